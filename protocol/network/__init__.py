@@ -1,0 +1,1 @@
+"""The pure machines under the network adapter."""

@@ -1,0 +1,1 @@
+"""The roles that a node plays: each turns events into effects."""

@@ -1,0 +1,1 @@
+"""How identifiers, messages and trees look as bytes."""

@@ -1,0 +1,118 @@
+"""The constants of the protocol, each with its unit and reason.
+
+What a deployment may choose (windows in seconds, stakes) is not here: it stands in the Params contract and comes in
+as `ChainRules`.
+"""
+
+from dataclasses import dataclass
+
+from protocol.wire.ids import Address, Wei
+
+VCN = 10**18
+"""One VCN in wei."""
+
+PROTOCOL_LOWEST = 1
+PROTOCOL_HIGHEST = 1
+
+# --- liveness -------------------------------------------------------------------------------------------------------
+HEARTBEAT_INTERVAL_MS = 30_000
+FAST_HEARTBEAT_INTERVAL_MS = 5_000
+OFFLINE_AFTER_MS = 300_000
+"""A node silent for so long takes no new work and loses what it has in flight."""
+PAUSE_ABOVE_C = 85
+RESUME_BELOW_C = 75
+DELAY_ALERT_MS = 10_000
+"""A mean round trip above this lowers a node's place in the ranking."""
+
+# --- requests and offers --------------------------------------------------------------------------------------------
+MAX_REQUEST_BYTES = 1_024
+MAX_HEARTBEAT_BYTES = 1_024
+OFFER_WINDOW_MS = 150
+"""Offers are collected for the whole window, so that the fastest answer does not beat the best one."""
+WIDE_OFFER_WINDOW_MS = 450
+FIRST_RANKS = 16
+"""Nodes that rank themselves lower than this stay silent until a request comes again with `wide`."""
+OFFER_VALID_S = 30
+MAX_CLOCK_SKEW_MS = 60_000
+DEFAULT_PRICE_WEI = Wei(10 * VCN)
+"""Price of 1,000 output tokens."""
+TOKENS_PER_PRICE = 1_000
+
+# --- assignment and execution ---------------------------------------------------------------------------------------
+ACCEPT_WITHIN_MS = 2_000
+MAX_RETRIES = 3
+"""Nodes tried in all, attempts 0 to 2."""
+INFERENCE_TIMEOUT_MS = 120_000
+"""Container start to its manifest."""
+TIMEOUT_CEILING_MS = 3_600_000
+DEADLINE_GRACE_MS = 10_000
+RETRY_AFTER_DEADLINE_S = 120
+"""After details.deadline + this the silent node's payment order is dead, so another node may be paid."""
+MAX_INLINE_BYTES = 32_768
+"""A sealed input or result up to this size travels inside its message; a larger one as a blob."""
+MAX_INPUT_BYTES = 8 * 2**20
+MAX_OUTPUT_BYTES = 64 * 2**20
+MAX_MEMORY_CEILING = 24 * 2**30
+MAX_NEW_TOKENS = 8_192
+KEEP_AFTER_FINAL_MS = 86_400_000
+"""Content keys and sealed blobs are kept this long after settlement."""
+
+# --- batches --------------------------------------------------------------------------------------------------------
+BATCH_JOBS = 100
+"""A batch is sent when so many jobs wait."""
+BATCH_AGE_MS = {"local": 2_000, "testnet": 600_000, "main": 600_000}
+"""... or when its oldest has waited this long."""
+MAX_BATCH_LEAVES = 2_560
+BATCH_SLOTS = 64
+
+# --- money, in basis points -----------------------------------------------------------------------------------------
+BPS = 10_000
+BURN_BPS = 1_000
+VERIFY_FEE_DIVISOR = 20
+BONUS_PERCENT = 9
+"""10% of the base, the base being 90% of the price."""
+BONUS_BELOW_PERCENT = 80
+"""The bonus is earned below this share of the expected time."""
+MIN_CHARGE_DIVISOR = 10
+PRICE_PER_STAKE = 40
+"""A price is at most stake / 40: a cheat loses money even when half of the checks miss."""
+OPEN_VALUE_PER_STAKE = 2
+
+# --- verdicts -------------------------------------------------------------------------------------------------------
+PASS_ABOVE_BPS = 9_500
+REVIEW_ABOVE_BPS = 8_500
+
+# --- reputation, in hundredths of a point ---------------------------------------------------------------------------
+SCORE_MAX = 10_000
+FRESH_SCORE_JOBS = 20
+FRESH_SCORE_DAYS = 7
+PENALTY_LIGHT = 500
+PENALTY_MEDIUM = 1_500
+PENALTY_SEVERE = 3_000
+REWARD_ON_SUCCESS = 10
+FAILURE_RING = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRules:
+    """What one deployment chose; read from its Params contract when the node starts.
+
+    Times in seconds, stakes in wei, `epoch` and `lag` in blocks.
+    """
+
+    profile: str
+    chain_id: int
+    settlement: Address
+    stake_manager: Address
+    epoch: int
+    lag: int
+    final_depth: int
+    seat_window_s: int
+    challenge_window_s: int
+    convene_s: int
+    starved_s: int
+    court_value: int
+    min_stake: int
+    recommended_stake: int
+    min_deposit: int
+    heartbeat_ms: int

@@ -1,0 +1,249 @@
+"""Assignments: the client's payment order for one attempt on one node, and the lane it draws on.
+
+A lane is client money locked for one node. Its orders are cumulative: the newest covers all jobs so far, so one
+signature settles any number of them and no money can be spent twice.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated
+
+from protocol.errors import Malformed, OutOfTurn
+from protocol.params import (
+    BONUS_BELOW_PERCENT,
+    BONUS_PERCENT,
+    MAX_INLINE_BYTES,
+    MIN_CHARGE_DIVISOR,
+    VERIFY_FEE_DIVISOR,
+)
+from protocol.stages.offer import Offer
+from protocol.stages.request import Request, accepts_class
+from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
+from protocol.wire.envelope import Domain, digest, struct_hash, typed
+from protocol.wire.ids import Address, JobId, Wei
+
+UNCALIBRATED_ACCEPTED = 1
+"""Bit of JobDetails.flags: the client takes a class without calibration; always drawn, never slashed."""
+
+
+@typed("Assignment(address client,address signer,address node,uint24 index,uint96 cumulative,bytes32 details)")
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The payment order: job `index` of the lane, and all that the lane owes up to it in wei; signed by the signer."""
+
+    client: Address
+    signer: Address
+    node: Address
+    index: U24
+    cumulative: U96
+    details: Bytes32
+
+
+@typed(
+    "JobDetails(bytes32 requestId,bytes32 offerHash,uint96 price,uint96 bonusCap,uint96 verifyFee,bytes32 manifest,"
+    "bytes32 inputCid,bytes32 contentKeyHash,uint32 temperature,bytes32 seedNonce,uint32 maxNewTokens,uint32 classes,"
+    "uint32 expectedMs,uint40 deadline,uint8 attempt,uint96 maxTotal,uint32 flags)"
+)
+@dataclass(frozen=True, slots=True)
+class JobDetails:
+    """Everything that the two sides agreed on; the assignment signs its struct hash.
+
+    Amounts in wei, temperature in thousandths, deadline in seconds for this attempt.
+    """
+
+    request_id: Bytes32
+    offer_hash: Bytes32
+    price: U96
+    bonus_cap: U96
+    verify_fee: U96
+    manifest: Bytes32
+    input_cid: Bytes32
+    content_key_hash: Bytes32
+    temperature: U32
+    seed_nonce: Bytes32
+    max_new_tokens: U32
+    classes: U32
+    expected_ms: U32
+    deadline: U40
+    attempt: U8
+    max_total: U96
+    flags: U32
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentOrder:
+    """An assignment as it is sent: the content key sealed to the node, and the sealed input where it is small."""
+
+    assignment: Assignment
+    details: JobDetails
+    signature: Signature
+    sealed_key: Annotated[bytes, Size(128)]
+    sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+@typed("Accept(bytes32 jobId,uint64 ackMs)")
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The node's promise, given once it has the input; signed by the operator."""
+
+    job_id: Bytes32
+    ack_ms: U64
+
+
+class RefuseCode(IntEnum):
+    """Why a node does not take an assignment."""
+
+    BUSY = 1
+    DRAINING = 2
+    PAUSED = 3
+    LANE = 4
+    DETAILS = 5
+    INPUT = 6
+    MODEL = 7
+    EXPIRED = 8
+    SIGNATURE = 9
+    DISK = 10
+
+
+@typed("Refuse(bytes32 jobId,uint16 code,uint32 retryAfterMs)")
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The node does not take it; `code` is a RefuseCode. Signed by the operator."""
+
+    job_id: Bytes32
+    code: U16
+    retry_after_ms: U32
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAccept:
+    """An Accept as it is sent."""
+
+    accept: Accept
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRefuse:
+    """A Refuse as it is sent."""
+
+    refuse: Refuse
+    signature: Signature
+
+
+@typed("LaneOpen(address client,address signer,address node,uint96 amount,uint128 prevTotal,uint40 deadline)")
+@dataclass(frozen=True, slots=True)
+class LaneOpen:
+    """Lock `amount` wei more for a node. prev_total = left + mark of the lane, so that it counts once."""
+
+    client: Address
+    signer: Address
+    node: Address
+    amount: U96
+    prev_total: U128
+    deadline: U40
+
+
+@typed("OperatorConsent(address owner,address operator,uint40 deadline)")
+@dataclass(frozen=True, slots=True)
+class OperatorConsent:
+    """An operator key agrees to be the node of `owner`."""
+
+    owner: Address
+    operator: Address
+    deadline: U40
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A lane at a final block: wei left in it, highest cumulative settled, jobs settled."""
+
+    client: Address
+    signer: Address
+    node: Address
+    left: U96
+    mark: U96
+    jobs: U24
+    closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a client has free in the settlement contract, in wei."""
+
+    client: Address
+    free: Wei
+
+
+def job_id(assignment: Assignment, domain: Domain) -> JobId:
+    """The EIP-712 digest: one attempt of one request on one node."""
+    return JobId(digest(assignment, domain))
+
+
+def verify_fee(charge: int) -> Wei:
+    """The fee that pays for checks, on top of a charge: 5%, rounded up."""
+    return Wei(-(-charge // VERIFY_FEE_DIVISOR))
+
+
+def bonus_cap(price: int) -> Wei:
+    """The largest speed bonus of a price: 9%, rounded down."""
+    return Wei(price * BONUS_PERCENT // 100)
+
+
+def order_total(price: int, *, with_bonus: bool) -> Wei:
+    """What one order adds to the cumulative amount of its lane: price, fee and the largest bonus."""
+    return Wei(price + verify_fee(price) + (bonus_cap(price) if with_bonus else 0))
+
+
+def charge_of(price: int, delivered: int, max_new_tokens: int) -> Wei:
+    """What delivered tokens cost: their share of the price, at least a tenth of it, rounded up."""
+    share = -(-price * delivered // max_new_tokens)
+    return Wei(min(price, max(-(-price // MIN_CHARGE_DIVISOR), share)))
+
+
+def bonus_of(charge: int, cap: int, actual_ms: int, expected_ms: int) -> Wei:
+    """The speed bonus: 9% of the charge if the job took less than 0.8 of the expected time."""
+    early = actual_ms * 100 < expected_ms * BONUS_BELOW_PERCENT
+    return Wei(min(cap, charge * BONUS_PERCENT // 100) if early else 0)
+
+
+def require_consistent(order: AssignmentOrder, request: Request, offer: Offer, domain: Domain) -> None:
+    """Check an order against the request and the offer that it answers.
+
+    Raises: Malformed if a field contradicts them.
+    """
+    details, assignment = order.details, order.assignment
+    wrong = (
+        assignment.details != struct_hash(details)
+        or assignment.client != request.client
+        or assignment.signer != request.signer
+        or assignment.node != offer.node_id
+        or details.request_id != digest(request, domain)
+        or details.offer_hash != digest(offer, domain)
+        or details.price != offer.price
+        or details.manifest != request.manifest
+        or details.max_new_tokens != request.max_new_tokens
+        or details.classes != request.classes
+        or not accepts_class(details.classes, offer.class_id)
+        or details.verify_fee != verify_fee(details.price)
+        or details.bonus_cap not in (0, bonus_cap(details.price))
+        or details.max_total != details.price + details.verify_fee + details.bonus_cap
+        or details.expected_ms != min(offer.eta_ms, request.timeout_ms)
+        or details.deadline > request.deadline
+    )
+    if wrong:
+        raise Malformed("the assignment contradicts its request or offer")
+
+
+def require_covered(order: AssignmentOrder, lane: Lane, last_index: int, last_cumulative: int) -> None:
+    """Check that a lane pays for an order; `last_*` is the newest order already taken on it.
+
+    Raises: OutOfTurn if the order is not the next, or owes more than the lane holds.
+    """
+    assignment = order.assignment
+    if assignment.index != last_index + 1:
+        raise OutOfTurn(f"job {assignment.index} of the lane, expected {last_index + 1}")
+    if assignment.cumulative != last_cumulative + order.details.max_total:
+        raise OutOfTurn("the order does not add up")
+    if lane.closing or assignment.cumulative > lane.mark + lane.left:
+        raise OutOfTurn("the lane does not cover the order")

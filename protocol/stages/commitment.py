@@ -1,0 +1,265 @@
+"""Commitments: a node's signed result, the client's receipt, and the leaves of a batch."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from protocol.errors import Malformed
+from protocol.params import MAX_INLINE_BYTES
+from protocol.stages.assignment import Assignment, AssignmentOrder, JobDetails, bonus_of, charge_of, verify_fee
+from protocol.wire.codec import U8, U24, U32, U64, U96, Bytes32, Signature, Size
+from protocol.wire.envelope import struct_hash, typed
+from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, address_bytes
+from protocol.wire.merkle import SumNode
+
+
+@typed("Result(bytes32 jobId,bytes32 resultHash,bytes32 outputCommit,bytes32 blobCid)")
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the node answers for: a later leaf that differs from it is provable fraud. Signed by the operator."""
+
+    job_id: Bytes32
+    result_hash: Bytes32
+    output_commit: Bytes32
+    blob_cid: Bytes32
+
+
+@typed("Receipt(bytes32 jobId,bytes32 resultHash,uint96 charge,uint32 actualMs)")
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The client has the result, owes `charge` wei, and waited `actual_ms` by its own clock. Signed by the signer."""
+
+    job_id: Bytes32
+    result_hash: Bytes32
+    charge: U96
+    actual_ms: U32
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDelivery:
+    """A Result as it is sent, with result.json sealed to the client."""
+
+    result: Result
+    signature: Signature
+    sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """A Receipt as it is sent."""
+
+    receipt: Receipt
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFrame:
+    """Streamed tokens: `sealed` holds the ids; seq counts from 0."""
+
+    job_id: Bytes32
+    seq: U32
+    sealed: Annotated[bytes, Size(16_384)]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultQuery:
+    """Ask a node for a result again, after an absence."""
+
+    job_id: Bytes32
+
+
+class LeafStatus(IntEnum):
+    """What a leaf claims: paid work, a failure of the node, or a client's bad input."""
+
+    OK = 0
+    FAILED = 1
+    CLIENT_FAULT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One job in a batch: amounts in wei, time in ms."""
+
+    client: Address
+    signer: Address
+    index: U24
+    details: Bytes32
+    charge: U96
+    bonus: U96
+    actual_ms: U32
+    result_hash: Bytes32
+    output_commit: Bytes32
+    receipt_hash: Bytes32
+    status: U8
+
+    @property
+    def node(self) -> SumNode:
+        """The leaf as a node of the sum tree."""
+        return SumNode(leaf_hash(self), self.charge, self.bonus, self.actual_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class SettledJob:
+    """A job that waits for its batch: what a seat will ask for, and the leaf."""
+
+    job_id: Bytes32
+    assignment: Assignment
+    details: JobDetails
+    signature: Signature
+    receipt: SignedReceipt | None
+    result: Result
+    salt: Bytes32
+    leaf: Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class LaneClaim:
+    """What a batch takes from one lane: sums in wei over its leaves, and the newest order that covers them."""
+
+    client: Address
+    signer: Address
+    charge: U96
+    bonus: U96
+    cumulative: U96
+    jobs: U24
+    details: Bytes32
+    signature: Signature
+    leaves: U24
+
+    @property
+    def debit(self) -> int:
+        """What leaves the lane: charges, their fee, bonuses."""
+        return self.charge + verify_fee(self.charge) + self.bonus
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs that a node settles together, as it goes on chain."""
+
+    node: Address
+    slot: U8
+    class_id: U8
+    unreceipted: bool
+    uncalibrated: bool
+    root: Bytes32
+    price_sum: U96
+    bonus_sum: U96
+    ms_sum: U64
+    ok_count: U24
+    failed_count: U24
+    max_leaf: U96
+    claims: tuple[LaneClaim, ...]
+
+
+def leaf_hash(leaf: Leaf) -> bytes:
+    """keccak over the fields of a leaf; twin of LeafLib."""
+    kinds = ["address", "address", "uint24", "bytes32", "uint96", "uint96", "uint32", "bytes32", "bytes32", "bytes32"]
+    values = [
+        leaf.client,
+        leaf.signer,
+        leaf.index,
+        leaf.details,
+        leaf.charge,
+        leaf.bonus,
+        leaf.actual_ms,
+        leaf.result_hash,
+        leaf.output_commit,
+        leaf.receipt_hash,
+        leaf.status,
+    ]
+    return keccak(encode([*kinds, "uint8"], values))
+
+
+def output_commit(
+    node: Address, job: JobId, class_id: int, result_hash: bytes, proof_hash: bytes, blob_cid: bytes, salt: bytes
+) -> bytes:
+    """Binds everything that the node will have to open: 32 bytes, hiding by `salt`."""
+    parts = (b"vcoin/output/1", address_bytes(node), job, class_id.to_bytes(2, "big"), result_hash, proof_hash)
+    return hashlib.sha256(b"".join((*parts, blob_cid, salt))).digest()
+
+
+def leaf_of(order: AssignmentOrder, result: Result, delivered: int, receipt: Receipt | None) -> Leaf:
+    """The leaf of a job that ended well.
+
+    With a receipt its time and bonus count; without one the expected time stands and there is no bonus.
+    """
+    details, assignment = order.details, order.assignment
+    charge = receipt.charge if receipt else charge_of(details.price, delivered, details.max_new_tokens)
+    actual_ms = receipt.actual_ms if receipt else details.expected_ms
+    bonus = bonus_of(charge, details.bonus_cap, actual_ms, details.expected_ms) if receipt else 0
+    return Leaf(
+        client=assignment.client,
+        signer=assignment.signer,
+        index=assignment.index,
+        details=assignment.details,
+        charge=charge,
+        bonus=bonus,
+        actual_ms=actual_ms,
+        result_hash=result.result_hash,
+        output_commit=result.output_commit,
+        receipt_hash=struct_hash(receipt) if receipt else ZERO_HASH,
+        status=LeafStatus.OK,
+    )
+
+
+def unpaid_leaf(order: AssignmentOrder, status: LeafStatus) -> Leaf:
+    """The leaf of a job that gave nothing: it keeps its place in the lane and charges nothing."""
+    assignment = order.assignment
+    return Leaf(
+        client=assignment.client,
+        signer=assignment.signer,
+        index=assignment.index,
+        details=assignment.details,
+        charge=0,
+        bonus=0,
+        actual_ms=0,
+        result_hash=ZERO_HASH,
+        output_commit=ZERO_HASH,
+        receipt_hash=ZERO_HASH,
+        status=status,
+    )
+
+
+def require_receipt(receipt: Receipt, result: Result, details: JobDetails, delivered: int) -> None:
+    """Raises: Malformed if a receipt is not for this result or not for its price."""
+    if receipt.job_id != result.job_id or receipt.result_hash != result.result_hash:
+        raise Malformed("the receipt is for another result")
+    if receipt.charge < charge_of(details.price, delivered, details.max_new_tokens) or receipt.charge > details.price:
+        raise Malformed("the receipt charges too little")
+
+
+def order_jobs(jobs: list[SettledJob]) -> list[SettledJob]:
+    """The order of leaves in a batch: by lane, then by index."""
+    return sorted(jobs, key=lambda job: (job.leaf.client, job.leaf.signer, job.leaf.index))
+
+
+def claims_of(jobs: list[SettledJob]) -> tuple[LaneClaim, ...]:
+    """One claim a lane over jobs in batch order."""
+    lanes: dict[tuple[Address, Address], list[SettledJob]] = {}
+    for job in jobs:
+        lanes.setdefault((job.leaf.client, job.leaf.signer), []).append(job)
+    return tuple(_claim(members) for members in lanes.values())
+
+
+def _claim(jobs: list[SettledJob]) -> LaneClaim:
+    newest = jobs[-1]
+    return LaneClaim(
+        client=newest.leaf.client,
+        signer=newest.leaf.signer,
+        charge=sum(job.leaf.charge for job in jobs),
+        bonus=sum(job.leaf.bonus for job in jobs),
+        cumulative=newest.assignment.cumulative,
+        jobs=newest.assignment.index,
+        details=newest.assignment.details,
+        signature=newest.signature,
+        leaves=len(jobs),
+    )
+
+
+def batch_id(node: Address, slot: int, commit_block: int) -> BatchId:
+    """The name of a mined batch, and of the case about it."""
+    return BatchId(keccak(encode(["address", "uint256", "uint256"], [node, slot, commit_block])))

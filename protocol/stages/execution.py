@@ -1,0 +1,144 @@
+"""Execution: what a container is asked to run, how it can end, and the check of its result before it is offered."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from protocol.stages.blob import ModelManifest
+from protocol.wire.codec import U16, U32, U64, Bytes32, Text
+from protocol.wire.ids import JobId
+
+CHUNK_TOKENS = 32
+PROOF_CHUNK_BYTES = 2 + CHUNK_TOKENS * 8
+
+
+class Outcome(StrEnum):
+    """How a container ended, by who pays for it."""
+
+    OK = "ok"
+    CLIENT = "client"
+    """Bad input: charge 0, not retried, counts neither way."""
+    JOB = "job"
+    """Timeout, out of memory, quota: charge 0, retried elsewhere, counts as a failure."""
+    PROVIDER = "provider"
+    """This machine: charge 0, retried elsewhere."""
+    RESUMABLE = "resumable"
+    HOSTILE = "hostile"
+    """The container attacked its limits: fails, the evidence is kept."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One run of the runner image. The input lies in the workspace of `job_id`; memory in bytes, timeout in ms."""
+
+    job_id: Bytes32
+    manifest: Bytes32
+    class_id: U16
+    max_new_tokens: U32
+    temperature: U32
+    seed: Bytes32
+    memory_bytes: U64
+    timeout_ms: U32
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came out of a run. `detail` is for people: the runner's error or what broke."""
+
+    outcome: Outcome
+    detail: Text
+    result_hash: Bytes32
+    proof_hash: Bytes32
+    new_tokens: U32
+    finish: Text
+    duration_ms: U32
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFacts:
+    """A result.json that passed local validation."""
+
+    output_ids: tuple[int, ...]
+    finish: str
+    prompt_hash: str
+    result_hash: bytes
+
+
+class InvalidResult(ValueError):
+    """A result that its own node would not offer; the text is the reason."""
+
+
+def validate_result(
+    raw: bytes, job_id: JobId, manifest: ModelManifest, max_new_tokens: int, salt: str | None = None
+) -> ResultFacts:
+    """Local validation: schema, bounds and the stop rule; every seat applies the same one.
+
+    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it.
+    Raises: InvalidResult.
+    """
+    try:
+        plain = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InvalidResult("result.json is not JSON") from error
+    if not isinstance(plain, dict) or json.dumps(plain, sort_keys=True, separators=(",", ":")).encode() != raw:
+        raise InvalidResult("result.json is not in canonical form")
+    ids = plain.get("output_token_ids")
+    if not isinstance(ids, list):
+        raise InvalidResult("output_token_ids")
+    _require(plain.get("v") == 1, "version")
+    _require(plain.get("job_id") == job_id.hex(), "job_id")
+    _require(plain.get("manifest_sha256") == manifest.cid.hex(), "manifest_sha256")
+    _require(salt is None or plain.get("salt") == salt, "salt")
+    _require(_is_hash(plain.get("prompt_token_ids_sha256")), "prompt_token_ids_sha256")
+    _require(1 <= len(ids) <= max_new_tokens, "output_token_ids: count")
+    _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
+    return ResultFacts(tuple(ids), plain["finish"], plain["prompt_token_ids_sha256"], hashlib.sha256(raw).digest())
+
+
+def validate_proof(raw: bytes, token_count: int) -> None:
+    """The fingerprint has 2 bytes a chunk of 32 tokens and 8 a token, with finite scales.
+
+    Raises: InvalidResult.
+    """
+    chunks = -(-token_count // CHUNK_TOKENS)
+    _require(len(raw) == 2 * chunks + 8 * token_count, "proof.bin: length")
+    for chunk in range(chunks):
+        scale = int.from_bytes(raw[chunk * PROOF_CHUNK_BYTES : chunk * PROOF_CHUNK_BYTES + 2], "little")
+        # fp16: sign bit set, or exponent all ones.
+        _require(scale < 0x7C00, "proof.bin: scale")
+
+
+def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int) -> None:
+    """The answer ends at the first stop token, or is exactly as long as was paid for."""
+    stops = [token in manifest.eos_ids for token in ids]
+    _require(not any(stops[:-1]), "tokens after the stop token")
+    if finish == "eos":
+        _require(stops[-1], "finish is eos without a stop token")
+    elif finish == "length":
+        _require(len(ids) == max_new_tokens and not stops[-1], "cut short")
+    else:
+        raise InvalidResult("finish")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise InvalidResult(what)
+
+
+def _is_hash(value: Any) -> bool:
+    if not isinstance(value, str) or len(value) != 64:
+        return False
+    return all(character in "0123456789abcdef" for character in value)
+
+
+def failed(outcome: Outcome, detail: str, duration_ms: int = 0) -> RunResult:
+    """The result of a run that gave none."""
+    return RunResult(outcome, detail[:500], bytes(32), bytes(32), 0, "", duration_ms)
+
+
+CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16"}
+"""Arithmetic of the CPU device classes."""

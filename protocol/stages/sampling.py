@@ -1,0 +1,78 @@
+"""Sampling: which leaves of a batch are checked, and by whom. The contract decides; these twins let anyone foresee it.
+
+The seed is the hash of a block that did not exist when the batch was committed, so neither side can choose or grind.
+Twins of SampleLib and SeatLib; tests/vectors/sampling.json and seats.json.
+"""
+
+from dataclasses import dataclass
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from protocol.params import BPS
+from protocol.wire.ids import Address, BatchId
+
+
+@dataclass(frozen=True, slots=True)
+class ListSlot:
+    """A place in the verifier list of a class: since and until which block it counts, weight in basis points."""
+
+    node: Address
+    from_block: int
+    until_block: int
+    weight_bps: int
+
+
+def epoch_of(block: int, epoch: int) -> int:
+    """The epoch of a block; `epoch` is its length in blocks."""
+    return block // epoch
+
+
+def seed_block(epoch_number: int, epoch: int, lag: int) -> int:
+    """The block whose hash is the seed of an epoch: the first after it, and `lag` more."""
+    return (epoch_number + 1) * epoch + lag
+
+
+def batch_seed(epoch_seed: bytes, batch: BatchId) -> bytes:
+    """The seed of one batch, 32 bytes."""
+    return keccak(encode(["bytes32", "bytes32"], [epoch_seed, batch]))
+
+
+def draw_samples(seed: bytes, leaf_count: int, rate_bps: int) -> tuple[int, ...]:
+    """Choose the leaves to check: one of every stratum of 10000 / rate_bps leaves, the last one with its share.
+
+    Args: seed, 32 bytes; leaf_count, at least 1; rate_bps, a divisor of 10000.
+    Returns: distinct indices, ascending; every leaf is in it with probability rate_bps / 10000.
+    Raises: ValueError if an argument is out of range.
+    """
+    if len(seed) != 32 or leaf_count < 1 or rate_bps < 1 or BPS % rate_bps:
+        raise ValueError("draw: argument out of range")
+    size = BPS // rate_bps
+    drawn = []
+    for stratum in range(-(-leaf_count // size)):
+        index = stratum * size + _number(keccak(encode(["bytes32", "uint256"], [seed, stratum]))) % size
+        if index < leaf_count:
+            drawn.append(index)
+    return tuple(drawn)
+
+
+def draw_order(
+    seed: bytes, batch: BatchId, commit_block: int, slots: list[ListSlot], excluded: frozenset[Address], tries: int
+) -> list[Address]:
+    """The nodes that the first `tries` tickets seat, in order; a case takes them from the front.
+
+    Args: slots, the whole list of the class, tombstones included; excluded, node ids that may not judge.
+    """
+    seated: list[Address] = []
+    for ticket in range(tries if slots else 0):
+        number = _number(keccak(encode(["bytes32", "bytes32", "uint256", "uint256"], [seed, batch, 0, ticket])))
+        slot = slots[(number & (1 << 64) - 1) % len(slots)]
+        active = slot.from_block < commit_block <= slot.until_block
+        drawn = ((number >> 64) & (1 << 64) - 1) % BPS < slot.weight_bps
+        if active and drawn and slot.node not in excluded and slot.node not in seated:
+            seated.append(slot.node)
+    return seated
+
+
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest, "big")

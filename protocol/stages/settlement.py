@@ -1,0 +1,27 @@
+"""Settlement: how the money of a batch is split. Twin of SplitLib; tests/vectors/split.json."""
+
+from dataclasses import dataclass
+
+from protocol.params import BPS, BURN_BPS, SCORE_MAX
+from protocol.wire.ids import Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where the charges, fees and bonuses of a passed batch go, in wei."""
+
+    burned: Wei
+    reward: Wei
+    bonus: Wei
+    pooled: Wei
+
+
+def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
+    """Split a batch of charges: a tenth is burned (rounded up), the node gets 0.9 x m (rounded down), the pool the rest.
+
+    Args: score, the node's reputation in hundredths of a point when it committed; m = 0.5 + 0.5 x score/100 is never
+    above 1, so that a client, node and verifier in one hand lose at least the burn.
+    """
+    burned = -(-price_sum * BURN_BPS // BPS)
+    reward = (price_sum - burned) * (SCORE_MAX // 2 + min(score, SCORE_MAX) // 2) // SCORE_MAX
+    return Split(Wei(burned), Wei(reward), Wei(bonus_sum), Wei(price_sum - burned - reward + fee_sum))

@@ -1,0 +1,222 @@
+"""Verification: a seat's re-check of one result, as one score in basis points.
+
+A node publishes a fingerprint of the hidden states that chose its tokens (proof.bin). A seat runs one teacher-forced pass
+over the same prompt and tokens and gets its own projections, and for every token the margin by which it was not the
+choice (check.bin). Four terms compare them, and the worst one counts: the fingerprint as a whole (act), its worst chunk
+(chunk), the mean margin (tok), the largest margin (worst). All of it is integer arithmetic over the bytes, so that every
+machine gets the same score.
+
+Layout of proof.bin, per chunk of 32 tokens (the last one shorter): fp16 scale, then 8 int8 a token.
+Layout of check.bin, per chunk: float32 scale, 8 int16 a token, float64 mean square of a whitened component; then
+one uint32 a position, the margin in millionths of a nat. All little-endian.
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from math import isqrt
+from typing import Annotated
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from protocol.params import MAX_INLINE_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
+from protocol.stages.commitment import SettledJob
+from protocol.stages.execution import CHUNK_TOKENS
+from protocol.wire.codec import U24, Bytes32, Size
+from protocol.wire.ids import BatchId
+from protocol.wire.merkle import SumNode
+
+DIMENSIONS = 8
+MARGIN_CLIP_PPM = 1_000_000
+SHORT_ANSWER = 16
+CALIBRATED_TOKENS = 64
+MAX_CHECK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Distances in ppm: up to d0 a result passes, from d1 on it fails."""
+
+    d0: int
+    d1: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The noise constants of a model on a device class, from Params. `calibrated` is false where there are none."""
+
+    act: Tolerance
+    chunk: Tolerance
+    tok: Tolerance
+    worst: Tolerance
+    calibrated: bool = True
+
+
+UNCALIBRATED = Calibration(
+    Tolerance(48_000, 54_000),
+    Tolerance(54_000, 66_000),
+    Tolerance(22_500, 45_000),
+    Tolerance(1_500_000, 3_000_000),
+    calibrated=False,
+)
+"""What a class without a row is measured by: wide, always drawn, and never slashed."""
+
+
+class Verdict(IntEnum):
+    """Outcomes of a case, as the Court numbers them."""
+
+    NONE = 0
+    PASS = 1
+    REVIEW = 2
+    SEVERE = 3
+    STARVED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SampleQuery:
+    """A drawn seat asks for the leaves it has to check; the answer is sealed to `hpke_key`."""
+
+    batch_id: Bytes32
+    hpke_key: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOpening:
+    """One drawn leaf for one seat: proof that it is in the batch, and its content sealed to the seat."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    job: SettledJob
+    siblings: tuple[SumNode, ...]
+    sealed_key: Annotated[bytes, Size(128)]
+    sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+    sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofQuery:
+    """A seat whose commitment is on chain asks for the fingerprints."""
+
+    batch_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOpening:
+    """The fingerprint of one drawn leaf; with the salt of the opening it must give the output commitment."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    proof: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """The four terms of one check, in ppm."""
+
+    act: int
+    chunk: int
+    tok: int
+    worst: int
+
+
+def seat_commitment(batch: BatchId, round_number: int, seat: int, digest: bytes, salt: bytes) -> bytes:
+    """What a seat posts before it may see the fingerprint; twin of Court."""
+    kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
+    return keccak(encode(kinds, [batch, round_number, seat, digest, salt]))
+
+
+def checks_digest(checks: list[bytes]) -> bytes:
+    """The digest that a seat commits to: over its check.bin of every drawn leaf, in order."""
+    return hashlib.sha256(b"vcoin/checks/1" + b"".join(hashlib.sha256(check).digest() for check in checks)).digest()
+
+
+def score(proof: bytes, check: bytes, token_count: int, calibration: Calibration) -> int:
+    """The score of one leaf in basis points: above 9500 it passes, at 8500 or below it fails.
+
+    Args: proof, already validated by `validate_proof`; check, made by this seat's own runner.
+    Raises: ValueError if check.bin has not the length that `token_count` gives.
+    """
+    found = distances(proof, check, token_count)
+    tok = _for_length(calibration.tok, token_count)
+    return min(
+        score_bps(found.act, calibration.act),
+        score_bps(found.chunk, calibration.chunk),
+        score_bps(found.tok, tok),
+        score_bps(found.worst, calibration.worst),
+    )
+
+
+def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
+    """The four terms in ppm.
+
+    Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
+    """
+    chunks, margins = _split(check, token_count)
+    errors, norms, worst_chunk, offset = Fraction(0), Fraction(0), 0, 0
+    for scale, rows, mean_square in chunks:
+        count = len(rows)
+        (proof_scale,) = struct.unpack_from("<e", proof, offset)
+        claimed = struct.unpack_from(f"<{count}b", proof, offset + 2)
+        offset += 2 + count
+        error = _mean_error(Fraction(proof_scale), claimed, scale, rows)
+        worst_chunk = max(worst_chunk, _relative(error, mean_square))
+        errors, norms = errors + error, norms + mean_square
+    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins)
+    # A mean over few tokens is dominated by one of them: count a short answer as one of 16 tokens.
+    tok = clipped // max(len(margins), SHORT_ANSWER)
+    return Distances(_relative(errors, norms), worst_chunk, tok, max(margins))
+
+
+def score_bps(distance: int, tolerance: Tolerance) -> int:
+    """One term as a score: 10000..9500 up to d0, 9500..8500 up to d1, falling as 8500 d1/d beyond."""
+    if distance <= tolerance.d0:
+        return 10_000 - 500 * distance // max(tolerance.d0, 1)
+    if distance <= tolerance.d1:
+        return PASS_ABOVE_BPS - 1_000 * (distance - tolerance.d0) // (tolerance.d1 - tolerance.d0)
+    return REVIEW_ABOVE_BPS * tolerance.d1 // distance
+
+
+def _for_length(tolerance: Tolerance, token_count: int) -> Tolerance:
+    """The margin's tolerance grows as 1/sqrt(n) below the 64 tokens at which it was calibrated."""
+    if token_count >= CALIBRATED_TOKENS:
+        return tolerance
+    root = isqrt(max(token_count, SHORT_ANSWER))
+    return Tolerance(tolerance.d0 * isqrt(CALIBRATED_TOKENS) // root, tolerance.d1 * isqrt(CALIBRATED_TOKENS) // root)
+
+
+def _mean_error(proof_scale: Fraction, claimed: tuple[int, ...], scale: Fraction, rows: tuple[int, ...]) -> Fraction:
+    """Mean of (s q - s' q')^2 over a chunk, exactly."""
+    own = sum(q * q for q in rows)
+    theirs = sum(q * q for q in claimed)
+    cross = sum(a * b for a, b in zip(claimed, rows, strict=True))
+    return (proof_scale**2 * theirs - 2 * proof_scale * scale * cross + scale**2 * own) / len(rows)
+
+
+def _relative(error: Fraction, mean_square: Fraction) -> int:
+    if mean_square <= 0:
+        return 10**9
+    ratio = error / mean_square
+    return min(10**9, isqrt(10**12 * ratio.numerator // ratio.denominator))
+
+
+def _split(check: bytes, token_count: int) -> tuple[list[tuple[Fraction, tuple[int, ...], Fraction]], tuple[int, ...]]:
+    chunks = []
+    offset = 0
+    for first in range(0, token_count, CHUNK_TOKENS):
+        count = DIMENSIONS * min(CHUNK_TOKENS, token_count - first)
+        layout = struct.Struct(f"<f{count}hd")
+        if offset + layout.size > len(check):
+            raise ValueError("check.bin is too short")
+        scale, *rows, mean_square = layout.unpack_from(check, offset)
+        try:
+            chunks.append((Fraction(scale), tuple(rows), Fraction(mean_square)))
+        except (OverflowError, ValueError) as error:
+            raise ValueError("check.bin holds a number that is not finite") from error
+        offset += layout.size
+    rest = check[offset:]
+    if len(rest) not in (4 * token_count, 4 * token_count + 4):
+        raise ValueError("check.bin has the wrong length")
+    return chunks, struct.unpack(f"<{len(rest) // 4}I", rest)

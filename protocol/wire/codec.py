@@ -1,0 +1,257 @@
+"""One codec for everything that peers send and the journal keeps: canonical CBOR of dataclasses.
+
+A dataclass is the array of its fields in order; a message of several possible types is `[name, fields]`. Decoding is
+strict: the types are those that the class declares, nothing is converted, sizes are bounded, and bytes that
+would not encode to themselves again are refused, so that one message has exactly one form.
+"""
+
+import dataclasses
+import functools
+import types
+from collections.abc import Callable
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import cbor2
+
+from protocol.errors import Malformed, TooLarge
+from protocol.wire.ids import Address, is_address
+
+T = TypeVar("T")
+MAX_ITEMS = 4096
+"""No list on the wire is longer, whatever its message allows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Size:
+    """A bound on a field, as in Annotated[bytes, Size(32)]: at most, or exactly, so many bytes or characters."""
+
+    most: int
+    exact: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bits:
+    """A bound on an integer field: 0 .. 2**bits - 1."""
+
+    bits: int
+
+
+U8 = Annotated[int, Bits(8)]
+U16 = Annotated[int, Bits(16)]
+U24 = Annotated[int, Bits(24)]
+U32 = Annotated[int, Bits(32)]
+U40 = Annotated[int, Bits(40)]
+U64 = Annotated[int, Bits(64)]
+U96 = Annotated[int, Bits(96)]
+U128 = Annotated[int, Bits(128)]
+Bytes32 = Annotated[bytes, Size(32, exact=True)]
+Signature = Annotated[bytes, Size(65, exact=True)]
+Text = Annotated[str, Size(512)]
+
+
+def encode(value: Any) -> bytes:
+    """The one form of a dataclass as bytes."""
+    return cbor2.dumps(_plain(value), canonical=True)
+
+
+def decode(cls: type[T], data: bytes, limit: int) -> T:
+    """Read a `cls` from bytes that a peer sent.
+
+    Args: limit, the most bytes that such a message may have.
+    Raises: TooLarge over the limit; Malformed for anything else that is not exactly one `cls`.
+    """
+    if len(data) > limit:
+        raise TooLarge(f"{cls.__name__}: {len(data)} bytes, at most {limit}")
+    return cast(T, _read(cls, _loads(data, cls.__name__), data))
+
+
+def encode_named(value: Any) -> bytes:
+    """A dataclass with its name, for channels that carry several types."""
+    return cbor2.dumps([type(value).__name__, _plain(value)], canonical=True)
+
+
+def decode_named(classes: dict[str, type[Any]], data: bytes, limit: int) -> Any:
+    """Read one of `classes`, by its name.
+
+    Raises: TooLarge; Malformed, also for a name that is not in the table.
+    """
+    if len(data) > limit:
+        raise TooLarge(f"{len(data)} bytes, at most {limit}")
+    raw = _loads(data, "message")
+    if not isinstance(raw, list) or len(raw) != 2 or not isinstance(raw[0], str) or raw[0] not in classes:
+        raise Malformed("not a message of a known name")
+    value = _build(classes[raw[0]], raw[1])
+    if encode_named(value) != data:
+        raise Malformed(f"{raw[0]}: not in canonical form")
+    return value
+
+
+def _loads(data: bytes, name: str) -> Any:
+    try:
+        return cbor2.loads(data)
+    except (cbor2.CBORError, ValueError, OverflowError, RecursionError, MemoryError, TypeError) as error:
+        raise Malformed(f"{name}: not CBOR") from error
+
+
+def _read(cls: type[Any], raw: Any, data: bytes) -> Any:
+    value = _build(cls, raw)
+    # Integers in a longer form, maps with other key order, trailing bytes: all the same value, none the same bytes.
+    if encode(value) != data:
+        raise Malformed(f"{cls.__name__}: not in canonical form")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        return [_as(hint, getattr(value, name)) for name, hint in _fields(cast(Any, kind))]
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, IntEnum):
+        return int(value)
+    if isinstance(value, StrEnum):
+        return str(value)
+    return value
+
+
+def _as(hint: Any, value: Any) -> Any:
+    """As `_plain`, but a field that may hold one of several classes says which."""
+    options = _dataclasses_of(hint)
+    if len(options) > 1 and dataclasses.is_dataclass(value):
+        return [type(value).__name__, _plain(value)]
+    return _plain(value)
+
+
+def _build(cls: type[Any], raw: Any) -> Any:
+    fields = _fields(cast(Any, cls))
+    if not isinstance(raw, list) or len(raw) != len(fields):
+        raise Malformed(f"{cls.__name__}: expected {len(fields)} fields")
+    values = [_check(hint, item, f"{cls.__name__}.{name}") for (name, hint), item in zip(fields, raw, strict=True)]
+    try:
+        return cls(*values)
+    except ValueError as error:
+        raise Malformed(f"{cls.__name__}: {error}") from error
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(cast(Any, cls)))
+
+
+@functools.cache
+def _dataclasses_of(hint: Any) -> dict[str, type[Any]]:
+    members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return {
+        member.__name__: member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member)
+    }
+
+
+def _check(hint: Any, raw: Any, where: str) -> Any:
+    return _checker(hint)(raw, where)
+
+
+@functools.cache
+def _checker(hint: Any) -> Callable[[Any, str], Any]:
+    """Compile a type hint to the function that checks and builds a value of it."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        base, *bounds = get_args(hint)
+        return _bounded(_checker(base), tuple(bounds))
+    if origin in (Union, types.UnionType):
+        return _one_of(hint)
+    if origin is tuple:
+        return _tuple(get_args(hint))
+    if hint is Address:
+        return _address
+    while hasattr(hint, "__supertype__"):
+        hint = hint.__supertype__
+    if isinstance(hint, type) and issubclass(hint, IntEnum | StrEnum):
+        return _enum(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return lambda raw, where: _build(hint, raw)
+    if hint in (int, bytes, str, bool):
+        return _exact(hint)
+    raise TypeError(f"the codec has no form for {hint!r}")
+
+
+def _exact(kind: type[Any]) -> Callable[[Any, str], Any]:
+    def check(raw: Any, where: str) -> Any:
+        if type(raw) is not kind:
+            raise Malformed(f"{where}: expected {kind.__name__}")
+        return raw
+
+    return check
+
+
+def _address(raw: Any, where: str) -> Any:
+    if type(raw) is not str or not is_address(raw):
+        raise Malformed(f"{where}: not a checksummed address")
+    return raw
+
+
+def _enum(kind: type[Any]) -> Callable[[Any, str], Any]:
+    def check(raw: Any, where: str) -> Any:
+        try:
+            return kind(raw)
+        except ValueError as error:
+            raise Malformed(f"{where}: no such {kind.__name__}") from error
+
+    return check
+
+
+def _bounded(inner: Callable[[Any, str], Any], bounds: tuple[Any, ...]) -> Callable[[Any, str], Any]:
+    def check(raw: Any, where: str) -> Any:
+        value = inner(raw, where)
+        for bound in bounds:
+            if isinstance(bound, Bits) and not 0 <= value < 1 << bound.bits:
+                raise Malformed(f"{where}: out of range")
+            if isinstance(bound, Size) and (len(value) > bound.most or (bound.exact and len(value) != bound.most)):
+                raise Malformed(f"{where}: wrong length")
+        return value
+
+    return check
+
+
+def _tuple(args: tuple[Any, ...]) -> Callable[[Any, str], Any]:
+    if len(args) == 2 and args[1] is Ellipsis:
+        item = _checker(args[0])
+
+        def many(raw: Any, where: str) -> Any:
+            if not isinstance(raw, list) or len(raw) > MAX_ITEMS:
+                raise Malformed(f"{where}: expected a list")
+            return tuple(item(entry, where) for entry in raw)
+
+        return many
+    checks = tuple(_checker(arg) for arg in args)
+
+    def fixed(raw: Any, where: str) -> Any:
+        if not isinstance(raw, list) or len(raw) != len(checks):
+            raise Malformed(f"{where}: expected {len(checks)} items")
+        return tuple(check(entry, where) for check, entry in zip(checks, raw, strict=True))
+
+    return fixed
+
+
+def _one_of(hint: Any) -> Callable[[Any, str], Any]:
+    members = get_args(hint)
+    named = _dataclasses_of(hint)
+    optional = type(None) in members
+    others = [_checker(member) for member in members if member is not type(None) and member not in named.values()]
+
+    def check(raw: Any, where: str) -> Any:
+        if raw is None and optional:
+            return None
+        if len(named) == 1 and not others:
+            return _build(next(iter(named.values())), raw)
+        if len(named) > 1 and isinstance(raw, list) and len(raw) == 2 and raw[0] in named:
+            return _build(named[raw[0]], raw[1])
+        for other in others:
+            try:
+                return other(raw, where)
+            except Malformed:
+                continue
+        raise Malformed(f"{where}: none of the possible types")
+
+    return check
