@@ -50,6 +50,10 @@ RETRY_AFTER_DEADLINE_S = 120
 """After details.deadline + this the silent node's payment order is dead, so another node may be paid."""
 MAX_INLINE_BYTES = 32_768
 """A sealed input or result up to this size travels inside its message; a larger one as a blob."""
+MAX_PROOF_BYTES = 72 * 1024
+"""A fingerprint of MAX_NEW_TOKENS tokens."""
+MAX_MESSAGE_BYTES = 128 * 1024
+"""One message between two peers."""
 MAX_INPUT_BYTES = 8 * 2**20
 MAX_OUTPUT_BYTES = 64 * 2**20
 MAX_MEMORY_CEILING = 24 * 2**30

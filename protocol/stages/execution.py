@@ -59,7 +59,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class ResultFacts:
-    """A result.json that passed local validation."""
+    """A result.json that passed local validation; the stop token is not among the output ids."""
 
     output_ids: tuple[int, ...]
     finish: str
@@ -93,7 +93,7 @@ def validate_result(
     _require(plain.get("manifest_sha256") == manifest.cid.hex(), "manifest_sha256")
     _require(salt is None or plain.get("salt") == salt, "salt")
     _require(_is_hash(plain.get("prompt_token_ids_sha256")), "prompt_token_ids_sha256")
-    _require(1 <= len(ids) <= max_new_tokens, "output_token_ids: count")
+    _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
     _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
     return ResultFacts(tuple(ids), plain["finish"], plain["prompt_token_ids_sha256"], hashlib.sha256(raw).digest())
@@ -113,13 +113,12 @@ def validate_proof(raw: bytes, token_count: int) -> None:
 
 
 def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int) -> None:
-    """The answer ends at the first stop token, or is exactly as long as was paid for."""
-    stops = [token in manifest.eos_ids for token in ids]
-    _require(not any(stops[:-1]), "tokens after the stop token")
+    """The answer ends before the first stop token, or is exactly as long as was paid for."""
+    _require(not any(token in manifest.eos_ids for token in ids), "a stop token inside of the answer")
     if finish == "eos":
-        _require(stops[-1], "finish is eos without a stop token")
+        _require(len(ids) < max_new_tokens, "finish is eos at full length")
     elif finish == "length":
-        _require(len(ids) == max_new_tokens and not stops[-1], "cut short")
+        _require(len(ids) == max_new_tokens, "cut short")
     else:
         raise InvalidResult("finish")
 

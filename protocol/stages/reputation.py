@@ -1,7 +1,7 @@
 """Reputation: one score from 0 to 100, a fold over settled jobs, in hundredths of a point.
 
-The specification's formula with a prior of 20 jobs and 7 days that fades as history comes in, so that one lucky job does
-not make a node perfect. Twin of ReputationLib; tests/vectors/reputation.json.
+The specification's formula with a prior of 20 jobs and 7 days that fades as history comes in, so that one lucky job
+does not make a node perfect. Twin of ReputationLib; tests/vectors/reputation.json.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ class Split:
 
 
 def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
-    """Split a batch of charges: a tenth is burned (rounded up), the node gets 0.9 x m (rounded down), the pool the rest.
+    """Split a batch: a tenth of its charges is burned (rounded up), the node gets 0.9 x m (down), the pool the rest.
 
     Args: score, the node's reputation in hundredths of a point when it committed; m = 0.5 + 0.5 x score/100 is never
     above 1, so that a client, node and verifier in one hand lose at least the burn.

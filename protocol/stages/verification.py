@@ -1,14 +1,14 @@
 """Verification: a seat's re-check of one result, as one score in basis points.
 
-A node publishes a fingerprint of the hidden states that chose its tokens (proof.bin). A seat runs one teacher-forced pass
-over the same prompt and tokens and gets its own projections, and for every token the margin by which it was not the
-choice (check.bin). Four terms compare them, and the worst one counts: the fingerprint as a whole (act), its worst chunk
-(chunk), the mean margin (tok), the largest margin (worst). All of it is integer arithmetic over the bytes, so that every
-machine gets the same score.
+A node publishes a fingerprint of the hidden states that chose its tokens (proof.bin). A seat runs one teacher-forced
+pass over the same prompt and tokens and gets its own projections, and for every token the margin by which it was not
+the choice (check.bin). Four terms compare them, and the worst one counts: the fingerprint as a whole (act), its worst
+chunk (chunk), the mean margin (tok), the largest margin (worst). All of it is integer arithmetic over the bytes, so
+that every machine gets the same score.
 
 Layout of proof.bin, per chunk of 32 tokens (the last one shorter): fp16 scale, then 8 int8 a token.
-Layout of check.bin, per chunk: float32 scale, 8 int16 a token, float64 mean square of a whitened component; then
-one uint32 a position, the margin in millionths of a nat. All little-endian.
+Layout of check.bin, per chunk: float32 scale, 8 int16 a token, float64 mean square of a whitened component; then for
+every token and for the stop one uint32, the margin in millionths of a nat. All little-endian.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from typing import Annotated
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from protocol.params import MAX_INLINE_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
+from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.commitment import SettledJob
 from protocol.stages.execution import CHUNK_TOKENS
 from protocol.wire.codec import U24, Bytes32, Size
@@ -109,7 +109,7 @@ class ProofOpening:
 
     batch_id: Bytes32
     leaf_index: U24
-    proof: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+    proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +164,11 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
         error = _mean_error(Fraction(proof_scale), claimed, scale, rows)
         worst_chunk = max(worst_chunk, _relative(error, mean_square))
         errors, norms = errors + error, norms + mean_square
-    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins)
+    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins[:token_count])
     # A mean over few tokens is dominated by one of them: count a short answer as one of 16 tokens.
-    tok = clipped // max(len(margins), SHORT_ANSWER)
-    return Distances(_relative(errors, norms), worst_chunk, tok, max(margins))
+    tok = clipped // max(token_count, SHORT_ANSWER)
+    act = _relative(errors, norms) if chunks else 0
+    return Distances(act, worst_chunk, tok, max(margins))
 
 
 def score_bps(distance: int, tolerance: Tolerance) -> int:
@@ -217,6 +218,6 @@ def _split(check: bytes, token_count: int) -> tuple[list[tuple[Fraction, tuple[i
             raise ValueError("check.bin holds a number that is not finite") from error
         offset += layout.size
     rest = check[offset:]
-    if len(rest) not in (4 * token_count, 4 * token_count + 4):
+    if len(rest) != 4 * (token_count + 1):
         raise ValueError("check.bin has the wrong length")
     return chunks, struct.unpack(f"<{len(rest) // 4}I", rest)

@@ -1,0 +1,345 @@
+"""What a role wants, imperative. An adapter performs each one and answers with one event; each is safe to do twice.
+
+`about` of an effect is the job, batch or content that it is for: it names the effect in its failure.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from protocol.params import MAX_INLINE_BYTES
+from protocol.stages.assignment import (
+    Accept,
+    Assignment,
+    AssignmentOrder,
+    LaneOpen,
+    Refuse,
+    SignedAccept,
+    SignedRefuse,
+)
+from protocol.stages.commitment import (
+    Batch,
+    LaneClaim,
+    Receipt,
+    Result,
+    ResultDelivery,
+    ResultQuery,
+    SettledJob,
+    SignedReceipt,
+    TokenFrame,
+)
+from protocol.stages.execution import RunSpec
+from protocol.stages.heartbeat import Heartbeat
+from protocol.stages.offer import Offer, SignedOffer
+from protocol.stages.request import Request, SignedRequest
+from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text
+from protocol.wire.ids import Address, PeerId
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class AwaitDeadline:
+    """> driver > DeadlinePassed, at `at_ms` or at once where that has passed."""
+
+    name: Text
+    at_ms: U64
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class PublishHeartbeat:
+    """> p2p/gossip > HeartbeatPublished here, HeartbeatReceived elsewhere."""
+
+    heartbeat: Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """> p2p/gossip > RequestPublished here, RequestReceived elsewhere."""
+
+    signed: SignedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """> p2p/calls > MessageSent here, MessageReceived there. `to` is a peer id or a multiaddr that ends in one."""
+
+    to: Text
+    message: (
+        SignedOffer
+        | AssignmentOrder
+        | SignedAccept
+        | SignedRefuse
+        | TokenFrame
+        | ResultDelivery
+        | SignedReceipt
+        | ResultQuery
+        | SampleQuery
+        | SampleOpening
+        | ProofQuery
+        | ProofOpening
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBlob:
+    """> p2p/blobs > BlobFetched: into the content store, from any of the peers, checked against its hash."""
+
+    cid: Bytes32
+    peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchModel:
+    """> p2p/blobs > ModelAdded: its manifest and every file of it."""
+
+    manifest: Bytes32
+    peers: tuple[PeerId, ...]
+
+
+# --- wallet and sealing ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class SignMessage:
+    """> chain/wallet > MessageSigned, by the operator key or the client's signer, as the kind of message says."""
+
+    message: Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
+
+
+@dataclass(frozen=True, slots=True)
+class SealKey:
+    """> node/sealing > KeySealed: our content key of an input, for one node."""
+
+    input_cid: Bytes32
+    hpke_key: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInput:
+    """> node/sealing > InputOpened: key and input of an assignment, checked and put into the job's workspace.
+
+    An empty `sealed_input` lies in the content store under its id.
+    """
+
+    job_id: Bytes32
+    input_cid: Bytes32
+    content_key_hash: Bytes32
+    sealed_key: Annotated[bytes, Size(128)]
+    sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class SealFrame:
+    """> node/sealing > FrameSealed."""
+
+    job_id: Bytes32
+    input_cid: Bytes32
+    seq: U32
+    ids: tuple[U32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFrame:
+    """> node/sealing > FrameOpened."""
+
+    job_id: Bytes32
+    input_cid: Bytes32
+    seq: U32
+    sealed: Annotated[bytes, Size(16_384)]
+
+
+@dataclass(frozen=True, slots=True)
+class SealResult:
+    """> node/sealing > ResultSealed: result.json of the job's workspace."""
+
+    job_id: Bytes32
+    input_cid: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class OpenResult:
+    """> node/sealing > ResultOpened: opened, validated, and kept for the user."""
+
+    job_id: Bytes32
+    input_cid: Bytes32
+    manifest: Bytes32
+    max_new_tokens: U32
+    blob_cid: Bytes32
+    sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSample:
+    """> node/sealing > SampleOpened: a drawn leaf's key, input and result, into a workspace of the case."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    job: SettledJob
+    sealed_key: Annotated[bytes, Size(128)]
+    sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+    sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class RunContainer:
+    """> executor/containers > TokensProduced any number of times, then ContainerExited."""
+
+    spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySample:
+    """> executor/replay > SampleReplayed: one teacher-forced pass over a drawn leaf."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    spec: RunSpec
+
+
+# --- chain ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class OpenLane:
+    """> chain/settlement > TransactionMined, and LaneSeen at final depth."""
+
+    order: LaneOpen
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitBatch:
+    """> chain/settlement > BatchMined, and BatchSubmitted at final depth."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class SealEpoch:
+    """> chain/beacon > TransactionMined, and SeedRevealed at final depth."""
+
+    epoch: U64
+
+
+@dataclass(frozen=True, slots=True)
+class ConveneCourt:
+    """> chain/court > TransactionMined, and CaseConvened at final depth."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    claims: tuple[LaneClaim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSeat:
+    """> chain/court > TransactionMined, and SeatCommitted at final depth."""
+
+    batch_id: Bytes32
+    seat: U8
+    commitment: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class RevealSeat:
+    """> chain/court > TransactionMined, and SeatRevealed at final depth."""
+
+    batch_id: Bytes32
+    seat: U8
+    digest: Bytes32
+    scores: tuple[U16, ...]
+    salt: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceSeat:
+    """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
+
+    batch_id: Bytes32
+    seat: U8
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveCase:
+    """> chain/court > TransactionMined, and SeatAdded or CaseResolved."""
+
+    batch_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class VoidStarved:
+    """> chain/court > TransactionMined, and BatchVoided: nobody judged the batch in time."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizeBatch:
+    """> chain/settlement > TransactionMined, and BatchSettled."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+
+
+@dataclass(frozen=True, slots=True)
+class RefundBatch:
+    """> chain/settlement > TransactionMined, and BatchRefunded."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    claims: tuple[LaneClaim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckIn:
+    """> chain/stakes > TransactionMined: this node was up today."""
+
+    node: Address
+    day: U32
+
+
+PeerEffect = PublishHeartbeat | PublishRequest | Send | FetchBlob | FetchModel
+SealingEffect = SealKey | OpenInput | SealFrame | OpenFrame | SealResult | OpenResult | OpenSample
+ContainerEffect = RunContainer | ReplaySample
+ChainEffect = (
+    OpenLane
+    | SubmitBatch
+    | SealEpoch
+    | ConveneCourt
+    | CommitSeat
+    | RevealSeat
+    | ReplaceSeat
+    | ResolveCase
+    | VoidStarved
+    | FinalizeBatch
+    | RefundBatch
+    | CheckIn
+)
+WalletEffect = SignMessage
+Effect = AwaitDeadline | PeerEffect | SealingEffect | ContainerEffect | ChainEffect | WalletEffect
+
+
+def about(effect: Effect) -> bytes:
+    """The job, batch or content that an effect is for, at most 32 bytes; empty where it is for none."""
+    for field in ("job_id", "batch_id", "input_cid", "cid", "manifest"):
+        value = getattr(effect, field, None)
+        if isinstance(value, bytes):
+            return value
+    if isinstance(effect, RunContainer):
+        return effect.spec.job_id
+    if isinstance(effect, SubmitBatch):
+        return effect.batch.root
+    if isinstance(effect, Send):
+        return _job_of(effect.message)
+    return b""
+
+
+def _job_of(message: object) -> bytes:
+    for holder in (message, getattr(message, "accept", None), getattr(message, "result", None)):
+        for field in ("job_id", "batch_id"):
+            value = getattr(holder, field, None)
+            if isinstance(value, bytes):
+                return value
+    return b""

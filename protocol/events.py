@@ -1,0 +1,505 @@
+"""What happened, past tense. Every event is either the answer to an effect of this node or a fact from outside.
+
+Durable events are written to the journal before a role sees them; folding them again gives the same state. The others
+are state that comes again by itself: beats, blocks, snapshots of the chain, streamed tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES
+from protocol.stages.assignment import (
+    Accept,
+    Account,
+    Assignment,
+    AssignmentOrder,
+    Lane,
+    LaneOpen,
+    Refuse,
+    SignedAccept,
+    SignedRefuse,
+)
+from protocol.stages.blob import ModelManifest
+from protocol.stages.commitment import (
+    LaneClaim,
+    Receipt,
+    Result,
+    ResultDelivery,
+    ResultQuery,
+    SignedReceipt,
+    TokenFrame,
+)
+from protocol.stages.execution import RunResult
+from protocol.stages.heartbeat import DeviceStatus, Heartbeat
+from protocol.stages.offer import NodeRecord, Offer, SignedOffer
+from protocol.stages.request import Request, SignedRequest
+from protocol.stages.verification import (
+    MAX_CHECK_BYTES,
+    ProofOpening,
+    ProofQuery,
+    SampleOpening,
+    SampleQuery,
+    Verdict,
+)
+from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size, Text
+from protocol.wire.ids import Address, PeerId
+
+Signable = Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
+"""What the wallet signs, each with the key that its kind belongs to."""
+
+Message = (
+    SignedOffer
+    | AssignmentOrder
+    | SignedAccept
+    | SignedRefuse
+    | TokenFrame
+    | ResultDelivery
+    | SignedReceipt
+    | ResultQuery
+    | SampleQuery
+    | SampleOpening
+    | ProofQuery
+    | ProofOpening
+)
+"""What peers send each other directly."""
+
+
+# --- time and this machine ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """A moment that a role asked for has come."""
+
+    name: Text
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReported:
+    """The executor measured this machine."""
+
+    status: DeviceStatus
+
+
+@dataclass(frozen=True, slots=True)
+class HpkeKeyRotated:
+    """The public key that content for this node is sealed to from now on."""
+
+    public_key: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAdded:
+    """A model is in the content store, every file checked."""
+
+    manifest: ModelManifest
+
+
+@dataclass(frozen=True, slots=True)
+class JobAsked:
+    """The user wants a job. The sealed input and its content key are already stored here.
+
+    max_price in wei for all tokens (0: whatever the cheapest able node asks); deadline in seconds for all attempts.
+    """
+
+    ask_id: Annotated[bytes, Size(16, exact=True)]
+    manifest: Bytes32
+    max_new_tokens: U32
+    input_cid: Bytes32
+    input_bytes: U32
+    content_key_hash: Bytes32
+    max_price: U96
+    max_memory: U64
+    classes: U32
+    timeout_ms: U32
+    deadline: U40
+    min_reputation: U16
+    with_bonus: bool
+    uncalibrated: bool
+    nonce: U64
+
+
+@dataclass(frozen=True, slots=True)
+class EffectFailed:
+    """An adapter gave up on an effect. `effect` is its class, `about` the job, batch or content it was for."""
+
+    effect: Text
+    about: Annotated[bytes, Size(32)]
+    reason: Text
+    transient: bool
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class HeartbeatPublished:
+    """The beat is on its way."""
+
+    counter: U64
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPublished:
+    """The request is on its way."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReceived:
+    """A registered node's beat; `peer_id` is the id of its operator key, not of the peer that relayed it."""
+
+    peer_id: PeerId
+    heartbeat: Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """A request was gossiped; its signature is not checked yet."""
+
+    signed: SignedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A peer, known by its connection, sent a message; signatures inside are not checked yet."""
+
+    peer_id: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """A message was acknowledged by its receiver after `round_trip_ms`."""
+
+    peer_id: PeerId
+    round_trip_ms: U32
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFetched:
+    """A blob is in the content store."""
+
+    cid: Bytes32
+
+
+# --- wallet and sealing ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class MessageSigned:
+    """Our own signature: in the journal before it leaves the machine."""
+
+    message: Signable
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class KeySealed:
+    """The content key of an input, sealed to one node."""
+
+    input_cid: Bytes32
+    hpke_key: Bytes32
+    sealed_key: Annotated[bytes, Size(128)]
+
+
+@dataclass(frozen=True, slots=True)
+class InputOpened:
+    """The input of a job lies in its workspace, its hash and key as the assignment says."""
+
+    job_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSealed:
+    """Streamed tokens, ready to be sent."""
+
+    job_id: Bytes32
+    seq: U32
+    sealed: Annotated[bytes, Size(16_384)]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOpened:
+    """Streamed tokens of one of our requests."""
+
+    job_id: Bytes32
+    seq: U32
+    ids: tuple[U32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSealed:
+    """result.json of a job, sealed to its client; `salt` hides the output commitment."""
+
+    job_id: Bytes32
+    blob_cid: Bytes32
+    sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+    salt: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOpened:
+    """A result that we paid for was opened and validated; `problem` says why it is not accepted, or is empty."""
+
+    job_id: Bytes32
+    result_hash: Bytes32
+    new_tokens: U32
+    finish: Text
+    problem: Text
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOpened:
+    """A drawn leaf's content lies in our workspace; `problem` says what about it contradicts its leaf, or is empty."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    new_tokens: U32
+    problem: Text
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class TokensProduced:
+    """A container produced tokens."""
+
+    job_id: Bytes32
+    ids: tuple[U32, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerExited:
+    """A job's container ended and is gone; its result.json lies in the workspace, `proof` is its fingerprint."""
+
+    job_id: Bytes32
+    result: RunResult
+    proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReplayed:
+    """Our own pass over a drawn leaf: check.bin, or the problem that there is none."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    check: Annotated[bytes, Size(MAX_CHECK_BYTES)]
+    problem: Text
+
+
+# --- chain: answers to our transactions -----------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class TransactionMined:
+    """A transaction of ours, or one that did the same, is in a block. `effect` and `about` as in EffectFailed."""
+
+    effect: Text
+    about: Annotated[bytes, Size(32)]
+    block: U64
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMined:
+    """A batch of ours is in a block."""
+
+    batch_id: Bytes32
+    slot: U8
+    block: U64
+    root: Bytes32
+
+
+# --- chain: what the watcher saw at final depth ---------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class BlockSeen:
+    """A new head; `final` is the newest block that counts as final, time in seconds."""
+
+    head: U64
+    final: U64
+    timestamp: U40
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """A node's record changed."""
+
+    record: NodeRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSeen:
+    """A lane changed."""
+
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSeen:
+    """A client's free balance changed."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmitted:
+    """Some node's batch is final on chain, with the claims of its transaction."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    class_id: U16
+    block: U64
+    timestamp: U40
+    rate_bps: U16
+    leaf_count: U24
+    unreceipted: bool
+    uncalibrated: bool
+    claims: tuple[LaneClaim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRevealed:
+    """An epoch's seed is stored: its batches are drawn."""
+
+    epoch: U64
+    seed: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class CaseConvened:
+    """A court sits over a batch: the drawn leaves and the seats, in order."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    class_id: U16
+    drawn: tuple[U24, ...]
+    seats: tuple[Address, ...]
+    timestamp: U40
+
+
+@dataclass(frozen=True, slots=True)
+class SeatAdded:
+    """A case grew, or a silent seat was replaced: `node` sits on `seat`."""
+
+    batch_id: Bytes32
+    seat: U8
+    node: Address
+    timestamp: U40
+
+
+@dataclass(frozen=True, slots=True)
+class SeatCommitted:
+    """A seat posted its commitment."""
+
+    batch_id: Bytes32
+    seat: U8
+
+
+@dataclass(frozen=True, slots=True)
+class SeatRevealed:
+    """A seat revealed its scores, one a drawn leaf, in basis points."""
+
+    batch_id: Bytes32
+    seat: U8
+    node: Address
+    scores: tuple[U16, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResolved:
+    """A case ended with a verdict; `median` in basis points."""
+
+    batch_id: Bytes32
+    verdict: Verdict
+    median: U16
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettled:
+    """A batch is final and paid; amounts in wei."""
+
+    batch_id: Bytes32
+    node: Address
+    price: U128
+    burned: U128
+    reward: U128
+    bonus: U128
+    pooled: U128
+
+
+@dataclass(frozen=True, slots=True)
+class BatchVoided:
+    """A batch is void: its clients get their money back."""
+
+    batch_id: Bytes32
+    node: Address
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRefunded:
+    """The money of a void batch is back in its lanes and accounts."""
+
+    batch_id: Bytes32
+    node: Address
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSlashed:
+    """A node lost stake; amount in wei."""
+
+    node: Address
+    amount: U128
+    batch_id: Bytes32
+
+
+Durable = (
+    DeadlinePassed
+    | JobAsked
+    | EffectFailed
+    | RequestPublished
+    | RequestReceived
+    | MessageReceived
+    | BlobFetched
+    | MessageSigned
+    | KeySealed
+    | InputOpened
+    | ResultSealed
+    | ResultOpened
+    | SampleOpened
+    | ContainerExited
+    | SampleReplayed
+    | TransactionMined
+    | BatchMined
+    | BatchSubmitted
+    | SeedRevealed
+    | CaseConvened
+    | SeatAdded
+    | SeatCommitted
+    | SeatRevealed
+    | CaseResolved
+    | BatchSettled
+    | BatchVoided
+    | BatchRefunded
+    | NodeSlashed
+)
+"""Journalled before they are handled."""
+
+Fleeting = (
+    DeviceReported
+    | HpkeKeyRotated
+    | ModelAdded
+    | HeartbeatPublished
+    | HeartbeatReceived
+    | MessageSent
+    | FrameSealed
+    | FrameOpened
+    | TokensProduced
+    | BlockSeen
+    | NodeSeen
+    | LaneSeen
+    | AccountSeen
+)
+"""Handled and forgotten; TokenFrame messages are fleeting too."""
+
+Event = Durable | Fleeting
+
+
+def is_durable(event: Event) -> bool:
+    """Whether the journal keeps it."""
+    if isinstance(event, MessageReceived):
+        return not isinstance(event.message, TokenFrame)
+    return isinstance(event, Durable)
