@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice Life of a lane: none > open > closing > reclaimed; opening it again leads back to open.
+enum LaneState {
+    None,
+    Open,
+    Closing,
+    Reclaimed
+}
+
+/// @notice Life of a batch: pending > final, or pending > in court > passed > final, or > void > refunded.
+/// @dev Challenged and Appealed keep their places for client challenges and appeals.
+enum BatchState {
+    None,
+    Pending,
+    InCourt,
+    Passed,
+    Void,
+    Final,
+    Refunded,
+    Challenged,
+    Appealed
+}
+
+/// @notice Money moved from a client's account into a lock that only one node's submit can debit.
+struct LaneView {
+    uint96 left;
+    /// @dev Highest cumulative amount settled so far; only assignments above it can still be claimed.
+    uint96 mark;
+    /// @dev When the lane may be reclaimed; 0 while nobody closes it.
+    uint40 closeAt;
+    uint24 jobs;
+    LaneState state;
+}
+
+/// @notice What a client's owner lets a hot key move into lanes, and until when.
+struct SignerGrant {
+    uint96 budget;
+    uint40 expiry;
+}
+
+/// @notice A batch as its node submits it; the sums are those of the tree under `root`.
+struct Submission {
+    address node;
+    uint8 slot;
+    uint8 classId;
+    /// @dev Bit 0: unreceipted. Bit 1: uncalibrated class.
+    uint8 flags;
+    bytes32 root;
+    uint96 priceSum;
+    uint96 bonusSum;
+    uint48 msSum;
+    uint16 okCount;
+    uint16 failedCount;
+    /// @dev Largest charge of one leaf.
+    uint96 maxLeaf;
+}
+
+/// @notice One lane's part of a batch: the latest assignment the client signed, and what its leaves cost.
+struct Claim {
+    address client;
+    address signer;
+    /// @dev Index of that assignment = jobs of the lane once this batch is counted.
+    uint24 index;
+    uint96 cumulative;
+    bytes32 details;
+    uint96 charge;
+    /// @dev Sum over the leaves of ceil(charge / 20).
+    uint96 fee;
+    uint96 bonus;
+    bytes32 r;
+    bytes32 vs;
+}
+
+/// @notice What a claim took from its lane.
+struct Debit {
+    address client;
+    address signer;
+    uint24 leaves;
+    uint96 amount;
+}
+
+/// @notice The part of a batch of which the chain keeps only the hash; whoever convenes or refunds gives it again.
+struct Contents {
+    bytes32 root;
+    uint96 maxLeaf;
+    Debit[] debits;
+}
+
+/// @notice One slot of a node's ring, as stored.
+struct Batch {
+    uint96 charge;
+    uint96 bonus;
+    uint16 leafCount;
+    uint16 okCount;
+    uint16 failedCount;
+    uint16 scoreHundredths;
+    uint96 fee;
+    uint48 responseMs;
+    uint40 commitBlock;
+    uint40 commitTime;
+    uint8 classId;
+    uint8 ratePercent;
+    BatchState state;
+    uint8 flags;
+    bytes32 contentsHash;
+}
+
+/// @notice A node's money in Settlement.
+struct Book {
+    uint96 rewards;
+    /// @dev Debits of batches that are neither final nor void.
+    uint96 openValue;
+    uint16 openBatches;
+}
