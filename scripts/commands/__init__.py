@@ -1,0 +1,1 @@
+"""One module a command; `scripts/NAME` starts `scripts.commands.NAME`."""

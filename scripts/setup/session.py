@@ -1,0 +1,70 @@
+"""A command's time on a machine that has what it needs: set-up on entry, on exit nothing left that set-up started."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from types import FrameType, TracebackType
+
+from scripts.setup import engine, node_tools, packages, venv
+from scripts.setup.cache import cache_directory
+from scripts.setup.packages import Requirement
+from scripts.setup.step import Plan, Step
+
+
+class Session:
+    """Enter it to set up what is named in `needs`; `env` is then what child processes are started with.
+
+    needs: some of "venv", "node tools", "docker engine"; what those stand on comes by itself.
+    keep: leave the Docker Engine running at the end, if set-up started it.
+    """
+
+    def __init__(self, needs: Iterable[str], *, keep: bool = False) -> None:
+        self._needs = set(needs)
+        self._keep = keep
+        self._lease = engine.Lease()
+        self.env = dict(os.environ)
+
+    def __enter__(self) -> Session:
+        # A plain kill must clean up too, like Ctrl-C.
+        signal.signal(signal.SIGTERM, _interrupt)
+        self.env["VCOIN_CACHE"] = str(cache_directory())
+        try:
+            with (cache_directory() / "setup.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                Plan(self._steps(), self.env).run()
+        except BaseException:
+            self._release()
+            raise
+        self.env["PATH"] = f"{venv.VENV / 'bin'}:{self.env.get('PATH', '')}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if left := self._lease.release(keep=self._keep):
+            print(left, file=sys.stderr)
+
+    def _steps(self) -> list[Step]:
+        steps: list[Step] = []
+        required: list[Requirement] = []
+        if "venv" in self._needs:
+            steps.append(venv.STEP)
+            required += packages.PYTHON
+        if "node tools" in self._needs:
+            steps.append(node_tools.STEP)
+            required += packages.NODE
+        if "docker engine" in self._needs:
+            steps.append(self._lease.step())
+            required += () if engine.find() else packages.ENGINE
+        return [packages.step(required), *steps]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,221 @@
+"""The shape of the project as a test: who imports what, who prints, what every file says about itself."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("protocol", "node", "p2p", "chain", "executor")
+OURS = {*PACKAGES, "scripts", "tests"}
+
+# What the core may take from the standard library: no clock, no chance, no disk, no network, no threads.
+_PURE = """
+    __future__ abc base64 bisect collections copy dataclasses decimal enum fractions functools hashlib heapq hmac io
+    itertools json math operator re string struct types typing unicodedata
+"""
+PURE_STANDARD_LIBRARY = set(_PURE.split())
+CORE_EXTERNALS = {"cbor2", "coincurve", "eth_abi", "eth_account", "eth_utils"}
+
+# Each library of the left column stays where the right column says, so that replacing it touches one place.
+HOMES = {
+    "anycorn": ("node/api",),
+    "cryptography": ("node/sealing.py", "p2p"),
+    "cyclopts": ("node/cli",),
+    "docker": ("executor",),
+    "httpx": ("node", "tests"),
+    "libp2p": ("p2p",),
+    "multiaddr": ("p2p",),
+    "peft": ("executor/runner",),
+    "pynvml": ("executor",),
+    "rich": ("node/cli",),
+    "safetensors": ("executor/runner",),
+    "solcx": ("scripts",),
+    "sqlite3": ("node",),
+    "starlette": ("node/api",),
+    "tokenizers": ("node/text.py", "executor/runner"),
+    "torch": ("executor/runner",),
+    "transformers": ("executor/runner",),
+    "web3": ("chain",),
+}
+
+PRINTERS = ("node/cli/output.py", "executor/runner/", "scripts/")
+VAGUE_NAMES = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """The files git knows or would add, so that what a tool wrote is left out and what is new is not."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    names = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [path for name in sorted(set(names) - {""}) if (path := REPOSITORY / name).is_file()]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def product_modules() -> list[Path]:
+    return [path for path in tracked("*.py") if name_of(path).split("/")[0] in PACKAGES]
+
+
+def python_modules() -> list[Path]:
+    return [path for path in tracked("*.py") if name_of(path).split("/")[0] in OURS]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and top-level name of every absolute import, those inside functions too."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.lineno, node.module.split(".")[0]
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every call."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func)
+
+
+def is_within(path: Path, places: tuple[str, ...]) -> bool:
+    return any(name_of(path) == place or name_of(path).startswith(place.rstrip("/") + "/") for place in places)
+
+
+def assert_none(faults: list[str], rule: str) -> None:
+    assert not faults, f"{rule}:\n  " + "\n  ".join(faults)
+
+
+def test_import_contracts_hold() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))",
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_package_of_the_wheel_is_under_contract() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
+    assert set(settings["importlinter"]["root_packages"]) == set(PACKAGES)
+    assert set(settings["hatch"]["build"]["targets"]["wheel"]["packages"]) == set(PACKAGES)
+    found = {name_of(path).split("/")[0] for path in tracked("*/__init__.py") if name_of(path).count("/") == 1}
+    assert found == OURS, "a new top-level package takes its place in the contracts of pyproject.toml and in this test"
+
+
+def test_core_imports_only_what_is_pure() -> None:
+    allowed = PURE_STANDARD_LIBRARY | CORE_EXTERNALS | {"protocol"}
+    faults = [
+        f"{name_of(path)}:{line} imports {module}"
+        for path in product_modules()
+        if is_within(path, ("protocol",))
+        for line, module in imports(path)
+        if module not in allowed
+    ]
+    assert_none(faults, "protocol/ takes time, chance and input as arguments")
+
+
+def test_core_opens_nothing_and_reads_no_clock() -> None:
+    impure = re.compile(r"(^|\.)(open|input|print|now|utcnow|today|getenv|eval|exec|__import__)$")
+    faults = [
+        f"{name_of(path)}:{line} calls {call}"
+        for path in product_modules()
+        if is_within(path, ("protocol",))
+        for line, call in calls(path)
+        if impure.search(call)
+    ]
+    assert_none(faults, "protocol/ does no input or output and has no clock")
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_library_stays_at_home(library: str) -> None:
+    faults = [
+        f"{name_of(path)}:{line}"
+        for path in product_modules()
+        if not is_within(path, HOMES[library])
+        for line, module in imports(path)
+        if module == library
+    ]
+    assert_none(faults, f"{library} is imported only in {', '.join(HOMES[library])}")
+
+
+def test_runner_imports_nothing_of_the_project() -> None:
+    faults = [
+        f"{name_of(path)}:{line} imports {module}"
+        for path in product_modules()
+        if is_within(path, ("executor/runner",))
+        for line, module in imports(path)
+        if module in OURS and not _names_runner(path, line)
+    ]
+    assert_none(faults, "the runner is copied into an image without the project")
+
+
+def _names_runner(path: Path, line: int) -> bool:
+    return "executor.runner" in path.read_text().splitlines()[line - 1]
+
+
+def test_only_the_output_module_prints() -> None:
+    faults = [
+        f"{name_of(path)}:{line}"
+        for path in product_modules()
+        if not is_within(path, PRINTERS)
+        for line, call in calls(path)
+        if call in {"print", "sys.stdout.write", "sys.stderr.write"}
+    ]
+    assert_none(faults, "words for a person go through node/cli/output.py")
+
+
+def test_command_line_imports_nothing_heavy() -> None:
+    if not (REPOSITORY / "node" / "cli" / "__init__.py").is_file():
+        return
+    heavy = ["anycorn", "docker", "eth_account", "libp2p", "rich", "starlette", "tokenizers", "trio", "web3"]
+    code = f"import sys, node.cli; print(*sorted(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [], "a command must answer in half a second: import these where they are used"
+
+
+def test_every_module_says_what_it_is() -> None:
+    faults = [
+        name_of(path)
+        for path in python_modules()
+        if ast.get_docstring(parsed(path)) is None and path.read_text().strip()
+    ]
+    assert_none(faults, "each module opens with a docstring")
+
+
+def test_modules_are_named_by_a_noun() -> None:
+    faults = [name_of(path) for path in python_modules() if VAGUE_NAMES.intersection(path.with_suffix("").parts)]
+    assert_none(faults, "a name that could mean anything hides what is inside")
+
+
+def test_no_file_names_a_developers_machine() -> None:
+    # Put together here so that this file does not match itself.
+    homes = re.compile(rb"(?<![\w.${}~-])/(?:%s)/[\w.-]+" % b"|".join([b"home", b"Users", b"root", b"work"]))
+    faults = []
+    for path in tracked():
+        content = path.read_bytes()
+        if b"\0" in content:
+            continue
+        for match in homes.finditer(content):
+            line = content.count(b"\n", 0, match.start()) + 1
+            faults.append(f"{name_of(path)}:{line} {match.group().decode(errors='replace')}")
+    assert_none(faults, "paths are relative to the repository, or come from the configuration")
