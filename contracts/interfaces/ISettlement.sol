@@ -78,7 +78,6 @@ interface ISettlement {
     error OverSigned(uint256 claim, uint256 debit, uint256 signed);
     /// @dev More than the lane holds.
     error OverLane(uint256 claim, uint256 debit, uint256 left);
-    error BadFee(uint256 claim, uint96 fee);
     /// @dev The claims do not add up to the submission.
     error SumMismatch();
     error BadCounts(uint256 okCount, uint256 failedCount, uint256 leafCount);

@@ -66,14 +66,12 @@ struct Claim {
     uint96 cumulative;
     bytes32 details;
     uint96 charge;
-    /// @dev Sum over the leaves of ceil(charge / 20).
-    uint96 fee;
     uint96 bonus;
     bytes32 r;
     bytes32 vs;
 }
 
-/// @notice What a claim took from its lane.
+/// @notice What a claim took from its lane: charge + ceil(charge / 20) + bonus.
 struct Debit {
     address client;
     address signer;
