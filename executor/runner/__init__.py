@@ -1,1 +1,1 @@
-"""What runs inside the container. It stands alone: nothing here imports the project, and only this folder knows torch."""
+"""What runs inside the container: it imports nothing of the project, and only this folder knows torch."""

@@ -29,15 +29,17 @@ Golden pairs: tests/vectors/fingerprint/.
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 CHUNK_TOKENS = 32
 PROJECTIONS = 8
 MARGIN_MAX = 2**32 - 1
 
-Floats = NDArray[np.float32]
+# Numpy arrays. They are no types to a checker on a machine that does not have numpy, and the node's does not.
+Floats: TypeAlias = Any  # float32
+Doubles: TypeAlias = Any  # float64
 
 
 class NotFinite(ArithmeticError):
@@ -71,7 +73,7 @@ def chunks(rows: Floats) -> Iterator[Floats]:
 
 
 def encode_proof(whitened: Floats, r: Floats) -> bytes:
-    """proof.bin of whitened states [n, hidden] in the order of the tokens."""
+    """proof.bin of whitened states [n, hidden] in the order of the tokens. Raises NotFinite."""
     out = bytearray()
     for part in chunks(whitened):
         p = part @ r.T
@@ -84,8 +86,8 @@ def encode_proof(whitened: Floats, r: Floats) -> bytes:
     return bytes(out)
 
 
-def encode_check(whitened: Floats, r: Floats, margins: NDArray[np.float64]) -> bytes:
-    """check.bin of whitened states [n, hidden] and n + 1 margins in logit units."""
+def encode_check(whitened: Floats, r: Floats, margins: Doubles) -> bytes:
+    """check.bin of whitened states [n, hidden] and n + 1 margins in logit units. Raises NotFinite."""
     out = bytearray()
     for part in chunks(whitened):
         p = part @ r.T
@@ -93,14 +95,10 @@ def encode_check(whitened: Floats, r: Floats, margins: NDArray[np.float64]) -> b
         q = np.clip(np.rint(p / scale), -32767, 32767).astype("<i2")
         den = np.square(part.astype(np.float64)).sum(axis=1).mean() / part.shape[1]
         out += np.array(scale, "<f4").tobytes() + q.tobytes() + np.array(den, "<f8").tobytes()
-    return bytes(out) + margins_ppm(margins).tobytes()
-
-
-def margins_ppm(margins: NDArray[np.float64]) -> NDArray[np.uint32]:
-    """Margins in logit units as saturating ppm. Raises NotFinite."""
     if not np.isfinite(margins).all():
         raise NotFinite("a logit is not finite")
-    return np.clip(np.rint(margins * 1e6), 0, MARGIN_MAX).astype("<u4")
+    out += np.clip(np.rint(margins * 1e6), 0, MARGIN_MAX).astype("<u4").tobytes()
+    return bytes(out)
 
 
 def distances(proof: bytes, check: bytes, tokens: int) -> tuple[float, float, float, float]:

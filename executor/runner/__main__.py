@@ -1,0 +1,73 @@
+"""The container's entry point, `python -m runner`: one job from /input to /output.
+
+Exit codes: 0 done, 64 bad spec, 65 bad input or model, 70 our own fault, 75 stopped and may be started again.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from .events import emit
+from .job import EXIT_INTERNAL, EXIT_RESUMABLE, OUTPUT, BadSpec, Job, Refused, canonical, read_job, write
+
+
+def main() -> int:
+    """Run the job and return the exit code; everything that went wrong is an `error` event first."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        started = time.monotonic()
+        job = read_job()
+        metrics = _dispatch(job)
+        metrics["wall_ms"] = round((time.monotonic() - started) * 1000)
+        _write_manifest(metrics)
+        emit("done", metrics=metrics)
+    except Refused as error:
+        emit("error", code=error.code, message=str(error)[:1000], **error.facts)
+        return error.exit_code
+    except MemoryError:
+        emit("error", code="out_of_memory", message="the job needs more memory than it was given")
+        return EXIT_INTERNAL
+    except Exception as error:  # the last place that can turn a bug into an answer
+        emit("error", code="internal", message=f"{type(error).__name__}: {error}"[:1000])
+        return EXIT_INTERNAL
+    return 0
+
+
+def _dispatch(job: Job) -> dict[str, object]:
+    # Imported late: a bad spec should not wait for torch.
+    if job.kind == "convert":
+        from . import convert
+
+        return convert.run(job)
+    if job.kind not in ("generate", "check", "calibrate"):
+        raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
+    from . import calibrate, check, generate, model
+
+    kinds = {"generate": generate.run, "check": check.run, "calibrate": calibrate.run}
+    dtype, _ = generate.dtype_of(job)
+    loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
+    return kinds[job.kind](job, loaded)
+
+
+def _write_manifest(metrics: dict[str, object]) -> None:
+    """manifest.json comes last: where it is missing, the job did not finish."""
+    files = []
+    for path in sorted(p for p in OUTPUT.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        files.append({"path": path.relative_to(OUTPUT).as_posix(), "size": path.stat().st_size, "sha256": sha256})
+    version = os.environ.get("VCOIN_RUNTIME", "")
+    write("manifest.json", canonical({"files": files, "metrics": metrics, "runner_version": version}))
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(EXIT_RESUMABLE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

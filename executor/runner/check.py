@@ -1,0 +1,56 @@
+"""Kind `check`: run somebody's answer through the model once and leave check.bin, without having seen the proof."""
+
+import time
+from typing import Any
+
+from .events import emit
+from .fingerprint import encode_check, projection, whiten
+from .generate import MAX_NEW_TOKENS, dtype_of, read_act_w, read_chat
+from .job import BadInput, Job, read_object, write
+from .model import Model, ids_sha256
+
+
+def run(job: Job, model: Model) -> dict[str, object]:
+    """Returns what the run took.
+
+    Raises BadInput, with code bad_result or prompt_mismatch where the answer itself is at fault: it then deserves no
+    score, and the client's input is fine.
+    """
+    dtype, device_class = dtype_of(job)
+    max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
+    salt, messages = read_chat()
+    prompt = model.prompt_ids(messages, max_new)
+    result = read_object("result.json")
+    claims = {
+        "v": 1,
+        "job_id": job.id.hex(),
+        "salt": salt,
+        "manifest_sha256": model.manifest_sha256.hex(),
+        "dtype": dtype,
+        "device_class": device_class,
+    }
+    for name, ours in claims.items():
+        if result.get(name) != ours:
+            raise BadInput("bad_result", f"result.json misstates {name}")
+    if result.get("prompt_token_ids_sha256") != ids_sha256(prompt):
+        raise BadInput("prompt_mismatch", "the answer is to another prompt")
+    output, stopped = _answer(result, model, max_new)
+    emit("ready", prompt_tokens=len(prompt))
+
+    started = time.monotonic()
+    states, margins = model.replay(prompt, output, stopped)
+    whitened = whiten(states, read_act_w(model.hidden))
+    write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
+    took = time.monotonic() - started
+    return {"prompt_tokens": len(prompt), "output_tokens": len(output), "run_ms": round(took * 1000)}
+
+
+def _answer(result: dict[str, Any], model: Model, max_new: int) -> tuple[list[int], bool]:
+    ids, finish = result.get("output_token_ids"), result.get("finish")
+    if not isinstance(ids, list) or len(ids) > max_new:
+        raise BadInput("bad_result", "output_token_ids is no list or too long")
+    if not all(type(i) is int and 0 <= i < model.vocab and i not in model.eos_ids for i in ids):
+        raise BadInput("bad_result", "output_token_ids holds what is no token of an answer")
+    if finish not in ("eos", "length") or (finish == "length" and len(ids) != max_new):
+        raise BadInput("bad_result", "the answer ends before it was finished")
+    return ids, finish == "eos"

@@ -1,0 +1,119 @@
+"""A model from the content store: its weights, its tokenizer, and the two ways to run it.
+
+A worker decodes token by token; a checker runs the finished text once. Both end in the hidden state after the final
+norm and the logits made from it, in the class's own number format.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .fingerprint import CHUNK_TOKENS, Doubles, Floats
+from .job import BadInput
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+ROLES = ("system", "user", "assistant")
+
+
+class Model:
+    """One loaded model. `manifest_sha256` is its content id."""
+
+    def __init__(self, net: Any, tokenizer: Any, manifest: dict[str, Any], manifest_sha256: bytes) -> None:
+        self._net = net
+        self._tokenizer = tokenizer
+        self.manifest_sha256 = manifest_sha256
+        self.eos_ids = tuple(int(i) for i in manifest["eos_ids"])
+        self.hidden, self.vocab, self.context = (int(manifest[k]) for k in ("hidden", "vocab", "context"))
+
+    def prompt_ids(self, messages: object, max_new_tokens: int) -> list[int]:
+        """The chat as token ids, with room left for the answer. Raises BadInput."""
+        if not isinstance(messages, list) or not messages or not all(_is_message(m) for m in messages):
+            raise BadInput("bad_messages", 'messages must be a list of {"role", "content"}')
+        try:
+            text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template is the model's own program and may raise anything
+            raise BadInput("bad_messages", "the chat template of the model refuses these messages") from error
+        # The template has written the special tokens itself; the tokenizer would put one more in front.
+        ids = [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+        limit = self.context - max_new_tokens
+        if len(ids) > limit:
+            raise BadInput(
+                "prompt_too_long",
+                f"the prompt has {len(ids)} tokens, and {limit} fit before an answer of {max_new_tokens}",
+                tokens=len(ids),
+                limit=limit,
+            )
+        return ids
+
+    def decode(self, prompt: list[int], max_new_tokens: int) -> Iterator[tuple[int, Floats]]:
+        """Greedy decoding: each token with the hidden state that chose it, a stop token included, which ends it."""
+        step, past = prompt, None
+        for _ in range(max_new_tokens):
+            with torch.inference_mode():
+                out = self._net.base_model(input_ids=torch.tensor([step]), past_key_values=past, use_cache=True)
+                state = out.last_hidden_state[0, -1:]
+                logits = self._logits(state)[0]
+            past = out.past_key_values
+            # numpy takes the lowest id of equal logits on every machine; torch promises no order.
+            token = int(logits.argmax())
+            yield token, state[0].float().numpy()
+            if token in self.eos_ids:
+                return
+            step = [token]
+
+    def replay(self, prompt: list[int], output: list[int], stopped: bool) -> tuple[Floats, Doubles]:
+        """One pass over a finished text: the states of its tokens [n, hidden] and the n + 1 margins of check.bin."""
+        with torch.inference_mode():
+            out = self._net.base_model(input_ids=torch.tensor([prompt + output]), use_cache=False)
+            states = out.last_hidden_state[0, len(prompt) - 1 :]
+            margins, eos_lead = [], [0.0]
+            # In blocks, because the logits of a long answer would not fit beside the model.
+            for start in range(0, len(output) + 1, CHUNK_TOKENS):
+                logits = self._logits(states[start : start + CHUNK_TOKENS])
+                stop = logits[:, list(self.eos_ids)].max(axis=1)
+                for row, best_stop, t in zip(logits, stop, range(start, len(output) + 1), strict=False):
+                    if t < len(output):
+                        margins.append(float(row.max() - row[output[t]]))
+                        eos_lead.append(float(best_stop - row[output[t]]))
+                    else:
+                        stop_margin = float(row.max() - best_stop)
+        margins.append(stop_margin if stopped else max(eos_lead))
+        return states[: len(output)].float().numpy(), np.array(margins)
+
+    def _logits(self, states: torch.Tensor) -> Floats:
+        return self._net.get_output_embeddings()(states).float().numpy()
+
+
+def load(path: Path, dtype: str) -> Model:
+    """Load the model at `path` in the number format of a device class; bf16 weights serve both. Raises BadInput."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    try:
+        data = (path / "manifest.json").read_bytes()
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        net = AutoModelForCausalLM.from_pretrained(
+            path, dtype=DTYPES[dtype], local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+        return Model(net.eval(), tokenizer, json.loads(data), hashlib.sha256(data).digest())
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
+
+
+def ids_sha256(ids: list[int]) -> str:
+    """Hash of token ids, each as a little-endian uint32."""
+    return hashlib.sha256(np.array(ids, "<u4").tobytes()).hexdigest()
+
+
+def _is_message(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"role", "content"}
+        and value["role"] in ROLES
+        and isinstance(value["content"], str)
+    )
