@@ -1,7 +1,7 @@
 """What happened, past tense. Every event is either the answer to an effect of this node or a fact from outside.
 
-Durable events are written to the journal before a role sees them; folding them again gives the same state. The others
-are state that comes again by itself: beats, blocks, snapshots of the chain, streamed tokens.
+Durable events are written to the journal before a role sees them; folding them again gives the same state, and so
+every decision about a job rests on durable events alone. The others come again by themselves: beats, blocks, tokens.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ from protocol.stages.offer import NodeRecord, Offer, SignedOffer
 from protocol.stages.request import Request, SignedRequest
 from protocol.stages.verification import (
     MAX_CHECK_BYTES,
+    Calibration,
     ProofOpening,
     ProofQuery,
     SampleOpening,
@@ -65,6 +66,11 @@ Message = (
 
 
 # --- time and this machine ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """About a second has passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """A moment that a role asked for has come."""
@@ -97,7 +103,7 @@ class ModelAdded:
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
-    max_price in wei for all tokens (0: whatever the cheapest able node asks); deadline in seconds for all attempts.
+    max_price in wei for all tokens; deadline in seconds for all attempts; an empty sealed_input is in the content store.
     """
 
     ask_id: Annotated[bytes, Size(16, exact=True)]
@@ -115,6 +121,7 @@ class JobAsked:
     with_bonus: bool
     uncalibrated: bool
     nonce: U64
+    sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +341,15 @@ class AccountSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationSeen:
+    """Params has noise constants for a model on a device class."""
+
+    manifest: Bytes32
+    class_id: U16
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSubmitted:
     """Some node's batch is final on chain, with the claims of its transaction."""
 
@@ -345,6 +361,7 @@ class BatchSubmitted:
     timestamp: U40
     rate_bps: U16
     leaf_count: U24
+    root: Bytes32
     unreceipted: bool
     uncalibrated: bool
     claims: tuple[LaneClaim, ...]
@@ -451,8 +468,13 @@ Durable = (
     | JobAsked
     | EffectFailed
     | RequestPublished
-    | RequestReceived
     | MessageReceived
+    | HpkeKeyRotated
+    | ModelAdded
+    | NodeSeen
+    | LaneSeen
+    | AccountSeen
+    | CalibrationSeen
     | BlobFetched
     | MessageSigned
     | KeySealed
@@ -479,21 +501,18 @@ Durable = (
 """Journalled before they are handled."""
 
 Fleeting = (
-    DeviceReported
-    | HpkeKeyRotated
-    | ModelAdded
+    Tick
+    | DeviceReported
     | HeartbeatPublished
     | HeartbeatReceived
+    | RequestReceived
     | MessageSent
     | FrameSealed
     | FrameOpened
     | TokensProduced
     | BlockSeen
-    | NodeSeen
-    | LaneSeen
-    | AccountSeen
 )
-"""Handled and forgotten; TokenFrame messages are fleeting too."""
+"""Handled and forgotten; so are TokenFrame messages, and signed offers, which promise nothing by themselves."""
 
 Event = Durable | Fleeting
 
@@ -502,4 +521,6 @@ def is_durable(event: Event) -> bool:
     """Whether the journal keeps it."""
     if isinstance(event, MessageReceived):
         return not isinstance(event.message, TokenFrame)
+    if isinstance(event, MessageSigned):
+        return not isinstance(event.message, Offer)
     return isinstance(event, Durable)

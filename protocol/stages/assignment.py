@@ -16,8 +16,8 @@ from protocol.params import (
     MIN_CHARGE_DIVISOR,
     VERIFY_FEE_DIVISOR,
 )
-from protocol.stages.offer import Offer
-from protocol.stages.request import Request, accepts_class
+from protocol.stages.offer import SignedOffer
+from protocol.stages.request import SignedRequest, accepts_class
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
 from protocol.wire.envelope import Domain, digest, struct_hash, typed
 from protocol.wire.ids import Address, JobId, Wei
@@ -72,8 +72,13 @@ class JobDetails:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentOrder:
-    """An assignment as it is sent: the content key sealed to the node, and the sealed input where it is small."""
+    """An assignment as it is sent, with the request and the offer that it answers, so that it stands for itself.
 
+    The content key is sealed to the node; the sealed input travels along where it is small.
+    """
+
+    request: SignedRequest
+    offer: SignedOffer
     assignment: Assignment
     details: JobDetails
     signature: Signature
@@ -103,6 +108,10 @@ class RefuseCode(IntEnum):
     EXPIRED = 8
     SIGNATURE = 9
     DISK = 10
+    FAILED = 11
+    """After an Accept: the work failed here, another node may do it."""
+    CLIENT_FAULT = 12
+    """After an Accept: the input is bad, no node can do it."""
 
 
 @typed("Refuse(bytes32 jobId,uint16 code,uint32 retryAfterMs)")
@@ -207,12 +216,13 @@ def bonus_of(charge: int, cap: int, actual_ms: int, expected_ms: int) -> Wei:
     return Wei(min(cap, charge * BONUS_PERCENT // 100) if early else 0)
 
 
-def require_consistent(order: AssignmentOrder, request: Request, offer: Offer, domain: Domain) -> None:
+def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
     """Check an order against the request and the offer that it answers.
 
     Raises: Malformed if a field contradicts them.
     """
     details, assignment = order.details, order.assignment
+    request, offer = order.request.request, order.offer.offer
     wrong = (
         assignment.details != struct_hash(details)
         or assignment.client != request.client
@@ -238,12 +248,14 @@ def require_consistent(order: AssignmentOrder, request: Request, offer: Offer, d
 def require_covered(order: AssignmentOrder, lane: Lane, last_index: int, last_cumulative: int) -> None:
     """Check that a lane pays for an order; `last_*` is the newest order already taken on it.
 
-    Raises: OutOfTurn if the order is not the next, or owes more than the lane holds.
+    An order may skip numbers: those were signed for attempts that this node never saw, and are settled with charge 0.
+
+    Raises: OutOfTurn if the order is not newer, or owes more than the lane holds.
     """
     assignment = order.assignment
-    if assignment.index != last_index + 1:
-        raise OutOfTurn(f"job {assignment.index} of the lane, expected {last_index + 1}")
-    if assignment.cumulative != last_cumulative + order.details.max_total:
+    if assignment.index <= max(last_index, lane.jobs):
+        raise OutOfTurn(f"job {assignment.index} of the lane is already taken")
+    if assignment.cumulative < max(last_cumulative, lane.mark) + order.details.max_total:
         raise OutOfTurn("the order does not add up")
     if lane.closing or assignment.cumulative > lane.mark + lane.left:
         raise OutOfTurn("the lane does not cover the order")

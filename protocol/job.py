@@ -1,0 +1,146 @@
+"""A job's way from request to money, for whoever takes part in it.
+
+The table says which moves are legal; it does not know whose job it is. A late or repeated fact is absorbed: it leaves
+the stage as it is.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from protocol.events import (
+    BatchMined,
+    BatchRefunded,
+    BatchSettled,
+    BatchSubmitted,
+    BatchVoided,
+    CaseConvened,
+    CaseResolved,
+    ContainerExited,
+    DeadlinePassed,
+    EffectFailed,
+    JobAsked,
+    ResultOpened,
+)
+from protocol.stages.assignment import Accept, Assignment, AssignmentOrder, Refuse, SignedAccept, SignedRefuse
+from protocol.stages.commitment import Result
+from protocol.stages.offer import SignedOffer
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId, JobId, RequestId, TimestampMs, Wei
+
+
+class Stage(StrEnum):
+    """Where a job stands; the words that both sides are shown."""
+
+    REQUESTED = "requested"
+    OFFERED = "offered"
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    IN_BATCH = "in batch"
+    DRAWN = "drawn"
+    PASSED = "passed"
+    REVIEW = "review"
+    FAILED = "failed"
+    SPENDABLE = "spendable"
+    REFUNDED = "refunded"
+    UNSERVED = "unserved"
+    """Nobody did it; the client's money was never taken."""
+    UNPAID = "unpaid"
+    """This node did not bring it to an end: charge 0."""
+
+
+TERMINAL = frozenset({Stage.SPENDABLE, Stage.REFUNDED, Stage.UNSERVED, Stage.UNPAID})
+
+TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
+    Stage.REQUESTED: {
+        JobAsked: frozenset({Stage.REQUESTED}),
+        SignedOffer: frozenset({Stage.OFFERED}),
+        EffectFailed: frozenset({Stage.UNSERVED}),
+        DeadlinePassed: frozenset({Stage.UNSERVED}),
+    },
+    Stage.OFFERED: {
+        Assignment: frozenset({Stage.ASSIGNED}),
+        AssignmentOrder: frozenset({Stage.ASSIGNED}),
+        EffectFailed: frozenset({Stage.UNSERVED, Stage.REQUESTED}),
+        DeadlinePassed: frozenset({Stage.UNSERVED, Stage.REQUESTED}),
+    },
+    Stage.ASSIGNED: {
+        Accept: frozenset({Stage.RUNNING}),
+        SignedAccept: frozenset({Stage.RUNNING}),
+        Refuse: frozenset({Stage.UNPAID}),
+        SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+        EffectFailed: frozenset({Stage.REQUESTED, Stage.UNPAID, Stage.UNSERVED}),
+        DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED, Stage.UNPAID}),
+    },
+    Stage.RUNNING: {
+        ResultOpened: frozenset({Stage.DELIVERED}),
+        Result: frozenset({Stage.DELIVERED}),
+        ContainerExited: frozenset({Stage.UNPAID}),
+        Refuse: frozenset({Stage.UNPAID}),
+        SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+        EffectFailed: frozenset({Stage.UNPAID, Stage.REQUESTED, Stage.UNSERVED}),
+        DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+    },
+    Stage.DELIVERED: {
+        BatchMined: frozenset({Stage.IN_BATCH}),
+        BatchSubmitted: frozenset({Stage.IN_BATCH}),
+        DeadlinePassed: frozenset({Stage.REFUNDED}),
+    },
+    Stage.IN_BATCH: {
+        CaseConvened: frozenset({Stage.DRAWN}),
+        BatchSettled: frozenset({Stage.SPENDABLE}),
+        BatchVoided: frozenset({Stage.FAILED}),
+        BatchRefunded: frozenset({Stage.REFUNDED}),
+    },
+    Stage.DRAWN: {
+        CaseResolved: frozenset({Stage.PASSED, Stage.REVIEW, Stage.FAILED}),
+        BatchVoided: frozenset({Stage.FAILED}),
+        BatchRefunded: frozenset({Stage.REFUNDED}),
+    },
+    Stage.PASSED: {BatchSettled: frozenset({Stage.SPENDABLE})},
+    Stage.REVIEW: {BatchRefunded: frozenset({Stage.REFUNDED})},
+    Stage.FAILED: {BatchRefunded: frozenset({Stage.REFUNDED})},
+    Stage.SPENDABLE: {},
+    Stage.REFUNDED: {},
+    Stage.UNSERVED: {},
+    Stage.UNPAID: {},
+}
+"""Which stage may follow on which event, or on which message signed or received."""
+
+
+def advance(stage: Stage, fact: object, to: Stage) -> Stage:
+    """The stage after a fact: `to` where the table allows it, else the same stage, for facts that come late."""
+    return to if to in TRANSITIONS[stage].get(type(fact), frozenset()) else stage
+
+
+def verdict_stage(verdict: Verdict) -> Stage:
+    """The stage that a verdict leads to."""
+    return {Verdict.PASS: Stage.PASSED, Verdict.REVIEW: Stage.REVIEW}.get(verdict, Stage.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as it is shown: amounts in wei, times in ms since 1970; what is not known yet is None."""
+
+    request_id: RequestId | None
+    job_id: JobId | None
+    ask_id: bytes
+    stage: Stage
+    node: Address | None
+    client: Address | None
+    manifest: bytes
+    max_new_tokens: int
+    new_tokens: int
+    finish: str
+    price: Wei
+    charge: Wei
+    bonus: Wei
+    debit: Wei
+    attempt: int
+    batch_id: BatchId | None
+    reason: str
+    asked_ms: TimestampMs
+    history: tuple[tuple[Stage, TimestampMs], ...]
+    next_step_ms: int | None
+    """How long the next step may take at most, from the last one."""

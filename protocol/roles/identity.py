@@ -1,0 +1,44 @@
+"""Who this node is, and what its operator chose."""
+
+from dataclasses import dataclass, field
+
+from protocol.params import DEFAULT_PRICE_WEI, VCN
+from protocol.wire.envelope import Domain
+from protocol.wire.ids import Address, PeerId, Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """This node's names. `client` and `signer` are set where it asks for jobs; addresses are full multiaddrs."""
+
+    operator: Address
+    peer_id: PeerId
+    domain: Domain
+    addresses: tuple[str, ...]
+    client: Address | None = None
+    signer: Address | None = None
+
+    @property
+    def node_id(self) -> Address:
+        """The id of the node: its operator, until operators can be rotated."""
+        return self.operator
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's choices. price in wei per 1,000 output tokens; memory in bytes for one container.
+
+    `secret` is 32 bytes that never leave this machine: salts and seeds are derived from it, so that a fold of the
+    journal finds the same ones.
+    """
+
+    secret: bytes
+    roles: frozenset[str] = frozenset({"requester", "provider", "verifier"})
+    price: Wei = DEFAULT_PRICE_WEI
+    slots: int = 1
+    queue: int = 16
+    lane_amount: Wei = Wei(20 * VCN)
+    memory_bytes: int = 4 * 2**30
+    agent: str = "vcoin/0.1.0"
+    profile: str = "local"
+    draining: bool = field(default=False)
