@@ -1,0 +1,200 @@
+"""`scripts/test [--fast] [LAYER...]`: every layer of tests, the cheap ones first, with what they need set up before.
+
+A layer is a folder of tests; one without tests is not listed, a folder that is no layer is an error. All layers run,
+also after one has failed; the table at the end says how each went.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.commands import check
+from scripts.setup import node_tools, venv
+from scripts.setup.cache import REPOSITORY
+from scripts.setup.failure import Missing, report
+from scripts.setup.session import Session
+
+TESTS = REPOSITORY / "tests"
+# What lies under tests/ and holds no tests of its own.
+SUPPORT = {"adversaries", "benchmarks", "fakes", "vectors"}
+SERVICES = ("venv", "node tools", "docker engine", "runner image", "model")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Tests that need the same things. `fast`: needs no service, and belongs to `--fast`."""
+
+    name: str
+    folder: str
+    needs: tuple[str, ...] = ("venv",)
+    fast: bool = False
+
+    def has_tests(self) -> bool:
+        return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
+
+
+LAYERS = (
+    Layer("static", "", fast=True),
+    Layer("unit", "unit", fast=True),
+    Layer("property", "property", fast=True),
+    Layer("simulation", "simulation"),
+    Layer("contracts", "contracts", needs=("venv", "node tools")),
+    Layer("conformance", "conformance", needs=SERVICES),
+    Layer("integration", "integration", needs=SERVICES),
+    Layer("end-to-end", "end_to_end", needs=SERVICES),
+)
+
+
+def layers() -> list[Layer]:
+    """The layers that have tests. Raises: Missing if tests lie where no layer would run them."""
+    known = {layer.folder for layer in LAYERS} | SUPPORT
+    strays = [
+        path.name
+        for path in TESTS.iterdir()
+        if path.is_dir() and path.name not in known and any(path.rglob("test_*.py"))
+    ]
+    if strays:
+        raise Missing(f"tests/{strays[0]} belongs to no layer", "name it in LAYERS of scripts/commands/test.py")
+    return [layer for layer in LAYERS if layer.has_tests()]
+
+
+@dataclass
+class Outcome:
+    """How a layer went; counts are of single tests, as its runners print them."""
+
+    layer: Layer
+    passed: int = 0
+    failed: int = 0
+    good: bool = True
+    seconds: float = 0.0
+
+
+class Run:
+    """One run of some layers in a session's environment."""
+
+    def __init__(self, session: Session, *, fast: bool) -> None:
+        self._env = session.env
+        self._fast = fast
+
+    def layer(self, layer: Layer) -> Outcome:
+        print(f"\n--- {layer.name} ---", flush=True)
+        outcome = Outcome(layer)
+        started = time.monotonic()
+        if layer.name == "static":
+            outcome.good = check.run()
+            self._pytest(outcome, TESTS / "test_architecture.py")
+        elif layer.name == "contracts":
+            self._forge(outcome)
+        else:
+            self._pytest(outcome, TESTS / layer.folder)
+        outcome.seconds = time.monotonic() - started
+        return outcome
+
+    def _pytest(self, outcome: Outcome, path: Path) -> None:
+        absent = [] if shutil.which("nvidia-smi") else ["not gpu"]
+        marks = " and ".join([*absent, *(["not slow"] if self._fast else [])])
+        command = [
+            str(venv.PYTHON),
+            "-m",
+            "pytest",
+            "-q",
+            str(path.relative_to(REPOSITORY)),
+            *(["-m", marks] if marks else []),
+        ]
+        command += ["--color=yes"] if sys.stdout.isatty() else []
+        self._stream(outcome, command, REPOSITORY)
+
+    def _forge(self, outcome: Outcome) -> None:
+        self._stream(outcome, [str(node_tools.forge()), "test"], node_tools.FOLDER)
+        compiled = REPOSITORY / "scripts" / "compile_contracts.py"
+        if compiled.is_file():
+            self._stream(outcome, [str(venv.PYTHON), "-m", "scripts.compile_contracts", "--check"], REPOSITORY)
+        if any((TESTS / "contracts").rglob("test_*.py")):
+            self._pytest(outcome, TESTS / "contracts")
+
+    def _stream(self, outcome: Outcome, command: Sequence[str], folder: Path) -> None:
+        """Show a runner's output as it comes, and take the counts from it."""
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        closing = ""
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if _COUNT.search(line) and " in " in line:
+                    closing = line
+        for number, word in _COUNT.findall(_COLOUR.sub("", closing)):
+            if word == "passed":
+                outcome.passed += int(number)
+            else:
+                outcome.failed += int(number)
+        outcome.good &= process.returncode == 0
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# pytest: "3 failed, 20 passed, 1 error in 0.9s"; forge: "Ran 9 test suites in 1.2s: 40 tests passed, 0 failed, ..."
+_COUNT = re.compile(r"(\d+) (?:tests )?(passed|failed|error)")
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    rows = [("layer", "result", "passed", "failed", "seconds")]
+    rows += [
+        (o.layer.name, "ok" if o.good else "FAILED", str(o.passed), str(o.failed), f"{o.seconds:.1f}") for o in outcomes
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    align: list[Callable[[str, int], str]] = [str.ljust, str.ljust, str.rjust, str.rjust, str.rjust]
+    return "\n".join(
+        "  ".join(a(cell, w) for a, cell, w in zip(align, row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def choose(names: Sequence[str], *, fast: bool) -> list[Layer]:
+    """Raises: Missing for a name that is no layer with tests."""
+    present = layers()
+    for name in names:
+        if name not in {layer.name for layer in present}:
+            raise Missing(f"there is no layer {name}", "choose from: " + ", ".join(layer.name for layer in present))
+    return [layer for layer in present if (not names or layer.name in names) and (not fast or layer.fast)]
+
+
+def main() -> int:
+    """Exit code: 0 all passed, 1 something failed, 4 set-up could not be done, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="only what needs no service, in under a minute")
+    parser.add_argument("--keep", action="store_true", help="leave the Docker Engine up for the next run")
+    parser.add_argument("layers", nargs="*", metavar="LAYER", help=", ".join(layer.name for layer in LAYERS))
+    arguments = parser.parse_args()
+
+    def body() -> int:
+        chosen = choose(arguments.layers, fast=arguments.fast)
+        started = time.monotonic()
+        with Session({need for layer in chosen for need in layer.needs}, keep=arguments.keep) as session:
+            set_up = time.monotonic() - started
+            run = Run(session, fast=arguments.fast)
+            outcomes = [run.layer(layer) for layer in chosen]
+        print(f"\n{table(outcomes)}")
+        print(f"set-up {set_up:.1f} s, all of it {time.monotonic() - started:.1f} s")
+        # The line that CI counts by.
+        print(f"total: {sum(o.passed for o in outcomes)} passed, {sum(o.failed for o in outcomes)} failed", flush=True)
+        return 0 if all(outcome.good for outcome in outcomes) else 1
+
+    return report(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
