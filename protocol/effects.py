@@ -18,7 +18,7 @@ from protocol.stages.assignment import (
 )
 from protocol.stages.commitment import (
     Batch,
-    LaneClaim,
+    BatchContents,
     Receipt,
     Result,
     ResultDelivery,
@@ -226,7 +226,7 @@ class ConveneCourt:
     batch_id: Bytes32
     node: Address
     slot: U8
-    claims: tuple[LaneClaim, ...]
+    contents: BatchContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +255,7 @@ class ReplaceSeat:
 
     batch_id: Bytes32
     seat: U8
+    contents: BatchContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,7 @@ class ResolveCase:
     """> chain/court > TransactionMined, and SeatAdded or CaseResolved."""
 
     batch_id: Bytes32
+    contents: BatchContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,7 @@ class VoidStarved:
     batch_id: Bytes32
     node: Address
     slot: U8
+    contents: BatchContents
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +292,7 @@ class RefundBatch:
     batch_id: Bytes32
     node: Address
     slot: U8
-    claims: tuple[LaneClaim, ...]
+    contents: BatchContents
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from protocol.stages.assignment import (
 )
 from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import (
-    LaneClaim,
+    BatchContents,
     Receipt,
     Result,
     ResultDelivery,
@@ -103,7 +103,7 @@ class ModelAdded:
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
-    max_price in wei for all tokens; deadline in seconds for all attempts; an empty sealed_input is in the content store.
+    max_price in wei for all tokens; deadline in seconds for all attempts; an empty sealed_input is in the store.
     """
 
     ask_id: Annotated[bytes, Size(16, exact=True)]
@@ -351,7 +351,7 @@ class CalibrationSeen:
 
 @dataclass(frozen=True, slots=True)
 class BatchSubmitted:
-    """Some node's batch is final on chain, with the claims of its transaction."""
+    """Some node's batch is final on chain; `lane_jobs` is each debited lane's job count after it."""
 
     batch_id: Bytes32
     node: Address
@@ -361,10 +361,10 @@ class BatchSubmitted:
     timestamp: U40
     rate_bps: U16
     leaf_count: U24
-    root: Bytes32
     unreceipted: bool
     uncalibrated: bool
-    claims: tuple[LaneClaim, ...]
+    contents: BatchContents
+    lane_jobs: tuple[U24, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +390,7 @@ class CaseConvened:
 
 @dataclass(frozen=True, slots=True)
 class SeatAdded:
-    """A case grew, or a silent seat was replaced: `node` sits on `seat`."""
+    """A case grew, or a silent seat was replaced: `node` sits on `seat` from `timestamp` on."""
 
     batch_id: Bytes32
     seat: U8

@@ -36,6 +36,8 @@ OFFER_VALID_S = 30
 MAX_CLOCK_SKEW_MS = 60_000
 DEFAULT_PRICE_WEI = Wei(10 * VCN)
 """Price of 1,000 output tokens."""
+DEFAULT_LANE_WEI = Wei(20 * VCN)
+"""What a requester locks for a node at a time, so that most jobs find their lane open."""
 TOKENS_PER_PRICE = 1_000
 
 # --- assignment and execution ---------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from protocol.params import DEFAULT_PRICE_WEI, VCN
+from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, PeerId, Wei
 
@@ -37,7 +37,7 @@ class Settings:
     price: Wei = DEFAULT_PRICE_WEI
     slots: int = 1
     queue: int = 16
-    lane_amount: Wei = Wei(20 * VCN)
+    lane_amount: Wei = DEFAULT_LANE_WEI
     memory_bytes: int = 4 * 2**30
     agent: str = "vcoin/0.1.0"
     profile: str = "local"

@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 from protocol.errors import Malformed
 from protocol.params import MAX_INLINE_BYTES
 from protocol.stages.assignment import Assignment, AssignmentOrder, JobDetails, bonus_of, charge_of, verify_fee
-from protocol.wire.codec import U8, U24, U32, U64, U96, Bytes32, Signature, Size
+from protocol.wire.codec import U8, U24, U32, U48, U96, Bytes32, Signature, Size
 from protocol.wire.envelope import struct_hash, typed
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, address_bytes
 from protocol.wire.merkle import SumNode
@@ -137,6 +137,28 @@ class LaneClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneDebit:
+    """What a mined batch took from one lane, in wei, for so many leaves."""
+
+    client: Address
+    signer: Address
+    leaves: U24
+    amount: U96
+
+
+@dataclass(frozen=True, slots=True)
+class BatchContents:
+    """The part of a mined batch of which the chain keeps only the hash; later calls give it again.
+
+    The debits stand in the order of the leaves; max_leaf is the largest charge, in wei.
+    """
+
+    root: Bytes32
+    max_leaf: U96
+    debits: tuple[LaneDebit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Jobs that a node settles together, as it goes on chain."""
 
@@ -148,7 +170,7 @@ class Batch:
     root: Bytes32
     price_sum: U96
     bonus_sum: U96
-    ms_sum: U64
+    ms_sum: U48
     ok_count: U24
     failed_count: U24
     max_leaf: U96

@@ -72,7 +72,9 @@ class Verdict(IntEnum):
     PASS = 1
     REVIEW = 2
     SEVERE = 3
-    STARVED = 4
+    SHORT = 4
+    """Something was found, but too few verifiers were left to confirm it."""
+    STARVED = 5
 
 
 @dataclass(frozen=True, slots=True)
