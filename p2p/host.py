@@ -1,0 +1,345 @@
+"""The libp2p host: the operator key as identity, TCP with noise and yamux, and nothing else."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+from libp2p import new_host
+from libp2p.abc import IHost, IListener, INetConn, INetStream, INetwork, INotifee
+from libp2p.crypto.secp256k1 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.host.basic_host import BasicHost
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.rcmgr import ResourceLimits, ResourceManager
+from libp2p.rcmgr.connection_limits import ConnectionLimits
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.tcp.tcp import TCP
+from multiaddr import Multiaddr
+from multiaddr.exceptions import Error as MultiaddrError
+
+from p2p import hardening
+from p2p.streams import FramedStream
+from protocol.errors import P2PError, RemoteProtocolError
+from protocol.wire.ids import PeerId, public_key_of
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 256
+KEPT_FOR_OUTBOUND = 64
+"""Of these; peers that come to us can never take them all."""
+MAX_CONNECTIONS_PER_PEER = 4
+"""Two nodes that dial each other at once have two for a while."""
+MAX_STREAMS = 4096
+HANDSHAKE_S = 5.0
+DIAL_S = 10.0
+OPEN_STREAM_S = 10.0
+NEGOTIATE_S = 5.0
+CLOSE_POLITELY_S = 2.0
+CLOSE_S = 5.0
+
+Handler = Callable[[FramedStream], Awaitable[None]]
+
+
+class Watcher(Protocol):
+    """Is told of connections and of what peers did wrong; called in the event loop, so it must not block."""
+
+    def on_connected(self, peer_id: PeerId, dialled: bool) -> None: ...
+    def on_disconnected(self, peer_id: PeerId) -> None: ...
+    def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None: ...
+
+
+class Transport(Protocol):
+    """What the protocols of this folder need of a network; `Host` is the real one.
+
+    dial: connect to a multiaddr that ends in /p2p/ID, or find the connection that is open already.
+    open: a new stream to a connected peer.
+    report: tell the watchers what a peer did wrong.
+    """
+
+    @property
+    def peer_id(self) -> PeerId: ...
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+    def watch(self, watcher: Watcher) -> None: ...
+    def handle(self, protocol: str, handler: Handler) -> None: ...
+    def connected(self) -> frozenset[PeerId]: ...
+    def report(self, peer_id: PeerId, fault: RemoteProtocolError) -> None: ...
+    async def dial(self, address: str) -> PeerId: ...
+    async def open(self, peer_id: PeerId, protocol: str) -> FramedStream: ...
+    async def disconnect(self, peer_id: PeerId) -> None: ...
+
+
+class Host:
+    """A running libp2p host; `open_host` makes one."""
+
+    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str]) -> None:
+        self._host = host
+        self._swarm = swarm
+        self._announce = tuple(announce)
+        self._watchers: list[Watcher] = []
+        self._dials: dict[PeerId, trio.Lock] = {}
+        self._known: set[PeerId] = set()
+        self._peer_id = PeerId(host.get_id().to_base58())
+        swarm.register_notifee(_Notifee(self))
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self._peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The multiaddrs under which peers reach this host, each with /p2p/ID at its end."""
+        if self._announce:
+            return tuple(f"{address}/p2p/{self._peer_id}" for address in self._announce)
+        return tuple(str(address) for address in self._host.get_addrs())
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def handle(self, protocol: str, handler: Handler) -> None:
+        """Answer streams of `protocol`. What a peer does wrong ends its stream; any other error is ours and ends us."""
+
+        async def serve(raw: INetStream) -> None:
+            stream = FramedStream(raw, PeerId(raw.muxed_conn.peer_id.to_base58()))
+            polite = False
+            try:
+                await handler(stream)
+                polite = True
+            except RemoteProtocolError as fault:
+                self.report(stream.peer_id, fault)
+            except P2PError as error:
+                log.debug("stream ended early", extra={"peer_id": stream.peer_id, "reason": str(error)})
+            finally:
+                await (stream.close() if polite else stream.abort())
+
+        self._host.set_stream_handler(TProtocol(protocol), serve)
+
+    def report(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
+        for watcher in self._watchers:
+            watcher.on_fault(peer_id, fault)
+
+    def connected(self) -> frozenset[PeerId]:
+        return frozenset(self._known)
+
+    async def dial(self, address: str) -> PeerId:
+        """Connect to a multiaddr that ends in /p2p/ID.
+
+        Raises: P2PError if the address is not one of a node, nobody answers, or somebody else does.
+        """
+        peer_id, where = split_address(address)
+        if peer_id == self._peer_id:
+            raise P2PError("a node does not dial itself")
+        lock = self._dials.setdefault(peer_id, trio.Lock())
+        try:
+            async with lock:
+                if peer_id not in self._known:
+                    with trio.fail_after(DIAL_S):
+                        await self._swarm.dial_addr(Multiaddr(where), ID.from_base58(peer_id))
+        except (BaseLibp2pError, OSError) as error:
+            raise P2PError(f"no connection to {address}: {_reason(error)}", transient=True) from error
+        except trio.TooSlowError as error:
+            raise P2PError(f"no connection to {address}: no answer in {DIAL_S:g} s", transient=True) from error
+        finally:
+            if not lock.locked():
+                self._dials.pop(peer_id, None)
+        return peer_id
+
+    async def open(self, peer_id: PeerId, protocol: str) -> FramedStream:
+        """A new stream to a connected peer.
+
+        Raises: P2PError if there is no connection, or the peer does not speak `protocol`.
+        """
+        if peer_id not in self._known:
+            raise P2PError(f"not connected to {peer_id}", transient=True)
+        try:
+            with trio.fail_after(OPEN_STREAM_S):
+                raw = await self._host.new_stream(ID.from_base58(peer_id), [TProtocol(protocol)])
+        except trio.TooSlowError as error:
+            raise P2PError(f"{peer_id} did not open {protocol} in {OPEN_STREAM_S:g} s", transient=True) from error
+        except (BaseLibp2pError, OSError) as error:
+            raise P2PError(f"{peer_id} did not open {protocol}: {_reason(error)}", transient=True) from error
+        return FramedStream(raw, peer_id)
+
+    async def disconnect(self, peer_id: PeerId) -> None:
+        """Close every connection to the peer."""
+        await _close_all(self._swarm.get_connections(ID.from_base58(peer_id)))
+
+    def _opened(self, connection: INetConn, dialled: bool) -> None:
+        peer_id = PeerId(connection.muxed_conn.peer_id.to_base58())
+        if peer_id not in self._known:
+            self._known.add(peer_id)
+            for watcher in self._watchers:
+                watcher.on_connected(peer_id, dialled)
+
+    def _closed(self, connection: INetConn) -> None:
+        peer = connection.muxed_conn.peer_id
+        peer_id = PeerId(peer.to_base58())
+        if peer_id in self._known and not self._swarm.get_connections(peer):
+            self._known.discard(peer_id)
+            for watcher in self._watchers:
+                watcher.on_disconnected(peer_id)
+
+
+class _Notifee(INotifee):
+    """Turns the library's notices into ours."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def connected(self, network: INetwork, conn: INetConn) -> None:
+        try:
+            public_key_of(PeerId(conn.muxed_conn.peer_id.to_base58()))
+        except ValueError:
+            # An identity of another kind of key has no address on chain: nothing here can be said to it.
+            await conn.close()
+            return
+        self._host._opened(conn, dialled=conn.muxed_conn.is_initiator)
+
+    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
+        self._host._closed(conn)
+
+    async def opened_stream(self, network: INetwork, stream: INetStream) -> None: ...
+    async def closed_stream(self, network: INetwork, stream: INetStream) -> None: ...
+    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
+    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
+
+
+@asynccontextmanager
+async def open_host(secret: bytes, listen: str, announce: Sequence[str] = ()) -> AsyncIterator[Host]:
+    """Run a host as long as the block lasts.
+
+    Args: secret, the 32 bytes of the operator key; listen, a multiaddr /ip4/A/tcp/N or /ip6/A/tcp/N, N = 0 for any
+        free port; announce, the addresses to name instead of the one listened on, as behind a router.
+    Raises: P2PError if the address cannot be listened on.
+    """
+    where = await _require_free(listen)
+    host, swarm = _build(secret)
+    failure: BaseException | None = None
+    async with host.run([where]):
+        listeners: list[IListener] = list(swarm.listeners.values())
+        if not listeners:
+            failure = P2PError(f"cannot listen on {listen}")
+        else:
+            try:
+                yield Host(host, swarm, announce)
+            except BaseException as error:
+                # Carried around the library's nurseries, which would wrap it into a group.
+                failure = error
+        await _shut(host, swarm)
+    if failure is not None:
+        raise failure
+
+
+def split_address(address: str) -> tuple[PeerId, str]:
+    """The peer id at the end of a multiaddr, and the part before it.
+
+    Raises: P2PError if it is not /ip4, /ip6 or /dns with /tcp and the /p2p id of a secp256k1 key.
+    """
+    try:
+        names = [protocol.name for protocol in Multiaddr(address).protocols()]
+        where, _, name = address.rpartition("/p2p/")
+        public_key_of(PeerId(name))
+    except (MultiaddrError, ValueError) as error:
+        raise P2PError(f"not the address of a node: {address[:200]!r}") from error
+    if len(names) != 3 or names[0] not in ("ip4", "ip6", "dns", "dns4", "dns6") or names[1:] != ["tcp", "p2p"]:
+        raise P2PError(f"not the address of a node: {address[:200]!r}")
+    return PeerId(name), where
+
+
+def _build(secret: bytes) -> tuple[BasicHost, Swarm]:
+    keys = create_new_key_pair(secret)
+    limits = ConnectionConfig(
+        max_connections=MAX_CONNECTIONS,
+        high_watermark=MAX_CONNECTIONS,
+        min_connections=KEPT_FOR_OUTBOUND,
+        low_watermark=KEPT_FOR_OUTBOUND,
+        inbound_upgrade_timeout=HANDSHAKE_S,
+        outbound_upgrade_timeout=HANDSHAKE_S,
+        inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+        outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+    )
+    resources = ResourceManager(
+        limits=ResourceLimits(max_connections=MAX_CONNECTIONS, max_streams=MAX_STREAMS),
+        connection_limits=ConnectionLimits(
+            max_established_per_peer=MAX_CONNECTIONS_PER_PEER, max_established_total=MAX_CONNECTIONS
+        ),
+        enable_memory_limits=False,
+        enable_circuit_breaker=False,
+        enable_graceful_degradation=False,
+    )
+    host = new_host(
+        key_pair=keys,
+        sec_opt={NOISE: NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)},
+        muxer_opt={TProtocol(YAMUX): Yamux},
+        transports=[TCP()],
+        connection_config=limits,
+        resource_manager=resources,
+        disable_identify_address_discovery=True,
+    )
+    swarm = host.get_network()
+    assert isinstance(host, BasicHost)
+    assert isinstance(swarm, Swarm)
+    # Whom to dial, and when again, is decided by our peer book alone. Both figures shaped the inbound limit above.
+    swarm.connection_config.min_connections = 0
+    swarm.connection_config.low_watermark = 0
+    swarm.retry_config = RetryConfig(max_retries=0)
+    return host, swarm
+
+
+async def _require_free(listen: str) -> Multiaddr:
+    """Bind the address once, because the library only logs why it could not.
+
+    Raises: P2PError that names the address and the reason.
+    """
+    try:
+        where = Multiaddr(listen)
+        family, port = [protocol.name for protocol in where.protocols()]
+        ip = where.value_for_protocol(family)
+        number = int(where.value_for_protocol("tcp") or "")
+    except (MultiaddrError, ValueError, LookupError) as error:
+        raise P2PError(f"cannot listen on {listen}: not of the form /ip4/ADDRESS/tcp/PORT") from error
+    if family not in ("ip4", "ip6") or port != "tcp":
+        raise P2PError(f"cannot listen on {listen}: not of the form /ip4/ADDRESS/tcp/PORT")
+    with trio.socket.socket(trio.socket.AF_INET6 if family == "ip6" else trio.socket.AF_INET) as probe:
+        hardening.set_listen_flags(probe)
+        try:
+            await probe.bind((str(ip), number))
+            probe.listen(1)
+        except OSError as error:
+            raise P2PError(f"cannot listen on {listen}: {error.strerror or error}") from error
+    return where
+
+
+async def _shut(host: BasicHost, swarm: Swarm) -> None:
+    """Close everything before the library's own services end, else sockets are left open; never for long."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_POLITELY_S):
+        await _close_all(swarm.get_connections())
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
+        for connection in swarm.get_connections():
+            # A peer that does not read holds the lock that the polite way out needs.
+            assert isinstance(connection.muxed_conn, Yamux)
+            await connection.muxed_conn.secured_conn.close()
+        await host.close()
+
+
+async def _close_all(connections: Sequence[INetConn]) -> None:
+    """Close connections side by side: the library takes a fifth of a second for each."""
+    async with trio.open_nursery() as nursery:
+        for connection in connections:
+            nursery.start_soon(connection.close)
+
+
+def _reason(error: BaseException) -> str:
+    """The last word of a chain of errors, where the library keeps the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__

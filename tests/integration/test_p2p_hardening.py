@@ -1,0 +1,297 @@
+"""Every repair of the library against the attack that it is there for.
+
+Attacker, victim and an honest peer are hosts in one process. The attacker speaks raw yamux on a real connection.
+"""
+
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+import trio.testing
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.yamux import yamux
+
+from p2p import hardening
+from p2p.host import Host
+from p2p.streams import FramedStream, StreamEnded
+from protocol.errors import P2PError, RemoteProtocolError
+from protocol.wire.ids import PeerId
+from tests.fakes.loopback import open_hosts
+
+pytestmark = pytest.mark.libp2p
+
+ECHO = "/test/echo/1"
+STUCK = "/test/stuck/1"
+FRAME = 60_000
+
+
+class Losses:
+    """Lets a test wait until a host has lost a peer."""
+
+    def __init__(self) -> None:
+        self._lost: dict[PeerId, trio.Event] = {}
+
+    def of(self, peer_id: PeerId) -> trio.Event:
+        return self._lost.setdefault(peer_id, trio.Event())
+
+    def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
+        return None
+
+    def on_disconnected(self, peer_id: PeerId) -> None:
+        self.of(peer_id).set()
+
+    def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
+        return None
+
+
+async def echo(stream: FramedStream) -> None:
+    while True:
+        try:
+            body = await stream.read_frame(2**20, within_s=5)
+        except StreamEnded:
+            return
+        await stream.write_frame(body, within_s=5)
+
+
+@dataclass
+class Scene:
+    """An attacker connected to a victim, with the raw multiplexer of both ends."""
+
+    victim: Host
+    attacker: Host
+    honest: Host
+    losses: Losses
+    wire: yamux.Yamux
+    victim_end: yamux.Yamux
+
+    async def write(self, kind: int, flags: int, stream_id: int, length: int, body: bytes = b"") -> None:
+        """Send one yamux frame, whatever the rules say."""
+        await self.wire._write_frame(struct.pack("!BBHII", 0, kind, flags, stream_id, length) + body)
+
+    async def flood(self, frame: bytes, count: int) -> None:
+        """Send a frame up to `count` times, until the connection is gone."""
+        for _ in range(count):
+            if self.wire.is_closed:
+                return
+            try:
+                await self.wire._write_frame(frame)
+            except Exception:
+                return
+
+    async def stuck_stream(self) -> int:
+        """A stream that the victim holds open and never reads; returns its id."""
+        stream = await self.attacker._host.new_stream(ID.from_base58(self.victim.peer_id), [STUCK])  # type: ignore[list-item]
+        return int(stream.muxed_stream.stream_id)  # type: ignore[attr-defined]
+
+    async def require_service(self) -> None:
+        """The victim still answers an honest peer, at once."""
+        with trio.fail_after(2):
+            await self.honest.dial(self.victim.addresses[0])
+            stream = await self.honest.open(self.victim.peer_id, ECHO)
+            await stream.write_frame(b"still there?", within_s=1)
+            assert await stream.read_frame(100, within_s=1) == b"still there?"
+            await stream.close()
+
+
+def muxer(host: Host, peer_id: PeerId) -> yamux.Yamux:
+    (connection,) = host._swarm.get_connections(ID.from_base58(peer_id))
+    assert isinstance(connection.muxed_conn, yamux.Yamux)
+    return connection.muxed_conn
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
+    with trio.fail_after(20):
+        async with open_hosts(3) as (victim, attacker, honest):
+
+            async def stuck(stream: FramedStream) -> None:
+                await trio.sleep_forever()
+
+            losses = Losses()
+            victim.watch(losses)
+            victim.handle(ECHO, echo)
+            victim.handle(STUCK, stuck)
+            await attacker.dial(victim.addresses[0])
+            await trio.testing.wait_all_tasks_blocked()
+            yield Scene(
+                victim,
+                attacker,
+                honest,
+                losses,
+                muxer(attacker, victim.peer_id),
+                muxer(victim, attacker.peer_id),
+            )
+
+
+async def test_data_beyond_the_receive_window_ends_the_connection() -> None:
+    async with scene() as at:
+        stream_id = await at.stuck_stream()
+        most = 0
+        for _ in range(200):
+            if at.victim_end.is_closed:
+                break
+            await at.flood(struct.pack("!BBHII", 0, 0, 0, stream_id, FRAME) + bytes(FRAME), 1)
+            most = max(most, sum(map(len, at.victim_end.stream_buffers.values())))
+        await at.losses.of(at.attacker.peer_id).wait()
+        assert most <= yamux.DEFAULT_WINDOW_SIZE + FRAME
+        await at.require_service()
+
+
+async def test_an_announced_giant_frame_ends_the_connection_before_it_is_read() -> None:
+    async with scene() as at:
+        stream_id = await at.stuck_stream()
+        await at.write(yamux.TYPE_DATA, 0, stream_id, 4 * 1024 * 1024)
+        await at.losses.of(at.attacker.peer_id).wait()
+        await at.require_service()
+
+
+async def test_a_flood_of_streams_ends_the_connection() -> None:
+    async with scene() as at:
+        for index in range(2_000):
+            await at.flood(struct.pack("!BBHII", 0, yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 1001 + 2 * index, 0), 1)
+            assert len(at.victim_end.streams) <= hardening.MAX_INBOUND_STREAMS
+        await at.losses.of(at.attacker.peer_id).wait()
+        await at.require_service()
+
+
+async def test_the_streams_that_are_allowed_all_work() -> None:
+    async with scene() as at:
+        for _ in range(hardening.MAX_INBOUND_STREAMS - 1):
+            await at.stuck_stream()
+        stream = await at.attacker.open(at.victim.peer_id, ECHO)
+        await stream.write_frame(b"last one", within_s=1)
+        assert await stream.read_frame(100, within_s=1) == b"last one"
+
+
+async def test_small_reads_do_not_cost_an_update_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    updates = 0
+    send = yamux.YamuxStream.send_window_update
+
+    async def counted(self: yamux.YamuxStream, increment: int, skip_lock: bool = False) -> None:
+        nonlocal updates
+        updates += 1
+        await send(self, increment, skip_lock)
+
+    monkeypatch.setattr(yamux.YamuxStream, "send_window_update", counted)
+    async with scene() as at:
+        stream = await at.attacker.open(at.victim.peer_id, ECHO)
+        for _ in range(1_000):
+            await stream.write_frame(bytes(1_000), within_s=5)
+            await stream.read_frame(1_000, within_s=5)
+        # Two megabytes and two windows of a quarter megabyte each, given back in halves.
+        assert updates <= 20
+
+
+async def test_bytes_of_a_refused_stream_are_dropped_at_once() -> None:
+    async with scene() as at:
+        refused = trio.Event()
+
+        async def refuse(stream: FramedStream) -> None:
+            await refused.wait()
+            raise P2PError("no")
+
+        at.victim.handle("/test/refuse/1", refuse)
+        stream = await at.attacker.open(at.victim.peer_id, "/test/refuse/1")
+        await stream.write_frame(bytes(100_000), within_s=5)
+        while sum(map(len, at.victim_end.stream_buffers.values())) < 100_000:
+            await trio.testing.wait_all_tasks_blocked()
+        refused.set()
+        with pytest.raises(P2PError):
+            await stream.read_frame(10, within_s=5)
+        assert sum(map(len, at.victim_end.stream_buffers.values())) == 0
+
+
+async def test_a_peer_that_stops_reading_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardening, "WRITE_DEADLINE_S", 0.3)
+    async with scene() as at:
+        opened = trio.Event()
+
+        async def pour(stream: FramedStream) -> None:
+            opened.set()
+            for _ in range(100):
+                await stream.write_frame(bytes(2**20), within_s=10)
+
+        at.victim.handle("/test/pour/1", pour)
+        stream = await at.attacker._host.new_stream(ID.from_base58(at.victim.peer_id), ["/test/pour/1"])  # type: ignore[list-item]
+        # More credit than the sockets hold, and then not one byte is taken from them.
+        await at.write(yamux.TYPE_WINDOW_UPDATE, 0, stream.muxed_stream.stream_id, 2**30)  # type: ignore[attr-defined]
+        await opened.wait()
+        deaf = trio.Event()
+        at.wire.secured_conn.read = lambda n=None: deaf.wait()  # type: ignore
+        await at.losses.of(at.attacker.peer_id).wait()
+        await at.require_service()
+
+
+async def test_a_write_cancelled_inside_a_record_leaves_the_connection_whole() -> None:
+    async with scene() as at:
+        stream_id = await at.stuck_stream()
+        # Credit for far more than the sockets hold, so that the write below is cancelled in the middle of a record.
+        at.wire.streams[stream_id].send_window = at.victim_end.streams[stream_id].recv_window = 2**30
+        reading = trio.Event()
+        read = at.victim_end.secured_conn.read
+
+        async def read_later(n: int | None = None) -> bytes:
+            await reading.wait()
+            return await read(n)
+
+        at.victim_end.secured_conn.read = read_later  # type: ignore[method-assign]
+        with trio.move_on_after(0.5) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(at.wire.streams[stream_id].write, bytes(64 * 2**20))
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                nursery.cancel_scope.cancel()
+                reading.set()
+        assert not scope.cancelled_caught
+        stream = await at.attacker.open(at.victim.peer_id, ECHO)
+        await stream.write_frame(b"whole", within_s=1)
+        assert await stream.read_frame(100, within_s=1) == b"whole"
+
+
+async def test_a_connection_that_is_over_holds_no_task_and_no_slot() -> None:
+    async with scene() as at:
+        swarm = at.victim._swarm
+        assert isinstance(swarm, Swarm)
+        await at.attacker.disconnect(at.victim.peer_id)
+        await at.losses.of(at.attacker.peer_id).wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(5):
+            at.losses._lost.clear()
+            await at.attacker.dial(at.victim.addresses[0])
+            await at.attacker.disconnect(at.victim.peer_id)
+            await at.losses.of(at.attacker.peer_id).wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert swarm._inbound_limiter.borrowed_tokens == 0
+        assert trio.lowlevel.current_statistics().tasks_living <= tasks
+
+
+async def test_half_open_connections_of_one_address_leave_room_for_the_others() -> None:
+    async with scene() as at:
+        port = int(at.victim.addresses[0].split("/")[4])
+        held = []
+        for _ in range(400):
+            stream = await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2")
+            await stream.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff")
+            held.append(stream)
+        await at.require_service()
+        for stream in held:
+            await trio.aclose_forcefully(stream)
+
+
+def test_an_address_gets_its_budget_back_when_the_window_has_passed() -> None:
+    budget = hardening.AcceptBudget()
+    assert [budget.admit("192.0.2.1", 100.0) for _ in range(21)] == [True] * 20 + [False]
+    assert budget.admit("192.0.2.2", 100.0)
+    assert not budget.admit("192.0.2.1", 109.9)
+    assert budget.admit("192.0.2.1", 110.0)
+
+
+def test_the_budget_forgets_old_addresses() -> None:
+    budget = hardening.AcceptBudget()
+    for index in range(2 * hardening.MAX_TRACKED_IPS):
+        budget.admit(f"10.{index >> 16}.{index >> 8 & 255}.{index & 255}", 0.0)
+    assert len(budget._accepted) == hardening.MAX_TRACKED_IPS
