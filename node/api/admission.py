@@ -1,0 +1,114 @@
+"""Whether a job can be taken at all, from what the node already knows: the user hears at once what would fail later.
+
+The requester's role applies the same rules again to real offers. Here they give words and a way out.
+"""
+
+from dataclasses import dataclass
+
+from node.api.backend import JobAsk
+from node.api.faults import Fault, no_able_node, no_deposit, price_over_cap, prompt_too_long, unknown_model
+from node.api.prefix import complete
+from node.api.snapshot import AccountView, ModelView, PeerView
+from protocol.params import PRICE_PER_STAKE
+from protocol.stages.assignment import order_total
+from protocol.stages.offer import price_of
+from protocol.wire.ids import Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the node knows when it is asked: the other nodes, the client's money, the least deposit in wei.
+
+    `owner` is this node's owner: its own nodes are never hired.
+    """
+
+    nodes: tuple[PeerView, ...]
+    account: AccountView
+    min_deposit_wei: int
+    owner: str
+
+
+def find_model(name: str, models: tuple[ModelView, ...]) -> ModelView:
+    """The model that a name, or a prefix of a manifest's id, means.
+
+    Raises: Fault unknown_model, ambiguous.
+    """
+    named = [model for model in models if model.name == name]
+    if len(named) == 1:
+        return named[0]
+    by_id = {model.manifest: model for model in named or models}
+    if named:
+        raise Fault("ambiguous", f"{len(named)} models are called {name!r}", f"give an id: {', '.join(sorted(by_id))}")
+    try:
+        return by_id[complete(name, by_id, "model")]
+    except Fault as fault:
+        if fault.code == "ambiguous":
+            raise
+        raise unknown_model(name, tuple(model.name for model in models)) from fault
+
+
+def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> int:
+    """Check a job against the model's context, the nodes that are there and the client's money.
+
+    Args: prompt_tokens, of the whole chat by the model's own template.
+    Returns: the mask of device classes to ask for: those with constants for this model, or all if `uncalibrated`.
+    Raises: Fault prompt_too_long, no_able_node, price_over_cap, no_deposit.
+    """
+    if prompt_tokens + ask.max_new_tokens > model.context:
+        raise prompt_too_long(prompt_tokens, ask.max_new_tokens, model.context)
+    able = _able(ask, model, market)
+    prices = {node.node_id: price_of(Wei(node.price_wei), ask.max_new_tokens) for node in able}
+    cheapest = min(prices.values())
+    if ask.max_price_wei and cheapest > ask.max_price_wei:
+        raise price_over_cap(cheapest, ask.max_price_wei)
+    _require_money(ask, prices, market)
+    return _mask(ask, model)
+
+
+def _mask(ask: JobAsk, model: ModelView) -> int:
+    return 0xFFFFFFFF if ask.uncalibrated else sum(1 << class_id for class_id in model.calibrated)
+
+
+def _able(ask: JobAsk, model: ModelView, market: Market) -> list[PeerView]:
+    """The nodes that could do it, by one rule after the other; the rule that leaves nobody is the reason to give."""
+    left = [node for node in market.nodes if node.owner != market.owner]
+    if not left:
+        raise no_able_node("no other node has been heard of yet")
+    classes = {class_id for class_id in range(32) if _mask(ask, model) >> class_id & 1}
+    if not classes:
+        message = f"{model.name} has no constants on this chain, so its results cannot be judged"
+        raise Fault("no_able_node", f"no able node: {message}", "--uncalibrated: always checked, never slashed")
+    rules = (
+        ("none is online", lambda node: node.online and node.active),
+        ("all are draining or paused", lambda node: not node.draining and not node.paused and node.slots > 0),
+        (f"none runs {model.name} on an accepted device class", lambda node: not classes.isdisjoint(node.class_ids)),
+        (f"none has {ask.min_reputation} points of reputation", lambda node: node.score >= ask.min_reputation * 100),
+        ("none has the stake for a job of this price", lambda node: _stake_covers(node, ask.max_new_tokens)),
+    )
+    for reason, holds in rules:
+        left = [node for node in left if holds(node)]
+        if not left:
+            raise no_able_node(reason)
+    return left
+
+
+def _stake_covers(node: PeerView, max_new_tokens: int) -> bool:
+    return node.stake_wei >= PRICE_PER_STAKE * price_of(Wei(node.price_wei), max_new_tokens)
+
+
+def _require_money(ask: JobAsk, prices: dict[str, Wei], market: Market) -> None:
+    """Somebody must be payable: with free money and what is left in the lane to that node."""
+    account = market.account
+    lanes = {lane.node: lane.left_wei for lane in account.lanes if not lane.closing}
+    held = account.free_wei + sum(lanes.values())
+    if held < market.min_deposit_wei:
+        raise no_deposit(held, market.min_deposit_wei)
+    missing = []
+    for node, price in prices.items():
+        if ask.max_price_wei and price > ask.max_price_wei:
+            continue
+        needed = order_total(price, with_bonus=ask.with_bonus)
+        if account.free_wei + lanes.get(node, 0) >= needed:
+            return
+        missing.append((needed - lanes.get(node, 0), needed))
+    raise no_deposit(account.free_wei, min(missing)[0])

@@ -1,0 +1,105 @@
+"""What the control API needs of the daemon. `node/daemon.py` implements it; a test's fake does too.
+
+Every method raises `node.api.faults.Fault` for what cannot be done; any other `NodeError` is mapped by
+`faults.fault_of`. Ids may be given as any unique prefix: `node.api.prefix.complete` finds the one that is meant.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.api.snapshot import AccountView, CaseView, JobUpdate, JobView, ModelView, MoveView, ScoreView, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a chat: role is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobAsk:
+    """A job as the user asks for it; the API has checked every bound that does not depend on the node's state.
+
+    model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
+    cheapest able node asks. timeout_ms of the container. min_reputation in points.
+    """
+
+    model: str
+    messages: tuple[ChatMessage, ...]
+    max_new_tokens: int
+    max_price_wei: int
+    timeout_ms: int
+    min_reputation: int
+    with_bonus: bool
+    uncalibrated: bool
+
+
+class Backend(Protocol):
+    """The daemon, as its API sees it."""
+
+    async def snapshot(self) -> Snapshot:
+        """What `vcoin status` shows. Answers at once from what the node already knows, also while it starts."""
+        ...
+
+    async def ask_job(self, ask: JobAsk) -> str:
+        """Admit a job (`node.api.admission.admit`), store its sealed input, put JobAsked on the driver.
+
+        Returns: the id to show and follow it by, once the requester has the request: its id in hex.
+        Raises: Fault unknown_model, prompt_too_long, no_deposit, price_over_cap, no_able_node, not_ready.
+        """
+        ...
+
+    async def jobs(self) -> tuple[JobView, ...]:
+        """All jobs that the journal knows, newest first, on either side; `text` may be left empty here."""
+        ...
+
+    async def job(self, prefix: str) -> JobView:
+        """One job. Raises: Fault not_found or ambiguous."""
+        ...
+
+    def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[JobUpdate]]:
+        """A job as it goes on: its view now with the text so far, then every change; ends when the job has ended.
+
+        The first look and the subscription happen at once, so that nothing is lost between them. `node.api.feed.Feed`
+        is such a source. A reader that falls behind is cut off with Fault busy.
+        Raises: Fault not_found or ambiguous, when it is entered.
+        """
+        ...
+
+    async def case(self, prefix: str) -> CaseView:
+        """One case, by the id of its batch or of a job in it. Raises: Fault not_found or ambiguous."""
+        ...
+
+    async def models(self) -> tuple[ModelView, ...]:
+        """The models in the content store."""
+        ...
+
+    async def add_model(self, source: str) -> ModelView:
+        """Put a model into the content store: the absolute path of a Hugging Face directory, or "smollm2".
+
+        Safe to do twice. Raises: Fault bad_model, preflight where no container can be run to convert it.
+        """
+        ...
+
+    async def account(self) -> AccountView:
+        """The client's money, read at the newest block."""
+        ...
+
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> MoveView:
+        """Pay into the client's account with the client key: simulated, and only then sent unless `dry_run`.
+
+        Raises: Reverted with the contract's error, nothing sent; ChainError.
+        """
+        ...
+
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> MoveView:
+        """Take free money out of the client's account. Raises: as deposit."""
+        ...
+
+    async def score(self, prefix: str) -> ScoreView:
+        """A node's score and its terms, read from the chain; "me" is this node. Raises: Fault not_found."""
+        ...

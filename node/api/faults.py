@@ -1,0 +1,140 @@
+"""What the daemon refuses, said once: a stable code, one line of what is wrong, one line of what to do.
+
+Every code has an HTTP status and the exit code that a command ends with. A script may rely on both.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError, NodeError, Reverted
+
+
+class Exit(IntEnum):
+    """How a command ends. 75 and 78 are those of sysexits.h, so that systemd can tell a retry from a bad setting."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NO_DAEMON = 3
+    PREFLIGHT = 4
+    JOB_FAILED = 5
+    REVERTED = 6
+    RETRY_LATER = 75
+    BAD_CONFIG = 78
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a code means to a machine."""
+
+    status: int
+    exit: Exit
+
+
+KINDS: dict[str, Kind] = {
+    # What was asked is not a question.
+    "bad_request": Kind(400, Exit.USAGE),
+    "unknown_field": Kind(400, Exit.USAGE),
+    "too_large": Kind(413, Exit.USAGE),
+    "ambiguous": Kind(400, Exit.USAGE),
+    # What was asked for is not there, or cannot be had like this.
+    "not_found": Kind(404, Exit.FAILED),
+    "unknown_model": Kind(404, Exit.FAILED),
+    "bad_model": Kind(422, Exit.FAILED),
+    "prompt_too_long": Kind(422, Exit.FAILED),
+    "no_deposit": Kind(402, Exit.FAILED),
+    "price_over_cap": Kind(409, Exit.FAILED),
+    "internal": Kind(500, Exit.FAILED),
+    # Nothing is wrong with the question, but not now.
+    "no_able_node": Kind(503, Exit.RETRY_LATER),
+    "not_ready": Kind(503, Exit.RETRY_LATER),
+    "busy": Kind(503, Exit.RETRY_LATER),
+    "unavailable": Kind(503, Exit.RETRY_LATER),
+    # The machine, the settings, the chain.
+    "no_daemon": Kind(503, Exit.NO_DAEMON),
+    "preflight": Kind(503, Exit.PREFLIGHT),
+    "bad_config": Kind(500, Exit.BAD_CONFIG),
+    "reverted": Kind(409, Exit.REVERTED),
+    "job_failed": Kind(409, Exit.JOB_FAILED),
+}
+
+
+class Fault(NodeError):
+    """Something was asked that cannot be done; `code` is a key of KINDS, `hint` what to do about it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        assert code in KINDS, code
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    @property
+    def kind(self) -> Kind:
+        """Status and exit code."""
+        return KINDS[self.code]
+
+
+def fault_of(error: NodeError) -> Fault:
+    """Any error of the tree as a fault: what the person sees does not depend on where it was raised."""
+    match error:
+        case Fault():
+            return error
+        case ConfigError():
+            return Fault("bad_config", str(error), error.hint)
+        case Reverted():
+            return Fault("reverted", f"the contract refused: {error}")
+        case ChainError():
+            return Fault("unavailable", str(error), "check that the RPC endpoint of `vcoin config show` answers")
+        case ExecutorError():
+            return Fault("preflight", str(error), "check that Docker runs: docker info")
+        case AdapterError(transient=True):
+            return Fault("unavailable", str(error), "try again")
+        case _:
+            return Fault("internal", str(error))
+
+
+def unknown_model(name: str, known: tuple[str, ...]) -> Fault:
+    """`known` are the names in the store."""
+    if not known:
+        return Fault("unknown_model", f"unknown model {name!r}: the store is empty", "vcoin model add --smollm2")
+    return Fault("unknown_model", f"unknown model {name!r}", f"one of: {', '.join(sorted(known)[:8])}")
+
+
+def prompt_too_long(prompt_tokens: int, max_new_tokens: int, context: int) -> Fault:
+    """A model cannot hold the prompt and the answer together."""
+    message = f"the prompt has {prompt_tokens} tokens, and with {max_new_tokens} new ones exceeds the model's {context}"
+    if prompt_tokens >= context:
+        return Fault("prompt_too_long", message, f"shorten the prompt to less than {context} tokens")
+    return Fault("prompt_too_long", message, f"--max-tokens {context - prompt_tokens} at most, or a shorter prompt")
+
+
+def no_deposit(free_wei: int, needed_wei: int) -> Fault:
+    """The client's account cannot pay for the job; amounts in wei."""
+    missing = -(-(needed_wei - free_wei) // 10**18)
+    message = f"the account has {vcn(free_wei)} VCN free, the job may cost {vcn(needed_wei)}"
+    return Fault("no_deposit", message, f"vcoin account deposit {max(missing, 10)}")
+
+
+def price_over_cap(cheapest_wei: int, cap_wei: int) -> Fault:
+    """Nodes would do it, but not for so little; amounts in wei for the whole job."""
+    message = f"no node does it for {vcn(cap_wei)} VCN: the cheapest asks {vcn(cheapest_wei)}"
+    return Fault("price_over_cap", message, f"--max-price {vcn(cheapest_wei)}")
+
+
+def no_able_node(reason: str) -> Fault:
+    """Nobody who could do the job is there; `reason` says what they lack."""
+    return Fault("no_able_node", f"no able node: {reason}", "vcoin status --nodes shows who is there; try again later")
+
+
+def not_found(kind: str, name: str) -> Fault:
+    """There is no such job, case, node."""
+    return Fault("not_found", f"no {kind} {name!r}", f"vcoin {kind} list" if kind in ("job", "model") else "")
+
+
+def vcn(wei: int) -> str:
+    """An amount in VCN with every digit that counts: 1.5, 0.064, 1280."""
+    sign = "-" if wei < 0 else ""
+    whole, rest = divmod(abs(wei), 10**18)
+    return f"{sign}{whole}.{rest:018d}".rstrip("0").rstrip(".")
