@@ -20,12 +20,11 @@ from scripts.commands import check
 from scripts.setup import node_tools, venv
 from scripts.setup.cache import REPOSITORY
 from scripts.setup.failure import Missing, report
-from scripts.setup.session import Session
+from scripts.setup.session import SERVICES, Session
 
 TESTS = REPOSITORY / "tests"
 # What lies under tests/ and holds no tests of its own.
 SUPPORT = {"adversaries", "benchmarks", "fakes", "vectors"}
-SERVICES = ("venv", "node tools", "docker engine", "runner image", "model")
 
 
 @dataclass(frozen=True)

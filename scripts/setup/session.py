@@ -5,14 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import FrameType, TracebackType
 
 from scripts.setup import engine, node_tools, packages, venv
-from scripts.setup.cache import cache_directory
+from scripts.setup.cache import REPOSITORY, cache_directory
 from scripts.setup.packages import Requirement
 from scripts.setup.step import Plan, Step
+
+CLEANUP_DEADLINE_S = 60
+# All there is to set up.
+SERVICES = ("venv", "node tools", "docker engine", "runner image", "model")
 
 
 class Session:
@@ -47,6 +53,24 @@ class Session:
     ) -> None:
         self._release()
 
+    def call(self, *command: str | Path) -> int:
+        """Run a command in the repository with the session's environment. Returns: its exit code.
+
+        When this process is asked to stop, the command is too, and has time to clean up after itself.
+        """
+        with subprocess.Popen([str(part) for part in command], cwd=REPOSITORY, env=self.env) as process:
+            try:
+                return process.wait()
+            except KeyboardInterrupt as stop:
+                # A Ctrl-C has reached the command already: the terminal sends it to the whole group.
+                if isinstance(stop, _Terminated):
+                    process.terminate()
+                try:
+                    process.wait(CLEANUP_DEADLINE_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                raise
+
     def _release(self) -> None:
         if left := self._lease.release(keep=self._keep):
             print(left, file=sys.stderr)
@@ -66,5 +90,9 @@ class Session:
         return [packages.step(required), *steps]
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: cleans up like Ctrl-C, but nobody else has heard of it."""
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _Terminated

@@ -81,7 +81,9 @@ def make(bench: Workbench) -> None:
         bench.run(tool, "venv", "-q", "--python", INTERPRETER, VENV, env=env)
     Stamp(VENV).remove()
     into = ("--python", PYTHON)
-    bench.run(tool, "pip", "sync", *into, "--require-hashes", DEVELOPMENT_LOCK, env=env)
+    # Compiled here, on all cores, and not by each first command; some machines never let Python write it.
+    sync = (tool, "pip", "sync", "--compile-bytecode", *into)
+    bench.run(*sync, "--require-hashes", DEVELOPMENT_LOCK, env=env)
     bench.run(tool, "pip", "install", *into, "--no-deps", "--no-build-isolation", "-e", REPOSITORY, env=env)
     Stamp(VENV).write(_key())
 
