@@ -1,0 +1,349 @@
+"""The operator's choices: one frozen tree, built from defaults < file < environment < flags.
+
+A key is `section.name`: `[p2p] listen = [...]` in the file, `VCOIN_P2P_LISTEN` in the environment (lists separated by
+commas), `p2p.listen` among the flags. A key that does not exist is an error wherever it stands, never ignored.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from protocol.errors import ConfigError
+from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI, MAX_MEMORY_CEILING, VCN
+from protocol.wire.ids import Wei, checksum
+
+PREFIX = "VCOIN_"
+FILE_VARIABLE = "VCOIN_CONFIG"
+"""Names the configuration file."""
+_NO_KEYS = {FILE_VARIABLE, "VCOIN_CACHE"}
+"""Variables with our prefix that are no keys; the second is where the setup scripts keep what they load."""
+FILE_NAME = "config.toml"
+ROLES = ("requester", "provider", "verifier")
+LOG_FORMATS = ("auto", "human", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def _text(raw: object, _base: Path) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("expected a text")
+    return raw
+
+
+def _flag(raw: object, _base: Path) -> bool:
+    if isinstance(raw, str):
+        raw = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(raw.lower())
+    if not isinstance(raw, bool):
+        raise ValueError("expected true or false")
+    return raw
+
+
+def _path(raw: object, base: Path) -> Path:
+    if not isinstance(raw, str | Path) or not str(raw):
+        raise ValueError("expected a path")
+    return (base / os.path.expanduser(raw)).absolute()
+
+
+def _texts(raw: object, _base: Path) -> tuple[str, ...]:
+    if isinstance(raw, str):
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
+    if not isinstance(raw, list | tuple) or not all(isinstance(item, str) for item in raw):
+        raise ValueError("expected a list of texts")
+    return tuple(raw)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[object, Path], str]:
+    def read(raw: object, _base: Path) -> str:
+        if raw not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return str(raw)
+
+    return read
+
+
+def _some_of(choices: tuple[str, ...]) -> Callable[[object, Path], tuple[str, ...]]:
+    def read(raw: object, base: Path) -> tuple[str, ...]:
+        chosen = _texts(raw, base)
+        if not chosen or not set(chosen) <= set(choices):
+            raise ValueError(f"expected some of {', '.join(choices)}")
+        return chosen
+
+    return read
+
+
+def _number(lowest: int, highest: int) -> Callable[[object, Path], int]:
+    def read(raw: object, _base: Path) -> int:
+        value = int(raw) if isinstance(raw, str) and re.fullmatch(r"-?\d+", raw) else raw
+        if type(value) is not int or not lowest <= value <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}")
+        return value
+
+    return read
+
+
+def _cpus(raw: object, _base: Path) -> float:
+    try:
+        value = float(str(raw))
+    except ValueError:
+        value = 0.0
+    if isinstance(raw, bool) or not 0.1 <= value <= 1024:
+        raise ValueError("expected a number of cores from 0.1 to 1024")
+    return value
+
+
+def _size(raw: object, _base: Path) -> int:
+    found = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", str(raw))
+    unit = _UNITS.get(found[2].upper()) if found else None
+    if found is None or unit is None or not 2**26 <= int(found[1]) * unit <= MAX_MEMORY_CEILING:
+        raise ValueError('expected 64MiB to 24GiB, for example "4GiB"')
+    return int(found[1]) * unit
+
+
+def _coins(raw: object, _base: Path) -> Wei:
+    try:
+        amount = Decimal(str(raw)) * VCN
+    except InvalidOperation:
+        amount = Decimal(-1)
+    # 96 bits is the widest price that a signed offer can carry.
+    if isinstance(raw, bool) or not amount.is_finite() or not 0 <= amount < 2**96 or amount != int(amount):
+        raise ValueError('expected an amount in VCN, for example "2.5"')
+    return Wei(int(amount))
+
+
+def _address(raw: object, _base: Path) -> str:
+    if raw == "":
+        return ""
+    try:
+        address = checksum(str(raw))
+    except ValueError:
+        raise ValueError("expected an address, 0x and 40 digits") from None
+    if raw not in (address, address.lower()):
+        raise ValueError("the capitals of this address do not fit: a digit may be wrong")
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How a value of a key is read from text or TOML, and what it means."""
+
+    read: Callable[[object, Path], Any]
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Who this node is and what it offers."""
+
+    data_dir: Annotated[Path, Key(_path, "keys, journal, content store and results live here")] = Path("~/.vcoin")
+    name: Annotated[str, Key(_text, "a name for people, in logs and on the dashboard; told to nobody")] = "node"
+    roles: Annotated[tuple[str, ...], Key(_some_of(ROLES), "what this node does: " + ", ".join(ROLES))] = ROLES
+    price: Annotated[Wei, Key(_coins, "VCN asked for 1,000 output tokens")] = DEFAULT_PRICE_WEI
+    lane: Annotated[Wei, Key(_coins, "VCN locked at once for a node that this one hires")] = DEFAULT_LANE_WEI
+    client: Annotated[str, Key(_address, "account that pays for this node's jobs; empty: its own signer key")] = ""
+    password_file: Annotated[Path | None, Key(_path, "its first line opens the keystore files of the data dir")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class P2PConfig:
+    """How peers reach this node and how it finds them."""
+
+    listen: Annotated[tuple[str, ...], Key(_texts, "multiaddrs to listen on")] = ("/ip4/0.0.0.0/tcp/4701",)
+    announce: Annotated[tuple[str, ...], Key(_texts, "multiaddrs told to others; empty: those listened on")] = ()
+    bootnodes: Annotated[tuple[str, ...], Key(_texts, "multiaddrs with /p2p/ID of nodes to join by")] = ()
+    fast: Annotated[bool, Key(_flag, "beat every 5 s instead of 30 s; for local networks")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """The chain that holds stake and escrow."""
+
+    rpc_urls: Annotated[tuple[str, ...], Key(_texts, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
+    deployment: Annotated[Path | None, Key(_path, "addresses file that the deployment wrote")] = None
+    poll_ms: Annotated[int, Key(_number(50, 60_000), "time between two looks at the chain")] = 1_000
+    final_depth: Annotated[int | None, Key(_number(0, 1_024), "blocks until one is final; unset: Params")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorConfig:
+    """The containers that run models."""
+
+    docker_host: Annotated[str, Key(_text, "Docker Engine or Podman socket")] = "unix:///var/run/docker.sock"
+    image: Annotated[str, Key(_text, "runner image")] = "vcoin-runner:cpu"
+    store: Annotated[Path, Key(_path, "models and blobs by content id; a machine's nodes may share it")] = Path("store")
+    memory: Annotated[int, Key(_size, "most memory for one container")] = 4 * 2**30
+    cpus: Annotated[float, Key(_cpus, "cores for one container")] = 1.0
+    slots: Annotated[int, Key(_number(1, 64), "containers at the same time")] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """How the command line and the dashboard reach the daemon."""
+
+    socket: Annotated[Path, Key(_path, "Unix socket for the command line")] = Path("vcoin.sock")
+    listen: Annotated[str, Key(_text, "loopback host:port for dashboard, metrics, gateway; empty: none")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What the daemon writes to stderr."""
+
+    format: Annotated[str, Key(_one_of(LOG_FORMATS), "human, json, or auto: human on a terminal")] = "auto"
+    level: Annotated[str, Key(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS))] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value as `config show` prints it; `origin` names the layer that set it."""
+
+    key: str
+    value: Any
+    origin: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the operator chose. `origins` holds the layer of every key that is not a default."""
+
+    node: NodeConfig
+    p2p: P2PConfig
+    chain: ChainConfig
+    executor: ExecutorConfig
+    api: ApiConfig
+    log: LogConfig
+    origins: Mapping[str, str]
+
+    def settings(self) -> Iterator[Setting]:
+        """Every key in order, with value, origin and meaning."""
+        for key, meaning in _KEYS.items():
+            section, name = key.split(".")
+            value = getattr(getattr(self, section), name)
+            yield Setting(key, value, self.origins.get(key, "default"), meaning.help)
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "node": NodeConfig,
+    "p2p": P2PConfig,
+    "chain": ChainConfig,
+    "executor": ExecutorConfig,
+    "api": ApiConfig,
+    "log": LogConfig,
+}
+
+
+_KEYS: dict[str, Key] = {
+    f"{section}.{name}": hint.__metadata__[0]
+    for section, kind in _SECTIONS.items()
+    for name, hint in get_type_hints(kind, include_extras=True).items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value as some layer gave it; relative paths start at `base`."""
+
+    value: object
+    origin: str
+    base: Path
+
+
+def load(environment: Mapping[str, str], flags: Mapping[str, object] | None = None, file: Path | None = None) -> Config:
+    """Put the layers together.
+
+    Args: environment, usually os.environ; flags, by key; file, which must then exist. Without `file` it is the one
+    that VCOIN_CONFIG names, else config.toml of the data directory if there is one.
+    Raises: ConfigError for a key that does not exist or a value that cannot be used, with where it stands.
+    """
+    below = {**_from_environment(environment), **_from_flags(flags or {})}
+    file = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
+    given = {**_from_file(file or _default_file(below), required=file is not None), **below}
+    values = {key: _read(key, entry) for key, entry in given.items()}
+    data_dir = values.setdefault("node.data_dir", _home())
+    # The other paths with a default lie in the data directory.
+    values.setdefault("executor.store", data_dir / ExecutorConfig().store)
+    values.setdefault("api.socket", data_dir / ApiConfig().socket)
+    sections = {
+        section: kind(**{key.split(".")[1]: value for key, value in values.items() if key.startswith(section + ".")})
+        for section, kind in _SECTIONS.items()
+    }
+    return Config(**sections, origins={key: entry.origin for key, entry in given.items()})
+
+
+def _home() -> Path:
+    return Path(os.path.expanduser(NodeConfig().data_dir))
+
+
+def _default_file(below: Mapping[str, _Given]) -> Path:
+    chosen = below.get("node.data_dir")
+    data_dir = _read("node.data_dir", chosen) if chosen else _home()
+    return Path(data_dir) / FILE_NAME
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, _Given]:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"there is no configuration file {path}", "vcoin init writes one") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        plain = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    given = {}
+    for section, body in plain.items():
+        if section not in _SECTIONS:
+            raise _unknown(section, tuple(_SECTIONS), f"section in {path}")
+        if not isinstance(body, dict):
+            raise ConfigError(f"{path}: {section} is a section, write [{section}]")
+        for name, value in body.items():
+            key = _known(f"{section}.{name}", f"key in {path}")
+            given[key] = _Given(value, str(path), path.parent.absolute())
+    return given
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+    names = {PREFIX + key.replace(".", "_").upper(): key for key in _KEYS}
+    given = {}
+    for variable, value in environment.items():
+        if variable in _NO_KEYS or not variable.startswith(PREFIX):
+            continue
+        if variable not in names:
+            raise _unknown(variable, tuple(names), "environment variable")
+        given[names[variable]] = _Given(value, f"environment {variable}", Path.cwd())
+    return given
+
+
+def _from_flags(flags: Mapping[str, object]) -> dict[str, _Given]:
+    return {
+        _known(key, "flag"): _Given(value, "flag --" + key.replace(".", "-").replace("_", "-"), Path.cwd())
+        for key, value in flags.items()
+    }
+
+
+def _known(key: str, where: str) -> str:
+    if key not in _KEYS:
+        raise _unknown(key, tuple(_KEYS), where)
+    return key
+
+
+def _unknown(name: str, names: tuple[str, ...], where: str) -> ConfigError:
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
+    return ConfigError(f"unknown {where}: {name}", hint)
+
+
+def _read(key: str, entry: _Given) -> Any:
+    try:
+        return _KEYS[key].read(entry.value, entry.base)
+    except ValueError as error:
+        raise ConfigError(f"{key} = {entry.value!r} ({entry.origin}): {error}") from error
