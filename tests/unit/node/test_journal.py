@@ -1,0 +1,176 @@
+"""The journal: what was committed is there after any end, and a file that cannot be trusted is refused."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from node.journal import DataDirectory, Entry, SentTransaction, open_journal
+from protocol.errors import ConfigError
+from protocol.events import DeadlinePassed, TransactionMined
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+async def test_rows_come_back_in_order(tmp_path: Path) -> None:
+    rows = [
+        Entry(DeadlinePassed("a"), 1),
+        Entry(TransactionMined("SealEpoch", b"\7" * 32, 5), 2, b"k" * 16),
+        Entry(None, 3, b"j" * 16),
+    ]
+    with open_journal(tmp_path) as journal:
+        await journal.append(rows[:1])
+        await journal.append(rows[1:])
+    with open_journal(tmp_path) as journal:
+        assert list(journal.read_all()) == rows
+
+
+async def test_commit_is_whole_or_not_there(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        await journal.append([Entry(DeadlinePassed("a"), 1)])
+        with pytest.raises(sqlite3.IntegrityError):
+            await journal.append([Entry(DeadlinePassed("b"), 2), Entry(DeadlinePassed("c"), None)])  # type: ignore[arg-type]
+        assert [entry.at_ms for entry in journal.read_all()] == [1]
+        # The file is usable as before.
+        await journal.append([Entry(DeadlinePassed("d"), 4)])
+        assert [entry.at_ms for entry in journal.read_all()] == [1, 4]
+
+
+def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
+    program = """
+        import os, signal, sys, trio
+        from pathlib import Path
+        from node.journal import Entry, open_journal
+        from protocol.events import DeadlinePassed
+
+        async def main():
+            with open_journal(Path(sys.argv[1])) as journal:
+                await journal.append([Entry(DeadlinePassed("kept"), 1)])
+                journal._db.execute("BEGIN IMMEDIATE")
+                journal._db.execute("INSERT INTO events (at_ms, body) VALUES (2, x'00')")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        trio.run(main)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)], cwd=REPOSITORY, check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+    with open_journal(tmp_path) as journal:
+        assert list(journal.read_all()) == [Entry(DeadlinePassed("kept"), 1)]
+
+
+async def test_transactions_are_kept_by_nonce(tmp_path: Path) -> None:
+    first = SentTransaction(4, b"k" * 16, b"a" * 32, b"raw one")
+    dearer = SentTransaction(4, b"k" * 16, b"a" * 32, b"raw two")
+    with open_journal(tmp_path) as journal:
+        await journal.record_transaction(first)
+        await journal.record_transaction(SentTransaction(3, b"l" * 16, b"", b"raw"))
+        await journal.record_transaction(dearer)
+    with open_journal(tmp_path) as journal:
+        assert [sent.raw for sent in await journal.transactions()] == [b"raw", b"raw two"]
+
+
+async def test_cursor_moves(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        assert await journal.cursor() is None
+        await journal.move_cursor(7)
+        await journal.move_cursor(9)
+    with open_journal(tmp_path) as journal:
+        assert await journal.cursor() == 9
+
+
+def test_journal_of_another_chain_is_refused(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.require_owner("0xA on chain 1")
+        journal.require_owner("0xA on chain 1")
+    with open_journal(tmp_path) as journal, pytest.raises(ConfigError, match="0xA on chain 1, this is 0xA on chain 2"):
+        journal.require_owner("0xA on chain 2")
+
+
+def test_newer_file_is_refused(tmp_path: Path) -> None:
+    open_journal(tmp_path).__exit__(None, None, None)
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(ConfigError, match="newer vcoin"):
+        open_journal(tmp_path)
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(ConfigError, match="is damaged") as caught:
+        open_journal(tmp_path)
+    assert "put back a copy" in caught.value.hint
+
+
+async def test_damaged_pages_are_refused(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        await journal.append([Entry(DeadlinePassed("x" * 400), n) for n in range(200)])
+    path = tmp_path / "journal.sqlite"
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="is damaged"):
+        open_journal(tmp_path)
+
+
+async def test_row_that_is_no_event_is_refused(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        await journal.append([Entry(DeadlinePassed("a"), 1)])
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute("UPDATE events SET body = x'82'")
+    db.close()
+    with open_journal(tmp_path) as journal, pytest.raises(ConfigError, match=r"row 1 of .* cannot be read"):
+        list(journal.read_all())
+
+
+async def test_full_disk_says_so(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal._db.execute("PRAGMA max_page_count = 12")
+        with pytest.raises(ConfigError, match="cannot write") as caught:
+            await journal.append([Entry(DeadlinePassed("x" * 500), n) for n in range(500)])
+        assert caught.value.hint == "is the disk full?"
+        assert list(journal.read_all()) == []
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    with DataDirectory(tmp_path / "data") as data, open_journal(data.path):
+        assert data.path.stat().st_mode & 0o777 == 0o700
+        assert (data.path / "journal.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_second_daemon_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from node.journal import DataDirectory; DataDirectory(Path(sys.argv[1]))"
+    )
+    with DataDirectory(tmp_path):
+        second = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert f"another daemon uses {tmp_path} (pid {os.getpid()})" in second.stderr
+    with DataDirectory(tmp_path):
+        pass
+
+
+def test_lock_of_a_dead_daemon_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("4194304\n")
+    with DataDirectory(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_directory_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot use"):
+        DataDirectory(tmp_path / "file" / "data")
