@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from scripts.setup import engine, node_tools, packages, venv
+from scripts.setup import engine, image, model, node_tools, packages, venv
 from scripts.setup.cache import REPOSITORY, cache_directory
 from scripts.setup.packages import Requirement
 from scripts.setup.step import Plan, Step
@@ -24,7 +24,7 @@ SERVICES = ("venv", "node tools", "docker engine", "runner image", "model")
 class Session:
     """Enter it to set up what is named in `needs`; `env` is then what child processes are started with.
 
-    needs: some of "venv", "node tools", "docker engine"; what those stand on comes by itself.
+    needs: some of SERVICES; what those stand on comes by itself.
     keep: leave the Docker Engine running at the end, if set-up started it.
     """
 
@@ -76,18 +76,18 @@ class Session:
             print(left, file=sys.stderr)
 
     def _steps(self) -> list[Step]:
-        steps: list[Step] = []
-        required: list[Requirement] = []
-        if "venv" in self._needs:
-            steps.append(venv.STEP)
-            required += packages.PYTHON
-        if "node tools" in self._needs:
-            steps.append(node_tools.STEP)
-            required += packages.NODE
-        if "docker engine" in self._needs:
-            steps.append(self._lease.step())
-            required += () if engine.find() else packages.ENGINE
-        return [packages.step(required), *steps]
+        needs = set(self._needs)
+        for step in (model.STEP, image.STEP, node_tools.STEP):
+            needs.update(step.after if step.name in needs else ())
+        required: dict[str, tuple[Requirement, ...]] = {
+            "venv": packages.PYTHON,
+            "node tools": packages.NODE,
+            "docker engine": () if "docker engine" not in needs or engine.find() else packages.ENGINE,
+            "runner image": packages.IMAGE,
+        }
+        steps = (venv.STEP, node_tools.STEP, self._lease.step(), image.STEP, model.STEP)
+        chosen = [step for step in steps if step.name in needs]
+        return [packages.step([r for step in chosen for r in required.get(step.name, ())]), *chosen]
 
 
 class _Terminated(KeyboardInterrupt):

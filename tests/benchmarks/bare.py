@@ -46,9 +46,8 @@ cd /srv/vcoin
 "$@"
 code=$?
 for process in /proc/[0-9]*; do
-    [ "$process" = "/proc/$$" ] || tr '\\0' ' ' < "$process/cmdline"
-    echo
-done 2>/dev/null | grep . > /srv/left-running
+    [ "$process" = "/proc/$$" ] || { read -r name < "$process/comm" && echo "$name"; }
+done 2>/dev/null > /srv/left-running
 exit $code
 """
 
