@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Contents} from "../types/BatchTypes.sol";
+import {BatchState, Contents} from "../types/BatchTypes.sol";
 import {CaseView, Seat, Verdict, VerifierSlot} from "../types/CaseTypes.sol";
 
 /// @notice Drawn verifiers re-check the drawn leaves of a batch. One seat can only pass; three decide by their median.
@@ -47,6 +47,12 @@ interface ICourt {
     error SeatStillHasTime(uint256 until);
     error SeatNotSilent(bytes32 caseId, uint8 seat);
     error NotAllRevealed(bytes32 caseId);
+    /// @dev The batch is not before a case that could be opened or starve.
+    error WrongState(BatchState state);
+    /// @dev No leaf of the batch is drawn.
+    error NotDrawn();
+    /// @dev The time to convene is over; the batch starves.
+    error TooLate(uint256 until);
     error NotStarved(uint256 until);
     error BadWiring();
 

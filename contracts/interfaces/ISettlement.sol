@@ -88,6 +88,7 @@ interface ISettlement {
     error WrongState(BatchState state);
     error WrongContents();
     error NoSeed(uint256 epoch);
+    /// @dev No leaf of the batch is drawn: it needs no court.
     error NotDrawn();
     /// @dev Drawn leaves, or a jailed node: only a case can end this batch.
     error NeedsCourt();
@@ -155,14 +156,8 @@ interface ISettlement {
 
     // ---- the court's side
 
-    /// @notice Puts a pending batch before the court and fixes its rate. Only Court.
-    /// @return batch the batch as stored
-    /// @return batchId its id = the case's id
-    /// @return seed the batch's seed
-    /// @return drawn the drawn leaves, ascending
-    function openCase(address node, uint8 slot)
-        external
-        returns (Batch memory batch, bytes32 batchId, bytes32 seed, uint256[] memory drawn);
+    /// @notice Puts a pending, drawn batch before the court and fixes its rate. Only Court.
+    function openCase(address node, uint8 slot) external;
 
     /// @notice Ends the case of a batch and shares the seats' pay among `seats`. Only Court.
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external;

@@ -51,7 +51,6 @@ interface IStakeManager {
     error StillJailed(uint40 until);
     error OpenBatches(address id, uint256 count);
     error SlashTooHigh(uint256 bps);
-    error Overflow();
 
     /// @notice Registers a node; the caller becomes its owner and puts up `amount`. The operator agrees by OperatorConsent.
     /// @param payout where rewards go; 0 means the owner
@@ -81,7 +80,7 @@ interface IStakeManager {
     function stake(address id, uint96 amount) external;
 
     /// @notice Moves active stake into the unbonding bucket and restarts the bucket's clock; only the owner.
-    /// @dev What stays active is 0 or at least MIN_STAKE. May move up to 1 wei less than asked once the node was slashed.
+    /// @dev What stays active is 0 or at least MIN_STAKE; with 0 the node is exiting.
     function unbond(address id, uint96 amount) external;
 
     /// @notice Moves unbonding stake back to active; only the owner.

@@ -44,7 +44,8 @@ struct Seat {
     SeatState state;
     /// @dev Minimum of the score vector, basis points.
     uint16 score;
-    /// @dev When its present turn began: drawn, or the last missing commitment arrived.
+    /// @dev When it was drawn, then when it committed. A seat that has not committed may be replaced seatSeconds later, one
+    ///      that has not revealed seatSeconds after the last of the sitting seats committed.
     uint40 since;
     bytes32 commitment;
 }
@@ -61,6 +62,4 @@ struct CaseView {
     /// @dev Next i of the draw order.
     uint16 nextTry;
     uint16 drawnCount;
-    uint40 openedAt;
-    uint40 lastCommitAt;
 }

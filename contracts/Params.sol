@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IParams} from "./interfaces/IParams.sol";
+import {Calibration, DeviceClass, NoiseBand, Profile} from "./types/ParamTypes.sol";
+
+/// @notice The numbers of one network. The profile never changes; the governor may add rows, nobody may change one.
+/// @dev The governor is a plain address here; a timelock takes its place on networks that live.
+contract Params is IParams {
+    uint256 private constant MAX_CLASS_ID = 31;
+    uint16 private constant BPS = 10_000;
+    uint16 private constant MAX_SLASH_BPS = 5_000;
+
+    address public immutable governor;
+
+    uint32 public classMask;
+    Profile private _profile;
+    mapping(uint8 id => DeviceClass) private _classes;
+    mapping(bytes32 manifest => mapping(uint8 classId => Calibration)) private _calibrations;
+
+    constructor(Profile memory profile_, address governor_) {
+        _requireTimes(profile_);
+        _requireAmounts(profile_);
+        governor = governor_;
+        _profile = profile_;
+        emit ProfileSet(profile_.name, profile_);
+    }
+
+    modifier onlyGovernor() {
+        if (msg.sender != governor) revert NotGovernor(msg.sender);
+        _;
+    }
+
+    function addClass(DeviceClass calldata class_) external onlyGovernor {
+        uint8 id = class_.id;
+        if (id == 0 || id > MAX_CLASS_ID) revert BadClassId(id);
+        if (_exists(id)) revert ClassExists(id);
+        classMask |= uint32(1) << id;
+        _classes[id] = class_;
+        emit ClassAdded(id, class_);
+    }
+
+    function addCalibration(bytes32 manifest, uint8 classId, Calibration calldata calibration) external onlyGovernor {
+        if (manifest == 0) revert ZeroManifest();
+        if (!_exists(classId)) revert UnknownClass(classId);
+        if (isCalibrated(manifest, classId)) revert CalibrationExists(manifest, classId);
+        _requireBand(calibration.act);
+        _requireBand(calibration.chunk);
+        _requireBand(calibration.tok);
+        _requireBand(calibration.worst);
+        _calibrations[manifest][classId] = calibration;
+        emit CalibrationAdded(manifest, classId, calibration);
+    }
+
+    function profile() external view returns (Profile memory) {
+        return _profile;
+    }
+
+    function classOf(uint8 id) external view returns (DeviceClass memory) {
+        if (!_exists(id)) revert UnknownClass(id);
+        return _classes[id];
+    }
+
+    function isCalibrated(bytes32 manifest, uint8 classId) public view returns (bool) {
+        return _calibrations[manifest][classId].act.fail != 0;
+    }
+
+    function calibrationOf(bytes32 manifest, uint8 classId) external view returns (Calibration memory) {
+        return _calibrations[manifest][classId];
+    }
+
+    function _exists(uint8 id) private view returns (bool) {
+        return id <= MAX_CLASS_ID && (classMask >> id) & 1 == 1;
+    }
+
+    function _requireBand(NoiseBand calldata band) private pure {
+        if (band.pass == 0 || band.pass >= band.fail) revert BadNoiseBand(band.pass, band.fail);
+    }
+
+    function _requireTimes(Profile memory p) private pure {
+        _require(p.epochBlocks != 0 && p.lagBlocks != 0, "epoch and lag have blocks");
+        _require(p.seatSeconds != 0 && p.challengeSeconds != 0 && p.laneCloseSeconds != 0, "windows are open");
+        _require(p.dataSeconds != 0 && p.appealSeconds != 0 && p.arbiterSeconds != 0, "later windows are open");
+        _require(p.jailSeconds != 0, "jail lasts");
+        _require(p.starvedSeconds > p.conveneSeconds && p.conveneSeconds != 0, "starved after convene");
+        _require(p.starvedSeconds >= 2 * uint256(p.seatSeconds), "starved after two turns of a seat");
+        // A batch may wait that long for its case and the case as long again for its seats; then data, appeal, arbiter.
+        uint256 batchLife = uint256(p.challengeSeconds) + 2 * uint256(p.starvedSeconds) + p.dataSeconds
+            + p.appealSeconds + p.arbiterSeconds;
+        _require(p.unbondingSeconds > batchLife, "unbonding outlives a batch");
+        _require(p.timelockSeconds > p.unbondingSeconds, "timelock outlives unbonding");
+    }
+
+    function _requireAmounts(Profile memory p) private pure {
+        _require(p.name != 0, "a profile has a name");
+        _require(p.minStake != 0 && p.recommendedStake >= p.minStake, "recommended stake above minimum");
+        _require(p.minDeposit != 0 && p.minBurn != 0 && p.courtValue != 0, "amounts are positive");
+        _require(p.verifierMinScore <= BPS, "score up to 100 points");
+        _require(p.verifierWeightFloorBps != 0 && p.verifierWeightFloorBps <= BPS, "weight floor within 1..10000");
+        _require(p.slashBps <= MAX_SLASH_BPS, "slash at most half");
+    }
+
+    function _require(bool holds, string memory relation) private pure {
+        if (!holds) revert BadProfile(relation);
+    }
+}

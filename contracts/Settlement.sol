@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+
+import {Lanes} from "./Lanes.sol";
+import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
+import {IParams} from "./interfaces/IParams.sol";
+import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {IVCoin} from "./interfaces/IVCoin.sol";
+import {SampleLib} from "./libraries/SampleLib.sol";
+import {SplitLib} from "./libraries/SplitLib.sol";
+import {Batch, BatchState, Book, Claim, Contents, Debit, Submission} from "./types/BatchTypes.sol";
+import {BatchRecord, NodeState, Standing} from "./types/NodeTypes.sol";
+import {Profile} from "./types/ParamTypes.sol";
+
+/// @notice Batches of finished jobs, and who is paid what; accounts and lanes are in Lanes. See ISettlement.
+contract Settlement is Lanes {
+    using SafeERC20 for IVCoin;
+
+    /// @dev Sums over the claims of one batch.
+    struct Totals {
+        uint256 charge;
+        uint256 fee;
+        uint256 bonus;
+        uint256 leaves;
+    }
+
+    /// @dev Why a batch is not final yet.
+    enum Blocker {
+        Nothing,
+        State,
+        Window,
+        Seed,
+        Court
+    }
+
+    uint8 private constant UNRECEIPTED = 1;
+    uint8 private constant UNCALIBRATED = 2;
+    uint256 private constant SLOTS = 64;
+    uint256 private constant MAX_LEAVES = 2_560;
+    /// @dev Keeps submit and refund of a full batch far below a block's gas.
+    uint256 private constant MAX_CLAIMS = 256;
+    uint256 private constant BONUS_PERCENT = 9;
+    /// @dev A cheat loses money even when half of the checks miss it.
+    uint256 private constant STAKE_PER_LEAF = 40;
+    uint256 private constant STAKE_PER_OPEN_VALUE = 2;
+    uint16 private constant REARMED_RATE_BPS = 5_000;
+    uint16 private constant FULL_RATE_BPS = 10_000;
+
+    IEpochBeacon private immutable _beacon;
+    address public immutable court;
+    uint96 private immutable _minStake;
+    uint32 private immutable _challengeSeconds;
+
+    uint128 public pool;
+    uint128 public burnPending;
+    mapping(address node => mapping(uint256 slot => Batch)) private _batches;
+    mapping(address node => Book) private _books;
+
+    constructor(IVCoin coin_, IParams params_, IStakeManager stakes_, IEpochBeacon beacon_, address court_)
+        Lanes(coin_, stakes_, params_.profile())
+    {
+        Profile memory profile = params_.profile();
+        _beacon = beacon_;
+        court = court_;
+        _minStake = profile.minStake;
+        _challengeSeconds = profile.challengeSeconds;
+    }
+
+    modifier onlyCourt() {
+        if (msg.sender != court) revert NotCourt(msg.sender);
+        _;
+    }
+
+    // ---- batches
+
+    function submit(Submission calldata submission, Claim[] calldata claims) external returns (bytes32 batchId) {
+        Standing memory standing = _admit(submission, claims.length);
+        Contents memory contents = Contents(submission.root, submission.maxLeaf, new Debit[](claims.length));
+        Totals memory totals = _takeClaims(submission.node, claims, contents.debits);
+        _requireSums(submission, totals);
+        _requireLimits(submission, totals, standing);
+        return _openBatch(submission, totals, standing, contents);
+    }
+
+    function finalize(address node, uint8 slot) external {
+        Batch storage batch = _batches[node][slot];
+        Blocker blocker = _blockerOf(batch, node, slot);
+        if (blocker == Blocker.State) revert WrongState(batch.state);
+        if (blocker == Blocker.Window) revert WindowOpen(uint256(batch.commitTime) + _challengeSeconds);
+        if (blocker == Blocker.Seed) revert NoSeed(_beacon.epochOf(batch.commitBlock));
+        if (blocker == Blocker.Court) revert NeedsCourt();
+        _finalize(batch, node, slot);
+    }
+
+    function finalizeMany(address node, uint8[] calldata slots) external returns (uint256 count) {
+        for (uint256 i; i < slots.length; ++i) {
+            Batch storage batch = _batches[node][slots[i]];
+            if (_blockerOf(batch, node, slots[i]) != Blocker.Nothing) continue;
+            _finalize(batch, node, slots[i]);
+            ++count;
+        }
+    }
+
+    function refund(address node, uint8 slot, Contents calldata contents) external {
+        Batch storage batch = _batches[node][slot];
+        if (batch.state != BatchState.Void) revert WrongState(batch.state);
+        if (keccak256(abi.encode(contents)) != batch.contentsHash) revert WrongContents();
+        batch.state = BatchState.Refunded;
+        uint256 total;
+        for (uint256 i; i < contents.debits.length; ++i) {
+            _giveBack(node, contents.debits[i]);
+            total += contents.debits[i].amount;
+        }
+        emit BatchRefunded(node, slot, batchIdOf(node, slot), uint96(total));
+    }
+
+    function voidLost(address node, uint8 slot) external {
+        Batch storage batch = _batches[node][slot];
+        if (batch.state != BatchState.Pending) revert WrongState(batch.state);
+        uint256 epoch = _beacon.epochOf(batch.commitBlock);
+        if (!_beacon.isLost(epoch)) revert SeedNotLost(epoch);
+        _void(batch, node, slot);
+    }
+
+    // ---- the court's side
+
+    function openCase(address node, uint8 slot) external onlyCourt {
+        Batch storage batch = _batches[node][slot];
+        if (batch.state != BatchState.Pending) revert WrongState(batch.state);
+        (bytes32 seed, uint256 rateBps) = _drawOf(batch, node, slot);
+        uint256 drawn = SampleLib.count(seed, batch.leafCount, rateBps);
+        if (drawn == 0) revert NotDrawn();
+        batch.ratePercent = uint8(rateBps / 100);
+        batch.state = BatchState.InCourt;
+        emit BatchInCourt(node, slot, batchIdOf(node, slot), uint16(rateBps), uint16(drawn));
+    }
+
+    function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
+        Batch storage batch = _batches[node][slot];
+        if (batch.state != BatchState.InCourt) revert WrongState(batch.state);
+        if (passed) {
+            batch.state = BatchState.Passed;
+            pool += batch.fee;
+            emit BatchPassed(node, slot, batchIdOf(node, slot));
+        } else {
+            _void(batch, node, slot);
+        }
+        _paySeats(batchIdOf(node, slot), SplitLib.seatPay(batch.fee, batch.ratePercent), seats);
+    }
+
+    function voidUnheard(address node, uint8 slot) external onlyCourt {
+        Batch storage batch = _batches[node][slot];
+        if (batch.state != BatchState.Pending) revert WrongState(batch.state);
+        _void(batch, node, slot);
+    }
+
+    // ---- rewards, pool, burn
+
+    function claim(address node) external returns (uint96 amount) {
+        amount = _books[node].rewards;
+        if (amount == 0) revert NothingToClaim(node);
+        _books[node].rewards = 0;
+        address payout = _stakes.payoutOf(node);
+        emit RewardClaimed(node, payout, amount);
+        _coin.safeTransfer(payout, amount);
+    }
+
+    function fundPool(uint96 amount) external {
+        if (amount == 0) revert ZeroAmount();
+        pool += amount;
+        emit PoolFunded(msg.sender, amount);
+        _coin.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    function creditPool(uint96 amount) external {
+        if (msg.sender != address(_stakes)) revert NotStakeManager(msg.sender);
+        pool += amount;
+        emit PoolFunded(msg.sender, amount);
+    }
+
+    function flushBurn() external returns (uint256 amount) {
+        amount = burnPending;
+        if (amount == 0) revert ZeroAmount();
+        burnPending = 0;
+        emit Burned(amount);
+        _coin.burn(amount);
+    }
+
+    // ---- views
+
+    function batchOf(address node, uint8 slot) external view returns (Batch memory) {
+        return _batches[node][slot];
+    }
+
+    function batchIdOf(address node, uint8 slot) public view returns (bytes32) {
+        uint256 commitBlock = _batches[node][slot].commitBlock;
+        return commitBlock == 0 ? bytes32(0) : keccak256(abi.encode(node, slot, commitBlock));
+    }
+
+    function batchSeedOf(address node, uint8 slot) external view returns (bytes32 seed) {
+        (seed,) = _drawOf(_batches[node][slot], node, slot);
+    }
+
+    function sampledLeaves(address node, uint8 slot) external view returns (uint256[] memory) {
+        Batch storage batch = _batches[node][slot];
+        (bytes32 seed, uint256 rateBps) = _drawOf(batch, node, slot);
+        return SampleLib.draw(seed, batch.leafCount, rateBps);
+    }
+
+    function bookOf(address node) external view returns (Book memory) {
+        return _books[node];
+    }
+
+    // ---- inside: a batch comes in
+
+    function _admit(Submission calldata submission, uint256 claimCount)
+        private
+        view
+        returns (Standing memory standing)
+    {
+        standing = _stakes.standingOf(submission.node);
+        if (msg.sender != standing.operator) revert NotOperator(submission.node, msg.sender);
+        if (standing.state != NodeState.Active) revert NodeNotActive(submission.node);
+        if (standing.activeStake < _minStake) revert StakeTooLow(standing.activeStake, _minStake);
+        if (submission.classId > 31 || (standing.classMask >> submission.classId) & 1 == 0) {
+            revert ClassNotRun(submission.node, submission.classId);
+        }
+        if (submission.flags & ~(UNRECEIPTED | UNCALIBRATED) != 0) revert BadFlags(submission.flags);
+        if (submission.slot >= SLOTS) revert SlotOutOfRange(submission.slot);
+        if (claimCount == 0) revert NoClaims();
+        if (claimCount > MAX_CLAIMS) revert TooManyClaims(claimCount);
+        BatchState state = _batches[submission.node][submission.slot].state;
+        if (state != BatchState.None && state != BatchState.Final && state != BatchState.Refunded) {
+            revert SlotBusy(submission.slot);
+        }
+    }
+
+    function _takeClaims(address node, Claim[] calldata claims, Debit[] memory debits)
+        private
+        returns (Totals memory totals)
+    {
+        for (uint256 i; i < claims.length; ++i) {
+            Claim calldata part = claims[i];
+            _requireAssignment(node, part, i);
+            debits[i] = _debit(node, part, i);
+            totals.charge += part.charge;
+            totals.fee += SplitLib.feeOf(part.charge);
+            totals.bonus += part.bonus;
+            totals.leaves += debits[i].leaves;
+        }
+    }
+
+    function _requireSums(Submission calldata submission, Totals memory totals) private pure {
+        if (totals.charge != submission.priceSum || totals.bonus != submission.bonusSum) revert SumMismatch();
+        uint256 okCount = submission.okCount;
+        if (okCount + submission.failedCount > totals.leaves) {
+            revert BadCounts(okCount, submission.failedCount, totals.leaves);
+        }
+        // The largest leaf is no larger than all of them and no smaller than their mean: a batch of one says its price.
+        if (submission.maxLeaf > totals.charge || submission.maxLeaf * okCount < totals.charge) {
+            revert BadMaxLeaf(submission.maxLeaf);
+        }
+        uint256 bonusLimit = submission.flags & UNRECEIPTED != 0 ? 0 : totals.charge * BONUS_PERCENT / 100;
+        if (totals.bonus > bonusLimit) revert BonusTooHigh(totals.bonus, bonusLimit);
+    }
+
+    function _requireLimits(Submission calldata submission, Totals memory totals, Standing memory standing)
+        private
+        view
+    {
+        uint256 leafLimit = standing.samplesLeft != 0 ? standing.samplesLeft : MAX_LEAVES;
+        if (totals.leaves > leafLimit) revert TooManyLeaves(totals.leaves, leafLimit);
+        uint256 maxLeafLimit = standing.activeStake / STAKE_PER_LEAF;
+        if (submission.maxLeaf > maxLeafLimit) revert LeafTooBig(submission.maxLeaf, maxLeafLimit);
+        uint256 openValue = _books[submission.node].openValue + totals.charge + totals.fee + totals.bonus;
+        uint256 valueLimit = standing.activeStake / STAKE_PER_OPEN_VALUE;
+        if (openValue > valueLimit) revert OpenValueTooHigh(openValue, valueLimit);
+    }
+
+    function _openBatch(
+        Submission calldata submission,
+        Totals memory totals,
+        Standing memory standing,
+        Contents memory contents
+    ) private returns (bytes32 batchId) {
+        Batch memory batch;
+        batch.charge = uint96(totals.charge);
+        batch.bonus = uint96(totals.bonus);
+        batch.fee = uint96(totals.fee);
+        batch.leafCount = uint16(totals.leaves);
+        batch.okCount = submission.okCount;
+        batch.failedCount = submission.failedCount;
+        batch.responseMs = submission.msSum;
+        batch.scoreHundredths = standing.scoreHundredths;
+        batch.commitBlock = uint40(block.number);
+        batch.commitTime = uint40(block.timestamp);
+        batch.classId = submission.classId;
+        batch.ratePercent = submission.flags != 0 ? 100 : uint8(standing.rateBps / 100);
+        batch.state = BatchState.Pending;
+        batch.flags = submission.flags;
+        batch.contentsHash = keccak256(abi.encode(contents));
+        _batches[submission.node][submission.slot] = batch;
+        Book storage book = _books[submission.node];
+        book.openValue += _valueOf(batch);
+        book.openBatches += 1;
+        batchId = batchIdOf(submission.node, submission.slot);
+        emit BatchSubmitted(submission.node, submission.slot, batchId, batch, contents);
+    }
+
+    // ---- inside: a batch goes out
+
+    function _blockerOf(Batch storage batch, address node, uint8 slot) private view returns (Blocker) {
+        BatchState state = batch.state;
+        if (state != BatchState.Pending && state != BatchState.Passed) return Blocker.State;
+        if (block.timestamp < uint256(batch.commitTime) + _challengeSeconds) return Blocker.Window;
+        if (state == BatchState.Passed) return Blocker.Nothing;
+        (bytes32 seed, uint256 rateBps) = _drawIfSealed(batch, node, slot);
+        if (seed == 0) return Blocker.Seed;
+        return SampleLib.count(seed, batch.leafCount, rateBps) == 0 ? Blocker.Nothing : Blocker.Court;
+    }
+
+    function _finalize(Batch storage batch, address node, uint8 slot) private {
+        (uint96 burned, uint96 reward, uint96 pooled) = SplitLib.split(batch.charge, batch.scoreHundredths);
+        bool feePooled = batch.state == BatchState.Passed;
+        batch.state = BatchState.Final;
+        Book storage book = _books[node];
+        book.rewards += reward + batch.bonus;
+        _closeBook(book, batch);
+        burnPending += burned;
+        pool += feePooled ? pooled : pooled + batch.fee;
+        _stakes.recordBatch(node, BatchRecord(batch.okCount, batch.failedCount, burned, batch.responseMs));
+        _emitFinal(batch, node, slot, burned, reward, pooled);
+    }
+
+    function _emitFinal(Batch storage batch, address node, uint8 slot, uint96 burned, uint96 reward, uint96 pooled)
+        private
+    {
+        emit BatchFinal(
+            node,
+            slot,
+            batchIdOf(node, slot),
+            batch.charge,
+            burned,
+            reward,
+            batch.bonus,
+            pooled + batch.fee
+        );
+    }
+
+    function _void(Batch storage batch, address node, uint8 slot) private {
+        batch.state = BatchState.Void;
+        _closeBook(_books[node], batch);
+        emit BatchVoided(node, slot, batchIdOf(node, slot));
+    }
+
+    function _closeBook(Book storage book, Batch storage batch) private {
+        book.openValue -= batch.charge + batch.fee + batch.bonus;
+        book.openBatches -= 1;
+    }
+
+    /// @dev The same for every verdict, as long as the pool holds it: a void batch's fee goes back to its clients.
+    function _paySeats(bytes32 batchId, uint256 due, address[] calldata seats) private {
+        if (seats.length == 0) return;
+        uint96 share = uint96((due < pool ? due : pool) / seats.length);
+        if (share == 0) return;
+        pool -= uint128(share * seats.length);
+        for (uint256 i; i < seats.length; ++i) {
+            _books[seats[i]].rewards += share;
+            emit SeatPaid(batchId, seats[i], share);
+        }
+    }
+
+    function _drawOf(Batch storage batch, address node, uint8 slot)
+        private
+        view
+        returns (bytes32 seed, uint256 rateBps)
+    {
+        if (batch.state == BatchState.None) revert WrongState(BatchState.None);
+        (seed, rateBps) = _drawIfSealed(batch, node, slot);
+        if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
+    }
+
+    /// @dev A batch's seed, 0 before its epoch is sealed, and the rate at which it is drawn: fixed once a court has it, else
+    ///      raised where its node was jailed since or its epoch's first seed was lost.
+    function _drawIfSealed(Batch storage batch, address node, uint8 slot)
+        private
+        view
+        returns (bytes32 seed, uint256 rateBps)
+    {
+        (bytes32 epochSeed, bool rearmed) = _beacon.seedOf(_beacon.epochOf(batch.commitBlock));
+        if (epochSeed == 0) return (0, 0);
+        seed = keccak256(abi.encode(epochSeed, batchIdOf(node, slot)));
+        rateBps = uint256(batch.ratePercent) * 100;
+        if (batch.state != BatchState.Pending) return (seed, rateBps);
+        if (rearmed && rateBps < REARMED_RATE_BPS) rateBps = REARMED_RATE_BPS;
+        if (_stakes.isJailed(node)) rateBps = FULL_RATE_BPS;
+    }
+
+    function _valueOf(Batch memory batch) private pure returns (uint96) {
+        return batch.charge + batch.fee + batch.bonus;
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice Which leaves of a batch are checked: one of every stratum of 10000 / rateBps leaves.
+/// @dev The last, partial stratum r of s is hit with probability r / s, so every leaf has exactly the rate, a batch of one
+///      leaf included. Twin of protocol/stages/sampling.py; tests/vectors/sampling.json.
+library SampleLib {
+    /// @notice The drawn leaves, ascending.
+    /// @param rateBps 10000, 5000 or 1000; any divisor of 10000
+    function draw(bytes32 seed, uint256 leafCount, uint256 rateBps) internal pure returns (uint256[] memory drawn) {
+        uint256 size = 10_000 / rateBps;
+        uint256 strata = (leafCount + size - 1) / size;
+        drawn = new uint256[](strata);
+        for (uint256 stratum; stratum < strata; ++stratum) {
+            drawn[stratum] = _pick(seed, stratum, size);
+        }
+        // Only the last stratum can be partial; its pick counts if there is such a leaf.
+        if (strata != 0 && drawn[strata - 1] >= leafCount) {
+            assembly ("memory-safe") {
+                mstore(drawn, sub(strata, 1))
+            }
+        }
+    }
+
+    /// @notice How many leaves `draw` returns, at the price of one hash.
+    function count(bytes32 seed, uint256 leafCount, uint256 rateBps) internal pure returns (uint256) {
+        uint256 size = 10_000 / rateBps;
+        uint256 full = leafCount / size;
+        if (leafCount % size == 0) return full;
+        return _pick(seed, full, size) < leafCount ? full + 1 : full;
+    }
+
+    function _pick(bytes32 seed, uint256 stratum, uint256 size) private pure returns (uint256) {
+        return stratum * size + uint256(keccak256(abi.encode(seed, stratum))) % size;
+    }
+}

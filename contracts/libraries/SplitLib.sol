@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice Where the money of a batch goes.
+/// @dev A client, a node and every seat in one hand still lose the burn: m is never above 1, seats never get more than
+///      the fee over the rate. Twin of protocol/stages/settlement.py; tests/vectors/split.json.
+library SplitLib {
+    uint256 internal constant FEE_DIVISOR = 20;
+    uint256 internal constant BURN_DIVISOR = 10;
+    uint256 internal constant SCORE_MAX = 10_000;
+
+    /// @notice The verify fee on top of a claim's charge: 5%, rounded up.
+    function feeOf(uint96 charge) internal pure returns (uint96) {
+        return uint96((uint256(charge) + FEE_DIVISOR - 1) / FEE_DIVISOR);
+    }
+
+    /// @notice Splits the charges of a batch; burned + reward + pooled = charge.
+    /// @param scoreHundredths the node's score when it submitted; m = 0.5 + 0.5 x score / 100
+    /// @return burned a tenth, rounded up
+    /// @return reward (charge - burned) x m, rounded down
+    /// @return pooled the rest
+    function split(uint96 charge, uint256 scoreHundredths)
+        internal
+        pure
+        returns (uint96 burned, uint96 reward, uint96 pooled)
+    {
+        uint256 score = scoreHundredths > SCORE_MAX ? SCORE_MAX : scoreHundredths;
+        burned = uint96((uint256(charge) + BURN_DIVISOR - 1) / BURN_DIVISOR);
+        // In 20,000ths, not 10,000ths: an odd hundredth keeps its half.
+        reward = uint96(uint256(charge - burned) * (SCORE_MAX + score) / (2 * SCORE_MAX));
+        pooled = charge - burned - reward;
+    }
+
+    /// @notice What the seats of a case share: the fee over the rate at which the batch was drawn, rounded down.
+    function seatPay(uint96 fee, uint256 ratePercent) internal pure returns (uint256) {
+        return uint256(fee) * 100 / ratePercent;
+    }
+}
