@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, get_args
+from typing import NamedTuple, Self, TypeVar, get_args
 
 import trio
 
@@ -36,8 +36,7 @@ _TABLES = """
 _EVENTS = {kind.__name__: kind for kind in get_args(Durable)}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row. `answers` is the key of the effect that the event answers.
 
     Without an event it says only that the effect was answered, by something that need not be kept.
@@ -130,12 +129,9 @@ class Journal:
                 f"{self._path} is of {row[0]}, this is {name}", "set node.data_dir to a directory of its own"
             )
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Add rows in one commit: all are on the disk when this returns, or none."""
-        rows = [
-            (entry.at_ms, None if entry.event is None else encode_named(entry.event), entry.answers)
-            for entry in entries
-        ]
+    async def append(self, entries: Sequence[tuple[Event | None, int, bytes | None]]) -> None:
+        """Add entries in one commit: all are on the disk when this returns, or none."""
+        rows = [(at_ms, None if event is None else encode_named(event), key) for event, at_ms, key in entries]
         await self._run(lambda: self._write("INSERT INTO events (at_ms, body, answers) VALUES (?, ?, ?)", rows))
 
     def read_all(self) -> Iterator[Entry]:
@@ -152,7 +148,7 @@ class Journal:
             raise _damaged(self._path, error) from error
 
     async def record_transaction(self, sent: SentTransaction) -> None:
-        """Keep a signed transaction before it leaves the machine. One of the same nonce, with a lower fee, gives way."""
+        """Keep a signed transaction before it leaves the machine. One of the same nonce, and lower fee, gives way."""
         sql = "INSERT OR REPLACE INTO transactions (nonce, key, about, raw) VALUES (?, ?, ?, ?)"
         await self._run(lambda: self._write(sql, [(sent.nonce, sent.key, sent.about, sent.raw)]))
 
