@@ -3,6 +3,7 @@
 Exit codes: 0 done, 64 bad spec, 65 bad input or model, 70 our own fault, 75 stopped and may be started again.
 """
 
+import errno
 import hashlib
 import os
 import signal
@@ -14,6 +15,8 @@ from typing import NoReturn
 
 from .events import emit
 from .job import EXIT_INTERNAL, EXIT_RESUMABLE, OUTPUT, BadSpec, Job, Refused, canonical, read_job, write
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main() -> int:
@@ -31,6 +34,10 @@ def main() -> int:
         return error.exit_code
     except MemoryError:
         emit("error", code="out_of_memory", message="the job needs more memory than it was given")
+        return EXIT_INTERNAL
+    except OSError as error:
+        code = "output_quota" if error.errno in FULL else "internal"
+        emit("error", code=code, message=f"{type(error).__name__}: {error}"[:1000])
         return EXIT_INTERNAL
     except Exception as error:  # the last place that can turn a bug into an answer
         emit("error", code="internal", message=f"{type(error).__name__}: {error}"[:1000])

@@ -51,6 +51,7 @@ def _answer(result: dict[str, Any], model: Model, max_new: int) -> tuple[list[in
         raise BadInput("bad_result", "output_token_ids is no list or too long")
     if not all(type(i) is int and 0 <= i < model.vocab and i not in model.eos_ids for i in ids):
         raise BadInput("bad_result", "output_token_ids holds what is no token of an answer")
-    if finish not in ("eos", "length") or (finish == "length" and len(ids) != max_new):
+    # At full length nothing more was chosen, so no stop token was either.
+    if finish not in ("eos", "length") or (finish == "length") != (len(ids) == max_new):
         raise BadInput("bad_result", "the answer ends before it was finished")
     return ids, finish == "eos"

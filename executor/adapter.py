@@ -1,0 +1,114 @@
+"""The executor's side of the driver: each effect in, its events out, blocking work in threads of its own."""
+
+import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol, TypeVar
+
+import trio
+
+from executor import devices
+from executor.generation import Generation
+from executor.replay import Replay
+from executor.station import Station
+from executor.workspace import Workspaces
+from protocol.effects import ContainerEffect, ReplaySample, RunContainer
+from protocol.errors import ExecutorError
+from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
+from protocol.stages.execution import Outcome, RunSpec, failed
+
+# A first guess, replaced by what this machine turns out to do.
+FIRST_MS_PER_TOKEN = 60
+# Shorter answers say more about reading the prompt than about writing.
+LEARN_FROM_TOKENS = 16
+
+OnTokens = Callable[[tuple[int, ...]], Awaitable[None]]
+Emit = Callable[[Event], Awaitable[None]]
+T = TypeVar("T")
+
+
+class _Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
+class ContainerAdapter:
+    """Runs at most `slots` containers at once; more wait their turn. One node's, for its life."""
+
+    def __init__(self, station: Station, workspaces: Workspaces, slots: int) -> None:
+        self._station = station
+        self._workspaces = workspaces
+        self._slots = trio.CapacityLimiter(slots)
+        # Looking at the machine or killing a container must not wait behind the jobs.
+        self._quick = trio.CapacityLimiter(4)
+        self._ms_per_token = FIRST_MS_PER_TOKEN
+
+    async def recover(self, known_jobs: Collection[bytes] = ()) -> None:
+        """Remove what a crash left behind; every unanswered effect is asked again and starts afresh."""
+
+        def sweep() -> None:
+            self._station.engine.sweep({job.hex() for job in known_jobs}, time.time())
+            self._workspaces.sweep()
+
+        await trio.to_thread.run_sync(sweep, limiter=self._quick)
+
+    async def perform(self, effect: ContainerEffect, emit: Emit) -> None:
+        """Do one effect and tell how it went. Raises: ExecutorError, which the driver reports as EffectFailed."""
+        if isinstance(effect, RunContainer):
+
+            async def on_tokens(ids: tuple[int, ...]) -> None:
+                await emit(TokensProduced(effect.spec.job_id, ids))
+
+            await emit(await self.run_job(effect.spec, on_tokens))
+        else:
+            await emit(await self.replay(effect))
+
+    async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
+        """Run a job to its end, whatever that is; cancelling kills the container."""
+        workspace = self._workspaces.of_job(spec.job_id)
+
+        def hear(ids: tuple[int, ...]) -> None:
+            trio.from_thread.run(on_tokens, ids)
+
+        try:
+            generation = await self._prepare(lambda: Generation(self._station, spec, workspace))
+            result, proof = await self._run(generation, lambda: generation.run(hear))
+        except ExecutorError as error:
+            return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
+        if result.new_tokens >= LEARN_FROM_TOKENS and generation.run_ms:
+            latest = max(1, generation.run_ms // result.new_tokens)
+            self._ms_per_token = (3 * self._ms_per_token + latest) // 4
+        return ContainerExited(spec.job_id, result, proof)
+
+    async def replay(self, effect: ReplaySample) -> SampleReplayed:
+        """Check a drawn leaf. Raises: ExecutorError if this machine cannot."""
+        workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
+        check = await self._prepare(lambda: Replay(self._station, effect.spec, workspace))
+        found, problem = await self._run(check, check.run)
+        return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
+
+    async def report(self) -> DeviceReported:
+        """Measure this machine. Raises: ExecutorError if a card is lost."""
+        slots, speed = int(self._slots.total_tokens), self._ms_per_token
+        status = await trio.to_thread.run_sync(lambda: devices.measure(slots, speed), limiter=self._quick)
+        return DeviceReported(status)
+
+    async def _prepare(self, make: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(make, limiter=self._quick)
+
+    async def _run(self, stoppable: _Stoppable, call: Callable[[], T]) -> T:
+        """A call that cannot be abandoned, only told to stop: it then ends by itself, its container removed."""
+        ended = False
+
+        async def stop_when_cancelled() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                if not ended:
+                    with trio.CancelScope(shield=True):
+                        await trio.to_thread.run_sync(stoppable.stop, limiter=self._quick)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop_when_cancelled)
+            found = await trio.to_thread.run_sync(call, limiter=self._slots)
+            ended = True
+            nursery.cancel_scope.cancel()
+        return found

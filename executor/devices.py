@@ -1,0 +1,130 @@
+"""What this machine computes with: its cards through NVML, its processor through the kernel, and the classes they give.
+
+A device class is a promise about rounding, not about speed: members agree with each other to within the class's
+calibrated noise. Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pynvml
+
+from protocol.errors import ExecutorError
+from protocol.stages.heartbeat import DeviceStatus, GpuGroup
+
+CPU_FP32, CPU_BF16 = 1, 2
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+MAX_GROUPS = 4
+MAX_U8 = 255
+
+
+class GpuLost(ExecutorError):
+    """A card fell off the bus or its driver stopped answering: this machine must take no more jobs for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One card as it is now; memory in bytes, utilisation in percent."""
+
+    uuid: str
+    model: str
+    temperature_c: int
+    free_bytes: int
+    total_bytes: int
+    utilisation: int
+
+
+def cpu_classes(cpuinfo: str) -> tuple[int, ...]:
+    """Classes of a processor, from the text of /proc/cpuinfo: every one computes in float32."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "flags":
+            return (CPU_FP32, CPU_BF16) if BF16_FLAGS & set(value.split()) else (CPU_FP32,)
+    return (CPU_FP32,)
+
+
+def total_memory(meminfo: str) -> int:
+    """MemTotal in bytes, from the text of /proc/meminfo."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    raise ExecutorError("/proc/meminfo names no MemTotal")
+
+
+def gpus() -> tuple[tuple[Gpu, ...], str, str]:
+    """The cards, the CUDA version and the driver version; nothing where there is no driver. Raises GpuLost."""
+    nvml: Any = pynvml
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        # No driver or no library: a machine without a card.
+        return (), "", ""
+    try:
+        cuda = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        cards = tuple(_read(nvml, i) for i in range(nvml.nvmlDeviceGetCount()))
+        return cards, f"{cuda // 1000}.{cuda % 1000 // 10}", driver
+    except nvml.NVMLError as error:
+        raise GpuLost(f"NVML: {error}") from error
+    finally:
+        nvml.nvmlShutdown()
+
+
+def group(cards: tuple[Gpu, ...], cuda: str, driver: str) -> tuple[GpuGroup, ...]:
+    """Cards as a heartbeat names them: one line a model, the worst figure of each kind."""
+    models: dict[str, list[Gpu]] = defaultdict(list)
+    for card in cards:
+        models[card.model[:64]].append(card)
+    groups = [
+        GpuGroup(
+            model=model,
+            count=min(MAX_U8, len(same)),
+            temperature_c=max(min(MAX_U8, card.temperature_c) for card in same),
+            free_bytes=min(card.free_bytes for card in same),
+            total_bytes=min(card.total_bytes for card in same),
+            utilisation=sum(card.utilisation for card in same) // len(same),
+            cuda=cuda[:16],
+            driver=driver[:24],
+        )
+        for model, same in sorted(models.items())
+    ]
+    return tuple(groups[:MAX_GROUPS])
+
+
+def measure(
+    slots: int, ms_per_token: int, read: Callable[[str], str] = lambda path: Path(path).read_text()
+) -> DeviceStatus:
+    """This machine now. Raises ExecutorError, GpuLost."""
+    return DeviceStatus(
+        class_ids=cpu_classes(read("/proc/cpuinfo")),
+        gpus=group(*gpus()),
+        memory_bytes=total_memory(read("/proc/meminfo")),
+        slots=slots,
+        ms_per_token=ms_per_token,
+    )
+
+
+def default_slots() -> int:
+    """Containers that may run at once: one a core, and never so many that a heartbeat cannot say it."""
+    return max(1, min(MAX_U8, len(os.sched_getaffinity(0))))
+
+
+def _read(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    return Gpu(
+        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+        model=_text(nvml.nvmlDeviceGetName(handle)),
+        temperature_c=int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        free_bytes=int(memory.free),
+        total_bytes=int(memory.total),
+        utilisation=int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,71 @@
+"""How a container ended, and whose fault that was. Pure: the order of the questions is the rule."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from protocol.stages.execution import Outcome
+
+EXIT_BAD_SPEC, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_RESUMABLE = 64, 65, 70, 75
+EXIT_FILE_TOO_LARGE = 128 + 25
+# Errors of the runner that name a limit of the job: it asked for less than it needs.
+LIMIT_CODES = {"out_of_memory", "output_quota"}
+
+
+class Intent(StrEnum):
+    """Why we killed a container. Noted before the kill: afterwards it looks like any other."""
+
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    FLOOD = "flood"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerError:
+    """What the runner said of its own failure: words of the container, not to be trusted further than that."""
+
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Ending:
+    """Everything known about a container that has ended."""
+
+    exit_code: int
+    oom_killed: bool
+    engine_error: str
+    duration_ms: int
+    intent: Intent | None = None
+    runner_error: RunnerError | None = None
+    metrics: dict[str, int] = field(default_factory=dict)
+    # The end of stderr: evidence for the operator.
+    log: str = ""
+
+
+def classify(ending: Ending) -> tuple[Outcome, str]:
+    """Outcome and detail. OK means only that the container says so: its output is checked next."""
+    error = ending.runner_error
+    said = f"{error.code}: {error.message}" if error else ""
+    match ending.intent:
+        case Intent.TIMEOUT:
+            return Outcome.JOB, f"timeout: killed after {ending.duration_ms} ms"
+        case Intent.CANCELLED:
+            return Outcome.CANCELLED, "cancelled"
+        case Intent.FLOOD:
+            return Outcome.HOSTILE, "flood: the container printed more than it may"
+    # The kernel also sets the flag where only a child died and the job went on to finish.
+    if ending.oom_killed and ending.exit_code != 0:
+        return Outcome.JOB, "out_of_memory: the container went over its memory limit"
+    if ending.engine_error:
+        return Outcome.PROVIDER, f"engine: {ending.engine_error}"
+    match ending.exit_code:
+        case 0:
+            return Outcome.OK, ""
+        case code if code in (EXIT_BAD_SPEC, EXIT_BAD_INPUT):
+            return Outcome.CLIENT, said or "the runner refused the job"
+        case code if code == EXIT_RESUMABLE:
+            return Outcome.RESUMABLE, "stopped, and may be started again"
+        case code if code == EXIT_FILE_TOO_LARGE or (error and error.code in LIMIT_CODES):
+            return Outcome.JOB, said or "output_quota: a file grew over its limit"
+        case code:
+            return Outcome.PROVIDER, said or f"the container exited with {code}"

@@ -1,0 +1,101 @@
+"""Running a client's job, and what the node may believe of what the container left."""
+
+import hashlib
+import json
+from collections.abc import Callable
+
+from executor.ending import Intent
+from executor.sandbox import MIB
+from executor.station import Station
+from executor.transcript import Said, Tokens
+from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace
+from protocol.errors import ExecutorError
+from protocol.params import MAX_PROOF_BYTES
+from protocol.stages.execution import (
+    InvalidResult,
+    Outcome,
+    RunResult,
+    RunSpec,
+    failed,
+    validate_proof,
+    validate_result,
+)
+from protocol.wire.ids import JobId
+
+MAX_RESULT_BYTES = 4 * MIB
+
+
+class Generation:
+    """One run of one job. `run` blocks; `stop` may come from another thread. What has been run is not run again."""
+
+    def __init__(self, station: Station, spec: RunSpec, workspace: Workspace) -> None:
+        """Raises: ExecutorError if the model or the input is not on this machine."""
+        self._spec = spec
+        self._workspace = workspace
+        # What the answer took without the container's start, once it is there.
+        self.run_ms = 0
+        self._manifest = station.models.manifest(spec.manifest)
+        input_json = workspace.get(INPUT_JSON)
+        if input_json is None:
+            raise ExecutorError("the input of the job is not in its workspace")
+        self._salt = _salt(input_json)
+        self._attempt = station.attempt("generate", spec, {INPUT_JSON: input_json}, (RESULT_JSON, PROOF_BIN))
+
+    def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> tuple[RunResult, bytes]:
+        """The result and, where there is one, the fingerprint."""
+        if done := self._done():
+            return done
+
+        def hear(said: Said) -> None:
+            if isinstance(said, Tokens):
+                on_tokens(said.ids)
+
+        finish = self._attempt.run(self._workspace.exchange, self._workspace.home, hear)
+        if finish.outcome is not Outcome.OK:
+            return failed(finish.outcome, finish.detail, finish.duration_ms), b""
+        try:
+            result, proof = self._read(finish.duration_ms)
+        except InvalidResult as error:
+            return failed(Outcome.HOSTILE, f"result: {error}", finish.duration_ms), b""
+        self.run_ms = finish.ending.metrics.get("run_ms", 0) if finish.ending else 0
+        self._workspace.put(RUN_JSON, json.dumps({"duration_ms": result.duration_ms}).encode())
+        return result, proof
+
+    def stop(self) -> None:
+        self._attempt.stop(Intent.CANCELLED)
+
+    def _done(self) -> tuple[RunResult, bytes] | None:
+        note = self._workspace.get(RUN_JSON)
+        if note is None:
+            return None
+        return self._read(int(json.loads(note)["duration_ms"]))
+
+    def _read(self, duration_ms: int) -> tuple[RunResult, bytes]:
+        raw, proof = self._workspace.get(RESULT_JSON) or b"", self._workspace.get(PROOF_BIN) or b""
+        if len(raw) > MAX_RESULT_BYTES or len(proof) > MAX_PROOF_BYTES:
+            raise InvalidResult("too long")
+        facts = validate_result(
+            raw, JobId(self._spec.job_id), self._manifest, self._spec.max_new_tokens, salt=self._salt
+        )
+        validate_proof(proof, len(facts.output_ids))
+        return (
+            RunResult(
+                outcome=Outcome.OK,
+                detail="",
+                result_hash=facts.result_hash,
+                proof_hash=hashlib.sha256(proof).digest(),
+                new_tokens=len(facts.output_ids),
+                finish=facts.finish,
+                duration_ms=duration_ms,
+            ),
+            proof,
+        )
+
+
+def _salt(input_json: bytes) -> str | None:
+    """The salt that the result must repeat; the runner judges the rest of the input."""
+    try:
+        salt = json.loads(input_json)["salt"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return salt if isinstance(salt, str) else None

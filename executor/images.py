@@ -1,0 +1,123 @@
+"""The runner image: named by what it is made from, built once a machine, never pulled.
+
+Two builds of one content differ in their image id (times are part of it), so what two nodes compare, and what a
+calibration is valid for, is the content key: the hash of Dockerfile, lock and sources.
+"""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+from docker.errors import ImageNotFound
+
+from executor.containers import DEFAULT_HOST, engine_errors
+from protocol.errors import ExecutorError, ImageMissing
+
+RUNNER = Path(__file__).with_name("runner")
+BASE = "vcoin-base:trixie"
+SUITE = "trixie"
+# With the time fixed, two runs against the same mirror give the same bytes.
+EPOCH = "1735689600"
+BUILD_TIMEOUT_S = 1800
+
+
+def runtime(folder: Path = RUNNER) -> str:
+    """The content key of the runner, 64 hex digits: the `runtime` of a calibration."""
+    total = hashlib.sha256()
+    for path in _sources(folder):
+        data = path.read_bytes()
+        total.update(f"{path.name}\0{len(data)}\0".encode())
+        total.update(data)
+    return total.hexdigest()
+
+
+def tag(folder: Path = RUNNER) -> str:
+    """The image's name on every machine."""
+    return f"vcoin-runner:{runtime(folder)[:12]}"
+
+
+def find(host: str = DEFAULT_HOST) -> str:
+    """The tag of the runner image, which is there. Raises: ImageMissing; ExecutorError if no Engine answers."""
+    name = tag()
+    if not _exists(name, host):
+        raise ImageMissing(f"the image {name} is not on this machine: build it with scripts/build_image")
+    return name
+
+
+def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -> str:
+    """Build what is missing, base and runner, and return the runner's tag; nothing is done where both are there.
+
+    Needs the `docker` command with buildx and, for the base, mmdebstrap. `log`: where their output goes.
+    Raises: ExecutorError, transient where a mirror or a registry may have been at fault.
+    """
+    name = tag()
+    if _exists(name, host):
+        return name
+    if not _exists(BASE, host):
+        _import_base(host, log)
+    command = ["docker", "build", "--pull=false", "--build-arg", f"BASE={BASE}", "--tag", name]
+    command += ["--build-arg", f"VCOIN_RUNTIME={runtime()}", *_certificates(), str(RUNNER)]
+    _run(command, host, log)
+    return name
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    yield folder / "Dockerfile"
+    yield folder / "requirements.lock"
+    yield from sorted(folder.glob("*.py"))
+
+
+def _exists(name: str, host: str) -> bool:
+    with engine_errors():
+        api: Any = docker.APIClient(base_url=host, version="auto")
+        try:
+            api.inspect_image(name)
+        except ImageNotFound:
+            return False
+        finally:
+            api.close()
+        return True
+
+
+def _import_base(host: str, log: IO[bytes] | int) -> None:
+    """A minimal Debian with Python, straight from the mirror: no registry has to be reachable."""
+    make = ["mmdebstrap", "--variant=minbase", "--include=python3,ca-certificates", SUITE, "-"]
+    # Without sbin in the path ldconfig and useradd are not found during the build.
+    load = ["docker", "import", "-c", "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin", "-", BASE]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+    try:
+        with subprocess.Popen(make, stdout=subprocess.PIPE, stderr=log, env=environment) as debian:
+            _run(load, host, log, source=debian.stdout)
+    except OSError as error:
+        raise ExecutorError(f"cannot start mmdebstrap: {error.strerror}") from error
+    if debian.returncode != 0:
+        _run(["docker", "image", "rm", "--force", BASE], host, log)
+        raise ExecutorError(f"mmdebstrap failed with {debian.returncode}", transient=True)
+
+
+def _certificates() -> list[str]:
+    """Lend the build the certificates that this machine trusts: a proxy's may be among them."""
+    path = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
+    return ["--secret", f"id=ca,src={path}"] if path.is_file() else []
+
+
+def _run(command: list[str], host: str, log: IO[bytes] | int, source: IO[bytes] | None = None) -> None:
+    environment = {**os.environ, "DOCKER_HOST": host, "DOCKER_BUILDKIT": "1"}
+    try:
+        subprocess.run(
+            command,
+            check=True,
+            timeout=BUILD_TIMEOUT_S,
+            env=environment,
+            stdin=source or subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    except subprocess.CalledProcessError as error:
+        raise ExecutorError(f"`{' '.join(command[:2])}` failed with {error.returncode}", transient=True) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ExecutorError(f"`{' '.join(command[:2])}` did not run: {error}") from error

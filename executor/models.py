@@ -1,0 +1,177 @@
+"""The model store: folders named by the hash of their manifest, each file of which is checked before it is believed.
+
+<store>/models/<manifest hex>/manifest.json and the files it names, all readable by the worker
+"""
+
+import json
+import shutil
+import struct
+import tempfile
+from collections.abc import Sequence
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+from executor.sandbox import MIB
+from protocol.errors import ExecutorError, RemoteProtocolError
+from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
+from protocol.wire.ids import Cid
+
+MANIFEST = "manifest.json"
+# Data only: a pickle is a program.
+DATA_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
+STORED_BYTES = {"BF16": ("bf16", 2), "F16": ("fp16", 2), "F32": ("fp32", 4)}
+# Python, torch and transformers, before any weight is loaded.
+RUNTIME_BYTES = 768 * MIB
+MAX_HEADER_BYTES = 64 * MIB
+
+
+class ModelUnusable(ExecutorError):
+    """A folder is no model that we can serve, or is no longer what its manifest says."""
+
+
+class ModelStore:
+    """All models of this machine. Every call blocks; adding is safe against a crash and against doing it twice."""
+
+    def __init__(self, root: Path) -> None:
+        self._models = root / "models"
+
+    def path(self, cid: bytes) -> Path:
+        return self._models / cid.hex()
+
+    def manifest(self, cid: bytes) -> ModelManifest:
+        """Raises: ModelUnusable if the model is not here."""
+        try:
+            data = (self.path(cid) / MANIFEST).read_bytes()
+        except OSError as error:
+            raise ModelUnusable(f"model {cid.hex()[:12]} is not in the store") from error
+        if sha256(data).digest() != cid:
+            raise ModelUnusable(f"the manifest of model {cid.hex()[:12]} was changed")
+        return _read(data)
+
+    def manifests(self) -> tuple[ModelManifest, ...]:
+        """Every model whose manifest is whole; the files are not read again."""
+        found = []
+        for path in sorted(self._models.glob("*/" + MANIFEST)):
+            data = path.read_bytes()
+            if sha256(data).hexdigest() == path.parent.name:
+                found.append(_read(data))
+        return tuple(found)
+
+    def verify(self, cid: bytes) -> ModelManifest:
+        """Read every file of a model again. Raises: ModelUnusable, naming the file that is not as it was."""
+        manifest = self.manifest(cid)
+        for entry in manifest.files:
+            if not _is(self.path(cid) / entry.path, entry):
+                raise ModelUnusable(f"{entry.path} of model {manifest.name} is missing or was changed")
+        return manifest
+
+    def add(self, folder: Path, name: str) -> ModelManifest:
+        """Copy a local Hugging Face folder into the store under what it hashes to. Raises: ModelUnusable."""
+        manifest = describe(folder, name)
+        target = self.path(manifest.cid)
+        if target.is_dir():
+            return self.verify(manifest.cid)
+        self._models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._models, prefix=".new-") as made:
+            new = Path(made) / "model"
+            new.mkdir(mode=0o755)
+            for entry in manifest.files:
+                shutil.copyfile(folder / entry.path, new / entry.path)
+                # The folder may be changing under us: what counts is what we have copied.
+                if not _is(new / entry.path, entry):
+                    raise ModelUnusable(f"{entry.path} changed while it was copied")
+            (new / MANIFEST).write_bytes(manifest.encode())
+            for path in new.iterdir():
+                path.chmod(0o644)
+            new.chmod(0o755)
+            new.rename(target)
+        return manifest
+
+
+def describe(folder: Path, name: str) -> ModelManifest:
+    """The manifest of a Hugging Face folder: safetensors, tokenizer.json, config.json. Raises: ModelUnusable."""
+    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in DATA_SUFFIXES and p.name != MANIFEST)
+    config, generation = _object(folder / "config.json"), _object(folder / "generation_config.json", needed=False)
+    dtype, parameters = _weights(paths)
+    try:
+        stops = generation.get("eos_token_id", config["eos_token_id"])
+        eos_ids = tuple(stops) if isinstance(stops, list) else (stops,)
+        pad_id = config.get("pad_token_id")
+        heads = int(config.get("num_key_value_heads") or config["num_attention_heads"])
+        width = int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+        layers, context = int(config["num_hidden_layers"]), int(config["max_position_embeddings"])
+        # For the widest class: every number as float32, and the keys and values of a full context.
+        needs = 4 * parameters + 2 * 4 * layers * heads * width * context + RUNTIME_BYTES
+        return ModelManifest(
+            name=name,
+            files=tuple(_entry(path) for path in paths),
+            tokenizer=_tokenizer(paths),
+            eos_ids=tuple(int(i) for i in eos_ids),
+            pad_id=int(pad_id if pad_id is not None else eos_ids[0]),
+            dtype=dtype,
+            hidden=int(config["hidden_size"]),
+            vocab=int(config["vocab_size"]),
+            layers=layers,
+            context=context,
+            needs_bytes=needs,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelUnusable(f"config.json lacks or misstates {error}") from error
+
+
+def _read(data: bytes) -> ModelManifest:
+    try:
+        return read_manifest(data)
+    except RemoteProtocolError as error:
+        raise ModelUnusable(str(error)) from error
+
+
+def _entry(path: Path) -> ModelFile:
+    with path.open("rb") as file:
+        return ModelFile(path.name, Cid(file_digest(file, "sha256").digest()), path.stat().st_size)
+
+
+def _is(path: Path, entry: ModelFile) -> bool:
+    try:
+        return path.stat().st_size == entry.size and _entry(path).sha256 == entry.sha256
+    except OSError:
+        return False
+
+
+def _tokenizer(paths: Sequence[Path]) -> str:
+    if not any(path.name == "tokenizer.json" for path in paths):
+        raise ModelUnusable("there is no tokenizer.json, from which a client turns ids into text")
+    return "tokenizer.json"
+
+
+def _object(path: Path, *, needed: bool = True) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        if not needed:
+            return {}
+        raise ModelUnusable(f"there is no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise ModelUnusable(f"{path.name} cannot be read") from error
+    if not isinstance(found, dict):
+        raise ModelUnusable(f"{path.name} is no object")
+    return found
+
+
+def _weights(paths: Sequence[Path]) -> tuple[str, int]:
+    """Number format and count of the weights, from the headers of the safetensors files."""
+    formats, parameters = set(), 0
+    for path in paths:
+        if path.suffix == ".safetensors":
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else {}
+            for name, tensor in header.items():
+                if name != "__metadata__":
+                    formats.add(tensor["dtype"])
+                    start, end = tensor["data_offsets"]
+                    parameters += (end - start) // STORED_BYTES.get(tensor["dtype"], ("", 1))[1]
+    if len(formats) != 1 or not formats <= STORED_BYTES.keys():
+        raise ModelUnusable(f"the weights must be safetensors of one number format, found {sorted(formats)}")
+    return STORED_BYTES[formats.pop()][0], parameters

@@ -1,0 +1,133 @@
+"""The cage a job runs in: every limit as data, and the Docker Engine request they amount to. Pure.
+
+Each field of the request is a control of its own; tests/conformance/test_sandbox.py proves each in a real container.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+WORKER = "1000:1000"
+INPUT, OUTPUT, MODELS = "/input", "/output", "/models"
+LABEL = "org.vcoin."
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job may use. The kernel stops it there; nothing here is a request to the job to behave."""
+
+    timeout_ms: int = 120_000
+    memory_bytes: int = 2 * GIB
+    cpu_millis: int = 1000
+    pids: int = 256
+    open_files: int = 1024
+    # The largest single file, and all of /output together: the second needs root on the host, the first does not.
+    file_bytes: int = 64 * MIB
+    output_bytes: int = 64 * MIB
+    output_files: int = 256
+    tmp_bytes: int = 256 * MIB
+    shm_bytes: int = 64 * MIB
+    # stdout and stderr, which the daemon reads: more than this is an attack, not a log.
+    stdout_bytes: int = 8 * MIB
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+
+    @property
+    def threads(self) -> int:
+        """More threads than cores to run them spin against each other, and the job takes ten times as long."""
+        return max(1, self.cpu_millis // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    source: str
+    target: str
+    read_only: bool = True
+
+    def request(self) -> dict[str, object]:
+        return {"Type": "bind", "Source": self.source, "Target": self.target, "ReadOnly": self.read_only}
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One container before it exists. `labels` are the bare names (node, job, deadline, spec)."""
+
+    image: str
+    limits: Limits
+    mounts: tuple[Mount, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    gpu_uuids: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+    def container(self) -> dict[str, object]:
+        """The body of POST /containers/create."""
+        body: dict[str, object] = {
+            "Image": self.image,
+            "User": WORKER,
+            "Env": [f"{name}={value}" for name, value in sorted(self._environment().items())],
+            "Labels": {LABEL + name: value for name, value in self.labels.items()},
+            "NetworkDisabled": True,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "HostConfig": self.host_config(),
+        }
+        if self.command:
+            body["Entrypoint"], body["Cmd"] = [self.command[0]], list(self.command[1:])
+        return body
+
+    def host_config(self) -> dict[str, object]:
+        """The HostConfig of that body: the controls themselves."""
+        limits = self.limits
+        return {
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            # The default seccomp profile stays on as long as nothing here names another.
+            "SecurityOpt": ["no-new-privileges"],
+            "Privileged": False,
+            "IpcMode": "private",
+            "CgroupnsMode": "private",
+            "Init": True,
+            "Memory": limits.memory_bytes,
+            # Equal to Memory: no swap.
+            "MemorySwap": limits.memory_bytes,
+            "NanoCpus": limits.cpu_millis * 1_000_000,
+            "PidsLimit": limits.pids,
+            "ShmSize": limits.shm_bytes,
+            "Tmpfs": {"/tmp": f"size={limits.tmp_bytes},mode=1777,nosuid,nodev,noexec"},  # noqa: S108 (the job's own)
+            "Ulimits": [
+                {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "fsize", "Soft": limits.file_bytes, "Hard": limits.file_bytes},
+            ],
+            "Mounts": [mount.request() for mount in self.mounts],
+            # Without compress=false Docker refuses to start a container whose log is a single file.
+            "LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}},
+            "RestartPolicy": {"Name": "no"},
+            # The kernel kills a job before the node that runs it.
+            "OomScoreAdj": 500,
+            "DeviceRequests": self._devices(),
+        }
+
+    def _environment(self) -> dict[str, str]:
+        threads = str(self.limits.threads)
+        return {
+            "MAX_MEMORY": str(self.limits.memory_bytes),
+            "TIMEOUT": str(self.limits.timeout_ms // 1000),
+            "NVIDIA_VISIBLE_DEVICES": ",".join(self.gpu_uuids) or "void",
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": "PASSIVE",
+            **self.environment,
+        }
+
+    def _devices(self) -> list[dict[str, object]]:
+        if not self.gpu_uuids:
+            return []
+        return [{"Driver": "", "DeviceIDs": list(self.gpu_uuids), "Capabilities": [["gpu"]]}]

@@ -1,0 +1,125 @@
+"""One run of the runner image as data, and the attempt at it: exchange made, container run, outputs collected."""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from executor.containers import Container, Engine
+from executor.ending import Ending, Intent, classify
+from executor.exchange import Exchange, HostileOutput
+from executor.sandbox import MODELS, Limits, Mount, Sandbox
+from executor.transcript import Said
+from protocol.errors import ExecutorError
+from protocol.stages.execution import Outcome
+
+SPEC_VERSION = 1
+# What a container may take beyond its own timeout until it is gone, before a sweep counts it as left behind.
+LATE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the container is asked, in the words of the runner contract.
+
+    `inputs` are bytes or files to copy; of the outputs, `wanted` must be there. `model` is a folder of the model store.
+    """
+
+    job_id: bytes
+    kind: str
+    params: Mapping[str, object]
+    inputs: Mapping[str, bytes | Path]
+    wanted: tuple[str, ...]
+    limits: Limits
+    model: Path | None = None
+    seed: bytes = b""
+    gpu_uuids: tuple[str, ...] = ()
+
+    def spec(self, entries: list[dict[str, object]]) -> bytes:
+        """spec.json for input files with these entries."""
+        spec = {
+            "version": SPEC_VERSION,
+            "job_id": self.job_id.hex(),
+            "kind": self.kind,
+            "seed": self.seed.hex(),
+            "params": dict(self.params),
+            "limits": {"timeout_ms": self.limits.timeout_ms, "output_bytes": self.limits.output_bytes},
+            "input_files": entries,
+        }
+        return json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended. `ending` is None where no container came to run."""
+
+    outcome: Outcome
+    detail: str
+    ending: Ending | None = field(default=None)
+
+    @property
+    def duration_ms(self) -> int:
+        return self.ending.duration_ms if self.ending else 0
+
+
+class Attempt:
+    """Blocks in `run`; `stop` may come from another thread, before or after that."""
+
+    def __init__(self, engine: Engine, image: str, task: Task) -> None:
+        self._engine = engine
+        self._image = image
+        self._task = task
+        self._lock = threading.Lock()
+        self._container: Container | None = None
+        self._stopped: Intent | None = None
+
+    def run(self, exchange_home: Path, target: Path, on_said: Callable[[Said], None]) -> Finish:
+        """Run the task with its exchange at `exchange_home`; good outputs end up in `target`. Never raises ours."""
+        try:
+            with Exchange(exchange_home, self._task.limits) as exchange:
+                ending = self._contain(exchange).run(on_said)
+                outcome, detail = classify(ending)
+                if outcome is Outcome.OK:
+                    exchange.collect(target, self._task.wanted)
+                return Finish(outcome, detail, ending)
+        except HostileOutput as error:
+            return Finish(Outcome.HOSTILE, f"output: {error}")
+        except ExecutorError as error:
+            return Finish(Outcome.PROVIDER, str(error))
+
+    def stop(self, intent: Intent) -> None:
+        """Kill the container, or keep it from starting."""
+        with self._lock:
+            self._stopped = intent
+            container = self._container
+        if container:
+            container.stop(intent)
+
+    def _contain(self, exchange: Exchange) -> Container:
+        task = self._task
+        spec = task.spec([exchange.put(name, content) for name, content in sorted(task.inputs.items())])
+        exchange.put("spec.json", spec)
+        mounts, environment = exchange.mounts, {}
+        if task.model:
+            inside = f"{MODELS}/{task.model.name[:12]}"
+            mounts = (*mounts, Mount(str(task.model), inside))
+            environment = {"MODEL_PATH": inside}
+        sandbox = Sandbox(
+            self._image,
+            task.limits,
+            mounts,
+            environment,
+            labels={"kind": task.kind, "spec": hashlib.sha256(spec).hexdigest()},
+            gpu_uuids=task.gpu_uuids,
+        )
+        deadline_s = int(time.time() + task.limits.timeout_ms / 1000 + LATE_S)
+        container = self._engine.container(sandbox, task.job_id.hex(), deadline_s)
+        with self._lock:
+            self._container = container
+            stopped = self._stopped
+        if stopped:
+            container.stop(stopped)
+        return container

@@ -1,0 +1,129 @@
+"""What a container prints, read as the words of an enemy: frames of the attach stream in, events out. No I/O.
+
+The Engine sends frames of one byte stream number, three zero bytes and a big-endian length; stdout carries one JSON
+object a line, stderr is kept by its end only. Lines that are no event are dropped, too much of anything is a Flood.
+"""
+
+import json
+from dataclasses import dataclass
+
+from executor.ending import RunnerError
+from executor.sandbox import Limits
+
+HEADER = 8
+STDOUT = 1
+MAX_LINE_BYTES = 4096
+MAX_LINES_PER_S = 20
+MAX_IDS = 1024
+MAX_TOKEN_ID = 2**32 - 1
+LOG_TAIL_BYTES = 4096
+MAX_TEXT = 300
+MAX_METRICS = 32
+
+
+class Flood(Exception):
+    """The container printed more than any honest runner does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded and the input understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """New tokens, in order."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`step` of `total` is done."""
+
+    step: int
+    total: int
+
+
+Said = Ready | Tokens | Progress
+
+
+class Transcript:
+    """Feed it what the socket gives; afterwards `error`, `metrics` and `log` say how the container explained itself."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.error: RunnerError | None = None
+        self.metrics: dict[str, int] = {}
+        self.log = b""
+        self._buffer = bytearray()
+        self._line = bytearray()
+        self._bytes_left = limits.stdout_bytes
+        self._lines_left = 100 + MAX_LINES_PER_S * limits.timeout_ms // 1000
+
+    def feed(self, data: bytes) -> list[Said]:
+        """Events that these bytes complete. Raises Flood."""
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise Flood("too many bytes")
+        self._buffer += data
+        events: list[Said] = []
+        while len(self._buffer) >= HEADER:
+            end = HEADER + int.from_bytes(self._buffer[4:HEADER], "big")
+            if len(self._buffer) < end:
+                break
+            stream, payload = self._buffer[0], bytes(self._buffer[HEADER:end])
+            del self._buffer[:end]
+            if stream == STDOUT:
+                events += self._stdout(payload)
+            else:
+                self.log = (self.log + payload)[-LOG_TAIL_BYTES:]
+        return events
+
+    def _stdout(self, payload: bytes) -> list[Said]:
+        *complete, rest = (bytes(self._line) + payload).split(b"\n")
+        self._line = bytearray(rest)
+        self._lines_left -= len(complete)
+        if self._lines_left < 0 or any(len(line) > MAX_LINE_BYTES for line in (*complete, rest)):
+            raise Flood("too many or too long lines")
+        return [event for line in complete if (event := self._event(line)) is not None]
+
+    def _event(self, line: bytes) -> Said | None:
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(said, dict):
+            return None
+        match said.get("ev"):
+            case "ready":
+                return Ready()
+            case "tokens":
+                return _tokens(said.get("ids"))
+            case "progress":
+                return Progress(_count(said.get("step")), _count(said.get("total")))
+            case "done":
+                self.metrics = _metrics(said.get("metrics"))
+            case "error":
+                self.error = RunnerError(_text(said.get("code")), _text(said.get("message")))
+        return None
+
+
+def _tokens(ids: object) -> Tokens | None:
+    if not isinstance(ids, list) or len(ids) > MAX_IDS:
+        return None
+    return Tokens(tuple(ids)) if all(type(i) is int and 0 <= i <= MAX_TOKEN_ID for i in ids) else None
+
+
+def _metrics(found: object) -> dict[str, int]:
+    if not isinstance(found, dict):
+        return {}
+    return {str(name)[:40]: _count(value) for name, value in list(found.items())[:MAX_METRICS]}
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and 0 <= value <= MAX_TOKEN_ID else 0
+
+
+def _text(value: object) -> str:
+    """Printable and short: it goes to a log and to a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(value))[:MAX_TEXT]

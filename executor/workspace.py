@@ -1,0 +1,75 @@
+"""A job's own folder on this machine: its input in the clear, its result and its fingerprint.
+
+Only the node's user may look inside. Whoever opens a job's content puts `input.json` here; a run adds `result.json` and
+`proof.bin`; a check of somebody else's result finds both JSON files here and adds `check.bin`. `run.json` says how the
+run ended, so that asking for it twice gives one answer. While a container runs, its exchange is in `run/`.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from executor.exchange import discard
+
+INPUT_JSON = "input.json"
+RESULT_JSON = "result.json"
+PROOF_BIN = "proof.bin"
+CHECK_BIN = "check.bin"
+RUN_JSON = "run.json"
+EXCHANGE = "run"
+
+
+class Workspace:
+    """All calls block and raise OSError where the disk does."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    @property
+    def exchange(self) -> Path:
+        """Where the container's directories are made."""
+        return self.home / EXCHANGE
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file whole or not at all; it is on the disk when this returns."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = self.home / (name + ".partial")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(self.home / name)
+
+    def get(self, name: str) -> bytes | None:
+        """A file's bytes; None where there is none."""
+        try:
+            return (self.home / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def discard(self) -> None:
+        """Remove everything; does nothing if there is nothing. Raises ExecutorError too."""
+        discard(self.exchange)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Workspaces:
+    """All workspaces of a node, under one root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def of_job(self, job_id: bytes) -> Workspace:
+        """The workspace of a job that this node runs."""
+        return Workspace(self._root / "jobs" / job_id.hex())
+
+    def of_sample(self, batch_id: bytes, leaf_index: int) -> Workspace:
+        """The workspace of a drawn leaf that this node checks."""
+        return Workspace(self._root / "samples" / f"{batch_id.hex()}-{leaf_index}")
+
+    def sweep(self) -> int:
+        """Take down the exchanges that a crash left mounted; returns how many. Call it before anything runs."""
+        left = [path for path in self._root.glob(f"*/*/{EXCHANGE}") if path.is_dir()]
+        for path in left:
+            discard(path)
+        return len(left)
