@@ -169,7 +169,8 @@ class Lease:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return "the Docker Engine stays up: another command uses it"
+                # Another command uses it, and will stop it.
+                return None
             pid = int(record["pid"])
             if _recorded().get("keep"):
                 return f"the Docker Engine stays up at {self.host}; stop it with: kill {pid}"

@@ -1,0 +1,1 @@
+"""Tests of set-up and of the commands that people and CI share."""

@@ -1,0 +1,68 @@
+"""Which layers the test command runs and how it counts them; which benchmarks a name means."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.commands import bench, test
+from scripts.commands.test import LAYERS, Outcome, Run
+from scripts.setup.failure import Missing
+from scripts.setup.session import Session
+
+
+def test_layers_without_tests_are_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test, "TESTS", tmp_path)
+    for file in (
+        "test_architecture.py",
+        "unit/protocol/test_offer.py",
+        "contracts/Stake.t.sol",
+        "property/strategies.py",
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert [layer.name for layer in test.choose([], fast=False)] == ["static", "unit", "contracts"]
+    assert [layer.name for layer in test.choose([], fast=True)] == ["static", "unit"]
+    assert [layer.name for layer in test.choose(["unit"], fast=False)] == ["unit"]
+    with pytest.raises(Missing, match="no layer property"):
+        test.choose(["property"], fast=False)
+
+
+def test_tests_that_no_layer_would_run_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test, "TESTS", tmp_path)
+    (tmp_path / "forgotten").mkdir()
+    (tmp_path / "forgotten" / "test_something.py").touch()
+    with pytest.raises(Missing, match="tests/forgotten belongs to no layer"):
+        test.layers()
+
+
+@pytest.mark.parametrize(
+    ("closing", "code", "counts"),
+    [
+        ("== 3 failed, 20 passed, 1 error in 0.94s ==", 1, (20, 4, False)),
+        ("28 passed, 2 deselected in 0.80s", 0, (28, 0, True)),
+        (
+            "Ran 9 test suites in 1.23s (4s CPU time): 40 tests passed, 1 failed, 0 skipped (41 total tests)",
+            1,
+            (40, 1, False),
+        ),
+        ("no tests ran in 0.01s", 5, (0, 0, False)),
+    ],
+)
+def test_counts_come_from_the_closing_line(
+    closing: str, code: int, counts: tuple[int, int, bool], tmp_path: Path
+) -> None:
+    outcome = Outcome(LAYERS[0])
+    script = f"print('1 passed'); print({closing!r}); raise SystemExit({code})"
+    Run(Session([]), fast=True)._stream(outcome, [sys.executable, "-c", script], tmp_path)
+    assert (outcome.passed, outcome.failed, outcome.good) == counts
+
+
+def test_benchmark_is_found_by_name_or_by_the_start_of_a_key() -> None:
+    assert bench.choose(["demo"]) == ["demo"]
+    assert bench.choose(["test.cached"]) == ["suite"]
+    assert set(bench.choose([])) == set(bench.benchmarks())
+    with pytest.raises(Missing, match="no benchmark nonsense"):
+        bench.choose(["nonsense"])
