@@ -1,0 +1,232 @@
+"""The Ethereum calls that we use, typed: blocks, logs, state at a block, transactions."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chain.interface import refusal_of
+from chain.rpc import Rpc, RpcRefusal
+from protocol.errors import ChainError, Reverted
+from protocol.wire.ids import Address, Hash32, Wei, checksum
+
+BlockTag = int | Literal["latest", "pending"]
+LOG_RANGE = 5_000
+"""Blocks asked for at once; endpoints that allow fewer are asked for half, again and again."""
+_REVERTED = 3
+"""JSON-RPC code of a revert, beside the data that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block header; time in seconds, base fee in wei."""
+
+    number: int
+    hash: Hash32
+    parent: Hash32
+    timestamp: int
+    base_fee: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A log as it is on chain."""
+
+    address: Address
+    topics: tuple[bytes, ...]
+    data: bytes
+    block: int
+    transaction: Hash32
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a transaction."""
+
+    transaction: Hash32
+    block: int
+    succeeded: bool
+    gas_used: int
+    fee: Wei
+    contract: Address | None
+    logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to a contract, or with no `to` the creation of one; `title` names it for people."""
+
+    title: str
+    to: Address | None
+    data: bytes
+    value: Wei = Wei(0)
+
+
+class Ethereum:
+    """One chain, through any of its endpoints."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self.rpc = rpc
+        self.chain_id = rpc.chain_id
+
+    async def block(self, tag: BlockTag = "latest") -> Block:
+        """A header.
+
+        Raises: ChainError, transient, if the endpoint does not have the block yet.
+        """
+        raw = await self.rpc.request("eth_getBlockByNumber", _tag(tag), False)
+        if raw is None:
+            raise ChainError(f"the endpoint does not have block {tag}", transient=True)
+        return Block(
+            number=_number(raw["number"]),
+            hash=_hash(raw["hash"]),
+            parent=_hash(raw["parentHash"]),
+            timestamp=_number(raw["timestamp"]),
+            base_fee=Wei(_number(raw.get("baseFeePerGas", "0x0"))),
+        )
+
+    async def head(self) -> int:
+        """The number of the newest block."""
+        return _number(await self.rpc.request("eth_blockNumber"))
+
+    async def call(self, call: Call, sender: Address | None = None, block: BlockTag = "latest") -> bytes:
+        """What a call would answer on the state after `block`.
+
+        Raises: Reverted.
+        """
+        try:
+            return _bytes(await self.rpc.request("eth_call", _message(call, sender), _tag(block)))
+        except RpcRefusal as error:
+            raise refused(call, error) from error
+
+    async def call_many(self, calls: Sequence[Call], block: BlockTag = "latest") -> list[bytes]:
+        """The answers to many calls on the same state, in order.
+
+        Raises: Reverted for the first that is refused.
+        """
+        asked = [("eth_call", (_message(call, None), _tag(block))) for call in calls]
+        try:
+            return [_bytes(answer) for answer in await self.rpc.batch(asked)]
+        except RpcRefusal as error:
+            raise refused(calls[0], error) from error
+
+    async def logs(self, addresses: Sequence[Address], first: int, last: int) -> AsyncIterator[list[Log]]:
+        """Every log of these contracts in blocks `first` to `last`, in order, one list for a run of blocks."""
+        span = LOG_RANGE
+        while first <= last:
+            until = min(first + span - 1, last)
+            query = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(until)}
+            try:
+                raw = await self.rpc.request("eth_getLogs", query)
+            except RpcRefusal:
+                if until == first:
+                    raise
+                span = max(1, (until - first + 1) // 2)
+                continue
+            yield sorted((read_log(each) for each in raw), key=lambda log: (log.block, log.index))
+            first = until + 1
+
+    async def code(self, address: Address) -> bytes:
+        """A contract's code; empty if there is none."""
+        return _bytes(await self.rpc.request("eth_getCode", address, "latest"))
+
+    async def balance(self, address: Address) -> Wei:
+        """What an account has for gas, in wei of the chain's own coin."""
+        return Wei(_number(await self.rpc.request("eth_getBalance", address, "latest")))
+
+    async def nonce(self, address: Address, tag: BlockTag = "latest") -> int:
+        """Transactions that an account has sent: mined ones, or with "pending" also waiting ones."""
+        return _number(await self.rpc.request("eth_getTransactionCount", address, tag))
+
+    async def estimate(self, call: Call, sender: Address) -> int:
+        """The gas that a transaction needs.
+
+        Raises: Reverted if it would fail.
+        """
+        try:
+            return _number(await self.rpc.request("eth_estimateGas", _message(call, sender)))
+        except RpcRefusal as error:
+            raise refused(call, error) from error
+
+    async def tip(self) -> Wei:
+        """What the endpoint advises as a tip per gas."""
+        return Wei(_number(await self.rpc.request("eth_maxPriorityFeePerGas")))
+
+    async def broadcast(self, raw: bytes) -> None:
+        """Send a signed transaction; one that the endpoint has already is fine.
+
+        Raises: RpcRefusal.
+        """
+        try:
+            await self.rpc.request("eth_sendRawTransaction", f"0x{raw.hex()}")
+        except RpcRefusal as error:
+            words = str(error).lower()
+            if "already known" not in words and "already imported" not in words:
+                raise
+
+    async def receipt(self, transaction: Hash32) -> Receipt | None:
+        """What became of a transaction; None while it is in no block."""
+        raw = await self.rpc.request("eth_getTransactionReceipt", f"0x{transaction.hex()}")
+        if raw is None or raw.get("blockNumber") is None:
+            return None
+        gas_used = _number(raw["gasUsed"])
+        contract = raw.get("contractAddress")
+        return Receipt(
+            transaction=transaction,
+            block=_number(raw["blockNumber"]),
+            succeeded=_number(raw["status"]) == 1,
+            gas_used=gas_used,
+            fee=Wei(gas_used * _number(raw.get("effectiveGasPrice", "0x0"))),
+            contract=checksum(contract) if contract else None,
+            logs=tuple(read_log(each) for each in raw["logs"]),
+        )
+
+
+def refused(call: Call, error: RpcRefusal) -> ChainError:
+    """An endpoint's error about a call: Reverted if the contract refused it, else the endpoint's own words."""
+    words = str(error)
+    if error.data or error.code == _REVERTED or "revert" in words.lower():
+        return Reverted(f"{call.title}: {refusal_of(error.data)}")
+    return ChainError(f"{call.title}: {words}")
+
+
+def refusal_name(error: Reverted) -> str:
+    """The name of the custom error behind a Reverted."""
+    return str(error).partition(": ")[2].partition("(")[0]
+
+
+def read_log(raw: dict[str, Any]) -> Log:
+    """A log as an endpoint gives it."""
+    return Log(
+        address=checksum(raw["address"]),
+        topics=tuple(_bytes(topic) for topic in raw["topics"]),
+        data=_bytes(raw["data"]),
+        block=_number(raw["blockNumber"]),
+        transaction=_hash(raw["transactionHash"]),
+        index=_number(raw["logIndex"]),
+    )
+
+
+def _message(call: Call, sender: Address | None) -> dict[str, str]:
+    message = {"data": f"0x{call.data.hex()}", "value": hex(call.value)}
+    if call.to:
+        message["to"] = call.to
+    if sender:
+        message["from"] = sender
+    return message
+
+
+def _tag(tag: BlockTag) -> str:
+    return hex(tag) if isinstance(tag, int) else tag
+
+
+def _number(raw: str) -> int:
+    return int(raw, 16)
+
+
+def _bytes(raw: str) -> bytes:
+    return bytes.fromhex(raw.removeprefix("0x"))
+
+
+def _hash(raw: str) -> Hash32:
+    return Hash32(_bytes(raw))

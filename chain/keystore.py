@@ -1,0 +1,106 @@
+"""Key files: Web3 secret storage (version 3), one secp256k1 key each, readable by its owner alone.
+
+eth_account takes a while to import, so it is imported where a file is made or opened.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from coincurve import PrivateKey
+
+from chain.wallet import Key
+from protocol.errors import ConfigError
+
+PASSWORD_VARIABLE = "VCOIN_PASSWORD"  # noqa: S105 - the name of a variable, no password
+Prompt = Callable[[str], str]
+"""Asks a person, without showing what is typed."""
+
+
+def read_password(path: Path | None, environment: Mapping[str, str], prompt: Prompt | None, question: str) -> str:
+    """The password of a key: from its file, else from VCOIN_PASSWORD, else from a person.
+
+    Raises: ConfigError if none of the three has one.
+    """
+    if path is not None:
+        try:
+            # One line; editors end it with a line break that belongs to no password.
+            password = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the password file {path} cannot be read: {_why(error)}") from error
+        if not password:
+            raise ConfigError(f"the password file {path} is empty")
+        return password
+    if password := environment.get(PASSWORD_VARIABLE, ""):
+        return password
+    if prompt is not None and (password := prompt(question)):
+        return password
+    raise ConfigError("no password for the key", f"name a password file, or set {PASSWORD_VARIABLE}")
+
+
+def create_key(path: Path, password: str, *, secret: bytes | None = None, iterations: int | None = None) -> Key:
+    """Make a key, or take `secret`, and write it to a new file of mode 0600.
+
+    Args: iterations of scrypt, a power of two; None is what eth_account takes, about a second.
+    Raises: ConfigError if the file exists or cannot be written.
+    """
+    from eth_account import Account
+
+    key = Key(secret if secret is not None else PrivateKey().secret)
+    sealed = Account.encrypt(key.secret, password, kdf="scrypt", iterations=iterations)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists already", "a key is never overwritten: name another file") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {_why(error)}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(sealed, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        # Half a key file would look like a key.
+        with suppress(OSError):
+            path.unlink()
+        raise ConfigError(f"{path} cannot be written: {_why(error)}") from error
+    return key
+
+
+def load_key(path: Path, password: str) -> Key:
+    """Open a key file. Takes about a second of CPU: call it from a worker thread where something else runs.
+
+    Raises: ConfigError if there is none, others may read it, it is no key file, or the password is wrong.
+    """
+    from eth_account import Account
+
+    sealed = _read(path)
+    try:
+        secret = bytes(Account.decrypt(sealed, password))
+    except ValueError as error:
+        if "MAC mismatch" in str(error):
+            raise ConfigError(f"wrong password for {path}", "give the one the key was created with") from error
+        raise ConfigError(f"{path} is no key file") from error
+    except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(f"{path} is no key file") from error
+    return Key(secret)
+
+
+def _read(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no key file {path}", "make one with: vcoin key create") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
+    if mode & 0o077:
+        raise ConfigError(f"others may read {path}", f"chmod 600 {path}")
+    return text
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "not text"

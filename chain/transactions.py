@@ -1,0 +1,205 @@
+"""Transactions: who owns a key's nonces, what it pays, the record before the broadcast, the wait for the receipt."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from chain.ethereum import Call, Ethereum, Receipt
+from chain.rpc import RpcRefusal
+from chain.wallet import Key, SignedTransaction
+from protocol.errors import ChainError, Reverted
+from protocol.wire.ids import Address, Hash32, Wei
+
+log = logging.getLogger(__name__)
+GAS_MARGIN_PERCENT = 20
+"""Above the estimate: state may move between the estimate and the block."""
+DEFAULT_TIP = Wei(10**9)
+FEE_RISE_PERCENT = 25
+"""A replacement must pay at least a tenth more; a quarter is taken by every client."""
+RISE_AFTER_S = 60.0
+DEADLINE_S = 300.0
+NONCE_TRIES = 3
+TAKEN_POLLS = 3
+"""Endpoints behind one name may know a nonce before they know the receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A signed transaction as the journal keeps it before it is sent."""
+
+    sender: Address
+    nonce: int
+    raw: bytes
+    hash: Hash32
+    title: str
+
+
+Record = Callable[[Prepared], Awaitable[None]]
+"""Keeps a transaction; it is broadcast when this returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fees:
+    most: int
+    tip: int
+
+    def raised(self) -> "_Fees":
+        return _Fees(
+            self.most * (100 + FEE_RISE_PERCENT) // 100 + 1,
+            self.tip * (100 + FEE_RISE_PERCENT) // 100 + 1,
+        )
+
+
+class Sender:
+    """Sends the transactions of one key, in the order of their nonces. There is one sender for each key."""
+
+    def __init__(
+        self,
+        ethereum: Ethereum,
+        key: Key,
+        record: Record,
+        *,
+        poll_s: float = 0.5,
+        rise_after_s: float = RISE_AFTER_S,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self.address = key.address
+        self._ethereum = ethereum
+        self._key = key
+        self._record = record
+        self._poll_s = poll_s
+        self._rise_after_s = rise_after_s
+        self._deadline_s = deadline_s
+        self._nonces = trio.Lock()
+        self._next_nonce: int | None = None
+
+    async def send(self, call: Call) -> Receipt:
+        """Estimate, sign, record, broadcast, and wait until it is in a block.
+
+        Raises: Reverted if the contract refuses it, before or after it is sent; ChainError, transient, if it is in no
+        block after the deadline or no endpoint answers.
+        """
+        estimate = await self._ethereum.estimate(call, self.address)
+        gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
+        fees = await self._fees()
+        nonce, signed = await self._launch(call, gas, fees)
+        receipt = await self._follow(call, gas, fees, nonce, signed)
+        if not receipt.succeeded:
+            raise await self._why_reverted(call, receipt, gas)
+        log.debug("transaction mined", extra={"call": call.title, "block": receipt.block, "gas": receipt.gas_used})
+        return receipt
+
+    async def resume(self, pending: Sequence[Prepared]) -> None:
+        """Send again what an earlier run recorded and no block has yet, then wait for it.
+
+        Raises: ChainError, transient, if no endpoint answers.
+        """
+        mined = await self._ethereum.nonce(self.address)
+        waiting = [each for each in pending if each.sender == self.address and each.nonce >= mined]
+        for each in sorted(waiting, key=lambda each: each.nonce):
+            try:
+                await self._ethereum.broadcast(each.raw)
+                log.info("transaction sent again", extra={"call": each.title, "nonce": each.nonce})
+            except RpcRefusal as error:
+                log.warning("transaction given up", extra={"call": each.title, "reason": str(error)})
+        with trio.move_on_after(self._rise_after_s):
+            last = max((each.nonce for each in waiting), default=-1)
+            while True:
+                if await self._ethereum.nonce(self.address) > last:
+                    return
+                await trio.sleep(self._poll_s)
+
+    async def _launch(self, call: Call, gas: int, fees: _Fees) -> tuple[int, SignedTransaction]:
+        """Take a nonce, record, broadcast. The lock makes nonces leave in their order."""
+        async with self._nonces:
+            for _ in range(NONCE_TRIES):
+                if self._next_nonce is None:
+                    self._next_nonce = await self._ethereum.nonce(self.address, "pending")
+                nonce, self._next_nonce = self._next_nonce, None
+                signed = self._sign(call, gas, fees, nonce)
+                await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, call.title))
+                try:
+                    await self._ethereum.broadcast(signed.raw)
+                except RpcRefusal as error:
+                    if not _nonce_taken(error):
+                        raise ChainError(f"{call.title}: {error}") from error
+                    log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
+                    continue
+                self._next_nonce = nonce + 1
+                return nonce, signed
+        raise ChainError(f"{call.title}: another program sends transactions with this key", transient=True)
+
+    async def _follow(self, call: Call, gas: int, fees: _Fees, nonce: int, signed: SignedTransaction) -> Receipt:
+        """Wait for the receipt of the transaction or of one that pays more for the same nonce."""
+        hashes = [signed.hash]
+        deadline = trio.current_time() + self._deadline_s
+        rise_at = trio.current_time() + self._rise_after_s
+        taken = 0
+        while True:
+            taken = taken + 1 if await self._ethereum.nonce(self.address) > nonce else 0
+            for transaction in hashes:
+                if receipt := await self._ethereum.receipt(transaction):
+                    return receipt
+            if taken >= TAKEN_POLLS:
+                self._next_nonce = None
+                raise ChainError(f"{call.title}: another transaction took its nonce {nonce}", transient=True)
+            now = trio.current_time()
+            if now > deadline:
+                self._next_nonce = None
+                raise ChainError(f"{call.title} is in no block after {self._deadline_s:.0f} s", transient=True)
+            if now > rise_at:
+                fees, rise_at = fees.raised(), now + self._rise_after_s
+                hashes.append(await self._replace(call, gas, fees, nonce))
+            await trio.sleep(self._poll_s)
+
+    async def _replace(self, call: Call, gas: int, fees: _Fees, nonce: int) -> Hash32:
+        signed = self._sign(call, gas, fees, nonce)
+        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, call.title))
+        try:
+            await self._ethereum.broadcast(signed.raw)
+            log.info("fee raised", extra={"call": call.title, "nonce": nonce, "fee": fees.most})
+        except RpcRefusal as error:
+            # It may have been mined just now, or the account cannot pay more: the old one still counts.
+            log.warning("fee not raised", extra={"call": call.title, "reason": str(error)})
+        return signed.hash
+
+    def _sign(self, call: Call, gas: int, fees: _Fees, nonce: int) -> SignedTransaction:
+        fields = {
+            "type": 2,
+            "chainId": self._ethereum.chain_id,
+            "nonce": nonce,
+            "value": call.value,
+            "data": call.data,
+            "gas": gas,
+            "maxFeePerGas": fees.most,
+            "maxPriorityFeePerGas": fees.tip,
+        }
+        return self._key.sign_transaction({**fields, "to": call.to} if call.to else fields)
+
+    async def _fees(self) -> _Fees:
+        """Twice the base fee, which lasts for six full blocks, and the endpoint's tip."""
+        block = await self._ethereum.block()
+        try:
+            tip = await self._ethereum.tip()
+        except RpcRefusal:
+            tip = DEFAULT_TIP
+        return _Fees(2 * block.base_fee + tip, tip)
+
+    async def _why_reverted(self, call: Call, receipt: Receipt, gas: int) -> Reverted:
+        """Ask for the reason on the states after and before the block that refused it."""
+        for block in (receipt.block, receipt.block - 1):
+            try:
+                await self._ethereum.call(call, self.address, block)
+            except Reverted as error:
+                return error
+            except ChainError as error:
+                log.warning("reason unknown", extra={"call": call.title, "reason": str(error)})
+        reason = "out of gas" if receipt.gas_used >= gas else "the contract refused it for a reason that is gone"
+        return Reverted(f"{call.title}: {reason}")
+
+
+def _nonce_taken(error: RpcRefusal) -> bool:
+    words = str(error).lower()
+    return "nonce too low" in words or "replacement transaction underpriced" in words
