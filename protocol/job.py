@@ -89,6 +89,8 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
     },
     Stage.IN_BATCH: {
         CaseConvened: frozenset({Stage.DRAWN}),
+        # A leaf that was not drawn shares the fate of its batch.
+        CaseResolved: frozenset({Stage.PASSED, Stage.REVIEW, Stage.FAILED}),
         BatchSettled: frozenset({Stage.SPENDABLE}),
         BatchVoided: frozenset({Stage.FAILED}),
         BatchRefunded: frozenset({Stage.REFUNDED}),

@@ -104,7 +104,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class SettledJob:
-    """A job that waits for its batch: what a seat will ask for, and the leaf."""
+    """The signed papers of a job, which a seat will ask for: order, result, receipt and the salt of its commitment."""
 
     job_id: Bytes32
     assignment: Assignment
@@ -113,7 +113,14 @@ class SettledJob:
     receipt: SignedReceipt | None
     result: Result
     salt: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class LeafEntry:
+    """A leaf with its papers. A number of the lane whose order never arrived has none, and charges nothing."""
+
     leaf: Leaf
+    job: SettledJob | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,32 +261,46 @@ def require_receipt(receipt: Receipt, result: Result, details: JobDetails, deliv
         raise Malformed("the receipt charges too little")
 
 
-def order_jobs(jobs: list[SettledJob]) -> list[SettledJob]:
-    """The order of leaves in a batch: by lane, then by index."""
-    return sorted(jobs, key=lambda job: (job.leaf.client, job.leaf.signer, job.leaf.index))
+def missing_leaf(client: Address, signer: Address, index: int) -> Leaf:
+    """The leaf of an order that the lane counts but this node never saw."""
+    return Leaf(client, signer, index, ZERO_HASH, 0, 0, 0, ZERO_HASH, ZERO_HASH, ZERO_HASH, LeafStatus.CLIENT_FAULT)
 
 
-def claims_of(jobs: list[SettledJob]) -> tuple[LaneClaim, ...]:
-    """One claim a lane over jobs in batch order."""
-    lanes: dict[tuple[Address, Address], list[SettledJob]] = {}
-    for job in jobs:
-        lanes.setdefault((job.leaf.client, job.leaf.signer), []).append(job)
-    return tuple(_claim(members) for members in lanes.values())
-
-
-def _claim(jobs: list[SettledJob]) -> LaneClaim:
-    newest = jobs[-1]
+def claim_of(entries: list[LeafEntry]) -> LaneClaim:
+    """The claim of one lane over its leaves in order of index; the last one has its papers."""
+    newest = entries[-1].job
+    assert newest is not None
     return LaneClaim(
-        client=newest.leaf.client,
-        signer=newest.leaf.signer,
-        charge=sum(job.leaf.charge for job in jobs),
-        bonus=sum(job.leaf.bonus for job in jobs),
+        client=newest.assignment.client,
+        signer=newest.assignment.signer,
+        charge=sum(entry.leaf.charge for entry in entries),
+        bonus=sum(entry.leaf.bonus for entry in entries),
         cumulative=newest.assignment.cumulative,
         jobs=newest.assignment.index,
         details=newest.assignment.details,
         signature=newest.signature,
-        leaves=len(jobs),
+        leaves=len(entries),
     )
+
+
+def require_papers(entry: LeafEntry) -> None:
+    """Raises: Malformed if a leaf is not the one that its papers give."""
+    leaf, job = entry.leaf, entry.job
+    if job is None:
+        if leaf != missing_leaf(leaf.client, leaf.signer, leaf.index):
+            raise Malformed("a leaf without papers must be empty")
+        return
+    assignment, receipt = job.assignment, job.receipt
+    wrong = (
+        (leaf.client, leaf.signer, leaf.index) != (assignment.client, assignment.signer, assignment.index)
+        or leaf.details != assignment.details
+        or assignment.details != struct_hash(job.details)
+        or leaf.receipt_hash != (struct_hash(receipt.receipt) if receipt else ZERO_HASH)
+        or (leaf.status == LeafStatus.OK and leaf.result_hash != job.result.result_hash)
+        or (leaf.status == LeafStatus.OK and leaf.output_commit != job.result.output_commit)
+    )
+    if wrong:
+        raise Malformed("a leaf contradicts its papers")
 
 
 def batch_id(node: Address, slot: int, commit_block: int) -> BatchId:

@@ -23,7 +23,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
-from protocol.stages.commitment import SettledJob
+from protocol.stages.commitment import LeafEntry
 from protocol.stages.execution import CHUNK_TOKENS
 from protocol.wire.codec import U24, Bytes32, Size
 from protocol.wire.ids import BatchId
@@ -91,7 +91,7 @@ class SampleOpening:
 
     batch_id: Bytes32
     leaf_index: U24
-    job: SettledJob
+    entry: LeafEntry
     siblings: tuple[SumNode, ...]
     sealed_key: Annotated[bytes, Size(128)]
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]

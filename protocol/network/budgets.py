@@ -1,0 +1,71 @@
+"""Budgets: how much of something a peer or an author may use, as a bucket that refills with time."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from protocol.errors import RemoteProtocolError
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class OverBudget(RemoteProtocolError):
+    """More than a peer is given; it may be haste, so it costs little."""
+
+    penalty = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`amount` every `period_ms`, and at most `burst` at once."""
+
+    amount: float
+    period_ms: int
+    burst: float
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One budget. It starts full."""
+
+    rate: Rate
+    level: float
+    updated_ms: int
+
+    def has(self, amount: float, now_ms: int) -> bool:
+        """Whether so much is left; takes nothing."""
+        elapsed = max(now_ms - self.updated_ms, 0)
+        self.level = min(self.rate.burst, self.level + elapsed * self.rate.amount / self.rate.period_ms)
+        self.updated_ms = now_ms
+        # The sum of many small refills may miss a whole unit by a rounding error.
+        return self.level + 1e-9 >= amount
+
+    def take(self, amount: float, now_ms: int) -> bool:
+        """Take so much if it is left."""
+        if not self.has(amount, now_ms):
+            return False
+        self.level -= amount
+        return True
+
+
+class Budgets(Generic[Key]):
+    """A bucket of the same rate for each of many keys; the keys used longest ago are forgotten beyond `most`."""
+
+    def __init__(self, rate: Rate, most: int) -> None:
+        self.rate = rate
+        self._most = most
+        self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
+
+    def has(self, key: Key, now_ms: int) -> bool:
+        """Whether one more is left for `key`."""
+        bucket = self._buckets.get(key)
+        return bucket is None or bucket.has(1, now_ms)
+
+    def take(self, key: Key, now_ms: int) -> bool:
+        """Take one for `key` if one is left."""
+        bucket = self._buckets.setdefault(key, Bucket(self.rate, self.rate.burst, now_ms))
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return bucket.take(1, now_ms)

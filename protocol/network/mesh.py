@@ -1,0 +1,84 @@
+"""The mesh: which connected peers are gossip neighbours. About six, mutual, and picked by lot, so that nobody places
+itself around a node by asking first.
+
+A node opens a gossip stream to a peer that it picks; the peer answers with one of its own, or resets it.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from protocol.wire.ids import PeerId
+
+DEGREE = 6
+DEGREE_LOW = 4
+DEGREE_HIGH = 10
+PICKED_LOW = 2
+"""So many neighbours at least are of our own picking; those who pick us may all be one person."""
+REFUSED_MS = 60_000
+"""A peer that refused or left is not asked again for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Whom to invite, and whom to leave."""
+
+    invite: tuple[PeerId, ...] = ()
+    leave: tuple[PeerId, ...] = ()
+
+
+class Mesh:
+    """The neighbours of one node."""
+
+    def __init__(self, seed: bytes) -> None:
+        """Args: seed, this node's own chance."""
+        self._seed = seed
+        self._lot = 0
+        self._neighbours: dict[PeerId, bool] = {}
+        self._refused_until: dict[PeerId, int] = {}
+
+    @property
+    def neighbours(self) -> frozenset[PeerId]:
+        return frozenset(self._neighbours)
+
+    def invited_by(self, peer_id: PeerId) -> bool:
+        """A peer picked us: whether there is room for it. It is a neighbour from now on."""
+        if peer_id in self._neighbours:
+            return True
+        if len(self._neighbours) >= DEGREE_HIGH:
+            return False
+        self._neighbours[peer_id] = False
+        return True
+
+    def left_by(self, peer_id: PeerId, now_ms: int) -> None:
+        """A neighbour refused, left or is gone."""
+        if self._neighbours.pop(peer_id, None) is not None:
+            self._refused_until[peer_id] = now_ms + REFUSED_MS
+
+    def balance(self, eligible: Collection[PeerId], now_ms: int) -> Changes:
+        """Bring the mesh back into its bounds.
+
+        Args: eligible, the connected peers in good standing; neighbours that are not among them are left.
+        """
+        self._refused_until = {peer: until for peer, until in self._refused_until.items() if until > now_ms}
+        unfit = tuple(peer for peer in self._neighbours if peer not in eligible)
+        for peer in unfit:
+            del self._neighbours[peer]
+        picked = sum(self._neighbours.values())
+        wanted = DEGREE - len(self._neighbours) if len(self._neighbours) < DEGREE_LOW else 0
+        wanted = max(wanted, PICKED_LOW - picked)
+        others = (peer for peer in eligible if peer not in self._neighbours and peer not in self._refused_until)
+        invite = self._draw(others, wanted)
+        for peer in invite:
+            self._neighbours[peer] = True
+        surplus = len(self._neighbours) - DEGREE_HIGH
+        leave = self._draw((peer for peer, ours in self._neighbours.items() if not ours), surplus)
+        for peer in leave:
+            del self._neighbours[peer]
+        return Changes(invite, unfit + leave)
+
+    def _draw(self, peers: Iterable[PeerId], count: int) -> tuple[PeerId, ...]:
+        """So many of the peers, by lot; a new one every time."""
+        self._lot += 1
+        salt = self._seed + self._lot.to_bytes(8, "big")
+        return tuple(sorted(peers, key=lambda peer: hashlib.sha256(salt + peer.encode()).digest())[: max(count, 0)])

@@ -1,0 +1,141 @@
+"""What waits for one gossip neighbour, and when it may go.
+
+Requests and notices go at once, then with a gap; heartbeats wait for the tick, so that the newest replaces the older
+ones and that the neighbour, who may send the same frame first, is not sent it again.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from protocol.network.budgets import Bucket, Rate
+from protocol.network.frames import MAX_IDS, Content, FrameId, Signed, Topic
+
+EVENT_GAP_MS = 50
+DIGEST_EVERY_MS = 30_000
+MAX_PENDING = 2_048
+SHARE_BYTES = 180 * 1024
+"""The most of one kind in one batch."""
+REPAIR_BYTES = 60 * 1024
+"""The most that a neighbour gets for its wishes on one tick."""
+RECEIVED_BYTES = Rate(amount=1024 * 1024, period_ms=1_000, burst=4 * 1024 * 1024)
+STRANGERS = Rate(amount=10, period_ms=60_000, burst=10)
+"""Frames of authors that nobody here knows; honest neighbours pass on none."""
+
+
+@dataclass(slots=True)
+class Neighbour:
+    """One neighbour's queues. `phase_ms` spreads the ticks of different neighbours over the interval."""
+
+    tick_ms: int
+    phase_ms: int
+    joined_ms: int
+    events: OrderedDict[FrameId, Signed] = field(default_factory=OrderedDict)
+    beats: OrderedDict[FrameId, tuple[bytes, Signed]] = field(default_factory=OrderedDict)
+    wishes: OrderedDict[FrameId, None] = field(default_factory=OrderedDict)
+    """Frames that the neighbour asked for."""
+    missing: list[FrameId] = field(default_factory=list)
+    """Frames that we want from it."""
+    received: Bucket = field(init=False)
+    strangers: Bucket = field(init=False)
+    _beat_of: dict[bytes, FrameId] = field(default_factory=dict)
+    _events_at_ms: int = 0
+    _tick_at_ms: int | None = None
+    _digest_at_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.received = Bucket(RECEIVED_BYTES, RECEIVED_BYTES.burst, self.joined_ms)
+        self.strangers = Bucket(STRANGERS, STRANGERS.burst, self.joined_ms)
+        self._digest_at_ms = self.joined_ms
+
+    def add(self, frame_id: FrameId, content: Content, signed: Signed, now_ms: int) -> None:
+        """Queue a frame; over the cap the oldest heartbeat goes, or the oldest event where there is none."""
+        if content.topic is Topic.HEARTBEAT:
+            older = self._beat_of.get(content.author)
+            if older is not None:
+                del self.beats[older]
+            self.beats[frame_id] = (content.author, signed)
+            self._beat_of[content.author] = frame_id
+            self._await_tick(now_ms)
+        else:
+            self.events[frame_id] = signed
+        if len(self.events) + len(self.beats) > MAX_PENDING:
+            self.drop(next(iter(self.beats or self.events)))
+
+    def drop(self, frame_id: FrameId) -> None:
+        """Forget a frame: the neighbour has it."""
+        self.events.pop(frame_id, None)
+        author, _ = self.beats.pop(frame_id, (b"", None))
+        if author:
+            del self._beat_of[author]
+
+    def wish(self, frame_ids: tuple[FrameId, ...], now_ms: int) -> None:
+        """Queue what the neighbour asked for."""
+        for frame_id in frame_ids:
+            if len(self.wishes) < MAX_IDS:
+                self.wishes[frame_id] = None
+        if self.wishes:
+            self._await_tick(now_ms)
+
+    def due_ms(self) -> int:
+        """When something may go next; a moment in the past means now."""
+        moments = [self._digest_at_ms]
+        if self.missing:
+            moments.append(0)
+        if self.events:
+            moments.append(self._events_at_ms)
+        if self._tick_at_ms is not None:
+            moments.append(self._tick_at_ms)
+        return min(moments)
+
+    def take_missing(self) -> tuple[FrameId, ...]:
+        """The ids to ask the neighbour for."""
+        taken, self.missing = tuple(self.missing[:MAX_IDS]), self.missing[MAX_IDS:]
+        return taken
+
+    def take_digest(self, now_ms: int) -> bool:
+        """Whether a digest is due; the next one is half a minute later."""
+        if now_ms < self._digest_at_ms:
+            return False
+        self._digest_at_ms = now_ms + DIGEST_EVERY_MS + self.phase_ms
+        return True
+
+    def take_events(self, now_ms: int) -> tuple[Signed, ...]:
+        """The events that may go now."""
+        if not self.events or now_ms < self._events_at_ms:
+            return ()
+        self._events_at_ms = now_ms + EVENT_GAP_MS
+        taken: list[Signed] = []
+        room = SHARE_BYTES
+        while self.events:
+            frame_id, signed = next(iter(self.events.items()))
+            room -= signed.size
+            if room < 0:
+                break
+            del self.events[frame_id]
+            taken.append(signed)
+        return tuple(taken)
+
+    def take_tick(self, now_ms: int) -> tuple[tuple[Signed, ...], tuple[FrameId, ...]]:
+        """The heartbeats and the ids of the wished-for frames that may go now, if the tick has come."""
+        if self._tick_at_ms is None or now_ms < self._tick_at_ms:
+            return (), ()
+        self._tick_at_ms = None
+        taken: list[Signed] = []
+        room = SHARE_BYTES
+        while self.beats:
+            frame_id, (_, signed) = next(iter(self.beats.items()))
+            room -= signed.size
+            if room < 0:
+                break
+            self.drop(frame_id)
+            taken.append(signed)
+        wishes: list[FrameId] = []
+        while self.wishes and len(wishes) < REPAIR_BYTES // 1_280:
+            wishes.append(self.wishes.popitem(last=False)[0])
+        if self.beats or self.wishes:
+            self._await_tick(now_ms + 1)
+        return tuple(taken), tuple(wishes)
+
+    def _await_tick(self, now_ms: int) -> None:
+        if self._tick_at_ms is None:
+            self._tick_at_ms = now_ms + (self.phase_ms - now_ms) % self.tick_ms

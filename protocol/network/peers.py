@@ -1,0 +1,189 @@
+"""The peer book: who is known, under which addresses, how well they behaved, and whom to dial next.
+
+Scores are this node's own and never leave it. Faults cost points and are forgotten by half every ten minutes; being
+the first with something new earns a little. Times in ms since 1970.
+"""
+
+import hashlib
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from protocol.wire.ids import PeerId, public_key_of
+
+HALF_LIFE_MS = 600_000
+AVOID_BELOW = -40.0
+BAN_BELOW = -100.0
+BAN_MS = 3_600_000
+REWARD = 0.1
+REWARD_CAP = 20.0
+MAX_PEERS = 1_000
+MAX_BANS = 4_096
+MAX_SAVED = 200
+MAX_ADDRESSES = 4
+MAX_ADDRESS_CHARS = 512
+FIRST_RETRY_MS = 1_000
+LAST_RETRY_MS = 300_000
+FORGET_AFTER_MS = 7 * 86_400_000
+
+
+class Standing(Enum):
+    """What a peer may be to us."""
+
+    GOOD = auto()
+    AVOIDED = auto()
+    """Heard, but no neighbour."""
+    BANNED = auto()
+    """No connection at all."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One peer. `failures` counts dials in a row that came to nothing."""
+
+    addresses: tuple[str, ...] = ()
+    bootnode: bool = False
+    seen_ms: int = 0
+    failures: int = 0
+    retry_ms: int = 0
+    points: float = 0.0
+    scored_ms: int = 0
+
+
+@dataclass(slots=True)
+class PeerBook:
+    """The peers of one node.
+
+    `seed` is this node's own chance: it spreads redials and picks among peers of the same merit.
+    """
+
+    own: PeerId
+    seed: bytes = b""
+    entries: dict[PeerId, Entry] = field(default_factory=dict)
+    bans: dict[PeerId, int] = field(default_factory=dict)
+    """Until when, apart from the entries: being forgotten is not a way out, nor do bans push out good peers."""
+
+    def learn(self, peer_id: PeerId, addresses: Collection[str], *, bootnode: bool = False) -> None:
+        """Note addresses of a peer; the newest stand first, the oldest fall out."""
+        if peer_id == self.own:
+            return
+        entry = self._entry(peer_id)
+        fitting = [address for address in addresses if len(address) <= MAX_ADDRESS_CHARS]
+        entry.addresses = tuple(dict.fromkeys([*fitting, *entry.addresses]))[:MAX_ADDRESSES]
+        entry.bootnode = entry.bootnode or bootnode
+
+    def on_connected(self, peer_id: PeerId, now_ms: int) -> None:
+        """A connection to the peer is open."""
+        entry = self._entry(peer_id)
+        entry.seen_ms = now_ms
+        entry.failures = 0
+        entry.retry_ms = 0
+
+    def on_dial_failed(self, peer_id: PeerId, now_ms: int) -> None:
+        """A dial came to nothing: the next waits twice as long, up to five minutes, and not with everybody else."""
+        entry = self._entry(peer_id)
+        wait_ms = min(FIRST_RETRY_MS << min(entry.failures, 20), LAST_RETRY_MS)
+        entry.failures += 1
+        entry.retry_ms = now_ms + wait_ms + self._chance(peer_id, entry.failures) % (wait_ms // 4)
+
+    def to_dial(self, connected: Collection[PeerId], count: int, now_ms: int) -> tuple[tuple[PeerId, str], ...]:
+        """Up to `count` peers to dial, each with the address whose turn it is; the ones met last come first."""
+        ready = [
+            (peer_id, entry)
+            for peer_id, entry in self.entries.items()
+            if entry.addresses
+            and entry.retry_ms <= now_ms
+            and peer_id not in connected
+            and self.standing(peer_id, now_ms) is not Standing.BANNED
+        ]
+        ready.sort(key=lambda item: (item[1].failures, -item[1].seen_ms, self._chance(item[0], 0)))
+        return tuple(
+            (peer_id, entry.addresses[entry.failures % len(entry.addresses)]) for peer_id, entry in ready[:count]
+        )
+
+    def punish(self, peer_id: PeerId, points: float, now_ms: int) -> Standing:
+        """Take points away; returns where the peer stands now."""
+        entry = self._entry(peer_id)
+        entry.points = self.score(peer_id, now_ms) - points
+        entry.scored_ms = now_ms
+        if entry.points < BAN_BELOW:
+            self.bans.pop(peer_id, None)
+            self.bans[peer_id] = now_ms + BAN_MS
+            if len(self.bans) > MAX_BANS:
+                del self.bans[next(iter(self.bans))]
+        return self.standing(peer_id, now_ms)
+
+    def reward(self, peer_id: PeerId, times: int, now_ms: int) -> None:
+        """The peer was the first with so many new things."""
+        entry = self._entry(peer_id)
+        score = self.score(peer_id, now_ms)
+        entry.points = max(score, min(score + times * REWARD, REWARD_CAP))
+        entry.scored_ms = now_ms
+
+    def score(self, peer_id: PeerId, now_ms: int) -> float:
+        """The points of a peer; 0 is a stranger."""
+        entry = self.entries.get(peer_id)
+        if entry is None:
+            return 0.0
+        age_ms = max(now_ms - entry.scored_ms, 0)
+        return entry.points * math.pow(0.5, age_ms / HALF_LIFE_MS)
+
+    def standing(self, peer_id: PeerId, now_ms: int) -> Standing:
+        """Whether the peer may be a neighbour, may be connected, or neither."""
+        if now_ms < self.bans.get(peer_id, 0):
+            return Standing.BANNED
+        return Standing.AVOIDED if self.score(peer_id, now_ms) < AVOID_BELOW else Standing.GOOD
+
+    def save(self) -> dict[str, Any]:
+        """What is worth keeping over a restart, as plain JSON values: the peers met last, and the newest bans."""
+        met = [item for item in self.entries.items() if item[1].addresses and item[1].seen_ms]
+        met.sort(key=lambda item: -item[1].seen_ms)
+        return {
+            "v": 1,
+            "peers": [
+                {"peer": peer_id, "addresses": list(entry.addresses), "seen_ms": entry.seen_ms}
+                for peer_id, entry in met[:MAX_SAVED]
+            ],
+            "bans": dict(list(self.bans.items())[-MAX_SAVED:]),
+        }
+
+    def load(self, saved: Any, now_ms: int) -> int:
+        """Read what `save` gave, from a file that anybody may have edited; what makes no sense is left out.
+
+        Returns: how many peers were read.
+        """
+        peers = saved.get("peers") if isinstance(saved, dict) else None
+        bans = saved.get("bans") if isinstance(saved, dict) else None
+        for name, until_ms in list(bans.items())[:MAX_SAVED] if isinstance(bans, dict) else []:
+            if isinstance(until_ms, int) and until_ms > now_ms:
+                self.bans[PeerId(name)] = min(until_ms, now_ms + BAN_MS)
+        before = len(self.entries)
+        for item in peers[:MAX_SAVED] if isinstance(peers, list) else []:
+            try:
+                peer_id, seen_ms = PeerId(str(item["peer"])), int(item["seen_ms"])
+                public_key_of(peer_id)
+                addresses = tuple(str(address) for address in item["addresses"])
+            except (KeyError, TypeError, ValueError):
+                continue
+            if peer_id != self.own and now_ms - seen_ms <= FORGET_AFTER_MS:
+                self.learn(peer_id, addresses)
+                self.entries[peer_id].seen_ms = min(seen_ms, now_ms)
+        return len(self.entries) - before
+
+    def _entry(self, peer_id: PeerId) -> Entry:
+        entry = self.entries.get(peer_id)
+        if entry is None:
+            if len(self.entries) >= MAX_PEERS:
+                self._forget_one()
+            entry = self.entries[peer_id] = Entry()
+        return entry
+
+    def _forget_one(self) -> None:
+        entries = self.entries
+        del entries[min(entries, key=lambda peer_id: (entries[peer_id].bootnode, entries[peer_id].seen_ms))]
+
+    def _chance(self, peer_id: PeerId, turn: int) -> int:
+        digest = hashlib.sha256(self.seed + turn.to_bytes(8, "big") + peer_id.encode()).digest()
+        return int.from_bytes(digest[:8], "big")

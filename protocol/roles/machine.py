@@ -1,0 +1,47 @@
+"""One node's machine: all of its roles over one view, fed one event at a time.
+
+`handle` is a pure function of the events so far: the driver journals each durable one and can fold them again.
+"""
+
+from protocol.effects import Effect
+from protocol.events import Event
+from protocol.params import ChainRules
+from protocol.roles.identity import Identity, Settings
+from protocol.roles.member import Member
+from protocol.roles.opener import Opener
+from protocol.roles.provider import Provider
+from protocol.roles.requester import Requester
+from protocol.roles.settler import Settler
+from protocol.roles.verifier import Verifier
+from protocol.wire.ids import TimestampMs
+
+
+class Machine:
+    """A member that plays the roles of its settings."""
+
+    def __init__(self, identity: Identity, rules: ChainRules, settings: Settings) -> None:
+        self.identity, self.rules, self.settings = identity, rules, settings
+        self.member = Member(identity, rules, settings)
+        self.settler = Settler(identity, settings, self.member)
+        self.requester = Requester(identity, settings, self.member)
+        self.provider = Provider(identity, settings, self.member, self.settler)
+        self.opener = Opener(self.member, self.provider, self.settler)
+        self.verifier = Verifier(identity, settings, self.member)
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What an event makes this node want.
+
+        Raises: RemoteProtocolError if a peer's message breaks a rule; the role that raised has not changed.
+        """
+        effects = [*self.member.handle(event, now_ms)]
+        if "provider" in self.settings.roles:
+            self.member.queue = self.provider.load
+            effects += self.provider.handle(event, now_ms)
+        # Batches and openings go on even where no new work is taken.
+        effects += self.settler.handle(event, now_ms)
+        effects += self.opener.handle(event, now_ms)
+        if "requester" in self.settings.roles:
+            effects += self.requester.handle(event, now_ms)
+        if "verifier" in self.settings.roles:
+            effects += self.verifier.handle(event, now_ms)
+        return tuple(effects)

@@ -1,0 +1,191 @@
+"""The member: what every node does and knows, whatever work it takes: beats, liveness, its own view of the network.
+
+The other roles read this view; only events change it. What ranks a node comes from the chain; what it says of itself
+(models, queue, addresses) from its newest heartbeat.
+"""
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass, field
+
+from protocol.effects import CheckIn, Effect, PublishHeartbeat
+from protocol.events import (
+    AccountSeen,
+    BlockSeen,
+    CalibrationSeen,
+    DeviceReported,
+    Event,
+    HeartbeatReceived,
+    HpkeKeyRotated,
+    LaneSeen,
+    MessageSent,
+    ModelAdded,
+    NodeSeen,
+    Tick,
+)
+from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
+from protocol.roles.identity import Identity, Settings
+from protocol.stages.assignment import Lane
+from protocol.stages.blob import ModelManifest
+from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
+from protocol.stages.offer import NodeRecord
+from protocol.stages.verification import UNCALIBRATED, Calibration
+from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei
+
+DELAYS_KEPT = 20
+NODES_KEPT = 65_536
+NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
+
+
+@dataclass(slots=True)
+class Peer:
+    """A node as this one hears it: its newest heartbeat, when, and the round trips to it in ms."""
+
+    peer_id: PeerId
+    heartbeat: Heartbeat
+    heard_ms: TimestampMs
+
+
+@dataclass(slots=True)
+class Member:
+    """Beats, and the view of the network that the other roles decide by."""
+
+    identity: Identity
+    rules: ChainRules
+    settings: Settings
+    nodes: dict[Address, NodeRecord] = field(default_factory=dict)
+    peers: dict[Address, Peer] = field(default_factory=dict)
+    accounts: dict[Address, Wei] = field(default_factory=dict)
+    lanes: dict[tuple[Address, Address, Address], Lane] = field(default_factory=dict)
+    models: dict[Cid, ModelManifest] = field(default_factory=dict)
+    calibrations: dict[tuple[Cid, int], Calibration] = field(default_factory=dict)
+    device: DeviceStatus = NO_DEVICE
+    hpke_key: bytes = bytes(32)
+    paused: bool = False
+    queue: int = 0
+    head: int = 0
+    final: int = 0
+    timestamp: int = 0
+    _delays: dict[PeerId, deque[int]] = field(default_factory=dict)
+    _beat_at: TimestampMs = TimestampMs(0)
+    _checked_in: int = 0
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Take one event into the view; a tick may ask for a heartbeat."""
+        match event:
+            case Tick():
+                return self._tick(now_ms)
+            case NodeSeen(record) if record.node_id in self.nodes or len(self.nodes) < NODES_KEPT:
+                self.nodes[record.node_id] = record
+            case HeartbeatReceived(peer_id, heartbeat):
+                self._hear(peer_id, heartbeat, now_ms)
+            case BlockSeen(head, final, timestamp):
+                self.head, self.final, self.timestamp = head, final, timestamp
+            case LaneSeen(lane):
+                self.lanes[lane.client, lane.signer, lane.node] = lane
+            case AccountSeen(account):
+                self.accounts[account.client] = account.free
+            case ModelAdded(manifest):
+                self.models[manifest.cid] = manifest
+            case CalibrationSeen(manifest, class_id, calibration):
+                self.calibrations[Cid(manifest), class_id] = calibration
+            case HpkeKeyRotated(public_key):
+                self.hpke_key = public_key
+            case DeviceReported(status):
+                self.device = status
+                self.paused = pauses(status.gpus, paused=self.paused)
+            case MessageSent(peer_id, round_trip_ms):
+                self._delays.setdefault(peer_id, deque(maxlen=DELAYS_KEPT)).append(round_trip_ms)
+            case _:
+                pass
+        return ()
+
+    @property
+    def record(self) -> NodeRecord | None:
+        """This node as the chain has it; None while it is not registered."""
+        return self.nodes.get(self.identity.node_id)
+
+    def node_of_operator(self, operator: Address) -> NodeRecord | None:
+        """The node that this key operates."""
+        direct = self.nodes.get(operator)
+        if direct is not None and direct.operator == operator:
+            return direct
+        return next((record for record in self.nodes.values() if record.operator == operator), None)
+
+    def peer_of(self, node_id: Address) -> PeerId | None:
+        """The peer id of a node whose beat was heard."""
+        peer = self.peers.get(node_id)
+        return peer.peer_id if peer else None
+
+    def delay_ms(self, peer_id: PeerId) -> int:
+        """Mean of the last round trips to a peer; 0 where there was none."""
+        delays = self._delays.get(peer_id)
+        return sum(delays) // len(delays) if delays else 0
+
+    def is_alive(self, node_id: Address, now_ms: TimestampMs) -> bool:
+        """Whether a node has beaten within the last five minutes."""
+        peer = self.peers.get(node_id)
+        return peer is not None and not is_offline(peer.heard_ms, now_ms)
+
+    def holders(self, manifest: Cid, now_ms: TimestampMs) -> tuple[PeerId, ...]:
+        """Live peers that say they hold a model."""
+        prefix = model_prefix(manifest)
+        return tuple(
+            peer.peer_id
+            for node_id, peer in self.peers.items()
+            if prefix in peer.heartbeat.models and self.is_alive(node_id, now_ms)
+        )
+
+    def calibration(self, manifest: Cid, class_id: int) -> Calibration:
+        """The noise constants of a model on a class."""
+        return self.calibrations.get((manifest, class_id), UNCALIBRATED)
+
+    def calibrated(self, manifest: Cid, class_id: int) -> bool:
+        """Whether Params has a row for a model on a class."""
+        return (manifest, class_id) in self.calibrations
+
+    def is_client(self, client: Address) -> bool:
+        """Whether an account holds, free or in lanes, what a request's author must have."""
+        free = self.accounts.get(client, 0)
+        locked = sum(lane.left for lane in self.lanes.values() if lane.client == client)
+        return free + locked >= self.rules.min_deposit
+
+    def _hear(self, peer_id: PeerId, heartbeat: Heartbeat, now_ms: TimestampMs) -> None:
+        known = self.peers.get(heartbeat.node_id)
+        if known is None or heartbeat.counter > known.heartbeat.counter:
+            self.peers[heartbeat.node_id] = Peer(peer_id, heartbeat, now_ms)
+
+    def _tick(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        effects: list[Effect] = []
+        if now_ms >= self._beat_at:
+            self._beat_at = TimestampMs(now_ms + self.rules.heartbeat_ms)
+            effects.append(PublishHeartbeat(self._heartbeat(now_ms)))
+        day = self.timestamp // 86_400
+        if self.record is not None and day > self._checked_in:
+            self._checked_in = day
+            effects.append(CheckIn(self.identity.node_id, day))
+        return tuple(effects)
+
+    def _heartbeat(self, now_ms: TimestampMs) -> Heartbeat:
+        record = self.record
+        return Heartbeat(
+            node_id=self.identity.node_id,
+            # The clock serves as the counter: it goes on rising over a restart, and nothing has to be stored.
+            counter=now_ms,
+            time_ms=now_ms,
+            class_ids=self.device.class_ids[:8],
+            gpus=self.device.gpus[:4],
+            reputation=record.score if record else 0,
+            stake=record.stake if record else 0,
+            models=tuple(model_prefix(manifest) for manifest in sorted(self.models))[:8],
+            queue=self.queue,
+            slots=self.settings.slots,
+            price=self.settings.price,
+            draining=self.settings.draining,
+            paused=self.paused,
+            addresses=self.identity.addresses[:4],
+            hpke_key_hash=hashlib.sha256(self.hpke_key).digest(),
+            agent=self.settings.agent[:32],
+            protocol_lowest=PROTOCOL_LOWEST,
+            protocol_highest=PROTOCOL_HIGHEST,
+        )

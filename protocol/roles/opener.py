@@ -1,0 +1,142 @@
+"""The opener: shows drawn seats what they have to check, in the order that keeps them honest.
+
+A seat gets papers, input and result first; the fingerprint only once its own commitment is final on chain, so that
+nobody can echo it.
+"""
+
+from dataclasses import dataclass, field
+
+from protocol.effects import Effect, SealKey, Send
+from protocol.errors import OutOfTurn
+from protocol.events import CaseConvened, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
+from protocol.params import MAX_INLINE_BYTES
+from protocol.roles.member import Member
+from protocol.roles.provider import ProvidedJob, Provider
+from protocol.roles.settler import OwnBatch, Settler
+from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.wire.ids import Address, BatchId, Cid, JobId, PeerId, TimestampMs, address_of, public_key_of
+from protocol.wire.merkle import path
+
+PENDING_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A leaf that waits for its content key to be sealed to a seat."""
+
+    peer_id: PeerId
+    batch_id: BatchId
+    leaf_index: int
+
+
+@dataclass(slots=True)
+class Opener:
+    """Answers the seats of cases about this node's batches."""
+
+    member: Member
+    provider: Provider
+    settler: Settler
+    _sealing: dict[tuple[Cid, bytes], list[Opening]] = field(default_factory=dict)
+    _early: dict[tuple[PeerId, bytes, str], SampleQuery | ProofQuery] = field(default_factory=dict)
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What an event makes the opener send."""
+        match event:
+            case MessageReceived(peer_id, SampleQuery() as query):
+                return self._sample(peer_id, query)
+            case MessageReceived(peer_id, ProofQuery() as query):
+                return self._proof(peer_id, query)
+            case KeySealed(input_cid, hpke_key, sealed_key):
+                openings = self._sealing.pop((Cid(input_cid), hpke_key), [])
+                return tuple(effect for opening in openings for effect in self._open(opening, sealed_key))
+            case CaseConvened(batch_id=batch_id) | SeatAdded(batch_id=batch_id) | SeatCommitted(batch_id=batch_id):
+                return self._answer_early(batch_id)
+            case _:
+                return ()
+
+    def _sample(self, peer_id: PeerId, query: SampleQuery) -> tuple[Effect, ...]:
+        batch = self._batch(query.batch_id)
+        if self._seat_of(batch, peer_id) is None or batch.drawn is None:
+            # The seat may have seen the block before this node did.
+            self._keep(peer_id, query)
+            return ()
+        effects: list[Effect] = []
+        for index in batch.drawn:
+            opening = Opening(peer_id, BatchId(query.batch_id), index)
+            entry = batch.entries[index]
+            if entry.job is None:
+                effects += self._open(opening, b"")
+                continue
+            waiting = self._sealing.setdefault((Cid(entry.job.details.input_cid), query.hpke_key), [])
+            waiting.append(opening)
+            if len(waiting) == 1:
+                effects.append(SealKey(entry.job.details.input_cid, query.hpke_key))
+        return tuple(effects)
+
+    def _open(self, opening: Opening, sealed_key: bytes) -> tuple[Effect, ...]:
+        batch = self._batch(opening.batch_id)
+        entry = batch.entries[opening.leaf_index]
+        job = self._job(batch, opening.leaf_index)
+        message = SampleOpening(
+            batch_id=opening.batch_id,
+            leaf_index=opening.leaf_index,
+            entry=entry,
+            siblings=path([other.leaf.node for other in batch.entries], opening.leaf_index),
+            sealed_key=sealed_key,
+            sealed_input=_inline(job.order.sealed_input if job else b""),
+            sealed_result=_inline(job.sealed_result if job else b""),
+        )
+        return (Send(opening.peer_id, message),)
+
+    def _proof(self, peer_id: PeerId, query: ProofQuery) -> tuple[Effect, ...]:
+        batch = self._batch(query.batch_id)
+        seat = self._seat_of(batch, peer_id)
+        if seat is None or seat not in batch.committed or batch.drawn is None:
+            self._keep(peer_id, query)
+            return ()
+        effects: list[Effect] = []
+        for index in batch.drawn:
+            job = self._job(batch, index)
+            effects.append(Send(peer_id, ProofOpening(query.batch_id, index, job.proof if job else b"")))
+        return tuple(effects)
+
+    def _answer_early(self, batch_id: bytes) -> tuple[Effect, ...]:
+        ready = [key for key in self._early if key[1] == batch_id]
+        effects: list[Effect] = []
+        for key in ready:
+            query = self._early.pop(key)
+            answer = self._sample if isinstance(query, SampleQuery) else self._proof
+            effects += answer(key[0], query)  # type: ignore[arg-type]
+        return tuple(effects)
+
+    def _keep(self, peer_id: PeerId, query: SampleQuery | ProofQuery) -> None:
+        while len(self._early) >= PENDING_KEPT:
+            self._early.pop(next(iter(self._early)))
+        self._early[peer_id, query.batch_id, type(query).__name__] = query
+
+    def _batch(self, batch_id: bytes) -> OwnBatch:
+        batch = self.settler.batch(batch_id)
+        if batch is None:
+            raise OutOfTurn("no such batch of this node")
+        return batch
+
+    def _seat_of(self, batch: OwnBatch, peer_id: PeerId) -> int | None:
+        """The seat that this peer's operator key sits on."""
+        try:
+            operator = address_of(public_key_of(peer_id))
+        except ValueError as error:
+            raise OutOfTurn("not the peer id of an operator key") from error
+        return next((seat for seat, node in batch.seats.items() if self._operates(operator, node)), None)
+
+    def _operates(self, operator: Address, node: Address) -> bool:
+        record = self.member.nodes.get(node)
+        return record is not None and record.operator == operator
+
+    def _job(self, batch: OwnBatch, index: int) -> ProvidedJob | None:
+        job_id = batch.job_ids[index]
+        return self.provider.job(JobId(job_id)) if job_id is not None else None
+
+
+def _inline(content: bytes) -> bytes:
+    """Content that is too large for a message is fetched by its id."""
+    return content if len(content) <= MAX_INLINE_BYTES else b""

@@ -1,0 +1,522 @@
+"""The provider: offers, runs, delivers, and settles what it ran in batches.
+
+It takes an assignment only when the lane behind it is final on chain and covers it; it accepts only once the input is
+here and is what the client signed.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from protocol.effects import (
+    AwaitDeadline,
+    Effect,
+    FetchBlob,
+    FetchModel,
+    OpenInput,
+    RunContainer,
+    SealFrame,
+    SealResult,
+    Send,
+    SignMessage,
+)
+from protocol.errors import BadSignature, NodeError, ProtocolError
+from protocol.events import (
+    BlobFetched,
+    ContainerExited,
+    DeadlinePassed,
+    EffectFailed,
+    Event,
+    FrameSealed,
+    InputOpened,
+    MessageReceived,
+    MessageSigned,
+    ModelAdded,
+    RequestReceived,
+    ResultSealed,
+    TokensProduced,
+)
+from protocol.job import TERMINAL, JobView, Stage, advance
+from protocol.params import (
+    FIRST_RANKS,
+    MAX_INLINE_BYTES,
+    OFFER_VALID_S,
+    PRICE_PER_STAKE,
+)
+from protocol.roles.identity import Identity, Settings
+from protocol.roles.member import Member
+from protocol.roles.settler import Settler
+from protocol.stages.assignment import (
+    UNCALIBRATED_ACCEPTED,
+    Accept,
+    AssignmentOrder,
+    Refuse,
+    RefuseCode,
+    SignedAccept,
+    SignedRefuse,
+    job_id,
+    require_consistent,
+    require_covered,
+)
+from protocol.stages.commitment import (
+    LeafStatus,
+    Result,
+    ResultDelivery,
+    ResultQuery,
+    SettledJob,
+    SignedReceipt,
+    TokenFrame,
+    leaf_of,
+    output_commit,
+    require_receipt,
+    unpaid_leaf,
+)
+from protocol.stages.execution import Outcome, RunResult, RunSpec
+from protocol.stages.offer import NodeRecord, Offer, SignedOffer, price_of
+from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
+from protocol.wire.envelope import require_signer
+from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
+
+OFFERS_KEPT = 1_024
+START_MS = 12_000
+"""A cold container: start, imports, loading the model."""
+FETCH_MS = 60_000
+REFUSALS_KEPT = 256
+DONE_KEPT = 1_024
+
+
+@dataclass(slots=True)
+class ProvidedJob:
+    """One assignment that this node took."""
+
+    job_id: JobId
+    order: AssignmentOrder
+    peer_id: PeerId
+    asked_ms: TimestampMs
+    stage: Stage = Stage.ASSIGNED
+    accepted: bool = False
+    running: bool = False
+    frames: int = 0
+    run: RunResult | None = None
+    proof: bytes = b""
+    sealed_result: bytes = b""
+    salt: bytes = bytes(32)
+    result: Result | None = None
+    delivery: ResultDelivery | None = None
+    reason: str = ""
+    history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Provider:
+    """The node's side of a job."""
+
+    identity: Identity
+    settings: Settings
+    member: Member
+    settler: Settler
+    _jobs: dict[JobId, ProvidedJob] = field(default_factory=dict)
+    _offered: dict[RequestId, SignedRequest] = field(default_factory=dict)
+    _refusing: dict[JobId, PeerId] = field(default_factory=dict)
+    _taken: dict[tuple[Address, Address], tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def jobs(self) -> tuple[JobView, ...]:
+        """Every assignment taken, oldest first."""
+        return tuple(self._view(job) for job in self._jobs.values())
+
+    def job(self, wanted: JobId) -> ProvidedJob | None:
+        """One assignment that this node took."""
+        return self._jobs.get(wanted)
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What an event makes the provider want."""
+        match event:
+            case RequestReceived(signed):
+                return self._consider(signed, now_ms)
+            case MessageSigned(Offer() as offer, signature):
+                return self._send_offer(offer, signature)
+            case MessageReceived(peer_id, AssignmentOrder() as order):
+                return self._assigned(peer_id, order, now_ms)
+            case MessageSigned(Refuse() as refuse, signature):
+                return self._send_refusal(refuse, signature)
+            case BlobFetched(cid):
+                waiting = [job for job in self._jobs.values() if job.order.details.input_cid == cid]
+                return tuple(self._open(job) for job in waiting if not job.accepted)
+            case InputOpened(job):
+                return self._promise(JobId(job), now_ms)
+            case MessageSigned(Accept() as accept, signature):
+                return self._accept(accept, signature, now_ms)
+            case ModelAdded():
+                return self._start_waiting()
+            case TokensProduced(job, ids):
+                return self._stream(JobId(job), ids)
+            case FrameSealed(job, seq, sealed):
+                return self._send_frame(JobId(job), seq, sealed)
+            case ContainerExited():
+                return self._exited(event, now_ms)
+            case ResultSealed():
+                return self._commit(event)
+            case MessageSigned(Result() as result, signature):
+                return self._deliver(result, signature, now_ms)
+            case MessageReceived(peer_id, SignedReceipt() as receipt):
+                self._take_receipt(peer_id, receipt, now_ms)
+            case MessageReceived(peer_id, ResultQuery(wanted)):
+                return self._deliver_again(peer_id, JobId(wanted))
+            case DeadlinePassed(name) if name.startswith("receipt:"):
+                self._no_receipt(JobId(bytes.fromhex(name[8:])), now_ms)
+            case EffectFailed():
+                return self._failed(event, now_ms)
+            case _:
+                pass
+        return ()
+
+    # --- offers -----------------------------------------------------------------------------------------------------
+    def _consider(self, signed: SignedRequest, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        request, record = signed.request, self.member.record
+        key = request_id(request, self.identity.domain)
+        if record is None or (key in self._offered and not signed.wide):
+            return ()
+        require_fresh(request, now_ms)
+        require_signer(request, signed.signature, self.identity.domain, request.signer)
+        class_id = self._class_for(request, record)
+        price = price_of(self.settings.price, request.max_new_tokens)
+        if class_id is None or not self._would(request, record, price, wide=signed.wide):
+            return ()
+        while len(self._offered) >= OFFERS_KEPT:
+            self._offered.pop(next(iter(self._offered)))
+        self._offered[key] = signed
+        cached = Cid(request.manifest) in self.member.models
+        eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
+        offer = Offer(
+            request_id=key,
+            node_id=record.node_id,
+            price=price,
+            eta_ms=min(eta_ms, 2**32 - 1),
+            class_id=class_id,
+            cached=cached,
+            hpke_key=self.member.hpke_key,
+            valid_until=now_ms // 1000 + OFFER_VALID_S,
+        )
+        return (SignMessage(offer),)
+
+    def _class_for(self, request: Request, record: NodeRecord) -> int | None:
+        """The first class of this machine that the request takes and the chain knows this node by."""
+        able = (class_id for class_id in self.member.device.class_ids if accepts_class(record.class_mask, class_id))
+        return next((class_id for class_id in able if accepts_class(request.classes, class_id)), None)
+
+    def _would(self, request: Request, record: NodeRecord, price: Wei, *, wide: bool) -> bool:
+        manifest = self.member.models.get(Cid(request.manifest))
+        fits = manifest is None or manifest.needs_bytes <= min(self.settings.memory_bytes, request.max_memory)
+        return (
+            record.active
+            and not self.settings.draining
+            and not self.member.paused
+            and self.load < self.settings.slots + self.settings.queue
+            and price <= request.max_price
+            and price * PRICE_PER_STAKE <= record.stake
+            and fits
+            and request.client not in (record.owner, record.operator)
+            and self._is_client(request)
+            and (wide or self._rank(record) < FIRST_RANKS)
+        )
+
+    def _is_client(self, request: Request) -> bool:
+        # A signer that is not the client shows its grant by the lane that it could open.
+        lane = (request.client, request.signer, self.identity.node_id)
+        known = request.signer == request.client or lane in self.member.lanes
+        return known and self.member.is_client(request.client)
+
+    def _rank(self, record: NodeRecord) -> int:
+        own = (-(record.score // 100), -record.stake, record.node_id)
+        return sum(
+            other.active and (-(other.score // 100), -other.stake, other.node_id) < own
+            for other in self.member.nodes.values()
+        )
+
+    def _send_offer(self, offer: Offer, signature: bytes) -> tuple[Effect, ...]:
+        signed = self._offered.get(RequestId(offer.request_id))
+        return (Send(signed.request.requester_peer, SignedOffer(offer, signature)),) if signed else ()
+
+    # --- assignments ------------------------------------------------------------------------------------------------
+    @property
+    def load(self) -> int:
+        """Jobs taken and not ended yet."""
+        return sum(job.stage in (Stage.ASSIGNED, Stage.RUNNING) for job in self._jobs.values())
+
+    def _assigned(self, peer_id: PeerId, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        assignment, details = order.assignment, order.details
+        job = job_id(assignment, self.identity.domain)
+        if job in self._jobs:
+            return ()
+        try:
+            code = self._objection(order, now_ms)
+        except BadSignature:
+            raise
+        except NodeError as error:
+            code = RefuseCode.DETAILS if isinstance(error, ProtocolError) else RefuseCode.BUSY
+        if code is not None:
+            return self._refuse(job, peer_id, code)
+        taken = ProvidedJob(job, order, peer_id, now_ms, history=[(Stage.ASSIGNED, now_ms)])
+        self._forget_old()
+        self._jobs[job] = taken
+        self._taken[assignment.client, assignment.signer] = (assignment.index, assignment.cumulative)
+        self.settler.expect(assignment.client, assignment.signer, assignment.index)
+        effects: list[Effect] = []
+        if Cid(details.manifest) not in self.member.models:
+            effects.append(FetchModel(details.manifest, (peer_id, *self.member.holders(Cid(details.manifest), now_ms))))
+        if order.sealed_input:
+            effects.append(self._open(taken))
+        else:
+            effects.append(FetchBlob(details.input_cid, (peer_id,)))
+        return tuple(effects)
+
+    def _objection(self, order: AssignmentOrder, now_ms: TimestampMs) -> RefuseCode | None:
+        """Why this node does not take an order.
+
+        Raises: BadSignature, or another ProtocolError where the order contradicts itself.
+        """
+        domain, assignment, details = self.identity.domain, order.assignment, order.details
+        record = self.member.record
+        if record is None or assignment.node != record.node_id:
+            return RefuseCode.DETAILS
+        require_signer(order.offer.offer, order.offer.signature, domain, self.identity.operator)
+        require_signer(assignment, order.signature, domain, assignment.signer)
+        require_consistent(order, domain)
+        if order.offer.offer.valid_until * 1000 < now_ms or details.deadline * 1000 <= now_ms:
+            return RefuseCode.EXPIRED
+        if self.settings.draining:
+            return RefuseCode.DRAINING
+        if self.load >= self.settings.slots + self.settings.queue:
+            return RefuseCode.BUSY
+        calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id)
+        if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
+            return RefuseCode.DETAILS
+        lane = self.member.lanes.get((assignment.client, assignment.signer, assignment.node))
+        if lane is None:
+            return RefuseCode.LANE
+        try:
+            require_covered(order, lane, *self._taken.get((assignment.client, assignment.signer), (0, 0)))
+        except ProtocolError:
+            return RefuseCode.LANE
+        return None
+
+    def _refuse(self, job: JobId, peer_id: PeerId, code: RefuseCode) -> tuple[Effect, ...]:
+        while len(self._refusing) >= REFUSALS_KEPT:
+            self._refusing.pop(next(iter(self._refusing)))
+        self._refusing[job] = peer_id
+        retry_after_ms = self.member.device.ms_per_token * 1_000 if code is RefuseCode.BUSY else 0
+        return (SignMessage(Refuse(job, code, retry_after_ms)),)
+
+    def _send_refusal(self, refuse: Refuse, signature: bytes) -> tuple[Effect, ...]:
+        peer_id = self._refusing.pop(JobId(refuse.job_id), None)
+        return (Send(peer_id, SignedRefuse(refuse, signature)),) if peer_id else ()
+
+    def _open(self, job: ProvidedJob) -> OpenInput:
+        details = job.order.details
+        return OpenInput(
+            job_id=job.job_id,
+            input_cid=details.input_cid,
+            content_key_hash=details.content_key_hash,
+            sealed_key=job.order.sealed_key,
+            sealed_input=job.order.sealed_input,
+        )
+
+    def _promise(self, wanted: JobId, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        job = self._jobs.get(wanted)
+        if job is None or job.accepted or job.stage is not Stage.ASSIGNED:
+            return ()
+        job.accepted = True
+        return (SignMessage(Accept(job.job_id, now_ms)),)
+
+    def _accept(self, accept: Accept, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        job = self._jobs.get(JobId(accept.job_id))
+        if job is None:
+            return ()
+        self._move(job, accept, Stage.RUNNING, now_ms)
+        return Send(job.peer_id, SignedAccept(accept, signature)), *self._start_waiting()
+
+    # --- execution --------------------------------------------------------------------------------------------------
+    def _start_waiting(self) -> tuple[Effect, ...]:
+        """Start accepted jobs whose model is here, as many as there are slots, first come first served."""
+        free = self.settings.slots - sum(job.running for job in self._jobs.values())
+        effects: list[Effect] = []
+        for job in self._jobs.values():
+            ready = Cid(job.order.details.manifest) in self.member.models
+            if free <= 0 or job.stage is not Stage.RUNNING or job.running or job.run is not None or not ready:
+                continue
+            job.running = True
+            free -= 1
+            effects.append(RunContainer(self._spec(job)))
+        return tuple(effects)
+
+    def _spec(self, job: ProvidedJob) -> RunSpec:
+        details, request = job.order.details, job.order.request.request
+        return RunSpec(
+            job_id=job.job_id,
+            manifest=details.manifest,
+            class_id=job.order.offer.offer.class_id,
+            max_new_tokens=details.max_new_tokens,
+            temperature=details.temperature,
+            seed=hashlib.sha256(b"gm-seed" + job.job_id + details.seed_nonce).digest(),
+            memory_bytes=min(self.settings.memory_bytes, request.max_memory),
+            timeout_ms=request.timeout_ms,
+        )
+
+    def _stream(self, wanted: JobId, ids: tuple[int, ...]) -> tuple[Effect, ...]:
+        job = self._jobs.get(wanted)
+        if job is None or not job.running:
+            return ()
+        seq, job.frames = job.frames, job.frames + 1
+        return (SealFrame(wanted, job.order.details.input_cid, seq, ids),)
+
+    def _send_frame(self, wanted: JobId, seq: int, sealed: bytes) -> tuple[Effect, ...]:
+        job = self._jobs.get(wanted)
+        return (Send(job.peer_id, TokenFrame(wanted, seq, sealed)),) if job else ()
+
+    def _exited(self, exited: ContainerExited, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        job = self._jobs.get(JobId(exited.job_id))
+        if job is None or job.run is not None:
+            return ()
+        job.running, job.run, job.proof = False, exited.result, exited.proof
+        after = self._start_waiting()
+        if exited.result.outcome is Outcome.OK:
+            return SealResult(job.job_id, job.order.details.input_cid), *after
+        return *self._give_up(job, exited, exited.result.outcome, exited.result.detail, now_ms), *after
+
+    def _give_up(
+        self, job: ProvidedJob, fact: object, outcome: Outcome, detail: str, now_ms: TimestampMs
+    ) -> tuple[Effect, ...]:
+        """Say so at once, and settle the job's place in the lane with charge 0."""
+        at_fault = outcome is not Outcome.CLIENT
+        job.reason = f"{outcome}: {detail}"
+        self._move(job, fact, Stage.UNPAID, now_ms)
+        status = LeafStatus.FAILED if at_fault else LeafStatus.CLIENT_FAULT
+        self._settle(job, None, status, now_ms)
+        return self._refuse(job.job_id, job.peer_id, RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT)
+
+    def _commit(self, sealed: ResultSealed) -> tuple[Effect, ...]:
+        job = self._jobs.get(JobId(sealed.job_id))
+        if job is None or job.run is None or job.result is not None:
+            return ()
+        job.sealed_result, job.salt = sealed.sealed_result, sealed.salt
+        class_id = job.order.offer.offer.class_id
+        commit = output_commit(
+            job.order.assignment.node,
+            job.job_id,
+            class_id,
+            job.run.result_hash,
+            job.run.proof_hash,
+            sealed.blob_cid,
+            sealed.salt,
+        )
+        job.result = Result(job.job_id, job.run.result_hash, commit, sealed.blob_cid)
+        return (SignMessage(job.result),)
+
+    def _deliver(self, result: Result, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        job = self._jobs.get(JobId(result.job_id))
+        if job is None:
+            return ()
+        self._move(job, result, Stage.DELIVERED, now_ms)
+        inline = job.sealed_result if len(job.sealed_result) <= MAX_INLINE_BYTES else b""
+        job.delivery = ResultDelivery(result, signature, inline)
+        deadline = AwaitDeadline(f"receipt:{job.job_id.hex()}", job.order.details.deadline * 1000)
+        return Send(job.peer_id, job.delivery), deadline
+
+    def _deliver_again(self, peer_id: PeerId, wanted: JobId) -> tuple[Effect, ...]:
+        job = self._jobs.get(wanted)
+        if job is None or job.delivery is None or job.peer_id != peer_id:
+            return ()
+        return (Send(peer_id, job.delivery),)
+
+    # --- receipts ---------------------------------------------------------------------------------------------------
+    def _take_receipt(self, peer_id: PeerId, signed: SignedReceipt, now_ms: TimestampMs) -> None:
+        job = self._jobs.get(JobId(signed.receipt.job_id))
+        if job is None or job.result is None or job.run is None or job.peer_id != peer_id:
+            return
+        signer = job.order.assignment.signer
+        require_signer(signed.receipt, signed.signature, self.identity.domain, signer)
+        require_receipt(signed.receipt, job.result, job.order.details, job.run.new_tokens)
+        self._settle(job, signed, LeafStatus.OK, now_ms)
+
+    def _no_receipt(self, wanted: JobId, now_ms: TimestampMs) -> None:
+        job = self._jobs.get(wanted)
+        if job is not None and job.stage is Stage.DELIVERED:
+            self._settle(job, None, LeafStatus.OK, now_ms)
+
+    def _settle(self, job: ProvidedJob, receipt: SignedReceipt | None, status: LeafStatus, now_ms: TimestampMs) -> None:
+        """Hand an ended job to its batch."""
+        delivered = job.run.new_tokens if job.run else 0
+        result = job.result or Result(job.job_id, ZERO_HASH, ZERO_HASH, ZERO_HASH)
+        if status is LeafStatus.OK:
+            leaf = leaf_of(job.order, result, delivered, receipt.receipt if receipt else None)
+        else:
+            leaf = unpaid_leaf(job.order, status)
+        papers = SettledJob(
+            job_id=job.job_id,
+            assignment=job.order.assignment,
+            details=job.order.details,
+            signature=job.order.signature,
+            receipt=receipt,
+            result=result,
+            salt=job.salt,
+        )
+        self.settler.add(leaf, papers, job.order, now_ms)
+
+    # --- what goes wrong --------------------------------------------------------------------------------------------
+    def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        jobs = [job for job in self._jobs.values() if failed.about in (job.job_id, job.order.details.input_cid)]
+        if failed.effect == "FetchModel":
+            jobs = [job for job in self._jobs.values() if job.order.details.manifest == failed.about]
+        effects: list[Effect] = []
+        for job in jobs:
+            if job.stage not in (Stage.ASSIGNED, Stage.RUNNING) or job.run is not None:
+                continue
+            match failed.effect:
+                case "OpenInput" | "FetchBlob" if not job.accepted:
+                    self._move(job, failed, Stage.UNPAID, now_ms)
+                    job.reason = failed.reason
+                    self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
+                    effects += self._refuse(job.job_id, job.peer_id, RefuseCode.INPUT)
+                case "RunContainer" | "SealResult" | "FetchModel":
+                    job.running, job.run = False, None
+                    effects += self._give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)
+        return (*effects, *(self._start_waiting() if effects else ()))
+
+    def _move(self, job: ProvidedJob, fact: object, to: Stage, now_ms: TimestampMs) -> None:
+        after = advance(job.stage, fact, to)
+        if after is not job.stage:
+            job.stage = after
+            job.history.append((after, now_ms))
+
+    def _forget_old(self) -> None:
+        done = [key for key, job in self._jobs.items() if self._stage(job) in TERMINAL]
+        for key in done[: max(0, len(done) - DONE_KEPT)]:
+            self._jobs.pop(key)
+
+    def _stage(self, job: ProvidedJob) -> Stage:
+        return self.settler.stage_of(job.job_id) or job.stage
+
+    def _view(self, job: ProvidedJob) -> JobView:
+        leaf = self.settler.leaf_of(job.job_id)
+        return JobView(
+            request_id=RequestId(job.order.details.request_id),
+            job_id=job.job_id,
+            ask_id=b"",
+            stage=self._stage(job),
+            node=job.order.assignment.node,
+            client=job.order.assignment.client,
+            manifest=job.order.details.manifest,
+            max_new_tokens=job.order.details.max_new_tokens,
+            new_tokens=job.run.new_tokens if job.run else 0,
+            finish=job.run.finish if job.run else "",
+            price=Wei(job.order.details.price),
+            charge=Wei(leaf.charge if leaf else 0),
+            bonus=Wei(leaf.bonus if leaf else 0),
+            debit=Wei(0),
+            attempt=job.order.details.attempt,
+            batch_id=self.settler.batch_of(job.job_id),
+            reason=job.reason,
+            asked_ms=job.asked_ms,
+            history=(*job.history, *self.settler.history_of(job.job_id)),
+            next_step_ms=None,
+        )

@@ -1,0 +1,386 @@
+"""The settler: takes finished jobs to the chain in batches, and each batch through its draw and court to its money.
+
+A batch takes from every lane an unbroken run of job numbers, since the contract counts leaves by the numbers and
+nothing may be left out. Each step asks the chain once and again after a while; asking twice does no harm.
+"""
+
+from dataclasses import dataclass, field
+
+from protocol.effects import ConveneCourt, Effect, FinalizeBatch, ReplaceSeat, ResolveCase, SealEpoch, SubmitBatch
+from protocol.events import (
+    BatchMined,
+    BatchRefunded,
+    BatchSettled,
+    BatchSubmitted,
+    BatchVoided,
+    BlockSeen,
+    CaseConvened,
+    CaseResolved,
+    EffectFailed,
+    Event,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeedRevealed,
+    Tick,
+)
+from protocol.job import Stage, advance, verdict_stage
+from protocol.params import BATCH_AGE_MS, BATCH_JOBS, BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE
+from protocol.roles.identity import Identity, Settings
+from protocol.roles.member import Member
+from protocol.stages.assignment import AssignmentOrder
+from protocol.stages.commitment import (
+    Batch,
+    Leaf,
+    LeafEntry,
+    LeafStatus,
+    SettledJob,
+    claim_of,
+    missing_leaf,
+)
+from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_block
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId, Cid, JobId, TimestampMs
+from protocol.wire.merkle import root
+
+LaneKey = tuple[Address, Address]
+ASK_AGAIN_BLOCKS = 20
+SUBMIT_AGAIN_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all paid leaves of a batch have in common."""
+
+    class_id: int
+    unreceipted: bool
+    uncalibrated: bool
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A finished job and since when it waits."""
+
+    entry: LeafEntry
+    job_id: JobId
+    kind: Kind
+    since_ms: TimestampMs
+
+
+@dataclass(slots=True)
+class LaneQueue:
+    """One lane: numbers still at work, finished ones, and the last number that went into a batch."""
+
+    submitted: int
+    at_work: set[int] = field(default_factory=set)
+    ready: dict[int, Waiting] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class OwnBatch:
+    """A batch of this node, from its submission to its end."""
+
+    batch: Batch
+    entries: list[LeafEntry]
+    job_ids: list[JobId | None]
+    before: dict[LaneKey, LaneQueue]
+    batch_id: BatchId | None = None
+    block: int = 0
+    submitted: BatchSubmitted | None = None
+    drawn: tuple[int, ...] | None = None
+    seats: dict[int, Address] = field(default_factory=dict)
+    seated_at: dict[int, int] = field(default_factory=dict)
+    committed: set[int] = field(default_factory=set)
+    revealed: set[int] = field(default_factory=set)
+    convened: bool = False
+    verdict: Verdict = Verdict.NONE
+    stage: Stage = Stage.DELIVERED
+    done: bool = False
+    asked: dict[str, int] = field(default_factory=dict)
+    history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Settler:
+    """Batches of this node."""
+
+    identity: Identity
+    settings: Settings
+    member: Member
+    _lanes: dict[LaneKey, LaneQueue] = field(default_factory=dict)
+    _batches: list[OwnBatch] = field(default_factory=list)
+    _seeds: dict[int, bytes] = field(default_factory=dict)
+    _leaves: dict[JobId, Leaf] = field(default_factory=dict)
+    _submit_after: TimestampMs = TimestampMs(0)
+
+    @property
+    def batches(self) -> tuple[OwnBatch, ...]:
+        """Every batch of this node, oldest first."""
+        return tuple(self._batches)
+
+    def batch(self, batch_id: bytes) -> OwnBatch | None:
+        """A mined batch of this node."""
+        return next((batch for batch in self._batches if batch.batch_id == batch_id), None)
+
+    def expect(self, client: Address, signer: Address, index: int) -> None:
+        """A job of a lane was taken: nothing above its number settles before it has ended."""
+        self._lane(client, signer).at_work.add(index)
+
+    def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> None:
+        """A job has ended, well or not."""
+        lane = self._lane(leaf.client, leaf.signer)
+        if leaf.index <= lane.submitted or leaf.index in lane.ready:
+            return
+        class_id = order.offer.offer.class_id
+        uncalibrated = not self.member.calibrated(Cid(order.details.manifest), class_id)
+        kind = Kind(class_id, leaf.status == LeafStatus.OK and job.receipt is None, uncalibrated)
+        lane.at_work.discard(leaf.index)
+        lane.ready[leaf.index] = Waiting(LeafEntry(leaf, job), JobId(job.job_id), kind, now_ms)
+        self._leaves[JobId(job.job_id)] = leaf
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What an event makes the settler want."""
+        match event:
+            case Tick():
+                return self._submit(now_ms)
+            case BatchMined():
+                self._mined(event, now_ms)
+            case EffectFailed(effect="SubmitBatch"):
+                self._not_mined(event, now_ms)
+            case EffectFailed(about=about, effect=effect):
+                batch = self.batch(about)
+                if batch is not None:
+                    batch.asked.pop(effect, None)
+            case BatchSubmitted(batch_id=batch_id):
+                batch = self.batch(batch_id)
+                if batch is not None:
+                    batch.submitted = event
+            case SeedRevealed(epoch, seed):
+                self._seeds[epoch] = seed
+                return self._step()
+            case BlockSeen():
+                return self._step()
+            case _:
+                return self._follow(event, now_ms)
+        return ()
+
+    # --- what others show of a job ----------------------------------------------------------------------------------
+    def stage_of(self, job_id: JobId) -> Stage | None:
+        """Where a job stands on chain; None while it is in no batch."""
+        batch = self._batch_with(job_id)
+        return batch.stage if batch and batch.stage is not Stage.DELIVERED else None
+
+    def batch_of(self, job_id: JobId) -> BatchId | None:
+        """The mined batch that a job is in."""
+        batch = self._batch_with(job_id)
+        return batch.batch_id if batch else None
+
+    def history_of(self, job_id: JobId) -> tuple[tuple[Stage, TimestampMs], ...]:
+        """The stages that a job reached in its batch."""
+        batch = self._batch_with(job_id)
+        return tuple(batch.history) if batch else ()
+
+    def leaf_of(self, job_id: JobId) -> Leaf | None:
+        """The leaf of a job that has ended."""
+        return self._leaves.get(job_id)
+
+    # --- into a batch -----------------------------------------------------------------------------------------------
+    def _submit(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        in_flight = any(batch.batch_id is None for batch in self._batches)
+        slot = self._free_slot()
+        if in_flight or slot is None or now_ms < self._submit_after:
+            return ()
+        waiting = [job for lane in self._lanes.values() for job in lane.ready.values()]
+        paid = [job for job in waiting if job.entry.leaf.status == LeafStatus.OK]
+        oldest = min((job.since_ms for job in paid), default=now_ms)
+        if not paid or (len(waiting) < BATCH_JOBS and now_ms - oldest < BATCH_AGE_MS[self.settings.profile]):
+            return ()
+        for kind in dict.fromkeys(job.kind for job in sorted(paid, key=lambda job: job.since_ms)):
+            batch = self._gather(kind, slot)
+            if batch is not None:
+                self._batches.append(batch)
+                return (SubmitBatch(batch.batch),)
+        return ()
+
+    def _gather(self, kind: Kind, slot: int) -> OwnBatch | None:
+        """The longest run of every lane whose paid leaves are of this kind, as one batch."""
+        entries: list[LeafEntry] = []
+        job_ids: list[JobId | None] = []
+        claims = []
+        before: dict[LaneKey, LaneQueue] = {}
+        value, limit = 0, self._value_limit()
+        for key in sorted(self._lanes):
+            lane = self._lanes[key]
+            run = self._run(key, lane, kind)
+            claim = claim_of([entry for entry, _ in run]) if run else None
+            if claim is None or value + claim.debit > limit or len(entries) + len(run) > MAX_BATCH_LEAVES:
+                continue
+            value += claim.debit
+            before[key] = LaneQueue(lane.submitted, set(), dict(lane.ready))
+            entries += [entry for entry, _ in run]
+            job_ids += [job_id for _, job_id in run]
+            claims.append(claim)
+            lane.submitted = claim.jobs
+            lane.ready = {index: job for index, job in lane.ready.items() if index > claim.jobs}
+        if not entries:
+            return None
+        leaves = [entry.leaf for entry in entries]
+        top = root([leaf.node for leaf in leaves])
+        batch = Batch(
+            node=self.identity.node_id,
+            slot=slot,
+            class_id=kind.class_id,
+            unreceipted=kind.unreceipted,
+            uncalibrated=kind.uncalibrated,
+            root=top.hash,
+            price_sum=top.charge,
+            bonus_sum=top.bonus,
+            ms_sum=top.ms,
+            ok_count=sum(leaf.status == LeafStatus.OK for leaf in leaves),
+            failed_count=sum(leaf.status == LeafStatus.FAILED for leaf in leaves),
+            max_leaf=max(leaf.charge for leaf in leaves),
+            claims=tuple(claims),
+        )
+        return OwnBatch(batch, entries, job_ids, before)
+
+    def _run(self, key: LaneKey, lane: LaneQueue, kind: Kind) -> list[tuple[LeafEntry, JobId | None]]:
+        """An unbroken run of numbers from the last one submitted, ending with a job whose papers are here."""
+        run: list[tuple[LeafEntry, JobId | None]] = []
+        kept = paid = 0
+        for index in range(lane.submitted + 1, max(lane.ready, default=0) + 1):
+            waiting = lane.ready.get(index)
+            if waiting is None:
+                if index in lane.at_work:
+                    break
+                run.append((LeafEntry(missing_leaf(*key, index), None), None))
+                continue
+            ok = waiting.entry.leaf.status == LeafStatus.OK
+            if ok and waiting.kind != kind:
+                break
+            run.append((waiting.entry, waiting.job_id))
+            kept, paid = len(run), paid + ok
+        return run[:kept] if paid else []
+
+    def _value_limit(self) -> int:
+        record = self.member.record
+        open_value = sum(claim.debit for batch in self._batches if not batch.done for claim in batch.batch.claims)
+        return (record.stake // OPEN_VALUE_PER_STAKE if record else 0) - open_value
+
+    def _free_slot(self) -> int | None:
+        used = {batch.batch.slot for batch in self._batches if not batch.done}
+        return next((slot for slot in range(BATCH_SLOTS) if slot not in used), None)
+
+    def _mined(self, mined: BatchMined, now_ms: TimestampMs) -> None:
+        for batch in self._batches:
+            if batch.batch_id is None and batch.batch.root == mined.root:
+                batch.batch_id, batch.block = BatchId(mined.batch_id), mined.block
+                self._move(batch, mined, Stage.IN_BATCH, now_ms)
+
+    def _not_mined(self, failed: EffectFailed, now_ms: TimestampMs) -> None:
+        """Put the jobs of a batch back into their lanes, and wait a little."""
+        for batch in self._batches:
+            if batch.batch_id is None and batch.batch.root == failed.about:
+                for key, lane in batch.before.items():
+                    self._lanes[key].submitted = lane.submitted
+                    self._lanes[key].ready.update(lane.ready)
+                self._batches.remove(batch)
+                self._submit_after = TimestampMs(now_ms + SUBMIT_AGAIN_MS)
+                return
+
+    # --- from batch to money ----------------------------------------------------------------------------------------
+    def _step(self) -> tuple[Effect, ...]:
+        """Ask for the next thing that each open batch needs."""
+        effects: list[Effect] = []
+        for batch in self._batches:
+            effect = None if batch.done or batch.batch_id is None else self._next(batch)
+            if effect is not None and self._may_ask(batch, type(effect).__name__):
+                effects.append(effect)
+        return tuple(effects)
+
+    def _next(self, batch: OwnBatch) -> Effect | None:
+        assert batch.batch_id is not None
+        rules, mined = self.member.rules, batch.submitted
+        epoch = epoch_of(batch.block, rules.epoch)
+        seed = self._seeds.get(epoch)
+        if seed is None:
+            return SealEpoch(epoch) if self.member.head > seed_block(epoch, rules.epoch, rules.lag) else None
+        if mined is None:
+            return None
+        if batch.drawn is None:
+            batch.drawn = draw_samples(batch_seed(seed, batch.batch_id), mined.leaf_count, mined.rate_bps)
+        if batch.drawn and not batch.convened:
+            return ConveneCourt(batch.batch_id, batch.batch.node, batch.batch.slot, mined.contents)
+        if batch.drawn and batch.verdict is Verdict.NONE:
+            return self._judge(batch, mined)
+        window_over = self.member.timestamp >= mined.timestamp + rules.challenge_window_s
+        if window_over and (not batch.drawn or batch.verdict is Verdict.PASS):
+            return FinalizeBatch(batch.batch_id, batch.batch.node, batch.batch.slot)
+        return None
+
+    def _judge(self, batch: OwnBatch, mined: BatchSubmitted) -> Effect | None:
+        """See that a case moves on: all seats revealed, or one silent for a whole turn."""
+        assert batch.batch_id is not None
+        if batch.seats and batch.revealed >= set(batch.seats):
+            return ResolveCase(batch.batch_id, mined.contents)
+        # A turn is commit, then reveal; a seat may use a whole window for each.
+        turn = self.member.rules.seat_window_s
+        for seat, since in batch.seated_at.items():
+            if seat not in batch.revealed and self.member.timestamp > since + turn:
+                return ReplaceSeat(batch.batch_id, seat, mined.contents)
+        return None
+
+    def _follow(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        batch = self.batch(getattr(event, "batch_id", b""))
+        if batch is None:
+            return ()
+        match event:
+            case CaseConvened(seats=seats, timestamp=timestamp, drawn=drawn):
+                batch.convened, batch.drawn = True, drawn
+                batch.seats = dict(enumerate(seats))
+                batch.seated_at = dict.fromkeys(batch.seats, timestamp)
+                self._move(batch, event, Stage.DRAWN, now_ms)
+            case SeatAdded(seat=seat, node=node, timestamp=timestamp):
+                batch.seats[seat] = node
+                batch.seated_at[seat] = timestamp
+                batch.committed.discard(seat)
+                batch.asked.clear()
+            case SeatCommitted(seat=seat):
+                batch.committed.add(seat)
+                batch.seated_at = dict.fromkeys(batch.seated_at, self.member.timestamp)
+            case SeatRevealed(seat=seat):
+                batch.revealed.add(seat)
+            case CaseResolved(verdict=verdict):
+                batch.verdict = verdict
+                self._move(batch, event, verdict_stage(verdict), now_ms)
+            case BatchVoided():
+                batch.done = True
+                self._move(batch, event, Stage.FAILED, now_ms)
+            case BatchSettled():
+                batch.done = True
+                self._move(batch, event, Stage.SPENDABLE, now_ms)
+            case BatchRefunded():
+                batch.done = True
+                self._move(batch, event, Stage.REFUNDED, now_ms)
+            case _:
+                return ()
+        return self._step()
+
+    def _may_ask(self, batch: OwnBatch, what: str) -> bool:
+        head = self.member.head
+        if head < batch.asked.get(what, -ASK_AGAIN_BLOCKS) + ASK_AGAIN_BLOCKS:
+            return False
+        batch.asked[what] = head
+        return True
+
+    def _move(self, batch: OwnBatch, fact: object, to: Stage, now_ms: TimestampMs) -> None:
+        after = advance(batch.stage, fact, to)
+        if after is not batch.stage:
+            batch.stage = after
+            batch.history.append((after, now_ms))
+
+    def _batch_with(self, job_id: JobId) -> OwnBatch | None:
+        return next((batch for batch in reversed(self._batches) if job_id in batch.job_ids), None)
+
+    def _lane(self, client: Address, signer: Address) -> LaneQueue:
+        known = self.member.lanes.get((client, signer, self.identity.node_id))
+        return self._lanes.setdefault((client, signer), LaneQueue(known.jobs if known else 0))

@@ -1,0 +1,399 @@
+"""The verifier: sits where the chain has drawn it, checks on its own, commits, and only then compares.
+
+A turn: ask for the drawn leaves, run one pass over each, post the hash of what came out, get the fingerprints, score,
+reveal. What a node cannot prove to belong to its batch scores zero.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from protocol.effects import (
+    AwaitDeadline,
+    CommitSeat,
+    Effect,
+    FetchBlob,
+    FetchModel,
+    OpenSample,
+    ReplaySample,
+    ResolveCase,
+    RevealSeat,
+    Send,
+)
+from protocol.errors import Malformed
+from protocol.events import (
+    BatchSubmitted,
+    BlobFetched,
+    BlockSeen,
+    CaseConvened,
+    CaseResolved,
+    DeadlinePassed,
+    EffectFailed,
+    Event,
+    MessageReceived,
+    ModelAdded,
+    SampleOpened,
+    SampleReplayed,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+)
+from protocol.roles.identity import Identity, Settings
+from protocol.roles.member import Member
+from protocol.stages.commitment import LeafStatus, output_commit, require_papers
+from protocol.stages.execution import InvalidResult, RunSpec, validate_proof
+from protocol.stages.verification import (
+    ProofOpening,
+    ProofQuery,
+    SampleOpening,
+    SampleQuery,
+    Verdict,
+    checks_digest,
+    score,
+    seat_commitment,
+)
+from protocol.wire.envelope import require_signer
+from protocol.wire.ids import Address, BatchId, Cid, JobId, PeerId, TimestampMs
+from protocol.wire.merkle import climb
+
+ASK_AGAIN_MS = 3_000
+STAGGER_MS = 4_000
+BATCHES_KEPT = 4_096
+NOTHING_TO_CHECK_BPS = 10_000
+
+
+@dataclass(slots=True)
+class DrawnLeaf:
+    """What this seat knows of one drawn leaf. `score` is set once there is nothing more to find out."""
+
+    opening: SampleOpening | None = None
+    new_tokens: int = 0
+    check: bytes | None = None
+    score: int | None = None
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Case:
+    """A case as any node sees it, and this node's seat in it."""
+
+    batch_id: BatchId
+    node: Address
+    class_id: int
+    drawn: tuple[int, ...]
+    seats: dict[int, Address]
+    commitments: set[int] = field(default_factory=set)
+    scores: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    round: int = 0
+    seat: int | None = None
+    seat_round: int = 0
+    leaves: dict[int, DrawnLeaf] = field(default_factory=dict)
+    digest: bytes = b""
+    committing: bool = False
+    revealing: bool = False
+    asked_ms: TimestampMs = TimestampMs(0)
+    resolving: bool = False
+    verdict: Verdict = Verdict.NONE
+    median: int = 0
+
+
+@dataclass(slots=True)
+class Verifier:
+    """The seats of this node, and all cases it has seen."""
+
+    identity: Identity
+    settings: Settings
+    member: Member
+    _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
+    _cases: dict[BatchId, Case] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Every case seen, oldest first."""
+        return tuple(self._cases.values())
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What an event makes the verifier want."""
+        match event:
+            case BatchSubmitted(batch_id=batch_id):
+                while len(self._batches) >= BATCHES_KEPT:
+                    self._batches.pop(next(iter(self._batches)))
+                self._batches[BatchId(batch_id)] = event
+            case CaseConvened():
+                return self._convened(event, now_ms)
+            case MessageReceived(peer_id, SampleOpening() as opening):
+                return self._sample(peer_id, opening)
+            case BlobFetched(cid):
+                return self._fetched(cid)
+            case ModelAdded():
+                return tuple(effect for case in self._cases.values() for effect in self._replay_waiting(case))
+            case SampleOpened():
+                return self._opened(event)
+            case SampleReplayed():
+                return self._replayed(event)
+            case MessageReceived(peer_id, ProofOpening() as opening):
+                return self._proof(peer_id, opening)
+            case EffectFailed():
+                return self._failed(event)
+            case DeadlinePassed(name) if name.startswith("resolve:"):
+                return self._resolve(BatchId(bytes.fromhex(name[8:])))
+            case BlockSeen():
+                return tuple(effect for case in self._cases.values() for effect in self._ask_again(case, now_ms))
+            case _:
+                return self._follow(event, now_ms)
+        return ()
+
+    # --- a seat is drawn --------------------------------------------------------------------------------------------
+    def _convened(self, event: CaseConvened, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        while len(self._cases) >= BATCHES_KEPT:
+            self._cases.pop(next(iter(self._cases)))
+        case = Case(
+            batch_id=BatchId(event.batch_id),
+            node=event.node,
+            class_id=event.class_id,
+            drawn=event.drawn,
+            seats=dict(enumerate(event.seats)),
+        )
+        self._cases[case.batch_id] = case
+        mine = next((seat for seat, node in case.seats.items() if node == self.identity.node_id), None)
+        return self._sit(case, mine, now_ms) if mine is not None else ()
+
+    def _sit(self, case: Case, seat: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if case.seat is not None:
+            return ()
+        case.seat, case.seat_round = seat, case.round
+        case.leaves = {index: DrawnLeaf() for index in case.drawn}
+        return self._ask(case, now_ms)
+
+    def _ask(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        case.asked_ms = now_ms
+        peer_id = self.member.peer_of(case.node)
+        return (Send(peer_id, SampleQuery(case.batch_id, self.member.hpke_key)),) if peer_id else ()
+
+    def _ask_again(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """A node that did not hear the question, or not in time, hears it again."""
+        if case.seat is None or case.verdict is not Verdict.NONE or now_ms - case.asked_ms < ASK_AGAIN_MS:
+            return ()
+        if not case.committing and any(leaf.opening is None for leaf in case.leaves.values()):
+            return self._ask(case, now_ms)
+        if case.seat in case.commitments and not case.revealing:
+            case.asked_ms = now_ms
+            return self._ask_proof(case)
+        return ()
+
+    # --- checking ---------------------------------------------------------------------------------------------------
+    def _sample(self, peer_id: PeerId, opening: SampleOpening) -> tuple[Effect, ...]:
+        case = self._cases.get(BatchId(opening.batch_id))
+        batch = self._batches.get(BatchId(opening.batch_id))
+        if case is None or batch is None or peer_id != self.member.peer_of(case.node):
+            return ()
+        leaf = case.leaves.get(opening.leaf_index)
+        if leaf is None or leaf.opening is not None:
+            return ()
+        self._require_in_batch(opening, batch)
+        leaf.opening = opening
+        job = opening.entry.job
+        if opening.entry.leaf.status != LeafStatus.OK or job is None:
+            # Nothing was charged, so there is nothing to check.
+            leaf.score, leaf.check = NOTHING_TO_CHECK_BPS, b""
+            return self._commit_when_done(case)
+        require_signer(job.assignment, job.signature, self.identity.domain, job.assignment.signer)
+        if not opening.sealed_input:
+            return (FetchBlob(job.details.input_cid, (peer_id,)),)
+        if not opening.sealed_result:
+            return (FetchBlob(job.result.blob_cid, (peer_id,)),)
+        return (self._open(opening),)
+
+    def _require_in_batch(self, opening: SampleOpening, batch: BatchSubmitted) -> None:
+        """Raises: Malformed if a leaf is not at its place in the batch's tree, or contradicts its papers."""
+        top = climb(opening.entry.leaf.node, opening.leaf_index, opening.siblings)
+        if top.hash != batch.contents.root or 1 << len(opening.siblings) >= 2 * max(batch.leaf_count, 1):
+            raise Malformed("the leaf is not in the batch")
+        require_papers(opening.entry)
+
+    def _open(self, opening: SampleOpening) -> OpenSample:
+        assert opening.entry.job is not None
+        return OpenSample(
+            batch_id=opening.batch_id,
+            leaf_index=opening.leaf_index,
+            job=opening.entry.job,
+            sealed_key=opening.sealed_key,
+            sealed_input=opening.sealed_input,
+            sealed_result=opening.sealed_result,
+        )
+
+    def _fetched(self, cid: bytes) -> tuple[Effect, ...]:
+        effects: list[Effect] = []
+        for case in self._cases.values():
+            for leaf in case.leaves.values():
+                job = leaf.opening.entry.job if leaf.opening else None
+                if leaf.opening is None or job is None or leaf.check is not None:
+                    continue
+                peer_id = self.member.peer_of(case.node)
+                if cid == job.details.input_cid and not leaf.opening.sealed_result and peer_id:
+                    effects.append(FetchBlob(job.result.blob_cid, (peer_id,)))
+                elif cid in (job.details.input_cid, job.result.blob_cid):
+                    effects.append(self._open(leaf.opening))
+        return tuple(effects)
+
+    def _opened(self, opened: SampleOpened) -> tuple[Effect, ...]:
+        case = self._cases.get(BatchId(opened.batch_id))
+        leaf = case.leaves.get(opened.leaf_index) if case else None
+        if case is None or leaf is None or leaf.opening is None or leaf.check is not None:
+            return ()
+        if opened.problem:
+            leaf.score, leaf.check, leaf.problem = 0, b"", opened.problem
+            return self._commit_when_done(case)
+        leaf.new_tokens = opened.new_tokens
+        job = leaf.opening.entry.job
+        assert job is not None
+        if Cid(job.details.manifest) not in self.member.models:
+            holders = self.member.peer_of(case.node)
+            return (FetchModel(job.details.manifest, (holders,) if holders else ()),)
+        return (self._replay(case, opened.leaf_index, leaf),)
+
+    def _replay(self, case: Case, index: int, leaf: DrawnLeaf) -> ReplaySample:
+        assert leaf.opening is not None
+        assert leaf.opening.entry.job is not None
+        job = leaf.opening.entry.job
+        spec = RunSpec(
+            job_id=job.job_id,
+            manifest=job.details.manifest,
+            class_id=case.class_id,
+            max_new_tokens=job.details.max_new_tokens,
+            temperature=job.details.temperature,
+            seed=hashlib.sha256(b"gm-seed" + job.job_id + job.details.seed_nonce).digest(),
+            memory_bytes=self.settings.memory_bytes,
+            timeout_ms=self.member.rules.seat_window_s * 1_000,
+        )
+        return ReplaySample(case.batch_id, index, spec)
+
+    def _replay_waiting(self, case: Case) -> tuple[Effect, ...]:
+        return tuple(
+            self._replay(case, index, leaf)
+            for index, leaf in case.leaves.items()
+            if leaf.opening is not None
+            and leaf.opening.entry.job is not None
+            and leaf.check is None
+            and leaf.new_tokens
+            and Cid(leaf.opening.entry.job.details.manifest) in self.member.models
+        )
+
+    def _replayed(self, replayed: SampleReplayed) -> tuple[Effect, ...]:
+        case = self._cases.get(BatchId(replayed.batch_id))
+        leaf = case.leaves.get(replayed.leaf_index) if case else None
+        if case is None or leaf is None or leaf.check is not None:
+            return ()
+        leaf.check = replayed.check
+        if replayed.problem:
+            # The runner refused what the node claims to have run: no honest node gets there.
+            leaf.check, leaf.score, leaf.problem = b"", 0, replayed.problem
+        return self._commit_when_done(case)
+
+    # --- commit, compare, reveal ------------------------------------------------------------------------------------
+    def _commit_when_done(self, case: Case) -> tuple[Effect, ...]:
+        checks = [leaf.check for leaf in case.leaves.values() if leaf.check is not None]
+        if case.committing or case.seat is None or len(checks) < len(case.drawn):
+            return ()
+        case.committing = True
+        case.digest = checks_digest([case.leaves[index].check or b"" for index in case.drawn])
+        commitment = seat_commitment(case.batch_id, case.seat_round, case.seat, case.digest, self._salt(case))
+        return (CommitSeat(case.batch_id, case.seat, commitment),)
+
+    def _salt(self, case: Case) -> bytes:
+        return hashlib.sha256(b"vcoin/seat/1" + self.settings.secret + case.batch_id).digest()
+
+    def _ask_proof(self, case: Case) -> tuple[Effect, ...]:
+        peer_id = self.member.peer_of(case.node)
+        return (Send(peer_id, ProofQuery(case.batch_id)),) if peer_id else ()
+
+    def _proof(self, peer_id: PeerId, opening: ProofOpening) -> tuple[Effect, ...]:
+        case = self._cases.get(BatchId(opening.batch_id))
+        leaf = case.leaves.get(opening.leaf_index) if case else None
+        if case is None or leaf is None or leaf.score is not None or peer_id != self.member.peer_of(case.node):
+            return ()
+        if case.seat not in case.commitments:
+            return ()
+        leaf.score, leaf.problem = self._score(case, leaf, opening.proof)
+        return self._reveal_when_done(case)
+
+    def _score(self, case: Case, leaf: DrawnLeaf, proof: bytes) -> tuple[int, str]:
+        assert leaf.opening is not None
+        assert leaf.opening.entry.job is not None
+        job = leaf.opening.entry.job
+        proof_hash = hashlib.sha256(proof).digest()
+        bound = output_commit(
+            job.assignment.node,
+            JobId(job.job_id),
+            case.class_id,
+            job.result.result_hash,
+            proof_hash,
+            job.result.blob_cid,
+            job.salt,
+        )
+        if bound != job.result.output_commit:
+            return 0, "the fingerprint is not the one committed to"
+        try:
+            validate_proof(proof, leaf.new_tokens)
+            calibration = self.member.calibration(Cid(job.details.manifest), case.class_id)
+            return score(proof, leaf.check or b"", leaf.new_tokens, calibration), ""
+        except InvalidResult as error:
+            return 0, str(error)
+
+    def _reveal_when_done(self, case: Case) -> tuple[Effect, ...]:
+        ready = case.seat is not None and case.seat in case.commitments and set(case.seats) <= case.commitments
+        scores = [case.leaves[index].score for index in case.drawn] if case.leaves else []
+        known = tuple(score for score in scores if score is not None)
+        if not ready or case.revealing or len(known) < len(case.drawn) or case.seat is None:
+            return ()
+        case.revealing = True
+        return (RevealSeat(case.batch_id, case.seat, case.digest, known, self._salt(case)),)
+
+    # --- the case as everybody sees it ------------------------------------------------------------------------------
+    def _follow(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        case = self._cases.get(BatchId(getattr(event, "batch_id", b"")))
+        if case is None:
+            return ()
+        match event:
+            case SeatAdded(seat=seat, node=node):
+                replaced = seat in case.seats
+                case.seats[seat] = node
+                case.commitments.discard(seat)
+                case.round = case.round if replaced else 1
+                if node == self.identity.node_id:
+                    return self._sit(case, seat, now_ms)
+            case SeatCommitted(seat=seat):
+                case.commitments.add(seat)
+                if seat == case.seat:
+                    case.asked_ms = now_ms
+                    return (*self._ask_proof(case), *self._reveal_when_done(case))
+                return self._reveal_when_done(case)
+            case SeatRevealed(seat=seat, scores=scores):
+                case.scores[seat] = scores
+                if set(case.scores) >= set(case.seats) and case.seat is not None:
+                    # The seats take turns, so that one of them pays for the call.
+                    return (AwaitDeadline(f"resolve:{case.batch_id.hex()}", now_ms + case.seat * STAGGER_MS),)
+            case CaseResolved(verdict=verdict, median=median):
+                case.verdict, case.median = verdict, median
+            case _:
+                pass
+        return ()
+
+    def _resolve(self, batch_id: BatchId) -> tuple[Effect, ...]:
+        case, batch = self._cases.get(batch_id), self._batches.get(batch_id)
+        if case is None or batch is None or case.verdict is not Verdict.NONE:
+            return ()
+        return (ResolveCase(batch_id, batch.contents),) if set(case.scores) >= set(case.seats) else ()
+
+    def _failed(self, failed: EffectFailed) -> tuple[Effect, ...]:
+        case = self._cases.get(BatchId(failed.about))
+        if case is None:
+            return ()
+        match failed.effect:
+            case "CommitSeat":
+                case.committing = False
+            case "RevealSeat":
+                case.revealing = False
+            case "OpenSample":
+                # What cannot be opened was not given to us: stay silent, another seat is drawn.
+                pass
+        return ()
