@@ -159,11 +159,11 @@ class Provider:
             case MessageSigned(Result() as result, signature):
                 return self._deliver(result, signature, now_ms)
             case MessageReceived(peer_id, SignedReceipt() as receipt):
-                self._take_receipt(peer_id, receipt, now_ms)
+                return self._take_receipt(peer_id, receipt, now_ms)
             case MessageReceived(peer_id, ResultQuery(wanted)):
                 return self._deliver_again(peer_id, JobId(wanted))
             case DeadlinePassed(name) if name.startswith("receipt:"):
-                self._no_receipt(JobId(bytes.fromhex(name[8:])), now_ms)
+                return self._no_receipt(JobId(bytes.fromhex(name[8:])), now_ms)
             case EffectFailed():
                 return self._failed(event, now_ms)
             case _:
@@ -391,8 +391,8 @@ class Provider:
         job.reason = f"{outcome}: {detail}"
         self._move(job, fact, Stage.UNPAID, now_ms)
         status = LeafStatus.FAILED if at_fault else LeafStatus.CLIENT_FAULT
-        self._settle(job, None, status, now_ms)
-        return self._refuse(job.job_id, job.peer_id, RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT)
+        code = RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT
+        return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.peer_id, code)
 
     def _commit(self, sealed: ResultSealed) -> tuple[Effect, ...]:
         job = self._jobs.get(JobId(sealed.job_id))
@@ -429,21 +429,24 @@ class Provider:
         return (Send(peer_id, job.delivery),)
 
     # --- receipts ---------------------------------------------------------------------------------------------------
-    def _take_receipt(self, peer_id: PeerId, signed: SignedReceipt, now_ms: TimestampMs) -> None:
+    def _take_receipt(self, peer_id: PeerId, signed: SignedReceipt, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._jobs.get(JobId(signed.receipt.job_id))
         if job is None or job.result is None or job.run is None or job.peer_id != peer_id:
-            return
+            return ()
         signer = job.order.assignment.signer
         require_signer(signed.receipt, signed.signature, self.identity.domain, signer)
         require_receipt(signed.receipt, job.result, job.order.details, job.run.new_tokens)
-        self._settle(job, signed, LeafStatus.OK, now_ms)
+        return self._settle(job, signed, LeafStatus.OK, now_ms)
 
-    def _no_receipt(self, wanted: JobId, now_ms: TimestampMs) -> None:
+    def _no_receipt(self, wanted: JobId, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._jobs.get(wanted)
-        if job is not None and job.stage is Stage.DELIVERED:
-            self._settle(job, None, LeafStatus.OK, now_ms)
+        if job is None or job.stage is not Stage.DELIVERED:
+            return ()
+        return self._settle(job, None, LeafStatus.OK, now_ms)
 
-    def _settle(self, job: ProvidedJob, receipt: SignedReceipt | None, status: LeafStatus, now_ms: TimestampMs) -> None:
+    def _settle(
+        self, job: ProvidedJob, receipt: SignedReceipt | None, status: LeafStatus, now_ms: TimestampMs
+    ) -> tuple[Effect, ...]:
         """Hand an ended job to its batch."""
         delivered = job.run.new_tokens if job.run else 0
         result = job.result or Result(job.job_id, ZERO_HASH, ZERO_HASH, ZERO_HASH)
@@ -460,7 +463,7 @@ class Provider:
             result=result,
             salt=job.salt,
         )
-        self.settler.add(leaf, papers, job.order, now_ms)
+        return self.settler.add(leaf, papers, job.order, now_ms)
 
     # --- what goes wrong --------------------------------------------------------------------------------------------
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -475,7 +478,7 @@ class Provider:
                 case "OpenInput" | "FetchBlob" if not job.accepted:
                     self._move(job, failed, Stage.UNPAID, now_ms)
                     job.reason = failed.reason
-                    self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
+                    effects += self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
                     effects += self._refuse(job.job_id, job.peer_id, RefuseCode.INPUT)
                 case "RunContainer" | "SealResult" | "FetchModel":
                     job.running, job.run = False, None

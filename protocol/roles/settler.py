@@ -6,7 +6,16 @@ nothing may be left out. Each step asks the chain once and again after a while; 
 
 from dataclasses import dataclass, field
 
-from protocol.effects import ConveneCourt, Effect, FinalizeBatch, ReplaceSeat, ResolveCase, SealEpoch, SubmitBatch
+from protocol.effects import (
+    AwaitDeadline,
+    ConveneCourt,
+    Effect,
+    FinalizeBatch,
+    ReplaceSeat,
+    ResolveCase,
+    SealEpoch,
+    SubmitBatch,
+)
 from protocol.events import (
     BatchMined,
     BatchRefunded,
@@ -16,13 +25,13 @@ from protocol.events import (
     BlockSeen,
     CaseConvened,
     CaseResolved,
+    DeadlinePassed,
     EffectFailed,
     Event,
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
     SeedRevealed,
-    Tick,
 )
 from protocol.job import Stage, advance, verdict_stage
 from protocol.params import BATCH_AGE_MS, BATCH_JOBS, BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE
@@ -112,6 +121,7 @@ class Settler:
     _seeds: dict[int, bytes] = field(default_factory=dict)
     _leaves: dict[JobId, Leaf] = field(default_factory=dict)
     _submit_after: TimestampMs = TimestampMs(0)
+    _due_ms: TimestampMs | None = None
 
     @property
     def batches(self) -> tuple[OwnBatch, ...]:
@@ -126,27 +136,31 @@ class Settler:
         """A job of a lane was taken: nothing above its number settles before it has ended."""
         self._lane(client, signer).at_work.add(index)
 
-    def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> None:
-        """A job has ended, well or not."""
+    def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """A job has ended, well or not; asks for the moment at which a batch is due."""
         lane = self._lane(leaf.client, leaf.signer)
         if leaf.index <= lane.submitted or leaf.index in lane.ready:
-            return
+            return ()
         class_id = order.offer.offer.class_id
         uncalibrated = not self.member.calibrated(Cid(order.details.manifest), class_id)
         kind = Kind(class_id, leaf.status == LeafStatus.OK and job.receipt is None, uncalibrated)
         lane.at_work.discard(leaf.index)
         lane.ready[leaf.index] = Waiting(LeafEntry(leaf, job), JobId(job.job_id), kind, now_ms)
         self._leaves[JobId(job.job_id)] = leaf
+        return self._submit(now_ms)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the settler want."""
         match event:
-            case Tick():
+            case DeadlinePassed(name="batch"):
+                self._due_ms = None
                 return self._submit(now_ms)
             case BatchMined():
                 self._mined(event, now_ms)
+                return self._submit(now_ms)
             case EffectFailed(effect="SubmitBatch"):
                 self._not_mined(event, now_ms)
+                return self._submit(now_ms)
             case EffectFailed(about=about, effect=effect):
                 batch = self.batch(about)
                 if batch is not None:
@@ -186,21 +200,25 @@ class Settler:
 
     # --- into a batch -----------------------------------------------------------------------------------------------
     def _submit(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        in_flight = any(batch.batch_id is None for batch in self._batches)
-        slot = self._free_slot()
-        if in_flight or slot is None or now_ms < self._submit_after:
-            return ()
+        """Send a batch if one is due, else ask for the moment when one will be."""
         waiting = [job for lane in self._lanes.values() for job in lane.ready.values()]
-        paid = [job for job in waiting if job.entry.leaf.status == LeafStatus.OK]
-        oldest = min((job.since_ms for job in paid), default=now_ms)
-        if not paid or (len(waiting) < BATCH_JOBS and now_ms - oldest < BATCH_AGE_MS[self.settings.profile]):
+        paid = sorted((job for job in waiting if job.entry.leaf.status == LeafStatus.OK), key=lambda job: job.since_ms)
+        if not paid or any(batch.batch_id is None for batch in self._batches):
             return ()
-        for kind in dict.fromkeys(job.kind for job in sorted(paid, key=lambda job: job.since_ms)):
-            batch = self._gather(kind, slot)
-            if batch is not None:
-                self._batches.append(batch)
-                return (SubmitBatch(batch.batch),)
-        return ()
+        due_ms = max(self._submit_after, paid[0].since_ms + BATCH_AGE_MS[self.settings.profile])
+        slot = self._free_slot()
+        if slot is not None and (now_ms >= due_ms or len(waiting) >= BATCH_JOBS):
+            for kind in dict.fromkeys(job.kind for job in paid):
+                batch = self._gather(kind, slot)
+                if batch is not None:
+                    self._batches.append(batch)
+                    return (SubmitBatch(batch.batch),)
+            # Every run is held up by a job still at work, by the stake, or by a full ring.
+            due_ms = now_ms + SUBMIT_AGAIN_MS
+        if self._due_ms is not None:
+            return ()
+        self._due_ms = TimestampMs(max(due_ms, now_ms))
+        return (AwaitDeadline("batch", self._due_ms),)
 
     def _gather(self, kind: Kind, slot: int) -> OwnBatch | None:
         """The longest run of every lane whose paid leaves are of this kind, as one batch."""

@@ -1,0 +1,155 @@
+"""Whole jobs through the shipped machines, in a world without a network or a chain."""
+
+
+import pytest
+
+from protocol import events as ev
+from protocol.job import TERMINAL, Stage
+from protocol.params import VCN
+from protocol.roles.machine import Machine
+from tests.simulation.world import World, ask
+
+
+def network(seed: int = 0, *, honest: bool = True, provider: str = "provider") -> World:
+    world = World(seed)
+    client = world.add("requester", {"requester"})
+    world.ledger.deposit(client.address, 100 * VCN)
+    world.add(provider, {"provider", "verifier"}, 20_000, honest=honest)
+    for number in range(3):
+        world.add(f"verifier-{number}", {"verifier"}, 5_000)
+    world.start()
+    return world
+
+
+def job(world: World):
+    requester = next(node for node in world.nodes.values() if node.name == "requester")
+    jobs = requester.machine.requester.jobs
+    return jobs[0] if jobs else None
+
+
+def submit(world: World, **kwargs):
+    requester = next(node for node in world.nodes.values() if node.name == "requester")
+    world.soon(lambda: world.emit(requester, ask(**kwargs)), 3_000)
+    world.run(lambda: (found := job(world)) is not None and found.stage in TERMINAL)
+    return job(world)
+
+
+def test_an_honest_job_is_paid_burned_and_pooled():
+    world = network()
+    done = submit(world)
+    assert done.stage is Stage.SPENDABLE
+    assert [stage for stage, _ in done.history] == [
+        Stage.REQUESTED,
+        Stage.OFFERED,
+        Stage.ASSIGNED,
+        Stage.RUNNING,
+        Stage.DELIVERED,
+        Stage.IN_BATCH,
+        Stage.DRAWN,
+        Stage.PASSED,
+        Stage.SPENDABLE,
+    ]
+    ledger = world.ledger
+    assert ledger.paid + ledger.burned + ledger.pooled == done.debit
+    lane = next(iter(ledger.lanes.values()))
+    assert lane.left + done.debit + ledger.free[done.client] == 100 * VCN
+
+
+def test_the_provider_shows_the_same_stages():
+    world = network()
+    done = submit(world)
+    provider = next(node for node in world.nodes.values() if node.name == "provider")
+    world.run(lambda: provider.machine.provider.jobs[0].stage is Stage.SPENDABLE)
+    shown = provider.machine.provider.jobs[0]
+    assert shown.job_id == done.job_id
+    assert shown.charge == done.charge
+
+
+def test_a_dishonest_result_is_voided_and_refunded():
+    world = network(honest=False)
+    done = submit(world)
+    assert done.stage is Stage.REFUNDED
+    assert done.debit == 0
+    lane = next(iter(world.ledger.lanes.values()))
+    assert lane.left + world.ledger.free[done.client] == 100 * VCN
+    assert next(event for _, event in world.log if isinstance(event, ev.NodeSlashed)).amount == 10_000 * VCN
+
+
+def test_one_seat_cannot_void_alone():
+    world = network(honest=False)
+    submit(world)
+    added = {event.seat for _, event in world.log if isinstance(event, ev.SeatAdded)}
+    assert added == {1, 2}
+
+
+def test_a_valuable_job_seats_three_at_once():
+    world = network()
+    done = submit(world, max_new_tokens=2_000)
+    assert done.stage is Stage.SPENDABLE
+    convened = next(event for _, event in world.log if isinstance(event, ev.CaseConvened))
+    assert len(convened.seats) == 3
+
+
+def test_a_dishonest_seat_is_outvoted():
+    world = World()
+    client = world.add("requester", {"requester"})
+    world.ledger.deposit(client.address, 100 * VCN)
+    world.add("provider", {"provider"}, 5_000)
+    world.add("liar", {"verifier"}, 20_000, honest=False)
+    world.add("verifier-1", {"verifier"}, 5_000)
+    world.add("verifier-2", {"verifier"}, 5_000)
+    world.start()
+    done = submit(world, max_new_tokens=2_000)
+    assert done.stage is Stage.SPENDABLE
+    scores = sorted({min(event.scores) for _, event in world.log if isinstance(event, ev.SeatRevealed)})
+    assert scores[0] <= 8_500
+    assert scores[-1] > 9_500
+
+
+def test_the_better_reputation_is_hired_then_the_larger_stake():
+    world = network()
+    world.add("poor", {"provider"}, 20_000, score=3_999)
+    world.add("rich", {"provider"}, 30_000, score=4_000)
+    world.ledger.announce()
+    world.start()
+    done = submit(world)
+    winner = next(node for node in world.nodes.values() if node.address == done.node)
+    assert winner.name == "rich"
+
+
+def test_a_failing_node_is_left_for_the_next_one():
+    world = network()
+    world.add("broken", {"provider"}, 50_000, score=9_000)
+    world.start()
+    done = submit(world)
+    assert done.stage is Stage.SPENDABLE
+    assert done.attempt == 1
+    assert "broken" not in {node.name for node in world.nodes.values() if node.address == done.node}
+
+
+def test_nobody_able_is_said_plainly():
+    world = network()
+    done = submit(world, max_price_vcn=1, max_new_tokens=2_000)
+    assert done.stage is Stage.UNSERVED
+    assert "no able node" in done.reason
+    assert world.ledger.lanes == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_seed_gives_the_same_history(seed: int):
+    first, second = network(seed), network(seed)
+    submit(first)
+    submit(second)
+    assert first.trace.digest() == second.trace.digest()
+
+
+def test_folding_the_durable_events_gives_the_same_jobs():
+    world = network()
+    submit(world)
+    for node in world.nodes.values():
+        machine = Machine(node.machine.identity, node.machine.rules, node.machine.settings)
+        for when_ms, event in world.heard[node.name]:
+            if ev.is_durable(event):
+                machine.handle(event, when_ms)
+        assert [view.stage for view in machine.requester.jobs] == [view.stage for view in node.machine.requester.jobs]
+        assert [view.stage for view in machine.provider.jobs] == [view.stage for view in node.machine.provider.jobs]
