@@ -1,0 +1,356 @@
+"""The loop: an event comes in, goes into the journal, to the machine, and what the machine wants goes to an adapter.
+
+The machine decides, an adapter does, and what it did comes back as the next event. Durable events are on the disk
+before the machine sees them, several in one commit where several wait. At the start the journal is folded without
+doing anything; then what nobody has answered is asked again, which is why every effect is safe to do twice.
+"""
+
+import hashlib
+import heapq
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import trio
+
+from protocol.effects import AwaitDeadline, ChainEffect, Effect, about
+from protocol.errors import AdapterError, RemoteProtocolError
+from protocol.events import (
+    DeadlinePassed,
+    EffectFailed,
+    Event,
+    HeartbeatReceived,
+    MessageReceived,
+    Tick,
+    is_durable,
+)
+from protocol.wire.codec import encode_named
+from protocol.wire.ids import PeerId, TimestampMs
+
+log = logging.getLogger(__name__)
+
+QUEUE = 256
+"""Events that may wait for the loop."""
+COMMIT = 64
+"""Events that go into one commit at most."""
+MARKS = 64
+"""Answers noted in memory before they are written on their own."""
+MAX_PENDING = 4_096
+"""Effects under way, above which no new facts are taken in; answers always are."""
+BACKLOG = 1_024
+"""Events that may wait for a slow observer before it misses some."""
+TICK_S = 1.0
+LONGEST_SLEEP_S = 10.0
+"""How long the timers trust the clock: a suspended machine or a corrected clock must not delay a deadline further."""
+CHAIN_TRIES = 6
+FIRST_BACKOFF_S = 0.5
+MAX_REASON = 500
+
+Row = tuple[Event | None, int, bytes | None]
+"""As the journal keeps it: what happened (None: only that an effect was answered), when, and the effect it answers."""
+
+
+class Adapter(Protocol):
+    """Performs one effect and answers with one event. Asked twice, it does the thing once and answers twice.
+
+    Raises: AdapterError, which the roles hear as EffectFailed; RemoteProtocolError for content that a peer sent.
+    """
+
+    async def perform(self, effect: Any) -> Event: ...
+
+
+class Machine(Protocol):
+    """The roles of this node: pure, so that the same events give the same state again."""
+
+    def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]: ...
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]: ...
+
+
+class Journal(Protocol):
+    """Where durable events are kept, in order."""
+
+    async def append(self, rows: Sequence[Row]) -> None: ...
+
+    def read_all(self) -> Iterator[Row]: ...
+
+
+class Blame(Protocol):
+    """Makes a peer pay for what it sent."""
+
+    def __call__(self, peer_id: PeerId, error: RemoteProtocolError) -> None: ...
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An effect that nobody has answered. `kept`: a fold of the journal would ask for it again."""
+
+    effect: Effect
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """Something in the queue: an event, or (without one) somebody who waits until all before it is done."""
+
+    event: Event | None
+    answers: bytes | None = None
+    waiter: trio.Event | None = None
+
+
+class Driver:
+    """Runs one machine. `routes` gives the adapter of each kind of effect; a kind without one fails at once."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        journal: Journal,
+        routes: Mapping[type[Any], Adapter],
+        clock_ms: Callable[[], int],
+        blame: Blame,
+    ) -> None:
+        self._machine = machine
+        self._journal = journal
+        self._routes = routes
+        self._clock_ms = clock_ms
+        self._blame = blame
+        self._send, self._inbox = trio.open_memory_channel[_Arrival](QUEUE)
+        self._pending: dict[bytes, _Pending] = {}
+        self._marks: list[Row] = []
+        self._timers: list[tuple[int, bytes]] = []
+        self._timer_set = trio.Event()
+        self._room = trio.lowlevel.ParkingLot()
+        self._observers: list[trio.MemorySendChannel[Event]] = []
+        self._effects: trio.Nursery | None = None
+        self.missed = 0
+        """Events that observers were too slow for."""
+
+    # --- what the rest of the daemon calls --------------------------------------------------------------------------
+    async def report(self, event: Event) -> None:
+        """A fact from outside. Returns once it is queued; waits while the node has too much to do."""
+        while self._busy >= MAX_PENDING:
+            await self._room.park()
+        await self._send.send(_Arrival(event))
+
+    async def deliver(self, event: Event) -> None:
+        """As `report`, but returns once the event is on the disk and handled: what was promised may be acknowledged."""
+        await self.report(event)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until everything that was reported so far is on the disk and handled."""
+        waiter = trio.Event()
+        await self._send.send(_Arrival(None, waiter=waiter))
+        await waiter.wait()
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[Event]:
+        """Every event from now on, handled by then. A slow reader misses some; `missed` counts them."""
+        send, receive = trio.open_memory_channel[Event](BACKLOG)
+        self._observers.append(send)
+        return receive
+
+    @property
+    def pending(self) -> Mapping[str, int]:
+        """How many effects of each class are under way."""
+        return Counter(type(pending.effect).__name__ for pending in self._pending.values())
+
+    async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Fold, ask again what is open, and go on until cancelled. Started once the open effects are under way.
+
+        Raises: LocalProtocolError, AssertionError and whatever else is our own fault: the daemon stops.
+        """
+        # A long journal takes a while to fold, and the daemon has to answer in the meantime.
+        await trio.to_thread.run_sync(self._fold)
+        try:
+            async with trio.open_nursery() as self._effects:
+                now_ms = self._now_ms()
+                left = list(self._pending.values())
+                for effect in self._machine.start(now_ms):
+                    self._want(effect, kept=False)
+                for pending in left:
+                    self._dispatch(pending.effect)
+                self._effects.start_soon(self._watch_timers)
+                self._effects.start_soon(self._tick)
+                task_status.started()
+                await self._loop()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._write([])
+
+    # --- the journal ------------------------------------------------------------------------------------------------
+    def _fold(self) -> None:
+        for event, at_ms, answers in self._journal.read_all():
+            if answers is not None:
+                self._pending.pop(answers, None)
+            if event is None:
+                continue
+            try:
+                effects = self._machine.handle(event, TimestampMs(at_ms))
+            except RemoteProtocolError:
+                continue
+            for effect in effects:
+                self._pending.setdefault(effect_key(effect), _Pending(effect, kept=True))
+
+    async def _write(self, rows: list[Row]) -> None:
+        # Marks ride along with the next commit: losing one only means that its effect is done twice.
+        marks, self._marks = self._marks, []
+        if marks or rows:
+            await self._journal.append(marks + rows)
+
+    def _row(self, arrival: _Arrival, now_ms: int) -> tuple[Row | None, bool]:
+        """What the journal keeps of an arrival, and whether the machine must wait until it does."""
+        if arrival.event is None:
+            return None, False
+        if is_durable(arrival.event):
+            return (arrival.event, now_ms, arrival.answers), True
+        pending = self._pending.get(arrival.answers) if arrival.answers is not None else None
+        if pending is not None and pending.kept:
+            return (None, now_ms, arrival.answers), False
+        return None, False
+
+    # --- events -----------------------------------------------------------------------------------------------------
+    async def _loop(self) -> None:
+        async for first in self._inbox:
+            arrivals = [first]
+            while len(arrivals) < COMMIT:
+                try:
+                    arrivals.append(self._inbox.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            await self._take(arrivals)
+
+    async def _take(self, arrivals: list[_Arrival]) -> None:
+        now_ms = self._now_ms()
+        rows: list[Row] = []
+        must_wait = False
+        for arrival in arrivals:
+            row, durable = self._row(arrival, now_ms)
+            if row is not None:
+                rows.append(row)
+            must_wait = must_wait or durable
+        if must_wait or len(self._marks) + len(rows) >= MARKS:
+            await self._write(rows)
+        else:
+            self._marks += rows
+        for arrival in arrivals:
+            self._handle(arrival, now_ms)
+
+    def _handle(self, arrival: _Arrival, now_ms: TimestampMs) -> None:
+        if arrival.answers is not None:
+            self._pending.pop(arrival.answers, None)
+            if self._busy < MAX_PENDING:
+                self._room.unpark_all()
+        if arrival.event is not None:
+            try:
+                effects = self._machine.handle(arrival.event, now_ms)
+            except RemoteProtocolError as error:
+                self._charge(arrival.event, error)
+                effects = ()
+            for effect in effects:
+                self._want(effect, kept=is_durable(arrival.event))
+            self._show(arrival.event)
+        if arrival.waiter is not None:
+            arrival.waiter.set()
+
+    def _charge(self, event: Event, error: RemoteProtocolError) -> None:
+        kind = type(error).__name__
+        match event:
+            case MessageReceived(peer_id, message):
+                log.info(
+                    "%s of a peer refused: %s", type(message).__name__, error, extra={"peer": peer_id, "kind": kind}
+                )
+                self._blame(peer_id, error)
+            case HeartbeatReceived(peer_id):
+                log.info("beat of a peer refused: %s", error, extra={"peer": peer_id, "kind": kind})
+                self._blame(peer_id, error)
+            case _:
+                log.info("%s refused: %s", type(event).__name__, error, extra={"kind": kind})
+
+    def _show(self, event: Event) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer.send_nowait(event)
+            except trio.WouldBlock:
+                self.missed += 1
+            except trio.BrokenResourceError:
+                self._observers.remove(observer)
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+    def _want(self, effect: Effect, *, kept: bool) -> None:
+        key = effect_key(effect)
+        pending = self._pending.get(key)
+        if pending is not None:
+            pending.kept = pending.kept or kept
+            return
+        self._pending[key] = _Pending(effect, kept)
+        self._dispatch(effect)
+
+    def _dispatch(self, effect: Effect) -> None:
+        key = effect_key(effect)
+        if isinstance(effect, AwaitDeadline):
+            heapq.heappush(self._timers, (effect.at_ms, key))
+            self._timer_set.set()
+            return
+        assert self._effects is not None
+        self._effects.start_soon(self._perform, key, effect, name=type(effect).__name__)
+
+    async def _perform(self, key: bytes, effect: Effect) -> None:
+        await self._send.send(_Arrival(await self._answer(effect), key))
+
+    async def _answer(self, effect: Effect) -> Event:
+        name = type(effect).__name__
+        adapter = self._routes.get(type(effect))
+        if adapter is None:
+            return _failed(effect, f"this node does not do {name}", transient=False)
+        backoff_s = FIRST_BACKOFF_S
+        for left in reversed(range(CHAIN_TRIES if isinstance(effect, ChainEffect) else 1)):
+            try:
+                return await adapter.perform(effect)
+            except AdapterError as error:
+                if not error.transient or not left:
+                    log.warning("%s failed: %s", name, error, extra={"about": about(effect).hex()})
+                    return _failed(effect, str(error), transient=error.transient)
+                log.warning("%s will be tried again: %s", name, error, extra={"in_s": backoff_s})
+                await trio.sleep(backoff_s)
+                backoff_s *= 2
+            except RemoteProtocolError as error:
+                log.info("%s: bad content: %s", name, error, extra={"about": about(effect).hex()})
+                return _failed(effect, str(error), transient=False)
+        raise AssertionError("the last try returns")
+
+    @property
+    def _busy(self) -> int:
+        return len(self._pending) - len(self._timers)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+    def _now_ms(self) -> TimestampMs:
+        return TimestampMs(self._clock_ms())
+
+    async def _watch_timers(self) -> None:
+        while True:
+            now_ms = self._now_ms()
+            while self._timers and self._timers[0][0] <= now_ms:
+                _, key = heapq.heappop(self._timers)
+                effect = self._pending[key].effect
+                assert isinstance(effect, AwaitDeadline)
+                await self._send.send(_Arrival(DeadlinePassed(effect.name), key))
+            self._timer_set = trio.Event()
+            rest_s = (self._timers[0][0] - now_ms) / 1000 if self._timers else LONGEST_SLEEP_S
+            with trio.move_on_after(min(rest_s, LONGEST_SLEEP_S)):
+                await self._timer_set.wait()
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            await self._send.send(_Arrival(Tick()))
+
+
+def effect_key(effect: Effect) -> bytes:
+    """Names an effect by its content, 16 bytes: the same wish again is the same effect."""
+    return hashlib.blake2b(encode_named(effect), digest_size=16).digest()
+
+
+def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:
+    return EffectFailed(type(effect).__name__, about(effect), reason[:MAX_REASON], transient)

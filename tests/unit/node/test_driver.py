@@ -1,0 +1,452 @@
+"""The driver: the order of event, journal, machine and adapter, and what a crash between two of them leaves behind."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from node import driver as driver_module
+from node.driver import Driver, Row, effect_key
+from node.journal import open_journal
+from protocol.effects import AwaitDeadline, Effect, FetchBlob, SealEpoch, Send
+from protocol.errors import BadSignature, ChainError, LocalProtocolError, Malformed, P2PError, RemoteProtocolError
+from protocol.events import (
+    BlobFetched,
+    BlockSeen,
+    DeadlinePassed,
+    EffectFailed,
+    Event,
+    MessageReceived,
+    MessageSent,
+    SeedRevealed,
+    Tick,
+    TransactionMined,
+)
+from protocol.stages.commitment import ResultQuery
+from protocol.wire.ids import PeerId, TimestampMs
+
+BLOB = b"\1" * 32
+OTHER = b"\2" * 32
+PEER = PeerId("16Uiu2HAmTestPeer")
+
+
+class Notebook:
+    """A machine that writes down what it was given, and wants what its rules say."""
+
+    def __init__(self, rules: Callable[[Event], tuple[Effect, ...]], first: tuple[Effect, ...] = ()) -> None:
+        self.seen: list[Event] = []
+        self.times: list[int] = []
+        self._rules = rules
+        self._first = first
+        self._turn = trio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition that an event makes true."""
+        with trio.fail_after(300):
+            while not condition():
+                await self._turn.wait()
+
+    def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        return self._first
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if isinstance(event, Tick):
+            return ()
+        self.seen.append(event)
+        self.times.append(now_ms)
+        self._turn.set()
+        self._turn = trio.Event()
+        return self._rules(event)
+
+
+class Paper:
+    """A journal in memory, which can be torn off at any row. `held` keeps a commit from ending."""
+
+    def __init__(self, rows: Sequence[Row] = ()) -> None:
+        self.rows: list[Row] = list(rows)
+        self.commits: list[int] = []
+        self.held = trio.Event()
+        self.held.set()
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        await self.held.wait()
+        self.rows += rows
+        self.commits.append(len(rows))
+
+    def read_all(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+
+class Hand:
+    """An adapter that does what it is told to: an answer, an error, or a wait until it is let go."""
+
+    def __init__(self, answer: Callable[[Effect], Event]) -> None:
+        self.asked: list[Effect] = []
+        self.errors: list[Exception] = []
+        self.free = trio.Event()
+        self.free.set()
+        self._answer = answer
+
+    async def perform(self, effect: Effect) -> Event:
+        self.asked.append(effect)
+        await self.free.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return self._answer(effect)
+
+
+def nothing(_event: Event) -> tuple[Effect, ...]:
+    return ()
+
+
+def on(kind: type[Event], *effects: Effect) -> Callable[[Event], tuple[Effect, ...]]:
+    return lambda event: effects if isinstance(event, kind) else ()
+
+
+def fetched(effect: Effect) -> Event:
+    assert isinstance(effect, FetchBlob)
+    return BlobFetched(effect.cid)
+
+
+class Net:
+    """Whom the driver blamed."""
+
+    def __init__(self) -> None:
+        self.blamed: list[tuple[PeerId, RemoteProtocolError]] = []
+
+    def __call__(self, peer_id: PeerId, error: RemoteProtocolError) -> None:
+        self.blamed.append((peer_id, error))
+
+
+def clock_ms() -> int:
+    return round(trio.current_time() * 1000)
+
+
+@asynccontextmanager
+async def running(
+    machine: Notebook, paper: object, routes: dict[type, Hand] | None = None, net: Net | None = None
+) -> AsyncIterator[Driver]:
+    built = Driver(machine, paper, routes or {}, clock_ms, net or Net())  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(built.run)
+        yield built
+        nursery.cancel_scope.cancel()
+
+
+async def test_durable_event_is_on_the_disk_before_the_machine_sees_it() -> None:
+    paper, machine = Paper(), Notebook(nothing)
+    async with running(machine, paper) as driver:
+        paper.held = trio.Event()
+        await driver.report(BlobFetched(BLOB))
+        await trio.testing.wait_all_tasks_blocked()
+        assert machine.seen == []
+        paper.held.set()
+        await driver.settled()
+        assert machine.seen == [BlobFetched(BLOB)]
+        assert [row[0] for row in paper.rows] == [BlobFetched(BLOB)]
+
+
+async def test_fleeting_event_leaves_no_trace() -> None:
+    paper, machine = Paper(), Notebook(nothing)
+    async with running(machine, paper) as driver:
+        await driver.deliver(BlockSeen(5, 3, 1))
+    assert machine.seen == [BlockSeen(5, 3, 1)]
+    assert paper.rows == []
+
+
+async def test_events_that_wait_share_a_commit() -> None:
+    paper, machine = Paper(), Notebook(nothing)
+    async with running(machine, paper) as driver:
+        paper.held = trio.Event()
+        await driver.report(BlobFetched(bytes(32)))
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(1, 9):
+            await driver.report(BlobFetched(bytes([number]) * 32))
+        paper.held.set()
+        await driver.settled()
+        assert paper.commits == [1, 8]
+        assert len(machine.seen) == 9
+
+
+async def test_effect_is_performed_once_while_it_is_open() -> None:
+    hand = Hand(fetched)
+    hand.free = trio.Event()
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper(), {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await driver.deliver(SeedRevealed(2, OTHER))
+        assert hand.asked == [FetchBlob(BLOB, ())]
+        assert driver.pending == {"FetchBlob": 1}
+        hand.free.set()
+        await machine.until(lambda: machine.seen[-1] == BlobFetched(BLOB))
+        assert driver.pending == {}
+        # Answered and wanted again is a new effect.
+        await driver.deliver(SeedRevealed(3, OTHER))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(hand.asked) == 2
+
+
+async def test_answer_names_its_effect_in_the_journal() -> None:
+    paper, effect = Paper(), FetchBlob(BLOB, ())
+    machine = Notebook(on(SeedRevealed, effect))
+    async with running(machine, paper, {FetchBlob: Hand(fetched)}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert [(row[0], row[2]) for row in paper.rows] == [
+        (SeedRevealed(1, OTHER), None),
+        (BlobFetched(BLOB), effect_key(effect)),
+    ]
+
+
+async def test_fold_gives_the_same_state_and_performs_nothing_that_was_answered() -> None:
+    effect = FetchBlob(BLOB, ())
+    rows: list[Row] = [(SeedRevealed(1, OTHER), 70, None), (BlobFetched(BLOB), 90, effect_key(effect))]
+    hand, machine = Hand(fetched), Notebook(on(SeedRevealed, effect))
+    async with running(machine, Paper(rows), {FetchBlob: hand}):
+        await trio.testing.wait_all_tasks_blocked()
+    assert machine.seen == [SeedRevealed(1, OTHER), BlobFetched(BLOB)]
+    assert machine.times == [70, 90]
+    assert hand.asked == []
+
+
+async def test_fold_asks_again_what_nobody_answered() -> None:
+    rows: list[Row] = [(SeedRevealed(1, OTHER), 70, None)]
+    hand, machine = Hand(fetched), Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper(rows), {FetchBlob: hand}):
+        await machine.until(lambda: machine.seen[-1] == BlobFetched(BLOB))
+    assert hand.asked == [FetchBlob(BLOB, ())]
+
+
+async def test_answer_that_is_not_kept_leaves_a_mark() -> None:
+    send = Send(PEER, ResultQuery(BLOB))
+    machine = Notebook(on(SeedRevealed, send))
+    paper, hand = Paper(), Hand(lambda _: MessageSent(PEER, 5))
+    async with running(machine, paper, {Send: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: MessageSent(PEER, 5) in machine.seen)
+    # Written at the latest when the daemon stops, and the next start does not send it again.
+    assert [(row[0], row[2]) for row in paper.rows] == [(SeedRevealed(1, OTHER), None), (None, effect_key(send))]
+    again = Hand(lambda _: MessageSent(PEER, 5))
+    async with running(Notebook(on(SeedRevealed, send)), paper, {Send: again}):
+        await trio.testing.wait_all_tasks_blocked()
+    assert again.asked == []
+
+
+async def test_effect_of_a_fleeting_event_needs_no_mark() -> None:
+    machine = Notebook(on(BlockSeen, Send(PEER, ResultQuery(BLOB))))
+    paper = Paper()
+    async with running(machine, paper, {Send: Hand(lambda _: MessageSent(PEER, 5))}) as driver:
+        await driver.deliver(BlockSeen(1, 1, 1))
+        await machine.until(lambda: MessageSent(PEER, 5) in machine.seen)
+    assert paper.rows == []
+
+
+async def test_start_comes_after_the_fold() -> None:
+    first = SealEpoch(7)
+    machine = Notebook(nothing, (first,))
+    hand = Hand(lambda _: TransactionMined("SealEpoch", b"", 3))
+    async with running(machine, Paper([(BlobFetched(BLOB), 5, None)]), {SealEpoch: hand}):
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen == [BlobFetched(BLOB), TransactionMined("SealEpoch", b"", 3)]
+
+
+async def test_kill_at_any_row_loses_no_effect(tmp_path: Path) -> None:
+    """Two blobs, one after the other; the daemon dies after every number of rows, and the next one ends the work."""
+
+    def rules(event: Event) -> tuple[Effect, ...]:
+        match event:
+            case SeedRevealed():
+                return (FetchBlob(BLOB, ()),)
+            case BlobFetched(cid) if cid == BLOB:
+                return (FetchBlob(OTHER, ()),)
+        return ()
+
+    with open_journal(tmp_path) as journal:
+        machine = Notebook(rules)
+        async with running(machine, journal, {FetchBlob: Hand(fetched)}) as driver:
+            await driver.deliver(SeedRevealed(1, OTHER))
+            await machine.until(lambda: BlobFetched(OTHER) in machine.seen)
+        whole = list(journal.read_all())
+    for kept in range(1, len(whole) + 1):
+        machine, hand = Notebook(rules), Hand(fetched)
+        async with running(machine, Paper(whole[:kept]), {FetchBlob: hand}):
+            await machine.until(lambda machine=machine: BlobFetched(OTHER) in machine.seen)  # type: ignore[misc]
+        assert machine.seen == [SeedRevealed(1, OTHER), BlobFetched(BLOB), BlobFetched(OTHER)]
+        assert len(hand.asked) == len(whole) - kept
+
+
+async def test_failure_of_an_adapter_reaches_the_machine() -> None:
+    hand = Hand(fetched)
+    hand.errors = [P2PError("nobody has it " + "x" * 600, transient=True)]
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper(), {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 2)
+    failed = machine.seen[1]
+    assert isinstance(failed, EffectFailed)
+    assert (failed.effect, failed.about, failed.transient) == ("FetchBlob", BLOB, True)
+    assert failed.reason.startswith("nobody has it")
+    assert len(failed.reason) <= 512
+
+
+async def test_bad_content_of_a_peer_is_a_failure_for_good() -> None:
+    hand = Hand(fetched)
+    hand.errors = [Malformed("not what its hash says")]
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper(), {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen[1] == EffectFailed("FetchBlob", BLOB, "not what its hash says", False)
+
+
+async def test_effect_without_an_adapter_fails_at_once() -> None:
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper()) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen[1] == EffectFailed("FetchBlob", BLOB, "this node does not do FetchBlob", False)
+
+
+async def test_chain_is_tried_again_with_growing_pauses(autojump_clock: trio.testing.MockClock) -> None:
+    hand = Hand(lambda _: TransactionMined("SealEpoch", b"", 3))
+    hand.errors = [ChainError("no endpoint answers", transient=True) for _ in range(3)]
+    machine = Notebook(on(BlockSeen, SealEpoch(7)))
+    async with running(machine, Paper(), {SealEpoch: hand}) as driver:
+        started = trio.current_time()
+        await driver.deliver(BlockSeen(1, 1, 1))
+        await machine.until(lambda: len(machine.seen) == 2)
+        assert trio.current_time() - started == pytest.approx(0.5 + 1 + 2, abs=0.1)
+    assert machine.seen[1] == TransactionMined("SealEpoch", b"", 3)
+    assert len(hand.asked) == 4
+
+
+async def test_chain_is_not_tried_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+    hand = Hand(fetched)
+    hand.errors = [ChainError("no endpoint answers", transient=True) for _ in range(99)]
+    machine = Notebook(on(BlockSeen, SealEpoch(7)))
+    async with running(machine, Paper(), {SealEpoch: hand}) as driver:
+        await driver.deliver(BlockSeen(1, 1, 1))
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen[1] == EffectFailed("SealEpoch", b"", "no endpoint answers", True)
+    assert len(hand.asked) == driver_module.CHAIN_TRIES
+
+
+async def test_refusal_of_a_contract_is_not_tried_again() -> None:
+    hand = Hand(fetched)
+    hand.errors = [ChainError("Reverted: TooEarly()")]
+    machine = Notebook(on(BlockSeen, SealEpoch(7)))
+    async with running(machine, Paper(), {SealEpoch: hand}) as driver:
+        await driver.deliver(BlockSeen(1, 1, 1))
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert len(hand.asked) == 1
+
+
+async def test_peer_that_breaks_the_protocol_pays_and_the_daemon_goes_on() -> None:
+    def rules(event: Event) -> tuple[Effect, ...]:
+        if isinstance(event, MessageReceived):
+            raise BadSignature("not its key")
+        return ()
+
+    net, machine = Net(), Notebook(rules)
+    paper = Paper()
+    async with running(machine, paper, net=net) as driver:
+        await driver.deliver(MessageReceived(PEER, ResultQuery(BLOB)))
+        await driver.deliver(BlobFetched(BLOB))
+    assert [(peer, type(error)) for peer, error in net.blamed] == [(PEER, BadSignature)]
+    assert machine.seen[-1] == BlobFetched(BLOB)
+    # The fold meets the same message and absorbs it, without charging the peer again.
+    net, machine = Net(), Notebook(rules)
+    async with running(machine, Paper(paper.rows), net=net):
+        pass
+    assert net.blamed == []
+    assert len(machine.seen) == 2
+
+
+@pytest.mark.parametrize("bug", [LocalProtocolError("we signed twice"), AssertionError("impossible")])
+async def test_our_own_bug_stops_the_daemon(bug: Exception) -> None:
+    def rules(event: Event) -> tuple[Effect, ...]:
+        if isinstance(event, BlobFetched):
+            raise bug
+        return ()
+
+    with pytest.RaisesGroup(pytest.RaisesGroup(type(bug))):
+        async with running(Notebook(rules), Paper()) as driver:
+            await driver.report(BlobFetched(BLOB))
+            await trio.sleep_forever()
+
+
+async def test_deadline_passes_at_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    wanted = (AwaitDeadline("late", 25_000), AwaitDeadline("early", 3_000), AwaitDeadline("past", 0))
+    machine, paper = Notebook(on(BlobFetched, *wanted)), Paper()
+    async with running(machine, paper) as driver:
+        await driver.deliver(BlobFetched(BLOB))
+        await trio.sleep(30)
+    assert machine.seen[1:] == [DeadlinePassed("past"), DeadlinePassed("early"), DeadlinePassed("late")]
+    assert machine.times[2:] == pytest.approx([3_000, 25_000], abs=20)
+    assert [row[2] for row in paper.rows[1:]] == [effect_key(wanted[2]), effect_key(wanted[1]), effect_key(wanted[0])]
+
+
+async def test_deadline_missed_while_the_daemon_was_down_passes_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    machine = Notebook(on(BlobFetched, AwaitDeadline("gone", 1)))
+    async with running(machine, Paper([(BlobFetched(BLOB), 0, None)])):
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen[1] == DeadlinePassed("gone")
+
+
+async def test_clock_that_was_set_forward_is_noticed(autojump_clock: trio.testing.MockClock) -> None:
+    ahead_ms = 0
+    machine = Notebook(on(BlobFetched, AwaitDeadline("noon", 3_600_000)))
+    built = Driver(machine, Paper(), {}, lambda: clock_ms() + ahead_ms, Net())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(built.run)
+        await built.deliver(BlobFetched(BLOB))
+        ahead_ms = 3_600_000
+        await trio.sleep(driver_module.LONGEST_SLEEP_S + 0.1)
+        assert machine.seen[-1] == DeadlinePassed("noon")
+        nursery.cancel_scope.cancel()
+
+
+async def test_second_ticks(autojump_clock: trio.testing.MockClock) -> None:
+    ticks = 0
+
+    class Counting(Notebook):
+        def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+            nonlocal ticks
+            ticks += isinstance(event, Tick)
+            return ()
+
+    async with running(Counting(nothing), Paper()):
+        await trio.sleep(10.5)
+    assert ticks == 10
+
+
+async def test_observer_sees_events_and_a_slow_one_misses_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "BACKLOG", 2)
+    async with running(Notebook(nothing), Paper()) as driver:
+        observer = driver.subscribe()
+        gone = driver.subscribe()
+        gone.close()
+        for number in range(4):
+            await driver.deliver(BlockSeen(number, 0, 0))
+        assert [observer.receive_nowait(), observer.receive_nowait()] == [BlockSeen(0, 0, 0), BlockSeen(1, 0, 0)]
+        assert driver.missed == 2
+
+
+async def test_overload_holds_facts_back_but_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "MAX_PENDING", 2)
+    hand = Hand(fetched)
+    hand.free = trio.Event()
+    machine = Notebook(lambda event: (FetchBlob(event.seed, ()),) if isinstance(event, SeedRevealed) else ())
+    async with running(machine, Paper(), {FetchBlob: hand}) as driver, trio.open_nursery() as nursery:
+        await driver.deliver(SeedRevealed(1, BLOB))
+        await driver.deliver(SeedRevealed(2, OTHER))
+        for number in (3, 4):
+            nursery.start_soon(driver.report, SeedRevealed(number, bytes([number]) * 32))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(hand.asked) == 2
+        hand.free.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(hand.asked) == 4
