@@ -1,0 +1,108 @@
+"""Compile the contracts and write what the node needs of them: chain/abi/<Contract>.json.
+
+    python -m scripts.compile_contracts            # compile and write
+    python -m scripts.compile_contracts --check    # compile and compare; exit 1 if a committed file is out of date
+
+The compiler is the pinned solc in hardhat-local (`npm ci` there). Settings come from its foundry.toml, so that the
+bytecode that is tested is the bytecode that is deployed.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from solcx import compile_standard
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "contracts"
+TOOLS = ROOT / "hardhat-local"
+SOLC = TOOLS / "tools" / "solc"
+ABI = ROOT / "chain" / "abi"
+DEPLOYED = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court")
+
+
+def sources() -> dict[str, str]:
+    """Every Solidity source that is deployed, by its path below the repository."""
+    files = sorted(path for path in SOURCES.rglob("*.sol") if "mocks" not in path.parts)
+    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files}
+
+
+def settings() -> dict[str, Any]:
+    """The compiler settings in solc's words, read from foundry.toml."""
+    profile = tomllib.loads((TOOLS / "foundry.toml").read_text("utf-8"))["profile"]["default"]
+    remappings = [line.replace("=node_modules", "=hardhat-local/node_modules") for line in profile["remappings"]]
+    return {
+        "evmVersion": profile["evm_version"],
+        "viaIR": profile["via_ir"],
+        "optimizer": {"enabled": profile["optimizer"], "runs": profile["optimizer_runs"]},
+        "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
+        "remappings": [line for line in remappings if not line.startswith("forge-std")],
+        "outputSelection": {f"contracts/{name}.sol": {name: ["abi", "evm.bytecode.object"]} for name in DEPLOYED},
+    }
+
+
+def source_hash() -> str:
+    """sha256 over the sources, the settings and the locked tools: if it is the same, so is the bytecode."""
+    lock = json.loads((TOOLS / "package-lock.json").read_text("utf-8"))["packages"]
+    tools = {name: lock[f"node_modules/{name}"]["version"] for name in ("solc", "@openzeppelin/contracts")}
+    content = json.dumps([sources(), settings(), tools], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def compiled() -> dict[str, str]:
+    """The text of each file in chain/abi, by contract name.
+
+    Raises: FileNotFoundError if the compiler is not installed.
+    """
+    if not (TOOLS / "node_modules" / "solc").is_dir():
+        raise FileNotFoundError("no compiler: run `npm ci` in hardhat-local")
+    request = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in sources().items()},
+        "settings": settings(),
+    }
+    answer = compile_standard(request, solc_binary=SOLC, base_path=ROOT, allow_paths=ROOT)
+    digest = source_hash()
+    return {name: _render(answer["contracts"][f"contracts/{name}.sol"][name], name, digest) for name in DEPLOYED}
+
+
+def _render(output: dict[str, Any], name: str, digest: str) -> str:
+    shown = {
+        "contract": name,
+        "sourceHash": digest,
+        "abi": output["abi"],
+        "bytecode": "0x" + output["evm"]["bytecode"]["object"],
+    }
+    return json.dumps(shown, indent=1) + "\n"
+
+
+def stale(texts: dict[str, str]) -> list[str]:
+    """The contracts whose committed file differs from `texts`."""
+    paths = {name: ABI / f"{name}.json" for name in texts}
+    return [name for name, path in paths.items() if not path.exists() or path.read_text("utf-8") != texts[name]]
+
+
+def main() -> int:
+    """Write or check; 0 if all is well."""
+    parser = argparse.ArgumentParser(description="Compile the contracts into chain/abi.")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    arguments = parser.parse_args()
+    texts = compiled()
+    if arguments.check:
+        late = stale(texts)
+        if late:
+            print(f"error: out of date: {', '.join(late)}\nhint: python -m scripts.compile_contracts", file=sys.stderr)
+        return 1 if late else 0
+    ABI.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (ABI / f"{name}.json").write_text(text, "utf-8")
+        print(f"{name}: {len(text)} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
