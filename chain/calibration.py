@@ -1,0 +1,102 @@
+"""Calibration files: the noise constants of one model on each device class, measured and packaged with this release.
+
+What counts is the row in Params; a file says what to write there at deployment and holds the whitening weights, which
+are too long for the chain: their hash stands in the row.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from protocol.errors import ConfigError
+from protocol.stages.verification import Calibration, Tolerance
+from protocol.wire.ids import Cid
+
+MAX_PPM = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClassNoise:
+    """The constants of one class: from `answers` honest answers, with the runner of hash `runtime`."""
+
+    calibration: Calibration
+    answers: int
+    runtime: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFile:
+    """One model's file; `act_weights` is fp16, little-endian, one for each hidden dimension."""
+
+    manifest: Cid
+    act_weights: bytes
+    classes: dict[int, ClassNoise]
+
+    @property
+    def act_weights_hash(self) -> bytes:
+        """sha256 of the weights, as it stands in Params."""
+        return hashlib.sha256(self.act_weights).digest()
+
+
+def packaged() -> list[CalibrationFile]:
+    """Every calibration that comes with this release.
+
+    Raises: ConfigError for a file that is none.
+    """
+    folder = files("chain") / "calibration"
+    if not folder.is_dir():
+        return []
+    found = sorted((each for each in folder.iterdir() if each.name.endswith(".json")), key=lambda each: each.name)
+    return [read(each.read_text(encoding="utf-8"), each.name) for each in found]
+
+
+def packaged_for(manifest: Cid) -> CalibrationFile | None:
+    """The calibration of one model; None if this release has none.
+
+    Raises: ConfigError for a file that is none.
+    """
+    source = files("chain") / "calibration" / f"{manifest.hex()}.json"
+    return read(source.read_text(encoding="utf-8"), source.name) if source.is_file() else None
+
+
+def read(text: str, name: str) -> CalibrationFile:
+    """Read a calibration file.
+
+    Raises: ConfigError unless it is one, and named by the model that it is for.
+    """
+    try:
+        plain = json.loads(text)
+        if plain["v"] != 1:
+            raise ValueError("version")
+        found = CalibrationFile(
+            manifest=Cid(_bytes32(plain["manifest"])),
+            act_weights=bytes.fromhex(plain["act_w"]),
+            classes={int(class_id): _noise(row) for class_id, row in plain["classes"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{name} is no calibration file: {error!r}") from error
+    if name != f"{found.manifest.hex()}.json":
+        raise ConfigError(f"{name} holds the calibration of {found.manifest.hex()}")
+    return found
+
+
+def _noise(row: dict[str, Any]) -> ClassNoise:
+    act, chunk, tok, worst = (_tolerance(row[term]) for term in ("act", "chunk", "tok", "worst"))
+    calibration = Calibration(act, chunk, tok, worst)
+    return ClassNoise(calibration, int(row["n"]), _bytes32(row["runtime"]))
+
+
+def _tolerance(pair: list[int]) -> Tolerance:
+    d0, d1 = pair
+    if type(d0) is not int or type(d1) is not int or not 0 < d0 < d1 <= MAX_PPM:
+        raise ValueError(f"band {pair}")
+    return Tolerance(d0, d1)
+
+
+def _bytes32(text: str) -> bytes:
+    raw = bytes.fromhex(text)
+    if len(raw) != 32:
+        raise ValueError("not 32 bytes")
+    return raw

@@ -1,0 +1,127 @@
+"""The Court contract: verifiers, cases and their seats. A case has the id of its batch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from chain.contract import Contract, Entry
+from chain.ethereum import Call
+from chain.facts import Fact
+from chain.settlement import contents_tuple
+from chain.states import CaseState, SeatState
+from protocol.events import CaseConvened, CaseResolved, SeatAdded, SeatCommitted, SeatRevealed
+from protocol.stages.commitment import BatchContents
+from protocol.stages.sampling import ListSlot
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as it stands; the fields of CaseView."""
+
+    node: Address
+    slot: int
+    class_id: int
+    state: CaseState
+    verdict: Verdict
+    round: int
+    seats_wanted: int
+    seat_count: int
+    next_try: int
+    drawn_count: int
+
+    def __post_init__(self) -> None:
+        """The contract's numbers become their enumerations."""
+        object.__setattr__(self, "state", CaseState(self.state))
+        object.__setattr__(self, "verdict", Verdict(self.verdict))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A seat as it stands: its score in basis points, the start of its turn in seconds."""
+
+    node: Address
+    state: SeatState
+    score: int
+    since: int
+    commitment: bytes
+
+    def __post_init__(self) -> None:
+        """The contract's number becomes a SeatState."""
+        object.__setattr__(self, "state", SeatState(self.state))
+
+
+class Court(Contract):
+    """Where drawn leaves are checked again."""
+
+    NAME = "Court"
+
+    # ---- verifiers
+
+    async def verifiers_of(self, class_id: int) -> list[ListSlot]:
+        """The whole list of a class, tombstones included."""
+        return [ListSlot(*values) for values in await self.read("verifiersOf", class_id)]
+
+    def join_verifiers(self, node: Address, class_id: int) -> Call:
+        """Put a node on the list of a class; its operator or owner."""
+        return self.call("joinVerifiers", node, class_id)
+
+    def leave_verifiers(self, node: Address, class_id: int) -> Call:
+        """Take a node off the list; its operator or owner."""
+        return self.call("leaveVerifiers", node, class_id)
+
+    # ---- cases
+
+    async def case_of(self, case: BatchId) -> Case:
+        """A case; its state is NONE if it was never convened."""
+        return Case(*await self.read("caseOf", case))
+
+    async def seats_of(self, case: BatchId) -> list[Seat]:
+        """The seats of a case, in order, silent ones included."""
+        return [Seat(*values) for values in await self.read("seatsOf", case)]
+
+    async def preview_seats(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
+        """The seats that convene would draw now; refused as convene is."""
+        return tuple(await self.read("previewSeats", node, slot, contents_tuple(contents)))
+
+    def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
+        """Open the case of a drawn batch; anyone, once its seed is sealed."""
+        return self.call("convene", node, slot, contents_tuple(contents))
+
+    def commit_seat(self, case: BatchId, seat: int, commitment: bytes) -> Call:
+        """Bind a seat to its own projections; the seat's operator."""
+        return self.call("commitSeat", case, seat, commitment)
+
+    def reveal_seat(self, case: BatchId, seat: int, digest: bytes, scores: tuple[int, ...], salt: bytes) -> Call:
+        """Open a seat's commitment and give its scores; the seat's operator."""
+        return self.call("revealSeat", case, seat, digest, scores, salt)
+
+    def replace_seat(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
+        """Seat the next of the draw order for one that was silent for a whole turn; anyone."""
+        return self.call("replaceSeat", case, seat, contents_tuple(contents))
+
+    def resolve(self, case: BatchId, contents: BatchContents) -> Call:
+        """Decide a case whose seats have all revealed, or seat more; anyone."""
+        return self.call("resolve", case, contents_tuple(contents))
+
+    def void_starved(self, node: Address, slot: int, contents: BatchContents) -> Call:
+        """Void a batch that no court decided in time; anyone."""
+        return self.call("voidStarved", node, slot, contents_tuple(contents))
+
+    # ---- logs
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
+        values: tuple[Any, ...] = entry.values
+        match entry.event, values:
+            case "CaseConvened", (case, node, slot, class_id, seats, drawn):
+                return CaseConvened(case, node, slot, class_id, drawn, seats, 0)
+            case "SeatAdded", (case, seat, node):
+                return SeatAdded(case, seat, node, 0)
+            case "SeatCommitted", (case, seat, *_):
+                return SeatCommitted(case, seat)
+            case "SeatRevealed", (case, seat, node, scores, _):
+                return SeatRevealed(case, seat, node, scores)
+            case "CaseResolved", (case, _, _, verdict, median):
+                return CaseResolved(case, Verdict(verdict), median)
+        return None

@@ -1,0 +1,72 @@
+"""What logs say: protocol events where a log holds all of one, else what has to be read again."""
+
+from dataclasses import dataclass
+
+from protocol.events import (
+    AccountSeen,
+    BatchRefunded,
+    BatchSettled,
+    BatchVoided,
+    CalibrationSeen,
+    CaseConvened,
+    CaseResolved,
+    LaneSeen,
+    NodeSlashed,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeedRevealed,
+)
+from protocol.stages.commitment import BatchContents
+from protocol.wire.ids import Address, BatchId
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTouched:
+    """Something about a node changed."""
+
+    node: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTouched:
+    """A client's free balance changed in a way that the log does not show."""
+
+    client: Address
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStored:
+    """A batch as the contract stored it; its lanes' job counts stand in the lane logs of the same transaction."""
+
+    batch_id: BatchId
+    node: Address
+    slot: int
+    class_id: int
+    block: int
+    timestamp: int
+    rate_bps: int
+    leaf_count: int
+    unreceipted: bool
+    uncalibrated: bool
+    contents: BatchContents
+
+
+Fact = (
+    NodeTouched
+    | ClientTouched
+    | BatchStored
+    | LaneSeen
+    | AccountSeen
+    | CalibrationSeen
+    | SeedRevealed
+    | CaseConvened
+    | SeatAdded
+    | SeatCommitted
+    | SeatRevealed
+    | CaseResolved
+    | BatchSettled
+    | BatchVoided
+    | BatchRefunded
+    | NodeSlashed
+)

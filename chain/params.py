@@ -1,0 +1,114 @@
+"""The Params contract: the profile of a network, its device classes and its calibration."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from chain.contract import Contract, Entry
+from chain.ethereum import Call
+from chain.facts import Fact
+from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, Profile
+from protocol.errors import ConfigError
+from protocol.events import CalibrationSeen
+from protocol.params import ChainRules
+from protocol.stages.verification import UNCALIBRATED, Calibration, Tolerance
+from protocol.wire.ids import Address, Cid
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceClass:
+    """What two machines must share so that one may check the other; `runtime` is the hash of the runner."""
+
+    id: int
+    name: str
+    runtime: bytes
+    dtype: str
+    isa: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """A row of the calibration table, with the hash of the whitening weights."""
+
+    calibration: Calibration
+    act_weights_hash: bytes
+
+    def to_chain(self) -> tuple[Any, ...]:
+        """As the contract takes it."""
+        bands = (self.calibration.act, self.calibration.chunk, self.calibration.tok, self.calibration.worst)
+        return (*((band.d0, band.d1) for band in bands), self.act_weights_hash)
+
+
+class Params(Contract):
+    """The numbers of the network."""
+
+    NAME = "Params"
+
+    async def profile(self) -> Profile:
+        """Every number."""
+        return Profile.from_chain(await self.read("profile"))
+
+    async def rules(self, settlement: Address, stake_manager: Address) -> ChainRules:
+        """What the core must know of this deployment.
+
+        Raises: ConfigError if it was made with a profile that this release does not know.
+        """
+        profile = await self.profile()
+        if profile.name not in FINAL_DEPTH:
+            raise ConfigError(f"this release knows no profile {profile.name!r}")
+        return ChainRules(
+            profile=profile.name,
+            chain_id=self.ethereum.chain_id,
+            settlement=settlement,
+            stake_manager=stake_manager,
+            epoch=profile.epoch_blocks,
+            lag=profile.lag_blocks,
+            final_depth=FINAL_DEPTH[profile.name],
+            seat_window_s=profile.seat_seconds,
+            challenge_window_s=profile.challenge_seconds,
+            convene_s=profile.convene_seconds,
+            starved_s=profile.starved_seconds,
+            court_value=profile.court_value,
+            min_stake=profile.min_stake,
+            recommended_stake=profile.recommended_stake,
+            min_deposit=profile.min_deposit,
+            heartbeat_ms=HEARTBEAT_MS[profile.name],
+        )
+
+    async def classes(self) -> list[DeviceClass]:
+        """Every device class, by id."""
+        mask = await self.read("classMask")
+        ids = [(class_id,) for class_id in range(32) if mask >> class_id & 1]
+        return [DeviceClass(*values) for values in await self.read_many("classOf", ids)] if ids else []
+
+    async def row(self, manifest: Cid, class_id: int) -> CalibrationRow | None:
+        """The calibration row of a model on a class; None if there is none."""
+        return _row(await self.read("calibrationOf", manifest, class_id))
+
+    async def calibration(self, manifest: Cid, class_id: int) -> Calibration:
+        """The noise constants of a model on a class; UNCALIBRATED if there are none."""
+        row = await self.row(manifest, class_id)
+        return row.calibration if row else UNCALIBRATED
+
+    def add_class(self, row: DeviceClass) -> Call:
+        """Add a device class; the governor."""
+        return self.call("addClass", (row.id, row.name, row.runtime, row.dtype, row.isa))
+
+    def add_calibration(self, manifest: Cid, class_id: int, row: CalibrationRow) -> Call:
+        """Add the constants of a model on a class; the governor, once for each pair."""
+        return self.call("addCalibration", manifest, class_id, row.to_chain())
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says."""
+        match entry.event, entry.values:
+            case "CalibrationAdded", (manifest, class_id, values):
+                row = _row(values)
+                return CalibrationSeen(manifest, class_id, row.calibration) if row else None
+        return None
+
+
+def _row(values: tuple[Any, ...]) -> CalibrationRow | None:
+    *bands, weights = values
+    if bands[0][1] == 0:
+        return None
+    act, chunk, tok, worst = (Tolerance(*band) for band in bands)
+    return CalibrationRow(Calibration(act, chunk, tok, worst), weights)
