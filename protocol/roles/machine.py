@@ -4,7 +4,7 @@
 """
 
 from protocol.effects import Effect
-from protocol.events import Event
+from protocol.events import Event, Tick
 from protocol.params import ChainRules
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -27,6 +27,10 @@ class Machine:
         self.provider = Provider(identity, settings, self.member, self.settler)
         self.opener = Opener(self.member, self.provider, self.settler)
         self.verifier = Verifier(identity, settings, self.member)
+
+    def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What the node wants when it comes up, beside what the journal left open: to be heard."""
+        return self.member.handle(Tick(), now_ms)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes this node want.

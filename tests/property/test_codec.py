@@ -1,0 +1,125 @@
+"""The codec: every message and event has one form, and nothing else is read."""
+
+import dataclasses
+
+import cbor2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from protocol import effects, events
+from protocol.errors import Malformed, RemoteProtocolError, TooLarge
+from protocol.stages.heartbeat import Heartbeat
+from protocol.stages.request import SignedRequest
+from protocol.wire import codec
+from tests.strategies import instances
+
+EVENTS = {
+    name: cls
+    for name, cls in vars(events).items()
+    if dataclasses.is_dataclass(cls) and cls.__module__ == events.__name__
+}
+EFFECTS = {
+    name: cls
+    for name, cls in vars(effects).items()
+    if dataclasses.is_dataclass(cls) and cls.__module__ == effects.__name__
+}
+slow = settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
+
+
+@pytest.mark.parametrize("cls", [*EVENTS.values(), *EFFECTS.values()], ids=lambda cls: cls.__name__)
+@slow
+@given(data=st.data())
+def test_every_event_and_effect_is_read_back_as_it_was(cls, data):
+    value = data.draw(instances(cls))
+    classes = EVENTS | EFFECTS
+    assert codec.decode_named(classes, codec.encode_named(value), 1 << 22) == value
+
+
+@slow
+@given(value=instances(Heartbeat), extra=st.binary(min_size=1, max_size=4))
+def test_trailing_bytes_are_refused(value, extra):
+    with pytest.raises(Malformed):
+        codec.decode(Heartbeat, codec.encode(value) + extra, 1 << 16)
+
+
+@slow
+@given(value=instances(SignedRequest), data=st.data())
+def test_any_changed_byte_is_refused_or_another_message(value, data):
+    raw = bytearray(codec.encode(value))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        read = codec.decode(SignedRequest, bytes(raw), 1 << 16)
+    except RemoteProtocolError:
+        return
+    assert read != value
+    assert codec.encode(read) == bytes(raw)
+
+
+@given(raw=st.binary(max_size=200))
+def test_noise_never_does_more_than_be_refused(raw):
+    try:
+        codec.decode(SignedRequest, raw, 1 << 16)
+    except RemoteProtocolError:
+        pass
+    else:
+        raise AssertionError("noise was read as a request")
+
+
+def test_the_size_is_checked_before_anything_is_read():
+    with pytest.raises(TooLarge):
+        codec.decode(Heartbeat, b"\xff" * 2_000, 1_024)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Small:
+    """A message with bounds to step over."""
+
+    number: codec.U8
+    key: codec.Bytes32
+    names: tuple[codec.Text, ...]
+
+
+GOOD = [7, b"k" * 32, ["a"]]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [256, b"k" * 32, ["a"]],
+        [-1, b"k" * 32, ["a"]],
+        [True, b"k" * 32, ["a"]],
+        [7.0, b"k" * 32, ["a"]],
+        ["7", b"k" * 32, ["a"]],
+        [7, b"k" * 31, ["a"]],
+        [7, "k" * 32, ["a"]],
+        [7, b"k" * 32, ["a" * 513]],
+        [7, b"k" * 32, [b"a"]],
+        [7, b"k" * 32, {"a": 1}],
+        [7, b"k" * 32, ["a"], 1],
+        [7, b"k" * 32],
+        {"number": 7},
+        None,
+    ],
+)
+def test_every_wrong_field_is_refused(raw):
+    assert codec.decode(Small, cbor2.dumps(GOOD, canonical=True), 1_000) == Small(7, b"k" * 32, ("a",))
+    with pytest.raises(Malformed):
+        codec.decode(Small, cbor2.dumps(raw, canonical=True), 1_000)
+
+
+def test_a_longer_form_of_the_same_value_is_refused():
+    canonical = cbor2.dumps(GOOD, canonical=True)
+    assert canonical[1] == 7
+    with pytest.raises(Malformed, match="canonical"):
+        codec.decode(Small, canonical[:1] + b"\x18\x07" + canonical[2:], 1_000)
+
+
+def test_deep_nesting_is_refused():
+    with pytest.raises(Malformed):
+        codec.decode(Small, b"\x81" * 900 + b"\x00", 1_000)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(Malformed, match="known name"):
+        codec.decode_named(EVENTS, cbor2.dumps(["Nothing", []], canonical=True), 1_000)
