@@ -399,6 +399,14 @@ class SeatAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class SeatReplaced:
+    """A seat was silent for a whole turn and judges no more; SeatAdded follows if another verifier could be drawn."""
+
+    batch_id: Bytes32
+    seat: U8
+
+
+@dataclass(frozen=True, slots=True)
 class SeatCommitted:
     """A seat posted its commitment."""
 
@@ -490,6 +498,7 @@ Durable = (
     | SeedRevealed
     | CaseConvened
     | SeatAdded
+    | SeatReplaced
     | SeatCommitted
     | SeatRevealed
     | CaseResolved

@@ -176,8 +176,9 @@ class Gossip:
         batches: list[bytes] = []
         if missing := neighbour.take_missing():
             batches.append(encode_batch(Want(b"".join(missing))))
-        if neighbour.take_digest(now_ms) and (ids := self._fresh_ids(now_ms)):
-            batches.append(encode_batch(Digest(b"".join(ids))))
+        if neighbour.take_digest(now_ms):
+            # Also an empty one: it is the sign of life that a quiet neighbour is known by.
+            batches.append(encode_batch(Digest(b"".join(self._fresh_ids(now_ms)))))
         if events := neighbour.take_events(now_ms):
             batches.append(encode_batch(Frames(events)))
         beats, wishes = neighbour.take_tick(now_ms)

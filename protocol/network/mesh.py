@@ -50,6 +50,10 @@ class Mesh:
         self._neighbours[peer_id] = False
         return True
 
+    def met(self, peer_id: PeerId) -> None:
+        """A new connection is a new beginning: the peer may be invited again."""
+        self._refused_until.pop(peer_id, None)
+
     def left_by(self, peer_id: PeerId, now_ms: int) -> None:
         """A neighbour refused, left or is gone."""
         if self._neighbours.pop(peer_id, None) is not None:

@@ -37,11 +37,9 @@ from protocol.events import (
 )
 from protocol.job import TERMINAL, JobView, Stage, advance
 from protocol.params import (
-    FIRST_RANKS,
     MAX_INLINE_BYTES,
-    OFFER_VALID_S,
-    PRICE_PER_STAKE,
 )
+from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.settler import Settler
@@ -71,15 +69,10 @@ from protocol.stages.commitment import (
     unpaid_leaf,
 )
 from protocol.stages.execution import Outcome, RunResult, RunSpec
-from protocol.stages.offer import NodeRecord, Offer, SignedOffer, price_of
-from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
+from protocol.stages.offer import Offer
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
-OFFERS_KEPT = 1_024
-START_MS = 12_000
-"""A cold container: start, imports, loading the model."""
-FETCH_MS = 60_000
 REFUSALS_KEPT = 256
 DONE_KEPT = 1_024
 
@@ -115,9 +108,12 @@ class Provider:
     member: Member
     settler: Settler
     _jobs: dict[JobId, ProvidedJob] = field(default_factory=dict)
-    _offered: dict[RequestId, SignedRequest] = field(default_factory=dict)
     _refusing: dict[JobId, PeerId] = field(default_factory=dict)
     _taken: dict[tuple[Address, Address], tuple[int, int]] = field(default_factory=dict)
+    _bidder: Bidder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bidder = Bidder(self.identity, self.settings, self.member)
 
     @property
     def jobs(self) -> tuple[JobView, ...]:
@@ -132,9 +128,9 @@ class Provider:
         """What an event makes the provider want."""
         match event:
             case RequestReceived(signed):
-                return self._consider(signed, now_ms)
+                return self._bidder.consider(signed, self.load, now_ms)
             case MessageSigned(Offer() as offer, signature):
-                return self._send_offer(offer, signature)
+                return self._bidder.send(offer, signature)
             case MessageReceived(peer_id, AssignmentOrder() as order):
                 return self._assigned(peer_id, order, now_ms)
             case MessageSigned(Refuse() as refuse, signature):
@@ -169,73 +165,6 @@ class Provider:
             case _:
                 pass
         return ()
-
-    # --- offers -----------------------------------------------------------------------------------------------------
-    def _consider(self, signed: SignedRequest, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        request, record = signed.request, self.member.record
-        key = request_id(request, self.identity.domain)
-        if record is None or (key in self._offered and not signed.wide):
-            return ()
-        require_fresh(request, now_ms)
-        require_signer(request, signed.signature, self.identity.domain, request.signer)
-        class_id = self._class_for(request, record)
-        price = price_of(self.settings.price, request.max_new_tokens)
-        if class_id is None or not self._would(request, record, price, wide=signed.wide):
-            return ()
-        while len(self._offered) >= OFFERS_KEPT:
-            self._offered.pop(next(iter(self._offered)))
-        self._offered[key] = signed
-        cached = Cid(request.manifest) in self.member.models
-        eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
-        offer = Offer(
-            request_id=key,
-            node_id=record.node_id,
-            price=price,
-            eta_ms=min(eta_ms, 2**32 - 1),
-            class_id=class_id,
-            cached=cached,
-            hpke_key=self.member.hpke_key,
-            valid_until=now_ms // 1000 + OFFER_VALID_S,
-        )
-        return (SignMessage(offer),)
-
-    def _class_for(self, request: Request, record: NodeRecord) -> int | None:
-        """The first class of this machine that the request takes and the chain knows this node by."""
-        able = (class_id for class_id in self.member.device.class_ids if accepts_class(record.class_mask, class_id))
-        return next((class_id for class_id in able if accepts_class(request.classes, class_id)), None)
-
-    def _would(self, request: Request, record: NodeRecord, price: Wei, *, wide: bool) -> bool:
-        manifest = self.member.models.get(Cid(request.manifest))
-        fits = manifest is None or manifest.needs_bytes <= min(self.settings.memory_bytes, request.max_memory)
-        return (
-            record.active
-            and not self.settings.draining
-            and not self.member.paused
-            and self.load < self.settings.slots + self.settings.queue
-            and price <= request.max_price
-            and price * PRICE_PER_STAKE <= record.stake
-            and fits
-            and request.client not in (record.owner, record.operator)
-            and self._is_client(request)
-            and (wide or self._rank(record) < FIRST_RANKS)
-        )
-
-    def _is_client(self, request: Request) -> bool:
-        # A signer that is not the client shows its grant by the lane that it could open.
-        lane = (request.client, request.signer, self.identity.node_id)
-        known = request.signer == request.client or lane in self.member.lanes
-        return known and self.member.is_client(request.client)
-
-    def _rank(self, record: NodeRecord) -> int:
-        own = (-(record.score // 100), -record.stake, record.node_id)
-        return sum(
-            other.active and (-(other.score // 100), -other.stake, other.node_id) < own
-            for other in self.member.nodes.values()
-        )
-
-    def _send_offer(self, offer: Offer, signature: bytes) -> tuple[Effect, ...]:
-        signed = self._offered.get(RequestId(offer.request_id))
-        return (Send(signed.request.requester_peer, SignedOffer(offer, signature)),) if signed else ()
 
     # --- assignments ------------------------------------------------------------------------------------------------
     @property

@@ -5,7 +5,6 @@ keeps it until its payment order is dead, so that nobody is paid twice.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from protocol.effects import (
@@ -16,22 +15,13 @@ from protocol.effects import (
     OpenLane,
     OpenResult,
     PublishRequest,
-    RefundBatch,
     SealKey,
     Send,
     SignMessage,
-    VoidStarved,
 )
 from protocol.errors import RemoteProtocolError
 from protocol.events import (
-    BatchRefunded,
-    BatchSettled,
-    BatchSubmitted,
-    BatchVoided,
     BlobFetched,
-    BlockSeen,
-    CaseConvened,
-    CaseResolved,
     DeadlinePassed,
     EffectFailed,
     Event,
@@ -43,18 +33,21 @@ from protocol.events import (
     MessageSigned,
     ResultOpened,
 )
-from protocol.job import TERMINAL, JobView, Stage, advance, verdict_stage
+from protocol.job import TERMINAL, JobView, Stage
 from protocol.params import (
     ACCEPT_WITHIN_MS,
     DEADLINE_GRACE_MS,
     MAX_RETRIES,
     OFFER_WINDOW_MS,
     RETRY_AFTER_DEADLINE_S,
-    VCN,
     WIDE_OFFER_WINDOW_MS,
 )
+from protocol.roles.hiring import best, vcn, why_nobody
 from protocol.roles.identity import Identity, Settings
+from protocol.roles.lanes import Lanes
 from protocol.roles.member import Member
+from protocol.roles.payments import Payments
+from protocol.roles.requested import RequestedJob
 from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
     Assignment,
@@ -73,65 +66,17 @@ from protocol.stages.assignment import (
     verify_fee,
 )
 from protocol.stages.commitment import Receipt, ResultDelivery, SignedReceipt, TokenFrame
-from protocol.stages.offer import Candidate, SignedOffer, is_able, rank
+from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, Request, SignedRequest, request_id
-from protocol.stages.verification import Verdict
 from protocol.wire.envelope import digest, require_signer, struct_hash
-from protocol.wire.ids import ZERO_HASH, Address, BatchId, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
+from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
 OFFER_ROUNDS_MS = (OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS, 1_000, 2_000)
 """How long each call for offers waits; from the second on it is wide."""
 MAX_OFFERS = 64
-LANE_VALID_S = 600
 FETCH_ESTIMATE_MS = 60_000
 """Allowed for a model that the node must still fetch."""
 DONE_KEPT = 1_024
-
-
-@dataclass(slots=True)
-class RequestedJob:
-    """One request of ours and the attempt that it is at."""
-
-    ask: JobAsked
-    asked_ms: TimestampMs
-    stage: Stage = Stage.REQUESTED
-    signed: SignedRequest | None = None
-    request_id: RequestId | None = None
-    round: int = 0
-    offers: dict[Address, tuple[SignedOffer, PeerId]] = field(default_factory=dict)
-    tried: set[Address] = field(default_factory=set)
-    attempt: int = 0
-    chosen: SignedOffer | None = None
-    peer_id: PeerId | None = None
-    details: JobDetails | None = None
-    sealed_key: bytes = b""
-    job_id: JobId | None = None
-    index: int = 0
-    accepted_ms: TimestampMs | None = None
-    delivery: ResultDelivery | None = None
-    receipt: Receipt | None = None
-    new_tokens: int = 0
-    finish: str = ""
-    charge: Wei = Wei(0)
-    bonus: Wei = Wei(0)
-    batch_id: BatchId | None = None
-    position: int = 0
-    reason: str = ""
-    next_step_ms: int | None = None
-    history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
-
-    @property
-    def node(self) -> Address | None:
-        """The node that this attempt is with."""
-        return self.chosen.offer.node_id if self.chosen else None
-
-
-@dataclass(slots=True)
-class LaneBook:
-    """The newest order that we signed on a lane; a lost order keeps its number, no number is signed twice."""
-
-    index: int = 0
-    cumulative: int = 0
 
 
 @dataclass(slots=True)
@@ -143,15 +88,17 @@ class Requester:
     member: Member
     _jobs: dict[bytes, RequestedJob] = field(default_factory=dict)
     _by_job: dict[JobId, RequestedJob] = field(default_factory=dict)
-    _books: dict[Address, LaneBook] = field(default_factory=dict)
-    _opening: set[Address] = field(default_factory=set)
-    _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
-    _refunding: set[BatchId] = field(default_factory=set)
+    _lanes: Lanes = field(init=False)
+    _payments: Payments = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lanes = Lanes(self.identity, self.member)
+        self._payments = Payments(self.identity, self.member, self._by_job)
 
     @property
     def jobs(self) -> tuple[JobView, ...]:
         """Every request of ours, oldest first."""
-        return tuple(self._view(job) for job in self._jobs.values())
+        return tuple(job.view(self.identity.client) for job in self._jobs.values())
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the requester want."""
@@ -189,9 +136,9 @@ class Requester:
             case MessageSigned(Receipt() as receipt, signature):
                 return self._receipted(receipt, signature)
             case EffectFailed():
-                return self._failed(event, now_ms)
+                return (*self._failed(event, now_ms), *self._payments.handle(event, now_ms))
             case _:
-                return self._settle(event, now_ms)
+                return self._payments.handle(event, now_ms)
         return ()
 
     # --- request and offers -----------------------------------------------------------------------------------------
@@ -201,7 +148,8 @@ class Requester:
         self._jobs[ask.ask_id] = job
         job.history.append((Stage.REQUESTED, now_ms))
         if self.identity.client is None or self.identity.signer is None:
-            return self._unserved(job, ask, "this node has no client wallet", now_ms)
+            job.end_unserved("this node has no client wallet", now_ms)
+            return ()
         request = Request(
             client=self.identity.client,
             signer=self.identity.signer,
@@ -226,7 +174,10 @@ class Requester:
             return ()
         job.signed = SignedRequest(request, signature)
         job.request_id = request_id(request, self.identity.domain)
-        return (*self._call_for_offers(job, now_ms), AwaitDeadline(_name("request", job), request.deadline * 1000))
+        return (
+            *self._call_for_offers(job, now_ms),
+            AwaitDeadline(job.deadline_name("request"), request.deadline * 1000),
+        )
 
     def _call_for_offers(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Gossip the request, again and wide after a first round that found nobody."""
@@ -234,7 +185,7 @@ class Requester:
         window = OFFER_ROUNDS_MS[job.round]
         job.next_step_ms = window
         signed = replace(job.signed, wide=job.round > 0)
-        name = f"{_name('offers', job)}:{job.attempt}:{job.round}"
+        name = f"{job.deadline_name('offers')}:{job.attempt}:{job.round}"
         return PublishRequest(signed), AwaitDeadline(name, now_ms + window)
 
     def _collect(self, peer_id: PeerId, signed: SignedOffer, now_ms: TimestampMs) -> None:
@@ -246,79 +197,44 @@ class Requester:
         if len(job.offers) < MAX_OFFERS or record.node_id in job.offers:
             job.offers[record.node_id] = (signed, peer_id)
             if job.chosen is None:
-                self._move(job, signed, Stage.OFFERED, now_ms)
+                job.move(signed, Stage.OFFERED, now_ms)
 
     def _hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
-        able = rank([candidate for candidate in self._candidates(job) if self._is_able(job, candidate, now_ms)])
-        if not able:
+        found = best(job, self.member, self.identity.node_id, now_ms)
+        if found is None:
             job.round += 1
             if job.round < len(OFFER_ROUNDS_MS):
                 return self._call_for_offers(job, now_ms)
-            return self._unserved(job, DeadlinePassed(""), self._why_nobody(job), now_ms)
-        best = able[0]
-        job.chosen, job.peer_id, job.details = best.signed, best.peer_id, None
+            return self._unserved(job, why_nobody(job, self.member), now_ms)
+        job.chosen, job.peer_id, job.details = found.signed, found.peer_id, None
         return self._cover(job, now_ms)
-
-    def _candidates(self, job: RequestedJob) -> Iterator[Candidate]:
-        for node_id, (signed, peer_id) in job.offers.items():
-            record = self.member.nodes.get(node_id)
-            if record is not None:
-                yield Candidate(signed, record, peer_id, self.member.delay_ms(peer_id))
-
-    def _is_able(self, job: RequestedJob, candidate: Candidate, now_ms: TimestampMs) -> bool:
-        assert job.signed is not None
-        request, record = job.signed.request, candidate.record
-        # A node of the client's own hand could pay itself with reputation.
-        own = frozenset({request.client, request.signer})
-        if record.node_id in job.tried or record.operator in own or record.node_id == self.identity.node_id:
-            return False
-        calibrated = self.member.calibrated(Cid(request.manifest), candidate.signed.offer.class_id)
-        return (calibrated or job.ask.uncalibrated) and is_able(request, candidate, own, now_ms)
-
-    def _why_nobody(self, job: RequestedJob) -> str:
-        assert job.signed is not None
-        request = job.signed.request
-        if not job.offers:
-            alive = len(self.member.peers)
-            return f"no able node: none of {alive} known nodes made an offer for this model, class and price"
-        cheapest = min(signed.offer.price for signed, _ in job.offers.values())
-        if cheapest > request.max_price:
-            return f"price over the cap: the cheapest offer is {_vcn(cheapest)} VCN, the cap {_vcn(request.max_price)}"
-        if job.tried:
-            return f"no able node: {len(job.tried)} tried, none left"
-        if not job.ask.uncalibrated:
-            return "no able node: the model has no calibration for the classes offered (--uncalibrated accepts that)"
-        return f"no able node: {len(job.offers)} offers, none with the stake or reputation asked for"
 
     # --- lane and order ---------------------------------------------------------------------------------------------
     def _cover(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Go on to the order where the lane pays for it; else lock more, and wait until that is final."""
         assert job.chosen is not None
         offer = job.chosen.offer
-        lane, book = self._lane(offer.node_id), self._book(offer.node_id)
-        total = order_total(offer.price, with_bonus=job.ask.with_bonus)
-        missing = book.cumulative + total - lane.mark - lane.left
+        missing = self._lanes.missing(offer.node_id, order_total(offer.price, with_bonus=job.ask.with_bonus))
         if missing <= 0:
             return (SealKey(job.ask.input_cid, offer.hpke_key),)
-        if offer.node_id in self._opening:
+        if offer.node_id in self._lanes.opening:
             return ()
-        free = self.member.accounts.get(lane.client, Wei(0))
+        free = self._lanes.free()
         if free < missing:
-            reason = f"not enough deposited: {_vcn(missing)} VCN more needed, {_vcn(free)} free"
-            return self._unserved(job, DeadlinePassed(""), reason, now_ms)
-        self._opening.add(offer.node_id)
+            return self._unserved(
+                job, f"not enough deposited: {vcn(missing)} VCN more needed, {vcn(free)} free", now_ms
+            )
+        self._lanes.opening.add(offer.node_id)
         job.next_step_ms = (self.member.rules.final_depth + 2) * 12_000
         amount = min(free, max(missing, self.settings.lane_amount))
-        deadline = now_ms // 1000 + LANE_VALID_S
-        return (SignMessage(LaneOpen(lane.client, lane.signer, lane.node, amount, lane.left + lane.mark, deadline)),)
+        return (SignMessage(self._lanes.order_to_open(offer.node_id, amount, now_ms)),)
 
     def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        if lane.client != self.identity.client or lane.signer != self.identity.signer:
+        if not self._lanes.is_ours(lane) or lane.node not in self._lanes.opening:
             return ()
-        if lane.node not in self._opening:
-            return ()
-        self._opening.discard(lane.node)
+        self._lanes.opening.discard(lane.node)
         effects: list[Effect] = []
         for job in self._jobs.values():
             if job.stage is Stage.OFFERED and job.chosen is not None and job.node == lane.node:
@@ -347,7 +263,7 @@ class Requester:
         if job is None or job.chosen is None:
             return ()
         # Another order may have used up the lane while the key was sealed.
-        lane, book = self._lane(job.chosen.offer.node_id), self._book(job.chosen.offer.node_id)
+        lane, book = self._lanes.lane(job.chosen.offer.node_id), self._lanes.book(job.chosen.offer.node_id)
         details = self._details(job, now_ms)
         if book.cumulative + details.max_total > lane.mark + lane.left:
             return self._cover(job, now_ms)
@@ -398,7 +314,7 @@ class Requester:
             return ()
         job.job_id = job_id(assignment, self.identity.domain)
         self._by_job[job.job_id] = job
-        self._move(job, assignment, Stage.ASSIGNED, now_ms)
+        job.move(assignment, Stage.ASSIGNED, now_ms)
         job.next_step_ms = ACCEPT_WITHIN_MS + job.ask.input_bytes // 1_000
         order = AssignmentOrder(
             request=job.signed,
@@ -409,7 +325,7 @@ class Requester:
             sealed_key=job.sealed_key,
             sealed_input=job.ask.sealed_input,
         )
-        return Send(job.peer_id, order), AwaitDeadline(_attempt("accept", job), now_ms + job.next_step_ms)
+        return Send(job.peer_id, order), AwaitDeadline(job.deadline_name("accept"), now_ms + job.next_step_ms)
 
     # --- execution as seen from here --------------------------------------------------------------------------------
     def _accepted(self, peer_id: PeerId, accept: SignedAccept, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -417,10 +333,10 @@ class Requester:
         if job is None or job.details is None or job.stage is not Stage.ASSIGNED:
             return ()
         self._require_operator(job, accept.accept, accept.signature)
-        self._move(job, accept, Stage.RUNNING, now_ms)
+        job.move(accept, Stage.RUNNING, now_ms)
         job.accepted_ms = now_ms
         job.next_step_ms = max(0, job.details.deadline * 1000 - now_ms)
-        return (AwaitDeadline(_attempt("result", job), job.details.deadline * 1000),)
+        return (AwaitDeadline(job.deadline_name("result"), job.details.deadline * 1000),)
 
     def _refused(self, peer_id: PeerId, refuse: SignedRefuse, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._of_peer(refuse.refuse.job_id, peer_id)
@@ -430,9 +346,7 @@ class Requester:
         code = refuse.refuse.code
         word = RefuseCode(code).name.lower() if code in tuple(RefuseCode) else str(code)
         if code == RefuseCode.CLIENT_FAULT:
-            return self._unserved(
-                job, refuse, "the input is not accepted: is the prompt too long for the model?", now_ms
-            )
+            return self._unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
         return self._try_next(job, refuse, f"{job.node} refused: {word}", now_ms)
 
     def _frame(self, peer_id: PeerId, frame: TokenFrame) -> tuple[Effect, ...]:
@@ -481,7 +395,7 @@ class Requester:
             # No receipt; and the node may still put it on chain, so another one waits until that is impossible.
             job.reason = f"{job.node} delivered a bad result: {opened.problem}"
             return ()
-        self._move(job, opened, Stage.DELIVERED, now_ms)
+        job.move(opened, Stage.DELIVERED, now_ms)
         job.new_tokens, job.finish = opened.new_tokens, opened.finish
         actual_ms = max(1, now_ms - (job.accepted_ms or now_ms))
         details = job.details
@@ -509,7 +423,7 @@ class Requester:
             case "offers" if attempt == f"{job.attempt}:{job.round}" and job.stage in (Stage.REQUESTED, Stage.OFFERED):
                 return self._hire(job, now_ms) if job.chosen is None else ()
             case "request" if job.stage in (Stage.REQUESTED, Stage.OFFERED):
-                return self._unserved(job, DeadlinePassed(name), "the request's deadline has passed", now_ms)
+                return self._unserved(job, "the request's deadline has passed", now_ms)
             case "accept" if job.stage is Stage.ASSIGNED:
                 return self._try_next(job, DeadlinePassed(name), f"{job.node} did not accept in time", now_ms)
             case "result" if job.stage is Stage.RUNNING:
@@ -517,7 +431,7 @@ class Requester:
                 job.reason = job.reason or f"{job.node} was silent past the deadline"
                 dead_ms = (job.details.deadline + RETRY_AFTER_DEADLINE_S) * 1000
                 job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
-                return (AwaitDeadline(_attempt("retry", job), dead_ms),)
+                return (AwaitDeadline(job.deadline_name("retry"), dead_ms),)
             case "retry" if job.stage is Stage.RUNNING:
                 return self._try_next(job, DeadlinePassed(name), job.reason, now_ms)
         return ()
@@ -533,10 +447,10 @@ class Requester:
                 if job is not None:
                     job.reason = f"the result could not be opened: {failed.reason}"
             case "SealKey" | "OpenLane" | "SignMessage":
-                self._opening.clear()
+                self._lanes.opening.clear()
                 waiting = [job for job in self._jobs.values() if job.stage is Stage.OFFERED and job.job_id is None]
                 for job in waiting:
-                    self._unserved(job, failed, f"{failed.effect} failed: {failed.reason}", now_ms)
+                    self._unserved(job, f"{failed.effect} failed: {failed.reason}", now_ms)
         return ()
 
     def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -545,107 +459,22 @@ class Requester:
         job.attempt += 1
         job.reason = reason
         if job.attempt >= MAX_RETRIES:
-            return self._unserved(job, fact, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
-        self._move(job, fact, Stage.REQUESTED, now_ms)
+            return self._unserved(job, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
+        job.move(fact, Stage.REQUESTED, now_ms)
         return self._ask_again(job, now_ms)
 
     def _ask_again(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        job.chosen = job.peer_id = job.details = job.job_id = job.accepted_ms = job.delivery = None
-        job.offers.clear()
-        job.round = job.new_tokens = 0
-        job.stage = Stage.REQUESTED
+        job.start_over()
         assert job.signed is not None
         if job.signed.request.deadline * 1000 <= now_ms:
-            return self._unserved(job, DeadlinePassed(""), f"the deadline has passed; {job.reason}", now_ms)
+            return self._unserved(job, f"the deadline has passed; {job.reason}", now_ms)
         return self._call_for_offers(job, now_ms)
 
-    def _unserved(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        job.reason = reason
-        job.next_step_ms = None
-        if isinstance(fact, JobAsked):
-            job.stage = Stage.UNSERVED
-            job.history.append((Stage.UNSERVED, now_ms))
-        else:
-            self._move(job, fact, Stage.UNSERVED, now_ms)
+    def _unserved(self, job: RequestedJob, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        job.end_unserved(reason, now_ms)
         return ()
-
-    # --- the chain's side -------------------------------------------------------------------------------------------
-    def _settle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        match event:
-            case BatchSubmitted():
-                self._in_batch(event, now_ms)
-            case CaseConvened(batch_id=batch_id, drawn=drawn):
-                for job in self._in(batch_id):
-                    if job.position in drawn:
-                        self._move(job, event, Stage.DRAWN, now_ms)
-            case CaseResolved(batch_id, verdict, _):
-                for job in self._in(batch_id):
-                    self._move(job, event, verdict_stage(verdict), now_ms)
-                if verdict is not Verdict.PASS:
-                    return self._refund(BatchId(batch_id))
-            case BatchVoided(batch_id, _):
-                for job in self._in(batch_id):
-                    self._move(job, event, Stage.FAILED, now_ms)
-                return self._refund(BatchId(batch_id))
-            case BatchSettled(batch_id=batch_id):
-                for job in self._in(batch_id):
-                    self._move(job, event, Stage.SPENDABLE, now_ms)
-                self._batches.pop(BatchId(batch_id), None)
-            case BatchRefunded(batch_id, _):
-                for job in self._in(batch_id):
-                    self._move(job, event, Stage.REFUNDED, now_ms)
-                    job.charge = job.bonus = Wei(0)
-                self._batches.pop(BatchId(batch_id), None)
-            case BlockSeen(timestamp=timestamp):
-                return self._void_starved(timestamp)
-            case _:
-                pass
-        return ()
-
-    def _in_batch(self, batch: BatchSubmitted, now_ms: TimestampMs) -> None:
-        first = 0
-        for debit, jobs in zip(batch.contents.debits, batch.lane_jobs, strict=False):
-            if debit.client == self.identity.client and debit.signer == self.identity.signer:
-                for job in self._by_job.values():
-                    if job.node == batch.node and jobs - debit.leaves < job.index <= jobs:
-                        job.position = first + job.index - (jobs - debit.leaves) - 1
-                        job.batch_id = BatchId(batch.batch_id)
-                        self._move(job, batch, Stage.IN_BATCH, now_ms)
-                        self._batches[job.batch_id] = batch
-            first += debit.leaves
-
-    def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
-        batch = self._batches.get(batch_id)
-        if batch is None or batch_id in self._refunding:
-            return ()
-        self._refunding.add(batch_id)
-        return (RefundBatch(batch_id, batch.node, batch.slot, batch.contents),)
-
-    def _void_starved(self, timestamp: int) -> tuple[Effect, ...]:
-        effects: list[Effect] = []
-        for batch_id, batch in self._batches.items():
-            starved = timestamp > batch.timestamp + self.member.rules.starved_s
-            if (
-                starved
-                and batch_id not in self._refunding
-                and any(job.stage is Stage.DRAWN for job in self._in(batch_id))
-            ):
-                self._refunding.add(batch_id)
-                effects.append(VoidStarved(batch_id, batch.node, batch.slot, batch.contents))
-        return tuple(effects)
 
     # --- small things -----------------------------------------------------------------------------------------------
-    def _lane(self, node: Address) -> Lane:
-        client, signer = self.identity.client, self.identity.signer
-        assert client is not None
-        assert signer is not None
-        return self.member.lanes.get((client, signer, node), Lane(client, signer, node, 0, 0, 0))
-
-    def _book(self, node: Address) -> LaneBook:
-        book, lane = self._books.setdefault(node, LaneBook()), self._lane(node)
-        book.index, book.cumulative = max(book.index, lane.jobs), max(book.cumulative, lane.mark)
-        return book
-
     def _require_operator(self, job: RequestedJob, message: object, signature: bytes) -> None:
         record = self.member.nodes.get(job.node) if job.node else None
         if record is None:
@@ -669,55 +498,9 @@ class Requester:
         job = self._by_job.get(JobId(raw))
         return job if job is not None and job.job_id == raw else None
 
-    def _in(self, batch_id: bytes) -> list[RequestedJob]:
-        return [job for job in self._by_job.values() if job.batch_id == batch_id]
-
-    def _move(self, job: RequestedJob, fact: object, to: Stage, now_ms: TimestampMs) -> None:
-        after = advance(job.stage, fact, to)
-        if after is not job.stage:
-            job.stage = after
-            job.history.append((after, now_ms))
-
     def _forget_old(self) -> None:
         done = [ask_id for ask_id, job in self._jobs.items() if job.stage in TERMINAL]
         for ask_id in done[: max(0, len(done) - DONE_KEPT)]:
             job = self._jobs.pop(ask_id)
             if job.job_id is not None:
                 self._by_job.pop(job.job_id, None)
-
-    def _view(self, job: RequestedJob) -> JobView:
-        paid = job.stage not in (Stage.UNSERVED, Stage.REFUNDED) and job.receipt is not None
-        return JobView(
-            request_id=job.request_id,
-            job_id=job.job_id,
-            ask_id=job.ask.ask_id,
-            stage=job.stage,
-            node=job.node,
-            client=self.identity.client,
-            manifest=job.ask.manifest,
-            max_new_tokens=job.ask.max_new_tokens,
-            new_tokens=job.new_tokens,
-            finish=job.finish,
-            price=Wei(job.chosen.offer.price if job.chosen else 0),
-            charge=job.charge,
-            bonus=job.bonus,
-            debit=Wei(job.charge + verify_fee(job.charge) + job.bonus) if paid else Wei(0),
-            attempt=job.attempt,
-            batch_id=job.batch_id,
-            reason=job.reason,
-            asked_ms=job.asked_ms,
-            history=tuple(job.history),
-            next_step_ms=None if job.stage in TERMINAL else job.next_step_ms,
-        )
-
-
-def _name(kind: str, job: RequestedJob) -> str:
-    return f"{kind}:{job.ask.ask_id.hex()}"
-
-
-def _attempt(kind: str, job: RequestedJob) -> str:
-    return f"{kind}:{(job.job_id or ZERO_HASH).hex()}"
-
-
-def _vcn(wei: int) -> str:
-    return f"{wei / VCN:.4f}".rstrip("0").rstrip(".")

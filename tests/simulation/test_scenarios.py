@@ -1,6 +1,5 @@
 """Whole jobs through the shipped machines, in a world without a network or a chain."""
 
-
 import pytest
 
 from protocol import events as ev
@@ -125,6 +124,27 @@ def test_a_failing_node_is_left_for_the_next_one():
     assert done.stage is Stage.SPENDABLE
     assert done.attempt == 1
     assert "broken" not in {node.name for node in world.nodes.values() if node.address == done.node}
+
+
+def test_a_batch_that_nobody_judges_is_void_and_refunded():
+    world = network()
+    for node in world.nodes.values():
+        node.silent = node.name.startswith("verifier")
+    done = submit(world)
+    assert done.stage is Stage.REFUNDED
+    lane = next(iter(world.ledger.lanes.values()))
+    assert lane.left + world.ledger.free[done.client] == 100 * VCN
+
+
+def test_a_silent_node_is_left_for_the_next_one_at_once():
+    world = network()
+    world.add("silent", {"provider"}, 50_000, score=9_000)
+    world.start()
+    silent = next(node for node in world.nodes.values() if node.name == "silent")
+    world.soon(lambda: setattr(silent, "silent", True), 3_100)
+    done = submit(world)
+    assert done.stage is Stage.SPENDABLE
+    assert done.node != silent.address
 
 
 def test_nobody_able_is_said_plainly():

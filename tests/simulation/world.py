@@ -300,6 +300,12 @@ class Ledger:
                 self._resolve(BatchId(key))
             case fx.FinalizeBatch(batch_id=key):
                 self._finalize(BatchId(key))
+            case fx.VoidStarved(batch_id=key):
+                assert self.world.now_ms // 1_000 > self.batches[BatchId(key)].timestamp + RULES.starved_s
+                self.ended[BatchId(key)] = "STARVED"
+                self._final(ev.BatchVoided(key, self.batches[BatchId(key)].node))
+            case fx.ReplaceSeat():
+                pass
             case fx.RefundBatch(batch_id=key):
                 self._refund(BatchId(key))
             case fx.CheckIn():

@@ -1,0 +1,51 @@
+"""Hiring: which of the nodes that made an offer a requester may take, which is best, and why there is none."""
+
+from protocol.params import VCN
+from protocol.roles.member import Member
+from protocol.roles.requested import RequestedJob
+from protocol.stages.offer import Candidate, is_able, rank
+from protocol.wire.ids import Address, Cid, TimestampMs
+
+
+def best(job: RequestedJob, member: Member, own_node: Address, now_ms: TimestampMs) -> Candidate | None:
+    """The best able node that was not tried yet, by this node's own view of the chain."""
+    able = [candidate for candidate in _candidates(job, member) if _able(job, candidate, member, own_node, now_ms)]
+    return rank(able)[0] if able else None
+
+
+def why_nobody(job: RequestedJob, member: Member) -> str:
+    """What keeps every node that is known from doing the job, in one line."""
+    assert job.signed is not None
+    request = job.signed.request
+    if not job.offers and not job.tried:
+        known = len(member.peers)
+        return f"no able node: none of {known} known nodes made an offer for this model, class and price"
+    if job.tried:
+        return f"no able node: {len(job.tried)} tried, none left; the last one: {job.reason}"
+    cheapest = min(signed.offer.price for signed, _ in job.offers.values())
+    if cheapest > request.max_price:
+        return f"price over the cap: the cheapest offer is {vcn(cheapest)} VCN, the cap {vcn(request.max_price)}"
+    if not job.ask.uncalibrated:
+        return "no able node: the model has no calibration for the classes offered (--uncalibrated accepts that)"
+    return f"no able node: {len(job.offers)} offers, none with the stake or reputation asked for"
+
+
+def vcn(wei: int) -> str:
+    """An amount for people."""
+    return f"{wei / VCN:.4f}".rstrip("0").rstrip(".")
+
+
+def _candidates(job: RequestedJob, member: Member) -> list[Candidate]:
+    known = ((signed, peer_id, member.nodes.get(node_id)) for node_id, (signed, peer_id) in job.offers.items())
+    return [Candidate(signed, record, peer_id, member.delay_ms(peer_id)) for signed, peer_id, record in known if record]
+
+
+def _able(job: RequestedJob, candidate: Candidate, member: Member, own_node: Address, now_ms: TimestampMs) -> bool:
+    assert job.signed is not None
+    request, record = job.signed.request, candidate.record
+    # A node of the client's own hand could pay itself with reputation.
+    own = frozenset({request.client, request.signer})
+    if record.node_id in job.tried or record.operator in own or record.node_id == own_node:
+        return False
+    calibrated = member.calibrated(Cid(request.manifest), candidate.signed.offer.class_id)
+    return (calibrated or job.ask.uncalibrated) and is_able(request, candidate, own, now_ms)

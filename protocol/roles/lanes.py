@@ -1,0 +1,62 @@
+"""Lanes: what this client has signed on each, and what it must still lock before the next order."""
+
+from dataclasses import dataclass, field
+
+from protocol.roles.identity import Identity
+from protocol.roles.member import Member
+from protocol.stages.assignment import Lane, LaneOpen
+from protocol.wire.ids import Address, TimestampMs, Wei
+
+LANE_VALID_S = 600
+
+
+@dataclass(slots=True)
+class LaneBook:
+    """The newest order that we signed on a lane; a lost order keeps its number, no number is signed twice."""
+
+    index: int = 0
+    cumulative: int = 0
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The lanes of one client and signer, by node."""
+
+    identity: Identity
+    member: Member
+    opening: set[Address] = field(default_factory=set)
+    """Nodes whose lane has a transaction under way."""
+    _books: dict[Address, LaneBook] = field(default_factory=dict)
+
+    def lane(self, node: Address) -> Lane:
+        """The lane with a node as the chain has it."""
+        client, signer = self.identity.client, self.identity.signer
+        assert client is not None
+        assert signer is not None
+        return self.member.lanes.get((client, signer, node), Lane(client, signer, node, 0, 0, 0))
+
+    def book(self, node: Address) -> LaneBook:
+        """The newest order on the lane with a node, ours or settled."""
+        book, lane = self._books.setdefault(node, LaneBook()), self.lane(node)
+        book.index, book.cumulative = max(book.index, lane.jobs), max(book.cumulative, lane.mark)
+        return book
+
+    def missing(self, node: Address, total: int) -> int:
+        """What the lane lacks for an order of `total` wei; 0 or less where it covers it."""
+        lane = self.lane(node)
+        return self.book(node).cumulative + total - lane.mark - lane.left
+
+    def free(self) -> Wei:
+        """What the client can still lock."""
+        assert self.identity.client is not None
+        return self.member.accounts.get(self.identity.client, Wei(0))
+
+    def order_to_open(self, node: Address, amount: int, now_ms: TimestampMs) -> LaneOpen:
+        """The message that locks `amount` more for a node."""
+        lane = self.lane(node)
+        deadline = now_ms // 1000 + LANE_VALID_S
+        return LaneOpen(lane.client, lane.signer, node, amount, lane.left + lane.mark, deadline)
+
+    def is_ours(self, lane: Lane) -> bool:
+        """Whether a lane is one of this client and signer."""
+        return (lane.client, lane.signer) == (self.identity.client, self.identity.signer)

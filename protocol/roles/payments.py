@@ -1,0 +1,105 @@
+"""Payments: what becomes of the jobs that this node's client paid for, once they are in a batch.
+
+A batch that is void is refunded by anyone's call; the one with an interest makes it.
+"""
+
+from dataclasses import dataclass, field
+
+from protocol.effects import Effect, RefundBatch, VoidStarved
+from protocol.events import (
+    BatchRefunded,
+    BatchSettled,
+    BatchSubmitted,
+    BatchVoided,
+    BlockSeen,
+    CaseConvened,
+    CaseResolved,
+    EffectFailed,
+    Event,
+)
+from protocol.job import Stage, verdict_stage
+from protocol.params import BPS
+from protocol.roles.identity import Identity
+from protocol.roles.member import Member
+from protocol.roles.requested import RequestedJob
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
+
+
+@dataclass(slots=True)
+class Payments:
+    """The client's jobs in batches. `jobs` is shared with the requester."""
+
+    identity: Identity
+    member: Member
+    jobs: dict[JobId, RequestedJob]
+    _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
+    _asked: set[tuple[str, BatchId]] = field(default_factory=set)
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Follow a batch that holds a job of ours."""
+        match event:
+            case BatchSubmitted():
+                self._in_batch(event, now_ms)
+            case CaseConvened(batch_id=batch_id, drawn=drawn):
+                for job in self._in(batch_id):
+                    if job.position in drawn:
+                        job.move(event, Stage.DRAWN, now_ms)
+            case CaseResolved(batch_id, verdict, _):
+                for job in self._in(batch_id):
+                    job.move(event, verdict_stage(verdict), now_ms)
+                if verdict is not Verdict.PASS:
+                    return self._refund(BatchId(batch_id))
+            case BatchVoided(batch_id, _):
+                for job in self._in(batch_id):
+                    job.move(event, Stage.FAILED, now_ms)
+                return self._refund(BatchId(batch_id))
+            case BatchSettled(batch_id=batch_id):
+                for job in self._in(batch_id):
+                    job.move(event, Stage.SPENDABLE, now_ms)
+                self._batches.pop(BatchId(batch_id), None)
+            case BatchRefunded(batch_id, _):
+                for job in self._in(batch_id):
+                    job.move(event, Stage.REFUNDED, now_ms)
+                    job.charge = job.bonus = Wei(0)
+                self._batches.pop(BatchId(batch_id), None)
+            case EffectFailed(effect=effect, about=about):
+                self._asked.discard((effect, BatchId(about)))
+            case BlockSeen(timestamp=timestamp):
+                return self._void_starved(timestamp)
+            case _:
+                pass
+        return ()
+
+    def _in_batch(self, batch: BatchSubmitted, now_ms: TimestampMs) -> None:
+        first = 0
+        for debit, jobs in zip(batch.contents.debits, batch.lane_jobs, strict=False):
+            if debit.client == self.identity.client and debit.signer == self.identity.signer:
+                for job in self.jobs.values():
+                    if job.node == batch.node and jobs - debit.leaves < job.index <= jobs:
+                        job.position = first + job.index - (jobs - debit.leaves) - 1
+                        job.batch_id = BatchId(batch.batch_id)
+                        job.move(batch, Stage.IN_BATCH, now_ms)
+                        self._batches[job.batch_id] = batch
+            first += debit.leaves
+
+    def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
+        batch = self._batches.get(batch_id)
+        if batch is None or ("RefundBatch", batch_id) in self._asked:
+            return ()
+        self._asked.add(("RefundBatch", batch_id))
+        return (RefundBatch(batch_id, batch.node, batch.slot, batch.contents),)
+
+    def _void_starved(self, timestamp: int) -> tuple[Effect, ...]:
+        effects: list[Effect] = []
+        for batch_id, batch in self._batches.items():
+            starved = timestamp > batch.timestamp + self.member.rules.starved_s
+            # A batch that was drawn and never judged; one that was not drawn is its node's to finalize.
+            drawn = batch.rate_bps == BPS or any(job.stage is Stage.DRAWN for job in self._in(batch_id))
+            if starved and drawn and ("VoidStarved", batch_id) not in self._asked:
+                self._asked.add(("VoidStarved", batch_id))
+                effects.append(VoidStarved(batch_id, batch.node, batch.slot, batch.contents))
+        return tuple(effects)
+
+    def _in(self, batch_id: bytes) -> list[RequestedJob]:
+        return [job for job in self.jobs.values() if job.batch_id == batch_id]

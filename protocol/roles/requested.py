@@ -1,0 +1,106 @@
+"""A request of this node's user, and where it stands."""
+
+from dataclasses import dataclass, field
+
+from protocol.events import JobAsked
+from protocol.job import TERMINAL, JobView, Stage, advance
+from protocol.stages.assignment import JobDetails, verify_fee
+from protocol.stages.commitment import Receipt, ResultDelivery
+from protocol.stages.offer import SignedOffer
+from protocol.stages.request import SignedRequest
+from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei
+
+
+@dataclass(slots=True)
+class RequestedJob:
+    """One request of ours and the attempt that it is at."""
+
+    ask: JobAsked
+    asked_ms: TimestampMs
+    stage: Stage = Stage.REQUESTED
+    signed: SignedRequest | None = None
+    request_id: RequestId | None = None
+    round: int = 0
+    offers: dict[Address, tuple[SignedOffer, PeerId]] = field(default_factory=dict)
+    tried: set[Address] = field(default_factory=set)
+    attempt: int = 0
+    chosen: SignedOffer | None = None
+    peer_id: PeerId | None = None
+    details: JobDetails | None = None
+    sealed_key: bytes = b""
+    job_id: JobId | None = None
+    index: int = 0
+    accepted_ms: TimestampMs | None = None
+    delivery: ResultDelivery | None = None
+    receipt: Receipt | None = None
+    new_tokens: int = 0
+    finish: str = ""
+    charge: Wei = Wei(0)
+    bonus: Wei = Wei(0)
+    batch_id: BatchId | None = None
+    position: int = 0
+    reason: str = ""
+    next_step_ms: int | None = None
+    history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
+
+    @property
+    def node(self) -> Address | None:
+        """The node that this attempt is with."""
+        return self.chosen.offer.node_id if self.chosen else None
+
+    @property
+    def bill(self) -> Wei:
+        """What the lane owes for it, once a receipt is signed: charge, fee and bonus."""
+        owed = self.receipt is not None and self.stage not in (Stage.UNSERVED, Stage.REFUNDED)
+        return Wei(self.charge + verify_fee(self.charge) + self.bonus) if owed else Wei(0)
+
+    def move(self, fact: object, to: Stage, now_ms: TimestampMs) -> None:
+        """Take the stage that a fact leads to, if the table allows it."""
+        after = advance(self.stage, fact, to)
+        if after is not self.stage:
+            self.stage = after
+            self.history.append((after, now_ms))
+
+    def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
+        """Nobody will do it."""
+        self.reason, self.next_step_ms = reason, None
+        if self.stage not in TERMINAL:
+            self.stage = Stage.UNSERVED
+            self.history.append((Stage.UNSERVED, now_ms))
+
+    def start_over(self) -> None:
+        """Forget the last attempt but not the nodes that were tried."""
+        self.chosen = self.peer_id = self.details = self.job_id = self.accepted_ms = self.delivery = None
+        self.offers.clear()
+        self.round = self.new_tokens = 0
+        self.stage = Stage.REQUESTED
+
+    def deadline_name(self, kind: str) -> str:
+        """Names a moment of the request, or of this attempt once it is assigned."""
+        key = self.ask.ask_id if kind in ("offers", "request") else self.job_id or ZERO_HASH
+        return f"{kind}:{key.hex()}"
+
+    def view(self, client: Address | None) -> JobView:
+        """As it is shown."""
+        return JobView(
+            request_id=self.request_id,
+            job_id=self.job_id,
+            ask_id=self.ask.ask_id,
+            stage=self.stage,
+            node=self.node,
+            client=client,
+            manifest=self.ask.manifest,
+            max_new_tokens=self.ask.max_new_tokens,
+            new_tokens=self.new_tokens,
+            finish=self.finish,
+            price=Wei(self.chosen.offer.price if self.chosen else 0),
+            charge=self.charge,
+            bonus=self.bonus,
+            debit=self.bill,
+            attempt=self.attempt,
+            batch_id=self.batch_id,
+            reason=self.reason,
+            asked_ms=self.asked_ms,
+            history=tuple(self.history),
+            next_step_ms=None if self.stage in TERMINAL else self.next_step_ms,
+        )
