@@ -1,7 +1,7 @@
 """Followers of jobs: each gets every update in order through a bounded channel, and none can hold up the daemon."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 import trio
 
@@ -42,7 +42,8 @@ class Feed:
         self._followers.setdefault(job_id, set()).add(send)
         first = look()
         try:
-            yield _updates(first, receive)
+            async with aclosing(_updates(first, receive)) as updates:
+                yield updates
         finally:
             self._drop(job_id, send)
             receive.close()
@@ -55,7 +56,7 @@ class Feed:
             self._followers.pop(job_id, None)
 
 
-async def _updates(first: JobView, receive: trio.MemoryReceiveChannel[JobUpdate]) -> AsyncIterator[JobUpdate]:
+async def _updates(first: JobView, receive: trio.MemoryReceiveChannel[JobUpdate]) -> AsyncGenerator[JobUpdate, None]:
     yield JobUpdate("state", job=first)
     if first.ended:
         return

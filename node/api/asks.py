@@ -1,0 +1,155 @@
+"""Bodies of requests: JSON objects with known fields only, each checked before the daemon hears of it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from node.api.backend import ChatMessage, JobAsk
+from node.api.faults import Fault
+from protocol.params import INFERENCE_TIMEOUT_MS, MAX_INPUT_BYTES, MAX_NEW_TOKENS, TIMEOUT_CEILING_MS
+
+MAX_BODY_BYTES = 8 * 2**20
+MAX_MESSAGES = 1_024
+MAX_WEI = 2**96 - 1
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAsk:
+    """Move `amount_wei` of the client's money; only simulate where `dry_run`."""
+
+    amount_wei: int
+    dry_run: bool
+
+
+Reader = Callable[[Any], Any]
+"""Turns a JSON value into what a field holds, or raises ValueError with what it should be."""
+
+_REQUIRED: Any = object()
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body.
+
+    Raises: Fault bad_request if it is anything else, or names a field twice.
+    """
+    try:
+        found = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise Fault("bad_request", f"the body is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Fault("bad_request", "the body is not a JSON object")
+    return found
+
+
+def job_ask(plain: dict[str, Any]) -> JobAsk:
+    """A job. Raises: Fault unknown_field, bad_request, with the name of the field."""
+    found = _read(
+        plain,
+        {
+            "model": (_text(1, 256), _REQUIRED),
+            "messages": (_messages, _REQUIRED),
+            "max_new_tokens": (_number(1, MAX_NEW_TOKENS), 256),
+            "max_price_wei": (_wei, 0),
+            "timeout_ms": (_number(1_000, TIMEOUT_CEILING_MS), INFERENCE_TIMEOUT_MS),
+            "min_reputation": (_number(0, 100), 0),
+            "with_bonus": (_flag, True),
+            "uncalibrated": (_flag, False),
+        },
+    )
+    return JobAsk(**found)
+
+
+def move_ask(plain: dict[str, Any]) -> MoveAsk:
+    """A deposit or withdrawal. Raises: Fault unknown_field, bad_request."""
+    found = _read(plain, {"amount_wei": (_wei, _REQUIRED), "dry_run": (_flag, True)})
+    if not found["amount_wei"]:
+        raise Fault("bad_request", "amount_wei: expected more than 0")
+    return MoveAsk(**found)
+
+
+def model_source(plain: dict[str, Any]) -> str:
+    """Where a new model lies: an absolute path on this machine, or smollm2. Raises: Fault."""
+    source: str = _read(plain, {"source": (_text(1, 4_096), _REQUIRED)})["source"]
+    if source != "smollm2" and not source.startswith("/"):
+        raise Fault("bad_request", "source: expected an absolute path or smollm2")
+    return source
+
+
+def _read(plain: dict[str, Any], fields: dict[str, tuple[Reader, Any]]) -> dict[str, Any]:
+    for name in plain:
+        if name not in fields:
+            raise Fault("unknown_field", f"unknown field {name[:64]!r}", f"known: {', '.join(fields)}")
+    found = {}
+    for name, (reader, default) in fields.items():
+        if name not in plain and default is _REQUIRED:
+            raise Fault("bad_request", f"{name} is missing")
+        try:
+            found[name] = reader(plain[name]) if name in plain else default
+        except ValueError as error:
+            raise Fault("bad_request", f"{name}: {error}") from error
+    return found
+
+
+def _messages(raw: Any) -> tuple[ChatMessage, ...]:
+    if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_MESSAGES:
+        raise ValueError(f"expected a list of 1 to {MAX_MESSAGES} messages")
+    messages = tuple(_message(entry) for entry in raw)
+    if sum(len(message.content.encode()) for message in messages) > MAX_INPUT_BYTES // 2:
+        # JSON may escape a byte into several; half of the limit leaves room for it and for the seal.
+        raise ValueError(f"expected at most {MAX_INPUT_BYTES // 2} bytes of text")
+    return messages
+
+
+def _message(raw: Any) -> ChatMessage:
+    if not isinstance(raw, dict) or set(raw) != {"role", "content"}:
+        raise ValueError("expected messages of a role and a content")
+    if raw["role"] not in ROLES:
+        raise ValueError(f"expected a role of {', '.join(ROLES)}")
+    return ChatMessage(raw["role"], _text(1, MAX_BODY_BYTES)(raw["content"]))
+
+
+def _text(shortest: int, longest: int) -> Reader:
+    def read(raw: Any) -> str:
+        if not isinstance(raw, str) or not shortest <= len(raw) <= longest or "\0" in raw:
+            raise ValueError(f"expected a text of {shortest} to {longest} characters")
+        try:
+            raw.encode()
+        except UnicodeEncodeError:
+            raise ValueError("expected a text that UTF-8 can hold") from None
+        return raw
+
+    return read
+
+
+def _number(lowest: int, highest: int) -> Reader:
+    def read(raw: Any) -> int:
+        if type(raw) is not int or not lowest <= raw <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}")
+        return raw
+
+    return read
+
+
+def _wei(raw: Any) -> int:
+    if not isinstance(raw, str) or not raw.isascii() or not raw.isdigit() or len(raw) > 29 or int(raw) > MAX_WEI:
+        raise ValueError('expected an amount in wei as a decimal string, for example "1000000000000000000"')
+    return int(raw)
+
+
+def _flag(raw: Any) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError("expected true or false")
+    return raw
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field stands twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,152 @@
+"""The command line's side of the control API: blocking HTTP over the daemon's Unix socket.
+
+h11 on a plain socket: a whole HTTP library costs more time to import than the answer takes to come.
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import h11
+
+from node.api.faults import KINDS, Fault
+
+ANSWER_WITHIN_S = 30.0
+CONNECT_WITHIN_S = 5.0
+MAX_ANSWER_BYTES = 64 * 2**20
+_CHUNK = 65_536
+
+
+class Client:
+    """Asks one daemon; each call is its own connection."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self._path = socket_path
+
+    def get(self, *path: str) -> Any:
+        """The JSON answer at /v1/ and the parts of `path`. Raises: Fault, as the daemon says, or no_daemon."""
+        return self._ask("GET", path, None, ANSWER_WITHIN_S)
+
+    def post(self, *path: str, body: dict[str, Any], within_s: float = ANSWER_WITHIN_S) -> Any:
+        """As get, with a JSON body; `within_s` for what the daemon needs time for."""
+        return self._ask("POST", path, body, within_s)
+
+    def lines(self, *path: str) -> Iterator[Any]:
+        """The JSON lines of a stream, as they come, for as long as they come.
+
+        Raises: Fault, also for an error in the middle, or unavailable where the daemon goes away before the end.
+        """
+        with self._connect(None) as connection:
+            exchange = _Exchange(connection)
+            exchange.send("GET", path, None)
+            rest = b""
+            for part in exchange.body():
+                *whole, rest = (rest + part).split(b"\n")
+                for line in whole:
+                    yield _checked(json.loads(line))
+
+    def _ask(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None, within_s: float) -> Any:
+        with self._connect(within_s) as connection:
+            exchange = _Exchange(connection)
+            exchange.send(method, path, body)
+            answer = bytearray()
+            for part in exchange.body():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise Fault("unavailable", f"the daemon's answer exceeds {MAX_ANSWER_BYTES} bytes")
+            return json.loads(answer)
+
+    def _connect(self, within_s: float | None) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(CONNECT_WITHIN_S)
+        try:
+            connection.connect(str(self._path))
+        except OSError as error:
+            connection.close()
+            raise _unreachable(self._path, error) from error
+        connection.settimeout(within_s)
+        return connection
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._http = h11.Connection(h11.CLIENT)
+
+    def send(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None) -> None:
+        target = "/v1/" + "/".join(quote(part, safe="") for part in path)
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = [("Host", "vcoin"), ("Connection", "close"), ("Content-Length", str(len(content)))]
+        self._write(h11.Request(method=method, target=target, headers=headers))
+        if content:
+            self._write(h11.Data(data=content))
+        self._write(h11.EndOfMessage())
+
+    def body(self) -> Iterator[bytes]:
+        """The parts of the response's body. Raises: Fault for a response that is an error."""
+        status = 0
+        error = bytearray()
+        while True:
+            event = self._next()
+            if isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data) and status < 400:
+                yield bytes(event.data)
+            elif isinstance(event, h11.Data):
+                error += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                break
+        if status >= 400:
+            _checked(_decoded(bytes(error), status))
+            raise Fault("internal", f"the daemon answered with status {status}")
+
+    def _write(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
+        try:
+            self._socket.sendall(self._http.send(event) or b"")
+        except OSError as error:
+            # It may have refused and closed before it read everything; what it said then can still be read.
+            if not isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise _gone(error) from error
+
+    def _next(self) -> Any:
+        try:
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                self._http.receive_data(self._socket.recv(_CHUNK))
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise _gone(error) from error
+        if isinstance(event, h11.ConnectionClosed):
+            raise _gone(None)
+        return event
+
+
+def _checked(answer: Any) -> Any:
+    """Raises: Fault if the answer is an error that the daemon reports."""
+    if isinstance(answer, dict) and "message" in answer and answer.get("code") in KINDS:
+        raise Fault(answer["code"], answer["message"], answer.get("hint", ""))
+    return answer
+
+
+def _decoded(raw: bytes, status: int) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise Fault("internal", f"the daemon answered with status {status} and no reason") from error
+
+
+def _unreachable(path: Path, error: OSError) -> Fault:
+    if isinstance(error, PermissionError):
+        return Fault("no_daemon", f"{path} belongs to another user's daemon", "run the command as that user")
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return Fault("no_daemon", f"no daemon answers at {path}", "start one: vcoin node run")
+    return Fault("no_daemon", f"no daemon answers at {path}: {error.strerror or error}", "check node.data_dir")
+
+
+def _gone(error: Exception | None) -> Fault:
+    if isinstance(error, TimeoutError):
+        return Fault("unavailable", "the daemon did not answer in time", "its log says what it is busy with")
+    return Fault("unavailable", "the daemon went away before it answered", "vcoin status")

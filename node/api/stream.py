@@ -1,0 +1,69 @@
+"""A followed job as a response: one JSON object a line, until the job has ended or the reader leaves."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import trio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from node.api.faults import Fault, fault_of
+from node.api.snapshot import JobUpdate, plain
+from protocol.errors import NodeError
+
+
+class FollowResponse(Response):
+    """Sends every update as it comes. What fails before the first line is an error response; after it, a last line
+    {code, message, hint}."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, source: AbstractAsyncContextManager[AsyncIterator[JobUpdate]]) -> None:
+        super().__init__()
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One task sends, one waits for the reader to leave; whichever ends first ends the other."""
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_left, receive, nursery.cancel_scope)
+            try:
+                await self._send_all(send)
+            except Exception as error:
+                # Out of the nursery as it is, not in a group, so that it is reported like that of any other route.
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _send_all(self, send: Send) -> None:
+        async with self._source as updates:
+            await send({"type": "http.response.start", "status": 200, "headers": [_header(self.media_type)]})
+            try:
+                async for update in updates:
+                    await _send_line(send, plain(update))
+            except NodeError as error:
+                fault = fault_of(error)
+                await _send_line(send, {"code": fault.code, "message": fault.message, "hint": fault.hint})
+            except Exception:
+                fault = Fault("internal", "the daemon failed", "its log says more")
+                await _send_line(send, {"code": fault.code, "message": fault.message, "hint": fault.hint})
+                raise
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _header(media_type: str) -> tuple[bytes, bytes]:
+    return (b"content-type", media_type.encode())
+
+
+async def _send_line(send: Send, content: Any) -> None:
+    line = json.dumps(content).encode() + b"\n"
+    await send({"type": "http.response.body", "body": line, "more_body": True})
+
+
+async def _cancel_when_left(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,224 @@
+"""A daemon in memory behind the real control API: jobs are answered by the test, money is numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+
+from node.api import snapshot as views
+from node.api.admission import Market, admit, find_model
+from node.api.backend import JobAsk
+from node.api.faults import Fault, not_found
+from node.api.feed import Feed
+from node.api.prefix import complete
+from protocol.errors import Reverted
+
+VCN = 10**18
+OWNER = "0x" + "11" * 20
+CLIENT = "0x" + "22" * 20
+PROVIDER = "0x" + "33" * 20
+VERIFIER = "0x" + "44" * 20
+
+SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2))
+ME = views.SelfView(
+    node_id="0x" + "aa" * 20,
+    peer_id="16Uiu2HAmExample",
+    client=CLIENT,
+    owner=OWNER,
+    roles=("requester",),
+    addresses=("/ip4/127.0.0.1/tcp/4701/p2p/16Uiu2HAmExample",),
+    registered=True,
+    active=True,
+    stake_wei=5_000 * VCN,
+    unbonding_wei=0,
+    rewards_wei=3 * VCN // 2,
+    score=4_500,
+    rate_bps=10_000,
+)
+CHAIN = views.ChainView(31_337, "local", "http://127.0.0.1:8545", True, 120, 118, 1_000_000, "0xsettle", "0xstake")
+MACHINE = views.MachineView(True, (1, 2), 4 * 2**30, 1, 0, ())
+
+
+def peer(node_id: str = PROVIDER, **changes: object) -> views.PeerView:
+    """A provider that is there: 5,000 VCN of stake, 10 VCN for 1,000 tokens."""
+    view = views.PeerView(
+        node_id=node_id,
+        peer_id="16Uiu2HAm" + node_id[-4:],
+        owner="0x" + "55" * 20,
+        active=True,
+        online=True,
+        heard_ms=999_000,
+        class_ids=(1, 2),
+        models=(SMOL.name,),
+        price_wei=10 * VCN,
+        stake_wei=5_000 * VCN,
+        score=4_500,
+        slots=1,
+        queue=0,
+        paused=False,
+        draining=False,
+        delay_ms=12,
+        agent="vcoin/0.1.0",
+    )
+    return replace(view, **changes)  # type: ignore[arg-type]
+
+
+def job_of(ask: JobAsk, job_id: str) -> views.JobView:
+    """A job as it looks right after it was asked."""
+    return views.JobView(
+        id=job_id,
+        side="requester",
+        state="requested",
+        model=SMOL.name,
+        manifest=SMOL.manifest,
+        node="",
+        job_id="",
+        batch_id="",
+        attempt=0,
+        max_new_tokens=ask.max_new_tokens,
+        tokens=0,
+        finish="",
+        text="",
+        max_price_wei=ask.max_price_wei,
+        price_wei=0,
+        charge_wei=0,
+        fee_wei=0,
+        bonus_wei=0,
+        cost_wei=0,
+        asked_ms=1_000_000,
+        actual_ms=0,
+        steps=(views.StepView("requested", 1_000_000, 0), views.StepView("offered", 0, 1_000_450)),
+        failure=None,
+    )
+
+
+@dataclass
+class FakeBackend:
+    """Implements node.api.backend.Backend."""
+
+    models_held: list[views.ModelView] = field(default_factory=lambda: [SMOL])
+    nodes: list[views.PeerView] = field(default_factory=lambda: [peer(), peer(VERIFIER)])
+    free_wei: int = 1_000 * VCN
+    wallet_wei: int = 500 * VCN
+    state: str = "ready"
+    troubles: tuple[views.Trouble, ...] = ()
+    held: dict[str, views.JobView] = field(default_factory=dict)
+    cases: dict[str, views.CaseView] = field(default_factory=dict)
+    asked: list[JobAsk] = field(default_factory=list)
+    feed: Feed = field(default_factory=Feed)
+
+    async def snapshot(self) -> views.Snapshot:
+        return views.Snapshot(
+            agent="vcoin/0.1.0",
+            pid=4_242,
+            data_dir="/data",
+            state=self.state,
+            started_ms=940_000,
+            now_ms=1_000_000,
+            me=ME,
+            chain=CHAIN,
+            machine=MACHINE,
+            work=views.WorkView(3, 0, 1, 0, 0, 0),
+            account=await self.account(),
+            peers=2,
+            nodes=tuple(self.nodes),
+            models=tuple(model.name for model in self.models_held),
+            troubles=self.troubles,
+        )
+
+    async def ask_job(self, ask: JobAsk) -> str:
+        model = find_model(ask.model, tuple(self.models_held))
+        tokens = sum(len(message.content.split()) for message in ask.messages)
+        admit(ask, model, tokens, Market(tuple(self.nodes), await self.account(), 10 * VCN, OWNER))
+        self.asked.append(ask)
+        job_id = hashlib.sha256(f"{len(self.asked)}".encode()).hexdigest()
+        self.held[job_id] = job_of(ask, job_id)
+        return job_id
+
+    def change(self, job_id: str, **changes: object) -> None:
+        """The job goes on: a state update for whoever follows it."""
+        self.held[job_id] = replace(self.held[job_id], **changes)  # type: ignore[arg-type]
+        self.feed.publish(job_id, views.JobUpdate("state", job=self.held[job_id]))
+
+    def say(self, job_id: str, text: str) -> None:
+        """Tokens arrive."""
+        job = self.held[job_id]
+        self.held[job_id] = replace(job, text=job.text + text)
+        self.feed.publish(job_id, views.JobUpdate("text", text=text, attempt=job.attempt))
+
+    async def jobs(self) -> tuple[views.JobView, ...]:
+        return tuple(reversed(self.held.values()))
+
+    async def job(self, prefix: str) -> views.JobView:
+        return self.held[complete(prefix, self.held, "job")]
+
+    def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
+        job_id = complete(prefix, self.held, "job")
+        return self.feed.follow(job_id, lambda: self.held[job_id])
+
+    async def case(self, prefix: str) -> views.CaseView:
+        return self.cases[complete(prefix, self.cases, "case")]
+
+    async def models(self) -> tuple[views.ModelView, ...]:
+        return tuple(self.models_held)
+
+    async def add_model(self, source: str) -> views.ModelView:
+        if source != "smollm2":
+            raise Fault("bad_model", f"{source} holds no config.json", "give a Hugging Face model directory")
+        return SMOL
+
+    async def account(self) -> views.AccountView:
+        return views.AccountView(CLIENT, self.free_wei, (), self.wallet_wei, 10 * VCN)
+
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> views.MoveView:
+        if amount_wei > self.wallet_wei:
+            raise Reverted(f"ERC20InsufficientBalance({CLIENT}, {self.wallet_wei}, {amount_wei})")
+        return self._move("deposit", amount_wei, dry_run)
+
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> views.MoveView:
+        if amount_wei > self.free_wei:
+            raise Reverted(f"NotEnoughFree({amount_wei}, {self.free_wei})")
+        return self._move("withdraw", -amount_wei, dry_run)
+
+    def _move(self, function: str, into_account: int, dry_run: bool) -> views.MoveView:
+        free, wallet = self.free_wei, self.wallet_wei
+        if not dry_run:
+            self.free_wei, self.wallet_wei = free + into_account, wallet - into_account
+        return views.MoveView(
+            sender=CLIENT,
+            calls=(
+                views.CallView("Settlement", CHAIN.settlement, function, (("amount", f"{abs(into_account)}"),), 61_000),
+            ),
+            fee_wei=61_000 * 10**9,
+            balances=(
+                views.BalanceView("account", "VCN", free, free + into_account),
+                views.BalanceView("wallet", "VCN", wallet, wallet - into_account),
+            ),
+            transactions=() if dry_run else ("0x" + "cd" * 32,),
+        )
+
+    async def score(self, prefix: str) -> views.ScoreView:
+        node_id = ME.node_id if prefix == "me" else complete(prefix, [node.node_id for node in self.nodes], "node")
+        if node_id == VERIFIER:
+            raise not_found("node", prefix)
+        return views.ScoreView(
+            node_id=node_id,
+            score=4_500,
+            success=2_500,
+            speed=1_000,
+            uptime=500,
+            stake=500,
+            penalty=0,
+            successes=0,
+            total=0,
+            response_ms=0,
+            check_in_days=2,
+            days_active=1,
+            stake_wei=5_000 * VCN,
+            recommended_stake_wei=10_000 * VCN,
+            rate_bps=10_000,
+            samples_left=20,
+            recent_failures=0,
+        )
