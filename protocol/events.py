@@ -390,7 +390,7 @@ class CaseConvened:
 
 @dataclass(frozen=True, slots=True)
 class SeatAdded:
-    """A case grew, or a silent seat was replaced: `node` sits on `seat` from `timestamp` on."""
+    """A case grew by a seat: `node` sits on it from `timestamp` on."""
 
     batch_id: Bytes32
     seat: U8
@@ -404,6 +404,15 @@ class SeatReplaced:
 
     batch_id: Bytes32
     seat: U8
+
+
+@dataclass(frozen=True, slots=True)
+class SeatSilenced:
+    """A seat let its turn pass: it no longer counts."""
+
+    batch_id: Bytes32
+    seat: U8
+    node: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +507,7 @@ Durable = (
     | SeedRevealed
     | CaseConvened
     | SeatAdded
+    | SeatSilenced
     | SeatReplaced
     | SeatCommitted
     | SeatRevealed
