@@ -4,13 +4,13 @@ Windows follow from each other: a bond must outlive every dispute about work tha
 after every bond that was placed under them could leave. Params refuses a profile that breaks such a relation.
 """
 
-from dataclasses import astuple, dataclass, replace
+import functools
+import json
+from dataclasses import astuple, dataclass, fields
+from importlib.resources import files
 from typing import Any
 
-from protocol.params import FAST_HEARTBEAT_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, VCN
-
-_HOUR = 3_600
-_DAY = 24 * _HOUR
+from protocol.params import FAST_HEARTBEAT_INTERVAL_MS, HEARTBEAT_INTERVAL_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,79 +52,17 @@ class Profile:
         return cls(name.rstrip(b"\0").decode(errors="replace"), *numbers)
 
 
-LOCAL = Profile(
-    name="local",
-    epoch_blocks=4,
-    lag_blocks=2,
-    seat_seconds=60,
-    challenge_seconds=5,
-    data_seconds=20,
-    convene_seconds=30,
-    starved_seconds=120,
-    appeal_seconds=20,
-    arbiter_seconds=60,
-    lane_close_seconds=60,
-    unbonding_seconds=600,
-    jail_seconds=120,
-    timelock_seconds=900,
-    min_stake=1_000 * VCN,
-    recommended_stake=10_000 * VCN,
-    min_deposit=10 * VCN,
-    min_burn=VCN // 20,
-    court_value=VCN,
-    verifier_min_score=0,
-    verifier_min_age_seconds=0,
-    # A handful of nodes with fresh scores judge each other: no draw may starve by bad luck.
-    verifier_weight_floor_bps=5_000,
-    slash_bps=5_000,
-)
+_NUMBERS = fields(Profile)[1:]
 
-TESTNET = replace(
-    LOCAL,
-    name="testnet",
-    epoch_blocks=16,
-    lag_blocks=8,
-    seat_seconds=600,
-    challenge_seconds=_HOUR,
-    data_seconds=_HOUR,
-    convene_seconds=2 * _HOUR,
-    starved_seconds=12 * _HOUR,
-    appeal_seconds=_HOUR,
-    arbiter_seconds=12 * _HOUR,
-    lane_close_seconds=6 * _HOUR,
-    unbonding_seconds=3 * _DAY,
-    jail_seconds=_DAY,
-    timelock_seconds=4 * _DAY,
-    court_value=100 * VCN,
-    verifier_min_score=4_000,
-    verifier_min_age_seconds=_DAY,
-    verifier_weight_floor_bps=100,
-)
 
-MAIN = replace(
-    TESTNET,
-    name="main",
-    epoch_blocks=32,
-    lag_blocks=32,
-    seat_seconds=_HOUR // 2,
-    challenge_seconds=_DAY,
-    data_seconds=_DAY,
-    convene_seconds=6 * _HOUR,
-    starved_seconds=72 * _HOUR,
-    appeal_seconds=12 * _HOUR,
-    arbiter_seconds=48 * _HOUR,
-    lane_close_seconds=_DAY,
-    unbonding_seconds=14 * _DAY,
-    jail_seconds=7 * _DAY,
-    timelock_seconds=16 * _DAY,
-    verifier_min_score=7_000,
-    verifier_min_age_seconds=14 * _DAY,
-    verifier_weight_floor_bps=1,
-    # Shadow mode: verdicts are reached and shown, and nobody is slashed before the noise is measured on real hardware.
-    slash_bps=0,
-)
+@functools.cache
+def profiles() -> dict[str, Profile]:
+    """The profiles of this release by name, from the file that the tests of the contracts read too."""
+    plain = json.loads((files("chain") / "abi" / "profiles.json").read_text(encoding="utf-8"))
+    return {
+        name: Profile(name, *(int(numbers[_camel(each.name)]) for each in _NUMBERS)) for name, numbers in plain.items()
+    }
 
-PROFILES = {profile.name: profile for profile in (LOCAL, TESTNET, MAIN)}
 
 FINAL_DEPTH = {"local": 2, "testnet": 8, "main": 32}
 """Blocks on top of one that counts as final."""
@@ -135,3 +73,8 @@ HEARTBEAT_MS = {
     "testnet": HEARTBEAT_INTERVAL_MS,
     "main": HEARTBEAT_INTERVAL_MS,
 }
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)

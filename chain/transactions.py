@@ -8,7 +8,8 @@ import trio
 
 from chain.ethereum import Call, Ethereum, Receipt
 from chain.rpc import RpcRefusal
-from chain.wallet import Key, SignedTransaction
+from chain.wallet import Key, SignedTransaction, read_transaction
+from protocol.effects import ChainEffect
 from protocol.errors import ChainError, Reverted
 from protocol.wire.ids import Address, Hash32, Wei
 
@@ -27,13 +28,14 @@ TAKEN_POLLS = 3
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A signed transaction as the journal keeps it before it is sent."""
+    """A signed transaction as the journal keeps it before it is sent; `effect` is what it was sent for, if any."""
 
     sender: Address
     nonce: int
     raw: bytes
     hash: Hash32
     title: str
+    effect: ChainEffect | None
 
 
 Record = Callable[[Prepared], Awaitable[None]]
@@ -50,6 +52,15 @@ class _Fees:
             self.most * (100 + FEE_RISE_PERCENT) // 100 + 1,
             self.tip * (100 + FEE_RISE_PERCENT) // 100 + 1,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be sent, whatever it costs and under whichever nonce."""
+
+    call: Call
+    gas: int
+    effect: ChainEffect | None
 
 
 class Sender:
@@ -75,7 +86,7 @@ class Sender:
         self._nonces = trio.Lock()
         self._next_nonce: int | None = None
 
-    async def send(self, call: Call) -> Receipt:
+    async def send(self, call: Call, effect: ChainEffect | None = None) -> Receipt:
         """Estimate, sign, record, broadcast, and wait until it is in a block.
 
         Raises: Reverted if the contract refuses it, before or after it is sent; ChainError, transient, if it is in no
@@ -84,54 +95,57 @@ class Sender:
         estimate = await self._ethereum.estimate(call, self.address)
         gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
         fees = await self._fees()
-        nonce, signed = await self._launch(call, gas, fees)
-        receipt = await self._follow(call, gas, fees, nonce, signed)
+        order = _Order(call, gas, effect)
+        nonce, signed = await self._launch(order, fees)
+        receipt = await self._follow(order, fees, nonce, signed)
         if not receipt.succeeded:
-            raise await self._why_reverted(call, receipt, gas)
+            raise await self._why_reverted(order, receipt)
         log.debug("transaction mined", extra={"call": call.title, "block": receipt.block, "gas": receipt.gas_used})
         return receipt
 
-    async def resume(self, pending: Sequence[Prepared]) -> None:
-        """Send again what an earlier run recorded and no block has yet, then wait for it.
+    async def resume(self, recorded: Sequence[bytes]) -> None:
+        """Send again what an earlier run recorded, in the order of recording, and no block has yet; then wait for it.
+
+        Transactions of other keys are left alone.
 
         Raises: ChainError, transient, if no endpoint answers.
         """
         mined = await self._ethereum.nonce(self.address)
-        waiting = [each for each in pending if each.sender == self.address and each.nonce >= mined]
-        for each in sorted(waiting, key=lambda each: each.nonce):
+        own = [(nonce, raw) for sender, nonce, raw in map(read_transaction, recorded) if sender == self.address]
+        waiting = [(nonce, raw) for nonce, raw in own if nonce >= mined]
+        for nonce, raw in waiting:
             try:
-                await self._ethereum.broadcast(each.raw)
-                log.info("transaction sent again", extra={"call": each.title, "nonce": each.nonce})
+                await self._ethereum.broadcast(raw)
+                log.info("transaction sent again", extra={"sender": self.address, "nonce": nonce})
             except RpcRefusal as error:
-                log.warning("transaction given up", extra={"call": each.title, "reason": str(error)})
+                log.warning("transaction given up", extra={"nonce": nonce, "reason": str(error)})
         with trio.move_on_after(self._rise_after_s):
-            last = max((each.nonce for each in waiting), default=-1)
+            last = max((nonce for nonce, _ in waiting), default=-1)
             while True:
                 if await self._ethereum.nonce(self.address) > last:
                     return
                 await trio.sleep(self._poll_s)
 
-    async def _launch(self, call: Call, gas: int, fees: _Fees) -> tuple[int, SignedTransaction]:
+    async def _launch(self, order: _Order, fees: _Fees) -> tuple[int, SignedTransaction]:
         """Take a nonce, record, broadcast. The lock makes nonces leave in their order."""
         async with self._nonces:
             for _ in range(NONCE_TRIES):
                 if self._next_nonce is None:
                     self._next_nonce = await self._ethereum.nonce(self.address, "pending")
                 nonce, self._next_nonce = self._next_nonce, None
-                signed = self._sign(call, gas, fees, nonce)
-                await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, call.title))
+                signed = await self._prepare(order, fees, nonce)
                 try:
                     await self._ethereum.broadcast(signed.raw)
                 except RpcRefusal as error:
                     if not _nonce_taken(error):
-                        raise ChainError(f"{call.title}: {error}") from error
+                        raise ChainError(f"{order.call.title}: {error}") from error
                     log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
                     continue
                 self._next_nonce = nonce + 1
                 return nonce, signed
-        raise ChainError(f"{call.title}: another program sends transactions with this key", transient=True)
+        raise ChainError(f"{order.call.title}: another program sends transactions with this key", transient=True)
 
-    async def _follow(self, call: Call, gas: int, fees: _Fees, nonce: int, signed: SignedTransaction) -> Receipt:
+    async def _follow(self, order: _Order, fees: _Fees, nonce: int, signed: SignedTransaction) -> Receipt:
         """Wait for the receipt of the transaction or of one that pays more for the same nonce."""
         hashes = [signed.hash]
         deadline = trio.current_time() + self._deadline_s
@@ -144,39 +158,42 @@ class Sender:
                     return receipt
             if taken >= TAKEN_POLLS:
                 self._next_nonce = None
-                raise ChainError(f"{call.title}: another transaction took its nonce {nonce}", transient=True)
+                raise ChainError(f"{order.call.title}: another transaction took its nonce {nonce}", transient=True)
             now = trio.current_time()
             if now > deadline:
                 self._next_nonce = None
-                raise ChainError(f"{call.title} is in no block after {self._deadline_s:.0f} s", transient=True)
+                raise ChainError(f"{order.call.title} is in no block after {self._deadline_s:.0f} s", transient=True)
             if now > rise_at:
                 fees, rise_at = fees.raised(), now + self._rise_after_s
-                hashes.append(await self._replace(call, gas, fees, nonce))
+                hashes.append(await self._replace(order, fees, nonce))
             await trio.sleep(self._poll_s)
 
-    async def _replace(self, call: Call, gas: int, fees: _Fees, nonce: int) -> Hash32:
-        signed = self._sign(call, gas, fees, nonce)
-        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, call.title))
+    async def _replace(self, order: _Order, fees: _Fees, nonce: int) -> Hash32:
+        signed = await self._prepare(order, fees, nonce)
+        call = order.call.title
         try:
             await self._ethereum.broadcast(signed.raw)
-            log.info("fee raised", extra={"call": call.title, "nonce": nonce, "fee": fees.most})
+            log.info("fee raised", extra={"call": call, "nonce": nonce, "fee": fees.most})
         except RpcRefusal as error:
             # It may have been mined just now, or the account cannot pay more: the old one still counts.
-            log.warning("fee not raised", extra={"call": call.title, "reason": str(error)})
+            log.warning("fee not raised", extra={"call": call, "reason": str(error)})
         return signed.hash
 
-    def _sign(self, call: Call, gas: int, fees: _Fees, nonce: int) -> SignedTransaction:
+    async def _prepare(self, order: _Order, fees: _Fees, nonce: int) -> SignedTransaction:
+        """Sign, and have it recorded: what is on the disk can be sent again after a crash, and nothing else is sent."""
         fields = {
             "type": 2,
             "chainId": self._ethereum.chain_id,
             "nonce": nonce,
-            "value": call.value,
-            "data": call.data,
-            "gas": gas,
+            "value": order.call.value,
+            "data": order.call.data,
+            "gas": order.gas,
             "maxFeePerGas": fees.most,
             "maxPriorityFeePerGas": fees.tip,
         }
-        return self._key.sign_transaction({**fields, "to": call.to} if call.to else fields)
+        signed = self._key.sign_transaction({**fields, "to": order.call.to} if order.call.to else fields)
+        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, order.call.title, order.effect))
+        return signed
 
     async def _fees(self) -> _Fees:
         """Twice the base fee, which lasts for six full blocks, and the endpoint's tip."""
@@ -187,17 +204,17 @@ class Sender:
             tip = DEFAULT_TIP
         return _Fees(2 * block.base_fee + tip, tip)
 
-    async def _why_reverted(self, call: Call, receipt: Receipt, gas: int) -> Reverted:
+    async def _why_reverted(self, order: _Order, receipt: Receipt) -> Reverted:
         """Ask for the reason on the states after and before the block that refused it."""
         for block in (receipt.block, receipt.block - 1):
             try:
-                await self._ethereum.call(call, self.address, block)
+                await self._ethereum.call(order.call, self.address, block)
             except Reverted as error:
                 return error
             except ChainError as error:
-                log.warning("reason unknown", extra={"call": call.title, "reason": str(error)})
-        reason = "out of gas" if receipt.gas_used >= gas else "the contract refused it for a reason that is gone"
-        return Reverted(f"{call.title}: {reason}")
+                log.warning("reason unknown", extra={"call": order.call.title, "reason": str(error)})
+        spent = receipt.gas_used >= order.gas
+        return Reverted(f"{order.call.title}: {'out of gas' if spent else 'refused for a reason that is gone'}")
 
 
 def _nonce_taken(error: RpcRefusal) -> bool:

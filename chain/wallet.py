@@ -18,7 +18,7 @@ from protocol.stages.commitment import Receipt, Result
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.wire.envelope import Domain, digest, sign_digest
-from protocol.wire.ids import Address, Hash32, PeerId, address_of, peer_id_of
+from protocol.wire.ids import Address, Hash32, PeerId, address_of, checksum, peer_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,16 @@ class Wallet:
         if self.client is None:
             raise ChainError("this machine has no client key")
         return self.client
+
+
+def read_transaction(raw: bytes) -> tuple[Address, int, bytes]:
+    """Who sent a signed transaction, its nonce, and its bytes again."""
+    from eth_account import Account
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
+    from hexbytes import HexBytes
+
+    nonce: int = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["nonce"]
+    return checksum(Account.recover_transaction(raw)), nonce, raw
 
 
 def sign_consent(operator: Key, owner: Address, deadline: int, chain_id: int, stake_manager: Address) -> bytes:
