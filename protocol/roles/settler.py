@@ -31,6 +31,7 @@ from protocol.events import (
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
+    SeatSilenced,
     SeedRevealed,
 )
 from protocol.job import Stage, advance, verdict_stage
@@ -360,8 +361,10 @@ class Settler:
             case SeatAdded(seat=seat, node=node, timestamp=timestamp):
                 batch.seats[seat] = node
                 batch.seated_at[seat] = timestamp
-                batch.committed.discard(seat)
                 batch.asked.clear()
+            case SeatSilenced(seat=seat):
+                batch.seats.pop(seat, None)
+                batch.seated_at.pop(seat, None)
             case SeatCommitted(seat=seat):
                 batch.committed.add(seat)
                 batch.seated_at = dict.fromkeys(batch.seated_at, self.member.timestamp)

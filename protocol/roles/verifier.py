@@ -36,11 +36,13 @@ from protocol.events import (
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
+    SeatSilenced,
 )
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.stages.commitment import LeafStatus, output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, validate_proof
+from protocol.stages.sampling import ROUND
 from protocol.stages.verification import (
     ProofOpening,
     ProofQuery,
@@ -83,9 +85,7 @@ class Case:
     seats: dict[int, Address]
     commitments: set[int] = field(default_factory=set)
     scores: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    round: int = 0
     seat: int | None = None
-    seat_round: int = 0
     leaves: dict[int, DrawnLeaf] = field(default_factory=dict)
     digest: bytes = b""
     committing: bool = False
@@ -160,7 +160,7 @@ class Verifier:
     def _sit(self, case: Case, seat: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
         if case.seat is not None:
             return ()
-        case.seat, case.seat_round = seat, case.round
+        case.seat = seat
         case.leaves = {index: DrawnLeaf() for index in case.drawn}
         return self._ask(case, now_ms)
 
@@ -296,7 +296,7 @@ class Verifier:
             return ()
         case.committing = True
         case.digest = checks_digest([case.leaves[index].check or b"" for index in case.drawn])
-        commitment = seat_commitment(case.batch_id, case.seat_round, case.seat, case.digest, self._salt(case))
+        commitment = seat_commitment(case.batch_id, ROUND, case.seat, case.digest, self._salt(case))
         return (CommitSeat(case.batch_id, case.seat, commitment),)
 
     def _salt(self, case: Case) -> bytes:
@@ -340,7 +340,7 @@ class Verifier:
             return 0, str(error)
 
     def _reveal_when_done(self, case: Case) -> tuple[Effect, ...]:
-        ready = case.seat is not None and case.seat in case.commitments and set(case.seats) <= case.commitments
+        ready = case.seat in case.seats and case.seat in case.commitments and set(case.seats) <= case.commitments
         scores = [case.leaves[index].score for index in case.drawn] if case.leaves else []
         known = tuple(score for score in scores if score is not None)
         if not ready or case.revealing or len(known) < len(case.drawn) or case.seat is None:
@@ -355,12 +355,12 @@ class Verifier:
             return ()
         match event:
             case SeatAdded(seat=seat, node=node):
-                replaced = seat in case.seats
                 case.seats[seat] = node
-                case.commitments.discard(seat)
-                case.round = case.round if replaced else 1
                 if node == self.identity.node_id:
                     return self._sit(case, seat, now_ms)
+            case SeatSilenced(seat=seat):
+                case.seats.pop(seat, None)
+                return self._reveal_when_done(case)
             case SeatCommitted(seat=seat):
                 case.commitments.add(seat)
                 if seat == case.seat:

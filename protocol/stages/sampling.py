@@ -12,6 +12,9 @@ from eth_utils.crypto import keccak
 from protocol.params import BPS
 from protocol.wire.ids import Address, BatchId
 
+ROUND = 0
+"""Cases do not grow past three seats yet, so every seat sits in round 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListSlot:
@@ -61,15 +64,17 @@ def draw_order(
 ) -> list[Address]:
     """The nodes that the first `tries` tickets seat, in order; a case takes them from the front.
 
-    Args: slots, the whole list of the class, tombstones included; excluded, node ids that may not judge.
+    Args: slots, the whole list of the class, tombstones included, in the order of joining; excluded, node ids that may
+    not judge; tries, 64 for every seat wanted.
     """
+    # Whoever joined at or after the commit is not in the draw: its seed could have been known by then.
+    joined = [slot for slot in slots if slot.from_block < commit_block]
     seated: list[Address] = []
-    for ticket in range(tries if slots else 0):
-        number = _number(keccak(encode(["bytes32", "bytes32", "uint256", "uint256"], [seed, batch, 0, ticket])))
-        slot = slots[(number & (1 << 64) - 1) % len(slots)]
-        active = slot.from_block < commit_block <= slot.until_block
+    for ticket in range(tries if joined else 0):
+        number = _number(keccak(encode(["bytes32", "bytes32", "uint256", "uint256"], [seed, batch, ROUND, ticket])))
+        slot = joined[(number & (1 << 64) - 1) % len(joined)]
         drawn = ((number >> 64) & (1 << 64) - 1) % BPS < slot.weight_bps
-        if active and drawn and slot.node not in excluded and slot.node not in seated:
+        if drawn and commit_block <= slot.until_block and slot.node not in excluded and slot.node not in seated:
             seated.append(slot.node)
     return seated
 

@@ -290,10 +290,7 @@ class Ledger:
             case fx.RevealSeat(key, seat, check_digest, scores, salt):
                 case = self.cases[BatchId(key)]
                 assert len(case["commitments"]) == len(case["seats"])
-                assert (
-                    seat_commitment(BatchId(key), case["rounds"][seat], seat, check_digest, salt)
-                    == case["commitments"][seat]
-                )
+                assert seat_commitment(BatchId(key), 0, seat, check_digest, salt) == case["commitments"][seat]
                 case["scores"][seat] = scores
                 self._final(ev.SeatRevealed(key, seat, node.address, scores))
             case fx.ResolveCase(key, _):
@@ -370,7 +367,6 @@ class Ledger:
             "spare": able[count:],
             "commitments": {},
             "scores": {},
-            "rounds": [0] * count,
         }
         self._final(
             ev.CaseConvened(
@@ -387,7 +383,6 @@ class Ledger:
         if len(lowest) == 1 and median <= 9_500:
             for node in case["spare"][:2]:
                 case["seats"].append(node)
-                case["rounds"].append(1)
                 self._final(ev.SeatAdded(key, len(case["seats"]) - 1, node, self.world.now_ms // 1_000))
             return
         verdict = Verdict.PASS if median > 9_500 else Verdict.REVIEW if median > 8_500 else Verdict.SEVERE
