@@ -8,7 +8,7 @@ from chain.ethereum import Call
 from chain.facts import Fact
 from chain.settlement import contents_tuple
 from chain.states import CaseState, SeatState
-from protocol.events import CaseConvened, CaseResolved, SeatAdded, SeatCommitted, SeatRevealed
+from protocol.events import CaseConvened, CaseResolved, SeatAdded, SeatCommitted, SeatRevealed, SeatSilenced
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
@@ -118,6 +118,8 @@ class Court(Contract):
                 return CaseConvened(case, node, slot, class_id, drawn, seats, 0)
             case "SeatAdded", (case, seat, node):
                 return SeatAdded(case, seat, node, 0)
+            case "SeatReplaced", (case, seat, node):
+                return SeatSilenced(case, seat, node)
             case "SeatCommitted", (case, seat, *_):
                 return SeatCommitted(case, seat)
             case "SeatRevealed", (case, seat, node, scores, _):

@@ -15,6 +15,7 @@ from protocol.events import (
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
+    SeatSilenced,
     SeedRevealed,
 )
 from protocol.stages.commitment import BatchContents
@@ -64,6 +65,7 @@ Fact = (
     | SeatAdded
     | SeatCommitted
     | SeatRevealed
+    | SeatSilenced
     | CaseResolved
     | BatchSettled
     | BatchVoided
