@@ -399,14 +399,6 @@ class SeatAdded:
 
 
 @dataclass(frozen=True, slots=True)
-class SeatReplaced:
-    """A seat was silent for a whole turn and judges no more; SeatAdded follows if another verifier could be drawn."""
-
-    batch_id: Bytes32
-    seat: U8
-
-
-@dataclass(frozen=True, slots=True)
 class SeatSilenced:
     """A seat let its turn pass: it no longer counts."""
 
@@ -508,7 +500,6 @@ Durable = (
     | CaseConvened
     | SeatAdded
     | SeatSilenced
-    | SeatReplaced
     | SeatCommitted
     | SeatRevealed
     | CaseResolved
