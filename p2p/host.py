@@ -78,6 +78,22 @@ class Transport(Protocol):
     async def disconnect(self, peer_id: PeerId) -> None: ...
 
 
+async def answer(
+    stream: FramedStream, handler: Handler, report: Callable[[PeerId, RemoteProtocolError], None]
+) -> None:
+    """Run a handler on a peer's stream. What the peer does wrong ends the stream; any other error is ours and ends us."""
+    polite = False
+    try:
+        await handler(stream)
+        polite = True
+    except RemoteProtocolError as fault:
+        report(stream.peer_id, fault)
+    except P2PError as error:
+        log.debug("stream ended early", extra={"peer_id": stream.peer_id, "reason": str(error)})
+    finally:
+        await (stream.close() if polite else stream.abort())
+
+
 class Host:
     """A running libp2p host; `open_host` makes one."""
 
@@ -106,20 +122,10 @@ class Host:
         self._watchers.append(watcher)
 
     def handle(self, protocol: str, handler: Handler) -> None:
-        """Answer streams of `protocol`. What a peer does wrong ends its stream; any other error is ours and ends us."""
+        """Answer streams of `protocol`, as `answer` does."""
 
         async def serve(raw: INetStream) -> None:
-            stream = FramedStream(raw, PeerId(raw.muxed_conn.peer_id.to_base58()))
-            polite = False
-            try:
-                await handler(stream)
-                polite = True
-            except RemoteProtocolError as fault:
-                self.report(stream.peer_id, fault)
-            except P2PError as error:
-                log.debug("stream ended early", extra={"peer_id": stream.peer_id, "reason": str(error)})
-            finally:
-                await (stream.close() if polite else stream.abort())
+            await answer(FramedStream(raw, PeerId(raw.muxed_conn.peer_id.to_base58())), handler, self.report)
 
         self._host.set_stream_handler(TProtocol(protocol), serve)
 

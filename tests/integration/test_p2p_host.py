@@ -10,7 +10,8 @@ from p2p.host import open_host, split_address
 from p2p.streams import FramedStream, StreamEnded
 from protocol.errors import P2PError, RemoteProtocolError, TooLarge
 from protocol.wire.ids import PeerId, peer_id_of
-from tests.fakes.loopback import ANY_PORT, open_hosts, secret
+from tests.fakes.loopback import ANY_PORT, open_hosts
+from tests.fakes.nodes import secret
 
 pytestmark = pytest.mark.libp2p
 

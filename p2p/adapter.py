@@ -1,0 +1,269 @@
+"""The peers' side of the driver: each effect in, its event out, and what peers say reported as events."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, get_args
+
+import trio
+
+from p2p.blobs import Blobs
+from p2p.calls import Calls, Reply
+from p2p.gossip import GossipStreams
+from p2p.host import Transport
+from p2p.peers import Dialler, PeerCache, learn_bootnodes
+from p2p.store import ContentStore
+from p2p.streams import MAX_CALL_BYTES
+from protocol.effects import FetchBlob, FetchModel, PeerEffect, PublishHeartbeat, PublishRequest, Send
+from protocol.errors import OutOfTurn, RemoteProtocolError
+from protocol.events import (
+    BlobFetched,
+    Event,
+    HeartbeatPublished,
+    HeartbeatReceived,
+    Message,
+    MessageReceived,
+    MessageSent,
+    ModelAdded,
+    RequestPublished,
+    RequestReceived,
+)
+from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
+from protocol.network.gossip import TICK_MS, Admission, Gossip
+from protocol.network.mesh import Mesh
+from protocol.network.peers import PeerBook, Standing
+from protocol.stages.heartbeat import Heartbeat
+from protocol.stages.request import SignedRequest
+from protocol.wire import codec
+from protocol.wire.ids import Address, Cid, PeerId, address_bytes, address_of, peer_id_of, public_key_of
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1_024
+"""Beats and requests that wait for the node's loop; beyond it they are dropped, for they come again."""
+MAX_DELIVERIES = 256
+"""Messages that wait for the node's journal at once; beyond it peers are told that we are busy."""
+MAX_ADDRESS_CACHE = 16_384
+
+_MESSAGES = {kind.__name__: kind for kind in get_args(Message)}
+
+
+class Inbox(Protocol):
+    """Where events go: the node's driver."""
+
+    async def report(self, event: Event) -> None:
+        """Take an event; waits while there is too much to do."""
+        ...
+
+    async def deliver(self, event: Event) -> None:
+        """Take an event, and return when it cannot be lost any more."""
+        ...
+
+
+Admit = Callable[[Address, Heartbeat | SignedRequest], Admission]
+"""Whether the operator of this address may gossip this now, by the node's own view of the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """How a node meets its peers.
+
+    network: chain id and Settlement address, which name it. heartbeat_ms sets the budget of beats, tick_ms how long
+    a beat waits at each hop. seed is chance that no other node has.
+    """
+
+    chain_id: int
+    settlement: Address
+    heartbeat_ms: int
+    bootnodes: tuple[str, ...] = ()
+    cache: Path | None = None
+    tick_ms: int = TICK_MS
+    seed: bytes = b""
+
+
+class PeerAdapter:
+    """Gossip, messages and content over one transport. One node's, for its life."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: PeerSettings,
+        store: Path,
+        *,
+        sign: Sign,
+        admit: Admit,
+        inbox: Inbox,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        """Args: store, the folder of the content store; sign, the operator's DER signature over sha256 of a message.
+
+        Raises: ConfigError for a bootnode that is no address.
+        """
+        self._transport = transport
+        self._sign = sign
+        self._admit = admit
+        self._inbox = inbox
+        self._now_ms = clock_ms
+        self._authors: OrderedDict[bytes, tuple[Address, PeerId]] = OrderedDict()
+        self._delivering = 0
+        self._waiting_send, self._waiting = trio.open_memory_channel[Event](MAX_WAITING)
+        self.dropped = 0
+        """Beats and requests that the node was too busy for."""
+        self.book = PeerBook(transport.peer_id, settings.seed)
+        learn_bootnodes(self.book, settings.bootnodes)
+        gossip = Gossip(
+            chain_id=settings.chain_id,
+            settlement=address_bytes(settings.settlement),
+            author=public_key_of(transport.peer_id),
+            admit=self._admit_content,
+            heartbeat_ms=settings.heartbeat_ms,
+            tick_ms=settings.tick_ms,
+            seed=settings.seed,
+        )
+        self._gossip = GossipStreams(
+            transport, gossip, Mesh(settings.seed), self.book, now_ms=clock_ms, deliver=self._deliver_content
+        )
+        self._dialler = Dialler(transport, self.book, clock_ms)
+        self._calls = Calls(transport, self._accept_message, self._dialler.reach)
+        self._blobs = Blobs(transport, ContentStore(store), self._dialler.reach)
+        self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
+        self._nursery: trio.Nursery | None = None
+        transport.watch(self)
+
+    @property
+    def connected(self) -> frozenset[PeerId]:
+        """The peers that a connection is open to."""
+        return self._transport.connected()
+
+    @property
+    def neighbours(self) -> frozenset[PeerId]:
+        """The peers that we gossip with."""
+        return self._gossip.neighbours
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Find peers, gossip and report until cancelled; started once peers are answered."""
+        if self._cache:
+            await self._cache.load()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._gossip.run)
+            nursery.start_soon(self._dialler.run)
+            nursery.start_soon(self._report_waiting)
+            if self._cache:
+                nursery.start_soon(self._cache.run)
+            task_status.started()
+
+    async def perform(self, effect: PeerEffect) -> Event:
+        """Do one effect and tell how it went.
+
+        Raises: P2PError if the peers did not let us; LocalProtocolError for what is too large to be sent.
+        """
+        match effect:
+            case PublishHeartbeat(heartbeat):
+                self._gossip.publish(Topic.HEARTBEAT, codec.encode(heartbeat), self._sign)
+                return HeartbeatPublished(heartbeat.counter)
+            case PublishRequest(signed):
+                self._gossip.publish(Topic.REQUEST, codec.encode(signed), self._sign)
+                return RequestPublished(signed.request)
+            case Send(to, message):
+                before = trio.current_time()
+                peer_id = await self._calls.send(to, codec.encode_named(message))
+                return MessageSent(peer_id, round(1000 * (trio.current_time() - before)))
+            case FetchBlob(cid, peers):
+                await self._blobs.fetch(Cid(cid), peers)
+                return BlobFetched(cid)
+            case FetchModel(manifest, peers):
+                return ModelAdded(await self._blobs.fetch_model(Cid(manifest), peers))
+
+    def blame(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
+        """Make a peer pay for what it sent, as found by whoever looked into it."""
+        self.on_fault(peer_id, fault)
+
+    def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
+        now_ms = self._now_ms()
+        if self.book.standing(peer_id, now_ms) is Standing.BANNED:
+            self._drop(peer_id)
+            return
+        self.book.on_connected(peer_id, now_ms)
+        self._gossip.on_connected(peer_id)
+
+    def on_disconnected(self, peer_id: PeerId) -> None:
+        self._gossip.rebalance()
+
+    def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
+        standing = self.book.punish(peer_id, fault.penalty, self._now_ms())
+        log.debug("fault of a peer", extra={"peer_id": peer_id, "kind": type(fault).__name__, "reason": str(fault)})
+        if standing is Standing.BANNED:
+            log.info("peer banned", extra={"peer_id": peer_id, "kind": type(fault).__name__})
+            self._drop(peer_id)
+        if standing is not Standing.GOOD:
+            self._gossip.rebalance()
+
+    def _drop(self, peer_id: PeerId) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._transport.disconnect, peer_id)
+
+    # --- gossip -----------------------------------------------------------------------------------------------------
+    def _admit_content(self, content: Content) -> Admission:
+        try:
+            address, _ = self._author(content.author)
+            body = _read_body(content)
+        except RemoteProtocolError:
+            return Admission.REFUSE
+        return self._admit(address, body)
+
+    def _deliver_content(self, content: Content) -> None:
+        _, peer_id = self._author(content.author)
+        body = _read_body(content)
+        if isinstance(body, Heartbeat):
+            # Only the author itself says where it is; who relayed it may be anybody.
+            own = [address for address in body.addresses if address.endswith(f"/p2p/{peer_id}")]
+            self.book.learn(peer_id, own)
+            event: Event = HeartbeatReceived(peer_id, body)
+        else:
+            event = RequestReceived(body)
+        try:
+            self._waiting_send.send_nowait(event)
+        except trio.WouldBlock:
+            self.dropped += 1
+
+    def _author(self, key: bytes) -> tuple[Address, PeerId]:
+        """The names of an author; curve and keccak cost more than all the rest of a frame."""
+        names = self._authors.get(key)
+        if names is None:
+            names = self._authors[key] = (address_of(key), peer_id_of(key))
+            if len(self._authors) > MAX_ADDRESS_CACHE:
+                self._authors.popitem(last=False)
+        return names
+
+    async def _report_waiting(self) -> None:
+        async for event in self._waiting:
+            await self._inbox.report(event)
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+    async def _accept_message(self, peer_id: PeerId, data: bytes) -> Reply:
+        message: Message = codec.decode_named(_MESSAGES, data, MAX_CALL_BYTES)
+        if self._delivering >= MAX_DELIVERIES:
+            return Reply.BUSY
+        self._delivering += 1
+        try:
+            await self._inbox.deliver(MessageReceived(peer_id, message))
+        finally:
+            self._delivering -= 1
+        return Reply.ACCEPTED
+
+
+def _read_body(content: Content) -> Heartbeat | SignedRequest:
+    match content.topic:
+        case Topic.HEARTBEAT:
+            return codec.decode(Heartbeat, content.body, MAX_BODY_BYTES)
+        case Topic.REQUEST:
+            return codec.decode(SignedRequest, content.body, MAX_BODY_BYTES)
+        case Topic.NOTICE:
+            raise OutOfTurn("notices are not in use")

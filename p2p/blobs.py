@@ -1,0 +1,229 @@
+"""Content by its hash, on /vcoin/blob/1: asked for from an offset on, so that what broke off is taken up again.
+
+The asker sends one request; the answer is one header and then the bytes in frames of at most a mebibyte. Nothing is
+believed before its sha256 is right: then it appears in the store, all at once.
+"""
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import trio
+
+from p2p.calls import Reach
+from p2p.host import Transport
+from p2p.store import MANIFEST, ContentStore, Partial
+from p2p.streams import MAX_BLOB_CONTROL_BYTES, MAX_BLOB_DATA_BYTES, FramedStream
+from protocol.errors import Malformed, P2PError, RemoteProtocolError
+from protocol.params import MAX_OUTPUT_BYTES
+from protocol.stages.blob import MAX_MANIFEST_BYTES, ModelManifest, read_manifest
+from protocol.wire import codec
+from protocol.wire.codec import U64, Bytes32
+from protocol.wire.ids import Cid, PeerId
+
+PROTOCOL = "/vcoin/blob/1"
+MAX_BLOB_BYTES = MAX_OUTPUT_BYTES + 1024 * 1024
+"""The largest result, sealed."""
+MAX_MODEL_BYTES = 256 * 2**30
+CONTROL_S = 10.0
+DATA_S = 16.0
+"""A mebibyte must come within this: at least 64 KiB a second."""
+MAX_SERVED = 32
+MAX_SERVED_PER_PEER = 4
+
+
+class Status(IntEnum):
+    """What the header of an answer says."""
+
+    FOUND = 0
+    MISSING = 1
+    BUSY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRequest:
+    """Content from `offset` on."""
+
+    cid: Bytes32
+    offset: U64
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHeader:
+    """What follows: all `size` bytes of the content but the first `offset`; nothing unless it was found."""
+
+    status: Status
+    size: U64
+
+
+class Blobs:
+    """Serves the content store to peers and fills it from them."""
+
+    def __init__(self, transport: Transport, store: ContentStore, reach: Reach) -> None:
+        self._transport = transport
+        self._store = store
+        self._reach = reach
+        self._served: Counter[PeerId] = Counter()
+        self._fetches: dict[Cid, trio.Lock] = {}
+        transport.handle(PROTOCOL, self._serve)
+
+    async def fetch(self, cid: Cid, peers: Sequence[PeerId]) -> Path:
+        """Have a blob in the store; returns where it lies.
+
+        Raises: P2PError if none of the peers has it, or there is no room for it.
+        """
+        async with self._alone(cid):
+            if path := await trio.to_thread.run_sync(self._store.find, cid):
+                return path
+            target = self._store.blob_path(cid)
+            await self._fetch_from_any(cid, peers, target, most=MAX_BLOB_BYTES)
+            return target
+
+    async def fetch_model(self, cid: Cid, peers: Sequence[PeerId]) -> ModelManifest:
+        """Have a model in the store: its manifest, then each of its files.
+
+        Raises: P2PError as `fetch`, and for content that is no manifest.
+        """
+        async with self._alone(cid):
+            if manifest := await trio.to_thread.run_sync(self._store.model, cid):
+                return manifest
+            staged = self._store.staged_path(cid, MANIFEST)
+            await self._fetch_missing(cid, peers, staged, most=MAX_MANIFEST_BYTES)
+            try:
+                manifest = read_manifest(await trio.to_thread.run_sync(staged.read_bytes))
+            except RemoteProtocolError as error:
+                # The hash is right, so this is what was asked for: not the fault of who sent it.
+                raise P2PError(f"{cid.hex()} is no model: {error}") from error
+            if any(file.path == MANIFEST for file in manifest.files):
+                raise P2PError(f"{cid.hex()} is no model: a file in the place of its manifest")
+            size = sum(file.size for file in manifest.files)
+            if size > MAX_MODEL_BYTES:
+                raise P2PError(f"model {cid.hex()} has {size} bytes, at most {MAX_MODEL_BYTES}")
+            await trio.to_thread.run_sync(self._store.require_room, size)
+            for file in manifest.files:
+                target = self._store.staged_path(cid, file.path)
+                await self._fetch_missing(file.sha256, peers, target, most=file.size)
+            await trio.to_thread.run_sync(self._store.adopt_model, cid)
+            return manifest
+
+    async def _fetch_missing(self, cid: Cid, peers: Sequence[PeerId], target: Path, *, most: int) -> None:
+        """As `_fetch_from_any`, unless it was done before a restart: only what was checked is ever put there."""
+        if not await trio.to_thread.run_sync(target.is_file):
+            await self._fetch_from_any(cid, peers, target, most=most)
+
+    async def _fetch_from_any(self, cid: Cid, peers: Sequence[PeerId], target: Path, *, most: int) -> None:
+        """Ask one peer after the other, each from where the last one broke off, as long as that brings anything."""
+        others = [peer_id for peer_id in dict.fromkeys(peers) if peer_id != self._transport.peer_id]
+        failure = P2PError(f"nobody is known to have {cid.hex()}", transient=True)
+        partial = await trio.to_thread.run_sync(self._store.partial, cid)
+        try:
+            before = -1
+            while partial.size > before:
+                before = partial.size
+                for peer_id in others:
+                    try:
+                        await self._pull(peer_id, cid, partial, target, most)
+                    except P2PError as error:
+                        failure = error
+                    except RemoteProtocolError as fault:
+                        self._transport.report(peer_id, fault)
+                        failure = P2PError(f"{peer_id}: {fault}", transient=True)
+                    else:
+                        return
+            raise failure
+        finally:
+            partial.close()
+
+    async def _pull(self, peer_id: PeerId, cid: Cid, partial: Partial, target: Path, most: int) -> None:
+        """Fetch what is missing from one peer.
+
+        Raises: P2PError, with what has come kept; Malformed if all of it came from this peer and is something else.
+        """
+        while True:
+            offset = partial.size
+            await self._reach(peer_id)
+            stream = await self._transport.open(peer_id, PROTOCOL)
+            try:
+                size = await self._ask(stream, cid, offset, most)
+                if size >= offset:
+                    await self._receive(stream, partial, size)
+            finally:
+                await stream.abort()
+            if size >= offset and await trio.to_thread.run_sync(partial.finish, target):
+                return
+            if offset == 0:
+                raise Malformed(f"{cid.hex()} came as something else")
+            # Somebody before this peer sent the wrong bytes, or this one did: it may show which, from the start.
+            await trio.to_thread.run_sync(partial.restart)
+
+    async def _ask(self, stream: FramedStream, cid: Cid, offset: int, most: int) -> int:
+        """Send the request; returns the size of the whole content."""
+        await stream.write_frame(codec.encode(BlobRequest(cid, offset)), within_s=CONTROL_S)
+        answer = await stream.read_frame(MAX_BLOB_CONTROL_BYTES, within_s=CONTROL_S)
+        header = codec.decode(BlobHeader, answer, MAX_BLOB_CONTROL_BYTES)
+        if header.status is not Status.FOUND:
+            raise P2PError(f"{stream.peer_id} has no {cid.hex()}: {header.status.name.lower()}", transient=True)
+        if header.size > most:
+            raise P2PError(f"{cid.hex()} has {header.size} bytes, at most {most}")
+        await trio.to_thread.run_sync(self._store.require_room, max(header.size - offset, 0))
+        return header.size
+
+    async def _receive(self, stream: FramedStream, partial: Partial, size: int) -> None:
+        while partial.size < size:
+            data = await stream.read_frame(MAX_BLOB_DATA_BYTES, within_s=DATA_S)
+            if not 0 < len(data) <= size - partial.size:
+                raise Malformed("content longer than announced")
+            # A thread: while the disk is slow, the peer's window must go on being read.
+            await trio.to_thread.run_sync(partial.append, data)
+
+    async def _serve(self, stream: FramedStream) -> None:
+        frame = await stream.read_frame(MAX_BLOB_CONTROL_BYTES, within_s=CONTROL_S)
+        request = codec.decode(BlobRequest, frame, MAX_BLOB_CONTROL_BYTES)
+        peer_id = stream.peer_id
+        if self._served[peer_id] >= MAX_SERVED_PER_PEER or self._served.total() >= MAX_SERVED:
+            await _answer(stream, Status.BUSY)
+            return
+        self._served[peer_id] += 1
+        try:
+            path = await trio.to_thread.run_sync(self._store.find, Cid(request.cid))
+            if path is None:
+                await _answer(stream, Status.MISSING)
+            else:
+                await _send_file(stream, path, request.offset)
+        finally:
+            self._served[peer_id] -= 1
+            if not self._served[peer_id]:
+                del self._served[peer_id]
+
+    @asynccontextmanager
+    async def _alone(self, cid: Cid) -> AsyncIterator[None]:
+        """One fetch of the same content at a time; what the disk refuses is an error of ours to the outside."""
+        lock = self._fetches.setdefault(cid, trio.Lock())
+        try:
+            async with lock:
+                yield
+        except OSError as error:
+            raise P2PError(f"the content store failed: {error}") from error
+        finally:
+            if not lock.locked():
+                self._fetches.pop(cid, None)
+
+
+async def _answer(stream: FramedStream, status: Status, size: int = 0) -> None:
+    await stream.write_frame(codec.encode(BlobHeader(status, size)), within_s=CONTROL_S)
+
+
+async def _send_file(stream: FramedStream, path: Path, offset: int) -> None:
+    try:
+        async with await trio.open_file(path, "rb") as file:
+            size = await file.seek(0, os.SEEK_END)
+            await _answer(stream, Status.FOUND, size)
+            await file.seek(min(offset, size))
+            while data := await file.read(MAX_BLOB_DATA_BYTES):
+                await stream.write_frame(data, within_s=DATA_S)
+    except OSError as error:
+        raise P2PError(f"the content store failed: {error}") from error

@@ -1,0 +1,110 @@
+"""Messages to one peer, on /vcoin/rr/1: a stream for each, acknowledged by one byte.
+
+A message is one-way: what answers it is another message. The acknowledgement only says that the receiver has it.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+
+import trio
+
+from p2p.host import Transport, split_address
+from p2p.streams import MAX_CALL_BYTES, FramedStream
+from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError
+from protocol.network.budgets import OverBudget
+from protocol.wire.ids import PeerId
+
+PROTOCOL = "/vcoin/rr/1"
+CALL_S = 10.0
+MAX_IN_FLIGHT = 64
+"""Messages to one peer at the same time."""
+MAX_INCOMING = 96
+"""Messages of one peer at the same time; more than it may send, as its deadlines and ours do not end together."""
+
+
+class Reply(IntEnum):
+    """What the receiver's one byte means."""
+
+    ACCEPTED = 0
+    BUSY = 1
+    """Its queue is full; later may do."""
+
+
+Accept = Callable[[PeerId, bytes], Awaitable[Reply]]
+"""Takes a message: what it accepts is safe from then on. Raises RemoteProtocolError for one that is none."""
+Reach = Callable[[str], Awaitable[PeerId]]
+"""Connects to a peer id or an address; see `Dialler.reach`."""
+
+
+class Calls:
+    """Sends messages to peers and takes theirs."""
+
+    def __init__(self, transport: Transport, accept: Accept, reach: Reach) -> None:
+        self._transport = transport
+        self._accept = accept
+        self._reach = reach
+        self._incoming: Counter[PeerId] = Counter()
+        self._outgoing: dict[PeerId, trio.CapacityLimiter] = {}
+        transport.handle(PROTOCOL, self._serve)
+
+    async def send(self, to: str, message: bytes) -> PeerId:
+        """Deliver a message.
+
+        Args: to, a peer id, or a multiaddr that ends in one and is dialled if need be.
+        Returns: the peer that has the message.
+        Raises: P2PError if it is not acknowledged within ten seconds, transient unless the address is none;
+            LocalProtocolError if the message is too large.
+        """
+        if len(message) > MAX_CALL_BYTES:
+            raise LocalProtocolError(f"a message of {len(message)} bytes, at most {MAX_CALL_BYTES}")
+        peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
+        limiter = self._outgoing.setdefault(peer_id, trio.CapacityLimiter(MAX_IN_FLIGHT))
+        try:
+            with trio.fail_after(CALL_S):
+                async with limiter:
+                    await self._reach(to)
+                    await self._deliver(peer_id, message)
+        except trio.TooSlowError as error:
+            raise P2PError(f"{peer_id} did not answer in {CALL_S:g} s", transient=True) from error
+        finally:
+            if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
+                self._outgoing.pop(peer_id, None)
+        return peer_id
+
+    async def _deliver(self, peer_id: PeerId, message: bytes) -> None:
+        stream = await self._transport.open(peer_id, PROTOCOL)
+        done = False
+        try:
+            await stream.write_frame(message, within_s=CALL_S)
+            reply = _read_reply(await stream.read_frame(1, within_s=CALL_S))
+            done = True
+        except RemoteProtocolError as fault:
+            self._transport.report(peer_id, fault)
+            raise P2PError(f"{peer_id} answered nonsense", transient=False) from fault
+        finally:
+            await (stream.close() if done else stream.abort())
+        if reply is Reply.BUSY:
+            raise P2PError(f"{peer_id} is busy", transient=True)
+
+    async def _serve(self, stream: FramedStream) -> None:
+        peer_id = stream.peer_id
+        if self._incoming[peer_id] >= MAX_INCOMING:
+            raise OverBudget(f"more than {MAX_INCOMING} messages at once")
+        self._incoming[peer_id] += 1
+        try:
+            message = await stream.read_frame(MAX_CALL_BYTES, within_s=CALL_S)
+            reply = await self._accept(peer_id, message)
+            await stream.write_frame(bytes([reply]), within_s=CALL_S)
+        finally:
+            self._incoming[peer_id] -= 1
+            if not self._incoming[peer_id]:
+                del self._incoming[peer_id]
+
+
+def _read_reply(answer: bytes) -> Reply:
+    try:
+        (code,) = answer
+        return Reply(code)
+    except ValueError as error:
+        raise Malformed("an acknowledgement that is none") from error

@@ -1,0 +1,219 @@
+"""Moves the gossip machine's batches: one long-lived stream a direction to each neighbour, on /vcoin/gossip/1.
+
+A node that wants a neighbour opens its stream to it; the other answers with a stream of its own, or resets. Either
+stream's end is the end of both. What is said is decided in `protocol.network.gossip`, who is a neighbour in
+`protocol.network.mesh`.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2p.host import Transport
+from p2p.streams import MAX_GOSSIP_BYTES, FramedStream, StreamEnded
+from protocol.errors import P2PError, RemoteProtocolError
+from protocol.network.frames import Content, Sign, Topic
+from protocol.network.gossip import Gossip, Received
+from protocol.network.mesh import Mesh
+from protocol.network.neighbour import DIGEST_EVERY_MS
+from protocol.network.peers import PeerBook, Standing
+from protocol.wire.ids import PeerId
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = "/vcoin/gossip/1"
+FRAME_S = 30.0
+SILENT_S = 3 * DIGEST_EVERY_MS / 1000
+"""A neighbour that skipped two digests is gone, whatever its connection says."""
+BALANCE_S = 1.0
+
+
+@dataclass(slots=True)
+class _Feed:
+    """The task that sends to one neighbour: its scope, and when it will look again."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    wake: trio.Event = field(default_factory=trio.Event)
+    wakes_ms: float = -math.inf
+
+
+class GossipStreams:
+    """Drives one gossip machine over a transport."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        gossip: Gossip,
+        mesh: Mesh,
+        book: PeerBook,
+        *,
+        now_ms: Callable[[], int],
+        deliver: Callable[[Content], None],
+    ) -> None:
+        """Args: deliver, called with every new admitted frame; it must not block."""
+        self._transport = transport
+        self._gossip = gossip
+        self._mesh = mesh
+        self._book = book
+        self._now_ms = now_ms
+        self._deliver = deliver
+        self._feeds: dict[PeerId, _Feed] = {}
+        self._inbound: dict[PeerId, trio.CancelScope] = {}
+        self._rebalance = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def neighbours(self) -> frozenset[PeerId]:
+        """The peers that we gossip with."""
+        return frozenset(self._feeds)
+
+    def publish(self, topic: Topic, body: bytes, sign: Sign) -> None:
+        """Sign a frame of ours and send it on its way.
+
+        Raises: LocalProtocolError if the body is too large.
+        """
+        self._gossip.publish(topic, body, self._now_ms(), sign)
+        self._nudge()
+
+    def on_connected(self, peer_id: PeerId) -> None:
+        """A peer is connected: it may become a neighbour at once, though it was lost a moment ago."""
+        self._mesh.met(peer_id)
+        self.rebalance()
+
+    def rebalance(self) -> None:
+        """Look at the mesh now: a connection or the standing of a peer has changed."""
+        self._rebalance.set()
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Gossip until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._transport.handle(PROTOCOL, self._serve)
+            task_status.started()
+            while True:
+                self._balance()
+                self._take_in(None, self._gossip.tick(self._now_ms()))
+                with trio.move_on_after(BALANCE_S):
+                    await self._rebalance.wait()
+                self._rebalance = trio.Event()
+
+    def _balance(self) -> None:
+        now_ms = self._now_ms()
+        good = {peer for peer in self._transport.connected() if self._book.standing(peer, now_ms) is Standing.GOOD}
+        changes = self._mesh.balance(good, now_ms)
+        for peer_id in changes.invite:
+            self._start_feed(peer_id)
+        for peer_id in changes.leave:
+            self._end(peer_id)
+
+    def _start_feed(self, peer_id: PeerId) -> None:
+        assert self._nursery is not None
+        self._gossip.join(peer_id, self._now_ms())
+        feed = self._feeds[peer_id] = _Feed()
+        self._nursery.start_soon(self._feed, peer_id, feed)
+
+    def _end(self, peer_id: PeerId) -> None:
+        """End both streams with a peer; the feed's own end does the rest."""
+        if feed := self._feeds.get(peer_id):
+            feed.scope.cancel()
+        if inbound := self._inbound.get(peer_id):
+            inbound.cancel()
+
+    async def _feed(self, peer_id: PeerId, feed: _Feed) -> None:
+        """Send to one neighbour until it, or we, have had enough."""
+        try:
+            with feed.scope:
+                stream = await self._transport.open(peer_id, PROTOCOL)
+                try:
+                    await self._send(stream, feed)
+                finally:
+                    await stream.abort()
+        except P2PError as error:
+            log.debug("no stream to a neighbour", extra={"peer_id": peer_id, "reason": str(error)})
+        finally:
+            del self._feeds[peer_id]
+            self._gossip.leave(peer_id)
+            self._mesh.left_by(peer_id, self._now_ms())
+            self._end(peer_id)
+
+    async def _send(self, stream: FramedStream, feed: _Feed) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_closed, stream, feed.scope)
+            try:
+                await self._send_batches(stream, feed)
+            except P2PError as error:
+                log.debug("neighbour lost", extra={"peer_id": stream.peer_id, "reason": str(error)})
+                feed.scope.cancel()
+
+    async def _send_batches(self, stream: FramedStream, feed: _Feed) -> None:
+        while True:
+            for batch in self._gossip.take(stream.peer_id, self._now_ms()):
+                await stream.write_frame(batch, within_s=FRAME_S)
+            feed.wake = trio.Event()
+            feed.wakes_ms = self._gossip.due_ms(stream.peer_id)
+            with trio.move_on_after(max(feed.wakes_ms - self._now_ms(), 0) / 1000):
+                await feed.wake.wait()
+            feed.wakes_ms = -math.inf
+
+    async def _until_closed(self, stream: FramedStream, scope: trio.CancelScope) -> None:
+        """The neighbour never speaks on our stream, it only ends it: by refusing, or by leaving."""
+        try:
+            await stream.read_frame(0, within_s=FRAME_S, idle_s=math.inf)
+        except P2PError:
+            scope.cancel()
+        except RemoteProtocolError as fault:
+            self._transport.report(stream.peer_id, fault)
+            scope.cancel()
+
+    async def _serve(self, stream: FramedStream) -> None:
+        """Receive from one neighbour."""
+        peer_id = stream.peer_id
+        now_ms = self._now_ms()
+        if self._book.standing(peer_id, now_ms) is not Standing.GOOD or not self._mesh.invited_by(peer_id):
+            raise P2PError("no room in the mesh")
+        if peer_id not in self._feeds:
+            self._start_feed(peer_id)
+        if older := self._inbound.get(peer_id):
+            older.cancel()
+        with trio.CancelScope() as scope:
+            self._inbound[peer_id] = scope
+            try:
+                await self._receive(stream)
+            finally:
+                if self._inbound.get(peer_id) is scope:
+                    del self._inbound[peer_id]
+                    self._end(peer_id)
+        raise P2PError("no longer a neighbour")
+
+    async def _receive(self, stream: FramedStream) -> None:
+        while True:
+            try:
+                data = await stream.read_frame(MAX_GOSSIP_BYTES, within_s=FRAME_S, idle_s=SILENT_S)
+            except StreamEnded:
+                return
+            if stream.peer_id not in self._feeds:
+                return
+            self._take_in(stream.peer_id, self._gossip.receive(stream.peer_id, data, self._now_ms()))
+
+    def _take_in(self, peer_id: PeerId | None, received: Received) -> None:
+        for content in received.delivered:
+            self._deliver(content)
+        if peer_id is not None:
+            if received.delivered:
+                self._book.reward(peer_id, len(received.delivered), self._now_ms())
+            for fault in received.faults:
+                self._transport.report(peer_id, fault)
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """Wake the feeds that have something to send earlier than they would look."""
+        for peer_id, feed in self._feeds.items():
+            if self._gossip.due_ms(peer_id) < feed.wakes_ms:
+                feed.wake.set()

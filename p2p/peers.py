@@ -1,0 +1,145 @@
+"""Finding peers: bootnodes from the configuration, a cache on disk, and dialling on demand."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2p.host import Transport, split_address
+from protocol.errors import ConfigError, P2PError
+from protocol.network.peers import PeerBook, Standing
+from protocol.wire.ids import PeerId
+
+log = logging.getLogger(__name__)
+
+WANTED_CONNECTIONS = 8
+PARALLEL_DIALS = 8
+LOOK_S = 1.0
+SAVE_S = 60.0
+MAX_CACHE_BYTES = 1024 * 1024
+
+
+class Dialler:
+    """Keeps a node connected, and connects it to a given peer when somebody needs that one."""
+
+    def __init__(self, transport: Transport, book: PeerBook, now_ms: Callable[[], int]) -> None:
+        self._transport = transport
+        self._book = book
+        self._now_ms = now_ms
+        self._slots = trio.CapacityLimiter(PARALLEL_DIALS)
+        self._dialling: set[PeerId] = set()
+
+    async def reach(self, to: str) -> PeerId:
+        """Be connected to a peer: one of our connections, or a dial.
+
+        Args: to, a peer id, or a multiaddr that ends in one.
+        Raises: P2PError if that is no address, the peer is banned, or nobody answers.
+        """
+        peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
+        if self._book.standing(peer_id, self._now_ms()) is Standing.BANNED:
+            raise P2PError(f"{peer_id} is banned", transient=False)
+        if peer_id in self._transport.connected():
+            return peer_id
+        entry = self._book.entries.get(peer_id)
+        addresses = (to,) if to.startswith("/") else entry.addresses if entry else ()
+        failure = P2PError(f"no address of {peer_id} is known", transient=True)
+        for address in addresses:
+            try:
+                await self._transport.dial(address)
+            except P2PError as error:
+                failure = error
+            else:
+                self._book.learn(peer_id, (address,))
+                return peer_id
+        raise failure
+
+    async def run(self) -> None:
+        """Dial known peers whenever fewer are connected than wanted; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                busy = self._transport.connected() | self._dialling
+                missing = WANTED_CONNECTIONS - len(busy)
+                for peer_id, address in self._book.to_dial(busy, max(missing, 0), self._now_ms()):
+                    self._dialling.add(peer_id)
+                    nursery.start_soon(self._dial, peer_id, address)
+                await trio.sleep(LOOK_S)
+
+    async def _dial(self, peer_id: PeerId, address: str) -> None:
+        try:
+            async with self._slots:
+                await self._transport.dial(address)
+        except P2PError as error:
+            self._book.on_dial_failed(peer_id, self._now_ms())
+            log.debug("dial failed", extra={"peer_id": peer_id, "reason": str(error)})
+        finally:
+            self._dialling.discard(peer_id)
+
+
+def learn_bootnodes(book: PeerBook, bootnodes: Sequence[str]) -> None:
+    """Put the configured addresses into the book.
+
+    Raises: ConfigError for one that is no address of a node.
+    """
+    for address in bootnodes:
+        try:
+            peer_id, _ = split_address(address)
+        except P2PError as error:
+            raise ConfigError(
+                f"bootnode {address!r} is no address of a node", "/ip4/ADDRESS/tcp/PORT/p2p/ID"
+            ) from error
+        book.learn(peer_id, (address,), bootnode=True)
+
+
+class PeerCache:
+    """The peer book's file: at most 200 peers, so that a node finds the network again without its bootnodes."""
+
+    def __init__(self, path: Path, book: PeerBook, now_ms: Callable[[], int]) -> None:
+        self._path = path
+        self._book = book
+        self._now_ms = now_ms
+
+    async def load(self) -> int:
+        """Read the file into the book. Returns how many peers it held: none if it is missing or spoilt."""
+        try:
+            saved = await trio.to_thread.run_sync(self._read)
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("the peer cache cannot be read", extra={"path": str(self._path), "reason": str(error)})
+            return 0
+        return self._book.load(saved, self._now_ms())
+
+    async def run(self) -> None:
+        """Save every minute and once more at the end; until cancelled."""
+        try:
+            while True:
+                await trio.sleep(SAVE_S)
+                await self.save()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 2):
+                await self.save()
+
+    async def save(self) -> None:
+        """Write the book's peers to the file, whole or not at all."""
+        data = json.dumps(self._book.save(), indent=1).encode()
+        try:
+            await trio.to_thread.run_sync(self._write, data)
+        except OSError as error:
+            log.warning("the peer cache cannot be written", extra={"path": str(self._path), "reason": str(error)})
+
+    def _read(self) -> Any:
+        with self._path.open("rb") as file:
+            return json.loads(file.read(MAX_CACHE_BYTES))
+
+    def _write(self, data: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
