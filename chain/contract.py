@@ -49,6 +49,10 @@ class Contract:
         calls = [self.call(function, *each) for each in arguments]
         return [self._result(function, answer) for answer in await self.ethereum.call_many(calls, block)]
 
+    def topic(self, event: str) -> bytes:
+        """The first topic of an event's logs."""
+        return next(topic for topic, layout in self.interface.events.items() if layout.name == event)
+
     def entry(self, log: Log) -> Entry | None:
         """A log of this contract; None if it is none of those that the interface declares."""
         layout = self.interface.events.get(log.topics[0]) if log.topics else None

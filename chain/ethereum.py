@@ -12,6 +12,18 @@ from protocol.wire.ids import Address, Hash32, Wei, checksum
 BlockTag = int | Literal["latest", "pending"]
 LOG_RANGE = 5_000
 """Blocks asked for at once; endpoints that allow fewer are asked for half, again and again."""
+_TOO_EARLY = frozenset(
+    {
+        "NoSeed",
+        "NotAllRevealed",
+        "NotStarved",
+        "SeatStillHasTime",
+        "SeatsMissing",
+        "SeedNotYet",
+        "WindowOpen",
+    }
+)
+"""What a contract refuses now and will not refuse later."""
 _REVERTED = 3
 """JSON-RPC code of a revert, beside the data that says why."""
 
@@ -110,20 +122,27 @@ class Ethereum:
         except RpcRefusal as error:
             raise refused(calls[0], error) from error
 
-    async def logs(self, addresses: Sequence[Address], first: int, last: int) -> AsyncIterator[list[Log]]:
-        """Every log of these contracts in blocks `first` to `last`, in order, one list for a run of blocks."""
+    async def logs(
+        self, addresses: Sequence[Address], first: int, last: int, topic: bytes | None = None
+    ) -> AsyncIterator[tuple[int, list[Log]]]:
+        """Every log of these contracts in blocks `first` to `last`, in order: up to which block, and the logs.
+
+        Args: topic, to get the logs of one event alone.
+        """
         span = LOG_RANGE
+        query: dict[str, Any] = {"address": list(addresses)}
+        if topic is not None:
+            query["topics"] = [f"0x{topic.hex()}"]
         while first <= last:
             until = min(first + span - 1, last)
-            query = {"address": list(addresses), "fromBlock": hex(first), "toBlock": hex(until)}
             try:
-                raw = await self.rpc.request("eth_getLogs", query)
+                raw = await self.rpc.request("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(until)})
             except RpcRefusal:
                 if until == first:
                     raise
                 span = max(1, (until - first + 1) // 2)
                 continue
-            yield sorted((read_log(each) for each in raw), key=lambda log: (log.block, log.index))
+            yield until, sorted((read_log(each) for each in raw), key=lambda log: (log.block, log.index))
             first = until + 1
 
     async def code(self, address: Address) -> bytes:
@@ -186,8 +205,9 @@ def refused(call: Call, error: RpcRefusal) -> ChainError:
     """An endpoint's error about a call: Reverted if the contract refused it, else the endpoint's own words."""
     words = str(error)
     if error.data or error.code == _REVERTED or "revert" in words.lower():
-        return Reverted(f"{call.title}: {refusal_of(error.data)}")
-    return ChainError(f"{call.title}: {words}")
+        reason = refusal_of(error.data)
+        return Reverted(f"{call.title}: {reason}", transient=reason.partition("(")[0] in _TOO_EARLY)
+    return ChainError(f"{call.title}: {words}", transient=error.transient)
 
 
 def refusal_name(error: Reverted) -> str:

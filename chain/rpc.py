@@ -26,9 +26,14 @@ class RpcRefusal(ChainError):
     """The endpoint answered with an error: `code` and `data` as in JSON-RPC; `data` of a revert is its error."""
 
     def __init__(self, message: str, code: int, data: bytes) -> None:
-        super().__init__(message)
+        # Limits, blocks that are not there yet, states that were dropped: another try or endpoint may do.
+        super().__init__(message, transient="insufficient funds" not in message.lower())
         self.code = code
         self.data = data
+
+
+class WrongChain(ChainError):
+    """An endpoint serves another chain than the configuration names."""
 
 
 class _Unreachable(Exception):
@@ -145,7 +150,7 @@ class Rpc:
             return
         found = int(_result_of(await self._ask(endpoint, "ask", "eth_chainId", ())), 16)
         if found != self.chain_id:
-            raise ChainError(f"wrong chain: {endpoint.shown} serves chain {found}, expected {self.chain_id}")
+            raise WrongChain(f"wrong chain: {endpoint.shown} serves chain {found}, expected {self.chain_id}")
         endpoint.checked = True
 
     async def _ask(self, endpoint: Endpoint, how: str, *arguments: Any) -> Any:

@@ -82,6 +82,13 @@ class Stakes(Contract):
         found = await self.read_many("nodeOf", [(node,) for node in nodes], block)
         return [Node(*values) if NodeState(values[3]) is not NodeState.NONE else None for values in found]
 
+    async def registered(self, first: int, last: int) -> set[Address]:
+        """Every node that was registered in these blocks."""
+        nodes: set[Address] = set()
+        async for _, logs in self.ethereum.logs([self.address], first, last, self.topic("NodeRegistered")):
+            nodes |= {entry.values[0] for log in logs if (entry := self.entry(log))}
+        return nodes
+
     async def is_registered(self, node: Address) -> bool:
         """Whether this address is a node."""
         owner, _ = await self.read("keysOf", node)

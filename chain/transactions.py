@@ -138,7 +138,7 @@ class Sender:
                     await self._ethereum.broadcast(signed.raw)
                 except RpcRefusal as error:
                     if not _nonce_taken(error):
-                        raise ChainError(f"{order.call.title}: {error}") from error
+                        raise ChainError(f"{order.call.title}: {error}", transient=error.transient) from error
                     log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
                     continue
                 self._next_nonce = nonce + 1

@@ -1,0 +1,270 @@
+"""The chain as the driver sees it: performs chain and wallet effects, and reports what the chain says."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from chain.ethereum import Call, Ethereum, refusal_name
+from chain.network import Deployment, Network
+from chain.profiles import POLL_S
+from chain.rpc import open_rpc
+from chain.settlement import contents_hash, contents_of
+from chain.states import BatchState, CaseState, SeatState
+from chain.transactions import Record, Sender
+from chain.wallet import Wallet
+from chain.watcher import Send, Watcher
+from protocol.effects import (
+    ChainEffect,
+    CheckIn,
+    CommitSeat,
+    ConveneCourt,
+    FinalizeBatch,
+    OpenLane,
+    RefundBatch,
+    ReplaceSeat,
+    ResolveCase,
+    RevealSeat,
+    SealEpoch,
+    SignMessage,
+    SubmitBatch,
+    VoidStarved,
+    about,
+)
+from protocol.errors import Reverted
+from protocol.events import BatchMined, Event, TransactionMined
+from protocol.params import ChainRules
+from protocol.stages.commitment import batch_id
+from protocol.stages.verification import Calibration
+from protocol.wire.ids import BatchId, Cid
+
+Done = Callable[[], Awaitable[bool]]
+_DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
+_ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
+
+
+class ChainAdapter:
+    """One node's hold on one network. Made by `open_chain`."""
+
+    def __init__(
+        self,
+        network: Network,
+        deployment: Deployment,
+        rules: ChainRules,
+        wallet: Wallet,
+        record: Record,
+        watcher: Watcher,
+    ) -> None:
+        self.network = network
+        self.deployment = deployment
+        self.rules = rules
+        self.wallet = wallet
+        self.watcher = watcher
+        poll_s = POLL_S[rules.profile]
+        self._operator = Sender(network.ethereum, wallet.operator, record, poll_s=poll_s)
+        client = wallet.client
+        # One key may play both parts; its nonces still have one owner.
+        self._client = (
+            self._operator
+            if client is None or client.address == wallet.operator.address
+            else Sender(network.ethereum, client, record, poll_s=poll_s)
+        )
+
+    async def run(self, send_event: Send, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Report the chain until cancelled; see Watcher."""
+        await self.watcher.follow(send_event, task_status=task_status)
+
+    async def resume(self, recorded: Sequence[bytes]) -> None:
+        """Before anything is performed: send again the recorded transactions that no block has, and wait for them.
+
+        Raises: ChainError, transient, if no endpoint answers.
+        """
+        for sender in {self._operator, self._client}:
+            await sender.resume(recorded)
+
+    async def calibration(self, manifest: Cid, class_id: int) -> Calibration:
+        """The noise constants of a model on a class; UNCALIBRATED if there are none."""
+        return await self.network.params.calibration(manifest, class_id)
+
+    async def perform(self, effect: ChainEffect | SignMessage) -> Event:
+        """Do what an effect asks, unless it is done already, and say so.
+
+        Raises: Reverted, transient where only time or somebody else's turn is missing; ChainError.
+        """
+        match effect:
+            case SignMessage():
+                return self.wallet.perform(effect)
+            case SubmitBatch():
+                return await self._submit(effect)
+            case SealEpoch():
+                return await self._seal(effect)
+            case CheckIn(node):
+                return await self._do(effect, self.network.stakes.check_in(node), self._operator, _never)
+            case OpenLane():
+                return await self._open_lane(effect)
+            case FinalizeBatch() | RefundBatch() | VoidStarved() | ConveneCourt():
+                return await self._do_batch(effect)
+            case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase():
+                return await self._do_case(effect)
+
+    # ---- one way for each kind of call
+
+    async def _submit(self, effect: SubmitBatch) -> BatchMined:
+        batch, settlement = effect.batch, self.network.settlement
+        wanted = contents_hash(contents_of(batch))
+
+        async def mined() -> BatchMined | None:
+            stored = await settlement.batch_of(batch.node, batch.slot)
+            if stored.state is BatchState.NONE or stored.contents_hash != wanted:
+                return None
+            name = batch_id(batch.node, batch.slot, stored.commit_block)
+            return BatchMined(name, batch.slot, stored.commit_block, batch.root)
+
+        if answer := await mined():
+            return answer
+        try:
+            receipt = await self._operator.send(settlement.submit(batch), effect)
+        except Reverted:
+            if answer := await mined():
+                return answer
+            raise
+        return BatchMined(batch_id(batch.node, batch.slot, receipt.block), batch.slot, receipt.block, batch.root)
+
+    async def _seal(self, effect: SealEpoch) -> TransactionMined:
+        beacon = self.network.beacon
+
+        async def sealed() -> bool:
+            return (await beacon.seed_of(effect.epoch)).value is not None
+
+        try:
+            return await self._do(effect, beacon.seal(effect.epoch), await self._anyone(), sealed)
+        except Reverted as error:
+            if refusal_name(error) != "SeedLost":
+                raise
+            # Nobody sealed it while the chain knew the hash: it gets one more block, and is sealed when asked again.
+            await (await self._anyone()).send(beacon.rearm(effect.epoch), effect)
+            raise Reverted(f"{error}; the epoch was re-armed", transient=True) from error
+
+    async def _open_lane(self, effect: OpenLane) -> TransactionMined:
+        order, settlement = effect.order, self.network.settlement
+
+        async def opened() -> bool:
+            lane = await settlement.lane_of(order.client, order.signer, order.node)
+            # left + mark never falls, so the message has counted once the lane is past it.
+            return lane.left + lane.mark >= order.prev_total + order.amount
+
+        # The requester pays for its lanes; a node that opens one for its client pays itself.
+        return await self._do(effect, settlement.open_lane(order, effect.signature), self._client, opened)
+
+    async def _do_batch(self, effect: FinalizeBatch | RefundBatch | VoidStarved | ConveneCourt) -> TransactionMined:
+        settlement, court = self.network.settlement, self.network.court
+        node, slot = effect.node, effect.slot
+        done_in: frozenset[BatchState]
+        match effect:
+            case FinalizeBatch():
+                call, done_in = settlement.finalize(node, slot), _ENDED
+            case RefundBatch(contents=contents):
+                call, done_in = settlement.refund(node, slot, contents), _ENDED
+            case VoidStarved(contents=contents):
+                call, done_in = court.void_starved(node, slot, contents), _ENDED | {BatchState.VOID}
+            case ConveneCourt(contents=contents):
+                call = court.convene(node, slot, contents)
+                done_in = frozenset(BatchState) - {BatchState.NONE, BatchState.PENDING}
+
+        async def done() -> bool:
+            # Another batch in the slot: ours has ended long ago.
+            if await settlement.batch_id_of(node, slot) != effect.batch_id:
+                return True
+            return (await settlement.batch_of(node, slot)).state in done_in
+
+        return await self._do(effect, call, await self._anyone(), done)
+
+    async def _do_case(self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase) -> TransactionMined:
+        court, case = self.network.court, BatchId(effect.batch_id)
+        match effect:
+            case CommitSeat(seat=seat, commitment=commitment):
+                call, sender = court.commit_seat(case, seat, commitment), self._operator
+                return await self._do(effect, call, sender, lambda: self._committed(case, seat, commitment))
+            case RevealSeat(seat=seat, digest=digest, scores=scores, salt=salt):
+                call, sender = court.reveal_seat(case, seat, digest, scores, salt), self._operator
+                return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.REVEALED))
+            case ReplaceSeat(seat=seat, contents=contents):
+                call, sender = court.replace_seat(case, seat, contents), await self._anyone()
+                return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.SILENT))
+            case ResolveCase(contents=contents):
+                call, sender = court.resolve(case, contents), await self._anyone()
+                return await self._do(effect, call, sender, lambda: self._closed(case))
+
+    async def _do(self, effect: ChainEffect, call: Call, sender: Sender, done: Done) -> TransactionMined:
+        """Ask whether it is done; if not, do it; if that is refused because somebody was faster, it is done too."""
+        if await done():
+            return await self._mined(effect)
+        try:
+            receipt = await sender.send(call, effect)
+        except Reverted as error:
+            if refusal_name(error) in _DONE_REFUSALS or await done():
+                return await self._mined(effect)
+            raise
+        return TransactionMined(type(effect).__name__, about(effect), receipt.block)
+
+    async def _mined(self, effect: ChainEffect) -> TransactionMined:
+        return TransactionMined(type(effect).__name__, about(effect), await self.network.ethereum.head())
+
+    # ---- done already?
+
+    async def _committed(self, case: BatchId, seat: int, commitment: bytes) -> bool:
+        seats = await self.network.court.seats_of(case)
+        return seat < len(seats) and seats[seat].commitment == commitment
+
+    async def _seat_is(self, case: BatchId, seat: int, state: SeatState) -> bool:
+        seats = await self.network.court.seats_of(case)
+        return (seat < len(seats) and seats[seat].state is state) or await self._closed(case)
+
+    async def _closed(self, case: BatchId) -> bool:
+        return (await self.network.court.case_of(case)).state is CaseState.CLOSED
+
+    # ---- who pays
+
+    async def _anyone(self) -> Sender:
+        """For calls that anyone may send: the operator, or where it has nothing for gas, the client."""
+        if self._client is self._operator or await self.network.ethereum.balance(self._operator.address):
+            return self._operator
+        return self._client
+
+
+async def _never() -> bool:
+    """A day's check-in does not show before it is tried: the contract refuses a second one."""
+    return False
+
+
+@asynccontextmanager
+async def open_chain(
+    urls: Sequence[str],
+    deployment: Deployment,
+    wallet: Wallet,
+    *,
+    record: Record,
+    cursor: int | None = None,
+    timeout_s: float = 10.0,
+) -> AsyncIterator[ChainAdapter]:
+    """Connect to a network: endpoints in order of preference, where its contracts are, this machine's keys.
+
+    Args: record, keeps each transaction before it is sent; cursor, the `final` of the last BlockSeen whose
+    predecessors are all kept, None for a node that knows nothing.
+    Raises: ChainError if no endpoint answers, one serves another chain, or the contracts are not there; ConfigError for
+    a profile that this release does not know.
+    """
+    async with open_rpc(urls, deployment.chain_id, timeout_s) as rpc:
+        network = Network(Ethereum(rpc), deployment.addresses)
+        await network.require(deployment)
+        rules = await network.params.rules(deployment.addresses.settlement, deployment.addresses.stakes)
+        watcher = Watcher(
+            network,
+            first_block=deployment.block,
+            epoch_blocks=rules.epoch,
+            final_depth=rules.final_depth,
+            cursor=cursor,
+            poll_s=POLL_S[rules.profile],
+        )
+        yield ChainAdapter(network, deployment, rules, wallet, record, watcher)

@@ -1,0 +1,134 @@
+"""The contracts of one network, by name, and the file that says where they are."""
+
+import json
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from chain.beacon import Beacon
+from chain.contract import Contract
+from chain.court import Court
+from chain.ethereum import Ethereum, Log
+from chain.facts import Fact
+from chain.params import Params
+from chain.settlement import Settlement
+from chain.stakes import Stakes
+from chain.token import Token
+from protocol.errors import ChainError, ConfigError
+from protocol.wire.envelope import Domain
+from protocol.wire.ids import Address, checksum
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where each contract is, in the order in which they are deployed."""
+
+    token: Address
+    params: Address
+    beacon: Address
+    stakes: Address
+    settlement: Address
+    court: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A network on one chain. `block` is not after its first contract; `code_hashes` are the keccaks of their codes."""
+
+    chain_id: int
+    profile: str
+    deployer: Address
+    first_nonce: int
+    block: int
+    addresses: Addresses
+    code_hashes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every contract was deployed, its rows written, and all of it verified."""
+        return len(self.code_hashes) == len(fields(Addresses))
+
+    @property
+    def domain(self) -> Domain:
+        """Where the signatures of messages count."""
+        return Domain(self.chain_id, self.addresses.settlement)
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step."""
+        draft = path.with_suffix(".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps({"v": 1, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_deployment(path: Path) -> Deployment:
+    """The deployment that a file names.
+
+    Raises: ConfigError if there is none.
+    """
+    try:
+        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if plain.pop("v") != 1:
+            raise ValueError("version")
+        addresses = Addresses(**{name: checksum(text) for name, text in plain.pop("addresses").items()})
+        hashes = tuple(plain.pop("code_hashes"))
+        return Deployment(**plain, addresses=addresses, code_hashes=hashes)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no deployment file {path}", "deploy the contracts, or get the file") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is no deployment file: {error!r}") from error
+
+
+class Network:
+    """The contracts of a deployment on a chain that answers."""
+
+    def __init__(self, ethereum: Ethereum, addresses: Addresses) -> None:
+        self.ethereum = ethereum
+        self.addresses = addresses
+        self.token = Token(ethereum, addresses.token)
+        self.params = Params(ethereum, addresses.params)
+        self.beacon = Beacon(ethereum, addresses.beacon)
+        self.stakes = Stakes(ethereum, addresses.stakes)
+        self.settlement = Settlement(ethereum, addresses.settlement)
+        self.court = Court(ethereum, addresses.court)
+        self._speakers = {
+            each.address: each for each in (self.params, self.beacon, self.stakes, self.settlement, self.court)
+        }
+
+    @property
+    def speakers(self) -> tuple[Address, ...]:
+        """The contracts whose logs the core hears of; the coin's transfers are nobody's business."""
+        return tuple(self._speakers)
+
+    def fact(self, log: Log) -> Fact | None:
+        """What a log of one of the contracts says."""
+        speaker = self._speakers.get(log.address)
+        entry = speaker.entry(log) if speaker else None
+        return speaker.fact(entry) if speaker and entry else None
+
+    async def code_hashes(self) -> tuple[str, ...]:
+        """The keccak of each contract's code, in the order of Addresses; empty where there is none."""
+        codes = [await self.ethereum.code(address) for address in astuple(self.addresses)]
+        return tuple(keccak(code).hex() if code else "" for code in codes)
+
+    async def require(self, deployment: Deployment) -> None:
+        """Check that the chain holds what the deployment file says.
+
+        Raises: ChainError if a contract is missing or another one.
+        """
+        found = await self.code_hashes()
+        for each, expected, code in zip(fields(Addresses), deployment.code_hashes, found, strict=True):
+            if code != expected:
+                where = getattr(self.addresses, each.name)
+                what = "another contract" if code else "no contract"
+                raise ChainError(f"{what} at {where}, where the deployment file has {each.name}")
+
+
+def contracts_of(network: Network) -> tuple[Contract, ...]:
+    """Every contract, in the order of Addresses."""
+    return (network.token, network.params, network.beacon, network.stakes, network.settlement, network.court)

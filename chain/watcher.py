@@ -1,0 +1,149 @@
+"""Follows the chain: what happened in blocks that count as final, in order, and where the head is.
+
+Logs are read only up to the final block, so a reorganisation above it changes nothing that was reported. `BlockSeen`
+comes after every event of the blocks up to its `final`: whoever keeps that number may start from it the next time.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from chain.ethereum import Block
+from chain.facts import NodeTouched
+from chain.history import Teller, read_facts
+from chain.network import Network
+from chain.rpc import WrongChain
+from chain.snapshot import Snapshot
+from protocol.errors import ChainError, ReorgedOut
+from protocol.events import BlockSeen, Event
+from protocol.wire.ids import Address, Hash32
+
+log = logging.getLogger(__name__)
+REFRESH_BLOCKS = 64
+MAX_PAUSE_S = 15.0
+Send = Callable[[Event], Awaitable[None]]
+
+
+class Watcher:
+    """One watcher of one network.
+
+    Args: first_block, not after the first contract of the network; epoch_blocks and final_depth in blocks; cursor, the
+    last block whose events are all known already, None if nothing is known.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        first_block: int,
+        epoch_blocks: int,
+        final_depth: int,
+        cursor: int | None,
+        poll_s: float,
+    ) -> None:
+        self._network = network
+        self._first_block = first_block
+        self._epoch_blocks = epoch_blocks
+        self._depth = final_depth
+        self._poll_s = poll_s
+        self._teller = Teller(network)
+        self._nodes: set[Address] = set()
+        self._final_hash: Hash32 | None = None
+        self._refreshed = 0
+        self._head: Block | None = None
+        self.cursor = cursor
+        """The last block whose events were all reported."""
+        self.trouble = ""
+        """Why the chain cannot be followed at the moment; empty while it can."""
+
+    async def follow(self, send: Send, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Report the state, then every change, until cancelled. Started once the state is reported.
+
+        Raises: ChainError if the chain cannot be read at the start; ReorgedOut if it lost blocks that were final;
+        WrongChain. Once started, trouble with an endpoint only makes it wait.
+        """
+        await self._begin(send)
+        await self._step(send)
+        task_status.started()
+        pause_s = self._poll_s
+        while True:
+            await trio.sleep(pause_s)
+            try:
+                await self._step(send)
+            except (WrongChain, ReorgedOut):
+                raise
+            except ChainError as error:
+                if not self.trouble:
+                    log.warning("chain not followed: %s", error)
+                self.trouble = str(error)
+                pause_s = min(pause_s * 2, MAX_PAUSE_S)
+            else:
+                if self.trouble:
+                    log.info("chain followed again", extra={"final": self.cursor})
+                self.trouble, pause_s = "", self._poll_s
+
+    async def _begin(self, send: Send) -> None:
+        """Without a cursor: the whole state. With one, all is known but how the nodes' scores have aged."""
+        head = await self._network.ethereum.block()
+        final = head.number - self._depth
+        if self.cursor is None:
+            await self._tell_state(final, send)
+            self.cursor = max(final, self._first_block - 1)
+        elif self.cursor > head.number:
+            raise ReorgedOut(
+                f"the chain ends at block {head.number}, this node has seen block {self.cursor}: it was started anew"
+            )
+        else:
+            self._nodes = await self._network.stakes.registered(self._first_block, self.cursor)
+            for event in await self._teller.refresh(self._nodes, max(final, self.cursor)):
+                await send(event)
+        self._refreshed = self.cursor
+
+    async def _tell_state(self, final: int, send: Send) -> None:
+        snapshot = Snapshot(self._epoch_blocks)
+        async for _, seen in read_facts(self._network, self._first_block, final):
+            snapshot.add(seen)
+        self._nodes = set(snapshot.nodes)
+        for event in await snapshot.tell(self._teller, final):
+            await send(event)
+
+    async def _step(self, send: Send) -> None:
+        """Report what became final since the last step, and the head."""
+        head = await self._network.ethereum.block()
+        if self._head is not None and head.hash == self._head.hash:
+            return
+        assert self.cursor is not None
+        final = head.number - self._depth
+        if final > self.cursor:
+            await self._advance(final, send)
+        self._head = head
+        await send(BlockSeen(head.number, self.cursor, head.timestamp))
+
+    async def _advance(self, final: int, send: Send) -> None:
+        assert self.cursor is not None
+        await self._require_same_past()
+        # The hash before the logs: if the two came from different forks, the next step finds another hash.
+        final_hash = (await self._network.ethereum.block(final)).hash
+        async for until, seen in read_facts(self._network, self.cursor + 1, final):
+            self._nodes |= {each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}
+            for event in await self._teller.tell(seen, final):
+                await send(event)
+            # Run by run, so that trouble in the middle repeats nothing.
+            self.cursor, self._final_hash = until, None
+        self._final_hash = final_hash
+        if final - self._refreshed >= REFRESH_BLOCKS:
+            for event in await self._teller.refresh(self._nodes, final):
+                await send(event)
+            self._refreshed = final
+
+    async def _require_same_past(self) -> None:
+        assert self.cursor is not None
+        if self._final_hash is None:
+            return
+        block = await self._network.ethereum.block(self.cursor)
+        if block.hash != self._final_hash:
+            raise ReorgedOut(
+                f"block {self.cursor} was final and is another one now: the chain lost more than {self._depth}"
+            )
