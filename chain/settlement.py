@@ -1,6 +1,6 @@
 """The Settlement contract: accounts, lanes, batches and their money, in wei."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from eth_abi.abi import encode
@@ -10,6 +10,7 @@ from chain.contract import Contract, Entry
 from chain.ethereum import BlockTag, Call
 from chain.facts import BatchStored, ClientTouched, Fact
 from chain.states import BatchState
+from chain.token import Permit
 from protocol.events import AccountSeen, BatchRefunded, BatchSettled, BatchVoided, LaneSeen
 from protocol.stages.assignment import Account, Lane, LaneOpen
 from protocol.stages.commitment import Batch, BatchContents, LaneClaim, LaneDebit
@@ -83,9 +84,9 @@ class Settlement(Contract):
         """What a hot key may still spend of a client's money."""
         return SignerGrant(*await self.read("signerOf", client, signer))
 
-    def deposit(self, amount: int) -> Call:
-        """Pay into the sender's account; the contract takes it from an allowance."""
-        return self.call("deposit", amount)
+    def deposit(self, amount: int, permit: Permit) -> Call:
+        """Pay into the sender's account."""
+        return self.call("depositWithPermit", amount, astuple(permit))
 
     def withdraw(self, amount: int) -> Call:
         """Pay free money out to the sender."""

@@ -1,11 +1,12 @@
 """The StakeManager contract: nodes, their stake and their record."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from chain.contract import Contract, Entry
 from chain.ethereum import BlockTag, Call
 from chain.facts import Fact, NodeTouched
 from chain.states import NodeState
+from chain.token import Permit
 from protocol.events import NodeSlashed
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import ZERO_ADDRESS, Address, Wei
@@ -68,6 +69,18 @@ class Node:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a node is registered with; `consent` is the operator's signature, good until `deadline` in seconds."""
+
+    operator: Address
+    payout: Address
+    amount: Wei
+    class_mask: int
+    deadline: int
+    consent: bytes
+
+
 class Stakes(Contract):
     """The register of nodes. A node's id is the address of its operator key."""
 
@@ -94,11 +107,9 @@ class Stakes(Contract):
         owner, _ = await self.read("keysOf", node)
         return bool(owner != ZERO_ADDRESS)
 
-    def register(
-        self, operator: Address, payout: Address, amount: int, class_mask: int, deadline: int, consent: bytes
-    ) -> Call:
-        """Register a node; the sender becomes its owner and puts up `amount`."""
-        return self.call("register", operator, payout, amount, class_mask, deadline, consent)
+    def register(self, terms: Registration, permit: Permit) -> Call:
+        """Register a node; the sender becomes its owner and puts up the amount."""
+        return self.call("registerWithPermit", *astuple(terms), astuple(permit))
 
     def stake(self, node: Address, amount: int) -> Call:
         """Add to the stake; its owner."""

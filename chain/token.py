@@ -1,8 +1,36 @@
-"""The VCoin contract: balances and transfers, in wei."""
+"""The VCoin contract: balances, transfers and permissions, in wei."""
+
+from dataclasses import dataclass
 
 from chain.contract import Contract
 from chain.ethereum import Call
+from chain.wallet import Key
+from protocol.wire.envelope import Domain, typed
 from protocol.wire.ids import Address, Wei
+
+PERMIT_SECONDS = 600
+
+
+@typed("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)")
+@dataclass(frozen=True, slots=True)
+class PermitMessage:
+    """ERC-2612: `spender` may take `value` from `owner`, once, until `deadline` in seconds."""
+
+    owner: Address
+    spender: Address
+    value: int
+    nonce: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A signed permission as the contracts take it."""
+
+    deadline: int
+    v: int
+    r: bytes
+    s: bytes
 
 
 class Token(Contract):
@@ -21,6 +49,14 @@ class Token(Contract):
     async def total_supply(self) -> Wei:
         """What has not been burned."""
         return Wei(await self.read("totalSupply"))
+
+    async def permit(self, owner: Key, spender: Address, amount: int) -> Permit:
+        """A permission that rides along with the call that needs it, signed by the owner; good for ten minutes."""
+        now = (await self.ethereum.block()).timestamp
+        nonce = await self.read("nonces", owner.address)
+        message = PermitMessage(owner.address, spender, amount, nonce, now + PERMIT_SECONDS)
+        signature = owner.sign(message, Domain(self.ethereum.chain_id, self.address))
+        return Permit(message.deadline, signature[64], signature[:32], signature[32:64])
 
     def approve(self, spender: Address, amount: int) -> Call:
         """Let `spender` take `amount`."""

@@ -1,0 +1,176 @@
+"""What people do with their wallets: stakes, accounts, transfers. Each is simulated before it is sent."""
+
+from dataclasses import dataclass
+
+from chain.ethereum import Call, refusal_name
+from chain.network import Network
+from chain.stakes import Node, Registration
+from chain.transactions import Prepared, Record, Sender
+from chain.wallet import Key, sign_consent
+from protocol.errors import ChainError, Reverted
+from protocol.stages.assignment import Lane
+from protocol.wire.ids import Address, Hash32, Wei
+
+CONSENT_SECONDS = 3_600
+_HINTS = {
+    "AlreadyJoined": "the node is on the list already",
+    "DepositTooLow": "deposit more: the network has a least deposit",
+    "ERC20InsufficientBalance": "the wallet holds fewer VCN than that",
+    "NodeExists": "the node is registered already: add to its stake instead",
+    "NotEnoughFree": "the account has less free than that: deposit, or wait for lanes to close",
+    "NotEnoughStake": "the node has less at stake than that",
+    "NotOwner": "only the wallet that registered the node may do that",
+    "ScoreTooLow": "verifiers need a better record: work as a provider first",
+    "StakeTooLow": "stake more, or take the whole stake back",
+    "StillJailed": "wait until the time in jail is over",
+    "StillUnbonding": "wait until the time of unbonding is over",
+    "TooYoung": "verifiers must be registered for longer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """What a wallet has, in wei: VCN in it, VCN free in its account, and the chain's own coin for gas."""
+
+    coins: Wei
+    free: Wei
+    gas: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A transaction that was mined: its cost in the chain's coin, and the wallet's balances after it."""
+
+    transaction: Hash32
+    block: int
+    gas_used: int
+    fee: Wei
+    balances: Balances
+
+
+class Actions:
+    """What the holder of one key may do."""
+
+    def __init__(self, network: Network, key: Key, record: Record | None = None, *, poll_s: float = 0.5) -> None:
+        self._network = network
+        self._key = key
+        self._sender = Sender(network.ethereum, key, record or _unrecorded, poll_s=poll_s)
+
+    # ---- to look at
+
+    async def balances(self, holder: Address | None = None) -> Balances:
+        """What an address has; None for this wallet's own."""
+        whose = holder or self._key.address
+        return Balances(
+            coins=await self._network.token.balance_of(whose),
+            free=(await self._network.settlement.account_of(whose)).free,
+            gas=await self._network.ethereum.balance(whose),
+        )
+
+    async def stake(self, node: Address) -> Node | None:
+        """A node's stake and record; None if it is not registered."""
+        return await self._network.stakes.node_of(node)
+
+    async def rewards(self, node: Address) -> Wei:
+        """What a node may claim."""
+        return (await self._network.settlement.book_of(node)).rewards
+
+    # ---- nodes
+
+    async def register(self, operator: Key, amount: int, class_mask: int, payout: Address | None = None) -> Performed:
+        """Register a node with this wallet as its owner; the operator key agrees by a signature.
+
+        Args: amount of stake in wei; class_mask, bit i for device class i; payout, None for this wallet.
+        """
+        deadline = (await self._network.ethereum.block()).timestamp + CONSENT_SECONDS
+        stakes = self._network.stakes
+        consent = sign_consent(operator, self._key.address, deadline, self._network.ethereum.chain_id, stakes.address)
+        terms = Registration(operator.address, payout or self._key.address, Wei(amount), class_mask, deadline, consent)
+        permit = await self._network.token.permit(self._key, stakes.address, amount)
+        return await self._perform(stakes.register(terms, permit))
+
+    async def add_stake(self, node: Address, amount: int) -> Performed:
+        """Add to a node's stake, in wei. Two transactions: the permission first."""
+        stakes = self._network.stakes
+        await self._require_coins(amount)
+        if await self._network.token.allowance(self._key.address, stakes.address) < amount:
+            await self._sender.send(self._network.token.approve(stakes.address, amount))
+        return await self._perform(stakes.stake(node, amount))
+
+    async def unbond(self, node: Address, amount: int) -> Performed:
+        """Start to take stake back, in wei."""
+        return await self._perform(self._network.stakes.unbond(node, amount))
+
+    async def withdraw_stake(self, node: Address) -> Performed:
+        """Pay unbonded stake out to this wallet."""
+        return await self._perform(self._network.stakes.withdraw(node))
+
+    async def unjail(self, node: Address) -> Performed:
+        """Let a node out of jail once its time is over."""
+        return await self._perform(self._network.stakes.unjail(node))
+
+    async def join_verifiers(self, node: Address, class_id: int) -> Performed:
+        """Put a node on the list of those who check a device class; its owner or operator."""
+        return await self._perform(self._network.court.join_verifiers(node, class_id))
+
+    async def leave_verifiers(self, node: Address, class_id: int) -> Performed:
+        """Take a node off that list."""
+        return await self._perform(self._network.court.leave_verifiers(node, class_id))
+
+    async def claim(self, node: Address) -> Performed:
+        """Pay a node's rewards to its payout address."""
+        return await self._perform(self._network.settlement.claim(node))
+
+    # ---- clients
+
+    async def deposit(self, amount: int) -> Performed:
+        """Pay into this wallet's account, in wei."""
+        settlement = self._network.settlement
+        permit = await self._network.token.permit(self._key, settlement.address, amount)
+        return await self._perform(settlement.deposit(amount, permit))
+
+    async def withdraw(self, amount: int) -> Performed:
+        """Pay free money out of the account to this wallet, in wei."""
+        return await self._perform(self._network.settlement.withdraw(amount))
+
+    async def set_signer(self, signer: Address, budget: int, expiry: int) -> Performed:
+        """Let a hot key move up to `budget` wei of this account into lanes until `expiry`, in seconds."""
+        return await self._perform(self._network.settlement.set_signer(signer, budget, expiry))
+
+    async def close_lane(self, lane: Lane) -> Performed:
+        """Start the clock after which a lane's rest may be taken back."""
+        return await self._perform(self._network.settlement.close_lane(lane))
+
+    async def reclaim_lane(self, lane: Lane) -> Performed:
+        """Take a closed lane's rest back into the account."""
+        return await self._perform(self._network.settlement.reclaim_lane(lane))
+
+    # ---- coins
+
+    async def transfer(self, to: Address, amount: int) -> Performed:
+        """Pay VCN to somebody, in wei."""
+        return await self._perform(self._network.token.transfer(to, amount))
+
+    async def send_gas(self, to: Address, amount: int) -> Performed:
+        """Pay of the chain's own coin to somebody, in wei, so that it can send transactions."""
+        return await self._perform(Call("transfer of gas money", to, b"", Wei(amount)))
+
+    # ---- inside
+
+    async def _require_coins(self, amount: int) -> None:
+        held = await self._network.token.balance_of(self._key.address)
+        if held < amount:
+            raise ChainError(f"the wallet {self._key.address} holds {held} wei of VCN, {amount} are needed")
+
+    async def _perform(self, call: Call) -> Performed:
+        receipt = await self._sender.send(call)
+        return Performed(receipt.transaction, receipt.block, receipt.gas_used, receipt.fee, await self.balances())
+
+
+def hint(error: ChainError) -> str:
+    """What to do about a refusal, in words for its sender; empty where nothing is known."""
+    return _HINTS.get(refusal_name(error), "") if isinstance(error, Reverted) else ""
+
+
+async def _unrecorded(prepared: Prepared) -> None:
+    """A person who sends one transaction sees what became of it."""
