@@ -34,13 +34,14 @@ def sources() -> dict[str, str]:
 def settings() -> dict[str, Any]:
     """The compiler settings in solc's words, read from foundry.toml."""
     profile = tomllib.loads((TOOLS / "foundry.toml").read_text("utf-8"))["profile"]["default"]
+    deployed = next(one for one in profile["additional_compiler_profiles"] if one["name"] == "deployed")
     remappings = [line.replace("=node_modules", "=hardhat-local/node_modules") for line in profile["remappings"]]
     return {
         "evmVersion": profile["evm_version"],
-        "viaIR": profile["via_ir"],
-        "optimizer": {"enabled": profile["optimizer"], "runs": profile["optimizer_runs"]},
+        "viaIR": deployed["via_ir"],
+        "optimizer": {"enabled": deployed["optimizer"], "runs": deployed["optimizer_runs"]},
         "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
-        "remappings": [line for line in remappings if not line.startswith("forge-std")],
+        "remappings": [line for line in remappings if line.startswith("@openzeppelin")],
         "outputSelection": {f"contracts/{name}.sol": {name: ["abi", "evm.bytecode.object"]} for name in DEPLOYED},
     }
 
