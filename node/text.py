@@ -1,0 +1,74 @@
+"""Token ids to text as they arrive, and how many tokens a chat will have."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from protocol.errors import AdapterError
+
+_HALF = "\N{REPLACEMENT CHARACTER}"
+"""What the last character looks like while some of its bytes are still to come."""
+WINDOW = 64
+"""Tokens that are decoded together; what came before is text for good."""
+CONTEXT = 8
+"""Tokens of the old window that open the new one: whether a word begins with a space depends on them."""
+FRAME_TOKENS = 8
+"""What a chat template writes around each message, at most; the template itself is a program of the model's."""
+OPENING_TOKENS = 40
+"""The template's own first words, where the chat has no system message, and the opening of the answer."""
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a model. Blocks for a good part of a second.
+
+    Raises: AdapterError if the file is not there or is none.
+    """
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise AdapterError(f"{path} is no tokenizer: {error}") from error
+
+
+class TextStream:
+    """The text of one answer. A character whose bytes are spread over several tokens comes when it is whole."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._window: list[int] = []
+        self._told = 0
+
+    def push(self, ids: Iterable[int]) -> str:
+        """Add tokens; returns the text that is certain by now."""
+        self._window += ids
+        text = self._decode()
+        certain = len(text) - text.endswith(_HALF)
+        new = text[self._told : certain]
+        self._told = max(self._told, certain)
+        if len(self._window) > WINDOW and certain == len(text):
+            self._window = self._window[-CONTEXT:]
+            self._told = len(self._decode())
+        return new
+
+    def finish(self) -> str:
+        """The answer has ended: what was held back, half a character as it is."""
+        text = self._decode()
+        new, self._told = text[self._told :], len(text)
+        return new
+
+    def _decode(self) -> str:
+        return str(self._tokenizer.decode(self._window, skip_special_tokens=True))
+
+
+def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """A whole answer as text."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def prompt_tokens(tokenizer: Tokenizer, contents: Sequence[str]) -> int:
+    """How many tokens a chat of these messages has at most: what they say, counted, and room for what goes around it.
+
+    The node that runs the job counts exactly, by the model's template; this says early what can never fit.
+    """
+    said = sum(len(tokenizer.encode(content, add_special_tokens=False).ids) for content in contents)
+    return said + FRAME_TOKENS * len(contents) + OPENING_TOKENS

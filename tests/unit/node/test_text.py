@@ -1,0 +1,101 @@
+"""Text from tokens, whatever the characters and wherever a frame ends."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from node.text import FRAME_TOKENS, OPENING_TOKENS, WINDOW, TextStream, load_tokenizer, prompt_tokens, text_of
+from protocol.errors import AdapterError
+
+
+def small_tokenizer() -> Tokenizer:
+    """Byte-level BPE as the models have it: everything outside of the corpus falls apart into single bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["the quick brown fox jumps over the lazy dog"] * 20, trainer)
+    return tokenizer
+
+
+TOKENIZER = small_tokenizer()
+
+
+def encode(text: str) -> list[int]:
+    return list(TOKENIZER.encode(text).ids)
+
+
+def test_character_comes_when_it_is_whole() -> None:
+    ids = encode("a€b")
+    assert len(ids) == 5
+    stream = TextStream(TOKENIZER)
+    assert [stream.push([token]) for token in ids] == ["a", "", "", "€", "b"]
+    assert stream.finish() == ""
+
+
+@given(text=st.text(max_size=200), cuts=st.lists(st.integers(1, 9), max_size=200))
+def test_pieces_give_the_whole(text: str, cuts: list[int]) -> None:
+    ids = encode(text)
+    stream, pieces, at = TextStream(TOKENIZER), [], 0
+    for cut in [*cuts, len(ids)]:
+        pieces.append(stream.push(ids[at : at + cut]))
+        at += cut
+    assert "".join(pieces) + stream.finish() == text_of(TOKENIZER, ids) == text
+
+
+def test_long_answer_is_decoded_in_windows() -> None:
+    text = "the quick brown fox \N{GRINNING FACE} jumps €€€ over " * 60
+    ids = encode(text)
+    assert len(ids) > 10 * WINDOW
+    stream = TextStream(TOKENIZER)
+    pieces = [stream.push([token]) for token in ids]
+    assert "".join(pieces) + stream.finish() == text
+    assert len(stream._window) <= WINDOW + 4
+
+
+def test_answer_that_ends_inside_of_a_character_is_not_lost() -> None:
+    stream = TextStream(TOKENIZER)
+    assert stream.push(encode("a€")[:-1]) == "a"
+    assert stream.finish() == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_bytes_that_are_no_character_hold_nothing_back() -> None:
+    broken = encode("€")[:1]
+    stream = TextStream(TOKENIZER)
+    assert stream.push(broken) == ""
+    assert stream.push(encode("a")) == "\N{REPLACEMENT CHARACTER}a"
+
+
+def test_special_tokens_are_not_text() -> None:
+    stop = TOKENIZER.token_to_id("<|im_end|>")
+    stream = TextStream(TOKENIZER)
+    assert stream.push([*encode("fox"), stop]) == "fox"
+    assert text_of(TOKENIZER, [stop, *encode("fox")]) == "fox"
+
+
+def test_prompt_is_never_counted_too_low() -> None:
+    contents = ["You are a fox.", "jump over the dog"]
+    said = sum(len(encode(content)) for content in contents)
+    assert prompt_tokens(TOKENIZER, contents) == said + 2 * FRAME_TOKENS + OPENING_TOKENS
+
+
+def test_tokenizer_file_is_read(tmp_path: Path) -> None:
+    TOKENIZER.save(str(tmp_path / "tokenizer.json"))
+    assert text_of(load_tokenizer(tmp_path / "tokenizer.json"), encode("fox")) == "fox"
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json"])
+def test_file_that_is_no_tokenizer_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(AdapterError, match="is no tokenizer"):
+        load_tokenizer(path)
