@@ -61,6 +61,14 @@ def test_long_answer_is_decoded_in_windows() -> None:
     assert len(stream._window) <= WINDOW + 4
 
 
+def test_space_before_a_word_survives_the_end_of_a_window() -> None:
+    # Such a decoder drops the space before the first word that it is given.
+    tokenizer = Tokenizer(models.WordLevel({"\N{LOWER ONE EIGHTH BLOCK}fox": 0}))
+    tokenizer.decoder = decoders.Metaspace()
+    stream = TextStream(tokenizer)
+    assert "".join(stream.push([0]) for _ in range(2 * WINDOW)) == " ".join(["fox"] * 2 * WINDOW)
+
+
 def test_answer_that_ends_inside_of_a_character_is_not_lost() -> None:
     stream = TextStream(TOKENIZER)
     assert stream.push(encode("a€")[:-1]) == "a"
