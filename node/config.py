@@ -21,8 +21,8 @@ from protocol.wire.ids import Wei, checksum
 PREFIX = "VCOIN_"
 FILE_VARIABLE = "VCOIN_CONFIG"
 """Names the configuration file."""
-_NO_KEYS = {FILE_VARIABLE, "VCOIN_CACHE"}
-"""Variables with our prefix that are no keys; the second is where the setup scripts keep what they load."""
+_NO_KEYS = {FILE_VARIABLE, "VCOIN_PASSWORD", "VCOIN_CACHE"}
+"""Variables with our prefix that are no keys: the password of the key files, the folder of the setup scripts."""
 FILE_NAME = "config.toml"
 ROLES = ("requester", "provider", "verifier")
 LOG_FORMATS = ("auto", "human", "json")
@@ -57,6 +57,13 @@ def _texts(raw: object, _base: Path) -> tuple[str, ...]:
     if not isinstance(raw, list | tuple) or not all(isinstance(item, str) for item in raw):
         raise ValueError("expected a list of texts")
     return tuple(raw)
+
+
+def _only(raw: object, base: Path) -> str:
+    chosen = _texts(raw, base)
+    if len(chosen) != 1:
+        raise ValueError("expected exactly one")
+    return chosen[0]
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[object, Path], str]:
@@ -154,7 +161,7 @@ class NodeConfig:
 class P2PConfig:
     """How peers reach this node and how it finds them."""
 
-    listen: Annotated[tuple[str, ...], Key(_texts, "multiaddrs to listen on")] = ("/ip4/0.0.0.0/tcp/4701",)
+    listen: Annotated[str, Key(_only, "multiaddr to listen on")] = "/ip4/0.0.0.0/tcp/4701"
     announce: Annotated[tuple[str, ...], Key(_texts, "multiaddrs told to others; empty: those listened on")] = ()
     bootnodes: Annotated[tuple[str, ...], Key(_texts, "multiaddrs with /p2p/ID of nodes to join by")] = ()
     fast: Annotated[bool, Key(_flag, "beat every 5 s instead of 30 s; for local networks")] = False
@@ -166,8 +173,7 @@ class ChainConfig:
 
     rpc_urls: Annotated[tuple[str, ...], Key(_texts, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
     deployment: Annotated[Path | None, Key(_path, "addresses file that the deployment wrote")] = None
-    poll_ms: Annotated[int, Key(_number(50, 60_000), "time between two looks at the chain")] = 1_000
-    final_depth: Annotated[int | None, Key(_number(0, 1_024), "blocks until one is final; unset: Params")] = None
+    poll_ms: Annotated[int | None, Key(_number(50, 60_000), "between two looks; unset: what suits the chain")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ class ExecutorConfig:
     """The containers that run models."""
 
     docker_host: Annotated[str, Key(_text, "Docker Engine or Podman socket")] = "unix:///var/run/docker.sock"
-    image: Annotated[str, Key(_text, "runner image")] = "vcoin-runner:cpu"
+    image: Annotated[str, Key(_text, "runner image; empty: the one that belongs to this release")] = ""
     store: Annotated[Path, Key(_path, "models and blobs by content id; a machine's nodes may share it")] = Path("store")
     memory: Annotated[int, Key(_size, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Key(_cpus, "cores for one container")] = 1.0

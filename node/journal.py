@@ -8,7 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar, get_args
@@ -18,6 +18,7 @@ import trio
 from protocol.errors import ConfigError, Malformed, TooLarge
 from protocol.events import Durable, Event
 from protocol.wire.codec import decode_named, encode_named
+from protocol.wire.ids import Address
 
 T = TypeVar("T")
 FILE_NAME = "journal.sqlite"
@@ -29,7 +30,9 @@ MAX_EVENT_BYTES = 16 * 2**20
 
 _TABLES = """
     CREATE TABLE events (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, body BLOB, answers BLOB);
-    CREATE TABLE transactions (nonce INTEGER PRIMARY KEY, key BLOB NOT NULL, about BLOB NOT NULL, raw BLOB NOT NULL);
+    CREATE TABLE transactions (
+        seq INTEGER PRIMARY KEY, sender TEXT NOT NULL, nonce INTEGER NOT NULL, effect BLOB, about BLOB, raw BLOB NOT NULL
+    );
     CREATE TABLE cursor (id INTEGER PRIMARY KEY CHECK (id = 0), block INTEGER NOT NULL);
     CREATE TABLE owner (id INTEGER PRIMARY KEY CHECK (id = 0), name TEXT NOT NULL);
 """
@@ -49,11 +52,16 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SentTransaction:
-    """A signed transaction as it was before it was broadcast: `key` of its effect, `raw` bytes to send again."""
+    """A signed transaction as it was before it was broadcast.
 
+    `effect` is the key of the effect that it was sent for and `about` what that is for, both None for a movement of the
+    user's money; `raw` are the bytes to send again.
+    """
+
+    sender: Address
     nonce: int
-    key: bytes
-    about: bytes
+    effect: bytes | None
+    about: bytes | None
     raw: bytes
 
 
@@ -148,16 +156,15 @@ class Journal:
             raise _damaged(self._path, error) from error
 
     async def record_transaction(self, sent: SentTransaction) -> None:
-        """Keep a signed transaction before it leaves the machine. One of the same nonce, and lower fee, gives way."""
-        sql = "INSERT OR REPLACE INTO transactions (nonce, key, about, raw) VALUES (?, ?, ?, ?)"
-        await self._run(lambda: self._write(sql, [(sent.nonce, sent.key, sent.about, sent.raw)]))
+        """Keep a signed transaction before it leaves the machine."""
+        sql = "INSERT INTO transactions (sender, nonce, effect, about, raw) VALUES (?, ?, ?, ?, ?)"
+        await self._run(lambda: self._write(sql, [astuple(sent)]))
 
-    async def transactions(self) -> tuple[SentTransaction, ...]:
-        """Every transaction that was recorded, by nonce."""
-        rows = await self._run(
-            lambda: self._db.execute("SELECT nonce, key, about, raw FROM transactions ORDER BY nonce").fetchall()
-        )
-        return tuple(SentTransaction(*row) for row in rows)
+    async def transactions(self, newest: int = 256) -> tuple[SentTransaction, ...]:
+        """The newest transactions that were recorded, in that order; one that paid more for a nonce comes later."""
+        sql = "SELECT sender, nonce, effect, about, raw FROM transactions ORDER BY seq DESC LIMIT ?"
+        rows = await self._run(lambda: self._db.execute(sql, (newest,)).fetchall())
+        return tuple(SentTransaction(*row) for row in reversed(rows))
 
     async def cursor(self) -> int | None:
         """The last block whose events are all in the journal; None before the first."""

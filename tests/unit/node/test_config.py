@@ -62,13 +62,14 @@ def test_missing_file_that_was_named_is_an_error(tmp_path: Path) -> None:
 
 def test_lists_and_sizes_are_read_from_text() -> None:
     environment = {
-        "VCOIN_P2P_LISTEN": "/ip4/127.0.0.1/tcp/1, /ip4/127.0.0.1/tcp/2",
+        "VCOIN_P2P_ANNOUNCE": "/ip4/127.0.0.1/tcp/1, /ip4/127.0.0.1/tcp/2",
         "VCOIN_EXECUTOR_MEMORY": "6GiB",
         "VCOIN_EXECUTOR_CPUS": "1.5",
         "VCOIN_NODE_PRICE": "0.25",
     }
     built = load(environment)
-    assert built.p2p.listen == ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2")
+    assert built.p2p.announce == ("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2")
+    assert load({}, {"p2p.listen": ["/ip4/127.0.0.1/tcp/3"]}).p2p.listen == "/ip4/127.0.0.1/tcp/3"
     assert (built.executor.memory, built.executor.cpus, built.node.price) == (6 * 2**30, 1.5, VCN // 4)
 
 
@@ -113,7 +114,8 @@ def test_unknown_flag_is_refused_and_foreign_variables_are_not() -> None:
         ("p2p.fast", "maybe"),
         ("chain.poll_ms", "0"),
         ("chain.poll_ms", True),
-        ("chain.final_depth", "deep"),
+        ("p2p.listen", "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2"),
+        ("executor.slots", "many"),
         ("executor.memory", "1KiB"),
         ("executor.memory", "4 parsecs"),
         ("executor.cpus", "0"),

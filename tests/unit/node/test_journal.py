@@ -13,6 +13,7 @@ import pytest
 from node.journal import DataDirectory, Entry, SentTransaction, open_journal
 from protocol.errors import ConfigError
 from protocol.events import DeadlinePassed, TransactionMined
+from protocol.wire.ids import ZERO_ADDRESS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -65,15 +66,16 @@ def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
         assert list(journal.read_all()) == [Entry(DeadlinePassed("kept"), 1)]
 
 
-async def test_transactions_are_kept_by_nonce(tmp_path: Path) -> None:
-    first = SentTransaction(4, b"k" * 16, b"a" * 32, b"raw one")
-    dearer = SentTransaction(4, b"k" * 16, b"a" * 32, b"raw two")
+async def test_transactions_come_back_in_the_order_of_recording(tmp_path: Path) -> None:
+    first = SentTransaction(ZERO_ADDRESS, 4, b"k" * 16, b"a" * 32, b"raw one")
+    dearer = SentTransaction(ZERO_ADDRESS, 4, b"k" * 16, b"a" * 32, b"raw two")
+    deposit = SentTransaction(ZERO_ADDRESS, 3, None, None, b"raw three")
     with open_journal(tmp_path) as journal:
-        await journal.record_transaction(first)
-        await journal.record_transaction(SentTransaction(3, b"l" * 16, b"", b"raw"))
-        await journal.record_transaction(dearer)
+        for sent in (first, dearer, deposit):
+            await journal.record_transaction(sent)
     with open_journal(tmp_path) as journal:
-        assert [sent.raw for sent in await journal.transactions()] == [b"raw", b"raw two"]
+        assert await journal.transactions() == (first, dearer, deposit)
+        assert await journal.transactions(newest=2) == (dearer, deposit)
 
 
 async def test_cursor_moves(tmp_path: Path) -> None:
