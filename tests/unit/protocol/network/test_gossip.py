@@ -8,7 +8,7 @@ from coincurve import PrivateKey
 
 import protocol.network.gossip as gossip_module
 from protocol.errors import BadSignature, LocalProtocolError, Malformed, OutOfTurn, TooLarge
-from protocol.network.budgets import OverBudget
+from protocol.network.budgets import Budgets, OverBudget, Rate
 from protocol.network.frames import (
     MAX_BATCH_BYTES,
     MAX_IDS,
@@ -433,6 +433,22 @@ def test_what_is_remembered_is_bounded_in_time() -> None:
         two.receive(one.peer_id, batch(made_by(key(100 + index))), NOW)
     two.gossip.tick(NOW + 120_000)
     assert (len(two.gossip._seen), len(two.gossip._held)) == (0, 0)
+
+
+def test_what_is_remembered_is_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gossip_module, "MAX_SEEN", 8)
+    monkeypatch.setattr(gossip_module, "MAX_HELD", 5)
+    monkeypatch.setattr(gossip_module, "MAX_AUTHORS", 3)
+    one, two = pair()
+    for index in range(20):
+        two.receive(one.peer_id, batch(made_by(key(100 + index), topic=Topic.HEARTBEAT)), NOW)
+    assert (len(two.gossip._seen), len(two.gossip._held), len(two.gossip._newest)) == (8, 5, 3)
+
+
+def test_budgets_are_kept_for_a_bounded_number_of_authors() -> None:
+    budgets = Budgets[int](Rate(amount=1, period_ms=1_000, burst=1), most=3)
+    assert all(budgets.take(author, NOW) for author in range(10))
+    assert [budgets.has(author, NOW) for author in (6, 7, 8, 9)] == [True, False, False, False]
 
 
 def test_an_incomplete_id_is_left_out() -> None:
