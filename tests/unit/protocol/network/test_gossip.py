@@ -451,6 +451,19 @@ def test_budgets_are_kept_for_a_bounded_number_of_authors() -> None:
     assert [budgets.has(author, NOW) for author in (6, 7, 8, 9)] == [True, False, False, False]
 
 
+def test_a_budget_used_just_now_is_not_the_one_forgotten() -> None:
+    budgets = Budgets[int](Rate(amount=1, period_ms=1_000, burst=2), most=3)
+    for author in (1, 2, 3, 1, 4):
+        budgets.take(author, NOW)
+    assert [budgets.has(author, NOW) for author in (1, 2)] == [False, True]
+
+
+def test_waiting_saves_up_no_more_than_a_burst() -> None:
+    budgets = Budgets[int](Rate(amount=2, period_ms=1_000, burst=10), most=3)
+    budgets.take(1, NOW)
+    assert [budgets.take(1, NOW + 3_600_000) for _ in range(11)] == [True] * 10 + [False]
+
+
 def test_an_incomplete_id_is_left_out() -> None:
     assert split_ids(bytes(16) + b"x") == (bytes(16),)
 
