@@ -31,7 +31,8 @@ MAX_EVENT_BYTES = 16 * 2**20
 _TABLES = """
     CREATE TABLE events (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, body BLOB, answers BLOB);
     CREATE TABLE transactions (
-        seq INTEGER PRIMARY KEY, sender TEXT NOT NULL, nonce INTEGER NOT NULL, effect BLOB, about BLOB, raw BLOB NOT NULL
+        seq INTEGER PRIMARY KEY, sender TEXT NOT NULL, nonce INTEGER NOT NULL,
+        effect BLOB, about BLOB, raw BLOB NOT NULL
     );
     CREATE TABLE cursor (id INTEGER PRIMARY KEY CHECK (id = 0), block INTEGER NOT NULL);
     CREATE TABLE owner (id INTEGER PRIMARY KEY CHECK (id = 0), name TEXT NOT NULL);

@@ -1,0 +1,231 @@
+"""What the daemon says of itself: its log, and the few numbers that are watched.
+
+The log is for a person on a terminal and JSON elsewhere; facts ride in `extra`, never in the message. The numbers are
+a fold over events, kept in memory; every reader gets them from `Metrics.series`, under Prometheus' names.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from protocol.events import CaseResolved, ContainerExited, DeviceReported, Event, MessageSent
+from protocol.params import DELAY_ALERT_MS, FAILURE_RING, PAUSE_ABOVE_C
+from protocol.stages.execution import Outcome
+from protocol.stages.heartbeat import GpuGroup
+from protocol.stages.verification import Verdict
+
+FAILURE_ALERT_PERCENT = 20
+DELAYS_KEPT = 20
+NOISY = ("libp2p", "multiaddr", "web3", "urllib3", "docker", "anycorn")
+"""Libraries whose own words help only those who work on them."""
+
+_PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_COLOURS = {"WARNING": "\33[33m", "ERROR": "\33[31m", "CRITICAL": "\33[31m", "DEBUG": "\33[2m"}
+_FAILURES = {Outcome.JOB, Outcome.PROVIDER, Outcome.HOSTILE}
+
+
+def set_up_logging(form: str, level: str, stream: TextIO | None = None) -> None:
+    """Send the log to a stream, stderr by default. `form` is human, json, or auto: human on a terminal."""
+    stream = stream or sys.stderr
+    human = form == "human" or (form == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(HumanFormatter(coloured=stream.isatty()) if human else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+class HumanFormatter(logging.Formatter):
+    """One line: time, level, message, then the facts as name=value."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%H:%M:%S", time.localtime(record.created))
+        facts = "".join(f"  {name}={_short(value)}" for name, value in _facts(record).items())
+        line = f"{at} {record.levelname.lower():<7} {record.getMessage()}{facts}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        colour = _COLOURS.get(record.levelname) if self._coloured else None
+        return f"{colour}{line}\33[0m" if colour else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time in milliseconds, level, logger, message, and each fact under its own name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {name: _plain(value) for name, value in _facts(record).items()}
+        line |= {
+            "time_ms": int(record.created * 1000),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _PLAIN}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _short(value: Any) -> str:
+    text = str(_plain(value))
+    # An id of 64 digits tells a person no more than its beginning.
+    return f"{text[:12]}..." if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One number under its Prometheus name, which ends in its unit; `kind` is counter or gauge."""
+
+    name: str
+    kind: str
+    help: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A rule that is broken right now: its name, and the number that broke it in words."""
+
+    name: str
+    words: str
+
+
+class Metrics:
+    """Counts what happens on this node since it was started."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self._task_ms = 0
+        self._recent: deque[bool] = deque(maxlen=FAILURE_RING)
+        self._verdicts: dict[Verdict, int] = {Verdict.PASS: 0, Verdict.REVIEW: 0, Verdict.SEVERE: 0}
+        self._delays: deque[int] = deque(maxlen=DELAYS_KEPT)
+        self._gpus: tuple[GpuGroup, ...] = ()
+        self._memory_bytes = 0
+
+    def observe(self, event: Event) -> None:
+        """Take one event into the numbers."""
+        match event:
+            case ContainerExited(result=result):
+                self._tasks[result.outcome] += 1
+                if result.outcome is Outcome.OK:
+                    self._task_ms += result.duration_ms
+                # A client's bad input counts neither way.
+                if result.outcome is Outcome.OK or result.outcome in _FAILURES:
+                    self._recent.append(result.outcome in _FAILURES)
+            case MessageSent(round_trip_ms=round_trip_ms):
+                self._delays.append(round_trip_ms)
+            case DeviceReported(status):
+                self._gpus, self._memory_bytes = status.gpus, status.memory_bytes
+            case CaseResolved(verdict=verdict) if verdict in self._verdicts:
+                self._verdicts[verdict] += 1
+            case _:
+                pass
+
+    @property
+    def mean_task_ms(self) -> int:
+        """Mean time of the tasks that ended well; 0 before the first."""
+        done = self._tasks[Outcome.OK]
+        return self._task_ms // done if done else 0
+
+    @property
+    def failure_percent(self) -> int:
+        """Failed ones of the last 50 tasks."""
+        return 100 * sum(self._recent) // len(self._recent) if self._recent else 0
+
+    @property
+    def mean_delay_ms(self) -> int:
+        """Mean of the last round trips to peers."""
+        return sum(self._delays) // len(self._delays) if self._delays else 0
+
+    @property
+    def pass_percent(self) -> int:
+        """Cases that ended in a pass; 100 before the first."""
+        cases = sum(self._verdicts.values())
+        return 100 * self._verdicts[Verdict.PASS] // cases if cases else 100
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """The rules that act by themselves, as far as they are broken now."""
+        found = []
+        hottest = max((gpu.temperature_c for gpu in self._gpus), default=0)
+        if hottest > PAUSE_ABOVE_C:
+            found.append(
+                Alert("hot", f"a GPU has {hottest} C, above {PAUSE_ABOVE_C} C: no new jobs until it is cooler")
+            )
+        # A first failure is no rate.
+        if len(self._recent) >= FAILURE_RING // 5 and self.failure_percent > FAILURE_ALERT_PERCENT:
+            words = (
+                f"{self.failure_percent} % of the last {len(self._recent)} jobs failed: more of them will be checked"
+            )
+            found.append(Alert("failing", words))
+        if self.mean_delay_ms > DELAY_ALERT_MS:
+            found.append(Alert("slow", f"peers answer after {self.mean_delay_ms} ms in the mean: hired last"))
+        return tuple(found)
+
+    def series(self) -> tuple[Series, ...]:
+        """Every number, in a fixed order."""
+        tasks = [
+            Series(
+                "vcoin_tasks_total", "counter", "Containers by how they ended.", count, (("outcome", outcome.value),)
+            )
+            for outcome, count in self._tasks.items()
+        ]
+        verdicts = [
+            Series("vcoin_cases_total", "counter", "Cases by verdict.", count, (("verdict", verdict.name.lower()),))
+            for verdict, count in self._verdicts.items()
+        ]
+        return (
+            *tasks,
+            Series(
+                "vcoin_task_seconds_mean", "gauge", "Mean time of a task that ended well.", self.mean_task_ms / 1000
+            ),
+            Series("vcoin_task_failure_ratio", "gauge", "Failed of the last 50 tasks.", self.failure_percent / 100),
+            *(series for gpu in self._gpus for series in _of_gpu(gpu)),
+            Series("vcoin_memory_bytes", "gauge", "Memory of this machine.", self._memory_bytes),
+            Series("vcoin_peer_delay_seconds_mean", "gauge", "Mean round trip to peers.", self.mean_delay_ms / 1000),
+            *verdicts,
+            Series("vcoin_case_pass_ratio", "gauge", "Cases that ended in a pass.", self.pass_percent / 100),
+        )
+
+    def exposition(self) -> str:
+        """The numbers in Prometheus' text format."""
+        lines: list[str] = []
+        told: set[str] = set()
+        for series in self.series():
+            if series.name not in told:
+                told.add(series.name)
+                lines += [f"# HELP {series.name} {series.help}", f"# TYPE {series.name} {series.kind}"]
+            labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in series.labels)
+            lines.append(f"{series.name}{f'{{{labels}}}' if labels else ''} {_number(series.value)}")
+        return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    # Bytes are integers and stay exact.
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _of_gpu(gpu: GpuGroup) -> tuple[Series, ...]:
+    labels = (("model", gpu.model),)
+    return (
+        Series("vcoin_gpu_temperature_celsius", "gauge", "Hottest card of a model.", gpu.temperature_c, labels),
+        Series("vcoin_gpu_memory_free_bytes", "gauge", "Least free memory of a card.", gpu.free_bytes, labels),
+    )
