@@ -124,6 +124,7 @@ class Driver:
         self._room = trio.lowlevel.ParkingLot()
         self._observers: list[trio.MemorySendChannel[Event]] = []
         self._effects: trio.Nursery | None = None
+        self._folded = False
         self.missed = 0
         """Events that observers were too slow for."""
 
@@ -156,13 +157,21 @@ class Driver:
         """How many effects of each class are under way."""
         return Counter(type(pending.effect).__name__ for pending in self._pending.values())
 
+    async def fold(self) -> None:
+        """Bring the machine to where the journal left it. In a thread: nobody else may look at the machine meanwhile.
+
+        Raises: ConfigError if a row of the journal cannot be read.
+        """
+        assert not self._folded
+        await trio.to_thread.run_sync(self._fold)
+        self._folded = True
+
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-        """Fold, ask again what is open, and go on until cancelled. Started once the open effects are under way.
+        """Ask again what the journal left open, and go on until cancelled. Started once that is under way.
 
         Raises: LocalProtocolError, AssertionError and whatever else is our own fault: the daemon stops.
         """
-        # A long journal takes a while to fold, and the daemon has to answer in the meantime.
-        await trio.to_thread.run_sync(self._fold)
+        assert self._folded
         try:
             async with trio.open_nursery() as self._effects:
                 now_ms = self._now_ms()

@@ -130,6 +130,7 @@ async def running(
     machine: Notebook, paper: object, routes: dict[type, Hand] | None = None, net: Net | None = None
 ) -> AsyncIterator[Driver]:
     built = Driver(machine, paper, routes or {}, clock_ms, net or Net())  # type: ignore[arg-type]
+    await built.fold()
     async with trio.open_nursery() as nursery:
         await nursery.start(built.run)
         yield built
@@ -400,6 +401,7 @@ async def test_clock_that_was_set_forward_is_noticed(autojump_clock: trio.testin
     ahead_ms = 0
     machine = Notebook(on(BlobFetched, AwaitDeadline("noon", 3_600_000)))
     built = Driver(machine, Paper(), {}, lambda: clock_ms() + ahead_ms, Net())
+    await built.fold()
     async with trio.open_nursery() as nursery:
         await nursery.start(built.run)
         await built.deliver(BlobFetched(BLOB))
