@@ -55,13 +55,13 @@ class ChainAdapter:
         wallet: Wallet,
         record: Record,
         watcher: Watcher,
+        poll_s: float,
     ) -> None:
         self.network = network
         self.deployment = deployment
         self.rules = rules
         self.wallet = wallet
         self.watcher = watcher
-        poll_s = POLL_S[rules.profile]
         self._operator = Sender(network.ethereum, wallet.operator, record, poll_s=poll_s)
         client = wallet.client
         # One key may play both parts; its nonces still have one owner.
@@ -247,11 +247,13 @@ async def open_chain(
     record: Record,
     cursor: int | None = None,
     timeout_s: float = 10.0,
+    poll_s: float | None = None,
 ) -> AsyncIterator[ChainAdapter]:
     """Connect to a network: endpoints in order of preference, where its contracts are, this machine's keys.
 
     Args: record, keeps each transaction before it is sent; cursor, the `final` of the last BlockSeen whose
-    predecessors are all kept, None for a node that knows nothing.
+    predecessors are all kept, None for a node that knows nothing; poll_s, how often to ask for blocks, None for what
+    suits the profile.
     Raises: ChainError if no endpoint answers, one serves another chain, or the contracts are not there; ConfigError for
     a profile that this release does not know.
     """
@@ -259,12 +261,13 @@ async def open_chain(
         network = Network(Ethereum(rpc), deployment.addresses)
         await network.require(deployment)
         rules = await network.params.rules(deployment.addresses.settlement, deployment.addresses.stakes)
+        pause_s = POLL_S[rules.profile] if poll_s is None else poll_s
         watcher = Watcher(
             network,
             first_block=deployment.block,
             epoch_blocks=rules.epoch,
             final_depth=rules.final_depth,
             cursor=cursor,
-            poll_s=POLL_S[rules.profile],
+            poll_s=pause_s,
         )
-        yield ChainAdapter(network, deployment, rules, wallet, record, watcher)
+        yield ChainAdapter(network, deployment, rules, wallet, record, watcher, pause_s)

@@ -1,6 +1,6 @@
 """The Ethereum calls that we use, typed: blocks, logs, state at a block, transactions."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,8 @@ from protocol.wire.ids import Address, Hash32, Wei, checksum
 
 BlockTag = int | Literal["latest", "pending"]
 LOG_RANGE = 5_000
-"""Blocks asked for at once; endpoints that allow fewer are asked for half, again and again."""
-_TOO_EARLY = frozenset(
+"""Blocks asked for at once; an endpoint that allows fewer is asked for half, and half of that."""
+TOO_EARLY = frozenset(
     {
         "NoSeed",
         "NotAllRevealed",
@@ -80,6 +80,7 @@ class Ethereum:
     def __init__(self, rpc: Rpc) -> None:
         self.rpc = rpc
         self.chain_id = rpc.chain_id
+        self._log_span = LOG_RANGE
 
     async def block(self, tag: BlockTag = "latest") -> Block:
         """A header.
@@ -124,26 +125,24 @@ class Ethereum:
 
     async def logs(
         self, addresses: Sequence[Address], first: int, last: int, topic: bytes | None = None
-    ) -> AsyncIterator[tuple[int, list[Log]]]:
-        """Every log of these contracts in blocks `first` to `last`, in order: up to which block, and the logs.
+    ) -> tuple[int, list[Log]]:
+        """The logs of these contracts from block `first` on, in order: up to which block, at most `last`, and the logs.
 
         Args: topic, to get the logs of one event alone.
         """
-        span = LOG_RANGE
-        query: dict[str, Any] = {"address": list(addresses)}
+        query: dict[str, Any] = {"address": list(addresses), "fromBlock": hex(first)}
         if topic is not None:
             query["topics"] = [f"0x{topic.hex()}"]
-        while first <= last:
-            until = min(first + span - 1, last)
+        while True:
+            until = min(first + self._log_span - 1, last)
             try:
-                raw = await self.rpc.request("eth_getLogs", {**query, "fromBlock": hex(first), "toBlock": hex(until)})
+                raw = await self.rpc.request("eth_getLogs", {**query, "toBlock": hex(until)})
             except RpcRefusal:
                 if until == first:
                     raise
-                span = max(1, (until - first + 1) // 2)
-                continue
-            yield until, sorted((read_log(each) for each in raw), key=lambda log: (log.block, log.index))
-            first = until + 1
+                self._log_span = max(1, (until - first + 1) // 2)
+            else:
+                return until, sorted((read_log(each) for each in raw), key=lambda log: (log.block, log.index))
 
     async def code(self, address: Address) -> bytes:
         """A contract's code; empty if there is none."""
@@ -206,7 +205,7 @@ def refused(call: Call, error: RpcRefusal) -> ChainError:
     words = str(error)
     if error.data or error.code == _REVERTED or "revert" in words.lower():
         reason = refusal_of(error.data)
-        return Reverted(f"{call.title}: {reason}", transient=reason.partition("(")[0] in _TOO_EARLY)
+        return Reverted(f"{call.title}: {reason}", transient=reason.partition("(")[0] in TOO_EARLY)
     return ChainError(f"{call.title}: {words}", transient=error.transient)
 
 

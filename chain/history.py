@@ -1,6 +1,6 @@
 """What happened on the chain between two blocks, as events in the order of the logs."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from chain.ethereum import Ethereum, Log
@@ -22,10 +22,10 @@ class Seen:
     fact: Told
 
 
-async def read_facts(network: Network, first: int, last: int) -> AsyncIterator[tuple[int, list[Seen]]]:
-    """Every fact of blocks `first` to `last`, in order, one run of blocks after the other: up to where, and what."""
-    async for until, logs in network.ethereum.logs(network.speakers, first, last):
-        yield until, list(_facts(network, logs))
+async def read_facts(network: Network, first: int, last: int) -> tuple[int, list[Seen]]:
+    """The facts from block `first` on, in order: up to which block, at most `last`, and the facts."""
+    until, logs = await network.ethereum.logs(network.speakers, first, last)
+    return until, list(_facts(network, logs))
 
 
 class Teller:

@@ -98,8 +98,10 @@ class Stakes(Contract):
     async def registered(self, first: int, last: int) -> set[Address]:
         """Every node that was registered in these blocks."""
         nodes: set[Address] = set()
-        async for _, logs in self.ethereum.logs([self.address], first, last, self.topic("NodeRegistered")):
+        while first <= last:
+            until, logs = await self.ethereum.logs([self.address], first, last, self.topic("NodeRegistered"))
             nodes |= {entry.values[0] for log in logs if (entry := self.entry(log))}
+            first = until + 1
         return nodes
 
     async def is_registered(self, node: Address) -> bool:

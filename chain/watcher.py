@@ -103,8 +103,11 @@ class Watcher:
 
     async def _tell_state(self, final: int, send: Send) -> None:
         snapshot = Snapshot(self._epoch_blocks)
-        async for _, seen in read_facts(self._network, self._first_block, final):
+        first = self._first_block
+        while first <= final:
+            until, seen = await read_facts(self._network, first, final)
             snapshot.add(seen)
+            first = until + 1
         self._nodes = set(snapshot.nodes)
         for event in await snapshot.tell(self._teller, final):
             await send(event)
@@ -126,7 +129,8 @@ class Watcher:
         await self._require_same_past()
         # The hash before the logs: if the two came from different forks, the next step finds another hash.
         final_hash = (await self._network.ethereum.block(final)).hash
-        async for until, seen in read_facts(self._network, self.cursor + 1, final):
+        while self.cursor < final:
+            until, seen = await read_facts(self._network, self.cursor + 1, final)
             self._nodes |= {each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}
             for event in await self._teller.tell(seen, final):
                 await send(event)

@@ -1,0 +1,109 @@
+"""A network deployed on an Anvil of its own, and the people who use it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chain.actions import Actions
+from chain.adapter import ChainAdapter, open_chain
+from chain.calibration import CalibrationFile
+from chain.deployment import deploy, first_classes
+from chain.network import Deployment, Network
+from chain.profiles import Profile, profiles
+from chain.rpc import open_rpc
+from chain.transactions import Prepared
+from chain.wallet import Key, Wallet
+from protocol.params import VCN, ChainRules
+from protocol.wire.envelope import Domain
+from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
+from tests.jobs import CLASS, CLASSES, key, named
+
+POLL_S = 0.02
+DEPLOYER = key("deployer")
+RUNTIME = named("runner")
+WEALTH = 1_000_000 * VCN
+
+
+@dataclass
+class AnvilLedger:
+    """The real contracts on a chain of one."""
+
+    chain: Anvil
+    controls: Controls
+    network: Network
+    deployment: Deployment
+    rules: ChainRules
+
+    @property
+    def domain(self) -> Domain:
+        return self.deployment.domain
+
+    async def mine(self, blocks: int = 1) -> None:
+        await self.controls.mine(blocks)
+
+    async def warp(self, seconds: int) -> None:
+        await self.controls.warp(seconds)
+
+    async def now(self) -> tuple[int, int]:
+        """The newest block's number and time."""
+        block = await self.network.ethereum.block()
+        return block.number, block.timestamp
+
+    def actions(self, owner: Key) -> Actions:
+        return Actions(self.network, owner, poll_s=POLL_S)
+
+    async def give(self, *people: Key) -> None:
+        """Gas and coins."""
+        await self.controls.enrich(*people)
+        for person in people:
+            await self.actions(DEPLOYER).transfer(person.address, WEALTH)
+
+    async def register(self, operator: Key, stake: int = 10_000 * VCN) -> None:
+        """A node with an owner of its own."""
+        owner = owner_of(operator)
+        await self.give(owner)
+        await self.controls.enrich(operator)
+        await self.actions(owner).register(operator, stake, CLASSES)
+
+    async def join(self, operator: Key) -> None:
+        await self.actions(operator).join_verifiers(operator.address, CLASS)
+
+    async def deposit(self, client: Key, amount: int) -> None:
+        await self.give(client)
+        await self.actions(client).deposit(amount)
+
+    def adapter(
+        self, operator: Key, client: Key | None = None, *, cursor: int | None = None
+    ) -> AbstractAsyncContextManager[ChainAdapter]:
+        wallet = Wallet(operator, self.domain, client)
+        return open_chain([self.chain.url], self.deployment, wallet, record=forget, cursor=cursor, poll_s=POLL_S)
+
+
+def owner_of(operator: Key) -> Key:
+    """The cold wallet behind a node."""
+    return Key(named(f"owner of {operator.address}"))
+
+
+async def forget(prepared: Prepared) -> None:
+    """A record that no test reads."""
+
+
+@asynccontextmanager
+async def open_anvil_ledger(
+    *arguments: str, calibrations: Sequence[CalibrationFile] = (), **changes: Any
+) -> AsyncIterator[AnvilLedger]:
+    """Deploy the local profile, with changes to its numbers."""
+    profile: Profile = replace(profiles()["local"], **changes)
+    with anvil(*arguments) as chain:
+        async with open_rpc([chain.url], CHAIN_ID) as rpc:
+            controls = Controls(rpc)
+            await controls.enrich(DEPLOYER)
+            deployment = await deploy(
+                controls.ethereum, DEPLOYER, profile, first_classes(RUNTIME), calibrations=calibrations, poll_s=POLL_S
+            )
+            network = Network(controls.ethereum, deployment.addresses)
+            at = deployment.addresses
+            yield AnvilLedger(
+                chain, controls, network, deployment, await network.params.rules(at.settlement, at.stakes)
+            )

@@ -1,0 +1,634 @@
+"""What every ledger does for a node, whether it is the contracts on Anvil or their rules in memory."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pytest
+import trio
+
+from chain.wallet import Key
+from protocol.effects import (
+    CheckIn,
+    CommitSeat,
+    ConveneCourt,
+    FinalizeBatch,
+    OpenLane,
+    RefundBatch,
+    ReplaceSeat,
+    ResolveCase,
+    RevealSeat,
+    SealEpoch,
+    SignMessage,
+    SubmitBatch,
+    VoidStarved,
+)
+from protocol.errors import ChainError, Reverted
+from protocol.events import (
+    AccountSeen,
+    BatchMined,
+    BatchRefunded,
+    BatchSettled,
+    BatchSubmitted,
+    BatchVoided,
+    BlockSeen,
+    CaseConvened,
+    CaseResolved,
+    Event,
+    LaneSeen,
+    MessageSigned,
+    NodeSeen,
+    NodeSlashed,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
+    SeedRevealed,
+    TransactionMined,
+)
+from protocol.params import VCN, ChainRules
+from protocol.stages.assignment import Accept
+from protocol.stages.commitment import Batch, BatchContents, batch_id
+from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
+from protocol.stages.settlement import split
+from protocol.stages.verification import Verdict, seat_commitment
+from protocol.wire.envelope import Domain, require_signer
+from protocol.wire.ids import BatchId
+from tests.anvil_ledger import open_anvil_ledger
+from tests.fakes.ledger import MemoryLedger
+from tests.jobs import PRICE, Orders, batch_of, key, named
+from tests.story import Story, told_by
+
+NODE, CLIENT = key("node"), key("client")
+VERIFIERS = [key(f"verifier {index}") for index in range(4)]
+LANE = 50 * VCN
+FRESH_SCORE = 4_500
+"""Half of the success term, half of the speed term, the whole stake term."""
+
+
+class Ledger(Protocol):
+    """What a test needs of a ledger."""
+
+    rules: ChainRules
+
+    @property
+    def domain(self) -> Domain: ...
+
+    async def mine(self, blocks: int = 1) -> None: ...
+
+    async def warp(self, seconds: int) -> None: ...
+
+    async def now(self) -> tuple[int, int]: ...
+
+    async def register(self, operator: Key, stake: int = ...) -> None: ...
+
+    async def join(self, operator: Key) -> None: ...
+
+    async def deposit(self, client: Key, amount: int) -> None: ...
+
+    def adapter(
+        self, operator: Key, client: Key | None = None, *, cursor: int | None = None
+    ) -> AbstractAsyncContextManager[Any]: ...
+
+
+OpenLedger = Callable[..., AbstractAsyncContextManager[Ledger]]
+
+
+@asynccontextmanager
+async def in_memory(**changes: int) -> AsyncIterator[Ledger]:
+    yield MemoryLedger(**changes)
+
+
+@pytest.fixture(params=["memory", pytest.param("anvil", marks=pytest.mark.anvil)])
+def open_ledger(request: pytest.FixtureRequest) -> OpenLedger:
+    """Opens a ledger of the local profile, with changes to its numbers."""
+    return open_anvil_ledger if request.param == "anvil" else in_memory
+
+
+@dataclass
+class Scene:
+    """A provider with a client's lane, verifiers, and what the provider's adapter does and tells."""
+
+    ledger: Ledger
+    adapter: Any
+    story: Story
+    orders: Orders
+    seats: list[Any] = field(default_factory=list)
+
+    async def final(self) -> None:
+        """Until all that has happened counts as final and was told."""
+        head, _ = await self.ledger.now()
+        await self.ledger.mine(self.ledger.rules.final_depth)
+        await self.story.until_block(head)
+
+    async def open_lane(self, amount: int = LANE) -> None:
+        _, now = await self.ledger.now()
+        await self.adapter.perform(OpenLane(*self.orders.lane_open(amount, now + 600)))
+
+    async def submit(self, jobs: int = 3, **terms: Any) -> tuple[Batch, BatchMined]:
+        for _ in range(jobs):
+            self.orders.finish(**terms)
+        batch = batch_of(NODE.address, 0, self.orders, unreceipted=not terms.get("receipted", True))
+        return batch, await self.adapter.perform(SubmitBatch(batch))
+
+    async def seal(self, mined: BatchMined) -> None:
+        rules = self.ledger.rules
+        await self.ledger.mine(rules.epoch + rules.lag + 1)
+        await self.adapter.perform(SealEpoch(epoch_of(mined.block, rules.epoch)))
+
+    async def convene(self, **terms: Any) -> tuple[BatchId, BatchContents, CaseConvened]:
+        """A batch in court."""
+        _, mined = await self.submit(**terms)
+        await self.seal(mined)
+        await self.final()
+        contents = (await self.story.until(BatchSubmitted)).contents
+        name = BatchId(mined.batch_id)
+        await self.adapter.perform(ConveneCourt(name, NODE.address, 0, contents))
+        await self.final()
+        return name, contents, await self.story.until(CaseConvened)
+
+    def seat(self, node: str) -> Any:
+        """The adapter of a verifier."""
+        return self.seats[[verifier.address for verifier in VERIFIERS].index(node)]  # type: ignore[arg-type]
+
+    async def commit(self, name: BatchId, seat: int, node: str) -> None:
+        commitment = seat_commitment(name, 0, seat, named(f"digest {seat}"), named("salt"))
+        await self.seat(node).perform(CommitSeat(name, seat, commitment))
+
+    async def reveal(self, name: BatchId, seat: int, node: str, scores: tuple[int, ...]) -> None:
+        await self.seat(node).perform(RevealSeat(name, seat, named(f"digest {seat}"), scores, named("salt")))
+
+    async def judge(self, name: BatchId, case: CaseConvened, score: int) -> None:
+        """Every seat commits, then every seat gives this score."""
+        for seat, node in enumerate(case.seats):
+            await self.commit(name, seat, node)
+        for seat, node in enumerate(case.seats):
+            await self.reveal(name, seat, node, (score,) * len(case.drawn))
+
+
+@asynccontextmanager
+async def scene(open_ledger: OpenLedger, *, verifiers: int = 0, **changes: int) -> AsyncIterator[Scene]:
+    """One node, one client with 100 VCN, and so many verifiers."""
+    with trio.fail_after(60):
+        async with open_ledger(**changes) as ledger:
+            await ledger.register(NODE)
+            await ledger.deposit(CLIENT, 100 * VCN)
+            for verifier in VERIFIERS[:verifiers]:
+                await ledger.register(verifier)
+                await ledger.join(verifier)
+            async with ledger.adapter(NODE, CLIENT) as adapter, told_by(adapter) as story:
+                made = Scene(ledger, adapter, story, Orders(CLIENT, NODE, ledger.domain))
+                async with _adapters(ledger, VERIFIERS[:verifiers], made.seats):
+                    yield made
+
+
+@asynccontextmanager
+async def _adapters(ledger: Ledger, keys: list[Key], into: list[Any]) -> AsyncIterator[None]:
+    if not keys:
+        yield
+        return
+    async with ledger.adapter(keys[0]) as first:
+        into.append(first)
+        async with _adapters(ledger, keys[1:], into):
+            yield
+
+
+async def refused(adapter: Any, effect: Any, error: str) -> Reverted:
+    """Performs an effect that must be refused with this error."""
+    with pytest.raises(Reverted, match=rf": {error}\(") as caught:
+        await adapter.perform(effect)
+    return caught.value
+
+
+# --- money into lanes -----------------------------------------------------------------------------------------------
+async def test_a_new_node_and_account_are_told_once_final(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.final()
+        record = (await play.story.until(NodeSeen)).record
+        assert (record.node_id, record.operator, record.active) == (NODE.address, NODE.address, True)
+        assert (record.stake, record.score, record.rate_bps) == (10_000 * VCN, FRESH_SCORE, 10_000)
+        assert (await play.story.until(AccountSeen)).account.free == 100 * VCN
+
+
+async def test_a_lane_is_told_at_final_depth_and_not_before(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        block, _ = await play.ledger.now()
+        await play.ledger.mine()
+        await play.story.until(BlockSeen, lambda seen: seen.head > block)
+        assert play.story.all(LaneSeen) == []
+        await play.final()
+        lane = (await play.story.until(LaneSeen)).lane
+        assert (lane.client, lane.signer, lane.node) == (CLIENT.address, CLIENT.address, NODE.address)
+        assert (lane.left, lane.mark, lane.jobs, lane.closing) == (LANE, 0, 0, False)
+        await play.story.until(AccountSeen, lambda seen: seen.account.free == 100 * VCN - LANE)
+
+
+async def test_a_lane_asked_for_twice_is_opened_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        effect = OpenLane(*play.orders.lane_open(LANE, now + 600))
+        first, again = await play.adapter.perform(effect), await play.adapter.perform(effect)
+        assert isinstance(first, TransactionMined)
+        assert isinstance(again, TransactionMined)
+        await play.final()
+        assert {seen.lane.left for seen in play.story.all(LaneSeen)} == {LANE}
+
+
+async def test_a_lane_of_somebody_else_is_not_opened(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        order, _ = play.orders.lane_open(LANE, now + 600)
+        forged = NODE.sign(order, play.ledger.domain)
+        async with play.ledger.adapter(NODE) as thief:
+            await refused(thief, OpenLane(order, forged), "BadLaneSignature")
+
+
+async def test_a_lane_takes_no_more_than_is_free(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        await refused(play.adapter, OpenLane(*play.orders.lane_open(101 * VCN, now + 600)), "NotEnoughFree")
+
+
+async def test_a_lane_message_counts_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        _, now = await play.ledger.now()
+        await play.open_lane(10 * VCN)
+        await refused(play.adapter, OpenLane(*play.orders.lane_open(20 * VCN, now + 600, prev_total=1)), "LaneMoved")
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+async def test_a_batch_is_named_by_its_block_and_told_with_its_contents(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        batch, mined = await play.submit(3)
+        assert mined.batch_id == batch_id(NODE.address, 0, mined.block)
+        assert (mined.slot, mined.root) == (0, batch.root)
+        await play.final()
+        told = await play.story.until(BatchSubmitted)
+        assert (told.batch_id, told.block, told.leaf_count, told.rate_bps) == (mined.batch_id, mined.block, 3, 10_000)
+        assert (told.contents.root, told.contents.max_leaf, told.lane_jobs) == (batch.root, PRICE, (3,))
+        (debit,) = told.contents.debits
+        assert (debit.client, debit.leaves, debit.amount) == (CLIENT.address, 3, batch.claims[0].debit)
+        lane = (await play.story.until(LaneSeen, lambda seen: seen.lane.jobs == 3)).lane
+        assert (lane.left, lane.mark) == (LANE - debit.amount, batch.claims[0].cumulative)
+
+
+async def test_a_batch_asked_for_twice_is_mined_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        batch, mined = await play.submit(2)
+        assert await play.adapter.perform(SubmitBatch(batch)) == mined
+
+
+async def test_a_batch_of_another_node_is_refused(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=1) as play:
+        await play.open_lane()
+        play.orders.finish()
+        await refused(play.seats[0], SubmitBatch(batch_of(NODE.address, 0, play.orders)), "NotOperator")
+
+
+async def test_a_batch_over_the_clients_order_is_refused(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        play.orders.finish()
+        entry = play.orders.jobs[0]
+        assert entry.job is not None
+        play.orders.cumulative = 0
+        play.orders.finish(price=VCN)
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "OverSigned")
+
+
+async def test_a_price_above_the_stakes_share_is_refused(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.ledger.deposit(CLIENT, 400 * VCN)
+        await play.open_lane(400 * VCN)
+        play.orders.finish(price=251 * VCN)
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "LeafTooBig")
+
+
+async def test_a_slot_holds_one_open_batch(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        await play.submit(1)
+        play.orders.finish()
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "SlotBusy")
+
+
+# --- the draw -------------------------------------------------------------------------------------------------------
+async def test_a_seed_comes_after_its_block_and_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        _, mined = await play.submit(1)
+        epoch = epoch_of(mined.block, play.ledger.rules.epoch)
+        assert (await refused(play.adapter, SealEpoch(epoch), "SeedNotYet")).transient
+        await play.seal(mined)
+        await play.adapter.perform(SealEpoch(epoch))
+        await play.final()
+        seed = await play.story.until(SeedRevealed)
+        assert (seed.epoch, len(seed.seed), len(play.story.all(SeedRevealed))) == (epoch, 32, 1)
+
+
+async def test_the_court_checks_the_leaves_that_anyone_can_foresee(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=4) as play:
+        await play.open_lane()
+        name, _, case = await play.convene(jobs=3)
+        seed, told = await play.story.until(SeedRevealed), await play.story.until(BatchSubmitted)
+        assert case.drawn == draw_samples(batch_seed(seed.seed, name), told.leaf_count, told.rate_bps)
+        assert (case.batch_id, case.node, case.slot, case.class_id) == (name, NODE.address, 0, 1)
+        assert len(set(case.seats)) == 3
+        assert set(case.seats) <= {verifier.address for verifier in VERIFIERS}
+
+
+async def test_a_case_opened_by_somebody_else_counts_as_done(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, _ = await play.convene()
+        again = await play.seats[0].perform(ConveneCourt(name, NODE.address, 0, contents))
+        assert isinstance(again, TransactionMined)
+
+
+# --- a case that passes ---------------------------------------------------------------------------------------------
+async def test_a_batch_that_passes_is_paid_as_the_split_says(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene(jobs=3)
+        batch_told = await play.story.until(BatchSubmitted)
+        await play.judge(name, case, 9_800)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await play.adapter.perform(FinalizeBatch(name, NODE.address, 0))
+        await play.adapter.perform(FinalizeBatch(name, NODE.address, 0))
+        await play.final()
+        committed = [(seen.seat, seen.batch_id) for seen in play.story.all(SeatCommitted)]
+        assert committed == [(0, name), (1, name), (2, name)]
+        revealed = play.story.all(SeatRevealed)
+        assert [(seen.node, seen.scores) for seen in revealed] == [(node, (9_800,) * 3) for node in case.seats]
+        resolved = await play.story.until(CaseResolved)
+        assert (resolved.batch_id, resolved.verdict, resolved.median) == (name, Verdict.PASS, 9_800)
+        charge, bonus = 3 * PRICE, 3 * (PRICE * 9 // 100)
+        fee = batch_told.contents.debits[0].amount - charge - bonus
+        expected = split(charge, fee, bonus, FRESH_SCORE)
+        settled = await play.story.until(BatchSettled)
+        assert (settled.price, settled.burned, settled.reward) == (charge, expected.burned, expected.reward)
+        assert (settled.bonus, settled.pooled) == (bonus, expected.pooled)
+        assert settled.burned + settled.reward + settled.bonus + settled.pooled == charge + fee + bonus
+        before = next(seen.record for seen in play.story.all(NodeSeen) if seen.record.node_id == NODE.address)
+        after = [seen.record for seen in play.story.all(NodeSeen) if seen.record.node_id == NODE.address][-1]
+        assert after.score > before.score
+
+
+async def test_a_batch_is_not_final_before_its_window_and_its_court(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=100) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 9_800)
+        await play.adapter.perform(ResolveCase(name, contents))
+        early = await refused(play.adapter, FinalizeBatch(name, NODE.address, 0), "WindowOpen")
+        assert early.transient
+
+
+async def test_a_drawn_batch_needs_its_court(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        _, mined = await play.submit()
+        await play.seal(mined)
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await refused(play.adapter, FinalizeBatch(mined.batch_id, NODE.address, 0), "NeedsCourt")
+
+
+# --- seats ----------------------------------------------------------------------------------------------------------
+async def test_no_seat_reveals_before_all_are_bound(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, _, case = await play.convene()
+        await play.commit(name, 0, case.seats[0])
+        effect = RevealSeat(name, 0, named("digest 0"), (9_800,) * 3, named("salt"))
+        assert (await refused(play.seat(case.seats[0]), effect, "SeatsMissing")).transient
+
+
+async def test_a_seat_reveals_what_it_committed_to(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, _, case = await play.convene()
+        for seat, node in enumerate(case.seats):
+            await play.commit(name, seat, node)
+        effect = RevealSeat(name, 0, named("another digest"), (9_800,) * 3, named("salt"))
+        await refused(play.seat(case.seats[0]), effect, "CommitmentMismatch")
+
+
+async def test_a_seat_is_taken_by_its_own_node(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, _, case = await play.convene()
+        await refused(play.seat(case.seats[1]), CommitSeat(name, 0, named("commitment")), "NotSeated")
+
+
+async def test_a_commitment_sent_twice_counts_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, _, case = await play.convene()
+        await play.commit(name, 0, case.seats[0])
+        await play.commit(name, 0, case.seats[0])
+        other = CommitSeat(name, 0, named("another commitment"))
+        await refused(play.seat(case.seats[0]), other, "AlreadyCommitted")
+
+
+async def test_a_silent_seat_is_replaced_by_the_next_of_the_order(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=4) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.commit(name, 0, case.seats[0])
+        await play.commit(name, 2, case.seats[2])
+        early = await refused(play.adapter, ReplaceSeat(name, 1, contents), "SeatStillHasTime")
+        assert early.transient
+        await play.ledger.warp(play.ledger.rules.seat_window_s + 1)
+        await play.adapter.perform(ReplaceSeat(name, 1, contents))
+        await play.adapter.perform(ReplaceSeat(name, 1, contents))
+        await play.final()
+        silent, added = await play.story.until(SeatSilenced), await play.story.until(SeatAdded)
+        assert (silent.seat, silent.node) == (1, case.seats[1])
+        assert (added.seat, added.node) == (3, ({v.address for v in VERIFIERS} - set(case.seats)).pop())
+        await play.commit(name, 3, added.node)
+        for seat, node in ((0, case.seats[0]), (2, case.seats[2]), (3, added.node)):
+            await play.reveal(name, seat, node, (9_900,) * 3)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.PASS
+
+
+async def test_one_seat_can_only_pass(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, court_value=1_000 * VCN) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene(jobs=1)
+        assert len(case.seats) == 1
+        await play.judge(name, case, 8_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert play.story.all(CaseResolved) == []
+        assert [seen.seat for seen in play.story.all(SeatAdded)] == [1, 2]
+
+
+# --- a case that ends badly -----------------------------------------------------------------------------------------
+async def test_fraud_costs_the_stake_and_pays_the_client_back(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene(jobs=3)
+        await play.judge(name, case, 2_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        resolved = await play.story.until(CaseResolved)
+        assert (resolved.verdict, resolved.median) == (Verdict.SEVERE, 2_000)
+        slashed = await play.story.until(NodeSlashed)
+        assert (slashed.node, slashed.amount, slashed.batch_id) == (NODE.address, 5_000 * VCN, name)
+        assert (await play.story.until(BatchVoided)).batch_id == name
+        record = (await play.story.until(NodeSeen, lambda seen: not seen.record.active)).record
+        assert (record.node_id, record.stake) == (NODE.address, 5_000 * VCN)
+        await refused(play.adapter, FinalizeBatch(name, NODE.address, 0), "WrongState")
+        await play.adapter.perform(RefundBatch(name, NODE.address, 0, contents))
+        await play.adapter.perform(RefundBatch(name, NODE.address, 0, contents))
+        await play.final()
+        assert (await play.story.until(BatchRefunded)).batch_id == name
+        lane = play.story.all(LaneSeen)[-1].lane
+        assert (lane.left, lane.jobs) == (LANE, 3)
+        play.orders.finish()
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "NodeNotActive")
+
+
+async def test_a_doubtful_batch_is_void_and_not_slashed(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 9_500)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.REVIEW
+        assert play.story.all(NodeSlashed) == []
+        assert (await play.story.until(BatchVoided)).batch_id == name
+
+
+async def test_contents_of_another_batch_are_refused(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        _, mined = await play.submit()
+        await play.seal(mined)
+        await play.final()
+        true = (await play.story.until(BatchSubmitted)).contents
+        false = BatchContents(true.root, true.max_leaf + 1, true.debits)
+        await refused(play.adapter, ConveneCourt(mined.batch_id, NODE.address, 0, false), "WrongContents")
+
+
+async def test_a_batch_that_nobody_brings_to_court_starves(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        _, mined = await play.submit()
+        await play.seal(mined)
+        await play.final()
+        contents = (await play.story.until(BatchSubmitted)).contents
+        effect = VoidStarved(mined.batch_id, NODE.address, 0, contents)
+        assert (await refused(play.adapter, effect, "NotStarved")).transient
+        await play.ledger.warp(play.ledger.rules.starved_s + 1)
+        await play.adapter.perform(effect)
+        await play.adapter.perform(effect)
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.STARVED
+        assert (await play.story.until(BatchVoided)).batch_id == mined.batch_id
+
+
+async def test_nobody_to_judge_opens_no_case(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        _, mined = await play.submit()
+        await play.seal(mined)
+        await play.final()
+        contents = (await play.story.until(BatchSubmitted)).contents
+        await refused(play.adapter, ConveneCourt(mined.batch_id, NODE.address, 0, contents), "NoSeats")
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+async def test_a_day_is_counted_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        first, again = [await play.adapter.perform(CheckIn(NODE.address, 1)) for _ in range(2)]
+        assert (first.effect, again.effect) == ("CheckIn", "CheckIn")
+        await play.final()
+        await play.story.until(NodeSeen, lambda seen: seen.record.score > FRESH_SCORE)
+
+
+async def test_a_message_is_signed_by_the_key_of_its_kind(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        accept = await play.adapter.perform(SignMessage(Accept(named("job"), 1)))
+        assert isinstance(accept, MessageSigned)
+        require_signer(accept.message, accept.signature, play.ledger.domain, NODE.address)
+        order, _ = play.orders.lane_open(LANE, 1)
+        opened = await play.adapter.perform(SignMessage(order))
+        require_signer(opened.message, opened.signature, play.ledger.domain, CLIENT.address)
+
+
+async def test_a_machine_without_a_client_key_signs_no_order(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play, play.ledger.adapter(NODE) as provider:
+        order, _ = play.orders.lane_open(LANE, 1)
+        with pytest.raises(ChainError, match="no client key"):
+            await provider.perform(SignMessage(order))
+
+
+async def test_every_block_is_told_after_what_is_in_it(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 9_800)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        kinds = (BatchSubmitted, SeedRevealed, CaseConvened, SeatCommitted, SeatRevealed, CaseResolved)
+        order = [type(event) for event in play.story.events if isinstance(event, kinds)]
+        assert order == [
+            BatchSubmitted,
+            SeedRevealed,
+            CaseConvened,
+            *[SeatCommitted] * 3,
+            *[SeatRevealed] * 3,
+            CaseResolved,
+        ]
+        finals = [seen.final for seen in play.story.all(BlockSeen)]
+        assert finals == sorted(finals)
+        submitted = play.story.events.index(play.story.all(BatchSubmitted)[0])
+        block = play.story.all(BatchSubmitted)[0].block
+        before: list[Event] = play.story.events[:submitted]
+        assert all(event.final < block for event in before if isinstance(event, BlockSeen))
+
+
+async def test_who_starts_from_a_cursor_hears_only_what_came_after(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        await play.submit(1)
+        await play.final()
+        cursor = play.story.all(BlockSeen)[-1].final
+        play.orders.finish()
+        batch = batch_of(NODE.address, 1, play.orders)
+        await play.adapter.perform(SubmitBatch(batch))
+        head, _ = await play.ledger.now()
+        await play.ledger.mine(play.ledger.rules.final_depth)
+        async with play.ledger.adapter(NODE, CLIENT, cursor=cursor) as later, told_by(later) as story:
+            await story.until_block(head)
+            assert [told.slot for told in story.all(BatchSubmitted)] == [1]
+
+
+async def test_who_starts_late_hears_the_state_and_the_open_batches(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.commit(name, 0, case.seats[0])
+        await play.final()
+        async with play.ledger.adapter(VERIFIERS[0]) as late, told_by(late) as story:
+            await story.until(SeatCommitted)
+            assert {seen.record.node_id for seen in story.all(NodeSeen)} == {
+                NODE.address,
+                *(verifier.address for verifier in VERIFIERS[:3]),
+            }
+            assert story.all(LaneSeen)[-1].lane.jobs == 3
+            assert story.all(AccountSeen)[-1].account.free == 100 * VCN - LANE
+            told = await story.until(BatchSubmitted)
+            assert (told.batch_id, told.contents, told.lane_jobs) == (name, contents, (3,))
+            assert (await story.until(SeedRevealed)).epoch == epoch_of(told.block, play.ledger.rules.epoch)
+            assert await story.until(CaseConvened) == case

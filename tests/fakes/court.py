@@ -1,0 +1,238 @@
+"""The court as plain Python: verifiers, cases, seats and verdicts."""
+
+from dataclasses import dataclass, field, replace
+
+from chain.states import BatchState, SeatState
+from protocol.events import CaseConvened, CaseResolved, SeatAdded, SeatCommitted, SeatRevealed, SeatSilenced
+from protocol.params import PASS_ABOVE_BPS, PENALTY_LIGHT, PENALTY_MEDIUM, PENALTY_SEVERE, REVIEW_ABOVE_BPS
+from protocol.stages.commitment import BatchContents
+from protocol.stages.sampling import ListSlot, batch_seed, draw_order, epoch_of
+from protocol.stages.verification import Verdict, seat_commitment
+from protocol.wire.ids import ZERO_HASH, Address, BatchId
+from tests.fakes.contracts import Contracts, MemoryBatch
+
+FULL_BENCH = 3
+TICKETS_PER_SEAT = 64
+FOREVER = 2**40 - 1
+STAKE_FACTOR = 5
+FULL_WEIGHT_STAKES = 20
+
+
+@dataclass
+class MemorySeat:
+    """One seat of a case."""
+
+    node: Address
+    since: int
+    state: SeatState = SeatState.DRAWN
+    score: int = 0
+    commitment: bytes = ZERO_HASH
+
+
+@dataclass
+class MemoryCase:
+    """A case and the order in which its seats are drawn."""
+
+    batch: MemoryBatch
+    drawn: tuple[int, ...]
+    order: list[Address]
+    seats: list[MemorySeat] = field(default_factory=list)
+    verdict: Verdict = Verdict.NONE
+
+    @property
+    def revealed(self) -> list[MemorySeat]:
+        return [seat for seat in self.seats if seat.state is SeatState.REVEALED]
+
+
+@dataclass
+class Court(Contracts):
+    """Contracts with a court over them."""
+
+    verifiers: list[ListSlot] = field(default_factory=list)
+    cases: dict[BatchId, MemoryCase] = field(default_factory=dict)
+
+    def join_verifiers(self, node: Address) -> None:
+        known, full = self.node(node), FULL_WEIGHT_STAKES * self.profile.min_stake
+        self.require(known.active, "NotActive")
+        self.require(known.stake >= STAKE_FACTOR * self.profile.min_stake, "StakeTooLow")
+        self.require(all(each.node != node or each.until_block != FOREVER for each in self.verifiers), "AlreadyJoined")
+        weight = min(known.stake, full) * self.score(node) // full
+        self.verifiers.append(ListSlot(node, self.block, FOREVER, max(weight, self.profile.verifier_weight_floor_bps)))
+
+    def convene(self, node: Address, slot: int, contents: BatchContents) -> None:
+        batch, drawn = self._drawn_for(node, slot, contents)
+        self.require(batch.state is BatchState.PENDING, "WrongState")
+        self.require(self.timestamp <= batch.timestamp + self.profile.starved_seconds, "TooLate")
+        case = MemoryCase(batch, drawn, self._order(batch, drawn))
+        wanted = self._seats_wanted(batch, drawn)
+        case.seats = [MemorySeat(seat, self.timestamp) for seat in case.order[:wanted]]
+        self.require(bool(case.seats), "NoSeats")
+        self.cases[batch.batch_id] = case
+        batch.state = BatchState.IN_COURT
+        seats = tuple(seat.node for seat in case.seats)
+        self.emit(CaseConvened(batch.batch_id, node, slot, batch.batch.class_id, drawn, seats, self.timestamp))
+
+    def commit_seat(self, sender: Address, name: BatchId, index: int, commitment: bytes) -> None:
+        seat = self._own_seat(sender, name, index)
+        self.require(commitment != ZERO_HASH, "ZeroCommitment")
+        self.require(seat.state is SeatState.DRAWN, "AlreadyCommitted")
+        seat.state, seat.commitment, seat.since = SeatState.COMMITTED, commitment, self.timestamp
+        self.emit(SeatCommitted(name, index))
+
+    def reveal_seat(
+        self, sender: Address, name: BatchId, index: int, digest: bytes, scores: tuple[int, ...], salt: bytes
+    ) -> None:
+        seat, case = self._own_seat(sender, name, index), self.cases[name]
+        self.require(seat.state is SeatState.COMMITTED, "NotCommitted")
+        self.require(all(each.state is not SeatState.DRAWN for each in case.seats), "SeatsMissing")
+        self.require(seat.commitment == seat_commitment(name, 0, index, digest, salt), "CommitmentMismatch")
+        self.require(len(scores) == len(case.drawn), "WrongScoreCount")
+        self.require(all(score <= 10_000 for score in scores), "ScoreOutOfRange")
+        seat.state, seat.score = SeatState.REVEALED, min(scores)
+        self.emit(SeatRevealed(name, index, seat.node, scores))
+
+    def replace_seat(self, name: BatchId, index: int, contents: BatchContents) -> None:
+        case = self._open_case(name)
+        self.require(index < len(case.seats), "SeatNotSilent")
+        seat = case.seats[index]
+        self.require(self.timestamp > self._turn_end(case, seat), "SeatStillHasTime")
+        seat.state = SeatState.SILENT
+        self.emit(SeatSilenced(name, index, seat.node))
+        self._seat_more(name, case, contents, 1)
+        self.penalise(seat.node, PENALTY_LIGHT, lost_case=False)
+
+    def resolve(self, name: BatchId, contents: BatchContents) -> None:
+        case = self._open_case(name)
+        revealed = case.revealed
+        sitting = sum(seat.state is not SeatState.SILENT for seat in case.seats)
+        self.require(bool(revealed) and len(revealed) == sitting, "NotAllRevealed")
+        scores = sorted(seat.score for seat in revealed)
+        median = scores[1] if len(scores) == FULL_BENCH else scores[0]
+        verdict = _verdict_of(median)
+        if verdict is not Verdict.PASS and len(revealed) < FULL_BENCH:
+            if self._seat_more(name, case, contents, FULL_BENCH - len(revealed)):
+                return
+            verdict = Verdict.SHORT
+        self._close(name, case, verdict, median)
+
+    def void_starved(self, node: Address, slot: int, contents: BatchContents) -> None:
+        batch = self.batch(node, slot)
+        self.require(batch.state in (BatchState.PENDING, BatchState.IN_COURT), "WrongState")
+        turns = 2 if batch.state is BatchState.IN_COURT else 1
+        self.require(self.timestamp > batch.timestamp + turns * self.profile.starved_seconds, "NotStarved")
+        if batch.state is BatchState.PENDING:
+            return self._void_unheard(node, slot, contents)
+        case = self._open_case(batch.batch_id)
+        lowest = min((seat.score for seat in case.revealed), default=0)
+        found = bool(case.revealed) and _verdict_of(lowest) is not Verdict.PASS
+        return self._close(batch.batch_id, case, Verdict.SHORT if found else Verdict.STARVED, lowest)
+
+    # ---- inside
+
+    def _drawn_for(self, node: Address, slot: int, contents: BatchContents) -> tuple[MemoryBatch, tuple[int, ...]]:
+        batch = self.batch(node, slot)
+        self.require(contents == batch.contents, "WrongContents")
+        drawn = self.drawn(batch)
+        self.require(bool(drawn), "NotDrawn")
+        return batch, drawn
+
+    def _seats_wanted(self, batch: MemoryBatch, drawn: tuple[int, ...]) -> int:
+        value = min(batch.contents.max_leaf * len(drawn), batch.batch.price_sum)
+        return 1 if value < self.profile.court_value else FULL_BENCH
+
+    def _order(self, batch: MemoryBatch, drawn: tuple[int, ...]) -> list[Address]:
+        seed = batch_seed(self.seeds[epoch_of(batch.block, self.profile.epoch_blocks)], batch.batch_id)
+        owner = self.nodes[batch.batch.node].owner
+        parties = self._parties(batch.contents, drawn)
+        excluded = {node for node, known in self.nodes.items() if known.owner == owner or parties & {node, known.owner}}
+        tickets = TICKETS_PER_SEAT * FULL_BENCH
+        return draw_order(seed, batch.batch_id, batch.block, self.verifiers, frozenset(excluded), tickets)
+
+    def _parties(self, contents: BatchContents, drawn: tuple[int, ...]) -> set[Address]:
+        parties: set[Address] = set()
+        first = 0
+        for debit in contents.debits:
+            if any(first <= index < first + debit.leaves for index in drawn):
+                parties |= {debit.client, debit.signer}
+            first += debit.leaves
+        return parties
+
+    def _seat_more(self, name: BatchId, case: MemoryCase, contents: BatchContents, wanted: int) -> int:
+        self.require(contents == case.batch.contents, "WrongContents")
+        found = case.order[len(case.seats) :][:wanted]
+        for node in found:
+            case.seats.append(MemorySeat(node, self.timestamp))
+            self.emit(SeatAdded(name, len(case.seats) - 1, node, self.timestamp))
+        return len(found)
+
+    def _turn_end(self, case: MemoryCase, seat: MemorySeat) -> int:
+        if seat.state is SeatState.DRAWN:
+            return seat.since + self.profile.seat_seconds
+        waiting = any(each.state is SeatState.DRAWN for each in case.seats)
+        self.require(seat.state is SeatState.COMMITTED and not waiting, "SeatNotSilent")
+        last = max(each.since for each in case.seats if each.state is not SeatState.SILENT)
+        return last + self.profile.seat_seconds
+
+    def _close(self, name: BatchId, case: MemoryCase, verdict: Verdict, median: int) -> None:
+        batch, node = case.batch, case.batch.batch.node
+        if batch.batch.uncalibrated and verdict in (Verdict.SEVERE, Verdict.SHORT):
+            verdict = Verdict.REVIEW
+        case.verdict = verdict
+        self.emit(CaseResolved(name, verdict, median))
+        self._punish(name, node, verdict, batch.batch.uncalibrated)
+        if verdict is Verdict.PASS:
+            batch.state = BatchState.PASSED
+            self.pool += batch.fee
+        else:
+            self.void(batch)
+        self._pay(case)
+
+    def _punish(self, name: BatchId, node: Address, verdict: Verdict, uncalibrated: bool) -> None:
+        if verdict is Verdict.REVIEW:
+            self.penalise(node, PENALTY_LIGHT, lost_case=not uncalibrated)
+        if verdict is Verdict.SHORT:
+            self.penalise(node, PENALTY_MEDIUM, lost_case=True)
+        if verdict is Verdict.SEVERE:
+            if self.profile.slash_bps:
+                self.slash(node, name)
+            self.penalise(node, PENALTY_SEVERE, lost_case=True)
+        if verdict in (Verdict.SHORT, Verdict.SEVERE):
+            self.nodes[node].active = False
+            self.verifiers = [
+                replace(each, until_block=self.block) if each.node == node else each for each in self.verifiers
+            ]
+            self.show(node)
+
+    def _pay(self, case: MemoryCase) -> None:
+        seats = case.revealed
+        due = min(case.batch.fee * 10_000 // case.batch.rate_bps, self.pool)
+        for seat in seats:
+            self.pool -= due // len(seats)
+            self.reward(seat.node, due // len(seats))
+
+    def _void_unheard(self, node: Address, slot: int, contents: BatchContents) -> None:
+        batch, drawn = self._drawn_for(node, slot, contents)
+        case = MemoryCase(batch, drawn, self._order(batch, drawn), verdict=Verdict.STARVED)
+        self.cases[batch.batch_id] = case
+        self.emit(CaseResolved(batch.batch_id, Verdict.STARVED, 0))
+        if case.order:
+            self.penalise(node, PENALTY_MEDIUM, lost_case=True)
+        self.void(batch)
+
+    def _own_seat(self, sender: Address, name: BatchId, index: int) -> MemorySeat:
+        case = self._open_case(name)
+        self.require(index < len(case.seats), "NotSeated")
+        seat = case.seats[index]
+        self.require(seat.state is not SeatState.SILENT and seat.node == sender, "NotSeated")
+        return seat
+
+    def _open_case(self, name: BatchId) -> MemoryCase:
+        self.require(name in self.cases, "NoSuchCase")
+        self.require(self.cases[name].verdict is Verdict.NONE, "CaseClosed")
+        return self.cases[name]
+
+
+def _verdict_of(score: int) -> Verdict:
+    if score > PASS_ABOVE_BPS:
+        return Verdict.PASS
+    return Verdict.REVIEW if score > REVIEW_ABOVE_BPS else Verdict.SEVERE

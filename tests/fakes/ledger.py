@@ -1,0 +1,254 @@
+"""The chain in memory: the same effects, the same events, the same refusals as the real one.
+
+Blocks come with transactions, as on an Anvil that mines at once, or when a test mines them.
+"""
+
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import trio
+from eth_utils.crypto import keccak
+
+from chain.ethereum import TOO_EARLY
+from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
+from chain.settlement import contents_of
+from chain.states import BatchState, SeatState
+from chain.wallet import Key, Wallet
+from protocol.effects import (
+    ChainEffect,
+    CheckIn,
+    CommitSeat,
+    ConveneCourt,
+    FinalizeBatch,
+    OpenLane,
+    RefundBatch,
+    ReplaceSeat,
+    ResolveCase,
+    RevealSeat,
+    SealEpoch,
+    SignMessage,
+    SubmitBatch,
+    VoidStarved,
+    about,
+)
+from protocol.errors import Reverted
+from protocol.events import BatchMined, BlockSeen, Event, TransactionMined
+from protocol.params import VCN, ChainRules
+from protocol.stages.verification import Verdict
+from protocol.wire.envelope import Domain
+from protocol.wire.ids import Address, BatchId, checksum
+from tests.fakes.contracts import Refused
+from tests.fakes.court import Court
+
+Change = Callable[[Court], None]
+_ENDED = (BatchState.FINAL, BatchState.REFUNDED)
+
+
+class MemoryLedger:
+    """One chain and the contracts on it; `changes` to the numbers of the local profile."""
+
+    def __init__(self, **changes: Any) -> None:
+        profile = replace(profiles()["local"], **changes)
+        self.domain = Domain(31337, checksum("0x" + "51" * 20))
+        self.contracts = Court(profile, self.domain)
+        self.news = trio.Condition()
+        self._blocks: list[tuple[Event, ...]] = [()]
+        self.rules = ChainRules(
+            profile=profile.name,
+            chain_id=self.domain.chain_id,
+            settlement=self.domain.contract,
+            stake_manager=checksum("0x" + "57" * 20),
+            epoch=profile.epoch_blocks,
+            lag=profile.lag_blocks,
+            final_depth=FINAL_DEPTH[profile.name],
+            seat_window_s=profile.seat_seconds,
+            challenge_window_s=profile.challenge_seconds,
+            convene_s=profile.convene_seconds,
+            starved_s=profile.starved_seconds,
+            court_value=profile.court_value,
+            min_stake=profile.min_stake,
+            recommended_stake=profile.recommended_stake,
+            min_deposit=profile.min_deposit,
+            heartbeat_ms=HEARTBEAT_MS[profile.name],
+        )
+
+    # ---- blocks
+
+    def transact(self, change: Change) -> int:
+        """Make a block of one transaction, or none if it is refused.
+
+        Raises: Refused.
+        """
+        draft = copy.deepcopy(self.contracts)
+        draft.block, draft.timestamp, draft.events = draft.block + 1, draft.timestamp + 1, []
+        change(draft)
+        self.contracts = draft
+        self._blocks.append(tuple(draft.events))
+        return draft.block
+
+    async def announce(self) -> None:
+        """Wake whoever follows the chain."""
+        async with self.news:
+            self.news.notify_all()
+
+    async def mine(self, blocks: int = 1) -> None:
+        for _ in range(blocks):
+            self.transact(lambda contracts: None)
+        await self.announce()
+
+    async def warp(self, seconds: int) -> None:
+        self.contracts.timestamp += seconds
+        await self.mine()
+
+    async def now(self) -> tuple[int, int]:
+        return self.contracts.block, self.contracts.timestamp
+
+    def events_of(self, block: int) -> tuple[Event, ...]:
+        return self._blocks[block]
+
+    # ---- people
+
+    async def register(self, operator: Key, stake: int = 10_000 * VCN) -> None:
+        owner = checksum(f"0x{keccak(b'owner' + operator.public)[12:].hex()}")
+        self.transact(lambda contracts: contracts.register(operator.address, owner, stake))
+
+    async def join(self, operator: Key) -> None:
+        self.transact(lambda contracts: contracts.join_verifiers(operator.address))
+
+    async def deposit(self, client: Key, amount: int) -> None:
+        self.transact(lambda contracts: contracts.deposit(client.address, amount))
+
+    @asynccontextmanager
+    async def adapter(
+        self, operator: Key, client: Key | None = None, *, cursor: int | None = None
+    ) -> AsyncIterator["MemoryAdapter"]:
+        yield MemoryAdapter(self, Wallet(operator, self.domain, client), cursor)
+
+
+class MemoryAdapter:
+    """One node's hold on the chain."""
+
+    def __init__(self, ledger: MemoryLedger, wallet: Wallet, cursor: int | None) -> None:
+        self._ledger = ledger
+        self._wallet = wallet
+        self._told = cursor or 0
+
+    async def run(
+        self, send_event: Callable[[Event], Awaitable[None]], *, task_status: Any = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Report blocks as they become final, until cancelled."""
+        head = -1
+        while True:
+            if head != (now := self._ledger.contracts.block):
+                for event in self._new_events():
+                    await send_event(event)
+                if head == -1:
+                    task_status.started()
+                head = now
+            async with self._ledger.news:
+                if head == self._ledger.contracts.block:
+                    await self._ledger.news.wait()
+
+    def _new_events(self) -> list[Event]:
+        contracts = self._ledger.contracts
+        final = max(0, contracts.block - self._ledger.rules.final_depth)
+        events = [event for block in range(self._told + 1, final + 1) for event in self._ledger.events_of(block)]
+        self._told = max(self._told, final)
+        return [*events, BlockSeen(contracts.block, self._told, contracts.timestamp)]
+
+    async def perform(self, effect: ChainEffect | SignMessage) -> Event:
+        """Do what an effect asks, unless it is done already.
+
+        Raises: Reverted.
+        """
+        if isinstance(effect, SignMessage):
+            return self._wallet.perform(effect)
+        if (answer := self._done(effect)) is not None:
+            return answer
+        try:
+            block = self._ledger.transact(lambda contracts: self._apply(contracts, effect))
+        except Refused as error:
+            name = str(error)
+            if name == "SameDay":
+                return TransactionMined(type(effect).__name__, about(effect), self._ledger.contracts.block)
+            raise Reverted(f"{type(effect).__name__}: {name}()", transient=name in TOO_EARLY) from error
+        await self._ledger.announce()
+        return self._done(effect) if isinstance(effect, SubmitBatch) else self._mined(effect, block)  # type: ignore[return-value]
+
+    def _mined(self, effect: ChainEffect, block: int) -> TransactionMined:
+        return TransactionMined(type(effect).__name__, about(effect), block)
+
+    def _apply(self, contracts: Court, effect: ChainEffect) -> None:
+        operator = self._wallet.operator.address
+        client = self._wallet.client.address if self._wallet.client else operator
+        match effect:
+            case OpenLane(order, signature):
+                contracts.open_lane(client, order, signature)
+            case SubmitBatch(batch):
+                contracts.submit(operator, batch)
+            case SealEpoch(epoch):
+                contracts.seal(epoch)
+            case ConveneCourt(_, node, slot, contents):
+                contracts.convene(node, slot, contents)
+            case CommitSeat(name, seat, commitment):
+                contracts.commit_seat(operator, BatchId(name), seat, commitment)
+            case RevealSeat(name, seat, digest, scores, salt):
+                contracts.reveal_seat(operator, BatchId(name), seat, digest, scores, salt)
+            case ReplaceSeat(name, seat, contents):
+                contracts.replace_seat(BatchId(name), seat, contents)
+            case ResolveCase(name, contents):
+                contracts.resolve(BatchId(name), contents)
+            case VoidStarved(_, node, slot, contents):
+                contracts.void_starved(node, slot, contents)
+            case FinalizeBatch(_, node, slot):
+                contracts.finalize(node, slot)
+            case RefundBatch(_, node, slot, contents):
+                contracts.refund(node, slot, contents)
+            case CheckIn(node):
+                contracts.check_in(operator, node)
+
+    def _done(self, effect: ChainEffect) -> BatchMined | TransactionMined | None:
+        contracts, done = self._ledger.contracts, False
+        match effect:
+            case SubmitBatch(batch):
+                found = contracts.batches.get((batch.node, batch.slot))
+                if found is None or found.contents != contents_of(batch):
+                    return None
+                return BatchMined(found.batch_id, batch.slot, found.block, batch.root)
+            case OpenLane(order):
+                lane = contracts.lane(order.client, order.signer, order.node)
+                done = lane.left + lane.mark >= order.prev_total + order.amount
+            case SealEpoch(epoch):
+                done = epoch in contracts.seeds
+            case ConveneCourt(name):
+                done = BatchId(name) in contracts.cases
+            case FinalizeBatch(name, node, slot) | RefundBatch(name, node, slot):
+                done = self._state(name, node, slot) in _ENDED
+            case VoidStarved(name, node, slot):
+                done = self._state(name, node, slot) in (*_ENDED, BatchState.VOID)
+            case CommitSeat(name, seat, commitment):
+                done = self._seat(name, seat)[1] == commitment
+            case RevealSeat(name, seat):
+                done = self._seat(name, seat)[0] is SeatState.REVEALED or self._closed(name)
+            case ReplaceSeat(name, seat):
+                done = self._seat(name, seat)[0] is SeatState.SILENT or self._closed(name)
+            case ResolveCase(name):
+                done = self._closed(name)
+        return self._mined(effect, contracts.block) if done else None
+
+    def _state(self, name: bytes, node: Address, slot: int) -> BatchState:
+        found = self._ledger.contracts.batches.get((node, slot))
+        return found.state if found is not None and found.batch_id == name else BatchState.FINAL
+
+    def _seat(self, name: bytes, seat: int) -> tuple[SeatState, bytes]:
+        case = self._ledger.contracts.cases.get(BatchId(name))
+        if case is None or seat >= len(case.seats):
+            return SeatState.NONE, b""
+        return case.seats[seat].state, case.seats[seat].commitment
+
+    def _closed(self, name: bytes) -> bool:
+        case = self._ledger.contracts.cases.get(BatchId(name))
+        return case is not None and case.verdict is not Verdict.NONE
