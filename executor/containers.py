@@ -99,25 +99,28 @@ class Container:
         limits = self._sandbox.limits
         transcript = Transcript(limits)
         timeout_s = limits.timeout_ms / 1000
-        # Attached before it starts, so that nothing it prints is missed.
-        with _attached(self._api, container) as stream:
-            # Only for an Engine that hangs: a container's own time is up long before.
-            stream.settimeout(timeout_s + GRACE_S)
-            started = time.monotonic()
-            with self._lock:
-                if self._intent is None:
-                    self._api.start(container)
-                    self._running = container
-            timer = threading.Timer(timeout_s, self.stop, [Intent.TIMEOUT])
-            timer.start()
+        timer = threading.Timer(timeout_s, self.stop, [Intent.TIMEOUT])
+        started = time.monotonic()
+        try:
             try:
-                if self._running:
-                    self._read(stream, transcript, on_said)
-                    # A job may close its output and go on, so only this says that it has ended.
-                    self._api.wait(container, timeout=timeout_s + GRACE_S)
-            finally:
-                timer.cancel()
-                self._running = None
+                # Attached before it starts, so that nothing it prints is missed.
+                with _attached(self._api, container) as stream:
+                    # Only for an Engine that hangs: a container's own time is up long before.
+                    stream.settimeout(timeout_s + GRACE_S)
+                    started = time.monotonic()
+                    if self._start(container):
+                        timer.start()
+                        self._read(stream, transcript, on_said)
+            except Flood:
+                # Only now that we have let go of its output: as long as that waits to be read, the Engine can neither
+                # kill the container nor see it end.
+                self.stop(Intent.FLOOD)
+            # A container that has closed its output may go on: only this says that it has ended.
+            if self._running:
+                self._api.wait(container, timeout=timeout_s + GRACE_S)
+        finally:
+            timer.cancel()
+            self._running = None
         state = self._api.inspect_container(container)["State"]
         return Ending(
             exit_code=int(state["ExitCode"]),
@@ -130,15 +133,18 @@ class Container:
             log=transcript.log.decode(errors="replace"),
         )
 
+    def _start(self, container: str) -> bool:
+        """Whether it was started: not if it was stopped before."""
+        with self._lock:
+            if self._intent is None:
+                self._api.start(container)
+                self._running = container
+            return self._running is not None
+
     def _read(self, stream: socket.socket, transcript: Transcript, on_said: Callable[[Said], None]) -> None:
         while data := stream.recv(READ_BYTES):
-            try:
-                said = transcript.feed(data)
-            except Flood:
-                self.stop(Intent.FLOOD)
-                return
-            for each in said:
-                on_said(each)
+            for said in transcript.feed(data):
+                on_said(said)
 
 
 @contextlib.contextmanager

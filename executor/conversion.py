@@ -48,7 +48,7 @@ def convert_gguf(engine: Engine, image: str, gguf: Path, name: str, store: Model
     )
     with tempfile.TemporaryDirectory(prefix="vcoin-convert-") as made:
         job = sha256(b"vcoin/convert/" + gguf.name.encode()).digest()
-        task = Task(job, "convert", {}, {"model.gguf": gguf}, ("model/config.json",), limits)
+        task = Task(job, "convert", {}, {"model.gguf": gguf}, ("model/",), limits)
         finish = Attempt(engine, image, task).run(Path(made) / "run", Path(made) / "out", lambda said: None)
         if finish.outcome is not Outcome.OK:
             raise ModelUnusable(f"the conversion of {gguf.name} failed: {finish.detail}")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from executor.containers import Container, Engine
 from executor.ending import Ending, Intent, classify
-from executor.exchange import Exchange, HostileOutput
+from executor.exchange import Exchange
+from executor.outputs import HostileOutput
 from executor.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.transcript import Said
 from protocol.errors import ExecutorError
@@ -25,7 +26,8 @@ LATE_S = 60
 class Task:
     """What the container is asked, in the words of the runner contract.
 
-    `inputs` are bytes or files to copy; of the outputs, `wanted` must be there. `model` is a folder of the model store.
+    `inputs` are bytes or files to copy; `wanted` are the outputs to keep (see `Outputs.collect`); `model` is a folder
+    of the model store.
     """
 
     job_id: bytes
@@ -83,12 +85,14 @@ class Attempt:
                 ending = self._contain(exchange).run(on_said)
                 outcome, detail = classify(ending)
                 if outcome is Outcome.OK:
-                    exchange.collect(target, self._task.wanted)
+                    exchange.outputs.collect(target, self._task.wanted)
                 return Finish(outcome, detail, ending)
         except HostileOutput as error:
             return Finish(Outcome.HOSTILE, f"output: {error}")
         except ExecutorError as error:
             return Finish(Outcome.PROVIDER, str(error))
+        except OSError as error:
+            return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror}")
 
     def stop(self, intent: Intent) -> None:
         """Kill the container, or keep it from starting."""

@@ -1,0 +1,1 @@
+"""Dishonest nodes, hostile images and peers."""

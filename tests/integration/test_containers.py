@@ -1,0 +1,182 @@
+"""Containers that misbehave: how each ends, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executor.containers import Engine
+from executor.ending import Intent
+from executor.sandbox import MIB, Limits, Sandbox
+from executor.station import Station
+from executor.task import Attempt, Finish, Task
+from executor.transcript import Said
+from protocol.errors import ExecutorError, ImageMissing
+from protocol.stages.execution import Outcome
+from tests.adversaries.images import build
+from tests.station import docker_host, open_station
+
+pytestmark = pytest.mark.docker
+
+NODE = "test-containers"
+LIMITS = Limits(
+    timeout_ms=20_000,
+    memory_bytes=128 * MIB,
+    pids=64,
+    file_bytes=4 * MIB,
+    output_bytes=8 * MIB,
+    output_files=64,
+    stdout_bytes=MIB,
+)
+
+
+@pytest.fixture(scope="module")
+def station() -> Iterator[Station]:
+    with open_station() as honest:
+        hostile = build("hostile_image", honest.image, docker_host())
+    with open_station(hostile, NODE) as opened:
+        yield opened
+
+
+def attempt(station: Station, attack: str, limits: Limits = LIMITS) -> Attempt:
+    task = Task(bytes.fromhex("aa" * 32), attack, {}, {"input.json": b"{}"}, ("a",), limits)
+    return Attempt(station.engine, station.image, task)
+
+
+def run(station: Station, attack: str, home: Path, limits: Limits = LIMITS) -> Finish:
+    finish = attempt(station, attack, limits).run(home / "run", home / "kept", lambda said: None)
+    assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
+    assert not (home / "run").exists()
+    return finish
+
+
+def test_good_output_is_kept_and_nothing_else(station: Station, tmp_path: Path) -> None:
+    assert run(station, "good", tmp_path).outcome is Outcome.OK
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["symlink", "linked_folder", "hard_link", "fifo", "escape", "lie", "no_manifest", "manifest_bomb", "deep"],
+)
+def test_hostile_output_is_refused(station: Station, tmp_path: Path, attack: str) -> None:
+    finish = run(station, attack, tmp_path)
+    assert finish.outcome is Outcome.HOSTILE, finish
+    assert not list(tmp_path.rglob("passwd"))
+
+
+@pytest.mark.parametrize("attack", ["many", "fill"])
+def test_output_quota_holds(station: Station, tmp_path: Path, attack: str) -> None:
+    finish = run(station, attack, tmp_path)
+    assert finish.outcome in (Outcome.PROVIDER, Outcome.HOSTILE), finish
+    assert "No space left" in (finish.ending.log if finish.ending else ""), finish
+
+
+def test_one_large_file_is_cut_off(station: Station, tmp_path: Path) -> None:
+    finish = run(station, "one_large", tmp_path)
+    assert finish.outcome is Outcome.JOB
+    assert "output_quota" in finish.detail
+
+
+def test_memory_hog_is_killed_as_out_of_memory(station: Station, tmp_path: Path) -> None:
+    finish = run(station, "memory", tmp_path)
+    assert finish.outcome is Outcome.JOB
+    assert "out_of_memory" in finish.detail
+
+
+@pytest.mark.parametrize("attack", ["flood", "flood_of_tokens", "long_line"])
+def test_flood_is_stopped(station: Station, tmp_path: Path, attack: str) -> None:
+    finish = run(station, attack, tmp_path)
+    assert finish.outcome is Outcome.HOSTILE
+    assert "flood" in finish.detail
+    assert finish.duration_ms < LIMITS.timeout_ms / 2
+
+
+@pytest.mark.parametrize("attack", ["sleep", "mute_and_stay", "fork"])
+def test_timeout_kills_what_ignores_signals(station: Station, tmp_path: Path, attack: str) -> None:
+    timeout_ms = 1500
+    finish = run(station, attack, tmp_path, Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB, pids=64))
+    assert finish.outcome is Outcome.JOB
+    assert "timeout" in finish.detail
+    assert timeout_ms <= finish.duration_ms < timeout_ms + 1500
+
+
+def test_stop_from_another_thread_ends_the_run(station: Station, tmp_path: Path) -> None:
+    sleeper = attempt(station, "sleep")
+    ended: list[Finish] = []
+    ready = threading.Event()
+    thread = threading.Thread(
+        target=lambda: ended.append(sleeper.run(tmp_path / "run", tmp_path / "kept", lambda said: ready.set()))
+    )
+    thread.start()
+    assert ready.wait(timeout=10)
+    sleeper.stop(Intent.CANCELLED)
+    thread.join(timeout=10)
+    assert [finish.outcome for finish in ended] == [Outcome.CANCELLED]
+
+
+def test_stopped_before_it_starts_never_runs(station: Station, tmp_path: Path) -> None:
+    early = attempt(station, "good")
+    early.stop(Intent.CANCELLED)
+    assert early.run(tmp_path / "run", tmp_path / "kept", lambda said: None).outcome is Outcome.CANCELLED
+    assert not (tmp_path / "kept").exists()
+
+
+def test_listener_that_fails_leaves_no_container(station: Station, tmp_path: Path) -> None:
+    def fail(said: Said) -> None:
+        raise RuntimeError("listener")
+
+    with pytest.raises(RuntimeError, match="listener"):
+        attempt(station, "flood_of_tokens").run(tmp_path / "run", tmp_path / "kept", fail)
+    assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
+
+
+def test_missing_image_is_told_at_once(station: Station, tmp_path: Path) -> None:
+    sandbox = Sandbox("vcoin-runner:never-built", LIMITS, ())
+    with pytest.raises(ImageMissing):
+        station.engine.container(sandbox, "job", 0).run(lambda said: None)
+
+
+def test_card_that_is_not_there_is_the_providers_fault(station: Station, tmp_path: Path) -> None:
+    task = Task(bytes(32), "good", {}, {}, ("a",), LIMITS, gpu_uuids=("GPU-00000000-0000-0000-0000-000000000000",))
+    finish = Attempt(station.engine, station.image, task).run(tmp_path / "run", tmp_path / "kept", lambda said: None)
+    assert finish.outcome is Outcome.PROVIDER
+    assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
+
+
+# Docker's client forgets the socket with which it failed to connect.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_engine_that_does_not_answer_is_a_transient_error(tmp_path: Path) -> None:
+    with pytest.raises(ExecutorError) as caught:
+        Engine(NODE, f"unix://{tmp_path}/no.sock")
+    assert caught.value.transient
+    del caught
+    gc.collect()
+
+
+def test_sweep_removes_orphans_and_leaves_the_rest(station: Station) -> None:
+    now = time.time()
+    late, unknown, known = (
+        _leave_behind(station, NODE, job, deadline)
+        for job, deadline in (("late", now - 10), ("unknown", now + 100), ("known", now + 100))
+    )
+    others = _leave_behind(station, "another-node", "unknown", now - 10)
+    try:
+        assert sorted(station.engine.sweep({"late", "known"}, now)) == ["late", "unknown"]
+        left = {found["Id"] for found in station.engine.api.containers(all=True)}
+        assert {known, others} <= left
+        assert not {late, unknown} & left
+    finally:
+        for container in (known, others):
+            station.engine.api.remove_container(container, force=True)
+
+
+def _leave_behind(station: Station, node: str, job: str, deadline: float) -> str:
+    labels = {"node": node, "job": job, "deadline": str(int(deadline))}
+    body = Sandbox(station.image, LIMITS, (), labels=labels).container()
+    return str(station.engine.api.create_container_from_config(body)["Id"])
