@@ -1,0 +1,79 @@
+"""The `vcoin` command. Each noun has its file, imported when it is named; the daemon does the work."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from node.api.faults import Exit, Fault, fault_of
+from protocol.errors import NodeError
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+NOUNS = {
+    "status": ("node.cli.status:status", "Show what the node does, at a glance."),
+    "node": ("node.cli.node:app", "Set up a node, run it, and see how it does."),
+    "job": ("node.cli.job:app", "Ask for jobs and follow them."),
+    "account": ("node.cli.account:app", "The client's money, from which jobs are paid."),
+    "stake": ("node.cli.stake:app", "What a node's owner puts up for its honesty."),
+    "model": ("node.cli.model:app", "The models in the content store."),
+    "case": ("node.cli.case:app", "Courts over batches, and where the money went."),
+    "config": ("node.cli.settings:app", "The node's settings and where each comes from."),
+    "localnet": ("node.cli.localnet:app", "A whole network on this machine."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns: its exit code, a node.api.faults.Exit."""
+    from node.cli import output
+
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except NodeError as error:
+        fault = fault_of(error)
+        output.error(fault.message, fault.hint)
+        return fault.kind.exit
+    except KeyboardInterrupt:
+        output.words("interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough. What is still buffered must not fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    try:
+        code = application()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        raise _usage(error) from None
+    return Exit.OK if code is None else int(code)
+
+
+def application() -> "App":
+    """The command with all its nouns, none of them imported yet."""
+    from node.cli.options import noun
+
+    app = noun("vcoin", "Rent out idle GPUs, or hire them: a peer-to-peer network without a server.")
+    app.version = _version
+    app.version_flags = ("--version",)
+    app.suppress_keyboard_interrupt = False
+    for name, (target, words) in NOUNS.items():
+        app.command(target, name=name, help=words)
+    return app
+
+
+def _usage(error: Exception) -> Fault:
+    message, _, close = str(error).partition(" Did you mean ")
+    chain = " ".join(getattr(error, "command_chain", None) or ())
+    hint = f"did you mean {close}" if close else f"vcoin {chain} --help".replace("  ", " ")
+    return Fault("bad_request", message, hint)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("vcoin-node")

@@ -1,0 +1,83 @@
+"""`vcoin account`: the client's money at the contract, moved by the daemon with the node's client key."""
+
+from collections.abc import Iterator
+
+from node.api.faults import Exit, vcn
+from node.api.snapshot import AccountView, MoveView, read
+from node.cli import output
+from node.cli.door import client
+from node.cli.money import carry_out
+from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
+from node.cli.phrases import exact_coins
+
+app = noun("account", "The client's money, from which jobs are paid.")
+MINED_WITHIN_S = 330.0
+"""A little longer than the daemon waits for a transaction."""
+
+
+@app.command
+def deposit(amount: Coins, /, *, yes: Yes = False, dry_run: DryRun = False, common: Common = COMMON) -> int:
+    """Pay from the client's wallet into its account.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    yes
+        Send without asking.
+    dry_run
+        Only show what would happen.
+    """
+    return _move("deposit", amount, yes, dry_run, common)
+
+
+@app.command
+def withdraw(amount: Coins, /, *, yes: Yes = False, dry_run: DryRun = False, common: Common = COMMON) -> int:
+    """Take free money out of the client's account, into its wallet.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    yes
+        Send without asking.
+    dry_run
+        Only show what would happen.
+    """
+    return _move("withdraw", amount, yes, dry_run, common)
+
+
+@app.command
+def show(*, common: Common = COMMON) -> int:
+    """Show what the client has free, in lanes and in its wallet."""
+    raw = client(common.data_dir).get("account")
+    if common.json:
+        output.as_json(raw)
+        return Exit.OK
+    account = read(AccountView, raw)
+    output.data(output.pairs(_rows(account)))
+    if account.lanes:
+        head = ("lane to node", "left VCN", "settled VCN", "jobs", "state")
+        rows = [
+            (lane.node, vcn(lane.left_wei), vcn(lane.mark_wei), str(lane.jobs), "closing" if lane.closing else "open")
+            for lane in account.lanes
+        ]
+        output.data(["", *output.table(head, rows)])
+    return Exit.OK
+
+
+def _rows(account: AccountView) -> Iterator[tuple[str, str]]:
+    yield "client", account.client
+    yield "free", exact_coins(account.free_wei)
+    yield "in lanes", exact_coins(sum(lane.left_wei for lane in account.lanes))
+    yield "wallet", f"{exact_coins(account.wallet_wei)}, {vcn(account.gas_wei)} ETH for gas"
+
+
+def _move(way: str, amount: int, yes: bool, dry_run: bool, common: Common) -> int:
+    door = client(common.data_dir)
+
+    def move(simulate: bool) -> MoveView:
+        body = {"amount_wei": str(amount), "dry_run": simulate}
+        return read(MoveView, door.post("account", way, body=body, within_s=MINED_WITHIN_S))
+
+    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)

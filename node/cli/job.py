@@ -1,0 +1,175 @@
+"""`vcoin job`: ask for a job, follow it, look at jobs."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit
+from node.api.snapshot import JobView, read
+from node.cli import output
+from node.cli.answer import Follower
+from node.cli.door import client
+from node.cli.options import COMMON, Coins, Common, noun
+from node.cli.phrases import BLANK, coins, exact_coins, short, span, state
+
+app = noun("job", "Ask for jobs and follow them.")
+
+
+@app.command
+def run(
+    prompt: str,
+    /,
+    *,
+    model: str,
+    system: str = "",
+    max_tokens: int = 256,
+    max_price: Coins | None = None,
+    timeout: Annotated[float, Parameter(metavar="S")] = 120.0,
+    min_reputation: int = 0,
+    bonus: bool = True,
+    uncalibrated: Annotated[bool, Parameter(negative="")] = False,
+    follow: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Ask the network a question; the answer comes to stdout as it is made.
+
+    Exit code: 0 answered, 5 the job failed, 75 no able node now, 130 detached (the job goes on).
+
+    Parameters
+    ----------
+    prompt
+        The question; - reads it from stdin.
+    model
+        A model's name, or its id or a prefix of it.
+    system
+        Words to the model before the question.
+    max_tokens
+        Length of the answer at most; the price is for so many.
+    max_price
+        Pay at most this for the whole answer; nothing: what the cheapest able node asks.
+    timeout
+        Seconds that the container may run.
+    min_reputation
+        Hire only nodes with so many points.
+    bonus
+        Pay 9 % more where the answer comes early.
+    uncalibrated
+        Accept device classes without noise constants on chain: always checked, never slashed.
+    follow
+        Stay until the money has moved, too.
+    """
+    content = sys.stdin.read() if prompt == "-" else prompt
+    messages = [{"role": "system", "content": system}] if system else []
+    body = {
+        "model": model,
+        "messages": [*messages, {"role": "user", "content": content}],
+        "max_new_tokens": max_tokens,
+        "max_price_wei": str(max_price or 0),
+        "timeout_ms": round(timeout * 1000),
+        "min_reputation": min_reputation,
+        "with_bonus": bonus,
+        "uncalibrated": uncalibrated,
+    }
+    door = client(common.data_dir)
+    job_id = door.post("jobs", body=body)["id"]
+    return Follower(door, job_id, to_the_end=follow, as_json=common.json).run()
+
+
+@app.command
+def show(job: str, /, *, follow: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+    """Show where a job is, and what each next step takes at most.
+
+    Parameters
+    ----------
+    job
+        Its id, or the beginning of it.
+    follow
+        Stay until the job has ended.
+    """
+    door = client(common.data_dir)
+    if follow:
+        return Follower(door, job, to_the_end=True, as_json=common.json).run()
+    raw = door.get("jobs", job)
+    if common.json:
+        output.as_json(raw)
+    else:
+        output.data(description(read(JobView, raw)))
+    return Exit.OK
+
+
+@app.command(name="list")
+def list_(
+    *, ids: Annotated[bool, Parameter(name=["--ids", "-q"], negative="")] = False, common: Common = COMMON
+) -> int:
+    """List the jobs that this node asked for or did, newest first.
+
+    Parameters
+    ----------
+    ids
+        Print ids only.
+    """
+    raw = client(common.data_dir).get("jobs")
+    if common.json:
+        output.as_json(raw)
+        return Exit.OK
+    jobs = [read(JobView, job) for job in raw]
+    if ids:
+        output.data(job.id for job in jobs)
+        return Exit.OK
+    head = ("job", "side", "state", "model", "node", "tokens", "cost VCN")
+    output.data(output.table(head, [_row(job) for job in jobs]))
+    return Exit.OK
+
+
+def _row(job: JobView) -> tuple[str, ...]:
+    tokens = f"{job.tokens}/{job.max_new_tokens}"
+    cost = coins(job.cost_wei).removesuffix(" VCN") if job.cost_wei else BLANK
+    return (short(job.id), job.side, state(job.state), job.model, short(job.node), tokens, cost)
+
+
+def description(job: JobView) -> list[str]:
+    """A job with its steps."""
+    return [*output.pairs(_facts(job)), "", *output.table(("step", "reached", "at most"), _steps(job))]
+
+
+def _facts(job: JobView) -> Iterator[tuple[str, str]]:
+    yield "job", job.id
+    yield "state", state(job.state)
+    yield "side", job.side
+    yield "model", job.model
+    yield "node", job.node
+    yield "attempt", str(job.attempt + 1) if job.attempt else ""
+    yield "tokens", f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
+    yield "price", _price(job)
+    if job.charge_wei:
+        parts = ((job.charge_wei, "charge"), (job.fee_wei, "verify fee"), (job.bonus_wei, "bonus"))
+        sum_of = " + ".join(f"{exact_coins(wei).removesuffix(' VCN')} {name}" for wei, name in parts if wei)
+        yield "cost", f"{exact_coins(job.cost_wei)} = {sum_of}"
+    yield "took", span(job.actual_ms) if job.actual_ms else ""
+    yield "assignment", job.job_id
+    yield "batch", f"{job.batch_id} (vcoin case show {short(job.batch_id)})" if job.batch_id else ""
+    if job.failure:
+        yield "failed", job.failure.message
+        yield "hint", job.failure.hint
+    for number, line in enumerate(job.text.splitlines()):
+        yield "" if number else "answer", line or " "
+
+
+def _price(job: JobView) -> str:
+    if job.price_wei:
+        return f"{exact_coins(job.price_wei)} for all {job.max_new_tokens} tokens"
+    return f"at most {exact_coins(job.max_price_wei)}" if job.max_price_wei else ""
+
+
+def _steps(job: JobView) -> Iterator[tuple[str, str, str]]:
+    """Reached: how long after it was asked. Open: how long after the step before, at most."""
+    before = job.asked_ms
+    for step in job.steps:
+        if step.reached_ms:
+            yield state(step.state), f"+{span(step.reached_ms - job.asked_ms)}", ""
+            before = step.reached_ms
+        else:
+            yield state(step.state), BLANK, span(step.at_most_ms - before) if step.at_most_ms else BLANK
+            before = max(before, step.at_most_ms)

@@ -1,0 +1,97 @@
+"""Everything that a person or a script gets to read: data to stdout, words to stderr. Only this file prints."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from node.api.faults import Fault
+
+
+def data(lines: Iterable[str]) -> None:
+    """Lines that were asked for."""
+    for line in lines:
+        print(line)
+
+
+def as_json(content: Any, *, one_line: bool = False) -> None:
+    """JSON that was asked for; one object a line in a stream."""
+    print(json.dumps(content, indent=None if one_line else 2, ensure_ascii=False), flush=one_line)
+
+
+def text(part: str) -> None:
+    """A part of an answer as it comes, at once and as it is, but for what a terminal would obey."""
+    sys.stdout.write(_harmless(part) if sys.stdout.isatty() else part)
+    sys.stdout.flush()
+
+
+def words(line: str) -> None:
+    """A line for a person, not part of the data."""
+    print(_harmless(line), file=sys.stderr, flush=True)
+
+
+def error(message: str, hint: str = "") -> None:
+    """What is wrong, and what to do about it: one line each."""
+    words("error: " + " ".join(message.split()))
+    if hint:
+        words("hint: " + " ".join(hint.split()))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns under their names, numbers to the right."""
+    body = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(head, *body, strict=True)]
+    right = [bool(body) and all(_is_number(row[i]) for row in body) for i in range(len(head))]
+    return [
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in ([name.upper() for name in head], *body)
+    ]
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Names and values below each other; a name left empty goes on with the one above."""
+    kept = [(name, value) for name, value in rows if value]
+    width = max((len(name) for name, _ in kept), default=0)
+    return [f"{name.ljust(width)}  {_harmless(value)}" for name, value in kept]
+
+
+def confirm(question: str) -> bool:
+    """Ask a person; anything but yes is no.
+
+    Raises: Fault bad_request where nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise Fault("bad_request", "this needs a yes, and there is no terminal to ask", "add --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def ask(question: str, default: str) -> str:
+    """Ask a person for a value; Enter takes the default in brackets."""
+    shown = f" [{default}]" if default else ""
+    print(f"{question}{shown}: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() or default
+
+
+def ask_secret(question: str) -> str:
+    """Ask a person for a password, without showing it."""
+    from getpass import getpass
+
+    return getpass(f"{question}: ")
+
+
+def is_interactive() -> bool:
+    """Whether a person sits at the other end."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _harmless(line: str) -> str:
+    """Without control characters: what comes from models and peers must not move the cursor."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(".", "", 1).replace(",", "").replace("-", "", 1).isdigit() or cell == ""

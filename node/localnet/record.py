@@ -1,0 +1,111 @@
+"""localnet.json: what a local network consists of and which processes belong to it, for people, scripts and `down`."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from node.localnet.processes import Process
+from protocol.errors import ConfigError
+
+NAME = "localnet.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of the network: its names, its keys, its money in wei, its process where it was started."""
+
+    name: str
+    roles: tuple[str, ...]
+    data_dir: str
+    socket: str
+    node_id: str
+    peer_id: str
+    client: str
+    owner: str
+    operator_key: str
+    client_key: str
+    password_file: str
+    owner_key: str
+    owner_password_file: str
+    listen: str
+    stake_wei: int
+    deposit_wei: int
+    process: Process | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The network; `contracts` by name. `chain` is Anvil's process, `ready` that everything came up."""
+
+    directory: str
+    rpc: str
+    chain_id: int
+    profile: str
+    deployment: str
+    contracts: dict[str, str]
+    deployer: str
+    deployer_key: str
+    store: str
+    chain: Process | None
+    nodes: tuple[Member, ...] = ()
+    ready: bool = False
+
+    def write(self) -> None:
+        """Replace the file in one step. Raises: ConfigError."""
+        path = Path(self.directory) / NAME
+        draft = path.with_suffix(".part")
+        try:
+            draft.write_text(json.dumps({"v": VERSION, **asdict(self)}, indent=2) + "\n")
+            draft.replace(path)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All that were started, the chain last: nodes end better while it still answers."""
+        nodes = tuple(node.process for node in self.nodes if node.process)
+        return nodes + ((self.chain,) if self.chain else ())
+
+    def with_process(self, name: str, process: Process) -> "Record":
+        """One node now has a process."""
+        nodes = tuple(replace(node, process=process) if node.name == name else node for node in self.nodes)
+        return replace(self, nodes=nodes)
+
+    def node(self, name: str) -> Member:
+        """A node by its name. Raises: ConfigError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise ConfigError(f"the local network has no node {name!r}", ", ".join(node.name for node in self.nodes))
+
+
+def default_directory() -> Path:
+    """Where the local network of this user lives."""
+    state = os.environ.get("XDG_STATE_HOME")
+    base = Path(state) if state else Path("~/.local/state").expanduser()
+    return base / "vcoin" / "localnet"
+
+
+def read_record(directory: Path) -> Record | None:
+    """The network of a directory; None if there is none. Raises: ConfigError if its file cannot be used."""
+    path = directory / NAME
+    try:
+        plain: dict[str, Any] = json.loads(path.read_text())
+        if plain.pop("v") != VERSION:
+            raise ValueError("of another version")
+        nodes = tuple(_member(node) for node in plain.pop("nodes"))
+        chain = plain.pop("chain")
+        return Record(**plain, chain=Process(**chain) if chain else None, nodes=nodes)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} cannot be used: {error}", f"stop its processes, then remove {directory}") from error
+
+
+def _member(plain: dict[str, Any]) -> Member:
+    process = plain.pop("process")
+    roles = tuple(plain.pop("roles"))
+    return Member(**plain, roles=roles, process=Process(**process) if process else None)

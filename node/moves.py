@@ -1,0 +1,162 @@
+"""Movements of money, before and after: the calls decoded, their gas, the balances they leave.
+
+Nothing is sent that was not simulated; what a contract would refuse is said in its words, with a way out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chain.actions import hint
+from chain.ethereum import Call
+from chain.interface import interface
+from chain.network import Network
+from chain.stakes import Registration
+from chain.transactions import GAS_MARGIN_PERCENT, Prepared, Sender
+from chain.wallet import Key, sign_consent
+from node.api.faults import Fault, vcn
+from node.api.snapshot import BalanceView, CallView, MoveView
+from protocol.errors import ChainError, Reverted
+from protocol.wire.ids import Address, Wei
+
+CONSENT_SECONDS = 3_600
+VCN, ETH = "VCN", "ETH"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Calls of one wallet, in order, and what they do to its balances; those after the first may need the first."""
+
+    sender: Address
+    calls: tuple[Call, ...]
+    balances: tuple[BalanceView, ...]
+
+
+async def deposit(network: Network, client: Key, amount: int) -> Move:
+    """From a client's wallet into its account; amount in wei. Raises: Fault reverted, where the coins are not there."""
+    settlement = network.settlement
+    wallet = await _wallet(network, client.address, amount)
+    free = (await settlement.account_of(client.address)).free
+    permit = await network.token.permit(client, settlement.address, amount)
+    call = settlement.deposit(amount, permit)
+    return Move(client.address, (call,), (BalanceView("account", VCN, free, free + amount), wallet))
+
+
+async def withdraw(network: Network, client: Key, amount: int) -> Move:
+    """Out of a client's account into its wallet; amount in wei."""
+    free = (await network.settlement.account_of(client.address)).free
+    held = await network.token.balance_of(client.address)
+    account = BalanceView("account", VCN, free, free - amount)
+    wallet = BalanceView("wallet", VCN, held, held + amount)
+    return Move(client.address, (network.settlement.withdraw(amount),), (account, wallet))
+
+
+async def register(
+    network: Network, owner: Key, operator: Key, amount: int, class_ids: Sequence[int], *, verifies: bool
+) -> Move:
+    """Register a node with its first stake, and put it on the verifiers' lists of its device classes.
+
+    Args: amount in wei. Raises: Fault reverted, where the coins are not there.
+    """
+    stakes, address = network.stakes, operator.address
+    wallet = await _wallet(network, owner.address, amount)
+    deadline = (await network.ethereum.block()).timestamp + CONSENT_SECONDS
+    consent = sign_consent(operator, owner.address, deadline, network.ethereum.chain_id, stakes.address)
+    mask = sum(1 << class_id for class_id in class_ids)
+    terms = Registration(address, owner.address, Wei(amount), mask, deadline, consent)
+    permit = await network.token.permit(owner, stakes.address, amount)
+    joins = [network.court.join_verifiers(address, class_id) for class_id in class_ids] if verifies else []
+    stake = BalanceView("stake", VCN, 0, amount)
+    return Move(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
+
+
+async def add_stake(network: Network, owner: Key, node: Address, staked: int, amount: int) -> Move:
+    """Add to a node's stake, of which there is `staked`; wei. Raises: Fault reverted, where the coins are not there."""
+    stakes = network.stakes
+    wallet = await _wallet(network, owner.address, amount)
+    calls = [stakes.stake(node, amount)]
+    if await network.token.allowance(owner.address, stakes.address) < amount:
+        calls.insert(0, network.token.approve(stakes.address, amount))
+    return Move(owner.address, tuple(calls), (BalanceView("stake", VCN, staked, staked + amount), wallet))
+
+
+async def simulate(network: Network, move: Move) -> MoveView:
+    """What it would do and cost at most. Gas of a call that needs an earlier one first is not known: 0.
+
+    Raises: Fault reverted, ChainError.
+    """
+    gas = [await _gas(network, move, index) for index in range(len(move.calls))]
+    base_fee = (await network.ethereum.block()).base_fee
+    fee = sum(gas) * (100 + GAS_MARGIN_PERCENT) // 100 * (2 * base_fee + await network.ethereum.tip())
+    return _view(move, gas, fee, ())
+
+
+async def send(network: Network, move: Move, sender: Sender) -> MoveView:
+    """Simulate, then send one call after the other, each once the one before is in a block.
+
+    Raises: Fault reverted, ChainError; where an earlier call was mined the words say so.
+    """
+    await simulate(network, move)
+    receipts = []
+    for call in move.calls:
+        try:
+            receipts.append(await sender.send(call))
+        except Reverted as error:
+            done = ", ".join(each.title for each in move.calls[: len(receipts)])
+            raise _refused(error, f"; done before it: {done}" if done else "") from error
+    fee = sum(receipt.fee for receipt in receipts)
+    gas = [receipt.gas_used for receipt in receipts]
+    return _view(move, gas, fee, tuple(f"0x{receipt.transaction.hex()}" for receipt in receipts))
+
+
+async def unrecorded(_prepared: Prepared) -> None:
+    """For a sender whose person waits for the end: nothing is journalled."""
+
+
+async def _wallet(network: Network, holder: Address, amount: int) -> BalanceView:
+    """A permission may be given for coins that are not there; better said now than by the contract."""
+    held = await network.token.balance_of(holder)
+    if held < amount:
+        message = f"the wallet {holder} holds {vcn(held)} VCN, {vcn(amount)} are needed"
+        raise Fault("reverted", message, f"send it {vcn(amount - held)} VCN")
+    return BalanceView("wallet", VCN, held, held - amount)
+
+
+async def _gas(network: Network, move: Move, index: int) -> int:
+    try:
+        return await network.ethereum.estimate(move.calls[index], move.sender)
+    except Reverted as error:
+        if index == 0:
+            raise _refused(error) from error
+        return 0
+    except ChainError as error:
+        # Endpoints say it in their own words, and without an error of the contract, when the gas cannot be paid.
+        if await network.ethereum.balance(move.sender) == 0:
+            message = f"{move.sender} has nothing to pay gas with"
+            raise Fault("reverted", message, "send it some of the chain's own coin") from error
+        raise
+
+
+def _refused(error: Reverted, more: str = "") -> Fault:
+    return Fault("reverted", f"the contract refused {error}{more}", hint(error))
+
+
+def _view(move: Move, gas: Sequence[int], fee: int, transactions: tuple[str, ...]) -> MoveView:
+    calls = tuple(_decoded(call, each) for call, each in zip(move.calls, gas, strict=True))
+    return MoveView(move.sender, calls, fee, move.balances, transactions)
+
+
+def _decoded(call: Call, gas: int) -> CallView:
+    contract, _, function = call.title.partition(".")
+    layout = interface(contract).functions[function]
+    values = layout.decode_input(call.data)
+    arguments = tuple((each.name, _shown(value)) for each, value in zip(layout.inputs, values, strict=True))
+    return CallView(contract, call.to or "", function, arguments, gas)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"0x{value.hex()}" if len(value) <= 32 else f"0x{value[:8].hex()}... ({len(value)} bytes)"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(_shown(item) for item in value)})"
+    return str(value)

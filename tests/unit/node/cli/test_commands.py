@@ -1,0 +1,227 @@
+"""Every command: what it shows, as text and as JSON, and how it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from node.api import snapshot as views
+from node.api.faults import Exit
+from node.cli import NOUNS, application
+from node.cli.status import overview
+from tests.fakes.backend import CLIENT, PROVIDER, SMOL, VCN, VERIFIER, peer
+from tests.unit.node.api.test_follow import ASK as ASKED
+from tests.unit.node.cli.conftest import Shell
+
+ASK = ("job", "run", "Why is the sky blue?", "--model", SMOL.name)
+COMMANDS = (
+    *(("status",), ("node", "status"), ("node", "score", "me")),
+    *(("account", "show"), ("account", "deposit", "1", "--dry-run"), ("account", "withdraw", "1", "--dry-run")),
+    *(("model", "list"), ("model", "add", "--smollm2"), ("job", "list"), ("config", "show")),
+)
+
+
+async def test_status_shows_what_the_node_does(vcoin: Shell) -> None:
+    ran = await vcoin("status")
+    assert ran.code == Exit.OK
+    for words in ("ready for 60 s", "0x" + "aa" * 20, "5000 VCN, active", "45.00, 100 % of its jobs", "block 120"):
+        assert words in ran.out
+    assert (await vcoin("node", "status")).out == ran.out
+
+
+async def test_status_says_what_is_wrong_and_what_to_do(vcoin: Shell) -> None:
+    vcoin.backend.troubles = (views.Trouble("preflight", "Docker does not answer", "systemctl start docker"),)
+    ran = await vcoin("status")
+    assert ran.err == "error: Docker does not answer\nhint: systemctl start docker\n"
+
+
+async def test_nodes_are_listed_best_first(vcoin: Shell) -> None:
+    vcoin.backend.nodes = [peer(score=1_000), peer(VERIFIER, online=False, score=9_000)]
+    head, *rows = (await vcoin("status", "--nodes")).out.splitlines()
+    assert head.split()[:3] == ["NODE", "STATE", "SCORE"]
+    assert [row.split()[:3] for row in rows] == [
+        [VERIFIER[:10], "offline", "90.00"],
+        [PROVIDER[:10], "online", "10.00"],
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+async def test_json_is_all_that_comes_to_stdout(vcoin: Shell, command: tuple[str, ...]) -> None:
+    ran = await vcoin(*command, "--json")
+    assert ran.code == Exit.OK
+    assert isinstance(ran.json, dict | list)
+
+
+def commands(app: App, name: str = "vcoin") -> Iterator[tuple[str, App]]:
+    """Every command that does something, with its full name."""
+    nouns = [(verb, app[verb]) for verb in app if not verb.startswith("-")]
+    if not nouns:
+        yield name, app
+    for verb, below in nouns:
+        yield from commands(below, f"{name} {verb}")
+
+
+ALL = dict(commands(application()))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_explains_every_command_and_option(name: str) -> None:
+    assert ALL[name].help
+    options = [line for line in ALL[name].generate_docs().splitlines() if line.startswith("* `")]
+    assert all(re.match(r"\* `[^`]+`: \w", option) for option in options), options
+    assert any(option.startswith("* `--json`") for option in options)
+
+
+@pytest.mark.parametrize("noun", [(), *((name,) for name in NOUNS)], ids=lambda noun: " ".join(noun) or "vcoin")
+def test_help_lists_what_can_follow(shell: Shell, noun: tuple[str, ...]) -> None:
+    ran = shell.run(*noun, "--help")
+    assert (ran.code, ran.err) == (Exit.OK, "")
+    assert ran.out.startswith(f"Usage: {' '.join(('vcoin', *noun))}")
+
+
+async def test_accounts_money_is_shown_in_full(vcoin: Shell) -> None:
+    vcoin.backend.free_wei = 3 * VCN + 1
+    ran = await vcoin("account", "show")
+    assert "free      3.000000000000000001 VCN" in ran.out
+    assert CLIENT in ran.out
+
+
+async def test_deposit_is_shown_then_confirmed_then_sent(vcoin: Shell, answers: Callable[..., None]) -> None:
+    answers("y")
+    ran = await vcoin("account", "deposit", "2.5")
+    assert ran.code == Exit.OK
+    assert "call     Settlement.deposit(amount=2500000000000000000) at 0xsettle" in ran.out
+    assert "gas      61,000, at most 0.000061 ETH" in ran.out
+    assert "account: 1000 VCN > 1002.5 VCN" in ran.out
+    assert ran.out.endswith("sent      0x" + "cd" * 32 + "\n")
+    assert vcoin.backend.free_wei == 1_002 * VCN + VCN // 2
+
+
+@pytest.mark.parametrize("answer", ["n", "", "yeah"])
+async def test_anything_but_yes_sends_nothing(vcoin: Shell, answers: Callable[..., None], answer: str) -> None:
+    answers(answer)
+    ran = await vcoin("account", "deposit", "2.5")
+    assert (ran.code, vcoin.backend.free_wei) == (Exit.FAILED, 1_000 * VCN)
+    assert ran.err.endswith("nothing was sent\n")
+
+
+async def test_without_a_terminal_a_yes_is_needed(vcoin: Shell) -> None:
+    ran = await vcoin("account", "withdraw", "1")
+    assert (ran.code, vcoin.backend.free_wei) == (Exit.USAGE, 1_000 * VCN)
+    assert ran.err.endswith("hint: add --yes\n")
+    assert (await vcoin("account", "withdraw", "1", "--yes")).code == Exit.OK
+    assert vcoin.backend.free_wei == 999 * VCN
+
+
+async def test_json_without_yes_is_a_dry_run(vcoin: Shell) -> None:
+    planned = (await vcoin("account", "deposit", "1", "--json")).json
+    assert (planned["transactions"], vcoin.backend.free_wei) == ([], 1_000 * VCN)
+    sent = (await vcoin("account", "deposit", "1", "--json", "-y")).json
+    assert (len(sent["transactions"]), vcoin.backend.free_wei) == (1, 1_001 * VCN)
+
+
+async def test_models_are_listed_and_added(vcoin: Shell) -> None:
+    listed = (await vcoin("model", "list")).out.splitlines()
+    assert listed[1].split() == [SMOL.name, "abababab", "bf16", "8192", "269", "MB", "1.2", "GB", "1,2"]
+    assert SMOL.manifest in (await vcoin("model", "add", "--smollm2")).out
+
+
+async def test_score_is_explained_term_by_term(vcoin: Shell) -> None:
+    ran = await vcoin("node", "score", "me")
+    assert ran.code == Exit.OK
+    for term in ("success", "speed", "uptime", "stake", "penalty"):
+        assert term in ran.out
+    assert "45.00" in ran.out
+    assert "20" in ran.out
+
+
+async def test_case_shows_seats_verdict_and_money(vcoin: Shell) -> None:
+    case_id = "ca" * 32
+    seats = (
+        views.SeatView(0, PROVIDER, "revealed", "0c" * 32, (9_990, 9_600)),
+        views.SeatView(1, VERIFIER, "drawn", "", ()),
+    )
+    vcoin.backend.cases[case_id] = views.CaseView(
+        id=case_id,
+        node=PROVIDER,
+        slot=3,
+        class_id=2,
+        state="closed",
+        leaf_count=12,
+        drawn=(4, 11),
+        seats=seats,
+        verdict="pass",
+        median_bps=9_600,
+        price_wei=VCN,
+        burned_wei=VCN // 10,
+        reward_wei=6_525 * VCN // 10_000,
+        bonus_wei=9 * VCN // 100,
+        pooled_wei=2_975 * VCN // 10_000,
+        refunded_wei=0,
+        slashed_wei=0,
+        jobs=("0d" * 32,),
+    )
+    ran = await vcoin("case", "show", "caca")
+    assert "2 of 12 leaves: 4, 11" in ran.out
+    assert "pass, median 96 %" in ran.out
+    seat = next(line for line in ran.out.splitlines() if line.split()[:2] == ["0", PROVIDER[:10]])
+    assert seat.split() == ["0", PROVIDER[:10], "revealed", "0c0c0c0c", "96", "%", "99.9", "96"], "the lowest counts"
+    assert "burned       0.1 VCN" in ran.out
+    assert "slashed" not in ran.out
+    assert (await vcoin("case", "show", "caca", "--json")).json["id"] == case_id
+
+
+async def test_jobs_are_listed_and_shown_by_a_prefix(vcoin: Shell) -> None:
+    running = await vcoin(*ASK, "--json", "--max-tokens", "8", "--max-price", "0.001")
+    assert running.code == Exit.FAILED, "over the cap"
+    job_id = await vcoin.backend.ask_job(ASKED)
+    vcoin.backend.change(
+        job_id,
+        state="delivered",
+        node=PROVIDER,
+        text="Because\nof \x1b[31mRayleigh",
+        price_wei=128 * VCN // 100,
+        charge_wei=VCN,
+        fee_wei=5 * VCN // 100,
+        bonus_wei=9 * VCN // 100,
+        cost_wei=114 * VCN // 100,
+        tokens=100,
+        steps=(views.StepView("delivered", 1_002_500, 0), views.StepView("in_batch", 0, 1_004_500)),
+    )
+    listed = (await vcoin("job", "list")).out
+    assert listed.splitlines()[1].split()[:3] == [job_id[:8], "requester", "delivered"]
+    assert (await vcoin("job", "list", "-q")).out == job_id + "\n"
+    shown = (await vcoin("job", "show", job_id[:5])).out
+    assert "1.14 VCN = 1 charge + 0.05 verify fee + 0.09 bonus" in shown
+    assert "\x1b" not in shown
+    assert [line.split() for line in shown.splitlines()[-2:]] == [
+        ["delivered", "+2.5", "s"],
+        ["in", "batch", "-", "2.0", "s"],
+    ]
+
+
+def test_settings_are_shown_with_their_origin(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text('[node]\nprice = "2.5"\n')
+    monkeypatch.setenv("VCOIN_LOG_LEVEL", "debug")
+    shown = shell.run("config", "show", "--origin", "--json").json
+    assert shown["node.price"] == {"value": 25 * VCN // 10, "origin": str(tmp_path / "config.toml")}
+    assert shown["log.level"]["origin"] == "environment VCOIN_LOG_LEVEL"
+    assert shown["log.format"]["origin"] == "default"
+    rows = {line.split()[0]: line.split()[1] for line in shell.run("config", "show").out.splitlines()}
+    assert (rows["node.price"], rows["executor.memory"]) == ("2.5", "4096MiB")
+
+
+def test_version_is_that_of_the_package(shell: Shell) -> None:
+    assert shell.run("--version").out.strip().startswith("0.")
+
+
+async def test_lanes_are_added_up(shell: Shell) -> None:
+    lane = views.LaneView(PROVIDER, VCN, 2 * VCN, 3, closing=False)
+    snapshot = await shell.backend.snapshot()
+    account = replace(snapshot.account, lanes=(lane, lane))
+    assert any("2 VCN in lanes" in line for line in overview(replace(snapshot, account=account)))
