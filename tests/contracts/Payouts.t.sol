@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
+import {Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
+
+import {Fixture} from "./Fixture.sol";
+
+/// @notice claim, flushBurn and what seats are paid.
+contract PayoutsTest is Fixture {
+    Node private node;
+    Node[] private verifiers;
+    Client private one;
+
+    function setUp() public override {
+        super.setUp();
+        Node[] memory made = bench(3);
+        for (uint256 i; i < 3; ++i) {
+            verifiers.push(made[i]);
+        }
+        node = registered("node", 10_000 * VCN);
+        one = client("client", 1_000 * VCN);
+        openLane(one, node.id, 1_000 * VCN);
+    }
+
+    function _earned() private view returns (uint96 total) {
+        for (uint256 i; i < 3; ++i) {
+            total += settlement.bookOf(verifiers[i].id).rewards;
+        }
+    }
+
+    /// @dev A case of three seats over a batch with a fee of 1 VCN.
+    function _judged(uint16 score) private {
+        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
+        bytes32 caseId = convened(node.id, 0, contents);
+        judge(caseId, three(score, score, score));
+        court.resolve(caseId, contents);
+    }
+
+    function test_claim_pays_the_payout_address_whoever_asks() public {
+        vm.prank(node.owner);
+        stakes.setPayout(node.id, address(7));
+        Contents memory contents = submitted(one, node.id, 0, 1, 10 * VCN);
+        passInCourt(node.id, 0, contents);
+        finish(node.id, 0);
+        vm.prank(address(9));
+        vm.expectEmit(address(settlement));
+        emit ISettlement.RewardClaimed(node.id, address(7), 6.525 ether);
+        assertEq(settlement.claim(node.id), 6.525 ether);
+        assertEq(coin.balanceOf(address(7)), 6.525 ether);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NothingToClaim.selector, node.id));
+        settlement.claim(node.id);
+    }
+
+    function test_flush_burns_what_was_set_aside() public {
+        Contents memory contents = submitted(one, node.id, 0, 1, 10 * VCN);
+        passInCourt(node.id, 0, contents);
+        finish(node.id, 0);
+        uint256 supply = coin.totalSupply();
+        vm.expectEmit(address(settlement));
+        emit ISettlement.Burned(1 * VCN);
+        assertEq(settlement.flushBurn(), 1 * VCN);
+        assertEq(coin.totalSupply(), supply - 1 * VCN);
+        vm.expectRevert(ISettlement.ZeroAmount.selector);
+        settlement.flushBurn();
+    }
+
+    function test_seats_share_the_fee_over_the_rate() public {
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        _judged(10_000);
+        assertEq(_earned(), uint96(1 * VCN) / 3 * 3);
+        assertEq(settlement.pool(), 101 * VCN - _earned());
+    }
+
+    function test_seats_earn_the_same_for_every_verdict() public {
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        uint256 state = vm.snapshotState();
+        uint96[4] memory paid;
+        uint16[4] memory scores = [uint16(9_501), 9_500, 8_500, 0];
+        for (uint256 i; i < 4; ++i) {
+            _judged(scores[i]);
+            paid[i] = _earned();
+            vm.revertToState(state);
+        }
+        assertEq(paid[0], uint96(1 * VCN) / 3 * 3);
+        assertEq(paid[1], paid[0]);
+        assertEq(paid[2], paid[0]);
+        assertEq(paid[3], paid[0]);
+    }
+
+    function test_at_a_tenth_of_the_rate_seats_get_ten_fees() public {
+        graduate(node);
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        uint96 before = _earned();
+        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
+        sealDrawing(node.id, 0, 1_000, 1);
+        passInCourt(node.id, 0, contents);
+        assertApproxEqAbs(_earned() - before, 10 * VCN, 3);
+    }
+
+    function test_an_empty_pool_pays_no_more_than_it_holds() public {
+        _judged(9_000);
+        assertEq(_earned(), 0, "a review refunds the fee, and the pool was empty");
+        assertEq(settlement.pool(), 0);
+    }
+
+    function test_the_pools_share_of_a_slash_pays_the_seats() public {
+        _judged(0);
+        assertEq(_earned(), uint96(1 * VCN) / 3 * 3);
+        assertEq(settlement.pool(), 500 * VCN - _earned());
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ICourt} from "../../contracts/interfaces/ICourt.sol";
+import {Contents} from "../../contracts/types/BatchTypes.sol";
+import {Seat, SeatState} from "../../contracts/types/CaseTypes.sol";
+
+import {Fixture} from "./Fixture.sol";
+
+/// @notice commitSeat, revealSeat, replaceSeat.
+contract SeatsTest is Fixture {
+    Node private node;
+    Client private one;
+    bytes32 private caseId;
+    Contents private contents;
+
+    function setUp() public override {
+        super.setUp();
+        node = registered("node", 10_000 * VCN);
+        one = client("client", 1_000 * VCN);
+        openLane(one, node.id, 500 * VCN);
+    }
+
+    /// @dev A case of three seats out of `verifiers` on the list.
+    function _case(uint256 verifiers) private returns (Contents memory made) {
+        bench(verifiers);
+        made = submitted(one, node.id, 0, 4, 40 * VCN);
+        caseId = convened(node.id, 0, made);
+    }
+
+    function _seat(uint8 seat) private view returns (Seat memory) {
+        return court.seatsOf(caseId)[seat];
+    }
+
+    function _reveal(uint8 seat, uint16[] memory scores, bytes32 digest, bytes32 salt) private {
+        vm.prank(_seat(seat).node);
+        court.revealSeat(caseId, seat, digest, scores, salt);
+    }
+
+    function _commitAll() private {
+        for (uint8 seat; seat < 3; ++seat) {
+            commitSeat(caseId, seat);
+        }
+    }
+
+    // ---- commit
+
+    function test_a_seat_commits_once() public {
+        _case(3);
+        address sitting = _seat(1).node;
+        bytes32 bound = commitment(caseId, 1);
+        vm.startPrank(sitting);
+        vm.expectRevert(ICourt.ZeroCommitment.selector);
+        court.commitSeat(caseId, 1, 0);
+        vm.expectEmit(address(court));
+        emit ICourt.SeatCommitted(caseId, 1, sitting, bound);
+        court.commitSeat(caseId, 1, bound);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.AlreadyCommitted.selector, caseId, 1));
+        court.commitSeat(caseId, 1, bound);
+    }
+
+    function test_only_its_own_seat() public {
+        _case(3);
+        address other = _seat(0).node;
+        vm.prank(other);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotSeated.selector, caseId, 1, other));
+        court.commitSeat(caseId, 1, bytes32(uint256(1)));
+        vm.prank(other);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotSeated.selector, caseId, 9, other));
+        court.commitSeat(caseId, 9, bytes32(uint256(1)));
+    }
+
+    function test_no_such_case() public {
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NoSuchCase.selector, bytes32(uint256(5))));
+        court.commitSeat(bytes32(uint256(5)), 0, bytes32(uint256(1)));
+    }
+
+    function test_late_is_fine_until_replaced() public {
+        _case(3);
+        pass(profile.seatSeconds + 30);
+        commitSeat(caseId, 0);
+        assertEq(uint8(_seat(0).state), uint8(SeatState.Committed));
+    }
+
+    // ---- reveal
+
+    function test_a_reveal_shows_scores_and_keeps_the_lowest() public {
+        _case(3);
+        _commitAll();
+        uint16[] memory scores = scoresOf(caseId, 9_000);
+        vm.expectEmit(address(court));
+        emit ICourt.SeatRevealed(caseId, 2, _seat(2).node, scores, digestOf(2));
+        _reveal(2, scores, digestOf(2), saltOf(2));
+        assertEq(_seat(2).score, 9_000);
+        assertEq(uint8(_seat(2).state), uint8(SeatState.Revealed));
+    }
+
+    function test_nobody_reveals_before_all_have_committed() public {
+        _case(3);
+        commitSeat(caseId, 0);
+        commitSeat(caseId, 2);
+        uint16[] memory scores = scoresOf(caseId, 10_000);
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.SeatsMissing.selector, caseId, 1));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+    }
+
+    function test_no_reveal_without_a_commitment_and_only_one() public {
+        _case(3);
+        uint16[] memory scores = scoresOf(caseId, 10_000);
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotCommitted.selector, caseId, 0));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+        _commitAll();
+        revealSeat(caseId, 0, 10_000);
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotCommitted.selector, caseId, 0));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+    }
+
+    function test_a_reveal_is_what_was_committed() public {
+        _case(3);
+        _commitAll();
+        uint16[] memory scores = scoresOf(caseId, 10_000);
+        address sitting = _seat(1).node;
+        vm.startPrank(sitting);
+        bytes memory refused = abi.encodeWithSelector(ICourt.CommitmentMismatch.selector, caseId, 1);
+        vm.expectRevert(refused);
+        court.revealSeat(caseId, 1, digestOf(0), scores, saltOf(1));
+        vm.expectRevert(refused);
+        court.revealSeat(caseId, 1, digestOf(1), scores, saltOf(0));
+    }
+
+    function test_a_copied_commitment_opens_nothing() public {
+        _case(3);
+        commitSeat(caseId, 0);
+        bytes32 copied = commitment(caseId, 0);
+        vm.prank(_seat(1).node);
+        court.commitSeat(caseId, 1, copied);
+        commitSeat(caseId, 2);
+        revealSeat(caseId, 0, 10_000);
+        uint16[] memory scores = scoresOf(caseId, 10_000);
+        address sitting = _seat(1).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.CommitmentMismatch.selector, caseId, 1));
+        court.revealSeat(caseId, 1, digestOf(0), scores, saltOf(0));
+    }
+
+    function test_one_score_a_drawn_leaf() public {
+        _case(3);
+        _commitAll();
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.WrongScoreCount.selector, 3, 4));
+        court.revealSeat(caseId, 0, digestOf(0), new uint16[](3), saltOf(0));
+    }
+
+    function test_scores_end_at_10000() public {
+        _case(3);
+        _commitAll();
+        uint16[] memory scores = scoresOf(caseId, 10_001);
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.ScoreOutOfRange.selector, 10_001));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+    }
+
+    // ---- replace
+
+    function test_a_seat_that_never_committed_is_replaced() public {
+        Contents memory made = _case(4);
+        address silent = _seat(0).node;
+        uint16 before = stakes.scoreOf(silent);
+        uint256 until = vm.getBlockTimestamp() + profile.seatSeconds;
+        vm.warp(until);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.SeatStillHasTime.selector, until));
+        court.replaceSeat(caseId, 0, made);
+        vm.warp(until + 1);
+        vm.expectEmit(address(court));
+        emit ICourt.SeatReplaced(caseId, 0, silent);
+        court.replaceSeat(caseId, 0, made);
+        assertEq(uint8(_seat(0).state), uint8(SeatState.Silent));
+        assertEq(uint8(_seat(3).state), uint8(SeatState.Drawn));
+        assertEq(stakes.scoreOf(silent), before - 500, "a no-show is light");
+        for (uint8 seat; seat < 3; ++seat) {
+            assertTrue(_seat(3).node != _seat(seat).node, "never one who sat before");
+        }
+    }
+
+    function test_a_replaced_seat_is_closed() public {
+        Contents memory made = _case(4);
+        address silent = _seat(0).node;
+        pass(profile.seatSeconds + 1);
+        court.replaceSeat(caseId, 0, made);
+        vm.prank(silent);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotSeated.selector, caseId, 0, silent));
+        court.commitSeat(caseId, 0, bytes32(uint256(1)));
+        vm.expectRevert(abi.encodeWithSelector(ICourt.SeatNotSilent.selector, caseId, 0));
+        court.replaceSeat(caseId, 0, made);
+    }
+
+    function test_who_has_committed_waits_for_the_others_turn() public {
+        Contents memory made = _case(4);
+        commitSeat(caseId, 0);
+        pass(profile.seatSeconds + 1);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.SeatNotSilent.selector, caseId, 0));
+        court.replaceSeat(caseId, 0, made);
+        court.replaceSeat(caseId, 1, made);
+        assertEq(uint8(_seat(1).state), uint8(SeatState.Silent));
+    }
+
+    function test_the_turn_to_reveal_starts_with_the_last_commitment() public {
+        Contents memory made = _case(4);
+        commitSeat(caseId, 0);
+        commitSeat(caseId, 1);
+        pass(profile.seatSeconds);
+        commitSeat(caseId, 2);
+        uint256 until = vm.getBlockTimestamp() + profile.seatSeconds;
+        revealSeat(caseId, 1, 10_000);
+        vm.warp(until);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.SeatStillHasTime.selector, until));
+        court.replaceSeat(caseId, 0, made);
+        vm.warp(until + 1);
+        court.replaceSeat(caseId, 0, made);
+        assertEq(uint8(_seat(0).state), uint8(SeatState.Silent));
+        vm.expectRevert(abi.encodeWithSelector(ICourt.SeatNotSilent.selector, caseId, 1));
+        court.replaceSeat(caseId, 1, made);
+    }
+
+    function test_a_replaced_seat_without_successor_just_stays_empty() public {
+        Contents memory made = _case(3);
+        commitSeat(caseId, 1);
+        commitSeat(caseId, 2);
+        pass(profile.seatSeconds + 1);
+        court.replaceSeat(caseId, 0, made);
+        assertEq(court.seatsOf(caseId).length, 3);
+        revealSeat(caseId, 1, 10_000);
+        revealSeat(caseId, 2, 10_000);
+        court.resolve(caseId, made);
+    }
+
+    function test_replacing_needs_the_contents() public {
+        Contents memory made = _case(4);
+        pass(profile.seatSeconds + 1);
+        made.maxLeaf += 1;
+        vm.expectRevert(ICourt.WrongContents.selector);
+        court.replaceSeat(caseId, 0, made);
+    }
+}
