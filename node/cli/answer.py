@@ -56,17 +56,17 @@ class Follower:
         return job.ended or (job.state in ANSWERED and not self._to_the_end)
 
     def _catch_up(self, job: JobView) -> None:
-        """Say the state, and whatever of the text did not come as a part of its own."""
-        if job.state != self._said and not self._as_json:
-            self._said = job.state
-            self._break_line()
-            output.words(f"{job.id[:8]} {state(job.state)}{_by(job)}")
+        """Say whatever of the text did not come as a part of its own, and a new state."""
         if job.attempt == self._attempt and job.text.startswith(self._printed):
             self._say(job.text[len(self._printed) :], job.attempt)
         elif job.text:
             # Parts were lost or another node began again: the text of the view is what counts.
             self._begin_again(job.attempt)
             self._say(job.text, job.attempt)
+        if job.state != self._said and not self._as_json:
+            self._said = job.state
+            self._break_line()
+            output.words(f"{job.id[:8]} {state(job.state)}{_by(job)}")
 
     def _say(self, text: str, attempt: int) -> None:
         if attempt != self._attempt:

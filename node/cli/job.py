@@ -19,7 +19,7 @@ app = noun("job", "Ask for jobs and follow them.")
 
 @app.command
 def run(
-    prompt: str,
+    prompt: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     model: str,

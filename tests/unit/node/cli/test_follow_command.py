@@ -1,0 +1,217 @@
+"""`vcoin job run` and `job show --follow`: the answer to stdout, the states to stderr, the end as an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+
+from node.api import snapshot as views
+from node.api.client import Client
+from node.api.faults import Exit
+from node.cli.answer import Follower
+from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, job_of
+from tests.unit.node.api.test_follow import ASK as ASKED
+from tests.unit.node.cli.conftest import Ran, Shell
+
+ASK = ("job", "run", "Why is the sky blue?", "--model", SMOL.name)
+
+
+async def answered(vcoin: Shell, script: Callable[[FakeBackend, str], None], *command: str) -> Ran:
+    """Run a command that follows a job, and let the job go on as soon as somebody follows it."""
+    results: list[Ran] = []
+
+    async def run() -> None:
+        results.append(await vcoin(*command))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        with trio.fail_after(10):
+            while not vcoin.backend.feed.followed:
+                await trio.lowlevel.checkpoint()
+        (job_id,) = vcoin.backend.feed.followed
+        script(vcoin.backend, job_id)
+    return results[0]
+
+
+def deliver(backend: FakeBackend, job_id: str) -> None:
+    backend.change(job_id, state="assigned", node=PROVIDER)
+    backend.change(job_id, state="running")
+    backend.say(job_id, "Rayleigh ")
+    backend.say(job_id, "scattering.")
+    backend.change(job_id, state="delivered", cost_wei=114 * VCN // 100, tokens=100)
+
+
+def settle(backend: FakeBackend, job_id: str) -> None:
+    deliver(backend, job_id)
+    for state in ("in_batch", "drawn", "passed", "spendable"):
+        backend.change(job_id, state=state, batch_id="bb" * 32)
+
+
+async def test_answer_alone_comes_to_stdout_and_the_last_line_says_what_it_cost(vcoin: Shell) -> None:
+    ran = await answered(vcoin, deliver, *ASK)
+    assert (ran.code, ran.out) == (Exit.OK, "Rayleigh scattering.\n")
+    job_id = next(iter(vcoin.backend.held))
+    *states, last = ran.err.splitlines()
+    assert [line.split()[1] for line in states] == ["requested,", "assigned", "running", "delivered"]
+    assert last == f"job {job_id[:16]} cost 1.14 VCN node {PROVIDER[:10]} state delivered"
+
+
+async def test_states_say_what_the_next_step_takes_at_most(vcoin: Shell) -> None:
+    ran = await answered(vcoin, deliver, *ASK)
+    assert "requested, next within 450 ms" in ran.err
+
+
+async def test_follow_stays_until_the_money_has_moved(vcoin: Shell) -> None:
+    ran = await answered(vcoin, settle, *ASK, "--follow")
+    assert ran.code == Exit.OK
+    assert [line.split(maxsplit=1)[1].split(" by ")[0] for line in ran.err.splitlines()[4:8]] == [
+        "in batch",
+        "drawn",
+        "passed",
+        "spendable",
+    ]
+
+
+async def test_json_is_the_job_with_its_answer(vcoin: Shell) -> None:
+    ran = await answered(vcoin, deliver, *ASK, "--json")
+    assert (ran.json["text"], ran.json["state"], ran.json["cost_wei"]) == (
+        "Rayleigh scattering.",
+        "delivered",
+        "1140000000000000000",
+    )
+
+
+async def test_json_that_follows_is_an_update_a_line(vcoin: Shell) -> None:
+    ran = await answered(vcoin, settle, *ASK, "--json", "--follow")
+    updates = [json.loads(line) for line in ran.out.splitlines()]
+    assert [update["kind"] for update in updates].count("text") == 2
+    assert updates[-1]["job"]["state"] == "spendable"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("no_able_node", Exit.RETRY_LATER), ("job_failed", Exit.JOB_FAILED), ("a_later_version", Exit.JOB_FAILED)],
+)
+async def test_job_that_fails_ends_with_its_reason(vcoin: Shell, code: str, expected: Exit) -> None:
+    def fail(backend: FakeBackend, job_id: str) -> None:
+        backend.change(job_id, state="failed", failure=views.Trouble(code, "nobody offered", "try again later"))
+
+    ran = await answered(vcoin, fail, *ASK)
+    assert (ran.code, ran.out) == (expected, "")
+    assert ran.err.splitlines()[-2:] == ["error: nobody offered", "hint: try again later"]
+
+
+async def test_answer_that_fails_its_check_is_a_failed_job(vcoin: Shell) -> None:
+    def lose(backend: FakeBackend, job_id: str) -> None:
+        deliver(backend, job_id)
+        backend.change(job_id, state="failed", batch_id="bb" * 32)
+        backend.change(job_id, state="refunded", cost_wei=0)
+
+    ran = await answered(vcoin, lose, *ASK, "--follow")
+    assert ran.code == Exit.JOB_FAILED
+    assert ran.err.endswith("hint: its money is back in the account\n")
+
+
+async def test_another_node_that_begins_again_is_told_apart(vcoin: Shell) -> None:
+    def retry(backend: FakeBackend, job_id: str) -> None:
+        backend.say(job_id, "Half an ans")
+        backend.change(job_id, attempt=1, state="assigned", text="")
+        backend.say(job_id, "Whole answer.")
+        backend.change(job_id, state="delivered")
+
+    ran = await answered(vcoin, retry, *ASK)
+    assert ran.out == "Half an ans\nWhole answer.\n"
+    assert "the answer begins again:" in ran.err
+
+
+async def test_text_that_was_lost_on_the_way_comes_with_the_result(vcoin: Shell) -> None:
+    def lose(backend: FakeBackend, job_id: str) -> None:
+        backend.say(job_id, "One ")
+        backend.change(job_id, state="delivered", text="One two three")
+
+    assert (await answered(vcoin, lose, *ASK)).out == "One two three\n"
+
+
+async def test_result_counts_more_than_what_was_streamed(vcoin: Shell) -> None:
+    def differ(backend: FakeBackend, job_id: str) -> None:
+        backend.say(job_id, "Wrong")
+        backend.change(job_id, state="delivered", text="Right")
+
+    ran = await answered(vcoin, differ, *ASK)
+    assert ran.out == "Wrong\nRight\n"
+    assert "the answer begins again:" in ran.err
+
+
+async def test_job_that_has_ended_is_shown_at_once(vcoin: Shell) -> None:
+    job_id = await vcoin.backend.ask_job(ASKED)
+    settle(vcoin.backend, job_id)
+    ran = await vcoin("job", "show", job_id[:4], "--follow")
+    assert (ran.code, ran.out) == (Exit.OK, "Rayleigh scattering.\n")
+
+
+async def test_everything_asked_for_reaches_the_daemon(vcoin: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("from a pipe\n"))
+    options = ("--max-tokens", "64", "--max-price", "1.5", "--timeout", "30", "--no-bonus", "--uncalibrated")
+    await answered(vcoin, deliver, "job", "run", "-", "--model", "abab", "--system", "Be brief.", *options)
+    (ask,) = vcoin.backend.asked
+    assert (ask.max_new_tokens, ask.max_price_wei, ask.timeout_ms) == (64, 3 * VCN // 2, 30_000)
+    assert (ask.with_bonus, ask.uncalibrated) == (False, True)
+    assert [(message.role, message.content) for message in ask.messages] == [
+        ("system", "Be brief."),
+        ("user", "from a pipe\n"),
+    ]
+
+
+async def test_daemon_that_stops_in_the_middle_is_an_error(shell: Shell) -> None:
+    from node.api.server import serve
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve, shell.backend, shell.data_dir / "vcoin.sock")
+
+        def stop(_backend: FakeBackend, _job_id: str) -> None:
+            nursery.cancel_scope.cancel()
+
+        with trio.CancelScope(shield=True):
+            ran = await answered(shell, stop, *ASK)
+    assert ran.code == Exit.RETRY_LATER
+    assert "went away" in ran.err
+
+
+class Interrupted(Client):
+    """A stream in which somebody presses Ctrl-C after each of its lines."""
+
+    def __init__(self, *streams: list[views.JobUpdate]) -> None:
+        self._streams = [*streams]
+
+    def lines(self, *path: str) -> Iterator[Any]:
+        yield from (views.plain(update) for update in self._streams.pop(0))
+        raise KeyboardInterrupt
+
+
+RUNNING = views.JobUpdate("state", job=replace(job_of(ASKED, "ab" * 32), state="running", text="One "))
+DONE = views.JobUpdate("state", job=replace(job_of(ASKED, "ab" * 32), state="delivered", text="One two"))
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    follower = Follower(Interrupted([RUNNING]), "abab", to_the_end=False, as_json=False)
+    assert follower.run() == Exit.INTERRUPTED
+    said = capsys.readouterr()
+    assert said.out == "One \n"
+    assert said.err.endswith("detached; the job goes on: vcoin job show abababab --follow\n")
+
+
+def test_who_stays_misses_nothing(
+    capsys: pytest.CaptureFixture[str], answers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers("n")
+    monkeypatch.setattr("node.cli.output.is_interactive", lambda: True)
+    follower = Follower(Interrupted([RUNNING], [DONE]), "abab", to_the_end=False, as_json=False)
+    assert follower.run() == Exit.OK
+    assert capsys.readouterr().out == "One \ntwo\n"
