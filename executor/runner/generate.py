@@ -20,6 +20,9 @@ def dtype_of(job: Job) -> tuple[str, int]:
     dtype = job.text("dtype", tuple(DTYPE_OF_CLASS.values()))
     if DTYPE_OF_CLASS[device_class] != dtype:
         raise BadSpec("bad_param", f"device class {device_class} computes in {DTYPE_OF_CLASS[device_class]}")
+    # Sampling by seed is not in version 1: only the most likely token can be re-checked so far.
+    if job.params.get("temperature_milli", 0) != 0:
+        raise BadSpec("bad_param", "this runner answers at temperature 0 only")
     return dtype, device_class
 
 
@@ -47,8 +50,6 @@ def run(job: Job, model: Model) -> dict[str, object]:
     """Returns what the run took; raises Refused."""
     dtype, device_class = dtype_of(job)
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    # Sampling by seed is not in version 1: only the most likely token can be re-checked so far.
-    job.number("temperature_milli", 0, 0)
     salt, messages = read_chat()
     prompt = model.prompt_ids(messages, max_new)
     act_w, r = read_act_w(model.hidden), projection(job.id, model.hidden)
