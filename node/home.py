@@ -6,6 +6,7 @@ keys/client.json     the key that pays for the node's own jobs
 keys/password        what unlocks both, where the operator has not named a file
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -90,7 +91,7 @@ def found(
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         founded = _write(home, dict(settings), password, iterations)
-    except (OSError, ConfigError) as error:
+    except BaseException as error:
         _undo(home, is_new)
         if isinstance(error, OSError):
             raise ConfigError(f"cannot make a node at {home.path}: {error.strerror}") from error
@@ -132,6 +133,7 @@ def _literal(value: object) -> str:
 
 def _undo(home: Home, is_new: bool) -> None:
     shutil.rmtree(home.path / KEYS, ignore_errors=True)
-    home.config.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        home.config.unlink(missing_ok=True)
     if is_new:
         shutil.rmtree(home.path, ignore_errors=True)

@@ -110,10 +110,11 @@ def run(
     set_
         A setting, as in p2p.fast=true; may be repeated.
     """
+    flags = {**flags_of(common.data_dir), **dict(_setting(text) for text in set_)}
+
     from node.config import load
     from node.daemon import main
 
-    flags = {**flags_of(common.data_dir), **dict(_setting(text) for text in set_)}
     main(load(os.environ, flags, config))
     return Exit.OK
 

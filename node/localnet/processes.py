@@ -16,6 +16,8 @@ from protocol.errors import ConfigError
 
 POLL_S = 0.05
 TAIL_LINES = 12
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+"""Those that this very command started: what is left of one that has ended is ours to collect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
             )
     except OSError as error:
         raise ConfigError(f"cannot start {command[0]}: {error.strerror}") from error
+    _children[child.pid] = child
     return Process(name, child.pid, start_of(child.pid), str(log))
 
 
@@ -103,6 +106,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 
 def _reap(pid: int) -> None:
-    """If it is a child of this very command, what is left of it would look alive for ever."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
