@@ -79,14 +79,13 @@ def load_key(path: Path, password: str) -> Key:
 
     sealed = _read(path)
     try:
-        secret = bytes(Account.decrypt(sealed, password))
+        return Key(bytes(Account.decrypt(sealed, password)))
     except ValueError as error:
         if "MAC mismatch" in str(error):
             raise ConfigError(f"wrong password for {path}", "give the one the key was created with") from error
         raise ConfigError(f"{path} is no key file") from error
     except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
         raise ConfigError(f"{path} is no key file") from error
-    return Key(secret)
 
 
 def _read(path: Path) -> str:

@@ -39,6 +39,8 @@ class Key:
 
     def __post_init__(self) -> None:
         """Raises: ValueError if the secret is no key."""
+        if len(self.secret) != 32:
+            raise ValueError("a key has 32 bytes")
         public = PrivateKey(self.secret).public_key.format()
         object.__setattr__(self, "public", public)
         object.__setattr__(self, "address", address_of(public))

@@ -1,0 +1,97 @@
+"""Calibration files and profiles: what is read from the package, and what is refused."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from chain import calibration
+from chain.params import CalibrationRow
+from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, POLL_S, Profile, profiles
+from protocol.errors import ConfigError
+from protocol.params import VCN
+from protocol.stages.verification import Tolerance
+from protocol.wire.ids import Cid
+
+MANIFEST = hashlib.sha256(b"manifest").hexdigest()
+RUNTIME = hashlib.sha256(b"runtime").hexdigest()
+ROW = {"act": [1, 2], "chunk": [3, 4], "tok": [5, 6], "worst": [7, 8], "n": 200, "runtime": RUNTIME}
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    return {"v": 1, "manifest": MANIFEST, "act_w": "003c" * 4, "classes": {"2": ROW}, **changes}
+
+
+def read(content: dict[str, Any]) -> calibration.CalibrationFile:
+    return calibration.read(json.dumps(content), f"{MANIFEST}.json")
+
+
+def test_a_file_gives_the_constants_of_each_class() -> None:
+    found = read(plain())
+    assert found.manifest.hex() == MANIFEST
+    noise = found.classes[2]
+    assert (noise.calibration.act, noise.calibration.worst) == (Tolerance(1, 2), Tolerance(7, 8))
+    assert (noise.calibration.chunk, noise.calibration.tok) == (Tolerance(3, 4), Tolerance(5, 6))
+    assert (noise.answers, noise.runtime.hex(), noise.calibration.calibrated) == (200, RUNTIME, True)
+    assert found.act_weights_hash == hashlib.sha256(bytes.fromhex("003c" * 4)).digest()
+
+
+def test_a_row_goes_to_the_chain_in_the_order_of_the_struct() -> None:
+    found = read(plain())
+    row = CalibrationRow(found.classes[2].calibration, found.act_weights_hash)
+    assert row.to_chain() == ((1, 2), (3, 4), (5, 6), (7, 8), found.act_weights_hash)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"manifest": "ab"},
+        {"act_w": "xyz"},
+        {"classes": {"two": ROW}},
+        {"classes": {"2": {**ROW, "act": [2, 2]}}},
+        {"classes": {"2": {**ROW, "act": [0, 2]}}},
+        {"classes": {"2": {**ROW, "act": [1, 2**32]}}},
+        {"classes": {"2": {**ROW, "act": [1.0, 2.0]}}},
+        {"classes": {"2": {**ROW, "runtime": "ab"}}},
+        {"classes": []},
+    ],
+)
+def test_a_file_that_is_none_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="is no calibration file"):
+        read(plain(**changes))
+
+
+def test_a_file_is_named_by_its_model() -> None:
+    with pytest.raises(ConfigError, match="holds the calibration of"):
+        calibration.read(json.dumps(plain()), f"{RUNTIME}.json")
+
+
+def test_every_packaged_file_can_be_read() -> None:
+    found = calibration.packaged()
+    assert [calibration.packaged_for(each.manifest) for each in found] == found
+
+
+def test_a_model_without_a_file_has_none() -> None:
+    assert calibration.packaged_for(Cid(bytes(32))) is None
+
+
+def test_every_profile_comes_back_from_the_chain_as_it_went() -> None:
+    for name, profile in profiles().items():
+        assert Profile.from_chain(profile.to_chain()) == profile
+        assert profile.name == name
+        assert {name} <= FINAL_DEPTH.keys() & POLL_S.keys() & HEARTBEAT_MS.keys()
+
+
+def test_the_profiles_have_the_numbers_of_the_design() -> None:
+    local, testnet, main = (profiles()[name] for name in ("local", "testnet", "main"))
+    assert [(each.epoch_blocks, each.lag_blocks) for each in (local, testnet, main)] == [(4, 2), (16, 8), (32, 32)]
+    assert {each.min_stake for each in (local, testnet, main)} == {1_000 * VCN}
+    assert (local.slash_bps, testnet.slash_bps, main.slash_bps) == (5_000, 5_000, 0)
+    assert (local.challenge_seconds, testnet.challenge_seconds, main.challenge_seconds) == (5, 3_600, 86_400)
+
+
+def test_a_foreign_profile_keeps_its_name() -> None:
+    odd = profiles()["local"].to_chain()
+    assert Profile.from_chain((b"devnet".ljust(32, b"\0"), *odd[1:])).name == "devnet"
