@@ -77,10 +77,8 @@ class Journal(Protocol):
     def read_all(self) -> Iterator[Row]: ...
 
 
-class Blame(Protocol):
-    """Makes a peer pay for what it sent."""
-
-    def __call__(self, peer_id: PeerId, error: RemoteProtocolError) -> None: ...
+Blame = Callable[[PeerId, RemoteProtocolError], None]
+"""Makes a peer pay for what it sent."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,95 @@
+"""The answers of this node's jobs as text: what was streamed so far, and the whole once its result is here."""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import trio
+from tokenizers import Tokenizer
+
+from node.text import TextStream, load_tokenizer, prompt_tokens, text_of
+from protocol.errors import AdapterError
+from protocol.stages.blob import ModelManifest
+from protocol.wire.ids import Cid
+
+STREAMS_KEPT = 256
+LOADED_KEPT = 4
+MAX_AHEAD = 512
+"""Frames that may wait for one before them; a node that leaves a gap so wide is shown only with its result."""
+
+
+class _Answer:
+    """One attempt's text. Frames travel on streams of their own, so a later one may come first."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._stream = TextStream(tokenizer)
+        self._next = 0
+        self._ahead: dict[int, tuple[int, ...]] = {}
+        self.text = ""
+
+    def add(self, seq: int, ids: tuple[int, ...]) -> str:
+        if seq < self._next or len(self._ahead) >= MAX_AHEAD:
+            return ""
+        self._ahead[seq] = ids
+        new = ""
+        while self._next in self._ahead:
+            new += self._stream.push(self._ahead.pop(self._next))
+            self._next += 1
+        self.text += new
+        return new
+
+
+class Answers:
+    """Texts by job id. `models` is the content store's folder of models, `results` that of opened results."""
+
+    def __init__(self, models: Path, results: Path) -> None:
+        self._models = models
+        self._results = results
+        self._tokenizers: OrderedDict[Cid, Tokenizer] = OrderedDict()
+        self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
+
+    async def tokenizer(self, manifest: ModelManifest) -> Tokenizer:
+        """The tokenizer of a model in the store. Raises: AdapterError if it is not there."""
+        loaded = self._tokenizers.get(manifest.cid)
+        if loaded is None:
+            path = self._models / manifest.cid.hex() / manifest.tokenizer
+            loaded = self._tokenizers[manifest.cid] = await trio.to_thread.run_sync(load_tokenizer, path)
+            while len(self._tokenizers) > LOADED_KEPT:
+                self._tokenizers.popitem(last=False)
+        return loaded
+
+    async def count_prompt(self, manifest: ModelManifest, contents: list[str]) -> int:
+        """How many tokens a chat of these messages has at most. Raises: AdapterError."""
+        return prompt_tokens(await self.tokenizer(manifest), contents)
+
+    async def add_frame(self, manifest: ModelManifest, job_id: bytes, seq: int, ids: tuple[int, ...]) -> str:
+        """A frame of an attempt has come; returns the text that is new and certain. Raises: AdapterError."""
+        answer = self._answers.get(job_id)
+        if answer is None:
+            answer = self._answers[job_id] = _Answer(await self.tokenizer(manifest))
+            while len(self._answers) > STREAMS_KEPT:
+                self._answers.popitem(last=False)
+        return answer.add(seq, ids)
+
+    async def text(self, manifest: ModelManifest | None, job_id: bytes) -> str:
+        """All text of an attempt that is known: of its result, else of its frames; empty where there is neither."""
+        if manifest is not None:
+            try:
+                ids = await trio.to_thread.run_sync(self._result_ids, job_id)
+                if ids is not None:
+                    return text_of(await self.tokenizer(manifest), ids)
+            except AdapterError:
+                pass
+        return self.streamed(job_id)
+
+    def streamed(self, job_id: bytes) -> str:
+        """The text of the frames so far."""
+        answer = self._answers.get(job_id)
+        return answer.text if answer else ""
+
+    def _result_ids(self, job_id: bytes) -> list[int] | None:
+        try:
+            plain = json.loads((self._results / f"{job_id.hex()}.json").read_bytes())
+            return [int(token) for token in plain["output_token_ids"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None

@@ -1,0 +1,319 @@
+"""What the control API asks of the node: answers from its machine, questions to its chain, jobs for its driver."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from chain.transactions import Sender
+from chain.wallet import Key
+from executor.conversion import add_wheel
+from executor.models import ModelUnusable
+from node import moves
+from node.api import snapshot as api
+from node.api.admission import Market, admit, find_model
+from node.api.backend import JobAsk
+from node.api.faults import Fault, not_found
+from node.api.feed import Feed
+from node.api.prefix import complete
+from node.daemon.answers import Answers
+from node.daemon.parts import Parts, record_transaction
+from node.daemon.status import Status
+from node.daemon.views import Views
+from protocol.errors import AdapterError
+from protocol.events import Event, FrameOpened, JobAsked, ModelAdded
+from protocol.job import Stage
+from protocol.params import (
+    DEADLINE_GRACE_MS,
+    MAX_INLINE_BYTES,
+    MAX_RETRIES,
+    RETRY_AFTER_DEADLINE_S,
+    TOKENS_PER_PRICE,
+)
+from protocol.roles.requester import FETCH_ESTIMATE_MS
+from protocol.stages.blob import ModelManifest
+from protocol.stages.reputation import Record, score_terms
+from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
+
+SIGNED_WITHIN_S = 30.0
+"""How long the signature of a request may take before the user is told to look later."""
+
+
+class NodeBackend:
+    """Implements node.api.backend.Backend."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._machine = parts.machine
+        self._views = Views(parts.machine, parts.ledger)
+        self._answers = Answers(parts.config.executor.store / "models", parts.config.node.data_dir / "results")
+        self._feed = Feed()
+        self._shown: dict[str, api.JobView] = {}
+        self._changed = trio.Event()
+        self._status = Status(parts, self._views)
+        self.ready = False
+        """Set once the chain is known and everything runs."""
+
+    async def snapshot(self) -> api.Snapshot:
+        """See Backend."""
+        return self._status.snapshot(ready=self.ready)
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+    async def ask_job(self, ask: JobAsk) -> str:
+        """See Backend."""
+        client = self._machine.identity.client
+        if not self.ready:
+            raise Fault("not_ready", "the node is still starting", "try again in a moment")
+        if client is None or "requester" not in self._machine.settings.roles:
+            raise Fault("preflight", "this node asks for no jobs", "node.roles needs requester, and a client key")
+        manifest = self._manifest(find_model(ask.model, self._views.models()).manifest)
+        now = self._now()
+        nodes = self._views.nodes(now)
+        record = self._machine.member.record
+        market = Market(
+            nodes,
+            self._status.account(),
+            self._machine.rules.min_deposit,
+            # Without a node of its own the client has no owner whose nodes it must not hire.
+            record.owner if record else ZERO_ADDRESS,
+        )
+        count = await self._answers.count_prompt(manifest, [message.content for message in ask.messages])
+        classes = admit(ask, self._views.model(manifest), count, market)
+        content = json.dumps(
+            {
+                "v": 1,
+                "salt": secrets.token_hex(16),
+                "messages": [{"role": message.role, "content": message.content} for message in ask.messages],
+            },
+            sort_keys=True,
+            separators=(",", ":"),
+        ).encode()
+        stored = await self._parts.sealing.store_input(content)
+        asked = JobAsked(
+            ask_id=secrets.token_bytes(16),
+            manifest=manifest.cid,
+            max_new_tokens=ask.max_new_tokens,
+            input_cid=stored.input_cid,
+            input_bytes=len(stored.sealed),
+            content_key_hash=stored.content_key_hash,
+            max_price=ask.max_price_wei or _dearest(nodes, ask.max_new_tokens),
+            max_memory=manifest.needs_bytes,
+            classes=classes,
+            timeout_ms=ask.timeout_ms,
+            deadline=now // 1000 + _seconds_for(ask.timeout_ms),
+            min_reputation=ask.min_reputation,
+            with_bonus=ask.with_bonus,
+            uncalibrated=ask.uncalibrated,
+            nonce=secrets.randbits(63),
+            sealed_input=stored.sealed if len(stored.sealed) <= MAX_INLINE_BYTES else b"",
+        )
+        await self._parts.driver.deliver(asked)
+        return await self._named(asked.ask_id)
+
+    async def _named(self, ask_id: bytes) -> str:
+        """The id of a job once its request is signed."""
+        with trio.move_on_after(SIGNED_WITHIN_S):
+            while True:
+                view = self._views.requested(ask_id)
+                if view is not None and view.stage is Stage.UNSERVED:
+                    raise Fault("job_failed", view.reason)
+                if view is not None and view.request_id is not None:
+                    return view.request_id.hex()
+                await self._changed.wait()
+        raise Fault("busy", "the request is not signed yet", "vcoin job list shows it once it is")
+
+    async def jobs(self) -> tuple[api.JobView, ...]:
+        """See Backend."""
+        return tuple(self._views.jobs())
+
+    async def job(self, prefix: str) -> api.JobView:
+        """See Backend."""
+        return await self._with_text(self._find_job(prefix))
+
+    def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[api.JobUpdate]]:
+        """See Backend."""
+        job_id = self._find_job(prefix).id
+        return self._feed.follow(job_id, lambda: self._look(job_id))
+
+    def _look(self, job_id: str) -> api.JobView:
+        """A job with the text that is known without waiting for the disk."""
+        view = next(job for job in self._views.jobs() if job.id == job_id)
+        self._shown[job_id] = view
+        if view.side != "requester" or not view.job_id:
+            return view
+        return replace(view, text=self._answers.streamed(bytes.fromhex(view.job_id)))
+
+    def _find_job(self, prefix: str) -> api.JobView:
+        jobs = {job.id: job for job in self._views.jobs()}
+        return jobs[complete(prefix, jobs, "job")]
+
+    async def _with_text(self, view: api.JobView) -> api.JobView:
+        if view.side != "requester" or not view.job_id:
+            return view
+        manifest = self._machine.member.models.get(Cid(bytes.fromhex(view.manifest)))
+        return replace(view, text=await self._answers.text(manifest, bytes.fromhex(view.job_id)))
+
+    async def watch_money(self) -> None:
+        """Keep what the snapshot says of money fresh, until cancelled."""
+        await self._status.watch_money()
+
+    # --- what the driver tells --------------------------------------------------------------------------------------
+    async def follow_events(self, events: trio.MemoryReceiveChannel[Event]) -> None:
+        """Keep texts and followers up to date, until cancelled."""
+        async for event in events:
+            self._changed.set()
+            self._changed = trio.Event()
+            self._status.observe(event)
+            if isinstance(event, FrameOpened):
+                await self._frame(event)
+            await self._publish_changes()
+
+    async def _frame(self, event: FrameOpened) -> None:
+        view = next((view for view in self._machine.requester.jobs if view.job_id == event.job_id), None)
+        manifest = self._machine.member.models.get(Cid(view.manifest)) if view else None
+        if view is None or manifest is None:
+            return
+        try:
+            text = await self._answers.add_frame(manifest, event.job_id, event.seq, event.ids)
+        except AdapterError:
+            return
+        if text and view.request_id:
+            self._feed.publish(view.request_id.hex(), api.JobUpdate("text", text=text, attempt=view.attempt))
+
+    async def _publish_changes(self) -> None:
+        followed = self._feed.followed
+        self._shown = {job_id: view for job_id, view in self._shown.items() if job_id in followed}
+        if not followed:
+            return
+        for view in self._views.jobs():
+            # Tokens come as text; only a step of the job is news.
+            if view.id in followed and _step_of(view) != _step_of(self._shown.get(view.id)):
+                self._shown[view.id] = view
+                self._feed.publish(view.id, api.JobUpdate("state", job=await self._with_text(view)))
+
+    # --- cases, models, scores --------------------------------------------------------------------------------------
+    async def case(self, prefix: str) -> api.CaseView:
+        """See Backend."""
+        batches = self._parts.ledger.batches
+        jobs = {job.id: job.batch_id for job in self._views.jobs() if job.batch_id}
+        found = complete(prefix, [*(name.hex() for name in batches), *jobs], "case")
+        batch_id = BatchId(bytes.fromhex(jobs.get(found, found)))
+        story = batches.get(batch_id)
+        if story is None:
+            raise not_found("case", prefix)
+        return self._views.case(batch_id, story)
+
+    async def models(self) -> tuple[api.ModelView, ...]:
+        """See Backend."""
+        return self._views.models()
+
+    async def add_model(self, source: str) -> api.ModelView:
+        """See Backend."""
+        parts, runner = self._parts, self._parts.runner
+        if source == "smollm2" and runner is None:
+            raise Fault("preflight", "no container can be run to convert the model", "start Docker, then restart")
+
+        def make() -> ModelManifest:
+            if source == "smollm2" and runner is not None:
+                return add_wheel(runner.engine, runner.image, parts.models)
+            return parts.models.add(Path(source), Path(source).name)
+
+        try:
+            manifest = await trio.to_thread.run_sync(make)
+        except (ModelUnusable, OSError) as error:
+            raise Fault("bad_model", str(error)) from error
+        await parts.driver.deliver(ModelAdded(manifest))
+        return self._views.model(manifest)
+
+    async def score(self, prefix: str) -> api.ScoreView:
+        """See Backend."""
+        own = self._machine.identity.node_id
+        nodes = self._machine.member.nodes
+        address = checksum(own if prefix == "me" else complete(prefix, [*nodes, own], "node"))
+        node = await self._parts.chain.network.stakes.node_of(address)
+        if node is None:
+            raise not_found("node", prefix)
+        block = await self._parts.chain.network.ethereum.block()
+        active_days = max(0, block.timestamp // 86_400 - node.activated_day)
+        record = Record(
+            node.successes, node.total, node.response_ms, node.check_in_days, active_days, node.penalty_tenths * 10
+        )
+        recommended = self._machine.rules.recommended_stake
+        terms = score_terms(record, node.active_stake, recommended)
+        return api.ScoreView(
+            node_id=address,
+            score=node.score_hundredths,
+            success=terms.success,
+            speed=terms.speed,
+            uptime=terms.uptime,
+            stake=terms.stake,
+            penalty=terms.penalty,
+            successes=node.successes,
+            total=node.total,
+            response_ms=node.response_ms,
+            check_in_days=node.check_in_days,
+            days_active=active_days,
+            stake_wei=node.active_stake,
+            recommended_stake_wei=recommended,
+            rate_bps=node.rate_bps,
+            samples_left=node.samples_left,
+            recent_failures=node.recent_failures,
+        )
+
+    # --- money ------------------------------------------------------------------------------------------------------
+    async def account(self) -> api.AccountView:
+        """See Backend."""
+        await self._status.look_at_money()
+        return self._status.account()
+
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
+        """See Backend."""
+        network, key = self._parts.chain.network, self._client_key()
+        return await self._move(await moves.deposit(network, key, amount_wei), key, dry_run=dry_run)
+
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
+        """See Backend."""
+        network, key = self._parts.chain.network, self._client_key()
+        return await self._move(await moves.withdraw(network, key, amount_wei), key, dry_run=dry_run)
+
+    async def _move(self, move: moves.Move, key: Key, *, dry_run: bool) -> api.MoveView:
+        network, journal = self._parts.chain.network, self._parts.journal
+        if dry_run:
+            return await moves.simulate(network, move)
+        sender = Sender(network.ethereum, key, lambda prepared: record_transaction(journal, prepared))
+        done = await moves.send(network, move, sender)
+        await self._status.look_at_money()
+        return done
+
+    def _client_key(self) -> Key:
+        key, client = self._parts.wallet.client, self._machine.identity.client
+        if key is None or key.address != client:
+            words = f"the key of {client} is not on this machine" if client else "this node has no client key"
+            raise Fault("preflight", words, "move money with the wallet that holds the key")
+        return key
+
+    def _manifest(self, manifest: str) -> ModelManifest:
+        return self._machine.member.models[Cid(bytes.fromhex(manifest))]
+
+    def _now(self) -> TimestampMs:
+        return TimestampMs(self._parts.clock())
+
+
+def _step_of(view: api.JobView | None) -> tuple[object, ...]:
+    return () if view is None else (view.state, view.attempt, view.node, view.batch_id, view.cost_wei, view.finish)
+
+
+def _dearest(nodes: tuple[api.PeerView, ...], max_new_tokens: int) -> int:
+    """A cap that no node which is there would exceed: who names none takes whoever is hired."""
+    prices = [node.price_wei for node in nodes if node.online and node.active]
+    return -(-max(prices, default=0) * max_new_tokens // TOKENS_PER_PRICE)
+
+
+def _seconds_for(timeout_ms: int) -> int:
+    """Until when all attempts together must have ended: each may take its whole time and then stay silent."""
+    attempt_ms = FETCH_ESTIMATE_MS + 2 * timeout_ms + DEADLINE_GRACE_MS
+    return MAX_RETRIES * (attempt_ms // 1000 + RETRY_AFTER_DEADLINE_S)

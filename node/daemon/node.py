@@ -1,0 +1,131 @@
+"""A node while it runs: its parts side by side, and what this machine has to tell its machine."""
+
+import logging
+from typing import Any
+
+import trio
+
+from chain.calibration import packaged_for
+from node.api.server import serve
+from node.daemon.backend import NodeBackend
+from node.daemon.parts import Parts
+from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
+from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded
+from protocol.stages.heartbeat import DeviceStatus
+from protocol.wire.ids import Cid
+
+log = logging.getLogger(__name__)
+
+MEASURE_S = 10.0
+ROTATION_LOOK_S = 600.0
+LOST = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
+"""A machine that cannot be measured takes no jobs."""
+
+
+class Node:
+    """Runs opened parts. Made once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.backend = NodeBackend(parts)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """What the node does, which may be less than what was configured."""
+        return self.parts.machine.settings.roles
+
+    async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started, with the Node, once the chain is known and peers and user are answered.
+
+        Raises: ConfigError, ChainError and what our own bugs raise.
+        """
+        parts = self.parts
+        await parts.driver.fold()
+        for manifest, class_id in list(parts.machine.member.calibrations):
+            await self._learn_weights(manifest, class_id)
+        if parts.runner is not None:
+            await parts.runner.adapter.recover()
+        await parts.chain.resume([sent.raw for sent in await parts.journal.transactions()])
+        events = parts.driver.subscribe()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._count, parts.driver.subscribe())
+            nursery.start_soon(self.backend.follow_events, events)
+            await nursery.start(serve, self.backend, parts.config.api.socket)
+            await nursery.start(parts.peers.run)
+            await nursery.start(parts.driver.run)
+            await self._tell_machine()
+            await nursery.start(parts.chain.run, self._report_chain)
+            nursery.start_soon(self._measure)
+            nursery.start_soon(self._rotate)
+            nursery.start_soon(self.backend.watch_money)
+            await parts.driver.settled()
+            self.backend.ready = True
+            task_status.started(self)
+
+    # --- the chain --------------------------------------------------------------------------------------------------
+    async def _report_chain(self, event: Event) -> None:
+        driver, journal = self.parts.driver, self.parts.journal
+        if isinstance(event, CalibrationSeen):
+            await self._learn_weights(Cid(event.manifest), event.class_id)
+        await driver.report(event)
+        if isinstance(event, BlockSeen):
+            # Everything up to its `final` was reported before it: once that is kept, it need not be read again.
+            await driver.settled()
+            if await journal.cursor() != event.final:
+                await journal.move_cursor(event.final)
+
+    async def _learn_weights(self, manifest: Cid, class_id: int) -> None:
+        """The weights of this release count only where the chain has their hash: all must whiten alike."""
+        try:
+            packaged = packaged_for(manifest)
+            row = await self.parts.chain.network.params.row(manifest, class_id)
+        except (ConfigError, ChainError) as error:
+            log.warning("calibration not used: %s", error, extra={"manifest": manifest.hex()})
+            return
+        if packaged is not None and row is not None and row.act_weights_hash == packaged.act_weights_hash:
+            self.parts.weights.put(manifest, packaged.act_weights)
+
+    # --- this machine -----------------------------------------------------------------------------------------------
+    async def _tell_machine(self) -> None:
+        """What is already here when the node comes up."""
+        parts = self.parts
+        await self._report_key()
+        known = parts.machine.member.models
+        for manifest in await trio.to_thread.run_sync(parts.models.manifests):
+            if manifest.cid not in known:
+                await parts.driver.report(ModelAdded(manifest))
+        if parts.runner is not None:
+            await self._report_device()
+
+    async def _measure(self) -> None:
+        while self.parts.runner is not None:
+            await trio.sleep(MEASURE_S)
+            await self._report_device()
+
+    async def _report_device(self) -> None:
+        assert self.parts.runner is not None
+        try:
+            reported = await self.parts.runner.adapter.report()
+        except ExecutorError as error:
+            log.error("this machine cannot be measured: %s", error)
+            reported = DeviceReported(LOST)
+        await self.parts.driver.report(reported)
+
+    async def _rotate(self) -> None:
+        while True:
+            await trio.sleep(ROTATION_LOOK_S)
+            await self._report_key()
+
+    async def _report_key(self) -> None:
+        parts = self.parts
+        try:
+            key = await parts.sealing.public_key(parts.clock())
+        except AdapterError as error:
+            log.error("the encryption key cannot be renewed: %s", error)
+            return
+        if key != parts.machine.member.hpke_key:
+            await parts.driver.report(HpkeKeyRotated(key))
+
+    async def _count(self, events: trio.MemoryReceiveChannel[Event]) -> None:
+        async for event in events:
+            self.parts.metrics.observe(event)

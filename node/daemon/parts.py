@@ -1,0 +1,234 @@
+"""What a node is put together from: opened in order, closed in the reverse order, with nothing running yet."""
+
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import trio
+
+from chain.adapter import ChainAdapter, open_chain
+from chain.keystore import load_key, read_password
+from chain.network import Deployment, read_deployment
+from chain.transactions import Prepared
+from chain.wallet import Key, Wallet
+from executor.models import ModelStore
+from executor.workspace import Workspaces
+from node.config import Config
+from node.daemon.gate import Gate
+from node.daemon.ledger import Ledger, Witness
+from node.daemon.runner import Containers, Runner, Weights, open_runner
+from node.driver import Driver, effect_key
+from node.home import Home
+from node.journal import DataDirectory, Journal, SentTransaction, open_journal
+from node.keys import ContentKeys, HpkeSecrets, SecretFiles, node_secret
+from node.sealing import Sealing
+from node.telemetry import Metrics
+from p2p.adapter import PeerAdapter, PeerSettings
+from p2p.host import Host, open_host
+from p2p.store import ContentStore
+from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about
+from protocol.errors import ConfigError, P2PError
+from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
+from protocol.roles.identity import Identity, Settings
+from protocol.roles.machine import Machine
+from protocol.wire.ids import Address
+
+AGENT = "vcoin/0.1.0"
+FAST_TICK_MS = 500
+Clock = Callable[[], int]
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Parts:
+    """An open node. `runner` is None where this machine runs no containers, and `no_runner` says why."""
+
+    config: Config
+    clock: Clock
+    journal: Journal
+    wallet: Wallet
+    chain: ChainAdapter
+    machine: Machine
+    ledger: Ledger
+    driver: Driver
+    sealing: Sealing
+    peers: PeerAdapter
+    host: Host
+    models: ModelStore
+    weights: Weights
+    metrics: Metrics
+    runner: Runner | None
+    no_runner: str
+
+
+@asynccontextmanager
+async def open_parts(config: Config, clock: Clock = now_ms) -> AsyncIterator[Parts]:
+    """Open everything that a node needs.
+
+    Raises: ConfigError for a setting, a key or a data directory that cannot be used; ChainError if the chain does not
+    answer; ExecutorError if the node was to do only what needs containers, and they cannot be run.
+    """
+    data_dir = config.node.data_dir
+    deployment = _deployment(config)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(DataDirectory(data_dir))
+        wallet = await trio.to_thread.run_sync(_unlock, config, deployment)
+        secrets = SecretFiles(data_dir / "keys")
+        journal = stack.enter_context(open_journal(data_dir))
+        journal.require_owner(_name(wallet.operator.address, deployment))
+        chain = await stack.enter_async_context(
+            open_chain(
+                config.chain.rpc_urls,
+                deployment,
+                wallet,
+                record=partial(record_transaction, journal),
+                cursor=await journal.cursor(),
+                poll_s=None if config.chain.poll_ms is None else config.chain.poll_ms / 1000,
+            )
+        )
+        weights, workspaces = Weights(), Workspaces(data_dir / "work")
+        models = ModelStore(config.executor.store)
+        runner, no_runner = await open_runner(config, wallet.operator.address, models, weights, workspaces)
+        if runner is not None:
+            stack.callback(runner.engine.close)
+        host = await stack.enter_async_context(_listen(config, wallet.operator))
+        machine = _machine(config, wallet, chain, host, node_secret(secrets), runner is not None)
+        ledger = Ledger()
+        routes: dict[type[Any], Any] = {}
+        driver = Driver(Witness(machine, ledger), journal, routes, clock, host.report)
+        peers = _peers(config, machine, host, wallet, driver, clock)
+        sealing = Sealing(
+            HpkeSecrets(SecretFiles(data_dir / "keys" / "hpke")),
+            ContentKeys(SecretFiles(data_dir / "keys" / "content")),
+            ContentStore(config.executor.store),
+            workspaces,
+            data_dir / "results",
+        )
+        routes.update(dict.fromkeys(get_args(PeerEffect), peers))
+        routes.update(dict.fromkeys(get_args(SealingEffect), sealing))
+        routes.update(dict.fromkeys((*get_args(ChainEffect), SignMessage), chain))
+        if runner is not None:
+            routes.update(dict.fromkeys(get_args(ContainerEffect), Containers(runner.adapter, driver.report)))
+        yield Parts(
+            config=config,
+            clock=clock,
+            journal=journal,
+            wallet=wallet,
+            chain=chain,
+            machine=machine,
+            ledger=ledger,
+            driver=driver,
+            sealing=sealing,
+            peers=peers,
+            host=host,
+            models=models,
+            weights=weights,
+            metrics=Metrics(),
+            runner=runner,
+            no_runner=no_runner,
+        )
+
+
+async def record_transaction(journal: Journal, prepared: Prepared) -> None:
+    """Journal a signed transaction before it is broadcast."""
+    effect = prepared.effect
+    await journal.record_transaction(
+        SentTransaction(
+            sender=prepared.sender,
+            nonce=prepared.nonce,
+            effect=effect_key(effect) if effect else None,
+            about=about(effect) if effect else None,
+            raw=prepared.raw,
+        )
+    )
+
+
+def _deployment(config: Config) -> Deployment:
+    if config.chain.deployment is None:
+        raise ConfigError(
+            "chain.deployment is not set: the addresses file of the network's contracts",
+            "vcoin config show --origin; a local network writes its own",
+        )
+    return read_deployment(config.chain.deployment)
+
+
+def _unlock(config: Config, deployment: Deployment) -> Wallet:
+    """Open the key files; takes about a second each. Raises: ConfigError."""
+    home = Home(config.node.data_dir)
+    operator_path, client_path = home.operator_key, home.client_key
+    password = read_password(config.node.password_file, os.environ, None, "")
+    client = load_key(client_path, password) if "requester" in config.node.roles and client_path.exists() else None
+    return Wallet(load_key(operator_path, password), deployment.domain, client)
+
+
+def _name(operator: Address, deployment: Deployment) -> str:
+    return f"node {operator} on chain {deployment.chain_id}, settlement {deployment.addresses.settlement}"
+
+
+@asynccontextmanager
+async def _listen(config: Config, operator: Key) -> AsyncIterator[Host]:
+    async with AsyncExitStack() as stack:
+        try:
+            host = await stack.enter_async_context(open_host(operator.secret, config.p2p.listen, config.p2p.announce))
+        except P2PError as error:
+            raise ConfigError(str(error), "set p2p.listen to an address that is free") from error
+        yield host
+
+
+def _machine(
+    config: Config, wallet: Wallet, chain: ChainAdapter, host: Host, secret: bytes, runs_containers: bool
+) -> Machine:
+    signer = wallet.client.address if wallet.client else None
+    identity = Identity(
+        operator=wallet.operator.address,
+        peer_id=host.peer_id,
+        domain=chain.deployment.domain,
+        addresses=host.addresses,
+        client=Address(config.node.client) if config.node.client and signer else signer,
+        signer=signer,
+    )
+    rules = replace(chain.rules, heartbeat_ms=FAST_HEARTBEAT_INTERVAL_MS) if config.p2p.fast else chain.rules
+    roles = frozenset(config.node.roles) if runs_containers else frozenset({"requester"})
+    settings = Settings(
+        secret=secret,
+        roles=roles,
+        price=config.node.price,
+        slots=config.executor.slots,
+        lane_amount=config.node.lane,
+        memory_bytes=config.executor.memory,
+        agent=AGENT,
+        profile=rules.profile,
+    )
+    return Machine(identity, rules, settings)
+
+
+def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver: Driver, clock: Clock) -> PeerAdapter:
+    settings = PeerSettings(
+        chain_id=machine.rules.chain_id,
+        settlement=machine.rules.settlement,
+        heartbeat_ms=machine.rules.heartbeat_ms,
+        bootnodes=config.p2p.bootnodes,
+        cache=config.node.data_dir / "peers.json",
+        seed=hashlib.sha256(b"vcoin/gossip/1" + machine.settings.secret).digest(),
+        **({"tick_ms": FAST_TICK_MS} if config.p2p.fast else {}),
+    )
+    gate = Gate(machine.member)
+    return PeerAdapter(
+        host,
+        settings,
+        Path(config.executor.store),
+        sign=wallet.sign_frame,
+        admit=gate.admit,
+        inbox=driver,
+        clock_ms=clock,
+    )

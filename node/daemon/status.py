@@ -1,0 +1,147 @@
+"""What the node shows of itself at a glance: one snapshot for the command line, its JSON and the metrics."""
+
+import os
+from contextlib import suppress
+
+import trio
+
+from node.api import snapshot as api
+from node.daemon.parts import AGENT, Parts
+from node.daemon.views import Views
+from protocol.errors import ChainError
+from protocol.events import BlockSeen, Event
+from protocol.wire.ids import TimestampMs
+
+MONEY_LOOK_S = 5.0
+
+
+class Status:
+    """Answers at once; what only the chain knows is read beside it every few seconds."""
+
+    def __init__(self, parts: Parts, views: Views) -> None:
+        self._parts = parts
+        self._machine = parts.machine
+        self._views = views
+        self._started_ms = parts.clock()
+        self._block_ms = 0
+        self._read = api.AccountView(self._machine.identity.client or "", 0, (), 0, 0)
+        self._rewards = 0
+
+    def observe(self, event: Event) -> None:
+        """Take notice of an event."""
+        if isinstance(event, BlockSeen):
+            self._block_ms = self._parts.clock()
+
+    def snapshot(self, *, ready: bool) -> api.Snapshot:
+        """Everything at a glance, from what is known without asking anybody."""
+        now = TimestampMs(self._parts.clock())
+        views, machine, member = self._views, self._machine, self._machine.member
+        state = "starting" if not ready else "paused" if member.paused else "ready"
+        return api.Snapshot(
+            agent=AGENT,
+            pid=os.getpid(),
+            data_dir=str(self._parts.config.node.data_dir),
+            state=state,
+            started_ms=self._started_ms,
+            now_ms=now,
+            me=self._me(),
+            chain=self._chain(),
+            machine=self._machine_view(),
+            work=views.work(now),
+            account=self.account(),
+            peers=len(self._parts.peers.connected),
+            nodes=views.nodes(now),
+            models=tuple(manifest.name for manifest in machine.member.models.values()),
+            troubles=tuple(self._troubles()),
+        )
+
+    def _me(self) -> api.SelfView:
+        identity, record = self._machine.identity, self._machine.member.record
+        return api.SelfView(
+            node_id=identity.node_id,
+            peer_id=identity.peer_id,
+            client=identity.client or "",
+            owner=record.owner if record else "",
+            roles=tuple(sorted(self._machine.settings.roles)),
+            addresses=identity.addresses,
+            registered=record is not None,
+            active=record.active if record else False,
+            stake_wei=record.stake if record else 0,
+            unbonding_wei=record.unbonding if record else 0,
+            rewards_wei=self._rewards,
+            score=record.score if record else 0,
+            rate_bps=record.rate_bps if record else 0,
+        )
+
+    def _chain(self) -> api.ChainView:
+        rules, member, watcher = self._machine.rules, self._machine.member, self._parts.chain.watcher
+        return api.ChainView(
+            chain_id=rules.chain_id,
+            profile=rules.profile,
+            rpc=self._parts.config.chain.rpc_urls[0],
+            connected=not watcher.trouble,
+            head=member.head,
+            final=member.final,
+            block_ms=self._block_ms,
+            settlement=rules.settlement,
+            stake_manager=rules.stake_manager,
+        )
+
+    def _machine_view(self) -> api.MachineView:
+        device = self._machine.member.device
+        gpus = tuple(
+            api.GpuView(gpu.model, gpu.count, gpu.temperature_c, gpu.free_bytes, gpu.total_bytes, gpu.utilisation)
+            for gpu in device.gpus
+        )
+        busy = self._parts.driver.pending.get("RunContainer", 0) + self._parts.driver.pending.get("ReplaySample", 0)
+        slots = self._machine.settings.slots if self._parts.runner else 0
+        return api.MachineView(
+            engine=self._parts.runner is not None,
+            class_ids=device.class_ids,
+            memory_bytes=device.memory_bytes,
+            slots=slots,
+            slots_busy=min(busy, slots),
+            gpus=gpus,
+        )
+
+    def _troubles(self) -> list[api.Trouble]:
+        parts, found = self._parts, []
+        if parts.no_runner:
+            words = f"this machine runs no containers, so the node only asks for jobs: {parts.no_runner}"
+            found.append(api.Trouble("preflight", words, "start Docker and build the runner image, then restart"))
+        if parts.chain.watcher.trouble:
+            hint = "vcoin config show: chain.rpc_urls"
+            found.append(api.Trouble("unavailable", f"the chain does not answer: {parts.chain.watcher.trouble}", hint))
+        found += [api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts()]
+        return found
+
+    # --- money ------------------------------------------------------------------------------------------------------
+    async def watch_money(self) -> None:
+        """Keep what the snapshot says of money fresh, until cancelled."""
+        while True:
+            # The watcher says that the chain does not answer; old figures stay until it does.
+            with suppress(ChainError):
+                await self.look_at_money()
+            await trio.sleep(MONEY_LOOK_S)
+
+    async def look_at_money(self) -> None:
+        """Read account, wallet and rewards at the newest block. Raises: ChainError."""
+        network, identity = self._parts.chain.network, self._machine.identity
+        if self._machine.member.record is not None:
+            self._rewards = (await network.settlement.book_of(identity.node_id)).rewards
+        if identity.client is None:
+            return
+        self._read = api.AccountView(
+            client=identity.client,
+            free_wei=(await network.settlement.account_of(identity.client)).free,
+            lanes=(),
+            wallet_wei=await network.token.balance_of(identity.client),
+            gas_wei=await network.ethereum.balance(identity.client),
+        )
+
+    def account(self) -> api.AccountView:
+        """The client's money as it was last read, with its lanes as they are final."""
+        client = self._machine.identity.client
+        lanes = self._views.lanes(client) if client else ()
+        read = self._read
+        return api.AccountView(read.client, read.free_wei, lanes, read.wallet_wei, read.gas_wei)

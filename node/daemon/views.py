@@ -1,0 +1,214 @@
+"""The node's state as the control API shows it: nothing here changes anything."""
+
+from collections.abc import Iterator
+
+from node.api import snapshot as api
+from node.daemon.ledger import BatchStory, Ledger
+from protocol.job import JobView, Stage
+from protocol.roles.machine import Machine
+from protocol.stages.assignment import verify_fee
+from protocol.stages.blob import ModelManifest
+from protocol.stages.heartbeat import model_prefix
+from protocol.stages.offer import NodeRecord
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
+
+_STATES = {
+    Stage.IN_BATCH: "in_batch",
+    Stage.UNSERVED: "failed",
+    Stage.UNPAID: "failed",
+}
+"""Where the API has another word than the core."""
+_NEXT = {
+    "requested": "offered",
+    "offered": "assigned",
+    "assigned": "running",
+    "running": "delivered",
+    "delivered": "in_batch",
+    "in_batch": "spendable",
+    "drawn": "passed",
+    "passed": "spendable",
+    "review": "refunded",
+}
+DAY_MS = 86_400_000
+
+
+class Views:
+    """Reads a machine and the ledger beside it."""
+
+    def __init__(self, machine: Machine, ledger: Ledger) -> None:
+        self._machine = machine
+        self._ledger = ledger
+        self._member = machine.member
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+    def jobs(self) -> list[api.JobView]:
+        """Every job of either side, newest first."""
+        found = [self.job(view, "requester") for view in self._machine.requester.jobs]
+        found += [self.job(view, "provider") for view in self._machine.provider.jobs]
+        return sorted(found, key=lambda job: -job.asked_ms)
+
+    def job(self, view: JobView, side: str) -> api.JobView:
+        """One job, without its text."""
+        state = _state(view.stage)
+        ask = self._ledger.asks.get(view.ask_id)
+        manifest = self._member.models.get(Cid(view.manifest))
+        fee = verify_fee(view.charge) if view.charge else 0
+        # A job that brought nothing rides in a batch only to keep its place in the lane.
+        batch_id = view.batch_id.hex() if view.batch_id and view.stage is not Stage.UNPAID else ""
+        return api.JobView(
+            id=_id(view),
+            side=side,
+            state=state,
+            model=manifest.name if manifest else view.manifest.hex()[:12],
+            manifest=view.manifest.hex(),
+            node=view.node or "",
+            job_id=view.job_id.hex() if view.job_id else "",
+            batch_id=batch_id,
+            attempt=view.attempt,
+            max_new_tokens=view.max_new_tokens,
+            tokens=view.new_tokens,
+            finish=view.finish,
+            text="",
+            max_price_wei=ask.max_price if ask else view.price,
+            price_wei=view.price,
+            charge_wei=view.charge,
+            fee_wei=fee,
+            bonus_wei=view.bonus,
+            cost_wei=view.charge + fee + view.bonus,
+            asked_ms=view.asked_ms,
+            actual_ms=_between(view, Stage.RUNNING, Stage.DELIVERED),
+            steps=tuple(_steps(view, state)),
+            failure=_failure(view, state),
+        )
+
+    def requested(self, ask_id: bytes) -> JobView | None:
+        """A job of this node's user, by the id of its ask."""
+        return next((view for view in self._machine.requester.jobs if view.ask_id == ask_id), None)
+
+    # --- cases ------------------------------------------------------------------------------------------------------
+    def case(self, batch_id: BatchId, story: BatchStory) -> api.CaseView:
+        """A batch and the court over it."""
+        submitted, settled = story.submitted, story.settled
+        jobs = (*self._machine.requester.jobs, *self._machine.provider.jobs)
+        seats = tuple(
+            api.SeatView(seat, told.node, told.state, "", told.scores) for seat, told in sorted(story.seats.items())
+        )
+        return api.CaseView(
+            id=batch_id.hex(),
+            node=submitted.node,
+            slot=submitted.slot,
+            class_id=submitted.class_id,
+            state=story.state,
+            leaf_count=submitted.leaf_count,
+            drawn=story.drawn,
+            seats=seats,
+            verdict="" if story.verdict is Verdict.NONE else story.verdict.name.lower(),
+            median_bps=story.median,
+            price_wei=settled.price if settled else 0,
+            burned_wei=settled.burned if settled else 0,
+            reward_wei=settled.reward if settled else 0,
+            bonus_wei=settled.bonus if settled else 0,
+            pooled_wei=settled.pooled if settled else 0,
+            refunded_wei=story.locked if story.refunded else 0,
+            slashed_wei=story.slashed,
+            jobs=tuple(_id(view) for view in jobs if view.batch_id == batch_id),
+        )
+
+    # --- the network ------------------------------------------------------------------------------------------------
+    def nodes(self, now_ms: TimestampMs) -> tuple[api.PeerView, ...]:
+        """Every other node that the chain has or whose beat was heard, best score first."""
+        own = self._machine.identity.node_id
+        found = [self._node(record, now_ms) for node_id, record in self._member.nodes.items() if node_id != own]
+        return tuple(sorted(found, key=lambda node: (not node.online, -node.score, node.node_id)))
+
+    def _node(self, record: NodeRecord, now_ms: TimestampMs) -> api.PeerView:
+        peer = self._member.peers.get(record.node_id)
+        beat = peer.heartbeat if peer else None
+        names = {model_prefix(cid): manifest.name for cid, manifest in self._member.models.items()}
+        return api.PeerView(
+            node_id=record.node_id,
+            peer_id=peer.peer_id if peer else "",
+            owner=record.owner,
+            active=record.active,
+            online=self._member.is_alive(record.node_id, now_ms),
+            heard_ms=peer.heard_ms if peer else 0,
+            class_ids=beat.class_ids if beat else (),
+            models=tuple(names.get(prefix, prefix.hex()) for prefix in beat.models) if beat else (),
+            price_wei=beat.price if beat else 0,
+            stake_wei=record.stake,
+            score=record.score,
+            slots=beat.slots if beat else 0,
+            queue=beat.queue if beat else 0,
+            paused=beat.paused if beat else False,
+            draining=beat.draining if beat else False,
+            delay_ms=self._member.delay_ms(peer.peer_id) if peer else 0,
+            agent=beat.agent if beat else "",
+        )
+
+    def models(self) -> tuple[api.ModelView, ...]:
+        """The models that this node knows to be in its store."""
+        return tuple(self.model(manifest) for manifest in self._member.models.values())
+
+    def model(self, manifest: ModelManifest) -> api.ModelView:
+        """One model."""
+        classes = sorted(class_id for cid, class_id in self._member.calibrations if cid == manifest.cid)
+        return api.ModelView(
+            manifest=manifest.cid.hex(),
+            name=manifest.name,
+            size_bytes=sum(file.size for file in manifest.files),
+            needs_bytes=manifest.needs_bytes,
+            context=manifest.context,
+            dtype=manifest.dtype,
+            calibrated=tuple(classes),
+        )
+
+    def lanes(self, client: Address) -> tuple[api.LaneView, ...]:
+        """The lanes of a client, largest first."""
+        lanes = [lane for lane in self._member.lanes.values() if lane.client == client and (lane.left or lane.jobs)]
+        return tuple(
+            api.LaneView(lane.node, lane.left, lane.mark, lane.jobs, lane.closing)
+            for lane in sorted(lanes, key=lambda lane: (-lane.left, lane.node))
+        )
+
+    def work(self, now_ms: TimestampMs) -> api.WorkView:
+        """Counts of the last day, and what is open."""
+        asked = [view for view in self._machine.requester.jobs if now_ms - view.asked_ms < DAY_MS]
+        provided = [view for view in self._machine.provider.jobs if now_ms - view.asked_ms < DAY_MS]
+        failed = [view for view in (*asked, *provided) if _state(view.stage) == "failed"]
+        return api.WorkView(
+            asked=len(asked),
+            provided=sum(_state(view.stage) in api.ANSWERED for view in provided),
+            failed=len(failed),
+            running=sum(view.stage is Stage.RUNNING for view in (*asked, *provided)),
+            open_batches=sum(not batch.done for batch in self._machine.settler.batches),
+            open_cases=sum(story.state == "in court" for story in self._ledger.batches.values()),
+        )
+
+
+def _state(stage: Stage) -> str:
+    return _STATES.get(stage, stage.value)
+
+
+def _id(view: JobView) -> str:
+    # Before its request is signed a job has no other name than that of its ask.
+    return view.request_id.hex() if view.request_id else view.ask_id.hex()
+
+
+def _between(view: JobView, first: Stage, last: Stage) -> int:
+    reached = dict(view.history)
+    return reached[last] - reached[first] if first in reached and last in reached else 0
+
+
+def _steps(view: JobView, state: str) -> Iterator[api.StepView]:
+    for stage, at_ms in view.history:
+        yield api.StepView(_state(stage), at_ms, 0)
+    after = _NEXT.get(state)
+    if view.next_step_ms is not None and after and view.history:
+        yield api.StepView(after, 0, view.history[-1][1] + view.next_step_ms)
+
+
+def _failure(view: JobView, state: str) -> api.Trouble | None:
+    if state != "failed":
+        return None
+    return api.Trouble("job_failed", view.reason or "the job was not done", "vcoin status --nodes shows who is there")
