@@ -164,14 +164,23 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
     formats, parameters = set(), 0
     for path in paths:
         if path.suffix == ".safetensors":
-            with path.open("rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else {}
-            for name, tensor in header.items():
-                if name != "__metadata__":
-                    formats.add(tensor["dtype"])
-                    start, end = tensor["data_offsets"]
-                    parameters += (end - start) // STORED_BYTES.get(tensor["dtype"], ("", 1))[1]
+            try:
+                tensors = [(str(t["dtype"]), t["data_offsets"]) for t in _header(path).values() if "dtype" in t]
+                formats |= {dtype for dtype, _ in tensors}
+                parameters += sum(
+                    (end - start) // STORED_BYTES.get(dtype, ("", 1))[1] for dtype, (start, end) in tensors
+                )
+            except (OSError, ValueError, TypeError, AttributeError, KeyError, struct.error) as error:
+                raise ModelUnusable(f"{path.name} is no safetensors file") from error
     if len(formats) != 1 or not formats <= STORED_BYTES.keys():
         raise ModelUnusable(f"the weights must be safetensors of one number format, found {sorted(formats)}")
     return STORED_BYTES[formats.pop()][0], parameters
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > MAX_HEADER_BYTES:
+            raise ValueError("too long")
+        header: dict[str, Any] = json.loads(file.read(length))
+        return header

@@ -1,0 +1,53 @@
+"""What a machine says it computes with."""
+
+from __future__ import annotations
+
+import pytest
+
+from executor.devices import Gpu, cpu_classes, group, total_memory
+from protocol.errors import ExecutorError
+
+CPUINFO = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu sse2 {}\nbugs\t\t: none\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "classes"),
+    [
+        ("avx2", (1,)),
+        ("avx512f avx512_bf16", (1, 2)),
+        ("amx_bf16 amx_tile", (1, 2)),
+        ("avx512_bf16x", (1,)),
+    ],
+)
+def test_bfloat16_class_needs_it_in_hardware(flags: str, classes: tuple[int, ...]) -> None:
+    assert cpu_classes(CPUINFO.format(flags)) == classes
+
+
+def test_processor_that_names_no_flags_computes_in_float32() -> None:
+    assert cpu_classes("Processor\t: ARMv8\n") == (1,)
+
+
+def test_memory() -> None:
+    assert total_memory("MemTotal:       24000000 kB\nMemFree: 1 kB\n") == 24_000_000 * 1024
+    with pytest.raises(ExecutorError):
+        total_memory("")
+
+
+def card(model: str, temperature_c: int, free_bytes: int, utilisation: int) -> Gpu:
+    return Gpu(f"GPU-{model}-{free_bytes}", model, temperature_c, free_bytes, 24 << 30, utilisation)
+
+
+def test_cards_of_one_model_are_one_line_with_the_worst_of_each() -> None:
+    cards = (card("B", 60, 8 << 30, 10), card("A", 50, 4 << 30, 0), card("B", 80, 2 << 30, 90))
+    a, b = group(cards, "12.4", "550.54")
+    assert (a.model, a.count, a.temperature_c, a.free_bytes) == ("A", 1, 50, 4 << 30)
+    assert (b.model, b.count, b.temperature_c, b.free_bytes, b.utilisation) == ("B", 2, 80, 2 << 30, 50)
+    assert (b.cuda, b.driver, b.total_bytes) == ("12.4", "550.54", 24 << 30)
+
+
+def test_heartbeat_holds_four_models_at_most() -> None:
+    assert len(group(tuple(card(str(n), 1, 1, 1) for n in range(9)), "", "")) == 4
+
+
+def test_no_card_is_no_line() -> None:
+    assert group((), "", "") == ()
