@@ -6,7 +6,7 @@ first: an interrupted deployment goes on where it stopped, and a finished one is
 
 import logging
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import trio
@@ -15,17 +15,18 @@ from eth_utils.crypto import keccak
 from chain.calibration import CalibrationFile, packaged
 from chain.ethereum import Call, Ethereum
 from chain.interface import interface
-from chain.network import Addresses, Deployment, Network, contracts_of, read_deployment
+from chain.network import Addresses, Deployment, Network, read_deployment
 from chain.params import CalibrationRow, DeviceClass
 from chain.profiles import Profile
 from chain.transactions import Prepared, Sender
 from chain.wallet import Key
-from protocol.errors import ChainError, ConfigError
+from protocol.errors import ChainError, ConfigError, Reverted
 from protocol.wire.ids import Address, address_bytes, checksum
 
 log = logging.getLogger(__name__)
 NAMES = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court")
 """In the order of Addresses."""
+_BEGIN_ANEW = "remove the deployment file to begin a new one"
 _CREATION_GAS = 53_000
 _CODE_BYTE_GAS = 200 + 16
 _STORAGE_GAS = 400_000
@@ -114,8 +115,8 @@ async def deploy(
         deployment.write(path)
     work = _Deployer(network, made, Sender(ethereum, key, _unrecorded, poll_s=poll_s), poll_s)
     await work.create_contracts()
-    await work.write_rows()
     await _require_wiring(network, profile)
+    await work.write_rows()
     finished = replace(deployment, code_hashes=await network.code_hashes())
     if path is not None and finished != begun:
         finished.write(path)
@@ -170,10 +171,7 @@ class _Deployer:
                 return True
             mined = await ethereum.nonce(deployer)
             if mined > nonce:
-                raise ConfigError(
-                    f"{deployer} sent other transactions since the deployment was planned",
-                    "remove the deployment file to begin a new one",
-                )
+                raise ConfigError(f"{deployer} sent other transactions since the deployment was planned", _BEGIN_ANEW)
             if await ethereum.nonce(deployer, "pending") == mined:
                 return False
             await trio.sleep(self._poll_s)
@@ -214,25 +212,24 @@ def _begun(path: Path | None, chain_id: int, deployer: Address, profile: Profile
 
 
 async def _require_wiring(network: Network, profile: Profile) -> None:
-    """Check that the contracts know each other and the profile is the one that was asked for.
+    """Check that each contract is what the plan says, knows the others, and that the profile is the one asked for.
 
-    Raises: ChainError if not.
+    Raises: ConfigError if not: then something else was created at a planned address.
     """
     at = network.addresses
-    seen = {
-        "settlement's court": (await network.settlement.read("court"), at.court),
-        "stakes' court": (await network.stakes.read("court"), at.court),
-        "epoch length": (await network.beacon.read("epochBlocks"), profile.epoch_blocks),
-        "profile": (await network.params.profile(), profile),
-    }
-    for what, (found, expected) in seen.items():
-        if found != expected:
-            raise ChainError(f"the contracts do not fit together: {what} is {found}, expected {expected}")
-    codes = await network.code_hashes()
-    for contract, code in zip(contracts_of(network), codes, strict=True):
-        if not code:
-            raise ChainError(f"no {contract.NAME} at {contract.address}")
-    assert len(codes) == len(fields(Addresses))
+    try:
+        seen = (
+            (await network.settlement.read("court"), at.court),
+            (await network.stakes.read("court"), at.court),
+            (await network.beacon.read("epochBlocks"), profile.epoch_blocks),
+            (await network.params.profile(), profile),
+            (await network.token.read("INITIAL_SUPPLY") > 0, True),
+            (await network.court.verifiers_of(0), []),
+        )
+    except Reverted as error:
+        raise ConfigError(f"the contracts at the planned addresses are others ({error})", _BEGIN_ANEW) from error
+    if any(found != expected for found, expected in seen):
+        raise ConfigError("the contracts at the planned addresses are of another network", _BEGIN_ANEW)
 
 
 async def _unrecorded(prepared: Prepared) -> None:

@@ -206,6 +206,8 @@ def refused(call: Call, error: RpcRefusal) -> ChainError:
     if error.data or error.code == _REVERTED or "revert" in words.lower():
         reason = refusal_of(error.data)
         return Reverted(f"{call.title}: {reason}", transient=reason.partition("(")[0] in TOO_EARLY)
+    if "insufficient funds" in words.lower():
+        return ChainError(f"{call.title}: the sender has too little for gas ({words})")
     return ChainError(f"{call.title}: {words}", transient=error.transient)
 
 

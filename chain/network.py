@@ -8,7 +8,6 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from chain.beacon import Beacon
-from chain.contract import Contract
 from chain.court import Court
 from chain.ethereum import Ethereum, Log
 from chain.facts import Fact
@@ -127,8 +126,3 @@ class Network:
                 where = getattr(self.addresses, each.name)
                 what = "another contract" if code else "no contract"
                 raise ChainError(f"{what} at {where}, where the deployment file has {each.name}")
-
-
-def contracts_of(network: Network) -> tuple[Contract, ...]:
-    """Every contract, in the order of Addresses."""
-    return (network.token, network.params, network.beacon, network.stakes, network.settlement, network.court)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
-from chain.ethereum import Call, Ethereum, Receipt
+from chain.ethereum import Call, Ethereum, Receipt, refused
 from chain.rpc import RpcRefusal
 from chain.wallet import Key, SignedTransaction, read_transaction
 from protocol.effects import ChainEffect
@@ -138,7 +138,7 @@ class Sender:
                     await self._ethereum.broadcast(signed.raw)
                 except RpcRefusal as error:
                     if not _nonce_taken(error):
-                        raise ChainError(f"{order.call.title}: {error}", transient=error.transient) from error
+                        raise refused(order.call, error) from error
                     log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
                     continue
                 self._next_nonce = nonce + 1
