@@ -23,5 +23,5 @@ def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
     above 1, so that a client, node and verifier in one hand lose at least the burn.
     """
     burned = -(-price_sum * BURN_BPS // BPS)
-    reward = (price_sum - burned) * (SCORE_MAX // 2 + min(score, SCORE_MAX) // 2) // SCORE_MAX
+    reward = (price_sum - burned) * (SCORE_MAX + min(score, SCORE_MAX)) // (2 * SCORE_MAX)
     return Split(Wei(burned), Wei(reward), Wei(bonus_sum), Wei(price_sum - burned - reward + fee_sum))
