@@ -11,7 +11,6 @@ import trio
 
 from chain.transactions import Sender
 from chain.wallet import Key
-from executor.conversion import add_wheel
 from executor.models import ModelUnusable
 from node import moves
 from node.api import snapshot as api
@@ -219,7 +218,7 @@ class NodeBackend:
 
         def make() -> ModelManifest:
             if source == "smollm2" and runner is not None:
-                return add_wheel(runner.engine, runner.image, parts.models)
+                return runner.add_small_model(parts.models)
             return parts.models.add(Path(source), Path(source).name)
 
         try:

@@ -44,7 +44,7 @@ class Node:
         for manifest, class_id in list(parts.machine.member.calibrations):
             await self._learn_weights(manifest, class_id)
         if parts.runner is not None:
-            await parts.runner.adapter.recover()
+            await parts.runner.recover()
         await parts.chain.resume([sent.raw for sent in await parts.journal.transactions()])
         events = parts.driver.subscribe()
         async with trio.open_nursery() as nursery:
@@ -105,7 +105,7 @@ class Node:
     async def _report_device(self) -> None:
         assert self.parts.runner is not None
         try:
-            reported = await self.parts.runner.adapter.report()
+            reported = await self.parts.runner.report()
         except ExecutorError as error:
             log.error("this machine cannot be measured: %s", error)
             reported = DeviceReported(LOST)

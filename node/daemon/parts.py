@@ -22,7 +22,7 @@ from executor.workspace import Workspaces
 from node.config import Config
 from node.daemon.gate import Gate
 from node.daemon.ledger import Ledger, Witness
-from node.daemon.runner import Containers, Runner, Weights, open_runner
+from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
 from node.driver import Driver, effect_key
 from node.home import Home
 from node.journal import DataDirectory, Journal, SentTransaction, open_journal
@@ -72,9 +72,12 @@ class Parts:
 
 
 @asynccontextmanager
-async def open_parts(config: Config, clock: Clock = now_ms) -> AsyncIterator[Parts]:
+async def open_parts(
+    config: Config, clock: Clock = now_ms, find_runner: FindRunner = find_docker
+) -> AsyncIterator[Parts]:
     """Open everything that a node needs.
 
+    Args: clock, milliseconds since 1970; find_runner, what looks for something to run containers with.
     Raises: ConfigError for a setting, a key or a data directory that cannot be used; ChainError if the chain does not
     answer; ExecutorError if the node was to do only what needs containers, and they cannot be run.
     """
@@ -98,9 +101,9 @@ async def open_parts(config: Config, clock: Clock = now_ms) -> AsyncIterator[Par
         )
         weights, workspaces = Weights(), Workspaces(data_dir / "work")
         models = ModelStore(config.executor.store)
-        runner, no_runner = await open_runner(config, wallet.operator.address, models, weights, workspaces)
+        runner, no_runner = await find_runner(Site(config, wallet.operator.address, models, weights, workspaces))
         if runner is not None:
-            stack.callback(runner.engine.close)
+            stack.callback(runner.close)
         host = await stack.enter_async_context(_listen(config, wallet.operator))
         machine = _machine(config, wallet, chain, host, node_secret(secrets), runner is not None)
         ledger = Ledger()
@@ -118,7 +121,7 @@ async def open_parts(config: Config, clock: Clock = now_ms) -> AsyncIterator[Par
         routes.update(dict.fromkeys(get_args(SealingEffect), sealing))
         routes.update(dict.fromkeys((*get_args(ChainEffect), SignMessage), chain))
         if runner is not None:
-            routes.update(dict.fromkeys(get_args(ContainerEffect), Containers(runner.adapter, driver.report)))
+            routes.update(dict.fromkeys(get_args(ContainerEffect), Containers(runner, driver.report)))
         yield Parts(
             config=config,
             clock=clock,

@@ -12,7 +12,8 @@ import trio
 
 from node.config import Config
 from node.daemon.node import Node
-from node.daemon.parts import Clock, now_ms, open_parts
+from node.daemon.parts import open_parts
+from node.daemon.runner import FindRunner, find_docker
 from node.telemetry import set_up_logging
 from protocol.errors import NodeError
 
@@ -37,9 +38,11 @@ def main(config: Config) -> None:
         raise error from group
 
 
-async def run(config: Config, clock: Clock = now_ms, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+async def run(
+    config: Config, find_runner: FindRunner = find_docker, *, task_status: Any = trio.TASK_STATUS_IGNORED
+) -> None:
     """Run a node until cancelled. Started, with the Node, once it answers its peers and its user."""
-    async with open_parts(config, clock) as parts:
+    async with open_parts(config, find_runner=find_runner) as parts:
         await Node(parts).run(task_status=task_status)
 
 

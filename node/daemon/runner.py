@@ -1,21 +1,26 @@
 """What runs containers on this machine, if anything does."""
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
 from executor import images
 from executor.adapter import ContainerAdapter
 from executor.containers import Engine
+from executor.conversion import add_wheel
 from executor.models import ModelStore
 from executor.station import Station
 from executor.workspace import Workspaces
 from node.config import Config
-from protocol.effects import ContainerEffect, RunContainer
+from protocol.effects import ContainerEffect, ReplaySample, RunContainer
 from protocol.errors import ExecutorError
-from protocol.events import Event, TokensProduced
+from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
+from protocol.stages.blob import ModelManifest
+from protocol.stages.execution import RunSpec
 from protocol.wire.ids import Address
 
 log = logging.getLogger(__name__)
@@ -36,43 +41,100 @@ class Weights:
         return self._known.get(manifest)
 
 
-class Containers:
-    """The executor as the driver knows an adapter: one effect, one event; streamed tokens come beside it."""
+OnTokens = Callable[[tuple[int, ...]], Awaitable[None]]
 
-    def __init__(self, adapter: ContainerAdapter, report: Callable[[Event], Awaitable[None]]) -> None:
+
+class Runner(Protocol):
+    """What runs containers on this machine. Raises: ExecutorError."""
+
+    async def recover(self) -> None:
+        """Remove what a crash left behind; before anything is run."""
+        ...
+
+    async def report(self) -> DeviceReported:
+        """Measure this machine."""
+        ...
+
+    async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
+        """Run a job to its end."""
+        ...
+
+    async def replay(self, effect: ReplaySample) -> SampleReplayed:
+        """Check a drawn leaf."""
+        ...
+
+    def add_small_model(self, models: ModelStore) -> ModelManifest:
+        """Fetch the small model that needs no account anywhere, and convert it. Blocks."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class DockerRunner:
+    """Containers of a Docker Engine."""
+
+    def __init__(self, engine: Engine, image: str, adapter: ContainerAdapter) -> None:
+        self._engine = engine
+        self._image = image
         self._adapter = adapter
+        self.recover, self.report = adapter.recover, adapter.report
+        self.run_job, self.replay = adapter.run_job, adapter.replay
+
+    def add_small_model(self, models: ModelStore) -> ModelManifest:
+        """See Runner."""
+        return add_wheel(self._engine, self._image, models)
+
+    def close(self) -> None:
+        """See Runner."""
+        self._engine.close()
+
+
+class Containers:
+    """A runner as the driver knows an adapter: one effect, one event; streamed tokens come beside it."""
+
+    def __init__(self, runner: Runner, report: Callable[[Event], Awaitable[None]]) -> None:
+        self._runner = runner
         self._report = report
 
     async def perform(self, effect: ContainerEffect) -> Event:
         """Run it to its end. Raises: ExecutorError."""
         if not isinstance(effect, RunContainer):
-            return await self._adapter.replay(effect)
+            return await self._runner.replay(effect)
 
         async def on_tokens(ids: tuple[int, ...]) -> None:
             await self._report(TokensProduced(effect.spec.job_id, ids))
 
-        return await self._adapter.run_job(effect.spec, on_tokens)
+        return await self._runner.run_job(effect.spec, on_tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
-    """What runs containers on this machine."""
+class Site:
+    """What a runner works with on this machine."""
 
-    engine: Engine
-    image: str
-    adapter: ContainerAdapter
+    config: Config
+    node: Address
+    models: ModelStore
+    weights: Weights
+    workspaces: Workspaces
 
 
-async def open_runner(
-    config: Config, node: Address, models: ModelStore, weights: Weights, workspaces: Workspaces
-) -> tuple[Runner | None, str]:
-    """What runs containers, or why nothing does. Raises: ExecutorError if that leaves the node nothing to do."""
-    settings = config.executor
+FindRunner = Callable[[Site], Awaitable[tuple[Runner | None, str]]]
+
+
+async def find_docker(site: Site) -> tuple[Runner | None, str]:
+    """The Docker Engine, or None and why it cannot be used.
+
+    Raises: ExecutorError if that leaves the node nothing to do.
+    """
+    config, settings = site.config, site.config.executor
     if set(config.node.roles) == {"requester"}:
         return None, ""
 
     def connect() -> tuple[Engine, str]:
-        engine = Engine(node, settings.docker_host)
+        _require_listener(settings.docker_host)
+        engine = Engine(site.node, settings.docker_host)
         try:
             return engine, settings.image or images.find(settings.docker_host)
         except ExecutorError:
@@ -86,5 +148,19 @@ async def open_runner(
             raise
         log.warning("this machine runs no containers, so the node only asks for jobs: %s", error)
         return None, str(error)
-    station = Station(engine, image, models, weights.get, round(settings.cpus * 1000))
-    return Runner(engine, image, ContainerAdapter(station, workspaces, settings.slots)), ""
+    station = Station(engine, image, site.models, site.weights.get, round(settings.cpus * 1000))
+    return DockerRunner(engine, image, ContainerAdapter(station, site.workspaces, settings.slots)), ""
+
+
+def _require_listener(host: str) -> None:
+    """Say at once that nothing listens on a Unix socket; the SDK says it late, and leaves its own socket open.
+
+    Raises: ExecutorError.
+    """
+    if not host.startswith("unix://"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(host.removeprefix("unix://"))
+    except OSError as error:
+        raise ExecutorError(f"no Docker Engine answers at {host}: {error.strerror or error}") from error

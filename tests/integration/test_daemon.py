@@ -1,0 +1,161 @@
+"""Whole nodes in one process: real chain, real peers, real journal; only the containers are played by the test."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.config import Config, load
+from node.daemon.node import Node
+from node.daemon.process import run
+from node.home import Home, found
+from protocol.errors import ChainError, ConfigError, ExecutorError
+from protocol.wire.ids import ZERO_ADDRESS
+from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
+
+
+@pytest.fixture
+async def ledger() -> AsyncIterator[AnvilLedger]:
+    async with open_anvil_ledger() as opened:
+        yield opened
+
+
+class Place:
+    """A directory with the homes of a test's nodes, and the file that names the network."""
+
+    def __init__(self, root: Path, ledger: AnvilLedger) -> None:
+        self.root = root
+        self.ledger = ledger
+        self.deployment = root / "deployment.json"
+        ledger.deployment.write(self.deployment)
+
+    def make(self, name: str, **changes: object) -> Config:
+        """A new node's settings; its keys are made with little scrypt."""
+        home = Home(self.root / name)
+        found(home, {"node": {"name": name}}, "", iterations=2)
+        flags: dict[str, object] = {
+            "node.data_dir": str(home.path),
+            "node.roles": "requester",
+            "p2p.listen": "/ip4/127.0.0.1/tcp/0",
+            "p2p.fast": True,
+            "chain.rpc_urls": [self.ledger.chain.url],
+            "chain.deployment": str(self.deployment),
+            "chain.poll_ms": 50,
+            "executor.docker_host": f"unix://{self.root}/no-docker.sock",
+        }
+        return load({}, {**flags, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+@pytest.fixture
+def place(tmp_path: Path, ledger: AnvilLedger) -> Place:
+    return Place(tmp_path, ledger)
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Node]:
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(60):
+            node: Node = await nursery.start(run, config)
+        yield node
+        nursery.cancel_scope.cancel()
+
+
+async def test_node_comes_up_shows_itself_and_goes_down(place: Place) -> None:
+    config = place.make("one")
+    async with running(config) as node:
+        shown = await node.backend.snapshot()
+        assert (shown.state, shown.chain.connected, shown.me.roles) == ("ready", True, ("requester",))
+        assert shown.chain.settlement == place.ledger.deployment.addresses.settlement
+        assert config.api.socket.is_socket()
+        assert shown.troubles == ()
+    assert not config.api.socket.exists()
+    # What it had seen of the chain is kept.
+    async with running(config) as node:
+        assert node.parts.machine.member.hpke_key != bytes(32)
+        assert (await node.backend.snapshot()).state == "ready"
+
+
+async def test_second_daemon_is_refused(place: Place) -> None:
+    config = place.make("one")
+    async with running(config):
+        with pytest.raises(ConfigError, match="another daemon uses"):
+            await run(config)
+
+
+async def test_node_without_docker_only_asks_for_jobs_and_says_so(place: Place) -> None:
+    async with running(place.make("one", node__roles="requester,provider,verifier")) as node:
+        assert node.roles == {"requester"}
+        shown = await node.backend.snapshot()
+        assert [(trouble.code, "runs no containers" in trouble.message) for trouble in shown.troubles] == [
+            ("preflight", True)
+        ]
+        assert not shown.machine.engine
+
+
+async def test_provider_without_docker_does_not_start(place: Place) -> None:
+    with pytest.raises(ExecutorError):
+        await run(place.make("one", node__roles="provider"))
+
+
+async def test_port_that_is_taken_is_a_setting_to_change(place: Place) -> None:
+    async with running(place.make("one")) as node:
+        taken = node.parts.host.addresses[0].partition("/p2p/")[0]
+        with pytest.raises(ConfigError, match="cannot listen on") as caught:
+            await run(place.make("two", p2p__listen=taken))
+        assert "p2p.listen" in caught.value.hint
+
+
+async def test_chain_that_does_not_answer_is_said(place: Place) -> None:
+    with pytest.raises(ChainError):
+        await run(place.make("one", chain__rpc_urls=["http://127.0.0.1:1"]))
+
+
+async def test_journal_of_another_network_is_refused(place: Place, ledger: AnvilLedger) -> None:
+    config = place.make("one")
+    async with running(config):
+        pass
+    moved = replace(ledger.deployment, addresses=replace(ledger.deployment.addresses, settlement=ZERO_ADDRESS))
+    moved.write(place.deployment)
+    with pytest.raises(ConfigError, match=r"is of node .* on chain 31337"):
+        await run(config)
+
+
+async def test_sigterm_ends_it_well(place: Place) -> None:
+    program = (
+        "import os, sys; from node.config import load; from node.daemon import main;"
+        " main(load(os.environ, {'log.format': 'json', **dict(pair.split('=', 1) for pair in sys.argv[1:])}))"
+    )
+    config = place.make("one")
+    flags = [
+        f"node.data_dir={config.node.data_dir}",
+        "node.roles=requester",
+        f"p2p.listen={config.p2p.listen}",
+        f"chain.rpc_urls={config.chain.rpc_urls[0]}",
+        f"chain.deployment={config.chain.deployment}",
+    ]
+    command = [sys.executable, "-c", program, *flags]
+
+    def watch() -> tuple[list[str], int]:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(place.root)}
+        said: list[str] = []
+        with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, env=environment) as daemon:
+            assert daemon.stderr is not None
+            for line in daemon.stderr:
+                said.append(json.loads(line)["message"])
+                if said[-1] == "ready":
+                    daemon.send_signal(signal.SIGTERM)
+            return said, daemon.wait(30)
+
+    said, code = await trio.to_thread.run_sync(watch)
+    assert code == 0
+    assert said[-2:] == ["stopping", "stopped"]
