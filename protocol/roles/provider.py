@@ -28,6 +28,7 @@ from protocol.events import (
     Event,
     FrameSealed,
     InputOpened,
+    LaneSeen,
     MessageReceived,
     MessageSigned,
     ModelAdded,
@@ -47,6 +48,7 @@ from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
     Accept,
     AssignmentOrder,
+    Lane,
     Refuse,
     RefuseCode,
     SignedAccept,
@@ -74,6 +76,8 @@ from protocol.wire.envelope import require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
 REFUSALS_KEPT = 256
+LANE_PATIENCE_MS = 1_500
+"""Less than what a requester waits for an answer."""
 DONE_KEPT = 1_024
 
 
@@ -109,6 +113,7 @@ class Provider:
     settler: Settler
     _jobs: dict[JobId, ProvidedJob] = field(default_factory=dict)
     _refusing: dict[JobId, PeerId] = field(default_factory=dict)
+    _early: dict[JobId, tuple[PeerId, AssignmentOrder]] = field(default_factory=dict)
     _taken: dict[tuple[Address, Address], tuple[int, int]] = field(default_factory=dict)
     _bidder: Bidder = field(init=False)
 
@@ -160,6 +165,10 @@ class Provider:
                 return self._deliver_again(peer_id, JobId(wanted))
             case DeadlinePassed(name) if name.startswith("receipt:"):
                 return self._no_receipt(JobId(bytes.fromhex(name[8:])), now_ms)
+            case LaneSeen(lane):
+                return self._lane_changed(lane, now_ms)
+            case DeadlinePassed(name) if name.startswith("lane:"):
+                return self._no_lane(JobId(bytes.fromhex(name[5:])), now_ms)
             case EffectFailed():
                 return self._failed(event, now_ms)
             case _:
@@ -183,6 +192,10 @@ class Provider:
             raise
         except NodeError as error:
             code = RefuseCode.DETAILS if isinstance(error, ProtocolError) else RefuseCode.BUSY
+        if code is RefuseCode.LANE and job not in self._early:
+            # The requester may have seen the block of its lane before this node did.
+            return self._wait_for_lane(job, peer_id, order, now_ms)
+        self._early.pop(job, None)
         if code is not None:
             return self._refuse(job, peer_id, code)
         taken = ProvidedJob(job, order, peer_id, now_ms, history=[(Stage.ASSIGNED, now_ms)])
@@ -198,6 +211,28 @@ class Provider:
         else:
             effects.append(FetchBlob(details.input_cid, (peer_id,)))
         return tuple(effects)
+
+    def _wait_for_lane(
+        self, job: JobId, peer_id: PeerId, order: AssignmentOrder, now_ms: TimestampMs
+    ) -> tuple[Effect, ...]:
+        while len(self._early) >= REFUSALS_KEPT:
+            self._early.pop(next(iter(self._early)))
+        self._early[job] = (peer_id, order)
+        return (AwaitDeadline(f"lane:{job.hex()}", now_ms + LANE_PATIENCE_MS),)
+
+    def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Look again at orders that came before their lane."""
+        effects: list[Effect] = []
+        for peer_id, order in tuple(self._early.values()):
+            assignment = order.assignment
+            same = (assignment.client, assignment.signer, assignment.node) == (lane.client, lane.signer, lane.node)
+            if same and self._objection(order, now_ms) is not RefuseCode.LANE:
+                effects += self._assigned(peer_id, order, now_ms)
+        return tuple(effects)
+
+    def _no_lane(self, job: JobId, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        early = self._early.get(job)
+        return self._assigned(*early, now_ms) if early else ()
 
     def _objection(self, order: AssignmentOrder, now_ms: TimestampMs) -> RefuseCode | None:
         """Why this node does not take an order.

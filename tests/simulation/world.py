@@ -90,6 +90,8 @@ class Node:
     score: int
     honest: bool = True
     silent: bool = False
+    lag_ms: int = 0
+    """How far behind the others its view of the chain is."""
     records: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
@@ -128,6 +130,7 @@ class World:
             signer=address_of(key) if "requester" in roles else None,
         )
         node = Node(name, secret, Machine(identity, RULES, Settings(secret, frozenset(roles))), score, honest)
+        node.lag_ms = self.random.randint(0, 900)
         self.nodes[peer_id] = node
         if stake_vcn:
             self.ledger.register(node, stake_vcn * VCN, verifier="verifier" in roles)
@@ -423,7 +426,7 @@ class Ledger:
 
     def _tell(self, event: ev.Event) -> None:
         for node in self.world.nodes.values():
-            self.world.soon(lambda node=node: self.world.emit(node, event))
+            self.world.soon(lambda node=node: self.world.emit(node, event), node.lag_ms)
 
 
 def proof_bytes(tokens: int, *, honest: bool) -> bytes:
