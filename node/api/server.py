@@ -227,11 +227,14 @@ def _remove(path: Path) -> None:
 
 
 def _settings(listener: socketlib.socket) -> anycorn.Config:
+    # It announces itself as if it were the program.
+    http = logging.getLogger("vcoin.api.http")
+    http.setLevel(logging.WARNING)
     settings = anycorn.Config()
     settings.bind = [f"fd://{listener.detach()}"]
     settings.backlog = BACKLOG
     settings.accesslog = None
-    settings.errorlog = logging.getLogger("vcoin.api.http")
+    settings.errorlog = http
     settings.include_server_header = False
     settings.keep_alive_timeout = KEEP_ALIVE_S
     return settings

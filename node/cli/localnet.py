@@ -12,8 +12,8 @@ from node.cli.options import noun
 from node.cli.phrases import BLANK, points
 
 if TYPE_CHECKING:
-    from node.localnet.network import Seen
     from node.localnet.record import Record
+    from node.localnet.running import Seen
 
 app = noun("localnet", "A whole network on this machine.")
 Json = Annotated[bool, Parameter(negative="")]
@@ -74,8 +74,8 @@ def down(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: 
     json
         Print JSON to stdout.
     """
-    from node.localnet.network import down as take_down
     from node.localnet.record import default_directory
+    from node.localnet.running import down as take_down
 
     was_up = take_down((dir_ or default_directory()).absolute(), output.words)
     output.words("the local network is down" if was_up else "there is no local network")
@@ -95,8 +95,8 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
     json
         Print JSON to stdout.
     """
-    from node.localnet.network import survey
     from node.localnet.record import default_directory, read_record
+    from node.localnet.running import survey
 
     record = read_record((dir_ or default_directory()).absolute())
     if record is None:

@@ -144,10 +144,10 @@ def explanation(view: ScoreView) -> list[str]:
 
 def _terms(view: ScoreView) -> Iterator[tuple[str, str, str, str]]:
     mean = span((view.response_ms + 20 * 60_000) // (view.total + 20))
-    counted = f"{view.successes} of {view.total} jobs passed, 10 of 20 presumed before"
-    days = f"{view.check_in_days} days with a check-in of {view.days_active}, and 7 more"
+    counted = f"{view.successes} + 10 of {view.total} + 20 jobs passed"
+    days = f"checked in on {view.check_in_days} days, {view.days_active} + 7 are counted"
     yield "success", points(view.success), "50", counted
-    yield "speed", points(view.speed), "20", f"{mean} a job in the mean, 20 of a minute presumed; a minute gives half"
+    yield "speed", points(view.speed), "20", f"{mean} a job, with 20 of a minute added; a minute gives half"
     yield "uptime", points(view.uptime), "20", days
     yield "stake", points(view.stake), "10", f"{coins(view.stake_wei)} of {coins(view.recommended_stake_wei)}"
     yield "penalty", points(-view.penalty), "", "for lost cases and missed duties; 0.1 comes back with every job"

@@ -65,7 +65,7 @@ def require_free(port: int, what: str) -> None:
 def start_anvil(port: int, directory: Path) -> Process:
     """A chain of its own on 127.0.0.1, a block a second. Raises: Fault preflight, ConfigError."""
     options = ["--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID)]
-    options += ["--block-time", "1", "--accounts", "1", "--balance", "1"]
+    options += ["--block-time", "1", "--accounts", "0"]
     return start("anvil", [find_anvil(), *options], directory / "anvil.log")
 
 

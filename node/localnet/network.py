@@ -1,9 +1,8 @@
-"""Bringing a local network up, taking it down, looking at it."""
+"""Bringing a local network up: chain, contracts, keys, money, nodes, in this order."""
 
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,15 +12,15 @@ import trio
 from chain.keystore import create_key, load_key
 from chain.network import Network
 from executor.devices import measure
-from executor.images import runtime, tag
-from node.api.client import Client
+from executor.images import runtime
 from node.api.faults import Fault
-from node.api.snapshot import Snapshot, read
+from node.api.snapshot import Snapshot
 from node.home import Home, found, write_secret
 from node.localnet import bank
 from node.localnet.plan import DEFAULT, NodePlan
 from node.localnet.processes import Process, start, stop
 from node.localnet.record import NAME, Member, Record, read_record
+from node.localnet.running import STOP_WITHIN_S, Say, look
 from protocol.errors import ConfigError
 
 RPC_PORT = 8_545
@@ -30,9 +29,7 @@ SCRYPT = 2**12
 """Keys of a local network guard nothing, and there are many of them to open at the start."""
 PASSWORD = "localnet"  # noqa: S105 - it guards nothing, see above
 READY_WITHIN_S = 120.0
-STOP_WITHIN_S = 15.0
 POLL_S = 0.2
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +42,6 @@ class Order:
     first_p2p_port: int = P2P_PORT
     store: Path | None = None
     profile: str = "local"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A node as `status` finds it: whether its process runs, and its snapshot where its API answers."""
-
-    member: Member
-    is_alive: bool
-    snapshot: Snapshot | None
 
 
 def up(order: Order, say: Say) -> Record:
@@ -72,41 +60,6 @@ def up(order: Order, say: Say) -> Record:
     finished = read_record(order.directory)
     assert finished is not None
     return finished
-
-
-def down(directory: Path, say: Say) -> bool:
-    """Stop every process of the network, and forget it; its logs and keys stay. Returns: whether there was one."""
-    record = read_record(directory)
-    if record is None:
-        return False
-    running = [process for process in record.processes if process.is_alive]
-    say(f"stopping {len(running)} processes ...")
-    # Nodes first: what they still have to say to the chain, they say while it answers.
-    nodes = [process for process in running if process != record.chain]
-    killed = stop(nodes, STOP_WITHIN_S)
-    if record.chain:
-        killed += stop([record.chain], STOP_WITHIN_S)
-    for name in killed:
-        say(f"{name} did not end and was killed")
-    (directory / NAME).unlink(missing_ok=True)
-    return True
-
-
-def survey(record: Record) -> list[Seen]:
-    """Every node as it is now."""
-    return [_look(node) for node in record.nodes]
-
-
-def _look(node: Member) -> Seen:
-    is_alive = node.process is not None and node.process.is_alive
-    snapshot = None
-    if is_alive:
-        try:
-            snapshot = read(Snapshot, Client(Path(node.socket)).get("status"))
-        except (Fault, ValueError):
-            # It starts, or it hangs; that it has no snapshot says so.
-            snapshot = None
-    return Seen(node, is_alive, snapshot)
 
 
 def _require_ready_machine(order: Order) -> None:
@@ -215,7 +168,7 @@ def _settings(plan: NodePlan, record: Record, listen: str, bootnode: str) -> dic
         },
         "p2p": {"listen": [listen], "bootnodes": [bootnode] if bootnode else [], "fast": True},
         "chain": {"rpc_urls": [record.rpc], "deployment": record.deployment, "poll_ms": 500},
-        "executor": {"store": record.store, "image": tag()},
+        "executor": {"store": record.store},
     }
     if host := os.environ.get("DOCKER_HOST"):
         settings["executor"]["docker_host"] = host
@@ -239,7 +192,7 @@ async def _wait_until_ready(record: Record, say: Say) -> None:
     with trio.move_on_after(READY_WITHIN_S):
         while waiting:
             for node in tuple(waiting.values()):
-                seen = await trio.to_thread.run_sync(partial(_look, node))
+                seen = await trio.to_thread.run_sync(partial(look, node))
                 if not seen.is_alive:
                     raise _ended(node)
                 if seen.snapshot and _is_ready(seen.snapshot, staked - {node.node_id}):

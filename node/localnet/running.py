@@ -1,0 +1,59 @@
+"""A local network that runs: looking at it, and taking it down. Imports nothing that takes time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.api.client import Client
+from node.api.faults import Fault
+from node.api.snapshot import Snapshot, read
+from node.localnet.processes import stop
+from node.localnet.record import NAME, Member, Record, read_record
+
+STOP_WITHIN_S = 15.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A node as `status` finds it: whether its process runs, and its snapshot where its API answers."""
+
+    member: Member
+    is_alive: bool
+    snapshot: Snapshot | None
+
+
+def down(directory: Path, say: Say) -> bool:
+    """Stop every process of the network, and forget it; its logs and keys stay. Returns: whether there was one."""
+    record = read_record(directory)
+    if record is None:
+        return False
+    running = [process for process in record.processes if process.is_alive]
+    say(f"stopping {len(running)} processes ...")
+    # Nodes first: what they still have to say to the chain, they say while it answers.
+    nodes = [process for process in running if process != record.chain]
+    killed = stop(nodes, STOP_WITHIN_S)
+    if record.chain:
+        killed += stop([record.chain], STOP_WITHIN_S)
+    for name in killed:
+        say(f"{name} did not end and was killed")
+    (directory / NAME).unlink(missing_ok=True)
+    return True
+
+
+def survey(record: Record) -> list[Seen]:
+    """Every node as it is now."""
+    return [look(node) for node in record.nodes]
+
+
+def look(node: Member) -> Seen:
+    """One node as it is now."""
+    is_alive = node.process is not None and node.process.is_alive
+    snapshot = None
+    if is_alive:
+        try:
+            snapshot = read(Snapshot, Client(Path(node.socket)).get("status"))
+        except (Fault, ValueError):
+            # It starts, or it hangs; that it has no snapshot says so.
+            snapshot = None
+    return Seen(node, is_alive, snapshot)
