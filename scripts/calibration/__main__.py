@@ -50,7 +50,8 @@ def measure(
     if finish.outcome is not Outcome.OK:
         sys.exit(f"error: class {class_id}: {finish.detail}")
     rows = json.loads((target / "distances.json").read_text())["runs"]
-    return [Measured(*row["whole"], row["tokens"]) for row in rows]
+    terms = ("act", "chunk", "tok", "worst")
+    return [Measured(tokens=row["tokens"], **dict(zip(terms, row["whole"], strict=True))) for row in rows]
 
 
 def main() -> None:

@@ -1,0 +1,214 @@
+"""What the executor promises the driver, asked of the fake and of real containers with a real model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from executor import devices
+from executor.adapter import ContainerAdapter
+from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
+from protocol.effects import ReplaySample, RunContainer
+from protocol.errors import ExecutorError
+from protocol.events import ContainerExited, TokensProduced
+from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.execution import Outcome, RunSpec, validate_proof, validate_result
+from protocol.stages.verification import UNCALIBRATED, distances, score
+from protocol.wire.ids import Cid, JobId
+from tests.fakes.sandbox import FakeSandbox
+from tests.station import open_station, small_model
+
+SALT = "5a" * 16
+QUESTION = "Name three rivers of Europe and say where each of them ends."
+TINY = ModelManifest(
+    *("hash function", (ModelFile("tokenizer.json", Cid(bytes(32)), 1),), "tokenizer.json", (2,), 2, "bf16"),
+    *(8, 1000, 1, 8192, 1),
+)
+
+
+def chat(*contents: str) -> bytes:
+    messages = [{"role": "user", "content": content} for content in contents]
+    return json.dumps({"v": 1, "salt": SALT, "messages": messages}).encode()
+
+
+@dataclass
+class Bench:
+    """An executor with one model, and the workspaces that it and its user share."""
+
+    sandbox: ContainerAdapter | FakeSandbox
+    workspaces: Workspaces
+    manifest: ModelManifest
+    class_id: int
+
+    def spec(self, name: str, **changes: Any) -> RunSpec:
+        job_id = hashlib.sha256(name.encode()).digest()
+        spec = RunSpec(job_id, self.manifest.cid, self.class_id, 16, 0, bytes(32), 2 << 30, 60_000)
+        return dataclasses.replace(spec, **changes)
+
+    async def run(self, spec: RunSpec, content: bytes | None) -> tuple[ContainerExited, list[int]]:
+        if content is not None:
+            self.workspaces.of_job(spec.job_id).put(INPUT_JSON, content)
+        streamed: list[int] = []
+
+        async def on_tokens(ids: tuple[int, ...]) -> None:
+            streamed.extend(ids)
+
+        return await self.sandbox.run_job(spec, on_tokens), streamed
+
+    def sample(self, spec: RunSpec, content: bytes, result: bytes) -> ReplaySample:
+        """A drawn leaf of somebody else's batch, opened into its workspace."""
+        batch = hashlib.sha256(content + result).digest()
+        self.workspaces.of_sample(batch, 3).put(INPUT_JSON, content)
+        self.workspaces.of_sample(batch, 3).put(RESULT_JSON, result)
+        return ReplaySample(batch, 3, spec)
+
+    def result_of(self, spec: RunSpec) -> bytes:
+        return self.workspaces.of_job(spec.job_id).get(RESULT_JSON) or b""
+
+
+@pytest.fixture(scope="module", params=["fake", pytest.param("real", marks=pytest.mark.docker)])
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    workspaces = Workspaces(tmp_path_factory.mktemp("work"))
+    if request.param == "fake":
+        yield Bench(FakeSandbox(workspaces, {TINY.cid: TINY}), workspaces, TINY, 2)
+        return
+    class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
+    with open_station() as station:
+        yield Bench(ContainerAdapter(station, workspaces, 1), workspaces, small_model(), class_id)
+
+
+@pytest.fixture
+async def answered(bench: Bench) -> tuple[RunSpec, ContainerExited, list[int]]:
+    """A job that went well; run at the first call and only told again after that."""
+    spec = bench.spec("answered")
+    exited, streamed = await bench.run(spec, chat(QUESTION))
+    return spec, exited, streamed
+
+
+async def test_job_ends_with_a_result_that_its_own_node_would_offer(
+    bench: Bench, answered: tuple[RunSpec, ContainerExited, list[int]]
+) -> None:
+    spec, exited, streamed = answered
+    assert exited.result.outcome is Outcome.OK, exited.result.detail
+    raw = bench.result_of(spec)
+    facts = validate_result(raw, JobId(spec.job_id), bench.manifest, spec.max_new_tokens, salt=SALT)
+    validate_proof(exited.proof, len(facts.output_ids))
+    assert exited.result.result_hash == hashlib.sha256(raw).digest()
+    assert exited.result.proof_hash == hashlib.sha256(exited.proof).digest()
+    assert exited.proof == bench.workspaces.of_job(spec.job_id).get(PROOF_BIN)
+    assert (exited.result.new_tokens, exited.result.finish) == (len(facts.output_ids), facts.finish)
+    assert exited.result.duration_ms > 0
+    assert tuple(streamed) == facts.output_ids
+    assert facts.output_ids
+
+
+async def test_same_job_asked_again_is_answered_and_not_run_again(
+    bench: Bench, answered: tuple[RunSpec, ContainerExited, list[int]]
+) -> None:
+    spec, exited, _ = answered
+    again, streamed = await bench.run(spec, None)
+    assert again == exited
+    assert streamed == []
+
+
+async def test_perform_tells_tokens_and_then_the_end(bench: Bench) -> None:
+    spec = bench.spec("performed", max_new_tokens=4)
+    bench.workspaces.of_job(spec.job_id).put(INPUT_JSON, chat(QUESTION))
+    events: list[Any] = []
+
+    async def emit(event: Any) -> None:
+        events.append(event)
+
+    await bench.sandbox.perform(RunContainer(spec), emit)
+    *tokens, exited = events
+    assert isinstance(exited, ContainerExited)
+    assert tokens
+    assert all(isinstance(event, TokensProduced) and event.job_id == spec.job_id for event in tokens)
+    assert sum(len(event.ids) for event in tokens) == exited.result.new_tokens == 4
+
+
+async def test_check_of_an_honest_result_finds_it_close(
+    bench: Bench, answered: tuple[RunSpec, ContainerExited, list[int]]
+) -> None:
+    spec, exited, _ = answered
+    replayed = await bench.sandbox.replay(bench.sample(spec, chat(QUESTION), bench.result_of(spec)))
+    assert replayed.problem == ""
+    found = distances(exited.proof, replayed.check, exited.result.new_tokens)
+    assert score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED) > 9500, found
+
+
+async def test_check_finds_a_token_that_the_model_did_not_choose(
+    bench: Bench, answered: tuple[RunSpec, ContainerExited, list[int]]
+) -> None:
+    spec, exited, _ = answered
+    plain = json.loads(bench.result_of(spec))
+    plain["output_token_ids"][5] = plain["output_token_ids"][5] // 2 + 3
+    forged = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    replayed = await bench.sandbox.replay(bench.sample(spec, chat(QUESTION), forged))
+    assert replayed.problem == ""
+    assert score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED) <= 8500
+
+
+async def test_answer_to_another_prompt_is_a_problem_and_gets_no_check(
+    bench: Bench, answered: tuple[RunSpec, ContainerExited, list[int]]
+) -> None:
+    spec, _, _ = answered
+    replayed = await bench.sandbox.replay(bench.sample(spec, chat("Something else."), bench.result_of(spec)))
+    assert replayed.check == b""
+    assert "prompt_mismatch" in replayed.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "changes", "outcome", "detail"),
+    [
+        ("no messages", chat(), {}, Outcome.CLIENT, "bad_messages"),
+        ("long", chat("word " * 9000), {}, Outcome.CLIENT, "prompt_too_long"),
+        ("late", chat(QUESTION), {"timeout_ms": 50}, Outcome.JOB, "timeout"),
+        ("large", chat(QUESTION), {"memory_bytes": 48 << 20}, Outcome.JOB, "out_of_memory"),
+        ("no model", chat(QUESTION), {"manifest": bytes(32)}, Outcome.PROVIDER, "not"),
+        ("no input", None, {}, Outcome.PROVIDER, "not"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
+)
+async def test_job_that_fails_says_whose_fault_it_is(
+    bench: Bench, name: str, content: bytes | None, changes: dict[str, Any], outcome: Outcome, detail: str
+) -> None:
+    exited, streamed = await bench.run(bench.spec(name, **changes), content)
+    assert exited.result.outcome is outcome, exited.result.detail
+    assert detail in exited.result.detail
+    assert (exited.proof, exited.result.new_tokens, streamed) == (b"", 0, [])
+
+
+async def test_check_that_cannot_run_here_says_nothing_about_the_result(bench: Bench) -> None:
+    with pytest.raises(ExecutorError):
+        await bench.sandbox.replay(ReplaySample(bytes(32), 0, bench.spec("never opened")))
+
+
+async def test_cancelling_ends_the_run_at_once(bench: Bench) -> None:
+    spec = bench.spec("cancelled", max_new_tokens=2000)
+    bench.workspaces.of_job(spec.job_id).put(INPUT_JSON, chat(QUESTION))
+    with trio.fail_after(30), trio.CancelScope() as scope:
+
+        async def on_tokens(ids: tuple[int, ...]) -> None:
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+
+        await bench.sandbox.run_job(spec, on_tokens)
+    assert scope.cancelled_caught
+    assert bench.workspaces.of_job(spec.job_id).get(RESULT_JSON) is None
+
+
+async def test_machine_reports_its_classes_and_slots(bench: Bench) -> None:
+    status = (await bench.sandbox.report()).status
+    assert bench.class_id in status.class_ids
+    assert status.slots == 1
+    assert status.ms_per_token > 0
+    await bench.sandbox.recover()

@@ -1,0 +1,176 @@
+"""The executor without containers: a model that is a hash function, with results, proofs and checks that fit together.
+
+It keeps the contract that tests/conformance/test_sandbox.py holds the real one to. A dishonest one answers with other
+hidden states than its model has, which a check of its answers finds out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import trio
+
+from executor.adapter import Emit, OnTokens
+from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace, Workspaces
+from protocol.effects import ContainerEffect, ReplaySample, RunContainer
+from protocol.errors import ExecutorError
+from protocol.events import ContainerExited, DeviceReported, SampleReplayed, TokensProduced
+from protocol.stages.blob import ModelManifest
+from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
+from protocol.stages.heartbeat import DeviceStatus
+
+LEAST_TIMEOUT_MS = 100
+LEAST_MEMORY = 256 << 20
+CONTEXT_PER_CHARACTER = 1
+TOKENS_PER_EVENT = 4
+DIMENSIONS = 8
+
+
+class FakeSandbox:
+    """Takes the place of ContainerAdapter. `manifests` are the models of its store."""
+
+    def __init__(
+        self, workspaces: Workspaces, manifests: Mapping[bytes, ModelManifest], slots: int = 1, *, honest: bool = True
+    ) -> None:
+        self._workspaces = workspaces
+        self._manifests = manifests
+        self._slots = trio.CapacityLimiter(slots)
+        self._honest = honest
+
+    async def recover(self, known_jobs: Collection[bytes] = ()) -> None:
+        self._workspaces.sweep()
+
+    async def perform(self, effect: ContainerEffect, emit: Emit) -> None:
+        if isinstance(effect, RunContainer):
+
+            async def on_tokens(ids: tuple[int, ...]) -> None:
+                await emit(TokensProduced(effect.spec.job_id, ids))
+
+            await emit(await self.run_job(effect.spec, on_tokens))
+        else:
+            await emit(await self.replay(effect))
+
+    async def report(self) -> DeviceReported:
+        await trio.lowlevel.checkpoint()
+        return DeviceReported(DeviceStatus((1, 2), (), 8 << 30, int(self._slots.total_tokens), 1))
+
+    async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
+        async with self._slots:
+            workspace = self._workspaces.of_job(spec.job_id)
+            manifest, chat = self._manifests.get(spec.manifest), workspace.get(INPUT_JSON)
+            if manifest is None or chat is None:
+                return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, "model or input is not here"), b"")
+            if workspace.get(RUN_JSON) is None:
+                refusal = _refusal(spec, manifest, json.loads(chat))
+                if refusal:
+                    return ContainerExited(spec.job_id, failed(*refusal), b"")
+                ids, finish = _answer(spec, manifest, chat)
+                for start in range(0, len(ids), TOKENS_PER_EVENT):
+                    await on_tokens(tuple(ids[start : start + TOKENS_PER_EVENT]))
+                    await trio.lowlevel.checkpoint()
+                self._leave(workspace, spec, chat, ids, finish)
+            return _exited(spec, workspace)
+
+    async def replay(self, effect: ReplaySample) -> SampleReplayed:
+        async with self._slots:
+            spec = effect.spec
+            workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
+            manifest = self._manifests.get(spec.manifest)
+            chat, result = workspace.get(INPUT_JSON), workspace.get(RESULT_JSON)
+            if manifest is None or chat is None or result is None:
+                raise ExecutorError("model, input or result is not here")
+            claim = json.loads(result)
+            if claim["prompt_token_ids_sha256"] != _prompt_hash(chat):
+                return SampleReplayed(effect.batch_id, effect.leaf_index, b"", "prompt_mismatch: another prompt")
+            check = _check(spec, manifest, chat, claim["output_token_ids"])
+            workspace.put(CHECK_BIN, check)
+            return SampleReplayed(effect.batch_id, effect.leaf_index, check, "")
+
+    def _leave(self, workspace: Workspace, spec: RunSpec, chat: bytes, ids: list[int], finish: str) -> None:
+        result = {
+            "v": 1,
+            "job_id": spec.job_id.hex(),
+            "salt": json.loads(chat)["salt"],
+            "manifest_sha256": spec.manifest.hex(),
+            "dtype": CLASS_DTYPES[spec.class_id],
+            "device_class": spec.class_id,
+            "prompt_token_ids_sha256": _prompt_hash(chat),
+            "output_token_ids": ids,
+            "finish": finish,
+        }
+        workspace.put(RESULT_JSON, json.dumps(result, sort_keys=True, separators=(",", ":")).encode())
+        workspace.put(PROOF_BIN, _proof(spec, ids, b"" if self._honest else b"cheaper"))
+        workspace.put(RUN_JSON, b"{}")
+
+
+def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tuple[Outcome, str] | None:
+    if spec.timeout_ms < LEAST_TIMEOUT_MS:
+        return Outcome.JOB, "timeout: killed"
+    if spec.memory_bytes < LEAST_MEMORY:
+        return Outcome.JOB, "out_of_memory: killed"
+    if not chat["messages"]:
+        return Outcome.CLIENT, "bad_messages: there is none"
+    length = sum(len(message["content"]) for message in chat["messages"]) * CONTEXT_PER_CHARACTER
+    if length + spec.max_new_tokens > manifest.context:
+        return Outcome.CLIENT, f"prompt_too_long: {length}"
+    return None
+
+
+def _answer(spec: RunSpec, manifest: ModelManifest, chat: bytes) -> tuple[list[int], str]:
+    planned = 5 + _number(b"length", chat) % 200
+    ids = [_choice(manifest, chat, place) for place in range(min(planned, spec.max_new_tokens))]
+    return ids, "length" if planned >= spec.max_new_tokens else "eos"
+
+
+def _choice(manifest: ModelManifest, chat: bytes, place: int) -> int:
+    token = _number(b"token", chat, place.to_bytes(4, "big")) % manifest.vocab
+    return token if token not in manifest.eos_ids else max(manifest.eos_ids) + 1
+
+
+def _prompt_hash(chat: bytes) -> str:
+    return hashlib.sha256(json.dumps(json.loads(chat)["messages"]).encode()).hexdigest()
+
+
+def _exited(spec: RunSpec, workspace: Workspace) -> ContainerExited:
+    result, proof = workspace.get(RESULT_JSON) or b"", workspace.get(PROOF_BIN) or b""
+    claim = json.loads(result)
+    count, finish = len(claim["output_token_ids"]), claim["finish"]
+    hashes = hashlib.sha256(result).digest(), hashlib.sha256(proof).digest()
+    return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, count, finish, 10), proof)
+
+
+def _rows(spec: RunSpec, ids: Sequence[int], start: int, model: bytes) -> list[int]:
+    """Eight projections of each token of a chunk, whole numbers; they depend on all tokens so far."""
+    rows = []
+    for place in range(start, min(start + CHUNK_TOKENS, len(ids))):
+        so_far = struct.pack(f"<{place + 1}I", *ids[: place + 1])
+        state = hashlib.sha256(model + spec.job_id + so_far).digest()
+        rows += struct.unpack("<8h", state[:16])
+    return rows
+
+
+def _proof(spec: RunSpec, ids: list[int], model: bytes) -> bytes:
+    out = b""
+    for start in range(0, len(ids), CHUNK_TOKENS):
+        rows = _rows(spec, ids, start, model)
+        scale = max(1, max(map(abs, rows)) // 127 + 1)
+        (scale_read,) = struct.unpack("<e", struct.pack("<e", scale))
+        out += struct.pack(f"<e{len(rows)}b", scale, *(max(-127, min(127, round(p / scale_read))) for p in rows))
+    return out
+
+
+def _check(spec: RunSpec, manifest: ModelManifest, chat: bytes, ids: list[int]) -> bytes:
+    out = b""
+    for start in range(0, len(ids), CHUNK_TOKENS):
+        rows = _rows(spec, ids, start, b"")
+        out += struct.pack(f"<f{len(rows)}hd", 1.0, *rows, sum(p * p for p in rows) / len(rows))
+    margins = [0 if token == _choice(manifest, chat, place) else 3_000_000 for place, token in enumerate(ids)]
+    return out + struct.pack(f"<{len(ids) + 1}I", *margins, 0)
+
+
+def _number(*parts: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:8], "big")
