@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import trio
 from eth_utils.crypto import keccak
@@ -218,7 +219,7 @@ async def _require_wiring(network: Network, profile: Profile) -> None:
     """
     at = network.addresses
     try:
-        seen = (
+        seen: tuple[tuple[Any, Any], ...] = (
             (await network.settlement.read("court"), at.court),
             (await network.stakes.read("court"), at.court),
             (await network.beacon.read("epochBlocks"), profile.epoch_blocks),

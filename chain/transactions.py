@@ -16,6 +16,7 @@ from protocol.wire.ids import Address, Hash32, Wei
 log = logging.getLogger(__name__)
 GAS_MARGIN_PERCENT = 20
 """Above the estimate: state may move between the estimate and the block."""
+ETHER = 10**18
 DEFAULT_TIP = Wei(10**9)
 FEE_RISE_PERCENT = 25
 """A replacement must pay at least a tenth more; a quarter is taken by every client."""
@@ -96,6 +97,7 @@ class Sender:
         gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
         fees = await self._fees()
         order = _Order(call, gas, effect)
+        await self._require_gas_money(order, fees)
         nonce, signed = await self._launch(order, fees)
         receipt = await self._follow(order, fees, nonce, signed)
         if not receipt.succeeded:
@@ -125,6 +127,14 @@ class Sender:
                 if await self._ethereum.nonce(self.address) > last:
                     return
                 await trio.sleep(self._poll_s)
+
+    async def _require_gas_money(self, order: _Order, fees: _Fees) -> None:
+        """Before anything is signed: what is recorded but cannot be paid would come up again at every start."""
+        needed = order.gas * fees.most + order.call.value
+        held = await self._ethereum.balance(self.address)
+        if held < needed:
+            lack = f"{held / ETHER:.6f}, needed {needed / ETHER:.6f}"
+            raise ChainError(f"{order.call.title}: {self.address} has too little for gas: {lack}")
 
     async def _launch(self, order: _Order, fees: _Fees) -> tuple[int, SignedTransaction]:
         """Take a nonce, record, broadcast. The lock makes nonces leave in their order."""

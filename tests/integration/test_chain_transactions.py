@@ -1,0 +1,253 @@
+"""Sending transactions on Anvil: nonces, fees, the record, refusals, and what a crash leaves behind."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from chain.ethereum import Call, Receipt
+from chain.rpc import open_rpc
+from chain.transactions import Prepared, Sender
+from chain.wallet import Key, read_transaction
+from protocol.effects import CheckIn
+from protocol.errors import ChainError, Reverted
+from protocol.events import Event, TransactionMined
+from protocol.wire.ids import Wei
+from tests.anvil import CHAIN_ID, RICH, Controls, anvil
+from tests.anvil_ledger import POLL_S, open_anvil_ledger
+from tests.jobs import key
+
+pytestmark = pytest.mark.anvil
+
+PAYER, PAYEE = key("payer"), key("payee")
+LONG = 60.0
+
+
+@dataclass
+class Desk:
+    """A chain, and what was recorded of the transactions sent to it."""
+
+    controls: Controls
+    recorded: list[Prepared] = field(default_factory=list)
+    _news: trio.Condition = field(default_factory=trio.Condition)
+
+    def sender(self, who: Key = PAYER, *, rise_after_s: float = LONG, deadline_s: float = LONG) -> Sender:
+        return Sender(
+            self.controls.ethereum,
+            who,
+            self.record,
+            poll_s=POLL_S,
+            rise_after_s=rise_after_s,
+            deadline_s=deadline_s,
+        )
+
+    async def record(self, prepared: Prepared) -> None:
+        async with self._news:
+            self.recorded.append(prepared)
+            self._news.notify_all()
+
+    async def until_recorded(self, count: int) -> None:
+        """Waits until so many transactions were recorded."""
+        async with self._news:
+            while len(self.recorded) < count:
+                await self._news.wait()
+
+    async def until_waiting(self, who: Key, count: int) -> None:
+        """Waits until the chain holds so many transactions of somebody, in blocks or not."""
+        while await self.controls.ethereum.nonce(who.address, "pending") != count:
+            await trio.lowlevel.checkpoint()
+
+    async def paid(self) -> int:
+        return await self.controls.ethereum.balance(PAYEE.address)
+
+    @property
+    def nonces(self) -> list[int]:
+        return [each.nonce for each in self.recorded]
+
+
+@asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    with trio.fail_after(60), anvil() as running:
+        async with open_rpc([running.url], CHAIN_ID) as rpc:
+            controls = Controls(rpc)
+            await controls.enrich(PAYER)
+            yield Desk(controls)
+
+
+def payment(amount: int = 5) -> Call:
+    return Call("payment", PAYEE.address, b"", Wei(amount))
+
+
+async def test_a_payment_arrives_and_tells_what_it_cost() -> None:
+    async with desk() as at:
+        receipt = await at.sender().send(payment())
+        assert receipt.succeeded
+        assert (receipt.gas_used, await at.paid()) == (21_000, 5)
+        assert await at.controls.ethereum.balance(PAYER.address) == RICH - 5 - receipt.fee
+        (recorded,) = at.recorded
+        assert (recorded.sender, recorded.nonce, recorded.hash) == (PAYER.address, 0, receipt.transaction)
+        assert read_transaction(recorded.raw) == (PAYER.address, 0, recorded.raw)
+
+
+async def test_what_was_not_recorded_is_not_sent() -> None:
+    async def fail(prepared: Prepared) -> None:
+        raise OSError("disk full")
+
+    async with desk() as at:
+        sender = Sender(at.controls.ethereum, PAYER, fail, poll_s=POLL_S)
+        with pytest.raises(OSError, match="disk full"):
+            await sender.send(payment())
+        assert await at.controls.ethereum.nonce(PAYER.address, "pending") == 0
+
+
+async def test_many_at_once_take_one_nonce_each() -> None:
+    async with desk() as at:
+        sender, receipts = at.sender(), []
+
+        async def pay() -> None:
+            receipts.append(await sender.send(payment()))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(pay)
+        assert sorted(at.nonces) == list(range(6))
+        assert (len(receipts), await at.paid()) == (6, 30)
+
+
+async def test_another_program_with_the_key_only_costs_a_nonce() -> None:
+    async with desk() as at:
+        ours, theirs = at.sender(), at.sender()
+        await ours.send(payment())
+        await theirs.send(payment())
+        await ours.send(payment())
+        assert await at.paid() == 15
+        assert at.nonces == [0, 1, 1, 2]
+
+
+async def test_a_transaction_that_nobody_mines_pays_more_under_its_nonce() -> None:
+    async with desk() as at:
+        await at.controls.automine(on=False)
+        sender = at.sender(rise_after_s=0.05)
+        receipts: list[Receipt] = []
+
+        async def pay() -> None:
+            receipts.append(await sender.send(payment()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pay)
+            await at.until_recorded(3)
+            await at.until_waiting(PAYER, 1)
+            await at.controls.mine()
+        assert set(at.nonces) == {0}
+        assert receipts[0].transaction in {each.hash for each in at.recorded[1:]}
+        assert await at.paid() == 5
+
+
+async def test_a_transaction_in_no_block_is_given_up_at_its_deadline() -> None:
+    async with desk() as at:
+        await at.controls.automine(on=False)
+        with pytest.raises(ChainError, match="payment is in no block after 0 s") as caught:
+            await at.sender(deadline_s=0.1).send(payment())
+        assert caught.value.transient
+
+
+async def test_what_a_crash_left_unsent_is_sent_at_the_next_start() -> None:
+    async with desk() as at:
+        await at.controls.automine(on=False)
+        for _ in range(2):
+            with pytest.raises(ChainError, match="in no block"):
+                await at.sender(deadline_s=0).send(payment())
+        await at.controls.raw("anvil_dropAllTransactions")
+        await at.controls.automine(on=True)
+        strangers = [key("stranger").sign_transaction(_fields(0)).raw]
+        await at.sender().resume([*strangers, *(each.raw for each in at.recorded)])
+        assert await at.paid() == 10
+        await at.sender().send(payment())
+        assert (at.nonces, await at.paid()) == ([0, 1, 2], 15)
+
+
+def _fields(nonce: int) -> dict[str, int | str | bytes]:
+    return {
+        "type": 2,
+        "chainId": CHAIN_ID,
+        "nonce": nonce,
+        "value": 0,
+        "data": b"",
+        "gas": 21_000,
+        "maxFeePerGas": 10**10,
+        "maxPriorityFeePerGas": 1,
+        "to": PAYEE.address,
+    }
+
+
+async def test_what_was_mined_before_a_crash_is_not_sent_again() -> None:
+    async with desk() as at:
+        await at.sender().send(payment())
+        await at.sender().resume([each.raw for each in at.recorded])
+        assert await at.paid() == 5
+
+
+async def test_an_account_without_gas_money_says_so() -> None:
+    async with desk() as at:
+        words = r"payment: 0x\w{40} has too little for gas: 0.000000, needed 0.0000\d\d$"
+        with pytest.raises(ChainError, match=words) as caught:
+            await at.sender(key("poor")).send(payment())
+        assert not caught.value.transient
+        assert at.recorded == []
+
+
+async def test_what_would_be_refused_is_not_sent() -> None:
+    async with open_anvil_ledger() as ledger:
+        desk_ = Desk(ledger.controls)
+        call = ledger.network.settlement.finalize(PAYEE.address, 0)
+        await ledger.controls.enrich(PAYER)
+        with pytest.raises(Reverted, match=r"^Settlement.finalize: WrongState\(state=none\)$"):
+            await desk_.sender().send(call)
+        assert desk_.recorded == []
+
+
+async def test_what_is_refused_in_its_block_says_why() -> None:
+    async with open_anvil_ledger() as ledger:
+        node = key("node")
+        await ledger.register(node)
+        desk_ = Desk(ledger.controls)
+        call = ledger.network.stakes.check_in(node.address)
+        errors: list[Reverted] = []
+        await ledger.controls.automine(on=False)
+
+        async def check_in(sender: Sender) -> None:
+            try:
+                await sender.send(call)
+            except Reverted as error:
+                errors.append(error)
+
+        async with trio.open_nursery() as nursery:
+            sender = desk_.sender(node)
+            for _ in range(2):
+                nursery.start_soon(check_in, sender)
+            await desk_.until_waiting(node, 2)
+            await ledger.mine()
+        (error,) = errors
+        assert str(error).startswith("StakeManager.checkIn: SameDay(day=")
+
+
+async def test_an_effect_that_came_second_in_its_block_is_done() -> None:
+    async with open_anvil_ledger() as ledger:
+        node = key("node")
+        await ledger.register(node)
+        await ledger.controls.automine(on=False)
+        answers: list[Event] = []
+        async with ledger.adapter(node) as adapter:
+
+            async def check_in() -> None:
+                answers.append(await adapter.perform(CheckIn(node.address, 1)))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(check_in)
+                await Desk(ledger.controls).until_waiting(node, 2)
+                await ledger.mine()
+        assert [type(answer) for answer in answers] == [TransactionMined] * 2
+        assert await ledger.network.ethereum.nonce(node.address) == 2
