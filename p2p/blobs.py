@@ -149,11 +149,10 @@ class Blobs:
             stream = await self._transport.open(peer_id, PROTOCOL)
             try:
                 size = await self._ask(stream, cid, offset, most)
-                if size >= offset:
-                    await self._receive(stream, partial, size)
+                await self._receive(stream, partial, size)
             finally:
                 await stream.abort()
-            if size >= offset and await trio.to_thread.run_sync(partial.finish, target):
+            if await trio.to_thread.run_sync(partial.finish, target):
                 return
             if offset == 0:
                 raise Malformed(f"{cid.hex()} came as something else")

@@ -78,10 +78,8 @@ class Transport(Protocol):
     async def disconnect(self, peer_id: PeerId) -> None: ...
 
 
-async def answer(
-    stream: FramedStream, handler: Handler, report: Callable[[PeerId, RemoteProtocolError], None]
-) -> None:
-    """Run a handler on a peer's stream. What the peer does wrong ends the stream; any other error is ours and ends us."""
+async def answer(stream: FramedStream, handler: Handler, report: Callable[[PeerId, RemoteProtocolError], None]) -> None:
+    """Run a handler on a peer's stream. What the peer does wrong ends the stream; any other error is a bug of ours."""
     polite = False
     try:
         await handler(stream)
