@@ -1,0 +1,66 @@
+"""What a check costs beside the run that it checks, and how many bytes the proof of that run has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+from executor import devices
+from executor.station import Station
+from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
+from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunSpec
+from tests.benchmarks.line import Line
+from tests.station import open_station, small_model
+
+NEEDS = ("venv", "docker engine", "runner image", "model")
+KEYS = ("check.ratio_128", "truth.proof_bytes_32")
+TOKENS = 128
+# Each is answered with more than that, so that no run stops by itself.
+QUESTIONS = (
+    "Write a long story about bees for a child who loves science, with many details and a happy end.",
+    "Explain in depth how paper changed the history of human society, with examples from several countries.",
+    "You are a teacher. Prepare a lesson on volcanoes with goals, a short quiz, and the correct answers.",
+)
+
+
+def run() -> list[Line]:
+    """Raises: RuntimeError if a container fails or an answer is too short to be a measurement."""
+    class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
+    ratios, speeds, proof_bytes = [], [], 0
+    with open_station() as station:
+        for question in QUESTIONS:
+            generated, checked, proof_bytes = _pair(station, question, class_id)
+            ratios.append(checked / generated)
+            speeds.append(TOKENS * 1000 / generated)
+    anchor = f"class {class_id}, {statistics.median(speeds):.0f} tokens/s"
+    return [
+        Line("check.ratio_128", statistics.median(ratios), "ratio", "<= 0.10", anchor, len(ratios)),
+        Line("truth.proof_bytes_32", proof_bytes / (TOKENS / CHUNK_TOKENS), "B", "<= 258", "", TOKENS // CHUNK_TOKENS),
+    ]
+
+
+def _pair(station: Station, question: str, class_id: int) -> tuple[int, int, int]:
+    """Milliseconds of a run and of its check, model loading apart, and the size of the proof in bytes."""
+    job_id = hashlib.sha256(question.encode()).digest()
+    spec = RunSpec(job_id, small_model().cid, class_id, TOKENS, 0, bytes(32), 2 << 30, 240_000)
+    chat = json.dumps({"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": question}]}).encode()
+    with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
+        kept = Path(made) / "kept"
+        generated = _run(station, "generate", spec, {INPUT_JSON: chat}, (RESULT_JSON, PROOF_BIN), kept)
+        result = (kept / RESULT_JSON).read_bytes()
+        if len(json.loads(result)["output_token_ids"]) != TOKENS:
+            raise RuntimeError(f"the answer to {question!r} stopped before {TOKENS} tokens")
+        checked = _run(station, "check", spec, {INPUT_JSON: chat, RESULT_JSON: result}, (CHECK_BIN,), kept)
+        return generated, checked, (kept / PROOF_BIN).stat().st_size
+
+
+def _run(
+    station: Station, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...], kept: Path
+) -> int:
+    finish = station.attempt(kind, spec, inputs, wanted).run(kept.parent / "run", kept, lambda said: None)
+    if finish.outcome is not Outcome.OK or finish.ending is None:
+        raise RuntimeError(f"{kind}: {finish.detail}")
+    return finish.ending.metrics["run_ms"]
