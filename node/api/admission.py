@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node.api.backend import JobAsk
 from node.api.faults import Fault, no_able_node, no_deposit, price_over_cap, prompt_too_long, unknown_model
-from node.api.prefix import complete
+from node.api.prefix import SHORTEST
 from node.api.snapshot import AccountView, ModelView, PeerView
 from protocol.params import PRICE_PER_STAKE
 from protocol.stages.assignment import order_total
@@ -29,22 +29,20 @@ class Market:
 
 
 def find_model(name: str, models: tuple[ModelView, ...]) -> ModelView:
-    """The model that a name, or a prefix of a manifest's id, means.
+    """The model that is meant by its name, the beginning of its name in any case, or the beginning of its id.
 
     Raises: Fault unknown_model, ambiguous.
     """
-    named = [model for model in models if model.name == name]
-    if len(named) == 1:
-        return named[0]
-    by_id = {model.manifest: model for model in named or models}
-    if named:
-        raise Fault("ambiguous", f"{len(named)} models are called {name!r}", f"give an id: {', '.join(sorted(by_id))}")
-    try:
-        return by_id[complete(name, by_id, "model")]
-    except Fault as fault:
-        if fault.code == "ambiguous":
-            raise
-        raise unknown_model(name, tuple(model.name for model in models)) from fault
+    exact = [model for model in models if model.name == name]
+    begun = [model for model in models if name and model.name.lower().startswith(name.lower())]
+    by_id = [model for model in models if len(name) >= SHORTEST and model.manifest.startswith(name.lower())]
+    found = exact or begun or by_id
+    if len(found) > 1:
+        ids = ", ".join(f"{model.manifest[:12]} ({model.name})" for model in found)
+        raise Fault("ambiguous", f"{name!r} may be {len(found)} models", f"give an id: {ids}")
+    if not found:
+        raise unknown_model(name, tuple(model.name for model in models))
+    return found[0]
 
 
 def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> int:

@@ -82,7 +82,7 @@ def fault_of(error: NodeError) -> Fault:
         case Fault():
             return error
         case ConfigError():
-            return Fault("bad_config", str(error), error.hint)
+            return Fault("bad_config", str(error), error.hint or "vcoin config show --origin says what is set where")
         case Reverted():
             return Fault("reverted", f"the contract refused: {error}")
         case ChainError():

@@ -1,6 +1,5 @@
 """`vcoin localnet`: a whole network on this machine, up, down, or looked at."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +56,7 @@ def up(
     order = Order(directory, plan, port, p2p_port, store.absolute() if store else None)
     record = bring_up(order, output.words)
     if json:
-        output.as_json(asdict(record))
+        output.as_json(record.plain())
     else:
         output.data(banner(record))
     return Exit.OK
@@ -106,7 +105,7 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
     chain_runs = record.chain is not None and record.chain.is_alive
     if json:
         found = [{"name": each.member.name, "alive": each.is_alive, "state": _state(each)} for each in seen]
-        output.as_json({**asdict(record), "chain_alive": chain_runs, "found": found})
+        output.as_json({**record.plain(), "chain_alive": chain_runs, "found": found})
     else:
         output.data([f"chain {record.chain_id} at {record.rpc}: {'runs' if chain_runs else 'DOWN'}", ""])
         output.data(table(seen))

@@ -53,12 +53,16 @@ class Record:
     nodes: tuple[Member, ...] = ()
     ready: bool = False
 
+    def plain(self) -> dict[str, Any]:
+        """As the file holds it."""
+        return {"v": VERSION, **asdict(self)}
+
     def write(self) -> None:
         """Replace the file in one step. Raises: ConfigError."""
         path = Path(self.directory) / NAME
         draft = path.with_suffix(".part")
         try:
-            draft.write_text(json.dumps({"v": VERSION, **asdict(self)}, indent=2) + "\n")
+            draft.write_text(json.dumps(self.plain(), indent=2) + "\n")
             draft.replace(path)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from error

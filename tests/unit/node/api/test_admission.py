@@ -115,6 +115,8 @@ def test_model_is_found_by_name_or_id() -> None:
     models = (SMOL, other("b", "cd" * 32))
     assert find_model(SMOL.name, models) == SMOL
     assert find_model("cdcd", models) == models[1]
+    assert find_model("smollm2", models) == SMOL
+    assert find_model("b", (*models, other("bb", "ef" * 32))) == models[1], "a whole name means itself"
 
 
 @pytest.mark.parametrize(
@@ -123,8 +125,11 @@ def test_model_is_found_by_name_or_id() -> None:
         ("nope", (SMOL,), "unknown_model", f"one of: {SMOL.name}"),
         ("nope", (), "unknown_model", "vcoin model add --smollm2"),
         ("x", (SMOL,), "unknown_model", "one of"),
-        (SMOL.name, (SMOL, other(SMOL.name, "cd" * 32)), "ambiguous", "give an id"),
-        ("abab", (SMOL, other("b", "abab" + "00" * 30)), "ambiguous", "one of"),
+        ("", (SMOL,), "unknown_model", "one of"),
+        ("ab", (SMOL,), "unknown_model", "one of"),
+        (SMOL.name, (SMOL, other(SMOL.name, "cd" * 32)), "ambiguous", "give an id: abababababab"),
+        ("smol", (SMOL, other("Smol", "cd" * 32)), "ambiguous", "cdcdcdcdcdcd (Smol)"),
+        ("abab", (SMOL, other("b", "abab" + "00" * 30)), "ambiguous", "give an id"),
     ],
 )
 def test_model_that_cannot_be_meant(name: str, models: tuple[ModelView, ...], code: str, hint: str) -> None:
