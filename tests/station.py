@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chain.calibration import packaged_for
 from executor import images
 from executor.containers import DEFAULT_HOST, Engine
 from executor.models import ModelStore
 from executor.station import Station
 from protocol.stages.blob import ModelManifest
+from protocol.wire.ids import Cid
 from scripts.setup import model
 
 NODE = "0x00000000000000000000000000000000000000T1"
@@ -29,9 +31,14 @@ def small_model() -> ModelManifest:
 
 @contextmanager
 def open_station(image: str | None = None, node: str = NODE) -> Iterator[Station]:
-    """A station without calibration; `image` replaces the honest runner's."""
+    """A station with the calibration of this release; `image` replaces the honest runner's."""
     engine = Engine(node, docker_host())
     try:
-        yield Station(engine, image or images.find(docker_host()), ModelStore(model.store()), lambda manifest: None)
+        yield Station(engine, image or images.find(docker_host()), ModelStore(model.store()), _act_weights)
     finally:
         engine.close()
+
+
+def _act_weights(manifest: bytes) -> bytes | None:
+    found = packaged_for(Cid(manifest))
+    return found.act_weights if found else None
