@@ -20,6 +20,7 @@ from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 from libp2p.io.utils import read_exactly
+from libp2p.network.auto_connector import AutoConnector
 from multiaddr import Multiaddr
 
 if libp2p.__version__ != "0.8.1":
@@ -65,6 +66,16 @@ class ConnectionEnded(Exception):
 
 # The library waits a quarter second after every dial, even with one address and immediate success.
 swarm._HAPPY_EYEBALLS_DELAY = 0.0
+
+
+async def _stay(self: AutoConnector) -> None:
+    """Do not dial: below its target, half of all connections, the library dials whoever it ever heard of.
+
+    Whom to dial is decided by our peer book alone; the library knows no bans.
+    """
+
+
+AutoConnector.maybe_connect = _stay  # type: ignore[method-assign]
 
 
 def set_listen_flags(sock: trio.socket.SocketType) -> None:

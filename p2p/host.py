@@ -292,9 +292,7 @@ def _build(secret: bytes) -> tuple[BasicHost, Swarm]:
     swarm = host.get_network()
     assert isinstance(host, BasicHost)
     assert isinstance(swarm, Swarm)
-    # Whom to dial, and when again, is decided by our peer book alone. Both figures shaped the inbound limit above.
-    swarm.connection_config.min_connections = 0
-    swarm.connection_config.low_watermark = 0
+    # Our peer book decides when a peer is dialled again.
     swarm.retry_config = RetryConfig(max_retries=0)
     return host, swarm
 

@@ -14,9 +14,10 @@ import trio.testing
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux import yamux
+from multiaddr import Multiaddr
 
 from p2p import hardening
-from p2p.host import Host
+from p2p.host import Host, split_address
 from p2p.streams import FramedStream, StreamEnded
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId
@@ -267,6 +268,20 @@ async def test_a_connection_that_is_over_holds_no_task_and_no_slot() -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert swarm._inbound_limiter.borrowed_tokens == 0
         assert trio.lowlevel.current_statistics().tasks_living <= tasks
+
+
+async def test_the_library_dials_nobody_by_itself() -> None:
+    async with scene() as at:
+        await at.victim.dial(at.honest.addresses[0])
+        swarm = at.victim._swarm
+        swarm.peerstore.add_addrs(
+            ID.from_base58(at.honest.peer_id), [Multiaddr(split_address(at.honest.addresses[0])[1])], 1_000
+        )
+        await at.victim.disconnect(at.honest.peer_id)
+        await at.losses.of(at.honest.peer_id).wait()
+        swarm.auto_connector.clear_all_cooldowns()
+        await swarm.auto_connector.maybe_connect()
+        assert at.honest.peer_id not in at.victim.connected()
 
 
 async def test_half_open_connections_of_one_address_leave_room_for_the_others() -> None:

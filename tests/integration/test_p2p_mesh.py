@@ -1,0 +1,142 @@
+"""Eight real nodes on loopback: everything is heard everywhere, also while some leave and come."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from p2p.host import open_host
+from protocol.effects import FetchModel, PublishHeartbeat, PublishRequest, Send
+from protocol.errors import P2PError
+from protocol.events import HeartbeatReceived, MessageSent, ModelAdded, RequestReceived
+from protocol.network.frames import Topic
+from protocol.stages.commitment import TokenFrame
+from tests.fakes.loopback import ANY_PORT
+from tests.fakes.nodes import Node, heartbeat, request, run_node, secret, until
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+pytestmark = pytest.mark.libp2p
+
+COUNT = 8
+
+
+@asynccontextmanager
+async def node(index: int, folder: Path, bootnodes: tuple[str, ...], **options: object) -> AsyncIterator[Node]:
+    async with (
+        open_host(secret(index), ANY_PORT) as host,
+        run_node(host, index, folder, bootnodes=bootnodes, **options) as made,  # type: ignore[arg-type]
+    ):
+        yield made
+
+
+@asynccontextmanager
+async def network(folder: Path, count: int = COUNT) -> AsyncIterator[list[Node]]:
+    """So many nodes that know the first two, each with a neighbour."""
+    with trio.fail_after(30):
+        async with AsyncExitStack() as stack:
+            nodes: list[Node] = []
+            for index in range(count):
+                known = tuple(other.address for other in nodes[:2])
+                nodes.append(await stack.enter_async_context(node(index, folder, known)))
+            await until(lambda: all(made.adapter.neighbours for made in nodes))
+            yield nodes
+
+
+async def test_every_beat_and_every_request_reaches_everybody_once(tmp_path: Path) -> None:
+    async with network(tmp_path) as nodes:
+        for index, made in enumerate(nodes):
+            await made.adapter.perform(PublishHeartbeat(heartbeat(1_000 + index)))
+            await made.adapter.perform(PublishRequest(request(index)))
+        for made in nodes:
+            await until(lambda made=made: len(made.inbox.events) >= 2 * (COUNT - 1))  # type: ignore[misc]
+        # Whatever would come twice has come by now: a second beat has crossed the same ways.
+        await nodes[0].adapter.perform(PublishHeartbeat(heartbeat(2_000)))
+        for made in nodes[1:]:
+            await made.inbox.next(HeartbeatReceived, lambda event: event.heartbeat.counter == 2_000)
+        for index, made in enumerate(nodes):
+            others = set(range(COUNT)) - {index}
+            beats = [event for event in made.inbox.events if isinstance(event, HeartbeatReceived)]
+            requests = [event for event in made.inbox.events if isinstance(event, RequestReceived)]
+            assert sorted(event.signed.request.nonce for event in requests) == sorted(others)
+            assert sorted(event.heartbeat.counter for event in beats if event.heartbeat.counter < 2_000) == [
+                1_000 + other for other in sorted(others)
+            ]
+            assert made.adapter.dropped == 0
+
+
+async def test_requests_cross_the_network_after_its_bootnodes_have_left(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+            known: list[str] = []
+            leave = trio.Event()
+
+            async def boot(index: int, task_status: "TaskStatus[None]") -> None:
+                async with node(index, tmp_path, ()) as made:
+                    known.append(made.address)
+                    task_status.started()
+                    await leave.wait()
+
+            for index in range(2):
+                await nursery.start(boot, index)
+            others = [await stack.enter_async_context(node(index, tmp_path, tuple(known))) for index in range(2, 6)]
+            await until(lambda: all(made.adapter.neighbours for made in others))
+            # From their beats the others learn where everybody is.
+            for made in others:
+                await made.adapter.perform(PublishHeartbeat(heartbeat(1, made.transport.addresses)))
+            for made in others:
+                await until(lambda made=made: len(made.inbox.events) == len(others) - 1)  # type: ignore[misc]
+            leave.set()
+            remaining = {made.transport.peer_id for made in others}
+            await until(lambda: all(made.adapter.neighbours and made.adapter.neighbours < remaining for made in others))
+            await others[0].adapter.perform(PublishRequest(request(7)))
+            for made in others[1:]:
+                await made.inbox.next(RequestReceived)
+
+
+async def test_a_node_finds_the_network_again_from_its_cache_alone(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        cache = tmp_path / "peers.json"
+        async with node(0, tmp_path, ()) as boot:
+            async with node(1, tmp_path, (boot.address,), cache=cache) as first:
+                await until(lambda: bool(first.adapter.neighbours))
+            async with node(1, tmp_path, (), cache=cache) as again:
+                await until(lambda: bool(again.adapter.neighbours))
+                assert again.adapter.neighbours == {boot.transport.peer_id}
+
+
+async def test_a_network_of_another_settlement_is_not_listened_to(tmp_path: Path) -> None:
+    async with network(tmp_path, 2) as (one, two):
+        stranger = one.adapter._gossip._gossip
+        stranger._network = (1, bytes(20))
+        one.adapter._gossip.publish(Topic.REQUEST, b"x", one.key.sign)
+        await until(lambda: two.adapter.book.score(one.transport.peer_id, 0) <= -40)
+        assert two.inbox.events == []
+
+
+async def test_a_model_of_many_megabytes_comes_over_real_streams(tmp_path: Path) -> None:
+    async with network(tmp_path, 3) as (boot, holder, asker):
+        await asker.transport.dial(holder.address)
+        weights = bytes(range(256)) * (48 * 4096)
+        manifest = holder.put_model({"tokenizer.json": b"{}", "model.safetensors": weights})
+        peers = (boot.transport.peer_id, holder.transport.peer_id)
+        assert await asker.adapter.perform(FetchModel(manifest.cid, peers)) == ModelAdded(manifest)
+        # While the weights come, messages still go.
+        sent = await asker.adapter.perform(Send(holder.address, TokenFrame(bytes(32), 0, b"x")))
+        assert isinstance(sent, MessageSent)
+
+
+async def test_a_node_that_vanishes_is_missed_and_its_messages_fail(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        async with node(0, tmp_path, ()) as one:
+            async with node(1, tmp_path, (one.address,)) as two:
+                await until(lambda: bool(one.adapter.neighbours))
+                gone = two.address
+            await until(lambda: not one.adapter.neighbours and not one.adapter.connected)
+            with pytest.raises(P2PError) as raised:
+                await one.adapter.perform(Send(gone, TokenFrame(bytes(32), 0, b"x")))
+            assert raised.value.transient
