@@ -37,6 +37,7 @@ class Place:
         self.root = root
         self.ledger = ledger
         self.deployment = root / "deployment.json"
+        self._flags: dict[Path, dict[str, object]] = {}
         ledger.deployment.write(self.deployment)
 
     def make(self, name: str, **changes: object) -> Config:
@@ -53,6 +54,12 @@ class Place:
             "chain.poll_ms": 50,
             "executor.docker_host": f"unix://{self.root}/no-docker.sock",
         }
+        self._flags[home.path] = {**flags, **{key.replace("__", "."): value for key, value in changes.items()}}
+        return load({}, self._flags[home.path])
+
+    def make_again(self, config: Config, **changes: object) -> Config:
+        """The same node with other settings."""
+        flags = self._flags[config.node.data_dir]
         return load({}, {**flags, **{key.replace("__", "."): value for key, value in changes.items()}})
 
 
