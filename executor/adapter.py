@@ -1,4 +1,4 @@
-"""The executor's side of the driver: each effect in, its events out, blocking work in threads of its own."""
+"""The executor's side of the driver: a run or a check in, its event out, blocking work in threads of its own."""
 
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -11,9 +11,9 @@ from executor.generation import Generation
 from executor.replay import Replay
 from executor.station import Station
 from executor.workspace import Workspaces
-from protocol.effects import ContainerEffect, ReplaySample, RunContainer
+from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
+from protocol.events import ContainerExited, DeviceReported, SampleReplayed
 from protocol.stages.execution import Outcome, RunSpec, failed
 
 # A first guess, replaced by what this machine turns out to do.
@@ -22,7 +22,6 @@ FIRST_MS_PER_TOKEN = 60
 LEARN_FROM_TOKENS = 16
 
 OnTokens = Callable[[tuple[int, ...]], Awaitable[None]]
-Emit = Callable[[Event], Awaitable[None]]
 T = TypeVar("T")
 
 
@@ -49,17 +48,6 @@ class ContainerAdapter:
             self._workspaces.sweep()
 
         await trio.to_thread.run_sync(sweep, limiter=self._quick)
-
-    async def perform(self, effect: ContainerEffect, emit: Emit) -> None:
-        """Do one effect and tell how it went. Raises: ExecutorError, which the driver reports as EffectFailed."""
-        if isinstance(effect, RunContainer):
-
-            async def on_tokens(ids: tuple[int, ...]) -> None:
-                await emit(TokensProduced(effect.spec.job_id, ids))
-
-            await emit(await self.run_job(effect.spec, on_tokens))
-        else:
-            await emit(await self.replay(effect))
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
         """Run a job to its end, whatever that is; cancelling kills the container."""

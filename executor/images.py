@@ -44,7 +44,7 @@ def find(host: str = DEFAULT_HOST) -> str:
     """The tag of the runner image, which is there. Raises: ImageMissing; ExecutorError if no Engine answers."""
     name = tag()
     if not _exists(name, host):
-        raise ImageMissing(f"the image {name} is not on this machine: build it with scripts/build_image")
+        raise ImageMissing(f"the image {name} is not on this machine: ./scripts/prepare builds it")
     return name
 
 

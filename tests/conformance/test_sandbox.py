@@ -16,9 +16,9 @@ import trio
 from executor import devices
 from executor.adapter import ContainerAdapter
 from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
-from protocol.effects import ReplaySample, RunContainer
+from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, TokensProduced
+from protocol.events import ContainerExited
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, validate_proof, validate_result
 from protocol.stages.verification import UNCALIBRATED, distances, score
@@ -117,22 +117,6 @@ async def test_same_job_asked_again_is_answered_and_not_run_again(
     again, streamed = await bench.run(spec, None)
     assert again == exited
     assert streamed == []
-
-
-async def test_perform_tells_tokens_and_then_the_end(bench: Bench) -> None:
-    spec = bench.spec("performed", max_new_tokens=4)
-    bench.workspaces.of_job(spec.job_id).put(INPUT_JSON, chat(QUESTION))
-    events: list[Any] = []
-
-    async def emit(event: Any) -> None:
-        events.append(event)
-
-    await bench.sandbox.perform(RunContainer(spec), emit)
-    *tokens, exited = events
-    assert isinstance(exited, ContainerExited)
-    assert tokens
-    assert all(isinstance(event, TokensProduced) and event.job_id == spec.job_id for event in tokens)
-    assert sum(len(event.ids) for event in tokens) == exited.result.new_tokens == 4
 
 
 async def test_check_of_an_honest_result_finds_it_close(

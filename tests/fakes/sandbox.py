@@ -14,18 +14,17 @@ from typing import Any
 
 import trio
 
-from executor.adapter import Emit, OnTokens
+from executor.adapter import OnTokens
 from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace, Workspaces
-from protocol.effects import ContainerEffect, ReplaySample, RunContainer
+from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
-from protocol.events import ContainerExited, DeviceReported, SampleReplayed, TokensProduced
+from protocol.events import ContainerExited, DeviceReported, SampleReplayed
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 
 LEAST_TIMEOUT_MS = 100
 LEAST_MEMORY = 256 << 20
-CONTEXT_PER_CHARACTER = 1
 TOKENS_PER_EVENT = 4
 DIMENSIONS = 8
 
@@ -43,16 +42,6 @@ class FakeSandbox:
 
     async def recover(self, known_jobs: Collection[bytes] = ()) -> None:
         self._workspaces.sweep()
-
-    async def perform(self, effect: ContainerEffect, emit: Emit) -> None:
-        if isinstance(effect, RunContainer):
-
-            async def on_tokens(ids: tuple[int, ...]) -> None:
-                await emit(TokensProduced(effect.spec.job_id, ids))
-
-            await emit(await self.run_job(effect.spec, on_tokens))
-        else:
-            await emit(await self.replay(effect))
 
     async def report(self) -> DeviceReported:
         await trio.lowlevel.checkpoint()
@@ -114,7 +103,7 @@ def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tu
         return Outcome.JOB, "out_of_memory: killed"
     if not chat["messages"]:
         return Outcome.CLIENT, "bad_messages: there is none"
-    length = sum(len(message["content"]) for message in chat["messages"]) * CONTEXT_PER_CHARACTER
+    length = sum(len(message["content"]) for message in chat["messages"])
     if length + spec.max_new_tokens > manifest.context:
         return Outcome.CLIENT, f"prompt_too_long: {length}"
     return None
