@@ -85,7 +85,7 @@ class Sender:
         self._rise_after_s = rise_after_s
         self._deadline_s = deadline_s
         self._nonces = trio.Lock()
-        self._next_nonce: int | None = None
+        self._flying: set[int] = set()
 
     async def send(self, call: Call, effect: ChainEffect | None = None) -> Receipt:
         """Estimate, sign, record, broadcast, and wait until it is in a block.
@@ -99,7 +99,10 @@ class Sender:
         order = _Order(call, gas, effect)
         await self._require_gas_money(order, fees)
         nonce, signed = await self._launch(order, fees)
-        receipt = await self._follow(order, fees, nonce, signed)
+        try:
+            receipt = await self._follow(order, fees, nonce, signed)
+        finally:
+            self._flying.discard(nonce)
         if not receipt.succeeded:
             raise await self._why_reverted(order, receipt)
         log.debug("transaction mined", extra={"call": call.title, "block": receipt.block, "gas": receipt.gas_used})
@@ -140,9 +143,10 @@ class Sender:
         """Take a nonce, record, broadcast. The lock makes nonces leave in their order."""
         async with self._nonces:
             for _ in range(NONCE_TRIES):
-                if self._next_nonce is None:
-                    self._next_nonce = await self._ethereum.nonce(self.address, "pending")
-                nonce, self._next_nonce = self._next_nonce, None
+                # Asked anew each time: a reorganisation or another program may have moved it either way. Endpoints may
+                # be late to count what we have just sent.
+                counted = await self._ethereum.nonce(self.address, "pending")
+                nonce = max(counted, max(self._flying, default=-1) + 1)
                 signed = await self._prepare(order, fees, nonce)
                 try:
                     await self._ethereum.broadcast(signed.raw)
@@ -151,7 +155,7 @@ class Sender:
                         raise refused(order.call, error) from error
                     log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
                     continue
-                self._next_nonce = nonce + 1
+                self._flying.add(nonce)
                 return nonce, signed
         raise ChainError(f"{order.call.title}: another program sends transactions with this key", transient=True)
 
@@ -167,11 +171,9 @@ class Sender:
                 if receipt := await self._ethereum.receipt(transaction):
                     return receipt
             if taken >= TAKEN_POLLS:
-                self._next_nonce = None
                 raise ChainError(f"{order.call.title}: another transaction took its nonce {nonce}", transient=True)
             now = trio.current_time()
             if now > deadline:
-                self._next_nonce = None
                 raise ChainError(f"{order.call.title} is in no block after {self._deadline_s:.0f} s", transient=True)
             if now > rise_at:
                 fees, rise_at = fees.raised(), now + self._rise_after_s

@@ -30,9 +30,9 @@ class Anvil:
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """End it; safe to call twice."""
+        """End it, even if it was stopped by a signal; safe to call twice."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.kill()
         self.process.wait(timeout=10)
         if self.process.stdout is not None:
             self.process.stdout.close()

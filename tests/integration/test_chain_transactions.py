@@ -118,12 +118,26 @@ async def test_many_at_once_take_one_nonce_each() -> None:
 
 async def test_another_program_with_the_key_only_costs_a_nonce() -> None:
     async with desk() as at:
-        ours, theirs = at.sender(), at.sender()
-        await ours.send(payment())
-        await theirs.send(payment())
-        await ours.send(payment())
-        assert await at.paid() == 15
-        assert at.nonces == [0, 1, 1, 2]
+        programs = [at.sender(), at.sender()]
+        async with trio.open_nursery() as nursery:
+            for amount, program in enumerate(programs, start=1):
+                nursery.start_soon(program.send, payment(amount))
+        await programs[0].send(payment(4))
+        assert await at.paid() == 7
+        assert set(at.nonces) == {0, 1, 2}
+
+
+async def test_a_reorganisation_gives_a_nonce_back() -> None:
+    async with desk() as at:
+        sender = at.sender()
+        await sender.send(payment(1))
+        await sender.send(payment(2))
+        await at.controls.reorg(1)
+        await at.controls.raw("anvil_dropAllTransactions")
+        await at.controls.mine()
+        await sender.send(payment(4))
+        assert at.nonces == [0, 1, 1]
+        assert await at.paid() == 5
 
 
 async def test_a_transaction_that_nobody_mines_pays_more_under_its_nonce() -> None:

@@ -1,0 +1,148 @@
+"""What anyone can foresee of a case, and what a verdict does to money: the contracts beside their Python twins."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from chain.adapter import ChainAdapter
+from chain.states import BatchState
+from protocol.effects import (
+    CommitSeat,
+    ConveneCourt,
+    FinalizeBatch,
+    OpenLane,
+    ResolveCase,
+    RevealSeat,
+    SealEpoch,
+    SubmitBatch,
+)
+from protocol.events import BatchMined, BatchSubmitted, CaseConvened, SeedRevealed
+from protocol.params import VCN
+from protocol.stages.commitment import BatchContents
+from protocol.stages.sampling import batch_seed, draw_order, draw_samples, epoch_of
+from protocol.stages.settlement import split
+from protocol.stages.verification import seat_commitment
+from protocol.wire.ids import BatchId
+from tests.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
+from tests.jobs import CLASS, PRICE, Orders, batch_of, key, named
+from tests.story import Story, told_by
+
+pytestmark = pytest.mark.anvil
+
+NODE, CLIENT, RICH_CLIENT = key("node"), key("client"), key("rich client")
+VERIFIERS = [key(f"verifier {index}") for index in range(6)]
+TICKETS = 64
+
+
+@dataclass
+class Hearing:
+    """A sealed batch that waits for its court."""
+
+    ledger: AnvilLedger
+    adapter: ChainAdapter
+    story: Story
+    name: BatchId
+    block: int
+    contents: BatchContents
+
+    async def final(self) -> None:
+        head, _ = await self.ledger.now()
+        await self.ledger.mine(self.ledger.rules.final_depth)
+        await self.story.until_block(head)
+
+    async def convene(self) -> CaseConvened:
+        await self.adapter.perform(ConveneCourt(self.name, NODE.address, 0, self.contents))
+        await self.final()
+        return await self.story.until(CaseConvened)
+
+    async def pass_it(self, case: CaseConvened) -> None:
+        keys = {verifier.address: verifier for verifier in VERIFIERS}
+        for step in ("commit", "reveal"):
+            for seat, node in enumerate(case.seats):
+                digest, salt = named("digest"), named("salt")
+                async with self.ledger.adapter(keys[node]) as verifier:
+                    if step == "commit":
+                        commitment = seat_commitment(self.name, 0, seat, digest, salt)
+                        await verifier.perform(CommitSeat(self.name, seat, commitment))
+                    else:
+                        await verifier.perform(RevealSeat(self.name, seat, digest, (9_700,) * len(case.drawn), salt))
+        await self.adapter.perform(ResolveCase(self.name, self.contents))
+
+
+@asynccontextmanager
+async def hearing(jobs: int = 3, stake: int = 10_000 * VCN, price: int = PRICE) -> AsyncIterator[Hearing]:
+    with trio.fail_after(60):
+        async with open_anvil_ledger() as ledger:
+            await ledger.register(NODE, stake)
+            await ledger.deposit(CLIENT, 500 * VCN)
+            for index, verifier in enumerate(VERIFIERS):
+                await ledger.register(verifier, (5_000 + 3_000 * index) * VCN)
+                await ledger.join(verifier)
+            await ledger.actions(VERIFIERS[3]).leave_verifiers(VERIFIERS[3].address, CLASS)
+            async with ledger.adapter(NODE, CLIENT) as adapter, told_by(adapter) as story:
+                orders = Orders(CLIENT, NODE, ledger.domain)
+                _, now = await ledger.now()
+                await adapter.perform(OpenLane(*orders.lane_open(400 * VCN, now + 600)))
+                for _ in range(jobs):
+                    orders.finish(price=price)
+                mined = await adapter.perform(SubmitBatch(batch_of(NODE.address, 0, orders)))
+                assert isinstance(mined, BatchMined)
+                await ledger.mine(ledger.rules.epoch + ledger.rules.lag + 1)
+                await adapter.perform(SealEpoch(epoch_of(mined.block, ledger.rules.epoch)))
+                await ledger.mine(ledger.rules.final_depth)
+                await story.until(SeedRevealed)
+                told = await story.until(BatchSubmitted)
+                yield Hearing(ledger, adapter, story, BatchId(mined.batch_id), mined.block, told.contents)
+
+
+async def test_leaves_and_seats_are_those_that_python_draws() -> None:
+    async with hearing() as at:
+        network = at.ledger.network
+        seed = batch_seed((await at.story.until(SeedRevealed)).seed, at.name)
+        drawn = draw_samples(seed, 3, 10_000)
+        assert await network.settlement.sampled_leaves(NODE.address, 0) == drawn
+        # Who joins after the commit, and who has left before it, is in no draw.
+        late = key("late verifier")
+        await at.ledger.register(late)
+        await at.ledger.join(late)
+        slots = await network.court.verifiers_of(CLASS)
+        assert len(slots) == len(VERIFIERS) + 1
+        order = draw_order(seed, at.name, at.block, slots, frozenset({NODE.address}), 3 * TICKETS)
+        assert await network.court.preview_seats(NODE.address, 0, at.contents) == tuple(order[:3])
+        case = await at.convene()
+        assert (case.drawn, case.seats) == (drawn, tuple(order[:3]))
+        assert late.address not in order
+        assert VERIFIERS[3].address not in order
+
+
+async def test_rewards_pool_and_burn_are_those_that_python_splits() -> None:
+    # An odd price and an odd score: every rounding is in it.
+    async with hearing(jobs=3, stake=9_999 * VCN + 7, price=PRICE + 7) as at:
+        settlement = at.ledger.network.settlement
+        stored = await settlement.batch_of(NODE.address, 0)
+        expected = split(stored.charge, stored.fee, stored.bonus, stored.score_hundredths)
+        await at.pass_it(await at.convene())
+        await at.ledger.warp(at.ledger.rules.challenge_window_s)
+        await at.adapter.perform(FinalizeBatch(at.name, NODE.address, 0))
+        assert (await settlement.batch_of(NODE.address, 0)).state is BatchState.FINAL
+        assert (await settlement.book_of(NODE.address)).rewards == expected.reward + expected.bonus
+        assert await settlement.burn_pending() == expected.burned
+        seats = sum([(await settlement.book_of(verifier.address)).rewards for verifier in VERIFIERS])
+        assert seats == 3 * (stored.fee // 3)
+        assert await settlement.pool() + seats == expected.pooled
+
+
+async def test_a_reward_is_paid_to_the_owner_of_the_node() -> None:
+    async with hearing() as at:
+        await at.pass_it(await at.convene())
+        await at.ledger.warp(at.ledger.rules.challenge_window_s)
+        await at.adapter.perform(FinalizeBatch(at.name, NODE.address, 0))
+        owner, actions = owner_of(NODE), at.ledger.actions(CLIENT)
+        before = (await actions.balances(owner.address)).coins
+        due = await actions.rewards(NODE.address)
+        await actions.claim(NODE.address)
+        assert due > 0
+        assert (await actions.balances(owner.address)).coins == before + due
