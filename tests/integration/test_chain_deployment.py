@@ -107,7 +107,7 @@ async def test_a_deployer_that_was_busy_elsewhere_must_begin_again(tmp_path: Pat
             await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         await controls.enrich(DEPLOYER)
         await deploy(*arguments, calibrations=(), poll_s=POLL_S)
-        with pytest.raises(ConfigError, match="sent other transactions|planned addresses are others") as caught:
+        with pytest.raises(ConfigError, match=r"sent other transactions|planned addresses are others") as caught:
             await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         assert caught.value.hint
 
