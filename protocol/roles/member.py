@@ -34,6 +34,7 @@ from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei
 
 DELAYS_KEPT = 20
 NODES_KEPT = 65_536
+QUIET_TICKS = 3
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 
 
@@ -69,6 +70,7 @@ class Member:
     _delays: dict[PeerId, deque[int]] = field(default_factory=dict)
     _beat_at: TimestampMs = TimestampMs(0)
     _checked_in: int = 0
+    _ticks: int = 0
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Take one event into the view; a tick may ask for a heartbeat."""
@@ -157,7 +159,10 @@ class Member:
 
     def _tick(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         effects: list[Effect] = []
-        if now_ms >= self._beat_at:
+        self._ticks += 1
+        # The first beat waits a little for what it has to say of this machine.
+        told = bool(self.device.class_ids) or self._ticks > QUIET_TICKS
+        if told and now_ms >= self._beat_at:
             self._beat_at = TimestampMs(now_ms + self.rules.heartbeat_ms)
             effects.append(PublishHeartbeat(self._heartbeat(now_ms)))
         day = self.timestamp // 86_400

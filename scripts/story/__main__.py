@@ -9,8 +9,9 @@ from pathlib import Path
 
 from executor import images
 from node.api.faults import Fault
-from node.localnet.network import Order, down, up
+from node.localnet.network import Order, up
 from node.localnet.record import default_directory
+from node.localnet.running import down
 from protocol.errors import NodeError
 from scripts.setup import model
 from scripts.story import acts, books, cast, screen, stage
