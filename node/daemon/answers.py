@@ -5,9 +5,8 @@ from collections import OrderedDict
 from pathlib import Path
 
 import trio
-from tokenizers import Tokenizer
 
-from node.text import TextStream, load_tokenizer, prompt_tokens, text_of
+from node.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
