@@ -6,6 +6,7 @@ import {IParams} from "./interfaces/IParams.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {MedianLib} from "./libraries/MedianLib.sol";
+import {Draw} from "./libraries/SeatLib.sol";
 import {Batch, BatchState, Contents} from "./types/BatchTypes.sol";
 import {CaseState, CaseView, Seat, SeatState, Verdict} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -97,7 +98,9 @@ contract Court is Verifiers {
         if (sitting.commitment != keccak256(abi.encode(caseId, ROUND, seat, digest, salt))) {
             revert CommitmentMismatch(caseId, seat);
         }
-        if (scores.length != _cases[caseId].drawnCount) revert WrongScoreCount(scores.length, _cases[caseId].drawnCount);
+        if (scores.length != _cases[caseId].drawnCount) {
+            revert WrongScoreCount(scores.length, _cases[caseId].drawnCount);
+        }
         sitting.state = SeatState.Revealed;
         sitting.score = _minimumOf(scores);
         emit SeatRevealed(caseId, seat, sitting.node, scores, digest);

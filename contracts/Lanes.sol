@@ -129,9 +129,8 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
 
     /// @dev One signature covers every job of the lane so far, so the newest assignment is the only one that is needed.
     function _requireAssignment(address node, Claim calldata part, uint256 i) internal view {
-        bytes32 message = EnvelopeLib.assignmentHash(
-            part.client, part.signer, node, part.index, part.cumulative, part.details
-        );
+        bytes32 message =
+            EnvelopeLib.assignmentHash(part.client, part.signer, node, part.index, part.cumulative, part.details);
         (address recovered,,) = ECDSA.tryRecover(_hashTypedDataV4(message), part.r, part.vs);
         if (recovered == address(0) || recovered != part.signer) revert BadAssignmentSignature(i);
     }

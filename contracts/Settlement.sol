@@ -338,14 +338,7 @@ contract Settlement is Lanes {
         private
     {
         emit BatchFinal(
-            node,
-            slot,
-            batchIdOf(node, slot),
-            batch.charge,
-            burned,
-            reward,
-            batch.bonus,
-            pooled + batch.fee
+            node, slot, batchIdOf(node, slot), batch.charge, burned, reward, batch.bonus, pooled + batch.fee
         );
     }
 

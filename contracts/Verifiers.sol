@@ -4,30 +4,15 @@ pragma solidity 0.8.37;
 import {ICourt} from "./interfaces/ICourt.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {SeatLib} from "./libraries/SeatLib.sol";
-import {Batch, Contents} from "./types/BatchTypes.sol";
+import {Draw, SeatLib} from "./libraries/SeatLib.sol";
+import {Contents} from "./types/BatchTypes.sol";
 import {VerifierSlot} from "./types/CaseTypes.sol";
 import {NodeState, NodeView} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice The Court's list of verifiers, one a device class, and the draw of seats from it.
-/// @dev Places never move and a draw reads only places that were held when the batch was submitted, so neither joining nor
-///      leaving after a seed is known changes who sits.
+/// @dev Places never move; who leaves keeps a tombstone.
 abstract contract Verifiers is ICourt {
-    /// @dev All that a draw depends on.
-    struct Draw {
-        bytes32 seed;
-        bytes32 batchId;
-        uint256 round;
-        uint8 classId;
-        uint256 commitBlock;
-        address node;
-        address owner;
-        /// @dev Clients and signers of drawn leaves; may end in zeros.
-        address[] parties;
-        uint256 nextTry;
-    }
-
     uint256 private constant STAKE_FACTOR = 5;
     uint40 private constant FOREVER = type(uint40).max;
 
@@ -84,48 +69,20 @@ abstract contract Verifiers is ICourt {
         }
     }
 
-    /// @notice The next verifiers of the draw order, at most `wanted` and fewer if 64 tickets a seat do not find them.
-    /// @param seated nodes that sat in this case before, silent ones included
-    /// @dev Moves draw.nextTry past the last ticket used.
     function _drawSeats(Draw memory draw, address[] memory seated, uint256 wanted)
         internal
         view
-        returns (address[] memory found)
+        returns (address[] memory)
     {
-        VerifierSlot[] storage slots = _slots[draw.classId];
-        uint256 length = SeatLib.lengthAt(slots, draw.commitBlock);
-        found = new address[](wanted);
-        uint256 count;
-        uint256 end = length == 0 ? draw.nextTry : draw.nextTry + SeatLib.TRIES_PER_SEAT * wanted;
-        while (count < wanted && draw.nextTry < end) {
-            address node = _candidate(draw, slots, length);
-            ++draw.nextTry;
-            if (node == address(0) || _isIn(node, seated) || _isIn(node, found) || _isParty(draw, node)) continue;
-            found[count++] = node;
-        }
-        assembly ("memory-safe") {
-            mstore(found, count)
-        }
-    }
-
-    /// @dev The verifier on the next ticket, 0 if its place was not held at commit or it loses its roll.
-    function _candidate(Draw memory draw, VerifierSlot[] storage slots, uint256 length)
-        private
-        view
-        returns (address)
-    {
-        (uint256 place, uint256 roll) =
-            SeatLib.ticket(draw.seed, draw.batchId, draw.round, draw.nextTry, length);
-        VerifierSlot storage slot = slots[place];
-        return roll < slot.weight && draw.commitBlock <= slot.untilBlock ? slot.node : address(0);
+        return SeatLib.draw(_slots[draw.classId], draw, seated, wanted, _isParty);
     }
 
     /// @dev Whether a node has a hand in the batch: the node itself, one of the same owner, a client's or a signer's.
     function _isParty(Draw memory draw, address node) private view returns (bool) {
         if (node == draw.node) return true;
         (address owner, address operator) = _stakes.keysOf(node);
-        return owner == draw.owner || _isIn(node, draw.parties) || _isIn(owner, draw.parties)
-            || _isIn(operator, draw.parties);
+        return owner == draw.owner || SeatLib.isIn(node, draw.parties) || SeatLib.isIn(owner, draw.parties)
+            || SeatLib.isIn(operator, draw.parties);
     }
 
     /// @dev Clients and signers whose leaves are drawn. Leaves stand in the order of the debits.
@@ -169,18 +126,11 @@ abstract contract Verifiers is ICourt {
     }
 
     function _mayStay(NodeView memory shown) private view returns (bool) {
-        return shown.state == NodeState.Active && shown.activeStake >= _leastStake()
-            && shown.scoreHundredths >= _minScore;
+        return
+            shown.state == NodeState.Active && shown.activeStake >= _leastStake() && shown.scoreHundredths >= _minScore;
     }
 
     function _leastStake() private view returns (uint256) {
         return STAKE_FACTOR * _minStake;
-    }
-
-    function _isIn(address one, address[] memory many) private pure returns (bool) {
-        for (uint256 i; i < many.length; ++i) {
-            if (many[i] == one) return true;
-        }
-        return false;
     }
 }

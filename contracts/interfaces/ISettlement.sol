@@ -25,7 +25,9 @@ interface ISettlement {
     event BatchSubmitted(
         address indexed node, uint8 indexed slot, bytes32 indexed batchId, Batch batch, Contents contents
     );
-    event BatchInCourt(address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint16 rateBps, uint16 drawnCount);
+    event BatchInCourt(
+        address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint16 rateBps, uint16 drawnCount
+    );
     event BatchPassed(address indexed node, uint8 indexed slot, bytes32 indexed batchId);
     event BatchFinal(
         address indexed node,

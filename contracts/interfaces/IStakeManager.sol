@@ -15,7 +15,12 @@ interface IStakeManager {
     event PayoutChanged(address indexed id, address payout);
     event CheckedIn(address indexed id, uint24 day, uint16 checkInDays);
     event Slashed(
-        address indexed id, bytes32 indexed caseId, uint96 fromActive, uint96 fromUnbonding, uint96 burned, uint96 pooled
+        address indexed id,
+        bytes32 indexed caseId,
+        uint96 fromActive,
+        uint96 fromUnbonding,
+        uint96 burned,
+        uint96 pooled
     );
     event Jailed(address indexed id, bytes32 indexed caseId, uint40 until);
     event Unjailed(address indexed id);

@@ -19,9 +19,7 @@ library LaneLib {
     }
 
     function pack(uint96 left_, uint96 mark_, uint40 closeAt_, uint24 jobs_) internal pure returns (Lane) {
-        return Lane.wrap(
-            uint256(left_) | (uint256(mark_) << 96) | (uint256(closeAt_) << 192) | (uint256(jobs_) << 232)
-        );
+        return Lane.wrap(uint256(left_) | (uint256(mark_) << 96) | (uint256(closeAt_) << 192) | (uint256(jobs_) << 232));
     }
 
     function left(Lane lane) internal pure returns (uint96) {

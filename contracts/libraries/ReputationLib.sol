@@ -41,8 +41,8 @@ library ReputationLib {
         pure
         returns (uint16)
     {
-        uint256 points = _successTerm(record) + _speedTerm(record) + _uptimeTerm(record, today)
-            + 1_000 * (stake < recommended ? stake : recommended) / recommended;
+        uint256 points = _successTerm(record) + _speedTerm(record) + _uptimeTerm(record, today) + 1_000
+            * (stake < recommended ? stake : recommended) / recommended;
         uint256 penalty = uint256(record.penaltyTenths) * 10;
         if (points <= penalty) return 0;
         points -= penalty;

@@ -70,9 +70,7 @@ abstract contract Fixture is Test {
         uint256 nonce = vm.getNonce(address(this));
         settlement = ISettlement(vm.computeCreateAddress(address(this), nonce + 1));
         court = ICourt(vm.computeCreateAddress(address(this), nonce + 2));
-        stakes = IStakeManager(
-            deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court))
-        );
+        stakes = IStakeManager(deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court)));
         deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court));
         deployCode("Court.sol:Court", abi.encode(params, stakes, settlement));
         assertEq(settlement.court(), address(court), "wired");
@@ -171,9 +169,8 @@ abstract contract Fixture is Test {
 
     /// @notice Signs the claim's assignment with `key`, in EIP-2098 form.
     function signClaim(Claim memory part, address node, uint256 key) internal view {
-        bytes32 message = EnvelopeLib.assignmentHash(
-            part.client, part.signer, node, part.index, part.cumulative, part.details
-        );
+        bytes32 message =
+            EnvelopeLib.assignmentHash(part.client, part.signer, node, part.index, part.cumulative, part.details);
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digestFor(address(settlement), message));
         part.r = r;
         part.vs = bytes32(uint256(s) | (uint256(v - 27) << 255));
@@ -227,7 +224,11 @@ abstract contract Fixture is Test {
     }
 
     /// @notice What the chain will keep the hash of; call before submit, while the lanes are as they were.
-    function contentsOf(Submission memory made, Claim[] memory claims) internal view returns (Contents memory contents) {
+    function contentsOf(Submission memory made, Claim[] memory claims)
+        internal
+        view
+        returns (Contents memory contents)
+    {
         contents.root = made.root;
         contents.maxLeaf = made.maxLeaf;
         contents.debits = new Debit[](claims.length);

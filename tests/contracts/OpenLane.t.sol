@@ -20,7 +20,11 @@ contract OpenLaneTest is Fixture {
         deadline = uint40(vm.getBlockTimestamp()) + 60;
     }
 
-    function _signed(uint256 key, address signer, uint96 amount, uint128 prevTotal) private view returns (bytes memory) {
+    function _signed(uint256 key, address signer, uint96 amount, uint128 prevTotal)
+        private
+        view
+        returns (bytes memory)
+    {
         bytes32 message = EnvelopeLib.laneOpenHash(one.id, signer, node.id, amount, prevTotal, deadline);
         return signature(key, digestFor(address(settlement), message));
     }

@@ -107,14 +107,10 @@ contract StakeTest is Fixture {
     }
 
     function test_not_more_than_is_there() public {
-        vm.expectRevert(
-            abi.encodeWithSelector(IStakeManager.NotEnoughStake.selector, 5_000 * VCN + 1, 5_000 * VCN)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IStakeManager.NotEnoughStake.selector, 5_000 * VCN + 1, 5_000 * VCN));
         stakes.unbond(node.id, 5_000 * VCN + 1);
         stakes.unbond(node.id, 1_000 * VCN);
-        vm.expectRevert(
-            abi.encodeWithSelector(IStakeManager.NotEnoughStake.selector, 1_000 * VCN + 1, 1_000 * VCN)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IStakeManager.NotEnoughStake.selector, 1_000 * VCN + 1, 1_000 * VCN));
         stakes.rebond(node.id, 1_000 * VCN + 1);
     }
 

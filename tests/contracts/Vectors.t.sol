@@ -6,7 +6,7 @@ import {Test} from "forge-std/Test.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Record, ReputationLib} from "../../contracts/libraries/ReputationLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
-import {SeatLib} from "../../contracts/libraries/SeatLib.sol";
+import {Draw, SeatLib} from "../../contracts/libraries/SeatLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {Leaf, SumNode, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {VerifierSlot} from "../../contracts/types/CaseTypes.sol";
@@ -126,16 +126,13 @@ contract VectorsTest is Test {
     }
 
     function checkSampling(uint256 i) external view {
-        bytes32 batchId =
-            keccak256(abi.encode(_address(i, "node"), uint8(_uint(i, "slot")), _uint(i, "commitBlock")));
+        bytes32 batchId = keccak256(abi.encode(_address(i, "node"), uint8(_uint(i, "slot")), _uint(i, "commitBlock")));
         assertEq(batchId, _word(i, "batchId"), "batch id");
         bytes32 seed = keccak256(abi.encode(_word(i, "epochSeed"), batchId));
         assertEq(seed, _word(i, "seed"), "seed");
         uint256 epoch = _uint(i, "commitBlock") / _uint(i, "epochBlocks");
         assertEq(epoch, _uint(i, "epoch"), "epoch");
-        assertEq(
-            (epoch + 1) * _uint(i, "epochBlocks") + _uint(i, "lagBlocks"), _uint(i, "seedBlock"), "seed block"
-        );
+        assertEq((epoch + 1) * _uint(i, "epochBlocks") + _uint(i, "lagBlocks"), _uint(i, "seedBlock"), "seed block");
         _assertDraw(i, seed, _uint(i, "leafCount"), _uint(i, "rateBps"));
     }
 
@@ -175,32 +172,17 @@ contract VectorsTest is Test {
         }
     }
 
-    /// @dev The loop of Verifiers._drawSeats over the library's tickets; the contract's own is tested with Court.
-    function _draw(uint256 i, uint256 wanted) private view returns (address[] memory seated) {
-        address[] memory excluded = _addresses(i, "excluded");
-        uint256 commitBlock = _uint(i, "commitBlock");
-        uint256 length = SeatLib.lengthAt(slots, commitBlock);
-        uint256 tickets = length == 0 ? 0 : SeatLib.TRIES_PER_SEAT * wanted;
-        (bytes32 seed, bytes32 batchId) = (_word(i, "seed"), _word(i, "batchId"));
-        seated = new address[](wanted);
-        uint256 found;
-        for (uint256 t; t < tickets && found < wanted; ++t) {
-            (uint256 place, uint256 roll) = SeatLib.ticket(seed, batchId, 0, t, length);
-            VerifierSlot memory slot = slots[place];
-            if (roll >= slot.weight || slot.untilBlock < commitBlock) continue;
-            if (_isIn(slot.node, excluded) || _isIn(slot.node, seated)) continue;
-            seated[found++] = slot.node;
-        }
-        assembly {
-            mstore(seated, found)
-        }
+    function _draw(uint256 i, uint256 wanted) private view returns (address[] memory) {
+        Draw memory order;
+        order.seed = _word(i, "seed");
+        order.batchId = _word(i, "batchId");
+        order.commitBlock = _uint(i, "commitBlock");
+        order.parties = _addresses(i, "excluded");
+        return SeatLib.draw(slots, order, new address[](0), wanted, _isExcluded);
     }
 
-    function _isIn(address one, address[] memory many) private pure returns (bool) {
-        for (uint256 i; i < many.length; ++i) {
-            if (many[i] == one) return true;
-        }
-        return false;
+    function _isExcluded(Draw memory order, address node) private pure returns (bool) {
+        return SeatLib.isIn(node, order.parties);
     }
 
     // ---- split and reputation
