@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sys
 from collections.abc import Generator
 from typing import Any
 
@@ -16,6 +17,10 @@ from scripts.setup import engine, node_tools
 # Machines that run tests differ too much in speed for a deadline on one example to mean anything.
 settings.register_profile("vcoin", deadline=None, print_blob=True)
 settings.load_profile("vcoin")
+
+# py_ecc, which eth_account imports, raises it to 100,000: then a deeply nested JSON text overflows the C stack and ends
+# the process, where it should raise RecursionError. Tests run with the limit of a process that did not import it.
+RECURSION_LIMIT = 1_000
 
 
 @functools.cache
@@ -51,6 +56,8 @@ FAULTS = {"docker": docker_fault, "anvil": anvil_fault, "gpu": gpu_fault}
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A missing service is an error with the fix."""
+    if sys.getrecursionlimit() > RECURSION_LIMIT:
+        sys.setrecursionlimit(RECURSION_LIMIT)
     for marker, fault in FAULTS.items():
         if item.get_closest_marker(marker) and (words := fault()):
             pytest.fail(words, pytrace=False)

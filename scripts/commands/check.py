@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from scripts.setup import node_tools, venv
 from scripts.setup.cache import REPOSITORY
@@ -59,15 +60,15 @@ def _run(check: Check, fix: bool) -> tuple[Check, bool, float, str]:
     return check, done.returncode == 0, time.monotonic() - started, done.stdout + done.stderr
 
 
-def run(*, fix: bool = False) -> bool:
+def run(*, fix: bool = False, out: TextIO = sys.stdout) -> bool:
     """Run all checks, two at a time, and print one line for each. Returns: whether all passed."""
     # Fixes touch the same files, so they go one after the other.
     with ThreadPoolExecutor(1 if fix else os.cpu_count() or 1) as pool:
         results = []
         for check, passed, seconds, output in pool.map(lambda check: _run(check, fix), checks()):
-            print(f"check {check.name} ... {'ok' if passed else 'FAILED'}, {seconds:.1f} s", flush=True)
+            print(f"check {check.name} ... {'ok' if passed else 'FAILED'}, {seconds:.1f} s", file=out, flush=True)
             if not passed:
-                print(output.rstrip(), flush=True)
+                print(output.rstrip(), file=out, flush=True)
             results.append(passed)
     return all(results)
 

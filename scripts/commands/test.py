@@ -7,14 +7,18 @@ also after one has failed; the table at the end says how each went.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from scripts.commands import check
 from scripts.setup import node_tools, venv
@@ -29,23 +33,24 @@ SUPPORT = {"adversaries", "benchmarks", "fakes", "vectors"}
 
 @dataclass(frozen=True)
 class Layer:
-    """Tests that need the same things. `fast`: needs no service, and belongs to `--fast`."""
+    """Tests that need the same things. `fast`: belongs to `--fast`; `alongside`: may share the cores with another."""
 
     name: str
     folder: str
     needs: tuple[str, ...] = ("venv",)
     fast: bool = False
+    alongside: bool = False
 
     def has_tests(self) -> bool:
         return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
 
 
 LAYERS = (
-    Layer("static", "", fast=True),
+    Layer("static", "", fast=True, alongside=True),
     # Its slow tests compile the contracts.
-    Layer("unit", "unit", needs=("venv", "node tools"), fast=True),
-    Layer("property", "property", fast=True),
-    Layer("simulation", "simulation"),
+    Layer("unit", "unit", needs=("venv", "node tools"), fast=True, alongside=True),
+    Layer("property", "property", fast=True, alongside=True),
+    Layer("simulation", "simulation", alongside=True),
     Layer("contracts", "contracts", needs=("venv", "node tools")),
     Layer("conformance", "conformance", needs=SERVICES),
     Layer("integration", "integration", needs=SERVICES),
@@ -71,6 +76,7 @@ class Outcome:
     """How a layer went; counts are of single tests, as its runners print them."""
 
     layer: Layer
+    out: TextIO
     passed: int = 0
     failed: int = 0
     good: bool = True
@@ -84,12 +90,25 @@ class Run:
         self._env = session.env
         self._fast = fast
 
-    def layer(self, layer: Layer) -> Outcome:
-        print(f"\n--- {layer.name} ---", flush=True)
-        outcome = Outcome(layer)
+    def all(self, chosen: Sequence[Layer]) -> list[Outcome]:
+        """Layers that need no service share the cores, then the others run alone: those have deadlines to meet."""
+        outcomes = []
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for out, outcome in pool.map(self._kept, [layer for layer in chosen if layer.alongside]):
+                print(out.getvalue(), end="", flush=True)
+                outcomes.append(outcome)
+        return outcomes + [self.layer(layer, sys.stdout) for layer in chosen if not layer.alongside]
+
+    def _kept(self, layer: Layer) -> tuple[io.StringIO, Outcome]:
+        out = io.StringIO()
+        return out, self.layer(layer, out)
+
+    def layer(self, layer: Layer, out: TextIO) -> Outcome:
+        print(f"\n--- {layer.name} ---", file=out, flush=True)
+        outcome = Outcome(layer, out)
         started = time.monotonic()
         if layer.name == "static":
-            outcome.good = check.run()
+            outcome.good = check.run(out=out)
             self._pytest(outcome, TESTS / "test_architecture.py")
         elif layer.name == "contracts":
             self._forge(outcome)
@@ -135,7 +154,7 @@ class Run:
         with process:
             assert process.stdout is not None
             for line in process.stdout:
-                print(line, end="", flush=True)
+                print(line, end="", file=outcome.out, flush=True)
                 if _COUNT.search(line) and " in " in line:
                     closing = line
         for number, word in _COUNT.findall(_COLOUR.sub("", closing)):
@@ -187,7 +206,7 @@ def main() -> int:
         with Session(needs, keep=arguments.keep) as session:
             set_up = time.monotonic() - started
             run = Run(session, fast=arguments.fast)
-            outcomes = [run.layer(layer) for layer in chosen]
+            outcomes = run.all(chosen)
         print(f"\n{table(outcomes)}")
         print(f"set-up {set_up:.1f} s, all of it {time.monotonic() - started:.1f} s")
         # The line that CI counts by.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_tests_that_no_layer_would_run_are_an_error(tmp_path: Path, monkeypatch:
 def test_counts_come_from_the_closing_line(
     closing: str, code: int, counts: tuple[int, int, bool], tmp_path: Path
 ) -> None:
-    outcome = Outcome(LAYERS[0])
+    outcome = Outcome(LAYERS[0], io.StringIO())
     script = f"print('1 passed'); print({closing!r}); raise SystemExit({code})"
     Run(Session([]), fast=True)._stream(outcome, [sys.executable, "-c", script], tmp_path)
     assert (outcome.passed, outcome.failed, outcome.good) == counts
