@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +163,8 @@ class Run:
                 outcome.passed += int(number)
             else:
                 outcome.failed += int(number)
+        if process.returncode < 0:
+            print(f"{command[0]} was ended by {signal.Signals(-process.returncode).name}", file=outcome.out, flush=True)
         outcome.good &= process.returncode == 0
 
 

@@ -61,6 +61,15 @@ def test_counts_come_from_the_closing_line(
     assert (outcome.passed, outcome.failed, outcome.good) == counts
 
 
+def test_runner_that_crashes_is_named_with_its_signal(tmp_path: Path) -> None:
+    out = io.StringIO()
+    outcome = Outcome(LAYERS[0], out)
+    crash = "import os, signal; print('28 passed in 0.80s', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    Run(Session([]), fast=True)._stream(outcome, [sys.executable, "-c", crash], tmp_path)
+    assert not outcome.good
+    assert "was ended by SIGSEGV" in out.getvalue()
+
+
 def test_benchmark_is_found_by_name_or_by_the_start_of_a_key() -> None:
     assert bench.choose(["demo"]) == ["demo"]
     assert bench.choose(["test.cached"]) == ["suite"]
