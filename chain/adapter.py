@@ -32,12 +32,12 @@ from protocol.effects import (
     VoidStarved,
     about,
 )
-from protocol.errors import Reverted
+from protocol.errors import ChainError, Reverted
 from protocol.events import BatchMined, Event, TransactionMined
 from protocol.params import ChainRules
 from protocol.stages.commitment import batch_id
 from protocol.stages.verification import Calibration
-from protocol.wire.ids import BatchId, Cid
+from protocol.wire.ids import Address, BatchId, Cid
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
@@ -82,6 +82,16 @@ class ChainAdapter:
         """
         for sender in {self._operator, self._client}:
             await sender.resume(recorded)
+
+    def sender_of(self, address: Address) -> Sender:
+        """The one owner of a key's nonces, for whoever else has something to send with it.
+
+        Raises: ChainError if the key is not on this machine.
+        """
+        for sender in (self._operator, self._client):
+            if sender.address == address:
+                return sender
+        raise ChainError(f"the key of {address} is not on this machine")
 
     async def calibration(self, manifest: Cid, class_id: int) -> Calibration:
         """The noise constants of a model on a class; UNCALIBRATED if there are none."""
