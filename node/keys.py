@@ -65,6 +65,13 @@ class SecretFiles:
             partial.unlink(missing_ok=True)
             raise
 
+    def written_ms(self, name: str) -> int:
+        """When a secret was kept, in milliseconds since 1970; 0 if there is none."""
+        try:
+            return (self._directory / name).stat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            return 0
+
     def forget(self, name: str) -> None:
         """Remove a secret; does nothing if there is none."""
         (self._directory / name).unlink(missing_ok=True)
@@ -113,6 +120,10 @@ class ContentKeys:
     def put(self, input_cid: Cid, key: bytes) -> None:
         """Keep the key of an input."""
         self._files.put(input_cid.hex(), key)
+
+    def kept_before(self, moment_ms: int) -> list[Cid]:
+        """The inputs whose keys were kept before a moment, in milliseconds since 1970."""
+        return [Cid(bytes.fromhex(name)) for name in self._files.names() if self._files.written_ms(name) < moment_ms]
 
     def forget(self, input_cid: Cid) -> None:
         """The job is settled, and nobody may ask for its content any more."""

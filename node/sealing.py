@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -141,14 +141,20 @@ class Sealing:
         """The key that content for this node is sealed to, a new one every day."""
         return await self._in_thread(lambda: public_key_of(self._secrets.current(now_ms)))
 
-    async def forget(self, input_cid: Cid) -> None:
-        """Wipe the key and the input of a job, whose content is lost to this node from then on."""
+    async def forget_before(self, moment_ms: int, needed: Collection[Cid]) -> int:
+        """Wipe keys and inputs kept before a moment, but those still needed; returns how many.
 
-        def wipe() -> None:
-            self._keys.forget(input_cid)
-            self._store.blob_path(input_cid).unlink(missing_ok=True)
+        What was sealed with them is lost to this node from then on.
+        """
 
-        await self._in_thread(wipe)
+        def wipe() -> int:
+            old = [cid for cid in self._keys.kept_before(moment_ms) if cid not in needed]
+            for cid in old:
+                self._keys.forget(cid)
+                self._store.blob_path(cid).unlink(missing_ok=True)
+            return len(old)
+
+        return await self._in_thread(wipe)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         try:

@@ -9,6 +9,7 @@ from chain.calibration import packaged_for
 from node.api.server import serve
 from node.daemon.backend import NodeBackend
 from node.daemon.parts import Parts
+from node.daemon.retention import Retention
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded
 from protocol.stages.heartbeat import DeviceStatus
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 MEASURE_S = 10.0
 ROTATION_LOOK_S = 600.0
+SWEEP_S = 3_600.0
 LOST = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 """A machine that cannot be measured takes no jobs."""
 
@@ -57,6 +59,7 @@ class Node:
             await nursery.start(parts.chain.run, self._report_chain)
             nursery.start_soon(self._measure)
             nursery.start_soon(self._rotate)
+            nursery.start_soon(self._sweep)
             nursery.start_soon(self.backend.watch_money)
             await parts.driver.settled()
             self.backend.ready = True
@@ -115,6 +118,13 @@ class Node:
         while True:
             await trio.sleep(ROTATION_LOOK_S)
             await self._report_key()
+
+    async def _sweep(self) -> None:
+        parts = self.parts
+        retention = Retention(parts.machine, parts.ledger, parts.sealing, parts.config.node.data_dir / "work")
+        while True:
+            await retention.sweep(parts.clock())
+            await trio.sleep(SWEEP_S)
 
     async def _report_key(self) -> None:
         parts = self.parts

@@ -1,5 +1,6 @@
 """Secrets on the disk: private, whole, and gone when their time is over."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_content_keys_are_kept_and_forgotten(tmp_path: Path) -> None:
     keys.forget(cid)
     keys.forget(cid)
     assert keys.get(cid) is None
+
+
+def test_old_content_keys_are_found(tmp_path: Path) -> None:
+    keys = ContentKeys(SecretFiles(tmp_path / "content"))
+    old, new = Cid(b"\1" * 32), Cid(b"\2" * 32)
+    for cid, written_ms in ((old, NOW - 1), (new, NOW)):
+        keys.put(cid, b"\7" * 32)
+        os.utime(tmp_path / "content" / cid.hex(), ns=(0, written_ms * 1_000_000))
+    assert keys.kept_before(NOW) == [old]
 
 
 def test_node_secret_is_made_once(tmp_path: Path) -> None:

@@ -271,12 +271,17 @@ async def test_key_of_no_node_is_a_peers_fault(client: Side) -> None:
         await client.sealing.perform(SealKey(stored.input_cid, bytes(32)))
 
 
-async def test_key_that_was_wiped_is_gone(client: Side, node: Side) -> None:
+async def test_key_that_is_no_longer_needed_is_wiped_with_its_input(client: Side, node: Side) -> None:
     stored, _ = await hire(client, node)
-    await client.sealing.forget(stored.input_cid)
+    kept = await client.sealing.store_input(CHAT)
+    far = 2**53
+    assert await client.sealing.forget_before(0, ()) == 0
+    assert await client.sealing.forget_before(far, {kept.input_cid}) == 1
     with pytest.raises(AdapterError, match="is not here"):
         await client.sealing.perform(SealKey(stored.input_cid, await node.hpke_key()))
     assert client.store.find(stored.input_cid) is None
+    assert client.store.find(kept.input_cid) is not None
+    await client.sealing.perform(SealKey(kept.input_cid, await node.hpke_key()))
 
 
 async def test_full_disk_is_a_failure_of_the_effect(client: Side, node: Side) -> None:

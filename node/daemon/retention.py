@@ -1,0 +1,81 @@
+"""What is thrown away: keys, inputs and plaintext of jobs that ended more than a day ago.
+
+A seat may ask for a job's content until its batch is final, and a requester for its result for a day more.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+from executor.workspace import Workspace
+from node.daemon.ledger import Ledger
+from node.sealing import Sealing
+from protocol.errors import AdapterError
+from protocol.job import TERMINAL, JobView
+from protocol.params import KEEP_AFTER_FINAL_MS
+from protocol.roles.machine import Machine
+from protocol.wire.ids import Cid, JobId
+
+log = logging.getLogger(__name__)
+ENDED = ("final", "refunded")
+
+
+class Retention:
+    """Sweeps what nobody may ask for any more. `work` is the folder of all workspaces."""
+
+    def __init__(self, machine: Machine, ledger: Ledger, sealing: Sealing, work: Path) -> None:
+        self._machine = machine
+        self._ledger = ledger
+        self._sealing = sealing
+        self._work = work
+
+    async def sweep(self, now_ms: int) -> None:
+        """Throw away what is old and needed by nobody; what cannot be removed now is left for the next time."""
+        before_ms = now_ms - KEEP_AFTER_FINAL_MS
+        try:
+            wiped = await self._sealing.forget_before(before_ms, frozenset(self._needed_inputs(before_ms)))
+            jobs = frozenset(self._needed_jobs(before_ms))
+            # Read here: the thread must not look at what events change meanwhile.
+            states = {batch_id.hex(): story.state for batch_id, story in self._ledger.batches.items()}
+            await trio.to_thread.run_sync(self._sweep_work, before_ms, jobs, states)
+        except (AdapterError, OSError) as error:
+            log.warning("old content cannot be removed: %s", error)
+        else:
+            if wiped:
+                log.info("old content removed", extra={"inputs": wiped})
+
+    def _needed_inputs(self, before_ms: int) -> Iterator[Cid]:
+        for view in self._machine.requester.jobs:
+            ask = self._ledger.asks.get(view.ask_id)
+            if ask is not None and _is_needed(view, before_ms):
+                yield Cid(ask.input_cid)
+        for view in self._machine.provider.jobs:
+            job = self._machine.provider.job(JobId(view.job_id)) if view.job_id else None
+            if job is not None and _is_needed(view, before_ms):
+                yield Cid(job.order.details.input_cid)
+
+    def _needed_jobs(self, before_ms: int) -> Iterator[str]:
+        for view in self._machine.provider.jobs:
+            if view.job_id and _is_needed(view, before_ms):
+                yield view.job_id.hex()
+
+    def _sweep_work(self, before_ms: int, needed: frozenset[str], states: dict[str, str]) -> None:
+        for folder in _older(self._work / "jobs", before_ms):
+            if folder.name not in needed:
+                Workspace(folder).discard()
+        for folder in _older(self._work / "samples", before_ms):
+            if states.get(folder.name.partition("-")[0], ENDED[0]) in ENDED:
+                Workspace(folder).discard()
+
+
+def _is_needed(view: JobView, before_ms: int) -> bool:
+    """A job that has not ended, or not long ago."""
+    return view.stage not in TERMINAL or max((at_ms for _, at_ms in view.history), default=view.asked_ms) >= before_ms
+
+
+def _older(root: Path, before_ms: int) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return [path for path in sorted(root.iterdir()) if path.stat().st_mtime_ns // 1_000_000 < before_ms]

@@ -1,0 +1,26 @@
+"""A node after a restart: its journal gives back every job, batch and case as it was."""
+
+from pathlib import Path
+
+import pytest
+
+from node.daemon.views import Views
+from node.journal import open_journal
+from protocol.wire.ids import TimestampMs
+from tests.unit.node.daemon.worlds import ended_job
+
+
+@pytest.mark.parametrize("honest", [True, False])
+@pytest.mark.parametrize("name", ["requester", "provider", "verifier-0"])
+async def test_fold_shows_what_was_shown_before(tmp_path: Path, name: str, honest: bool) -> None:
+    story = ended_job(honest=honest)
+    before = Views(story.node(name).machine, story.ledger(name))
+    with open_journal(tmp_path) as journal:
+        machine, ledger = await story.fold(name, journal)
+    after = Views(machine, ledger)
+    now = TimestampMs(story.world.now_ms)
+    assert after.jobs() == before.jobs()
+    assert after.work(now) == before.work(now)
+    cases = [before.case(batch_id, told) for batch_id, told in story.ledger(name).batches.items()]
+    assert [after.case(batch_id, told) for batch_id, told in ledger.batches.items()] == cases
+    assert cases

@@ -1,0 +1,55 @@
+"""Whole jobs of the simulated world, and what a node's daemon would have seen of them."""
+
+from dataclasses import dataclass
+
+from node.daemon.ledger import Ledger, Witness
+from node.driver import Driver
+from node.journal import Entry, Journal
+from protocol.events import is_durable
+from protocol.job import TERMINAL, JobView
+from protocol.params import VCN
+from protocol.roles.machine import Machine
+from tests.simulation.world import Node, World, ask
+
+
+@dataclass
+class Story:
+    """A world in which the requester's one job has ended."""
+
+    world: World
+    done: JobView
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.world.nodes.values() if node.name == name)
+
+    def ledger(self, name: str) -> Ledger:
+        """What the daemon of this node remembers."""
+        ledger = Ledger()
+        for _, event in self.world.heard[name]:
+            ledger.observe(event)
+        return ledger
+
+    async def fold(self, name: str, journal: Journal) -> tuple[Machine, Ledger]:
+        """The same node after a restart: what its journal gives back."""
+        await journal.append([Entry(event, at_ms) for at_ms, event in self.world.heard[name] if is_durable(event)])
+        old = self.node(name).machine
+        machine, ledger = Machine(old.identity, old.rules, old.settings), Ledger()
+        driver = Driver(Witness(machine, ledger), journal, {}, lambda: self.world.now_ms, lambda peer, error: None)
+        await driver.fold()
+        return machine, ledger
+
+
+def ended_job(*, honest: bool = True) -> Story:
+    """One requester, one provider, three verifiers; a job from bid to pay, or to refund where the provider cheats."""
+    world = World()
+    client = world.add("requester", {"requester"})
+    world.ledger.deposit(client.address, 100 * VCN)
+    provider = world.add("provider", {"provider", "verifier"}, 20_000, honest=honest)
+    for number in range(3):
+        world.add(f"verifier-{number}", {"verifier"}, 5_000)
+    world.start()
+    world.soon(lambda: world.emit(client, ask()), 3_000)
+    jobs = client.machine.requester
+    world.run(lambda: bool(jobs.jobs) and jobs.jobs[0].stage in TERMINAL)
+    world.run(lambda: provider.machine.provider.jobs[0].stage in TERMINAL)
+    return Story(world, jobs.jobs[0])
