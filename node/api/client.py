@@ -119,8 +119,6 @@ class _Exchange:
                 self._http.receive_data(self._socket.recv(_CHUNK))
         except (OSError, h11.RemoteProtocolError) as error:
             raise _gone(error) from error
-        if isinstance(event, h11.ConnectionClosed):
-            raise _gone(None)
         return event
 
 
@@ -146,7 +144,7 @@ def _unreachable(path: Path, error: OSError) -> Fault:
     return Fault("no_daemon", f"no daemon answers at {path}: {error.strerror or error}", "check node.data_dir")
 
 
-def _gone(error: Exception | None) -> Fault:
+def _gone(error: Exception) -> Fault:
     if isinstance(error, TimeoutError):
         return Fault("unavailable", "the daemon did not answer in time", "its log says what it is busy with")
     return Fault("unavailable", "the daemon went away before it answered", "vcoin status")

@@ -80,12 +80,24 @@ async def test_missing_field_is_named(door: Door) -> None:
     assert (found.code, found.message) == ("bad_request", "messages is missing")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"a":', b'{"model":"a","model":"b"}', b'{"a":NaN}', b"[" * 20_000])
-async def test_body_that_is_no_object_is_refused(door: Door, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "is not JSON"),
+        (b"[]", "is not a JSON object"),
+        (b'{"a":', "is not JSON"),
+        (b'{"model":"a","model":"b"}', "a field stands twice"),
+        (b'{"a":NaN}', "NaN is not JSON"),
+        (b"[" * 20_000, "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+    ],
+)
+async def test_body_that_is_no_object_is_refused(door: Door, body: bytes, words: str) -> None:
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     answer = await door.raw(head.encode() + body)
     assert b" 400 " in answer.split(b"\r\n")[0]
-    assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["code"] == "bad_request"
+    said = json.loads(answer.rpartition(b"\r\n\r\n")[2])
+    assert (said["code"], words in said["message"]) == ("bad_request", True)
 
 
 async def test_body_over_the_limit_is_refused(door: Door) -> None:
