@@ -16,7 +16,7 @@ from chain.transactions import GAS_MARGIN_PERCENT, Prepared, Sender
 from chain.wallet import Key, sign_consent
 from node.api.faults import Fault, vcn
 from node.api.snapshot import BalanceView, CallView, MoveView
-from protocol.errors import ChainError, Reverted
+from protocol.errors import Reverted
 from protocol.wire.ids import Address, Wei
 
 CONSENT_SECONDS = 3_600
@@ -88,6 +88,10 @@ async def simulate(network: Network, move: Move) -> MoveView:
     gas = [await _gas(network, move, index) for index in range(len(move.calls))]
     base_fee = (await network.ethereum.block()).base_fee
     fee = sum(gas) * (100 + GAS_MARGIN_PERCENT) // 100 * (2 * base_fee + await network.ethereum.tip())
+    held = await network.ethereum.balance(move.sender)
+    if held < fee:
+        message = f"{move.sender} has {vcn(held)} of the chain's own coin, gas may cost {vcn(fee)}"
+        raise Fault("reverted", message, f"send it {vcn(fee - held)}")
     return _view(move, gas, fee, ())
 
 
@@ -129,12 +133,6 @@ async def _gas(network: Network, move: Move, index: int) -> int:
         if index == 0:
             raise _refused(error) from error
         return 0
-    except ChainError as error:
-        # Endpoints say it in their own words, and without an error of the contract, when the gas cannot be paid.
-        if await network.ethereum.balance(move.sender) == 0:
-            message = f"{move.sender} has nothing to pay gas with"
-            raise Fault("reverted", message, "send it some of the chain's own coin") from error
-        raise
 
 
 def _refused(error: Reverted, more: str = "") -> Fault:

@@ -1,0 +1,126 @@
+"""Movements of money on a real chain: what is shown before is what happens, and what cannot happen sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chain.transactions import Sender
+from chain.wallet import Key
+from node import moves
+from node.api.faults import Fault
+from node.api.snapshot import MoveView
+from protocol.params import VCN
+from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger
+from tests.jobs import CLASS, key
+
+pytestmark = pytest.mark.anvil
+
+CLIENT, OWNER, OPERATOR = key("client"), key("owner"), key("operator")
+
+
+@pytest.fixture
+async def ledger() -> AsyncIterator[AnvilLedger]:
+    async with open_anvil_ledger() as ledger:
+        yield ledger
+
+
+def sender(ledger: AnvilLedger, of: Key) -> Sender:
+    return Sender(ledger.network.ethereum, of, moves.unrecorded, poll_s=POLL_S)
+
+
+async def nonce(ledger: AnvilLedger, of: Key) -> int:
+    return await ledger.network.ethereum.nonce(of.address, "pending")
+
+
+async def done(ledger: AnvilLedger, move: moves.Move, by: Key) -> MoveView:
+    return await moves.send(ledger.network, move, sender(ledger, by))
+
+
+async def test_deposit_is_shown_as_it_happens(ledger: AnvilLedger) -> None:
+    await ledger.give(CLIENT)
+    move = await moves.deposit(ledger.network, CLIENT, 50 * VCN)
+    planned = await moves.simulate(ledger.network, move)
+    assert (planned.transactions, await nonce(ledger, CLIENT)) == ((), 0)
+    (call,) = planned.calls
+    assert (call.contract, call.function, call.address) == (
+        "Settlement",
+        "depositWithPermit",
+        ledger.network.settlement.address,
+    )
+    assert call.arguments[0] == ("amount", str(50 * VCN))
+    sent = await done(ledger, move, CLIENT)
+    assert len(sent.transactions) == 1
+    assert 0 < sent.fee_wei <= planned.fee_wei
+    assert 0 < sent.calls[0].gas <= planned.calls[0].gas
+    after = await ledger.actions(CLIENT).balances()
+    assert {view.name: view.after_wei for view in sent.balances} == {"account": after.free, "wallet": after.coins}
+
+
+async def test_withdrawal_of_more_than_is_there_sends_nothing(ledger: AnvilLedger) -> None:
+    await ledger.deposit(CLIENT, 20 * VCN)
+    before = await nonce(ledger, CLIENT)
+    with pytest.raises(Fault, match="NotEnoughFree") as caught:
+        await done(ledger, await moves.withdraw(ledger.network, CLIENT, 21 * VCN), CLIENT)
+    assert (caught.value.code, caught.value.hint != "") == ("reverted", True)
+    assert await nonce(ledger, CLIENT) == before
+    await done(ledger, await moves.withdraw(ledger.network, CLIENT, 20 * VCN), CLIENT)
+    assert (await ledger.actions(CLIENT).balances()).coins == WEALTH
+
+
+async def test_verifier_is_registered_and_put_on_its_lists(ledger: AnvilLedger) -> None:
+    await ledger.give(OWNER)
+    move = await moves.register(ledger.network, OWNER, OPERATOR, 5_000 * VCN, (CLASS,), verifies=True)
+    planned = await moves.simulate(ledger.network, move)
+    assert [(call.function, call.gas > 0) for call in planned.calls] == [
+        ("registerWithPermit", True),
+        ("joinVerifiers", False),
+    ]
+    sent = await done(ledger, move, OWNER)
+    assert all(call.gas for call in sent.calls)
+    node = await ledger.network.stakes.node_of(OPERATOR.address)
+    assert node is not None
+    assert (node.owner, node.active_stake) == (OWNER.address, 5_000 * VCN)
+    assert [slot.node for slot in await ledger.network.court.verifiers_of(CLASS)] == [OPERATOR.address]
+
+
+async def test_more_stake_needs_a_permission_once(ledger: AnvilLedger) -> None:
+    await ledger.give(OWNER)
+    await done(
+        ledger, await moves.register(ledger.network, OWNER, OPERATOR, VCN * 1_000, (CLASS,), verifies=False), OWNER
+    )
+    move = await moves.add_stake(ledger.network, OWNER, OPERATOR.address, 1_000 * VCN, 10 * VCN)
+    assert [call.title for call in move.calls] == ["VCoin.approve", "StakeManager.stake"]
+    await done(ledger, move, OWNER)
+    node = await ledger.network.stakes.node_of(OPERATOR.address)
+    assert node is not None
+    assert node.active_stake == 1_010 * VCN
+
+
+async def test_what_went_through_before_a_refusal_is_said(ledger: AnvilLedger) -> None:
+    await ledger.give(OWNER)
+    stranger = key("stranger")
+    await ledger.give(stranger)
+    await done(
+        ledger, await moves.register(ledger.network, OWNER, OPERATOR, VCN * 1_000, (CLASS,), verifies=False), OWNER
+    )
+    move = await moves.add_stake(ledger.network, stranger, OPERATOR.address, 1_000 * VCN, 10 * VCN)
+    with pytest.raises(Fault, match=r"NotOwner.*done before it: VCoin\.approve"):
+        await done(ledger, move, stranger)
+
+
+async def test_empty_wallet_is_named_before_a_permission_is_signed(ledger: AnvilLedger) -> None:
+    await ledger.controls.enrich(CLIENT)
+    with pytest.raises(Fault, match=f"the wallet {CLIENT.address} holds 0 VCN, 5 are needed") as caught:
+        await moves.deposit(ledger.network, CLIENT, 5 * VCN)
+    assert (caught.value.code, caught.value.hint) == ("reverted", "send it 5 VCN")
+
+
+async def test_wallet_without_gas_money_is_named(ledger: AnvilLedger) -> None:
+    await ledger.give(CLIENT)
+    move = await moves.deposit(ledger.network, CLIENT, 50 * VCN)
+    await ledger.controls.raw("anvil_setBalance", CLIENT.address, "0x0")
+    with pytest.raises(Fault, match="has 0 of the chain's own coin, gas may cost 0"):
+        await done(ledger, move, CLIENT)
+    assert await nonce(ledger, CLIENT) == 0
