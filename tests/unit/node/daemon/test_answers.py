@@ -38,6 +38,7 @@ async def test_frames_are_put_in_order(answers: Answers) -> None:
     # A frame that comes again, as after a restart of the node, says nothing new.
     assert await answers.add_frame(MODEL, JOB, 0, frames[0]) == ""
     assert answers.streamed(JOB) == SAID
+    assert answers._answers[JOB]._ahead == {}
 
 
 async def test_attempts_do_not_mix(answers: Answers) -> None:

@@ -73,6 +73,15 @@ async def test_content_that_belongs_to_no_job_goes_when_it_is_old(tmp_path: Path
     assert house.keys.get(house.input) is not None
 
 
+async def test_folder_that_was_just_made_stays(tmp_path: Path) -> None:
+    house = House(tmp_path, ended_job(), "requester")
+    Workspaces(tmp_path / "work").of_job(STRANGER).put("input.json", b"a job whose assignment is being opened")
+    now_ms = house.ended_ms + 2 * KEEP_AFTER_FINAL_MS
+    os.utime(tmp_path / "work" / "jobs" / STRANGER.hex(), ns=(0, now_ms * 1_000_000))
+    await house.retention.sweep(now_ms)
+    assert house.left() == {STRANGER.hex()}
+
+
 async def test_content_of_an_open_job_stays_however_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     story = ended_job()
     house = House(tmp_path, story, "provider")

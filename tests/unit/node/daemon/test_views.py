@@ -1,9 +1,12 @@
 """What the daemon shows of jobs, cases and the network, from a whole job of the simulated world."""
 
+from dataclasses import replace
+
 from node.api.admission import Market, admit, find_model
 from node.api.backend import ChatMessage, JobAsk
 from node.api.snapshot import AccountView
 from node.daemon.views import Views
+from protocol.job import Stage
 from protocol.params import VCN
 from protocol.wire.ids import TimestampMs
 from tests.simulation.world import MANIFEST
@@ -41,6 +44,16 @@ def test_both_sides_show_the_same_job_and_its_money() -> None:
     ]
     assert all(step.reached_ms and not step.at_most_ms for step in asked.steps)
     assert asked.failure is None
+
+
+def test_job_that_brought_nothing_has_ended_though_its_number_rides_in_a_batch() -> None:
+    story = ended_job()
+    view = story.node("provider").machine.provider.jobs[0]
+    assert view.batch_id is not None
+    shown = views(story, "provider").job(replace(view, stage=Stage.UNPAID, reason="timeout"), "provider")
+    assert (shown.state, shown.batch_id, shown.ended) == ("failed", "", True)
+    assert shown.failure is not None
+    assert shown.failure.message == "timeout"
 
 
 def test_case_shows_seats_verdict_and_where_the_money_went() -> None:
