@@ -175,6 +175,54 @@ def test_directory_that_is_something_else_is_not_touched(network: Network, tmp_p
     assert (tmp_path / "thesis.txt").exists()
 
 
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Network]:
+    """A place for a second network, with nothing left running in it."""
+    second = Network(Path("/tmp") / f"vcoin-{os.getpid()}-b", free_ports(1), free_ports(2))
+    yield second
+    second.vcoin("localnet", "down", "--dir", str(second.directory))
+    subprocess.run(["rm", "-rf", str(second.directory)], check=True)
+
+
+def processes_of(network: Network) -> list[int]:
+    """Those in its record that still run."""
+    record = network.record
+    processes = [record["chain"], *(node["process"] for node in record["nodes"] if node["process"])]
+    assert len(processes) > 1, "something was started"
+    return [process["pid"] for process in processes if start_of(process["pid"]) == process["started"]]
+
+
+def test_node_that_ends_while_it_starts_takes_the_network_down(elsewhere: Network, tmp_path: Path) -> None:
+    """Docker is missing, for a node that has nothing to do without it."""
+    plan = '[nodes.worker]\nroles = ["provider"]\nstake = 5000\n'
+    settings = '[nodes.worker.settings]\n"executor.docker_host" = "unix:///nowhere.sock"\n'
+    (tmp_path / "plan.toml").write_text(plan + settings)
+    failed = elsewhere.up(tmp_path / "plan.toml")
+    assert failed.code == Exit.PREFLIGHT
+    error, hint = failed.complaint
+    assert error.startswith("error: worker ended: ")
+    assert "nowhere.sock" in error
+    assert hint == f"hint: its log: {elsewhere.directory}/worker/node.log"
+    assert processes_of(elsewhere) == []
+
+
+def test_ctrl_c_takes_down_what_has_come_up(elsewhere: Network, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    ports = ("--port", str(elsewhere.rpc_port), "--p2p-port", str(elsewhere.p2p_port))
+    options = ("--nodes", str(tmp_path / "plan.toml"), "--dir", str(elsewhere.directory), *ports)
+    command = [sys.executable, "-m", "node.cli", "localnet", "up", *options]
+    with subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE, text=True) as up:
+        assert up.stderr is not None
+        for line in up.stderr:
+            if "nodes start" in line:
+                up.send_signal(signal.SIGINT)
+                break
+        rest = up.stderr.read()
+        assert up.wait(WITHIN_S) == Exit.INTERRUPTED, rest
+    assert "Traceback" not in rest
+    assert processes_of(elsewhere) == []
+
+
 def test_money_of_a_client_moves_by_the_daemon(network: Network) -> None:
     before = network.of("asker", "account", "show", "--json").json
     planned = network.of("asker", "account", "deposit", "12.5", "--dry-run")
