@@ -25,6 +25,7 @@ def up(
     port: int = 8_545,
     p2p_port: int = 4_701,
     store: Path | None = None,
+    smollm2: Annotated[bool, Parameter(negative="")] = False,
     dir_: Annotated[Path | None, Parameter(name="--dir")] = None,
     json: Json = False,
 ) -> int:
@@ -41,6 +42,8 @@ def up(
         Of the first node; the others take the ones after it.
     store
         A content store to use instead of a new one; all nodes share it.
+    smollm2
+        Put SmolLM2-135M-Instruct into it first, converted once in a container.
     dir_
         Where it lives (else ~/.local/state/vcoin/localnet).
     json
@@ -53,7 +56,7 @@ def up(
 
     plan = read_plan(nodes) if nodes else DEFAULT
     directory = (dir_ or default_directory()).absolute()
-    order = Order(directory, plan, port, p2p_port, store.absolute() if store else None)
+    order = Order(directory, plan, port, p2p_port, store.absolute() if store else None, smollm2=smollm2)
     record = bring_up(order, output.words)
     if json:
         output.as_json(record.plain())
@@ -164,10 +167,16 @@ def banner(record: "Record") -> list[str]:
         "Next",
         "====",
         f"export VCOIN_NODE_DATA_DIR={requester.data_dir}",
-        "vcoin status",
-        "vcoin model add --smollm2",
-        'vcoin job run --model smollm2 "Why is the sky blue?"',
+        "vcoin status --nodes",
+        *_first_job(record),
         "vcoin localnet down",
         "",
         "The local network is ready.",
     ]
+
+
+def _first_job(record: "Record") -> list[str]:
+    """Nodes look into their store when they start: a model that is not there has to come before them."""
+    if any(Path(record.store).glob("models/*/manifest.json")):
+        return ["vcoin model list", 'vcoin job run --model smollm2 "Why is the sky blue?"']
+    return ["vcoin localnet down; vcoin localnet up --smollm2    # there is no model yet"]

@@ -1,5 +1,6 @@
 """Bringing a local network up: chain, contracts, keys, money, nodes, in this order."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -11,8 +12,11 @@ import trio
 
 from chain.keystore import create_key, load_key
 from chain.network import Network
+from executor import images
+from executor.containers import DEFAULT_HOST, Engine
+from executor.conversion import SMOLLM2, add_wheel
 from executor.devices import measure
-from executor.images import runtime
+from executor.models import ModelStore
 from node.api.faults import Fault
 from node.api.snapshot import Snapshot
 from node.home import Home, found, write_secret
@@ -34,7 +38,11 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to bring up. `store`: a content store to share instead of a new one; `first_p2p_port` and those after it."""
+    """What to bring up.
+
+    `store`: a content store to share instead of a new one; `first_p2p_port` and those after it; `smollm2`: have that
+    model in the store before the nodes look into it.
+    """
 
     directory: Path
     plan: tuple[NodePlan, ...] = DEFAULT
@@ -42,6 +50,12 @@ class Order:
     first_p2p_port: int = P2P_PORT
     store: Path | None = None
     profile: str = "local"
+    smollm2: bool = False
+
+    @property
+    def content_store(self) -> Path:
+        """Where all nodes keep models and blobs."""
+        return self.store or self.directory / "store"
 
 
 def up(order: Order, say: Say) -> Record:
@@ -51,6 +65,8 @@ def up(order: Order, say: Say) -> Record:
     """
     _require_ready_machine(order)
     _clear(order.directory)
+    if order.smollm2:
+        _add_smollm2(order.content_store, say)
     try:
         trio.run(_up, order, say)
     except BaseException:
@@ -81,6 +97,18 @@ def _clear(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
+def _add_smollm2(store: Path, say: Say) -> None:
+    """Convert the model once, in a container. Raises: ExecutorError."""
+    models = ModelStore(store)
+    if any(manifest.name == SMOLLM2.name for manifest in models.manifests()):
+        return
+    say(f"converting {SMOLLM2.name}, once; this takes a minute ...")
+    host = os.environ.get("DOCKER_HOST", DEFAULT_HOST)
+    image = images.find(host)
+    with contextlib.closing(Engine("localnet", host)) as engine:
+        add_wheel(engine, image, models)
+
+
 async def _up(order: Order, say: Say) -> None:
     directory = order.directory
     rpc_url = f"http://127.0.0.1:{order.rpc_port}"
@@ -96,14 +124,14 @@ async def _up(order: Order, say: Say) -> None:
         contracts={},
         deployer=deployer.address,
         deployer_key=str(directory / "deployer.json"),
-        store=str(order.store or directory / "store"),
+        store=str(order.content_store),
         chain=chain,
     )
     record.write()
     say(f"chain {bank.CHAIN_ID} at {rpc_url}, pid {chain.pid}")
     async with bank.reach(rpc_url, chain) as ethereum:
         path = Path(record.deployment)
-        deployment = await bank.found_network(ethereum, deployer, bytes.fromhex(runtime()), path, order.profile)
+        deployment = await bank.found_network(ethereum, deployer, bytes.fromhex(images.runtime()), path, order.profile)
         say(f"{len(asdict(deployment.addresses))} contracts deployed, profile {order.profile}")
         accounts, members = _found_nodes(order, record)
         record = replace(record, contracts=asdict(deployment.addresses), nodes=members)
