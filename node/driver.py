@@ -8,6 +8,7 @@ doing anything; then what nobody has answered is asked again, which is why every
 import hashlib
 import heapq
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 
 import trio
 
-from protocol.effects import AwaitDeadline, ChainEffect, Effect, about
+from protocol.effects import AwaitDeadline, ChainEffect, Effect, PeerEffect, about
 from protocol.errors import AdapterError, RemoteProtocolError
 from protocol.events import (
     DeadlinePassed,
@@ -44,8 +45,10 @@ BACKLOG = 1_024
 TICK_S = 1.0
 LONGEST_SLEEP_S = 10.0
 """How long the timers trust the clock: a suspended machine or a corrected clock must not delay a deadline further."""
-CHAIN_TRIES = 6
+TRIES = 6
 FIRST_BACKOFF_S = 0.5
+YOUNG_S = 60.0
+"""How long after its start a node may not have found its peers again: they, too, are tried more than once."""
 MAX_REASON = 500
 
 Row = tuple[Event | None, int, bytes | None]
@@ -123,6 +126,7 @@ class Driver:
         self._observers: list[trio.MemorySendChannel[Event]] = []
         self._effects: trio.Nursery | None = None
         self._folded = False
+        self._started_s = -math.inf
         self.missed = 0
         """Events that observers were too slow for."""
 
@@ -170,6 +174,7 @@ class Driver:
         Raises: LocalProtocolError, AssertionError and whatever else is our own fault: the daemon stops.
         """
         assert self._folded
+        self._started_s = trio.current_time()
         try:
             async with trio.open_nursery() as self._effects:
                 now_ms = self._now_ms()
@@ -312,20 +317,27 @@ class Driver:
         if adapter is None:
             return _failed(effect, f"this node does not do {name}", transient=False)
         backoff_s = FIRST_BACKOFF_S
-        for left in reversed(range(CHAIN_TRIES if isinstance(effect, ChainEffect) else 1)):
+        for left in reversed(range(self._tries(effect))):
             try:
                 return await adapter.perform(effect)
-            except AdapterError as error:
+            except (AdapterError, RemoteProtocolError, ExceptionGroup) as caught:
+                error = _bare(caught)
+                if isinstance(error, RemoteProtocolError):
+                    log.info("%s: bad content: %s", name, error, extra={"about": about(effect).hex()})
+                    return _failed(effect, str(error), transient=False)
+                if not isinstance(error, AdapterError):
+                    raise
                 if not error.transient or not left:
                     log.warning("%s failed: %s", name, error, extra={"about": about(effect).hex()})
                     return _failed(effect, str(error), transient=error.transient)
                 log.warning("%s will be tried again: %s", name, error, extra={"in_s": backoff_s})
                 await trio.sleep(backoff_s)
                 backoff_s *= 2
-            except RemoteProtocolError as error:
-                log.info("%s: bad content: %s", name, error, extra={"about": about(effect).hex()})
-                return _failed(effect, str(error), transient=False)
         raise AssertionError("the last try returns")
+
+    def _tries(self, effect: Effect) -> int:
+        young = trio.current_time() < self._started_s + YOUNG_S
+        return TRIES if isinstance(effect, ChainEffect) or (young and isinstance(effect, PeerEffect)) else 1
 
     @property
     def _busy(self) -> int:
@@ -361,3 +373,10 @@ def effect_key(effect: Effect) -> bytes:
 
 def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:
     return EffectFailed(type(effect).__name__, about(effect), reason[:MAX_REASON], transient)
+
+
+def _bare(error: Exception) -> Exception:
+    """An adapter may work in a nursery of its own, which puts the one error of its task into a group."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import trio
 
-from chain.transactions import Sender
 from chain.wallet import Key
 from executor.models import ModelUnusable
 from node import moves
@@ -20,7 +19,7 @@ from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
 from node.daemon.answers import Answers
-from node.daemon.parts import Parts, record_transaction
+from node.daemon.parts import Parts
 from node.daemon.status import Status
 from node.daemon.views import Views
 from protocol.errors import AdapterError
@@ -272,19 +271,18 @@ class NodeBackend:
     async def deposit(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
-        return await self._move(await moves.deposit(network, key, amount_wei), key, dry_run=dry_run)
+        return await self._move(await moves.deposit(network, key, amount_wei), dry_run=dry_run)
 
     async def withdraw(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
-        return await self._move(await moves.withdraw(network, key, amount_wei), key, dry_run=dry_run)
+        return await self._move(await moves.withdraw(network, key, amount_wei), dry_run=dry_run)
 
-    async def _move(self, move: moves.Move, key: Key, *, dry_run: bool) -> api.MoveView:
-        network, journal = self._parts.chain.network, self._parts.journal
+    async def _move(self, move: moves.Move, *, dry_run: bool) -> api.MoveView:
+        chain = self._parts.chain
         if dry_run:
-            return await moves.simulate(network, move)
-        sender = Sender(network.ethereum, key, lambda prepared: record_transaction(journal, prepared))
-        done = await moves.send(network, move, sender)
+            return await moves.simulate(chain.network, move)
+        done = await moves.send(chain.network, move, chain.sender_of(move.sender))
         await self._status.look_at_money()
         return done
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from chain.keystore import load_key
 from node.config import Config, load
 from node.daemon.node import Node
 from node.daemon.process import run
 from node.home import Home, found
 from protocol.errors import ChainError, ConfigError, ExecutorError
+from protocol.params import VCN
 from protocol.wire.ids import ZERO_ADDRESS
 from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
 
@@ -57,6 +59,10 @@ class Place:
         self._flags[home.path] = {**flags, **{key.replace("__", "."): value for key, value in changes.items()}}
         return load({}, self._flags[home.path])
 
+    def flags(self, config: Config) -> dict[str, object]:
+        """What the settings of a node were made from."""
+        return self._flags[config.node.data_dir]
+
     def make_again(self, config: Config, **changes: object) -> Config:
         """The same node with other settings."""
         flags = self._flags[config.node.data_dir]
@@ -90,6 +96,23 @@ async def test_node_comes_up_shows_itself_and_goes_down(place: Place) -> None:
     async with running(config) as node:
         assert node.parts.machine.member.hpke_key != bytes(32)
         assert (await node.backend.snapshot()).state == "ready"
+
+
+async def test_money_moves_in_and_out_of_the_account(place: Place, ledger: AnvilLedger) -> None:
+    config = place.make("one")
+    client = load_key(Home(config.node.data_dir).client_key, Home(config.node.data_dir).password.read_text().strip())
+    await ledger.give(client)
+    async with running(config) as node:
+        planned = await node.backend.deposit(50 * VCN, dry_run=True)
+        assert (planned.transactions, planned.balances[0].after_wei) == ((), 50 * VCN)
+        assert (await node.backend.account()).free_wei == 0
+        done = await node.backend.deposit(50 * VCN, dry_run=False)
+        assert len(done.transactions) == 1
+        assert (await node.backend.account()).free_wei == 50 * VCN
+        await node.backend.withdraw(20 * VCN, dry_run=False)
+        assert (await node.backend.account()).free_wei == 30 * VCN
+        kept = await node.parts.journal.transactions()
+        assert [(sent.sender, sent.effect) for sent in kept] == [(client.address, None)] * 2
 
 
 async def test_second_daemon_is_refused(place: Place) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.verification import Calibration, Tolerance
 from protocol.wire.ids import cid_of
 from tests.anvil_ledger import RUNTIME, open_anvil_ledger
-from tests.integration.test_daemon import Place
+from tests.integration.test_daemon import REPOSITORY, Place
 from tests.unit.node.test_text import TOKENIZER, encode
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
@@ -236,7 +238,7 @@ async def until(node: Node, job: str, condition: Condition, within_s: float) -> 
             async for update in updates:
                 if update.job is not None and condition(update.job):
                     return update.job
-    raise AssertionError((await node.backend.job(job)).state)
+    raise AssertionError(await node.backend.job(job))
 
 
 ASK = JobAsk("tiny", (ChatMessage("user", "jump"),), 64, 0, 30_000, 0, with_bonus=True, uncalibrated=False)
@@ -272,6 +274,58 @@ async def test_provider_that_was_down_between_answer_and_pay_is_paid(place: Plac
         served = next(view for view in await provider.backend.jobs() if view.id == job)
         assert served.state in ("delivered", "in_batch")
         assert (await until(cast.asker, job, lambda view: view.ended, 120)).state == "spendable"
+
+
+async def test_provider_killed_in_the_middle_of_a_job_ends_it_when_it_is_back(place: Place) -> None:
+    asker = place.make("asker", executor__store=str(place.root / "store"))
+    await place.ledger.deposit(_key(asker, "client"), 1_000 * VCN)
+    # Somebody must be there to judge, or nobody would hire; and it is how the two find each other.
+    verifier = await worker(place, "verifier", "verifier")
+    async with trio.open_nursery() as nursery:
+        town = Town(nursery)
+        boot = ((await town.up(verifier)).parts.host.addresses[0],)
+        provider = await worker(place, "provider", "provider", boot)
+        await place.ledger.controls.ethereum.rpc.request("evm_setIntervalMining", 1)
+        node = await town.up(place.make_again(asker, p2p__bootnodes=list(boot)))
+        async with played_process(place, provider, "hang") as said:
+            assert await said() == "ready"
+            await heard(node, 2)
+            job = await node.backend.ask_job(ASK)
+            assert await said() == "running"
+            await until(node, job, lambda view: view.state == "running", 30)
+        # Killed by now; what it had promised is in its journal.
+        async with played_process(place, provider, "work") as said:
+            assert await said() == "ready"
+            done = await until(node, job, lambda view: view.state in ("delivered", "in_batch"), 60)
+            assert (done.text, done.attempt) == (ANSWER, 0)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def played_process(place: Place, config: Config, how: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """A node in a process of its own, killed at the end of the block; gives what waits for its next word."""
+    flags = place.root / f"{how}.json"
+    flags.write_text(json.dumps(place.flags(config)))
+    command = [sys.executable, "-m", "tests.integration.played_node", str(flags), how]
+    process = await trio.lowlevel.open_process(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    out, heard_bytes = process.stdout, bytearray()
+
+    async def said() -> str:
+        with trio.fail_after(60):
+            while b"\n" not in heard_bytes:
+                heard_bytes.extend(await out.receive_some())
+        line, _, rest = bytes(heard_bytes).partition(b"\n")
+        heard_bytes[:] = rest
+        return line.decode()
+
+    async with process.stdout:
+        try:
+            yield said
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
 
 
 async def test_cheat_is_caught_and_the_client_gets_its_money_back(place: Place) -> None:

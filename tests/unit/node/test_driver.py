@@ -279,11 +279,22 @@ async def test_kill_at_any_row_loses_no_effect(tmp_path: Path) -> None:
         assert len(hand.asked) == len(whole) - kept
 
 
-async def test_failure_of_an_adapter_reaches_the_machine() -> None:
+async def test_peers_are_waited_for_after_a_start(autojump_clock: trio.testing.MockClock) -> None:
+    hand = Hand(fetched)
+    hand.errors = [P2PError("no address is known", transient=True) for _ in range(2)]
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper([(SeedRevealed(1, OTHER), 0, None)]), {FetchBlob: hand}):
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen[1] == BlobFetched(BLOB)
+    assert len(hand.asked) == 3
+
+
+async def test_failure_of_an_adapter_reaches_the_machine(autojump_clock: trio.testing.MockClock) -> None:
     hand = Hand(fetched)
     hand.errors = [P2PError("nobody has it " + "x" * 600, transient=True)]
     machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
     async with running(machine, Paper(), {FetchBlob: hand}) as driver:
+        await trio.sleep(driver_module.YOUNG_S)
         await driver.deliver(SeedRevealed(1, OTHER))
         await machine.until(lambda: len(machine.seen) == 2)
     failed = machine.seen[1]
@@ -291,6 +302,26 @@ async def test_failure_of_an_adapter_reaches_the_machine() -> None:
     assert (failed.effect, failed.about, failed.transient) == ("FetchBlob", BLOB, True)
     assert failed.reason.startswith("nobody has it")
     assert len(failed.reason) <= 512
+
+
+async def test_failure_inside_of_an_adapters_nursery_is_one_too() -> None:
+    hand = Hand(fetched)
+    hand.errors = [ExceptionGroup("nursery", [ExceptionGroup("inner", [P2PError("nobody has it")])])]
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    async with running(machine, Paper(), {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 2)
+    assert machine.seen[1] == EffectFailed("FetchBlob", BLOB, "nobody has it", False)
+
+
+async def test_bug_of_an_adapter_stops_the_daemon() -> None:
+    hand = Hand(fetched)
+    hand.errors = [ExceptionGroup("nursery", [P2PError("gone"), KeyError("a bug beside it")])]
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesGroup(P2PError, KeyError))):
+        async with running(machine, Paper(), {FetchBlob: hand}) as driver:
+            await driver.report(SeedRevealed(1, OTHER))
+            await trio.sleep_forever()
 
 
 async def test_bad_content_of_a_peer_is_a_failure_for_good() -> None:
@@ -332,7 +363,7 @@ async def test_chain_is_not_tried_for_ever(autojump_clock: trio.testing.MockCloc
         await driver.deliver(BlockSeen(1, 1, 1))
         await machine.until(lambda: len(machine.seen) == 2)
     assert machine.seen[1] == EffectFailed("SealEpoch", b"", "no endpoint answers", True)
-    assert len(hand.asked) == driver_module.CHAIN_TRIES
+    assert len(hand.asked) == driver_module.TRIES
 
 
 async def test_refusal_of_a_contract_is_not_tried_again() -> None:
