@@ -145,8 +145,11 @@ class Scene:
         contents = (await self.story.until(BatchSubmitted)).contents
         name = BatchId(mined.batch_id)
         await self.adapter.perform(ConveneCourt(name, NODE.address, 0, contents))
+        _, opened_at = await self.ledger.now()
         await self.final()
-        return name, contents, await self.story.until(CaseConvened)
+        case = await self.story.until(CaseConvened)
+        assert case.timestamp == opened_at
+        return name, contents, case
 
     def seat(self, node: str) -> Any:
         """The adapter of a verifier."""
@@ -446,10 +449,12 @@ async def test_a_silent_seat_is_replaced_by_the_next_of_the_order(open_ledger: O
         assert early.transient
         await play.ledger.warp(play.ledger.rules.seat_window_s + 1)
         await play.adapter.perform(ReplaceSeat(name, 1, contents))
+        _, replaced_at = await play.ledger.now()
         await play.adapter.perform(ReplaceSeat(name, 1, contents))
         await play.final()
         silent, added = await play.story.until(SeatSilenced), await play.story.until(SeatAdded)
         assert (silent.seat, silent.node) == (1, case.seats[1])
+        assert added.timestamp == replaced_at
         assert (added.seat, added.node) == (3, ({v.address for v in VERIFIERS} - set(case.seats)).pop())
         await play.commit(name, 3, added.node)
         for seat, node in ((0, case.seats[0]), (2, case.seats[2]), (3, added.node)):

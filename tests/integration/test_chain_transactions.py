@@ -7,17 +7,21 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
+from chain.adapter import open_chain
 from chain.ethereum import Call, Receipt
 from chain.rpc import open_rpc
 from chain.transactions import Prepared, Sender
-from chain.wallet import Key, read_transaction
-from protocol.effects import CheckIn
+from chain.wallet import Key, Wallet, read_transaction
+from protocol.effects import CheckIn, OpenLane, SealEpoch, SubmitBatch
 from protocol.errors import ChainError, Reverted
-from protocol.events import Event, TransactionMined
+from protocol.events import BatchMined, Event, TransactionMined
+from protocol.params import VCN
+from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Wei
 from tests.anvil import CHAIN_ID, RICH, Controls, anvil
-from tests.anvil_ledger import POLL_S, open_anvil_ledger
-from tests.jobs import key
+from tests.anvil_ledger import POLL_S, forget, open_anvil_ledger
+from tests.endpoint import endpoint, forward
+from tests.jobs import Orders, batch_of, key
 
 pytestmark = pytest.mark.anvil
 
@@ -175,6 +179,7 @@ async def test_what_a_crash_left_unsent_is_sent_at_the_next_start() -> None:
                 await at.sender(deadline_s=0).send(payment())
         await at.controls.raw("anvil_dropAllTransactions")
         await at.controls.automine(on=True)
+        await at.controls.enrich(key("stranger"))
         strangers = [key("stranger").sign_transaction(_fields(0)).raw]
         await at.sender().resume([*strangers, *(each.raw for each in at.recorded)])
         assert await at.paid() == 10
@@ -187,7 +192,7 @@ def _fields(nonce: int) -> dict[str, int | str | bytes]:
         "type": 2,
         "chainId": CHAIN_ID,
         "nonce": nonce,
-        "value": 0,
+        "value": 1,
         "data": b"",
         "gas": 21_000,
         "maxFeePerGas": 10**10,
@@ -265,3 +270,29 @@ async def test_an_effect_that_came_second_in_its_block_is_done() -> None:
                 await ledger.mine()
         assert [type(answer) for answer in answers] == [TransactionMined] * 2
         assert await ledger.network.ethereum.nonce(node.address) == 2
+
+
+async def test_what_is_done_already_is_not_tried() -> None:
+    async with open_anvil_ledger() as ledger:
+        node, client = key("node"), key("client")
+        await ledger.register(node)
+        await ledger.deposit(client, 100 * VCN)
+        orders = Orders(client, node, ledger.domain)
+        _, now = await ledger.now()
+        lane = OpenLane(*orders.lane_open(50 * VCN, now + 600))
+        orders.finish()
+        batch = SubmitBatch(batch_of(node.address, 0, orders))
+        async with ledger.adapter(node, client) as adapter:
+            await adapter.perform(lane)
+            mined = await adapter.perform(batch)
+            assert isinstance(mined, BatchMined)
+            await ledger.mine(ledger.rules.epoch + ledger.rules.lag + 1)
+            seal = SealEpoch(epoch_of(mined.block, ledger.rules.epoch))
+            await adapter.perform(seal)
+        with endpoint(forward(ledger.chain.url)) as counted:
+            wallet = Wallet(node, ledger.domain, client)
+            async with open_chain([counted.url], ledger.deployment, wallet, record=forget, poll_s=POLL_S) as again:
+                for effect in (lane, batch, seal):
+                    await again.perform(effect)
+        assert "eth_call" in counted.asked
+        assert "eth_estimateGas" not in counted.asked
