@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import json
 import sys
@@ -11,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from tests.benchmarks.line import Line
+
+# One that hangs ends with a traceback of where; the longest sets up a bare machine and tells the story twice.
+LIMIT_S = 1800
 
 HEADER = ("key", "value", "unit", "goal", "", "anchor", "n")
 
@@ -33,6 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     code = 0
     for name in arguments.names:
+        faulthandler.dump_traceback_later(LIMIT_S, exit=True)
         try:
             lines: list[Line] = importlib.import_module(f"tests.benchmarks.{name}").run()
         except Exception:
