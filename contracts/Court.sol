@@ -75,7 +75,7 @@ contract Court is Verifiers {
         opened.drawnCount = uint16(drawn.length);
         _cases[caseId] = opened;
         for (uint256 i; i < found.length; ++i) {
-            _seats[caseId][i] = Seat(found[i], SeatState.Drawn, 0, uint40(block.timestamp), 0);
+            _seat(caseId, i, found[i]);
         }
         emit CaseConvened(caseId, node, slot, batch.classId, found, drawn);
         _settlement.openCase(node, slot);
@@ -189,12 +189,9 @@ contract Court is Verifiers {
         view
         returns (Batch memory batch, Draw memory draw, uint256[] memory drawn)
     {
-        batch = _settlement.batchOf(node, slot);
+        (batch, draw.batchId, draw.seed, drawn) = _settlement.drawOf(node, slot);
         if (keccak256(abi.encode(contents)) != batch.contentsHash) revert WrongContents();
-        drawn = _settlement.sampledLeaves(node, slot);
         if (drawn.length == 0) revert NotDrawn();
-        draw.seed = _settlement.batchSeedOf(node, slot);
-        draw.batchId = _settlement.batchIdOf(node, slot);
         draw.round = ROUND;
         draw.classId = batch.classId;
         draw.commitBlock = batch.commitBlock;
@@ -225,10 +222,18 @@ contract Court is Verifiers {
         open.nextTry = uint16(draw.nextTry);
         open.seatCount = uint8(count + found.length);
         for (uint256 i; i < found.length; ++i) {
-            _seats[caseId][count + i] = Seat(found[i], SeatState.Drawn, 0, uint40(block.timestamp), 0);
+            _seat(caseId, count + i, found[i]);
             emit SeatAdded(caseId, uint8(count + i), found[i]);
         }
         return found.length;
+    }
+
+    /// @dev Leaves the commitment alone: writing its zero would cost as much as reading it.
+    function _seat(bytes32 caseId, uint256 seat, address node) private {
+        Seat storage drawn = _seats[caseId][seat];
+        drawn.node = node;
+        drawn.state = SeatState.Drawn;
+        drawn.since = uint40(block.timestamp);
     }
 
     /// @dev When a seat's present turn is over. While a seat has not committed it is that seat's turn; when all have, it is

@@ -209,6 +209,18 @@ contract Settlement is Lanes {
         return SampleLib.draw(seed, batch.leafCount, rateBps);
     }
 
+    function drawOf(address node, uint8 slot)
+        external
+        view
+        returns (Batch memory batch, bytes32 batchId, bytes32 seed, uint256[] memory drawn)
+    {
+        batch = _batches[node][slot];
+        batchId = batchIdOf(node, slot);
+        uint256 rateBps;
+        (seed, rateBps) = _drawOf(_batches[node][slot], node, slot);
+        drawn = SampleLib.draw(seed, batch.leafCount, rateBps);
+    }
+
     function bookOf(address node) external view returns (Book memory) {
         return _books[node];
     }

@@ -296,13 +296,14 @@ contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         node.activeShares = amount;
         node.classMask = classMask;
         node.state = NodeState.Active;
-        if (payout != address(0) && payout != msg.sender) node.payout = payout;
+        if (payout == address(0)) payout = msg.sender;
+        else if (payout != msg.sender) node.payout = payout;
         Record memory record;
         record.activatedDay = _today();
         record.samplesLeft = ReputationLib.PROBATION;
         node.record = record;
-        emit NodeRegistered(id, msg.sender, id, payoutOf(id), classMask, amount);
-        _emitStake(id, node);
+        emit NodeRegistered(id, msg.sender, id, payout, classMask, amount);
+        emit StakeChanged(id, amount, 0, 0);
         _coin.safeTransferFrom(msg.sender, address(this), amount);
     }
 

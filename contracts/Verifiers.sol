@@ -5,7 +5,7 @@ import {ICourt} from "./interfaces/ICourt.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {Draw, SeatLib} from "./libraries/SeatLib.sol";
-import {Contents} from "./types/BatchTypes.sol";
+import {Contents, Debit} from "./types/BatchTypes.sol";
 import {VerifierSlot} from "./types/CaseTypes.sol";
 import {NodeState, NodeView} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -81,25 +81,36 @@ abstract contract Verifiers is ICourt {
     function _isParty(Draw memory draw, address node) private view returns (bool) {
         if (node == draw.node) return true;
         (address owner, address operator) = _stakes.keysOf(node);
-        return owner == draw.owner || SeatLib.isIn(node, draw.parties) || SeatLib.isIn(owner, draw.parties)
-            || SeatLib.isIn(operator, draw.parties);
+        if (owner == draw.owner) return true;
+        address[] memory parties = draw.parties;
+        for (uint256 i; i < parties.length; ++i) {
+            address party = parties[i];
+            if (party == node || party == owner || party == operator) return true;
+        }
+        return false;
     }
 
     /// @dev Clients and signers whose leaves are drawn. Leaves stand in the order of the debits.
-    function _partiesOf(Contents memory contents, uint256[] memory drawn)
+    function _partiesOf(Contents calldata contents, uint256[] memory drawn)
         internal
         pure
         returns (address[] memory parties)
     {
-        parties = new address[](2 * contents.debits.length);
+        Debit[] calldata debits = contents.debits;
+        parties = new address[](2 * debits.length);
+        uint256 count;
         uint256 next;
         uint256 end;
-        for (uint256 i; i < contents.debits.length && next < drawn.length; ++i) {
-            end += contents.debits[i].leaves;
+        for (uint256 i; i < debits.length && next < drawn.length; ++i) {
+            Debit calldata debit = debits[i];
+            end += debit.leaves;
             if (drawn[next] >= end) continue;
-            parties[2 * i] = contents.debits[i].client;
-            parties[2 * i + 1] = contents.debits[i].signer;
+            parties[count++] = debit.client;
+            if (debit.signer != debit.client) parties[count++] = debit.signer;
             while (next < drawn.length && drawn[next] < end) ++next;
+        }
+        assembly ("memory-safe") {
+            mstore(parties, count)
         }
     }
 

@@ -201,6 +201,12 @@ interface ISettlement {
     /// @notice The drawn leaves of the batch in this slot, ascending; empty if none. Reverts NoSeed until the epoch is sealed.
     function sampledLeaves(address node, uint8 slot) external view returns (uint256[] memory);
 
+    /// @notice All that a court asks of a batch, in one call: the batch, its id, its seed, its drawn leaves. Reverts NoSeed.
+    function drawOf(address node, uint8 slot)
+        external
+        view
+        returns (Batch memory batch, bytes32 batchId, bytes32 seed, uint256[] memory drawn);
+
     function bookOf(address node) external view returns (Book memory);
 
     function pool() external view returns (uint128);

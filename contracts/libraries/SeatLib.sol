@@ -12,7 +12,7 @@ struct Draw {
     uint256 commitBlock;
     address node;
     address owner;
-    /// @dev Clients and signers of drawn leaves; may hold zeros.
+    /// @dev Clients and signers of drawn leaves.
     address[] parties;
     uint256 nextTry;
 }

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {console2} from "forge-std/console2.sol";
+import {Vm} from "forge-std/Vm.sol";
+
+import {BatchState, Claim, Contents, Debit, Submission} from "../../contracts/types/BatchTypes.sol";
+
+import {Fixture} from "./Fixture.sol";
+
+/// @notice What transactions cost, and that they stay within their budgets.
+/// @dev Only with --isolate is a call a transaction of its own, with its 21,000, its calldata and cold storage:
+///      npx forge test --isolate --mc GasReport -vv
+contract GasReport is Fixture {
+    /// @dev Client i is only made when a batch needs it.
+    Client[] private clients;
+    Node internal node;
+
+    function setUp() public override {
+        super.setUp();
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        bench(5);
+        node = registered("node", 20_000 * VCN);
+        graduate(node);
+    }
+
+    /// @dev Gas of the last call, as its sender pays it: refunds taken off, as a receipt has it.
+    function _report(string memory what, uint256 jobs, uint256 budget) private {
+        Vm.Gas memory gas = vm.lastCallGas();
+        uint256 used = gas.gasTotalUsed;
+        if (jobs == 1) console2.log(string.concat(_padded(used), "  ", what));
+        else console2.log(string.concat(_padded(used), "  ", what, ", a job ", vm.toString(used / jobs)));
+        assertLe(used, budget, what);
+    }
+
+    function _padded(uint256 value) private pure returns (string memory text) {
+        text = vm.toString(value);
+        while (bytes(text).length < 9) text = string.concat(" ", text);
+    }
+
+    function _clients(uint256 count) private {
+        while (clients.length < count) {
+            Client memory one = client(string.concat("client ", vm.toString(clients.length)), 20 * VCN);
+            openLane(one, node.id, 20 * VCN);
+            clients.push(one);
+        }
+    }
+
+    /// @dev `count` jobs of 0.1 VCN spread evenly over `parties` clients.
+    function _submit(uint8 slot, uint16 count, uint256 parties) internal returns (Contents memory contents) {
+        _clients(parties);
+        Claim[] memory claims = new Claim[](parties);
+        uint24 each = uint24(count / parties);
+        for (uint256 i; i < parties; ++i) {
+            claims[i] = claimOf(clients[i], node.id, each, uint96(each) * VCN / 10, 0);
+        }
+        Submission memory made = submissionOf(node.id, slot, claims, count);
+        contents = contentsOf(made, claims);
+        vm.prank(node.id);
+        settlement.submit(made, claims);
+    }
+
+    function _submitted(string memory what, uint8 slot, uint16 count, uint256 parties, uint256 budget)
+        private
+        returns (Contents memory contents)
+    {
+        contents = _submit(slot, count, parties);
+        _report(what, count, budget);
+    }
+
+    function _finalized(string memory what, uint8 slot, uint256 budget) private {
+        pass(profile.challengeSeconds);
+        settlement.finalize(node.id, slot);
+        _report(what, 1, budget);
+        assertEq(uint8(stateOf(node.id, slot)), uint8(BatchState.Final));
+    }
+
+    // ---- nodes
+
+    function test_stakes() public {
+        Node memory other = makeNode("other node");
+        fundOwner(other, 20_000 * VCN);
+        uint40 deadline = uint40(vm.getBlockTimestamp());
+        bytes memory consent = consentOf(other, other.owner, deadline);
+        vm.prank(other.owner);
+        stakes.register(other.id, address(0), 5_000 * VCN, 2, deadline, consent);
+        _report("register", 1, 130_000);
+        vm.prank(other.owner);
+        stakes.stake(other.id, 1_000 * VCN);
+        _report("stake", 1, 60_000);
+        vm.prank(other.owner);
+        stakes.unbond(other.id, 1_000 * VCN);
+        _report("unbond", 1, 80_000);
+        pass(profile.unbondingSeconds);
+        vm.prank(other.owner);
+        stakes.withdraw(other.id);
+        _report("withdraw", 1, 60_000);
+        pass(1 days);
+        vm.prank(other.id);
+        stakes.checkIn(other.id);
+        _report("checkIn", 1, 50_000);
+        vm.prank(other.id);
+        court.joinVerifiers(other.id, CLASS);
+        _report("joinVerifiers", 1, 150_000);
+    }
+
+    // ---- clients
+
+    function test_lanes() public {
+        Client memory one = client("client", 100 * VCN);
+        coin.transfer(one.id, 100 * VCN);
+        vm.prank(one.id);
+        coin.approve(address(settlement), 100 * VCN);
+        vm.prank(one.id);
+        settlement.deposit(50 * VCN);
+        _report("deposit", 1, 70_000);
+        openLane(one, node.id, 20 * VCN);
+        _report("openLane, new", 1, 65_000);
+        openLane(one, node.id, 20 * VCN);
+        _report("openLane, top-up", 1, 55_000);
+    }
+
+    // ---- batches
+
+    function test_single_job() public {
+        _submitted("submit 1 job, fresh slot", 0, 1, 1, 160_000);
+        sealDrawing(node.id, 0, 1_000, 0);
+        _report("seal", 1, 60_000);
+        _finalized("finalize, not drawn", 0, 110_000);
+        _submitted("submit 1 job, slot used before", 0, 1, 1, 110_000);
+    }
+
+    function test_submit() public {
+        _submitted("submit 10 jobs of 1 client", 0, 10, 1, 160_000);
+        _submitted("submit 100 jobs of 1 client", 1, 100, 1, 160_000);
+        _submitted("submit 10 jobs of 10 clients", 2, 10, 10, 360_000);
+        _submitted("submit 100 jobs of 10 clients", 3, 100, 10, 360_000);
+        _submitted("submit 100 jobs of 100 clients", 4, 100, 100, 2_400_000);
+    }
+
+    // ---- court
+
+    function test_court_of_three() public {
+        Contents memory contents = _submitted("submit 100 jobs of 10 clients", 0, 100, 10, 360_000);
+        seal(node.id, 0);
+        _judged(contents, 3);
+        court.resolve(settlement.batchIdOf(node.id, 0), contents);
+        _report("resolve, pass", 1, 200_000);
+        _finalized("finalize, passed", 0, 110_000);
+    }
+
+    function test_court_of_one() public {
+        _clients(1);
+        Contents memory contents = submitted(clients[0], node.id, 0, 100, 5 * VCN);
+        seal(node.id, 0);
+        _judged(contents, 1);
+        court.resolve(settlement.batchIdOf(node.id, 0), Contents(0, 0, new Debit[](0)));
+        _report("resolve, pass", 1, 130_000);
+    }
+
+    function test_court_that_finds_fraud() public {
+        Contents memory contents = _submit(0, 100, 10);
+        seal(node.id, 0);
+        bytes32 caseId = court.convene(node.id, 0, contents);
+        judge(caseId, three(0, 0, 0));
+        court.resolve(caseId, contents);
+        _report("resolve, severe", 1, 320_000);
+        settlement.refund(node.id, 0, contents);
+        _report("refund 10 lanes", 1, 160_000);
+    }
+
+    function _judged(Contents memory contents, uint8 seats) private {
+        bytes32 caseId = court.convene(node.id, 0, contents);
+        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, 280_000);
+        for (uint8 seat; seat < seats; ++seat) {
+            commitSeat(caseId, seat);
+            if (seat == 0) _report("commit a seat", 1, 70_000);
+        }
+        for (uint8 seat; seat < seats; ++seat) {
+            revealSeat(caseId, seat, 10_000);
+            if (seat == 0) _report("reveal a seat, 10 scores", 1, 70_000);
+        }
+    }
+}
