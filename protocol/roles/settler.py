@@ -166,10 +166,8 @@ class Settler:
                 batch = self.batch(about)
                 if batch is not None:
                     batch.asked.pop(effect, None)
-            case BatchSubmitted(batch_id=batch_id):
-                batch = self.batch(batch_id)
-                if batch is not None:
-                    batch.submitted = event
+            case BatchSubmitted():
+                self._submitted(event, now_ms)
             case SeedRevealed(epoch, seed):
                 self._seeds[epoch] = seed
                 return self._step()
@@ -295,6 +293,15 @@ class Settler:
                 batch.batch_id, batch.block = BatchId(mined.batch_id), mined.block
                 self._move(batch, mined, Stage.IN_BATCH, now_ms)
 
+    def _submitted(self, final: BatchSubmitted, now_ms: TimestampMs) -> None:
+        """A final block has a batch: by its root, since a reorg gives it another id, and its answer may come later."""
+        if final.node != self.identity.node_id:
+            return
+        for batch in self._batches:
+            if batch.batch.root == final.contents.root and batch.submitted is None:
+                batch.batch_id, batch.block, batch.submitted = BatchId(final.batch_id), final.block, final
+                self._move(batch, final, Stage.IN_BATCH, now_ms)
+
     def _not_mined(self, failed: EffectFailed, now_ms: TimestampMs) -> None:
         """Put the jobs of a batch back into their lanes, and wait a little."""
         for batch in self._batches:
@@ -367,7 +374,8 @@ class Settler:
                 batch.seated_at.pop(seat, None)
             case SeatCommitted(seat=seat):
                 batch.committed.add(seat)
-                batch.seated_at = dict.fromkeys(batch.seated_at, self.member.timestamp)
+                # Who has committed waits for the last commitment; who has not is still in the turn it was seated for.
+                batch.seated_at.update(dict.fromkeys(batch.committed & set(batch.seats), self.member.timestamp))
             case SeatRevealed(seat=seat):
                 batch.revealed.add(seat)
             case CaseResolved(verdict=verdict):
