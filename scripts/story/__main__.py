@@ -9,7 +9,7 @@ from pathlib import Path
 
 from executor import images
 from node.api.faults import Fault
-from node.localnet.network import Order, up
+from node.localnet.network import RPC_PORT, Order, up
 from node.localnet.record import default_directory
 from node.localnet.running import down
 from protocol.errors import NodeError
@@ -22,10 +22,12 @@ def main() -> int:
     """Tell it, and leave nothing running unless asked to."""
     parser = argparse.ArgumentParser(prog="scripts/demo")
     parser.add_argument("--keep", action="store_true", help="leave the network up to explore")
-    keep = parser.parse_args().keep
-    directory = default_directory().with_name("demo")
+    parser.add_argument("--dir", type=Path, default=default_directory().with_name("demo"), help="where it lives")
+    parser.add_argument("--port", type=int, default=RPC_PORT, help="of the chain; the nodes take those after it")
+    arguments = parser.parse_args()
+    keep, directory = arguments.keep, arguments.dir.absolute()
     try:
-        tell(directory)
+        tell(directory, arguments.port)
     except (screen.Broken, Fault, NodeError) as error:
         return screen.fail(error)
     finally:
@@ -36,7 +38,7 @@ def main() -> int:
     return 0
 
 
-def tell(directory: Path) -> None:
+def tell(directory: Path, port: int) -> None:
     """The whole story. Raises: Broken where it does not go as it must."""
     manifest = model.manifest_id()
     if manifest is None:
@@ -44,7 +46,7 @@ def tell(directory: Path) -> None:
     screen.scene("The network comes up")
     host = os.environ["DOCKER_HOST"]
     plan = cast.cast(adversaries.build("quantised_runner", images.find(host), host))
-    record = up(Order(directory, plan, store=model.store()), lambda line: screen.say(f"  {line}"))
+    record = up(Order(directory, plan, port, port + 1, model.store()), lambda line: screen.say(f"  {line}"))
     before = books.read(record)
     acts.honest(record, manifest.hex())
     screen.scene(f"Between the acts: {cast.CHEAT} may work now")

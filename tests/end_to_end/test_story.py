@@ -1,0 +1,48 @@
+"""The demo's story: an honest job that is judged and paid, and a dishonest one that is caught, in five real processes."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.anvil, pytest.mark.docker, pytest.mark.libp2p, pytest.mark.slow]
+
+REPOSITORY = Path(__file__).parents[2]
+WITHIN_S = 600
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
+    for first in range(18_545, 28_545, count):
+        probes = []
+        try:
+            for port in range(first, first + count):
+                probe = socket.socket()
+                probes.append(probe)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        finally:
+            for probe in probes:
+                probe.close()
+        return first
+    raise AssertionError("no ports are free")
+
+
+def test_an_honest_job_is_paid_and_a_dishonest_one_costs_half_of_a_stake(tmp_path: Path) -> None:
+    directory = tmp_path / "net"
+    command = [sys.executable, "-m", "scripts.story", "--dir", str(directory), "--port", str(free_ports(8))]
+    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    logs = "\n".join(f"{log}:\n{log.read_text()[-2_000:]}" for log in directory.glob("*/node.log"))
+    assert told.returncode == 0, f"{told.stdout}\n{told.stderr}\n{logs}"
+    assert "The end" in told.stdout
+    assert not (directory / "localnet.json").exists()
+    assert not _processes_in(directory)
+
+
+def _processes_in(directory: Path) -> list[str]:
+    """What still runs of the network."""
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(directory) in line]
