@@ -1,4 +1,4 @@
-"""The demo's story: an honest job that is judged and paid, and a dishonest one that is caught, in five real processes."""
+"""The demo's story in five real processes: an honest job is judged and paid, a dishonest one is caught."""
 
 import socket
 import subprocess
