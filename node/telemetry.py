@@ -20,8 +20,8 @@ from protocol.stages.verification import Verdict
 
 FAILURE_ALERT_PERCENT = 20
 DELAYS_KEPT = 20
-NOISY = ("libp2p", "multiaddr", "web3", "urllib3", "docker", "anycorn")
-"""Libraries whose own words help only those who work on them."""
+NOISY = ("multiaddr", "web3", "urllib3", "docker", "anycorn")
+"""Libraries whose own words help only those who work on them; p2p silences its own."""
 
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _COLOURS = {"WARNING": "\33[33m", "ERROR": "\33[31m", "CRITICAL": "\33[31m", "DEBUG": "\33[2m"}

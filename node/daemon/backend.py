@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -74,7 +75,8 @@ class NodeBackend:
         record = self._machine.member.record
         market = Market(
             nodes,
-            self._status.account(),
+            # What is final, for that is what its lanes can be opened from.
+            replace(self._status.account(), free_wei=self._machine.member.accounts.get(client, 0)),
             self._machine.rules.min_deposit,
             # Without a node of its own the client has no owner whose nodes it must not hire.
             record.owner if record else ZERO_ADDRESS,
@@ -155,9 +157,9 @@ class NodeBackend:
         manifest = self._machine.member.models.get(Cid(bytes.fromhex(view.manifest)))
         return replace(view, text=await self._answers.text(manifest, bytes.fromhex(view.job_id)))
 
-    async def watch_money(self) -> None:
-        """Keep what the snapshot says of money fresh, until cancelled."""
-        await self._status.watch_money()
+    async def watch_money(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep what the snapshot says of money fresh, until cancelled. Started once it was read."""
+        await self._status.watch_money(task_status)
 
     # --- what the driver tells --------------------------------------------------------------------------------------
     async def follow_events(self, events: trio.MemoryReceiveChannel[Event]) -> None:

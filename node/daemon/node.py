@@ -60,7 +60,7 @@ class Node:
             nursery.start_soon(self._measure)
             nursery.start_soon(self._rotate)
             nursery.start_soon(self._sweep)
-            nursery.start_soon(self.backend.watch_money)
+            await nursery.start(self.backend.watch_money)
             await parts.driver.settled()
             self.backend.ready = True
             task_status.started(self)

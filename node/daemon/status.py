@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from typing import Any
 
 import trio
 
@@ -116,12 +117,14 @@ class Status:
         return found
 
     # --- money ------------------------------------------------------------------------------------------------------
-    async def watch_money(self) -> None:
-        """Keep what the snapshot says of money fresh, until cancelled."""
+    async def watch_money(self, task_status: Any) -> None:
+        """Keep what the snapshot says of money fresh, until cancelled. Started once it was read, or cannot be."""
         while True:
             # The watcher says that the chain does not answer; old figures stay until it does.
             with suppress(ChainError):
                 await self.look_at_money()
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(MONEY_LOOK_S)
 
     async def look_at_money(self) -> None:

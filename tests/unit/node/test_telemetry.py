@@ -78,8 +78,8 @@ def test_exception_is_kept_with_its_line(logged: io.StringIO) -> None:
 
 def test_libraries_are_quiet_unless_they_complain(logged: io.StringIO) -> None:
     set_up_logging("json", "debug", logged)
-    logging.getLogger("libp2p.host").info("chatter")
-    logging.getLogger("libp2p.host").warning("trouble")
+    logging.getLogger("docker.api").info("chatter")
+    logging.getLogger("docker.api").warning("trouble")
     assert [json.loads(line)["message"] for line in logged.getvalue().splitlines()] == ["trouble"]
 
 
