@@ -149,7 +149,7 @@ class NodeConfig:
     """Who this node is and what it offers."""
 
     data_dir: Annotated[Path, Key(_path, "keys, journal, content store and results live here")] = Path("~/.vcoin")
-    name: Annotated[str, Key(_text, "a name for people, in logs and on the dashboard; told to nobody")] = "node"
+    name: Annotated[str, Key(_text, "a name for people, in the log; told to nobody")] = "node"
     roles: Annotated[tuple[str, ...], Key(_some_of(ROLES), "what this node does: " + ", ".join(ROLES))] = ROLES
     price: Annotated[Wei, Key(_coins, "VCN asked for 1,000 output tokens")] = DEFAULT_PRICE_WEI
     lane: Annotated[Wei, Key(_coins, "VCN locked at once for a node that this one hires")] = DEFAULT_LANE_WEI
@@ -193,7 +193,6 @@ class ApiConfig:
     """How the command line and the dashboard reach the daemon."""
 
     socket: Annotated[Path, Key(_path, "Unix socket for the command line")] = Path("vcoin.sock")
-    listen: Annotated[str, Key(_text, "loopback host:port for dashboard, metrics, gateway; empty: none")] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ def announce_ready(node: Node) -> None:
     """Say who this is and where its doors are; the last line is the one to wait for."""
     parts = node.parts
     identity = parts.machine.identity
-    log.info("node", extra={"id": identity.node_id, "peer": identity.peer_id, "roles": ",".join(sorted(node.roles))})
+    names = {"node": parts.config.node.name, "id": identity.node_id, "peer": identity.peer_id}
+    log.info("running", extra={**names, "roles": ",".join(sorted(node.roles))})
     for address in parts.host.addresses:
         log.info("listening", extra={"at": address})
     log.info("ready", extra={"socket": str(parts.config.api.socket)})
