@@ -47,6 +47,10 @@ contract Court is Verifiers {
     constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_)
         Verifiers(stakes_, settlement_, params_.profile())
     {
+        // The last of three contracts that name each other: their addresses were foretold from the deployer's nonce.
+        bool wired = settlement_.court() == address(this) && stakes_.court() == address(this)
+            && stakes_.settlement() == address(settlement_);
+        if (!wired) revert BadWiring();
         Profile memory profile = params_.profile();
         _courtValue = profile.courtValue;
         _seatSeconds = profile.seatSeconds;

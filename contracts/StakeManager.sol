@@ -284,6 +284,10 @@ contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         return _score(node, node.record);
     }
 
+    function settlement() external view returns (address) {
+        return address(_settlement);
+    }
+
     // ---- inside
 
     function _register(address id, address payout, uint96 amount, uint32 classMask) private {

@@ -33,7 +33,6 @@ interface ICourt {
     /// @dev Nobody could be drawn; the batch waits for verifiers or starves.
     error NoSeats();
     error NoSuchCase(bytes32 caseId);
-    error CaseExists(bytes32 caseId);
     error CaseClosed(bytes32 caseId);
     error NotSeated(bytes32 caseId, uint8 seat, address caller);
     error ZeroCommitment();
@@ -54,6 +53,7 @@ interface ICourt {
     /// @dev The time to convene is over; the batch starves.
     error TooLate(uint256 until);
     error NotStarved(uint256 until);
+    /// @dev The contracts were deployed with other addresses than they have.
     error BadWiring();
 
     // ---- verifiers

@@ -131,4 +131,10 @@ interface IStakeManager {
     function isJailed(address id) external view returns (bool);
 
     function scoreOf(address id) external view returns (uint16 hundredths);
+
+    /// @notice The contract that may slash, penalise and jail.
+    function court() external view returns (address);
+
+    /// @notice The contract that may record batches.
+    function settlement() external view returns (address);
 }
