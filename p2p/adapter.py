@@ -150,14 +150,17 @@ class PeerAdapter:
         """Find peers, gossip and report until cancelled; started once peers are answered."""
         if self._cache:
             await self._cache.load()
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            await nursery.start(self._gossip.run)
-            nursery.start_soon(self._dialler.run)
-            nursery.start_soon(self._report_waiting)
-            if self._cache:
-                nursery.start_soon(self._cache.run)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self._gossip.run)
+                nursery.start_soon(self._dialler.run)
+                nursery.start_soon(self._report_waiting)
+                if self._cache:
+                    nursery.start_soon(self._cache.run)
+                task_status.started()
+        finally:
+            self._nursery = None
 
     async def perform(self, effect: PeerEffect) -> Event:
         """Do one effect and tell how it went.
@@ -249,7 +252,7 @@ class PeerAdapter:
     # --- messages ---------------------------------------------------------------------------------------------------
     async def _accept_message(self, peer_id: PeerId, data: bytes) -> Reply:
         message: Message = codec.decode_named(_MESSAGES, data, MAX_CALL_BYTES)
-        if self._delivering >= MAX_DELIVERIES:
+        if self._nursery is None or self._delivering >= MAX_DELIVERIES:
             return Reply.BUSY
         self._delivering += 1
         try:

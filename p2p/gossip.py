@@ -93,16 +93,20 @@ class GossipStreams:
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Gossip until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._transport.handle(PROTOCOL, self._serve)
-            task_status.started()
-            while True:
-                self._balance()
-                self._take_in(None, self._gossip.tick(self._now_ms()))
-                with trio.move_on_after(BALANCE_S):
-                    await self._rebalance.wait()
-                self._rebalance = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._transport.handle(PROTOCOL, self._serve)
+                task_status.started()
+                while True:
+                    self._balance()
+                    self._take_in(None, self._gossip.tick(self._now_ms()))
+                    with trio.move_on_after(BALANCE_S):
+                        await self._rebalance.wait()
+                    self._rebalance = trio.Event()
+        finally:
+            # The transport outlives us, and its peers go on opening streams.
+            self._nursery = None
 
     def _balance(self) -> None:
         now_ms = self._now_ms()
@@ -175,8 +179,9 @@ class GossipStreams:
     async def _serve(self, stream: FramedStream) -> None:
         """Receive from one neighbour."""
         peer_id = stream.peer_id
-        now_ms = self._now_ms()
-        if self._book.standing(peer_id, now_ms) is not Standing.GOOD or not self._mesh.invited_by(peer_id):
+        if self._nursery is None or self._book.standing(peer_id, self._now_ms()) is not Standing.GOOD:
+            raise P2PError("no neighbour of ours")
+        if not self._mesh.invited_by(peer_id):
             raise P2PError("no room in the mesh")
         if peer_id not in self._feeds:
             self._start_feed(peer_id)

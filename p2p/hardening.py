@@ -1,7 +1,7 @@
 """Repairs of py-libp2p 0.8.1, applied once when this module is imported, before any host exists.
 
 Each repair closes a hole through which one peer can take memory, tasks or the accept loop of a node; each has its
-attack in `tests/integration/test_p2p_hardening.py`. A repair reaches into the library, so any other release is refused:
+attack in the tests of this name. A repair reaches into the library, so any other release is refused:
 read its source again, run the attacks without the repair, and keep only what is still needed.
 """
 
@@ -16,11 +16,14 @@ import libp2p.transport.tcp.tcp as tcp
 import trio
 from libp2p.abc import IMuxedConn, IRawConnection
 from libp2p.custom_types import THandler
+from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.io.trio import TrioTCPStream
 from libp2p.io.utils import read_exactly
 from libp2p.network.auto_connector import AutoConnector
+from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from multiaddr import Multiaddr
 
 if libp2p.__version__ != "0.8.1":
@@ -34,6 +37,9 @@ MAX_DATA_FRAME_BYTES = yamux.DEFAULT_WINDOW_SIZE
 
 MAX_RECEIVE_WINDOW = 4 * 1024 * 1024
 """What one stream may grow to buffer (library: 16 MiB); enough for 40 MB/s over 100 ms of round trip."""
+
+MAX_COMMAND_BYTES = 1024
+"""Longest line of a protocol negotiation, which also happens before a peer has proved who it is."""
 
 WRITE_DEADLINE_S = 15.0
 """How long one frame of at most 64 KiB may wait for a peer that does not read; then the connection ends."""
@@ -169,6 +175,35 @@ async def _write_whole_frame(self: yamux.Yamux, data: bytes) -> None:
 yamux.Yamux.__init__ = _init_with_capped_streams  # type: ignore[method-assign]
 yamux.Yamux._read_data_body = _read_bounded_body  # type: ignore[method-assign]
 yamux.Yamux._write_frame = _write_whole_frame  # type: ignore[method-assign]
+
+
+# --- agreeing on a protocol -----------------------------------------------------------------------------------------
+
+
+async def _read_command(self: MultiselectCommunicator) -> str:
+    """Read one line of the negotiation.
+
+    The library reads as many bytes as a peer announces, and lets bytes that are no UTF-8 end the whole node.
+    """
+    try:
+        length, shift, last = 0, 0, 0x80
+        while last >= 0x80:
+            if shift > 14:
+                raise ParseError("a length of more than three bytes")
+            (last,) = await read_exactly(self.read_writer, 1)
+            length |= (last & 0x7F) << shift
+            shift += 7
+        if not 0 < length <= MAX_COMMAND_BYTES:
+            raise ParseError(f"a line of {length} bytes")
+        line = await read_exactly(self.read_writer, length)
+        if not line.endswith(b"\n"):
+            raise ParseError("a line without an end")
+        return line[:-1].decode()
+    except (BaseLibp2pError, UnicodeDecodeError) as error:
+        raise MultiselectCommunicatorError("no protocol name came") from error
+
+
+MultiselectCommunicator.read = _read_command  # type: ignore[method-assign]
 
 
 # --- accepting ------------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from libp2p.abc import IHost, IListener, INetConn, INetStream, INetwork, INotife
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.host.basic_host import BasicHost
+from libp2p.host.basic_host import BasicHost, _IdentifyNotifee
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.rcmgr import ResourceLimits, ResourceManager
@@ -41,8 +41,9 @@ MAX_CONNECTIONS_PER_PEER = 4
 MAX_STREAMS = 4096
 HANDSHAKE_S = 5.0
 DIAL_S = 10.0
-OPEN_STREAM_S = 10.0
+OPEN_STREAM_S = 4.0
 NEGOTIATE_S = 5.0
+"""The library's own, which must not come first: it does not tell a dead connection from a protocol not spoken."""
 CLOSE_POLITELY_S = 2.0
 CLOSE_S = 5.0
 
@@ -132,7 +133,8 @@ class Host:
             watcher.on_fault(peer_id, fault)
 
     def connected(self) -> frozenset[PeerId]:
-        return frozenset(self._known)
+        live = (peer for peer, connections in self._swarm.connections.items() if _any_open(connections))
+        return frozenset(PeerId(peer.to_base58()) for peer in live)
 
     async def dial(self, address: str) -> PeerId:
         """Connect to a multiaddr that ends in /p2p/ID.
@@ -145,13 +147,14 @@ class Host:
         lock = self._dials.setdefault(peer_id, trio.Lock())
         try:
             async with lock:
-                if peer_id not in self._known:
+                if not self._is_connected(peer_id):
                     with trio.fail_after(DIAL_S):
                         await self._swarm.dial_addr(Multiaddr(where), ID.from_base58(peer_id))
-        except (BaseLibp2pError, OSError) as error:
-            raise P2PError(f"no connection to {address}: {_reason(error)}", transient=True) from error
         except trio.TooSlowError as error:
             raise P2PError(f"no connection to {address}: no answer in {DIAL_S:g} s", transient=True) from error
+        except Exception as error:
+            # Only the library runs in here, and what it raises depends on what the other side sends.
+            raise P2PError(f"no connection to {address}: {_reason(error)}", transient=True) from error
         finally:
             if not lock.locked():
                 self._dials.pop(peer_id, None)
@@ -162,32 +165,40 @@ class Host:
 
         Raises: P2PError if there is no connection, or the peer does not speak `protocol`.
         """
-        if peer_id not in self._known:
+        if not self._is_connected(peer_id):
             raise P2PError(f"not connected to {peer_id}", transient=True)
         try:
             with trio.fail_after(OPEN_STREAM_S):
                 raw = await self._host.new_stream(ID.from_base58(peer_id), [TProtocol(protocol)])
         except trio.TooSlowError as error:
+            # Not even a name in so long: the connection is dead, and only a new dial finds the peer again.
+            await self.disconnect(peer_id)
             raise P2PError(f"{peer_id} did not open {protocol} in {OPEN_STREAM_S:g} s", transient=True) from error
-        except (BaseLibp2pError, OSError) as error:
+        except Exception as error:
             raise P2PError(f"{peer_id} did not open {protocol}: {_reason(error)}", transient=True) from error
         return FramedStream(raw, peer_id)
 
     async def disconnect(self, peer_id: PeerId) -> None:
         """Close every connection to the peer."""
-        await _close_all(self._swarm.get_connections(ID.from_base58(peer_id)))
+        connections = self._swarm.get_connections(ID.from_base58(peer_id))
+        await _close_all(self._swarm, connections)
+        for connection in connections:
+            self._closed(connection)
+
+    def _is_connected(self, peer_id: PeerId) -> bool:
+        return _any_open(self._swarm.connections.get(ID.from_base58(peer_id), ()))
 
     def _opened(self, connection: INetConn, dialled: bool) -> None:
         peer_id = PeerId(connection.muxed_conn.peer_id.to_base58())
-        if peer_id not in self._known:
+        # It may have ended before the library came to tell of it.
+        if peer_id not in self._known and self._is_connected(peer_id):
             self._known.add(peer_id)
             for watcher in self._watchers:
                 watcher.on_connected(peer_id, dialled)
 
     def _closed(self, connection: INetConn) -> None:
-        peer = connection.muxed_conn.peer_id
-        peer_id = PeerId(peer.to_base58())
-        if peer_id in self._known and not self._swarm.get_connections(peer):
+        peer_id = PeerId(connection.muxed_conn.peer_id.to_base58())
+        if peer_id in self._known and not self._is_connected(peer_id):
             self._known.discard(peer_id)
             for watcher in self._watchers:
                 watcher.on_disconnected(peer_id)
@@ -292,6 +303,10 @@ def _build(secret: bytes) -> tuple[BasicHost, Swarm]:
     swarm = host.get_network()
     assert isinstance(host, BasicHost)
     assert isinstance(swarm, Swarm)
+    # Nothing but our own protocols: what identify brings unsigned and unbounded, heartbeats bring signed and bounded.
+    for protocol in tuple(host.get_mux().get_protocols()):
+        host.remove_stream_handler(TProtocol(protocol or ""))
+    swarm.notifees = [notifee for notifee in swarm.notifees if not isinstance(notifee, _IdentifyNotifee)]
     # Our peer book decides when a peer is dialled again.
     swarm.retry_config = RetryConfig(max_retries=0)
     return host, swarm
@@ -323,21 +338,31 @@ async def _require_free(listen: str) -> Multiaddr:
 
 async def _shut(host: BasicHost, swarm: Swarm) -> None:
     """Close everything before the library's own services end, else sockets are left open; never for long."""
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_POLITELY_S):
-        await _close_all(swarm.get_connections())
     with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
-        for connection in swarm.get_connections():
-            # A peer that does not read holds the lock that the polite way out needs.
-            assert isinstance(connection.muxed_conn, Yamux)
-            await connection.muxed_conn.secured_conn.close()
+        await _close_all(swarm, swarm.get_connections())
         await host.close()
 
 
-async def _close_all(connections: Sequence[INetConn]) -> None:
+def _any_open(connections: Sequence[INetConn]) -> bool:
+    return any(not connection.is_closed for connection in connections)
+
+
+async def _close_all(swarm: Swarm, connections: Sequence[INetConn]) -> None:
     """Close connections side by side: the library takes a fifth of a second for each."""
     async with trio.open_nursery() as nursery:
         for connection in connections:
-            nursery.start_soon(connection.close)
+            nursery.start_soon(_close, swarm, connection)
+
+
+async def _close(swarm: Swarm, connection: INetConn) -> None:
+    """Close a connection whatever its peer does: one that reads nothing holds the lock that the polite way needs."""
+    assert isinstance(connection, SwarmConn)
+    assert isinstance(connection.muxed_conn, Yamux)
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_POLITELY_S):
+        await connection.close()
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_POLITELY_S):
+        await connection.muxed_conn.secured_conn.close()
+    swarm.remove_conn(connection)
 
 
 def _reason(error: BaseException) -> str:

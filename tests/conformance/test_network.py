@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from p2p.calls import MAX_IN_FLIGHT
+from p2p.gossip import PROTOCOL as GOSSIP
 from p2p.host import Transport, open_host
 from protocol.effects import FetchBlob, FetchModel, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import BadSignature, LocalProtocolError, Malformed, P2PError
@@ -242,6 +243,21 @@ async def test_blame_from_outside_costs_a_peer_its_place(open_transport: OpenTra
         for _ in range(2):
             one.adapter.blame(two.transport.peer_id, Malformed("seen by a role"))
         await until(lambda: not one.adapter.connected)
+
+
+async def test_a_node_on_its_way_out_takes_nothing_more(open_transport: OpenTransport, tmp_path: Path) -> None:
+    with trio.fail_after(20):
+        async with open_transport(0) as one, open_transport(1) as two, run_node(two, 1, tmp_path) as other:
+            async with run_node(one, 0, tmp_path, bootnodes=two.addresses) as leaving:
+                await neighbours(leaving, other)
+            # The adapter has ended, its transport has not.
+            with pytest.raises(P2PError, match="busy"):
+                await other.adapter.perform(Send(one.addresses[0], token_frame(1)))
+            stream = await two.open(one.peer_id, GOSSIP)
+            # A reset may come out as an end.
+            with pytest.raises(P2PError, match="broke|closed"):
+                await stream.read_frame(1, within_s=2)
+            assert leaving.inbox.events == []
 
 
 async def test_a_lost_bootnode_is_dialled_again(open_transport: OpenTransport, tmp_path: Path) -> None:

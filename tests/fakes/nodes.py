@@ -91,6 +91,7 @@ class Recorder:
     events: list[Event] = field(default_factory=list)
     open: trio.Event = field(default_factory=trio.Event)
     """While it is not set, nothing is taken."""
+    listener: Callable[[Event], None] | None = None
     _changed: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -102,6 +103,8 @@ class Recorder:
     async def deliver(self, event: Event) -> None:
         await self.open.wait()
         self.events.append(event)
+        if self.listener:
+            self.listener(event)
         self._changed.set()
         self._changed = trio.Event()
 
@@ -172,6 +175,7 @@ async def run_node(
     admit: Admit = admit_all,
     clock_ms: Callable[[], int] | None = None,
     cache: Path | None = None,
+    tick_ms: int = 100,
 ) -> AsyncIterator[Node]:
     """An adapter over `transport`, running as long as the block lasts."""
     key = PrivateKey(secret(index))
@@ -183,7 +187,7 @@ async def run_node(
         heartbeat_ms=4_000,
         bootnodes=bootnodes,
         cache=cache,
-        tick_ms=100,
+        tick_ms=tick_ms,
         seed=bytes([index]),
     )
     inbox = Recorder()

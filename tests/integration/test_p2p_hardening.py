@@ -284,6 +284,28 @@ async def test_the_library_dials_nobody_by_itself() -> None:
         assert at.honest.peer_id not in at.victim.connected()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"\x05\xff\xfe\xfd\xfc\n",
+        b"\x00",
+        b"\x01\n",
+        b"\x03abc",
+        b"\xff\xff\xff\xff\x0f" + bytes(100_000),
+        b"\xff" * 200,
+    ],
+)
+async def test_no_bytes_in_place_of_a_protocol_name_end_the_node(command: bytes) -> None:
+    async with scene() as at:
+        hello = b"\x13/multistream/1.0.0\n"
+        for body in (command, hello + command):
+            await at.write(yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 2001 + len(body), 0)
+            await at.write(yamux.TYPE_DATA, 0, 2001 + len(body), len(body), body)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert sum(map(len, at.victim_end.stream_buffers.values())) == 0
+        await at.require_service()
+
+
 async def test_half_open_connections_of_one_address_leave_room_for_the_others() -> None:
     async with scene() as at:
         port = int(at.victim.addresses[0].split("/")[4])
@@ -295,18 +317,3 @@ async def test_half_open_connections_of_one_address_leave_room_for_the_others() 
         await at.require_service()
         for stream in held:
             await trio.aclose_forcefully(stream)
-
-
-def test_an_address_gets_its_budget_back_when_the_window_has_passed() -> None:
-    budget = hardening.AcceptBudget()
-    assert [budget.admit("192.0.2.1", 100.0) for _ in range(21)] == [True] * 20 + [False]
-    assert budget.admit("192.0.2.2", 100.0)
-    assert not budget.admit("192.0.2.1", 109.9)
-    assert budget.admit("192.0.2.1", 110.0)
-
-
-def test_the_budget_forgets_old_addresses() -> None:
-    budget = hardening.AcceptBudget()
-    for index in range(2 * hardening.MAX_TRACKED_IPS):
-        budget.admit(f"10.{index >> 16}.{index >> 8 & 255}.{index & 255}", 0.0)
-    assert len(budget._accepted) == hardening.MAX_TRACKED_IPS

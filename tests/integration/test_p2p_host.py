@@ -1,10 +1,13 @@
 """The libp2p host as it is used: identity, streams, addresses, and an end that leaves nothing behind."""
 
+import contextlib
 import socket
 
 import pytest
 import trio
+import trio.testing
 from coincurve import PrivateKey
+from libp2p.peer.id import ID
 
 from p2p.host import open_host, split_address
 from p2p.streams import FramedStream, StreamEnded
@@ -143,6 +146,87 @@ async def test_nobody_there_is_a_transient_error() -> None:
             assert raised.value.transient
             # The library would refuse the same peer for a minute now.
             assert await one.dial(two.addresses[0]) == two.peer_id
+
+
+async def test_a_dead_connection_is_given_up_so_that_the_peer_can_be_dialled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2p.host.OPEN_STREAM_S", 0.2)
+    with trio.fail_after(10):
+        async with open_hosts(2) as (one, two):
+            two.handle(ECHO, echo)
+            await one.dial(two.addresses[0])
+            (connection,) = two._swarm.get_connections(ID.from_base58(one.peer_id))
+            # As if the cable were pulled: the connection stands, and nothing is heard any more.
+            deaf = trio.Event()
+            connection.muxed_conn.secured_conn.read = lambda n=None: deaf.wait()  # type: ignore[attr-defined]
+            # What is on its way may still be read.
+            with contextlib.suppress(P2PError):
+                await one.open(two.peer_id, ECHO)
+            with pytest.raises(P2PError) as raised:
+                await one.open(two.peer_id, ECHO)
+            assert raised.value.transient
+            assert one.connected() == frozenset()
+            await one.dial(two.addresses[0])
+            stream = await one.open(two.peer_id, ECHO)
+            await stream.write_frame(b"again", within_s=1)
+            assert await stream.read_frame(10, within_s=1) == b"again"
+
+
+async def test_two_that_dial_each_other_at_once_are_told_of_one_connection_and_of_its_end() -> None:
+    with trio.fail_after(10):
+        async with open_hosts(2) as (one, two):
+            notices = Notices()
+            one.watch(notices)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.dial, two.addresses[0])
+                nursery.start_soon(two.dial, one.addresses[0])
+            await trio.testing.wait_all_tasks_blocked()
+            connections = one._swarm.get_connections(ID.from_base58(two.peer_id))
+            assert len(connections) == 2
+            assert [peer_id for peer_id, _ in notices.connected] == [two.peer_id]
+            await connections[0].close()
+            assert notices.disconnected == []
+            assert one.connected() == {two.peer_id}
+            await one.disconnect(two.peer_id)
+            assert notices.disconnected == [two.peer_id]
+
+
+async def test_a_peer_that_reads_nothing_cannot_hold_us_up() -> None:
+    with trio.fail_after(10):
+        async with open_hosts(2) as (one, two):
+            notices = Notices()
+            one.watch(notices)
+            await one.dial(two.addresses[0])
+            (connection,) = one._swarm.get_connections(ID.from_base58(two.peer_id))
+            muxer = connection.muxed_conn
+            async with muxer._write_lock:  # type: ignore[attr-defined]
+                before = trio.current_time()
+                await one.disconnect(two.peer_id)
+                assert trio.current_time() - before < 3
+                assert one.connected() == frozenset()
+                assert notices.disconnected == [two.peer_id]
+                assert one._swarm.get_connections(ID.from_base58(two.peer_id)) == []
+
+
+async def test_a_restarted_host_has_its_port_again_at_once() -> None:
+    with trio.fail_after(10):
+        async with open_host(secret(1), ANY_PORT) as other:
+            async with open_host(secret(0), ANY_PORT) as host:
+                address = split_address(host.addresses[0])[1]
+                await other.dial(host.addresses[0])
+            async with open_host(secret(0), address) as again:
+                assert await other.dial(again.addresses[0]) == again.peer_id
+
+
+async def test_a_protocol_that_is_not_spoken_leaves_the_connection_alone() -> None:
+    with trio.fail_after(10):
+        async with open_hosts(2) as (one, two):
+            await one.dial(two.addresses[0])
+            for protocol in ("/test/none/1", "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"):
+                with pytest.raises(P2PError, match="did not open"):
+                    await one.open(two.peer_id, protocol)
+            assert one.connected() == {two.peer_id}
 
 
 async def test_another_peer_at_the_address_is_refused() -> None:
