@@ -13,10 +13,10 @@ import trio
 from p2p.blobs import Blobs
 from p2p.calls import Calls, Reply
 from p2p.gossip import GossipStreams
-from p2p.host import Transport
 from p2p.peers import Dialler, PeerCache, learn_bootnodes
 from p2p.store import ContentStore
 from p2p.streams import MAX_CALL_BYTES
+from p2p.transport import Transport
 from protocol.effects import FetchBlob, FetchModel, PeerEffect, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import OutOfTurn, RemoteProtocolError
 from protocol.events import (

@@ -15,9 +15,9 @@ from pathlib import Path
 import trio
 
 from p2p.calls import Reach
-from p2p.host import Transport
 from p2p.store import MANIFEST, ContentStore, Partial
 from p2p.streams import MAX_BLOB_CONTROL_BYTES, MAX_BLOB_DATA_BYTES, FramedStream
+from p2p.transport import Transport
 from protocol.errors import Malformed, P2PError, RemoteProtocolError
 from protocol.params import MAX_OUTPUT_BYTES
 from protocol.stages.blob import MAX_MANIFEST_BYTES, ModelManifest, read_manifest

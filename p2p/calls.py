@@ -9,8 +9,8 @@ from enum import IntEnum
 
 import trio
 
-from p2p.host import Transport, split_address
 from p2p.streams import MAX_CALL_BYTES, FramedStream
+from p2p.transport import Transport, split_address
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError
 from protocol.network.budgets import OverBudget
 from protocol.wire.ids import PeerId

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2p.host import Transport
 from p2p.streams import MAX_GOSSIP_BYTES, FramedStream, StreamEnded
+from p2p.transport import Transport
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.network.frames import Content, Sign, Topic
 from protocol.network.gossip import Gossip, Received

@@ -1,9 +1,8 @@
 """The libp2p host: the operator key as identity, TCP with noise and yamux, and nothing else."""
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import trio
 from libp2p import new_host
@@ -28,10 +27,9 @@ from multiaddr.exceptions import Error as MultiaddrError
 
 from p2p import hardening
 from p2p.streams import FramedStream
-from protocol.errors import P2PError, RemoteProtocolError
+from p2p.transport import Handler, Watcher, answer, split_address
+from protocol.errors import ConfigError, P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId, public_key_of
-
-log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 256
 KEPT_FOR_OUTBOUND = 64
@@ -47,51 +45,6 @@ NEGOTIATE_S = 5.0
 CLOSE_POLITELY_S = 2.0
 CLOSE_S = 5.0
 
-Handler = Callable[[FramedStream], Awaitable[None]]
-
-
-class Watcher(Protocol):
-    """Is told of connections and of what peers did wrong; called in the event loop, so it must not block."""
-
-    def on_connected(self, peer_id: PeerId, dialled: bool) -> None: ...
-    def on_disconnected(self, peer_id: PeerId) -> None: ...
-    def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None: ...
-
-
-class Transport(Protocol):
-    """What the protocols of this folder need of a network; `Host` is the real one.
-
-    dial: connect to a multiaddr that ends in /p2p/ID, or find the connection that is open already.
-    open: a new stream to a connected peer.
-    report: tell the watchers what a peer did wrong.
-    """
-
-    @property
-    def peer_id(self) -> PeerId: ...
-    @property
-    def addresses(self) -> tuple[str, ...]: ...
-    def watch(self, watcher: Watcher) -> None: ...
-    def handle(self, protocol: str, handler: Handler) -> None: ...
-    def connected(self) -> frozenset[PeerId]: ...
-    def report(self, peer_id: PeerId, fault: RemoteProtocolError) -> None: ...
-    async def dial(self, address: str) -> PeerId: ...
-    async def open(self, peer_id: PeerId, protocol: str) -> FramedStream: ...
-    async def disconnect(self, peer_id: PeerId) -> None: ...
-
-
-async def answer(stream: FramedStream, handler: Handler, report: Callable[[PeerId, RemoteProtocolError], None]) -> None:
-    """Run a handler on a peer's stream. What the peer does wrong ends the stream; any other error is a bug of ours."""
-    polite = False
-    try:
-        await handler(stream)
-        polite = True
-    except RemoteProtocolError as fault:
-        report(stream.peer_id, fault)
-    except P2PError as error:
-        log.debug("stream ended early", extra={"peer_id": stream.peer_id, "reason": str(error)})
-    finally:
-        await (stream.close() if polite else stream.abort())
-
 
 class Host:
     """A running libp2p host; `open_host` makes one."""
@@ -100,6 +53,7 @@ class Host:
         self._host = host
         self._swarm = swarm
         self._announce = tuple(announce)
+        self._own_ips = {ip: _own_ip(ip) for ip in ("0.0.0.0", "::")}  # noqa: S104
         self._watchers: list[Watcher] = []
         self._dials: dict[PeerId, trio.Lock] = {}
         self._known: set[PeerId] = set()
@@ -112,10 +66,17 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The multiaddrs under which peers reach this host, each with /p2p/ID at its end."""
+        """The multiaddrs under which peers reach this host, each with /p2p/ID at its end.
+
+        A host that listens on every interface names the one towards the outside, unless others are announced.
+        """
         if self._announce:
             return tuple(f"{address}/p2p/{self._peer_id}" for address in self._announce)
-        return tuple(str(address) for address in self._host.get_addrs())
+        found = []
+        for address in map(str, self._host.get_addrs()):
+            _, family, ip, rest = address.split("/", 3)
+            found.append(f"/{family}/{self._own_ips.get(ip, ip)}/{rest}")
+        return tuple(found)
 
     def watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
@@ -234,10 +195,16 @@ async def open_host(secret: bytes, listen: str, announce: Sequence[str] = ()) ->
 
     Args: secret, the 32 bytes of the operator key; listen, a multiaddr /ip4/A/tcp/N or /ip6/A/tcp/N, N = 0 for any
         free port; announce, the addresses to name instead of the one listened on, as behind a router.
-    Raises: P2PError if the address cannot be listened on.
+    Raises: P2PError if the address cannot be listened on; ConfigError for an announced address that is none.
     """
-    where = await _require_free(listen)
     host, swarm = _build(secret)
+    for address in announce:
+        try:
+            split_address(f"{address}/p2p/{host.get_id().to_base58()}")
+        except P2PError as error:
+            hint = "write it as /ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT"
+            raise ConfigError(f"the announced address {address!r} is none", hint) from error
+    where = await _require_free(listen)
     failure: BaseException | None = None
     async with host.run([where]):
         listeners: list[IListener] = list(swarm.listeners.values())
@@ -252,22 +219,6 @@ async def open_host(secret: bytes, listen: str, announce: Sequence[str] = ()) ->
         await _shut(host, swarm)
     if failure is not None:
         raise failure
-
-
-def split_address(address: str) -> tuple[PeerId, str]:
-    """The peer id at the end of a multiaddr, and the part before it.
-
-    Raises: P2PError if it is not /ip4, /ip6 or /dns with /tcp and the /p2p id of a secp256k1 key.
-    """
-    try:
-        names = [protocol.name for protocol in Multiaddr(address).protocols()]
-        where, _, name = address.rpartition("/p2p/")
-        public_key_of(PeerId(name))
-    except (MultiaddrError, ValueError) as error:
-        raise P2PError(f"not the address of a node: {address[:200]!r}") from error
-    if len(names) != 3 or names[0] not in ("ip4", "ip6", "dns", "dns4", "dns6") or names[1:] != ["tcp", "p2p"]:
-        raise P2PError(f"not the address of a node: {address[:200]!r}")
-    return PeerId(name), where
 
 
 def _build(secret: bytes) -> tuple[BasicHost, Swarm]:
@@ -310,6 +261,18 @@ def _build(secret: bytes) -> tuple[BasicHost, Swarm]:
     # Our peer book decides when a peer is dialled again.
     swarm.retry_config = RetryConfig(max_retries=0)
     return host, swarm
+
+
+def _own_ip(unspecified: str) -> str:
+    """This machine's address towards the outside, of the same family; loopback where there is no outside."""
+    outside, loopback = ("2001:db8::1", "::1") if ":" in unspecified else ("192.0.2.1", "127.0.0.1")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in unspecified else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # Nothing is sent: connecting a datagram socket only chooses the route.
+            probe.connect((outside, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return loopback
 
 
 async def _require_free(listen: str) -> Multiaddr:

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from p2p.host import Transport, split_address
+from p2p.transport import Transport, split_address
 from protocol.errors import ConfigError, P2PError
 from protocol.network.peers import PeerBook, Standing
 from protocol.wire.ids import PeerId

@@ -10,7 +10,8 @@ import trio
 
 from p2p.calls import MAX_IN_FLIGHT
 from p2p.gossip import PROTOCOL as GOSSIP
-from p2p.host import Transport, open_host
+from p2p.host import open_host
+from p2p.transport import Transport
 from protocol.effects import FetchBlob, FetchModel, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import BadSignature, LocalProtocolError, Malformed, P2PError
 from protocol.events import (
@@ -255,7 +256,7 @@ async def test_a_node_on_its_way_out_takes_nothing_more(open_transport: OpenTran
                 await other.adapter.perform(Send(one.addresses[0], token_frame(1)))
             stream = await two.open(one.peer_id, GOSSIP)
             # A reset may come out as an end.
-            with pytest.raises(P2PError, match="broke|closed"):
+            with pytest.raises(P2PError, match=r"broke|closed"):
                 await stream.read_frame(1, within_s=2)
             assert leaving.inbox.events == []
 

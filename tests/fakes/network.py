@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import trio
 from coincurve import PrivateKey
 
-from p2p.host import Handler, Watcher, answer, split_address
 from p2p.streams import ByteStream, FramedStream
+from p2p.transport import Handler, Watcher, answer, split_address
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId, peer_id_of
 

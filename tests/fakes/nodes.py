@@ -12,7 +12,7 @@ import trio.testing
 from coincurve import PrivateKey
 
 from p2p.adapter import Admit, PeerAdapter, PeerSettings
-from p2p.host import Transport
+from p2p.transport import Transport
 from protocol.events import Event
 from protocol.network.gossip import Admission
 from protocol.stages.blob import ModelFile, ModelManifest

@@ -17,8 +17,9 @@ from libp2p.stream_muxer.yamux import yamux
 from multiaddr import Multiaddr
 
 from p2p import hardening
-from p2p.host import Host, split_address
+from p2p.host import Host
 from p2p.streams import FramedStream, StreamEnded
+from p2p.transport import split_address
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId
 from tests.fakes.loopback import open_hosts

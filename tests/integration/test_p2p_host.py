@@ -9,9 +9,10 @@ import trio.testing
 from coincurve import PrivateKey
 from libp2p.peer.id import ID
 
-from p2p.host import open_host, split_address
+from p2p.host import open_host
 from p2p.streams import FramedStream, StreamEnded
-from protocol.errors import P2PError, RemoteProtocolError, TooLarge
+from p2p.transport import split_address
+from protocol.errors import ConfigError, P2PError, RemoteProtocolError, TooLarge
 from protocol.wire.ids import PeerId, peer_id_of
 from tests.fakes.loopback import ANY_PORT, open_hosts
 from tests.fakes.nodes import secret
@@ -106,6 +107,21 @@ async def test_a_fault_of_the_peer_resets_its_stream_and_is_reported() -> None:
 async def test_announced_addresses_replace_the_one_listened_on() -> None:
     async with open_host(secret(0), ANY_PORT, announce=["/dns4/node.example/tcp/4001"]) as host:
         assert host.addresses == (f"/dns4/node.example/tcp/4001/p2p/{host.peer_id}",)
+
+
+async def test_an_announced_address_that_is_none_is_the_operators_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"announced address .* is none") as raised:
+        async with open_host(secret(0), ANY_PORT, announce=["/ip4/192.0.2.1"]):
+            pass
+    assert "/tcp/PORT" in raised.value.hint
+
+
+async def test_a_host_on_every_interface_names_one_that_can_be_dialled() -> None:
+    with trio.fail_after(10):
+        async with open_host(secret(0), "/ip4/0.0.0.0/tcp/0") as host, open_host(secret(1), ANY_PORT) as other:
+            (address,) = host.addresses
+            assert "/0.0.0.0/" not in address
+            assert await other.dial(address) == host.peer_id
 
 
 async def test_a_taken_port_is_one_clear_sentence() -> None:
