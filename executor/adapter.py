@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable, Collection
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import NoReturn, Protocol, TypeVar
 
 import trio
 
@@ -84,19 +85,31 @@ class ContainerAdapter:
 
     async def _run(self, stoppable: _Stoppable, call: Callable[[], T]) -> T:
         """A call that cannot be abandoned, only told to stop: it then ends by itself, its container removed."""
-        ended = False
+        found: list[Callable[[], T]] = []
+
+        def settle() -> None:
+            # An error leaves the nursery as a value: raised inside, it would come out wrapped in a group.
+            try:
+                value = call()
+            except ExecutorError as error:
+                found.append(partial(_raise, error))
+            else:
+                found.append(lambda: value)
 
         async def stop_when_cancelled() -> None:
             try:
                 await trio.sleep_forever()
             finally:
-                if not ended:
+                if not found:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(stoppable.stop, limiter=self._quick)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop_when_cancelled)
-            found = await trio.to_thread.run_sync(call, limiter=self._slots)
-            ended = True
+            await trio.to_thread.run_sync(settle, limiter=self._slots)
             nursery.cancel_scope.cancel()
-        return found
+        return found[0]()
+
+
+def _raise(error: ExecutorError) -> NoReturn:
+    raise error

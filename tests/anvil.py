@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +29,14 @@ class Anvil:
 
     url: str
     process: subprocess.Popen[bytes]
+    reader: threading.Thread
 
     def stop(self) -> None:
         """End it, even if it was stopped by a signal; safe to call twice."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(timeout=10)
+        self.reader.join(timeout=10)
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -53,7 +56,10 @@ def start_anvil(*arguments: str, port: int = 0) -> Anvil:
         process.wait()
         process.stdout.close()
         raise AssertionError(f"anvil did not start: {said.decode(errors='replace')}")
-    return Anvil(f"http://{found.group(1).decode()}", process)
+    # It writes a line a call, and stops when nobody reads them.
+    reader = threading.Thread(target=_read_all, args=(process.stdout,), daemon=True)
+    reader.start()
+    return Anvil(f"http://{found.group(1).decode()}", process, reader)
 
 
 def _read_until_listening(output: IO[bytes]) -> bytes:
@@ -63,6 +69,11 @@ def _read_until_listening(output: IO[bytes]) -> bytes:
         if _LISTENING.search(line):
             break
     return said
+
+
+def _read_all(output: IO[bytes]) -> None:
+    while output.read(65_536):
+        pass
 
 
 @contextmanager

@@ -102,6 +102,11 @@ class ProvidedJob:
     reason: str = ""
     history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
 
+    @property
+    def reply_to(self) -> str:
+        """Where the requester is dialled."""
+        return _reply_to(self.order, self.peer_id)
+
 
 @dataclass(slots=True)
 class Provider:
@@ -112,7 +117,7 @@ class Provider:
     member: Member
     settler: Settler
     _jobs: dict[JobId, ProvidedJob] = field(default_factory=dict)
-    _refusing: dict[JobId, PeerId] = field(default_factory=dict)
+    _refusing: dict[JobId, str] = field(default_factory=dict)
     _early: dict[JobId, tuple[PeerId, AssignmentOrder]] = field(default_factory=dict)
     _taken: dict[tuple[Address, Address], tuple[int, int]] = field(default_factory=dict)
     _bidder: Bidder = field(init=False)
@@ -197,7 +202,7 @@ class Provider:
             return self._wait_for_lane(job, peer_id, order, now_ms)
         self._early.pop(job, None)
         if code is not None:
-            return self._refuse(job, peer_id, code)
+            return self._refuse(job, _reply_to(order, peer_id), code)
         taken = ProvidedJob(job, order, peer_id, now_ms, history=[(Stage.ASSIGNED, now_ms)])
         self._forget_old()
         self._jobs[job] = taken
@@ -264,16 +269,16 @@ class Provider:
             return RefuseCode.LANE
         return None
 
-    def _refuse(self, job: JobId, peer_id: PeerId, code: RefuseCode) -> tuple[Effect, ...]:
+    def _refuse(self, job: JobId, to: str, code: RefuseCode) -> tuple[Effect, ...]:
         while len(self._refusing) >= REFUSALS_KEPT:
             self._refusing.pop(next(iter(self._refusing)))
-        self._refusing[job] = peer_id
+        self._refusing[job] = to
         retry_after_ms = self.member.device.ms_per_token * 1_000 if code is RefuseCode.BUSY else 0
         return (SignMessage(Refuse(job, code, retry_after_ms)),)
 
     def _send_refusal(self, refuse: Refuse, signature: bytes) -> tuple[Effect, ...]:
-        peer_id = self._refusing.pop(JobId(refuse.job_id), None)
-        return (Send(peer_id, SignedRefuse(refuse, signature)),) if peer_id else ()
+        to = self._refusing.pop(JobId(refuse.job_id), None)
+        return (Send(to, SignedRefuse(refuse, signature)),) if to else ()
 
     def _open(self, job: ProvidedJob) -> OpenInput:
         details = job.order.details
@@ -297,7 +302,7 @@ class Provider:
         if job is None:
             return ()
         self._move(job, accept, Stage.RUNNING, now_ms)
-        return Send(job.peer_id, SignedAccept(accept, signature)), *self._start_waiting()
+        return Send(job.reply_to, SignedAccept(accept, signature)), *self._start_waiting()
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:
@@ -335,7 +340,7 @@ class Provider:
 
     def _send_frame(self, wanted: JobId, seq: int, sealed: bytes) -> tuple[Effect, ...]:
         job = self._jobs.get(wanted)
-        return (Send(job.peer_id, TokenFrame(wanted, seq, sealed)),) if job else ()
+        return (Send(job.reply_to, TokenFrame(wanted, seq, sealed)),) if job else ()
 
     def _exited(self, exited: ContainerExited, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._jobs.get(JobId(exited.job_id))
@@ -356,7 +361,7 @@ class Provider:
         self._move(job, fact, Stage.UNPAID, now_ms)
         status = LeafStatus.FAILED if at_fault else LeafStatus.CLIENT_FAULT
         code = RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT
-        return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.peer_id, code)
+        return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.reply_to, code)
 
     def _commit(self, sealed: ResultSealed) -> tuple[Effect, ...]:
         job = self._jobs.get(JobId(sealed.job_id))
@@ -384,13 +389,13 @@ class Provider:
         inline = job.sealed_result if len(job.sealed_result) <= MAX_INLINE_BYTES else b""
         job.delivery = ResultDelivery(result, signature, inline)
         deadline = AwaitDeadline(f"receipt:{job.job_id.hex()}", job.order.details.deadline * 1000)
-        return Send(job.peer_id, job.delivery), deadline
+        return Send(job.reply_to, job.delivery), deadline
 
     def _deliver_again(self, peer_id: PeerId, wanted: JobId) -> tuple[Effect, ...]:
         job = self._jobs.get(wanted)
         if job is None or job.delivery is None or job.peer_id != peer_id:
             return ()
-        return (Send(peer_id, job.delivery),)
+        return (Send(job.reply_to, job.delivery),)
 
     # --- receipts ---------------------------------------------------------------------------------------------------
     def _take_receipt(self, peer_id: PeerId, signed: SignedReceipt, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -443,7 +448,7 @@ class Provider:
                     self._move(job, failed, Stage.UNPAID, now_ms)
                     job.reason = failed.reason
                     effects += self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
-                    effects += self._refuse(job.job_id, job.peer_id, RefuseCode.INPUT)
+                    effects += self._refuse(job.job_id, job.reply_to, RefuseCode.INPUT)
                 case "RunContainer" | "SealResult" | "FetchModel":
                     job.running, job.run = False, None
                     effects += self._give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)
@@ -487,3 +492,9 @@ class Provider:
             history=(*job.history, *self.settler.history_of(job.job_id)),
             next_step_ms=None,
         )
+
+
+def _reply_to(order: AssignmentOrder, peer_id: PeerId) -> str:
+    """The requester's full address where it is the one that it signed, so that it is found after a restart, too."""
+    address = order.request.request.requester_peer
+    return address if address.endswith(f"/p2p/{peer_id}") else peer_id

@@ -72,7 +72,11 @@ def checksum(text: str) -> Address:
 
     Raises: ValueError if it is none.
     """
-    return Address(to_checksum_address(text))
+    address = Address(to_checksum_address(text))
+    digits = text.removeprefix("0x").removeprefix("0X")
+    if digits not in (digits.lower(), digits.upper()) and digits != address[2:]:
+        raise ValueError(f"{text} has a wrong checksum: a digit was mistyped, or write it in small letters")
+    return address
 
 
 def is_address(text: str) -> bool:
