@@ -11,6 +11,7 @@ from executor import devices
 from executor.generation import Generation
 from executor.replay import Replay
 from executor.station import Station
+from executor.turns import Turns
 from executor.workspace import Workspaces
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
@@ -31,12 +32,14 @@ class _Stoppable(Protocol):
 
 
 class ContainerAdapter:
-    """Runs at most `slots` containers at once; more wait their turn. One node's, for its life."""
+    """Runs at most `slots` containers at once, and no more than the machine has turns. One node's, for its life."""
 
-    def __init__(self, station: Station, workspaces: Workspaces, slots: int) -> None:
+    def __init__(self, station: Station, workspaces: Workspaces, slots: int, turns: Turns) -> None:
         self._station = station
         self._workspaces = workspaces
+        self._turns = turns
         self._slots = trio.CapacityLimiter(slots)
+        self._threads = trio.CapacityLimiter(slots)
         # Looking at the machine or killing a container must not wait behind the jobs.
         self._quick = trio.CapacityLimiter(4)
         self._ms_per_token = FIRST_MS_PER_TOKEN
@@ -104,9 +107,10 @@ class ContainerAdapter:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(stoppable.stop, limiter=self._quick)
 
-        async with trio.open_nursery() as nursery:
+        # One's own slots first: a node must not hold a turn of the machine while it waits for itself.
+        async with self._slots, self._turns.turn(), trio.open_nursery() as nursery:
             nursery.start_soon(stop_when_cancelled)
-            await trio.to_thread.run_sync(settle, limiter=self._slots)
+            await trio.to_thread.run_sync(settle, limiter=self._threads)
             nursery.cancel_scope.cancel()
         return found[0]()
 

@@ -186,6 +186,7 @@ class ExecutorConfig:
     memory: Annotated[int, Key(_size, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Key(_cpus, "cores for one container")] = 1.0
     slots: Annotated[int, Key(_number(1, 64), "containers at the same time")] = 1
+    turns: Annotated[int, Key(_number(0, 64), "... and over all nodes that share the store; 0: no limit")] = 0
 
 
 @dataclass(frozen=True, slots=True)

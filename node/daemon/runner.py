@@ -14,6 +14,7 @@ from executor.containers import Engine
 from executor.conversion import add_wheel
 from executor.models import ModelStore
 from executor.station import Station
+from executor.turns import Turns
 from executor.workspace import Workspaces
 from node.config import Config
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer
@@ -149,7 +150,8 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
         log.warning("this machine runs no containers, so the node only asks for jobs: %s", error)
         return None, str(error)
     station = Station(engine, image, site.models, site.weights.get, round(settings.cpus * 1000))
-    return DockerRunner(engine, image, ContainerAdapter(station, site.workspaces, settings.slots)), ""
+    turns = Turns(settings.store / "turns", settings.turns)
+    return DockerRunner(engine, image, ContainerAdapter(station, site.workspaces, settings.slots, turns)), ""
 
 
 def _require_listener(host: str) -> None:

@@ -15,6 +15,7 @@ import trio
 
 from executor import devices
 from executor.adapter import ContainerAdapter
+from executor.turns import Turns
 from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
@@ -82,7 +83,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
     with open_station() as station:
-        yield Bench(ContainerAdapter(station, workspaces, 1), workspaces, small_model(), class_id)
+        adapter = ContainerAdapter(station, workspaces, 1, Turns(tmp_path_factory.mktemp("turns"), 1))
+        yield Bench(adapter, workspaces, small_model(), class_id)
 
 
 @pytest.fixture
