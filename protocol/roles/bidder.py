@@ -15,6 +15,8 @@ from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Cid, RequestId, TimestampMs, Wei
 
 OFFERS_KEPT = 1_024
+OFFERS_PER_REQUEST = 12
+"""Three attempts of four rounds."""
 START_MS = 12_000
 """A cold container: start, imports, loading the model."""
 FETCH_MS = 60_000
@@ -28,6 +30,7 @@ class Bidder:
     settings: Settings
     member: Member
     _offered: dict[RequestId, SignedRequest] = field(default_factory=dict)
+    _offers: dict[RequestId, int] = field(default_factory=dict)
 
     def consider(self, signed: SignedRequest, load: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Offer for a request that this node would run, if it ranks itself among the first.
@@ -37,7 +40,9 @@ class Bidder:
         """
         request, record = signed.request, self.member.record
         key = request_id(request, self.identity.domain)
-        if record is None or (key in self._offered and not signed.wide):
+        before = self._offers.get(key, 0)
+        # Anybody may gossip a client's signed request again: it is answered a few times, not for ever.
+        if record is None or before >= OFFERS_PER_REQUEST or (before and not signed.wide):
             return ()
         require_fresh(request, now_ms)
         require_signer(request, signed.signature, self.identity.domain, request.signer)
@@ -46,8 +51,11 @@ class Bidder:
         if class_id is None or not self._would(request, record, price, load, wide=signed.wide):
             return ()
         while len(self._offered) >= OFFERS_KEPT:
-            self._offered.pop(next(iter(self._offered)))
+            forgotten = next(iter(self._offered))
+            self._offered.pop(forgotten)
+            self._offers.pop(forgotten, None)
         self._offered[key] = signed
+        self._offers[key] = before + 1
         cached = Cid(request.manifest) in self.member.models
         eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
         offer = Offer(

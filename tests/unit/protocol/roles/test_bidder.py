@@ -1,0 +1,160 @@
+"""What a provider does with a request: whom it answers, how often, and what it refuses."""
+
+import dataclasses
+
+import pytest
+
+from protocol.effects import SignMessage
+from protocol.errors import BadSignature, Stale
+from protocol.events import (
+    AccountSeen,
+    CalibrationSeen,
+    DeviceReported,
+    HpkeKeyRotated,
+    MessageSigned,
+    ModelAdded,
+    NodeSeen,
+    RequestReceived,
+)
+from protocol.params import VCN
+from protocol.roles.bidder import OFFERS_PER_REQUEST
+from protocol.roles.machine import Machine
+from protocol.stages.assignment import Account
+from protocol.stages.heartbeat import DeviceStatus, GpuGroup
+from protocol.stages.request import Request, SignedRequest
+from protocol.wire.envelope import digest, sign_digest
+from protocol.wire.ids import TimestampMs, Wei
+from tests.simulation.world import DOMAIN, MANIFEST, NOISE, START_MS, World
+
+NOW = TimestampMs(START_MS)
+
+
+def provider() -> tuple[World, Machine]:
+    world = World()
+    client = world.add("client", {"requester"})
+    node = world.add("provider", {"provider"}, 5_000)
+    machine = node.machine
+    record = world.ledger.records[node.address]
+    for event in (
+        NodeSeen(record),
+        AccountSeen(Account(client.address, Wei(100 * VCN))),
+        HpkeKeyRotated(b"k" * 32),
+        ModelAdded(MANIFEST),
+        CalibrationSeen(MANIFEST.cid, 2, NOISE),
+        DeviceReported(DeviceStatus((2,), (), 2**33, 1, 50)),
+    ):
+        machine.handle(event, NOW)
+    return world, machine
+
+
+def request(world: World, **changes) -> SignedRequest:
+    client = next(node for node in world.nodes.values() if node.name == "client")
+    plain = Request(
+        client=client.address,
+        signer=client.address,
+        manifest=MANIFEST.cid,
+        kind=0,
+        max_new_tokens=64,
+        input_bytes=100,
+        max_price=VCN,
+        max_memory=2**32,
+        classes=0b100,
+        timeout_ms=120_000,
+        deadline=START_MS // 1_000 + 600,
+        min_reputation=0,
+        requester_peer=client.machine.identity.addresses[0],
+        nonce=1,
+    )
+    made = dataclasses.replace(plain, **changes)
+    return SignedRequest(made, sign_digest(digest(made, DOMAIN), client.secret))
+
+
+def offers(machine: Machine, signed: SignedRequest, now: int = NOW) -> list[SignMessage]:
+    return [
+        effect
+        for effect in machine.handle(RequestReceived(signed), TimestampMs(now))
+        if isinstance(effect, SignMessage)
+    ]
+
+
+def test_a_request_that_fits_gets_an_offer():
+    world, machine = provider()
+    (asked,) = offers(machine, request(world))
+    assert asked.message.price == 64 * VCN // 100
+    assert asked.message.class_id == 2
+    assert asked.message.cached
+
+
+def test_a_replayed_request_gets_one_offer_and_a_wide_one_only_a_few():
+    world, machine = provider()
+    signed = request(world)
+    assert offers(machine, signed)
+    assert not offers(machine, signed)
+    wide = dataclasses.replace(signed, wide=True)
+    answered = sum(bool(offers(machine, wide)) for _ in range(100))
+    assert answered == OFFERS_PER_REQUEST - 1
+
+
+def test_an_expired_request_is_stale():
+    world, machine = provider()
+    signed = request(world)
+    with pytest.raises(Stale):
+        offers(machine, signed, NOW + 600_001)
+
+
+@pytest.mark.parametrize("field", ["max_price", "nonce", "max_new_tokens"])
+def test_a_request_changed_after_it_was_signed_is_refused(field):
+    world, machine = provider()
+    signed = request(world)
+    forged = dataclasses.replace(signed.request, **{field: getattr(signed.request, field) + 1})
+    with pytest.raises(BadSignature):
+        offers(machine, SignedRequest(forged, signed.signature))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_price": VCN // 100}, {"classes": 0b10}, {"max_memory": 0}, {"max_new_tokens": 8_000}],
+    ids=["price over the cap", "another class", "no memory", "price over the cap by length"],
+)
+def test_a_request_that_does_not_fit_gets_none(changes):
+    world, machine = provider()
+    assert not offers(machine, request(world, **changes))
+
+
+def test_a_client_without_a_deposit_gets_none():
+    world, machine = provider()
+    signed = request(world)
+    machine.handle(AccountSeen(Account(signed.request.client, Wei(10 * VCN - 1))), NOW)
+    assert not offers(machine, signed)
+
+
+@pytest.mark.parametrize("temperature", [86, 80])
+def test_a_hot_machine_offers_nothing_until_it_has_cooled_down(temperature):
+    world, machine = provider()
+    for each in (86, temperature):
+        gpu = GpuGroup("x", 1, each, 2**33, 2**33, 0, "12", "5")
+        machine.handle(DeviceReported(DeviceStatus((2,), (gpu,), 2**33, 1, 50)), NOW)
+    assert not offers(machine, request(world))
+    machine.handle(DeviceReported(DeviceStatus((2,), (), 2**33, 1, 50)), NOW)
+    assert offers(machine, request(world))
+
+
+def test_a_node_with_too_little_stake_for_the_price_offers_nothing():
+    world, machine = provider()
+    record = machine.member.record
+    machine.handle(NodeSeen(dataclasses.replace(record, stake=Wei(20 * VCN))), NOW)
+    assert not offers(machine, request(world))
+
+
+def test_a_jailed_node_offers_nothing():
+    world, machine = provider()
+    machine.handle(NodeSeen(dataclasses.replace(machine.member.record, active=False)), NOW)
+    assert not offers(machine, request(world))
+
+
+def test_an_offer_goes_to_where_its_request_says():
+    world, machine = provider()
+    signed = request(world)
+    (asked,) = offers(machine, signed)
+    (sent,) = machine.handle(MessageSigned(asked.message, b"s" * 65), NOW)
+    assert sent.to == signed.request.requester_peer
