@@ -1,0 +1,219 @@
+"""What a provider does with an assignment: only what its client signed, its lane covers, and it offered itself."""
+
+import dataclasses
+
+import pytest
+
+from protocol.effects import AwaitDeadline, OpenInput, RunContainer, Send, SignMessage
+from protocol.errors import BadSignature
+from protocol.events import DeadlinePassed, EffectFailed, InputOpened, LaneSeen, MessageReceived, MessageSigned
+from protocol.job import Stage
+from protocol.params import VCN
+from protocol.roles.machine import Machine
+from protocol.stages.assignment import (
+    Accept,
+    Assignment,
+    AssignmentOrder,
+    JobDetails,
+    Lane,
+    Refuse,
+    RefuseCode,
+    bonus_cap,
+    job_id,
+    order_total,
+    verify_fee,
+)
+from protocol.stages.offer import SignedOffer
+from protocol.wire.envelope import digest, sign_digest, struct_hash
+from protocol.wire.ids import TimestampMs, cid_of
+from tests.simulation.world import DOMAIN
+from tests.unit.protocol.roles.test_bidder import NOW, offers, provider, request
+
+CLIENT_MONEY = 20 * VCN
+
+
+class Deal:
+    """A request, its offer and an order for it, and the lane behind it."""
+
+    def __init__(self) -> None:
+        self.world, self.machine = provider()
+        self.client = next(node for node in self.world.nodes.values() if node.name == "client")
+        self.node = next(node for node in self.world.nodes.values() if node.name == "provider")
+        self.request = request(self.world)
+        (asked,) = offers(self.machine, self.request)
+        self.offer = SignedOffer(asked.message, sign_digest(digest(asked.message, DOMAIN), self.node.secret))
+
+    def lane(self, left: int = CLIENT_MONEY) -> None:
+        lane = Lane(self.client.address, self.client.address, self.node.address, left, 0, 0)
+        self.machine.handle(LaneSeen(lane), NOW)
+
+    def order(self, index: int = 1, before: int = 0, secret: bytes = b"", **changes) -> AssignmentOrder:
+        offer = self.offer.offer
+        total = order_total(offer.price, with_bonus=True)
+        details = JobDetails(
+            request_id=digest(self.request.request, DOMAIN),
+            offer_hash=digest(offer, DOMAIN),
+            price=offer.price,
+            bonus_cap=bonus_cap(offer.price),
+            verify_fee=verify_fee(offer.price),
+            manifest=self.request.request.manifest,
+            input_cid=cid_of(b"input"),
+            content_key_hash=cid_of(b"key"),
+            temperature=0,
+            seed_nonce=bytes(32),
+            max_new_tokens=64,
+            classes=self.request.request.classes,
+            expected_ms=offer.eta_ms,
+            deadline=NOW // 1_000 + 300,
+            attempt=0,
+            max_total=total,
+            flags=0,
+        )
+        details = dataclasses.replace(details, **changes)
+        client = self.client.address
+        assignment = Assignment(client, client, self.node.address, index, before + total, struct_hash(details))
+        signature = sign_digest(digest(assignment, DOMAIN), secret or self.client.secret)
+        return AssignmentOrder(self.request, self.offer, assignment, details, signature, b"sealed", b"input")
+
+    def send(self, order: AssignmentOrder, now: int = NOW):
+        return self.machine.handle(MessageReceived(self.client.peer_id, order), TimestampMs(now))
+
+
+def refusal(effects) -> RefuseCode | None:
+    return next(
+        (RefuseCode(e.message.code) for e in effects if isinstance(e, SignMessage) and isinstance(e.message, Refuse)),
+        None,
+    )
+
+
+def accept(machine: Machine, order: AssignmentOrder):
+    job = job_id(order.assignment, DOMAIN)
+    (asked,) = machine.handle(InputOpened(job), NOW)
+    assert isinstance(asked.message, Accept)
+    return machine.handle(MessageSigned(asked.message, b"s" * 65), NOW)
+
+
+def test_a_covered_order_is_opened_promised_and_run():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    assert [type(effect) for effect in deal.send(order)] == [OpenInput]
+    sent, run = accept(deal.machine, order)
+    assert isinstance(sent, Send)
+    assert isinstance(run, RunContainer)
+    assert run.spec.max_new_tokens == 64
+
+
+def test_the_promise_waits_for_the_input():
+    deal = Deal()
+    deal.lane()
+    effects = deal.send(deal.order())
+    assert not any(isinstance(effect, SignMessage | RunContainer) for effect in effects)
+
+
+def test_an_order_signed_by_somebody_else_is_a_bad_signature():
+    deal = Deal()
+    deal.lane()
+    with pytest.raises(BadSignature):
+        deal.send(deal.order(secret=b"\x07" * 32))
+
+
+def test_an_offer_that_this_node_never_signed_is_a_bad_signature():
+    deal = Deal()
+    deal.lane()
+    forged = dataclasses.replace(deal.offer.offer, price=1)
+    order = dataclasses.replace(deal.order(), offer=SignedOffer(forged, deal.offer.signature))
+    with pytest.raises(BadSignature):
+        deal.send(order)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"price": 1},
+        {"max_new_tokens": 65},
+        {"expected_ms": 10**6},
+        {"verify_fee": 0},
+        {"bonus_cap": 10**18},
+        {"max_total": 0},
+        {"manifest": bytes(32)},
+        {"offer_hash": bytes(32)},
+        {"deadline": NOW // 1_000 + 10_000},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_details_that_contradict_the_offer_are_refused(changes):
+    deal = Deal()
+    deal.lane()
+    assert refusal(deal.send(deal.order(**changes))) is RefuseCode.DETAILS
+
+
+def test_a_replayed_order_is_taken_once():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    assert deal.send(order)
+    assert deal.send(order) == ()
+
+
+def test_the_same_number_for_another_job_is_not_taken():
+    deal = Deal()
+    deal.lane()
+    deal.send(deal.order())
+    second = deal.order(seed_nonce=b"2" * 32)
+    (waits,) = deal.send(second)
+    assert isinstance(waits, AwaitDeadline)
+    assert refusal(deal.machine.handle(DeadlinePassed(waits.name), NOW)) is RefuseCode.LANE
+
+
+def test_an_order_above_its_lane_is_not_taken():
+    deal = Deal()
+    deal.lane(left=VCN // 10)
+    (waits,) = deal.send(deal.order())
+    assert refusal(deal.machine.handle(DeadlinePassed(waits.name), NOW)) is RefuseCode.LANE
+
+
+def test_an_order_before_its_lane_waits_for_it():
+    deal = Deal()
+    order = deal.order()
+    (waits,) = deal.send(order)
+    assert isinstance(waits, AwaitDeadline)
+    lane = Lane(deal.client.address, deal.client.address, deal.node.address, CLIENT_MONEY, 0, 0)
+    assert [type(effect) for effect in deal.machine.handle(LaneSeen(lane), NOW)] == [OpenInput]
+
+
+def test_an_expired_offer_is_refused():
+    deal = Deal()
+    deal.lane()
+    assert refusal(deal.send(deal.order(), now=NOW + 31_000)) is RefuseCode.EXPIRED
+
+
+def test_an_order_for_another_node_is_refused():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    other = dataclasses.replace(order.assignment, node=deal.client.address)
+    assert refusal(deal.send(dataclasses.replace(order, assignment=other))) is RefuseCode.DETAILS
+
+
+def test_an_input_that_is_not_what_was_signed_is_refused_and_unpaid():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    deal.send(order)
+    job = job_id(order.assignment, DOMAIN)
+    effects = deal.machine.handle(EffectFailed("OpenInput", job, "another hash", False), NOW)
+    assert refusal(effects) is RefuseCode.INPUT
+    assert deal.machine.provider.jobs[0].stage is Stage.UNPAID
+
+
+def test_no_more_containers_start_than_there_are_slots():
+    deal = Deal()
+    deal.lane()
+    first = deal.order()
+    second = deal.order(index=2, before=first.assignment.cumulative, seed_nonce=b"2" * 32)
+    started = []
+    for order in (first, second):
+        deal.send(order)
+        started += [effect for effect in accept(deal.machine, order) if isinstance(effect, RunContainer)]
+    assert len(started) == 1
