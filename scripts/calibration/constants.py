@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FULL_LENGTH = 64
 SIGMAS = 6
@@ -42,7 +43,7 @@ class Measured:
     tokens: int
 
 
-def constants(runs: Sequence[Measured], class_id: int) -> dict[str, object]:
+def constants(runs: Sequence[Measured], class_id: int) -> dict[str, Any]:
     """The class's entry of a calibration file. `n` counts the runs of full length among them."""
     full = [run for run in runs if run.tokens == FULL_LENGTH]
     floors = FLOORS[class_id]
