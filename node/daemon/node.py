@@ -58,6 +58,7 @@ class Node:
             await self._tell_machine()
             await nursery.start(parts.chain.run, self._report_chain)
             nursery.start_soon(self._measure)
+            nursery.start_soon(self._watch_models)
             nursery.start_soon(self._rotate)
             nursery.start_soon(self._sweep)
             await nursery.start(self.backend.watch_money)
@@ -91,14 +92,26 @@ class Node:
     # --- this machine -----------------------------------------------------------------------------------------------
     async def _tell_machine(self) -> None:
         """What is already here when the node comes up."""
-        parts = self.parts
         await self._report_key()
+        await self._report_models()
+        if self.parts.runner is not None:
+            await self._report_device()
+
+    async def _report_models(self) -> None:
+        """Models that this node has not heard of: another node of the machine may have put them into the store."""
+        parts = self.parts
         known = parts.machine.member.models
         for manifest in await trio.to_thread.run_sync(parts.models.manifests):
             if manifest.cid not in known:
                 await parts.driver.report(ModelAdded(manifest))
-        if parts.runner is not None:
-            await self._report_device()
+
+    async def _watch_models(self) -> None:
+        while True:
+            await trio.sleep(MEASURE_S)
+            try:
+                await self._report_models()
+            except AdapterError as error:
+                log.error("the content store cannot be read: %s", error)
 
     async def _measure(self) -> None:
         while self.parts.runner is not None:
