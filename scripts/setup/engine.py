@@ -83,6 +83,9 @@ def find() -> str | None:
     if named := os.environ.get("DOCKER_HOST"):
         if answers(named):
             return named
+        # Ours may be started again: whoever kept one and named it meant this.
+        if named == f"unix://{SOCKET}":
+            return None
         raise Missing(f"no Docker Engine answers at DOCKER_HOST={named}", "start it, or: unset DOCKER_HOST")
     return next((host for host in (f"unix://{SYSTEM_SOCKET}", f"unix://{SOCKET}") if answers(host)), None)
 

@@ -70,20 +70,35 @@ class BareMachine:
         self.root = self.folder / "root"
 
     def __enter__(self) -> BareMachine:
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(GIVEN)}", RELEASE, str(self.root)],
-            check=True,
-        )
-        shutil.copy("/etc/resolv.conf", self.root / "etc" / "resolv.conf")
-        if CERTIFICATES.is_file():
-            shutil.copy(CERTIFICATES, self.root / CERTIFICATES.relative_to("/"))
-        clone = ["git", "clone", "--quiet", f"file://{REPOSITORY}", str(self.root / "srv" / "vcoin")]
-        subprocess.run(clone, check=True)
+        try:
+            self._make()
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._remove()
+
+    def _make(self) -> None:
+        install = [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            f"--include={','.join(GIVEN)}",
+            RELEASE,
+            str(self.root),
+        ]
+        subprocess.run(install, check=True)
+        shutil.copy("/etc/resolv.conf", self.root / "etc" / "resolv.conf")
+        if CERTIFICATES.is_file():
+            shutil.copy(CERTIFICATES, self.root / CERTIFICATES.relative_to("/"))
+        clone = ["git", "clone", "--quiet", f"file://{REPOSITORY}", str(self.root / "srv" / "vcoin")]
+        subprocess.run(clone, check=True)
+
+    def _remove(self) -> None:
         # Its mounts went with its namespace; a mount that did not must stop the removal, not be removed into.
         subprocess.run(["rm", "--recursive", "--force", "--one-file-system", str(self.folder)], check=True)
 

@@ -63,6 +63,12 @@ def test_named_engine_is_used(listening: Path, monkeypatch: pytest.MonkeyPatch) 
     assert engine.find() == f"unix://{listening}"
 
 
+def test_our_own_engine_may_be_named_while_it_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SOCKET", tmp_path / "docker.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.SOCKET}")
+    assert engine.find() is None
+
+
 def test_our_engine_is_found_when_the_system_has_none(listening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(engine, "SYSTEM_SOCKET", listening.with_name("absent.sock"))
