@@ -154,6 +154,8 @@ def _attached(api: Any, container: str) -> Iterator[socket.socket]:
     try:
         yield stream
     finally:
+        # From the outside in: a response that finds its socket closed complains when it is collected.
+        raw._response.close()
         stream.close()
         raw.close()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,11 @@ def test_ctrl_c_takes_down_what_has_come_up(elsewhere: Network, tmp_path: Path) 
     ports = ("--port", str(elsewhere.rpc_port), "--p2p-port", str(elsewhere.p2p_port))
     options = ("--nodes", str(tmp_path / "plan.toml"), "--dir", str(elsewhere.directory), *ports)
     command = [sys.executable, "-m", "node.cli", "localnet", "up", *options]
-    with subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE, text=True) as up:
+    # What was started in the background by a shell ignores Ctrl-C, and so would what it starts.
+    heeding = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        command, env=clean_environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+    ) as up:
         assert up.stderr is not None
         for line in up.stderr:
             if "nodes start" in line:

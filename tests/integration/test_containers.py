@@ -132,7 +132,7 @@ def test_listener_that_fails_leaves_no_container(station: Station, tmp_path: Pat
         raise RuntimeError("listener")
 
     with pytest.raises(RuntimeError, match="listener"):
-        attempt(station, "flood_of_tokens").run(tmp_path / "run", tmp_path / "kept", fail)
+        attempt(station, "sleep").run(tmp_path / "run", tmp_path / "kept", fail)
     assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
 
 
