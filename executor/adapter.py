@@ -112,6 +112,8 @@ class ContainerAdapter:
             nursery.start_soon(stop_when_cancelled)
             await trio.to_thread.run_sync(settle, limiter=self._threads)
             nursery.cancel_scope.cancel()
+        # Ending the watcher has swallowed a cancellation from outside, where there was one.
+        await trio.lowlevel.checkpoint_if_cancelled()
         return found[0]()
 
 
