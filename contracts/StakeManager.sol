@@ -13,7 +13,7 @@ import {IVCoin} from "./interfaces/IVCoin.sol";
 import {EnvelopeLib} from "./libraries/EnvelopeLib.sol";
 import {PoolLib} from "./libraries/PoolLib.sol";
 import {Record, ReputationLib} from "./libraries/ReputationLib.sol";
-import {BatchRecord, NodeState, NodeView, Permit, Standing} from "./types/NodeTypes.sol";
+import {BatchRecord, NodeState, NodeView, Permit, Pool, Standing} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice Who the nodes are, what they have at stake and what their record says. See IStakeManager.
@@ -249,6 +249,11 @@ contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         shown.scoreHundredths = _score(node, record);
         shown.rateBps = record.rateBps();
         _showRecord(shown, record);
+    }
+
+    function poolsOf(address id) external view returns (Pool memory active, Pool memory unbonding) {
+        Node storage node = _nodes[id];
+        return (Pool(node.active, node.activeShares), Pool(node.unbonding, node.unbondingShares));
     }
 
     function standingOf(address id) external view returns (Standing memory) {

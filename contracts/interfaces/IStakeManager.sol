@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {BatchRecord, NodeState, NodeView, Permit, Standing} from "../types/NodeTypes.sol";
+import {BatchRecord, NodeState, NodeView, Permit, Pool, Standing} from "../types/NodeTypes.sol";
 
 /// @notice Who the nodes are, what they have at stake and what their record says. A node's id is its first operator's address.
 interface IStakeManager {
@@ -119,6 +119,9 @@ interface IStakeManager {
 
     /// @notice Everything about a node; all zero if it is unknown.
     function nodeOf(address id) external view returns (NodeView memory);
+
+    /// @notice The node's stake and what unbonds of it, with their shares; so far every share is the owner's.
+    function poolsOf(address id) external view returns (Pool memory active, Pool memory unbonding);
 
     /// @notice What submit needs. Reverts UnknownNode.
     function standingOf(address id) external view returns (Standing memory);

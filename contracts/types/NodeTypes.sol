@@ -18,6 +18,12 @@ struct Permit {
     bytes32 s;
 }
 
+/// @notice Money held by shares: a slash lowers the total and so reaches every share at once.
+struct Pool {
+    uint96 total;
+    uint128 shares;
+}
+
 /// @notice What Settlement must know of a node when a batch comes in.
 struct Standing {
     address operator;

@@ -29,11 +29,14 @@ contract ConveneTest is Fixture {
 
     function test_three_verifiers_fill_three_seats() public {
         bench(3);
-        Contents memory contents = submitted(one, node.id, 0, 4, 40 * VCN);
-        bytes32 caseId = convened(node.id, 0, contents);
-        assertEq(caseId, settlement.batchIdOf(node.id, 0));
+        Contents memory contents = submitted(one, node.id, 7, 4, 40 * VCN);
+        bytes32 caseId = convened(node.id, 7, contents);
+        assertEq(caseId, settlement.batchIdOf(node.id, 7));
         CaseView memory shown = court.caseOf(caseId);
         assertEq(shown.node, node.id);
+        assertEq(shown.slot, 7);
+        assertEq(shown.classId, CLASS);
+        assertEq(shown.round, 0);
         assertEq(uint8(shown.state), uint8(CaseState.Open));
         assertEq(shown.seatsWanted, 3);
         assertEq(shown.seatCount, 3);
@@ -41,7 +44,7 @@ contract ConveneTest is Fixture {
         Seat[] memory seats = court.seatsOf(caseId);
         assertTrue(seats[0].node != seats[1].node && seats[1].node != seats[2].node && seats[0].node != seats[2].node);
         assertEq(uint8(seats[2].state), uint8(SeatState.Drawn));
-        assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.InCourt));
+        assertEq(uint8(stateOf(node.id, 7)), uint8(BatchState.InCourt));
     }
 
     function test_one_seat_below_the_courts_value() public {
@@ -118,22 +121,33 @@ contract ConveneTest is Fixture {
         assertFalse(_isSeated(caseId, verifiers[1].id));
     }
 
-    function test_a_client_whose_leaf_is_not_drawn_may_judge() public {
+    /// @dev Leaves 0..3 are of a client that owns verifier 0, leaves 4..9 of another; `leaf` is the one drawn.
+    function _drawnFromTwo(uint256 leaf) private returns (bytes32 caseId, address judge_) {
         Node[] memory verifiers = bench(3);
         graduate(node);
-        // Leaf 0 is the one client's, leaves 1..9 the other's: with one leaf drawn at most one of them is a party.
-        Client memory judge_ = Client(verifiers[0].owner, 0, one.signer, one.signerKey);
+        judge_ = verifiers[0].id;
+        Client memory owner = Client(verifiers[0].owner, 0, one.signer, one.signerKey);
         coin.approve(address(settlement), 100 * VCN);
-        settlement.depositFor(judge_.id, 100 * VCN);
-        openLane(judge_, node.id, 100 * VCN);
+        settlement.depositFor(owner.id, 100 * VCN);
+        openLane(owner, node.id, 100 * VCN);
         Claim[] memory claims = new Claim[](2);
-        claims[0] = claimOf(judge_, node.id, 1, 10 * VCN, 0);
-        claims[1] = claimOf(one, node.id, 9, 90 * VCN, 0);
+        claims[0] = claimOf(owner, node.id, 4, 40 * VCN, 0);
+        Client memory other = client("other client", 100 * VCN);
+        openLane(other, node.id, 100 * VCN);
+        claims[1] = claimOf(other, node.id, 6, 60 * VCN, 0);
         Contents memory contents = submit(submissionOf(node.id, 0, claims, 10), claims);
-        seal(node.id, 0);
-        uint256 drawn = settlement.sampledLeaves(node.id, 0)[0];
-        bytes32 caseId = court.convene(node.id, 0, contents);
-        assertEq(court.seatsOf(caseId).length, drawn == 0 ? 2 : 3);
+        sealDrawingLeaf(node.id, 0, 1_000, leaf);
+        caseId = court.convene(node.id, 0, contents);
+    }
+
+    function test_the_last_leaf_of_a_client_makes_it_a_party() public {
+        (bytes32 caseId, address judge_) = _drawnFromTwo(3);
+        assertFalse(_isSeated(caseId, judge_));
+    }
+
+    function test_a_client_whose_leaf_is_not_drawn_may_judge() public {
+        (bytes32 caseId, address judge_) = _drawnFromTwo(4);
+        assertTrue(_isSeated(caseId, judge_));
     }
 
     function test_who_joined_after_the_submission_does_not_sit() public {

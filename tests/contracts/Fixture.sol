@@ -284,6 +284,21 @@ abstract contract Fixture is Test {
         beacon.seal(epoch);
     }
 
+    /// @notice Seals with a block hash under which the first drawn leaf is `leaf`.
+    function sealDrawingLeaf(address node, uint8 slot, uint256 rateBps, uint256 leaf) internal {
+        (uint256 epoch, uint256 seedBlock) = toSeed(node, slot);
+        uint256 leaves = settlement.batchOf(node, slot).leafCount;
+        bytes32 batchId = settlement.batchIdOf(node, slot);
+        for (uint256 salt;; ++salt) {
+            bytes32 hash = keccak256(abi.encode(salt));
+            uint256[] memory drawn = SampleLib.draw(keccak256(abi.encode(hash, batchId)), leaves, rateBps);
+            if (drawn.length == 0 || drawn[0] != leaf) continue;
+            vm.setBlockhash(seedBlock, hash);
+            break;
+        }
+        beacon.seal(epoch);
+    }
+
     // ---- court
 
     function convened(address node, uint8 slot, Contents memory contents) internal returns (bytes32 caseId) {

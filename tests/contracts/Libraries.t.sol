@@ -132,11 +132,13 @@ contract LibrariesTest is Test {
         shares = uint128(bound(shares, total, uint256(total) * 1e9));
         amount = uint96(bound(amount, 1, 1e27));
         uint256 minted = PoolLib.minted(amount, total, shares);
+        assertGt((minted + 1) * total, uint256(amount) * shares, "and loses less than a share");
         // What the new shares are worth is at most what was paid.
         assertLe(minted * (uint256(total) + amount), uint256(amount) * (uint256(shares) + minted));
         amount = uint96(bound(amount, 1, total));
         uint256 redeemed = PoolLib.redeemed(amount, total, shares);
         assertLe(redeemed, shares);
+        assertLt((redeemed - 1) * total, uint256(amount) * shares, "no more than a share too many");
         // What stays is worth at least as much a share as before.
         assertGe((uint256(total) - amount) * shares, (shares - redeemed) * total);
     }

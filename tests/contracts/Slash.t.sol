@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
-import {BatchRecord, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {BatchRecord, NodeState, NodeView, Pool} from "../../contracts/types/NodeTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 
@@ -56,6 +56,47 @@ contract SlashTest is Fixture {
         pass(profile.unbondingSeconds);
         stakes.withdraw(node.id);
         assertEq(coin.balanceOf(address(stakes)), 0);
+    }
+
+    function _assertPools(uint96 active, uint128 activeShares, uint96 unbonding, uint128 unbondingShares) private view {
+        (Pool memory one, Pool memory two) = stakes.poolsOf(node.id);
+        assertEq(one.total, active, "active");
+        assertEq(one.shares, activeShares, "active shares");
+        assertEq(two.total, unbonding, "unbonding");
+        assertEq(two.shares, unbondingShares, "unbonding shares");
+    }
+
+    function test_a_slash_lowers_totals_and_leaves_shares() public {
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 1_000 * VCN);
+        _assertPools(4_000 * VCN, 4_000 * VCN, 1_000 * VCN, 1_000 * VCN);
+        _slash(5_000);
+        _assertPools(2_000 * VCN, 4_000 * VCN, 500 * VCN, 1_000 * VCN);
+    }
+
+    function test_after_a_slash_new_money_gets_more_shares_a_coin() public {
+        _slash(5_000);
+        vm.startPrank(node.owner);
+        stakes.stake(node.id, 500 * VCN);
+        _assertPools(3_000 * VCN, 6_000 * VCN, 0, 0);
+        stakes.unbond(node.id, 1_000 * VCN);
+        _assertPools(2_000 * VCN, 4_000 * VCN, 1_000 * VCN, 1_000 * VCN);
+        stakes.rebond(node.id, 250 * VCN);
+        _assertPools(2_250 * VCN, 4_500 * VCN, 750 * VCN, 750 * VCN);
+        pass(profile.unbondingSeconds);
+        stakes.withdraw(node.id);
+        _assertPools(2_250 * VCN, 4_500 * VCN, 0, 0);
+    }
+
+    function test_shares_of_nothing_are_gone() public {
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 5_000 * VCN);
+        _assertPools(0, 0, 5_000 * VCN, 5_000 * VCN);
+        vm.prank(node.owner);
+        stakes.rebond(node.id, 5_000 * VCN - 1);
+        _slash(5_000);
+        // Half of a wei is a wei: the last one of the bucket is gone and its share with it.
+        _assertPools(2_500 * VCN - 1, 5_000 * VCN - 1, 0, 0);
     }
 
     function test_nobody_dodges_by_unbonding() public {

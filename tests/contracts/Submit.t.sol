@@ -253,6 +253,13 @@ contract SubmitTest is Fixture {
         );
     }
 
+    function test_a_lane_may_be_emptied() public {
+        Client memory exact = client("exact client", 10.5 ether);
+        openLane(exact, node.id, 10.5 ether);
+        submitted(exact, node.id, 0, 1, 10 * VCN);
+        assertEq(settlement.laneOf(exact.id, exact.signer, node.id).left, 0);
+    }
+
     function test_a_cumulative_below_the_mark() public {
         submitted(one, node.id, 0, 1, 10 * VCN);
         Claim[] memory claims = _claims(1, 0, 0);
