@@ -97,7 +97,9 @@ contract AccountsTest is Fixture {
         vm.expectEmit(address(settlement));
         emit ISettlement.PoolFunded(owner, 3);
         settlement.fundPool(3);
-        assertEq(settlement.pool(), 3);
+        settlement.fundPool(4);
+        assertEq(settlement.pool(), 7);
+        assertEq(coin.balanceOf(address(settlement)), 7);
         vm.expectRevert(ISettlement.ZeroAmount.selector);
         settlement.fundPool(0);
     }

@@ -150,6 +150,20 @@ contract ConveneTest is Fixture {
         assertTrue(_isSeated(caseId, judge_));
     }
 
+    function test_every_client_of_a_batch_that_is_drawn_whole_is_a_party() public {
+        Node[] memory verifiers = bench(3);
+        Client memory owner = Client(verifiers[0].owner, 0, one.signer, one.signerKey);
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.depositFor(owner.id, 100 * VCN);
+        openLane(owner, node.id, 100 * VCN);
+        Claim[] memory claims = new Claim[](2);
+        claims[0] = claimOf(one, node.id, 4, 40 * VCN, 0);
+        claims[1] = claimOf(owner, node.id, 1, 10 * VCN, 0);
+        bytes32 caseId = convened(node.id, 0, submit(submissionOf(node.id, 0, claims, 5), claims));
+        assertEq(court.seatsOf(caseId).length, 2);
+        assertFalse(_isSeated(caseId, verifiers[0].id));
+    }
+
     function test_who_joined_after_the_submission_does_not_sit() public {
         bench(2);
         Contents memory contents = submitted(one, node.id, 0, 4, 40 * VCN);

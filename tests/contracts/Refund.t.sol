@@ -131,5 +131,13 @@ contract RefundTest is Fixture {
         settlement.closeCase(node.id, 0, true, new address[](0));
         vm.expectRevert(refused);
         settlement.voidUnheard(node.id, 0);
+        vm.stopPrank();
+        convened(node.id, 0, submitted(one, node.id, 0, 1, VCN));
+        vm.startPrank(address(court));
+        refused = abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.InCourt);
+        vm.expectRevert(refused);
+        settlement.openCase(node.id, 0);
+        vm.expectRevert(refused);
+        settlement.voidUnheard(node.id, 0);
     }
 }
