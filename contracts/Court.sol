@@ -199,7 +199,6 @@ contract Court is Verifiers {
         draw.round = ROUND;
         draw.classId = batch.classId;
         draw.commitBlock = batch.commitBlock;
-        draw.node = node;
         (draw.owner,) = _stakes.keysOf(node);
         draw.parties = _partiesOf(contents, drawn);
     }

@@ -77,9 +77,8 @@ abstract contract Verifiers is ICourt {
         return SeatLib.draw(_slots[draw.classId], draw, seated, wanted, _isParty);
     }
 
-    /// @dev Whether a node has a hand in the batch: the node itself, one of the same owner, a client's or a signer's.
+    /// @dev Whether a node has a hand in the batch: itself or another of the same owner, a client's or a signer's.
     function _isParty(Draw memory draw, address node) private view returns (bool) {
-        if (node == draw.node) return true;
         (address owner, address operator) = _stakes.keysOf(node);
         if (owner == draw.owner) return true;
         address[] memory parties = draw.parties;

@@ -10,7 +10,7 @@ struct Draw {
     uint256 round;
     uint8 classId;
     uint256 commitBlock;
-    address node;
+    /// @dev Of the node whose batch it is.
     address owner;
     /// @dev Clients and signers of drawn leaves.
     address[] parties;
