@@ -12,7 +12,8 @@ from coincurve import PrivateKey
 
 from protocol.effects import SignMessage
 from protocol.errors import ChainError
-from protocol.events import MessageSigned, Signable
+from protocol.events import MessageSigned
+from protocol.messages import Signable
 from protocol.stages.assignment import Accept, Assignment, LaneOpen, OperatorConsent, Refuse
 from protocol.stages.commitment import Receipt, Result
 from protocol.stages.offer import Offer

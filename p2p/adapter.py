@@ -24,13 +24,13 @@ from protocol.events import (
     Event,
     HeartbeatPublished,
     HeartbeatReceived,
-    Message,
     MessageReceived,
     MessageSent,
     ModelAdded,
     RequestPublished,
     RequestReceived,
 )
+from protocol.messages import Message
 from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
 from protocol.network.gossip import TICK_MS, Admission, Gossip
 from protocol.network.mesh import Mesh

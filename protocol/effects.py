@@ -6,32 +6,19 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.messages import Message, Signable
 from protocol.params import MAX_INLINE_BYTES
 from protocol.stages.assignment import (
-    Accept,
-    Assignment,
-    AssignmentOrder,
     LaneOpen,
-    Refuse,
-    SignedAccept,
-    SignedRefuse,
 )
 from protocol.stages.commitment import (
     Batch,
     BatchContents,
-    Receipt,
-    Result,
-    ResultDelivery,
-    ResultQuery,
     SettledJob,
-    SignedReceipt,
-    TokenFrame,
 )
 from protocol.stages.execution import RunSpec
 from protocol.stages.heartbeat import Heartbeat
-from protocol.stages.offer import Offer, SignedOffer
-from protocol.stages.request import Request, SignedRequest
-from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.stages.request import SignedRequest
 from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text
 from protocol.wire.ids import Address, PeerId
 
@@ -65,20 +52,7 @@ class Send:
     """> p2p/calls > MessageSent here, MessageReceived there. `to` is a peer id or a multiaddr that ends in one."""
 
     to: Text
-    message: (
-        SignedOffer
-        | AssignmentOrder
-        | SignedAccept
-        | SignedRefuse
-        | TokenFrame
-        | ResultDelivery
-        | SignedReceipt
-        | ResultQuery
-        | SampleQuery
-        | SampleOpening
-        | ProofQuery
-        | ProofOpening
-    )
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +76,7 @@ class FetchModel:
 class SignMessage:
     """> chain/wallet > MessageSigned, by the operator key or the client's signer, as the kind of message says."""
 
-    message: Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
+    message: Signable
 
 
 @dataclass(frozen=True, slots=True)

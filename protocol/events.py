@@ -7,62 +7,28 @@ every decision about a job rests on durable events alone. The others come again 
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.messages import Message, Signable
 from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES
 from protocol.stages.assignment import (
-    Accept,
     Account,
-    Assignment,
-    AssignmentOrder,
     Lane,
-    LaneOpen,
-    Refuse,
-    SignedAccept,
-    SignedRefuse,
 )
 from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import (
     BatchContents,
-    Receipt,
-    Result,
-    ResultDelivery,
-    ResultQuery,
-    SignedReceipt,
     TokenFrame,
 )
 from protocol.stages.execution import RunResult
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat
-from protocol.stages.offer import NodeRecord, Offer, SignedOffer
+from protocol.stages.offer import NodeRecord, Offer
 from protocol.stages.request import Request, SignedRequest
 from protocol.stages.verification import (
     MAX_CHECK_BYTES,
     Calibration,
-    ProofOpening,
-    ProofQuery,
-    SampleOpening,
-    SampleQuery,
     Verdict,
 )
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size, Text
 from protocol.wire.ids import Address, PeerId
-
-Signable = Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
-"""What the wallet signs, each with the key that its kind belongs to."""
-
-Message = (
-    SignedOffer
-    | AssignmentOrder
-    | SignedAccept
-    | SignedRefuse
-    | TokenFrame
-    | ResultDelivery
-    | SignedReceipt
-    | ResultQuery
-    | SampleQuery
-    | SampleOpening
-    | ProofQuery
-    | ProofOpening
-)
-"""What peers send each other directly."""
 
 
 # --- time and this machine ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ the stage as it is.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from protocol.events import (
     BatchMined,
@@ -114,6 +114,21 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
 def advance(stage: Stage, fact: object, to: Stage) -> Stage:
     """The stage after a fact: `to` where the table allows it, else the same stage, for facts that come late."""
     return to if to in TRANSITIONS[stage].get(type(fact), frozenset()) else stage
+
+
+class Staged(Protocol):
+    """Anything that goes through the stages and remembers when."""
+
+    stage: Stage
+    history: list[tuple[Stage, TimestampMs]]
+
+
+def move(staged: Staged, fact: object, to: Stage, now_ms: TimestampMs) -> None:
+    """Take the stage that a fact leads to, if the table allows it, and note the moment."""
+    after = advance(staged.stage, fact, to)
+    if after is not staged.stage:
+        staged.stage = after
+        staged.history.append((after, now_ms))
 
 
 def verdict_stage(verdict: Verdict) -> Stage:

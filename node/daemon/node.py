@@ -12,7 +12,7 @@ from node.daemon.parts import Parts
 from node.daemon.retention import Retention
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded
-from protocol.stages.heartbeat import DeviceStatus
+from protocol.roles.member import NO_DEVICE
 from protocol.wire.ids import Cid
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 MEASURE_S = 10.0
 ROTATION_LOOK_S = 600.0
 SWEEP_S = 3_600.0
-LOST = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
-"""A machine that cannot be measured takes no jobs."""
 
 
 class Node:
@@ -123,8 +121,9 @@ class Node:
         try:
             reported = await self.parts.runner.report()
         except ExecutorError as error:
+            # A machine that cannot be measured takes no jobs.
             log.error("this machine cannot be measured: %s", error)
-            reported = DeviceReported(LOST)
+            reported = DeviceReported(NO_DEVICE)
         await self.parts.driver.report(reported)
 
     async def _rotate(self) -> None:

@@ -17,7 +17,7 @@ from protocol.events import (
     EffectFailed,
     Event,
 )
-from protocol.job import Stage, verdict_stage
+from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
@@ -44,23 +44,23 @@ class Payments:
             case CaseConvened(batch_id=batch_id, drawn=drawn):
                 for job in self._in(batch_id):
                     if job.position in drawn:
-                        job.move(event, Stage.DRAWN, now_ms)
+                        move(job, event, Stage.DRAWN, now_ms)
             case CaseResolved(batch_id, verdict, _):
                 for job in self._in(batch_id):
-                    job.move(event, verdict_stage(verdict), now_ms)
+                    move(job, event, verdict_stage(verdict), now_ms)
                 if verdict is not Verdict.PASS:
                     return self._refund(BatchId(batch_id))
             case BatchVoided(batch_id, _):
                 for job in self._in(batch_id):
-                    job.move(event, Stage.FAILED, now_ms)
+                    move(job, event, Stage.FAILED, now_ms)
                 return self._refund(BatchId(batch_id))
             case BatchSettled(batch_id=batch_id):
                 for job in self._in(batch_id):
-                    job.move(event, Stage.SPENDABLE, now_ms)
+                    move(job, event, Stage.SPENDABLE, now_ms)
                 self._batches.pop(BatchId(batch_id), None)
             case BatchRefunded(batch_id, _):
                 for job in self._in(batch_id):
-                    job.move(event, Stage.REFUNDED, now_ms)
+                    move(job, event, Stage.REFUNDED, now_ms)
                     job.charge = job.bonus = Wei(0)
                 self._batches.pop(BatchId(batch_id), None)
             case EffectFailed(effect=effect, about=about):
@@ -79,7 +79,7 @@ class Payments:
                     if job.node == batch.node and jobs - debit.leaves < job.index <= jobs:
                         job.position = first + job.index - (jobs - debit.leaves) - 1
                         job.batch_id = BatchId(batch.batch_id)
-                        job.move(batch, Stage.IN_BATCH, now_ms)
+                        move(job, batch, Stage.IN_BATCH, now_ms)
                         self._batches[job.batch_id] = batch
             first += debit.leaves
 

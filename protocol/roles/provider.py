@@ -4,7 +4,6 @@ It takes an assignment only when the lane behind it is final on chain and covers
 here and is what the client signed.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 
 from protocol.effects import (
@@ -36,7 +35,7 @@ from protocol.events import (
     ResultSealed,
     TokensProduced,
 )
-from protocol.job import TERMINAL, JobView, Stage, advance
+from protocol.job import TERMINAL, JobView, Stage, move
 from protocol.params import (
     MAX_INLINE_BYTES,
 )
@@ -70,7 +69,7 @@ from protocol.stages.commitment import (
     require_receipt,
     unpaid_leaf,
 )
-from protocol.stages.execution import Outcome, RunResult, RunSpec
+from protocol.stages.execution import Outcome, RunResult, RunSpec, sampling_seed
 from protocol.stages.offer import Offer
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
@@ -301,7 +300,7 @@ class Provider:
         job = self._jobs.get(JobId(accept.job_id))
         if job is None:
             return ()
-        self._move(job, accept, Stage.RUNNING, now_ms)
+        move(job, accept, Stage.RUNNING, now_ms)
         return Send(job.reply_to, SignedAccept(accept, signature)), *self._start_waiting()
 
     # --- execution --------------------------------------------------------------------------------------------------
@@ -326,7 +325,7 @@ class Provider:
             class_id=job.order.offer.offer.class_id,
             max_new_tokens=details.max_new_tokens,
             temperature=details.temperature,
-            seed=hashlib.sha256(b"gm-seed" + job.job_id + details.seed_nonce).digest(),
+            seed=sampling_seed(job.job_id, details.seed_nonce),
             memory_bytes=min(self.settings.memory_bytes, request.max_memory),
             timeout_ms=request.timeout_ms,
         )
@@ -358,7 +357,7 @@ class Provider:
         """Say so at once, and settle the job's place in the lane with charge 0."""
         at_fault = outcome is not Outcome.CLIENT
         job.reason = f"{outcome}: {detail}"
-        self._move(job, fact, Stage.UNPAID, now_ms)
+        move(job, fact, Stage.UNPAID, now_ms)
         status = LeafStatus.FAILED if at_fault else LeafStatus.CLIENT_FAULT
         code = RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT
         return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.reply_to, code)
@@ -385,7 +384,7 @@ class Provider:
         job = self._jobs.get(JobId(result.job_id))
         if job is None:
             return ()
-        self._move(job, result, Stage.DELIVERED, now_ms)
+        move(job, result, Stage.DELIVERED, now_ms)
         inline = job.sealed_result if len(job.sealed_result) <= MAX_INLINE_BYTES else b""
         job.delivery = ResultDelivery(result, signature, inline)
         deadline = AwaitDeadline(f"receipt:{job.job_id.hex()}", job.order.details.deadline * 1000)
@@ -445,7 +444,7 @@ class Provider:
                 continue
             match failed.effect:
                 case "OpenInput" | "FetchBlob" if not job.accepted:
-                    self._move(job, failed, Stage.UNPAID, now_ms)
+                    move(job, failed, Stage.UNPAID, now_ms)
                     job.reason = failed.reason
                     effects += self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
                     effects += self._refuse(job.job_id, job.reply_to, RefuseCode.INPUT)
@@ -453,12 +452,6 @@ class Provider:
                     job.running, job.run = False, None
                     effects += self._give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)
         return (*effects, *(self._start_waiting() if effects else ()))
-
-    def _move(self, job: ProvidedJob, fact: object, to: Stage, now_ms: TimestampMs) -> None:
-        after = advance(job.stage, fact, to)
-        if after is not job.stage:
-            job.stage = after
-            job.history.append((after, now_ms))
 
     def _forget_old(self) -> None:
         done = [key for key, job in self._jobs.items() if self._stage(job) in TERMINAL]

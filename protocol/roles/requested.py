@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from protocol.events import JobAsked
-from protocol.job import TERMINAL, JobView, Stage, advance
+from protocol.job import TERMINAL, JobView, Stage
 from protocol.stages.assignment import JobDetails, verify_fee
 from protocol.stages.commitment import Receipt, ResultDelivery
 from protocol.stages.offer import SignedOffer
@@ -53,13 +53,6 @@ class RequestedJob:
         """What the lane owes for it, once a receipt is signed: charge, fee and bonus."""
         owed = self.receipt is not None and self.stage not in (Stage.UNSERVED, Stage.REFUNDED)
         return Wei(self.charge + verify_fee(self.charge) + self.bonus) if owed else Wei(0)
-
-    def move(self, fact: object, to: Stage, now_ms: TimestampMs) -> None:
-        """Take the stage that a fact leads to, if the table allows it."""
-        after = advance(self.stage, fact, to)
-        if after is not self.stage:
-            self.stage = after
-            self.history.append((after, now_ms))
 
     def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
         """Nobody will do it."""

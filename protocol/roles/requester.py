@@ -33,7 +33,7 @@ from protocol.events import (
     MessageSigned,
     ResultOpened,
 )
-from protocol.job import TERMINAL, JobView, Stage
+from protocol.job import TERMINAL, JobView, Stage, move
 from protocol.params import (
     ACCEPT_WITHIN_MS,
     DEADLINE_GRACE_MS,
@@ -197,7 +197,7 @@ class Requester:
         if len(job.offers) < MAX_OFFERS or record.node_id in job.offers:
             job.offers[record.node_id] = (signed, peer_id)
             if job.chosen is None:
-                job.move(signed, Stage.OFFERED, now_ms)
+                move(job, signed, Stage.OFFERED, now_ms)
 
     def _hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
@@ -314,7 +314,7 @@ class Requester:
             return ()
         job.job_id = job_id(assignment, self.identity.domain)
         self._by_job[job.job_id] = job
-        job.move(assignment, Stage.ASSIGNED, now_ms)
+        move(job, assignment, Stage.ASSIGNED, now_ms)
         job.next_step_ms = ACCEPT_WITHIN_MS + job.ask.input_bytes // 1_000
         order = AssignmentOrder(
             request=job.signed,
@@ -333,7 +333,7 @@ class Requester:
         if job is None or job.details is None or job.stage is not Stage.ASSIGNED:
             return ()
         self._require_operator(job, accept.accept, accept.signature)
-        job.move(accept, Stage.RUNNING, now_ms)
+        move(job, accept, Stage.RUNNING, now_ms)
         job.accepted_ms = now_ms
         job.next_step_ms = max(0, job.details.deadline * 1000 - now_ms)
         return (AwaitDeadline(job.deadline_name("result"), job.details.deadline * 1000),)
@@ -395,7 +395,7 @@ class Requester:
             # No receipt; and the node may still put it on chain, so another one waits until that is impossible.
             job.reason = f"{job.node} delivered a bad result: {opened.problem}"
             return ()
-        job.move(opened, Stage.DELIVERED, now_ms)
+        move(job, opened, Stage.DELIVERED, now_ms)
         job.new_tokens, job.finish = opened.new_tokens, opened.finish
         actual_ms = max(1, now_ms - (job.accepted_ms or now_ms))
         details = job.details
@@ -460,7 +460,7 @@ class Requester:
         job.reason = reason
         if job.attempt >= MAX_RETRIES:
             return self._unserved(job, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
-        job.move(fact, Stage.REQUESTED, now_ms)
+        move(job, fact, Stage.REQUESTED, now_ms)
         return self._ask_again(job, now_ms)
 
     def _ask_again(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:

@@ -34,7 +34,7 @@ from protocol.events import (
     SeatSilenced,
     SeedRevealed,
 )
-from protocol.job import Stage, advance, verdict_stage
+from protocol.job import Stage, move, verdict_stage
 from protocol.params import BATCH_AGE_MS, BATCH_JOBS, BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -291,7 +291,7 @@ class Settler:
         for batch in self._batches:
             if batch.batch_id is None and batch.batch.root == mined.root:
                 batch.batch_id, batch.block = BatchId(mined.batch_id), mined.block
-                self._move(batch, mined, Stage.IN_BATCH, now_ms)
+                move(batch, mined, Stage.IN_BATCH, now_ms)
 
     def _submitted(self, final: BatchSubmitted, now_ms: TimestampMs) -> None:
         """A final block has a batch: by its root, since a reorg gives it another id, and its answer may come later."""
@@ -300,7 +300,7 @@ class Settler:
         for batch in self._batches:
             if batch.batch.root == final.contents.root and batch.submitted is None:
                 batch.batch_id, batch.block, batch.submitted = BatchId(final.batch_id), final.block, final
-                self._move(batch, final, Stage.IN_BATCH, now_ms)
+                move(batch, final, Stage.IN_BATCH, now_ms)
 
     def _not_mined(self, failed: EffectFailed, now_ms: TimestampMs) -> None:
         """Put the jobs of a batch back into their lanes, and wait a little."""
@@ -364,7 +364,7 @@ class Settler:
                 batch.convened, batch.drawn = True, drawn
                 batch.seats = dict(enumerate(seats))
                 batch.seated_at = dict.fromkeys(batch.seats, timestamp)
-                self._move(batch, event, Stage.DRAWN, now_ms)
+                move(batch, event, Stage.DRAWN, now_ms)
             case SeatAdded(seat=seat, node=node, timestamp=timestamp):
                 batch.seats[seat] = node
                 batch.seated_at[seat] = timestamp
@@ -380,16 +380,16 @@ class Settler:
                 batch.revealed.add(seat)
             case CaseResolved(verdict=verdict):
                 batch.verdict = verdict
-                self._move(batch, event, verdict_stage(verdict), now_ms)
+                move(batch, event, verdict_stage(verdict), now_ms)
             case BatchVoided():
                 batch.done = True
-                self._move(batch, event, Stage.FAILED, now_ms)
+                move(batch, event, Stage.FAILED, now_ms)
             case BatchSettled():
                 batch.done = True
-                self._move(batch, event, Stage.SPENDABLE, now_ms)
+                move(batch, event, Stage.SPENDABLE, now_ms)
             case BatchRefunded():
                 batch.done = True
-                self._move(batch, event, Stage.REFUNDED, now_ms)
+                move(batch, event, Stage.REFUNDED, now_ms)
             case _:
                 return ()
         return self._step()
@@ -400,12 +400,6 @@ class Settler:
             return False
         batch.asked[what] = head
         return True
-
-    def _move(self, batch: OwnBatch, fact: object, to: Stage, now_ms: TimestampMs) -> None:
-        after = advance(batch.stage, fact, to)
-        if after is not batch.stage:
-            batch.stage = after
-            batch.history.append((after, now_ms))
 
     def _batch_with(self, job_id: JobId) -> OwnBatch | None:
         return next((batch for batch in reversed(self._batches) if job_id in batch.job_ids), None)

@@ -41,7 +41,7 @@ from protocol.events import (
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.stages.commitment import LeafStatus, output_commit, require_papers
-from protocol.stages.execution import InvalidResult, RunSpec, validate_proof
+from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
 from protocol.stages.sampling import ROUND
 from protocol.stages.verification import (
     ProofOpening,
@@ -91,7 +91,6 @@ class Case:
     committing: bool = False
     revealing: bool = False
     asked_ms: TimestampMs = TimestampMs(0)
-    resolving: bool = False
     verdict: Verdict = Verdict.NONE
     median: int = 0
 
@@ -261,7 +260,7 @@ class Verifier:
             class_id=case.class_id,
             max_new_tokens=job.details.max_new_tokens,
             temperature=job.details.temperature,
-            seed=hashlib.sha256(b"gm-seed" + job.job_id + job.details.seed_nonce).digest(),
+            seed=sampling_seed(job.job_id, job.details.seed_nonce),
             memory_bytes=self.settings.memory_bytes,
             timeout_ms=self.member.rules.seat_window_s * 1_000,
         )

@@ -44,6 +44,11 @@ class RunSpec:
     timeout_ms: U32
 
 
+def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:
+    """The seed of a job's token choices, 32 bytes; a node and its seats must run with the same one."""
+    return hashlib.sha256(b"gm-seed" + job_id + seed_nonce).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What came out of a run. `detail` is for people: the runner's error or what broke."""

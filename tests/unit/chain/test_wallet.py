@@ -6,7 +6,7 @@ from coincurve import PublicKey
 from chain.wallet import Key, Wallet, read_transaction, sign_consent
 from protocol.effects import SignMessage
 from protocol.errors import BadSignature, ChainError
-from protocol.events import Signable
+from protocol.messages import Signable
 from protocol.network.frames import Content, Topic, require_signed, sign_content
 from protocol.stages.assignment import Accept, LaneOpen, OperatorConsent, Refuse
 from protocol.stages.commitment import Receipt, Result
