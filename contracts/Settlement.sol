@@ -8,6 +8,7 @@ import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {IVCoin} from "./interfaces/IVCoin.sol";
+import {ReputationLib} from "./libraries/ReputationLib.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
 import {Batch, BatchState, Book, Claim, Contents, Debit, Submission} from "./types/BatchTypes.sol";
@@ -282,7 +283,7 @@ contract Settlement is Lanes {
         private
         view
     {
-        uint256 leafLimit = standing.samplesLeft != 0 ? standing.samplesLeft : MAX_LEAVES;
+        uint256 leafLimit = standing.samplesLeft != 0 ? ReputationLib.PROBATION : MAX_LEAVES;
         if (totals.leaves > leafLimit) revert TooManyLeaves(totals.leaves, leafLimit);
         uint256 maxLeafLimit = standing.activeStake / STAKE_PER_LEAF;
         if (submission.maxLeaf > maxLeafLimit) revert LeafTooBig(submission.maxLeaf, maxLeafLimit);

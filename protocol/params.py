@@ -69,6 +69,10 @@ BATCH_JOBS = 100
 BATCH_AGE_MS = {"local": 2_000, "testnet": 600_000, "main": 600_000}
 """... or when its oldest has waited this long."""
 MAX_BATCH_LEAVES = 2_560
+PROBATION_JOBS = 20
+"""A node starts with so many checked jobs, and a batch of it has at most so many leaves until then."""
+MAX_SKIPPED_ORDERS = PROBATION_JOBS - 1
+"""Orders in a row that a node need not have seen; they and the next one fit a batch on probation."""
 BATCH_SLOTS = 64
 
 # --- money, in basis points -----------------------------------------------------------------------------------------

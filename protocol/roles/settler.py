@@ -35,17 +35,27 @@ from protocol.events import (
     SeedRevealed,
 )
 from protocol.job import Stage, move, verdict_stage
-from protocol.params import BATCH_AGE_MS, BATCH_JOBS, BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE
+from protocol.params import (
+    BATCH_AGE_MS,
+    BATCH_JOBS,
+    BATCH_SLOTS,
+    BPS,
+    MAX_BATCH_LEAVES,
+    OPEN_VALUE_PER_STAKE,
+    PROBATION_JOBS,
+)
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.stages.assignment import AssignmentOrder
 from protocol.stages.commitment import (
     Batch,
+    LaneClaim,
     Leaf,
     LeafEntry,
     LeafStatus,
     SettledJob,
     claim_of,
+    debit_of,
     missing_leaf,
 )
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_block
@@ -75,6 +85,14 @@ class Waiting:
     job_id: JobId
     kind: Kind
     since_ms: TimestampMs
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What still goes into a batch: leaves, and the wei that they take from their lanes."""
+
+    leaves: int
+    value: int
 
 
 @dataclass(slots=True)
@@ -223,16 +241,16 @@ class Settler:
         """The longest run of every lane whose paid leaves are of this kind, as one batch."""
         entries: list[LeafEntry] = []
         job_ids: list[JobId | None] = []
-        claims = []
+        claims: list[LaneClaim] = []
         before: dict[LaneKey, LaneQueue] = {}
-        value, limit = 0, self._value_limit()
+        room = self._room()
         for key in sorted(self._lanes):
             lane = self._lanes[key]
-            run = self._run(key, lane, kind)
-            claim = claim_of([entry for entry, _ in run]) if run else None
-            if claim is None or value + claim.debit > limit or len(entries) + len(run) > MAX_BATCH_LEAVES:
+            run = self._run(key, lane, kind, room)
+            if not run:
                 continue
-            value += claim.debit
+            claim = claim_of([entry for entry, _ in run])
+            room = Room(room.leaves - len(run), room.value - claim.debit)
             before[key] = LaneQueue(lane.submitted, set(), dict(lane.ready))
             entries += [entry for entry, _ in run]
             job_ids += [job_id for _, job_id in run]
@@ -260,28 +278,40 @@ class Settler:
         )
         return OwnBatch(batch, entries, job_ids, before)
 
-    def _run(self, key: LaneKey, lane: LaneQueue, kind: Kind) -> list[tuple[LeafEntry, JobId | None]]:
-        """An unbroken run of numbers from the last one submitted, ending with a job whose papers are here."""
+    def _run(self, key: LaneKey, lane: LaneQueue, kind: Kind, room: Room) -> list[tuple[LeafEntry, JobId | None]]:
+        """An unbroken run of numbers from the last one submitted, ending with a job whose papers are here.
+
+        One without a paid leaf waits for its first, unless it is so long that this one would not fit behind it.
+        """
         run: list[tuple[LeafEntry, JobId | None]] = []
-        kept = paid = 0
-        for index in range(lane.submitted + 1, max(lane.ready, default=0) + 1):
+        kept = paid = charge = bonus = 0
+        last = max(lane.ready, default=0)
+        for index in range(lane.submitted + 1, min(last, lane.submitted + room.leaves) + 1):
             waiting = lane.ready.get(index)
             if waiting is None:
                 if index in lane.at_work:
                     break
                 run.append((LeafEntry(missing_leaf(*key, index), None), None))
                 continue
-            ok = waiting.entry.leaf.status == LeafStatus.OK
-            if ok and waiting.kind != kind:
+            leaf = waiting.entry.leaf
+            ok = leaf.status == LeafStatus.OK
+            charge, bonus = charge + leaf.charge, bonus + leaf.bonus
+            if (ok and waiting.kind != kind) or debit_of(charge, bonus) > room.value:
                 break
             run.append((waiting.entry, waiting.job_id))
             kept, paid = len(run), paid + ok
-        return run[:kept] if paid else []
+        full = last - lane.submitted > room.leaves == len(run)
+        return run[:kept] if paid or full else []
 
-    def _value_limit(self) -> int:
+    def _room(self) -> Room:
+        """What the contract takes in the next batch."""
         record = self.member.record
+        if record is None:
+            return Room(0, 0)
+        # Unknown numbers are leaves, too, so the limit on probation does not shrink with the jobs that are left of it.
+        leaves = PROBATION_JOBS if record.rate_bps == BPS else MAX_BATCH_LEAVES
         open_value = sum(claim.debit for batch in self._batches if not batch.done for claim in batch.batch.claims)
-        return (record.stake // OPEN_VALUE_PER_STAKE if record else 0) - open_value
+        return Room(leaves, record.stake // OPEN_VALUE_PER_STAKE - open_value)
 
     def _free_slot(self) -> int | None:
         used = {batch.batch.slot for batch in self._batches if not batch.done}

@@ -13,6 +13,7 @@ from protocol.params import (
     BONUS_BELOW_PERCENT,
     BONUS_PERCENT,
     MAX_INLINE_BYTES,
+    MAX_SKIPPED_ORDERS,
     MIN_CHARGE_DIVISOR,
     VERIFY_FEE_DIVISOR,
 )
@@ -248,13 +249,17 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
 def require_covered(order: AssignmentOrder, lane: Lane, last_index: int, last_cumulative: int) -> None:
     """Check that a lane pays for an order; `last_*` is the newest order already taken on it.
 
-    An order may skip numbers: those were signed for attempts that this node never saw, and are settled with charge 0.
+    An order may skip a few numbers: those were signed for attempts that this node never saw, and are settled with
+    charge 0. More than MAX_SKIPPED_ORDERS would not fit one batch, so nothing above them could ever be settled.
 
-    Raises: OutOfTurn if the order is not newer, or owes more than the lane holds.
+    Raises: OutOfTurn if the order is not newer, skips too much, or owes more than the lane holds.
     """
     assignment = order.assignment
-    if assignment.index <= max(last_index, lane.jobs):
+    last = max(last_index, lane.jobs)
+    if assignment.index <= last:
         raise OutOfTurn(f"job {assignment.index} of the lane is already taken")
+    if assignment.index > last + 1 + MAX_SKIPPED_ORDERS:
+        raise OutOfTurn(f"job {assignment.index} of the lane skips more than {MAX_SKIPPED_ORDERS} numbers")
     if assignment.cumulative < max(last_cumulative, lane.mark) + order.details.max_total:
         raise OutOfTurn("the order does not add up")
     if lane.closing or assignment.cumulative > lane.mark + lane.left:

@@ -140,7 +140,7 @@ class LaneClaim:
     @property
     def debit(self) -> int:
         """What leaves the lane: charges, their fee, bonuses."""
-        return self.charge + verify_fee(self.charge) + self.bonus
+        return debit_of(self.charge, self.bonus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +259,11 @@ def require_receipt(receipt: Receipt, result: Result, details: JobDetails, deliv
         raise Malformed("the receipt is for another result")
     if receipt.charge < charge_of(details.price, delivered, details.max_new_tokens) or receipt.charge > details.price:
         raise Malformed("the receipt charges too little")
+
+
+def debit_of(charge: int, bonus: int) -> int:
+    """What leaves a lane for charges and bonuses: the fee for checks comes on top, once for their sum. In wei."""
+    return charge + verify_fee(charge) + bonus
 
 
 def missing_leaf(client: Address, signer: Address, index: int) -> Leaf:

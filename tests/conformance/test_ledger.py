@@ -47,7 +47,7 @@ from protocol.events import (
     SeedRevealed,
     TransactionMined,
 )
-from protocol.params import VCN, ChainRules
+from protocol.params import PROBATION_JOBS, VCN, ChainRules
 from protocol.stages.assignment import Accept
 from protocol.stages.commitment import Batch, BatchContents, batch_id
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
@@ -309,6 +309,18 @@ async def test_a_price_above_the_stakes_share_is_refused(open_ledger: OpenLedger
         await play.open_lane(400 * VCN)
         play.orders.finish(price=251 * VCN)
         await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "LeafTooBig")
+
+
+async def test_a_batch_on_probation_has_at_most_twenty_leaves(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        for _ in range(PROBATION_JOBS):
+            play.orders.finish(price=VCN)
+        full = batch_of(NODE.address, 0, play.orders)
+        play.orders.finish(price=VCN)
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "TooManyLeaves")
+        mined = await play.adapter.perform(SubmitBatch(full))
+        assert mined.root == full.root
 
 
 async def test_a_slot_holds_one_open_batch(open_ledger: OpenLedger) -> None:

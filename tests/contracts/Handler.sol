@@ -121,8 +121,7 @@ contract Handler is Fixture {
     function submitBatch(uint256 whose, uint8 slot, uint256 who, uint8 jobs, uint96 charge, uint8 flags) external {
         Node memory node = _node(whose);
         Client memory one = _client(who);
-        uint16 samplesLeft = stakes.nodeOf(node.id).samplesLeft;
-        jobs = uint8(bound(jobs, 1, samplesLeft != 0 && samplesLeft < 12 ? samplesLeft : 12));
+        jobs = uint8(bound(jobs, 1, 12));
         slot = _freeSlot(node.id, slot);
         uint96 left = settlement.laneOf(one.id, one.signer, node.id).left;
         charge = uint96(bound(charge, jobs, uint256(jobs) * 2 * VCN));

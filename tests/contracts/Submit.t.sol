@@ -361,7 +361,7 @@ contract SubmitTest is Fixture {
         );
     }
 
-    function test_on_probation_no_more_leaves_than_samples_left() public {
+    function test_on_probation_a_batch_has_at_most_20_leaves() public {
         Claim[] memory claims = _claims(21, 21 * VCN, 0);
         _expect(
             abi.encodeWithSelector(ISettlement.TooManyLeaves.selector, 21, 20),
@@ -370,6 +370,17 @@ contract SubmitTest is Fixture {
         );
         claims = _claims(20, 20 * VCN, 0);
         submit(submissionOf(node.id, 0, claims, 20), claims);
+    }
+
+    /// @dev Numbers that a node never saw are leaves, too: a limit that shrinks could leave a lane that never settles.
+    function test_the_limit_on_probation_does_not_shrink_with_what_is_left_of_it() public {
+        bench(3);
+        Contents memory contents = submitted(one, node.id, 0, 15, 15 * VCN);
+        passInCourt(node.id, 0, contents);
+        finish(node.id, 0);
+        assertEq(stakes.nodeOf(node.id).samplesLeft, 5);
+        Claim[] memory claims = _claims(20, 20 * VCN, 0);
+        submit(submissionOf(node.id, 1, claims, 20), claims);
     }
 
     function test_a_batch_has_at_most_2560_leaves() public {

@@ -23,7 +23,7 @@ from protocol.events import (
     NodeSlashed,
     SeedRevealed,
 )
-from protocol.params import BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PRICE_PER_STAKE
+from protocol.params import BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PRICE_PER_STAKE, PROBATION_JOBS
 from protocol.stages.assignment import Account, Assignment, Lane, LaneOpen, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, LaneClaim, batch_id
 from protocol.stages.offer import NodeRecord
@@ -34,7 +34,6 @@ from protocol.wire.envelope import Domain, require_signer
 from protocol.wire.ids import Address, BatchId, Wei
 
 DAY_S = 86_400
-PROBATION = 20
 COUNTED_A_DAY = 20
 LANE_MESSAGE_S = 3_600
 START_S = 1_800_000_000
@@ -53,7 +52,7 @@ class MemoryNode:
     class_mask: int
     day: int
     active: bool = True
-    samples_left: int = PROBATION
+    samples_left: int = PROBATION_JOBS
     successes: int = 0
     total: int = 0
     response_ms: int = 0
@@ -136,7 +135,7 @@ class Contracts:
         known.penalty = min(10_000, known.penalty + hundredths)
         if lost_case:
             known.total += 1
-            known.samples_left = PROBATION
+            known.samples_left = PROBATION_JOBS
         self.show(node)
 
     def node(self, node: Address) -> MemoryNode:
@@ -363,7 +362,7 @@ class Contracts:
         self.require(bonus <= (0 if batch.unreceipted else charge * 9 // 100), "BonusTooHigh")
 
     def _require_limits(self, batch: Batch, leaves: int, known: MemoryNode) -> None:
-        self.require(leaves <= (known.samples_left or MAX_BATCH_LEAVES), "TooManyLeaves")
+        self.require(leaves <= (PROBATION_JOBS if known.samples_left else MAX_BATCH_LEAVES), "TooManyLeaves")
         self.require(batch.max_leaf * PRICE_PER_STAKE <= known.stake, "LeafTooBig")
         value = sum(claim.debit for claim in batch.claims)
         value += sum(each.value for (node, slot), each in self.batches.items() if self._counts(node, slot, batch))

@@ -16,7 +16,7 @@ from coincurve import PrivateKey
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import RemoteProtocolError
-from protocol.params import VCN, ChainRules
+from protocol.params import PROBATION_JOBS, VCN, ChainRules
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import Account, Lane, LaneOpen
@@ -327,6 +327,7 @@ class Ledger:
 
     def _submit(self, node: Node, batch: fx.Batch) -> None:
         debits = []
+        assert sum(claim.leaves for claim in batch.claims) <= PROBATION_JOBS
         for claim in batch.claims:
             key = (claim.client, claim.signer, batch.node)
             lane = self.lanes[key]

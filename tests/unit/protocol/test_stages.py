@@ -10,7 +10,7 @@ import pytest
 from coincurve import PrivateKey
 
 from protocol.errors import Malformed, OutOfTurn, Stale
-from protocol.params import VCN
+from protocol.params import MAX_SKIPPED_ORDERS, VCN
 from protocol.stages.assignment import (
     Assignment,
     Lane,
@@ -94,11 +94,13 @@ def lane_order(index, cumulative, total=100):
         (2, 400, (2, 300)),
         (4, 399, (3, 300)),
         (4, 501, (3, 300)),
+        (3 + MAX_SKIPPED_ORDERS + 2, 400, (3, 300)),
     ],
 )
 def test_an_order_that_the_lane_does_not_cover_is_refused(index, cumulative, last):
     lane = Lane(CLIENT, CLIENT, NODE, left=300, mark=200, jobs=2)
     require_covered(lane_order(4, 400), lane, 3, 300)
+    require_covered(lane_order(3 + MAX_SKIPPED_ORDERS + 1, 400), lane, 3, 300)
     with pytest.raises(OutOfTurn):
         require_covered(lane_order(index, cumulative), lane, *last)
 

@@ -1,0 +1,123 @@
+"""How finished jobs become batches: what the contract takes at once, and that nothing holds a lane up for ever."""
+
+import dataclasses
+
+from protocol.effects import Effect, SubmitBatch
+from protocol.events import DeadlinePassed, EffectFailed, NodeSeen
+from protocol.params import MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS
+from protocol.roles.settler import SUBMIT_AGAIN_MS
+from protocol.stages.assignment import AssignmentOrder, job_id
+from protocol.stages.commitment import LeafStatus, Result, SettledJob, leaf_of, unpaid_leaf
+from protocol.wire.ids import TimestampMs, Wei
+from tests.simulation.world import DOMAIN
+from tests.unit.protocol.roles.test_bidder import NOW
+from tests.unit.protocol.roles.test_provider import Deal
+
+LATER = TimestampMs(NOW + 10_000)
+
+
+class Books(Deal):
+    """A provider whose jobs have ended, each without a receipt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lane()
+        self.owed = 0
+
+    def probation(self, *, over: bool = False, stake: int | None = None) -> None:
+        record = self.world.ledger.records[self.node.address]
+        changed = dataclasses.replace(record, rate_bps=1_000 if over else 10_000)
+        if stake is not None:
+            changed = dataclasses.replace(changed, stake=Wei(stake))
+        self.machine.handle(NodeSeen(changed), NOW)
+
+    def end(self, index: int, status: LeafStatus = LeafStatus.OK, seen: TimestampMs = NOW) -> tuple[Effect, ...]:
+        order = self.order(index, self.owed)
+        self.owed = order.assignment.cumulative
+        return self.settler.add(*self.papers(order, status), order, seen)
+
+    def papers(self, order: AssignmentOrder, status: LeafStatus):
+        job = job_id(order.assignment, DOMAIN)
+        result = Result(job, bytes(32), bytes(32), bytes(32))
+        leaf = leaf_of(order, result, 64, None) if status is LeafStatus.OK else unpaid_leaf(order, status)
+        return leaf, SettledJob(job, order.assignment, order.details, order.signature, None, result, bytes(32))
+
+    def due(self, now: TimestampMs = LATER) -> SubmitBatch | None:
+        asked = self.settler.handle(DeadlinePassed("batch"), now)
+        return next((effect for effect in asked if isinstance(effect, SubmitBatch)), None)
+
+    @property
+    def settler(self):
+        return self.machine.provider.settler
+
+
+def leaves(submitted: SubmitBatch | None) -> int:
+    assert submitted is not None
+    return sum(claim.leaves for claim in submitted.batch.claims)
+
+
+def refuse(books: Books, submitted: SubmitBatch) -> None:
+    books.settler.handle(EffectFailed("SubmitBatch", submitted.batch.root, "TooManyLeaves", False), LATER)
+
+
+def test_on_probation_a_batch_has_no_more_leaves_than_the_contract_takes():
+    books = Books()
+    books.probation()
+    for index in range(1, PROBATION_JOBS + 6):
+        books.end(index)
+    submitted = books.due()
+    assert leaves(submitted) == PROBATION_JOBS
+    assert submitted.batch.claims[0].jobs == PROBATION_JOBS
+
+
+def test_after_probation_all_waiting_jobs_go_at_once():
+    books = Books()
+    books.probation(over=True, stake=100_000 * 10**18)
+    for index in range(1, PROBATION_JOBS + 6):
+        books.end(index)
+    assert leaves(books.due()) == PROBATION_JOBS + 5
+    assert PROBATION_JOBS + 5 < MAX_BATCH_LEAVES
+
+
+def test_a_run_worth_more_than_the_stake_covers_is_cut_not_kept():
+    books = Books()
+    books.end(1)
+    (one,) = (claim for claim in books.due().batch.claims)
+    books = Books()
+    books.probation(stake=one.debit * 3 * OPEN_VALUE_PER_STAKE)
+    for index in range(1, 6):
+        books.end(index)
+    assert leaves(books.due()) == 3
+
+
+def test_jobs_without_pay_do_not_hold_up_a_paid_one_behind_them():
+    books = Books()
+    books.probation()
+    for index in range(1, PROBATION_JOBS + 1):
+        books.end(index, LeafStatus.CLIENT_FAULT)
+    books.end(PROBATION_JOBS + 1)
+    first = books.due()
+    assert leaves(first) == PROBATION_JOBS
+    assert (first.batch.price_sum, first.batch.ok_count, first.batch.max_leaf) == (0, 0, 0)
+
+
+def test_jobs_without_pay_wait_for_a_paid_one():
+    books = Books()
+    books.probation()
+    for index in range(1, PROBATION_JOBS):
+        books.end(index, LeafStatus.CLIENT_FAULT)
+    assert books.due() is None
+    books.end(PROBATION_JOBS)
+    assert leaves(books.due()) == PROBATION_JOBS
+
+
+def test_a_refused_batch_is_made_again_from_the_same_jobs():
+    books = Books()
+    books.probation()
+    for index in range(1, 4):
+        books.end(index)
+    first = books.due()
+    refuse(books, first)
+    assert books.due() is None
+    again = books.due(TimestampMs(LATER + SUBMIT_AGAIN_MS))
+    assert again.batch.root == first.batch.root
