@@ -299,7 +299,7 @@ Effect = AwaitDeadline | PeerEffect | SealingEffect | ContainerEffect | ChainEff
 
 
 def about(effect: Effect) -> bytes:
-    """The job, batch or content that an effect is for, at most 32 bytes; empty where it is for none."""
+    """The job, batch, content or epoch that an effect is for, at most 32 bytes; empty where it is for none."""
     for field in ("job_id", "batch_id", "input_cid", "cid", "manifest"):
         value = getattr(effect, field, None)
         if isinstance(value, bytes):
@@ -308,6 +308,8 @@ def about(effect: Effect) -> bytes:
         return effect.spec.job_id
     if isinstance(effect, SubmitBatch):
         return effect.batch.root
+    if isinstance(effect, SealEpoch):
+        return effect.epoch.to_bytes(8, "big")
     if isinstance(effect, Send):
         return _job_of(effect.message)
     return b""

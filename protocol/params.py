@@ -66,7 +66,7 @@ KEEP_AFTER_FINAL_MS = 86_400_000
 # --- batches --------------------------------------------------------------------------------------------------------
 BATCH_JOBS = 100
 """A batch is sent when so many jobs wait."""
-BATCH_AGE_MS = {"local": 2_000, "testnet": 600_000, "main": 600_000}
+BATCH_AGE_MS = {"local": 1_000, "testnet": 600_000, "main": 600_000}
 """... or when its oldest has waited this long."""
 MAX_BATCH_LEAVES = 2_560
 PROBATION_JOBS = 20

@@ -33,6 +33,7 @@ from protocol.events import (
     SeatRevealed,
     SeatSilenced,
     SeedRevealed,
+    TransactionMined,
 )
 from protocol.job import Stage, move, verdict_stage
 from protocol.params import (
@@ -138,6 +139,7 @@ class Settler:
     _lanes: dict[LaneKey, LaneQueue] = field(default_factory=dict)
     _batches: list[OwnBatch] = field(default_factory=list)
     _seeds: dict[int, bytes] = field(default_factory=dict)
+    _sealed: set[int] = field(default_factory=set)
     _leaves: dict[JobId, Leaf] = field(default_factory=dict)
     _submit_after: TimestampMs = TimestampMs(0)
     _due_ms: TimestampMs | None = None
@@ -188,6 +190,9 @@ class Settler:
                 self._submitted(event, now_ms)
             case SeedRevealed(epoch, seed):
                 self._seeds[epoch] = seed
+                return self._step()
+            case TransactionMined(effect="SealEpoch", about=about):
+                self._sealed.add(int.from_bytes(about, "big"))
                 return self._step()
             case BlockSeen():
                 return self._step()
@@ -358,11 +363,16 @@ class Settler:
         rules, mined = self.member.rules, batch.submitted
         epoch = epoch_of(batch.block, rules.epoch)
         seed = self._seeds.get(epoch)
-        if seed is None:
+        if seed is None and epoch not in self._sealed:
             return SealEpoch(epoch) if self.member.head > seed_block(epoch, rules.epoch, rules.lag) else None
         if mined is None:
             return None
+        if batch.drawn is None and mined.rate_bps == BPS:
+            # Everything is drawn, whatever the seed: the court may meet as soon as it is on the chain.
+            batch.drawn = tuple(range(mined.leaf_count))
         if batch.drawn is None:
+            if seed is None:
+                return None
             batch.drawn = draw_samples(batch_seed(seed, batch.batch_id), mined.leaf_count, mined.rate_bps)
         if batch.drawn and not batch.convened:
             return ConveneCourt(batch.batch_id, batch.batch.node, batch.batch.slot, mined.contents)

@@ -362,7 +362,7 @@ async def test_chain_is_not_tried_for_ever(autojump_clock: trio.testing.MockCloc
     async with running(machine, Paper(), {SealEpoch: hand}) as driver:
         await driver.deliver(BlockSeen(1, 1, 1))
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == EffectFailed("SealEpoch", b"", "no endpoint answers", True)
+    assert machine.seen[1] == EffectFailed("SealEpoch", (7).to_bytes(8, "big"), "no endpoint answers", True)
     assert len(hand.asked) == driver_module.TRIES
 
 

@@ -2,14 +2,32 @@
 
 import dataclasses
 
-from protocol.effects import Effect, SubmitBatch
-from protocol.events import DeadlinePassed, EffectFailed, NodeSeen
+from protocol.effects import ConveneCourt, Effect, SealEpoch, SubmitBatch, about
+from protocol.events import (
+    BatchMined,
+    BatchSubmitted,
+    BlockSeen,
+    DeadlinePassed,
+    EffectFailed,
+    NodeSeen,
+    SeedRevealed,
+    TransactionMined,
+)
 from protocol.params import MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS
 from protocol.roles.settler import SUBMIT_AGAIN_MS
 from protocol.stages.assignment import AssignmentOrder, job_id
-from protocol.stages.commitment import LeafStatus, Result, SettledJob, leaf_of, unpaid_leaf
-from protocol.wire.ids import TimestampMs, Wei
-from tests.simulation.world import DOMAIN
+from protocol.stages.commitment import (
+    BatchContents,
+    LaneDebit,
+    LeafStatus,
+    Result,
+    SettledJob,
+    batch_id,
+    leaf_of,
+    unpaid_leaf,
+)
+from protocol.wire.ids import BatchId, TimestampMs, Wei
+from tests.simulation.world import DOMAIN, RULES
 from tests.unit.protocol.roles.test_bidder import NOW
 from tests.unit.protocol.roles.test_provider import Deal
 
@@ -121,3 +139,57 @@ def test_a_refused_batch_is_made_again_from_the_same_jobs():
     assert books.due() is None
     again = books.due(TimestampMs(LATER + SUBMIT_AGAIN_MS))
     assert again.batch.root == first.batch.root
+
+
+def mined(books: Books, rate_bps: int) -> BatchId:
+    """A batch of twenty leaves in block 100, final, its seed block over."""
+    for index in range(1, PROBATION_JOBS + 1):
+        books.end(index)
+    batch = books.due().batch
+    name = batch_id(batch.node, batch.slot, 100)
+    books.machine.handle(BlockSeen(120, 118, NOW // 1_000), LATER)
+    books.machine.handle(BatchMined(name, batch.slot, 100, batch.root), LATER)
+    debits = tuple(LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit) for claim in batch.claims)
+    final = BatchSubmitted(
+        batch_id=name,
+        node=batch.node,
+        slot=batch.slot,
+        class_id=batch.class_id,
+        block=100,
+        timestamp=NOW // 1_000,
+        rate_bps=rate_bps,
+        leaf_count=PROBATION_JOBS,
+        unreceipted=batch.unreceipted,
+        uncalibrated=batch.uncalibrated,
+        contents=BatchContents(batch.root, batch.max_leaf, debits),
+        lane_jobs=tuple(claim.jobs for claim in batch.claims),
+    )
+    books.machine.handle(final, LATER)
+    return name
+
+
+EPOCH = 100 // RULES.epoch
+SEALED = TransactionMined("SealEpoch", about(SealEpoch(EPOCH)), 121)
+
+
+def test_a_batch_of_which_everything_is_drawn_goes_to_court_as_soon_as_its_seed_is_mined():
+    books = Books()
+    name = mined(books, 10_000)
+    asked = books.settler.handle(SEALED, LATER)
+    assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
+
+
+def test_a_batch_of_which_a_part_is_drawn_waits_until_its_seed_is_final():
+    books = Books()
+    name = mined(books, 5_000)
+    assert books.settler.handle(SEALED, LATER) == ()
+    asked = books.settler.handle(SeedRevealed(EPOCH, b"s" * 32), LATER)
+    assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
+    assert len(books.settler.batches[0].drawn) == PROBATION_JOBS // 2
+
+
+def test_the_seal_of_another_epoch_convenes_nothing():
+    books = Books()
+    mined(books, 10_000)
+    asked = books.settler.handle(TransactionMined("SealEpoch", about(SealEpoch(EPOCH + 1)), 121), LATER)
+    assert asked == (SealEpoch(EPOCH),)
