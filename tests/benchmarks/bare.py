@@ -27,7 +27,8 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NETWORK_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 SAMPLE_EVERY_S = 0.5
 
-# Runs as the first process of its own process and mount namespaces.
+# Runs as the first process of its own process and mount namespaces. The folder becomes their root: in a mere chroot the
+# kernel refuses what containers may do elsewhere, such as a user namespace.
 ENTER = """
 set -e
 root=$1; shift
@@ -38,7 +39,11 @@ mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
-exec chroot "$root" bash -c "$INSIDE" bash "$@"
+cd "$root"
+mkdir -p srv/outside
+pivot_root . srv/outside
+umount --lazy /srv/outside
+exec bash -c "$INSIDE" bash "$@"
 """
 # Its first process, so that orphans come to it; what is alive after the command was left running by it.
 INSIDE = """
