@@ -1,6 +1,6 @@
 """Followers of jobs: each gets every update in order through a bounded channel, and none can hold up the daemon."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
 import trio
@@ -32,8 +32,13 @@ class Feed:
                 self._drop(job_id, channel)
 
     @asynccontextmanager
-    async def follow(self, job_id: str, look: Callable[[], JobView]) -> AsyncIterator[AsyncIterator[JobUpdate]]:
-        """Follow a job from now on. `look` gives its view; it is called together with the subscription.
+    async def follow(
+        self, job_id: str, look: Callable[[], JobView], fill: Callable[[JobView], Awaitable[JobView]]
+    ) -> AsyncIterator[AsyncIterator[JobUpdate]]:
+        """Follow a job from now on.
+
+        Args: look gives its view and is called together with the subscription; fill adds to that first view what has
+        to be read from the disk.
 
         The iterator ends after the update in which the job has ended. Raises, inside of it: Fault busy where the
         reader fell more than BACKLOG updates behind.
@@ -42,7 +47,7 @@ class Feed:
         self._followers.setdefault(job_id, set()).add(send)
         first = look()
         try:
-            async with aclosing(_updates(first, receive)) as updates:
+            async with aclosing(_updates(first, fill, receive)) as updates:
                 yield updates
         finally:
             self._drop(job_id, send)
@@ -56,8 +61,10 @@ class Feed:
             self._followers.pop(job_id, None)
 
 
-async def _updates(first: JobView, receive: trio.MemoryReceiveChannel[JobUpdate]) -> AsyncGenerator[JobUpdate, None]:
-    yield JobUpdate("state", job=first)
+async def _updates(
+    first: JobView, fill: Callable[[JobView], Awaitable[JobView]], receive: trio.MemoryReceiveChannel[JobUpdate]
+) -> AsyncGenerator[JobUpdate, None]:
+    yield JobUpdate("state", job=await fill(first))
     if first.ended:
         return
     async for update in receive:

@@ -137,7 +137,7 @@ class NodeBackend:
     def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[api.JobUpdate]]:
         """See Backend."""
         job_id = self._find_job(prefix).id
-        return self._feed.follow(job_id, lambda: self._look(job_id))
+        return self._feed.follow(job_id, lambda: self._look(job_id), self._answered)
 
     def _look(self, job_id: str) -> api.JobView:
         """A job with the text that is known without waiting for the disk."""
@@ -146,6 +146,10 @@ class NodeBackend:
         if view.side != "requester" or not view.job_id:
             return view
         return replace(view, text=self._answers.streamed(bytes.fromhex(view.job_id)))
+
+    async def _answered(self, view: api.JobView) -> api.JobView:
+        """With the text of its result where there is one: frames may be lost, or be of a run that was begun again."""
+        return await self._with_text(view) if view.ended or view.state in api.ANSWERED else view
 
     def _find_job(self, prefix: str) -> api.JobView:
         jobs = {job.id: job for job in self._views.jobs()}

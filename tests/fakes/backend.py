@@ -156,7 +156,7 @@ class FakeBackend:
 
     def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
         job_id = complete(prefix, self.held, "job")
-        return self.feed.follow(job_id, lambda: self.held[job_id])
+        return self.feed.follow(job_id, lambda: self.held[job_id], as_it_is)
 
     async def case(self, prefix: str) -> views.CaseView:
         return self.cases[complete(prefix, self.cases, "case")]
@@ -222,3 +222,8 @@ class FakeBackend:
             samples_left=20,
             recent_failures=0,
         )
+
+
+async def as_it_is(view: views.JobView) -> views.JobView:
+    """All of a fake's text is in its views."""
+    return view

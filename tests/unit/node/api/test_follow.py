@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from node.api import snapshot as views
 from node.api.backend import ChatMessage, JobAsk
 from node.api.faults import Fault
 from node.api.feed import BACKLOG, Feed
-from tests.fakes.backend import SMOL, FakeBackend, job_of
+from tests.fakes.backend import SMOL, FakeBackend, as_it_is, job_of
 from tests.unit.node.api.conftest import Door
 
 ASK = JobAsk(SMOL.name, (ChatMessage("user", "hello"),), 64, 0, 120_000, 0, with_bonus=True, uncalibrated=False)
@@ -106,7 +107,7 @@ async def test_error_in_the_middle_is_the_last_line(door: Door) -> None:
 
 async def test_slow_reader_is_cut_off_and_the_others_are_not() -> None:
     feed, job = Feed(), job_of(ASK, "aa" * 32)
-    async with feed.follow(job.id, lambda: job) as slow, feed.follow(job.id, lambda: job) as quick:
+    async with feed.follow(job.id, lambda: job, as_it_is) as slow, feed.follow(job.id, lambda: job, as_it_is) as quick:
         await anext(slow)
         await anext(quick)
         for number in range(BACKLOG + 1):
@@ -120,3 +121,16 @@ async def test_slow_reader_is_cut_off_and_the_others_are_not() -> None:
 
 def test_update_of_a_job_that_nobody_follows_goes_nowhere() -> None:
     FakeBackend().feed.publish("aa" * 32, views.JobUpdate("text", text="x"))
+
+
+async def test_the_first_view_has_what_lies_on_the_disk_and_no_update_is_missed_meanwhile() -> None:
+    feed, job = Feed(), job_of(ASK, "aa" * 32)
+
+    async def fill(view: views.JobView) -> views.JobView:
+        feed.publish(job.id, views.JobUpdate("text", text="later"))
+        return replace(view, text="of the result")
+
+    async with feed.follow(job.id, lambda: job, fill) as updates:
+        first, second = await anext(updates), await anext(updates)
+    assert first.job is not None
+    assert (first.job.text, second.text) == ("of the result", "later")
