@@ -1,5 +1,6 @@
 """The court as plain Python: verifiers, cases, seats and verdicts."""
 
+import copy
 from dataclasses import dataclass, field, replace
 
 from chain.states import BatchState, SeatState
@@ -39,6 +40,12 @@ class MemoryCase:
     seats: list[MemorySeat] = field(default_factory=list)
     verdict: Verdict = Verdict.NONE
 
+    def fork(self, batches: dict[tuple[Address, int], MemoryBatch]) -> "MemoryCase":
+        """A copy over the copy of its batch, as long as that one is still in its slot."""
+        now = batches[self.batch.batch.node, self.batch.batch.slot]
+        batch = now if now.batch_id == self.batch.batch_id else self.batch
+        return replace(self, batch=batch, seats=[copy.copy(seat) for seat in self.seats])
+
     @property
     def revealed(self) -> list[MemorySeat]:
         return [seat for seat in self.seats if seat.state is SeatState.REVEALED]
@@ -50,6 +57,18 @@ class Court(Contracts):
 
     verifiers: list[ListSlot] = field(default_factory=list)
     cases: dict[BatchId, MemoryCase] = field(default_factory=dict)
+
+    def fork(self) -> "Court":
+        """A copy that may change on its own; what never changes is shared. It has said nothing yet."""
+        other = copy.copy(self)
+        other.events = []
+        for name in ("free", "lanes", "seeds", "rewards"):
+            setattr(other, name, dict(getattr(self, name)))
+        other.nodes = {key: copy.copy(node) for key, node in self.nodes.items()}
+        other.batches = {key: copy.copy(batch) for key, batch in self.batches.items()}
+        other.verifiers = list(self.verifiers)
+        other.cases = {name: case.fork(other.batches) for name, case in self.cases.items()}
+        return other
 
     def join_verifiers(self, node: Address) -> None:
         known, full = self.node(node), FULL_WEIGHT_STAKES * self.profile.min_stake

@@ -3,7 +3,6 @@
 Blocks come with transactions, as on an Anvil that mines at once, or when a test mines them.
 """
 
-import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,37 +13,18 @@ from eth_utils.crypto import keccak
 
 from chain.ethereum import TOO_EARLY
 from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
-from chain.settlement import contents_of
-from chain.states import BatchState, SeatState
 from chain.wallet import Key, Wallet
-from protocol.effects import (
-    ChainEffect,
-    CheckIn,
-    CommitSeat,
-    ConveneCourt,
-    FinalizeBatch,
-    OpenLane,
-    RefundBatch,
-    ReplaceSeat,
-    ResolveCase,
-    RevealSeat,
-    SealEpoch,
-    SignMessage,
-    SubmitBatch,
-    VoidStarved,
-    about,
-)
+from protocol.effects import ChainEffect, SignMessage
 from protocol.errors import Reverted
-from protocol.events import BatchMined, BlockSeen, Event, TransactionMined
+from protocol.events import BlockSeen, Event
 from protocol.params import VCN, ChainRules
-from protocol.stages.verification import Verdict
 from protocol.wire.envelope import Domain
-from protocol.wire.ids import Address, BatchId, checksum
+from protocol.wire.ids import checksum
 from tests.fakes.contracts import Refused
 from tests.fakes.court import Court
+from tests.fakes.hand import Hand, answer_of, mined
 
 Change = Callable[[Court], None]
-_ENDED = (BatchState.FINAL, BatchState.REFUNDED)
 
 
 class MemoryLedger:
@@ -82,8 +62,8 @@ class MemoryLedger:
 
         Raises: Refused.
         """
-        draft = copy.deepcopy(self.contracts)
-        draft.block, draft.timestamp, draft.events = draft.block + 1, draft.timestamp + 1, []
+        draft = self.contracts.fork()
+        draft.block, draft.timestamp = draft.block + 1, draft.timestamp + 1
         change(draft)
         self.contracts = draft
         self._blocks.append(tuple(draft.events))
@@ -134,6 +114,8 @@ class MemoryAdapter:
     def __init__(self, ledger: MemoryLedger, wallet: Wallet, cursor: int | None) -> None:
         self._ledger = ledger
         self._wallet = wallet
+        operator = wallet.operator.address
+        self._hand = Hand(operator, wallet.client.address if wallet.client else operator)
         self._told = cursor or 0
 
     async def run(
@@ -166,89 +148,14 @@ class MemoryAdapter:
         """
         if isinstance(effect, SignMessage):
             return self._wallet.perform(effect)
-        if (answer := self._done(effect)) is not None:
+        if (answer := answer_of(self._ledger.contracts, effect)) is not None:
             return answer
         try:
-            block = self._ledger.transact(lambda contracts: self._apply(contracts, effect))
+            self._ledger.transact(lambda contracts: self._hand.do(contracts, effect))
         except Refused as error:
             name = str(error)
             if name == "SameDay":
-                return TransactionMined(type(effect).__name__, about(effect), self._ledger.contracts.block)
+                return mined(self._ledger.contracts, effect)
             raise Reverted(f"{type(effect).__name__}: {name}()", transient=name in TOO_EARLY) from error
         await self._ledger.announce()
-        return self._done(effect) if isinstance(effect, SubmitBatch) else self._mined(effect, block)  # type: ignore[return-value]
-
-    def _mined(self, effect: ChainEffect, block: int) -> TransactionMined:
-        return TransactionMined(type(effect).__name__, about(effect), block)
-
-    def _apply(self, contracts: Court, effect: ChainEffect) -> None:
-        operator = self._wallet.operator.address
-        client = self._wallet.client.address if self._wallet.client else operator
-        match effect:
-            case OpenLane(order, signature):
-                contracts.open_lane(client, order, signature)
-            case SubmitBatch(batch):
-                contracts.submit(operator, batch)
-            case SealEpoch(epoch):
-                contracts.seal(epoch)
-            case ConveneCourt(_, node, slot, contents):
-                contracts.convene(node, slot, contents)
-            case CommitSeat(name, seat, commitment):
-                contracts.commit_seat(operator, BatchId(name), seat, commitment)
-            case RevealSeat(name, seat, digest, scores, salt):
-                contracts.reveal_seat(operator, BatchId(name), seat, digest, scores, salt)
-            case ReplaceSeat(name, seat, contents):
-                contracts.replace_seat(BatchId(name), seat, contents)
-            case ResolveCase(name, contents):
-                contracts.resolve(BatchId(name), contents)
-            case VoidStarved(_, node, slot, contents):
-                contracts.void_starved(node, slot, contents)
-            case FinalizeBatch(_, node, slot):
-                contracts.finalize(node, slot)
-            case RefundBatch(_, node, slot, contents):
-                contracts.refund(node, slot, contents)
-            case CheckIn(node):
-                contracts.check_in(operator, node)
-
-    def _done(self, effect: ChainEffect) -> BatchMined | TransactionMined | None:
-        contracts, done = self._ledger.contracts, False
-        match effect:
-            case SubmitBatch(batch):
-                found = contracts.batches.get((batch.node, batch.slot))
-                if found is None or found.contents != contents_of(batch):
-                    return None
-                return BatchMined(found.batch_id, batch.slot, found.block, batch.root)
-            case OpenLane(order):
-                lane = contracts.lane(order.client, order.signer, order.node)
-                done = lane.left + lane.mark >= order.prev_total + order.amount
-            case SealEpoch(epoch):
-                done = epoch in contracts.seeds
-            case ConveneCourt(name):
-                done = BatchId(name) in contracts.cases
-            case FinalizeBatch(name, node, slot) | RefundBatch(name, node, slot):
-                done = self._state(name, node, slot) in _ENDED
-            case VoidStarved(name, node, slot):
-                done = self._state(name, node, slot) in (*_ENDED, BatchState.VOID)
-            case CommitSeat(name, seat, commitment):
-                done = self._seat(name, seat)[1] == commitment
-            case RevealSeat(name, seat):
-                done = self._seat(name, seat)[0] is SeatState.REVEALED or self._closed(name)
-            case ReplaceSeat(name, seat):
-                done = self._seat(name, seat)[0] is SeatState.SILENT or self._closed(name)
-            case ResolveCase(name):
-                done = self._closed(name)
-        return self._mined(effect, contracts.block) if done else None
-
-    def _state(self, name: bytes, node: Address, slot: int) -> BatchState:
-        found = self._ledger.contracts.batches.get((node, slot))
-        return found.state if found is not None and found.batch_id == name else BatchState.FINAL
-
-    def _seat(self, name: bytes, seat: int) -> tuple[SeatState, bytes]:
-        case = self._ledger.contracts.cases.get(BatchId(name))
-        if case is None or seat >= len(case.seats):
-            return SeatState.NONE, b""
-        return case.seats[seat].state, case.seats[seat].commitment
-
-    def _closed(self, name: bytes) -> bool:
-        case = self._ledger.contracts.cases.get(BatchId(name))
-        return case is not None and case.verdict is not Verdict.NONE
+        return answer_of(self._ledger.contracts, effect) or mined(self._ledger.contracts, effect)

@@ -6,13 +6,14 @@ from protocol import events as ev
 from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
 from protocol.roles.machine import Machine
-from tests.simulation.world import World, ask
+from tests.simulation.scene import ask
+from tests.simulation.world import World
 
 
 def network(seed: int = 0, *, honest: bool = True, provider: str = "provider") -> World:
     world = World(seed)
     client = world.add("requester", {"requester"})
-    world.ledger.deposit(client.address, 100 * VCN)
+    world.chain.deposit(client.address, 100 * VCN)
     world.add(provider, {"provider", "verifier"}, 20_000, honest=honest)
     for number in range(3):
         world.add(f"verifier-{number}", {"verifier"}, 5_000)
@@ -26,9 +27,15 @@ def job(world: World):
     return jobs[0] if jobs else None
 
 
+def money(world: World, done) -> int:
+    """What the client has left, free and in lanes."""
+    contracts = world.chain.contracts
+    return contracts.free[done.client] + sum(lane.left for lane in contracts.lanes.values())
+
+
 def submit(world: World, **kwargs):
     requester = next(node for node in world.nodes.values() if node.name == "requester")
-    world.soon(lambda: world.emit(requester, ask(**kwargs)), 3_000)
+    world.soon(lambda: requester.take(ask(**kwargs)), 3_000)
     world.run(lambda: (found := job(world)) is not None and found.stage in TERMINAL)
     return job(world)
 
@@ -48,10 +55,9 @@ def test_an_honest_job_is_paid_burned_and_pooled():
         Stage.PASSED,
         Stage.SPENDABLE,
     ]
-    ledger = world.ledger
-    assert ledger.paid + ledger.burned + ledger.pooled == done.debit
-    lane = next(iter(ledger.lanes.values()))
-    assert lane.left + done.debit + ledger.free[done.client] == 100 * VCN
+    contracts = world.chain.contracts
+    assert sum(contracts.rewards.values()) + contracts.burned + contracts.pool == done.debit
+    assert money(world, done) == 100 * VCN - done.debit
 
 
 def test_the_provider_shows_the_same_stages():
@@ -69,8 +75,7 @@ def test_a_dishonest_result_is_voided_and_refunded():
     done = submit(world)
     assert done.stage is Stage.REFUNDED
     assert done.debit == 0
-    lane = next(iter(world.ledger.lanes.values()))
-    assert lane.left + world.ledger.free[done.client] == 100 * VCN
+    assert money(world, done) == 100 * VCN
     assert next(event for _, event in world.log if isinstance(event, ev.NodeSlashed)).amount == 10_000 * VCN
 
 
@@ -92,7 +97,7 @@ def test_a_valuable_job_seats_three_at_once():
 def test_a_dishonest_seat_is_outvoted():
     world = World()
     client = world.add("requester", {"requester"})
-    world.ledger.deposit(client.address, 100 * VCN)
+    world.chain.deposit(client.address, 100 * VCN)
     world.add("provider", {"provider"}, 5_000)
     world.add("liar", {"verifier"}, 20_000, honest=False)
     world.add("verifier-1", {"verifier"}, 5_000)
@@ -105,21 +110,24 @@ def test_a_dishonest_seat_is_outvoted():
     assert scores[-1] > 9_500
 
 
-def test_the_better_reputation_is_hired_then_the_larger_stake():
+def test_of_equal_reputation_the_larger_stake_is_hired():
     world = network()
-    world.add("poor", {"provider"}, 20_000, score=3_999)
-    world.add("rich", {"provider"}, 30_000, score=4_000)
-    world.ledger.announce()
-    world.start()
+    world.join(world.add("rich", {"provider"}, 80_000))
     done = submit(world)
-    winner = next(node for node in world.nodes.values() if node.address == done.node)
-    assert winner.name == "rich"
+    assert world.node("rich").address == done.node
+
+
+def test_the_better_reputation_is_hired_before_the_larger_stake():
+    world = network()
+    world.join(world.add("known", {"provider"}, 5_000))
+    world.earn("known", 100)
+    done = submit(world)
+    assert world.node("known").address == done.node
 
 
 def test_a_failing_node_is_left_for_the_next_one():
     world = network()
-    world.add("broken", {"provider"}, 50_000, score=9_000)
-    world.start()
+    world.join(world.add("broken", {"provider"}, 80_000))
     done = submit(world)
     assert done.stage is Stage.SPENDABLE
     assert done.attempt == 1
@@ -132,15 +140,13 @@ def test_a_batch_that_nobody_judges_is_void_and_refunded():
         node.silent = node.name.startswith("verifier")
     done = submit(world)
     assert done.stage is Stage.REFUNDED
-    lane = next(iter(world.ledger.lanes.values()))
-    assert lane.left + world.ledger.free[done.client] == 100 * VCN
+    assert money(world, done) == 100 * VCN
 
 
 def test_a_silent_node_is_left_for_the_next_one_at_once():
     world = network()
-    world.add("silent", {"provider"}, 50_000, score=9_000)
-    world.start()
-    silent = next(node for node in world.nodes.values() if node.name == "silent")
+    silent = world.add("silent", {"provider"}, 80_000)
+    world.join(silent)
     world.soon(lambda: setattr(silent, "silent", True), 3_100)
     done = submit(world)
     assert done.stage is Stage.SPENDABLE
@@ -152,7 +158,7 @@ def test_nobody_able_is_said_plainly():
     done = submit(world, max_price_vcn=1, max_new_tokens=2_000)
     assert done.stage is Stage.UNSERVED
     assert "no able node" in done.reason
-    assert world.ledger.lanes == {}
+    assert world.chain.contracts.lanes == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -168,8 +174,8 @@ def test_folding_the_durable_events_gives_the_same_jobs():
     submit(world)
     for node in world.nodes.values():
         machine = Machine(node.machine.identity, node.machine.rules, node.machine.settings)
-        for when_ms, event in world.heard[node.name]:
-            if ev.is_durable(event):
+        for event, when_ms, _ in node.journal:
+            if event is not None:
                 machine.handle(event, when_ms)
         assert [view.stage for view in machine.requester.jobs] == [view.stage for view in node.machine.requester.jobs]
         assert [view.stage for view in machine.provider.jobs] == [view.stage for view in node.machine.provider.jobs]

@@ -13,7 +13,7 @@ from protocol.stages.assignment import Lane
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
 from protocol.wire.ids import Wei
-from tests.simulation.world import DOMAIN
+from tests.simulation.scene import DOMAIN
 from tests.unit.node.daemon.worlds import ended_job
 
 CLIENT = Key(b"\7" * 32)

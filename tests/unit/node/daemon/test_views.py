@@ -9,7 +9,7 @@ from node.daemon.views import Views
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.wire.ids import TimestampMs
-from tests.simulation.world import MANIFEST
+from tests.simulation.scene import CLASS, MANIFEST
 from tests.unit.node.daemon.worlds import Story, ended_job
 
 
@@ -85,7 +85,7 @@ def test_nodes_are_the_others_best_first() -> None:
     nodes = views(story, "requester").nodes(now)
     assert len(nodes) == 4
     assert [node.score for node in nodes] == sorted((node.score for node in nodes), reverse=True)
-    assert all(node.online and node.models == ("tiny",) and node.class_ids == (2,) for node in nodes)
+    assert all(node.online and node.models == ("tiny",) and node.class_ids == (CLASS,) for node in nodes)
     assert len(views(story, "provider").nodes(now)) == 3
     # Five minutes of silence later nobody is there.
     assert not any(node.online for node in views(story, "requester").nodes(TimestampMs(now + 301_000)))
@@ -95,12 +95,12 @@ def test_view_is_what_admission_needs() -> None:
     story = ended_job()
     shown = views(story, "requester")
     model = find_model("tiny", shown.models())
-    assert (model.manifest, model.calibrated) == (MANIFEST.cid.hex(), (2,))
+    assert (model.manifest, model.calibrated) == (MANIFEST.cid.hex(), (CLASS,))
     client = story.node("requester").address
     account = AccountView(client, 50 * VCN, shown.lanes(client), 0, 0)
     market = Market(shown.nodes(TimestampMs(story.world.now_ms)), account, 10 * VCN, client)
     ask = JobAsk("tiny", (ChatMessage("user", "x"),), 16, 0, 60_000, 0, with_bonus=True, uncalibrated=False)
-    assert admit(ask, model, 10, market) == 1 << 2
+    assert admit(ask, model, 10, market) == 1 << CLASS
 
 
 def test_work_is_counted_by_day() -> None:

@@ -9,7 +9,9 @@ from protocol.events import is_durable
 from protocol.job import TERMINAL, JobView
 from protocol.params import VCN
 from protocol.roles.machine import Machine
-from tests.simulation.world import Node, World, ask
+from tests.simulation.node import Node
+from tests.simulation.scene import ask
+from tests.simulation.world import World
 
 
 @dataclass
@@ -43,12 +45,12 @@ def ended_job(*, honest: bool = True) -> Story:
     """One requester, one provider, three verifiers; a job from bid to pay, or to refund where the provider cheats."""
     world = World()
     client = world.add("requester", {"requester"})
-    world.ledger.deposit(client.address, 100 * VCN)
+    world.chain.deposit(client.address, 100 * VCN)
     provider = world.add("provider", {"provider", "verifier"}, 20_000, honest=honest)
     for number in range(3):
         world.add(f"verifier-{number}", {"verifier"}, 5_000)
     world.start()
-    world.soon(lambda: world.emit(client, ask()), 3_000)
+    world.soon(lambda: client.take(ask()), 3_000)
     jobs = client.machine.requester
     world.run(lambda: bool(jobs.jobs) and jobs.jobs[0].stage in TERMINAL)
     world.run(lambda: provider.machine.provider.jobs[0].stage in TERMINAL)

@@ -24,7 +24,8 @@ from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 from protocol.stages.request import Request, SignedRequest
 from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import TimestampMs, Wei
-from tests.simulation.world import DOMAIN, MANIFEST, NOISE, START_MS, World
+from tests.simulation.scene import CLASS, DOMAIN, MANIFEST, NOISE, START_MS
+from tests.simulation.world import World
 
 NOW = TimestampMs(START_MS)
 
@@ -34,14 +35,14 @@ def provider() -> tuple[World, Machine]:
     client = world.add("client", {"requester"})
     node = world.add("provider", {"provider"}, 5_000)
     machine = node.machine
-    record = world.ledger.records[node.address]
+    record = world.record(node)
     for event in (
         NodeSeen(record),
         AccountSeen(Account(client.address, Wei(100 * VCN))),
         HpkeKeyRotated(b"k" * 32),
         ModelAdded(MANIFEST),
-        CalibrationSeen(MANIFEST.cid, 2, NOISE),
-        DeviceReported(DeviceStatus((2,), (), 2**33, 1, 50)),
+        CalibrationSeen(MANIFEST.cid, CLASS, NOISE),
+        DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, 50)),
     ):
         machine.handle(event, NOW)
     return world, machine
@@ -58,7 +59,7 @@ def request(world: World, **changes) -> SignedRequest:
         input_bytes=100,
         max_price=VCN,
         max_memory=2**32,
-        classes=0b100,
+        classes=1 << CLASS,
         timeout_ms=120_000,
         deadline=START_MS // 1_000 + 600,
         min_reputation=0,
@@ -81,7 +82,7 @@ def test_a_request_that_fits_gets_an_offer():
     world, machine = provider()
     (asked,) = offers(machine, request(world))
     assert asked.message.price == 64 * VCN // 100
-    assert asked.message.class_id == 2
+    assert asked.message.class_id == CLASS
     assert asked.message.cached
 
 
@@ -113,7 +114,7 @@ def test_a_request_changed_after_it_was_signed_is_refused(field):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_price": VCN // 100}, {"classes": 0b10}, {"max_memory": 0}, {"max_new_tokens": 8_000}],
+    [{"max_price": VCN // 100}, {"classes": 0b100}, {"max_memory": 0}, {"max_new_tokens": 8_000}],
     ids=["price over the cap", "another class", "no memory", "price over the cap by length"],
 )
 def test_a_request_that_does_not_fit_gets_none(changes):
@@ -135,7 +136,7 @@ def test_a_hot_machine_offers_nothing_until_it_has_cooled_down(temperature):
         gpu = GpuGroup("x", 1, each, 2**33, 2**33, 0, "12", "5")
         machine.handle(DeviceReported(DeviceStatus((2,), (gpu,), 2**33, 1, 50)), NOW)
     assert not offers(machine, request(world))
-    machine.handle(DeviceReported(DeviceStatus((2,), (), 2**33, 1, 50)), NOW)
+    machine.handle(DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, 50)), NOW)
     assert offers(machine, request(world))
 
 

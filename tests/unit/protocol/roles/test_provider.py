@@ -26,7 +26,7 @@ from protocol.stages.assignment import (
 from protocol.stages.offer import SignedOffer
 from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import TimestampMs, cid_of
-from tests.simulation.world import DOMAIN
+from tests.simulation.scene import DOMAIN
 from tests.unit.protocol.roles.test_bidder import NOW, offers, provider, request
 
 CLIENT_MONEY = 20 * VCN

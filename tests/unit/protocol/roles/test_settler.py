@@ -27,7 +27,7 @@ from protocol.stages.commitment import (
     unpaid_leaf,
 )
 from protocol.wire.ids import BatchId, TimestampMs, Wei
-from tests.simulation.world import DOMAIN, RULES
+from tests.simulation.scene import DOMAIN, RULES
 from tests.unit.protocol.roles.test_bidder import NOW
 from tests.unit.protocol.roles.test_provider import Deal
 
@@ -43,7 +43,7 @@ class Books(Deal):
         self.owed = 0
 
     def probation(self, *, over: bool = False, stake: int | None = None) -> None:
-        record = self.world.ledger.records[self.node.address]
+        record = self.world.record(self.node)
         changed = dataclasses.replace(record, rate_bps=1_000 if over else 10_000)
         if stake is not None:
             changed = dataclasses.replace(changed, stake=Wei(stake))

@@ -1,0 +1,117 @@
+"""What one node's keys do to the contracts in memory: an effect done, or found done already."""
+
+from dataclasses import dataclass
+
+from chain.settlement import contents_of
+from chain.states import BatchState, SeatState
+from protocol.effects import (
+    ChainEffect,
+    CheckIn,
+    CommitSeat,
+    ConveneCourt,
+    FinalizeBatch,
+    OpenLane,
+    RefundBatch,
+    ReplaceSeat,
+    ResolveCase,
+    RevealSeat,
+    SealEpoch,
+    SubmitBatch,
+    VoidStarved,
+    about,
+)
+from protocol.events import BatchMined, TransactionMined
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId
+from tests.fakes.court import Court
+
+_ENDED = (BatchState.FINAL, BatchState.REFUNDED)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The addresses that a node signs its transactions with."""
+
+    operator: Address
+    client: Address
+
+    def do(self, contracts: Court, effect: ChainEffect) -> None:
+        """Change the contracts as the effect's transaction would. Raises: Refused."""
+        match effect:
+            case OpenLane(order, signature):
+                contracts.open_lane(self.client, order, signature)
+            case SubmitBatch(batch):
+                contracts.submit(self.operator, batch)
+            case SealEpoch(epoch):
+                contracts.seal(epoch)
+            case ConveneCourt(_, node, slot, contents):
+                contracts.convene(node, slot, contents)
+            case CommitSeat(name, seat, commitment):
+                contracts.commit_seat(self.operator, BatchId(name), seat, commitment)
+            case RevealSeat(name, seat, digest, scores, salt):
+                contracts.reveal_seat(self.operator, BatchId(name), seat, digest, scores, salt)
+            case ReplaceSeat(name, seat, contents):
+                contracts.replace_seat(BatchId(name), seat, contents)
+            case ResolveCase(name, contents):
+                contracts.resolve(BatchId(name), contents)
+            case VoidStarved(_, node, slot, contents):
+                contracts.void_starved(node, slot, contents)
+            case FinalizeBatch(_, node, slot):
+                contracts.finalize(node, slot)
+            case RefundBatch(_, node, slot, contents):
+                contracts.refund(node, slot, contents)
+            case CheckIn(node):
+                contracts.check_in(self.operator, node)
+
+
+def answer_of(contracts: Court, effect: ChainEffect) -> BatchMined | TransactionMined | None:
+    """What an effect answers that is done already, by whomever; None if it is not done."""
+    done = False
+    match effect:
+        case SubmitBatch(batch):
+            found = contracts.batches.get((batch.node, batch.slot))
+            if found is None or found.contents != contents_of(batch):
+                return None
+            return BatchMined(found.batch_id, batch.slot, found.block, batch.root)
+        case OpenLane(order):
+            lane = contracts.lane(order.client, order.signer, order.node)
+            done = lane.left + lane.mark >= order.prev_total + order.amount
+        case SealEpoch(epoch):
+            done = epoch in contracts.seeds
+        case ConveneCourt(name):
+            done = BatchId(name) in contracts.cases
+        case FinalizeBatch(name, node, slot) | RefundBatch(name, node, slot):
+            done = _state(contracts, name, node, slot) in _ENDED
+        case VoidStarved(name, node, slot):
+            done = _state(contracts, name, node, slot) in (*_ENDED, BatchState.VOID)
+        case CommitSeat(name, seat, commitment):
+            done = _seat(contracts, name, seat)[1] == commitment
+        case RevealSeat(name, seat):
+            done = _seat(contracts, name, seat)[0] is SeatState.REVEALED or _is_closed(contracts, name)
+        case ReplaceSeat(name, seat):
+            done = _seat(contracts, name, seat)[0] is SeatState.SILENT or _is_closed(contracts, name)
+        case ResolveCase(name):
+            done = _is_closed(contracts, name)
+    return mined(contracts, effect) if done else None
+
+
+def mined(contracts: Court, effect: ChainEffect) -> TransactionMined:
+    """The answer to an effect that is in the newest block."""
+    return TransactionMined(type(effect).__name__, about(effect), contracts.block)
+
+
+def _state(contracts: Court, name: bytes, node: Address, slot: int) -> BatchState:
+    found = contracts.batches.get((node, slot))
+    return found.state if found is not None and found.batch_id == name else BatchState.FINAL
+
+
+def _seat(contracts: Court, name: bytes, seat: int) -> tuple[SeatState, bytes]:
+    case = contracts.cases.get(BatchId(name))
+    if case is None or seat >= len(case.seats):
+        return SeatState.NONE, b""
+    return case.seats[seat].state, case.seats[seat].commitment
+
+
+def _is_closed(contracts: Court, name: bytes) -> bool:
+    case = contracts.cases.get(BatchId(name))
+    return case is not None and case.verdict is not Verdict.NONE

@@ -1,0 +1,84 @@
+"""What every simulated world has in common: its network, one small model with its noise, and a job for it."""
+
+from __future__ import annotations
+
+import struct
+
+from protocol import events as ev
+from protocol.params import VCN, ChainRules
+from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.verification import Calibration, Tolerance
+from protocol.wire.envelope import Domain
+from protocol.wire.ids import checksum, cid_of
+
+DOMAIN = Domain(31337, checksum("0x" + "11" * 20))
+RULES = ChainRules(
+    profile="local",
+    chain_id=31337,
+    settlement=DOMAIN.contract,
+    stake_manager=checksum("0x" + "22" * 20),
+    epoch=4,
+    lag=2,
+    final_depth=2,
+    seat_window_s=60,
+    challenge_window_s=5,
+    convene_s=30,
+    starved_s=120,
+    court_value=VCN,
+    min_stake=1_000 * VCN,
+    recommended_stake=10_000 * VCN,
+    min_deposit=10 * VCN,
+    heartbeat_ms=5_000,
+)
+CLASS = 1
+MANIFEST = ModelManifest(
+    name="tiny",
+    files=(ModelFile("tokenizer.json", cid_of(b"t"), 1),),
+    tokenizer="tokenizer.json",
+    eos_ids=(2,),
+    pad_id=2,
+    dtype="bf16",
+    hidden=8,
+    vocab=64,
+    layers=1,
+    context=256,
+    needs_bytes=1,
+)
+NOISE = Calibration(
+    Tolerance(32_000, 36_000), Tolerance(36_000, 44_000), Tolerance(15_000, 30_000), Tolerance(10**6, 2 * 10**6)
+)
+START_MS = 1_800_000_000_000
+
+
+def proof_bytes(tokens: int, *, honest: bool) -> bytes:
+    """A fingerprint of `tokens` tokens (at most 32); an honest one agrees with `check_bytes`."""
+    values = [40 if honest else -40 if i % 2 else 25 for i in range(8 * tokens)]
+    return struct.pack(f"<e{8 * tokens}b", 1.0, *values)
+
+
+def check_bytes(tokens: int, *, honest: bool) -> bytes:
+    """An honest seat's own pass over such a result."""
+    values = [40 if honest else 13 for _ in range(8 * tokens)]
+    return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[0] * (tokens + 1))
+
+
+def ask(number: int = 1, max_new_tokens: int = 128, max_price_vcn: int = 20, now_ms: int = START_MS) -> ev.JobAsked:
+    """A job for the tiny model, to be done within ten minutes."""
+    return ev.JobAsked(
+        ask_id=number.to_bytes(16, "big"),
+        manifest=MANIFEST.cid,
+        max_new_tokens=max_new_tokens,
+        input_cid=cid_of(b"input%d" % number),
+        input_bytes=100,
+        content_key_hash=cid_of(b"key%d" % number),
+        max_price=max_price_vcn * VCN,
+        max_memory=2**32,
+        classes=1 << CLASS,
+        timeout_ms=120_000,
+        deadline=now_ms // 1_000 + 600,
+        min_reputation=0,
+        with_bonus=True,
+        uncalibrated=False,
+        nonce=number,
+        sealed_input=b"sealed input",
+    )
