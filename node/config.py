@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
+from urllib.parse import urlsplit
 
 from protocol.errors import ConfigError
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI, MAX_MEMORY_CEILING, VCN
@@ -57,6 +58,17 @@ def _texts(raw: object, _base: Path) -> tuple[str, ...]:
     if not isinstance(raw, list | tuple) or not all(isinstance(item, str) for item in raw):
         raise ValueError("expected a list of texts")
     return tuple(raw)
+
+
+def _urls(raw: object, base: Path) -> tuple[str, ...]:
+    urls = _texts(raw, base)
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is no URL that begins with http:// or https://")
+    if not urls:
+        raise ValueError("expected at least one URL")
+    return urls
 
 
 def _only(raw: object, base: Path) -> str:
@@ -171,7 +183,7 @@ class P2PConfig:
 class ChainConfig:
     """The chain that holds stake and escrow."""
 
-    rpc_urls: Annotated[tuple[str, ...], Key(_texts, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
+    rpc_urls: Annotated[tuple[str, ...], Key(_urls, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
     deployment: Annotated[Path | None, Key(_path, "addresses file that the deployment wrote")] = None
     poll_ms: Annotated[int | None, Key(_number(50, 60_000), "between two looks; unset: what suits the chain")] = None
 
@@ -297,7 +309,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, _Given]:
         text = path.read_bytes()
     except FileNotFoundError:
         if required:
-            raise ConfigError(f"there is no configuration file {path}", "vcoin init writes one") from None
+            raise ConfigError(f"there is no configuration file {path}", "vcoin node init writes one") from None
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

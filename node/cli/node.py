@@ -96,7 +96,9 @@ def init(
 def run(
     *,
     config: Path | None = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="", metavar="KEY=VALUE")] = (),
+    set_: Annotated[
+        tuple[str, ...], Parameter(name="--set", negative="", metavar="KEY=VALUE", show_default=False)
+    ] = (),
     common: Common = COMMON,
 ) -> int:
     """Run the node until Ctrl-C or SIGTERM.

@@ -73,6 +73,13 @@ def test_lists_and_sizes_are_read_from_text() -> None:
     assert (built.executor.memory, built.executor.cpus, built.node.price) == (6 * 2**30, 1.5, VCN // 4)
 
 
+@pytest.mark.parametrize("given", ["", "127.0.0.1:8545", "ws://127.0.0.1:8545", "http://", '["http://127.0.0.1:8545"]'])
+def test_endpoint_that_is_no_url_is_refused(given: str) -> None:
+    assert load({}, {"chain.rpc_urls": "http://a:1, https://b/key"}).chain.rpc_urls == ("http://a:1", "https://b/key")
+    with pytest.raises(ConfigError, match=r"chain\.rpc_urls"):
+        load({}, {"chain.rpc_urls": given})
+
+
 @pytest.mark.parametrize(
     ("text", "meant", "where"),
     [
