@@ -49,6 +49,8 @@ TRIES = 6
 FIRST_BACKOFF_S = 0.5
 YOUNG_S = 60.0
 """How long after its start a node may not have found its peers again: they, too, are tried more than once."""
+GRACE_MS = 5_000
+"""How long a deadline waits that passed while the node was away: what others said meanwhile comes first."""
 MAX_REASON = 500
 
 Row = tuple[Event | None, int, bytes | None]
@@ -182,7 +184,7 @@ class Driver:
                 for effect in self._machine.start(now_ms):
                     self._want(effect, kept=False)
                 for pending in left:
-                    self._dispatch(pending.effect)
+                    self._dispatch(pending.effect, not_before_ms=now_ms + GRACE_MS)
                 self._effects.start_soon(self._watch_timers)
                 self._effects.start_soon(self._tick)
                 task_status.started()
@@ -299,10 +301,10 @@ class Driver:
         self._pending[key] = _Pending(effect, kept)
         self._dispatch(effect)
 
-    def _dispatch(self, effect: Effect) -> None:
+    def _dispatch(self, effect: Effect, not_before_ms: int = 0) -> None:
         key = effect_key(effect)
         if isinstance(effect, AwaitDeadline):
-            heapq.heappush(self._timers, (effect.at_ms, key))
+            heapq.heappush(self._timers, (max(effect.at_ms, not_before_ms), key))
             self._timer_set.set()
             return
         assert self._effects is not None

@@ -23,7 +23,7 @@ from protocol.events import (
     ResultOpened,
 )
 from protocol.stages.assignment import Accept, Assignment, AssignmentOrder, Refuse, SignedAccept, SignedRefuse
-from protocol.stages.commitment import Result
+from protocol.stages.commitment import Result, ResultDelivery
 from protocol.stages.offer import SignedOffer
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, JobId, RequestId, TimestampMs, Wei
@@ -68,6 +68,7 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
     Stage.ASSIGNED: {
         Accept: frozenset({Stage.RUNNING}),
         SignedAccept: frozenset({Stage.RUNNING}),
+        ResultDelivery: frozenset({Stage.RUNNING}),
         Refuse: frozenset({Stage.UNPAID}),
         SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
         EffectFailed: frozenset({Stage.REQUESTED, Stage.UNPAID, Stage.UNSERVED}),

@@ -42,6 +42,8 @@ TOKENS_PER_PRICE = 1_000
 
 # --- assignment and execution ---------------------------------------------------------------------------------------
 ACCEPT_WITHIN_MS = 2_000
+INPUT_BYTES_PER_MS = 1_000
+"""The slowest that an input may travel."""
 MAX_RETRIES = 3
 """Nodes tried in all, attempts 0 to 2."""
 INFERENCE_TIMEOUT_MS = 120_000

@@ -29,8 +29,9 @@ class Machine:
         self.verifier = Verifier(identity, settings, self.member)
 
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What the node wants when it comes up, beside what the journal left open: to be heard."""
-        return self.member.handle(Tick(), now_ms)
+        """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""
+        asked = self.requester.start() if "requester" in self.settings.roles else ()
+        return *self.member.handle(Tick(), now_ms), *asked
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes this node want.

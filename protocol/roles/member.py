@@ -30,7 +30,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
-from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei
+from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of, public_key_of
 
 DELAYS_KEPT = 20
 NODES_KEPT = 65_536
@@ -118,6 +118,17 @@ class Member:
         """The peer id of a node whose beat was heard."""
         peer = self.peers.get(node_id)
         return peer.peer_id if peer else None
+
+    def operates(self, peer_id: PeerId, node_id: Address) -> bool:
+        """Whether a peer holds the operator key of a node: what it says is the node's word.
+
+        Known from the chain and the peer id alone, so that a fold of the journal finds the same.
+        """
+        record = self.nodes.get(node_id)
+        try:
+            return record is not None and record.operator == address_of(public_key_of(peer_id))
+        except ValueError:
+            return False
 
     def delay_ms(self, peer_id: PeerId) -> int:
         """Mean of the last round trips to a peer; 0 where there was none."""

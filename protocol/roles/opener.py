@@ -14,7 +14,7 @@ from protocol.roles.member import Member
 from protocol.roles.provider import ProvidedJob, Provider
 from protocol.roles.settler import OwnBatch, Settler
 from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
-from protocol.wire.ids import Address, BatchId, Cid, JobId, PeerId, TimestampMs, address_of, public_key_of
+from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import path
 
 PENDING_KEPT = 256
@@ -122,15 +122,7 @@ class Opener:
 
     def _seat_of(self, batch: OwnBatch, peer_id: PeerId) -> int | None:
         """The seat that this peer's operator key sits on."""
-        try:
-            operator = address_of(public_key_of(peer_id))
-        except ValueError as error:
-            raise OutOfTurn("not the peer id of an operator key") from error
-        return next((seat for seat, node in batch.seats.items() if self._operates(operator, node)), None)
-
-    def _operates(self, operator: Address, node: Address) -> bool:
-        record = self.member.nodes.get(node)
-        return record is not None and record.operator == operator
+        return next((seat for seat, node in batch.seats.items() if self.member.operates(peer_id, node)), None)
 
     def _job(self, batch: OwnBatch, index: int) -> ProvidedJob | None:
         job_id = batch.job_ids[index]

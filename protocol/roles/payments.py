@@ -79,6 +79,9 @@ class Payments:
                     if job.node == batch.node and jobs - debit.leaves < job.index <= jobs:
                         job.position = first + job.index - (jobs - debit.leaves) - 1
                         job.batch_id = BatchId(batch.batch_id)
+                        if batch.unreceipted:
+                            # The receipt did not get there in time, and without one there is no bonus.
+                            job.bonus = Wei(0)
                         move(job, batch, Stage.IN_BATCH, now_ms)
                         self._batches[job.batch_id] = batch
             first += debit.leaves

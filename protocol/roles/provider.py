@@ -33,6 +33,7 @@ from protocol.events import (
     ModelAdded,
     RequestReceived,
     ResultSealed,
+    Tick,
     TokensProduced,
 )
 from protocol.job import TERMINAL, JobView, Stage, move
@@ -52,6 +53,7 @@ from protocol.stages.assignment import (
     RefuseCode,
     SignedAccept,
     SignedRefuse,
+    accept_within_ms,
     job_id,
     require_consistent,
     require_covered,
@@ -77,6 +79,7 @@ from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId,
 REFUSALS_KEPT = 256
 LANE_PATIENCE_MS = 1_500
 """Less than what a requester waits for an answer."""
+DELIVER_AGAIN_MS = 10_000
 DONE_KEPT = 1_024
 
 
@@ -97,7 +100,12 @@ class ProvidedJob:
     sealed_result: bytes = b""
     salt: bytes = bytes(32)
     result: Result | None = None
+    promise: SignedAccept | None = None
     delivery: ResultDelivery | None = None
+    refusal: RefuseCode | None = None
+    receipted: bool = False
+    sent_ms: TimestampMs = TimestampMs(0)
+    """When its result was last sent; not in the journal, so nothing but sending it again may rest on it."""
     reason: str = ""
     history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
 
@@ -166,9 +174,11 @@ class Provider:
             case MessageReceived(peer_id, SignedReceipt() as receipt):
                 return self._take_receipt(peer_id, receipt, now_ms)
             case MessageReceived(peer_id, ResultQuery(wanted)):
-                return self._deliver_again(peer_id, JobId(wanted))
+                return self._tell_again(peer_id, JobId(wanted))
             case DeadlinePassed(name) if name.startswith("receipt:"):
                 return self._no_receipt(JobId(bytes.fromhex(name[8:])), now_ms)
+            case Tick():
+                return self._deliver_unheard(now_ms)
             case LaneSeen(lane):
                 return self._lane_changed(lane, now_ms)
             case DeadlinePassed(name) if name.startswith("lane:"):
@@ -294,14 +304,31 @@ class Provider:
         if job is None or job.accepted or job.stage is not Stage.ASSIGNED:
             return ()
         job.accepted = True
+        if self._is_late(job, now_ms):
+            return self._decline(job, RefuseCode.EXPIRED, LeafStatus.FAILED, "too late for a promise", now_ms)
         return (SignMessage(Accept(job.job_id, now_ms)),)
 
     def _accept(self, accept: Accept, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._jobs.get(JobId(accept.job_id))
-        if job is None:
+        if job is None or job.stage is not Stage.ASSIGNED:
             return ()
+        if self._is_late(job, now_ms):
+            return self._decline(job, RefuseCode.EXPIRED, LeafStatus.FAILED, "too late for a promise", now_ms)
         move(job, accept, Stage.RUNNING, now_ms)
-        return Send(job.reply_to, SignedAccept(accept, signature)), *self._start_waiting()
+        job.promise = SignedAccept(accept, signature)
+        return Send(job.reply_to, job.promise), *self._start_waiting()
+
+    def _is_late(self, job: ProvidedJob, now_ms: TimestampMs) -> bool:
+        """Whether the requester has turned to another node by now: a promise would have the client pay twice."""
+        return now_ms > job.asked_ms + accept_within_ms(job.order.request.request.input_bytes)
+
+    def _decline(
+        self, job: ProvidedJob, code: RefuseCode, status: LeafStatus, reason: str, now_ms: TimestampMs
+    ) -> tuple[Effect, ...]:
+        """Give a job back that was not begun, and settle its place in the lane with charge 0."""
+        job.reason, job.refusal = reason, code
+        move(job, Refuse(job.job_id, code, 0), Stage.UNPAID, now_ms)
+        return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.reply_to, code)
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:
@@ -359,7 +386,7 @@ class Provider:
         job.reason = f"{outcome}: {detail}"
         move(job, fact, Stage.UNPAID, now_ms)
         status = LeafStatus.FAILED if at_fault else LeafStatus.CLIENT_FAULT
-        code = RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT
+        job.refusal = code = RefuseCode.FAILED if at_fault else RefuseCode.CLIENT_FAULT
         return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.reply_to, code)
 
     def _commit(self, sealed: ResultSealed) -> tuple[Effect, ...]:
@@ -386,15 +413,30 @@ class Provider:
             return ()
         move(job, result, Stage.DELIVERED, now_ms)
         inline = job.sealed_result if len(job.sealed_result) <= MAX_INLINE_BYTES else b""
-        job.delivery = ResultDelivery(result, signature, inline)
+        job.delivery, job.sent_ms = ResultDelivery(result, signature, inline), now_ms
         deadline = AwaitDeadline(f"receipt:{job.job_id.hex()}", job.order.details.deadline * 1000)
         return Send(job.reply_to, job.delivery), deadline
 
-    def _deliver_again(self, peer_id: PeerId, wanted: JobId) -> tuple[Effect, ...]:
+    def _tell_again(self, peer_id: PeerId, wanted: JobId) -> tuple[Effect, ...]:
+        """What this node said last of a job, to a requester that may not have heard it."""
         job = self._jobs.get(wanted)
-        if job is None or job.delivery is None or job.peer_id != peer_id:
+        if job is None or job.peer_id != peer_id:
             return ()
-        return (Send(job.reply_to, job.delivery),)
+        if job.refusal is not None:
+            return self._refuse(job.job_id, job.reply_to, job.refusal)
+        said = job.delivery or job.promise
+        return (Send(job.reply_to, said),) if said else ()
+
+    def _deliver_unheard(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Send results again whose receipt has not come, as long as it would count."""
+        effects: list[Effect] = []
+        for job in self._jobs.values():
+            if job.stage is not Stage.DELIVERED or job.receipted or job.delivery is None:
+                continue
+            if job.sent_ms + DELIVER_AGAIN_MS <= now_ms < job.order.details.deadline * 1000:
+                job.sent_ms = now_ms
+                effects.append(Send(job.reply_to, job.delivery))
+        return tuple(effects)
 
     # --- receipts ---------------------------------------------------------------------------------------------------
     def _take_receipt(self, peer_id: PeerId, signed: SignedReceipt, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -404,6 +446,7 @@ class Provider:
         signer = job.order.assignment.signer
         require_signer(signed.receipt, signed.signature, self.identity.domain, signer)
         require_receipt(signed.receipt, job.result, job.order.details, job.run.new_tokens)
+        job.receipted = True
         return self._settle(job, signed, LeafStatus.OK, now_ms)
 
     def _no_receipt(self, wanted: JobId, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -444,10 +487,8 @@ class Provider:
                 continue
             match failed.effect:
                 case "OpenInput" | "FetchBlob" if not job.accepted:
-                    move(job, failed, Stage.UNPAID, now_ms)
-                    job.reason = failed.reason
-                    effects += self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms)
-                    effects += self._refuse(job.job_id, job.reply_to, RefuseCode.INPUT)
+                    status = LeafStatus.CLIENT_FAULT
+                    effects += self._decline(job, RefuseCode.INPUT, status, failed.reason, now_ms)
                 case "RunContainer" | "SealResult" | "FetchModel":
                     job.running, job.run = False, None
                     effects += self._give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from protocol.events import JobAsked
 from protocol.job import TERMINAL, JobView, Stage
 from protocol.stages.assignment import JobDetails, verify_fee
-from protocol.stages.commitment import Receipt, ResultDelivery
+from protocol.stages.commitment import ResultDelivery, SignedReceipt
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei
@@ -31,8 +31,10 @@ class RequestedJob:
     job_id: JobId | None = None
     index: int = 0
     accepted_ms: TimestampMs | None = None
+    heard_ms: TimestampMs = TimestampMs(0)
+    """When the node was last heard, or asked; not in the journal, so nothing but a question may rest on it."""
     delivery: ResultDelivery | None = None
-    receipt: Receipt | None = None
+    receipt: SignedReceipt | None = None
     new_tokens: int = 0
     finish: str = ""
     charge: Wei = Wei(0)

@@ -32,10 +32,10 @@ from protocol.events import (
     MessageReceived,
     MessageSigned,
     ResultOpened,
+    Tick,
 )
 from protocol.job import TERMINAL, JobView, Stage, move
 from protocol.params import (
-    ACCEPT_WITHIN_MS,
     DEADLINE_GRACE_MS,
     MAX_RETRIES,
     OFFER_WINDOW_MS,
@@ -58,6 +58,7 @@ from protocol.stages.assignment import (
     RefuseCode,
     SignedAccept,
     SignedRefuse,
+    accept_within_ms,
     bonus_cap,
     bonus_of,
     charge_of,
@@ -65,7 +66,7 @@ from protocol.stages.assignment import (
     order_total,
     verify_fee,
 )
-from protocol.stages.commitment import Receipt, ResultDelivery, SignedReceipt, TokenFrame
+from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, Request, SignedRequest, request_id
 from protocol.wire.envelope import digest, require_signer, struct_hash
@@ -74,6 +75,8 @@ from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 OFFER_ROUNDS_MS = (OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS, 1_000, 2_000)
 """How long each call for offers waits; from the second on it is wide."""
 MAX_OFFERS = 64
+ASK_AFTER_MS = 10_000
+"""A node at work that is silent for so long is asked for its result: its message may have been lost."""
 FETCH_ESTIMATE_MS = 60_000
 """Allowed for a model that the node must still fetch."""
 DONE_KEPT = 1_024
@@ -100,9 +103,15 @@ class Requester:
         """Every request of ours, oldest first."""
         return tuple(job.view(self.identity.client) for job in self._jobs.values())
 
+    def start(self) -> tuple[Effect, ...]:
+        """Ask, after an absence, what became of the jobs that were under way."""
+        return tuple(effect for job in self._jobs.values() for effect in self._ask_result(job))
+
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the requester want."""
         match event:
+            case Tick():
+                return self._ask_silent(now_ms)
             case JobAsked():
                 return self._ask(event, now_ms)
             case MessageSigned(Request() as request, signature):
@@ -124,11 +133,11 @@ class Requester:
             case MessageReceived(peer_id, SignedRefuse() as refuse):
                 return self._refused(peer_id, refuse, now_ms)
             case MessageReceived(peer_id, TokenFrame() as frame):
-                return self._frame(peer_id, frame)
+                return self._frame(peer_id, frame, now_ms)
             case FrameOpened(job, _, ids):
                 self._count(JobId(job), ids)
             case MessageReceived(peer_id, ResultDelivery() as delivery):
-                return self._delivered(peer_id, delivery)
+                return self._delivered(peer_id, delivery, now_ms)
             case BlobFetched(cid):
                 return self._fetched(Cid(cid))
             case ResultOpened():
@@ -262,6 +271,8 @@ class Requester:
         )
         if job is None or job.chosen is None:
             return ()
+        if job.chosen.offer.valid_until * 1000 <= now_ms:
+            return self._ask_again(job, now_ms)
         # Another order may have used up the lane while the key was sealed.
         lane, book = self._lanes.lane(job.chosen.offer.node_id), self._lanes.book(job.chosen.offer.node_id)
         details = self._details(job, now_ms)
@@ -312,10 +323,13 @@ class Requester:
         )
         if job is None or job.details is None or job.signed is None or job.chosen is None or job.peer_id is None:
             return ()
+        if job.chosen.offer.valid_until * 1000 <= now_ms:
+            # Signed before an absence. The number stays used; the node would refuse it.
+            return self._ask_again(job, now_ms)
         job.job_id = job_id(assignment, self.identity.domain)
         self._by_job[job.job_id] = job
         move(job, assignment, Stage.ASSIGNED, now_ms)
-        job.next_step_ms = ACCEPT_WITHIN_MS + job.ask.input_bytes // 1_000
+        job.next_step_ms = accept_within_ms(job.ask.input_bytes)
         order = AssignmentOrder(
             request=job.signed,
             offer=job.chosen,
@@ -333,10 +347,13 @@ class Requester:
         if job is None or job.details is None or job.stage is not Stage.ASSIGNED:
             return ()
         self._require_operator(job, accept.accept, accept.signature)
-        move(job, accept, Stage.RUNNING, now_ms)
+        return self._runs(job, job.details, accept, now_ms)
+
+    def _runs(self, job: RequestedJob, details: JobDetails, fact: object, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        move(job, fact, Stage.RUNNING, now_ms)
         job.accepted_ms = now_ms
-        job.next_step_ms = max(0, job.details.deadline * 1000 - now_ms)
-        return (AwaitDeadline(job.deadline_name("result"), job.details.deadline * 1000),)
+        job.next_step_ms = max(0, details.deadline * 1000 - now_ms)
+        return (AwaitDeadline(job.deadline_name("result"), details.deadline * 1000),)
 
     def _refused(self, peer_id: PeerId, refuse: SignedRefuse, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._of_peer(refuse.refuse.job_id, peer_id)
@@ -347,12 +364,34 @@ class Requester:
         word = RefuseCode(code).name.lower() if code in tuple(RefuseCode) else str(code)
         if code == RefuseCode.CLIENT_FAULT:
             return self._unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
-        return self._try_next(job, refuse, f"{job.node} refused: {word}", now_ms)
+        node = job.node
+        after = self._try_next(job, refuse, f"{node} refused: {word}", now_ms)
+        if code == RefuseCode.EXPIRED and node is not None:
+            # The order came late, after an absence of this node: that one may be asked again.
+            job.tried.discard(node)
+        return after
 
-    def _frame(self, peer_id: PeerId, frame: TokenFrame) -> tuple[Effect, ...]:
+    def _ask_silent(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        effects: list[Effect] = []
+        for job in self._jobs.values():
+            since = max(job.heard_ms, job.accepted_ms or now_ms)
+            if job.stage is Stage.RUNNING and now_ms >= since + ASK_AFTER_MS:
+                job.heard_ms = now_ms
+                effects += self._ask_result(job)
+        return tuple(effects)
+
+    def _ask_result(self, job: RequestedJob) -> tuple[Effect, ...]:
+        if job.stage not in (Stage.ASSIGNED, Stage.RUNNING) or job.delivery is not None:
+            return ()
+        assert job.peer_id is not None
+        assert job.job_id is not None
+        return (Send(job.peer_id, ResultQuery(job.job_id)),)
+
+    def _frame(self, peer_id: PeerId, frame: TokenFrame, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._of_peer(frame.job_id, peer_id)
         if job is None or job.stage is not Stage.RUNNING:
             return ()
+        job.heard_ms = now_ms
         return (OpenFrame(frame.job_id, job.ask.input_cid, frame.seq, frame.sealed),)
 
     def _count(self, job_id_: JobId, ids: tuple[int, ...]) -> None:
@@ -360,15 +399,22 @@ class Requester:
         if job is not None and job.stage is Stage.RUNNING:
             job.new_tokens += len(ids)
 
-    def _delivered(self, peer_id: PeerId, delivery: ResultDelivery) -> tuple[Effect, ...]:
+    def _delivered(self, peer_id: PeerId, delivery: ResultDelivery, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._of_peer(delivery.result.job_id, peer_id)
-        if job is None or job.delivery is not None or job.stage is not Stage.RUNNING:
+        if job is not None and job.receipt is not None:
+            # It has not heard the receipt.
+            return self._send_receipt(job)
+        if job is None or job.details is None or job.delivery is not None:
+            return ()
+        if job.stage not in (Stage.ASSIGNED, Stage.RUNNING):
             return ()
         self._require_operator(job, delivery.result, delivery.signature)
+        # A result without a promise: the promise was lost.
+        awaited = self._runs(job, job.details, delivery, now_ms) if job.stage is Stage.ASSIGNED else ()
         job.delivery = delivery
         if not delivery.sealed_result:
-            return (FetchBlob(delivery.result.blob_cid, (peer_id,)),)
-        return (self._open(job, delivery),)
+            return *awaited, FetchBlob(delivery.result.blob_cid, (peer_id,))
+        return *awaited, self._open(job, delivery)
 
     def _fetched(self, cid: Cid) -> tuple[Effect, ...]:
         waiting = [job for job in self._by_job.values() if job.delivery and job.delivery.result.blob_cid == cid]
@@ -409,8 +455,13 @@ class Requester:
         job = self._by_job.get(JobId(receipt.job_id))
         if job is None or job.peer_id is None:
             return ()
-        job.receipt = receipt
-        return (Send(job.peer_id, SignedReceipt(receipt, signature)),)
+        job.receipt = SignedReceipt(receipt, signature)
+        return self._send_receipt(job)
+
+    def _send_receipt(self, job: RequestedJob) -> tuple[Effect, ...]:
+        assert job.peer_id is not None
+        assert job.receipt is not None
+        return (Send(job.peer_id, job.receipt),)
 
     # --- what goes wrong --------------------------------------------------------------------------------------------
     def _deadline(self, name: str, now_ms: TimestampMs) -> tuple[Effect, ...]:

@@ -183,7 +183,7 @@ class Verifier:
     def _sample(self, peer_id: PeerId, opening: SampleOpening) -> tuple[Effect, ...]:
         case = self._cases.get(BatchId(opening.batch_id))
         batch = self._batches.get(BatchId(opening.batch_id))
-        if case is None or batch is None or peer_id != self.member.peer_of(case.node):
+        if case is None or batch is None or not self.member.operates(peer_id, case.node):
             return ()
         leaf = case.leaves.get(opening.leaf_index)
         if leaf is None or leaf.opening is not None:
@@ -308,9 +308,9 @@ class Verifier:
     def _proof(self, peer_id: PeerId, opening: ProofOpening) -> tuple[Effect, ...]:
         case = self._cases.get(BatchId(opening.batch_id))
         leaf = case.leaves.get(opening.leaf_index) if case else None
-        if case is None or leaf is None or leaf.score is not None or peer_id != self.member.peer_of(case.node):
+        if case is None or leaf is None or leaf.opening is None or leaf.score is not None:
             return ()
-        if case.seat not in case.commitments:
+        if case.seat not in case.commitments or not self.member.operates(peer_id, case.node):
             return ()
         leaf.score, leaf.problem = self._score(case, leaf, opening.proof)
         return self._reveal_when_done(case)

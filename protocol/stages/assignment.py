@@ -10,8 +10,10 @@ from typing import Annotated
 
 from protocol.errors import Malformed, OutOfTurn
 from protocol.params import (
+    ACCEPT_WITHIN_MS,
     BONUS_BELOW_PERCENT,
     BONUS_PERCENT,
+    INPUT_BYTES_PER_MS,
     MAX_INLINE_BYTES,
     MAX_SKIPPED_ORDERS,
     MIN_CHARGE_DIVISOR,
@@ -188,6 +190,11 @@ class Account:
 def job_id(assignment: Assignment, domain: Domain) -> JobId:
     """The EIP-712 digest: one attempt of one request on one node."""
     return JobId(digest(assignment, domain))
+
+
+def accept_within_ms(input_bytes: int) -> int:
+    """How long a requester waits for a promise before it turns to another node, in ms; with time for the input."""
+    return ACCEPT_WITHIN_MS + input_bytes // INPUT_BYTES_PER_MS
 
 
 def verify_fee(charge: int) -> Wei:

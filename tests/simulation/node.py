@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from node.driver import FIRST_BACKOFF_S, TRIES, effect_key
+from node.driver import FIRST_BACKOFF_S, GRACE_MS, TRIES, effect_key
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import RemoteProtocolError
@@ -14,7 +14,7 @@ from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.wire.ids import Address, PeerId, TimestampMs
 from tests.fakes.hand import Hand
-from tests.simulation.scene import RULES
+from tests.simulation.scene import RULES, Work
 
 Row = tuple[ev.Event | None, int, bytes | None]
 Perform = Callable[["Node", fx.Effect, Callable[[ev.Event], None]], None]
@@ -43,7 +43,7 @@ class Node:
     perform: Perform
     hear: Hear
     clock: Callable[[], int]
-    honest: bool = True
+    work: Work = Work.HONEST
     silent: bool = False
     lag_ms: int = 0
     """How far behind the others its view of the chain is."""
@@ -142,7 +142,10 @@ class Node:
         for effect in self.machine.start(TimestampMs(self.clock())):
             self._want(effect, kept=False)
         for key, asked in left:
-            self._do(key, asked.effect)
+            effect = asked.effect
+            if isinstance(effect, fx.AwaitDeadline):
+                effect = replace(effect, at_ms=max(effect.at_ms, self.clock() + GRACE_MS))
+            self._do(key, effect)
 
 
 def backoff_ms(failed: int, chance: random.Random) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from enum import Enum
 
 from protocol import events as ev
 from protocol.params import VCN, ChainRules
@@ -50,15 +51,29 @@ NOISE = Calibration(
 START_MS = 1_800_000_000_000
 
 
-def proof_bytes(tokens: int, *, honest: bool) -> bytes:
+class Work(Enum):
+    """How well a node computes: as a seat's own pass finds, with doubts, or something else altogether."""
+
+    HONEST = "honest"
+    DOUBTFUL = "doubtful"
+    DISHONEST = "dishonest"
+
+
+def proof_bytes(tokens: int, work: Work) -> bytes:
     """A fingerprint of `tokens` tokens (at most 32); an honest one agrees with `check_bytes`."""
-    values = [40 if honest else -40 if i % 2 else 25 for i in range(8 * tokens)]
+    match work:
+        case Work.HONEST:
+            values = [40] * (8 * tokens)
+        case Work.DOUBTFUL:
+            values = [38 if i % 2 else 40 for i in range(8 * tokens)]
+        case Work.DISHONEST:
+            values = [-40 if i % 2 else 25 for i in range(8 * tokens)]
     return struct.pack(f"<e{8 * tokens}b", 1.0, *values)
 
 
-def check_bytes(tokens: int, *, honest: bool) -> bytes:
-    """An honest seat's own pass over such a result."""
-    values = [40 if honest else 13 for _ in range(8 * tokens)]
+def check_bytes(tokens: int, work: Work) -> bytes:
+    """A seat's own pass over an honest result."""
+    values = [13 if work is Work.DISHONEST else 40] * (8 * tokens)
     return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[0] * (tokens + 1))
 
 

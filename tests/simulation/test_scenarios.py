@@ -6,15 +6,15 @@ from protocol import events as ev
 from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
 from protocol.roles.machine import Machine
-from tests.simulation.scene import ask
+from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
 
 
-def network(seed: int = 0, *, honest: bool = True, provider: str = "provider") -> World:
+def network(seed: int = 0, work: Work = Work.HONEST) -> World:
     world = World(seed)
     client = world.add("requester", {"requester"})
     world.chain.deposit(client.address, 100 * VCN)
-    world.add(provider, {"provider", "verifier"}, 20_000, honest=honest)
+    world.add("provider", {"provider", "verifier"}, 20_000, work)
     for number in range(3):
         world.add(f"verifier-{number}", {"verifier"}, 5_000)
     world.start()
@@ -71,7 +71,7 @@ def test_the_provider_shows_the_same_stages():
 
 
 def test_a_dishonest_result_is_voided_and_refunded():
-    world = network(honest=False)
+    world = network(work=Work.DISHONEST)
     done = submit(world)
     assert done.stage is Stage.REFUNDED
     assert done.debit == 0
@@ -79,8 +79,17 @@ def test_a_dishonest_result_is_voided_and_refunded():
     assert next(event for _, event in world.log if isinstance(event, ev.NodeSlashed)).amount == 10_000 * VCN
 
 
+def test_a_doubtful_result_is_refunded_and_costs_no_stake():
+    world = network(work=Work.DOUBTFUL)
+    done = submit(world)
+    assert done.stage is Stage.REFUNDED
+    assert Stage.REVIEW in [stage for stage, _ in done.history]
+    assert money(world, done) == 100 * VCN
+    assert not [event for _, event in world.log if isinstance(event, ev.NodeSlashed)]
+
+
 def test_one_seat_cannot_void_alone():
-    world = network(honest=False)
+    world = network(work=Work.DISHONEST)
     submit(world)
     added = {event.seat for _, event in world.log if isinstance(event, ev.SeatAdded)}
     assert added == {1, 2}
@@ -99,7 +108,7 @@ def test_a_dishonest_seat_is_outvoted():
     client = world.add("requester", {"requester"})
     world.chain.deposit(client.address, 100 * VCN)
     world.add("provider", {"provider"}, 5_000)
-    world.add("liar", {"verifier"}, 20_000, honest=False)
+    world.add("liar", {"verifier"}, 20_000, Work.DISHONEST)
     world.add("verifier-1", {"verifier"}, 5_000)
     world.add("verifier-2", {"verifier"}, 5_000)
     world.start()

@@ -35,6 +35,7 @@ from tests.simulation.scene import (
     NOISE,
     RULES,
     START_MS,
+    Work,
     check_bytes,
     proof_bytes,
 )
@@ -76,7 +77,7 @@ class World:
         self._order = itertools.count()
 
     # --- who is there -----------------------------------------------------------------------------------------------
-    def add(self, name: str, roles: set[str], stake_vcn: int = 0, *, honest: bool = True) -> Node:
+    def add(self, name: str, roles: set[str], stake_vcn: int = 0, work: Work = Work.HONEST) -> Node:
         """A node; it is registered if it has a stake, and judges if it is a verifier."""
         secret = hashlib.sha256(name.encode()).digest()
         key = PrivateKey(secret).public_key.format()
@@ -91,7 +92,7 @@ class World:
             signer=asks,
         )
         settings = Settings(secret, frozenset(roles))
-        node = Node(name, secret, identity, settings, self._perform, self._hear, lambda: self.now_ms, honest)
+        node = Node(name, secret, identity, settings, self._perform, self._hear, lambda: self.now_ms, work)
         node.lag_ms = self.random.randint(0, 900)
         self.nodes[peer_id] = node
         if stake_vcn:
@@ -227,7 +228,7 @@ class World:
             case fx.RunContainer(spec):
                 self._run_container(node, spec, answer)
             case fx.ReplaySample(batch, leaf_index, _):
-                check = check_bytes(3, honest=node.honest)
+                check = check_bytes(3, node.work)
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case (
                 fx.SealKey()
@@ -294,7 +295,7 @@ class World:
             return
         key = (node.name, spec.job_id)
         if key not in self._containers:
-            proof, result = proof_bytes(3, honest=node.honest), bytes([3]) + spec.job_id
+            proof, result = proof_bytes(3, node.work), bytes([3]) + spec.job_id
             node.disk[spec.job_id] = result
             run = RunResult(Outcome.OK, "", cid_of(result), cid_of(proof), 3, "eos", RUN_MS)
             self._containers[key] = Container(self.now_ms + RUN_MS, run, proof)

@@ -10,7 +10,7 @@ from protocol.job import TERMINAL, JobView
 from protocol.params import VCN
 from protocol.roles.machine import Machine
 from tests.simulation.node import Node
-from tests.simulation.scene import ask
+from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
 
 
@@ -46,7 +46,7 @@ def ended_job(*, honest: bool = True) -> Story:
     world = World()
     client = world.add("requester", {"requester"})
     world.chain.deposit(client.address, 100 * VCN)
-    provider = world.add("provider", {"provider", "verifier"}, 20_000, honest=honest)
+    provider = world.add("provider", {"provider", "verifier"}, 20_000, Work.HONEST if honest else Work.DISHONEST)
     for number in range(3):
         world.add(f"verifier-{number}", {"verifier"}, 5_000)
     world.start()
