@@ -176,7 +176,7 @@ class P2PConfig:
     listen: Annotated[str, Key(_only, "multiaddr to listen on")] = "/ip4/0.0.0.0/tcp/4701"
     announce: Annotated[tuple[str, ...], Key(_texts, "multiaddrs told to others; empty: those listened on")] = ()
     bootnodes: Annotated[tuple[str, ...], Key(_texts, "multiaddrs with /p2p/ID of nodes to join by")] = ()
-    fast: Annotated[bool, Key(_flag, "beat every 5 s instead of 30 s; for local networks")] = False
+    fast: Annotated[bool, Key(_flag, "beat every 5 s, not 30 s; for local networks, all nodes alike")] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,9 +136,9 @@ class Member:
         return sum(delays) // len(delays) if delays else 0
 
     def is_alive(self, node_id: Address, now_ms: TimestampMs) -> bool:
-        """Whether a node has beaten within the last five minutes."""
+        """Whether a node has beaten within the last five minutes; in fast mode, within the last three beats."""
         peer = self.peers.get(node_id)
-        return peer is not None and not is_offline(peer.heard_ms, now_ms)
+        return peer is not None and not is_offline(peer.heard_ms, now_ms, self.rules.heartbeat_ms)
 
     def holders(self, manifest: Cid, now_ms: TimestampMs) -> tuple[PeerId, ...]:
         """Live peers that say they hold a model."""

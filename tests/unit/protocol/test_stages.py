@@ -148,9 +148,10 @@ def test_heat_pauses_above_85_and_resumes_below_75(temperature, paused, after):
     assert pauses(gpu(temperature), paused=paused) is after
 
 
-def test_a_node_is_offline_after_five_minutes():
-    assert not is_offline(0, 300_000)
-    assert is_offline(0, 300_001)
+@pytest.mark.parametrize(("heartbeat_ms", "silent_ms"), [(30_000, 300_000), (5_000, 14_000)])
+def test_a_node_is_offline_after_five_minutes_and_in_fast_mode_after_three_beats(heartbeat_ms, silent_ms):
+    assert not is_offline(0, silent_ms, heartbeat_ms)
+    assert is_offline(0, silent_ms + 1, heartbeat_ms)
 
 
 def test_a_peer_id_carries_its_key():

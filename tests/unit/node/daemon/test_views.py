@@ -87,8 +87,8 @@ def test_nodes_are_the_others_best_first() -> None:
     assert [node.score for node in nodes] == sorted((node.score for node in nodes), reverse=True)
     assert all(node.online and node.models == ("tiny",) and node.class_ids == (CLASS,) for node in nodes)
     assert len(views(story, "provider").nodes(now)) == 3
-    # Five minutes of silence later nobody is there.
-    assert not any(node.online for node in views(story, "requester").nodes(TimestampMs(now + 301_000)))
+    # Three beats of silence later nobody is there.
+    assert not any(node.online for node in views(story, "requester").nodes(TimestampMs(now + 15_000)))
 
 
 def test_view_is_what_admission_needs() -> None:
