@@ -5,7 +5,6 @@ before the machine sees them, several in one commit where several wait. At the s
 doing anything; then what nobody has answered is asked again, which is why every effect is safe to do twice.
 """
 
-import hashlib
 import heapq
 import logging
 import math
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 import trio
 
-from protocol.effects import AwaitDeadline, ChainEffect, Effect, PeerEffect, about
+from protocol.effects import AwaitDeadline, ChainEffect, Effect, PeerEffect, about, effect_key
 from protocol.errors import AdapterError, RemoteProtocolError
 from protocol.events import (
     DeadlinePassed,
@@ -27,7 +26,6 @@ from protocol.events import (
     Tick,
     is_durable,
 )
-from protocol.wire.codec import encode_named
 from protocol.wire.ids import PeerId, TimestampMs
 
 log = logging.getLogger(__name__)
@@ -366,11 +364,6 @@ class Driver:
         while True:
             await trio.sleep(TICK_S)
             await self._send.send(_Arrival(Tick()))
-
-
-def effect_key(effect: Effect) -> bytes:
-    """Names an effect by its content, 16 bytes: the same wish again is the same effect."""
-    return hashlib.blake2b(encode_named(effect), digest_size=16).digest()
 
 
 def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:

@@ -3,6 +3,7 @@
 `about` of an effect is the job, batch or content that it is for: it names the effect in its failure.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from protocol.stages.commitment import (
 from protocol.stages.execution import RunSpec
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
-from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text
+from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text, encode_named
 from protocol.wire.ids import Address, PeerId
 
 
@@ -296,6 +297,11 @@ ChainEffect = (
 )
 WalletEffect = SignMessage
 Effect = AwaitDeadline | PeerEffect | SealingEffect | ContainerEffect | ChainEffect | WalletEffect
+
+
+def effect_key(effect: Effect) -> bytes:
+    """Names an effect by its content, 16 bytes: the same wish again is the same effect."""
+    return hashlib.blake2b(encode_named(effect), digest_size=16).digest()
 
 
 def about(effect: Effect) -> bytes:

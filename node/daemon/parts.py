@@ -23,7 +23,7 @@ from node.config import Config
 from node.daemon.gate import Gate
 from node.daemon.ledger import Ledger, Witness
 from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
-from node.driver import Driver, effect_key
+from node.driver import Driver
 from node.home import Home
 from node.journal import DataDirectory, Journal, SentTransaction, open_journal
 from node.keys import ContentKeys, HpkeSecrets, SecretFiles, node_secret
@@ -32,7 +32,7 @@ from node.telemetry import Metrics
 from p2p.adapter import PeerAdapter, PeerSettings
 from p2p.host import Host, open_host
 from p2p.store import ContentStore
-from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about
+from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about, effect_key
 from protocol.errors import ConfigError, P2PError
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
 from protocol.roles.identity import Identity, Settings

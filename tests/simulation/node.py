@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from node.driver import FIRST_BACKOFF_S, GRACE_MS, TRIES, effect_key
+from node.driver import FIRST_BACKOFF_S, GRACE_MS, TRIES
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import RemoteProtocolError
@@ -102,7 +102,7 @@ class Node:
             self._want(effect, kept=durable)
 
     def _want(self, effect: fx.Effect, *, kept: bool) -> None:
-        key = effect_key(effect)
+        key = fx.effect_key(effect)
         if key in self.asked:
             self.asked[key].kept = self.asked[key].kept or kept
             return
@@ -136,7 +136,7 @@ class Node:
             except RemoteProtocolError:
                 continue
             for effect in effects:
-                self.asked.setdefault(effect_key(effect), Asked(effect, kept=True))
+                self.asked.setdefault(fx.effect_key(effect), Asked(effect, kept=True))
         self.up, self.started_ms = True, self.clock()
         left = list(self.asked.items())
         for effect in self.machine.start(TimestampMs(self.clock())):

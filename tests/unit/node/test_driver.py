@@ -9,9 +9,9 @@ import trio
 import trio.testing
 
 from node import driver as driver_module
-from node.driver import Driver, Row, effect_key
+from node.driver import Driver, Row
 from node.journal import open_journal
-from protocol.effects import AwaitDeadline, Effect, FetchBlob, SealEpoch, Send
+from protocol.effects import AwaitDeadline, Effect, FetchBlob, SealEpoch, Send, effect_key
 from protocol.errors import BadSignature, ChainError, LocalProtocolError, Malformed, P2PError, RemoteProtocolError
 from protocol.events import (
     BlobFetched,
