@@ -75,8 +75,8 @@ def read(text: str, name: str) -> CalibrationFile:
             act_weights=bytes.fromhex(plain["act_w"]),
             classes={int(class_id): _noise(row) for class_id, row in plain["classes"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{name} is no calibration file: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{name} is no calibration file: {error!r:.200}") from error
     if name != f"{found.manifest.hex()}.json":
         raise ConfigError(f"{name} holds the calibration of {found.manifest.hex()}")
     return found
@@ -84,8 +84,10 @@ def read(text: str, name: str) -> CalibrationFile:
 
 def _noise(row: dict[str, Any]) -> ClassNoise:
     act, chunk, tok, worst = (_tolerance(row[term]) for term in ("act", "chunk", "tok", "worst"))
-    calibration = Calibration(act, chunk, tok, worst)
-    return ClassNoise(calibration, int(row["n"]), _bytes32(row["runtime"]))
+    calibration, answers = Calibration(act, chunk, tok, worst), row["n"]
+    if type(answers) is not int or answers < 1:
+        raise ValueError(f"{answers!r:.40} answers")
+    return ClassNoise(calibration, answers, _bytes32(row["runtime"]))
 
 
 def _tolerance(pair: list[int]) -> Tolerance:

@@ -1,5 +1,6 @@
 """The Ethereum calls that we use, typed: blocks, logs, state at a block, transactions."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +25,7 @@ TOO_EARLY = frozenset(
     }
 )
 """What a contract refuses now and will not refuse later."""
+_HEX = re.compile(r"0x[0-9a-fA-F]*")
 _REVERTED = 3
 """JSON-RPC code of a revert, beside the data that says why."""
 
@@ -91,10 +93,10 @@ class Ethereum:
         if raw is None:
             raise ChainError(f"the endpoint does not have block {tag}", transient=True)
         return Block(
-            number=_number(raw["number"]),
-            hash=_hash(raw["hash"]),
-            parent=_hash(raw["parentHash"]),
-            timestamp=_number(raw["timestamp"]),
+            number=_number(_field(raw, "number")),
+            hash=_hash(_field(raw, "hash")),
+            parent=_hash(_field(raw, "parentHash")),
+            timestamp=_number(_field(raw, "timestamp")),
             base_fee=Wei(_number(raw.get("baseFeePerGas", "0x0"))),
         )
 
@@ -142,7 +144,7 @@ class Ethereum:
                     raise
                 self._log_span = max(1, (until - first + 1) // 2)
             else:
-                return until, sorted((read_log(each) for each in raw), key=lambda log: (log.block, log.index))
+                return until, sorted((read_log(each) for each in _list(raw)), key=lambda log: (log.block, log.index))
 
     async def code(self, address: Address) -> bytes:
         """A contract's code; empty if there is none."""
@@ -185,18 +187,18 @@ class Ethereum:
     async def receipt(self, transaction: Hash32) -> Receipt | None:
         """What became of a transaction; None while it is in no block."""
         raw = await self.rpc.request("eth_getTransactionReceipt", f"0x{transaction.hex()}")
-        if raw is None or raw.get("blockNumber") is None:
+        if raw is None or _field(raw, "blockNumber") is None:
             return None
-        gas_used = _number(raw["gasUsed"])
+        gas_used = _number(_field(raw, "gasUsed"))
         contract = raw.get("contractAddress")
         return Receipt(
             transaction=transaction,
             block=_number(raw["blockNumber"]),
-            succeeded=_number(raw["status"]) == 1,
+            succeeded=_number(_field(raw, "status")) == 1,
             gas_used=gas_used,
             fee=Wei(gas_used * _number(raw.get("effectiveGasPrice", "0x0"))),
-            contract=checksum(contract) if contract else None,
-            logs=tuple(read_log(each) for each in raw["logs"]),
+            contract=_address(contract) if contract else None,
+            logs=tuple(read_log(each) for each in _list(_field(raw, "logs"))),
         )
 
 
@@ -216,15 +218,18 @@ def refusal_name(error: Reverted) -> str:
     return str(error).partition(": ")[2].partition("(")[0]
 
 
-def read_log(raw: dict[str, Any]) -> Log:
-    """A log as an endpoint gives it."""
+def read_log(raw: Any) -> Log:
+    """A log as an endpoint gives it.
+
+    Raises: ChainError if it is none.
+    """
     return Log(
-        address=checksum(raw["address"]),
-        topics=tuple(_bytes(topic) for topic in raw["topics"]),
-        data=_bytes(raw["data"]),
-        block=_number(raw["blockNumber"]),
-        transaction=_hash(raw["transactionHash"]),
-        index=_number(raw["logIndex"]),
+        address=_address(_field(raw, "address")),
+        topics=tuple(_bytes(topic) for topic in _list(_field(raw, "topics"))),
+        data=_bytes(_field(raw, "data")),
+        block=_number(_field(raw, "blockNumber")),
+        transaction=_hash(_field(raw, "transactionHash")),
+        index=_number(_field(raw, "logIndex")),
     )
 
 
@@ -241,13 +246,43 @@ def _tag(tag: BlockTag) -> str:
     return hex(tag) if isinstance(tag, int) else tag
 
 
-def _number(raw: str) -> int:
+def _nonsense(what: str) -> ChainError:
+    """Transient: the next endpoint may know better."""
+    return ChainError(f"the endpoint's answer is nonsense: {what}", transient=True)
+
+
+def _field(raw: Any, name: str) -> Any:
+    if not isinstance(raw, dict) or name not in raw:
+        raise _nonsense(f"no {name}")
+    return raw[name]
+
+
+def _list(raw: Any) -> list[Any]:
+    if not isinstance(raw, list):
+        raise _nonsense("no list")
+    return raw
+
+
+def _number(raw: Any) -> int:
+    if not isinstance(raw, str) or not _HEX.fullmatch(raw) or not 3 <= len(raw) <= 66:
+        raise _nonsense("no number")
     return int(raw, 16)
 
 
-def _bytes(raw: str) -> bytes:
-    return bytes.fromhex(raw.removeprefix("0x"))
+def _bytes(raw: Any) -> bytes:
+    if not isinstance(raw, str) or not _HEX.fullmatch(raw) or len(raw) % 2:
+        raise _nonsense("no bytes")
+    return bytes.fromhex(raw[2:])
 
 
-def _hash(raw: str) -> Hash32:
-    return Hash32(_bytes(raw))
+def _hash(raw: Any) -> Hash32:
+    found = _bytes(raw)
+    if len(found) != 32:
+        raise _nonsense("no hash")
+    return Hash32(found)
+
+
+def _address(raw: Any) -> Address:
+    if len(_bytes(raw)) != 20:
+        raise _nonsense("no address")
+    return checksum(raw.lower())

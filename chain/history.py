@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from chain.ethereum import Ethereum, Log
 from chain.facts import BatchStored, ClientTouched, Fact, NodeTouched
 from chain.network import Network
+from protocol.errors import ChainError
 from protocol.events import AccountSeen, BatchSubmitted, CaseConvened, Event, LaneSeen, NodeSeen, SeatAdded
 from protocol.stages.assignment import Account
 from protocol.stages.offer import NodeRecord
@@ -109,6 +110,9 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[Seen]:
 
 
 def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address], int]) -> BatchSubmitted:
+    lanes = [(debit.client, debit.signer, stored.node) for debit in stored.contents.debits]
+    if not all(lane in jobs for lane in lanes):
+        raise ChainError("the endpoint's logs are nonsense: a batch without its lanes", transient=True)
     return BatchSubmitted(
         batch_id=stored.batch_id,
         node=stored.node,
@@ -121,7 +125,7 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
         unreceipted=stored.unreceipted,
         uncalibrated=stored.uncalibrated,
         contents=stored.contents,
-        lane_jobs=tuple(jobs[debit.client, debit.signer, stored.node] for debit in stored.contents.debits),
+        lane_jobs=tuple(jobs[lane] for lane in lanes),
     )
 
 

@@ -171,7 +171,7 @@ def refusal_of(data: bytes) -> str:
         for name in CONTRACTS:
             if known := interface(name).refusals.get(selector):
                 return known.tell(rest)
-    except (ValueError, DecodingError):
+    except (ValueError, OverflowError, DecodingError):
         pass
     return f"an error that none of the contracts declares (0x{data.hex()[:72]})"
 

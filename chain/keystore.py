@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from coincurve import PrivateKey
 
@@ -15,6 +16,9 @@ from chain.wallet import Key
 from protocol.errors import ConfigError
 
 PASSWORD_VARIABLE = "VCOIN_PASSWORD"  # noqa: S105 - the name of a variable, no password
+MAX_KDF_WORK = 2**23
+"""scrypt's n x r, of which geth takes 2^21 (256 MiB of memory), or the rounds of pbkdf2."""
+MAX_KDF_PARALLEL = 16
 Prompt = Callable[[str], str]
 """Asks a person, without showing what is typed."""
 
@@ -77,15 +81,34 @@ def load_key(path: Path, password: str) -> Key:
     """
     from eth_account import Account
 
-    sealed = _read(path)
     try:
+        sealed = json.loads(_read(path))
+        _require_affordable(sealed)
         return Key(bytes(Account.decrypt(sealed, password)))
     except ValueError as error:
         if "MAC mismatch" in str(error):
             raise ConfigError(f"wrong password for {path}", "give the one the key was created with") from error
         raise ConfigError(f"{path} is no key file") from error
-    except (KeyError, TypeError, AttributeError, NotImplementedError) as error:
+    except (KeyError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
         raise ConfigError(f"{path} is no key file") from error
+
+
+def _require_affordable(sealed: Any) -> None:
+    """A key file says itself how much work opens it: no more than any wallet asks for.
+
+    Raises: ValueError, KeyError, TypeError or AttributeError if it is none, or asks for more.
+    """
+    if sealed["version"] != 3:
+        raise ValueError("version")
+    (crypto,) = (sealed[name] for name in ("crypto", "Crypto") if name in sealed)
+    work = crypto["kdfparams"]
+    asked = (work["n"] * work["r"], work["p"]) if crypto["kdf"] == "scrypt" else (work["c"], 1)
+    if not all(type(value) is int for value in (*asked, work["dklen"])) or not 32 <= work["dklen"] <= 64:
+        raise ValueError("kdfparams")
+    if not 0 < asked[0] <= MAX_KDF_WORK or not 0 < asked[1] <= MAX_KDF_PARALLEL:
+        raise ValueError("kdfparams ask for too much")
+    if crypto["kdf"] == "pbkdf2" and work["prf"] != "hmac-sha256":
+        raise ValueError("prf")
 
 
 def _read(path: Path) -> str:

@@ -19,6 +19,8 @@ from protocol.errors import ChainError, ConfigError
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, checksum
 
+_COUNTS = ("chain_id", "first_nonce", "block")
+
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -75,12 +77,25 @@ def read_deployment(path: Path) -> Deployment:
         if plain.pop("v") != 1:
             raise ValueError("version")
         addresses = Addresses(**{name: checksum(text) for name, text in plain.pop("addresses").items()})
-        hashes = tuple(plain.pop("code_hashes"))
+        hashes = tuple(_hash(text) for text in plain.pop("code_hashes"))
+        plain["deployer"] = checksum(plain["deployer"])
+        if type(plain["profile"]) is not str or not all(_is_count(plain[name]) for name in _COUNTS):
+            raise ValueError("a field of another kind")
         return Deployment(**plain, addresses=addresses, code_hashes=hashes)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no deployment file {path}", "deploy the contracts, or get the file") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is no deployment file: {error!r}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no deployment file: {error!r:.200}") from error
+
+
+def _hash(text: Any) -> str:
+    if type(text) is not str:
+        raise ValueError("no hash")
+    return text
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 64
 
 
 class Network:
@@ -105,10 +120,16 @@ class Network:
         return tuple(self._speakers)
 
     def fact(self, log: Log) -> Fact | None:
-        """What a log of one of the contracts says."""
+        """What a log of one of the contracts says.
+
+        Raises: ChainError for a log that the contract cannot have written: the endpoint lies.
+        """
         speaker = self._speakers.get(log.address)
-        entry = speaker.entry(log) if speaker else None
-        return speaker.fact(entry) if speaker and entry else None
+        try:
+            entry = speaker.entry(log) if speaker else None
+            return speaker.fact(entry) if speaker and entry else None
+        except ValueError as error:
+            raise ChainError(f"the endpoint's log of {log.address} is nonsense: {error}", transient=True) from error
 
     async def code_hashes(self) -> tuple[str, ...]:
         """The keccak of each contract's code, in the order of Addresses; empty where there is none."""

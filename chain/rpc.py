@@ -5,7 +5,8 @@ web3 takes seconds to import, so it is imported where the first call is made.
 
 import logging
 import math
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,10 +17,16 @@ from protocol.errors import ChainError
 
 log = logging.getLogger(__name__)
 MAX_CALLS = 8
-"""Calls in flight at once; more wait."""
+"""Calls to one endpoint at once; more wait."""
 REST_S = 30.0
-"""An endpoint that failed is asked last for so long."""
+"""An endpoint that failed is asked last for so long, then by one call, which finds out; each time twice as long."""
+LONGEST_REST_S = 300.0
+CHECK_AGAIN_S = 30.0
+"""How long an endpoint is trusted to serve the chain that it served: a machine behind its name may be replaced."""
+IMPORT_S = 30.0
+_web3_is_here = threading.Event()
 BATCH_CALLS = 100
+MAX_WORDS = 500
 
 
 class RpcRefusal(ChainError):
@@ -30,29 +37,74 @@ class RpcRefusal(ChainError):
         super().__init__(message, transient="insufficient funds" not in message.lower())
         self.code = code
         self.data = data
+        self.after_silence = False
+        """Whether an endpoint before this one gave no answer, and may have done what was asked."""
 
 
 class WrongChain(ChainError):
     """An endpoint serves another chain than the configuration names."""
 
 
+class Unreachable(ChainError):
+    """No endpoint answers, or none that serves our chain."""
+
+
 class _Unreachable(Exception):
     """No answer from one endpoint."""
+
+
+class _OtherChain(_Unreachable):
+    """An answer of another chain."""
 
 
 class Endpoint:
     """One URL with its connections, used from worker threads."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, rest_s: float) -> None:
         # Paths and passwords of an endpoint are often its key: no message may show them.
         parts = urlsplit(url)
         self.shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self.down_until = -math.inf
-        self.checked = False
+        self.checked_at = -math.inf
+        self.serves: int | None = None
+        """The chain that it says it serves; None before it was asked."""
+        # Its own slots: calls that hang here must not keep others from being asked.
+        self.slots = trio.CapacityLimiter(MAX_CALLS)
         self._url = url
         self._timeout_s = timeout_s
+        self._first_rest_s = self._rest_s = rest_s
+        self._rested_at = -math.inf
         self._provider: Any = None
         self._session: Any = None
+
+    def is_down(self, now: float) -> bool:
+        """Whether it is asked last; it may be asked, to see whether it is back, once its rest is over."""
+        return self.down_until > now
+
+    def claim(self, now: float) -> None:
+        """The one call that finds out whether it is back: others need not wait for it."""
+        if math.isfinite(self.down_until):
+            self.down_until = now + self._rest_s
+
+    def rest(self, reason: str, began: float) -> None:
+        """Leave it alone for a while, because of a call that began then; said once, until it is back."""
+        if began < self._rested_at:
+            # Of many calls that failed together, one counts.
+            return
+        if not math.isfinite(self.down_until):
+            log.warning("endpoint left: %s", reason, extra={"endpoint": self.shown})
+            self._rest_s = self._first_rest_s
+        else:
+            self._rest_s = min(self._rest_s * 2, LONGEST_REST_S)
+        self._rested_at = trio.current_time()
+        self.down_until = self._rested_at + self._rest_s
+        self.checked_at = -math.inf
+
+    def back(self) -> None:
+        """It answers."""
+        if math.isfinite(self.down_until):
+            log.info("endpoint back", extra={"endpoint": self.shown})
+        self.down_until = -math.inf
 
     def ask(self, method: str, parameters: Sequence[Any]) -> Any:
         """One call. Blocks; raises _Unreachable."""
@@ -78,6 +130,7 @@ class Endpoint:
             import requests
             from web3.providers.rpc import HTTPProvider
 
+            _web3_is_here.set()
             # One session for all threads, so that it can be closed.
             self._session = requests.Session()
             self._provider = HTTPProvider(
@@ -92,20 +145,18 @@ class Endpoint:
 class Rpc:
     """Calls to the first endpoint that answers."""
 
-    def __init__(self, urls: Sequence[str], chain_id: int, timeout_s: float = 10.0) -> None:
+    def __init__(self, urls: Sequence[str], chain_id: int, timeout_s: float = 10.0, rest_s: float = REST_S) -> None:
         assert urls, "no endpoints"
         self.chain_id = chain_id
-        self._endpoints = [Endpoint(url, timeout_s) for url in urls]
+        self.endpoints = tuple(Endpoint(url, timeout_s, rest_s) for url in urls)
         self._timeout_s = timeout_s
-        self._slots = trio.CapacityLimiter(MAX_CALLS)
 
     async def request(self, method: str, *parameters: Any) -> Any:
         """The result of one call.
 
-        Raises: RpcRefusal if an endpoint answers with an error; ChainError, transient if none answers, not if one
-        serves another chain.
+        Raises: RpcRefusal if an endpoint answers with an error; Unreachable, transient, if none of our chain answers.
         """
-        return _result_of(await self._first("ask", method, parameters))
+        return await self._first("ask", result_of, method, parameters)
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """The results of many calls, in order, asked for in few messages.
@@ -115,75 +166,161 @@ class Rpc:
         results: list[Any] = []
         for start in range(0, len(calls), BATCH_CALLS):
             part = calls[start : start + BATCH_CALLS]
-            answers = await self._first("ask_all", part)
+            answers = await self._first("ask_all", _unchanged, part)
             if not isinstance(answers, list) or len(answers) != len(part):
                 # An endpoint without batches: one error for all of them.
                 results.extend([await self.request(method, *parameters) for method, parameters in part])
             else:
-                results.extend(_result_of(answer) for answer in answers)
+                results.extend(result_of(answer) for answer in answers)
         return results
+
+    async def each(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> dict[Endpoint, list[Any]]:
+        """What every endpoint in use answers, all asked at once; an answer is a result or an RpcRefusal.
+
+        One that is silent is left, and missing here. Raises: Unreachable if all are.
+        """
+        now = trio.current_time()
+        due = [endpoint for endpoint in self.endpoints if not endpoint.is_down(now)] or self.endpoints
+        found: dict[Endpoint, list[Any]] = {}
+        faults: list[str] = []
+
+        async def ask(endpoint: Endpoint) -> None:
+            endpoint.claim(now)
+            try:
+                await self._check_chain(endpoint)
+                found[endpoint] = await self._ask_part(endpoint, calls)
+            except _Unreachable as error:
+                endpoint.rest(str(error), now)
+                faults.append(f"{endpoint.shown} ({error})")
+            else:
+                endpoint.back()
+
+        async with trio.open_nursery() as nursery:
+            for endpoint in due:
+                nursery.start_soon(ask, endpoint)
+        if not found:
+            raise _none_answers(faults)
+        # In the order of preference, not of arrival.
+        return {endpoint: found[endpoint] for endpoint in self.endpoints if endpoint in found}
+
+    async def require_chain(self) -> None:
+        """Ask every endpoint which chain it serves.
+
+        Raises: WrongChain if one serves another than ours; Unreachable if none answers.
+        """
+        try:
+            await self.each([])
+        finally:
+            for endpoint in self.endpoints:
+                if endpoint.serves not in (None, self.chain_id):
+                    raise WrongChain(
+                        f"wrong chain: {endpoint.shown} serves chain {endpoint.serves}, expected {self.chain_id}"
+                    )
 
     def close(self) -> None:
         """Close every connection."""
-        for endpoint in self._endpoints:
+        for endpoint in self.endpoints:
             endpoint.close()
 
-    async def _first(self, how: str, *arguments: Any) -> Any:
+    async def _first(self, how: str, read: Callable[[Any], Any], *arguments: Any) -> Any:
         now = trio.current_time()
         faults = []
-        for endpoint in sorted(self._endpoints, key=lambda each: each.down_until > now):
+        for endpoint in sorted(self.endpoints, key=lambda each: each.is_down(now)):
+            began = trio.current_time()
+            endpoint.claim(began)
             try:
                 await self._check_chain(endpoint)
                 answer = await self._ask(endpoint, how, *arguments)
             except _Unreachable as error:
-                if endpoint.down_until <= now:
-                    log.warning("endpoint gone", extra={"endpoint": endpoint.shown, "reason": str(error)})
-                endpoint.down_until = trio.current_time() + REST_S
+                endpoint.rest(str(error), began)
                 faults.append(f"{endpoint.shown} ({error})")
-            else:
-                endpoint.down_until = -math.inf
-                return answer
-        raise ChainError(f"no Ethereum endpoint answers: {', '.join(faults)}", transient=True)
+                continue
+            endpoint.back()
+            try:
+                return read(answer)
+            except RpcRefusal as error:
+                error.after_silence = bool(faults)
+                raise
+        raise _none_answers(faults)
+
+    async def _ask_part(self, endpoint: Endpoint, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        results: list[Any] = []
+        for start in range(0, len(calls), BATCH_CALLS):
+            part = calls[start : start + BATCH_CALLS]
+            answers = await self._ask(endpoint, "ask_all", part) if len(part) > 1 else None
+            if not isinstance(answers, list) or len(answers) != len(part):
+                answers = [await self._ask(endpoint, "ask", method, parameters) for method, parameters in part]
+            for answer in answers:
+                try:
+                    results.append(result_of(answer))
+                except RpcRefusal as error:
+                    results.append(error)
+                except ChainError as error:
+                    raise _Unreachable("not a JSON-RPC answer") from error
+        return results
 
     async def _check_chain(self, endpoint: Endpoint) -> None:
-        if endpoint.checked:
+        if trio.current_time() < endpoint.checked_at + CHECK_AGAIN_S:
             return
-        found = int(_result_of(await self._ask(endpoint, "ask", "eth_chainId", ())), 16)
-        if found != self.chain_id:
-            raise WrongChain(f"wrong chain: {endpoint.shown} serves chain {found}, expected {self.chain_id}")
-        endpoint.checked = True
+        answer = await self._ask(endpoint, "ask", "eth_chainId", ())
+        try:
+            endpoint.serves = int(result_of(answer), 16)
+        except (RpcRefusal, ChainError, ValueError, TypeError) as error:
+            raise _Unreachable("it does not say which chain it serves") from error
+        if endpoint.serves != self.chain_id:
+            raise _OtherChain(f"it serves chain {endpoint.serves}, not {self.chain_id}")
+        endpoint.checked_at = trio.current_time()
 
     async def _ask(self, endpoint: Endpoint, how: str, *arguments: Any) -> Any:
         call = getattr(endpoint, how)
         # The first call also waits for the import of web3.
-        limit_s = self._timeout_s * 2 + (0 if endpoint.checked else 30)
+        limit_s = self._timeout_s + (0 if _web3_is_here.is_set() else IMPORT_S)
         with trio.move_on_after(limit_s):
-            return await trio.to_thread.run_sync(call, *arguments, limiter=self._slots, abandon_on_cancel=True)  # type: ignore[call-arg]
-        raise _Unreachable(f"no answer within {limit_s:.0f} s")
+            return await trio.to_thread.run_sync(call, *arguments, limiter=endpoint.slots, abandon_on_cancel=True)  # type: ignore[call-arg]
+        raise _Unreachable("timed out")
 
 
 @asynccontextmanager
-async def open_rpc(urls: Sequence[str], chain_id: int, timeout_s: float = 10.0) -> AsyncIterator[Rpc]:
-    """Calls to these endpoints, in order of preference; `timeout_s` for each call.
+async def open_rpc(
+    urls: Sequence[str], chain_id: int, timeout_s: float = 10.0, rest_s: float = REST_S
+) -> AsyncIterator[Rpc]:
+    """Calls to these endpoints, in order of preference.
 
-    Raises: ChainError if none answers or one serves another chain.
+    Args: timeout_s, for each call; rest_s, how long one that failed is left alone at first.
+    Raises: WrongChain if one serves another chain; Unreachable if none answers.
     """
-    rpc = Rpc(urls, chain_id, timeout_s)
+    rpc = Rpc(urls, chain_id, timeout_s, rest_s)
     try:
-        await rpc.request("eth_chainId")
+        await rpc.require_chain()
         yield rpc
     finally:
         rpc.close()
 
 
-def _result_of(answer: Any) -> Any:
+def _none_answers(faults: Sequence[str]) -> Unreachable:
+    return Unreachable(f"no Ethereum endpoint answers: {', '.join(faults)}", transient=True)
+
+
+def _unchanged(answer: Any) -> Any:
+    return answer
+
+
+def result_of(answer: Any) -> Any:
+    """The result in an answer. Raises: RpcRefusal for an error, ChainError for no JSON-RPC."""
     if not isinstance(answer, dict):
         raise ChainError("the endpoint's answer is no JSON-RPC", transient=True)
     if error := answer.get("error"):
         if not isinstance(error, dict):
-            raise RpcRefusal(str(error), 0, b"")
-        raise RpcRefusal(str(error.get("message", error)), int(error.get("code", 0)), _data_of(error.get("data")))
+            raise RpcRefusal(_printable(error), 0, b"")
+        code = error.get("code", 0)
+        words = _printable(error.get("message", error))
+        raise RpcRefusal(words, code if type(code) is int else 0, _data_of(error.get("data")))
     return answer.get("result")
+
+
+def _printable(words: Any) -> str:
+    """An endpoint's own words, fit for a log line and a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(words)[:MAX_WORDS])
 
 
 def _data_of(data: Any) -> bytes:

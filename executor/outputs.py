@@ -83,7 +83,7 @@ class Outputs:
         try:
             entries = json.loads(raw or b"")["files"]
             files = [OutputFile(str(e["path"]), int(e["size"]), bytes.fromhex(e["sha256"])) for e in entries]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise HostileOutput(f"{MANIFEST} is missing or not what a runner writes") from error
         return {file.path: file for file in files}
 

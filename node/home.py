@@ -61,7 +61,7 @@ class Home:
             return checksum("0x" + json.loads(self.operator_key.read_text())["address"].removeprefix("0x"))
         except FileNotFoundError as error:
             raise ConfigError(f"there is no node at {self.path}", "vcoin node init makes one") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{self.operator_key} is no key file") from error
 
 

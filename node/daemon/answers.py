@@ -90,5 +90,5 @@ class Answers:
         try:
             plain = json.loads((self._results / f"{job_id.hex()}.json").read_bytes())
             return [int(token) for token in plain["output_token_ids"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None

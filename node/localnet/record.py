@@ -105,7 +105,7 @@ def read_record(directory: Path) -> Record | None:
         return Record(**plain, chain=Process(**chain) if chain else None, nodes=nodes)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be used: {error}", f"stop its processes, then remove {directory}") from error
 
 

@@ -165,7 +165,7 @@ class PeerBook:
                 peer_id, seen_ms = PeerId(str(item["peer"])), int(item["seen_ms"])
                 public_key_of(peer_id)
                 addresses = tuple(str(address) for address in item["addresses"])
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 continue
             if peer_id != self.own and now_ms - seen_ms <= FORGET_AFTER_MS:
                 self.learn(peer_id, addresses)

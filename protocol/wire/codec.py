@@ -246,7 +246,8 @@ def _one_of(hint: Any) -> Callable[[Any, str], Any]:
             return None
         if len(named) == 1 and not others:
             return _build(next(iter(named.values())), raw)
-        if len(named) > 1 and isinstance(raw, list) and len(raw) == 2 and raw[0] in named:
+        is_named = isinstance(raw, list) and len(raw) == 2 and isinstance(raw[0], str) and raw[0] in named
+        if len(named) > 1 and is_named:
             return _build(named[raw[0]], raw[1])
         for other in others:
             try:

@@ -51,6 +51,7 @@ LAYERS = (
     # Its slow tests compile the contracts.
     Layer("unit", "unit", needs=("venv", "node tools"), fast=True, alongside=True),
     Layer("property", "property", fast=True, alongside=True),
+    Layer("fuzz", "fuzz", alongside=True),
     Layer("simulation", "simulation", alongside=True),
     Layer("contracts", "contracts", needs=("venv", "node tools")),
     Layer("conformance", "conformance", needs=SERVICES),
