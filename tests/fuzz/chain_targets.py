@@ -14,7 +14,7 @@ from chain.ethereum import Call, Ethereum
 from chain.history import _facts
 from chain.interface import CONTRACTS, Parameter, interface, refusal_of
 from chain.network import Addresses, Network
-from chain.rpc import _result_of
+from chain.rpc import result_of
 from protocol.errors import ChainError
 from protocol.wire.ids import Address, Hash32, checksum
 from tests.fuzz.mutation import Shape
@@ -35,10 +35,10 @@ class Liar:
         self._answer = answer
 
     async def request(self, method: str, *parameters: Any) -> Any:
-        return _result_of(self._answer)
+        return result_of(self._answer)
 
     async def batch(self, calls: list[Any]) -> list[Any]:
-        return [_result_of(self._answer) for _ in calls]
+        return [result_of(self._answer) for _ in calls]
 
 
 def _read(data: bytes) -> Any:
