@@ -5,6 +5,7 @@ commas), `p2p.listen` among the flags. A key that does not exist is an error whe
 """
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -69,6 +70,22 @@ def _urls(raw: object, base: Path) -> tuple[str, ...]:
     if not urls:
         raise ValueError("expected at least one URL")
     return urls
+
+
+def _loopback(raw: object, base: Path) -> str:
+    """host:port on this machine, or nothing."""
+    text = _text(raw, base)
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname or "", parts.port
+        inside = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside, port = False, None
+    if not inside or port is None or text != parts.netloc or parts.username is not None:
+        raise ValueError('expected an address of this machine with a port, for example "127.0.0.1:9464"')
+    return text
 
 
 def _only(raw: object, base: Path) -> str:
@@ -209,6 +226,13 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """Where Prometheus reads the node's numbers."""
+
+    listen: Annotated[str, Key(_loopback, "serve /metrics at this address of this machine; empty: nowhere")] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What the daemon writes to stderr."""
 
@@ -235,6 +259,7 @@ class Config:
     chain: ChainConfig
     executor: ExecutorConfig
     api: ApiConfig
+    metrics: MetricsConfig
     log: LogConfig
     origins: Mapping[str, str]
 
@@ -252,6 +277,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "chain": ChainConfig,
     "executor": ExecutorConfig,
     "api": ApiConfig,
+    "metrics": MetricsConfig,
     "log": LogConfig,
 }
 

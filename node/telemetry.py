@@ -1,15 +1,18 @@
 """What the daemon says of itself: its log, and the few numbers that are watched.
 
 The log is for a person on a terminal and JSON elsewhere; facts ride in `extra`, never in the message. The numbers are
-a fold over events, kept in memory; every reader gets them from `Metrics.series`, under Prometheus' names.
+a fold over events, kept in memory; every reader gets them from the one snapshot that the daemon makes of itself.
 """
 
 import json
 import logging
+import os
+import re
 import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from protocol.events import CaseResolved, ContainerExited, DeviceReported, Event, MessageSent
@@ -91,17 +94,6 @@ def _short(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """One number under its Prometheus name, which ends in its unit; `kind` is counter or gauge."""
-
-    name: str
-    kind: str
-    help: str
-    value: float
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Alert:
     """A rule that is broken right now: its name, and the number that broke it in words."""
 
@@ -113,43 +105,50 @@ class Metrics:
     """Counts what happens on this node since it was started."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
-        self._task_ms = 0
+        self.tasks: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        """Containers by how they ended."""
+        self.task_ms = 0
+        """Time of those that ended well, all together."""
+        self.cases: dict[Verdict, int] = {Verdict.PASS: 0, Verdict.REVIEW: 0, Verdict.SEVERE: 0}
+        """Cases that were resolved, by verdict; those without judges are none."""
         self._recent: deque[bool] = deque(maxlen=FAILURE_RING)
-        self._verdicts: dict[Verdict, int] = {Verdict.PASS: 0, Verdict.REVIEW: 0, Verdict.SEVERE: 0}
         self._delays: deque[int] = deque(maxlen=DELAYS_KEPT)
         self._gpus: tuple[GpuGroup, ...] = ()
-        self._memory_bytes = 0
 
     def observe(self, event: Event) -> None:
         """Take one event into the numbers."""
         match event:
             case ContainerExited(result=result):
-                self._tasks[result.outcome] += 1
+                self.tasks[result.outcome] += 1
                 if result.outcome is Outcome.OK:
-                    self._task_ms += result.duration_ms
+                    self.task_ms += result.duration_ms
                 # A client's bad input counts neither way.
                 if result.outcome is Outcome.OK or result.outcome in _FAILURES:
                     self._recent.append(result.outcome in _FAILURES)
             case MessageSent(round_trip_ms=round_trip_ms):
                 self._delays.append(round_trip_ms)
             case DeviceReported(status):
-                self._gpus, self._memory_bytes = status.gpus, status.memory_bytes
-            case CaseResolved(verdict=verdict) if verdict in self._verdicts:
-                self._verdicts[verdict] += 1
+                self._gpus = status.gpus
+            case CaseResolved(verdict=verdict) if verdict in self.cases:
+                self.cases[verdict] += 1
             case _:
                 pass
 
     @property
     def mean_task_ms(self) -> int:
         """Mean time of the tasks that ended well; 0 before the first."""
-        done = self._tasks[Outcome.OK]
-        return self._task_ms // done if done else 0
+        done = self.tasks[Outcome.OK]
+        return self.task_ms // done if done else 0
 
     @property
     def failure_percent(self) -> int:
         """Failed ones of the last 50 tasks."""
         return 100 * sum(self._recent) // len(self._recent) if self._recent else 0
+
+    @property
+    def temperature_c(self) -> int:
+        """Of the hottest card; 0 without one."""
+        return max((gpu.temperature_c for gpu in self._gpus), default=0)
 
     @property
     def mean_delay_ms(self) -> int:
@@ -159,17 +158,15 @@ class Metrics:
     @property
     def pass_percent(self) -> int:
         """Cases that ended in a pass; 100 before the first."""
-        cases = sum(self._verdicts.values())
-        return 100 * self._verdicts[Verdict.PASS] // cases if cases else 100
+        cases = sum(self.cases.values())
+        return 100 * self.cases[Verdict.PASS] // cases if cases else 100
 
     def alerts(self) -> tuple[Alert, ...]:
         """The rules that act by themselves, as far as they are broken now."""
         found = []
-        hottest = max((gpu.temperature_c for gpu in self._gpus), default=0)
-        if hottest > PAUSE_ABOVE_C:
-            found.append(
-                Alert("hot", f"a GPU has {hottest} C, above {PAUSE_ABOVE_C} C: no new jobs until it is cooler")
-            )
+        if self.temperature_c > PAUSE_ABOVE_C:
+            words = f"a GPU has {self.temperature_c} C, above {PAUSE_ABOVE_C} C: no new jobs until it is cooler"
+            found.append(Alert("hot", words))
         # A first failure is no rate.
         if len(self._recent) >= FAILURE_RING // 5 and self.failure_percent > FAILURE_ALERT_PERCENT:
             words = (
@@ -180,52 +177,13 @@ class Metrics:
             found.append(Alert("slow", f"peers answer after {self.mean_delay_ms} ms in the mean: hired last"))
         return tuple(found)
 
-    def series(self) -> tuple[Series, ...]:
-        """Every number, in a fixed order."""
-        tasks = [
-            Series(
-                "vcoin_tasks_total", "counter", "Containers by how they ended.", count, (("outcome", outcome.value),)
-            )
-            for outcome, count in self._tasks.items()
-        ]
-        verdicts = [
-            Series("vcoin_cases_total", "counter", "Cases by verdict.", count, (("verdict", verdict.name.lower()),))
-            for verdict, count in self._verdicts.items()
-        ]
-        return (
-            *tasks,
-            Series(
-                "vcoin_task_seconds_mean", "gauge", "Mean time of a task that ended well.", self.mean_task_ms / 1000
-            ),
-            Series("vcoin_task_failure_ratio", "gauge", "Failed of the last 50 tasks.", self.failure_percent / 100),
-            *(series for gpu in self._gpus for series in _of_gpu(gpu)),
-            Series("vcoin_memory_bytes", "gauge", "Memory of this machine.", self._memory_bytes),
-            Series("vcoin_peer_delay_seconds_mean", "gauge", "Mean round trip to peers.", self.mean_delay_ms / 1000),
-            *verdicts,
-            Series("vcoin_case_pass_ratio", "gauge", "Cases that ended in a pass.", self.pass_percent / 100),
-        )
 
-    def exposition(self) -> str:
-        """The numbers in Prometheus' text format."""
-        lines: list[str] = []
-        told: set[str] = set()
-        for series in self.series():
-            if series.name not in told:
-                told.add(series.name)
-                lines += [f"# HELP {series.name} {series.help}", f"# TYPE {series.name} {series.kind}"]
-            labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in series.labels)
-            lines.append(f"{series.name}{f'{{{labels}}}' if labels else ''} {_number(series.value)}")
-        return "\n".join(lines) + "\n"
-
-
-def _number(value: float) -> str:
-    # Bytes are integers and stay exact.
-    return str(int(value)) if value == int(value) else repr(value)
-
-
-def _of_gpu(gpu: GpuGroup) -> tuple[Series, ...]:
-    labels = (("model", gpu.model),)
-    return (
-        Series("vcoin_gpu_temperature_celsius", "gauge", "Hottest card of a model.", gpu.temperature_c, labels),
-        Series("vcoin_gpu_memory_free_bytes", "gauge", "Least free memory of a card.", gpu.free_bytes, labels),
-    )
+def memory_used() -> tuple[int, int]:
+    """Bytes in use on this machine, and by this process; 0 where the system does not say."""
+    try:
+        meminfo = Path("/proc/meminfo").read_text()
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0, 0
+    free = {name: int(value) for name, value in re.findall(r"^(MemTotal|MemAvailable):\s+(\d+) kB", meminfo, re.M)}
+    return (free.get("MemTotal", 0) - free.get("MemAvailable", 0)) * 1024, resident * os.sysconf("SC_PAGE_SIZE")

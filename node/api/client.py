@@ -34,6 +34,10 @@ class Client:
         """As get, with a JSON body; `within_s` for what the daemon needs time for."""
         return self._ask("POST", path, body, within_s)
 
+    def metrics(self) -> str:
+        """The daemon's numbers in Prometheus' text format. Raises: as get."""
+        return self._read("GET", "/metrics", None, ANSWER_WITHIN_S).decode()
+
     def lines(self, *path: str) -> Iterator[Any]:
         """The JSON lines of a stream, as they come, for as long as they come.
 
@@ -41,7 +45,7 @@ class Client:
         """
         with self._connect(None) as connection:
             exchange = _Exchange(connection)
-            exchange.send("GET", path, None)
+            exchange.send("GET", _target(path), None)
             rest = b""
             for part in exchange.body():
                 *whole, rest = (rest + part).split(b"\n")
@@ -49,15 +53,18 @@ class Client:
                     yield _checked(json.loads(line))
 
     def _ask(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None, within_s: float) -> Any:
+        return json.loads(self._read(method, _target(path), body, within_s))
+
+    def _read(self, method: str, target: str, body: dict[str, Any] | None, within_s: float) -> bytes:
         with self._connect(within_s) as connection:
             exchange = _Exchange(connection)
-            exchange.send(method, path, body)
+            exchange.send(method, target, body)
             answer = bytearray()
             for part in exchange.body():
                 answer += part
                 if len(answer) > MAX_ANSWER_BYTES:
                     raise Fault("unavailable", f"the daemon's answer exceeds {MAX_ANSWER_BYTES} bytes")
-            return json.loads(answer)
+            return bytes(answer)
 
     def _connect(self, within_s: float | None) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -78,8 +85,7 @@ class _Exchange:
         self._socket = connection
         self._http = h11.Connection(h11.CLIENT)
 
-    def send(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None) -> None:
-        target = "/v1/" + "/".join(quote(part, safe="") for part in path)
+    def send(self, method: str, target: str, body: dict[str, Any] | None) -> None:
         content = b"" if body is None else json.dumps(body).encode()
         headers = [("Host", "vcoin"), ("Connection", "close"), ("Content-Length", str(len(content)))]
         self._write(h11.Request(method=method, target=target, headers=headers))
@@ -120,6 +126,10 @@ class _Exchange:
         except (OSError, h11.RemoteProtocolError) as error:
             raise _gone(error) from error
         return event
+
+
+def _target(path: tuple[str, ...]) -> str:
+    return "/v1/" + "/".join(quote(part, safe="") for part in path)
 
 
 def _checked(answer: Any) -> Any:

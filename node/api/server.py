@@ -6,7 +6,7 @@
     GET  /v1/jobs               list of JobView     POST /v1/account/deposit    {amount_wei, dry_run} > MoveView
     GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > MoveView
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
-    GET  /v1/cases/{id}         CaseView
+    GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
 
 An error is {code, message, hint}, with the status that its code has in node.api.faults.
 """
@@ -31,6 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from node.api import asks
 from node.api.backend import Backend as Backend
 from node.api.faults import Fault, fault_of
+from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.snapshot import plain
 from node.api.stream import FollowResponse
 from protocol.errors import ConfigError, NodeError
@@ -87,6 +88,7 @@ def _routes(backend: Backend) -> Starlette:
     doors = _Doors(backend)
     return Starlette(
         routes=[
+            Route("/metrics", doors.metrics),
             Route("/v1/status", doors.status),
             Route("/v1/nodes", doors.nodes),
             Route("/v1/jobs", doors.jobs, methods=["GET"]),
@@ -113,6 +115,10 @@ class _Doors:
 
     async def status(self, request: Request) -> Response:
         return _shown(request, await self._backend.snapshot())
+
+    async def metrics(self, request: Request) -> Response:
+        _require_no_query(request)
+        return Response(exposition(await self._backend.snapshot()), media_type=CONTENT_TYPE)
 
     async def nodes(self, request: Request) -> Response:
         return _shown(request, (await self._backend.snapshot()).nodes)

@@ -112,6 +112,37 @@ class WorkView:
 
 
 @dataclass(frozen=True, slots=True)
+class CountView:
+    """How many of a kind there were since the daemon was started."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedView:
+    """The numbers that are watched, since the daemon was started.
+
+    tasks: containers by how they ended. task_ms: of those that ended well, all together; mean_task_ms of one.
+    failure_percent: of the last 50 tasks. temperature_c: of the hottest card. Memory in bytes: in use on this machine,
+    and by the daemon itself. delay_ms: mean of the last round trips to peers. cases: by verdict. pass_percent: of the
+    cases. alerts: the rules that act by themselves and do so now: hot, failing, slow.
+    """
+
+    tasks: tuple[CountView, ...]
+    task_ms: int
+    mean_task_ms: int
+    failure_percent: int
+    temperature_c: int
+    memory_used_bytes: int
+    daemon_bytes: int
+    delay_ms: int
+    cases: tuple[CountView, ...]
+    pass_percent: int
+    alerts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AccountView:
     """The client's money: free and in lanes at the contract; coins and gas money in its wallet."""
 
@@ -170,6 +201,7 @@ class Snapshot:
     chain: ChainView
     machine: MachineView
     work: WorkView
+    watched: WatchedView
     account: AccountView
     peers: int
     nodes: tuple[PeerView, ...]

@@ -138,6 +138,19 @@ def score(node: str = "me", /, *, common: Common = COMMON) -> int:
     return Exit.OK
 
 
+@app.command
+def metrics(*, common: Common = COMMON) -> int:
+    """Show the numbers that are watched, as Prometheus reads them.
+
+    With metrics.listen set, the daemon also serves them at http://ADDRESS/metrics.
+    """
+    if common.json:
+        output.as_json(client(common.data_dir).get("status")["watched"])
+    else:
+        output.data(client(common.data_dir).metrics().splitlines())
+    return Exit.OK
+
+
 def explanation(view: ScoreView) -> list[str]:
     """A score, term by term."""
     terms = output.table(("term", "points", "of", "because"), _terms(view))

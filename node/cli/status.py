@@ -6,11 +6,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import PeerView, Snapshot, read
+from node.api.snapshot import MachineView, PeerView, Snapshot, WatchedView, read
 from node.cli import output
 from node.cli.door import client
 from node.cli.options import COMMON, Common
-from node.cli.phrases import BLANK, coins, points, short, span
+from node.cli.phrases import BLANK, coins, points, short, size, span
 
 
 def status(*, nodes: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
@@ -51,6 +51,8 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     yield "machine", _machine(view) if machine.slots or machine.gpus else "runs no containers"
     for gpu in machine.gpus:
         yield "", f"{gpu.count} x {gpu.model}, {gpu.temperature_c} C, {gpu.utilisation_percent} % busy"
+    yield "tasks", _tasks(view.watched)
+    yield "watched", _watched(view.watched, machine)
     yield "models", ", ".join(view.models) or "none"
     yield (
         "jobs",
@@ -75,6 +77,19 @@ def _machine(view: Snapshot) -> str:
     engine = "Docker answers" if machine.engine else "Docker DOES NOT ANSWER"
     classes = ", ".join(str(class_id) for class_id in machine.class_ids) or "none"
     return f"{engine}, {machine.slots_busy} of {machine.slots} slots busy, device classes {classes}"
+
+
+def _tasks(watched: WatchedView) -> str:
+    ended = sum(each.count for each in watched.tasks)
+    failed = f"{watched.failure_percent} % of the last 50 failed"
+    return f"{ended} since the start, {span(watched.mean_task_ms)} in the mean, {failed}"
+
+
+def _watched(watched: WatchedView, machine: MachineView) -> str:
+    heat = f"GPU {watched.temperature_c} C, " if machine.gpus else ""
+    memory = f"memory {size(watched.memory_used_bytes)} in use, {size(watched.daemon_bytes)} by the daemon"
+    passed = f"{watched.pass_percent} % of {sum(each.count for each in watched.cases)} cases passed"
+    return f"{heat}{memory}, peers answer in {span(watched.delay_ms)}, {passed}"
 
 
 def node_table(nodes: tuple[PeerView, ...], now_ms: int) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import trio
 
 from chain.calibration import packaged_for
+from node.api.scrape import serve_metrics
 from node.api.server import serve
 from node.daemon.backend import NodeBackend
 from node.daemon.parts import Parts
@@ -51,6 +52,8 @@ class Node:
             nursery.start_soon(self._count, parts.driver.subscribe())
             nursery.start_soon(self.backend.follow_events, events)
             await nursery.start(serve, self.backend, parts.config.api.socket)
+            if parts.config.metrics.listen:
+                await nursery.start(serve_metrics, self.backend, parts.config.metrics.listen)
             await nursery.start(parts.peers.run)
             await nursery.start(parts.driver.run)
             await self._tell_machine()

@@ -9,6 +9,7 @@ import trio
 from node.api import snapshot as api
 from node.daemon.parts import AGENT, Parts
 from node.daemon.views import Views
+from node.telemetry import memory_used
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
 from protocol.wire.ids import TimestampMs
@@ -49,6 +50,7 @@ class Status:
             chain=self._chain(),
             machine=self._machine_view(),
             work=views.work(now),
+            watched=self._watched(),
             account=self.account(),
             peers=len(self._parts.peers.connected),
             nodes=views.nodes(now),
@@ -103,6 +105,23 @@ class Status:
             slots=slots,
             slots_busy=min(busy, slots),
             gpus=gpus,
+        )
+
+    def _watched(self) -> api.WatchedView:
+        metrics = self._parts.metrics
+        machine_bytes, daemon_bytes = memory_used()
+        return api.WatchedView(
+            tasks=tuple(api.CountView(outcome.value, count) for outcome, count in metrics.tasks.items()),
+            task_ms=metrics.task_ms,
+            mean_task_ms=metrics.mean_task_ms,
+            failure_percent=metrics.failure_percent,
+            temperature_c=metrics.temperature_c,
+            memory_used_bytes=machine_bytes,
+            daemon_bytes=daemon_bytes,
+            delay_ms=metrics.mean_delay_ms,
+            cases=tuple(api.CountView(verdict.name.lower(), count) for verdict, count in metrics.cases.items()),
+            pass_percent=metrics.pass_percent,
+            alerts=tuple(alert.name for alert in metrics.alerts()),
         )
 
     def _troubles(self) -> list[api.Trouble]:

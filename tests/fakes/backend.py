@@ -40,6 +40,20 @@ ME = views.SelfView(
 CHAIN = views.ChainView(31_337, "local", "http://127.0.0.1:8545", True, 120, 118, 1_000_000, "0xsettle", "0xstake")
 MACHINE = views.MachineView(True, (1, 2), 4 * 2**30, 1, 0, ())
 
+WATCHED = views.WatchedView(
+    tasks=(views.CountView("ok", 3), views.CountView("job", 1)),
+    task_ms=4_500,
+    mean_task_ms=1_500,
+    failure_percent=25,
+    temperature_c=0,
+    memory_used_bytes=3 * 2**30,
+    daemon_bytes=150 * 2**20,
+    delay_ms=12,
+    cases=(views.CountView("pass", 2), views.CountView("review", 0), views.CountView("severe", 0)),
+    pass_percent=100,
+    alerts=(),
+)
+
 
 def peer(node_id: str = PROVIDER, **changes: object) -> views.PeerView:
     """A provider that is there: 5,000 VCN of stake, 10 VCN for 1,000 tokens."""
@@ -103,6 +117,8 @@ class FakeBackend:
     free_wei: int = 1_000 * VCN
     wallet_wei: int = 500 * VCN
     state: str = "ready"
+    machine: views.MachineView = MACHINE
+    watched: views.WatchedView = WATCHED
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
@@ -119,8 +135,9 @@ class FakeBackend:
             now_ms=1_000_000,
             me=ME,
             chain=CHAIN,
-            machine=MACHINE,
+            machine=self.machine,
             work=views.WorkView(3, 0, 1, 0, 0, 0),
+            watched=self.watched,
             account=await self.account(),
             peers=2,
             nodes=tuple(self.nodes),

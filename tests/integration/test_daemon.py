@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -96,6 +98,20 @@ async def test_node_comes_up_shows_itself_and_goes_down(place: Place) -> None:
     async with running(config) as node:
         assert node.parts.machine.member.hpke_key != bytes(32)
         assert (await node.backend.snapshot()).state == "ready"
+
+
+async def test_metrics_at_their_port_are_those_of_the_snapshot(place: Place) -> None:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{door.getsockname()[1]}"
+    async with running(place.make("one", metrics__listen=at)) as node:
+        async with httpx.AsyncClient() as web:
+            answer = await web.get(f"http://{at}/metrics")
+        shown = await node.backend.snapshot()
+        assert answer.status_code == 200
+        assert f"\nvcoin_slots {float(shown.machine.slots)}\n" in answer.text
+        assert "\nvcoin_chain_connected 1.0\n" in answer.text
+        assert shown.watched.memory_used_bytes > shown.watched.daemon_bytes > 0
 
 
 async def test_money_moves_in_and_out_of_the_account(place: Place, ledger: AnvilLedger) -> None:

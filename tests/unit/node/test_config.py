@@ -73,6 +73,12 @@ def test_lists_and_sizes_are_read_from_text() -> None:
     assert (built.executor.memory, built.executor.cpus, built.node.price) == (6 * 2**30, 1.5, VCN // 4)
 
 
+@pytest.mark.parametrize("given", ["", "127.0.0.1:9464", "127.0.0.2:0", "[::1]:9464"])
+def test_metrics_are_served_on_this_machine_or_nowhere(given: str) -> None:
+    assert load({}).metrics.listen == ""
+    assert load({}, {"metrics.listen": given}).metrics.listen == given
+
+
 @pytest.mark.parametrize("given", ["", "127.0.0.1:8545", "ws://127.0.0.1:8545", "http://", '["http://127.0.0.1:8545"]'])
 def test_endpoint_that_is_no_url_is_refused(given: str) -> None:
     assert load({}, {"chain.rpc_urls": "http://a:1, https://b/key"}).chain.rpc_urls == ("http://a:1", "https://b/key")
@@ -119,6 +125,17 @@ def test_unknown_flag_is_refused_and_foreign_variables_are_not() -> None:
         ("node.price", "inf"),
         ("node.client", "0xF39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
         ("p2p.fast", "maybe"),
+        ("metrics.listen", "9464"),
+        ("metrics.listen", "127.0.0.1"),
+        ("metrics.listen", "127.0.0.1:99999"),
+        ("metrics.listen", "127.0.0.1:x"),
+        ("metrics.listen", "127.0.0.1:9464/metrics"),
+        ("metrics.listen", "me@127.0.0.1:9464"),
+        ("metrics.listen", "0.0.0.0:9464"),
+        ("metrics.listen", "192.168.1.5:9464"),
+        ("metrics.listen", "example.com:9464"),
+        ("metrics.listen", "[::1"),
+        ("metrics.listen", 9464),
         ("chain.poll_ms", "0"),
         ("chain.poll_ms", True),
         ("p2p.listen", "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2"),

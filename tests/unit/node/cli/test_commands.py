@@ -20,7 +20,7 @@ from tests.unit.node.cli.conftest import Shell
 
 ASK = ("job", "run", "Why is the sky blue?", "--model", SMOL.name)
 COMMANDS = (
-    *(("status",), ("node", "status"), ("node", "score", "me")),
+    *(("status",), ("node", "status"), ("node", "score", "me"), ("node", "metrics")),
     *(("account", "show"), ("account", "deposit", "1", "--dry-run"), ("account", "withdraw", "1", "--dry-run")),
     *(("model", "list"), ("model", "add", "--smollm2"), ("job", "list"), ("config", "show")),
 )
@@ -32,6 +32,24 @@ async def test_status_shows_what_the_node_does(vcoin: Shell) -> None:
     for words in ("ready for 60 s", "0x" + "aa" * 20, "5000 VCN, active", "45.00, 100 % of its jobs", "block 120"):
         assert words in ran.out
     assert (await vcoin("node", "status")).out == ran.out
+
+
+async def test_status_shows_the_numbers_that_are_watched(vcoin: Shell) -> None:
+    card = views.GpuView("Tesla T4", 1, 71, 9 * 2**30, 16 * 2**30, 50)
+    vcoin.backend.machine = replace(vcoin.backend.machine, gpus=(card,))
+    vcoin.backend.watched = replace(vcoin.backend.watched, temperature_c=71)
+    ran = await vcoin("status")
+    for words in (
+        "4 since the start, 1.5 s in the mean, 25 % of the last 50 failed",
+        "GPU 71 C, memory 3.2 GB in use, 157 MB by the daemon, peers answer in 12 ms, 100 % of 2 cases passed",
+    ):
+        assert words in ran.out
+
+
+async def test_metrics_are_what_a_scrape_reads_and_json_what_the_snapshot_has(vcoin: Shell) -> None:
+    ran = await vcoin("node", "metrics")
+    assert "\nvcoin_task_seconds_mean 1.5\n" in ran.out
+    assert (await vcoin("node", "metrics", "--json")).json == (await vcoin("status", "--json")).json["watched"]
 
 
 async def test_status_says_what_is_wrong_and_what_to_do(vcoin: Shell) -> None:

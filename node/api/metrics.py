@@ -1,0 +1,130 @@
+"""The snapshot's numbers under Prometheus' names, in its text format.
+
+Every name begins with vcoin_ and ends in its unit; counters end in _total. A label holds one of few words that this
+node chose: an outcome, a verdict, a rule, the model of a card; never a job, a peer or a client.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+
+from node.api.snapshot import CountView, Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MAX_CARDS = 16
+ALERTS = ("hot", "failing", "slow")
+
+
+def exposition(view: Snapshot) -> bytes:
+    """The numbers of a snapshot as a scrape answers them."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Numbers(view))
+    return generate_latest(registry)
+
+
+class _Numbers:
+    """A collector of one snapshot."""
+
+    def __init__(self, view: Snapshot) -> None:
+        self._view = view
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every number, in a fixed order."""
+        view, watched = self._view, self._view.watched
+        yield _info("vcoin_node_info", "This node's release; always 1.", "agent", view.agent)
+        yield _gauge(
+            "vcoin_node_ready", "Whether the node takes part: 1, or 0 while it starts or is paused.", _ready(view)
+        )
+        yield _gauge(
+            "vcoin_node_start_time_seconds", "When the daemon was started, since 1970.", view.started_ms / 1000
+        )
+        yield from _tasks(view)
+        yield from _cards(view)
+        yield _gauge("vcoin_memory_bytes", "Memory of this machine.", view.machine.memory_bytes)
+        yield _gauge("vcoin_memory_used_bytes", "Memory in use on this machine.", watched.memory_used_bytes)
+        yield _gauge("vcoin_daemon_memory_bytes", "Memory that the daemon itself holds.", watched.daemon_bytes)
+        yield _gauge("vcoin_peer_delay_seconds_mean", "Mean of the last round trips to peers.", watched.delay_ms / 1000)
+        yield _counts("vcoin_cases", "Cases by verdict.", "verdict", watched.cases)
+        yield _gauge(
+            "vcoin_case_pass_ratio", "Cases that ended in a pass; 1 before the first.", watched.pass_percent / 100
+        )
+        yield _alerts(watched.alerts)
+        yield from _network(view)
+
+
+def _ready(view: Snapshot) -> int:
+    return int(view.state == "ready")
+
+
+def _tasks(view: Snapshot) -> Iterator[Metric]:
+    watched = view.watched
+    well = sum(each.count for each in watched.tasks if each.kind == "ok")
+    yield _counts("vcoin_tasks", "Containers by how they ended.", "outcome", watched.tasks)
+    summary = SummaryMetricFamily("vcoin_task_seconds", "Time of the tasks that ended well.")
+    summary.add_metric([], well, watched.task_ms / 1000)
+    yield summary
+    yield _gauge(
+        "vcoin_task_seconds_mean",
+        "Mean time of a task that ended well; 0 before the first.",
+        watched.mean_task_ms / 1000,
+    )
+    yield _gauge("vcoin_task_failure_ratio", "Failed of the last 50 tasks.", watched.failure_percent / 100)
+
+
+def _cards(view: Snapshot) -> Iterator[Metric]:
+    """Groups of equal cards; a machine without one has the names and no numbers."""
+    heat = GaugeMetricFamily("vcoin_gpu_temperature_celsius", "Hottest card of a group.", labels=["gpu", "model"])
+    total = GaugeMetricFamily("vcoin_gpu_memory_bytes", "Memory of a card.", labels=["gpu", "model"])
+    used = GaugeMetricFamily("vcoin_gpu_memory_used_bytes", "Most memory in use on a card.", labels=["gpu", "model"])
+    busy = GaugeMetricFamily("vcoin_gpu_utilisation_ratio", "Mean use of the cards.", labels=["gpu", "model"])
+    for number, gpu in enumerate(view.machine.gpus[:MAX_CARDS]):
+        labels = [str(number), gpu.model]
+        heat.add_metric(labels, gpu.temperature_c)
+        total.add_metric(labels, gpu.total_bytes)
+        used.add_metric(labels, gpu.total_bytes - gpu.free_bytes)
+        busy.add_metric(labels, gpu.utilisation_percent / 100)
+    return iter((heat, total, used, busy))
+
+
+def _alerts(broken: tuple[str, ...]) -> Metric:
+    family = GaugeMetricFamily("vcoin_alert", "Whether a rule that acts by itself does so now.", labels=["rule"])
+    for rule in ALERTS:
+        family.add_metric([rule], int(rule in broken))
+    return family
+
+
+def _network(view: Snapshot) -> Iterator[Metric]:
+    work, chain = view.work, view.chain
+    yield _gauge("vcoin_peers", "Peers that are connected.", view.peers)
+    yield _gauge("vcoin_nodes_online", "Other nodes whose beats are heard.", sum(node.online for node in view.nodes))
+    yield _gauge("vcoin_chain_connected", "Whether the chain answers.", int(chain.connected))
+    yield _gauge("vcoin_chain_head_block", "Newest block that was seen.", chain.head)
+    yield _gauge("vcoin_chain_final_block", "Newest block that is final.", chain.final)
+    yield _gauge("vcoin_slots", "Containers that may run at the same time.", view.machine.slots)
+    yield _gauge("vcoin_slots_busy", "Containers that run.", view.machine.slots_busy)
+    yield _gauge("vcoin_jobs_running", "Jobs that a node works on, on either side.", work.running)
+    yield _gauge("vcoin_batches_open", "Batches of this node that are not final.", work.open_batches)
+    yield _gauge("vcoin_cases_open", "Cases before a court.", work.open_cases)
+    yield _gauge("vcoin_reputation_points", "This node's reputation, at most 100.", view.me.score / 100)
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _info(name: str, meaning: str, label: str, word: str) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    family.add_metric([word], 1)
+    return family
+
+
+def _counts(name: str, meaning: str, label: str, counts: tuple[CountView, ...]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=[label])
+    for each in counts:
+        family.add_metric([each.kind], each.count)
+    return family
