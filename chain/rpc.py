@@ -29,6 +29,10 @@ BATCH_CALLS = 100
 MAX_WORDS = 500
 
 
+# Errors of requests are OSErrors; the others: the answer is no JSON, or JSON too deep to be read.
+_BROKEN = (OSError, ValueError, RecursionError)
+
+
 class RpcRefusal(ChainError):
     """The endpoint answered with an error: `code` and `data` as in JSON-RPC; `data` of a revert is its error."""
 
@@ -110,14 +114,14 @@ class Endpoint:
         """One call. Blocks; raises _Unreachable."""
         try:
             return self._connected().make_request(method, parameters)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors; ValueError: the answer is no JSON
+        except _BROKEN as error:
             raise _Unreachable(_reason(error)) from error
 
     def ask_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> Any:
         """Several calls in one message. Blocks; raises _Unreachable."""
         try:
             return self._connected().make_batch_request(list(calls))
-        except (OSError, ValueError) as error:
+        except (*_BROKEN, AttributeError, KeyError, TypeError) as error:  # web3 sorts what it takes for answers
             raise _Unreachable(_reason(error)) from error
 
     def close(self) -> None:
@@ -343,6 +347,6 @@ def _reason(error: Exception) -> str:
     if kind == "HTTPError":
         status = getattr(getattr(error, "response", None), "status_code", "?")
         return f"HTTP {status}"
-    if "JSON" in kind or isinstance(error, ValueError):
+    if "JSON" in kind or not isinstance(error, OSError):
         return "not a JSON-RPC answer"
     return "connection refused or lost"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from contextlib import suppress
 from dataclasses import astuple
 from functools import cache
 from typing import Any
@@ -14,7 +16,7 @@ from chain.ethereum import Call, Ethereum
 from chain.history import _facts
 from chain.interface import CONTRACTS, Parameter, interface, refusal_of
 from chain.network import Addresses, Network
-from chain.rpc import result_of
+from chain.rpc import Endpoint, _Unreachable, result_of
 from protocol.errors import ChainError
 from protocol.wire.ids import Address, Hash32, checksum
 from tests.fuzz.mutation import Shape
@@ -103,6 +105,45 @@ def _answers() -> list[bytes]:
 
 
 @cache
+def _post() -> tuple[Endpoint, Any]:
+    """An endpoint whose answers never came over a network: everything above the socket is real."""
+    import requests
+    from requests.adapters import BaseAdapter
+
+    class Line(BaseAdapter):
+        data = b""
+
+        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+            response = requests.Response()
+            response.status_code, response._content, response.url = 200, self.data, request.url
+            return response
+
+        def close(self) -> None: ...
+
+    endpoint, line = Endpoint("http://127.0.0.1:8545", 1.0, 1.0), Line()
+    endpoint._connected()
+    endpoint._session.mount("http://", line)
+    return endpoint, line
+
+
+def _http(data: bytes) -> None:
+    endpoint, line = _post()
+    line.data = data
+    for ask in (
+        lambda: endpoint.ask("eth_blockNumber", []),
+        lambda: endpoint.ask_all([("eth_blockNumber", []), ("eth_chainId", [])]),
+    ):
+        with suppress(_Unreachable), warnings.catch_warnings():
+            # web3 warns of ids that it did not ask for.
+            warnings.simplefilter("ignore")
+            ask()
+
+
+def _http_answers() -> list[bytes]:
+    return [*_answers(), b"[" + b",".join(_answers()[:2]) + b"]"]
+
+
+@cache
 def _network() -> Network:
     return Network(Ethereum(Liar(None)), ADDRESSES)  # type: ignore[arg-type]
 
@@ -180,6 +221,7 @@ def _output_seeds() -> list[bytes]:
 
 TARGETS = (
     Target("rpc-answer", Shape.JSON, _answer, _answers, (), share=0.7),
+    Target("http-answer", Shape.JSON, _http, _http_answers, share=0.15),
     Target("log", Shape.JSON, _logs, _log_seeds, (ChainError,)),
     Target("revert-data", Shape.BYTES, refusal_of, _refusals),
     Target("view-output", Shape.BYTES, _outputs, _output_seeds, (ValueError,), share=0.5),

@@ -102,6 +102,7 @@ FOUND = [
         b'{"error":{"code":1e999,"message":"\\u001b[2J"}}',
         "a code without an end, and words that move a cursor",
     ),
+    ("http-answer", b'[{"id":{"a":1}},"x",null]', "a batch answered with what is no answer"),
     ("log", b'{"address":"0x00","topics":5}', "a log of nothing"),
     ("revert-data", bytes.fromhex("08c379a0") + b"\xff" * 64, "a reason further off than memory"),
     ("deployment", b'{"v":1,"addresses":{},"code_hashes":[],"chain_id":"1"}', "a chain id as a text"),
