@@ -210,7 +210,7 @@ class PeerAdapter:
 
     def _drop(self, peer_id: PeerId) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(self._transport.disconnect, peer_id)
+            self._nursery.start_soon(self._transport.ban, peer_id)
 
     # --- gossip -----------------------------------------------------------------------------------------------------
     def _admit_content(self, content: Content) -> Admission:

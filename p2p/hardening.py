@@ -5,8 +5,9 @@ attack in the tests of this name. A repair reaches into the library, so any othe
 read its source again, run the attacks without the repair, and keep only what is still needed.
 """
 
+import functools
 import logging
-from collections import OrderedDict, deque
+import struct
 from typing import Any, NoReturn
 
 import libp2p
@@ -14,7 +15,7 @@ import libp2p.network.swarm as swarm
 import libp2p.stream_muxer.yamux.yamux as yamux
 import libp2p.transport.tcp.tcp as tcp
 import trio
-from libp2p.abc import IMuxedConn, IRawConnection
+from libp2p.abc import IListener, IMuxedConn, IRawConnection
 from libp2p.custom_types import THandler
 from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.io.abc import ReadWriteCloser
@@ -25,6 +26,8 @@ from libp2p.network.auto_connector import AutoConnector
 from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from multiaddr import Multiaddr
+
+from p2p.door import Door
 
 if libp2p.__version__ != "0.8.1":
     raise ImportError(f"p2p.hardening repairs libp2p 0.8.1 and nothing else; this is {libp2p.__version__}")
@@ -44,12 +47,13 @@ MAX_COMMAND_BYTES = 1024
 WRITE_DEADLINE_S = 15.0
 """How long one frame of at most 64 KiB may wait for a peer that does not read; then the connection ends."""
 
-ACCEPT_WINDOW_S = 10.0
-ACCEPTS_PER_IP = 20
-ACCEPTS_PER_LOOPBACK_IP = 128
-"""Connections that one address may open per window. Loopback stands for every process of this machine at once."""
+MAX_PINGS = 20
+PINGS_PER_S = 10.0
+"""Each asks for an answer, and honest peers send one in half a minute."""
 
-MAX_TRACKED_IPS = 4096
+MAX_EMPTY_FRAMES = 4_000
+EMPTY_FRAMES_PER_S = 2_000.0
+"""Frames that carry nothing: openings, credit, ends. A stream needs three, so this is 600 messages a second."""
 
 # Debug lines cost CPU even when nobody reads them, and a peer's mistakes would fill the log as errors.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
@@ -172,6 +176,48 @@ async def _write_whole_frame(self: yamux.Yamux, data: bytes) -> None:
     await trio.lowlevel.checkpoint()
 
 
+class FrameBudget:
+    """What one connection may send that costs us work and brings nothing: pings, and frames without content."""
+
+    def __init__(self, now: float) -> None:
+        self._pings = float(MAX_PINGS)
+        self._empty = float(MAX_EMPTY_FRAMES)
+        self._updated = now
+
+    def count(self, kind: int, length: int, now: float) -> None:
+        """Count a frame that begins at `now` (seconds).
+
+        Raises: PeerMisbehaved when the budget is used up.
+        """
+        if kind == yamux.TYPE_DATA and length:
+            return
+        elapsed, self._updated = now - self._updated, now
+        self._pings = min(MAX_PINGS, self._pings + elapsed * PINGS_PER_S)
+        self._empty = min(MAX_EMPTY_FRAMES, self._empty + elapsed * EMPTY_FRAMES_PER_S)
+        if kind == yamux.TYPE_PING:
+            self._pings -= 1
+        else:
+            self._empty -= 1
+        if self._pings < 0 or self._empty < 0:
+            raise PeerMisbehaved("pings and empty frames without end")
+
+
+_HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)
+
+
+async def _read_counted_header(connection: Any, size: int) -> bytes:
+    """Read the head of a frame; what is raised in here ends the connection."""
+    header = await read_exactly(connection, size)
+    _, kind, _, _, length = _HEADER.unpack(header)
+    now = trio.current_time()
+    budget: FrameBudget | None = getattr(connection, "frame_budget", None)
+    if budget is None:
+        budget = connection.frame_budget = FrameBudget(now)
+    budget.count(kind, length, now)
+    return header
+
+
+yamux.read_exactly = _read_counted_header  # type: ignore[attr-defined, assignment]
 yamux.Yamux.__init__ = _init_with_capped_streams  # type: ignore[method-assign]
 yamux.Yamux._read_data_body = _read_bounded_body  # type: ignore[method-assign]
 yamux.Yamux._write_frame = _write_whole_frame  # type: ignore[method-assign]
@@ -209,32 +255,12 @@ MultiselectCommunicator.read = _read_command  # type: ignore[method-assign]
 # --- accepting ------------------------------------------------------------------------------------------------------
 
 
-class AcceptBudget:
-    """Counts the connections of each address in a sliding window; one noisy address leaves the others their slots."""
-
-    def __init__(self) -> None:
-        self._accepted: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def admit(self, ip: str, now: float) -> bool:
-        """Count a connection from `ip` at `now` (seconds); False if the address has used up its window."""
-        times = self._accepted.setdefault(ip, deque())
-        self._accepted.move_to_end(ip)
-        if len(self._accepted) > MAX_TRACKED_IPS:
-            self._accepted.popitem(last=False)
-        while times and times[0] <= now - ACCEPT_WINDOW_S:
-            times.popleft()
-        loopback = ip.startswith("127.") or ip == "::1"
-        if len(times) >= (ACCEPTS_PER_LOOPBACK_IP if loopback else ACCEPTS_PER_IP):
-            return False
-        times.append(now)
-        return True
-
-
 _listener_init = tcp.TCPListener.__init__
 
 
-def _init_with_accept_budget(self: tcp.TCPListener, handler_function: THandler) -> None:
-    budget = AcceptBudget()
+def _init_with_door(self: tcp.TCPListener, handler_function: THandler) -> None:
+    door = Door()
+    self.door = door  # type: ignore[attr-defined]
 
     async def admit_and_handle(connection: ReadWriteCloser) -> None:
         assert isinstance(connection, TrioTCPStream)
@@ -243,12 +269,31 @@ def _init_with_accept_budget(self: tcp.TCPListener, handler_function: THandler) 
             ip = connection.stream.socket.getpeername()[0]
         except OSError:
             ip = ""
-        if not ip or not budget.admit(ip, trio.current_time()):
+        # To be shut is to lose the socket: cancelled in a handshake, the library would lose count of what it holds.
+        visit = door.enter(ip, connection.stream.socket.close, trio.current_time()) if ip else None
+        if visit is None:
             await trio.aclose_forcefully(connection.stream)
             return
-        await handler_function(connection)
+        connection.settle = functools.partial(door.settle, visit)  # type: ignore[attr-defined]
+        connection.ip = ip  # type: ignore[attr-defined]
+        try:
+            await handler_function(connection)
+        finally:
+            door.leave(visit)
 
     _listener_init(self, admit_and_handle)
+
+
+def door_of(listener: IListener) -> Door:
+    """The door that a listener asks."""
+    door: Door = listener.door  # type: ignore[attr-defined]
+    return door
+
+
+def visitor_ip(connection: IMuxedConn) -> str | None:
+    """Where a connection comes from; None if we dialled it."""
+    ip: str | None = getattr(connection, "visitor_ip", None)
+    return ip
 
 
 _upgrade_inbound = swarm.Swarm.upgrade_inbound_raw_conn
@@ -262,9 +307,12 @@ async def _serve_until_closed(self: swarm.Swarm, raw_conn: IRawConnection, maddr
     """
     connection: IMuxedConn = await _upgrade_inbound(self, raw_conn, maddr)
     assert isinstance(connection, yamux.Yamux)
+    visitor: Any = raw_conn.stream  # type: ignore[attr-defined]
+    visitor.settle()
+    connection.visitor_ip = visitor.ip  # type: ignore[attr-defined]
     await connection.event_closed.wait()
     raise ConnectionEnded
 
 
-tcp.TCPListener.__init__ = _init_with_accept_budget  # type: ignore[method-assign]
+tcp.TCPListener.__init__ = _init_with_door  # type: ignore[method-assign]
 swarm.Swarm.upgrade_inbound_raw_conn = _serve_until_closed  # type: ignore[method-assign]

@@ -1,5 +1,7 @@
 """The libp2p host: the operator key as identity, TCP with noise and yamux, and nothing else."""
 
+import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -26,15 +28,18 @@ from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
 from p2p import hardening
+from p2p.door import Door
 from p2p.streams import FramedStream
 from p2p.transport import Handler, Watcher, answer, split_address
 from protocol.errors import ConfigError, P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId, public_key_of
 
+log = logging.getLogger(__name__)
+
 MAX_CONNECTIONS = 256
 KEPT_FOR_OUTBOUND = 64
 """Of these; peers that come to us can never take them all."""
-MAX_CONNECTIONS_PER_PEER = 4
+MAX_CONNECTIONS_PER_PEER = 2
 """Two nodes that dial each other at once have two for a while."""
 MAX_STREAMS = 4096
 HANDSHAKE_S = 5.0
@@ -44,14 +49,17 @@ NEGOTIATE_S = 5.0
 """The library's own, which must not come first: it does not tell a dead connection from a protocol not spoken."""
 CLOSE_POLITELY_S = 2.0
 CLOSE_S = 5.0
+WANTED_FILES = 8_192
+"""Open files: connections, and what the chain, the store and the containers need beside them."""
 
 
 class Host:
     """A running libp2p host; `open_host` makes one."""
 
-    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str]) -> None:
+    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str], door: Door) -> None:
         self._host = host
         self._swarm = swarm
+        self._door = door
         self._announce = tuple(announce)
         self._own_ips = {ip: _own_ip(ip) for ip in ("0.0.0.0", "::")}  # noqa: S104
         self._watchers: list[Watcher] = []
@@ -146,6 +154,13 @@ class Host:
         for connection in connections:
             self._closed(connection)
 
+    async def ban(self, peer_id: PeerId) -> None:
+        """Close every connection to a banned peer, and count it against the address that it came from."""
+        for connection in self._swarm.get_connections(ID.from_base58(peer_id)):
+            if ip := hardening.visitor_ip(connection.muxed_conn):
+                self._door.blame(ip, peer_id, trio.current_time())
+        await self.disconnect(peer_id)
+
     def _is_connected(self, peer_id: PeerId) -> bool:
         return _any_open(self._swarm.connections.get(ID.from_base58(peer_id), ()))
 
@@ -205,6 +220,7 @@ async def open_host(secret: bytes, listen: str, announce: Sequence[str] = ()) ->
             hint = "write it as /ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT"
             raise ConfigError(f"the announced address {address!r} is none", hint) from error
     where = await _require_free(listen)
+    raise_file_limit()
     failure: BaseException | None = None
     async with host.run([where]):
         listeners: list[IListener] = list(swarm.listeners.values())
@@ -212,13 +228,26 @@ async def open_host(secret: bytes, listen: str, announce: Sequence[str] = ()) ->
             failure = P2PError(f"cannot listen on {listen}")
         else:
             try:
-                yield Host(host, swarm, announce)
+                yield Host(host, swarm, announce, hardening.door_of(listeners[0]))
             except BaseException as error:
                 # Carried around the library's nurseries, which would wrap it into a group.
                 failure = error
         await _shut(host, swarm)
     if failure is not None:
         raise failure
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as connections need; where the system forbids it, say so in the log."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    if enough < WANTED_FILES:
+        log.warning(
+            "few open files are allowed; raise the hard limit (ulimit -Hn) before the node starts",
+            extra={"limit": enough, "wanted": WANTED_FILES},
+        )
 
 
 def _build(secret: bytes) -> tuple[BasicHost, Swarm]:

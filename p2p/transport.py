@@ -30,6 +30,7 @@ class Transport(Protocol):
     dial: connect to a multiaddr that ends in /p2p/ID, or find the connection that is open already.
     open: a new stream to a connected peer.
     report: tell the watchers what a peer did wrong.
+    ban: disconnect a peer for what it did; its address is refused, too, if others of it were banned before.
     """
 
     @property
@@ -43,6 +44,7 @@ class Transport(Protocol):
     async def dial(self, address: str) -> PeerId: ...
     async def open(self, peer_id: PeerId, protocol: str) -> FramedStream: ...
     async def disconnect(self, peer_id: PeerId) -> None: ...
+    async def ban(self, peer_id: PeerId) -> None: ...
 
 
 async def answer(stream: FramedStream, handler: Handler, report: Callable[[PeerId, RemoteProtocolError], None]) -> None:

@@ -196,6 +196,9 @@ class MemoryHost:
         await trio.lowlevel.checkpoint()
         self.part(peer_id)
 
+    async def ban(self, peer_id: PeerId) -> None:
+        await self.disconnect(peer_id)
+
     def part(self, peer_id: PeerId) -> None:
         """Lose the connection to a peer, on both sides."""
         for side, other in ((self, peer_id), (self._network.hosts.get(peer_id), self._peer_id)):

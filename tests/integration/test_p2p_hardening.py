@@ -3,6 +3,7 @@
 Attacker, victim and an honest peer are hosts in one process. The attacker speaks raw yamux on a real connection.
 """
 
+import contextlib
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux import yamux
 from multiaddr import Multiaddr
 
-from p2p import hardening
+from p2p import door, hardening
 from p2p.host import Host
 from p2p.streams import FramedStream, StreamEnded
 from p2p.transport import split_address
@@ -307,14 +308,94 @@ async def test_no_bytes_in_place_of_a_protocol_name_end_the_node(command: bytes)
         await at.require_service()
 
 
-async def test_half_open_connections_of_one_address_leave_room_for_the_others() -> None:
+@pytest.mark.parametrize("flags", [yamux.FLAG_SYN, yamux.FLAG_ACK, 0])
+async def test_a_flood_of_pings_ends_the_connection(flags: int) -> None:
+    async with scene() as at:
+        await at.flood(struct.pack("!BBHII", 0, yamux.TYPE_PING, flags, 0, 1), 2_000)
+        await at.losses.of(at.attacker.peer_id).wait()
+        await at.require_service()
+
+
+async def test_a_flood_of_credit_for_no_stream_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardening, "MAX_EMPTY_FRAMES", 100)
+    monkeypatch.setattr(hardening, "EMPTY_FRAMES_PER_S", 50)
+    async with scene() as at:
+        await at.flood(struct.pack("!BBHII", 0, yamux.TYPE_WINDOW_UPDATE, 0, 77, 1), 2_000)
+        await at.losses.of(at.attacker.peer_id).wait()
+        await at.require_service()
+
+
+async def test_pings_within_their_budget_are_answered() -> None:
+    async with scene() as at:
+        for index in range(hardening.MAX_PINGS // 2):
+            at.wire._ping_event = trio.Event()
+            await at.write(yamux.TYPE_PING, yamux.FLAG_SYN, 0, index)
+            await at.wire._ping_event.wait()
+        await at.require_service()
+
+
+async def half_open(port: int, count: int, source: str) -> list[trio.SocketStream]:
+    """Connections that begin a handshake and then say nothing more."""
+    held = []
+    for _ in range(count):
+        stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=source)
+        await stream.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff")
+        held.append(stream)
+    return held
+
+
+@pytest.mark.parametrize("sources", [["127.0.0.2"], ["127.0.0.1"], [f"127.0.0.{host}" for host in range(2, 12)]])
+async def test_slow_handshakes_leave_room_for_honest_dials(sources: list[str]) -> None:
     async with scene() as at:
         port = int(at.victim.addresses[0].split("/")[4])
-        held = []
-        for _ in range(400):
-            stream = await trio.open_tcp_stream("127.0.0.1", port, local_address="127.0.0.2")
-            await stream.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff")
-            held.append(stream)
+        room = at.victim._door
+        held = [stream for source in sources for stream in await half_open(port, 100 // len(sources), source)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert 0 < room.pending <= door.MAX_PENDING
         await at.require_service()
         for stream in held:
             await trio.aclose_forcefully(stream)
+        while room.pending:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_a_handshake_that_gave_way_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "PENDING_PER_LOOPBACK_IP", 2)
+    async with scene() as at:
+        swarm = at.victim._swarm
+        taken = swarm._inbound_limiter.borrowed_tokens
+        manager = swarm._resource_manager
+        assert manager is not None
+        counted = manager._current_connections
+        held = await half_open(int(at.victim.addresses[0].split("/")[4]), 60, "127.0.0.2")
+        while swarm._inbound_limiter.borrowed_tokens > taken + 2:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert manager._current_connections <= counted + 2
+        for stream in held:
+            await trio.aclose_forcefully(stream)
+        while swarm._inbound_limiter.borrowed_tokens > taken:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert manager._current_connections == counted
+        await at.require_service()
+
+
+async def test_no_peer_holds_more_than_two_connections() -> None:
+    async with scene() as at:
+        peer = ID.from_base58(at.victim.peer_id)
+        where = Multiaddr(split_address(at.victim.addresses[0])[1])
+        for _ in range(4):
+            with contextlib.suppress(Exception):
+                await at.attacker._swarm.dial_addr(where, peer)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(at.victim._swarm.get_connections(ID.from_base58(at.attacker.peer_id))) == 2
+        await at.require_service()
+
+
+async def test_a_banned_peer_is_gone_and_its_address_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "is_loopback", lambda ip: False)
+    async with scene() as at:
+        monkeypatch.setattr(door, "BANS_PER_IP", 1)
+        await at.victim.ban(at.attacker.peer_id)
+        assert at.victim.connected() == frozenset()
+        with pytest.raises(P2PError):
+            await at.honest.dial(at.victim.addresses[0])

@@ -4,6 +4,7 @@ import pytest
 from libp2p.abc import IMultiselectCommunicator
 from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.stream_muxer.yamux import yamux
 
 from p2p import hardening
 
@@ -47,16 +48,29 @@ async def test_a_line_that_is_no_text_or_has_no_end_is_refused(line: bytes) -> N
         await communicator(Peer(line)).read()
 
 
-def test_an_address_gets_its_budget_back_when_the_window_has_passed() -> None:
-    budget = hardening.AcceptBudget()
-    assert [budget.admit("192.0.2.1", 100.0) for _ in range(21)] == [True] * 20 + [False]
-    assert budget.admit("192.0.2.2", 100.0)
-    assert not budget.admit("192.0.2.1", 109.9)
-    assert budget.admit("192.0.2.1", 110.0)
+def budget(kind: int, length: int, frames: int, seconds: float) -> hardening.FrameBudget:
+    """A budget after so many frames, spread evenly over the time."""
+    made = hardening.FrameBudget(0.0)
+    for index in range(frames):
+        made.count(kind, length, index * seconds / frames)
+    return made
 
 
-def test_the_budget_forgets_old_addresses() -> None:
-    budget = hardening.AcceptBudget()
-    for index in range(2 * hardening.MAX_TRACKED_IPS):
-        budget.admit(f"10.{index >> 16}.{index >> 8 & 255}.{index & 255}", 0.0)
-    assert len(budget._accepted) == hardening.MAX_TRACKED_IPS
+def test_more_pings_than_ten_a_second_end_the_connection() -> None:
+    budget(yamux.TYPE_PING, 7, 600, 60)
+    budget(yamux.TYPE_PING, 7, hardening.MAX_PINGS, 0)
+    with pytest.raises(hardening.PeerMisbehaved):
+        budget(yamux.TYPE_PING, 7, 700, 60)
+
+
+@pytest.mark.parametrize(
+    ("kind", "length"), [(yamux.TYPE_WINDOW_UPDATE, 2**20), (yamux.TYPE_DATA, 0), (yamux.TYPE_GO_AWAY, 0), (9, 1)]
+)
+def test_empty_frames_without_end_end_the_connection(kind: int, length: int) -> None:
+    budget(kind, length, 20_000, 10)
+    with pytest.raises(hardening.PeerMisbehaved):
+        budget(kind, length, 50_000, 10)
+
+
+def test_frames_with_content_are_not_counted() -> None:
+    budget(yamux.TYPE_DATA, 1, 50_000, 0)
