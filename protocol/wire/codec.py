@@ -104,31 +104,34 @@ def _read(cls: type[Any], raw: Any, data: bytes) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
-        return [_as(hint, getattr(value, name)) for name, hint in _fields(cast(Any, kind))]
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, IntEnum):
-        return int(value)
-    if isinstance(value, StrEnum):
-        return str(value)
-    return value
+    return _form(cast(Any, type(value)))(value)
 
 
-def _as(hint: Any, value: Any) -> Any:
-    """As `_plain`, but a field that may hold one of several classes says which."""
-    options = _dataclasses_of(hint)
-    if len(options) > 1 and dataclasses.is_dataclass(value):
-        return [type(value).__name__, _plain(value)]
-    return _plain(value)
+@functools.cache
+def _form(kind: type[Any]) -> Callable[[Any], Any]:
+    """What makes a value of this class plain."""
+    if dataclasses.is_dataclass(kind):
+        writers = _writers(kind)
+        return lambda value: [write(getattr(value, name)) for name, write in writers]
+    if issubclass(kind, tuple | list):
+        return lambda value: [_plain(item) for item in value]
+    if issubclass(kind, IntEnum):
+        return int
+    if issubclass(kind, StrEnum):
+        return str
+    return lambda value: value
+
+
+def _with_name(value: Any) -> Any:
+    """As `_plain`, for a field that may hold one of several classes: says which."""
+    return [type(value).__name__, _plain(value)] if dataclasses.is_dataclass(value) else _plain(value)
 
 
 def _build(cls: type[Any], raw: Any) -> Any:
-    fields = _fields(cast(Any, cls))
-    if not isinstance(raw, list) or len(raw) != len(fields):
-        raise Malformed(f"{cls.__name__}: expected {len(fields)} fields")
-    values = [_check(hint, item, f"{cls.__name__}.{name}") for (name, hint), item in zip(fields, raw, strict=True)]
+    readers = _readers(cast(Any, cls))
+    if not isinstance(raw, list) or len(raw) != len(readers):
+        raise Malformed(f"{cls.__name__}: expected {len(readers)} fields")
+    values = [read(item, where) for (read, where), item in zip(readers, raw, strict=True)]
     try:
         return cls(*values)
     except ValueError as error:
@@ -141,16 +144,29 @@ def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((field.name, hints[field.name]) for field in dataclasses.fields(cast(Any, cls)))
 
 
+# A frame is read by the thousand a second: what hangs on the class alone is found once.
+@functools.cache
+def _readers(cls: type[Any]) -> tuple[tuple[Callable[[Any, str], Any], str], ...]:
+    """For each field what checks and builds its value, and what it is called in an error."""
+    return tuple((_checker(hint), f"{cls.__name__}.{name}") for name, hint in _fields(cast(Any, cls)))
+
+
+@functools.cache
+def _writers(cls: type[Any]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """For each field its name and what makes its value plain."""
+    return tuple((name, _writer(hint)) for name, hint in _fields(cast(Any, cls)))
+
+
+def _writer(hint: Any) -> Callable[[Any], Any]:
+    return _with_name if len(_dataclasses_of(hint)) > 1 else _plain
+
+
 @functools.cache
 def _dataclasses_of(hint: Any) -> dict[str, type[Any]]:
     members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return {
         member.__name__: member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member)
     }
-
-
-def _check(hint: Any, raw: Any, where: str) -> Any:
-    return _checker(hint)(raw, where)
 
 
 @functools.cache
@@ -203,13 +219,29 @@ def _enum(kind: type[Any]) -> Callable[[Any, str], Any]:
 
 
 def _bounded(inner: Callable[[Any, str], Any], bounds: tuple[Any, ...]) -> Callable[[Any, str], Any]:
+    for bound in bounds:
+        if isinstance(bound, Bits):
+            inner = _within(inner, 1 << bound.bits)
+        elif isinstance(bound, Size):
+            inner = _sized(inner, bound.most if bound.exact else 0, bound.most)
+    return inner
+
+
+def _within(inner: Callable[[Any, str], Any], end: int) -> Callable[[Any, str], Any]:
     def check(raw: Any, where: str) -> Any:
         value = inner(raw, where)
-        for bound in bounds:
-            if isinstance(bound, Bits) and not 0 <= value < 1 << bound.bits:
-                raise Malformed(f"{where}: out of range")
-            if isinstance(bound, Size) and (len(value) > bound.most or (bound.exact and len(value) != bound.most)):
-                raise Malformed(f"{where}: wrong length")
+        if not 0 <= value < end:
+            raise Malformed(f"{where}: out of range")
+        return value
+
+    return check
+
+
+def _sized(inner: Callable[[Any, str], Any], least: int, most: int) -> Callable[[Any, str], Any]:
+    def check(raw: Any, where: str) -> Any:
+        value = inner(raw, where)
+        if not least <= len(value) <= most:
+            raise Malformed(f"{where}: wrong length")
         return value
 
     return check
