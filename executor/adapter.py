@@ -1,7 +1,10 @@
 """The executor's side of the driver: a run or a check in, its event out, blocking work in threads of its own."""
 
+import contextlib
+import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import NoReturn, Protocol, TypeVar
 
@@ -12,11 +15,14 @@ from executor.generation import Generation
 from executor.replay import Replay
 from executor.station import Station
 from executor.turns import Turns
-from executor.workspace import Workspaces
+from executor.workspace import Workspaces, disk_errors
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed
 from protocol.stages.execution import Outcome, RunSpec, failed
+from protocol.stages.heartbeat import DeviceStatus
+
+log = logging.getLogger(__name__)
 
 # A first guess, replaced by what this machine turns out to do.
 FIRST_MS_PER_TOKEN = 60
@@ -43,26 +49,40 @@ class ContainerAdapter:
         # Looking at the machine or killing a container must not wait behind the jobs.
         self._quick = trio.CapacityLimiter(4)
         self._ms_per_token = FIRST_MS_PER_TOKEN
+        # Jobs whose run or check somebody waits for: their containers are no orphans.
+        self._wanted: Counter[str] = Counter()
 
-    async def recover(self, known_jobs: Collection[bytes] = ()) -> None:
-        """Remove what a crash left behind; every unanswered effect is asked again and starts afresh."""
+    async def recover(self) -> None:
+        """Remove what a crash left behind and is of no use; before anything is run.
+
+        Containers that are still in time stay: the runs they belong to are asked for again and take them over, and
+        what nobody has asked for by the first `report` is removed by it.
+        """
 
         def sweep() -> None:
-            self._station.engine.sweep({job.hex() for job in known_jobs}, time.time())
-            self._workspaces.sweep()
+            self._station.engine.sweep(None, time.time())
+            self._workspaces.sweep(self._station.engine.outputs())
 
-        await trio.to_thread.run_sync(sweep, limiter=self._quick)
+        try:
+            await trio.to_thread.run_sync(sweep, limiter=self._quick)
+        except ExecutorError as error:
+            # Whatever is left is removed when its job is run again, or when the Engine is back.
+            log.warning("what an earlier run left behind cannot be removed yet: %s", error)
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
-        """Run a job to its end, whatever that is; cancelling kills the container."""
+        """Run a job to its end, whatever that is; cancelling kills the container.
+
+        A container that an earlier process of this node has started for it is taken over.
+        """
         workspace = self._workspaces.of_job(spec.job_id)
 
         def hear(ids: tuple[int, ...]) -> None:
             trio.from_thread.run(on_tokens, ids)
 
         try:
-            generation = await self._prepare(lambda: Generation(self._station, spec, workspace))
-            result, proof = await self._run(generation, lambda: generation.run(hear))
+            with self._wanting(spec):
+                generation = await self._prepare(lambda: Generation(self._station, spec, workspace))
+                result, proof = await self._run(generation, lambda: generation.run(hear))
         except ExecutorError as error:
             return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
         if result.new_tokens >= LEARN_FROM_TOKENS and generation.run_ms:
@@ -73,18 +93,42 @@ class ContainerAdapter:
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """Check a drawn leaf. Raises: ExecutorError if this machine cannot."""
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
-        check = await self._prepare(lambda: Replay(self._station, effect.spec, workspace))
-        found, problem = await self._run(check, check.run)
+        with self._wanting(effect.spec):
+            check = await self._prepare(lambda: Replay(self._station, effect.spec, workspace))
+            found, problem = await self._run(check, check.run)
         return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
 
     async def report(self) -> DeviceReported:
-        """Measure this machine. Raises: ExecutorError if a card is lost."""
-        slots, speed = int(self._slots.total_tokens), self._ms_per_token
-        status = await trio.to_thread.run_sync(lambda: devices.measure(slots, speed), limiter=self._quick)
-        return DeviceReported(status)
+        """Measure this machine, and remove the containers on it that nobody waits for.
+
+        Raises: ExecutorError if it can run nothing now: a card is lost, the Engine away, or the image gone.
+        """
+        slots, speed, station = int(self._slots.total_tokens), self._ms_per_token, self._station
+
+        def look() -> DeviceStatus:
+            station.engine.sweep(self._wanted, time.time())
+            station.engine.require(station.image)
+            return devices.measure(slots, speed)
+
+        return DeviceReported(await trio.to_thread.run_sync(look, limiter=self._quick))
+
+    @contextlib.contextmanager
+    def _wanting(self, spec: RunSpec) -> Iterator[None]:
+        job = spec.job_id.hex()
+        self._wanted[job] += 1
+        try:
+            yield
+        finally:
+            self._wanted[job] -= 1
+            if not self._wanted[job]:
+                del self._wanted[job]
 
     async def _prepare(self, make: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(make, limiter=self._quick)
+        def on_disk() -> T:
+            with disk_errors():
+                return make()
+
+        return await trio.to_thread.run_sync(on_disk, limiter=self._quick)
 
     async def _run(self, stoppable: _Stoppable, call: Callable[[], T]) -> T:
         """A call that cannot be abandoned, only told to stop: it then ends by itself, its container removed."""
@@ -93,7 +137,8 @@ class ContainerAdapter:
         def settle() -> None:
             # An error leaves the nursery as a value: raised inside, it would come out wrapped in a group.
             try:
-                value = call()
+                with disk_errors():
+                    value = call()
             except ExecutorError as error:
                 found.append(partial(_raise, error))
             else:

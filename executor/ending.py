@@ -7,6 +7,8 @@ from protocol.stages.execution import Outcome
 
 EXIT_BAD_SPEC, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_RESUMABLE = 64, 65, 70, 75
 EXIT_FILE_TOO_LARGE = 128 + 25
+EXIT_KILLED = 128 + 9
+MAX_TEXT = 300
 # Errors of the runner that name a limit of the job: it asked for less than it needs.
 LIMIT_CODES = {"out_of_memory", "output_quota"}
 
@@ -17,6 +19,11 @@ class Intent(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     FLOOD = "flood"
+
+
+def printable(text: str, limit: int = MAX_TEXT) -> str:
+    """Words of a container as they may go into a journal, a log and a terminal: short, and nothing that controls."""
+    return "".join(c if c.isprintable() else " " for c in text[:limit])
 
 
 @dataclass(frozen=True, slots=True)

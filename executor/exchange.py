@@ -23,6 +23,13 @@ class Exchange:
     def __init__(self, home: Path, limits: Limits) -> None:
         self._home = home
         self._limits = limits
+        self._adopted = False
+
+    def adopt(self) -> bool:
+        """Whether entering it keeps what is here: only if a container can still be writing to it."""
+        whole = os.path.ismount(self.output) if os.geteuid() == 0 else self.output.is_dir()
+        self._adopted = whole and self.input.is_dir()
+        return self._adopted
 
     @property
     def input(self) -> Path:
@@ -41,7 +48,14 @@ class Exchange:
     def mounts(self) -> tuple[Mount, ...]:
         return Mount(str(self.input), INPUT), Mount(str(self.output), OUTPUT, read_only=False)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the job has used up all that it may write; never where that is not a filesystem of its own."""
+        return os.path.ismount(self.output) and self.outputs.is_full()
+
     def __enter__(self) -> Self:
+        if self._adopted:
+            return self
         # A crash may have left one behind, and its job is now run again from the start.
         discard(self._home)
         try:
@@ -65,27 +79,35 @@ class Exchange:
     ) -> None:
         discard(self._home)
 
-    def put(self, name: str, content: bytes | Path) -> dict[str, object]:
-        """Write an input, or copy a file there; returns its entry for spec.json."""
+    def put(self, name: str, content: bytes | Path) -> None:
+        """Write an input, or copy a file there. Raises: OSError."""
         target = self.input / name
         if isinstance(content, Path):
             shutil.copyfile(content, target)
         else:
             target.write_bytes(content)
         target.chmod(0o644)
-        with target.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"path": name, "sha256": digest, "size": target.stat().st_size}
 
     def _mount_quota(self) -> None:
         image = self._home / "output.img"
         with image.open("wb") as file:
-            file.truncate(self._limits.output_bytes + self._limits.output_bytes // 8 + (2 << 20))
-        owner = "root_owner=1000:1000,lazy_itable_init=1"
+            # Taken from the disk now: if there were no room for it later, the kernel would lose what the job wrote
+            # before, and its result would look like a lie. For the same reason mkfs must not give it back.
+            os.posix_fallocate(file.fileno(), 0, self._limits.output_bytes + self._limits.output_bytes // 8 + (2 << 20))
+        owner = "root_owner=1000:1000,lazy_itable_init=1,nodiscard"
         inodes = str(self._limits.output_files + 64)
         _run("mkfs.ext4", "-q", "-F", "-m0", "-N", inodes, "-E", owner, "-O", "^has_journal", str(image))
         _run("mount", "-o", "loop,nosuid,nodev,noexec", str(image), str(self.output))
         (self.output / "lost+found").rmdir()
+
+
+def entry(name: str, content: bytes | Path) -> dict[str, object]:
+    """What spec.json says of an input. Raises: OSError."""
+    if isinstance(content, bytes):
+        return {"path": name, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    with content.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"path": name, "sha256": digest, "size": file.tell()}
 
 
 def discard(home: Path) -> None:

@@ -45,10 +45,14 @@ class Generation:
         """The result and, where there is one, the fingerprint."""
         if done := self._done():
             return done
+        left = self._spec.max_new_tokens
 
         def hear(said: Said) -> None:
-            if isinstance(said, Tokens):
-                on_tokens(said.ids)
+            nonlocal left
+            # What goes over the length that was paid for is no part of the answer, and not worth a frame.
+            if isinstance(said, Tokens) and (ids := said.ids[:left]):
+                left -= len(ids)
+                on_tokens(ids)
 
         finish = self._attempt.run(self._workspace.exchange, self._workspace.home, hear)
         if finish.outcome is not Outcome.OK:
@@ -68,7 +72,11 @@ class Generation:
         note = self._workspace.get(RUN_JSON)
         if note is None:
             return None
-        return self._read(int(json.loads(note)["duration_ms"]))
+        try:
+            return self._read(int(json.loads(note)["duration_ms"]))
+        except (ValueError, TypeError, KeyError):
+            # Damaged since, by the disk or by somebody: what cannot be offered is made again.
+            return None
 
     def _read(self, duration_ms: int) -> tuple[RunResult, bytes]:
         raw, proof = self._workspace.get(RESULT_JSON) or b"", self._workspace.get(PROOF_BIN) or b""

@@ -62,12 +62,28 @@ class Outputs:
             if not names:
                 raise HostileOutput(f"{MANIFEST} does not list {want}")
             chosen.update({name: listed[name] for name in names})
-        for name, claim in chosen.items():
-            if name not in found:
-                raise HostileOutput(f"{MANIFEST} lists {name!r}, which is no output")
-            if self._copy(name, target / name) != claim:
-                raise HostileOutput(f"output {name} is not what {MANIFEST} says")
+        copies: list[tuple[Path, Path]] = []
+        try:
+            for name, claim in chosen.items():
+                if name not in found:
+                    raise HostileOutput(f"{MANIFEST} lists {name!r}, which is no output")
+                partial = target / (name + ".partial")
+                copies.append((partial, target / name))
+                if self._copy(name, partial) != claim:
+                    raise HostileOutput(f"output {name} is not what {MANIFEST} says")
+            # Only now, and all of them: what bears its own name in `target` is taken for checked from then on.
+            for partial, final in copies:
+                partial.rename(final)
+        finally:
+            for partial, _ in copies:
+                partial.unlink(missing_ok=True)
         return chosen
+
+    def is_full(self) -> bool:
+        """Whether the job has filled the filesystem it wrote to: asked where that is one of its own."""
+        room = os.statvfs(self._root)
+        # Never to its last block: ext4 keeps some for itself.
+        return (room.f_blocks - room.f_bfree) * room.f_frsize >= self._limits.output_bytes or not room.f_favail
 
     def _found(self) -> set[str]:
         found, size = set(), 0
@@ -89,14 +105,15 @@ class Outputs:
 
     def _copy(self, name: str, target: Path) -> OutputFile:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
         digest, size = hashlib.sha256(), 0
-        with os.fdopen(_open(self._root, name), "rb") as source, partial.open("wb") as copy:
+        with os.fdopen(_open(self._root, name), "rb") as source, target.open("wb") as copy:
             while block := source.read(READ_BLOCK):
                 digest.update(block)
                 size += len(block)
                 copy.write(block)
-        partial.rename(target)
+            # On the disk before anything says that the job is done.
+            copy.flush()
+            os.fsync(copy.fileno())
         return OutputFile(name, size, digest.digest())
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[str]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from executor.containers import Container, Engine
-from executor.ending import Ending, Intent, classify
-from executor.exchange import Exchange
+from executor.ending import Ending, Intent, classify, printable
+from executor.exchange import Exchange, entry
 from executor.outputs import HostileOutput
 from executor.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.transcript import Said
@@ -79,20 +79,41 @@ class Attempt:
         self._stopped: Intent | None = None
 
     def run(self, exchange_home: Path, target: Path, on_said: Callable[[Said], None]) -> Finish:
-        """Run the task with its exchange at `exchange_home`; good outputs end up in `target`. Never raises ours."""
+        """Run the task with its exchange at `exchange_home`; good outputs end up in `target`. Never raises ours.
+
+        One that an earlier process has started there is not started again but followed to its end.
+        """
+        task = self._task
+        ending = None
         try:
-            with Exchange(exchange_home, self._task.limits) as exchange:
-                ending = self._contain(exchange).run(on_said)
+            exchange = Exchange(exchange_home, task.limits)
+            spec = task.spec([entry(name, content) for name, content in sorted(task.inputs.items())])
+            container = self._contain(exchange, spec)
+            left = container.left_behind()
+            if left is not None and not exchange.adopt():
+                # Its outputs cannot be reached any more, after a restart of the machine for one.
+                container.remove(left)
+                left = None
+            with exchange:
+                if left is not None:
+                    ending = container.adopt(left, on_said)
+                else:
+                    for name, content in (*sorted(task.inputs.items()), ("spec.json", spec)):
+                        exchange.put(name, content)
+                    ending = container.run(on_said)
                 outcome, detail = classify(ending)
                 if outcome is Outcome.OK:
-                    exchange.outputs.collect(target, self._task.wanted)
+                    exchange.outputs.collect(target, task.wanted)
+                elif outcome is Outcome.PROVIDER and exchange.is_full:
+                    outcome, detail = Outcome.JOB, f"output_quota: all room for outputs is used up ({detail})"
                 return Finish(outcome, detail, ending)
         except HostileOutput as error:
-            return Finish(Outcome.HOSTILE, f"output: {error}")
+            # It may name a file, and a file's name may be any bytes.
+            return Finish(Outcome.HOSTILE, f"output: {printable(str(error))}", ending)
         except ExecutorError as error:
             return Finish(Outcome.PROVIDER, str(error))
         except OSError as error:
-            return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror}")
+            return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror or error}")
 
     def stop(self, intent: Intent) -> None:
         """Kill the container, or keep it from starting."""
@@ -102,10 +123,8 @@ class Attempt:
         if container:
             container.stop(intent)
 
-    def _contain(self, exchange: Exchange) -> Container:
+    def _contain(self, exchange: Exchange, spec: bytes) -> Container:
         task = self._task
-        spec = task.spec([exchange.put(name, content) for name, content in sorted(task.inputs.items())])
-        exchange.put("spec.json", spec)
         mounts, environment = exchange.mounts, {}
         if task.model:
             inside = f"{MODELS}/{task.model.name[:12]}"

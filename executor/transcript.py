@@ -7,7 +7,7 @@ object a line, stderr is kept by its end only. Lines that are no event are dropp
 import json
 from dataclasses import dataclass
 
-from executor.ending import RunnerError
+from executor.ending import RunnerError, printable
 from executor.sandbox import Limits
 
 HEADER = 8
@@ -17,7 +17,6 @@ MAX_LINES_PER_S = 20
 MAX_IDS = 1024
 MAX_TOKEN_ID = 2**32 - 1
 LOG_TAIL_BYTES = 4096
-MAX_TEXT = 300
 MAX_METRICS = 32
 
 
@@ -53,6 +52,7 @@ class Transcript:
 
     def __init__(self, limits: Limits) -> None:
         self.error: RunnerError | None = None
+        self._done = False
         self.metrics: dict[str, int] = {}
         self.log = b""
         self._buffer = bytearray()
@@ -92,7 +92,8 @@ class Transcript:
             said = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(said, dict):
+        # A runner that has said `done` has no more to say: its results are closed by then.
+        if not isinstance(said, dict) or self._done:
             return None
         match said.get("ev"):
             case "ready":
@@ -102,9 +103,9 @@ class Transcript:
             case "progress":
                 return Progress(_count(said.get("step")), _count(said.get("total")))
             case "done":
-                self.metrics = _metrics(said.get("metrics"))
+                self.metrics, self._done = _metrics(said.get("metrics")), True
             case "error":
-                self.error = RunnerError(_text(said.get("code")), _text(said.get("message")))
+                self.error = RunnerError(printable(str(said.get("code"))), printable(str(said.get("message"))))
         return None
 
 
@@ -122,8 +123,3 @@ def _metrics(found: object) -> dict[str, int]:
 
 def _count(value: object) -> int:
     return value if type(value) is int and 0 <= value <= MAX_TOKEN_ID else 0
-
-
-def _text(value: object) -> str:
-    """Printable and short: it goes to a log and to a terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(value))[:MAX_TEXT]

@@ -5,11 +5,14 @@ Only the node's user may look inside. Whoever opens a job's content puts `input.
 run ended, so that asking for it twice gives one answer. While a container runs, its exchange is in `run/`.
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from executor.exchange import discard
+from protocol.errors import ExecutorError
 
 INPUT_JSON = "input.json"
 RESULT_JSON = "result.json"
@@ -17,6 +20,16 @@ PROOF_BIN = "proof.bin"
 CHECK_BIN = "check.bin"
 RUN_JSON = "run.json"
 EXCHANGE = "run"
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """What the disk refuses as a fault of this machine, which may pass. Raises: ExecutorError."""
+    try:
+        yield
+    except OSError as error:
+        about = f" ({error.filename})" if error.filename else ""
+        raise ExecutorError(f"the disk of this machine: {error.strerror or error}{about}", transient=True) from error
 
 
 class Workspace:
@@ -34,10 +47,15 @@ class Workspace:
         """Write a file whole or not at all; it is on the disk when this returns."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self.home / (name + ".partial")
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            # Half a file would only make a full disk fuller.
+            partial.unlink(missing_ok=True)
+            raise
         partial.rename(self.home / name)
 
     def get(self, name: str) -> bytes | None:
@@ -67,9 +85,13 @@ class Workspaces:
         """The workspace of a drawn leaf that this node checks."""
         return Workspace(self._root / "samples" / f"{batch_id.hex()}-{leaf_index}")
 
-    def sweep(self) -> int:
-        """Take down the exchanges that a crash left mounted; returns how many. Call it before anything runs."""
-        left = [path for path in self._root.glob(f"*/*/{EXCHANGE}") if path.is_dir()]
+    def sweep(self, in_use: Collection[Path] = ()) -> int:
+        """Take down the exchanges that a crash left mounted; returns how many. Call it before anything runs.
+
+        Args: in_use, the output directories that containers still write to: their exchanges stay.
+        """
+        kept = {path.parent for path in in_use}
+        left = [path for path in self._root.glob(f"*/*/{EXCHANGE}") if path.is_dir() and path not in kept]
         for path in left:
             discard(path)
         return len(left)

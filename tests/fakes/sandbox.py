@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
@@ -40,7 +40,7 @@ class FakeSandbox:
         self._slots = trio.CapacityLimiter(slots)
         self._honest = honest
 
-    async def recover(self, known_jobs: Collection[bytes] = ()) -> None:
+    async def recover(self) -> None:
         self._workspaces.sweep()
 
     async def report(self) -> DeviceReported:

@@ -15,7 +15,7 @@ from executor.ending import Intent
 from executor.sandbox import MIB, Limits, Sandbox
 from executor.station import Station
 from executor.task import Attempt, Finish, Task
-from executor.transcript import Said
+from executor.transcript import Said, Tokens
 from protocol.errors import ExecutorError, ImageMissing
 from protocol.stages.execution import Outcome
 from tests.adversaries.images import build
@@ -62,18 +62,65 @@ def test_good_output_is_kept_and_nothing_else(station: Station, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "attack",
-    ["symlink", "linked_folder", "hard_link", "fifo", "escape", "lie", "no_manifest", "manifest_bomb", "deep"],
+    [
+        *("symlink", "linked_folder", "hard_link", "fifo", "device", "escape", "lie", "wrong_size", "missing_file"),
+        *("no_manifest", "nothing", "not_json", "large_manifest", "manifest_bomb", "endless_number"),
+        *("deep", "bad_name", "sparse"),
+    ],
 )
 def test_hostile_output_is_refused(station: Station, tmp_path: Path, attack: str) -> None:
     finish = run(station, attack, tmp_path)
     assert finish.outcome is Outcome.HOSTILE, finish
-    assert not list(tmp_path.rglob("passwd"))
+    assert finish.detail.startswith("output: ")
+    # It goes into the journal, to a peer and to a terminal.
+    assert finish.detail.isprintable()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_files_that_nobody_asked_for_are_left(station: Station, tmp_path: Path) -> None:
+    assert run(station, "extra_files", tmp_path).outcome is Outcome.OK
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("attack", "outcome", "detail"),
+    [
+        ("exit_3", Outcome.PROVIDER, "exited with 3"),
+        ("exit_143", Outcome.PROVIDER, "exited with 143"),
+        # Not by us, and not for its memory.
+        ("kill_self", Outcome.PROVIDER, "exited with 137"),
+        ("hidden_oom", Outcome.JOB, "out_of_memory"),
+        ("huge_hole", Outcome.JOB, "output_quota"),
+    ],
+)
+def test_what_the_exit_says_is_asked_last(
+    station: Station, tmp_path: Path, attack: str, outcome: Outcome, detail: str
+) -> None:
+    finish = run(station, attack, tmp_path)
+    assert finish.outcome is outcome, finish
+    assert detail in finish.detail
+
+
+@pytest.mark.parametrize("attack", ["binary", "deep_events"])
+def test_noise_on_stdout_is_dropped(station: Station, tmp_path: Path, attack: str) -> None:
+    said: list[Said] = []
+    finish = attempt(station, attack).run(tmp_path / "run", tmp_path / "kept", said.append)
+    assert (finish.outcome, said) == (Outcome.OK, [])
+
+
+def test_what_is_said_after_done_is_not_heard(station: Station, tmp_path: Path) -> None:
+    said: list[Said] = []
+    finish = attempt(station, "after_done").run(tmp_path / "run", tmp_path / "kept", said.append)
+    assert (finish.outcome, said) == (Outcome.OK, [Tokens((1,))])
+    assert finish.ending is not None
+    assert finish.ending.metrics == {"run_ms": 7}
 
 
 @pytest.mark.parametrize("attack", ["many", "fill"])
 def test_output_quota_holds(station: Station, tmp_path: Path, attack: str) -> None:
     finish = run(station, attack, tmp_path)
-    assert finish.outcome in (Outcome.PROVIDER, Outcome.HOSTILE), finish
+    assert finish.outcome is Outcome.JOB, finish
+    assert "output_quota" in finish.detail
     assert "No space left" in (finish.ending.log if finish.ending else ""), finish
 
 
@@ -89,7 +136,7 @@ def test_memory_hog_is_killed_as_out_of_memory(station: Station, tmp_path: Path)
     assert "out_of_memory" in finish.detail
 
 
-@pytest.mark.parametrize("attack", ["flood", "flood_of_tokens", "long_line"])
+@pytest.mark.parametrize("attack", ["flood", "flood_of_tokens", "flood_of_errors", "long_line"])
 def test_flood_is_stopped(station: Station, tmp_path: Path, attack: str) -> None:
     finish = run(station, attack, tmp_path)
     assert finish.outcome is Outcome.HOSTILE
@@ -97,13 +144,21 @@ def test_flood_is_stopped(station: Station, tmp_path: Path, attack: str) -> None
     assert finish.duration_ms < LIMITS.timeout_ms / 2
 
 
-@pytest.mark.parametrize("attack", ["sleep", "mute_and_stay", "fork"])
+@pytest.mark.parametrize("attack", ["sleep", "mute_and_stay", "fork", "hang_after_done"])
 def test_timeout_kills_what_ignores_signals(station: Station, tmp_path: Path, attack: str) -> None:
     timeout_ms = 1500
     finish = run(station, attack, tmp_path, Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB, pids=64))
     assert finish.outcome is Outcome.JOB
     assert "timeout" in finish.detail
     assert timeout_ms <= finish.duration_ms < timeout_ms + 1500
+
+
+def test_timeout_asks_before_it_kills(station: Station, tmp_path: Path) -> None:
+    finish = run(station, "polite", tmp_path, Limits(timeout_ms=1500, memory_bytes=128 * MIB))
+    # It was asked, and left as one that may go on: that we ended it decides.
+    assert finish.outcome is Outcome.JOB
+    assert finish.ending is not None
+    assert (finish.ending.exit_code, finish.ending.log) == (75, "asked to stop\n")
 
 
 def test_stop_from_another_thread_ends_the_run(station: Station, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import signal
+import socket
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -72,6 +74,71 @@ def deep() -> None:
     manifest("d/e/a")
 
 
+def bad_name() -> None:
+    (OUTPUT / "d" / os.fsdecode(b"\xff\x1b[31m")).mkdir(parents=True)
+    good()
+
+
+def device() -> None:
+    try:
+        os.mknod(OUTPUT / "a", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        # Not in this sandbox: a socket is the nearest to it that needs no privilege.
+        socket.socket(socket.AF_UNIX).bind(str(OUTPUT / "a"))
+    (OUTPUT / "manifest.json").write_text('{"files":[{"path":"a","size":0,"sha256":""}]}')
+
+
+def extra_files() -> None:
+    good()
+    for name in ("input.json", "run.json", "b"):
+        (OUTPUT / name).write_text("not asked for")
+    manifest("a", "input.json", "run.json")
+
+
+def missing_file() -> None:
+    good()
+    (OUTPUT / "a").unlink()
+
+
+def wrong_size() -> None:
+    (OUTPUT / "a").write_text("a")
+    manifest("a", size=2)
+
+
+def not_json() -> None:
+    good()
+    (OUTPUT / "manifest.json").write_bytes(os.urandom(1000))
+
+
+def large_manifest() -> None:
+    good()
+    (OUTPUT / "manifest.json").write_text('{"files":[' + "1," * 200_000 + "1]}")
+
+
+def endless_number() -> None:
+    good()
+    (OUTPUT / "manifest.json").write_text('{"files":[{"path":"a","size":1e999,"sha256":""}]}')
+
+
+def sparse() -> None:
+    # Holes cost the job nothing, and whoever reads them a great deal.
+    for number in range(4):
+        with (OUTPUT / str(number)).open("wb") as file:
+            file.truncate(4 << 20)
+    (OUTPUT / "a").write_text("a")
+    manifest("a")
+
+
+def huge_hole() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    with (OUTPUT / "a").open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def nothing() -> None:
+    pass
+
+
 def many() -> None:
     for number in range(100_000):
         (OUTPUT / str(number)).touch()
@@ -105,6 +172,54 @@ def flood_of_tokens() -> None:
         sys.stdout.write('{"ev":"tokens","ids":[1]}\n')
 
 
+def flood_of_errors() -> None:
+    while True:
+        sys.stderr.write("y" * 1000 + "\n")
+
+
+def binary() -> None:
+    sys.stdout.buffer.write(os.urandom(4000).replace(b"\n", b" ") + b"\n\xff\xfe\n")
+    good()
+
+
+def deep_events() -> None:
+    sys.stdout.write("[" * 4000 + "\n" + '{"ev":' * 500 + "1" + "}" * 500 + "\n")
+    sys.stdout.write('{"ev":"tokens","ids":[1e999]}\n{"ev":"done","metrics":{"run_ms":' + "9" * 4000 + "}}\n")
+    good()
+
+
+def after_done() -> None:
+    sys.stdout.write('{"ev":"tokens","ids":[1]}\n{"ev":"done","metrics":{"run_ms":7}}\n')
+    sys.stdout.write('{"ev":"tokens","ids":[2]}\n{"ev":"done","metrics":{"run_ms":9}}\n')
+    good()
+
+
+def hang_after_done() -> None:
+    good()
+    sys.stdout.write('{"ev":"done","metrics":{}}\n')
+    time.sleep(600)
+
+
+def hidden_oom() -> None:
+    # Only a child is killed; the job notices and gives up with a code that would blame its client.
+    if (child := os.fork()) == 0:
+        memory()
+    os.waitpid(child, 0)
+    sys.exit(65)
+
+
+def exit_3() -> None:
+    sys.exit(3)
+
+
+def exit_143() -> None:
+    sys.exit(143)
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def long_line() -> None:
     sys.stdout.write("y" * 100_000)
     sys.stdout.flush()
@@ -116,6 +231,27 @@ def sleep() -> None:
         if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
             signal.signal(number, signal.SIG_IGN)
     sys.stdout.write('{"ev":"ready"}\n')
+    time.sleep(600)
+
+
+def talker() -> None:
+    """Works as long as its input says, with a token every tenth of a second."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    for number in range(int(json.loads(Path("/input/input.json").read_text())["tokens"])):
+        sys.stdout.write(f'{{"ev":"tokens","ids":[{number}]}}\n')
+        time.sleep(0.1)
+    good()
+    sys.stdout.write('{"ev":"done","metrics":{"run_ms":7}}\n')
+
+
+def polite() -> None:
+    """Stops when it is asked to, and says that it was."""
+
+    def leave(*_: object) -> None:
+        sys.stderr.write("asked to stop\n")
+        sys.exit(75)
+
+    signal.signal(signal.SIGTERM, leave)
     time.sleep(600)
 
 
@@ -137,6 +273,9 @@ ATTACKS: dict[str, Callable[[], None]] = {
     for attack in (
         *(good, symlink, linked_folder, hard_link, fifo, escape, lie, no_manifest, manifest_bomb, deep, many, fill),
         *(one_large, memory, flood, flood_of_tokens, long_line, sleep, mute_and_stay, fork),
+        *(bad_name, device, extra_files, missing_file, wrong_size, not_json, large_manifest, endless_number, sparse),
+        *(huge_hole, nothing, flood_of_errors, binary, deep_events, after_done, hang_after_done, hidden_oom),
+        *(exit_3, exit_143, kill_self, talker, polite),
     )
 }
 
