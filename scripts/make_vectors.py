@@ -1,4 +1,4 @@
-"""Write tests/vectors/*.json: what the Python core and the Solidity libraries must both compute.
+"""Write tests/vectors/*.json, and their values in docs/wire.md: what every implementation must compute.
 
     python -m scripts.make_vectors            # write
     python -m scripts.make_vectors --check    # compare; exit 1 if a committed file differs
@@ -38,6 +38,7 @@ from protocol.stages.settlement import split
 from protocol.wire.envelope import TYPES, Domain, compact, digest, sign_digest, struct_hash
 from protocol.wire.ids import Address, checksum
 from protocol.wire.merkle import path, root
+from scripts import wire_document, wire_vectors
 
 VECTORS = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 TRIES_PER_SEAT = 64
@@ -335,6 +336,14 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "split": money,
     "reputation": reputation,
     "messages": messages,
+    "names": wire_vectors.names,
+    "codec": wire_vectors.codec_cases,
+    "signing": wire_vectors.signing,
+    "gossip": wire_vectors.gossip,
+    "streams": wire_vectors.streams,
+    "sealing": wire_vectors.sealing,
+    "amounts": wire_vectors.amounts,
+    "verification": wire_vectors.verification,
 }
 
 
@@ -344,9 +353,11 @@ def rendered(name: str) -> str:
 
 
 def stale() -> list[str]:
-    """The vector files that differ from what the core computes now."""
+    """The vector files that differ from what the core computes now, and docs/wire.md where it shows other values."""
     paths = {name: VECTORS / f"{name}.json" for name in FILES}
-    return [name for name, path_ in paths.items() if not path_.exists() or path_.read_text("utf-8") != rendered(name)]
+    late = [name for name, path_ in paths.items() if not path_.exists() or path_.read_text("utf-8") != rendered(name)]
+    page = wire_document.PAGE.read_text("utf-8")
+    return late or ([] if wire_document.refreshed(page) == page else ["docs/wire.md"])
 
 
 def main() -> int:
@@ -361,6 +372,7 @@ def main() -> int:
     VECTORS.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (VECTORS / f"{name}.json").write_text(rendered(name), "utf-8")
+    wire_document.PAGE.write_text(wire_document.refreshed(wire_document.PAGE.read_text("utf-8")), "utf-8")
     return 0
 
 

@@ -1,0 +1,89 @@
+"""docs/wire.md cannot go stale: its bytes, tables and constants are those of the code, and none is missing."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from p2p.blobs import BlobHeader, BlobRequest
+from protocol.messages import Message
+from protocol.network.frames import Batch, Content, Topic
+from protocol.stages.assignment import RefuseCode
+from protocol.stages.heartbeat import Heartbeat
+from protocol.stages.request import SignedRequest
+from protocol.wire.envelope import TYPES
+from scripts import make_vectors, wire_document
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PAGE = wire_document.PAGE.read_text("utf-8")
+SENT = (*get_args(Message), *get_args(Batch), SignedRequest, Heartbeat, Content, BlobRequest, BlobHeader, *TYPES)
+CLASSES: dict[str, Any] = {part.__name__: part for kind in SENT for part in wire_document.parts(kind)}
+
+
+def section(name: str) -> str:
+    """What stands under a heading, up to the next one."""
+    found = re.search(rf"^### {name}\n((?:(?!^##).*\n)*)", PAGE, re.MULTILINE)
+    assert found is not None, f"docs/wire.md says nothing of {name}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The rows of its first table."""
+    text = text[text.index("|---") :].partition("\n\n")[0]
+    return [
+        [cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_field_of_every_message_stands_there_with_its_type_and_limit(name: str) -> None:
+    described = [row for row in rows(section(name)) if len(row) == 4]
+    assert [(row[0].strip("`"), row[1], row[2]) for row in described] == wire_document.fields(CLASSES[name])
+    assert all(row[3] for row in described), "a field without a meaning"
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
+def test_every_signed_type_stands_there_as_it_is_hashed(kind: type) -> None:
+    assert f"`{TYPES[kind]}`" in section(kind.__name__)
+
+
+def test_values_are_those_of_the_vector_files() -> None:
+    assert len(wire_document.blocks(PAGE)) > 60
+    assert wire_document.refreshed(PAGE) == PAGE, "run python -m scripts.make_vectors"
+
+
+def test_a_changed_byte_of_the_page_is_noticed() -> None:
+    shown = wire_document.shown(wire_document.value("names[1].publicKey"))
+    assert wire_document.refreshed(PAGE.replace(shown, "00" + shown[2:])) == PAGE
+    with pytest.raises(KeyError):
+        wire_document.value("names[1].nothing")
+
+
+def test_every_message_and_every_vector_file_is_named() -> None:
+    for kind in (*get_args(Message), SignedRequest, Heartbeat):
+        assert wire_document.value(f"codec[{kind.__name__}].bytes")
+    for kind in get_args(Message):
+        assert f"codec[{kind.__name__}]" in PAGE, f"no bytes of {kind.__name__}"
+    for name in make_vectors.FILES:
+        assert f"tests/vectors/{name}.json" in PAGE or f"{name}[" in PAGE, f"{name}.json is not mentioned"
+
+
+def test_constants_have_the_values_of_the_code() -> None:
+    named = re.findall(r"^\| `((?:protocol|p2p)\.[a-z0-9_.]+)\.([A-Z_0-9]+)` \| (\d+) \|", PAGE, re.MULTILINE)
+    assert len(named) > 30
+    for module, name, value in named:
+        assert float(getattr(importlib.import_module(module), name)) == float(value), name
+
+
+def test_every_protocol_topic_and_refusal_is_named() -> None:
+    sources = [path.read_text() for path in (REPOSITORY / "p2p").glob("*.py")]
+    for protocol in {found for text in sources for found in re.findall(r"/vcoin/[a-z]+/\d+", text)}:
+        assert f"`{protocol}`" in PAGE, f"docs/wire.md says nothing of {protocol}"
+    for topic in Topic:
+        assert f"| `{topic.value}` |" in PAGE
+    for code in RefuseCode:
+        assert f"| {code.value} `{code.name}` |" in PAGE
