@@ -35,6 +35,7 @@ HOMES = {
     "libp2p": ("p2p",),
     "multiaddr": ("p2p",),
     "peft": ("executor/runner",),
+    "prometheus_client": ("node/api/metrics.py",),
     "pynvml": ("executor",),
     "rich": ("node/cli",),
     "safetensors": ("executor/runner",),

@@ -140,7 +140,8 @@ def measured(measure: Callable[[PlayedNetwork], T], workers: int, work_s: float)
 
 async def _measured(measure: Callable[[PlayedNetwork], T], workers: int, work_s: float) -> T:
     async with _played_network(workers, work_s) as network:
-        return await trio.to_thread.run_sync(measure, network)
+        # A Ctrl-C need not wait for what the thread waits for.
+        return await trio.to_thread.run_sync(measure, network, abandon_on_cancel=True)
 
 
 @asynccontextmanager
