@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from chain.ethereum import Call, refusal_name
+from chain.flights import Prepared, Record
 from chain.network import Network
 from chain.stakes import Node, Registration
-from chain.transactions import Prepared, Record, Sender
+from chain.transactions import Sender
 from chain.wallet import Key, sign_consent
 from protocol.errors import ChainError, Reverted
 from protocol.stages.assignment import Lane

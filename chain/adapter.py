@@ -7,12 +7,13 @@ from typing import Any
 import trio
 
 from chain.ethereum import Call, Ethereum, refusal_name
+from chain.flights import Record, Recorded
 from chain.network import Deployment, Network
 from chain.profiles import POLL_S
 from chain.rpc import open_rpc
 from chain.settlement import contents_hash, contents_of
 from chain.states import BatchState, CaseState, SeatState
-from chain.transactions import Record, Sender
+from chain.transactions import Sender, look_after
 from chain.wallet import Wallet
 from chain.watcher import Send, Watcher
 from protocol.effects import (
@@ -41,6 +42,7 @@ from protocol.wire.ids import Address, BatchId, Cid
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
+LOOK_AFTER_POLLS = 4
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
 
@@ -62,25 +64,35 @@ class ChainAdapter:
         self.rules = rules
         self.wallet = wallet
         self.watcher = watcher
-        self._operator = Sender(network.ethereum, wallet.operator, record, poll_s=poll_s)
+        self._poll_s = poll_s
+        depth = rules.final_depth
+        self._operator = Sender(network.ethereum, wallet.operator, record, depth=depth, poll_s=poll_s)
         client = wallet.client
         # One key may play both parts; its nonces still have one owner.
         self._client = (
             self._operator
             if client is None or client.address == wallet.operator.address
-            else Sender(network.ethereum, client, record, poll_s=poll_s)
+            else Sender(network.ethereum, client, record, depth=depth, poll_s=poll_s)
         )
 
     async def run(self, send_event: Send, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Report the chain until cancelled; see Watcher."""
         await self.watcher.follow(send_event, task_status=task_status)
 
-    async def resume(self, recorded: Sequence[bytes]) -> None:
-        """Before anything is performed: send again the recorded transactions that no block has, and wait for them.
+    async def look_after(self) -> None:
+        """Send again, or for more, what was sent and no final block has, until cancelled."""
+        await look_after(self._senders, self._poll_s * LOOK_AFTER_POLLS)
+
+    @property
+    def _senders(self) -> tuple[Sender, ...]:
+        return (self._operator,) if self._client is self._operator else (self._operator, self._client)
+
+    async def resume(self, recorded: Sequence[Recorded]) -> None:
+        """Before anything is performed: take up the recorded transactions that no final block has, see Sender.
 
         Raises: ChainError, transient, if no endpoint answers.
         """
-        for sender in {self._operator, self._client}:
+        for sender in self._senders:
             await sender.resume(recorded)
 
     def sender_of(self, address: Address) -> Sender:

@@ -15,11 +15,12 @@ from eth_utils.crypto import keccak
 
 from chain.calibration import CalibrationFile, packaged
 from chain.ethereum import Call, Ethereum
+from chain.flights import Prepared
 from chain.interface import interface
 from chain.network import Addresses, Deployment, Network, read_deployment
 from chain.params import CalibrationRow, DeviceClass
 from chain.profiles import Profile
-from chain.transactions import Prepared, Sender
+from chain.transactions import Sender
 from chain.wallet import Key
 from protocol.errors import ChainError, ConfigError, Reverted
 from protocol.wire.ids import Address, address_bytes, checksum

@@ -155,8 +155,8 @@ class Ethereum:
         return Wei(_number(await self.rpc.request("eth_getBalance", address, "latest")))
 
     async def nonce(self, address: Address, tag: BlockTag = "latest") -> int:
-        """Transactions that an account has sent: mined ones, or with "pending" also waiting ones."""
-        return _number(await self.rpc.request("eth_getTransactionCount", address, tag))
+        """Transactions that an account has sent: mined ones up to a block, or with "pending" also waiting ones."""
+        return _number(await self.rpc.request("eth_getTransactionCount", address, _tag(tag)))
 
     async def estimate(self, call: Call, sender: Address) -> int:
         """The gas that a transaction needs.

@@ -186,7 +186,7 @@ class Rpc:
         now = trio.current_time()
         due = [endpoint for endpoint in self.endpoints if not endpoint.is_down(now)] or self.endpoints
         found: dict[Endpoint, list[Any]] = {}
-        faults: list[str] = []
+        faults: dict[Endpoint, str] = {}
 
         async def ask(endpoint: Endpoint) -> None:
             endpoint.claim(now)
@@ -195,7 +195,7 @@ class Rpc:
                 found[endpoint] = await self._ask_part(endpoint, calls)
             except _Unreachable as error:
                 endpoint.rest(str(error), now)
-                faults.append(f"{endpoint.shown} ({error})")
+                faults[endpoint] = f"{endpoint.shown} ({error})"
             else:
                 endpoint.back()
 
@@ -203,7 +203,7 @@ class Rpc:
             for endpoint in due:
                 nursery.start_soon(ask, endpoint)
         if not found:
-            raise _none_answers(faults)
+            raise _none_answers([faults[endpoint] for endpoint in due])
         # In the order of preference, not of arrival.
         return {endpoint: found[endpoint] for endpoint in self.endpoints if endpoint in found}
 

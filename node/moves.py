@@ -9,10 +9,11 @@ from typing import Any
 
 from chain.actions import hint
 from chain.ethereum import Call
+from chain.flights import Prepared
 from chain.interface import interface
 from chain.network import Network
 from chain.stakes import Registration
-from chain.transactions import GAS_MARGIN_PERCENT, Prepared, Sender
+from chain.transactions import GAS_MARGIN_PERCENT, Sender
 from chain.wallet import Key, sign_consent
 from node.api.faults import Fault, vcn
 from node.api.snapshot import BalanceView, CallView, MoveView

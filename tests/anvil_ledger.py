@@ -9,10 +9,10 @@ from chain.actions import Actions
 from chain.adapter import ChainAdapter, open_chain
 from chain.calibration import CalibrationFile
 from chain.deployment import deploy, first_classes
+from chain.flights import Prepared
 from chain.network import Deployment, Network
 from chain.profiles import Profile, profiles
 from chain.rpc import open_rpc
-from chain.transactions import Prepared
 from chain.wallet import Key, Wallet
 from protocol.params import VCN, ChainRules
 from protocol.wire.envelope import Domain

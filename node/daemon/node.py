@@ -6,6 +6,7 @@ from typing import Any
 import trio
 
 from chain.calibration import packaged_for
+from chain.flights import Recorded
 from node.api.scrape import serve_metrics
 from node.api.server import serve
 from node.daemon.backend import NodeBackend
@@ -46,7 +47,7 @@ class Node:
             await self._learn_weights(manifest, class_id)
         if parts.runner is not None:
             await parts.runner.recover()
-        await parts.chain.resume([sent.raw for sent in await parts.journal.transactions()])
+        await parts.chain.resume([Recorded(sent.raw, sent.effect) for sent in await parts.journal.transactions()])
         events = parts.driver.subscribe()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._count, parts.driver.subscribe())
@@ -58,6 +59,7 @@ class Node:
             await nursery.start(parts.driver.run)
             await self._tell_machine()
             await nursery.start(parts.chain.run, self._report_chain)
+            nursery.start_soon(parts.chain.look_after)
             nursery.start_soon(self._measure)
             nursery.start_soon(self._watch_models)
             nursery.start_soon(self._rotate)

@@ -13,9 +13,9 @@ from typing import Any, get_args
 import trio
 
 from chain.adapter import ChainAdapter, open_chain
+from chain.flights import Prepared
 from chain.keystore import load_key, read_password
 from chain.network import Deployment, read_deployment
-from chain.transactions import Prepared
 from chain.wallet import Key, Wallet
 from executor.models import ModelStore
 from executor.workspace import Workspaces
@@ -232,6 +232,7 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         Path(config.executor.store),
         sign=wallet.sign_frame,
         admit=gate.admit,
+        stake_of=gate.stake_of,
         inbox=driver,
         clock_ms=clock,
     )

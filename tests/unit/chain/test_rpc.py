@@ -42,7 +42,7 @@ async def test_the_first_endpoint_is_asked() -> None:
     with endpoint(honest) as first, endpoint(honest) as second:
         async with open_rpc([first.url, second.url], CHAIN) as rpc:
             assert await rpc.request("eth_call", 1, "a") == ["eth_call", 1, "a"]
-        assert second.asked == []
+        assert second.asked == ["eth_chainId"]
 
 
 @pytest.mark.parametrize("answer", [broken, not_json])
