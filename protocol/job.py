@@ -22,7 +22,15 @@ from protocol.events import (
     JobAsked,
     ResultOpened,
 )
-from protocol.stages.assignment import Accept, Assignment, AssignmentOrder, Refuse, SignedAccept, SignedRefuse
+from protocol.stages.assignment import (
+    Accept,
+    Assignment,
+    AssignmentOrder,
+    Refuse,
+    SignedAccept,
+    SignedRefuse,
+    Withdrawal,
+)
 from protocol.stages.commitment import Result, ResultDelivery
 from protocol.stages.offer import SignedOffer
 from protocol.stages.verification import Verdict
@@ -71,6 +79,7 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
         ResultDelivery: frozenset({Stage.RUNNING}),
         Refuse: frozenset({Stage.UNPAID}),
         SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+        Withdrawal: frozenset({Stage.UNPAID}),
         EffectFailed: frozenset({Stage.REQUESTED, Stage.UNPAID, Stage.UNSERVED}),
         DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED, Stage.UNPAID}),
     },
@@ -80,8 +89,11 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
         ContainerExited: frozenset({Stage.UNPAID}),
         Refuse: frozenset({Stage.UNPAID}),
         SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+        Withdrawal: frozenset({Stage.UNPAID}),
         EffectFailed: frozenset({Stage.UNPAID, Stage.REQUESTED, Stage.UNSERVED}),
         DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+        # Checked and paid, while its answer never reached the requester.
+        BatchSettled: frozenset({Stage.SPENDABLE}),
     },
     Stage.DELIVERED: {
         BatchMined: frozenset({Stage.IN_BATCH}),

@@ -8,6 +8,7 @@ from protocol.stages.assignment import (
     Refuse,
     SignedAccept,
     SignedRefuse,
+    Withdrawal,
 )
 from protocol.stages.commitment import Receipt, Result, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
 from protocol.stages.offer import Offer, SignedOffer
@@ -22,6 +23,7 @@ Message = (
     | AssignmentOrder
     | SignedAccept
     | SignedRefuse
+    | Withdrawal
     | TokenFrame
     | ResultDelivery
     | SignedReceipt

@@ -42,6 +42,8 @@ TOKENS_PER_PRICE = 1_000
 
 # --- assignment and execution ---------------------------------------------------------------------------------------
 ACCEPT_WITHIN_MS = 2_000
+WITHDRAW_WITHIN_MS = 5_000
+"""So long after its promise a node lets go of a job without pay; later its work has begun to be worth something."""
 INPUT_BYTES_PER_MS = 1_000
 """The slowest that an input may travel."""
 MAX_RETRIES = 3

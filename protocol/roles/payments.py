@@ -35,6 +35,7 @@ class Payments:
     jobs: dict[JobId, RequestedJob]
     _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
     _asked: set[tuple[str, BatchId]] = field(default_factory=set)
+    _late: dict[BatchId, list[tuple[RequestedJob, int]]] = field(default_factory=dict)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Follow a batch that holds a job of ours."""
@@ -56,12 +57,18 @@ class Payments:
                 return self._refund(BatchId(batch_id))
             case BatchSettled(batch_id=batch_id):
                 for job in self._in(batch_id):
+                    if job.stage is Stage.RUNNING:
+                        job.reason = f"checked and paid, but its answer never came; {job.node} has it"
                     move(job, event, Stage.SPENDABLE, now_ms)
                 self._batches.pop(BatchId(batch_id), None)
             case BatchRefunded(batch_id, _):
                 for job in self._in(batch_id):
                     move(job, event, Stage.REFUNDED, now_ms)
                     job.charge = job.bonus = Wei(0)
+                    if job.stage is Stage.RUNNING:
+                        job.batch_id = None
+                for job, cost in self._late.pop(BatchId(batch_id), ()):
+                    job.late_cost = Wei(job.late_cost - cost)
                 self._batches.pop(BatchId(batch_id), None)
             case EffectFailed(effect=effect, about=about):
                 self._asked.discard((effect, BatchId(about)))
@@ -84,7 +91,25 @@ class Payments:
                             job.bonus = Wei(0)
                         move(job, batch, Stage.IN_BATCH, now_ms)
                         self._batches[job.batch_id] = batch
+                self._bill_late(batch, range(jobs - debit.leaves + 1, jobs + 1), debit.amount)
             first += debit.leaves
+
+    def _bill_late(self, batch: BatchSubmitted, indices: range, debit: int) -> None:
+        """What a lane was debited beyond the bills of its jobs is for orders in it that have no receipt of ours."""
+        billed, unbilled = 0, []
+        for job_id, job in self.jobs.items():
+            given_up = job.given_up.get(job_id)
+            node, index = (given_up.node, given_up.index) if given_up else (job.node, job.index)
+            if node != batch.node or index not in indices or (given_up is None and job.job_id != job_id):
+                continue
+            if given_up is None and job.receipt is not None:
+                billed += job.own_bill
+            else:
+                unbilled.append(job)
+        if debit > billed and unbilled:
+            # Which of several it was the chain does not say.
+            unbilled[0].late_cost = Wei(unbilled[0].late_cost + debit - billed)
+            self._late.setdefault(BatchId(batch.batch_id), []).append((unbilled[0], debit - billed))
 
     def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
         batch = self._batches.get(batch_id)

@@ -37,9 +37,7 @@ from protocol.events import (
     TokensProduced,
 )
 from protocol.job import TERMINAL, JobView, Stage, move
-from protocol.params import (
-    MAX_INLINE_BYTES,
-)
+from protocol.params import MAX_INLINE_BYTES, WITHDRAW_WITHIN_MS
 from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -53,6 +51,7 @@ from protocol.stages.assignment import (
     RefuseCode,
     SignedAccept,
     SignedRefuse,
+    Withdrawal,
     accept_within_ms,
     job_id,
     require_consistent,
@@ -80,6 +79,7 @@ REFUSALS_KEPT = 256
 LANE_PATIENCE_MS = 1_500
 """Less than what a requester waits for an answer."""
 DELIVER_AGAIN_MS = 10_000
+PROMISE_TRIES = 3
 DONE_KEPT = 1_024
 
 
@@ -101,6 +101,8 @@ class ProvidedJob:
     salt: bytes = bytes(32)
     result: Result | None = None
     promise: SignedAccept | None = None
+    promised_ms: TimestampMs = TimestampMs(0)
+    promise_tries: int = 0
     delivery: ResultDelivery | None = None
     refusal: RefuseCode | None = None
     receipted: bool = False
@@ -173,6 +175,8 @@ class Provider:
                 return self._deliver(result, signature, now_ms)
             case MessageReceived(peer_id, SignedReceipt() as receipt):
                 return self._take_receipt(peer_id, receipt, now_ms)
+            case MessageReceived(peer_id, Withdrawal() as withdrawal):
+                return self._withdrawn(peer_id, withdrawal, now_ms)
             case MessageReceived(peer_id, ResultQuery(wanted)):
                 return self._tell_again(peer_id, JobId(wanted))
             case DeadlinePassed(name) if name.startswith("receipt:"):
@@ -315,7 +319,7 @@ class Provider:
         if self._is_late(job, now_ms):
             return self._decline(job, RefuseCode.EXPIRED, LeafStatus.FAILED, "too late for a promise", now_ms)
         move(job, accept, Stage.RUNNING, now_ms)
-        job.promise = SignedAccept(accept, signature)
+        job.promise, job.promised_ms = SignedAccept(accept, signature), now_ms
         return Send(job.reply_to, job.promise), *self._start_waiting()
 
     def _is_late(self, job: ProvidedJob, now_ms: TimestampMs) -> bool:
@@ -329,6 +333,20 @@ class Provider:
         job.reason, job.refusal = reason, code
         move(job, Refuse(job.job_id, code, 0), Stage.UNPAID, now_ms)
         return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.reply_to, code)
+
+    def _withdrawn(self, peer_id: PeerId, withdrawal: Withdrawal, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Let go of a job that its requester has given to another node, as long as no work was done for it."""
+        wanted = JobId(withdrawal.job_id)
+        if self._early.get(wanted, (None,))[0] == peer_id:
+            self._early.pop(wanted)
+        job = self._jobs.get(wanted)
+        if job is None or job.peer_id != peer_id or job.stage not in (Stage.ASSIGNED, Stage.RUNNING):
+            return ()
+        if job.run is not None or (job.promise and now_ms > job.promised_ms + WITHDRAW_WITHIN_MS):
+            return ()
+        job.reason = "withdrawn by the requester"
+        move(job, withdrawal, Stage.UNPAID, now_ms)
+        return *self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms), *self._start_waiting()
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:
@@ -374,6 +392,8 @@ class Provider:
             return ()
         job.running, job.run, job.proof = False, exited.result, exited.proof
         after = self._start_waiting()
+        if job.stage is not Stage.RUNNING:
+            return after
         if exited.result.outcome is Outcome.OK:
             return SealResult(job.job_id, job.order.details.input_cid), *after
         return *self._give_up(job, exited, exited.result.outcome, exited.result.detail, now_ms), *after
@@ -486,6 +506,9 @@ class Provider:
             if job.stage not in (Stage.ASSIGNED, Stage.RUNNING) or job.run is not None:
                 continue
             match failed.effect:
+                case "Send" if job.promise and job.promise_tries < PROMISE_TRIES and not self._is_late(job, now_ms):
+                    job.promise_tries += 1
+                    effects.append(Send(job.reply_to, job.promise))
                 case "OpenInput" | "FetchBlob" if not job.accepted:
                     status = LeafStatus.CLIENT_FAULT
                     effects += self._decline(job, RefuseCode.INPUT, status, failed.reason, now_ms)

@@ -11,6 +11,15 @@ from protocol.stages.request import SignedRequest
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An order that was given up: whose it was, and its number in the lane."""
+
+    peer_id: PeerId
+    node: Address
+    index: int
+
+
 @dataclass(slots=True)
 class RequestedJob:
     """One request of ours and the attempt that it is at."""
@@ -24,6 +33,10 @@ class RequestedJob:
     offers: dict[Address, tuple[SignedOffer, PeerId]] = field(default_factory=dict)
     tried: set[Address] = field(default_factory=set)
     attempt: int = 0
+    given_up: dict[JobId, Attempt] = field(default_factory=dict)
+    """Attempts that another one took the place of."""
+    late_cost: Wei = Wei(0)
+    """What given up attempts cost beside: their nodes worked before they heard of it."""
     chosen: SignedOffer | None = None
     peer_id: PeerId | None = None
     details: JobDetails | None = None
@@ -52,9 +65,13 @@ class RequestedJob:
 
     @property
     def bill(self) -> Wei:
-        """What the lane owes for it, once a receipt is signed: charge, fee and bonus."""
-        owed = self.receipt is not None and self.stage not in (Stage.UNSERVED, Stage.REFUNDED)
-        return Wei(self.charge + verify_fee(self.charge) + self.bonus) if owed else Wei(0)
+        """What its lanes owe for it, once a receipt is signed: charge, fee and bonus; and late attempts."""
+        return Wei((0 if self.stage in (Stage.UNSERVED, Stage.REFUNDED) else self.own_bill) + self.late_cost)
+
+    @property
+    def own_bill(self) -> Wei:
+        """What this attempt costs by its receipt; 0 without one."""
+        return Wei(self.charge + verify_fee(self.charge) + self.bonus if self.receipt else 0)
 
     def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
         """Nobody will do it."""
@@ -64,7 +81,10 @@ class RequestedJob:
             self.history.append((Stage.UNSERVED, now_ms))
 
     def start_over(self) -> None:
-        """Forget the last attempt but not the nodes that were tried."""
+        """Give the last attempt up; the nodes that were tried are remembered."""
+        if self.job_id is not None and self.peer_id is not None:
+            assert self.node is not None
+            self.given_up[self.job_id] = Attempt(self.peer_id, self.node, self.index)
         self.chosen = self.peer_id = self.details = self.job_id = self.accepted_ms = self.delivery = None
         self.offers.clear()
         self.round = self.new_tokens = 0

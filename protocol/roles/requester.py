@@ -58,6 +58,7 @@ from protocol.stages.assignment import (
     RefuseCode,
     SignedAccept,
     SignedRefuse,
+    Withdrawal,
     accept_within_ms,
     bonus_cap,
     bonus_of,
@@ -343,11 +344,19 @@ class Requester:
 
     # --- execution as seen from here --------------------------------------------------------------------------------
     def _accepted(self, peer_id: PeerId, accept: SignedAccept, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        job = self._of_peer(accept.accept.job_id, peer_id)
+        wanted = JobId(accept.accept.job_id)
+        job = self._of_peer(wanted, peer_id)
+        if job is None and self._gave_up(wanted, peer_id):
+            # Its promise, or our withdrawal, was late; two nodes must not do one job.
+            return (Send(peer_id, Withdrawal(wanted)),)
         if job is None or job.details is None or job.stage is not Stage.ASSIGNED:
             return ()
         self._require_operator(job, accept.accept, accept.signature)
         return self._runs(job, job.details, accept, now_ms)
+
+    def _gave_up(self, wanted: JobId, peer_id: PeerId) -> bool:
+        job = self._by_job.get(wanted)
+        return job is not None and wanted in job.given_up and job.given_up[wanted].peer_id == peer_id
 
     def _runs(self, job: RequestedJob, details: JobDetails, fact: object, now_ms: TimestampMs) -> tuple[Effect, ...]:
         move(job, fact, Stage.RUNNING, now_ms)
@@ -483,6 +492,9 @@ class Requester:
                 dead_ms = (job.details.deadline + RETRY_AFTER_DEADLINE_S) * 1000
                 job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
                 return (AwaitDeadline(job.deadline_name("retry"), dead_ms),)
+            case "retry" if job.stage is Stage.RUNNING and job.batch_id is not None:
+                # The node did it and has it checked: it has the answer, and a second node would be paid beside it.
+                return (AwaitDeadline(job.deadline_name("retry"), now_ms + RETRY_AFTER_DEADLINE_S * 1000),)
             case "retry" if job.stage is Stage.RUNNING:
                 return self._try_next(job, DeadlinePassed(name), job.reason, now_ms)
         return ()
@@ -491,7 +503,7 @@ class Requester:
         match failed.effect:
             case "Send" | "FetchBlob":
                 job = self._by_job.get(JobId(failed.about))
-                if job is not None and job.stage is Stage.ASSIGNED:
+                if job is not None and job.job_id == failed.about and job.stage is Stage.ASSIGNED:
                     return self._try_next(job, failed, f"{job.node} is not reachable", now_ms)
             case "OpenResult":
                 job = self._by_job.get(JobId(failed.about))
@@ -509,10 +521,16 @@ class Requester:
         job.tried.add(job.node)
         job.attempt += 1
         job.reason = reason
+        withdrawn = self._withdraw(job) if job.stage is Stage.ASSIGNED and not isinstance(fact, SignedRefuse) else ()
         if job.attempt >= MAX_RETRIES:
-            return self._unserved(job, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
+            return *withdrawn, *self._unserved(job, f"{MAX_RETRIES} nodes failed, the last one: {reason}", now_ms)
         move(job, fact, Stage.REQUESTED, now_ms)
-        return self._ask_again(job, now_ms)
+        return *withdrawn, *self._ask_again(job, now_ms)
+
+    def _withdraw(self, job: RequestedJob) -> tuple[Effect, ...]:
+        assert job.peer_id is not None
+        assert job.job_id is not None
+        return (Send(job.peer_id, Withdrawal(job.job_id)),)
 
     def _ask_again(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job.start_over()

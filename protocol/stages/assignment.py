@@ -128,6 +128,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """The requester has turned to another node: who has not promised, or has only just, stops and charges nothing."""
+
+    job_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
 class SignedAccept:
     """An Accept as it is sent."""
 

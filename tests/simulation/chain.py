@@ -104,10 +104,11 @@ class Chain:
         endpoints that have it; who had heard of it hears nothing new.
         """
         assert depth <= RULES.final_depth
-        depth = min(depth, self.head)
-        lost = self.blocks[len(self.blocks) - depth :]
-        if not lost:
+        # The first block brings everybody into the world.
+        depth = min(depth, self.head - 1)
+        if depth < 1:
             return
+        lost = self.blocks[len(self.blocks) - depth :]
         self.reorgs += 1
         self.contracts = lost[0].before
         self.blocks = self.blocks[: len(self.blocks) - depth]
@@ -147,6 +148,11 @@ class Chain:
         old = len(self.blocks) - RULES.final_depth - 2
         if old > 0:
             self.blocks[old] = replace(self.blocks[old], before=self.contracts, sent=())
+
+    @property
+    def has_open_batches(self) -> bool:
+        """Whether any batch still waits for its court, its pay or its refund."""
+        return any(self.contracts.is_open(node, slot) for node, slot in self.contracts.batches)
 
     # --- money ------------------------------------------------------------------------------------------------------
     @property

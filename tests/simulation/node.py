@@ -44,6 +44,7 @@ class Node:
     hear: Hear
     clock: Callable[[], int]
     work: Work = Work.HONEST
+    stake: int = 0
     silent: bool = False
     lag_ms: int = 0
     """How far behind the others its view of the chain is."""

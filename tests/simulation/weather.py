@@ -23,4 +23,6 @@ class Weather:
 
 
 FAIR = Weather()
+HURRICANE = Weather(loss=0.1, duplicate=0.1, delay_ms=600, crash=0.006, away_s=90, reorg=0.1)
 STORM = Weather(loss=0.03, duplicate=0.03, delay_ms=200, crash=0.002, reorg=0.05)
+WEATHERS = {"fair": FAIR, "storm": STORM, "hurricane": HURRICANE}

@@ -69,6 +69,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.started_ms = self.now_ms
         self.trace = hashlib.sha256()
         self.chain = Chain(self.now_ms // 1_000)
         self._containers: dict[tuple[str, bytes], Container] = {}
@@ -95,6 +96,7 @@ class World:
         node = Node(name, secret, identity, settings, self._perform, self._hear, lambda: self.now_ms, work)
         node.lag_ms = self.random.randint(0, 900)
         self.nodes[peer_id] = node
+        node.stake = stake_vcn * VCN
         if stake_vcn:
             owner = address_of(PrivateKey(hashlib.sha256(b"owner" + secret).digest()).public_key.format())
             self.chain.register(node.address, owner, stake_vcn * VCN, verifier="verifier" in roles)

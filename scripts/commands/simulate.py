@@ -1,0 +1,26 @@
+"""`scripts/simulate [--nodes N] [--jobs J] [--seed S]`: a whole network in memory, in any weather.
+
+The work is done by tests/simulation; its help says what is checked.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from scripts.setup import venv
+from scripts.setup.failure import report
+from scripts.setup.session import Session
+
+
+def main() -> int:
+    """Exit code: 0 every job ended and the books are right, 1 not so, 2 an argument is wrong, 4 set-up failed."""
+
+    def body() -> int:
+        with Session(["venv"]) as session:
+            return session.call(venv.PYTHON, "-m", "tests.simulation", *sys.argv[1:])
+
+    return report(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
