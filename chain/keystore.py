@@ -16,6 +16,8 @@ from chain.wallet import Key
 from protocol.errors import ConfigError
 
 PASSWORD_VARIABLE = "VCOIN_PASSWORD"  # noqa: S105 - the name of a variable, no password
+MAX_KEY_FILE_CHARS = 1 << 16
+MAX_PASSWORD_CHARS = 4_096
 MAX_KDF_WORK = 2**23
 """scrypt's n x r, of which geth takes 2^21 (256 MiB of memory), or the rounds of pbkdf2."""
 MAX_KDF_PARALLEL = 16
@@ -31,9 +33,12 @@ def read_password(path: Path | None, environment: Mapping[str, str], prompt: Pro
     if path is not None:
         try:
             # One line; editors end it with a line break that belongs to no password.
-            password = path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+            with path.open(encoding="utf-8") as file:
+                password = file.read(MAX_PASSWORD_CHARS + 1).rstrip("\r\n")
+        except (OSError, ValueError) as error:
             raise ConfigError(f"the password file {path} cannot be read: {_why(error)}") from error
+        if len(password) > MAX_PASSWORD_CHARS:
+            raise ConfigError(f"the password file {path} is too long", "its one line is the password")
         if not password:
             raise ConfigError(f"the password file {path} is empty")
         return password
@@ -114,10 +119,12 @@ def _require_affordable(sealed: Any) -> None:
 def _read(path: Path) -> str:
     try:
         mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            # What is longer is cut, and then no JSON any more.
+            text = file.read(MAX_KEY_FILE_CHARS)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no key file {path}", "make one with: vcoin key create") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
     if mode & 0o077:
         raise ConfigError(f"others may read {path}", f"chmod 600 {path}")

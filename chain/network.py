@@ -19,6 +19,7 @@ from protocol.errors import ChainError, ConfigError
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, checksum
 
+MAX_CHARS = 1 << 16
 _COUNTS = ("chain_id", "first_nonce", "block")
 
 
@@ -73,7 +74,9 @@ def read_deployment(path: Path) -> Deployment:
     Raises: ConfigError if there is none.
     """
     try:
-        plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            # What is longer is cut, and then no JSON any more.
+            plain: dict[str, Any] = json.loads(file.read(MAX_CHARS))
         if plain.pop("v") != 1:
             raise ValueError("version")
         addresses = Addresses(**{name: checksum(text) for name, text in plain.pop("addresses").items()})

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
@@ -26,6 +26,12 @@ FILE_VARIABLE = "VCOIN_CONFIG"
 _NO_KEYS = {FILE_VARIABLE, "VCOIN_PASSWORD", "VCOIN_CACHE"}
 """Variables with our prefix that are no keys: the password of the key files, the folder of the setup scripts."""
 FILE_NAME = "config.toml"
+MAX_FILE_BYTES = 1 << 20
+MAX_TEXT = 1_024
+MAX_PATH = 4_096
+MAX_TEXTS = 64
+MAX_SHOWN = 120
+"""Of a value that is quoted back."""
 ROLES = ("requester", "provider", "verifier")
 LOG_FORMATS = ("auto", "human", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -36,7 +42,16 @@ _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, 
 def _text(raw: object, _base: Path) -> str:
     if not isinstance(raw, str):
         raise ValueError("expected a text")
-    return raw
+    return _plain(raw, MAX_TEXT)
+
+
+def _plain(text: str, most: int) -> str:
+    """Values come to logs, terminals and system calls: nothing in them may be more than it looks like."""
+    if len(text) > most:
+        raise ValueError(f"expected at most {most} characters")
+    if not text.isprintable():
+        raise ValueError("expected characters that can be seen, and no line breaks")
+    return text
 
 
 def _flag(raw: object, _base: Path) -> bool:
@@ -50,7 +65,7 @@ def _flag(raw: object, _base: Path) -> bool:
 def _path(raw: object, base: Path) -> Path:
     if not isinstance(raw, str | Path) or not str(raw):
         raise ValueError("expected a path")
-    return (base / os.path.expanduser(raw)).absolute()
+    return (base / os.path.expanduser(_plain(str(raw), MAX_PATH))).absolute()
 
 
 def _texts(raw: object, _base: Path) -> tuple[str, ...]:
@@ -58,14 +73,17 @@ def _texts(raw: object, _base: Path) -> tuple[str, ...]:
         raw = [part.strip() for part in raw.split(",") if part.strip()]
     if not isinstance(raw, list | tuple) or not all(isinstance(item, str) for item in raw):
         raise ValueError("expected a list of texts")
-    return tuple(raw)
+    if len(raw) > MAX_TEXTS:
+        raise ValueError(f"expected at most {MAX_TEXTS} texts")
+    return tuple(_plain(item, MAX_TEXT) for item in raw)
 
 
 def _urls(raw: object, base: Path) -> tuple[str, ...]:
     urls = _texts(raw, base)
     for url in urls:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        # Reading the port refuses one that is none.
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or " " in url:
             raise ValueError(f"{url!r} is no URL that begins with http:// or https://")
     if not urls:
         raise ValueError("expected at least one URL")
@@ -116,7 +134,7 @@ def _some_of(choices: tuple[str, ...]) -> Callable[[object, Path], tuple[str, ..
 
 def _number(lowest: int, highest: int) -> Callable[[object, Path], int]:
     def read(raw: object, _base: Path) -> int:
-        value = int(raw) if isinstance(raw, str) and re.fullmatch(r"-?\d+", raw) else raw
+        value = int(raw) if isinstance(raw, str) and re.fullmatch(r"-?[0-9]{1,18}", raw) else raw
         if type(value) is not int or not lowest <= value <= highest:
             raise ValueError(f"expected a whole number from {lowest} to {highest}")
         return value
@@ -135,7 +153,7 @@ def _cpus(raw: object, _base: Path) -> float:
 
 
 def _size(raw: object, _base: Path) -> int:
-    found = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", str(raw))
+    found = re.fullmatch(r"([0-9]{1,18}) ?([A-Za-z]*)", str(raw)) if isinstance(raw, str | int) else None
     unit = _UNITS.get(found[2].upper()) if found else None
     if found is None or unit is None or not 2**26 <= int(found[1]) * unit <= MAX_MEMORY_CEILING:
         raise ValueError('expected 64MiB to 24GiB, for example "4GiB"')
@@ -145,7 +163,7 @@ def _size(raw: object, _base: Path) -> int:
 def _coins(raw: object, _base: Path) -> Wei:
     try:
         amount = Decimal(str(raw)) * VCN
-    except InvalidOperation:
+    except DecimalException:
         amount = Decimal(-1)
     # 96 bits is the widest price that a signed offer can carry.
     if isinstance(raw, bool) or not amount.is_finite() or not 0 <= amount < 2**96 or amount != int(amount):
@@ -332,17 +350,22 @@ def _default_file(below: Mapping[str, _Given]) -> Path:
 
 def _from_file(path: Path, *, required: bool) -> dict[str, _Given]:
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         if required:
             raise ConfigError(f"there is no configuration file {path}", "vcoin node init writes one") from None
         return {}
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(text) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path} is no settings file: it has more than {MAX_FILE_BYTES} bytes")
     try:
         plain = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} holds a value that nothing can read: {error!s:.100}") from error
     given = {}
     for section, body in plain.items():
         if section not in _SECTIONS:
@@ -381,13 +404,17 @@ def _known(key: str, where: str) -> str:
 
 
 def _unknown(name: str, names: tuple[str, ...], where: str) -> ConfigError:
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:MAX_SHOWN], names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
-    return ConfigError(f"unknown {where}: {name}", hint)
+    return ConfigError(f"unknown {where}: {_cut(name)}", hint)
 
 
 def _read(key: str, entry: _Given) -> Any:
     try:
         return _KEYS[key].read(entry.value, entry.base)
     except ValueError as error:
-        raise ConfigError(f"{key} = {entry.value!r} ({entry.origin}): {error}") from error
+        raise ConfigError(f"{key} = {_cut(repr(entry.value))} ({entry.origin}): {error}") from error
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain.keystore import create_key
+from chain.keystore import MAX_KEY_FILE_CHARS, create_key
 from protocol.errors import ConfigError
 from protocol.wire.ids import Address, PeerId, checksum
 
@@ -58,7 +58,9 @@ class Home:
         Raises: ConfigError if there is no node here.
         """
         try:
-            return checksum("0x" + json.loads(self.operator_key.read_text())["address"].removeprefix("0x"))
+            with self.operator_key.open(encoding="utf-8") as file:
+                plain = json.loads(file.read(MAX_KEY_FILE_CHARS))
+            return checksum("0x" + plain["address"].removeprefix("0x"))
         except FileNotFoundError as error:
             raise ConfigError(f"there is no node at {self.path}", "vcoin node init makes one") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

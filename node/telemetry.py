@@ -54,9 +54,9 @@ class HumanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
         facts = "".join(f"  {name}={_short(value)}" for name, value in _facts(record).items())
-        line = f"{at} {record.levelname.lower():<7} {record.getMessage()}{facts}"
+        line = _harmless(f"{at} {record.levelname.lower():<7} {record.getMessage()}{facts}")
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + _harmless(self.formatException(record.exc_info))
         colour = _COLOURS.get(record.levelname) if self._coloured else None
         return f"{colour}{line}\33[0m" if colour else line
 
@@ -74,7 +74,13 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        # JSON leaves signs as they are that a terminal obeys.
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(line, ensure_ascii=False))
+
+
+def _harmless(text: str) -> str:
+    """Without what a terminal obeys: facts hold words of peers, containers and endpoints."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

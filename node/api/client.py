@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import h11
 
-from node.api.faults import KINDS, Fault
+from node.api.faults import KINDS, OTHER_VERSION, Fault
 
 ANSWER_WITHIN_S = 30.0
 CONNECT_WITHIN_S = 5.0
@@ -50,10 +50,10 @@ class Client:
             for part in exchange.body():
                 *whole, rest = (rest + part).split(b"\n")
                 for line in whole:
-                    yield _checked(json.loads(line))
+                    yield _checked(_json(line))
 
     def _ask(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None, within_s: float) -> Any:
-        return json.loads(self._read(method, _target(path), body, within_s))
+        return _json(self._read(method, _target(path), body, within_s))
 
     def _read(self, method: str, target: str, body: dict[str, Any] | None, within_s: float) -> bytes:
         with self._connect(within_s) as connection:
@@ -134,9 +134,16 @@ def _target(path: tuple[str, ...]) -> str:
 
 def _checked(answer: Any) -> Any:
     """Raises: Fault if the answer is an error that the daemon reports."""
-    if isinstance(answer, dict) and "message" in answer and answer.get("code") in KINDS:
-        raise Fault(answer["code"], answer["message"], answer.get("hint", ""))
+    if isinstance(answer, dict) and "message" in answer and str(answer.get("code")) in KINDS:
+        raise Fault(answer["code"], str(answer["message"]), str(answer.get("hint", "")))
     return answer
+
+
+def _json(raw: bytes | bytearray) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Fault("internal", "the daemon's answer is not JSON", OTHER_VERSION) from error
 
 
 def _decoded(raw: bytes, status: int) -> Any:

@@ -8,6 +8,8 @@ from enum import IntEnum
 
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError, NodeError, Reverted
 
+OTHER_VERSION = "daemon and command may be of different versions: restart the daemon"
+
 
 class Exit(IntEnum):
     """How a command ends. 75 and 78 are those of sysexits.h, so that systemd can tell a retry from a bad setting."""

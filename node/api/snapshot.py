@@ -11,6 +11,8 @@ import types
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from node.api.faults import OTHER_VERSION, Fault
+
 T = TypeVar("T")
 
 JOB_STATES = (
@@ -386,12 +388,13 @@ def plain(view: Any) -> Any:
 def read(cls: type[T], raw: Any) -> T:
     """The view that `plain` gave. Fields that this version does not know are left out.
 
-    Raises: ValueError if a field is missing or of another kind: client and daemon are of different versions.
+    Raises: Fault internal if a field is missing or of another kind: client and daemon are of different versions.
     """
     try:
         return cast(T, _read(cls, raw))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a {cls.__name__}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"the daemon's answer is not a {cls.__name__}: {error!s:.200}"
+        raise Fault("internal", message, OTHER_VERSION) from error
 
 
 def _amount_or_plain(name: str, value: Any) -> Any:

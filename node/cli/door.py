@@ -16,6 +16,7 @@ from node.api.faults import Fault
 DEFAULT_DATA_DIR = Path("~/.vcoin")
 FILE_NAME = "config.toml"
 SOCKET_NAME = "vcoin.sock"
+MAX_FILE_BYTES = 1 << 20
 
 
 def client(data_dir: Path | None) -> Client:
@@ -36,15 +37,19 @@ def socket_of(data_dir: Path | None, environment: Mapping[str, str]) -> Path:
 
 
 def _under(data_dir: Path | None) -> Path:
-    return (data_dir or DEFAULT_DATA_DIR).expanduser()
+    return Path(os.path.expanduser(data_dir or DEFAULT_DATA_DIR))
 
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
+        with file.open("rb") as opened:
+            text = opened.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise ValueError
+        return tomllib.loads(text.decode())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # It has the words for what is wrong with a file.
         from node import config
 
@@ -59,7 +64,7 @@ def _key(settings: dict[str, Any], section: str, name: str) -> str | None:
 
 
 def _path(text: str | None, base: Path) -> Path | None:
-    return base / Path(text).expanduser() if text else None
+    return base / os.path.expanduser(text) if text else None
 
 
 def require_absolute(path: Path) -> str:

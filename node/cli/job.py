@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit
+from node.api.faults import Exit, Fault
 from node.api.snapshot import JobView, read
 from node.cli import output
 from node.cli.answer import Follower
@@ -15,6 +15,8 @@ from node.cli.options import COMMON, Coins, Common, noun
 from node.cli.phrases import BLANK, coins, exact_coins, short, span, state
 
 app = noun("job", "Ask for jobs and follow them.")
+MAX_QUESTION_CHARS = 8 * 2**20
+"""The daemon takes no longer body."""
 
 
 @app.command
@@ -60,14 +62,14 @@ def run(
     follow
         Stay until the money has moved, too.
     """
-    content = sys.stdin.read() if prompt == "-" else prompt
+    content = _typed() if prompt == "-" else prompt
     messages = [{"role": "system", "content": system}] if system else []
     body = {
         "model": model,
         "messages": [*messages, {"role": "user", "content": content}],
         "max_new_tokens": max_tokens,
         "max_price_wei": str(max_price or 0),
-        "timeout_ms": round(timeout * 1000),
+        "timeout_ms": _milliseconds(timeout),
         "min_reputation": min_reputation,
         "with_bonus": bonus,
         "uncalibrated": uncalibrated,
@@ -75,6 +77,24 @@ def run(
     door = client(common.data_dir)
     job_id = door.post("jobs", body=body)["id"]
     return Follower(door, job_id, to_the_end=follow, as_json=common.json).run()
+
+
+def _typed() -> str:
+    """The question from stdin. Raises: Fault."""
+    try:
+        content = sys.stdin.read(MAX_QUESTION_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise Fault("bad_request", "the question on stdin is not text in UTF-8") from error
+    if len(content) > MAX_QUESTION_CHARS:
+        raise Fault("too_large", f"the question on stdin has more than {MAX_QUESTION_CHARS} characters")
+    return content
+
+
+def _milliseconds(seconds: float) -> int:
+    """Raises: Fault bad_request for a number that no span of time has."""
+    if not 0 <= seconds <= 10**9:
+        raise Fault("bad_request", f"--timeout {seconds}: expected a number of seconds")
+    return round(seconds * 1000)
 
 
 @app.command

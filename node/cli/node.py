@@ -200,10 +200,10 @@ def _found(common: Common, settings: dict[str, dict[str, object]], password_file
     from chain.keystore import read_password
     from node.home import Home, found
 
-    chosen = common.data_dir or Path(os.environ.get("VCOIN_NODE_DATA_DIR") or DEFAULT_DATA_DIR)
+    chosen = Path(os.path.expanduser(common.data_dir or os.environ.get("VCOIN_NODE_DATA_DIR") or DEFAULT_DATA_DIR))
     password = read_password(password_file, {}, None, "") if password_file else ""
     output.words("making two keys; this takes a few seconds ...")
-    return found(Home(chosen.expanduser().absolute()), settings, password, iterations=None)
+    return found(Home(chosen.absolute()), settings, password, iterations=None)
 
 
 def _setting(text: str) -> tuple[str, str]:

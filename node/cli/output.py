@@ -7,21 +7,26 @@ from typing import Any
 
 from node.api.faults import Fault
 
+MAX_LINE = 2_000
+
 
 def data(lines: Iterable[str]) -> None:
     """Lines that were asked for."""
     for line in lines:
-        print(line)
+        print(_harmless(line))
 
 
 def as_json(content: Any, *, one_line: bool = False) -> None:
     """JSON that was asked for; one object a line in a stream."""
-    print(json.dumps(content, indent=None if one_line else 2, ensure_ascii=False), flush=one_line)
+    text = json.dumps(content, indent=None if one_line else 2, ensure_ascii=False)
+    # JSON leaves bytes as they are that a terminal obeys, or that cannot be written at all.
+    shown = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    print("".join(shown), flush=one_line)
 
 
 def text(part: str) -> None:
     """A part of an answer as it comes, at once and as it is, but for what a terminal would obey."""
-    sys.stdout.write(_harmless(part) if sys.stdout.isatty() else part)
+    sys.stdout.write(_harmless(part) if sys.stdout.isatty() else part.encode(errors="replace").decode())
     sys.stdout.flush()
 
 
@@ -32,14 +37,14 @@ def words(line: str) -> None:
 
 def error(message: str, hint: str = "") -> None:
     """What is wrong, and what to do about it: one line each."""
-    words("error: " + " ".join(message.split()))
+    words("error: " + _one_line(message))
     if hint:
-        words("hint: " + " ".join(hint.split()))
+        words("hint: " + _one_line(hint))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Columns under their names, numbers to the right."""
-    body = [[str(cell) for cell in row] for row in rows]
+    body = [[_one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(head, *body, strict=True)]
     right = [bool(body) and all(_is_number(row[i]) for row in body) for i in range(len(head))]
     return [
@@ -55,7 +60,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Names and values below each other; a name left empty goes on with the one above."""
     kept = [(name, value) for name, value in rows if value]
     width = max((len(name) for name, _ in kept), default=0)
-    return [f"{name.ljust(width)}  {_harmless(value)}" for name, value in kept]
+    return [f"{name.ljust(width)}  {_harmless(value.replace(chr(10), ' '))}" for name, value in kept]
 
 
 def confirm(question: str) -> bool:
@@ -86,6 +91,12 @@ def ask_secret(question: str) -> str:
 def is_interactive() -> bool:
     """Whether a person sits at the other end."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _one_line(text: str) -> str:
+    """On one line that a person can read to its end."""
+    line = " ".join(text.split())
+    return _harmless(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} ...")
 
 
 def _harmless(line: str) -> str:

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,7 @@ from protocol.errors import ConfigError
 VCN = 10**18
 ROLES = ("requester", "provider", "verifier")
 MAX_NODES = 64
+MAX_PLAN_CHARS = 1 << 20
 _KEYS = ("roles", "stake", "deposit", "coins", "settings")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -56,8 +57,12 @@ def read_plan(path: Path) -> tuple[NodePlan, ...]:
     Raises: ConfigError, with the key, for anything that is no plan.
     """
     try:
-        plain = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_PLAN_CHARS + 1)
+        if len(text) > MAX_PLAN_CHARS:
+            raise ValueError(f"more than {MAX_PLAN_CHARS} characters")
+        plain = tomllib.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"cannot read the plan {path}: {error}") from error
     for key in plain:
         if key != "nodes":
@@ -89,7 +94,7 @@ def _node(path: Path, name: str, body: Any) -> NodePlan:
 def _wei(path: Path, name: str, key: str, raw: Any) -> int:
     try:
         amount = Decimal(str(raw)) * VCN
-    except InvalidOperation:
+    except DecimalException:
         amount = Decimal(-1)
     if isinstance(raw, bool) or not amount.is_finite() or not 0 <= amount < 2**96 or amount != int(amount):
         raise ConfigError(f'{path}: nodes.{name}.{key} is an amount in VCN, for example "5000"')

@@ -11,6 +11,7 @@ from protocol.errors import ConfigError
 
 NAME = "localnet.json"
 VERSION = 1
+MAX_CHARS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ def read_record(directory: Path) -> Record | None:
     """The network of a directory; None if there is none. Raises: ConfigError if its file cannot be used."""
     path = directory / NAME
     try:
-        plain: dict[str, Any] = json.loads(path.read_text())
+        with path.open(encoding="utf-8") as file:
+            # What is longer is cut, and then no JSON any more.
+            plain: dict[str, Any] = json.loads(file.read(MAX_CHARS))
         if plain.pop("v") != VERSION:
             raise ValueError("of another version")
         nodes = tuple(_member(node) for node in plain.pop("nodes"))

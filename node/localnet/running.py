@@ -53,7 +53,7 @@ def look(node: Member) -> Seen:
     if is_alive:
         try:
             snapshot = read(Snapshot, Client(Path(node.socket)).get("status"))
-        except (Fault, ValueError):
+        except Fault:
             # It starts, or it hangs; that it has no snapshot says so.
             snapshot = None
     return Seen(node, is_alive, snapshot)

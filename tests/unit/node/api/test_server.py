@@ -223,9 +223,9 @@ def test_view_of_another_version_is_refused() -> None:
     raw = views.plain(SMOL)
     assert views.read(views.ModelView, raw | {"new": 1}) == SMOL
     for broken in ({"name": 1}, {"calibrated": 1}, {"calibrated": ["1"]}):
-        with pytest.raises(ValueError, match="not a ModelView"):
+        with pytest.raises(Fault, match="not a ModelView"):
             views.read(views.ModelView, raw | broken)
-    with pytest.raises(ValueError, match="not a ModelView"):
+    with pytest.raises(Fault, match="not a ModelView"):
         views.read(views.ModelView, {})
 
 

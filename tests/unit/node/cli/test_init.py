@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,10 +117,13 @@ def test_what_was_begun_is_undone(tmp_path: Path) -> None:
 
 
 def test_settings_are_written_as_they_are_read(tmp_path: Path) -> None:
-    odd = 'quote " back \\ line \n del \x7f smile \N{GRINNING FACE}'
+    odd = 'quote " back \\ smile \N{GRINNING FACE}'
     (tmp_path / "config.toml").write_text(to_toml({"node": {"name": odd}, "p2p": {"fast": True, "bootnodes": [odd]}}))
     config = load({}, {"node.data_dir": str(tmp_path)})
     assert (config.node.name, config.p2p.bootnodes, config.p2p.fast) == (odd, (odd,), True)
+    # What a setting may not hold stands in the file as TOML has it, all the same.
+    odder = "line \n del \x7f"
+    assert tomllib.loads(to_toml({"node": {"name": odder}})) == {"node": {"name": odder}}
 
 
 def test_run_without_a_node_says_how_to_make_one(shell: Shell, tmp_path: Path) -> None:
