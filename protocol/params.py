@@ -42,6 +42,9 @@ TOKENS_PER_PRICE = 1_000
 
 # --- assignment and execution ---------------------------------------------------------------------------------------
 ACCEPT_WITHIN_MS = 2_000
+MISS_MS = 3_600_000
+MISS_LONGEST_MS = 7 * 24 * 3_600_000
+"""A node that failed a requester is not hired by it for an hour, and twice as long each further time, up to a week."""
 WITHDRAW_WITHIN_MS = 5_000
 """So long after its promise a node lets go of a job without pay; later its work has begun to be worth something."""
 INPUT_BYTES_PER_MS = 1_000

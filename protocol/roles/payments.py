@@ -21,6 +21,7 @@ from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
+from protocol.roles.misses import Misses
 from protocol.roles.requested import RequestedJob
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
@@ -28,10 +29,11 @@ from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
 
 @dataclass(slots=True)
 class Payments:
-    """The client's jobs in batches. `jobs` is shared with the requester."""
+    """The client's jobs in batches. `misses` and `jobs` are shared with the requester."""
 
     identity: Identity
     member: Member
+    misses: Misses
     jobs: dict[JobId, RequestedJob]
     _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
     _asked: set[tuple[str, BatchId]] = field(default_factory=set)
@@ -60,6 +62,8 @@ class Payments:
                     if job.stage is Stage.RUNNING:
                         job.reason = f"checked and paid, but its answer never came; {job.node} has it"
                     move(job, event, Stage.SPENDABLE, now_ms)
+                    if job.node is not None:
+                        self.misses.forgive(job.node)
                 self._batches.pop(BatchId(batch_id), None)
             case BatchRefunded(batch_id, _):
                 for job in self._in(batch_id):

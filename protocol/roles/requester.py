@@ -46,6 +46,7 @@ from protocol.roles.hiring import best, vcn, why_nobody
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.lanes import Lanes
 from protocol.roles.member import Member
+from protocol.roles.misses import Misses
 from protocol.roles.payments import Payments
 from protocol.roles.requested import RequestedJob
 from protocol.stages.assignment import (
@@ -92,12 +93,13 @@ class Requester:
     member: Member
     _jobs: dict[bytes, RequestedJob] = field(default_factory=dict)
     _by_job: dict[JobId, RequestedJob] = field(default_factory=dict)
+    _misses: Misses = field(default_factory=Misses)
     _lanes: Lanes = field(init=False)
     _payments: Payments = field(init=False)
 
     def __post_init__(self) -> None:
         self._lanes = Lanes(self.identity, self.member)
-        self._payments = Payments(self.identity, self.member, self._by_job)
+        self._payments = Payments(self.identity, self.member, self._misses, self._by_job)
 
     @property
     def jobs(self) -> tuple[JobView, ...]:
@@ -112,7 +114,7 @@ class Requester:
         """What an event makes the requester want."""
         match event:
             case Tick():
-                return self._ask_silent(now_ms)
+                return *self._ask_silent(now_ms), *self._look_for_dead(now_ms)
             case JobAsked():
                 return self._ask(event, now_ms)
             case MessageSigned(Request() as request, signature):
@@ -212,12 +214,12 @@ class Requester:
     def _hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
-        found = best(job, self.member, self.identity.node_id, now_ms)
+        found = best(job, self.member, self._misses, self.identity.node_id, now_ms)
         if found is None:
             job.round += 1
             if job.round < len(OFFER_ROUNDS_MS):
                 return self._call_for_offers(job, now_ms)
-            return self._unserved(job, why_nobody(job, self.member), now_ms)
+            return self._unserved(job, why_nobody(job, self.member, self._misses, now_ms), now_ms)
         job.chosen, job.peer_id, job.details = found.signed, found.peer_id, None
         return self._cover(job, now_ms)
 
@@ -389,6 +391,18 @@ class Requester:
                 effects += self._ask_result(job)
         return tuple(effects)
 
+    def _look_for_dead(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Ask for a moment at which jobs of nodes that beat no more are moved; it is in the journal, a beat is not."""
+        if not any(self.member.is_alive(node, now_ms) for node in self.member.peers):
+            # Whoever hears nobody is cut off itself.
+            return ()
+        return tuple(
+            AwaitDeadline(job.deadline_name("dead"), now_ms)
+            for job in self._jobs.values()
+            if job.stage is Stage.RUNNING and job.node in self.member.peers and job.delivery is None
+            if not self.member.is_alive(job.node, now_ms)
+        )
+
     def _ask_result(self, job: RequestedJob) -> tuple[Effect, ...]:
         if job.stage not in (Stage.ASSIGNED, Stage.RUNNING) or job.delivery is not None:
             return ()
@@ -492,6 +506,8 @@ class Requester:
                 dead_ms = (job.details.deadline + RETRY_AFTER_DEADLINE_S) * 1000
                 job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
                 return (AwaitDeadline(job.deadline_name("retry"), dead_ms),)
+            case "dead" if job.stage is Stage.RUNNING and job.delivery is None and job.batch_id is None:
+                return self._try_next(job, DeadlinePassed(name), f"{job.node} is offline", now_ms)
             case "retry" if job.stage is Stage.RUNNING and job.batch_id is not None:
                 # The node did it and has it checked: it has the answer, and a second node would be paid beside it.
                 return (AwaitDeadline(job.deadline_name("retry"), now_ms + RETRY_AFTER_DEADLINE_S * 1000),)
@@ -519,6 +535,8 @@ class Requester:
     def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
         assert job.node is not None
         job.tried.add(job.node)
+        if not _is_no_miss(fact):
+            self._misses.add(job.node, now_ms)
         job.attempt += 1
         job.reason = reason
         withdrawn = self._withdraw(job) if job.stage is Stage.ASSIGNED and not isinstance(fact, SignedRefuse) else ()
@@ -573,3 +591,8 @@ class Requester:
             job = self._jobs.pop(ask_id)
             if job.job_id is not None:
                 self._by_job.pop(job.job_id, None)
+
+
+def _is_no_miss(fact: object) -> bool:
+    """A node that has no room, or does not take this order, has failed nobody."""
+    return isinstance(fact, SignedRefuse) and fact.refuse.code != RefuseCode.FAILED

@@ -1,11 +1,15 @@
 """Whole jobs through the shipped machines, in a world without a network or a chain."""
 
+import dataclasses
+
 import pytest
 
+from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
 from protocol.roles.machine import Machine
+from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
 
@@ -160,6 +164,48 @@ def test_a_silent_node_is_left_for_the_next_one_at_once():
     done = submit(world)
     assert done.stage is Stage.SPENDABLE
     assert done.node != silent.address
+
+
+def test_the_job_of_a_node_that_dies_is_moved_as_soon_as_it_is_missed():
+    world = network()
+    world.join(world.add("spare", {"provider"}, 10_000))
+    requester, provider = world.node("requester"), world.node("provider")
+    world.soon(lambda: requester.take(ask()), 3_000)
+    world.run(lambda: (found := job(world)) is not None and found.stage is Stage.RUNNING)
+    killed_ms = world.now_ms
+    world.kill(provider, 600_000)
+    world.run(lambda: job(world).node == world.node("spare").address)
+    assert world.now_ms - killed_ms <= 20_000
+    world.run(lambda: job(world).stage in TERMINAL)
+    assert job(world).stage is Stage.SPENDABLE
+
+
+def test_who_hears_nobody_moves_nothing():
+    world = network()
+    world.join(world.add("spare", {"provider"}, 10_000))
+    requester = world.node("requester")
+    world.soon(lambda: requester.take(ask()), 3_000)
+    world.run(lambda: (found := job(world)) is not None and found.stage is Stage.RUNNING)
+    requester.machine.member.peers = {
+        node: dataclasses.replace(peer, heard_ms=TimestampMs(world.now_ms - 60_000))
+        for node, peer in requester.machine.member.peers.items()
+    }
+    requester.take(ev.Tick())
+    assert not [name for name in asked_deadlines(requester) if name.startswith("dead:")]
+
+
+def asked_deadlines(node) -> list[str]:
+    return [asked.effect.name for asked in node.asked.values() if isinstance(asked.effect, fx.AwaitDeadline)]
+
+
+def test_a_node_that_failed_is_not_hired_for_the_next_job():
+    world = network()
+    world.join(world.add("broken", {"provider"}, 80_000))
+    requester = world.node("requester").machine.requester
+    assert submit(world).attempt == 1
+    world.soon(lambda: world.node("requester").take(ask(2, now_ms=world.now_ms)), 1_000)
+    world.run(lambda: len(requester.jobs) == 2 and requester.jobs[1].stage in TERMINAL)
+    assert (requester.jobs[1].stage, requester.jobs[1].attempt) == (Stage.SPENDABLE, 0)
 
 
 def test_nobody_able_is_said_plainly():
