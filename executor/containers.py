@@ -35,8 +35,12 @@ PROBE_S = 5
 GRACE_S = 30
 # Between SIGTERM and SIGKILL at the end of a job's time: enough to stop computing, not to go on.
 TERM_GRACE_S = 0.5
-# How long a run waits for an Engine that went away. A restart takes a second or two; after that another node is faster.
-ENGINE_BACK_S = 15.0
+# An Engine that is starting takes connections long before it answers: nobody may wait for that.
+PING_S = 0.5
+# How long a run waits for an Engine that went away. A restart takes 1 to 11 seconds; after that another node is faster.
+ENGINE_BACK_S = 20.0
+# What the Engine says of a container that ended while it was away.
+EXIT_UNKNOWN = 255
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 2.0
 READ_BYTES = 64 * 1024
 # What tells two containers of a node apart: what is run, and for whom.
@@ -109,6 +113,7 @@ class Container:
         self._running: str | None = None
         self._ended = threading.Event()
         self._told = threading.Event()
+        self._unseen = False
         # Tokens that were passed on: where the output is read again from its start, these are not news.
         self._heard = 0
 
@@ -142,6 +147,7 @@ class Container:
     def adopt(self, container: str, on_said: Callable[[Said], None]) -> Ending:
         """As `run`, for one that was left behind: what it has said is heard again from the start."""
         self._running = container
+        self._unseen = True
         return self._to_the_end(container, on_said, started=True)
 
     def remove(self, container: str) -> None:
@@ -166,7 +172,7 @@ class Container:
     def _kill(self, container: str, signal: str) -> None:
         # Already dead or gone is what we want; where the Engine is away, whoever waits for it kills again.
         with contextlib.suppress(APIError, requests.RequestException):
-            self._api.kill(container, signal)
+            self._probe.kill(container, signal)
 
     def _remove(self, container: str) -> None:
         with contextlib.suppress(NotFound):
@@ -230,6 +236,7 @@ class Container:
             engine_error=str(state.get("Error", "")),
             duration_ms=round((time.monotonic() - began) * 1000),
             intent=self._intent,
+            unseen=self._unseen and state.get("ExitCode") == EXIT_UNKNOWN,
             runner_error=transcript.error,
             metrics=transcript.metrics,
             log=transcript.log.decode(errors="replace"),
@@ -286,10 +293,11 @@ class Container:
 
     def _is_back(self) -> bool:
         """Wait for an Engine that went away: whether it is back in time to be asked, and nobody stopped us first."""
+        self._unseen = True
         deadline, backoff_s = time.monotonic() + ENGINE_BACK_S, FIRST_BACKOFF_S
         while self._intent is None and time.monotonic() < deadline:
             try:
-                self._probe.ping()
+                self._probe.get(self._probe._url("/_ping"), timeout=PING_S).raise_for_status()
             except (APIError, requests.RequestException):
                 self._told.wait(backoff_s)
                 backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)

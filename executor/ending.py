@@ -43,6 +43,8 @@ class Ending:
     engine_error: str
     duration_ms: int
     intent: Intent | None = None
+    # It ended while the Engine was away, and the exit code means nothing.
+    unseen: bool = False
     runner_error: RunnerError | None = None
     metrics: dict[str, int] = field(default_factory=dict)
     # The end of stderr: evidence for the operator.
@@ -65,6 +67,8 @@ def classify(ending: Ending) -> tuple[Outcome, str]:
         return Outcome.JOB, "out_of_memory: the container went over its memory limit"
     if ending.engine_error:
         return Outcome.PROVIDER, f"engine: {ending.engine_error}"
+    if ending.unseen:
+        return Outcome.PROVIDER, "engine: away when the container ended"
     match ending.exit_code:
         case 0:
             return Outcome.OK, ""

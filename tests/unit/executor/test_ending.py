@@ -34,6 +34,8 @@ CASES = [
     (ending(70, runner_error=RunnerError("output_quota", "")), Outcome.JOB),
     (ending(127, engine_error="no such file"), Outcome.PROVIDER),
     (ending(0, engine_error="device lost"), Outcome.PROVIDER),
+    (ending(255, unseen=True), Outcome.PROVIDER),
+    (ending(255, unseen=True, intent=Intent.TIMEOUT), Outcome.JOB),
     (ending(137, intent=Intent.TIMEOUT), Outcome.JOB),
     (ending(137, intent=Intent.CANCELLED), Outcome.CANCELLED),
     (ending(137, intent=Intent.FLOOD), Outcome.HOSTILE),
