@@ -6,16 +6,18 @@ from typing import Any
 
 import trio
 
+from chain.clock import HINT, ChainClock, now_ms
 from chain.ethereum import Call, Ethereum, refusal_name
 from chain.flights import Record, Recorded
 from chain.network import Deployment, Network
 from chain.profiles import POLL_S
-from chain.rpc import open_rpc
+from chain.rpc import REST_S, Unreachable, open_rpc
 from chain.settlement import contents_hash, contents_of
 from chain.states import BatchState, CaseState, SeatState
-from chain.transactions import Sender, look_after
+from chain.transactions import MAX_PAUSE_S, Sender, look_after
 from chain.wallet import Wallet
 from chain.watcher import Send, Watcher
+from chain.witnesses import Witnesses
 from protocol.effects import (
     ChainEffect,
     CheckIn,
@@ -36,13 +38,17 @@ from protocol.effects import (
 from protocol.errors import ChainError, Reverted
 from protocol.events import BatchMined, Event, TransactionMined
 from protocol.params import ChainRules
+from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import batch_id
+from protocol.stages.offer import Offer
+from protocol.stages.request import Request
 from protocol.stages.verification import Calibration
-from protocol.wire.ids import Address, BatchId, Cid
+from protocol.wire.ids import Address, BatchId, Cid, Hash32
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
 LOOK_AFTER_POLLS = 4
+_WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
 
@@ -57,6 +63,7 @@ class ChainAdapter:
         wallet: Wallet,
         record: Record,
         watcher: Watcher,
+        clock: ChainClock,
         poll_s: float,
     ) -> None:
         self.network = network
@@ -64,6 +71,7 @@ class ChainAdapter:
         self.rules = rules
         self.wallet = wallet
         self.watcher = watcher
+        self.clock = clock
         self._poll_s = poll_s
         depth = rules.final_depth
         self._operator = Sender(network.ethereum, wallet.operator, record, depth=depth, poll_s=poll_s)
@@ -112,11 +120,32 @@ class ChainAdapter:
     async def perform(self, effect: ChainEffect | SignMessage) -> Event:
         """Do what an effect asks, unless it is done already, and say so.
 
-        Raises: Reverted, transient where only time or somebody else's turn is missing; ChainError.
+        Waits while no endpoint answers.
+
+        Raises: Reverted, transient where only time or somebody else's turn is missing; ChainError, for a message with a
+        deadline while this machine's clock is wrong, too.
         """
         match effect:
-            case SignMessage():
+            case SignMessage(message):
+                if isinstance(message, _WITH_DEADLINE) and self.clock.trouble:
+                    raise ChainError(f"{self.clock.trouble}; {HINT}")
                 return self.wallet.perform(effect)
+            case _:
+                return await self._perform_when_reached(effect)
+
+    async def _perform_when_reached(self, effect: ChainEffect) -> Event:
+        """Wait while no endpoint answers, so that an outage costs an effect nothing but time."""
+        pause_s = self._poll_s
+        while True:
+            try:
+                return await self._perform(effect)
+            except Unreachable:
+                # Who watches the chain has said so.
+                await trio.sleep(pause_s)
+                pause_s = min(pause_s * 2, MAX_PAUSE_S)
+
+    async def _perform(self, effect: ChainEffect) -> Event:
+        match effect:
             case SubmitBatch():
                 return await self._submit(effect)
             case SealEpoch():
@@ -268,28 +297,36 @@ async def open_chain(
     *,
     record: Record,
     cursor: int | None = None,
+    cursor_hash: Hash32 | None = None,
+    clock_ms: Callable[[], int] = now_ms,
     timeout_s: float = 10.0,
+    rest_s: float = REST_S,
     poll_s: float | None = None,
 ) -> AsyncIterator[ChainAdapter]:
     """Connect to a network: endpoints in order of preference, where its contracts are, this machine's keys.
 
     Args: record, keeps each transaction before it is sent; cursor, the `final` of the last BlockSeen whose
-    predecessors are all kept, None for a node that knows nothing; poll_s, how often to ask for blocks, None for what
-    suits the profile.
+    predecessors are all kept, None for a node that knows nothing, and cursor_hash, that block's where it is known;
+    clock_ms, this machine's clock; timeout_s, for each call; rest_s, how long an endpoint that failed is left alone at
+    first; poll_s, how often to ask for blocks, None for what suits the profile.
     Raises: ChainError if no endpoint answers, one serves another chain, or the contracts are not there; ConfigError for
     a profile that this release does not know.
     """
-    async with open_rpc(urls, deployment.chain_id, timeout_s) as rpc:
+    async with open_rpc(urls, deployment.chain_id, timeout_s, rest_s) as rpc:
         network = Network(Ethereum(rpc), deployment.addresses)
         await network.require(deployment)
         rules = await network.params.rules(deployment.addresses.settlement, deployment.addresses.stakes)
         pause_s = POLL_S[rules.profile] if poll_s is None else poll_s
+        witnesses, clock = Witnesses(rpc), ChainClock(clock_ms)
         watcher = Watcher(
-            network,
+            Network(Ethereum(witnesses), deployment.addresses),
+            witnesses,
+            clock,
             first_block=deployment.block,
             epoch_blocks=rules.epoch,
             final_depth=rules.final_depth,
             cursor=cursor,
+            cursor_hash=cursor_hash,
             poll_s=pause_s,
         )
-        yield ChainAdapter(network, deployment, rules, wallet, record, watcher, pause_s)
+        yield ChainAdapter(network, deployment, rules, wallet, record, watcher, clock, pause_s)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from chain.interface import refusal_of
-from chain.rpc import Rpc, RpcRefusal
+from chain.rpc import RpcRefusal
 from protocol.errors import ChainError, Reverted
 from protocol.wire.ids import Address, Hash32, Wei, checksum
 
@@ -49,6 +49,7 @@ class Log:
     topics: tuple[bytes, ...]
     data: bytes
     block: int
+    block_hash: Hash32
     transaction: Hash32
     index: int
 
@@ -76,10 +77,24 @@ class Call:
     value: Wei = Wei(0)
 
 
+class Asked(Protocol):
+    """Whoever answers JSON-RPC: the first endpoint that does, or all of them together. Raises: ChainError."""
+
+    chain_id: int
+
+    async def request(self, method: str, *parameters: Any) -> Any:
+        """The result of one call."""
+        ...
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """The results of many, in order."""
+        ...
+
+
 class Ethereum:
     """One chain, through any of its endpoints."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Asked) -> None:
         self.rpc = rpc
         self.chain_id = rpc.chain_id
         self._log_span = LOG_RANGE
@@ -90,15 +105,16 @@ class Ethereum:
         Raises: ChainError, transient, if the endpoint does not have the block yet.
         """
         raw = await self.rpc.request("eth_getBlockByNumber", _tag(tag), False)
-        if raw is None:
-            raise ChainError(f"the endpoint does not have block {tag}", transient=True)
-        return Block(
-            number=_number(_field(raw, "number")),
-            hash=_hash(_field(raw, "hash")),
-            parent=_hash(_field(raw, "parentHash")),
-            timestamp=_number(_field(raw, "timestamp")),
-            base_fee=Wei(_number(raw.get("baseFeePerGas", "0x0"))),
-        )
+        return _read_block(tag, raw)
+
+    async def blocks(self, first: int, last: int) -> list[Block]:
+        """The headers of some blocks, in order.
+
+        Raises: as `block`.
+        """
+        numbers = range(first, last + 1)
+        raw = await self.rpc.batch([("eth_getBlockByNumber", (hex(number), False)) for number in numbers])
+        return [_read_block(number, each) for number, each in zip(numbers, raw, strict=True)]
 
     async def head(self) -> int:
         """The number of the newest block."""
@@ -218,6 +234,18 @@ def refusal_name(error: Reverted) -> str:
     return str(error).partition(": ")[2].partition("(")[0]
 
 
+def _read_block(tag: BlockTag, raw: Any) -> Block:
+    if raw is None:
+        raise ChainError(f"the endpoint does not have block {tag}", transient=True)
+    return Block(
+        number=_number(_field(raw, "number")),
+        hash=_hash(_field(raw, "hash")),
+        parent=_hash(_field(raw, "parentHash")),
+        timestamp=_number(_field(raw, "timestamp")),
+        base_fee=Wei(_number(raw.get("baseFeePerGas", "0x0"))),
+    )
+
+
 def read_log(raw: Any) -> Log:
     """A log as an endpoint gives it.
 
@@ -228,6 +256,7 @@ def read_log(raw: Any) -> Log:
         topics=tuple(_bytes(topic) for topic in _list(_field(raw, "topics"))),
         data=_bytes(_field(raw, "data")),
         block=_number(_field(raw, "blockNumber")),
+        block_hash=_hash(_field(raw, "blockHash")),
         transaction=_hash(_field(raw, "transactionHash")),
         index=_number(_field(raw, "logIndex")),
     )

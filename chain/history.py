@@ -1,6 +1,6 @@
 """What happened on the chain between two blocks, as events in the order of the logs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chain.ethereum import Ethereum, Log
@@ -10,7 +10,7 @@ from protocol.errors import ChainError
 from protocol.events import AccountSeen, BatchSubmitted, CaseConvened, Event, LaneSeen, NodeSeen, SeatAdded
 from protocol.stages.assignment import Account
 from protocol.stages.offer import NodeRecord
-from protocol.wire.ids import Address
+from protocol.wire.ids import Address, Hash32
 
 Told = Fact | BatchSubmitted
 
@@ -23,9 +23,18 @@ class Seen:
     fact: Told
 
 
-async def read_facts(network: Network, first: int, last: int) -> tuple[int, list[Seen]]:
-    """The facts from block `first` on, in order: up to which block, at most `last`, and the facts."""
+async def read_facts(
+    network: Network, first: int, last: int, hashes: Mapping[int, Hash32] | None = None
+) -> tuple[int, list[Seen]]:
+    """The facts from block `first` on, in order: up to which block, at most `last`, and the facts.
+
+    Args: hashes, of blocks that are known.
+    Raises: ChainError, transient, if a log is not of these blocks.
+    """
     until, logs = await network.ethereum.logs(network.speakers, first, last)
+    for log in logs:
+        if not first <= log.block <= until or (hashes or {}).get(log.block, log.block_hash) != log.block_hash:
+            raise ChainError(f"the endpoint has logs of another block {log.block} than the chain", transient=True)
     return until, list(_facts(network, logs))
 
 

@@ -245,6 +245,9 @@ class Rpc:
             except RpcRefusal as error:
                 error.after_silence = bool(faults)
                 raise
+            except ChainError as error:
+                endpoint.rest(str(error), began)
+                faults.append(f"{endpoint.shown} ({error})")
         raise _none_answers(faults)
 
     async def _ask_part(self, endpoint: Endpoint, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
@@ -312,7 +315,7 @@ def _unchanged(answer: Any) -> Any:
 def result_of(answer: Any) -> Any:
     """The result in an answer. Raises: RpcRefusal for an error, ChainError for no JSON-RPC."""
     if not isinstance(answer, dict):
-        raise ChainError("the endpoint's answer is no JSON-RPC", transient=True)
+        raise ChainError("not a JSON-RPC answer", transient=True)
     if error := answer.get("error"):
         if not isinstance(error, dict):
             raise RpcRefusal(_printable(error), 0, b"")

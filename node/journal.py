@@ -18,12 +18,12 @@ import trio
 from protocol.errors import ConfigError, Malformed, TooLarge
 from protocol.events import Durable, Event
 from protocol.wire.codec import decode_named, encode_named
-from protocol.wire.ids import Address
+from protocol.wire.ids import Address, Hash32
 
 T = TypeVar("T")
 FILE_NAME = "journal.sqlite"
 LOCK_NAME = "lock"
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
@@ -34,9 +34,10 @@ _TABLES = """
         seq INTEGER PRIMARY KEY, sender TEXT NOT NULL, nonce INTEGER NOT NULL,
         effect BLOB, about BLOB, raw BLOB NOT NULL
     );
-    CREATE TABLE cursor (id INTEGER PRIMARY KEY CHECK (id = 0), block INTEGER NOT NULL);
+    CREATE TABLE cursor (id INTEGER PRIMARY KEY CHECK (id = 0), block INTEGER NOT NULL, hash BLOB);
     CREATE TABLE owner (id INTEGER PRIMARY KEY CHECK (id = 0), name TEXT NOT NULL);
 """
+_FROM_1 = "ALTER TABLE cursor ADD COLUMN hash BLOB;"
 _EVENTS = {kind.__name__: kind for kind in get_args(Durable)}
 
 
@@ -172,9 +173,15 @@ class Journal:
         row = await self._run(lambda: self._db.execute("SELECT block FROM cursor").fetchone())
         return None if row is None else int(row[0])
 
-    async def move_cursor(self, block: int) -> None:
+    async def cursor_hash(self) -> Hash32 | None:
+        """The hash of that block, by which a chain that lost it is known; None where it was not known."""
+        row = await self._run(lambda: self._db.execute("SELECT hash FROM cursor").fetchone())
+        return None if row is None or row[0] is None else Hash32(row[0])
+
+    async def move_cursor(self, block: int, block_hash: Hash32 | None = None) -> None:
         """Remember that every event up to `block` was appended."""
-        await self._run(lambda: self._write("INSERT OR REPLACE INTO cursor (id, block) VALUES (0, ?)", [(block,)]))
+        sql = "INSERT OR REPLACE INTO cursor (id, block, hash) VALUES (0, ?, ?)"
+        await self._run(lambda: self._write(sql, [(block, block_hash)]))
 
     async def _run(self, call: Callable[[], T]) -> T:
         # Never abandoned: a commit that has begun ends before its daemon does.
@@ -215,6 +222,8 @@ def open_journal(directory: Path) -> Journal:
             db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         elif db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
+        elif found == 1:
+            db.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {SCHEMA}; COMMIT;")
     except sqlite3.DatabaseError as error:
         db.close()
         raise _damaged(path, error) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from chain.clock import HINT
 from chain.wallet import Key
 from executor.models import ModelUnusable
 from node import moves
@@ -69,6 +70,8 @@ class NodeBackend:
             raise Fault("not_ready", "the node is still starting", "try again in a moment")
         if client is None or "requester" not in self._machine.settings.roles:
             raise Fault("preflight", "this node asks for no jobs", "node.roles needs requester, and a client key")
+        if trouble := self._parts.chain.clock.trouble:
+            raise Fault("preflight", trouble, HINT)
         manifest = self._manifest(find_model(ask.model, self._views.models()).manifest)
         now = self._now()
         nodes = self._views.nodes(now)

@@ -79,7 +79,7 @@ class Node:
             # Everything up to its `final` was reported before it: once that is kept, it need not be read again.
             await driver.settled()
             if await journal.cursor() != event.final:
-                await journal.move_cursor(event.final)
+                await journal.move_cursor(event.final, self.parts.chain.watcher.cursor_hash)
 
     async def _learn_weights(self, manifest: Cid, class_id: int) -> None:
         """The weights of this release count only where the chain has their hash: all must whiten alike."""

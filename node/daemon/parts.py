@@ -96,6 +96,8 @@ async def open_parts(
                 wallet,
                 record=partial(record_transaction, journal),
                 cursor=await journal.cursor(),
+                cursor_hash=await journal.cursor_hash(),
+                clock_ms=clock,
                 poll_s=None if config.chain.poll_ms is None else config.chain.poll_ms / 1000,
             )
         )

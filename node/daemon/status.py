@@ -1,11 +1,14 @@
 """What the node shows of itself at a glance: one snapshot for the command line, its JSON and the metrics."""
 
+import logging
 import os
 from contextlib import suppress
 from typing import Any
 
 import trio
 
+from chain.clock import HINT
+from chain.gas import GasMoney, gas_money
 from node.api import snapshot as api
 from node.daemon.parts import AGENT, Parts
 from node.daemon.views import Views
@@ -14,6 +17,7 @@ from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
 from protocol.wire.ids import TimestampMs
 
+log = logging.getLogger(__name__)
 MONEY_LOOK_S = 5.0
 
 
@@ -28,6 +32,7 @@ class Status:
         self._block_ms = 0
         self._read = api.AccountView(self._machine.identity.client or "", 0, (), 0, 0)
         self._rewards = 0
+        self._gas: tuple[GasMoney, ...] = ()
 
     def observe(self, event: Event) -> None:
         """Take notice of an event."""
@@ -131,7 +136,10 @@ class Status:
             found.append(api.Trouble("preflight", words, "start Docker and build the runner image, then restart"))
         if parts.chain.watcher.trouble:
             hint = "vcoin config show: chain.rpc_urls"
-            found.append(api.Trouble("unavailable", f"the chain does not answer: {parts.chain.watcher.trouble}", hint))
+            found.append(api.Trouble("unavailable", f"the chain is not followed: {parts.chain.watcher.trouble}", hint))
+        if parts.chain.clock.trouble:
+            found.append(api.Trouble("unavailable", parts.chain.clock.trouble, HINT))
+        found += [api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble]
         found += [api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts()]
         return found
 
@@ -151,6 +159,7 @@ class Status:
         network, identity = self._parts.chain.network, self._machine.identity
         if self._machine.member.record is not None:
             self._rewards = (await network.settlement.book_of(identity.node_id)).rewards
+        await self._look_at_gas()
         if identity.client is None:
             return
         self._read = api.AccountView(
@@ -160,6 +169,21 @@ class Status:
             wallet_wei=await network.token.balance_of(identity.client),
             gas_wei=await network.ethereum.balance(identity.client),
         )
+
+    async def _look_at_gas(self) -> None:
+        """Of the keys that have something to send; said once when it is low, and once more when it is out."""
+        member, identity = self._machine.member, self._machine.identity
+        keys = [identity.operator] if member.record is not None else []
+        if identity.signer is not None and (self._read.free_wei or self._read.wallet_wei):
+            keys += [identity.signer] if identity.signer not in keys else []
+        was = {money.address: money for money in self._gas}
+        self._gas = tuple([await gas_money(self._parts.chain.network.ethereum, key) for key in keys])
+        for money in self._gas:
+            before = was.get(money.address)
+            if money.is_out and not (before and before.is_out):
+                log.error("%s", money.trouble, extra={"hint": money.hint})
+            elif money.trouble and not (before and before.trouble):
+                log.warning("%s", money.trouble, extra={"hint": money.hint})
 
     def account(self) -> api.AccountView:
         """The client's money as it was last read, with its lanes as they are final."""

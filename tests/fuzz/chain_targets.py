@@ -79,6 +79,7 @@ def _log(address: Address, topics: list[bytes], data: bytes) -> dict[str, Any]:
         "topics": [f"0x{topic.hex()}" for topic in topics],
         "data": f"0x{data.hex()}",
         "blockNumber": "0x10",
+        "blockHash": HASH,
         "transactionHash": HASH,
         "logIndex": "0x2",
     }

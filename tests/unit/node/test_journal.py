@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from node.journal import DataDirectory, Entry, SentTransaction, open_journal
+from node.journal import FILE_NAME, DataDirectory, Entry, SentTransaction, open_journal
 from protocol.errors import ConfigError
 from protocol.events import DeadlinePassed, TransactionMined
-from protocol.wire.ids import ZERO_ADDRESS
+from protocol.wire.ids import ZERO_ADDRESS, Hash32
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -176,3 +176,24 @@ def test_directory_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot use"):
         DataDirectory(tmp_path / "file" / "data")
+
+
+async def test_cursor_keeps_the_hash_of_its_block(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        assert await journal.cursor_hash() is None
+        await journal.move_cursor(7, Hash32(bytes(range(32))))
+    with open_journal(tmp_path) as journal:
+        assert (await journal.cursor(), await journal.cursor_hash()) == (7, bytes(range(32)))
+
+
+async def test_journal_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        await journal.move_cursor(7)
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.execute("ALTER TABLE cursor DROP COLUMN hash")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with open_journal(tmp_path) as journal:
+        assert (await journal.cursor(), await journal.cursor_hash()) == (7, None)
+        await journal.move_cursor(8, Hash32(bytes(32)))
+        assert await journal.cursor_hash() == bytes(32)
