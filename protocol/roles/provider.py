@@ -51,6 +51,7 @@ from protocol.stages.assignment import (
     RefuseCode,
     SignedAccept,
     SignedRefuse,
+    TakenOrder,
     Withdrawal,
     accept_within_ms,
     job_id,
@@ -80,6 +81,8 @@ LANE_PATIENCE_MS = 1_500
 """Less than what a requester waits for an answer."""
 DELIVER_AGAIN_MS = 10_000
 PROMISE_TRIES = 3
+CLIENTS_KEPT = 4_096
+MAX_RETRY_AFTER_MS = 3_600_000
 DONE_KEPT = 1_024
 
 
@@ -128,7 +131,9 @@ class Provider:
     _jobs: dict[JobId, ProvidedJob] = field(default_factory=dict)
     _refusing: dict[JobId, str] = field(default_factory=dict)
     _early: dict[JobId, tuple[PeerId, AssignmentOrder]] = field(default_factory=dict)
-    _taken: dict[tuple[Address, Address], tuple[int, int]] = field(default_factory=dict)
+    _taken: dict[tuple[Address, Address], dict[int, TakenOrder]] = field(default_factory=dict)
+    _started: dict[Address, int] = field(default_factory=dict)
+    _starts: int = 0
     _bidder: Bidder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -199,6 +204,14 @@ class Provider:
         """Jobs taken and not ended yet."""
         return sum(job.stage in (Stage.ASSIGNED, Stage.RUNNING) for job in self._jobs.values())
 
+    def _has_its_share(self, client: Address) -> bool:
+        """Whether a client has as many jobs waiting here as one may: half of the queue, so that others find room."""
+        waiting = sum(job.order.assignment.client == client for job in self._jobs.values() if self._waits(job))
+        return waiting >= max(1, self.settings.queue // 2)
+
+    def _waits(self, job: ProvidedJob) -> bool:
+        return job.stage in (Stage.ASSIGNED, Stage.RUNNING) and not job.running and job.run is None
+
     def _assigned(self, peer_id: PeerId, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
         assignment, details = order.assignment, order.details
         job = job_id(assignment, self.identity.domain)
@@ -219,7 +232,9 @@ class Provider:
         taken = ProvidedJob(job, order, peer_id, now_ms, history=[(Stage.ASSIGNED, now_ms)])
         self._forget_old()
         self._jobs[job] = taken
-        self._taken[assignment.client, assignment.signer] = (assignment.index, assignment.cumulative)
+        self._taken.setdefault((assignment.client, assignment.signer), {})[assignment.index] = TakenOrder(
+            assignment.cumulative, details.max_total
+        )
         self.settler.expect(assignment.client, assignment.signer, assignment.index)
         effects: list[Effect] = []
         if Cid(details.manifest) not in self.member.models:
@@ -239,8 +254,11 @@ class Provider:
         return (AwaitDeadline(f"lane:{job.hex()}", now_ms + LANE_PATIENCE_MS),)
 
     def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Look again at orders that came before their lane."""
+        """Look again at orders that came before their lane, and forget those that are settled."""
         effects: list[Effect] = []
+        if lane.node == self.identity.node_id and (taken := self._taken.get((lane.client, lane.signer))):
+            for index in [index for index in taken if index <= lane.jobs]:
+                del taken[index]
         for peer_id, order in tuple(self._early.values()):
             assignment = order.assignment
             same = (assignment.client, assignment.signer, assignment.node) == (lane.client, lane.signer, lane.node)
@@ -268,7 +286,7 @@ class Provider:
             return RefuseCode.EXPIRED
         if self.settings.draining:
             return RefuseCode.DRAINING
-        if self.load >= self.settings.slots + self.settings.queue:
+        if self.load >= self.settings.slots + self.settings.queue or self._has_its_share(assignment.client):
             return RefuseCode.BUSY
         calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id)
         if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
@@ -277,7 +295,8 @@ class Provider:
         if lane is None:
             return RefuseCode.LANE
         try:
-            require_covered(order, lane, *self._taken.get((assignment.client, assignment.signer), (0, 0)))
+            submitted = self.settler.submitted(assignment.client, assignment.signer)
+            require_covered(order, lane, self._taken.get((assignment.client, assignment.signer), {}), submitted)
         except ProtocolError:
             return RefuseCode.LANE
         return None
@@ -286,8 +305,13 @@ class Provider:
         while len(self._refusing) >= REFUSALS_KEPT:
             self._refusing.pop(next(iter(self._refusing)))
         self._refusing[job] = to
-        retry_after_ms = self.member.device.ms_per_token * 1_000 if code is RefuseCode.BUSY else 0
-        return (SignMessage(Refuse(job, code, retry_after_ms)),)
+        retry_after_ms = self._free_in_ms() if code is RefuseCode.BUSY else 0
+        return (SignMessage(Refuse(job, code, min(retry_after_ms, MAX_RETRY_AFTER_MS))),)
+
+    def _free_in_ms(self) -> int:
+        """How long what waits and runs here takes, divided by the slots: when there will be room, roughly."""
+        tokens = sum(job.order.details.max_new_tokens for job in self._jobs.values() if job.running or self._waits(job))
+        return tokens * self.member.device.ms_per_token // self.settings.slots
 
     def _send_refusal(self, refuse: Refuse, signature: bytes) -> tuple[Effect, ...]:
         to = self._refusing.pop(JobId(refuse.job_id), None)
@@ -350,17 +374,30 @@ class Provider:
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:
-        """Start accepted jobs whose model is here, as many as there are slots, first come first served."""
-        free = self.settings.slots - sum(job.running for job in self._jobs.values())
+        """Start accepted jobs whose model is here, as many as there are slots; the clients take turns."""
         effects: list[Effect] = []
-        for job in self._jobs.values():
-            ready = Cid(job.order.details.manifest) in self.member.models
-            if free <= 0 or job.stage is not Stage.RUNNING or job.running or job.run is not None or not ready:
-                continue
+        while sum(job.running for job in self._jobs.values()) < self.settings.slots:
+            job = self._next_to_start()
+            if job is None:
+                break
             job.running = True
-            free -= 1
+            self._starts += 1
+            self._started.pop(job.order.assignment.client, None)
+            self._started[job.order.assignment.client] = self._starts
+            while len(self._started) > CLIENTS_KEPT:
+                self._started.pop(next(iter(self._started)))
             effects.append(RunContainer(self._spec(job)))
         return tuple(effects)
+
+    def _next_to_start(self) -> ProvidedJob | None:
+        """The oldest job of the client whose last start is longest ago."""
+        ready = [
+            job
+            for job in self._jobs.values()
+            if job.stage is Stage.RUNNING and self._waits(job) and Cid(job.order.details.manifest) in self.member.models
+        ]
+        # Of equals, min takes the first; jobs stand in the order in which they came.
+        return min(ready, key=lambda job: self._started.get(job.order.assignment.client, 0), default=None)
 
     def _spec(self, job: ProvidedJob) -> RunSpec:
         details, request = job.order.details, job.order.request.request

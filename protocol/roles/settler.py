@@ -157,6 +157,10 @@ class Settler:
         """A job of a lane was taken: nothing above its number settles before it has ended."""
         self._lane(client, signer).at_work.add(index)
 
+    def submitted(self, client: Address, signer: Address) -> int:
+        """The last number of a lane that went into a batch."""
+        return self._lane(client, signer).submitted
+
     def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """A job has ended, well or not; asks for the moment at which a batch is due."""
         lane = self._lane(leaf.client, leaf.signer)

@@ -4,6 +4,7 @@ A lane is client money locked for one node. Its orders are cumulative: the newes
 signature settles any number of them and no money can be spent twice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
@@ -260,21 +261,35 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
         raise Malformed("the assignment contradicts its request or offer")
 
 
-def require_covered(order: AssignmentOrder, lane: Lane, last_index: int, last_cumulative: int) -> None:
-    """Check that a lane pays for an order; `last_*` is the newest order already taken on it.
+@dataclass(frozen=True, slots=True)
+class TakenOrder:
+    """What a node remembers of an order that it took and that is not settled: amounts in wei."""
 
-    An order may skip a few numbers: those were signed for attempts that this node never saw, and are settled with
-    charge 0. More than MAX_SKIPPED_ORDERS would not fit one batch, so nothing above them could ever be settled.
+    cumulative: int
+    max_total: int
 
-    Raises: OutOfTurn if the order is not newer, skips too much, or owes more than the lane holds.
+
+def require_covered(order: AssignmentOrder, lane: Lane, taken: Mapping[int, TakenOrder], submitted: int) -> None:
+    """Check that a lane pays for an order beside the orders taken on it, by number; `submitted` went into a batch.
+
+    Orders travel side by side, so one may come after a newer one; it must fit in between. An order may skip a few
+    numbers: those were signed for attempts that this node never saw, and are settled with charge 0. More than
+    MAX_SKIPPED_ORDERS would not fit one batch, so nothing above them could ever be settled.
+
+    Raises: OutOfTurn if the number is used up or skips too much, or the lane does not hold what it owes.
     """
-    assignment = order.assignment
-    last = max(last_index, lane.jobs)
-    if assignment.index <= last:
-        raise OutOfTurn(f"job {assignment.index} of the lane is already taken")
-    if assignment.index > last + 1 + MAX_SKIPPED_ORDERS:
-        raise OutOfTurn(f"job {assignment.index} of the lane skips more than {MAX_SKIPPED_ORDERS} numbers")
-    if assignment.cumulative < max(last_cumulative, lane.mark) + order.details.max_total:
+    assignment, total = order.assignment, order.details.max_total
+    index, first = assignment.index, max(lane.jobs, submitted)
+    if index <= first or index in taken:
+        raise OutOfTurn(f"job {index} of the lane is already taken")
+    if index > max(first, *taken, 0) + 1 + MAX_SKIPPED_ORDERS:
+        raise OutOfTurn(f"job {index} of the lane skips more than {MAX_SKIPPED_ORDERS} numbers")
+    below = max((number for number in taken if number < index), default=None)
+    above = min((number for number in taken if number > index), default=None)
+    owed = max(lane.mark, taken[below].cumulative if below is not None else 0)
+    if assignment.cumulative < owed + total:
         raise OutOfTurn("the order does not add up")
+    if above is not None and assignment.cumulative + taken[above].max_total > taken[above].cumulative:
+        raise OutOfTurn("the order does not add up with a newer one")
     if lane.closing or assignment.cumulative > lane.mark + lane.left:
         raise OutOfTurn("the lane does not cover the order")

@@ -9,6 +9,7 @@ from protocol import events as ev
 from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
 from protocol.roles.machine import Machine
+from protocol.stages.assignment import SignedRefuse
 from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
@@ -206,6 +207,54 @@ def test_a_node_that_failed_is_not_hired_for_the_next_job():
     world.soon(lambda: world.node("requester").take(ask(2, now_ms=world.now_ms)), 1_000)
     world.run(lambda: len(requester.jobs) == 2 and requester.jobs[1].stage in TERMINAL)
     assert (requester.jobs[1].stage, requester.jobs[1].attempt) == (Stage.SPENDABLE, 0)
+
+
+def crowd(jobs: int) -> World:
+    """One provider with one slot; `greedy` asks for many jobs at once, `modest` for one, a moment later."""
+    world = World()
+    for name in ("greedy", "modest"):
+        world.chain.deposit(world.add(name, {"requester"}).address, 100 * VCN)
+    world.add("provider", {"provider"}, 50_000)
+    for number in range(3):
+        world.add(f"verifier-{number}", {"verifier"}, 5_000)
+    world.start()
+    for number in range(jobs):
+        world.soon(lambda number=number: world.node("greedy").take(ask(number + 1)), 3_000)
+    world.soon(lambda: world.node("modest").take(ask(100)), 9_000)
+    return world
+
+
+def test_clients_take_turns_in_the_queue():
+    world = crowd(6)
+    (modest,) = until_ended(world, "modest")
+    until_ended(world, "greedy")
+    ran = [event.job_id for name, event in world.log if name == "provider" and isinstance(event, ev.ContainerExited)]
+    assert modest.stage is Stage.SPENDABLE
+    # It came seventh.
+    assert len(ran) == 7
+    assert ran.index(modest.job_id) <= 3
+
+
+def test_one_client_fills_half_of_the_queue_at_most():
+    world = crowd(20)
+    assert until_ended(world, "modest")[0].stage is Stage.SPENDABLE
+    greedy = until_ended(world, "greedy")
+    refused = [view for view in greedy if view.stage is Stage.UNSERVED]
+    assert 0 < len(refused) < len(greedy)
+    assert all("busy" in view.reason for view in refused)
+    waits = [
+        event.message.refuse.retry_after_ms
+        for name, event in world.log
+        if name == "greedy" and isinstance(event, ev.MessageReceived) and isinstance(event.message, SignedRefuse)
+    ]
+    # Nine jobs of 128 tokens at 50 ms a token.
+    assert max(waits) == 9 * 128 * 50
+
+
+def until_ended(world: World, name: str):
+    jobs = world.node(name).machine.requester
+    world.run(lambda: bool(jobs.jobs) and all(view.stage in TERMINAL for view in jobs.jobs))
+    return jobs.jobs
 
 
 def test_nobody_able_is_said_plainly():

@@ -14,6 +14,7 @@ from protocol.params import MAX_SKIPPED_ORDERS, VCN
 from protocol.stages.assignment import (
     Assignment,
     Lane,
+    TakenOrder,
     bonus_cap,
     bonus_of,
     charge_of,
@@ -87,28 +88,59 @@ def lane_order(index, cumulative, total=100):
     return order(Assignment(CLIENT, CLIENT, NODE, index, cumulative, bytes(32)), details)
 
 
+LANE = Lane(CLIENT, CLIENT, NODE, left=400, mark=200, jobs=2)
+TAKEN = {3: TakenOrder(300, 100), 6: TakenOrder(600, 100)}
+
+
 @pytest.mark.parametrize(
-    ("index", "cumulative", "last"),
+    ("index", "cumulative"),
     [
-        (3, 400, (3, 300)),
-        (2, 400, (2, 300)),
-        (4, 399, (3, 300)),
-        (4, 501, (3, 300)),
-        (3 + MAX_SKIPPED_ORDERS + 2, 400, (3, 300)),
+        (2, 300),
+        (3, 400),
+        (6, 600),
+        (4, 399),
+        (4, 501),
+        (7, 699),
+        (6 + MAX_SKIPPED_ORDERS + 2, 700),
+    ],
+    ids=[
+        "settled",
+        "taken",
+        "taken last",
+        "too little over the one below",
+        "too much for the one above",
+        "too little",
+        "skips",
     ],
 )
-def test_an_order_that_the_lane_does_not_cover_is_refused(index, cumulative, last):
-    lane = Lane(CLIENT, CLIENT, NODE, left=300, mark=200, jobs=2)
-    require_covered(lane_order(4, 400), lane, 3, 300)
-    require_covered(lane_order(3 + MAX_SKIPPED_ORDERS + 1, 400), lane, 3, 300)
+def test_an_order_that_the_lane_does_not_cover_is_refused(index, cumulative):
+    wide = dataclasses.replace(LANE, left=500)
+    require_covered(lane_order(6 + MAX_SKIPPED_ORDERS + 1, 700), wide, TAKEN, 2)
     with pytest.raises(OutOfTurn):
-        require_covered(lane_order(index, cumulative), lane, *last)
+        require_covered(lane_order(index, cumulative), wide, TAKEN, 2)
+
+
+@pytest.mark.parametrize("cumulative", [400, 450, 500])
+def test_an_order_that_comes_after_a_newer_one_fits_in_between(cumulative):
+    require_covered(lane_order(5, cumulative), LANE, TAKEN, 2)
+
+
+def test_an_order_whose_number_was_settled_as_missing_is_refused():
+    require_covered(lane_order(5, 400), LANE, TAKEN, 4)
+    with pytest.raises(OutOfTurn, match="already"):
+        require_covered(lane_order(5, 400), LANE, TAKEN, 5)
+
+
+def test_an_order_above_what_the_lane_holds_is_refused():
+    require_covered(lane_order(3, 600), LANE, {}, 2)
+    with pytest.raises(OutOfTurn, match="cover"):
+        require_covered(lane_order(3, 601), LANE, {}, 2)
 
 
 def test_a_closing_lane_pays_for_nothing_new():
     lane = Lane(CLIENT, CLIENT, NODE, left=300, mark=200, jobs=2, closing=True)
     with pytest.raises(OutOfTurn):
-        require_covered(lane_order(4, 400), lane, 3, 300)
+        require_covered(lane_order(4, 400), lane, {3: TakenOrder(300, 100)}, 2)
 
 
 # --- requests, beats, names -----------------------------------------------------------------------------------------

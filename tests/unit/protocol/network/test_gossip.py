@@ -26,7 +26,8 @@ from protocol.network.frames import (
     split_ids,
 )
 from protocol.network.gossip import MAX_UNKNOWN, Admission
-from protocol.network.neighbour import EVENT_GAP_MS, MAX_PENDING
+from protocol.network.neighbour import EVENT_GAP_MS, MAX_PENDING, STRANGERS
+from protocol.network.peers import BAN_BELOW
 from protocol.wire.codec import encode
 from tests.unit.protocol.network.nodes import CHAIN_ID, SETTLEMENT, START_MS, Node, key, link, run
 
@@ -54,6 +55,19 @@ def made_by(
 
 def batch(*frames: Signed) -> bytes:
     return encode_batch(Frames(frames))
+
+
+def count_checks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The authors whose signatures are looked at from now on."""
+    checked: list[bytes] = []
+    check = gossip_module.require_signed
+
+    def counted(signed: Signed, author: bytes) -> None:
+        checked.append(author)
+        check(signed, author)
+
+    monkeypatch.setattr(gossip_module, "require_signed", counted)
+    return checked
 
 
 def frames_for(node: Node, other: Node, now_ms: int) -> list[Content]:
@@ -242,12 +256,27 @@ def test_a_frame_of_another_network_is_malformed() -> None:
     assert two.heard == []
 
 
-def test_nothing_more_of_a_batch_is_checked_once_it_holds_a_forgery() -> None:
+def test_a_batch_of_forgeries_is_enough_for_a_ban_and_is_checked_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = count_checks(monkeypatch)
     one, two = pair()
-    forged = Signed(made_by(key(9)).content, key(8).sign(b""))
-    two.receive(one.peer_id, batch(forged, made_by(key(7))), NOW)
+    forged = [Signed(made_by(key(index)).content, key(8).sign(b"")) for index in range(20, 60)]
+    two.receive(one.peer_id, batch(*forged, made_by(key(7))), NOW)
     assert two.heard == []
-    assert len(two.faults) == 1
+    assert sum(fault.penalty for _, fault in two.faults) > -BAN_BELOW
+    assert len(checked) == len(two.faults) == 6
+
+
+def test_signatures_of_invented_names_are_checked_within_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = count_checks(monkeypatch)
+    one, two = pair()
+    known = key(9)
+    two.admit = lambda content: Admission.ADMIT if content.author == known.public_key.format() else Admission.UNKNOWN
+    two.receive(one.peer_id, batch(made_by(known, seq=1)), NOW)
+    invented = [made_by(key(index)) for index in range(100, 300)]
+    two.receive(one.peer_id, batch(*invented, made_by(known, b"still", seq=2)), NOW)
+    assert len(checked) == 1 + int(STRANGERS.burst) + 1
+    assert two.bodies == [b"x", b"still"]
+    assert two.faults == [], "a node that has not seen the newest blocks knows few itself"
 
 
 @pytest.mark.parametrize("skew_ms", [-60_001, 60_001])

@@ -8,12 +8,16 @@ import pytest
 from protocol.network.peers import (
     BAN_MS,
     HALF_LIFE_MS,
+    HINT_TRIES,
+    HINTS_PER_SOURCE,
     LAST_RETRY_MS,
     MAX_BANS,
+    MAX_HINTS,
     MAX_PEERS,
     MAX_SAVED,
     PeerBook,
     Standing,
+    group_of,
 )
 from protocol.wire.ids import PeerId, peer_id_of
 from tests.unit.protocol.network.nodes import START_MS, key
@@ -201,3 +205,106 @@ def test_a_ban_in_the_file_lasts_no_longer_than_any_other() -> None:
     made = PeerBook(OWN)
     made.load({"bans": {str(peer(1)): NOW + 100 * BAN_MS}}, NOW)
     assert made.standing(peer(1), NOW + BAN_MS) is Standing.GOOD
+
+
+# --- strangers, networks and anchors --------------------------------------------------------------------------------
+def test_a_hint_changes_nothing_that_is_known() -> None:
+    made = book(1)
+    made.punish(peer(2), 30, NOW)
+    before = made.entries[peer(1)].addresses
+    assert not made.hint(peer(1), (address(9),), peer(5))
+    assert not made.hint(peer(2), (address(9),), peer(5))
+    assert not made.hint(OWN, (address(9),), peer(5))
+    assert not made.hint(peer(3), (), peer(5))
+    assert made.entries[peer(1)].addresses == before
+    assert made.score(peer(2), NOW) == -30
+
+
+def test_one_source_fills_its_share_of_hints_and_all_together_theirs() -> None:
+    made = book()
+    for source in range(1, 20):
+        for index in range(60):
+            made.hint(PeerId(f"stranger{source}.{index}"), ("/ip4/192.0.2.1/tcp/1",), peer(source))
+    counts = [sum(entry.source == peer(source) for entry in made.entries.values()) for source in range(1, 20)]
+    assert max(counts) == HINTS_PER_SOURCE
+    assert sum(counts) == MAX_HINTS
+
+
+def test_hints_push_nobody_out() -> None:
+    made = book()
+    for index in range(MAX_PEERS):
+        made.learn(PeerId(f"peer{index}"), ("/ip4/192.0.2.1/tcp/1",))
+    assert not made.hint(peer(1), (address(1),), peer(5))
+    assert len(made.entries) == MAX_PEERS
+
+
+def test_a_stranger_is_dialled_after_those_that_were_met_and_soon_forgotten() -> None:
+    made = book(1)
+    made.on_connected(peer(1), NOW)
+    made.hint(peer(2), (address(2),), peer(5))
+    assert [chosen for chosen, _ in made.to_dial((), 5, NOW)] == [peer(1), peer(2)]
+    for _ in range(HINT_TRIES):
+        assert peer(2) in made.entries
+        made.on_dial_failed(peer(2), NOW)
+    assert peer(2) not in made.entries
+
+
+def test_a_stranger_that_was_met_or_spoke_for_itself_is_none() -> None:
+    made = book()
+    for index, meet in ((1, True), (2, False)):
+        made.hint(peer(index), (address(index),), peer(5))
+        if meet:
+            made.on_connected(peer(index), NOW)
+        else:
+            made.learn(peer(index), (address(index),))
+        for _ in range(2 * HINT_TRIES):
+            made.on_dial_failed(peer(index), NOW)
+        assert made.entries[peer(index)].addresses
+
+
+def test_peers_of_other_networks_are_dialled_first() -> None:
+    made = book()
+    places = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.2.0.1", "10.3.0.1"]
+    for index, ip in enumerate(places, start=1):
+        made.learn(peer(index), (f"/ip4/{ip}/tcp/1/p2p/{peer(index)}",))
+        made.on_connected(peer(index), NOW - index)
+    chosen = [index for chosen, _ in made.to_dial((), 3, NOW) for index in range(6) if peer(index) == chosen]
+    assert chosen == [1, 4, 5]
+    chosen = [index for chosen, _ in made.to_dial((), 5, NOW, ["10.1"]) for index in range(6) if peer(index) == chosen]
+    assert chosen == [4, 5, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("where", "group"),
+    [
+        ("/ip4/10.1.2.3/tcp/1", "10.1"),
+        ("/ip6/2001:db8:1::1/tcp/1", "2001:db8"),
+        ("/ip4/127.0.0.1/tcp/1", ""),
+        ("/ip6/::1/tcp/1", ""),
+        ("/dns/node.example/tcp/1", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_the_network_of_an_address(where: str, group: str) -> None:
+    assert group_of(where) == group
+
+
+def test_anchors_outlive_a_restart_and_are_dialled_first() -> None:
+    made = book(1, 2, 3)
+    for index in (1, 2, 3):
+        made.on_connected(peer(index), NOW + index)
+    made.anchors = (peer(1), peer(2), peer(3))
+    again = book()
+    again.load(json.loads(json.dumps(made.save())), NOW + 10)
+    assert [entry.anchor for entry in map(again.entries.get, (peer(1), peer(2), peer(3))) if entry] == [
+        True,
+        True,
+        False,
+    ]
+    assert [chosen for chosen, _ in again.to_dial((), 3, NOW + 10)] == [peer(2), peer(1), peer(3)]
+
+
+@pytest.mark.parametrize("anchors", [5, "x", [5], [["x"]], ["nobody"], None])
+def test_anchors_that_make_no_sense_are_left_out(anchors: object) -> None:
+    made = book()
+    assert made.load({"peers": [], "anchors": anchors}, NOW) == 0
