@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from tests.integration.test_daemon_jobs import CALIBRATION, MODEL, TOKENIZER_JSO
 T = TypeVar("T")
 
 BOOTNODES = 3
+FIRST_PORT, LAST_PORT = 24_000, 32_000
 READY_WITHIN_S = 180.0
 LOOK_EVERY_S = 0.25
 DEPOSIT = 5_000 * VCN
@@ -70,7 +71,6 @@ class PlayedNetwork:
     workers: list[Member]
     work_s: float
     log: Path
-    _begun: list[Member] = field(default_factory=list)
 
     def start(self, member: Member) -> None:
         """Start a node that is not running; it is ready some seconds later."""
@@ -97,7 +97,22 @@ class PlayedNetwork:
         """Until each sees all workers online. Raises: RuntimeError."""
         ids = {worker.node_id for worker in self.workers if worker.process is not None}
         for member in members:
-            until(lambda member=member: _is_ready(member, ids - {member.node_id}), READY_WITHIN_S, f"{member.name} up")
+            until(
+                lambda member=member: self._is_ready(member, ids - {member.node_id}),
+                READY_WITHIN_S,
+                f"{member.name} sees the others, see {self.log}",
+            )
+
+    def _is_ready(self, member: Member, others: set[str]) -> bool:
+        for each in (self.asker, *self.workers):
+            if each.process is not None and each.process.poll() is not None:
+                raise RuntimeError(f"{each.name} ended by itself, see {self.log}")
+        try:
+            view = member.look()
+        except Fault:
+            return False
+        online = {node.node_id for node in view.nodes if node.online and node.class_ids}
+        return view.state == "ready" and others <= online
 
     def ask(self, timeout_ms: int) -> str:
         """Ask for a job; returns its id. Raises: Fault."""
@@ -209,18 +224,14 @@ def _write_model(store: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
+    """Below those that the system gives to connections, so that a node that was killed finds its own again."""
     with ExitStack() as stack:
-        doors = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for door in doors:
-            door.bind(("127.0.0.1", 0))
-        return [door.getsockname()[1] for door in doors]
-
-
-def _is_ready(member: Member, others: set[str]) -> bool:
-    if member.process is None or member.process.poll() is not None:
-        raise RuntimeError(f"{member.name} ended by itself")
-    try:
-        view = member.look()
-    except Fault:
-        return False
-    return view.state == "ready" and others <= {node.node_id for node in view.nodes if node.online and node.class_ids}
+        found: list[int] = []
+        for port in range(FIRST_PORT, LAST_PORT):
+            door = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                door.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError(f"fewer than {count} free ports from {FIRST_PORT} to {LAST_PORT}")
