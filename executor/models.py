@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from executor.sandbox import MIB
+from executor.workspace import disk_errors
 from protocol.errors import ExecutorError, RemoteProtocolError
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.wire.ids import Cid
@@ -50,12 +51,13 @@ class ModelStore:
         return _read(data)
 
     def manifests(self) -> tuple[ModelManifest, ...]:
-        """Every model whose manifest is whole; the files are not read again."""
+        """Every model whose manifest is whole; the files are not read again. Raises: ExecutorError."""
         found = []
-        for path in sorted(self._models.glob("*/" + MANIFEST)):
-            data = path.read_bytes()
-            if sha256(data).hexdigest() == path.parent.name:
-                found.append(_read(data))
+        with disk_errors():
+            for path in sorted(self._models.glob("*/" + MANIFEST)):
+                data = path.read_bytes()
+                if sha256(data).hexdigest() == path.parent.name:
+                    found.append(_read(data))
         return tuple(found)
 
     def verify(self, cid: bytes) -> ModelManifest:
@@ -67,7 +69,14 @@ class ModelStore:
         return manifest
 
     def add(self, folder: Path, name: str) -> ModelManifest:
-        """Copy a local Hugging Face folder into the store under what it hashes to. Raises: ModelUnusable."""
+        """Copy a local Hugging Face folder into the store under what it hashes to.
+
+        Raises: ModelUnusable; ExecutorError if the disk is full, for one.
+        """
+        with disk_errors():
+            return self._add(folder, name)
+
+    def _add(self, folder: Path, name: str) -> ModelManifest:
         manifest = describe(folder, name)
         target = self.path(manifest.cid)
         if target.is_dir():

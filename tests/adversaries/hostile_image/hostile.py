@@ -251,6 +251,20 @@ def die_half_way() -> None:
     sys.exit(70)
 
 
+def speak_and_eat() -> None:
+    sys.stdout.write('{"ev":"ready"}\n')
+    time.sleep(1)
+    memory()
+
+
+def large_answer() -> None:
+    """4 MiB, a second after it has said that it is ready."""
+    sys.stdout.write('{"ev":"ready"}\n')
+    time.sleep(1)
+    (OUTPUT / "a").write_bytes(os.urandom(4 << 20))
+    manifest("a")
+
+
 def polite() -> None:
     """Stops when it is asked to, and says that it was."""
 
@@ -282,7 +296,7 @@ ATTACKS: dict[str, Callable[[], None]] = {
         *(one_large, memory, flood, flood_of_tokens, long_line, sleep, mute_and_stay, fork),
         *(bad_name, device, extra_files, missing_file, wrong_size, not_json, large_manifest, endless_number, sparse),
         *(huge_hole, nothing, flood_of_errors, binary, deep_events, after_done, hang_after_done, hidden_oom),
-        *(exit_3, exit_143, kill_self, talker, polite, die_half_way),
+        *(exit_3, exit_143, kill_self, talker, polite, die_half_way, speak_and_eat, large_answer),
     )
 }
 
