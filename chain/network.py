@@ -142,8 +142,10 @@ class Network:
     async def require(self, deployment: Deployment) -> None:
         """Check that the chain holds what the deployment file says.
 
-        Raises: ChainError if a contract is missing or another one.
+        Raises: ChainError if a contract is missing or another one; ConfigError if the deployment was never finished.
         """
+        if not deployment.complete:
+            raise ConfigError("the deployment was begun and never finished", "run it again with the same file")
         found = await self.code_hashes()
         for each, expected, code in zip(fields(Addresses), deployment.code_hashes, found, strict=True):
             if code != expected:

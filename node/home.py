@@ -86,10 +86,13 @@ def found(
     keys. iterations of scrypt, None for what a key with money behind it needs.
     Raises: ConfigError if there is a node already, or the disk refuses.
     """
-    for path in (home.config, home.path / KEYS):
-        if path.exists():
-            raise ConfigError(f"there is a node already: {path} exists", "name another data directory")
-    is_new = not home.path.exists()
+    try:
+        begun = [path for path in (home.config, home.path / KEYS) if path.exists()]
+        is_new = not home.path.exists()
+    except OSError as error:
+        raise ConfigError(f"cannot make a node at {home.path}: {error.strerror}") from error
+    if begun:
+        raise ConfigError(f"there is a node already: {begun[0]} exists", "name another data directory")
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         founded = _write(home, dict(settings), password, iterations)

@@ -16,6 +16,7 @@ from node.api.faults import KINDS, OTHER_VERSION, Fault
 
 ANSWER_WITHIN_S = 30.0
 CONNECT_WITHIN_S = 5.0
+MAX_NAME = 1_024
 MAX_ANSWER_BYTES = 64 * 2**20
 _CHUNK = 65_536
 
@@ -129,7 +130,9 @@ class _Exchange:
 
 
 def _target(path: tuple[str, ...]) -> str:
-    return "/v1/" + "/".join(quote(part, safe="") for part in path)
+    if any(len(part) > MAX_NAME for part in path):
+        raise Fault("bad_request", f"a name of more than {MAX_NAME} characters is nobody's")
+    return "/v1/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in path)
 
 
 def _checked(answer: Any) -> Any:

@@ -69,6 +69,7 @@ def _path(text: str | None, base: Path) -> Path | None:
 
 def require_absolute(path: Path) -> str:
     """A path that means the same to the daemon. Raises: Fault not_found if nothing is there."""
-    if not path.exists():
-        raise Fault("not_found", f"there is nothing at {path}")
-    return str(path.resolve())
+    try:
+        return str(path.resolve(strict=True))
+    except (OSError, RuntimeError) as error:
+        raise Fault("not_found", f"there is nothing at {path}") from error

@@ -90,7 +90,7 @@ class Record:
 def default_directory() -> Path:
     """Where the local network of this user lives."""
     state = os.environ.get("XDG_STATE_HOME")
-    base = Path(state) if state else Path("~/.local/state").expanduser()
+    base = Path(state or os.path.expanduser("~/.local/state"))
     return base / "vcoin" / "localnet"
 
 

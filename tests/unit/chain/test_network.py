@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from chain.deployment import created_by
-from chain.network import Addresses, Deployment, read_deployment
+from chain.ethereum import Ethereum
+from chain.network import Addresses, Deployment, Network, read_deployment
+from chain.rpc import Rpc
 from protocol.errors import ConfigError
 from protocol.wire.ids import checksum
 
@@ -66,3 +68,11 @@ def test_other_files_are_none(tmp_path: Path, text: str) -> None:
 )
 def test_a_contracts_address_follows_from_its_creators_nonce(nonce: int, address: str) -> None:
     assert created_by(checksum("0x970e8128ab834e8eac17ab8e3812f010678cf791"), nonce) == checksum(address)
+
+
+async def test_a_deployment_that_was_never_finished_is_no_network() -> None:
+    begun = Deployment(31_337, "local", ADDRESSES.token, 0, 1, ADDRESSES)
+    # Refused before anything is asked: no endpoint is needed.
+    network = Network(Ethereum(Rpc(["http://127.0.0.1:1"], begun.chain_id)), ADDRESSES)
+    with pytest.raises(ConfigError, match="never finished"):
+        await network.require(begun)

@@ -1,0 +1,99 @@
+"""Every parameter of every command, given everything that it should not get: one line, the right code, nothing done."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from node.api.faults import Exit
+from node.cli import application
+from protocol.errors import ConfigError
+from tests.fakes.backend import SMOL
+from tests.unit.node.cli.conftest import Shell
+from tests.unit.node.cli.test_commands import commands
+from tests.unit.node.hostile import TEXTS, files_under, require_clear_end
+
+pytestmark = pytest.mark.slow
+# What a command needs beside the parameter that is tried.
+BASE: dict[str, tuple[list[str], dict[str, str]]] = {
+    "vcoin node init": ([], {"--no-interactive": ""}),
+    "vcoin job run": (["hello"], {"--model": SMOL.name}),
+    "vcoin job show": (["ffff"], {}),
+    "vcoin account deposit": (["1"], {"--dry-run": ""}),
+    "vcoin account withdraw": (["1"], {"--dry-run": ""}),
+    "vcoin stake deposit": (["1"], {"--owner-key": "no-such-key.json"}),
+    "vcoin model add": ([], {"--smollm2": ""}),
+    "vcoin case show": (["ffff"], {}),
+    "vcoin localnet up": ([], {"--dir": "net"}),
+    "vcoin localnet down": ([], {"--dir": "net"}),
+    "vcoin localnet status": ([], {"--dir": "net"}),
+}
+PARAMETERS = [
+    (name, argument.name, argument.index)
+    for name, app in commands(application())
+    for argument in app.assemble_argument_collection()
+    if argument.name != "*"
+]
+
+
+def argv(command: str, parameter: str, index: int | None, value: str) -> list[list[str]]:
+    """The ways to give a value to a parameter."""
+    words = command.split()[1:]
+    places, options = BASE.get(command, ([], {}))
+    if index is not None:
+        given = [*places[:index], value, *places[index + 1 :]]
+        rest = [part for name, text in options.items() for part in ((name, text) if text else (name,))]
+        return [[*words, *given, *rest], *([[*words, *rest, "--", *given]] if value.startswith("-") else [])]
+    rest = [part for name, text in options.items() if name != parameter for part in ((name, text) if text else (name,))]
+    joined = [*words, *places, *rest, f"{parameter}={value}"]
+    return [joined, [*words, *places, *rest, parameter, value]] if value.startswith("-") else [joined]
+
+
+def reached(*_: object, **__: object) -> None:
+    raise ConfigError("it would have been started")
+
+
+@pytest.fixture
+def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder to work in; no daemon and no local network is started, and keys are made quickly."""
+    from node import home
+    from node.daemon import main as _  # noqa: F401
+    from node.localnet import network
+
+    monkeypatch.setattr("node.daemon.main", reached)
+    monkeypatch.setattr(network, "up", reached)
+    monkeypatch.setattr(home, "create_key", lambda path, password, iterations: partial(quick, path, password)())
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def quick(path: Path, password: str) -> object:
+    from chain.keystore import create_key
+
+    return create_key(path, password, iterations=2)
+
+
+@pytest.mark.parametrize(("command", "parameter", "index"), PARAMETERS, ids=[f"{c[6:]} {p}" for c, p, _ in PARAMETERS])
+async def test_hostile_value_ends_in_one_line(
+    vcoin: Shell, harmless: Path, tmp_path: Path, command: str, parameter: str, index: int | None
+) -> None:
+    # What could be done ends here: nobody is there to do it.
+    vcoin.backend.nodes = []
+    for about, value in TEXTS.items():
+        for words in argv(command, parameter, index, value):
+            before = files_under(tmp_path)
+            ran = await vcoin(*words)
+            require_clear_end(ran, f"{about}: {[word[:60] for word in words]}")
+            if ran.code not in (Exit.OK, Exit.JOB_FAILED):
+                assert files_under(tmp_path) == before, f"{about}: something half-done"
+
+
+def test_every_command_is_tried() -> None:
+    assert {command for command, *_ in PARAMETERS} == {name for name, _ in commands(application())}
+    assert len(PARAMETERS) > 60
