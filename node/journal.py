@@ -38,6 +38,9 @@ _TABLES = """
     CREATE TABLE owner (id INTEGER PRIMARY KEY CHECK (id = 0), name TEXT NOT NULL);
 """
 _FROM_1 = "ALTER TABLE cursor ADD COLUMN hash BLOB;"
+_TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner"})
+# SQLite quotes what it finds in a damaged file, and that need not be text.
+_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _EVENTS = {kind.__name__: kind for kind in get_args(Durable)}
 
 
@@ -153,8 +156,14 @@ class Journal:
             for seq, at_ms, body, answers in self._db.execute(
                 "SELECT seq, at_ms, body, answers FROM events ORDER BY seq"
             ):
+                if (
+                    type(at_ms) is not int
+                    or not isinstance(body, bytes | None)
+                    or not isinstance(answers, bytes | None)
+                ):
+                    raise sqlite3.DatabaseError(f"row {seq} is of another kind")
                 yield Entry(None if body is None else self._decode(seq, body), at_ms, answers)
-        except sqlite3.DatabaseError as error:
+        except _DAMAGE as error:
             raise _damaged(self._path, error) from error
 
     async def record_transaction(self, sent: SentTransaction) -> None:
@@ -224,7 +233,10 @@ def open_journal(directory: Path) -> Journal:
             raise sqlite3.DatabaseError("quick_check failed")
         elif found == 1:
             db.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {SCHEMA}; COMMIT;")
-    except sqlite3.DatabaseError as error:
+        names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+        if found < 0 or (found <= SCHEMA and not names >= _TABLE_NAMES):
+            raise sqlite3.DatabaseError("a table is missing")
+    except _DAMAGE as error:
         db.close()
         raise _damaged(path, error) from error
     if found > SCHEMA:
@@ -233,7 +245,7 @@ def open_journal(directory: Path) -> Journal:
     return Journal(db, path)
 
 
-def _damaged(path: Path, error: sqlite3.DatabaseError) -> ConfigError:
+def _damaged(path: Path, error: Exception) -> ConfigError:
     return ConfigError(
         f"{path} is damaged: {error}",
         "put back a copy of it, or move it away: the node then forgets its open jobs, and keeps its keys",

@@ -123,6 +123,48 @@ async def test_damaged_pages_are_refused(tmp_path: Path) -> None:
         open_journal(tmp_path)
 
 
+def test_file_whose_words_are_no_text_is_refused(tmp_path: Path) -> None:
+    """SQLite quotes the name of a table that it cannot make out."""
+    with open_journal(tmp_path):
+        pass
+    path = tmp_path / "journal.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.close()
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE owner", b"CREATE TABLE \xff\xfe\x8fer"))
+    with pytest.raises(ConfigError, match="is damaged"):
+        open_journal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE owner",
+        "DROP TABLE cursor",
+        "PRAGMA user_version = -1",
+    ],
+)
+def test_database_without_our_tables_is_refused(tmp_path: Path, change: str) -> None:
+    with open_journal(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute(change)
+    db.close()
+    with pytest.raises(ConfigError, match="is damaged"):
+        open_journal(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["at_ms = 'soon'", "answers = 'text'", "body = 'text'", "body = 5"])
+async def test_row_of_another_kind_is_refused(tmp_path: Path, change: str) -> None:
+    with open_journal(tmp_path) as journal:
+        await journal.append([Entry(DeadlinePassed("a"), 1)])
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute(f"UPDATE events SET {change}")
+    db.close()
+    with open_journal(tmp_path) as journal, pytest.raises(ConfigError):
+        list(journal.read_all())
+
+
 async def test_row_that_is_no_event_is_refused(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         await journal.append([Entry(DeadlinePassed("a"), 1)])
