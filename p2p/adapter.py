@@ -1,6 +1,7 @@
 """The peers' side of the driver: each effect in, its event out, and what peers say reported as events."""
 
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import trio
 
 from p2p.blobs import Blobs
 from p2p.calls import Calls, Reply
+from p2p.exchange import PeerExchange
 from p2p.gossip import GossipStreams
 from p2p.peers import Dialler, PeerCache, learn_bootnodes
 from p2p.store import ContentStore
@@ -31,10 +33,12 @@ from protocol.events import (
     RequestReceived,
 )
 from protocol.messages import Message
+from protocol.network.exchange import Exchange
 from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
 from protocol.network.gossip import TICK_MS, Admission, Gossip
+from protocol.network.lot import Lot
 from protocol.network.mesh import Mesh
-from protocol.network.peers import PeerBook, Standing
+from protocol.network.peers import MAX_PEERS, PeerBook, Standing
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
@@ -50,6 +54,8 @@ MAX_WAITING = 1_024
 MAX_DELIVERIES = 256
 """Messages that wait for the node's journal at once; beyond it peers are told that we are busy."""
 MAX_ADDRESS_CACHE = 16_384
+DRAW_EVERY_S = 10.0
+"""How often a node looks whether the nodes that it has drawn are still there."""
 
 _MESSAGES = {kind.__name__: kind for kind in get_args(Message)}
 
@@ -68,6 +74,10 @@ class Inbox(Protocol):
 
 Admit = Callable[[Address, Heartbeat | SignedRequest], Admission]
 """Whether the operator of this address may gossip this now, by the node's own view of the chain."""
+
+
+StakeOf = Callable[[Address], int]
+"""The stake of the node that has this operator, in wei, by the node's own view of the chain; 0 if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +110,10 @@ class PeerAdapter:
         admit: Admit,
         inbox: Inbox,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        stake_of: StakeOf = lambda operator: 0,
     ) -> None:
-        """Args: store, the folder of the content store; sign, the operator's DER signature over sha256 of a message.
+        """Args: store, the folder of the content store; sign, the operator's DER signature over sha256 of a message;
+        stake_of, what weighs an operator in the lot for whom to stay connected to.
 
         Raises: ConfigError for a bootnode that is no address.
         """
@@ -126,10 +138,25 @@ class PeerAdapter:
             tick_ms=settings.tick_ms,
             seed=settings.seed,
         )
+        mesh = Mesh(settings.seed)
+        self._stake_of = stake_of
+        self._lot = Lot(settings.seed)
+        self._drawn_at = -math.inf
+        self._operators: OrderedDict[PeerId, Address] = OrderedDict()
         self._gossip = GossipStreams(
-            transport, gossip, Mesh(settings.seed), self.book, now_ms=clock_ms, deliver=self._deliver_content
+            transport,
+            gossip,
+            mesh,
+            self.book,
+            now_ms=clock_ms,
+            deliver=self._deliver_content,
+            preferred=lambda: self._lot.drawn,
         )
-        self._dialler = Dialler(transport, self.book, clock_ms)
+        self._dialler = Dialler(transport, self.book, clock_ms, is_short=lambda: mesh.is_short, draw=self._draw)
+        exchange = Exchange(
+            settings.chain_id, address_bytes(settings.settlement), public_key_of(transport.peer_id), settings.seed
+        )
+        self._exchange = PeerExchange(transport, exchange, self.book, clock_ms, sign)
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
         self._blobs = Blobs(transport, ContentStore(store), self._dialler.reach)
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
@@ -155,6 +182,7 @@ class PeerAdapter:
                 self._nursery = nursery
                 await nursery.start(self._gossip.run)
                 nursery.start_soon(self._dialler.run)
+                nursery.start_soon(self._exchange.run)
                 nursery.start_soon(self._report_waiting)
                 if self._cache:
                     nursery.start_soon(self._cache.run)
@@ -194,9 +222,11 @@ class PeerAdapter:
             self._drop(peer_id)
             return
         self.book.on_connected(peer_id, now_ms)
+        self._dialler.on_connected(peer_id, dialled)
         self._gossip.on_connected(peer_id)
 
     def on_disconnected(self, peer_id: PeerId) -> None:
+        self._dialler.on_disconnected(peer_id)
         self._gossip.rebalance()
 
     def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
@@ -212,6 +242,27 @@ class PeerAdapter:
         if self._nursery is not None:
             self._nursery.start_soon(self._transport.ban, peer_id)
 
+    def _draw(self) -> tuple[PeerId, ...]:
+        """The registered nodes that we stay connected to; the lot is drawn anew where one is gone."""
+        now = trio.current_time()
+        if now < self._drawn_at + DRAW_EVERY_S:
+            return self._lot.drawn
+        self._drawn_at = now
+        stakes = {
+            peer_id: self._stake_of(operator)
+            for peer_id, operator in self._operators.items()
+            if (entry := self.book.entries.get(peer_id)) and entry.addresses
+        }
+        now_ms = self._now_ms()
+        connected = self._transport.connected()
+        gone = [
+            peer_id
+            for peer_id in stakes
+            if self.book.standing(peer_id, now_ms) is not Standing.GOOD
+            or (peer_id not in connected and self.book.entries[peer_id].failures)
+        ]
+        return self._lot.draw(stakes, gone)
+
     # --- gossip -----------------------------------------------------------------------------------------------------
     def _admit_content(self, content: Content) -> Admission:
         try:
@@ -222,9 +273,13 @@ class PeerAdapter:
         return self._admit(address, body)
 
     def _deliver_content(self, content: Content) -> None:
-        _, peer_id = self._author(content.author)
+        operator, peer_id = self._author(content.author)
         body = _read_body(content)
         if isinstance(body, Heartbeat):
+            self._operators[peer_id] = operator
+            self._operators.move_to_end(peer_id)
+            if len(self._operators) > MAX_PEERS:
+                self._operators.popitem(last=False)
             # Only the author itself says where it is; who relayed it may be anybody.
             own = [address for address in body.addresses if address.endswith(f"/p2p/{peer_id}")]
             self.book.learn(peer_id, own)

@@ -7,7 +7,7 @@ stream's end is the end of both. What is said is decided in `protocol.network.go
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import trio
 from p2p.streams import MAX_GOSSIP_BYTES, FramedStream, StreamEnded
 from p2p.transport import Transport
 from protocol.errors import P2PError, RemoteProtocolError
+from protocol.network.budgets import Budgets, OverBudget, Rate
 from protocol.network.frames import Content, Sign, Topic
 from protocol.network.gossip import Gossip, Received
 from protocol.network.mesh import Mesh
@@ -33,6 +34,9 @@ FRAME_S = 30.0
 SILENT_S = 3 * DIGEST_EVERY_MS / 1000
 """A neighbour that skipped two digests is gone, whatever its connection says."""
 BALANCE_S = 1.0
+INVITATIONS = Rate(amount=1, period_ms=10_000, burst=6)
+"""Streams of one peer that we refuse for nothing; honest peers that were refused wait for a minute."""
+MAX_INVITERS = 1_024
 
 
 @dataclass(slots=True)
@@ -56,8 +60,12 @@ class GossipStreams:
         *,
         now_ms: Callable[[], int],
         deliver: Callable[[Content], None],
+        preferred: Callable[[], Collection[PeerId]] = tuple,
     ) -> None:
-        """Args: deliver, called with every new admitted frame; it must not block."""
+        """Args: deliver, called with every new admitted frame; it must not block; preferred, the peers that shall be
+        neighbours if they are connected."""
+        self._preferred = preferred
+        self._invitations = Budgets[PeerId](INVITATIONS, MAX_INVITERS)
         self._transport = transport
         self._gossip = gossip
         self._mesh = mesh
@@ -111,7 +119,7 @@ class GossipStreams:
     def _balance(self) -> None:
         now_ms = self._now_ms()
         good = {peer for peer in self._transport.connected() if self._book.standing(peer, now_ms) is Standing.GOOD}
-        changes = self._mesh.balance(good, now_ms)
+        changes = self._mesh.balance(good, now_ms, self._preferred())
         for peer_id in changes.invite:
             self._start_feed(peer_id)
         for peer_id in changes.leave:
@@ -179,6 +187,8 @@ class GossipStreams:
     async def _serve(self, stream: FramedStream) -> None:
         """Receive from one neighbour."""
         peer_id = stream.peer_id
+        if not self._invitations.take(peer_id, self._now_ms()):
+            raise OverBudget("wants to be a neighbour again and again")
         if self._nursery is None or self._book.standing(peer_id, self._now_ms()) is not Standing.GOOD:
             raise P2PError("no neighbour of ours")
         if not self._mesh.invited_by(peer_id):

@@ -51,9 +51,13 @@ MAX_PINGS = 20
 PINGS_PER_S = 10.0
 """Each asks for an answer, and honest peers send one in half a minute."""
 
+MAX_OPENINGS = 1_000
+OPENINGS_PER_S = 200.0
+"""Streams that a peer may open; agreeing on a protocol for one takes us two milliseconds."""
+
 MAX_EMPTY_FRAMES = 4_000
 EMPTY_FRAMES_PER_S = 2_000.0
-"""Frames that carry nothing: openings, credit, ends. A stream needs three, so this is 600 messages a second."""
+"""Frames that carry nothing: credit, ends, openings."""
 
 # Debug lines cost CPU even when nobody reads them, and a peer's mistakes would fill the log as errors.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
@@ -177,29 +181,33 @@ async def _write_whole_frame(self: yamux.Yamux, data: bytes) -> None:
 
 
 class FrameBudget:
-    """What one connection may send that costs us work and brings nothing: pings, and frames without content."""
+    """What one connection may send that is work for us: pings, new streams, and frames without content."""
 
     def __init__(self, now: float) -> None:
         self._pings = float(MAX_PINGS)
         self._empty = float(MAX_EMPTY_FRAMES)
+        self._openings = float(MAX_OPENINGS)
         self._updated = now
 
-    def count(self, kind: int, length: int, now: float) -> None:
+    def count(self, kind: int, flags: int, length: int, now: float) -> None:
         """Count a frame that begins at `now` (seconds).
 
         Raises: PeerMisbehaved when the budget is used up.
         """
-        if kind == yamux.TYPE_DATA and length:
+        opens = kind != yamux.TYPE_PING and flags & yamux.FLAG_SYN
+        if kind == yamux.TYPE_DATA and length and not opens:
             return
         elapsed, self._updated = now - self._updated, now
         self._pings = min(MAX_PINGS, self._pings + elapsed * PINGS_PER_S)
         self._empty = min(MAX_EMPTY_FRAMES, self._empty + elapsed * EMPTY_FRAMES_PER_S)
+        self._openings = min(MAX_OPENINGS, self._openings + elapsed * OPENINGS_PER_S)
         if kind == yamux.TYPE_PING:
             self._pings -= 1
         else:
             self._empty -= 1
-        if self._pings < 0 or self._empty < 0:
-            raise PeerMisbehaved("pings and empty frames without end")
+            self._openings -= bool(opens)
+        if min(self._pings, self._empty, self._openings) < 0:
+            raise PeerMisbehaved("pings, streams or empty frames without end")
 
 
 _HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)
@@ -208,12 +216,12 @@ _HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)
 async def _read_counted_header(connection: Any, size: int) -> bytes:
     """Read the head of a frame; what is raised in here ends the connection."""
     header = await read_exactly(connection, size)
-    _, kind, _, _, length = _HEADER.unpack(header)
+    _, kind, flags, _, length = _HEADER.unpack(header)
     now = trio.current_time()
     budget: FrameBudget | None = getattr(connection, "frame_budget", None)
     if budget is None:
         budget = connection.frame_budget = FrameBudget(now)
-    budget.count(kind, length, now)
+    budget.count(kind, flags, length, now)
     return header
 
 

@@ -166,6 +166,12 @@ class Host:
 
     def _opened(self, connection: INetConn, dialled: bool) -> None:
         peer_id = PeerId(connection.muxed_conn.peer_id.to_base58())
+        others = [
+            other for other in self._swarm.get_connections(connection.muxed_conn.peer_id) if other is not connection
+        ]
+        if not _any_open(others):
+            # It came while the one before was being closed, which takes a while: to those who watch it is a new one.
+            self._lost(peer_id)
         # It may have ended before the library came to tell of it.
         if peer_id not in self._known and self._is_connected(peer_id):
             self._known.add(peer_id)
@@ -174,7 +180,11 @@ class Host:
 
     def _closed(self, connection: INetConn) -> None:
         peer_id = PeerId(connection.muxed_conn.peer_id.to_base58())
-        if peer_id in self._known and not self._is_connected(peer_id):
+        if not self._is_connected(peer_id):
+            self._lost(peer_id)
+
+    def _lost(self, peer_id: PeerId) -> None:
+        if peer_id in self._known:
             self._known.discard(peer_id)
             for watcher in self._watchers:
                 watcher.on_disconnected(peer_id)

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ import trio
 
 from p2p.transport import Transport, split_address
 from protocol.errors import ConfigError, P2PError
-from protocol.network.peers import PeerBook, Standing
+from protocol.network.peers import ANCHORS, PeerBook, Standing, group_of
 from protocol.wire.ids import PeerId
 
 log = logging.getLogger(__name__)
 
 WANTED_CONNECTIONS = 8
+MOST_DIALLED = 32
+"""To find neighbours a node goes on dialling beyond the connections wanted, up to so many."""
+DIALLED_LOW = 4
+"""So many connections at least are of our own making; those who come to us may all be one person."""
 PARALLEL_DIALS = 8
 LOOK_S = 1.0
 SAVE_S = 60.0
@@ -26,7 +30,20 @@ MAX_CACHE_BYTES = 1024 * 1024
 class Dialler:
     """Keeps a node connected, and connects it to a given peer when somebody needs that one."""
 
-    def __init__(self, transport: Transport, book: PeerBook, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        book: PeerBook,
+        now_ms: Callable[[], int],
+        *,
+        is_short: Callable[[], bool] = lambda: False,
+        draw: Callable[[], Collection[PeerId]] = tuple,
+    ) -> None:
+        """Args: is_short, whether the connected peers leave us without enough neighbours; draw, the peers that we
+        stay connected to whoever else is there."""
+        self._is_short = is_short
+        self._draw = draw
+        self._dialled: dict[PeerId, None] = {}
         self._transport = transport
         self._book = book
         self._now_ms = now_ms
@@ -57,16 +74,43 @@ class Dialler:
                 return peer_id
         raise failure
 
+    def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
+        """A connection is open; whether it is of our own making."""
+        if dialled:
+            self._dialled[peer_id] = None
+
+    def on_disconnected(self, peer_id: PeerId) -> None:
+        """No connection to the peer is open any more."""
+        self._dialled.pop(peer_id, None)
+
     async def run(self) -> None:
         """Dial known peers whenever fewer are connected than wanted; until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                busy = self._transport.connected() | self._dialling
-                missing = WANTED_CONNECTIONS - len(busy)
-                for peer_id, address in self._book.to_dial(busy, max(missing, 0), self._now_ms()):
+                for peer_id, address in self._choose():
                     self._dialling.add(peer_id)
                     nursery.start_soon(self._dial, peer_id, address)
                 await trio.sleep(LOOK_S)
+
+    def _choose(self) -> list[tuple[PeerId, str]]:
+        connected = self._transport.connected()
+        busy = connected | self._dialling
+        self._book.anchors = tuple(self._dialled)[:ANCHORS]
+        now_ms = self._now_ms()
+        chosen = [
+            (peer_id, entry.addresses[entry.failures % len(entry.addresses)])
+            for peer_id in self._draw()
+            if peer_id not in busy and (entry := self._book.entries.get(peer_id)) and entry.addresses
+            if entry.retry_ms <= now_ms and self._book.standing(peer_id, now_ms) is not Standing.BANNED
+        ]
+        ours = len(self._dialled) + len(self._dialling)
+        missing = max(WANTED_CONNECTIONS - len(busy), DIALLED_LOW - ours)
+        if missing <= 0 and ours < MOST_DIALLED and self._is_short():
+            missing = 1
+        dialled = (self._book.entries.get(peer_id) for peer_id in self._dialled)
+        groups = [group_of(entry.addresses[0]) for entry in dialled if entry and entry.addresses]
+        busy |= {peer_id for peer_id, _ in chosen}
+        return [*chosen, *self._book.to_dial(busy, missing - len(chosen), now_ms, groups)]
 
     async def _dial(self, peer_id: PeerId, address: str) -> None:
         try:

@@ -21,6 +21,11 @@ class Gate:
             return self._admit_beat(operator, content)
         return self._admit_request(content)
 
+    def stake_of(self, operator: Address) -> int:
+        """What the node of this operator has at stake, in wei; 0 if it is not registered."""
+        record = self._member.node_of_operator(operator)
+        return record.stake if record is not None and record.active else 0
+
     def _admit_beat(self, operator: Address, beat: Heartbeat) -> Admission:
         record = self._member.node_of_operator(operator)
         if record is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from protocol.errors import BadSignature, LocalProtocolError, Malformed, OutOfTurn, RemoteProtocolError
+from protocol.errors import LocalProtocolError, Malformed, OutOfTurn, RemoteProtocolError
 from protocol.network.budgets import Budgets, OverBudget, Rate
 from protocol.network.frames import (
     MAX_BODY_BYTES,
@@ -34,6 +34,7 @@ from protocol.network.frames import (
     split_ids,
 )
 from protocol.network.neighbour import Neighbour
+from protocol.network.peers import BAN_BELOW
 from protocol.params import MAX_CLOCK_SKEW_MS
 from protocol.wire.ids import PeerId, peer_id_of
 
@@ -111,6 +112,7 @@ class Gossip:
         self._held: OrderedDict[FrameId, _Held] = OrderedDict()
         self._newest: OrderedDict[bytes, tuple[int, FrameId]] = OrderedDict()
         self._unknown: OrderedDict[FrameId, _Waiting] = OrderedDict()
+        self._known: OrderedDict[bytes, None] = OrderedDict()
         self._ask_again_ms = 0
         rates = {
             Topic.HEARTBEAT: Rate(amount=1, period_ms=max(heartbeat_ms // 2, 2_000), burst=2),
@@ -216,12 +218,11 @@ class Gossip:
         for signed in frames:
             try:
                 content = self._receive_frame(peer_id, neighbour, signed, now_ms)
-            except (Malformed, BadSignature) as fault:
-                # Checking the rest of such a batch is work for somebody who lies.
-                faults.append(fault)
-                break
             except RemoteProtocolError as fault:
                 faults.append(fault)
+                if sum(found.penalty for found in faults) > -BAN_BELOW:
+                    # Enough to be banned for; checking the rest is work for somebody who lies.
+                    break
             else:
                 if content is not None:
                     delivered.append(content)
@@ -240,6 +241,9 @@ class Gossip:
         if (content.chain_id, content.settlement) != self._network:
             raise Malformed("a frame of another network")
         if not self._is_fresh(content, now_ms) or self._is_superseded(content):
+            return None
+        if content.author not in self._known and not neighbour.strangers.has(1, now_ms):
+            # Signatures of names that anybody can invent are checked as far as the neighbour's budget goes.
             return None
         budget = self._budgets[content.topic]
         if not budget.has(content.author, now_ms):
@@ -263,6 +267,10 @@ class Gossip:
         return content
 
     def _accept(self, known_as: FrameId, held: _Held, source: PeerId | None, now_ms: int) -> None:
+        self._known[held.content.author] = None
+        self._known.move_to_end(held.content.author)
+        if len(self._known) > MAX_AUTHORS:
+            self._known.popitem(last=False)
         self._remember(known_as, now_ms)
         self._held[known_as] = held
         if len(self._held) > MAX_HELD:

@@ -59,10 +59,16 @@ class Mesh:
         if self._neighbours.pop(peer_id, None) is not None:
             self._refused_until[peer_id] = now_ms + REFUSED_MS
 
-    def balance(self, eligible: Collection[PeerId], now_ms: int) -> Changes:
+    @property
+    def is_short(self) -> bool:
+        """Whether the last look found fewer neighbours than a node should have."""
+        return len(self._neighbours) < DEGREE_LOW
+
+    def balance(self, eligible: Collection[PeerId], now_ms: int, preferred: Collection[PeerId] = ()) -> Changes:
         """Bring the mesh back into its bounds.
 
-        Args: eligible, the connected peers in good standing; neighbours that are not among them are left.
+        Args: eligible, the connected peers in good standing; neighbours that are not among them are left; preferred,
+            those that are invited before the lot is drawn, however many neighbours there are.
         """
         self._refused_until = {peer: until for peer, until in self._refused_until.items() if until > now_ms}
         unfit = tuple(peer for peer in self._neighbours if peer not in eligible)
@@ -71,8 +77,9 @@ class Mesh:
         picked = sum(self._neighbours.values())
         wanted = DEGREE - len(self._neighbours) if len(self._neighbours) < DEGREE_LOW else 0
         wanted = max(wanted, PICKED_LOW - picked)
-        others = (peer for peer in eligible if peer not in self._neighbours and peer not in self._refused_until)
-        invite = self._draw(others, wanted)
+        others = [peer for peer in eligible if peer not in self._neighbours and peer not in self._refused_until]
+        first = tuple(peer for peer in preferred if peer in others)
+        invite = first + self._draw((peer for peer in others if peer not in first), wanted - len(first))
         for peer in invite:
             self._neighbours[peer] = True
         surplus = len(self._neighbours) - DEGREE_HIGH

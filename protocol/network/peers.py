@@ -24,9 +24,27 @@ MAX_BANS = 4_096
 MAX_SAVED = 200
 MAX_ADDRESSES = 4
 MAX_ADDRESS_CHARS = 512
+MAX_HINTS = 256
+HINTS_PER_SOURCE = 32
+HINT_TRIES = 3
+"""Dials of a hint that came to nothing before it is forgotten."""
+ANCHORS = 2
+"""Peers of our own choosing, connected longest, that a node dials first after a restart."""
 FIRST_RETRY_MS = 1_000
 LAST_RETRY_MS = 300_000
 FORGET_AFTER_MS = 7 * 86_400_000
+
+
+def group_of(address: str) -> str:
+    """The network that a multiaddr is in, /16 or /32 of IPv6; empty for names and for this machine."""
+    _, _, rest = address.partition("/")
+    family, _, rest = rest.partition("/")
+    ip = rest.partition("/")[0]
+    if family == "ip4" and not ip.startswith("127."):
+        return ".".join(ip.split(".")[:2])
+    if family == "ip6" and ip != "::1":
+        return ":".join(ip.split(":")[:2])
+    return ""
 
 
 class Standing(Enum):
@@ -41,7 +59,7 @@ class Standing(Enum):
 
 @dataclass(slots=True)
 class Entry:
-    """One peer. `failures` counts dials in a row that came to nothing."""
+    """One peer. `failures` counts dials in a row that came to nothing; `source` is who hinted at a stranger."""
 
     addresses: tuple[str, ...] = ()
     bootnode: bool = False
@@ -50,6 +68,8 @@ class Entry:
     retry_ms: int = 0
     points: float = 0.0
     scored_ms: int = 0
+    anchor: bool = False
+    source: PeerId | None = None
 
 
 @dataclass(slots=True)
@@ -64,6 +84,8 @@ class PeerBook:
     entries: dict[PeerId, Entry] = field(default_factory=dict)
     bans: dict[PeerId, int] = field(default_factory=dict)
     """Until when, apart from the entries: being forgotten is not a way out, nor do bans push out good peers."""
+    anchors: tuple[PeerId, ...] = ()
+    """Whom to dial first after a restart."""
 
     def learn(self, peer_id: PeerId, addresses: Collection[str], *, bootnode: bool = False) -> None:
         """Note addresses of a peer; the newest stand first, the oldest fall out."""
@@ -73,6 +95,22 @@ class PeerBook:
         fitting = [address for address in addresses if len(address) <= MAX_ADDRESS_CHARS]
         entry.addresses = tuple(dict.fromkeys([*fitting, *entry.addresses]))[:MAX_ADDRESSES]
         entry.bootnode = entry.bootnode or bootnode
+        entry.source = None
+
+    def hint(self, peer_id: PeerId, addresses: Collection[str], source: PeerId) -> bool:
+        """Note where a stranger is said to be; whether it was noted.
+
+        What is known already stands: a hint changes no address and pushes nobody out, and each source has its share.
+        """
+        if peer_id == self.own or peer_id in self.bans or peer_id in self.entries or not addresses:
+            return False
+        hinted = [entry.source for entry in self.entries.values() if entry.source is not None]
+        full = len(hinted) >= MAX_HINTS or hinted.count(source) >= HINTS_PER_SOURCE
+        if full or len(self.entries) >= MAX_PEERS:
+            return False
+        self.learn(peer_id, addresses)
+        self.entries[peer_id].source = source
+        return True
 
     def on_connected(self, peer_id: PeerId, now_ms: int) -> None:
         """A connection to the peer is open."""
@@ -80,16 +118,26 @@ class PeerBook:
         entry.seen_ms = now_ms
         entry.failures = 0
         entry.retry_ms = 0
+        entry.source = None
 
     def on_dial_failed(self, peer_id: PeerId, now_ms: int) -> None:
         """A dial came to nothing: the next waits twice as long, up to five minutes, and not with everybody else."""
         entry = self._entry(peer_id)
+        if entry.source is not None and entry.failures + 1 >= HINT_TRIES:
+            del self.entries[peer_id]
+            return
         wait_ms = min(FIRST_RETRY_MS << min(entry.failures, 20), LAST_RETRY_MS)
         entry.failures += 1
         entry.retry_ms = now_ms + wait_ms + self._chance(peer_id, entry.failures) % (wait_ms // 4)
 
-    def to_dial(self, connected: Collection[PeerId], count: int, now_ms: int) -> tuple[tuple[PeerId, str], ...]:
-        """Up to `count` peers to dial, each with the address whose turn it is; the ones met last come first."""
+    def to_dial(
+        self, connected: Collection[PeerId], count: int, now_ms: int, groups: Collection[str] = ()
+    ) -> tuple[tuple[PeerId, str], ...]:
+        """Up to `count` peers to dial, each with the address whose turn it is; the ones met last come first.
+
+        Args: groups, the networks (`group_of`) of the peers that we chose before; others are preferred, so that the
+            peers of our choosing are not all one person's.
+        """
         ready = [
             (peer_id, entry)
             for peer_id, entry in self.entries.items()
@@ -98,10 +146,17 @@ class PeerBook:
             and peer_id not in connected
             and self.standing(peer_id, now_ms) is not Standing.BANNED
         ]
-        ready.sort(key=lambda item: (item[1].failures, -item[1].seen_ms, self._chance(item[0], 0)))
-        return tuple(
-            (peer_id, entry.addresses[entry.failures % len(entry.addresses)]) for peer_id, entry in ready[:count]
-        )
+        ready.sort(key=lambda item: (item[1].failures, not item[1].anchor, -item[1].seen_ms, self._chance(item[0], 0)))
+        used = set(groups)
+        near: list[tuple[PeerId, str]] = []
+        far: list[tuple[PeerId, str]] = []
+        for peer_id, entry in ready:
+            address = entry.addresses[entry.failures % len(entry.addresses)]
+            group = group_of(address)
+            (near if group in used else far).append((peer_id, address))
+            if group:
+                used.add(group)
+        return tuple((far + near)[: max(count, 0)])
 
     def punish(self, peer_id: PeerId, points: float, now_ms: int) -> Standing:
         """Take points away; returns where the peer stands now."""
@@ -146,6 +201,7 @@ class PeerBook:
                 {"peer": peer_id, "addresses": list(entry.addresses), "seen_ms": entry.seen_ms}
                 for peer_id, entry in met[:MAX_SAVED]
             ],
+            "anchors": list(self.anchors[:ANCHORS]),
             "bans": dict(list(self.bans.items())[-MAX_SAVED:]),
         }
 
@@ -170,6 +226,10 @@ class PeerBook:
             if peer_id != self.own and now_ms - seen_ms <= FORGET_AFTER_MS:
                 self.learn(peer_id, addresses)
                 self.entries[peer_id].seen_ms = min(seen_ms, now_ms)
+        anchors = saved.get("anchors") if isinstance(saved, dict) else None
+        for name in anchors[:ANCHORS] if isinstance(anchors, list) else []:
+            if isinstance(name, str) and (entry := self.entries.get(PeerId(name))):
+                entry.anchor = True
         return len(self.entries) - before
 
     def _entry(self, peer_id: PeerId) -> Entry:

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from coincurve import PrivateKey
 
-from p2p.adapter import Admit, PeerAdapter, PeerSettings
+from p2p.adapter import Admit, PeerAdapter, PeerSettings, StakeOf
 from p2p.transport import Transport
 from protocol.events import Event
 from protocol.network.gossip import Admission
@@ -176,6 +176,7 @@ async def run_node(
     clock_ms: Callable[[], int] | None = None,
     cache: Path | None = None,
     tick_ms: int = 100,
+    stake_of: StakeOf = lambda operator: 0,
 ) -> AsyncIterator[Node]:
     """An adapter over `transport`, running as long as the block lasts."""
     key = PrivateKey(secret(index))
@@ -192,7 +193,9 @@ async def run_node(
     )
     inbox = Recorder()
     clock = {"clock_ms": clock_ms} if clock_ms else {}
-    adapter = PeerAdapter(transport, settings, store, sign=key.sign, admit=admit, inbox=inbox, **clock)
+    adapter = PeerAdapter(
+        transport, settings, store, sign=key.sign, admit=admit, inbox=inbox, stake_of=stake_of, **clock
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(adapter.run)
         yield Node(adapter, transport, inbox, store, key)

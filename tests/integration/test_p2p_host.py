@@ -1,6 +1,7 @@
 """The libp2p host as it is used: identity, streams, addresses, and an end that leaves nothing behind."""
 
 import contextlib
+import resource
 import socket
 
 import pytest
@@ -9,7 +10,7 @@ import trio.testing
 from coincurve import PrivateKey
 from libp2p.peer.id import ID
 
-from p2p.host import open_host
+from p2p.host import open_host, raise_file_limit
 from p2p.streams import FramedStream, StreamEnded
 from p2p.transport import split_address
 from protocol.errors import ConfigError, P2PError, RemoteProtocolError, TooLarge
@@ -305,3 +306,46 @@ async def test_cancelling_a_meshed_host_leaves_no_task_and_no_socket() -> None:
             await everyone_dialled.wait()
             nursery.cancel_scope.cancel()
     assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+async def test_a_peer_that_comes_back_while_it_is_being_closed_is_told_of_as_a_new_connection() -> None:
+    with trio.fail_after(10):
+        async with open_hosts(2) as (one, two), trio.open_nursery() as nursery:
+            notices = Notices()
+            one.watch(notices)
+            await two.dial(one.addresses[0])
+            (old,) = one._swarm.get_connections(ID.from_base58(two.peer_id))
+            nursery.start_soon(one.disconnect, two.peer_id)
+            while not old.is_closed or two.connected():
+                await trio.testing.wait_all_tasks_blocked()
+            assert notices.disconnected == [], "closing is not over"
+            await two.dial(one.addresses[0])
+            await trio.testing.wait_all_tasks_blocked(0.3)
+            assert [peer_id for peer_id, _ in notices.connected] == [two.peer_id] * 2
+            assert notices.disconnected == [two.peer_id]
+            assert one.connected() == {two.peer_id}
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised", "warns"),
+    [
+        (1_024, 20_000, 8_192, False),
+        (1_024, 4_096, 4_096, True),
+        (10_000, 20_000, None, False),
+        (256, -1, 8_192, False),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    soft: int,
+    hard: int,
+    raised: int | None,
+    warns: bool,
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
+    raise_file_limit()
+    assert asked == ([] if raised is None else [(raised, hard)])
+    assert bool(caplog.records) == warns

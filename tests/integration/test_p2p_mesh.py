@@ -1,5 +1,7 @@
 """Eight real nodes on loopback: everything is heard everywhere, also while some leave and come."""
 
+import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -7,15 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
+from coincurve import PrivateKey
 
+from p2p.gossip import PROTOCOL
 from p2p.host import open_host
+from p2p.streams import MAX_GOSSIP_BYTES, FramedStream
 from protocol.effects import FetchModel, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import P2PError
 from protocol.events import HeartbeatReceived, MessageSent, ModelAdded, RequestReceived
-from protocol.network.frames import Topic
+from protocol.network.frames import Content, Frames, Topic, encode_batch, sign_content
+from protocol.network.gossip import Admission
+from protocol.network.peers import Standing
 from protocol.stages.commitment import TokenFrame
+from protocol.wire import codec
+from protocol.wire.ids import address_bytes, address_of
 from tests.fakes.loopback import ANY_PORT
-from tests.fakes.nodes import Node, heartbeat, request, run_node, secret, until
+from tests.fakes.nodes import SETTLEMENT, Node, heartbeat, request, run_node, secret, until
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -140,3 +150,80 @@ async def test_a_node_that_vanishes_is_missed_and_its_messages_fail(tmp_path: Pa
             with pytest.raises(P2PError) as raised:
                 await one.adapter.perform(Send(gone, TokenFrame(bytes(32), 0, b"x")))
             assert raised.value.transient
+
+
+@pytest.mark.parametrize("alive", range(3))
+async def test_a_node_joins_by_any_one_of_three_bootnodes(tmp_path: Path, alive: int) -> None:
+    with trio.fail_after(30):
+        known: list[str] = []
+        for index in range(3):
+            async with open_host(secret(index), ANY_PORT) as host:
+                known += host.addresses
+        # Two of them stay dead: nobody listens on their ports any more.
+        async with (
+            open_host(secret(alive), known[alive].rpartition("/p2p/")[0]) as host,
+            run_node(host, alive, tmp_path) as boot,
+            node(5, tmp_path, tuple(known)) as made,
+        ):
+            await until(lambda: bool(made.adapter.neighbours))
+            assert made.adapter.neighbours == {boot.transport.peer_id}
+            await boot.adapter.perform(PublishHeartbeat(heartbeat(1)))
+            await made.inbox.next(HeartbeatReceived)
+
+
+async def test_two_registered_nodes_are_drawn_by_stake_and_stay_neighbours(tmp_path: Path) -> None:
+    async with network(tmp_path, 6) as nodes:
+        staked = {address_of(nodes[index].key.public_key.format()): 10**21 for index in (1, 3)}
+        async with node(9, tmp_path, (nodes[0].address,), stake_of=lambda operator: staked.get(operator, 0)) as made:
+            await until(lambda: bool(made.adapter.neighbours))
+            for other in nodes:
+                await other.adapter.perform(PublishHeartbeat(heartbeat(1, other.transport.addresses)))
+            drawn = {nodes[index].transport.peer_id for index in (1, 3)}
+            await until(lambda: drawn <= made.adapter.connected and drawn <= made.adapter.neighbours)
+
+
+@pytest.mark.parametrize("forged", [True, False])
+@pytest.mark.parametrize("at_once", [1, 30])
+async def test_forged_and_unwanted_frames_cost_their_forwarder_its_connection(
+    tmp_path: Path, forged: bool, at_once: int
+) -> None:
+    """Bad signatures, and frames that their author may not send, however they are packed."""
+    async with (
+        open_host(secret(0), ANY_PORT) as host,
+        run_node(host, 0, tmp_path, admit=lambda operator, body: Admission.REFUSE) as victim,
+        open_host(secret(1), ANY_PORT) as attacker,
+    ):
+        attacker.handle(PROTOCOL, listen)
+        with trio.fail_after(20):
+            await attacker.dial(victim.address)
+            batches = (frames_of(seq, at_once, forged) for seq in range(0, 100_000, at_once))
+            while attacker.peer_id in victim.adapter.connected or not victim.adapter.book.bans:
+                with contextlib.suppress(P2PError):
+                    stream = await attacker.open(victim.transport.peer_id, PROTOCOL)
+                    for batch in batches:
+                        await stream.write_frame(batch, within_s=5)
+                await trio.testing.wait_all_tasks_blocked(0.005)
+            assert victim.adapter.book.standing(attacker.peer_id, time.time_ns() // 1_000_000) is Standing.BANNED
+            assert victim.inbox.events == []
+            # It may dial again, and is dropped at once.
+            await attacker.dial(victim.address)
+            await until(lambda: victim.adapter.connected == frozenset())
+
+
+async def listen(stream: FramedStream) -> None:
+    """Take whatever a neighbour sends."""
+    while True:
+        await stream.read_frame(MAX_GOSSIP_BYTES, within_s=60)
+
+
+def frames_of(first: int, count: int, forged: bool) -> bytes:
+    """A batch of requests, each by a key of its own."""
+    ts_ms = time.time_ns() // 1_000_000
+    frames = []
+    for seq in range(first, first + count):
+        author = PrivateKey(secret(1_000 + seq))
+        body = codec.encode(request(seq))
+        network_of = (31337, address_bytes(SETTLEMENT))
+        content = Content(*network_of, Topic.REQUEST, author.public_key.format(), ts_ms + seq, ts_ms, body)
+        frames.append(sign_content(content, PrivateKey(secret(999)).sign if forged else author.sign))
+    return encode_batch(Frames(tuple(frames)))

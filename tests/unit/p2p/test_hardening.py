@@ -48,11 +48,11 @@ async def test_a_line_that_is_no_text_or_has_no_end_is_refused(line: bytes) -> N
         await communicator(Peer(line)).read()
 
 
-def budget(kind: int, length: int, frames: int, seconds: float) -> hardening.FrameBudget:
+def budget(kind: int, length: int, frames: int, seconds: float, flags: int = 0) -> hardening.FrameBudget:
     """A budget after so many frames, spread evenly over the time."""
     made = hardening.FrameBudget(0.0)
     for index in range(frames):
-        made.count(kind, length, index * seconds / frames)
+        made.count(kind, flags, length, index * seconds / frames)
     return made
 
 
@@ -74,3 +74,11 @@ def test_empty_frames_without_end_end_the_connection(kind: int, length: int) -> 
 
 def test_frames_with_content_are_not_counted() -> None:
     budget(yamux.TYPE_DATA, 1, 50_000, 0)
+
+
+@pytest.mark.parametrize(("kind", "length"), [(yamux.TYPE_WINDOW_UPDATE, 0), (yamux.TYPE_DATA, 20)])
+def test_more_streams_than_two_hundred_a_second_end_the_connection(kind: int, length: int) -> None:
+    budget(kind, length, 10_000, 50, yamux.FLAG_SYN)
+    budget(kind, length, hardening.MAX_OPENINGS, 0, yamux.FLAG_SYN)
+    with pytest.raises(hardening.PeerMisbehaved):
+        budget(kind, length, 12_000, 50, yamux.FLAG_SYN)

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.peers import WANTED_CONNECTIONS, Dialler, PeerCache, learn_bootnodes
+from p2p.peers import DIALLED_LOW, MOST_DIALLED, WANTED_CONNECTIONS, Dialler, PeerCache, learn_bootnodes
 from protocol.errors import ConfigError, P2PError
 from protocol.network.peers import PeerBook
 from protocol.wire.ids import PeerId
@@ -24,10 +25,11 @@ def now_ms() -> int:
 
 
 @asynccontextmanager
-async def dialler(network: MemoryNetwork) -> AsyncIterator[tuple[MemoryHost, PeerBook, Dialler]]:
+async def dialler(network: MemoryNetwork, **options: Any) -> AsyncIterator[tuple[MemoryHost, PeerBook, Dialler]]:
     async with network.open_host(secret(0)) as host, trio.open_nursery() as nursery:
         book = PeerBook(host.peer_id, b"seed")
-        made = Dialler(host, book, now_ms)
+        made = Dialler(host, book, now_ms, **options)
+        host.watch(made)
         nursery.start_soon(made.run)
         yield host, book, made
         nursery.cancel_scope.cancel()
@@ -157,3 +159,77 @@ async def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"")
     await PeerCache(tmp_path / "file" / "peers.json", known_book(), now_ms).save()
     assert json.dumps(known_book().save())
+
+
+# --- against being surrounded ---------------------------------------------------------------------------------------
+@asynccontextmanager
+async def crowd(network: MemoryNetwork, first: int, count: int) -> AsyncIterator[list[MemoryHost]]:
+    """So many hosts that do nothing."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(network.open_host(secret(index))) for index in range(first, first + count)
+        ]
+
+
+async def test_whoever_comes_to_us_we_dial_four_of_our_own(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with (
+        crowd(network, 10, 12) as attackers,
+        crowd(network, 30, 6) as others,
+        dialler(network) as (host, book, _),
+    ):
+        for attacker in attackers:
+            await attacker.dial(host.addresses[0])
+        await trio.sleep(3)
+        for other in others:
+            book.learn(other.peer_id, other.addresses)
+        await trio.sleep(5)
+        ours = {other.peer_id for other in others} & host.connected()
+        assert len(ours) == DIALLED_LOW
+        assert set(book.anchors) <= ours
+        assert len(book.anchors) == 2
+
+
+async def test_without_enough_neighbours_more_peers_are_dialled(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    short = True
+    async with crowd(network, 10, 60) as others, dialler(network, is_short=lambda: short) as (host, book, _):
+        for other in others:
+            book.learn(other.peer_id, other.addresses)
+        await trio.sleep(10)
+        assert WANTED_CONNECTIONS < len(host.connected()) < MOST_DIALLED
+        await trio.sleep(100)
+        assert len(host.connected()) == MOST_DIALLED
+
+
+async def test_drawn_peers_are_dialled_though_there_are_connections_enough(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    drawn: list[PeerId] = []
+    async with crowd(network, 10, 20) as others, dialler(network, draw=lambda: drawn) as (host, book, _):
+        for other in others:
+            book.learn(other.peer_id, other.addresses)
+        await trio.sleep(10)
+        drawn += [other.peer_id for other in others if other.peer_id not in host.connected()][:2]
+        book.punish(drawn[1], 1_000, now_ms())
+        await trio.sleep(5)
+        assert drawn[0] in host.connected()
+        assert drawn[1] not in host.connected()
+
+
+@pytest.mark.parametrize("alive", range(3))
+async def test_of_three_bootnodes_any_two_may_be_dead(autojump_clock: MockClock, alive: int) -> None:
+    network = MemoryNetwork()
+    async with crowd(network, 10, 3) as boots, dialler(network) as (host, book, _):
+        learn_bootnodes(book, [boot.addresses[0] for boot in boots])
+        dial = host.dial
+
+        async def dial_or_hang(address: str) -> PeerId:
+            """A dead machine answers nothing at all."""
+            if address == boots[alive].addresses[0]:
+                return await dial(address)
+            await trio.sleep(10)
+            raise P2PError("no answer in 10 s", transient=True)
+
+        host.dial = dial_or_hang  # type: ignore[method-assign]
+        await trio.sleep(2)
+        assert host.connected() == {boots[alive].peer_id}

@@ -72,3 +72,12 @@ def test_client_needs_the_least_deposit_free_or_in_lanes(member: Member) -> None
 def test_request_that_its_signer_has_not_signed_is_refused(member: Member) -> None:
     member.accounts[CLIENT.address] = Wei(100 * VCN)
     assert Gate(member).admit(STRANGER.address, signed(by=STRANGER)) is Admission.REFUSE
+
+
+def test_only_an_active_registered_operator_weighs_in_the_lot(member: Member) -> None:
+    gate = Gate(member)
+    record = next(iter(member.nodes.values()))
+    assert gate.stake_of(record.operator) == record.stake
+    member.nodes[record.node_id] = replace(record, active=False)
+    assert gate.stake_of(record.operator) == 0
+    assert gate.stake_of(STRANGER.address) == 0

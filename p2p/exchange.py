@@ -1,0 +1,111 @@
+"""Peer exchange on /vcoin/px/1: a stream for each question, one frame there and one back.
+
+A node asks the peers that it is connected to while it knows few others. What strangers are said to have for addresses
+is dialled only after everybody else.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable
+
+import trio
+
+from p2p.streams import FramedStream
+from p2p.transport import Transport, split_address
+from protocol.errors import P2PError, RemoteProtocolError
+from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange
+from protocol.network.frames import Sign
+from protocol.network.peers import PeerBook, Standing
+from protocol.wire.ids import PeerId
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = "/vcoin/px/1"
+EXCHANGE_S = 10.0
+ASK_EVERY_S = 2.0
+ASK_AGAIN_S = 600.0
+WANTED_PEERS = 32
+"""With addresses of so many a node asks nobody: beats bring the others."""
+
+
+class PeerExchange:
+    """Asks peers where others are, and answers them."""
+
+    def __init__(
+        self, transport: Transport, exchange: Exchange, book: PeerBook, now_ms: Callable[[], int], sign: Sign
+    ) -> None:
+        """Args: sign, the operator's DER signature over sha256 of a message."""
+        self._transport = transport
+        self._exchange = exchange
+        self._book = book
+        self._now_ms = now_ms
+        self._sign = sign
+        self._asked: dict[PeerId, float] = {}
+        transport.handle(PROTOCOL, self._serve)
+
+    async def run(self) -> None:
+        """Ask one peer after the other while few are known; until cancelled."""
+        while True:
+            now = trio.current_time()
+            self._asked = {peer: at for peer, at in self._asked.items() if at > now - ASK_AGAIN_S}
+            if peer_id := self._next():
+                self._asked[peer_id] = now
+                await self._ask(peer_id)
+            await trio.sleep(ASK_EVERY_S)
+
+    def _next(self) -> PeerId | None:
+        if sum(bool(entry.addresses) for entry in self._book.entries.values()) >= WANTED_PEERS:
+            return None
+        now_ms = self._now_ms()
+        asked = self._asked.keys()
+        fit = (peer for peer in self._transport.connected() - asked if self._standing(peer, now_ms) is Standing.GOOD)
+        return min(fit, default=None)
+
+    def _standing(self, peer_id: PeerId, now_ms: int) -> Standing:
+        return self._book.standing(peer_id, now_ms)
+
+    async def _ask(self, peer_id: PeerId) -> None:
+        try:
+            stream = await self._transport.open(peer_id, PROTOCOL)
+            try:
+                question = self._exchange.ask(self._transport.addresses, self._now_ms(), self._sign)
+                await stream.write_frame(question, within_s=EXCHANGE_S)
+                answer = await stream.read_frame(MAX_EXCHANGE_BYTES, within_s=EXCHANGE_S)
+            finally:
+                await stream.abort()
+            self._learn(peer_id, answer)
+        except RemoteProtocolError as fault:
+            self._transport.report(peer_id, fault)
+        except P2PError as error:
+            log.debug("a peer told of no others", extra={"peer_id": peer_id, "reason": str(error)})
+
+    def _learn(self, source: PeerId, answer: bytes) -> None:
+        anywhere = any(_is_local(address) for address in self._transport.addresses)
+        for known in self._exchange.read(source, answer, self._now_ms()):
+            addresses = [address for address in known.addresses if _is_dialable(address, anywhere)]
+            if known.peer_id == source:
+                self._book.learn(source, addresses)
+            else:
+                self._book.hint(known.peer_id, addresses, source)
+
+    async def _serve(self, stream: FramedStream) -> None:
+        question = await stream.read_frame(MAX_EXCHANGE_BYTES, within_s=EXCHANGE_S)
+        answer = self._exchange.answer(stream.peer_id, question, self._transport.addresses, self._now_ms(), self._sign)
+        await stream.write_frame(answer, within_s=EXCHANGE_S)
+
+
+def _is_dialable(address: str, anywhere: bool) -> bool:
+    """Whether a stranger's address may be dialled: one of a private network only by who lives in one."""
+    try:
+        split_address(address)
+    except P2PError:
+        return False
+    return anywhere or not _is_local(address)
+
+
+def _is_local(address: str) -> bool:
+    """Whether it is an address that means something else, or nothing, to others."""
+    try:
+        return not ipaddress.ip_address(address.split("/", 3)[2]).is_global
+    except (ValueError, IndexError):
+        return False

@@ -1,0 +1,163 @@
+"""Peer exchange: where nodes are, in records that the nodes themselves have signed.
+
+A node passes on the records of peers that it has met, and its own. What it hears of strangers it never passes on: that
+they hold their key says nothing about the address, so it is a hint of where to dial and no more.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from coincurve import PublicKey
+
+from protocol.errors import BadSignature, Malformed, OutOfTurn
+from protocol.network.budgets import Budgets, OverBudget, Rate
+from protocol.network.frames import MAX_SIGNATURE_BYTES, Sign
+from protocol.params import MAX_CLOCK_SKEW_MS
+from protocol.wire import codec
+from protocol.wire.codec import U64, Size
+from protocol.wire.ids import PeerId, peer_id_of
+
+SIGNING_PREFIX = b"vcoin/record/1"
+MAX_RECORDS = 32
+MAX_EXCHANGE_BYTES = 32 * 1024
+MAX_RECORD_BYTES = 896
+"""So that the most records, with their signatures, fit into one answer."""
+MAX_ADDRESSES = 4
+MAX_ADDRESS_CHARS = 192
+MAX_KEPT = 256
+RECORD_LIFE_MS = 86_400_000
+ASKED_RATE = Rate(amount=1, period_ms=60_000, burst=2)
+"""How often one peer is answered."""
+MAX_ASKERS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where a node is: chain_id and settlement name its network, author is its compressed key; the newest wins."""
+
+    chain_id: U64
+    settlement: Annotated[bytes, Size(20, exact=True)]
+    author: Annotated[bytes, Size(33, exact=True)]
+    ts_ms: U64
+    addresses: tuple[Annotated[str, Size(MAX_ADDRESS_CHARS)], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRecord:
+    """An encoded Record, as its author sent it, and the DER signature over it."""
+
+    record: Annotated[bytes, Size(MAX_RECORD_BYTES)]
+    signature: Annotated[bytes, Size(MAX_SIGNATURE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Question and answer alike: the asker's own record, or at most 32 that the answerer knows."""
+
+    records: tuple[SignedRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record that was checked."""
+
+    peer_id: PeerId
+    addresses: tuple[str, ...]
+    ts_ms: int
+
+
+class Exchange:
+    """What one node tells others about where nodes are. Times in ms since 1970."""
+
+    def __init__(self, chain_id: int, settlement: bytes, author: bytes, seed: bytes = b"") -> None:
+        """Args: chain_id and settlement, 20 bytes, name the network; author, our compressed key; seed, our chance."""
+        self._network = (chain_id, settlement)
+        self._author = author
+        self._seed = seed
+        self._lot = 0
+        self._own: tuple[tuple[str, ...], int, SignedRecord] | None = None
+        self._met: OrderedDict[PeerId, tuple[int, SignedRecord]] = OrderedDict()
+        self._askers = Budgets[PeerId](ASKED_RATE, MAX_ASKERS)
+
+    def ask(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> bytes:
+        """A question: our own record, so that who answers may pass it on."""
+        return codec.encode(Records((self._own_record(addresses, now_ms, sign),)))
+
+    def answer(self, asker: PeerId, data: bytes, addresses: Sequence[str], now_ms: int, sign: Sign) -> bytes:
+        """Answer a question with our record and those of peers that we have met, by lot.
+
+        Raises: RemoteProtocolError for a question that is none, or comes too often.
+        """
+        if not self._askers.take(asker, now_ms):
+            raise OverBudget("asks for peers too often")
+        for signed in _decode(data, 1):
+            known = self._check(signed, now_ms)
+            if known.peer_id != asker:
+                raise OutOfTurn("asks for peers in another's name")
+            self._keep(asker, known, signed)
+        others = {peer: signed for peer, (ts, signed) in self._met.items() if ts > now_ms - RECORD_LIFE_MS}
+        others.pop(asker, None)
+        self._lot += 1
+        salt = self._seed + self._lot.to_bytes(8, "big")
+        drawn = sorted(others, key=lambda peer: hashlib.sha256(salt + peer.encode()).digest())[: MAX_RECORDS - 1]
+        own = self._own_record(addresses, now_ms, sign)
+        return codec.encode(Records((own, *(others[peer] for peer in drawn))))
+
+    def read(self, source: PeerId, data: bytes, now_ms: int) -> tuple[Known, ...]:
+        """What an answer says, each record checked; one of the source itself is kept to be passed on.
+
+        Raises: RemoteProtocolError if any of it is not as its author made it: the source should have looked.
+        """
+        found = []
+        for signed in _decode(data, MAX_RECORDS):
+            known = self._check(signed, now_ms)
+            if known.peer_id == source:
+                self._keep(source, known, signed)
+            if now_ms - known.ts_ms <= RECORD_LIFE_MS:
+                found.append(known)
+        return tuple(found)
+
+    def _check(self, signed: SignedRecord, now_ms: int) -> Known:
+        record = codec.decode(Record, signed.record, MAX_RECORD_BYTES)
+        if (record.chain_id, record.settlement) != self._network:
+            raise Malformed("a record of another network")
+        if len(record.addresses) > MAX_ADDRESSES:
+            raise Malformed(f"a record of {len(record.addresses)} addresses, at most {MAX_ADDRESSES}")
+        if record.ts_ms > now_ms + MAX_CLOCK_SKEW_MS:
+            raise Malformed("a record from the future")
+        try:
+            valid = PublicKey(record.author).verify(signed.signature, SIGNING_PREFIX + signed.record)
+        except ValueError as error:
+            raise BadSignature("a record's key or signature is none") from error
+        if not valid:
+            raise BadSignature("a record is not by its author")
+        peer_id = peer_id_of(record.author)
+        own = tuple(address for address in record.addresses if address.endswith(f"/p2p/{peer_id}"))
+        return Known(peer_id, own, record.ts_ms)
+
+    def _keep(self, peer_id: PeerId, known: Known, signed: SignedRecord) -> None:
+        ts_ms, _ = self._met.get(peer_id, (-1, signed))
+        if known.ts_ms >= ts_ms:
+            self._met[peer_id] = (known.ts_ms, signed)
+        self._met.move_to_end(peer_id)
+        if len(self._met) > MAX_KEPT:
+            self._met.popitem(last=False)
+
+    def _own_record(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> SignedRecord:
+        fitting = tuple(address for address in addresses if len(address) <= MAX_ADDRESS_CHARS)[:MAX_ADDRESSES]
+        if self._own and self._own[0] == fitting and now_ms - self._own[1] < RECORD_LIFE_MS // 4:
+            return self._own[2]
+        encoded = codec.encode(Record(*self._network, self._author, now_ms, fitting))
+        signed = SignedRecord(encoded, sign(SIGNING_PREFIX + encoded))
+        self._own = (fitting, now_ms, signed)
+        return signed
+
+
+def _decode(data: bytes, most: int) -> tuple[SignedRecord, ...]:
+    records = codec.decode(Records, data, MAX_EXCHANGE_BYTES).records
+    if len(records) > most:
+        raise Malformed(f"{len(records)} records, at most {most}")
+    return records
