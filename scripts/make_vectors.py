@@ -340,6 +340,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "codec": wire_vectors.codec_cases,
     "signing": wire_vectors.signing,
     "gossip": wire_vectors.gossip,
+    "exchange": wire_vectors.exchange,
     "streams": wire_vectors.streams,
     "sealing": wire_vectors.sealing,
     "amounts": wire_vectors.amounts,

@@ -21,6 +21,8 @@ from node.sealing import public_key_of as hpke_public
 from p2p.blobs import BlobHeader, BlobRequest, Status
 from p2p.calls import Reply
 from protocol.messages import Message
+from protocol.network.exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, Exchange, Record, Records
+from protocol.network.exchange import SIGNING_PREFIX as RECORD_PREFIX
 from protocol.network.frames import (
     SIGNING_PREFIX,
     Content,
@@ -387,6 +389,23 @@ def gossip() -> Iterator[Case]:
     for batch in (Frames(tuple(frames)), Frames(()), Digest(ids), Want(ids[:16])):
         empty = isinstance(batch, Frames) and not batch.frames
         yield {"name": f"batch {type(batch).__name__}{' empty' if empty else ''}", "bytes": hexed(encode_batch(batch))}
+
+
+def exchange() -> Iterator[Case]:
+    """A record of where a node is, and the question that carries it."""
+    author = NODE.public_key.format()
+    address = f"/ip4/192.0.2.2/tcp/4701/p2p/{peer_id_of(author)}"
+    made = Exchange(DOMAIN.chain_id, bytes.fromhex(SETTLEMENT[2:]), author)
+    question = made.ask((address,), NOW_S * 1000, NODE.sign)
+    (signed,) = codec.decode(Records, question, MAX_EXCHANGE_BYTES).records
+    yield {
+        "name": "record",
+        "fields": plain(codec.decode(Record, signed.record, MAX_RECORD_BYTES)),
+        "record": hexed(signed.record),
+        "signed": hexed(RECORD_PREFIX + signed.record),
+        "signature": hexed(signed.signature),
+    }
+    yield {"name": "question", "bytes": hexed(question)}
 
 
 def streams() -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import cache
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ from p2p.streams import FramedStream
 from p2p.transport import split_address
 from protocol.errors import BadSignature, Malformed, P2PError, RemoteProtocolError
 from protocol.messages import Message
+from protocol.network.exchange import Exchange
 from protocol.network.frames import (
     Content,
     Digest,
@@ -156,6 +158,19 @@ def _admit(content: Content) -> Admission:
     return Admission.ADMIT if content.topic is Topic.HEARTBEAT else Admission.UNKNOWN
 
 
+def _records(data: bytes) -> None:
+    """As an answer, and as a question."""
+    exchange = Exchange(*NETWORK, b"\x02" * 33)
+    with suppress(RemoteProtocolError):
+        exchange.read(PEER, data, NOW_MS)
+    exchange.answer(PEER, data, (), NOW_MS, SECRET.sign)
+
+
+def _record_seeds() -> list[bytes]:
+    where = f"/ip4/127.0.0.1/tcp/1/p2p/{PEER}"
+    return [Exchange(*NETWORK, AUTHOR).ask(places, NOW_MS, SECRET.sign) for places in ((), (where,), (where, "/x"))]
+
+
 # --- streams --------------------------------------------------------------------------------------------------------
 class _Pieces:
     """A peer that sends some bytes in pieces of this size, and goes."""
@@ -272,6 +287,7 @@ TARGETS = (
         "gossip-frame", Shape.CBOR, _frame, lambda: [signed.content for signed in _signed()], (RemoteProtocolError,), 2
     ),
     Target("gossip-machine", Shape.CBOR, _machine, _batches),
+    Target("peer-records", Shape.CBOR, _records, _record_seeds, (RemoteProtocolError,), share=0.5),
     Target("stream", Shape.BYTES, _stream, _streams, (RemoteProtocolError, P2PError), share=0.2),
     Target("acknowledgement", Shape.BYTES, _reply, lambda: [b"\0", b"\1"], (Malformed,), share=0.2),
     Target("multiaddr", Shape.BYTES, _address, _addresses, (P2PError,), share=0.3),

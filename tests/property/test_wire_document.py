@@ -9,8 +9,11 @@ from typing import Any, get_args
 
 import pytest
 
+# Its permit is an EIP-712 type, too.
+from chain import token as _  # noqa: F401
 from p2p.blobs import BlobHeader, BlobRequest
 from protocol.messages import Message
+from protocol.network.exchange import Record, Records
 from protocol.network.frames import Batch, Content, Topic
 from protocol.stages.assignment import RefuseCode
 from protocol.stages.heartbeat import Heartbeat
@@ -20,7 +23,18 @@ from scripts import make_vectors, wire_document
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PAGE = wire_document.PAGE.read_text("utf-8")
-SENT = (*get_args(Message), *get_args(Batch), SignedRequest, Heartbeat, Content, BlobRequest, BlobHeader, *TYPES)
+SENT = (
+    *get_args(Message),
+    *get_args(Batch),
+    SignedRequest,
+    Heartbeat,
+    Content,
+    BlobRequest,
+    BlobHeader,
+    Record,
+    Records,
+    *TYPES,
+)
 CLASSES: dict[str, Any] = {part.__name__: part for kind in SENT for part in wire_document.parts(kind)}
 
 
