@@ -1,5 +1,6 @@
 """The libp2p host: the operator key as identity, TCP with noise and yamux, and nothing else."""
 
+import functools
 import logging
 import resource
 import socket
@@ -103,7 +104,7 @@ class Host:
 
     def connected(self) -> frozenset[PeerId]:
         live = (peer for peer, connections in self._swarm.connections.items() if _any_open(connections))
-        return frozenset(PeerId(peer.to_base58()) for peer in live)
+        return frozenset(map(_peer_id, live))
 
     async def dial(self, address: str) -> PeerId:
         """Connect to a multiaddr that ends in /p2p/ID.
@@ -343,6 +344,12 @@ async def _shut(host: BasicHost, swarm: Swarm) -> None:
     with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
         await _close_all(swarm, swarm.get_connections())
         await host.close()
+
+
+@functools.lru_cache(maxsize=4 * MAX_CONNECTIONS)
+def _peer_id(peer: ID) -> PeerId:
+    """Base58 costs more than anything else that is done for each connection each second."""
+    return PeerId(peer.to_base58())
 
 
 def _any_open(connections: Sequence[INetConn]) -> bool:

@@ -138,6 +138,8 @@ class PeerBook:
         Args: groups, the networks (`group_of`) of the peers that we chose before; others are preferred, so that the
             peers of our choosing are not all one person's.
         """
+        if count <= 0:
+            return ()
         ready = [
             (peer_id, entry)
             for peer_id, entry in self.entries.items()
@@ -156,7 +158,7 @@ class PeerBook:
             (near if group in used else far).append((peer_id, address))
             if group:
                 used.add(group)
-        return tuple((far + near)[: max(count, 0)])
+        return tuple((far + near)[:count])
 
     def punish(self, peer_id: PeerId, points: float, now_ms: int) -> Standing:
         """Take points away; returns where the peer stands now."""
