@@ -13,6 +13,7 @@ import pytest
 from chain.keystore import create_key
 from chain.network import Addresses, Deployment
 from node.api.faults import Exit
+from node.cli import output
 from node.home import Home
 from protocol.wire.ids import checksum
 from tests.fakes.backend import SMOL
@@ -153,6 +154,21 @@ async def test_words_of_strangers_do_not_reach_the_terminal_raw(vcoin: Shell) ->
         assert ran.code == Exit.OK, ran.err
         assert all(sign.isprintable() or sign == "\n" for sign in ran.out), command
     assert (await vcoin("model", "list", "--json")).json[0]["name"] == odd
+
+
+def test_lines_and_answers_are_cleaned_wherever_they_come_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = "\x1b[2J\x9b31m\u202e"
+    output.data([odd])
+    output.words(odd)
+    output.error(odd, odd)
+    output.as_json({odd: odd})
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    output.text(odd + "\n")
+    said = "".join(capsys.readouterr())
+    assert len(said.splitlines()) > 5
+    assert all(sign.isprintable() or sign == "\n" for sign in said)
 
 
 def test_answer_of_another_program_is_told_in_one_line(shell: Shell, tmp_path: Path) -> None:
