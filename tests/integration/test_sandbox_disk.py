@@ -102,7 +102,13 @@ def test_disk_that_fills_up_under_a_running_job_takes_nothing_from_it(
     station: Station, disk: Disk, tmp_path: Path
 ) -> None:
     work = disk("work", EXCHANGE_KIB + 1024)
-    finish = run(station, work, tmp_path / "kept", "large_answer", lambda said: fill(work))
+
+    def meanwhile(said: Said) -> None:
+        # All of it is there before the job writes a byte.
+        assert (work / "run" / "output.img").stat().st_blocks * 512 > LIMITS.output_bytes
+        fill(work)
+
+    finish = run(station, work, tmp_path / "kept", "large_answer", meanwhile)
     # Its room was put aside when it began: else the kernel loses what it wrote, and the honest job looks like a liar.
     assert finish.outcome is Outcome.OK, finish
     assert (tmp_path / "kept" / "a").stat().st_size == 4 * MIB

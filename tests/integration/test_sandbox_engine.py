@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,10 @@ from executor.task import Attempt, Finish, Task
 from executor.transcript import Said, Tokens
 from executor.turns import Turns
 from executor.workspace import Workspaces
+from node.daemon.node import Node
+from node.daemon.runner import DockerRunner
 from protocol.errors import ExecutorError, ImageMissing
+from protocol.events import DeviceReported
 from protocol.stages.execution import Outcome
 from tests.private_engine import PrivateEngine, open_private_engine
 
@@ -268,6 +273,26 @@ async def test_engine_that_hangs_counts_as_away(private: PrivateEngine, station:
     finally:
         private.signal(signal.SIGCONT)
     assert (await runner.report()).status.slots == 1
+
+
+async def test_node_tells_its_peers_of_no_slots_while_the_engine_is_away(
+    private: PrivateEngine, station: Station, tmp_path: Path
+) -> None:
+    told: list[DeviceReported] = []
+
+    class Driver:
+        async def report(self, event: DeviceReported) -> None:
+            told.append(event)
+
+    runner = DockerRunner(station.engine, station.image, adapter(station, tmp_path))
+    node: Any = SimpleNamespace(parts=SimpleNamespace(runner=runner, driver=Driver()))
+    await Node._report_device(node)
+    private.kill()
+    await Node._report_device(node)
+    private.start(live_restore=True)
+    await Node._report_device(node)
+    assert [event.status.slots for event in told] == [1, 0, 1]
+    assert [bool(event.status.class_ids) for event in told] == [True, False, True]
 
 
 async def test_image_that_is_removed_meanwhile_is_the_providers_fault(station: Station, tmp_path: Path) -> None:
