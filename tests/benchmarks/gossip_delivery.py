@@ -14,18 +14,29 @@ import trio
 from p2p.host import open_host
 from protocol.effects import PublishHeartbeat, PublishRequest
 from protocol.events import Event, HeartbeatReceived, RequestReceived
+from tests.benchmarks.gossip_crowd import measure_crowd
 from tests.benchmarks.line import Line
 from tests.fakes.loopback import ANY_PORT
 from tests.fakes.nodes import Node, heartbeat, request, run_node, secret, until
 
 NEEDS = ("venv",)
 SIZES = (8, 20)
-KEYS = tuple(
-    f"gossip.{what}_{size}"
-    for size in SIZES
-    for what in (
-        f"{kind}_{figure}" for kind in ("beats", "requests") for figure in ("delivered_pct", "p50_ms", "p95_ms")
-    )
+KEYS = (
+    "gossip.delivery",
+    "gossip.p95_s",
+    "gossip.cpu",
+    "gossip.beats_delivered_pct_8",
+    "gossip.beats_p50_ms_8",
+    "gossip.beats_p95_ms_8",
+    "gossip.requests_delivered_pct_8",
+    "gossip.requests_p50_ms_8",
+    "gossip.requests_p95_ms_8",
+    "gossip.beats_delivered_pct_20",
+    "gossip.beats_p50_ms_20",
+    "gossip.beats_p95_ms_20",
+    "gossip.requests_delivered_pct_20",
+    "gossip.requests_p50_ms_20",
+    "gossip.requests_p95_ms_20",
 )
 BEATS = 5
 BEAT_EVERY_S = 4.0
@@ -36,9 +47,9 @@ SETTLE_S = 6.0
 
 
 def run() -> list[Line]:
-    """Beats of every node every four seconds at a tick of one, then requests of one node after the other."""
+    """Beats every four seconds at a tick of one, then requests, among few nodes; then beats among two hundred."""
     logging.disable(logging.WARNING)
-    return [line for size in SIZES for line in trio.run(_measure, size)]
+    return [*(line for size in SIZES for line in trio.run(_measure, size)), *measure_crowd()]
 
 
 async def _measure(size: int) -> list[Line]:
