@@ -30,4 +30,4 @@ FAULTY = Target("faulty", Shape.BYTES, atheris.instrument_func(decode), lambda: 
 
 if __name__ == "__main__":
     command.HANG_S = 1
-    sys.exit(command.fuzz([FAULTY], runs=200_000, seed=5, folder=Path(sys.argv[1])))
+    sys.exit(command.fuzz([FAULTY], runs=40_000, seed=5, folder=Path(sys.argv[1])))

@@ -36,11 +36,11 @@ def test_planted_fault_and_endless_loop_are_found_and_kept(tmp_path: Path) -> No
 
 
 def test_every_decoder_withstands_a_guided_share(tmp_path: Path) -> None:
-    done = run("tests.fuzz", "--runs", "20000", "--seed", "7", "--folder", str(tmp_path))
+    done = run("tests.fuzz", "--runs", "8000", "--seed", "7", "--folder", str(tmp_path))
     assert done.returncode == 0, done.stdout
     total = re.search(r"total: (\d+) inputs, 0 findings, seed 7", done.stdout)
     assert total is not None, done.stdout
-    assert int(total[1]) >= 20_000
+    assert int(total[1]) >= 8_000
     reached = {line.split()[0]: int(line.split()[2]) for line in done.stdout.splitlines()[1:-1]}
     # A target that reached nothing was not instrumented, and so not guided.
     assert min(edges for name, edges in reached.items() if name != "acknowledgement") > 5, reached

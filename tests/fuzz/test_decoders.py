@@ -15,7 +15,7 @@ from tests.fuzz.mutation import Shape, bent, mutated
 from tests.fuzz.target import SCRATCH, Finding, Target, attempt
 from tests.fuzz.targets import TARGETS
 
-RUNS = 300
+RUNS = 200
 WHOLE = [target for target in TARGETS.values() if target.shape is not Shape.BYTES]
 every = pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
 
@@ -60,7 +60,7 @@ def test_decoder_reads_what_it_should(target: Target) -> None:
 
 @pytest.mark.parametrize("target", WHOLE, ids=lambda target: target.name)
 def test_decoder_refuses_nests_of_every_depth_that_its_stack_may_not_hold(target: Target) -> None:
-    for depth in (*range(90, 110), *range(900, 1_000, 3), 3_000, 100_000):
+    for depth in (*range(90, 110, 3), *range(900, 1_000, 5), 3_000, 100_000):
         for data in nests(target.seeds()[0], target.shape, depth):
             require_none(attempt(target, data))
 
