@@ -10,9 +10,10 @@ import trio
 from coincurve import PrivateKey
 from trio.testing import MockClock
 
-from p2p.gossip import PROTOCOL, SILENT_S, GossipStreams
+from p2p.gossip import INVITATIONS, PROTOCOL, SILENT_S, GossipStreams
 from p2p.streams import FramedStream
 from protocol.errors import Malformed, P2PError, RemoteProtocolError, TooLarge
+from protocol.network.budgets import OverBudget
 from protocol.network.frames import Content, Topic
 from protocol.network.gossip import Admission, Gossip
 from protocol.network.mesh import DEGREE_HIGH, REFUSED_MS, Mesh
@@ -323,3 +324,12 @@ async def test_twenty_nodes_all_hear_every_beat(autojump_clock: MockClock) -> No
         for index, node in enumerate(nodes):
             assert sorted(node.heard) == sorted(b"beat%d" % other for other in range(20) if other != index)
             assert node.faults == []
+
+
+async def test_who_asks_again_and_again_to_be_a_neighbour_pays(autojump_clock: MockClock) -> None:
+    async with members(1) as (network, (one,)), network.open_host(secret(9)) as other:
+        await other.dial(one.host.addresses[0])
+        for _ in range(int(INVITATIONS.burst) + 3):
+            await other.open(one.host.peer_id, PROTOCOL)
+            await trio.sleep(0.1)
+        assert one.faults == [(other.peer_id, OverBudget)] * 3

@@ -79,3 +79,11 @@ def test_a_neighbour_that_is_gone_or_misbehaved_is_left() -> None:
     mesh.balance(PEERS[:4], 0)
     assert mesh.balance(PEERS[1:4], 0).leave == (PEERS[0],)
     assert PEERS[0] not in mesh.neighbours
+
+
+def test_preferred_peers_are_invited_though_there_are_neighbours_enough() -> None:
+    mesh = Mesh(b"seed")
+    mesh.balance(PEERS[:DEGREE], 0)
+    assert mesh.balance(PEERS, 0, PEERS[18:]).invite == tuple(PEERS[18:])
+    mesh.left_by(PEERS[18], 0)
+    assert mesh.balance(PEERS, 0, PEERS[18:]).invite == (), "who refused is left in peace"
