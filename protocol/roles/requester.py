@@ -527,7 +527,12 @@ class Requester:
                     job.reason = f"the result could not be opened: {failed.reason}"
             case "SealKey" | "OpenLane" | "SignMessage":
                 self._lanes.opening.clear()
-                waiting = [job for job in self._jobs.values() if job.stage is Stage.OFFERED and job.job_id is None]
+                waiting = [
+                    job
+                    for job in self._jobs.values()
+                    if job.job_id is None
+                    and (job.stage is Stage.OFFERED or (job.stage is Stage.REQUESTED and job.signed is None))
+                ]
                 for job in waiting:
                     self._unserved(job, f"{failed.effect} failed: {failed.reason}", now_ms)
         return ()

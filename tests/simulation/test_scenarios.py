@@ -257,6 +257,15 @@ def until_ended(world: World, name: str):
     return jobs.jobs
 
 
+def test_a_request_that_cannot_be_signed_ends_at_once():
+    world = network()
+    requester = world.node("requester")
+    requester.take(ask())
+    requester.take(ev.EffectFailed("SignMessage", b"", "the clock of this machine is wrong", False))
+    assert job(world).stage is Stage.UNSERVED
+    assert "clock" in job(world).reason
+
+
 def test_nobody_able_is_said_plainly():
     world = network()
     done = submit(world, max_price_vcn=1, max_new_tokens=2_000)
