@@ -195,7 +195,7 @@ class Member:
             stake=record.stake if record else 0,
             models=tuple(model_prefix(manifest) for manifest in sorted(self.models))[:8],
             queue=self.queue,
-            slots=self.settings.slots,
+            slots=min(self.settings.slots, self.device.slots),
             price=self.settings.price,
             draining=self.settings.draining,
             paused=self.paused,

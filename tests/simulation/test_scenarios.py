@@ -9,6 +9,7 @@ from protocol import events as ev
 from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
 from protocol.roles.machine import Machine
+from protocol.roles.member import NO_DEVICE
 from protocol.stages.assignment import SignedRefuse
 from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import Work, ask
@@ -292,3 +293,13 @@ def test_folding_the_durable_events_gives_the_same_jobs():
                 machine.handle(event, when_ms)
         assert [view.stage for view in machine.requester.jobs] == [view.stage for view in node.machine.requester.jobs]
         assert [view.stage for view in machine.provider.jobs] == [view.stage for view in node.machine.provider.jobs]
+
+
+def test_a_beat_claims_no_more_slots_than_the_machine_has_now():
+    world = network()
+    provider = world.node("provider")
+    provider.take(ev.DeviceReported(NO_DEVICE))
+    world.run(lambda: world.now_ms > world.started_ms + 12_000)
+    beats = [event.heartbeat for _, event in world.log if isinstance(event, ev.HeartbeatReceived)]
+    newest = max((beat for beat in beats if beat.node_id == provider.address), key=lambda beat: beat.counter)
+    assert (newest.slots, newest.class_ids) == (0, ())
