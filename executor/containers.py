@@ -197,6 +197,7 @@ class Container:
             timer.start()
         transcript = Transcript(limits)
         state: dict[str, Any] | None = None
+        failed_starts = 0
         try:
             while state is None:
                 try:
@@ -221,6 +222,9 @@ class Container:
                     self.stop(Intent.FLOOD)
                     state = self._state(container)
                 except (APIError, requests.RequestException, OSError) as error:
+                    if not started and not failed_starts and _has_stumbled(error):
+                        failed_starts += 1
+                        continue
                     if not started or not _is_away(error) or not self._is_back():
                         if self._intent is None:
                             raise
@@ -335,6 +339,13 @@ def _log_of(api: Any, container: str, timeout_s: float) -> Iterator[Iterator[byt
         yield response.iter_content(chunk_size=None)
     finally:
         response.close()
+
+
+def _has_stumbled(error: Exception) -> bool:
+    """Whether the runtime could not set a container up, which it now and then cannot, and can the next moment."""
+    return (
+        isinstance(error, APIError) and error.status_code == 500 and "runtime create failed" in str(error.explanation)
+    )
 
 
 def _is_away(error: Exception) -> bool:

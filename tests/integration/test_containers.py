@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
+from docker.errors import APIError
 
 from executor.containers import Engine
 from executor.ending import Intent
@@ -159,6 +161,25 @@ def test_timeout_asks_before_it_kills(station: Station, tmp_path: Path) -> None:
     assert finish.outcome is Outcome.JOB
     assert finish.ending is not None
     assert (finish.ending.exit_code, finish.ending.log) == (75, "asked to stop\n")
+
+
+@pytest.mark.parametrize(("stumbles", "outcome"), [(1, Outcome.OK), (2, Outcome.PROVIDER)])
+def test_a_container_that_could_not_be_set_up_is_started_once_more(
+    station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stumbles: int, outcome: Outcome
+) -> None:
+    start, left = station.engine.api.start, [stumbles]
+
+    def stumble(container: str) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            response = requests.Response()
+            response.status_code = 500
+            reason = "failed to create task for container: OCI runtime create failed: runc create failed: reset by peer"
+            raise APIError("500 Server Error", response, reason)
+        start(container)
+
+    monkeypatch.setattr(station.engine.api, "start", stumble)
+    assert run(station, "good", tmp_path).outcome is outcome
 
 
 def test_stop_from_another_thread_ends_the_run(station: Station, tmp_path: Path) -> None:

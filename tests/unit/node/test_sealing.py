@@ -58,6 +58,11 @@ def result_json(ids: list[int], *, salt: str = SALT, finish: str = "eos", job: b
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
+def changed(sealed: bytes) -> bytes:
+    """The same with one bit of it turned."""
+    return sealed[:-1] + bytes([sealed[-1] ^ 1])
+
+
 @dataclass
 class Side:
     """One node's sealing and what is under it."""
@@ -206,9 +211,9 @@ async def test_input_of_no_possible_size_is_not_taken(client: Side, content: byt
 TAMPERED: dict[str, Callable[[OpenInput], OpenInput]] = {
     "key of another input": lambda order: replace(order, input_cid=cid_of(order.sealed_input + b"x")),
     "other key hash": lambda order: replace(order, content_key_hash=bytes(32)),
-    "changed key": lambda order: replace(order, sealed_key=order.sealed_key[:-1] + b"x"),
+    "changed key": lambda order: replace(order, sealed_key=changed(order.sealed_key)),
     "no key": lambda order: replace(order, sealed_key=b""),
-    "changed input": lambda order: replace(order, sealed_input=order.sealed_input[:-1] + b"x"),
+    "changed input": lambda order: replace(order, sealed_input=changed(order.sealed_input)),
     "cut input": lambda order: replace(order, sealed_input=order.sealed_input[:-1]),
 }
 
@@ -398,7 +403,7 @@ async def test_result_that_is_not_the_signed_blob_is_not_accepted(client: Side, 
     sealed, wish = await deliver(client, node, result_json([5]))
     for wrong in (
         replace(wish, blob_cid=bytes(32)),
-        replace(wish, sealed_result=sealed.sealed_result[:-1] + b"x"),
+        replace(wish, sealed_result=changed(sealed.sealed_result)),
         replace(wish, job_id=BATCH),
     ):
         opened = await client.sealing.perform(wrong)
@@ -502,7 +507,7 @@ async def test_leaf_that_contradicts_its_content_is_said_to(client: Side, node: 
 
 async def test_sealed_result_that_is_not_the_signed_blob_is_said_to_be(client: Side, node: Side, seat: Side) -> None:
     wish = await draw(client, node, seat, result_json([5, 6]))
-    other = replace(wish, sealed_result=wish.sealed_result[:-1] + b"x")
+    other = replace(wish, sealed_result=changed(wish.sealed_result))
     opened = await seat.sealing.perform(other)
     assert opened == SampleOpened(BATCH, 4, 0, "the sealed content is not the one that was agreed on")
 
