@@ -1,34 +1,17 @@
 """The demo's story in five real processes: an honest job is judged and paid, a dishonest one is caught."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 pytestmark = [pytest.mark.anvil, pytest.mark.docker, pytest.mark.libp2p, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).parents[2]
 WITHIN_S = 600
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on."""
-    for first in range(18_545, 28_545, count):
-        probes = []
-        try:
-            for port in range(first, first + count):
-                probe = socket.socket()
-                probes.append(probe)
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-        return first
-    raise AssertionError("no ports are free")
 
 
 def test_an_honest_job_is_paid_and_a_dishonest_one_costs_half_of_a_stake(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -72,6 +73,9 @@ class House:
         return len(list(self.station.engine.api.events(since=int(since), until=time.time(), filters=filters)))
 
 
+_numbers = itertools.count()
+
+
 @pytest.fixture(scope="module")
 def hostile() -> str:
     with open_station() as honest:
@@ -80,8 +84,10 @@ def hostile() -> str:
 
 @pytest.fixture
 def house(hostile: str, tmp_path: Path) -> Iterator[House]:
-    with open_station(hostile, f"test-restart-{os.getpid()}") as station:
-        opened = House(f"test-restart-{os.getpid()}", tmp_path, station)
+    # Of its own for each test: the engine remembers what it created, by the second.
+    name = f"test-restart-{os.getpid()}-{next(_numbers)}"
+    with open_station(hostile, name) as station:
+        opened = House(name, tmp_path, station)
         yield opened
         for left in opened.containers():
             station.engine.api.remove_container(left["Id"], force=True)
