@@ -53,7 +53,7 @@ LAYERS = (
     Layer("property", "property", fast=True, alongside=True),
     Layer("fuzz", "fuzz", alongside=True),
     Layer("simulation", "simulation", alongside=True),
-    Layer("contracts", "contracts", needs=("venv", "node tools")),
+    Layer("contracts", "contracts", needs=("venv", "node tools"), alongside=True),
     Layer("conformance", "conformance", needs=SERVICES),
     Layer("integration", "integration", needs=SERVICES),
     Layer("end-to-end", "end_to_end", needs=SERVICES),
