@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from protocol.events import JobAsked
 from protocol.job import TERMINAL, JobView, Stage
-from protocol.stages.assignment import JobDetails, verify_fee
-from protocol.stages.commitment import ResultDelivery, SignedReceipt
+from protocol.stages.assignment import JobDetails
+from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei
@@ -63,6 +63,10 @@ class RequestedJob:
         """The node that this attempt is with."""
         return self.chosen.offer.node_id if self.chosen else None
 
+    def is_offer_over(self, now_ms: TimestampMs) -> bool:
+        """Whether the node that was chosen would refuse an order for its offer by now."""
+        return self.chosen is not None and self.chosen.offer.valid_until * 1000 <= now_ms
+
     @property
     def bill(self) -> Wei:
         """What its lanes owe for it, once a receipt is signed: charge, fee and bonus; and late attempts."""
@@ -71,7 +75,7 @@ class RequestedJob:
     @property
     def own_bill(self) -> Wei:
         """What this attempt costs by its receipt; 0 without one."""
-        return Wei(self.charge + verify_fee(self.charge) + self.bonus if self.receipt else 0)
+        return Wei(debit_of(self.charge, self.bonus) if self.receipt else 0)
 
     def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
         """Nobody will do it."""

@@ -254,10 +254,7 @@ class Requester:
         return tuple(effects)
 
     def _after_lane(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        assert job.chosen is not None
-        if job.chosen.offer.valid_until * 1000 > now_ms:
-            return self._cover(job, now_ms)
-        return self._ask_again(job, now_ms)
+        return self._ask_again(job, now_ms) if job.is_offer_over(now_ms) else self._cover(job, now_ms)
 
     def _order(self, input_cid: Cid, hpke_key: bytes, sealed_key: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = next(
@@ -274,7 +271,7 @@ class Requester:
         )
         if job is None or job.chosen is None:
             return ()
-        if job.chosen.offer.valid_until * 1000 <= now_ms:
+        if job.is_offer_over(now_ms):
             return self._ask_again(job, now_ms)
         # Another order may have used up the lane while the key was sealed.
         lane, book = self._lanes.lane(job.chosen.offer.node_id), self._lanes.book(job.chosen.offer.node_id)
@@ -326,7 +323,7 @@ class Requester:
         )
         if job is None or job.details is None or job.signed is None or job.chosen is None or job.peer_id is None:
             return ()
-        if job.chosen.offer.valid_until * 1000 <= now_ms:
+        if job.is_offer_over(now_ms):
             # Signed before an absence. The number stays used; the node would refuse it.
             return self._ask_again(job, now_ms)
         job.job_id = job_id(assignment, self.identity.domain)
@@ -375,12 +372,7 @@ class Requester:
         word = RefuseCode(code).name.lower() if code in tuple(RefuseCode) else str(code)
         if code == RefuseCode.CLIENT_FAULT:
             return self._unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
-        node = job.node
-        after = self._try_next(job, refuse, f"{node} refused: {word}", now_ms)
-        if code == RefuseCode.EXPIRED and node is not None:
-            # The order came late, after an absence of this node: that one may be asked again.
-            job.tried.discard(node)
-        return after
+        return self._try_next(job, refuse, f"{job.node} refused: {word}", now_ms)
 
     def _ask_silent(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         effects: list[Effect] = []
@@ -539,7 +531,9 @@ class Requester:
 
     def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
         assert job.node is not None
-        job.tried.add(job.node)
+        if not (isinstance(fact, SignedRefuse) and fact.refuse.code == RefuseCode.EXPIRED):
+            # Else our order came late, after an absence, and the node may be asked again.
+            job.tried.add(job.node)
         if not _is_no_miss(fact):
             self._misses.add(job.node, now_ms)
         job.attempt += 1
