@@ -8,7 +8,7 @@ from protocol.effects import AwaitDeadline, OpenInput, RunContainer, Send, SignM
 from protocol.errors import BadSignature
 from protocol.events import DeadlinePassed, EffectFailed, InputOpened, LaneSeen, MessageReceived, MessageSigned
 from protocol.job import Stage
-from protocol.params import VCN
+from protocol.params import VCN, WITHDRAW_WITHIN_MS
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import (
     Accept,
@@ -18,6 +18,8 @@ from protocol.stages.assignment import (
     Lane,
     Refuse,
     RefuseCode,
+    Withdrawal,
+    accept_within_ms,
     bonus_cap,
     job_id,
     order_total,
@@ -217,3 +219,51 @@ def test_no_more_containers_start_than_there_are_slots():
         deal.send(order)
         started += [effect for effect in accept(deal.machine, order) if isinstance(effect, RunContainer)]
     assert len(started) == 1
+
+
+def stage(deal: Deal) -> Stage:
+    return deal.machine.provider.jobs[0].stage
+
+
+def test_a_promise_that_would_come_too_late_is_not_made():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    deal.send(order)
+    late = TimestampMs(NOW + accept_within_ms(order.request.request.input_bytes) + 1)
+    effects = deal.machine.handle(InputOpened(job_id(order.assignment, DOMAIN)), late)
+    assert refusal(effects) is RefuseCode.EXPIRED
+    assert stage(deal) is Stage.UNPAID
+
+
+def test_a_promise_signed_too_late_is_not_sent():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    deal.send(order)
+    (asked,) = deal.machine.handle(InputOpened(job_id(order.assignment, DOMAIN)), NOW)
+    late = TimestampMs(NOW + accept_within_ms(order.request.request.input_bytes) + 1)
+    effects = deal.machine.handle(MessageSigned(asked.message, b"s" * 65), late)
+    assert refusal(effects) is RefuseCode.EXPIRED
+    assert not any(isinstance(effect, RunContainer | Send) for effect in effects)
+
+
+@pytest.mark.parametrize(("after_ms", "left"), [(WITHDRAW_WITHIN_MS, True), (WITHDRAW_WITHIN_MS + 1, False)])
+def test_a_withdrawal_counts_until_the_work_is_worth_something(after_ms: int, left: bool):
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    deal.send(order)
+    accept(deal.machine, order)
+    withdrawal = MessageReceived(deal.client.peer_id, Withdrawal(job_id(order.assignment, DOMAIN)))
+    deal.machine.handle(withdrawal, TimestampMs(NOW + after_ms))
+    assert stage(deal) is (Stage.UNPAID if left else Stage.RUNNING)
+
+
+def test_nobody_else_withdraws_a_job():
+    deal = Deal()
+    deal.lane()
+    order = deal.order()
+    deal.send(order)
+    deal.machine.handle(MessageReceived(deal.node.peer_id, Withdrawal(job_id(order.assignment, DOMAIN))), NOW)
+    assert stage(deal) is Stage.ASSIGNED
