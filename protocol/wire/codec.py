@@ -64,7 +64,10 @@ def decode(cls: type[T], data: bytes, limit: int) -> T:
     """
     if len(data) > limit:
         raise TooLarge(f"{cls.__name__}: {len(data)} bytes, at most {limit}")
-    return cast(T, _read(cls, _loads(data, cls.__name__), data))
+    raw = _loads(data, cls.__name__)
+    value = _build(cls, raw)
+    _require_canonical(raw, data, cls.__name__)
+    return cast(T, value)
 
 
 def encode_named(value: Any) -> bytes:
@@ -83,8 +86,7 @@ def decode_named(classes: dict[str, type[Any]], data: bytes, limit: int) -> Any:
     if not isinstance(raw, list) or len(raw) != 2 or not isinstance(raw[0], str) or raw[0] not in classes:
         raise Malformed("not a message of a known name")
     value = _build(classes[raw[0]], raw[1])
-    if encode_named(value) != data:
-        raise Malformed(f"{raw[0]}: not in canonical form")
+    _require_canonical(raw, data, raw[0])
     return value
 
 
@@ -95,12 +97,14 @@ def _loads(data: bytes, name: str) -> Any:
         raise Malformed(f"{name}: not CBOR") from error
 
 
-def _read(cls: type[Any], raw: Any, data: bytes) -> Any:
-    value = _build(cls, raw)
-    # Integers in a longer form, maps with other key order, trailing bytes: all the same value, none the same bytes.
-    if encode(value) != data:
-        raise Malformed(f"{cls.__name__}: not in canonical form")
-    return value
+def _require_canonical(raw: Any, data: bytes, name: str) -> None:
+    """Check that what was read, and built without converting anything, has no other form than these bytes.
+
+    Integers in a longer form, maps with other key order, trailing bytes: all the same value, none the same bytes.
+    """
+    # No class has maps or floats, all that the canonical encoder, twice as slow, has a form of its own for.
+    if cbor2.dumps(raw) != data:
+        raise Malformed(f"{name}: not in canonical form")
 
 
 def _plain(value: Any) -> Any:
@@ -175,7 +179,7 @@ def _checker(hint: Any) -> Callable[[Any, str], Any]:
     origin = get_origin(hint)
     if origin is Annotated:
         base, *bounds = get_args(hint)
-        return _bounded(_checker(base), tuple(bounds))
+        return _bounded(base, tuple(bounds))
     if origin in (Union, types.UnionType):
         return _one_of(hint)
     if origin is tuple:
@@ -209,7 +213,12 @@ def _address(raw: Any, where: str) -> Any:
 
 
 def _enum(kind: type[Any]) -> Callable[[Any, str], Any]:
+    # True and 1.0 are equal to 1, and no form of it.
+    plain = int if issubclass(kind, IntEnum) else str
+
     def check(raw: Any, where: str) -> Any:
+        if type(raw) is not plain:
+            raise Malformed(f"{where}: expected {plain.__name__}")
         try:
             return kind(raw)
         except ValueError as error:
@@ -218,31 +227,43 @@ def _enum(kind: type[Any]) -> Callable[[Any, str], Any]:
     return check
 
 
-def _bounded(inner: Callable[[Any, str], Any], bounds: tuple[Any, ...]) -> Callable[[Any, str], Any]:
-    for bound in bounds:
-        if isinstance(bound, Bits):
-            inner = _within(inner, 1 << bound.bits)
-        elif isinstance(bound, Size):
-            inner = _sized(inner, bound.most if bound.exact else 0, bound.most)
-    return inner
+def _bounded(base: Any, bounds: tuple[Any, ...]) -> Callable[[Any, str], Any]:
+    (bound,) = bounds
+    if isinstance(bound, Bits):
+        return _integer(1 << bound.bits)
+    assert isinstance(bound, Size)
+    least = bound.most if bound.exact else 0
+    if base in (bytes, str):
+        return _sized(base, least, bound.most)
+    inner = _checker(base)
 
-
-def _within(inner: Callable[[Any, str], Any], end: int) -> Callable[[Any, str], Any]:
     def check(raw: Any, where: str) -> Any:
         value = inner(raw, where)
-        if not 0 <= value < end:
-            raise Malformed(f"{where}: out of range")
+        if not least <= len(value) <= bound.most:
+            raise Malformed(f"{where}: wrong length")
         return value
 
     return check
 
 
-def _sized(inner: Callable[[Any, str], Any], least: int, most: int) -> Callable[[Any, str], Any]:
+def _integer(end: int) -> Callable[[Any, str], Any]:
     def check(raw: Any, where: str) -> Any:
-        value = inner(raw, where)
-        if not least <= len(value) <= most:
+        if type(raw) is not int:
+            raise Malformed(f"{where}: expected int")
+        if not 0 <= raw < end:
+            raise Malformed(f"{where}: out of range")
+        return raw
+
+    return check
+
+
+def _sized(kind: type[Any], least: int, most: int) -> Callable[[Any, str], Any]:
+    def check(raw: Any, where: str) -> Any:
+        if type(raw) is not kind:
+            raise Malformed(f"{where}: expected {kind.__name__}")
+        if not least <= len(raw) <= most:
             raise Malformed(f"{where}: wrong length")
-        return value
+        return raw
 
     return check
 

@@ -4,6 +4,7 @@ A node has one secp256k1 key. Its compressed public key gives both of its names:
 peers dial it, and the Ethereum address under which the contracts know it.
 """
 
+import functools
 import hashlib
 from typing import NewType
 
@@ -32,6 +33,8 @@ TimestampMs = NewType("TimestampMs", int)
 
 ZERO_ADDRESS = Address("0x0000000000000000000000000000000000000000")
 ZERO_HASH = Hash32(bytes(32))
+MAX_CHECKED = 16_384
+"""Addresses of which it is remembered whether their checksum is right."""
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # A libp2p id of a small key is the key itself: identity multihash, then the protobuf PublicKey{Type: Secp256k1}.
@@ -81,7 +84,13 @@ def checksum(text: str) -> Address:
 
 def is_address(text: str) -> bool:
     """Whether `text` is an address in its one accepted form."""
-    return is_checksum_address(text)
+    return len(text) == len(ZERO_ADDRESS) and _has_checksum(text)
+
+
+# The same few addresses come again and again, and the keccak of one costs as much as all the rest of a message.
+@functools.lru_cache(MAX_CHECKED)
+def _has_checksum(text: str) -> bool:
+    return bool(is_checksum_address(text))
 
 
 def address_bytes(address: Address) -> bytes:

@@ -1,6 +1,7 @@
 """The codec: every message and event has one form, and nothing else is read."""
 
 import dataclasses
+import enum
 
 import cbor2
 import pytest
@@ -106,6 +107,33 @@ def test_every_wrong_field_is_refused(raw):
     assert codec.decode(Small, cbor2.dumps(GOOD, canonical=True), 1_000) == Small(7, b"k" * 32, ("a",))
     with pytest.raises(Malformed):
         codec.decode(Small, cbor2.dumps(raw, canonical=True), 1_000)
+
+
+class Colour(enum.IntEnum):
+    """A field whose value 1 is equal to True and 1.0."""
+
+    RED = 1
+
+
+class Shape(enum.StrEnum):
+    """A field of one word."""
+
+    ROUND = "round"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chosen:
+    """A message of fields with few values."""
+
+    colour: Colour
+    shape: Shape
+
+
+@pytest.mark.parametrize("raw", [[True, "round"], [1.0, "round"], [2, "round"], [1, b"round"], [1, "square"], [1, 1]])
+def test_a_choice_has_one_form(raw):
+    assert codec.decode(Chosen, cbor2.dumps([1, "round"]), 1_000) == Chosen(Colour.RED, Shape.ROUND)
+    with pytest.raises(Malformed):
+        codec.decode(Chosen, cbor2.dumps(raw), 1_000)
 
 
 def test_a_longer_form_of_the_same_value_is_refused():
