@@ -8,7 +8,7 @@ read its source again, run the attacks without the repair, and keep only what is
 import functools
 import logging
 import struct
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import libp2p
 import libp2p.network.swarm as swarm
@@ -25,6 +25,7 @@ from libp2p.io.utils import read_exactly
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.security.secure_session import SecureSession
 from multiaddr import Multiaddr
 
 from p2p.door import Door
@@ -58,6 +59,10 @@ OPENINGS_PER_S = 200.0
 MAX_EMPTY_FRAMES = 4_000
 EMPTY_FRAMES_PER_S = 2_000.0
 """Frames that carry nothing: credit, ends, openings."""
+
+READ_AHEAD_BYTES = 16 * 1024
+MAX_IN_A_ROW = 16
+"""Pieces of what was read ahead that are taken without a turn for other tasks."""
 
 # Debug lines cost CPU even when nobody reads them, and a peer's mistakes would fill the log as errors.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
@@ -159,8 +164,12 @@ def _init_with_capped_streams(self: yamux.Yamux, *args: Any, **kwargs: Any) -> N
 async def _read_bounded_body(self: yamux.Yamux, length: int) -> bytes:
     if length > MAX_DATA_FRAME_BYTES:
         raise PeerMisbehaved(f"a data frame of {length} bytes")
+    session = cast(SecureSession, self.secured_conn)
+    if session.high_watermark - session.low_watermark >= length:
+        # It came with its head, as whole frames do: nothing to wait for.
+        return await session.read(length)
     with trio.fail_after(yamux._yamux_data_read_timeout()):
-        return await read_exactly(self.secured_conn, length)
+        return await read_exactly(session, length)
 
 
 async def _write_whole_frame(self: yamux.Yamux, data: bytes) -> None:
@@ -229,6 +238,46 @@ yamux.read_exactly = _read_counted_header  # type: ignore[attr-defined, assignme
 yamux.Yamux.__init__ = _init_with_capped_streams  # type: ignore[method-assign]
 yamux.Yamux._read_data_body = _read_bounded_body  # type: ignore[method-assign]
 yamux.Yamux._write_frame = _write_whole_frame  # type: ignore[method-assign]
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+_tcp_read = TrioTCPStream.read
+
+
+async def _read_ahead(self: TrioTCPStream, n: int | None = None) -> bytes:
+    """Read what has come, not only what is asked for: every record is asked for in two pieces, its length first.
+
+    Each piece costs the library a call of the system and several turns of all tasks.
+    """
+    ahead: bytearray = self.ahead  # type: ignore[attr-defined]
+    if ahead:
+        data = bytes(ahead[:n])
+        del ahead[:n]
+        self.taken_in_a_row += 1  # type: ignore[attr-defined]
+        if self.taken_in_a_row == MAX_IN_A_ROW:  # type: ignore[attr-defined]
+            # A peer that sends many small pieces at once must leave the others their turn.
+            self.taken_in_a_row = 0  # type: ignore[attr-defined]
+            await trio.lowlevel.checkpoint()
+        return data
+    if not n or n >= READ_AHEAD_BYTES:
+        return await _tcp_read(self, n)
+    data = await _tcp_read(self, READ_AHEAD_BYTES)
+    ahead += data[n:]
+    return data[:n]
+
+
+_tcp_init = TrioTCPStream.__init__
+
+
+def _init_with_ahead(self: TrioTCPStream, stream: trio.SocketStream) -> None:
+    _tcp_init(self, stream)
+    self.ahead = bytearray()  # type: ignore[attr-defined]
+    self.taken_in_a_row = 0  # type: ignore[attr-defined]
+
+
+TrioTCPStream.__init__ = _init_with_ahead  # type: ignore[method-assign]
+TrioTCPStream.read = _read_ahead  # type: ignore[method-assign]
 
 
 # --- agreeing on a protocol -----------------------------------------------------------------------------------------

@@ -1,7 +1,13 @@
 """Repairs of the library that need no network to be attacked."""
 
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
+import trio
 from libp2p.abc import IMultiselectCommunicator
+from libp2p.io.trio import TrioTCPStream
 from libp2p.protocol_muxer.exceptions import MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.stream_muxer.yamux import yamux
@@ -82,3 +88,58 @@ def test_more_streams_than_two_hundred_a_second_end_the_connection(kind: int, le
     budget(kind, length, hardening.MAX_OPENINGS, 0, yamux.FLAG_SYN)
     with pytest.raises(hardening.PeerMisbehaved):
         budget(kind, length, 12_000, 50, yamux.FLAG_SYN)
+
+
+@asynccontextmanager
+async def sent(data: bytes) -> AsyncIterator[TrioTCPStream]:
+    """A connection over which `data` came, and then its end."""
+    far, near = trio.socket.socketpair()
+    with near:
+        with far:
+            await trio.SocketStream(far).send_all(data)
+        yield TrioTCPStream(trio.SocketStream(near))
+
+
+@pytest.mark.parametrize("sizes", [[1], [2, 300], [7, 0, 5], [hardening.READ_AHEAD_BYTES, 3], [100_000]])
+async def test_what_is_read_ahead_comes_in_order_and_then_the_end(sizes: list[int]) -> None:
+    data = bytes(index % 251 for index in range(40_000))
+    read = bytearray()
+    async with sent(data) as stream:
+        for size in itertools.cycle(sizes):
+            piece = await stream.read(size)
+            assert len(piece) <= size
+            read += piece
+            if size and not piece:
+                break
+        assert await stream.read(1) == b""
+    assert read == data
+
+
+async def test_a_read_without_a_size_takes_what_was_read_ahead() -> None:
+    async with sent(b"abcdef") as stream:
+        assert await stream.read(2) == b"ab"
+        assert await stream.read() == b"cdef"
+        assert await stream.read() == b""
+
+
+async def test_no_more_is_read_ahead_than_its_bound() -> None:
+    async with sent(bytes(60_000)) as stream:
+        await stream.read(1)
+        assert len(stream.ahead) < hardening.READ_AHEAD_BYTES  # type: ignore[attr-defined]
+
+
+async def test_what_was_read_ahead_leaves_other_tasks_their_turn() -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with sent(bytes(10_000)) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        for _ in range(10_000):
+            await stream.read(1)
+        nursery.cancel_scope.cancel()
+    assert turns >= 10_000 / (hardening.MAX_IN_A_ROW + 1)
