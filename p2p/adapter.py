@@ -1,5 +1,6 @@
 """The peers' side of the driver: each effect in, its event out, and what peers say reported as events."""
 
+import functools
 import logging
 import math
 import time
@@ -56,6 +57,9 @@ MAX_DELIVERIES = 256
 MAX_ADDRESS_CACHE = 16_384
 DRAW_EVERY_S = 10.0
 """How often a node looks whether the nodes that it has drawn are still there."""
+
+MAX_READ = 512
+"""Bodies of frames that are kept as they were read."""
 
 _MESSAGES = {kind.__name__: kind for kind in get_args(Message)}
 
@@ -317,6 +321,8 @@ class PeerAdapter:
         return Reply.ACCEPTED
 
 
+# A frame is read when its author is judged and again when it is delivered, with at most a batch of others between.
+@functools.lru_cache(MAX_READ)
 def _read_body(content: Content) -> Heartbeat | SignedRequest:
     match content.topic:
         case Topic.HEARTBEAT:

@@ -5,6 +5,7 @@ is dialled only after everybody else.
 """
 
 import ipaddress
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -54,7 +55,8 @@ class PeerExchange:
             await trio.sleep(ASK_EVERY_S)
 
     def _next(self) -> PeerId | None:
-        if sum(bool(entry.addresses) for entry in self._book.entries.values()) >= WANTED_PEERS:
+        met = (peer_id for peer_id, entry in self._book.entries.items() if entry.addresses)
+        if len(list(itertools.islice(met, WANTED_PEERS))) == WANTED_PEERS:
             return None
         now_ms = self._now_ms()
         asked = self._asked.keys()

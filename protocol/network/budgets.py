@@ -64,8 +64,11 @@ class Budgets(Generic[Key]):
 
     def take(self, key: Key, now_ms: int) -> bool:
         """Take one for `key` if one is left."""
-        bucket = self._buckets.setdefault(key, Bucket(self.rate, self.rate.burst, now_ms))
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._most:
-            self._buckets.popitem(last=False)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(self.rate, self.rate.burst, now_ms)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
         return bucket.take(1, now_ms)

@@ -182,7 +182,7 @@ class PeerBook:
     def score(self, peer_id: PeerId, now_ms: int) -> float:
         """The points of a peer; 0 is a stranger."""
         entry = self.entries.get(peer_id)
-        if entry is None:
+        if entry is None or not entry.points:
             return 0.0
         age_ms = max(now_ms - entry.scored_ms, 0)
         return entry.points * math.pow(0.5, age_ms / HALF_LIFE_MS)
