@@ -34,13 +34,13 @@ from p2p.host import Host, open_host
 from p2p.store import ContentStore
 from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about, effect_key
 from protocol.errors import ConfigError, P2PError
+from protocol.network.gossip import FAST_TICK_MS
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.wire.ids import Address
 
 AGENT = "vcoin/0.1.0"
-FAST_TICK_MS = 500
 Clock = Callable[[], int]
 
 
