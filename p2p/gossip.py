@@ -33,7 +33,9 @@ PROTOCOL = "/vcoin/gossip/1"
 FRAME_S = 30.0
 SILENT_S = 3 * DIGEST_EVERY_MS / 1000
 """A neighbour that skipped two digests is gone, whatever its connection says."""
-BALANCE_S = 1.0
+LOOK_S = 1.0
+BALANCE_S = 5.0
+"""How often the mesh is looked at while nothing happens to it."""
 INVITATIONS = Rate(amount=1, period_ms=10_000, burst=6)
 """Streams of one peer that we refuse for nothing; honest peers that were refused wait for a minute."""
 MAX_INVITERS = 1_024
@@ -106,12 +108,16 @@ class GossipStreams:
                 self._nursery = nursery
                 self._transport.handle(PROTOCOL, self._serve)
                 task_status.started()
+                balance_at = -math.inf
                 while True:
-                    self._balance()
+                    now = trio.current_time()
+                    if self._rebalance.is_set() or self._mesh.is_short or now >= balance_at:
+                        self._rebalance = trio.Event()
+                        self._balance()
+                        balance_at = now + BALANCE_S
                     self._take_in(None, self._gossip.tick(self._now_ms()))
-                    with trio.move_on_after(BALANCE_S):
+                    with trio.move_on_after(LOOK_S):
                         await self._rebalance.wait()
-                    self._rebalance = trio.Event()
         finally:
             # The transport outlives us, and its peers go on opening streams.
             self._nursery = None
@@ -225,10 +231,16 @@ class GossipStreams:
                 self._book.reward(peer_id, len(received.delivered), self._now_ms())
             for fault in received.faults:
                 self._transport.report(peer_id, fault)
-        self._nudge()
+        if received.delivered:
+            self._nudge()
+        elif peer_id is not None and (feed := self._feeds.get(peer_id)):
+            self._nudge_one(peer_id, feed)
 
     def _nudge(self) -> None:
         """Wake the feeds that have something to send earlier than they would look."""
         for peer_id, feed in self._feeds.items():
-            if self._gossip.due_ms(peer_id) < feed.wakes_ms:
-                feed.wake.set()
+            self._nudge_one(peer_id, feed)
+
+    def _nudge_one(self, peer_id: PeerId, feed: _Feed) -> None:
+        if self._gossip.due_ms(peer_id) < feed.wakes_ms:
+            feed.wake.set()

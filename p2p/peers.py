@@ -23,6 +23,8 @@ DIALLED_LOW = 4
 """So many connections at least are of our own making; those who come to us may all be one person."""
 PARALLEL_DIALS = 8
 LOOK_S = 1.0
+CONTENT_LOOK_S = 5.0
+"""How often a node looks that misses nobody, while no connection ends."""
 SAVE_S = 60.0
 MAX_CACHE_BYTES = 1024 * 1024
 
@@ -49,6 +51,8 @@ class Dialler:
         self._now_ms = now_ms
         self._slots = trio.CapacityLimiter(PARALLEL_DIALS)
         self._dialling: set[PeerId] = set()
+        self._is_content = False
+        self._lost = trio.Event()
 
     async def reach(self, to: str) -> PeerId:
         """Be connected to a peer: one of our connections, or a dial.
@@ -82,6 +86,7 @@ class Dialler:
     def on_disconnected(self, peer_id: PeerId) -> None:
         """No connection to the peer is open any more."""
         self._dialled.pop(peer_id, None)
+        self._lost.set()
 
     async def run(self) -> None:
         """Dial known peers whenever fewer are connected than wanted; until cancelled."""
@@ -90,7 +95,12 @@ class Dialler:
                 for peer_id, address in self._choose():
                     self._dialling.add(peer_id)
                     nursery.start_soon(self._dial, peer_id, address)
+                # Never at once: a peer that takes our dials and hangs up would be dialled without a pause.
                 await trio.sleep(LOOK_S)
+                if self._is_content:
+                    with trio.move_on_after(CONTENT_LOOK_S - LOOK_S):
+                        await self._lost.wait()
+                self._lost = trio.Event()
 
     def _choose(self) -> list[tuple[PeerId, str]]:
         connected = self._transport.connected()
@@ -107,6 +117,7 @@ class Dialler:
         missing = max(WANTED_CONNECTIONS - len(busy), DIALLED_LOW - ours)
         if missing <= 0 and ours < MOST_DIALLED and self._is_short():
             missing = 1
+        self._is_content = missing <= 0 and not chosen
         dialled = (self._book.entries.get(peer_id) for peer_id in self._dialled)
         groups = [group_of(entry.addresses[0]) for entry in dialled if entry and entry.addresses]
         busy |= {peer_id for peer_id, _ in chosen}

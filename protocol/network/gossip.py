@@ -299,7 +299,9 @@ class Gossip:
 
     def _fresh_ids(self, now_ms: int) -> tuple[FrameId, ...]:
         """What a neighbour would still accept, the newest first where there is too much."""
-        fresh = [known_as for known_as, held in reversed(self._held.items()) if self._is_fresh(held.content, now_ms)]
+        oldest, newest = now_ms - MAX_CLOCK_SKEW_MS, now_ms + MAX_CLOCK_SKEW_MS
+        held = reversed(self._held.items())
+        fresh = [known_as for known_as, frame in held if oldest <= frame.content.ts_ms <= newest]
         return tuple(fresh[:MAX_IDS])
 
     def _is_fresh(self, content: Content, now_ms: int) -> bool:

@@ -78,14 +78,14 @@ class Neighbour:
 
     def due_ms(self) -> int:
         """When something may go next; a moment in the past means now."""
-        moments = [self._digest_at_ms]
         if self.missing:
-            moments.append(0)
-        if self.events:
-            moments.append(self._events_at_ms)
-        if self._tick_at_ms is not None:
-            moments.append(self._tick_at_ms)
-        return min(moments)
+            return 0
+        due_ms = self._digest_at_ms
+        if self.events and self._events_at_ms < due_ms:
+            due_ms = self._events_at_ms
+        if self._tick_at_ms is not None and self._tick_at_ms < due_ms:
+            due_ms = self._tick_at_ms
+        return due_ms
 
     def take_missing(self) -> tuple[FrameId, ...]:
         """The ids to ask the neighbour for."""
