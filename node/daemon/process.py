@@ -1,5 +1,6 @@
 """From a configuration to a running node, and back to nothing: signals, the ready line, one clear last word."""
 
+import gc
 import logging
 import os
 import signal
@@ -55,6 +56,16 @@ def last_word(group: BaseExceptionGroup[BaseException]) -> NodeError | None:
     return ours[0] if ours and not others else None
 
 
+def keep_what_stays() -> None:
+    """Collect garbage once, and look at none of the objects that are left again.
+
+    They are 180,000, mostly code, and stay as long as the process: looked through with every full collection, they
+    would stop the node's loop for 80 ms each time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 async def _until_signal(config: Config) -> None:
     running = trio.CancelScope()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -62,7 +73,9 @@ async def _until_signal(config: Config) -> None:
             outer.start_soon(_stop_on_signal, signals, running)
             with running:
                 async with trio.open_nursery() as inner:
-                    announce_ready(await inner.start(run, config))
+                    node = await inner.start(run, config)
+                    keep_what_stays()
+                    announce_ready(node)
             outer.cancel_scope.cancel()
     log.info("stopped")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from node.daemon.process import keep_what_stays
 from p2p.host import open_host
 from p2p.streams import FramedStream
 from protocol.network.gossip import Admission
@@ -59,6 +60,7 @@ async def main() -> None:
         ):
             host.handle(STUCK, stay)
             nursery.start_soon(meter.run)
+            keep_what_stays()
             print(host.addresses[0], flush=True)
             while await trio.to_thread.run_sync(sys.stdin.readline):
                 print(json.dumps({"memory_mb": memory_mb(), "lag_ms": meter.worst_ms}), flush=True)
