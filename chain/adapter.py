@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -36,7 +37,7 @@ from protocol.effects import (
     about,
 )
 from protocol.errors import ChainError, Reverted
-from protocol.events import BatchMined, Event, TransactionMined
+from protocol.events import BatchMined, Event, MessageSigned, TransactionMined
 from protocol.params import ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import batch_id
@@ -48,6 +49,7 @@ from protocol.wire.ids import Address, BatchId, Cid, Hash32
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
 LOOK_AFTER_POLLS = 4
+LANE_TRIES = 5
 _WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
@@ -126,12 +128,15 @@ class ChainAdapter:
         deadline while this machine's clock is wrong, too.
         """
         match effect:
-            case SignMessage(message):
-                if isinstance(message, _WITH_DEADLINE) and self.clock.trouble:
-                    raise ChainError(f"{self.clock.trouble}; {HINT}")
-                return self.wallet.perform(effect)
+            case SignMessage():
+                return self._sign(effect)
             case _:
                 return await self._perform_when_reached(effect)
+
+    def _sign(self, effect: SignMessage) -> MessageSigned:
+        if isinstance(effect.message, _WITH_DEADLINE) and self.clock.trouble:
+            raise ChainError(f"{self.clock.trouble}; {HINT}")
+        return self.wallet.perform(effect)
 
     async def _perform_when_reached(self, effect: ChainEffect) -> Event:
         """Wait while no endpoint answers, so that an outage costs an effect nothing but time."""
@@ -200,13 +205,29 @@ class ChainAdapter:
     async def _open_lane(self, effect: OpenLane) -> TransactionMined:
         order, settlement = effect.order, self.network.settlement
 
-        async def opened() -> bool:
+        async def total() -> int:
             lane = await settlement.lane_of(order.client, order.signer, order.node)
-            # left + mark never falls, so the message has counted once the lane is past it.
-            return lane.left + lane.mark >= order.prev_total + order.amount
+            return lane.left + lane.mark
 
-        # The requester pays for its lanes; a node that opens one for its client pays itself.
-        return await self._do(effect, settlement.open_lane(order, effect.signature), self._client, opened)
+        async def opened() -> bool:
+            # The total never falls while the lane is open, so the message has counted once the lane is past it.
+            return await total() >= order.prev_total + order.amount
+
+        client = self.wallet.client
+        ours = client is not None and client.address in (order.client, order.signer)
+        for left in reversed(range(LANE_TRIES)):
+            call = settlement.open_lane(order, effect.signature)
+            if ours and order.prev_total < (now := await total()):
+                # A batch moved the lane since the order was signed, and would again before we heard of it as final.
+                newer = replace(order, prev_total=now)
+                call = settlement.open_lane(newer, self._sign(SignMessage(newer)).signature)
+            try:
+                # The requester pays for its lanes; a node that opens one for its client pays itself.
+                return await self._do(effect, call, self._client, opened)
+            except Reverted as error:
+                if not ours or not left or refusal_name(error) != "LaneMoved":
+                    raise
+        raise AssertionError("the last try returns")
 
     async def _do_batch(self, effect: FinalizeBatch | RefundBatch | VoidStarved | ConveneCourt) -> TransactionMined:
         settlement, court = self.network.settlement, self.network.court

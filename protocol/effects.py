@@ -9,9 +9,7 @@ from typing import Annotated
 
 from protocol.messages import Message, Signable
 from protocol.params import MAX_INLINE_BYTES
-from protocol.stages.assignment import (
-    LaneOpen,
-)
+from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import (
     Batch,
     BatchContents,
@@ -19,9 +17,9 @@ from protocol.stages.commitment import (
 )
 from protocol.stages.execution import RunSpec
 from protocol.stages.heartbeat import Heartbeat
-from protocol.stages.request import SignedRequest
+from protocol.stages.request import Request, SignedRequest
 from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text, encode_named
-from protocol.wire.ids import Address, PeerId
+from protocol.wire.ids import Address, PeerId, address_bytes
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -305,7 +303,7 @@ def effect_key(effect: Effect) -> bytes:
 
 
 def about(effect: Effect) -> bytes:
-    """The job, batch, content or epoch that an effect is for, at most 32 bytes; empty where it is for none."""
+    """The job, batch, content, epoch or lane's node that an effect is for, at most 32 bytes; empty for none."""
     for field in ("job_id", "batch_id", "input_cid", "cid", "manifest"):
         value = getattr(effect, field, None)
         if isinstance(value, bytes):
@@ -316,9 +314,26 @@ def about(effect: Effect) -> bytes:
         return effect.batch.root
     if isinstance(effect, SealEpoch):
         return effect.epoch.to_bytes(8, "big")
+    if isinstance(effect, OpenLane):
+        return address_bytes(effect.order.node)
+    if isinstance(effect, SignMessage):
+        return _about_message(effect.message)
     if isinstance(effect, Send):
         return _job_of(effect.message)
     return b""
+
+
+def _about_message(message: object) -> bytes:
+    """What tells a message that is to be signed from others of its kind, at most 32 bytes."""
+    match message:
+        case Request(nonce=nonce):
+            return nonce.to_bytes(8, "big")
+        case LaneOpen(node=node):
+            return address_bytes(node)
+        case Assignment(details=details):
+            return details
+        case _:
+            return _job_of(message)
 
 
 def _job_of(message: object) -> bytes:

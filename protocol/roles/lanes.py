@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.stages.assignment import Lane, LaneOpen
-from protocol.wire.ids import Address, TimestampMs, Wei
+from protocol.wire.ids import Address, TimestampMs, Wei, address_bytes
 
 LANE_VALID_S = 600
 
@@ -24,8 +24,8 @@ class Lanes:
 
     identity: Identity
     member: Member
-    opening: set[Address] = field(default_factory=set)
-    """Nodes whose lane has a transaction under way."""
+    opening: dict[Address, LaneOpen] = field(default_factory=dict)
+    """What is being locked more, by node: signed or sent, and not final."""
     _books: dict[Address, LaneBook] = field(default_factory=dict)
 
     def lane(self, node: Address) -> Lane:
@@ -47,15 +47,29 @@ class Lanes:
         return self.book(node).cumulative + total - lane.mark - lane.left
 
     def free(self) -> Wei:
-        """What the client can still lock."""
+        """What the client can still lock, beside what is being locked."""
         assert self.identity.client is not None
-        return self.member.accounts.get(self.identity.client, Wei(0))
+        account = self.member.accounts.get(self.identity.client, Wei(0))
+        return Wei(max(account - sum(order.amount for order in self.opening.values()), 0))
+
+    def is_open(self, lane: Lane) -> bool:
+        """Whether what was being locked on this lane has counted, as the chain has it now."""
+        order = self.opening.get(lane.node)
+        # A batch moves the lane, too, but only the order brings it so far.
+        return order is not None and lane.left + lane.mark >= order.prev_total + order.amount
 
     def order_to_open(self, node: Address, amount: int, now_ms: TimestampMs) -> LaneOpen:
         """The message that locks `amount` more for a node."""
         lane = self.lane(node)
         deadline = now_ms // 1000 + LANE_VALID_S
         return LaneOpen(lane.client, lane.signer, node, amount, lane.left + lane.mark, deadline)
+
+    def stop_opening(self, about: bytes) -> Address | None:
+        """The node whose lane could not be opened, by what its failed effect was about; None if that was no lane."""
+        node = next((node for node in self.opening if address_bytes(node) == about), None)
+        if node is not None:
+            del self.opening[node]
+        return node
 
     def is_ours(self, lane: Lane) -> bool:
         """Whether a lane is one of this client and signer."""

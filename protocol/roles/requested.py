@@ -8,7 +8,8 @@ from protocol.stages.assignment import JobDetails
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
-from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei
+from protocol.wire.envelope import struct_hash
+from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei, address_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ class RequestedJob:
     def is_offer_over(self, now_ms: TimestampMs) -> bool:
         """Whether the node that was chosen would refuse an order for its offer by now."""
         return self.chosen is not None and self.chosen.offer.valid_until * 1000 <= now_ms
+
+    def waits_for(self, about: bytes) -> bool:
+        """Whether an effect on the way to this attempt's order is about this; see `effects.about`."""
+        if self.job_id is not None or self.stage not in (Stage.REQUESTED, Stage.OFFERED):
+            return False
+        if self.signed is None:
+            return about == self.ask.nonce.to_bytes(8, "big")
+        if self.details is not None:
+            return about == struct_hash(self.details)
+        return self.node is not None and about in (self.ask.input_cid, address_bytes(self.node))
 
     @property
     def bill(self) -> Wei:

@@ -228,7 +228,7 @@ class Requester:
         """Go on to the order where the lane pays for it; else lock more, and wait until that is final."""
         assert job.chosen is not None
         offer = job.chosen.offer
-        missing = self._lanes.missing(offer.node_id, order_total(offer.price, with_bonus=job.ask.with_bonus))
+        missing = self._missing(job)
         if missing <= 0:
             return (SealKey(job.ask.input_cid, offer.hpke_key),)
         if offer.node_id in self._lanes.opening:
@@ -238,15 +238,21 @@ class Requester:
             return self._unserved(
                 job, f"not enough deposited: {vcn(missing)} VCN more needed, {vcn(free)} free", now_ms
             )
-        self._lanes.opening.add(offer.node_id)
         job.next_step_ms = (self.member.rules.final_depth + 2) * 12_000
         amount = min(free, max(missing, self.settings.lane_amount))
-        return (SignMessage(self._lanes.order_to_open(offer.node_id, amount, now_ms)),)
+        order = self._lanes.opening[offer.node_id] = self._lanes.order_to_open(offer.node_id, amount, now_ms)
+        return (SignMessage(order),)
+
+    def _missing(self, job: RequestedJob) -> int:
+        """What the lane lacks for the job's order; 0 or less where it covers it."""
+        assert job.chosen is not None
+        offer = job.chosen.offer
+        return self._lanes.missing(offer.node_id, order_total(offer.price, with_bonus=job.ask.with_bonus))
 
     def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        if not self._lanes.is_ours(lane) or lane.node not in self._lanes.opening:
+        if not self._lanes.is_ours(lane) or not self._lanes.is_open(lane):
             return ()
-        self._lanes.opening.discard(lane.node)
+        del self._lanes.opening[lane.node]
         effects: list[Effect] = []
         for job in self._jobs.values():
             if job.stage is Stage.OFFERED and job.chosen is not None and job.node == lane.node:
@@ -518,15 +524,11 @@ class Requester:
                 if job is not None:
                     job.reason = f"the result could not be opened: {failed.reason}"
             case "SealKey" | "OpenLane" | "SignMessage":
-                self._lanes.opening.clear()
-                waiting = [
-                    job
-                    for job in self._jobs.values()
-                    if job.job_id is None
-                    and (job.stage is Stage.OFFERED or (job.stage is Stage.REQUESTED and job.signed is None))
-                ]
-                for job in waiting:
-                    self._unserved(job, f"{failed.effect} failed: {failed.reason}", now_ms)
+                node = self._lanes.stop_opening(failed.about)
+                for job in self._jobs.values():
+                    # Of the jobs with a node whose lane was not opened, those that it pays for anyway go on.
+                    if job.waits_for(failed.about) and not (node and self._missing(job) <= 0):
+                        self._unserved(job, f"{failed.effect} failed: {failed.reason}", now_ms)
         return ()
 
     def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:

@@ -254,11 +254,29 @@ async def test_a_lane_takes_no_more_than_is_free(open_ledger: OpenLedger) -> Non
         await refused(play.adapter, OpenLane(*play.orders.lane_open(101 * VCN, now + 600)), "NotEnoughFree")
 
 
-async def test_a_lane_message_counts_once(open_ledger: OpenLedger) -> None:
+async def test_an_order_for_more_than_a_lane_had_is_refused(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger) as play:
         _, now = await play.ledger.now()
         await play.open_lane(10 * VCN)
-        await refused(play.adapter, OpenLane(*play.orders.lane_open(20 * VCN, now + 600, prev_total=1)), "LaneMoved")
+        order = play.orders.lane_open(20 * VCN, now + 600, prev_total=10 * VCN + 1)
+        await refused(play.adapter, OpenLane(*order), "LaneMoved")
+
+
+async def test_a_lane_that_a_batch_moved_is_opened_further_once(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        batch, _ = await play.submit(1, delivered=1)
+        (claim,) = batch.claims
+        # A bill below what was ordered lets mark and left together rise.
+        assert claim.cumulative > claim.debit
+        _, now = await play.ledger.now()
+        effect = OpenLane(*play.orders.lane_open(20 * VCN, now + 600, prev_total=LANE))
+        for _ in range(2):
+            assert isinstance(await play.adapter.perform(effect), TransactionMined)
+        await play.final()
+        lane = (await play.story.until(LaneSeen, lambda seen: seen.lane.left > LANE)).lane
+        assert lane.left == LANE - claim.debit + 20 * VCN
+        await play.story.until(AccountSeen, lambda seen: seen.account.free == 100 * VCN - LANE - 20 * VCN)
 
 
 # --- batches --------------------------------------------------------------------------------------------------------

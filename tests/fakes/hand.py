@@ -1,6 +1,6 @@
 """What one node's keys do to the contracts in memory: an effect done, or found done already."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chain.settlement import contents_of
 from chain.states import BatchState, SeatState
@@ -39,6 +39,10 @@ class Hand:
         """Change the contracts as the effect's transaction would. Raises: Refused."""
         match effect:
             case OpenLane(order, signature):
+                lane = contracts.lane(order.client, order.signer, order.node)
+                if self.client == order.client:
+                    # It sends the order itself, so it may say anew what the lane had before.
+                    order = replace(order, prev_total=max(order.prev_total, lane.left + lane.mark))
                 contracts.open_lane(self.client, order, signature)
             case SubmitBatch(batch):
                 contracts.submit(self.operator, batch)

@@ -11,7 +11,7 @@ from protocol.params import VCN
 from protocol.roles.machine import Machine
 from protocol.roles.member import NO_DEVICE
 from protocol.stages.assignment import SignedRefuse
-from protocol.wire.ids import TimestampMs
+from protocol.wire.ids import TimestampMs, Wei, address_bytes
 from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
 
@@ -262,9 +262,37 @@ def test_a_request_that_cannot_be_signed_ends_at_once():
     world = network()
     requester = world.node("requester")
     requester.take(ask())
-    requester.take(ev.EffectFailed("SignMessage", b"", "the clock of this machine is wrong", False))
+    nonce = ask().nonce.to_bytes(8, "big")
+    requester.take(ev.EffectFailed("SignMessage", nonce, "the clock of this machine is wrong", False))
     assert job(world).stage is Stage.UNSERVED
     assert "clock" in job(world).reason
+
+
+@pytest.mark.parametrize(("lane_vcn", "every_ms"), [(1, 9_000), (3, 6_500)])
+def test_batches_that_move_a_lane_while_it_is_opened_further_cost_no_job(lane_vcn: int, every_ms: int):
+    world = network()
+    requester = world.node("requester")
+    jobs = requester.machine.requester
+    jobs.settings = dataclasses.replace(jobs.settings, lane_amount=Wei(lane_vcn * VCN))
+    for number in range(1, 41):
+        world.soon(lambda number=number: requester.take(ask(number)), every_ms * number)
+    world.run(lambda: len(jobs.jobs) == 40 and all(view.stage in TERMINAL for view in jobs.jobs))
+    assert {view.stage for view in jobs.jobs} == {Stage.SPENDABLE}, {view.reason for view in jobs.jobs}
+    opened = [event for _, event in world.log if isinstance(event, ev.TransactionMined) and event.effect == "OpenLane"]
+    assert len(opened) > 1
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_lane_that_cannot_be_opened_ends_the_jobs_that_wait_for_it_and_no_other(own: bool):
+    world = network()
+    requester = world.node("requester")
+    world.soon(lambda: requester.take(ask()), 3_000)
+    world.run(lambda: (found := job(world)) is not None and found.stage is Stage.OFFERED and found.node is not None)
+    node = job(world).node if own else world.node("verifier-0").address
+    requester.take(ev.EffectFailed("OpenLane", address_bytes(node), "NotEnoughFree", False))
+    world.run(lambda: job(world).stage in TERMINAL)
+    assert job(world).stage is (Stage.UNSERVED if own else Stage.SPENDABLE)
+    assert ("NotEnoughFree" in job(world).reason) is own
 
 
 def test_nobody_able_is_said_plainly():
