@@ -44,7 +44,8 @@ TOKENS_PER_PRICE = 1_000
 ACCEPT_WITHIN_MS = 2_000
 MISS_MS = 3_600_000
 MISS_LONGEST_MS = 7 * 24 * 3_600_000
-"""A node that failed a requester is not hired by it for an hour, and twice as long each further time, up to a week."""
+"""A node that failed a requester is hired by it for an hour only if nobody else is able, and twice as long each further
+time, up to a week."""
 WITHDRAW_WITHIN_MS = 5_000
 """So long after its promise a node lets go of a job without pay; later its work has begun to be worth something."""
 INPUT_BYTES_PER_MS = 1_000

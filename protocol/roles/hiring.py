@@ -8,26 +8,28 @@ from protocol.stages.offer import Candidate, is_able, rank
 from protocol.wire.ids import Address, Cid, TimestampMs
 
 
-def best(job: RequestedJob, member: Member, misses: Misses, own_node: Address, now_ms: TimestampMs) -> Candidate | None:
-    """The best able node that was not tried yet, by this node's own view of the chain and its own experience."""
-    able = [
-        candidate
-        for candidate in _candidates(job, member)
-        if not misses.bars(candidate.record.node_id, now_ms) and _able(job, candidate, member, own_node, now_ms)
-    ]
-    return rank(able)[0] if able else None
+def best(
+    job: RequestedJob, member: Member, misses: Misses, own_node: Address, now_ms: TimestampMs, *, last_call: bool
+) -> Candidate | None:
+    """The best able node that was not tried yet, by this node's own view of the chain and its own experience.
+
+    Args: last_call, whether nobody else will be asked: then the able node that is barred for the shortest time will do.
+    """
+    able = [candidate for candidate in _candidates(job, member) if _able(job, candidate, member, own_node, now_ms)]
+    unbarred = [candidate for candidate in able if not misses.bars(candidate.record.node_id, now_ms)]
+    if unbarred:
+        return rank(unbarred)[0]
+    # Someone who failed once may do it now; where nobody else would, the alternative is no answer at all.
+    return min(rank(able), key=lambda each: misses.until_ms(each.record.node_id)) if able and last_call else None
 
 
-def why_nobody(job: RequestedJob, member: Member, misses: Misses, now_ms: TimestampMs) -> str:
+def why_nobody(job: RequestedJob, member: Member) -> str:
     """What keeps every node that is known from doing the job, in one line."""
     assert job.signed is not None
     request = job.signed.request
     if not job.offers and not job.tried:
         known = len(member.peers)
         return f"no able node: none of {known} known nodes made an offer for this model, class and price"
-    barred = sum(misses.bars(node_id, now_ms) for node_id in job.offers)
-    if barred and not job.tried:
-        return f"no able node: {barred} of {len(job.offers)} that made an offer failed this one lately"
     if job.tried:
         return f"no able node: {len(job.tried)} tried, none left; the last one: {job.reason}"
     cheapest = min(signed.offer.price for signed, _ in job.offers.values())

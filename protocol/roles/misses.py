@@ -30,5 +30,9 @@ class Misses:
         self._until_ms.pop(node, None)
 
     def bars(self, node: Address, now_ms: TimestampMs) -> bool:
-        """Whether a node is not hired now."""
-        return self._until_ms.get(node, 0) > now_ms
+        """Whether a node is not hired now, as long as another one can be."""
+        return self.until_ms(node) > now_ms
+
+    def until_ms(self, node: Address) -> TimestampMs:
+        """Until when a node is barred, in ms since 1970; 0 for one that failed nobody."""
+        return self._until_ms.get(node, TimestampMs(0))

@@ -214,12 +214,13 @@ class Requester:
     def _hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
-        found = best(job, self.member, self._misses, self.identity.node_id, now_ms)
+        last_call = job.round + 1 == len(OFFER_ROUNDS_MS)
+        found = best(job, self.member, self._misses, self.identity.node_id, now_ms, last_call=last_call)
+        if found is None and last_call:
+            return self._unserved(job, why_nobody(job, self.member), now_ms)
         if found is None:
             job.round += 1
-            if job.round < len(OFFER_ROUNDS_MS):
-                return self._call_for_offers(job, now_ms)
-            return self._unserved(job, why_nobody(job, self.member, self._misses, now_ms), now_ms)
+            return self._call_for_offers(job, now_ms)
         job.chosen, job.peer_id, job.details = found.signed, found.peer_id, None
         return self._cover(job, now_ms)
 

@@ -123,7 +123,7 @@ async def test_a_chain_that_is_down_at_the_start_is_an_error() -> None:
 
 
 async def test_a_chain_that_stops_answering_is_followed_again_when_it_does() -> None:
-    async with shift() as at, connected(at, at.ledger.chain.url, timeout_s=0.2) as adapter, told_by(adapter) as story:
+    async with shift() as at, connected(at, at.ledger.chain.url, timeout_s=1.0) as adapter, told_by(adapter) as story:
         at.ledger.chain.process.send_signal(signal.SIGSTOP)
         while not adapter.watcher.trouble:
             await trio.lowlevel.checkpoint()

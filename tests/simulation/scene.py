@@ -52,11 +52,12 @@ START_MS = 1_800_000_000_000
 
 
 class Work(Enum):
-    """How well a node computes: as a seat's own pass finds, with doubts, or something else altogether."""
+    """How well a node computes: as a seat's own pass finds, with doubts, something else altogether, or not at all."""
 
     HONEST = "honest"
     DOUBTFUL = "doubtful"
     DISHONEST = "dishonest"
+    FAILING = "failing"
 
 
 def proof_bytes(tokens: int, work: Work) -> bytes:

@@ -142,7 +142,7 @@ def test_the_better_reputation_is_hired_before_the_larger_stake():
 
 def test_a_failing_node_is_left_for_the_next_one():
     world = network()
-    world.join(world.add("broken", {"provider"}, 80_000))
+    world.join(world.add("broken", {"provider"}, 80_000, Work.FAILING))
     done = submit(world)
     assert done.stage is Stage.SPENDABLE
     assert done.attempt == 1
@@ -202,12 +202,27 @@ def asked_deadlines(node) -> list[str]:
 
 def test_a_node_that_failed_is_not_hired_for_the_next_job():
     world = network()
-    world.join(world.add("broken", {"provider"}, 80_000))
+    world.join(world.add("broken", {"provider"}, 80_000, Work.FAILING))
     requester = world.node("requester").machine.requester
     assert submit(world).attempt == 1
     world.soon(lambda: world.node("requester").take(ask(2, now_ms=world.now_ms)), 1_000)
     world.run(lambda: len(requester.jobs) == 2 and requester.jobs[1].stage in TERMINAL)
     assert (requester.jobs[1].stage, requester.jobs[1].attempt) == (Stage.SPENDABLE, 0)
+
+
+def test_a_node_that_failed_is_hired_again_where_nobody_else_is_able():
+    world = World()
+    world.chain.deposit(world.add("requester", {"requester"}).address, 100 * VCN)
+    world.add("provider", {"provider"}, 20_000, Work.FAILING)
+    for number in range(3):
+        world.add(f"verifier-{number}", {"verifier"}, 5_000)
+    world.start()
+    requester = world.node("requester").machine.requester
+    assert submit(world).stage is Stage.UNSERVED
+    world.node("provider").work = Work.HONEST
+    world.soon(lambda: world.node("requester").take(ask(2, now_ms=world.now_ms)), 1_000)
+    world.run(lambda: len(requester.jobs) == 2 and requester.jobs[1].stage in TERMINAL)
+    assert requester.jobs[1].stage is Stage.SPENDABLE
 
 
 def crowd(jobs: int) -> World:

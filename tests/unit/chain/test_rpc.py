@@ -104,7 +104,7 @@ async def test_an_endpoint_that_hangs_is_timed_out() -> None:
         return hex(CHAIN)
 
     with endpoint(hanging) as slow, endpoint(honest) as quick:
-        async with open_rpc([slow.url, quick.url], CHAIN, timeout_s=0.1) as rpc:
+        async with open_rpc([slow.url, quick.url], CHAIN, timeout_s=0.5) as rpc:
             assert await rpc.request("eth_call") == ["eth_call"]
         released.set()
 

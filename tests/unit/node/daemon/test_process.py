@@ -1,12 +1,13 @@
 """The last word of a daemon that had to stop, and what systemd is told."""
 
+import gc
 import socket
 from pathlib import Path
 
 import pytest
 import trio
 
-from node.daemon.process import last_word, notify
+from node.daemon.process import keep_what_stays, last_word, notify
 from protocol.errors import ChainError, ConfigError, LocalProtocolError
 
 
@@ -37,3 +38,13 @@ def test_systemd_is_told_where_it_listens(tmp_path: Path, monkeypatch: pytest.Mo
         assert systemd.recv(100) == b"READY=1"
     # A manager that is gone does not stop the node.
     notify("STOPPING=1")
+
+
+def test_what_a_ready_node_has_loaded_is_looked_through_no_more() -> None:
+    try:
+        keep_what_stays()
+        frozen = gc.get_freeze_count()
+        assert frozen > 10_000
+        assert len(gc.get_objects()) < frozen
+    finally:
+        gc.unfreeze()
