@@ -154,6 +154,7 @@ class Settlement(Contract):
             batch.ok_count,
             batch.failed_count,
             batch.max_leaf,
+            batch.mine_by,
         )
         return self.call("submit", submission, [_claim(claim) for claim in batch.claims])
 

@@ -241,6 +241,9 @@ contract Settlement is Lanes {
             revert ClassNotRun(submission.node, submission.classId);
         }
         if (submission.flags & ~(UNRECEIPTED | UNCALIBRATED) != 0) revert BadFlags(submission.flags);
+        bool unreceipted = submission.flags & UNRECEIPTED != 0;
+        if (unreceipted != (submission.mineBy != 0)) revert BadMineBy(submission.mineBy);
+        if (unreceipted && block.timestamp > submission.mineBy) revert StaleJob(submission.mineBy);
         if (submission.slot >= SLOTS) revert SlotOutOfRange(submission.slot);
         if (claimCount == 0) revert NoClaims();
         if (claimCount > MAX_CLAIMS) revert TooManyClaims(claimCount);

@@ -139,7 +139,7 @@ class Orders:
         )
 
 
-def batch_of(node: Address, slot: int, *lanes: Orders, unreceipted: bool = False) -> Batch:
+def batch_of(node: Address, slot: int, *lanes: Orders, mine_by: int = 0) -> Batch:
     """The batch of every job of some lanes that no batch has taken yet; takes them."""
     entries = [entry for lane in lanes for entry in lane.jobs]
     claims = tuple(claim_of(lane.jobs) for lane in lanes)
@@ -151,7 +151,6 @@ def batch_of(node: Address, slot: int, *lanes: Orders, unreceipted: bool = False
         node=node,
         slot=slot,
         class_id=CLASS,
-        unreceipted=unreceipted,
         uncalibrated=False,
         root=top.hash,
         price_sum=top.charge,
@@ -160,5 +159,6 @@ def batch_of(node: Address, slot: int, *lanes: Orders, unreceipted: bool = False
         ok_count=len(leaves),
         failed_count=0,
         max_leaf=max(leaf.charge for leaf in leaves),
+        mine_by=mine_by,
         claims=claims,
     )

@@ -67,6 +67,8 @@ interface ISettlement {
     error NodeNotActive(address node);
     error ClassNotRun(address node, uint8 classId);
     error BadFlags(uint8 flags);
+    error BadMineBy(uint40 mineBy);
+    error StaleJob(uint40 mineBy);
     error SlotOutOfRange(uint256 slot);
     error SlotBusy(uint8 slot);
     error StakeTooLow(uint256 stake, uint256 minimum);

@@ -55,6 +55,8 @@ struct Submission {
     uint16 failedCount;
     /// @dev Largest charge of one leaf.
     uint96 maxLeaf;
+    /// @dev When an unreceipted batch is too late, in seconds: its clients may then pay another node; 0 if receipted.
+    uint40 mineBy;
 }
 
 /// @notice One lane's part of a batch: the latest assignment the client signed, and what its leaves cost.

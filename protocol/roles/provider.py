@@ -83,6 +83,7 @@ DELIVER_AGAIN_MS = 10_000
 PROMISE_TRIES = 3
 CLIENTS_KEPT = 4_096
 MAX_RETRY_AFTER_MS = 3_600_000
+FORGONE = "no receipt came, and no batch took the job before its client could pay another node for it"
 DONE_KEPT = 1_024
 
 
@@ -521,7 +522,7 @@ class Provider:
         if status is LeafStatus.OK:
             leaf = leaf_of(job.order, result, delivered, receipt.receipt if receipt else None)
         else:
-            leaf = unpaid_leaf(job.order, status)
+            leaf = unpaid_leaf(job.order.assignment, status)
         papers = SettledJob(
             job_id=job.job_id,
             assignment=job.order.assignment,
@@ -560,7 +561,12 @@ class Provider:
             self._jobs.pop(key)
 
     def _stage(self, job: ProvidedJob) -> Stage:
-        return self.settler.stage_of(job.job_id) or job.stage
+        return self.settler.stage_of(job.job_id) or (Stage.UNPAID if self._is_forgone(job) else job.stage)
+
+    def _is_forgone(self, job: ProvidedJob) -> bool:
+        """Whether it was done and charges nothing, since neither a receipt nor a batch came in time."""
+        leaf = self.settler.leaf_of(job.job_id)
+        return job.stage is Stage.DELIVERED and leaf is not None and leaf.status != LeafStatus.OK
 
     def _view(self, job: ProvidedJob) -> JobView:
         leaf = self.settler.leaf_of(job.job_id)
@@ -581,7 +587,7 @@ class Provider:
             debit=Wei(0),
             attempt=job.order.details.attempt,
             batch_id=self.settler.batch_of(job.job_id),
-            reason=job.reason,
+            reason=FORGONE if self._is_forgone(job) else job.reason,
             asked_ms=job.asked_ms,
             history=(*job.history, *self.settler.history_of(job.job_id)),
             next_step_ms=None,

@@ -47,6 +47,8 @@ class RequestedJob:
     accepted_ms: TimestampMs | None = None
     heard_ms: TimestampMs = TimestampMs(0)
     """When the node was last heard, or asked; not in the journal, so nothing but a question may rest on it."""
+    dead_block: int = 0
+    """A block by when this attempt's order could be settled no more; not in the journal, so found again."""
     delivery: ResultDelivery | None = None
     receipt: SignedReceipt | None = None
     new_tokens: int = 0
@@ -102,7 +104,7 @@ class RequestedJob:
             self.given_up[self.job_id] = Attempt(self.peer_id, self.node, self.index)
         self.chosen = self.peer_id = self.details = self.job_id = self.accepted_ms = self.delivery = None
         self.offers.clear()
-        self.round = self.new_tokens = 0
+        self.round = self.new_tokens = self.dead_block = 0
         self.stage = Stage.REQUESTED
 
     def deadline_name(self, kind: str) -> str:

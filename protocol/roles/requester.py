@@ -114,7 +114,7 @@ class Requester:
         """What an event makes the requester want."""
         match event:
             case Tick():
-                return *self._ask_silent(now_ms), *self._look_for_dead(now_ms)
+                return *self._ask_silent(now_ms), *self._look_for_dead(now_ms), *self._look_for_dead_orders(now_ms)
             case JobAsked():
                 return self._ask(event, now_ms)
             case MessageSigned(Request() as request, signature):
@@ -402,6 +402,21 @@ class Requester:
             if not self.member.is_alive(job.node, now_ms)
         )
 
+    def _look_for_dead_orders(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Ask for a moment at which silent jobs are moved that no batch may bring on chain any more.
+
+        By the chain's own time, and once the blocks until then are final: a batch in them would be paid beside.
+        """
+        effects: list[Effect] = []
+        for job in self._jobs.values():
+            if job.stage is not Stage.RUNNING or job.details is None or job.batch_id is not None:
+                continue
+            if self.member.timestamp > job.details.deadline + RETRY_AFTER_DEADLINE_S:
+                job.dead_block = job.dead_block or self.member.head
+                if self.member.final >= job.dead_block:
+                    effects.append(AwaitDeadline(job.deadline_name("retry"), now_ms))
+        return tuple(effects)
+
     def _ask_result(self, job: RequestedJob) -> tuple[Effect, ...]:
         if job.stage not in (Stage.ASSIGNED, Stage.RUNNING) or job.delivery is not None:
             return ()
@@ -500,18 +515,14 @@ class Requester:
             case "accept" if job.stage is Stage.ASSIGNED:
                 return self._try_next(job, DeadlinePassed(name), f"{job.node} did not accept in time", now_ms)
             case "result" if job.stage is Stage.RUNNING:
-                assert job.details is not None
                 job.reason = job.reason or f"{job.node} was silent past the deadline"
-                dead_ms = (job.details.deadline + RETRY_AFTER_DEADLINE_S) * 1000
                 job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
-                return (AwaitDeadline(job.deadline_name("retry"), dead_ms),)
             case "dead" if job.stage is Stage.RUNNING and job.delivery is None and job.batch_id is None:
                 return self._try_next(job, DeadlinePassed(name), f"{job.node} is offline", now_ms)
-            case "retry" if job.stage is Stage.RUNNING and job.batch_id is not None:
-                # The node did it and has it checked: it has the answer, and a second node would be paid beside it.
-                return (AwaitDeadline(job.deadline_name("retry"), now_ms + RETRY_AFTER_DEADLINE_S * 1000),)
-            case "retry" if job.stage is Stage.RUNNING:
-                return self._try_next(job, DeadlinePassed(name), job.reason, now_ms)
+            case "retry" if job.stage is Stage.RUNNING and job.batch_id is None:
+                # In a batch, its node has it checked: it has the answer, and a second node would be paid beside it.
+                reason = job.reason or f"{job.node} was silent past the deadline"
+                return self._try_next(job, DeadlinePassed(name), reason, now_ms)
         return ()
 
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:

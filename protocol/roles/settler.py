@@ -4,7 +4,7 @@ A batch takes from every lane an unbroken run of job numbers, since the contract
 nothing may be left out. Each step asks the chain once and again after a while; asking twice does no harm.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.effects import (
     AwaitDeadline,
@@ -57,7 +57,9 @@ from protocol.stages.commitment import (
     SettledJob,
     claim_of,
     debit_of,
+    mine_by,
     missing_leaf,
+    unpaid_leaf,
 )
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_block
 from protocol.stages.verification import Verdict
@@ -164,13 +166,15 @@ class Settler:
     def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """A job has ended, well or not; asks for the moment at which a batch is due."""
         lane = self._lane(leaf.client, leaf.signer)
-        if leaf.index <= lane.submitted or leaf.index in lane.ready:
+        held = lane.ready.get(leaf.index)
+        if leaf.index <= lane.submitted or (held and not (held.kind.unreceipted and job.receipt)):
             return ()
         class_id = order.offer.offer.class_id
         uncalibrated = not self.member.calibrated(Cid(order.details.manifest), class_id)
         kind = Kind(class_id, leaf.status == LeafStatus.OK and job.receipt is None, uncalibrated)
         lane.at_work.discard(leaf.index)
-        lane.ready[leaf.index] = Waiting(LeafEntry(leaf, job), JobId(job.job_id), kind, now_ms)
+        since_ms = held.since_ms if held else now_ms
+        lane.ready[leaf.index] = Waiting(LeafEntry(leaf, job), JobId(job.job_id), kind, since_ms)
         self._leaves[JobId(job.job_id)] = leaf
         return self._submit(now_ms)
 
@@ -225,8 +229,18 @@ class Settler:
         return self._leaves.get(job_id)
 
     # --- into a batch -----------------------------------------------------------------------------------------------
+    def _forgo_late(self, now_ms: TimestampMs) -> None:
+        """Charge nothing where no receipt came and no batch was mined in time; the job keeps its place in the lane."""
+        for lane in self._lanes.values():
+            for index, waiting in lane.ready.items():
+                job, late_s = waiting.entry.job, mine_by(waiting.entry)
+                if job is not None and late_s and late_s * 1000 <= now_ms:
+                    leaf = self._leaves[waiting.job_id] = unpaid_leaf(job.assignment, LeafStatus.CLIENT_FAULT)
+                    lane.ready[index] = replace(waiting, entry=LeafEntry(leaf, job))
+
     def _submit(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Send a batch if one is due, else ask for the moment when one will be."""
+        self._forgo_late(now_ms)
         waiting = [job for lane in self._lanes.values() for job in lane.ready.values()]
         paid = sorted((job for job in waiting if job.entry.leaf.status == LeafStatus.OK), key=lambda job: job.since_ms)
         if not paid or any(batch.batch_id is None for batch in self._batches):
@@ -274,7 +288,6 @@ class Settler:
             node=self.identity.node_id,
             slot=slot,
             class_id=kind.class_id,
-            unreceipted=kind.unreceipted,
             uncalibrated=kind.uncalibrated,
             root=top.hash,
             price_sum=top.charge,
@@ -283,6 +296,7 @@ class Settler:
             ok_count=sum(leaf.status == LeafStatus.OK for leaf in leaves),
             failed_count=sum(leaf.status == LeafStatus.FAILED for leaf in leaves),
             max_leaf=max(leaf.charge for leaf in leaves),
+            mine_by=min(filter(None, map(mine_by, entries)), default=0),
             claims=tuple(claims),
         )
         return OwnBatch(batch, entries, job_ids, before)

@@ -40,7 +40,7 @@ from protocol.events import (
 )
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.stages.commitment import LeafStatus, output_commit, require_papers
+from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
 from protocol.stages.sampling import ROUND
 from protocol.stages.verification import (
@@ -190,12 +190,16 @@ class Verifier:
             return ()
         self._require_in_batch(opening, batch)
         leaf.opening = opening
-        job = opening.entry.job
+        job, late_s = opening.entry.job, mine_by(opening.entry)
         if opening.entry.leaf.status != LeafStatus.OK or job is None:
             # Nothing was charged, so there is nothing to check.
             leaf.score, leaf.check = NOTHING_TO_CHECK_BPS, b""
             return self._commit_when_done(case)
         require_signer(job.assignment, job.signature, self.identity.domain, job.assignment.signer)
+        if late_s and (not batch.unreceipted or batch.timestamp > late_s):
+            # Its client may have paid another node, and was not told that nothing of its own stands behind this.
+            leaf.score, leaf.check, leaf.problem = 0, b"", "no receipt, and not brought on chain as that demands"
+            return self._commit_when_done(case)
         if not opening.sealed_input:
             return (FetchBlob(job.details.input_cid, (peer_id,)),)
         if not opening.sealed_result:

@@ -9,9 +9,9 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from protocol.errors import Malformed
-from protocol.params import MAX_INLINE_BYTES
+from protocol.params import MAX_INLINE_BYTES, RETRY_AFTER_DEADLINE_S
 from protocol.stages.assignment import Assignment, AssignmentOrder, JobDetails, bonus_of, charge_of, verify_fee
-from protocol.wire.codec import U8, U24, U32, U48, U96, Bytes32, Signature, Size
+from protocol.wire.codec import U8, U24, U32, U40, U48, U96, Bytes32, Signature, Size
 from protocol.wire.envelope import struct_hash, typed
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, address_bytes
 from protocol.wire.merkle import SumNode
@@ -172,7 +172,6 @@ class Batch:
     node: Address
     slot: U8
     class_id: U8
-    unreceipted: bool
     uncalibrated: bool
     root: Bytes32
     price_sum: U96
@@ -181,7 +180,14 @@ class Batch:
     ok_count: U24
     failed_count: U24
     max_leaf: U96
+    mine_by: U40
+    """When it is too late for a batch without receipts, in seconds since 1970; 0 for one with them."""
     claims: tuple[LaneClaim, ...]
+
+    @property
+    def unreceipted(self) -> bool:
+        """Whether its paid leaves have no receipts."""
+        return self.mine_by != 0
 
 
 def leaf_hash(leaf: Leaf) -> bytes:
@@ -235,9 +241,8 @@ def leaf_of(order: AssignmentOrder, result: Result, delivered: int, receipt: Rec
     )
 
 
-def unpaid_leaf(order: AssignmentOrder, status: LeafStatus) -> Leaf:
+def unpaid_leaf(assignment: Assignment, status: LeafStatus) -> Leaf:
     """The leaf of a job that gave nothing: it keeps its place in the lane and charges nothing."""
-    assignment = order.assignment
     return Leaf(
         client=assignment.client,
         signer=assignment.signer,
@@ -251,6 +256,17 @@ def unpaid_leaf(order: AssignmentOrder, status: LeafStatus) -> Leaf:
         receipt_hash=ZERO_HASH,
         status=status,
     )
+
+
+def mine_by(entry: LeafEntry) -> int:
+    """When it is too late to bring a paid leaf without a receipt on chain, in seconds since 1970; 0 for any other.
+
+    From then on its client may pay another node for the job.
+    """
+    job = entry.job
+    if job is None or job.receipt is not None or entry.leaf.status != LeafStatus.OK:
+        return 0
+    return job.details.deadline + RETRY_AFTER_DEADLINE_S
 
 
 def require_receipt(receipt: Receipt, result: Result, details: JobDetails, delivered: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pytest
@@ -129,7 +129,7 @@ class Scene:
     async def submit(self, jobs: int = 3, **terms: Any) -> tuple[Batch, BatchMined]:
         for _ in range(jobs):
             self.orders.finish(**terms)
-        batch = batch_of(NODE.address, 0, self.orders, unreceipted=not terms.get("receipted", True))
+        batch = batch_of(NODE.address, 0, self.orders)
         return batch, await self.adapter.perform(SubmitBatch(batch))
 
     async def seal(self, mined: BatchMined) -> None:
@@ -301,6 +301,18 @@ async def test_a_batch_asked_for_twice_is_mined_once(open_ledger: OpenLedger) ->
         await play.open_lane()
         batch, mined = await play.submit(2)
         assert await play.adapter.perform(SubmitBatch(batch)) == mined
+
+
+async def test_a_batch_without_receipts_is_refused_once_it_is_too_late(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        _, now = await play.ledger.now()
+        play.orders.finish(receipted=False)
+        late = batch_of(NODE.address, 0, play.orders, mine_by=now - 1)
+        await refused(play.adapter, SubmitBatch(late), "StaleJob")
+        await play.adapter.perform(SubmitBatch(replace(late, mine_by=now + 600)))
+        await play.final()
+        assert (await play.story.until(BatchSubmitted)).unreceipted
 
 
 async def test_a_batch_of_another_node_is_refused(open_ledger: OpenLedger) -> None:

@@ -266,6 +266,7 @@ contract ConveneTest is Fixture {
         Claim[] memory claims = claimsOf(one, node.id, 7, 7 * VCN, 0);
         Submission memory made = submissionOf(node.id, 0, claims, 7);
         made.flags = UNRECEIPTED;
+        made.mineBy = uint40(block.timestamp);
         Contents memory contents = submit(made, claims);
         assertEq(court.caseOf(convened(node.id, 0, contents)).drawnCount, 7);
     }

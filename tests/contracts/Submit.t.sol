@@ -127,6 +127,7 @@ contract SubmitTest is Fixture {
             Claim[] memory claims = _claims(1, VCN, 0);
             Submission memory made = submissionOf(node.id, flags, claims, 1);
             made.flags = flags;
+            made.mineBy = flags & UNRECEIPTED != 0 ? uint40(block.timestamp) : 0;
             submit(made, claims);
             assertEq(settlement.batchOf(node.id, flags).ratePercent, 100);
         }
@@ -331,9 +332,31 @@ contract SubmitTest is Fixture {
         Claim[] memory claims = _claims(1, 10 * VCN, 1);
         Submission memory made = submissionOf(node.id, 0, claims, 1);
         made.flags = UNRECEIPTED;
+        made.mineBy = uint40(block.timestamp);
         _expect(abi.encodeWithSelector(ISettlement.BonusTooHigh.selector, 1, 0), made, claims);
         made.flags = UNCALIBRATED;
+        made.mineBy = 0;
         submit(made, claims);
+    }
+
+    function test_without_receipts_a_batch_is_too_late_once_its_clients_may_pay_others() public {
+        Claim[] memory claims = _claims(1, 10 * VCN, 0);
+        Submission memory made = submissionOf(node.id, 0, claims, 1);
+        made.flags = UNRECEIPTED;
+        made.mineBy = uint40(block.timestamp) - 1;
+        _expect(abi.encodeWithSelector(ISettlement.StaleJob.selector, made.mineBy), made, claims);
+        made.mineBy = uint40(block.timestamp);
+        submit(made, claims);
+    }
+
+    function test_only_a_batch_without_receipts_says_when_it_is_too_late_and_always_does() public {
+        Claim[] memory claims = _claims(1, 10 * VCN, 0);
+        Submission memory made = submissionOf(node.id, 0, claims, 1);
+        made.mineBy = uint40(block.timestamp) + 1;
+        _expect(abi.encodeWithSelector(ISettlement.BadMineBy.selector, made.mineBy), made, claims);
+        made.flags = UNRECEIPTED;
+        made.mineBy = 0;
+        _expect(abi.encodeWithSelector(ISettlement.BadMineBy.selector, 0), made, claims);
     }
 
     function test_a_leaf_is_at_most_a_fortieth_of_the_stake() public {

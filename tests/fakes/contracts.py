@@ -214,6 +214,7 @@ class Contracts:
         self.require(known.active, "NodeNotActive")
         self.require(known.stake >= self.profile.min_stake, "StakeTooLow")
         self.require(batch.class_id < 32 and known.class_mask >> batch.class_id & 1 == 1, "ClassNotRun")
+        self.require(not batch.unreceipted or self.timestamp <= batch.mine_by, "StaleJob")
         self.require(batch.slot < BATCH_SLOTS, "SlotOutOfRange")
         self.require(bool(batch.claims), "NoClaims")
         self.require(not self.is_open(batch.node, batch.slot), "SlotBusy")

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from protocol.effects import ConveneCourt, Effect, SealEpoch, SubmitBatch, about
 from protocol.events import (
     BatchMined,
@@ -13,15 +15,17 @@ from protocol.events import (
     SeedRevealed,
     TransactionMined,
 )
-from protocol.params import MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS
+from protocol.params import MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS, RETRY_AFTER_DEADLINE_S
 from protocol.roles.settler import SUBMIT_AGAIN_MS
 from protocol.stages.assignment import AssignmentOrder, job_id
 from protocol.stages.commitment import (
     BatchContents,
     LaneDebit,
     LeafStatus,
+    Receipt,
     Result,
     SettledJob,
+    SignedReceipt,
     batch_id,
     leaf_of,
     unpaid_leaf,
@@ -49,16 +53,18 @@ class Books(Deal):
             changed = dataclasses.replace(changed, stake=Wei(stake))
         self.machine.handle(NodeSeen(changed), NOW)
 
-    def end(self, index: int, status: LeafStatus = LeafStatus.OK, seen: TimestampMs = NOW) -> tuple[Effect, ...]:
+    def end(self, index: int, status: LeafStatus = LeafStatus.OK, *, receipted: bool = False) -> tuple[Effect, ...]:
         order = self.order(index, self.owed)
         self.owed = order.assignment.cumulative
-        return self.settler.add(*self.papers(order, status), order, seen)
+        return self.settler.add(*self.papers(order, status, receipted=receipted), order, NOW)
 
-    def papers(self, order: AssignmentOrder, status: LeafStatus):
+    def papers(self, order: AssignmentOrder, status: LeafStatus, *, receipted: bool = False):
         job = job_id(order.assignment, DOMAIN)
         result = Result(job, bytes(32), bytes(32), bytes(32))
-        leaf = leaf_of(order, result, 64, None) if status is LeafStatus.OK else unpaid_leaf(order, status)
-        return leaf, SettledJob(job, order.assignment, order.details, order.signature, None, result, bytes(32))
+        receipt = Receipt(job, bytes(32), order.details.price, 1_000) if receipted else None
+        signed = SignedReceipt(receipt, bytes(65)) if receipt else None
+        leaf = leaf_of(order, result, 64, receipt) if status is LeafStatus.OK else unpaid_leaf(order.assignment, status)
+        return leaf, SettledJob(job, order.assignment, order.details, order.signature, signed, result, bytes(32))
 
     def due(self, now: TimestampMs = LATER) -> SubmitBatch | None:
         asked = self.settler.handle(DeadlinePassed("batch"), now)
@@ -139,6 +145,55 @@ def test_a_refused_batch_is_made_again_from_the_same_jobs():
     assert books.due() is None
     again = books.due(TimestampMs(LATER + SUBMIT_AGAIN_MS))
     assert again.batch.root == first.batch.root
+
+
+def late(books: Books) -> TimestampMs:
+    """When a job without a receipt may be brought on chain no more."""
+    return TimestampMs((books.order().details.deadline + RETRY_AFTER_DEADLINE_S) * 1_000)
+
+
+def test_a_batch_without_receipts_says_when_it_is_too_late():
+    books = Books()
+    books.end(1)
+    assert books.due().batch.mine_by * 1_000 == late(books)
+    books = Books()
+    books.end(1, receipted=True)
+    assert books.due().batch.mine_by == 0
+
+
+def test_a_job_that_was_too_late_charges_nothing_and_keeps_its_place():
+    books = Books()
+    books.end(1)
+    assert books.due(late(books)) is None
+    books.end(2, receipted=True)
+    submitted = books.due(late(books))
+    assert submitted is not None
+    (claim,) = submitted.batch.claims
+    assert (claim.leaves, submitted.batch.ok_count, submitted.batch.mine_by) == (2, 1, 0)
+
+
+def test_a_batch_that_came_too_late_is_made_again_without_its_late_jobs():
+    books = Books()
+    books.probation()
+    books.end(1)
+    first = books.due(TimestampMs(late(books) - 1))
+    refuse(books, first)
+    books.end(2, receipted=True)
+    again = books.due(late(books))
+    assert (again.batch.ok_count, again.batch.claims[0].leaves) == (1, 2)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_receipt_that_comes_after_all_counts(is_late: bool):
+    books = Books()
+    order = books.order(1)
+    books.settler.add(*books.papers(order, LeafStatus.OK), order, NOW)
+    now = late(books) if is_late else TimestampMs(NOW + 1)
+    assert books.due(now) is None
+    wanted = books.settler.add(*books.papers(order, LeafStatus.OK, receipted=True), order, now)
+    at_once = (effect for effect in wanted if isinstance(effect, SubmitBatch))
+    submitted = next(at_once, None) or books.due(TimestampMs(now + 10_000))
+    assert (submitted.batch.ok_count, submitted.batch.mine_by) == (1, 0)
 
 
 def mined(books: Books, rate_bps: int) -> BatchId:
