@@ -161,6 +161,13 @@ class RunContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class StopContainer:
+    """> executor/containers > ContainerExited, and another one in answer to its RunContainer: nobody wants it now."""
+
+    job_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaySample:
     """> executor/replay > SampleReplayed: one teacher-forced pass over a drawn leaf."""
 
@@ -278,7 +285,7 @@ class CheckIn:
 
 PeerEffect = PublishHeartbeat | PublishRequest | Send | FetchBlob | FetchModel
 SealingEffect = SealKey | OpenInput | SealFrame | OpenFrame | SealResult | OpenResult | OpenSample
-ContainerEffect = RunContainer | ReplaySample
+ContainerEffect = RunContainer | StopContainer | ReplaySample
 ChainEffect = (
     OpenLane
     | SubmitBatch

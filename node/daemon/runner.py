@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import trio
@@ -17,11 +17,11 @@ from executor.station import Station
 from executor.turns import Turns
 from executor.workspace import Workspaces
 from node.config import Config
-from protocol.effects import ContainerEffect, ReplaySample, RunContainer
+from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest
-from protocol.stages.execution import RunSpec
+from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.wire.ids import Address
 
 log = logging.getLogger(__name__)
@@ -92,22 +92,61 @@ class DockerRunner:
         self._engine.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job's container while it runs."""
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+
 class Containers:
     """A runner as the driver knows an adapter: one effect, one event; streamed tokens come beside it."""
 
     def __init__(self, runner: Runner, report: Callable[[Event], Awaitable[None]]) -> None:
         self._runner = runner
         self._report = report
+        self._runs: dict[bytes, Run] = {}
+        self._unwanted: set[bytes] = set()
 
     async def perform(self, effect: ContainerEffect) -> Event:
         """Run it to its end. Raises: ExecutorError."""
-        if not isinstance(effect, RunContainer):
-            return await self._runner.replay(effect)
+        match effect:
+            case RunContainer(spec):
+                return await self._run_job(spec)
+            case StopContainer(job_id):
+                return await self._stop(job_id)
+            case ReplaySample():
+                return await self._runner.replay(effect)
 
+    async def _run_job(self, spec: RunSpec) -> ContainerExited:
         async def on_tokens(ids: tuple[int, ...]) -> None:
-            await self._report(TokensProduced(effect.spec.job_id, ids))
+            await self._report(TokensProduced(spec.job_id, ids))
 
-        return await self._runner.run_job(effect.spec, on_tokens)
+        if spec.job_id in self._unwanted:
+            return _stopped(spec.job_id)
+        run = self._runs[spec.job_id] = Run()
+        try:
+            with run.scope:
+                return await self._runner.run_job(spec, on_tokens)
+        finally:
+            del self._runs[spec.job_id]
+            run.ended.set()
+        return _stopped(spec.job_id)
+
+    async def _stop(self, job_id: bytes) -> ContainerExited:
+        run = self._runs.get(job_id)
+        if run is None:
+            # After a restart both are asked for again, in any order.
+            self._unwanted.add(job_id)
+        else:
+            run.scope.cancel()
+            await run.ended.wait()
+        return _stopped(job_id)
+
+
+def _stopped(job_id: bytes) -> ContainerExited:
+    return ContainerExited(job_id, failed(Outcome.CANCELLED, "nobody wants it any more"), b"")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from protocol.effects import (
     SealResult,
     Send,
     SignMessage,
+    StopContainer,
 )
 from protocol.errors import BadSignature, NodeError, ProtocolError
 from protocol.events import (
@@ -360,7 +361,7 @@ class Provider:
         return *self._settle(job, None, status, now_ms), *self._refuse(job.job_id, job.reply_to, code)
 
     def _withdrawn(self, peer_id: PeerId, withdrawal: Withdrawal, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Let go of a job that its requester has given to another node, as long as no work was done for it."""
+        """Let go of a job that its requester has given to another node, as long as little work was done for it."""
         wanted = JobId(withdrawal.job_id)
         if self._early.get(wanted, (None,))[0] == peer_id:
             self._early.pop(wanted)
@@ -371,7 +372,9 @@ class Provider:
             return ()
         job.reason = "withdrawn by the requester"
         move(job, withdrawal, Stage.UNPAID, now_ms)
-        return *self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms), *self._start_waiting()
+        # Its container keeps its slot until it is gone.
+        stop = (StopContainer(job.job_id),) if job.running else ()
+        return *stop, *self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms), *self._start_waiting()
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:

@@ -229,6 +229,9 @@ class World:
                 answer(ev.MessageSigned(message, sign_digest(digest(message, DOMAIN), node.secret)))
             case fx.RunContainer(spec):
                 self._run_container(node, spec, answer)
+            case fx.StopContainer(job_id):
+                # The answer to its run, which comes beside it, is the same.
+                answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
             case fx.ReplaySample(batch, leaf_index, _):
                 check = check_bytes(3, node.work)
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)

@@ -4,9 +4,17 @@ import dataclasses
 
 import pytest
 
-from protocol.effects import AwaitDeadline, OpenInput, RunContainer, Send, SignMessage
+from protocol.effects import AwaitDeadline, OpenInput, RunContainer, Send, SignMessage, StopContainer
 from protocol.errors import BadSignature
-from protocol.events import DeadlinePassed, EffectFailed, InputOpened, LaneSeen, MessageReceived, MessageSigned
+from protocol.events import (
+    ContainerExited,
+    DeadlinePassed,
+    EffectFailed,
+    InputOpened,
+    LaneSeen,
+    MessageReceived,
+    MessageSigned,
+)
 from protocol.job import Stage
 from protocol.params import VCN, WITHDRAW_WITHIN_MS
 from protocol.roles.machine import Machine
@@ -25,6 +33,7 @@ from protocol.stages.assignment import (
     order_total,
     verify_fee,
 )
+from protocol.stages.execution import Outcome, failed
 from protocol.stages.offer import SignedOffer
 from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import TimestampMs, cid_of
@@ -255,9 +264,29 @@ def test_a_withdrawal_counts_until_the_work_is_worth_something(after_ms: int, le
     order = deal.order()
     deal.send(order)
     accept(deal.machine, order)
-    withdrawal = MessageReceived(deal.client.peer_id, Withdrawal(job_id(order.assignment, DOMAIN)))
-    deal.machine.handle(withdrawal, TimestampMs(NOW + after_ms))
+    job = job_id(order.assignment, DOMAIN)
+    withdrawal = MessageReceived(deal.client.peer_id, Withdrawal(job))
+    effects = deal.machine.handle(withdrawal, TimestampMs(NOW + after_ms))
     assert stage(deal) is (Stage.UNPAID if left else Stage.RUNNING)
+    assert (StopContainer(job) in effects) is left
+
+
+def test_a_container_that_is_stopped_keeps_its_slot_until_it_is_gone():
+    deal = Deal()
+    deal.lane()
+    first = deal.order()
+    deal.send(first)
+    accept(deal.machine, first)
+    second = deal.order(2, first.assignment.cumulative)
+    deal.send(second)
+    assert not any(isinstance(effect, RunContainer) for effect in accept(deal.machine, second))
+    job = job_id(first.assignment, DOMAIN)
+    effects = deal.machine.handle(MessageReceived(deal.client.peer_id, Withdrawal(job)), NOW)
+    assert not any(isinstance(effect, RunContainer) for effect in effects)
+    effects = deal.machine.handle(ContainerExited(job, failed(Outcome.CANCELLED, ""), b""), NOW)
+    assert [effect.spec.job_id for effect in effects if isinstance(effect, RunContainer)] == [
+        job_id(second.assignment, DOMAIN)
+    ]
 
 
 def test_nobody_else_withdraws_a_job():
