@@ -28,8 +28,7 @@ NARROW: dict[type[Any], dict[str, st.SearchStrategy[Any]]] = {
 def instances(cls: type[Any]) -> st.SearchStrategy[Any]:
     """Instances of `cls`; those that its own checks refuse are not drawn."""
     hints = get_type_hints(cls, include_extras=True)
-    narrow = NARROW.get(cls, {})
-    fields = {field.name: narrow.get(field.name) or _of(hints[field.name]) for field in dataclasses.fields(cls)}
+    fields = {field.name: _of(hints[field.name]) for field in dataclasses.fields(cls)} | NARROW.get(cls, {})
 
     def build(values: dict[str, Any]) -> Any:
         try:
