@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from protocol.events import CaseResolved, ContainerExited, DeviceReported, Event, MessageSent
+from protocol.events import CaseResolved, ContainerExited, DeviceReported, Event, MessageSent, MessageUnanswered
 from protocol.params import DELAY_ALERT_MS, FAILURE_RING, PAUSE_ABOVE_C
+from protocol.roles.delays import DELAYS_KEPT, SILENCE_MS
 from protocol.stages.execution import Outcome
 from protocol.stages.heartbeat import GpuGroup
 from protocol.stages.verification import Verdict
 
 FAILURE_ALERT_PERCENT = 20
-DELAYS_KEPT = 20
 NOISY = ("multiaddr", "web3", "urllib3", "docker", "anycorn")
 """Libraries whose own words help only those who work on them; p2p silences its own."""
 
@@ -133,6 +133,8 @@ class Metrics:
                     self._recent.append(result.outcome in _FAILURES)
             case MessageSent(round_trip_ms=round_trip_ms):
                 self._delays.append(round_trip_ms)
+            case MessageUnanswered():
+                self._delays.append(SILENCE_MS)
             case DeviceReported(status):
                 self._gpus = status.gpus
             case CaseResolved(verdict=verdict) if verdict in self.cases:

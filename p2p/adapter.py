@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 import trio
 
 from p2p.blobs import Blobs
-from p2p.calls import Calls, Reply
+from p2p.calls import Calls, NoAnswer, Reply
 from p2p.exchange import PeerExchange
 from p2p.gossip import GossipStreams
 from p2p.peers import Dialler, PeerCache, learn_bootnodes
@@ -29,6 +29,7 @@ from protocol.events import (
     HeartbeatReceived,
     MessageReceived,
     MessageSent,
+    MessageUnanswered,
     ModelAdded,
     RequestPublished,
     RequestReceived,
@@ -208,7 +209,11 @@ class PeerAdapter:
                 return RequestPublished(signed.request)
             case Send(to, message):
                 before = trio.current_time()
-                peer_id = await self._calls.send(to, codec.encode_named(message))
+                try:
+                    peer_id = await self._calls.send(to, codec.encode_named(message))
+                except NoAnswer as silence:
+                    await self._inbox.report(MessageUnanswered(silence.peer_id))
+                    raise
                 return MessageSent(peer_id, round(1000 * (trio.current_time() - before)))
             case FetchBlob(cid, peers):
                 await self._blobs.fetch(Cid(cid), peers)

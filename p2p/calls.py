@@ -37,6 +37,14 @@ Reach = Callable[[str], Awaitable[PeerId]]
 """Connects to a peer id or an address; see `Dialler.reach`."""
 
 
+class NoAnswer(P2PError):
+    """A peer that is there did not acknowledge a message in time."""
+
+    def __init__(self, peer_id: PeerId) -> None:
+        super().__init__(f"{peer_id} did not answer in {CALL_S:g} s", transient=True)
+        self.peer_id = peer_id
+
+
 class Calls:
     """Sends messages to peers and takes theirs."""
 
@@ -53,20 +61,24 @@ class Calls:
 
         Args: to, a peer id, or a multiaddr that ends in one and is dialled if need be.
         Returns: the peer that has the message.
-        Raises: P2PError if it is not acknowledged within ten seconds, transient unless the address is none;
-            LocalProtocolError if the message is too large.
+        Raises: P2PError if it is not acknowledged within ten seconds, transient unless the address is none, and
+            NoAnswer where the peer was connected; LocalProtocolError if the message is too large.
         """
         if len(message) > MAX_CALL_BYTES:
             raise LocalProtocolError(f"a message of {len(message)} bytes, at most {MAX_CALL_BYTES}")
         peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
         limiter = self._outgoing.setdefault(peer_id, trio.CapacityLimiter(MAX_IN_FLIGHT))
+        reached = False
         try:
             with trio.fail_after(CALL_S):
                 async with limiter:
                     await self._reach(to)
+                    reached = True
                     await self._deliver(peer_id, message)
         except trio.TooSlowError as error:
-            raise P2PError(f"{peer_id} did not answer in {CALL_S:g} s", transient=True) from error
+            if reached:
+                raise NoAnswer(peer_id) from error
+            raise P2PError(f"no way to {peer_id} in {CALL_S:g} s", transient=True) from error
         finally:
             if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
                 self._outgoing.pop(peer_id, None)

@@ -147,6 +147,13 @@ class MessageSent:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageUnanswered:
+    """A connected peer did not acknowledge a message in time."""
+
+    peer_id: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class BlobFetched:
     """A blob is in the content store."""
 
@@ -483,6 +490,7 @@ Fleeting = (
     | HeartbeatReceived
     | RequestReceived
     | MessageSent
+    | MessageUnanswered
     | FrameSealed
     | FrameOpened
     | TokensProduced

@@ -46,8 +46,9 @@ def vcn(wei: int) -> str:
 
 
 def _candidates(job: RequestedJob, member: Member) -> list[Candidate]:
+    slow = member.delays.is_slow
     known = ((signed, peer_id, member.nodes.get(node_id)) for node_id, (signed, peer_id) in job.offers.items())
-    return [Candidate(signed, record, peer_id, member.delay_ms(peer_id)) for signed, peer_id, record in known if record]
+    return [Candidate(signed, record, peer_id, is_slow=slow(peer_id)) for signed, peer_id, record in known if record]
 
 
 def _able(job: RequestedJob, candidate: Candidate, member: Member, own_node: Address, now_ms: TimestampMs) -> bool:

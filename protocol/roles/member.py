@@ -5,7 +5,6 @@ The other roles read this view; only events change it. What ranks a node comes f
 """
 
 import hashlib
-from collections import deque
 from dataclasses import dataclass, field
 
 from protocol.effects import CheckIn, Effect, PublishHeartbeat
@@ -13,17 +12,20 @@ from protocol.events import (
     AccountSeen,
     BlockSeen,
     CalibrationSeen,
+    DeadlinePassed,
     DeviceReported,
     Event,
     HeartbeatReceived,
     HpkeKeyRotated,
     LaneSeen,
     MessageSent,
+    MessageUnanswered,
     ModelAdded,
     NodeSeen,
     Tick,
 )
 from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
+from protocol.roles.delays import Delays
 from protocol.roles.identity import Identity, Settings
 from protocol.stages.assignment import Lane
 from protocol.stages.blob import ModelManifest
@@ -32,7 +34,6 @@ from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
 from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of, public_key_of
 
-DELAYS_KEPT = 20
 NODES_KEPT = 65_536
 QUIET_TICKS = 3
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
@@ -67,7 +68,7 @@ class Member:
     head: int = 0
     final: int = 0
     timestamp: int = 0
-    _delays: dict[PeerId, deque[int]] = field(default_factory=dict)
+    delays: Delays = field(default_factory=Delays)
     _beat_at: TimestampMs = TimestampMs(0)
     _checked_in: int = 0
     _ticks: int = 0
@@ -96,8 +97,8 @@ class Member:
             case DeviceReported(status):
                 self.device = status
                 self.paused = pauses(status.gpus, paused=self.paused)
-            case MessageSent(peer_id, round_trip_ms):
-                self._delays.setdefault(peer_id, deque(maxlen=DELAYS_KEPT)).append(round_trip_ms)
+            case MessageSent() | MessageUnanswered() | DeadlinePassed():
+                return self.delays.handle(event, now_ms)
             case _:
                 pass
         return ()
@@ -129,11 +130,6 @@ class Member:
             return record is not None and record.operator == address_of(public_key_of(peer_id))
         except ValueError:
             return False
-
-    def delay_ms(self, peer_id: PeerId) -> int:
-        """Mean of the last round trips to a peer; 0 where there was none."""
-        delays = self._delays.get(peer_id)
-        return sum(delays) // len(delays) if delays else 0
 
     def is_alive(self, node_id: Address, now_ms: TimestampMs) -> bool:
         """Whether a node has beaten within the last five minutes; in fast mode, within the last three beats."""

@@ -5,7 +5,7 @@ The specification's rule is (reputation, stake) descending among the able nodes;
 
 from dataclasses import dataclass
 
-from protocol.params import DELAY_ALERT_MS, PRICE_PER_STAKE, TOKENS_PER_PRICE
+from protocol.params import PRICE_PER_STAKE, TOKENS_PER_PRICE
 from protocol.stages.request import Request, accepts_class
 from protocol.wire.codec import U16, U32, U40, U96, Bytes32, Signature
 from protocol.wire.envelope import typed
@@ -56,12 +56,12 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An offer beside what the requester knows of its node: chain record, peer, mean round trip in ms."""
+    """An offer beside what the requester knows of its node: chain record, peer, whether its answers come late."""
 
     signed: SignedOffer
     record: NodeRecord
     peer_id: PeerId
-    delay_ms: int
+    is_slow: bool
 
 
 def price_of(wei_per_thousand: Wei, max_new_tokens: int) -> Wei:
@@ -91,5 +91,4 @@ def rank(candidates: list[Candidate]) -> list[Candidate]:
 
 def _key(candidate: Candidate) -> tuple[bool, int, int, int, int, str]:
     offer, record = candidate.signed.offer, candidate.record
-    alert = candidate.delay_ms > DELAY_ALERT_MS
-    return (alert, -(record.score // 100), -record.stake, offer.price, offer.eta_ms, record.node_id)
+    return (candidate.is_slow, -(record.score // 100), -record.stake, offer.price, offer.eta_ms, record.node_id)

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, Calls, Reply
+from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, Calls, NoAnswer, Reply
 from p2p.streams import MAX_CALL_BYTES, FramedStream
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError, TooLarge
 from protocol.network.budgets import OverBudget
@@ -73,9 +73,22 @@ async def test_a_receiver_that_never_answers_costs_ten_seconds(autojump_clock: M
 
     async with pair(take) as (calls, _, two):
         before = trio.current_time()
-        with pytest.raises(P2PError):
+        with pytest.raises(NoAnswer) as raised:
             await calls.send(two.addresses[0], b"hello")
+        assert raised.value.peer_id == two.peer_id
         assert trio.current_time() - before == pytest.approx(CALL_S)
+
+
+async def test_who_cannot_be_reached_in_time_is_not_said_to_be_silent(autojump_clock: MockClock) -> None:
+    async def reach(to: str) -> PeerId:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    network = MemoryNetwork()
+    async with network.open_host(secret(1)) as one, network.open_host(secret(2)) as two:
+        with pytest.raises(P2PError, match="no way to") as raised:
+            await Calls(one, accept, reach).send(two.peer_id, b"hello")
+        assert not isinstance(raised.value, NoAnswer)
 
 
 async def test_so_many_are_under_way_to_one_peer_and_no_more(autojump_clock: MockClock) -> None:
