@@ -71,6 +71,8 @@ class Machine(Protocol):
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]: ...
 
+    def expects(self, received: MessageReceived) -> bool: ...
+
 
 class Journal(Protocol):
     """Where durable events are kept, in order."""
@@ -138,7 +140,12 @@ class Driver:
         await self._send.send(_Arrival(event))
 
     async def deliver(self, event: Event) -> None:
-        """As `report`, but returns once the event is on the disk and handled: what was promised may be acknowledged."""
+        """As `report`, but returns once the event is on the disk and handled: what was promised may be acknowledged.
+
+        A message that cannot matter goes nowhere: else anybody could fill the disk.
+        """
+        if isinstance(event, MessageReceived) and not self._machine.expects(event):
+            return
         await self.report(event)
         await self.settled()
 

@@ -16,6 +16,7 @@ from protocol.events import (
     CaseResolved,
     Event,
     JobAsked,
+    MessageReceived,
     NodeSlashed,
     SeatAdded,
     SeatCommitted,
@@ -91,6 +92,10 @@ class Witness:
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """As the machine."""
         return self._machine.start(now_ms)
+
+    def expects(self, received: MessageReceived) -> bool:
+        """As the machine."""
+        return self._machine.expects(received)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """As the machine. Raises: RemoteProtocolError."""

@@ -4,7 +4,7 @@
 """
 
 from protocol.effects import Effect
-from protocol.events import Event, Tick
+from protocol.events import Event, MessageReceived, Tick
 from protocol.params import ChainRules
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -32,6 +32,16 @@ class Machine:
         """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""
         asked = self.requester.start() if "requester" in self.settings.roles else ()
         return *self.member.handle(Tick(), now_ms), *asked
+
+    def expects(self, received: MessageReceived) -> bool:
+        """Whether a message may matter to any role here. One that cannot is not worth a place in the journal."""
+        peer_id, message, roles = received.peer_id, received.message, self.settings.roles
+        return (
+            self.opener.expects(peer_id, message)
+            or ("provider" in roles and self.provider.expects(peer_id, message))
+            or ("requester" in roles and self.requester.expects(peer_id, message))
+            or ("verifier" in roles and self.verifier.expects(peer_id, message))
+        )
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes this node want.

@@ -120,6 +120,13 @@ class Member:
         peer = self.peers.get(node_id)
         return peer.peer_id if peer else None
 
+    def is_registered(self, peer_id: PeerId) -> bool:
+        """Whether a peer holds the operator key of any node."""
+        try:
+            return self.node_of_operator(address_of(public_key_of(peer_id))) is not None
+        except ValueError:
+            return False
+
     def operates(self, peer_id: PeerId, node_id: Address) -> bool:
         """Whether a peer holds the operator key of a node: what it says is the node's word.
 

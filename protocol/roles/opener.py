@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from protocol.effects import Effect, SealKey, Send
 from protocol.errors import OutOfTurn
 from protocol.events import CaseConvened, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
+from protocol.messages import Message
 from protocol.params import MAX_INLINE_BYTES
 from protocol.roles.member import Member
 from protocol.roles.provider import ProvidedJob, Provider
@@ -38,6 +39,12 @@ class Opener:
     settler: Settler
     _sealing: dict[tuple[Cid, bytes], list[Opening]] = field(default_factory=dict)
     _early: dict[tuple[PeerId, bytes, str], SampleQuery | ProofQuery] = field(default_factory=dict)
+
+    def expects(self, peer_id: PeerId, message: Message) -> bool:
+        """Whether a message is a registered node's question about a batch of this node."""
+        if not isinstance(message, SampleQuery | ProofQuery):
+            return False
+        return self.settler.batch(message.batch_id) is not None and self.member.is_registered(peer_id)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the opener send."""

@@ -38,6 +38,7 @@ from protocol.events import (
     TokensProduced,
 )
 from protocol.job import TERMINAL, JobView, Stage, move
+from protocol.messages import Message
 from protocol.params import MAX_INLINE_BYTES, WITHDRAW_WITHIN_MS
 from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
@@ -74,7 +75,7 @@ from protocol.stages.commitment import (
 )
 from protocol.stages.execution import Outcome, RunResult, RunSpec, sampling_seed
 from protocol.stages.offer import Offer
-from protocol.wire.envelope import require_signer
+from protocol.wire.envelope import is_signed_by, require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
 REFUSALS_KEPT = 256
@@ -149,6 +150,23 @@ class Provider:
     def job(self, wanted: JobId) -> ProvidedJob | None:
         """One assignment that this node took."""
         return self._jobs.get(wanted)
+
+    def expects(self, peer_id: PeerId, message: Message) -> bool:
+        """Whether something may come of a message: an order for an offer of this node, or a word about one it took."""
+        match message:
+            case AssignmentOrder(offer=offer, assignment=assignment):
+                domain, operator = self.identity.domain, self.identity.operator
+                known = job_id(assignment, domain) in self._jobs
+                return not known and is_signed_by(offer.offer, offer.signature, domain, operator)
+            case SignedReceipt(receipt):
+                job = self._jobs.get(JobId(receipt.job_id))
+                return job is not None and job.peer_id == peer_id and not job.receipted
+            case Withdrawal(wanted) | ResultQuery(wanted):
+                job = self._jobs.get(JobId(wanted))
+                early = self._early.get(JobId(wanted))
+                return (job.peer_id if job else early[0] if early else None) == peer_id
+            case _:
+                return False
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the provider want."""

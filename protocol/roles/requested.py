@@ -66,6 +66,11 @@ class RequestedJob:
         """The node that this attempt is with."""
         return self.chosen.offer.node_id if self.chosen else None
 
+    def offer_of(self, node: Address) -> SignedOffer | None:
+        """What a node has offered for this attempt."""
+        found = self.offers.get(node)
+        return found[0] if found else None
+
     def is_offer_over(self, now_ms: TimestampMs) -> bool:
         """Whether the node that was chosen would refuse an order for its offer by now."""
         return self.chosen is not None and self.chosen.offer.valid_until * 1000 <= now_ms

@@ -35,6 +35,7 @@ from protocol.events import (
     Tick,
 )
 from protocol.job import TERMINAL, JobView, Stage, move
+from protocol.messages import Message
 from protocol.params import (
     DEADLINE_GRACE_MS,
     MAX_RETRIES,
@@ -109,6 +110,25 @@ class Requester:
     def start(self) -> tuple[Effect, ...]:
         """Ask, after an absence, what became of the jobs that were under way."""
         return tuple(effect for job in self._jobs.values() for effect in self._ask_result(job))
+
+    def expects(self, peer_id: PeerId, message: Message) -> bool:
+        """Whether something may come of a message, at a glance: signatures are not checked here."""
+        match message:
+            case SignedOffer(offer):
+                job = self._by_request(RequestId(offer.request_id))
+                if job is None or job.stage not in (Stage.REQUESTED, Stage.OFFERED):
+                    return False
+                return offer.node_id in self.member.nodes and job.offer_of(offer.node_id) != message
+            case SignedAccept(accept):
+                return self._is_with(accept.job_id, peer_id)
+            case SignedRefuse(refuse):
+                return self._is_with(refuse.job_id, peer_id)
+            case ResultDelivery(result):
+                return self._is_with(result.job_id, peer_id)
+            case TokenFrame(job_id=job):
+                return self._is_with(job, peer_id)
+            case _:
+                return False
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the requester want."""
@@ -584,6 +604,10 @@ class Requester:
     def _of_peer(self, job: bytes, peer_id: PeerId) -> RequestedJob | None:
         found = self._by_job.get(JobId(job))
         return found if found is not None and found.peer_id == peer_id and found.job_id == job else None
+
+    def _is_with(self, job: bytes, peer_id: PeerId) -> bool:
+        """Whether a job of ours is or was with this peer."""
+        return self._of_peer(job, peer_id) is not None or self._gave_up(JobId(job), peer_id)
 
     def _by_request(self, wanted: RequestId) -> RequestedJob | None:
         return next((job for job in self._jobs.values() if job.request_id == wanted), None)

@@ -38,6 +38,7 @@ from protocol.events import (
     SeatRevealed,
     SeatSilenced,
 )
+from protocol.messages import Message
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
@@ -109,6 +110,16 @@ class Verifier:
     def cases(self) -> tuple[Case, ...]:
         """Every case seen, oldest first."""
         return tuple(self._cases.values())
+
+    def expects(self, peer_id: PeerId, message: Message) -> bool:
+        """Whether a message opens something that this node's seat still waits for."""
+        if not isinstance(message, SampleOpening | ProofOpening):
+            return False
+        case = self._cases.get(BatchId(message.batch_id))
+        leaf = case.leaves.get(message.leaf_index) if case else None
+        if case is None or leaf is None or not self.member.operates(peer_id, case.node):
+            return False
+        return leaf.opening is None if isinstance(message, SampleOpening) else leaf.score is None
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the verifier want."""

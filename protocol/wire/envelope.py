@@ -98,6 +98,14 @@ def require_signer(message: Any, signature: bytes, domain: Domain, signer: Addre
         raise BadSignature(f"{type(message).__name__} is not signed by {signer}")
 
 
+def is_signed_by(message: Any, signature: bytes, domain: Domain, signer: Address) -> bool:
+    """Whether `signer` signed `message`."""
+    try:
+        return recover(message, signature, domain) == signer
+    except BadSignature:
+        return False
+
+
 def compact(signature: bytes) -> tuple[bytes, bytes]:
     """The EIP-2098 form (r, vs) that the contracts take."""
     v = signature[64] - 27

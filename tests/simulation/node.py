@@ -84,6 +84,8 @@ class Node:
         """An event as the driver handles it: journalled if it is durable, then decided on."""
         if not self.up:
             return
+        if isinstance(event, ev.MessageReceived) and not self.machine.expects(event):
+            return
         now = TimestampMs(self.clock())
         done = self.asked.pop(answers, None) if answers is not None else None
         durable = ev.is_durable(event)

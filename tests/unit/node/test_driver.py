@@ -52,6 +52,9 @@ class Notebook:
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self._first
 
+    def expects(self, received: MessageReceived) -> bool:
+        return received.peer_id == PEER
+
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         if isinstance(event, Tick):
             return ()
@@ -374,6 +377,15 @@ async def test_refusal_of_a_contract_is_not_tried_again() -> None:
         await driver.deliver(BlockSeen(1, 1, 1))
         await machine.until(lambda: len(machine.seen) == 2)
     assert len(hand.asked) == 1
+
+
+async def test_message_that_cannot_matter_takes_no_place_on_the_disk() -> None:
+    paper, machine = Paper(), Notebook(lambda event: ())
+    async with running(machine, paper) as driver:
+        await driver.deliver(MessageReceived(PeerId("stranger"), ResultQuery(BLOB)))
+        await driver.deliver(MessageReceived(PEER, ResultQuery(BLOB)))
+    assert len(paper.rows) == 1
+    assert machine.seen == [MessageReceived(PEER, ResultQuery(BLOB))]
 
 
 async def test_peer_that_breaks_the_protocol_pays_and_the_daemon_goes_on() -> None:

@@ -1,0 +1,34 @@
+"""Messages that nobody asked for: none of them matters, so none of them reaches the journal."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from protocol.events import MessageReceived
+from protocol.messages import Message
+from tests.simulation.world import World
+from tests.strategies import instances
+
+
+def town() -> World:
+    world = World()
+    world.add("requester", {"requester"})
+    world.add("provider", {"provider", "verifier"}, 20_000)
+    world.start()
+    world.run(lambda: world.now_ms > world.started_ms + 3_000)
+    return world
+
+
+TOWN = town()
+
+
+@pytest.mark.parametrize("kind", get_args(Message), ids=lambda kind: kind.__name__)
+@settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
+@given(data=st.data())
+def test_what_nobody_asked_for_is_not_expected(kind: type[Any], data: Any) -> None:
+    message = data.draw(instances(kind))
+    for node in TOWN.nodes.values():
+        for peer in TOWN.nodes:
+            assert not node.machine.expects(MessageReceived(peer, message))
