@@ -12,7 +12,7 @@ import trio
 from p2p.streams import MAX_CALL_BYTES, FramedStream
 from p2p.transport import Transport, split_address
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError
-from protocol.network.budgets import OverBudget
+from protocol.network.budgets import Budgets, OverBudget, Paces, Rate
 from protocol.wire.ids import PeerId
 
 PROTOCOL = "/vcoin/rr/1"
@@ -21,6 +21,12 @@ MAX_IN_FLIGHT = 64
 """Messages to one peer at the same time."""
 MAX_INCOMING = 96
 """Messages of one peer at the same time; more than it may send, as its deadlines and ours do not end together."""
+
+SENDING = Rate(150, 1_000, 500)
+"""Messages that we send to one peer: fewer than the streams that it lets us open."""
+RECEIVING = Rate(8 * 2**20, 1_000, 32 * 2**20)
+"""Bytes of messages that one peer may send."""
+MAX_PEERS = 4_096
 
 
 class Reply(IntEnum):
@@ -54,6 +60,8 @@ class Calls:
         self._reach = reach
         self._incoming: Counter[PeerId] = Counter()
         self._outgoing: dict[PeerId, trio.CapacityLimiter] = {}
+        self._sending = Paces[PeerId](SENDING, MAX_PEERS)
+        self._receiving = Budgets[PeerId](RECEIVING, MAX_PEERS)
         transport.handle(PROTOCOL, self._serve)
 
     async def send(self, to: str, message: bytes) -> PeerId:
@@ -72,6 +80,7 @@ class Calls:
         try:
             with trio.fail_after(CALL_S):
                 async with limiter:
+                    await trio.sleep(self._sending.wait_ms(peer_id, _now_ms()) / 1000)
                     await self._reach(to)
                     reached = True
                     await self._deliver(peer_id, message)
@@ -106,12 +115,18 @@ class Calls:
         self._incoming[peer_id] += 1
         try:
             message = await stream.read_frame(MAX_CALL_BYTES, within_s=CALL_S)
+            if not self._receiving.take(peer_id, _now_ms(), len(message)):
+                raise OverBudget("messages of more bytes than a peer may send")
             reply = await self._accept(peer_id, message)
             await stream.write_frame(bytes([reply]), within_s=CALL_S)
         finally:
             self._incoming[peer_id] -= 1
             if not self._incoming[peer_id]:
                 del self._incoming[peer_id]
+
+
+def _now_ms() -> int:
+    return round(1000 * trio.current_time())
 
 
 def _read_reply(answer: bytes) -> Reply:

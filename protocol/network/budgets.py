@@ -1,5 +1,6 @@
 """Budgets: how much of something a peer or an author may use, as a bucket that refills with time."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -62,8 +63,8 @@ class Budgets(Generic[Key]):
         bucket = self._buckets.get(key)
         return bucket is None or bucket.has(1, now_ms)
 
-    def take(self, key: Key, now_ms: int) -> bool:
-        """Take one for `key` if one is left."""
+    def take(self, key: Key, now_ms: int, amount: float = 1) -> bool:
+        """Take so much for `key` if it is left."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(self.rate, self.rate.burst, now_ms)
@@ -71,4 +72,23 @@ class Budgets(Generic[Key]):
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
-        return bucket.take(1, now_ms)
+        return bucket.take(amount, now_ms)
+
+
+class Paces(Generic[Key]):
+    """When the next of a row may go out so that a rate is kept, for each of at most `most` keys."""
+
+    def __init__(self, rate: Rate, most: int) -> None:
+        self._period_ms = rate.period_ms / rate.amount
+        self._burst_ms = rate.burst * self._period_ms
+        self._most = most
+        self._booked_ms: OrderedDict[Key, float] = OrderedDict()
+
+    def wait_ms(self, key: Key, now_ms: int) -> float:
+        """Take the next turn of `key`; how long until it comes. Turns come in the order in which they were taken."""
+        booked = max(self._booked_ms.get(key, -math.inf), now_ms - self._burst_ms) + self._period_ms
+        self._booked_ms[key] = booked
+        self._booked_ms.move_to_end(key)
+        if len(self._booked_ms) > self._most:
+            self._booked_ms.popitem(last=False)
+        return max(0.0, booked - now_ms)

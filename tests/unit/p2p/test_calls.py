@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, Calls, NoAnswer, Reply
+from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, RECEIVING, SENDING, Calls, NoAnswer, Reply
+from p2p.hardening import MAX_OPENINGS, OPENINGS_PER_S
 from p2p.streams import MAX_CALL_BYTES, FramedStream
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError, TooLarge
 from protocol.network.budgets import OverBudget
@@ -185,3 +186,33 @@ async def test_half_a_message_is_not_waited_for_for_ever(autojump_clock: MockClo
         with pytest.raises(P2PError, match="broke"):
             await stream.read_frame(1, within_s=1_000)
         assert trio.current_time() - before == pytest.approx(CALL_S)
+
+
+async def test_a_burst_waits_until_the_other_side_has_room_for_its_streams(autojump_clock: MockClock) -> None:
+    async with pair() as (calls, _, two):
+        before = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(int(SENDING.burst) + 300):
+                nursery.start_soon(calls.send, two.addresses[0], b"hello")
+        assert trio.current_time() - before == pytest.approx(300 / SENDING.amount, abs=0.1)
+        assert SENDING.burst <= MAX_OPENINGS
+        assert SENDING.amount <= OPENINGS_PER_S
+
+
+async def test_more_bytes_than_a_peer_may_send_are_a_fault(autojump_clock: MockClock) -> None:
+    taken = 0
+
+    async def take(peer_id: PeerId, data: bytes) -> Reply:
+        nonlocal taken
+        taken += len(data)
+        return Reply.ACCEPTED
+
+    async with pair(take) as (calls, _, two):
+        faults = Faults()
+        two.watch(faults)
+        for _ in range(int(RECEIVING.burst) // MAX_CALL_BYTES):
+            await calls.send(two.addresses[0], bytes(MAX_CALL_BYTES))
+        with pytest.raises(P2PError):
+            await calls.send(two.addresses[0], bytes(MAX_CALL_BYTES))
+        assert faults.kinds == [OverBudget]
+        assert taken <= RECEIVING.burst
