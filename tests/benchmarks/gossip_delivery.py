@@ -15,6 +15,7 @@ from p2p.host import open_host
 from protocol.effects import PublishHeartbeat, PublishRequest
 from protocol.events import Event, HeartbeatReceived, RequestReceived
 from tests.benchmarks.gossip_crowd import measure_crowd
+from tests.benchmarks.gossipsub_crowd import measure_gossipsub
 from tests.benchmarks.line import Line
 from tests.fakes.loopback import ANY_PORT
 from tests.fakes.nodes import Node, heartbeat, request, run_node, secret, until
@@ -25,6 +26,9 @@ KEYS = (
     "gossip.delivery",
     "gossip.p95_s",
     "gossip.cpu",
+    "gossipsub.delivery",
+    "gossipsub.p95_s",
+    "gossipsub.cpu",
     "gossip.beats_delivered_pct_8",
     "gossip.beats_p50_ms_8",
     "gossip.beats_p95_ms_8",
@@ -47,9 +51,9 @@ SETTLE_S = 6.0
 
 
 def run() -> list[Line]:
-    """Beats every four seconds at a tick of one, then requests, among few nodes; then beats among two hundred."""
+    """Beats and requests among few nodes, at a tick of one second; beats among two hundred; then GossipSub."""
     logging.disable(logging.WARNING)
-    return [*(line for size in SIZES for line in trio.run(_measure, size)), *measure_crowd()]
+    return [*(line for size in SIZES for line in trio.run(_measure, size)), *measure_crowd(), *measure_gossipsub()]
 
 
 async def _measure(size: int) -> list[Line]:
