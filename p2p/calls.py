@@ -24,7 +24,8 @@ MAX_INCOMING = 96
 
 SENDING = Rate(150, 1_000, 500)
 """Messages that we send to one peer: fewer than the streams that it lets us open."""
-RECEIVING = Rate(8 * 2**20, 1_000, 32 * 2**20)
+RECEIVED_PER_S = 8 * 2**20
+RECEIVED_AT_ONCE = 32 * 2**20
 """Bytes of messages that one peer may send."""
 MAX_PEERS = 4_096
 
@@ -61,7 +62,7 @@ class Calls:
         self._incoming: Counter[PeerId] = Counter()
         self._outgoing: dict[PeerId, trio.CapacityLimiter] = {}
         self._sending = Paces[PeerId](SENDING, MAX_PEERS)
-        self._receiving = Budgets[PeerId](RECEIVING, MAX_PEERS)
+        self._receiving = Budgets[PeerId](Rate(RECEIVED_PER_S, 1_000, RECEIVED_AT_ONCE), MAX_PEERS)
         transport.handle(PROTOCOL, self._serve)
 
     async def send(self, to: str, message: bytes) -> PeerId:

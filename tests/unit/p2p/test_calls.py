@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, RECEIVING, SENDING, Calls, NoAnswer, Reply
+from p2p.calls import CALL_S, MAX_IN_FLIGHT, MAX_INCOMING, PROTOCOL, RECEIVED_AT_ONCE, SENDING, Calls, NoAnswer, Reply
 from p2p.hardening import MAX_OPENINGS, OPENINGS_PER_S
 from p2p.streams import MAX_CALL_BYTES, FramedStream
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError, TooLarge
@@ -210,9 +210,9 @@ async def test_more_bytes_than_a_peer_may_send_are_a_fault(autojump_clock: MockC
     async with pair(take) as (calls, _, two):
         faults = Faults()
         two.watch(faults)
-        for _ in range(int(RECEIVING.burst) // MAX_CALL_BYTES):
+        for _ in range(RECEIVED_AT_ONCE // MAX_CALL_BYTES):
             await calls.send(two.addresses[0], bytes(MAX_CALL_BYTES))
         with pytest.raises(P2PError):
             await calls.send(two.addresses[0], bytes(MAX_CALL_BYTES))
         assert faults.kinds == [OverBudget]
-        assert taken <= RECEIVING.burst
+        assert taken <= RECEIVED_AT_ONCE
