@@ -9,7 +9,7 @@ from chain.actions import Actions
 from chain.adapter import ChainAdapter, open_chain
 from chain.calibration import CalibrationFile
 from chain.deployment import deploy, first_classes
-from chain.flights import Prepared
+from chain.flights import Prepared, Record
 from chain.network import Deployment, Network
 from chain.profiles import Profile, profiles
 from chain.rpc import open_rpc
@@ -23,6 +23,10 @@ POLL_S = 0.02
 DEPLOYER = key("deployer")
 RUNTIME = named("runner")
 WEALTH = 1_000_000 * VCN
+
+
+async def forget(prepared: Prepared) -> None:
+    """A record that no test reads."""
 
 
 @dataclass
@@ -44,6 +48,15 @@ class AnvilLedger:
 
     async def warp(self, seconds: int) -> None:
         await self.controls.warp(seconds)
+
+    async def lose(self, depth: int, above: int) -> None:
+        """Mine `above` blocks, then replace the newest `depth` by empty ones and have every pool forget what it had."""
+        if above:
+            await self.controls.mine(above)
+        await self.controls.reorg(depth)
+        # Anvil puts what it took out back into its pool.
+        await self.controls.raw("anvil_dropAllTransactions")
+        await self.controls.mine()
 
     async def now(self) -> tuple[int, int]:
         """The newest block's number and time."""
@@ -74,19 +87,15 @@ class AnvilLedger:
         await self.actions(client).deposit(amount)
 
     def adapter(
-        self, operator: Key, client: Key | None = None, *, cursor: int | None = None
+        self, operator: Key, client: Key | None = None, *, cursor: int | None = None, record: Record = forget
     ) -> AbstractAsyncContextManager[ChainAdapter]:
         wallet = Wallet(operator, self.domain, client)
-        return open_chain([self.chain.url], self.deployment, wallet, record=forget, cursor=cursor, poll_s=POLL_S)
+        return open_chain([self.chain.url], self.deployment, wallet, record=record, cursor=cursor, poll_s=POLL_S)
 
 
 def owner_of(operator: Key) -> Key:
     """The cold wallet behind a node."""
     return Key(named(f"owner of {operator.address}"))
-
-
-async def forget(prepared: Prepared) -> None:
-    """A record that no test reads."""
 
 
 @asynccontextmanager

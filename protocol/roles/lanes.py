@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from protocol.effects import OpenLane
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.stages.assignment import Lane, LaneOpen
@@ -26,6 +27,8 @@ class Lanes:
     member: Member
     opening: dict[Address, LaneOpen] = field(default_factory=dict)
     """What is being locked more, by node: signed or sent, and not final."""
+    sent: dict[Address, tuple[OpenLane, int]] = field(default_factory=dict)
+    """Those that are signed, and the head when they were asked for last."""
     _books: dict[Address, LaneBook] = field(default_factory=dict)
 
     def lane(self, node: Address) -> Lane:
@@ -64,12 +67,28 @@ class Lanes:
         deadline = now_ms // 1000 + LANE_VALID_S
         return LaneOpen(lane.client, lane.signer, node, amount, lane.left + lane.mark, deadline)
 
+    def send(self, order: LaneOpen, signature: bytes) -> OpenLane:
+        """Have a signed order sent."""
+        effect = OpenLane(order, signature)
+        self.sent[order.node] = effect, self.member.head
+        return effect
+
+    def send_overdue(self) -> tuple[OpenLane, ...]:
+        """Orders whose block has fallen out, and that the new one refused, are sent again."""
+        overdue = [effect for effect, head in self.sent.values() if self.member.is_overdue(head)]
+        return tuple(self.send(effect.order, effect.signature) for effect in overdue)
+
     def stop_opening(self, about: bytes) -> Address | None:
         """The node whose lane could not be opened, by what its failed effect was about; None if that was no lane."""
         node = next((node for node in self.opening if address_bytes(node) == about), None)
         if node is not None:
-            del self.opening[node]
+            self.close(node)
         return node
+
+    def close(self, node: Address) -> None:
+        """Nothing more is being locked for a node."""
+        del self.opening[node]
+        self.sent.pop(node, None)
 
     def is_ours(self, lane: Lane) -> bool:
         """Whether a lane is one of this client and signer."""

@@ -35,6 +35,7 @@ from protocol.stages.verification import UNCALIBRATED, Calibration
 from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of, public_key_of
 
 NODES_KEPT = 65_536
+OVERDUE_BLOCKS = 20
 QUIET_TICKS = 3
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 
@@ -142,6 +143,13 @@ class Member:
         """Whether a node has beaten within the last five minutes; in fast mode, within the last three beats."""
         peer = self.peers.get(node_id)
         return peer is not None and not is_offline(peer.heard_ms, now_ms, self.rules.heartbeat_ms)
+
+    def is_overdue(self, block: int) -> bool:
+        """Whether what was in a block should have been told as final by now.
+
+        If it was not, the block has fallen out, and the one that took it up again refused it: nobody tells that.
+        """
+        return self.head >= block + self.rules.final_depth + OVERDUE_BLOCKS
 
     def holders(self, manifest: Cid, now_ms: TimestampMs) -> tuple[PeerId, ...]:
         """Live peers that say they hold a model."""

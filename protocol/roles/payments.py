@@ -14,7 +14,6 @@ from protocol.events import (
     BlockSeen,
     CaseConvened,
     CaseResolved,
-    EffectFailed,
     Event,
 )
 from protocol.job import Stage, move, verdict_stage
@@ -26,6 +25,8 @@ from protocol.roles.requested import RequestedJob
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
 
+ENDED_KEPT = 4_096
+
 
 @dataclass(slots=True)
 class Payments:
@@ -36,13 +37,17 @@ class Payments:
     misses: Misses
     jobs: dict[JobId, RequestedJob]
     _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
-    _asked: set[tuple[str, BatchId]] = field(default_factory=set)
+    _ended: dict[BatchId, None] = field(default_factory=dict)
+    """Settled or refunded, oldest first."""
+    _void: set[BatchId] = field(default_factory=set)
+    _asked: dict[BatchId, tuple[str, int]] = field(default_factory=dict)
+    """What was asked last for a batch, and the head at that moment."""
     _late: dict[BatchId, list[tuple[RequestedJob, int]]] = field(default_factory=dict)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Follow a batch that holds a job of ours."""
         match event:
-            case BatchSubmitted():
+            case BatchSubmitted(batch_id=batch_id) if batch_id not in self._batches and batch_id not in self._ended:
                 self._in_batch(event, now_ms)
             case CaseConvened(batch_id=batch_id, drawn=drawn):
                 for job in self._in(batch_id):
@@ -57,15 +62,14 @@ class Payments:
                 for job in self._in(batch_id):
                     move(job, event, Stage.FAILED, now_ms)
                 return self._refund(BatchId(batch_id))
-            case BatchSettled(batch_id=batch_id):
+            case BatchSettled(batch_id=batch_id) if self._end(BatchId(batch_id)):
                 for job in self._in(batch_id):
                     if job.stage is Stage.RUNNING:
                         job.reason = f"checked and paid, but its answer never came; {job.node} has it"
                     move(job, event, Stage.SPENDABLE, now_ms)
                     if job.node is not None:
                         self.misses.forgive(job.node)
-                self._batches.pop(BatchId(batch_id), None)
-            case BatchRefunded(batch_id, _):
+            case BatchRefunded(batch_id, _) if self._end(BatchId(batch_id)):
                 for job in self._in(batch_id):
                     move(job, event, Stage.REFUNDED, now_ms)
                     job.charge = job.bonus = Wei(0)
@@ -73,11 +77,9 @@ class Payments:
                         job.batch_id = None
                 for job, cost in self._late.pop(BatchId(batch_id), ()):
                     job.late_cost = Wei(job.late_cost - cost)
-                self._batches.pop(BatchId(batch_id), None)
-            case EffectFailed(effect=effect, about=about):
-                self._asked.discard((effect, BatchId(about)))
             case BlockSeen(timestamp=timestamp):
-                return self._void_starved(timestamp)
+                refunds = [effect for batch_id in sorted(self._void) for effect in self._refund(batch_id)]
+                return (*refunds, *self._void_starved(timestamp))
             case _:
                 pass
         return ()
@@ -112,14 +114,29 @@ class Payments:
                 unbilled.append(job)
         if debit > billed and unbilled:
             # Which of several it was the chain does not say.
+            # Its refund, if it comes to that, is ours to ask for.
+            self._batches[BatchId(batch.batch_id)] = batch
             unbilled[0].late_cost = Wei(unbilled[0].late_cost + debit - billed)
             self._late.setdefault(BatchId(batch.batch_id), []).append((unbilled[0], debit - billed))
 
+    def _end(self, batch_id: BatchId) -> bool:
+        """Whether a batch of ours has just ended: not when that is told a second time."""
+        if self._batches.pop(batch_id, None) is None:
+            return False
+        self._void.discard(batch_id)
+        self._asked.pop(batch_id, None)
+        while len(self._ended) >= ENDED_KEPT:
+            self._ended.pop(next(iter(self._ended)))
+        self._ended[batch_id] = None
+        return True
+
     def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
         batch = self._batches.get(batch_id)
-        if batch is None or ("RefundBatch", batch_id) in self._asked:
+        if batch is None:
             return ()
-        self._asked.add(("RefundBatch", batch_id))
+        self._void.add(batch_id)
+        if not self._may_ask("RefundBatch", batch_id):
+            return ()
         return (RefundBatch(batch_id, batch.node, batch.slot, batch.contents),)
 
     def _void_starved(self, timestamp: int) -> tuple[Effect, ...]:
@@ -128,10 +145,16 @@ class Payments:
             starved = timestamp > batch.timestamp + self.member.rules.starved_s
             # A batch that was drawn and never judged; one that was not drawn is its node's to finalize.
             drawn = batch.rate_bps == BPS or any(job.stage is Stage.DRAWN for job in self._in(batch_id))
-            if starved and drawn and ("VoidStarved", batch_id) not in self._asked:
-                self._asked.add(("VoidStarved", batch_id))
+            if starved and drawn and batch_id not in self._void and self._may_ask("VoidStarved", batch_id):
                 effects.append(VoidStarved(batch_id, batch.node, batch.slot, batch.contents))
         return tuple(effects)
+
+    def _may_ask(self, what: str, batch_id: BatchId) -> bool:
+        asked, head = self._asked.get(batch_id, ("", 0))
+        if asked == what and not self.member.is_overdue(head):
+            return False
+        self._asked[batch_id] = (what, self.member.head)
+        return True
 
     def _in(self, batch_id: bytes) -> list[RequestedJob]:
         return [job for job in self.jobs.values() if job.batch_id == batch_id]

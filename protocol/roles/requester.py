@@ -12,7 +12,6 @@ from protocol.effects import (
     Effect,
     FetchBlob,
     OpenFrame,
-    OpenLane,
     OpenResult,
     PublishRequest,
     SealKey,
@@ -22,6 +21,7 @@ from protocol.effects import (
 from protocol.errors import RemoteProtocolError
 from protocol.events import (
     BlobFetched,
+    BlockSeen,
     DeadlinePassed,
     EffectFailed,
     Event,
@@ -144,7 +144,9 @@ class Requester:
             case DeadlinePassed(name):
                 return self._deadline(name, now_ms)
             case MessageSigned(LaneOpen() as lane, signature):
-                return (OpenLane(lane, signature),)
+                return (self._lanes.send(lane, signature),)
+            case BlockSeen():
+                return *self._lanes.send_overdue(), *self._payments.handle(event, now_ms)
             case LaneSeen(lane):
                 return self._lane_changed(lane, now_ms)
             case KeySealed(input_cid, hpke_key, sealed_key):
@@ -273,7 +275,7 @@ class Requester:
     def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
         if not self._lanes.is_ours(lane) or not self._lanes.is_open(lane):
             return ()
-        del self._lanes.opening[lane.node]
+        self._lanes.close(lane.node)
         effects: list[Effect] = []
         for job in self._jobs.values():
             if job.stage is Stage.OFFERED and job.chosen is not None and job.node == lane.node:

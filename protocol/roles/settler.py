@@ -120,6 +120,8 @@ class OwnBatch:
     submitted: BatchSubmitted | None = None
     drawn: tuple[int, ...] | None = None
     seats: dict[int, Address] = field(default_factory=dict)
+    seats_told: int = 0
+    """How many seats the case ever had: a seat that was silenced does not come back when it is told again."""
     seated_at: dict[int, int] = field(default_factory=dict)
     committed: set[int] = field(default_factory=set)
     revealed: set[int] = field(default_factory=set)
@@ -141,7 +143,8 @@ class Settler:
     _lanes: dict[LaneKey, LaneQueue] = field(default_factory=dict)
     _batches: list[OwnBatch] = field(default_factory=list)
     _seeds: dict[int, bytes] = field(default_factory=dict)
-    _sealed: set[int] = field(default_factory=set)
+    _sealed: dict[int, int] = field(default_factory=dict)
+    """Epochs that were sealed in a block that may still fall out, and the head at that moment."""
     _leaves: dict[JobId, Leaf] = field(default_factory=dict)
     _submit_after: TimestampMs = TimestampMs(0)
     _due_ms: TimestampMs | None = None
@@ -200,7 +203,7 @@ class Settler:
                 self._seeds[epoch] = seed
                 return self._step()
             case TransactionMined(effect="SealEpoch", about=about):
-                self._sealed.add(int.from_bytes(about, "big"))
+                self._sealed.setdefault(int.from_bytes(about, "big"), self.member.head)
                 return self._step()
             case BlockSeen():
                 return self._step()
@@ -267,7 +270,12 @@ class Settler:
         claims: list[LaneClaim] = []
         before: dict[LaneKey, LaneQueue] = {}
         room = self._room()
-        for key in sorted(self._lanes):
+        # The contract counts the leaves of a lane from those that it has: were the batch before refused after a
+        # reorganisation, this one would have its leaves as well.
+        unsettled = {
+            (each.client, each.signer) for batch in self._batches if not batch.submitted for each in batch.batch.claims
+        }
+        for key in sorted(self._lanes.keys() - unsettled):
             lane = self._lanes[key]
             run = self._run(key, lane, kind, room)
             if not run:
@@ -371,7 +379,13 @@ class Settler:
         """Ask for the next thing that each open batch needs."""
         effects: list[Effect] = []
         for batch in self._batches:
-            effect = None if batch.done or batch.batch_id is None else self._next(batch)
+            if batch.done or batch.batch_id is None:
+                continue
+            if batch.submitted is None and self.member.is_overdue(batch.block):
+                batch.batch_id = None
+                effects.append(SubmitBatch(batch.batch))
+                continue
+            effect = self._next(batch)
             if effect is not None and self._may_ask(batch, type(effect).__name__):
                 effects.append(effect)
         return tuple(effects)
@@ -381,7 +395,7 @@ class Settler:
         rules, mined = self.member.rules, batch.submitted
         epoch = epoch_of(batch.block, rules.epoch)
         seed = self._seeds.get(epoch)
-        if seed is None and epoch not in self._sealed:
+        if seed is None and (epoch not in self._sealed or self.member.is_overdue(self._sealed[epoch])):
             return SealEpoch(epoch) if self.member.head > seed_block(epoch, rules.epoch, rules.lag) else None
         if mined is None:
             return None
@@ -418,19 +432,19 @@ class Settler:
         if batch is None:
             return ()
         match event:
-            case CaseConvened(seats=seats, timestamp=timestamp, drawn=drawn):
+            case CaseConvened(seats=seats, timestamp=timestamp, drawn=drawn) if not batch.convened:
                 batch.convened, batch.drawn = True, drawn
-                batch.seats = dict(enumerate(seats))
+                batch.seats, batch.seats_told = dict(enumerate(seats)), len(seats)
                 batch.seated_at = dict.fromkeys(batch.seats, timestamp)
                 move(batch, event, Stage.DRAWN, now_ms)
-            case SeatAdded(seat=seat, node=node, timestamp=timestamp):
-                batch.seats[seat] = node
+            case SeatAdded(seat=seat, node=node, timestamp=timestamp) if seat >= batch.seats_told:
+                batch.seats[seat], batch.seats_told = node, seat + 1
                 batch.seated_at[seat] = timestamp
                 batch.asked.clear()
             case SeatSilenced(seat=seat):
                 batch.seats.pop(seat, None)
                 batch.seated_at.pop(seat, None)
-            case SeatCommitted(seat=seat):
+            case SeatCommitted(seat=seat) if seat not in batch.committed:
                 batch.committed.add(seat)
                 # Who has committed waits for the last commitment; who has not is still in the turn it was seated for.
                 batch.seated_at.update(dict.fromkeys(batch.committed & set(batch.seats), self.member.timestamp))

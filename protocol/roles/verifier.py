@@ -84,6 +84,8 @@ class Case:
     class_id: int
     drawn: tuple[int, ...]
     seats: dict[int, Address]
+    seats_told: int
+    """How many seats it ever had: one that was silenced does not come back when it is told again."""
     commitments: set[int] = field(default_factory=set)
     scores: dict[int, tuple[int, ...]] = field(default_factory=dict)
     seat: int | None = None
@@ -92,6 +94,8 @@ class Case:
     committing: bool = False
     revealing: bool = False
     asked_ms: TimestampMs = TimestampMs(0)
+    asked_at: int | None = field(default=None, compare=False)
+    """The head when this seat last asked for a transaction; heads are not in the journal."""
     verdict: Verdict = Verdict.NONE
     median: int = 0
 
@@ -154,6 +158,9 @@ class Verifier:
 
     # --- a seat is drawn --------------------------------------------------------------------------------------------
     def _convened(self, event: CaseConvened, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if BatchId(event.batch_id) in self._cases:
+            # Told twice: what this seat has found out and bound itself to stays.
+            return ()
         while len(self._cases) >= BATCHES_KEPT:
             self._cases.pop(next(iter(self._cases)))
         case = Case(
@@ -162,6 +169,7 @@ class Verifier:
             class_id=event.class_id,
             drawn=event.drawn,
             seats=dict(enumerate(event.seats)),
+            seats_told=len(event.seats),
         )
         self._cases[case.batch_id] = case
         mine = next((seat for seat, node in case.seats.items() if node == self.identity.node_id), None)
@@ -183,11 +191,23 @@ class Verifier:
         """A node that did not hear the question, or not in time, hears it again."""
         if case.seat is None or case.verdict is not Verdict.NONE or now_ms - case.asked_ms < ASK_AGAIN_MS:
             return ()
+        if case.asked_at is not None and self.member.is_overdue(case.asked_at):
+            return self._ask_transaction_again(case)
         if not case.committing and any(leaf.opening is None for leaf in case.leaves.values()):
             return self._ask(case, now_ms)
         if case.seat in case.commitments and not case.revealing:
             case.asked_ms = now_ms
             return self._ask_proof(case)
+        return ()
+
+    def _ask_transaction_again(self, case: Case) -> tuple[Effect, ...]:
+        """What should have been told by now is asked for once more."""
+        if case.seat not in case.commitments:
+            case.committing = False
+            return self._commit_when_done(case)
+        if case.seat not in case.scores:
+            case.revealing = False
+            return self._reveal_when_done(case)
         return ()
 
     # --- checking ---------------------------------------------------------------------------------------------------
@@ -308,7 +328,7 @@ class Verifier:
         checks = [leaf.check for leaf in case.leaves.values() if leaf.check is not None]
         if case.committing or case.seat is None or len(checks) < len(case.drawn):
             return ()
-        case.committing = True
+        case.committing, case.asked_at = True, self.member.head
         case.digest = checks_digest([case.leaves[index].check or b"" for index in case.drawn])
         commitment = seat_commitment(case.batch_id, ROUND, case.seat, case.digest, self._salt(case))
         return (CommitSeat(case.batch_id, case.seat, commitment),)
@@ -359,7 +379,7 @@ class Verifier:
         known = tuple(score for score in scores if score is not None)
         if not ready or case.revealing or len(known) < len(case.drawn) or case.seat is None:
             return ()
-        case.revealing = True
+        case.revealing, case.asked_at = True, self.member.head
         return (RevealSeat(case.batch_id, case.seat, case.digest, known, self._salt(case)),)
 
     # --- the case as everybody sees it ------------------------------------------------------------------------------
@@ -368,20 +388,20 @@ class Verifier:
         if case is None:
             return ()
         match event:
-            case SeatAdded(seat=seat, node=node):
-                case.seats[seat] = node
+            case SeatAdded(seat=seat, node=node) if seat >= case.seats_told:
+                case.seats[seat], case.seats_told = node, seat + 1
                 if node == self.identity.node_id:
                     return self._sit(case, seat, now_ms)
             case SeatSilenced(seat=seat):
                 case.seats.pop(seat, None)
                 return self._reveal_when_done(case)
-            case SeatCommitted(seat=seat):
+            case SeatCommitted(seat=seat) if seat not in case.commitments:
                 case.commitments.add(seat)
                 if seat == case.seat:
                     case.asked_ms = now_ms
                     return (*self._ask_proof(case), *self._reveal_when_done(case))
                 return self._reveal_when_done(case)
-            case SeatRevealed(seat=seat, scores=scores):
+            case SeatRevealed(seat=seat, scores=scores) if seat not in case.scores:
                 case.scores[seat] = scores
                 if set(case.scores) >= set(case.seats) and case.seat is not None:
                     # The seats take turns, so that one of them pays for the call.

@@ -1,150 +1,138 @@
-"""Reorganisations of 1, 3 and LAG blocks at each stage of a batch, deeper ones, and a cursor that was not kept."""
+"""Reorganisations of 1, 3 and LAG blocks at each step of a batch, deeper ones, and a cursor that was not kept.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+What a court adds to that is in `test_chain_reorgs_court`.
+"""
 
 import pytest
 import trio
 
-from chain.adapter import ChainAdapter, open_chain
-from chain.profiles import FINAL_DEPTH
-from chain.wallet import Wallet
-from protocol.effects import ChainEffect, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
-from protocol.errors import ReorgedOut, Reverted
-from protocol.events import BatchRefunded, BatchSubmitted, BatchVoided, BlockSeen, Event, SeedRevealed
+from chain.adapter import open_chain
+from chain.ethereum import Call
+from chain.wallet import Key, Wallet
+from protocol.effects import ChainEffect, CheckIn, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
+from protocol.errors import ReorgedOut
+from protocol.events import (
+    AccountSeen,
+    BatchRefunded,
+    BatchSubmitted,
+    BatchVoided,
+    BlockSeen,
+    CaseResolved,
+    Event,
+    LaneSeen,
+    NodeSeen,
+    SeedRevealed,
+)
 from protocol.params import VCN
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Hash32
 from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
-from tests.jobs import Orders, batch_of, key
+from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
+from tests.jobs import FAR, Orders, batch_of
 from tests.story import Story, told_by
 
 pytestmark = pytest.mark.anvil
 
-NODE, CLIENT = key("node"), key("client")
-DEPTH, LAG = 6, 4
-"""Deeper than the local profile: LAG must fit below what is final."""
+DAY_S = 86_400
 
 
-@dataclass
-class Case:
-    """A provider with a batch, and what it was told."""
-
-    ledger: AnvilLedger
-    adapter: ChainAdapter
-    story: Story
-    orders: Orders
-
-    async def perform(self, effect: ChainEffect) -> None:
-        """As a role asks: again, while only the time for it has not come."""
-        for _ in range(20):
-            try:
-                await self.adapter.perform(effect)
-            except Reverted as error:
-                if not error.transient:
-                    raise
-                await self.ledger.mine()
-            else:
-                return
-        raise AssertionError(f"never done: {effect}")
-
-    async def lose(self, depth: int) -> None:
-        """Replace the newest blocks by empty ones, and have every pool forget what was in them."""
-        await self.ledger.controls.mine(depth - 1)
-        await self.ledger.controls.reorg(depth)
-        await self.ledger.controls.raw("anvil_dropAllTransactions")
-        await self.ledger.controls.mine()
-
-    async def bury(self) -> None:
-        head, _ = await self.ledger.now()
-        await self.ledger.mine(DEPTH)
-        await self.story.until_block(head)
-
-    async def until_told(self, kind: type[Event]) -> Event:
-        """Waits until something is final; blocks come meanwhile."""
-        with trio.fail_after(20):
-            while not self.story.all(kind):
-                await self.ledger.mine()
-                await trio.sleep(POLL_S)
-        return self.story.all(kind)[0]
-
-    @property
-    def batch(self) -> BatchSubmitted:
-        return self.story.all(BatchSubmitted)[0]
+# --- a batch that nobody judges ---------------------------------------------------------------------------------------
+async def open_lane(at: Case) -> tuple[Key, ChainEffect]:
+    _, now = await at.ledger.now()
+    return NODE, OpenLane(*at.orders.lane_open(50 * VCN, now + 600))
 
 
-@asynccontextmanager
-async def case(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
-    monkeypatch.setitem(FINAL_DEPTH, "local", DEPTH)
-    with trio.fail_after(60):
-        async with open_anvil_ledger(lag_blocks=LAG) as ledger:
-            await ledger.register(NODE)
-            await ledger.deposit(CLIENT, 100 * VCN)
-            orders = Orders(CLIENT, NODE, ledger.domain)
-            _, now = await ledger.now()
-            async with ledger.adapter(NODE, CLIENT) as adapter:
-                await adapter.perform(OpenLane(*orders.lane_open(50 * VCN, now + 600)))
-                await ledger.mine(DEPTH)
-                assert adapter.rules.final_depth == DEPTH
-                async with told_by(adapter) as story, trio.open_nursery() as nursery:
-                    nursery.start_soon(adapter.look_after)
-                    yield Case(ledger, adapter, story, orders)
-                    nursery.cancel_scope.cancel()
-
-
-async def _submit(at: Case) -> None:
+async def submit(at: Case) -> tuple[Key, ChainEffect]:
     at.orders.finish()
-    await at.perform(SubmitBatch(batch_of(NODE.address, 0, at.orders)))
+    return NODE, SubmitBatch(batch_of(NODE.address, 0, at.orders))
 
 
-async def _seal(at: Case) -> None:
-    await at.perform(SealEpoch(epoch_of(at.batch.block, at.ledger.rules.epoch)))
+async def seal(at: Case) -> tuple[Key, ChainEffect]:
+    return NODE, SealEpoch(epoch_of(at.batch.block, at.ledger.rules.epoch))
 
 
-async def _void(at: Case) -> None:
+async def _void(at: Case) -> tuple[Key, ChainEffect]:
     await at.ledger.warp(at.ledger.rules.starved_s + 1)
     await at.bury()
-    await at.perform(VoidStarved(at.batch.batch_id, NODE.address, 0, at.batch.contents))
+    return NODE, VoidStarved(at.batch.batch_id, NODE.address, 0, at.batch.contents)
 
 
-async def _refund(at: Case) -> None:
-    await at.perform(RefundBatch(at.batch.batch_id, NODE.address, 0, at.batch.contents))
+async def refund(at: Case) -> tuple[Key, ChainEffect]:
+    return NODE, RefundBatch(at.batch.batch_id, NODE.address, 0, at.batch.contents)
 
 
-Step = Callable[[Case], Awaitable[None]]
-STAGES: list[tuple[Step, type[Event]]] = [
-    (_submit, BatchSubmitted),
-    (_seal, SeedRevealed),
-    (_void, BatchVoided),
-    (_refund, BatchRefunded),
-]
+async def _check_in(at: Case) -> tuple[Key, ChainEffect]:
+    _, now = await at.ledger.now()
+    await at.ledger.warp(DAY_S)
+    await at.bury()
+    return NODE, CheckIn(NODE.address, now // DAY_S + 1)
 
 
-@pytest.mark.parametrize("depth", [1, 3, LAG])
-@pytest.mark.parametrize("stage", range(len(STAGES)), ids=["submitted", "sealed", "voided", "refunded"])
-async def test_a_reorganisation_at_any_stage_of_a_batch_changes_nothing_that_was_told(
-    monkeypatch: pytest.MonkeyPatch, depth: int, stage: int
+LANE_OPENED = Step(OpenLane, (LaneSeen, AccountSeen), open_lane)
+SUBMITTED = Step(SubmitBatch, (LaneSeen, BatchSubmitted), submit)
+SEALED = Step(SealEpoch, (SeedRevealed,), seal)
+REFUNDED = Step(RefundBatch, (LaneSeen, BatchRefunded), refund)
+STARVED = (
+    LANE_OPENED,
+    SUBMITTED,
+    SEALED,
+    Step(VoidStarved, (CaseResolved, BatchVoided), _void),
+    REFUNDED,
+    Step(CheckIn, (NodeSeen,), _check_in),
+)
+
+
+@each_loss
+async def test_a_reorganisation_at_any_step_of_a_batch_changes_nothing_that_was_told(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss
 ) -> None:
     async with case(monkeypatch) as at:
-        for index, (step, kind) in enumerate(STAGES):
-            await step(at)
-            if index == stage:
-                before = list(at.story.events)
-                nonce = await at.ledger.network.ethereum.nonce(NODE.address)
-                await at.lose(depth)
-                assert await at.ledger.network.ethereum.nonce(NODE.address) <= nonce
-                assert [event for event in at.story.events[len(before) :] if not isinstance(event, BlockSeen)] == []
-            # Nobody asks again: what fell out is mined again by itself.
-            await at.until_told(kind)
-            await at.bury()
-        for _, kind in STAGES:
-            assert len(at.story.all(kind)) == 1
-        # One nonce for each of four effects, whatever fell out.
-        assert await at.ledger.network.ethereum.nonce(NODE.address) == len(STAGES)
+        await walk(at, STARVED, loss)
         # The id is that of the block that is final.
         slot = await at.ledger.network.settlement.batch_of(NODE.address, 0)
         assert at.batch.block == slot.commit_block
+
+
+async def test_what_the_new_branch_refuses_is_done_when_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with case(monkeypatch) as at:
+        for make in (open_lane, submit):
+            await at.perform(*await make(at))
+            await at.bury()
+        who, effect = await seal(at)
+        await at.perform(who, effect)
+        first = at.signed[-1]
+        # It stands before the block that it needs now, and its nonce is used.
+        await at.ledger.controls.raw("anvil_reorg", 3, [[f"0x{first.raw.hex()}", 0]])
+        receipt = await at.ledger.network.ethereum.receipt(first.hash)
+        assert receipt is not None
+        assert not receipt.succeeded
+        await at.bury()
+        assert at.story.all(SeedRevealed) == []
+        await at.perform(who, effect)
+        await at.bury()
+        assert len(at.story.all(SeedRevealed)) == 1
+        assert [each.nonce - first.nonce for each in at.signed if each.effect == effect] == [0, 1]
+
+
+# --- what people do ---------------------------------------------------------------------------------------------------
+@each_loss
+async def test_a_movement_of_a_person_that_fell_out_is_mined_again_by_itself(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss
+) -> None:
+    async with case(monkeypatch) as at:
+        settlement, token = at.ledger.network.settlement, at.ledger.network.token
+        sender = (await at.adapter(NODE)).sender_of(CLIENT.address)
+        budget = settlement.set_signer(NODE.address, 7 * VCN, FAR)
+        deposit = settlement.deposit(20 * VCN, await token.permit(CLIENT, settlement.address, 20 * VCN))
+        moves: list[tuple[Call, tuple[type[Event], ...]]] = [
+            (budget, ()),
+            (deposit, (AccountSeen,)),
+            (settlement.withdraw(50 * VCN), (AccountSeen,)),
+        ]
+        for call, kinds in moves:
+            await at.lose(loss, lambda call=call: sender.send(call), kinds)  # type: ignore[misc]
+        assert (await settlement.grant_of(CLIENT.address, NODE.address)).budget == 7 * VCN
+        assert at.story.all(AccountSeen)[-1].account.free == (100 + 20 - 50) * VCN
 
 
 # --- deeper than final ----------------------------------------------------------------------------------------------

@@ -1,0 +1,194 @@
+"""Reorganisations of 1, 3 and LAG blocks at each step of a case: one that passes, and one that costs a stake."""
+
+from collections.abc import Awaitable, Callable
+from typing import get_args
+
+import pytest
+
+from chain.states import BatchState
+from chain.wallet import Key
+from protocol.effects import (
+    ChainEffect,
+    CommitSeat,
+    ConveneCourt,
+    FinalizeBatch,
+    ReplaceSeat,
+    ResolveCase,
+    RevealSeat,
+    SealEpoch,
+    SubmitBatch,
+)
+from protocol.events import (
+    BatchSettled,
+    BatchSubmitted,
+    BatchVoided,
+    CaseConvened,
+    CaseResolved,
+    LaneSeen,
+    NodeSeen,
+    NodeSlashed,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
+    SeedRevealed,
+)
+from protocol.params import PROBATION_JOBS, VCN
+from protocol.stages.verification import Verdict, seat_commitment
+from tests.integration.lost_blocks import NODE, Case, Loss, Step, case, each_loss, walk
+from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
+from tests.jobs import batch_of, key, named
+
+pytestmark = pytest.mark.anvil
+
+VERIFIERS = [key(f"verifier {index}") for index in range(5)]
+ONE_SEAT = 1_000 * VCN
+"""A court value below which one seat is enough, until it does not let the batch pass."""
+DIGEST, SALT = named("digest"), named("salt")
+Make = Callable[[Case], Awaitable[tuple[Key, ChainEffect]]]
+
+
+# --- who sits, and what it does ---------------------------------------------------------------------------------------
+def _seated(at: Case, seat: int) -> Key:
+    """Who sits on a seat of the case."""
+    (convened,) = at.story.all(CaseConvened)
+    seats = dict(enumerate(convened.seats)) | {added.seat: added.node for added in at.story.all(SeatAdded)}
+    return next(verifier for verifier in VERIFIERS if verifier.address == seats[seat])
+
+
+async def _convene(at: Case) -> tuple[Key, ChainEffect]:
+    return NODE, ConveneCourt(at.batch.batch_id, NODE.address, at.batch.slot, at.batch.contents)
+
+
+def _commit(seat: int) -> Make:
+    async def make(at: Case) -> tuple[Key, ChainEffect]:
+        commitment = seat_commitment(at.batch.batch_id, 0, seat, DIGEST, SALT)
+        return _seated(at, seat), CommitSeat(at.batch.batch_id, seat, commitment)
+
+    return make
+
+
+def _reveal(seat: int, score: int) -> Make:
+    async def make(at: Case) -> tuple[Key, ChainEffect]:
+        (convened,) = at.story.all(CaseConvened)
+        scores = (score,) * len(convened.drawn)
+        return _seated(at, seat), RevealSeat(at.batch.batch_id, seat, DIGEST, scores, SALT)
+
+    return make
+
+
+async def _replace(at: Case) -> tuple[Key, ChainEffect]:
+    await at.ledger.warp(at.ledger.rules.seat_window_s + 1)
+    await at.bury()
+    return NODE, ReplaceSeat(at.batch.batch_id, 0, at.batch.contents)
+
+
+async def _resolve(at: Case) -> tuple[Key, ChainEffect]:
+    return NODE, ResolveCase(at.batch.batch_id, at.batch.contents)
+
+
+async def _finalize(at: Case) -> tuple[Key, ChainEffect]:
+    await at.ledger.warp(at.ledger.rules.challenge_window_s)
+    await at.bury()
+    return NODE, FinalizeBatch(at.batch.batch_id, NODE.address, at.batch.slot)
+
+
+CONVENED = Step(ConveneCourt, (CaseConvened,), _convene)
+
+
+def _judged(seat: int, score: int) -> tuple[Step, Step]:
+    return (
+        Step(CommitSeat, (SeatCommitted,), _commit(seat)),
+        Step(RevealSeat, (SeatRevealed,), _reveal(seat, score)),
+    )
+
+
+# --- a case that passes, and a batch without one ----------------------------------------------------------------------
+async def _submit_probation(at: Case) -> tuple[Key, ChainEffect]:
+    """All jobs of a probation at once, so that the next batch need not be drawn."""
+    for _ in range(PROBATION_JOBS):
+        at.orders.finish()
+    return NODE, SubmitBatch(batch_of(NODE.address, 0, at.orders))
+
+
+async def _submit_next(at: Case) -> tuple[Key, ChainEffect]:
+    at.orders.finish()
+    return NODE, SubmitBatch(batch_of(NODE.address, at.batch.slot + 1, at.orders))
+
+
+async def _finalize_undrawn(at: Case) -> tuple[Key, ChainEffect]:
+    """One leaf in ten is drawn: settle jobs until one is not."""
+    while await at.ledger.network.settlement.sampled_leaves(NODE.address, at.batch.slot):
+        for make in (_submit_next, seal):
+            await at.perform(*await make(at))
+            await at.bury()
+    return await _finalize(at)
+
+
+PASSED = (
+    LANE_OPENED,
+    Step(SubmitBatch, (LaneSeen, BatchSubmitted), _submit_probation),
+    SEALED,
+    CONVENED,
+    *_judged(0, 9_700),
+    Step(ResolveCase, (CaseResolved,), _resolve),
+    Step(FinalizeBatch, (BatchSettled, NodeSeen), _finalize),
+    Step(SubmitBatch, (LaneSeen, BatchSubmitted), _submit_next),
+    Step(SealEpoch, (SeedRevealed,), seal),
+    # Twenty jobs count towards a record on one day.
+    Step(FinalizeBatch, (BatchSettled,), _finalize_undrawn),
+)
+
+
+@each_loss
+async def test_a_reorganisation_at_any_step_to_the_pay_changes_nothing_that_was_told(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss
+) -> None:
+    async with case(monkeypatch, *VERIFIERS[:1], court_value=ONE_SEAT) as at:
+        await walk(at, PASSED, loss)
+        assert at.story.all(CaseResolved)[0].verdict is Verdict.PASS
+        # The second batch was paid without a court.
+        assert len(at.story.all(CaseConvened)) == 1
+        settlement = at.ledger.network.settlement
+        assert (await settlement.batch_of(NODE.address, at.batch.slot)).state is BatchState.FINAL
+        settled = at.story.all(BatchSettled)
+        assert (await settlement.book_of(NODE.address)).rewards == sum(each.reward + each.bonus for each in settled)
+
+
+# --- a case that costs a stake ----------------------------------------------------------------------------------------
+SLASHED = (
+    LANE_OPENED,
+    SUBMITTED,
+    SEALED,
+    CONVENED,
+    Step(ReplaceSeat, (SeatSilenced, SeatAdded, NodeSeen), _replace),
+    *_judged(1, 2_000),
+    # One seat cannot void alone.
+    Step(ResolveCase, (SeatAdded, SeatAdded), _resolve),
+    Step(CommitSeat, (SeatCommitted,), _commit(2)),
+    Step(CommitSeat, (SeatCommitted,), _commit(3)),
+    Step(RevealSeat, (SeatRevealed,), _reveal(2, 2_000)),
+    Step(RevealSeat, (SeatRevealed,), _reveal(3, 2_000)),
+    Step(ResolveCase, (CaseResolved, NodeSlashed, NodeSeen, BatchVoided), _resolve),
+    REFUNDED,
+)
+
+
+@each_loss
+async def test_a_reorganisation_at_any_step_to_the_refund_changes_nothing_that_was_told(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss
+) -> None:
+    async with case(monkeypatch, *VERIFIERS, court_value=ONE_SEAT) as at:
+        await walk(at, SLASHED, loss)
+        assert at.story.all(CaseResolved)[0].verdict is Verdict.SEVERE
+        (slashed,) = at.story.all(NodeSlashed)
+        stored = await at.ledger.network.stakes.node_of(NODE.address)
+        assert stored is not None
+        assert stored.active_stake == 10_000 * VCN - slashed.amount
+        assert at.story.all(LaneSeen)[-1].lane.left == at.story.all(LaneSeen)[0].lane.left
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+def test_every_effect_on_the_chain_is_lost_once() -> None:
+    lost = {step.effect for steps in (STARVED, PASSED, SLASHED) for step in steps}
+    assert lost == set(get_args(ChainEffect))

@@ -1,0 +1,151 @@
+"""Whole histories of one job or a few: every way in which a batch ends, and what goes wrong before that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from protocol import events as ev
+from protocol.job import TERMINAL, JobView, Stage
+from protocol.params import VCN
+from protocol.wire.ids import Wei
+from tests.simulation.scene import Work, ask
+from tests.simulation.test_scenarios import network
+from tests.simulation.world import World
+
+QUIET_MS = 15_000
+LIMIT_S = 2_000
+
+
+def requested(world: World) -> tuple[JobView, ...]:
+    return world.node("requester").machine.requester.jobs
+
+
+def told(world: World, kind: type[Any]) -> list[Any]:
+    return [event for _, event in world.log if isinstance(event, kind)]
+
+
+def settled(world: World, jobs: int = 1) -> World:
+    """Run on until so many jobs and all batches have ended, and everybody has heard it."""
+    world.run(lambda: len(requested(world)) == jobs and all(job.stage in TERMINAL for job in requested(world)), LIMIT_S)
+    world.run(lambda: not world.chain.has_open_batches, LIMIT_S)
+    return later(world, QUIET_MS)
+
+
+def later(world: World, delay_ms: int) -> World:
+    end_ms = world.now_ms + delay_ms
+    world.run(lambda: world.now_ms > end_ms)
+    return world
+
+
+def one_job(work: Work = Work.HONEST, **terms: Any) -> World:
+    world = network(work=work)
+    world.soon(lambda: world.node("requester").take(ask(**terms)), 3_000)
+    return settled(world)
+
+
+def moved() -> World:
+    """The first node fails."""
+    world = network()
+    world.join(world.add("broken", {"provider"}, 80_000, Work.FAILING))
+    world.soon(lambda: world.node("requester").take(ask()), 3_000)
+    return settled(world)
+
+
+def starved() -> World:
+    world = network()
+    for node in world.nodes.values():
+        node.silent = node.name.startswith("verifier")
+    world.soon(lambda: world.node("requester").take(ask()), 3_000)
+    return settled(world)
+
+
+def silenced(after: type[Any]) -> World:
+    """One seat of three goes silent, once something has happened."""
+    world = network()
+    world.soon(lambda: world.node("requester").take(ask(max_new_tokens=2_000)), 3_000)
+    world.run(lambda: bool(told(world, after)))
+    # Of those who have committed, the first one.
+    seat = told(world, ev.CaseConvened)[0].seats[told(world, after)[0].seat if after is ev.SeatCommitted else 0]
+    next(node for node in world.nodes.values() if node.address == seat).silent = True
+    settled(world)
+    assert told(world, ev.SeatSilenced)
+    return world
+
+
+def undrawn() -> World:
+    """A node that is no longer on probation, and a batch of which nothing is drawn."""
+    world = network()
+    provider = world.node("provider").address
+
+    def trust(contracts: Any) -> None:
+        contracts.nodes[provider].samples_left = 0
+        contracts.show(provider)
+
+    world.chain.change(trust)
+    world.soon(lambda: world.node("requester").take(ask()), 3_000)
+    settled(world)
+    assert not told(world, ev.CaseConvened)
+    return world
+
+
+def several() -> World:
+    """Four jobs in batches of their own, over a lane that has to be opened further."""
+    world = network()
+    requester = world.node("requester")
+    jobs = requester.machine.requester
+    jobs.settings = replace(jobs.settings, lane_amount=Wei(3 * VCN))
+    for number in range(1, 5):
+        world.soon(partial(requester.take, ask(number)), 6_500 * number)
+    return settled(world, 4)
+
+
+def late(work: Work) -> World:
+    """A promise and the withdrawal after it are lost: two nodes do the job, and the client owes the first one, too."""
+    world = network(work=work)
+    requester, provider = world.node("requester"), world.node("provider")
+    world.join(world.add("spare", {"provider"}, 10_000))
+    world.soon(lambda: requester.take(ask()), 3_000)
+    world.run(lambda: any(job.stage is Stage.ASSIGNED for job in requested(world)))
+    requester.silent = True
+    world.run(lambda: any(job.stage is Stage.RUNNING for job in provider.machine.provider.jobs))
+    provider.silent = True
+    world.run(lambda: requested(world)[0].attempt == 1)
+    requester.silent = False
+    later(world, 30_000)
+    provider.silent = False
+    world.run(lambda: len({event.batch_id for event in told(world, ev.BatchSubmitted)}) == 2, LIMIT_S)
+    return settled(world)
+
+
+def missed() -> World:
+    """A node that was paid once, and then failed."""
+    world = network()
+    requester, provider = world.node("requester"), world.node("provider")
+    world.join(world.add("spare", {"provider"}, 10_000))
+    world.soon(lambda: requester.take(ask()), 3_000)
+    settled(world)
+    provider.work = Work.FAILING
+    for number in (2, 3):
+        requester.take(ask(number, now_ms=world.now_ms))
+        settled(world, number)
+    return world
+
+
+HISTORIES: dict[str, Callable[[], World]] = {
+    "honest": one_job,
+    "honest, three seats": partial(one_job, max_new_tokens=2_000),
+    "doubtful": partial(one_job, Work.DOUBTFUL),
+    "dishonest": partial(one_job, Work.DISHONEST),
+    "failing": moved,
+    "starved": starved,
+    "a silent seat": partial(silenced, ev.CaseConvened),
+    "a seat that goes silent": partial(silenced, ev.SeatCommitted),
+    "not drawn": undrawn,
+    "several jobs": several,
+    "late and honest": partial(late, Work.HONEST),
+    "late and dishonest": partial(late, Work.DISHONEST),
+    "missed": missed,
+}

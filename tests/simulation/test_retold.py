@@ -1,0 +1,232 @@
+"""Events of the chain that are told twice, by a watcher that lost its cursor or died before it could move it.
+
+Everything that a node of a whole history was told by the chain is told to it again: at once, all that came before with
+it, and at the end. It shows the same and asks for the same as if that had not been.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import get_args
+
+import pytest
+
+from protocol import effects as fx
+from protocol import events as ev
+from protocol.errors import RemoteProtocolError
+from protocol.roles.machine import Machine
+from protocol.wire.ids import TimestampMs
+from tests.simulation.histories import HISTORIES
+from tests.simulation.node import Node
+from tests.simulation.scene import RULES
+from tests.simulation.world import World
+
+ELSEWHERE = frozenset(
+    {
+        ev.BlobFetched,
+        ev.ContainerExited,
+        ev.DeadlinePassed,
+        ev.DeviceReported,
+        ev.EffectFailed,
+        ev.FrameOpened,
+        ev.FrameSealed,
+        ev.HeartbeatPublished,
+        ev.HeartbeatReceived,
+        ev.HpkeKeyRotated,
+        ev.InputOpened,
+        ev.JobAsked,
+        ev.KeySealed,
+        ev.MessageReceived,
+        ev.MessageSent,
+        ev.MessageSigned,
+        ev.MessageUnanswered,
+        ev.ModelAdded,
+        ev.RequestPublished,
+        ev.RequestReceived,
+        ev.ResultOpened,
+        ev.ResultSealed,
+        ev.SampleOpened,
+        ev.SampleReplayed,
+        ev.Tick,
+        ev.TokensProduced,
+    }
+)
+CHAIN = frozenset(get_args(ev.Event)) - ELSEWHERE
+"""A new kind of event is of the chain, and has to be in a history, until it is named above."""
+STATES = ev.NodeSeen | ev.LaneSeen | ev.AccountSeen
+"""The last word on something. An old one is never told again without the newer ones."""
+
+
+history = cache(lambda name: HISTORIES[name]())
+each_history = pytest.mark.parametrize("name", HISTORIES)
+
+
+def test_every_event_of_the_chain_is_in_a_history() -> None:
+    heard = {type(event) for name in HISTORIES for _, event in history(name).log}
+    assert heard & CHAIN == CHAIN
+
+
+# --- a machine that is told things again ------------------------------------------------------------------------------
+@dataclass
+class Listener:
+    """A machine of its own, and what it has asked for."""
+
+    machine: Machine
+    asked: list[fx.Effect] = field(default_factory=list)
+
+    @classmethod
+    def like(cls, node: Node) -> Listener:
+        return cls(Machine(node.identity, RULES, node.settings))
+
+    def take(self, event: ev.Event, at_ms: TimestampMs) -> None:
+        with suppress(RemoteProtocolError):
+            self.asked += self.machine.handle(event, at_ms)
+
+    def fork(self) -> Listener:
+        """A copy that goes on by itself; pickling takes a tenth of the time of a deep copy."""
+        return Listener(pickle.loads(pickle.dumps(self.machine)), list(self.asked))
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """Everything that it decides by."""
+        machine = self.machine
+        return (
+            machine.member,
+            machine.settler,
+            machine.requester,
+            machine.provider,
+            machine.opener,
+            machine.verifier,
+        )
+
+    def differences(self, other: Listener) -> list[str]:
+        """What one of two shows, or asks for, and the other one does not."""
+        mine, others = shown(self.machine), shown(other.machine)
+        asked, other_asked = (Counter(map(fx.effect_key, each.asked)) for each in (self, other))
+        keys = (asked - other_asked) + (other_asked - asked)
+        effects = {type(effect).__name__ for effect in (*self.asked, *other.asked) if fx.effect_key(effect) in keys}
+        return [*(name for name in mine if mine[name] != others[name]), *sorted(effects)]
+
+
+def shown(machine: Machine) -> dict[str, object]:
+    """What a node shows."""
+    return {
+        "jobs asked for": machine.requester.jobs,
+        "jobs done": machine.provider.jobs,
+        "cases": machine.verifier.cases,
+        "lanes": machine.member.lanes,
+        "accounts": machine.member.accounts,
+        "nodes": machine.member.nodes,
+    }
+
+
+Heard = list[tuple[TimestampMs, ev.Event]]
+Again = Callable[[list[ev.Event]], Iterator[list[ev.Event]]]
+"""What to tell again, each on its own, of all that the chain has told so far."""
+
+
+def tell_again(name: str, again: Again, *, at_end: bool = False) -> None:
+    """Fold what each node of a history has heard; tell it things again after each event of the chain, or at the end."""
+    world = history(name)
+    for node in world.nodes.values():
+        heard = _heard(world, node)
+        whole, listener = Listener.like(node), Listener.like(node)
+        for at_ms, event in heard:
+            whole.take(event, at_ms)
+        assert shown(whole.machine) == shown(node.machine)
+        past: list[ev.Event] = []
+        retold = 0
+        for count, (at_ms, event) in enumerate(heard, 1):
+            listener.take(event, at_ms)
+            if type(event) in CHAIN:
+                past.append(event)
+            if count < len(heard) if at_end else type(event) not in CHAIN:
+                continue
+            for events in again(past):
+                retold += len(events)
+                fork = listener.fork()
+                for each in events:
+                    fork.take(each, at_ms)
+                # Equal machines go on alike.
+                if fork.asked != listener.asked or fork.state != listener.state:
+                    for later_ms, rest in heard[count:]:
+                        fork.take(rest, later_ms)
+                    kinds = [type(each).__name__ for each in events]
+                    assert not fork.differences(whole), f"{node.name} after {count} events, told again: {kinds}"
+        assert retold >= len(_without_heads(past))
+
+
+def _heard(world: World, node: Node) -> Heard:
+    """What a node has heard; that it blamed a peer is no event."""
+    events = world.heard[node.name]
+    return [
+        (at_ms, event)
+        for at_ms, event in events
+        if not (isinstance(event, ev.EffectFailed) and event.effect == "RemoteProtocolError")
+    ]
+
+
+def _without_heads(past: list[ev.Event]) -> list[ev.Event]:
+    """A watcher that starts again tells the newest head only."""
+    return [event for event in past if not isinstance(event, ev.BlockSeen)]
+
+
+@each_history
+def test_an_event_told_twice_changes_nothing(name: str) -> None:
+    def once(past: list[ev.Event]) -> Iterator[list[ev.Event]]:
+        yield past[-1:]
+
+    tell_again(name, once)
+
+
+@each_history
+def test_the_whole_past_told_again_changes_nothing(name: str) -> None:
+    def everything(past: list[ev.Event]) -> Iterator[list[ev.Event]]:
+        if not isinstance(past[-1], ev.BlockSeen):
+            yield _without_heads(past)
+
+    tell_again(name, everything)
+
+
+@each_history
+def test_what_is_told_again_when_all_is_over_changes_nothing(name: str) -> None:
+    def each_and_all_after_it(past: list[ev.Event]) -> Iterator[list[ev.Event]]:
+        facts = _without_heads(past)
+        for index, event in enumerate(facts):
+            yield facts[index:]
+            if not isinstance(event, STATES):
+                yield [event]
+
+    tell_again(name, each_and_all_after_it, at_end=True)
+
+
+# --- a world that is told things again --------------------------------------------------------------------------------
+@each_history
+def test_watchers_that_keep_no_cursor_change_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    kept = history(name)
+    follow = World._follow_chain
+
+    def follow_from_the_start(world: World, node: Node) -> None:
+        node.cursor = 0
+        follow(world, node)
+
+    monkeypatch.setattr(World, "_follow_chain", follow_from_the_start)
+    lost = HISTORIES[name]()
+    assert len(lost.log) > 2 * len(kept.log)
+    # The chain, and all that nodes said, signed and did, moment by moment.
+    assert lost.chain.contracts == kept.chain.contracts
+    assert _by_themselves(lost) == _by_themselves(kept)
+    for node, other in zip(kept.nodes.values(), lost.nodes.values(), strict=True):
+        assert shown(other.machine) == shown(node.machine)
+
+
+def _by_themselves(world: World) -> dict[str, Heard]:
+    return {
+        name: [(at_ms, event) for at_ms, event in heard if type(event) not in CHAIN]
+        for name, heard in world.heard.items()
+    }
