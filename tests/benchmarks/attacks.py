@@ -1,252 +1,196 @@
-"""What each attack takes of a node: memory, the lag of its loop, and the dials of honest peers that it still serves.
+"""What each attack takes of a node, and of the library without our repairs: memory, lag of its loop, honest dials.
 
-The node is a process of its own; attackers come from 127.0.0.2 or over a connection like any peer, honest peers dial
-ten times while the attack goes on. The anchor says what each attack took.
+Each attack meets a fresh process of either kind, so that none profits from what another has done, and ten honest peers
+dial it meanwhile. The row of an attack counts the dials that a node served; its anchor has the rest, and what the bare
+library had beside it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import struct
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
-from coincurve import PrivateKey
-from libp2p.peer.id import ID
-from libp2p.stream_muxer.yamux import yamux
 
-from p2p.gossip import PROTOCOL as GOSSIP
-from p2p.host import Host, open_host
-from p2p.streams import FramedStream
+from p2p.host import Host
 from protocol.errors import P2PError
-from protocol.network.frames import Frames, encode_batch
-from protocol.wire.ids import PeerId
-from tests.benchmarks.attacked_node import STUCK
+from tests.benchmarks.attackers import ATTACKS, Attack
 from tests.benchmarks.line import Line
-from tests.fakes.loopback import ANY_PORT
-from tests.fakes.nodes import secret
-from tests.unit.protocol.network.nodes import key
-from tests.unit.protocol.network.test_gossip import made_by
+from tests.benchmarks.pulse import ADDRESS_SPACE_BYTES
+from tests.benchmarks.victim import ANSWER_S, Victim, module, open_victim
+from tests.fakes.loopback import open_hosts
 
 NEEDS = ("venv",)
-KEYS = ("attack.rss_growth_mb", "attack.lag_ms", "attack.dials_ok")
-ATTACK_S = 4.0
+KEYS = (
+    "attack.rss_growth_mb",
+    "attack.lag_ms",
+    "attack.dials_ok",
+    "attack.slow_handshakes",
+    "attack.garbage",
+    "attack.endless_lines",
+    "attack.coming_and_going",
+    "attack.pings",
+    "attack.empty_frames",
+    "attack.streams",
+    "attack.opened_and_reset",
+    "attack.names_of_no_text",
+    "attack.refused_streams",
+    "attack.beyond_the_window",
+    "attack.giant_frames",
+    "attack.unwanted_gossip",
+)
+BARE = "bare library:"
+ONLY_OURS = ("unwanted gossip",)
+"""Attacks on what the library does not have."""
+ATTACK_S = 7.0
+AHEAD_S = 1.0
+"""How long an attack is under way before the first honest dial."""
 DIALS = 10
-HELLO = b"\x13/multistream/1.0.0\n\x07/noise\n"
+DIAL_EVERY_S = 0.3
+DIAL_S = 3.0
+SETTLE_S = 1.0
+LOOK_S = 0.05
 
 
-@dataclass
-class Victim:
-    """The node that is attacked."""
+@dataclass(frozen=True)
+class Toll:
+    """What an attack took of a process.
 
-    process: subprocess.Popen[str]
-    address: str
+    memory_mb: how much its resident memory grew at most; lag_ms: None if it did not answer any more; core: the share of
+    the time for which it had one; served: of ten honest dials; ended: what ended it, nothing if it lived.
+    """
+
+    memory_mb: float
+    lag_ms: float | None
+    core: float
+    served: int
+    ended: str = ""
 
     @property
-    def port(self) -> int:
-        return int(self.address.split("/")[4])
+    def lag_at_least_ms(self) -> float:
+        """A process that does not answer is as late as it was waited for."""
+        return 1000 * ANSWER_S if self.lag_ms is None else self.lag_ms
 
-    @property
-    def peer_id(self) -> PeerId:
-        return PeerId(self.address.rpartition("/")[2])
-
-    def read(self) -> tuple[float, float]:
-        """Its memory in MB, and its worst lag since the last call in ms."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        return answer["memory_mb"], answer["lag_ms"]
-
-
-Attack = Callable[[Victim, int], Awaitable[None]]
+    def words(self) -> str:
+        """In columns."""
+        late = "> " * (self.lag_ms is None) + f"{self.lag_at_least_ms:,.0f} ms"
+        shown = f"{self.memory_mb:5,.0f} MB {'ended' if self.ended else late:>10} {self.core:4.0%} of a core"
+        return f"{shown} {self.served:2}/{DIALS} dials" + f" ({self.ended.partition(':')[0]})" * bool(self.ended)
 
 
 def run() -> list[Line]:
-    """Raises: RuntimeError if the node ends."""
+    """Raises: RuntimeError if a process does not start."""
     logging.disable(logging.WARNING)
     return trio.run(_measure)
 
 
 async def _measure() -> list[Line]:
-    found: dict[str, tuple[float, float, int]] = {}
-    with _victim() as victim:
-        # What the first peers need is not the attackers' doing.
-        await _dial(victim, DIALS)
-        await trio.sleep(1)
-        victim.read()
-        await trio.sleep(ATTACK_S)
-        idle_ms = victim.read()[1]
-        for index, (name, attack) in enumerate(ATTACKS.items()):
-            before_mb, _ = victim.read()
-            served = await _under(victim, attack, index)
-            after_mb, lag_ms = victim.read()
-            found[name] = (after_mb - before_mb, lag_ms, served)
-            # The honest dials of the last attack have left the window of the door when the next begins.
-            await trio.sleep(11)
-    worst = max(found, key=lambda name: found[name][1])
-    took = "; ".join(f"{name} {mb:.1f} MB {lag:.0f} ms {ok}/{DIALS}" for name, (mb, lag, ok) in found.items())
-    return [
-        Line("attack.rss_growth_mb", max(mb for mb, _, _ in found.values()), "MB", "<= 20", took, len(found)),
-        Line("attack.lag_ms", found[worst][1], "ms", "<= 150", f"{idle_ms:.0f} ms without; {_load()}", len(found)),
+    ours, bare = module("attacked_node"), module("bare_node")
+    idle = [f"{(await _toll(victim, _nothing)).lag_at_least_ms:.0f} ms" for victim in (ours, bare)]
+    taken, taken_bare = {}, {}
+    for name, attack in ATTACKS.items():
+        taken[name] = await _toll(ours, attack)
+        if name not in ONLY_OURS:
+            taken_bare[name] = await _toll(bare, attack)
+    machine = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    return lines(taken, taken_bare, f"without attack {idle[0]}, bare {idle[1]}; {machine}")
+
+
+def lines(ours: Mapping[str, Toll], bare: Mapping[str, Toll], anchor: str) -> list[Line]:
+    """The worst of each measure, then a row for each attack. anchor: how fast this machine was."""
+    largest = max(ours, key=lambda name: ours[name].memory_mb)
+    latest = max(ours, key=lambda name: ours[name].lag_at_least_ms)
+    bare_mb = max(toll.memory_mb for toll in bare.values())
+    bare_ms = max((toll.lag_at_least_ms for toll in bare.values() if not toll.ended), default=0)
+    ended = sum(bool(toll.ended) for toll in bare.values())
+    allowed = f"of {ADDRESS_SPACE_BYTES / 2**20:,.0f} allowed"
+    rows = [
+        Line(
+            "attack.rss_growth_mb",
+            ours[largest].memory_mb,
+            "MB",
+            "<= 20",
+            f"{largest}; {BARE} {bare_mb:,.0f} MB {allowed}",
+            len(ours),
+        ),
+        Line(
+            "attack.lag_ms",
+            ours[latest].lag_at_least_ms,
+            "ms",
+            "<= 150",
+            f"{latest}; {BARE} {bare_ms:,.0f} ms; {anchor}",
+            len(ours),
+        ),
         Line(
             "attack.dials_ok",
-            100 * sum(ok for _, _, ok in found.values()) / (DIALS * len(found)),
+            _dials_ok(ours.values()),
             "%",
             ">= 100",
-            "",
-            DIALS * len(found),
+            f"{BARE} {_dials_ok(bare.values()):.0f} %, ended by {ended} of {len(bare)}",
+            DIALS * len(ours),
         ),
     ]
+    for name, toll in ours.items():
+        without = bare[name].words() if name in bare else "has nothing of the kind"
+        key = f"attack.{name.replace(' ', '_')}"
+        rows.append(Line(key, toll.served, "dials", f">= {DIALS}", f"node: {toll.words()} | {BARE} {without}", DIALS))
+    return rows
 
 
-def _load() -> str:
-    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+def _dials_ok(tolls: Collection[Toll]) -> float:
+    return 100 * sum(toll.served for toll in tolls) / (DIALS * len(tolls))
 
 
-@contextmanager
-def _victim() -> Iterator[Victim]:
-    command = [sys.executable, "-m", "tests.benchmarks.attacked_node"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield Victim(process, process.stdout.readline().strip())
-        process.terminate()
+async def _toll(command: Sequence[str], attack: Attack) -> Toll:
+    async with open_victim(command) as victim, open_hosts(DIALS) as honest:
+        # What the first peers need is not the attackers' doing.
+        await _dial(victim, honest, 0)
+        await trio.sleep(SETTLE_S)
+        await victim.lag_ms()
+        before_mb, before_s, begun = victim.memory_mb(), victim.core_s(), trio.current_time()
+        most_mb, core_s = before_mb, before_s
 
-
-async def _under(victim: Victim, attack: Attack, index: int) -> int:
-    """Attack for a while; how many of the honest dials meanwhile were served."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(attack, victim, index)
-        await trio.sleep(1)
-        served = await _dial(victim, DIALS)
-        await trio.sleep(ATTACK_S)
-        nursery.cancel_scope.cancel()
-    return served
-
-
-async def _dial(victim: Victim, count: int) -> int:
-    served = 0
-    async with open_host(secret(500), ANY_PORT) as honest:
-        for _ in range(count):
-            with contextlib.suppress(P2PError):
-                await honest.dial(victim.address)
-                served += 1
-            await honest.disconnect(victim.peer_id)
-    return served
-
-
-# --- attacks: each goes on until it is cancelled --------------------------------------------------------------------
-async def _slow(victim: Victim, index: int) -> None:
-    """Handshakes that are never ended, from one address."""
-    held = []
-    try:
-        while True:
-            with contextlib.suppress(OSError):
-                stream = await trio.open_tcp_stream("127.0.0.1", victim.port, local_address="127.0.0.2")
-                held.append(stream)
-                await stream.send_all(HELLO + b"\xff\xff")
-            if len(held) > 400:
-                await trio.aclose_forcefully(held.pop(0))
-            await trio.sleep(0.005)
-    finally:
-        for stream in held:
-            await trio.aclose_forcefully(stream)
-
-
-async def _garbage(victim: Victim, index: int) -> None:
-    """Bytes that are no handshake."""
-    while True:
-        with contextlib.suppress(OSError, trio.BrokenResourceError):
-            async with await trio.open_tcp_stream("127.0.0.1", victim.port, local_address="127.0.0.2") as stream:
-                await stream.send_all(HELLO + os.urandom(60_000))
-        await trio.sleep(0.005)
-
-
-async def _come_and_go(victim: Victim, index: int) -> None:
-    """Whole handshakes, one after the other."""
-    async with open_host(secret(600 + index), ANY_PORT) as attacker:
-        while True:
-            with contextlib.suppress(P2PError):
-                await attacker.dial(victim.address)
-            await attacker.disconnect(victim.peer_id)
-
-
-def _frames(*frames: bytes, on_stream: bool = False) -> Attack:
-    """Yamux frames over and over, over a new connection whenever the last one was cut off."""
-
-    async def attack(victim: Victim, index: int) -> None:
-        async with open_host(secret(600 + index), ANY_PORT) as attacker:
+        async def watch() -> None:
+            nonlocal most_mb, core_s
             while True:
-                with contextlib.suppress(Exception):
-                    await attacker.dial(victim.address)
-                    await _pour(attacker, victim, frames, on_stream)
-                await trio.sleep(0.1)
+                most_mb, core_s = max(most_mb, victim.memory_mb()), max(core_s, victim.core_s())
+                await trio.sleep(LOOK_S)
 
-    return attack
-
-
-async def _pour(attacker: Host, victim: Victim, frames: tuple[bytes, ...], on_stream: bool) -> None:
-    (connection,) = attacker._swarm.get_connections(ID.from_base58(victim.peer_id))
-    wire = connection.muxed_conn
-    assert isinstance(wire, yamux.Yamux)
-    number = 1001
-    if on_stream:
-        stream = await attacker._host.new_stream(ID.from_base58(victim.peer_id), [STUCK])  # type: ignore[list-item]
-        number = stream.muxed_stream.stream_id  # type: ignore[attr-defined]
-    while not wire.is_closed:
-        for frame in frames:
-            await wire._write_frame(frame[:4] + struct.pack("!I", number) + frame[8:])
-        number += 0 if on_stream else 2
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attack, victim)
+            nursery.start_soon(watch)
+            await trio.sleep(AHEAD_S)
+            served = await _dial(victim, honest, DIAL_EVERY_S)
+            await trio.sleep_until(begun + ATTACK_S)
+            lag_ms = await victim.lag_ms()
+            core = (core_s - before_s) / (trio.current_time() - begun)
+            taken = Toll(most_mb - before_mb, lag_ms, core, served, victim.last_word())
+            # Else the attackers would wait for one that hangs before they let go.
+            victim.process.kill()
+            nursery.cancel_scope.cancel()
+    return taken
 
 
-def _forged() -> Attack:
-    """Gossip that no honest peer passes on; from new peers as the old are banned."""
-    batches = [
-        encode_batch(Frames(tuple(made_by(author, chain_id=31337) for author in map(key, range(at, at + 20)))))
-        for at in range(0, 400, 20)
-    ]
+async def _dial(victim: Victim, honest: Sequence[Host], every_s: float) -> int:
+    """Let each honest peer dial once; how many were served."""
+    served = 0
 
-    async def attack(victim: Victim, index: int) -> None:
+    async def dial(host: Host, after_s: float) -> None:
+        nonlocal served
+        await trio.sleep(after_s)
+        with trio.move_on_after(DIAL_S), contextlib.suppress(P2PError):
+            await host.dial(victim.address)
+            served += 1
+        await host.disconnect(victim.peer_id)
 
-        while True:
-            async with open_host(PrivateKey().secret, ANY_PORT) as attacker:
-                attacker.handle(GOSSIP, _listen)
-                with contextlib.suppress(P2PError):
-                    await attacker.dial(victim.address)
-                    stream = await attacker.open(victim.peer_id, GOSSIP)
-                    while True:
-                        for batch in batches:
-                            await stream.write_frame(batch, within_s=5)
-            await trio.sleep(0.2)
-
-    return attack
+    async with trio.open_nursery() as nursery:
+        for index, host in enumerate(honest):
+            nursery.start_soon(dial, host, index * every_s)
+    return served
 
 
-async def _listen(stream: FramedStream) -> None:
+async def _nothing(victim: Victim) -> None:
     await trio.sleep_forever()
-
-
-def _yamux(kind: int, flags: int, length: int, body: bytes = b"") -> bytes:
-    return struct.pack("!BBHII", 0, kind, flags, 0, length) + body
-
-
-ATTACKS: dict[str, Attack] = {
-    "slow handshakes": _slow,
-    "garbage": _garbage,
-    "coming and going": _come_and_go,
-    "pings": _frames(_yamux(yamux.TYPE_PING, yamux.FLAG_SYN, 1)),
-    "streams": _frames(_yamux(yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 0)),
-    "opened and reset": _frames(
-        _yamux(yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 0), _yamux(yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_RST, 0)
-    ),
-    "beyond the window": _frames(_yamux(yamux.TYPE_DATA, 0, 60_000, bytes(60_000)), on_stream=True),
-    "unwanted gossip": _forged(),
-}
