@@ -26,7 +26,7 @@ MAX_PER_GROUP = 16
 BANS_PER_IP = 3
 BAN_WINDOW_S = 3_600.0
 REFUSE_S = 600.0
-"""An address from which so many peers were banned within the window is refused for so long."""
+"""An address from which so many were ended for a fault within the window, peers or connections, is refused so long."""
 
 
 def is_loopback(ip: str) -> bool:
@@ -123,7 +123,7 @@ class Door:
         self._visits.pop(visit, None)
 
     def blame(self, ip: str, name: str, now: float) -> None:
-        """A peer of this name was banned while connected from `ip`; the third one closes the door to the address."""
+        """A peer or connection of this name was ended for what came from `ip`; the third one shuts the address out."""
         if is_loopback(ip):
             return
         names = self._banned.setdefault(ip, OrderedDict())

@@ -6,6 +6,7 @@ read its source again, run the attacks without the repair, and keep only what is
 """
 
 import functools
+import itertools
 import logging
 import struct
 from typing import Any, NoReturn, cast
@@ -77,6 +78,15 @@ class PeerMisbehaved(trio.TooSlowError):
     """
 
 
+def _accuse(session: Any, what: str) -> NoReturn:
+    """End a connection whose peer broke a rule, and have its address pay for it.
+
+    Raises: PeerMisbehaved.
+    """
+    session.misbehaved = True
+    raise PeerMisbehaved(what)
+
+
 class ConnectionEnded(Exception):
     """Tells the accept handler that its connection is over, so that its task and its slot are free again."""
 
@@ -122,7 +132,7 @@ class BoundedStream(yamux.YamuxStream):
     @recv_window.setter
     def recv_window(self, left: int) -> None:
         if left < 0:
-            raise PeerMisbehaved(f"{-left} bytes beyond the receive window")
+            _accuse(self.conn.secured_conn, f"{-left} bytes beyond the receive window")
         self._window = left
 
     async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
@@ -147,9 +157,13 @@ yamux.YamuxStream = BoundedStream  # type: ignore[misc]
 class CappedStreams(dict[int, yamux.YamuxStream]):
     """The stream table of one connection; the peer's share of it is limited."""
 
+    def __init__(self, session: object) -> None:
+        super().__init__()
+        self._session = session
+
     def __setitem__(self, stream_id: int, stream: yamux.YamuxStream) -> None:
         if not stream.is_initiator and sum(not held.is_initiator for held in self.values()) >= MAX_INBOUND_STREAMS:
-            raise PeerMisbehaved(f"more than {MAX_INBOUND_STREAMS} streams on one connection")
+            _accuse(self._session, f"more than {MAX_INBOUND_STREAMS} streams on one connection")
         super().__setitem__(stream_id, stream)
 
 
@@ -158,12 +172,12 @@ _yamux_init = yamux.Yamux.__init__
 
 def _init_with_capped_streams(self: yamux.Yamux, *args: Any, **kwargs: Any) -> None:
     _yamux_init(self, *args, **kwargs)
-    self.streams = CappedStreams()
+    self.streams = CappedStreams(self.secured_conn)
 
 
 async def _read_bounded_body(self: yamux.Yamux, length: int) -> bytes:
     if length > MAX_DATA_FRAME_BYTES:
-        raise PeerMisbehaved(f"a data frame of {length} bytes")
+        _accuse(self.secured_conn, f"a data frame of {length} bytes")
     session = cast(SecureSession, self.secured_conn)
     if session.high_watermark - session.low_watermark >= length:
         # It came with its head, as whole frames do: nothing to wait for.
@@ -198,14 +212,11 @@ class FrameBudget:
         self._openings = float(MAX_OPENINGS)
         self._updated = now
 
-    def count(self, kind: int, flags: int, length: int, now: float) -> None:
-        """Count a frame that begins at `now` (seconds).
-
-        Raises: PeerMisbehaved when the budget is used up.
-        """
+    def take(self, kind: int, flags: int, length: int, now: float) -> bool:
+        """Count a frame that begins at `now` (seconds); False when the budget is used up."""
         opens = kind != yamux.TYPE_PING and flags & yamux.FLAG_SYN
         if kind == yamux.TYPE_DATA and length and not opens:
-            return
+            return True
         elapsed, self._updated = now - self._updated, now
         self._pings = min(MAX_PINGS, self._pings + elapsed * PINGS_PER_S)
         self._empty = min(MAX_EMPTY_FRAMES, self._empty + elapsed * EMPTY_FRAMES_PER_S)
@@ -215,8 +226,7 @@ class FrameBudget:
         else:
             self._empty -= 1
             self._openings -= bool(opens)
-        if min(self._pings, self._empty, self._openings) < 0:
-            raise PeerMisbehaved("pings, streams or empty frames without end")
+        return min(self._pings, self._empty, self._openings) >= 0
 
 
 _HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)
@@ -230,7 +240,8 @@ async def _read_counted_header(connection: Any, size: int) -> bytes:
     budget: FrameBudget | None = getattr(connection, "frame_budget", None)
     if budget is None:
         budget = connection.frame_budget = FrameBudget(now)
-    budget.count(kind, flags, length, now)
+    if not budget.take(kind, flags, length, now):
+        _accuse(connection, "pings, streams or empty frames without end")
     return header
 
 
@@ -332,6 +343,7 @@ def _init_with_door(self: tcp.TCPListener, handler_function: THandler) -> None:
             await trio.aclose_forcefully(connection.stream)
             return
         connection.settle = functools.partial(door.settle, visit)  # type: ignore[attr-defined]
+        connection.blame = functools.partial(door.blame, ip)  # type: ignore[attr-defined]
         connection.ip = ip  # type: ignore[attr-defined]
         try:
             await handler_function(connection)
@@ -353,6 +365,7 @@ def visitor_ip(connection: IMuxedConn) -> str | None:
     return ip
 
 
+_numbers = itertools.count()
 _upgrade_inbound = swarm.Swarm.upgrade_inbound_raw_conn
 
 
@@ -368,6 +381,9 @@ async def _serve_until_closed(self: swarm.Swarm, raw_conn: IRawConnection, maddr
     visitor.settle()
     connection.visitor_ip = visitor.ip  # type: ignore[attr-defined]
     await connection.event_closed.wait()
+    if getattr(connection.secured_conn, "misbehaved", False):
+        # Identities are free, so each such connection counts.
+        visitor.blame(f"connection {next(_numbers)}", trio.current_time())
     raise ConnectionEnded
 
 

@@ -5,7 +5,7 @@ Attacker, victim and an honest peer are hosts in one process. The attacker speak
 
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -397,5 +397,29 @@ async def test_a_banned_peer_is_gone_and_its_address_is_blamed(monkeypatch: pyte
         monkeypatch.setattr(door, "BANS_PER_IP", 1)
         await at.victim.ban(at.attacker.peer_id)
         assert at.victim.connected() == frozenset()
+        with pytest.raises(P2PError):
+            await at.honest.dial(at.victim.addresses[0])
+
+
+FAULTS: dict[str, Callable[[int, int], bytes]] = {
+    "window": lambda stuck, _: struct.pack("!BBHII", 0, yamux.TYPE_DATA, 0, stuck, FRAME) + bytes(FRAME),
+    "giant frame": lambda stuck, _: struct.pack("!BBHII", 0, yamux.TYPE_DATA, 0, stuck, 4 * 1024 * 1024),
+    "pings": lambda _, index: struct.pack("!BBHII", 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, index),
+    "streams": lambda _, index: struct.pack("!BBHII", 0, yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_SYN, 1001 + 2 * index, 0),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_who_breaks_a_rule_of_the_multiplexer_pays_with_its_address(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(door, "is_loopback", lambda ip: False)
+    async with scene() as at:
+        monkeypatch.setattr(door, "BANS_PER_IP", 1)
+        stuck = await at.stuck_stream()
+        for index in range(1_000):
+            await at.flood(FAULTS[fault](stuck, index), 1)
+        await at.losses.of(at.attacker.peer_id).wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
         with pytest.raises(P2PError):
             await at.honest.dial(at.victim.addresses[0])
