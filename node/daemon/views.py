@@ -75,7 +75,8 @@ class Views:
             charge_wei=view.charge,
             fee_wei=fee,
             bonus_wei=view.bonus,
-            cost_wei=view.charge + fee + view.bonus,
+            # What attempts that were given up cost beside stands in the debit alone.
+            cost_wei=max(view.charge + fee + view.bonus, view.debit),
             asked_ms=view.asked_ms,
             actual_ms=_between(view, Stage.RUNNING, Stage.DELIVERED),
             steps=tuple(_steps(view, state)),

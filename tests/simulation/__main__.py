@@ -1,8 +1,10 @@
-"""`python -m tests.simulation [--nodes N] [--jobs J] [--seed S] [--weather fair|storm|hurricane] [--json]`.
+"""`python -m tests.simulation [--nodes N] [--jobs J] [--seed S] [--weather fair|storm|hurricane] [--kills] [--json]`.
 
 Runs the shipped machines over an in-memory network and chain, on a virtual clock. Every block is checked for wei that
 were made or lost, no job number may be signed twice, every job and every batch must end, every client must have paid
 just what its jobs say, and no honest node may lose stake. The same arguments give the same history, to the hash.
+
+With --kills it kills each role at each stage of a job instead, and prints how the job ends.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from dataclasses import asdict
 
 from protocol.params import VCN
+from tests.simulation.kills import ends_of, every_kill, table
 from tests.simulation.run import Broken, Summary, simulate
 from tests.simulation.weather import WEATHERS
 
@@ -24,8 +27,11 @@ def main() -> int:
     parser.add_argument("--jobs", type=_number(1, 1_000_000), default=50, metavar="J", help="one every five seconds")
     parser.add_argument("--seed", type=_number(0, 2**63), default=0, metavar="S", help="of everything left to chance")
     parser.add_argument("--weather", choices=sorted(WEATHERS), default="storm", help="what goes wrong, and how often")
-    parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+    parser.add_argument("--kills", action="store_true", help="a table of every kill; only --json counts beside it")
+    parser.add_argument("--json", action="store_true", help="print JSON to stdout")
     arguments = parser.parse_args()
+    if arguments.kills:
+        return _kill(as_json=arguments.json)
     started = time.monotonic()
     try:
         summary = simulate(arguments.nodes, arguments.jobs, arguments.seed, WEATHERS[arguments.weather], _progress)
@@ -38,6 +44,17 @@ def main() -> int:
     else:
         _show(summary, time.monotonic() - started)
     return 0
+
+
+def _kill(*, as_json: bool) -> int:
+    ends, faults = ends_of(every_kill(), _progress)
+    if as_json:
+        print(json.dumps([{**kill.names, "end": end} for kill, end in ends.items()]))
+    else:
+        print("\n".join(table(ends)))
+    for broken in faults:
+        print(f"error: {broken}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 def _show(summary: Summary, took_s: float) -> None:

@@ -8,7 +8,7 @@ from node.api.snapshot import AccountView
 from node.daemon.views import Views
 from protocol.job import Stage
 from protocol.params import VCN
-from protocol.wire.ids import TimestampMs
+from protocol.wire.ids import TimestampMs, Wei
 from tests.simulation.scene import CLASS, MANIFEST
 from tests.unit.node.daemon.worlds import Story, ended_job
 
@@ -44,6 +44,16 @@ def test_both_sides_show_the_same_job_and_its_money() -> None:
     ]
     assert all(step.reached_ms and not step.at_most_ms for step in asked.steps)
     assert asked.failure is None
+
+
+def test_cost_of_a_job_holds_what_a_given_up_attempt_cost_beside() -> None:
+    story = ended_job()
+    view = story.node("requester").machine.requester.jobs[0]
+    late = replace(view, debit=Wei(view.debit + 5))
+    assert views(story, "requester").job(late, "requester").cost_wei == view.debit + 5
+    # A node that was paid late is paid for a job that nobody else did, too.
+    unserved = replace(view, stage=Stage.UNSERVED, charge=Wei(0), bonus=Wei(0), debit=Wei(5))
+    assert views(story, "requester").job(unserved, "requester").cost_wei == 5
 
 
 def test_job_that_brought_nothing_has_ended_though_its_number_rides_in_a_batch() -> None:
