@@ -68,7 +68,7 @@ class Opener:
             self._keep(peer_id, query)
             return ()
         effects: list[Effect] = []
-        for index in batch.drawn:
+        for index in _openable(batch):
             opening = Opening(peer_id, BatchId(query.batch_id), index)
             entry = batch.entries[index]
             if entry.job is None:
@@ -102,7 +102,7 @@ class Opener:
             self._keep(peer_id, query)
             return ()
         effects: list[Effect] = []
-        for index in batch.drawn:
+        for index in _openable(batch):
             job = self._job(batch, index)
             effects.append(Send(peer_id, ProofOpening(query.batch_id, index, job.proof if job else b"")))
         return tuple(effects)
@@ -134,6 +134,14 @@ class Opener:
     def _job(self, batch: OwnBatch, index: int) -> ProvidedJob | None:
         job_id = batch.job_ids[index]
         return self.provider.job(JobId(job_id)) if job_id is not None else None
+
+
+def _openable(batch: OwnBatch) -> tuple[int, ...]:
+    """The drawn leaves that this node has.
+
+    The contract counts more where a reorganisation has refused the batch before this one of the same lane.
+    """
+    return tuple(index for index in batch.drawn or () if index < len(batch.entries))
 
 
 def _inline(content: bytes) -> bytes:

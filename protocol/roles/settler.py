@@ -69,6 +69,7 @@ from protocol.wire.merkle import root
 LaneKey = tuple[Address, Address]
 ASK_AGAIN_BLOCKS = 20
 SUBMIT_AGAIN_MS = 10_000
+MINE_WITHIN_MS = 90_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +246,10 @@ class Settler:
         """Send a batch if one is due, else ask for the moment when one will be."""
         self._forgo_late(now_ms)
         waiting = [job for lane in self._lanes.values() for job in lane.ready.values()]
-        paid = sorted((job for job in waiting if job.entry.leaf.status == LeafStatus.OK), key=lambda job: job.since_ms)
+        paid = sorted((job for job in waiting if job.entry.leaf.status == LeafStatus.OK), key=self._due_of)
         if not paid or any(batch.batch_id is None for batch in self._batches):
             return ()
-        due_ms = max(self._submit_after, paid[0].since_ms + BATCH_AGE_MS[self.settings.profile])
+        due_ms = max(self._submit_after, self._due_of(paid[0]))
         slot = self._free_slot()
         if slot is not None and (now_ms >= due_ms or len(waiting) >= BATCH_JOBS):
             for kind in dict.fromkeys(job.kind for job in paid):
@@ -258,10 +259,16 @@ class Settler:
                     return (SubmitBatch(batch.batch),)
             # Every run is held up by a job still at work, by the stake, or by a full ring.
             due_ms = now_ms + SUBMIT_AGAIN_MS
-        if self._due_ms is not None:
+        if self._due_ms is not None and self._due_ms <= due_ms:
             return ()
         self._due_ms = TimestampMs(max(due_ms, now_ms))
         return (AwaitDeadline("batch", self._due_ms),)
+
+    def _due_of(self, waiting: Waiting) -> int:
+        """When a batch with a job is due, in ms since 1970: one without a receipt has less time than others."""
+        due_ms = waiting.since_ms + BATCH_AGE_MS[self.settings.profile]
+        late_s = mine_by(waiting.entry)
+        return min(due_ms, late_s * 1000 - MINE_WITHIN_MS) if late_s else due_ms
 
     def _gather(self, kind: Kind, slot: int) -> OwnBatch | None:
         """The longest run of every lane whose paid leaves are of this kind, as one batch."""
@@ -272,8 +279,12 @@ class Settler:
         room = self._room()
         # The contract counts the leaves of a lane from those that it has: were the batch before refused after a
         # reorganisation, this one would have its leaves as well.
+        # Jobs without receipts have no time to wait for that.
         unsettled = {
-            (each.client, each.signer) for batch in self._batches if not batch.submitted for each in batch.batch.claims
+            (each.client, each.signer)
+            for batch in self._batches
+            if not batch.submitted and not kind.unreceipted
+            for each in batch.batch.claims
         }
         for key in sorted(self._lanes.keys() - unsettled):
             lane = self._lanes[key]

@@ -192,7 +192,9 @@ class Verifier:
         if case.seat is None or case.verdict is not Verdict.NONE or now_ms - case.asked_ms < ASK_AGAIN_MS:
             return ()
         if case.asked_at is not None and self.member.is_overdue(case.asked_at):
-            return self._ask_transaction_again(case)
+            again = self._ask_transaction_again(case)
+            if again:
+                return again
         if not case.committing and any(leaf.opening is None for leaf in case.leaves.values()):
             return self._ask(case, now_ms)
         if case.seat in case.commitments and not case.revealing:
@@ -202,10 +204,10 @@ class Verifier:
 
     def _ask_transaction_again(self, case: Case) -> tuple[Effect, ...]:
         """What should have been told by now is asked for once more."""
-        if case.seat not in case.commitments:
+        if case.committing and case.seat not in case.commitments:
             case.committing = False
             return self._commit_when_done(case)
-        if case.seat not in case.scores:
+        if case.revealing and case.seat not in case.scores:
             case.revealing = False
             return self._reveal_when_done(case)
         return ()

@@ -39,7 +39,7 @@ DAY_S = 86_400
 # --- a batch that nobody judges ---------------------------------------------------------------------------------------
 async def open_lane(at: Case) -> tuple[Key, ChainEffect]:
     _, now = await at.ledger.now()
-    return NODE, OpenLane(*at.orders.lane_open(50 * VCN, now + 600))
+    return NODE, OpenLane(*at.orders.lane_open(90 * VCN, now + 600))
 
 
 async def submit(at: Case) -> tuple[Key, ChainEffect]:

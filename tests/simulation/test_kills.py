@@ -49,6 +49,9 @@ def killed_after(role: str, work: Work, rows: int) -> bool:
     victim.hear = watch
     end = town.end()
     assert end.stage in (Stage.SPENDABLE, Stage.REFUNDED), f"row {rows}, {fired}: {end.reason}"
+    if rows % 3:
+        # Back in time, a seat goes on where it was.
+        assert not [event for _, event in world.log if isinstance(event, ev.SeatSilenced)], f"row {rows}, {fired}"
     return bool(fired)
 
 

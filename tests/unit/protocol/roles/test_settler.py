@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from protocol.effects import ConveneCourt, Effect, SealEpoch, SubmitBatch, about
+from protocol.effects import AwaitDeadline, ConveneCourt, Effect, SealEpoch, SubmitBatch, about
 from protocol.events import (
     BatchMined,
     BatchSubmitted,
@@ -15,8 +15,8 @@ from protocol.events import (
     SeedRevealed,
     TransactionMined,
 )
-from protocol.params import MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS, RETRY_AFTER_DEADLINE_S
-from protocol.roles.settler import SUBMIT_AGAIN_MS
+from protocol.params import BATCH_AGE_MS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS, RETRY_AFTER_DEADLINE_S
+from protocol.roles.settler import MINE_WITHIN_MS, SUBMIT_AGAIN_MS
 from protocol.stages.assignment import AssignmentOrder, job_id
 from protocol.stages.commitment import (
     BatchContents,
@@ -159,6 +159,16 @@ def test_a_batch_without_receipts_says_when_it_is_too_late():
     books = Books()
     books.end(1, receipted=True)
     assert books.due().batch.mine_by == 0
+
+
+@pytest.mark.parametrize("profile", BATCH_AGE_MS)
+def test_a_job_without_a_receipt_does_not_wait_for_others_until_it_is_too_late(profile: str):
+    books = Books()
+    books.settler.settings = dataclasses.replace(books.settler.settings, profile=profile)
+    (receipted,) = books.end(1, receipted=True)
+    assert receipted.at_ms == NOW + BATCH_AGE_MS[profile]
+    sooner = [effect.at_ms for effect in books.end(2) if isinstance(effect, AwaitDeadline)]
+    assert min([receipted.at_ms, *sooner]) <= late(books) - MINE_WITHIN_MS
 
 
 def test_a_job_that_was_too_late_charges_nothing_and_keeps_its_place():
