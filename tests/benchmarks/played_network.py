@@ -1,22 +1,19 @@
-"""A network of whole nodes on this machine, a process each, that benchmarks may kill: only their containers are played.
+"""A network of whole nodes on this machine, a process each, that may be killed: only their containers are played.
 
-The chain is Anvil with a block a second, peers are libp2p over loopback in fast mode, journals are on the disk.
+The chain is Anvil, peers are libp2p over loopback in fast mode, journals are on the disk.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 from coincurve import PrivateKey
@@ -30,9 +27,11 @@ from node.config import Config
 from node.home import Home
 from protocol.params import VCN
 from protocol.wire.ids import peer_id_of
-from tests.anvil_ledger import open_anvil_ledger
-from tests.integration.test_daemon import REPOSITORY, Place
+from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.benchmarks.played_node import PlayedProcess
+from tests.integration.test_daemon import Place
 from tests.integration.test_daemon_jobs import CALIBRATION, MODEL, TOKENIZER_JSON, operator_of
+from tests.jobs import CLASSES
 
 T = TypeVar("T")
 
@@ -41,6 +40,21 @@ FIRST_PORT, LAST_PORT = 24_000, 32_000
 READY_WITHIN_S = 180.0
 LOOK_EVERY_S = 0.25
 DEPOSIT = 5_000 * VCN
+STAKE = 10_000 * VCN
+MAX_NEW_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a node of a network does. Amounts in VCN: its price of 1,000 tokens, and what it locks in a lane at once.
+
+    `owner` is the requester whose client has its stake, and for whom it therefore never works; empty for a stranger.
+    """
+
+    roles: str
+    price: int = 10
+    lane: int = 20
+    owner: str = ""
 
 
 @dataclass
@@ -49,9 +63,15 @@ class Member:
 
     name: str
     config: Config
-    flags: Path
+    flags: Mapping[str, object]
     node_id: str
-    process: subprocess.Popen[bytes] | None = None
+    process: PlayedProcess | None = None
+
+    @property
+    def client_key(self) -> Key:
+        """What pays for its jobs."""
+        home = Home(self.config.node.data_dir)
+        return load_key(home.client_key, read_password(home.password, {}, None, ""))
 
     @property
     def client(self) -> Client:
@@ -62,21 +82,43 @@ class Member:
         """Its snapshot. Raises: Fault."""
         return read(Snapshot, self.client.get("status"))
 
+    def ask(self, words: str, timeout_ms: int, max_price: int = 0) -> str:
+        """Ask for a job at this price in wei at most, 0 for any; returns its id. Raises: Fault."""
+        body = {
+            "model": MODEL.name,
+            "messages": [{"role": "user", "content": words}],
+            "max_new_tokens": MAX_NEW_TOKENS,
+            "max_price_wei": str(max_price),
+            "timeout_ms": timeout_ms,
+            "min_reputation": 0,
+            "with_bonus": True,
+            "uncalibrated": False,
+        }
+        return str(self.client.post("jobs", body=body)["id"])
+
 
 @dataclass
 class PlayedNetwork:
-    """The nodes. Everything here blocks."""
+    """The nodes, none of which runs yet; `asker` is the first of those that ask. What it does blocks."""
 
-    asker: Member
-    workers: list[Member]
+    members: Mapping[str, Member]
+    ledger: AnvilLedger
     work_s: float
     log: Path
 
+    @property
+    def asker(self) -> Member:
+        """The first of those that ask."""
+        return next(iter(self.members.values()))
+
+    @property
+    def workers(self) -> list[Member]:
+        """The nodes that do not only ask."""
+        return [member for member in self.members.values() if member.config.node.roles != ("requester",)]
+
     def start(self, member: Member) -> None:
-        """Start a node that is not running; it is ready some seconds later."""
-        command = [sys.executable, "-m", "tests.benchmarks.played_node", str(member.flags), str(self.work_s)]
-        with self.log.open("ab") as log:
-            member.process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        """Start a node that is not running; it is ready a moment later."""
+        member.process = PlayedProcess(member.flags, self.work_s, self.log)
 
     def kill(self, member: Member) -> float:
         """SIGKILL; returns when, in seconds since 1970."""
@@ -89,7 +131,7 @@ class PlayedNetwork:
 
     def stop(self) -> None:
         """Kill whatever runs."""
-        for member in (self.asker, *self.workers):
+        for member in self.members.values():
             if member.process is not None:
                 self.kill(member)
 
@@ -104,7 +146,7 @@ class PlayedNetwork:
             )
 
     def _is_ready(self, member: Member, others: set[str]) -> bool:
-        for each in (self.asker, *self.workers):
+        for each in self.members.values():
             if each.process is not None and each.process.poll() is not None:
                 raise RuntimeError(f"{each.name} ended by itself, see {self.log}")
         try:
@@ -116,17 +158,7 @@ class PlayedNetwork:
 
     def ask(self, timeout_ms: int) -> str:
         """Ask for a job; returns its id. Raises: Fault."""
-        body = {
-            "model": MODEL.name,
-            "messages": [{"role": "user", "content": "jump"}],
-            "max_new_tokens": 64,
-            "max_price_wei": "0",
-            "timeout_ms": timeout_ms,
-            "min_reputation": 0,
-            "with_bonus": True,
-            "uncalibrated": False,
-        }
-        return str(self.asker.client.post("jobs", body=body)["id"])
+        return self.asker.ask("jump", timeout_ms)
 
     def job(self, job_id: str) -> JobView:
         """As its requester sees it. Raises: Fault."""
@@ -154,66 +186,82 @@ def measured(measure: Callable[[PlayedNetwork], T], workers: int, work_s: float)
 
 
 async def _measured(measure: Callable[[PlayedNetwork], T], workers: int, work_s: float) -> T:
-    async with _played_network(workers, work_s) as network:
-        # A Ctrl-C need not wait for what the thread waits for.
-        return await trio.to_thread.run_sync(measure, network, abandon_on_cancel=True)
+    cast = {"n0": Part("requester")} | {f"n{number}": Part("provider,verifier") for number in range(1, workers + 1)}
+    # A socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="vc-", ignore_cleanup_errors=True) as folder:
+        log = Path(tempfile.gettempdir()) / "vcoin-played.log"
+        log.unlink(missing_ok=True)
+        async with open_played_network(Path(folder), cast, work_s, log) as network:
+            await network.ledger.controls.ethereum.rpc.request("evm_setIntervalMining", 1)
+            for member in network.members.values():
+                network.start(member)
+            await trio.to_thread.run_sync(network.wait_ready, list(network.members.values()))
+            # A Ctrl-C need not wait for what the thread waits for.
+            return await trio.to_thread.run_sync(measure, network, abandon_on_cancel=True)
 
 
 @asynccontextmanager
-async def _played_network(workers: int, work_s: float) -> AsyncIterator[PlayedNetwork]:
-    with ExitStack() as stack:
-        # A socket's path must be short.
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vc-", ignore_cleanup_errors=True)))
-        ledger = open_anvil_ledger(calibrations=[CALIBRATION])
-        async with ledger as opened:
-            await opened.controls.ethereum.rpc.request("anvil_setLoggingEnabled", False)
-            place = Place(root, opened)
-            _write_model(root / "store")
-            members = _make(place, workers)
-            network = PlayedNetwork(members[0], members[1:], work_s, Path(tempfile.gettempdir()) / "vcoin-played.log")
-            network.log.unlink(missing_ok=True)
-            await opened.deposit(_client_key(members[0]), DEPOSIT)
-            for worker in network.workers:
-                await opened.register(operator_of(worker.config))
-                await opened.join(operator_of(worker.config))
-            await opened.controls.ethereum.rpc.request("evm_setIntervalMining", 1)
-            stack.callback(network.stop)
-            for member in members:
-                network.start(member)
-            await trio.to_thread.run_sync(network.wait_ready, members)
+async def open_played_network(
+    root: Path, cast: Mapping[str, Part], work_s: float, log: Path, *, poll_ms: int = 500, **changes: Any
+) -> AsyncIterator[PlayedNetwork]:
+    """A chain on which everybody has what they need: deposits, stakes, places on the list of verifiers.
+
+    Args: root, where the nodes live; work_s, how long a container works; log, what the nodes say; poll_ms, between two
+    looks at the chain; changes, to the numbers of the local profile. Nodes that still run at the end are killed.
+    """
+    async with open_anvil_ledger(calibrations=[CALIBRATION], **changes) as ledger:
+        await ledger.controls.ethereum.rpc.request("anvil_setLoggingEnabled", False)
+        _write_model(root / "store")
+        members = _make(Place(root, ledger), cast, poll_ms)
+        await _found(ledger, members, cast)
+        network = PlayedNetwork(members, ledger, work_s, log)
+        try:
             yield network
+        finally:
             network.stop()
 
 
-def _make(place: Place, workers: int) -> list[Member]:
-    """Settings of the requester and then of the workers; each joins by the three made before it."""
-    ports = _free_ports(workers + 1)
+async def _found(ledger: AnvilLedger, members: Mapping[str, Member], cast: Mapping[str, Part]) -> None:
+    """Requesters first: some own nodes."""
+    for name, part in cast.items():
+        if "requester" in part.roles:
+            await ledger.deposit(members[name].client_key, DEPOSIT)
+    for name, part in cast.items():
+        operator = operator_of(members[name].config)
+        if part.owner:
+            await ledger.controls.enrich(operator)
+            await ledger.actions(members[part.owner].client_key).register(operator, STAKE, CLASSES)
+        elif part.roles != "requester":
+            await ledger.register(operator, STAKE)
+        if "verifier" in part.roles:
+            await ledger.join(operator)
+
+
+def _make(place: Place, cast: Mapping[str, Part], poll_ms: int) -> dict[str, Member]:
+    """The nodes of a cast; each joins by the three made before it."""
+    ports = _free_ports(len(cast))
     made = [
         place.make(
-            f"n{number}",
-            node__roles="provider,verifier" if number else "requester",
+            name,
+            node__roles=part.roles,
+            node__price=str(part.price),
+            node__lane=str(part.lane),
             p2p__listen=f"/ip4/127.0.0.1/tcp/{port}",
             executor__store=str(place.root / "store"),
-            chain__poll_ms=500,
+            chain__poll_ms=poll_ms,
         )
-        for number, port in enumerate(ports)
+        for (name, part), port in zip(cast.items(), ports, strict=True)
     ]
     keys = [operator_of(config) for config in made]
     peers = [peer_id_of(PrivateKey(key.secret).public_key.format()) for key in keys]
     addresses = [f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer}" for port, peer in zip(ports, peers, strict=True)]
-    members = []
-    for number, config in enumerate(made):
+    members = {}
+    for number, (name, config) in enumerate(zip(cast, made, strict=True)):
         # A ring, so that nobody is everybody's neighbour.
         others = [addresses[number - distance] for distance in range(1, BOOTNODES + 1)]
-        flags = place.root / f"n{number}.json"
-        flags.write_text(json.dumps({**place.flags(config), "p2p.bootnodes": others}))
-        members.append(Member(f"n{number}", config, flags, keys[number].address))
+        flags = {**place.flags(config), "p2p.bootnodes": others}
+        members[name] = Member(name, config, flags, keys[number].address)
     return members
-
-
-def _client_key(member: Member) -> Key:
-    home = Home(member.config.node.data_dir)
-    return load_key(home.client_key, read_password(home.password, {}, None, ""))
 
 
 def _write_model(store: Path) -> None:
