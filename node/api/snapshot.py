@@ -224,7 +224,8 @@ class StepView:
 class JobView:
     """A job from this node's side (`requester` or `provider`); its id is the request's.
 
-    `text` is the answer so far (for its requester only). cost_wei = charge + fee + bonus, as far as it is known.
+    `text` is the answer so far (for its requester only). cost_wei is charge, fee and bonus as far as they are known,
+    and what attempts cost beside that were given up.
     """
 
     id: str

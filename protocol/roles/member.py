@@ -123,10 +123,8 @@ class Member:
 
     def is_registered(self, peer_id: PeerId) -> bool:
         """Whether a peer holds the operator key of any node."""
-        try:
-            return self.node_of_operator(address_of(public_key_of(peer_id))) is not None
-        except ValueError:
-            return False
+        operator = _operator_of(peer_id)
+        return operator is not None and self.node_of_operator(operator) is not None
 
     def operates(self, peer_id: PeerId, node_id: Address) -> bool:
         """Whether a peer holds the operator key of a node: what it says is the node's word.
@@ -134,10 +132,7 @@ class Member:
         Known from the chain and the peer id alone, so that a fold of the journal finds the same.
         """
         record = self.nodes.get(node_id)
-        try:
-            return record is not None and record.operator == address_of(public_key_of(peer_id))
-        except ValueError:
-            return False
+        return record is not None and record.operator == _operator_of(peer_id)
 
     def is_alive(self, node_id: Address, now_ms: TimestampMs) -> bool:
         """Whether a node has beaten within the last five minutes; in fast mode, within the last three beats."""
@@ -216,3 +211,11 @@ class Member:
             protocol_lowest=PROTOCOL_LOWEST,
             protocol_highest=PROTOCOL_HIGHEST,
         )
+
+
+def _operator_of(peer_id: PeerId) -> Address | None:
+    """The address of a peer's key; None if it is of a kind that has none."""
+    try:
+        return address_of(public_key_of(peer_id))
+    except ValueError:
+        return None

@@ -113,9 +113,9 @@ class Payments:
             else:
                 unbilled.append(job)
         if debit > billed and unbilled:
-            # Which of several it was the chain does not say.
             # Its refund, if it comes to that, is ours to ask for.
             self._batches[BatchId(batch.batch_id)] = batch
+            # Which of several it was the chain does not say.
             unbilled[0].late_cost = Wei(unbilled[0].late_cost + debit - billed)
             self._late.setdefault(BatchId(batch.batch_id), []).append((unbilled[0], debit - billed))
 

@@ -537,14 +537,13 @@ class Requester:
             case "accept" if job.stage is Stage.ASSIGNED:
                 return self._try_next(job, DeadlinePassed(name), f"{job.node} did not accept in time", now_ms)
             case "result" if job.stage is Stage.RUNNING:
-                job.reason = job.reason or f"{job.node} was silent past the deadline"
+                job.reason = _why_overdue(job)
                 job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
             case "dead" if job.stage is Stage.RUNNING and job.delivery is None and job.batch_id is None:
                 return self._try_next(job, DeadlinePassed(name), f"{job.node} is offline", now_ms)
             case "retry" if job.stage is Stage.RUNNING and job.batch_id is None:
                 # In a batch, its node has it checked: it has the answer, and a second node would be paid beside it.
-                reason = job.reason or f"{job.node} was silent past the deadline"
-                return self._try_next(job, DeadlinePassed(name), reason, now_ms)
+                return self._try_next(job, DeadlinePassed(name), _why_overdue(job), now_ms)
         return ()
 
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -630,6 +629,11 @@ class Requester:
             job = self._jobs.pop(ask_id)
             if job.job_id is not None:
                 self._by_job.pop(job.job_id, None)
+
+
+def _why_overdue(job: RequestedJob) -> str:
+    """What was wrong with the attempt's answer, or that there was none; after an absence either moment may be first."""
+    return job.reason or f"{job.node} was silent past the deadline"
 
 
 def _is_no_miss(fact: object) -> bool:

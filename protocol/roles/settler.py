@@ -277,16 +277,9 @@ class Settler:
         claims: list[LaneClaim] = []
         before: dict[LaneKey, LaneQueue] = {}
         room = self._room()
-        # The contract counts the leaves of a lane from those that it has: were the batch before refused after a
-        # reorganisation, this one would have its leaves as well.
-        # Jobs without receipts have no time to wait for that.
-        unsettled = {
-            (each.client, each.signer)
-            for batch in self._batches
-            if not batch.submitted and not kind.unreceipted
-            for each in batch.batch.claims
-        }
-        for key in sorted(self._lanes.keys() - unsettled):
+        # Jobs without receipts have no time to wait for what is not final.
+        waiting = frozenset() if kind.unreceipted else self._unsettled()
+        for key in sorted(self._lanes.keys() - waiting):
             lane = self._lanes[key]
             run = self._run(key, lane, kind, room)
             if not run:
@@ -319,6 +312,15 @@ class Settler:
             claims=tuple(claims),
         )
         return OwnBatch(batch, entries, job_ids, before)
+
+    def _unsettled(self) -> frozenset[LaneKey]:
+        """Lanes with a batch that is not final.
+
+        The contract counts the leaves of a lane from those that it has: were that batch refused after a
+        reorganisation, the next one would have its leaves as well.
+        """
+        open_batches = (batch.batch for batch in self._batches if not batch.submitted)
+        return frozenset((claim.client, claim.signer) for batch in open_batches for claim in batch.claims)
 
     def _run(self, key: LaneKey, lane: LaneQueue, kind: Kind, room: Room) -> list[tuple[LeafEntry, JobId | None]]:
         """An unbroken run of numbers from the last one submitted, ending with a job whose papers are here.

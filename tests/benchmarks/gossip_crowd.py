@@ -14,7 +14,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,6 +200,20 @@ async def _crowd(folder: Path) -> AsyncIterator[list[Node]]:
         over.set()
 
 
+async def spread(hosts: int, beats: int, every_s: float, beat: Callable[[int, int], Awaitable[None]]) -> None:
+    """Call `beat` with a host's index and the number of its beat: each host so often, all spread over the interval."""
+
+    async def of(index: int) -> None:
+        await trio.sleep(every_s * index / hosts)
+        for counter in range(beats):
+            await beat(index, counter)
+            await trio.sleep(every_s)
+
+    async with trio.open_nursery() as nursery:
+        for index in range(hosts):
+            nursery.start_soon(of, index)
+
+
 async def _beats(nodes: list[Node]) -> list[float]:
     """How long every beat took to every other node, in seconds."""
     published: dict[tuple[str, int], float] = {}
@@ -209,17 +223,13 @@ async def _beats(nodes: list[Node]) -> list[float]:
         if isinstance(event, HeartbeatReceived):
             delays_s.append(trio.current_time() - published[event.peer_id, event.heartbeat.counter])
 
-    async def beat(node: Node, index: int) -> None:
-        await trio.sleep(BEAT_EVERY_S * index / len(nodes))
-        for counter in range(BEATS):
-            published[node.transport.peer_id, counter] = trio.current_time()
-            await node.adapter.perform(PublishHeartbeat(heartbeat(counter, node.transport.addresses)))
-            await trio.sleep(BEAT_EVERY_S)
+    async def beat(index: int, counter: int) -> None:
+        node = nodes[index]
+        published[node.transport.peer_id, counter] = trio.current_time()
+        await node.adapter.perform(PublishHeartbeat(heartbeat(counter, node.transport.addresses)))
 
     for node in nodes:
         node.inbox.listener = hear
-    async with trio.open_nursery() as nursery:
-        for index, node in enumerate(nodes):
-            nursery.start_soon(beat, node, index)
+    await spread(len(nodes), BEATS, BEAT_EVERY_S, beat)
     await trio.sleep(SETTLE_S)
     return delays_s

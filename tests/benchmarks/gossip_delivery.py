@@ -14,7 +14,7 @@ import trio
 from p2p.host import open_host
 from protocol.effects import PublishHeartbeat, PublishRequest
 from protocol.events import Event, HeartbeatReceived, RequestReceived
-from tests.benchmarks.gossip_crowd import measure_crowd
+from tests.benchmarks.gossip_crowd import measure_crowd, spread
 from tests.benchmarks.gossipsub_crowd import measure_gossipsub
 from tests.benchmarks.line import Line
 from tests.fakes.loopback import ANY_PORT
@@ -95,18 +95,14 @@ async def _beats(nodes: list[Node]) -> list[float]:
         if isinstance(event, HeartbeatReceived):
             delays.append(1000 * (time.perf_counter() - published[event.peer_id, event.heartbeat.counter]))
 
-    async def beat(node: Node, index: int) -> None:
-        await trio.sleep(BEAT_EVERY_S * index / len(nodes))
-        for counter in range(BEATS):
-            published[node.transport.peer_id, counter] = time.perf_counter()
-            await node.adapter.perform(PublishHeartbeat(heartbeat(counter, node.transport.addresses)))
-            await trio.sleep(BEAT_EVERY_S)
+    async def beat(index: int, counter: int) -> None:
+        node = nodes[index]
+        published[node.transport.peer_id, counter] = time.perf_counter()
+        await node.adapter.perform(PublishHeartbeat(heartbeat(counter, node.transport.addresses)))
 
     for node in nodes:
         node.inbox.listener = hear
-    async with trio.open_nursery() as nursery:
-        for index, node in enumerate(nodes):
-            nursery.start_soon(beat, node, index)
+    await spread(len(nodes), BEATS, BEAT_EVERY_S, beat)
     await trio.sleep(SETTLE_S)
     return delays
 

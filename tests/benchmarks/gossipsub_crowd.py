@@ -24,7 +24,7 @@ from libp2p.tools.anyio_service import background_trio_service
 
 from p2p.host import Host, open_host
 from protocol.wire import codec
-from tests.benchmarks.gossip_crowd import BEAT_EVERY_S, QUIET_S, SETTLE_S, OwnTime, Watch
+from tests.benchmarks.gossip_crowd import BEAT_EVERY_S, QUIET_S, SETTLE_S, OwnTime, Watch, spread
 from tests.benchmarks.line import Line
 from tests.fakes.loopback import ANY_PORT
 from tests.fakes.nodes import heartbeat, secret
@@ -42,20 +42,17 @@ class Crowd:
     """Hosts that are joined by GossipSub, and how long each beat took to each of them."""
 
     def __init__(self) -> None:
-        self.published: list[tuple[Host, Pubsub]] = []
+        self.members: list[tuple[Host, Pubsub]] = []
         self.sent_at: dict[bytes, float] = {}
         self.delays_s: list[float] = []
 
-    async def beat(self, index: int) -> None:
-        """Publish the beats of one host."""
-        _, pubsub = self.published[index]
-        await trio.sleep(BEAT_EVERY_S * index / HOSTS)
-        for counter in range(BEATS):
-            # The counter tells the beats of all hosts apart.
-            body = codec.encode(heartbeat(counter * HOSTS + index, ("/ip4/127.0.0.1/tcp/24000",)))
-            self.sent_at[body] = trio.current_time()
-            await pubsub.publish(TOPIC, body)
-            await trio.sleep(BEAT_EVERY_S)
+    async def beat(self, index: int, counter: int) -> None:
+        """Publish a beat of one host."""
+        _, pubsub = self.members[index]
+        # The counter tells the beats of all hosts apart.
+        body = codec.encode(heartbeat(counter * HOSTS + index, ("/ip4/127.0.0.1/tcp/24000",)))
+        self.sent_at[body] = trio.current_time()
+        await pubsub.publish(TOPIC, body)
 
     async def hear(self, messages: object) -> None:
         """Count what one host hears."""
@@ -76,9 +73,7 @@ async def _measure() -> list[Line]:
         gc.disable()
         nursery.start_soon(watch.measure_lag)
         with watch.running():
-            async with trio.open_nursery() as beating:
-                for index in range(HOSTS):
-                    beating.start_soon(crowd.beat, index)
+            await spread(HOSTS, BEATS, BEAT_EVERY_S, crowd.beat)
             await trio.sleep(SETTLE_S)
         nursery.cancel_scope.cancel()
         gc.enable()
@@ -113,9 +108,9 @@ async def _crowd() -> AsyncIterator[Crowd]:
             async with background_trio_service(pubsub), background_trio_service(gossipsub):
                 await pubsub.wait_until_ready()
                 heard = await pubsub.subscribe(TOPIC)
-                for other, _ in lot.sample(crowd.published, min(DEGREE, len(crowd.published))):
+                for other, _ in lot.sample(crowd.members, min(DEGREE, len(crowd.members))):
                     await host.dial(other.addresses[0])
-                crowd.published.append((host, pubsub))
+                crowd.members.append((host, pubsub))
                 nursery.start_soon(crowd.hear, heard)
                 task_status.started()
                 await over.wait()
