@@ -124,6 +124,8 @@ class OwnBatch:
     seats_told: int = 0
     """How many seats the case ever had: a seat that was silenced does not come back when it is told again."""
     seated_at: dict[int, int] = field(default_factory=dict)
+    all_committed_at: int = 0
+    """The chain's time, in seconds, when this node saw that every seat has committed; 0 before."""
     committed: set[int] = field(default_factory=set)
     revealed: set[int] = field(default_factory=set)
     convened: bool = False
@@ -434,11 +436,16 @@ class Settler:
         if batch.seats and batch.revealed >= set(batch.seats):
             return ResolveCase(batch.batch_id, mined.contents)
         # A turn is commit, then reveal; a seat may use a whole window for each.
-        turn = self.member.rules.seat_window_s
-        for seat, since in batch.seated_at.items():
-            if seat not in batch.revealed and self.member.timestamp > since + turn:
-                return ReplaceSeat(batch.batch_id, seat, mined.contents)
-        return None
+        now, turn = self.member.timestamp, self.member.rules.seat_window_s
+        waiting = set(batch.seats) - batch.committed
+        if waiting:
+            # Who has committed waits for them.
+            late = [seat for seat in sorted(waiting) if now > batch.seated_at[seat] + turn]
+        else:
+            # Blocks are not in the journal: after a restart the turn is counted anew.
+            batch.all_committed_at = batch.all_committed_at or now
+            late = sorted(set(batch.seats) - batch.revealed) if now > batch.all_committed_at + turn else []
+        return ReplaceSeat(batch.batch_id, late[0], mined.contents) if late else None
 
     def _follow(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         batch = self.batch(getattr(event, "batch_id", b""))
@@ -453,14 +460,13 @@ class Settler:
             case SeatAdded(seat=seat, node=node, timestamp=timestamp) if seat >= batch.seats_told:
                 batch.seats[seat], batch.seats_told = node, seat + 1
                 batch.seated_at[seat] = timestamp
+                batch.all_committed_at = 0
                 batch.asked.clear()
             case SeatSilenced(seat=seat):
                 batch.seats.pop(seat, None)
                 batch.seated_at.pop(seat, None)
             case SeatCommitted(seat=seat) if seat not in batch.committed:
                 batch.committed.add(seat)
-                # Who has committed waits for the last commitment; who has not is still in the turn it was seated for.
-                batch.seated_at.update(dict.fromkeys(batch.committed & set(batch.seats), self.member.timestamp))
             case SeatRevealed(seat=seat):
                 batch.revealed.add(seat)
             case CaseResolved(verdict=verdict):

@@ -4,14 +4,19 @@ import dataclasses
 
 import pytest
 
-from protocol.effects import AwaitDeadline, ConveneCourt, Effect, SealEpoch, SubmitBatch, about
+from protocol.effects import AwaitDeadline, ConveneCourt, Effect, ReplaceSeat, SealEpoch, SubmitBatch, about
 from protocol.events import (
     BatchMined,
     BatchSubmitted,
     BlockSeen,
+    CaseConvened,
     DeadlinePassed,
     EffectFailed,
     NodeSeen,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
     SeedRevealed,
     TransactionMined,
 )
@@ -30,7 +35,7 @@ from protocol.stages.commitment import (
     leaf_of,
     unpaid_leaf,
 )
-from protocol.wire.ids import BatchId, TimestampMs, Wei
+from protocol.wire.ids import BatchId, TimestampMs, Wei, checksum
 from tests.simulation.scene import DOMAIN, RULES
 from tests.unit.protocol.roles.test_bidder import NOW
 from tests.unit.protocol.roles.test_provider import Deal
@@ -258,3 +263,60 @@ def test_the_seal_of_another_epoch_convenes_nothing():
     mined(books, 10_000)
     asked = books.settler.handle(TransactionMined("SealEpoch", about(SealEpoch(EPOCH + 1)), 121), LATER)
     assert asked == (SealEpoch(EPOCH),)
+
+
+SEATED_S = NOW // 1_000
+SCORES = (10_000,) * PROBATION_JOBS
+
+
+def court(books: Books) -> BatchId:
+    """A batch before three seats, as a node knows it that was restarted: no block was seen since."""
+    name = mined(books, 10_000)
+    books.machine.handle(SeedRevealed(EPOCH, b"s" * 32), LATER)
+    seats = tuple(checksum("0x" + f"{number:02x}" * 20) for number in (1, 2, 3))
+    drawn = tuple(range(PROBATION_JOBS))
+    books.machine.handle(CaseConvened(name, books.node.address, 0, 1, drawn, seats, SEATED_S), LATER)
+    books.machine.member.timestamp = 0
+    return name
+
+
+def replaced(books: Books, head: int, timestamp: int) -> list[int]:
+    """The seats that the node wants replaced when it sees a block."""
+    wanted = books.machine.handle(BlockSeen(head, head - 2, timestamp), LATER)
+    return [effect.seat for effect in wanted if isinstance(effect, ReplaceSeat)]
+
+
+def test_after_a_restart_no_seat_that_has_committed_is_asked_to_go():
+    books = Books()
+    name = court(books)
+    for seat in (0, 2):
+        books.machine.handle(SeatCommitted(name, seat), LATER)
+    assert replaced(books, 200, SEATED_S + RULES.seat_window_s) == []
+    assert replaced(books, 201, SEATED_S + RULES.seat_window_s + 1) == [1]
+
+
+def test_after_a_restart_every_seat_has_a_whole_window_for_its_reveal():
+    books = Books()
+    name = court(books)
+    for seat in range(3):
+        books.machine.handle(SeatCommitted(name, seat), LATER)
+    for seat in (0, 1):
+        books.machine.handle(SeatRevealed(name, seat, books.node.address, SCORES), LATER)
+    back_s = SEATED_S + 10 * RULES.seat_window_s
+    assert replaced(books, 200, back_s) == []
+    assert replaced(books, 201, back_s + RULES.seat_window_s) == []
+    assert replaced(books, 202, back_s + RULES.seat_window_s + 1) == [2]
+
+
+def test_a_new_seat_gives_those_that_have_committed_time_to_wait_for_it():
+    books = Books()
+    name = court(books)
+    for seat in range(3):
+        books.machine.handle(SeatCommitted(name, seat), LATER)
+    late_s = SEATED_S + RULES.seat_window_s + 1
+    assert replaced(books, 200, SEATED_S) == []
+    assert replaced(books, 201, late_s) == [0]
+    books.machine.handle(SeatSilenced(name, 0, books.node.address), LATER)
+    books.machine.handle(SeatAdded(name, 3, books.client.address, late_s), LATER)
+    assert replaced(books, 202, late_s + RULES.seat_window_s) == []
+    assert replaced(books, 203, late_s + RULES.seat_window_s + 1) == [3]
