@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -44,17 +45,29 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__])
 
 
+class Moment(Enum):
+    """When a node dies that has come to a stage.
+
+    At the very event by which it did, which is in the journal, while nothing is done of what the machine wants for it;
+    or with the next transaction: when that is in the journal and not sent, or sent and nobody has heard the answer.
+    """
+
+    AT_ONCE = "at once"
+    WRITTEN = "written"
+    SENT = "sent"
+
+
 @dataclass(frozen=True)
 class Death:
     """When a node is to kill itself: once it sees a job of this client, not asked for before, at this stage.
 
-    `role`: as what it sees it. `sending`: not before it has written a transaction down that it is about to send.
+    `role`: as what it sees it.
     """
 
     role: str
     stage: Stage
     client: str
-    sending: bool
+    moment: Moment
 
 
 class PlayedProcess:
@@ -115,21 +128,20 @@ def _doubtful(ended: ContainerExited) -> ContainerExited:
 
 
 class Mortal:
-    """Ends its process at the moment that it was told.
-
-    That is at once when its machine has come there: the event is in the journal, and of what the machine wants for it
-    nothing is done yet. Or it is when a transaction is in the journal and has not been sent.
-    """
+    """Ends its process at the moment that it was told."""
 
     def __init__(self, node: Node, voice: Connection) -> None:
         self._node = node
         self._voice = voice
-        self._machine_handle = node.parts.machine.handle
-        self._journal_record = node.parts.journal.record_transaction
+        machine, journal, ethereum = node.parts.machine, node.parts.journal, node.parts.chain.network.ethereum
+        self._machine_handle = machine.handle
+        self._journal_record = journal.record_transaction
+        self._ethereum_broadcast = ethereum.broadcast
         self._death: Death | None = None
         self._known: frozenset[bytes] = frozenset()
-        node.parts.machine.handle = self._handle  # type: ignore[method-assign]
-        node.parts.journal.record_transaction = self._record  # type: ignore[method-assign]
+        machine.handle = self._handle  # type: ignore[method-assign]
+        journal.record_transaction = self._record  # type: ignore[method-assign]
+        ethereum.broadcast = self._broadcast  # type: ignore[method-assign]
 
     async def obey(self) -> None:
         """Take orders until there is nobody left to give any."""
@@ -144,16 +156,20 @@ class Mortal:
 
     def _handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         effects = self._machine_handle(event, now_ms)
-        self._die_if_it_is_time(sending=False)
+        self._die_if_it_is_time(Moment.AT_ONCE)
         return effects
 
     async def _record(self, sent: SentTransaction) -> None:
         await self._journal_record(sent)
-        self._die_if_it_is_time(sending=True)
+        self._die_if_it_is_time(Moment.WRITTEN)
 
-    def _die_if_it_is_time(self, *, sending: bool) -> None:
+    async def _broadcast(self, raw: bytes) -> None:
+        await self._ethereum_broadcast(raw)
+        self._die_if_it_is_time(Moment.SENT)
+
+    def _die_if_it_is_time(self, moment: Moment) -> None:
         death = self._death
-        if death is None or death.sending is not sending:
+        if death is None or death.moment is not moment:
             return
         if any(stage is death.stage for job, stage in _seen(self._node, death).items() if job not in self._known):
             os.kill(os.getpid(), signal.SIGKILL)

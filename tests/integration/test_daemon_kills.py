@@ -43,7 +43,7 @@ from tests.benchmarks.played_network import (
     open_played_network,
     until,
 )
-from tests.benchmarks.played_node import ARMED, READY, Death
+from tests.benchmarks.played_node import ARMED, READY, Death, Moment
 from tests.integration.test_daemon_jobs import ANSWER, operator_of
 from tests.jobs import CLASS
 from tests.simulation.kills import STAGES, VICTIMS
@@ -85,18 +85,16 @@ UNSEEN = {
 """Stages at which a role cannot see a job; a stage that is new is walked in every role until it is named here."""
 WORK = {Stage.REVIEW: Work.DOUBTFUL, Stage.FAILED: Work.DISHONEST}
 """How a node must work for its job to come to a stage, where that is not honestly."""
-SENDING = frozenset(
-    {
-        ("requester", Stage.OFFERED),
-        ("provider", Stage.DELIVERED),
-        ("provider", Stage.IN_BATCH),
-        ("provider", Stage.PASSED),
-        ("seat", Stage.DRAWN),
-        ("requester", Stage.REVIEW),
-        ("requester", Stage.FAILED),
-    }
-)
-"""Who has a transaction of its own to send at a stage dies between writing it down and sending it."""
+MOMENT = {
+    ("requester", Stage.OFFERED): Moment.SENT,
+    ("provider", Stage.DELIVERED): Moment.WRITTEN,
+    ("provider", Stage.IN_BATCH): Moment.SENT,
+    ("seat", Stage.DRAWN): Moment.WRITTEN,
+    ("provider", Stage.PASSED): Moment.SENT,
+    ("requester", Stage.REVIEW): Moment.WRITTEN,
+    ("requester", Stage.FAILED): Moment.SENT,
+}
+"""Who has a transaction of its own to send at a stage dies of it; the others at once."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,8 @@ class Town:
         # It has just been killed itself, and cannot hire whom it has not heard again.
         await _in_thread(self._network.wait_ready, [asker])
         known = {job.id for job in await _in_thread(_jobs, asker)}
-        death = Death(kill.role, kill.stage, asker.client_key.address, (kill.role, kill.stage) in SENDING)
+        moment = MOMENT.get((kill.role, kill.stage), Moment.AT_ONCE)
+        death = Death(kill.role, kill.stage, asker.client_key.address, moment)
         victims = [self._network.members[name] for name in kill.victims]
         for victim in victims:
             await _order(victim, death)

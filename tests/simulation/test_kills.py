@@ -6,7 +6,7 @@ import pytest
 
 from protocol import events as ev
 from protocol.job import Stage
-from tests.simulation.kills import STAGES, VICTIMS, Away, Kill, Town
+from tests.simulation.kills import NEVER, STAGES, VICTIMS, Away, Kill, Town, ends_of, table
 from tests.simulation.node import Node
 from tests.simulation.scene import Work
 
@@ -63,3 +63,13 @@ def test_a_fold_gives_the_same_machine_back() -> None:
         node.kill()
         node.restart()
         assert before == (node.machine.requester.jobs, node.machine.provider.jobs, node.machine.verifier.cases)
+
+
+def test_the_table_says_how_each_kill_ended() -> None:
+    kills = [Kill("provider", stage, Work.FAILING, Away.BRIEFLY) for stage in (Stage.ASSIGNED, Stage.DELIVERED)]
+    told: list[tuple[int, int]] = []
+    ends, faults = ends_of(kills, lambda ended, jobs: told.append((ended, jobs)))
+    assert (list(ends.values()), faults, told) == (["moved+spendable", NEVER], [], [(1, 2), (2, 2)])
+    heading, second, *rows = (line.split() for line in table(ends))
+    assert (heading, second) == (["killed", "at", "failing"], ["briefly"])
+    assert rows == [["provider", "assigned", "moved+spendable"], ["provider", "delivered", NEVER]]
