@@ -50,6 +50,7 @@ Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
 LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
+NEXT_BLOCK_POLLS = 8
 _WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
@@ -227,7 +228,16 @@ class ChainAdapter:
             except Reverted as error:
                 if not ours or not left or refusal_name(error) != "LaneMoved":
                     raise
+                await self._next_block()
         raise AssertionError("the last try returns")
+
+    async def _next_block(self) -> None:
+        """Wait for what is in the pool: endpoints that simulate on theirs refuse by it what no block says yet."""
+        head = await self.network.ethereum.head()
+        for _ in range(NEXT_BLOCK_POLLS):
+            await trio.sleep(self._poll_s)
+            if await self.network.ethereum.head() != head:
+                return
 
     async def _do_batch(self, effect: FinalizeBatch | RefundBatch | VoidStarved | ConveneCourt) -> TransactionMined:
         settlement, court = self.network.settlement, self.network.court

@@ -276,6 +276,33 @@ async def test_an_effect_asked_for_twice_at_once_is_one_transaction() -> None:
         assert await ledger.network.ethereum.nonce(node.address) == 1
 
 
+async def test_a_lane_that_moves_in_a_block_yet_to_come_is_opened_further_once_it_has() -> None:
+    async with open_anvil_ledger() as ledger:
+        node, client = key("node"), key("client")
+        await ledger.register(node)
+        await ledger.deposit(client, 100 * VCN)
+        _, now = await ledger.now()
+        sent = await ledger.controls.ethereum.nonce(client.address)
+        orders, lane = Orders(client, node, ledger.domain), (client.address, client.address, node.address)
+        await ledger.controls.automine(on=False)
+        with endpoint(forward(ledger.chain.url)) as counted:
+            wallet = Wallet(node, ledger.domain, client)
+            opening = open_chain([counted.url], ledger.deployment, wallet, record=forget, poll_s=POLL_S)
+            with trio.fail_after(LONG):
+                async with opening as adapter, trio.open_nursery() as nursery:
+                    nursery.start_soon(adapter.perform, OpenLane(*orders.lane_open(20 * VCN, now + 600)))
+                    await Desk(ledger.controls).until_waiting(client, sent + 1)
+                    nursery.start_soon(adapter.perform, OpenLane(*orders.lane_open(30 * VCN, now + 600)))
+                    # The endpoint counts the first, of which no block tells yet, and refuses the second.
+                    while counted.asked.count("eth_estimateGas") < 2:
+                        await trio.lowlevel.checkpoint()
+                    refused_at = len(counted.asked)
+                    while len(counted.asked) < refused_at + 20:
+                        await trio.lowlevel.checkpoint()
+                    while (await ledger.network.settlement.lane_of(*lane)).left < 50 * VCN:
+                        await ledger.mine()
+
+
 async def test_what_is_done_already_is_not_tried() -> None:
     async with open_anvil_ledger() as ledger:
         node, client = key("node"), key("client")
