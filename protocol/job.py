@@ -20,6 +20,7 @@ from protocol.events import (
     DeadlinePassed,
     EffectFailed,
     JobAsked,
+    LaneSeen,
     ResultOpened,
 )
 from protocol.stages.assignment import (
@@ -98,7 +99,8 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
     Stage.DELIVERED: {
         BatchMined: frozenset({Stage.IN_BATCH}),
         BatchSubmitted: frozenset({Stage.IN_BATCH}),
-        DeadlinePassed: frozenset({Stage.REFUNDED}),
+        # Its client reclaimed the lane of a node that never brought it on chain.
+        LaneSeen: frozenset({Stage.REFUNDED}),
     },
     Stage.IN_BATCH: {
         CaseConvened: frozenset({Stage.DRAWN}),

@@ -86,6 +86,7 @@ PROMISE_TRIES = 3
 CLIENTS_KEPT = 4_096
 MAX_RETRY_AFTER_MS = 3_600_000
 FORGONE = "no receipt came, and no batch took the job before its client could pay another node for it"
+RECLAIMED = "its client reclaimed the lane before a batch took the job"
 DONE_KEPT = 1_024
 
 
@@ -585,9 +586,14 @@ class Provider:
         return self.settler.stage_of(job.job_id) or (Stage.UNPAID if self._is_forgone(job) else job.stage)
 
     def _is_forgone(self, job: ProvidedJob) -> bool:
-        """Whether it was done and charges nothing, since neither a receipt nor a batch came in time."""
+        """Whether it was done and charges nothing, since no batch came in time."""
         leaf = self.settler.leaf_of(job.job_id)
         return job.stage is Stage.DELIVERED and leaf is not None and leaf.status != LeafStatus.OK
+
+    def _reason(self, job: ProvidedJob) -> str:
+        if not self._is_forgone(job):
+            return job.reason
+        return RECLAIMED if job.receipted else FORGONE
 
     def _view(self, job: ProvidedJob) -> JobView:
         leaf = self.settler.leaf_of(job.job_id)
@@ -608,7 +614,7 @@ class Provider:
             debit=Wei(0),
             attempt=job.order.details.attempt,
             batch_id=self.settler.batch_of(job.job_id),
-            reason=FORGONE if self._is_forgone(job) else job.reason,
+            reason=self._reason(job),
             asked_ms=job.asked_ms,
             history=(*job.history, *self.settler.history_of(job.job_id)),
             next_step_ms=None,

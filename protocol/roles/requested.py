@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from protocol.events import JobAsked
-from protocol.job import TERMINAL, JobView, Stage
+from protocol.events import JobAsked, LaneSeen
+from protocol.job import TERMINAL, JobView, Stage, move
 from protocol.stages.assignment import JobDetails
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
@@ -44,6 +44,8 @@ class RequestedJob:
     sealed_key: bytes = b""
     job_id: JobId | None = None
     index: int = 0
+    cumulative: int = 0
+    """The wei that its order claims of the lane, with all orders before it."""
     accepted_ms: TimestampMs | None = None
     heard_ms: TimestampMs = TimestampMs(0)
     """When the node was last heard, or asked; not in the journal, so nothing but a question may rest on it."""
@@ -101,6 +103,13 @@ class RequestedJob:
         if self.stage not in TERMINAL:
             self.stage = Stage.UNSERVED
             self.history.append((Stage.UNSERVED, now_ms))
+
+    def end_reclaimed(self, fact: LaneSeen, now_ms: TimestampMs) -> None:
+        """Its node never brought it on chain, and can no more: the lane's money is back with the client."""
+        if self.stage is Stage.DELIVERED:
+            move(self, fact, Stage.REFUNDED, now_ms)
+            self.charge = self.bonus = Wei(0)
+            self.reason = "the lane was reclaimed before its node brought the job on chain"
 
     def start_over(self) -> None:
         """Give the last attempt up; the nodes that were tried are remembered."""

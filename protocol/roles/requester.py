@@ -55,7 +55,6 @@ from protocol.stages.assignment import (
     Assignment,
     AssignmentOrder,
     JobDetails,
-    Lane,
     LaneOpen,
     RefuseCode,
     SignedAccept,
@@ -65,6 +64,7 @@ from protocol.stages.assignment import (
     bonus_cap,
     bonus_of,
     charge_of,
+    is_reclaimed,
     job_id,
     order_total,
     verify_fee,
@@ -147,8 +147,8 @@ class Requester:
                 return (self._lanes.send(lane, signature),)
             case BlockSeen():
                 return *self._lanes.send_overdue(), *self._payments.handle(event, now_ms)
-            case LaneSeen(lane):
-                return self._lane_changed(lane, now_ms)
+            case LaneSeen():
+                return self._lane_changed(event, now_ms)
             case KeySealed(input_cid, hpke_key, sealed_key):
                 return self._order(Cid(input_cid), hpke_key, sealed_key, now_ms)
             case MessageSigned(Assignment() as assignment, signature):
@@ -272,8 +272,14 @@ class Requester:
         offer = job.chosen.offer
         return self._lanes.missing(offer.node_id, order_total(offer.price, with_bonus=job.ask.with_bonus))
 
-    def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        if not self._lanes.is_ours(lane) or not self._lanes.is_open(lane):
+    def _lane_changed(self, seen: LaneSeen, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        lane = seen.lane
+        if not self._lanes.is_ours(lane):
+            return ()
+        for job in self._jobs.values():
+            if job.node == lane.node and job.batch_id is None and is_reclaimed(job.index, job.cumulative, lane):
+                job.end_reclaimed(seen, now_ms)
+        if not self._lanes.is_open(lane):
             return ()
         self._lanes.close(lane.node)
         effects: list[Effect] = []
@@ -309,7 +315,7 @@ class Requester:
             return self._cover(job, now_ms)
         job.details, job.sealed_key = details, sealed_key
         book.index, book.cumulative = book.index + 1, book.cumulative + details.max_total
-        job.index = book.index
+        job.index, job.cumulative = book.index, book.cumulative
         assignment = Assignment(lane.client, lane.signer, lane.node, book.index, book.cumulative, struct_hash(details))
         return (SignMessage(assignment),)
 

@@ -28,6 +28,8 @@ from protocol.events import (
     DeadlinePassed,
     EffectFailed,
     Event,
+    LaneSeen,
+    NodeSeen,
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
@@ -47,7 +49,7 @@ from protocol.params import (
 )
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.stages.assignment import AssignmentOrder
+from protocol.stages.assignment import AssignmentOrder, is_reclaimed
 from protocol.stages.commitment import (
     Batch,
     LaneClaim,
@@ -69,7 +71,10 @@ from protocol.wire.merkle import root
 LaneKey = tuple[Address, Address]
 ASK_AGAIN_BLOCKS = 20
 SUBMIT_AGAIN_MS = 10_000
+LONGEST_REST_MS = 60_000
+"""Between two tries after refusals: each waits twice as long as the one before, up to this."""
 MINE_WITHIN_MS = 90_000
+"""A job without a receipt is due so long before it is too late: longer than any rest, so that it has its try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,8 @@ class Settler:
     """Epochs that were sealed in a block that may still fall out, and the head at that moment."""
     _leaves: dict[JobId, Leaf] = field(default_factory=dict)
     _submit_after: TimestampMs = TimestampMs(0)
+    _refusals: int = 0
+    """Batches refused since the last one that was mined."""
     _due_ms: TimestampMs | None = None
 
     @property
@@ -200,6 +207,10 @@ class Settler:
                 batch = self.batch(about)
                 if batch is not None:
                     batch.asked.pop(effect, None)
+            case NodeSeen(record) if record.node_id == self.identity.node_id:
+                return self._submit(now_ms)
+            case LaneSeen(lane) if lane.node == self.identity.node_id:
+                return self._submit(now_ms)
             case BatchSubmitted():
                 self._submitted(event, now_ms)
             case SeedRevealed(epoch, seed):
@@ -235,18 +246,29 @@ class Settler:
         return self._leaves.get(job_id)
 
     # --- into a batch -----------------------------------------------------------------------------------------------
-    def _forgo_late(self, now_ms: TimestampMs) -> None:
-        """Charge nothing where no receipt came and no batch was mined in time; the job keeps its place in the lane."""
-        for lane in self._lanes.values():
+    def _forgo(self, now_ms: TimestampMs) -> None:
+        """Charge nothing where no batch can have the job paid any more; the job keeps its place in the lane.
+
+        Either no receipt came, and no batch was mined in time; or the client has reclaimed the lane.
+        """
+        for (client, signer), lane in self._lanes.items():
+            known = self.member.lanes.get((client, signer, self.identity.node_id))
             for index, waiting in lane.ready.items():
                 job, late_s = waiting.entry.job, mine_by(waiting.entry)
-                if job is not None and late_s and late_s * 1000 <= now_ms:
+                if job is None or waiting.entry.leaf.status != LeafStatus.OK:
+                    continue
+                reclaimed = known is not None and is_reclaimed(index, job.assignment.cumulative, known)
+                if reclaimed or (late_s and late_s * 1000 <= now_ms):
                     leaf = self._leaves[waiting.job_id] = unpaid_leaf(job.assignment, LeafStatus.CLIENT_FAULT)
                     lane.ready[index] = replace(waiting, entry=LeafEntry(leaf, job))
 
     def _submit(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Send a batch if one is due, else ask for the moment when one will be."""
-        self._forgo_late(now_ms)
+        self._forgo(now_ms)
+        record = self.member.record
+        if record is None or not record.active:
+            # The contract takes nothing of a node that is in jail or gone, and tells when that is over.
+            return ()
         waiting = [job for lane in self._lanes.values() for job in lane.ready.values()]
         paid = sorted((job for job in waiting if job.entry.leaf.status == LeafStatus.OK), key=self._due_of)
         if not paid or any(batch.batch_id is None for batch in self._batches):
@@ -352,8 +374,7 @@ class Settler:
     def _room(self) -> Room:
         """What the contract takes in the next batch."""
         record = self.member.record
-        if record is None:
-            return Room(0, 0)
+        assert record is not None
         # Unknown numbers are leaves, too, so the limit on probation does not shrink with the jobs that are left of it.
         leaves = PROBATION_JOBS if record.rate_bps == BPS else MAX_BATCH_LEAVES
         open_value = sum(claim.debit for batch in self._batches if not batch.done for claim in batch.batch.claims)
@@ -367,6 +388,7 @@ class Settler:
         for batch in self._batches:
             if batch.batch_id is None and batch.batch.root == mined.root:
                 batch.batch_id, batch.block = BatchId(mined.batch_id), mined.block
+                self._refusals = 0
                 move(batch, mined, Stage.IN_BATCH, now_ms)
 
     def _submitted(self, final: BatchSubmitted, now_ms: TimestampMs) -> None:
@@ -386,7 +408,10 @@ class Settler:
                     self._lanes[key].submitted = lane.submitted
                     self._lanes[key].ready.update(lane.ready)
                 self._batches.remove(batch)
-                self._submit_after = TimestampMs(now_ms + SUBMIT_AGAIN_MS)
+                self._refusals += 1
+                # Nothing but time may help, or the operator: by stake, or by a class that was given up.
+                rest_ms = min(SUBMIT_AGAIN_MS << min(self._refusals - 1, 16), LONGEST_REST_MS)
+                self._submit_after = TimestampMs(now_ms + rest_ms)
                 return
 
     # --- from batch to money ----------------------------------------------------------------------------------------

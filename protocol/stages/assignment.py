@@ -261,6 +261,14 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
         raise Malformed("the assignment contradicts its request or offer")
 
 
+def is_reclaimed(index: int, cumulative: int, lane: Lane) -> bool:
+    """Whether a lane can pay an order no more, by its number and cumulative wei: its client has reclaimed the lane.
+
+    That moves the mark past every order and leaves their numbers, while a batch moves both.
+    """
+    return index > lane.jobs and cumulative <= lane.mark
+
+
 @dataclass(frozen=True, slots=True)
 class TakenOrder:
     """What a node remembers of an order that it took and that is not settled: amounts in wei."""

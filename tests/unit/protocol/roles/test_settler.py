@@ -21,7 +21,7 @@ from protocol.events import (
     TransactionMined,
 )
 from protocol.params import BATCH_AGE_MS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS, RETRY_AFTER_DEADLINE_S
-from protocol.roles.settler import MINE_WITHIN_MS, SUBMIT_AGAIN_MS
+from protocol.roles.settler import LONGEST_REST_MS, MINE_WITHIN_MS, SUBMIT_AGAIN_MS
 from protocol.stages.assignment import AssignmentOrder, job_id
 from protocol.stages.commitment import (
     BatchContents,
@@ -85,8 +85,8 @@ def leaves(submitted: SubmitBatch | None) -> int:
     return sum(claim.leaves for claim in submitted.batch.claims)
 
 
-def refuse(books: Books, submitted: SubmitBatch) -> None:
-    books.settler.handle(EffectFailed("SubmitBatch", submitted.batch.root, "TooManyLeaves", False), LATER)
+def refuse(books: Books, submitted: SubmitBatch, now: TimestampMs = LATER) -> None:
+    books.settler.handle(EffectFailed("SubmitBatch", submitted.batch.root, "TooManyLeaves", False), now)
 
 
 def test_on_probation_a_batch_has_no_more_leaves_than_the_contract_takes():
@@ -150,6 +150,29 @@ def test_a_refused_batch_is_made_again_from_the_same_jobs():
     assert books.due() is None
     again = books.due(TimestampMs(LATER + SUBMIT_AGAIN_MS))
     assert again.batch.root == first.batch.root
+
+
+def rest_after_a_refusal(books: Books, submitted: SubmitBatch, now: TimestampMs) -> tuple[SubmitBatch, TimestampMs]:
+    """The next try, and when it came, to the second."""
+    refuse(books, submitted, now)
+    while not (again := books.due(now)):
+        now = TimestampMs(now + 1_000)
+    return again, now
+
+
+def test_batches_that_are_refused_again_and_again_are_tried_ever_less_often():
+    books, now = Books(), LATER
+    books.end(1)
+    submitted, rests = books.due(), []
+    for _ in range(4):
+        submitted, then = rest_after_a_refusal(books, submitted, now)
+        now, rests = then, [*rests, then - now]
+    assert rests == [10_000, 20_000, 40_000, LONGEST_REST_MS]
+    assert LONGEST_REST_MS < MINE_WITHIN_MS
+    books.machine.handle(BatchMined(bytes(32), 0, 1, submitted.batch.root), now)
+    books.end(2)
+    again, then = rest_after_a_refusal(books, books.due(now), now)
+    assert (again.batch.claims[0].jobs, then - now) == (2, SUBMIT_AGAIN_MS)
 
 
 def late(books: Books) -> TimestampMs:
