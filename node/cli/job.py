@@ -163,8 +163,14 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
     yield "attempt", str(job.attempt + 1) if job.attempt else ""
     yield "tokens", f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
     yield "price", _price(job)
-    if job.charge_wei:
-        parts = ((job.charge_wei, "charge"), (job.fee_wei, "verify fee"), (job.bonus_wei, "bonus"))
+    if job.cost_wei:
+        beside = job.cost_wei - job.charge_wei - job.fee_wei - job.bonus_wei
+        parts = (
+            (job.charge_wei, "charge"),
+            (job.fee_wei, "verify fee"),
+            (job.bonus_wei, "bonus"),
+            (beside, "attempts given up"),
+        )
         sum_of = " + ".join(f"{exact_coins(wei).removesuffix(' VCN')} {name}" for wei, name in parts if wei)
         yield "cost", f"{exact_coins(job.cost_wei)} = {sum_of}"
     yield "took", span(job.actual_ms) if job.actual_ms else ""

@@ -1,0 +1,36 @@
+"""What `vcoin job show` says of a job's cost: every part of it, and no part that is nothing."""
+
+import re
+from dataclasses import replace
+
+from node.api.snapshot import JobView
+from node.cli.job import description
+from protocol.params import VCN
+from tests.unit.node.daemon.test_views import views
+from tests.unit.node.daemon.worlds import ended_job
+
+
+def cost_line(job: JobView) -> str:
+    return next((line for line in description(job) if line.startswith("cost")), "")
+
+
+def amounts(line: str) -> list[float]:
+    return [float(amount) for amount in re.findall(r"\d+\.?\d*", line)]
+
+
+def test_the_parts_of_a_cost_add_up_to_it() -> None:
+    (job,) = views(ended_job(), "requester").jobs()
+    total, *parts = amounts(cost_line(job))
+    assert total == sum(parts)
+    assert "given up" not in cost_line(job)
+    late = replace(job, cost_wei=job.cost_wei + VCN // 4)
+    assert cost_line(late).endswith("+ 0.25 attempts given up")
+    total, *parts = amounts(cost_line(late))
+    assert total == sum(parts)
+
+
+def test_a_job_that_nobody_did_says_what_its_attempts_cost() -> None:
+    (job,) = views(ended_job(), "requester").jobs()
+    nothing = replace(job, charge_wei=0, fee_wei=0, bonus_wei=0, cost_wei=0)
+    assert cost_line(nothing) == ""
+    assert cost_line(replace(nothing, cost_wei=VCN // 4)).endswith("0.25 VCN = 0.25 attempts given up")
