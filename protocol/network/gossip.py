@@ -50,6 +50,8 @@ MAX_UNKNOWN = 1_024
 UNKNOWN_MS = 60_000
 """How long a frame of an unknown author waits, unrelayed, for the block that makes its author known."""
 ASK_AGAIN_MS = 2_000
+REQUESTS = Rate(amount=2, period_ms=1_000, burst=10)
+"""What is passed on of one author's requests."""
 
 
 class Admission(Enum):
@@ -117,7 +119,7 @@ class Gossip:
         self._ask_again_ms = 0
         rates = {
             Topic.HEARTBEAT: Rate(amount=1, period_ms=max(heartbeat_ms // 2, 2_000), burst=2),
-            Topic.REQUEST: Rate(amount=2, period_ms=1_000, burst=10),
+            Topic.REQUEST: REQUESTS,
             Topic.NOTICE: Rate(amount=1, period_ms=1_000, burst=10),
         }
         self._budgets = {topic: Budgets[bytes](rate, MAX_AUTHORS) for topic, rate in rates.items()}

@@ -37,6 +37,7 @@ from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of
 NODES_KEPT = 65_536
 OVERDUE_BLOCKS = 20
 QUIET_TICKS = 3
+LISTEN_BEATS = 2
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 
 
@@ -71,6 +72,7 @@ class Member:
     timestamp: int = 0
     delays: Delays = field(default_factory=Delays)
     _beat_at: TimestampMs = TimestampMs(0)
+    _up_ms: TimestampMs | None = None
     _checked_in: int = 0
     _ticks: int = 0
 
@@ -139,6 +141,14 @@ class Member:
         peer = self.peers.get(node_id)
         return peer is not None and not is_offline(peer.heard_ms, now_ms, self.rules.heartbeat_ms)
 
+    def hears_anybody(self, now_ms: TimestampMs) -> bool:
+        """Whether this node is not cut off."""
+        return any(self.is_alive(node, now_ms) for node in self.peers)
+
+    def has_listened(self, now_ms: TimestampMs) -> bool:
+        """Whether this node has been up for so long that it would have heard of whoever is there."""
+        return self._up_ms is not None and now_ms >= self._up_ms + LISTEN_BEATS * self.rules.heartbeat_ms
+
     def is_overdue(self, block: int) -> bool:
         """Whether what was in a block should have been told as final by now.
 
@@ -176,6 +186,7 @@ class Member:
 
     def _tick(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         effects: list[Effect] = []
+        self._up_ms = self._up_ms or now_ms
         self._ticks += 1
         # The first beat waits a little for what it has to say of this machine.
         told = bool(self.device.class_ids) or self._ticks > QUIET_TICKS

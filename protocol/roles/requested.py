@@ -11,6 +11,9 @@ from protocol.stages.request import SignedRequest
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei, address_bytes
 
+OF_THE_REQUEST = frozenset({"call", "last", "offers", "request"})
+"""Moments that are named by what was asked; the others by the job that it became."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -31,6 +34,8 @@ class RequestedJob:
     signed: SignedRequest | None = None
     request_id: RequestId | None = None
     round: int = 0
+    called: bool = False
+    """Whether this round's call for offers went out, or has its turn."""
     offers: dict[Address, tuple[SignedOffer, PeerId]] = field(default_factory=dict)
     tried: set[Address] = field(default_factory=set)
     attempt: int = 0
@@ -64,6 +69,16 @@ class RequestedJob:
     history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
 
     @property
+    def is_unassigned(self) -> bool:
+        """Whether nobody has its order yet."""
+        return self.stage in (Stage.REQUESTED, Stage.OFFERED)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it looks for a node."""
+        return self.is_unassigned and self.chosen is None
+
+    @property
     def node(self) -> Address | None:
         """The node that this attempt is with."""
         return self.chosen.offer.node_id if self.chosen else None
@@ -79,7 +94,7 @@ class RequestedJob:
 
     def waits_for(self, about: bytes) -> bool:
         """Whether an effect on the way to this attempt's order is about this; see `effects.about`."""
-        if self.job_id is not None or self.stage not in (Stage.REQUESTED, Stage.OFFERED):
+        if self.job_id is not None or not self.is_unassigned:
             return False
         if self.signed is None:
             return about == self.ask.nonce.to_bytes(8, "big")
@@ -123,8 +138,16 @@ class RequestedJob:
 
     def deadline_name(self, kind: str) -> str:
         """Names a moment of the request, or of this attempt once it is assigned."""
-        key = self.ask.ask_id if kind in ("offers", "request") else self.job_id or ZERO_HASH
+        key = self.ask.ask_id if kind in OF_THE_REQUEST else self.job_id or ZERO_HASH
         return f"{kind}:{key.hex()}"
+
+    def round_name(self, kind: str) -> str:
+        """Names a moment of this round of offers."""
+        return f"{self.deadline_name(kind)}:{self.attempt}:{self.round}"
+
+    def awaits(self, name: str) -> bool:
+        """Whether a moment belongs to the round of offers that it is at."""
+        return self.is_open and name == self.round_name(name.partition(":")[0])
 
     def view(self, client: Address | None) -> JobView:
         """As it is shown."""

@@ -36,6 +36,8 @@ from protocol.events import (
 )
 from protocol.job import TERMINAL, JobView, Stage, move
 from protocol.messages import Message
+from protocol.network.budgets import Paces, Rate
+from protocol.network.gossip import REQUESTS
 from protocol.params import (
     DEADLINE_GRACE_MS,
     MAX_RETRIES,
@@ -49,7 +51,7 @@ from protocol.roles.lanes import Lanes
 from protocol.roles.member import Member
 from protocol.roles.misses import Misses
 from protocol.roles.payments import Payments
-from protocol.roles.requested import RequestedJob
+from protocol.roles.requested import OF_THE_REQUEST, RequestedJob
 from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
     Assignment,
@@ -77,6 +79,8 @@ from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
 OFFER_ROUNDS_MS = (OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS, 1_000, 2_000)
 """How long each call for offers waits; from the second on it is wide."""
+OWN_REQUESTS = Rate(REQUESTS.amount * 0.9, REQUESTS.period_ms, REQUESTS.burst * 0.8)
+"""How fast calls go out: below what peers pass on, since on their way some come closer together."""
 MAX_OFFERS = 64
 ASK_AFTER_MS = 10_000
 """A node at work that is silent for so long is asked for its result: its message may have been lost."""
@@ -95,6 +99,7 @@ class Requester:
     _jobs: dict[bytes, RequestedJob] = field(default_factory=dict)
     _by_job: dict[JobId, RequestedJob] = field(default_factory=dict)
     _misses: Misses = field(default_factory=Misses)
+    _turns: Paces[None] = field(default_factory=lambda: Paces[None](OWN_REQUESTS, 1))
     _lanes: Lanes = field(init=False)
     _payments: Payments = field(init=False)
 
@@ -116,7 +121,7 @@ class Requester:
         match message:
             case SignedOffer(offer):
                 job = self._by_request(RequestId(offer.request_id))
-                if job is None or job.stage not in (Stage.REQUESTED, Stage.OFFERED):
+                if job is None or not job.is_unassigned:
                     return False
                 return offer.node_id in self.member.nodes and job.offer_of(offer.node_id) != message
             case SignedAccept(accept):
@@ -134,7 +139,7 @@ class Requester:
         """What an event makes the requester want."""
         match event:
             case Tick():
-                return *self._ask_silent(now_ms), *self._look_for_dead(now_ms), *self._look_for_dead_orders(now_ms)
+                return self._tick(now_ms)
             case JobAsked():
                 return self._ask(event, now_ms)
             case MessageSigned(Request() as request, signature):
@@ -214,18 +219,34 @@ class Requester:
         )
 
     def _call_for_offers(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Begin a round: its call goes out in its turn, the last one only once somebody can hear it."""
+        job.called = False
+        job.next_step_ms = OFFER_ROUNDS_MS[job.round]
+        return () if _is_last_call(job) else self._call_in_turn(job, now_ms)
+
+    def _call_in_turn(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Call no faster than peers pass on what one author says: they would drop the call, and the round be lost."""
+        job.called = True
+        wait_ms = round(self._turns.wait_ms(None, now_ms))
+        return (AwaitDeadline(job.round_name("call"), now_ms + wait_ms),) if wait_ms else self._call(job, now_ms)
+
+    def _call(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Gossip the request, again and wide after a first round that found nobody."""
         assert job.signed is not None
-        window = OFFER_ROUNDS_MS[job.round]
-        job.next_step_ms = window
         signed = replace(job.signed, wide=job.round > 0)
-        name = f"{job.deadline_name('offers')}:{job.attempt}:{job.round}"
-        return PublishRequest(signed), AwaitDeadline(name, now_ms + window)
+        return PublishRequest(signed), AwaitDeadline(job.round_name("offers"), now_ms + OFFER_ROUNDS_MS[job.round])
+
+    def _call_last(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Ask for the moment of each last call once somebody is heard: a node that has just come up is cut off yet."""
+        held = [job for job in self._jobs.values() if job.is_open and _is_last_call(job) and not job.called]
+        if not held or not (self.member.hears_anybody(now_ms) or self.member.has_listened(now_ms)):
+            return ()
+        return tuple(AwaitDeadline(job.round_name("last"), now_ms) for job in held)
 
     def _collect(self, peer_id: PeerId, signed: SignedOffer, now_ms: TimestampMs) -> None:
         job = self._by_request(RequestId(signed.offer.request_id))
         record = self.member.nodes.get(signed.offer.node_id)
-        if job is None or record is None or job.stage not in (Stage.REQUESTED, Stage.OFFERED):
+        if job is None or record is None or not job.is_unassigned:
             return
         require_signer(signed.offer, signed.signature, self.identity.domain, record.operator)
         if len(job.offers) < MAX_OFFERS or record.node_id in job.offers:
@@ -236,7 +257,7 @@ class Requester:
     def _hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
-        last_call = job.round + 1 == len(OFFER_ROUNDS_MS)
+        last_call = _is_last_call(job)
         found = best(job, self.member, self._misses, self.identity.node_id, now_ms, last_call=last_call)
         if found is None and last_call:
             return self._unserved(job, why_nobody(job, self.member), now_ms)
@@ -409,6 +430,14 @@ class Requester:
             return self._unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
         return self._try_next(job, refuse, f"{job.node} refused: {word}", now_ms)
 
+    def _tick(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        return (
+            *self._call_last(now_ms),
+            *self._ask_silent(now_ms),
+            *self._look_for_dead(now_ms),
+            *self._look_for_dead_orders(now_ms),
+        )
+
     def _ask_silent(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         effects: list[Effect] = []
         for job in self._jobs.values():
@@ -420,7 +449,7 @@ class Requester:
 
     def _look_for_dead(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Ask for a moment at which jobs of nodes that beat no more are moved; it is in the journal, a beat is not."""
-        if not any(self.member.is_alive(node, now_ms) for node in self.member.peers):
+        if not self.member.hears_anybody(now_ms):
             # Whoever hears nobody is cut off itself.
             return ()
         return tuple(
@@ -531,14 +560,18 @@ class Requester:
     # --- what goes wrong --------------------------------------------------------------------------------------------
     def _deadline(self, name: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
         kind, _, rest = name.partition(":")
-        key, _, attempt = rest.partition(":")
+        key = rest.partition(":")[0]
         job = self._named(kind, key)
         if job is None:
             return ()
         match kind:
-            case "offers" if attempt == f"{job.attempt}:{job.round}" and job.stage in (Stage.REQUESTED, Stage.OFFERED):
-                return self._hire(job, now_ms) if job.chosen is None else ()
-            case "request" if job.stage in (Stage.REQUESTED, Stage.OFFERED):
+            case "last" if job.awaits(name) and not job.called:
+                return self._call_in_turn(job, now_ms)
+            case "call" if job.awaits(name):
+                return self._call(job, now_ms)
+            case "offers" if job.awaits(name):
+                return self._hire(job, now_ms)
+            case "request" if job.is_unassigned:
                 return self._unserved(job, "the request's deadline has passed", now_ms)
             case "accept" if job.stage is Stage.ASSIGNED:
                 return self._try_next(job, DeadlinePassed(name), f"{job.node} did not accept in time", now_ms)
@@ -624,7 +657,7 @@ class Requester:
             raw = bytes.fromhex(key)
         except ValueError:
             return None
-        if kind in ("offers", "request"):
+        if kind in OF_THE_REQUEST:
             return self._jobs.get(raw)
         job = self._by_job.get(JobId(raw))
         return job if job is not None and job.job_id == raw else None
@@ -635,6 +668,10 @@ class Requester:
             job = self._jobs.pop(ask_id)
             if job.job_id is not None:
                 self._by_job.pop(job.job_id, None)
+
+
+def _is_last_call(job: RequestedJob) -> bool:
+    return job.round + 1 == len(OFFER_ROUNDS_MS)
 
 
 def _why_overdue(job: RequestedJob) -> str:
