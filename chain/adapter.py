@@ -52,6 +52,8 @@ LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
 _WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
+_ANYBODYS = (FinalizeBatch, RefundBatch, VoidStarved, ConveneCourt, ReplaceSeat, ResolveCase)
+"""What several nodes may want at once."""
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
 
@@ -287,7 +289,13 @@ class ChainAdapter:
         except Reverted as error:
             if refusal_name(error) in _DONE_REFUSALS or await done():
                 return await self._mined(effect)
-            raise
+            if error.transient or not isinstance(effect, _ANYBODYS):
+                raise
+            # Somebody else may have done it in the pool, by which an endpoint may refuse it before a block tells.
+            await self._next_block()
+            if not await done():
+                raise
+            return await self._mined(effect)
         return TransactionMined(type(effect).__name__, about(effect), receipt.block)
 
     async def _mined(self, effect: ChainEffect) -> TransactionMined:

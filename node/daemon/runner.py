@@ -92,6 +92,9 @@ class DockerRunner:
         self._engine.close()
 
 
+UNWANTED_KEPT = 1_024
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A job's container while it runs."""
@@ -107,7 +110,7 @@ class Containers:
         self._runner = runner
         self._report = report
         self._runs: dict[bytes, Run] = {}
-        self._unwanted: set[bytes] = set()
+        self._unwanted: dict[bytes, None] = {}
 
     async def perform(self, effect: ContainerEffect) -> Event:
         """Run it to its end. Raises: ExecutorError."""
@@ -124,6 +127,7 @@ class Containers:
             await self._report(TokensProduced(spec.job_id, ids))
 
         if spec.job_id in self._unwanted:
+            del self._unwanted[spec.job_id]
             return _stopped(spec.job_id)
         run = self._runs[spec.job_id] = Run()
         try:
@@ -137,8 +141,10 @@ class Containers:
     async def _stop(self, job_id: bytes) -> ContainerExited:
         run = self._runs.get(job_id)
         if run is None:
-            # After a restart both are asked for again, in any order.
-            self._unwanted.add(job_id)
+            # After a restart both are asked for again, in any order. What has ended is never run again.
+            while len(self._unwanted) >= UNWANTED_KEPT:
+                del self._unwanted[next(iter(self._unwanted))]
+            self._unwanted[job_id] = None
         else:
             run.scope.cancel()
             await run.ended.wait()

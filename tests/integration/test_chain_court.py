@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from chain.adapter import ChainAdapter
+from chain.adapter import ChainAdapter, open_chain
 from chain.states import BatchState
+from chain.wallet import Wallet
 from protocol.effects import (
     CommitSeat,
     ConveneCourt,
@@ -26,7 +27,8 @@ from protocol.stages.sampling import batch_seed, draw_order, draw_samples, epoch
 from protocol.stages.settlement import split
 from protocol.stages.verification import seat_commitment
 from protocol.wire.ids import BatchId
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
+from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger, owner_of
+from tests.endpoint import endpoint, forward
 from tests.jobs import CLASS, PRICE, Orders, batch_of, key, named
 from tests.story import Story, told_by
 
@@ -59,6 +61,14 @@ class Hearing:
         return await self.story.until(CaseConvened)
 
     async def pass_it(self, case: CaseConvened) -> None:
+        await self.reveal_all(case)
+        await self.adapter.perform(self.resolution)
+
+    @property
+    def resolution(self) -> ResolveCase:
+        return ResolveCase(self.name, self.contents)
+
+    async def reveal_all(self, case: CaseConvened) -> None:
         keys = {verifier.address: verifier for verifier in VERIFIERS}
         for step in ("commit", "reveal"):
             for seat, node in enumerate(case.seats):
@@ -69,7 +79,6 @@ class Hearing:
                         await verifier.perform(CommitSeat(self.name, seat, commitment))
                     else:
                         await verifier.perform(RevealSeat(self.name, seat, digest, (9_700,) * len(case.drawn), salt))
-        await self.adapter.perform(ResolveCase(self.name, self.contents))
 
 
 @asynccontextmanager
@@ -116,6 +125,27 @@ async def test_leaves_and_seats_are_those_that_python_draws() -> None:
         assert (case.drawn, case.seats) == (drawn, tuple(order[:3]))
         assert late.address not in order
         assert VERIFIERS[3].address not in order
+
+
+async def test_what_somebody_else_is_about_to_do_is_no_failure() -> None:
+    async with hearing() as at:
+        await at.reveal_all(await at.convene())
+        ethereum = at.ledger.network.ethereum
+        sent = await ethereum.nonce(NODE.address)
+        await at.ledger.controls.automine(on=False)
+        with endpoint(forward(at.ledger.chain.url)) as counted:
+            wallet = Wallet(VERIFIERS[0], at.ledger.domain, None)
+            opening = open_chain([counted.url], at.ledger.deployment, wallet, record=forget, poll_s=POLL_S)
+            async with opening as slower, trio.open_nursery() as nursery:
+                nursery.start_soon(at.adapter.perform, at.resolution)
+                while await ethereum.nonce(NODE.address, "pending") == sent:
+                    await trio.lowlevel.checkpoint()
+                nursery.start_soon(slower.perform, at.resolution)
+                # Refused by the pool, it looks at the blocks.
+                while "eth_estimateGas" not in counted.asked or counted.asked.count("eth_blockNumber") < 2:
+                    await trio.lowlevel.checkpoint()
+                await at.ledger.mine()
+        assert "eth_sendRawTransaction" not in counted.asked
 
 
 async def test_rewards_pool_and_burn_are_those_that_python_splits() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from node.daemon.runner import Containers
+from node.daemon.runner import UNWANTED_KEPT, Containers
 from protocol.effects import ContainerEffect, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
 from protocol.stages.blob import ModelManifest
@@ -80,6 +80,20 @@ async def test_what_is_stopped_before_it_is_run_does_not_start() -> None:
         assert outcome(await containers.perform(StopContainer(JOB))) == (JOB, Outcome.CANCELLED)
         assert outcome(await containers.perform(run_of(JOB))) == (JOB, Outcome.CANCELLED)
     assert not runner.started.is_set()
+
+
+async def test_only_so_many_that_never_ran_are_remembered_as_stopped() -> None:
+    runner = Endless()
+    containers = Containers(runner, _nothing)
+    for number in range(UNWANTED_KEPT):
+        await containers.perform(StopContainer(number.to_bytes(32, "big")))
+    await containers.perform(StopContainer(JOB))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(containers.perform, run_of(bytes(32)))
+        with trio.fail_after(5):
+            await runner.started.wait()
+            assert outcome(await containers.perform(run_of(JOB))) == (JOB, Outcome.CANCELLED)
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_end_of_the_node_is_no_answer() -> None:
