@@ -45,9 +45,13 @@ class Lanes:
         return book
 
     def missing(self, node: Address, total: int) -> int:
-        """What the lane lacks for an order of `total` wei; 0 or less where it covers it."""
+        """What must be locked before the lane takes an order of `total` wei; 0 or less where it covers it.
+
+        A lane that its client closes takes none until more is locked in it: that opens it again.
+        """
         lane = self.lane(node)
-        return self.book(node).cumulative + total - lane.mark - lane.left
+        lacking = self.book(node).cumulative + total - lane.mark - lane.left
+        return max(lacking, 1) if lane.closing else lacking
 
     def free(self) -> Wei:
         """What the client can still lock, beside what is being locked."""

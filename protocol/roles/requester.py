@@ -331,9 +331,9 @@ class Requester:
             return self._ask_again(job, now_ms)
         # Another order may have used up the lane while the key was sealed.
         lane, book = self._lanes.lane(job.chosen.offer.node_id), self._lanes.book(job.chosen.offer.node_id)
-        details = self._details(job, now_ms)
-        if book.cumulative + details.max_total > lane.mark + lane.left:
+        if self._missing(job) > 0:
             return self._cover(job, now_ms)
+        details = self._details(job, now_ms)
         job.details, job.sealed_key = details, sealed_key
         book.index, book.cumulative = book.index + 1, book.cumulative + details.max_total
         job.index, job.cumulative = book.index, book.cumulative

@@ -203,7 +203,7 @@ class Contracts:
         lane = self.lane(order.client, order.signer, order.node)
         self.require(lane.left + lane.mark == order.prev_total, "LaneMoved")
         self.require(order.amount <= self.free.get(order.client, 0), "NotEnoughFree")
-        self.set_lane(replace(lane, left=lane.left + order.amount))
+        self.set_lane(replace(lane, left=lane.left + order.amount, closing=False))
         self.add_free(order.client, -order.amount)
 
     # ---- batches
