@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 from chain.contract import Contract, Entry
 from chain.ethereum import BlockTag, Call
 from chain.facts import BatchStored, ClientTouched, Fact
-from chain.states import BatchState
+from chain.states import BatchState, LaneState
 from chain.token import Permit
 from protocol.events import AccountSeen, BatchRefunded, BatchSettled, BatchVoided, LaneSeen
 from protocol.stages.assignment import Account, Lane, LaneOpen
@@ -102,6 +102,11 @@ class Settlement(Contract):
         """A lane; an empty one if it was never opened."""
         left, mark, close_at, jobs, _ = await self.read("laneOf", client, signer, node, block=block)
         return Lane(client, signer, node, left, mark, jobs, closing=close_at != 0)
+
+    async def lane_closes_at(self, lane: Lane) -> int:
+        """When the rest of a closing lane may be taken back, in seconds since 1970; 0 for one that is not closing."""
+        _, _, close_at, _, state = await self.read("laneOf", lane.client, lane.signer, lane.node)
+        return int(close_at) if LaneState(state) is LaneState.CLOSING else 0
 
     def open_lane(self, order: LaneOpen, signature: bytes) -> Call:
         """Move a client's free money into a lane; the signature may be empty if the client itself sends it."""

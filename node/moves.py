@@ -18,9 +18,11 @@ from chain.wallet import Key, sign_consent
 from node.api.faults import Fault, vcn
 from node.api.snapshot import BalanceView, CallView, MoveView
 from protocol.errors import Reverted
+from protocol.stages.assignment import Lane, LaneOpen
 from protocol.wire.ids import Address, Wei
 
 CONSENT_SECONDS = 3_600
+LANE_SECONDS = 600
 VCN, ETH = "VCN", "ETH"
 
 
@@ -40,16 +42,40 @@ async def deposit(network: Network, client: Key, amount: int) -> Move:
     free = (await settlement.account_of(client.address)).free
     permit = await network.token.permit(client, settlement.address, amount)
     call = settlement.deposit(amount, permit)
-    return Move(client.address, (call,), (BalanceView("account", VCN, free, free + amount), wallet))
+    return Move(client.address, (call,), (_account(free, amount), wallet))
 
 
 async def withdraw(network: Network, client: Key, amount: int) -> Move:
     """Out of a client's account into its wallet; amount in wei."""
     free = (await network.settlement.account_of(client.address)).free
     held = await network.token.balance_of(client.address)
-    account = BalanceView("account", VCN, free, free - amount)
     wallet = BalanceView("wallet", VCN, held, held + amount)
-    return Move(client.address, (network.settlement.withdraw(amount),), (account, wallet))
+    return Move(client.address, (network.settlement.withdraw(amount),), (_account(free, -amount), wallet))
+
+
+async def open_lane(network: Network, client: Key, signer: Address, node: Address, amount: int) -> Move:
+    """Out of a client's account into its lane to a node, in wei; a closing lane is open again."""
+    settlement = network.settlement
+    lane, free = await _lane(network, client, signer, node)
+    deadline = (await network.ethereum.block()).timestamp + LANE_SECONDS
+    order = LaneOpen(client.address, signer, node, amount, lane.left + lane.mark, deadline)
+    locked = BalanceView("lane", VCN, lane.left, lane.left + amount)
+    # The client sends it itself, so it needs no signature.
+    return Move(client.address, (settlement.open_lane(order, b""),), (locked, _account(free, -amount)))
+
+
+async def close_lane(network: Network, client: Key, signer: Address, node: Address) -> Move:
+    """Start the clock after which a lane's rest may be taken back. Its node may bring jobs on chain until then."""
+    lane, _ = await _lane(network, client, signer, node)
+    stays = BalanceView("lane", VCN, lane.left, lane.left)
+    return Move(client.address, (network.settlement.close_lane(lane),), (stays,))
+
+
+async def reclaim_lane(network: Network, client: Key, signer: Address, node: Address) -> Move:
+    """Take the rest of a closed lane back into the account."""
+    lane, free = await _lane(network, client, signer, node)
+    balances = (BalanceView("lane", VCN, lane.left, 0), _account(free, lane.left))
+    return Move(client.address, (network.settlement.reclaim_lane(lane),), balances)
 
 
 async def register(
@@ -116,6 +142,16 @@ async def send(network: Network, move: Move, sender: Sender) -> MoveView:
 
 async def unrecorded(_prepared: Prepared) -> None:
     """For a sender whose person waits for the end: nothing is journalled."""
+
+
+async def _lane(network: Network, client: Key, signer: Address, node: Address) -> tuple[Lane, int]:
+    """A lane, and what is free beside it, in wei."""
+    lane = await network.settlement.lane_of(client.address, signer, node)
+    return lane, (await network.settlement.account_of(client.address)).free
+
+
+def _account(free: int, change: int) -> BalanceView:
+    return BalanceView("account", VCN, free, free + change)
 
 
 async def _wallet(network: Network, holder: Address, amount: int) -> BalanceView:

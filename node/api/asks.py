@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from node.api.backend import ChatMessage, JobAsk
+from node.api.backend import ChatMessage, JobAsk, LaneStep
 from node.api.faults import Fault
 from protocol.params import INFERENCE_TIMEOUT_MS, MAX_INPUT_BYTES, MAX_NEW_TOKENS, TIMEOUT_CEILING_MS
 
@@ -67,6 +67,13 @@ def move_ask(plain: dict[str, Any]) -> MoveAsk:
     if not found["amount_wei"]:
         raise Fault("bad_request", "amount_wei: expected more than 0")
     return MoveAsk(**found)
+
+
+def lane_ask(plain: dict[str, Any], step: LaneStep) -> MoveAsk:
+    """A step of a lane; only opening takes an amount. Raises: Fault unknown_field, bad_request."""
+    if step is LaneStep.OPEN:
+        return move_ask(plain)
+    return MoveAsk(0, **_read(plain, {"dry_run": (_flag, True)}))
 
 
 def model_source(plain: dict[str, Any]) -> str:

@@ -7,9 +7,18 @@ Every method raises `node.api.faults.Fault` for what cannot be done; any other `
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from node.api.snapshot import AccountView, CaseView, JobUpdate, JobView, ModelView, MoveView, ScoreView, Snapshot
+
+
+class LaneStep(StrEnum):
+    """What a client does with a lane."""
+
+    OPEN = "open"
+    CLOSE = "close"
+    RECLAIM = "reclaim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,13 @@ class Backend(Protocol):
 
     async def withdraw(self, amount_wei: int, *, dry_run: bool) -> MoveView:
         """Take free money out of the client's account. Raises: as deposit."""
+        ...
+
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> MoveView:
+        """Lock more for a node, start to take the rest back, or take it back; only OPEN looks at the amount.
+
+        Raises: Fault not_found; else as deposit.
+        """
         ...
 
     async def score(self, prefix: str) -> ScoreView:

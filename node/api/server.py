@@ -2,6 +2,7 @@
 
     GET  /v1/status             Snapshot            GET  /v1/models             list of ModelView
     GET  /v1/nodes              list of PeerView    POST /v1/models             {source} > ModelView
+    POST /v1/lanes/{id}/{step}  {amount_wei for open, dry_run} > MoveView; step: open, close or reclaim
     POST /v1/jobs               JobAsk > {id}       GET  /v1/account            AccountView
     GET  /v1/jobs               list of JobView     POST /v1/account/deposit    {amount_wei, dry_run} > MoveView
     GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > MoveView
@@ -30,6 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.api import asks
 from node.api.backend import Backend as Backend
+from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.snapshot import plain
@@ -101,6 +103,7 @@ def _routes(backend: Backend) -> Starlette:
             Route("/v1/account", doors.account),
             Route("/v1/account/deposit", doors.deposit, methods=["POST"]),
             Route("/v1/account/withdraw", doors.withdraw, methods=["POST"]),
+            Route("/v1/lanes/{id}/{step}", doors.move_lane, methods=["POST"]),
             Route("/v1/score/{id}", doors.score),
         ],
         exception_handlers={NodeError: _on_fault, HTTPException: _on_http, Exception: _on_bug},
@@ -157,6 +160,15 @@ class _Doors:
     async def withdraw(self, request: Request) -> Response:
         ask = asks.move_ask(asks.read_object(await _body(request)))
         return _shown(request, await self._backend.withdraw(ask.amount_wei, dry_run=ask.dry_run))
+
+    async def move_lane(self, request: Request) -> Response:
+        try:
+            step = LaneStep(request.path_params["step"])
+        except ValueError:
+            raise HTTPException(404) from None
+        ask = asks.lane_ask(asks.read_object(await _body(request)), step)
+        node = request.path_params["id"]
+        return _shown(request, await self._backend.move_lane(step, node, ask.amount_wei, dry_run=ask.dry_run))
 
     async def score(self, request: Request) -> Response:
         return _shown(request, await self._backend.score(request.path_params["id"]))

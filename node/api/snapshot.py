@@ -157,13 +157,17 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class LaneView:
-    """Money locked for one node: left, highest order settled, jobs settled."""
+    """Money locked for one node: left, highest order settled, jobs settled.
+
+    closes_at: of a closing lane, when its rest may be taken back, in seconds since 1970; 0 where that is not known.
+    """
 
     node: str
     left_wei: int
     mark_wei: int
     jobs: int
     closing: bool
+    closes_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ NOUNS = {
     "node": ("node.cli.node:app", "Set up a node, run it, and see how it does."),
     "job": ("node.cli.job:app", "Ask for jobs and follow them."),
     "account": ("node.cli.account:app", "The client's money, from which jobs are paid."),
+    "lane": ("node.cli.lane:app", "Money locked for one node, out of which only that node is paid."),
     "stake": ("node.cli.stake:app", "What a node's owner puts up for its honesty."),
     "model": ("node.cli.model:app", "The models in the content store."),
     "case": ("node.cli.case:app", "Courts over batches, and where the money went."),

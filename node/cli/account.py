@@ -6,6 +6,7 @@ from node.api.faults import Exit, vcn
 from node.api.snapshot import AccountView, MoveView, read
 from node.cli import output
 from node.cli.door import client
+from node.cli.lane import table_of
 from node.cli.money import carry_out
 from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
 from node.cli.phrases import exact_coins
@@ -57,12 +58,7 @@ def show(*, common: Common = COMMON) -> int:
     account = read(AccountView, raw)
     output.data(output.pairs(_rows(account)))
     if account.lanes:
-        head = ("lane to node", "left VCN", "settled VCN", "jobs", "state")
-        rows = [
-            (lane.node, vcn(lane.left_wei), vcn(lane.mark_wei), str(lane.jobs), "closing" if lane.closing else "open")
-            for lane in account.lanes
-        ]
-        output.data(["", *output.table(head, rows)])
+        output.data(["", *table_of(account.lanes)])
     return Exit.OK
 
 

@@ -16,7 +16,7 @@ from executor.models import ModelUnusable
 from node import moves
 from node.api import snapshot as api
 from node.api.admission import Market, admit, find_model
-from node.api.backend import JobAsk
+from node.api.backend import JobAsk, LaneStep
 from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
@@ -286,6 +286,20 @@ class NodeBackend:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
         return await self._move(await moves.withdraw(network, key, amount_wei), dry_run=dry_run)
+
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> api.MoveView:
+        """See Backend."""
+        network, key, signer = self._parts.chain.network, self._client_key(), self._machine.identity.signer
+        assert signer is not None
+        node = checksum(complete(prefix, self._machine.member.nodes, "node"))
+        match step:
+            case LaneStep.OPEN:
+                move = await moves.open_lane(network, key, signer, node, amount_wei)
+            case LaneStep.CLOSE:
+                move = await moves.close_lane(network, key, signer, node)
+            case LaneStep.RECLAIM:
+                move = await moves.reclaim_lane(network, key, signer, node)
+        return await self._move(move, dry_run=dry_run)
 
     async def _move(self, move: moves.Move, *, dry_run: bool) -> api.MoveView:
         chain = self._parts.chain

@@ -15,7 +15,7 @@ from node.daemon.views import Views
 from node.telemetry import memory_used
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
-from protocol.wire.ids import TimestampMs
+from protocol.wire.ids import Address, TimestampMs
 
 log = logging.getLogger(__name__)
 MONEY_LOOK_S = 5.0
@@ -31,6 +31,8 @@ class Status:
         self._started_ms = parts.clock()
         self._block_ms = 0
         self._read = api.AccountView(self._machine.identity.client or "", 0, (), 0, 0)
+        self._closes: dict[Address, int] = {}
+        """When the rest of each closing lane may be taken back, in seconds since 1970."""
         self._rewards = 0
         self._gas: tuple[GasMoney, ...] = ()
 
@@ -162,6 +164,9 @@ class Status:
         await self._look_at_gas()
         if identity.client is None:
             return
+        lanes = [lane for lane in self._machine.member.lanes.values() if lane.client == identity.client]
+        closing = [lane for lane in lanes if lane.closing and lane.left]
+        self._closes = {lane.node: await network.settlement.lane_closes_at(lane) for lane in closing}
         self._read = api.AccountView(
             client=identity.client,
             free_wei=(await network.settlement.account_of(identity.client)).free,
@@ -188,6 +193,6 @@ class Status:
     def account(self) -> api.AccountView:
         """The client's money as it was last read, with its lanes as they are final."""
         client = self._machine.identity.client
-        lanes = self._views.lanes(client) if client else ()
+        lanes = self._views.lanes(client, self._closes) if client else ()
         read = self._read
         return api.AccountView(read.client, read.free_wei, lanes, read.wallet_wei, read.gas_wei)

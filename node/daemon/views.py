@@ -1,6 +1,6 @@
 """The node's state as the control API shows it: nothing here changes anything."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from node.api import snapshot as api
 from node.daemon.ledger import BatchStory, Ledger
@@ -164,11 +164,11 @@ class Views:
             calibrated=tuple(classes),
         )
 
-    def lanes(self, client: Address) -> tuple[api.LaneView, ...]:
-        """The lanes of a client, largest first."""
+    def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:
+        """The lanes of a client, largest first; `closes` says until when those that are closing stay so."""
         lanes = [lane for lane in self._member.lanes.values() if lane.client == client and (lane.left or lane.jobs)]
         return tuple(
-            api.LaneView(lane.node, lane.left, lane.mark, lane.jobs, lane.closing)
+            api.LaneView(lane.node, lane.left, lane.mark, lane.jobs, lane.closing, closes.get(lane.node, 0))
             for lane in sorted(lanes, key=lambda lane: (-lane.left, lane.node))
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from node.api import snapshot as views
 from node.api.admission import Market, admit, find_model
-from node.api.backend import JobAsk
+from node.api.backend import JobAsk, LaneStep
 from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
@@ -20,6 +20,7 @@ OWNER = "0x" + "11" * 20
 CLIENT = "0x" + "22" * 20
 PROVIDER = "0x" + "33" * 20
 VERIFIER = "0x" + "44" * 20
+CLOSES_AT = 1_767_323_045
 
 SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2))
 ME = views.SelfView(
@@ -122,6 +123,7 @@ class FakeBackend:
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
+    lanes: dict[str, views.LaneView] = field(default_factory=dict)
     asked: list[JobAsk] = field(default_factory=list)
     feed: Feed = field(default_factory=Feed)
 
@@ -187,7 +189,7 @@ class FakeBackend:
         return SMOL
 
     async def account(self) -> views.AccountView:
-        return views.AccountView(CLIENT, self.free_wei, (), self.wallet_wei, 10 * VCN)
+        return views.AccountView(CLIENT, self.free_wei, tuple(self.lanes.values()), self.wallet_wei, 10 * VCN)
 
     async def deposit(self, amount_wei: int, *, dry_run: bool) -> views.MoveView:
         if amount_wei > self.wallet_wei:
@@ -198,6 +200,25 @@ class FakeBackend:
         if amount_wei > self.free_wei:
             raise Reverted(f"NotEnoughFree({amount_wei}, {self.free_wei})")
         return self._move("withdraw", -amount_wei, dry_run)
+
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> views.MoveView:
+        node = complete(prefix, [peer.node_id for peer in self.nodes], "node")
+        lane = self.lanes.get(node, views.LaneView(node, 0, 0, 0, closing=False))
+        if step is LaneStep.OPEN and amount_wei > self.free_wei:
+            raise Reverted(f"NotEnoughFree({amount_wei}, {self.free_wei})")
+        if step is LaneStep.CLOSE and (lane.closing or node not in self.lanes):
+            raise Reverted("LaneNotOpen()")
+        if step is LaneStep.RECLAIM and not lane.closing:
+            raise Reverted("LaneNotClosing()")
+        change = {LaneStep.OPEN: amount_wei, LaneStep.CLOSE: 0, LaneStep.RECLAIM: -lane.left_wei}[step]
+        if not dry_run:
+            closing = step is not LaneStep.OPEN
+            closes_at = CLOSES_AT if step is LaneStep.CLOSE else 0
+            self.lanes[node] = replace(lane, left_wei=lane.left_wei + change, closing=closing, closes_at=closes_at)
+            self.free_wei -= change
+        call = views.CallView("Settlement", CHAIN.settlement, f"{step}Lane", (("node", node),), 50_000)
+        held = views.BalanceView("lane", "VCN", lane.left_wei, lane.left_wei + change)
+        return views.MoveView(CLIENT, (call,), 50_000 * 10**9, (held,), () if dry_run else ("0x" + "cd" * 32,))
 
     def _move(self, function: str, into_account: int, dry_run: bool) -> views.MoveView:
         free, wallet = self.free_wei, self.wallet_wei

@@ -124,3 +124,38 @@ async def test_wallet_without_gas_money_is_named(ledger: AnvilLedger) -> None:
     with pytest.raises(Fault, match="has 0 of the chain's own coin, gas may cost 0"):
         await done(ledger, move, CLIENT)
     assert await nonce(ledger, CLIENT) == 0
+
+
+async def test_lane_is_locked_closed_and_taken_back_as_it_is_shown(ledger: AnvilLedger) -> None:
+    network = ledger.network
+    node, lane = OPERATOR.address, (CLIENT.address, CLIENT.address, OPERATOR.address)
+    await ledger.register(OPERATOR)
+    await ledger.deposit(CLIENT, 50 * VCN)
+    opened = await done(ledger, await moves.open_lane(network, CLIENT, CLIENT.address, node, 20 * VCN), CLIENT)
+    assert [(view.name, view.after_wei) for view in opened.balances] == [("lane", 20 * VCN), ("account", 30 * VCN)]
+    assert (await network.settlement.lane_of(*lane)).left == 20 * VCN
+    with pytest.raises(Fault, match="LaneNotClosing") as early:
+        await done(ledger, await moves.reclaim_lane(network, CLIENT, CLIENT.address, node), CLIENT)
+    assert "vcoin lane close" in early.value.hint
+    await done(ledger, await moves.close_lane(network, CLIENT, CLIENT.address, node), CLIENT)
+    found = await network.settlement.lane_of(*lane)
+    closes_at, (_, now) = await network.settlement.lane_closes_at(found), await ledger.now()
+    assert closes_at > now
+    with pytest.raises(Fault, match="LaneStillClosing"):
+        await done(ledger, await moves.reclaim_lane(network, CLIENT, CLIENT.address, node), CLIENT)
+    await ledger.controls.warp(closes_at - now)
+    back = await done(ledger, await moves.reclaim_lane(network, CLIENT, CLIENT.address, node), CLIENT)
+    assert [(view.name, view.after_wei) for view in back.balances] == [("lane", 0), ("account", 50 * VCN)]
+    assert (await network.settlement.account_of(CLIENT.address)).free == 50 * VCN
+    assert await network.settlement.lane_closes_at(await network.settlement.lane_of(*lane)) == 0
+
+
+async def test_lane_that_was_closing_is_open_again_once_more_is_locked(ledger: AnvilLedger) -> None:
+    network, node = ledger.network, OPERATOR.address
+    await ledger.register(OPERATOR)
+    await ledger.deposit(CLIENT, 50 * VCN)
+    await done(ledger, await moves.open_lane(network, CLIENT, CLIENT.address, node, 20 * VCN), CLIENT)
+    await done(ledger, await moves.close_lane(network, CLIENT, CLIENT.address, node), CLIENT)
+    await done(ledger, await moves.open_lane(network, CLIENT, CLIENT.address, node, VCN), CLIENT)
+    lane = await network.settlement.lane_of(CLIENT.address, CLIENT.address, node)
+    assert (lane.left, lane.closing) == (21 * VCN, False)

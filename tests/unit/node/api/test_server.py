@@ -135,6 +135,16 @@ async def test_revert_is_passed_on_with_the_contracts_words(door: Door) -> None:
     assert (found.code, "NotEnoughFree" in found.message) == ("reverted", True)
 
 
+async def test_lane_takes_an_amount_to_open_and_none_else(door: Door) -> None:
+    body = {"amount_wei": str(5 * VCN), "dry_run": False}
+    sent = views.read(views.MoveView, await door.post("lanes", PROVIDER, "open", body=body))
+    assert (len(sent.transactions), door.backend.lanes[PROVIDER].left_wei) == (1, 5 * VCN)
+    assert (await fault(door, "lanes", PROVIDER, "open", body={})).message == "amount_wei is missing"
+    assert (await fault(door, "lanes", PROVIDER, "close", body=body)).code == "unknown_field"
+    assert (await fault(door, "lanes", PROVIDER, "burn", body={})).code == "not_found"
+    assert not views.read(views.MoveView, await door.post("lanes", PROVIDER, "close", body={})).transactions
+
+
 async def test_model_needs_an_absolute_path(door: Door) -> None:
     assert (await fault(door, "models", body={"source": "models/x"})).code == "bad_request"
     assert (await fault(door, "models", body={"source": "/models/x"})).code == "bad_model"

@@ -14,7 +14,7 @@ from node.api import snapshot as views
 from node.api.faults import Exit
 from node.cli import NOUNS, application
 from node.cli.status import overview
-from tests.fakes.backend import CLIENT, PROVIDER, SMOL, VCN, VERIFIER, peer
+from tests.fakes.backend import CLIENT, CLOSES_AT, PROVIDER, SMOL, VCN, VERIFIER, peer
 from tests.unit.node.api.test_follow import ASK as ASKED
 from tests.unit.node.cli.conftest import Shell
 
@@ -22,6 +22,7 @@ ASK = ("job", "run", "Why is the sky blue?", "--model", SMOL.name)
 COMMANDS = (
     *(("status",), ("node", "status"), ("node", "score", "me"), ("node", "metrics")),
     *(("account", "show"), ("account", "deposit", "1", "--dry-run"), ("account", "withdraw", "1", "--dry-run")),
+    *(("lane", "list"), ("lane", "open", PROVIDER, "1", "--dry-run")),
     *(("model", "list"), ("model", "add", "--smollm2"), ("job", "list"), ("config", "show")),
 )
 
@@ -141,6 +142,30 @@ async def test_json_without_yes_is_a_dry_run(vcoin: Shell) -> None:
     assert (planned["transactions"], vcoin.backend.free_wei) == ([], 1_000 * VCN)
     sent = (await vcoin("account", "deposit", "1", "--json", "-y")).json
     assert (len(sent["transactions"]), vcoin.backend.free_wei) == (1, 1_001 * VCN)
+
+
+async def test_lane_is_opened_closed_and_reclaimed(vcoin: Shell) -> None:
+    ran = await vcoin("lane", "open", PROVIDER[:8], "20", "--yes")
+    assert (ran.code, "lane: 0 VCN > 20 VCN" in ran.out, vcoin.backend.free_wei) == (Exit.OK, True, 980 * VCN)
+    assert (await vcoin("lane", "list")).out.splitlines()[1].split() == [PROVIDER, "20", "0", "0", "open"]
+    assert (await vcoin("lane", "close", PROVIDER[:8], "--yes")).code == Exit.OK
+    assert "closing until 2026-01-02 03:04:05 UTC" in (await vcoin("lane", "list")).out
+    assert "closing until" in (await vcoin("account", "show")).out
+    assert (await vcoin("lane", "reclaim", PROVIDER[:8], "--yes")).code == Exit.OK
+    assert (await vcoin("lane", "list")).out.splitlines()[1].split() == [PROVIDER, "0", "0", "0", "reclaimed"]
+    assert vcoin.backend.free_wei == 1_000 * VCN
+
+
+async def test_lanes_in_json_say_until_when_they_close(vcoin: Shell) -> None:
+    await vcoin("lane", "open", PROVIDER, "20", "--yes")
+    await vcoin("lane", "close", PROVIDER, "--yes")
+    (lane,) = (await vcoin("lane", "list", "--json")).json
+    assert (lane["node"], lane["left_wei"], lane["closing"], lane["closes_at"]) == (
+        PROVIDER,
+        str(20 * VCN),
+        True,
+        CLOSES_AT,
+    )
 
 
 async def test_models_are_listed_and_added(vcoin: Shell) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from node.api.faults import KINDS, Exit, Fault, fault_of
 from protocol.errors import ChainError, ConfigError, ExecutorError, ImageMissing, NodeError, P2PError, Reverted
-from tests.fakes.backend import SMOL, VCN, FakeBackend, peer
+from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, peer
 from tests.unit.node.cli.conftest import Shell
 
 RUN = ("job", "run", "hello there", "--model", SMOL.name)
@@ -47,6 +47,10 @@ ASKED: list[tuple[str, Callable[[FakeBackend], None], tuple[str, ...], Exit, str
     ("no node id", _as_it_is, ("node", "score", "0x999"), Exit.FAILED, "no node '0x999'", ""),
     ("no case", _as_it_is, ("case", "show", "ffff"), Exit.FAILED, "no case 'ffff'", ""),
     ("withdraw", _as_it_is, ("account", "withdraw", "2000", "-y"), Exit.REVERTED, "NotEnoughFree", ""),
+    ("lane", _as_it_is, ("lane", "open", PROVIDER, "2000", "-y"), Exit.REVERTED, "NotEnoughFree", ""),
+    ("no lane", _as_it_is, ("lane", "close", PROVIDER, "-y"), Exit.REVERTED, "LaneNotOpen", ""),
+    ("open lane", _as_it_is, ("lane", "reclaim", PROVIDER, "-y"), Exit.REVERTED, "LaneNotClosing", ""),
+    ("no such node", _as_it_is, ("lane", "open", "0x999", "1"), Exit.FAILED, "no node '0x999'", ""),
     ("no model", _as_it_is, ("model", "add", "/"), Exit.FAILED, "no config.json", "Hugging Face"),
     ("no folder", _as_it_is, ("model", "add", "/nowhere/at/all"), Exit.FAILED, "nothing at /nowhere/at/all", ""),
     ("no source", _as_it_is, ("model", "add"), Exit.USAGE, "give one of DIRECTORY, --smollm2", ""),

@@ -107,7 +107,7 @@ def test_view_is_what_admission_needs() -> None:
     model = find_model("tiny", shown.models())
     assert (model.manifest, model.calibrated) == (MANIFEST.cid.hex(), (CLASS,))
     client = story.node("requester").address
-    account = AccountView(client, 50 * VCN, shown.lanes(client), 0, 0)
+    account = AccountView(client, 50 * VCN, shown.lanes(client, {}), 0, 0)
     market = Market(shown.nodes(TimestampMs(story.world.now_ms)), account, 10 * VCN, client)
     ask = JobAsk("tiny", (ChatMessage("user", "x"),), 16, 0, 60_000, 0, with_bonus=True, uncalibrated=False)
     assert admit(ask, model, 10, market) == 1 << CLASS
