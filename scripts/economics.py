@@ -1,0 +1,276 @@
+"""What each player gains or loses, computed from the rules that are deployed; the tables of docs/economics.md.
+
+    python -m scripts.economics [--profile NAME] [--json] [--write]
+
+Nothing here is chosen: amounts come from protocol.params and the profile, splits and scores from the functions that the
+contracts' vectors check. What is assumed is an argument, and stands in its table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chain.profiles import Profile, profiles
+from protocol.params import (
+    BONUS_PERCENT,
+    BPS,
+    MAX_RETRIES,
+    MISS_LONGEST_MS,
+    MISS_MS,
+    OPEN_VALUE_PER_STAKE,
+    PRICE_PER_STAKE,
+    SCORE_MAX,
+    VCN,
+)
+from protocol.stages.assignment import bonus_cap, verify_fee
+from protocol.stages.reputation import Record, score_terms
+from protocol.stages.settlement import split
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "economics.md"
+PROFILE = "testnet"
+RATES_BPS = (1_000, 5_000, 10_000)
+"""A node that has proven itself, one with failures, one on probation."""
+CATCHES = (0.5, 0.7, 0.9, 0.99)
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4)
+COLLUSION_CATCH = 0.9
+PROVEN = 9_000
+FULL_BENCH = 3
+COUNTED_A_DAY = 20
+QUICK_MS = 1_000
+"""What a farmed job says of its time."""
+DAY_MS = 86_400_000
+_TABLE = re.compile(r"<!-- table: (\w+) -->\n(?:\|.*\n)*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under heads; `gains`: what an attack brings in each cell, as a part of the price or the stake."""
+
+    heads: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    gains: tuple[float, ...] = ()
+
+    def markdown(self) -> str:
+        """As it stands on the page."""
+        lines = [self.heads, tuple("---" for _ in self.heads), *self.rows]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+# --- bills ----------------------------------------------------------------------------------------------------------
+def client_bill(profile: Profile) -> Table:
+    """What a job of 10 VCN costs its client, by how fast it was and who did it."""
+    price = 10 * VCN
+    fee, bonus = verify_fee(price), bonus_cap(price)
+    rows = [
+        ("price, all tokens delivered", _coins(price)),
+        ("for checks, a twentieth on top", _coins(fee)),
+        ("bonus, if it took less than 80 % of the time that was offered", f"at most {_coins(bonus)}"),
+        ("locked while it runs", _coins(price + fee + bonus)),
+        ("refused, failed, late, or found wrong", _coins(0)),
+    ]
+    return Table(("a job of 10 VCN", "its client pays"), rows)
+
+
+def operator_bill(profile: Profile) -> Table:
+    """What of a job of 10 VCN reaches its node, by its score; the rest."""
+    price, rows = 10 * VCN, []
+    nodes = (
+        ("fresh, least stake", _fresh(profile, profile.min_stake)),
+        ("fresh, stake as recommended", _fresh(profile, profile.recommended_stake)),
+        ("proven", PROVEN),
+        ("flawless", SCORE_MAX),
+    )
+    for words, score in nodes:
+        paid = split(price, verify_fee(price), bonus_cap(price), score)
+        amounts = (paid.reward, paid.bonus, paid.burned, paid.pooled)
+        rows.append((words, f"{score / 100:.0f}", *map(_coins, amounts)))
+    return Table(("node", "score", "reward", "bonus at most", "burned", "pool for checks"), rows)
+
+
+# --- attacks --------------------------------------------------------------------------------------------------------
+def wash_trade(profile: Profile) -> Table:
+    """Client, node and a share q of the seats in one hand: what comes back of 100 VCN paid, fee and bonus beside."""
+    price, rows, gains = 100 * VCN, [], []
+    fee, bonus = verify_fee(price), bonus_cap(price)
+    for score in (_fresh(profile, profile.recommended_stake), PROVEN, SCORE_MAX):
+        cells = []
+        for share in (0.0, 0.4, 1.0):
+            paid = split(price, fee, bonus, score)
+            gain = paid.reward + paid.bonus + share * fee - price - fee - bonus
+            gains.append(gain / price)
+            cells.append(_signed(gain))
+        rows.append((f"{score / 100:.0f}", *cells))
+    return Table(("score", "no seat", "40 % of the seats", "every seat"), rows, tuple(gains))
+
+
+def cheat(profile: Profile) -> Table:
+    """One false job, as dear as the contract allows, in a batch of its own: what it brings on average."""
+    stake, slash = profile.min_stake, profile.slash_bps
+    price = stake // PRICE_PER_STAKE
+    rows, gains = [], []
+    for rate in RATES_BPS:
+        cells = []
+        for catch in CATCHES:
+            gain = cheat_gain(price, stake, slash, rate / BPS * catch)
+            gains.append(gain / price)
+            cells.append(_signed(gain))
+        rows.append((f"{rate / 100:.0f} %", *cells))
+    return Table(("drawn", *(f"caught {catch:.0%}" for catch in CATCHES)), rows, tuple(gains))
+
+
+def cheat_gain(price: int, stake: int, slash_bps: int, caught: float) -> float:
+    """What a false job brings at best: all of its reward, with the full bonus, and no work done for it; in wei."""
+    best = split(price, 0, bonus_cap(price), SCORE_MAX)
+    return (1 - caught) * (best.reward + best.bonus) - caught * stake * slash_bps / BPS
+
+
+def break_even(profile: Profile) -> Table:
+    """How dear a false job must be to bring a gain, as a part of the stake, beside what the contract allows."""
+    rows = []
+    for catch in CATCHES:
+        caught = RATES_BPS[0] / BPS * catch
+        part = caught * profile.slash_bps / BPS / ((1 - caught) * (9_000 + 100 * BONUS_PERCENT) / BPS)
+        rows.append((f"{catch:.0%}", f"stake / {1 / part:.1f}" if part else "any", f"stake / {PRICE_PER_STAKE}"))
+    return Table(("caught, of what is drawn", "a cheat would need", "the contract allows"), rows)
+
+
+def whole_stake(profile: Profile) -> Table:
+    """As many false jobs at once as the open value of a stake allows, in one batch or in many."""
+    stake, slash, rate = profile.min_stake, profile.slash_bps, RATES_BPS[0] / BPS
+    open_value = stake // OPEN_VALUE_PER_STAKE * 100 // (105 + BONUS_PERCENT)
+    rows, gains = [], []
+    for jobs in (20, 100, 1_000):
+        cells = []
+        for catch in CATCHES:
+            # A severe verdict on one batch jails its node, and all others are then drawn in full.
+            caught = 1 - (1 - rate * catch) ** jobs
+            best = split(open_value, 0, bonus_cap(open_value), SCORE_MAX)
+            gain = (1 - caught) * (best.reward + best.bonus) - caught * stake * slash / BPS
+            gains.append(gain / stake)
+            cells.append(_signed(gain))
+        rows.append((f"{jobs}", *cells))
+    return Table(("false jobs", *(f"caught {catch:.0%}" for catch in CATCHES)), rows, tuple(gains))
+
+
+def collusion(profile: Profile) -> Table:
+    """How often a fraud is found, and what a job at the cap brings, where a share of all seats is the cheat's own.
+
+    An honest seat finds what it checks as often as COLLUSION_CATCH says.
+    """
+    stake, slash = profile.min_stake, profile.slash_bps
+    price, rows, gains = stake // PRICE_PER_STAKE, [], []
+    for share in SHARES:
+        found = (found_by_one(share), found_by_three(share))
+        brought = [cheat_gain(price, stake, slash, RATES_BPS[0] / BPS * COLLUSION_CATCH * each) for each in found]
+        gains += [gain / price for gain in brought]
+        rows.append((f"{share:.0%}", *(f"{each:.4f}" for each in found), *map(_signed, brought)))
+    heads = ("seats colluding", "found, one seat", "found, three seats", "one seat", "three seats")
+    return Table(heads, rows, tuple(gains))
+
+
+def found_by_three(share: float) -> float:
+    """Three seats decide by their median: a fraud passes where two of them are the cheat's."""
+    return sum(_binomial(FULL_BENCH, bad, share) for bad in (0, 1))
+
+
+def found_by_one(share: float) -> float:
+    """One seat may only pass; where it is honest it finds the fraud, and two more seats come."""
+    return (1 - share) * sum(_binomial(2, bad, share) for bad in (0, 1))
+
+
+def farming(profile: Profile) -> Table:
+    """Reputation bought by trading with oneself: the score at best, and what it cost."""
+    stake, rows = profile.recommended_stake, []
+    for days in (1, 7, 30, 90, 365):
+        jobs = days * COUNTED_A_DAY
+        terms = score_terms(Record(jobs, jobs, jobs * QUICK_MS, days, days, 0), stake, profile.recommended_stake)
+        price = profile.min_burn * 10
+        paid = split(price, verify_fee(price), 0, terms.score)
+        lost = jobs * (price + verify_fee(price) - paid.reward)
+        rows.append((f"{days}", f"{jobs}", f"{terms.score / 100:.1f}", _coins(jobs * profile.min_burn), _coins(lost)))
+    return Table(("days", "jobs that count", "score at best", "burned", "lost in all"), rows)
+
+
+def stalling(profile: Profile) -> Table:
+    """How often one node can keep one client waiting: it is barred after each time, twice as long as before."""
+    rows = []
+    for days in (1, 7, 30, 365):
+        count, at_ms = 0, 0
+        while at_ms < days * DAY_MS:
+            at_ms += min(MISS_LONGEST_MS, MISS_MS << min(count, 16))
+            count += 1
+        rows.append((f"{days}", f"{count}", _coins(MAX_RETRIES * profile.min_stake)))
+    return Table(("days", "stalls", f"stake of the {MAX_RETRIES} nodes that can end a job so"), rows)
+
+
+TABLES: dict[str, Callable[[Profile], Table]] = {
+    "client_bill": client_bill,
+    "operator_bill": operator_bill,
+    "wash_trade": wash_trade,
+    "cheat": cheat,
+    "break_even": break_even,
+    "whole_stake": whole_stake,
+    "collusion": collusion,
+    "farming": farming,
+    "stalling": stalling,
+}
+
+
+def refreshed(page: str, profile: Profile) -> str:
+    """The page with every table as the rules make it. Raises: KeyError for one that is nowhere."""
+    return _TABLE.sub(lambda found: f"<!-- table: {found[1]} -->\n{TABLES[found[1]](profile).markdown()}", page)
+
+
+def _fresh(profile: Profile, stake: int) -> int:
+    """The score of a node on its first day, in hundredths."""
+    return score_terms(Record(0, 0, 0, 0, 0, 0), stake, profile.recommended_stake).score
+
+
+def _binomial(count: int, hits: int, share: float) -> float:
+    return math.comb(count, hits) * share**hits * (1 - share) ** (count - hits)
+
+
+def _coins(wei: float) -> str:
+    return f"{wei / VCN:,.4f}".rstrip("0").rstrip(".") + " VCN"
+
+
+def _signed(wei: float) -> str:
+    return f"{wei / VCN:+,.2f} VCN"
+
+
+def _text(profile: Profile) -> Iterator[str]:
+    for name, make in TABLES.items():
+        yield f"{name}: {(make.__doc__ or '').splitlines()[0]}"
+        yield make(profile).markdown()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0."""
+    parser = argparse.ArgumentParser(prog="economics", description="What each player gains or loses by the rules.")
+    parser.add_argument("--profile", choices=sorted(profiles()), default=PROFILE, help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="one object: table > rows")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/economics.md")
+    chosen = parser.parse_args(arguments)
+    profile = profiles()[chosen.profile]
+    if chosen.write:
+        PAGE.write_text(refreshed(PAGE.read_text("utf-8"), profiles()[PROFILE]), "utf-8")
+    elif chosen.json:
+        tables = {name: make(profile) for name, make in TABLES.items()}
+        rows = {
+            name: [dict(zip(table.heads, row, strict=True)) for row in table.rows] for name, table in tables.items()
+        }
+        print(json.dumps(rows))
+    else:
+        print("\n".join(_text(profile)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
