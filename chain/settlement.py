@@ -100,8 +100,10 @@ class Settlement(Contract):
 
     async def lane_of(self, client: Address, signer: Address, node: Address, block: BlockTag = "latest") -> Lane:
         """A lane; an empty one if it was never opened."""
-        left, mark, close_at, jobs, _ = await self.read("laneOf", client, signer, node, block=block)
-        return Lane(client, signer, node, left, mark, jobs, closing=close_at != 0)
+        left, mark, _, jobs, state = await self.read("laneOf", client, signer, node, block=block)
+        # As the log of a change has it: what was reclaimed takes no orders either.
+        closing = LaneState(state) in (LaneState.CLOSING, LaneState.RECLAIMED)
+        return Lane(client, signer, node, left, mark, jobs, closing=closing)
 
     async def lane_closes_at(self, lane: Lane) -> int:
         """When the rest of a closing lane may be taken back, in seconds since 1970; 0 for one that is not closing."""

@@ -47,6 +47,11 @@ def anvil() -> Path:
     return _binary("anvil")
 
 
+def cast() -> Path:
+    """The cast binary of this machine's kind, whether it is installed or not."""
+    return _binary("cast")
+
+
 def _binary(name: str) -> Path:
     kind = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return MODULES / "@foundry-rs" / f"{name}-{platform.system().lower()}-{kind}" / "bin" / name
