@@ -15,8 +15,8 @@ from chain.profiles import POLL_S
 from chain.rpc import REST_S, Unreachable, open_rpc
 from chain.settlement import contents_hash, contents_of
 from chain.states import BatchState, CaseState, SeatState
-from chain.transactions import MAX_PAUSE_S, Sender, look_after
-from chain.wallet import Wallet
+from chain.transactions import MAX_FEE, MAX_PAUSE_S, Sender, look_after
+from chain.wallet import Key, Wallet
 from chain.watcher import Send, Watcher
 from chain.witnesses import Witnesses
 from protocol.effects import (
@@ -44,7 +44,7 @@ from protocol.stages.commitment import batch_id
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.verification import Calibration
-from protocol.wire.ids import Address, BatchId, Cid, Hash32
+from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
@@ -70,6 +70,7 @@ class ChainAdapter:
         watcher: Watcher,
         clock: ChainClock,
         poll_s: float,
+        most_fee: Wei,
     ) -> None:
         self.network = network
         self.deployment = deployment
@@ -79,14 +80,14 @@ class ChainAdapter:
         self.clock = clock
         self._poll_s = poll_s
         depth = rules.final_depth
-        self._operator = Sender(network.ethereum, wallet.operator, record, depth=depth, poll_s=poll_s)
+
+        def sender(key: Key) -> Sender:
+            return Sender(network.ethereum, key, record, depth=depth, poll_s=poll_s, most_fee=most_fee)
+
+        self._operator = sender(wallet.operator)
         client = wallet.client
         # One key may play both parts; its nonces still have one owner.
-        self._client = (
-            self._operator
-            if client is None or client.address == wallet.operator.address
-            else Sender(network.ethereum, client, record, depth=depth, poll_s=poll_s)
-        )
+        self._client = self._operator if client is None or client.address == wallet.operator.address else sender(client)
 
     async def run(self, send_event: Send, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Report the chain until cancelled; see Watcher."""
@@ -341,13 +342,15 @@ async def open_chain(
     timeout_s: float = 10.0,
     rest_s: float = REST_S,
     poll_s: float | None = None,
+    most_fee: Wei = MAX_FEE,
 ) -> AsyncIterator[ChainAdapter]:
     """Connect to a network: endpoints in order of preference, where its contracts are, this machine's keys.
 
     Args: record, keeps each transaction before it is sent; cursor, the `final` of the last BlockSeen whose
     predecessors are all kept, None for a node that knows nothing, and cursor_hash, that block's where it is known;
     clock_ms, this machine's clock; timeout_s, for each call; rest_s, how long an endpoint that failed is left alone at
-    first; poll_s, how often to ask for blocks, None for what suits the profile.
+    first; poll_s, how often to ask for blocks, None for what suits the profile; most_fee, wei per gas that no
+    transaction pays more than.
     Raises: ChainError if no endpoint answers, one serves another chain, or the contracts are not there; ConfigError for
     a profile that this release does not know.
     """
@@ -368,4 +371,4 @@ async def open_chain(
             cursor_hash=cursor_hash,
             poll_s=pause_s,
         )
-        yield ChainAdapter(network, deployment, rules, wallet, record, watcher, clock, pause_s)
+        yield ChainAdapter(network, deployment, rules, wallet, record, watcher, clock, pause_s, most_fee)

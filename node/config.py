@@ -221,6 +221,7 @@ class ChainConfig:
     rpc_urls: Annotated[tuple[str, ...], Key(_urls, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
     deployment: Annotated[Path | None, Key(_path, "addresses file that the deployment wrote")] = None
     poll_ms: Annotated[int | None, Key(_number(50, 60_000), "between two looks; unset: what suits the chain")] = None
+    max_fee_gwei: Annotated[int, Key(_number(1, 1_000_000), "per gas; while gas is dearer nothing is sent")] = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from chain.adapter import ChainAdapter, open_chain
 from chain.flights import Prepared
 from chain.keystore import load_key, read_password
 from chain.network import Deployment, read_deployment
+from chain.transactions import GWEI
 from chain.wallet import Key, Wallet
 from executor.models import ModelStore
 from executor.workspace import Workspaces
@@ -38,7 +39,7 @@ from protocol.network.gossip import FAST_TICK_MS
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
-from protocol.wire.ids import Address
+from protocol.wire.ids import Address, Wei
 
 AGENT = "vcoin/0.1.0"
 Clock = Callable[[], int]
@@ -99,6 +100,7 @@ async def open_parts(
                 cursor_hash=await journal.cursor_hash(),
                 clock_ms=clock,
                 poll_s=None if config.chain.poll_ms is None else config.chain.poll_ms / 1000,
+                most_fee=Wei(config.chain.max_fee_gwei * GWEI),
             )
         )
         weights, workspaces = Weights(), Workspaces(data_dir / "work")

@@ -12,7 +12,7 @@ from chain.adapter import open_chain
 from chain.ethereum import Call, Receipt
 from chain.flights import Prepared, Recorded
 from chain.rpc import open_rpc
-from chain.transactions import Sender
+from chain.transactions import GWEI, Sender
 from chain.wallet import Key, Wallet, read_transaction
 from protocol.effects import CheckIn, OpenLane, SealEpoch, SubmitBatch
 from protocol.errors import ChainError, Reverted
@@ -301,6 +301,24 @@ async def test_a_lane_that_moves_in_a_block_yet_to_come_is_opened_further_once_i
                         await trio.lowlevel.checkpoint()
                     while (await ledger.network.settlement.lane_of(*lane)).left < 50 * VCN:
                         await ledger.mine()
+
+
+async def test_a_node_pays_no_more_for_gas_than_it_is_told() -> None:
+    async with open_anvil_ledger() as ledger:
+        node = key("node")
+        await ledger.register(node)
+        await ledger.controls.raw("anvil_setNextBlockBaseFeePerGas", hex(5 * GWEI))
+        await ledger.mine()
+        wallet, check_in = Wallet(node, ledger.domain), CheckIn(node.address, 1)
+        for gwei, paid in ((4, False), (40, True)):
+            async with open_chain(
+                [ledger.chain.url], ledger.deployment, wallet, record=forget, poll_s=POLL_S, most_fee=Wei(gwei * GWEI)
+            ) as adapter:
+                if paid:
+                    assert isinstance(await adapter.perform(check_in), TransactionMined)
+                else:
+                    with pytest.raises(ChainError, match=r"more than the 4\.0 that this node pays"):
+                        await adapter.perform(check_in)
 
 
 async def test_what_is_done_already_is_not_tried() -> None:
