@@ -107,10 +107,11 @@ def _require_affordable(sealed: Any) -> None:
         raise ValueError("version")
     (crypto,) = (sealed[name] for name in ("crypto", "Crypto") if name in sealed)
     work = crypto["kdfparams"]
-    asked = (work["n"] * work["r"], work["p"]) if crypto["kdf"] == "scrypt" else (work["c"], 1)
-    if not all(type(value) is int for value in (*asked, work["dklen"])) or not 32 <= work["dklen"] <= 64:
+    rounds, size, lanes = [work[name] for name in "nrp"] if crypto["kdf"] == "scrypt" else (work["c"], 1, 1)
+    # Before any arithmetic: a number times a text is a text of that many copies.
+    if not all(type(value) is int for value in (rounds, size, lanes, work["dklen"])) or not 32 <= work["dklen"] <= 64:
         raise ValueError("kdfparams")
-    if not 0 < asked[0] <= MAX_KDF_WORK or not 0 < asked[1] <= MAX_KDF_PARALLEL:
+    if min(rounds, size, lanes) < 1 or rounds * size > MAX_KDF_WORK or lanes > MAX_KDF_PARALLEL:
         raise ValueError("kdfparams ask for too much")
     if crypto["kdf"] == "pbkdf2" and work["prf"] != "hmac-sha256":
         raise ValueError("prf")

@@ -75,6 +75,27 @@ def test_other_files_are_no_key_files(path: Path, text: str) -> None:
         load_key(path, "p")
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        {"n": 2**62, "r": "a text", "p": 1},
+        {"n": "a text", "r": 2**62, "p": 1},
+        {"n": 2**62, "r": [0], "p": 1},
+        {"n": 2**40, "r": 8, "p": 1},
+        {"n": -(2**14), "r": -8, "p": 1},
+        {"n": 2**14, "r": 8, "p": 2**20},
+        {"n": True, "r": 8, "p": 1},
+    ],
+)
+def test_a_file_that_asks_for_more_work_than_any_wallet_is_no_key_file(path: Path, work: dict[str, object]) -> None:
+    create_key(path, "p", iterations=QUICK)
+    sealed = json.loads(path.read_text())
+    sealed["crypto"] |= {"kdf": "scrypt", "kdfparams": {"dklen": 32, "salt": "00" * 32, **work}}
+    path.write_text(json.dumps(sealed))
+    with pytest.raises(ConfigError, match="is no key file"):
+        load_key(path, "p")
+
+
 def test_a_secret_shows_in_no_text() -> None:
     made = key("node")
     assert made.secret.hex() not in repr(made) + str(made)
