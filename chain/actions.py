@@ -17,6 +17,7 @@ _HINTS = {
     "AlreadyJoined": "the node is on the list already",
     "DepositTooLow": "deposit more: the network has a least deposit",
     "ERC20InsufficientBalance": "the wallet holds fewer VCN than that",
+    "IntakePaused": "nothing new is taken for a while: vcoin treasury show says until when",
     "LaneMoved": "a batch or an order has moved the lane meanwhile: try again",
     "LaneNotClosing": "close the lane first; its money comes back after a while: vcoin lane close NODE",
     "LaneNotOpen": "the lane is closing already, or was never open: vcoin lane list",

@@ -1,11 +1,12 @@
-"""Deploying a network: the contracts in an order in which each knows the others' addresses, then the rows of Params.
+"""Deploying a network: the contracts in an order in which each knows the others' addresses.
 
 The contracts name each other, so their addresses are foretold from the deployer's nonces. The plan is written down
-first: an interrupted deployment goes on where it stopped, and a finished one is only checked.
+first: an interrupted deployment goes on where it stopped, and a finished one is only checked. The first rows of Params
+are written by its constructor, so the deployer has no power in between.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,38 +17,72 @@ from eth_utils.crypto import keccak
 from chain.calibration import CalibrationFile, packaged
 from chain.ethereum import Call, Ethereum
 from chain.flights import Prepared
-from chain.interface import interface
+from chain.interface import CONTRACTS, interface
 from chain.network import Addresses, Deployment, Network, read_deployment
 from chain.params import CalibrationRow, DeviceClass
 from chain.profiles import Profile
+from chain.timelock import Governance
 from chain.transactions import Sender
 from chain.wallet import Key
 from protocol.errors import ChainError, ConfigError, Reverted
-from protocol.wire.ids import Address, address_bytes, checksum
+from protocol.wire.ids import Address, Cid, address_bytes, checksum
 
 log = logging.getLogger(__name__)
-NAMES = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court")
-"""In the order of Addresses."""
 _BEGIN_ANEW = "remove the deployment file to begin a new one"
 _CREATION_GAS = 53_000
-_CODE_BYTE_GAS = 200 + 16
-_STORAGE_GAS = 400_000
-"""Constructors write at most about so much: the profile, the supply."""
+_BYTE_GAS = 16
+_CODE_BYTE_GAS = 200
+_SLOT_GAS = 24_000
+"""To write a word and say so in an event."""
+_WORK_GAS = 60_000
+"""What a constructor computes, at most."""
+_SLOTS = {"VCoin": 4, "Timelock": 2, "Params": 8, "Guardian": 1}
+_CLASS_SLOTS = 5
+_ROW_SLOTS = 3
+_STUCK_S = 300.0
+"""How long a transaction of an earlier run may sit in no block before we give up on waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the calibration table as it is going to be written."""
+
+    manifest: Cid
+    class_id: int
+    values: CalibrationRow
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """One contract that is going to be created; `size` of its code on the chain in bytes, `gas` an upper estimate."""
+
+    name: str
+    address: Address
+    data: bytes
+    size: int
+    gas: int
+    is_there: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a deployment is going to do; gas is an upper estimate for all of it."""
+    """What a deployment is going to do."""
 
     chain_id: int
     profile: Profile
+    governance: Governance
     deployer: Address
     first_nonce: int
     block: int
     addresses: Addresses
     classes: tuple[DeviceClass, ...]
-    calibrations: tuple[CalibrationFile, ...]
-    gas: int
+    rows: tuple[Row, ...]
+    creations: tuple[Creation, ...]
+
+    @property
+    def gas(self) -> int:
+        """An upper estimate for what is not there yet."""
+        return sum(each.gas for each in self.creations if not each.is_there)
 
 
 def first_classes(runtime: bytes) -> tuple[DeviceClass, ...]:
@@ -58,32 +93,100 @@ def first_classes(runtime: bytes) -> tuple[DeviceClass, ...]:
     )
 
 
+def first_rows(classes: Sequence[DeviceClass], calibrations: Sequence[CalibrationFile]) -> tuple[Row, ...]:
+    """Of the calibrations those that were measured with the runner of their class."""
+    return tuple(_rows({each.id: each.runtime for each in classes}, calibrations))
+
+
+def _rows(runtimes: dict[int, bytes], calibrations: Sequence[CalibrationFile]) -> Iterator[Row]:
+    for file in calibrations:
+        for class_id, noise in sorted(file.classes.items()):
+            if runtimes.get(class_id) == noise.runtime:
+                yield Row(file.manifest, class_id, CalibrationRow(noise.calibration, file.act_weights_hash))
+            else:
+                log.warning(
+                    "calibration left out: it was measured with another runner",
+                    extra={"manifest": file.manifest.hex(), "class_id": class_id},
+                )
+
+
 async def plan(
     ethereum: Ethereum,
     deployer: Address,
     profile: Profile,
     classes: Sequence[DeviceClass],
     calibrations: Sequence[CalibrationFile] | None = None,
-    first_nonce: int | None = None,
+    *,
+    governance: Governance | None = None,
+    begun: Deployment | None = None,
 ) -> Plan:
     """What a deployment would do from here on.
 
-    Args: calibrations, None for those of this release; first_nonce, of a deployment that has begun.
+    Args: calibrations, None for those of this release; governance, None for the deployer alone; begun, what an earlier
+    run has written down.
+    Raises: ConfigError if what an earlier run has finished is gone; ChainError, transient if the deployer has other
+    transactions on their way.
     """
-    nonce = await ethereum.nonce(deployer) if first_nonce is None else first_nonce
-    addresses = Addresses(*(created_by(deployer, nonce + index) for index in range(len(NAMES))))
-    sizes = [len(interface(name).bytecode) for name in NAMES]
-    return Plan(
+    nonce = await _free_nonce(ethereum, deployer) if begun is None else begun.first_nonce
+    addresses = Addresses(*(created_by(deployer, nonce + index) for index in range(len(CONTRACTS))))
+    made = Plan(
         chain_id=ethereum.chain_id,
         profile=profile,
+        governance=governance or Governance((deployer,), deployer),
         deployer=deployer,
         first_nonce=nonce,
         block=await ethereum.head(),
         addresses=addresses,
         classes=tuple(classes),
-        calibrations=tuple(packaged() if calibrations is None else calibrations),
-        gas=sum(_CREATION_GAS + size * _CODE_BYTE_GAS + _STORAGE_GAS for size in sizes),
+        rows=first_rows(classes, packaged() if calibrations is None else calibrations),
+        creations=(),
     )
+    creations = [await _creation(ethereum, made, *each) for each in zip(CONTRACTS, astuple(addresses), strict=True)]
+    if begun is not None and begun.complete and not all(each.is_there for each in creations):
+        raise ConfigError(
+            "the chain does not have the contracts of the deployment file: it was started anew", _BEGIN_ANEW
+        )
+    return replace(made, creations=tuple(creations))
+
+
+async def _free_nonce(ethereum: Ethereum, deployer: Address) -> int:
+    nonce = await ethereum.nonce(deployer)
+    if await ethereum.nonce(deployer, "pending") != nonce:
+        raise ChainError(f"{deployer} has transactions on their way: wait until they are in a block", transient=True)
+    return nonce
+
+
+async def _creation(ethereum: Ethereum, made: Plan, name: str, address: Address) -> Creation:
+    contract = interface(name)
+    data = contract.encode_deployment(_arguments(made, name))
+    slots = _SLOTS.get(name, 0)
+    if name == "Timelock":
+        slots += len(list(made.governance.roles()))
+    if name == "Params":
+        slots += _CLASS_SLOTS * len(made.classes) + _ROW_SLOTS * len(made.rows)
+    gas = _CREATION_GAS + _WORK_GAS + _BYTE_GAS * len(data) + _CODE_BYTE_GAS * len(contract.runtime) + _SLOT_GAS * slots
+    return Creation(name, address, data, len(contract.runtime), gas, bool(await ethereum.code(address)))
+
+
+def _arguments(made: Plan, name: str) -> tuple[Any, ...]:
+    at, rulers = made.addresses, made.governance
+    arguments: dict[str, tuple[Any, ...]] = {
+        "VCoin": (made.deployer,),
+        "Timelock": (made.profile.timelock_seconds, rulers.proposers, rulers.executors, rulers.cancellers),
+        "Params": (
+            made.profile.to_chain(),
+            at.timelock,
+            at.guardian,
+            [each.to_chain() for each in made.classes],
+            [(each.manifest, each.class_id, each.values.to_chain()) for each in made.rows],
+        ),
+        "EpochBeacon": (at.params,),
+        "StakeManager": (at.token, at.params, at.settlement, at.court),
+        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court),
+        "Court": (at.params, at.stakes, at.settlement),
+        "Guardian": (at.timelock, rulers.keeper, at.stakes),
+    }
+    return arguments[name]
 
 
 async def deploy(
@@ -93,20 +196,21 @@ async def deploy(
     classes: Sequence[DeviceClass],
     *,
     calibrations: Sequence[CalibrationFile] | None = None,
+    governance: Governance | None = None,
     path: Path | None = None,
     poll_s: float = 0.5,
 ) -> Deployment:
     """Deploy a network, or go on with the one that `path` names, or check that it is complete.
 
-    The deployer holds the whole supply of the coin at first, and is the governor of Params.
+    The deployer holds the whole supply of the coin at first. It has no other power, unless it is named for one.
 
-    Args: calibrations, None for those of this release; path, where the addresses are kept, None to keep them nowhere.
-    Raises: ConfigError if `path` is of another network or the deployer sent other transactions in between; ChainError.
+    Args: calibrations, None for those of this release; governance, None for the deployer alone; path, where the
+    addresses are kept, None to keep them nowhere.
+    Raises: ConfigError if `path` is of another network, the deployer sent other transactions in between, or something
+    else is at a planned address; ChainError.
     """
-    begun = _begun(path, ethereum.chain_id, key.address, profile)
-    made = await plan(
-        ethereum, key.address, profile, classes, calibrations, None if begun is None else begun.first_nonce
-    )
+    begun = read_begun(path, ethereum.chain_id, key.address, profile)
+    made = await plan(ethereum, key.address, profile, classes, calibrations, governance=governance, begun=begun)
     deployment = begun or Deployment(
         made.chain_id, profile.name, key.address, made.first_nonce, made.block, made.addresses
     )
@@ -114,81 +218,51 @@ async def deploy(
     if deployment.complete:
         await network.require(deployment)
     elif path is not None:
+        # Before anything is sent: whatever happens from here on, another run finds what this one has begun.
         deployment.write(path)
-    work = _Deployer(network, made, Sender(ethereum, key, _unrecorded, poll_s=poll_s), poll_s)
-    await work.create_contracts()
-    await _require_wiring(network, profile)
-    await work.write_rows()
+    await _create(ethereum, made, Sender(ethereum, key, _unrecorded, poll_s=poll_s), poll_s)
+    await _require_planned(network, made)
     finished = replace(deployment, code_hashes=await network.code_hashes())
     if path is not None and finished != begun:
         finished.write(path)
     return finished
 
 
-class _Deployer:
-    """Does what a plan says, and leaves alone what is done."""
+async def _create(ethereum: Ethereum, made: Plan, sender: Sender, poll_s: float) -> None:
+    """Create what is not there yet."""
+    for index, each in enumerate(made.creations):
+        if await _is_there(ethereum, made.deployer, each.address, made.first_nonce + index, poll_s):
+            if not interface(each.name).is_code(await ethereum.code(each.address)):
+                raise _other_code(each)
+            continue
+        receipt = await sender.send(Call(f"new {each.name}", None, each.data))
+        if receipt.contract != each.address:
+            raise ChainError(f"{each.name} went to {receipt.contract}, planned was {each.address}")
+        log.info("contract deployed", extra={"contract": each.name, "address": each.address, "gas": receipt.gas_used})
 
-    def __init__(self, network: Network, made: Plan, sender: Sender, poll_s: float) -> None:
-        self._network = network
-        self._plan = made
-        self._sender = sender
-        self._poll_s = poll_s
 
-    async def create_contracts(self) -> None:
-        addresses = astuple(self._plan.addresses)
-        for index, (name, address) in enumerate(zip(NAMES, addresses, strict=True)):
-            if await self._is_there(address, self._plan.first_nonce + index):
-                continue
-            receipt = await self._sender.send(self._creation(name))
-            if receipt.contract != address:
-                raise ChainError(f"{name} went to {receipt.contract}, planned was {address}")
-            log.info("contract deployed", extra={"contract": name, "address": address, "gas": receipt.gas_used})
+async def _is_there(ethereum: Ethereum, deployer: Address, address: Address, nonce: int, poll_s: float) -> bool:
+    """Whether the contract of this nonce was created; waits if that is on its way.
 
-    async def write_rows(self) -> None:
-        """The device classes, and of the calibrations those that were measured with the runner of their class."""
-        params = self._network.params
-        known = {row.id: row for row in await params.classes()}
-        for row in self._plan.classes:
-            if row.id not in known:
-                await self._sender.send(params.add_class(row))
-            elif known[row.id] != row:
-                raise ConfigError(f"class {row.id} is {known[row.id].name} with another runtime on this network")
-        runtimes = {row.id: row.runtime for row in self._plan.classes}
-        for file in self._plan.calibrations:
-            for class_id, noise in sorted(file.classes.items()):
-                if runtimes.get(class_id) != noise.runtime:
-                    log.warning(
-                        "calibration left out: it was measured with another runner",
-                        extra={"manifest": file.manifest.hex(), "class_id": class_id},
-                    )
-                elif await params.row(file.manifest, class_id) is None:
-                    added = CalibrationRow(noise.calibration, file.act_weights_hash)
-                    await self._sender.send(params.add_calibration(file.manifest, class_id, added))
-
-    async def _is_there(self, address: Address, nonce: int) -> bool:
-        """Whether the contract of this nonce was created; waits if that is on its way."""
-        ethereum, deployer = self._network.ethereum, self._plan.deployer
-        while True:
-            if await ethereum.code(address):
-                return True
-            mined = await ethereum.nonce(deployer)
-            if mined > nonce:
-                raise ConfigError(f"{deployer} sent other transactions since the deployment was planned", _BEGIN_ANEW)
-            if await ethereum.nonce(deployer, "pending") == mined:
-                return False
-            await trio.sleep(self._poll_s)
-
-    def _creation(self, name: str) -> Call:
-        at = self._plan.addresses
-        arguments = {
-            "VCoin": (self._plan.deployer,),
-            "Params": (self._plan.profile.to_chain(), self._plan.deployer),
-            "EpochBeacon": (at.params,),
-            "StakeManager": (at.token, at.params, at.settlement, at.court),
-            "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court),
-            "Court": (at.params, at.stakes, at.settlement),
-        }
-        return Call(f"new {name}", None, interface(name).encode_deployment(arguments[name]))
+    Raises: ConfigError if the nonce went to something else; ChainError, transient, if it sits in no block.
+    """
+    deadline = trio.current_time() + _STUCK_S
+    while True:
+        # The nonce first: what was mined between the two questions is in the code then.
+        mined = await ethereum.nonce(deployer)
+        if await ethereum.code(address):
+            return True
+        if mined > nonce:
+            raise ConfigError(f"{deployer} sent other transactions since the deployment was planned", _BEGIN_ANEW)
+        if await ethereum.nonce(deployer, "pending") == mined:
+            if mined < nonce:
+                raise ConfigError(f"{deployer} has sent fewer transactions than were planned for", _BEGIN_ANEW)
+            return False
+        if trio.current_time() > deadline:
+            raise ChainError(
+                f"a transaction of {deployer} with nonce {mined} is in no block after {_STUCK_S:.0f} s", transient=True
+            )
+        await trio.sleep(poll_s)
 
 
 def created_by(sender: Address, nonce: int) -> Address:
@@ -199,7 +273,11 @@ def created_by(sender: Address, nonce: int) -> Address:
     return checksum(f"0x{keccak(bytes([0xC0 + len(payload)]) + payload)[12:].hex()}")
 
 
-def _begun(path: Path | None, chain_id: int, deployer: Address, profile: Profile) -> Deployment | None:
+def read_begun(path: Path | None, chain_id: int, deployer: Address, profile: Profile) -> Deployment | None:
+    """What an earlier run has written down; None if there was none.
+
+    Raises: ConfigError if that was of another network.
+    """
     if path is None or not path.exists():
         return None
     begun = read_deployment(path)
@@ -213,25 +291,47 @@ def _begun(path: Path | None, chain_id: int, deployer: Address, profile: Profile
     return begun
 
 
-async def _require_wiring(network: Network, profile: Profile) -> None:
-    """Check that each contract is what the plan says, knows the others, and that the profile is the one asked for.
+async def _require_planned(network: Network, made: Plan) -> None:
+    """Check that each contract is the one of this release, and was given what the plan says.
 
     Raises: ConfigError if not: then something else was created at a planned address.
     """
-    at = network.addresses
+    for each in made.creations:
+        if not interface(each.name).is_code(await network.ethereum.code(each.address)):
+            raise _other_code(each)
+    at, params = made.addresses, network.params
     try:
-        seen: tuple[tuple[Any, Any], ...] = (
-            (await network.settlement.read("court"), at.court),
-            (await network.stakes.read("court"), at.court),
-            (await network.beacon.read("epochBlocks"), profile.epoch_blocks),
-            (await network.params.profile(), profile),
-            (await network.token.read("INITIAL_SUPPLY") > 0, True),
-            (await network.court.verifiers_of(0), []),
+        seen: tuple[tuple[str, Any, Any], ...] = (
+            ("court", await network.settlement.read("court"), at.court),
+            ("court", await network.stakes.read("court"), at.court),
+            ("settlement", await network.stakes.read("settlement"), at.settlement),
+            ("epoch", await network.beacon.read("epochBlocks"), made.profile.epoch_blocks),
+            ("profile", await params.profile(), made.profile),
+            ("governor", await params.read("governor"), at.timelock),
+            ("guardian", await params.read("guardian"), at.guardian),
+            ("guardian", await network.stakes.read("guardian"), at.guardian),
+            ("timelock", await network.timelock.read("shortestDelay"), made.profile.timelock_seconds),
+            ("roles", await network.timelock.has_roles(made.governance.roles()), True),
         )
+        # What is added later goes through the timelock, and is no reason to refuse.
+        known = {row.id: row for row in await params.classes()}
+        found = [known.get(row.id) for row in made.classes]
+        rows = [await params.row(row.manifest, row.class_id) for row in made.rows]
     except Reverted as error:
         raise ConfigError(f"the contracts at the planned addresses are others ({error})", _BEGIN_ANEW) from error
-    if any(found != expected for found, expected in seen):
-        raise ConfigError("the contracts at the planned addresses are of another network", _BEGIN_ANEW)
+    for what, there, planned in (
+        *seen,
+        ("classes", found, [*made.classes]),
+        ("rows", rows, [r.values for r in made.rows]),
+    ):
+        if there != planned:
+            raise ConfigError(
+                f"the contracts at the planned addresses have another {what} than was asked for", _BEGIN_ANEW
+            )
+
+
+def _other_code(each: Creation) -> ConfigError:
+    return ConfigError(f"the code at {each.address} is not {each.name} of this release", _BEGIN_ANEW)
 
 
 async def _unrecorded(prepared: Prepared) -> None:

@@ -18,7 +18,8 @@ from eth_utils.crypto import keccak
 from chain.states import BY_NAME
 from protocol.errors import ChainError
 
-CONTRACTS = ("VCoin", "Params", "StakeManager", "EpochBeacon", "Settlement", "Court")
+CONTRACTS = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian")
+"""In the order in which they are deployed."""
 _PANICS = {
     0x01: "an assertion failed",
     0x11: "arithmetic overflow",
@@ -111,11 +112,24 @@ class Refusal:
 
 
 class Interface:
-    """What a contract answers to."""
+    """What a contract answers to, and what it is made of.
 
-    def __init__(self, name: str, abi: Sequence[dict[str, Any]], bytecode: bytes = b"") -> None:
+    Args: bytecode, what creates it; runtime, what is on the chain then; immutables, start and length in bytes of what
+    the constructor writes into that.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        abi: Sequence[dict[str, Any]],
+        bytecode: bytes = b"",
+        runtime: bytes = b"",
+        immutables: Sequence[tuple[int, int]] = (),
+    ) -> None:
         self.name = name
         self.bytecode = bytecode
+        self.runtime = runtime
+        self._immutables = tuple(immutables)
         self.functions: dict[str, Function] = {}
         self.events: dict[bytes, EventLayout] = {}
         self.refusals: dict[bytes, Refusal] = {}
@@ -142,6 +156,16 @@ class Interface:
         """Creation code with its arguments."""
         return self.bytecode + encode([each.kind for each in self.constructor], arguments)
 
+    def is_code(self, code: bytes) -> bool:
+        """Whether this is the contract's code on a chain, whatever its constructor was given."""
+        return len(code) == len(self.runtime) > 0 and self._masked(code) == self._masked(self.runtime)
+
+    def _masked(self, code: bytes) -> bytes:
+        masked = bytearray(code)
+        for start, length in self._immutables:
+            masked[start : start + length] = bytes(length)
+        return bytes(masked)
+
 
 @functools.cache
 def interface(name: str) -> Interface:
@@ -154,7 +178,13 @@ def interface(name: str) -> Interface:
         artifact = json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ChainError(f"chain/abi/{name}.json is missing: run scripts/compile_contracts.py") from error
-    return Interface(name, artifact["abi"], bytes.fromhex(artifact["bytecode"].removeprefix("0x")))
+    return Interface(
+        name,
+        artifact["abi"],
+        bytes.fromhex(artifact["bytecode"].removeprefix("0x")),
+        bytes.fromhex(artifact["runtime"].removeprefix("0x")),
+        [(start, length) for start, length in artifact["immutables"]],
+    )
 
 
 def refusal_of(data: bytes) -> str:

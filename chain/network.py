@@ -1,6 +1,7 @@
 """The contracts of one network, by name, and the file that says where they are."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from chain.beacon import Beacon
 from chain.court import Court
 from chain.ethereum import Ethereum, Log
 from chain.facts import Fact
+from chain.guardian import Guardian
+from chain.interface import CONTRACTS
 from chain.params import Params
 from chain.settlement import Settlement
 from chain.stakes import Stakes
+from chain.timelock import Timelock
 from chain.token import Token
 from protocol.errors import ChainError, ConfigError
 from protocol.wire.envelope import Domain
@@ -25,14 +29,16 @@ _COUNTS = ("chain_id", "first_nonce", "block")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where each contract is, in the order in which they are deployed."""
+    """Where each contract is, in the order of CONTRACTS."""
 
     token: Address
+    timelock: Address
     params: Address
     beacon: Address
     stakes: Address
     settlement: Address
     court: Address
+    guardian: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +114,20 @@ class Network:
         self.ethereum = ethereum
         self.addresses = addresses
         self.token = Token(ethereum, addresses.token)
+        self.timelock = Timelock(ethereum, addresses.timelock)
         self.params = Params(ethereum, addresses.params)
         self.beacon = Beacon(ethereum, addresses.beacon)
         self.stakes = Stakes(ethereum, addresses.stakes)
         self.settlement = Settlement(ethereum, addresses.settlement)
         self.court = Court(ethereum, addresses.court)
+        self.guardian = Guardian(ethereum, addresses.guardian)
         self._speakers = {
             each.address: each for each in (self.params, self.beacon, self.stakes, self.settlement, self.court)
         }
+
+    def by_name(self) -> Iterator[tuple[str, Address]]:
+        """Every contract and where it is."""
+        return zip(CONTRACTS, astuple(self.addresses), strict=True)
 
     @property
     def speakers(self) -> tuple[Address, ...]:

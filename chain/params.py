@@ -24,6 +24,10 @@ class DeviceClass:
     dtype: str
     isa: str
 
+    def to_chain(self) -> tuple[Any, ...]:
+        """As the contract takes it."""
+        return (self.id, self.name, self.runtime, self.dtype, self.isa)
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRow:
@@ -91,7 +95,7 @@ class Params(Contract):
 
     def add_class(self, row: DeviceClass) -> Call:
         """Add a device class; the governor."""
-        return self.call("addClass", (row.id, row.name, row.runtime, row.dtype, row.isa))
+        return self.call("addClass", row.to_chain())
 
     def add_calibration(self, manifest: Cid, class_id: int, row: CalibrationRow) -> Call:
         """Add the constants of a model on a class; the governor, once for each pair."""

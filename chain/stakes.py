@@ -109,6 +109,10 @@ class Stakes(Contract):
         owner, _ = await self.read("keysOf", node)
         return bool(owner != ZERO_ADDRESS)
 
+    async def paused_until(self) -> int:
+        """Until when new obligations are stopped, seconds; in the past or 0 while they are taken."""
+        return int(await self.read("intakePausedUntil"))
+
     def register(self, terms: Registration, permit: Permit) -> Call:
         """Register a node; the sender becomes its owner and puts up the amount."""
         return self.call("registerWithPermit", *astuple(terms), astuple(permit))

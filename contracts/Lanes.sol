@@ -80,6 +80,7 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         uint40 deadline,
         bytes calldata signature
     ) external {
+        _stakes.requireIntake();
         if (client == address(0) || signer == address(0)) revert ZeroAddress();
         if (amount == 0) revert ZeroAmount();
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);

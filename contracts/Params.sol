@@ -2,28 +2,46 @@
 pragma solidity 0.8.37;
 
 import {IParams} from "./interfaces/IParams.sol";
-import {Calibration, DeviceClass, NoiseBand, Profile} from "./types/ParamTypes.sol";
+import {ITimelock} from "./interfaces/ITimelock.sol";
+import {Calibration, CalibrationRow, DeviceClass, NoiseBand, Profile} from "./types/ParamTypes.sol";
 
 /// @notice The numbers of one network. The profile never changes; the governor may add rows, nobody may change one.
-/// @dev The governor is a plain address here; a timelock takes its place on networks that live.
+/// @dev The rows that a network starts with are constructor values, so there is no time in which somebody may write at once.
 contract Params is IParams {
     uint256 private constant MAX_CLASS_ID = 31;
     uint16 private constant BPS = 10_000;
     uint16 private constant MAX_SLASH_BPS = 5_000;
 
     address public immutable governor;
+    address public immutable guardian;
 
     uint32 public classMask;
     Profile private _profile;
     mapping(uint8 id => DeviceClass) private _classes;
     mapping(bytes32 manifest => mapping(uint8 classId => Calibration)) private _calibrations;
 
-    constructor(Profile memory profile_, address governor_) {
+    /// @param guardian_ may be an address that is foretold
+    constructor(
+        Profile memory profile_,
+        address governor_,
+        address guardian_,
+        DeviceClass[] memory classes_,
+        CalibrationRow[] memory rows_
+    ) {
         _requireTimes(profile_);
         _requireAmounts(profile_);
+        bool waits = governor_.code.length != 0 && ITimelock(governor_).shortestDelay() >= profile_.timelockSeconds;
+        _require(waits, "governor waits for the timelock");
         governor = governor_;
+        guardian = guardian_;
         _profile = profile_;
         emit ProfileSet(profile_.name, profile_);
+        for (uint256 i; i < classes_.length; ++i) {
+            _addClass(classes_[i]);
+        }
+        for (uint256 i; i < rows_.length; ++i) {
+            _addCalibration(rows_[i].manifest, rows_[i].classId, rows_[i].calibration);
+        }
     }
 
     modifier onlyGovernor() {
@@ -32,24 +50,11 @@ contract Params is IParams {
     }
 
     function addClass(DeviceClass calldata class_) external onlyGovernor {
-        uint8 id = class_.id;
-        if (id == 0 || id > MAX_CLASS_ID) revert BadClassId(id);
-        if (_exists(id)) revert ClassExists(id);
-        classMask |= uint32(1) << id;
-        _classes[id] = class_;
-        emit ClassAdded(id, class_);
+        _addClass(class_);
     }
 
     function addCalibration(bytes32 manifest, uint8 classId, Calibration calldata calibration) external onlyGovernor {
-        if (manifest == 0) revert ZeroManifest();
-        if (!_exists(classId)) revert UnknownClass(classId);
-        if (isCalibrated(manifest, classId)) revert CalibrationExists(manifest, classId);
-        _requireBand(calibration.act);
-        _requireBand(calibration.chunk);
-        _requireBand(calibration.tok);
-        _requireBand(calibration.worst);
-        _calibrations[manifest][classId] = calibration;
-        emit CalibrationAdded(manifest, classId, calibration);
+        _addCalibration(manifest, classId, calibration);
     }
 
     function profile() external view returns (Profile memory) {
@@ -69,11 +74,32 @@ contract Params is IParams {
         return _calibrations[manifest][classId];
     }
 
+    function _addClass(DeviceClass memory class_) private {
+        uint8 id = class_.id;
+        if (id == 0 || id > MAX_CLASS_ID) revert BadClassId(id);
+        if (_exists(id)) revert ClassExists(id);
+        classMask |= uint32(1) << id;
+        _classes[id] = class_;
+        emit ClassAdded(id, class_);
+    }
+
+    function _addCalibration(bytes32 manifest, uint8 classId, Calibration memory calibration) private {
+        if (manifest == 0) revert ZeroManifest();
+        if (!_exists(classId)) revert UnknownClass(classId);
+        if (isCalibrated(manifest, classId)) revert CalibrationExists(manifest, classId);
+        _requireBand(calibration.act);
+        _requireBand(calibration.chunk);
+        _requireBand(calibration.tok);
+        _requireBand(calibration.worst);
+        _calibrations[manifest][classId] = calibration;
+        emit CalibrationAdded(manifest, classId, calibration);
+    }
+
     function _exists(uint8 id) private view returns (bool) {
         return id <= MAX_CLASS_ID && (classMask >> id) & 1 == 1;
     }
 
-    function _requireBand(NoiseBand calldata band) private pure {
+    function _requireBand(NoiseBand memory band) private pure {
         if (band.pass == 0 || band.pass >= band.fail) revert BadNoiseBand(band.pass, band.fail);
     }
 

@@ -233,7 +233,7 @@ contract Settlement is Lanes {
         view
         returns (Standing memory standing)
     {
-        standing = _stakes.standingOf(submission.node);
+        standing = _stakes.admissionOf(submission.node);
         if (msg.sender != standing.operator) revert NotOperator(submission.node, msg.sender);
         if (standing.state != NodeState.Active) revert NodeNotActive(submission.node);
         if (standing.activeStake < _minStake) revert StakeTooLow(standing.activeStake, _minStake);

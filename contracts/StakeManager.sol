@@ -6,6 +6,7 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
+import {Intake} from "./Intake.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
@@ -19,7 +20,7 @@ import {Profile} from "./types/ParamTypes.sol";
 /// @notice Who the nodes are, what they have at stake and what their record says. See IStakeManager.
 /// @dev Registration writes three words of storage: everything else of a node starts at its zero. Its operator is its id,
 ///      and every share of its pools is its owner's; rotation and delegation will add what differs from that.
-contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VERSION) {
+contract StakeManager is IStakeManager, Intake, EIP712(EnvelopeLib.NAME, EnvelopeLib.VERSION) {
     using ReputationLib for Record;
     using SafeCast for uint256;
     using SafeERC20 for IVCoin;
@@ -55,7 +56,7 @@ contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
 
     mapping(address id => Node) private _nodes;
 
-    constructor(IVCoin coin_, IParams params_, ISettlement settlement_, address court_) {
+    constructor(IVCoin coin_, IParams params_, ISettlement settlement_, address court_) Intake(params_.guardian()) {
         Profile memory profile = params_.profile();
         _coin = coin_;
         _params = params_;
@@ -256,7 +257,12 @@ contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         return (Pool(node.active, node.activeShares), Pool(node.unbonding, node.unbondingShares));
     }
 
-    function standingOf(address id) external view returns (Standing memory) {
+    function admissionOf(address id) external view returns (Standing memory) {
+        requireIntake();
+        return standingOf(id);
+    }
+
+    function standingOf(address id) public view returns (Standing memory) {
         Node storage node = _known(id);
         Record memory record = node.record;
         return Standing({
@@ -296,6 +302,7 @@ contract StakeManager is IStakeManager, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
     // ---- inside
 
     function _register(address id, address payout, uint96 amount, uint32 classMask) private {
+        requireIntake();
         Node storage node = _nodes[id];
         if (node.state != NodeState.None) revert NodeExists(id);
         if (classMask == 0 || classMask & ~_params.classMask() != 0) revert BadClasses(classMask);

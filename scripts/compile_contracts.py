@@ -22,7 +22,8 @@ SOURCES = ROOT / "contracts"
 TOOLS = ROOT / "hardhat-local"
 SOLC = TOOLS / "tools" / "solc"
 ABI = ROOT / "chain" / "abi"
-DEPLOYED = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court")
+DEPLOYED = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian")
+OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
 
 
 def sources() -> dict[str, str]:
@@ -42,7 +43,7 @@ def settings() -> dict[str, Any]:
         "optimizer": {"enabled": deployed["optimizer"], "runs": deployed["optimizer_runs"]},
         "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
         "remappings": [line for line in remappings if line.startswith("@openzeppelin")],
-        "outputSelection": {f"contracts/{name}.sol": {name: ["abi", "evm.bytecode.object"]} for name in DEPLOYED},
+        "outputSelection": {f"contracts/{name}.sol": {name: OUTPUTS} for name in DEPLOYED},
     }
 
 
@@ -72,11 +73,19 @@ def compiled() -> dict[str, str]:
 
 
 def _render(output: dict[str, Any], name: str, digest: str) -> str:
+    runtime = output["evm"]["deployedBytecode"]
+    places = [place for places in runtime["immutableReferences"].values() for place in places]
+    functions = [entry for entry in output["abi"] if entry["type"] == "function"]
     shown = {
         "contract": name,
         "sourceHash": digest,
         "abi": output["abi"],
+        # The functions that change something, for tests that must know every one of them.
+        "changing": sorted(each["name"] for each in functions if each["stateMutability"] in ("nonpayable", "payable")),
         "bytecode": "0x" + output["evm"]["bytecode"]["object"],
+        "runtime": "0x" + runtime["object"],
+        # [start, length] in bytes of what the constructor fills in.
+        "immutables": sorted([place["start"], place["length"]] for place in places),
     }
     return json.dumps(shown, indent=1) + "\n"
 

@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 import {Calibration, DeviceClass, Profile} from "../types/ParamTypes.sol";
 
 /// @notice The numbers of one network: a profile fixed at deployment, and rows that the governor may add but nobody may change.
+/// @dev So nothing that the governor does reaches a batch that is open: what a batch is judged by stands in the batch itself
+///      and in the profile.
 interface IParams {
     event ProfileSet(bytes32 indexed name, Profile profile);
     event ClassAdded(uint8 indexed id, DeviceClass class_);
@@ -26,8 +28,11 @@ interface IParams {
     /// @notice Adds the noise constants of one model on one class; only the governor may, once per pair.
     function addCalibration(bytes32 manifest, uint8 classId, Calibration calldata calibration) external;
 
-    /// @notice Who may add rows.
+    /// @notice Who may add rows: a contract whose every act waits for the profile's timelockSeconds.
     function governor() external view returns (address);
+
+    /// @notice The contract that may pause the intake; 0 where nobody may.
+    function guardian() external view returns (address);
 
     /// @notice Every number of the network.
     function profile() external view returns (Profile memory);

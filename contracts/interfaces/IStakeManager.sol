@@ -2,9 +2,10 @@
 pragma solidity 0.8.37;
 
 import {BatchRecord, NodeState, NodeView, Permit, Pool, Standing} from "../types/NodeTypes.sol";
+import {IIntake} from "./IIntake.sol";
 
 /// @notice Who the nodes are, what they have at stake and what their record says. A node's id is its first operator's address.
-interface IStakeManager {
+interface IStakeManager is IIntake {
     event NodeRegistered(
         address indexed id, address indexed owner, address operator, address payout, uint32 classMask, uint96 amount
     );
@@ -123,7 +124,10 @@ interface IStakeManager {
     /// @notice The node's stake and what unbonds of it, with their shares; so far every share is the owner's.
     function poolsOf(address id) external view returns (Pool memory active, Pool memory unbonding);
 
-    /// @notice What submit needs. Reverts UnknownNode.
+    /// @notice What submit needs: the standing of a node whose work is taken. Reverts IntakePaused, UnknownNode.
+    function admissionOf(address id) external view returns (Standing memory);
+
+    /// @notice What the contract says of a node, whether its work is taken or not. Reverts UnknownNode.
     function standingOf(address id) external view returns (Standing memory);
 
     /// @notice Owner and operator, both zero if the node is unknown.

@@ -58,3 +58,10 @@ struct Calibration {
     /// @dev sha256 of the fp16 little-endian whitening weights.
     bytes32 actWeightsHash;
 }
+
+/// @notice A row of the calibration table as a network is deployed with it.
+struct CalibrationRow {
+    bytes32 manifest;
+    uint8 classId;
+    Calibration calibration;
+}

@@ -5,6 +5,7 @@ import {Test} from "forge-std/Test.sol";
 
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
 import {HistoryMock} from "../../contracts/mocks/HistoryMock.sol";
+import {Profile} from "../../contracts/types/ParamTypes.sol";
 
 import {Profiles} from "./Profiles.sol";
 
@@ -18,7 +19,9 @@ contract EpochBeaconTest is Test {
 
     function setUp() public {
         vm.roll(1_000);
-        address params = deployCode("Params.sol:Params", abi.encode(Profiles.load(vm, "local"), address(this)));
+        Profile memory local = Profiles.load(vm, "local");
+        address timelock = deployCode("Timelock.sol:Timelock", Profiles.timelock(local, address(this), address(this)));
+        address params = deployCode("Params.sol:Params", Profiles.params(local, timelock, address(0)));
         beacon = IEpochBeacon(deployCode("EpochBeacon.sol:EpochBeacon", abi.encode(params)));
     }
 

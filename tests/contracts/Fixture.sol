@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {Test} from "forge-std/Test.sol";
 
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
+import {IGuardian} from "../../contracts/interfaces/IGuardian.sol";
 import {IParams} from "../../contracts/interfaces/IParams.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
@@ -14,7 +16,7 @@ import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {BatchState, Claim, Contents, Debit, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Verdict} from "../../contracts/types/CaseTypes.sol";
-import {DeviceClass, Profile} from "../../contracts/types/ParamTypes.sol";
+import {CalibrationRow, DeviceClass, Profile} from "../../contracts/types/ParamTypes.sol";
 
 import {Profiles} from "./Profiles.sol";
 
@@ -50,6 +52,10 @@ abstract contract Fixture is Test {
     IStakeManager internal stakes;
     ISettlement internal settlement;
     ICourt internal court;
+    IGuardian internal guardian;
+    TimelockController internal timelock;
+    address internal keeper = makeAddr("keeper");
+    address internal canceller = makeAddr("canceller");
     Profile internal profile;
 
     function setUp() public virtual {
@@ -63,17 +69,30 @@ abstract contract Fixture is Test {
     function deploy(Profile memory chosen) internal {
         profile = chosen;
         coin = IVCoin(deployCode("VCoin.sol:VCoin", abi.encode(address(this))));
-        params = IParams(deployCode("Params.sol:Params", abi.encode(chosen, address(this))));
-        params.addClass(DeviceClass(1, "cpu-fp32", sha256("runtime"), "fp32", "avx2"));
-        params.addClass(DeviceClass(2, "cpu-bf16", sha256("runtime"), "bf16", "avx512_bf16"));
-        beacon = IEpochBeacon(deployCode("EpochBeacon.sol:EpochBeacon", abi.encode(params)));
+        timelock = TimelockController(
+            payable(deployCode("Timelock.sol:Timelock", Profiles.timelock(chosen, address(this), canceller)))
+        );
         uint256 nonce = vm.getNonce(address(this));
-        settlement = ISettlement(vm.computeCreateAddress(address(this), nonce + 1));
-        court = ICourt(vm.computeCreateAddress(address(this), nonce + 2));
+        settlement = ISettlement(vm.computeCreateAddress(address(this), nonce + 3));
+        court = ICourt(vm.computeCreateAddress(address(this), nonce + 4));
+        guardian = IGuardian(vm.computeCreateAddress(address(this), nonce + 5));
+        params = IParams(
+            deployCode(
+                "Params.sol:Params", abi.encode(chosen, timelock, guardian, firstClasses(), new CalibrationRow[](0))
+            )
+        );
+        beacon = IEpochBeacon(deployCode("EpochBeacon.sol:EpochBeacon", abi.encode(params)));
         stakes = IStakeManager(deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court)));
         deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court));
         deployCode("Court.sol:Court", abi.encode(params, stakes, settlement));
+        deployCode("Guardian.sol:Guardian", abi.encode(timelock, keeper, stakes));
         assertEq(settlement.court(), address(court), "wired");
+    }
+
+    function firstClasses() internal pure returns (DeviceClass[] memory classes) {
+        classes = new DeviceClass[](2);
+        classes[0] = DeviceClass(1, "cpu-fp32", sha256("runtime"), "fp32", "avx2");
+        classes[1] = DeviceClass(2, "cpu-bf16", sha256("runtime"), "bf16", "avx512_bf16");
     }
 
     function pass(uint256 secs) internal {

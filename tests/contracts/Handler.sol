@@ -99,6 +99,17 @@ contract Handler is Fixture {
 
     function topUpLane(uint256 who, uint256 whose, uint96 amount) external {
         openLane(_client(who), _node(whose).id, uint96(bound(amount, 1, 50 * VCN)));
+        _requireOpen();
+    }
+
+    /// @dev Once a week, so it is short; everything else must go on as before.
+    function brake(uint256 duration) external {
+        vm.prank(keeper);
+        guardian.pause(uint40(bound(duration, 1, 10 minutes)));
+    }
+
+    function _requireOpen() private {
+        if (vm.getBlockTimestamp() < stakes.intakePausedUntil()) _complain("a pause stops what is new");
     }
 
     function closeLane(uint256 who, uint256 whose) external {
@@ -134,6 +145,7 @@ contract Handler is Fixture {
         vm.prank(node.id);
         settlement.submit(made, claims);
         _contents[node.id][slot] = abi.encode(contents);
+        _requireOpen();
         ++submissions;
         if (settlement.laneOf(one.id, one.signer, node.id).left != left - contents.debits[0].amount) {
             _complain("a lane pays its debit");

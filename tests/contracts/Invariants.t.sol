@@ -41,7 +41,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](26);
+        bytes4[] memory acts = new bytes4[](27);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -69,6 +69,7 @@ contract InvariantsTest is StdInvariant, Test {
         // Twice as likely: everything else needs a batch to work on.
         acts[24] = Handler.submitBatch.selector;
         acts[25] = Handler.judgeBatch.selector;
+        acts[26] = Handler.brake.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 

@@ -4,17 +4,20 @@ pragma solidity 0.8.37;
 import {Test} from "forge-std/Test.sol";
 
 import {IParams} from "../../contracts/interfaces/IParams.sol";
-import {Calibration, DeviceClass, NoiseBand, Profile} from "../../contracts/types/ParamTypes.sol";
+import {Calibration, CalibrationRow, DeviceClass, NoiseBand, Profile} from "../../contracts/types/ParamTypes.sol";
 
 import {Profiles} from "./Profiles.sol";
 
 contract ParamsTest is Test {
     IParams private params;
-    address private governor = makeAddr("governor");
+    address private governor;
+    address private guardian = makeAddr("guardian");
     bytes32 private constant MANIFEST = keccak256("manifest");
 
     function setUp() public {
-        params = _deploy(Profiles.load(vm, "local"));
+        Profile memory local = Profiles.load(vm, "local");
+        governor = _timelock(local);
+        params = _deploy(local);
         vm.startPrank(governor);
     }
 
@@ -28,7 +31,11 @@ contract ParamsTest is Test {
     }
 
     function _deploy(Profile memory profile) private returns (IParams) {
-        bytes memory code = abi.encodePacked(vm.getCode("Params.sol:Params"), abi.encode(profile, governor));
+        return _create(Profiles.params(profile, governor, guardian));
+    }
+
+    function _create(bytes memory values) private returns (IParams) {
+        bytes memory code = abi.encodePacked(vm.getCode("Params.sol:Params"), values);
         address made;
         assembly {
             made := create(0, add(code, 32), mload(code))
@@ -40,8 +47,16 @@ contract ParamsTest is Test {
         return IParams(made);
     }
 
+    function _timelock(Profile memory profile) private returns (address) {
+        return deployCode("Timelock.sol:Timelock", Profiles.timelock(profile, address(this), address(this)));
+    }
+
     function deploy(Profile memory profile) external {
         _deploy(profile);
+    }
+
+    function create(bytes memory values) external {
+        _create(values);
     }
 
     function _expectBroken(Profile memory profile, string memory relation) private {
@@ -55,6 +70,7 @@ contract ParamsTest is Test {
         string[3] memory names = ["local", "testnet", "main"];
         for (uint256 i; i < 3; ++i) {
             Profile memory expected = Profiles.load(vm, names[i]);
+            governor = _timelock(expected);
             Profile memory kept = _deploy(expected).profile();
             assertEq(keccak256(abi.encode(kept)), keccak256(abi.encode(expected)), names[i]);
         }
@@ -115,6 +131,53 @@ contract ParamsTest is Test {
         p = Profiles.load(vm, "local");
         p.name = 0;
         _expectBroken(p, "a profile has a name");
+    }
+
+    // ---- governor and guardian
+
+    function test_the_governor_waits_as_long_as_the_profile_says() public {
+        Profile memory p = Profiles.load(vm, "local");
+        p.timelockSeconds += 1;
+        _expectBroken(p, "governor waits for the timelock");
+        governor = _timelock(p);
+        assertEq(_deploy(p).governor(), governor);
+        assertEq(_deploy(p).guardian(), guardian);
+    }
+
+    function test_a_key_is_no_governor() public {
+        governor = makeAddr("somebody");
+        _expectBroken(Profiles.load(vm, "local"), "governor waits for the timelock");
+    }
+
+    // ---- rows of the first day
+
+    function _rows(Calibration memory calibration) private pure returns (CalibrationRow[] memory rows) {
+        rows = new CalibrationRow[](1);
+        rows[0] = CalibrationRow(MANIFEST, 3, calibration);
+    }
+
+    function _first(Calibration memory calibration) private view returns (bytes memory) {
+        DeviceClass[] memory classes = new DeviceClass[](1);
+        classes[0] = _class(3);
+        return abi.encode(Profiles.load(vm, "local"), governor, guardian, classes, _rows(calibration));
+    }
+
+    function test_a_network_is_born_with_its_rows() public {
+        params = _create(_first(_bands(1, 2)));
+        assertEq(params.classOf(3).name, "cpu-fp32");
+        assertEq(params.classMask(), 8);
+        assertEq(params.calibrationOf(MANIFEST, 3).worst.fail, 2);
+        vm.expectRevert(abi.encodeWithSelector(IParams.CalibrationExists.selector, MANIFEST, 3));
+        params.addCalibration(MANIFEST, 3, _bands(1, 3));
+    }
+
+    function test_rows_of_the_first_day_are_checked_too() public {
+        bytes memory values = _first(_bands(2, 2));
+        vm.expectRevert(abi.encodeWithSelector(IParams.BadNoiseBand.selector, 2, 2));
+        this.create(values);
+        values = abi.encode(Profiles.load(vm, "local"), governor, guardian, new DeviceClass[](0), _rows(_bands(1, 2)));
+        vm.expectRevert(abi.encodeWithSelector(IParams.UnknownClass.selector, 3));
+        this.create(values);
     }
 
     // ---- classes

@@ -3,10 +3,24 @@ pragma solidity 0.8.37;
 
 import {Vm} from "forge-std/Vm.sol";
 
-import {Profile} from "../../contracts/types/ParamTypes.sol";
+import {CalibrationRow, DeviceClass, Profile} from "../../contracts/types/ParamTypes.sol";
 
 /// @notice Reads a profile as the deployment does: from chain/abi/profiles.json.
 library Profiles {
+    /// @notice Constructor values of a Timelock with one proposer and one more canceller, whose proposals everybody executes.
+    function timelock(Profile memory p, address proposer, address canceller) internal pure returns (bytes memory) {
+        address[] memory proposers = new address[](1);
+        proposers[0] = proposer;
+        address[] memory cancellers = new address[](1);
+        cancellers[0] = canceller;
+        return abi.encode(p.timelockSeconds, proposers, new address[](1), cancellers);
+    }
+
+    /// @notice Constructor values of Params without rows.
+    function params(Profile memory p, address governor, address guardian) internal pure returns (bytes memory) {
+        return abi.encode(p, governor, guardian, new DeviceClass[](0), new CalibrationRow[](0));
+    }
+
     function load(Vm vm, string memory name) internal view returns (Profile memory p) {
         string memory json = vm.readFile("../chain/abi/profiles.json");
         p.name = bytes32(bytes(name));

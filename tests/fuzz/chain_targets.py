@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import suppress
-from dataclasses import astuple
 from functools import cache
 from typing import Any
 
@@ -159,9 +158,7 @@ def _logs(data: bytes) -> None:
 def _log_seeds() -> list[bytes]:
     """A log of every kind that the contracts write."""
     found = []
-    for address, name in zip(
-        astuple(ADDRESSES)[1:], ("Params", "EpochBeacon", "StakeManager", "Settlement", "Court"), strict=True
-    ):
+    for name, address in _network().by_name():
         for layout in interface(name).events.values():
             plain = [each for each in layout.inputs if not each.indexed]
             topics = [encode([each.kind], [_zero(each)]) for each in layout.inputs if each.indexed]

@@ -1,27 +1,29 @@
 """Deploying a network on Anvil: as planned, resumed, checked, refused."""
 
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from chain.adapter import open_chain
 from chain.calibration import CalibrationFile, ClassNoise
 from chain.deployment import Plan, deploy, first_classes, plan
-from chain.keystore import create_key
+from chain.ethereum import Asked, Call, Ethereum
+from chain.guardian import Pausing
+from chain.interface import CONTRACTS, interface
 from chain.network import Network, read_deployment
 from chain.profiles import profiles
 from chain.rpc import open_rpc
+from chain.timelock import ANYBODY, Governance, Operation, OperationState
+from chain.transactions import Sender
 from chain.wallet import Wallet
-from protocol.errors import ChainError, ConfigError
+from protocol.errors import ChainError, ConfigError, Reverted
 from protocol.events import CalibrationSeen
 from protocol.stages.verification import UNCALIBRATED, Calibration, Tolerance
-from protocol.wire.ids import Cid
+from protocol.wire.ids import Cid, Wei
 from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
 from tests.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, AnvilLedger, forget, open_anvil_ledger
 from tests.jobs import key, named
@@ -76,7 +78,7 @@ async def test_the_planned_gas_is_enough_and_not_absurd() -> None:
         used = 0
         for number in range(before + 1, last + 1):
             used += int((await controls.raw("eth_getBlockByNumber", hex(number), False))["gasUsed"], 16)
-        assert used < planned.gas < 2 * used
+        assert used < planned.gas < 1.3 * used
 
 
 async def test_an_interrupted_deployment_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -89,13 +91,195 @@ async def test_an_interrupted_deployment_goes_on_where_it_stopped(tmp_path: Path
             await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         assert not caught.value.transient
         stopped_at = await controls.ethereum.nonce(DEPLOYER.address)
-        assert 0 < stopped_at < 6
+        assert 0 < stopped_at < len(CONTRACTS)
         assert not read_deployment(path).complete
         await controls.enrich(DEPLOYER)
         made = await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         assert made.complete
         assert made.first_nonce == 0
-        assert await controls.ethereum.nonce(DEPLOYER.address) == 6 + len(CLASSES)
+        assert await controls.ethereum.nonce(DEPLOYER.address) == len(CONTRACTS)
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class DiesAtSending(Ethereum):
+    """An endpoint whose caller is killed at its nth transaction: just before it leaves, or when it has left."""
+
+    def __init__(self, rpc: Asked, nth: int, *, left: bool) -> None:
+        super().__init__(rpc)
+        self._nth = nth
+        self._left = left
+        self._count = 0
+
+    async def broadcast(self, raw: bytes) -> None:
+        self._count += 1
+        if self._count == self._nth and not self._left:
+            raise Killed
+        await super().broadcast(raw)
+        if self._count == self._nth:
+            raise Killed
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["before it left", "after it left"])
+async def test_killed_at_any_transaction_the_same_addresses_come_to_be(tmp_path: Path, left: bool) -> None:
+    async with chain() as (_, controls):
+        for nth in range(1, len(CONTRACTS) + 1):
+            path = tmp_path / f"{nth}.json"
+            planned = await made_plan(controls)
+            dying = DiesAtSending(controls.ethereum.rpc, nth, left=left)
+            with pytest.raises(Killed):
+                await deploy(dying, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=path, poll_s=POLL_S)
+            assert read_deployment(path).addresses == planned.addresses
+            assert not read_deployment(path).complete
+            made = await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=path, poll_s=POLL_S)
+            assert made == replace(read_deployment(path), block=made.block)
+            assert made.addresses == planned.addresses
+            sent = await controls.ethereum.nonce(DEPLOYER.address) - planned.first_nonce
+            assert sent == len(CONTRACTS), "no contract was created twice"
+
+
+async def test_killed_at_every_transaction_in_turn(tmp_path: Path) -> None:
+    path = tmp_path / "31337.json"
+    async with chain() as (_, controls):
+        planned = await made_plan(controls)
+        deaths = 0
+        while True:
+            dying = DiesAtSending(controls.ethereum.rpc, 1, left=deaths % 2 == 0)
+            try:
+                made = await deploy(dying, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=path, poll_s=POLL_S)
+            except Killed:
+                deaths += 1
+                continue
+            break
+        assert made.addresses == planned.addresses
+        # A death before it left is made up for by one more.
+        assert deaths == 2 * len(CONTRACTS) - 1
+        assert await controls.ethereum.nonce(DEPLOYER.address) == len(CONTRACTS)
+
+
+async def test_what_is_on_its_way_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "31337.json"
+    async with chain() as (_, controls):
+        planned = await made_plan(controls)
+        await controls.automine(False)
+        dying = DiesAtSending(controls.ethereum.rpc, 1, left=True)
+        with pytest.raises(Killed):
+            await deploy(dying, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=path, poll_s=POLL_S)
+        assert await controls.ethereum.nonce(DEPLOYER.address) == 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(blocks_come, controls)
+            made = await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=path, poll_s=POLL_S)
+            nursery.cancel_scope.cancel()
+        assert made.addresses == planned.addresses
+        assert await controls.ethereum.nonce(DEPLOYER.address) == len(CONTRACTS)
+
+
+async def blocks_come(controls: Controls) -> None:
+    while True:
+        await trio.sleep(5 * POLL_S)
+        await controls.mine()
+
+
+# ---- what is on the chain
+
+RULERS = Governance(
+    proposers=(key("first").address, key("second").address),
+    keeper=key("keeper").address,
+    cancellers=(key("canceller").address,),
+    executors=(key("executor").address,),
+)
+
+
+async def test_those_who_are_named_rule() -> None:
+    async with chain() as (_, controls):
+        made = await deploy(
+            controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), governance=RULERS, poll_s=POLL_S
+        )
+        network = Network(controls.ethereum, made.addresses)
+        timelock = network.timelock
+        assert await network.params.read("governor") == timelock.address
+        assert await timelock.delay() == LOCAL.timelock_seconds
+        assert await timelock.has_roles(RULERS.roles())
+        for role in ("PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE", "DEFAULT_ADMIN_ROLE"):
+            assert not await timelock.has_roles([(role, DEPLOYER.address)]), role
+        assert not await timelock.has_roles([("EXECUTOR_ROLE", ANYBODY)])
+        assert await timelock.has_roles([("DEFAULT_ADMIN_ROLE", timelock.address)])
+        assert await network.guardian.pausing() == Pausing(key("keeper").address, 0)
+
+
+async def test_other_rulers_than_those_of_the_first_run_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "31337.json"
+    async with chain() as (_, controls):
+        arguments = (controls.ethereum, DEPLOYER, LOCAL, CLASSES)
+        await deploy(*arguments, calibrations=(), governance=RULERS, path=path, poll_s=POLL_S)
+        with pytest.raises(ConfigError, match="have another roles than was asked for") as caught:
+            await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
+        assert caught.value.hint
+
+
+async def test_the_code_on_the_chain_is_compared_with_this_release(tmp_path: Path) -> None:
+    path = tmp_path / "31337.json"
+    async with chain() as (_, controls):
+        arguments = (controls.ethereum, DEPLOYER, LOCAL, CLASSES)
+        made = await deploy(*arguments, calibrations=(), poll_s=POLL_S)
+        for name, address in zip(CONTRACTS, astuple(made.addresses), strict=True):
+            code = await controls.ethereum.code(address)
+            assert interface(name).is_code(code), name
+            assert not interface(name).is_code(code[:-1])
+            assert not interface(name).is_code(code[:100] + bytes([code[100] ^ 1]) + code[101:]), name
+            assert not any(interface(other).is_code(code) for other in CONTRACTS if other != name)
+        replace(made, code_hashes=()).write(path)
+        court = await controls.ethereum.code(made.addresses.court)
+        await controls.raw("anvil_setCode", made.addresses.court, f"0x{court[:-1].hex()}00")
+        with pytest.raises(ConfigError, match="is not Court of this release"):
+            await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
+
+
+async def test_a_call_waits_in_the_timelock_and_is_seen_there() -> None:
+    async with chain() as (_, controls):
+        made = await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), poll_s=POLL_S)
+        network = Network(controls.ethereum, made.addresses)
+        timelock, sender = network.timelock, Sender(controls.ethereum, DEPLOYER, forget, poll_s=POLL_S)
+
+        async def pending() -> list[Operation]:
+            return await timelock.pending(0, await controls.ethereum.head())
+
+        assert await pending() == []
+        added = network.params.add_class(replace(CLASSES[0], id=7))
+        await sender.send(timelock.schedule(added, LOCAL.timelock_seconds))
+        (seen,) = await pending()
+        now = (await controls.ethereum.block()).timestamp
+        assert (seen.target, seen.data, seen.state) == (network.params.address, added.data, OperationState.WAITING)
+        assert seen.ready_at == now + LOCAL.timelock_seconds
+        with pytest.raises(Reverted, match="TimelockUnexpectedOperationState"):
+            await sender.send(timelock.execute(added))
+        await controls.warp(LOCAL.timelock_seconds)
+        assert [each.state for each in await pending()] == [OperationState.READY]
+        await sender.send(timelock.execute(added))
+        assert await pending() == []
+        assert [row.id for row in await network.params.classes()] == [1, 2, 7]
+        again = network.guardian.set_keeper(key("other").address)
+        await sender.send(timelock.schedule(again, LOCAL.timelock_seconds))
+        (seen,) = await pending()
+        await sender.send(timelock.cancel(seen.id))
+        assert await pending() == []
+
+
+async def test_a_pause_is_a_matter_of_time_to_a_node() -> None:
+    async with open_anvil_ledger() as ledger:
+        guardian = ledger.network.guardian
+        sender = Sender(ledger.network.ethereum, DEPLOYER, forget, poll_s=POLL_S)
+        await sender.send(guardian.pause(600))
+        until = await ledger.network.stakes.paused_until()
+        with pytest.raises(Reverted, match=f"IntakePaused\\(until={until}\\)") as caught:
+            await ledger.register(key("node"))
+        assert caught.value.transient
+        await ledger.warp(600)
+        await ledger.register(key("node"))
+        with pytest.raises(Reverted, match="PausedLately"):
+            await sender.send(guardian.pause(1))
 
 
 async def test_a_deployer_that_was_busy_elsewhere_must_begin_again(tmp_path: Path) -> None:
@@ -107,9 +291,36 @@ async def test_a_deployer_that_was_busy_elsewhere_must_begin_again(tmp_path: Pat
             await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         await controls.enrich(DEPLOYER)
         await deploy(*arguments, calibrations=(), poll_s=POLL_S)
-        with pytest.raises(ConfigError, match=r"sent other transactions|planned addresses are others") as caught:
+        with pytest.raises(ConfigError, match=r"sent other transactions|is not \w+ of this release") as caught:
             await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         assert caught.value.hint
+
+
+async def test_a_chain_that_was_started_anew_needs_another_file(tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.json", tmp_path / "part.json"
+    async with chain() as (_, controls):
+        await controls.raw("anvil_setNonce", DEPLOYER.address, "0x5")
+        dying = DiesAtSending(controls.ethereum.rpc, 2, left=True)
+        with pytest.raises(Killed):
+            await deploy(dying, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=part, poll_s=POLL_S)
+        await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=whole, poll_s=POLL_S)
+    for path, words in ((whole, "it was started anew"), (part, "has sent fewer transactions than were planned")):
+        async with chain() as (_, controls):
+            with pytest.raises(ConfigError, match=words) as caught:
+                await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=path, poll_s=POLL_S)
+            assert caught.value.hint
+            assert await controls.ethereum.nonce(DEPLOYER.address) == 0
+
+
+async def test_other_transactions_on_their_way_are_waited_for() -> None:
+    async with chain() as (_, controls):
+        await controls.automine(False)
+        dying = DiesAtSending(controls.ethereum.rpc, 1, left=True)
+        with pytest.raises(Killed):
+            await Sender(dying, DEPLOYER, forget).send(Call("a payment", key("other").address, b"", Wei(1)))
+        with pytest.raises(ChainError, match="has transactions on their way") as caught:
+            await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), poll_s=POLL_S)
+        assert caught.value.transient
 
 
 async def test_the_file_of_another_network_is_left_alone(tmp_path: Path) -> None:
@@ -207,31 +418,3 @@ async def test_a_chain_that_is_down_is_said_in_a_sentence() -> None:
         ) as caught:
             await opened(ledger)
         assert caught.value.transient
-
-
-@pytest.mark.slow
-async def test_the_script_plans_deploys_and_checks(tmp_path: Path) -> None:
-    async with chain() as (running, controls):
-        create_key(tmp_path / "deployer.json", "secret", secret=DEPLOYER.secret, iterations=2)
-        command = [sys.executable, "-m", "scripts.deploy", "--rpc", running.url, "--chain-id", str(CHAIN_ID)]
-        command += ["--profile", "local", "--key", str(tmp_path / "deployer.json"), "--runtime", RUNTIME.hex()]
-        command += ["--out", str(tmp_path / "out.json")]
-        environment = {**os.environ, "VCOIN_PASSWORD": "secret"}
-
-        def run(*more: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run([*command, *more], env=environment, capture_output=True, text=True, check=False)
-
-        planned = run("--plan")
-        assert planned.returncode == 0, planned.stderr
-        assert not (tmp_path / "out.json").exists()
-        done = run()
-        assert done.returncode == 0, done.stderr
-        made = read_deployment(tmp_path / "out.json")
-        assert all(address in planned.stdout for address in astuple(made.addresses))
-        assert made.addresses.settlement in done.stdout
-        environment["VCOIN_PASSWORD"] = "wrong"
-        failed = run()
-        assert (failed.returncode, failed.stdout) == (1, "")
-        assert "error: wrong password" in failed.stderr
-        assert "hint: " in failed.stderr
-        assert await controls.ethereum.nonce(DEPLOYER.address) > 0

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IIntake} from "../../contracts/interfaces/IIntake.sol";
+import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
+import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
+import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
+import {CaseState} from "../../contracts/types/CaseTypes.sol";
+import {NodeState, Permit} from "../../contracts/types/NodeTypes.sol";
+import {Calibration, DeviceClass, NoiseBand} from "../../contracts/types/ParamTypes.sol";
+
+import {Fixture} from "./Fixture.sol";
+
+/// @notice Invariant 37: a pause blocks no exit. Every function that changes something is either known to stand still, or was
+///         called with success during a pause, or belongs to a contract that does not know of pauses.
+/// @dev A new function fails the test until it is classified: call it in the story below and say so by `_open`, or name it in
+///      `_stopped` and add it to tests/contracts/Guardian.t.sol.
+contract ExitsTest is Fixture {
+    string[4] private _stopped =
+        ["StakeManager.register", "StakeManager.registerWithPermit", "Settlement.openLane", "Settlement.submit"];
+    /// @dev What a pause stops lives in StakeManager and in who asks it; these do neither.
+    string[2] private _unaware = ["VCoin", "Timelock"];
+    string[6] private _aware = ["StakeManager", "Settlement", "Court", "EpochBeacon", "Params", "Guardian"];
+    mapping(bytes32 name => bool) private _ran;
+
+    Node private node;
+    Node private cheat;
+    Client private one;
+    Client private two;
+    bytes[6] private _contents;
+
+    function setUp() public override {
+        super.setUp();
+        bench(5);
+        node = registered("node", 20_000 * VCN);
+        cheat = registered("cheat", 20_000 * VCN);
+        fundOwner(node, 10_000 * VCN);
+        graduate(node);
+        one = client("client", 500 * VCN);
+        two = client("second client", 100 * VCN);
+        coin.transfer(one.id, 1_000 * VCN);
+        vm.prank(one.id);
+        coin.approve(address(settlement), type(uint256).max);
+        openLane(one, node.id, 300 * VCN);
+        openLane(one, cheat.id, 50 * VCN);
+        openLane(two, node.id, 20 * VCN);
+    }
+
+    function _open(string memory name) private {
+        _ran[keccak256(bytes(name))] = true;
+    }
+
+    /// @dev One batch an epoch, so that each can be given a seed of its own.
+    function _submitInOwnEpoch(address id, uint8 slot) private returns (Contents memory) {
+        mine(profile.epochBlocks);
+        return submitted(one, id, slot, 5, 10 * VCN);
+    }
+
+    function _kept(uint256 which) private view returns (Contents memory) {
+        return abi.decode(_contents[which], (Contents));
+    }
+
+    function test_a_pause_blocks_no_exit() public {
+        for (uint8 slot; slot < 5; ++slot) {
+            _contents[slot] = abi.encode(_submitInOwnEpoch(node.id, slot));
+        }
+        _contents[5] = abi.encode(_submitInOwnEpoch(cheat.id, 0));
+        vm.prank(keeper);
+        guardian.pause(72 hours);
+        uint40 until = stakes.intakePausedUntil();
+        _expectInnerCalls();
+        _fraudEnds();
+        _batchesEnd();
+        _nobodyConvenes();
+        _lostSeedsEnd();
+        _clientsLeave();
+        _stakersLeave();
+        _verifiersComeAndGo();
+        _moneyFlows();
+        assertLt(vm.getBlockTimestamp(), until, "all of it during the pause");
+        vm.expectRevert(abi.encodeWithSelector(IIntake.IntakePaused.selector, until));
+        stakes.requireIntake();
+        _governorActs();
+        _requireAllKnown();
+    }
+
+    /// @dev What only our own contracts may call runs inside the story, too.
+    function _expectInnerCalls() private {
+        _expectInner(address(stakes), IStakeManager.slash.selector, "StakeManager.slash");
+        _expectInner(address(stakes), IStakeManager.penalise.selector, "StakeManager.penalise");
+        _expectInner(address(stakes), IStakeManager.jail.selector, "StakeManager.jail");
+        _expectInner(address(stakes), IStakeManager.recordBatch.selector, "StakeManager.recordBatch");
+        _expectInner(address(stakes), IIntake.pauseIntake.selector, "StakeManager.pauseIntake");
+        _expectInner(address(settlement), ISettlement.openCase.selector, "Settlement.openCase");
+        _expectInner(address(settlement), ISettlement.closeCase.selector, "Settlement.closeCase");
+        _expectInner(address(settlement), ISettlement.voidUnheard.selector, "Settlement.voidUnheard");
+        _expectInner(address(settlement), ISettlement.creditPool.selector, "Settlement.creditPool");
+    }
+
+    function _expectInner(address target, bytes4 selector, string memory name) private {
+        vm.expectCall(target, abi.encodePacked(selector));
+        _open(name);
+    }
+
+    function _clientsLeave() private {
+        vm.startPrank(one.id);
+        settlement.withdraw(10 * VCN);
+        _open("Settlement.withdraw");
+        settlement.setSigner(one.signer, 1 * VCN, uint40(vm.getBlockTimestamp()));
+        _open("Settlement.setSigner");
+        vm.stopPrank();
+        vm.prank(two.signer);
+        settlement.closeLane(two.id, two.signer, node.id);
+        _open("Settlement.closeLane");
+        pass(profile.laneCloseSeconds);
+        settlement.reclaimLane(two.id, two.signer, node.id);
+        _open("Settlement.reclaimLane");
+        vm.prank(two.id);
+        settlement.withdraw(100 * VCN);
+    }
+
+    function _batchesEnd() private {
+        sealDrawing(node.id, 0, 1_000, 0);
+        _open("EpochBeacon.seal");
+        finish(node.id, 0);
+        _open("Settlement.finalize");
+        sealDrawing(node.id, 1, 1_000, 0);
+        uint8[] memory slots = new uint8[](1);
+        slots[0] = 1;
+        assertEq(settlement.finalizeMany(node.id, slots), 1);
+        _open("Settlement.finalizeMany");
+        // The others are drawn. One is heard: a seat is silent, another one passes it with the rest.
+        sealDrawing(node.id, 2, 1_000, 1);
+        bytes32 caseId = court.convene(node.id, 2, _kept(2));
+        _open("Court.convene");
+        commitSeat(caseId, 0);
+        commitSeat(caseId, 1);
+        _open("Court.commitSeat");
+        pass(profile.seatSeconds + 1);
+        court.replaceSeat(caseId, 2, _kept(2));
+        _open("Court.replaceSeat");
+        commitSeat(caseId, 3);
+        revealSeat(caseId, 0, 10_000);
+        revealSeat(caseId, 1, 10_000);
+        revealSeat(caseId, 3, 10_000);
+        _open("Court.revealSeat");
+        court.resolve(caseId, _kept(2));
+        _open("Court.resolve");
+        finish(node.id, 2);
+        assertEq(uint8(stateOf(node.id, 2)), uint8(BatchState.Final));
+    }
+
+    function _fraudEnds() private {
+        seal(cheat.id, 0);
+        bytes32 caseId = court.convene(cheat.id, 0, _kept(5));
+        judge(caseId, three(0, 0, 0));
+        court.resolve(caseId, _kept(5));
+        assertEq(uint8(court.caseOf(caseId).state), uint8(CaseState.Closed));
+        settlement.refund(cheat.id, 0, _kept(5));
+        _open("Settlement.refund");
+        assertEq(settlement.laneOf(one.id, one.signer, cheat.id).left, 50 * VCN);
+    }
+
+    function _nobodyConvenes() private {
+        sealDrawing(node.id, 3, 1_000, 1);
+        vm.warp(settlement.batchOf(node.id, 3).commitTime + profile.starvedSeconds + 1);
+        court.voidStarved(node.id, 3, _kept(3));
+        _open("Court.voidStarved");
+        settlement.refund(node.id, 3, _kept(3));
+    }
+
+    function _lostSeedsEnd() private {
+        uint256 epoch = beacon.epochOf(settlement.batchOf(node.id, 4).commitBlock);
+        mine(300);
+        beacon.rearm(epoch);
+        _open("EpochBeacon.rearm");
+        mine(300);
+        assertTrue(beacon.isLost(epoch));
+        settlement.voidLost(node.id, 4);
+        _open("Settlement.voidLost");
+        settlement.refund(node.id, 4, _kept(4));
+    }
+
+    function _stakersLeave() private {
+        pass(profile.jailSeconds);
+        vm.prank(cheat.owner);
+        stakes.unjail(cheat.id);
+        _open("StakeManager.unjail");
+        vm.startPrank(node.owner);
+        stakes.stake(node.id, 1_000 * VCN);
+        _open("StakeManager.stake");
+        stakes.unbond(node.id, 2_000 * VCN);
+        _open("StakeManager.unbond");
+        stakes.rebond(node.id, 1_000 * VCN);
+        _open("StakeManager.rebond");
+        pass(profile.unbondingSeconds);
+        assertEq(stakes.withdraw(node.id), 1_000 * VCN);
+        _open("StakeManager.withdraw");
+        stakes.setPayout(node.id, makeAddr("payout"));
+        _open("StakeManager.setPayout");
+        stakes.unbond(node.id, stakes.nodeOf(node.id).activeStake);
+        pass(profile.unbondingSeconds);
+        stakes.withdraw(node.id);
+        assertEq(uint8(stakes.nodeOf(node.id).state), uint8(NodeState.Gone));
+        vm.stopPrank();
+        pass(1 days);
+        vm.prank(cheat.id);
+        stakes.checkIn(cheat.id);
+        _open("StakeManager.checkIn");
+    }
+
+    function _verifiersComeAndGo() private {
+        vm.startPrank(cheat.id);
+        court.joinVerifiers(cheat.id, CLASS);
+        _open("Court.joinVerifiers");
+        court.leaveVerifiers(cheat.id, CLASS);
+        _open("Court.leaveVerifiers");
+        vm.stopPrank();
+    }
+
+    function _moneyFlows() private {
+        settlement.claim(node.id);
+        _open("Settlement.claim");
+        settlement.flushBurn();
+        _open("Settlement.flushBurn");
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(1 * VCN);
+        _open("Settlement.fundPool");
+        settlement.depositFor(two.id, 10 * VCN);
+        _open("Settlement.depositFor");
+        vm.startPrank(one.id);
+        settlement.deposit(10 * VCN);
+        _open("Settlement.deposit");
+        Permit memory none;
+        settlement.depositWithPermit(10 * VCN, none);
+        _open("Settlement.depositWithPermit");
+        vm.stopPrank();
+    }
+
+    function _governorActs() private {
+        NoiseBand memory band = NoiseBand(1, 2);
+        vm.startPrank(address(timelock));
+        params.addClass(DeviceClass(3, "cuda", sha256("runtime"), "fp16", "any"));
+        _open("Params.addClass");
+        params.addCalibration(keccak256("manifest"), 3, Calibration(band, band, band, band, 0));
+        _open("Params.addCalibration");
+        guardian.setKeeper(keeper);
+        _open("Guardian.setKeeper");
+        vm.stopPrank();
+        vm.prank(keeper);
+        guardian.resume();
+        _open("Guardian.resume");
+        _open("Guardian.pause");
+    }
+
+    // ---- the list against the ABI
+
+    function _requireAllKnown() private {
+        uint256 count;
+        for (uint256 i; i < _aware.length; ++i) {
+            string[] memory names = _changing(_aware[i]);
+            for (uint256 j; j < names.length; ++j) {
+                string memory name = string.concat(_aware[i], ".", names[j]);
+                bool stops = _isStopped(name);
+                assertTrue(stops || _ran[keccak256(bytes(name))], string.concat("neither stopped nor shown: ", name));
+                assertFalse(stops && _ran[keccak256(bytes(name))], string.concat("not stopped: ", name));
+                if (stops) ++count;
+            }
+        }
+        assertEq(count, _stopped.length, "a name in _stopped is no function");
+        for (uint256 i; i < _unaware.length; ++i) {
+            assertGt(_changing(_unaware[i]).length, 0);
+        }
+    }
+
+    function _changing(string memory contractName) private view returns (string[] memory) {
+        string memory json = vm.readFile(string.concat("../chain/abi/", contractName, ".json"));
+        return vm.parseJsonStringArray(json, ".changing");
+    }
+
+    function _isStopped(string memory name) private view returns (bool) {
+        for (uint256 i; i < _stopped.length; ++i) {
+            if (keccak256(bytes(name)) == keccak256(bytes(_stopped[i]))) return true;
+        }
+        return false;
+    }
+
+    /// @dev Every contract of the network is in one of the two lists.
+    function test_no_contract_is_left_out() public view {
+        uint256 files;
+        for (uint256 i; i < _aware.length; ++i) {
+            if (vm.exists(string.concat("../chain/abi/", _aware[i], ".json"))) ++files;
+        }
+        for (uint256 i; i < _unaware.length; ++i) {
+            if (vm.exists(string.concat("../chain/abi/", _unaware[i], ".json"))) ++files;
+        }
+        // And profiles.json.
+        assertEq(vm.readDir("../chain/abi").length, files + 1, "a contract that no list names");
+    }
+}
