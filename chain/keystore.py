@@ -14,6 +14,7 @@ from coincurve import PrivateKey
 
 from chain.wallet import Key
 from protocol.errors import ConfigError
+from protocol.wire.ids import Address, checksum
 
 PASSWORD_VARIABLE = "VCOIN_PASSWORD"  # noqa: S105 - the name of a variable, no password
 MAX_KEY_FILE_CHARS = 1 << 16
@@ -95,6 +96,17 @@ def load_key(path: Path, password: str) -> Key:
             raise ConfigError(f"wrong password for {path}", "give the one the key was created with") from error
         raise ConfigError(f"{path} is no key file") from error
     except (KeyError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
+        raise ConfigError(f"{path} is no key file") from error
+
+
+def address_of(path: Path) -> Address:
+    """Whose key a file holds, as it says itself; the key stays locked.
+
+    Raises: ConfigError if there is none.
+    """
+    try:
+        return checksum("0x" + json.loads(_read(path))["address"].removeprefix("0x"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path} is no key file") from error
 
 

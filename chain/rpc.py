@@ -221,6 +221,24 @@ class Rpc:
                         f"wrong chain: {endpoint.shown} serves chain {endpoint.serves}, expected {self.chain_id}"
                     )
 
+    async def served_chain(self) -> int:
+        """The chain that every endpoint says it serves, whichever we expect.
+
+        Raises: WrongChain if they serve several; Unreachable if none answers.
+        """
+        faults = []
+        for endpoint in self.endpoints:
+            try:
+                await self._learn_chain(endpoint)
+            except _Unreachable as error:
+                faults.append(f"{endpoint.shown} ({error})")
+        served = {endpoint.serves: endpoint.shown for endpoint in self.endpoints if endpoint.serves is not None}
+        if len(served) > 1:
+            raise WrongChain(f"the endpoints serve several chains: {', '.join(map(str, sorted(served)))}")
+        if not served:
+            raise _none_answers(faults)
+        return served.popitem()[0]
+
     def close(self) -> None:
         """Close every connection."""
         for endpoint in self.endpoints:
@@ -269,14 +287,17 @@ class Rpc:
     async def _check_chain(self, endpoint: Endpoint) -> None:
         if trio.current_time() < endpoint.checked_at + CHECK_AGAIN_S:
             return
+        await self._learn_chain(endpoint)
+        if endpoint.serves != self.chain_id:
+            raise _OtherChain(f"it serves chain {endpoint.serves}, not {self.chain_id}")
+        endpoint.checked_at = trio.current_time()
+
+    async def _learn_chain(self, endpoint: Endpoint) -> None:
         answer = await self._ask(endpoint, "ask", "eth_chainId", ())
         try:
             endpoint.serves = int(result_of(answer), 16)
         except (RpcRefusal, ChainError, ValueError, TypeError) as error:
             raise _Unreachable("it does not say which chain it serves") from error
-        if endpoint.serves != self.chain_id:
-            raise _OtherChain(f"it serves chain {endpoint.serves}, not {self.chain_id}")
-        endpoint.checked_at = trio.current_time()
 
     async def _ask(self, endpoint: Endpoint, how: str, *arguments: Any) -> Any:
         call = getattr(endpoint, how)

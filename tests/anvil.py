@@ -41,12 +41,12 @@ class Anvil:
             self.process.stdout.close()
 
 
-def start_anvil(*arguments: str, port: int = 0) -> Anvil:
+def start_anvil(*arguments: str, port: int = 0, chain_id: int = CHAIN_ID) -> Anvil:
     """Start a chain and return once it listens. Ports are given out by the system unless one is named."""
     installed = node_tools.anvil()
     program = str(installed) if installed.is_file() else shutil.which("anvil")
     assert program, "anvil is not installed: run `npm ci` in hardhat-local/"
-    command = [program, "--port", str(port), "--chain-id", str(CHAIN_ID), "--accounts", "0", *arguments]
+    command = [program, "--port", str(port), "--chain-id", str(chain_id), "--accounts", "0", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     assert process.stdout is not None
     said = _read_until_listening(process.stdout)
@@ -77,9 +77,9 @@ def _read_all(output: IO[bytes]) -> None:
 
 
 @contextmanager
-def anvil(*arguments: str) -> Iterator[Anvil]:
+def anvil(*arguments: str, chain_id: int = CHAIN_ID) -> Iterator[Anvil]:
     """A chain that blocks come to with transactions; `--block-time 1` and the like change that."""
-    chain = start_anvil(*arguments)
+    chain = start_anvil(*arguments, chain_id=chain_id)
     try:
         yield chain
     finally:

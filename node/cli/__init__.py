@@ -20,6 +20,9 @@ NOUNS = {
     "stake": ("node.cli.stake:app", "What a node's owner puts up for its honesty."),
     "model": ("node.cli.model:app", "The models in the content store."),
     "case": ("node.cli.case:app", "Courts over batches, and where the money went."),
+    "params": ("node.cli.params:app", "The numbers that the network was deployed with."),
+    "treasury": ("node.cli.treasury:app", "The network's own coins, and what its governor is about to do."),
+    "deploy": ("node.cli.deploy:deploy", "Deploy a network's contracts, or plan, resume or check a deployment."),
     "config": ("node.cli.settings:app", "The node's settings and where each comes from."),
     "localnet": ("node.cli.localnet:app", "A whole network on this machine."),
 }

@@ -1,7 +1,7 @@
 """`vcoin stake`: what a node's owner puts up. The owner's key is never the node's: it comes from its own file."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from node.api.faults import Exit
 from node.api.snapshot import MoveView, Snapshot, plain, read
 from node.cli import output
+from node.cli.contracts import with_network
 from node.cli.door import client
 from node.cli.money import carry_out
 from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
@@ -59,7 +60,7 @@ def deposit(
     owner = load_key(owner_key, read_password(password_file, os.environ, prompt, "password of the owner's key"))
 
     def move(simulate: bool) -> MoveView:
-        return _with_network(config, lambda network: _deposit(network, config, owner, amount, simulate))
+        return with_network(config, lambda network, _: _deposit(network, config, owner, amount, simulate))
 
     return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
 
@@ -89,27 +90,6 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     yield "rewards", f"{exact_coins(me.rewards_wei)} to claim"
     yield "score", points(me.score)
     yield "one job", f"at most {exact_coins(me.stake_wei // 40)}, a fortieth of the stake"
-
-
-def _with_network(config: "Config", work: "Callable[[Network], Awaitable[MoveView]]") -> MoveView:
-    import trio
-
-    from chain.ethereum import Ethereum
-    from chain.network import Network, read_deployment
-    from chain.rpc import open_rpc
-    from protocol.errors import ConfigError
-
-    if config.chain.deployment is None:
-        raise ConfigError("no deployment file is set", "chain.deployment names the network's addresses file")
-    deployment = read_deployment(config.chain.deployment)
-
-    async def run() -> MoveView:
-        async with open_rpc(config.chain.rpc_urls, deployment.chain_id) as rpc:
-            network = Network(Ethereum(rpc), deployment.addresses)
-            await network.require(deployment)
-            return await work(network)
-
-    return trio.run(run)
 
 
 async def _deposit(network: "Network", config: "Config", owner: "Key", amount: int, simulate: bool) -> MoveView:

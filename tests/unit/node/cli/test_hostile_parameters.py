@@ -30,6 +30,7 @@ BASE: dict[str, tuple[list[str], dict[str, str]]] = {
     "vcoin stake deposit": (["1"], {"--owner-key": "no-such-key.json"}),
     "vcoin model add": ([], {"--smollm2": ""}),
     "vcoin case show": (["ffff"], {}),
+    "vcoin deploy": ([], {"--rpc": "http://127.0.0.1:1", "--profile": "local", "--deployer": "0x" + "11" * 20}),
     "vcoin localnet up": ([], {"--dir": "net"}),
     "vcoin localnet down": ([], {"--dir": "net"}),
     "vcoin localnet status": ([], {"--dir": "net"}),
