@@ -29,8 +29,9 @@ contract GasReport is Fixture {
     function _report(string memory what, uint256 jobs, uint256 budget) private {
         Vm.Gas memory gas = vm.lastCallGas();
         uint256 used = gas.gasTotalUsed;
-        if (jobs == 1) console2.log(string.concat(_padded(used), "  ", what));
-        else console2.log(string.concat(_padded(used), "  ", what, ", a job ", vm.toString(used / jobs)));
+        string memory line = string.concat(_padded(used), " of ", _padded(budget), "  ", what);
+        if (jobs != 1) line = string.concat(line, ", a job ", vm.toString(used / jobs));
+        console2.log(line);
         assertLe(used, budget, what);
     }
 
