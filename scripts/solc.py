@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,15 +27,26 @@ def sources() -> dict[str, str]:
     }
 
 
-def _settings() -> dict[str, Any]:
-    """Those of the profile `plain`: no optimizer, which is what makes a mutant cheap."""
+def request(texts: dict[str, str], selection: Mapping[str, Any], *, root: Path = TOOLS) -> dict[str, Any]:
+    """solc's standard JSON for some sources, with the outputs that `selection` names by file and contract.
+
+    The settings are those of the profile `plain`: without the optimizer a contract compiles in a second. root: the
+    folder below which imported libraries are looked for.
+    """
     profile = tomllib.loads((TOOLS / "foundry.toml").read_text("utf-8"))["profile"]["default"]
-    return {
+    modules = (TOOLS / "node_modules").relative_to(root).as_posix()
+    settings = {
         "evmVersion": profile["evm_version"],
         "viaIR": False,
         "optimizer": {"enabled": False},
         "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
-        "remappings": profile["remappings"],
+        "remappings": [line.replace("=node_modules", f"={modules}") for line in profile["remappings"]],
+        "outputSelection": selection,
+    }
+    return {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in texts.items()},
+        "settings": settings,
     }
 
 
@@ -42,7 +54,6 @@ class Compiler:
     """One solc; use it from one thread, as a context manager."""
 
     def __init__(self) -> None:
-        self._settings = _settings()
         script = Path(__file__).with_name("solc.js")
         self._process = subprocess.Popen(
             ["node", str(script), str(TOOLS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -58,18 +69,10 @@ class Compiler:
             self._process.kill()
 
     def compile(self, texts: dict[str, str], selection: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
-        """solc's answer for the sources, with the outputs that `selection` names by file and contract.
-
-        Raises: CompilerError if a source is refused.
-        """
-        request = {
-            "language": "Solidity",
-            "sources": {name: {"content": text} for name, text in texts.items()},
-            "settings": {**self._settings, "outputSelection": selection},
-        }
+        """solc's answer. Raises: CompilerError if a source is refused."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.write(json.dumps(request(texts, selection)) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         errors = [each["formattedMessage"] for each in answer.get("errors", ()) if each["severity"] == "error"]

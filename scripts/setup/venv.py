@@ -21,12 +21,14 @@ PYTHON = VENV / "bin" / "python"
 RUNTIME_LOCK = REPOSITORY / "requirements.lock"
 DEVELOPMENT_LOCK = REPOSITORY / "requirements-dev.lock"
 UV_LOCK = Path(__file__).with_name("uv.lock")
+ANALYSERS_LOCK = Path(__file__).with_name("analysers.lock")
 
 # Inside an activated environment this is the interpreter behind it, which must not be one that we are about to replace.
 INTERPRETER = Path(getattr(sys, "_base_executable", sys.executable))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What uv is started with."""
     env = {"UV_CACHE_DIR": str(cache_directory() / "python"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
     # uv does not read pip's settings: hand over a company's own certificates and index.
     for ours, pips in (("SSL_CERT_FILE", "PIP_CERT"), ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")):
@@ -74,7 +76,7 @@ def make(bench: Workbench) -> None:
     """Bring `.venv` to what the lock says. Raises: Missing without a lock, StepFailed if a package cannot be had."""
     if not DEVELOPMENT_LOCK.is_file():
         raise Missing(f"{DEVELOPMENT_LOCK.name} is missing", "git checkout requirements-dev.lock, or ./scripts/lock")
-    tool, env = uv(bench), _environment()
+    tool, env = uv(bench), environment()
     if VENV.exists() and not (PYTHON.exists() and _is_ours(VENV)):
         shutil.rmtree(VENV)
     if not VENV.exists():
@@ -91,7 +93,7 @@ def make(bench: Workbench) -> None:
 def write_locks(bench: Workbench, *, upgrade: bool) -> None:
     """Resolve `pyproject.toml` for every Python we support. Without `upgrade`, versions move only where they must."""
     tool = uv(bench)
-    env = {**_environment(), "UV_CUSTOM_COMPILE_COMMAND": "./scripts/lock"}
+    env = {**environment(), "UV_CUSTOM_COMPILE_COMMAND": "./scripts/lock"}
     options = [
         "--universal",
         "--python-version",
@@ -104,6 +106,9 @@ def write_locks(bench: Workbench, *, upgrade: bool) -> None:
     bench.run(*compile_, "--group", "dev", "-o", DEVELOPMENT_LOCK.name, env=env)
     # What operators install is the same versions, less what only developers need.
     bench.run(*compile_, "-c", DEVELOPMENT_LOCK.name, "-o", RUNTIME_LOCK.name, env=env)
+    # Resolved apart: these bring other versions of what the project uses.
+    group = ("--group", "analysers", "-o", ANALYSERS_LOCK)
+    bench.run(tool, "pip", "compile", *options, *group, env=env)
 
 
 STEP = Step(

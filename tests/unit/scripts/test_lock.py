@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from scripts.setup.cache import REPOSITORY
-from scripts.setup.venv import DEVELOPMENT_LOCK, RUNTIME_LOCK
+from scripts.setup.venv import ANALYSERS_LOCK, DEVELOPMENT_LOCK, RUNTIME_LOCK
 
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
@@ -34,7 +34,10 @@ def asked(requirements: list[str]) -> dict[str, str]:
 def test_locks_pin_all_that_the_project_asks_for() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     runtime, development = asked(project["project"]["dependencies"]), asked(project["dependency-groups"]["dev"])
-    for wanted, lock in ((runtime, RUNTIME_LOCK), (runtime | development, DEVELOPMENT_LOCK)):
+    analysers = asked(project["dependency-groups"]["analysers"])
+    assert all(analysers.values()), "what analyses is one version: another finds other things"
+    whole = ((runtime, RUNTIME_LOCK), (runtime | development, DEVELOPMENT_LOCK), (analysers, ANALYSERS_LOCK))
+    for wanted, lock in whole:
         have = pins(lock)
         for name, version in wanted.items():
             assert name in have, f"{name} is not in {lock.name}: run ./scripts/lock"
@@ -47,6 +50,6 @@ def test_operators_install_the_versions_that_were_tested() -> None:
 
 
 def test_every_pin_has_hashes() -> None:
-    for lock in (RUNTIME_LOCK, DEVELOPMENT_LOCK):
+    for lock in (RUNTIME_LOCK, DEVELOPMENT_LOCK, ANALYSERS_LOCK):
         blocks = re.split(r"\n(?=[A-Za-z0-9])", lock.read_text())
         assert all("--hash=sha256:" in block for block in blocks if PIN.match(block))

@@ -1,0 +1,1 @@
+"""Proof that the contracts do what the specification says, beyond their tests: `scripts/prove` runs all of it."""
