@@ -1,0 +1,1 @@
+"""Settlement and court a second time, from the specification alone, and random histories to compare them."""

@@ -1,0 +1,566 @@
+"""The state that the specification gives to accounts, lanes, nodes, batches and cases, and what each call makes of it.
+
+A call that must not succeed raises Refused and leaves everything as it was. Nothing here reads a contract or the
+project's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from tests.proof.histories.rules import (
+    Place,
+    Record,
+    ceil_div,
+    drawn_leaves,
+    drawn_seats,
+    slashed,
+    split,
+    verify_fee,
+)
+
+SLOTS = 64
+MOST_LEAVES = 2_560
+PROBATION_LEAVES = 20
+DAY = 86_400
+
+
+class Refused(Exception):
+    """The call must fail; why, in words for a person."""
+
+
+def require(holds: bool, why: str) -> None:
+    if not holds:
+        raise Refused(why)
+
+
+@dataclass
+class Lane:
+    left: int = 0
+    mark: int = 0
+    jobs: int = 0
+    close_at: int = 0
+    reclaimed: bool = False
+
+
+@dataclass
+class Node:
+    owner: str
+    payout: str
+    record: Record
+    active: int
+    classes: int
+    unbonding: int = 0
+    unlock_at: int = 0
+    state: str = "active"
+    jailed_until: int = 0
+    rewards: int = 0
+    open_value: int = 0
+    open_batches: int = 0
+
+
+@dataclass
+class Claim:
+    """`signed`: by whom; the order is worth nothing unless that is the signer."""
+
+    client: str
+    signer: str
+    index: int
+    cumulative: int
+    charge: int
+    bonus: int
+    signed: str
+
+
+@dataclass
+class Batch:
+    node: str
+    slot: int
+    class_id: int
+    price: int
+    fee: int
+    bonus: int
+    leaves: int
+    ok: int
+    failed: int
+    ms: int
+    score: int
+    rate: int
+    block: int
+    time: int
+    root: bytes
+    max_leaf: int
+    debits: list[tuple[str, str, int, int]]
+    """Client, signer, leaves, amount."""
+    state: str = "pending"
+
+    @property
+    def id(self) -> bytes:
+        return bytes(keccak(encode(["address", "uint8", "uint256"], [self.node, self.slot, self.block])))
+
+    @property
+    def value(self) -> int:
+        return self.price + self.fee + self.bonus
+
+
+@dataclass
+class Seat:
+    node: str
+    since: int
+    state: str = "drawn"
+    score: int = 0
+
+
+@dataclass
+class Case:
+    batch: Batch
+    drawn: list[int]
+    seats: list[Seat]
+    next_try: int
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The profile, by the names of its file."""
+
+    epoch_blocks: int
+    lag_blocks: int
+    seat_seconds: int
+    challenge_seconds: int
+    starved_seconds: int
+    lane_close_seconds: int
+    unbonding_seconds: int
+    jail_seconds: int
+    min_stake: int
+    recommended_stake: int
+    min_deposit: int
+    min_burn: int
+    court_value: int
+    slash_bps: int
+
+
+@dataclass
+class Ledger:
+    """All of it. `time` and `block` are those of the next call."""
+
+    numbers: Numbers
+    time: int
+    block: int
+    wallets: dict[str, int] = field(default_factory=dict)
+    free: dict[str, int] = field(default_factory=dict)
+    grants: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    lanes: dict[tuple[str, str, str], Lane] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    batches: dict[tuple[str, int], Batch] = field(default_factory=dict)
+    cases: dict[bytes, Case] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    seeds: dict[int, bytes] = field(default_factory=dict)
+    pool: int = 0
+    to_burn: int = 0
+    burned: int = 0
+
+    @property
+    def today(self) -> int:
+        return self.time // DAY
+
+    def score(self, node: str) -> int:
+        one = self.nodes[node]
+        return one.record.score(one.active, self.numbers.recommended_stake, self.today)
+
+    # ---- accounts and lanes
+
+    def deposit(self, sender: str, client: str, amount: int) -> None:
+        require(amount >= self.numbers.min_deposit, "below the least deposit")
+        require(amount <= self.wallets.get(sender, 0), "more than the wallet holds")
+        self.wallets[sender] -= amount
+        self.free[client] = self.free.get(client, 0) + amount
+
+    def withdraw(self, client: str, amount: int) -> None:
+        require(0 < amount <= self.free.get(client, 0), "more than is free, or nothing")
+        self.free[client] -= amount
+        self.wallets[client] = self.wallets.get(client, 0) + amount
+
+    def set_signer(self, client: str, signer: str, budget: int, expiry: int) -> None:
+        self.grants[client, signer] = budget, expiry
+
+    def open_lane(
+        self, sender: str, lane: tuple[str, str, str], amount: int, prev_total: int, deadline: int, signed: str
+    ) -> None:
+        """`signed`: whose signature comes along; the client needs none for its own call."""
+        client, signer, node = lane
+        require(amount > 0 and node in self.nodes, "nothing, or for nobody")
+        require(self.time <= deadline <= self.time + 3_600, "the message has its hour")
+        there = self.lanes.get(lane, Lane())
+        require(there.left + there.mark == prev_total, "the lane has moved")
+        require(amount <= self.free.get(client, 0), "more than is free")
+        if sender != client and signed != client:
+            require(signed == signer, "signed by neither client nor signer")
+            budget, expiry = self.grants.get((client, signer), (0, 0))
+            require(self.time <= expiry and amount <= budget, "the signer may not")
+            self.grants[client, signer] = budget - amount, expiry
+        self.free[client] -= amount
+        self.lanes[lane] = Lane(there.left + amount, there.mark, there.jobs)
+
+    def close_lane(self, sender: str, lane: tuple[str, str, str]) -> None:
+        there = self.lanes.get(lane)
+        require(sender in lane[:2], "neither client nor signer")
+        require(there is not None and not there.close_at and not there.reclaimed, "not open")
+        assert there is not None
+        there.close_at = self.time + self.numbers.lane_close_seconds
+
+    def reclaim_lane(self, lane: tuple[str, str, str]) -> None:
+        there = self.lanes.get(lane)
+        require(there is not None and there.close_at > 0 and not there.reclaimed, "not closing")
+        assert there is not None
+        require(self.time >= there.close_at, "still closing")
+        self.free[lane[0]] += there.left
+        # What was signed against the money that is gone counts no more.
+        self.lanes[lane] = Lane(0, there.mark + there.left, there.jobs, reclaimed=True)
+
+    # ---- stake
+
+    def stake(self, sender: str, node: str, amount: int) -> None:
+        one = self._owned(sender, node)
+        require(0 < amount <= self.wallets.get(sender, 0), "nothing, or more than there is")
+        self._come_back(one, one.active + amount)
+        self.wallets[sender] -= amount
+        one.active += amount
+
+    def unbond(self, sender: str, node: str, amount: int) -> None:
+        one = self._owned(sender, node)
+        require(0 < amount <= one.active, "nothing, or more than there is")
+        rest = one.active - amount
+        require(rest == 0 or rest >= self.numbers.min_stake, "too little would stay")
+        one.active = rest
+        one.unbonding += amount
+        one.unlock_at = self.time + self.numbers.unbonding_seconds
+        if rest == 0 and one.state == "active":
+            one.state = "exiting"
+
+    def rebond(self, sender: str, node: str, amount: int) -> None:
+        one = self._owned(sender, node)
+        require(0 < amount <= one.unbonding, "nothing, or more than there is")
+        self._come_back(one, one.active + amount)
+        one.unbonding -= amount
+        one.active += amount
+
+    def withdraw_stake(self, sender: str, node: str) -> None:
+        one = self._owned(sender, node)
+        require(one.unbonding > 0 and self.time >= one.unlock_at, "nothing, or not yet")
+        self.wallets[sender] = self.wallets.get(sender, 0) + one.unbonding
+        one.unbonding = 0
+        if one.state == "exiting":
+            one.state = "gone"
+
+    def check_in(self, sender: str, node: str) -> None:
+        require(sender == node, "not the operator")
+        require(self.nodes[node].record.see(self.today), "once a day")
+
+    def unjail(self, sender: str, node: str) -> None:
+        one = self._owned(sender, node)
+        require(one.state == "jailed" and self.time >= one.jailed_until, "not jailed, or still")
+        require(one.active >= self.numbers.min_stake and one.open_batches == 0, "too little stake, or open batches")
+        one.state = "active"
+        one.record.probation = 20
+
+    def _owned(self, sender: str, node: str) -> Node:
+        one = self.nodes[node]
+        require(sender == one.owner, "not the owner")
+        return one
+
+    def _come_back(self, one: Node, active: int) -> None:
+        if one.state in {"exiting", "gone"}:
+            require(active >= self.numbers.min_stake, "too little to come back")
+            one.state = "active"
+            one.record.probation = 20
+
+    # ---- batches
+
+    def submit(
+        self,
+        sender: str,
+        node: str,
+        slot: int,
+        claims: Sequence[Claim],
+        *,
+        root: bytes,
+        ok: int,
+        failed: int,
+        ms: int,
+        max_leaf: int,
+        price: int,
+        bonus: int,
+        mine_by: int = 0,
+    ) -> None:
+        """`mine_by`: not 0 for jobs without receipts, which have until then."""
+        one = self.nodes[node]
+        require(sender == node and one.state == "active", "not the operator, or not active")
+        require(one.active >= self.numbers.min_stake, "too little stake")
+        require(mine_by == 0 or self.time <= mine_by, "too late for jobs without receipts")
+        require(slot < SLOTS and self.is_free(node, slot), "no such slot, or taken")
+        require(len(claims) > 0, "no claims")
+        lanes = {key: Lane(**vars(lane)) for key, lane in self.lanes.items()}
+        debits = []
+        for claim in claims:
+            require(claim.signed == claim.signer, "not signed by the signer")
+            lane = lanes.setdefault((claim.client, claim.signer, node), Lane())
+            owed = claim.charge + verify_fee(claim.charge) + claim.bonus
+            require(claim.index > lane.jobs and owed <= claim.cumulative - lane.mark, "above what was signed")
+            require(owed <= lane.left, "above what the lane holds")
+            debits.append((claim.client, claim.signer, claim.index - lane.jobs, owed))
+            lane.left, lane.mark, lane.jobs = lane.left - owed, claim.cumulative, claim.index
+        total = sum(claim.charge for claim in claims)
+        fee = sum(verify_fee(claim.charge) for claim in claims)
+        leaves = sum(count for _, _, count, _ in debits)
+        require(total == price and sum(claim.bonus for claim in claims) == bonus, "sums differ")
+        require(ok + failed <= leaves, "more leaves told than there are")
+        require(max_leaf <= total <= max_leaf * ok, "a largest leaf that cannot be")
+        require(bonus <= (0 if mine_by else total * 9 // 100), "too much bonus")
+        require(leaves <= (PROBATION_LEAVES if one.record.probation else MOST_LEAVES), "too many leaves")
+        require(max_leaf <= one.active // 40, "one leaf too large for the stake")
+        require(one.open_value + total + fee + bonus <= one.active // 2, "too much open for the stake")
+        batch = Batch(
+            node, slot, 1, total, fee, bonus, leaves, ok, failed, ms, self.score(node),
+            100 if mine_by else one.record.rate_percent(), self.block, self.time, root, max_leaf, debits,
+        )  # fmt: skip
+        self.lanes = lanes
+        self.batches[node, slot] = batch
+        one.open_value += batch.value
+        one.open_batches += 1
+
+    def is_free(self, node: str, slot: int) -> bool:
+        there = self.batches.get((node, slot))
+        return there is None or there.state in {"final", "refunded"}
+
+    def seal(self, epoch: int, block_hash: bytes) -> None:
+        require(epoch not in self.seeds, "sealed before")
+        require(self.block > self.seed_block(epoch), "not yet")
+        self.seeds[epoch] = block_hash
+
+    def seed_block(self, epoch: int) -> int:
+        return (epoch + 1) * self.numbers.epoch_blocks + self.numbers.lag_blocks
+
+    def epoch(self, batch: Batch) -> int:
+        return batch.block // self.numbers.epoch_blocks
+
+    def drawn(self, batch: Batch) -> tuple[bytes, list[int]]:
+        """The batch's seed and its drawn leaves; all of them while its node is in jail."""
+        require(self.epoch(batch) in self.seeds, "no seed yet")
+        seed = bytes(keccak(self.seeds[self.epoch(batch)] + batch.id))
+        if batch.state == "pending" and self.nodes[batch.node].state == "jailed":
+            return seed, drawn_leaves(seed, batch.leaves, 100)
+        return seed, drawn_leaves(seed, batch.leaves, batch.rate)
+
+    def finalize(self, node: str, slot: int) -> None:
+        batch = self._batch(node, slot, "pending", "passed")
+        require(self.time >= batch.time + self.numbers.challenge_seconds, "the window is open")
+        if batch.state == "pending":
+            require(not self.drawn(batch)[1], "drawn: a court decides")
+            self.pool += batch.fee
+        burned, reward, pooled = split(batch.price, batch.score)
+        one = self._ended(batch, "final")
+        one.rewards += reward + batch.bonus
+        self.pool += pooled
+        self.to_burn += burned
+        one.record.settle(batch.ok, batch.failed, burned, batch.ms, self.numbers.min_burn, self.today)
+
+    def refund(self, node: str, slot: int) -> None:
+        batch = self._batch(node, slot, "void")
+        batch.state = "refunded"
+        for client, signer, _, amount in batch.debits:
+            lane = self.lanes[client, signer, node]
+            if lane.reclaimed:
+                self.free[client] += amount
+            else:
+                lane.left += amount
+
+    def claim(self, node: str) -> None:
+        one = self.nodes[node]
+        require(one.rewards > 0, "nothing to claim")
+        self.wallets[one.payout] = self.wallets.get(one.payout, 0) + one.rewards
+        one.rewards = 0
+
+    def flush_burn(self) -> None:
+        require(self.to_burn > 0, "nothing to burn")
+        self.burned += self.to_burn
+        self.to_burn = 0
+
+    def _batch(self, node: str, slot: int, *states: str) -> Batch:
+        batch = self.batches.get((node, slot))
+        require(batch is not None and batch.state in states, f"not {' or '.join(states)}")
+        assert batch is not None
+        return batch
+
+    def _ended(self, batch: Batch, state: str) -> Node:
+        """final or void: no longer open."""
+        batch.state = state
+        one = self.nodes[batch.node]
+        one.open_value -= batch.value
+        one.open_batches -= 1
+        return one
+
+    # ---- court
+
+    def convene(self, node: str, slot: int) -> Case:
+        batch = self._batch(node, slot, "pending")
+        _, drawn = self.drawn(batch)
+        require(len(drawn) > 0, "not drawn")
+        require(self.time <= batch.time + self.numbers.starved_seconds, "too late")
+        wanted = 1 if min(batch.price, batch.max_leaf * len(drawn)) < self.numbers.court_value else 3
+        found, next_try = self._seats(batch, drawn, 0, wanted, ())
+        require(len(found) > 0, "nobody to sit")
+        if self.nodes[node].state == "jailed":
+            batch.rate = 100
+        batch.state = "in court"
+        case = Case(batch, drawn, [Seat(each, self.time) for each in found], next_try)
+        self.cases[batch.id] = case
+        return case
+
+    def _seats(
+        self, batch: Batch, drawn: Sequence[int], first_try: int, wanted: int, seated: Sequence[str]
+    ) -> tuple[list[str], int]:
+        seed = bytes(keccak(self.seeds[self.epoch(batch)] + batch.id))
+        parties = self._parties(batch, drawn)
+        owner = self.nodes[batch.node].owner
+
+        def is_party(node: str) -> bool:
+            return self.nodes[node].owner == owner or not parties.isdisjoint((node, self.nodes[node].owner))
+
+        return drawn_seats(self.places, seed, batch.id, batch.block, first_try, wanted, seated, is_party)
+
+    @staticmethod
+    def _parties(batch: Batch, drawn: Sequence[int]) -> set[str]:
+        """Clients and signers of drawn leaves."""
+        found: set[str] = set()
+        first = 0
+        for client, signer, leaves, _ in batch.debits:
+            if any(first <= leaf < first + leaves for leaf in drawn):
+                found |= {client, signer}
+            first += leaves
+        return found
+
+    def commit(self, sender: str, case: Case, seat: int) -> None:
+        sitting = self._sitting(sender, case, seat, "drawn")
+        sitting.state, sitting.since = "committed", self.time
+
+    def reveal(self, sender: str, case: Case, seat: int, scores: Sequence[int]) -> None:
+        sitting = self._sitting(sender, case, seat, "committed")
+        require(all(each.state != "drawn" for each in case.seats), "not all have committed")
+        require(len(scores) == len(case.drawn) and max(scores) <= 10_000, "not a score for each leaf")
+        sitting.state, sitting.score = "revealed", min(scores)
+
+    def replace(self, case: Case, seat: int) -> None:
+        self._open(case)
+        require(seat < len(case.seats), "no such seat")
+        sitting = case.seats[seat]
+        require(self.time > self._turn_end(case, sitting), "its turn is not over")
+        sitting.state = "silent"
+        self._seat_more(case, 1)
+        self.nodes[sitting.node].record.punish(50, lost=False)
+
+    def _turn_end(self, case: Case, sitting: Seat) -> int:
+        if sitting.state == "drawn":
+            return sitting.since + self.numbers.seat_seconds
+        waits = any(each.state == "drawn" for each in case.seats)
+        require(sitting.state == "committed" and not waits, "not its turn")
+        return max(each.since for each in case.seats if each.state != "silent") + self.numbers.seat_seconds
+
+    def resolve(self, case: Case) -> None:
+        """One seat can only pass; three decide by the middle one; too few to condemn: void, and medium."""
+        self._open(case)
+        sitting = [each for each in case.seats if each.state != "silent"]
+        require(len(sitting) > 0 and all(each.state == "revealed" for each in sitting), "not all have revealed")
+        scores = sorted(each.score for each in sitting)
+        median = scores[1] if len(scores) == 3 else scores[0]
+        verdict = "pass" if median > 9_500 else "review" if median > 8_500 else "severe"
+        if verdict != "pass" and len(sitting) < 3:
+            if self._seat_more(case, 3 - len(sitting)):
+                return
+            verdict = "short"
+        self._close(case, verdict, [each.node for each in sitting])
+
+    def starve(self, node: str, slot: int) -> None:
+        batch = self._batch(node, slot, "pending", "in court")
+        patience = self.numbers.starved_seconds * (2 if batch.state == "in court" else 1)
+        require(self.time > batch.time + patience, "not starved yet")
+        if batch.state == "in court":
+            case = self.cases[batch.id]
+            revealed = [each for each in case.seats if each.state == "revealed"]
+            bad = any(each.score <= 9_500 for each in revealed)
+            self._close(case, "short" if bad else "starved", [each.node for each in revealed])
+            return
+        _, drawn = self.drawn(batch)
+        require(len(drawn) > 0, "not drawn")
+        if self._seats(batch, drawn, 0, 1, ())[0]:
+            self.nodes[node].record.punish(150, lost=True)
+        self._ended(batch, "void")
+
+    def _seat_more(self, case: Case, wanted: int) -> int:
+        seated = [each.node for each in case.seats]
+        found, case.next_try = self._seats(case.batch, case.drawn, case.next_try, wanted, seated)
+        case.seats += [Seat(each, self.time) for each in found]
+        return len(found)
+
+    def _close(self, case: Case, verdict: str, seats: Sequence[str]) -> None:
+        case.verdict = verdict
+        batch = case.batch
+        one = self.nodes[batch.node]
+        if verdict == "severe":
+            lost_active = slashed(one.active, self.numbers.slash_bps)
+            lost_unbonding = slashed(one.unbonding, self.numbers.slash_bps)
+            one.active -= lost_active
+            one.unbonding -= lost_unbonding
+            to_pool = (lost_active + lost_unbonding) // 10
+            self.pool += to_pool
+            self.burned += lost_active + lost_unbonding - to_pool
+        penalty = {"review": 50, "short": 150, "severe": 300}.get(verdict)
+        if penalty:
+            one.record.punish(penalty, lost=True)
+        if verdict in {"short", "severe"}:
+            one.state = "jailed"
+            one.jailed_until = self.time + self.numbers.jail_seconds
+        if verdict == "pass":
+            batch.state = "passed"
+            self.pool += batch.fee
+        else:
+            self._ended(batch, "void")
+        if seats:
+            share = min(batch.fee * 100 // batch.rate, self.pool) // len(seats)
+            self.pool -= share * len(seats)
+            for node in seats:
+                self.nodes[node].rewards += share
+
+    def _sitting(self, sender: str, case: Case, seat: int, state: str) -> Seat:
+        self._open(case)
+        require(seat < len(case.seats) and case.seats[seat].node == sender, "not its seat")
+        require(case.seats[seat].state == state, f"not {state}")
+        return case.seats[seat]
+
+    @staticmethod
+    def _open(case: Case) -> None:
+        require(not case.verdict, "closed")
+
+    # ---- the whole
+
+    def held_by_settlement(self) -> int:
+        """Every coin that Settlement must hold."""
+        open_batches = sum(each.open_value for each in self.nodes.values())
+        void = sum(
+            sum(amount for *_, amount in batch.debits) for batch in self.batches.values() if batch.state == "void"
+        )
+        passed = sum(batch.fee for batch in self.batches.values() if batch.state == "passed")
+        lanes = sum(lane.left for lane in self.lanes.values())
+        rewards = sum(each.rewards for each in self.nodes.values())
+        # The fee of a batch that passed is in the pool already, while the batch is still open.
+        return sum(self.free.values()) + lanes + open_batches + void + rewards + self.pool + self.to_burn - passed
+
+    def held_by_stakes(self) -> int:
+        return sum(each.active + each.unbonding for each in self.nodes.values())
+
+
+__all__ = ["Batch", "Case", "Claim", "Ledger", "Numbers", "Refused", "ceil_div"]

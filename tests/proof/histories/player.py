@@ -1,0 +1,710 @@
+"""Histories by chance: who does what next, mostly what may be done, often something that may not."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from protocol.stages.assignment import Assignment, LaneOpen
+from protocol.wire.ids import Address
+from scripts.setup.cache import REPOSITORY
+from tests.proof.histories.ledger import Batch, Case, Claim, Ledger, Node, Numbers, Refused
+from tests.proof.histories.rules import Place, Record, verify_fee
+from tests.proof.histories.scene import CLASS, VCN, Look, Scene, Step, actor, address, calldata, functions, look
+
+START_TIME = 20_000 * 86_400 + 43_200
+START_BLOCK = 1_000
+STAKES = {"node 0": 20_000, "node 1": 10_000, "node 2": 2_000, **{f"verifier {i}": 5_000 for i in range(6)}}
+PROVIDERS = ("node 0", "node 1", "node 2")
+CLIENTS = ("client 0", "client 1", "client 2")
+GRADUATES = PROVIDERS[:2]
+_LANE_STATES = ("none", "open", "closing", "reclaimed")
+_NODE_STATES = ("none", "active", "jailed", "exiting", "gone")
+_BATCH_STATES = ("none", "pending", "in court", "passed", "void", "final", "refunded")
+DETAILS = hashlib.sha256(b"details").digest()
+MANY = 2**255
+
+
+def numbers() -> Numbers:
+    """The profile `local`."""
+    told = json.loads((REPOSITORY / "chain" / "abi" / "profiles.json").read_text())["local"]
+    words = {each.name: each.name.split("_") for each in fields(Numbers)}
+    return Numbers(**{name: int(told[w[0] + "".join(map(str.title, w[1:]))]) for name, w in words.items()})
+
+
+@dataclass
+class Player:
+    """Tells a history to the ledger and writes down each call with what the ledger makes of it."""
+
+    scene: Scene
+    ledger: Ledger
+    dice: random.Random
+    steps: list[Step] = field(default_factory=list)
+
+    # ---- one call
+
+    def do(
+        self,
+        sender: str,
+        contract: str,
+        name: str,
+        arguments: Sequence[Any],
+        told: Callable[[], object] | None = None,
+        looks: Callable[[], Sequence[Look]] = tuple,
+        hashed: tuple[int, bytes] = (0, bytes(32)),
+    ) -> bool:
+        """`told`: the same call of the ledger, None where it has nothing to say. Returns: whether it succeeds."""
+        succeeds, words = True, f"{name} by {sender}"
+        try:
+            if told:
+                told()
+        except Refused as why:
+            succeeds, words = False, f"{words}, refused: {why}"
+        data = calldata(contract, name, *arguments)
+        self.steps.append(
+            Step(
+                *(self.ledger.time, self.ledger.block, Address(sender), contract, data, succeeds, words),
+                tuple(looks()),
+                *hashed,
+            )
+        )
+        return succeeds
+
+    def wait(self, seconds: int) -> None:
+        """Some blocks pass, a second or more each."""
+        self.ledger.time += seconds
+        self.ledger.block += max(1, min(seconds, self.dice.randint(1, 8)))
+
+    # ---- what is looked at
+
+    def account(self, client: str) -> Look:
+        return look("Settlement", "accountOf", client, value=self.ledger.free.get(client, 0))
+
+    def lane(self, lane: tuple[str, str, str]) -> Look:
+        there = self.ledger.lanes.get(lane)
+        if there is None:
+            return look("Settlement", "laneOf", *lane, left=0, mark=0, jobs=0, closeAt=0, state=0)
+        state = "reclaimed" if there.reclaimed else "closing" if there.close_at else "open"
+        return look(
+            *("Settlement", "laneOf", *lane),
+            left=there.left,
+            mark=there.mark,
+            jobs=there.jobs,
+            closeAt=there.close_at,
+            state=_LANE_STATES.index(state),
+        )
+
+    def node(self, node: str) -> Sequence[Look]:
+        one = self.ledger.nodes[node]
+        record = one.record
+        return (
+            look(
+                *("Settlement", "bookOf", node),
+                rewards=one.rewards,
+                openValue=one.open_value,
+                openBatches=one.open_batches,
+            ),
+            look(
+                *("StakeManager", "nodeOf", node),
+                state=_NODE_STATES.index(one.state),
+                scoreHundredths=self.ledger.score(node),
+                activeStake=one.active,
+                unbondingStake=one.unbonding,
+                rateBps=record.rate_percent() * 100,
+                successes=record.good,
+                total=record.total,
+                responseMs=record.ms,
+                checkInDays=record.days_seen,
+                penaltyTenths=record.penalty,
+                samplesLeft=record.probation,
+            ),
+        )
+
+    def batch(self, batch: Batch) -> Sequence[Look]:
+        shown = look(
+            *("Settlement", "batchOf", batch.node, batch.slot),
+            state=_BATCH_STATES.index(batch.state),
+            ratePercent=batch.rate,
+            charge=batch.price,
+            fee=batch.fee,
+            bonus=batch.bonus,
+            leafCount=batch.leaves,
+            scoreHundredths=batch.score,
+        )
+        if self.ledger.epoch(batch) not in self.ledger.seeds:
+            return (shown,)
+        drawn = self.ledger.drawn(batch)[1]
+        data = calldata("Settlement", "sampledLeaves", batch.node, batch.slot)
+        words = [len(drawn), *drawn]
+        return shown, Look(
+            "Settlement", data, tuple(range(1, 1 + len(words))), tuple(word.to_bytes(32, "big") for word in words)
+        )
+
+    def case(self, case: Case) -> Look:
+        members = [each["name"] for each in functions("Court")["seatsOf"]["outputs"][0]["components"]]
+        at = [2 + number * len(members) + members.index("node") for number in range(len(case.seats))]
+        nodes = [bytes(12) + bytes.fromhex(seat.node[2:]) for seat in case.seats]
+        count = len(case.seats).to_bytes(32, "big")
+        return Look("Court", calldata("Court", "seatsOf", case.batch.id), (1, *at), (count, *nodes))
+
+    def money(self) -> Sequence[Look]:
+        ledger, contracts = self.ledger, self.scene.contracts
+        return (
+            look("Settlement", "pool", value=ledger.pool),
+            look("Settlement", "burnPending", value=ledger.to_burn),
+            look("VCoin", "balanceOf", contracts["Settlement"], value=ledger.held_by_settlement()),
+            look("VCoin", "balanceOf", contracts["StakeManager"], value=ledger.held_by_stakes()),
+            look("VCoin", "totalSupply", value=10**27 - ledger.burned),
+        )
+
+    def everything(self) -> Sequence[Look]:
+        ledger = self.ledger
+        return (
+            *self.money(),
+            *(self.account(address(name)) for name in CLIENTS),
+            *(self.lane(lane) for lane in ledger.lanes),
+            *(each for node in ledger.nodes for each in self.node(node)),
+            *(each for batch in ledger.batches.values() for each in self.batch(batch)),
+            *(look("VCoin", "balanceOf", who, value=amount) for who, amount in ledger.wallets.items()),
+        )
+
+    # ---- clients
+
+    def deposit(self) -> None:
+        client = self._client()
+        amount = self.dice.choice([10 * VCN, 10 * VCN - 1, self.dice.randint(10, 300) * VCN, 10_000 * VCN])
+        self.do(
+            *(client, "Settlement", "deposit", [amount]),
+            lambda: self.ledger.deposit(client, client, amount),
+            lambda: (self.account(client),),
+        )
+
+    def withdraw(self) -> None:
+        client = self._client()
+        free = self.ledger.free[client]
+        amount = self.dice.choice([0, free, free + 1, free // 2])
+        self.do(
+            *(client, "Settlement", "withdraw", [amount]),
+            lambda: self.ledger.withdraw(client, amount),
+            lambda: (self.account(client),),
+        )
+
+    def set_signer(self) -> None:
+        client, signer = self._client_and_signer()
+        budget, expiry = self.dice.randint(0, 60) * VCN, self.ledger.time + self.dice.randint(-10, 600)
+        self.do(
+            *(client, "Settlement", "setSigner", [signer, budget, expiry]),
+            lambda: self.ledger.set_signer(client, signer, budget, expiry),
+        )
+
+    def open_lane(self) -> None:
+        lane = self._lane()
+        client, signer, node = lane
+        there = self.ledger.lanes.get(lane)
+        free = self.ledger.free[client]
+        amount = self._mostly(min(free, self.dice.randint(1, 80) * VCN), 0, free + 1)
+        total = self._mostly(there.left + there.mark if there else 0, 1)
+        deadline = self._mostly(
+            self.ledger.time + self.dice.randint(0, 3_600), self.ledger.time - 1, 3_601 + self.ledger.time
+        )
+        sender = self.dice.choice([client, client, signer, node, address("thief")])
+        signed = self.dice.choice([client, signer, address("thief")])
+        message = LaneOpen(*map(Address, lane), amount, total, deadline)
+        signature = self.scene.lane_message(signed, message)
+        self.do(
+            *(sender, "Settlement", "openLane", [*lane, amount, total, deadline, signature]),
+            lambda: self.ledger.open_lane(sender, lane, amount, total, deadline, signed),
+            lambda: (self.lane(lane), self.account(client)),
+        )
+
+    def close_lane(self) -> None:
+        lane = self._lane()
+        sender = self.dice.choice([lane[0], lane[1], lane[2]])
+        self.do(
+            *(sender, "Settlement", "closeLane", lane),
+            lambda: self.ledger.close_lane(sender, lane),
+            lambda: (self.lane(lane),),
+        )
+
+    def reclaim_lane(self) -> None:
+        closing = [key for key, lane in self.ledger.lanes.items() if lane.close_at]
+        lane = self.dice.choice(closing or [self._lane()])
+        self.do(
+            *(address("thief"), "Settlement", "reclaimLane", lane),
+            lambda: self.ledger.reclaim_lane(lane),
+            lambda: (self.lane(lane), self.account(lane[0])),
+        )
+
+    # ---- nodes
+
+    def submit(self) -> None:
+        node = address(self.dice.choice(PROVIDERS))
+        one = self.ledger.nodes[node]
+        open_lanes = [
+            key for key, lane in self.ledger.lanes.items() if key[2] == node and (lane.left or self._rarely())
+        ]
+        self.dice.shuffle(open_lanes)
+        claims, room = [], one.active // 2 - one.open_value
+        most = 20 if one.record.probation else self.dice.choice([20, 60, 120])
+        for lane in open_lanes[: self.dice.randint(1, 3)]:
+            claims.append(self._claim(lane, room // 4, max(1, most // 4)))
+            room -= claims[-1].charge
+        leaves = sum(
+            claim.index - (lane.jobs if (lane := self.ledger.lanes.get((claim.client, claim.signer, node))) else 0)
+            for claim in claims
+        )
+        self._submit(node, claims, self._mostly(leaves, leaves + 1))
+
+    def _claim(self, lane: tuple[str, str, str], room: int, most: int) -> Claim:
+        there = self.ledger.lanes[lane]
+        count = self._mostly(self.dice.randint(1, most), 0, most * 8)
+        charge = self.dice.randint(0, max(0, min(there.left * 20 // 23, room)))
+        charge = self.dice.choice([charge, charge // 50, charge // 50 * 50, 7])
+        bonus = self.dice.choice([0, 0, charge * 9 // 100, charge // 50])
+        owed = charge + verify_fee(charge) + bonus
+        cumulative = there.mark + self._mostly(owed, owed + self.dice.randint(0, 10**17), owed - 1)
+        signed = self._mostly(lane[1], address("thief"))
+        return Claim(*lane[:2], there.jobs + count, max(0, cumulative), charge, bonus, signed)
+
+    def _submit(self, node: str, claims: Sequence[Claim], leaves: int) -> None:
+        price, bonus = sum(each.charge for each in claims), sum(each.bonus for each in claims)
+        failed = self._mostly(self.dice.choice([0, 0, min(leaves // 2, 1), leaves // 3]), leaves)
+        ok = max(0, leaves - failed - self.dice.choice([0, 0, 0, 1]))
+        mean = -(-price // ok) if ok else price
+        told = {
+            "root": hashlib.sha256(b"root %d" % len(self.steps)).digest(),
+            "ok": ok,
+            "failed": failed,
+            "ms": self.dice.randint(0, 90_000) * ok,
+            "max_leaf": self._mostly(
+                self.dice.choice([mean, min(price, mean * 2)]), mean - 1 if mean else 0, price + 1
+            ),
+            "price": self._mostly(price, price + 1),
+            "bonus": self._mostly(bonus, bonus + 1),
+            "mine_by": self._mostly(0, self.ledger.time, self.ledger.time, self.ledger.time - 1),
+        }
+        free = [slot for slot in (0, 1, 2, 63) if self.ledger.is_free(node, slot)]
+        chosen = self._mostly(self.dice.choice(free or [0]), 0, 64)
+        sender = self._mostly(node, self.ledger.nodes[node].owner)
+        submission = {
+            "node": node,
+            "slot": chosen,
+            "classId": CLASS,
+            "flags": int(told["mine_by"] != 0),
+            "root": told["root"],
+            "priceSum": told["price"],
+            "bonusSum": told["bonus"],
+            "msSum": told["ms"],
+            "okCount": ok,
+            "failedCount": failed,
+            "maxLeaf": told["max_leaf"],
+            "mineBy": told["mine_by"],
+        }
+        self.do(
+            *(sender, "Settlement", "submit", [submission, [self._signed(node, each) for each in claims]]),
+            lambda: self.ledger.submit(sender, node, chosen, claims, **told),
+            lambda: (
+                *self.node(node),
+                *(self.lane((each.client, each.signer, node)) for each in claims),
+                *self._shown(node, chosen),
+            ),
+        )
+
+    def _signed(self, node: str, claim: Claim) -> dict[str, Any]:
+        order = Assignment(*map(Address, (claim.client, claim.signer, node)), claim.index, claim.cumulative, DETAILS)
+        r, vs = self.scene.order(claim.signed, order)
+        return {
+            "client": claim.client,
+            "signer": claim.signer,
+            "index": claim.index,
+            "cumulative": claim.cumulative,
+            "details": DETAILS,
+            "charge": claim.charge,
+            "bonus": claim.bonus,
+            "r": r,
+            "vs": vs,
+        }
+
+    def _shown(self, node: str, slot: int) -> Sequence[Look]:
+        batch = self.ledger.batches.get((node, slot))
+        return self.batch(batch) if batch else ()
+
+    def seal(self) -> None:
+        pending = {self.ledger.epoch(each) for each in self.ledger.batches.values()} - self.ledger.seeds.keys()
+        if not pending:
+            return
+        epoch = min(pending)
+        seed_block = self.ledger.seed_block(epoch)
+        if not self._rarely():
+            self.ledger.block = max(self.ledger.block, seed_block + 1)
+            self.ledger.time += 1
+        # Later the hash is out of the machine's reach.
+        self.ledger.block = min(self.ledger.block, seed_block + 250)
+        value = hashlib.sha256(self.dice.randbytes(8)).digest()
+        self.do(
+            *(address("thief"), "EpochBeacon", "seal", [epoch]),
+            lambda: self.ledger.seal(epoch, value),
+            hashed=(seed_block, value) if seed_block < self.ledger.block else (0, bytes(32)),
+        )
+
+    def finalize(self) -> None:
+        if batch := self._batch("pending", "passed"):
+            if not self._rarely():
+                self.ledger.time = max(self.ledger.time, batch.time + self.ledger.numbers.challenge_seconds)
+            self.do(
+                *(address("thief"), "Settlement", "finalize", [batch.node, batch.slot]),
+                lambda: self.ledger.finalize(batch.node, batch.slot),
+                lambda: (*self.node(batch.node), *self.batch(batch), *self.money()),
+            )
+
+    def refund(self) -> None:
+        if batch := self._batch("void"):
+            self.do(
+                *(address("thief"), "Settlement", "refund", [batch.node, batch.slot, contents_of(batch)]),
+                lambda: self.ledger.refund(batch.node, batch.slot),
+                lambda: [self.lane((client, signer, batch.node)) for client, signer, *_ in batch.debits],
+            )
+
+    def claim(self) -> None:
+        rich = [node for node, one in self.ledger.nodes.items() if one.rewards or self._rarely()]
+        node = self.dice.choice(rich or [address("node 0")])
+        payout = self.ledger.nodes[node].payout
+        self.do(
+            *(address("thief"), "Settlement", "claim", [node]),
+            lambda: self.ledger.claim(node),
+            lambda: (look("VCoin", "balanceOf", payout, value=self.ledger.wallets.get(payout, 0)),),
+        )
+
+    def flush_burn(self) -> None:
+        self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.money)
+
+    # ---- owners
+
+    def owner_moves(self) -> None:
+        node = address(self.dice.choice(PROVIDERS))
+        one = self.ledger.nodes[node]
+        owner = self._mostly(one.owner, node)
+        amount = self.dice.randint(1, 2_000) * VCN + self.dice.choice([0, 1])
+        moves: dict[str, tuple[list[Any], Callable[[], None]]] = {}
+        more = self._mostly(amount, 0)
+        out = self.dice.choice([amount, one.active, max(0, one.active - self.ledger.numbers.min_stake), one.active + 1])
+        back = self.dice.choice([one.unbonding, one.unbonding + 1, one.unbonding // 2])
+        moves["stake"] = [node, more], lambda: self.ledger.stake(owner, node, more)
+        moves["unbond"] = [node, out], lambda: self.ledger.unbond(owner, node, out)
+        moves["rebond"] = [node, back], lambda: self.ledger.rebond(owner, node, back)
+        moves["withdraw"] = [node], lambda: self.ledger.withdraw_stake(owner, node)
+        moves["unjail"] = [node], lambda: self.ledger.unjail(owner, node)
+        name = "unjail" if one.state == "jailed" and self.dice.random() < 0.5 else self.dice.choice(list(moves))
+        if name == "withdraw" and self.dice.random() < 0.3:
+            self.wait(self.ledger.numbers.unbonding_seconds)
+        arguments, told = moves[name]
+        self.do(owner, "StakeManager", name, arguments, told, lambda: self.node(node))
+
+    def check_in(self) -> None:
+        node = address(self.dice.choice(PROVIDERS))
+        sender = self._mostly(node, self.ledger.nodes[node].owner)
+        if self.dice.random() < 0.5:
+            self.wait(self.dice.randint(20_000, 90_000))
+        self.do(
+            *(sender, "StakeManager", "checkIn", [node]),
+            lambda: self.ledger.check_in(sender, node),
+            lambda: self.node(node),
+        )
+
+    # ---- court
+
+    def convene(self) -> None:
+        sealed = [
+            each
+            for each in self.ledger.batches.values()
+            if each.state == "pending" and self.ledger.epoch(each) in self.ledger.seeds
+        ]
+        drawn = [each for each in sealed if self.ledger.drawn(each)[1]]
+        if not sealed:
+            return
+        batch = self.dice.choice(drawn if drawn and not self._rarely() else sealed)
+        self.do(
+            *(address("thief"), "Court", "convene", [batch.node, batch.slot, contents_of(batch)]),
+            lambda: self.ledger.convene(batch.node, batch.slot),
+            lambda: [*self.batch(batch), *([self.case(case)] if (case := self.ledger.cases.get(batch.id)) else [])],
+        )
+
+    def seats(self) -> None:
+        """Every seat of an open case that can do something does it, or one is silent; then the case may end."""
+        open_cases = [case for case in self.ledger.cases.values() if not case.verdict]
+        if not open_cases:
+            return
+        case = self.dice.choice(open_cases)
+        # Seats that agree: what follows when they do not is in tests of its own.
+        score = self.dice.choice([10_000, 10_000, 9_800, 9_501, 8_500, 4_000, 0])
+        if any(each.state == "revealed" for each in case.seats):
+            score = max(each.score for each in case.seats if each.state == "revealed")
+        silent = self.dice.randrange(len(case.seats)) if self.dice.random() < 0.15 else None
+        for number, seat in enumerate(case.seats):
+            if seat.state == "drawn" and number != silent:
+                self._commit(case, number)
+        for number, seat in enumerate(case.seats):
+            if seat.state == "committed" and number != silent:
+                self._reveal(case, number, score)
+        if silent is not None:
+            self._replace(case, silent)
+        self._resolve(case)
+
+    def _commit(self, case: Case, number: int) -> None:
+        sender = self._mostly(case.seats[number].node, address("thief"))
+        self.do(
+            *(sender, "Court", "commitSeat", [case.batch.id, number, sealed(case, number)]),
+            lambda: self.ledger.commit(sender, case, number),
+        )
+
+    def _reveal(self, case: Case, number: int, score: int) -> None:
+        scores = [10_000] * len(case.drawn)
+        scores[self.dice.randrange(len(scores))] = score
+        scores = self._mostly(scores, scores[1:], [*scores[:-1], 10_001])
+        if not scores:
+            scores = [score, score]
+        sender = case.seats[number].node
+        digest, salt = secrets_of(number)
+        self.do(
+            *(sender, "Court", "revealSeat", [case.batch.id, number, digest, scores, salt]),
+            lambda: self.ledger.reveal(sender, case, number, scores),
+        )
+
+    def _replace(self, case: Case, number: int) -> None:
+        if not self._rarely():
+            self.wait(self.ledger.numbers.seat_seconds + 1)
+        node = case.seats[number].node
+        self.do(
+            *(address("thief"), "Court", "replaceSeat", [case.batch.id, number, contents_of(case.batch)]),
+            lambda: self.ledger.replace(case, number),
+            lambda: (self.case(case), *self.node(node)),
+        )
+
+    def _resolve(self, case: Case) -> None:
+        self.do(
+            *(address("thief"), "Court", "resolve", [case.batch.id, contents_of(case.batch)]),
+            lambda: self.ledger.resolve(case),
+            lambda: (
+                *(self.case(case), *self.node(case.batch.node), *self.batch(case.batch), *self.money()),
+                *(each for seat in case.seats for each in self.node(seat.node)),
+            ),
+        )
+
+    def starve(self) -> None:
+        if batch := self._batch("pending", "in court"):
+            if self.ledger.epoch(batch) not in self.ledger.seeds:
+                return
+            if self.dice.random() < 0.5:
+                self.wait(self.ledger.numbers.starved_seconds * self.dice.choice([1, 2]))
+            self.do(
+                *(address("thief"), "Court", "voidStarved", [batch.node, batch.slot, contents_of(batch)]),
+                lambda: self.ledger.starve(batch.node, batch.slot),
+                lambda: (*self.node(batch.node), *self.batch(batch), *self.money()),
+            )
+
+    # ---- chance
+
+    def play(self, count: int) -> None:
+        """`count` moves, each some seconds after the last, and a look at everything."""
+        moves: dict[Callable[[], None], int] = {
+            self.deposit: 2,
+            self.withdraw: 1,
+            self.set_signer: 1,
+            self.open_lane: 5,
+            self.close_lane: 1,
+            self.reclaim_lane: 2,
+            self.submit: 9,
+            self.seal: 7,
+            self.finalize: 7,
+            self.refund: 3,
+            self.claim: 1,
+            self.flush_burn: 1,
+            self.owner_moves: 3,
+            self.check_in: 1,
+            self.convene: 7,
+            self.seats: 7,
+            self.starve: 2,
+        }
+        for move in self.dice.choices(list(moves), list(moves.values()), k=count):
+            self.wait(self.dice.choice([1, 1, 2, 5, 15]))
+            move()
+        self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.everything)
+
+    def _rarely(self) -> bool:
+        return self.dice.random() < 0.08
+
+    def _mostly(self, usual: Any, *others: Any) -> Any:
+        return self.dice.choice(others) if self.dice.random() < 0.06 else usual
+
+    def _client(self) -> str:
+        return address(self.dice.choice(CLIENTS))
+
+    def _client_and_signer(self) -> tuple[str, str]:
+        name = self.dice.choice(CLIENTS)
+        return address(name), address(self.dice.choice([f"signer of {name}", f"signer of {name}", name]))
+
+    def _lane(self) -> tuple[str, str, str]:
+        if self.ledger.lanes and self.dice.random() < 0.6:
+            return self.dice.choice(list(self.ledger.lanes))
+        return *self._client_and_signer(), address(self.dice.choice(PROVIDERS))
+
+    def _batch(self, *states: str) -> Batch | None:
+        found = [each for each in self.ledger.batches.values() if each.state in states]
+        return self.dice.choice(found) if found else None
+
+
+def contents_of(batch: Batch) -> dict[str, Any]:
+    members = ("client", "signer", "leaves", "amount")
+    debits = [dict(zip(members, debit, strict=True)) for debit in batch.debits]
+    return {"root": batch.root, "maxLeaf": batch.max_leaf, "debits": debits}
+
+
+def secrets_of(seat: int) -> tuple[bytes, bytes]:
+    return hashlib.sha256(b"digest %d" % seat).digest(), hashlib.sha256(b"salt %d" % seat).digest()
+
+
+def sealed(case: Case, seat: int) -> bytes:
+    """What a seat commits to: its case, round, place, projections and salt."""
+    kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
+    return bytes(keccak(encode(kinds, [case.batch.id, 0, seat, *secrets_of(seat)])))
+
+
+def begun(scene: Scene, deployer: str) -> Player:
+    """A network at work: nodes and verifiers, rich clients, two nodes past their probation, a pool."""
+    ledger = Ledger(numbers(), START_TIME, START_BLOCK)
+    player = Player(scene, ledger, random.Random(0))
+    ledger.wallets[deployer] = 10**27
+    for name in CLIENTS:
+        actor(f"signer of {name}")
+        _equip(player, deployer, actor(name), "Settlement", 5_000 * VCN)
+    actor("thief")
+    for name, stake in STAKES.items():
+        owner = _owner_of(name)
+        _equip(player, deployer, owner, "StakeManager", 2 * stake * VCN)
+        _register(player, name, owner, stake * VCN)
+    _equip(player, deployer, deployer, "Settlement", 0)
+    player.do(deployer, "Settlement", "fundPool", [1_000 * VCN])
+    ledger.pool += 1_000 * VCN
+    ledger.wallets[deployer] -= 1_000 * VCN
+    for client in map(address, CLIENTS):
+        player.do(
+            *(client, "Settlement", "deposit", [2_000 * VCN]),
+            lambda client=client: ledger.deposit(client, client, 2_000 * VCN),
+        )
+    player.wait(3)
+    for name in GRADUATES:
+        _graduate(player, address(name))
+    for client in map(address, CLIENTS):
+        for node in map(address, PROVIDERS):
+            _open(player, (client, client, node), 150 * VCN)
+    player.do(address("thief"), "Settlement", "flushBurn", [], ledger.flush_burn, player.everything)
+    assert all(step.succeeds for step in player.steps), [step.words for step in player.steps if not step.succeeds]
+    return player
+
+
+def _owner_of(name: str) -> str:
+    """Verifier 4 belongs to the owner of node 0, and client 2 owns verifier 3: neither may judge its own."""
+    return actor({"verifier 4": "owner of node 0", "verifier 3": "client 2"}.get(name, f"owner of {name}"))
+
+
+def _equip(player: Player, deployer: str, who: str, spender: str, amount: int) -> None:
+    if amount:
+        player.do(deployer, "VCoin", "transfer", [who, amount])
+        player.ledger.wallets[deployer] -= amount
+        player.ledger.wallets[who] = player.ledger.wallets.get(who, 0) + amount
+    player.do(who, "VCoin", "approve", [player.scene.contracts[spender], MANY])
+
+
+def _register(player: Player, name: str, owner: str, stake: int) -> None:
+    ledger, node = player.ledger, actor(name)
+    consent = player.scene.consent(name, Address(owner), ledger.time)
+    payout = actor(f"payout of {name}")
+    player.do(owner, "StakeManager", "register", [node, payout, stake, 2, ledger.time, consent])
+    ledger.wallets[owner] -= stake
+    ledger.nodes[node] = Node(owner, payout, Record(ledger.today), stake, 2)
+    if name.startswith("verifier"):
+        player.do(owner, "Court", "joinVerifiers", [node, CLASS])
+        # In a local network nobody weighs less than everything.
+        ledger.places.append(Place(node, ledger.block, 10_000))
+
+
+def _open(player: Player, lane: tuple[str, str, str], amount: int) -> None:
+    ledger = player.ledger
+    there = ledger.lanes.get(lane)
+    total = there.left + there.mark if there else 0
+    player.do(
+        *(lane[0], "Settlement", "openLane", [*lane, amount, total, ledger.time, b""]),
+        lambda: ledger.open_lane(lane[0], lane, amount, total, ledger.time, ""),
+    )
+
+
+def _graduate(player: Player, node: str) -> None:
+    ledger = player.ledger
+    lane = address("client 0"), address("client 0"), node
+    _open(player, lane, 50 * VCN)
+    owed = 20 * VCN + VCN
+    claim = Claim(lane[0], lane[1], 20, owed, 20 * VCN, 0, lane[1])
+    submission = {
+        "node": node,
+        "slot": 10,
+        "classId": CLASS,
+        "root": DETAILS,
+        "priceSum": 20 * VCN,
+        "msSum": 20_000,
+        "okCount": 20,
+        "maxLeaf": VCN,
+    }
+    told = {"root": DETAILS, "ok": 20, "failed": 0, "ms": 20_000, "max_leaf": VCN, "price": 20 * VCN, "bonus": 0}
+    player.do(
+        *(node, "Settlement", "submit", [submission, [player._signed(node, claim)]]),
+        lambda: ledger.submit(node, node, 10, [claim], **told),
+        lambda: player.node(node),
+    )
+    batch = ledger.batches[node, 10]
+    epoch = ledger.epoch(batch)
+    ledger.block = max(ledger.block, ledger.seed_block(epoch) + 1)
+    if epoch not in ledger.seeds:
+        player.do(
+            *(node, "EpochBeacon", "seal", [epoch]),
+            lambda: ledger.seal(epoch, DETAILS),
+            hashed=(ledger.seed_block(epoch), DETAILS),
+        )
+    player.do(
+        *(node, "Court", "convene", [node, 10, contents_of(batch)]),
+        lambda: ledger.convene(node, 10),
+        lambda: (player.case(ledger.cases[batch.id]),),
+    )
+    case = ledger.cases[batch.id]
+    for number in range(len(case.seats)):
+        player.do(
+            *(case.seats[number].node, "Court", "commitSeat", [batch.id, number, sealed(case, number)]),
+            lambda number=number: ledger.commit(case.seats[number].node, case, number),
+        )
+    for number in range(len(case.seats)):
+        digest, salt = secrets_of(number)
+        player.do(
+            *(case.seats[number].node, "Court", "revealSeat", [batch.id, number, digest, [10_000] * 20, salt]),
+            lambda number=number: ledger.reveal(case.seats[number].node, case, number, [10_000] * 20),
+        )
+    player.do(node, "Court", "resolve", [batch.id, contents_of(batch)], lambda: ledger.resolve(case), player.money)
+    ledger.time += ledger.numbers.challenge_seconds
+    player.do(
+        *(node, "Settlement", "finalize", [node, 10]),
+        lambda: ledger.finalize(node, 10),
+        lambda: (*player.node(node), *player.money()),
+    )
+
+
+def history(beginning: Player, seed: int, moves: int) -> Player:
+    """What the seed makes of the network."""
+    player = Player(beginning.scene, copy.deepcopy(beginning.ledger), random.Random(seed))
+    player.play(moves)
+    return player

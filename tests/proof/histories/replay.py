@@ -1,0 +1,93 @@
+"""Plays histories on the contracts: forge runs tests/contracts/Replay.sol over a file with one history a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from eth_abi.abi import encode
+
+from protocol.wire.ids import Address, checksum
+from scripts.setup import node_tools
+from scripts.solc import TOOLS
+from tests.proof.histories.scene import Scene, Step
+
+FOLDER = TOOLS / "out-histories"
+SCRIPT = "../tests/contracts/Replay.sol"
+TARGETS = ("VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court")
+_LOOK = "(uint8,bytes,uint16[],bytes32[])"
+_STEP = f"(uint40,uint64,uint64,bytes32,address,uint8,bytes,bool,{_LOOK}[])"
+_DIFFERS = re.compile(r"history (\d+), step (\d+): (.+)")
+
+
+class Differs(Exception):
+    """The contracts do something else than the specification: history, step, and what."""
+
+    def __init__(self, history: int, step: int, what: str) -> None:
+        super().__init__(f"history {history}, step {step}: {what}")
+        self.history, self.step, self.what = history, step, what
+
+
+def encoded(steps: Sequence[Step]) -> str:
+    """A history as the line of hex that Replay.sol reads."""
+    values = [
+        (
+            *(each.time, each.block, each.hashed, each.block_hash, each.sender, TARGETS.index(each.contract)),
+            *(each.data, each.succeeds),
+            [(TARGETS.index(one.contract), one.data, one.words, one.values) for one in each.looks],
+        )
+        for each in steps
+    ]
+    return "0x" + encode([_STEP + "[]"], [values]).hex()
+
+
+def scene() -> Scene:
+    """Where Replay.sol deploys the contracts."""
+    found = re.findall(r"(\w+) at (0x\w{40})", _forge("where()"))
+    return Scene({name: checksum(text) for name, text in found})
+
+
+def deployer() -> Address:
+    """Who holds the supply, and governs Params."""
+    (text,) = re.findall(r"deployer is (0x\w{40})", _forge("where()"))
+    return checksum(text)
+
+
+def play(prelude: Sequence[Step], histories: Iterable[str], name: str = "histories") -> int:
+    """Play the prelude, and each history as it goes on from there. Returns: the number of calls.
+
+    Raises: Differs for the first difference.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.txt"
+    with path.open("w") as file:
+        file.write(encoded(prelude) + "\n")
+        for line in histories:
+            file.write(line + "\n")
+    try:
+        output = _forge("play(string)", f"out-histories/{path.name}")
+    finally:
+        path.unlink()
+    if found := _DIFFERS.search(output):
+        raise Differs(int(found[1]), int(found[2]), found[3])
+    played = re.search(r"played (\d+) calls", output)
+    if not played:
+        raise RuntimeError(f"forge played nothing:\n{output[-3000:]}")
+    return int(played[1])
+
+
+def _forge(signature: str, *arguments: str | Path) -> str:
+    command = [node_tools.forge(), "script", f"{SCRIPT}:Replay", "--sig", signature, *arguments]
+    env = {
+        **os.environ,
+        "FOUNDRY_SCRIPT_EXECUTION_PROTECTION": "false",
+        "FOUNDRY_GAS_LIMIT": str(2**63 - 1),
+        "FOUNDRY_MEMORY_LIMIT": str(2**31),
+    }
+    done = subprocess.run(
+        [str(part) for part in command], cwd=TOOLS, env=env, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
