@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
+import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
+import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
+import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 
-/// @notice How many sit in a case.
+/// @notice Who and how many sit in a case, and what is told when it ends.
 contract BenchTest is Fixture {
     Node internal node;
     Client internal one;
@@ -37,5 +39,53 @@ contract BenchTest is Fixture {
         made.maxLeaf = profile.courtValue / 2;
         Contents memory contents = submit(made, claims);
         assertEq(court.seatsOf(convened(node.id, 0, contents)).length, 1);
+    }
+
+    function test_the_largest_leaf_counts_once_for_each_that_is_drawn() public {
+        bench(3);
+        Contents memory contents = submitted(one, node.id, 0, 2, 2 * (profile.courtValue - 1));
+        assertEq(court.seatsOf(convened(node.id, 0, contents)).length, 3, "two leaves just below are above");
+    }
+
+    function test_who_leaves_in_the_block_of_a_batch_still_sits() public {
+        Node[] memory verifiers = bench(1);
+        Contents memory contents = submitted(one, node.id, 0, 4, 40 * VCN);
+        vm.prank(verifiers[0].id);
+        court.leaveVerifiers(verifiers[0].id, CLASS);
+        assertEq(court.seatsOf(convened(node.id, 0, contents))[0].node, verifiers[0].id);
+    }
+
+    function test_a_node_that_left_the_list_before_can_be_condemned() public {
+        vm.prank(node.id);
+        court.joinVerifiers(node.id, CLASS);
+        vm.prank(node.id);
+        court.leaveVerifiers(node.id, CLASS);
+        bench(3);
+        Contents memory contents = submitted(one, node.id, 0, 4, 40 * VCN);
+        bytes32 caseId = convened(node.id, 0, contents);
+        judge(caseId, three(0, 0, 0));
+        court.resolve(caseId, contents);
+        assertTrue(stakes.isJailed(node.id));
+        assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Void));
+    }
+
+    function test_what_a_case_decides_is_told() public {
+        bench(3);
+        Contents memory contents = submitted(one, node.id, 0, 4, 40 * VCN);
+        bytes32 caseId = convened(node.id, 0, contents);
+        judge(caseId, three(10_000, 10_000, 10_000));
+        vm.expectEmit(address(settlement));
+        emit ISettlement.BatchPassed(node.id, 0, caseId);
+        court.resolve(caseId, contents);
+    }
+
+    function test_a_slash_tells_what_is_left() public {
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 1_000 * VCN);
+        uint40 unlockAt = stakes.nodeOf(node.id).unlockAt;
+        vm.expectEmit(address(stakes));
+        emit IStakeManager.StakeChanged(node.id, 9_500 * VCN, 500 * VCN, unlockAt);
+        vm.prank(address(court));
+        stakes.slash(node.id, 5_000, "case");
     }
 }

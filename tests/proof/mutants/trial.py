@@ -116,15 +116,27 @@ def _library_tests() -> list[Unit]:
     """Tests that call a library by itself. Those on a network keep it as it is: there it says what is right."""
     units = []
     for path in sorted(TESTS.rglob("*.t.sol")):
-        text = path.read_text("utf-8")
-        imported = (os.path.normpath(path.parent / each) for each in _IMPORT.findall(text))
-        libraries = {os.path.relpath(each, TOOLS.parent) for each in imported if "/contracts/libraries/" in each}
-        units += [
-            Unit(path.relative_to(TOOLS.parent).as_posix(), name, frozenset(libraries))
-            for name in re.findall(r"^contract (\w+)", text, re.MULTILINE)
-            if libraries and "./Fixture.sol" not in text and not re.search(LEFT_OUT, name)
-        ]
+        libraries = {
+            each.relative_to(TOOLS.parent).as_posix() for each in _imported(path) if "contracts/libraries" in str(each)
+        }
+        if libraries and not _deploys(path):
+            units += [
+                Unit(path.relative_to(TOOLS.parent).as_posix(), name, frozenset(libraries))
+                for name in re.findall(r"^contract (\w+)", path.read_text("utf-8"), re.MULTILINE)
+                if not re.search(LEFT_OUT, name)
+            ]
     return units
+
+
+def _imported(path: Path) -> list[Path]:
+    return [Path(os.path.normpath(path.parent / each)) for each in _IMPORT.findall(path.read_text("utf-8"))]
+
+
+def _deploys(path: Path) -> bool:
+    """Whether a test, or a fixture that it stands on, puts the built contracts on a chain."""
+    if "deployCode(" in path.read_text("utf-8"):
+        return True
+    return any(_deploys(each) for each in _imported(path) if each.is_relative_to(TESTS))
 
 
 class Workplace:

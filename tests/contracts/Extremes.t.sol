@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Test} from "forge-std/Test.sol";
+
+import {IParams} from "../../contracts/interfaces/IParams.sol";
+import {Record, ReputationLib} from "../../contracts/libraries/ReputationLib.sol";
+import {Profile} from "../../contracts/types/ParamTypes.sol";
+
+import {Profiles} from "./Profiles.sol";
+
+/// @notice What is accepted at the very edge of the rules.
+contract ExtremesTest is Test {
+    using ReputationLib for Record;
+
+    function test_the_smallest_numbers_that_the_relations_allow_are_a_profile() public {
+        Profile memory p = Profiles.load(vm, "local");
+        (p.epochBlocks, p.lagBlocks, p.seatSeconds, p.challengeSeconds) = (1, 1, 1, 1);
+        (p.dataSeconds, p.conveneSeconds, p.starvedSeconds, p.appealSeconds) = (1, 1, 2, 1);
+        (p.arbiterSeconds, p.laneCloseSeconds, p.jailSeconds) = (1, 1, 1);
+        (p.minStake, p.recommendedStake, p.minDeposit, p.minBurn, p.courtValue) = (1, 1, 1, 1, 1);
+        (p.verifierMinScore, p.verifierMinAgeSeconds, p.verifierWeightFloorBps, p.slashBps) = (0, 0, 1, 0);
+        IParams made = IParams(deployCode("Params.sol:Params", abi.encode(p, address(this))));
+        assertEq(keccak256(abi.encode(made.profile())), keccak256(abi.encode(p)));
+    }
+
+    function test_the_largest_numbers_that_the_relations_allow_are_a_profile() public {
+        Profile memory p = Profiles.load(vm, "local");
+        (p.verifierMinScore, p.verifierWeightFloorBps, p.slashBps) = (10_000, 10_000, 5_000);
+        (p.timelockSeconds, p.unbondingSeconds) = (type(uint32).max, type(uint32).max - 1);
+        (p.recommendedStake, p.courtValue) = (type(uint96).max, type(uint96).max);
+        deployCode("Params.sol:Params", abi.encode(p, address(this)));
+    }
+
+    function test_no_record_scores_above_a_hundred() public pure {
+        Record memory record;
+        (record.successes, record.total) = (type(uint32).max, type(uint32).max);
+        record.checkInDays = type(uint16).max;
+        assertEq(record.score(1, 1, 0), 10_000);
+    }
+}
