@@ -54,8 +54,9 @@ LAYERS = (
     Layer("fuzz", "fuzz", alongside=True),
     Layer("simulation", "simulation", alongside=True),
     Layer("contracts", "contracts", needs=("venv", "node tools"), alongside=True),
-    # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it.
-    Layer("proof", "proof", needs=("venv", "node tools", "analysers"), alongside=True),
+    # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it. Mutants
+    # take every core, and forge does not share its output with a second forge.
+    Layer("proof", "proof", needs=("venv", "node tools", "analysers")),
     Layer("conformance", "conformance", needs=SERVICES),
     Layer("integration", "integration", needs=SERVICES),
     Layer("end-to-end", "end_to_end", needs=SERVICES),

@@ -67,7 +67,7 @@ def findings(texts: dict[str, str]) -> list[Finding]:
         options += ["--filter-paths", "node_modules", "--json", str(answered)]
         command = [str(analysers.tool("slither")), str(asked), *options]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        answer = json.loads(answered.read_text()) if answered.exists() else {"success": False}
+        answer: dict[str, Any] = json.loads(answered.read_text()) if answered.exists() else {"success": False}
     if not answer["success"]:
         raise RuntimeError(f"slither failed:\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
     return [_finding(each) for each in answer["results"].get("detectors", ()) if each["impact"] in {"High", "Medium"}]

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tests.proof.histories import replay
-from tests.proof.histories.player import Player, begun, history
+from tests.proof.histories.beginning import begun, history
+from tests.proof.histories.player import Player
 from tests.proof.histories.scene import Scene
 
 MOVES = 60

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from eth_abi.abi import encode
@@ -15,29 +13,16 @@ from eth_utils.crypto import keccak
 
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.wire.ids import Address
-from scripts.setup.cache import REPOSITORY
-from tests.proof.histories.ledger import Batch, Case, Claim, Ledger, Node, Numbers, Refused
-from tests.proof.histories.rules import Place, Record, verify_fee
-from tests.proof.histories.scene import CLASS, VCN, Look, Scene, Step, actor, address, calldata, functions, look
+from tests.proof.histories.ledger import Batch, Case, Claim, Ledger, Refused
+from tests.proof.histories.rules import verify_fee
+from tests.proof.histories.scene import CLASS, VCN, Look, Scene, Step, address, calldata, functions, look
 
-START_TIME = 20_000 * 86_400 + 43_200
-START_BLOCK = 1_000
-STAKES = {"node 0": 20_000, "node 1": 10_000, "node 2": 2_000, **{f"verifier {i}": 5_000 for i in range(6)}}
 PROVIDERS = ("node 0", "node 1", "node 2")
 CLIENTS = ("client 0", "client 1", "client 2")
-GRADUATES = PROVIDERS[:2]
 _LANE_STATES = ("none", "open", "closing", "reclaimed")
 _NODE_STATES = ("none", "active", "jailed", "exiting", "gone")
 _BATCH_STATES = ("none", "pending", "in court", "passed", "void", "final", "refunded")
 DETAILS = hashlib.sha256(b"details").digest()
-MANY = 2**255
-
-
-def numbers() -> Numbers:
-    """The profile `local`."""
-    told = json.loads((REPOSITORY / "chain" / "abi" / "profiles.json").read_text())["local"]
-    words = {each.name: each.name.split("_") for each in fields(Numbers)}
-    return Numbers(**{name: int(told[w[0] + "".join(map(str.title, w[1:]))]) for name, w in words.items()})
 
 
 @dataclass
@@ -217,7 +202,7 @@ class Player:
         )
         sender = self.dice.choice([client, client, signer, node, address("thief")])
         signed = self.dice.choice([client, signer, address("thief")])
-        message = LaneOpen(*map(Address, lane), amount, total, deadline)
+        message = LaneOpen(Address(client), Address(signer), Address(node), amount, total, deadline)
         signature = self.scene.lane_message(signed, message)
         self.do(
             *(sender, "Settlement", "openLane", [*lane, amount, total, deadline, signature]),
@@ -309,7 +294,7 @@ class Player:
             "mineBy": told["mine_by"],
         }
         self.do(
-            *(sender, "Settlement", "submit", [submission, [self._signed(node, each) for each in claims]]),
+            *(sender, "Settlement", "submit", [submission, [self.signed(node, each) for each in claims]]),
             lambda: self.ledger.submit(sender, node, chosen, claims, **told),
             lambda: (
                 *self.node(node),
@@ -318,8 +303,9 @@ class Player:
             ),
         )
 
-    def _signed(self, node: str, claim: Claim) -> dict[str, Any]:
-        order = Assignment(*map(Address, (claim.client, claim.signer, node)), claim.index, claim.cumulative, DETAILS)
+    def signed(self, node: str, claim: Claim) -> dict[str, Any]:
+        parties = Address(claim.client), Address(claim.signer), Address(node)
+        order = Assignment(*parties, claim.index, claim.cumulative, DETAILS)
         r, vs = self.scene.order(claim.signed, order)
         return {
             "client": claim.client,
@@ -575,136 +561,3 @@ def sealed(case: Case, seat: int) -> bytes:
     """What a seat commits to: its case, round, place, projections and salt."""
     kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
     return bytes(keccak(encode(kinds, [case.batch.id, 0, seat, *secrets_of(seat)])))
-
-
-def begun(scene: Scene, deployer: str) -> Player:
-    """A network at work: nodes and verifiers, rich clients, two nodes past their probation, a pool."""
-    ledger = Ledger(numbers(), START_TIME, START_BLOCK)
-    player = Player(scene, ledger, random.Random(0))
-    ledger.wallets[deployer] = 10**27
-    for name in CLIENTS:
-        actor(f"signer of {name}")
-        _equip(player, deployer, actor(name), "Settlement", 5_000 * VCN)
-    actor("thief")
-    for name, stake in STAKES.items():
-        owner = _owner_of(name)
-        _equip(player, deployer, owner, "StakeManager", 2 * stake * VCN)
-        _register(player, name, owner, stake * VCN)
-    _equip(player, deployer, deployer, "Settlement", 0)
-    player.do(deployer, "Settlement", "fundPool", [1_000 * VCN])
-    ledger.pool += 1_000 * VCN
-    ledger.wallets[deployer] -= 1_000 * VCN
-    for client in map(address, CLIENTS):
-        player.do(
-            *(client, "Settlement", "deposit", [2_000 * VCN]),
-            lambda client=client: ledger.deposit(client, client, 2_000 * VCN),
-        )
-    player.wait(3)
-    for name in GRADUATES:
-        _graduate(player, address(name))
-    for client in map(address, CLIENTS):
-        for node in map(address, PROVIDERS):
-            _open(player, (client, client, node), 150 * VCN)
-    player.do(address("thief"), "Settlement", "flushBurn", [], ledger.flush_burn, player.everything)
-    assert all(step.succeeds for step in player.steps), [step.words for step in player.steps if not step.succeeds]
-    return player
-
-
-def _owner_of(name: str) -> str:
-    """Verifier 4 belongs to the owner of node 0, and client 2 owns verifier 3: neither may judge its own."""
-    return actor({"verifier 4": "owner of node 0", "verifier 3": "client 2"}.get(name, f"owner of {name}"))
-
-
-def _equip(player: Player, deployer: str, who: str, spender: str, amount: int) -> None:
-    if amount:
-        player.do(deployer, "VCoin", "transfer", [who, amount])
-        player.ledger.wallets[deployer] -= amount
-        player.ledger.wallets[who] = player.ledger.wallets.get(who, 0) + amount
-    player.do(who, "VCoin", "approve", [player.scene.contracts[spender], MANY])
-
-
-def _register(player: Player, name: str, owner: str, stake: int) -> None:
-    ledger, node = player.ledger, actor(name)
-    consent = player.scene.consent(name, Address(owner), ledger.time)
-    payout = actor(f"payout of {name}")
-    player.do(owner, "StakeManager", "register", [node, payout, stake, 2, ledger.time, consent])
-    ledger.wallets[owner] -= stake
-    ledger.nodes[node] = Node(owner, payout, Record(ledger.today), stake, 2)
-    if name.startswith("verifier"):
-        player.do(owner, "Court", "joinVerifiers", [node, CLASS])
-        # In a local network nobody weighs less than everything.
-        ledger.places.append(Place(node, ledger.block, 10_000))
-
-
-def _open(player: Player, lane: tuple[str, str, str], amount: int) -> None:
-    ledger = player.ledger
-    there = ledger.lanes.get(lane)
-    total = there.left + there.mark if there else 0
-    player.do(
-        *(lane[0], "Settlement", "openLane", [*lane, amount, total, ledger.time, b""]),
-        lambda: ledger.open_lane(lane[0], lane, amount, total, ledger.time, ""),
-    )
-
-
-def _graduate(player: Player, node: str) -> None:
-    ledger = player.ledger
-    lane = address("client 0"), address("client 0"), node
-    _open(player, lane, 50 * VCN)
-    owed = 20 * VCN + VCN
-    claim = Claim(lane[0], lane[1], 20, owed, 20 * VCN, 0, lane[1])
-    submission = {
-        "node": node,
-        "slot": 10,
-        "classId": CLASS,
-        "root": DETAILS,
-        "priceSum": 20 * VCN,
-        "msSum": 20_000,
-        "okCount": 20,
-        "maxLeaf": VCN,
-    }
-    told = {"root": DETAILS, "ok": 20, "failed": 0, "ms": 20_000, "max_leaf": VCN, "price": 20 * VCN, "bonus": 0}
-    player.do(
-        *(node, "Settlement", "submit", [submission, [player._signed(node, claim)]]),
-        lambda: ledger.submit(node, node, 10, [claim], **told),
-        lambda: player.node(node),
-    )
-    batch = ledger.batches[node, 10]
-    epoch = ledger.epoch(batch)
-    ledger.block = max(ledger.block, ledger.seed_block(epoch) + 1)
-    if epoch not in ledger.seeds:
-        player.do(
-            *(node, "EpochBeacon", "seal", [epoch]),
-            lambda: ledger.seal(epoch, DETAILS),
-            hashed=(ledger.seed_block(epoch), DETAILS),
-        )
-    player.do(
-        *(node, "Court", "convene", [node, 10, contents_of(batch)]),
-        lambda: ledger.convene(node, 10),
-        lambda: (player.case(ledger.cases[batch.id]),),
-    )
-    case = ledger.cases[batch.id]
-    for number in range(len(case.seats)):
-        player.do(
-            *(case.seats[number].node, "Court", "commitSeat", [batch.id, number, sealed(case, number)]),
-            lambda number=number: ledger.commit(case.seats[number].node, case, number),
-        )
-    for number in range(len(case.seats)):
-        digest, salt = secrets_of(number)
-        player.do(
-            *(case.seats[number].node, "Court", "revealSeat", [batch.id, number, digest, [10_000] * 20, salt]),
-            lambda number=number: ledger.reveal(case.seats[number].node, case, number, [10_000] * 20),
-        )
-    player.do(node, "Court", "resolve", [batch.id, contents_of(batch)], lambda: ledger.resolve(case), player.money)
-    ledger.time += ledger.numbers.challenge_seconds
-    player.do(
-        *(node, "Settlement", "finalize", [node, 10]),
-        lambda: ledger.finalize(node, 10),
-        lambda: (*player.node(node), *player.money()),
-    )
-
-
-def history(beginning: Player, seed: int, moves: int) -> Player:
-    """What the seed makes of the network."""
-    player = Player(beginning.scene, copy.deepcopy(beginning.ledger), random.Random(seed))
-    player.play(moves)
-    return player

@@ -167,26 +167,15 @@ def _faults(node: Tree, raw: bytes) -> Iterator[tuple[int, int, str, str]]:
 
 def _mark_choice(node: Tree, raw: bytes) -> None:
     """`a > b ? b : a` and `if (a > b) a = b` choose among equals when they are equal: a `>=` there changes nothing."""
-    condition = node.get("condition")
-    if node["nodeType"] not in {"Conditional", "IfStatement"} or condition.get("operator") not in {
-        "<",
-        "<=",
-        ">",
-        ">=",
-    }:
+    condition: Tree = node.get("condition") or {}
+    if condition.get("operator") not in {"<", "<=", ">", ">="}:
         return
-    body = node.get("trueBody", {})
-    changed = body.get("expression", {}) if body.get("nodeType") == "ExpressionStatement" else {}
-    sides = (
-        (node["trueExpression"], node["falseExpression"])
-        if node["nodeType"] == "Conditional"
-        else (changed.get("leftHandSide"), changed.get("rightHandSide"))
-        if changed.get("operator") == "="
-        else (None, None)
-    )
-    if None not in sides and _core(sides, raw) == _core(
-        (condition["leftExpression"], condition["rightExpression"]), raw
-    ):
+    if node["nodeType"] == "Conditional":
+        chosen = [node["trueExpression"], node["falseExpression"]]
+    else:
+        changed: Tree = node.get("trueBody", {}).get("expression") or {}
+        chosen = [changed["leftHandSide"], changed["rightHandSide"]] if changed.get("operator") == "=" else []
+    if chosen and _core(chosen, raw) == _core([condition["leftExpression"], condition["rightExpression"]], raw):
         condition["_choice"] = True
 
 

@@ -24,10 +24,7 @@ contract Scores {
         assert(record.score(stake, 10_000e18, today) <= 10_000);
     }
 
-    function prove_a_penalty_adds_up_to_a_hundred_points(Record memory record, uint16 tenths, bool lost)
-        external
-        pure
-    {
+    function prove_a_penalty_adds_up_to_a_hundred_points(Record memory record, uint16 tenths, bool lost) external pure {
         if (record.penaltyTenths > 1_000) return;
         uint256 sum = uint256(record.penaltyTenths) + tenths;
         record.addPenalty(tenths, lost);
