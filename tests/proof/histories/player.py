@@ -342,7 +342,9 @@ class Player:
         )
 
     def finalize(self) -> None:
-        if batch := self._batch("pending", "passed"):
+        ready = [each for each in self.ledger.batches.values() if self._is_ready(each)]
+        batch = self.dice.choice(ready) if ready and self.dice.random() < 0.8 else self._batch("pending", "passed")
+        if batch:
             if not self._rarely():
                 self.ledger.time = max(self.ledger.time, batch.time + self.ledger.numbers.challenge_seconds)
             self.do(
@@ -350,6 +352,12 @@ class Player:
                 lambda: self.ledger.finalize(batch.node, batch.slot),
                 lambda: (*self.node(batch.node), *self.batch(batch), *self.money()),
             )
+
+    def _is_ready(self, batch: Batch) -> bool:
+        """But for the time that it must wait."""
+        if batch.state != "pending":
+            return batch.state == "passed"
+        return self.ledger.epoch(batch) in self.ledger.seeds and not self.ledger.drawn(batch)[1]
 
     def refund(self) -> None:
         if batch := self._batch("void"):
