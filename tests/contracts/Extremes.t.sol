@@ -20,7 +20,7 @@ contract ExtremesTest is Test {
         (p.arbiterSeconds, p.laneCloseSeconds, p.jailSeconds) = (1, 1, 1);
         (p.minStake, p.recommendedStake, p.minDeposit, p.minBurn, p.courtValue) = (1, 1, 1, 1, 1);
         (p.verifierMinScore, p.verifierMinAgeSeconds, p.verifierWeightFloorBps, p.slashBps) = (0, 0, 1, 0);
-        IParams made = IParams(deployCode("Params.sol:Params", abi.encode(p, address(this))));
+        IParams made = IParams(_deployed(p));
         assertEq(keccak256(abi.encode(made.profile())), keccak256(abi.encode(p)));
     }
 
@@ -29,7 +29,12 @@ contract ExtremesTest is Test {
         (p.verifierMinScore, p.verifierWeightFloorBps, p.slashBps) = (10_000, 10_000, 5_000);
         (p.timelockSeconds, p.unbondingSeconds) = (type(uint32).max, type(uint32).max - 1);
         (p.recommendedStake, p.courtValue) = (type(uint96).max, type(uint96).max);
-        deployCode("Params.sol:Params", abi.encode(p, address(this)));
+        _deployed(p);
+    }
+
+    function _deployed(Profile memory p) private returns (address) {
+        address timelock = deployCode("Timelock.sol:Timelock", Profiles.timelock(p, address(this), address(this)));
+        return deployCode("Params.sol:Params", Profiles.params(p, timelock, address(this)));
     }
 
     function test_no_record_scores_above_a_hundred() public pure {
