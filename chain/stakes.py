@@ -17,6 +17,8 @@ _ABOUT_A_NODE = frozenset(
         "StakeChanged",
         "NodeStateChanged",
         "PayoutChanged",
+        "OperatorChanged",
+        "ClassesChanged",
         "CheckedIn",
         "Jailed",
         "Unjailed",
@@ -27,7 +29,10 @@ _ABOUT_A_NODE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Everything that the chain has of a node; the fields of NodeView. Stakes in wei, times in seconds."""
+    """Everything that the chain has of a node; the fields of NodeView. Stakes in wei, times in seconds.
+
+    `active_stake` is everybody's, `own_stake` the owner's part of it: what limits the price of a job.
+    """
 
     owner: Address
     operator: Address
@@ -48,6 +53,7 @@ class Node:
     penalty_tenths: int
     samples_left: int
     recent_failures: int
+    own_stake: Wei
 
     def __post_init__(self) -> None:
         """The contract's number becomes a NodeState."""
@@ -62,7 +68,7 @@ class Node:
             payout=self.payout,
             active=self.state is NodeState.ACTIVE,
             class_mask=self.class_mask,
-            stake=self.active_stake,
+            stake=self.own_stake,
             unbonding=self.unbonding_stake,
             score=self.score_hundredths,
             rate_bps=self.rate_bps,
@@ -81,8 +87,35 @@ class Registration:
     consent: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """What somebody has in a node, the owner included; the fields of DelegationView. In wei, as of now."""
+
+    active: Wei
+    unbonding: Wei
+    unlock_at: int
+    rewards: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms others may stake on a node, and what its owner has announced; the fields of NodeTerms.
+
+    What is announced may be confirmed by anyone from `commission_at` and `payout_at` on; 0: nothing is announced.
+    """
+
+    own_stake: Wei
+    delegated_stake: Wei
+    rewards_held: Wei
+    commission_bps: int
+    next_commission_bps: int
+    commission_at: int
+    next_payout: Address
+    payout_at: int
+
+
 class Stakes(Contract):
-    """The register of nodes. A node's id is the address of its operator key."""
+    """The register of nodes, and what everybody has at stake. A node's id is the address of its first operator key."""
 
     NAME = "StakeManager"
 
@@ -113,37 +146,104 @@ class Stakes(Contract):
         """Until when new obligations are stopped, seconds; in the past or 0 while they are taken."""
         return int(await self.read("intakePausedUntil"))
 
+    async def delegation_of(self, node: Address, staker: Address) -> Delegation:
+        """What somebody has in a node, and what it has earned there; of the owner its own part."""
+        return Delegation(*await self.read("delegationOf", node, staker))
+
+    async def terms_of(self, node: Address) -> Terms:
+        """Commission, own and delegated stake, and what is announced; all zero if it is not registered."""
+        return Terms(*await self.read("termsOf", node))
+
+    async def node_of_operator(self, operator: Address) -> Address | None:
+        """The node whose operator key this is; None if it is nobody's."""
+        found = await self.read("nodeOfOperator", operator)
+        return None if found == ZERO_ADDRESS else found
+
+    # ---- the owner
+
     def register(self, terms: Registration, permit: Permit) -> Call:
         """Register a node; the sender becomes its owner and puts up the amount."""
         return self.call("registerWithPermit", *astuple(terms), astuple(permit))
+
+    def register_with_commission(self, terms: Registration, commission_bps: int, permit: Permit) -> Call:
+        """As `register`, with a commission of one's own choice, in basis points."""
+        return self.call(
+            "registerWithCommission", (*astuple(terms)[:5], commission_bps), terms.consent, astuple(permit)
+        )
 
     def stake(self, node: Address, amount: int) -> Call:
         """Add to the stake; its owner."""
         return self.call("stake", node, amount)
 
+    def set_payout(self, node: Address, payout: Address) -> Call:
+        """Announce where rewards go; its owner. In force once it is confirmed after the network's timelock."""
+        return self.call("setPayout", node, payout)
+
+    def confirm_payout(self, node: Address) -> Call:
+        """Put an announced payout in force once its time has come; anyone."""
+        return self.call("confirmPayout", node)
+
+    def cancel_payout(self, node: Address) -> Call:
+        """Call an announced payout off; its owner, or who is paid now."""
+        return self.call("cancelPayout", node)
+
+    def set_commission(self, node: Address, commission_bps: int) -> Call:
+        """Announce another commission, in basis points; its owner. In force as a payout is."""
+        return self.call("setCommission", node, commission_bps)
+
+    def confirm_commission(self, node: Address) -> Call:
+        """Put an announced commission in force once its time has come; anyone."""
+        return self.call("confirmCommission", node)
+
+    def cancel_commission(self, node: Address) -> Call:
+        """Call an announced commission off; its owner."""
+        return self.call("cancelCommission", node)
+
+    def set_classes(self, node: Address, class_mask: int) -> Call:
+        """Change the device classes; its owner. Full probation follows."""
+        return self.call("setClasses", node, class_mask)
+
+    def rotate_operator(self, node: Address, operator: Address, deadline: int, consent: bytes) -> Call:
+        """Give the node another operator key, which agrees by `consent` until `deadline` in seconds; its owner."""
+        return self.call("rotateOperator", node, operator, deadline, consent)
+
+    def unjail(self, node: Address) -> Call:
+        """Leave jail once its time is over; its owner."""
+        return self.call("unjail", node)
+
+    # ---- everybody who has stake
+
+    def delegate(self, node: Address, amount: int, permit: Permit) -> Call:
+        """Stake on somebody else's node."""
+        return self.call("delegateWithPermit", node, amount, astuple(permit))
+
     def unbond(self, node: Address, amount: int) -> Call:
-        """Start to take stake back; its owner."""
+        """Start to take one's stake back."""
         return self.call("unbond", node, amount)
 
     def rebond(self, node: Address, amount: int) -> Call:
-        """Take back an unbond; its owner."""
+        """Take back an unbond."""
         return self.call("rebond", node, amount)
 
     def withdraw(self, node: Address) -> Call:
-        """Pay out unbonded stake; its owner."""
+        """Pay one's unbonded stake out."""
         return self.call("withdraw", node)
 
-    def set_payout(self, node: Address, payout: Address) -> Call:
-        """Name where rewards go; its owner."""
-        return self.call("setPayout", node, payout)
+    def claim_rewards(self, node: Address) -> Call:
+        """Pay out what one's stake on somebody else's node has earned."""
+        return self.call("claimRewards", node)
+
+    # ---- the operator
 
     def check_in(self, node: Address) -> Call:
         """Say once a day that the node is there; its operator."""
         return self.call("checkIn", node)
 
-    def unjail(self, node: Address) -> Call:
-        """Leave jail once its time is over; its owner."""
-        return self.call("unjail", node)
+    def penalize_offline(self, node: Address) -> Call:
+        """Burn a hundredth of a node's stake for each day without a sign beyond a week; anyone, for nothing."""
+        return self.call("penalizeOffline", node)
+
+    # ---- logs
 
     def fact(self, entry: Entry) -> Fact | None:
         """What a log of this contract says."""

@@ -43,7 +43,8 @@ contract Settlement is Lanes {
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
     uint256 private constant MAX_CLAIMS = 256;
     uint256 private constant BONUS_PERCENT = 9;
-    /// @dev A cheat loses money even when half of the checks miss it.
+    /// @dev A cheat loses money even when half of the checks miss it. Both limits are of the owner's own stake: what others
+    ///      lose by a slash deters nobody.
     uint256 private constant STAKE_PER_LEAF = 40;
     uint256 private constant STAKE_PER_OPEN_VALUE = 2;
     uint16 private constant REARMED_RATE_BPS = 5_000;
@@ -163,9 +164,10 @@ contract Settlement is Lanes {
         amount = _books[node].rewards;
         if (amount == 0) revert NothingToClaim(node);
         _books[node].rewards = 0;
-        address payout = _stakes.payoutOf(node);
-        emit RewardClaimed(node, payout, amount);
-        _coin.safeTransfer(payout, amount);
+        (address payout, uint96 shared) = _stakes.shareRewards(node, amount);
+        emit RewardClaimed(node, payout, amount - shared);
+        if (shared != amount) _coin.safeTransfer(payout, amount - shared);
+        if (shared != 0) _coin.safeTransfer(address(_stakes), shared);
     }
 
     function fundPool(uint96 amount) external {
@@ -236,7 +238,7 @@ contract Settlement is Lanes {
         standing = _stakes.admissionOf(submission.node);
         if (msg.sender != standing.operator) revert NotOperator(submission.node, msg.sender);
         if (standing.state != NodeState.Active) revert NodeNotActive(submission.node);
-        if (standing.activeStake < _minStake) revert StakeTooLow(standing.activeStake, _minStake);
+        if (standing.ownStake < _minStake) revert StakeTooLow(standing.ownStake, _minStake);
         if (submission.classId > 31 || (standing.classMask >> submission.classId) & 1 == 0) {
             revert ClassNotRun(submission.node, submission.classId);
         }
@@ -288,10 +290,10 @@ contract Settlement is Lanes {
     {
         uint256 leafLimit = standing.samplesLeft != 0 ? ReputationLib.PROBATION : MAX_LEAVES;
         if (totals.leaves > leafLimit) revert TooManyLeaves(totals.leaves, leafLimit);
-        uint256 maxLeafLimit = standing.activeStake / STAKE_PER_LEAF;
+        uint256 maxLeafLimit = standing.ownStake / STAKE_PER_LEAF;
         if (submission.maxLeaf > maxLeafLimit) revert LeafTooBig(submission.maxLeaf, maxLeafLimit);
         uint256 openValue = _books[submission.node].openValue + totals.charge + totals.fee + totals.bonus;
-        uint256 valueLimit = standing.activeStake / STAKE_PER_OPEN_VALUE;
+        uint256 valueLimit = standing.ownStake / STAKE_PER_OPEN_VALUE;
         if (openValue > valueLimit) revert OpenValueTooHigh(openValue, valueLimit);
     }
 

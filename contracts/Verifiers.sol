@@ -53,7 +53,7 @@ abstract contract Verifiers is ICourt {
     function leaveVerifiers(address node, uint8 classId) external {
         if (_places[node][classId] == 0) revert NotJoined(node, classId);
         NodeView memory shown = _stakes.nodeOf(node);
-        if (_mayStay(shown)) _requireKeyOf(shown, node);
+        if (_mayStay(shown, classId)) _requireKeyOf(shown, node);
         _leave(node, classId);
     }
 
@@ -135,9 +135,9 @@ abstract contract Verifiers is ICourt {
         if (age < _minAgeSeconds) revert TooYoung(age, _minAgeSeconds);
     }
 
-    function _mayStay(NodeView memory shown) private view returns (bool) {
-        return
-            shown.state == NodeState.Active && shown.activeStake >= _leastStake() && shown.scoreHundredths >= _minScore;
+    function _mayStay(NodeView memory shown, uint8 classId) private view returns (bool) {
+        if (shown.state != NodeState.Active || (shown.classMask >> classId) & 1 == 0) return false;
+        return shown.activeStake >= _leastStake() && shown.scoreHundredths >= _minScore;
     }
 
     function _leastStake() private view returns (uint256) {

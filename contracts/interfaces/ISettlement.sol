@@ -42,6 +42,7 @@ interface ISettlement {
     event BatchVoided(address indexed node, uint8 indexed slot, bytes32 indexed batchId);
     event BatchRefunded(address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint96 amount);
     event SeatPaid(bytes32 indexed batchId, address indexed node, uint96 amount);
+    /// @notice What went to the payout.
     event RewardClaimed(address indexed node, address indexed payout, uint96 amount);
     event PoolFunded(address indexed from, uint96 amount);
     event Burned(uint256 amount);
@@ -171,7 +172,9 @@ interface ISettlement {
 
     // ---- rewards, pool, burn
 
-    /// @notice Pays a node's rewards to its payout address; anyone.
+    /// @notice Pays a node's rewards to its payout address; anyone. Where others stake on the node, their part goes to
+    ///         StakeManager, which holds it for them.
+    /// @return amount all that left the node's book, wei
     function claim(address node) external returns (uint96 amount);
 
     /// @notice Adds to the pool that seats are paid from; anyone.

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {BatchRecord, NodeState, NodeView, Permit, Pool, Standing} from "../types/NodeTypes.sol";
+import {IDelegations} from "./IDelegations.sol";
 import {IIntake} from "./IIntake.sol";
+import {ILiveness} from "./ILiveness.sol";
+import {INodeTerms} from "./INodeTerms.sol";
+import {BatchRecord, NodeState, NodeView, Permit, Pool, Standing} from "../types/NodeTypes.sol";
 
 /// @notice Who the nodes are, what they have at stake and what their record says. A node's id is its first operator's address.
-interface IStakeManager is IIntake {
+interface IStakeManager is IDelegations, INodeTerms, ILiveness, IIntake {
     event NodeRegistered(
         address indexed id, address indexed owner, address operator, address payout, uint32 classMask, uint96 amount
     );
-    /// @notice The node's pools after any change.
+    /// @notice The node's pools after any change; NodeRegistered says how they start.
     event StakeChanged(address indexed id, uint96 active, uint96 unbonding, uint40 unlockAt);
     event NodeStateChanged(address indexed id, NodeState state);
     event StakeWithdrawn(address indexed id, address indexed owner, uint96 amount);
@@ -85,20 +88,23 @@ interface IStakeManager is IIntake {
     /// @notice Adds to the active stake; only the owner. A node that had left comes back with at least MIN_STAKE.
     function stake(address id, uint96 amount) external;
 
-    /// @notice Moves active stake into the unbonding bucket and restarts the bucket's clock; only the owner.
-    /// @dev What stays active is 0 or at least MIN_STAKE; with 0 the node is exiting.
+    /// @notice Moves the caller's active stake into its unbonding bucket and restarts the bucket's clock.
+    /// @dev What stays of the owner's is 0, and the node is exiting, or at least MIN_STAKE and a tenth of the whole. What
+    ///      stays of anyone else's is 0 or at least MIN_DEPOSIT. Who leaves leaves the rewards of batches that are not
+    ///      final yet to those who stay.
     function unbond(address id, uint96 amount) external;
 
-    /// @notice Moves unbonding stake back to active; only the owner.
+    /// @notice Moves the caller's unbonding stake back to active, until it is withdrawn; others than the owner as in delegate.
     function rebond(address id, uint96 amount) external;
 
-    /// @notice Pays the whole unbonding bucket to the owner once its time is over; only the owner.
+    /// @notice Pays the caller its whole unbonding bucket once its time is over. Until then a slash reaches it.
     function withdraw(address id) external returns (uint96 amount);
 
-    /// @notice Names where rewards go; only the owner. 0 means the owner.
+    /// @notice Announces where rewards go from TIMELOCK on; only the owner. 0 means the owner. See confirmPayout.
     function setPayout(address id, address payout) external;
 
-    /// @notice Says once a day that the node is there; only its operator. Works while jailed.
+    /// @notice Says once a day that the node is there; only its operator. Works while jailed. After more than 48 hours without
+    ///         a check-in or a settled batch full probation follows.
     function checkIn(address id) external;
 
     /// @notice Lets a node out of jail once its time is over and its open batches are judged; only the owner. Full probation follows.
@@ -121,7 +127,7 @@ interface IStakeManager is IIntake {
     /// @notice Everything about a node; all zero if it is unknown.
     function nodeOf(address id) external view returns (NodeView memory);
 
-    /// @notice The node's stake and what unbonds of it, with their shares; so far every share is the owner's.
+    /// @notice The node's stake and what unbonds of it, with their shares.
     function poolsOf(address id) external view returns (Pool memory active, Pool memory unbonding);
 
     /// @notice What submit needs: the standing of a node whose work is taken. Reverts IntakePaused, UnknownNode.

@@ -18,6 +18,17 @@ struct Permit {
     bytes32 s;
 }
 
+/// @notice What a node is registered with; see IStakeManager.register.
+struct Registration {
+    address operator;
+    address payout;
+    uint96 amount;
+    uint32 classMask;
+    uint40 deadline;
+    /// @dev The payout's part of what the stake of others earns, 0..10000.
+    uint16 commissionBps;
+}
+
 /// @notice Money held by shares: a slash lowers the total and so reaches every share at once.
 struct Pool {
     uint96 total;
@@ -30,6 +41,8 @@ struct Standing {
     NodeState state;
     uint32 classMask;
     uint96 activeStake;
+    /// @dev The owner's own part of the active stake.
+    uint96 ownStake;
     uint16 scoreHundredths;
     /// @dev 10000 on probation, 5000 with too many failures among the last 50 leaves, else 1000.
     uint16 rateBps;
@@ -58,6 +71,8 @@ struct NodeView {
     uint16 samplesLeft;
     /// @dev Failed leaves among the last 50.
     uint8 recentFailures;
+    /// @dev The owner's own part of the active stake.
+    uint96 ownStake;
 }
 
 /// @notice What a final batch adds to a node's record. Amounts in wei, times in milliseconds of the ok leaves together.
@@ -66,4 +81,29 @@ struct BatchRecord {
     uint16 failedCount;
     uint96 burned;
     uint48 responseMs;
+}
+
+/// @notice What one staker has in a node, the owner included. Amounts in wei, worth as of this block.
+struct DelegationView {
+    uint96 active;
+    uint96 unbonding;
+    /// @dev When the bucket may be withdrawn; 0 while nothing unbonds.
+    uint40 unlockAt;
+    /// @dev What claimRewards would pay now.
+    uint96 rewards;
+}
+
+/// @notice On what terms others may stake on a node, and what its owner has announced.
+struct NodeTerms {
+    uint96 ownStake;
+    uint96 delegatedStake;
+    /// @dev Booked for those who stake on the node and not yet paid to them.
+    uint96 rewardsHeld;
+    uint16 commissionBps;
+    uint16 nextCommissionBps;
+    /// @dev From when on anyone may put the next commission in force; 0: none is announced.
+    uint40 commissionAt;
+    address nextPayout;
+    /// @dev As commissionAt, for the payout.
+    uint40 payoutAt;
 }

@@ -40,7 +40,10 @@ class SignedOffer:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A node as the chain has it at a final block: stakes in wei, score in hundredths, rate in basis points."""
+    """A node as the chain has it at a final block: stakes in wei, score in hundredths, rate in basis points.
+
+    `stake` is the owner's own: what others have staked on the node deters it from nothing and raises no limit.
+    """
 
     node_id: Address
     owner: Address

@@ -603,6 +603,18 @@ async def test_a_day_is_counted_once(open_ledger: OpenLedger) -> None:
         await play.story.until(NodeSeen, lambda seen: seen.record.score > FRESH_SCORE)
 
 
+async def test_absence_costs_a_hundredth_a_day_after_a_week_and_a_gap_starts_probation(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.adapter.perform(CheckIn(NODE.address, 1))
+        await play.ledger.warp(10 * 86_400)
+        await play.adapter.perform(CheckIn(NODE.address, 2))
+        await play.final()
+        left = 10_000 * VCN * 99**3 // 100**3
+        seen = await play.story.until(NodeSeen, lambda seen: seen.record.stake < 10_000 * VCN)
+        assert left - 1 <= seen.record.stake <= left
+        assert seen.record.rate_bps == 10_000
+
+
 async def test_a_message_is_signed_by_the_key_of_its_kind(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger) as play:
         accept = await play.adapter.perform(SignMessage(Accept(named("job"), 1)))

@@ -129,6 +129,24 @@ abstract contract Fixture is Test {
         coin.approve(address(stakes), type(uint256).max);
     }
 
+    /// @notice Somebody with coins who lets StakeManager take them.
+    function staker(string memory name, uint96 amount) internal returns (address who) {
+        who = makeAddr(name);
+        coin.transfer(who, amount);
+        vm.prank(who);
+        coin.approve(address(stakes), type(uint256).max);
+    }
+
+    function delegated(address who, address node, uint96 amount) internal {
+        vm.prank(who);
+        stakes.delegate(node, amount);
+    }
+
+    function slashed(address node, uint16 bps) internal {
+        vm.prank(address(court));
+        stakes.slash(node, bps, keccak256("case"));
+    }
+
     function consentOf(Node memory node, address owner, uint40 deadline) internal view returns (bytes memory) {
         bytes32 message = EnvelopeLib.operatorConsentHash(owner, node.id, deadline);
         return signature(node.key, digestFor(address(stakes), message));

@@ -86,7 +86,7 @@ contract GasReport is Fixture {
         bytes memory consent = consentOf(other, other.owner, deadline);
         vm.prank(other.owner);
         stakes.register(other.id, address(0), 5_000 * VCN, 2, deadline, consent);
-        _report("register", 1, 130_000);
+        _report("register", 1, 120_000);
         vm.prank(other.owner);
         stakes.stake(other.id, 1_000 * VCN);
         _report("stake", 1, 60_000);
@@ -96,7 +96,7 @@ contract GasReport is Fixture {
         pass(profile.unbondingSeconds);
         vm.prank(other.owner);
         stakes.withdraw(other.id);
-        _report("withdraw", 1, 60_000);
+        _report("withdraw", 1, 50_000);
         pass(1 days);
         vm.prank(other.id);
         stakes.checkIn(other.id);
@@ -104,6 +104,49 @@ contract GasReport is Fixture {
         vm.prank(other.id);
         court.joinVerifiers(other.id, CLASS);
         _report("joinVerifiers", 1, 150_000);
+    }
+
+    function test_slash() public {
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 1_000 * VCN);
+        slashed(node.id, 1_000);
+        _report("slash of stake and unbonding", 1, 80_000);
+    }
+
+    function test_delegations() public {
+        address ann = staker("ann", 100_000 * VCN);
+        address bob = staker("bob", 100_000 * VCN);
+        settlement.claim(node.id);
+        _report("claim, the owner's alone", 1, 72_000);
+        delegated(ann, node.id, 5_000 * VCN);
+        _report("delegate, the node's first", 1, 150_000);
+        delegated(bob, node.id, 5_000 * VCN);
+        _report("delegate", 1, 130_000);
+        vm.prank(ann);
+        stakes.unbond(node.id, 1_000 * VCN);
+        _report("unbond of a delegator, the node's first", 1, 100_000);
+        vm.prank(bob);
+        stakes.unbond(node.id, 1_000 * VCN);
+        _report("unbond of a delegator", 1, 80_000);
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 1_000 * VCN);
+        _report("unbond of the owner beside delegators", 1, 80_000);
+        slashed(node.id, 1_000);
+        _report("slash of a node with delegators", 1, 80_000);
+        pass(profile.unbondingSeconds);
+        vm.prank(ann);
+        stakes.withdraw(node.id);
+        _report("withdraw of a delegator", 1, 72_000);
+        _clients(1);
+        submitted(clients[0], node.id, 0, 1, VCN);
+        sealDrawing(node.id, 0, 1_000, 0);
+        pass(profile.challengeSeconds);
+        settlement.finalize(node.id, 0);
+        settlement.claim(node.id);
+        _report("claim, shared", 1, 130_000);
+        vm.prank(bob);
+        stakes.claimRewards(node.id);
+        _report("claimRewards", 1, 100_000);
     }
 
     // ---- clients

@@ -3,23 +3,19 @@ pragma solidity 0.8.37;
 
 import {Batch, BatchState, Claim, Contents, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, Seat, SeatState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {DelegationView, NodeView} from "../../contracts/types/NodeTypes.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 
-import {Fixture} from "./Fixture.sol";
+import {Stakers} from "./Stakers.sol";
 
-/// @notice Everybody who can do something, doing it in any order: clients, nodes, verifiers, a thief, time.
+/// @notice Everybody who can do something, doing it in any order: clients, nodes, verifiers, stakers, a thief, time.
 /// @dev Every call that succeeds is checked on the spot; what is wrong is kept in `wrong` and never forgotten. One prank a call
 ///      and no startPrank: it would outlive a call that reverts.
-contract Handler is Fixture {
-    uint256 public constant ACTORS = 3;
+contract Handler is Stakers {
     uint8 public constant SLOTS_USED = 3;
 
     Node[] public nodes;
     Client[] public clients;
-    string public wrong;
-    uint256 public burned;
-    /// @dev What was reached, so that a run that does nothing is noticed.
     uint256 public submissions;
     uint256 public finals;
     uint256 public voids;
@@ -42,6 +38,7 @@ contract Handler is Fixture {
             vm.prank(clients[i].id);
             coin.approve(address(settlement), type(uint256).max);
         }
+        _makeStakers();
         Node[] memory others = bench(2);
         nodes.push(others[0]);
         nodes.push(others[1]);
@@ -52,12 +49,12 @@ contract Handler is Fixture {
         }
     }
 
-    function nodeCount() external view returns (uint256) {
+    function nodeCount() public view override returns (uint256) {
         return nodes.length;
     }
 
-    function _node(uint256 pick) private view returns (Node memory) {
-        return nodes[pick % ACTORS];
+    function _nodeAt(uint256 index) internal view override returns (Node memory) {
+        return nodes[index];
     }
 
     function _client(uint256 pick) private view returns (Client memory) {
@@ -76,10 +73,6 @@ contract Handler is Fixture {
 
     function _kept(address node, uint8 slot) private view returns (Contents memory) {
         return abi.decode(_contents[node][slot], (Contents));
-    }
-
-    function _complain(string memory what) private {
-        wrong = what;
     }
 
     // ---- clients
@@ -170,7 +163,10 @@ contract Handler is Fixture {
         bool passed = batch.state == BatchState.Passed;
         bool drawn = !passed && settlement.sampledLeaves(node, slot).length != 0;
         uint256 before = uint256(settlement.bookOf(node).rewards) + settlement.pool() + settlement.burnPending();
+        Charge memory charge = _chargeOf(node);
         settlement.finalize(node, slot);
+        _charged(node, charge);
+        lastSign[node] = vm.getBlockTimestamp();
         ++finals;
         if (drawn) _complain("a drawn batch became final without a pass");
         if (!passed && stakes.isJailed(node)) _complain("a jailed node's batch became final without a court");
@@ -196,45 +192,6 @@ contract Handler is Fixture {
         if (++refundCount[settlement.batchIdOf(node, slot)] != 1) _complain("a batch is refunded once");
         if (batch.state != BatchState.Void) _complain("only a void batch is refunded");
         if (total != uint256(batch.charge) + batch.fee + batch.bonus) _complain("a refund is exactly the debits");
-    }
-
-    function moveStake(uint256 whose, uint96 amount, uint8 kind) external {
-        Node memory node = _node(whose);
-        amount = uint96(bound(amount, 1, 3_000 * VCN));
-        uint40 unlockAt = stakes.nodeOf(node.id).unlockAt;
-        vm.prank(node.owner);
-        if (kind % 5 == 0) stakes.stake(node.id, amount);
-        else if (kind % 5 == 1) stakes.unbond(node.id, amount);
-        else if (kind % 5 == 2) stakes.rebond(node.id, amount);
-        else if (kind % 5 == 3) stakes.unjail(node.id);
-        else if (stakes.withdraw(node.id) != 0 && vm.getBlockTimestamp() < unlockAt) _complain("stake left too early");
-    }
-
-    /// @dev Out of jail or back from an exit, as soon as that is possible.
-    function comeBack(uint256 whose) external {
-        Node memory node = _node(whose);
-        NodeView memory shown = stakes.nodeOf(node.id);
-        if (vm.getBlockTimestamp() < shown.jailedUntil) vm.warp(shown.jailedUntil);
-        if (shown.activeStake < 2_000 * VCN) {
-            vm.prank(node.owner);
-            stakes.stake(node.id, 2_000 * VCN - shown.activeStake);
-        }
-        if (shown.state != NodeState.Jailed) return;
-        vm.prank(node.owner);
-        stakes.unjail(node.id);
-    }
-
-    function checkIn(uint256 whose) external {
-        address node = _node(whose).id;
-        vm.prank(node);
-        stakes.checkIn(node);
-    }
-
-    function claimRewards(uint256 whose) external {
-        Node memory node = nodes[whose % nodes.length];
-        uint256 before = coin.balanceOf(stakes.payoutOf(node.id));
-        uint96 amount = settlement.claim(node.id);
-        if (coin.balanceOf(stakes.payoutOf(node.id)) != before + amount) _complain("rewards go to the payout");
     }
 
     // ---- court
@@ -287,11 +244,17 @@ contract Handler is Fixture {
     function _resolve(address node, uint8 slot) private {
         bytes32 caseId = settlement.batchIdOf(node, slot);
         NodeView memory before = stakes.nodeOf(node);
+        (Node memory whole, DelegationView[] memory had) = _before(node);
+        Prices memory prices = _pricesOf(node);
         Verdict verdict = court.resolve(caseId, _kept(node, slot));
         NodeView memory now_ = stakes.nodeOf(node);
         uint256 lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
         burned += lost - lost / 10;
-        if (lost != 0) ++slashes;
+        if (lost != 0) {
+            ++slashes;
+            wasSlashed[node] = true;
+            _requireInProportion(whole, prices, had);
+        }
         if (lost != 0 && verdict != Verdict.Severe) _complain("only a severe verdict slashes");
         if (uint256(now_.activeStake) + 1 < uint256(before.activeStake) - before.activeStake / 2) {
             _complain("a case takes at most half of the stake");
@@ -301,6 +264,13 @@ contract Handler is Fixture {
         }
         if (verdict == Verdict.Severe && court.seatsOf(caseId).length < 3) _complain("one seat never voids");
         if (stateOf(node, slot) == BatchState.Void) ++voids;
+    }
+
+    function _before(address id) private view returns (Node memory node, DelegationView[] memory had) {
+        for (uint256 i; i < nodes.length; ++i) {
+            if (nodes[i].id == id) node = nodes[i];
+        }
+        had = _holdings(node);
     }
 
     function voidStarved(uint256 pick, bool inCourt) external {
@@ -369,12 +339,15 @@ contract Handler is Fixture {
         address[] memory seats = new address[](1);
         seats[0] = address(0xBAD);
         vm.prank(address(0xBAD));
-        if (kind % 7 == 0) settlement.closeCase(node.id, slot, true, seats);
-        else if (kind % 7 == 1) settlement.openCase(node.id, slot);
-        else if (kind % 7 == 2) settlement.voidUnheard(node.id, slot);
-        else if (kind % 7 == 3) settlement.creditPool(1);
-        else if (kind % 7 == 4) stakes.slash(node.id, 1, 0);
-        else if (kind % 7 == 5) stakes.withdraw(node.id);
+        if (kind % 10 == 7) stakes.claimRewards(node.id);
+        else if (kind % 10 == 8) stakes.shareRewards(node.id, 1);
+        else if (kind % 10 == 9) stakes.setPayout(node.id, address(0xBAD));
+        else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, seats);
+        else if (kind % 10 == 1) settlement.openCase(node.id, slot);
+        else if (kind % 10 == 2) settlement.voidUnheard(node.id, slot);
+        else if (kind % 10 == 3) settlement.creditPool(1);
+        else if (kind % 10 == 4) stakes.slash(node.id, 1, 0);
+        else if (kind % 10 == 5) stakes.withdraw(node.id);
         else settlement.withdraw(1);
         _complain("a thief got through");
     }
@@ -388,6 +361,12 @@ contract Handler is Fixture {
     }
 
     // ---- what the invariants add up
+
+    function stakesHold() external {
+        for (uint256 i; i < nodes.length; ++i) {
+            holdingsHold(nodes[i]);
+        }
+    }
 
     /// @notice Left and mark of every lane; complains where a mark or a job count fell.
     function lanesHold() external returns (uint256 total) {

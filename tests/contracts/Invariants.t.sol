@@ -11,6 +11,7 @@ import {Book} from "../../contracts/types/BatchTypes.sol";
 import {NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Handler} from "./Handler.sol";
+import {Stakers} from "./Stakers.sol";
 
 /// @notice The handler with its parts in reach.
 contract OpenHandler is Handler {
@@ -41,7 +42,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](27);
+        bytes4[] memory acts = new bytes4[](33);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -50,9 +51,9 @@ contract InvariantsTest is StdInvariant, Test {
         acts[5] = Handler.submitBatch.selector;
         acts[6] = Handler.finalizeBatch.selector;
         acts[7] = Handler.refundBatch.selector;
-        acts[8] = Handler.moveStake.selector;
-        acts[9] = Handler.checkIn.selector;
-        acts[10] = Handler.claimRewards.selector;
+        acts[8] = Stakers.moveStake.selector;
+        acts[9] = Stakers.checkIn.selector;
+        acts[10] = Stakers.claimRewards.selector;
         acts[11] = Handler.sealBatch.selector;
         acts[12] = Handler.conveneBatch.selector;
         acts[13] = Handler.actOnSeat.selector;
@@ -65,17 +66,24 @@ contract InvariantsTest is StdInvariant, Test {
         acts[20] = Handler.flush.selector;
         acts[21] = Handler.steal.selector;
         acts[22] = Handler.donate.selector;
-        acts[23] = Handler.comeBack.selector;
+        acts[23] = Stakers.comeBack.selector;
         // Twice as likely: everything else needs a batch to work on.
         acts[24] = Handler.submitBatch.selector;
         acts[25] = Handler.judgeBatch.selector;
-        acts[26] = Handler.brake.selector;
+        acts[26] = Stakers.moveDelegation.selector;
+        acts[27] = Stakers.moveDelegation.selector;
+        acts[28] = Stakers.claimShare.selector;
+        acts[29] = Stakers.changeTerms.selector;
+        acts[31] = Stakers.penalize.selector;
+        acts[30] = Stakers.claimRewards.selector;
+        acts[32] = Handler.brake.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
     /// @notice Every coin is in a book, every book's coins are there, and nothing that was called went wrong.
     function invariant_books_and_balances_agree() public {
         uint256 lanes = handler.lanesHold();
+        handler.stakesHold();
         assertEq(handler.wrong(), "");
         assertEq(coin.balanceOf(address(stakes)), _stakeBooks(), "stakes");
         assertEq(
@@ -91,7 +99,7 @@ contract InvariantsTest is StdInvariant, Test {
         for (uint256 i; i < handler.nodeCount(); ++i) {
             (address id,,) = handler.nodes(i);
             NodeView memory shown = stakes.nodeOf(id);
-            total += uint256(shown.activeStake) + shown.unbondingStake;
+            total += uint256(shown.activeStake) + shown.unbondingStake + stakes.termsOf(id).rewardsHeld;
         }
     }
 
@@ -138,6 +146,34 @@ contract HandlerTest is Test {
         handler.settleBatch(0, 1);
         assertEq(handler.refunds(), 1);
         assertEq(handler.slashes(), 1);
+        assertEq(handler.wrong(), "");
+    }
+
+    function test_a_story_with_stakers_reaches_every_end() public {
+        Handler handler = new Handler();
+        handler.setUp();
+        handler.moveDelegation(0, 0, 3_000e18, 0);
+        handler.moveDelegation(1, 0, 2_000e18, 0);
+        assertEq(handler.delegations(), 2);
+        handler.submitBatch(0, 0, 0, 3, 3e18, 0);
+        handler.judgeBatch(0, true, 0, 0, 0);
+        handler.settleBatch(0, 0);
+        handler.claimRewards(0);
+        assertEq(handler.shared(), 1);
+        handler.claimShare(0, 0);
+        handler.moveDelegation(1, 0, 1_000e18, 3);
+        handler.submitBatch(0, 0, 1, 3, 6e18, 0);
+        handler.judgeBatch(0, true, 3, 3, 3);
+        assertEq(handler.slashes(), 1);
+        handler.aDay();
+        handler.moveDelegation(1, 0, 0, 6);
+        for (uint256 i; i < 8; ++i) {
+            handler.aDay();
+        }
+        handler.penalize(1);
+        handler.checkIn(2);
+        assertEq(handler.penalties(), 2);
+        handler.stakesHold();
         assertEq(handler.wrong(), "");
     }
 }

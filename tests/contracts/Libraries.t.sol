@@ -143,6 +143,36 @@ contract LibrariesTest is Test {
         assertGe((uint256(total) - amount) * shares, (shares - redeemed) * total);
     }
 
+    /// @dev First depositor: who could make a share dear would have the next one's roundings. Any order of moves, any slashes.
+    function testFuzz_a_share_is_never_worth_more_than_a_wei(uint256 seed) public pure {
+        uint256 total;
+        uint256 shares;
+        for (uint256 i; i < 60; ++i) {
+            seed = uint256(keccak256(abi.encode(seed)));
+            uint256 amount = seed % 4 == 0 ? 1 + (seed >> 8) % 1e24 : 1 + (seed >> 8) % 9;
+            if (seed >> 250 < 32 || total == 0) {
+                shares += PoolLib.minted(amount, total, shares);
+                total += amount;
+            } else if (seed >> 250 < 56) {
+                if (amount > total) amount = total;
+                shares -= amount == total ? shares : PoolLib.redeemed(amount, total, shares);
+                total -= amount;
+            } else {
+                total -= PoolLib.slashOf(total, 5_000);
+                if (PoolLib.isSpent(total, shares)) (total, shares) = (0, 0);
+            }
+            assertGe(shares, total, "worth more than a wei");
+            assertLe(shares, total << 22, "outgrows its word");
+        }
+    }
+
+    function test_a_pool_is_spent_below_a_four_millionth() public pure {
+        assertFalse(PoolLib.isSpent(0, 0));
+        assertTrue(PoolLib.isSpent(0, 1));
+        assertFalse(PoolLib.isSpent(1, 2 ** 22));
+        assertTrue(PoolLib.isSpent(1, 2 ** 22 + 1));
+    }
+
     function testFuzz_a_slash_takes_its_share_and_at_most_a_wei_more(uint96 total, uint16 bps) public pure {
         bps = uint16(bound(bps, 0, 5_000));
         uint256 taken = PoolLib.slashOf(total, bps);

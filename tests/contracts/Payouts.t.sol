@@ -40,6 +40,8 @@ contract PayoutsTest is Fixture {
     function test_claim_pays_the_payout_address_whoever_asks() public {
         vm.prank(node.owner);
         stakes.setPayout(node.id, address(7));
+        pass(profile.timelockSeconds);
+        stakes.confirmPayout(node.id);
         Contents memory contents = submitted(one, node.id, 0, 1, 10 * VCN);
         passInCourt(node.id, 0, contents);
         finish(node.id, 0);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IDelegations} from "../../contracts/interfaces/IDelegations.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 
-/// @notice stake, unbond, rebond, withdraw, setPayout.
+/// @notice stake, unbond, rebond, withdraw of an owner.
 contract StakeTest is Fixture {
     Node private node;
 
@@ -130,28 +131,25 @@ contract StakeTest is Fixture {
         vm.expectRevert(refused);
         stakes.stake(node.id, 1);
         vm.expectRevert(refused);
-        stakes.unbond(node.id, 1);
-        vm.expectRevert(refused);
-        stakes.rebond(node.id, 1);
-        vm.expectRevert(refused);
-        stakes.withdraw(node.id);
-        vm.expectRevert(refused);
         stakes.setPayout(node.id, node.id);
         vm.expectRevert(refused);
         stakes.unjail(node.id);
     }
 
+    function test_only_who_has_stake_moves_stake() public {
+        vm.stopPrank();
+        vm.startPrank(node.id);
+        bytes memory refused = abi.encodeWithSelector(IDelegations.NotStaker.selector, node.id, node.id);
+        vm.expectRevert(refused);
+        stakes.unbond(node.id, 1);
+        vm.expectRevert(refused);
+        stakes.rebond(node.id, 1);
+        vm.expectRevert(refused);
+        stakes.withdraw(node.id);
+    }
+
     function test_unknown_node() public {
         vm.expectRevert(abi.encodeWithSelector(IStakeManager.UnknownNode.selector, address(9)));
         stakes.stake(address(9), 1);
-    }
-
-    function test_payout_moves_and_returns_to_the_owner() public {
-        vm.expectEmit(address(stakes));
-        emit IStakeManager.PayoutChanged(node.id, address(9));
-        stakes.setPayout(node.id, address(9));
-        assertEq(stakes.payoutOf(node.id), address(9));
-        stakes.setPayout(node.id, address(0));
-        assertEq(stakes.payoutOf(node.id), node.owner);
     }
 }

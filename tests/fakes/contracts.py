@@ -1,6 +1,6 @@
 """Stakes, accounts, lanes and batches as plain Python: the rules of the contracts, without a chain.
 
-Left out: delegation, permissions, the ring of failures, and what only people call.
+Left out: stake of others than the owner, rotated operators, permissions, the ring of failures, what only people call.
 """
 
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,8 @@ from protocol.wire.ids import Address, BatchId, Wei
 
 DAY_S = 86_400
 COUNTED_A_DAY = 20
+GRACE_DAYS = 7
+GAP_DAYS = 3
 LANE_MESSAGE_S = 3_600
 START_S = 1_800_000_000
 
@@ -323,6 +325,12 @@ class Contracts:
         return self.timestamp // DAY_S
 
     def _count_day(self, known: MemoryNode) -> None:
+        last = max(known.last_check_in, known.day)
+        lost = known.stake - decayed(known.stake, max(0, self._today - last - GRACE_DAYS))
+        known.stake -= lost
+        self.burned += lost
+        if self._today >= last + GAP_DAYS:
+            known.samples_left = PROBATION_JOBS
         known.last_check_in = self._today
         known.check_ins += 1
 
@@ -375,3 +383,13 @@ class Contracts:
             BatchState.IN_COURT,
             BatchState.PASSED,
         )
+
+
+def decayed(total: int, days: int) -> int:
+    """What is left of a stake that loses a hundredth a day; rounded down. As PoolLib.decayed."""
+    left, factor = 1 << 128, (99 << 128) // 100
+    while days:
+        if days & 1:
+            left = left * factor >> 128
+        factor, days = factor * factor >> 128, days >> 1
+    return total * left >> 128
