@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from chain.ethereum import Call, refusal_name
 from chain.flights import Prepared, Record
 from chain.network import Network
-from chain.stakes import Node, Registration
+from chain.stakes import Delegation, Node, Registration, Terms
 from chain.transactions import Sender
 from chain.wallet import Key, sign_consent
 from protocol.errors import ChainError, Reverted
@@ -15,6 +15,7 @@ from protocol.wire.ids import Address, Hash32, Wei
 CONSENT_SECONDS = 3_600
 _HINTS = {
     "AlreadyJoined": "the node is on the list already",
+    "DelegationTooLow": "stake more, or take all of it back: the network has a least delegation",
     "DepositTooLow": "deposit more: the network has a least deposit",
     "ERC20InsufficientBalance": "the wallet holds fewer VCN than that",
     "IntakePaused": "nothing new is taken for a while: vcoin treasury show says until when",
@@ -24,8 +25,18 @@ _HINTS = {
     "LaneStillClosing": "its node may still bring jobs on chain: vcoin lane list says until when",
     "NodeExists": "the node is registered already: add to its stake instead",
     "NotEnoughFree": "the account has less free than that: deposit, or wait for lanes to close",
-    "NotEnoughStake": "the node has less at stake than that",
+    "NodeTakesNoStake": "only an active node takes stake: choose another, or wait",
+    "NoRewards": "nothing has been earned there since the last claim",
+    "NotEnoughStake": "there is less at stake than that",
+    "NotOffline": "the node has given a sign within the last week",
     "NotOwner": "only the wallet that registered the node may do that",
+    "NotStaker": "this wallet has no stake on that node",
+    "NothingAnnounced": "announce it first",
+    "NothingUnbonding": "unbond first, then wait until the time of unbonding is over",
+    "NotYet": "wait until the time after the announcement is over",
+    "OperatorTaken": "every node needs an operator key of its own",
+    "OwnerDelegates": "this wallet owns the node: add to its stake instead",
+    "OwnStakeTooLow": "the node's owner must keep a tenth of its stake: choose another node, or a smaller amount",
     "ScoreTooLow": "verifiers need a better record: work as a provider first",
     "StakeTooLow": "stake more, or take the whole stake back",
     "StillJailed": "wait until the time in jail is over",
@@ -77,6 +88,14 @@ class Actions:
         """A node's stake and record; None if it is not registered."""
         return await self._network.stakes.node_of(node)
 
+    async def delegation(self, node: Address, staker: Address | None = None) -> Delegation:
+        """What somebody has in a node; None for this wallet."""
+        return await self._network.stakes.delegation_of(node, staker or self._key.address)
+
+    async def terms(self, node: Address) -> Terms:
+        """A node's commission, and what its owner has announced."""
+        return await self._network.stakes.terms_of(node)
+
     async def rewards(self, node: Address) -> Wei:
         """What a node may claim."""
         return (await self._network.settlement.book_of(node)).rewards
@@ -103,13 +122,61 @@ class Actions:
             await self._sender.send(self._network.token.approve(stakes.address, amount))
         return await self._perform(stakes.stake(node, amount))
 
+    async def rotate_operator(self, node: Address, operator: Key) -> Performed:
+        """Give this wallet's node another operator key, which agrees by a signature."""
+        deadline = (await self._network.ethereum.block()).timestamp + CONSENT_SECONDS
+        stakes = self._network.stakes
+        consent = sign_consent(operator, self._key.address, deadline, self._network.ethereum.chain_id, stakes.address)
+        return await self._perform(stakes.rotate_operator(node, operator.address, deadline, consent))
+
+    async def set_classes(self, node: Address, class_mask: int) -> Performed:
+        """Change the device classes of this wallet's node; full probation follows."""
+        return await self._perform(self._network.stakes.set_classes(node, class_mask))
+
+    async def set_payout(self, node: Address, payout: Address) -> Performed:
+        """Announce where the rewards of this wallet's node go."""
+        return await self._perform(self._network.stakes.set_payout(node, payout))
+
+    async def confirm_payout(self, node: Address) -> Performed:
+        """Put an announced payout in force."""
+        return await self._perform(self._network.stakes.confirm_payout(node))
+
+    async def set_commission(self, node: Address, commission_bps: int) -> Performed:
+        """Announce another commission of this wallet's node, in basis points."""
+        return await self._perform(self._network.stakes.set_commission(node, commission_bps))
+
+    async def confirm_commission(self, node: Address) -> Performed:
+        """Put an announced commission in force."""
+        return await self._perform(self._network.stakes.confirm_commission(node))
+
+    async def penalize_offline(self, node: Address) -> Performed:
+        """Burn what a node's absence of more than a week costs it; anyone, for nothing."""
+        return await self._perform(self._network.stakes.penalize_offline(node))
+
+    # ---- stake, on one's own node or on somebody else's
+
+    async def delegate(self, node: Address, amount: int) -> Performed:
+        """Stake on somebody else's node, in wei."""
+        stakes = self._network.stakes
+        await self._require_coins(amount)
+        permit = await self._network.token.permit(self._key, stakes.address, amount)
+        return await self._perform(stakes.delegate(node, amount, permit))
+
     async def unbond(self, node: Address, amount: int) -> Performed:
-        """Start to take stake back, in wei."""
+        """Start to take this wallet's stake back, in wei."""
         return await self._perform(self._network.stakes.unbond(node, amount))
+
+    async def rebond(self, node: Address, amount: int) -> Performed:
+        """Take back an unbond, in wei."""
+        return await self._perform(self._network.stakes.rebond(node, amount))
 
     async def withdraw_stake(self, node: Address) -> Performed:
         """Pay unbonded stake out to this wallet."""
         return await self._perform(self._network.stakes.withdraw(node))
+
+    async def claim_rewards(self, node: Address) -> Performed:
+        """Pay out what this wallet's stake on somebody else's node has earned."""
+        return await self._perform(self._network.stakes.claim_rewards(node))
 
     async def unjail(self, node: Address) -> Performed:
         """Let a node out of jail once its time is over."""

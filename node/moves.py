@@ -107,6 +107,54 @@ async def add_stake(network: Network, owner: Key, node: Address, staked: int, am
     return Move(owner.address, tuple(calls), (BalanceView("stake", VCN, staked, staked + amount), wallet))
 
 
+async def delegate(network: Network, staker: Key, node: Address, amount: int) -> Move:
+    """Stake on somebody else's node; wei. Raises: Fault reverted, where the coins are not there."""
+    stakes = network.stakes
+    wallet = await _wallet(network, staker.address, amount)
+    staked = (await stakes.delegation_of(node, staker.address)).active
+    permit = await network.token.permit(staker, stakes.address, amount)
+    stake = BalanceView("stake", VCN, staked, staked + amount)
+    return Move(staker.address, (stakes.delegate(node, amount, permit),), (stake, wallet))
+
+
+async def unbond(network: Network, staker: Key, node: Address, amount: int) -> Move:
+    """Start to take stake back; wei. After a slash a share may round a wei away."""
+    has = await network.stakes.delegation_of(node, staker.address)
+    stake = BalanceView("stake", VCN, has.active, has.active - amount)
+    bucket = BalanceView("unbonding", VCN, has.unbonding, has.unbonding + amount)
+    return Move(staker.address, (network.stakes.unbond(node, amount),), (stake, bucket))
+
+
+async def rebond(network: Network, staker: Key, node: Address, amount: int) -> Move:
+    """Take back an unbond; wei, rounded as in unbond."""
+    has = await network.stakes.delegation_of(node, staker.address)
+    stake = BalanceView("stake", VCN, has.active, has.active + amount)
+    bucket = BalanceView("unbonding", VCN, has.unbonding, has.unbonding - amount)
+    return Move(staker.address, (network.stakes.rebond(node, amount),), (stake, bucket))
+
+
+async def withdraw_stake(network: Network, staker: Key, node: Address) -> Move:
+    """Pay out what has unbonded."""
+    has = await network.stakes.delegation_of(node, staker.address)
+    held = await network.token.balance_of(staker.address)
+    bucket = BalanceView("unbonding", VCN, has.unbonding, 0)
+    wallet = BalanceView("wallet", VCN, held, held + has.unbonding)
+    return Move(staker.address, (network.stakes.withdraw(node),), (bucket, wallet))
+
+
+async def claim(network: Network, staker: Key, node: Address) -> Move:
+    """Pay out what stake has earned: to the staker, or for a node's owner to its payout."""
+    known = await network.stakes.node_of(node)
+    if known is not None and known.owner == staker.address:
+        due = (await network.settlement.book_of(node)).rewards
+        return Move(staker.address, (network.settlement.claim(node),), (BalanceView("rewards", VCN, due, 0),))
+    due = (await network.stakes.delegation_of(node, staker.address)).rewards
+    held = await network.token.balance_of(staker.address)
+    rewards = BalanceView("rewards", VCN, due, 0)
+    wallet = BalanceView("wallet", VCN, held, held + due)
+    return Move(staker.address, (network.stakes.claim_rewards(node),), (rewards, wallet))
+
+
 async def simulate(network: Network, move: Move) -> MoveView:
     """What it would do and cost at most. Gas of a call that needs an earlier one first is not known: 0.
 

@@ -379,6 +379,29 @@ class ScoreView:
     recent_failures: int
 
 
+@dataclass(frozen=True, slots=True)
+class StakeView:
+    """What stands behind a node, on what terms others stake on it, what one of them has; times in seconds, 0: none."""
+
+    node_id: str
+    owner: str
+    operator: str
+    payout: str
+    state: str
+    own_stake_wei: int
+    delegated_wei: int
+    commission_bps: int
+    next_commission_bps: int
+    commission_at: int
+    next_payout: str
+    payout_at: int
+    staker: str
+    staked_wei: int
+    unbonding_wei: int
+    unlock_at: int
+    rewards_wei: int
+
+
 def plain(view: Any) -> Any:
     """A view as JSON can hold it: amounts (`*_wei`) as decimal strings, tuples as lists."""
     if dataclasses.is_dataclass(view) and not isinstance(view, type):

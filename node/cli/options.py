@@ -51,6 +51,21 @@ def wei_of(text: str) -> int:
 Coins = Annotated[int, Parameter(converter=coins, metavar="VCN")]
 """An amount in VCN on the command line, in wei in the code."""
 
+
+def address(_type: Any, tokens: Any) -> str:
+    """An address of the chain, with its checksum. Raises: ValueError, which becomes a usage error."""
+    from protocol.wire.ids import checksum
+
+    text: str = tokens[0].value
+    try:
+        return checksum(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no address: 0x and 40 hexadecimal digits") from error
+
+
+AddressOf = Annotated[str, Parameter(converter=address, metavar="ADDRESS")]
+"""An address on the command line."""
+
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
 DryRun = Annotated[bool, Parameter(negative="")]
 

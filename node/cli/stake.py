@@ -1,20 +1,22 @@
-"""`vcoin stake`: what a node's owner puts up. The owner's key is never the node's: it comes from its own file."""
+"""`vcoin stake`: what a node's owner, and others, put up. Their keys are never the node's: each has its own file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import MoveView, Snapshot, plain, read
+from node.api.snapshot import MoveView, Snapshot, StakeView, plain, read
 from node.cli import output
 from node.cli.contracts import with_network
 from node.cli.door import client
 from node.cli.money import carry_out
-from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
-from node.cli.phrases import exact_coins, points
+from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Yes, noun
+from node.cli.phrases import exact_coins, percent, points
 from node.cli.settings import flags_of
 
 if TYPE_CHECKING:
@@ -22,8 +24,28 @@ if TYPE_CHECKING:
     from chain.wallet import Key
     from node.config import Config
     from node.moves import Move
+    from protocol.wire.ids import Address
 
-app = noun("stake", "What a node's owner puts up for its honesty.")
+Result = TypeVar("Result")
+
+app = noun("stake", "What a node's owner, and others, put up for its honesty.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Wallet:
+    """Options of commands that move stake out of, or into, a wallet."""
+
+    key: Annotated[Path, Parameter(metavar="FILE")]
+    """The wallet's keystore file (Web3 secret storage, as geth and cast write it)."""
+    node: AddressOf | None = None
+    """The node's id (else that of the node here)."""
+    password_file: Path | None = None
+    """Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question."""
+    yes: Yes = False
+    """Send without asking."""
+    dry_run: DryRun = False
+    """Only show what would happen."""
 
 
 @app.command
@@ -66,8 +88,76 @@ def deposit(
 
 
 @app.command
-def show(*, common: Common = COMMON) -> int:
-    """Show what this node has at stake, and its rewards."""
+def delegate(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Stake on somebody else's node, for a part of what it earns.
+
+    Parameters
+    ----------
+    amount
+        In VCN. A slash of the node takes its part of it, also while it unbonds.
+    """
+    from node import moves
+
+    return _carry_out(wallet, common, lambda network, key, node: moves.delegate(network, key, node, amount))
+
+
+@app.command
+def unbond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Start to take stake back, one's own or from somebody else's node. It earns nothing from now on.
+
+    Parameters
+    ----------
+    amount
+        In VCN. Another unbond starts the clock of the whole bucket again.
+    """
+    from node import moves
+
+    return _carry_out(wallet, common, lambda network, key, node: moves.unbond(network, key, node, amount))
+
+
+@app.command
+def rebond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Put unbonding stake back to work.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    """
+    from node import moves
+
+    return _carry_out(wallet, common, lambda network, key, node: moves.rebond(network, key, node, amount))
+
+
+@app.command
+def withdraw(*, wallet: Wallet, common: Common = COMMON) -> int:
+    """Pay out all stake whose time of unbonding is over, to the wallet."""
+    from node import moves
+
+    return _carry_out(wallet, common, moves.withdraw_stake)
+
+
+@app.command
+def claim(*, wallet: Wallet, common: Common = COMMON) -> int:
+    """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
+    from node import moves
+
+    return _carry_out(wallet, common, moves.claim)
+
+
+@app.command
+def show(*, node: AddressOf | None = None, staker: AddressOf | None = None, common: Common = COMMON) -> int:
+    """Show what this node has at stake, and its rewards; or another node's, and what somebody has in it.
+
+    Parameters
+    ----------
+    node
+        Its id: asks the chain, not this node.
+    staker
+        The address of somebody who has staked on it.
+    """
+    if node or staker:
+        return _show_on_chain(node, staker, common)
     raw = client(common.data_dir).get("status")
     view = read(Snapshot, raw)
     if common.json:
@@ -90,6 +180,103 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     yield "rewards", f"{exact_coins(me.rewards_wei)} to claim"
     yield "score", points(me.score)
     yield "one job", f"at most {exact_coins(me.stake_wei // 40)}, a fortieth of the stake"
+
+
+def _show_on_chain(node: str | None, staker: str | None, common: Common) -> int:
+    from node.config import load
+
+    config = load(os.environ, flags_of(common.data_dir))
+    node_id = _node_id(config, node)
+    view = with_network(config, lambda network: _look(network, node_id, staker or ""))
+    if common.json:
+        output.as_json(plain(view))
+    else:
+        output.data(output.pairs(_chain_rows(view)))
+    return Exit.OK
+
+
+def _node_id(config: "Config", node: str | None) -> "Address":
+    from node.home import Home
+    from protocol.wire.ids import Address
+
+    return Address(node) if node else Home(config.node.data_dir).operator_address()
+
+
+async def _look(network: "Network", node_id: "Address", staker: str) -> StakeView:
+    from node.api.faults import Fault
+    from protocol.wire.ids import ZERO_ADDRESS, Address
+
+    known = await network.stakes.node_of(node_id)
+    if known is None:
+        raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --peers shows those that are known")
+    terms = await network.stakes.terms_of(node_id)
+    held = await network.stakes.delegation_of(node_id, Address(staker or ZERO_ADDRESS))
+    return StakeView(
+        node_id=node_id,
+        owner=known.owner,
+        operator=known.operator,
+        payout=known.payout,
+        state=known.state.name.lower(),
+        own_stake_wei=terms.own_stake,
+        delegated_wei=terms.delegated_stake,
+        commission_bps=terms.commission_bps,
+        next_commission_bps=terms.next_commission_bps,
+        commission_at=terms.commission_at,
+        next_payout=terms.next_payout if terms.payout_at else "",
+        payout_at=terms.payout_at,
+        staker=staker,
+        staked_wei=held.active,
+        unbonding_wei=held.unbonding,
+        unlock_at=held.unlock_at,
+        rewards_wei=held.rewards,
+    )
+
+
+def _chain_rows(view: StakeView) -> Iterator[tuple[str, str]]:
+    yield "node", view.node_id
+    yield "owner", view.owner
+    yield "state", view.state
+    yield "own stake", exact_coins(view.own_stake_wei)
+    yield "delegated", exact_coins(view.delegated_wei)
+    yield "commission", percent(view.commission_bps)
+    if view.commission_at:
+        yield "announced", f"commission {percent(view.next_commission_bps)} from {_time(view.commission_at)} on"
+    if view.payout_at:
+        yield "announced", f"payout {view.next_payout} from {_time(view.payout_at)} on"
+    if view.staker:
+        yield "staker", view.staker
+        yield "staked", exact_coins(view.staked_wei)
+        until = f", until {_time(view.unlock_at)}" if view.unlock_at else ""
+        yield "unbonding", f"{exact_coins(view.unbonding_wei)}{until}" if view.unbonding_wei else ""
+        yield "rewards", f"{exact_coins(view.rewards_wei)} to claim"
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _carry_out(wallet: Wallet, common: Common, planned: "Callable[[Network, Key, Address], Awaitable[Move]]") -> int:
+    """Plan with the wallet's key, then simulate, show, ask and send as every movement of money."""
+    from chain.keystore import load_key, read_password
+    from chain.transactions import Sender
+    from node import moves
+    from node.config import load
+
+    config = load(os.environ, flags_of(common.data_dir))
+    node_id = _node_id(config, wallet.node)
+    prompt = output.ask_secret if output.is_interactive() else None
+    key = load_key(wallet.key, read_password(wallet.password_file, os.environ, prompt, "password of the wallet's key"))
+
+    async def act(network: "Network", simulate: bool) -> MoveView:
+        move = await planned(network, key, node_id)
+        if simulate:
+            return await moves.simulate(network, move)
+        return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
+
+    def move(simulate: bool) -> MoveView:
+        return with_network(config, lambda network: act(network, simulate))
+
+    return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
 
 
 async def _deposit(network: "Network", config: "Config", owner: "Key", amount: int, simulate: bool) -> MoveView:

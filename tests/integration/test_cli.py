@@ -272,6 +272,34 @@ def test_new_node_is_registered_with_its_first_stake(network: Network, tmp_path:
     assert record["nodes"] == network.record["nodes"]
 
 
+def test_somebody_stakes_on_a_node_from_the_own_wallet(network: Network, tmp_path: Path) -> None:
+    friend = create_key(tmp_path / "friend.json", "x", iterations=FAST)
+    pay(network, friend, 100)
+    (tmp_path / "password").write_text("x\n")
+    node = next(each["node_id"] for each in network.record["nodes"] if each["name"] == "other")
+    keys = ("--key", str(tmp_path / "friend.json"), "--password-file", str(tmp_path / "password"), "--node", node)
+    planned = network.of("asker", "stake", "delegate", "40", "--dry-run", "--json", *keys).json
+    assert [call["function"] for call in planned["calls"]] == ["delegateWithPermit"]
+    assert [(change["name"], change["after_wei"]) for change in planned["balances"]] == [
+        ("stake", str(40 * VCN)),
+        ("wallet", str(60 * VCN)),
+    ]
+    assert network.of("asker", "stake", "delegate", "40", "--yes", *keys).code == Exit.OK
+    assert network.of("asker", "stake", "unbond", "15", "--yes", *keys).code == Exit.OK
+    assert network.of("asker", "stake", "rebond", "5", "--yes", *keys).code == Exit.OK
+    look = ("stake", "show", "--node", node, "--staker", friend.address)
+    shown = network.of("asker", *look, "--json").json
+    assert (shown["staked_wei"], shown["unbonding_wei"]) == (str(30 * VCN), str(10 * VCN))
+    assert (shown["delegated_wei"], shown["commission_bps"]) == (str(30 * VCN), 1_000)
+    assert "30 VCN" in network.of("asker", *look).out
+    early = network.of("asker", "stake", "withdraw", "--yes", *keys)
+    assert (early.code, "StillUnbonding" in early.complaint[0]) == (Exit.REVERTED, True)
+    nothing = network.of("asker", "stake", "claim", "--yes", *keys)
+    assert (nothing.code, "NoRewards" in nothing.complaint[0]) == (Exit.REVERTED, True)
+    nobody = network.of("asker", "stake", "show", "--node", friend.address)
+    assert (nobody.code, "no node" in nobody.complaint[0]) == (Exit.FAILED, True)
+
+
 def test_wrong_password_and_missing_key_file(network: Network, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("not this\n")
     owner_key = str(network.directory / "asker-owner.json")

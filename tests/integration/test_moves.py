@@ -12,7 +12,7 @@ from node import moves
 from node.api.faults import Fault
 from node.api.snapshot import MoveView
 from protocol.params import VCN
-from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger
+from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
 from tests.jobs import CLASS, key
 
 pytestmark = pytest.mark.anvil
@@ -159,3 +159,33 @@ async def test_lane_that_was_closing_is_open_again_once_more_is_locked(ledger: A
     await done(ledger, await moves.open_lane(network, CLIENT, CLIENT.address, node, VCN), CLIENT)
     lane = await network.settlement.lane_of(CLIENT.address, CLIENT.address, node)
     assert (lane.left, lane.closing) == (21 * VCN, False)
+
+
+async def test_somebody_stakes_and_leaves_as_shown(ledger: AnvilLedger) -> None:
+    await ledger.register(OPERATOR, 2_000 * VCN)
+    await ledger.give(CLIENT)
+    network, node = ledger.network, OPERATOR.address
+    for plan, function, after in (
+        (moves.delegate(network, CLIENT, node, 100 * VCN), "delegateWithPermit", (100, 0)),
+        (moves.unbond(network, CLIENT, node, 60 * VCN), "unbond", (40, 60)),
+        (moves.rebond(network, CLIENT, node, 10 * VCN), "rebond", (50, 50)),
+    ):
+        sent = await done(ledger, await plan, CLIENT)
+        assert [call.function for call in sent.calls] == [function]
+        held = await network.stakes.delegation_of(node, CLIENT.address)
+        assert (held.active, held.unbonding) == (after[0] * VCN, after[1] * VCN)
+        shown = {view.name: view.after_wei for view in sent.balances}
+        assert shown["stake"] == held.active
+        assert shown.get("unbonding", held.unbonding) == held.unbonding
+    early = await moves.withdraw_stake(network, CLIENT, node)
+    with pytest.raises(Fault, match="StillUnbonding"):
+        await moves.simulate(network, early)
+    await ledger.warp(601)
+    sent = await done(ledger, await moves.withdraw_stake(network, CLIENT, node), CLIENT)
+    assert {view.name: view.after_wei for view in sent.balances} == {"unbonding": 0, "wallet": WEALTH - 50 * VCN}
+    assert (await ledger.actions(CLIENT).balances()).coins == WEALTH - 50 * VCN
+    with pytest.raises(Fault, match="NoRewards") as caught:
+        await moves.simulate(network, await moves.claim(network, CLIENT, node))
+    assert caught.value.hint
+    with pytest.raises(Fault, match="NothingToClaim"):
+        await moves.simulate(network, await moves.claim(network, owner_of(OPERATOR), node))
