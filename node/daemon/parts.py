@@ -109,7 +109,8 @@ async def open_parts(
         if runner is not None:
             stack.callback(runner.close)
         host = await stack.enter_async_context(_listen(config, wallet.operator))
-        machine = _machine(config, wallet, chain, host, node_secret(secrets), runner is not None)
+        node = await _node_of(wallet.operator.address, chain)
+        machine = _machine(config, wallet, chain, host, node, node_secret(secrets), runner is not None)
         ledger = Ledger()
         routes: dict[type[Any], Any] = {}
         driver = Driver(Witness(machine, ledger), journal, routes, clock, host.report)
@@ -192,8 +193,25 @@ async def _listen(config: Config, operator: Key) -> AsyncIterator[Host]:
         yield host
 
 
+async def _node_of(operator: Address, chain: ChainAdapter) -> Address | None:
+    """The node that this key operates, None if none is registered yet.
+
+    Raises: ConfigError if the key was an operator once and its node has another now.
+    """
+    node = await chain.network.stakes.node_of_operator(operator)
+    if node is None and await chain.network.stakes.is_registered(operator):
+        raise ConfigError(f"{operator} is no longer the operator of its node", "run it with the key that is")
+    return node
+
+
 def _machine(
-    config: Config, wallet: Wallet, chain: ChainAdapter, host: Host, secret: bytes, runs_containers: bool
+    config: Config,
+    wallet: Wallet,
+    chain: ChainAdapter,
+    host: Host,
+    node: Address | None,
+    secret: bytes,
+    runs_containers: bool,
 ) -> Machine:
     signer = wallet.client.address if wallet.client else None
     identity = Identity(
@@ -203,6 +221,7 @@ def _machine(
         addresses=host.addresses,
         client=Address(config.node.client) if config.node.client and signer else signer,
         signer=signer,
+        node=node,
     )
     rules = replace(chain.rules, heartbeat_ms=FAST_HEARTBEAT_INTERVAL_MS) if config.p2p.fast else chain.rules
     roles = frozenset(config.node.roles) if runs_containers else frozenset({"requester"})

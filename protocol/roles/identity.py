@@ -9,7 +9,10 @@ from protocol.wire.ids import Address, PeerId, Wei
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """This node's names. `client` and `signer` are set where it asks for jobs; addresses are full multiaddrs."""
+    """This node's names. `client` and `signer` are set where it asks for jobs; addresses are full multiaddrs.
+
+    `node` is its id where that is not its operator's address: the operator was rotated.
+    """
 
     operator: Address
     peer_id: PeerId
@@ -17,11 +20,12 @@ class Identity:
     addresses: tuple[str, ...]
     client: Address | None = None
     signer: Address | None = None
+    node: Address | None = None
 
     @property
     def node_id(self) -> Address:
-        """The id of the node: its operator, until operators can be rotated."""
-        return self.operator
+        """The id of the node: its first operator's address, whoever operates it now."""
+        return self.node or self.operator
 
 
 @dataclass(frozen=True, slots=True)

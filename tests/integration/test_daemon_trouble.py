@@ -18,14 +18,15 @@ from node.daemon.parts import now_ms, open_parts
 from node.daemon.process import last_word, run
 from node.home import Home, found
 from protocol.effects import SignMessage
-from protocol.errors import ChainError, ReorgedOut
+from protocol.errors import ChainError, ConfigError, ReorgedOut
 from protocol.params import VCN
 from protocol.stages.assignment import Accept
 from protocol.stages.commitment import Receipt
 from protocol.stages.offer import Offer
 from protocol.wire.ids import JobId, TimestampMs
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
 from tests.endpoint import Garbage, endpoint, forward
+from tests.jobs import key
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 
@@ -217,3 +218,27 @@ async def test_a_chain_that_lost_what_was_final_ends_the_node_with_one_sentence(
     with pytest.raises(BaseExceptionGroup) as again:
         await run(config)
     assert isinstance(last_word(again.value), ReorgedOut)
+
+
+async def test_daemon_with_a_key_that_a_node_was_rotated_to_is_that_node(tmp_path: Path, ledger: AnvilLedger) -> None:
+    config = make(tmp_path, ledger)
+    operator, _ = keys(config)
+    first = key("node")
+    await ledger.register(first)
+    owner = ledger.actions(owner_of(first))
+    await owner.rotate_operator(first.address, operator)
+    async with open_parts(config) as parts:
+        assert parts.machine.identity.node_id == first.address
+    await owner.rotate_operator(first.address, key("next"))
+    async with open_parts(config) as parts:
+        assert parts.machine.identity.node_id == operator.address
+
+
+async def test_daemon_whose_key_is_no_longer_the_operator_ends_with_a_word(tmp_path: Path, ledger: AnvilLedger) -> None:
+    config = make(tmp_path, ledger)
+    operator, _ = keys(config)
+    await ledger.register(operator)
+    await ledger.actions(owner_of(operator)).rotate_operator(operator.address, key("next"))
+    with pytest.raises(ConfigError, match="no longer the operator of its node"):
+        async with open_parts(config):
+            pass
