@@ -80,13 +80,11 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         uint40 deadline,
         bytes calldata signature
     ) external {
-        _stakes.requireIntake();
         if (client == address(0) || signer == address(0)) revert ZeroAddress();
         if (amount == 0) revert ZeroAmount();
         if (block.timestamp > deadline) revert DeadlinePassed(deadline);
         if (deadline > block.timestamp + LANE_MESSAGE_SECONDS) revert DeadlineTooFar(deadline);
-        (address owner,) = _stakes.keysOf(node);
-        if (owner == address(0)) revert UnknownNode(node);
+        _stakes.requireTaken(node);
         if (msg.sender != client) {
             bytes32 message = EnvelopeLib.laneOpenHash(client, signer, node, amount, prevTotal, deadline);
             _requireLaneSignature(client, signer, amount, _hashTypedDataV4(message), signature);

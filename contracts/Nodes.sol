@@ -68,6 +68,9 @@ abstract contract Nodes is IStakeManager, Intake {
     uint96 internal immutable _minStake;
     uint96 private immutable _recommendedStake;
 
+    /// @dev Classes that Params was seen to have. It never takes one away, so it need not be asked twice. It shares its word
+    ///      with the pause, which a registration reads anyway.
+    uint32 internal _classes;
     mapping(address id => Node) internal _nodes;
 
     constructor(IVCoin coin_, IParams params_, ISettlement settlement_, Profile memory profile)
@@ -109,6 +112,12 @@ abstract contract Nodes is IStakeManager, Intake {
     function admissionOf(address id) external view returns (Standing memory) {
         requireIntake();
         return standingOf(id);
+    }
+
+    /// @dev Reads the one word that tells whether there is such a node.
+    function requireTaken(address id) external view {
+        requireIntake();
+        if (_nodes[id].owner == address(0)) revert UnknownNode(id);
     }
 
     function standingOf(address id) public view returns (Standing memory) {

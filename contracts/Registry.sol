@@ -20,8 +20,6 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
 
     /// @dev Nodes by the keys that operators were rotated to; a node that never rotated is its own.
     mapping(address operator => address id) private _rotated;
-    /// @dev Classes that Params was seen to have. It never takes one away, so it need not be asked twice.
-    uint32 private _classes;
 
     constructor(uint32 announceSeconds) {
         _announceSeconds = announceSeconds;

@@ -133,6 +133,9 @@ interface IStakeManager is IDelegations, INodeTerms, ILiveness, IIntake {
     /// @notice What submit needs: the standing of a node whose work is taken. Reverts IntakePaused, UnknownNode.
     function admissionOf(address id) external view returns (Standing memory);
 
+    /// @notice What openLane asks: whether new locks for a node are taken. Reverts IntakePaused, UnknownNode.
+    function requireTaken(address id) external view;
+
     /// @notice What the contract says of a node, whether its work is taken or not. Reverts UnknownNode.
     function standingOf(address id) external view returns (Standing memory);
 

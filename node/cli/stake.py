@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from node.moves import Move
     from protocol.wire.ids import Address
 
-Result = TypeVar("Result")
 
 app = noun("stake", "What a node's owner, and others, put up for its honesty.")
 
@@ -187,7 +186,7 @@ def _show_on_chain(node: str | None, staker: str | None, common: Common) -> int:
 
     config = load(os.environ, flags_of(common.data_dir))
     node_id = _node_id(config, node)
-    view = with_network(config, lambda network: _look(network, node_id, staker or ""))
+    view = with_network(config, lambda network, _: _look(network, node_id, staker or ""))
     if common.json:
         output.as_json(plain(view))
     else:
@@ -274,7 +273,7 @@ def _carry_out(wallet: Wallet, common: Common, planned: "Callable[[Network, Key,
         return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
 
     def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network: act(network, simulate))
+        return with_network(config, lambda network, _: act(network, simulate))
 
     return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IDelegations} from "../../contracts/interfaces/IDelegations.sol";
 import {IIntake} from "../../contracts/interfaces/IIntake.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
@@ -16,8 +17,13 @@ import {Fixture} from "./Fixture.sol";
 /// @dev A new function fails the test until it is classified: call it in the story below and say so by `_open`, or name it in
 ///      `_stopped` and add it to tests/contracts/Guardian.t.sol.
 contract ExitsTest is Fixture {
-    string[4] private _stopped =
-        ["StakeManager.register", "StakeManager.registerWithPermit", "Settlement.openLane", "Settlement.submit"];
+    string[5] private _stopped = [
+        "StakeManager.register",
+        "StakeManager.registerWithPermit",
+        "StakeManager.registerWithCommission",
+        "Settlement.openLane",
+        "Settlement.submit"
+    ];
     /// @dev What a pause stops lives in StakeManager and in who asks it; these do neither.
     string[2] private _unaware = ["VCoin", "Timelock"];
     string[6] private _aware = ["StakeManager", "Settlement", "Court", "EpochBeacon", "Params", "Guardian"];
@@ -25,12 +31,17 @@ contract ExitsTest is Fixture {
 
     Node private node;
     Node private cheat;
+    Node private sleeper;
+    address private other;
     Client private one;
     Client private two;
     bytes[6] private _contents;
 
     function setUp() public override {
         super.setUp();
+        sleeper = registered("sleeper", 20_000 * VCN);
+        other = staker("somebody", 100 * VCN);
+        pass(9 days);
         bench(5);
         node = registered("node", 20_000 * VCN);
         cheat = registered("cheat", 20_000 * VCN);
@@ -69,11 +80,13 @@ contract ExitsTest is Fixture {
         guardian.pause(72 hours);
         uint40 until = stakes.intakePausedUntil();
         _expectInnerCalls();
+        _othersStake();
         _fraudEnds();
         _batchesEnd();
         _nobodyConvenes();
         _lostSeedsEnd();
         _clientsLeave();
+        _termsChange();
         _stakersLeave();
         _verifiersComeAndGo();
         _moneyFlows();
@@ -90,6 +103,7 @@ contract ExitsTest is Fixture {
         _expectInner(address(stakes), IStakeManager.penalise.selector, "StakeManager.penalise");
         _expectInner(address(stakes), IStakeManager.jail.selector, "StakeManager.jail");
         _expectInner(address(stakes), IStakeManager.recordBatch.selector, "StakeManager.recordBatch");
+        _expectInner(address(stakes), IDelegations.shareRewards.selector, "StakeManager.shareRewards");
         _expectInner(address(stakes), IIntake.pauseIntake.selector, "StakeManager.pauseIntake");
         _expectInner(address(settlement), ISettlement.openCase.selector, "Settlement.openCase");
         _expectInner(address(settlement), ISettlement.closeCase.selector, "Settlement.closeCase");
@@ -181,6 +195,50 @@ contract ExitsTest is Fixture {
         settlement.refund(node.id, 4, _kept(4));
     }
 
+    function _othersStake() private {
+        vm.startPrank(other);
+        stakes.delegate(node.id, 50 * VCN);
+        _open("StakeManager.delegate");
+        Permit memory none;
+        stakes.delegateWithPermit(node.id, 50 * VCN, none);
+        _open("StakeManager.delegateWithPermit");
+        vm.stopPrank();
+    }
+
+    function _termsChange() private {
+        settlement.claim(node.id);
+        _open("Settlement.claim");
+        vm.prank(other);
+        assertGt(stakes.claimRewards(node.id), 0);
+        _open("StakeManager.claimRewards");
+        assertGt(stakes.penalizeOffline(sleeper.id), 0);
+        _open("StakeManager.penalizeOffline");
+        Node memory fresh = makeNode("fresh operator");
+        uint40 deadline = uint40(vm.getBlockTimestamp());
+        bytes memory consent = consentOf(fresh, sleeper.owner, deadline);
+        vm.startPrank(sleeper.owner);
+        stakes.rotateOperator(sleeper.id, fresh.id, deadline, consent);
+        _open("StakeManager.rotateOperator");
+        stakes.setClasses(sleeper.id, 2);
+        _open("StakeManager.setClasses");
+        stakes.setCommission(sleeper.id, 100);
+        stakes.cancelCommission(sleeper.id);
+        _open("StakeManager.cancelCommission");
+        stakes.setCommission(sleeper.id, 200);
+        _open("StakeManager.setCommission");
+        stakes.setPayout(sleeper.id, makeAddr("payout"));
+        stakes.cancelPayout(sleeper.id);
+        _open("StakeManager.cancelPayout");
+        stakes.setPayout(sleeper.id, makeAddr("payout"));
+        _open("StakeManager.setPayout");
+        vm.stopPrank();
+        pass(profile.timelockSeconds);
+        stakes.confirmCommission(sleeper.id);
+        _open("StakeManager.confirmCommission");
+        stakes.confirmPayout(sleeper.id);
+        _open("StakeManager.confirmPayout");
+    }
+
     function _stakersLeave() private {
         pass(profile.jailSeconds);
         vm.prank(cheat.owner);
@@ -196,9 +254,7 @@ contract ExitsTest is Fixture {
         pass(profile.unbondingSeconds);
         assertEq(stakes.withdraw(node.id), 1_000 * VCN);
         _open("StakeManager.withdraw");
-        stakes.setPayout(node.id, makeAddr("payout"));
-        _open("StakeManager.setPayout");
-        stakes.unbond(node.id, stakes.nodeOf(node.id).activeStake);
+        stakes.unbond(node.id, stakes.nodeOf(node.id).ownStake);
         pass(profile.unbondingSeconds);
         stakes.withdraw(node.id);
         assertEq(uint8(stakes.nodeOf(node.id).state), uint8(NodeState.Gone));
@@ -219,8 +275,6 @@ contract ExitsTest is Fixture {
     }
 
     function _moneyFlows() private {
-        settlement.claim(node.id);
-        _open("Settlement.claim");
         settlement.flushBurn();
         _open("Settlement.flushBurn");
         coin.approve(address(settlement), 100 * VCN);

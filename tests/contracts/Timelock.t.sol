@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 
 import {IGuardian} from "../../contracts/interfaces/IGuardian.sol";
+import {IDelegations} from "../../contracts/interfaces/IDelegations.sol";
 import {IIntake} from "../../contracts/interfaces/IIntake.sol";
 import {IParams} from "../../contracts/interfaces/IParams.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
@@ -193,9 +194,9 @@ contract TimelockTest is Fixture {
         stakes.jail(id, 0);
         vm.expectRevert(abi.encodeWithSelector(IStakeManager.NotSettlement.selector, governor));
         stakes.recordBatch(id, BatchRecord(1, 0, 1, 1));
-        vm.expectRevert(abi.encodeWithSelector(IStakeManager.NotOwner.selector, id, governor));
+        vm.expectRevert(abi.encodeWithSelector(IDelegations.NotStaker.selector, id, governor));
         stakes.unbond(id, 1);
-        vm.expectRevert(abi.encodeWithSelector(IStakeManager.NotOwner.selector, id, governor));
+        vm.expectRevert(abi.encodeWithSelector(IDelegations.NotStaker.selector, id, governor));
         stakes.withdraw(id);
         vm.expectRevert(abi.encodeWithSelector(IStakeManager.NotOwner.selector, id, governor));
         stakes.setPayout(id, governor);
