@@ -8,16 +8,29 @@ from chain.ethereum import Call
 from chain.facts import Fact
 from chain.settlement import contents_tuple
 from chain.states import CaseState, SeatState
-from protocol.events import CaseConvened, CaseResolved, SeatAdded, SeatCommitted, SeatRevealed, SeatSilenced
+from protocol.events import (
+    CaseConvened,
+    CaseDecided,
+    CaseGrown,
+    CaseResolved,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
+)
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
-from protocol.wire.ids import Address, BatchId
+from protocol.wire.ids import Address, BatchId, Wei
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case as it stands; the fields of CaseView."""
+    """A case as it stands; the fields of CaseView.
+
+    Seats from `first_seat` on are of the present round; `standing` and `median` are what the last round found; `until`
+    is when anyone may end the case, in seconds, 0 once it is closed.
+    """
 
     node: Address
     slot: int
@@ -29,11 +42,18 @@ class Case:
     seat_count: int
     next_try: int
     drawn_count: int
+    first_seat: int
+    standing: Verdict
+    median: int
+    until: int
+    appellant: Address
+    bond: Wei
 
     def __post_init__(self) -> None:
         """The contract's numbers become their enumerations."""
         object.__setattr__(self, "state", CaseState(self.state))
         object.__setattr__(self, "verdict", Verdict(self.verdict))
+        object.__setattr__(self, "standing", Verdict(self.standing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +120,29 @@ class Court(Contract):
         """Seat the next of the draw order for one that was silent for a whole turn; anyone."""
         return self.call("replaceSeat", case, seat, contents_tuple(contents))
 
+    def abstain(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
+        """Step down from a seat within a quarter of its first turn; the seat's operator, once a day."""
+        return self.call("abstain", case, seat, contents_tuple(contents))
+
     def resolve(self, case: BatchId, contents: BatchContents) -> Call:
-        """Decide a case whose seats have all revealed, or seat more; anyone."""
+        """Take a case as far as it goes now: count a round, seat more, or end what has waited; anyone."""
         return self.call("resolve", case, contents_tuple(contents))
 
     def void_starved(self, node: Address, slot: int, contents: BatchContents) -> Call:
         """Void a batch that no court decided in time; anyone."""
         return self.call("voidStarved", node, slot, contents_tuple(contents))
+
+    async def appeal_bond_of(self, node: Address) -> Wei:
+        """What an appeal of this node costs now."""
+        return Wei(await self.read("appealBondOf", node))
+
+    def appeal(self, case: BatchId, contents: BatchContents) -> Call:
+        """Ask a larger bench; the node's owner or operator. The contract takes the bond from an allowance."""
+        return self.call("appeal", case, contents_tuple(contents))
+
+    async def panel_address(self) -> Address:
+        """Where the arbiters of this court vote."""
+        return Address(await self.read("panel"))
 
     # ---- logs
 
@@ -124,6 +160,10 @@ class Court(Contract):
                 return SeatCommitted(case, seat)
             case "SeatRevealed", (case, seat, node, scores, _):
                 return SeatRevealed(case, seat, node, scores)
+            case "CaseGrown", (case, round_number, first_seat, standing, median):
+                return CaseGrown(case, round_number, first_seat, Verdict(standing), median)
+            case "CaseDecided", (case, verdict, median, until):
+                return CaseDecided(case, Verdict(verdict), median, until)
             case "CaseResolved", (case, _, _, verdict, median):
                 return CaseResolved(case, Verdict(verdict), median)
         return None

@@ -19,6 +19,7 @@ TOO_EARLY = frozenset(
         "NoSeed",
         "NotAllRevealed",
         "NotStarved",
+        "RulingWaits",
         "SeatStillHasTime",
         "SeatsMissing",
         "SeedNotYet",

@@ -9,6 +9,8 @@ from protocol.events import (
     BatchVoided,
     CalibrationSeen,
     CaseConvened,
+    CaseDecided,
+    CaseGrown,
     CaseResolved,
     LaneSeen,
     NodeSlashed,
@@ -66,6 +68,8 @@ Fact = (
     | SeatCommitted
     | SeatRevealed
     | SeatSilenced
+    | CaseGrown
+    | CaseDecided
     | CaseResolved
     | BatchSettled
     | BatchVoided

@@ -20,6 +20,8 @@ from protocol.errors import ChainError
 
 CONTRACTS = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian")
 """In the order in which they are deployed."""
+INTERFACES = (*CONTRACTS, "Panel")
+"""Court makes its Panel itself."""
 _PANICS = {
     0x01: "an assertion failed",
     0x11: "arithmetic overflow",
@@ -169,7 +171,7 @@ class Interface:
 
 @functools.cache
 def interface(name: str) -> Interface:
-    """The interface of one of CONTRACTS.
+    """The interface of one of INTERFACES.
 
     Raises: ChainError if this installation lacks its file.
     """
@@ -198,7 +200,7 @@ def refusal_of(data: bytes) -> str:
         if selector == _PANIC:
             (code,) = decode(["uint256"], rest)
             return f"Panic({_PANICS.get(code, hex(code))})"
-        for name in CONTRACTS:
+        for name in INTERFACES:
             if known := interface(name).refusals.get(selector):
                 return known.tell(rest)
     except (ValueError, OverflowError, DecodingError):

@@ -37,13 +37,14 @@ class BatchState(IntEnum):
 
 
 class CaseState(IntEnum):
-    """Life of a case."""
+    """Life of a case: open > closed, or > decided, arbiter or data challenge in between."""
 
     NONE = 0
     OPEN = 1
     CLOSED = 2
     DATA_CHALLENGE = 3
     ARBITER = 4
+    DECIDED = 5
 
 
 class SeatState(IntEnum):

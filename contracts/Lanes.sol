@@ -158,14 +158,22 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         }
     }
 
+    function coin() external view returns (IVCoin) {
+        return _coin;
+    }
+
     // ---- inside
 
     function _deposit(address client, uint96 amount) private {
         if (amount < _minDeposit) revert DepositTooLow(amount, _minDeposit);
+        _addFree(client, msg.sender, amount);
+        _coin.safeTransferFrom(msg.sender, address(this), amount);
+    }
+
+    function _addFree(address client, address from, uint96 amount) internal {
         uint96 free = accountOf[client] + amount;
         accountOf[client] = free;
-        emit Deposited(client, msg.sender, amount, free);
-        _coin.safeTransferFrom(msg.sender, address(this), amount);
+        emit Deposited(client, from, amount, free);
     }
 
     function _takeFree(address client, uint96 amount) private returns (uint96 free) {

@@ -38,6 +38,7 @@ contract Settlement is Lanes {
 
     uint8 private constant UNRECEIPTED = 1;
     uint8 private constant UNCALIBRATED = 2;
+    uint8 private constant CONVENER_PAID = 4;
     uint256 private constant SLOTS = 64;
     uint256 private constant MAX_LEAVES = 2_560;
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
@@ -128,7 +129,7 @@ contract Settlement is Lanes {
 
     // ---- the court's side
 
-    function openCase(address node, uint8 slot) external onlyCourt {
+    function openCase(address node, uint8 slot, address convener) external onlyCourt {
         Batch storage batch = _batches[node][slot];
         if (batch.state != BatchState.Pending) revert WrongState(batch.state);
         (bytes32 seed, uint256 rateBps) = _drawOf(batch, node, slot);
@@ -136,7 +137,12 @@ contract Settlement is Lanes {
         if (drawn == 0) revert NotDrawn();
         batch.ratePercent = uint8(rateBps / 100);
         batch.state = BatchState.InCourt;
-        emit BatchInCourt(node, slot, batchIdOf(node, slot), uint16(rateBps), uint16(drawn));
+        bytes32 batchId = batchIdOf(node, slot);
+        emit BatchInCourt(node, slot, batchId, uint16(rateBps), uint16(drawn));
+        uint256 share = SplitLib.convenePay(SplitLib.seatPay(batch.fee, rateBps / 100));
+        if (share == 0 || share > pool) return;
+        batch.flags |= CONVENER_PAID;
+        _payConvener(batchId, convener, uint96(share));
     }
 
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
@@ -149,7 +155,9 @@ contract Settlement is Lanes {
         } else {
             _void(batch, node, slot);
         }
-        _paySeats(batchIdOf(node, slot), SplitLib.seatPay(batch.fee, batch.ratePercent), seats);
+        uint256 due = SplitLib.seatPay(batch.fee, batch.ratePercent);
+        if (batch.flags & CONVENER_PAID != 0) due -= SplitLib.convenePay(due);
+        _paySeats(batchIdOf(node, slot), due, seats);
     }
 
     function voidUnheard(address node, uint8 slot) external onlyCourt {
@@ -369,6 +377,15 @@ contract Settlement is Lanes {
     function _closeBook(Book storage book, Batch storage batch) private {
         book.openValue -= batch.charge + batch.fee + batch.bonus;
         book.openBatches -= 1;
+    }
+
+    /// @dev At once, so that nothing has to be kept of who convened. A pool that cannot pay all pays nothing.
+    function _payConvener(bytes32 batchId, address convener, uint96 share) private {
+        pool -= share;
+        emit ConvenerPaid(batchId, convener, share);
+        (address owner,) = _stakes.keysOf(convener);
+        if (owner != address(0)) _books[convener].rewards += share;
+        else _addFree(convener, address(this), share);
     }
 
     /// @dev The same for every verdict, as long as the pool holds it: a void batch's fee goes back to its clients.

@@ -77,6 +77,11 @@ abstract contract Verifiers is ICourt {
         return SeatLib.draw(_slots[draw.classId], draw, seated, wanted, _isParty);
     }
 
+    /// @dev Places of a class that are in the draw for a batch of this block.
+    function _listLength(uint8 classId, uint256 commitBlock) internal view returns (uint256) {
+        return SeatLib.lengthAt(_slots[classId], commitBlock);
+    }
+
     /// @dev Whether a node has a hand in the batch: itself or another of the same owner, a client's or a signer's.
     function _isParty(Draw memory draw, address node) private view returns (bool) {
         (address owner, address operator) = _stakes.keysOf(node);

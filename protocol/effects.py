@@ -240,7 +240,7 @@ class ReplaceSeat:
 
 @dataclass(frozen=True, slots=True)
 class ResolveCase:
-    """> chain/court > TransactionMined, and SeatAdded or CaseResolved."""
+    """> chain/court > TransactionMined, and SeatAdded, CaseGrown, CaseDecided or CaseResolved."""
 
     batch_id: Bytes32
     contents: BatchContents

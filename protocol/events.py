@@ -399,6 +399,27 @@ class SeatRevealed:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseGrown:
+    """A case goes on with a larger bench: the seats from `first_seat` on, each told by a SeatAdded, decide alone."""
+
+    batch_id: Bytes32
+    round: U8
+    first_seat: U8
+    standing: Verdict
+    median: U16
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDecided:
+    """Seats agree on fraud; it has consequences once nobody has appealed `until` then, in seconds of the chain."""
+
+    batch_id: Bytes32
+    verdict: Verdict
+    median: U16
+    until: U40
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResolved:
     """A case ended with a verdict; `median` in basis points."""
 
@@ -475,6 +496,8 @@ Durable = (
     | SeatSilenced
     | SeatCommitted
     | SeatRevealed
+    | CaseGrown
+    | CaseDecided
     | CaseResolved
     | BatchSettled
     | BatchVoided

@@ -87,6 +87,9 @@ BATCH_SLOTS = 64
 BPS = 10_000
 BURN_BPS = 1_000
 VERIFY_FEE_DIVISOR = 20
+CONVENE_DIVISOR = 5
+COURT_FEE = VCN // 20
+"""Of what a case pays, in wei, so much is the seats' alone; of the rest a fifth of all goes to whoever convened."""
 BONUS_PERCENT = 9
 """10% of the base, the base being 90% of the price."""
 BONUS_BELOW_PERCENT = 80
@@ -99,6 +102,12 @@ OPEN_VALUE_PER_STAKE = 2
 # --- verdicts -------------------------------------------------------------------------------------------------------
 PASS_ABOVE_BPS = 9_500
 REVIEW_ABOVE_BPS = 8_500
+SPREAD_MAX_BPS = 1_000
+"""Honest seats differ by noise; where they differ by more, one of them is wrong and the case grows."""
+FULL_BENCH = 3
+LARGEST_BENCH = 7
+NO_SHOW_BPS = 50
+"""Of its stake, what a seat that stays silent loses."""
 
 # --- reputation, in hundredths of a point ---------------------------------------------------------------------------
 SCORE_MAX = 10_000

@@ -22,7 +22,7 @@ SOURCES = ROOT / "contracts"
 TOOLS = ROOT / "hardhat-local"
 SOLC = TOOLS / "tools" / "solc"
 ABI = ROOT / "chain" / "abi"
-DEPLOYED = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian")
+DEPLOYED = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian", "Panel")
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
 
 

@@ -34,7 +34,7 @@ from protocol.stages.offer import Offer
 from protocol.stages.reputation import Record, score_terms
 from protocol.stages.request import Request
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
-from protocol.stages.settlement import split
+from protocol.stages.settlement import convene_pay, seat_pay, split
 from protocol.wire.envelope import TYPES, Domain, compact, digest, sign_digest, struct_hash
 from protocol.wire.ids import Address, checksum
 from protocol.wire.merkle import path, root
@@ -196,21 +196,28 @@ def money() -> Iterator[Case]:
     for charge in (0, 1, 9, 10, 11, 19, 20, 21, 2**90):
         for score in (0, 1, 4_999, 5_000, 9_999, 10_000):
             yield _split_case(charge, charge * 9 // 100, score)
+    # Around the part of a case's pay that is the seats' alone, and where a fifth begins to be less than all above it.
+    for charge in (VCN - 20, VCN, VCN + 20, 5 * VCN // 4 - 100, 5 * VCN // 4, 5 * VCN // 4 + 100):
+        yield _split_case(charge, 0, 3)
     for _ in range(50):
         charge = dice.randrange(1, 10_000 * VCN)
         yield _split_case(charge, dice.randrange(charge * 9 // 100 + 1), dice.randrange(10_001))
 
 
 def _split_case(charge: int, bonus: int, score: int) -> Case:
-    parts = split(charge, verify_fee(charge), bonus, score)
+    fee, rate = verify_fee(charge), (10_000, 5_000, 1_000)[score % 3]
+    parts = split(charge, fee, bonus, score)
     return {
         "charge": str(charge),
-        "fee": str(verify_fee(charge)),
+        "fee": str(fee),
         "bonus": str(bonus),
         "scoreHundredths": score,
         "burned": str(parts.burned),
         "reward": str(parts.reward),
         "pooled": str(parts.pooled),
+        "ratePercent": rate // 100,
+        "seatPay": str(seat_pay(fee, rate)),
+        "convenePay": str(convene_pay(seat_pay(fee, rate))),
     }
 
 

@@ -2,10 +2,11 @@
 pragma solidity 0.8.37;
 
 import {BatchState, Contents} from "../types/BatchTypes.sol";
-import {CaseView, Seat, Verdict, VerifierSlot} from "../types/CaseTypes.sol";
+import {CaseState, CaseView, Seat, Verdict, VerifierSlot} from "../types/CaseTypes.sol";
 
-/// @notice Drawn verifiers re-check the drawn leaves of a batch. One seat can only pass; three decide by their median.
-/// @dev A case's id is the id of its batch.
+/// @notice Drawn verifiers re-check the drawn leaves of a batch. One seat can only pass; three, then up to seven, decide by
+///         their median; people come last.
+/// @dev A case's id is the id of its batch. No case ends better for the node than by the last verdict that its seats reached.
 interface ICourt {
     event VerifierJoined(address indexed node, uint8 indexed classId, uint256 index, uint16 weight);
     event VerifierLeft(address indexed node, uint8 indexed classId, uint256 index);
@@ -15,8 +16,22 @@ interface ICourt {
     event SeatAdded(bytes32 indexed caseId, uint8 seat, address indexed node);
     /// @notice The seat was silent; it gets no pay.
     event SeatReplaced(bytes32 indexed caseId, uint8 seat, address indexed node);
+    /// @notice The seat stepped down in time; SeatReplaced follows, and no fine.
+    event SeatAbstained(bytes32 indexed caseId, uint8 seat, address indexed node);
     event SeatCommitted(bytes32 indexed caseId, uint8 seat, address indexed node, bytes32 commitment);
     event SeatRevealed(bytes32 indexed caseId, uint8 seat, address indexed node, uint16[] scores, bytes32 digest);
+    /// @notice The case goes on with a larger bench: SeatAdded follows for each of its seats, which commit with this round.
+    /// @param firstSeat the first seat of the round; those before it have had their say
+    /// @param standing what the round before has found
+    event CaseGrown(bytes32 indexed caseId, uint8 round, uint8 firstSeat, Verdict standing, uint16 median);
+    /// @notice Three seats agree on fraud; it has no consequences before `until`, and none if an appeal finds better.
+    event CaseDecided(bytes32 indexed caseId, Verdict verdict, uint16 median, uint256 until);
+    event CaseAppealed(bytes32 indexed caseId, address indexed appellant, uint96 bond);
+    /// @param returned whether the bond went back to the appellant; else it went to the pool
+    event BondSettled(bytes32 indexed caseId, address indexed appellant, uint96 bond, bool returned);
+    /// @notice The last round left a doubt; arbiters have until `until`, after that the batch is void.
+    event PanelCalled(bytes32 indexed caseId, uint16 median, uint256 until);
+    /// @notice The case is over; the only event of its end.
     /// @param median of the seats' scores, basis points; the single score or the lower of two where fewer than three sat
     event CaseResolved(bytes32 indexed caseId, address indexed node, uint8 slot, Verdict verdict, uint16 median);
 
@@ -34,6 +49,8 @@ interface ICourt {
     error NoSeats();
     error NoSuchCase(bytes32 caseId);
     error CaseClosed(bytes32 caseId);
+    /// @dev No seat acts while a case waits for an appeal, for arbiters or for data.
+    error CaseWaits(bytes32 caseId, CaseState state);
     error NotSeated(bytes32 caseId, uint8 seat, address caller);
     error ZeroCommitment();
     error AlreadyCommitted(bytes32 caseId, uint8 seat);
@@ -46,6 +63,15 @@ interface ICourt {
     error SeatStillHasTime(uint256 until);
     error SeatNotSilent(bytes32 caseId, uint8 seat);
     error NotAllRevealed(bytes32 caseId);
+    error TooLateToAbstain(uint256 until);
+    error AbstainedToday(address node);
+    /// @dev A case that waits for an appeal or for arbiters cannot end before.
+    error RulingWaits(uint256 until);
+    error NothingToAppeal(bytes32 caseId);
+    error AppealOver(uint256 until);
+    error CannotGrow(bytes32 caseId);
+    error NotPanel(address caller);
+    error PanelOver(uint256 until);
     /// @dev The batch is not before a case that could be opened or starve.
     error WrongState(BatchState state);
     /// @dev No leaf of the batch is drawn.
@@ -67,7 +93,7 @@ interface ICourt {
     // ---- a case
 
     /// @notice Opens the case of a drawn batch and draws its seats; anyone, once the seed is sealed.
-    /// @dev One seat if min(charge, maxLeaf x drawn) < COURT_VALUE, else three.
+    /// @dev One seat if min(charge, maxLeaf x drawn) < COURT_VALUE, else three. Its sender gets up to a fifth of the seats' pay.
     function convene(address node, uint8 slot, Contents calldata contents) external returns (bytes32 caseId);
 
     /// @notice A seat binds itself to its own projections; the seat's operator.
@@ -79,17 +105,39 @@ interface ICourt {
     function revealSeat(bytes32 caseId, uint8 seat, bytes32 digest, uint16[] calldata scores, bytes32 salt) external;
 
     /// @notice Puts the next verifier of the draw order in place of one that was silent for a whole turn; anyone.
+    /// @dev Who was silent loses 0.5% of its stake and 5 points.
     function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external;
 
-    /// @notice Decides a case whose seats have all revealed, or seats more where fewer than three cannot decide; anyone.
-    /// @param contents needed only where seats are added; may be empty otherwise
+    /// @notice Steps down from a seat within a quarter of its first turn; the seat's operator, once a day.
+    function abstain(bytes32 caseId, uint8 seat, Contents calldata contents) external;
+
+    /// @notice Takes a case as far as it goes now; anyone. A round whose seats have all revealed is counted: it ends the case,
+    ///         or seats more, or makes it wait for an appeal or for arbiters. A case that has waited long enough ends.
+    /// @param contents may be empty where no seat could be added: one or three seats that pass, and every end of waiting
+    /// @return the verdict that the case ended with, None if it goes on
     function resolve(bytes32 caseId, Contents calldata contents) external returns (Verdict);
 
-    /// @notice Voids a batch that no court decided in time; anyone.
+    /// @notice Ends what was not ended in time; anyone. A batch that no court decided is void; a second round that never came
+    ///         to its end leaves the first one's verdict, and a case that waited long enough ends as by `resolve`.
     /// @dev If seats could be drawn and nobody convened, the node loses 15 points: it must convene its own batches.
     function voidStarved(address node, uint8 slot, Contents calldata contents) external;
 
+    // ---- appeals and arbiters
+
+    /// @notice Asks a larger bench whether a decided case is fraud, for a bond; the node's owner or operator, which must have
+    ///         allowed the court to take it. It comes back if that bench finds better, else it goes to the pool.
+    function appeal(bytes32 caseId, Contents calldata contents) external;
+
+    /// @notice Ends a case that waits for arbiters, in time, as they voted. Only the panel.
+    function rule(bytes32 caseId, bool passes) external;
+
     // ---- views
+
+    /// @notice What an appeal of this node costs now: a hundredth of its stake and of what unbonds of it, rounded up; wei.
+    function appealBondOf(address node) external view returns (uint96);
+
+    /// @notice The arbiters of this court.
+    function panel() external view returns (address);
 
     function caseOf(bytes32 caseId) external view returns (CaseView memory);
 

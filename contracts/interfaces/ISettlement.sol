@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Batch, BatchState, Book, Claim, Contents, LaneView, SignerGrant, Submission} from "../types/BatchTypes.sol";
 import {Permit} from "../types/NodeTypes.sol";
+import {IVCoin} from "./IVCoin.sol";
 
 /// @notice Clients' accounts, lanes to nodes, batches of finished jobs, and who is paid what.
 interface ISettlement {
@@ -42,6 +43,8 @@ interface ISettlement {
     event BatchVoided(address indexed node, uint8 indexed slot, bytes32 indexed batchId);
     event BatchRefunded(address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint96 amount);
     event SeatPaid(bytes32 indexed batchId, address indexed node, uint96 amount);
+    /// @notice Out of the pool, to the node's rewards or, if it is none, to the account of whoever convened.
+    event ConvenerPaid(bytes32 indexed batchId, address indexed convener, uint96 amount);
     /// @notice What went to the payout.
     event RewardClaimed(address indexed node, address indexed payout, uint96 amount);
     event PoolFunded(address indexed from, uint96 amount);
@@ -161,8 +164,8 @@ interface ISettlement {
 
     // ---- the court's side
 
-    /// @notice Puts a pending, drawn batch before the court and fixes its rate. Only Court.
-    function openCase(address node, uint8 slot) external;
+    /// @notice Puts a pending, drawn batch before the court, fixes its rate and pays who convened. Only Court.
+    function openCase(address node, uint8 slot, address convener) external;
 
     /// @notice Ends the case of a batch and shares the seats' pay among `seats`. Only Court.
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external;
@@ -187,6 +190,8 @@ interface ISettlement {
     function flushBurn() external returns (uint256 amount);
 
     // ---- views
+
+    function coin() external view returns (IVCoin);
 
     /// @notice Free money of a client, wei.
     function accountOf(address client) external view returns (uint96 free);

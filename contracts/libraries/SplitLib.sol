@@ -8,6 +8,9 @@ library SplitLib {
     uint256 internal constant FEE_DIVISOR = 20;
     uint256 internal constant BURN_DIVISOR = 10;
     uint256 internal constant SCORE_MAX = 10_000;
+    uint256 internal constant CONVENE_DIVISOR = 5;
+    /// @dev Of a case's pay this much, in VCN wei, is the seats' alone.
+    uint256 internal constant COURT_FEE = 0.05 ether;
 
     /// @notice The verify fee on top of a claim's charge: 5%, rounded up.
     function feeOf(uint96 charge) internal pure returns (uint96) {
@@ -29,6 +32,13 @@ library SplitLib {
         // In 20,000ths, not 10,000ths: an odd hundredth keeps its half.
         reward = uint96(uint256(charge - burned) * (SCORE_MAX + score) / (2 * SCORE_MAX));
         pooled = charge - burned - reward;
+    }
+
+    /// @notice What whoever convened a case gets of its `pay`: a fifth, rounded down, but nothing of the first COURT_FEE.
+    function convenePay(uint256 pay) internal pure returns (uint256) {
+        if (pay <= COURT_FEE) return 0;
+        uint256 above = pay - COURT_FEE;
+        return pay / CONVENE_DIVISOR < above ? pay / CONVENE_DIVISOR : above;
     }
 
     /// @notice What the seats of a case share: the fee over the rate at which the batch was drawn, rounded down.

@@ -103,6 +103,7 @@ struct Batch {
     uint8 classId;
     uint8 ratePercent;
     BatchState state;
+    /// @dev As submitted. Bit 2: who convened its case was paid.
     uint8 flags;
     bytes32 contentsHash;
 }

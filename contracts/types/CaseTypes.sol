@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice Life of a case. Arbiter and DataChallenge keep their places for what is decided by people and by answers on chain.
+/// @notice Life of a case: open > closed for most. Three seats that agree on fraud make it decided: it closes once the time to
+///         appeal is over, or an appeal opens it again. A doubt that the last round leaves goes to the arbiters. A seat that
+///         was not shown what it must check stops the clock by a data challenge.
 enum CaseState {
     None,
     Open,
     Closed,
     DataChallenge,
-    Arbiter
+    Arbiter,
+    Decided
 }
 
 /// @notice How a case ended.
@@ -50,6 +53,35 @@ struct Seat {
     bytes32 commitment;
 }
 
+/// @notice A case as stored: one word.
+struct Case {
+    address node;
+    uint8 slot;
+    uint8 classId;
+    CaseState state;
+    Verdict verdict;
+    uint8 seatsWanted;
+    /// @dev Seats of all rounds; seats are numbered through.
+    uint8 seatCount;
+    /// @dev Next i of the draw order.
+    uint16 nextTry;
+    uint16 drawnCount;
+    uint8 round;
+    /// @dev The first seat of this round.
+    uint8 firstSeat;
+}
+
+/// @notice What a round has found, kept only where the case goes on after it.
+struct Ruling {
+    /// @dev When the state of now began: the next round, the time to appeal, the arbiters' time. Seconds.
+    uint40 since;
+    Verdict verdict;
+    uint16 median;
+    address appellant;
+    /// @dev Held by the court until the round that was appealed for has ended; wei.
+    uint96 bond;
+}
+
 struct CaseView {
     address node;
     uint8 slot;
@@ -62,4 +94,14 @@ struct CaseView {
     /// @dev Next i of the draw order.
     uint16 nextTry;
     uint16 drawnCount;
+    /// @dev The first seat of this round; those before it sat in an earlier one.
+    uint8 firstSeat;
+    /// @dev The last verdict that a round reached, None before; the case never ends better for the node than by a later one.
+    Verdict standing;
+    /// @dev The median behind `standing`, basis points.
+    uint16 median;
+    /// @dev When the case may be ended by anyone, in seconds: starved, unappealed, unanswered or undecided by then.
+    uint40 until;
+    address appellant;
+    uint96 bond;
 }

@@ -13,6 +13,8 @@ from protocol.events import (
     BatchSubmitted,
     BatchVoided,
     CaseConvened,
+    CaseDecided,
+    CaseGrown,
     CaseResolved,
     Event,
     JobAsked,
@@ -29,6 +31,7 @@ from protocol.wire.ids import Address, BatchId, TimestampMs
 
 KEPT = 4_096
 """Asks and batches; the oldest go first."""
+DECIDED = "found guilty, open to an appeal"
 
 
 @dataclass(slots=True)
@@ -116,6 +119,10 @@ def _continue(story: BatchStory, event: Event) -> None:
             story.seats[seat].state = "committed"
         case SeatRevealed(seat=seat, node=node, scores=scores):
             story.seats[seat] = SeatStory(node, "revealed", scores)
+        case CaseGrown():
+            story.state = "in court"
+        case CaseDecided():
+            story.state = DECIDED
         case CaseResolved(verdict=verdict, median=median):
             story.state, story.verdict, story.median = "closed", verdict, median
         case BatchSettled():
@@ -124,7 +131,8 @@ def _continue(story: BatchStory, event: Event) -> None:
             story.state = "void"
         case BatchRefunded():
             story.state, story.refunded = "refunded", True
-        case NodeSlashed(amount=amount):
+        case NodeSlashed(node=node, amount=amount) if node == story.submitted.node:
+            # Seats that stayed silent lose stake in the same case.
             story.slashed += amount
         case _:
             pass

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from node.api import snapshot as api
-from node.daemon.ledger import BatchStory, Ledger
+from node.daemon.ledger import DECIDED, BatchStory, Ledger
 from protocol.job import JobView, Stage
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import verify_fee
@@ -183,7 +183,7 @@ class Views:
             failed=len(failed),
             running=sum(view.stage is Stage.RUNNING for view in (*asked, *provided)),
             open_batches=sum(not batch.done for batch in self._machine.settler.batches),
-            open_cases=sum(story.state == "in court" for story in self._ledger.batches.values()),
+            open_cases=sum(story.state in ("in court", DECIDED) for story in self._ledger.batches.values()),
         )
 
 

@@ -24,6 +24,8 @@ from protocol.events import (
     BatchVoided,
     BlockSeen,
     CaseConvened,
+    CaseDecided,
+    CaseGrown,
     CaseResolved,
     DeadlinePassed,
     EffectFailed,
@@ -134,6 +136,9 @@ class OwnBatch:
     committed: set[int] = field(default_factory=set)
     revealed: set[int] = field(default_factory=set)
     convened: bool = False
+    round: int = 0
+    appeal_until: int = 0
+    """When a finding of fraud has waited long enough, in seconds of the chain; 0 while there is none."""
     verdict: Verdict = Verdict.NONE
     stage: Stage = Stage.DELIVERED
     done: bool = False
@@ -458,6 +463,9 @@ class Settler:
     def _judge(self, batch: OwnBatch, mined: BatchSubmitted) -> Effect | None:
         """See that a case moves on: all seats revealed, or one silent for a whole turn."""
         assert batch.batch_id is not None
+        if batch.appeal_until:
+            over = self.member.timestamp > batch.appeal_until
+            return ResolveCase(batch.batch_id, mined.contents) if over else None
         if batch.seats and batch.revealed >= set(batch.seats):
             return ResolveCase(batch.batch_id, mined.contents)
         # A turn is commit, then reveal; a seat may use a whole window for each.
@@ -490,6 +498,15 @@ class Settler:
             case SeatSilenced(seat=seat):
                 batch.seats.pop(seat, None)
                 batch.seated_at.pop(seat, None)
+            case CaseGrown(round=number) if number > batch.round:
+                # Its seats follow; those before them have had their say.
+                batch.round, batch.appeal_until, batch.all_committed_at = number, 0, 0
+                batch.seats.clear()
+                batch.seated_at.clear()
+                batch.asked.clear()
+            case CaseDecided(until=until) if not batch.round:
+                batch.appeal_until = until
+                batch.asked.clear()
             case SeatCommitted(seat=seat) if seat not in batch.committed:
                 batch.committed.add(seat)
             case SeatRevealed(seat=seat):

@@ -25,6 +25,8 @@ from protocol.events import (
     BlobFetched,
     BlockSeen,
     CaseConvened,
+    CaseDecided,
+    CaseGrown,
     CaseResolved,
     DeadlinePassed,
     EffectFailed,
@@ -43,7 +45,6 @@ from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
-from protocol.stages.sampling import ROUND
 from protocol.stages.verification import (
     ProofOpening,
     ProofQuery,
@@ -96,6 +97,9 @@ class Case:
     asked_ms: TimestampMs = TimestampMs(0)
     asked_at: int | None = field(default=None, compare=False)
     """The head when this seat last asked for a transaction; heads are not in the journal."""
+    round: int = 0
+    appeal_until: int = 0
+    """When a finding of fraud has waited long enough, in seconds of the chain; 0 while there is none."""
     verdict: Verdict = Verdict.NONE
     median: int = 0
 
@@ -191,6 +195,8 @@ class Verifier:
         """A node that did not hear the question, or not in time, hears it again."""
         if case.seat is None or case.verdict is not Verdict.NONE or now_ms - case.asked_ms < ASK_AGAIN_MS:
             return ()
+        if case.appeal_until:
+            return self._end_waiting(case, now_ms)
         if case.asked_at is not None and self.member.is_overdue(case.asked_at):
             again = self._ask_transaction_again(case)
             if again:
@@ -201,6 +207,15 @@ class Verifier:
             case.asked_ms = now_ms
             return self._ask_proof(case)
         return ()
+
+    def _end_waiting(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Nobody appealed: the seats take turns, so that one of them pays for the call and all have their pay."""
+        batch = self._batches.get(case.batch_id)
+        assert case.seat is not None
+        if batch is None or self.member.timestamp <= case.appeal_until + case.seat * STAGGER_MS // 1000:
+            return ()
+        case.asked_ms = now_ms
+        return (ResolveCase(case.batch_id, batch.contents),)
 
     def _ask_transaction_again(self, case: Case) -> tuple[Effect, ...]:
         """What should have been told by now is asked for once more."""
@@ -332,11 +347,12 @@ class Verifier:
             return ()
         case.committing, case.asked_at = True, self.member.head
         case.digest = checks_digest([case.leaves[index].check or b"" for index in case.drawn])
-        commitment = seat_commitment(case.batch_id, ROUND, case.seat, case.digest, self._salt(case))
+        commitment = seat_commitment(case.batch_id, case.round, case.seat, case.digest, self._salt(case))
         return (CommitSeat(case.batch_id, case.seat, commitment),)
 
     def _salt(self, case: Case) -> bytes:
-        return hashlib.sha256(b"vcoin/seat/1" + self.settings.secret + case.batch_id).digest()
+        later = bytes([case.round]) if case.round else b""
+        return hashlib.sha256(b"vcoin/seat/1" + self.settings.secret + case.batch_id + later).digest()
 
     def _ask_proof(self, case: Case) -> tuple[Effect, ...]:
         peer_id = self.member.peer_of(case.node)
@@ -408,6 +424,13 @@ class Verifier:
                 if set(case.scores) >= set(case.seats) and case.seat is not None:
                     # The seats take turns, so that one of them pays for the call.
                     return (AwaitDeadline(f"resolve:{case.batch_id.hex()}", now_ms + case.seat * STAGGER_MS),)
+            case CaseGrown(round=number) if number > case.round:
+                # Its seats follow, perhaps this node among them again.
+                case.round, case.appeal_until = number, 0
+                case.seats, case.commitments, case.scores = {}, set(), {}
+                case.seat, case.committing, case.revealing, case.asked_at = None, False, False, None
+            case CaseDecided(until=until) if not case.round:
+                case.appeal_until = until
             case CaseResolved(verdict=verdict, median=median):
                 case.verdict, case.median = verdict, median
             case _:

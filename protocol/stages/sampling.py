@@ -13,7 +13,7 @@ from protocol.params import BPS
 from protocol.wire.ids import Address, BatchId
 
 ROUND = 0
-"""Cases do not grow past three seats yet, so every seat sits in round 0."""
+"""The round whose tickets every seat is drawn by: a later round goes on where the first one stopped."""
 
 
 @dataclass(frozen=True, slots=True)

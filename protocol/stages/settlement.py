@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from protocol.params import BPS, BURN_BPS, SCORE_MAX
+from protocol.params import BPS, BURN_BPS, CONVENE_DIVISOR, COURT_FEE, SCORE_MAX
 from protocol.wire.ids import Wei
 
 
@@ -25,3 +25,13 @@ def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
     burned = -(-price_sum * BURN_BPS // BPS)
     reward = (price_sum - burned) * (SCORE_MAX + min(score, SCORE_MAX)) // (2 * SCORE_MAX)
     return Split(Wei(burned), Wei(reward), Wei(bonus_sum), Wei(price_sum - burned - reward + fee_sum))
+
+
+def seat_pay(fee: int, rate_bps: int) -> int:
+    """What a case pays for its seats and for whoever convened it: the fee over the rate of the draw, rounded down."""
+    return fee * BPS // rate_bps
+
+
+def convene_pay(pay: int) -> int:
+    """What of a case's pay is for whoever convened it: a fifth, rounded down, but nothing of the first COURT_FEE."""
+    return min(pay // CONVENE_DIVISOR, max(0, pay - COURT_FEE))

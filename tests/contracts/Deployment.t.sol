@@ -40,7 +40,7 @@ contract DeploymentTest is Fixture {
         sealDrawing(node.id, 0, 1_000, 0);
         vm.prank(address(court));
         vm.expectRevert(ISettlement.NotDrawn.selector);
-        settlement.openCase(node.id, 0);
+        settlement.openCase(node.id, 0, address(this));
         assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Pending));
     }
 }

@@ -159,10 +159,14 @@ abstract contract Fixture is Test {
         court.joinVerifiers(node.id, CLASS);
     }
 
-    function bench(uint256 count) internal returns (Node[] memory nodes) {
+    function bench(uint256 count) internal returns (Node[] memory) {
+        return bench(count, "verifier");
+    }
+
+    function bench(uint256 count, string memory name) internal returns (Node[] memory nodes) {
         nodes = new Node[](count);
         for (uint256 i; i < count; ++i) {
-            nodes[i] = verifier(string.concat("verifier ", vm.toString(i)));
+            nodes[i] = verifier(string.concat(name, " ", vm.toString(i)));
         }
         mine(1);
     }
@@ -344,7 +348,11 @@ abstract contract Fixture is Test {
     }
 
     function commitment(bytes32 caseId, uint8 seat) internal pure returns (bytes32) {
-        return keccak256(abi.encode(caseId, uint8(0), seat, digestOf(seat), saltOf(seat)));
+        return commitmentIn(0, caseId, seat);
+    }
+
+    function commitmentIn(uint8 round, bytes32 caseId, uint8 seat) internal pure returns (bytes32) {
+        return keccak256(abi.encode(caseId, round, seat, digestOf(seat), saltOf(seat)));
     }
 
     function digestOf(uint8 seat) internal pure returns (bytes32) {
@@ -356,8 +364,9 @@ abstract contract Fixture is Test {
     }
 
     function commitSeat(bytes32 caseId, uint8 seat) internal {
+        uint8 round = court.caseOf(caseId).round;
         vm.prank(court.seatsOf(caseId)[seat].node);
-        court.commitSeat(caseId, seat, commitment(caseId, seat));
+        court.commitSeat(caseId, seat, commitmentIn(round, caseId, seat));
     }
 
     function revealSeat(bytes32 caseId, uint8 seat, uint16 score) internal {

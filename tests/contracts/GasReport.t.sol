@@ -209,9 +209,30 @@ contract GasReport is Fixture {
         bytes32 caseId = court.convene(node.id, 0, contents);
         judge(caseId, three(0, 0, 0));
         court.resolve(caseId, contents);
+        _report("resolve, fraud that may be appealed", 1, 300_000);
+        pass(profile.appealSeconds + 1);
+        court.resolve(caseId, contents);
         _report("resolve, severe", 1, 320_000);
         settlement.refund(node.id, 0, contents);
         _report("refund 10 lanes", 1, 160_000);
+    }
+
+    function test_court_of_seven() public {
+        bench(5, "more");
+        Contents memory contents = _submit(0, 100, 10);
+        seal(node.id, 0);
+        bytes32 caseId = court.convene(node.id, 0, contents);
+        judge(caseId, three(10_000, 10_000, 0));
+        court.resolve(caseId, contents);
+        _report("resolve, seven more seats", 1, 650_000);
+        for (uint8 seat = 3; seat < 10; ++seat) {
+            commitSeat(caseId, seat);
+        }
+        for (uint8 seat = 3; seat < 10; ++seat) {
+            revealSeat(caseId, seat, 10_000);
+        }
+        court.resolve(caseId, contents);
+        _report("resolve, pass by seven", 1, 420_000);
     }
 
     function _judged(Contents memory contents, uint8 seats) private {

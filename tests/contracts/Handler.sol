@@ -2,8 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Batch, BatchState, Claim, Contents, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
-import {CaseState, Seat, SeatState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {DelegationView, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {CaseState, CaseView, Seat, SeatState, Verdict, VerifierSlot} from "../../contracts/types/CaseTypes.sol";
+import {DelegationView, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {IPanel} from "../../contracts/interfaces/IPanel.sol";
+import {MedianLib} from "../../contracts/libraries/MedianLib.sol";
+import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 
 import {Stakers} from "./Stakers.sol";
@@ -21,6 +24,12 @@ contract Handler is Stakers {
     uint256 public voids;
     uint256 public refunds;
     uint256 public slashes;
+    uint256 public growths;
+    uint256 public appeals;
+    uint256 public votes;
+    mapping(bytes32 caseId => uint256) public slashCount;
+    /// @dev What a case has paid out so far: to who convened, then to its seats.
+    mapping(bytes32 caseId => uint256) private _paid;
     mapping(bytes32 batchId => uint256) public refundCount;
     mapping(bytes32 lane => uint96) private _marks;
     mapping(bytes32 lane => uint24) private _jobs;
@@ -39,9 +48,20 @@ contract Handler is Stakers {
             coin.approve(address(settlement), type(uint256).max);
         }
         _makeStakers();
-        Node[] memory others = bench(2);
-        nodes.push(others[0]);
-        nodes.push(others[1]);
+        Node[] memory others = bench(5);
+        for (uint256 i; i < others.length; ++i) {
+            nodes.push(others[i]);
+        }
+        address[] memory people = new address[](3);
+        (people[0], people[1], people[2]) = (address(0xA1), address(0xA2), address(0xA3));
+        vm.prank(address(timelock));
+        IPanel(court.panel()).setArbiters(people, 2);
+        coin.approve(address(settlement), 10 * VCN);
+        settlement.fundPool(10 * VCN);
+        for (uint256 i; i < ACTORS; ++i) {
+            vm.prank(nodes[i].owner);
+            coin.approve(address(court), type(uint256).max);
+        }
         for (uint256 i; i < ACTORS; ++i) {
             for (uint256 j; j < ACTORS; ++j) {
                 openLane(clients[i], nodes[j].id, 100 * VCN);
@@ -69,6 +89,17 @@ contract Handler is Stakers {
             (node, slot) = (nodes[place / SLOTS_USED].id, uint8(place % SLOTS_USED));
             if (stateOf(node, slot) == state) return (node, slot);
         }
+    }
+
+    /// @dev A case in this state from `pick` on, else one that is judged until it gets there, if it does.
+    function _findCase(CaseState state, uint256 pick, uint16 score) private returns (address node, uint8 slot) {
+        for (uint256 i; i < ACTORS * SLOTS_USED; ++i) {
+            (node, slot) = _find(BatchState.InCourt, pick + i);
+            if (court.caseOf(settlement.batchIdOf(node, slot)).state == state) return (node, slot);
+        }
+        (node, slot) = _find(BatchState.Pending, pick);
+        _convene(node, slot);
+        _judge(node, slot, [score, score, score]);
     }
 
     function _kept(address node, uint8 slot) private view returns (Contents memory) {
@@ -207,14 +238,44 @@ contract Handler is Stakers {
     }
 
     function _convene(address node, uint8 slot) private {
+        uint128 pool = settlement.pool();
         bytes32 caseId = convened(node, slot, _kept(node, slot));
+        _countPay(caseId, node, slot, pool - settlement.pool());
+        _checkSeats(caseId);
+    }
+
+    function _countPay(bytes32 caseId, address node, uint8 slot, uint256 paid) private {
+        _paid[caseId] += paid;
+        Batch memory batch = settlement.batchOf(node, slot);
+        if (_paid[caseId] > SplitLib.seatPay(batch.fee, batch.ratePercent)) _complain("a case pays V / rate at most");
+    }
+
+    function _checkSeats(bytes32 caseId) private {
+        CaseView memory shown = court.caseOf(caseId);
         Seat[] memory seats = court.seatsOf(caseId);
-        for (uint256 i; i < seats.length; ++i) {
-            if (seats[i].node == node) _complain("a node sits on its own batch");
-            for (uint256 j; j < i; ++j) {
-                if (seats[i].node == seats[j].node) _complain("a verifier sits twice");
+        uint256 commitBlock = settlement.batchOf(shown.node, shown.slot).commitBlock;
+        for (uint256 i = shown.firstSeat; i < seats.length; ++i) {
+            if (seats[i].node == shown.node) _complain("a node sits on its own batch");
+            if (!_wasListed(seats[i].node, commitBlock)) _complain("a seat was not on the list at commit");
+            for (uint256 j = shown.firstSeat; j < i; ++j) {
+                if (seats[i].node == seats[j].node) _complain("a verifier sits twice in a round");
             }
         }
+    }
+
+    function _wasListed(address who, uint256 commitBlock) private view returns (bool) {
+        VerifierSlot[] memory list = court.verifiersOf(CLASS);
+        for (uint256 i; i < list.length; ++i) {
+            if (list[i].node == who && list[i].fromBlock < commitBlock && commitBlock <= list[i].untilBlock) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    function _stakeOf(address node) private view returns (uint256) {
+        NodeView memory shown = stakes.nodeOf(node);
+        return uint256(shown.activeStake) + shown.unbondingStake;
     }
 
     function actOnSeat(uint256 pick, uint8 seat, uint16 score, bool replace) external {
@@ -222,12 +283,28 @@ contract Handler is Stakers {
         bytes32 caseId = settlement.batchIdOf(node, slot);
         seat %= uint8(court.caseOf(caseId).seatCount);
         if (replace) {
-            court.replaceSeat(caseId, seat, _kept(node, slot));
+            _unseat(caseId, seat, score % 2 == 0);
         } else if (court.seatsOf(caseId)[seat].state == SeatState.Drawn) {
             commitSeat(caseId, seat);
         } else {
             revealSeat(caseId, seat, _scoreFrom(score));
         }
+    }
+
+    function _unseat(bytes32 caseId, uint8 seat, bool abstains) private {
+        CaseView memory shown = court.caseOf(caseId);
+        address who = court.seatsOf(caseId)[seat].node;
+        uint256 before = _stakeOf(who);
+        if (abstains) vm.prank(who);
+        if (abstains) court.abstain(caseId, seat, _kept(shown.node, shown.slot));
+        else court.replaceSeat(caseId, seat, _kept(shown.node, shown.slot));
+        uint256 lost = before - _stakeOf(who);
+        burned += lost - lost / 10;
+        if (lost != 0) wasSlashed[who] = true;
+        if (abstains && lost != 0) _complain("to step down in time is free");
+        // Rounded up once in each of the two pools.
+        if (lost > before / 200 + 2) _complain("a no-show costs half a percent");
+        _checkSeats(caseId);
     }
 
     /// @dev Half pass, a quarter is doubtful, a quarter bad.
@@ -242,19 +319,77 @@ contract Handler is Stakers {
     }
 
     function _resolve(address node, uint8 slot) private {
-        bytes32 caseId = settlement.batchIdOf(node, slot);
-        NodeView memory before = stakes.nodeOf(node);
+        _judged(node, slot, false);
+    }
+
+    /// @dev What a case takes of a node it takes of everyone who stakes on it.
+    function _judged(address node, uint8 slot, bool starve) private {
         (Node memory whole, DelegationView[] memory had) = _before(node);
         Prices memory prices = _pricesOf(node);
-        Verdict verdict = court.resolve(caseId, _kept(node, slot));
+        _moveOn(node, slot, starve);
+        NodeView memory has = stakes.nodeOf(node);
+        uint256 held = uint256(prices.active.total) + prices.unbonding.total;
+        if (held == uint256(has.activeStake) + has.unbondingStake) return;
+        wasSlashed[node] = true;
+        _requireInProportion(whole, prices, had);
+    }
+
+    /// @dev Every way in which a case moves on or ends without a seat.
+    function _moveOn(address node, uint8 slot, bool starve) private {
+        bytes32 caseId = settlement.batchIdOf(node, slot);
+        NodeView memory before = stakes.nodeOf(node);
+        CaseView memory was = court.caseOf(caseId);
+        uint256 rewards = _allRewards();
+        if (starve) court.voidStarved(node, slot, _kept(node, slot));
+        else court.resolve(caseId, _kept(node, slot));
+        _countPay(caseId, node, slot, _allRewards() - rewards);
+        CaseView memory is_ = court.caseOf(caseId);
+        if (is_.round > was.round) ++growths;
+        _checkSeats(caseId);
+        _checkVerdict(caseId, was, is_, starve);
+        _checkSlash(caseId, node, slot, before, is_.verdict);
+    }
+
+    function _allRewards() private view returns (uint256 total) {
+        for (uint256 i; i < nodes.length; ++i) {
+            total += settlement.bookOf(nodes[i].id).rewards;
+        }
+    }
+
+    /// @dev No case ends better for its node than by what its seats reached last.
+    function _checkVerdict(bytes32 caseId, CaseView memory was, CaseView memory is_, bool starve) private {
+        if (is_.state != CaseState.Closed || was.state == CaseState.None) return;
+        Verdict ended = is_.verdict;
+        if (was.state != CaseState.Open) {
+            if (ended != was.standing) _complain("a case that waited ends by what it waited with");
+        } else if (was.round == 1) {
+            (uint16 median, uint256 count) = _medianOf(caseId, was.firstSeat);
+            Verdict reached = median > 9_500 ? Verdict.Pass : median > 8_500 ? Verdict.Review : Verdict.Severe;
+            if (starve && ended < was.standing) _complain("a starved round is better than the one before");
+            if (!starve && count < 3 && ended != was.standing) _complain("two seats of a second round decide nothing");
+            bool uncalibrated = settlement.batchOf(is_.node, is_.slot).flags & UNCALIBRATED != 0;
+            if (!starve && count >= 3 && !uncalibrated && ended != reached) _complain("the median decides");
+        }
+    }
+
+    function _medianOf(bytes32 caseId, uint8 firstSeat) private view returns (uint16, uint256 count) {
+        Seat[] memory seats = court.seatsOf(caseId);
+        uint16[] memory scores = new uint16[](seats.length);
+        for (uint256 i = firstSeat; i < seats.length; ++i) {
+            if (seats[i].state == SeatState.Revealed) scores[count++] = seats[i].score;
+        }
+        assembly ("memory-safe") {
+            mstore(scores, count)
+        }
+        return (MedianLib.medianOf(scores), count);
+    }
+
+    function _checkSlash(bytes32 caseId, address node, uint8 slot, NodeView memory before, Verdict verdict) private {
         NodeView memory now_ = stakes.nodeOf(node);
         uint256 lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
         burned += lost - lost / 10;
-        if (lost != 0) {
-            ++slashes;
-            wasSlashed[node] = true;
-            _requireInProportion(whole, prices, had);
-        }
+        if (lost != 0) ++slashes;
+        if (lost != 0 && ++slashCount[caseId] != 1) _complain("one slash a case");
         if (lost != 0 && verdict != Verdict.Severe) _complain("only a severe verdict slashes");
         if (uint256(now_.activeStake) + 1 < uint256(before.activeStake) - before.activeStake / 2) {
             _complain("a case takes at most half of the stake");
@@ -275,17 +410,49 @@ contract Handler is Stakers {
 
     function voidStarved(uint256 pick, bool inCourt) external {
         (address node, uint8 slot) = _find(inCourt ? BatchState.InCourt : BatchState.Pending, pick);
-        court.voidStarved(node, slot, _kept(node, slot));
-        ++voids;
+        _judged(node, slot, true);
+    }
+
+    function appealCase(uint256 pick, bool byOperator) external {
+        (address node, uint8 slot) = _findCase(CaseState.Decided, pick, 3);
+        bytes32 caseId = settlement.batchIdOf(node, slot);
+        address by = byOperator ? node : stakes.nodeOf(node).owner;
+        uint256 before = coin.balanceOf(by);
+        uint96 bond = court.appealBondOf(node);
+        vm.prank(by);
+        court.appeal(caseId, _kept(node, slot));
+        ++appeals;
+        if (coin.balanceOf(by) + bond != before) _complain("an appeal costs its bond");
+        _checkSeats(caseId);
+    }
+
+    function voteOnCase(uint256 pick, uint160 who, bool passes) external {
+        (address node, uint8 slot) = _findCase(CaseState.Arbiter, pick, 2);
+        bytes32 caseId = settlement.batchIdOf(node, slot);
+        NodeView memory before = stakes.nodeOf(node);
+        uint256 rewards = _allRewards();
+        IPanel panel = IPanel(court.panel());
+        vm.prank(address(0xA1 + who % 3));
+        panel.vote(caseId, passes);
+        ++votes;
+        _countPay(caseId, node, slot, _allRewards() - rewards);
+        Verdict verdict = court.caseOf(caseId).verdict;
+        if (verdict > Verdict.Review) _complain("arbiters pass or void");
+        _checkSlash(caseId, node, slot, before, verdict);
     }
 
     /// @dev The whole way of a batch, so that long stories are not left to luck alone.
     function judgeBatch(uint256 pick, bool convene, uint16 a, uint16 b, uint16 c) external {
         (address node, uint8 slot) = _find(convene ? BatchState.Pending : BatchState.InCourt, pick);
         if (convene) _convene(node, slot);
+        // Seats that agree: without a quarrel fewer cases grow.
+        if (a % 3 == 0) (b, c) = (a, a);
+        _judge(node, slot, [a, b, c]);
+    }
+
+    function _judge(address node, uint8 slot, uint16[3] memory picks) private {
         bytes32 caseId = settlement.batchIdOf(node, slot);
-        uint16[3] memory picks = [a, b, c];
-        for (uint256 rounds; rounds < 2 && court.caseOf(caseId).state == CaseState.Open; ++rounds) {
+        for (uint256 rounds; rounds < 3 && court.caseOf(caseId).state == CaseState.Open; ++rounds) {
             _sit(caseId, picks);
             _resolve(node, slot);
         }
@@ -338,18 +505,36 @@ contract Handler is Stakers {
         slot %= SLOTS_USED;
         address[] memory seats = new address[](1);
         seats[0] = address(0xBAD);
+        bytes32 caseId = settlement.batchIdOf(node.id, slot);
         vm.prank(address(0xBAD));
         if (kind % 10 == 7) stakes.claimRewards(node.id);
         else if (kind % 10 == 8) stakes.shareRewards(node.id, 1);
         else if (kind % 10 == 9) stakes.setPayout(node.id, address(0xBAD));
         else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, seats);
-        else if (kind % 10 == 1) settlement.openCase(node.id, slot);
+        else if (kind % 10 == 1) settlement.openCase(node.id, slot, address(0xBAD));
         else if (kind % 10 == 2) settlement.voidUnheard(node.id, slot);
         else if (kind % 10 == 3) settlement.creditPool(1);
         else if (kind % 10 == 4) stakes.slash(node.id, 1, 0);
         else if (kind % 10 == 5) stakes.withdraw(node.id);
-        else settlement.withdraw(1);
+        else _stealFromCourt(caseId, slot);
         _complain("a thief got through");
+    }
+
+    function _stealFromCourt(bytes32 caseId, uint8 slot) private {
+        // Spends the prank of its caller.
+        if (slot == 0) court.rule(caseId, true);
+        else if (slot == 1) court.commitSeat(caseId, 0, bytes32(uint256(1)));
+        else settlement.withdraw(1);
+    }
+
+    /// @notice Bonds of appeals whose round goes on.
+    function bondsHeld() external view returns (uint256 total) {
+        for (uint256 i; i < ACTORS; ++i) {
+            for (uint8 slot; slot < SLOTS_USED; ++slot) {
+                if (stateOf(nodes[i].id, slot) != BatchState.InCourt) continue;
+                total += court.caseOf(settlement.batchIdOf(nodes[i].id, slot)).bond;
+            }
+        }
     }
 
     function donate(uint96 amount) external {

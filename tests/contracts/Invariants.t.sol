@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {StdInvariant} from "forge-std/StdInvariant.sol";
 import {Test} from "forge-std/Test.sol";
 
+import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {IVCoin} from "../../contracts/interfaces/IVCoin.sol";
@@ -21,6 +22,10 @@ contract OpenHandler is Handler {
 
     function stakes_() external view returns (IStakeManager) {
         return stakes;
+    }
+
+    function court_() external view returns (ICourt) {
+        return court;
     }
 
     function settlement_() external view returns (ISettlement) {
@@ -42,7 +47,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](33);
+        bytes4[] memory acts = new bytes4[](37);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -77,6 +82,10 @@ contract InvariantsTest is StdInvariant, Test {
         acts[31] = Stakers.penalize.selector;
         acts[30] = Stakers.claimRewards.selector;
         acts[32] = Handler.brake.selector;
+        acts[33] = Handler.appealCase.selector;
+        acts[34] = Handler.voteOnCase.selector;
+        acts[35] = Handler.appealCase.selector;
+        acts[36] = Handler.resolveCase.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -86,6 +95,7 @@ contract InvariantsTest is StdInvariant, Test {
         handler.stakesHold();
         assertEq(handler.wrong(), "");
         assertEq(coin.balanceOf(address(stakes)), _stakeBooks(), "stakes");
+        assertEq(coin.balanceOf(address(handler.court_())), handler.bondsHeld(), "bonds");
         assertEq(
             coin.balanceOf(address(settlement)),
             _accounts() + lanes + handler.batchesHold() + _rewards() + settlement.pool() + settlement.burnPending(),
@@ -104,6 +114,8 @@ contract InvariantsTest is StdInvariant, Test {
     }
 
     function _accounts() private view returns (uint256 total) {
+        // Whoever convenes and is no node: the handler itself.
+        total = settlement.accountOf(address(handler));
         for (uint256 i; i < handler.ACTORS(); ++i) {
             (address id,,,) = handler.clients(i);
             total += settlement.accountOf(id);
@@ -143,9 +155,19 @@ contract HandlerTest is Test {
         assertEq(handler.finals(), 1);
         handler.submitBatch(1, 0, 1, 3, 6e18, 0);
         handler.judgeBatch(0, true, 3, 3, 3);
+        handler.appealCase(0, false);
+        assertEq(handler.appeals(), 1);
+        handler.judgeBatch(0, false, 3, 3, 3);
         handler.settleBatch(0, 1);
         assertEq(handler.refunds(), 1);
         assertEq(handler.slashes(), 1);
+        handler.submitBatch(2, 0, 1, 3, 6e18, 0);
+        handler.judgeBatch(0, true, 2, 2, 2);
+        assertEq(handler.growths(), 1);
+        handler.voteOnCase(0, 0, true);
+        handler.voteOnCase(0, 1, true);
+        handler.settleBatch(0, 0);
+        assertEq(handler.finals(), 2);
         assertEq(handler.wrong(), "");
     }
 

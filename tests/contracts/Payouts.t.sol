@@ -71,8 +71,54 @@ contract PayoutsTest is Fixture {
         coin.approve(address(settlement), 100 * VCN);
         settlement.fundPool(100 * VCN);
         _judged(10_000);
+        assertEq(_earned(), uint96(0.8 ether) / 3 * 3);
+        assertEq(settlement.accountOf(address(this)), 0.2 ether, "a fifth is for who convened");
+        assertEq(settlement.pool(), 101 * VCN - 0.2 ether - _earned());
+    }
+
+    function test_a_node_that_convenes_earns_it_as_a_reward() public {
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
+        seal(node.id, 0);
+        vm.expectEmit(address(settlement));
+        emit ISettlement.ConvenerPaid(settlement.batchIdOf(node.id, 0), node.id, 0.2 ether);
+        vm.prank(node.id);
+        court.convene(node.id, 0, contents);
+        assertEq(settlement.bookOf(node.id).rewards, 0.2 ether);
+        assertEq(settlement.accountOf(node.id), 0);
+    }
+
+    function test_who_convened_is_paid_whatever_the_verdict() public {
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        _judged(9_000);
+        assertEq(settlement.accountOf(address(this)), 0.2 ether);
+        settlement.withdraw(0.2 ether);
+    }
+
+    function test_the_first_twentieth_of_a_coin_is_the_seats() public {
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        submittedAndConvened(0, 1 * VCN);
+        assertEq(settlement.accountOf(address(this)), 0, "0.05 VCN: all of it is theirs");
+        submittedAndConvened(1, 1.2 ether);
+        assertEq(settlement.accountOf(address(this)), 0.01 ether, "0.06 VCN: what is above");
+        submittedAndConvened(2, 1.25 ether);
+        assertEq(settlement.accountOf(address(this)), 0.0225 ether, "0.0625 VCN: a fifth from here on");
+    }
+
+    function submittedAndConvened(uint8 slot, uint96 charge) private {
+        Contents memory contents = submitted(one, node.id, slot, 1, charge);
+        convened(node.id, slot, contents);
+    }
+
+    function test_a_pool_that_cannot_pay_who_convenes_leaves_all_to_the_seats() public {
+        coin.approve(address(settlement), 1 * VCN);
+        settlement.fundPool(0.2 ether - 1);
+        _judged(10_000);
+        assertEq(settlement.accountOf(address(this)), 0);
         assertEq(_earned(), uint96(1 * VCN) / 3 * 3);
-        assertEq(settlement.pool(), 101 * VCN - _earned());
     }
 
     function test_seats_earn_the_same_for_every_verdict() public {
@@ -86,7 +132,7 @@ contract PayoutsTest is Fixture {
             paid[i] = _earned();
             vm.revertToState(state);
         }
-        assertEq(paid[0], uint96(1 * VCN) / 3 * 3);
+        assertEq(paid[0], uint96(0.8 ether) / 3 * 3);
         assertEq(paid[1], paid[0]);
         assertEq(paid[2], paid[0]);
         assertEq(paid[3], paid[0]);
@@ -100,7 +146,7 @@ contract PayoutsTest is Fixture {
         Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
         sealDrawing(node.id, 0, 1_000, 1);
         passInCourt(node.id, 0, contents);
-        assertApproxEqAbs(_earned() - before, 10 * VCN, 3);
+        assertApproxEqAbs(_earned() - before + 2 * VCN, 10 * VCN, 3);
     }
 
     function test_an_empty_pool_pays_no_more_than_it_holds() public {

@@ -115,7 +115,7 @@ contract RefundTest is Fixture {
     function test_court_functions_are_the_courts() public {
         bytes memory refused = abi.encodeWithSelector(ISettlement.NotCourt.selector, address(this));
         vm.expectRevert(refused);
-        settlement.openCase(node.id, 0);
+        settlement.openCase(node.id, 0, address(this));
         vm.expectRevert(refused);
         settlement.closeCase(node.id, 0, true, new address[](0));
         vm.expectRevert(refused);
@@ -126,7 +126,7 @@ contract RefundTest is Fixture {
         vm.startPrank(address(court));
         bytes memory refused = abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.None);
         vm.expectRevert(refused);
-        settlement.openCase(node.id, 0);
+        settlement.openCase(node.id, 0, address(this));
         vm.expectRevert(refused);
         settlement.closeCase(node.id, 0, true, new address[](0));
         vm.expectRevert(refused);
@@ -136,7 +136,7 @@ contract RefundTest is Fixture {
         vm.startPrank(address(court));
         refused = abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.InCourt);
         vm.expectRevert(refused);
-        settlement.openCase(node.id, 0);
+        settlement.openCase(node.id, 0, address(this));
         vm.expectRevert(refused);
         settlement.voidUnheard(node.id, 0);
     }

@@ -128,7 +128,7 @@ contract ResolveTest is Fixture {
     }
 
     function test_one_seat_never_voids_it_seats_two_more() public {
-        bench(6);
+        bench(3);
         (bytes32 caseId, Contents memory contents) = _small();
         commitSeat(caseId, 0);
         revealSeat(caseId, 0, 0);

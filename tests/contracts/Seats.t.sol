@@ -172,7 +172,6 @@ contract SeatsTest is Fixture {
     function test_a_seat_that_never_committed_is_replaced() public {
         Contents memory made = _case(4);
         address silent = _seat(0).node;
-        uint16 before = stakes.scoreOf(silent);
         uint256 until = vm.getBlockTimestamp() + profile.seatSeconds;
         vm.warp(until);
         vm.expectRevert(abi.encodeWithSelector(ICourt.SeatStillHasTime.selector, until));
@@ -183,7 +182,8 @@ contract SeatsTest is Fixture {
         court.replaceSeat(caseId, 0, made);
         assertEq(uint8(_seat(0).state), uint8(SeatState.Silent));
         assertEq(uint8(_seat(3).state), uint8(SeatState.Drawn));
-        assertEq(stakes.scoreOf(silent), before - 500, "a no-show is light");
+        assertEq(stakes.nodeOf(silent).activeStake, 4_975 * VCN, "a no-show loses half a percent");
+        assertEq(stakes.nodeOf(silent).penaltyTenths, 50, "and is light");
         for (uint8 seat; seat < 3; ++seat) {
             assertTrue(_seat(3).node != _seat(seat).node, "never one who sat before");
         }
@@ -247,5 +247,81 @@ contract SeatsTest is Fixture {
         made.maxLeaf += 1;
         vm.expectRevert(ICourt.WrongContents.selector);
         court.replaceSeat(caseId, 0, made);
+    }
+
+    // ---- step down
+
+    function _abstain(uint8 seat, Contents memory made) private {
+        vm.prank(_seat(seat).node);
+        court.abstain(caseId, seat, made);
+    }
+
+    function test_a_seat_steps_down_in_time_for_free() public {
+        Contents memory made = _case(4);
+        address leaving = _seat(0).node;
+        pass(profile.seatSeconds / 4);
+        vm.expectEmit(address(court));
+        emit ICourt.SeatAbstained(caseId, 0, leaving);
+        vm.expectEmit(address(court));
+        emit ICourt.SeatReplaced(caseId, 0, leaving);
+        _abstain(0, made);
+        assertEq(uint8(_seat(0).state), uint8(SeatState.Silent));
+        assertEq(uint8(_seat(3).state), uint8(SeatState.Drawn));
+        assertTrue(_seat(3).node != leaving);
+        assertEq(stakes.nodeOf(leaving).activeStake, 5_000 * VCN);
+        assertEq(stakes.nodeOf(leaving).penaltyTenths, 0);
+        vm.prank(leaving);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotSeated.selector, caseId, 0, leaving));
+        court.commitSeat(caseId, 0, bytes32(uint256(1)));
+    }
+
+    function test_after_a_quarter_of_its_turn_a_seat_stays() public {
+        Contents memory made = _case(4);
+        uint256 until = vm.getBlockTimestamp() + profile.seatSeconds / 4;
+        vm.warp(until + 1);
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.TooLateToAbstain.selector, until));
+        court.abstain(caseId, 0, made);
+    }
+
+    function test_who_has_committed_stays() public {
+        Contents memory made = _case(4);
+        commitSeat(caseId, 0);
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.AlreadyCommitted.selector, caseId, 0));
+        court.abstain(caseId, 0, made);
+    }
+
+    function test_once_a_day() public {
+        Contents memory made = _case(3);
+        address leaving = _seat(0).node;
+        _abstain(0, made);
+        pass(1 days - 1);
+        made = submitted(one, node.id, 1, 4, 40 * VCN);
+        caseId = convened(node.id, 1, made);
+        uint8 seat;
+        while (_seat(seat).node != leaving) ++seat;
+        uint256 state = vm.snapshotState();
+        vm.warp(vm.getBlockTimestamp() / 1 days * 1 days - 1);
+        vm.prank(leaving);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.AbstainedToday.selector, leaving));
+        court.abstain(caseId, seat, made);
+        vm.revertToState(state);
+        _abstain(seat, made);
+    }
+
+    function test_only_its_own_seat_steps_down() public {
+        Contents memory made = _case(4);
+        address other = _seat(1).node;
+        vm.prank(other);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotSeated.selector, caseId, 0, other));
+        court.abstain(caseId, 0, made);
+        made.maxLeaf += 1;
+        address sitting = _seat(0).node;
+        vm.prank(sitting);
+        vm.expectRevert(ICourt.WrongContents.selector);
+        court.abstain(caseId, 0, made);
     }
 }

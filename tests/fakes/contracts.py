@@ -124,9 +124,9 @@ class Contracts:
         self._count_day(known)
         self.show(node)
 
-    def slash(self, node: Address, case: BatchId) -> None:
+    def slash(self, node: Address, case: BatchId, bps: int) -> None:
         known = self.node(node)
-        lost = -(-known.stake * self.profile.slash_bps // 10_000)
+        lost = -(-known.stake * bps // 10_000)
         known.stake -= lost
         self.pool += lost // 10
         self.burned += lost - lost // 10

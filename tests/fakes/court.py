@@ -1,18 +1,40 @@
-"""The court as plain Python: verifiers, cases, seats and verdicts."""
+"""The court as plain Python: verifiers, cases, seats, rounds and verdicts.
+
+Left out: stepping down, and arbiters: a network without any voids what its last round doubts.
+"""
 
 import copy
 from dataclasses import dataclass, field, replace
 
 from chain.states import BatchState, SeatState
-from protocol.events import CaseConvened, CaseResolved, SeatAdded, SeatCommitted, SeatRevealed, SeatSilenced
-from protocol.params import PASS_ABOVE_BPS, PENALTY_LIGHT, PENALTY_MEDIUM, PENALTY_SEVERE, REVIEW_ABOVE_BPS
+from protocol.events import (
+    CaseConvened,
+    CaseDecided,
+    CaseGrown,
+    CaseResolved,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
+)
+from protocol.params import (
+    FULL_BENCH,
+    LARGEST_BENCH,
+    NO_SHOW_BPS,
+    PASS_ABOVE_BPS,
+    PENALTY_LIGHT,
+    PENALTY_MEDIUM,
+    PENALTY_SEVERE,
+    REVIEW_ABOVE_BPS,
+    SPREAD_MAX_BPS,
+)
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, epoch_of
+from protocol.stages.settlement import convene_pay, seat_pay
 from protocol.stages.verification import Verdict, seat_commitment
 from protocol.wire.ids import ZERO_HASH, Address, BatchId
 from tests.fakes.contracts import Contracts, MemoryBatch
 
-FULL_BENCH = 3
 TICKETS_PER_SEAT = 64
 FOREVER = 2**40 - 1
 STAKE_FACTOR = 5
@@ -39,6 +61,17 @@ class MemoryCase:
     order: list[Address]
     seats: list[MemorySeat] = field(default_factory=list)
     verdict: Verdict = Verdict.NONE
+    round: int = 0
+    first_seat: int = 0
+    standing: Verdict = Verdict.NONE
+    """What the last round has found, where the case goes on after it."""
+    median: int = 0
+    since: int = 0
+    """When the second round or the time to appeal began, in seconds."""
+    decided: bool = False
+    appellant: Address | None = None
+    bond: int = 0
+    convener_paid: bool = False
 
     def fork(self, batches: dict[tuple[Address, int], MemoryBatch]) -> "MemoryCase":
         """A copy over the copy of its batch, as long as that one is still in its slot."""
@@ -47,8 +80,14 @@ class MemoryCase:
         return replace(self, batch=batch, seats=[copy.copy(seat) for seat in self.seats])
 
     @property
+    def bench(self) -> list[MemorySeat]:
+        """The seats of the present round."""
+        return self.seats[self.first_seat :]
+
+    @property
     def revealed(self) -> list[MemorySeat]:
-        return [seat for seat in self.seats if seat.state is SeatState.REVEALED]
+        """Those of them who have revealed."""
+        return [seat for seat in self.bench if seat.state is SeatState.REVEALED]
 
 
 @dataclass
@@ -78,7 +117,7 @@ class Court(Contracts):
         weight = min(known.stake, full) * self.score(node) // full
         self.verifiers.append(ListSlot(node, self.block, FOREVER, max(weight, self.profile.verifier_weight_floor_bps)))
 
-    def convene(self, node: Address, slot: int, contents: BatchContents) -> None:
+    def convene(self, sender: Address, node: Address, slot: int, contents: BatchContents) -> None:
         batch, drawn = self._drawn_for(node, slot, contents)
         self.require(batch.state is BatchState.PENDING, "WrongState")
         self.require(self.timestamp <= batch.timestamp + self.profile.starved_seconds, "TooLate")
@@ -90,6 +129,7 @@ class Court(Contracts):
         batch.state = BatchState.IN_COURT
         seats = tuple(seat.node for seat in case.seats)
         self.emit(CaseConvened(batch.batch_id, node, slot, batch.batch.class_id, drawn, seats, self.timestamp))
+        self._pay_convener(case, sender)
 
     def commit_seat(self, sender: Address, name: BatchId, index: int, commitment: bytes) -> None:
         seat = self._own_seat(sender, name, index)
@@ -103,8 +143,8 @@ class Court(Contracts):
     ) -> None:
         seat, case = self._own_seat(sender, name, index), self.cases[name]
         self.require(seat.state is SeatState.COMMITTED, "NotCommitted")
-        self.require(all(each.state is not SeatState.DRAWN for each in case.seats), "SeatsMissing")
-        self.require(seat.commitment == seat_commitment(name, 0, index, digest, salt), "CommitmentMismatch")
+        self.require(all(each.state is not SeatState.DRAWN for each in case.bench), "SeatsMissing")
+        self.require(seat.commitment == seat_commitment(name, case.round, index, digest, salt), "CommitmentMismatch")
         self.require(len(scores) == len(case.drawn), "WrongScoreCount")
         self.require(all(score <= 10_000 for score in scores), "ScoreOutOfRange")
         seat.state, seat.score = SeatState.REVEALED, min(scores)
@@ -118,35 +158,114 @@ class Court(Contracts):
         seat.state = SeatState.SILENT
         self.emit(SeatSilenced(name, index, seat.node))
         self._seat_more(name, case, contents, 1)
+        self.slash(seat.node, name, NO_SHOW_BPS)
         self.penalise(seat.node, PENALTY_LIGHT, lost_case=False)
 
     def resolve(self, name: BatchId, contents: BatchContents) -> None:
+        if name in self.cases and self.cases[name].decided:
+            case = self.cases[name]
+            self.require(self.timestamp > case.since + self.profile.appeal_seconds, "RulingWaits")
+            return self._close(name, case, case.standing, case.median)
         case = self._open_case(name)
         revealed = case.revealed
-        sitting = sum(seat.state is not SeatState.SILENT for seat in case.seats)
+        sitting = sum(seat.state is not SeatState.SILENT for seat in case.bench)
         self.require(bool(revealed) and len(revealed) == sitting, "NotAllRevealed")
-        scores = sorted(seat.score for seat in revealed)
-        median = scores[1] if len(scores) == FULL_BENCH else scores[0]
+        scores = [seat.score for seat in revealed]
+        median = _median_of(scores)
+        if case.round:
+            return self._end_round(name, case, median, len(revealed))
+        if len(revealed) >= FULL_BENCH:
+            return self._end_full_bench(name, case, contents, scores)
         verdict = _verdict_of(median)
-        if verdict is not Verdict.PASS and len(revealed) < FULL_BENCH:
+        if verdict is not Verdict.PASS:
             if self._seat_more(name, case, contents, FULL_BENCH - len(revealed)):
-                return
+                return None
             verdict = Verdict.SHORT
-        self._close(name, case, verdict, median)
+        return self._close(name, case, verdict, median)
+
+    def appeal(self, sender: Address, name: BatchId, contents: BatchContents) -> None:
+        case = self.cases.get(name)
+        self.require(case is not None and case.decided, "NothingToAppeal")
+        assert case is not None
+        node = case.batch.batch.node
+        self.require(self.timestamp <= case.since + self.profile.appeal_seconds, "AppealOver")
+        self.require(sender in (node, self.nodes[node].owner), "NotOfNode")
+        case.appellant, case.bond = sender, -(-self.nodes[node].stake // 100)
+        self.require(self._grow(name, case, contents, case.standing, case.median), "CannotGrow")
 
     def void_starved(self, node: Address, slot: int, contents: BatchContents) -> None:
         batch = self.batch(node, slot)
         self.require(batch.state in (BatchState.PENDING, BatchState.IN_COURT), "WrongState")
-        turns = 2 if batch.state is BatchState.IN_COURT else 1
-        self.require(self.timestamp > batch.timestamp + turns * self.profile.starved_seconds, "NotStarved")
+        self.require(self.timestamp > self._until(batch), "NotStarved")
         if batch.state is BatchState.PENDING:
             return self._void_unheard(node, slot, contents)
-        case = self._open_case(batch.batch_id)
+        case = self.cases[batch.batch_id]
+        if case.decided:
+            return self._close(batch.batch_id, case, case.standing, case.median)
+        if case.round:
+            median = _median_of([seat.score for seat in case.revealed])
+            worse = len(case.revealed) >= FULL_BENCH and _verdict_of(median) > case.standing
+            return self._end_round(batch.batch_id, case, median, len(case.revealed) if worse else 0)
         lowest = min((seat.score for seat in case.revealed), default=0)
         found = bool(case.revealed) and _verdict_of(lowest) is not Verdict.PASS
         return self._close(batch.batch_id, case, Verdict.SHORT if found else Verdict.STARVED, lowest)
 
-    # ---- inside
+    # ---- inside: rounds
+
+    def _end_full_bench(self, name: BatchId, case: MemoryCase, contents: BatchContents, scores: list[int]) -> None:
+        median = _median_of(scores)
+        verdict = _verdict_of(median)
+        if verdict is Verdict.REVIEW or max(scores) - min(scores) > SPREAD_MAX_BPS:
+            if self._grow(name, case, contents, verdict, median):
+                return None
+        elif verdict is Verdict.SEVERE and not case.batch.batch.uncalibrated and self._larger_bench(case, contents):
+            case.decided, case.standing, case.median, case.since = True, verdict, median, self.timestamp
+            return self.emit(CaseDecided(name, verdict, median, self.timestamp + self.profile.appeal_seconds))
+        return self._close(name, case, verdict, median)
+
+    def _end_round(self, name: BatchId, case: MemoryCase, median: int, count: int) -> None:
+        verdict = _verdict_of(median)
+        if count < FULL_BENCH:
+            verdict, median = case.standing, case.median
+        if case.appellant is not None:
+            if verdict >= case.standing:
+                self.pool += case.bond
+            case.appellant, case.bond = None, 0
+        self._close(name, case, verdict, median)
+
+    def _grow(self, name: BatchId, case: MemoryCase, contents: BatchContents, standing: Verdict, median: int) -> bool:
+        bench = self._larger_bench(case, contents)
+        if not bench:
+            return False
+        case.round, case.first_seat, case.decided = 1, len(case.seats), False
+        case.standing, case.median, case.since = standing, median, self.timestamp
+        self.emit(CaseGrown(name, case.round, case.first_seat, standing, median))
+        self._add_seats(name, case, bench)
+        return True
+
+    def _larger_bench(self, case: MemoryCase, contents: BatchContents) -> list[Address]:
+        """The largest odd number up to seven: new ones first, then those who revealed; none if it is no larger."""
+        if case.round or len(self.verifiers) < len(case.seats) + 2:
+            return []
+        self.require(contents == case.batch.contents, "WrongContents")
+        case.order = self._order(case.batch, case.drawn, FULL_BENCH + LARGEST_BENCH)
+        old = [seat.node for seat in case.revealed]
+        bench = (case.order[len(case.seats) :][:LARGEST_BENCH] + old)[:LARGEST_BENCH]
+        if len(bench) % 2 == 0:
+            bench.pop()
+        return bench if len(bench) > len(old) else []
+
+    def _until(self, batch: MemoryBatch) -> int:
+        """When anyone may end a batch that no court has ended, in seconds."""
+        starved = self.profile.starved_seconds
+        if batch.state is BatchState.PENDING:
+            return batch.timestamp + starved
+        case = self.cases[batch.batch_id]
+        if case.decided:
+            return case.since + self.profile.appeal_seconds
+        return case.since + starved if case.round else batch.timestamp + 2 * starved
+
+    # ---- inside: seats
 
     def _drawn_for(self, node: Address, slot: int, contents: BatchContents) -> tuple[MemoryBatch, tuple[int, ...]]:
         batch = self.batch(node, slot)
@@ -159,12 +278,12 @@ class Court(Contracts):
         value = min(batch.contents.max_leaf * len(drawn), batch.batch.price_sum)
         return 1 if value < self.profile.court_value else FULL_BENCH
 
-    def _order(self, batch: MemoryBatch, drawn: tuple[int, ...]) -> list[Address]:
+    def _order(self, batch: MemoryBatch, drawn: tuple[int, ...], seats: int = FULL_BENCH) -> list[Address]:
         seed = batch_seed(self.seeds[epoch_of(batch.block, self.profile.epoch_blocks)], batch.batch_id)
         owner = self.nodes[batch.batch.node].owner
         parties = self._parties(batch.contents, drawn)
         excluded = {node for node, known in self.nodes.items() if known.owner == owner or parties & {node, known.owner}}
-        tickets = TICKETS_PER_SEAT * FULL_BENCH
+        tickets = TICKETS_PER_SEAT * seats
         return draw_order(seed, batch.batch_id, batch.block, self.verifiers, frozenset(excluded), tickets)
 
     def _parties(self, contents: BatchContents, drawn: tuple[int, ...]) -> set[Address]:
@@ -178,25 +297,29 @@ class Court(Contracts):
 
     def _seat_more(self, name: BatchId, case: MemoryCase, contents: BatchContents, wanted: int) -> int:
         self.require(contents == case.batch.contents, "WrongContents")
-        found = case.order[len(case.seats) :][:wanted]
-        for node in found:
+        # An old seat that sits again is a seat more, but no place of the order.
+        found = [node for node in case.order if all(seat.node != node for seat in case.seats)][:wanted]
+        self._add_seats(name, case, found)
+        return len(found)
+
+    def _add_seats(self, name: BatchId, case: MemoryCase, nodes: list[Address]) -> None:
+        for node in nodes:
             case.seats.append(MemorySeat(node, self.timestamp))
             self.emit(SeatAdded(name, len(case.seats) - 1, node, self.timestamp))
-        return len(found)
 
     def _turn_end(self, case: MemoryCase, seat: MemorySeat) -> int:
         if seat.state is SeatState.DRAWN:
             return seat.since + self.profile.seat_seconds
-        waiting = any(each.state is SeatState.DRAWN for each in case.seats)
+        waiting = any(each.state is SeatState.DRAWN for each in case.bench)
         self.require(seat.state is SeatState.COMMITTED and not waiting, "SeatNotSilent")
-        last = max(each.since for each in case.seats if each.state is not SeatState.SILENT)
+        last = max(each.since for each in case.bench if each.state is not SeatState.SILENT)
         return last + self.profile.seat_seconds
 
     def _close(self, name: BatchId, case: MemoryCase, verdict: Verdict, median: int) -> None:
         batch, node = case.batch, case.batch.batch.node
         if batch.batch.uncalibrated and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
-        case.verdict = verdict
+        case.verdict, case.decided = verdict, False
         self.emit(CaseResolved(name, verdict, median))
         self._punish(name, node, verdict, batch.batch.uncalibrated)
         if verdict is Verdict.PASS:
@@ -213,7 +336,7 @@ class Court(Contracts):
             self.penalise(node, PENALTY_MEDIUM, lost_case=True)
         if verdict is Verdict.SEVERE:
             if self.profile.slash_bps:
-                self.slash(node, name)
+                self.slash(node, name, self.profile.slash_bps)
             self.penalise(node, PENALTY_SEVERE, lost_case=True)
         if verdict in (Verdict.SHORT, Verdict.SEVERE):
             self.nodes[node].active = False
@@ -223,11 +346,23 @@ class Court(Contracts):
             self.show(node)
 
     def _pay(self, case: MemoryCase) -> None:
-        seats = case.revealed
-        due = min(case.batch.fee * 10_000 // case.batch.rate_bps, self.pool)
+        seats = [seat for seat in case.seats if seat.state is SeatState.REVEALED]
+        due = seat_pay(case.batch.fee, case.batch.rate_bps)
+        due = min(due - convene_pay(due) if case.convener_paid else due, self.pool)
         for seat in seats:
             self.pool -= due // len(seats)
             self.reward(seat.node, due // len(seats))
+
+    def _pay_convener(self, case: MemoryCase, sender: Address) -> None:
+        share = convene_pay(seat_pay(case.batch.fee, case.batch.rate_bps))
+        if not share or share > self.pool:
+            return
+        case.convener_paid = True
+        self.pool -= share
+        if sender in self.nodes:
+            self.reward(sender, share)
+        else:
+            self.add_free(sender, share)
 
     def _void_unheard(self, node: Address, slot: int, contents: BatchContents) -> None:
         batch, drawn = self._drawn_for(node, slot, contents)
@@ -248,7 +383,13 @@ class Court(Contracts):
     def _open_case(self, name: BatchId) -> MemoryCase:
         self.require(name in self.cases, "NoSuchCase")
         self.require(self.cases[name].verdict is Verdict.NONE, "CaseClosed")
+        self.require(not self.cases[name].decided, "CaseWaits")
         return self.cases[name]
+
+
+def _median_of(scores: list[int]) -> int:
+    """The middle one, of an even number the lower of two; 0 of none."""
+    return sorted(scores)[(len(scores) - 1) // 2] if scores else 0
 
 
 def _verdict_of(score: int) -> Verdict:

@@ -49,7 +49,7 @@ class Hand:
             case SealEpoch(epoch):
                 contracts.seal(epoch)
             case ConveneCourt(_, node, slot, contents):
-                contracts.convene(node, slot, contents)
+                contracts.convene(self.operator, node, slot, contents)
             case CommitSeat(name, seat, commitment):
                 contracts.commit_seat(self.operator, BatchId(name), seat, commitment)
             case RevealSeat(name, seat, digest, scores, salt):

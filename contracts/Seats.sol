@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Cases} from "./Cases.sol";
+import {ISettlement} from "./interfaces/ISettlement.sol";
+import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {Contents} from "./types/BatchTypes.sol";
+import {Case, Seat, SeatState} from "./types/CaseTypes.sol";
+import {Profile} from "./types/ParamTypes.sol";
+
+/// @notice A seat's turn: it binds itself, then shows its scores; who does neither is replaced.
+abstract contract Seats is Cases {
+    uint256 private constant SCORE_MAX = 10_000;
+    uint16 private constant LIGHT = 50;
+    /// @dev What a no-show loses of its stake: enough that silence is no way to shape a bench.
+    uint16 private constant NO_SHOW_BPS = 50;
+    /// @dev A seat may step down within this part of its first turn.
+    uint256 private constant ABSTAIN_DIVISOR = 4;
+
+    uint32 internal immutable _seatSeconds;
+
+    /// @dev The last day, counted from 1970, on which a node stepped down.
+    mapping(address node => uint256) private _abstainedOn;
+
+    constructor(IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
+        Cases(stakes_, settlement_, profile)
+    {
+        _seatSeconds = profile.seatSeconds;
+    }
+
+    function commitSeat(bytes32 caseId, uint8 seat, bytes32 commitment) external {
+        Seat storage sitting = _ownSeat(caseId, seat);
+        if (commitment == 0) revert ZeroCommitment();
+        if (sitting.state != SeatState.Drawn) revert AlreadyCommitted(caseId, seat);
+        sitting.state = SeatState.Committed;
+        sitting.since = uint40(block.timestamp);
+        sitting.commitment = commitment;
+        emit SeatCommitted(caseId, seat, sitting.node, commitment);
+    }
+
+    function revealSeat(bytes32 caseId, uint8 seat, bytes32 digest, uint16[] calldata scores, bytes32 salt) external {
+        Seat storage sitting = _ownSeat(caseId, seat);
+        if (sitting.state != SeatState.Committed) revert NotCommitted(caseId, seat);
+        Case storage open = _cases[caseId];
+        _requireAllCommitted(caseId, open);
+        if (sitting.commitment != keccak256(abi.encode(caseId, open.round, seat, digest, salt))) {
+            revert CommitmentMismatch(caseId, seat);
+        }
+        if (scores.length != open.drawnCount) revert WrongScoreCount(scores.length, open.drawnCount);
+        sitting.state = SeatState.Revealed;
+        sitting.score = _minimumOf(scores);
+        emit SeatRevealed(caseId, seat, sitting.node, scores, digest);
+    }
+
+    function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external {
+        Case storage open = _openCase(caseId);
+        uint256 until = _turnEnd(caseId, open, seat);
+        if (block.timestamp <= until) revert SeatStillHasTime(until);
+        address node = _vacate(caseId, open, seat, contents);
+        _stakes.slash(node, NO_SHOW_BPS, caseId);
+        _stakes.penalise(node, LIGHT, false);
+    }
+
+    function abstain(bytes32 caseId, uint8 seat, Contents calldata contents) external {
+        Seat storage sitting = _ownSeat(caseId, seat);
+        if (sitting.state != SeatState.Drawn) revert AlreadyCommitted(caseId, seat);
+        uint256 until = uint256(sitting.since) + _seatSeconds / ABSTAIN_DIVISOR;
+        if (block.timestamp > until) revert TooLateToAbstain(until);
+        uint256 today = block.timestamp / 1 days;
+        if (_abstainedOn[sitting.node] == today) revert AbstainedToday(sitting.node);
+        _abstainedOn[sitting.node] = today;
+        emit SeatAbstained(caseId, seat, sitting.node);
+        _vacate(caseId, _cases[caseId], seat, contents);
+    }
+
+    // ---- inside
+
+    /// @dev Empties a seat and fills it by the next verifier of the order, if there is one.
+    function _vacate(bytes32 caseId, Case storage open, uint8 seat, Contents calldata contents)
+        private
+        returns (address node)
+    {
+        Seat storage sitting = _seats[caseId][seat];
+        node = sitting.node;
+        sitting.state = SeatState.Silent;
+        emit SeatReplaced(caseId, seat, node);
+        _seatMore(caseId, open, contents, 1);
+    }
+
+    /// @dev When a seat's present turn is over. While a seat has not committed it is that seat's turn; when all have, it is
+    ///      the turn of all who have not revealed, from the last commitment on.
+    function _turnEnd(bytes32 caseId, Case storage open, uint8 seat) private view returns (uint256) {
+        SeatState state = _seats[caseId][seat].state;
+        if (state == SeatState.Drawn) return uint256(_seats[caseId][seat].since) + _seatSeconds;
+        if (state != SeatState.Committed) revert SeatNotSilent(caseId, seat);
+        uint256 last;
+        for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
+            Seat storage other = _seats[caseId][i];
+            if (other.state == SeatState.Drawn) revert SeatNotSilent(caseId, seat);
+            if (other.state != SeatState.Silent && other.since > last) last = other.since;
+        }
+        return last + _seatSeconds;
+    }
+
+    function _ownSeat(bytes32 caseId, uint8 seat) internal view returns (Seat storage sitting) {
+        _openCase(caseId);
+        sitting = _seats[caseId][seat];
+        (, address operator) = _stakes.keysOf(sitting.node);
+        if (sitting.state == SeatState.None || sitting.state == SeatState.Silent || msg.sender != operator) {
+            revert NotSeated(caseId, seat, msg.sender);
+        }
+    }
+
+    /// @dev Else a seat could echo what another has revealed.
+    function _requireAllCommitted(bytes32 caseId, Case storage open) private view {
+        uint256 count = open.seatCount;
+        for (uint256 i = open.firstSeat; i < count; ++i) {
+            if (_seats[caseId][i].state == SeatState.Drawn) revert SeatsMissing(caseId, uint8(i));
+        }
+    }
+
+    /// @dev A seat's score is that of the worst leaf.
+    function _minimumOf(uint16[] calldata scores) private pure returns (uint16 lowest) {
+        lowest = uint16(SCORE_MAX);
+        for (uint256 i; i < scores.length; ++i) {
+            if (scores[i] > SCORE_MAX) revert ScoreOutOfRange(scores[i]);
+            if (scores[i] < lowest) lowest = scores[i];
+        }
+    }
+}
