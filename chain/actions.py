@@ -10,11 +10,13 @@ from chain.transactions import Sender
 from chain.wallet import Key, sign_consent
 from protocol.errors import ChainError, Reverted
 from protocol.stages.assignment import Lane
-from protocol.wire.ids import Address, Hash32, Wei
+from protocol.stages.commitment import BatchContents
+from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
 CONSENT_SECONDS = 3_600
 _HINTS = {
     "AlreadyJoined": "the node is on the list already",
+    "AppealOver": "the verdict stands",
     "DelegationTooLow": "stake more, or take all of it back: the network has a least delegation",
     "DepositTooLow": "deposit more: the network has a least deposit",
     "ERC20InsufficientBalance": "the wallet holds fewer VCN than that",
@@ -193,6 +195,15 @@ class Actions:
     async def claim(self, node: Address) -> Performed:
         """Pay a node's rewards to its payout address."""
         return await self._perform(self._network.settlement.claim(node))
+
+    async def appeal(self, node: Address, case: BatchId, contents: BatchContents) -> Performed:
+        """Ask a larger bench about a node's decided case, for a bond out of this wallet. Two transactions."""
+        court, token = self._network.court, self._network.token
+        bond = await court.appeal_bond_of(node)
+        await self._require_coins(bond)
+        if await token.allowance(self._key.address, court.address) < bond:
+            await self._sender.send(token.approve(court.address, bond))
+        return await self._perform(court.appeal(case, contents))
 
     # ---- clients
 

@@ -142,6 +142,16 @@ class Settlement(Contract):
         found = await self.read("batchIdOf", node, slot)
         return None if found == ZERO_HASH else BatchId(found)
 
+    async def contents_of(self, node: Address, slot: int) -> BatchContents | None:
+        """The contents of the batch in a slot, as it was submitted; None if the slot was never used."""
+        block = (await self.batch_of(node, slot)).commit_block
+        if not block:
+            return None
+        _, logs = await self.ethereum.logs([self.address], block, block, self.topic("BatchSubmitted"))
+        found = (self.fact(entry) for log in logs if (entry := self.entry(log)))
+        stored = (each for each in found if isinstance(each, BatchStored) and (each.node, each.slot) == (node, slot))
+        return next((each.contents for each in stored), None)
+
     async def sampled_leaves(self, node: Address, slot: int) -> tuple[int, ...]:
         """The drawn leaves of the batch in a slot, ascending; refused until its epoch is sealed."""
         return tuple(await self.read("sampledLeaves", node, slot))

@@ -13,6 +13,7 @@ from chain.flights import Prepared
 from chain.interface import interface
 from chain.network import Network
 from chain.stakes import Registration
+from chain.states import CaseState
 from chain.transactions import GAS_MARGIN_PERCENT, Sender
 from chain.wallet import Key, sign_consent
 from node.api.faults import Fault, vcn
@@ -153,6 +154,31 @@ async def claim(network: Network, staker: Key, node: Address) -> Move:
     rewards = BalanceView("rewards", VCN, due, 0)
     wallet = BalanceView("wallet", VCN, held, held + due)
     return Move(staker.address, (network.stakes.claim_rewards(node),), (rewards, wallet))
+
+
+async def appeal(network: Network, by: Key, node: Address, slot: int) -> Move:
+    """Ask a larger bench about the case of the batch in a node's slot; the bond comes out of this wallet.
+
+    Raises: Fault reverted where there is nothing to appeal, not by this key, or the coins are not there.
+    """
+    court, case = network.court, await network.settlement.batch_id_of(node, slot)
+    known = await network.stakes.node_of(node)
+    contents = await network.settlement.contents_of(node, slot)
+    if case is None or known is None or contents is None:
+        raise Fault("not_found", f"{node} has no batch in slot {slot}", "vcoin case show tells which are there")
+    state = (await court.case_of(case)).state
+    if state is not CaseState.DECIDED:
+        raise Fault(
+            "reverted", f"the case is {state.name.lower()}: there is nothing to appeal", "vcoin case show tells"
+        )
+    if by.address not in (known.owner, known.operator):
+        raise Fault("reverted", f"{by.address} is not a key of {node}", "its owner or its operator may appeal")
+    bond = await court.appeal_bond_of(node)
+    wallet = await _wallet(network, by.address, bond)
+    calls = [court.appeal(case, contents)]
+    if await network.token.allowance(by.address, court.address) < bond:
+        calls.insert(0, network.token.approve(court.address, bond))
+    return Move(by.address, tuple(calls), (wallet, BalanceView("bond", VCN, 0, bond)))
 
 
 async def simulate(network: Network, move: Move) -> MoveView:

@@ -15,7 +15,9 @@ from chain.profiles import Profile, profiles
 from chain.rpc import open_rpc
 from chain.wallet import Key, Wallet
 from protocol.params import VCN, ChainRules
+from protocol.stages.commitment import BatchContents
 from protocol.wire.envelope import Domain
+from protocol.wire.ids import BatchId
 from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
 from tests.jobs import CLASS, CLASSES, key, named
 
@@ -85,6 +87,11 @@ class AnvilLedger:
     async def deposit(self, client: Key, amount: int) -> None:
         await self.give(client)
         await self.actions(client).deposit(amount)
+
+    async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None:
+        owner = owner_of(operator)
+        await self.give(owner)
+        await self.actions(owner).appeal(operator.address, name, contents)
 
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None, record: Record = forget

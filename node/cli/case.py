@@ -1,13 +1,25 @@
 """`vcoin case`: who judged a batch, what they found, and where its money went."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import CaseView, SeatView, read
+from node.api.snapshot import CaseView, MoveView, SeatView, read
 from node.cli import output
+from node.cli.contracts import with_network
 from node.cli.door import client
-from node.cli.options import COMMON, Common, noun
+from node.cli.money import carry_out
+from node.cli.options import COMMON, Common, DryRun, Yes, noun
 from node.cli.phrases import BLANK, exact_coins, percent, short
+from node.cli.settings import flags_of
+
+if TYPE_CHECKING:
+    from chain.network import Network
+    from chain.wallet import Key
 
 app = noun("case", "Courts over batches, and where the money went.")
 
@@ -27,6 +39,59 @@ def show(case: str, /, *, common: Common = COMMON) -> int:
     else:
         output.data(description(read(CaseView, raw)))
     return Exit.OK
+
+
+@app.command
+def appeal(
+    case: str,
+    /,
+    *,
+    owner_key: Annotated[Path, Parameter(metavar="FILE")],
+    password_file: Path | None = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    common: Common = COMMON,
+) -> int:
+    """Appeal a finding of fraud: seven other seats decide, for a bond of a hundredth of the stake.
+
+    The bond comes back if they find better, else it is lost. There is no appeal against their verdict.
+
+    Parameters
+    ----------
+    case
+        The id of its batch or of a job in it, or the beginning of one.
+    owner_key
+        The keystore file of the node's owner or operator, whose wallet pays the bond.
+    password_file
+        Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question.
+    yes
+        Send without asking.
+    dry_run
+        Only show what would happen.
+    """
+    from chain.keystore import load_key, read_password
+    from node.config import load
+
+    config = load(os.environ, flags_of(common.data_dir))
+    known = read(CaseView, client(common.data_dir).get("cases", case))
+    prompt = output.ask_secret if output.is_interactive() else None
+    key = load_key(owner_key, read_password(password_file, os.environ, prompt, "password of the key"))
+
+    def move(simulate: bool) -> MoveView:
+        return with_network(config, lambda network, _: _appeal(network, key, known, simulate))
+
+    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+
+
+async def _appeal(network: "Network", key: "Key", case: CaseView, simulate: bool) -> MoveView:
+    from chain.transactions import Sender
+    from node import moves
+    from protocol.wire.ids import checksum
+
+    move = await moves.appeal(network, key, checksum(case.node), case.slot)
+    if simulate:
+        return await moves.simulate(network, move)
+    return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
 
 
 def description(case: CaseView) -> list[str]:

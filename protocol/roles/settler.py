@@ -504,7 +504,7 @@ class Settler:
                 batch.seats.clear()
                 batch.seated_at.clear()
                 batch.asked.clear()
-            case CaseDecided(until=until) if not batch.round:
+            case CaseDecided(until=until) if not batch.round and not batch.appeal_until:
                 batch.appeal_until = until
                 batch.asked.clear()
             case SeatCommitted(seat=seat) if seat not in batch.committed:

@@ -426,8 +426,7 @@ class Verifier:
                     return (AwaitDeadline(f"resolve:{case.batch_id.hex()}", now_ms + case.seat * STAGGER_MS),)
             case CaseGrown(round=number) if number > case.round:
                 # Its seats follow, perhaps this node among them again.
-                case.round, case.appeal_until = number, 0
-                case.seats, case.commitments, case.scores = {}, set(), {}
+                case.round, case.appeal_until, case.seats = number, 0, {}
                 case.seat, case.committing, case.revealing, case.asked_at = None, False, False, None
             case CaseDecided(until=until) if not case.round:
                 case.appeal_until = until

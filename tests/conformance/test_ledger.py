@@ -34,6 +34,8 @@ from protocol.events import (
     BatchVoided,
     BlockSeen,
     CaseConvened,
+    CaseDecided,
+    CaseGrown,
     CaseResolved,
     Event,
     LaneSeen,
@@ -61,7 +63,7 @@ from tests.jobs import PRICE, Orders, batch_of, key, named
 from tests.story import Story, told_by
 
 NODE, CLIENT = key("node"), key("client")
-VERIFIERS = [key(f"verifier {index}") for index in range(4)]
+VERIFIERS = [key(f"verifier {index}") for index in range(10)]
 LANE = 50 * VCN
 FRESH_SCORE = 4_500
 """Half of the success term, half of the speed term, the whole stake term."""
@@ -86,6 +88,8 @@ class Ledger(Protocol):
     async def join(self, operator: Key) -> None: ...
 
     async def deposit(self, client: Key, amount: int) -> None: ...
+
+    async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None: ...
 
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None
@@ -155,19 +159,30 @@ class Scene:
         """The adapter of a verifier."""
         return self.seats[[verifier.address for verifier in VERIFIERS].index(node)]  # type: ignore[arg-type]
 
-    async def commit(self, name: BatchId, seat: int, node: str) -> None:
-        commitment = seat_commitment(name, 0, seat, named(f"digest {seat}"), named("salt"))
+    async def commit(self, name: BatchId, seat: int, node: str, round_number: int = 0) -> None:
+        commitment = seat_commitment(name, round_number, seat, named(f"digest {seat}"), named("salt"))
         await self.seat(node).perform(CommitSeat(name, seat, commitment))
 
     async def reveal(self, name: BatchId, seat: int, node: str, scores: tuple[int, ...]) -> None:
         await self.seat(node).perform(RevealSeat(name, seat, named(f"digest {seat}"), scores, named("salt")))
 
-    async def judge(self, name: BatchId, case: CaseConvened, score: int) -> None:
-        """Every seat commits, then every seat gives this score."""
+    async def judge(self, name: BatchId, case: CaseConvened, *scores: int) -> None:
+        """Every seat commits, then every seat gives its score, the last of `scores` where there are fewer."""
         for seat, node in enumerate(case.seats):
             await self.commit(name, seat, node)
         for seat, node in enumerate(case.seats):
+            await self.reveal(name, seat, node, (scores[min(seat, len(scores) - 1)],) * len(case.drawn))
+
+    async def judge_again(self, name: BatchId, case: CaseConvened, score: int) -> dict[int, str]:
+        """The seats of the second round, once they are told, give this score."""
+        await self.final()
+        grown = await self.story.until(CaseGrown)
+        seats = {added.seat: str(added.node) for added in self.story.all(SeatAdded) if added.seat >= grown.first_seat}
+        for seat, node in seats.items():
+            await self.commit(name, seat, node, grown.round)
+        for seat, node in seats.items():
             await self.reveal(name, seat, node, (score,) * len(case.drawn))
+        return seats
 
 
 @asynccontextmanager
@@ -497,7 +512,9 @@ async def test_a_silent_seat_is_replaced_by_the_next_of_the_order(open_ledger: O
         silent, added = await play.story.until(SeatSilenced), await play.story.until(SeatAdded)
         assert (silent.seat, silent.node) == (1, case.seats[1])
         assert added.timestamp == replaced_at
-        assert (added.seat, added.node) == (3, ({v.address for v in VERIFIERS} - set(case.seats)).pop())
+        slashed = await play.story.until(NodeSlashed)
+        assert (slashed.node, slashed.amount, slashed.batch_id) == (silent.node, 50 * VCN, name)
+        assert (added.seat, added.node) == (3, ({v.address for v in VERIFIERS[:4]} - set(case.seats)).pop())
         await play.commit(name, 3, added.node)
         for seat, node in ((0, case.seats[0]), (2, case.seats[2]), (3, added.node)):
             await play.reveal(name, seat, node, (9_900,) * 3)
@@ -516,6 +533,77 @@ async def test_one_seat_can_only_pass(open_ledger: OpenLedger) -> None:
         await play.final()
         assert play.story.all(CaseResolved) == []
         assert [seen.seat for seen in play.story.all(SeatAdded)] == [1, 2]
+
+
+# --- a case that goes on --------------------------------------------------------------------------------------------
+async def test_a_quarrel_is_decided_by_seven_others(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=10) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 2_000, 9_900)
+        await play.adapter.perform(ResolveCase(name, contents))
+        seats = await play.judge_again(name, case, 9_800)
+        grown = play.story.all(CaseGrown)[0]
+        assert (grown.round, grown.first_seat, grown.standing, grown.median) == (1, 3, Verdict.PASS, 9_900)
+        assert set(seats) == set(range(3, 10))
+        assert len({*seats.values(), *case.seats}) == 10
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        resolved = await play.story.until(CaseResolved)
+        assert (resolved.verdict, resolved.median) == (Verdict.PASS, 9_800)
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await play.adapter.perform(FinalizeBatch(name, NODE.address, 0))
+
+
+async def test_with_five_verifiers_old_seats_sit_again(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=5) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 9_500)
+        await play.adapter.perform(ResolveCase(name, contents))
+        seats = await play.judge_again(name, case, 9_600)
+        assert list(seats.values())[2:] == list(case.seats)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.PASS
+
+
+async def test_fraud_that_three_seats_find_waits_for_an_appeal(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=10) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 2_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        _, decided_at = await play.ledger.now()
+        assert (await refused(play.adapter, ResolveCase(name, contents), "RulingWaits")).transient
+        effect = VoidStarved(name, NODE.address, 0, contents)
+        assert (await refused(play.adapter, effect, "NotStarved")).transient
+        await play.final()
+        decided = await play.story.until(CaseDecided)
+        assert (decided.verdict, decided.median, decided.until) == (Verdict.SEVERE, 2_000, decided_at + 20)
+        assert play.story.all(NodeSlashed) == []
+        await play.ledger.warp(21)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        resolved = await play.story.until(CaseResolved)
+        assert (resolved.verdict, resolved.median) == (Verdict.SEVERE, 2_000)
+        assert (await play.story.until(NodeSlashed)).amount == 5_000 * VCN
+
+
+@pytest.mark.parametrize(("score", "verdict"), [(9_900, Verdict.PASS), (1_000, Verdict.SEVERE)])
+async def test_an_appeal_is_decided_by_seven_others(open_ledger: OpenLedger, score: int, verdict: Verdict) -> None:
+    async with scene(open_ledger, verifiers=10) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.judge(name, case, 2_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.ledger.appeal(NODE, name, contents)
+        await play.judge_again(name, case, score)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is verdict
+        assert bool(play.story.all(NodeSlashed)) is (verdict is Verdict.SEVERE)
 
 
 # --- a case that ends badly -----------------------------------------------------------------------------------------

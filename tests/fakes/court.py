@@ -96,12 +96,14 @@ class Court(Contracts):
 
     verifiers: list[ListSlot] = field(default_factory=list)
     cases: dict[BatchId, MemoryCase] = field(default_factory=dict)
+    wallets: dict[Address, int] = field(default_factory=dict)
+    """What people have paid for bonds, below zero, and had back."""
 
     def fork(self) -> "Court":
         """A copy that may change on its own; what never changes is shared. It has said nothing yet."""
         other = copy.copy(self)
         other.events = []
-        for name in ("free", "lanes", "seeds", "rewards"):
+        for name in ("free", "lanes", "seeds", "rewards", "wallets"):
             setattr(other, name, dict(getattr(self, name)))
         other.nodes = {key: copy.copy(node) for key, node in self.nodes.items()}
         other.batches = {key: copy.copy(batch) for key, batch in self.batches.items()}
@@ -192,6 +194,7 @@ class Court(Contracts):
         self.require(sender in (node, self.nodes[node].owner), "NotOfNode")
         case.appellant, case.bond = sender, -(-self.nodes[node].stake // 100)
         self.require(self._grow(name, case, contents, case.standing, case.median), "CannotGrow")
+        self._pay_wallet(sender, -case.bond)
 
     def void_starved(self, node: Address, slot: int, contents: BatchContents) -> None:
         batch = self.batch(node, slot)
@@ -230,8 +233,18 @@ class Court(Contracts):
         if case.appellant is not None:
             if verdict >= case.standing:
                 self.pool += case.bond
+            else:
+                self._pay_wallet(case.appellant, case.bond)
             case.appellant, case.bond = None, 0
         self._close(name, case, verdict, median)
+
+    @property
+    def bonds(self) -> int:
+        """What the court holds."""
+        return sum(case.bond for case in self.cases.values())
+
+    def _pay_wallet(self, who: Address, amount: int) -> None:
+        self.wallets[who] = self.wallets.get(who, 0) + amount
 
     def _grow(self, name: BatchId, case: MemoryCase, contents: BatchContents, standing: Verdict, median: int) -> bool:
         bench = self._larger_bench(case, contents)

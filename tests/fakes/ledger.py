@@ -18,8 +18,9 @@ from protocol.effects import ChainEffect, SignMessage
 from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
 from protocol.params import VCN, ChainRules
+from protocol.stages.commitment import BatchContents
 from protocol.wire.envelope import Domain
-from protocol.wire.ids import checksum
+from protocol.wire.ids import BatchId, checksum
 from tests.fakes.contracts import Refused
 from tests.fakes.court import Court
 from tests.fakes.hand import Hand, answer_of, mined
@@ -100,6 +101,10 @@ class MemoryLedger:
 
     async def deposit(self, client: Key, amount: int) -> None:
         self.transact(lambda contracts: contracts.deposit(client.address, amount))
+
+    async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None:
+        owner = self.contracts.nodes[operator.address].owner
+        self.transact(lambda contracts: contracts.appeal(owner, name, contents))
 
     @asynccontextmanager
     async def adapter(

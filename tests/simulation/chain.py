@@ -157,7 +157,7 @@ class Chain:
     # --- money ------------------------------------------------------------------------------------------------------
     @property
     def held(self) -> int:
-        """Every wei: free, in lanes, in batches, earned, at stake, pooled and burned."""
+        """Every wei: free, in lanes, in batches, earned, at stake, pooled, burned and in bonds."""
         contracts = self.contracts
         return (
             sum(contracts.free.values())
@@ -167,6 +167,8 @@ class Chain:
             + sum(node.stake for node in contracts.nodes.values())
             + contracts.pool
             + contracts.burned
+            + contracts.bonds
+            + sum(contracts.wallets.values())
         )
 
 

@@ -134,6 +134,36 @@ def missed() -> World:
     return world
 
 
+def crowd(work: Work = Work.HONEST) -> World:
+    """A world with more verifiers than a case needs at first, and one job worth three seats."""
+    world = network(work=work)
+    for number in range(3, 10):
+        world.join(world.add(f"verifier-{number}", {"verifier"}, 5_000))
+    world.soon(lambda: world.node("requester").take(ask(max_new_tokens=2_000)), 3_000)
+    return world
+
+
+def grown(liars: int = 1) -> World:
+    """Of three seats so many find fraud in honest work; seven others decide."""
+    world = crowd()
+    world.run(lambda: bool(told(world, ev.CaseConvened)))
+    seats = told(world, ev.CaseConvened)[0].seats[:liars]
+    for node in world.nodes.values():
+        if node.address in seats:
+            node.work = Work.DISHONEST
+    return settled(world)
+
+
+def appealed() -> World:
+    """A node that is guilty appeals, and loses its bond as well."""
+    world = crowd(Work.DISHONEST)
+    world.run(lambda: bool(told(world, ev.CaseDecided)))
+    node = told(world, ev.CaseConvened)[0].node
+    batch = told(world, ev.BatchSubmitted)[0]
+    world.chain.change(lambda contracts: contracts.appeal(node, batch.batch_id, batch.contents))
+    return settled(world)
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     "honest": one_job,
     "honest, three seats": partial(one_job, max_new_tokens=2_000),
@@ -148,4 +178,7 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "late and honest": partial(late, Work.HONEST),
     "late and dishonest": partial(late, Work.DISHONEST),
     "missed": missed,
+    "a seat that lies": grown,
+    "found guilty by three": lambda: settled(crowd(Work.DISHONEST)),
+    "appealed": appealed,
 }
