@@ -3,10 +3,11 @@ pragma solidity 0.8.37;
 
 import {IDelegations} from "../../contracts/interfaces/IDelegations.sol";
 import {IIntake} from "../../contracts/interfaces/IIntake.sol";
+import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
-import {CaseState} from "../../contracts/types/CaseTypes.sol";
+import {CaseState, CaseView, Seat, SeatState} from "../../contracts/types/CaseTypes.sol";
 import {NodeState, Permit} from "../../contracts/types/NodeTypes.sol";
 import {Calibration, DeviceClass, NoiseBand} from "../../contracts/types/ParamTypes.sol";
 
@@ -26,7 +27,7 @@ contract ExitsTest is Fixture {
     ];
     /// @dev What a pause stops lives in StakeManager and in who asks it; these do neither.
     string[2] private _unaware = ["VCoin", "Timelock"];
-    string[6] private _aware = ["StakeManager", "Settlement", "Court", "EpochBeacon", "Params", "Guardian"];
+    string[7] private _aware = ["StakeManager", "Settlement", "Court", "Panel", "EpochBeacon", "Params", "Guardian"];
     mapping(bytes32 name => bool) private _ran;
 
     Node private node;
@@ -35,7 +36,7 @@ contract ExitsTest is Fixture {
     address private other;
     Client private one;
     Client private two;
-    bytes[6] private _contents;
+    bytes[7] private _contents;
 
     function setUp() public override {
         super.setUp();
@@ -76,6 +77,7 @@ contract ExitsTest is Fixture {
             _contents[slot] = abi.encode(_submitInOwnEpoch(node.id, slot));
         }
         _contents[5] = abi.encode(_submitInOwnEpoch(cheat.id, 0));
+        _contents[6] = abi.encode(_submitInOwnEpoch(cheat.id, 1));
         vm.prank(keeper);
         guardian.pause(72 hours);
         uint40 until = stakes.intakePausedUntil();
@@ -169,10 +171,59 @@ contract ExitsTest is Fixture {
         bytes32 caseId = court.convene(cheat.id, 0, _kept(5));
         judge(caseId, three(0, 0, 0));
         court.resolve(caseId, _kept(5));
+        _appealed(caseId);
         assertEq(uint8(court.caseOf(caseId).state), uint8(CaseState.Closed));
         settlement.refund(cheat.id, 0, _kept(5));
         _open("Settlement.refund");
+        seal(cheat.id, 1);
+        caseId = court.convene(cheat.id, 1, _kept(6));
+        judge(caseId, three(0, 0, 0));
+        court.resolve(caseId, _kept(6));
+        pass(profile.appealSeconds + 1);
+        court.resolve(caseId, _kept(6));
+        assertTrue(stakes.isJailed(cheat.id));
+        settlement.refund(cheat.id, 1, _kept(6));
         assertEq(settlement.laneOf(one.id, one.signer, cheat.id).left, 50 * VCN);
+    }
+
+    /// @dev The guilty node asks a larger bench, which finds doubt, and two of three arbiters void the batch.
+    function _appealed(bytes32 caseId) private {
+        uint96 bond = court.appealBondOf(cheat.id);
+        coin.transfer(cheat.owner, bond);
+        vm.startPrank(cheat.owner);
+        coin.approve(address(court), bond);
+        court.appeal(caseId, _kept(5));
+        vm.stopPrank();
+        _open("Court.appeal");
+        address[] memory people = new address[](3);
+        (people[0], people[1], people[2]) = (address(0xA1), address(0xA2), address(0xA3));
+        IPanel panel = IPanel(court.panel());
+        vm.prank(address(timelock));
+        panel.setArbiters(people, 2);
+        _open("Panel.setArbiters");
+        CaseView memory shown = court.caseOf(caseId);
+        vm.prank(court.seatsOf(caseId)[shown.firstSeat].node);
+        court.abstain(caseId, shown.firstSeat, _kept(5));
+        _open("Court.abstain");
+        _sitAll(caseId, 9_000);
+        court.resolve(caseId, _kept(5));
+        vm.prank(people[0]);
+        panel.vote(caseId, false);
+        vm.prank(people[1]);
+        panel.vote(caseId, false);
+        _open("Panel.vote");
+        _open("Court.rule");
+    }
+
+    function _sitAll(bytes32 caseId, uint16 score) private {
+        CaseView memory shown = court.caseOf(caseId);
+        Seat[] memory seats = court.seatsOf(caseId);
+        for (uint8 seat = shown.firstSeat; seat < shown.seatCount; ++seat) {
+            if (seats[seat].state == SeatState.Drawn) commitSeat(caseId, seat);
+        }
+        for (uint8 seat = shown.firstSeat; seat < shown.seatCount; ++seat) {
+            if (seats[seat].state == SeatState.Drawn) revealSeat(caseId, seat, score);
+        }
     }
 
     function _nobodyConvenes() private {

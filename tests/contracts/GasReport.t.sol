@@ -237,7 +237,7 @@ contract GasReport is Fixture {
 
     function _judged(Contents memory contents, uint8 seats) private {
         bytes32 caseId = court.convene(node.id, 0, contents);
-        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, 280_000);
+        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, 290_000);
         for (uint8 seat; seat < seats; ++seat) {
             commitSeat(caseId, seat);
             if (seat == 0) _report("commit a seat", 1, 70_000);

@@ -54,8 +54,9 @@ contract Handler is Stakers {
         }
         address[] memory people = new address[](3);
         (people[0], people[1], people[2]) = (address(0xA1), address(0xA2), address(0xA3));
+        address panel = court.panel();
         vm.prank(address(timelock));
-        IPanel(court.panel()).setArbiters(people, 2);
+        IPanel(panel).setArbiters(people, 2);
         coin.approve(address(settlement), 10 * VCN);
         settlement.fundPool(10 * VCN);
         for (uint256 i; i < ACTORS; ++i) {

@@ -186,6 +186,8 @@ contract HandlerTest is Test {
         handler.moveDelegation(1, 0, 1_000e18, 3);
         handler.submitBatch(0, 0, 1, 3, 6e18, 0);
         handler.judgeBatch(0, true, 3, 3, 3);
+        handler.step(1, 60);
+        handler.resolveCase(0);
         assertEq(handler.slashes(), 1);
         handler.aDay();
         handler.moveDelegation(1, 0, 0, 6);

@@ -38,6 +38,7 @@ contract PanelTest is CourtFixture {
         people = [address(1), address(2), address(3)];
         vm.expectEmit(address(panel));
         emit IPanel.PanelSet(people, 2);
+        vm.prank(address(timelock));
         panel.setArbiters(people, 2);
         assertEq(panel.arbiters(), people);
         assertEq(panel.quorum(), 2);
@@ -52,13 +53,18 @@ contract PanelTest is CourtFixture {
         uint8[4] memory bad = [0, 1, 2, 5];
         for (uint256 i; i < 4; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IPanel.BadQuorum.selector, bad[i], 4));
+            vm.prank(address(timelock));
             panel.setArbiters(people, bad[i]);
         }
+        vm.prank(address(timelock));
         panel.setArbiters(people, 3);
+        vm.prank(address(timelock));
         panel.setArbiters(people, 4);
         people = new address[](0);
         vm.expectRevert(abi.encodeWithSelector(IPanel.BadQuorum.selector, 1, 0));
+        vm.prank(address(timelock));
         panel.setArbiters(people, 1);
+        vm.prank(address(timelock));
         panel.setArbiters(people, 0);
         assertEq(panel.quorum(), 0);
     }
@@ -66,17 +72,21 @@ contract PanelTest is CourtFixture {
     function test_at_most_32_each_once_and_none_is_nobody() public {
         people = [address(2), address(2)];
         vm.expectRevert(abi.encodeWithSelector(IPanel.ArbitersNotSorted.selector, address(2)));
+        vm.prank(address(timelock));
         panel.setArbiters(people, 2);
         people = [address(0), address(2)];
         vm.expectRevert(abi.encodeWithSelector(IPanel.ArbitersNotSorted.selector, address(0)));
+        vm.prank(address(timelock));
         panel.setArbiters(people, 2);
         people = new address[](33);
         for (uint160 i; i < 33; ++i) {
             people[i] = address(i + 1);
         }
         vm.expectRevert(abi.encodeWithSelector(IPanel.BadQuorum.selector, 33, 33));
+        vm.prank(address(timelock));
         panel.setArbiters(people, 33);
         people.pop();
+        vm.prank(address(timelock));
         panel.setArbiters(people, 32);
     }
 
@@ -165,6 +175,7 @@ contract PanelTest is CourtFixture {
     function test_a_new_panel_starts_anew() public {
         _doubt();
         vote(0, true);
+        vm.prank(address(timelock));
         panel.setArbiters(people, 2);
         assertFalse(vote(0, true), "the old vote is gone");
         assertTrue(vote(1, true));
@@ -172,6 +183,7 @@ contract PanelTest is CourtFixture {
 
     function test_a_panel_that_is_dismissed_leaves_the_default() public {
         _doubt();
+        vm.prank(address(timelock));
         panel.setArbiters(new address[](0), 0);
         vm.prank(people[0]);
         vm.expectRevert(abi.encodeWithSelector(IPanel.NotArbiter.selector, people[0]));

@@ -209,7 +209,7 @@ contract TimelockTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotEnoughFree.selector, 1, 0));
         settlement.withdraw(1);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
-        settlement.openCase(node, 0);
+        settlement.openCase(node, 0, governor);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
         settlement.closeCase(node, 0, true, new address[](0));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
