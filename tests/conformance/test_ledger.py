@@ -173,6 +173,10 @@ class Scene:
         for seat, node in enumerate(case.seats):
             await self.reveal(name, seat, node, (scores[min(seat, len(scores) - 1)],) * len(case.drawn))
 
+    async def resolve_again(self, name: BatchId, contents: BatchContents) -> None:
+        """By another node: to one that has asked before, the same wish is the same transaction until that is final."""
+        await self.seats[0].perform(ResolveCase(name, contents))
+
     async def judge_again(self, name: BatchId, case: CaseConvened, score: int) -> dict[int, str]:
         """The seats of the second round, once they are told, give this score."""
         await self.final()
@@ -547,7 +551,7 @@ async def test_a_quarrel_is_decided_by_seven_others(open_ledger: OpenLedger) -> 
         assert (grown.round, grown.first_seat, grown.standing, grown.median) == (1, 3, Verdict.PASS, 9_900)
         assert set(seats) == set(range(3, 10))
         assert len({*seats.values(), *case.seats}) == 10
-        await play.adapter.perform(ResolveCase(name, contents))
+        await play.resolve_again(name, contents)
         await play.final()
         resolved = await play.story.until(CaseResolved)
         assert (resolved.verdict, resolved.median) == (Verdict.PASS, 9_800)
@@ -563,7 +567,7 @@ async def test_with_five_verifiers_old_seats_sit_again(open_ledger: OpenLedger) 
         await play.adapter.perform(ResolveCase(name, contents))
         seats = await play.judge_again(name, case, 9_600)
         assert list(seats.values())[2:] == list(case.seats)
-        await play.adapter.perform(ResolveCase(name, contents))
+        await play.resolve_again(name, contents)
         await play.final()
         assert (await play.story.until(CaseResolved)).verdict is Verdict.PASS
 
@@ -575,7 +579,7 @@ async def test_fraud_that_three_seats_find_waits_for_an_appeal(open_ledger: Open
         await play.judge(name, case, 2_000)
         await play.adapter.perform(ResolveCase(name, contents))
         _, decided_at = await play.ledger.now()
-        assert (await refused(play.adapter, ResolveCase(name, contents), "RulingWaits")).transient
+        assert (await refused(play.seats[1], ResolveCase(name, contents), "RulingWaits")).transient
         effect = VoidStarved(name, NODE.address, 0, contents)
         assert (await refused(play.adapter, effect, "NotStarved")).transient
         await play.final()
@@ -583,8 +587,8 @@ async def test_fraud_that_three_seats_find_waits_for_an_appeal(open_ledger: Open
         assert (decided.verdict, decided.median, decided.until) == (Verdict.SEVERE, 2_000, decided_at + 20)
         assert play.story.all(NodeSlashed) == []
         await play.ledger.warp(21)
-        await play.adapter.perform(ResolveCase(name, contents))
-        await play.adapter.perform(ResolveCase(name, contents))
+        await play.resolve_again(name, contents)
+        await play.resolve_again(name, contents)
         await play.final()
         resolved = await play.story.until(CaseResolved)
         assert (resolved.verdict, resolved.median) == (Verdict.SEVERE, 2_000)
@@ -600,7 +604,7 @@ async def test_an_appeal_is_decided_by_seven_others(open_ledger: OpenLedger, sco
         await play.adapter.perform(ResolveCase(name, contents))
         await play.ledger.appeal(NODE, name, contents)
         await play.judge_again(name, case, score)
-        await play.adapter.perform(ResolveCase(name, contents))
+        await play.resolve_again(name, contents)
         await play.final()
         assert (await play.story.until(CaseResolved)).verdict is verdict
         assert bool(play.story.all(NodeSlashed)) is (verdict is Verdict.SEVERE)

@@ -31,7 +31,7 @@ def refunded(world: World) -> bool:
     return job.stage is Stage.REFUNDED and money(world, job) == 100 * VCN
 
 
-def test_fraud_is_punished_and_refunded_once_nobody_has_appealed():
+def test_fraud_is_punished_and_refunded_once_nobody_has_appealed() -> None:
     world = settled(crowd(Work.DISHONEST))
     assert refunded(world)
     assert (only(world, ev.CaseDecided).verdict, only(world, ev.CaseResolved).verdict) == (Verdict.SEVERE,) * 2
@@ -41,7 +41,7 @@ def test_fraud_is_punished_and_refunded_once_nobody_has_appealed():
     assert not told(world, ev.CaseGrown)
 
 
-def test_the_seats_end_it_where_the_guilty_node_does_not():
+def test_the_seats_end_it_where_the_guilty_node_does_not() -> None:
     world = crowd(Work.DISHONEST)
     world.run(lambda: bool(told(world, ev.CaseDecided)))
     world.node("provider").silent = True
@@ -49,7 +49,7 @@ def test_the_seats_end_it_where_the_guilty_node_does_not():
     assert only(world, ev.CaseResolved).verdict is Verdict.SEVERE
 
 
-def test_the_client_ends_it_where_nobody_else_does():
+def test_the_client_ends_it_where_nobody_else_does() -> None:
     world = crowd(Work.DISHONEST)
     world.run(lambda: bool(told(world, ev.CaseDecided)))
     for node in world.nodes.values():
@@ -58,7 +58,7 @@ def test_the_client_ends_it_where_nobody_else_does():
     assert refunded(world)
 
 
-def test_a_liar_among_three_seats_calls_seven_others_who_let_it_pass():
+def test_a_liar_among_three_seats_calls_seven_others_who_let_it_pass() -> None:
     world = grown()
     assert requested(world)[0].stage is Stage.SPENDABLE
     case = only(world, ev.CaseGrown)
@@ -68,13 +68,13 @@ def test_a_liar_among_three_seats_calls_seven_others_who_let_it_pass():
     assert not told(world, ev.NodeSlashed)
 
 
-def test_two_liars_among_three_seats_convict_nobody():
+def test_two_liars_among_three_seats_convict_nobody() -> None:
     world = grown(liars=2)
     assert only(world, ev.CaseGrown).standing is Verdict.SEVERE
     assert requested(world)[0].stage is Stage.SPENDABLE
 
 
-def test_an_appeal_of_the_guilty_costs_its_bond():
+def test_an_appeal_of_the_guilty_costs_its_bond() -> None:
     world = appealed()
     assert refunded(world)
     assert only(world, ev.CaseGrown).standing is Verdict.SEVERE
@@ -83,7 +83,7 @@ def test_an_appeal_of_the_guilty_costs_its_bond():
     assert (list(contracts.wallets.values()), contracts.bonds) == ([-STAKE // 100], 0)
 
 
-def test_an_appeal_of_the_innocent_gives_it_back():
+def test_an_appeal_of_the_innocent_gives_it_back() -> None:
     world = crowd()
     world.run(lambda: bool(told(world, ev.CaseConvened)))
     case, batch = only(world, ev.CaseConvened), told(world, ev.BatchSubmitted)[0]
