@@ -37,6 +37,8 @@ _SLOT_GAS = 24_000
 _WORK_GAS = 60_000
 """What a constructor computes, at most."""
 _SLOTS = {"VCoin": 4, "Timelock": 2, "Params": 8, "Guardian": 1}
+_MAKES = {"Court": "Panel"}
+"""What a constructor creates itself."""
 _CLASS_SLOTS = 5
 _ROW_SLOTS = 3
 _STUCK_S = 300.0
@@ -165,6 +167,8 @@ async def _creation(ethereum: Ethereum, made: Plan, name: str, address: Address)
     if name == "Params":
         slots += _CLASS_SLOTS * len(made.classes) + _ROW_SLOTS * len(made.rows)
     gas = _CREATION_GAS + _WORK_GAS + _BYTE_GAS * len(data) + _CODE_BYTE_GAS * len(contract.runtime) + _SLOT_GAS * slots
+    if made_by_it := _MAKES.get(name):
+        gas += _CREATION_GAS + _WORK_GAS + _CODE_BYTE_GAS * len(interface(made_by_it).runtime)
     return Creation(name, address, data, len(contract.runtime), gas, bool(await ethereum.code(address)))
 
 

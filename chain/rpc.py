@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from protocol.errors import ChainError
+from protocol.errors import ChainError, ConfigError
 
 log = logging.getLogger(__name__)
 MAX_CALLS = 8
@@ -66,8 +66,11 @@ class Endpoint:
 
     def __init__(self, url: str, timeout_s: float, rest_s: float) -> None:
         # Paths and passwords of an endpoint are often its key: no message may show them.
-        parts = urlsplit(url)
-        self.shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        try:
+            parts = urlsplit(url)
+            self.shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        except ValueError as error:
+            raise ConfigError("an endpoint is no URL", "for example http://127.0.0.1:8545") from error
         self.down_until = -math.inf
         self.checked_at = -math.inf
         self.serves: int | None = None

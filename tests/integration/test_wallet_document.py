@@ -24,6 +24,7 @@ CLIENT, OWNER, OPERATOR = key("client"), key("owner"), key("operator")
 # What the page leaves to time, by the title of the block that comes after it.
 WAITS = {
     "after unbonding": "cast rpc evm_increaseTime 600; cast rpc evm_mine",
+    "after the announcement": "cast rpc evm_increaseTime 900; cast rpc evm_mine",
     "after the lane's clock": "cast rpc evm_increaseTime 60; cast rpc evm_mine",
     "after the seed block": "cast rpc anvil_mine 0x20",
 }
@@ -72,7 +73,7 @@ async def test_every_command_of_the_page_works(tmp_path: Path) -> None:
         assert done.returncode == 0, said.read_text("utf-8")[-2_000:]
         network, node = ledger.network, await ledger.network.stakes.node_of(OPERATOR.address)
         assert node is not None
-        assert (node.owner, node.active_stake, node.unbonding_stake) == (OWNER.address, 6_400 * VCN, 0)
+        assert (node.owner, node.active_stake, node.unbonding_stake) == (OWNER.address, 6_430 * VCN, 20 * VCN)
         assert node.payout == CLIENT.address
         assert [slot.node for slot in await network.court.verifiers_of(1)] == [OPERATOR.address]
         assert (await network.settlement.account_of(CLIENT.address)).free == 90 * VCN
