@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {Vm} from "forge-std/Vm.sol";
+
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
@@ -87,5 +89,48 @@ contract BenchTest is Fixture {
         emit IStakeManager.StakeChanged(node.id, 9_500 * VCN, 500 * VCN, unlockAt);
         vm.prank(address(court));
         stakes.slash(node.id, 5_000, "case");
+    }
+
+    function test_seats_of_a_batch_without_pay_are_paid_nothing() public {
+        bench(1);
+        Contents memory contents = submitted(one, node.id, 0, 1, 0);
+        bytes32 caseId = convened(node.id, 0, contents);
+        commitSeat(caseId, 0);
+        revealSeat(caseId, 0, 10_000);
+        vm.recordLogs();
+        court.resolve(caseId, contents);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertGt(logs.length, 0);
+        for (uint256 i; i < logs.length; ++i) {
+            assertTrue(logs[i].topics[0] != ISettlement.SeatPaid.selector, "no payment of nothing is told");
+        }
+    }
+
+    /// @dev Among sixty places that were given up, four verifiers are rarely met: three take more tries than one seat has.
+    function test_a_replacement_goes_on_where_the_draw_stopped() public {
+        Node[] memory live = bench(4);
+        for (uint256 i; i < 60; ++i) {
+            vm.startPrank(live[0].id);
+            court.leaveVerifiers(live[0].id, CLASS);
+            court.joinVerifiers(live[0].id, CLASS);
+            vm.stopPrank();
+        }
+        mine(1);
+        Contents memory contents = submitted(one, node.id, 0, 4, 40 * VCN);
+        (uint256 epoch, uint256 seedBlock) = toSeed(node.id, 0);
+        uint256 before = vm.snapshotState();
+        uint256 found;
+        for (uint256 salt; salt < 20; ++salt) {
+            vm.setBlockhash(seedBlock, keccak256(abi.encode(salt)));
+            beacon.seal(epoch);
+            bytes32 caseId = court.convene(node.id, 0, contents);
+            if (court.seatsOf(caseId).length == 3 && court.caseOf(caseId).nextTry >= 64) {
+                pass(profile.seatSeconds + 1);
+                court.replaceSeat(caseId, 0, contents);
+                if (court.seatsOf(caseId).length == 4) ++found;
+            }
+            vm.revertToState(before);
+        }
+        assertGt(found, 0, "the fourth was in reach of no draw");
     }
 }

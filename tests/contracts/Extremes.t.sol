@@ -5,7 +5,7 @@ import {Test} from "forge-std/Test.sol";
 
 import {IParams} from "../../contracts/interfaces/IParams.sol";
 import {Record, ReputationLib} from "../../contracts/libraries/ReputationLib.sol";
-import {Profile} from "../../contracts/types/ParamTypes.sol";
+import {Calibration, DeviceClass, NoiseBand, Profile} from "../../contracts/types/ParamTypes.sol";
 
 import {Profiles} from "./Profiles.sol";
 
@@ -42,5 +42,30 @@ contract ExtremesTest is Test {
         (record.successes, record.total) = (type(uint32).max, type(uint32).max);
         record.checkInDays = type(uint16).max;
         assertEq(record.score(1, 1, 0), 10_000);
+    }
+
+    function test_a_lost_case_starts_probation_and_a_penalty_alone_does_not() public pure {
+        Record memory record;
+        record.addPenalty(50, false);
+        assertEq(record.samplesLeft, 0);
+        record.addPenalty(50, true);
+        assertEq(record.samplesLeft, ReputationLib.PROBATION);
+    }
+
+    function test_each_band_of_a_calibration_is_looked_at() public {
+        IParams made = IParams(deployCode("Params.sol:Params", abi.encode(Profiles.load(vm, "local"), address(this))));
+        made.addClass(DeviceClass(1, "cpu-fp32", sha256("runtime"), "fp32", "avx2"));
+        NoiseBand memory good = NoiseBand(12_000, 16_000);
+        NoiseBand memory bad = NoiseBand(16_000, 16_000);
+        for (uint256 i; i < 4; ++i) {
+            Calibration memory row = Calibration(good, good, good, good, bytes32(uint256(7)));
+            if (i == 0) row.act = bad;
+            if (i == 1) row.chunk = bad;
+            if (i == 2) row.tok = bad;
+            if (i == 3) row.worst = bad;
+            vm.expectRevert(abi.encodeWithSelector(IParams.BadNoiseBand.selector, 16_000, 16_000));
+            made.addCalibration("manifest", 1, row);
+        }
+        made.addCalibration("manifest", 1, Calibration(good, good, good, good, bytes32(uint256(7))));
     }
 }
