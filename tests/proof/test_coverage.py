@@ -46,5 +46,5 @@ def test_nearly_all_of_the_contracts_is_covered() -> None:
     found = coverage.measured()
     code = {name for name, text in sources().items() if "/mocks/" not in name and "\n    function " in text}
     code -= {name for name in code if "/interfaces/" in name}
-    assert code == {each.name for each in found}
+    assert code <= {each.name for each in found}
     assert min(coverage.whole(found).percents) >= coverage.LEAST_PERCENT, coverage.table(found)
