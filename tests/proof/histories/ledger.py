@@ -76,6 +76,17 @@ class Claim:
     signed: str
 
 
+@dataclass(frozen=True)
+class Debit:
+    """What a batch took from one lane for so many leaves; `index`: the number of the last of these jobs."""
+
+    client: str
+    signer: str
+    leaves: int
+    amount: int
+    index: int
+
+
 @dataclass
 class Batch:
     node: str
@@ -94,8 +105,7 @@ class Batch:
     time: int
     root: bytes
     max_leaf: int
-    debits: list[tuple[str, str, int, int]]
-    """Client, signer, leaves, amount."""
+    debits: list[Debit]
     state: str = "pending"
 
     @property
@@ -312,11 +322,11 @@ class Ledger:
             owed = claim.charge + verify_fee(claim.charge) + claim.bonus
             require(claim.index > lane.jobs and owed <= claim.cumulative - lane.mark, "above what was signed")
             require(owed <= lane.left, "above what the lane holds")
-            debits.append((claim.client, claim.signer, claim.index - lane.jobs, owed))
+            debits.append(Debit(claim.client, claim.signer, claim.index - lane.jobs, owed, claim.index))
             lane.left, lane.mark, lane.jobs = lane.left - owed, claim.cumulative, claim.index
         total = sum(claim.charge for claim in claims)
         fee = sum(verify_fee(claim.charge) for claim in claims)
-        leaves = sum(count for _, _, count, _ in debits)
+        leaves = sum(debit.leaves for debit in debits)
         require(total == price and sum(claim.bonus for claim in claims) == bonus, "sums differ")
         require(ok + failed <= leaves, "more leaves told than there are")
         require(max_leaf <= total <= max_leaf * ok, "a largest leaf that cannot be")
@@ -372,12 +382,12 @@ class Ledger:
     def refund(self, node: str, slot: int) -> None:
         batch = self._batch(node, slot, "void")
         batch.state = "refunded"
-        for client, signer, _, amount in batch.debits:
-            lane = self.lanes[client, signer, node]
+        for debit in batch.debits:
+            lane = self.lanes[debit.client, debit.signer, node]
             if lane.reclaimed:
-                self.free[client] += amount
+                self.free[debit.client] += debit.amount
             else:
-                lane.left += amount
+                lane.left += debit.amount
 
     def claim(self, node: str) -> None:
         one = self.nodes[node]
@@ -438,10 +448,10 @@ class Ledger:
         """Clients and signers of drawn leaves."""
         found: set[str] = set()
         first = 0
-        for client, signer, leaves, _ in batch.debits:
-            if any(first <= leaf < first + leaves for leaf in drawn):
-                found |= {client, signer}
-            first += leaves
+        for debit in batch.debits:
+            if any(first <= leaf < first + debit.leaves for leaf in drawn):
+                found |= {debit.client, debit.signer}
+            first += debit.leaves
         return found
 
     def commit(self, sender: str, case: Case, seat: int) -> None:
@@ -551,7 +561,7 @@ class Ledger:
         """Every coin that Settlement must hold."""
         open_batches = sum(each.open_value for each in self.nodes.values())
         void = sum(
-            sum(amount for *_, amount in batch.debits) for batch in self.batches.values() if batch.state == "void"
+            sum(debit.amount for debit in batch.debits) for batch in self.batches.values() if batch.state == "void"
         )
         passed = sum(batch.fee for batch in self.batches.values() if batch.state == "passed")
         lanes = sum(lane.left for lane in self.lanes.values())

@@ -15,7 +15,7 @@ from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.wire.ids import Address
 from tests.proof.histories.ledger import Batch, Case, Claim, Ledger, Refused
 from tests.proof.histories.rules import verify_fee
-from tests.proof.histories.scene import CLASS, VCN, Look, Scene, Step, address, calldata, functions, look
+from tests.proof.histories.scene import CLASS, VCN, Look, Scene, Step, address, calldata, functions, look, members
 
 PROVIDERS = ("node 0", "node 1", "node 2")
 CLIENTS = ("client 0", "client 1", "client 2")
@@ -364,7 +364,7 @@ class Player:
             self.do(
                 *(address("thief"), "Settlement", "refund", [batch.node, batch.slot, contents_of(batch)]),
                 lambda: self.ledger.refund(batch.node, batch.slot),
-                lambda: [self.lane((client, signer, batch.node)) for client, signer, *_ in batch.debits],
+                lambda: [self.lane((debit.client, debit.signer, batch.node)) for debit in batch.debits],
             )
 
     def claim(self) -> None:
@@ -556,8 +556,8 @@ class Player:
 
 
 def contents_of(batch: Batch) -> dict[str, Any]:
-    members = ("client", "signer", "leaves", "amount")
-    debits = [dict(zip(members, debit, strict=True)) for debit in batch.debits]
+    told = members("Court", "convene", "contents", "debits")
+    debits = [{name: value for name, value in vars(debit).items() if name in told} for debit in batch.debits]
     return {"root": batch.root, "maxLeaf": batch.max_leaf, "debits": debits}
 
 

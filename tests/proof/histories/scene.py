@@ -62,6 +62,15 @@ def calldata(contract: str, name: str, *arguments: Any) -> bytes:
     return selector + encode(kinds, [_filled(each, value) for each, value in zip(inputs, arguments, strict=True)])
 
 
+@functools.cache
+def members(contract: str, name: str, *path: str) -> frozenset[str]:
+    """The names of a struct's members, where it lies within the inputs of a function."""
+    found = functions(contract)[name]["inputs"]
+    for each in path:
+        found = next(one for one in found if one["name"] == each)["components"]
+    return frozenset(one["name"] for one in found)
+
+
 def _filled(parameter: Mapping[str, Any], value: Any) -> Any:
     if parameter["type"].endswith("[]") and "components" in parameter:
         one = {**parameter, "type": parameter["type"][:-2]}
