@@ -86,6 +86,40 @@ contract ParamsTest is Test {
         _deploy(p);
     }
 
+    function test_the_smallest_numbers_that_the_relations_allow_are_a_profile() public {
+        Profile memory p = Profiles.load(vm, "local");
+        (p.epochBlocks, p.lagBlocks, p.seatSeconds, p.challengeSeconds) = (1, 1, 1, 1);
+        (p.dataSeconds, p.conveneSeconds, p.starvedSeconds, p.appealSeconds) = (1, 1, 2, 1);
+        (p.arbiterSeconds, p.laneCloseSeconds, p.jailSeconds) = (1, 1, 1);
+        (p.minStake, p.recommendedStake, p.minDeposit, p.minBurn, p.courtValue) = (1, 1, 1, 1, 1);
+        (p.verifierMinScore, p.verifierMinAgeSeconds, p.verifierWeightFloorBps, p.slashBps) = (0, 0, 1, 0);
+        assertEq(keccak256(abi.encode(_deploy(p).profile())), keccak256(abi.encode(p)));
+    }
+
+    function test_the_largest_numbers_that_the_relations_allow_are_a_profile() public {
+        Profile memory p = Profiles.load(vm, "local");
+        (p.verifierMinScore, p.verifierWeightFloorBps, p.slashBps) = (10_000, 10_000, 5_000);
+        p.unbondingSeconds = p.timelockSeconds - 1;
+        (p.recommendedStake, p.courtValue) = (type(uint96).max, type(uint96).max);
+        assertEq(keccak256(abi.encode(_deploy(p).profile())), keccak256(abi.encode(p)));
+    }
+
+    function test_each_band_of_a_calibration_is_looked_at() public {
+        params.addClass(_class(1));
+        NoiseBand memory good = NoiseBand(12_000, 16_000);
+        NoiseBand memory bad = NoiseBand(16_000, 16_000);
+        for (uint256 i; i < 4; ++i) {
+            Calibration memory row = Calibration(good, good, good, good, bytes32(uint256(7)));
+            if (i == 0) row.act = bad;
+            if (i == 1) row.chunk = bad;
+            if (i == 2) row.tok = bad;
+            if (i == 3) row.worst = bad;
+            vm.expectRevert(abi.encodeWithSelector(IParams.BadNoiseBand.selector, 16_000, 16_000));
+            params.addCalibration(MANIFEST, 1, row);
+        }
+        params.addCalibration(MANIFEST, 1, Calibration(good, good, good, good, bytes32(uint256(7))));
+    }
+
     function test_relations_between_times() public {
         Profile memory p = Profiles.load(vm, "local");
         p.timelockSeconds = p.unbondingSeconds;
