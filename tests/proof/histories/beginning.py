@@ -40,6 +40,7 @@ def begun(scene: Scene, deployer: str) -> Player:
     for name, stake in STAKES.items():
         owner = _owner_of(name)
         _equip(player, deployer, owner, "StakeManager", 2 * stake * VCN)
+        _equip(player, deployer, owner, "Court", 0)
         _register(player, name, owner, stake * VCN)
     _equip(player, deployer, deployer, "Settlement", 0)
     player.do(deployer, "Settlement", "fundPool", [1_000 * VCN])
@@ -130,7 +131,7 @@ def _graduate(player: Player, node: str) -> None:
         )
     player.do(
         *(node, "Court", "convene", [node, 10, contents_of(batch)]),
-        lambda: ledger.convene(node, 10),
+        lambda: ledger.convene(node, node, 10),
         lambda: (player.case(ledger.cases[batch.id]),),
     )
     case = ledger.cases[batch.id]

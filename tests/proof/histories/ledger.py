@@ -24,6 +24,10 @@ from tests.proof.histories.rules import (
 )
 
 SLOTS = 64
+LARGEST_BENCH = 7
+COURT_FEE = 5 * 10**16
+WORSE = ("pass", "review", "severe")
+"""Each verdict of a bench before those that are worse for the node."""
 MOST_LEAVES = 2_560
 PROBATION_LEAVES = 20
 DAY = 86_400
@@ -132,6 +136,19 @@ class Case:
     seats: list[Seat]
     next_try: int
     verdict: str = ""
+    state: str = "open"
+    round: int = 0
+    first_seat: int = 0
+    """Of the present round."""
+    standing: str = ""
+    """What the first round has found, once a second one follows or an appeal may."""
+    since: int = 0
+    appellant: str = ""
+    bond: int = 0
+    convener_share: int = 0
+
+    def revealed(self, first: int = 0) -> list[Seat]:
+        return [each for each in self.seats[first:] if each.state == "revealed"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,7 @@ class Numbers:
     seat_seconds: int
     challenge_seconds: int
     starved_seconds: int
+    appeal_seconds: int
     lane_close_seconds: int
     unbonding_seconds: int
     jail_seconds: int
@@ -416,7 +434,7 @@ class Ledger:
 
     # ---- court
 
-    def convene(self, node: str, slot: int) -> Case:
+    def convene(self, sender: str, node: str, slot: int) -> Case:
         batch = self._batch(node, slot, "pending")
         _, drawn = self.drawn(batch)
         require(len(drawn) > 0, "not drawn")
@@ -429,7 +447,21 @@ class Ledger:
         batch.state = "in court"
         case = Case(batch, drawn, [Seat(each, self.time) for each in found], next_try)
         self.cases[batch.id] = case
+        self._pay_convener(sender, case)
         return case
+
+    def _pay_convener(self, sender: str, case: Case) -> None:
+        """Up to a fifth of the seats' pay, above what is the seats' alone; all of it or nothing."""
+        pay = case.batch.fee * 100 // case.batch.rate
+        share = max(0, min(pay // 5, pay - COURT_FEE))
+        if share > self.pool:
+            return
+        case.convener_share = share
+        self.pool -= share
+        if sender in self.nodes:
+            self.nodes[sender].rewards += share
+        else:
+            self.free[sender] = self.free.get(sender, 0) + share
 
     def _seats(
         self, batch: Batch, drawn: Sequence[int], first_try: int, wanted: int, seated: Sequence[str]
@@ -460,7 +492,8 @@ class Ledger:
 
     def reveal(self, sender: str, case: Case, seat: int, scores: Sequence[int]) -> None:
         sitting = self._sitting(sender, case, seat, "committed")
-        require(all(each.state != "drawn" for each in case.seats), "not all have committed")
+        present = case.seats[case.first_seat :]
+        require(all(each.state != "drawn" for each in present), "not all have committed")
         require(len(scores) == len(case.drawn) and max(scores) <= 10_000, "not a score for each leaf")
         sitting.state, sitting.score = "revealed", min(scores)
 
@@ -471,44 +504,119 @@ class Ledger:
         require(self.time > self._turn_end(case, sitting), "its turn is not over")
         sitting.state = "silent"
         self._seat_more(case, 1)
+        self._slash(self.nodes[sitting.node], 50)
         self.nodes[sitting.node].record.punish(50, lost=False)
 
     def _turn_end(self, case: Case, sitting: Seat) -> int:
         if sitting.state == "drawn":
             return sitting.since + self.numbers.seat_seconds
-        waits = any(each.state == "drawn" for each in case.seats)
+        present = case.seats[case.first_seat :]
+        waits = any(each.state == "drawn" for each in present)
         require(sitting.state == "committed" and not waits, "not its turn")
-        return max(each.since for each in case.seats if each.state != "silent") + self.numbers.seat_seconds
+        return max(each.since for each in present if each.state != "silent") + self.numbers.seat_seconds
 
     def resolve(self, case: Case) -> None:
-        """One seat can only pass; three decide by the middle one; too few to condemn: void, and medium."""
-        self._open(case)
-        sitting = [each for each in case.seats if each.state != "silent"]
+        """One seat can only pass; too few to condemn: void, and medium. Three that doubt or quarrel are followed by a
+        larger bench, three that condemn wait for an appeal to one.
+        """
+        require(not case.verdict, "closed")
+        if case.state == "decided":
+            require(self.time > case.since + self.numbers.appeal_seconds, "an appeal may come")
+            return self._close(case, case.standing, case.revealed())
+        sitting = [each for each in case.seats[case.first_seat :] if each.state != "silent"]
         require(len(sitting) > 0 and all(each.state == "revealed" for each in sitting), "not all have revealed")
-        scores = sorted(each.score for each in sitting)
-        median = scores[1] if len(scores) == 3 else scores[0]
-        verdict = "pass" if median > 9_500 else "review" if median > 8_500 else "severe"
-        if verdict != "pass" and len(sitting) < 3:
+        found = self._found(sitting)
+        if case.round:
+            return self._end_round(case, found if len(sitting) >= 3 else case.standing)
+        if len(sitting) < 3:
+            if found == "pass":
+                return self._close(case, found, sitting)
             if self._seat_more(case, 3 - len(sitting)):
-                return
-            verdict = "short"
-        self._close(case, verdict, [each.node for each in sitting])
+                return None
+            return self._close(case, "short", sitting)
+        scores = [each.score for each in sitting]
+        if found == "review" or max(scores) - min(scores) > 1_000:
+            if self._grow(case, found):
+                return None
+        elif found == "severe" and self._larger_bench(case)[0]:
+            case.state, case.standing, case.since = "decided", found, self.time
+            return None
+        return self._close(case, found, sitting)
+
+    @staticmethod
+    def _found(seats: Sequence[Seat]) -> str:
+        """By the middle score; by the lower of two."""
+        median = sorted(each.score for each in seats)[(len(seats) - 1) // 2]
+        return "pass" if median > 9_500 else "review" if median > 8_500 else "severe"
+
+    def _end_round(self, case: Case, found: str) -> None:
+        if case.appellant:
+            better = WORSE.index(found) < WORSE.index(case.standing)
+            if better:
+                self.wallets[case.appellant] += case.bond
+            else:
+                self.pool += case.bond
+            case.bond = 0
+        self._close(case, found, case.revealed())
+
+    def _larger_bench(self, case: Case) -> tuple[list[str], int]:
+        """The largest odd number up to seven, new verifiers first; nobody if that is no more than sat."""
+        if case.round or len(self.places) < len(case.seats) + 2:
+            return [], 0
+        before = sum(place.since_block < case.batch.block for place in self.places)
+        wanted = min(LARGEST_BENCH, before - len(case.seats))
+        seated = [each.node for each in case.seats]
+        fresh, next_try = self._seats(case.batch, case.drawn, case.next_try, wanted, seated)
+        old = [each.node for each in case.revealed()]
+        size = min(LARGEST_BENCH, len(fresh) + len(old))
+        size -= 1 - size % 2
+        return ((fresh + old)[:size] if size > len(old) else []), next_try
+
+    def _grow(self, case: Case, found: str) -> bool:
+        bench, next_try = self._larger_bench(case)
+        if not bench:
+            return False
+        case.state, case.round, case.first_seat, case.next_try = "open", 1, len(case.seats), next_try
+        case.standing, case.since = found, self.time
+        case.seats += [Seat(each, self.time) for each in bench]
+        return True
+
+    def appeal(self, sender: str, case: Case) -> None:
+        require(not case.verdict and case.state == "decided", "nothing to appeal")
+        require(self.time <= case.since + self.numbers.appeal_seconds, "too late")
+        one = self.nodes[case.batch.node]
+        require(sender in {case.batch.node, one.owner}, "neither owner nor operator")
+        bond = ceil_div(one.active + one.unbonding, 100)
+        require(bond <= self.wallets.get(sender, 0), "more than there is")
+        self.wallets[sender] -= bond
+        case.appellant, case.bond = sender, bond
+        self._grow(case, case.standing)
 
     def starve(self, node: str, slot: int) -> None:
         batch = self._batch(node, slot, "pending", "in court")
-        patience = self.numbers.starved_seconds * (2 if batch.state == "in court" else 1)
-        require(self.time > batch.time + patience, "not starved yet")
         if batch.state == "in court":
-            case = self.cases[batch.id]
-            revealed = [each for each in case.seats if each.state == "revealed"]
-            bad = any(each.score <= 9_500 for each in revealed)
-            self._close(case, "short" if bad else "starved", [each.node for each in revealed])
-            return
+            return self._starve_case(self.cases[batch.id])
+        require(self.time > batch.time + self.numbers.starved_seconds, "not starved yet")
         _, drawn = self.drawn(batch)
         require(len(drawn) > 0, "not drawn")
         if self._seats(batch, drawn, 0, 1, ())[0]:
             self.nodes[node].record.punish(150, lost=True)
         self._ended(batch, "void")
+        return None
+
+    def _starve_case(self, case: Case) -> None:
+        if case.state == "decided":
+            return self.resolve(case)
+        present = case.revealed(case.first_seat)
+        if case.round:
+            require(self.time > case.since + self.numbers.starved_seconds, "not starved yet")
+            found = case.standing
+            if len(present) >= 3 and WORSE.index(self._found(present)) > WORSE.index(found):
+                found = self._found(present)
+            return self._end_round(case, found)
+        require(self.time > case.batch.time + 2 * self.numbers.starved_seconds, "not starved yet")
+        bad = any(each.score <= 9_500 for each in present)
+        return self._close(case, "short" if bad else "starved", present)
 
     def _seat_more(self, case: Case, wanted: int) -> int:
         seated = [each.node for each in case.seats]
@@ -516,18 +624,21 @@ class Ledger:
         case.seats += [Seat(each, self.time) for each in found]
         return len(found)
 
-    def _close(self, case: Case, verdict: str, seats: Sequence[str]) -> None:
+    def _slash(self, one: Node, bps: int) -> None:
+        """A tenth of what is lost goes to the pool, the rest is burned."""
+        lost_active, lost_unbonding = slashed(one.active, bps), slashed(one.unbonding, bps)
+        one.active -= lost_active
+        one.unbonding -= lost_unbonding
+        to_pool = (lost_active + lost_unbonding) // 10
+        self.pool += to_pool
+        self.burned += lost_active + lost_unbonding - to_pool
+
+    def _close(self, case: Case, verdict: str, seats: Sequence[Seat]) -> None:
         case.verdict = verdict
         batch = case.batch
         one = self.nodes[batch.node]
         if verdict == "severe":
-            lost_active = slashed(one.active, self.numbers.slash_bps)
-            lost_unbonding = slashed(one.unbonding, self.numbers.slash_bps)
-            one.active -= lost_active
-            one.unbonding -= lost_unbonding
-            to_pool = (lost_active + lost_unbonding) // 10
-            self.pool += to_pool
-            self.burned += lost_active + lost_unbonding - to_pool
+            self._slash(one, self.numbers.slash_bps)
         penalty = {"review": 50, "short": 150, "severe": 300}.get(verdict)
         if penalty:
             one.record.punish(penalty, lost=True)
@@ -540,10 +651,11 @@ class Ledger:
         else:
             self._ended(batch, "void")
         if seats:
-            share = min(batch.fee * 100 // batch.rate, self.pool) // len(seats)
+            due = batch.fee * 100 // batch.rate - case.convener_share
+            share = min(due, self.pool) // len(seats)
             self.pool -= share * len(seats)
-            for node in seats:
-                self.nodes[node].rewards += share
+            for seat in seats:
+                self.nodes[seat.node].rewards += share
 
     def _sitting(self, sender: str, case: Case, seat: int, state: str) -> Seat:
         self._open(case)
@@ -553,7 +665,7 @@ class Ledger:
 
     @staticmethod
     def _open(case: Case) -> None:
-        require(not case.verdict, "closed")
+        require(not case.verdict and case.state == "open", "closed, or waiting")
 
     # ---- the whole
 

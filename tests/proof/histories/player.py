@@ -427,30 +427,34 @@ class Player:
         batch = self.dice.choice(drawn if drawn and not self._rarely() else sealed)
         self.do(
             *(address("thief"), "Court", "convene", [batch.node, batch.slot, contents_of(batch)]),
-            lambda: self.ledger.convene(batch.node, batch.slot),
-            lambda: [*self.batch(batch), *([self.case(case)] if (case := self.ledger.cases.get(batch.id)) else [])],
+            lambda: self.ledger.convene(address("thief"), batch.node, batch.slot),
+            lambda: [
+                *self.batch(batch),
+                *self.money(),
+                *([self.case(case)] if (case := self.ledger.cases.get(batch.id)) else []),
+            ],
         )
 
     def seats(self) -> None:
         """Every seat of an open case that can do something does it, or one is silent; then the case may end."""
-        open_cases = [case for case in self.ledger.cases.values() if not case.verdict]
+        open_cases = [case for case in self.ledger.cases.values() if not case.verdict and case.state == "open"]
         if not open_cases:
             return
         case = self.dice.choice(open_cases)
-        # Seats that agree: what follows when they do not is in tests of its own.
-        score = self.dice.choice([10_000, 10_000, 9_800, 9_501, 8_500, 4_000, 0])
-        if any(each.state == "revealed" for each in case.seats):
-            score = max(each.score for each in case.seats if each.state == "revealed")
-        silent = self.dice.randrange(len(case.seats)) if self.dice.random() < 0.15 else None
-        for number, seat in enumerate(case.seats):
-            if seat.state == "drawn" and number != silent:
+        score = self.dice.choice([10_000, 10_000, 9_800, 9_501, 9_500, 8_501, 8_500, 4_000, 0])
+        present = range(case.first_seat, len(case.seats))
+        silent = self.dice.choice(present) if self.dice.random() < 0.15 else None
+        for number in present:
+            if case.seats[number].state == "drawn" and number != silent:
                 self._commit(case, number)
-        for number, seat in enumerate(case.seats):
-            if seat.state == "committed" and number != silent:
-                self._reveal(case, number, score)
+        for number in present:
+            if case.seats[number].state == "committed" and number != silent:
+                self._reveal(case, number, self._mostly(score, 9_000, 10_000, 0))
         if silent is not None:
             self._replace(case, silent)
         self._resolve(case)
+        if case.state == "decided" and self.dice.random() < 0.5:
+            self._appeal(case)
 
     def _commit(self, case: Case, number: int) -> None:
         sender = self._mostly(case.seats[number].node, address("thief"))
@@ -492,6 +496,27 @@ class Player:
             ),
         )
 
+    def rulings(self) -> None:
+        """A case that waits is ended once nobody may appeal any more, or appealed too late."""
+        waiting = [case for case in self.ledger.cases.values() if not case.verdict and case.state == "decided"]
+        if not waiting:
+            return None
+        case = self.dice.choice(waiting)
+        if self._rarely():
+            return self._appeal(case)
+        if not self._rarely():
+            self.ledger.time = max(self.ledger.time, case.since + self.ledger.numbers.appeal_seconds + 1)
+        return self._resolve(case)
+
+    def _appeal(self, case: Case) -> None:
+        owner = self.ledger.nodes[case.batch.node].owner
+        sender = self._mostly(owner, address("thief"))
+        self.do(
+            *(sender, "Court", "appeal", [case.batch.id, contents_of(case.batch)]),
+            lambda: self.ledger.appeal(sender, case),
+            lambda: (self.case(case), look("VCoin", "balanceOf", owner, value=self.ledger.wallets[owner])),
+        )
+
     def starve(self) -> None:
         if batch := self._batch("pending", "in court"):
             if self.ledger.epoch(batch) not in self.ledger.seeds:
@@ -525,6 +550,7 @@ class Player:
             self.check_in: 1,
             self.convene: 7,
             self.seats: 7,
+            self.rulings: 3,
             self.starve: 2,
         }
         for move in self.dice.choices(list(moves), list(moves.values()), k=count):
@@ -568,4 +594,4 @@ def secrets_of(seat: int) -> tuple[bytes, bytes]:
 def sealed(case: Case, seat: int) -> bytes:
     """What a seat commits to: its case, round, place, projections and salt."""
     kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
-    return bytes(keccak(encode(kinds, [case.batch.id, 0, seat, *secrets_of(seat)])))
+    return bytes(keccak(encode(kinds, [case.batch.id, case.round, seat, *secrets_of(seat)])))
