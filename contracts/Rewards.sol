@@ -62,13 +62,12 @@ abstract contract Rewards is Nodes {
         return stored == 0 ? DEFAULT_COMMISSION_BPS : stored - 1;
     }
 
-    /// @dev Of rewards, what goes to those who stake on the node; both roundings are the payout's.
+    /// @dev Of rewards, what goes to those who stake on the node; the rounding is the payout's.
     function _sharedOf(Node storage node, uint96 amount) internal view returns (uint96) {
         if (!_has(node, DELEGATED)) return 0;
         uint256 delegated = node.delegatedShares;
         if (delegated == 0) return 0;
-        uint256 afterCommission = uint256(amount) * (BPS - _commissionBps(node)) / BPS;
-        return uint96(afterCommission * delegated / node.activeShares);
+        return uint96(uint256(amount) * (BPS - _commissionBps(node)) * delegated / (BPS * node.activeShares));
     }
 
     /// @dev Has Settlement book what the node has earned so far. Comes before shares change hands: nobody who joins has a part

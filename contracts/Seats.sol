@@ -11,7 +11,7 @@ import {Profile} from "./types/ParamTypes.sol";
 /// @notice A seat's turn: it binds itself, then shows its scores; who does neither is replaced.
 abstract contract Seats is Cases {
     uint256 private constant SCORE_MAX = 10_000;
-    uint16 private constant LIGHT = 50;
+    uint16 internal constant LIGHT = 50;
     /// @dev What a no-show loses of its stake: enough that silence is no way to shape a bench.
     uint16 private constant NO_SHOW_BPS = 50;
     /// @dev A seat may step down within this part of its first turn.

@@ -11,7 +11,6 @@ import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What a verdict does to the node, the batch and the seats.
 abstract contract Verdicts is Appeals {
-    uint16 private constant LIGHT = 50;
     uint16 private constant MEDIUM = 150;
     uint16 private constant SEVERE = 300;
 
