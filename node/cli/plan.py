@@ -105,7 +105,7 @@ def parameters(profile: "Profile") -> Iterator[tuple[str, str]]:
         if name in COINS:
             yield name, f"{vcn(value)} VCN"
         elif name.endswith("_seconds"):
-            yield name.removesuffix("_seconds"), span(value * 1_000)
+            yield name.removesuffix("_seconds"), span(value * 1_000) if value else "0 s"
         else:
             yield name, str(value)
 
