@@ -81,13 +81,18 @@ def _texts(raw: object, _base: Path) -> tuple[str, ...]:
 def _urls(raw: object, base: Path) -> tuple[str, ...]:
     urls = _texts(raw, base)
     for url in urls:
-        parts = urlsplit(url)
-        # Reading the port refuses one that is none.
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or " " in url:
-            raise ValueError(f"{url!r} is no URL that begins with http:// or https://")
+        require_url(url)
     if not urls:
         raise ValueError("expected at least one URL")
     return urls
+
+
+def require_url(text: str) -> None:
+    """Raises: ValueError unless it is the URL of an endpoint."""
+    parts = urlsplit(text)
+    # Reading the port refuses one that is none.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or " " in text:
+        raise ValueError(f"{text!r} is no URL that begins with http:// or https://")
 
 
 def _loopback(raw: object, base: Path) -> str:

@@ -91,7 +91,7 @@ def deploy(
     if broadcast and key is None:
         raise Fault("bad_request", "--broadcast needs the deployer's key", "--key FILE")
     order = _Order(
-        rpc=rpc,
+        rpc=_urls(rpc),
         chain_id=chain_id,
         profile=profile,
         deployer=_deployer(key, deployer),
@@ -154,6 +154,17 @@ async def _carry_out(order: _Order) -> Outcome:
         )
         paid = seen.balance - await ethereum.balance(order.deployer)
         return Outcome(path, seen, made, found, deployment, paid_wei=max(0, paid), was_sent=True)
+
+
+def _urls(given: tuple[str, ...]) -> tuple[str, ...]:
+    from node.config import require_url
+
+    for url in given:
+        try:
+            require_url(url)
+        except ValueError as error:
+            raise Fault("bad_request", f"--rpc: {error}"[:200], "--rpc http://127.0.0.1:8545") from error
+    return given
 
 
 def _deployer(key: Path | None, named: str) -> "Address":

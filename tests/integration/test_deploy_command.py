@@ -222,6 +222,7 @@ def test_a_public_chain_wants_names_and_another_profile(open_desk: Any) -> None:
         (("--chain-id", "5"), Exit.PREFLIGHT, f"hint: another --rpc, or --chain-id {CHAIN_ID}"),
         (("--proposer", "0x12", "--keeper", "0x12"), Exit.USAGE, "--proposer: '0x12' is no address"),
         (("--keeper", "0x" + "11" * 20), Exit.USAGE, "name all who govern, or nobody"),
+        (("--rpc", "127.0.0.1:8545"), Exit.USAGE, "is no URL that begins with http://"),
         (("--runtime", "12"), Exit.USAGE, "is no sha256"),
         (("--profile", "moon"), Exit.USAGE, "moon"),
         (("--key", "nowhere.json"), Exit.BAD_CONFIG, "there is no key file nowhere.json"),
