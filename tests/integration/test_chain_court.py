@@ -9,6 +9,7 @@ import trio
 
 from chain.adapter import ChainAdapter, open_chain
 from chain.states import BatchState
+from chain.treasury import treasury
 from chain.wallet import Wallet
 from protocol.effects import (
     CommitSeat,
@@ -176,3 +177,21 @@ async def test_a_reward_is_paid_to_the_owner_of_the_node() -> None:
         await actions.claim(NODE.address)
         assert due > 0
         assert (await actions.balances(owner.address)).coins == before + due
+
+
+async def test_the_treasury_tells_what_is_before_a_court() -> None:
+    async with hearing() as held:
+        network, first = held.ledger.network, held.ledger.deployment.block
+        before = await treasury(network, first)
+        assert (before.cases, before.in_court) == (0, 0)
+        case = await held.convene()
+        batch = await network.settlement.batch_of(NODE.address, 0)
+        during = await treasury(network, first)
+        assert (during.cases, during.in_court) == (1, batch.charge + batch.fee + batch.bonus)
+        await held.pass_it(case)
+        await held.ledger.warp(held.ledger.rules.challenge_window_s)
+        await held.adapter.perform(FinalizeBatch(held.name, NODE.address, 0))
+        after = await treasury(network, first)
+        assert (after.cases, after.in_court, after.burned) == (0, 0, 0)
+        assert after.burn_pending == -(-batch.charge // 10)
+        assert after.pool == await network.settlement.read("pool")
