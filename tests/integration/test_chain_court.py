@@ -28,7 +28,7 @@ from protocol.stages.sampling import batch_seed, draw_order, draw_samples, epoch
 from protocol.stages.settlement import split
 from protocol.stages.verification import seat_commitment
 from protocol.wire.ids import BatchId
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger, owner_of
+from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, forget, open_anvil_ledger, owner_of
 from tests.endpoint import endpoint, forward
 from tests.jobs import CLASS, PRICE, Orders, batch_of, key, named
 from tests.story import Story, told_by
@@ -195,3 +195,26 @@ async def test_the_treasury_tells_what_is_before_a_court() -> None:
         assert (after.cases, after.in_court, after.burned) == (0, 0, 0)
         assert after.burn_pending == -(-batch.charge // 10)
         assert after.pool == await network.settlement.read("pool")
+
+
+async def test_a_reward_is_shared_with_who_stakes_on_the_node() -> None:
+    async with hearing() as at:
+        friend = key("friend")
+        await at.ledger.give(friend)
+        staker = at.ledger.actions(friend)
+        await staker.delegate(NODE.address, 10_000 * VCN)
+        await at.pass_it(await at.convene())
+        await at.ledger.warp(at.ledger.rules.challenge_window_s)
+        await at.adapter.perform(FinalizeBatch(at.name, NODE.address, 0))
+        owner = owner_of(NODE).address
+        before = (await staker.balances(owner)).coins
+        due = await staker.rewards(NODE.address)
+        # A tenth is the commission; of the rest one half, for the owner's own stake is as large.
+        shared = due * 9 // 10 // 2
+        shown = (await staker.delegation(NODE.address)).rewards
+        assert shown > 0
+        assert 0 <= shared - shown <= 1
+        paid = await staker.claim_rewards(NODE.address)
+        assert paid.balances.coins == WEALTH - 10_000 * VCN + shown
+        assert (await staker.balances(owner)).coins == before + due - shared
+        assert await staker.rewards(NODE.address) == 0
