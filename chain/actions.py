@@ -15,7 +15,9 @@ from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
 CONSENT_SECONDS = 3_600
 _HINTS = {
+    "AlreadyChallenged": "wait for the answer, or for five minutes",
     "AlreadyJoined": "the node is on the list already",
+    "AnswerTooLate": "the five minutes are over",
     "AppealOver": "the verdict stands",
     "DelegationTooLow": "stake more, or take all of it back: the network has a least delegation",
     "DepositTooLow": "deposit more: the network has a least deposit",
@@ -33,6 +35,7 @@ _HINTS = {
     "NotOffline": "the node has given a sign within the last week",
     "NotOwner": "only the wallet that registered the node may do that",
     "NotStaker": "this wallet has no stake on that node",
+    "NotChallenged": "nobody has asked for a sign, or it was given",
     "NothingAnnounced": "announce it first",
     "NothingUnbonding": "unbond first, then wait until the time of unbonding is over",
     "NotYet": "wait until the time after the announcement is over",
@@ -154,6 +157,23 @@ class Actions:
     async def penalize_offline(self, node: Address) -> Performed:
         """Burn what a node's absence of more than a week costs it; anyone, for nothing."""
         return await self._perform(self._network.stakes.penalize_offline(node))
+
+    async def challenge_liveness(self, node: Address, by: Address) -> Performed:
+        """Ask another node for a sign within five minutes, as the owner of `by`; the bond is allowed first."""
+        stakes = self._network.stakes
+        bond = (await self._network.params.profile()).min_deposit
+        await self._require_coins(bond)
+        if await self._network.token.allowance(self._key.address, stakes.address) < bond:
+            await self._sender.send(self._network.token.approve(stakes.address, bond))
+        return await self._perform(stakes.challenge_liveness(node, by))
+
+    async def answer_liveness(self, node: Address, challenger: Address) -> Performed:
+        """Give the sign that was asked for, as the node's operator."""
+        return await self._perform(self._network.stakes.answer_liveness(node, challenger))
+
+    async def miss_liveness(self, node: Address, challenger: Address) -> Performed:
+        """Say that no sign came in time; the bond goes back."""
+        return await self._perform(self._network.stakes.miss_liveness(node, challenger))
 
     # ---- stake, on one's own node or on somebody else's
 

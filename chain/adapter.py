@@ -14,6 +14,7 @@ from chain.network import Deployment, Network
 from chain.profiles import POLL_S
 from chain.rpc import REST_S, Unreachable, open_rpc
 from chain.settlement import contents_hash, contents_of
+from chain.signs import Signs
 from chain.states import BatchState, CaseState, SeatState
 from chain.transactions import MAX_FEE, MAX_PAUSE_S, Sender, look_after
 from chain.wallet import Key, Wallet
@@ -96,6 +97,10 @@ class ChainAdapter:
     async def look_after(self) -> None:
         """Send again, or for more, what was sent and no final block has, until cancelled."""
         await look_after(self._senders, self._poll_s * LOOK_AFTER_POLLS)
+
+    async def give_signs(self, node: Address) -> None:
+        """Answer whoever asks on the chain whether this node is there, until cancelled."""
+        await Signs(self.network, self._operator, node).give(self._poll_s * LOOK_AFTER_POLLS)
 
     @property
     def _senders(self) -> tuple[Sender, ...]:

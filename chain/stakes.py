@@ -211,6 +211,10 @@ class Stakes(Contract):
         """Leave jail once its time is over; its owner."""
         return self.call("unjail", node)
 
+    def challenge_liveness(self, node: Address, by: Address) -> Call:
+        """Ask another node for a sign within five minutes, for a bond; the owner of `by`."""
+        return self.call("challengeLiveness", node, by)
+
     # ---- everybody who has stake
 
     def delegate(self, node: Address, amount: int, permit: Permit) -> Call:
@@ -238,6 +242,16 @@ class Stakes(Contract):
     def check_in(self, node: Address) -> Call:
         """Say once a day that the node is there; its operator."""
         return self.call("checkIn", node)
+
+    def answer_liveness(self, node: Address, challenger: Address) -> Call:
+        """Give the sign that the owner `challenger` has asked for, which earns the bond; the operator, in time."""
+        return self.call("answerLiveness", node, challenger)
+
+    # ---- anyone
+
+    def miss_liveness(self, node: Address, challenger: Address) -> Call:
+        """Say that no sign came in time, and give the bond back; anyone."""
+        return self.call("missLiveness", node, challenger)
 
     def penalize_offline(self, node: Address) -> Call:
         """Burn a hundredth of a node's stake for each day without a sign beyond a week; anyone, for nothing."""

@@ -17,7 +17,7 @@ abstract contract Delegations is Rewards {
     using SafeCast for uint256;
     using SafeERC20 for IVCoin;
 
-    uint96 private immutable _minDelegation;
+    uint96 internal immutable _minDelegation;
     uint32 private immutable _unbondingSeconds;
 
     constructor(uint96 minDelegation, uint32 unbondingSeconds) {

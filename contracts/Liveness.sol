@@ -39,7 +39,7 @@ abstract contract Liveness is Registry {
         uint24 today = _today();
         if (today >= node.lastDay + GAP_DAYS) node.record.samplesLeft = ReputationLib.PROBATION;
         node.lastDay = today;
-        node.flags |= SEEN;
+        node.flags = (node.flags | SEEN) & ~TAKEN_BACK;
         node.record.checkInDays += 1;
         emit CheckedIn(id, today, node.record.checkInDays);
     }

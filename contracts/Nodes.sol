@@ -60,6 +60,8 @@ abstract contract Nodes is IStakeManager, Intake {
     uint8 internal constant OPERATES = 4;
     /// @dev The last day counts as a day on which the node was there.
     uint8 internal constant SEEN = 8;
+    /// @dev Two missed challenges have taken the last day back: it stays spent, and is taken once.
+    uint8 internal constant TAKEN_BACK = 16;
     uint256 private constant OWN_PART_DIVISOR = 10;
 
     IVCoin internal immutable _coin;

@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
+import {Challenges} from "./Challenges.sol";
 import {Delegations} from "./Delegations.sol";
-import {Liveness} from "./Liveness.sol";
 import {Nodes} from "./Nodes.sol";
 import {Registry} from "./Registry.sol";
 import {IParams} from "./interfaces/IParams.sol";
@@ -16,7 +16,7 @@ import {BatchRecord, NodeState} from "./types/NodeTypes.sol";
 /// @notice A node's record, and what Court and Settlement may do to it. Who the nodes are is in Registry, what they have at
 ///         stake in Delegations and Rewards, whether they are there in Liveness, what is kept of each in Nodes. See
 ///         IStakeManager.
-contract StakeManager is Liveness {
+contract StakeManager is Challenges {
     using ReputationLib for Record;
     using SafeERC20 for IVCoin;
 

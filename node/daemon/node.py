@@ -60,6 +60,7 @@ class Node:
             await self._tell_machine()
             await nursery.start(parts.chain.run, self._report_chain)
             nursery.start_soon(parts.chain.look_after)
+            nursery.start_soon(parts.chain.give_signs, parts.machine.identity.node_id)
             nursery.start_soon(self._measure)
             nursery.start_soon(self._watch_models)
             nursery.start_soon(self._rotate)

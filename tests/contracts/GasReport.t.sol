@@ -149,6 +149,20 @@ contract GasReport is Fixture {
         _report("claimRewards", 1, 100_000);
     }
 
+    function test_challenges() public {
+        Node memory other = registered("other node", 5_000 * VCN);
+        fundOwner(other, 100 * VCN);
+        vm.prank(other.owner);
+        stakes.challengeLiveness(node.id, other.id);
+        _report("challengeLiveness", 1, 110_000);
+        vm.prank(node.id);
+        stakes.answerLiveness(node.id, other.owner);
+        _report("answerLiveness", 1, 70_000);
+        pass(9 days);
+        stakes.penalizeOffline(node.id);
+        _report("penalizeOffline", 1, 70_000);
+    }
+
     // ---- clients
 
     function test_lanes() public {

@@ -28,6 +28,10 @@ contract OpenHandler is Handler {
         return court;
     }
 
+    function bond() external view returns (uint256) {
+        return profile.minDeposit;
+    }
+
     function settlement_() external view returns (ISettlement) {
         return settlement;
     }
@@ -47,7 +51,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](37);
+        bytes4[] memory acts = new bytes4[](39);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -80,6 +84,8 @@ contract InvariantsTest is StdInvariant, Test {
         acts[28] = Stakers.claimShare.selector;
         acts[29] = Stakers.changeTerms.selector;
         acts[31] = Stakers.penalize.selector;
+        acts[37] = Stakers.challenge.selector;
+        acts[38] = Stakers.endChallenge.selector;
         acts[30] = Stakers.claimRewards.selector;
         acts[32] = Handler.brake.selector;
         acts[33] = Handler.appealCase.selector;
@@ -106,6 +112,7 @@ contract InvariantsTest is StdInvariant, Test {
     }
 
     function _stakeBooks() private view returns (uint256 total) {
+        total = handler.bonds() * handler.bond();
         for (uint256 i; i < handler.nodeCount(); ++i) {
             (address id,,) = handler.nodes(i);
             NodeView memory shown = stakes.nodeOf(id);
@@ -194,6 +201,13 @@ contract HandlerTest is Test {
         for (uint256 i; i < 8; ++i) {
             handler.aDay();
         }
+        handler.challenge(1, 2);
+        handler.challenge(2, 1);
+        assertEq(handler.bonds(), 2);
+        handler.endChallenge(1, 2, true);
+        handler.aDay();
+        handler.endChallenge(2, 1, false);
+        assertEq(handler.bonds(), 0);
         handler.penalize(1);
         handler.checkIn(2);
         assertEq(handler.penalties(), 2);

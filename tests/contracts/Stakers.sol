@@ -17,6 +17,8 @@ abstract contract Stakers is Fixture {
     uint256 public shared;
     uint256 public burned;
     uint256 public penalties;
+    /// @dev Challenges that nobody has answered or called missed.
+    uint256 public bonds;
     mapping(address node => bool) public wasSlashed;
     /// @dev When a node last checked in, or a batch of it became final; 0: not since it was registered.
     mapping(address node => uint256) public lastSign;
@@ -115,6 +117,30 @@ abstract contract Stakers is Fixture {
         }
         if (forOthers != 0) ++shared;
         if (forOthers != 0 && stakes.termsOf(node.id).delegatedStake == 0) _complain("nobody else stakes here");
+    }
+
+    function challenge(uint256 who, uint256 whose) external {
+        Node memory by = _node(who);
+        vm.prank(by.owner);
+        stakes.challengeLiveness(_node(whose).id, by.id);
+        ++bonds;
+    }
+
+    function endChallenge(uint256 who, uint256 whose, bool answer) external {
+        Node memory by = _node(who);
+        Node memory node = _node(whose);
+        address paid = answer ? stakes.payoutOf(node.id) : by.owner;
+        uint256 before = coin.balanceOf(paid);
+        uint16 counted = stakes.nodeOf(node.id).checkInDays;
+        if (answer) {
+            vm.prank(node.id);
+            stakes.answerLiveness(node.id, by.owner);
+        } else {
+            stakes.missLiveness(node.id, by.owner);
+        }
+        --bonds;
+        if (coin.balanceOf(paid) != before + profile.minDeposit) _complain("a bond goes to who earned it, or back");
+        if (stakes.nodeOf(node.id).checkInDays + 1 < counted) _complain("two misses take one day at most");
     }
 
     // ---- those who stake on them

@@ -235,3 +235,23 @@ async def test_a_node_that_was_away_for_more_than_a_week_is_charged_by_anyone() 
         node = await owner.stake(NODE.address)
         assert node is not None
         assert 0 <= 2_000 * VCN * 99**3 // 100**3 - node.active_stake <= 1
+
+
+async def test_a_node_is_asked_for_a_sign_and_answers_or_does_not() -> None:
+    async with open_anvil_ledger() as ledger:
+        await ledger.register(NODE)
+        await ledger.register(FRIEND)
+        asker, node = ledger.actions(owner_of(FRIEND)), ledger.actions(NODE)
+        who, paid = owner_of(FRIEND).address, owner_of(NODE).address
+        before = (await node.balances(paid)).coins
+        await asker.challenge_liveness(NODE.address, FRIEND.address)
+        assert hint(await refused("AlreadyChallenged", asker.challenge_liveness(NODE.address, FRIEND.address)))
+        await node.answer_liveness(NODE.address, who)
+        assert (await node.balances(paid)).coins == before + 10 * VCN
+        assert hint(await refused("NotChallenged", node.answer_liveness(NODE.address, who)))
+        await asker.challenge_liveness(NODE.address, FRIEND.address)
+        held = (await asker.balances()).coins
+        await ledger.warp(301)
+        assert hint(await refused("AnswerTooLate", node.answer_liveness(NODE.address, who)))
+        missed = await asker.miss_liveness(NODE.address, who)
+        assert missed.balances.coins == held + 10 * VCN
