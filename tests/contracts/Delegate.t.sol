@@ -196,6 +196,22 @@ contract DelegateTest is Fixture {
         stakes.withdraw(node.id);
     }
 
+    /// @dev Nobody else's bucket becomes the owner's when the last active stake of others has left.
+    function test_a_bucket_stays_its_stakers_when_others_are_gone() public {
+        delegated(ann, node.id, 1_000 * VCN);
+        delegated(bob, node.id, 1_000 * VCN);
+        _unbond(ann, 1_000 * VCN);
+        pass(1);
+        _unbond(bob, 1_000 * VCN);
+        _unbond(node.owner, 2_000 * VCN);
+        pass(profile.unbondingSeconds);
+        _withdraw(ann);
+        _assertHas(bob, 0, 1_000 * VCN);
+        _assertHas(node.owner, 3_000 * VCN, 2_000 * VCN);
+        assertEq(_withdraw(node.owner), 2_000 * VCN);
+        assertEq(_withdraw(bob), 1_000 * VCN);
+    }
+
     function test_rebond_until_it_is_withdrawn() public {
         delegated(ann, node.id, 1_000 * VCN);
         _unbond(ann, 1_000 * VCN);

@@ -211,6 +211,32 @@ contract LivenessTest is Fixture {
         assertApproxEqAbs(stakes.delegationOf(node.id, ann).active, 1_000 * VCN, 1);
     }
 
+    /// @dev An owner who took its stake home from jail: those who stayed pay nothing for its absence.
+    function test_who_left_from_jail_owes_no_sign() public {
+        address ann = staker("ann", 5_000 * VCN);
+        delegated(ann, node.id, 5_000 * VCN);
+        uint24 last = today();
+        vm.prank(address(court));
+        stakes.jail(node.id, 0);
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 10_000 * VCN);
+        pass(30 days);
+        _expectNotOffline(last);
+        stakes.penalizeOffline(node.id);
+        assertEq(stakes.delegationOf(node.id, ann).active, 5_000 * VCN);
+    }
+
+    function test_who_takes_an_exit_back_has_a_week_again() public {
+        vm.prank(node.owner);
+        stakes.unbond(node.id, 10_000 * VCN);
+        pass(30 days);
+        vm.prank(node.owner);
+        stakes.rebond(node.id, 10_000 * VCN);
+        _expectNotOffline(today());
+        stakes.penalizeOffline(node.id);
+        assertEq(_active(), 10_000 * VCN);
+    }
+
     function test_who_comes_back_has_a_week_again() public {
         vm.prank(node.owner);
         stakes.unbond(node.id, 10_000 * VCN);
