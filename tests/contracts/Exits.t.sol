@@ -89,6 +89,7 @@ contract ExitsTest is Fixture {
         _lostSeedsEnd();
         _clientsLeave();
         _termsChange();
+        _signsAreAsked();
         _stakersLeave();
         _verifiersComeAndGo();
         _moneyFlows();
@@ -288,6 +289,24 @@ contract ExitsTest is Fixture {
         _open("StakeManager.confirmCommission");
         stakes.confirmPayout(sleeper.id);
         _open("StakeManager.confirmPayout");
+    }
+
+    function _signsAreAsked() private {
+        coin.transfer(node.owner, 2 * profile.minDeposit);
+        vm.startPrank(node.owner);
+        coin.approve(address(stakes), type(uint256).max);
+        stakes.challengeLiveness(sleeper.id, node.id);
+        _open("StakeManager.challengeLiveness");
+        vm.stopPrank();
+        (, address operator) = stakes.keysOf(sleeper.id);
+        vm.prank(operator);
+        stakes.answerLiveness(sleeper.id, node.id);
+        _open("StakeManager.answerLiveness");
+        vm.prank(node.owner);
+        stakes.challengeLiveness(sleeper.id, node.id);
+        pass(5 minutes + 1);
+        stakes.missLiveness(sleeper.id, node.id);
+        _open("StakeManager.missLiveness");
     }
 
     function _stakersLeave() private {
