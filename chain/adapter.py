@@ -21,6 +21,7 @@ from chain.wallet import Key, Wallet
 from chain.watcher import Send, Watcher
 from chain.witnesses import Witnesses
 from protocol.effects import (
+    AnswerDemand,
     ChainEffect,
     CheckIn,
     CommitSeat,
@@ -170,7 +171,7 @@ class ChainAdapter:
                 return await self._open_lane(effect)
             case FinalizeBatch() | RefundBatch() | VoidStarved() | ConveneCourt():
                 return await self._do_batch(effect)
-            case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase():
+            case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase() | AnswerDemand():
                 return await self._do_case(effect)
 
     # ---- one way for each kind of call
@@ -270,7 +271,9 @@ class ChainAdapter:
 
         return await self._do(effect, call, await self._anyone(), done)
 
-    async def _do_case(self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase) -> TransactionMined:
+    async def _do_case(
+        self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase | AnswerDemand
+    ) -> TransactionMined:
         court, case = self.network.court, BatchId(effect.batch_id)
         match effect:
             case CommitSeat(seat=seat, commitment=commitment):
@@ -279,6 +282,9 @@ class ChainAdapter:
             case RevealSeat(seat=seat, digest=digest, scores=scores, salt=salt):
                 call, sender = court.reveal_seat(case, seat, digest, scores, salt), self._operator
                 return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.REVEALED))
+            case AnswerDemand(data=data):
+                call, sender = court.answer_data(case, data), self._operator
+                return await self._do(effect, call, sender, lambda: self._answered(case))
             case ReplaceSeat(seat=seat, contents=contents):
                 call, sender = court.replace_seat(case, seat, contents), await self._anyone()
                 return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.SILENT))
@@ -316,6 +322,9 @@ class ChainAdapter:
     async def _seat_is(self, case: BatchId, seat: int, state: SeatState) -> bool:
         seats = await self.network.court.seats_of(case)
         return (seat < len(seats) and seats[seat].state is state) or await self._closed(case)
+
+    async def _answered(self, case: BatchId) -> bool:
+        return (await self.network.court.case_of(case)).state is not CaseState.DATA_CHALLENGE
 
     async def _closed(self, case: BatchId) -> bool:
         return (await self.network.court.case_of(case)).state is CaseState.CLOSED

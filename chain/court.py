@@ -13,6 +13,8 @@ from protocol.events import (
     CaseDecided,
     CaseGrown,
     CaseResolved,
+    DataAnswered,
+    DataDemanded,
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
@@ -132,6 +134,14 @@ class Court(Contract):
         """Void a batch that no court decided in time; anyone."""
         return self.call("voidStarved", node, slot, contents_tuple(contents))
 
+    def demand_data(self, case: BatchId, seat: int, leaf: int, key: bytes) -> Call:
+        """Ask the node to open a drawn leaf on chain; the seat's operator, once a case."""
+        return self.call("demandData", case, seat, leaf, key)
+
+    def answer_data(self, case: BatchId, data: bytes) -> Call:
+        """Answer a demand with up to MAX_ANSWER_BYTES; the node's owner or operator."""
+        return self.call("answerData", case, data)
+
     async def appeal_bond_of(self, node: Address) -> Wei:
         """What an appeal of this node costs now."""
         return Wei(await self.read("appealBondOf", node))
@@ -164,6 +174,10 @@ class Court(Contract):
                 return CaseGrown(case, round_number, first_seat, Verdict(standing), median)
             case "CaseDecided", (case, verdict, median, until):
                 return CaseDecided(case, Verdict(verdict), median, until)
+            case "DataDemanded", (case, seat, leaf, key, until):
+                return DataDemanded(case, seat, leaf, key, until)
+            case "DataAnswered", (case, data):
+                return DataAnswered(case, data, 0)
             case "CaseResolved", (case, _, _, verdict, median):
                 return CaseResolved(case, Verdict(verdict), median)
         return None

@@ -15,6 +15,7 @@ LOG_RANGE = 5_000
 """Blocks asked for at once; an endpoint that allows fewer is asked for half, and half of that."""
 TOO_EARLY = frozenset(
     {
+        "CaseWaits",
         "IntakePaused",
         "NoSeed",
         "NotAllRevealed",

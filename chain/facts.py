@@ -12,6 +12,8 @@ from protocol.events import (
     CaseDecided,
     CaseGrown,
     CaseResolved,
+    DataAnswered,
+    DataDemanded,
     LaneSeen,
     NodeSlashed,
     SeatAdded,
@@ -70,6 +72,8 @@ Fact = (
     | SeatSilenced
     | CaseGrown
     | CaseDecided
+    | DataDemanded
+    | DataAnswered
     | CaseResolved
     | BatchSettled
     | BatchVoided

@@ -7,7 +7,16 @@ from chain.ethereum import Ethereum, Log
 from chain.facts import BatchStored, ClientTouched, Fact, NodeTouched
 from chain.network import Network
 from protocol.errors import ChainError
-from protocol.events import AccountSeen, BatchSubmitted, CaseConvened, Event, LaneSeen, NodeSeen, SeatAdded
+from protocol.events import (
+    AccountSeen,
+    BatchSubmitted,
+    CaseConvened,
+    DataAnswered,
+    Event,
+    LaneSeen,
+    NodeSeen,
+    SeatAdded,
+)
 from protocol.stages.assignment import Account
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import Address, Hash32
@@ -61,7 +70,7 @@ class Teller:
                     events += self._account(accounts[client])
                 case AccountSeen(account):
                     events += self._account(account)
-                case CaseConvened() | SeatAdded() as event:
+                case CaseConvened() | SeatAdded() | DataAnswered() as event:
                     events.append(replace(event, timestamp=times[each.block]))
                 case BatchStored():
                     raise AssertionError("made a BatchSubmitted where its transaction is known")
@@ -140,5 +149,5 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
 
 async def _times(ethereum: Ethereum, seen: Sequence[Seen]) -> dict[int, int]:
     """The times of the blocks that hold an event which names its time."""
-    blocks = {each.block for each in seen if isinstance(each.fact, CaseConvened | SeatAdded)}
+    blocks = {each.block for each in seen if isinstance(each.fact, CaseConvened | SeatAdded | DataAnswered)}
     return {block: (await ethereum.block(block)).timestamp for block in sorted(blocks)}

@@ -35,8 +35,7 @@ abstract contract Appeals is Rounds {
         Ruling storage ruling = _rulings[caseId];
         uint256 until = uint256(ruling.since) + _appealSeconds;
         if (block.timestamp > until) revert AppealOver(until);
-        (address owner, address operator) = _stakes.keysOf(decided.node);
-        if (msg.sender != owner && msg.sender != operator) revert NotOfNode(decided.node, msg.sender);
+        _requireNodes(decided.node);
         uint96 bond = appealBondOf(decided.node);
         ruling.appellant = msg.sender;
         ruling.bond = bond;

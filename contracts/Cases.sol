@@ -12,6 +12,16 @@ import {Profile} from "./types/ParamTypes.sol";
 /// @notice The cases, their seats, and how seats are drawn for them.
 /// @dev A seat in round 0 is drawn as for the seats of round 1: by the next tickets of one order, so nobody chooses any.
 abstract contract Cases is Verifiers {
+    /// @dev How a case would begin.
+    struct FirstBench {
+        bytes32 caseId;
+        Batch batch;
+        uint256[] drawn;
+        uint256 wanted;
+        address[] found;
+        uint256 nextTry;
+    }
+
     uint256 internal constant FULL_BENCH = 3;
     uint8 internal constant UNCALIBRATED = 2;
     /// @dev All rounds draw from the order of this one.
@@ -41,15 +51,14 @@ abstract contract Cases is Verifiers {
         view
         returns (address[] memory)
     {
-        (Batch memory batch, Draw memory draw, uint256[] memory drawn) = _drawFor(node, slot, contents);
-        return _drawSeats(draw, new address[](0), _seatsWanted(batch, contents.maxLeaf, drawn.length));
+        return _firstBench(node, slot, contents).found;
     }
 
     // ---- inside: drawing
 
     /// @dev All that a draw of seats for this batch depends on. Reverts unless leaves are drawn and the contents are its own.
     function _drawFor(address node, uint8 slot, Contents calldata contents)
-        internal
+        private
         view
         returns (Batch memory batch, Draw memory draw, uint256[] memory drawn)
     {
@@ -63,10 +72,19 @@ abstract contract Cases is Verifiers {
         draw.parties = _partiesOf(contents, drawn);
     }
 
-    function _seatsWanted(Batch memory batch, uint96 maxLeaf, uint256 drawnCount) internal view returns (uint256) {
-        uint256 value = uint256(maxLeaf) * drawnCount;
-        if (batch.charge < value) value = batch.charge;
-        return value < _courtValue ? 1 : FULL_BENCH;
+    /// @dev The seats that a case over this batch begins with: one where the drawn value is small, else three.
+    function _firstBench(address node, uint8 slot, Contents calldata contents)
+        internal
+        view
+        returns (FirstBench memory first)
+    {
+        Draw memory draw;
+        (first.batch, draw, first.drawn) = _drawFor(node, slot, contents);
+        uint256 value = uint256(contents.maxLeaf) * first.drawn.length;
+        if (first.batch.charge < value) value = first.batch.charge;
+        first.wanted = value < _courtValue ? 1 : FULL_BENCH;
+        first.found = _drawSeats(draw, new address[](0), first.wanted);
+        (first.caseId, first.nextTry) = (draw.batchId, draw.nextTry);
     }
 
     /// @dev Goes on in the draw order; returns how many seats it could fill.
@@ -74,12 +92,27 @@ abstract contract Cases is Verifiers {
         internal
         returns (uint256)
     {
-        (, Draw memory draw,) = _drawFor(open.node, open.slot, contents);
-        draw.nextTry = open.nextTry;
-        address[] memory found = _drawSeats(draw, _nodesOf(caseId, open.seatCount), wanted);
-        open.nextTry = uint16(draw.nextTry);
+        (address[] memory found, uint256 nextTry) = _drawMore(caseId, open, contents, wanted);
+        open.nextTry = uint16(nextTry);
         _addSeats(caseId, open, found);
         return found.length;
+    }
+
+    /// @dev The next of the order who have not sat in this case.
+    function _drawMore(bytes32 caseId, Case storage open, Contents calldata contents, uint256 wanted)
+        internal
+        view
+        returns (address[] memory found, uint256 nextTry)
+    {
+        (, Draw memory draw,) = _drawFor(open.node, open.slot, contents);
+        draw.nextTry = open.nextTry;
+        if (open.round == 0) {
+            // Everybody has sat once at most: tickets for more seats than there are places would find nobody.
+            uint256 left = _listLength(open.classId, draw.commitBlock) - open.seatCount;
+            if (wanted > left) wanted = left;
+        }
+        found = _drawSeats(draw, _nodesOf(caseId, open.seatCount), wanted);
+        nextTry = draw.nextTry;
     }
 
     function _addSeats(bytes32 caseId, Case storage open, address[] memory found) internal {

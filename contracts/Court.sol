@@ -6,7 +6,6 @@ import {IParams} from "./interfaces/IParams.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {MedianLib} from "./libraries/MedianLib.sol";
-import {Draw} from "./libraries/SeatLib.sol";
 import {Batch, BatchState, Contents} from "./types/BatchTypes.sol";
 import {Case, CaseState, CaseView, Ruling, Verdict} from "./types/CaseTypes.sol";
 
@@ -27,34 +26,32 @@ contract Court is Verdicts {
     }
 
     function convene(address node, uint8 slot, Contents calldata contents) external returns (bytes32 caseId) {
-        (Batch memory batch, Draw memory draw, uint256[] memory drawn) = _drawFor(node, slot, contents);
-        if (batch.state != BatchState.Pending) revert WrongState(batch.state);
-        uint256 until = uint256(batch.commitTime) + _starvedSeconds;
+        FirstBench memory first = _firstBench(node, slot, contents);
+        if (first.batch.state != BatchState.Pending) revert WrongState(first.batch.state);
+        uint256 until = uint256(first.batch.commitTime) + _starvedSeconds;
         if (block.timestamp > until) revert TooLate(until);
-        uint256 wanted = _seatsWanted(batch, contents.maxLeaf, drawn.length);
-        address[] memory found = _drawSeats(draw, new address[](0), wanted);
-        if (found.length == 0) revert NoSeats();
-        caseId = draw.batchId;
+        if (first.found.length == 0) revert NoSeats();
+        caseId = first.caseId;
         Case memory opened;
         opened.node = node;
         opened.slot = slot;
-        opened.classId = batch.classId;
+        opened.classId = first.batch.classId;
         opened.state = CaseState.Open;
-        opened.seatsWanted = uint8(wanted);
-        opened.seatCount = uint8(found.length);
-        opened.nextTry = uint16(draw.nextTry);
-        opened.drawnCount = uint16(drawn.length);
+        opened.seatsWanted = uint8(first.wanted);
+        opened.seatCount = uint8(first.found.length);
+        opened.nextTry = uint16(first.nextTry);
+        opened.drawnCount = uint16(first.drawn.length);
         _cases[caseId] = opened;
-        for (uint256 i; i < found.length; ++i) {
-            _seat(caseId, i, found[i]);
+        for (uint256 i; i < first.found.length; ++i) {
+            _seat(caseId, i, first.found[i]);
         }
-        emit CaseConvened(caseId, node, slot, batch.classId, found, drawn);
+        emit CaseConvened(caseId, node, slot, first.batch.classId, first.found, first.drawn);
         _settlement.openCase(node, slot, msg.sender);
     }
 
     function resolve(bytes32 caseId, Contents calldata contents) external returns (Verdict) {
         Case storage held = _cases[caseId];
-        if (held.state == CaseState.Decided || held.state == CaseState.Arbiter) return _endWaiting(caseId, held);
+        if (held.state > CaseState.Closed) return _endWaiting(caseId, held);
         Case storage open = _openCase(caseId);
         (address[] memory nodes, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
         if (nodes.length == 0 || nodes.length != _sitting(caseId, open, open.firstSeat)) revert NotAllRevealed(caseId);
@@ -78,7 +75,9 @@ contract Court is Verdicts {
             ? uint256(batch.commitTime) + _starvedSeconds
             : _untilOf(caseId, batch.commitTime);
         if (block.timestamp <= until) revert NotStarved(until);
-        if (batch.state == BatchState.Pending) return _voidUnheard(caseId, node, slot, contents);
+        if (batch.state == BatchState.Pending) {
+            return _closeUnheard(caseId, node, slot, _firstBench(node, slot, contents).found.length != 0);
+        }
         Case storage held = _cases[caseId];
         if (held.state != CaseState.Open) _endWaiting(caseId, held);
         else if (held.round == 0) _starve(caseId, held);
@@ -141,12 +140,16 @@ contract Court is Verdicts {
         return _conclude(caseId, open, verdict, median, seats);
     }
 
-    /// @dev Nobody appealed, or the arbiters have not decided: what was found stands.
+    /// @dev Nobody appealed, the arbiters have not decided, or the node has not answered: what was found stands, or it withheld
+    ///      its data. Who was found guilty of fraud is not better off by hiding.
     function _endWaiting(bytes32 caseId, Case storage held) private returns (Verdict) {
         Ruling storage ruling = _rulings[caseId];
-        uint256 until = _waitsUntil(held.state, ruling.since);
+        uint256 until = _waitsUntil(held.state, ruling);
         if (block.timestamp <= until) revert RulingWaits(until);
-        return _closeGrown(caseId, held, ruling.verdict, ruling.median);
+        Verdict verdict = ruling.verdict;
+        if (held.state == CaseState.DataChallenge && verdict != Verdict.Severe) verdict = Verdict.Withheld;
+        if (held.state == CaseState.DataChallenge) _settleBond(caseId, verdict);
+        return _closeGrown(caseId, held, verdict, ruling.median);
     }
 
     /// @dev A first round that never ended. A doubt that nobody confirmed is not let go.
@@ -165,23 +168,18 @@ contract Court is Verdicts {
         _endRound(caseId, open, _verdictOf(median), median, worse ? nodes.length : 0);
     }
 
-    function _voidUnheard(bytes32 caseId, address node, uint8 slot, Contents calldata contents) private {
-        (Batch memory batch, Draw memory draw, uint256[] memory drawn) = _drawFor(node, slot, contents);
-        uint256 wanted = _seatsWanted(batch, contents.maxLeaf, drawn.length);
-        bool drawable = _drawSeats(draw, new address[](0), wanted).length != 0;
-        _closeUnheard(caseId, node, slot, drawable);
-    }
-
     /// @dev When a case may be ended by anyone. Its first round may take as long again as the batch may wait for one.
     function _untilOf(bytes32 caseId, uint256 commitTime) private view returns (uint256) {
         Case storage held = _cases[caseId];
-        if (held.state != CaseState.Open) return _waitsUntil(held.state, _rulings[caseId].since);
-        if (held.round == 0) return commitTime + 2 * uint256(_starvedSeconds);
-        return uint256(_rulings[caseId].since) + _starvedSeconds;
+        Ruling storage ruling = _rulings[caseId];
+        if (held.state != CaseState.Open) return _waitsUntil(held.state, ruling);
+        uint256 until = _starvedSeconds + (held.round == 0 ? commitTime + _starvedSeconds : ruling.since);
+        return ruling.demandedAt == 0 ? until : until + _dataSeconds;
     }
 
-    function _waitsUntil(CaseState state, uint256 since) private view returns (uint256) {
-        return since + (state == CaseState.Decided ? _appealSeconds : _arbiterSeconds);
+    function _waitsUntil(CaseState state, Ruling storage ruling) private view returns (uint256) {
+        if (state == CaseState.DataChallenge) return uint256(ruling.demandedAt) + _dataSeconds;
+        return uint256(ruling.since) + (state == CaseState.Decided ? _appealSeconds : _arbiterSeconds);
     }
 
     function _lowest(uint16[] memory scores) private pure returns (uint16 lowest) {

@@ -5,7 +5,6 @@ import {Seats} from "./Seats.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {MedianLib} from "./libraries/MedianLib.sol";
-import {Draw} from "./libraries/SeatLib.sol";
 import {Contents} from "./types/BatchTypes.sol";
 import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -78,7 +77,7 @@ abstract contract Rounds is Seats {
     {
         (address[] memory old,) = _revealed(caseId, open, 0);
         address[] memory fresh;
-        (fresh, nextTry) = _freshFor(caseId, open, contents);
+        (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH);
         uint256 size = fresh.length + old.length;
         if (size > LARGEST_BENCH) size = LARGEST_BENCH;
         if (size % 2 == 0) --size;
@@ -87,19 +86,5 @@ abstract contract Rounds is Seats {
         for (uint256 i; i < size; ++i) {
             bench[i] = i < fresh.length ? fresh[i] : old[i - fresh.length];
         }
-    }
-
-    /// @dev Up to seven of the order who have not sat yet; no more tickets than the list could fill seats.
-    function _freshFor(bytes32 caseId, Case storage open, Contents calldata contents)
-        private
-        view
-        returns (address[] memory, uint256)
-    {
-        (, Draw memory draw,) = _drawFor(open.node, open.slot, contents);
-        draw.nextTry = open.nextTry;
-        uint256 wanted = _listLength(open.classId, draw.commitBlock) - open.seatCount;
-        if (wanted > LARGEST_BENCH) wanted = LARGEST_BENCH;
-        address[] memory fresh = _drawSeats(draw, _nodesOf(caseId, open.seatCount), wanted);
-        return (fresh, draw.nextTry);
     }
 }

@@ -56,8 +56,9 @@ abstract contract Seats is Cases {
         Case storage open = _openCase(caseId);
         uint256 until = _turnEnd(caseId, open, seat);
         if (block.timestamp <= until) revert SeatStillHasTime(until);
+        bool shown = _isAnyBound(caseId, open);
         address node = _vacate(caseId, open, seat, contents);
-        _stakes.slash(node, NO_SHOW_BPS, caseId);
+        if (shown) _stakes.slash(node, NO_SHOW_BPS, caseId);
         _stakes.penalise(node, LIGHT, false);
     }
 
@@ -91,9 +92,13 @@ abstract contract Seats is Cases {
     ///      the turn of all who have not revealed, from the last commitment on.
     function _turnEnd(bytes32 caseId, Case storage open, uint8 seat) private view returns (uint256) {
         SeatState state = _seats[caseId][seat].state;
-        if (state == SeatState.Drawn) return uint256(_seats[caseId][seat].since) + _seatSeconds;
+        // A demand for data has stopped everybody's turn.
+        uint256 last = _rulings[caseId].resumedAt;
+        if (state == SeatState.Drawn) {
+            uint256 since = _seats[caseId][seat].since;
+            return (since > last ? since : last) + _seatSeconds;
+        }
         if (state != SeatState.Committed) revert SeatNotSilent(caseId, seat);
-        uint256 last;
         for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
             Seat storage other = _seats[caseId][i];
             if (other.state == SeatState.Drawn) revert SeatNotSilent(caseId, seat);
@@ -111,8 +116,18 @@ abstract contract Seats is Cases {
         }
     }
 
+    /// @dev Whether any seat of this round has committed. If none could, the node may have shown nothing to anybody: it must not
+    ///      be able to have its judges fined for that.
+    function _isAnyBound(bytes32 caseId, Case storage open) private view returns (bool) {
+        for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
+            SeatState state = _seats[caseId][i].state;
+            if (state == SeatState.Committed || state == SeatState.Revealed) return true;
+        }
+        return false;
+    }
+
     /// @dev Else a seat could echo what another has revealed.
-    function _requireAllCommitted(bytes32 caseId, Case storage open) private view {
+    function _requireAllCommitted(bytes32 caseId, Case storage open) internal view {
         uint256 count = open.seatCount;
         for (uint256 i = open.firstSeat; i < count; ++i) {
             if (_seats[caseId][i].state == SeatState.Drawn) revert SeatsMissing(caseId, uint8(i));

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Appeals} from "./Appeals.sol";
+import {Demands} from "./Demands.sol";
 import {Panel} from "./Panel.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {Batch} from "./types/BatchTypes.sol";
 import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
+import {NodeView} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What a verdict does to the node, the batch and the seats.
-abstract contract Verdicts is Appeals {
+abstract contract Verdicts is Demands {
     uint16 private constant MEDIUM = 150;
     uint16 private constant SEVERE = 300;
+    /// @dev Data withheld costs ten times what the batch was worth, and never more than fraud.
+    uint256 private constant WITHHELD_FACTOR = 10;
 
     Panel private immutable _panel;
     uint32 internal immutable _arbiterSeconds;
     uint16 private immutable _slashBps;
 
     constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
-        Appeals(stakes_, settlement_, profile)
+        Demands(stakes_, settlement_, profile)
     {
         _panel = new Panel(params_);
         _arbiterSeconds = profile.arbiterSeconds;
@@ -60,13 +64,17 @@ abstract contract Verdicts is Appeals {
         returns (Verdict)
     {
         address node = open.node;
-        bool uncalibrated = verdict != Verdict.Pass && _isUncalibrated(open);
-        if (uncalibrated && (verdict == Verdict.Severe || verdict == Verdict.Short)) verdict = Verdict.Review;
+        Batch memory batch;
+        if (verdict != Verdict.Pass) {
+            batch = _settlement.batchOf(node, open.slot);
+            bool found = verdict == Verdict.Severe || verdict == Verdict.Short;
+            if (found && batch.flags & UNCALIBRATED != 0) verdict = Verdict.Review;
+        }
         open.state = CaseState.Closed;
         open.verdict = verdict;
         emit CaseResolved(caseId, node, open.slot, verdict, median);
         // The slash comes first: its share of the pool helps to pay the seats that found the fraud.
-        _punish(caseId, node, verdict, uncalibrated);
+        if (verdict != Verdict.Pass) _punish(caseId, node, verdict, batch);
         _settlement.closeCase(node, open.slot, verdict == Verdict.Pass, seats);
         return verdict;
     }
@@ -77,17 +85,22 @@ abstract contract Verdicts is Appeals {
         return _close(caseId, open, verdict, median, seats);
     }
 
-    function _punish(bytes32 caseId, address node, Verdict verdict, bool uncalibrated) private {
-        if (verdict == Verdict.Review) _stakes.penalise(node, LIGHT, !uncalibrated);
-        if (verdict == Verdict.Short) _stakes.penalise(node, MEDIUM, true);
-        if (verdict == Verdict.Severe) {
-            if (_slashBps != 0) _stakes.slash(node, _slashBps, caseId);
-            _stakes.penalise(node, SEVERE, true);
-        }
-        if (verdict == Verdict.Short || verdict == Verdict.Severe) {
-            _stakes.jail(node, caseId);
-            _dismiss(node);
-        }
+    function _punish(bytes32 caseId, address node, Verdict verdict, Batch memory batch) private {
+        if (verdict == Verdict.Starved) return;
+        if (verdict == Verdict.Review) return _stakes.penalise(node, LIGHT, batch.flags & UNCALIBRATED == 0);
+        uint16 bps = verdict == Verdict.Severe ? _slashBps : verdict == Verdict.Withheld ? _withheldBps(node, batch) : 0;
+        if (bps != 0) _stakes.slash(node, bps, caseId);
+        _stakes.penalise(node, verdict == Verdict.Severe ? SEVERE : MEDIUM, true);
+        _stakes.jail(node, caseId);
+        _dismiss(node);
+    }
+
+    /// @dev Rounded up. What counts as noise has no part in it, so a class need not be calibrated.
+    function _withheldBps(address node, Batch memory batch) private view returns (uint16) {
+        NodeView memory shown = _stakes.nodeOf(node);
+        uint256 stake = uint256(shown.activeStake) + shown.unbondingStake;
+        uint256 loss = WITHHELD_FACTOR * (uint256(batch.charge) + batch.fee + batch.bonus) * 10_000;
+        return loss >= uint256(_slashBps) * stake ? _slashBps : uint16((loss + stake - 1) / stake);
     }
 
     /// @dev Nobody convened. That is the node's to do, unless there was nobody to be drawn.

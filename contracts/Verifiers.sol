@@ -126,6 +126,12 @@ abstract contract Verifiers is ICourt {
         emit VerifierLeft(node, classId, place);
     }
 
+    /// @dev The caller must be the node's owner or operator.
+    function _requireNodes(address node) internal view {
+        (address owner, address operator) = _stakes.keysOf(node);
+        if (msg.sender != owner && msg.sender != operator) revert NotOfNode(node, msg.sender);
+    }
+
     function _requireKeyOf(NodeView memory shown, address node) private view {
         if (shown.state == NodeState.None) revert UnknownNode(node);
         if (msg.sender != shown.owner && msg.sender != shown.operator) revert NotOfNode(node, msg.sender);

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.messages import Message, Signable
-from protocol.params import MAX_INLINE_BYTES
+from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import (
     Batch,
@@ -247,6 +247,14 @@ class ResolveCase:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerDemand:
+    """> chain/court > TransactionMined, and DataAnswered: what a seat asked for, for all to see."""
+
+    batch_id: Bytes32
+    data: Annotated[bytes, Size(MAX_ANSWER_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
 class VoidStarved:
     """> chain/court > TransactionMined, and BatchVoided: nobody judged the batch in time."""
 
@@ -295,6 +303,7 @@ ChainEffect = (
     | RevealSeat
     | ReplaceSeat
     | ResolveCase
+    | AnswerDemand
     | VoidStarved
     | FinalizeBatch
     | RefundBatch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.messages import Message, Signable
-from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES
+from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES, MAX_PROOF_BYTES
 from protocol.stages.assignment import (
     Account,
     Lane,
@@ -420,6 +420,26 @@ class CaseDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class DataDemanded:
+    """A seat wants a drawn leaf opened on chain, its content key sealed to `hpke_key`, until then in chain seconds."""
+
+    batch_id: Bytes32
+    seat: U8
+    leaf_index: U24
+    hpke_key: Bytes32
+    until: U40
+
+
+@dataclass(frozen=True, slots=True)
+class DataAnswered:
+    """The node has shown on chain what a seat asked for; every turn begins anew at `timestamp`."""
+
+    batch_id: Bytes32
+    data: Annotated[bytes, Size(MAX_ANSWER_BYTES)]
+    timestamp: U40
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResolved:
     """A case ended with a verdict; `median` in basis points."""
 
@@ -498,6 +518,8 @@ Durable = (
     | SeatRevealed
     | CaseGrown
     | CaseDecided
+    | DataDemanded
+    | DataAnswered
     | CaseResolved
     | BatchSettled
     | BatchVoided

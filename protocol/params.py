@@ -61,6 +61,8 @@ RETRY_AFTER_DEADLINE_S = 120
 MAX_INLINE_BYTES = 32_768
 """A sealed input or result up to this size travels inside its message; a larger one as a blob."""
 MAX_PROOF_BYTES = 72 * 1024
+MAX_ANSWER_BYTES = 16 * 1024
+"""What a node may show a seat on chain."""
 """A fingerprint of MAX_NEW_TOKENS tokens."""
 MAX_MESSAGE_BYTES = 128 * 1024
 """One message between two peers."""

@@ -93,6 +93,10 @@ class AnvilLedger:
         await self.give(owner)
         await self.actions(owner).appeal(operator.address, name, contents)
 
+    async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None:
+        call = self.network.court.demand_data(name, seat, leaf, named("key"))
+        await adapter.sender_of(verifier).send(call)
+
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None, record: Record = forget
     ) -> AbstractAsyncContextManager[ChainAdapter]:

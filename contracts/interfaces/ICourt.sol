@@ -29,6 +29,10 @@ interface ICourt {
     event CaseAppealed(bytes32 indexed caseId, address indexed appellant, uint96 bond);
     /// @param returned whether the bond went back to the appellant; else it went to the pool
     event BondSettled(bytes32 indexed caseId, address indexed appellant, uint96 bond, bool returned);
+    /// @notice A seat wants a drawn leaf opened on chain; the seats' turns stop until then.
+    /// @param key for which the content key is to be sealed
+    event DataDemanded(bytes32 indexed caseId, uint8 seat, uint24 leaf, bytes32 key, uint256 until);
+    event DataAnswered(bytes32 indexed caseId, bytes data);
     /// @notice The last round left a doubt; arbiters have until `until`, after that the batch is void.
     event PanelCalled(bytes32 indexed caseId, uint16 median, uint256 until);
     /// @notice The case is over; the only event of its end.
@@ -67,6 +71,12 @@ interface ICourt {
     error AbstainedToday(address node);
     /// @dev A case that waits for an appeal or for arbiters cannot end before.
     error RulingWaits(uint256 until);
+    error AlreadyRevealed(bytes32 caseId, uint8 seat);
+    error DemandedBefore(bytes32 caseId);
+    error LeafNotDrawn(uint256 leaf);
+    error NothingDemanded(bytes32 caseId);
+    /// @dev Empty, or more than 16 KiB.
+    error BadAnswer(uint256 length);
     error NothingToAppeal(bytes32 caseId);
     error AppealOver(uint256 until);
     error CannotGrow(bytes32 caseId);
@@ -76,7 +86,7 @@ interface ICourt {
     error WrongState(BatchState state);
     /// @dev No leaf of the batch is drawn.
     error NotDrawn();
-    /// @dev The time to convene is over; the batch starves.
+    /// @dev The time to convene or to answer is over.
     error TooLate(uint256 until);
     error NotStarved(uint256 until);
     /// @dev The contracts were deployed with other addresses than they have.
@@ -105,7 +115,7 @@ interface ICourt {
     function revealSeat(bytes32 caseId, uint8 seat, bytes32 digest, uint16[] calldata scores, bytes32 salt) external;
 
     /// @notice Puts the next verifier of the draw order in place of one that was silent for a whole turn; anyone.
-    /// @dev Who was silent loses 0.5% of its stake and 5 points.
+    /// @dev Who was silent loses 5 points, and 0.5% of its stake if another seat of the round has committed.
     function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external;
 
     /// @notice Steps down from a seat within a quarter of its first turn; the seat's operator, once a day.
@@ -121,6 +131,17 @@ interface ICourt {
     ///         to its end leaves the first one's verdict, and a case that waited long enough ends as by `resolve`.
     /// @dev If seats could be drawn and nobody convened, the node loses 15 points: it must convene its own batches.
     function voidStarved(address node, uint8 slot, Contents calldata contents) external;
+
+    // ---- data
+
+    /// @notice Asks the node to open a drawn leaf on chain; the operator of a seat that sits and has not revealed, once a case.
+    /// @dev A seat that has committed asks for the fingerprint, so all seats must have committed.
+    /// @param leaf its index in the batch
+    function demandData(bytes32 caseId, uint8 seat, uint24 leaf, bytes32 key) external;
+
+    /// @notice Answers a demand, in time; the node's owner or operator. Every seat's turn begins anew.
+    /// @param data up to 16 KiB, for the seats to judge
+    function answerData(bytes32 caseId, bytes calldata data) external;
 
     // ---- appeals and arbiters
 

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 /// @notice Life of a case: open > closed for most. Three seats that agree on fraud make it decided: it closes once the time to
-///         appeal is over, or an appeal opens it again. A doubt that the last round leaves goes to the arbiters. A seat that
-///         was not shown what it must check stops the clock by a data challenge.
+///         appeal is over, or an appeal opens it again. A doubt that the last round leaves goes to the arbiters. A data challenge
+///         stops the clock of the seats until the node has answered.
 enum CaseState {
     None,
     Open,
@@ -14,14 +14,16 @@ enum CaseState {
 }
 
 /// @notice How a case ended.
-/// @dev Short: something was found but too few verifiers were left to confirm it. Starved: nobody decided in time.
+/// @dev Short: something was found but too few verifiers were left to confirm it. Starved: nobody decided in time. Withheld: the
+///      node did not show on chain what a seat had asked for.
 enum Verdict {
     None,
     Pass,
     Review,
     Severe,
     Short,
-    Starved
+    Starved,
+    Withheld
 }
 
 enum SeatState {
@@ -80,6 +82,9 @@ struct Ruling {
     address appellant;
     /// @dev Held by the court until the round that was appealed for has ended; wei.
     uint96 bond;
+    /// @dev When a seat asked for data on chain, which happens once in a case, and when it was answered; 0 before.
+    uint40 demandedAt;
+    uint40 resumedAt;
 }
 
 struct CaseView {

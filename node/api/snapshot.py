@@ -289,7 +289,7 @@ class SeatView:
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A court over a batch, and where the batch's money went. verdict: "", pass, review, severe, short, starved."""
+    """A court over a batch, and where its money went. verdict: "", pass, review, severe, short, starved, withheld."""
 
     id: str
     node: str

@@ -4,28 +4,31 @@ A seat gets papers, input and result first; the fingerprint only once its own co
 nobody can echo it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.effects import Effect, SealKey, Send
 from protocol.errors import OutOfTurn
-from protocol.events import CaseConvened, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
+from protocol.events import CaseConvened, DataDemanded, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
 from protocol.messages import Message
-from protocol.params import MAX_INLINE_BYTES
+from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
 from protocol.roles.member import Member
 from protocol.roles.provider import ProvidedJob, Provider
 from protocol.roles.settler import OwnBatch, Settler
 from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import path
 
 PENDING_KEPT = 256
+NO_SUCH_LEAF = b"no such leaf"
+TOO_LARGE = b"larger than an answer on chain: ask us"
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A leaf that waits for its content key to be sealed to a seat."""
+    """A leaf that waits for its content key to be sealed to a seat: for that peer, or with none for the chain."""
 
-    peer_id: PeerId
+    peer_id: PeerId | None
     batch_id: BatchId
     leaf_index: int
 
@@ -56,6 +59,8 @@ class Opener:
             case KeySealed(input_cid, hpke_key, sealed_key):
                 openings = self._sealing.pop((Cid(input_cid), hpke_key), [])
                 return tuple(effect for opening in openings for effect in self._open(opening, sealed_key))
+            case DataDemanded():
+                return self._demanded(event)
             case CaseConvened(batch_id=batch_id) | SeatAdded(batch_id=batch_id) | SeatCommitted(batch_id=batch_id):
                 return self._answer_early(batch_id)
             case _:
@@ -93,7 +98,31 @@ class Opener:
             sealed_input=_inline(job.order.sealed_input if job else b""),
             sealed_result=_inline(job.sealed_result if job else b""),
         )
+        if opening.peer_id is None:
+            batch.answer = _answer(message)
+            return ()
         return (Send(opening.peer_id, message),)
+
+    def _demanded(self, demand: DataDemanded) -> tuple[Effect, ...]:
+        """Whoever asks on chain is answered there, by the settler, with what a seat in its place gets from us."""
+        batch = self.settler.batch(demand.batch_id)
+        if batch is None or not batch.stopped or batch.answer:
+            return ()
+        opening = Opening(None, BatchId(demand.batch_id), demand.leaf_index)
+        if demand.leaf_index >= len(batch.entries):
+            # The contract counts a leaf that a reorganisation has taken from this node.
+            batch.answer = NO_SUCH_LEAF
+            return ()
+        job = self._job(batch, demand.leaf_index)
+        if demand.seat in batch.committed:
+            batch.answer = _answer(ProofOpening(demand.batch_id, demand.leaf_index, job.proof if job else b""))
+            return ()
+        entry = batch.entries[demand.leaf_index]
+        if entry.job is None:
+            return self._open(opening, b"")
+        waiting = self._sealing.setdefault((Cid(entry.job.details.input_cid), demand.hpke_key), [])
+        waiting.append(opening)
+        return (SealKey(entry.job.details.input_cid, demand.hpke_key),) if len(waiting) == 1 else ()
 
     def _proof(self, peer_id: PeerId, query: ProofQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)
@@ -142,6 +171,17 @@ def _openable(batch: OwnBatch) -> tuple[int, ...]:
     The contract counts more where a reorganisation has refused the batch before this one of the same lane.
     """
     return tuple(index for index in batch.drawn or () if index < len(batch.entries))
+
+
+def _answer(message: SampleOpening | ProofOpening) -> bytes:
+    """What goes on chain: all of it, or without what seats may fetch by its id."""
+    if isinstance(message, SampleOpening):
+        bare = replace(message, sealed_input=b"", sealed_result=b"")
+        choices = [message, replace(message, sealed_input=b""), replace(message, sealed_result=b""), bare]
+        fitting = [data for each in choices if len(data := encode_named(each)) <= MAX_ANSWER_BYTES]
+    else:
+        fitting = [data for data in [encode_named(message)] if len(data) <= MAX_ANSWER_BYTES]
+    return max(fitting, key=len, default=TOO_LARGE)
 
 
 def _inline(content: bytes) -> bytes:

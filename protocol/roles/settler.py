@@ -7,6 +7,7 @@ nothing may be left out. Each step asks the chain once and again after a while; 
 from dataclasses import dataclass, field, replace
 
 from protocol.effects import (
+    AnswerDemand,
     AwaitDeadline,
     ConveneCourt,
     Effect,
@@ -27,6 +28,8 @@ from protocol.events import (
     CaseDecided,
     CaseGrown,
     CaseResolved,
+    DataAnswered,
+    DataDemanded,
     DeadlinePassed,
     EffectFailed,
     Event,
@@ -139,6 +142,10 @@ class OwnBatch:
     round: int = 0
     appeal_until: int = 0
     """When a finding of fraud has waited long enough, in seconds of the chain; 0 while there is none."""
+    demanded: bool = False
+    stopped: bool = False
+    """Whether a seat has asked for data on chain, which it may once, and the case waits for the answer."""
+    answer: bytes = b""
     verdict: Verdict = Verdict.NONE
     stage: Stage = Stage.DELIVERED
     done: bool = False
@@ -463,6 +470,8 @@ class Settler:
     def _judge(self, batch: OwnBatch, mined: BatchSubmitted) -> Effect | None:
         """See that a case moves on: all seats revealed, or one silent for a whole turn."""
         assert batch.batch_id is not None
+        if batch.stopped:
+            return AnswerDemand(batch.batch_id, batch.answer) if batch.answer else None
         if batch.appeal_until:
             over = self.member.timestamp > batch.appeal_until
             return ResolveCase(batch.batch_id, mined.contents) if over else None
@@ -511,6 +520,12 @@ class Settler:
                 batch.committed.add(seat)
             case SeatRevealed(seat=seat):
                 batch.revealed.add(seat)
+            case DataDemanded() if not batch.demanded:
+                batch.demanded = batch.stopped = True
+            case DataAnswered(timestamp=timestamp) if batch.stopped:
+                batch.stopped, batch.all_committed_at = False, 0
+                batch.seated_at = dict.fromkeys(batch.seated_at, timestamp)
+                batch.asked.clear()
             case CaseResolved(verdict=verdict):
                 batch.verdict = verdict
                 move(batch, event, verdict_stage(verdict), now_ms)

@@ -19,7 +19,7 @@ from protocol.effects import (
     RevealSeat,
     Send,
 )
-from protocol.errors import Malformed
+from protocol.errors import Malformed, RemoteProtocolError
 from protocol.events import (
     BatchSubmitted,
     BlobFetched,
@@ -28,6 +28,7 @@ from protocol.events import (
     CaseDecided,
     CaseGrown,
     CaseResolved,
+    DataAnswered,
     DeadlinePassed,
     EffectFailed,
     Event,
@@ -41,6 +42,7 @@ from protocol.events import (
     SeatSilenced,
 )
 from protocol.messages import Message
+from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
@@ -55,6 +57,7 @@ from protocol.stages.verification import (
     score,
     seat_commitment,
 )
+from protocol.wire.codec import decode_named
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Address, BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import climb
@@ -63,6 +66,7 @@ ASK_AGAIN_MS = 3_000
 STAGGER_MS = 4_000
 BATCHES_KEPT = 4_096
 NOTHING_TO_CHECK_BPS = 10_000
+ANSWERS = {"SampleOpening": SampleOpening, "ProofOpening": ProofOpening}
 
 
 @dataclass(slots=True)
@@ -144,6 +148,8 @@ class Verifier:
                 return self._fetched(cid)
             case ModelAdded():
                 return tuple(effect for case in self._cases.values() for effect in self._replay_waiting(case))
+            case DataAnswered():
+                return self._answered(event)
             case SampleOpened():
                 return self._opened(event)
             case SampleReplayed():
@@ -230,8 +236,13 @@ class Verifier:
     # --- checking ---------------------------------------------------------------------------------------------------
     def _sample(self, peer_id: PeerId, opening: SampleOpening) -> tuple[Effect, ...]:
         case = self._cases.get(BatchId(opening.batch_id))
-        batch = self._batches.get(BatchId(opening.batch_id))
-        if case is None or batch is None or not self.member.operates(peer_id, case.node):
+        if case is None or not self.member.operates(peer_id, case.node):
+            return ()
+        return self._check(case, opening, (peer_id,))
+
+    def _check(self, case: Case, opening: SampleOpening, holders: tuple[PeerId, ...]) -> tuple[Effect, ...]:
+        batch = self._batches.get(case.batch_id)
+        if batch is None:
             return ()
         leaf = case.leaves.get(opening.leaf_index)
         if leaf is None or leaf.opening is not None:
@@ -249,9 +260,9 @@ class Verifier:
             leaf.score, leaf.check, leaf.problem = 0, b"", "no receipt, and not brought on chain as that demands"
             return self._commit_when_done(case)
         if not opening.sealed_input:
-            return (FetchBlob(job.details.input_cid, (peer_id,)),)
+            return (FetchBlob(job.details.input_cid, holders),)
         if not opening.sealed_result:
-            return (FetchBlob(job.result.blob_cid, (peer_id,)),)
+            return (FetchBlob(job.result.blob_cid, holders),)
         return (self._open(opening),)
 
     def _require_in_batch(self, opening: SampleOpening, batch: BatchSubmitted) -> None:
@@ -360,10 +371,29 @@ class Verifier:
 
     def _proof(self, peer_id: PeerId, opening: ProofOpening) -> tuple[Effect, ...]:
         case = self._cases.get(BatchId(opening.batch_id))
-        leaf = case.leaves.get(opening.leaf_index) if case else None
-        if case is None or leaf is None or leaf.opening is None or leaf.score is not None:
+        return self._compare(case, opening) if case and self.member.operates(peer_id, case.node) else ()
+
+    def _answered(self, answered: DataAnswered) -> tuple[Effect, ...]:
+        """What the node has shown on chain counts as if it had come from it; rubbish, as if nothing had come."""
+        case = self._cases.get(BatchId(answered.batch_id))
+        if case is None or case.seat is None:
             return ()
-        if case.seat not in case.commitments or not self.member.operates(peer_id, case.node):
+        try:
+            message = decode_named(ANSWERS, answered.data, MAX_ANSWER_BYTES)
+            if message.batch_id != case.batch_id:
+                return ()
+            if isinstance(message, ProofOpening):
+                return self._compare(case, message)
+            peer_id = self.member.peer_of(case.node)
+            return self._check(case, message, (peer_id,) if peer_id else ())
+        except RemoteProtocolError:
+            return ()
+
+    def _compare(self, case: Case, opening: ProofOpening) -> tuple[Effect, ...]:
+        leaf = case.leaves.get(opening.leaf_index)
+        if leaf is None or leaf.opening is None or leaf.score is not None:
+            return ()
+        if case.seat not in case.commitments:
             return ()
         leaf.score, leaf.problem = self._score(case, leaf, opening.proof)
         return self._reveal_when_done(case)

@@ -75,6 +75,8 @@ class Verdict(IntEnum):
     SHORT = 4
     """Something was found, but too few verifiers were left to confirm it."""
     STARVED = 5
+    WITHHELD = 6
+    """The node did not show on chain what a seat had asked for."""
 
 
 @dataclass(frozen=True, slots=True)

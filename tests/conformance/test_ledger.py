@@ -10,6 +10,7 @@ import trio
 
 from chain.wallet import Key
 from protocol.effects import (
+    AnswerDemand,
     CheckIn,
     CommitSeat,
     ConveneCourt,
@@ -37,6 +38,8 @@ from protocol.events import (
     CaseDecided,
     CaseGrown,
     CaseResolved,
+    DataAnswered,
+    DataDemanded,
     Event,
     LaneSeen,
     MessageSigned,
@@ -90,6 +93,8 @@ class Ledger(Protocol):
     async def deposit(self, client: Key, amount: int) -> None: ...
 
     async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None: ...
+
+    async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None: ...
 
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None
@@ -608,6 +613,49 @@ async def test_an_appeal_is_decided_by_seven_others(open_ledger: OpenLedger, sco
         await play.final()
         assert (await play.story.until(CaseResolved)).verdict is verdict
         assert bool(play.story.all(NodeSlashed)) is (verdict is Verdict.SEVERE)
+
+
+async def test_what_a_seat_demands_is_answered_on_chain(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        _, before = await play.ledger.now()
+        await play.ledger.demand(play.seat(case.seats[1]), case.seats[1], name, 1, case.drawn[0])
+        effect = CommitSeat(name, 0, named("commitment"))
+        assert (await refused(play.seat(case.seats[0]), effect, "CaseWaits")).transient
+        answer = AnswerDemand(name, b"the leaf and its papers")
+        for _ in range(2):
+            assert isinstance(await play.adapter.perform(answer), TransactionMined)
+        _, answered_at = await play.ledger.now()
+        await play.final()
+        demanded, answered = await play.story.until(DataDemanded), await play.story.until(DataAnswered)
+        assert (demanded.seat, demanded.leaf_index, demanded.hpke_key) == (1, case.drawn[0], named("key"))
+        assert before + 20 <= demanded.until <= answered_at + 20
+        assert (answered.data, answered.timestamp) == (answer.data, answered_at)
+        await play.judge(name, case, 9_800)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.PASS
+
+
+async def test_a_node_that_withholds_loses_ten_times_its_batch(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.ledger.demand(play.seat(case.seats[0]), case.seats[0], name, 0, case.drawn[0])
+        assert (await refused(play.adapter, ResolveCase(name, contents), "RulingWaits")).transient
+        await play.ledger.warp(21)
+        await refused(play.adapter, AnswerDemand(name, b"too late"), "TooLate")
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.WITHHELD
+        value, stake = sum(debit.amount for debit in contents.debits), 10_000 * VCN
+        bps = -(-10 * value * 10_000 // stake)
+        slashed = await play.story.until(NodeSlashed)
+        assert (slashed.node, slashed.amount) == (NODE.address, -(-stake * bps // 10_000))
+        assert (
+            await play.story.until(NodeSeen, lambda seen: not seen.record.active)
+        ).record.stake == stake - slashed.amount
 
 
 # --- a case that ends badly -----------------------------------------------------------------------------------------

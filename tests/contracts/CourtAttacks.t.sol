@@ -304,8 +304,9 @@ contract CourtAttacksTest is CourtFixture {
     function test_silence_to_shape_a_bench() public {
         openCase(8);
         address first = court.seatsOf(caseId)[0].node;
+        commitSeat(caseId, 2);
         pass(profile.seatSeconds + 1);
-        for (uint8 seat; seat < 3; ++seat) {
+        for (uint8 seat; seat < 2; ++seat) {
             court.replaceSeat(caseId, seat, contents());
         }
         assertEq(stakes.nodeOf(first).activeStake, 4_975 * VCN);

@@ -300,12 +300,12 @@ contract ExitsTest is Fixture {
         vm.stopPrank();
         (, address operator) = stakes.keysOf(sleeper.id);
         vm.prank(operator);
-        stakes.answerLiveness(sleeper.id, node.id);
+        stakes.answerLiveness(sleeper.id, node.owner);
         _open("StakeManager.answerLiveness");
         vm.prank(node.owner);
         stakes.challengeLiveness(sleeper.id, node.id);
         pass(5 minutes + 1);
-        stakes.missLiveness(sleeper.id, node.id);
+        stakes.missLiveness(sleeper.id, node.owner);
         _open("StakeManager.missLiveness");
     }
 

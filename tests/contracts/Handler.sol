@@ -27,6 +27,7 @@ contract Handler is Stakers {
     uint256 public growths;
     uint256 public appeals;
     uint256 public votes;
+    uint256 public demands;
     mapping(bytes32 caseId => uint256) public slashCount;
     /// @dev What a case has paid out so far: to who convened, then to its seats.
     mapping(bytes32 caseId => uint256) private _paid;
@@ -362,7 +363,10 @@ contract Handler is Stakers {
         if (is_.state != CaseState.Closed || was.state == CaseState.None) return;
         Verdict ended = is_.verdict;
         if (was.state != CaseState.Open) {
-            if (ended != was.standing) _complain("a case that waited ends by what it waited with");
+            bool hides = was.state == CaseState.DataChallenge && was.standing != Verdict.Severe;
+            if (ended != (hides ? Verdict.Withheld : was.standing)) {
+                _complain("a case that waited ends by what was found");
+            }
         } else if (was.round == 1) {
             (uint16 median, uint256 count) = _medianOf(caseId, was.firstSeat);
             Verdict reached = median > 9_500 ? Verdict.Pass : median > 8_500 ? Verdict.Review : Verdict.Severe;
@@ -391,7 +395,8 @@ contract Handler is Stakers {
         burned += lost - lost / 10;
         if (lost != 0) ++slashes;
         if (lost != 0 && ++slashCount[caseId] != 1) _complain("one slash a case");
-        if (lost != 0 && verdict != Verdict.Severe) _complain("only a severe verdict slashes");
+        bool slashes_ = verdict == Verdict.Severe || verdict == Verdict.Withheld;
+        if (lost != 0 && !slashes_) _complain("only fraud and what is withheld is slashed");
         if (uint256(now_.activeStake) + 1 < uint256(before.activeStake) - before.activeStake / 2) {
             _complain("a case takes at most half of the stake");
         }
@@ -425,6 +430,21 @@ contract Handler is Stakers {
         ++appeals;
         if (coin.balanceOf(by) + bond != before) _complain("an appeal costs its bond");
         _checkSeats(caseId);
+    }
+
+    /// @dev Half of the nodes answer in time.
+    function demandData(uint256 pick, uint8 seat, bool answers) external {
+        (address node, uint8 slot) = _find(BatchState.InCourt, pick);
+        bytes32 caseId = settlement.batchIdOf(node, slot);
+        seat %= uint8(court.caseOf(caseId).seatCount);
+        uint24 leaf = uint24(settlement.sampledLeaves(node, slot)[0]);
+        address who = court.seatsOf(caseId)[seat].node;
+        vm.prank(who);
+        court.demandData(caseId, seat, leaf, 0);
+        ++demands;
+        if (!answers) return;
+        vm.prank(node);
+        court.answerData(caseId, "data");
     }
 
     function voteOnCase(uint256 pick, uint160 who, bool passes) external {

@@ -51,7 +51,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](39);
+        bytes4[] memory acts = new bytes4[](41);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -92,6 +92,8 @@ contract InvariantsTest is StdInvariant, Test {
         acts[34] = Handler.voteOnCase.selector;
         acts[35] = Handler.appealCase.selector;
         acts[36] = Handler.resolveCase.selector;
+        acts[39] = Handler.demandData.selector;
+        acts[40] = Handler.demandData.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 

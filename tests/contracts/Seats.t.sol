@@ -172,6 +172,7 @@ contract SeatsTest is Fixture {
     function test_a_seat_that_never_committed_is_replaced() public {
         Contents memory made = _case(4);
         address silent = _seat(0).node;
+        commitSeat(caseId, 1);
         uint256 until = vm.getBlockTimestamp() + profile.seatSeconds;
         vm.warp(until);
         vm.expectRevert(abi.encodeWithSelector(ICourt.SeatStillHasTime.selector, until));
@@ -187,6 +188,26 @@ contract SeatsTest is Fixture {
         for (uint8 seat; seat < 3; ++seat) {
             assertTrue(_seat(3).node != _seat(seat).node, "never one who sat before");
         }
+    }
+
+    /// @notice Attack: a node that shows nothing to anybody has nobody fined.
+    function test_nobody_is_fined_where_nobody_could_commit() public {
+        Contents memory made = _case(6);
+        pass(profile.seatSeconds + 1);
+        for (uint8 seat; seat < 3; ++seat) {
+            court.replaceSeat(caseId, seat, made);
+            assertEq(stakes.nodeOf(_seat(seat).node).activeStake, 5_000 * VCN);
+            assertEq(stakes.nodeOf(_seat(seat).node).penaltyTenths, 50);
+        }
+    }
+
+    function test_who_has_committed_and_does_not_reveal_is_fined() public {
+        Contents memory made = _case(4);
+        _commitAll();
+        pass(profile.seatSeconds + 1);
+        address silent = _seat(2).node;
+        court.replaceSeat(caseId, 2, made);
+        assertEq(stakes.nodeOf(silent).activeStake, 4_975 * VCN);
     }
 
     function test_a_replaced_seat_is_closed() public {

@@ -12,6 +12,8 @@ from protocol.events import (
     CaseDecided,
     CaseGrown,
     CaseResolved,
+    DataAnswered,
+    DataDemanded,
     SeatAdded,
     SeatCommitted,
     SeatRevealed,
@@ -20,6 +22,7 @@ from protocol.events import (
 from protocol.params import (
     FULL_BENCH,
     LARGEST_BENCH,
+    MAX_ANSWER_BYTES,
     NO_SHOW_BPS,
     PASS_ABOVE_BPS,
     PENALTY_LIGHT,
@@ -72,6 +75,9 @@ class MemoryCase:
     appellant: Address | None = None
     bond: int = 0
     convener_paid: bool = False
+    demanded_at: int = 0
+    resumed_at: int = 0
+    waits_for_data: bool = False
 
     def fork(self, batches: dict[tuple[Address, int], MemoryBatch]) -> "MemoryCase":
         """A copy over the copy of its batch, as long as that one is still in its slot."""
@@ -157,17 +163,40 @@ class Court(Contracts):
         self.require(index < len(case.seats), "SeatNotSilent")
         seat = case.seats[index]
         self.require(self.timestamp > self._turn_end(case, seat), "SeatStillHasTime")
+        shown = any(each.state in (SeatState.COMMITTED, SeatState.REVEALED) for each in case.bench)
         seat.state = SeatState.SILENT
         self.emit(SeatSilenced(name, index, seat.node))
         self._seat_more(name, case, contents, 1)
-        self.slash(seat.node, name, NO_SHOW_BPS)
+        if shown:
+            self.slash(seat.node, name, NO_SHOW_BPS)
         self.penalise(seat.node, PENALTY_LIGHT, lost_case=False)
 
+    def demand_data(self, sender: Address, name: BatchId, index: int, leaf: int, key: bytes) -> None:
+        seat, case = self._own_seat(sender, name, index), self.cases[name]
+        self.require(seat.state is not SeatState.REVEALED, "AlreadyRevealed")
+        if seat.state is SeatState.COMMITTED:
+            self.require(all(each.state is not SeatState.DRAWN for each in case.bench), "SeatsMissing")
+        self.require(not case.demanded_at, "DemandedBefore")
+        self.require(leaf in case.drawn, "LeafNotDrawn")
+        case.demanded_at, case.waits_for_data = self.timestamp, True
+        self.emit(DataDemanded(name, index, leaf, key, self.timestamp + self.profile.data_seconds))
+
+    def answer_data(self, sender: Address, name: BatchId, data: bytes) -> None:
+        case = self.cases.get(name)
+        self.require(case is not None and case.waits_for_data, "NothingDemanded")
+        assert case is not None
+        node = case.batch.batch.node
+        self.require(sender in (node, self.nodes[node].owner), "NotOfNode")
+        self.require(self.timestamp <= case.demanded_at + self.profile.data_seconds, "TooLate")
+        self.require(0 < len(data) <= MAX_ANSWER_BYTES, "BadAnswer")
+        case.waits_for_data, case.resumed_at = False, self.timestamp
+        self.emit(DataAnswered(name, data, self.timestamp))
+
     def resolve(self, name: BatchId, contents: BatchContents) -> None:
-        if name in self.cases and self.cases[name].decided:
-            case = self.cases[name]
-            self.require(self.timestamp > case.since + self.profile.appeal_seconds, "RulingWaits")
-            return self._close(name, case, case.standing, case.median)
+        waiting = self.cases.get(name)
+        if waiting is not None and (waiting.decided or waiting.waits_for_data):
+            self.require(self.timestamp > self._until(waiting.batch), "RulingWaits")
+            return self._end_waiting(name, waiting)
         case = self._open_case(name)
         revealed = case.revealed
         sitting = sum(seat.state is not SeatState.SILENT for seat in case.bench)
@@ -203,8 +232,8 @@ class Court(Contracts):
         if batch.state is BatchState.PENDING:
             return self._void_unheard(node, slot, contents)
         case = self.cases[batch.batch_id]
-        if case.decided:
-            return self._close(batch.batch_id, case, case.standing, case.median)
+        if case.decided or case.waits_for_data:
+            return self._end_waiting(batch.batch_id, case)
         if case.round:
             median = _median_of([seat.score for seat in case.revealed])
             worse = len(case.revealed) >= FULL_BENCH and _verdict_of(median) > case.standing
@@ -230,13 +259,25 @@ class Court(Contracts):
         verdict = _verdict_of(median)
         if count < FULL_BENCH:
             verdict, median = case.standing, case.median
-        if case.appellant is not None:
-            if verdict >= case.standing:
-                self.pool += case.bond
-            else:
-                self._pay_wallet(case.appellant, case.bond)
-            case.appellant, case.bond = None, 0
+        self._settle_bond(case, verdict)
         self._close(name, case, verdict, median)
+
+    def _end_waiting(self, name: BatchId, case: MemoryCase) -> None:
+        verdict = case.standing
+        if case.waits_for_data:
+            case.waits_for_data = False
+            verdict = Verdict.SEVERE if verdict is Verdict.SEVERE else Verdict.WITHHELD
+            self._settle_bond(case, verdict)
+        self._close(name, case, verdict, case.median)
+
+    def _settle_bond(self, case: MemoryCase, found: Verdict) -> None:
+        if case.appellant is None:
+            return
+        if found >= case.standing:
+            self.pool += case.bond
+        else:
+            self._pay_wallet(case.appellant, case.bond)
+        case.appellant, case.bond = None, 0
 
     @property
     def bonds(self) -> int:
@@ -274,9 +315,12 @@ class Court(Contracts):
         if batch.state is BatchState.PENDING:
             return batch.timestamp + starved
         case = self.cases[batch.batch_id]
+        if case.waits_for_data:
+            return case.demanded_at + self.profile.data_seconds
         if case.decided:
             return case.since + self.profile.appeal_seconds
-        return case.since + starved if case.round else batch.timestamp + 2 * starved
+        until = case.since + starved if case.round else batch.timestamp + 2 * starved
+        return until + self.profile.data_seconds if case.demanded_at else until
 
     # ---- inside: seats
 
@@ -322,11 +366,11 @@ class Court(Contracts):
 
     def _turn_end(self, case: MemoryCase, seat: MemorySeat) -> int:
         if seat.state is SeatState.DRAWN:
-            return seat.since + self.profile.seat_seconds
+            return max(seat.since, case.resumed_at) + self.profile.seat_seconds
         waiting = any(each.state is SeatState.DRAWN for each in case.bench)
         self.require(seat.state is SeatState.COMMITTED and not waiting, "SeatNotSilent")
         last = max(each.since for each in case.bench if each.state is not SeatState.SILENT)
-        return last + self.profile.seat_seconds
+        return max(last, case.resumed_at) + self.profile.seat_seconds
 
     def _close(self, name: BatchId, case: MemoryCase, verdict: Verdict, median: int) -> None:
         batch, node = case.batch, case.batch.batch.node
@@ -345,13 +389,16 @@ class Court(Contracts):
     def _punish(self, name: BatchId, node: Address, verdict: Verdict, uncalibrated: bool) -> None:
         if verdict is Verdict.REVIEW:
             self.penalise(node, PENALTY_LIGHT, lost_case=not uncalibrated)
-        if verdict is Verdict.SHORT:
+        if verdict is Verdict.WITHHELD and self.profile.slash_bps:
+            loss, stake = 10 * self.cases[name].batch.value * 10_000, self.nodes[node].stake
+            self.slash(node, name, min(self.profile.slash_bps, -(-loss // stake)) if stake else self.profile.slash_bps)
+        if verdict in (Verdict.SHORT, Verdict.WITHHELD):
             self.penalise(node, PENALTY_MEDIUM, lost_case=True)
         if verdict is Verdict.SEVERE:
             if self.profile.slash_bps:
                 self.slash(node, name, self.profile.slash_bps)
             self.penalise(node, PENALTY_SEVERE, lost_case=True)
-        if verdict in (Verdict.SHORT, Verdict.SEVERE):
+        if verdict in (Verdict.SHORT, Verdict.SEVERE, Verdict.WITHHELD):
             self.nodes[node].active = False
             self.verifiers = [
                 replace(each, until_block=self.block) if each.node == node else each for each in self.verifiers
@@ -396,7 +443,7 @@ class Court(Contracts):
     def _open_case(self, name: BatchId) -> MemoryCase:
         self.require(name in self.cases, "NoSuchCase")
         self.require(self.cases[name].verdict is Verdict.NONE, "CaseClosed")
-        self.require(not self.cases[name].decided, "CaseWaits")
+        self.require(not self.cases[name].decided and not self.cases[name].waits_for_data, "CaseWaits")
         return self.cases[name]
 
 

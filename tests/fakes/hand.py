@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from chain.settlement import contents_of
 from chain.states import BatchState, SeatState
 from protocol.effects import (
+    AnswerDemand,
     ChainEffect,
     CheckIn,
     CommitSeat,
@@ -58,6 +59,8 @@ class Hand:
                 contracts.replace_seat(BatchId(name), seat, contents)
             case ResolveCase(name, contents):
                 contracts.resolve(BatchId(name), contents)
+            case AnswerDemand(name, data):
+                contracts.answer_data(self.operator, BatchId(name), data)
             case VoidStarved(_, node, slot, contents):
                 contracts.void_starved(node, slot, contents)
             case FinalizeBatch(_, node, slot):
@@ -94,6 +97,9 @@ def answer_of(contracts: Court, effect: ChainEffect) -> BatchMined | Transaction
             done = _seat(contracts, name, seat)[0] is SeatState.REVEALED or _is_closed(contracts, name)
         case ReplaceSeat(name, seat):
             done = _seat(contracts, name, seat)[0] is SeatState.SILENT or _is_closed(contracts, name)
+        case AnswerDemand(name):
+            case_ = contracts.cases.get(BatchId(name))
+            done = case_ is not None and not case_.waits_for_data
         case ResolveCase(name):
             done = _is_closed(contracts, name)
     return mined(contracts, effect) if done else None

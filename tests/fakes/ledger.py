@@ -20,10 +20,11 @@ from protocol.events import BlockSeen, Event
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.wire.envelope import Domain
-from protocol.wire.ids import BatchId, checksum
+from protocol.wire.ids import Address, BatchId, checksum
 from tests.fakes.contracts import Refused
 from tests.fakes.court import Court
 from tests.fakes.hand import Hand, answer_of, mined
+from tests.jobs import named
 
 Change = Callable[[Court], None]
 
@@ -105,6 +106,10 @@ class MemoryLedger:
     async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None:
         owner = self.contracts.nodes[operator.address].owner
         self.transact(lambda contracts: contracts.appeal(owner, name, contents))
+
+    async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None:
+        key = named("key")
+        self.transact(lambda contracts: contracts.demand_data(Address(verifier), name, seat, leaf, key))
 
     @asynccontextmanager
     async def adapter(

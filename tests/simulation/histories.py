@@ -164,6 +164,19 @@ def appealed() -> World:
     return settled(world)
 
 
+def asked_on_chain(of: type[Any] = ev.CaseConvened) -> World:
+    """A seat that says it was shown nothing has the node show it on chain, once something has happened."""
+    world = crowd()
+    world.run(lambda: len(told(world, of)) == (1 if of is ev.CaseConvened else 3 * len(world.nodes)))
+    case = told(world, ev.CaseConvened)[0]
+    seat = next(node for node in world.nodes.values() if node.address == case.seats[0])
+    demand = (seat.address, case.batch_id, 0, case.drawn[0], seat.machine.member.hpke_key)
+    world.chain.change(lambda contracts: contracts.demand_data(*demand))
+    settled(world)
+    assert told(world, ev.DataAnswered)
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     "honest": one_job,
     "honest, three seats": partial(one_job, max_new_tokens=2_000),
@@ -181,4 +194,5 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "a seat that lies": grown,
     "found guilty by three": lambda: settled(crowd(Work.DISHONEST)),
     "appealed": appealed,
+    "asked on chain": asked_on_chain,
 }

@@ -4,9 +4,13 @@ from typing import Any
 
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.params import VCN
-from protocol.stages.verification import Verdict
-from tests.simulation.histories import appealed, crowd, grown, requested, settled, told
+from protocol.params import MAX_ANSWER_BYTES, VCN
+from protocol.roles.verifier import ANSWERS
+from protocol.stages.commitment import LeafEntry, missing_leaf
+from protocol.stages.verification import SampleOpening, Verdict
+from protocol.wire.codec import decode_named, encode_named
+from protocol.wire.ids import ZERO_ADDRESS
+from tests.simulation.histories import appealed, asked_on_chain, crowd, grown, requested, settled, told
 from tests.simulation.scene import Work
 from tests.simulation.test_scenarios import money
 from tests.simulation.world import World
@@ -96,3 +100,44 @@ def test_an_appeal_of_the_innocent_gives_it_back() -> None:
     assert requested(world)[0].stage is Stage.SPENDABLE
     assert list(world.chain.contracts.wallets.values()) == [0]
     assert not told(world, ev.NodeSlashed)
+
+
+def test_what_a_seat_asks_for_on_chain_is_shown_there() -> None:
+    world = asked_on_chain()
+    assert requested(world)[0].stage is Stage.SPENDABLE
+    demanded, answered = only(world, ev.DataDemanded), only(world, ev.DataAnswered)
+    shown = decode_named(ANSWERS, answered.data, MAX_ANSWER_BYTES)
+    assert isinstance(shown, SampleOpening)
+    assert (shown.batch_id, shown.leaf_index) == (demanded.batch_id, demanded.leaf_index)
+    assert answered.timestamp <= demanded.until
+    assert not told(world, ev.NodeSlashed)
+
+
+def test_a_node_that_shows_nothing_is_jailed_and_its_client_refunded() -> None:
+    world = crowd()
+    world.run(lambda: bool(told(world, ev.CaseConvened)))
+    case = told(world, ev.CaseConvened)[0]
+    world.kill(world.node("provider"), 3_600_000)
+    demand = (case.seats[0], case.batch_id, 0, case.drawn[0], bytes(32))
+    world.chain.change(lambda contracts: contracts.demand_data(*demand))
+    world.run(lambda: bool(requested(world)) and requested(world)[0].stage is Stage.REFUNDED, 600)
+    assert refunded(world)
+    assert only(world, ev.CaseResolved).verdict is Verdict.WITHHELD
+    (slashed,) = {event.amount for event in told(world, ev.NodeSlashed) if event.node == case.node}
+    assert 0 < slashed < STAKE // 2
+
+
+def test_rubbish_on_chain_is_as_if_nothing_had_come() -> None:
+    world = crowd()
+    world.run(lambda: bool(told(world, ev.CaseConvened)))
+    case = told(world, ev.CaseConvened)[0]
+    seat = next(node for node in world.nodes.values() if node.address == case.seats[0])
+    for data in (b"rubbish", encode_named(SampleOpening(bytes(32), 0, missing(), (), b"", b"", b""))):
+        assert seat.machine.verifier.handle(ev.DataAnswered(case.batch_id, data, 0), world.now_ms) == ()
+    settled(world)
+    assert requested(world)[0].stage is Stage.SPENDABLE
+
+
+def missing() -> LeafEntry:
+    """A leaf that no job stands behind."""
+    return LeafEntry(missing_leaf(ZERO_ADDRESS, ZERO_ADDRESS, 1), None)
