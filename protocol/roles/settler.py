@@ -75,6 +75,7 @@ from protocol.wire.merkle import root
 
 LaneKey = tuple[Address, Address]
 ASK_AGAIN_BLOCKS = 20
+ANSWER_BLOCKS = 3
 SUBMIT_AGAIN_MS = 10_000
 LONGEST_REST_MS = 60_000
 """Between two tries after refusals: each waits twice as long as the one before, up to this."""
@@ -544,7 +545,10 @@ class Settler:
 
     def _may_ask(self, batch: OwnBatch, what: str) -> bool:
         head = self.member.head
-        if head < batch.asked.get(what, -ASK_AGAIN_BLOCKS) + ASK_AGAIN_BLOCKS:
+        asked = batch.asked.get(what, -ASK_AGAIN_BLOCKS)
+        # An answer that fell out costs stake if it is not sent again in time: as soon as it should have been told.
+        answers = what == AnswerDemand.__name__
+        if head < asked + (self.member.rules.final_depth + ANSWER_BLOCKS if answers else ASK_AGAIN_BLOCKS):
             return False
         batch.asked[what] = head
         return True

@@ -6,8 +6,11 @@ from typing import get_args
 import pytest
 
 from chain.states import BatchState
+from chain.transactions import Sender
 from chain.wallet import Key
+from node.moves import unrecorded
 from protocol.effects import (
+    AnswerDemand,
     ChainEffect,
     CommitSeat,
     ConveneCourt,
@@ -24,6 +27,7 @@ from protocol.events import (
     BatchVoided,
     CaseConvened,
     CaseResolved,
+    DataAnswered,
     LaneSeen,
     NodeSeen,
     NodeSlashed,
@@ -35,6 +39,7 @@ from protocol.events import (
 )
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.verification import Verdict, seat_commitment
+from tests.anvil_ledger import POLL_S
 from tests.integration.lost_blocks import NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
 from tests.jobs import batch_of, key, named
@@ -125,11 +130,22 @@ async def _finalize_undrawn(at: Case) -> tuple[Key, ChainEffect]:
     return await _finalize(at)
 
 
+async def _answer(at: Case) -> tuple[Key, ChainEffect]:
+    """The seat asks for its leaf on chain, in a block that stays."""
+    (convened,) = at.story.all(CaseConvened)
+    network, seat = at.ledger.network, _seated(at, 0)
+    sender = Sender(network.ethereum, seat, unrecorded, poll_s=POLL_S)
+    await sender.send(network.court.demand_data(at.batch.batch_id, 0, convened.drawn[0], DIGEST))
+    await at.bury()
+    return NODE, AnswerDemand(at.batch.batch_id, b"the leaf and its papers")
+
+
 PASSED = (
     LANE_OPENED,
     Step(SubmitBatch, (LaneSeen, BatchSubmitted), _submit_probation),
     SEALED,
     CONVENED,
+    Step(AnswerDemand, (DataAnswered,), _answer),
     *_judged(0, 9_700),
     Step(ResolveCase, (CaseResolved,), _resolve),
     Step(FinalizeBatch, (BatchSettled, NodeSeen), _finalize),

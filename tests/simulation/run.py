@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from protocol import events as ev
 from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
+from protocol.wire.ids import BatchId
 from tests.simulation.node import Node
 from tests.simulation.scene import Work, ask
 from tests.simulation.weather import Weather
@@ -144,5 +146,11 @@ def _require_honest_unhurt(world: World) -> None:
 
 
 def _lost_stake(world: World, node: Node) -> int:
-    known = world.chain.contracts.nodes.get(node.address)
-    return node.stake - known.stake if known else 0
+    """What its own work has cost it; a seat that the weather kept silent in somebody else's case is fined as well."""
+    contracts = world.chain.contracts
+    known = contracts.nodes.get(node.address)
+    slashes = {event for _, event in world.log if isinstance(event, ev.NodeSlashed) and event.node == node.address}
+    fines = (
+        each.amount for each in slashes if contracts.cases[BatchId(each.batch_id)].batch.batch.node != node.address
+    )
+    return node.stake - known.stake - sum(fines) if known else 0

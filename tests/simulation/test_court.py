@@ -9,7 +9,7 @@ from protocol.roles.verifier import ANSWERS
 from protocol.stages.commitment import LeafEntry, missing_leaf
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.wire.codec import decode_named, encode_named
-from protocol.wire.ids import ZERO_ADDRESS
+from protocol.wire.ids import ZERO_ADDRESS, TimestampMs
 from tests.simulation.histories import appealed, asked_on_chain, crowd, grown, requested, settled, told
 from tests.simulation.scene import Work
 from tests.simulation.test_scenarios import money
@@ -133,7 +133,7 @@ def test_rubbish_on_chain_is_as_if_nothing_had_come() -> None:
     case = told(world, ev.CaseConvened)[0]
     seat = next(node for node in world.nodes.values() if node.address == case.seats[0])
     for data in (b"rubbish", encode_named(SampleOpening(bytes(32), 0, missing(), (), b"", b"", b""))):
-        assert seat.machine.verifier.handle(ev.DataAnswered(case.batch_id, data, 0), world.now_ms) == ()
+        assert seat.machine.verifier.handle(ev.DataAnswered(case.batch_id, data, 0), TimestampMs(world.now_ms)) == ()
     settled(world)
     assert requested(world)[0].stage is Stage.SPENDABLE
 

@@ -12,7 +12,7 @@ from protocol import events as ev
 from protocol.effects import ChainEffect
 from protocol.job import Stage
 from tests.simulation.chain import Chain
-from tests.simulation.histories import one_job, requested, starved, told
+from tests.simulation.histories import asked_on_chain, one_job, requested, starved, told
 from tests.simulation.node import Node
 from tests.simulation.run import Broken, simulate
 from tests.simulation.scene import Work
@@ -69,7 +69,9 @@ def test_what_fell_out_and_is_refused_is_asked_for_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Chain, "mine", mine_and_refuse)
     honest, dishonest, unheard = one_job(), one_job(Work.DISHONEST), starved()
+    asked = asked_on_chain()
     assert refused
+    assert [job.stage for job in requested(asked)] == [Stage.SPENDABLE]
     assert [job.stage for job in requested(honest)] == [Stage.SPENDABLE]
     assert [job.stage for job in (*requested(dishonest), *requested(unheard))] == [Stage.REFUNDED, Stage.REFUNDED]
     # No seat paid for it.
