@@ -39,6 +39,7 @@ from protocol.events import (
 )
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.verification import Verdict, seat_commitment
+from protocol.wire.ids import BatchId
 from tests.anvil_ledger import POLL_S
 from tests.integration.lost_blocks import NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
@@ -135,7 +136,7 @@ async def _answer(at: Case) -> tuple[Key, ChainEffect]:
     (convened,) = at.story.all(CaseConvened)
     network, seat = at.ledger.network, _seated(at, 0)
     sender = Sender(network.ethereum, seat, unrecorded, poll_s=POLL_S)
-    await sender.send(network.court.demand_data(at.batch.batch_id, 0, convened.drawn[0], DIGEST))
+    await sender.send(network.court.demand_data(BatchId(at.batch.batch_id), 0, convened.drawn[0], DIGEST))
     await at.bury()
     return NODE, AnswerDemand(at.batch.batch_id, b"the leaf and its papers")
 
