@@ -74,7 +74,10 @@ class Signs:
             )
             entries = [entry for each in logs if (entry := stakes.entry(each))]
             found += [
-                Challenge(*each.values[1:], each.log.transaction) for each in entries if each.values[0] == self._node
+                Challenge(challenger, answer_by, each.log.transaction)
+                for each in entries
+                for node, challenger, answer_by in [each.values]
+                if node == self._node
             ]
             first = until + 1
         return found

@@ -178,6 +178,7 @@ contract ExitsTest is Fixture {
         _open("Settlement.refund");
         seal(cheat.id, 1);
         caseId = court.convene(cheat.id, 1, _kept(6));
+        _dataIsAsked(caseId);
         judge(caseId, three(0, 0, 0));
         court.resolve(caseId, _kept(6));
         pass(profile.appealSeconds + 1);
@@ -185,6 +186,16 @@ contract ExitsTest is Fixture {
         assertTrue(stakes.isJailed(cheat.id));
         settlement.refund(cheat.id, 1, _kept(6));
         assertEq(settlement.laneOf(one.id, one.signer, cheat.id).left, 50 * VCN);
+    }
+
+    function _dataIsAsked(bytes32 caseId) private {
+        uint24 leaf = uint24(settlement.sampledLeaves(cheat.id, 1)[0]);
+        vm.prank(court.seatsOf(caseId)[0].node);
+        court.demandData(caseId, 0, leaf, keccak256("key"));
+        _open("Court.demandData");
+        vm.prank(cheat.id);
+        court.answerData(caseId, "data");
+        _open("Court.answerData");
     }
 
     /// @dev The guilty node asks a larger bench, which finds doubt, and two of three arbiters void the batch.
