@@ -42,6 +42,7 @@ SHARES = (0.05, 0.1, 0.2, 0.3, 0.4)
 COLLUSION_CATCH = 0.9
 PROVEN = 9_000
 FULL_BENCH = 3
+LARGEST_BENCH = 7
 COUNTED_A_DAY = 20
 QUICK_MS = 1_000
 """What a farmed job says of its time."""
@@ -176,13 +177,18 @@ def collusion(profile: Profile) -> Table:
 
 
 def found_by_three(share: float) -> float:
-    """Three seats decide by their median: a fraud passes where two of them are the cheat's."""
-    return sum(_binomial(FULL_BENCH, bad, share) for bad in (0, 1))
+    """Three seats of one mind decide; where they quarrel, or the cheat appeals, seven others do."""
+    return (1 - share**FULL_BENCH) * found_by_seven(share)
 
 
 def found_by_one(share: float) -> float:
-    """One seat may only pass; where it is honest it finds the fraud, and two more seats come."""
-    return (1 - share) * sum(_binomial(2, bad, share) for bad in (0, 1))
+    """One seat may only pass; where it is honest it finds the fraud, and more seats come."""
+    return (1 - share) * found_by_seven(share)
+
+
+def found_by_seven(share: float) -> float:
+    """The median of seven decides: a fraud passes where four of them are the cheat's."""
+    return sum(_binomial(LARGEST_BENCH, bad, share) for bad in range(LARGEST_BENCH // 2 + 1))
 
 
 def farming(profile: Profile) -> Table:
