@@ -124,6 +124,8 @@ contract Court is Verdicts {
         } else if (verdict == Verdict.Severe && !_isUncalibrated(open) && _canGrow(caseId, open, contents)) {
             open.state = CaseState.Decided;
             _keep(caseId, verdict, median);
+            _rulings[caseId].accused = true;
+            ++accusations[open.node];
             emit CaseDecided(caseId, verdict, median, block.timestamp + _appealSeconds);
             return Verdict.None;
         }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {Lanes} from "./Lanes.sol";
+import {ICourt} from "./interfaces/ICourt.sol";
 import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
@@ -411,7 +412,7 @@ contract Settlement is Lanes {
     }
 
     /// @dev A batch's seed, 0 before its epoch is sealed, and the rate at which it is drawn: fixed once a court has it, else
-    ///      raised where its node was jailed since or its epoch's first seed was lost.
+    ///      raised where its node was jailed or accused of fraud since, or its epoch's first seed was lost.
     function _drawIfSealed(Batch storage batch, address node, uint8 slot)
         private
         view
@@ -423,7 +424,8 @@ contract Settlement is Lanes {
         rateBps = uint256(batch.ratePercent) * 100;
         if (batch.state != BatchState.Pending) return (seed, rateBps);
         if (rearmed && rateBps < REARMED_RATE_BPS) rateBps = REARMED_RATE_BPS;
-        if (_stakes.isJailed(node)) rateBps = FULL_RATE_BPS;
+        // Else a guilty node's other batches would be final before the time to appeal is over.
+        if (_stakes.isJailed(node) || ICourt(court).accusations(node) != 0) rateBps = FULL_RATE_BPS;
     }
 
     function _valueOf(Batch memory batch) private pure returns (uint96) {

@@ -52,6 +52,44 @@ contract AppealsTest is CourtFixture {
         court.resolve(caseId, contents());
     }
 
+    /// @dev Another batch of the guilty node, of which its own draw takes nothing.
+    function _undrawn() private {
+        graduate(node);
+        mine(profile.epochBlocks);
+        submitted(one, node.id, 1, 5, 10 * VCN);
+        sealDrawing(node.id, 1, 1_000, 0);
+        pass(profile.challengeSeconds);
+    }
+
+    function test_attack_other_batches_become_final_before_the_appeal_is_over() public {
+        decide(10);
+        assertEq(court.accusations(node.id), 1);
+        _undrawn();
+        vm.expectRevert(ISettlement.NeedsCourt.selector);
+        settlement.finalize(node.id, 1);
+        assertEq(settlement.sampledLeaves(node.id, 1).length, 5);
+        pass(profile.appealSeconds);
+        assertVerdict(court.resolve(caseId, none), Verdict.Severe);
+        assertEq(court.accusations(node.id), 0);
+        vm.expectRevert(ISettlement.NeedsCourt.selector);
+        settlement.finalize(node.id, 1);
+    }
+
+    function test_a_node_that_is_acquitted_has_its_other_batches_paid() public {
+        decide(10);
+        appeal();
+        _undrawn();
+        assertEq(court.accusations(node.id), 1);
+        vm.expectRevert(ISettlement.NeedsCourt.selector);
+        settlement.finalize(node.id, 1);
+        truth = 10_000;
+        sit();
+        assertVerdict(resolve(), Verdict.Pass);
+        assertEq(court.accusations(node.id), 0);
+        settlement.finalize(node.id, 1);
+        assertEq(uint8(stateOf(node.id, 1)), uint8(BatchState.Final));
+    }
+
     function test_the_clients_way_out_ends_it_too() public {
         decide(10);
         uint256 until = court.caseOf(caseId).until;

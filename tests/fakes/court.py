@@ -72,6 +72,8 @@ class MemoryCase:
     since: int = 0
     """When the second round or the time to appeal began, in seconds."""
     decided: bool = False
+    accuses: bool = False
+    """Three seats found fraud, and an appeal may still come or is heard."""
     appellant: Address | None = None
     bond: int = 0
     convener_paid: bool = False
@@ -116,6 +118,10 @@ class Court(Contracts):
         other.verifiers = list(self.verifiers)
         other.cases = {name: case.fork(other.batches) for name, case in self.cases.items()}
         return other
+
+    def is_clear(self, batch: MemoryBatch) -> bool:
+        node = batch.batch.node
+        return not any(case.accuses and case.batch.batch.node == node for case in self.cases.values())
 
     def join_verifiers(self, node: Address) -> None:
         known, full = self.node(node), FULL_WEIGHT_STAKES * self.profile.min_stake
@@ -252,6 +258,7 @@ class Court(Contracts):
                 return None
         elif verdict is Verdict.SEVERE and not case.batch.batch.uncalibrated and self._larger_bench(case, contents):
             case.decided, case.standing, case.median, case.since = True, verdict, median, self.timestamp
+            case.accuses = True
             return self.emit(CaseDecided(name, verdict, median, self.timestamp + self.profile.appeal_seconds))
         return self._close(name, case, verdict, median)
 
@@ -376,7 +383,7 @@ class Court(Contracts):
         batch, node = case.batch, case.batch.batch.node
         if batch.batch.uncalibrated and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
-        case.verdict, case.decided = verdict, False
+        case.verdict, case.decided, case.accuses = verdict, False, False
         self.emit(CaseResolved(name, verdict, median))
         self._punish(name, node, verdict, batch.batch.uncalibrated)
         if verdict is Verdict.PASS:

@@ -143,6 +143,8 @@ class Case:
     standing: str = ""
     """What the first round has found, once a second one follows or an appeal may."""
     since: int = 0
+    accuses: bool = False
+    """Three seats found fraud, and an appeal may still come or is heard."""
     appellant: str = ""
     bond: int = 0
     convener_share: int = 0
@@ -377,12 +379,16 @@ class Ledger:
         return batch.block // self.numbers.epoch_blocks
 
     def drawn(self, batch: Batch) -> tuple[bytes, list[int]]:
-        """The batch's seed and its drawn leaves; all of them while its node is in jail."""
+        """The batch's seed and its drawn leaves; all of them while its node is in jail or accused of fraud."""
         require(self.epoch(batch) in self.seeds, "no seed yet")
         seed = bytes(keccak(self.seeds[self.epoch(batch)] + batch.id))
-        if batch.state == "pending" and self.nodes[batch.node].state == "jailed":
+        if batch.state == "pending" and self._is_suspect(batch.node):
             return seed, drawn_leaves(seed, batch.leaves, 100)
         return seed, drawn_leaves(seed, batch.leaves, batch.rate)
+
+    def _is_suspect(self, node: str) -> bool:
+        accused = any(case.accuses and case.batch.node == node for case in self.cases.values())
+        return accused or self.nodes[node].state == "jailed"
 
     def finalize(self, node: str, slot: int) -> None:
         batch = self._batch(node, slot, "pending", "passed")
@@ -442,7 +448,7 @@ class Ledger:
         wanted = 1 if min(batch.price, batch.max_leaf * len(drawn)) < self.numbers.court_value else 3
         found, next_try = self._seats(batch, drawn, 0, wanted, ())
         require(len(found) > 0, "nobody to sit")
-        if self.nodes[node].state == "jailed":
+        if self._is_suspect(node):
             batch.rate = 100
         batch.state = "in court"
         case = Case(batch, drawn, [Seat(each, self.time) for each in found], next_try)
@@ -502,9 +508,12 @@ class Ledger:
         require(seat < len(case.seats), "no such seat")
         sitting = case.seats[seat]
         require(self.time > self._turn_end(case, sitting), "its turn is not over")
+        # Where no seat of the round has bound itself, it may be the node that showed nothing.
+        shown = any(each.state in {"committed", "revealed"} for each in case.seats[case.first_seat :])
         sitting.state = "silent"
         self._seat_more(case, 1)
-        self._slash(self.nodes[sitting.node], 50)
+        if shown:
+            self._slash(self.nodes[sitting.node], 50)
         self.nodes[sitting.node].record.punish(50, lost=False)
 
     def _turn_end(self, case: Case, sitting: Seat) -> int:
@@ -540,6 +549,7 @@ class Ledger:
                 return None
         elif found == "severe" and self._larger_bench(case)[0]:
             case.state, case.standing, case.since = "decided", found, self.time
+            case.accuses = True
             return None
         return self._close(case, found, sitting)
 
@@ -634,7 +644,7 @@ class Ledger:
         self.burned += lost_active + lost_unbonding - to_pool
 
     def _close(self, case: Case, verdict: str, seats: Sequence[Seat]) -> None:
-        case.verdict = verdict
+        case.verdict, case.accuses = verdict, False
         batch = case.batch
         one = self.nodes[batch.node]
         if verdict == "severe":
