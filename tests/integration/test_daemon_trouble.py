@@ -200,7 +200,7 @@ async def test_a_chain_that_lost_what_was_final_ends_the_node_with_one_sentence(
 
     async def lose_what_is_final() -> None:
         async with running(config) as node:
-            await ledger.mine(5)
+            await ledger.mine(6)
             head, _ = await ledger.now()
             with trio.fail_after(30):
                 while node.parts.machine.member.head < head:
