@@ -83,8 +83,11 @@ async def test_arbiters_let_a_doubtful_batch_pass() -> None:
         assert isinstance(ledger, AnvilLedger)
         network = ledger.network
         panel = Panel(network.ethereum, await network.court.panel_address())
-        governor = Sender(network.ethereum, DEPLOYER, moves.unrecorded, poll_s=POLL_S)
-        await governor.send(panel.set_arbiters(tuple(person.address for person in people), 2))
+        proposer = Sender(network.ethereum, DEPLOYER, moves.unrecorded, poll_s=POLL_S)
+        named, delay = panel.set_arbiters(tuple(person.address for person in people), 2), await network.timelock.delay()
+        await proposer.send(network.timelock.schedule(named, delay))
+        await ledger.warp(delay)
+        await proposer.send(network.timelock.execute(named))
         assert (set(await panel.arbiters()), await panel.quorum()) == ({person.address for person in people}, 2)
         await play.open_lane()
         name, contents, case = await play.convene()
