@@ -80,7 +80,7 @@ abstract contract Rounds is Seats {
         (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH);
         uint256 size = fresh.length + old.length;
         if (size > LARGEST_BENCH) size = LARGEST_BENCH;
-        if (size % 2 == 0) --size;
+        if (size & 1 == 0) --size;
         if (size <= old.length) return (new address[](0), nextTry);
         bench = new address[](size);
         for (uint256 i; i < size; ++i) {
