@@ -31,8 +31,16 @@ class PrivateEngine:
     def start(self, *, live_restore: bool = False) -> None:
         """Returns once it answers."""
         home = self._home
-        command = ["dockerd", "--host", self.host, "--data-root", str(home / "data"), "--exec-root", str(home / "exec")]
-        command += ["--pidfile", str(home / "pid"), "--bridge=none", "--iptables=false"]
+        # In a network of its own: without a bridge it would take away that of the machine's engine.
+        command = ["unshare", "--net", "dockerd", "--host", self.host, "--bridge=none", "--iptables=false"]
+        command += [
+            "--data-root",
+            str(home / "data"),
+            "--exec-root",
+            str(home / "exec"),
+            "--pidfile",
+            str(home / "pid"),
+        ]
         if live_restore:
             command.append("--live-restore")
         with (home / "log").open("ab") as log:
