@@ -60,6 +60,16 @@ class Contract:
             return None
         return Entry(layout.name, layout.decode(log.topics, log.data), log)
 
+    async def entries(self, event: str, first: int, last: int) -> list[Entry]:
+        """Every log of one event in the blocks from `first` to `last`, in order."""
+        found: list[Entry] = []
+        topic = self.topic(event)
+        while first <= last:
+            until, logs = await self.ethereum.logs([self.address], first, last, topic)
+            found += [entry for log in logs if (entry := self.entry(log))]
+            first = until + 1
+        return found
+
     def _result(self, function: str, answer: bytes) -> Any:
         try:
             values = self.interface.functions[function].decode_output(answer)

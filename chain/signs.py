@@ -65,19 +65,10 @@ class Signs:
             self._answered.add(asked)
 
     async def _challenges(self, head: int) -> list[Challenge]:
-        stakes = self._network.stakes
-        found: list[Challenge] = []
         first = max(0, head - LOOK_BACK_BLOCKS)
-        while first <= head:
-            until, logs = await self._network.ethereum.logs(
-                [stakes.address], first, head, stakes.topic("LivenessChallenged")
-            )
-            entries = [entry for each in logs if (entry := stakes.entry(each))]
-            found += [
-                Challenge(challenger, answer_by, each.log.transaction)
-                for each in entries
-                for node, challenger, answer_by in [each.values]
-                if node == self._node
-            ]
-            first = until + 1
-        return found
+        return [
+            Challenge(challenger, answer_by, entry.log.transaction)
+            for entry in await self._network.stakes.entries("LivenessChallenged", first, head)
+            for node, challenger, answer_by in [entry.values]
+            if node == self._node
+        ]

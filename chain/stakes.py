@@ -130,12 +130,7 @@ class Stakes(Contract):
 
     async def registered(self, first: int, last: int) -> set[Address]:
         """Every node that was registered in these blocks."""
-        nodes: set[Address] = set()
-        while first <= last:
-            until, logs = await self.ethereum.logs([self.address], first, last, self.topic("NodeRegistered"))
-            nodes |= {entry.values[0] for log in logs if (entry := self.entry(log))}
-            first = until + 1
-        return nodes
+        return {entry.values[0] for entry in await self.entries("NodeRegistered", first, last)}
 
     async def is_registered(self, node: Address) -> bool:
         """Whether this address is a node."""

@@ -72,13 +72,9 @@ class Timelock(Contract):
     async def pending(self, first: int, last: int) -> list[Operation]:
         """What was proposed in these blocks and is neither done nor cancelled, in order."""
         found: list[tuple[bytes, Address, bytes]] = []
-        while first <= last:
-            until, logs = await self.ethereum.logs([self.address], first, last, self.topic("CallScheduled"))
-            for log in logs:
-                if entry := self.entry(log):
-                    identity, _, target, _, data, *_ = entry.values
-                    found.append((identity, target, data))
-            first = until + 1
+        for entry in await self.entries("CallScheduled", first, last):
+            identity, _, target, _, data, *_ = entry.values
+            found.append((identity, target, data))
         ids: list[tuple[bytes]] = [(identity,) for identity, _, _ in found]
         if not ids:
             return []

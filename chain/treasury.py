@@ -42,12 +42,9 @@ async def treasury(network: Network, first: int) -> Treasury:
 
 
 async def _in_court(network: Network, first: int) -> list[StoredBatch]:
-    settlement, slots = network.settlement, set[tuple[Address, int]]()
-    last, topic = await network.ethereum.head(), settlement.topic("BatchInCourt")
-    while first <= last:
-        until, logs = await network.ethereum.logs([settlement.address], first, last, topic)
-        slots |= {entry.values[:2] for log in logs if (entry := settlement.entry(log))}
-        first = until + 1
+    settlement = network.settlement
+    entries = await settlement.entries("BatchInCourt", first, await network.ethereum.head())
+    slots: set[tuple[Address, int]] = {(entry.values[0], entry.values[1]) for entry in entries}
     # A slot may have been heard and settled many times since; what it holds now is what counts.
     found = await settlement.read_many("batchOf", sorted(slots)) if slots else []
     batches = [StoredBatch(*values) for values in found]
