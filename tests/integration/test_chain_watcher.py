@@ -156,6 +156,8 @@ async def test_an_endpoint_that_serves_few_blocks_at_once_is_asked_in_pieces() -
                 await at.submit(1)
                 await at.final(story)
                 assert [told.slot for told in story.all(BatchSubmitted)] == [0, 1]
+                head = await adapter.network.ethereum.head()
+                assert NODE.address in await adapter.network.stakes.registered(0, head)
             assert small.asked.count("eth_getLogs") > 5
 
 
