@@ -26,7 +26,7 @@ from protocol.errors import ChainError, ConfigError, Reverted
 from protocol.wire.ids import Address, address_bytes, checksum
 
 log = logging.getLogger(__name__)
-NAMES = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court")
+NAMES = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Evidence", "SingleJobs")
 """In the order of Addresses."""
 _BEGIN_ANEW = "remove the deployment file to begin a new one"
 _CREATION_GAS = 53_000
@@ -185,8 +185,10 @@ class _Deployer:
             "Params": (self._plan.profile.to_chain(), self._plan.deployer),
             "EpochBeacon": (at.params,),
             "StakeManager": (at.token, at.params, at.settlement, at.court),
-            "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court),
-            "Court": (at.params, at.stakes, at.settlement),
+            "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.singles, at.evidence),
+            "Court": (at.params, at.stakes, at.settlement, at.evidence),
+            "Evidence": (at.params, at.stakes, at.settlement, at.court),
+            "SingleJobs": (at.params, at.stakes, at.settlement),
         }
         return Call(f"new {name}", None, interface(name).encode_deployment(arguments[name]))
 
@@ -223,6 +225,8 @@ async def _require_wiring(network: Network, profile: Profile) -> None:
         seen: tuple[tuple[Any, Any], ...] = (
             (await network.settlement.read("court"), at.court),
             (await network.stakes.read("court"), at.court),
+            (await network.court.read("evidence"), at.evidence),
+            (await network.settlement.read("singles"), at.singles),
             (await network.beacon.read("epochBlocks"), profile.epoch_blocks),
             (await network.params.profile(), profile),
             (await network.token.read("INITIAL_SUPPLY") > 0, True),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from protocol.events import (
     AccountSeen,
+    BatchChallenged,
     BatchRefunded,
     BatchSettled,
     BatchVoided,
@@ -67,6 +68,7 @@ Fact = (
     | SeatRevealed
     | SeatSilenced
     | CaseResolved
+    | BatchChallenged
     | BatchSettled
     | BatchVoided
     | BatchRefunded

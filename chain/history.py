@@ -7,7 +7,16 @@ from chain.ethereum import Ethereum, Log
 from chain.facts import BatchStored, ClientTouched, Fact, NodeTouched
 from chain.network import Network
 from protocol.errors import ChainError
-from protocol.events import AccountSeen, BatchSubmitted, CaseConvened, Event, LaneSeen, NodeSeen, SeatAdded
+from protocol.events import (
+    AccountSeen,
+    BatchChallenged,
+    BatchSubmitted,
+    CaseConvened,
+    Event,
+    LaneSeen,
+    NodeSeen,
+    SeatAdded,
+)
 from protocol.stages.assignment import Account
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import Address, Hash32
@@ -112,6 +121,9 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[Seen]:
                 yield Seen(log.block, fact)
                 # Opening a lane takes from the account without a log of its own.
                 yield Seen(log.block, ClientTouched(lane.client))
+            case BatchChallenged(client=client) as fact:
+                yield Seen(log.block, fact)
+                yield Seen(log.block, ClientTouched(client))
             case BatchStored() as stored:
                 yield Seen(log.block, _submitted(stored, jobs))
             case fact:

@@ -18,7 +18,7 @@ from eth_utils.crypto import keccak
 from chain.states import BY_NAME
 from protocol.errors import ChainError
 
-CONTRACTS = ("VCoin", "Params", "StakeManager", "EpochBeacon", "Settlement", "Court")
+CONTRACTS = ("VCoin", "Params", "StakeManager", "EpochBeacon", "Settlement", "Court", "Evidence", "SingleJobs")
 _PANICS = {
     0x01: "an assertion failed",
     0x11: "arithmetic overflow",

@@ -10,9 +10,11 @@ from eth_utils.crypto import keccak
 from chain.beacon import Beacon
 from chain.court import Court
 from chain.ethereum import Ethereum, Log
+from chain.evidence import Evidence
 from chain.facts import Fact
 from chain.params import Params
 from chain.settlement import Settlement
+from chain.singles import Singles
 from chain.stakes import Stakes
 from chain.token import Token
 from protocol.errors import ChainError, ConfigError
@@ -33,6 +35,8 @@ class Addresses:
     stakes: Address
     settlement: Address
     court: Address
+    evidence: Address
+    singles: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,19 @@ class Network:
         self.stakes = Stakes(ethereum, addresses.stakes)
         self.settlement = Settlement(ethereum, addresses.settlement)
         self.court = Court(ethereum, addresses.court)
+        self.evidence = Evidence(ethereum, addresses.evidence)
+        self.singles = Singles(ethereum, addresses.singles)
         self._speakers = {
-            each.address: each for each in (self.params, self.beacon, self.stakes, self.settlement, self.court)
+            each.address: each
+            for each in (
+                self.params,
+                self.beacon,
+                self.stakes,
+                self.settlement,
+                self.court,
+                self.evidence,
+                self.singles,
+            )
         }
 
     @property

@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from protocol.stages.evidence import Lie
+
 
 class NodeState(IntEnum):
     """Life of a node: active > jailed > active, active > exiting > gone."""
@@ -57,6 +59,6 @@ class SeatState(IntEnum):
 
 
 BY_NAME: dict[str, type[IntEnum]] = {
-    kind.__name__: kind for kind in (NodeState, LaneState, BatchState, CaseState, SeatState)
+    kind.__name__: kind for kind in (NodeState, LaneState, BatchState, CaseState, SeatState, Lie)
 }
 """By their Solidity names, so that a contract's refusal can be told in words."""

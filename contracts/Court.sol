@@ -40,14 +40,16 @@ contract Court is Verifiers {
     uint32 private immutable _seatSeconds;
     uint32 private immutable _starvedSeconds;
     uint16 private immutable _slashBps;
+    address public immutable evidence;
 
     mapping(bytes32 caseId => Case) private _cases;
     mapping(bytes32 caseId => mapping(uint256 seat => Seat)) private _seats;
 
-    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_)
+    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, address evidence_)
         Verifiers(stakes_, settlement_, params_.profile())
     {
-        // The last of three contracts that name each other: their addresses were foretold from the deployer's nonce.
+        evidence = evidence_;
+        // Three contracts name each other: their addresses were foretold from the deployer's nonce.
         bool wired = settlement_.court() == address(this) && stakes_.court() == address(this)
             && stakes_.settlement() == address(settlement_);
         if (!wired) revert BadWiring();
@@ -149,6 +151,20 @@ contract Court is Verifiers {
         uint16 lowest = _lowest(scores);
         bool found = nodes.length != 0 && _verdictOf(lowest) != Verdict.Pass;
         _close(caseId, open, found ? Verdict.Short : Verdict.Starved, lowest, nodes);
+    }
+
+    // ---- what code has judged
+
+    function condemn(address node, uint8 slot) external returns (bytes32 caseId) {
+        if (msg.sender != evidence) revert NotEvidence(msg.sender);
+        caseId = _settlement.batchIdOf(node, slot);
+        Case storage judged = _cases[caseId];
+        (judged.node, judged.slot) = (node, slot);
+        (judged.state, judged.verdict) = (CaseState.Closed, Verdict.Severe);
+        emit CaseResolved(caseId, node, slot, Verdict.Severe, 0);
+        // The slash comes first: its share of the pool makes sure that a fee which went there can go back.
+        _punish(caseId, node, Verdict.Severe, false);
+        _settlement.voidProven(node, slot);
     }
 
     // ---- views

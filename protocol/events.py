@@ -421,6 +421,16 @@ class BatchSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchChallenged:
+    """A client has put up a bond to have a batch checked with all its leaves, for the one at `position`."""
+
+    batch_id: Bytes32
+    node: Address
+    client: Address
+    position: U24
+
+
+@dataclass(frozen=True, slots=True)
 class BatchVoided:
     """A batch is void: its clients get their money back."""
 
@@ -477,6 +487,7 @@ Durable = (
     | SeatRevealed
     | CaseResolved
     | BatchSettled
+    | BatchChallenged
     | BatchVoided
     | BatchRefunded
     | NodeSlashed

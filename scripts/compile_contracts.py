@@ -22,7 +22,7 @@ SOURCES = ROOT / "contracts"
 TOOLS = ROOT / "hardhat-local"
 SOLC = TOOLS / "tools" / "solc"
 ABI = ROOT / "chain" / "abi"
-DEPLOYED = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court")
+DEPLOYED = ("VCoin", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Evidence", "SingleJobs")
 
 
 def sources() -> dict[str, str]:

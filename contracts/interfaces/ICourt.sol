@@ -55,6 +55,7 @@ interface ICourt {
     error NotStarved(uint256 until);
     /// @dev The contracts were deployed with other addresses than they have.
     error BadWiring();
+    error NotEvidence(address caller);
 
     // ---- verifiers
 
@@ -89,7 +90,16 @@ interface ICourt {
     /// @dev If seats could be drawn and nobody convened, the node loses 15 points: it must convene its own batches.
     function voidStarved(address node, uint8 slot, Contents calldata contents) external;
 
+    // ---- what code has judged
+
+    /// @notice Ends whatever case a batch has as severe: void, slash, penalty, jail. Only Evidence, for a lie that it has seen.
+    /// @dev At most once a batch: Settlement refuses one that is void or final.
+    function condemn(address node, uint8 slot) external returns (bytes32 caseId);
+
     // ---- views
+
+    /// @notice The contract that may condemn.
+    function evidence() external view returns (address);
 
     function caseOf(bytes32 caseId) external view returns (CaseView memory);
 

@@ -3,15 +3,19 @@ pragma solidity 0.8.37;
 
 import {Batch, BatchState, Claim, Contents, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, Seat, SeatState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {BatchRecord, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
+import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
+import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {JobOutput, JobTerms} from "../../contracts/types/SingleTypes.sol";
 
-import {Fixture} from "./Fixture.sol";
+import {Papers} from "./Papers.sol";
 
 /// @notice Everybody who can do something, doing it in any order: clients, nodes, verifiers, a thief, time.
 /// @dev Every call that succeeds is checked on the spot; what is wrong is kept in `wrong` and never forgotten. One prank a call
 ///      and no startPrank: it would outlive a call that reverts.
-contract Handler is Fixture {
+contract Handler is Papers {
     uint256 public constant ACTORS = 3;
     uint8 public constant SLOTS_USED = 3;
 
@@ -25,10 +29,19 @@ contract Handler is Fixture {
     uint256 public voids;
     uint256 public refunds;
     uint256 public slashes;
+    uint256 public condemned;
+    uint256 public settledSingles;
+    uint256 public challenges;
     mapping(bytes32 batchId => uint256) public refundCount;
     mapping(bytes32 lane => uint96) private _marks;
     mapping(bytes32 lane => uint24) private _jobs;
     mapping(address node => mapping(uint8 slot => bytes)) private _contents;
+    mapping(bytes32 batchId => bytes) private _leaves;
+    /// @dev Jobs without a lane that are open or committed, and what is locked for them together.
+    bytes[] private _singles;
+    uint256 public singlesHold;
+    bytes32[] private _challenged;
+    bytes[] private _challengedAt;
 
     function setUp() public override {
         super.setUp();
@@ -50,6 +63,9 @@ contract Handler is Fixture {
                 openLane(clients[i], nodes[j].id, 100 * VCN);
             }
         }
+        // Past its probation: only so there are jobs without a lane, and batches that nobody draws.
+        vm.prank(address(settlement));
+        stakes.recordBatch(nodes[0].id, BatchRecord(20, 0, 20 * profile.minBurn, 20_000));
     }
 
     function nodeCount() external view returns (uint256) {
@@ -277,18 +293,70 @@ contract Handler is Fixture {
         NodeView memory before = stakes.nodeOf(node);
         Verdict verdict = court.resolve(caseId, _kept(node, slot));
         NodeView memory now_ = stakes.nodeOf(node);
-        uint256 lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
+        uint256 lost = _countLoss(before, now_);
+        if (lost != 0 && verdict != Verdict.Severe) _complain("only a severe verdict slashes");
+        if (verdict == Verdict.Severe && court.seatsOf(caseId).length < 3) _complain("one seat never voids");
+        if (stateOf(node, slot) == BatchState.Void) ++voids;
+    }
+
+    function _countLoss(NodeView memory before, NodeView memory now_) private returns (uint256 lost) {
+        lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
         burned += lost - lost / 10;
         if (lost != 0) ++slashes;
-        if (lost != 0 && verdict != Verdict.Severe) _complain("only a severe verdict slashes");
         if (uint256(now_.activeStake) + 1 < uint256(before.activeStake) - before.activeStake / 2) {
             _complain("a case takes at most half of the stake");
         }
         if (uint256(now_.unbondingStake) + 1 < uint256(before.unbondingStake) - before.unbondingStake / 2) {
             _complain("a case takes at most half of what unbonds");
         }
-        if (verdict == Verdict.Severe && court.seatsOf(caseId).length < 3) _complain("one seat never voids");
-        if (stateOf(node, slot) == BatchState.Void) ++voids;
+    }
+
+    /// @dev A job without a receipt in a batch that says it has one, or, where it is `honest`, with it.
+    function submitJob(uint256 whose, uint8 slot, uint256 who, uint96 price, bool honest) external {
+        Node memory node = _node(whose);
+        Client memory one = _client(who);
+        slot = _freeSlot(node.id, slot);
+        uint24 index = settlement.laneOf(one.id, one.signer, node.id).jobs + 1;
+        Job memory job = jobOf(one, node.id, index, uint96(bound(price, 1, 2 * VCN)));
+        if (!honest) settle(job, false);
+        _submitLeaf(node.id, slot, one, job.leaf);
+    }
+
+    function _submitLeaf(address node, uint8 slot, Client memory one, Leaf memory leaf) private {
+        Leaf[] memory leaves = new Leaf[](1);
+        leaves[0] = leaf;
+        Submission memory made = submissionFor(leaves, SumTreeLib.nodeOf(leaf), node, 0);
+        made.slot = slot;
+        Contents memory contents = submit(made, claimsOf(one, node, 1, made.priceSum, made.bonusSum));
+        _contents[node][slot] = abi.encode(contents);
+        _leaves[settlement.batchIdOf(node, slot)] = abi.encode(leaves);
+        ++submissions;
+    }
+
+    /// @dev Whatever a court has said so far; a batch that is not condemned must be honest or over.
+    function proveFraud(uint256 whose, uint8 slot) external {
+        address node = _node(whose).id;
+        slot %= SLOTS_USED;
+        Batch memory batch = settlement.batchOf(node, slot);
+        Leaf[] memory leaves = abi.decode(_leaves[settlement.batchIdOf(node, slot)], (Leaf[]));
+        Proof memory proof = proofOf(node, _kept(node, slot), leaves, 0, Lie.NoReceipt, "");
+        proof.slot = slot;
+        uint256 fee = batch.state == BatchState.Passed ? batch.fee : 0;
+        if (leaves[0].receiptHash != 0) _condemn(proof, fee, "an honest batch was condemned");
+        else _condemn(proof, fee, "");
+    }
+
+    function _condemn(Proof memory proof, uint256 fee, string memory fault) private {
+        NodeView memory before = stakes.nodeOf(proof.node);
+        uint256 pool = settlement.pool();
+        evidence.proveFraud(proof);
+        ++condemned;
+        ++voids;
+        NodeView memory now_ = stakes.nodeOf(proof.node);
+        uint256 lost = _countLoss(before, now_);
+        if (bytes(fault).length != 0) _complain(fault);
+        if (now_.state != NodeState.Jailed) _complain("who is condemned is jailed");
+        if (settlement.pool() + fee != pool + lost / 10) _complain("a proof pays nobody");
     }
 
     function voidStarved(uint256 pick, bool inCourt) external {
@@ -333,6 +401,94 @@ contract Handler is Fixture {
         if (state == BatchState.Pending) seal(node, slot);
         if (state == BatchState.Void) _refund(node, slot);
         else _finalize(node, slot);
+    }
+
+    // ---- jobs without a lane
+
+    function openSingle(uint256 whose, uint256 who, uint96 price, bytes32 nonce) external {
+        Client memory one = _client(who);
+        Job memory job = jobOf(one, _node(whose).id, 0, uint96(bound(price, 1, 5 * VCN)));
+        job.details.requestId = nonce;
+        job.order.details = EnvelopeLib.jobDetailsHash(job.details);
+        job.order.cumulative = job.details.maxTotal;
+        job.receipt.jobId = paperDigest(EnvelopeLib.hashOf(job.order));
+        vm.prank(one.id);
+        singles.open(job.order, job.details, "");
+        _singles.push(abi.encode(job, one.signerKey, false));
+        singlesHold += job.details.maxTotal;
+    }
+
+    /// @dev Commit, settle or expire one of the open jobs.
+    function stepSingle(uint256 pick, bool settles, uint96 charge, uint32 actualMs) external {
+        pick %= _singles.length;
+        (Job memory job, uint256 key, bool committed) = abi.decode(_singles[pick], (Job, uint256, bool));
+        if (!settles) {
+            vm.warp(job.details.deadline + profile.laneCloseSeconds + 1);
+            singles.expire(job.receipt.jobId, _termsOf(job), _outputOf(job, committed));
+            _endSingle(pick, job.details.maxTotal);
+        } else if (!committed) {
+            vm.prank(job.order.node);
+            singles.commit(job.receipt.jobId, _termsOf(job), _outputOf(job, true));
+            _singles[pick] = abi.encode(job, key, true);
+        } else {
+            job.receipt.charge = uint96(bound(charge, 0, job.details.price));
+            job.receipt.actualMs = actualMs;
+            bytes memory signed = signature(key, paperDigest(EnvelopeLib.receiptHash(job.receipt)));
+            singles.settle(job.receipt.jobId, _termsOf(job), _outputOf(job, true), job.receipt, signed);
+            _endSingle(pick, job.details.maxTotal);
+            ++settledSingles;
+        }
+    }
+
+    function _endSingle(uint256 pick, uint96 locked) private {
+        singlesHold -= locked;
+        _singles[pick] = _singles[_singles.length - 1];
+        _singles.pop();
+    }
+
+    function _termsOf(Job memory job) private pure returns (JobTerms memory) {
+        return JobTerms(
+            job.order.client,
+            job.order.signer,
+            job.order.node,
+            job.details.price,
+            job.details.bonusCap,
+            job.details.expectedMs,
+            job.details.deadline
+        );
+    }
+
+    function _outputOf(Job memory job, bool committed) private pure returns (JobOutput memory) {
+        return committed ? JobOutput(job.result.resultHash, job.result.outputCommit) : JobOutput(0, 0);
+    }
+
+    // ---- challenges
+
+    function challenge(uint256 pick) external {
+        (address node, uint8 slot) = _find(BatchState.Pending, pick);
+        Contents memory contents = _kept(node, slot);
+        vm.prank(contents.debits[0].client);
+        evidence.challengeLeaf(node, slot, contents, 0);
+        _challenged.push(settlement.batchIdOf(node, slot));
+        _challengedAt.push(abi.encode(node, slot, settlement.batchOf(node, slot).commitBlock));
+        ++challenges;
+    }
+
+    function endChallenge(uint256 pick) external {
+        pick %= _challenged.length;
+        (address node, uint8 slot, uint256 commitBlock) = abi.decode(_challengedAt[pick], (address, uint8, uint256));
+        bool over = settlement.batchIdOf(node, slot) != _challenged[pick];
+        BatchState state = stateOf(node, slot);
+        over = over || state == BatchState.Void || state == BatchState.Final || state == BatchState.Refunded;
+        evidence.endChallenge(node, slot, commitBlock);
+        if (!over) _complain("a bond moved before its batch was over");
+    }
+
+    function bondsHold() external view returns (uint256 total) {
+        for (uint256 i; i < _challenged.length; ++i) {
+            (, uint96 bond) = evidence.challengeOf(_challenged[i]);
+            total += bond;
+        }
     }
 
     // ---- time, and those with bad intentions

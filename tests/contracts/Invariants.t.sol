@@ -41,7 +41,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](26);
+        bytes4[] memory acts = new bytes4[](34);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -69,6 +69,14 @@ contract InvariantsTest is StdInvariant, Test {
         // Twice as likely: everything else needs a batch to work on.
         acts[24] = Handler.submitBatch.selector;
         acts[25] = Handler.judgeBatch.selector;
+        acts[26] = Handler.submitJob.selector;
+        acts[27] = Handler.proveFraud.selector;
+        acts[28] = Handler.proveFraud.selector;
+        acts[29] = Handler.openSingle.selector;
+        acts[30] = Handler.stepSingle.selector;
+        acts[31] = Handler.stepSingle.selector;
+        acts[32] = Handler.challenge.selector;
+        acts[33] = Handler.endChallenge.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -79,7 +87,8 @@ contract InvariantsTest is StdInvariant, Test {
         assertEq(coin.balanceOf(address(stakes)), _stakeBooks(), "stakes");
         assertEq(
             coin.balanceOf(address(settlement)),
-            _accounts() + lanes + handler.batchesHold() + _rewards() + settlement.pool() + settlement.burnPending(),
+            _accounts() + lanes + handler.batchesHold() + _rewards() + settlement.pool() + settlement.burnPending()
+                + handler.singlesHold() + handler.bondsHold(),
             "settlement"
         );
         assertEq(coin.totalSupply() + handler.burned(), coin.INITIAL_SUPPLY(), "supply");
@@ -128,7 +137,7 @@ contract HandlerTest is Test {
     function test_a_story_reaches_every_end() public {
         Handler handler = new Handler();
         handler.setUp();
-        handler.submitBatch(0, 0, 0, 3, 3e18, 0);
+        handler.submitBatch(1, 0, 0, 3, 3e18, 0);
         handler.judgeBatch(0, true, 0, 0, 0);
         handler.settleBatch(0, 0);
         assertEq(handler.finals(), 1);
@@ -137,6 +146,28 @@ contract HandlerTest is Test {
         handler.settleBatch(0, 1);
         assertEq(handler.refunds(), 1);
         assertEq(handler.slashes(), 1);
+        handler.submitJob(2, 2, 0, 1e18, false);
+        handler.judgeBatch(0, true, 0, 0, 0);
+        handler.proveFraud(2, 2);
+        assertEq(handler.condemned(), 1);
+        assertEq(handler.slashes(), 2);
+        handler.refundBatch(8, false);
+        assertEq(handler.refunds(), 2);
+        handler.openSingle(0, 1, 1e18, "first");
+        handler.openSingle(0, 2, 2e18, "second");
+        handler.stepSingle(0, true, 0, 0);
+        handler.stepSingle(0, true, 1e18, 0);
+        assertEq(handler.settledSingles(), 1);
+        assertGt(handler.singlesHold(), 2e18);
+        handler.stepSingle(0, false, 0, 0);
+        assertEq(handler.singlesHold(), 0);
+        handler.submitBatch(0, 2, 0, 3, 3e18, 4);
+        handler.challenge(2);
+        assertGt(handler.bondsHold(), 0);
+        handler.judgeBatch(2, true, 0, 0, 0);
+        handler.settleBatch(2, 0);
+        handler.endChallenge(0);
+        assertEq(handler.bondsHold(), 0);
         assertEq(handler.wrong(), "");
     }
 }

@@ -160,7 +160,9 @@ def _log_seeds() -> list[bytes]:
     """A log of every kind that the contracts write."""
     found = []
     for address, name in zip(
-        astuple(ADDRESSES)[1:], ("Params", "EpochBeacon", "StakeManager", "Settlement", "Court"), strict=True
+        astuple(ADDRESSES)[1:],
+        ("Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Evidence", "SingleJobs"),
+        strict=True,
     ):
         for layout in interface(name).events.values():
             plain = [each for each in layout.inputs if not each.indexed]

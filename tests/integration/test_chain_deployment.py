@@ -12,7 +12,7 @@ import pytest
 
 from chain.adapter import open_chain
 from chain.calibration import CalibrationFile, ClassNoise
-from chain.deployment import Plan, deploy, first_classes, plan
+from chain.deployment import NAMES, Plan, deploy, first_classes, plan
 from chain.keystore import create_key
 from chain.network import Network, read_deployment
 from chain.profiles import profiles
@@ -89,13 +89,13 @@ async def test_an_interrupted_deployment_goes_on_where_it_stopped(tmp_path: Path
             await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         assert not caught.value.transient
         stopped_at = await controls.ethereum.nonce(DEPLOYER.address)
-        assert 0 < stopped_at < 6
+        assert 0 < stopped_at < len(NAMES)
         assert not read_deployment(path).complete
         await controls.enrich(DEPLOYER)
         made = await deploy(*arguments, calibrations=(), path=path, poll_s=POLL_S)
         assert made.complete
         assert made.first_nonce == 0
-        assert await controls.ethereum.nonce(DEPLOYER.address) == 6 + len(CLASSES)
+        assert await controls.ethereum.nonce(DEPLOYER.address) == len(NAMES) + len(CLASSES)
 
 
 async def test_a_deployer_that_was_busy_elsewhere_must_begin_again(tmp_path: Path) -> None:
