@@ -186,9 +186,11 @@ def _arguments(made: Plan, name: str) -> tuple[Any, ...]:
         ),
         "EpochBeacon": (at.params,),
         "StakeManager": (at.token, at.params, at.settlement, at.court),
-        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court),
-        "Court": (at.params, at.stakes, at.settlement),
+        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.singles, at.evidence),
+        "Court": (at.params, at.stakes, at.settlement, at.evidence),
         "Guardian": (at.timelock, rulers.keeper, at.stakes),
+        "Evidence": (at.params, at.stakes, at.settlement, at.court),
+        "SingleJobs": (at.params, at.stakes, at.settlement),
     }
     return arguments[name]
 
@@ -316,6 +318,8 @@ async def _require_planned(network: Network, made: Plan) -> None:
             ("guardian", await network.stakes.read("guardian"), at.guardian),
             ("timelock", await network.timelock.read("shortestDelay"), made.profile.timelock_seconds),
             ("roles", await network.timelock.has_roles(made.governance.roles()), True),
+            ("evidence", await network.court.read("evidence"), at.evidence),
+            ("singles", await network.settlement.read("singles"), at.singles),
         )
         # What is added later goes through the timelock, and is no reason to refuse.
         known = {row.id: row for row in await params.classes()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from protocol.events import (
     AccountSeen,
+    BatchChallenged,
     BatchRefunded,
     BatchSettled,
     BatchVoided,
@@ -75,6 +76,7 @@ Fact = (
     | DataDemanded
     | DataAnswered
     | CaseResolved
+    | BatchChallenged
     | BatchSettled
     | BatchVoided
     | BatchRefunded

@@ -9,6 +9,7 @@ from chain.network import Network
 from protocol.errors import ChainError
 from protocol.events import (
     AccountSeen,
+    BatchChallenged,
     BatchSubmitted,
     CaseConvened,
     DataAnswered,
@@ -121,6 +122,9 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[Seen]:
                 yield Seen(log.block, fact)
                 # Opening a lane takes from the account without a log of its own.
                 yield Seen(log.block, ClientTouched(lane.client))
+            case BatchChallenged(client=client) as fact:
+                yield Seen(log.block, fact)
+                yield Seen(log.block, ClientTouched(client))
             case BatchStored() as stored:
                 yield Seen(log.block, _submitted(stored, jobs))
             case fact:

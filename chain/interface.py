@@ -18,7 +18,18 @@ from eth_utils.crypto import keccak
 from chain.states import BY_NAME
 from protocol.errors import ChainError
 
-CONTRACTS = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian")
+CONTRACTS = (
+    "VCoin",
+    "Timelock",
+    "Params",
+    "EpochBeacon",
+    "StakeManager",
+    "Settlement",
+    "Court",
+    "Guardian",
+    "Evidence",
+    "SingleJobs",
+)
 """In the order in which they are deployed."""
 INTERFACES = (*CONTRACTS, "Panel")
 """Court makes its Panel itself."""

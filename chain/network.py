@@ -11,11 +11,13 @@ from eth_utils.crypto import keccak
 from chain.beacon import Beacon
 from chain.court import Court
 from chain.ethereum import Ethereum, Log
+from chain.evidence import Evidence
 from chain.facts import Fact
 from chain.guardian import Guardian
 from chain.interface import CONTRACTS
 from chain.params import Params
 from chain.settlement import Settlement
+from chain.singles import Singles
 from chain.stakes import Stakes
 from chain.timelock import Timelock
 from chain.token import Token
@@ -39,6 +41,8 @@ class Addresses:
     settlement: Address
     court: Address
     guardian: Address
+    evidence: Address
+    singles: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,19 @@ class Network:
         self.settlement = Settlement(ethereum, addresses.settlement)
         self.court = Court(ethereum, addresses.court)
         self.guardian = Guardian(ethereum, addresses.guardian)
+        self.evidence = Evidence(ethereum, addresses.evidence)
+        self.singles = Singles(ethereum, addresses.singles)
         self._speakers = {
-            each.address: each for each in (self.params, self.beacon, self.stakes, self.settlement, self.court)
+            each.address: each
+            for each in (
+                self.params,
+                self.beacon,
+                self.stakes,
+                self.settlement,
+                self.court,
+                self.evidence,
+                self.singles,
+            )
         }
 
     def by_name(self) -> Iterator[tuple[str, Address]]:

@@ -239,19 +239,21 @@ class Settlement(Contract):
 
 def contents_tuple(contents: BatchContents) -> tuple[Any, ...]:
     """Contents as the contracts take them."""
-    debits = [(debit.client, debit.signer, debit.leaves, debit.amount) for debit in contents.debits]
+    debits = [(debit.client, debit.signer, debit.leaves, debit.amount, debit.index) for debit in contents.debits]
     return (contents.root, contents.max_leaf, debits)
 
 
 def contents_of(batch: Batch) -> BatchContents:
     """The contents that the chain keeps of a batch, if every index of its lanes has its leaf."""
-    debits = tuple(LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit) for claim in batch.claims)
+    debits = tuple(
+        LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit, claim.jobs) for claim in batch.claims
+    )
     return BatchContents(batch.root, batch.max_leaf, debits)
 
 
 def contents_hash(contents: BatchContents) -> bytes:
     """What the chain keeps of contents: the keccak of their ABI encoding."""
-    return keccak(encode(["(bytes32,uint96,(address,address,uint24,uint96)[])"], [contents_tuple(contents)]))
+    return keccak(encode(["(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"], [contents_tuple(contents)]))
 
 
 def _claim(claim: LaneClaim) -> tuple[Any, ...]:

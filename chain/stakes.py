@@ -11,6 +11,8 @@ from protocol.events import NodeSlashed
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import ZERO_ADDRESS, Address, Wei
 
+_STILL = (1 << 40) - 1
+"""Of a key that operates now."""
 _ABOUT_A_NODE = frozenset(
     {
         "NodeRegistered",
@@ -151,8 +153,8 @@ class Stakes(Contract):
 
     async def node_of_operator(self, operator: Address) -> Address | None:
         """The node whose operator key this is; None if it is nobody's."""
-        found = await self.read("nodeOfOperator", operator)
-        return None if found == ZERO_ADDRESS else found
+        found, until = await self.read("nodeOfOperator", operator)
+        return found if until == _STILL else None
 
     # ---- the owner
 

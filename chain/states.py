@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from protocol.stages.evidence import Lie
+
 
 class NodeState(IntEnum):
     """Life of a node: active > jailed > active, active > exiting > gone."""
@@ -37,7 +39,7 @@ class BatchState(IntEnum):
 
 
 class CaseState(IntEnum):
-    """Life of a case: open > closed, or > decided, arbiter or data challenge in between."""
+    """Life of a case: open > closed, or > decided, arbiter or data challenge in between; proven only while code ends it."""
 
     NONE = 0
     OPEN = 1
@@ -45,6 +47,7 @@ class CaseState(IntEnum):
     DATA_CHALLENGE = 3
     ARBITER = 4
     DECIDED = 5
+    PROVEN = 6
 
 
 class SeatState(IntEnum):
@@ -58,6 +61,6 @@ class SeatState(IntEnum):
 
 
 BY_NAME: dict[str, type[IntEnum]] = {
-    kind.__name__: kind for kind in (NodeState, LaneState, BatchState, CaseState, SeatState)
+    kind.__name__: kind for kind in (NodeState, LaneState, BatchState, CaseState, SeatState, Lie)
 }
 """By their Solidity names, so that a contract's refusal can be told in words."""

@@ -46,7 +46,7 @@ abstract contract Appeals is Rounds {
     }
 
     function appealBondOf(address node) public view returns (uint96) {
-        NodeView memory shown = _stakes.nodeOf(node);
+        NodeView memory shown = _nodeOf(node);
         uint256 stake = uint256(shown.activeStake) + shown.unbondingStake;
         return uint96((stake + BOND_DIVISOR - 1) / BOND_DIVISOR);
     }
@@ -55,16 +55,16 @@ abstract contract Appeals is Rounds {
     function _settleBond(bytes32 caseId, Verdict found) internal {
         Ruling storage ruling = _rulings[caseId];
         address appellant = ruling.appellant;
-        if (appellant == address(0)) return;
         uint96 bond = ruling.bond;
+        if (bond == 0) return;
         bool stands = found >= ruling.verdict;
         ruling.bond = 0;
         emit BondSettled(caseId, appellant, bond, !stands);
         if (!stands) {
             _coin.safeTransfer(appellant, bond);
-        } else if (bond != 0) {
-            _coin.forceApprove(address(_settlement), bond);
-            _settlement.fundPool(bond);
+        } else {
+            _coin.safeTransfer(address(_settlement), bond);
+            _settlement.creditPool(bond);
         }
     }
 }

@@ -70,7 +70,7 @@ abstract contract Cases is Verifiers {
         draw.round = ORDER;
         draw.classId = batch.classId;
         draw.commitBlock = batch.commitBlock;
-        (draw.owner,) = _stakes.keysOf(node);
+        (draw.owner,) = _keysOf(node);
         draw.parties = _partiesOf(contents, drawn);
     }
 
@@ -173,7 +173,7 @@ abstract contract Cases is Verifiers {
     }
 
     function _isUncalibrated(Case storage open) internal view returns (bool) {
-        return _settlement.batchOf(open.node, open.slot).flags & UNCALIBRATED != 0;
+        return _batchOf(open.node, open.slot).flags & UNCALIBRATED != 0;
     }
 
     /// @dev A case in which seats may act.

@@ -15,10 +15,10 @@ import {Case, CaseState, CaseView, Ruling, Verdict} from "./types/CaseTypes.sol"
 contract Court is Verdicts {
     uint32 private immutable _starvedSeconds;
 
-    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_)
-        Verdicts(params_, stakes_, settlement_, params_.profile())
+    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, address evidence_)
+        Verdicts(params_, stakes_, settlement_, evidence_, params_.profile())
     {
-        // The last of three contracts that name each other: their addresses were foretold from the deployer's nonce.
+        // Three contracts name each other: their addresses were foretold from the deployer's nonce.
         bool wired = settlement_.court() == address(this) && stakes_.court() == address(this)
             && stakes_.settlement() == address(settlement_);
         if (!wired) revert BadWiring();
@@ -68,7 +68,7 @@ contract Court is Verdicts {
     }
 
     function voidStarved(address node, uint8 slot, Contents calldata contents) external {
-        Batch memory batch = _settlement.batchOf(node, slot);
+        Batch memory batch = _batchOf(node, slot);
         bytes32 caseId = _settlement.batchIdOf(node, slot);
         if (batch.state != BatchState.InCourt && batch.state != BatchState.Pending) revert WrongState(batch.state);
         uint256 until = batch.state == BatchState.Pending
@@ -103,7 +103,7 @@ contract Court is Verdicts {
         shown.appellant = ruling.appellant;
         shown.bond = ruling.bond;
         if (one.state == CaseState.None || one.state == CaseState.Closed) return shown;
-        shown.until = uint40(_untilOf(caseId, _settlement.batchOf(one.node, one.slot).commitTime));
+        shown.until = uint40(_untilOf(caseId, _batchOf(one.node, one.slot).commitTime));
     }
 
     // ---- inside

@@ -144,7 +144,7 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         if (amount > lane.left()) revert OverLane(i, amount, lane.left());
         uint24 leaves = part.index - lane.jobs();
         _setLane(key, lane.settle(uint96(amount), part.cumulative, part.index), part.client, part.signer, node);
-        return Debit(part.client, part.signer, leaves, uint96(amount));
+        return Debit(part.client, part.signer, leaves, uint96(amount), part.index);
     }
 
     function _giveBack(address node, Debit calldata part) internal {
@@ -176,7 +176,7 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         emit Deposited(client, from, amount, free);
     }
 
-    function _takeFree(address client, uint96 amount) private returns (uint96 free) {
+    function _takeFree(address client, uint96 amount) internal returns (uint96 free) {
         free = accountOf[client];
         if (amount > free) revert NotEnoughFree(amount, free);
         free -= amount;
@@ -199,7 +199,7 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         }
     }
 
-    function _spendGrant(address client, address signer, uint96 amount) private {
+    function _spendGrant(address client, address signer, uint96 amount) internal {
         SignerGrant storage grant = _grants[client][signer];
         if (block.timestamp > grant.expiry) revert SignerExpired(signer, grant.expiry);
         if (amount > grant.budget) revert OverBudget(amount, grant.budget);

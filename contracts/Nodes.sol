@@ -56,7 +56,7 @@ abstract contract Nodes is IStakeManager, Intake {
     uint8 internal constant DELEGATED = 1;
     /// @dev The operator is not the id.
     uint8 internal constant ROTATED = 2;
-    /// @dev Not a node, but the operator key that one was rotated to.
+    /// @dev Not a node, but a key that operates one or has done so.
     uint8 internal constant OPERATES = 4;
     /// @dev The last day counts as a day on which the node was there.
     uint8 internal constant SEEN = 8;
@@ -111,25 +111,20 @@ abstract contract Nodes is IStakeManager, Intake {
         return (Pool(node.active, node.activeShares), Pool(node.unbonding, node.unbondingShares));
     }
 
-    function admissionOf(address id) external view returns (Standing memory) {
-        requireIntake();
-        return standingOf(id);
-    }
-
     /// @dev Reads the one word that tells whether there is such a node.
     function requireTaken(address id) external view {
         requireIntake();
         if (_nodes[id].owner == address(0)) revert UnknownNode(id);
     }
 
-    function standingOf(address id) public view returns (Standing memory) {
+    function admissionOf(address id) external view returns (Standing memory) {
+        requireIntake();
         Node storage node = _known(id);
         Record memory record = node.record;
         return Standing({
             operator: _operatorOf(id, node),
             state: node.state,
             classMask: node.classMask,
-            activeStake: node.active,
             ownStake: uint96(_ownActive(node)),
             scoreHundredths: _score(node, record),
             rateBps: record.rateBps(),

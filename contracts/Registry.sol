@@ -18,8 +18,15 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
 
     uint32 private immutable _announceSeconds;
 
-    /// @dev Nodes by the keys that operators were rotated to; a node that never rotated is its own.
-    mapping(address operator => address id) private _rotated;
+    struct OperatorKey {
+        address node;
+        /// @dev When it was rotated away, 0 while it operates.
+        uint40 until;
+    }
+
+    /// @dev Every key that a node was rotated to or away from. None is ever free again for another node: what a key has signed
+    ///      is its node's word.
+    mapping(address operator => OperatorKey) private _keys;
 
     constructor(uint32 announceSeconds) {
         _announceSeconds = announceSeconds;
@@ -70,19 +77,17 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
         Node storage node = _ownedBy(id, msg.sender);
         _requireConsent(operator, deadline, consent);
         address before = _operatorOf(id, node);
-        bool isFree = operator == id || (_nodes[operator].state == NodeState.None && !_has(_nodes[operator], OPERATES));
+        bool isUnknown = _nodes[operator].state == NodeState.None && !_has(_nodes[operator], OPERATES);
+        bool isFree = isUnknown || operator == id || _keys[operator].node == id;
         if (operator == before || !isFree) revert OperatorTaken(operator);
-        if (before != id) {
-            _rotated[before] = address(0);
-            _nodes[before].flags = 0;
-        }
+        _keys[before] = OperatorKey(id, uint40(block.timestamp));
+        _keys[operator] = OperatorKey(id, 0);
         if (operator == id) {
             node.flags &= ~ROTATED;
             node.operator = address(0);
         } else {
             node.flags |= ROTATED;
             node.operator = operator;
-            _rotated[operator] = id;
             _nodes[operator].flags = OPERATES;
         }
         emit OperatorChanged(id, operator);
@@ -169,11 +174,11 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
         terms.payoutAt = node.payoutAt;
     }
 
-    function nodeOfOperator(address operator) external view returns (address id) {
-        id = _rotated[operator];
-        if (id == address(0) && _nodes[operator].state != NodeState.None && !_has(_nodes[operator], ROTATED)) {
-            id = operator;
-        }
+    function nodeOfOperator(address operator) external view returns (address id, uint40 until) {
+        OperatorKey memory key = _keys[operator];
+        if (key.node == address(0) && _nodes[operator].state != NodeState.None) key.node = operator;
+        if (key.node == address(0)) return (id, until);
+        return (key.node, key.until == 0 ? type(uint40).max : key.until);
     }
 
     // ---- inside

@@ -59,7 +59,7 @@ abstract contract Seats is Cases {
         bool shown = _isAnyBound(caseId, open);
         address node = _vacate(caseId, open, seat, contents);
         if (shown) _stakes.slash(node, NO_SHOW_BPS, caseId);
-        _stakes.penalise(node, LIGHT, false);
+        _penalise(node, LIGHT, false);
     }
 
     function abstain(bytes32 caseId, uint8 seat, Contents calldata contents) external {
@@ -110,7 +110,7 @@ abstract contract Seats is Cases {
     function _ownSeat(bytes32 caseId, uint8 seat) internal view returns (Seat storage sitting) {
         _openCase(caseId);
         sitting = _seats[caseId][seat];
-        (, address operator) = _stakes.keysOf(sitting.node);
+        (, address operator) = _keysOf(sitting.node);
         if (sitting.state == SeatState.None || sitting.state == SeatState.Silent || msg.sender != operator) {
             revert NotSeated(caseId, seat, msg.sender);
         }

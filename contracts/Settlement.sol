@@ -54,6 +54,8 @@ contract Settlement is Lanes {
 
     IEpochBeacon private immutable _beacon;
     address public immutable court;
+    address public immutable singles;
+    address public immutable evidence;
     uint96 private immutable _minStake;
     uint32 private immutable _challengeSeconds;
 
@@ -62,18 +64,31 @@ contract Settlement is Lanes {
     mapping(address node => mapping(uint256 slot => Batch)) private _batches;
     mapping(address node => Book) private _books;
 
-    constructor(IVCoin coin_, IParams params_, IStakeManager stakes_, IEpochBeacon beacon_, address court_)
-        Lanes(coin_, stakes_, params_.profile())
-    {
+    constructor(
+        IVCoin coin_,
+        IParams params_,
+        IStakeManager stakes_,
+        IEpochBeacon beacon_,
+        address court_,
+        address singles_,
+        address evidence_
+    ) Lanes(coin_, stakes_, params_.profile()) {
         Profile memory profile = params_.profile();
         _beacon = beacon_;
         court = court_;
+        singles = singles_;
+        evidence = evidence_;
         _minStake = profile.minStake;
         _challengeSeconds = profile.challengeSeconds;
     }
 
     modifier onlyCourt() {
         if (msg.sender != court) revert NotCourt(msg.sender);
+        _;
+    }
+
+    modifier onlyHolder() {
+        if (msg.sender != singles && msg.sender != evidence) revert NotHolder(msg.sender);
         _;
     }
 
@@ -148,23 +163,54 @@ contract Settlement is Lanes {
 
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
         Batch storage batch = _batches[node][slot];
-        if (batch.state != BatchState.InCourt) revert WrongState(batch.state);
+        BatchState before = batch.state;
+        bool wasHeard = before == BatchState.InCourt;
+        if (!wasHeard && (passed || (before != BatchState.Pending && before != BatchState.Passed))) {
+            revert WrongState(before);
+        }
         if (passed) {
             batch.state = BatchState.Passed;
             pool += batch.fee;
             emit BatchPassed(node, slot, batchIdOf(node, slot));
         } else {
+            if (before == BatchState.Passed) _takeFeeBack(batch);
             _void(batch, node, slot);
         }
+        if (!wasHeard) return;
         uint256 due = SplitLib.seatPay(batch.fee, batch.ratePercent);
         if (batch.flags & CONVENER_PAID != 0) due -= SplitLib.convenePay(due);
         _paySeats(batchIdOf(node, slot), due, seats);
     }
 
-    function voidUnheard(address node, uint8 slot) external onlyCourt {
+    // ---- held for single jobs and challenges
+
+    function hold(address client, address signer, uint96 amount) external onlyHolder {
+        if (signer != client) _spendGrant(client, signer, amount);
+        _takeFree(client, amount);
+    }
+
+    function release(address client, uint96 amount) external onlyHolder {
+        accountOf[client] += amount;
+    }
+
+    function payJob(address node, uint96 charge, uint96 bonus, uint32 actualMs)
+        external
+        returns (uint96 burned, uint96 reward, uint96 pooled)
+    {
+        if (msg.sender != singles) revert NotHolder(msg.sender);
+        (burned, reward, pooled) = SplitLib.split(charge, _stakes.scoreOf(node));
+        pooled += SplitLib.feeOf(charge);
+        _books[node].rewards += reward + bonus;
+        burnPending += burned;
+        pool += pooled;
+        _stakes.recordBatch(node, BatchRecord(1, 0, burned, actualMs));
+    }
+
+    function drawAll(address node, uint8 slot) external {
+        if (msg.sender != evidence) revert NotHolder(msg.sender);
         Batch storage batch = _batches[node][slot];
         if (batch.state != BatchState.Pending) revert WrongState(batch.state);
-        _void(batch, node, slot);
+        batch.ratePercent = 100;
     }
 
     // ---- rewards, pool, burn
@@ -187,7 +233,8 @@ contract Settlement is Lanes {
     }
 
     function creditPool(uint96 amount) external {
-        if (msg.sender != address(_stakes)) revert NotStakeManager(msg.sender);
+        bool isOurs = msg.sender == address(_stakes) || msg.sender == court || msg.sender == evidence;
+        if (!isOurs) revert NotStakeManager(msg.sender);
         pool += amount;
         emit PoolFunded(msg.sender, amount);
     }
@@ -390,6 +437,12 @@ contract Settlement is Lanes {
     }
 
     /// @dev The same for every verdict, as long as the pool holds it: a void batch's fee goes back to its clients.
+    /// @dev The fee went to the pool when the court let the batch pass; now it goes back with all the rest.
+    function _takeFeeBack(Batch storage batch) private {
+        if (batch.fee > pool) revert PoolTooLow(pool, batch.fee);
+        pool -= batch.fee;
+    }
+
     function _paySeats(bytes32 batchId, uint256 due, address[] calldata seats) private {
         if (seats.length == 0) return;
         uint96 share = uint96((due < pool ? due : pool) / seats.length);

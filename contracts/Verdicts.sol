@@ -19,13 +19,19 @@ abstract contract Verdicts is Demands {
     uint256 private constant WITHHELD_FACTOR = 10;
 
     Panel private immutable _panel;
+    address public immutable evidence;
     uint32 internal immutable _arbiterSeconds;
     uint16 private immutable _slashBps;
 
-    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
-        Demands(stakes_, settlement_, profile)
-    {
+    constructor(
+        IParams params_,
+        IStakeManager stakes_,
+        ISettlement settlement_,
+        address evidence_,
+        Profile memory profile
+    ) Demands(stakes_, settlement_, profile) {
         _panel = new Panel(params_);
+        evidence = evidence_;
         _arbiterSeconds = profile.arbiterSeconds;
         _slashBps = profile.slashBps;
     }
@@ -38,6 +44,16 @@ abstract contract Verdicts is Demands {
         if (block.timestamp > until) revert PanelOver(until);
         // The panel has seen that the case waits for it.
         _closeGrown(caseId, asked, passes ? Verdict.Pass : Verdict.Review, ruling.median);
+    }
+
+    function condemn(address node, uint8 slot) external returns (bytes32 caseId) {
+        if (msg.sender != evidence) revert NotEvidence(msg.sender);
+        caseId = _settlement.batchIdOf(node, slot);
+        Case storage judged = _cases[caseId];
+        (judged.node, judged.slot) = (node, slot);
+        judged.state = CaseState.Proven;
+        _settleBond(caseId, Verdict.Severe);
+        _closeGrown(caseId, judged, Verdict.Severe, 0);
     }
 
     function panel() external view returns (address) {
@@ -73,9 +89,11 @@ abstract contract Verdicts is Demands {
         address node = open.node;
         Batch memory batch;
         if (verdict != Verdict.Pass) {
-            batch = _settlement.batchOf(node, open.slot);
+            batch = _batchOf(node, open.slot);
             bool found = verdict == Verdict.Severe || verdict == Verdict.Short;
-            if (found && batch.flags & UNCALIBRATED != 0) verdict = Verdict.Review;
+            // What code has proved is no noise, whatever the class.
+            bool noisy = found && open.state != CaseState.Proven && batch.flags & UNCALIBRATED != 0;
+            if (noisy) verdict = Verdict.Review;
         }
         if (open.state != CaseState.Open || open.round != 0) _acquit(caseId, node);
         open.state = CaseState.Closed;
@@ -95,17 +113,17 @@ abstract contract Verdicts is Demands {
 
     function _punish(bytes32 caseId, address node, Verdict verdict, Batch memory batch) private {
         if (verdict == Verdict.Starved) return;
-        if (verdict == Verdict.Review) return _stakes.penalise(node, LIGHT, batch.flags & UNCALIBRATED == 0);
+        if (verdict == Verdict.Review) return _penalise(node, LIGHT, batch.flags & UNCALIBRATED == 0);
         uint16 bps = verdict == Verdict.Severe ? _slashBps : verdict == Verdict.Withheld ? _withheldBps(node, batch) : 0;
         if (bps != 0) _stakes.slash(node, bps, caseId);
-        _stakes.penalise(node, verdict == Verdict.Severe ? SEVERE : MEDIUM, true);
+        _penalise(node, verdict == Verdict.Severe ? SEVERE : MEDIUM, true);
         _stakes.jail(node, caseId);
         _dismiss(node);
     }
 
     /// @dev Rounded up. What counts as noise has no part in it, so a class need not be calibrated.
     function _withheldBps(address node, Batch memory batch) private view returns (uint16) {
-        NodeView memory shown = _stakes.nodeOf(node);
+        NodeView memory shown = _nodeOf(node);
         uint256 stake = uint256(shown.activeStake) + shown.unbondingStake;
         uint256 loss = WITHHELD_FACTOR * (uint256(batch.charge) + batch.fee + batch.bonus) * 10_000;
         return loss >= uint256(_slashBps) * stake ? _slashBps : uint16((loss + stake - 1) / stake);
@@ -113,10 +131,9 @@ abstract contract Verdicts is Demands {
 
     /// @dev Nobody convened. That is the node's to do, unless there was nobody to be drawn.
     function _closeUnheard(bytes32 caseId, address node, uint8 slot, bool drawable) internal {
-        _cases[caseId].state = CaseState.Closed;
-        _cases[caseId].verdict = Verdict.Starved;
-        emit CaseResolved(caseId, node, slot, Verdict.Starved, 0);
-        if (drawable) _stakes.penalise(node, MEDIUM, true);
-        _settlement.voidUnheard(node, slot);
+        Case storage unheard = _cases[caseId];
+        (unheard.node, unheard.slot) = (node, slot);
+        if (drawable) _penalise(node, MEDIUM, true);
+        _closeGrown(caseId, unheard, Verdict.Starved, 0);
     }
 }

@@ -462,6 +462,16 @@ class BatchSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchChallenged:
+    """A client has put up a bond to have a batch checked with all its leaves, for the one at `position`."""
+
+    batch_id: Bytes32
+    node: Address
+    client: Address
+    position: U24
+
+
+@dataclass(frozen=True, slots=True)
 class BatchVoided:
     """A batch is void: its clients get their money back."""
 
@@ -522,6 +532,7 @@ Durable = (
     | DataAnswered
     | CaseResolved
     | BatchSettled
+    | BatchChallenged
     | BatchVoided
     | BatchRefunded
     | NodeSlashed

@@ -115,7 +115,13 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
         BatchVoided: frozenset({Stage.FAILED}),
         BatchRefunded: frozenset({Stage.REFUNDED}),
     },
-    Stage.PASSED: {BatchSettled: frozenset({Stage.SPENDABLE})},
+    Stage.PASSED: {
+        BatchSettled: frozenset({Stage.SPENDABLE}),
+        # Until it is final somebody may prove by code what the court did not see.
+        CaseResolved: frozenset({Stage.FAILED}),
+        BatchVoided: frozenset({Stage.FAILED}),
+        BatchRefunded: frozenset({Stage.REFUNDED}),
+    },
     Stage.REVIEW: {BatchRefunded: frozenset({Stage.REFUNDED})},
     Stage.FAILED: {BatchRefunded: frozenset({Stage.REFUNDED})},
     Stage.SPENDABLE: {},

@@ -22,7 +22,19 @@ SOURCES = ROOT / "contracts"
 TOOLS = ROOT / "hardhat-local"
 SOLC = TOOLS / "tools" / "solc"
 ABI = ROOT / "chain" / "abi"
-DEPLOYED = ("VCoin", "Timelock", "Params", "EpochBeacon", "StakeManager", "Settlement", "Court", "Guardian", "Panel")
+DEPLOYED = (
+    "VCoin",
+    "Timelock",
+    "Params",
+    "EpochBeacon",
+    "StakeManager",
+    "Settlement",
+    "Court",
+    "Guardian",
+    "Evidence",
+    "SingleJobs",
+    "Panel",
+)
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
 
 

@@ -81,6 +81,19 @@ class AnvilLedger:
         await self.controls.enrich(operator)
         await self.actions(owner).register(operator, stake, CLASSES)
 
+    async def graduate(self, operator: Key) -> None:
+        """End a node's probation: Settlement itself records twenty good jobs."""
+        at = self.deployment.addresses
+        profile = await self.network.params.profile()
+        record = (20, 0, 20 * profile.min_burn, 20_000)
+        call = self.network.stakes.call("recordBatch", operator.address, record)
+        await self.controls.raw("anvil_impersonateAccount", at.settlement)
+        await self.controls.raw("anvil_setBalance", at.settlement, hex(10**18))
+        sent = {"from": at.settlement, "to": at.stakes, "data": f"0x{call.data.hex()}"}
+        await self.controls.raw("eth_sendTransaction", sent)
+        await self.mine()
+        await self.controls.raw("anvil_stopImpersonatingAccount", at.settlement)
+
     async def join(self, operator: Key) -> None:
         await self.actions(operator).join_verifiers(operator.address, CLASS)
 

@@ -91,6 +91,7 @@ interface ICourt {
     error NotStarved(uint256 until);
     /// @dev The contracts were deployed with other addresses than they have.
     error BadWiring();
+    error NotEvidence(address caller);
 
     // ---- verifiers
 
@@ -152,7 +153,16 @@ interface ICourt {
     /// @notice Ends a case that waits for arbiters, in time, as they voted. Only the panel.
     function rule(bytes32 caseId, bool passes) external;
 
+    // ---- what code has judged
+
+    /// @notice Ends whatever case a batch has as severe: void, slash, penalty, jail. Only Evidence, for a lie that it has seen.
+    /// @dev At most once a batch: Settlement refuses one that is void or final.
+    function condemn(address node, uint8 slot) external returns (bytes32 caseId);
+
     // ---- views
+
+    /// @notice The contract that may condemn.
+    function evidence() external view returns (address);
 
     /// @notice Cases in which three seats found a node guilty of fraud and an appeal may still come, or is heard.
     function accusations(address node) external view returns (uint256);

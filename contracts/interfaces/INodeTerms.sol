@@ -21,7 +21,7 @@ interface INodeTerms {
     error NotYet(uint40 dueAt);
     /// @dev Only the owner or the present payout may call a new payout off.
     error NotOwnerOrPayout(address id, address caller);
-    /// @dev The key is a node's id or the operator of one.
+    /// @dev The key is a node's id, or operates another one, or has done so.
     error OperatorTaken(address operator);
 
     /// @notice As `register`, with a commission of one's own choice.
@@ -54,6 +54,8 @@ interface INodeTerms {
     /// @notice Commission, own and delegated stake, and what is announced. All zero if the node is unknown.
     function termsOf(address id) external view returns (NodeTerms memory);
 
-    /// @notice The node whose operator key this is; 0 if it is nobody's.
-    function nodeOfOperator(address operator) external view returns (address id);
+    /// @notice The node that a key operates or once operated, and until when; 0 if it is nobody's.
+    /// @return id the node
+    /// @return until in seconds; the highest number while it operates
+    function nodeOfOperator(address operator) external view returns (address id, uint40 until);
 }

@@ -55,6 +55,8 @@ interface ISettlement {
     error DepositTooLow(uint256 amount, uint256 minimum);
     error NotEnoughFree(uint256 asked, uint256 free);
     error NotCourt(address caller);
+    /// @dev Neither SingleJobs nor Evidence, or not the one of them that may.
+    error NotHolder(address caller);
     error NotStakeManager(address caller);
     error DeadlinePassed(uint40 deadline);
     error DeadlineTooFar(uint40 deadline);
@@ -103,6 +105,8 @@ interface ISettlement {
     error WindowOpen(uint256 closesAt);
     error SeedNotLost(uint256 epoch);
     error NothingToClaim(address node);
+    /// @dev Seats were paid what has to go back; anyone may fund the pool.
+    error PoolTooLow(uint256 pool, uint256 needed);
 
     // ---- accounts
 
@@ -167,11 +171,29 @@ interface ISettlement {
     /// @notice Puts a pending, drawn batch before the court, fixes its rate and pays who convened. Only Court.
     function openCase(address node, uint8 slot, address convener) external;
 
-    /// @notice Ends the case of a batch and shares the seats' pay among `seats`. Only Court.
+    /// @notice Ends the case of a batch and shares the seats' pay among `seats`; one that was never heard, or one that a court let
+    ///         pass and code has proved a lie since, can only be voided. Only Court.
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external;
 
-    /// @notice Voids a pending batch that nobody brought to court in time. Only Court.
-    function voidUnheard(address node, uint8 slot) external;
+    // ---- held for single jobs and challenges
+
+    /// @notice Takes free money of a client for a job or a bond; a signer's share of it comes off its grant. Only SingleJobs and Evidence.
+    /// @dev What is held stays in this contract; the caller keeps whose it is.
+    function hold(address client, address signer, uint96 amount) external;
+
+    /// @notice Puts held money back into a client's account. Only SingleJobs and Evidence.
+    function release(address client, uint96 amount) external;
+
+    /// @notice Pays a single job out of held money: charge, its fee and bonus, shared and counted like a batch of one. Only SingleJobs.
+    /// @return burned set aside to burn, wei
+    /// @return reward without the bonus
+    /// @return pooled with the fee
+    function payJob(address node, uint96 charge, uint96 bonus, uint32 actualMs)
+        external
+        returns (uint96 burned, uint96 reward, uint96 pooled);
+
+    /// @notice Has every leaf of a pending batch drawn. Only Evidence, for a client that challenges it.
+    function drawAll(address node, uint8 slot) external;
 
     // ---- rewards, pool, burn
 
@@ -183,7 +205,7 @@ interface ISettlement {
     /// @notice Adds to the pool that seats are paid from; anyone.
     function fundPool(uint96 amount) external;
 
-    /// @notice Books coins that a slash has already sent here. Only StakeManager.
+    /// @notice Books coins for the pool that are here already: a slash's share, a lost bond. Only StakeManager, Court and Evidence.
     function creditPool(uint96 amount) external;
 
     /// @notice Burns what batches have set aside to burn; anyone.
@@ -224,4 +246,10 @@ interface ISettlement {
     function burnPending() external view returns (uint128);
 
     function court() external view returns (address);
+
+    /// @notice The contract that holds money for jobs without a lane.
+    function singles() external view returns (address);
+
+    /// @notice The contract that holds bonds of challenges.
+    function evidence() external view returns (address);
 }

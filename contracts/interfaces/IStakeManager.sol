@@ -136,9 +136,6 @@ interface IStakeManager is IDelegations, INodeTerms, ILiveness, IIntake {
     /// @notice What openLane asks: whether new locks for a node are taken. Reverts IntakePaused, UnknownNode.
     function requireTaken(address id) external view;
 
-    /// @notice What the contract says of a node, whether its work is taken or not. Reverts UnknownNode.
-    function standingOf(address id) external view returns (Standing memory);
-
     /// @notice Owner and operator, both zero if the node is unknown.
     function keysOf(address id) external view returns (address owner, address operator);
 

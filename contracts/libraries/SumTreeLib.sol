@@ -56,6 +56,11 @@ library SumTreeLib {
         return node;
     }
 
+    /// @notice How many siblings lead from a leaf to the root of a tree of at least one leaf.
+    function depthOf(uint256 leafCount) internal pure returns (uint256 depth) {
+        while (1 << depth < leafCount) ++depth;
+    }
+
     /// @notice The root of at least one leaf.
     function root(SumNode[] memory leaves) internal pure returns (SumNode memory) {
         uint256 width = 1;

@@ -74,11 +74,14 @@ struct Claim {
 }
 
 /// @notice What a claim took from its lane: charge + ceil(charge / 20) + bonus.
+/// @dev Leaves stand in the order of the debits, those of one debit in the order of their numbers: index - leaves + 1 to index.
 struct Debit {
     address client;
     address signer;
     uint24 leaves;
     uint96 amount;
+    /// @dev Number of the last of these jobs in its lane.
+    uint24 index;
 }
 
 /// @notice The part of a batch of which the chain keeps only the hash; whoever convenes or refunds gives it again.

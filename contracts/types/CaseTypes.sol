@@ -3,14 +3,15 @@ pragma solidity 0.8.37;
 
 /// @notice Life of a case: open > closed for most. Three seats that agree on fraud make it decided: it closes once the time to
 ///         appeal is over, or an appeal opens it again. A doubt that the last round leaves goes to the arbiters. A data challenge
-///         stops the clock of the seats until the node has answered.
+///         stops the clock of the seats until the node has answered. Proven is a case only while code ends it.
 enum CaseState {
     None,
     Open,
     Closed,
     DataChallenge,
     Arbiter,
-    Decided
+    Decided,
+    Proven
 }
 
 /// @notice How a case ended.

@@ -40,7 +40,6 @@ struct Standing {
     address operator;
     NodeState state;
     uint32 classMask;
-    uint96 activeStake;
     /// @dev The owner's own part of the active stake.
     uint96 ownStake;
     uint16 scoreHundredths;

@@ -18,6 +18,7 @@ from protocol.effects import (
     SubmitBatch,
 )
 from protocol.events import (
+    BatchChallenged,
     BatchMined,
     BatchRefunded,
     BatchSettled,
@@ -500,6 +501,8 @@ class Settler:
                 batch.seats, batch.seats_told = dict(enumerate(seats)), len(seats)
                 batch.seated_at = dict.fromkeys(batch.seats, timestamp)
                 move(batch, event, Stage.DRAWN, now_ms)
+            case BatchChallenged() if batch.submitted is not None and not batch.convened:
+                batch.drawn = tuple(range(batch.submitted.leaf_count))
             case SeatAdded(seat=seat, node=node, timestamp=timestamp) if seat >= batch.seats_told:
                 batch.seats[seat], batch.seats_told = node, seat + 1
                 batch.seated_at[seat] = timestamp

@@ -145,12 +145,13 @@ class LaneClaim:
 
 @dataclass(frozen=True, slots=True)
 class LaneDebit:
-    """What a mined batch took from one lane, in wei, for so many leaves."""
+    """What a mined batch took from one lane, in wei, for so many leaves; the last of them has number `index`."""
 
     client: Address
     signer: Address
     leaves: U24
     amount: U96
+    index: U24
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ contract DelegateTest is Fixture {
         _assertHas(ann, 2_000 * VCN, 0);
         _assertHas(node.owner, 5_000 * VCN, 0);
         assertEq(stakes.nodeOf(node.id).activeStake, 7_000 * VCN, "counts as the node's stake");
-        assertEq(stakes.standingOf(node.id).ownStake, 5_000 * VCN);
+        assertEq(stakes.termsOf(node.id).ownStake, 5_000 * VCN);
         assertEq(stakes.termsOf(node.id).delegatedStake, 2_000 * VCN);
         assertEq(coin.balanceOf(address(stakes)), 7_000 * VCN);
     }

@@ -2,7 +2,9 @@
 pragma solidity 0.8.37;
 
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
+import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
+import {ISingleJobs} from "../../contracts/interfaces/ISingleJobs.sol";
 import {BatchState} from "../../contracts/types/BatchTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
@@ -13,11 +15,25 @@ contract DeploymentTest is Fixture {
         assertEq(stakes.court(), address(court));
         assertEq(stakes.settlement(), address(settlement));
         assertEq(settlement.court(), address(court));
+        assertEq(settlement.evidence(), address(evidence));
+        assertEq(settlement.singles(), address(singles));
+        assertEq(court.evidence(), address(evidence));
     }
 
     function test_a_court_at_another_address_does_not_come_to_be() public {
-        bytes memory code = abi.encodePacked(vm.getCode("Court.sol:Court"), abi.encode(params, stakes, settlement));
+        bytes memory code =
+            abi.encodePacked(vm.getCode("Court.sol:Court"), abi.encode(params, stakes, settlement, evidence));
         vm.expectRevert(ICourt.BadWiring.selector);
+        this.create(code);
+    }
+
+    function test_evidence_or_single_jobs_at_another_address_do_not_come_to_be() public {
+        bytes memory code =
+            abi.encodePacked(vm.getCode("Evidence.sol:Evidence"), abi.encode(params, stakes, settlement, court));
+        vm.expectRevert(IEvidence.BadWiring.selector);
+        this.create(code);
+        code = abi.encodePacked(vm.getCode("SingleJobs.sol:SingleJobs"), abi.encode(params, stakes, settlement));
+        vm.expectRevert(ISingleJobs.BadWiring.selector);
         this.create(code);
     }
 

@@ -1,33 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IDelegations} from "../../contracts/interfaces/IDelegations.sol";
 import {IIntake} from "../../contracts/interfaces/IIntake.sol";
 import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
+import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
+import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, CaseView, Seat, SeatState} from "../../contracts/types/CaseTypes.sol";
+import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
 import {NodeState, Permit} from "../../contracts/types/NodeTypes.sol";
 import {Calibration, DeviceClass, NoiseBand} from "../../contracts/types/ParamTypes.sol";
 
-import {Fixture} from "./Fixture.sol";
+import {Papers} from "./Papers.sol";
 
 /// @notice Invariant 37: a pause blocks no exit. Every function that changes something is either known to stand still, or was
 ///         called with success during a pause, or belongs to a contract that does not know of pauses.
 /// @dev A new function fails the test until it is classified: call it in the story below and say so by `_open`, or name it in
 ///      `_stopped` and add it to tests/contracts/Guardian.t.sol.
-contract ExitsTest is Fixture {
-    string[5] private _stopped = [
+contract ExitsTest is Papers {
+    string[6] private _stopped = [
         "StakeManager.register",
         "StakeManager.registerWithPermit",
         "StakeManager.registerWithCommission",
         "Settlement.openLane",
-        "Settlement.submit"
+        "Settlement.submit",
+        "SingleJobs.open"
     ];
     /// @dev What a pause stops lives in StakeManager and in who asks it; these do neither.
     string[2] private _unaware = ["VCoin", "Timelock"];
-    string[7] private _aware = ["StakeManager", "Settlement", "Court", "Panel", "EpochBeacon", "Params", "Guardian"];
+    string[9] private _aware =
+        ["StakeManager", "Settlement", "Court", "Panel", "EpochBeacon", "Params", "Guardian", "Evidence", "SingleJobs"];
     mapping(bytes32 name => bool) private _ran;
 
     Node private node;
@@ -37,6 +43,9 @@ contract ExitsTest is Fixture {
     Client private one;
     Client private two;
     bytes[7] private _contents;
+    Node private liar;
+    bytes private _proof;
+    bytes[2] private _singles;
 
     function setUp() public override {
         super.setUp();
@@ -48,6 +57,8 @@ contract ExitsTest is Fixture {
         cheat = registered("cheat", 20_000 * VCN);
         fundOwner(node, 10_000 * VCN);
         graduate(node);
+        liar = registered("liar", 20_000 * VCN);
+        graduate(liar);
         one = client("client", 500 * VCN);
         two = client("second client", 100 * VCN);
         coin.transfer(one.id, 1_000 * VCN);
@@ -56,6 +67,7 @@ contract ExitsTest is Fixture {
         openLane(one, node.id, 300 * VCN);
         openLane(one, cheat.id, 50 * VCN);
         openLane(two, node.id, 20 * VCN);
+        openLane(one, liar.id, 20 * VCN);
     }
 
     function _open(string memory name) private {
@@ -78,15 +90,19 @@ contract ExitsTest is Fixture {
         }
         _contents[5] = abi.encode(_submitInOwnEpoch(cheat.id, 0));
         _contents[6] = abi.encode(_submitInOwnEpoch(cheat.id, 1));
+        _ownBusiness();
         vm.prank(keeper);
         guardian.pause(72 hours);
         uint40 until = stakes.intakePausedUntil();
         _expectInnerCalls();
+        _liesEnd();
+        _singleIsSettled();
         _othersStake();
         _fraudEnds();
         _batchesEnd();
         _nobodyConvenes();
         _lostSeedsEnd();
+        _singleExpires();
         _clientsLeave();
         _termsChange();
         _signsAreAsked();
@@ -100,6 +116,53 @@ contract ExitsTest is Fixture {
         _requireAllKnown();
     }
 
+    /// @dev A lying batch that nobody has drawn, and two jobs without a lane.
+    function _ownBusiness() private {
+        Leaf[] memory leaves = new Leaf[](1);
+        Job memory job = jobOf(one, liar.id, 1, VCN);
+        settle(job, false);
+        leaves[0] = job.leaf;
+        Contents memory contents = settleLeaves(one, liar.id, leaves, 0);
+        _proof = abi.encode(proofOf(liar.id, contents, leaves, 0, Lie.NoReceipt, ""));
+        for (uint256 i; i < 2; ++i) {
+            job = singleOf(one, node.id, VCN, bytes32(i));
+            vm.prank(one.id);
+            singles.open(job.order, job.details, "");
+            _singles[i] = abi.encode(job);
+        }
+    }
+
+    function _liesEnd() private {
+        Proof memory proof = abi.decode(_proof, (Proof));
+        vm.prank(one.id);
+        evidence.challengeLeaf(liar.id, SLOT, proof.contents, 0);
+        _open("Evidence.challengeLeaf");
+        evidence.proveFraud(proof);
+        _open("Evidence.proveFraud");
+        evidence.endChallenge(liar.id, SLOT, settlement.batchOf(liar.id, SLOT).commitBlock);
+        _open("Evidence.endChallenge");
+        settlement.refund(liar.id, SLOT, proof.contents);
+    }
+
+    function _singleIsSettled() private {
+        Job memory job = abi.decode(_singles[0], (Job));
+        vm.prank(node.id);
+        singles.commit(job.receipt.jobId, termsOf(job), outputOf(job));
+        _open("SingleJobs.commit");
+        bytes memory signed = signature(one.signerKey, paperDigest(EnvelopeLib.receiptHash(job.receipt)));
+        singles.settle(job.receipt.jobId, termsOf(job), outputOf(job), job.receipt, signed);
+        _open("SingleJobs.settle");
+    }
+
+    function _singleExpires() private {
+        Job memory job = abi.decode(_singles[1], (Job));
+        uint256 free = settlement.accountOf(one.id);
+        vm.warp(job.details.deadline + 1);
+        singles.expire(job.receipt.jobId, termsOf(job), outputOf(job));
+        _open("SingleJobs.expire");
+        assertEq(settlement.accountOf(one.id), free + job.details.maxTotal);
+    }
+
     /// @dev What only our own contracts may call runs inside the story, too.
     function _expectInnerCalls() private {
         _expectInner(address(stakes), IStakeManager.slash.selector, "StakeManager.slash");
@@ -110,8 +173,12 @@ contract ExitsTest is Fixture {
         _expectInner(address(stakes), IIntake.pauseIntake.selector, "StakeManager.pauseIntake");
         _expectInner(address(settlement), ISettlement.openCase.selector, "Settlement.openCase");
         _expectInner(address(settlement), ISettlement.closeCase.selector, "Settlement.closeCase");
-        _expectInner(address(settlement), ISettlement.voidUnheard.selector, "Settlement.voidUnheard");
         _expectInner(address(settlement), ISettlement.creditPool.selector, "Settlement.creditPool");
+        _expectInner(address(settlement), ISettlement.hold.selector, "Settlement.hold");
+        _expectInner(address(settlement), ISettlement.release.selector, "Settlement.release");
+        _expectInner(address(settlement), ISettlement.payJob.selector, "Settlement.payJob");
+        _expectInner(address(settlement), ISettlement.drawAll.selector, "Settlement.drawAll");
+        _expectInner(address(court), ICourt.condemn.selector, "Court.condemn");
     }
 
     function _expectInner(address target, bytes4 selector, string memory name) private {

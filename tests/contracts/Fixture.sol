@@ -6,9 +6,11 @@ import {Test} from "forge-std/Test.sol";
 
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
+import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
 import {IGuardian} from "../../contracts/interfaces/IGuardian.sol";
 import {IParams} from "../../contracts/interfaces/IParams.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
+import {ISingleJobs} from "../../contracts/interfaces/ISingleJobs.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {IVCoin} from "../../contracts/interfaces/IVCoin.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
@@ -56,6 +58,8 @@ abstract contract Fixture is Test {
     TimelockController internal timelock;
     address internal keeper = makeAddr("keeper");
     address internal canceller = makeAddr("canceller");
+    IEvidence internal evidence;
+    ISingleJobs internal singles;
     Profile internal profile;
 
     function setUp() public virtual {
@@ -83,9 +87,13 @@ abstract contract Fixture is Test {
         );
         beacon = IEpochBeacon(deployCode("EpochBeacon.sol:EpochBeacon", abi.encode(params)));
         stakes = IStakeManager(deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court)));
-        deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court));
-        deployCode("Court.sol:Court", abi.encode(params, stakes, settlement));
+        evidence = IEvidence(vm.computeCreateAddress(address(this), nonce + 6));
+        singles = ISingleJobs(vm.computeCreateAddress(address(this), nonce + 7));
+        deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court, singles, evidence));
+        deployCode("Court.sol:Court", abi.encode(params, stakes, settlement, evidence));
         deployCode("Guardian.sol:Guardian", abi.encode(timelock, keeper, stakes));
+        deployCode("Evidence.sol:Evidence", abi.encode(params, stakes, settlement, court));
+        deployCode("SingleJobs.sol:SingleJobs", abi.encode(params, stakes, settlement));
         assertEq(settlement.court(), address(court), "wired");
     }
 
@@ -276,9 +284,8 @@ abstract contract Fixture is Test {
         for (uint256 i; i < claims.length; ++i) {
             Claim memory part = claims[i];
             uint24 jobs = settlement.laneOf(part.client, part.signer, made.node).jobs;
-            contents.debits[i] = Debit(
-                part.client, part.signer, part.index - jobs, part.charge + SplitLib.feeOf(part.charge) + part.bonus
-            );
+            uint96 amount = part.charge + SplitLib.feeOf(part.charge) + part.bonus;
+            contents.debits[i] = Debit(part.client, part.signer, part.index - jobs, amount, part.index);
         }
     }
 

@@ -4,14 +4,18 @@ pragma solidity 0.8.37;
 import {console2} from "forge-std/console2.sol";
 import {Vm} from "forge-std/Vm.sol";
 
+import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
+import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Debit, Submission} from "../../contracts/types/BatchTypes.sol";
+import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {JobOutput, JobTerms} from "../../contracts/types/SingleTypes.sol";
 
-import {Fixture} from "./Fixture.sol";
+import {Papers} from "./Papers.sol";
 
 /// @notice What transactions cost, and that they stay within their budgets.
 /// @dev Only with --isolate is a call a transaction of its own, with its 21,000, its calldata and cold storage:
 ///      npx forge test --isolate --mc GasReport -vv
-contract GasReport is Fixture {
+contract GasReport is Papers {
     /// @dev Client i is only made when a batch needs it.
     Client[] private clients;
     Node internal node;
@@ -249,9 +253,92 @@ contract GasReport is Fixture {
         _report("resolve, pass by seven", 1, 420_000);
     }
 
+    function test_single_job_without_a_lane() public {
+        Client memory one = client("client without a lane", 100 * VCN);
+        vm.prank(one.id);
+        settlement.setSigner(one.signer, 100 * VCN, type(uint40).max);
+        uint256 total;
+        // The second one finds used slots everywhere but its own.
+        for (uint256 i; i < 2; ++i) {
+            string memory which = i == 0 ? ", a client's first" : ", a later one";
+            total = _single(one, uint96(VCN + i), which);
+        }
+        console2.log(string.concat(_padded(total), "  a job without a lane, all three"));
+        // In a lane opened for it, a single job costs openLane, submit, seal and finalize: 330,000.
+        assertLe(total, 235_000);
+        pass(1_000);
+        _expired(one);
+    }
+
+    function _single(Client memory one, uint96 price, string memory which) private returns (uint256 total) {
+        Job memory job = singleOf(one, node.id, price, 0);
+        bytes32 id = job.receipt.jobId;
+        singles.open(job.order, job.details, signature(one.signerKey, id));
+        total = _step(string.concat("open a job without a lane", which), 100_000);
+        vm.prank(node.id);
+        singles.commit(id, termsOf(job), outputOf(job));
+        total += _step(string.concat("commit it", which), 50_000);
+        bytes memory signed = signature(one.signerKey, paperDigest(EnvelopeLib.receiptHash(job.receipt)));
+        singles.settle(id, termsOf(job), outputOf(job), job.receipt, signed);
+        total += _step(string.concat("settle it", which), 110_000);
+    }
+
+    function _expired(Client memory one) private {
+        Job memory job = singleOf(one, node.id, 2 * VCN, 0);
+        singles.open(job.order, job.details, signature(one.signerKey, job.receipt.jobId));
+        vm.warp(job.details.deadline + 1);
+        singles.expire(job.receipt.jobId, termsOf(job), JobOutput(0, 0));
+        _step("expire a job without a lane", 60_000);
+    }
+
+    function _step(string memory what, uint256 budget) private returns (uint256 used) {
+        used = vm.lastCallGas().gasTotalUsed;
+        _report(what, 1, budget);
+    }
+
+    function test_challenge() public {
+        _clients(1);
+        Client memory one = client("challenger", 100 * VCN);
+        openLane(one, node.id, 20 * VCN);
+        Contents memory contents = submitted(one, node.id, 0, 5, 5 * VCN);
+        vm.prank(one.id);
+        evidence.challengeLeaf(node.id, 0, contents, 2);
+        _report("challengeLeaf", 1, 110_000);
+        uint256 commitBlock = settlement.batchOf(node.id, 0).commitBlock;
+        passInCourt(node.id, 0, contents);
+        finish(node.id, 0);
+        evidence.endChallenge(node.id, 0, commitBlock);
+        _report("endChallenge", 1, 70_000);
+    }
+
+    function test_proof_of_one_leaf() public {
+        _proven("proveFraud, 1 leaf, no papers", 1, Lie.NoReceipt, 200_000);
+    }
+
+    function test_proof_among_100_leaves() public {
+        _proven("proveFraud, 100 leaves, no papers", 100, Lie.NoReceipt, 220_000);
+    }
+
+    function test_proof_by_a_signed_result() public {
+        _proven("proveFraud, 100 leaves, a signed result", 100, Lie.ResultDiffers, 240_000);
+    }
+
+    /// @dev One leaf of the batch is without its receipt and has another output.
+    function _proven(string memory what, uint24 count, Lie lie, uint256 budget) private {
+        _clients(1);
+        Job[] memory jobs = jobsOf(clients[0], node.id, count, VCN / 10);
+        settle(jobs[0], false);
+        jobs[0].leaf.outputCommit = 0;
+        Leaf[] memory leaves = leavesOf(jobs);
+        Contents memory contents = settleLeaves(clients[0], node.id, leaves, 0);
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, lie, papersFor(lie, jobs[0], node.key));
+        evidence.proveFraud(proof);
+        _report(what, 1, budget);
+    }
+
     function _judged(Contents memory contents, uint8 seats) private {
         bytes32 caseId = court.convene(node.id, 0, contents);
-        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, 290_000);
+        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, 295_000);
         for (uint8 seat; seat < seats; ++seat) {
             commitSeat(caseId, seat);
             if (seat == 0) _report("commit a seat", 1, 70_000);

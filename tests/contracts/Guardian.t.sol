@@ -7,11 +7,11 @@ import {Claim, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Permit} from "../../contracts/types/NodeTypes.sol";
 import {Profile} from "../../contracts/types/ParamTypes.sol";
 
-import {Fixture} from "./Fixture.sol";
+import {Papers} from "./Papers.sol";
 import {Profiles} from "./Profiles.sol";
 
 /// @notice The brake: who may pull it, for how long, how often, and that it lets go by itself.
-contract GuardianTest is Fixture {
+contract GuardianTest is Papers {
     uint40 private constant LONGEST = 72 hours;
     uint40 private constant INTERVAL = 7 days;
 
@@ -267,6 +267,22 @@ contract GuardianTest is Fixture {
         vm.prank(node.id);
         settlement.submit(made, claims);
         assertEq(settlement.batchOf(node.id, 0).leafCount, 1);
+    }
+
+    function test_jobs_without_a_lane_stand_still() public {
+        bench(3);
+        Node memory node = registered("node", 10_000 * VCN);
+        graduate(node);
+        Client memory one = client("client", 100 * VCN);
+        Job memory job = singleOf(one, node.id, VCN, "job");
+        uint40 until = _pause(1 minutes);
+        vm.prank(one.id);
+        _expectPaused(until);
+        singles.open(job.order, job.details, "");
+        vm.warp(until);
+        vm.prank(one.id);
+        singles.open(job.order, job.details, "");
+        assertNotEq(singles.stateOf(job.receipt.jobId), 0);
     }
 
     // ---- attacks

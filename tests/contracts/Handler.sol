@@ -3,18 +3,23 @@ pragma solidity 0.8.37;
 
 import {Batch, BatchState, Claim, Contents, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, CaseView, Seat, SeatState, Verdict, VerifierSlot} from "../../contracts/types/CaseTypes.sol";
-import {DelegationView, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
+import {BatchRecord, DelegationView, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {MedianLib} from "../../contracts/libraries/MedianLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
+import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
+import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
+import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {JobOutput} from "../../contracts/types/SingleTypes.sol";
 
 import {Stakers} from "./Stakers.sol";
+import {Papers} from "./Papers.sol";
 
 /// @notice Everybody who can do something, doing it in any order: clients, nodes, verifiers, stakers, a thief, time.
 /// @dev Every call that succeeds is checked on the spot; what is wrong is kept in `wrong` and never forgotten. One prank a call
 ///      and no startPrank: it would outlive a call that reverts.
-contract Handler is Stakers {
+contract Handler is Stakers, Papers {
     uint8 public constant SLOTS_USED = 3;
 
     Node[] public nodes;
@@ -31,10 +36,19 @@ contract Handler is Stakers {
     mapping(bytes32 caseId => uint256) public slashCount;
     /// @dev What a case has paid out so far: to who convened, then to its seats.
     mapping(bytes32 caseId => uint256) private _paid;
+    uint256 public condemned;
+    uint256 public settledSingles;
+    uint256 public challenges;
     mapping(bytes32 batchId => uint256) public refundCount;
     mapping(bytes32 lane => uint96) private _marks;
     mapping(bytes32 lane => uint24) private _jobs;
     mapping(address node => mapping(uint8 slot => bytes)) private _contents;
+    mapping(bytes32 batchId => bytes) private _leaves;
+    /// @dev Jobs without a lane that are open or committed, and what is locked for them together.
+    bytes[] private _singles;
+    uint256 public singlesHold;
+    bytes32[] private _challenged;
+    bytes[] private _challengedAt;
 
     function setUp() public override {
         super.setUp();
@@ -69,6 +83,12 @@ contract Handler is Stakers {
                 openLane(clients[i], nodes[j].id, 100 * VCN);
             }
         }
+    }
+
+    /// @dev Only past its probation a node has jobs without a lane, and batches that nobody draws.
+    function endProbation(uint256 whose) external {
+        vm.prank(address(settlement));
+        stakes.recordBatch(_node(whose).id, BatchRecord(20, 0, 20 * profile.minBurn, 20_000));
     }
 
     function nodeCount() public view override returns (uint256) {
@@ -391,20 +411,96 @@ contract Handler is Stakers {
 
     function _checkSlash(bytes32 caseId, address node, uint8 slot, NodeView memory before, Verdict verdict) private {
         NodeView memory now_ = stakes.nodeOf(node);
-        uint256 lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
+        uint256 lost = _countLoss(caseId, before, now_);
+        bool slashes_ = verdict == Verdict.Severe || verdict == Verdict.Withheld;
+        if (lost != 0 && !slashes_) _complain("only fraud and what is withheld is slashed");
+        if (verdict == Verdict.Severe && court.seatsOf(caseId).length < 3) _complain("one seat never voids");
+        if (stateOf(node, slot) == BatchState.Void) ++voids;
+    }
+
+    function _countLoss(bytes32 caseId, NodeView memory before, NodeView memory now_) private returns (uint256 lost) {
+        lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
         burned += lost - lost / 10;
         if (lost != 0) ++slashes;
         if (lost != 0 && ++slashCount[caseId] != 1) _complain("one slash a case");
-        bool slashes_ = verdict == Verdict.Severe || verdict == Verdict.Withheld;
-        if (lost != 0 && !slashes_) _complain("only fraud and what is withheld is slashed");
         if (uint256(now_.activeStake) + 1 < uint256(before.activeStake) - before.activeStake / 2) {
             _complain("a case takes at most half of the stake");
         }
         if (uint256(now_.unbondingStake) + 1 < uint256(before.unbondingStake) - before.unbondingStake / 2) {
             _complain("a case takes at most half of what unbonds");
         }
-        if (verdict == Verdict.Severe && court.seatsOf(caseId).length < 3) _complain("one seat never voids");
-        if (stateOf(node, slot) == BatchState.Void) ++voids;
+    }
+
+    /// @dev A job without a receipt in a batch that says it has one, or, where it is `honest`, with it.
+    function submitJob(uint256 whose, uint8 slot, uint256 who, uint96 price, bool honest) external {
+        Node memory node = _node(whose);
+        Client memory one = _client(who);
+        slot = _freeSlot(node.id, slot);
+        uint24 index = settlement.laneOf(one.id, one.signer, node.id).jobs + 1;
+        Job memory job = jobOf(one, node.id, index, uint96(bound(price, 1, 2 * VCN)));
+        if (!honest) settle(job, false);
+        _submitLeaf(node.id, slot, one, job.leaf);
+    }
+
+    function _submitLeaf(address node, uint8 slot, Client memory one, Leaf memory leaf) private {
+        Leaf[] memory leaves = new Leaf[](1);
+        leaves[0] = leaf;
+        Submission memory made = submissionFor(leaves, SumTreeLib.nodeOf(leaf), node, 0);
+        made.slot = slot;
+        Contents memory contents = submit(made, claimsOf(one, node, 1, made.priceSum, made.bonusSum));
+        _contents[node][slot] = abi.encode(contents);
+        _leaves[settlement.batchIdOf(node, slot)] = abi.encode(leaves);
+        ++submissions;
+    }
+
+    /// @dev Whatever a court has said so far; a batch that is not condemned must be honest or over.
+    function proveFraud(uint256 whose, uint8 slot) external {
+        address node = _node(whose).id;
+        slot %= SLOTS_USED;
+        Batch memory batch = settlement.batchOf(node, slot);
+        Leaf[] memory leaves = abi.decode(_leaves[settlement.batchIdOf(node, slot)], (Leaf[]));
+        Proof memory proof = proofOf(node, _kept(node, slot), leaves, 0, Lie.NoReceipt, "");
+        proof.slot = slot;
+        uint256 fee = batch.state == BatchState.Passed ? batch.fee : 0;
+        if (leaves[0].receiptHash != 0) _condemn(proof, fee, "an honest batch was condemned");
+        else _condemn(proof, fee, "");
+    }
+
+    function _condemn(Proof memory proof, uint256 fee, string memory fault) private {
+        (Node memory whole, DelegationView[] memory had) = _before(proof.node);
+        Prices memory prices = _pricesOf(proof.node);
+        _proven(proof, fee);
+        if (bytes(fault).length != 0) _complain(fault);
+        wasSlashed[proof.node] = true;
+        _requireInProportion(whole, prices, had);
+    }
+
+    /// @dev What leaves the pool is a fee that goes back, and what the seats of a case that was cut short have earned.
+    function _proven(Proof memory proof, uint256 fee) private {
+        bytes32 caseId = settlement.batchIdOf(proof.node, proof.slot);
+        NodeView memory before = stakes.nodeOf(proof.node);
+        uint256 had = settlement.pool() + court.caseOf(caseId).bond;
+        uint256 rewards = _allRewards();
+        evidence.proveFraud(proof);
+        ++condemned;
+        ++voids;
+        NodeView memory now_ = stakes.nodeOf(proof.node);
+        uint256 lost = _countLoss(caseId, before, now_);
+        uint256 paid = _allRewards() - rewards;
+        _countPay(caseId, proof.node, proof.slot, paid);
+        if (now_.state != NodeState.Jailed) _complain("who is condemned is jailed");
+        if (settlement.pool() + fee + paid != had + lost / 10) _complain("a proof pays nobody but the seats");
+        if (court.caseOf(caseId).bond != 0 || court.accusations(proof.node) != _accusations(proof.node)) {
+            _complain("a proof leaves nothing of a case open");
+        }
+    }
+
+    function _accusations(address node) private view returns (uint256 count) {
+        for (uint8 slot; slot < SLOTS_USED; ++slot) {
+            if (stateOf(node, slot) != BatchState.InCourt) continue;
+            CaseView memory shown = court.caseOf(settlement.batchIdOf(node, slot));
+            if (shown.state == CaseState.Decided || shown.appellant != address(0)) ++count;
+        }
     }
 
     function _before(address id) private view returns (Node memory node, DelegationView[] memory had) {
@@ -505,6 +601,78 @@ contract Handler is Stakers {
         else _finalize(node, slot);
     }
 
+    // ---- jobs without a lane
+
+    function openSingle(uint256 whose, uint256 who, uint96 price, bytes32 nonce) external {
+        Client memory one = _client(who);
+        Job memory job = singleOf(one, _node(whose).id, uint96(bound(price, 1, 5 * VCN)), nonce);
+        vm.prank(one.id);
+        singles.open(job.order, job.details, "");
+        _singles.push(abi.encode(job, one.signerKey, false));
+        singlesHold += job.details.maxTotal;
+    }
+
+    /// @dev Commit, settle or expire one of the open jobs.
+    function stepSingle(uint256 pick, bool settles, uint96 charge, uint32 actualMs) external {
+        pick %= _singles.length;
+        (Job memory job, uint256 key, bool committed) = abi.decode(_singles[pick], (Job, uint256, bool));
+        if (!settles) {
+            vm.warp(job.details.deadline + profile.laneCloseSeconds + 1);
+            singles.expire(job.receipt.jobId, termsOf(job), _outputOf(job, committed));
+            _endSingle(pick, job.details.maxTotal);
+        } else if (!committed) {
+            vm.prank(job.order.node);
+            singles.commit(job.receipt.jobId, termsOf(job), outputOf(job));
+            _singles[pick] = abi.encode(job, key, true);
+        } else {
+            job.receipt.charge = uint96(bound(charge, 0, job.details.price));
+            job.receipt.actualMs = actualMs;
+            bytes memory signed = signature(key, paperDigest(EnvelopeLib.receiptHash(job.receipt)));
+            singles.settle(job.receipt.jobId, termsOf(job), outputOf(job), job.receipt, signed);
+            _endSingle(pick, job.details.maxTotal);
+            ++settledSingles;
+        }
+    }
+
+    function _endSingle(uint256 pick, uint96 locked) private {
+        singlesHold -= locked;
+        _singles[pick] = _singles[_singles.length - 1];
+        _singles.pop();
+    }
+
+    function _outputOf(Job memory job, bool committed) private pure returns (JobOutput memory) {
+        return committed ? outputOf(job) : JobOutput(0, 0);
+    }
+
+    // ---- challenges
+
+    function challengeLeaf(uint256 pick) external {
+        (address node, uint8 slot) = _find(BatchState.Pending, pick);
+        Contents memory contents = _kept(node, slot);
+        vm.prank(contents.debits[0].client);
+        evidence.challengeLeaf(node, slot, contents, 0);
+        _challenged.push(settlement.batchIdOf(node, slot));
+        _challengedAt.push(abi.encode(node, slot, settlement.batchOf(node, slot).commitBlock));
+        ++challenges;
+    }
+
+    function endLeafChallenge(uint256 pick) external {
+        pick %= _challenged.length;
+        (address node, uint8 slot, uint256 commitBlock) = abi.decode(_challengedAt[pick], (address, uint8, uint256));
+        bool over = settlement.batchIdOf(node, slot) != _challenged[pick];
+        BatchState state = stateOf(node, slot);
+        over = over || state == BatchState.Void || state == BatchState.Final || state == BatchState.Refunded;
+        evidence.endChallenge(node, slot, commitBlock);
+        if (!over) _complain("a bond moved before its batch was over");
+    }
+
+    function bondsHold() external view returns (uint256 total) {
+        for (uint256 i; i < _challenged.length; ++i) {
+            (, uint96 bond) = evidence.challengeOf(_challenged[i]);
+            total += bond;
+        }
+    }
+
     // ---- time, and those with bad intentions
 
     function step(uint8 blocks, uint16 secs) external {
@@ -533,7 +701,7 @@ contract Handler is Stakers {
         else if (kind % 10 == 9) stakes.setPayout(node.id, address(0xBAD));
         else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, seats);
         else if (kind % 10 == 1) settlement.openCase(node.id, slot, address(0xBAD));
-        else if (kind % 10 == 2) settlement.voidUnheard(node.id, slot);
+        else if (kind % 10 == 2) settlement.release(address(0xBAD), 1);
         else if (kind % 10 == 3) settlement.creditPool(1);
         else if (kind % 10 == 4) stakes.slash(node.id, 1, 0);
         else if (kind % 10 == 5) stakes.withdraw(node.id);

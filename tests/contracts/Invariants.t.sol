@@ -48,10 +48,11 @@ contract InvariantsTest is StdInvariant, Test {
         handler = new OpenHandler();
         handler.setUp();
         coin = handler.coin_();
+        handler.endProbation(0);
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](41);
+        bytes4[] memory acts = new bytes4[](49);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -94,6 +95,14 @@ contract InvariantsTest is StdInvariant, Test {
         acts[36] = Handler.resolveCase.selector;
         acts[39] = Handler.demandData.selector;
         acts[40] = Handler.demandData.selector;
+        acts[41] = Handler.submitJob.selector;
+        acts[42] = Handler.proveFraud.selector;
+        acts[43] = Handler.proveFraud.selector;
+        acts[44] = Handler.openSingle.selector;
+        acts[45] = Handler.stepSingle.selector;
+        acts[46] = Handler.stepSingle.selector;
+        acts[47] = Handler.challengeLeaf.selector;
+        acts[48] = Handler.endLeafChallenge.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -106,7 +115,8 @@ contract InvariantsTest is StdInvariant, Test {
         assertEq(coin.balanceOf(address(handler.court_())), handler.bondsHeld(), "bonds");
         assertEq(
             coin.balanceOf(address(settlement)),
-            _accounts() + lanes + handler.batchesHold() + _rewards() + settlement.pool() + settlement.burnPending(),
+            _accounts() + lanes + handler.batchesHold() + _rewards() + settlement.pool() + settlement.burnPending()
+                + handler.singlesHold() + handler.bondsHold(),
             "settlement"
         );
         assertEq(coin.totalSupply() + handler.burned(), coin.INITIAL_SUPPLY(), "supply");
@@ -158,7 +168,7 @@ contract HandlerTest is Test {
     function test_a_story_reaches_every_end() public {
         Handler handler = new Handler();
         handler.setUp();
-        handler.submitBatch(0, 0, 0, 3, 3e18, 0);
+        handler.submitBatch(1, 0, 0, 3, 3e18, 0);
         handler.judgeBatch(0, true, 0, 0, 0);
         handler.settleBatch(0, 0);
         assertEq(handler.finals(), 1);
@@ -214,6 +224,35 @@ contract HandlerTest is Test {
         handler.checkIn(2);
         assertEq(handler.penalties(), 2);
         handler.stakesHold();
+        assertEq(handler.wrong(), "");
+    }
+
+    function test_a_story_with_proofs_and_single_jobs_reaches_every_end() public {
+        Handler handler = new Handler();
+        handler.setUp();
+        handler.endProbation(1);
+        handler.submitJob(2, 2, 0, 1e18, false);
+        handler.judgeBatch(0, true, 0, 0, 0);
+        handler.proveFraud(2, 2);
+        assertEq(handler.condemned(), 1);
+        assertEq(handler.slashes(), 1);
+        handler.refundBatch(8, false);
+        assertEq(handler.refunds(), 1);
+        handler.openSingle(1, 1, 1e18, "first");
+        handler.openSingle(1, 2, 2e18, "second");
+        handler.stepSingle(0, true, 0, 0);
+        handler.stepSingle(0, true, 1e18, 0);
+        assertEq(handler.settledSingles(), 1);
+        assertGt(handler.singlesHold(), 2e18);
+        handler.stepSingle(0, false, 0, 0);
+        assertEq(handler.singlesHold(), 0);
+        handler.submitBatch(1, 2, 0, 3, 3e18, 4);
+        handler.challengeLeaf(5);
+        assertGt(handler.bondsHold(), 0);
+        handler.judgeBatch(5, true, 0, 0, 0);
+        handler.settleBatch(5, 0);
+        handler.endLeafChallenge(0);
+        assertEq(handler.bondsHold(), 0);
         assertEq(handler.wrong(), "");
     }
 }

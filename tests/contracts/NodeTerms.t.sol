@@ -45,10 +45,15 @@ contract NodeTermsTest is Fixture {
         assertEq(owner, node.owner);
         assertEq(operator, fresh.id);
         assertEq(stakes.nodeOf(node.id).operator, fresh.id);
-        assertEq(stakes.standingOf(node.id).operator, fresh.id);
-        assertEq(stakes.nodeOfOperator(fresh.id), node.id);
-        assertEq(stakes.nodeOfOperator(node.id), address(0), "the old key is nobody's operator");
-        assertEq(stakes.nodeOfOperator(address(9)), address(0));
+        _requireKey(fresh, node.id, type(uint40).max);
+        _requireKey(node, node.id, uint40(vm.getBlockTimestamp()));
+        _requireKey(makeNode("nobody"), address(0), 0);
+    }
+
+    function _requireKey(Node memory key, address id, uint40 until) private view {
+        (address of_, uint40 found) = stakes.nodeOfOperator(key.id);
+        assertEq(of_, id);
+        assertEq(found, until);
     }
 
     function test_only_the_new_key_works() public {
@@ -94,12 +99,32 @@ contract NodeTermsTest is Fixture {
         _rotate(fresh);
         Node memory third = makeNode("third");
         _rotate(third);
-        assertEq(stakes.nodeOfOperator(fresh.id), address(0), "free again");
+        uint40 then = uint40(vm.getBlockTimestamp());
+        _requireKey(fresh, node.id, then);
+        pass(10);
         _rotate(node);
         assertEq(stakes.nodeOf(node.id).operator, node.id);
-        assertEq(stakes.nodeOfOperator(node.id), node.id);
-        assertEq(stakes.nodeOfOperator(third.id), address(0));
+        _requireKey(node, node.id, type(uint40).max);
+        _requireKey(third, node.id, then + 10);
+        _requireKey(fresh, node.id, then);
         _rotate(fresh);
+        _requireKey(fresh, node.id, type(uint40).max);
+    }
+
+    /// @dev What it has signed stays its first node's word.
+    function test_a_key_that_was_rotated_away_is_no_other_nodes() public {
+        _rotate(fresh);
+        _rotate(makeNode("third"));
+        Node memory other = registered("other", 5_000 * VCN);
+        uint40 deadline = uint40(vm.getBlockTimestamp());
+        bytes memory consent = consentOf(fresh, other.owner, deadline);
+        vm.prank(other.owner);
+        _expectTaken(fresh.id);
+        stakes.rotateOperator(other.id, fresh.id, deadline, consent);
+        fundOwner(other, 5_000 * VCN);
+        vm.prank(other.owner);
+        _expectTaken(fresh.id);
+        stakes.register(fresh.id, address(0), 5_000 * VCN, 2, deadline, consent);
     }
 
     function test_a_key_serves_one_node() public {

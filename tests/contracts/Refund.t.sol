@@ -119,7 +119,7 @@ contract RefundTest is Fixture {
         vm.expectRevert(refused);
         settlement.closeCase(node.id, 0, true, new address[](0));
         vm.expectRevert(refused);
-        settlement.voidUnheard(node.id, 0);
+        settlement.closeCase(node.id, 0, false, new address[](0));
     }
 
     function test_court_cannot_act_on_a_batch_in_another_state() public {
@@ -130,14 +130,12 @@ contract RefundTest is Fixture {
         vm.expectRevert(refused);
         settlement.closeCase(node.id, 0, true, new address[](0));
         vm.expectRevert(refused);
-        settlement.voidUnheard(node.id, 0);
+        settlement.closeCase(node.id, 0, false, new address[](0));
         vm.stopPrank();
         convened(node.id, 0, submitted(one, node.id, 0, 1, VCN));
         vm.startPrank(address(court));
         refused = abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.InCourt);
         vm.expectRevert(refused);
         settlement.openCase(node.id, 0, address(this));
-        vm.expectRevert(refused);
-        settlement.voidUnheard(node.id, 0);
     }
 }

@@ -156,7 +156,7 @@ contract RegisterTest is Fixture {
 
     function test_standing_and_score_of_an_unknown_node() public {
         vm.expectRevert(abi.encodeWithSelector(IStakeManager.UnknownNode.selector, address(1)));
-        stakes.standingOf(address(1));
+        stakes.admissionOf(address(1));
         vm.expectRevert(abi.encodeWithSelector(IStakeManager.UnknownNode.selector, address(1)));
         stakes.scoreOf(address(1));
     }

@@ -242,7 +242,7 @@ abstract contract Stakers is Fixture {
     }
 
     function _requireTenth(address id) private {
-        uint256 own = stakes.standingOf(id).ownStake;
+        uint256 own = stakes.termsOf(id).ownStake;
         if (own < profile.minStake || own * 10 < stakes.nodeOf(id).activeStake) _complain("the owner keeps a tenth");
     }
 

@@ -212,8 +212,6 @@ contract TimelockTest is Fixture {
         settlement.openCase(node, 0, governor);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
         settlement.closeCase(node, 0, true, new address[](0));
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
-        settlement.voidUnheard(node, 0);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotStakeManager.selector, governor));
         settlement.creditPool(1);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotLaneOwner.selector, governor));

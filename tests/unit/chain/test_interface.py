@@ -18,10 +18,12 @@ from chain.interface import CONTRACTS, interface, refusal_of
 from chain.params import DeviceClass
 from chain.profiles import Profile
 from chain.settlement import Book, SignerGrant, StoredBatch
+from chain.singles import JobOutput, JobTerms
 from chain.stakes import Node, Registration
 from chain.states import BY_NAME
 from chain.token import Permit
-from protocol.stages.commitment import BatchContents, LaneDebit
+from protocol.stages.assignment import Assignment, JobDetails
+from protocol.stages.commitment import BatchContents, LaneDebit, Leaf, Receipt
 from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import address_of
@@ -70,6 +72,8 @@ def members(struct: str) -> list[str]:
         ("Profile", Profile),
         ("DeviceClass", DeviceClass),
         ("Permit", Permit),
+        ("JobTerms", JobTerms),
+        ("JobOutput", JobOutput),
     ],
 )
 def test_a_dataclass_has_the_members_of_its_struct_in_order(struct: str, kind: type[Any]) -> None:
@@ -80,6 +84,8 @@ def test_the_core_has_the_members_of_its_structs_in_order() -> None:
     assert [field.name.removesuffix("_bps") for field in dataclasses.fields(ListSlot)] == members("VerifierSlot")
     assert [field.name for field in dataclasses.fields(BatchContents)] == members("Contents")
     assert [field.name for field in dataclasses.fields(LaneDebit)] == members("Debit")
+    for paper in (Leaf, Assignment, JobDetails, Receipt):
+        assert [field.name for field in dataclasses.fields(paper)] == members(paper.__name__)
 
 
 def test_a_registration_has_the_arguments_of_register_in_order() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from protocol.effects import AwaitDeadline, ConveneCourt, Effect, ReplaceSeat, SealEpoch, SubmitBatch, about
 from protocol.events import (
+    BatchChallenged,
     BatchMined,
     BatchSubmitted,
     BlockSeen,
@@ -242,7 +243,9 @@ def mined(books: Books, rate_bps: int) -> BatchId:
     name = batch_id(batch.node, batch.slot, 100)
     books.machine.handle(BlockSeen(120, 118, NOW // 1_000), LATER)
     books.machine.handle(BatchMined(name, batch.slot, 100, batch.root), LATER)
-    debits = tuple(LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit) for claim in batch.claims)
+    debits = tuple(
+        LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit, claim.jobs) for claim in batch.claims
+    )
     final = BatchSubmitted(
         batch_id=name,
         node=batch.node,
@@ -279,6 +282,16 @@ def test_a_batch_of_which_a_part_is_drawn_waits_until_its_seed_is_final():
     asked = books.settler.handle(SeedRevealed(EPOCH, b"s" * 32), LATER)
     assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
     assert len(books.settler.batches[0].drawn) == PROBATION_JOBS // 2
+
+
+def test_a_batch_that_was_challenged_goes_to_court_with_all_its_leaves():
+    books = Books()
+    name = mined(books, 5_000)
+    books.settler.handle(SEALED, LATER)
+    batch = books.settler.batches[0].batch
+    asked = books.settler.handle(BatchChallenged(name, batch.node, batch.claims[0].client, 3), LATER)
+    assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
+    assert books.settler.batches[0].drawn == tuple(range(PROBATION_JOBS))
 
 
 def test_the_seal_of_another_epoch_convenes_nothing():

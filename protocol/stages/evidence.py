@@ -1,0 +1,220 @@
+"""Evidence: what code alone can find wrong in a batch. Twin of LieLib; tests/vectors/evidence.json.
+
+No lie rests on a paper that a client can make up later: each is one that the leaf names by its hash, or one that the
+node signed. So a node that settles what it was given never has to fear this.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from protocol.params import BONUS_BELOW_PERCENT, BONUS_PERCENT, RETRY_AFTER_DEADLINE_S
+from protocol.stages.assignment import Assignment, JobDetails
+from protocol.stages.commitment import BatchContents, Leaf, LeafStatus, Receipt, Result
+from protocol.wire.envelope import Domain, digest, is_signed_by, struct_hash
+from protocol.wire.ids import Address
+from protocol.wire.merkle import EMPTY, SumNode, climb, join
+
+
+class Lie(IntEnum):
+    """One way in which a batch is provably false, in the contract's numbers."""
+
+    NONE = 0
+    FALSE_SUMS = 1
+    STUFFED_PADDING = 2
+    WRONG_PLACE = 3
+    ABOVE_LARGEST = 4
+    PAID_FOR_NOTHING = 5
+    NO_RECEIPT = 6
+    MISCOUNTED = 7
+    OVERPRICED = 8
+    FALSE_BONUS = 9
+    TOO_LATE = 10
+    FALSE_TIME = 11
+    RECEIPT_DIFFERS = 12
+    RECEIPT_OF_ANOTHER = 13
+    RESULT_DIFFERS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """What the chain knows of a batch: its contents, sums in wei and ms, counts, and when it was mined, in seconds."""
+
+    node: Address
+    contents: BatchContents
+    charge: int
+    bonus: int
+    ms: int
+    leaf_count: int
+    ok_count: int
+    failed_count: int
+    unreceipted: bool
+    commit_time: int
+
+    def declared(self, status: int) -> int:
+        """How many leaves of a status it says it has."""
+        counts = {
+            LeafStatus.OK: self.ok_count,
+            LeafStatus.FAILED: self.failed_count,
+            LeafStatus.CLIENT_FAULT: self.leaf_count - self.ok_count - self.failed_count,
+        }
+        return {int(kind): count for kind, count in counts.items()}.get(status, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLeaf:
+    """A leaf with its way to the root: its place from 0 over the whole batch, its siblings bottom up."""
+
+    position: int
+    leaf: Leaf
+    siblings: tuple[SumNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedResult:
+    """A node's result with its operator's signature."""
+
+    result: Result
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What somebody has of a job; each proves only what it says itself."""
+
+    order: Assignment | None = None
+    details: JobDetails | None = None
+    receipt: Receipt | None = None
+    result: SignedResult | None = None
+
+
+def depth_of(leaf_count: int) -> int:
+    """How many siblings lead from a leaf to the root."""
+    return (leaf_count - 1).bit_length()
+
+
+def is_in_batch(opened: OpenedLeaf, batch: BatchFacts) -> bool:
+    """Whether a leaf with its siblings leads to the batch's root."""
+    return (
+        0 <= opened.position < batch.leaf_count
+        and len(opened.siblings) == depth_of(batch.leaf_count)
+        and _top(opened).hash == batch.contents.root
+    )
+
+
+def lies_in(
+    opened: OpenedLeaf, batch: BatchFacts, papers: Papers, operator: Address, domain: Domain
+) -> tuple[Lie, ...]:
+    """Every lie that a leaf and its papers prove, in the order of their numbers; none for a leaf of another batch.
+
+    Args: operator, whose signature the node's results bear.
+    """
+    if not is_in_batch(opened, batch):
+        return ()
+    leaf = opened.leaf
+    found = [
+        (Lie.FALSE_SUMS, _has_false_sums(opened, batch)),
+        (Lie.STUFFED_PADDING, _has_stuffed_padding(opened, batch.leaf_count)),
+        (Lie.WRONG_PLACE, _is_misplaced(opened, batch.contents)),
+        (Lie.ABOVE_LARGEST, leaf.charge > batch.contents.max_leaf),
+        (Lie.PAID_FOR_NOTHING, _is_paid_for_nothing(leaf)),
+        (Lie.NO_RECEIPT, not batch.unreceipted and leaf.status == LeafStatus.OK and not any(leaf.receipt_hash)),
+        (Lie.MISCOUNTED, batch.declared(leaf.status) == 0),
+    ]
+    if papers.details is not None and struct_hash(papers.details) == leaf.details:
+        found += _against_details(leaf, batch, papers.details)
+    if papers.receipt is not None and struct_hash(papers.receipt) == leaf.receipt_hash:
+        found += _against_receipt(leaf, batch.node, papers.receipt, papers.order, domain)
+    if papers.result is not None and papers.order is not None:
+        found.append((Lie.RESULT_DIFFERS, _differs(leaf, batch.node, papers.result, papers.order, operator, domain)))
+    return tuple(lie for lie, holds in found if holds)
+
+
+def are_miscounted(leaves: list[Leaf], batch: BatchFacts) -> bool:
+    """Whether leaves at different places of a batch, all of one status, are more than it declared."""
+    statuses = {leaf.status for leaf in leaves}
+    return len(statuses) == 1 and len(leaves) > batch.declared(statuses.pop())
+
+
+def _top(opened: OpenedLeaf) -> SumNode:
+    return climb(opened.leaf.node, opened.position, opened.siblings)
+
+
+def _has_false_sums(opened: OpenedLeaf, batch: BatchFacts) -> bool:
+    top = _top(opened)
+    return (top.charge, top.bonus, top.ms) != (batch.charge, batch.bonus, batch.ms)
+
+
+def _has_stuffed_padding(opened: OpenedLeaf, leaf_count: int) -> bool:
+    empty = EMPTY
+    for level, sibling in enumerate(opened.siblings):
+        first = (opened.position >> level ^ 1) << level
+        if first >= leaf_count and sibling != empty:
+            return True
+        empty = join(empty, empty)
+    return False
+
+
+def _is_misplaced(opened: OpenedLeaf, contents: BatchContents) -> bool:
+    leaf, end = opened.leaf, 0
+    for debit in contents.debits:
+        end += debit.leaves
+        if opened.position < end:
+            number = debit.index - (end - 1 - opened.position)
+            return (leaf.client, leaf.signer, leaf.index) != (debit.client, debit.signer, number)
+    return False
+
+
+def _is_paid_for_nothing(leaf: Leaf) -> bool:
+    known = leaf.status in (LeafStatus.FAILED, LeafStatus.CLIENT_FAULT)
+    return leaf.status != LeafStatus.OK and (not known or (leaf.charge, leaf.bonus, leaf.actual_ms) != (0, 0, 0))
+
+
+def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list[tuple[Lie, bool]]:
+    without = batch.unreceipted and leaf.status == LeafStatus.OK
+    return [
+        (Lie.OVERPRICED, leaf.charge > details.price),
+        (Lie.FALSE_BONUS, _has_false_bonus(leaf, batch, details)),
+        (Lie.TOO_LATE, without and batch.commit_time > details.deadline + RETRY_AFTER_DEADLINE_S),
+        (Lie.FALSE_TIME, without and leaf.actual_ms < details.expected_ms),
+    ]
+
+
+def _has_false_bonus(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> bool:
+    if leaf.bonus == 0:
+        return False
+    return (
+        batch.unreceipted
+        or not any(leaf.receipt_hash)
+        or leaf.bonus > min(details.bonus_cap, leaf.charge * BONUS_PERCENT // 100)
+        or leaf.actual_ms * 100 >= details.expected_ms * BONUS_BELOW_PERCENT
+    )
+
+
+def _against_receipt(
+    leaf: Leaf, node: Address, receipt: Receipt, order: Assignment | None, domain: Domain
+) -> list[tuple[Lie, bool]]:
+    said = (receipt.charge, receipt.result_hash, receipt.actual_ms)
+    of_order = order is not None and digest(order, domain) == receipt.job_id
+    return [
+        (Lie.RECEIPT_DIFFERS, (leaf.charge, leaf.result_hash, leaf.actual_ms) != said),
+        (Lie.RECEIPT_OF_ANOTHER, of_order and order is not None and not _is_order_of(order, node, leaf)),
+    ]
+
+
+def _differs(
+    leaf: Leaf, node: Address, signed: SignedResult, order: Assignment, operator: Address, domain: Domain
+) -> bool:
+    """A node takes one order for a number of a lane, so a result for such an order is a result for this leaf."""
+    result = signed.result
+    return (
+        leaf.status == LeafStatus.OK
+        and digest(order, domain) == result.job_id
+        and _is_order_of(order, node, leaf)
+        and is_signed_by(result, signed.signature, domain, operator)
+        and (leaf.result_hash, leaf.output_commit) != (result.result_hash, result.output_commit)
+    )
+
+
+def _is_order_of(order: Assignment, node: Address, leaf: Leaf) -> bool:
+    wanted = (leaf.client, leaf.signer, node, leaf.index, leaf.details)
+    return (order.client, order.signer, order.node, order.index, order.details) == wanted

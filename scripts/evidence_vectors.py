@@ -1,0 +1,284 @@
+"""The cases of tests/vectors/evidence.json: opened leaves, honest and not, and which lies code finds in them."""
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from eth_abi.abi import encode
+from eth_account import Account
+from eth_utils.crypto import keccak
+
+from chain.evidence import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
+from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
+from protocol.stages.assignment import Assignment, JobDetails, bonus_cap, bonus_of, verify_fee
+from protocol.stages.commitment import (
+    BatchContents,
+    LaneDebit,
+    Leaf,
+    LeafStatus,
+    Receipt,
+    Result,
+    debit_of,
+    missing_leaf,
+    unpaid_leaf,
+)
+from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
+from protocol.wire.envelope import Domain, digest, sign_digest, struct_hash
+from protocol.wire.ids import ZERO_HASH, Address, checksum
+from protocol.wire.merkle import EMPTY, SumNode, path, root
+
+Case = dict[str, Any]
+MINED_S = 1_800_000_000
+OPERATOR_KEY = keccak(text="operator")
+OPERATOR: Address = checksum(Account.from_key(OPERATOR_KEY).address)
+DOMAIN = Domain(31_337, checksum("0x" + keccak(text="settlement")[12:].hex()))
+
+
+@dataclass(frozen=True, slots=True)
+class PaidJob:
+    """A job as both sides signed it, and the honest leaf of it."""
+
+    details: JobDetails
+    order: Assignment
+    receipt: Receipt
+    result: Result
+    leaf: Leaf
+
+
+def paid_job(client: Address, number: int, dice: random.Random, *, receipted: bool) -> PaidJob:
+    """An honest job of a lane whose client signs for itself."""
+    price = dice.randrange(1, 250 * VCN)
+    details = JobDetails(
+        request_id=dice.randbytes(32),
+        offer_hash=dice.randbytes(32),
+        price=price,
+        bonus_cap=bonus_cap(price) if dice.random() < 0.7 else 0,
+        verify_fee=verify_fee(price),
+        manifest=dice.randbytes(32),
+        input_cid=dice.randbytes(32),
+        content_key_hash=dice.randbytes(32),
+        temperature=dice.randrange(2_000),
+        seed_nonce=dice.randbytes(32),
+        max_new_tokens=dice.randrange(1, 8_192),
+        classes=2,
+        expected_ms=dice.randrange(1_000, 120_000),
+        deadline=MINED_S - RETRY_AFTER_DEADLINE_S + dice.randrange(600),
+        attempt=dice.randrange(3),
+        max_total=price + verify_fee(price),
+        flags=0,
+    )
+    cumulative = number * 300 * VCN
+    order = Assignment(client, client, OPERATOR, number, cumulative, struct_hash(details))
+    charge = price - dice.randrange(price // 2 + 1)
+    result = Result(digest(order, DOMAIN), dice.randbytes(32), dice.randbytes(32), dice.randbytes(32))
+    receipt = Receipt(result.job_id, result.result_hash, charge, dice.randrange(1, 120_000))
+    actual_ms = receipt.actual_ms if receipted else details.expected_ms
+    leaf = Leaf(
+        client=client,
+        signer=client,
+        index=number,
+        details=order.details,
+        charge=charge,
+        bonus=bonus_of(charge, details.bonus_cap, actual_ms, details.expected_ms) if receipted else 0,
+        actual_ms=actual_ms,
+        result_hash=result.result_hash,
+        output_commit=result.output_commit,
+        receipt_hash=struct_hash(receipt) if receipted else ZERO_HASH,
+        status=LeafStatus.OK,
+    )
+    return PaidJob(details, order, receipt, result, leaf)
+
+
+@dataclass(slots=True)
+class Story:
+    """A batch of two lanes with the job at `position` to look at; what is changed in it is a lie or none."""
+
+    jobs: list[PaidJob]
+    leaves: list[Leaf]
+    receipted: bool
+    position: int
+    debits: tuple[LaneDebit, ...]
+    stuffing: SumNode = EMPTY
+    commit_time: int = MINED_S
+    max_leaf: int = 0
+    changes: Case = dataclasses.field(default_factory=dict)
+
+    def change(self, **values: Any) -> None:
+        """Make the leaf another one."""
+        self.leaves[self.position] = replace(self.leaves[self.position], **values)
+
+    @property
+    def job(self) -> PaidJob:
+        """The papers of the leaf that is looked at."""
+        return self.jobs[self.position]
+
+    def told(self) -> tuple[BatchFacts, OpenedLeaf, Papers]:
+        """What the chain has, the opened leaf, and its papers."""
+        nodes = [leaf.node for leaf in self.leaves]
+        width = 1 << (len(nodes) - 1).bit_length()
+        if self.stuffing != EMPTY and len(nodes) < width:
+            nodes += [EMPTY] * (width - len(nodes) - 1) + [self.stuffing]
+        top = root(nodes)
+        ok = [leaf.status == LeafStatus.OK for leaf in self.leaves]
+        failed = [leaf.status == LeafStatus.FAILED for leaf in self.leaves]
+        facts = BatchFacts(
+            node=OPERATOR,
+            contents=BatchContents(top.hash, self.max_leaf or max(leaf.charge for leaf in self.leaves), self.debits),
+            charge=top.charge,
+            bonus=top.bonus,
+            ms=top.ms,
+            leaf_count=len(self.leaves),
+            ok_count=sum(ok),
+            failed_count=sum(failed),
+            unreceipted=not self.receipted,
+            commit_time=self.commit_time,
+        )
+        signed = SignedResult(self.job.result, sign_digest(digest(self.job.result, DOMAIN), OPERATOR_KEY))
+        papers = Papers(self.job.order, self.job.details, self.job.receipt, signed)
+        opened = OpenedLeaf(self.position, self.leaves[self.position], path(nodes, self.position))
+        return replace(facts, **self.changes), opened, papers
+
+
+def story(dice: random.Random, count: int, *, receipted: bool) -> Story:
+    """An honest batch of `count` jobs, in two lanes where there are enough."""
+    clients = [checksum("0x" + dice.randbytes(20).hex()) for _ in range(2)]
+    first = count if count == 1 else dice.randrange(1, count)
+    before = [dice.randrange(1_000), dice.randrange(1_000)]
+    jobs = [
+        paid_job(
+            clients[place >= first],
+            before[place >= first] + 1 + (place if place < first else place - first),
+            dice,
+            receipted=receipted,
+        )
+        for place in range(count)
+    ]
+    lanes = [job for job in (jobs[:first], jobs[first:]) if job]
+    debits = tuple(
+        LaneDebit(
+            lane[0].order.client,
+            lane[0].order.signer,
+            len(lane),
+            debit_of(sum(job.leaf.charge for job in lane), sum(job.leaf.bonus for job in lane)),
+            lane[-1].order.index,
+        )
+        for lane in lanes
+    )
+    return Story(jobs, [job.leaf for job in jobs], receipted, dice.randrange(count), debits)
+
+
+def _receipt_of_another(told: Story) -> None:
+    other = told.jobs[told.position - 1]
+    told.jobs[told.position] = replace(told.job, receipt=other.receipt, order=other.order)
+    receipt = other.receipt
+    told.change(receipt_hash=struct_hash(receipt), charge=receipt.charge, actual_ms=receipt.actual_ms)
+    told.change(result_hash=receipt.result_hash, bonus=0)
+
+
+CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
+    "honest": (True, lambda told: None),
+    "honest, without receipts": (False, lambda told: None),
+    "failed": (True, lambda told: told.leaves.__setitem__(told.position, _unpaid(told, LeafStatus.FAILED))),
+    "missing": (True, lambda told: told.leaves.__setitem__(told.position, _missing(told))),
+    "sums of another tree": (True, lambda told: told.changes.update(charge=5 * VCN)),
+    "time of another tree": (True, lambda told: told.changes.update(ms=1)),
+    "stuffed": (True, lambda told: setattr(told, "stuffing", SumNode(ZERO_HASH, VCN, 0, 0))),
+    "another number": (True, lambda told: told.change(index=told.leaves[told.position].index + 1)),
+    "another client": (True, lambda told: told.change(client=OPERATOR)),
+    "another signer": (True, lambda told: told.change(signer=OPERATOR)),
+    "above the largest": (True, lambda told: setattr(told, "max_leaf", 1)),
+    "failed and paid": (True, lambda told: told.change(status=LeafStatus.FAILED)),
+    "no such status": (True, lambda told: told.change(status=3, charge=0, bonus=0, actual_ms=0)),
+    "no receipt": (True, lambda told: told.change(receipt_hash=ZERO_HASH)),
+    "ok and not counted": (True, lambda told: told.changes.update(ok_count=0, failed_count=0)),
+    "overpriced": (True, lambda told: told.change(charge=told.job.details.price + 1)),
+    "bonus above": (True, lambda told: told.change(bonus=told.job.details.bonus_cap + 1)),
+    "bonus for being late": (True, lambda told: told.change(bonus=1, actual_ms=told.job.details.expected_ms)),
+    "bonus at four fifths": (True, lambda told: told.change(bonus=1, actual_ms=_four_fifths(told))),
+    "bonus without receipts": (False, lambda told: told.change(bonus=1)),
+    "in time": (False, lambda told: setattr(told, "commit_time", told.job.details.deadline + 120)),
+    "too late": (False, lambda told: setattr(told, "commit_time", told.job.details.deadline + 121)),
+    "too fast": (False, lambda told: told.change(actual_ms=told.job.details.expected_ms - 1)),
+    "another charge": (True, lambda told: told.change(charge=told.job.receipt.charge - 1)),
+    "another time": (True, lambda told: told.change(actual_ms=told.job.receipt.actual_ms + 1)),
+    "another result": (True, lambda told: told.change(result_hash=ZERO_HASH)),
+    "another output": (False, lambda told: told.change(output_commit=ZERO_HASH)),
+    "receipt of another": (True, _receipt_of_another),
+}
+"""By name: whether the batch has receipts, and what is changed in an honest story."""
+
+
+def _unpaid(told: Story, status: LeafStatus) -> Leaf:
+    return unpaid_leaf(told.job.order, status)
+
+
+def _missing(told: Story) -> Leaf:
+    order = told.job.order
+    return missing_leaf(order.client, order.signer, order.index)
+
+
+def _four_fifths(told: Story) -> int:
+    return -(-told.job.details.expected_ms * 80 // 100)
+
+
+def cases() -> Iterator[Case]:
+    """Every change twice, in batches of different sizes."""
+    dice = random.Random("evidence")
+    for name, (receipted, change) in CHANGES.items():
+        for count in (1, 6) if name not in ("stuffed", "receipt of another") else (3, 6):
+            told = story(dice, count, receipted=receipted)
+            change(told)
+            facts, opened, papers = told.told()
+            lies = lies_in(opened, facts, papers, OPERATOR, DOMAIN)
+            yield _case(name, facts, opened, papers, lies)
+
+
+def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, lies: tuple[Lie, ...]) -> Case:
+    assert papers.result is not None
+    assert papers.details is not None
+    assert papers.receipt is not None
+    assert papers.order is not None
+    shown = (papers.details, papers.receipt, papers.result.result, papers.order)
+    proof = proof_tuple(facts.node, 0, facts.contents, Lie.NONE, [opened], b"")
+    return {
+        "name": name,
+        "chainId": DOMAIN.chain_id,
+        "verifyingContract": DOMAIN.contract,
+        "batch": _hex(encode([_BATCH], [_batch(facts)])),
+        "proof": _hex(encode([_PROOF], [proof])),
+        "papers": _hex(encode([DETAILS, RECEIPT, RESULT, ORDER], [astuple(each) for each in shown])),
+        "lies": [int(lie) for lie in lies],
+    }
+
+
+_BATCH = "(uint96,uint96,uint16,uint16,uint16,uint16,uint96,uint48,uint40,uint40,uint8,uint8,uint8,uint8,bytes32)"
+_CONTENTS = "(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"
+_LEAF = "(address,address,uint24,bytes32,uint96,uint96,uint32,bytes32,bytes32,bytes32,uint8)"
+_PROOF = f"(address,uint8,uint8,{_CONTENTS},(uint256,{_LEAF},(bytes32,uint256,uint256,uint256)[])[],bytes)"
+
+
+def _batch(facts: BatchFacts) -> tuple[Any, ...]:
+    """The contract's Batch, with zeros in what evidence does not read."""
+    return (
+        facts.charge,
+        facts.bonus,
+        facts.leaf_count,
+        facts.ok_count,
+        facts.failed_count,
+        0,
+        0,
+        facts.ms,
+        0,
+        facts.commit_time,
+        0,
+        0,
+        0,
+        int(facts.unreceipted),
+        bytes(32),
+    )
+
+
+def _hex(raw: bytes) -> str:
+    return "0x" + raw.hex()

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Test} from "forge-std/Test.sol";
+
+import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
+import {LieLib} from "../../contracts/libraries/LieLib.sol";
+import {Leaf, SumNode, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
+import {Batch} from "../../contracts/types/BatchTypes.sol";
+import {
+    Assignment,
+    JobDetails,
+    Lie,
+    OpenedLeaf,
+    Proof,
+    Receipt as JobReceipt,
+    Result
+} from "../../contracts/types/EvidenceTypes.sol";
+
+/// @notice LieLib finds in an opened leaf what protocol/stages/evidence.py finds: both read tests/vectors/evidence.json.
+contract EvidenceVectorsTest is Test {
+    string private json;
+    uint256 private seen;
+
+    function test_lies() public {
+        json = vm.readFile("../tests/vectors/evidence.json");
+        uint256 count;
+        for (; vm.keyExistsJson(json, _key(count, "name")); ++count) {
+            this.check(count);
+        }
+        assertGt(count, 50, "cases");
+        assertEq(seen, (1 << (uint256(type(Lie).max) + 1)) - 2, "every lie is found once at least");
+    }
+
+    function _key(uint256 i, string memory field) private pure returns (string memory) {
+        return string.concat(".cases[", vm.toString(i), "].", field);
+    }
+
+    function check(uint256 i) external {
+        vm.chainId(vm.parseJsonUint(json, _key(i, "chainId")));
+        Batch memory batch = abi.decode(vm.parseJsonBytes(json, _key(i, "batch")), (Batch));
+        Proof memory proof = abi.decode(vm.parseJsonBytes(json, _key(i, "proof")), (Proof));
+        uint256 expected;
+        uint256[] memory lies = vm.parseJsonUintArray(json, _key(i, "lies"));
+        for (uint256 j; j < lies.length; ++j) {
+            expected |= 1 << lies[j];
+        }
+        uint256 found = _alone(batch, proof) | _withPapers(i, batch, proof);
+        assertEq(found, expected, vm.parseJsonString(json, _key(i, "name")));
+        seen |= found;
+    }
+
+    function _bit(Lie lie, bool holds) private pure returns (uint256) {
+        return holds ? 1 << uint256(lie) : 0;
+    }
+
+    function _alone(Batch memory batch, Proof memory proof) private pure returns (uint256) {
+        OpenedLeaf memory opened = proof.leaves[0];
+        Leaf memory leaf = opened.leaf;
+        SumNode memory top = SumTreeLib.climb(SumTreeLib.nodeOf(leaf), opened.position, opened.path);
+        assertEq(top.hash, proof.contents.root, "root");
+        assertEq(opened.path.length, SumTreeLib.depthOf(batch.leafCount), "depth");
+        return _bit(Lie.FalseSums, LieLib.hasFalseSums(top, batch))
+            | _bit(Lie.StuffedPadding, LieLib.hasStuffedPadding(opened.position, opened.path, batch.leafCount))
+            | _bit(Lie.WrongPlace, LieLib.isMisplaced(leaf, opened.position, proof.contents.debits))
+            | _bit(Lie.AboveLargest, leaf.charge > proof.contents.maxLeaf)
+            | _bit(Lie.PaidForNothing, LieLib.isPaidForNothing(leaf))
+            | _bit(Lie.NoReceipt, LieLib.lacksReceipt(leaf, batch.flags))
+            | _bit(Lie.Miscounted, LieLib.declared(batch, leaf.status) == 0);
+    }
+
+    function _withPapers(uint256 i, Batch memory batch, Proof memory proof) private view returns (uint256 found) {
+        Leaf memory leaf = proof.leaves[0].leaf;
+        (JobDetails memory details, JobReceipt memory receipt, Result memory result, Assignment memory order) =
+            abi.decode(vm.parseJsonBytes(json, _key(i, "papers")), (JobDetails, JobReceipt, Result, Assignment));
+        if (EnvelopeLib.jobDetailsHash(details) == leaf.details) found |= _details(leaf, batch, details);
+        bytes32 jobId =
+            EnvelopeLib.digest(vm.parseJsonAddress(json, _key(i, "verifyingContract")), EnvelopeLib.hashOf(order));
+        bool ordered = LieLib.isOrderOf(order, proof.node, leaf);
+        if (EnvelopeLib.receiptHash(receipt) == leaf.receiptHash) {
+            found |= _bit(Lie.ReceiptDiffers, LieLib.differsFromReceipt(leaf, receipt));
+            found |= _bit(Lie.ReceiptOfAnother, jobId == receipt.jobId && !ordered);
+        }
+        found |= _bit(Lie.ResultDiffers, jobId == result.jobId && ordered && LieLib.differsFromResult(leaf, result));
+    }
+
+    function _details(Leaf memory leaf, Batch memory batch, JobDetails memory details) private pure returns (uint256) {
+        return _bit(Lie.Overpriced, LieLib.isOverpriced(leaf, details))
+            | _bit(Lie.FalseBonus, LieLib.hasFalseBonus(leaf, batch.flags, details))
+            | _bit(Lie.TooLate, LieLib.isTooLate(leaf, batch.flags, batch.commitTime, details))
+            | _bit(Lie.FalseTime, LieLib.hasFalseTime(leaf, batch.flags, details));
+    }
+}

@@ -1,0 +1,171 @@
+"""Proofs of fraud on Anvil: what the core finds in a leaf, the contract finds as well."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from chain.court import Case
+from chain.ethereum import Call
+from chain.ethereum import Receipt as Mined
+from chain.evidence import FraudProven
+from chain.facts import ClientTouched
+from chain.settlement import contents_of
+from chain.states import BatchState, NodeState
+from chain.transactions import Sender
+from chain.wallet import Key
+from protocol.errors import Reverted
+from protocol.events import BatchChallenged
+from protocol.params import VCN
+from protocol.stages.commitment import Batch, Leaf, LeafEntry, claim_of
+from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
+from protocol.stages.verification import Verdict
+from protocol.wire.merkle import path, root
+from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
+from tests.jobs import CLASS, Orders, key
+
+pytestmark = pytest.mark.anvil
+NODE, CLIENT, PROVER = key("node"), key("client"), key("prover")
+
+
+@dataclass
+class Scene:
+    """A node, a client with a lane, and what is settled on it."""
+
+    ledger: AnvilLedger
+    orders: Orders
+
+    async def send(self, sender: Key, call: Call) -> Mined:
+        return await Sender(self.ledger.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
+
+    async def submit(self, entries: list[LeafEntry], slot: int = 0) -> BatchFacts:
+        leaves = [entry.leaf for entry in entries]
+        top = root([leaf.node for leaf in leaves])
+        batch = Batch(
+            node=NODE.address,
+            slot=slot,
+            class_id=CLASS,
+            uncalibrated=False,
+            root=top.hash,
+            price_sum=top.charge,
+            bonus_sum=top.bonus,
+            ms_sum=top.ms,
+            ok_count=len(leaves),
+            failed_count=0,
+            max_leaf=max(leaf.charge for leaf in leaves),
+            mine_by=0,
+            claims=(claim_of(entries),),
+        )
+        await self.send(NODE, self.ledger.network.settlement.submit(batch))
+        stored = await self.ledger.network.settlement.batch_of(NODE.address, slot)
+        return BatchFacts(
+            node=NODE.address,
+            contents=contents_of(batch),
+            charge=stored.charge,
+            bonus=stored.bonus,
+            ms=stored.response_ms,
+            leaf_count=stored.leaf_count,
+            ok_count=stored.ok_count,
+            failed_count=stored.failed_count,
+            unreceipted=False,
+            commit_time=stored.commit_time,
+        )
+
+    def papers(self, entry: LeafEntry) -> Papers:
+        job = entry.job
+        assert job is not None
+        assert job.receipt is not None
+        signed = SignedResult(job.result, NODE.sign(job.result, self.ledger.domain))
+        return Papers(job.assignment, job.details, job.receipt.receipt, signed)
+
+    async def prove(self, facts: BatchFacts, lie: Lie, opened: OpenedLeaf, papers: Papers) -> Mined:
+        call = self.ledger.network.evidence.prove_fraud(NODE.address, 0, facts.contents, lie, [opened], papers)
+        return await self.send(PROVER, call)
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
+    async with open_anvil_ledger() as ledger:
+        await ledger.register(NODE)
+        await ledger.deposit(CLIENT, 100 * VCN)
+        await ledger.controls.enrich(PROVER)
+        orders = Orders(CLIENT, NODE, ledger.domain)
+        _, now = await ledger.now()
+        order, _ = orders.lane_open(50 * VCN, now + 600)
+        play = Scene(ledger, orders)
+        await play.send(CLIENT, ledger.network.settlement.open_lane(order, b""))
+        yield play
+
+
+def opened_of(entries: list[LeafEntry], position: int) -> OpenedLeaf:
+    leaf: Leaf = entries[position].leaf
+    return OpenedLeaf(position, leaf, path([entry.leaf.node for entry in entries], position))
+
+
+def lied(entries: list[LeafEntry], position: int, **changes: object) -> list[LeafEntry]:
+    made = list(entries)
+    made[position] = replace(made[position], leaf=replace(made[position].leaf, **changes))
+    return made
+
+
+async def test_what_the_core_finds_condemns_on_chain() -> None:
+    async with scene() as play:
+        honest = [play.orders.finish() for _ in range(3)]
+        entries = lied(honest, 1, output_commit=bytes(32))
+        facts = await play.submit(entries)
+        opened, papers = opened_of(entries, 1), play.papers(entries[1])
+        assert lies_in(opened, facts, papers, NODE.address, play.ledger.domain) == (Lie.RESULT_DIFFERS,)
+        mined = await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)
+        network = play.ledger.network
+        told = [network.evidence.entry(log) for log in mined.logs]
+        (proven,) = [fraud for entry in told if entry and (fraud := network.evidence.proven(entry))]
+        batch_id = await network.settlement.batch_id_of(NODE.address, 0)
+        assert batch_id is not None
+        assert proven == FraudProven(NODE.address, 0, batch_id, Lie.RESULT_DIFFERS, 1, PROVER.address)
+        assert (await network.settlement.batch_of(NODE.address, 0)).state is BatchState.VOID
+        node = await network.stakes.node_of(NODE.address)
+        assert node is not None
+        assert (node.state, node.active_stake) == (NodeState.JAILED, 5_000 * VCN)
+        case: Case = await network.court.case_of(batch_id)
+        assert case.verdict is Verdict.SEVERE
+        with pytest.raises(Reverted, match=r"WrongState\(state=void\)"):
+            await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)
+
+
+async def test_an_honest_leaf_is_condemned_for_nothing() -> None:
+    async with scene() as play:
+        entries = [play.orders.finish(actual_ms=actual_ms) for actual_ms in (900, 1_599, 1_600)]
+        facts = await play.submit(entries)
+        for position in range(3):
+            opened, papers = opened_of(entries, position), play.papers(entries[position])
+            assert lies_in(opened, facts, papers, NODE.address, play.ledger.domain) == ()
+            for lie in Lie:
+                with pytest.raises(Reverted, match=rf"NoLie\(lie={lie.name.lower()}\)"):
+                    await play.prove(facts, lie, opened, papers)
+
+
+async def test_a_challenge_is_told_and_its_bond_comes_back_once_nobody_judged() -> None:
+    async with scene() as play:
+        await play.ledger.graduate(NODE)
+        network, settlement = play.ledger.network, play.ledger.network.settlement
+        entries = [play.orders.finish() for _ in range(3)]
+        facts = await play.submit(entries)
+        batch_id = await settlement.batch_id_of(NODE.address, 0)
+        assert batch_id is not None
+        free = (await settlement.account_of(CLIENT.address)).free
+        mined = await play.send(CLIENT, network.evidence.challenge_leaf(NODE.address, 0, facts.contents, 2))
+        told = [network.fact(log) for log in mined.logs]
+        assert told == [BatchChallenged(batch_id, NODE.address, CLIENT.address, 2)]
+        client, bond = await network.evidence.challenge_of(batch_id)
+        assert (client, (await settlement.account_of(CLIENT.address)).free) == (CLIENT.address, free - bond)
+        assert (await settlement.batch_of(NODE.address, 0)).rate_percent == 100
+        await play.ledger.mine(20)
+        block = (await settlement.batch_of(NODE.address, 0)).commit_block
+        epoch = await network.beacon.read("epochOf", block)
+        await play.send(PROVER, network.beacon.call("seal", epoch))
+        await play.ledger.warp((await network.params.profile()).starved_seconds + 1)
+        await play.send(PROVER, network.court.void_starved(NODE.address, 0, facts.contents))
+        mined = await play.send(PROVER, network.evidence.end_challenge(NODE.address, 0, block))
+        assert [network.fact(log) for log in mined.logs] == [ClientTouched(CLIENT.address)]
+        assert (await settlement.account_of(CLIENT.address)).free == free
