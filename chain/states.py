@@ -39,7 +39,7 @@ class BatchState(IntEnum):
 
 
 class CaseState(IntEnum):
-    """Life of a case: open > closed, or > decided, arbiter or data challenge in between; proven only while code ends it."""
+    """Life of a case: open > closed, or > decided, arbiter or data challenge in between; proven while code ends it."""
 
     NONE = 0
     OPEN = 1
