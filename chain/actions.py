@@ -7,13 +7,12 @@ from chain.flights import Prepared, Record
 from chain.network import Network
 from chain.stakes import Delegation, Node, Registration, Terms
 from chain.transactions import Sender
-from chain.wallet import Key, sign_consent
+from chain.wallet import Key
 from protocol.errors import ChainError, Reverted
 from protocol.stages.assignment import Lane
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
-CONSENT_SECONDS = 3_600
 _HINTS = {
     "AlreadyChallenged": "wait for the answer, or for five minutes",
     "AlreadyJoined": "the node is on the list already",
@@ -112,27 +111,24 @@ class Actions:
 
         Args: amount of stake in wei; class_mask, bit i for device class i; payout, None for this wallet.
         """
-        deadline = (await self._network.ethereum.block()).timestamp + CONSENT_SECONDS
-        stakes = self._network.stakes
-        consent = sign_consent(operator, self._key.address, deadline, self._network.ethereum.chain_id, stakes.address)
-        terms = Registration(operator.address, payout or self._key.address, Wei(amount), class_mask, deadline, consent)
+        stakes, owner = self._network.stakes, self._key.address
+        agreed = await stakes.consent(operator, owner)
+        terms = Registration(
+            agreed.operator, payout or owner, Wei(amount), class_mask, agreed.deadline, agreed.signature
+        )
         permit = await self._network.token.permit(self._key, stakes.address, amount)
         return await self._perform(stakes.register(terms, permit))
 
     async def add_stake(self, node: Address, amount: int) -> Performed:
         """Add to a node's stake, in wei. Two transactions: the permission first."""
         stakes = self._network.stakes
-        await self._require_coins(amount)
-        if await self._network.token.allowance(self._key.address, stakes.address) < amount:
-            await self._sender.send(self._network.token.approve(stakes.address, amount))
+        await self._allow(stakes.address, amount)
         return await self._perform(stakes.stake(node, amount))
 
     async def rotate_operator(self, node: Address, operator: Key) -> Performed:
         """Give this wallet's node another operator key, which agrees by a signature."""
-        deadline = (await self._network.ethereum.block()).timestamp + CONSENT_SECONDS
         stakes = self._network.stakes
-        consent = sign_consent(operator, self._key.address, deadline, self._network.ethereum.chain_id, stakes.address)
-        return await self._perform(stakes.rotate_operator(node, operator.address, deadline, consent))
+        return await self._perform(stakes.rotate_operator(node, await stakes.consent(operator, self._key.address)))
 
     async def set_classes(self, node: Address, class_mask: int) -> Performed:
         """Change the device classes of this wallet's node; full probation follows."""
@@ -162,9 +158,7 @@ class Actions:
         """Ask another node for a sign within five minutes, as the owner of `by`; the bond is allowed first."""
         stakes = self._network.stakes
         bond = (await self._network.params.profile()).min_deposit
-        await self._require_coins(bond)
-        if await self._network.token.allowance(self._key.address, stakes.address) < bond:
-            await self._sender.send(self._network.token.approve(stakes.address, bond))
+        await self._allow(stakes.address, bond)
         return await self._perform(stakes.challenge_liveness(node, by))
 
     async def answer_liveness(self, node: Address, challenger: Address) -> Performed:
@@ -218,11 +212,8 @@ class Actions:
 
     async def appeal(self, node: Address, case: BatchId, contents: BatchContents) -> Performed:
         """Ask a larger bench about a node's decided case, for a bond out of this wallet. Two transactions."""
-        court, token = self._network.court, self._network.token
-        bond = await court.appeal_bond_of(node)
-        await self._require_coins(bond)
-        if await token.allowance(self._key.address, court.address) < bond:
-            await self._sender.send(token.approve(court.address, bond))
+        court = self._network.court
+        await self._allow(court.address, await court.appeal_bond_of(node))
         return await self._perform(court.appeal(case, contents))
 
     # ---- clients
@@ -260,6 +251,12 @@ class Actions:
         return await self._perform(Call("transfer of gas money", to, b"", Wei(amount)))
 
     # ---- inside
+
+    async def _allow(self, spender: Address, amount: int) -> None:
+        """Let a contract take this wallet's coins, in wei, where it may not already."""
+        await self._require_coins(amount)
+        for call in await self._network.token.allowing(self._key.address, spender, amount):
+            await self._sender.send(call)
 
     async def _require_coins(self, amount: int) -> None:
         held = await self._network.token.balance_of(self._key.address)

@@ -15,14 +15,13 @@ from chain.network import Network
 from chain.stakes import Registration
 from chain.states import CaseState
 from chain.transactions import GAS_MARGIN_PERCENT, Sender
-from chain.wallet import Key, sign_consent
+from chain.wallet import Key
 from node.api.faults import Fault, vcn
 from node.api.snapshot import BalanceView, CallView, MoveView
 from protocol.errors import Reverted
 from protocol.stages.assignment import Lane, LaneOpen
 from protocol.wire.ids import Address, Wei
 
-CONSENT_SECONDS = 3_600
 LANE_SECONDS = 600
 VCN, ETH = "VCN", "ETH"
 
@@ -86,14 +85,13 @@ async def register(
 
     Args: amount in wei. Raises: Fault reverted, where the coins are not there.
     """
-    stakes, address = network.stakes, operator.address
+    stakes = network.stakes
     wallet = await _wallet(network, owner.address, amount)
-    deadline = (await network.ethereum.block()).timestamp + CONSENT_SECONDS
-    consent = sign_consent(operator, owner.address, deadline, network.ethereum.chain_id, stakes.address)
+    agreed = await stakes.consent(operator, owner.address)
     mask = sum(1 << class_id for class_id in class_ids)
-    terms = Registration(address, owner.address, Wei(amount), mask, deadline, consent)
+    terms = Registration(agreed.operator, owner.address, Wei(amount), mask, agreed.deadline, agreed.signature)
     permit = await network.token.permit(owner, stakes.address, amount)
-    joins = [network.court.join_verifiers(address, class_id) for class_id in class_ids] if verifies else []
+    joins = [network.court.join_verifiers(agreed.operator, class_id) for class_id in class_ids] if verifies else []
     stake = BalanceView("stake", VCN, 0, amount)
     return Move(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
 
@@ -102,10 +100,9 @@ async def add_stake(network: Network, owner: Key, node: Address, staked: int, am
     """Add to a node's stake, of which there is `staked`; wei. Raises: Fault reverted, where the coins are not there."""
     stakes = network.stakes
     wallet = await _wallet(network, owner.address, amount)
-    calls = [stakes.stake(node, amount)]
-    if await network.token.allowance(owner.address, stakes.address) < amount:
-        calls.insert(0, network.token.approve(stakes.address, amount))
-    return Move(owner.address, tuple(calls), (BalanceView("stake", VCN, staked, staked + amount), wallet))
+    allowing = await network.token.allowing(owner.address, stakes.address, amount)
+    stake = BalanceView("stake", VCN, staked, staked + amount)
+    return Move(owner.address, (*allowing, stakes.stake(node, amount)), (stake, wallet))
 
 
 async def delegate(network: Network, staker: Key, node: Address, amount: int) -> Move:
@@ -175,10 +172,8 @@ async def appeal(network: Network, by: Key, node: Address, slot: int) -> Move:
         raise Fault("reverted", f"{by.address} is not a key of {node}", "its owner or its operator may appeal")
     bond = await court.appeal_bond_of(node)
     wallet = await _wallet(network, by.address, bond)
-    calls = [court.appeal(case, contents)]
-    if await network.token.allowance(by.address, court.address) < bond:
-        calls.insert(0, network.token.approve(court.address, bond))
-    return Move(by.address, tuple(calls), (wallet, BalanceView("bond", VCN, 0, bond)))
+    allowing = await network.token.allowing(by.address, court.address, bond)
+    return Move(by.address, (*allowing, court.appeal(case, contents)), (wallet, BalanceView("bond", VCN, 0, bond)))
 
 
 async def simulate(network: Network, move: Move) -> MoveView:

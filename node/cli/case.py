@@ -1,6 +1,5 @@
 """`vcoin case`: who judged a batch, what they found, and where its money went."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import CaseView, MoveView, SeatView, read
+from node.api.snapshot import CaseView, SeatView, read
 from node.cli import output
-from node.cli.contracts import with_network
 from node.cli.door import client
-from node.cli.money import carry_out
 from node.cli.options import COMMON, Common, DryRun, Yes, noun
 from node.cli.phrases import BLANK, exact_coins, percent, short
-from node.cli.settings import flags_of
+from node.cli.settings import config_of
+from node.cli.wallet import Wallet, carry_out_by
 
 if TYPE_CHECKING:
     from chain.network import Network
     from chain.wallet import Key
+    from node.moves import Move
 
 app = noun("case", "Courts over batches, and where the money went.")
 
@@ -69,29 +68,17 @@ def appeal(
     dry_run
         Only show what would happen.
     """
-    from chain.keystore import load_key, read_password
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
+    config = config_of(common.data_dir)
     known = read(CaseView, client(common.data_dir).get("cases", case))
-    prompt = output.ask_secret if output.is_interactive() else None
-    key = load_key(owner_key, read_password(password_file, os.environ, prompt, "password of the key"))
-
-    def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network, _: _appeal(network, key, known, simulate))
-
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    return carry_out_by(wallet, "the key", config, common, lambda network, key: _appeal(network, key, known))
 
 
-async def _appeal(network: "Network", key: "Key", case: CaseView, simulate: bool) -> MoveView:
-    from chain.transactions import Sender
+async def _appeal(network: "Network", key: "Key", case: CaseView) -> "Move":
     from node import moves
     from protocol.wire.ids import checksum
 
-    move = await moves.appeal(network, key, checksum(case.node), case.slot)
-    if simulate:
-        return await moves.simulate(network, move)
-    return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
+    return await moves.appeal(network, key, checksum(case.node), case.slot)
 
 
 def description(case: CaseView) -> list[str]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import MoveView, Snapshot, StakeView, plain, read
+from node.api.snapshot import Snapshot, StakeView, plain, read
 from node.cli import output
 from node.cli.contracts import with_network
 from node.cli.door import client
-from node.cli.money import carry_out
 from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Yes, noun
 from node.cli.phrases import exact_coins, percent, points
-from node.cli.settings import flags_of
+from node.cli.settings import config_of
+from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_by
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -28,23 +27,6 @@ if TYPE_CHECKING:
 
 
 app = noun("stake", "What a node's owner, and others, put up for its honesty.")
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Wallet:
-    """Options of commands that move stake out of, or into, a wallet."""
-
-    key: Annotated[Path, Parameter(metavar="FILE")]
-    """The wallet's keystore file (Web3 secret storage, as geth and cast write it)."""
-    node: AddressOf | None = None
-    """The node's id (else that of the node here)."""
-    password_file: Path | None = None
-    """Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question."""
-    yes: Yes = False
-    """Send without asking."""
-    dry_run: DryRun = False
-    """Only show what would happen."""
 
 
 @app.command
@@ -73,21 +55,15 @@ def deposit(
     dry_run
         Only show what would happen.
     """
-    from chain.keystore import load_key, read_password
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
-    prompt = output.ask_secret if output.is_interactive() else None
-    owner = load_key(owner_key, read_password(password_file, os.environ, prompt, "password of the owner's key"))
-
-    def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network, _: _deposit(network, config, owner, amount, simulate))
-
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    config = config_of(common.data_dir)
+    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    return carry_out_by(
+        wallet, "the owner's key", config, common, lambda network, owner: _deposit(network, config, owner, amount)
+    )
 
 
 @app.command
-def delegate(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def delegate(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Stake on somebody else's node, for a part of what it earns.
 
     Parameters
@@ -97,11 +73,11 @@ def delegate(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> in
     """
     from node import moves
 
-    return _carry_out(wallet, common, lambda network, key, node: moves.delegate(network, key, node, amount))
+    return _carry_out(wallet, about, common, lambda network, key, node: moves.delegate(network, key, node, amount))
 
 
 @app.command
-def unbond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def unbond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Start to take stake back, one's own or from somebody else's node. It earns nothing from now on.
 
     Parameters
@@ -111,11 +87,11 @@ def unbond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
     """
     from node import moves
 
-    return _carry_out(wallet, common, lambda network, key, node: moves.unbond(network, key, node, amount))
+    return _carry_out(wallet, about, common, lambda network, key, node: moves.unbond(network, key, node, amount))
 
 
 @app.command
-def rebond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def rebond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Put unbonding stake back to work.
 
     Parameters
@@ -125,38 +101,36 @@ def rebond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
     """
     from node import moves
 
-    return _carry_out(wallet, common, lambda network, key, node: moves.rebond(network, key, node, amount))
+    return _carry_out(wallet, about, common, lambda network, key, node: moves.rebond(network, key, node, amount))
 
 
 @app.command
-def withdraw(*, wallet: Wallet, common: Common = COMMON) -> int:
+def withdraw(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Pay out all stake whose time of unbonding is over, to the wallet."""
     from node import moves
 
-    return _carry_out(wallet, common, moves.withdraw_stake)
+    return _carry_out(wallet, about, common, moves.withdraw_stake)
 
 
 @app.command
-def claim(*, wallet: Wallet, common: Common = COMMON) -> int:
+def claim(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
     from node import moves
 
-    return _carry_out(wallet, common, moves.claim)
+    return _carry_out(wallet, about, common, moves.claim)
 
 
 @app.command
-def show(*, node: AddressOf | None = None, staker: AddressOf | None = None, common: Common = COMMON) -> int:
-    """Show what this node has at stake, and its rewards; or another node's, and what somebody has in it.
+def show(*, about: NodeOption = HERE, staker: AddressOf | None = None, common: Common = COMMON) -> int:
+    """Show what this node has at stake, and its rewards; or from the chain another node's, and what somebody has in it.
 
     Parameters
     ----------
-    node
-        Its id: asks the chain, not this node.
     staker
         The address of somebody who has staked on it.
     """
-    if node or staker:
-        return _show_on_chain(node, staker, common)
+    if about.node or staker:
+        return _show_on_chain(about, staker, common)
     raw = client(common.data_dir).get("status")
     view = read(Snapshot, raw)
     if common.json:
@@ -181,24 +155,15 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     yield "one job", f"at most {exact_coins(me.stake_wei // 40)}, a fortieth of the stake"
 
 
-def _show_on_chain(node: str | None, staker: str | None, common: Common) -> int:
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
-    node_id = _node_id(config, node)
+def _show_on_chain(about: NodeOption, staker: str | None, common: Common) -> int:
+    config = config_of(common.data_dir)
+    node_id = about.id_by(config)
     view = with_network(config, lambda network, _: _look(network, node_id, staker or ""))
     if common.json:
         output.as_json(plain(view))
     else:
         output.data(output.pairs(_chain_rows(view)))
     return Exit.OK
-
-
-def _node_id(config: "Config", node: str | None) -> "Address":
-    from node.home import Home
-    from protocol.wire.ids import Address
-
-    return Address(node) if node else Home(config.node.data_dir).operator_address()
 
 
 async def _look(network: "Network", node_id: "Address", staker: str) -> StakeView:
@@ -254,41 +219,18 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _carry_out(wallet: Wallet, common: Common, planned: "Callable[[Network, Key, Address], Awaitable[Move]]") -> int:
-    """Plan with the wallet's key, then simulate, show, ask and send as every movement of money."""
-    from chain.keystore import load_key, read_password
-    from chain.transactions import Sender
-    from node import moves
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
-    node_id = _node_id(config, wallet.node)
-    prompt = output.ask_secret if output.is_interactive() else None
-    key = load_key(wallet.key, read_password(wallet.password_file, os.environ, prompt, "password of the wallet's key"))
-
-    async def act(network: "Network", simulate: bool) -> MoveView:
-        move = await planned(network, key, node_id)
-        if simulate:
-            return await moves.simulate(network, move)
-        return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
-
-    def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network, _: act(network, simulate))
-
-    return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
+def _carry_out(
+    wallet: Wallet,
+    about: NodeOption,
+    common: Common,
+    planned: "Callable[[Network, Key, Address], Awaitable[Move]]",
+) -> int:
+    config = config_of(common.data_dir)
+    node_id = about.id_by(config)
+    return carry_out_by(wallet, "the wallet's key", config, common, lambda network, key: planned(network, key, node_id))
 
 
-async def _deposit(network: "Network", config: "Config", owner: "Key", amount: int, simulate: bool) -> MoveView:
-    from chain.transactions import Sender
-    from node import moves
-
-    move = await _move(network, config, owner, amount)
-    if simulate:
-        return await moves.simulate(network, move)
-    return await moves.send(network, move, Sender(network.ethereum, owner, moves.unrecorded))
-
-
-async def _move(network: "Network", config: "Config", owner: "Key", amount: int) -> "Move":
+async def _deposit(network: "Network", config: "Config", owner: "Key", amount: int) -> "Move":
     from chain.keystore import load_key, read_password
     from executor.devices import measure
     from node import moves
