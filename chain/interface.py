@@ -84,6 +84,18 @@ class EventLayout:
     topic: bytes
     inputs: tuple[Parameter, ...]
 
+    def topics_of(self, indexed: dict[str, Any]) -> list[list[bytes] | None]:
+        """The topics of logs in which the parameters named have these values; None: any value, none at the end."""
+        found: list[list[bytes] | None] = [[self.topic]]
+        found += [
+            [encode([each.kind], [indexed[each.name]])] if each.name in indexed else None
+            for each in self.inputs
+            if each.indexed
+        ]
+        while found[-1] is None:
+            found.pop()
+        return found
+
     def decode(self, topics: Sequence[bytes], data: bytes) -> tuple[Any, ...]:
         """The values of a log in the order of the declaration.
 

@@ -152,3 +152,11 @@ def test_calls_read_back_as_they_were_made(amount: int, deadline: int) -> None:
     order = (ADDRESS, ADDRESS, ADDRESS, amount, amount, deadline, b"signature")
     function = interface("Settlement").functions["openLane"]
     assert function.decode_input(function.encode(order)) == order
+
+
+def test_logs_are_selected_by_any_of_their_indexed_values() -> None:
+    (resolved,) = [layout for layout in interface("Court").events.values() if layout.name == "CaseResolved"]
+    node = "0x" + "ab" * 20
+    assert resolved.topics_of({}) == [[resolved.topic]]
+    assert resolved.topics_of({"node": node}) == [[resolved.topic], None, [bytes(12) + b"\xab" * 20]]
+    assert resolved.topics_of({"caseId": b"\xca" * 32}) == [[resolved.topic], [b"\xca" * 32]]
