@@ -165,6 +165,10 @@ class Stakes(Contract):
         found = await self.read("nodeOfOperator", operator)
         return None if found == ZERO_ADDRESS else found
 
+    async def id_of(self, name: Address) -> Address:
+        """The node that an address names: the one whose operator key it is now, else the address itself."""
+        return await self.node_of_operator(name) or name
+
     # ---- the owner
 
     async def consent(self, operator: Key, owner: Address) -> Consent:

@@ -1,6 +1,7 @@
 """`vcoin case`: who judged a batch, what they found, and where its money went."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,14 +10,16 @@ from cyclopts import Parameter
 from node.api.faults import Exit
 from node.api.snapshot import CaseView, SeatView, read
 from node.cli import output
+from node.cli.contracts import ask_network
 from node.cli.door import client
-from node.cli.options import COMMON, Common, DryRun, Yes, noun
-from node.cli.phrases import BLANK, exact_coins, percent, short
+from node.cli.options import COMMON, AddressOf, Common, DryRun, Yes, noun
+from node.cli.phrases import BLANK, exact_coins, percent, short, span, state
 from node.cli.settings import config_of
 from node.cli.wallet import Wallet, carry_out_by
 
 if TYPE_CHECKING:
-    from chain.network import Network
+    from chain.cases import Heard
+    from chain.network import Deployment, Network
     from chain.wallet import Key
     from node.moves import Move
 
@@ -37,6 +40,32 @@ def show(case: str, /, *, common: Common = COMMON) -> int:
         output.as_json(raw)
     else:
         output.data(description(read(CaseView, raw)))
+    return Exit.OK
+
+
+@app.command(name="list")
+def list_(
+    *,
+    node: AddressOf | None = None,
+    open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Show the cases of the network, oldest first, as the chain tells them: asks no daemon.
+
+    Parameters
+    ----------
+    node
+        Only those about batches of this node.
+    open_
+        Only those in which something may still happen.
+    """
+    seen = ask_network(common.data_dir, lambda network, deployment: _look(network, deployment, node))
+    cases = [case for case in seen.cases if case.is_open or not open_]
+    if common.json:
+        output.as_json([_plain(case) for case in cases])
+    else:
+        head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
+        output.data(output.table(head, [_line(case, seen.now) for case in cases]))
     return Exit.OK
 
 
@@ -79,6 +108,59 @@ async def _appeal(network: "Network", key: "Key", case: CaseView) -> "Move":
     from protocol.wire.ids import checksum
 
     return await moves.appeal(network, key, checksum(case.node), case.slot)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Cases, and the time of the newest block in seconds."""
+
+    cases: "list[Heard]"
+    now: int
+
+
+async def _look(network: "Network", deployment: "Deployment", node: str | None) -> _Seen:
+    from chain.cases import read_cases
+    from protocol.wire.ids import Address
+
+    block = await network.ethereum.block()
+    node_id = await network.stakes.id_of(Address(node)) if node else None
+    return _Seen(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
+
+
+def _plain(case: "Heard") -> dict[str, object]:
+    return {
+        "id": case.batch_id.hex(),
+        "node": case.node,
+        "slot": case.slot,
+        "block": case.block,
+        "state": case.state.name.lower(),
+        "verdict": _verdict(case),
+        "median_bps": case.median,
+        "round": case.round,
+        "seats": case.seats,
+        "drawn": case.drawn,
+        "until": case.until,
+    }
+
+
+def _line(case: "Heard", now: int) -> tuple[str, ...]:
+    ends = BLANK if not case.until else f"in {span((case.until - now) * 1_000)}" if case.until > now else "now"
+    return (
+        case.batch_id.hex()[:16],
+        short(case.node),
+        str(case.block),
+        state(case.state.name.lower()),
+        _verdict(case) or BLANK,
+        percent(case.median) if case.median else BLANK,
+        str(case.seats),
+        str(case.round + 1),
+        str(case.drawn),
+        ends,
+    )
+
+
+def _verdict(case: "Heard") -> str:
+    return case.verdict.name.lower() if case.verdict else ""
 
 
 def description(case: CaseView) -> list[str]:

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from chain.record import Cause, Change, read_record
 from chain.transactions import Sender
 from chain.wallet import Key
 from node.daemon.score import explain
-from protocol.effects import ConveneCourt, FinalizeBatch, ReplaceSeat, ResolveCase, SubmitBatch
-from protocol.events import BatchSubmitted, CaseConvened
+from protocol.effects import ReplaceSeat
 from protocol.params import VCN
-from protocol.stages.commitment import BatchContents
 from protocol.stages.verification import Verdict
-from protocol.wire.ids import BatchId
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger, owner_of
-from tests.conformance.test_ledger import CLIENT, NODE, VERIFIERS, Scene, scene
-from tests.jobs import CLASS, batch_of, key
+from tests.anvil_ledger import POLL_S, forget, owner_of
+from tests.conformance.test_ledger import CLIENT, NODE, VERIFIERS, Scene
+from tests.jobs import CLASS, key
+from tests.trials import anvil_of, convicted, judged, passed, played
 
 pytestmark = pytest.mark.anvil
 
-played = partial(scene, open_anvil_ledger)
 OTHER = key("other node")
-
-
-def anvil_of(play: Scene) -> AnvilLedger:
-    assert isinstance(play.ledger, AnvilLedger)
-    return play.ledger
 
 
 async def record(play: Scene, node: Key = NODE) -> list[Change]:
@@ -43,41 +33,6 @@ async def record(play: Scene, node: Key = NODE) -> list[Change]:
     assert sum(change.response_ms for change in changes) == stands.response_ms
     assert sum(change.penalty_tenths for change in changes) == stands.penalty_tenths
     return changes
-
-
-async def in_court(play: Scene, slot: int) -> tuple[BatchId, BatchContents, CaseConvened]:
-    """A batch of three jobs in this slot, before its seats."""
-    for _ in range(3):
-        play.orders.finish()
-    mined = await play.adapter.perform(SubmitBatch(batch_of(NODE.address, slot, play.orders)))
-    await play.seal(mined)
-    await play.final()
-    name = BatchId(mined.batch_id)
-    contents = (await play.story.until(BatchSubmitted, lambda told: told.batch_id == name)).contents
-    await play.adapter.perform(ConveneCourt(name, NODE.address, slot, contents))
-    await play.final()
-    return name, contents, await play.story.until(CaseConvened, lambda told: told.batch_id == name)
-
-
-async def judged(play: Scene, slot: int, score: int) -> tuple[BatchId, BatchContents]:
-    name, contents, case = await in_court(play, slot)
-    await play.judge(name, case, score)
-    await play.adapter.perform(ResolveCase(name, contents))
-    return name, contents
-
-
-async def passed(play: Scene, slot: int = 0) -> BatchId:
-    name, _ = await judged(play, slot, 9_900)
-    await play.ledger.warp(play.ledger.rules.challenge_window_s)
-    await play.adapter.perform(FinalizeBatch(name, NODE.address, slot))
-    return name
-
-
-async def convicted(play: Scene) -> BatchId:
-    name, contents = await judged(play, 0, 2_000)
-    await play.ledger.warp(3_600)
-    await play.resolve_again(name, contents)
-    return name
 
 
 async def test_a_batch_counts_with_its_jobs_and_their_time() -> None:
