@@ -68,6 +68,15 @@ class Function:
             raise ValueError(f"not a call of {self.name}")
         return _values(self.inputs, data[4:])
 
+    def tell(self, data: bytes) -> str:
+        """Calldata of this function in words; what cannot be read is left out."""
+        try:
+            values = self.decode_input(data)
+        except ValueError:
+            return f"{self.name}(0x{data[4:40].hex()}...)"
+        shown = (f"{each.name}={value_in_words(value)}" for each, value in zip(self.inputs, values, strict=True))
+        return f"{self.name}({', '.join(shown)})"
+
     def decode_output(self, data: bytes) -> tuple[Any, ...]:
         """The results of a call.
 
@@ -199,6 +208,26 @@ def interface(name: str) -> Interface:
         bytes.fromhex(artifact["runtime"].removeprefix("0x")),
         [(start, length) for start, length in artifact["immutables"]],
     )
+
+
+def call_in_words(data: bytes) -> str:
+    """What calldata asks of one of our contracts, whichever: addClass(...); "" if none of them answers to it."""
+    for name in INTERFACES:
+        for function in interface(name).functions.values():
+            if data[:4] == function.selector:
+                return function.tell(data)
+    return ""
+
+
+def value_in_words(value: Any) -> str:
+    """A value of a call: bytes in hex or, where they are a call themselves, in words."""
+    if isinstance(value, bytes):
+        if len(value) <= 32:
+            return f"0x{value.hex()}"
+        return call_in_words(value) or f"0x{value[:8].hex()}... ({len(value)} bytes)"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(value_in_words(item) for item in value)})"
+    return str(value)
 
 
 def refusal_of(data: bytes) -> str:

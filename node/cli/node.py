@@ -10,10 +10,13 @@ from cyclopts import Parameter
 from node.api.faults import Exit, Fault
 from node.cli import output
 from node.cli.door import DEFAULT_DATA_DIR, client
+from node.cli.liveness import app as liveness
 from node.cli.options import COMMON, Common, noun, wei_of
+from node.cli.owner import classes, rotate, unjail
 from node.cli.score import score
 from node.cli.settings import flags_of
 from node.cli.status import status
+from node.cli.terms import commission, payout
 from protocol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
 app = noun("node", "Set up a node, run it, and see how it does.")
 app.command(status)
 app.command(score)
+app.command(rotate)
+app.command(classes)
+app.command(unjail)
+app.command(commission)
+app.command(payout)
+app.command(liveness)
 
 ROLES = "requester,provider,verifier"
 Texts = Annotated[str, Parameter(metavar="A,B")]

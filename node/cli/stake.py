@@ -1,22 +1,23 @@
 """`vcoin stake`: what a node's owner, and others, put up. Their keys are never the node's: each has its own file."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit
+from node.api.faults import Exit, Fault
 from node.api.snapshot import Snapshot, StakeView, plain, read
 from node.cli import output
 from node.cli.contracts import with_network
 from node.cli.door import client
-from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Yes, noun
+from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Percent, Yes, noun
 from node.cli.phrases import exact_coins, percent, points
 from node.cli.settings import config_of
-from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_by
+from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 app = noun("stake", "What a node's owner, and others, put up for its honesty.")
+WHOSE = "the wallet's key"
 
 
 @app.command
@@ -35,6 +37,7 @@ def deposit(
     /,
     *,
     owner_key: Annotated[Path, Parameter(metavar="FILE")],
+    commission: Percent | None = None,
     password_file: Path | None = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -48,6 +51,8 @@ def deposit(
         In VCN.
     owner_key
         The owner's keystore file (Web3 secret storage, as geth and cast write it).
+    commission
+        What a new node takes of the rewards of others' stake, for example 12.5; later see vcoin node commission.
     password_file
         Its first line unlocks the owner's key; nothing: VCOIN_PASSWORD, else a question.
     yes
@@ -58,7 +63,11 @@ def deposit(
     config = config_of(common.data_dir)
     wallet = Wallet(owner_key, password_file, yes, dry_run)
     return carry_out_by(
-        wallet, "the owner's key", config, common, lambda network, owner: _deposit(network, config, owner, amount)
+        wallet,
+        "the owner's key",
+        config,
+        common,
+        partial(_deposit, config=config, amount=amount, commission_bps=commission),
     )
 
 
@@ -73,7 +82,7 @@ def delegate(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, comm
     """
     from node import moves
 
-    return _carry_out(wallet, about, common, lambda network, key, node: moves.delegate(network, key, node, amount))
+    return carry_out_about(wallet, WHOSE, about, common, partial(moves.delegate, amount=amount))
 
 
 @app.command
@@ -87,7 +96,7 @@ def unbond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common
     """
     from node import moves
 
-    return _carry_out(wallet, about, common, lambda network, key, node: moves.unbond(network, key, node, amount))
+    return carry_out_about(wallet, WHOSE, about, common, partial(moves.unbond, amount=amount))
 
 
 @app.command
@@ -101,7 +110,7 @@ def rebond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common
     """
     from node import moves
 
-    return _carry_out(wallet, about, common, lambda network, key, node: moves.rebond(network, key, node, amount))
+    return carry_out_about(wallet, WHOSE, about, common, partial(moves.rebond, amount=amount))
 
 
 @app.command
@@ -109,7 +118,7 @@ def withdraw(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMO
     """Pay out all stake whose time of unbonding is over, to the wallet."""
     from node import moves
 
-    return _carry_out(wallet, about, common, moves.withdraw_stake)
+    return carry_out_about(wallet, WHOSE, about, common, moves.withdraw_stake)
 
 
 @app.command
@@ -117,7 +126,7 @@ def claim(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) 
     """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
     from node import moves
 
-    return _carry_out(wallet, about, common, moves.claim)
+    return carry_out_about(wallet, WHOSE, about, common, moves.claim)
 
 
 @app.command
@@ -157,8 +166,8 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
 
 def _show_on_chain(about: NodeOption, staker: str | None, common: Common) -> int:
     config = config_of(common.data_dir)
-    node_id = about.id_by(config)
-    view = with_network(config, lambda network, _: _look(network, node_id, staker or ""))
+    name = about.name_by(config)
+    view = with_network(config, lambda network, _: _look(network, name, staker or ""))
     if common.json:
         output.as_json(plain(view))
     else:
@@ -166,10 +175,10 @@ def _show_on_chain(about: NodeOption, staker: str | None, common: Common) -> int
     return Exit.OK
 
 
-async def _look(network: "Network", node_id: "Address", staker: str) -> StakeView:
-    from node.api.faults import Fault
+async def _look(network: "Network", name: "Address", staker: str) -> StakeView:
     from protocol.wire.ids import ZERO_ADDRESS, Address
 
+    node_id = await network.stakes.id_of(name)
     known = await network.stakes.node_of(node_id)
     if known is None:
         raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --peers shows those that are known")
@@ -219,29 +228,24 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _carry_out(
-    wallet: Wallet,
-    about: NodeOption,
-    common: Common,
-    planned: "Callable[[Network, Key, Address], Awaitable[Move]]",
-) -> int:
-    config = config_of(common.data_dir)
-    node_id = about.id_by(config)
-    return carry_out_by(wallet, "the wallet's key", config, common, lambda network, key: planned(network, key, node_id))
-
-
-async def _deposit(network: "Network", config: "Config", owner: "Key", amount: int) -> "Move":
+async def _deposit(
+    network: "Network", owner: "Key", *, config: "Config", amount: int, commission_bps: int | None
+) -> "Move":
     from chain.keystore import load_key, read_password
     from executor.devices import measure
     from node import moves
     from node.home import Home
 
     home = Home(config.node.data_dir)
-    operator = home.operator_address()
-    known = await network.stakes.node_of(operator)
+    node_id = await network.stakes.id_of(home.operator_address())
+    known = await network.stakes.node_of(node_id)
     if known is not None:
-        return await moves.add_stake(network, owner, operator, known.active_stake, amount)
+        if commission_bps is not None:
+            hint = "vcoin node commission announce"
+            raise Fault("bad_request", "a registered node announces another commission first", hint)
+        return await moves.add_stake(network, owner, node_id, known.active_stake, amount)
     password = read_password(config.node.password_file, os.environ, None, "")
     key = load_key(home.operator_key, password)
     classes = measure(slots=1, ms_per_token=1).class_ids
-    return await moves.register(network, owner, key, amount, classes, verifies="verifier" in config.node.roles)
+    verifies = "verifier" in config.node.roles
+    return await moves.register(network, owner, key, amount, classes, verifies=verifies, commission_bps=commission_bps)

@@ -1,7 +1,7 @@
 """A wallet of one's own behind a command: its key file, and what is sent with it. The daemon never has this key."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,10 @@ from node.cli import output
 from node.cli.contracts import with_network
 from node.cli.money import carry_out
 from node.cli.options import AddressOf, Common, DryRun, Yes
+from node.cli.settings import config_of
 
 if TYPE_CHECKING:
+    from chain.ethereum import Call
     from chain.network import Network
     from chain.wallet import Key
     from node.config import Config
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 Planned = Callable[["Network", "Key"], Awaitable["Move"]]
 """What is to be sent by a key, from the state of the network now."""
+PlannedAbout = Callable[["Network", "Key", "Address"], Awaitable["Move"]]
+"""The same about a node, by its id."""
+CallsAbout = Callable[["Network", "Address"], Sequence["Call"]]
+"""Calls about a node, by its id."""
 
 
 @Parameter(name="*")
@@ -48,8 +54,8 @@ class NodeOption:
     node: AddressOf | None = None
     """The node's id (else that of the node here)."""
 
-    def id_by(self, config: "Config") -> "Address":
-        """Its id. Raises: ConfigError where none is named and there is no node here."""
+    def name_by(self, config: "Config") -> "Address":
+        """Its id or its operator key. Raises: ConfigError where none is named and there is no node here."""
         from node.home import Home
         from protocol.wire.ids import Address
 
@@ -80,6 +86,28 @@ def carry_out_by(wallet: Wallet, whose: str, config: "Config", common: Common, p
         return with_network(config, lambda network, _: act(network, simulate))
 
     return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
+
+
+def carry_out_about(wallet: Wallet, whose: str, about: NodeOption, common: Common, planned: PlannedAbout) -> int:
+    """As `carry_out_by`, about a node. Raises: ConfigError, too, where no node is named and there is none here."""
+    config = config_of(common.data_dir)
+    name = about.name_by(config)
+
+    async def plan(network: "Network", key: "Key") -> "Move":
+        return await planned(network, key, await network.stakes.id_of(name))
+
+    return carry_out_by(wallet, whose, config, common, plan)
+
+
+def send_about(wallet: Wallet, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
+    """As `carry_out_about`, calls that move no coins."""
+
+    async def plan(network: "Network", key: "Key", node: "Address") -> "Move":
+        from node import moves
+
+        return await moves.plain(network, key, *calls(network, node))
+
+    return carry_out_about(wallet, whose, about, common, plan)
 
 
 def unlock(key: Path, password_file: Path | None, whose: str) -> "Key":
