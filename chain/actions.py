@@ -7,18 +7,30 @@ from chain.flights import Prepared, Record
 from chain.network import Network
 from chain.stakes import Delegation, Node, Registration, Terms
 from chain.transactions import Sender
-from chain.wallet import Key, sign_consent
+from chain.wallet import Key
 from protocol.errors import ChainError, Reverted
 from protocol.stages.assignment import Lane
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
-CONSENT_SECONDS = 3_600
-_HINTS = {
+HINTS = {
+    "AccessControlUnauthorizedAccount": "this wallet has no such role: vcoin timelock show names who has",
     "AlreadyChallenged": "wait for the answer, or for five minutes",
     "AlreadyJoined": "the node is on the list already",
+    "AlreadyVoted": "an arbiter votes once a case: vcoin panel show tells how it stands",
     "AnswerTooLate": "the five minutes are over",
     "AppealOver": "the verdict stands",
+    "BadClassId": "device classes are numbered from 1 to 31",
+    "BadClasses": "vcoin params show lists the device classes that there are",
+    "BadConsent": "the new operator's key has to be the one that signs",
+    "BadPause": "a pause lasts 72h at most",
+    "BadQuorum": "more than half of the arbiters decide, and of nobody none",
+    "CalibrationExists": "a row that is there stays as it is",
+    "ClassExists": "a class that is there stays as it is: take another number",
+    "ClassNotRun": "only for device classes that the node runs: vcoin node classes changes them",
+    "CommissionTooHigh": "100 is the most",
+    "ConsentExpired": "try again: the signed agreement was good for an hour",
+    "DelayTooShort": "the delay of deployment is the shortest",
     "DelegationTooLow": "stake more, or take all of it back: the network has a least delegation",
     "DepositTooLow": "deposit more: the network has a least deposit",
     "ERC20InsufficientBalance": "the wallet holds fewer VCN than that",
@@ -27,26 +39,42 @@ _HINTS = {
     "LaneNotClosing": "close the lane first; its money comes back after a while: vcoin lane close NODE",
     "LaneNotOpen": "the lane is closing already, or was never open: vcoin lane list",
     "LaneStillClosing": "its node may still bring jobs on chain: vcoin lane list says until when",
-    "NodeExists": "the node is registered already: add to its stake instead",
-    "NotEnoughFree": "the account has less free than that: deposit, or wait for lanes to close",
-    "NodeTakesNoStake": "only an active node takes stake: choose another, or wait",
     "NoRewards": "nothing has been earned there since the last claim",
+    "NodeExists": "the node is registered already: add to its stake instead",
+    "NodeTakesNoStake": "only an active node takes stake: choose another, or wait",
+    "NotActive": "both nodes must be active: not in jail, not leaving",
+    "NotArbiter": "only an arbiter votes: vcoin panel show names them",
+    "NotBeforePanel": "only cases that wait for arbiters: vcoin panel show lists them",
+    "NotChallenged": "nobody has asked for a sign, or it was given",
+    "NotEnoughFree": "the account has less free than that: deposit, or wait for lanes to close",
     "NotEnoughStake": "there is less at stake than that",
+    "NotJailed": "the node is not in jail",
+    "NotJoined": "the node is not on that list: vcoin verifier list",
+    "NotKeeper": "only the keeper may: vcoin guardian show names it",
+    "NotOfNode": "only the node's owner or operator may do that",
     "NotOffline": "the node has given a sign within the last week",
     "NotOwner": "only the wallet that registered the node may do that",
+    "NotOwnerOrPayout": "only the node's owner, or who is paid now, may do that",
+    "NotPaused": "new obligations are taken already",
     "NotStaker": "this wallet has no stake on that node",
-    "NotChallenged": "nobody has asked for a sign, or it was given",
+    "NotYet": "wait until the time after the announcement is over",
     "NothingAnnounced": "announce it first",
     "NothingUnbonding": "unbond first, then wait until the time of unbonding is over",
-    "NotYet": "wait until the time after the announcement is over",
+    "OpenBatches": "its open batches are judged first: vcoin case list --open --node NODE",
     "OperatorTaken": "every node needs an operator key of its own",
-    "OwnerDelegates": "this wallet owns the node: add to its stake instead",
+    "OwnChallenge": "ask a node of somebody else",
     "OwnStakeTooLow": "the node's owner must keep a tenth of its stake: choose another node, or a smaller amount",
+    "OwnerDelegates": "this wallet owns the node: add to its stake instead",
+    "PanelOver": "the arbiters' time is over: the batch is void",
+    "PausedLately": "once in seven days: vcoin guardian show tells when next",
     "ScoreTooLow": "verifiers need a better record: work as a provider first",
     "StakeTooLow": "stake more, or take the whole stake back",
     "StillJailed": "wait until the time in jail is over",
     "StillUnbonding": "wait until the time of unbonding is over",
+    "TimelockUnexpectedOperationState": "it waits, is done, or was proposed before (--salt): vcoin timelock show",
     "TooYoung": "verifiers must be registered for longer",
+    "UnknownClass": "vcoin params show lists the device classes that there are",
+    "UnknownNode": "vcoin status --nodes shows those that are known",
 }
 
 
@@ -112,27 +140,24 @@ class Actions:
 
         Args: amount of stake in wei; class_mask, bit i for device class i; payout, None for this wallet.
         """
-        deadline = (await self._network.ethereum.block()).timestamp + CONSENT_SECONDS
-        stakes = self._network.stakes
-        consent = sign_consent(operator, self._key.address, deadline, self._network.ethereum.chain_id, stakes.address)
-        terms = Registration(operator.address, payout or self._key.address, Wei(amount), class_mask, deadline, consent)
+        stakes, owner = self._network.stakes, self._key.address
+        agreed = await stakes.consent(operator, owner)
+        terms = Registration(
+            agreed.operator, payout or owner, Wei(amount), class_mask, agreed.deadline, agreed.signature
+        )
         permit = await self._network.token.permit(self._key, stakes.address, amount)
         return await self._perform(stakes.register(terms, permit))
 
     async def add_stake(self, node: Address, amount: int) -> Performed:
         """Add to a node's stake, in wei. Two transactions: the permission first."""
         stakes = self._network.stakes
-        await self._require_coins(amount)
-        if await self._network.token.allowance(self._key.address, stakes.address) < amount:
-            await self._sender.send(self._network.token.approve(stakes.address, amount))
+        await self._allow(stakes.address, amount)
         return await self._perform(stakes.stake(node, amount))
 
     async def rotate_operator(self, node: Address, operator: Key) -> Performed:
         """Give this wallet's node another operator key, which agrees by a signature."""
-        deadline = (await self._network.ethereum.block()).timestamp + CONSENT_SECONDS
         stakes = self._network.stakes
-        consent = sign_consent(operator, self._key.address, deadline, self._network.ethereum.chain_id, stakes.address)
-        return await self._perform(stakes.rotate_operator(node, operator.address, deadline, consent))
+        return await self._perform(stakes.rotate_operator(node, await stakes.consent(operator, self._key.address)))
 
     async def set_classes(self, node: Address, class_mask: int) -> Performed:
         """Change the device classes of this wallet's node; full probation follows."""
@@ -162,9 +187,7 @@ class Actions:
         """Ask another node for a sign within five minutes, as the owner of `by`; the bond is allowed first."""
         stakes = self._network.stakes
         bond = (await self._network.params.profile()).min_deposit
-        await self._require_coins(bond)
-        if await self._network.token.allowance(self._key.address, stakes.address) < bond:
-            await self._sender.send(self._network.token.approve(stakes.address, bond))
+        await self._allow(stakes.address, bond)
         return await self._perform(stakes.challenge_liveness(node, by))
 
     async def answer_liveness(self, node: Address, challenger: Address) -> Performed:
@@ -218,11 +241,8 @@ class Actions:
 
     async def appeal(self, node: Address, case: BatchId, contents: BatchContents) -> Performed:
         """Ask a larger bench about a node's decided case, for a bond out of this wallet. Two transactions."""
-        court, token = self._network.court, self._network.token
-        bond = await court.appeal_bond_of(node)
-        await self._require_coins(bond)
-        if await token.allowance(self._key.address, court.address) < bond:
-            await self._sender.send(token.approve(court.address, bond))
+        court = self._network.court
+        await self._allow(court.address, await court.appeal_bond_of(node))
         return await self._perform(court.appeal(case, contents))
 
     # ---- clients
@@ -261,6 +281,12 @@ class Actions:
 
     # ---- inside
 
+    async def _allow(self, spender: Address, amount: int) -> None:
+        """Let a contract take this wallet's coins, in wei, where it may not already."""
+        await self._require_coins(amount)
+        for call in await self._network.token.allowing(self._key.address, spender, amount):
+            await self._sender.send(call)
+
     async def _require_coins(self, amount: int) -> None:
         held = await self._network.token.balance_of(self._key.address)
         if held < amount:
@@ -273,7 +299,7 @@ class Actions:
 
 def hint(error: ChainError) -> str:
     """What to do about a refusal, in words for its sender; empty where nothing is known."""
-    return _HINTS.get(refusal_name(error), "") if isinstance(error, Reverted) else ""
+    return HINTS.get(refusal_name(error), "") if isinstance(error, Reverted) else ""
 
 
 async def _unrecorded(prepared: Prepared) -> None:

@@ -1,9 +1,10 @@
 """One contract at one address: calls to it, reads from it, its logs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chain.ethereum import BlockTag, Call, Ethereum, Log
+from chain.ethereum import BlockTag, Call, Ethereum, Log, Topics
 from chain.interface import Interface, interface
 from protocol.errors import ChainError
 from protocol.wire.ids import Address
@@ -49,9 +50,10 @@ class Contract:
         calls = [self.call(function, *each) for each in arguments]
         return [self._result(function, answer) for answer in await self.ethereum.call_many(calls, block)]
 
-    def topic(self, event: str) -> bytes:
-        """The first topic of an event's logs."""
-        return next(topic for topic, layout in self.interface.events.items() if layout.name == event)
+    def topics(self, event: str, **indexed: Any) -> Topics:
+        """What selects an event's logs, those alone where an indexed value, by its name, is the one given."""
+        layout = next(layout for layout in self.interface.events.values() if layout.name == event)
+        return layout.topics_of(indexed)
 
     def entry(self, log: Log) -> Entry | None:
         """A log of this contract; None if it is none of those that the interface declares."""
@@ -60,12 +62,17 @@ class Contract:
             return None
         return Entry(layout.name, layout.decode(log.topics, log.data), log)
 
-    async def entries(self, event: str, first: int, last: int) -> list[Entry]:
-        """Every log of one event in the blocks from `first` to `last`, in order."""
+    async def entries(self, events: str | Sequence[str], first: int, last: int, **indexed: Any) -> list[Entry]:
+        """Every log of some events in the blocks from `first` to `last`, in order.
+
+        Args: indexed, the only value that counts of an indexed parameter, which stands at one place in all the events.
+        """
         found: list[Entry] = []
-        topic = self.topic(event)
+        selected = [self.topics(each, **indexed) for each in ([events] if isinstance(events, str) else events)]
+        topics: Topics = [[topic for each in selected for topic in each[0] or ()], *selected[0][1:]]
+        assert all(each[1:] == selected[0][1:] for each in selected), "a parameter stands at another place"
         while first <= last:
-            until, logs = await self.ethereum.logs([self.address], first, last, topic)
+            until, logs = await self.ethereum.logs([self.address], first, last, topics)
             found += [entry for log in logs if (entry := self.entry(log))]
             first = until + 1
         return found

@@ -11,6 +11,7 @@ from protocol.errors import ChainError, Reverted
 from protocol.wire.ids import Address, Hash32, Wei, checksum
 
 BlockTag = int | Literal["latest", "pending"]
+Topics = Sequence[Sequence[bytes] | None]
 LOG_RANGE = 5_000
 """Blocks asked for at once; an endpoint that allows fewer is asked for half, and half of that."""
 TOO_EARLY = frozenset(
@@ -145,15 +146,15 @@ class Ethereum:
             raise refused(calls[0], error) from error
 
     async def logs(
-        self, addresses: Sequence[Address], first: int, last: int, topic: bytes | None = None
+        self, addresses: Sequence[Address], first: int, last: int, topics: Topics = ()
     ) -> tuple[int, list[Log]]:
         """The logs of these contracts from block `first` on, in order: up to which block, at most `last`, and the logs.
 
-        Args: topic, to get the logs of one event alone.
+        Args: topics, to get only the logs that have one of those named at each place; None: whatever stands there.
         """
         query: dict[str, Any] = {"address": list(addresses), "fromBlock": hex(first)}
-        if topic is not None:
-            query["topics"] = [f"0x{topic.hex()}"]
+        if topics:
+            query["topics"] = [each and [f"0x{topic.hex()}" for topic in each] for each in topics]
         while True:
             until = min(first + self._log_span - 1, last)
             try:

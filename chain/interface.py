@@ -79,6 +79,15 @@ class Function:
             raise ValueError(f"not a call of {self.name}")
         return _values(self.inputs, data[4:])
 
+    def tell(self, data: bytes) -> str:
+        """Calldata of this function in words; what cannot be read is left out."""
+        try:
+            values = self.decode_input(data)
+        except ValueError:
+            return f"{self.name}(0x{data[4:40].hex()}...)"
+        shown = (f"{each.name}={value_in_words(value)}" for each, value in zip(self.inputs, values, strict=True))
+        return f"{self.name}({', '.join(shown)})"
+
     def decode_output(self, data: bytes) -> tuple[Any, ...]:
         """The results of a call.
 
@@ -94,6 +103,18 @@ class EventLayout:
     name: str
     topic: bytes
     inputs: tuple[Parameter, ...]
+
+    def topics_of(self, indexed: dict[str, Any]) -> list[list[bytes] | None]:
+        """The topics of logs in which the parameters named have these values; None: any value, none at the end."""
+        found: list[list[bytes] | None] = [[self.topic]]
+        found += [
+            [encode([each.kind], [indexed[each.name]])] if each.name in indexed else None
+            for each in self.inputs
+            if each.indexed
+        ]
+        while found[-1] is None:
+            found.pop()
+        return found
 
     def decode(self, topics: Sequence[bytes], data: bytes) -> tuple[Any, ...]:
         """The values of a log in the order of the declaration.
@@ -198,6 +219,26 @@ def interface(name: str) -> Interface:
         bytes.fromhex(artifact["runtime"].removeprefix("0x")),
         [(start, length) for start, length in artifact["immutables"]],
     )
+
+
+def call_in_words(data: bytes) -> str:
+    """What calldata asks of one of our contracts, whichever: addClass(...); "" if none of them answers to it."""
+    for name in INTERFACES:
+        for function in interface(name).functions.values():
+            if data[:4] == function.selector:
+                return function.tell(data)
+    return ""
+
+
+def value_in_words(value: Any) -> str:
+    """A value of a call: bytes in hex or, where they are a call themselves, in words."""
+    if isinstance(value, bytes):
+        if len(value) <= 32:
+            return f"0x{value.hex()}"
+        return call_in_words(value) or f"0x{value[:8].hex()}... ({len(value)} bytes)"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(value_in_words(item) for item in value)})"
+    return str(value)
 
 
 def refusal_of(data: bytes) -> str:

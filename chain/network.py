@@ -15,6 +15,7 @@ from chain.evidence import Evidence
 from chain.facts import Fact
 from chain.guardian import Guardian
 from chain.interface import CONTRACTS
+from chain.panel import Panel
 from chain.params import Params
 from chain.settlement import Settlement
 from chain.singles import Singles
@@ -143,6 +144,14 @@ class Network:
     def by_name(self) -> Iterator[tuple[str, Address]]:
         """Every contract and where it is."""
         return zip(CONTRACTS, astuple(self.addresses), strict=True)
+
+    async def panel(self) -> Panel:
+        """The arbiters of its court, who have no address in a deployment file."""
+        return Panel(self.ethereum, await self.court.panel_address())
+
+    async def names(self) -> dict[Address, str]:
+        """What every contract is called, by where it is."""
+        return {**{address: name for name, address in self.by_name()}, await self.court.panel_address(): Panel.NAME}
 
     @property
     def speakers(self) -> tuple[Address, ...]:

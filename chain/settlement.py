@@ -147,7 +147,7 @@ class Settlement(Contract):
         block = (await self.batch_of(node, slot)).commit_block
         if not block:
             return None
-        _, logs = await self.ethereum.logs([self.address], block, block, self.topic("BatchSubmitted"))
+        _, logs = await self.ethereum.logs([self.address], block, block, self.topics("BatchSubmitted"))
         found = (self.fact(entry) for log in logs if (entry := self.entry(log)))
         stored = (each for each in found if isinstance(each, BatchStored) and (each.node, each.slot) == (node, slot))
         return next((each.contents for each in stored), None)

@@ -7,10 +7,12 @@ from chain.ethereum import BlockTag, Call
 from chain.facts import Fact, NodeTouched
 from chain.states import NodeState
 from chain.token import Permit
+from chain.wallet import Key, sign_consent
 from protocol.events import NodeSlashed
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import ZERO_ADDRESS, Address, Wei
 
+CONSENT_SECONDS = 3_600
 _STILL = (1 << 40) - 1
 """Of a key that operates now."""
 _ABOUT_A_NODE = frozenset(
@@ -90,6 +92,15 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class Consent:
+    """An operator key's signed agreement to be a node's, good until `deadline` in seconds."""
+
+    operator: Address
+    deadline: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Delegation:
     """What somebody has in a node, the owner included; the fields of DelegationView. In wei, as of now."""
 
@@ -156,7 +167,17 @@ class Stakes(Contract):
         found, until = await self.read("nodeOfOperator", operator)
         return found if until == _STILL else None
 
+    async def id_of(self, name: Address) -> Address:
+        """The node that an address names: the one whose operator key it is now, else the address itself."""
+        return await self.node_of_operator(name) or name
+
     # ---- the owner
+
+    async def consent(self, operator: Key, owner: Address) -> Consent:
+        """The agreement of an operator key to a node of `owner`, signed now and good for an hour."""
+        deadline = (await self.ethereum.block()).timestamp + CONSENT_SECONDS
+        signature = sign_consent(operator, owner, deadline, self.ethereum.chain_id, self.address)
+        return Consent(operator.address, deadline, signature)
 
     def register(self, terms: Registration, permit: Permit) -> Call:
         """Register a node; the sender becomes its owner and puts up the amount."""
@@ -200,9 +221,9 @@ class Stakes(Contract):
         """Change the device classes; its owner. Full probation follows."""
         return self.call("setClasses", node, class_mask)
 
-    def rotate_operator(self, node: Address, operator: Address, deadline: int, consent: bytes) -> Call:
-        """Give the node another operator key, which agrees by `consent` until `deadline` in seconds; its owner."""
-        return self.call("rotateOperator", node, operator, deadline, consent)
+    def rotate_operator(self, node: Address, consent: Consent) -> Call:
+        """Give the node another operator key, the one that agrees; its owner."""
+        return self.call("rotateOperator", node, *astuple(consent))
 
     def unjail(self, node: Address) -> Call:
         """Leave jail once its time is over; its owner."""

@@ -3,16 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
+from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from chain.contract import Contract
 from chain.ethereum import Call
-from protocol.wire.ids import ZERO_ADDRESS, ZERO_HASH, Address
+from protocol.wire.ids import ZERO_ADDRESS, ZERO_HASH, Address, Wei
 
 ANYBODY = ZERO_ADDRESS
 """As an executor: whoever comes may carry out what has waited long enough."""
 ADMIN = bytes(32)
+ROLES = ("PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE")
+_SINGLE = ("address", "uint256", "bytes", "bytes32", "bytes32")
+"""What the id of an operation of one call is the hash of."""
 
 
 class OperationState(IntEnum):
@@ -46,11 +51,15 @@ class Governance:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call that the governor is going to make; `ready_at` in seconds."""
+    """Calls that the governor is going to make, one after the other; `ready_at` in seconds.
+
+    predecessor: the operation that must be done before, or zero. salt: tells it from another one with the same calls.
+    """
 
     id: bytes
-    target: Address
-    data: bytes
+    calls: tuple[Call, ...]
+    predecessor: bytes
+    salt: bytes
     ready_at: int
     state: OperationState
 
@@ -69,20 +78,38 @@ class Timelock(Contract):
         asked: list[tuple[bytes, Address]] = [(role_id(role), account) for role, account in roles]
         return all(await self.read_many("hasRole", asked))
 
+    async def holders(self, first: int, last: int) -> list[tuple[str, Address]]:
+        """Who has a role now, of all who were given one in these blocks; by the names in ROLES."""
+        names = {role_id(role): role for role in ROLES}
+        given = {(role, account): None for role, account, _ in await self._values("RoleGranted", first, last)}
+        known = [(role, account) for role, account in given if role in names]
+        has = await self.read_many("hasRole", list(known)) if known else []
+        return [(names[role], account) for (role, account), holds in zip(known, has, strict=True) if holds]
+
     async def pending(self, first: int, last: int) -> list[Operation]:
         """What was proposed in these blocks and is neither done nor cancelled, in order."""
-        found: list[tuple[bytes, Address, bytes]] = []
-        for entry in await self.entries("CallScheduled", first, last):
-            identity, _, target, _, data, *_ = entry.values
-            found.append((identity, target, data))
-        ids: list[tuple[bytes]] = [(identity,) for identity, _, _ in found]
-        if not ids:
+        calls: dict[bytes, dict[int, Call]] = {}
+        before: dict[bytes, bytes] = {}
+        for identity, index, target, value, data, predecessor, _ in await self._values("CallScheduled", first, last):
+            # What was cancelled may be proposed again, and then has two logs.
+            calls.setdefault(identity, {})[index] = Call("proposed call", target, data, Wei(value))
+            before[identity] = predecessor
+        if not calls:
             return []
+        salts = dict(await self._values("CallSalt", first, last))
+        ids: list[tuple[bytes]] = [(identity,) for identity in calls]
         states = await self.read_many("getOperationState", ids)
         times = await self.read_many("getTimestamp", ids)
         made = (
-            Operation(*call, ready_at, OperationState(state))
-            for call, state, ready_at in zip(found, states, times, strict=True)
+            Operation(
+                identity,
+                tuple(calls[identity][index] for index in sorted(calls[identity])),
+                before[identity],
+                salts.get(identity, ZERO_HASH),
+                ready_at,
+                OperationState(state),
+            )
+            for (identity,), state, ready_at in zip(ids, states, times, strict=True)
         )
         return [each for each in made if each.state in (OperationState.WAITING, OperationState.READY)]
 
@@ -94,9 +121,34 @@ class Timelock(Contract):
         """Make a call that has waited; an executor."""
         return self.call("execute", call.to, call.value, call.data, ZERO_HASH, salt)
 
+    def carry_out(self, operation: Operation) -> Call:
+        """Make the calls of an operation that has waited; an executor."""
+        after = (operation.predecessor, operation.salt)
+        first = operation.calls[0]
+        alone = keccak(encode(_SINGLE, (first.to, first.value, first.data, *after)))
+        if alone == operation.id:
+            return self.call("execute", first.to, first.value, first.data, *after)
+        parts = zip(*((call.to, call.value, call.data) for call in operation.calls), strict=True)
+        return self.call("executeBatch", *map(tuple, parts), *after)
+
     def cancel(self, identity: bytes) -> Call:
         """Strike out a proposal; a canceller."""
         return self.call("cancel", identity)
+
+    def grant_role(self, role: str, account: Address) -> Call:
+        """Give one of ROLES; the timelock itself."""
+        return self.call("grantRole", role_id(role), account)
+
+    def revoke_role(self, role: str, account: Address) -> Call:
+        """Take one of ROLES; the timelock itself."""
+        return self.call("revokeRole", role_id(role), account)
+
+    def update_delay(self, seconds: int) -> Call:
+        """Make the delay longer, or take that back; the timelock itself."""
+        return self.call("updateDelay", seconds)
+
+    async def _values(self, event: str, first: int, last: int) -> list[tuple[Any, ...]]:
+        return [entry.values for entry in await self.entries(event, first, last)]
 
 
 def role_id(role: str) -> bytes:

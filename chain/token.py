@@ -62,6 +62,10 @@ class Token(Contract):
         """Let `spender` take `amount`."""
         return self.call("approve", spender, amount)
 
+    async def allowing(self, holder: Address, spender: Address, amount: int) -> tuple[Call, ...]:
+        """What `holder` must send first so that `spender` may take `amount`: nothing where it may already."""
+        return () if await self.allowance(holder, spender) >= amount else (self.approve(spender, amount),)
+
     def transfer(self, to: Address, amount: int) -> Call:
         """Pay `amount` to somebody."""
         return self.call("transfer", to, amount)

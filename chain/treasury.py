@@ -1,13 +1,14 @@
 """Where the network's own coins are, and what is about to change, from the contracts alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chain.interface import interface
+from chain.ethereum import Call
+from chain.interface import call_in_words, interface
 from chain.network import Network
 from chain.settlement import StoredBatch
 from chain.states import BatchState
-from chain.timelock import Operation
-from protocol.wire.ids import Address, Wei
+from protocol.wire.ids import ZERO_ADDRESS, Address, Wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +52,10 @@ async def _in_court(network: Network, first: int) -> list[StoredBatch]:
     return [each for each in batches if each.state is BatchState.IN_COURT]
 
 
-def title(network: Network, operation: Operation) -> str:
-    """What the governor is going to call, as a person reads it."""
-    names = {address: name for name, address in network.by_name()}
-    name = names.get(operation.target)
-    for function in interface(name).functions.values() if name else ():
-        try:
-            values = function.decode_input(operation.data)
-        except ValueError:
-            continue
-        shown = (f"{each.name}={_shown(value)}" for each, value in zip(function.inputs, values, strict=True))
-        return f"{name}.{function.name}({', '.join(shown)})"
-    return f"{operation.target} with 0x{operation.data.hex()[:72]}"
-
-
-def _shown(value: object) -> str:
-    return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)
+def title(names: Mapping[Address, str], call: Call) -> str:
+    """What the governor is going to call, as a person reads it; `names` of the contracts by their addresses."""
+    known = names.get(call.to or ZERO_ADDRESS)
+    asked = call_in_words(call.data)
+    if known and asked.partition("(")[0] in interface(known).functions:
+        return f"{known}.{asked}"
+    return f"{call.to} with 0x{call.data.hex()[:72]}"

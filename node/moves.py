@@ -5,24 +5,22 @@ Nothing is sent that was not simulated; what a contract would refuse is said in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from chain.actions import hint
-from chain.ethereum import Call
+from chain.ethereum import Call, refusal_name
 from chain.flights import Prepared
-from chain.interface import interface
+from chain.interface import interface, value_in_words
 from chain.network import Network
 from chain.stakes import Registration
 from chain.states import CaseState
 from chain.transactions import GAS_MARGIN_PERCENT, Sender
-from chain.wallet import Key, sign_consent
+from chain.wallet import Key
 from node.api.faults import Fault, vcn
 from node.api.snapshot import BalanceView, CallView, MoveView
 from protocol.errors import Reverted
 from protocol.stages.assignment import Lane, LaneOpen
 from protocol.wire.ids import Address, Wei
 
-CONSENT_SECONDS = 3_600
 LANE_SECONDS = 600
 VCN, ETH = "VCN", "ETH"
 
@@ -80,32 +78,41 @@ async def reclaim_lane(network: Network, client: Key, signer: Address, node: Add
 
 
 async def register(
-    network: Network, owner: Key, operator: Key, amount: int, class_ids: Sequence[int], *, verifies: bool
+    network: Network,
+    owner: Key,
+    operator: Key,
+    amount: int,
+    class_ids: Sequence[int],
+    *,
+    verifies: bool,
+    commission_bps: int | None = None,
 ) -> Move:
     """Register a node with its first stake, and put it on the verifiers' lists of its device classes.
 
-    Args: amount in wei. Raises: Fault reverted, where the coins are not there.
+    Args: amount in wei; commission_bps, None for what the network gives a node that names none.
+    Raises: Fault reverted, where the coins are not there.
     """
-    stakes, address = network.stakes, operator.address
+    stakes = network.stakes
     wallet = await _wallet(network, owner.address, amount)
-    deadline = (await network.ethereum.block()).timestamp + CONSENT_SECONDS
-    consent = sign_consent(operator, owner.address, deadline, network.ethereum.chain_id, stakes.address)
+    agreed = await stakes.consent(operator, owner.address)
     mask = sum(1 << class_id for class_id in class_ids)
-    terms = Registration(address, owner.address, Wei(amount), mask, deadline, consent)
+    terms = Registration(agreed.operator, owner.address, Wei(amount), mask, agreed.deadline, agreed.signature)
     permit = await network.token.permit(owner, stakes.address, amount)
-    joins = [network.court.join_verifiers(address, class_id) for class_id in class_ids] if verifies else []
+    joins = [network.court.join_verifiers(agreed.operator, class_id) for class_id in class_ids] if verifies else []
     stake = BalanceView("stake", VCN, 0, amount)
-    return Move(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
+    if commission_bps is None:
+        return Move(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
+    call = stakes.register_with_commission(terms, commission_bps, permit)
+    return Move(owner.address, (call, *joins), (stake, wallet))
 
 
 async def add_stake(network: Network, owner: Key, node: Address, staked: int, amount: int) -> Move:
     """Add to a node's stake, of which there is `staked`; wei. Raises: Fault reverted, where the coins are not there."""
     stakes = network.stakes
     wallet = await _wallet(network, owner.address, amount)
-    calls = [stakes.stake(node, amount)]
-    if await network.token.allowance(owner.address, stakes.address) < amount:
-        calls.insert(0, network.token.approve(stakes.address, amount))
-    return Move(owner.address, tuple(calls), (BalanceView("stake", VCN, staked, staked + amount), wallet))
+    allowing = await network.token.allowing(owner.address, stakes.address, amount)
+    stake = BalanceView("stake", VCN, staked, staked + amount)
+    return Move(owner.address, (*allowing, stakes.stake(node, amount)), (stake, wallet))
 
 
 async def delegate(network: Network, staker: Key, node: Address, amount: int) -> Move:
@@ -175,10 +182,42 @@ async def appeal(network: Network, by: Key, node: Address, slot: int) -> Move:
         raise Fault("reverted", f"{by.address} is not a key of {node}", "its owner or its operator may appeal")
     bond = await court.appeal_bond_of(node)
     wallet = await _wallet(network, by.address, bond)
-    calls = [court.appeal(case, contents)]
-    if await network.token.allowance(by.address, court.address) < bond:
-        calls.insert(0, network.token.approve(court.address, bond))
-    return Move(by.address, tuple(calls), (wallet, BalanceView("bond", VCN, 0, bond)))
+    allowing = await network.token.allowing(by.address, court.address, bond)
+    return Move(by.address, (*allowing, court.appeal(case, contents)), (wallet, BalanceView("bond", VCN, 0, bond)))
+
+
+async def plain(network: Network, by: Key, *calls: Call) -> Move:
+    """Calls that move no coins of ours: what the wallet holds stays."""
+    held = await network.token.balance_of(by.address)
+    return Move(by.address, calls, (BalanceView("wallet", VCN, held, held),))
+
+
+async def require_allowed(network: Network, call: Call, by: Address) -> None:
+    """Try a call as `by` without sending it. Raises: Fault reverted, in the words of a simulation; ChainError."""
+    try:
+        await network.ethereum.call(call, by)
+    except Reverted as error:
+        raise _refused(error) from error
+
+
+async def challenge(network: Network, owner: Key, node: Address, by: Address) -> Move:
+    """Ask another node for a sign of life, as the owner of `by`; the bond comes back if none is given.
+
+    Raises: Fault reverted, where the coins are not there.
+    """
+    stakes, bond = network.stakes, (await network.params.profile()).min_deposit
+    wallet = await _wallet(network, owner.address, bond)
+    allowing = await network.token.allowing(owner.address, stakes.address, bond)
+    calls = (*allowing, stakes.challenge_liveness(node, by))
+    return Move(owner.address, calls, (wallet, BalanceView("bond", VCN, 0, bond)))
+
+
+async def miss(network: Network, by: Key, node: Address, challenger: Address) -> Move:
+    """Say that a node gave no sign in time: its challenger, who may be this wallet, has the bond back."""
+    bond = (await network.params.profile()).min_deposit
+    held = await network.token.balance_of(challenger)
+    back = BalanceView("challenger", VCN, held, held + bond)
+    return Move(by.address, (network.stakes.miss_liveness(node, challenger),), (back,))
 
 
 async def simulate(network: Network, move: Move) -> MoveView:
@@ -241,7 +280,9 @@ async def _gas(network: Network, move: Move, index: int) -> int:
     try:
         return await network.ethereum.estimate(move.calls[index], move.sender)
     except Reverted as error:
-        if index == 0:
+        # Before a permission is given, only its absence is no answer.
+        permits = move.calls[0].title == "VCoin.approve"
+        if index == 0 or (permits and refusal_name(error) != "ERC20InsufficientAllowance"):
             raise _refused(error) from error
         return 0
 
@@ -259,13 +300,5 @@ def _decoded(call: Call, gas: int) -> CallView:
     contract, _, function = call.title.partition(".")
     layout = interface(contract).functions[function]
     values = layout.decode_input(call.data)
-    arguments = tuple((each.name, _shown(value)) for each, value in zip(layout.inputs, values, strict=True))
+    arguments = tuple((each.name, value_in_words(value)) for each, value in zip(layout.inputs, values, strict=True))
     return CallView(contract, call.to or "", function, arguments, gas)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bytes):
-        return f"0x{value.hex()}" if len(value) <= 32 else f"0x{value[:8].hex()}... ({len(value)} bytes)"
-    if isinstance(value, tuple | list):
-        return f"({', '.join(_shown(item) for item in value)})"
-    return str(value)

@@ -8,6 +8,12 @@ from enum import IntEnum
 
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError, NodeError, Reverted
 
+_LISTS = {
+    "case": "vcoin case list",
+    "job": "vcoin job list",
+    "model": "vcoin model list",
+    "proposal": "vcoin timelock show",
+}
 OTHER_VERSION = "daemon and command may be of different versions: restart the daemon"
 
 
@@ -132,7 +138,7 @@ def no_able_node(reason: str) -> Fault:
 
 def not_found(kind: str, name: str) -> Fault:
     """There is no such job, case, node."""
-    return Fault("not_found", f"no {kind} {name!r}", f"vcoin {kind} list" if kind in ("job", "model") else "")
+    return Fault("not_found", f"no {kind} {name!r}", _LISTS.get(kind, ""))
 
 
 def vcn(wei: int) -> str:

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 
 from node.api.faults import Exit, vcn
-from node.api.snapshot import AccountView, MoveView, read
+from node.api.snapshot import AccountView, read
 from node.cli import output
 from node.cli.door import client
 from node.cli.lane import table_of
-from node.cli.money import carry_out
+from node.cli.money import carry_out_by_daemon
 from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
 from node.cli.phrases import exact_coins
 
 app = noun("account", "The client's money, from which jobs are paid.")
-MINED_WITHIN_S = 330.0
-"""A little longer than the daemon waits for a transaction."""
 
 
 @app.command
@@ -70,10 +68,5 @@ def _rows(account: AccountView) -> Iterator[tuple[str, str]]:
 
 
 def _move(way: str, amount: int, yes: bool, dry_run: bool, common: Common) -> int:
-    door = client(common.data_dir)
-
-    def move(simulate: bool) -> MoveView:
-        body = {"amount_wei": str(amount), "dry_run": simulate}
-        return read(MoveView, door.post("account", way, body=body, within_s=MINED_WITHIN_S))
-
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    body = {"amount_wei": str(amount)}
+    return carry_out_by_daemon(("account", way), body, yes=yes, dry_run=dry_run, common=common)

@@ -1,25 +1,27 @@
 """`vcoin case`: who judged a batch, what they found, and where its money went."""
 
-import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import CaseView, MoveView, SeatView, read
+from node.api.snapshot import CaseView, SeatView, read
 from node.cli import output
-from node.cli.contracts import with_network
+from node.cli.contracts import ask_network
 from node.cli.door import client
-from node.cli.money import carry_out
-from node.cli.options import COMMON, Common, DryRun, Yes, noun
-from node.cli.phrases import BLANK, exact_coins, percent, short
-from node.cli.settings import flags_of
+from node.cli.options import COMMON, AddressOf, Common, DryRun, Yes, noun
+from node.cli.phrases import BLANK, exact_coins, percent, short, span, state
+from node.cli.settings import config_of
+from node.cli.wallet import Wallet, carry_out_by
 
 if TYPE_CHECKING:
-    from chain.network import Network
+    from chain.cases import Heard
+    from chain.network import Deployment, Network
     from chain.wallet import Key
+    from node.moves import Move
 
 app = noun("case", "Courts over batches, and where the money went.")
 
@@ -38,6 +40,32 @@ def show(case: str, /, *, common: Common = COMMON) -> int:
         output.as_json(raw)
     else:
         output.data(description(read(CaseView, raw)))
+    return Exit.OK
+
+
+@app.command(name="list")
+def list_(
+    *,
+    node: AddressOf | None = None,
+    open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Show the cases of the network, oldest first, as the chain tells them: asks no daemon.
+
+    Parameters
+    ----------
+    node
+        Only those about batches of this node.
+    open_
+        Only those in which something may still happen.
+    """
+    seen = ask_network(common.data_dir, lambda network, deployment: _look(network, deployment, node))
+    cases = [case for case in seen.cases if case.is_open or not open_]
+    if common.json:
+        output.as_json([_plain(case) for case in cases])
+    else:
+        head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
+        output.data(output.table(head, [_line(case, seen.now) for case in cases]))
     return Exit.OK
 
 
@@ -69,29 +97,70 @@ def appeal(
     dry_run
         Only show what would happen.
     """
-    from chain.keystore import load_key, read_password
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
+    config = config_of(common.data_dir)
     known = read(CaseView, client(common.data_dir).get("cases", case))
-    prompt = output.ask_secret if output.is_interactive() else None
-    key = load_key(owner_key, read_password(password_file, os.environ, prompt, "password of the key"))
-
-    def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network, _: _appeal(network, key, known, simulate))
-
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    return carry_out_by(wallet, "the key", config, common, lambda network, key: _appeal(network, key, known))
 
 
-async def _appeal(network: "Network", key: "Key", case: CaseView, simulate: bool) -> MoveView:
-    from chain.transactions import Sender
+async def _appeal(network: "Network", key: "Key", case: CaseView) -> "Move":
     from node import moves
     from protocol.wire.ids import checksum
 
-    move = await moves.appeal(network, key, checksum(case.node), case.slot)
-    if simulate:
-        return await moves.simulate(network, move)
-    return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
+    return await moves.appeal(network, key, checksum(case.node), case.slot)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Cases, and the time of the newest block in seconds."""
+
+    cases: "list[Heard]"
+    now: int
+
+
+async def _look(network: "Network", deployment: "Deployment", node: str | None) -> _Seen:
+    from chain.cases import read_cases
+    from protocol.wire.ids import Address
+
+    block = await network.ethereum.block()
+    node_id = await network.stakes.id_of(Address(node)) if node else None
+    return _Seen(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
+
+
+def _plain(case: "Heard") -> dict[str, object]:
+    return {
+        "id": case.batch_id.hex(),
+        "node": case.node,
+        "slot": case.slot,
+        "block": case.block,
+        "state": case.state.name.lower(),
+        "verdict": _verdict(case),
+        "median_bps": case.median,
+        "round": case.round,
+        "seats": case.seats,
+        "drawn": case.drawn,
+        "until": case.until,
+    }
+
+
+def _line(case: "Heard", now: int) -> tuple[str, ...]:
+    ends = BLANK if not case.until else f"in {span((case.until - now) * 1_000)}" if case.until > now else "now"
+    return (
+        case.batch_id.hex()[:16],
+        short(case.node),
+        str(case.block),
+        state(case.state.name.lower()),
+        _verdict(case) or BLANK,
+        percent(case.median) if case.median else BLANK,
+        str(case.seats),
+        str(case.round + 1),
+        str(case.drawn),
+        ends,
+    )
+
+
+def _verdict(case: "Heard") -> str:
+    return case.verdict.name.lower() if case.verdict else ""
 
 
 def description(case: CaseView) -> list[str]:

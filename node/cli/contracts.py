@@ -1,11 +1,10 @@
 """The network's contracts as a command reaches them without a daemon: by the node's settings."""
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from node.cli.settings import flags_of
+from node.cli.settings import config_of
 
 if TYPE_CHECKING:
     from chain.network import Deployment, Network
@@ -16,9 +15,7 @@ Found = TypeVar("Found")
 
 def ask_network(data_dir: Path | None, work: "Callable[[Network, Deployment], Awaitable[Found]]") -> Found:
     """What `work` finds out on the network that the settings name. Raises: ConfigError, ChainError."""
-    from node.config import load
-
-    return with_network(load(os.environ, flags_of(data_dir)), work)
+    return with_network(config_of(data_dir), work)
 
 
 def with_network(config: "Config", work: "Callable[[Network, Deployment], Awaitable[Found]]") -> Found:

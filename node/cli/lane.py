@@ -5,15 +5,13 @@ from datetime import UTC, datetime
 
 from node.api.backend import LaneStep
 from node.api.faults import Exit, vcn
-from node.api.snapshot import AccountView, LaneView, MoveView, plain, read
+from node.api.snapshot import AccountView, LaneView, plain, read
 from node.cli import output
 from node.cli.door import client
-from node.cli.money import carry_out
+from node.cli.money import carry_out_by_daemon
 from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
 
 app = noun("lane", "Money locked for one node, out of which only that node is paid.")
-MINED_WITHIN_S = 330.0
-"""A little longer than the daemon waits for a transaction."""
 
 
 @app.command(name="list")
@@ -93,10 +91,4 @@ def _state(lane: LaneView) -> str:
 
 
 def _move(step: LaneStep, node: str, amount: dict[str, str], yes: bool, dry_run: bool, common: Common) -> int:
-    door = client(common.data_dir)
-
-    def move(simulate: bool) -> MoveView:
-        body = {**amount, "dry_run": simulate}
-        return read(MoveView, door.post("lanes", node, step.value, body=body, within_s=MINED_WITHIN_S))
-
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    return carry_out_by_daemon(("lanes", node, step.value), amount, yes=yes, dry_run=dry_run, common=common)

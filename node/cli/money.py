@@ -1,14 +1,28 @@
 """A movement of money before and after it happens: the decoded calls, the gas, the balances."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from node.api.faults import Exit, vcn
-from node.api.snapshot import BalanceView, MoveView, plain
+from node.api.snapshot import BalanceView, MoveView, plain, read
 from node.cli import output
+from node.cli.door import client
+from node.cli.options import Common
 from node.cli.phrases import exact_coins
 
+MINED_WITHIN_S = 330.0
+"""A little longer than the daemon waits for a transaction."""
 Move = Callable[[bool], MoveView]
 """Simulates where it is given True, else sends; raises what the contract says."""
+
+
+def carry_out_by_daemon(path: Sequence[str], body: dict[str, str], *, yes: bool, dry_run: bool, common: Common) -> int:
+    """As `carry_out`, a movement that the daemon makes with the keys of this node; path and body of its question."""
+    door = client(common.data_dir)
+
+    def move(simulate: bool) -> MoveView:
+        return read(MoveView, door.post(*path, body={**body, "dry_run": simulate}, within_s=MINED_WITHIN_S))
+
+    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
 
 
 def carry_out(move: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:

@@ -1,20 +1,22 @@
 """`vcoin node`: set up a node, run it, see how it does."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
-from node.api.snapshot import ScoreView, read
 from node.cli import output
 from node.cli.door import DEFAULT_DATA_DIR, client
+from node.cli.liveness import app as liveness
 from node.cli.options import COMMON, Common, noun, wei_of
-from node.cli.phrases import coins, points, span
+from node.cli.owner import classes, rotate, unjail
+from node.cli.score import score
 from node.cli.settings import flags_of
 from node.cli.status import status
+from node.cli.terms import commission, payout
 from protocol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 app = noun("node", "Set up a node, run it, and see how it does.")
 app.command(status)
+app.command(score)
+app.command(rotate)
+app.command(classes)
+app.command(unjail)
+app.command(commission)
+app.command(payout)
+app.command(liveness)
 
 ROLES = "requester,provider,verifier"
 Texts = Annotated[str, Parameter(metavar="A,B")]
@@ -122,23 +131,6 @@ def run(
 
 
 @app.command
-def score(node: str = "me", /, *, common: Common = COMMON) -> int:
-    """Show a node's reputation and what it is made of.
-
-    Parameters
-    ----------
-    node
-        Its id, or the beginning of it; me is this node.
-    """
-    raw = client(common.data_dir).get("score", node)
-    if common.json:
-        output.as_json(raw)
-    else:
-        output.data(explanation(read(ScoreView, raw)))
-    return Exit.OK
-
-
-@app.command
 def metrics(*, common: Common = COMMON) -> int:
     """Show the numbers that are watched, as Prometheus reads them.
 
@@ -149,32 +141,6 @@ def metrics(*, common: Common = COMMON) -> int:
     else:
         output.data(client(common.data_dir).metrics().splitlines())
     return Exit.OK
-
-
-def explanation(view: ScoreView) -> list[str]:
-    """A score, term by term."""
-    terms = output.table(("term", "points", "of", "because"), _terms(view))
-    return [f"node {view.node_id}", f"score {points(view.score)} of 100", "", *terms, "", *_consequences(view)]
-
-
-def _terms(view: ScoreView) -> Iterator[tuple[str, str, str, str]]:
-    mean = span((view.response_ms + 20 * 60_000) // (view.total + 20))
-    counted = f"{view.successes} + 10 of {view.total} + 20 jobs passed"
-    days = f"checked in on {view.check_in_days} days, {view.days_active} + 7 are counted"
-    yield "success", points(view.success), "50", counted
-    yield "speed", points(view.speed), "20", f"{mean} a job, with 20 of a minute added; a minute gives half"
-    yield "uptime", points(view.uptime), "20", days
-    yield "stake", points(view.stake), "10", f"{coins(view.stake_wei)} of {coins(view.recommended_stake_wei)}"
-    yield "penalty", points(-view.penalty), "", "for lost cases and missed duties; 0.1 comes back with every job"
-
-
-def _consequences(view: ScoreView) -> Iterator[str]:
-    share = 5_000 + min(view.score, 10_000) // 2
-    yield f"It is paid {share / 100:.2f} % of a price after the burn; {view.rate_bps / 100:g} % of its jobs are drawn."
-    if view.samples_left:
-        yield f"It is on probation for {view.samples_left} more jobs: all of them are drawn."
-    if view.recent_failures:
-        yield f"{view.recent_failures} of its last 50 jobs failed; above 10, half of them are drawn."
 
 
 def _questions(interactive: bool) -> Callable[[str, str, Callable[[str], object]], str]:

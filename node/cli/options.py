@@ -66,6 +66,48 @@ def address(_type: Any, tokens: Any) -> str:
 AddressOf = Annotated[str, Parameter(converter=address, metavar="ADDRESS")]
 """An address on the command line."""
 
+
+def percent(_type: Any, tokens: Any) -> int:
+    """A share as people write it, 12.5, in basis points. Raises: ValueError, which becomes a usage error."""
+    text: str = tokens[0].value
+    whole, _, rest = text.removesuffix("%").partition(".")
+    digits = whole + rest.ljust(2, "0")
+    if not whole.isascii() or not digits.isascii() or not digits.isdigit() or len(rest) > 2 or int(digits) > 10_000:
+        raise ValueError(f"{text!r} is no share: a number from 0 to 100, for example 12.5")
+    return int(digits)
+
+
+Percent = Annotated[int, Parameter(converter=percent, metavar="PERCENT")]
+"""A share on the command line, in basis points in the code."""
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def seconds(_type: Any, tokens: Any) -> int:
+    """A time span as people write it, 36h, in seconds. Raises: ValueError, which becomes a usage error."""
+    text: str = tokens[0].value
+    count, unit = text[:-1], text[-1:]
+    if not count.isascii() or not count.isdigit() or unit not in _UNIT_SECONDS or not 0 < int(count) < 2**31:
+        raise ValueError(f"{text!r} is no time span: a number and one of s, m, h, d, for example 36h")
+    return int(count) * _UNIT_SECONDS[unit]
+
+
+Seconds = Annotated[int, Parameter(converter=seconds, metavar="SPAN")]
+"""A time span on the command line, in seconds in the code."""
+
+
+def class_ids(_type: Any, tokens: Any) -> tuple[int, ...]:
+    """Device classes as people write them: 1,2. Raises: ValueError, which becomes a usage error."""
+    text: str = tokens[0].value
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 31 for part in parts):
+        raise ValueError(f"{text!r} names no device classes: numbers from 1 to 31, for example 1,2")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+ClassIds = Annotated[tuple[int, ...], Parameter(converter=class_ids, metavar="A,B", n_tokens=1)]
+"""Device classes on the command line."""
+
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
 DryRun = Annotated[bool, Parameter(negative="")]
 

@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from node.api.faults import Exit, vcn
 from node.cli import output
 from node.cli.options import COMMON, Common, noun
+
+if TYPE_CHECKING:
+    from node.config import Config
 
 app = noun("config", "The node's settings and where each comes from.")
 _COINS = frozenset({"node.price", "node.lane"})
@@ -24,9 +27,7 @@ def show(*, origin: Annotated[bool, Parameter(negative="")] = False, common: Com
     origin
         Also say which layer set each value.
     """
-    from node.config import load
-
-    settings = list(load(os.environ, flags_of(common.data_dir)).settings())
+    settings = list(config_of(common.data_dir).settings())
     if common.json:
         shown = {setting.key: {"value": _plain(setting.value), "origin": setting.origin} for setting in settings}
         output.as_json(shown if origin else {key: entry["value"] for key, entry in shown.items()})
@@ -35,6 +36,13 @@ def show(*, origin: Annotated[bool, Parameter(negative="")] = False, common: Com
     rows = [(entry.key, _shown(entry.key, entry.value), entry.origin if origin else entry.help) for entry in settings]
     output.data(output.table(head, rows))
     return Exit.OK
+
+
+def config_of(data_dir: Path | None) -> "Config":
+    """The settings as the daemon of this data directory would read them. Raises: ConfigError."""
+    from node.config import load
+
+    return load(os.environ, flags_of(data_dir))
 
 
 def flags_of(data_dir: Path | None) -> dict[str, object]:

@@ -1,23 +1,23 @@
 """`vcoin stake`: what a node's owner, and others, put up. Their keys are never the node's: each has its own file."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit
-from node.api.snapshot import MoveView, Snapshot, StakeView, plain, read
+from node.api.faults import Exit, Fault
+from node.api.snapshot import Snapshot, StakeView, plain, read
 from node.cli import output
 from node.cli.contracts import with_network
 from node.cli.door import client
-from node.cli.money import carry_out
-from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Yes, noun
+from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Percent, Yes, noun
 from node.cli.phrases import exact_coins, percent, points
-from node.cli.settings import flags_of
+from node.cli.settings import config_of
+from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -28,23 +28,7 @@ if TYPE_CHECKING:
 
 
 app = noun("stake", "What a node's owner, and others, put up for its honesty.")
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Wallet:
-    """Options of commands that move stake out of, or into, a wallet."""
-
-    key: Annotated[Path, Parameter(metavar="FILE")]
-    """The wallet's keystore file (Web3 secret storage, as geth and cast write it)."""
-    node: AddressOf | None = None
-    """The node's id (else that of the node here)."""
-    password_file: Path | None = None
-    """Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question."""
-    yes: Yes = False
-    """Send without asking."""
-    dry_run: DryRun = False
-    """Only show what would happen."""
+WHOSE = "the wallet's key"
 
 
 @app.command
@@ -53,6 +37,7 @@ def deposit(
     /,
     *,
     owner_key: Annotated[Path, Parameter(metavar="FILE")],
+    commission: Percent | None = None,
     password_file: Path | None = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -66,6 +51,8 @@ def deposit(
         In VCN.
     owner_key
         The owner's keystore file (Web3 secret storage, as geth and cast write it).
+    commission
+        What a new node takes of the rewards of others' stake, for example 12.5; later see vcoin node commission.
     password_file
         Its first line unlocks the owner's key; nothing: VCOIN_PASSWORD, else a question.
     yes
@@ -73,21 +60,19 @@ def deposit(
     dry_run
         Only show what would happen.
     """
-    from chain.keystore import load_key, read_password
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
-    prompt = output.ask_secret if output.is_interactive() else None
-    owner = load_key(owner_key, read_password(password_file, os.environ, prompt, "password of the owner's key"))
-
-    def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network, _: _deposit(network, config, owner, amount, simulate))
-
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    config = config_of(common.data_dir)
+    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    return carry_out_by(
+        wallet,
+        "the owner's key",
+        config,
+        common,
+        partial(_deposit, config=config, amount=amount, commission_bps=commission),
+    )
 
 
 @app.command
-def delegate(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def delegate(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Stake on somebody else's node, for a part of what it earns.
 
     Parameters
@@ -97,11 +82,11 @@ def delegate(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> in
     """
     from node import moves
 
-    return _carry_out(wallet, common, lambda network, key, node: moves.delegate(network, key, node, amount))
+    return carry_out_about(wallet, WHOSE, about, common, partial(moves.delegate, amount=amount))
 
 
 @app.command
-def unbond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def unbond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Start to take stake back, one's own or from somebody else's node. It earns nothing from now on.
 
     Parameters
@@ -111,11 +96,11 @@ def unbond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
     """
     from node import moves
 
-    return _carry_out(wallet, common, lambda network, key, node: moves.unbond(network, key, node, amount))
+    return carry_out_about(wallet, WHOSE, about, common, partial(moves.unbond, amount=amount))
 
 
 @app.command
-def rebond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def rebond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Put unbonding stake back to work.
 
     Parameters
@@ -125,38 +110,36 @@ def rebond(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
     """
     from node import moves
 
-    return _carry_out(wallet, common, lambda network, key, node: moves.rebond(network, key, node, amount))
+    return carry_out_about(wallet, WHOSE, about, common, partial(moves.rebond, amount=amount))
 
 
 @app.command
-def withdraw(*, wallet: Wallet, common: Common = COMMON) -> int:
+def withdraw(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Pay out all stake whose time of unbonding is over, to the wallet."""
     from node import moves
 
-    return _carry_out(wallet, common, moves.withdraw_stake)
+    return carry_out_about(wallet, WHOSE, about, common, moves.withdraw_stake)
 
 
 @app.command
-def claim(*, wallet: Wallet, common: Common = COMMON) -> int:
+def claim(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
     from node import moves
 
-    return _carry_out(wallet, common, moves.claim)
+    return carry_out_about(wallet, WHOSE, about, common, moves.claim)
 
 
 @app.command
-def show(*, node: AddressOf | None = None, staker: AddressOf | None = None, common: Common = COMMON) -> int:
-    """Show what this node has at stake, and its rewards; or another node's, and what somebody has in it.
+def show(*, about: NodeOption = HERE, staker: AddressOf | None = None, common: Common = COMMON) -> int:
+    """Show what this node has at stake, and its rewards; or from the chain another node's, and what somebody has in it.
 
     Parameters
     ----------
-    node
-        Its id: asks the chain, not this node.
     staker
         The address of somebody who has staked on it.
     """
-    if node or staker:
-        return _show_on_chain(node, staker, common)
+    if about.node or staker:
+        return _show_on_chain(about, staker, common)
     raw = client(common.data_dir).get("status")
     view = read(Snapshot, raw)
     if common.json:
@@ -181,12 +164,10 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     yield "one job", f"at most {exact_coins(me.stake_wei // 40)}, a fortieth of the stake"
 
 
-def _show_on_chain(node: str | None, staker: str | None, common: Common) -> int:
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
-    node_id = _node_id(config, node)
-    view = with_network(config, lambda network, _: _look(network, node_id, staker or ""))
+def _show_on_chain(about: NodeOption, staker: str | None, common: Common) -> int:
+    config = config_of(common.data_dir)
+    name = about.name_by(config)
+    view = with_network(config, lambda network, _: _look(network, name, staker or ""))
     if common.json:
         output.as_json(plain(view))
     else:
@@ -194,17 +175,10 @@ def _show_on_chain(node: str | None, staker: str | None, common: Common) -> int:
     return Exit.OK
 
 
-def _node_id(config: "Config", node: str | None) -> "Address":
-    from node.home import Home
-    from protocol.wire.ids import Address
-
-    return Address(node) if node else Home(config.node.data_dir).operator_address()
-
-
-async def _look(network: "Network", node_id: "Address", staker: str) -> StakeView:
-    from node.api.faults import Fault
+async def _look(network: "Network", name: "Address", staker: str) -> StakeView:
     from protocol.wire.ids import ZERO_ADDRESS, Address
 
+    node_id = await network.stakes.id_of(name)
     known = await network.stakes.node_of(node_id)
     if known is None:
         raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --peers shows those that are known")
@@ -254,52 +228,24 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _carry_out(wallet: Wallet, common: Common, planned: "Callable[[Network, Key, Address], Awaitable[Move]]") -> int:
-    """Plan with the wallet's key, then simulate, show, ask and send as every movement of money."""
-    from chain.keystore import load_key, read_password
-    from chain.transactions import Sender
-    from node import moves
-    from node.config import load
-
-    config = load(os.environ, flags_of(common.data_dir))
-    node_id = _node_id(config, wallet.node)
-    prompt = output.ask_secret if output.is_interactive() else None
-    key = load_key(wallet.key, read_password(wallet.password_file, os.environ, prompt, "password of the wallet's key"))
-
-    async def act(network: "Network", simulate: bool) -> MoveView:
-        move = await planned(network, key, node_id)
-        if simulate:
-            return await moves.simulate(network, move)
-        return await moves.send(network, move, Sender(network.ethereum, key, moves.unrecorded))
-
-    def move(simulate: bool) -> MoveView:
-        return with_network(config, lambda network, _: act(network, simulate))
-
-    return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
-
-
-async def _deposit(network: "Network", config: "Config", owner: "Key", amount: int, simulate: bool) -> MoveView:
-    from chain.transactions import Sender
-    from node import moves
-
-    move = await _move(network, config, owner, amount)
-    if simulate:
-        return await moves.simulate(network, move)
-    return await moves.send(network, move, Sender(network.ethereum, owner, moves.unrecorded))
-
-
-async def _move(network: "Network", config: "Config", owner: "Key", amount: int) -> "Move":
+async def _deposit(
+    network: "Network", owner: "Key", *, config: "Config", amount: int, commission_bps: int | None
+) -> "Move":
     from chain.keystore import load_key, read_password
     from executor.devices import measure
     from node import moves
     from node.home import Home
 
     home = Home(config.node.data_dir)
-    operator = home.operator_address()
-    known = await network.stakes.node_of(operator)
+    node_id = await network.stakes.id_of(home.operator_address())
+    known = await network.stakes.node_of(node_id)
     if known is not None:
-        return await moves.add_stake(network, owner, operator, known.active_stake, amount)
+        if commission_bps is not None:
+            hint = "vcoin node commission announce"
+            raise Fault("bad_request", "a registered node announces another commission first", hint)
+        return await moves.add_stake(network, owner, node_id, known.active_stake, amount)
     password = read_password(config.node.password_file, os.environ, None, "")
     key = load_key(home.operator_key, password)
     classes = measure(slots=1, ms_per_token=1).class_ids
-    return await moves.register(network, owner, key, amount, classes, verifies="verifier" in config.node.roles)
+    verifies = "verifier" in config.node.roles
+    return await moves.register(network, owner, key, amount, classes, verifies=verifies, commission_bps=commission_bps)

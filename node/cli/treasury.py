@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from node.api.faults import Exit
 from node.cli import output
 from node.cli.contracts import ask_network
+from node.cli.guardian import intake
 from node.cli.options import COMMON, Common, noun
 from node.cli.phrases import exact_coins, span
 
@@ -59,11 +60,17 @@ async def _look(network: "Network", deployment: "Deployment") -> _Seen:
 
     block = await network.ethereum.block()
     waiting = await network.timelock.pending(deployment.block, block.number)
+    names = await network.names()
     return _Seen(
         now=block.timestamp,
         coins=await treasury(network, deployment.block),
         operations=[
-            _Operation(f"0x{each.id.hex()}", title(network, each), each.ready_at, each.state is OperationState.READY)
+            _Operation(
+                id=f"0x{each.id.hex()}",
+                call="; ".join(title(names, call) for call in each.calls),
+                ready_at=each.ready_at,
+                is_ready=each.state is OperationState.READY,
+            )
             for each in waiting
         ],
         pausing=await network.guardian.pausing(),
@@ -92,7 +99,7 @@ def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
     yield "to burn", exact_coins(coins.burn_pending)
     yield "supply", f"{exact_coins(coins.supply)}, burned so far {exact_coins(coins.burned)}"
     yield "in court", f"{exact_coins(coins.in_court)} in {coins.cases} {'case' if coins.cases == 1 else 'cases'}"
-    yield "intake", _intake(seen)
+    yield "intake", intake(seen.paused_until, seen.now)
     keeper = seen.pausing.keeper
     yield "keeper", "nobody" if int(keeper, 16) == 0 else f"{keeper}, {_next_pause(seen)}"
     if not seen.operations:
@@ -100,10 +107,6 @@ def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
     for number, each in enumerate(seen.operations):
         when = "ready" if each.is_ready else f"in {span((each.ready_at - seen.now) * 1_000)}"
         yield "" if number else "timelock", f"{when}: {each.call} ({each.id[:18]})"
-
-
-def _intake(seen: _Seen) -> str:
-    return f"paused for {span((seen.paused_until - seen.now) * 1_000)} more" if seen.is_paused else "open"
 
 
 def _next_pause(seen: _Seen) -> str:

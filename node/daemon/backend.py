@@ -22,6 +22,7 @@ from node.api.feed import Feed
 from node.api.prefix import complete
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
+from node.daemon.score import explain
 from node.daemon.status import Status
 from node.daemon.views import Views
 from protocol.errors import AdapterError
@@ -36,7 +37,6 @@ from protocol.params import (
 )
 from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.stages.blob import ModelManifest
-from protocol.stages.reputation import Record, score_terms
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
 
 SIGNED_WITHIN_S = 30.0
@@ -241,35 +241,13 @@ class NodeBackend:
         own = self._machine.identity.node_id
         nodes = self._machine.member.nodes
         address = checksum(own if prefix == "me" else complete(prefix, [*nodes, own], "node"))
-        node = await self._parts.chain.network.stakes.node_of(address)
-        if node is None:
+        jobs: dict[str, list[str]] = {}
+        for job in self._views.jobs():
+            jobs.setdefault(job.batch_id, []).append(job.id)
+        found = await explain(self._parts.chain, address, self._machine.rules.recommended_stake, jobs)
+        if found is None:
             raise not_found("node", prefix)
-        block = await self._parts.chain.network.ethereum.block()
-        active_days = max(0, block.timestamp // 86_400 - node.activated_day)
-        record = Record(
-            node.successes, node.total, node.response_ms, node.check_in_days, active_days, node.penalty_tenths * 10
-        )
-        recommended = self._machine.rules.recommended_stake
-        terms = score_terms(record, node.active_stake, recommended)
-        return api.ScoreView(
-            node_id=address,
-            score=node.score_hundredths,
-            success=terms.success,
-            speed=terms.speed,
-            uptime=terms.uptime,
-            stake=terms.stake,
-            penalty=terms.penalty,
-            successes=node.successes,
-            total=node.total,
-            response_ms=node.response_ms,
-            check_in_days=node.check_in_days,
-            days_active=active_days,
-            stake_wei=node.active_stake,
-            recommended_stake_wei=recommended,
-            rate_bps=node.rate_bps,
-            samples_left=node.samples_left,
-            recent_failures=node.recent_failures,
-        )
+        return found
 
     # --- money ------------------------------------------------------------------------------------------------------
     async def account(self) -> api.AccountView:

@@ -124,6 +124,8 @@ class FakeBackend:
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
     lanes: dict[str, views.LaneView] = field(default_factory=dict)
+    penalised: int = 0
+    changes: tuple[views.ChangeView, ...] = ()
     asked: list[JobAsk] = field(default_factory=list)
     feed: Feed = field(default_factory=Feed)
 
@@ -259,6 +261,10 @@ class FakeBackend:
             rate_bps=10_000,
             samples_left=20,
             recent_failures=0,
+            penalised=self.penalised,
+            healed=0,
+            changes=self.changes,
+            left_out=0,
         )
 
 

@@ -99,15 +99,24 @@ async def test_more_stake_needs_a_permission_once(ledger: AnvilLedger) -> None:
 
 
 async def test_what_went_through_before_a_refusal_is_said(ledger: AnvilLedger) -> None:
-    await ledger.give(OWNER)
+    await ledger.register(OPERATOR)
+    network, owner = ledger.network, owner_of(OPERATOR)
+    # Too small a permission: nobody can tell before it is given.
+    calls = (network.token.approve(network.stakes.address, VCN), network.stakes.stake(OPERATOR.address, 2 * VCN))
+    with pytest.raises(Fault, match=r"ERC20InsufficientAllowance.*done before it: VCoin\.approve"):
+        await done(ledger, await moves.plain(network, owner, *calls), owner)
+
+
+async def test_what_would_be_refused_after_a_permission_is_refused_before_it(ledger: AnvilLedger) -> None:
     stranger = key("stranger")
+    await ledger.register(OPERATOR)
     await ledger.give(stranger)
-    await done(
-        ledger, await moves.register(ledger.network, OWNER, OPERATOR, VCN * 1_000, (CLASS,), verifies=False), OWNER
-    )
     move = await moves.add_stake(ledger.network, stranger, OPERATOR.address, 1_000 * VCN, 10 * VCN)
-    with pytest.raises(Fault, match=r"NotOwner.*done before it: VCoin\.approve"):
+    assert [call.title for call in move.calls] == ["VCoin.approve", "StakeManager.stake"]
+    with pytest.raises(Fault, match="NotOwner") as caught:
         await done(ledger, move, stranger)
+    assert "done before it" not in caught.value.message
+    assert await nonce(ledger, stranger) == 0
 
 
 async def test_empty_wallet_is_named_before_a_permission_is_signed(ledger: AnvilLedger) -> None:

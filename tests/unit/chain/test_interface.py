@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chain.actions import HINTS
 from chain.court import Case, Seat
-from chain.interface import CONTRACTS, interface, refusal_of
+from chain.interface import CONTRACTS, INTERFACES, call_in_words, interface, refusal_of, value_in_words
 from chain.params import DeviceClass
 from chain.profiles import Profile
 from chain.settlement import Book, SignerGrant, StoredBatch
@@ -158,3 +160,26 @@ def test_calls_read_back_as_they_were_made(amount: int, deadline: int) -> None:
     order = (ADDRESS, ADDRESS, ADDRESS, amount, amount, deadline, b"signature")
     function = interface("Settlement").functions["openLane"]
     assert function.decode_input(function.encode(order)) == order
+
+
+def test_logs_are_selected_by_any_of_their_indexed_values() -> None:
+    (resolved,) = [layout for layout in interface("Court").events.values() if layout.name == "CaseResolved"]
+    node = "0x" + "ab" * 20
+    assert resolved.topics_of({}) == [[resolved.topic]]
+    assert resolved.topics_of({"node": node}) == [[resolved.topic], None, [bytes(12) + b"\xab" * 20]]
+    assert resolved.topics_of({"caseId": b"\xca" * 32}) == [[resolved.topic], [b"\xca" * 32]]
+
+
+def test_hints_are_about_refusals_that_there_are() -> None:
+    refusals = {known.name for name in INTERFACES for known in interface(name).refusals.values()}
+    assert set(HINTS) - refusals == set()
+
+
+def test_a_call_inside_a_call_is_told_in_words() -> None:
+    inner = interface("Guardian").functions["setKeeper"]
+    data = inner.encode(["0x" + "ab" * 20])
+    assert call_in_words(data) == f"setKeeper(keeper_={to_checksum_address('0x' + 'ab' * 20)})"
+    assert value_in_words(("x", data, b"\x01" * 32)) == f"(x, {call_in_words(data)}, 0x{'01' * 32})"
+    unknown = b"\xff" * 40
+    assert (call_in_words(unknown), value_in_words(unknown)) == ("", "0xffffffffffffffff... (40 bytes)")
+    assert call_in_words(data[:20]).startswith("setKeeper(0x")

@@ -183,6 +183,39 @@ async def test_score_is_explained_term_by_term(vcoin: Shell) -> None:
     assert "20" in ran.out
 
 
+def change(cause: str, block: int, **facts: object) -> views.ChangeView:
+    """A change of a record in which nothing is but what is named."""
+    nothing = views.ChangeView(block, "0x" + "7a" * 32, cause, "", (), "", 0, 0, 0, 0, 0, 0, 0, 0)
+    return replace(nothing, **facts)  # type: ignore[arg-type]
+
+
+async def test_score_names_the_case_behind_each_penalty_and_the_batches_behind_the_rest(vcoin: Shell) -> None:
+    vcoin.backend.penalised = 3_500
+    vcoin.backend.changes = (
+        change("case", 90, batch_id="ca" * 32, verdict="severe", lost=1, penalty=3_000, lost_wei=VCN, score=1_500),
+        *(change("check_in", 100 + day, day=20_000 + day) for day in range(12)),
+        change("seat", 130, batch_id="5e" * 32, seat=2, penalty=500, score=1_000),
+        change(
+            "batch", 140, batch_id="ba" * 32, jobs=("0d" * 32,), counted=3, response_ms=2_700, penalty=-30, score=1_2
+        ),
+    )
+    ran = await vcoin("node", "score", "me")
+    lines = ran.out.splitlines()
+    (penalty,) = [line for line in lines if line.startswith("penalty")]
+    assert "35.00 for 2 events below" in penalty
+    head = next(number for number, line in enumerate(lines) if line.startswith("BLOCK"))
+    rows = [line.split() for line in lines[head + 1 : -1]]
+    assert [row[0] for row in rows] == ["90", *(str(100 + day) for day in range(3, 12)), "130", "140"]
+    assert rows[0][1:4] == ["case", "cacacaca:", "severe,"]
+    assert rows[0][-3:] == ["+30.00", "15.00", "0x" + "7a" * 8]
+    assert rows[1][1:4] == ["checked", "in,", "2024-10-07"]
+    assert " ".join(rows[-2][1:8]) == "silent on seat 2 of case 5e5e5e5e"
+    assert " ".join(rows[-1][1:6]) == "batch babababa final: job 0d0d0d0d"
+    assert rows[-1][6:11] == ["3", "-", "2.7", "s", "-0.30"]
+    assert lines[-1].startswith("3 more that cost nothing")
+    assert len((await vcoin("node", "score", "me", "--json")).json["changes"]) == 15
+
+
 async def test_case_shows_seats_verdict_and_money(vcoin: Shell) -> None:
     case_id = "ca" * 32
     seats = (

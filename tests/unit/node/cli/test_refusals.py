@@ -13,6 +13,10 @@ from protocol.errors import ChainError, ConfigError, ExecutorError, ImageMissing
 from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, peer
 from tests.unit.node.cli.conftest import Shell
 
+KEY = ("--key", "/no/key.json")
+ANNOUNCE = ("node", "commission", "announce", *KEY)
+PROPOSE = ("timelock", "propose")
+CLASS = (*PROPOSE, "class", "7", "cuda", "--dtype", "bf16", "--isa", "sm80", *KEY)
 RUN = ("job", "run", "hello there", "--model", SMOL.name)
 
 
@@ -45,7 +49,7 @@ ASKED: list[tuple[str, Callable[[FakeBackend], None], tuple[str, ...], Exit, str
     ("no job", _as_it_is, ("job", "show", "ffff"), Exit.FAILED, "no job 'ffff'", "vcoin job list"),
     ("short id", _as_it_is, ("job", "show", "f"), Exit.USAGE, "too short", "at least 3"),
     ("no node id", _as_it_is, ("node", "score", "0x999"), Exit.FAILED, "no node '0x999'", ""),
-    ("no case", _as_it_is, ("case", "show", "ffff"), Exit.FAILED, "no case 'ffff'", ""),
+    ("no case", _as_it_is, ("case", "show", "ffff"), Exit.FAILED, "no case 'ffff'", "vcoin case list"),
     ("withdraw", _as_it_is, ("account", "withdraw", "2000", "-y"), Exit.REVERTED, "NotEnoughFree", ""),
     ("lane", _as_it_is, ("lane", "open", PROVIDER, "2000", "-y"), Exit.REVERTED, "NotEnoughFree", ""),
     ("no lane", _as_it_is, ("lane", "close", PROVIDER, "-y"), Exit.REVERTED, "LaneNotOpen", ""),
@@ -58,6 +62,16 @@ ASKED: list[tuple[str, Callable[[FakeBackend], None], tuple[str, ...], Exit, str
     ("amount", _as_it_is, ("account", "deposit", "1e3"), Exit.USAGE, "'1e3' is no amount in VCN", "--help"),
     ("nothing", _as_it_is, ("account", "deposit", "0"), Exit.USAGE, "must be above 0", "--help"),
     ("too fine", _as_it_is, ("account", "deposit", "0." + "0" * 18 + "1"), Exit.USAGE, "is no amount", "--help"),
+    ("share", _as_it_is, (*ANNOUNCE, "100.01"), Exit.USAGE, "'100.01' is no share", "--help"),
+    ("fine share", _as_it_is, (*ANNOUNCE, "1.234"), Exit.USAGE, "'1.234' is no share", "--help"),
+    ("minus share", _as_it_is, (*ANNOUNCE, "--", "-1"), Exit.USAGE, "'-1' is no share", "--help"),
+    ("span", _as_it_is, ("guardian", "pause", "36", *KEY), Exit.USAGE, "'36' is no time span", "--help"),
+    ("no span", _as_it_is, ("guardian", "pause", "0h", *KEY), Exit.USAGE, "'0h' is no time span", "--help"),
+    ("class", _as_it_is, ("node", "classes", "1,32", *KEY), Exit.USAGE, "'1,32' names no device", "--help"),
+    ("payout", _as_it_is, ("node", "payout", "announce", "me", *KEY), Exit.USAGE, "'me' is no address", "--help"),
+    ("wallet", _as_it_is, ("node", "unjail"), Exit.USAGE, "--key", "vcoin node unjail --help"),
+    ("runtime", _as_it_is, (*CLASS, "--runtime", "0xab"), Exit.USAGE, "'0xab' is no hash", ""),
+    ("role", _as_it_is, (*PROPOSE, "role", "grant", "king", PROVIDER, *KEY), Exit.USAGE, "king", "--help"),
     ("noun", _as_it_is, ("jobs", "list"), Exit.USAGE, 'Unknown command "jobs"', 'did you mean "job"'),
     ("verb", _as_it_is, ("job", "rnu"), Exit.USAGE, 'Unknown command "rnu"', 'did you mean "run"'),
     ("option", _as_it_is, (*RUN, "--max-tokns", "5"), Exit.USAGE, "--max-tokns", "did you mean --max-tokens"),

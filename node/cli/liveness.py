@@ -1,0 +1,82 @@
+"""`vcoin node liveness`: ask another node on the chain whether it is there, and what follows where it is not."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from node.cli.options import COMMON, AddressOf, Common, noun
+from node.cli.settings import config_of
+from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
+
+if TYPE_CHECKING:
+    from chain.network import Network
+    from chain.wallet import Key
+    from node.moves import Move
+    from protocol.wire.ids import Address
+
+app = noun("liveness", "Ask another node on the chain for a sign of life; a running node answers by itself.")
+
+
+@app.command
+def challenge(asked: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Ask another node for a sign within five minutes, as the owner of a node, for a bond.
+
+    A node that answers earns the bond. Else say so with vcoin node liveness miss, and the bond comes back. Two misses
+    by two owners take back the other node's day and have three of its jobs checked.
+
+    Parameters
+    ----------
+    asked
+        The id of the node that is asked. The node of --node is one's own.
+    """
+    from node import moves
+
+    async def plan(network: "Network", owner: "Key", by: "Address") -> "Move":
+        return await moves.challenge(network, owner, await _id(network, asked), by)
+
+    return carry_out_about(wallet, "the owner's key", about, common, plan)
+
+
+@app.command
+def miss(asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: Wallet, common: Common = COMMON) -> int:
+    """Say that a node gave no sign in time; the bond goes back to who has put it up. Any wallet may.
+
+    Parameters
+    ----------
+    asked
+        The id of the node that was asked.
+    challenger
+        Who has asked (else this wallet).
+    """
+    from node import moves
+    from protocol.wire.ids import Address
+
+    async def plan(network: "Network", key: "Key") -> "Move":
+        who = Address(challenger) if challenger else key.address
+        return await moves.miss(network, key, await _id(network, asked), who)
+
+    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, plan)
+
+
+@app.command
+def charge(absent: AddressOf, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Burn what a node's absence of more than a week costs it: 1% of its stake a day. Any wallet may, for nothing.
+
+    Parameters
+    ----------
+    absent
+        The id of the node that has given no sign.
+    """
+    plan = partial(_charge, absent=absent)
+    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, plan)
+
+
+async def _charge(network: "Network", key: "Key", absent: str) -> "Move":
+    from node import moves
+
+    return await moves.plain(network, key, network.stakes.penalize_offline(await _id(network, absent)))
+
+
+async def _id(network: "Network", name: str) -> "Address":
+    from protocol.wire.ids import Address
+
+    return await network.stakes.id_of(Address(name))

@@ -1,0 +1,102 @@
+"""A node's score explained: its terms from the chain's state, and every change of its record from the chain's logs."""
+
+from collections.abc import Mapping, Sequence
+
+from chain.adapter import ChainAdapter
+from chain.record import Change, read_record
+from chain.stakes import Node
+from node.api import snapshot as api
+from protocol.stages.reputation import Record, ScoreTerms, score_terms
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address
+
+MAX_HARMLESS = 200
+"""Changes that cost nothing, of which a node has one or more a day, that are told one by one."""
+SECONDS_A_DAY = 86_400
+
+
+async def explain(
+    chain: ChainAdapter, node_id: Address, recommended_stake: int, jobs: Mapping[str, Sequence[str]]
+) -> api.ScoreView | None:
+    """What a node's score is made of now; None if it is not registered.
+
+    Args: jobs that this node knows, by the hex id of their batch.
+    Raises: ChainError.
+    """
+    block = await chain.network.ethereum.block()
+    # At one block, so that the record is the sum of its changes.
+    (node,) = await chain.network.stakes.nodes_of([node_id], block.number)
+    if node is None:
+        return None
+    changes = await read_record(chain.network, node_id, chain.deployment.block, block.number)
+    active_days = max(0, block.timestamp // SECONDS_A_DAY - node.activated_day)
+    penalty = node.penalty_tenths * 10
+    record = Record(node.successes, node.total, node.response_ms, node.check_in_days, active_days, penalty)
+    terms = score_terms(record, node.active_stake, recommended_stake)
+    return _view(node_id, node, active_days, recommended_stake, terms, changes, jobs)
+
+
+def _view(
+    node_id: Address,
+    node: Node,
+    active_days: int,
+    recommended_stake: int,
+    terms: ScoreTerms,
+    changes: Sequence[Change],
+    jobs: Mapping[str, Sequence[str]],
+) -> api.ScoreView:
+    kept = _kept(changes)
+    return api.ScoreView(
+        node_id=node_id,
+        score=node.score_hundredths,
+        success=terms.success,
+        speed=terms.speed,
+        uptime=terms.uptime,
+        stake=terms.stake,
+        penalty=terms.penalty,
+        successes=node.successes,
+        total=node.total,
+        response_ms=node.response_ms,
+        check_in_days=node.check_in_days,
+        days_active=active_days,
+        stake_wei=node.active_stake,
+        recommended_stake_wei=recommended_stake,
+        rate_bps=node.rate_bps,
+        samples_left=node.samples_left,
+        recent_failures=node.recent_failures,
+        penalised=10 * sum(max(change.penalty_tenths, 0) for change in changes),
+        healed=10 * sum(max(-change.penalty_tenths, 0) for change in changes),
+        changes=tuple(_change(change, jobs) for change in kept),
+        left_out=len(changes) - len(kept),
+    )
+
+
+def _kept(changes: Sequence[Change]) -> list[Change]:
+    """All that hurt and the newest of the others, in order."""
+    harmless = [number for number, change in enumerate(changes) if not _hurts(change)]
+    left_out = set(harmless[:-MAX_HARMLESS])
+    return [change for number, change in enumerate(changes) if number not in left_out]
+
+
+def _hurts(change: Change) -> bool:
+    return change.penalty_tenths > 0 or change.lost > 0 or change.lost_wei > 0
+
+
+def _change(change: Change, jobs: Mapping[str, Sequence[str]]) -> api.ChangeView:
+    batch_id = change.batch_id.hex() if change.batch_id else ""
+    return api.ChangeView(
+        block=change.block,
+        transaction=f"0x{change.transaction.hex()}",
+        cause=change.cause.value,
+        batch_id=batch_id,
+        jobs=tuple(jobs.get(batch_id, ())) if batch_id else (),
+        verdict="" if change.verdict is Verdict.NONE else change.verdict.name.lower(),
+        seat=change.seat,
+        counted=change.counted,
+        lost=change.lost,
+        response_ms=change.response_ms,
+        penalty=change.penalty_tenths * 10,
+        lost_wei=change.lost_wei,
+        score=change.score,
+        day=change.day,
+    )
