@@ -21,11 +21,13 @@ from chain.wallet import Key, Wallet
 from chain.watcher import Send, Watcher
 from chain.witnesses import Witnesses
 from protocol.effects import (
+    AbstainSeat,
     AnswerDemand,
     ChainEffect,
     CheckIn,
     CommitSeat,
     ConveneCourt,
+    DemandData,
     FinalizeBatch,
     OpenLane,
     RefundBatch,
@@ -49,7 +51,7 @@ from protocol.stages.verification import Calibration
 from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
 
 Done = Callable[[], Awaitable[bool]]
-_DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
+_DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore"})
 LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
@@ -171,7 +173,9 @@ class ChainAdapter:
                 return await self._open_lane(effect)
             case FinalizeBatch() | RefundBatch() | VoidStarved() | ConveneCourt():
                 return await self._do_batch(effect)
-            case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase() | AnswerDemand():
+            case AbstainSeat():
+                return await self._abstain(effect)
+            case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase() | DemandData() | AnswerDemand():
                 return await self._do_case(effect)
 
     # ---- one way for each kind of call
@@ -272,7 +276,7 @@ class ChainAdapter:
         return await self._do(effect, call, await self._anyone(), done)
 
     async def _do_case(
-        self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase | AnswerDemand
+        self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase | DemandData | AnswerDemand
     ) -> TransactionMined:
         court, case = self.network.court, BatchId(effect.batch_id)
         match effect:
@@ -282,6 +286,9 @@ class ChainAdapter:
             case RevealSeat(seat=seat, digest=digest, scores=scores, salt=salt):
                 call, sender = court.reveal_seat(case, seat, digest, scores, salt), self._operator
                 return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.REVEALED))
+            case DemandData(seat=seat, leaf_index=leaf, hpke_key=key):
+                call, sender = court.demand_data(case, seat, leaf, key), self._operator
+                return await self._do(effect, call, sender, lambda: self._demanded(case))
             case AnswerDemand(data=data):
                 call, sender = court.answer_data(case, data), self._operator
                 return await self._do(effect, call, sender, lambda: self._answered(case))
@@ -291,6 +298,17 @@ class ChainAdapter:
             case ResolveCase(contents=contents):
                 call, sender = court.resolve(case, contents), await self._anyone()
                 return await self._do(effect, call, sender, lambda: self._closed(case))
+
+    async def _abstain(self, effect: AbstainSeat) -> TransactionMined:
+        case, seat = BatchId(effect.batch_id), effect.seat
+        call = self.network.court.abstain(case, seat, effect.contents)
+        try:
+            return await self._do(effect, call, self._operator, lambda: self._seat_is(case, seat, SeatState.SILENT))
+        except Reverted as error:
+            if refusal_name(error) != "AbstainedToday":
+                raise
+            words = "this node stepped down once today and stays; it loses stake if it does not judge in time"
+            raise Reverted(f"{error}: {words}") from error
 
     async def _do(self, effect: ChainEffect, call: Call, sender: Sender, done: Done) -> TransactionMined:
         """Ask whether it is done; if not, do it; if that is refused because somebody was faster, it is done too."""
@@ -322,6 +340,10 @@ class ChainAdapter:
     async def _seat_is(self, case: BatchId, seat: int, state: SeatState) -> bool:
         seats = await self.network.court.seats_of(case)
         return (seat < len(seats) and seats[seat].state is state) or await self._closed(case)
+
+    async def _demanded(self, case: BatchId) -> bool:
+        """Whether a demand waits for its answer; one that was answered shows by the refusal of the next."""
+        return (await self.network.court.case_of(case)).state in (CaseState.DATA_CHALLENGE, CaseState.CLOSED)
 
     async def _answered(self, case: BatchId) -> bool:
         return (await self.network.court.case_of(case)).state is not CaseState.DATA_CHALLENGE

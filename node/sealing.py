@@ -52,6 +52,7 @@ from protocol.events import (
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import InvalidResult, validate_result
+from protocol.stages.verification import NOT_FOR_US
 from protocol.wire.ids import Cid, JobId, cid_of
 
 T = TypeVar("T")
@@ -284,7 +285,7 @@ class Sealing:
             if hashlib.sha256(key).digest() != key_hash:
                 raise Unopened("the content key is not the one that was agreed on")
             return key
-        raise Unopened("the content key is not sealed to this node")
+        raise Unopened(NOT_FOR_US)
 
     def _open_stored(self, key: bytes, label: bytes, cid: Cid, inline: bytes, limit: int) -> bytes:
         """Content that came with its message, or lies in the store. Raises: Unopened, AdapterError."""

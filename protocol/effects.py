@@ -230,6 +230,15 @@ class RevealSeat:
 
 
 @dataclass(frozen=True, slots=True)
+class AbstainSeat:
+    """> chain/court > TransactionMined, SeatSilenced and SeatAdded: this node steps down for the next of the order."""
+
+    batch_id: Bytes32
+    seat: U8
+    contents: BatchContents
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceSeat:
     """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
 
@@ -244,6 +253,19 @@ class ResolveCase:
 
     batch_id: Bytes32
     contents: BatchContents
+
+
+@dataclass(frozen=True, slots=True)
+class DemandData:
+    """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
+
+    Its content key is to be sealed to `hpke_key`. Done as well where another seat was faster: a case has one demand.
+    """
+
+    batch_id: Bytes32
+    seat: U8
+    leaf_index: U24
+    hpke_key: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +323,10 @@ ChainEffect = (
     | ConveneCourt
     | CommitSeat
     | RevealSeat
+    | AbstainSeat
     | ReplaceSeat
     | ResolveCase
+    | DemandData
     | AnswerDemand
     | VoidStarved
     | FinalizeBatch

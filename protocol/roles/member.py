@@ -64,6 +64,8 @@ class Member:
     models: dict[Cid, ModelManifest] = field(default_factory=dict)
     calibrations: dict[tuple[Cid, int], Calibration] = field(default_factory=dict)
     device: DeviceStatus = NO_DEVICE
+    measured: bool = False
+    """Whether the executor has said anything of this machine since this process began."""
     hpke_key: bytes = bytes(32)
     paused: bool = False
     queue: int = 0
@@ -98,7 +100,7 @@ class Member:
             case HpkeKeyRotated(public_key):
                 self.hpke_key = public_key
             case DeviceReported(status):
-                self.device = status
+                self.device, self.measured = status, True
                 self.paused = pauses(status.gpus, paused=self.paused)
             case MessageSent() | MessageUnanswered() | DeadlinePassed():
                 return self.delays.handle(event, now_ms)

@@ -1,7 +1,8 @@
 """The verifier: sits where the chain has drawn it, checks on its own, commits, and only then compares.
 
 A turn: ask for the drawn leaves, run one pass over each, post the hash of what came out, get the fingerprints, score,
-reveal. What a node cannot prove to belong to its batch scores zero.
+reveal. What a node cannot prove to belong to its batch scores zero. A node that shows a seat nothing is made to show it
+on chain; a seat that cannot judge steps down (see `recourse`).
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from protocol.events import (
     CaseGrown,
     CaseResolved,
     DataAnswered,
+    DataDemanded,
     DeadlinePassed,
     EffectFailed,
     Event,
@@ -43,11 +45,14 @@ from protocol.events import (
 )
 from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES
+from protocol.roles.cases import Case, DrawnLeaf
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
+from protocol.roles.recourse import Recourse, batch_named
 from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
 from protocol.stages.verification import (
+    NOT_FOR_US,
     ProofOpening,
     ProofQuery,
     SampleOpening,
@@ -59,53 +64,16 @@ from protocol.stages.verification import (
 )
 from protocol.wire.codec import decode_named
 from protocol.wire.envelope import require_signer
-from protocol.wire.ids import Address, BatchId, Cid, JobId, PeerId, TimestampMs
+from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import climb
 
 ASK_AGAIN_MS = 3_000
+TRY_AGAIN_MS = 15_000
+"""How long what failed on this machine, or a fetch, rests before it is tried again."""
 STAGGER_MS = 4_000
 BATCHES_KEPT = 4_096
 NOTHING_TO_CHECK_BPS = 10_000
 ANSWERS = {"SampleOpening": SampleOpening, "ProofOpening": ProofOpening}
-
-
-@dataclass(slots=True)
-class DrawnLeaf:
-    """What this seat knows of one drawn leaf. `score` is set once there is nothing more to find out."""
-
-    opening: SampleOpening | None = None
-    new_tokens: int = 0
-    check: bytes | None = None
-    score: int | None = None
-    problem: str = ""
-
-
-@dataclass(slots=True)
-class Case:
-    """A case as any node sees it, and this node's seat in it."""
-
-    batch_id: BatchId
-    node: Address
-    class_id: int
-    drawn: tuple[int, ...]
-    seats: dict[int, Address]
-    seats_told: int
-    """How many seats it ever had: one that was silenced does not come back when it is told again."""
-    commitments: set[int] = field(default_factory=set)
-    scores: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    seat: int | None = None
-    leaves: dict[int, DrawnLeaf] = field(default_factory=dict)
-    digest: bytes = b""
-    committing: bool = False
-    revealing: bool = False
-    asked_ms: TimestampMs = TimestampMs(0)
-    asked_at: int | None = field(default=None, compare=False)
-    """The head when this seat last asked for a transaction; heads are not in the journal."""
-    round: int = 0
-    appeal_until: int = 0
-    """When a finding of fraud has waited long enough, in seconds of the chain; 0 while there is none."""
-    verdict: Verdict = Verdict.NONE
-    median: int = 0
 
 
 @dataclass(slots=True)
@@ -117,6 +85,10 @@ class Verifier:
     member: Member
     _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
     _cases: dict[BatchId, Case] = field(default_factory=dict)
+    _recourse: Recourse = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._recourse = Recourse(self.settings, self.member)
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -148,6 +120,8 @@ class Verifier:
                 return self._fetched(cid)
             case ModelAdded():
                 return tuple(effect for case in self._cases.values() for effect in self._replay_waiting(case))
+            case DataDemanded():
+                self._demanded(event)
             case DataAnswered():
                 return self._answered(event)
             case SampleOpened():
@@ -160,6 +134,8 @@ class Verifier:
                 return self._failed(event)
             case DeadlinePassed(name) if name.startswith("resolve:"):
                 return self._resolve(BatchId(bytes.fromhex(name[8:])))
+            case DeadlinePassed(name) if name.startswith(("abstain:", "demand:")):
+                return self._take_recourse(name)
             case BlockSeen():
                 return tuple(effect for case in self._cases.values() for effect in self._ask_again(case, now_ms))
             case _:
@@ -183,12 +159,12 @@ class Verifier:
         )
         self._cases[case.batch_id] = case
         mine = next((seat for seat, node in case.seats.items() if node == self.identity.node_id), None)
-        return self._sit(case, mine, now_ms) if mine is not None else ()
+        return self._sit(case, mine, event.timestamp, now_ms) if mine is not None else ()
 
-    def _sit(self, case: Case, seat: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _sit(self, case: Case, seat: int, since: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
         if case.seat is not None:
             return ()
-        case.seat = seat
+        case.seat, case.since = seat, since
         case.leaves = {index: DrawnLeaf() for index in case.drawn}
         return self._ask(case, now_ms)
 
@@ -199,26 +175,58 @@ class Verifier:
 
     def _ask_again(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """A node that did not hear the question, or not in time, hears it again."""
-        if case.seat is None or case.verdict is not Verdict.NONE or now_ms - case.asked_ms < ASK_AGAIN_MS:
+        if case.seat is None or case.verdict is not Verdict.NONE:
             return ()
+        batch = self._batches.get(case.batch_id)
+        moments = self._recourse.look(case, batch, now_ms) if batch else ()
+        if now_ms - case.asked_ms < ASK_AGAIN_MS:
+            return moments
+        return *moments, *self._next_question(case, now_ms)
+
+    def _next_question(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if (until := case.appeal_until or case.data_until) and (ended := self._end_waiting(case, until, now_ms)):
+            return ended
         if case.appeal_until:
-            return self._end_waiting(case, now_ms)
+            return ()
         if case.asked_at is not None and self.member.is_overdue(case.asked_at):
             again = self._ask_transaction_again(case)
             if again:
                 return again
-        if not case.committing and any(leaf.opening is None for leaf in case.leaves.values()):
-            return self._ask(case, now_ms)
-        if case.seat in case.commitments and not case.revealing:
+        if not case.is_bound and not case.committing:
+            case.tries += 1
+            lacking = any(leaf.opening is None for leaf in case.leaves.values())
+            again = self._try_again(case, now_ms)
+            return *(self._ask(case, now_ms) if lacking else ()), *again, *self._commit_when_done(case)
+        if case.is_bound and not case.revealing:
             case.asked_ms = now_ms
-            return self._ask_proof(case)
+            case.tries += 1
+            return self._reveal_when_done(case) or self._ask_proof(case)
         return ()
 
-    def _end_waiting(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Nobody appealed: the seats take turns, so that one of them pays for the call and all have their pay."""
+    def _try_again(self, case: Case, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What failed on this machine, or could not be fetched, may work by now."""
+        if now_ms - case.tried_ms < TRY_AGAIN_MS:
+            return ()
+        case.tried_ms = now_ms
+        holders = tuple(filter(None, [self.member.peer_of(case.node)]))
+        effects: list[Effect] = []
+        for index, leaf in case.leaves.items():
+            match leaf.failed:
+                case "FetchBlob":
+                    effects.append(FetchBlob(leaf.missing, holders))
+                case "FetchModel" if leaf.manifest and leaf.manifest not in self.member.models:
+                    effects.append(FetchModel(leaf.manifest, holders))
+                case "OpenSample" if leaf.opening is not None:
+                    effects.append(self._open(leaf.opening))
+                case "ReplaySample" if case.class_id in self.member.device.class_ids:
+                    effects.append(self._replay(case, index, leaf))
+        return tuple(effects)
+
+    def _end_waiting(self, case: Case, until: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Nobody appealed, or answered: the seats take turns, so that one of them pays for the call."""
         batch = self._batches.get(case.batch_id)
         assert case.seat is not None
-        if batch is None or self.member.timestamp <= case.appeal_until + case.seat * STAGGER_MS // 1000:
+        if batch is None or self.member.timestamp <= until + case.seat * STAGGER_MS // 1000:
             return ()
         case.asked_ms = now_ms
         return (ResolveCase(case.batch_id, batch.contents),)
@@ -231,7 +239,17 @@ class Verifier:
         if case.revealing and case.seat not in case.scores:
             case.revealing = False
             return self._reveal_when_done(case)
+        # Where it has not been told of any demand, its own has fallen out.
+        case.demanding = case.demanding and case.demanded is not None
         return ()
+
+    def _take_recourse(self, name: str) -> tuple[Effect, ...]:
+        case, batch = self._cases.get(batch_named(name)), self._batches.get(batch_named(name))
+        if case is None or batch is None or case.verdict is not Verdict.NONE:
+            return ()
+        if name.startswith("demand:"):
+            return self._recourse.demand(case, name)
+        return self._recourse.leave(case, batch, name)
 
     # --- checking ---------------------------------------------------------------------------------------------------
     def _sample(self, peer_id: PeerId, opening: SampleOpening) -> tuple[Effect, ...]:
@@ -240,15 +258,17 @@ class Verifier:
             return ()
         return self._check(case, opening, (peer_id,))
 
-    def _check(self, case: Case, opening: SampleOpening, holders: tuple[PeerId, ...]) -> tuple[Effect, ...]:
+    def _check(
+        self, case: Case, opening: SampleOpening, holders: tuple[PeerId, ...], *, on_chain: bool = False
+    ) -> tuple[Effect, ...]:
         batch = self._batches.get(case.batch_id)
         if batch is None:
             return ()
         leaf = case.leaves.get(opening.leaf_index)
-        if leaf is None or leaf.opening is not None:
+        if leaf is None or not (leaf.is_unshown if on_chain else leaf.opening is None):
             return ()
         self._require_in_batch(opening, batch)
-        leaf.opening = opening
+        leaf.opening, leaf.on_chain, leaf.failed = opening, on_chain, ""
         job, late_s = opening.entry.job, mine_by(opening.entry)
         if opening.entry.leaf.status != LeafStatus.OK or job is None:
             # Nothing was charged, so there is nothing to check.
@@ -290,6 +310,8 @@ class Verifier:
                 job = leaf.opening.entry.job if leaf.opening else None
                 if leaf.opening is None or job is None or leaf.check is not None:
                     continue
+                if leaf.failed == "FetchBlob" and leaf.missing == cid:
+                    leaf.failed, leaf.missing = "", b""
                 peer_id = self.member.peer_of(case.node)
                 if cid == job.details.input_cid and not leaf.opening.sealed_result and peer_id:
                     effects.append(FetchBlob(job.result.blob_cid, (peer_id,)))
@@ -302,10 +324,14 @@ class Verifier:
         leaf = case.leaves.get(opened.leaf_index) if case else None
         if case is None or leaf is None or leaf.opening is None or leaf.check is not None:
             return ()
+        if opened.problem == NOT_FOR_US and not leaf.on_chain and case.demanded is None:
+            # Nobody else can see that: it is to be shown on chain.
+            leaf.failed = "OpenSample"
+            return ()
         if opened.problem:
-            leaf.score, leaf.check, leaf.problem = 0, b"", opened.problem
+            leaf.condemn(opened.problem)
             return self._commit_when_done(case)
-        leaf.new_tokens = opened.new_tokens
+        leaf.new_tokens, leaf.failed = opened.new_tokens, ""
         job = leaf.opening.entry.job
         assert job is not None
         if Cid(job.details.manifest) not in self.member.models:
@@ -345,16 +371,17 @@ class Verifier:
         leaf = case.leaves.get(replayed.leaf_index) if case else None
         if case is None or leaf is None or leaf.check is not None:
             return ()
-        leaf.check = replayed.check
         if replayed.problem:
             # The runner refused what the node claims to have run: no honest node gets there.
-            leaf.check, leaf.score, leaf.problem = b"", 0, replayed.problem
+            leaf.condemn(replayed.problem)
+        else:
+            leaf.check, leaf.failed = replayed.check, ""
         return self._commit_when_done(case)
 
     # --- commit, compare, reveal ------------------------------------------------------------------------------------
     def _commit_when_done(self, case: Case) -> tuple[Effect, ...]:
         checks = [leaf.check for leaf in case.leaves.values() if leaf.check is not None]
-        if case.committing or case.seat is None or len(checks) < len(case.drawn):
+        if case.committing or case.is_bound or case.seat is None or case.data_until or len(checks) < len(case.drawn):
             return ()
         case.committing, case.asked_at = True, self.member.head
         case.digest = checks_digest([case.leaves[index].check or b"" for index in case.drawn])
@@ -373,21 +400,47 @@ class Verifier:
         case = self._cases.get(BatchId(opening.batch_id))
         return self._compare(case, opening) if case and self.member.operates(peer_id, case.node) else ()
 
+    def _demanded(self, demand: DataDemanded) -> None:
+        """A seat has the node show a leaf on chain, which it may once a case; everybody's turn waits."""
+        case = self._cases.get(BatchId(demand.batch_id))
+        if case is None or case.demanded is not None:
+            return
+        case.demanded, case.demanded_leaf, case.data_until = demand.seat, demand.leaf_index, demand.until
+
     def _answered(self, answered: DataAnswered) -> tuple[Effect, ...]:
-        """What the node has shown on chain counts as if it had come from it; rubbish, as if nothing had come."""
+        """What the node has shown on chain counts as if it had come from it; every turn begins anew."""
         case = self._cases.get(BatchId(answered.batch_id))
-        if case is None or case.seat is None:
+        if case is None or not case.data_until:
             return ()
+        case.data_until = 0
+        if case.seat is None:
+            return ()
+        taken = self._take_answer(case, answered.data)
+        return taken or (*self._commit_when_done(case), *self._reveal_when_done(case))
+
+    def _take_answer(self, case: Case, data: bytes) -> tuple[Effect, ...]:
+        """Look at an answer on chain; rubbish in answer to this seat's own demand proves nothing."""
+        mine, index = case.demanded == case.seat, case.demanded_leaf
+        peer_id = self.member.peer_of(case.node)
+        effects: tuple[Effect, ...] = ()
         try:
-            message = decode_named(ANSWERS, answered.data, MAX_ANSWER_BYTES)
-            if message.batch_id != case.batch_id:
-                return ()
+            message = decode_named(ANSWERS, data, MAX_ANSWER_BYTES)
+            if (message.batch_id, message.leaf_index) != (case.batch_id, index):
+                raise Malformed("another leaf than the one that was demanded")
             if isinstance(message, ProofOpening):
-                return self._compare(case, message)
-            peer_id = self.member.peer_of(case.node)
-            return self._check(case, message, (peer_id,) if peer_id else ())
-        except RemoteProtocolError:
-            return ()
+                effects = self._compare(case, message)
+            elif mine:
+                # What others were shown is sealed to them.
+                effects = self._check(case, message, (peer_id,) if peer_id else (), on_chain=True)
+            problem = "not what was demanded"
+        except RemoteProtocolError as error:
+            problem = f"shown on chain: {error}"
+        leaf = case.leaves[index]
+        too_large = case.is_bound and not leaf.fits_on_chain
+        if not mine or not case.lacks(index) or case.proves_no_leaf(index) or too_large:
+            return effects
+        leaf.condemn(problem)
+        return *self._commit_when_done(case), *self._reveal_when_done(case)
 
     def _compare(self, case: Case, opening: ProofOpening) -> tuple[Effect, ...]:
         leaf = case.leaves.get(opening.leaf_index)
@@ -422,10 +475,10 @@ class Verifier:
             return 0, str(error)
 
     def _reveal_when_done(self, case: Case) -> tuple[Effect, ...]:
-        ready = case.seat in case.seats and case.seat in case.commitments and set(case.seats) <= case.commitments
+        ready = case.seat in case.seats and case.are_all_bound
         scores = [case.leaves[index].score for index in case.drawn] if case.leaves else []
         known = tuple(score for score in scores if score is not None)
-        if not ready or case.revealing or len(known) < len(case.drawn) or case.seat is None:
+        if not ready or case.revealing or case.data_until or len(known) < len(case.drawn) or case.seat is None:
             return ()
         case.revealing, case.asked_at = True, self.member.head
         return (RevealSeat(case.batch_id, case.seat, case.digest, known, self._salt(case)),)
@@ -439,9 +492,11 @@ class Verifier:
             case SeatAdded(seat=seat, node=node) if seat >= case.seats_told:
                 case.seats[seat], case.seats_told = node, seat + 1
                 if node == self.identity.node_id:
-                    return self._sit(case, seat, now_ms)
+                    return self._sit(case, seat, event.timestamp, now_ms)
             case SeatSilenced(seat=seat):
                 case.seats.pop(seat, None)
+                if seat == case.seat:
+                    case.leave()
                 return self._reveal_when_done(case)
             case SeatCommitted(seat=seat) if seat not in case.commitments:
                 case.commitments.add(seat)
@@ -457,7 +512,7 @@ class Verifier:
             case CaseGrown(round=number) if number > case.round:
                 # Its seats follow, perhaps this node among them again.
                 case.round, case.appeal_until, case.seats = number, 0, {}
-                case.seat, case.committing, case.revealing, case.asked_at = None, False, False, None
+                case.leave()
             case CaseDecided(until=until) if not case.round:
                 case.appeal_until = until
             case CaseResolved(verdict=verdict, median=median):
@@ -473,15 +528,29 @@ class Verifier:
         return (ResolveCase(batch_id, batch.contents),) if set(case.scores) >= set(case.seats) else ()
 
     def _failed(self, failed: EffectFailed) -> tuple[Effect, ...]:
-        case = self._cases.get(BatchId(failed.about))
-        if case is None:
-            return ()
+        """What failed for now is tried again; what was refused for good, once its block would be final."""
         match failed.effect:
-            case "CommitSeat":
-                case.committing = False
-            case "RevealSeat":
-                case.revealing = False
-            case "OpenSample":
-                # What cannot be opened was not given to us: stay silent, another seat is drawn.
-                pass
+            case "FetchBlob" | "FetchModel":
+                self._not_fetched(failed)
+            case "OpenSample" | "ReplaySample" if case := self._cases.get(BatchId(failed.about)):
+                # Which leaf it was is not told; those that go on will say so.
+                for leaf in case.leaves.values():
+                    if leaf.manifest is not None and bool(leaf.new_tokens) is (failed.effect == "ReplaySample"):
+                        leaf.failed = leaf.failed or failed.effect
+            case _ if failed.transient and (case := self._cases.get(BatchId(failed.about))):
+                case.committing = case.committing and failed.effect != "CommitSeat"
+                case.revealing = case.revealing and failed.effect != "RevealSeat"
+                case.leaving = case.leaving and failed.effect != "AbstainSeat"
+                case.demanding = case.demanding and failed.effect != "DemandData"
         return ()
+
+    def _not_fetched(self, failed: EffectFailed) -> None:
+        for case in self._cases.values():
+            for leaf in case.leaves.values():
+                job = leaf.opening.entry.job if leaf.opening else None
+                if job is None or leaf.check is not None:
+                    continue
+                if failed.effect == "FetchModel" and failed.about == leaf.manifest:
+                    leaf.failed = failed.effect
+                elif failed.effect == "FetchBlob" and failed.about in (job.details.input_cid, job.result.blob_cid):
+                    leaf.failed, leaf.missing = failed.effect, failed.about

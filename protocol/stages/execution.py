@@ -104,14 +104,18 @@ def validate_result(
     return ResultFacts(tuple(ids), plain["finish"], plain["prompt_token_ids_sha256"], hashlib.sha256(raw).digest())
 
 
+def proof_size(token_count: int) -> int:
+    """The bytes of a fingerprint of so many tokens."""
+    return 2 * -(-token_count // CHUNK_TOKENS) + 8 * token_count
+
+
 def validate_proof(raw: bytes, token_count: int) -> None:
     """The fingerprint has 2 bytes a chunk of 32 tokens and 8 a token, with finite scales.
 
     Raises: InvalidResult.
     """
-    chunks = -(-token_count // CHUNK_TOKENS)
-    _require(len(raw) == 2 * chunks + 8 * token_count, "proof.bin: length")
-    for chunk in range(chunks):
+    _require(len(raw) == proof_size(token_count), "proof.bin: length")
+    for chunk in range(-(-token_count // CHUNK_TOKENS)):
         scale = int.from_bytes(raw[chunk * PROOF_CHUNK_BYTES : chunk * PROOF_CHUNK_BYTES + 2], "little")
         # fp16: sign bit set, or exponent all ones.
         _require(scale < 0x7C00, "proof.bin: scale")

@@ -65,6 +65,10 @@ UNCALIBRATED = Calibration(
 """What a class without a row is measured by: wide, always drawn, and never slashed."""
 
 
+NOT_FOR_US = "the content key is not sealed to this node"
+"""What a seat finds that was given another one's key: of all problems the only one that a node could deny."""
+
+
 class Verdict(IntEnum):
     """Outcomes of a case, as the Court numbers them."""
 

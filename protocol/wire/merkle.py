@@ -59,6 +59,20 @@ def climb(leaf: SumNode, index: int, siblings: tuple[SumNode, ...]) -> SumNode:
     return node
 
 
+def has_no_leaf(index: int, siblings: tuple[SumNode, ...], wanted: int) -> bool:
+    """Whether the path of the leaf at `index` shows that the tree ends before the place `wanted`."""
+    if wanted >> len(siblings):
+        return True
+    # Where the two ways part, all that is on the side of `wanted` is one node of the path.
+    level = (index ^ wanted).bit_length() - 1
+    if level < 0:
+        return False
+    empty = EMPTY
+    for _ in range(level):
+        empty = join(empty, empty)
+    return siblings[level] == empty
+
+
 def _levels(leaves: list[SumNode]) -> list[list[SumNode]]:
     if not leaves:
         raise ValueError("a tree has at least one leaf")

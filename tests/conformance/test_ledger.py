@@ -10,10 +10,12 @@ import trio
 
 from chain.wallet import Key
 from protocol.effects import (
+    AbstainSeat,
     AnswerDemand,
     CheckIn,
     CommitSeat,
     ConveneCourt,
+    DemandData,
     FinalizeBatch,
     OpenLane,
     RefundBatch,
@@ -149,14 +151,17 @@ class Scene:
     async def convene(self, **terms: Any) -> tuple[BatchId, BatchContents, CaseConvened]:
         """A batch in court."""
         _, mined = await self.submit(**terms)
+        return await self.bring_to_court(mined)
+
+    async def bring_to_court(self, mined: BatchMined) -> tuple[BatchId, BatchContents, CaseConvened]:
         await self.seal(mined)
         await self.final()
-        contents = (await self.story.until(BatchSubmitted)).contents
         name = BatchId(mined.batch_id)
-        await self.adapter.perform(ConveneCourt(name, NODE.address, 0, contents))
+        contents = (await self.story.until(BatchSubmitted, lambda told: told.batch_id == name)).contents
+        await self.adapter.perform(ConveneCourt(name, NODE.address, mined.slot, contents))
         _, opened_at = await self.ledger.now()
         await self.final()
-        case = await self.story.until(CaseConvened)
+        case = await self.story.until(CaseConvened, lambda told: told.batch_id == name)
         assert case.timestamp == opened_at
         return name, contents, case
 
@@ -532,6 +537,53 @@ async def test_a_silent_seat_is_replaced_by_the_next_of_the_order(open_ledger: O
         assert (await play.story.until(CaseResolved)).verdict is Verdict.PASS
 
 
+async def test_a_seat_steps_down_for_the_next_of_the_order_and_loses_nothing(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=4) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.commit(name, 0, case.seats[0])
+        for _ in range(2):
+            stepped = await play.seat(case.seats[1]).perform(AbstainSeat(name, 1, contents))
+            assert isinstance(stepped, TransactionMined)
+        _, left_at = await play.ledger.now()
+        await refused(play.seat(case.seats[0]), AbstainSeat(name, 0, contents), "AlreadyCommitted")
+        await refused(play.seat(case.seats[0]), AbstainSeat(name, 2, contents), "NotSeated")
+        await play.final()
+        silent, added = await play.story.until(SeatSilenced), await play.story.until(SeatAdded)
+        assert (silent.seat, silent.node) == (1, case.seats[1])
+        assert (added.seat, added.node) == (3, ({v.address for v in VERIFIERS[:4]} - set(case.seats)).pop())
+        assert added.timestamp <= left_at
+        assert play.story.all(NodeSlashed) == []
+        records = [seen.record for seen in play.story.all(NodeSeen) if seen.record.node_id == silent.node]
+        assert {(record.score, record.stake) for record in records} == {(FRESH_SCORE, 10_000 * VCN)}
+
+
+async def test_a_node_steps_down_once_a_day(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene(jobs=1)
+        await play.seat(case.seats[0]).perform(AbstainSeat(name, 0, contents))
+        play.orders.finish()
+        mined = await play.adapter.perform(SubmitBatch(batch_of(NODE.address, 1, play.orders)))
+        name, contents, again = await play.bring_to_court(mined)
+        seat = again.seats.index(case.seats[0])
+        effect = AbstainSeat(name, seat, contents)
+        assert not (await refused(play.seat(case.seats[0]), effect, "AbstainedToday")).transient
+        # Another node may still.
+        other = (seat + 1) % 3
+        await play.seat(again.seats[other]).perform(AbstainSeat(name, other, contents))
+        await play.commit(name, seat, case.seats[0])
+
+
+async def test_a_seat_steps_down_in_the_first_quarter_of_its_turn(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.ledger.warp(play.ledger.rules.seat_window_s // 4 + 1)
+        late = await refused(play.seat(case.seats[0]), AbstainSeat(name, 0, contents), "TooLateToAbstain")
+        assert not late.transient
+
+
 async def test_one_seat_can_only_pass(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger, verifiers=3, court_value=1_000 * VCN) as play:
         await play.open_lane()
@@ -636,6 +688,43 @@ async def test_what_a_seat_demands_is_answered_on_chain(open_ledger: OpenLedger)
         await play.adapter.perform(ResolveCase(name, contents))
         await play.final()
         assert (await play.story.until(CaseResolved)).verdict is Verdict.PASS
+
+
+async def test_a_case_takes_one_demand_from_whichever_seat_is_first(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, _, case = await play.convene()
+        first = DemandData(name, 1, case.drawn[0], named("key"))
+        late = DemandData(name, 0, case.drawn[1], named("another key"))
+        await refused(play.seat(case.seats[1]), replace(first, leaf_index=99), "LeafNotDrawn")
+        await refused(play.seat(case.seats[0]), first, "NotSeated")
+        # Again while the case waits, and once it was answered.
+        for node, effect in ((1, first), (1, first), (0, late)):
+            assert isinstance(await play.seat(case.seats[node]).perform(effect), TransactionMined)
+        await play.adapter.perform(AnswerDemand(name, b"the leaf and its papers"))
+        for node, effect in ((1, first), (0, late)):
+            assert isinstance(await play.seat(case.seats[node]).perform(effect), TransactionMined)
+        await play.judge(name, case, 9_800)
+        await play.final()
+        (demanded,) = play.story.all(DataDemanded)
+        assert (demanded.seat, demanded.leaf_index, demanded.hpke_key) == (1, case.drawn[0], named("key"))
+        assert len(play.story.all(DataAnswered)) == 1
+
+
+async def test_fingerprints_are_demanded_once_all_are_bound(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, _, case = await play.convene()
+        await play.commit(name, 0, case.seats[0])
+        effect = DemandData(name, 0, case.drawn[0], named("key"))
+        assert (await refused(play.seat(case.seats[0]), effect, "SeatsMissing")).transient
+        for seat in (1, 2):
+            await play.commit(name, seat, case.seats[seat])
+        await play.reveal(name, 1, case.seats[1], (9_800,) * 3)
+        await refused(play.seat(case.seats[1]), replace(effect, seat=1), "AlreadyRevealed")
+        await play.seat(case.seats[0]).perform(effect)
+        await play.final()
+        assert (await play.story.until(DataDemanded)).seat == 0
 
 
 async def test_a_node_that_withholds_loses_ten_times_its_batch(open_ledger: OpenLedger) -> None:

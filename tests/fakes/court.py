@@ -1,6 +1,6 @@
 """The court as plain Python: verifiers, cases, seats, rounds and verdicts.
 
-Left out: stepping down, and arbiters: a network without any voids what its last round doubts.
+Left out: arbiters: a network without any voids what its last round doubts.
 """
 
 import copy
@@ -42,6 +42,7 @@ TICKETS_PER_SEAT = 64
 FOREVER = 2**40 - 1
 STAKE_FACTOR = 5
 FULL_WEIGHT_STAKES = 20
+ABSTAIN_DIVISOR = 4
 
 
 @dataclass
@@ -106,12 +107,14 @@ class Court(Contracts):
     cases: dict[BatchId, MemoryCase] = field(default_factory=dict)
     wallets: dict[Address, int] = field(default_factory=dict)
     """What people have paid for bonds, below zero, and had back."""
+    abstained: dict[Address, int] = field(default_factory=dict)
+    """The last day on which a node stepped down."""
 
     def fork(self) -> "Court":
         """A copy that may change on its own; what never changes is shared. It has said nothing yet."""
         other = copy.copy(self)
         other.events = []
-        for name in ("free", "lanes", "seeds", "rewards", "wallets"):
+        for name in ("free", "lanes", "seeds", "rewards", "wallets", "abstained"):
             setattr(other, name, dict(getattr(self, name)))
         other.nodes = {key: copy.copy(node) for key, node in self.nodes.items()}
         other.batches = {key: copy.copy(batch) for key, batch in self.batches.items()}
@@ -176,6 +179,16 @@ class Court(Contracts):
         if shown:
             self.slash(seat.node, name, NO_SHOW_BPS)
         self.penalise(seat.node, PENALTY_LIGHT, lost_case=False)
+
+    def abstain(self, sender: Address, name: BatchId, index: int, contents: BatchContents) -> None:
+        seat = self._own_seat(sender, name, index)
+        self.require(seat.state is SeatState.DRAWN, "AlreadyCommitted")
+        self.require(self.timestamp <= seat.since + self.profile.seat_seconds // ABSTAIN_DIVISOR, "TooLateToAbstain")
+        self.require(self.abstained.get(seat.node) != self._today, "AbstainedToday")
+        self.abstained[seat.node] = self._today
+        seat.state = SeatState.SILENT
+        self.emit(SeatSilenced(name, index, seat.node))
+        self._seat_more(name, self.cases[name], contents, 1)
 
     def demand_data(self, sender: Address, name: BatchId, index: int, leaf: int, key: bytes) -> None:
         seat, case = self._own_seat(sender, name, index), self.cases[name]

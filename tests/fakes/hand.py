@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from chain.settlement import contents_of
 from chain.states import BatchState, SeatState
 from protocol.effects import (
+    AbstainSeat,
     AnswerDemand,
     ChainEffect,
     CheckIn,
     CommitSeat,
     ConveneCourt,
+    DemandData,
     FinalizeBatch,
     OpenLane,
     RefundBatch,
@@ -55,10 +57,14 @@ class Hand:
                 contracts.commit_seat(self.operator, BatchId(name), seat, commitment)
             case RevealSeat(name, seat, digest, scores, salt):
                 contracts.reveal_seat(self.operator, BatchId(name), seat, digest, scores, salt)
+            case AbstainSeat(name, seat, contents):
+                contracts.abstain(self.operator, BatchId(name), seat, contents)
             case ReplaceSeat(name, seat, contents):
                 contracts.replace_seat(BatchId(name), seat, contents)
             case ResolveCase(name, contents):
                 contracts.resolve(BatchId(name), contents)
+            case DemandData(name, seat, leaf, key):
+                contracts.demand_data(self.operator, BatchId(name), seat, leaf, key)
             case AnswerDemand(name, data):
                 contracts.answer_data(self.operator, BatchId(name), data)
             case VoidStarved(_, node, slot, contents):
@@ -95,8 +101,11 @@ def answer_of(contracts: Court, effect: ChainEffect) -> BatchMined | Transaction
             done = _seat(contracts, name, seat)[1] == commitment
         case RevealSeat(name, seat):
             done = _seat(contracts, name, seat)[0] is SeatState.REVEALED or _is_closed(contracts, name)
-        case ReplaceSeat(name, seat):
+        case AbstainSeat(name, seat) | ReplaceSeat(name, seat):
             done = _seat(contracts, name, seat)[0] is SeatState.SILENT or _is_closed(contracts, name)
+        case DemandData(name):
+            case_ = contracts.cases.get(BatchId(name))
+            done = case_ is not None and (bool(case_.demanded_at) or case_.verdict is not Verdict.NONE)
         case AnswerDemand(name):
             case_ = contracts.cases.get(BatchId(name))
             done = case_ is not None and not case_.waits_for_data

@@ -6,14 +6,14 @@ from typing import get_args
 import pytest
 
 from chain.states import BatchState
-from chain.transactions import Sender
 from chain.wallet import Key
-from node.moves import unrecorded
 from protocol.effects import (
+    AbstainSeat,
     AnswerDemand,
     ChainEffect,
     CommitSeat,
     ConveneCourt,
+    DemandData,
     FinalizeBatch,
     ReplaceSeat,
     ResolveCase,
@@ -28,6 +28,7 @@ from protocol.events import (
     CaseConvened,
     CaseResolved,
     DataAnswered,
+    DataDemanded,
     LaneSeen,
     NodeSeen,
     NodeSlashed,
@@ -39,8 +40,6 @@ from protocol.events import (
 )
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.verification import Verdict, seat_commitment
-from protocol.wire.ids import BatchId
-from tests.anvil_ledger import POLL_S
 from tests.integration.lost_blocks import NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
 from tests.jobs import batch_of, key, named
@@ -50,7 +49,15 @@ pytestmark = pytest.mark.anvil
 VERIFIERS = [key(f"verifier {index}") for index in range(5)]
 ONE_SEAT = 1_000 * VCN
 """A court value below which one seat is enough, until it does not let the batch pass."""
-DIGEST, SALT = named("digest"), named("salt")
+DIGEST, SALT, HPKE_KEY = named("digest"), named("salt"), named("HPKE key")
+LONG_TURNS = {
+    "court_value": ONE_SEAT,
+    "seat_seconds": 400,
+    "starved_seconds": 800,
+    "unbonding_seconds": 10_000,
+    "timelock_seconds": 20_000,
+}
+"""A quarter of a turn outlasts what is mined until a lost block is made up for."""
 Make = Callable[[Case], Awaitable[tuple[Key, ChainEffect]]]
 
 
@@ -83,10 +90,14 @@ def _reveal(seat: int, score: int) -> Make:
     return make
 
 
+async def _abstain(at: Case) -> tuple[Key, ChainEffect]:
+    return _seated(at, 0), AbstainSeat(at.batch.batch_id, 0, at.batch.contents)
+
+
 async def _replace(at: Case) -> tuple[Key, ChainEffect]:
     await at.ledger.warp(at.ledger.rules.seat_window_s + 1)
     await at.bury()
-    return NODE, ReplaceSeat(at.batch.batch_id, 0, at.batch.contents)
+    return NODE, ReplaceSeat(at.batch.batch_id, 1, at.batch.contents)
 
 
 async def _resolve(at: Case) -> tuple[Key, ChainEffect]:
@@ -131,13 +142,12 @@ async def _finalize_undrawn(at: Case) -> tuple[Key, ChainEffect]:
     return await _finalize(at)
 
 
-async def _answer(at: Case) -> tuple[Key, ChainEffect]:
-    """The seat asks for its leaf on chain, in a block that stays."""
+async def _demand(at: Case) -> tuple[Key, ChainEffect]:
     (convened,) = at.story.all(CaseConvened)
-    network, seat = at.ledger.network, _seated(at, 0)
-    sender = Sender(network.ethereum, seat, unrecorded, poll_s=POLL_S)
-    await sender.send(network.court.demand_data(BatchId(at.batch.batch_id), 0, convened.drawn[0], DIGEST))
-    await at.bury()
+    return _seated(at, 0), DemandData(at.batch.batch_id, 0, convened.drawn[0], HPKE_KEY)
+
+
+async def _answer(at: Case) -> tuple[Key, ChainEffect]:
     return NODE, AnswerDemand(at.batch.batch_id, b"the leaf and its papers")
 
 
@@ -146,6 +156,7 @@ PASSED = (
     Step(SubmitBatch, (LaneSeen, BatchSubmitted), _submit_probation),
     SEALED,
     CONVENED,
+    Step(DemandData, (DataDemanded,), _demand),
     Step(AnswerDemand, (DataAnswered,), _answer),
     *_judged(0, 9_700),
     Step(ResolveCase, (CaseResolved,), _resolve),
@@ -178,14 +189,15 @@ SLASHED = (
     SUBMITTED,
     SEALED,
     CONVENED,
+    Step(AbstainSeat, (SeatSilenced, SeatAdded), _abstain),
     Step(ReplaceSeat, (SeatSilenced, SeatAdded, NodeSeen), _replace),
-    *_judged(1, 2_000),
+    *_judged(2, 2_000),
     # One seat cannot void alone.
     Step(ResolveCase, (SeatAdded, SeatAdded), _resolve),
-    Step(CommitSeat, (SeatCommitted,), _commit(2)),
     Step(CommitSeat, (SeatCommitted,), _commit(3)),
-    Step(RevealSeat, (SeatRevealed,), _reveal(2, 2_000)),
+    Step(CommitSeat, (SeatCommitted,), _commit(4)),
     Step(RevealSeat, (SeatRevealed,), _reveal(3, 2_000)),
+    Step(RevealSeat, (SeatRevealed,), _reveal(4, 2_000)),
     Step(ResolveCase, (CaseResolved, NodeSlashed, NodeSeen, BatchVoided), _resolve),
     REFUNDED,
 )
@@ -195,7 +207,7 @@ SLASHED = (
 async def test_a_reorganisation_at_any_step_to_the_refund_changes_nothing_that_was_told(
     monkeypatch: pytest.MonkeyPatch, loss: Loss
 ) -> None:
-    async with case(monkeypatch, *VERIFIERS, court_value=ONE_SEAT) as at:
+    async with case(monkeypatch, *VERIFIERS, **LONG_TURNS) as at:
         await walk(at, SLASHED, loss)
         assert at.story.all(CaseResolved)[0].verdict is Verdict.SEVERE
         (slashed,) = at.story.all(NodeSlashed)

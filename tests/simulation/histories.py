@@ -63,13 +63,13 @@ def starved() -> World:
 
 
 def silenced(after: type[Any]) -> World:
-    """One seat of three goes silent, once something has happened."""
+    """One seat of three is gone for good, once something has happened."""
     world = network()
     world.soon(lambda: world.node("requester").take(ask(max_new_tokens=2_000)), 3_000)
     world.run(lambda: bool(told(world, after)))
     # Of those who have committed, the first one.
     seat = told(world, ev.CaseConvened)[0].seats[told(world, after)[0].seat if after is ev.SeatCommitted else 0]
-    next(node for node in world.nodes.values() if node.address == seat).silent = True
+    world.kill(next(node for node in world.nodes.values() if node.address == seat), 1_000 * LIMIT_S)
     settled(world)
     assert told(world, ev.SeatSilenced)
     return world

@@ -46,6 +46,9 @@ class Node:
     work: Work = Work.HONEST
     stake: int = 0
     silent: bool = False
+    has_model: bool = True
+    is_calibrated: bool = True
+    """Whether it begins with the model of the scene, and with its noise."""
     lag_ms: int = 0
     """How far behind the others its view of the chain is."""
     machine: Machine = field(init=False)

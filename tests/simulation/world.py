@@ -22,6 +22,7 @@ from protocol.stages.assignment import Assignment
 from protocol.stages.execution import Outcome, RunResult, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.offer import NodeRecord
+from protocol.stages.verification import NOT_FOR_US
 from protocol.wire.codec import encode_named
 from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import PeerId, TimestampMs, address_of, cid_of, peer_id_of
@@ -137,8 +138,10 @@ class World:
 
     def _introduce(self, node: Node) -> None:
         node.take(ev.HpkeKeyRotated(hashlib.sha256(b"hpke" + node.secret).digest()))
-        node.take(ev.ModelAdded(MANIFEST))
-        node.take(ev.CalibrationSeen(MANIFEST.cid, CLASS, NOISE))
+        if node.has_model:
+            node.take(ev.ModelAdded(MANIFEST))
+        if node.is_calibrated:
+            node.take(ev.CalibrationSeen(MANIFEST.cid, CLASS, NOISE))
         self._report_device(node)
 
     def _report_device(self, node: Node) -> None:
@@ -235,6 +238,9 @@ class World:
             case fx.ReplaySample(batch, leaf_index, _):
                 check = check_bytes(3, node.work)
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
+            case fx.FetchModel(manifest):
+                # Nobody passes models on here.
+                self.soon(lambda: answer(ev.EffectFailed("FetchModel", manifest, "no peer has it", True)), NO_ANSWER_MS)
             case (
                 fx.SealKey()
                 | fx.OpenInput()
@@ -326,10 +332,10 @@ class World:
 
 
 def _sealed(node: Node, effect: fx.SealingEffect) -> ev.Event:
-    """What sealing answers; nothing is hidden here."""
+    """What sealing answers; nothing is hidden here, but a key that is sealed to one node opens nothing for another."""
     match effect:
         case fx.SealKey(input_cid, hpke_key):
-            return ev.KeySealed(input_cid, hpke_key, b"key")
+            return ev.KeySealed(input_cid, hpke_key, b"key for " + hpke_key)
         case fx.OpenInput(job_id=job_id):
             return ev.InputOpened(job_id)
         case fx.SealFrame(job_id, _, seq, ids):
@@ -341,5 +347,6 @@ def _sealed(node: Node, effect: fx.SealingEffect) -> ev.Event:
             return ev.ResultSealed(job_id, cid_of(sealed), sealed, hashlib.sha256(job_id).digest())
         case fx.OpenResult(job_id=job_id, sealed_result=sealed):
             return ev.ResultOpened(job_id, cid_of(sealed[6:]), sealed[6], "eos", "")
-        case fx.OpenSample(batch, leaf_index, _, _, _, sealed):
-            return ev.SampleOpened(batch, leaf_index, sealed[6], "")
+        case fx.OpenSample(batch, leaf_index, _, sealed_key, _, sealed):
+            is_ours = sealed_key == b"key for " + node.machine.member.hpke_key
+            return ev.SampleOpened(batch, leaf_index, sealed[6] if is_ours else 0, "" if is_ours else NOT_FOR_US)
