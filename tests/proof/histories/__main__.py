@@ -33,6 +33,10 @@ class Played:
     histories: int = 0
     calls: int = 0
     refused: int = 0
+    made: Counter[str] = field(default_factory=Counter)
+    """Calls by name, those that succeeded."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """The others by name and reason."""
     ends: Counter[str] = field(default_factory=Counter)
     difference: str = ""
 
@@ -40,6 +44,8 @@ class Played:
         self.histories += other.histories
         self.calls += other.calls
         self.refused += other.refused
+        self.made += other.made
+        self.refusals += other.refusals
         self.ends += other.ends
         self.difference = self.difference or other.difference
 
@@ -64,6 +70,12 @@ def play(scene: Scene, deployer: str, seeds: Sequence[int], moves: int = MOVES) 
     played.histories = len(seeds)
     for player in told:
         played.refused += sum(not step.succeeds for step in player.steps)
+        played.made += Counter(f"{step.contract}.{step.name}" for step in player.steps if step.succeeds)
+        played.refusals += Counter(
+            f"{step.contract}.{step.name}: {step.words.partition(', refused: ')[2]}"
+            for step in player.steps
+            if not step.succeeds
+        )
         played.ends += Counter(f"case {case.verdict or 'open'}" for case in player.ledger.cases.values())
         played.ends += Counter(f"batch {batch.state}" for batch in player.ledger.batches.values())
     return played
@@ -93,8 +105,10 @@ def main() -> int:
                 print(f"hint: scripts/prove histories --count 1 --moves {arguments.moves} --seed N plays one alone")
                 return 1
             print(f"{whole.histories} histories, {whole.calls} calls", file=sys.stderr, flush=True)
-    for end, count in sorted(whole.ends.items()):
-        print(f"{count:8} {end}")
+    for told in (whole.made, whole.refusals, whole.ends):
+        for what, count in sorted(told.items()):
+            print(f"{count:8} {what}")
+        print()
     seconds = time.monotonic() - started
     counts = f"{whole.histories} histories, {whole.calls} calls, {whole.refused} of them refused"
     print(f"total: {counts}, all agree; {seconds:.0f} s")

@@ -17,7 +17,7 @@ from tests.proof.histories.scene import Scene, Step
 
 FOLDER = TOOLS / "out-histories"
 SCRIPT = "../tests/contracts/Replay.sol"
-TARGETS = ("VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court")
+TARGETS = ("VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court", "Panel")
 _LOOK = "(uint8,bytes,uint16[],bytes32[])"
 _STEP = f"(uint40,uint64,uint64,bytes32,address,uint8,bytes,bool,{_LOOK}[])"
 _DIFFERS = re.compile(r"history (\d+), step (\d+): (.+)")

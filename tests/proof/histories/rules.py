@@ -32,6 +32,11 @@ def slashed(total: int, bps: int) -> int:
     return ceil_div(total * bps, 10_000)
 
 
+def without_a_sign(total: int, days: int) -> int:
+    """What is left after days that cost a hundredth each: rounded down, and a wei less where that is even."""
+    return ceil_div(total * 99**days, 100**days) - 1
+
+
 # ---- record
 
 
@@ -50,14 +55,21 @@ class Record:
     last: list[bool] = field(default_factory=list)
     counted: dict[int, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
+    last_day: int = 0
+    """That of the last sign, or from which on signs are due."""
 
-    def see(self, today: int) -> bool:
-        """The node was there today. Returns: whether that is news."""
+    def __post_init__(self) -> None:
+        self.last_day = self.last_day or self.day
+
+    def see(self, today: int) -> None:
+        """The node was there today; who was not for 48 hours starts on probation again."""
         if today in self.seen:
-            return False
+            return
+        if today - self.last_day >= 3:
+            self.probation = 20
         self.seen.add(today)
         self.days_seen += 1
-        return True
+        self.last_day = today
 
     def score(self, stake: int, recommended: int, today: int) -> int:
         """Hundredths of a point."""
@@ -85,7 +97,6 @@ class Record:
             self.penalty = max(0, self.penalty - counts)
             self.probation = max(0, self.probation - counts)
         self._remember(ok, failed)
-        self.see(today)
 
     def punish(self, tenths: int, *, lost: bool) -> None:
         self.penalty = min(1_000, self.penalty + tenths)

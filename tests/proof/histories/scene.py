@@ -129,6 +129,7 @@ class Step:
     block: int
     sender: Address
     contract: str
+    name: str
     data: bytes
     succeeds: bool
     words: str
