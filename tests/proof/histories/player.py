@@ -86,7 +86,11 @@ class Player(StakeMoves):
 
     def reclaim_lane(self) -> None:
         closing = [key for key, lane in self.ledger.lanes.items() if lane.close_at]
+        if not closing and not self._rarely():
+            return
         lane = self.dice.choice(closing or [self._lane()])
+        if closing and self.dice.random() < 0.3:
+            self.ledger.time = max(self.ledger.time, self.ledger.lanes[lane].close_at - self._mostly(0, 1))
         self.do(
             *(address("thief"), "Settlement", "reclaimLane", lane),
             lambda: self.ledger.reclaim_lane(lane),
@@ -209,8 +213,8 @@ class Player(StakeMoves):
 
     def finalize(self) -> None:
         ready = [each for each in self.ledger.batches.values() if self._is_ready(each)]
-        batch = self.dice.choice(ready) if ready and self.dice.random() < 0.8 else self._batch("pending", "passed")
-        if batch:
+        batch = self.dice.choice(ready) if ready and not self._rarely() else self._batch("pending", "passed")
+        if batch and (ready or self._rarely()):
             if not self._rarely():
                 self.ledger.time = max(self.ledger.time, batch.time + self.ledger.numbers.challenge_seconds)
             self.do(
@@ -235,7 +239,9 @@ class Player(StakeMoves):
 
     def claim(self) -> None:
         rich = [node for node, one in self.ledger.nodes.items() if one.rewards or self._rarely()]
-        node = self.dice.choice(rich or [address("node 0")])
+        if not rich:
+            return
+        node = self.dice.choice(rich)
         payout = self.ledger.nodes[node].payout
         self.do(
             *(address("thief"), "Settlement", "claim", [node]),
@@ -244,7 +250,8 @@ class Player(StakeMoves):
         )
 
     def flush_burn(self) -> None:
-        self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.money)
+        if self.ledger.to_burn or self._rarely():
+            self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.money)
 
     # ---- court
 
@@ -254,11 +261,12 @@ class Player(StakeMoves):
             for each in self.ledger.batches.values()
             if each.state == "pending" and self.ledger.epoch(each) in self.ledger.seeds
         ]
-        drawn = [each for each in sealed if self.ledger.drawn(each)[1]]
-        if not sealed:
+        last = self.ledger.time - self.ledger.numbers.starved_seconds
+        drawn = [each for each in sealed if each.time >= last and self.ledger.drawn(each)[1]]
+        if not sealed or (not drawn and not self._rarely()):
             return
         batch = self.dice.choice(drawn if drawn and not self._rarely() else sealed)
-        self.do(
+        convened = self.do(
             *(address("thief"), "Court", "convene", [batch.node, batch.slot, contents_of(batch)]),
             lambda: self.ledger.convene(address("thief"), batch.node, batch.slot),
             lambda: [
@@ -267,6 +275,14 @@ class Player(StakeMoves):
                 *(self.case(case) if (case := self.ledger.cases.get(batch.id)) else []),
             ],
         )
+        if convened:
+            self._step_down(self.ledger.cases[batch.id])
+
+    def _step_down(self, case: Case) -> None:
+        """In time only soon after the draw."""
+        if self.dice.random() < 0.15:
+            self.wait(self._mostly(1, self.ledger.numbers.seat_seconds // 4))
+            self._abstain(case, self.dice.randrange(len(case.seats)))
 
     def seats(self) -> None:
         """Every seat of an open case that can do something does it, or one is silent, steps down or asks for data."""
@@ -437,7 +453,7 @@ class Player(StakeMoves):
     # ---- chance
 
     def play(self, count: int) -> None:
-        """`count` moves, each some seconds after the last, and a look at everything."""
+        """`count` moves that find something to do, each some seconds after the last, and a look at everything."""
         moves: dict[Callable[[], None], int] = {
             self.deposit: 2,
             self.withdraw: 1,
@@ -446,27 +462,30 @@ class Player(StakeMoves):
             self.close_lane: 1,
             self.reclaim_lane: 2,
             self.submit: 9,
-            self.seal: 7,
-            self.finalize: 7,
+            self.seal: 9,
+            self.finalize: 9,
             self.refund: 3,
-            self.claim: 1,
+            self.claim: 2,
             self.flush_burn: 1,
             self.owner_moves: 3,
             self.staker_moves: 8,
             self.terms: 1,
             self.check_in: 1,
             self.be_away: 1,
-            self.convene: 7,
-            self.seats: 7,
+            self.convene: 9,
+            self.seats: 11,
             self.rulings: 3,
             self.starve: 2,
             self.name_arbiters: 1,
         }
         if self.dice.random() < 0.7:
             self.name_arbiters()
-        for move in self.dice.choices(list(moves), list(moves.values()), k=count):
+        made = 0
+        while made < count:
+            before = len(self.steps)
             self.wait(self.dice.choice([1, 1, 2, 5, 15]))
-            move()
+            self.dice.choices(list(moves), list(moves.values()))[0]()
+            made += len(self.steps) > before
         self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.everything)
 
     def _client(self) -> str:

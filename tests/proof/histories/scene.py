@@ -55,7 +55,7 @@ def _signature(contract: str, name: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def word_of(value: int | str) -> bytes:
-    """An unsigned number or an address as the ABI has it; eth_abi takes fifty times as long, and there are thousands."""
+    """An unsigned number or an address as the ABI has it; eth_abi takes fifty times as long."""
     return value.to_bytes(32, "big") if isinstance(value, int) else bytes(12) + bytes.fromhex(value[2:])
 
 

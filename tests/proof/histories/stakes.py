@@ -138,7 +138,7 @@ class Stakes:
         require(one.state == "jailed" and self.time >= one.jailed_until, "not jailed, or still")
         self._require_own_part(one)
         require(one.open_batches == 0, "open batches")
-        one.state = "active"
+        one.state, one.jailed_until = "active", 0
         one.record.probation = 20
 
     # ---- what others may do to it

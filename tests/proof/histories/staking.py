@@ -23,29 +23,50 @@ class StakeMoves(Table):
         more = self._mostly(self._amount(), 0)
         moves["stake"] = [node, more], lambda: self.ledger.stake(owner, node, more)
         moves["unjail"] = [node], lambda: self.ledger.unjail(owner, node)
-        name = "unjail" if one.state == "jailed" and self.dice.random() < 0.5 else self.dice.choice(list(moves))
+        name = self._chosen(owner, node, ["stake", "unjail" if one.state == "jailed" else "unbond"], moves)
+        if name == "unjail" and not self._rarely():
+            self.ledger.time = max(self.ledger.time, one.jailed_until)
         self._move(owner, node, name, *moves[name])
 
     def staker_moves(self) -> None:
         staker = address(self.dice.choice(STAKERS))
         there = [id_ for id_, one in self.ledger.nodes.items() if one.staked.of(staker) or one.leaving.of(staker)]
         node = self.dice.choice(there) if there and self.dice.random() < 0.7 else self._node()
+        if rich := [id_ for id_ in there if self._earned(staker, id_)]:
+            node = self._mostly(self.dice.choice(rich), node, node)
         one = self.ledger.nodes[node]
         moves = self._moves(staker, node)
         least, others = self.ledger.numbers.min_deposit, one.active - one.own
-        room = max(least, 9 * one.own - others)
+        room = max(least, min(9 * one.own - others, self.ledger.wallets[staker]))
         more = self._mostly(self.dice.choice([self._amount(), least, room]), least - 1, room + 1)
         who = self._mostly(staker, one.owner)
         moves["claimRewards"] = [node], lambda: self.ledger.claim_rewards(staker, node)
         moves["delegate"] = [node, more], lambda: self.ledger.delegate(who, node, more)
-        name = self.dice.choice([*moves, "delegate", "claimRewards"]) if node in there else "delegate"
+        earned = ["claimRewards"] if self._earned(staker, node) else []
+        name = self._chosen(staker, node, ["delegate", *earned, *earned], moves)
         self._move(who if name == "delegate" else staker, node, name, *moves[name])
+
+    def _chosen(self, who: str, node: str, others: Sequence[str], moves: dict[str, Any]) -> str:
+        """Mostly something that can be done: one of the others, or with what there is."""
+        one = self.ledger.nodes[node]
+        can = [*others]
+        if one.staked.worth(who):
+            can.append("unbond")
+        if one.leaving.worth(who):
+            can += ["rebond", "withdraw"]
+        return str(self._mostly(self.dice.choice(can), *moves))
+
+    def _earned(self, staker: str, node: str) -> int:
+        one = self.ledger.nodes[node]
+        return one.earnings.of(staker, one.for_others(), one.owner, one.staked)
 
     def _moves(self, who: str, node: str) -> dict[str, tuple[list[Any], Told]]:
         """What owner and others do alike."""
         one, least = self.ledger.nodes[node], self.ledger.numbers.min_stake
         has, leaves = one.staked.worth(who), one.leaving.worth(who)
-        out = self.dice.choice([self._amount(), has, has, has // 2, max(0, has - least), has + 1, 1])
+        out = self.dice.choice([self._amount(), has // 2, max(0, has - least), has + 1, 1, self._amount() % (has + 1)])
+        if who != one.owner or self._rarely():
+            out = self.dice.choice([out, has])
         back = self.dice.choice([leaves, leaves, leaves + 1, leaves // 2, leaves - 1 if leaves else 0, 1])
         return {
             "unbond": ([node, out], lambda: self.ledger.unbond(who, node, out)),
@@ -54,8 +75,13 @@ class StakeMoves(Table):
         }
 
     def _move(self, who: str, node: str, name: str, arguments: Sequence[Any], told: Told) -> None:
-        if name == "withdraw" and self.dice.random() < 0.3:
-            self.wait(self.ledger.numbers.unbonding_seconds)
+        if name == "withdraw" and self.dice.random() < 0.7:
+            until = self.ledger.nodes[node].unlock_at.get(who, 0)
+            self.ledger.time = max(self.ledger.time, self._mostly(until, until - 1, until - 1))
+        one = self.ledger.nodes[node]
+        if name == "rebond" and who != one.owner and one.rewards and not one.staked.others(one.owner):
+            # The contracts share what was earned before with who comes back as the first; the specification does not.
+            self.do(who, "Settlement", "claim", [node], lambda: self.ledger.claim(node))
         self.do(who, "StakeManager", name, arguments, told, lambda: self._stake_looks(who, node))
 
     def _stake_looks(self, who: str, node: str) -> Sequence[Look]:
@@ -93,13 +119,13 @@ class StakeMoves(Table):
     def check_in(self) -> None:
         node = address(self.dice.choice(PROVIDERS))
         sender = self._mostly(node, self.ledger.nodes[node].owner)
-        if self.dice.random() < 0.5:
+        if self.dice.random() < 0.3:
             self.wait(self.dice.randint(20_000, 90_000))
         self._move(sender, node, "checkIn", [node], lambda: self.ledger.check_in(sender, node))
 
     def be_away(self) -> None:
         """Days without a sign cost something from the second week on."""
-        if self.dice.random() < 0.3:
+        if self.dice.random() < 0.12:
             self.wait(self.dice.randint(1, 12) * 86_400)
         node = self._node()
         self._move(address("thief"), node, "penalizeOffline", [node], lambda: self.ledger.penalize_offline(node))
