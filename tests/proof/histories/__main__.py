@@ -24,6 +24,20 @@ from tests.proof.histories.scene import Scene
 MOVES = 60
 AT_ONCE = 200
 _BEFORE = 8
+MOVED = frozenset(
+    f"{contract}.{name}"
+    for contract, names in {
+        "StakeManager": "stake delegate unbond rebond withdraw claimRewards unjail checkIn penalizeOffline "
+        "setCommission confirmCommission cancelCommission",
+        "Settlement": "deposit withdraw setSigner openLane closeLane reclaimLane submit finalize refund claim "
+        "flushBurn",
+        "EpochBeacon": "seal",
+        "Court": "convene commitSeat revealSeat abstain replaceSeat demandData answerData resolve appeal voidStarved",
+        "Panel": "setArbiters vote",
+    }.items()
+    for name in names.split()
+)
+"""Every call that a history may make; one that none makes is compared with nothing."""
 
 
 @dataclass
@@ -109,6 +123,8 @@ def main() -> int:
         for what, count in sorted(told.items()):
             print(f"{count:8} {what}")
         print()
+    if missing := sorted(MOVED - whole.made.keys()):
+        print(f"hint: too few histories for {', '.join(missing)}", file=sys.stderr)
     seconds = time.monotonic() - started
     counts = f"{whole.histories} histories, {whole.calls} calls, {whole.refused} of them refused"
     print(f"total: {counts}, all agree; {seconds:.0f} s")

@@ -295,12 +295,12 @@ class Player(StakeMoves):
         silent = self.dice.choice(present) if self.dice.random() < 0.15 else None
         if self.dice.random() < 0.08:
             self._abstain(case, self.dice.choice(present))
-        if self.dice.random() < 0.08 and self._demand(case, self.dice.choice(present)):
+        if self.dice.random() < 0.15 and self._demand(case, self.dice.choice(present)):
             return
         for number in present:
             if case.seats[number].state == "drawn" and number != silent:
                 self._commit(case, number)
-        if self.dice.random() < 0.06 and self._demand(case, self.dice.choice(present)):
+        if self.dice.random() < 0.1 and self._demand(case, self.dice.choice(present)):
             return
         for number in present:
             if case.seats[number].state == "committed" and number != silent:

@@ -11,7 +11,8 @@ from pathlib import Path
 from protocol.wire.ids import Address, checksum
 from scripts.setup import node_tools
 from scripts.solc import TOOLS
-from tests.proof.histories.scene import Look, Scene, Step, word_of
+from tests.proof.histories.rules import word_of
+from tests.proof.histories.scene import Look, Scene, Step
 
 FOLDER = TOOLS / "out-histories"
 SCRIPT = "../tests/contracts/Replay.sol"

@@ -17,6 +17,7 @@ from protocol.stages.assignment import Assignment, LaneOpen, OperatorConsent
 from protocol.wire.envelope import Domain, compact, digest, sign_digest
 from protocol.wire.ids import Address, address_of
 from scripts.setup.cache import REPOSITORY
+from tests.proof.histories.rules import word_of
 
 ABI = REPOSITORY / "chain" / "abi"
 CHAIN_ID = 31337
@@ -52,11 +53,6 @@ def _kind(parameter: Mapping[str, Any]) -> str:
 def _signature(contract: str, name: str) -> tuple[bytes, tuple[str, ...]]:
     kinds = tuple(map(_kind, functions(contract)[name]["inputs"]))
     return keccak(text=f"{name}({','.join(kinds)})")[:4], kinds
-
-
-def word_of(value: int | str) -> bytes:
-    """An unsigned number or an address as the ABI has it; eth_abi takes fifty times as long."""
-    return value.to_bytes(32, "big") if isinstance(value, int) else bytes(12) + bytes.fromhex(value[2:])
 
 
 def calldata(contract: str, name: str, *arguments: Any) -> bytes:

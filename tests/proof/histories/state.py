@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from tests.proof.histories.pools import Earnings, Pool
-from tests.proof.histories.rules import Record
+from tests.proof.histories.rules import Record, word_of
 
 DAY = 86_400
 
@@ -119,7 +118,7 @@ class Batch:
 
     @property
     def id(self) -> bytes:
-        return bytes(keccak(encode(["address", "uint8", "uint256"], [self.node, self.slot, self.block])))
+        return bytes(keccak(word_of(self.node) + word_of(self.slot) + word_of(self.block)))
 
     @property
     def value(self) -> int:
