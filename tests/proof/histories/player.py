@@ -60,7 +60,7 @@ class Player(StakeMoves):
         client, signer, node = lane
         there = self.ledger.lanes.get(lane)
         free = self.ledger.free[client]
-        amount = self._mostly(min(free, self.dice.randint(1, 80) * VCN), 0, free + 1)
+        amount = self._mostly(min(free, self.dice.randint(1, 80) * VCN), 0, free + 1, free, free)
         total = self._mostly(there.left + there.mark if there else 0, 1)
         deadline = self._mostly(
             self.ledger.time + self.dice.randint(0, 3_600), self.ledger.time - 1, 3_601 + self.ledger.time
@@ -122,6 +122,8 @@ class Player(StakeMoves):
         count = self._mostly(self.dice.randint(1, most), 0, most * 8)
         charge = self.dice.randint(0, max(0, min(there.left * 20 // 23, room)))
         charge = self.dice.choice([charge, charge // 50, charge // 50 * 50, 7])
+        if self._rarely():
+            count, charge = most, there.left * 20 // 23
         bonus = self.dice.choice([0, 0, charge * 9 // 100, charge // 50])
         owed = charge + verify_fee(charge) + bonus
         cumulative = there.mark + self._mostly(owed, owed + self.dice.randint(0, 10**17), owed - 1)

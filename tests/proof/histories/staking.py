@@ -49,12 +49,13 @@ class StakeMoves(Table):
     def _chosen(self, who: str, node: str, others: Sequence[str], moves: dict[str, Any]) -> str:
         """Mostly something that can be done: one of the others, or with what there is."""
         one = self.ledger.nodes[node]
-        can = [*others]
+        is_rich = self.ledger.wallets.get(who, 0) >= self.ledger.numbers.min_deposit
+        can = [*others] if is_rich or self._rarely() else [*others[1:]]
         if one.staked.worth(who):
             can.append("unbond")
         if one.leaving.worth(who):
             can += ["rebond", "withdraw"]
-        return str(self._mostly(self.dice.choice(can), *moves))
+        return str(self._mostly(self.dice.choice(can or others), *moves))
 
     def _earned(self, staker: str, node: str) -> int:
         one = self.ledger.nodes[node]
