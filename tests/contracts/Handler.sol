@@ -32,9 +32,14 @@ contract Handler is Stakers {
     /// @dev What a case has paid out so far: to who convened, then to its seats.
     mapping(bytes32 caseId => uint256) private _paid;
     mapping(bytes32 batchId => uint256) public refundCount;
-    mapping(bytes32 lane => uint96) private _marks;
-    mapping(bytes32 lane => uint24) private _jobs;
-    mapping(address node => mapping(uint8 slot => bytes)) private _contents;
+    mapping(bytes32 lane => LaneView) private _lanes;
+    /// @dev The most that a client has signed for on a lane, or that was on it when it was reclaimed.
+    mapping(bytes32 lane => uint256) internal _signed;
+    mapping(address client => uint256) private _free;
+    /// @dev What a client, or a signer within its budget, has taken out of the free money since `_free`.
+    mapping(address client => uint256) internal _spent;
+    mapping(address node => mapping(uint256 day => uint256)) private _counted;
+    mapping(address node => mapping(uint8 slot => bytes)) internal _contents;
 
     function setUp() public override {
         super.setUp();
@@ -79,12 +84,12 @@ contract Handler is Stakers {
         return nodes[index];
     }
 
-    function _client(uint256 pick) private view returns (Client memory) {
+    function _client(uint256 pick) internal view returns (Client memory) {
         return clients[pick % ACTORS];
     }
 
     /// @dev The first batch in `state` from `pick` on, so that most calls find something to work on.
-    function _find(BatchState state, uint256 pick) private view returns (address node, uint8 slot) {
+    function _find(BatchState state, uint256 pick) internal view returns (address node, uint8 slot) {
         uint256 count = ACTORS * SLOTS_USED;
         for (uint256 i; i < count; ++i) {
             uint256 place = (pick % count + i) % count;
@@ -104,7 +109,7 @@ contract Handler is Stakers {
         _judge(node, slot, [score, score, score]);
     }
 
-    function _kept(address node, uint8 slot) private view returns (Contents memory) {
+    function _kept(address node, uint8 slot) internal view returns (Contents memory) {
         return abi.decode(_contents[node][slot], (Contents));
     }
 
@@ -121,10 +126,13 @@ contract Handler is Stakers {
         amount = uint96(bound(amount, 1, 50 * VCN));
         vm.prank(one.id);
         settlement.withdraw(amount);
+        _spent[one.id] += amount;
     }
 
     function topUpLane(uint256 who, uint256 whose, uint96 amount) external {
-        openLane(_client(who), _node(whose).id, uint96(bound(amount, 1, 50 * VCN)));
+        amount = uint96(bound(amount, 1, 50 * VCN));
+        openLane(_client(who), _node(whose).id, amount);
+        _spent[_client(who).id] += amount;
         _requireOpen();
     }
 
@@ -134,7 +142,7 @@ contract Handler is Stakers {
         guardian.pause(uint40(bound(duration, 1, 10 minutes)));
     }
 
-    function _requireOpen() private {
+    function _requireOpen() internal {
         if (vm.getBlockTimestamp() < stakes.intakePausedUntil()) _complain("a pause stops what is new");
     }
 
@@ -151,6 +159,7 @@ contract Handler is Stakers {
         uint96 left = settlement.laneOf(one.id, one.signer, _node(whose).id).left;
         settlement.reclaimLane(one.id, one.signer, _node(whose).id);
         if (settlement.accountOf(one.id) != before + left) _complain("a reclaim pays what was left");
+        _signed[_lane(one.id, _node(whose).id)] = settlement.laneOf(one.id, one.signer, _node(whose).id).mark;
     }
 
     // ---- nodes
@@ -167,18 +176,30 @@ contract Handler is Stakers {
         Claim[] memory claims = claimsOf(one, node.id, jobs, charge, bonus);
         Submission memory made = submissionOf(node.id, slot, claims, jobs);
         made.flags = flags % 4;
-        Contents memory contents = contentsOf(made, claims);
-        vm.prank(node.id);
-        settlement.submit(made, claims);
-        _contents[node.id][slot] = abi.encode(contents);
+        if (made.flags & UNRECEIPTED != 0) made.mineBy = uint40(vm.getBlockTimestamp());
+        Contents memory contents = _submitted(made, claims);
         _requireOpen();
-        ++submissions;
         if (settlement.laneOf(one.id, one.signer, node.id).left != left - contents.debits[0].amount) {
             _complain("a lane pays its debit");
         }
     }
 
-    function _freeSlot(address node, uint8 pick) private view returns (uint8 slot) {
+    function _submitted(Submission memory made, Claim[] memory claims) internal returns (Contents memory contents) {
+        contents = contentsOf(made, claims);
+        vm.prank(made.node);
+        settlement.submit(made, claims);
+        _contents[made.node][made.slot] = abi.encode(contents);
+        ++submissions;
+        _signed[_lane(claims[0].client, made.node)] = claims[0].cumulative;
+        uint256 own = stakes.standingOf(made.node).ownStake;
+        if (settlement.bookOf(made.node).openValue > own / 2) _complain("half of the stake covers what is open");
+    }
+
+    function _lane(address client_, address node) internal pure returns (bytes32) {
+        return keccak256(abi.encode(client_, node));
+    }
+
+    function _freeSlot(address node, uint8 pick) internal view returns (uint8 slot) {
         for (uint8 i; i < SLOTS_USED; ++i) {
             slot = (pick % SLOTS_USED + i) % SLOTS_USED;
             BatchState state = stateOf(node, slot);
@@ -191,16 +212,25 @@ contract Handler is Stakers {
         _finalize(node, slot);
     }
 
-    function _finalize(address node, uint8 slot) private {
+    function _finalize(address node, uint8 slot) internal {
         Batch memory batch = settlement.batchOf(node, slot);
         bool passed = batch.state == BatchState.Passed;
         bool drawn = !passed && settlement.sampledLeaves(node, slot).length != 0;
         uint256 before = uint256(settlement.bookOf(node).rewards) + settlement.pool() + settlement.burnPending();
         Charge memory charge = _chargeOf(node);
+        uint256 toBurn = settlement.burnPending();
+        uint256 successes = stakes.nodeOf(node).successes;
         settlement.finalize(node, slot);
         _charged(node, charge);
         lastSign[node] = vm.getBlockTimestamp();
         ++finals;
+        _checkCounted(node, stakes.nodeOf(node).successes - successes, settlement.burnPending() - toBurn);
+        if (settlement.burnPending() - toBurn < (uint256(batch.charge) + 9) / 10) _complain("a tenth is burned");
+        if (vm.getBlockTimestamp() < uint256(batch.commitTime) + profile.challengeSeconds) {
+            _complain("final too early");
+        }
+        if (settlement.batchSeedOf(node, slot) == 0) _complain("final without a seed");
+        if (!passed && batch.flags & UNRECEIPTED != 0) _complain("a batch without receipts was final undrawn");
         if (drawn) _complain("a drawn batch became final without a pass");
         if (!passed && stakes.isJailed(node)) _complain("a jailed node's batch became final without a court");
         uint256 given = uint256(settlement.bookOf(node).rewards) + settlement.pool() + settlement.burnPending() - before;
@@ -208,12 +238,19 @@ contract Handler is Stakers {
         if (given != amount) _complain("a final batch gives out its amount");
     }
 
+    /// @dev Good jobs count by what they burned, and twenty a day.
+    function _checkCounted(address node, uint256 more, uint256 toBurn) private {
+        _counted[node][today()] += more;
+        if (_counted[node][today()] > 20) _complain("more than twenty good jobs a day");
+        if (more > toBurn / profile.minBurn) _complain("jobs count that burned too little");
+    }
+
     function refundBatch(uint256 pick, bool again) external {
         (address node, uint8 slot) = _find(again ? BatchState.Refunded : BatchState.Void, pick);
         _refund(node, slot);
     }
 
-    function _refund(address node, uint8 slot) private {
+    function _refund(address node, uint8 slot) internal {
         Contents memory contents = _kept(node, slot);
         Batch memory batch = settlement.batchOf(node, slot);
         settlement.refund(node, slot, contents);
@@ -239,7 +276,7 @@ contract Handler is Stakers {
         _convene(node, slot);
     }
 
-    function _convene(address node, uint8 slot) private {
+    function _convene(address node, uint8 slot) internal {
         uint128 pool = settlement.pool();
         bytes32 caseId = convened(node, slot, _kept(node, slot));
         _countPay(caseId, node, slot, pool - settlement.pool());
@@ -471,7 +508,7 @@ contract Handler is Stakers {
         _judge(node, slot, [a, b, c]);
     }
 
-    function _judge(address node, uint8 slot, uint16[3] memory picks) private {
+    function _judge(address node, uint8 slot, uint16[3] memory picks) internal {
         bytes32 caseId = settlement.batchIdOf(node, slot);
         for (uint256 rounds; rounds < 3 && court.caseOf(caseId).state == CaseState.Open; ++rounds) {
             _sit(caseId, picks);
@@ -574,17 +611,27 @@ contract Handler is Stakers {
         }
     }
 
-    /// @notice Left and mark of every lane; complains where a mark or a job count fell.
+    /// @notice What is left on every lane; complains where one lost something that its client has not signed for.
     function lanesHold() external returns (uint256 total) {
         for (uint256 i; i < ACTORS; ++i) {
+            _accountHolds(clients[i].id);
             for (uint256 j; j < ACTORS; ++j) {
                 LaneView memory lane = settlement.laneOf(clients[i].id, clients[i].signer, nodes[j].id);
-                bytes32 key = keccak256(abi.encode(i, j));
-                if (lane.mark < _marks[key] || lane.jobs < _jobs[key]) _complain("a lane went back");
-                (_marks[key], _jobs[key]) = (lane.mark, lane.jobs);
+                bytes32 key = _lane(clients[i].id, nodes[j].id);
+                LaneView memory was = _lanes[key];
+                if (lane.mark < was.mark || lane.jobs < was.jobs) _complain("a lane went back");
+                if (uint256(lane.left) + lane.mark < uint256(was.left) + was.mark) _complain("a lane lost money");
+                if (lane.mark > _signed[key]) _complain("a lane paid what nobody has signed");
+                _lanes[key] = lane;
                 total += lane.left;
             }
         }
+    }
+
+    function _accountHolds(address client_) private {
+        uint256 free = settlement.accountOf(client_);
+        if (free + _spent[client_] < _free[client_]) _complain("free money went without its owner");
+        (_free[client_], _spent[client_]) = (free, 0);
     }
 
     /// @notice Money in batches that are neither paid nor refunded.
