@@ -1,6 +1,7 @@
 """Random histories, started by scripts/prove: the contracts must do with each what the specification does.
 
-A history is a few dozen moves of clients, nodes, owners and seats on a network at work, some of which must be refused.
+A history is a few dozen moves of clients, nodes, owners, those who stake with them, seats and arbiters on a network at
+work, some of which must be refused.
 After every call what it touched is compared, at the end everything: accounts, lanes, books, records, batches, coins.
 """
 
@@ -28,11 +29,12 @@ MOVED = frozenset(
     f"{contract}.{name}"
     for contract, names in {
         "StakeManager": "stake delegate unbond rebond withdraw claimRewards unjail checkIn penalizeOffline "
-        "setCommission confirmCommission cancelCommission",
+        "setCommission confirmCommission cancelCommission setPayout confirmPayout cancelPayout",
         "Settlement": "deposit withdraw setSigner openLane closeLane reclaimLane submit finalize refund claim "
-        "flushBurn",
-        "EpochBeacon": "seal",
-        "Court": "convene commitSeat revealSeat abstain replaceSeat demandData answerData resolve appeal voidStarved",
+        "flushBurn voidLost",
+        "EpochBeacon": "seal rearm",
+        "Court": "convene commitSeat revealSeat abstain replaceSeat demandData answerData resolve appeal voidStarved "
+        "joinVerifiers leaveVerifiers",
         "Panel": "setArbiters vote",
     }.items()
     for name in names.split()

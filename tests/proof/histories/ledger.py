@@ -7,15 +7,17 @@ project's own code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eth_utils.crypto import keccak
 
-from tests.proof.histories.rules import Place, ceil_div, drawn_leaves, drawn_seats, split, verify_fee
+from tests.proof.histories.rules import STAYS, Place, ceil_div, drawn_leaves, drawn_seats, split, verify_fee
 from tests.proof.histories.stakes import Stakes
 from tests.proof.histories.state import Arbiters, Batch, Case, Claim, Debit, Lane, Node, Numbers, Refused, Seat, require
 
 SLOTS = 64
+HASHES = 256
+"""Of so many blocks the machine knows the hash."""
 LARGEST_BENCH = 7
 COURT_FEE = 5 * 10**16
 WORSE = ("pass", "review", "severe")
@@ -36,6 +38,8 @@ class Ledger(Stakes):
     cases: dict[bytes, Case] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     seeds: dict[int, bytes] = field(default_factory=dict)
+    second_blocks: dict[int, int] = field(default_factory=dict)
+    """Of the epochs whose first seed was lost."""
     to_burn: int = 0
     arbiters: Arbiters = field(default_factory=Arbiters)
     stepped_down: dict[str, int] = field(default_factory=dict)
@@ -154,9 +158,28 @@ class Ledger(Stakes):
     def seal(self, epoch: int, block_hash: bytes) -> None:
         require(epoch not in self.seeds, "sealed before")
         require(self.block > self.seed_block(epoch), "not yet")
+        require(not self._is_out_of_reach(epoch), "lost")
         self.seeds[epoch] = block_hash
 
+    def rearm(self, epoch: int) -> None:
+        """One more block for a seed that nobody sealed in time."""
+        require(epoch not in self.seeds and epoch not in self.second_blocks, "sealed, or rearmed before")
+        require(self._is_out_of_reach(epoch), "still there")
+        self.second_blocks[epoch] = self.block + self.numbers.lag_blocks
+
+    def void_lost(self, node: str, slot: int) -> None:
+        batch = self._batch(node, slot, "pending")
+        epoch = self.epoch(batch)
+        require(epoch not in self.seeds and epoch in self.second_blocks, "not lost")
+        require(self._is_out_of_reach(epoch), "not lost twice")
+        self._ended(batch, "void")
+
+    def _is_out_of_reach(self, epoch: int) -> bool:
+        return self.block > self.seed_block(epoch) + HASHES
+
     def seed_block(self, epoch: int) -> int:
+        if epoch in self.second_blocks:
+            return self.second_blocks[epoch]
         return (epoch + 1) * self.numbers.epoch_blocks + self.numbers.lag_blocks
 
     def epoch(self, batch: Batch) -> int:
@@ -166,9 +189,15 @@ class Ledger(Stakes):
         """The batch's seed and its drawn leaves; all of them while its node is in jail or accused of fraud."""
         require(self.epoch(batch) in self.seeds, "no seed yet")
         seed = bytes(keccak(self.seeds[self.epoch(batch)] + batch.id))
-        if batch.state == "pending" and self._is_suspect(batch.node):
-            return seed, drawn_leaves(seed, batch.leaves, 100)
-        return seed, drawn_leaves(seed, batch.leaves, batch.rate)
+        return seed, drawn_leaves(seed, batch.leaves, self._rate(batch))
+
+    def _rate(self, batch: Batch) -> int:
+        """Fixed once a court has it."""
+        if batch.state != "pending":
+            return batch.rate
+        if self._is_suspect(batch.node):
+            return 100
+        return max(batch.rate, 50) if self.epoch(batch) in self.second_blocks else batch.rate
 
     def _is_suspect(self, node: str) -> bool:
         accused = any(case.accuses and case.batch.node == node for case in self.cases.values())
@@ -227,8 +256,7 @@ class Ledger(Stakes):
         wanted = 1 if min(batch.price, batch.max_leaf * len(drawn)) < self.numbers.court_value else 3
         found, next_try = self._seats(batch, drawn, 0, wanted, ())
         require(len(found) > 0, "nobody to sit")
-        if self._is_suspect(node):
-            batch.rate = 100
+        batch.rate = self._rate(batch)
         batch.state = "in court"
         case = Case(batch, drawn, [Seat(each, self.time) for each in found], next_try)
         self.cases[batch.id] = case
@@ -270,6 +298,31 @@ class Ledger(Stakes):
                 found |= {debit.client, debit.signer}
             first += debit.leaves
         return found
+
+    def join(self, sender: str, node: str) -> None:
+        one = self.nodes[node]
+        require(sender in {node, one.owner}, "neither owner nor operator")
+        require(self._may_sit(one), "not active, or too little stake")
+        require(all(place.node != node or place.until_block != STAYS for place in self.places), "on the list")
+        # In a local network nobody weighs less than everything.
+        self.places.append(Place(node, self.block, 10_000))
+
+    def leave(self, sender: str, node: str) -> None:
+        """Anyone strikes out who may no longer sit."""
+        one = self.nodes[node]
+        require(sender in {node, one.owner} or not self._may_sit(one), "neither owner nor operator")
+        require(self._strike(node), "not on the list")
+
+    def _may_sit(self, one: Node) -> bool:
+        return one.state == "active" and one.active >= 5 * self.numbers.min_stake
+
+    def _strike(self, node: str) -> bool:
+        """Off the list, where the place stays empty. Returns: whether it was there."""
+        for at, place in enumerate(self.places):
+            if place.node == node and place.until_block == STAYS:
+                self.places[at] = replace(place, until_block=self.block)
+                return True
+        return False
 
     def commit(self, sender: str, case: Case, seat: int) -> None:
         sitting = self._sitting(sender, case, seat, "drawn")
@@ -485,6 +538,7 @@ class Ledger(Stakes):
         if verdict in {"short", "withheld", "severe"}:
             one.state = "jailed"
             one.jailed_until = self.time + self.numbers.jail_seconds
+            self._strike(batch.node)
         if verdict == "pass":
             batch.state = "passed"
             self.pool += batch.fee

@@ -11,7 +11,7 @@ from eth_utils.crypto import keccak
 
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.wire.ids import Address
-from tests.proof.histories.rules import verify_fee
+from tests.proof.histories.rules import STAYS, verify_fee
 from tests.proof.histories.scene import CLASS, VCN, Look, address, look, members
 from tests.proof.histories.staking import StakeMoves
 from tests.proof.histories.state import Arbiters, Batch, Case, Claim
@@ -198,12 +198,14 @@ class Player(StakeMoves):
     def seal(self) -> None:
         pending = {self.ledger.epoch(each) for each in self.ledger.batches.values()} - self.ledger.seeds.keys()
         if not pending:
-            return
+            return None
         epoch = min(pending)
         seed_block = self.ledger.seed_block(epoch)
         if not self._rarely():
             self.ledger.block = max(self.ledger.block, seed_block + 1)
             self.ledger.time += 1
+        if self._rarely():
+            return self._lose(epoch)
         # Later the hash is out of the machine's reach.
         self.ledger.block = min(self.ledger.block, seed_block + 250)
         value = hashlib.sha256(self.dice.randbytes(8)).digest()
@@ -212,6 +214,26 @@ class Player(StakeMoves):
             lambda: self.ledger.seal(epoch, value),
             hashed=(seed_block, value) if seed_block < self.ledger.block else (0, bytes(32)),
         )
+        return None
+
+    def _lose(self, epoch: int) -> None:
+        """Nobody has sealed it in time: it is armed again, and the second time its batches are void."""
+        self.ledger.block = max(self.ledger.block, self.ledger.seed_block(epoch) + self._mostly(257, 256))
+        thief, second = address("thief"), epoch in self.ledger.second_blocks
+        lost = [each for each in self.ledger.batches.values() if self.ledger.epoch(each) == epoch]
+        if self._rarely():
+            self.do(thief, "EpochBeacon", "seal", [epoch], lambda: self.ledger.seal(epoch, bytes(32)))
+        if not second or self._rarely():
+            self.do(thief, "EpochBeacon", "rearm", [epoch], lambda: self.ledger.rearm(epoch))
+        if second or self._rarely():
+            batch = self.dice.choice(lost)
+            self.do(
+                *(thief, "Settlement", "voidLost", [batch.node, batch.slot]),
+                lambda: self.ledger.void_lost(batch.node, batch.slot),
+                lambda: (*self.node(batch.node), *self.batch(batch)),
+            )
+        elif self.dice.random() < 0.4:
+            self._lose(epoch)
 
     def finalize(self) -> None:
         ready = [each for each in self.ledger.batches.values() if self._is_ready(each)]
@@ -406,6 +428,16 @@ class Player(StakeMoves):
             return self._answer(case) if case.state == "asked" else self._appeal(case)
         return self._resolve(case)
 
+    def change_bench(self) -> None:
+        """A node goes on the list of verifiers or off it."""
+        node = self._node()
+        one = self.ledger.nodes[node]
+        sits = any(place.node == node and place.until_block == STAYS for place in self.ledger.places)
+        sender = self._mostly(self.dice.choice([one.owner, node]), address("thief"), address("thief"))
+        name = self._mostly("leaveVerifiers" if sits else "joinVerifiers", "leaveVerifiers", "joinVerifiers")
+        told = self.ledger.leave if name == "leaveVerifiers" else self.ledger.join
+        self.do(sender, "Court", name, [node, CLASS], lambda: told(sender, node), self.bench)
+
     def name_arbiters(self) -> None:
         """Those who vote on a doubt from now on, or nobody."""
         count = self.dice.choice([3, 3, 3, 4, 1, 0])
@@ -479,6 +511,7 @@ class Player(StakeMoves):
             self.rulings: 3,
             self.starve: 2,
             self.name_arbiters: 1,
+            self.change_bench: 1,
         }
         if self.dice.random() < 0.7:
             self.name_arbiters()

@@ -132,6 +132,9 @@ def drawn_leaves(seed: bytes, leaves: int, rate_percent: int) -> list[int]:
     return [pick for pick in picks if pick < leaves]
 
 
+STAYS = (1 << 40) - 1
+
+
 @dataclass(frozen=True)
 class Place:
     """A verifier on the list of its class."""
@@ -139,7 +142,7 @@ class Place:
     node: str
     since_block: int
     weight: int
-    until_block: int = 1 << 40
+    until_block: int = STAYS
 
 
 def drawn_seats(

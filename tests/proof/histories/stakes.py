@@ -122,6 +122,23 @@ class Stakes:
         require(sender == one.owner and one.commission_at > 0, "not the owner, or nothing announced")
         one.next_commission, one.commission_at = 0, 0
 
+    def announce_payout(self, sender: str, node: str, payout: str) -> None:
+        one = self.nodes[node]
+        require(sender == one.owner, "not the owner")
+        one.next_payout, one.payout_at = payout, self.time + self.numbers.timelock_seconds
+
+    def confirm_payout(self, node: str) -> None:
+        """What was earned until now is the old one's."""
+        one = self.nodes[node]
+        require(0 < one.payout_at <= self.time, "nothing announced, or not yet")
+        self._share(one)
+        one.payout, one.next_payout, one.payout_at = one.next_payout, "", 0
+
+    def call_payout_off(self, sender: str, node: str) -> None:
+        one = self.nodes[node]
+        require(sender in {one.owner, one.payout} and one.payout_at > 0, "not theirs, or nothing announced")
+        one.next_payout, one.payout_at = "", 0
+
     # ---- signs, and jail
 
     def check_in(self, sender: str, node: str) -> None:

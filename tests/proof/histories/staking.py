@@ -94,7 +94,9 @@ class StakeMoves(Table):
         )
 
     def terms(self) -> None:
-        """The commission: announced, called off, in force once TIMELOCK is over."""
+        """Commission and payout: announced, called off, in force once TIMELOCK is over."""
+        if self.dice.random() < 0.4:
+            return self._payout()
         announced = [node for node, one in self.ledger.nodes.items() if one.commission_at]
         if not announced or self.dice.random() < 0.4:
             return self._announce()
@@ -107,6 +109,21 @@ class StakeMoves(Table):
         if not self._rarely():
             self.ledger.time = max(self.ledger.time, one.commission_at)
         return self._move(address("thief"), node, "confirmCommission", [node], lambda: self.ledger.confirm(node))
+
+    def _payout(self) -> None:
+        announced = [node for node, one in self.ledger.nodes.items() if one.payout_at]
+        node = self.dice.choice(announced) if announced and not self._rarely() else self._node()
+        one = self.ledger.nodes[node]
+        who = self._mostly(self.dice.choice([one.owner, one.owner, one.payout]), address("thief"))
+        if not one.payout_at or self.dice.random() < 0.2:
+            payout = address(f"payout {self.dice.randrange(3)}")
+            told: Told = lambda: self.ledger.announce_payout(who, node, payout)  # noqa: E731
+            return self._move(who, node, "setPayout", [node, payout], told)
+        if self.dice.random() < 0.25:
+            return self._move(who, node, "cancelPayout", [node], lambda: self.ledger.call_payout_off(who, node))
+        if not self._rarely():
+            self.ledger.time = max(self.ledger.time, one.payout_at)
+        return self._move(who, node, "confirmPayout", [node], lambda: self.ledger.confirm_payout(node))
 
     def _announce(self) -> None:
         node = self._node()

@@ -45,6 +45,8 @@ class Node:
     commission: int = 1_000
     next_commission: int = 0
     commission_at: int = 0
+    next_payout: str = ""
+    payout_at: int = 0
     state: str = "active"
     jailed_until: int = 0
     rewards: int = 0

@@ -9,11 +9,13 @@ from typing import Any
 
 from protocol.wire.ids import Address
 from tests.proof.histories.ledger import Ledger
-from tests.proof.histories.scene import Look, Scene, Step, address, calldata, functions, look
+from tests.proof.histories.rules import word_of
+from tests.proof.histories.scene import CLASS, Look, Scene, Step, address, calldata, functions, look
 from tests.proof.histories.state import Batch, Case, Refused
 
 PROVIDERS = ("node 0", "node 1", "node 2")
 CLIENTS = ("client 0", "client 1", "client 2")
+NOBODY = "0x" + 40 * "0"
 STAKERS = ("staker 0", "staker 1", "staker 2")
 _LANE_STATES = ("none", "open", "closing", "reclaimed")
 _NODE_STATES = ("none", "active", "jailed", "exiting", "gone")
@@ -126,6 +128,8 @@ class Table:
                 commissionBps=one.commission,
                 nextCommissionBps=one.next_commission,
                 commissionAt=one.commission_at,
+                nextPayout=one.next_payout or NOBODY,
+                payoutAt=one.payout_at,
             ),
             *(self._part(node, who) for who in sorted(others)),
         )
@@ -177,6 +181,14 @@ class Table:
             ),
         )
 
+    def bench(self) -> Sequence[Look]:
+        """The whole list, the places of those who left included."""
+        places = self.ledger.places
+        rows = [(place.node, place.since_block, place.until_block, place.weight) for place in places]
+        values = [len(places), *(value for row in rows for value in row)]
+        words = tuple(range(1, 1 + len(values)))
+        return (Look("Court", calldata("Court", "verifiersOf", CLASS), words, tuple(map(word_of, values))),)
+
     def money(self) -> Sequence[Look]:
         ledger, contracts = self.ledger, self.scene.contracts
         return (
@@ -192,6 +204,7 @@ class Table:
         ledger = self.ledger
         return (
             *self.money(),
+            *self.bench(),
             *(self.account(address(name)) for name in CLIENTS),
             *(self.lane(lane) for lane in ledger.lanes),
             *(each for node in ledger.nodes for each in (*self.node(node), *self.holdings(node))),
