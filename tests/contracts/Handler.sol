@@ -40,15 +40,20 @@ contract Handler is Stakers, Papers {
     uint256 public settledSingles;
     uint256 public challenges;
     mapping(bytes32 batchId => uint256) public refundCount;
-    mapping(bytes32 lane => uint96) private _marks;
-    mapping(bytes32 lane => uint24) private _jobs;
-    mapping(address node => mapping(uint8 slot => bytes)) private _contents;
+    mapping(bytes32 lane => LaneView) private _lanes;
+    /// @dev The most that a client has signed for on a lane, or that was on it when it was reclaimed.
+    mapping(bytes32 lane => uint256) internal _signed;
+    mapping(address client => uint256) private _free;
+    /// @dev What a client, or a signer within its budget, has taken out of the free money since `_free`.
+    mapping(address client => uint256) internal _spent;
+    mapping(address node => mapping(uint256 day => uint256)) private _counted;
+    mapping(address node => mapping(uint8 slot => bytes)) internal _contents;
     mapping(bytes32 batchId => bytes) private _leaves;
     /// @dev Jobs without a lane that are open or committed, and what is locked for them together.
-    bytes[] private _singles;
+    bytes[] internal _singles;
     uint256 public singlesHold;
-    bytes32[] private _challenged;
-    bytes[] private _challengedAt;
+    bytes32[] internal _challenged;
+    bytes[] internal _challengedAt;
 
     function setUp() public override {
         super.setUp();
@@ -99,12 +104,12 @@ contract Handler is Stakers, Papers {
         return nodes[index];
     }
 
-    function _client(uint256 pick) private view returns (Client memory) {
+    function _client(uint256 pick) internal view returns (Client memory) {
         return clients[pick % ACTORS];
     }
 
     /// @dev The first batch in `state` from `pick` on, so that most calls find something to work on.
-    function _find(BatchState state, uint256 pick) private view returns (address node, uint8 slot) {
+    function _find(BatchState state, uint256 pick) internal view returns (address node, uint8 slot) {
         uint256 count = ACTORS * SLOTS_USED;
         for (uint256 i; i < count; ++i) {
             uint256 place = (pick % count + i) % count;
@@ -124,7 +129,7 @@ contract Handler is Stakers, Papers {
         _judge(node, slot, [score, score, score]);
     }
 
-    function _kept(address node, uint8 slot) private view returns (Contents memory) {
+    function _kept(address node, uint8 slot) internal view returns (Contents memory) {
         return abi.decode(_contents[node][slot], (Contents));
     }
 
@@ -141,10 +146,13 @@ contract Handler is Stakers, Papers {
         amount = uint96(bound(amount, 1, 50 * VCN));
         vm.prank(one.id);
         settlement.withdraw(amount);
+        _spent[one.id] += amount;
     }
 
     function topUpLane(uint256 who, uint256 whose, uint96 amount) external {
-        openLane(_client(who), _node(whose).id, uint96(bound(amount, 1, 50 * VCN)));
+        amount = uint96(bound(amount, 1, 50 * VCN));
+        openLane(_client(who), _node(whose).id, amount);
+        _spent[_client(who).id] += amount;
         _requireOpen();
     }
 
@@ -154,7 +162,7 @@ contract Handler is Stakers, Papers {
         guardian.pause(uint40(bound(duration, 1, 10 minutes)));
     }
 
-    function _requireOpen() private {
+    function _requireOpen() internal {
         if (vm.getBlockTimestamp() < stakes.intakePausedUntil()) _complain("a pause stops what is new");
     }
 
@@ -171,6 +179,7 @@ contract Handler is Stakers, Papers {
         uint96 left = settlement.laneOf(one.id, one.signer, _node(whose).id).left;
         settlement.reclaimLane(one.id, one.signer, _node(whose).id);
         if (settlement.accountOf(one.id) != before + left) _complain("a reclaim pays what was left");
+        _signed[_lane(one.id, _node(whose).id)] = settlement.laneOf(one.id, one.signer, _node(whose).id).mark;
     }
 
     // ---- nodes
@@ -187,18 +196,30 @@ contract Handler is Stakers, Papers {
         Claim[] memory claims = claimsOf(one, node.id, jobs, charge, bonus);
         Submission memory made = submissionOf(node.id, slot, claims, jobs);
         made.flags = flags % 4;
-        Contents memory contents = contentsOf(made, claims);
-        vm.prank(node.id);
-        settlement.submit(made, claims);
-        _contents[node.id][slot] = abi.encode(contents);
+        if (made.flags & UNRECEIPTED != 0) made.mineBy = uint40(vm.getBlockTimestamp());
+        Contents memory contents = _submitted(made, claims);
         _requireOpen();
-        ++submissions;
         if (settlement.laneOf(one.id, one.signer, node.id).left != left - contents.debits[0].amount) {
             _complain("a lane pays its debit");
         }
     }
 
-    function _freeSlot(address node, uint8 pick) private view returns (uint8 slot) {
+    function _submitted(Submission memory made, Claim[] memory claims) internal returns (Contents memory contents) {
+        contents = contentsOf(made, claims);
+        vm.prank(made.node);
+        settlement.submit(made, claims);
+        _contents[made.node][made.slot] = abi.encode(contents);
+        ++submissions;
+        _signed[_lane(claims[0].client, made.node)] = claims[0].cumulative;
+        uint256 own = stakes.termsOf(made.node).ownStake;
+        if (settlement.bookOf(made.node).openValue > own / 2) _complain("half of the stake covers what is open");
+    }
+
+    function _lane(address client_, address node) internal pure returns (bytes32) {
+        return keccak256(abi.encode(client_, node));
+    }
+
+    function _freeSlot(address node, uint8 pick) internal view returns (uint8 slot) {
         for (uint8 i; i < SLOTS_USED; ++i) {
             slot = (pick % SLOTS_USED + i) % SLOTS_USED;
             BatchState state = stateOf(node, slot);
@@ -211,16 +232,25 @@ contract Handler is Stakers, Papers {
         _finalize(node, slot);
     }
 
-    function _finalize(address node, uint8 slot) private {
+    function _finalize(address node, uint8 slot) internal {
         Batch memory batch = settlement.batchOf(node, slot);
         bool passed = batch.state == BatchState.Passed;
         bool drawn = !passed && settlement.sampledLeaves(node, slot).length != 0;
         uint256 before = uint256(settlement.bookOf(node).rewards) + settlement.pool() + settlement.burnPending();
         Charge memory charge = _chargeOf(node);
+        uint256 toBurn = settlement.burnPending();
+        uint256 successes = stakes.nodeOf(node).successes;
         settlement.finalize(node, slot);
         _charged(node, charge);
         lastSign[node] = vm.getBlockTimestamp();
         ++finals;
+        _checkCounted(node, stakes.nodeOf(node).successes - successes, settlement.burnPending() - toBurn);
+        if (settlement.burnPending() - toBurn < (uint256(batch.charge) + 9) / 10) _complain("a tenth is burned");
+        if (vm.getBlockTimestamp() < uint256(batch.commitTime) + profile.challengeSeconds) {
+            _complain("final too early");
+        }
+        if (settlement.batchSeedOf(node, slot) == 0) _complain("final without a seed");
+        if (!passed && batch.flags & UNRECEIPTED != 0) _complain("a batch without receipts was final undrawn");
         if (drawn) _complain("a drawn batch became final without a pass");
         if (!passed && stakes.isJailed(node)) _complain("a jailed node's batch became final without a court");
         uint256 given = uint256(settlement.bookOf(node).rewards) + settlement.pool() + settlement.burnPending() - before;
@@ -228,12 +258,19 @@ contract Handler is Stakers, Papers {
         if (given != amount) _complain("a final batch gives out its amount");
     }
 
+    /// @dev Good jobs count by what they burned, and twenty a day.
+    function _checkCounted(address node, uint256 more, uint256 toBurn) private {
+        _counted[node][today()] += more;
+        if (_counted[node][today()] > 20) _complain("more than twenty good jobs a day");
+        if (more > toBurn / profile.minBurn) _complain("jobs count that burned too little");
+    }
+
     function refundBatch(uint256 pick, bool again) external {
         (address node, uint8 slot) = _find(again ? BatchState.Refunded : BatchState.Void, pick);
         _refund(node, slot);
     }
 
-    function _refund(address node, uint8 slot) private {
+    function _refund(address node, uint8 slot) internal {
         Contents memory contents = _kept(node, slot);
         Batch memory batch = settlement.batchOf(node, slot);
         settlement.refund(node, slot, contents);
@@ -259,7 +296,7 @@ contract Handler is Stakers, Papers {
         _convene(node, slot);
     }
 
-    function _convene(address node, uint8 slot) private {
+    function _convene(address node, uint8 slot) internal {
         uint128 pool = settlement.pool();
         bytes32 caseId = convened(node, slot, _kept(node, slot));
         _countPay(caseId, node, slot, pool - settlement.pool());
@@ -447,10 +484,8 @@ contract Handler is Stakers, Papers {
         leaves[0] = leaf;
         Submission memory made = submissionFor(leaves, SumTreeLib.nodeOf(leaf), node, 0);
         made.slot = slot;
-        Contents memory contents = submit(made, claimsOf(one, node, 1, made.priceSum, made.bonusSum));
-        _contents[node][slot] = abi.encode(contents);
+        _submitted(made, claimsOf(one, node, 1, made.priceSum, made.bonusSum));
         _leaves[settlement.batchIdOf(node, slot)] = abi.encode(leaves);
-        ++submissions;
     }
 
     /// @dev Whatever a court has said so far; a batch that is not condemned must be honest or over.
@@ -567,7 +602,7 @@ contract Handler is Stakers, Papers {
         _judge(node, slot, [a, b, c]);
     }
 
-    function _judge(address node, uint8 slot, uint16[3] memory picks) private {
+    function _judge(address node, uint8 slot, uint16[3] memory picks) internal {
         bytes32 caseId = settlement.batchIdOf(node, slot);
         for (uint256 rounds; rounds < 3 && court.caseOf(caseId).state == CaseState.Open; ++rounds) {
             _sit(caseId, picks);
@@ -608,16 +643,18 @@ contract Handler is Stakers, Papers {
         Job memory job = singleOf(one, _node(whose).id, uint96(bound(price, 1, 5 * VCN)), nonce);
         vm.prank(one.id);
         singles.open(job.order, job.details, "");
+        _spent[one.id] += job.details.maxTotal;
         _singles.push(abi.encode(job, one.signerKey, false));
         singlesHold += job.details.maxTotal;
     }
 
     /// @dev Commit, settle or expire one of the open jobs.
-    function stepSingle(uint256 pick, bool settles, uint96 charge, uint32 actualMs) external {
+    function stepSingle(uint256 pick, bool settles, uint96 charge, uint32 actualMs) public {
         pick %= _singles.length;
         (Job memory job, uint256 key, bool committed) = abi.decode(_singles[pick], (Job, uint256, bool));
         if (!settles) {
-            vm.warp(job.details.deadline + profile.laneCloseSeconds + 1);
+            uint256 until = uint256(job.details.deadline) + profile.laneCloseSeconds + 1;
+            if (vm.getBlockTimestamp() < until) vm.warp(until);
             singles.expire(job.receipt.jobId, termsOf(job), _outputOf(job, committed));
             _endSingle(pick, job.details.maxTotal);
         } else if (!committed) {
@@ -649,8 +686,9 @@ contract Handler is Stakers, Papers {
     function challengeLeaf(uint256 pick) external {
         (address node, uint8 slot) = _find(BatchState.Pending, pick);
         Contents memory contents = _kept(node, slot);
-        vm.prank(contents.debits[0].client);
-        evidence.challengeLeaf(node, slot, contents, 0);
+        address by = contents.debits[0].client;
+        vm.prank(by);
+        _spent[by] += evidence.challengeLeaf(node, slot, contents, 0);
         _challenged.push(settlement.batchIdOf(node, slot));
         _challengedAt.push(abi.encode(node, slot, settlement.batchOf(node, slot).commitBlock));
         ++challenges;
@@ -742,17 +780,27 @@ contract Handler is Stakers, Papers {
         }
     }
 
-    /// @notice Left and mark of every lane; complains where a mark or a job count fell.
+    /// @notice What is left on every lane; complains where one lost something that its client has not signed for.
     function lanesHold() external returns (uint256 total) {
         for (uint256 i; i < ACTORS; ++i) {
+            _accountHolds(clients[i].id);
             for (uint256 j; j < ACTORS; ++j) {
                 LaneView memory lane = settlement.laneOf(clients[i].id, clients[i].signer, nodes[j].id);
-                bytes32 key = keccak256(abi.encode(i, j));
-                if (lane.mark < _marks[key] || lane.jobs < _jobs[key]) _complain("a lane went back");
-                (_marks[key], _jobs[key]) = (lane.mark, lane.jobs);
+                bytes32 key = _lane(clients[i].id, nodes[j].id);
+                LaneView memory was = _lanes[key];
+                if (lane.mark < was.mark || lane.jobs < was.jobs) _complain("a lane went back");
+                if (uint256(lane.left) + lane.mark < uint256(was.left) + was.mark) _complain("a lane lost money");
+                if (lane.mark > _signed[key]) _complain("a lane paid what nobody has signed");
+                _lanes[key] = lane;
                 total += lane.left;
             }
         }
+    }
+
+    function _accountHolds(address client_) private {
+        uint256 free = settlement.accountOf(client_);
+        if (free + _spent[client_] < _free[client_]) _complain("free money went without its owner");
+        (_free[client_], _spent[client_]) = (free, 0);
     }
 
     /// @notice Money in batches that are neither paid nor refunded.

@@ -13,9 +13,10 @@ import {NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Handler} from "./Handler.sol";
 import {Stakers} from "./Stakers.sol";
+import {Trials} from "./Trials.sol";
 
 /// @notice The handler with its parts in reach.
-contract OpenHandler is Handler {
+contract OpenHandler is Trials {
     function coin_() external view returns (IVCoin) {
         return coin;
     }
@@ -39,6 +40,9 @@ contract OpenHandler is Handler {
 
 /// @notice What holds after anything that anyone does in any order.
 contract InvariantsTest is StdInvariant, Test {
+    /// @dev Less than a wei for each move of a share.
+    uint256 private constant DUST = 1_000;
+
     OpenHandler private handler;
     IVCoin private coin;
     IStakeManager private stakes;
@@ -52,7 +56,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](49);
+        bytes4[] memory acts = new bytes4[](56);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -103,6 +107,13 @@ contract InvariantsTest is StdInvariant, Test {
         acts[46] = Handler.stepSingle.selector;
         acts[47] = Handler.challengeLeaf.selector;
         acts[48] = Handler.endLeafChallenge.selector;
+        acts[49] = Trials.reorg.selector;
+        acts[50] = Trials.resubmit.selector;
+        acts[51] = Trials.forge.selector;
+        acts[52] = Trials.revoke.selector;
+        acts[53] = Trials.openBySigner.selector;
+        acts[54] = Trials.wash.selector;
+        acts[55] = Trials.speakUnbound.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -121,6 +132,17 @@ contract InvariantsTest is StdInvariant, Test {
         );
         assertEq(coin.totalSupply() + handler.burned(), coin.INITIAL_SUPPLY(), "supply");
         _assertNodes();
+    }
+
+    /// @notice Whatever has happened, sixty days later every batch ends and everybody leaves, under a pause as well; what stays
+    ///         is the pool, what others than nodes earned by convening, and roundings.
+    function afterInvariant() public {
+        handler.everybodyLeaves();
+        assertEq(handler.wrong(), "");
+        assertEq(coin.balanceOf(address(handler.court_())), 0, "a bond is stuck");
+        uint256 convened = settlement.accountOf(address(handler));
+        assertEq(coin.balanceOf(address(settlement)), settlement.pool() + convened, "money is stuck in settlement");
+        assertLe(coin.balanceOf(address(stakes)), DUST, "stake is stuck");
     }
 
     function _stakeBooks() private view returns (uint256 total) {
@@ -254,5 +276,33 @@ contract HandlerTest is Test {
         handler.endLeafChallenge(0);
         assertEq(handler.bondsHold(), 0);
         assertEq(handler.wrong(), "");
+    }
+
+    function test_a_story_of_trials_reaches_every_end() public {
+        Trials trials = new Trials();
+        trials.setUp();
+        trials.submitBatch(0, 0, 0, 3, 3e18, 0);
+        trials.reorg(0, keccak256("another branch"), 40);
+        trials.resubmit(0, 0, 3, 0);
+        trials.resubmit(0, 0, 3, 1);
+        assertEq(trials.reorgs(), 3);
+        trials.conveneBatch(0);
+        trials.speakUnbound(0, 0, 10_000);
+        for (uint8 kind; kind < 5; ++kind) {
+            trials.forge(1, 1, kind);
+        }
+        assertEq(trials.forgeries(), 6);
+        trials.openBySigner(0, 0, 2e18, 3e18, false);
+        trials.openBySigner(0, 0, 4e18, 3e18, false);
+        trials.openBySigner(0, 0, 2e18, 3e18, true);
+        assertEq(trials.grants(), 1);
+        trials.revoke(1, 0);
+        assertEq(trials.revocations(), 1);
+        trials.wash(2, 2, 3, 3e18);
+        assertEq(trials.washes(), 1);
+        trials.submitBatch(2, 0, 1, 3, 3e18, 1);
+        trials.moveDelegation(0, 0, 3_000e18, 0);
+        trials.everybodyLeaves();
+        assertEq(trials.wrong(), "");
     }
 }

@@ -35,15 +35,16 @@ contract Replay is Fixture {
     bytes4 private constant PANIC = 0x4e487b71;
 
     /// @dev In the order of TARGETS in replay.py.
-    function _targets() private view returns (address[5] memory) {
-        return [address(coin), address(stakes), address(settlement), address(beacon), address(court)];
+    function _targets() private view returns (address[6] memory) {
+        return [address(coin), address(stakes), address(settlement), address(beacon), address(court), court.panel()];
     }
 
     function where() external view {
-        string[5] memory names = ["VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court"];
+        string[6] memory names = ["VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court", "Panel"];
         for (uint256 i; i < names.length; ++i) {
             console2.log(string.concat(names[i], " at ", vm.toString(_targets()[i])));
         }
+        console2.log(string.concat("Timelock at ", vm.toString(address(timelock))));
         console2.log(string.concat("deployer is ", vm.toString(address(this))));
     }
 
@@ -88,27 +89,28 @@ contract Replay is Fixture {
     }
 
     function _steps(Step[] memory steps) private returns (uint256) {
+        address[6] memory targets = _targets();
         for (uint256 i; i < steps.length; ++i) {
             Step memory step = steps[i];
             vm.warp(step.time);
             vm.roll(step.number);
             if (step.hashed != 0) vm.setBlockhash(step.hashed, step.blockHash);
             vm.prank(step.sender);
-            (bool succeeded, bytes memory answer) = _targets()[step.target].call(step.data);
+            (bool succeeded, bytes memory answer) = targets[step.target].call(step.data);
             if (succeeded != step.succeeds) {
                 revert Differs(i, succeeded ? "succeeded" : string.concat("reverted with ", vm.toString(answer)));
             }
             // A refusal says why; arithmetic that gave up does not.
             if (!succeeded && (answer.length < 4 || bytes4(answer) == PANIC)) revert Differs(i, "panicked");
             for (uint256 j; j < step.looks.length; ++j) {
-                _compare(i, j, step.looks[j]);
+                _compare(i, j, targets[step.looks[j].target], step.looks[j]);
             }
         }
         return steps.length;
     }
 
-    function _compare(uint256 step, uint256 number, Look memory look) private view {
-        (bool succeeded, bytes memory answer) = _targets()[look.target].staticcall(look.data);
+    function _compare(uint256 step, uint256 number, address target, Look memory look) private view {
+        (bool succeeded, bytes memory answer) = target.staticcall(look.data);
         if (!succeeded) revert Differs(step, string.concat("look ", vm.toString(number), " reverted"));
         for (uint256 i; i < look.words.length; ++i) {
             uint256 word = look.words[i];

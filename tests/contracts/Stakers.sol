@@ -19,6 +19,7 @@ abstract contract Stakers is Fixture {
     uint256 public penalties;
     /// @dev Challenges that nobody has answered or called missed.
     uint256 public bonds;
+    mapping(address node => mapping(address owner => uint256)) public bondsOf;
     mapping(address node => bool) public wasSlashed;
     /// @dev When a node last checked in, or a batch of it became final; 0: not since it was registered.
     mapping(address node => uint256) public lastSign;
@@ -124,6 +125,7 @@ abstract contract Stakers is Fixture {
         vm.prank(by.owner);
         stakes.challengeLiveness(_node(whose).id, by.id);
         ++bonds;
+        bondsOf[_node(whose).id][by.owner] = 1;
     }
 
     function endChallenge(uint256 who, uint256 whose, bool answer) external {
@@ -139,6 +141,7 @@ abstract contract Stakers is Fixture {
             stakes.missLiveness(node.id, by.owner);
         }
         --bonds;
+        bondsOf[node.id][by.owner] = 0;
         if (coin.balanceOf(paid) != before + profile.minDeposit) _complain("a bond goes to who earned it, or back");
         if (stakes.nodeOf(node.id).checkInDays + 1 < counted) _complain("two misses take one day at most");
     }

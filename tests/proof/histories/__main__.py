@@ -1,6 +1,7 @@
 """Random histories, started by scripts/prove: the contracts must do with each what the specification does.
 
-A history is a few dozen moves of clients, nodes, owners and seats on a network at work, some of which must be refused.
+A history is a few dozen moves of clients, nodes, owners, those who stake with them, seats and arbiters on a network at
+work, some of which must be refused.
 After every call what it touched is compared, at the end everything: accounts, lanes, books, records, batches, coins.
 """
 
@@ -24,6 +25,21 @@ from tests.proof.histories.scene import Scene
 MOVES = 60
 AT_ONCE = 200
 _BEFORE = 8
+MOVED = frozenset(
+    f"{contract}.{name}"
+    for contract, names in {
+        "StakeManager": "stake delegate unbond rebond withdraw claimRewards unjail checkIn penalizeOffline "
+        "setCommission confirmCommission cancelCommission setPayout confirmPayout cancelPayout",
+        "Settlement": "deposit withdraw setSigner openLane closeLane reclaimLane submit finalize refund claim "
+        "flushBurn voidLost",
+        "EpochBeacon": "seal rearm",
+        "Court": "convene commitSeat revealSeat abstain replaceSeat demandData answerData resolve appeal voidStarved "
+        "joinVerifiers leaveVerifiers",
+        "Panel": "setArbiters vote",
+    }.items()
+    for name in names.split()
+)
+"""Every call that a history may make; one that none makes is compared with nothing."""
 
 
 @dataclass
@@ -33,6 +49,10 @@ class Played:
     histories: int = 0
     calls: int = 0
     refused: int = 0
+    made: Counter[str] = field(default_factory=Counter)
+    """Calls by name, those that succeeded."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """The others by name and reason."""
     ends: Counter[str] = field(default_factory=Counter)
     difference: str = ""
 
@@ -40,6 +60,8 @@ class Played:
         self.histories += other.histories
         self.calls += other.calls
         self.refused += other.refused
+        self.made += other.made
+        self.refusals += other.refusals
         self.ends += other.ends
         self.difference = self.difference or other.difference
 
@@ -64,6 +86,12 @@ def play(scene: Scene, deployer: str, seeds: Sequence[int], moves: int = MOVES) 
     played.histories = len(seeds)
     for player in told:
         played.refused += sum(not step.succeeds for step in player.steps)
+        played.made += Counter(f"{step.contract}.{step.name}" for step in player.steps if step.succeeds)
+        played.refusals += Counter(
+            f"{step.contract}.{step.name}: {step.words.partition(', refused: ')[2]}"
+            for step in player.steps
+            if not step.succeeds
+        )
         played.ends += Counter(f"case {case.verdict or 'open'}" for case in player.ledger.cases.values())
         played.ends += Counter(f"batch {batch.state}" for batch in player.ledger.batches.values())
     return played
@@ -93,8 +121,12 @@ def main() -> int:
                 print(f"hint: scripts/prove histories --count 1 --moves {arguments.moves} --seed N plays one alone")
                 return 1
             print(f"{whole.histories} histories, {whole.calls} calls", file=sys.stderr, flush=True)
-    for end, count in sorted(whole.ends.items()):
-        print(f"{count:8} {end}")
+    for told in (whole.made, whole.refusals, whole.ends):
+        for what, count in sorted(told.items()):
+            print(f"{count:8} {what}")
+        print()
+    if missing := sorted(MOVED - whole.made.keys()):
+        print(f"hint: too few histories for {', '.join(missing)}", file=sys.stderr)
     seconds = time.monotonic() - started
     counts = f"{whole.histories} histories, {whole.calls} calls, {whole.refused} of them refused"
     print(f"total: {counts}, all agree; {seconds:.0f} s")

@@ -9,10 +9,13 @@ from dataclasses import fields
 
 from protocol.wire.ids import Address
 from scripts.setup.cache import REPOSITORY
-from tests.proof.histories.ledger import Claim, Ledger, Node, Numbers
-from tests.proof.histories.player import CLIENTS, DETAILS, PROVIDERS, Player, contents_of, sealed, secrets_of
+from tests.proof.histories.ledger import Ledger
+from tests.proof.histories.player import DETAILS, Player, contents_of, sealed, secrets_of
+from tests.proof.histories.pools import Pool
 from tests.proof.histories.rules import Place, Record
 from tests.proof.histories.scene import CLASS, VCN, Scene, actor, address
+from tests.proof.histories.state import Claim, Node, Numbers
+from tests.proof.histories.table import CLIENTS, PROVIDERS, STAKERS
 
 STAKES = {"node 0": 20_000, "node 1": 10_000, "node 2": 2_000, **{f"verifier {i}": 5_000 for i in range(6)}}
 GRADUATES = PROVIDERS[:2]
@@ -37,6 +40,8 @@ def begun(scene: Scene, deployer: str) -> Player:
         actor(f"signer of {name}")
         _equip(player, deployer, actor(name), "Settlement", 5_000 * VCN)
     actor("thief")
+    for name in STAKERS:
+        _equip(player, deployer, actor(name), "StakeManager", 20_000 * VCN)
     for name, stake in STAKES.items():
         owner = _owner_of(name)
         _equip(player, deployer, owner, "StakeManager", 2 * stake * VCN)
@@ -81,7 +86,7 @@ def _register(player: Player, name: str, owner: str, stake: int) -> None:
     payout = actor(f"payout of {name}")
     player.do(owner, "StakeManager", "register", [node, payout, stake, 2, ledger.time, consent])
     ledger.wallets[owner] -= stake
-    ledger.nodes[node] = Node(owner, payout, Record(ledger.today), stake, 2)
+    ledger.nodes[node] = Node(owner, payout, Record(ledger.today), Pool(stake, {owner: stake}), 2)
     if name.startswith("verifier"):
         player.do(owner, "Court", "joinVerifiers", [node, CLASS])
         # In a local network nobody weighs less than everything.
@@ -132,7 +137,7 @@ def _graduate(player: Player, node: str) -> None:
     player.do(
         *(node, "Court", "convene", [node, 10, contents_of(batch)]),
         lambda: ledger.convene(node, node, 10),
-        lambda: (player.case(ledger.cases[batch.id]),),
+        lambda: player.case(ledger.cases[batch.id]),
     )
     case = ledger.cases[batch.id]
     for number in range(len(case.seats)):

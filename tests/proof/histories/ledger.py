@@ -1,4 +1,4 @@
-"""The state that the specification gives to accounts, lanes, nodes, batches and cases, and what each call makes of it.
+"""What each call makes of accounts, lanes, batches and cases, by the specification. Stake is in stakes.py.
 
 A call that must not succeed raises Refused and leaves everything as it was. Nothing here reads a contract or the
 project's own code.
@@ -7,200 +7,43 @@ project's own code.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from tests.proof.histories.rules import (
-    Place,
-    Record,
-    ceil_div,
-    drawn_leaves,
-    drawn_seats,
-    slashed,
-    split,
-    verify_fee,
-)
+from tests.proof.histories.rules import STAYS, Place, ceil_div, drawn_leaves, drawn_seats, split, verify_fee
+from tests.proof.histories.stakes import Stakes
+from tests.proof.histories.state import Arbiters, Batch, Case, Claim, Debit, Lane, Node, Numbers, Refused, Seat, require
 
 SLOTS = 64
+HASHES = 256
+"""Of so many blocks the machine knows the hash."""
 LARGEST_BENCH = 7
 COURT_FEE = 5 * 10**16
 WORSE = ("pass", "review", "severe")
 """Each verdict of a bench before those that are worse for the node."""
+LARGEST_ANSWER = 16 * 1024
 MOST_LEAVES = 2_560
 PROBATION_LEAVES = 20
-DAY = 86_400
-
-
-class Refused(Exception):
-    """The call must fail; why, in words for a person."""
-
-
-def require(holds: bool, why: str) -> None:
-    if not holds:
-        raise Refused(why)
 
 
 @dataclass
-class Lane:
-    left: int = 0
-    mark: int = 0
-    jobs: int = 0
-    close_at: int = 0
-    reclaimed: bool = False
+class Ledger(Stakes):
+    """All of it."""
 
-
-@dataclass
-class Node:
-    owner: str
-    payout: str
-    record: Record
-    active: int
-    classes: int
-    unbonding: int = 0
-    unlock_at: int = 0
-    state: str = "active"
-    jailed_until: int = 0
-    rewards: int = 0
-    open_value: int = 0
-    open_batches: int = 0
-
-
-@dataclass
-class Claim:
-    """`signed`: by whom; the order is worth nothing unless that is the signer."""
-
-    client: str
-    signer: str
-    index: int
-    cumulative: int
-    charge: int
-    bonus: int
-    signed: str
-
-
-@dataclass(frozen=True)
-class Debit:
-    """What a batch took from one lane for so many leaves; `index`: the number of the last of these jobs."""
-
-    client: str
-    signer: str
-    leaves: int
-    amount: int
-    index: int
-
-
-@dataclass
-class Batch:
-    node: str
-    slot: int
-    class_id: int
-    price: int
-    fee: int
-    bonus: int
-    leaves: int
-    ok: int
-    failed: int
-    ms: int
-    score: int
-    rate: int
-    block: int
-    time: int
-    root: bytes
-    max_leaf: int
-    debits: list[Debit]
-    state: str = "pending"
-
-    @property
-    def id(self) -> bytes:
-        return bytes(keccak(encode(["address", "uint8", "uint256"], [self.node, self.slot, self.block])))
-
-    @property
-    def value(self) -> int:
-        return self.price + self.fee + self.bonus
-
-
-@dataclass
-class Seat:
-    node: str
-    since: int
-    state: str = "drawn"
-    score: int = 0
-
-
-@dataclass
-class Case:
-    batch: Batch
-    drawn: list[int]
-    seats: list[Seat]
-    next_try: int
-    verdict: str = ""
-    state: str = "open"
-    round: int = 0
-    first_seat: int = 0
-    """Of the present round."""
-    standing: str = ""
-    """What the first round has found, once a second one follows or an appeal may."""
-    since: int = 0
-    accuses: bool = False
-    """Three seats found fraud, and an appeal may still come or is heard."""
-    appellant: str = ""
-    bond: int = 0
-    convener_share: int = 0
-
-    def revealed(self, first: int = 0) -> list[Seat]:
-        return [each for each in self.seats[first:] if each.state == "revealed"]
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The profile, by the names of its file."""
-
-    epoch_blocks: int
-    lag_blocks: int
-    seat_seconds: int
-    challenge_seconds: int
-    starved_seconds: int
-    appeal_seconds: int
-    lane_close_seconds: int
-    unbonding_seconds: int
-    jail_seconds: int
-    min_stake: int
-    recommended_stake: int
-    min_deposit: int
-    min_burn: int
-    court_value: int
-    slash_bps: int
-
-
-@dataclass
-class Ledger:
-    """All of it. `time` and `block` are those of the next call."""
-
-    numbers: Numbers
-    time: int
-    block: int
-    wallets: dict[str, int] = field(default_factory=dict)
     free: dict[str, int] = field(default_factory=dict)
     grants: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     lanes: dict[tuple[str, str, str], Lane] = field(default_factory=dict)
-    nodes: dict[str, Node] = field(default_factory=dict)
     batches: dict[tuple[str, int], Batch] = field(default_factory=dict)
     cases: dict[bytes, Case] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     seeds: dict[int, bytes] = field(default_factory=dict)
-    pool: int = 0
+    second_blocks: dict[int, int] = field(default_factory=dict)
+    """Of the epochs whose first seed was lost."""
     to_burn: int = 0
-    burned: int = 0
-
-    @property
-    def today(self) -> int:
-        return self.time // DAY
-
-    def score(self, node: str) -> int:
-        one = self.nodes[node]
-        return one.record.score(one.active, self.numbers.recommended_stake, self.today)
+    arbiters: Arbiters = field(default_factory=Arbiters)
+    stepped_down: dict[str, int] = field(default_factory=dict)
+    """The day on which each seat did so last."""
 
     # ---- accounts and lanes
 
@@ -252,63 +95,6 @@ class Ledger:
         # What was signed against the money that is gone counts no more.
         self.lanes[lane] = Lane(0, there.mark + there.left, there.jobs, reclaimed=True)
 
-    # ---- stake
-
-    def stake(self, sender: str, node: str, amount: int) -> None:
-        one = self._owned(sender, node)
-        require(0 < amount <= self.wallets.get(sender, 0), "nothing, or more than there is")
-        self._come_back(one, one.active + amount)
-        self.wallets[sender] -= amount
-        one.active += amount
-
-    def unbond(self, sender: str, node: str, amount: int) -> None:
-        one = self._owned(sender, node)
-        require(0 < amount <= one.active, "nothing, or more than there is")
-        rest = one.active - amount
-        require(rest == 0 or rest >= self.numbers.min_stake, "too little would stay")
-        one.active = rest
-        one.unbonding += amount
-        one.unlock_at = self.time + self.numbers.unbonding_seconds
-        if rest == 0 and one.state == "active":
-            one.state = "exiting"
-
-    def rebond(self, sender: str, node: str, amount: int) -> None:
-        one = self._owned(sender, node)
-        require(0 < amount <= one.unbonding, "nothing, or more than there is")
-        self._come_back(one, one.active + amount)
-        one.unbonding -= amount
-        one.active += amount
-
-    def withdraw_stake(self, sender: str, node: str) -> None:
-        one = self._owned(sender, node)
-        require(one.unbonding > 0 and self.time >= one.unlock_at, "nothing, or not yet")
-        self.wallets[sender] = self.wallets.get(sender, 0) + one.unbonding
-        one.unbonding = 0
-        if one.state == "exiting":
-            one.state = "gone"
-
-    def check_in(self, sender: str, node: str) -> None:
-        require(sender == node, "not the operator")
-        require(self.nodes[node].record.see(self.today), "once a day")
-
-    def unjail(self, sender: str, node: str) -> None:
-        one = self._owned(sender, node)
-        require(one.state == "jailed" and self.time >= one.jailed_until, "not jailed, or still")
-        require(one.active >= self.numbers.min_stake and one.open_batches == 0, "too little stake, or open batches")
-        one.state = "active"
-        one.record.probation = 20
-
-    def _owned(self, sender: str, node: str) -> Node:
-        one = self.nodes[node]
-        require(sender == one.owner, "not the owner")
-        return one
-
-    def _come_back(self, one: Node, active: int) -> None:
-        if one.state in {"exiting", "gone"}:
-            require(active >= self.numbers.min_stake, "too little to come back")
-            one.state = "active"
-            one.record.probation = 20
-
     # ---- batches
 
     def submit(
@@ -326,11 +112,12 @@ class Ledger:
         price: int,
         bonus: int,
         mine_by: int = 0,
+        uncalibrated: bool = False,
     ) -> None:
-        """`mine_by`: not 0 for jobs without receipts, which have until then."""
+        """`mine_by`: not 0 for jobs without receipts, which have until then. `uncalibrated`: of unknown noise."""
         one = self.nodes[node]
         require(sender == node and one.state == "active", "not the operator, or not active")
-        require(one.active >= self.numbers.min_stake, "too little stake")
+        require(one.own >= self.numbers.min_stake, "too little stake")
         require(mine_by == 0 or self.time <= mine_by, "too late for jobs without receipts")
         require(slot < SLOTS and self.is_free(node, slot), "no such slot, or taken")
         require(len(claims) > 0, "no claims")
@@ -352,11 +139,12 @@ class Ledger:
         require(max_leaf <= total <= max_leaf * ok, "a largest leaf that cannot be")
         require(bonus <= (0 if mine_by else total * 9 // 100), "too much bonus")
         require(leaves <= (PROBATION_LEAVES if one.record.probation else MOST_LEAVES), "too many leaves")
-        require(max_leaf <= one.active // 40, "one leaf too large for the stake")
-        require(one.open_value + total + fee + bonus <= one.active // 2, "too much open for the stake")
+        require(max_leaf <= one.own // 40, "one leaf too large for the stake")
+        require(one.open_value + total + fee + bonus <= one.own // 2, "too much open for the stake")
+        rate = 100 if mine_by or uncalibrated else one.record.rate_percent()
         batch = Batch(
-            node, slot, 1, total, fee, bonus, leaves, ok, failed, ms, self.score(node),
-            100 if mine_by else one.record.rate_percent(), self.block, self.time, root, max_leaf, debits,
+            node, slot, 1, total, fee, bonus, leaves, ok, failed, ms, self.score(node), rate, self.block, self.time,
+            root, max_leaf, debits, uncalibrated,
         )  # fmt: skip
         self.lanes = lanes
         self.batches[node, slot] = batch
@@ -370,9 +158,28 @@ class Ledger:
     def seal(self, epoch: int, block_hash: bytes) -> None:
         require(epoch not in self.seeds, "sealed before")
         require(self.block > self.seed_block(epoch), "not yet")
+        require(not self._is_out_of_reach(epoch), "lost")
         self.seeds[epoch] = block_hash
 
+    def rearm(self, epoch: int) -> None:
+        """One more block for a seed that nobody sealed in time."""
+        require(epoch not in self.seeds and epoch not in self.second_blocks, "sealed, or rearmed before")
+        require(self._is_out_of_reach(epoch), "still there")
+        self.second_blocks[epoch] = self.block + self.numbers.lag_blocks
+
+    def void_lost(self, node: str, slot: int) -> None:
+        batch = self._batch(node, slot, "pending")
+        epoch = self.epoch(batch)
+        require(epoch not in self.seeds and epoch in self.second_blocks, "not lost")
+        require(self._is_out_of_reach(epoch), "not lost twice")
+        self._ended(batch, "void")
+
+    def _is_out_of_reach(self, epoch: int) -> bool:
+        return self.block > self.seed_block(epoch) + HASHES
+
     def seed_block(self, epoch: int) -> int:
+        if epoch in self.second_blocks:
+            return self.second_blocks[epoch]
         return (epoch + 1) * self.numbers.epoch_blocks + self.numbers.lag_blocks
 
     def epoch(self, batch: Batch) -> int:
@@ -382,9 +189,15 @@ class Ledger:
         """The batch's seed and its drawn leaves; all of them while its node is in jail or accused of fraud."""
         require(self.epoch(batch) in self.seeds, "no seed yet")
         seed = bytes(keccak(self.seeds[self.epoch(batch)] + batch.id))
-        if batch.state == "pending" and self._is_suspect(batch.node):
-            return seed, drawn_leaves(seed, batch.leaves, 100)
-        return seed, drawn_leaves(seed, batch.leaves, batch.rate)
+        return seed, drawn_leaves(seed, batch.leaves, self._rate(batch))
+
+    def _rate(self, batch: Batch) -> int:
+        """Fixed once a court has it."""
+        if batch.state != "pending":
+            return batch.rate
+        if self._is_suspect(batch.node):
+            return 100
+        return max(batch.rate, 50) if self.epoch(batch) in self.second_blocks else batch.rate
 
     def _is_suspect(self, node: str) -> bool:
         accused = any(case.accuses and case.batch.node == node for case in self.cases.values())
@@ -402,6 +215,7 @@ class Ledger:
         self.pool += pooled
         self.to_burn += burned
         one.record.settle(batch.ok, batch.failed, burned, batch.ms, self.numbers.min_burn, self.today)
+        self._see(one)
 
     def refund(self, node: str, slot: int) -> None:
         batch = self._batch(node, slot, "void")
@@ -412,12 +226,6 @@ class Ledger:
                 self.free[debit.client] += debit.amount
             else:
                 lane.left += debit.amount
-
-    def claim(self, node: str) -> None:
-        one = self.nodes[node]
-        require(one.rewards > 0, "nothing to claim")
-        self.wallets[one.payout] = self.wallets.get(one.payout, 0) + one.rewards
-        one.rewards = 0
 
     def flush_burn(self) -> None:
         require(self.to_burn > 0, "nothing to burn")
@@ -448,8 +256,7 @@ class Ledger:
         wanted = 1 if min(batch.price, batch.max_leaf * len(drawn)) < self.numbers.court_value else 3
         found, next_try = self._seats(batch, drawn, 0, wanted, ())
         require(len(found) > 0, "nobody to sit")
-        if self._is_suspect(node):
-            batch.rate = 100
+        batch.rate = self._rate(batch)
         batch.state = "in court"
         case = Case(batch, drawn, [Seat(each, self.time) for each in found], next_try)
         self.cases[batch.id] = case
@@ -492,6 +299,31 @@ class Ledger:
             first += debit.leaves
         return found
 
+    def join(self, sender: str, node: str) -> None:
+        one = self.nodes[node]
+        require(sender in {node, one.owner}, "neither owner nor operator")
+        require(self._may_sit(one), "not active, or too little stake")
+        require(all(place.node != node or place.until_block != STAYS for place in self.places), "on the list")
+        # In a local network nobody weighs less than everything.
+        self.places.append(Place(node, self.block, 10_000))
+
+    def leave(self, sender: str, node: str) -> None:
+        """Anyone strikes out who may no longer sit."""
+        one = self.nodes[node]
+        require(sender in {node, one.owner} or not self._may_sit(one), "neither owner nor operator")
+        require(self._strike(node), "not on the list")
+
+    def _may_sit(self, one: Node) -> bool:
+        return one.state == "active" and one.active >= 5 * self.numbers.min_stake
+
+    def _strike(self, node: str) -> bool:
+        """Off the list, where the place stays empty. Returns: whether it was there."""
+        for at, place in enumerate(self.places):
+            if place.node == node and place.until_block == STAYS:
+                self.places[at] = replace(place, until_block=self.block)
+                return True
+        return False
+
     def commit(self, sender: str, case: Case, seat: int) -> None:
         sitting = self._sitting(sender, case, seat, "drawn")
         sitting.state, sitting.since = "committed", self.time
@@ -516,22 +348,47 @@ class Ledger:
             self._slash(self.nodes[sitting.node], 50)
         self.nodes[sitting.node].record.punish(50, lost=False)
 
+    def abstain(self, sender: str, case: Case, seat: int) -> None:
+        sitting = self._sitting(sender, case, seat, "drawn")
+        require(self.time <= sitting.since + self.numbers.seat_seconds // 4, "too late to step down")
+        require(self.stepped_down.get(sender) != self.today, "once a day")
+        self.stepped_down[sender] = self.today
+        sitting.state = "silent"
+        self._seat_more(case, 1)
+
+    def demand(self, sender: str, case: Case, seat: int, leaf: int) -> None:
+        self._open(case)
+        require(seat < len(case.seats) and case.seats[seat].node == sender, "not its seat")
+        require(case.seats[seat].state in {"drawn", "committed"}, "not sitting, or done")
+        bound = all(each.state != "drawn" for each in case.seats[case.first_seat :])
+        require(case.seats[seat].state == "drawn" or bound, "fingerprints are for those who have bound themselves")
+        require(not case.asked_at, "once a case")
+        require(leaf in case.drawn, "not drawn")
+        case.state, case.asked_at = "asked", self.time
+
+    def answer(self, sender: str, case: Case, size: int) -> None:
+        require(not case.verdict and case.state == "asked", "nobody asked")
+        require(sender in {case.batch.node, self.nodes[case.batch.node].owner}, "neither owner nor operator")
+        require(self.time <= case.asked_at + self.numbers.data_seconds, "too late")
+        require(0 < size <= LARGEST_ANSWER, "nothing, or too much")
+        case.state, case.answered_at = "open", self.time
+
     def _turn_end(self, case: Case, sitting: Seat) -> int:
         if sitting.state == "drawn":
-            return sitting.since + self.numbers.seat_seconds
+            return max(sitting.since, case.answered_at) + self.numbers.seat_seconds
         present = case.seats[case.first_seat :]
         waits = any(each.state == "drawn" for each in present)
         require(sitting.state == "committed" and not waits, "not its turn")
-        return max(each.since for each in present if each.state != "silent") + self.numbers.seat_seconds
+        last = max(each.since for each in present if each.state != "silent")
+        return max(last, case.answered_at) + self.numbers.seat_seconds
 
     def resolve(self, case: Case) -> None:
         """One seat can only pass; too few to condemn: void, and medium. Three that doubt or quarrel are followed by a
         larger bench, three that condemn wait for an appeal to one.
         """
         require(not case.verdict, "closed")
-        if case.state == "decided":
-            require(self.time > case.since + self.numbers.appeal_seconds, "an appeal may come")
-            return self._close(case, case.standing, case.revealed())
+        if case.state != "open":
+            return self._end_waiting(case)
         sitting = [each for each in case.seats[case.first_seat :] if each.state != "silent"]
         require(len(sitting) > 0 and all(each.state == "revealed" for each in sitting), "not all have revealed")
         found = self._found(sitting)
@@ -547,11 +404,21 @@ class Ledger:
         if found == "review" or max(scores) - min(scores) > 1_000:
             if self._grow(case, found):
                 return None
-        elif found == "severe" and self._larger_bench(case)[0]:
+        elif found == "severe" and not case.batch.uncalibrated and self._larger_bench(case)[0]:
             case.state, case.standing, case.since = "decided", found, self.time
             case.accuses = True
             return None
-        return self._close(case, found, sitting)
+        return self._conclude(case, found, sitting)
+
+    def _end_waiting(self, case: Case) -> None:
+        """Nobody appealed, no arbiter ruled, or the node did not answer; fraud that was found is no better for that."""
+        if case.state == "asked":
+            require(self.time > case.asked_at + self.numbers.data_seconds, "an answer may come")
+            self._settle_bond(case, better=False)
+            return self._close(case, "severe" if case.standing == "severe" else "withheld", case.revealed())
+        wait = self.numbers.appeal_seconds if case.state == "decided" else self.numbers.arbiter_seconds
+        require(self.time > case.since + wait, "an appeal, or a ruling, may come")
+        return self._close(case, case.standing, case.revealed())
 
     @staticmethod
     def _found(seats: Sequence[Seat]) -> str:
@@ -560,14 +427,34 @@ class Ledger:
         return "pass" if median > 9_500 else "review" if median > 8_500 else "severe"
 
     def _end_round(self, case: Case, found: str) -> None:
-        if case.appellant:
-            better = WORSE.index(found) < WORSE.index(case.standing)
-            if better:
-                self.wallets[case.appellant] += case.bond
-            else:
-                self.pool += case.bond
-            case.bond = 0
-        self._close(case, found, case.revealed())
+        self._settle_bond(case, better=WORSE.index(found) < WORSE.index(case.standing))
+        self._conclude(case, found, case.revealed())
+
+    def _settle_bond(self, case: Case, *, better: bool) -> None:
+        if case.appellant and better:
+            self.wallets[case.appellant] += case.bond
+        else:
+            self.pool += case.bond
+        case.bond = 0
+
+    def _conclude(self, case: Case, found: str, seats: Sequence[Seat]) -> None:
+        """The last round has spoken; a doubt is for the arbiters, if there are any."""
+        if found != "review" or not self.arbiters.quorum or case.batch.uncalibrated:
+            return self._close(case, found, seats)
+        case.state, case.standing, case.since = "arbiters", found, self.time
+        return None
+
+    def vote(self, sender: str, case: Case, passes: bool) -> None:
+        """The vote that decides comes in time or not at all."""
+        require(not case.verdict and case.state == "arbiters", "not before the arbiters")
+        require(sender in self.arbiters.names, "no arbiter")
+        votes = self.arbiters.votes.setdefault(case.batch.id, {})
+        require(sender not in votes, "voted before")
+        decides = list(votes.values()).count(passes) + 1 >= self.arbiters.quorum
+        require(not decides or self.time <= case.since + self.numbers.arbiter_seconds, "too late")
+        votes[sender] = passes
+        if decides:
+            self._close(case, "pass" if passes else "review", case.revealed())
 
     def _larger_bench(self, case: Case) -> tuple[list[str], int]:
         """The largest odd number up to seven, new verifiers first; nobody if that is no more than sat."""
@@ -615,16 +502,17 @@ class Ledger:
         return None
 
     def _starve_case(self, case: Case) -> None:
-        if case.state == "decided":
-            return self.resolve(case)
+        if case.state != "open":
+            return self._end_waiting(case)
         present = case.revealed(case.first_seat)
+        wait = self.numbers.starved_seconds + (self.numbers.data_seconds if case.asked_at else 0)
         if case.round:
-            require(self.time > case.since + self.numbers.starved_seconds, "not starved yet")
+            require(self.time > case.since + wait, "not starved yet")
             found = case.standing
             if len(present) >= 3 and WORSE.index(self._found(present)) > WORSE.index(found):
                 found = self._found(present)
             return self._end_round(case, found)
-        require(self.time > case.batch.time + 2 * self.numbers.starved_seconds, "not starved yet")
+        require(self.time > case.batch.time + self.numbers.starved_seconds + wait, "not starved yet")
         bad = any(each.score <= 9_500 for each in present)
         return self._close(case, "short" if bad else "starved", present)
 
@@ -634,27 +522,23 @@ class Ledger:
         case.seats += [Seat(each, self.time) for each in found]
         return len(found)
 
-    def _slash(self, one: Node, bps: int) -> None:
-        """A tenth of what is lost goes to the pool, the rest is burned."""
-        lost_active, lost_unbonding = slashed(one.active, bps), slashed(one.unbonding, bps)
-        one.active -= lost_active
-        one.unbonding -= lost_unbonding
-        to_pool = (lost_active + lost_unbonding) // 10
-        self.pool += to_pool
-        self.burned += lost_active + lost_unbonding - to_pool
-
     def _close(self, case: Case, verdict: str, seats: Sequence[Seat]) -> None:
-        case.verdict, case.accuses = verdict, False
         batch = case.batch
+        if batch.uncalibrated and verdict in {"short", "severe"}:
+            verdict = "review"
+        case.verdict, case.accuses = verdict, False
         one = self.nodes[batch.node]
         if verdict == "severe":
             self._slash(one, self.numbers.slash_bps)
-        penalty = {"review": 50, "short": 150, "severe": 300}.get(verdict)
+        if verdict == "withheld":
+            self._slash(one, self._withheld_bps(batch))
+        penalty = {"review": 50, "short": 150, "withheld": 150, "severe": 300}.get(verdict)
         if penalty:
-            one.record.punish(penalty, lost=True)
-        if verdict in {"short", "severe"}:
+            one.record.punish(penalty, lost=verdict != "review" or not batch.uncalibrated)
+        if verdict in {"short", "withheld", "severe"}:
             one.state = "jailed"
             one.jailed_until = self.time + self.numbers.jail_seconds
+            self._strike(batch.node)
         if verdict == "pass":
             batch.state = "passed"
             self.pool += batch.fee
@@ -666,6 +550,13 @@ class Ledger:
             self.pool -= share * len(seats)
             for seat in seats:
                 self.nodes[seat.node].rewards += share
+
+    def _withheld_bps(self, batch: Batch) -> int:
+        """Ten times the batch, rounded up, but no more than for fraud."""
+        one = self.nodes[batch.node]
+        stake = one.active + one.unbonding
+        most = self.numbers.slash_bps
+        return min(most, ceil_div(10 * batch.value * 10_000, stake)) if stake else most
 
     def _sitting(self, sender: str, case: Case, seat: int, state: str) -> Seat:
         self._open(case)
@@ -692,7 +583,10 @@ class Ledger:
         return sum(self.free.values()) + lanes + open_batches + void + rewards + self.pool + self.to_burn - passed
 
     def held_by_stakes(self) -> int:
-        return sum(each.active + each.unbonding for each in self.nodes.values())
+        return sum(each.active + each.unbonding + each.earnings.kept for each in self.nodes.values())
+
+    def held_by_court(self) -> int:
+        return sum(case.bond for case in self.cases.values())
 
 
 __all__ = ["Batch", "Case", "Claim", "Ledger", "Numbers", "Refused", "ceil_div"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from eth_abi.abi import encode
@@ -13,153 +11,20 @@ from eth_utils.crypto import keccak
 
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.wire.ids import Address
-from tests.proof.histories.ledger import Batch, Case, Claim, Ledger, Refused
-from tests.proof.histories.rules import verify_fee
-from tests.proof.histories.scene import CLASS, VCN, Look, Scene, Step, address, calldata, functions, look, members
+from tests.proof.histories.rules import STAYS, verify_fee
+from tests.proof.histories.scene import CLASS, VCN, Look, address, look, members
+from tests.proof.histories.staking import StakeMoves
+from tests.proof.histories.state import Arbiters, Batch, Case, Claim
+from tests.proof.histories.table import CLIENTS, PROVIDERS
 
-PROVIDERS = ("node 0", "node 1", "node 2")
-CLIENTS = ("client 0", "client 1", "client 2")
-_LANE_STATES = ("none", "open", "closing", "reclaimed")
-_NODE_STATES = ("none", "active", "jailed", "exiting", "gone")
-_BATCH_STATES = ("none", "pending", "in court", "passed", "void", "final", "refunded")
+ARBITERS = ("arbiter 0", "arbiter 1", "arbiter 2", "arbiter 3")
+UNRECEIPTED, UNCALIBRATED = 1, 2
+LARGEST_ANSWER = 16 * 1024
 DETAILS = hashlib.sha256(b"details").digest()
 
 
-@dataclass
-class Player:
-    """Tells a history to the ledger and writes down each call with what the ledger makes of it."""
-
-    scene: Scene
-    ledger: Ledger
-    dice: random.Random
-    steps: list[Step] = field(default_factory=list)
-
-    # ---- one call
-
-    def do(
-        self,
-        sender: str,
-        contract: str,
-        name: str,
-        arguments: Sequence[Any],
-        told: Callable[[], object] | None = None,
-        looks: Callable[[], Sequence[Look]] = tuple,
-        hashed: tuple[int, bytes] = (0, bytes(32)),
-    ) -> bool:
-        """`told`: the same call of the ledger, None where it has nothing to say. Returns: whether it succeeds."""
-        succeeds, words = True, f"{name} by {sender}"
-        try:
-            if told:
-                told()
-        except Refused as why:
-            succeeds, words = False, f"{words}, refused: {why}"
-        data = calldata(contract, name, *arguments)
-        self.steps.append(
-            Step(
-                *(self.ledger.time, self.ledger.block, Address(sender), contract, data, succeeds, words),
-                tuple(looks()),
-                *hashed,
-            )
-        )
-        return succeeds
-
-    def wait(self, seconds: int) -> None:
-        """Some blocks pass, a second or more each."""
-        self.ledger.time += seconds
-        self.ledger.block += max(1, min(seconds, self.dice.randint(1, 8)))
-
-    # ---- what is looked at
-
-    def account(self, client: str) -> Look:
-        return look("Settlement", "accountOf", client, value=self.ledger.free.get(client, 0))
-
-    def lane(self, lane: tuple[str, str, str]) -> Look:
-        there = self.ledger.lanes.get(lane)
-        if there is None:
-            return look("Settlement", "laneOf", *lane, left=0, mark=0, jobs=0, closeAt=0, state=0)
-        state = "reclaimed" if there.reclaimed else "closing" if there.close_at else "open"
-        return look(
-            *("Settlement", "laneOf", *lane),
-            left=there.left,
-            mark=there.mark,
-            jobs=there.jobs,
-            closeAt=there.close_at,
-            state=_LANE_STATES.index(state),
-        )
-
-    def node(self, node: str) -> Sequence[Look]:
-        one = self.ledger.nodes[node]
-        record = one.record
-        return (
-            look(
-                *("Settlement", "bookOf", node),
-                rewards=one.rewards,
-                openValue=one.open_value,
-                openBatches=one.open_batches,
-            ),
-            look(
-                *("StakeManager", "nodeOf", node),
-                state=_NODE_STATES.index(one.state),
-                scoreHundredths=self.ledger.score(node),
-                activeStake=one.active,
-                unbondingStake=one.unbonding,
-                rateBps=record.rate_percent() * 100,
-                successes=record.good,
-                total=record.total,
-                responseMs=record.ms,
-                checkInDays=record.days_seen,
-                penaltyTenths=record.penalty,
-                samplesLeft=record.probation,
-            ),
-        )
-
-    def batch(self, batch: Batch) -> Sequence[Look]:
-        shown = look(
-            *("Settlement", "batchOf", batch.node, batch.slot),
-            state=_BATCH_STATES.index(batch.state),
-            ratePercent=batch.rate,
-            charge=batch.price,
-            fee=batch.fee,
-            bonus=batch.bonus,
-            leafCount=batch.leaves,
-            scoreHundredths=batch.score,
-        )
-        if self.ledger.epoch(batch) not in self.ledger.seeds:
-            return (shown,)
-        drawn = self.ledger.drawn(batch)[1]
-        data = calldata("Settlement", "sampledLeaves", batch.node, batch.slot)
-        words = [len(drawn), *drawn]
-        return shown, Look(
-            "Settlement", data, tuple(range(1, 1 + len(words))), tuple(word.to_bytes(32, "big") for word in words)
-        )
-
-    def case(self, case: Case) -> Look:
-        members = [each["name"] for each in functions("Court")["seatsOf"]["outputs"][0]["components"]]
-        at = [2 + number * len(members) + members.index("node") for number in range(len(case.seats))]
-        nodes = [bytes(12) + bytes.fromhex(seat.node[2:]) for seat in case.seats]
-        count = len(case.seats).to_bytes(32, "big")
-        return Look("Court", calldata("Court", "seatsOf", case.batch.id), (1, *at), (count, *nodes))
-
-    def money(self) -> Sequence[Look]:
-        ledger, contracts = self.ledger, self.scene.contracts
-        return (
-            look("Settlement", "pool", value=ledger.pool),
-            look("Settlement", "burnPending", value=ledger.to_burn),
-            look("VCoin", "balanceOf", contracts["Settlement"], value=ledger.held_by_settlement()),
-            look("VCoin", "balanceOf", contracts["StakeManager"], value=ledger.held_by_stakes()),
-            look("VCoin", "totalSupply", value=10**27 - ledger.burned),
-        )
-
-    def everything(self) -> Sequence[Look]:
-        ledger = self.ledger
-        return (
-            *self.money(),
-            *(self.account(address(name)) for name in CLIENTS),
-            *(self.lane(lane) for lane in ledger.lanes),
-            *(each for node in ledger.nodes for each in self.node(node)),
-            *(each for batch in ledger.batches.values() for each in self.batch(batch)),
-            *(look("VCoin", "balanceOf", who, value=amount) for who, amount in ledger.wallets.items()),
-        )
+class Player(StakeMoves):
+    """Clients, nodes, seats and everybody else."""
 
     # ---- clients
 
@@ -195,7 +60,7 @@ class Player:
         client, signer, node = lane
         there = self.ledger.lanes.get(lane)
         free = self.ledger.free[client]
-        amount = self._mostly(min(free, self.dice.randint(1, 80) * VCN), 0, free + 1)
+        amount = self._mostly(min(free, self.dice.randint(1, 80) * VCN), 0, free + 1, free, free)
         total = self._mostly(there.left + there.mark if there else 0, 1)
         deadline = self._mostly(
             self.ledger.time + self.dice.randint(0, 3_600), self.ledger.time - 1, 3_601 + self.ledger.time
@@ -221,7 +86,11 @@ class Player:
 
     def reclaim_lane(self) -> None:
         closing = [key for key, lane in self.ledger.lanes.items() if lane.close_at]
+        if not closing and not self._rarely():
+            return
         lane = self.dice.choice(closing or [self._lane()])
+        if closing and self.dice.random() < 0.3:
+            self.ledger.time = max(self.ledger.time, self.ledger.lanes[lane].close_at - self._mostly(0, 1))
         self.do(
             *(address("thief"), "Settlement", "reclaimLane", lane),
             lambda: self.ledger.reclaim_lane(lane),
@@ -237,7 +106,7 @@ class Player:
             key for key, lane in self.ledger.lanes.items() if key[2] == node and (lane.left or self._rarely())
         ]
         self.dice.shuffle(open_lanes)
-        claims, room = [], one.active // 2 - one.open_value
+        claims, room = [], one.own // 2 - one.open_value
         most = 20 if one.record.probation else self.dice.choice([20, 60, 120])
         for lane in open_lanes[: self.dice.randint(1, 3)]:
             claims.append(self._claim(lane, room // 4, max(1, most // 4)))
@@ -253,6 +122,8 @@ class Player:
         count = self._mostly(self.dice.randint(1, most), 0, most * 8)
         charge = self.dice.randint(0, max(0, min(there.left * 20 // 23, room)))
         charge = self.dice.choice([charge, charge // 50, charge // 50 * 50, 7])
+        if self._rarely():
+            count, charge = most, there.left * 20 // 23
         bonus = self.dice.choice([0, 0, charge * 9 // 100, charge // 50])
         owed = charge + verify_fee(charge) + bonus
         cumulative = there.mark + self._mostly(owed, owed + self.dice.randint(0, 10**17), owed - 1)
@@ -275,6 +146,7 @@ class Player:
             "price": self._mostly(price, price + 1),
             "bonus": self._mostly(bonus, bonus + 1),
             "mine_by": self._mostly(0, self.ledger.time, self.ledger.time, self.ledger.time - 1),
+            "uncalibrated": self._mostly(False, True),
         }
         free = [slot for slot in (0, 1, 2, 63) if self.ledger.is_free(node, slot)]
         chosen = self._mostly(self.dice.choice(free or [0]), 0, 64)
@@ -283,7 +155,7 @@ class Player:
             "node": node,
             "slot": chosen,
             "classId": CLASS,
-            "flags": int(told["mine_by"] != 0),
+            "flags": (UNRECEIPTED if told["mine_by"] else 0) | (UNCALIBRATED if told["uncalibrated"] else 0),
             "root": told["root"],
             "priceSum": told["price"],
             "bonusSum": told["bonus"],
@@ -326,12 +198,14 @@ class Player:
     def seal(self) -> None:
         pending = {self.ledger.epoch(each) for each in self.ledger.batches.values()} - self.ledger.seeds.keys()
         if not pending:
-            return
+            return None
         epoch = min(pending)
         seed_block = self.ledger.seed_block(epoch)
         if not self._rarely():
             self.ledger.block = max(self.ledger.block, seed_block + 1)
             self.ledger.time += 1
+        if self._rarely():
+            return self._lose(epoch)
         # Later the hash is out of the machine's reach.
         self.ledger.block = min(self.ledger.block, seed_block + 250)
         value = hashlib.sha256(self.dice.randbytes(8)).digest()
@@ -340,11 +214,31 @@ class Player:
             lambda: self.ledger.seal(epoch, value),
             hashed=(seed_block, value) if seed_block < self.ledger.block else (0, bytes(32)),
         )
+        return None
+
+    def _lose(self, epoch: int) -> None:
+        """Nobody has sealed it in time: it is armed again, and the second time its batches are void."""
+        self.ledger.block = max(self.ledger.block, self.ledger.seed_block(epoch) + self._mostly(257, 256))
+        thief, second = address("thief"), epoch in self.ledger.second_blocks
+        lost = [each for each in self.ledger.batches.values() if self.ledger.epoch(each) == epoch]
+        if self._rarely():
+            self.do(thief, "EpochBeacon", "seal", [epoch], lambda: self.ledger.seal(epoch, bytes(32)))
+        if not second or self._rarely():
+            self.do(thief, "EpochBeacon", "rearm", [epoch], lambda: self.ledger.rearm(epoch))
+        if second or self._rarely():
+            batch = self.dice.choice(lost)
+            self.do(
+                *(thief, "Settlement", "voidLost", [batch.node, batch.slot]),
+                lambda: self.ledger.void_lost(batch.node, batch.slot),
+                lambda: (*self.node(batch.node), *self.batch(batch)),
+            )
+        elif self.dice.random() < 0.4:
+            self._lose(epoch)
 
     def finalize(self) -> None:
         ready = [each for each in self.ledger.batches.values() if self._is_ready(each)]
-        batch = self.dice.choice(ready) if ready and self.dice.random() < 0.8 else self._batch("pending", "passed")
-        if batch:
+        batch = self.dice.choice(ready) if ready and not self._rarely() else self._batch("pending", "passed")
+        if batch and (ready or self._rarely()):
             if not self._rarely():
                 self.ledger.time = max(self.ledger.time, batch.time + self.ledger.numbers.challenge_seconds)
             self.do(
@@ -369,7 +263,9 @@ class Player:
 
     def claim(self) -> None:
         rich = [node for node, one in self.ledger.nodes.items() if one.rewards or self._rarely()]
-        node = self.dice.choice(rich or [address("node 0")])
+        if not rich:
+            return
+        node = self.dice.choice(rich)
         payout = self.ledger.nodes[node].payout
         self.do(
             *(address("thief"), "Settlement", "claim", [node]),
@@ -378,40 +274,8 @@ class Player:
         )
 
     def flush_burn(self) -> None:
-        self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.money)
-
-    # ---- owners
-
-    def owner_moves(self) -> None:
-        node = address(self.dice.choice(PROVIDERS))
-        one = self.ledger.nodes[node]
-        owner = self._mostly(one.owner, node)
-        amount = self.dice.randint(1, 2_000) * VCN + self.dice.choice([0, 1])
-        moves: dict[str, tuple[list[Any], Callable[[], None]]] = {}
-        more = self._mostly(amount, 0)
-        out = self.dice.choice([amount, one.active, max(0, one.active - self.ledger.numbers.min_stake), one.active + 1])
-        back = self.dice.choice([one.unbonding, one.unbonding + 1, one.unbonding // 2])
-        moves["stake"] = [node, more], lambda: self.ledger.stake(owner, node, more)
-        moves["unbond"] = [node, out], lambda: self.ledger.unbond(owner, node, out)
-        moves["rebond"] = [node, back], lambda: self.ledger.rebond(owner, node, back)
-        moves["withdraw"] = [node], lambda: self.ledger.withdraw_stake(owner, node)
-        moves["unjail"] = [node], lambda: self.ledger.unjail(owner, node)
-        name = "unjail" if one.state == "jailed" and self.dice.random() < 0.5 else self.dice.choice(list(moves))
-        if name == "withdraw" and self.dice.random() < 0.3:
-            self.wait(self.ledger.numbers.unbonding_seconds)
-        arguments, told = moves[name]
-        self.do(owner, "StakeManager", name, arguments, told, lambda: self.node(node))
-
-    def check_in(self) -> None:
-        node = address(self.dice.choice(PROVIDERS))
-        sender = self._mostly(node, self.ledger.nodes[node].owner)
-        if self.dice.random() < 0.5:
-            self.wait(self.dice.randint(20_000, 90_000))
-        self.do(
-            *(sender, "StakeManager", "checkIn", [node]),
-            lambda: self.ledger.check_in(sender, node),
-            lambda: self.node(node),
-        )
+        if self.ledger.to_burn or self._rarely():
+            self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.money)
 
     # ---- court
 
@@ -421,22 +285,31 @@ class Player:
             for each in self.ledger.batches.values()
             if each.state == "pending" and self.ledger.epoch(each) in self.ledger.seeds
         ]
-        drawn = [each for each in sealed if self.ledger.drawn(each)[1]]
-        if not sealed:
+        last = self.ledger.time - self.ledger.numbers.starved_seconds
+        drawn = [each for each in sealed if each.time >= last and self.ledger.drawn(each)[1]]
+        if not sealed or (not drawn and not self._rarely()):
             return
         batch = self.dice.choice(drawn if drawn and not self._rarely() else sealed)
-        self.do(
+        convened = self.do(
             *(address("thief"), "Court", "convene", [batch.node, batch.slot, contents_of(batch)]),
             lambda: self.ledger.convene(address("thief"), batch.node, batch.slot),
             lambda: [
                 *self.batch(batch),
                 *self.money(),
-                *([self.case(case)] if (case := self.ledger.cases.get(batch.id)) else []),
+                *(self.case(case) if (case := self.ledger.cases.get(batch.id)) else []),
             ],
         )
+        if convened:
+            self._step_down(self.ledger.cases[batch.id])
+
+    def _step_down(self, case: Case) -> None:
+        """In time only soon after the draw."""
+        if self.dice.random() < 0.15:
+            self.wait(self._mostly(1, self.ledger.numbers.seat_seconds // 4))
+            self._abstain(case, self.dice.randrange(len(case.seats)))
 
     def seats(self) -> None:
-        """Every seat of an open case that can do something does it, or one is silent; then the case may end."""
+        """Every seat of an open case that can do something does it, or one is silent, steps down or asks for data."""
         open_cases = [case for case in self.ledger.cases.values() if not case.verdict and case.state == "open"]
         if not open_cases:
             return
@@ -444,9 +317,15 @@ class Player:
         score = self.dice.choice([10_000, 10_000, 9_800, 9_501, 9_500, 8_501, 8_500, 4_000, 0])
         present = range(case.first_seat, len(case.seats))
         silent = self.dice.choice(present) if self.dice.random() < 0.15 else None
+        if self.dice.random() < 0.08:
+            self._abstain(case, self.dice.choice(present))
+        if self.dice.random() < 0.15 and self._demand(case, self.dice.choice(present)):
+            return
         for number in present:
             if case.seats[number].state == "drawn" and number != silent:
                 self._commit(case, number)
+        if self.dice.random() < 0.1 and self._demand(case, self.dice.choice(present)):
+            return
         for number in present:
             if case.seats[number].state == "committed" and number != silent:
                 self._reveal(case, number, self._mostly(score, 9_000, 10_000, 0))
@@ -455,6 +334,38 @@ class Player:
         self._resolve(case)
         if case.state == "decided" and self.dice.random() < 0.5:
             self._appeal(case)
+
+    def _abstain(self, case: Case, number: int) -> None:
+        sender = self._mostly(case.seats[number].node, address("thief"))
+        self.do(
+            *(sender, "Court", "abstain", [case.batch.id, number, contents_of(case.batch)]),
+            lambda: self.ledger.abstain(sender, case, number),
+            lambda: (*self.case(case), *self.node(case.seats[number].node)),
+        )
+
+    def _demand(self, case: Case, number: int) -> bool:
+        """Whether the case waits for the node now; most nodes answer at once."""
+        sender = self._mostly(case.seats[number].node, address("thief"))
+        leaf = self._mostly(self.dice.choice(case.drawn), case.batch.leaves)
+        asked = self.do(
+            *(sender, "Court", "demandData", [case.batch.id, number, leaf, DETAILS]),
+            lambda: self.ledger.demand(sender, case, number, leaf),
+            lambda: self.case(case),
+        )
+        if asked and self.dice.random() < 0.6:
+            self._answer(case)
+        return case.state != "open"
+
+    def _answer(self, case: Case) -> None:
+        one = self.ledger.nodes[case.batch.node]
+        sender = self._mostly(self.dice.choice([one.owner, case.batch.node]), address("thief"))
+        size = self._mostly(100, 0, LARGEST_ANSWER, LARGEST_ANSWER + 1)
+        self.wait(self._mostly(1, self.ledger.numbers.data_seconds, self.ledger.numbers.data_seconds + 1))
+        self.do(
+            *(sender, "Court", "answerData", [case.batch.id, bytes(size)]),
+            lambda: self.ledger.answer(sender, case, size),
+            lambda: self.case(case),
+        )
 
     def _commit(self, case: Case, number: int) -> None:
         sender = self._mostly(case.seats[number].node, address("thief"))
@@ -483,7 +394,7 @@ class Player:
         self.do(
             *(address("thief"), "Court", "replaceSeat", [case.batch.id, number, contents_of(case.batch)]),
             lambda: self.ledger.replace(case, number),
-            lambda: (self.case(case), *self.node(node)),
+            lambda: (*self.case(case), *self.node(node), *self.holdings(node), *self.money()),
         )
 
     def _resolve(self, case: Case) -> None:
@@ -491,22 +402,66 @@ class Player:
             *(address("thief"), "Court", "resolve", [case.batch.id, contents_of(case.batch)]),
             lambda: self.ledger.resolve(case),
             lambda: (
-                *(self.case(case), *self.node(case.batch.node), *self.batch(case.batch), *self.money()),
+                *(*self.case(case), *self.node(case.batch.node), *self.batch(case.batch), *self.money()),
+                *self.holdings(case.batch.node),
                 *(each for seat in case.seats for each in self.node(seat.node)),
             ),
         )
 
     def rulings(self) -> None:
-        """A case that waits is ended once nobody may appeal any more, or appealed too late."""
-        waiting = [case for case in self.ledger.cases.values() if not case.verdict and case.state == "decided"]
+        """A case that waits is ended once nobody may appeal, answer or vote any more, or some do so too late."""
+        waiting = [case for case in self.ledger.cases.values() if not case.verdict and case.state != "open"]
         if not waiting:
             return None
         case = self.dice.choice(waiting)
-        if self._rarely():
-            return self._appeal(case)
+        numbers = self.ledger.numbers
+        if case.state == "arbiters" and self.dice.random() < 0.7:
+            return self._votes(case)
+        until = {
+            "decided": case.since + numbers.appeal_seconds,
+            "arbiters": case.since + numbers.arbiter_seconds,
+            "asked": case.asked_at + numbers.data_seconds,
+        }[case.state]
         if not self._rarely():
-            self.ledger.time = max(self.ledger.time, case.since + self.ledger.numbers.appeal_seconds + 1)
+            self.ledger.time = max(self.ledger.time, until + 1)
+        if self._rarely():
+            return self._answer(case) if case.state == "asked" else self._appeal(case)
         return self._resolve(case)
+
+    def change_bench(self) -> None:
+        """A node goes on the list of verifiers or off it."""
+        node = self._node()
+        one = self.ledger.nodes[node]
+        sits = any(place.node == node and place.until_block == STAYS for place in self.ledger.places)
+        sender = self._mostly(self.dice.choice([one.owner, node]), address("thief"), address("thief"))
+        name = self._mostly("leaveVerifiers" if sits else "joinVerifiers", "leaveVerifiers", "joinVerifiers")
+        told = self.ledger.leave if name == "leaveVerifiers" else self.ledger.join
+        self.do(sender, "Court", name, [node, CLASS], lambda: told(sender, node), self.bench)
+
+    def name_arbiters(self) -> None:
+        """Those who vote on a doubt from now on, or nobody."""
+        count = self.dice.choice([3, 3, 3, 4, 1, 0])
+        names = tuple(sorted(map(address, self.dice.sample(ARBITERS, count)), key=lambda who: int(who, 16)))
+        quorum = count // 2 + 1 if count else 0
+        arbiters = Arbiters(names, quorum)
+        self.do(
+            *(self.scene.contracts["Timelock"], "Panel", "setArbiters", [list(names), quorum]),
+            lambda: setattr(self.ledger, "arbiters", arbiters),
+        )
+
+    def _votes(self, case: Case) -> None:
+        passes = self.dice.random() < 0.5
+        for name in self.dice.sample(ARBITERS, len(ARBITERS)):
+            if case.verdict and not self._rarely():
+                return
+            sender, vote = address(name), self._mostly(passes, not passes)
+            if self._rarely():
+                self.wait(self.ledger.numbers.arbiter_seconds)
+            self.do(
+                *(sender, "Panel", "vote", [case.batch.id, vote]),
+                lambda sender=sender, vote=vote: self.ledger.vote(sender, case, vote),
+                lambda: (*self.case(case), *self.node(case.batch.node), *self.batch(case.batch), *self.money()),
+            )
 
     def _appeal(self, case: Case) -> None:
         owner = self.ledger.nodes[case.batch.node].owner
@@ -514,7 +469,7 @@ class Player:
         self.do(
             *(sender, "Court", "appeal", [case.batch.id, contents_of(case.batch)]),
             lambda: self.ledger.appeal(sender, case),
-            lambda: (self.case(case), look("VCoin", "balanceOf", owner, value=self.ledger.wallets[owner])),
+            lambda: (*self.case(case), look("VCoin", "balanceOf", owner, value=self.ledger.wallets[owner])),
         )
 
     def starve(self) -> None:
@@ -532,7 +487,7 @@ class Player:
     # ---- chance
 
     def play(self, count: int) -> None:
-        """`count` moves, each some seconds after the last, and a look at everything."""
+        """`count` moves that find something to do, each some seconds after the last, and a look at everything."""
         moves: dict[Callable[[], None], int] = {
             self.deposit: 2,
             self.withdraw: 1,
@@ -541,28 +496,32 @@ class Player:
             self.close_lane: 1,
             self.reclaim_lane: 2,
             self.submit: 9,
-            self.seal: 7,
-            self.finalize: 7,
+            self.seal: 9,
+            self.finalize: 9,
             self.refund: 3,
-            self.claim: 1,
+            self.claim: 2,
             self.flush_burn: 1,
             self.owner_moves: 3,
+            self.staker_moves: 8,
+            self.terms: 1,
             self.check_in: 1,
-            self.convene: 7,
-            self.seats: 7,
+            self.be_away: 1,
+            self.convene: 9,
+            self.seats: 11,
             self.rulings: 3,
             self.starve: 2,
+            self.name_arbiters: 1,
+            self.change_bench: 1,
         }
-        for move in self.dice.choices(list(moves), list(moves.values()), k=count):
+        if self.dice.random() < 0.7:
+            self.name_arbiters()
+        made = 0
+        while made < count:
+            before = len(self.steps)
             self.wait(self.dice.choice([1, 1, 2, 5, 15]))
-            move()
+            self.dice.choices(list(moves), list(moves.values()))[0]()
+            made += len(self.steps) > before
         self.do(address("thief"), "Settlement", "flushBurn", [], self.ledger.flush_burn, self.everything)
-
-    def _rarely(self) -> bool:
-        return self.dice.random() < 0.08
-
-    def _mostly(self, usual: Any, *others: Any) -> Any:
-        return self.dice.choice(others) if self.dice.random() < 0.06 else usual
 
     def _client(self) -> str:
         return address(self.dice.choice(CLIENTS))

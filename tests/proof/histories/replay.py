@@ -8,18 +8,15 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from eth_abi.abi import encode
-
 from protocol.wire.ids import Address, checksum
 from scripts.setup import node_tools
 from scripts.solc import TOOLS
-from tests.proof.histories.scene import Scene, Step
+from tests.proof.histories.rules import word_of
+from tests.proof.histories.scene import Look, Scene, Step
 
 FOLDER = TOOLS / "out-histories"
 SCRIPT = "../tests/contracts/Replay.sol"
-TARGETS = ("VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court")
-_LOOK = "(uint8,bytes,uint16[],bytes32[])"
-_STEP = f"(uint40,uint64,uint64,bytes32,address,uint8,bytes,bool,{_LOOK}[])"
+TARGETS = ("VCoin", "StakeManager", "Settlement", "EpochBeacon", "Court", "Panel")
 _DIFFERS = re.compile(r"history (\d+), step (\d+): (.+)")
 
 
@@ -33,15 +30,45 @@ class Differs(Exception):
 
 def encoded(steps: Sequence[Step]) -> str:
     """A history as the line of hex that Replay.sol reads."""
-    values = [
-        (
-            *(each.time, each.block, each.hashed, each.block_hash, each.sender, TARGETS.index(each.contract)),
-            *(each.data, each.succeeds),
-            [(TARGETS.index(one.contract), one.data, one.words, one.values) for one in each.looks],
-        )
-        for each in steps
-    ]
-    return "0x" + encode([_STEP + "[]"], [values]).hex()
+    return "0x" + (word_of(32) + _list(map(_step, steps))).hex()
+
+
+def _step(step: Step) -> bytes:
+    numbers = (step.time, step.block, step.hashed)
+    target = word_of(TARGETS.index(step.contract))
+    looks = _list(map(_look, step.looks))
+    return _tuple(
+        *(*map(word_of, numbers), step.block_hash, word_of(step.sender), target),
+        *([_bytes(step.data)], word_of(step.succeeds), [looks]),
+    )
+
+
+def _look(look: Look) -> bytes:
+    words = word_of(len(look.words)) + b"".join(map(word_of, look.words))
+    values = word_of(len(look.values)) + b"".join(look.values)
+    return _tuple(word_of(TARGETS.index(look.contract)), [_bytes(look.data)], [words], [values])
+
+
+def _bytes(data: bytes) -> bytes:
+    return word_of(len(data)) + data + bytes(-len(data) % 32)
+
+
+def _list(encoded: Iterable[bytes]) -> bytes:
+    parts = list(encoded)
+    return word_of(len(parts)) + _tuple(*([part] for part in parts))
+
+
+def _tuple(*parts: bytes | list[bytes]) -> bytes:
+    """As the ABI has it: words, and where each dynamic part, given in a list, is to be found after them."""
+    heads, tails, end = [], [], 32 * len(parts)
+    for part in parts:
+        if isinstance(part, bytes):
+            heads.append(part)
+            continue
+        heads.append(word_of(end))
+        tails += part
+        end += len(part[0])
+    return b"".join([*heads, *tails])
 
 
 def scene() -> Scene:

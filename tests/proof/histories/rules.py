@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 # ---- money
@@ -32,6 +31,11 @@ def slashed(total: int, bps: int) -> int:
     return ceil_div(total * bps, 10_000)
 
 
+def without_a_sign(total: int, days: int) -> int:
+    """What is left after days that cost a hundredth each: rounded down, and a wei less where that is even."""
+    return ceil_div(total * 99**days, 100**days) - 1
+
+
 # ---- record
 
 
@@ -50,14 +54,21 @@ class Record:
     last: list[bool] = field(default_factory=list)
     counted: dict[int, int] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
+    last_day: int = 0
+    """That of the last sign, or from which on signs are due."""
 
-    def see(self, today: int) -> bool:
-        """The node was there today. Returns: whether that is news."""
+    def __post_init__(self) -> None:
+        self.last_day = self.last_day or self.day
+
+    def see(self, today: int) -> None:
+        """The node was there today; who was not for 48 hours starts on probation again."""
         if today in self.seen:
-            return False
+            return
+        if today - self.last_day >= 3:
+            self.probation = 20
         self.seen.add(today)
         self.days_seen += 1
-        return True
+        self.last_day = today
 
     def score(self, stake: int, recommended: int, today: int) -> int:
         """Hundredths of a point."""
@@ -85,7 +96,6 @@ class Record:
             self.penalty = max(0, self.penalty - counts)
             self.probation = max(0, self.probation - counts)
         self._remember(ok, failed)
-        self.see(today)
 
     def punish(self, tenths: int, *, lost: bool) -> None:
         self.penalty = min(1_000, self.penalty + tenths)
@@ -110,14 +120,19 @@ def word(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
+def word_of(value: int | str) -> bytes:
+    """An unsigned number or an address as the ABI has it; eth_abi takes fifty times as long."""
+    return value.to_bytes(32, "big") if isinstance(value, int) else bytes(12) + bytes.fromhex(value[2:])
+
+
 def drawn_leaves(seed: bytes, leaves: int, rate_percent: int) -> list[int]:
     """One of every stratum; a last, partial stratum is hit with the probability of its share."""
     size = 100 // rate_percent
-    picks = (
-        stratum * size + word(keccak(encode(["bytes32", "uint256"], [seed, stratum]))) % size
-        for stratum in range(ceil_div(leaves, size))
-    )
+    picks = (stratum * size + word(keccak(seed + word_of(stratum))) % size for stratum in range(ceil_div(leaves, size)))
     return [pick for pick in picks if pick < leaves]
+
+
+STAYS = (1 << 40) - 1
 
 
 @dataclass(frozen=True)
@@ -127,7 +142,7 @@ class Place:
     node: str
     since_block: int
     weight: int
-    until_block: int = 1 << 40
+    until_block: int = STAYS
 
 
 def drawn_seats(
@@ -145,7 +160,7 @@ def drawn_seats(
     found: list[str] = []
     at = first_try
     while active and len(found) < wanted and at < first_try + 64 * wanted:
-        x = word(keccak(encode(["bytes32", "bytes32", "uint256", "uint256"], [seed, batch_id, 0, at])))
+        x = word(keccak(seed + batch_id + word_of(0) + word_of(at)))
         place = active[(x & (1 << 64) - 1) % len(active)]
         at += 1
         if (x >> 64 & (1 << 64) - 1) % 10_000 >= place.weight or place.until_block < commit_block:

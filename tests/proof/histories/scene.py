@@ -17,6 +17,7 @@ from protocol.stages.assignment import Assignment, LaneOpen, OperatorConsent
 from protocol.wire.envelope import Domain, compact, digest, sign_digest
 from protocol.wire.ids import Address, address_of
 from scripts.setup.cache import REPOSITORY
+from tests.proof.histories.rules import word_of
 
 ABI = REPOSITORY / "chain" / "abi"
 CHAIN_ID = 31337
@@ -59,6 +60,8 @@ def calldata(contract: str, name: str, *arguments: Any) -> bytes:
     selector, kinds = _signature(contract, name)
     inputs = functions(contract)[name]["inputs"]
     assert len(inputs) == len(arguments), f"{name} takes {len(inputs)} arguments"
+    if all(kind.startswith("uint") or kind == "address" for kind in kinds):
+        return selector + b"".join(map(word_of, arguments))
     return selector + encode(kinds, [_filled(each, value) for each, value in zip(inputs, arguments, strict=True)])
 
 
@@ -107,18 +110,17 @@ def look(contract: str, name: str, *arguments: Any, **expected: int | str) -> Lo
 def _expected(
     contract: str, name: str, keys: tuple[str, ...], expected: Mapping[str, int | str]
 ) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
-    words, kinds = _places(contract, name, keys)
-    return words, tuple(encode([kind], [expected[key]]) for key, kind in zip(keys, kinds, strict=True))
+    return _places(contract, name, keys), tuple(word_of(expected[key]) for key in keys)
 
 
 @functools.cache
-def _places(contract: str, name: str, keys: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _places(contract: str, name: str, keys: tuple[str, ...]) -> tuple[int, ...]:
     outputs = functions(contract)[name]["outputs"]
     members = outputs[0].get("components", outputs) if len(outputs) == 1 else outputs
-    order = {each["name"]: (index, each["type"]) for index, each in enumerate(members)}
+    order = {each["name"]: index for index, each in enumerate(members)}
     if len(members) == 1:
-        order["value"] = (0, members[0]["type"])
-    return tuple(order[key][0] for key in keys), tuple(order[key][1] for key in keys)
+        order["value"] = 0
+    return tuple(order[key] for key in keys)
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Step:
     block: int
     sender: Address
     contract: str
+    name: str
     data: bytes
     succeeds: bool
     words: str
