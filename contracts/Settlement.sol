@@ -436,13 +436,13 @@ contract Settlement is Lanes {
         else _addFree(convener, address(this), share);
     }
 
-    /// @dev The same for every verdict, as long as the pool holds it: a void batch's fee goes back to its clients.
     /// @dev The fee went to the pool when the court let the batch pass; now it goes back with all the rest.
     function _takeFeeBack(Batch storage batch) private {
         if (batch.fee > pool) revert PoolTooLow(pool, batch.fee);
         pool -= batch.fee;
     }
 
+    /// @dev The same for every verdict, as long as the pool holds it: a void batch's fee goes back to its clients.
     function _paySeats(bytes32 batchId, uint256 due, address[] calldata seats) private {
         if (seats.length == 0) return;
         uint96 share = uint96((due < pool ? due : pool) / seats.length);
