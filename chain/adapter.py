@@ -335,7 +335,7 @@ class ChainAdapter:
 
     async def _committed(self, case: BatchId, seat: int, commitment: bytes) -> bool:
         seats = await self.network.court.seats_of(case)
-        return seat < len(seats) and seats[seat].commitment == commitment
+        return seat < len(seats) and seats[seat].is_bound_to(commitment)
 
     async def _seat_is(self, case: BatchId, seat: int, state: SeatState) -> bool:
         seats = await self.network.court.seats_of(case)

@@ -25,6 +25,8 @@ from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, Wei
 
+KEPT_BYTES = 21
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -60,7 +62,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A seat as it stands: its score in basis points, the start of its turn in seconds."""
+    """A seat as it stands: its score in basis points, the start of its turn in seconds.
+
+    Of a commitment the chain keeps the first KEPT_BYTES; zeros follow.
+    """
 
     node: Address
     state: SeatState
@@ -71,6 +76,10 @@ class Seat:
     def __post_init__(self) -> None:
         """The contract's number becomes a SeatState."""
         object.__setattr__(self, "state", SeatState(self.state))
+
+    def is_bound_to(self, commitment: bytes) -> bool:
+        """Whether this is what the seat committed to."""
+        return self.commitment[:KEPT_BYTES] == commitment[:KEPT_BYTES]
 
 
 class Court(Contract):

@@ -4,9 +4,11 @@ pragma solidity 0.8.37;
 import {Verifiers} from "./Verifiers.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {ContentsLib} from "./libraries/ContentsLib.sol";
+import {SampleLib} from "./libraries/SampleLib.sol";
 import {Draw} from "./libraries/SeatLib.sol";
-import {Batch, Contents} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, Seat, SeatState, Verdict} from "./types/CaseTypes.sol";
+import {Contents, Docket} from "./types/BatchTypes.sol";
+import {Case, CaseState, Ruling, Seat, SeatState, Sitting} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice The cases, their seats, and how seats are drawn for them.
@@ -14,11 +16,9 @@ import {Profile} from "./types/ParamTypes.sol";
 abstract contract Cases is Verifiers {
     /// @dev How a case would begin.
     struct FirstBench {
-        bytes32 caseId;
-        Batch batch;
         uint256[] drawn;
         uint256 wanted;
-        address[] found;
+        uint256[] places;
         uint256 nextTry;
     }
 
@@ -33,7 +33,7 @@ abstract contract Cases is Verifiers {
     mapping(bytes32 caseId => Ruling) internal _rulings;
     /// @dev Meanwhile everything else that the node has open is drawn in full, as that of a jailed one.
     mapping(address node => uint256) public accusations;
-    mapping(bytes32 caseId => mapping(uint256 seat => Seat)) internal _seats;
+    mapping(bytes32 caseId => mapping(uint256 seat => Sitting)) internal _seats;
 
     constructor(IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
         Verifiers(stakes_, settlement_, profile)
@@ -42,9 +42,17 @@ abstract contract Cases is Verifiers {
     }
 
     function seatsOf(bytes32 caseId) external view returns (Seat[] memory seats) {
-        seats = new Seat[](_cases[caseId].seatCount);
+        Case storage shown = _cases[caseId];
+        seats = new Seat[](shown.seatCount);
         for (uint256 i; i < seats.length; ++i) {
-            seats[i] = _seats[caseId][i];
+            Sitting storage sitting = _seats[caseId][i];
+            seats[i] = Seat({
+                node: _nodeAt(shown.classId, sitting.place),
+                state: sitting.state,
+                score: sitting.score,
+                since: sitting.since,
+                commitment: sitting.commitment
+            });
         }
     }
 
@@ -53,40 +61,43 @@ abstract contract Cases is Verifiers {
         view
         returns (address[] memory)
     {
-        return _firstBench(node, slot, contents).found;
+        Docket memory docket = _settlement.drawOf(node, slot);
+        return _nodesAt(uint8(docket.classId), _firstBench(docket, node, contents).places);
     }
 
     // ---- inside: drawing
 
     /// @dev All that a draw of seats for this batch depends on. Reverts unless leaves are drawn and the contents are its own.
-    function _drawFor(address node, uint8 slot, Contents calldata contents)
+    function _drawFor(Docket memory docket, address node, Contents calldata contents)
         private
         view
-        returns (Batch memory batch, Draw memory draw, uint256[] memory drawn)
+        returns (Draw memory draw, uint256[] memory drawn)
     {
-        (batch, draw.batchId, draw.seed, drawn) = _settlement.drawOf(node, slot);
-        if (keccak256(abi.encode(contents)) != batch.contentsHash) revert WrongContents();
+        if (ContentsLib.hashOf(contents) != docket.contentsHash) revert WrongContents();
+        drawn = SampleLib.draw(docket.seed, docket.leafCount, docket.rateBps);
         if (drawn.length == 0) revert NotDrawn();
+        draw.batchId = docket.batchId;
+        draw.seed = docket.seed;
         draw.round = ORDER;
-        draw.classId = batch.classId;
-        draw.commitBlock = batch.commitBlock;
+        draw.classId = uint8(docket.classId);
+        draw.commitBlock = docket.commitBlock;
         (draw.owner,) = _keysOf(node);
-        draw.parties = _partiesOf(contents, drawn);
+        draw.parties = _partiesOf(contents, drawn, docket.rateBps);
     }
 
     /// @dev The seats that a case over this batch begins with: one where the drawn value is small, else three.
-    function _firstBench(address node, uint8 slot, Contents calldata contents)
+    function _firstBench(Docket memory docket, address node, Contents calldata contents)
         internal
         view
         returns (FirstBench memory first)
     {
         Draw memory draw;
-        (first.batch, draw, first.drawn) = _drawFor(node, slot, contents);
+        (draw, first.drawn) = _drawFor(docket, node, contents);
         uint256 value = uint256(contents.maxLeaf) * first.drawn.length;
-        if (first.batch.charge < value) value = first.batch.charge;
+        if (docket.charge < value) value = docket.charge;
         first.wanted = value < _courtValue ? 1 : FULL_BENCH;
-        first.found = _drawSeats(draw, new address[](0), first.wanted);
-        (first.caseId, first.nextTry) = (draw.batchId, draw.nextTry);
+        first.places = _drawSeats(draw, new uint256[](0), first.wanted);
+        first.nextTry = draw.nextTry;
     }
 
     /// @dev Goes on in the draw order; returns how many seats it could fill.
@@ -94,60 +105,75 @@ abstract contract Cases is Verifiers {
         internal
         returns (uint256)
     {
-        (address[] memory found, uint256 nextTry) = _drawMore(caseId, open, contents, wanted);
+        (uint256[] memory places, uint256 nextTry) = _drawMore(caseId, open, contents, wanted);
         open.nextTry = uint16(nextTry);
-        _addSeats(caseId, open, found);
-        return found.length;
+        _addSeats(caseId, open, places);
+        return places.length;
     }
 
-    /// @dev The next of the order who have not sat in this case.
+    /// @dev Places of the next of the order who have not sat in this case.
     function _drawMore(bytes32 caseId, Case storage open, Contents calldata contents, uint256 wanted)
         internal
         view
-        returns (address[] memory found, uint256 nextTry)
+        returns (uint256[] memory places, uint256 nextTry)
     {
-        (, Draw memory draw,) = _drawFor(open.node, open.slot, contents);
+        (Draw memory draw,) = _drawFor(_settlement.drawOf(open.node, open.slot), open.node, contents);
         draw.nextTry = open.nextTry;
         if (open.round == 0) {
             // Everybody has sat once at most: tickets for more seats than there are places would find nobody.
             uint256 left = _listLength(open.classId, draw.commitBlock) - open.seatCount;
             if (wanted > left) wanted = left;
         }
-        found = _drawSeats(draw, _nodesOf(caseId, open.seatCount), wanted);
+        places = _drawSeats(draw, _placesOf(caseId, open.seatCount), wanted);
         nextTry = draw.nextTry;
     }
 
-    function _addSeats(bytes32 caseId, Case storage open, address[] memory found) internal {
+    function _addSeats(bytes32 caseId, Case storage open, uint256[] memory places) internal {
         uint256 count = open.seatCount;
-        open.seatCount = uint8(count + found.length);
-        for (uint256 i; i < found.length; ++i) {
-            _seat(caseId, count + i, found[i]);
-            emit SeatAdded(caseId, uint8(count + i), found[i]);
+        open.seatCount = uint8(count + places.length);
+        for (uint256 i; i < places.length; ++i) {
+            _seat(caseId, count + i, places[i]);
+            emit SeatAdded(caseId, uint8(count + i), _nodeAt(open.classId, places[i]));
         }
     }
 
-    /// @dev Leaves the commitment alone: writing its zero would cost as much as reading it.
-    function _seat(bytes32 caseId, uint256 seat, address node) internal {
-        Seat storage drawn = _seats[caseId][seat];
-        drawn.node = node;
+    /// @dev A new case and its seats.
+    function _openCase(address node, uint8 slot, Docket memory docket, FirstBench memory first) internal {
+        Case storage opened = _cases[docket.batchId];
+        // Every member of Case that is not zero, at once: the compiler would write each of them.
+        uint256 word = uint160(node) | uint256(slot) << 160 | docket.classId << 168 | uint256(CaseState.Open) << 176
+            | first.wanted << 192 | first.places.length << 200 | first.nextTry << 208 | first.drawn.length << 224;
+        assembly ("memory-safe") {
+            sstore(opened.slot, word)
+        }
+        for (uint256 i; i < first.places.length; ++i) {
+            _seat(docket.batchId, i, first.places[i]);
+        }
+    }
+
+    function _seat(bytes32 caseId, uint256 seat, uint256 place) private {
+        Sitting storage drawn = _seats[caseId][seat];
+        drawn.place = uint32(place);
         drawn.state = SeatState.Drawn;
-        drawn.since = uint40(block.timestamp);
+        drawn.since = uint32(block.timestamp);
     }
 
     // ---- inside: reading
 
-    /// @dev Who sits or sat on the first `count` seats.
-    function _nodesOf(bytes32 caseId, uint256 count) internal view returns (address[] memory nodes) {
-        nodes = new address[](count);
-        for (uint256 i; i < count; ++i) {
-            nodes[i] = _seats[caseId][i].node;
+    /// @dev The first seat of this round that is in this state, or as many as there are seats.
+    function _firstIn(bytes32 caseId, Case storage open, SeatState state) internal view returns (uint256) {
+        uint256 count = open.seatCount;
+        for (uint256 i = open.firstSeat; i < count; ++i) {
+            if (_seats[caseId][i].state == state) return i;
         }
+        return count;
     }
 
-    /// @dev Seats that count, from `first` on: all but the silent ones.
-    function _sitting(bytes32 caseId, Case storage open, uint256 first) internal view returns (uint256 count) {
-        for (uint256 i = first; i < open.seatCount; ++i) {
-            if (_seats[caseId][i].state != SeatState.Silent) ++count;
+    /// @dev Who sits or sat on the first `count` seats.
+    function _placesOf(bytes32 caseId, uint256 count) private view returns (uint256[] memory places) {
+        places = new uint256[](count);
+        for (uint256 i; i < count; ++i) {
+            places[i] = _seats[caseId][i].place;
         }
     }
 
@@ -155,19 +181,33 @@ abstract contract Cases is Verifiers {
     function _revealed(bytes32 caseId, Case storage open, uint256 first)
         internal
         view
-        returns (address[] memory nodes, uint16[] memory scores)
+        returns (uint256[] memory places, uint16[] memory scores)
     {
+        (places, scores,) = _heard(caseId, open, first);
+    }
+
+    /// @dev As `_revealed`, and whether that is everyone but the silent.
+    function _heard(bytes32 caseId, Case storage open, uint256 first)
+        internal
+        view
+        returns (uint256[] memory places, uint16[] memory scores, bool all)
+    {
+        uint256 seatCount = open.seatCount;
         uint256 count;
-        nodes = new address[](open.seatCount);
-        scores = new uint16[](open.seatCount);
-        for (uint256 i = first; i < open.seatCount; ++i) {
-            Seat storage seat = _seats[caseId][i];
-            if (seat.state != SeatState.Revealed) continue;
-            nodes[count] = seat.node;
-            scores[count++] = seat.score;
+        places = new uint256[](seatCount);
+        scores = new uint16[](seatCount);
+        all = true;
+        for (uint256 i = first; i < seatCount; ++i) {
+            Sitting storage seat = _seats[caseId][i];
+            if (seat.state == SeatState.Revealed) {
+                places[count] = seat.place;
+                scores[count++] = seat.score;
+            } else if (seat.state != SeatState.Silent) {
+                all = false;
+            }
         }
         assembly ("memory-safe") {
-            mstore(nodes, count)
+            mstore(places, count)
             mstore(scores, count)
         }
     }
@@ -177,7 +217,7 @@ abstract contract Cases is Verifiers {
     }
 
     /// @dev A case in which seats may act.
-    function _openCase(bytes32 caseId) internal view returns (Case storage open) {
+    function _requireOpen(bytes32 caseId) internal view returns (Case storage open) {
         open = _cases[caseId];
         if (open.state == CaseState.None) revert NoSuchCase(caseId);
         if (open.state == CaseState.Closed) revert CaseClosed(caseId);

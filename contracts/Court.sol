@@ -6,7 +6,7 @@ import {IParams} from "./interfaces/IParams.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {MedianLib} from "./libraries/MedianLib.sol";
-import {Batch, BatchState, Contents} from "./types/BatchTypes.sol";
+import {Batch, BatchState, Contents, Docket} from "./types/BatchTypes.sol";
 import {Case, CaseState, CaseView, Ruling, Verdict} from "./types/CaseTypes.sol";
 
 /// @notice Drawn verifiers re-check the drawn leaves of a batch; their median decides. See ICourt.
@@ -26,45 +26,34 @@ contract Court is Verdicts {
     }
 
     function convene(address node, uint8 slot, Contents calldata contents) external returns (bytes32 caseId) {
-        FirstBench memory first = _firstBench(node, slot, contents);
-        if (first.batch.state != BatchState.Pending) revert WrongState(first.batch.state);
-        uint256 until = uint256(first.batch.commitTime) + _starvedSeconds;
+        // It asks whether the batch may be convened, calls no stranger, and tells what is drawn, so that it is drawn once.
+        Docket memory docket = _settlement.openCase(node, slot, msg.sender);
+        FirstBench memory first = _firstBench(docket, node, contents);
+        uint256 until = docket.commitTime + _starvedSeconds;
         if (block.timestamp > until) revert TooLate(until);
-        if (first.found.length == 0) revert NoSeats();
-        caseId = first.caseId;
-        Case memory opened;
-        opened.node = node;
-        opened.slot = slot;
-        opened.classId = first.batch.classId;
-        opened.state = CaseState.Open;
-        opened.seatsWanted = uint8(first.wanted);
-        opened.seatCount = uint8(first.found.length);
-        opened.nextTry = uint16(first.nextTry);
-        opened.drawnCount = uint16(first.drawn.length);
-        _cases[caseId] = opened;
-        for (uint256 i; i < first.found.length; ++i) {
-            _seat(caseId, i, first.found[i]);
-        }
-        emit CaseConvened(caseId, node, slot, first.batch.classId, first.found, first.drawn);
-        _settlement.openCase(node, slot, msg.sender);
+        if (first.places.length == 0) revert NoSeats();
+        caseId = docket.batchId;
+        _openCase(node, slot, docket, first);
+        uint8 classId = uint8(docket.classId);
+        emit CaseConvened(caseId, node, slot, classId, _nodesAt(classId, first.places), first.drawn);
     }
 
     function resolve(bytes32 caseId, Contents calldata contents) external returns (Verdict) {
         Case storage held = _cases[caseId];
         if (held.state > CaseState.Closed) return _endWaiting(caseId, held);
-        Case storage open = _openCase(caseId);
-        (address[] memory nodes, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
-        if (nodes.length == 0 || nodes.length != _sitting(caseId, open, open.firstSeat)) revert NotAllRevealed(caseId);
+        Case storage open = _requireOpen(caseId);
+        (uint256[] memory seats, uint16[] memory scores, bool all) = _heard(caseId, open, open.firstSeat);
+        if (seats.length == 0 || !all) revert NotAllRevealed(caseId);
         uint16 median = MedianLib.medianOf(scores);
         Verdict verdict = _verdictOf(median);
-        if (open.round != 0) return _endRound(caseId, open, verdict, median, nodes.length);
-        if (nodes.length >= FULL_BENCH) return _endFullBench(caseId, open, contents, median, nodes, scores);
+        if (open.round != 0) return _endRound(caseId, open, verdict, median, seats.length);
+        if (seats.length >= FULL_BENCH) return _endFullBench(caseId, open, contents, median, seats, scores);
         if (verdict != Verdict.Pass) {
             // Fewer than three can only pass.
-            if (_seatMore(caseId, open, contents, FULL_BENCH - nodes.length) != 0) return Verdict.None;
+            if (_seatMore(caseId, open, contents, FULL_BENCH - seats.length) != 0) return Verdict.None;
             verdict = Verdict.Short;
         }
-        return _close(caseId, open, verdict, median, nodes);
+        return _close(caseId, open, verdict, median, seats);
     }
 
     function voidStarved(address node, uint8 slot, Contents calldata contents) external {
@@ -76,7 +65,8 @@ contract Court is Verdicts {
             : _untilOf(caseId, batch.commitTime);
         if (block.timestamp <= until) revert NotStarved(until);
         if (batch.state == BatchState.Pending) {
-            return _closeUnheard(caseId, node, slot, _firstBench(node, slot, contents).found.length != 0);
+            FirstBench memory first = _firstBench(_settlement.drawOf(node, slot), node, contents);
+            return _closeUnheard(caseId, node, slot, first.places.length != 0);
         }
         Case storage held = _cases[caseId];
         if (held.state != CaseState.Open) _endWaiting(caseId, held);
@@ -115,7 +105,7 @@ contract Court is Verdicts {
         Case storage open,
         Contents calldata contents,
         uint16 median,
-        address[] memory nodes,
+        uint256[] memory seats,
         uint16[] memory scores
     ) private returns (Verdict) {
         Verdict verdict = _verdictOf(median);
@@ -129,7 +119,7 @@ contract Court is Verdicts {
             emit CaseDecided(caseId, verdict, median, block.timestamp + _appealSeconds);
             return Verdict.None;
         }
-        return _conclude(caseId, open, verdict, median, nodes);
+        return _conclude(caseId, open, verdict, median, seats);
     }
 
     /// @dev The second round has spoken. Fewer than three of it change nothing.
@@ -138,7 +128,7 @@ contract Court is Verdicts {
         returns (Verdict)
     {
         if (count < FULL_BENCH) (verdict, median) = (_rulings[caseId].verdict, _rulings[caseId].median);
-        (address[] memory seats,) = _revealed(caseId, open, 0);
+        (uint256[] memory seats,) = _revealed(caseId, open, 0);
         return _conclude(caseId, open, verdict, median, seats);
     }
 
@@ -156,18 +146,18 @@ contract Court is Verdicts {
 
     /// @dev A first round that never ended. A doubt that nobody confirmed is not let go.
     function _starve(bytes32 caseId, Case storage open) private {
-        (address[] memory nodes, uint16[] memory scores) = _revealed(caseId, open, 0);
-        uint16 lowest = nodes.length == 0 ? 0 : _lowest(scores);
-        bool found = nodes.length != 0 && _verdictOf(lowest) != Verdict.Pass;
-        _close(caseId, open, found ? Verdict.Short : Verdict.Starved, lowest, nodes);
+        (uint256[] memory seats, uint16[] memory scores) = _revealed(caseId, open, 0);
+        uint16 lowest = seats.length == 0 ? 0 : _lowest(scores);
+        bool found = seats.length != 0 && _verdictOf(lowest) != Verdict.Pass;
+        _close(caseId, open, found ? Verdict.Short : Verdict.Starved, lowest, seats);
     }
 
     /// @dev A second round that never ended: what the first has found stands, or what at least three have seen if that is worse.
     function _starveGrown(bytes32 caseId, Case storage open) private {
-        (address[] memory nodes, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
+        (uint256[] memory seats, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
         uint16 median = MedianLib.medianOf(scores);
-        bool worse = nodes.length >= FULL_BENCH && _verdictOf(median) > _rulings[caseId].verdict;
-        _endRound(caseId, open, _verdictOf(median), median, worse ? nodes.length : 0);
+        bool worse = seats.length >= FULL_BENCH && _verdictOf(median) > _rulings[caseId].verdict;
+        _endRound(caseId, open, _verdictOf(median), median, worse ? seats.length : 0);
     }
 
     /// @dev When a case may be ended by anyone. Its first round may take as long again as the batch may wait for one.

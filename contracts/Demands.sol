@@ -4,7 +4,9 @@ pragma solidity 0.8.37;
 import {Appeals} from "./Appeals.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {Case, CaseState, Ruling, Seat, SeatState} from "./types/CaseTypes.sol";
+import {SampleLib} from "./libraries/SampleLib.sol";
+import {Docket} from "./types/BatchTypes.sol";
+import {Case, CaseState, Ruling, SeatState, Sitting} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What a node did not show a seat it must show to everybody, on chain, where nobody can say that it did not.
@@ -21,11 +23,11 @@ abstract contract Demands is Appeals {
     }
 
     function demandData(bytes32 caseId, uint8 seat, uint24 leaf, bytes32 key) external {
-        SeatState state = _ownSeat(caseId, seat).state;
+        (Sitting storage sitting,) = _ownSeat(caseId, seat);
         Case storage open = _cases[caseId];
-        if (state == SeatState.Revealed) revert AlreadyRevealed(caseId, seat);
+        if (sitting.state == SeatState.Revealed) revert AlreadyRevealed(caseId, seat);
         // Fingerprints are for those who have bound themselves, and this shows them to all seats.
-        if (state == SeatState.Committed) _requireAllCommitted(caseId, open);
+        if (sitting.state == SeatState.Committed) _requireAllCommitted(caseId, open);
         Ruling storage ruling = _rulings[caseId];
         if (ruling.demandedAt != 0) revert DemandedBefore(caseId);
         _requireDrawn(open, leaf);
@@ -48,7 +50,8 @@ abstract contract Demands is Appeals {
     }
 
     function _requireDrawn(Case storage open, uint24 leaf) private view {
-        (,,, uint256[] memory drawn) = _settlement.drawOf(open.node, open.slot);
+        Docket memory docket = _settlement.drawOf(open.node, open.slot);
+        uint256[] memory drawn = SampleLib.draw(docket.seed, docket.leafCount, docket.rateBps);
         for (uint256 i; i < drawn.length; ++i) {
             if (drawn[i] == leaf) return;
         }

@@ -42,7 +42,7 @@ contract EpochBeacon is IEpochBeacon {
         emit EpochRearmed(epoch, seedBlock);
     }
 
-    function epochOf(uint256 blockNumber) external view returns (uint256) {
+    function epochOf(uint256 blockNumber) public view returns (uint256) {
         return blockNumber / epochBlocks;
     }
 
@@ -51,8 +51,12 @@ contract EpochBeacon is IEpochBeacon {
         return rearmed != 0 ? rearmed : (epoch + 1) * epochBlocks + lagBlocks;
     }
 
-    function seedOf(uint256 epoch) external view returns (bytes32 seed, bool rearmed) {
+    function seedOf(uint256 epoch) public view returns (bytes32 seed, bool rearmed) {
         return (_seeds[epoch], _rearmedBlock[epoch] != 0);
+    }
+
+    function seedAt(uint256 blockNumber) external view returns (bytes32 seed, bool rearmed) {
+        return seedOf(epochOf(blockNumber));
     }
 
     function isLost(uint256 epoch) external view returns (bool) {

@@ -8,6 +8,7 @@ import {ICourt} from "./interfaces/ICourt.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {ContentsLib} from "./libraries/ContentsLib.sol";
 import {EnvelopeLib} from "./libraries/EnvelopeLib.sol";
 import {LieLib} from "./libraries/LieLib.sol";
 import {Leaf, SumNode, SumTreeLib} from "./libraries/SumTreeLib.sol";
@@ -45,7 +46,7 @@ contract Evidence is LeafChallenges {
         if (state != BatchState.Pending && state != BatchState.InCourt && state != BatchState.Passed) {
             revert WrongState(state);
         }
-        if (keccak256(abi.encode(proof.contents)) != batch.contentsHash) revert WrongContents();
+        if (ContentsLib.hashOf(proof.contents) != batch.contentsHash) revert WrongContents();
     }
 
     /// @dev Reverts unless every leaf is in the batch, each once.

@@ -127,14 +127,14 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
     // ---- a claim and its refund
 
     /// @dev One signature covers every job of the lane so far, so the newest assignment is the only one that is needed.
-    function _requireAssignment(address node, Claim calldata part, uint256 i) internal view {
+    function _requireAssignment(address node, Claim memory part, uint256 i) internal view {
         bytes32 message =
             EnvelopeLib.assignmentHash(part.client, part.signer, node, part.index, part.cumulative, part.details);
         (address recovered,,) = ECDSA.tryRecover(_hashTypedDataV4(message), part.r, part.vs);
         if (recovered == address(0) || recovered != part.signer) revert BadAssignmentSignature(i);
     }
 
-    function _debit(address node, Claim calldata part, uint256 i) internal returns (Debit memory) {
+    function _debit(address node, Claim memory part, uint256 i) internal returns (Debit memory) {
         bytes32 key = LaneLib.key(part.client, part.signer, node);
         Lane lane = _lanes[key];
         if (part.index <= lane.jobs()) revert IndexNotAbove(i, part.index, lane.jobs());

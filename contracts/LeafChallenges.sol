@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ICourt} from "./interfaces/ICourt.sol";
 import {IEvidence} from "./interfaces/IEvidence.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
+import {ContentsLib} from "./libraries/ContentsLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
 import {Batch, BatchState, Contents, Debit} from "./types/BatchTypes.sol";
 import {Verdict} from "./types/CaseTypes.sol";
@@ -37,7 +38,7 @@ abstract contract LeafChallenges is IEvidence {
     {
         Batch memory batch = _settlement.batchOf(node, slot);
         if (batch.state != BatchState.Pending) revert WrongState(batch.state);
-        if (keccak256(abi.encode(contents)) != batch.contentsHash) revert WrongContents();
+        if (ContentsLib.hashOf(contents) != batch.contentsHash) revert WrongContents();
         if (position >= batch.leafCount) revert PositionOutOfRange(position, batch.leafCount);
         uint256 until = uint256(batch.commitTime) + _challengeSeconds;
         if (block.timestamp >= until) revert WindowOver(until);

@@ -13,21 +13,22 @@ import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What StakeManager keeps of each node, and how it shows.
 /// @dev A plain node is three words: its operator is its id and every share of its pools is its owner's. Flags say where that
-///      is not so; without them nobody reads, or pays for, the words of rotation and delegation.
+///      is not so; without them nobody reads, or pays for, the words of rotation and delegation. The first word says who the
+///      node is, all that a draw and a seat's turn ask; the second what is at stake, all that a change of stake writes.
 abstract contract Nodes is IStakeManager, Intake {
     using ReputationLib for Record;
 
     struct Node {
         address owner;
-        uint96 active;
-        uint112 activeShares;
-        uint32 classMask;
         NodeState state;
         uint8 flags;
         uint32 jailedUntil;
         /// @dev The day of the last sign, a check-in or a settled batch (SEEN), or from which on signs are due.
         uint24 lastDay;
         uint24 countDay;
+        uint96 active;
+        uint112 activeShares;
+        uint32 classMask;
         Record record;
         uint112 unbondingShares;
         uint96 unbonding;

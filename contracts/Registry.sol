@@ -191,11 +191,11 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
         _requireClasses(classMask);
         if (amount < _minStake) revert StakeTooLow(amount, _minStake);
         node.owner = msg.sender;
+        node.state = NodeState.Active;
+        node.lastDay = _today();
         node.active = amount;
         node.activeShares = amount;
         node.classMask = classMask;
-        node.state = NodeState.Active;
-        node.lastDay = _today();
         if (payout == address(0)) payout = msg.sender;
         else if (payout != msg.sender) node.payout = payout;
         node.record.activatedDay = _today();

@@ -28,7 +28,7 @@ abstract contract Rounds is Seats {
         returns (bool)
     {
         if (!_mayGrow(open)) return false;
-        (address[] memory bench, uint256 nextTry) = _largerBench(caseId, open, contents);
+        (uint256[] memory bench, uint256 nextTry) = _largerBench(caseId, open, contents);
         if (bench.length == 0) return false;
         open.state = CaseState.Open;
         open.nextTry = uint16(nextTry);
@@ -43,7 +43,7 @@ abstract contract Rounds is Seats {
 
     function _canGrow(bytes32 caseId, Case storage open, Contents calldata contents) internal view returns (bool) {
         if (!_mayGrow(open)) return false;
-        (address[] memory bench,) = _largerBench(caseId, open, contents);
+        (uint256[] memory bench,) = _largerBench(caseId, open, contents);
         return bench.length != 0;
     }
 
@@ -73,16 +73,16 @@ abstract contract Rounds is Seats {
     function _largerBench(bytes32 caseId, Case storage open, Contents calldata contents)
         private
         view
-        returns (address[] memory bench, uint256 nextTry)
+        returns (uint256[] memory bench, uint256 nextTry)
     {
-        (address[] memory old,) = _revealed(caseId, open, 0);
-        address[] memory fresh;
+        (uint256[] memory old,) = _revealed(caseId, open, 0);
+        uint256[] memory fresh;
         (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH);
         uint256 size = fresh.length + old.length;
         if (size > LARGEST_BENCH) size = LARGEST_BENCH;
         if (size & 1 == 0) --size;
-        if (size <= old.length) return (new address[](0), nextTry);
-        bench = new address[](size);
+        if (size <= old.length) return (new uint256[](0), nextTry);
+        bench = new uint256[](size);
         for (uint256 i; i < size; ++i) {
             bench[i] = i < fresh.length ? fresh[i] : old[i - fresh.length];
         }

@@ -5,7 +5,7 @@ import {Cases} from "./Cases.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {Contents} from "./types/BatchTypes.sol";
-import {Case, Seat, SeatState} from "./types/CaseTypes.sol";
+import {Case, SeatState, Sitting} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice A seat's turn: it binds itself, then shows its scores; who does neither is replaced.
@@ -29,31 +29,31 @@ abstract contract Seats is Cases {
     }
 
     function commitSeat(bytes32 caseId, uint8 seat, bytes32 commitment) external {
-        Seat storage sitting = _ownSeat(caseId, seat);
+        (Sitting storage sitting, address node) = _ownSeat(caseId, seat);
         if (commitment == 0) revert ZeroCommitment();
         if (sitting.state != SeatState.Drawn) revert AlreadyCommitted(caseId, seat);
         sitting.state = SeatState.Committed;
-        sitting.since = uint40(block.timestamp);
-        sitting.commitment = commitment;
-        emit SeatCommitted(caseId, seat, sitting.node, commitment);
+        sitting.since = uint32(block.timestamp);
+        sitting.commitment = bytes21(commitment);
+        emit SeatCommitted(caseId, seat, node, commitment);
     }
 
     function revealSeat(bytes32 caseId, uint8 seat, bytes32 digest, uint16[] calldata scores, bytes32 salt) external {
-        Seat storage sitting = _ownSeat(caseId, seat);
+        (Sitting storage sitting, address node) = _ownSeat(caseId, seat);
         if (sitting.state != SeatState.Committed) revert NotCommitted(caseId, seat);
         Case storage open = _cases[caseId];
         _requireAllCommitted(caseId, open);
-        if (sitting.commitment != keccak256(abi.encode(caseId, open.round, seat, digest, salt))) {
+        if (sitting.commitment != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, salt)))) {
             revert CommitmentMismatch(caseId, seat);
         }
         if (scores.length != open.drawnCount) revert WrongScoreCount(scores.length, open.drawnCount);
         sitting.state = SeatState.Revealed;
         sitting.score = _minimumOf(scores);
-        emit SeatRevealed(caseId, seat, sitting.node, scores, digest);
+        emit SeatRevealed(caseId, seat, node, scores, digest);
     }
 
     function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external {
-        Case storage open = _openCase(caseId);
+        Case storage open = _requireOpen(caseId);
         uint256 until = _turnEnd(caseId, open, seat);
         if (block.timestamp <= until) revert SeatStillHasTime(until);
         bool shown = _isAnyBound(caseId, open);
@@ -63,14 +63,14 @@ abstract contract Seats is Cases {
     }
 
     function abstain(bytes32 caseId, uint8 seat, Contents calldata contents) external {
-        Seat storage sitting = _ownSeat(caseId, seat);
+        (Sitting storage sitting, address node) = _ownSeat(caseId, seat);
         if (sitting.state != SeatState.Drawn) revert AlreadyCommitted(caseId, seat);
         uint256 until = uint256(sitting.since) + _seatSeconds / ABSTAIN_DIVISOR;
         if (block.timestamp > until) revert TooLateToAbstain(until);
         uint256 today = block.timestamp / 1 days;
-        if (_abstainedOn[sitting.node] == today) revert AbstainedToday(sitting.node);
-        _abstainedOn[sitting.node] = today;
-        emit SeatAbstained(caseId, seat, sitting.node);
+        if (_abstainedOn[node] == today) revert AbstainedToday(node);
+        _abstainedOn[node] = today;
+        emit SeatAbstained(caseId, seat, node);
         _vacate(caseId, _cases[caseId], seat, contents);
     }
 
@@ -81,8 +81,8 @@ abstract contract Seats is Cases {
         private
         returns (address node)
     {
-        Seat storage sitting = _seats[caseId][seat];
-        node = sitting.node;
+        Sitting storage sitting = _seats[caseId][seat];
+        node = _nodeAt(open.classId, sitting.place);
         sitting.state = SeatState.Silent;
         emit SeatReplaced(caseId, seat, node);
         _seatMore(caseId, open, contents, 1);
@@ -91,55 +91,53 @@ abstract contract Seats is Cases {
     /// @dev When a seat's present turn is over. While a seat has not committed it is that seat's turn; when all have, it is
     ///      the turn of all who have not revealed, from the last commitment on.
     function _turnEnd(bytes32 caseId, Case storage open, uint8 seat) private view returns (uint256) {
-        SeatState state = _seats[caseId][seat].state;
+        Sitting storage sitting = _seats[caseId][seat];
         // A demand for data has stopped everybody's turn.
         uint256 last = _rulings[caseId].resumedAt;
-        if (state == SeatState.Drawn) {
-            uint256 since = _seats[caseId][seat].since;
-            return (since > last ? since : last) + _seatSeconds;
+        if (sitting.state == SeatState.Drawn) {
+            return (sitting.since > last ? sitting.since : last) + _seatSeconds;
         }
-        if (state != SeatState.Committed) revert SeatNotSilent(caseId, seat);
+        if (sitting.state != SeatState.Committed) revert SeatNotSilent(caseId, seat);
         for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
-            Seat storage other = _seats[caseId][i];
+            Sitting storage other = _seats[caseId][i];
             if (other.state == SeatState.Drawn) revert SeatNotSilent(caseId, seat);
             if (other.state != SeatState.Silent && other.since > last) last = other.since;
         }
         return last + _seatSeconds;
     }
 
-    function _ownSeat(bytes32 caseId, uint8 seat) internal view returns (Seat storage sitting) {
-        _openCase(caseId);
+    function _ownSeat(bytes32 caseId, uint8 seat) internal view returns (Sitting storage sitting, address node) {
+        Case storage open = _requireOpen(caseId);
         sitting = _seats[caseId][seat];
-        (, address operator) = _keysOf(sitting.node);
-        if (sitting.state == SeatState.None || sitting.state == SeatState.Silent || msg.sender != operator) {
-            revert NotSeated(caseId, seat, msg.sender);
+        address operator;
+        if (sitting.state != SeatState.None && sitting.state != SeatState.Silent) {
+            node = _nodeAt(open.classId, sitting.place);
+            (, operator) = _keysOf(node);
         }
+        if (msg.sender != operator) revert NotSeated(caseId, seat, msg.sender);
     }
 
     /// @dev Whether any seat of this round has committed. If none could, the node may have shown nothing to anybody: it must not
     ///      be able to have its judges fined for that.
     function _isAnyBound(bytes32 caseId, Case storage open) private view returns (bool) {
-        for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
-            SeatState state = _seats[caseId][i].state;
-            if (state == SeatState.Committed || state == SeatState.Revealed) return true;
-        }
-        return false;
+        uint256 count = open.seatCount;
+        return
+            _firstIn(caseId, open, SeatState.Committed) != count || _firstIn(caseId, open, SeatState.Revealed) != count;
     }
 
     /// @dev Else a seat could echo what another has revealed.
     function _requireAllCommitted(bytes32 caseId, Case storage open) internal view {
-        uint256 count = open.seatCount;
-        for (uint256 i = open.firstSeat; i < count; ++i) {
-            if (_seats[caseId][i].state == SeatState.Drawn) revert SeatsMissing(caseId, uint8(i));
-        }
+        uint256 missing = _firstIn(caseId, open, SeatState.Drawn);
+        if (missing != open.seatCount) revert SeatsMissing(caseId, uint8(missing));
     }
 
     /// @dev A seat's score is that of the worst leaf.
     function _minimumOf(uint16[] calldata scores) private pure returns (uint16 lowest) {
         lowest = uint16(SCORE_MAX);
         for (uint256 i; i < scores.length; ++i) {
-            if (scores[i] > SCORE_MAX) revert ScoreOutOfRange(scores[i]);
-            if (scores[i] < lowest) lowest = scores[i];
+            uint16 score = scores[i];
+            if (score > SCORE_MAX) revert ScoreOutOfRange(score);
+            if (score < lowest) lowest = score;
         }
     }
 }

@@ -9,10 +9,11 @@ import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {IVCoin} from "./interfaces/IVCoin.sol";
+import {ContentsLib} from "./libraries/ContentsLib.sol";
 import {ReputationLib} from "./libraries/ReputationLib.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
 import {SplitLib} from "./libraries/SplitLib.sol";
-import {Batch, BatchState, Book, Claim, Contents, Debit, Submission} from "./types/BatchTypes.sol";
+import {Batch, BatchState, Book, Claim, Contents, Debit, Docket, Submission} from "./types/BatchTypes.sol";
 import {BatchRecord, NodeState, Standing} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
@@ -125,14 +126,14 @@ contract Settlement is Lanes {
     function refund(address node, uint8 slot, Contents calldata contents) external {
         Batch storage batch = _batches[node][slot];
         if (batch.state != BatchState.Void) revert WrongState(batch.state);
-        if (keccak256(abi.encode(contents)) != batch.contentsHash) revert WrongContents();
+        if (ContentsLib.hashOf(contents) != batch.contentsHash) revert WrongContents();
         batch.state = BatchState.Refunded;
         uint256 total;
         for (uint256 i; i < contents.debits.length; ++i) {
             _giveBack(node, contents.debits[i]);
             total += contents.debits[i].amount;
         }
-        emit BatchRefunded(node, slot, batchIdOf(node, slot), uint96(total));
+        emit BatchRefunded(node, slot, _idOf(batch, node, slot), uint96(total));
     }
 
     function voidLost(address node, uint8 slot) external {
@@ -145,20 +146,19 @@ contract Settlement is Lanes {
 
     // ---- the court's side
 
-    function openCase(address node, uint8 slot, address convener) external onlyCourt {
+    function openCase(address node, uint8 slot, address convener) external onlyCourt returns (Docket memory docket) {
         Batch storage batch = _batches[node][slot];
         if (batch.state != BatchState.Pending) revert WrongState(batch.state);
-        (bytes32 seed, uint256 rateBps) = _drawOf(batch, node, slot);
-        uint256 drawn = SampleLib.count(seed, batch.leafCount, rateBps);
+        docket = _docketOf(batch, node, slot);
+        uint256 drawn = SampleLib.count(docket.seed, docket.leafCount, docket.rateBps);
         if (drawn == 0) revert NotDrawn();
-        batch.ratePercent = uint8(rateBps / 100);
+        batch.ratePercent = uint8(docket.rateBps / 100);
         batch.state = BatchState.InCourt;
-        bytes32 batchId = batchIdOf(node, slot);
-        emit BatchInCourt(node, slot, batchId, uint16(rateBps), uint16(drawn));
-        uint256 share = SplitLib.convenePay(SplitLib.seatPay(batch.fee, rateBps / 100));
-        if (share == 0 || share > pool) return;
+        emit BatchInCourt(node, slot, docket.batchId, uint16(docket.rateBps), uint16(drawn));
+        uint256 share = SplitLib.convenePay(SplitLib.seatPay(batch.fee, docket.rateBps / 100));
+        if (share == 0 || share > pool) return docket;
         batch.flags |= CONVENER_PAID;
-        _payConvener(batchId, convener, uint96(share));
+        _payConvener(docket.batchId, convener, uint96(share));
     }
 
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
@@ -168,10 +168,11 @@ contract Settlement is Lanes {
         if (!wasHeard && (passed || (before != BatchState.Pending && before != BatchState.Passed))) {
             revert WrongState(before);
         }
+        bytes32 batchId = _idOf(batch, node, slot);
         if (passed) {
             batch.state = BatchState.Passed;
             pool += batch.fee;
-            emit BatchPassed(node, slot, batchIdOf(node, slot));
+            emit BatchPassed(node, slot, batchId);
         } else {
             if (before == BatchState.Passed) _takeFeeBack(batch);
             _void(batch, node, slot);
@@ -179,7 +180,7 @@ contract Settlement is Lanes {
         if (!wasHeard) return;
         uint256 due = SplitLib.seatPay(batch.fee, batch.ratePercent);
         if (batch.flags & CONVENER_PAID != 0) due -= SplitLib.convenePay(due);
-        _paySeats(batchIdOf(node, slot), due, seats);
+        _paySeats(batchId, due, seats);
     }
 
     // ---- held for single jobs and challenges
@@ -253,9 +254,8 @@ contract Settlement is Lanes {
         return _batches[node][slot];
     }
 
-    function batchIdOf(address node, uint8 slot) public view returns (bytes32) {
-        uint256 commitBlock = _batches[node][slot].commitBlock;
-        return commitBlock == 0 ? bytes32(0) : keccak256(abi.encode(node, slot, commitBlock));
+    function batchIdOf(address node, uint8 slot) external view returns (bytes32) {
+        return _idOf(_batches[node][slot], node, slot);
     }
 
     function batchSeedOf(address node, uint8 slot) external view returns (bytes32 seed) {
@@ -268,16 +268,8 @@ contract Settlement is Lanes {
         return SampleLib.draw(seed, batch.leafCount, rateBps);
     }
 
-    function drawOf(address node, uint8 slot)
-        external
-        view
-        returns (Batch memory batch, bytes32 batchId, bytes32 seed, uint256[] memory drawn)
-    {
-        batch = _batches[node][slot];
-        batchId = batchIdOf(node, slot);
-        uint256 rateBps;
-        (seed, rateBps) = _drawOf(_batches[node][slot], node, slot);
-        drawn = SampleLib.draw(seed, batch.leafCount, rateBps);
+    function drawOf(address node, uint8 slot) external view returns (Docket memory) {
+        return _docketOf(_batches[node][slot], node, slot);
     }
 
     function bookOf(address node) external view returns (Book memory) {
@@ -316,7 +308,7 @@ contract Settlement is Lanes {
         returns (Totals memory totals)
     {
         for (uint256 i; i < claims.length; ++i) {
-            Claim calldata part = claims[i];
+            Claim memory part = claims[i];
             _requireAssignment(node, part, i);
             debits[i] = _debit(node, part, i);
             totals.charge += part.charge;
@@ -379,7 +371,7 @@ contract Settlement is Lanes {
         Book storage book = _books[submission.node];
         book.openValue += _valueOf(batch);
         book.openBatches += 1;
-        batchId = batchIdOf(submission.node, submission.slot);
+        batchId = _idOf(_batches[submission.node][submission.slot], submission.node, submission.slot);
         emit BatchSubmitted(submission.node, submission.slot, batchId, batch, contents);
     }
 
@@ -412,14 +404,14 @@ contract Settlement is Lanes {
         private
     {
         emit BatchFinal(
-            node, slot, batchIdOf(node, slot), batch.charge, burned, reward, batch.bonus, pooled + batch.fee
+            node, slot, _idOf(batch, node, slot), batch.charge, burned, reward, batch.bonus, pooled + batch.fee
         );
     }
 
     function _void(Batch storage batch, address node, uint8 slot) private {
         batch.state = BatchState.Void;
         _closeBook(_books[node], batch);
-        emit BatchVoided(node, slot, batchIdOf(node, slot));
+        emit BatchVoided(node, slot, _idOf(batch, node, slot));
     }
 
     function _closeBook(Book storage book, Batch storage batch) private {
@@ -464,6 +456,17 @@ contract Settlement is Lanes {
         if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
     }
 
+    function _docketOf(Batch storage batch, address node, uint8 slot) private view returns (Docket memory docket) {
+        (docket.seed, docket.rateBps) = _drawOf(batch, node, slot);
+        docket.batchId = _idOf(batch, node, slot);
+        docket.contentsHash = batch.contentsHash;
+        docket.charge = batch.charge;
+        docket.commitBlock = batch.commitBlock;
+        docket.commitTime = batch.commitTime;
+        docket.classId = batch.classId;
+        docket.leafCount = batch.leafCount;
+    }
+
     /// @dev A batch's seed, 0 before its epoch is sealed, and the rate at which it is drawn: fixed once a court has it, else
     ///      raised where its node was jailed or accused of fraud since, or its epoch's first seed was lost.
     function _drawIfSealed(Batch storage batch, address node, uint8 slot)
@@ -471,14 +474,19 @@ contract Settlement is Lanes {
         view
         returns (bytes32 seed, uint256 rateBps)
     {
-        (bytes32 epochSeed, bool rearmed) = _beacon.seedOf(_beacon.epochOf(batch.commitBlock));
+        (bytes32 epochSeed, bool rearmed) = _beacon.seedAt(batch.commitBlock);
         if (epochSeed == 0) return (0, 0);
-        seed = keccak256(abi.encode(epochSeed, batchIdOf(node, slot)));
+        seed = keccak256(abi.encode(epochSeed, _idOf(batch, node, slot)));
         rateBps = uint256(batch.ratePercent) * 100;
         if (batch.state != BatchState.Pending) return (seed, rateBps);
         if (rearmed && rateBps < REARMED_RATE_BPS) rateBps = REARMED_RATE_BPS;
         // Else a guilty node's other batches would be final before the time to appeal is over.
         if (_stakes.isJailed(node) || ICourt(court).accusations(node) != 0) rateBps = FULL_RATE_BPS;
+    }
+
+    function _idOf(Batch storage batch, address node, uint8 slot) private view returns (bytes32) {
+        uint256 commitBlock = batch.commitBlock;
+        return commitBlock == 0 ? bytes32(0) : keccak256(abi.encode(node, slot, commitBlock));
     }
 
     function _valueOf(Batch memory batch) private pure returns (uint96) {

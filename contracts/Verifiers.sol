@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ICourt} from "./interfaces/ICourt.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {SampleLib} from "./libraries/SampleLib.sol";
 import {Draw, SeatLib} from "./libraries/SeatLib.sol";
 import {Batch, Contents, Debit} from "./types/BatchTypes.sol";
 import {VerifierSlot} from "./types/CaseTypes.sol";
@@ -23,7 +24,9 @@ abstract contract Verifiers is ICourt {
     uint32 private immutable _minAgeSeconds;
     uint16 private immutable _weightFloorBps;
 
-    mapping(uint8 classId => VerifierSlot[]) private _slots;
+    /// @dev Not an array: its length would be read with every place.
+    mapping(uint8 classId => mapping(uint256 place => VerifierSlot)) private _slots;
+    mapping(uint8 classId => uint256) private _slotCounts;
     /// @dev Place + 1, 0 while the node is not on the list.
     mapping(address node => mapping(uint8 classId => uint256)) private _places;
     mapping(address node => uint32 classMask) private _joined;
@@ -43,11 +46,11 @@ abstract contract Verifiers is ICourt {
         _requireEligible(shown, node, classId);
         if (_places[node][classId] != 0) revert AlreadyJoined(node, classId);
         uint16 weight = SeatLib.weightOf(shown.activeStake, _minStake, shown.scoreHundredths, _weightFloorBps);
-        VerifierSlot[] storage slots = _slots[classId];
-        slots.push(VerifierSlot(node, uint40(block.number), FOREVER, weight));
-        _places[node][classId] = slots.length;
+        uint256 place = _slotCounts[classId]++;
+        _slots[classId][place] = VerifierSlot(node, uint40(block.number), FOREVER, weight);
+        _places[node][classId] = place + 1;
         _joined[node] |= uint32(1) << classId;
-        emit VerifierJoined(node, classId, slots.length - 1, weight);
+        emit VerifierJoined(node, classId, place, weight);
     }
 
     function leaveVerifiers(address node, uint8 classId) external {
@@ -57,8 +60,11 @@ abstract contract Verifiers is ICourt {
         _leave(node, classId);
     }
 
-    function verifiersOf(uint8 classId) external view returns (VerifierSlot[] memory) {
-        return _slots[classId];
+    function verifiersOf(uint8 classId) external view returns (VerifierSlot[] memory slots) {
+        slots = new VerifierSlot[](_slotCounts[classId]);
+        for (uint256 place; place < slots.length; ++place) {
+            slots[place] = _slots[classId][place];
+        }
     }
 
     /// @dev Takes a node off every list.
@@ -69,33 +75,40 @@ abstract contract Verifiers is ICourt {
         }
     }
 
-    function _drawSeats(Draw memory draw, address[] memory seated, uint256 wanted)
+    function _drawSeats(Draw memory draw, uint256[] memory seated, uint256 wanted)
         internal
         view
-        returns (address[] memory)
+        returns (uint256[] memory places)
     {
-        return SeatLib.draw(_slots[draw.classId], draw, seated, wanted, _isParty);
+        uint256 length = _listLength(draw.classId, draw.commitBlock);
+        return SeatLib.draw(_slots[draw.classId], length, draw, seated, wanted, _isParty);
+    }
+
+    function _nodeAt(uint8 classId, uint256 place) internal view returns (address) {
+        return _slots[classId][place].node;
+    }
+
+    function _nodesAt(uint8 classId, uint256[] memory places) internal view returns (address[] memory nodes) {
+        nodes = new address[](places.length);
+        for (uint256 i; i < places.length; ++i) {
+            nodes[i] = _nodeAt(classId, places[i]);
+        }
     }
 
     /// @dev Places of a class that are in the draw for a batch of this block.
     function _listLength(uint8 classId, uint256 commitBlock) internal view returns (uint256) {
-        return SeatLib.lengthAt(_slots[classId], commitBlock);
+        return SeatLib.lengthAt(_slots[classId], _slotCounts[classId], commitBlock);
     }
 
     /// @dev Whether a node has a hand in the batch: itself or another of the same owner, a client's or a signer's.
     function _isParty(Draw memory draw, address node) private view returns (bool) {
         (address owner, address operator) = _keysOf(node);
-        if (owner == draw.owner) return true;
-        address[] memory parties = draw.parties;
-        for (uint256 i; i < parties.length; ++i) {
-            address party = parties[i];
-            if (party == node || party == owner || party == operator) return true;
-        }
-        return false;
+        if (owner == draw.owner || SeatLib.isEitherIn(node, owner, draw.parties)) return true;
+        return operator != node && SeatLib.isIn(operator, draw.parties);
     }
 
     /// @dev Clients and signers whose leaves are drawn. Leaves stand in the order of the debits.
-    function _partiesOf(Contents calldata contents, uint256[] memory drawn)
+    function _partiesOf(Contents calldata contents, uint256[] memory drawn, uint256 rateBps)
         internal
         pure
         returns (address[] memory parties)
@@ -103,15 +116,20 @@ abstract contract Verifiers is ICourt {
         Debit[] calldata debits = contents.debits;
         parties = new address[](2 * debits.length);
         uint256 count;
-        uint256 next;
+        uint256 before;
         uint256 end;
-        for (uint256 i; i < debits.length && next < drawn.length; ++i) {
+        for (uint256 i; i < debits.length; ++i) {
             Debit calldata debit = debits[i];
-            end += debit.leaves;
-            if (drawn[next] >= end) continue;
-            parties[count++] = debit.client;
-            if (debit.signer != debit.client) parties[count++] = debit.signer;
-            while (next < drawn.length && drawn[next] < end) ++next;
+            // A batch has 2,560 leaves at most.
+            unchecked {
+                end += debit.leaves;
+                uint256 until = SampleLib.countBefore(drawn, end, rateBps);
+                if (until == before) continue;
+                before = until;
+                (address client, address signer) = (debit.client, debit.signer);
+                parties[count++] = client;
+                if (signer != client) parties[count++] = signer;
+            }
         }
         assembly ("memory-safe") {
             mstore(parties, count)

@@ -37,6 +37,9 @@ interface IEpochBeacon {
     /// @return rearmed whether the first seed was lost
     function seedOf(uint256 epoch) external view returns (bytes32 seed, bool rearmed);
 
+    /// @notice As `seedOf`, for the epoch that a block is in.
+    function seedAt(uint256 blockNumber) external view returns (bytes32 seed, bool rearmed);
+
     /// @notice Whether both the first seed and the re-armed one are out of reach.
     function isLost(uint256 epoch) external view returns (bool);
 }

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Batch, BatchState, Book, Claim, Contents, LaneView, SignerGrant, Submission} from "../types/BatchTypes.sol";
+import {
+    Batch,
+    BatchState,
+    Book,
+    Claim,
+    Contents,
+    Docket,
+    LaneView,
+    SignerGrant,
+    Submission
+} from "../types/BatchTypes.sol";
 import {Permit} from "../types/NodeTypes.sol";
 import {IVCoin} from "./IVCoin.sol";
 
@@ -169,7 +179,8 @@ interface ISettlement {
     // ---- the court's side
 
     /// @notice Puts a pending, drawn batch before the court, fixes its rate and pays who convened. Only Court.
-    function openCase(address node, uint8 slot, address convener) external;
+    /// @return what `drawOf` said before
+    function openCase(address node, uint8 slot, address convener) external returns (Docket memory);
 
     /// @notice Ends the case of a batch and shares the seats' pay among `seats`; one that was never heard, or one that a court let
     ///         pass and code has proved a lie since, can only be voided. Only Court.
@@ -233,11 +244,8 @@ interface ISettlement {
     /// @notice The drawn leaves of the batch in this slot, ascending; empty if none. Reverts NoSeed until the epoch is sealed.
     function sampledLeaves(address node, uint8 slot) external view returns (uint256[] memory);
 
-    /// @notice All that a court asks of a batch, in one call: the batch, its id, its seed, its drawn leaves. Reverts NoSeed.
-    function drawOf(address node, uint8 slot)
-        external
-        view
-        returns (Batch memory batch, bytes32 batchId, bytes32 seed, uint256[] memory drawn);
+    /// @notice All that a court asks of a batch, in one call. Reverts NoSeed until the epoch is sealed.
+    function drawOf(address node, uint8 slot) external view returns (Docket memory);
 
     function bookOf(address node) external view returns (Book memory);
 

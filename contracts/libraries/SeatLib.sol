@@ -23,27 +23,29 @@ library SeatLib {
     /// @dev Tickets a seat may use before the draw gives it up.
     uint256 internal constant TRIES_PER_SEAT = 64;
 
-    /// @notice The next verifiers of the draw order: at most `wanted`, fewer if 64 tickets a seat do not find them.
-    /// @param seated nodes that sat in this case before, silent ones included
+    /// @notice Places of the next verifiers of the draw order: at most `wanted`, fewer if 64 tickets a seat do not find them.
+    /// @param length see lengthAt
+    /// @param seated places that sat in this case before, silent ones included
     /// @param isParty whether a node has a hand in the batch
     /// @dev Moves order.nextTry past the last ticket used. Only places held at commit count, so neither joining nor leaving
-    ///      after a seed is known changes who sits.
+    ///      after a seed is known changes who sits. At one block a node holds one place at most: who came back holds one
+    ///      from a later block than it gave up the other.
     function draw(
-        VerifierSlot[] storage slots,
+        mapping(uint256 place => VerifierSlot) storage slots,
+        uint256 length,
         Draw memory order,
-        address[] memory seated,
+        uint256[] memory seated,
         uint256 wanted,
         function(Draw memory, address) view returns (bool) isParty
-    ) internal view returns (address[] memory found) {
-        uint256 length = lengthAt(slots, order.commitBlock);
-        found = new address[](wanted);
+    ) internal view returns (uint256[] memory found) {
+        found = new uint256[](wanted);
         uint256 count;
         uint256 end = length == 0 ? order.nextTry : order.nextTry + TRIES_PER_SEAT * wanted;
         while (count < wanted && order.nextTry < end) {
-            address node = _candidate(slots, order, length);
+            (uint256 place, address node) = _candidate(slots, order, length);
             ++order.nextTry;
-            if (node == address(0) || isIn(node, seated) || isIn(node, found) || isParty(order, node)) continue;
-            found[count++] = node;
+            if (node == address(0) || isAmong(place, seated, seated.length) || isAmong(place, found, count)) continue;
+            if (!isParty(order, node)) found[count++] = place;
         }
         assembly ("memory-safe") {
             mstore(found, count)
@@ -56,14 +58,28 @@ library SeatLib {
         pure
         returns (uint256 place, uint256 roll)
     {
-        uint256 x = uint256(keccak256(abi.encode(seed, batchId, round, i)));
+        uint256 x;
+        // keccak256(abi.encode(seed, batchId, round, i)), in memory that is given back: a draw may take hundreds of tickets.
+        assembly ("memory-safe") {
+            let at := mload(64)
+            mstore(at, seed)
+            mstore(add(at, 32), batchId)
+            mstore(add(at, 64), round)
+            mstore(add(at, 96), i)
+            x := keccak256(at, 128)
+        }
         place = uint256(uint64(x)) % listLength;
         roll = uint256(uint64(x >> 64)) % 10_000;
     }
 
-    /// @notice Places that had been joined before `commitBlock`; only these are in the draw, so nobody can join after a seed.
-    function lengthAt(VerifierSlot[] storage slots, uint256 commitBlock) internal view returns (uint256 low) {
-        uint256 high = slots.length;
+    /// @notice Places of the first `high` that had been joined before `commitBlock`; only these are in the draw, so nobody can join after a seed.
+    function lengthAt(mapping(uint256 place => VerifierSlot) storage slots, uint256 high, uint256 commitBlock)
+        internal
+        view
+        returns (uint256 low)
+    {
+        // Most of the time nobody has joined since.
+        if (high == 0 || slots[high - 1].fromBlock < commitBlock) return high;
         while (low < high) {
             uint256 middle = (low + high) / 2;
             if (slots[middle].fromBlock < commitBlock) low = middle + 1;
@@ -83,20 +99,40 @@ library SeatLib {
     }
 
     function isIn(address one, address[] memory many) internal pure returns (bool) {
-        for (uint256 i; i < many.length; ++i) {
-            if (many[i] == one) return true;
+        return isEitherIn(one, one, many);
+    }
+
+    /// @dev By hand: each verifier that is drawn is looked up among all clients whose leaves are.
+    function isEitherIn(address one, address other, address[] memory many) internal pure returns (bool found) {
+        assembly ("memory-safe") {
+            let end := add(many, shl(5, mload(many)))
+            for { let at := many } lt(at, end) {} {
+                at := add(at, 32)
+                let each := mload(at)
+                if or(eq(each, one), eq(each, other)) {
+                    found := 1
+                    break
+                }
+            }
+        }
+    }
+
+    function isAmong(uint256 place, uint256[] memory places, uint256 count) internal pure returns (bool) {
+        for (uint256 i; i < count; ++i) {
+            if (places[i] == place) return true;
         }
         return false;
     }
 
     /// @dev The verifier on the next ticket, 0 if its place was not held at commit or it loses its roll.
-    function _candidate(VerifierSlot[] storage slots, Draw memory order, uint256 length)
+    function _candidate(mapping(uint256 place => VerifierSlot) storage slots, Draw memory order, uint256 length)
         private
         view
-        returns (address)
+        returns (uint256 place, address node)
     {
-        (uint256 place, uint256 roll) = ticket(order.seed, order.batchId, order.round, order.nextTry, length);
+        uint256 roll;
+        (place, roll) = ticket(order.seed, order.batchId, order.round, order.nextTry, length);
         VerifierSlot storage slot = slots[place];
-        return roll < slot.weight && order.commitBlock <= slot.untilBlock ? slot.node : address(0);
+        if (roll < slot.weight && order.commitBlock <= slot.untilBlock) node = slot.node;
     }
 }

@@ -111,6 +111,21 @@ struct Batch {
     bytes32 contentsHash;
 }
 
+/// @notice What a court asks of a batch: which it is, and what its leaves and its seats are drawn by.
+/// @dev In whole words, which are cheaper to hand from one contract to the other.
+struct Docket {
+    bytes32 batchId;
+    bytes32 seed;
+    bytes32 contentsHash;
+    uint256 charge;
+    uint256 commitBlock;
+    uint256 commitTime;
+    uint256 classId;
+    uint256 leafCount;
+    /// @dev How much of it is drawn; see SampleLib.
+    uint256 rateBps;
+}
+
 /// @notice A node's money in Settlement.
 struct Book {
     uint96 rewards;

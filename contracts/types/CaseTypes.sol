@@ -45,6 +45,18 @@ struct VerifierSlot {
     uint16 weight;
 }
 
+/// @notice A seat as stored: one word.
+struct Sitting {
+    /// @dev Of its node, in the list of its case's class. A place costs a transaction: 32 bits are enough for all there will be.
+    uint32 place;
+    SeatState state;
+    /// @dev As in Seat, as are the following.
+    uint16 score;
+    uint32 since;
+    bytes21 commitment;
+}
+
+/// @notice A seat as it shows.
 struct Seat {
     address node;
     SeatState state;
@@ -53,6 +65,7 @@ struct Seat {
     /// @dev When it was drawn, then when it committed. A seat that has not committed may be replaced seatSeconds later, one
     ///      that has not revealed seatSeconds after the last of the sitting seats committed.
     uint40 since;
+    /// @dev The first 21 bytes of what it committed to; zeros follow.
     bytes32 commitment;
 }
 

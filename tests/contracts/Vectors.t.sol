@@ -15,7 +15,8 @@ import {VerifierSlot} from "../../contracts/types/CaseTypes.sol";
 /// @dev One external call a case: the file is copied for each field, and only a new call starts with empty memory.
 contract VectorsTest is Test {
     string private json;
-    VerifierSlot[] private slots;
+    mapping(uint256 place => VerifierSlot) private slots;
+    uint256 private slotCount;
 
     function _load(string memory name) private returns (uint256 count) {
         json = vm.readFile(string.concat("../tests/vectors/", name, ".json"));
@@ -166,19 +167,24 @@ contract VectorsTest is Test {
         uint256[] memory froms = _uints(i, "fromBlocks");
         uint256[] memory untils = _uints(i, "untilBlocks");
         uint256[] memory weights = _uints(i, "weights");
-        delete slots;
+        slotCount = nodes.length;
         for (uint256 j; j < nodes.length; ++j) {
-            slots.push(VerifierSlot(nodes[j], uint40(froms[j]), uint40(untils[j]), uint16(weights[j])));
+            slots[j] = VerifierSlot(nodes[j], uint40(froms[j]), uint40(untils[j]), uint16(weights[j]));
         }
     }
 
-    function _draw(uint256 i, uint256 wanted) private view returns (address[] memory) {
+    function _draw(uint256 i, uint256 wanted) private view returns (address[] memory nodes) {
         Draw memory order;
         order.seed = _word(i, "seed");
         order.batchId = _word(i, "batchId");
         order.commitBlock = _uint(i, "commitBlock");
         order.parties = _addresses(i, "excluded");
-        return SeatLib.draw(slots, order, new address[](0), wanted, _isExcluded);
+        uint256 length = SeatLib.lengthAt(slots, slotCount, order.commitBlock);
+        uint256[] memory places = SeatLib.draw(slots, length, order, new uint256[](0), wanted, _isExcluded);
+        nodes = new address[](places.length);
+        for (uint256 j; j < places.length; ++j) {
+            nodes[j] = slots[places[j]].node;
+        }
     }
 
     function _isExcluded(Draw memory order, address node) private pure returns (bool) {
