@@ -1,9 +1,10 @@
 """What a whole batch costs in gas: all its transactions from submit to finalize, as Anvil's receipts have them.
 
 Sent by the adapter that nodes use. A tenth of the leaves is drawn, so the court is in it, with every seat's commit and
-reveal. A word that is written for the first time costs four times as much, so each is measured in three states: the bare
-key is a slot of the ring that the node has never used, before seats that were paid before; `_first` is such a slot before
-seats that were never paid; `_steady` is a slot that was used before. Lanes are open already: they outlive many batches.
+reveal. A word that is written for the first time costs four times as much, so each is measured in three states: the
+bare key is a slot of the ring that the node has never used, before seats that were paid before; `_first` is such a slot
+before seats that were never paid; `_steady` is a slot that was used before. Lanes are open already: they outlive many
+batches.
 """
 
 from __future__ import annotations
