@@ -306,7 +306,10 @@ contract Handler is Stakers, Papers {
     function _countPay(bytes32 caseId, address node, uint8 slot, uint256 paid) private {
         _paid[caseId] += paid;
         Batch memory batch = settlement.batchOf(node, slot);
-        if (_paid[caseId] > SplitLib.seatPay(batch.fee, batch.ratePercent)) _complain("a case pays V / rate at most");
+        uint256 drawn = settlement.sampledLeaves(node, slot).length;
+        uint256 most = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
+        if (_paid[caseId] > most) _complain("a case pays for what was drawn");
+        if (most > uint256(batch.fee) * 100 / batch.ratePercent) _complain("a case pays V / rate at most");
     }
 
     function _checkSeats(bytes32 caseId) private {
@@ -737,7 +740,7 @@ contract Handler is Stakers, Papers {
         if (kind % 10 == 7) stakes.claimRewards(node.id);
         else if (kind % 10 == 8) stakes.shareRewards(node.id, 1);
         else if (kind % 10 == 9) stakes.setPayout(node.id, address(0xBAD));
-        else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, seats);
+        else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, 1, seats);
         else if (kind % 10 == 1) settlement.openCase(node.id, slot, address(0xBAD));
         else if (kind % 10 == 2) settlement.release(address(0xBAD), 1);
         else if (kind % 10 == 3) settlement.creditPool(1);

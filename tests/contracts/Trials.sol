@@ -207,8 +207,8 @@ contract Trials is Handler {
 
     // ---- trade with oneself
 
-    /// @notice Client, node and every seat in one hand. They lose what is burned, but for what the pool adds to the seats' pay:
-    ///         the fee over the rate, where a batch is drawn at less than all of it.
+    /// @notice Client, node and every seat in one hand. They lose what is burned, but for what the draw adds to the seats' pay
+    ///         by chance: over all draws, that is nothing (see `test_the_pool_pays_the_fee_in_the_mean`).
     function wash(uint256 whose, uint256 who, uint8 jobs, uint96 charge) external {
         Node memory node = _node(whose);
         uint8 slot = _freeSlot(node.id, 0);
@@ -222,7 +222,9 @@ contract Trials is Handler {
             _convene(node.id, slot);
             _judge(node.id, slot, [uint16(0), 0, 0]);
             Batch memory batch = settlement.batchOf(node.id, slot);
-            added = SplitLib.seatPay(batch.fee, batch.ratePercent) - batch.fee;
+            uint256 drawn = settlement.sampledLeaves(node.id, slot).length;
+            uint256 pay = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
+            if (pay > batch.fee) added = pay - batch.fee;
         }
         pass(profile.challengeSeconds);
         _finalize(node.id, slot);

@@ -265,7 +265,7 @@ class Ledger(Stakes):
 
     def _pay_convener(self, sender: str, case: Case) -> None:
         """Up to a fifth of the seats' pay, above what is the seats' alone; all of it or nothing."""
-        pay = case.batch.fee * 100 // case.batch.rate
+        pay = case.pay()
         share = max(0, min(pay // 5, pay - COURT_FEE))
         if share > self.pool:
             return
@@ -545,7 +545,7 @@ class Ledger(Stakes):
         else:
             self._ended(batch, "void")
         if seats:
-            due = batch.fee * 100 // batch.rate - case.convener_share
+            due = case.pay() - case.convener_share
             share = min(due, self.pool) // len(seats)
             self.pool -= share * len(seats)
             for seat in seats:
