@@ -88,6 +88,20 @@ def commands(app: App, name: str = "vcoin") -> Iterator[tuple[str, App]]:
 ALL = dict(commands(application()))
 
 
+def test_every_command_that_is_documented_is_there() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "wallet.md").read_text("utf-8")
+    named = set(re.findall(r"`(vcoin [a-z][a-z ]*)`", page))
+    assert len(named) > 40
+    assert named - ALL.keys() == set()
+
+
+def test_every_command_that_a_wallet_sends_is_documented() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "wallet.md").read_text("utf-8")
+    sending = {name for name, app in ALL.items() if "* `--key FILE`: " in app.generate_docs()} - {"vcoin deploy"}
+    assert len(sending) > 25
+    assert {name for name in sending if f"`{name}`" not in page} == set()
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_help_explains_every_command_and_option(name: str) -> None:
     assert ALL[name].help
