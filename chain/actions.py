@@ -78,6 +78,7 @@ HINTS = {
     "UnknownClass": "vcoin params show lists the device classes that there are",
     "UnknownNode": "vcoin status --nodes shows those that are known",
 }
+"""What to do about a refusal, by the name of the contract's error."""
 
 
 @dataclass(frozen=True, slots=True)
