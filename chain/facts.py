@@ -14,6 +14,7 @@ from protocol.events import (
     CaseResolved,
     DataAnswered,
     DataDemanded,
+    IntakeStopped,
     LaneSeen,
     NodeSlashed,
     SeatAdded,
@@ -79,4 +80,5 @@ Fact = (
     | BatchVoided
     | BatchRefunded
     | NodeSlashed
+    | IntakeStopped
 )

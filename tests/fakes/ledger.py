@@ -111,6 +111,12 @@ class MemoryLedger:
         key = named("key")
         self.transact(lambda contracts: contracts.demand_data(Address(verifier), name, seat, leaf, key))
 
+    async def pause(self, seconds: int) -> None:
+        self.transact(lambda contracts: contracts.pause_intake(contracts.timestamp + seconds))
+
+    async def resume(self) -> None:
+        self.transact(lambda contracts: contracts.pause_intake(contracts.timestamp))
+
     @asynccontextmanager
     async def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None
