@@ -573,7 +573,8 @@ async def test_a_node_steps_down_once_a_day(open_ledger: OpenLedger) -> None:
         name, contents, again = await play.bring_to_court(mined)
         seat = again.seats.index(case.seats[0])
         effect = AbstainSeat(name, seat, contents)
-        assert not (await refused(play.seat(case.seats[0]), effect, "AbstainedToday")).transient
+        late = await refused(play.seat(case.seats[0]), effect, "AbstainedToday")
+        assert (late.transient, "stepped down once today and stays" in str(late)) == (False, True)
         # Another node may still.
         other = (seat + 1) % 3
         await play.seat(again.seats[other]).perform(AbstainSeat(name, other, contents))
