@@ -28,7 +28,7 @@ def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
 
 
 def seat_pay(fee: int, drawn: int, leaf_count: int, rate_bps: int) -> int:
-    """What a case pays for its seats and for whoever convened it: the fees of its drawn leaves over the rate of the draw.
+    """What a case pays its seats and whoever convened it: the fees of its drawn leaves over the rate of the draw.
 
     Rounded down. Over all draws of a batch that is its fee in the mean, so that nobody gains by trade with oneself.
     """
