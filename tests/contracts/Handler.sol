@@ -41,7 +41,7 @@ contract Handler is Stakers {
     mapping(address node => mapping(uint256 day => uint256)) private _counted;
     mapping(address node => mapping(uint8 slot => bytes)) internal _contents;
 
-    function setUp() public override {
+    function setUp() public virtual override {
         super.setUp();
         for (uint256 i; i < ACTORS; ++i) {
             nodes.push(registered(string.concat("node ", vm.toString(i)), 5_000 * VCN));
