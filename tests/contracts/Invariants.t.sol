@@ -261,8 +261,7 @@ contract HandlerTest is Test {
         assertEq(trials.grants(), 1);
         trials.revoke(1, 0);
         assertEq(trials.revocations(), 1);
-        trials.submitBatch(0, 1, 0, 3, 3e18, 0);
-        trials.rush(1);
+        trials.rush(0, 1);
         trials.overload(1, 1, true);
         trials.overload(1, 1, false);
         assertEq(trials.excesses(), 3);
