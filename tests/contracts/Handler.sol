@@ -622,7 +622,7 @@ contract Handler is Stakers {
                 if (lane.mark < was.mark || lane.jobs < was.jobs) _complain("a lane went back");
                 if (uint256(lane.left) + lane.mark < uint256(was.left) + was.mark) _complain("a lane lost money");
                 if (lane.mark > _signed[key]) _complain("a lane paid what nobody has signed");
-                _lanes[key] = lane;
+                if (lane.left != was.left || lane.mark != was.mark || lane.jobs != was.jobs) _lanes[key] = lane;
                 total += lane.left;
             }
         }
@@ -631,7 +631,8 @@ contract Handler is Stakers {
     function _accountHolds(address client_) private {
         uint256 free = settlement.accountOf(client_);
         if (free + _spent[client_] < _free[client_]) _complain("free money went without its owner");
-        (_free[client_], _spent[client_]) = (free, 0);
+        if (free != _free[client_]) _free[client_] = free;
+        if (_spent[client_] != 0) _spent[client_] = 0;
     }
 
     /// @notice Money in batches that are neither paid nor refunded.
