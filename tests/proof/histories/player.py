@@ -419,16 +419,10 @@ class Player(StakeMoves):
         if not waiting:
             return None
         case = self.dice.choice(waiting)
-        numbers = self.ledger.numbers
         if case.state == "arbiters" and self.dice.random() < 0.7:
             return self._votes(case)
-        until = {
-            "decided": case.since + numbers.appeal_seconds,
-            "arbiters": case.since + numbers.arbiter_seconds,
-            "asked": case.asked_at + numbers.data_seconds,
-        }[case.state]
         if not self._rarely():
-            self.ledger.time = max(self.ledger.time, until + 1)
+            self.ledger.time = max(self.ledger.time, self.ledger.until(case) + 1)
         if self._rarely():
             return self._answer(case) if case.state == "asked" else self._appeal(case)
         return self._resolve(case)
