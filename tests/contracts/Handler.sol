@@ -398,6 +398,7 @@ contract Handler is Stakers {
     /// @dev No case ends better for its node than by what its seats reached last.
     function _checkVerdict(bytes32 caseId, CaseView memory was, CaseView memory is_, bool starve) private {
         if (is_.state != CaseState.Closed || was.state == CaseState.None) return;
+        if (is_.until != 0) _complain("a closed case waits for nothing");
         Verdict ended = is_.verdict;
         if (was.state != CaseState.Open) {
             bool hides = was.state == CaseState.DataChallenge && was.standing != Verdict.Severe;
