@@ -178,6 +178,7 @@ class Table:
                 standing=_VERDICTS.index(case.standing),
                 round=case.round,
                 bond=case.bond,
+                until=self.ledger.until(case),
             ),
         )
 
