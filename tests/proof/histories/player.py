@@ -502,7 +502,7 @@ class Player(StakeMoves):
             self.flush_burn: 1,
             self.owner_moves: 3,
             self.staker_moves: 8,
-            self.terms: 1,
+            self.terms: 2,
             self.check_in: 1,
             self.be_away: 1,
             self.convene: 9,
