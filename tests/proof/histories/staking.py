@@ -79,10 +79,6 @@ class StakeMoves(Table):
         if name == "withdraw" and self.dice.random() < 0.7:
             until = self.ledger.nodes[node].unlock_at.get(who, 0)
             self.ledger.time = max(self.ledger.time, self._mostly(until, until - 1, until - 1))
-        one = self.ledger.nodes[node]
-        if name == "rebond" and who != one.owner and one.rewards and not one.staked.others(one.owner):
-            # The contracts share what was earned before with who comes back as the first; the specification does not.
-            self.do(who, "Settlement", "claim", [node], lambda: self.ledger.claim(node))
         self.do(who, "StakeManager", name, arguments, told, lambda: self._stake_looks(who, node))
 
     def _stake_looks(self, who: str, node: str) -> Sequence[Look]:
