@@ -40,9 +40,9 @@ from protocol.effects import (
 )
 from protocol.errors import ChainError, Reverted
 from protocol.events import BatchMined, Event, MessageSigned, TransactionMined
-from protocol.params import ChainRules
+from protocol.params import PASS_ABOVE_BPS, ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
-from protocol.stages.commitment import batch_id
+from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.verification import Calibration
@@ -50,6 +50,7 @@ from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed"})
+_NO_CONTENTS = BatchContents(bytes(32), Wei(0), ())
 LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
@@ -289,7 +290,8 @@ class ChainAdapter:
                 call, sender = court.replace_seat(case, seat, contents), await self._anyone()
                 return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.SILENT))
             case ResolveCase(contents=contents):
-                call, sender = court.resolve(case, contents), await self._anyone()
+                shown = _NO_CONTENTS if await self._passes(case) else contents
+                call, sender = court.resolve(case, shown), await self._anyone()
                 return await self._do(effect, call, sender, lambda: self._closed(case))
 
     async def _do(self, effect: ChainEffect, call: Call, sender: Sender, done: Done) -> TransactionMined:
@@ -322,6 +324,11 @@ class ChainAdapter:
     async def _seat_is(self, case: BatchId, seat: int, state: SeatState) -> bool:
         seats = await self.network.court.seats_of(case)
         return (seat < len(seats) and seats[seat].state is state) or await self._closed(case)
+
+    async def _passes(self, case: BatchId) -> bool:
+        """Whether every seat has found that the batch passes: then nobody is drawn by its contents any more."""
+        heard = [seat for seat in await self.network.court.seats_of(case) if seat.state is not SeatState.SILENT]
+        return bool(heard) and all(seat.state is SeatState.REVEALED and seat.score > PASS_ABOVE_BPS for seat in heard)
 
     async def _answered(self, case: BatchId) -> bool:
         return (await self.network.court.case_of(case)).state is not CaseState.DATA_CHALLENGE

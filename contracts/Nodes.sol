@@ -216,7 +216,10 @@ abstract contract Nodes is IStakeManager, Intake {
     }
 
     function _emitReputation(address id, Node storage node) internal {
-        Record memory record = node.record;
+        _emitReputation(id, node, node.record);
+    }
+
+    function _emitReputation(address id, Node storage node, Record memory record) internal {
         emit ReputationChanged(
             id,
             _score(node, record),

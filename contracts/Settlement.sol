@@ -143,7 +143,7 @@ contract Settlement is Lanes {
         uint256 share = SplitLib.convenePay(SplitLib.seatPay(batch.fee, docket.rateBps / 100));
         if (share == 0 || share > pool) return docket;
         batch.flags |= CONVENER_PAID;
-        _payConvener(docket.batchId, convener, uint96(share));
+        _payConvener(docket.batchId, node, convener, uint96(share));
     }
 
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
@@ -320,12 +320,27 @@ contract Settlement is Lanes {
         batch.state = BatchState.Pending;
         batch.flags = submission.flags;
         batch.contentsHash = keccak256(abi.encode(contents));
-        _batches[submission.node][submission.slot] = batch;
+        Batch storage stored = _batches[submission.node][submission.slot];
+        _store(batch, stored);
         Book storage book = _books[submission.node];
         book.openValue += _valueOf(batch);
         book.openBatches += 1;
-        batchId = _idOf(_batches[submission.node][submission.slot], submission.node, submission.slot);
+        batchId = _idOf(stored, submission.node, submission.slot);
         emit BatchSubmitted(submission.node, submission.slot, batchId, batch, contents);
+    }
+
+    /// @dev By hand: the compiler would write every member, seven a word.
+    function _store(Batch memory batch, Batch storage stored) private {
+        uint256 money = uint256(batch.charge) | uint256(batch.bonus) << 96 | uint256(batch.leafCount) << 192
+            | uint256(batch.okCount) << 208 | uint256(batch.failedCount) << 224 | uint256(batch.scoreHundredths) << 240;
+        uint256 rest = uint256(batch.fee) | uint256(batch.responseMs) << 96 | uint256(batch.commitBlock) << 144
+            | uint256(batch.commitTime) << 184 | uint256(batch.classId) << 224 | uint256(batch.ratePercent) << 232
+            | uint256(batch.state) << 240 | uint256(batch.flags) << 248;
+        assembly ("memory-safe") {
+            sstore(stored.slot, money)
+            sstore(add(stored.slot, 1), rest)
+        }
+        stored.contentsHash = batch.contentsHash;
     }
 
     // ---- inside: a batch goes out
@@ -373,11 +388,16 @@ contract Settlement is Lanes {
     }
 
     /// @dev At once, so that nothing has to be kept of who convened. A pool that cannot pay all pays nothing.
-    function _payConvener(bytes32 batchId, address convener, uint96 share) private {
+    function _payConvener(bytes32 batchId, address node, address convener, uint96 share) private {
         pool -= share;
         emit ConvenerPaid(batchId, convener, share);
-        (address owner,) = _stakes.keysOf(convener);
-        if (owner != address(0)) _books[convener].rewards += share;
+        // Most nodes convene their own batches.
+        bool isNode = convener == node;
+        if (!isNode) {
+            (address owner,) = _stakes.keysOf(convener);
+            isNode = owner != address(0);
+        }
+        if (isNode) _books[convener].rewards += share;
         else _addFree(convener, address(this), share);
     }
 
