@@ -47,8 +47,9 @@ abstract contract Seats is Cases {
             revert CommitmentMismatch(caseId, seat);
         }
         if (scores.length != open.drawnCount) revert WrongScoreCount(scores.length, open.drawnCount);
+        uint16 score = _minimumOf(scores);
         sitting.state = SeatState.Revealed;
-        sitting.score = _minimumOf(scores);
+        sitting.score = score;
         sitting.held = bytes21(bytes20(node));
         emit SeatRevealed(caseId, seat, node, scores, digest);
     }

@@ -41,6 +41,7 @@ contract Settlement is Lanes {
     uint8 private constant UNRECEIPTED = 1;
     uint8 private constant UNCALIBRATED = 2;
     uint8 private constant CONVENER_PAID = 4;
+    uint8 private constant NODE_CONVENED = 8;
     uint256 private constant SLOTS = 64;
     uint256 private constant MAX_LEAVES = 2_560;
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
@@ -140,10 +141,15 @@ contract Settlement is Lanes {
         batch.ratePercent = uint8(docket.rateBps / 100);
         batch.state = BatchState.InCourt;
         emit BatchInCourt(node, slot, docket.batchId, uint16(docket.rateBps), uint16(drawn));
-        uint256 share = SplitLib.convenePay(SplitLib.seatPay(batch.fee, docket.rateBps / 100));
-        if (share == 0 || share > pool) return docket;
-        batch.flags |= CONVENER_PAID;
-        _payConvener(docket.batchId, node, convener, uint96(share));
+        uint256 share = _conveneShare(batch);
+        if (share == 0) return docket;
+        if (convener == node) {
+            // Most nodes convene their own batches. Their books and the pool are written when the batch ends, anyway.
+            batch.flags |= CONVENER_PAID | NODE_CONVENED;
+        } else if (share <= pool) {
+            batch.flags |= CONVENER_PAID;
+            _payConvener(docket.batchId, convener, uint96(share));
+        }
     }
 
     function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
@@ -361,9 +367,9 @@ contract Settlement is Lanes {
         batch.state = BatchState.Final;
         Book storage book = _books[node];
         book.rewards += reward + batch.bonus;
-        _closeBook(book, batch);
         burnPending += burned;
         pool += feePooled ? pooled : pooled + batch.fee;
+        _closeBook(book, batch, node, slot);
         _stakes.recordBatch(node, BatchRecord(batch.okCount, batch.failedCount, burned, batch.responseMs));
         _emitFinal(batch, node, slot, burned, reward, pooled);
     }
@@ -378,26 +384,32 @@ contract Settlement is Lanes {
 
     function _void(Batch storage batch, address node, uint8 slot) private {
         batch.state = BatchState.Void;
-        _closeBook(_books[node], batch);
+        _closeBook(_books[node], batch, node, slot);
         emit BatchVoided(node, slot, _idOf(batch, node, slot));
     }
 
-    function _closeBook(Book storage book, Batch storage batch) private {
+    function _closeBook(Book storage book, Batch storage batch, address node, uint8 slot) private {
         book.openValue -= batch.charge + batch.fee + batch.bonus;
         book.openBatches -= 1;
+        if (batch.flags & NODE_CONVENED == 0) return;
+        uint256 share = _conveneShare(batch);
+        if (share > pool) return;
+        pool -= uint96(share);
+        book.rewards += uint96(share);
+        emit ConvenerPaid(_idOf(batch, node, slot), node, uint96(share));
     }
 
-    /// @dev At once, so that nothing has to be kept of who convened. A pool that cannot pay all pays nothing.
-    function _payConvener(bytes32 batchId, address node, address convener, uint96 share) private {
+    /// @dev What is for whoever convened a batch that is in court, or was.
+    function _conveneShare(Batch storage batch) private view returns (uint256) {
+        return SplitLib.convenePay(SplitLib.seatPay(batch.fee, batch.ratePercent));
+    }
+
+    /// @dev At once, so that nothing has to be kept of a stranger who convened. A pool that cannot pay all pays nothing.
+    function _payConvener(bytes32 batchId, address convener, uint96 share) private {
         pool -= share;
         emit ConvenerPaid(batchId, convener, share);
-        // Most nodes convene their own batches.
-        bool isNode = convener == node;
-        if (!isNode) {
-            (address owner,) = _stakes.keysOf(convener);
-            isNode = owner != address(0);
-        }
-        if (isNode) _books[convener].rewards += share;
+        (address owner,) = _stakes.keysOf(convener);
+        if (owner != address(0)) _books[convener].rewards += share;
         else _addFree(convener, address(this), share);
     }
 

@@ -1,7 +1,7 @@
 """What transactions cost in gas, each beside its budget: the lines of GasReport, as receipts have them.
 
-A whole batch with its court is in batches.py. The lines below have a goal of their own, and keys that stay when a line of
-GasReport is called otherwise.
+A whole batch with its court is in batches.py. Some have goals, and keys that stay when a line of GasReport is called
+otherwise.
 """
 
 from __future__ import annotations

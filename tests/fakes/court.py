@@ -422,6 +422,9 @@ class Court(Contracts):
 
     def _pay_convener(self, case: MemoryCase, sender: Address) -> None:
         share = convene_pay(seat_pay(case.batch.fee, case.batch.rate_bps))
+        if sender == case.batch.batch.node:
+            case.convener_paid, case.batch.owed = True, share
+            return
         if not share or share > self.pool:
             return
         case.convener_paid = True

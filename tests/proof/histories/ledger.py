@@ -111,6 +111,8 @@ class Batch:
     max_leaf: int
     debits: list[Debit]
     state: str = "pending"
+    owed: int = 0
+    """What its node gets at its end for having convened it."""
 
     @property
     def id(self) -> bytes:
@@ -400,6 +402,7 @@ class Ledger:
         one = self._ended(batch, "final")
         one.rewards += reward + batch.bonus
         self.pool += pooled
+        self._pay_owed(batch)
         self.to_burn += burned
         one.record.settle(batch.ok, batch.failed, burned, batch.ms, self.numbers.min_burn, self.today)
 
@@ -438,6 +441,11 @@ class Ledger:
         one.open_batches -= 1
         return one
 
+    def _pay_owed(self, batch: Batch) -> None:
+        if batch.owed <= self.pool:
+            self.pool -= batch.owed
+            self.nodes[batch.node].rewards += batch.owed
+
     # ---- court
 
     def convene(self, sender: str, node: str, slot: int) -> Case:
@@ -460,6 +468,9 @@ class Ledger:
         """Up to a fifth of the seats' pay, above what is the seats' alone; all of it or nothing."""
         pay = case.batch.fee * 100 // case.batch.rate
         share = max(0, min(pay // 5, pay - COURT_FEE))
+        if sender == case.batch.node:
+            case.convener_share = case.batch.owed = share
+            return
         if share > self.pool:
             return
         case.convener_share = share
@@ -660,6 +671,7 @@ class Ledger:
             self.pool += batch.fee
         else:
             self._ended(batch, "void")
+            self._pay_owed(batch)
         if seats:
             due = batch.fee * 100 // batch.rate - case.convener_share
             share = min(due, self.pool) // len(seats)
