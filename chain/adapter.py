@@ -42,9 +42,9 @@ from protocol.effects import (
 )
 from protocol.errors import ChainError, Reverted
 from protocol.events import BatchMined, Event, MessageSigned, TransactionMined
-from protocol.params import ChainRules
+from protocol.params import PASS_ABOVE_BPS, ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
-from protocol.stages.commitment import batch_id
+from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.verification import Calibration
@@ -53,6 +53,7 @@ from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore"})
 STAYS = "this node stepped down once today and stays; it loses stake if it does not judge in time"
+_NO_CONTENTS = BatchContents(bytes(32), Wei(0), ())
 LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
@@ -297,7 +298,8 @@ class ChainAdapter:
                 call, sender = court.replace_seat(case, seat, contents), await self._anyone()
                 return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.SILENT))
             case ResolveCase(contents=contents):
-                call, sender = court.resolve(case, contents), await self._anyone()
+                shown = _NO_CONTENTS if await self._passes(case) else contents
+                call, sender = court.resolve(case, shown), await self._anyone()
                 return await self._do(effect, call, sender, lambda: self._closed(case))
 
     async def _abstain(self, effect: AbstainSeat) -> TransactionMined:
@@ -344,6 +346,11 @@ class ChainAdapter:
     async def _demanded(self, case: BatchId) -> bool:
         """Whether a demand waits for its answer; one that was answered shows by the refusal of the next."""
         return (await self.network.court.case_of(case)).state in (CaseState.DATA_CHALLENGE, CaseState.CLOSED)
+
+    async def _passes(self, case: BatchId) -> bool:
+        """Whether every seat has found that the batch passes: then nobody is drawn by its contents any more."""
+        heard = [seat for seat in await self.network.court.seats_of(case) if seat.state is not SeatState.SILENT]
+        return bool(heard) and all(seat.state is SeatState.REVEALED and seat.score > PASS_ABOVE_BPS for seat in heard)
 
     async def _answered(self, case: BatchId) -> bool:
         return (await self.network.court.case_of(case)).state is not CaseState.DATA_CHALLENGE

@@ -64,7 +64,7 @@ class Case:
 class Seat:
     """A seat as it stands: its score in basis points, the start of its turn in seconds.
 
-    Of a commitment the chain keeps the first KEPT_BYTES; zeros follow.
+    The chain keeps the first KEPT_BYTES of a commitment until it is opened; zeros follow.
     """
 
     node: Address
@@ -78,8 +78,8 @@ class Seat:
         object.__setattr__(self, "state", SeatState(self.state))
 
     def is_bound_to(self, commitment: bytes) -> bool:
-        """Whether this is what the seat committed to."""
-        return self.commitment[:KEPT_BYTES] == commitment[:KEPT_BYTES]
+        """Whether this is what the seat has committed to, or has opened: nobody else can open it."""
+        return self.state is SeatState.REVEALED or self.commitment[:KEPT_BYTES] == commitment[:KEPT_BYTES]
 
 
 class Court(Contract):

@@ -19,6 +19,7 @@ abstract contract Cases is Verifiers {
         uint256[] drawn;
         uint256 wanted;
         uint256[] places;
+        address[] nodes;
         uint256 nextTry;
     }
 
@@ -47,11 +48,11 @@ abstract contract Cases is Verifiers {
         for (uint256 i; i < seats.length; ++i) {
             Sitting storage sitting = _seats[caseId][i];
             seats[i] = Seat({
-                node: _nodeAt(shown.classId, sitting.place),
+                node: _nodeOf(sitting, shown.classId),
                 state: sitting.state,
                 score: sitting.score,
                 since: sitting.since,
-                commitment: sitting.commitment
+                commitment: sitting.state == SeatState.Committed ? bytes32(sitting.held) : bytes32(0)
             });
         }
     }
@@ -62,7 +63,7 @@ abstract contract Cases is Verifiers {
         returns (address[] memory)
     {
         Docket memory docket = _settlement.drawOf(node, slot);
-        return _nodesAt(uint8(docket.classId), _firstBench(docket, node, contents).places);
+        return _firstBench(docket, node, contents).nodes;
     }
 
     // ---- inside: drawing
@@ -97,6 +98,7 @@ abstract contract Cases is Verifiers {
         if (docket.charge < value) value = docket.charge;
         first.wanted = value < _courtValue ? 1 : FULL_BENCH;
         first.places = _drawSeats(draw, new uint256[](0), first.wanted);
+        first.nodes = _nodesAt(draw.classId, first.places);
         first.nextTry = draw.nextTry;
     }
 
@@ -132,8 +134,9 @@ abstract contract Cases is Verifiers {
         uint256 count = open.seatCount;
         open.seatCount = uint8(count + places.length);
         for (uint256 i; i < places.length; ++i) {
-            _seat(caseId, count + i, places[i]);
-            emit SeatAdded(caseId, uint8(count + i), _nodeAt(open.classId, places[i]));
+            address node = _nodeAt(open.classId, places[i]);
+            _seat(caseId, count + i, places[i], node);
+            emit SeatAdded(caseId, uint8(count + i), node);
         }
     }
 
@@ -147,15 +150,16 @@ abstract contract Cases is Verifiers {
             sstore(opened.slot, word)
         }
         for (uint256 i; i < first.places.length; ++i) {
-            _seat(docket.batchId, i, first.places[i]);
+            _seat(docket.batchId, i, first.places[i], first.nodes[i]);
         }
     }
 
-    function _seat(bytes32 caseId, uint256 seat, uint256 place) private {
+    function _seat(bytes32 caseId, uint256 seat, uint256 place, address node) private {
         Sitting storage drawn = _seats[caseId][seat];
         drawn.place = uint32(place);
         drawn.state = SeatState.Drawn;
         drawn.since = uint32(block.timestamp);
+        drawn.held = bytes21(bytes20(node));
     }
 
     // ---- inside: reading
@@ -169,8 +173,12 @@ abstract contract Cases is Verifiers {
         return count;
     }
 
+    function _nodeOf(Sitting storage sitting, uint8 classId) internal view returns (address) {
+        return sitting.state == SeatState.Committed ? _nodeAt(classId, sitting.place) : address(bytes20(sitting.held));
+    }
+
     /// @dev Who sits or sat on the first `count` seats.
-    function _placesOf(bytes32 caseId, uint256 count) private view returns (uint256[] memory places) {
+    function _placesOf(bytes32 caseId, uint256 count) internal view returns (uint256[] memory places) {
         places = new uint256[](count);
         for (uint256 i; i < count; ++i) {
             places[i] = _seats[caseId][i].place;
@@ -181,33 +189,33 @@ abstract contract Cases is Verifiers {
     function _revealed(bytes32 caseId, Case storage open, uint256 first)
         internal
         view
-        returns (uint256[] memory places, uint16[] memory scores)
+        returns (address[] memory nodes, uint16[] memory scores)
     {
-        (places, scores,) = _heard(caseId, open, first);
+        (nodes, scores,) = _heard(caseId, open, first);
     }
 
     /// @dev As `_revealed`, and whether that is everyone but the silent.
     function _heard(bytes32 caseId, Case storage open, uint256 first)
         internal
         view
-        returns (uint256[] memory places, uint16[] memory scores, bool all)
+        returns (address[] memory nodes, uint16[] memory scores, bool all)
     {
         uint256 seatCount = open.seatCount;
         uint256 count;
-        places = new uint256[](seatCount);
+        nodes = new address[](seatCount);
         scores = new uint16[](seatCount);
         all = true;
         for (uint256 i = first; i < seatCount; ++i) {
             Sitting storage seat = _seats[caseId][i];
             if (seat.state == SeatState.Revealed) {
-                places[count] = seat.place;
+                nodes[count] = address(bytes20(seat.held));
                 scores[count++] = seat.score;
             } else if (seat.state != SeatState.Silent) {
                 all = false;
             }
         }
         assembly ("memory-safe") {
-            mstore(places, count)
+            mstore(nodes, count)
             mstore(scores, count)
         }
     }

@@ -34,15 +34,14 @@ contract Court is Verdicts {
         if (first.places.length == 0) revert NoSeats();
         caseId = docket.batchId;
         _openCase(node, slot, docket, first);
-        uint8 classId = uint8(docket.classId);
-        emit CaseConvened(caseId, node, slot, classId, _nodesAt(classId, first.places), first.drawn);
+        emit CaseConvened(caseId, node, slot, uint8(docket.classId), first.nodes, first.drawn);
     }
 
     function resolve(bytes32 caseId, Contents calldata contents) external returns (Verdict) {
         Case storage held = _cases[caseId];
         if (held.state > CaseState.Closed) return _endWaiting(caseId, held);
         Case storage open = _requireOpen(caseId);
-        (uint256[] memory seats, uint16[] memory scores, bool all) = _heard(caseId, open, open.firstSeat);
+        (address[] memory seats, uint16[] memory scores, bool all) = _heard(caseId, open, open.firstSeat);
         if (seats.length == 0 || !all) revert NotAllRevealed(caseId);
         uint16 median = MedianLib.medianOf(scores);
         Verdict verdict = _verdictOf(median);
@@ -105,7 +104,7 @@ contract Court is Verdicts {
         Case storage open,
         Contents calldata contents,
         uint16 median,
-        uint256[] memory seats,
+        address[] memory seats,
         uint16[] memory scores
     ) private returns (Verdict) {
         Verdict verdict = _verdictOf(median);
@@ -128,7 +127,7 @@ contract Court is Verdicts {
         returns (Verdict)
     {
         if (count < FULL_BENCH) (verdict, median) = (_rulings[caseId].verdict, _rulings[caseId].median);
-        (uint256[] memory seats,) = _revealed(caseId, open, 0);
+        (address[] memory seats,) = _revealed(caseId, open, 0);
         return _conclude(caseId, open, verdict, median, seats);
     }
 
@@ -146,7 +145,7 @@ contract Court is Verdicts {
 
     /// @dev A first round that never ended. A doubt that nobody confirmed is not let go.
     function _starve(bytes32 caseId, Case storage open) private {
-        (uint256[] memory seats, uint16[] memory scores) = _revealed(caseId, open, 0);
+        (address[] memory seats, uint16[] memory scores) = _revealed(caseId, open, 0);
         uint16 lowest = seats.length == 0 ? 0 : _lowest(scores);
         bool found = seats.length != 0 && _verdictOf(lowest) != Verdict.Pass;
         _close(caseId, open, found ? Verdict.Short : Verdict.Starved, lowest, seats);
@@ -154,7 +153,7 @@ contract Court is Verdicts {
 
     /// @dev A second round that never ended: what the first has found stands, or what at least three have seen if that is worse.
     function _starveGrown(bytes32 caseId, Case storage open) private {
-        (uint256[] memory seats, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
+        (address[] memory seats, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
         uint16 median = MedianLib.medianOf(scores);
         bool worse = seats.length >= FULL_BENCH && _verdictOf(median) > _rulings[caseId].verdict;
         _endRound(caseId, open, _verdictOf(median), median, worse ? seats.length : 0);

@@ -85,7 +85,6 @@ abstract contract Delegations is Rewards {
         if (msg.sender == node.owner) {
             _startDays(node);
             _burnUnbonding(node, amount, _ownUnbondingShares(node));
-            if (_ownUnbondingShares(node) == 0) node.unlockAt = 0;
             _mintActive(node, amount);
             _comeBack(id, node);
         } else {
@@ -136,7 +135,7 @@ abstract contract Delegations is Rewards {
         if (staker == node.owner) {
             shown.active = uint96(_ownActive(node));
             shown.unbonding = uint96(PoolLib.worth(_ownUnbondingShares(node), node.unbonding, node.unbondingShares));
-            shown.unlockAt = node.unlockAt;
+            shown.unlockAt = _unlockAt(node);
             return shown;
         }
         Delegation storage delegation = _delegations[id][staker];
@@ -203,10 +202,6 @@ abstract contract Delegations is Rewards {
         if (_ownShares(node) != 0 || node.lastDay == _today()) return;
         node.lastDay = _today();
         node.flags &= ~SEEN;
-    }
-
-    function _ownUnbondingShares(Node storage node) private view returns (uint112) {
-        return _has(node, DELEGATED) ? node.unbondingShares - node.delegatedUnbonding : node.unbondingShares;
     }
 
     function _matured(address id, Node storage node, uint112 shares, uint32 unlockAt) private view returns (uint96) {

@@ -100,7 +100,7 @@ abstract contract Nodes is IStakeManager, Intake {
         shown.activeStake = node.active;
         shown.ownStake = uint96(_ownActive(node));
         shown.unbondingStake = node.unbonding;
-        shown.unlockAt = node.unlockAt;
+        shown.unlockAt = _unlockAt(node);
         shown.jailedUntil = node.jailedUntil;
         shown.scoreHundredths = _score(node, record);
         shown.rateBps = record.rateBps();
@@ -182,6 +182,15 @@ abstract contract Nodes is IStakeManager, Intake {
         return _has(node, DELEGATED) ? node.activeShares - node.delegatedShares : node.activeShares;
     }
 
+    function _ownUnbondingShares(Node storage node) internal view returns (uint112) {
+        return _has(node, DELEGATED) ? node.unbondingShares - node.delegatedUnbonding : node.unbondingShares;
+    }
+
+    /// @dev When the owner may withdraw; 0 while nothing of its own unbonds.
+    function _unlockAt(Node storage node) internal view returns (uint32) {
+        return _ownUnbondingShares(node) == 0 ? 0 : node.unlockAt;
+    }
+
     function _ownActive(Node storage node) internal view returns (uint256) {
         return PoolLib.worth(_ownShares(node), node.active, node.activeShares);
     }
@@ -207,11 +216,14 @@ abstract contract Nodes is IStakeManager, Intake {
     }
 
     function _emitStake(address id, Node storage node) internal {
-        emit StakeChanged(id, node.active, node.unbonding, node.unlockAt);
+        emit StakeChanged(id, node.active, node.unbonding, _unlockAt(node));
     }
 
     function _emitReputation(address id, Node storage node) internal {
-        Record memory record = node.record;
+        _emitReputation(id, node, node.record);
+    }
+
+    function _emitReputation(address id, Node storage node, Record memory record) internal {
         emit ReputationChanged(
             id,
             _score(node, record),

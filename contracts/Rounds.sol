@@ -6,7 +6,7 @@ import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {MedianLib} from "./libraries/MedianLib.sol";
 import {Contents} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
+import {Case, CaseState, Ruling, SeatState, Verdict} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What the scores of a round mean, and how a case grows to its second and last round.
@@ -75,7 +75,7 @@ abstract contract Rounds is Seats {
         view
         returns (uint256[] memory bench, uint256 nextTry)
     {
-        (uint256[] memory old,) = _revealed(caseId, open, 0);
+        uint256[] memory old = _revealedPlaces(caseId, open.seatCount);
         uint256[] memory fresh;
         (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH);
         uint256 size = fresh.length + old.length;
@@ -85,6 +85,17 @@ abstract contract Rounds is Seats {
         bench = new uint256[](size);
         for (uint256 i; i < size; ++i) {
             bench[i] = i < fresh.length ? fresh[i] : old[i - fresh.length];
+        }
+    }
+
+    function _revealedPlaces(bytes32 caseId, uint256 seatCount) private view returns (uint256[] memory places) {
+        places = _placesOf(caseId, seatCount);
+        uint256 count;
+        for (uint256 i; i < seatCount; ++i) {
+            if (_seats[caseId][i].state == SeatState.Revealed) places[count++] = places[i];
+        }
+        assembly ("memory-safe") {
+            mstore(places, count)
         }
     }
 }

@@ -34,7 +34,7 @@ abstract contract Seats is Cases {
         if (sitting.state != SeatState.Drawn) revert AlreadyCommitted(caseId, seat);
         sitting.state = SeatState.Committed;
         sitting.since = uint32(block.timestamp);
-        sitting.commitment = bytes21(commitment);
+        sitting.held = bytes21(commitment);
         emit SeatCommitted(caseId, seat, node, commitment);
     }
 
@@ -43,12 +43,14 @@ abstract contract Seats is Cases {
         if (sitting.state != SeatState.Committed) revert NotCommitted(caseId, seat);
         Case storage open = _cases[caseId];
         _requireAllCommitted(caseId, open);
-        if (sitting.commitment != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, salt)))) {
+        if (sitting.held != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, salt)))) {
             revert CommitmentMismatch(caseId, seat);
         }
         if (scores.length != open.drawnCount) revert WrongScoreCount(scores.length, open.drawnCount);
+        uint16 score = _minimumOf(scores);
         sitting.state = SeatState.Revealed;
-        sitting.score = _minimumOf(scores);
+        sitting.score = score;
+        sitting.held = bytes21(bytes20(node));
         emit SeatRevealed(caseId, seat, node, scores, digest);
     }
 
@@ -82,8 +84,9 @@ abstract contract Seats is Cases {
         returns (address node)
     {
         Sitting storage sitting = _seats[caseId][seat];
-        node = _nodeAt(open.classId, sitting.place);
+        node = _nodeOf(sitting, open.classId);
         sitting.state = SeatState.Silent;
+        sitting.held = bytes21(bytes20(node));
         emit SeatReplaced(caseId, seat, node);
         _seatMore(caseId, open, contents, 1);
     }
@@ -111,7 +114,7 @@ abstract contract Seats is Cases {
         sitting = _seats[caseId][seat];
         address operator;
         if (sitting.state != SeatState.None && sitting.state != SeatState.Silent) {
-            node = _nodeAt(open.classId, sitting.place);
+            node = _nodeOf(sitting, open.classId);
             (, operator) = _keysOf(node);
         }
         if (msg.sender != operator) revert NotSeated(caseId, seat, msg.sender);

@@ -41,6 +41,7 @@ contract Settlement is Lanes {
     uint8 private constant UNRECEIPTED = 1;
     uint8 private constant UNCALIBRATED = 2;
     uint8 private constant CONVENER_PAID = 4;
+    uint8 private constant NODE_CONVENED = 8;
     uint256 private constant SLOTS = 64;
     uint256 private constant MAX_LEAVES = 2_560;
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
@@ -155,10 +156,15 @@ contract Settlement is Lanes {
         batch.ratePercent = uint8(docket.rateBps / 100);
         batch.state = BatchState.InCourt;
         emit BatchInCourt(node, slot, docket.batchId, uint16(docket.rateBps), uint16(drawn));
-        uint256 share = SplitLib.convenePay(_seatPay(batch, drawn));
-        if (share == 0 || share > pool) return docket;
-        batch.flags |= CONVENER_PAID;
-        _payConvener(docket.batchId, convener, uint96(share));
+        uint256 share = _conveneShare(batch);
+        if (share == 0) return docket;
+        if (convener == node) {
+            // Most nodes convene their own batches. Their books and the pool are written when the batch ends, anyway.
+            batch.flags |= CONVENER_PAID | NODE_CONVENED;
+        } else if (share <= pool) {
+            batch.flags |= CONVENER_PAID;
+            _payConvener(docket.batchId, convener, uint96(share));
+        }
     }
 
     function closeCase(address node, uint8 slot, bool passed, uint16 drawn, address[] calldata seats)
@@ -182,7 +188,7 @@ contract Settlement is Lanes {
         }
         if (!wasHeard) return;
         uint256 due = _seatPay(batch, drawn);
-        if (batch.flags & CONVENER_PAID != 0) due -= SplitLib.convenePay(due);
+        if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);
         _paySeats(batchId, due, seats);
     }
 
@@ -370,12 +376,27 @@ contract Settlement is Lanes {
         batch.state = BatchState.Pending;
         batch.flags = submission.flags;
         batch.contentsHash = keccak256(abi.encode(contents));
-        _batches[submission.node][submission.slot] = batch;
+        Batch storage stored = _batches[submission.node][submission.slot];
+        _store(batch, stored);
         Book storage book = _books[submission.node];
         book.openValue += _valueOf(batch);
         book.openBatches += 1;
-        batchId = _idOf(_batches[submission.node][submission.slot], submission.node, submission.slot);
+        batchId = _idOf(stored, submission.node, submission.slot);
         emit BatchSubmitted(submission.node, submission.slot, batchId, batch, contents);
+    }
+
+    /// @dev By hand: the compiler would write every member, seven a word.
+    function _store(Batch memory batch, Batch storage stored) private {
+        uint256 money = uint256(batch.charge) | uint256(batch.bonus) << 96 | uint256(batch.leafCount) << 192
+            | uint256(batch.okCount) << 208 | uint256(batch.failedCount) << 224 | uint256(batch.scoreHundredths) << 240;
+        uint256 rest = uint256(batch.fee) | uint256(batch.responseMs) << 96 | uint256(batch.commitBlock) << 144
+            | uint256(batch.commitTime) << 184 | uint256(batch.classId) << 224 | uint256(batch.ratePercent) << 232
+            | uint256(batch.state) << 240 | uint256(batch.flags) << 248;
+        assembly ("memory-safe") {
+            sstore(stored.slot, money)
+            sstore(add(stored.slot, 1), rest)
+        }
+        stored.contentsHash = batch.contentsHash;
     }
 
     // ---- inside: a batch goes out
@@ -396,9 +417,9 @@ contract Settlement is Lanes {
         batch.state = BatchState.Final;
         Book storage book = _books[node];
         book.rewards += reward + batch.bonus;
-        _closeBook(book, batch);
         burnPending += burned;
         pool += feePooled ? pooled : pooled + batch.fee;
+        _closeBook(book, batch, node, slot);
         _stakes.recordBatch(node, BatchRecord(batch.okCount, batch.failedCount, burned, batch.responseMs));
         _emitFinal(batch, node, slot, burned, reward, pooled);
     }
@@ -413,16 +434,27 @@ contract Settlement is Lanes {
 
     function _void(Batch storage batch, address node, uint8 slot) private {
         batch.state = BatchState.Void;
-        _closeBook(_books[node], batch);
+        _closeBook(_books[node], batch, node, slot);
         emit BatchVoided(node, slot, _idOf(batch, node, slot));
     }
 
-    function _closeBook(Book storage book, Batch storage batch) private {
+    function _closeBook(Book storage book, Batch storage batch, address node, uint8 slot) private {
         book.openValue -= batch.charge + batch.fee + batch.bonus;
         book.openBatches -= 1;
+        if (batch.flags & NODE_CONVENED == 0) return;
+        uint256 share = _conveneShare(batch);
+        if (share > pool) return;
+        pool -= uint96(share);
+        book.rewards += uint96(share);
+        emit ConvenerPaid(_idOf(batch, node, slot), node, uint96(share));
     }
 
-    /// @dev At once, so that nothing has to be kept of who convened. A pool that cannot pay all pays nothing.
+    /// @dev What is for whoever convened a batch that is in court, or was.
+    function _conveneShare(Batch storage batch) private view returns (uint256) {
+        return SplitLib.convenePay(batch.fee);
+    }
+
+    /// @dev At once, so that nothing has to be kept of a stranger who convened. A pool that cannot pay all pays nothing.
     function _payConvener(bytes32 batchId, address convener, uint96 share) private {
         pool -= share;
         emit ConvenerPaid(batchId, convener, share);

@@ -99,7 +99,8 @@ contract StakeManager is Challenges {
         }
         record.addBatch(batch.okCount, batch.failedCount, batch.burned, batch.responseMs, _minBurn);
         node.record = record;
-        if (!_isCounted(node)) _countDay(id, node);
+        if (_isCounted(node)) return _emitReputation(id, node, record);
+        _countDay(id, node);
         _emitReputation(id, node);
     }
 }

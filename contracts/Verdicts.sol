@@ -61,7 +61,7 @@ abstract contract Verdicts is Demands {
     }
 
     /// @dev The last round has spoken: a doubt goes to the arbiters if there are any, everything else is final.
-    function _conclude(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, uint256[] memory seats)
+    function _conclude(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, address[] memory seats)
         internal
         returns (Verdict)
     {
@@ -81,8 +81,8 @@ abstract contract Verdicts is Demands {
         --accusations[node];
     }
 
-    /// @param seats the places of who is paid: everyone who revealed, once a seat
-    function _close(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, uint256[] memory seats)
+    /// @param seats who is paid: everyone who revealed, once a seat
+    function _close(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, address[] memory seats)
         internal
         returns (Verdict)
     {
@@ -101,14 +101,13 @@ abstract contract Verdicts is Demands {
         emit CaseResolved(caseId, node, open.slot, verdict, median);
         // The slash comes first: its share of the pool helps to pay the seats that found the fraud.
         if (verdict != Verdict.Pass) _punish(caseId, node, verdict, batch);
-        address[] memory paid = _nodesAt(open.classId, seats);
-        _settlement.closeCase(node, open.slot, verdict == Verdict.Pass, open.drawnCount, paid);
+        _settlement.closeCase(node, open.slot, verdict == Verdict.Pass, open.drawnCount, seats);
         return verdict;
     }
 
     /// @dev As `_close`, for a case that had rounds: the seats of all of them are paid.
     function _closeGrown(bytes32 caseId, Case storage open, Verdict verdict, uint16 median) internal returns (Verdict) {
-        (uint256[] memory seats,) = _revealed(caseId, open, 0);
+        (address[] memory seats,) = _revealed(caseId, open, 0);
         return _close(caseId, open, verdict, median, seats);
     }
 

@@ -7,7 +7,7 @@ import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
 import {Draw, SeatLib} from "./libraries/SeatLib.sol";
 import {Batch, Contents, Debit} from "./types/BatchTypes.sol";
-import {VerifierSlot} from "./types/CaseTypes.sol";
+import {ListEnd, VerifierSlot} from "./types/CaseTypes.sol";
 import {NodeState, NodeView} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
@@ -26,7 +26,7 @@ abstract contract Verifiers is ICourt {
 
     /// @dev Not an array: its length would be read with every place.
     mapping(uint8 classId => mapping(uint256 place => VerifierSlot)) private _slots;
-    mapping(uint8 classId => uint256) private _slotCounts;
+    mapping(uint8 classId => ListEnd) private _ends;
     /// @dev Place + 1, 0 while the node is not on the list.
     mapping(address node => mapping(uint8 classId => uint256)) private _places;
     mapping(address node => uint32 classMask) private _joined;
@@ -46,7 +46,8 @@ abstract contract Verifiers is ICourt {
         _requireEligible(shown, node, classId);
         if (_places[node][classId] != 0) revert AlreadyJoined(node, classId);
         uint16 weight = SeatLib.weightOf(shown.activeStake, _minStake, shown.scoreHundredths, _weightFloorBps);
-        uint256 place = _slotCounts[classId]++;
+        uint256 place = _ends[classId].count;
+        _ends[classId] = ListEnd(uint32(place + 1), uint40(block.number));
         _slots[classId][place] = VerifierSlot(node, uint40(block.number), FOREVER, weight);
         _places[node][classId] = place + 1;
         _joined[node] |= uint32(1) << classId;
@@ -61,7 +62,7 @@ abstract contract Verifiers is ICourt {
     }
 
     function verifiersOf(uint8 classId) external view returns (VerifierSlot[] memory slots) {
-        slots = new VerifierSlot[](_slotCounts[classId]);
+        slots = new VerifierSlot[](_ends[classId].count);
         for (uint256 place; place < slots.length; ++place) {
             slots[place] = _slots[classId][place];
         }
@@ -97,7 +98,9 @@ abstract contract Verifiers is ICourt {
 
     /// @dev Places of a class that are in the draw for a batch of this block.
     function _listLength(uint8 classId, uint256 commitBlock) internal view returns (uint256) {
-        return SeatLib.lengthAt(_slots[classId], _slotCounts[classId], commitBlock);
+        ListEnd memory end = _ends[classId];
+        // Most of the time nobody has joined since.
+        return end.lastBlock < commitBlock ? end.count : SeatLib.lengthAt(_slots[classId], end.count, commitBlock);
     }
 
     /// @dev Whether a node has a hand in the batch: itself or another of the same owner, a client's or a signer's.

@@ -222,7 +222,7 @@ def _split_case(charge: int, bonus: int, score: int) -> Case:
         "drawn": drawn,
         "leafCount": leaves,
         "seatPay": str(pay),
-        "convenePay": str(convene_pay(pay)),
+        "convenePay": str(convene_pay(fee)),
     }
 
 

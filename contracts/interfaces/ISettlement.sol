@@ -178,7 +178,8 @@ interface ISettlement {
 
     // ---- the court's side
 
-    /// @notice Puts a pending, drawn batch before the court, fixes its rate and pays who convened. Only Court.
+    /// @notice Puts a pending, drawn batch before the court, fixes its rate and pays who convened: anyone at once, but its own
+    ///         node when it is final or void. Only Court.
     /// @return what `drawOf` said before
     function openCase(address node, uint8 slot, address convener) external returns (Docket memory);
 

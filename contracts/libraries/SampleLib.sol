@@ -46,6 +46,9 @@ library SampleLib {
             mstore(32, stratum)
             hash := keccak256(0, 64)
         }
-        return stratum * size + hash % size;
+        // Both are far below a word.
+        unchecked {
+            return stratum * size + hash % size;
+        }
     }
 }

@@ -78,8 +78,6 @@ library SeatLib {
         view
         returns (uint256 low)
     {
-        // Most of the time nobody has joined since.
-        if (high == 0 || slots[high - 1].fromBlock < commitBlock) return high;
         while (low < high) {
             uint256 middle = (low + high) / 2;
             if (slots[middle].fromBlock < commitBlock) low = middle + 1;

@@ -34,11 +34,12 @@ library SplitLib {
         pooled = charge - burned - reward;
     }
 
-    /// @notice What whoever convened a case gets of its `pay`: a fifth, rounded down, but nothing of the first COURT_FEE.
-    function convenePay(uint256 pay) internal pure returns (uint256) {
-        if (pay <= COURT_FEE) return 0;
-        uint256 above = pay - COURT_FEE;
-        return pay / CONVENE_DIVISOR < above ? pay / CONVENE_DIVISOR : above;
+    /// @notice What whoever convened a case gets: a fifth of the batch's fee, rounded down, but nothing of the first COURT_FEE.
+    /// @dev Always less than seatPay, which is at least half of the fee.
+    function convenePay(uint256 fee) internal pure returns (uint256) {
+        if (fee <= COURT_FEE) return 0;
+        uint256 above = fee - COURT_FEE;
+        return fee / CONVENE_DIVISOR < above ? fee / CONVENE_DIVISOR : above;
     }
 
     /// @notice What the seats of a case share: the fees of the drawn leaves over the rate of the draw, rounded down.

@@ -106,7 +106,7 @@ struct Batch {
     uint8 classId;
     uint8 ratePercent;
     BatchState state;
-    /// @dev As submitted. Bit 2: who convened its case was paid.
+    /// @dev As submitted. Bit 2: who convened its case has its share of the seats' pay. Bit 3: that is its node, at its end.
     uint8 flags;
     bytes32 contentsHash;
 }

@@ -45,15 +45,26 @@ struct VerifierSlot {
     uint16 weight;
 }
 
-/// @notice A seat as stored: one word.
+/// @notice Where a class's list of verifiers ends.
+struct ListEnd {
+    /// @dev A place costs a transaction: 32 bits are enough for all that there will ever be.
+    uint32 count;
+    /// @dev The block in which the last one joined.
+    uint40 lastBlock;
+}
+
+/// @notice A seat as stored: one word, whoever sits on it and whatever it commits to.
 struct Sitting {
-    /// @dev Of its node, in the list of its case's class. A place costs a transaction: 32 bits are enough for all there will be.
+    /// @dev Of its node, in the list of its case's class.
     uint32 place;
     SeatState state;
-    /// @dev As in Seat, as are the following.
+    /// @dev As in Seat.
     uint16 score;
+    /// @dev As in Seat.
     uint32 since;
-    bytes21 commitment;
+    /// @dev While the seat is Committed the first 21 bytes of its commitment, which is as strong as an address; before and
+    ///      after that its node, so that nobody needs to look it up.
+    bytes21 held;
 }
 
 /// @notice A seat as it shows.
@@ -65,7 +76,7 @@ struct Seat {
     /// @dev When it was drawn, then when it committed. A seat that has not committed may be replaced seatSeconds later, one
     ///      that has not revealed seatSeconds after the last of the sitting seats committed.
     uint40 since;
-    /// @dev The first 21 bytes of what it committed to; zeros follow.
+    /// @dev The first 21 bytes of what it committed to, zeros after them; 0 unless it is Committed.
     bytes32 commitment;
 }
 

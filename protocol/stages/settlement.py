@@ -35,6 +35,9 @@ def seat_pay(fee: int, drawn: int, leaf_count: int, rate_bps: int) -> int:
     return fee * drawn * BPS // (leaf_count * rate_bps)
 
 
-def convene_pay(pay: int) -> int:
-    """What of a case's pay is for whoever convened it: a fifth, rounded down, but nothing of the first COURT_FEE."""
-    return min(pay // CONVENE_DIVISOR, max(0, pay - COURT_FEE))
+def convene_pay(fee: int) -> int:
+    """What of a case's pay is for whoever convened it: a fifth of the batch's fee, but nothing of the first COURT_FEE.
+
+    Rounded down. Less than the pay, which is at least half of the fee.
+    """
+    return min(fee // CONVENE_DIVISOR, max(0, fee - COURT_FEE))

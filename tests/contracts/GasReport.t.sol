@@ -208,8 +208,8 @@ contract GasReport is Papers {
         seal(node.id, 0);
         _judged(contents, 3);
         court.resolve(settlement.batchIdOf(node.id, 0), contents);
-        _report("resolve, pass", 1, 200_000);
-        _finalized("finalize, passed", 0, 110_000);
+        _report("resolve, pass", 1, 140_000);
+        _finalized("finalize, passed", 0, 72_000);
     }
 
     function test_court_of_one() public {
@@ -218,7 +218,7 @@ contract GasReport is Papers {
         seal(node.id, 0);
         _judged(contents, 1);
         court.resolve(settlement.batchIdOf(node.id, 0), Contents(0, 0, new Debit[](0)));
-        _report("resolve, pass", 1, 130_000);
+        _report("resolve, pass", 1, 68_000);
     }
 
     function test_court_that_finds_fraud() public {
@@ -227,10 +227,10 @@ contract GasReport is Papers {
         bytes32 caseId = court.convene(node.id, 0, contents);
         judge(caseId, three(0, 0, 0));
         court.resolve(caseId, contents);
-        _report("resolve, fraud that may be appealed", 1, 300_000);
+        _report("resolve, fraud that may be appealed", 1, 240_000);
         pass(profile.appealSeconds + 1);
         court.resolve(caseId, contents);
-        _report("resolve, severe", 1, 320_000);
+        _report("resolve, severe", 1, 240_000);
         settlement.refund(node.id, 0, contents);
         _report("refund 10 lanes", 1, 160_000);
     }
@@ -242,7 +242,7 @@ contract GasReport is Papers {
         bytes32 caseId = court.convene(node.id, 0, contents);
         judge(caseId, three(10_000, 10_000, 0));
         court.resolve(caseId, contents);
-        _report("resolve, seven more seats", 1, 650_000);
+        _report("resolve, seven more seats", 1, 420_000);
         for (uint8 seat = 3; seat < 10; ++seat) {
             commitSeat(caseId, seat);
         }
@@ -250,7 +250,7 @@ contract GasReport is Papers {
             revealSeat(caseId, seat, 10_000);
         }
         court.resolve(caseId, contents);
-        _report("resolve, pass by seven", 1, 420_000);
+        _report("resolve, pass by seven", 1, 330_000);
     }
 
     function test_single_job_without_a_lane() public {
@@ -338,14 +338,14 @@ contract GasReport is Papers {
 
     function _judged(Contents memory contents, uint8 seats) private {
         bytes32 caseId = court.convene(node.id, 0, contents);
-        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, 295_000);
+        _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, seats == 1 ? 162_000 : 252_000);
         for (uint8 seat; seat < seats; ++seat) {
             commitSeat(caseId, seat);
-            if (seat == 0) _report("commit a seat", 1, 70_000);
+            if (seat == 0) _report("commit a seat", 1, 43_000);
         }
         for (uint8 seat; seat < seats; ++seat) {
             revealSeat(caseId, seat, 10_000);
-            if (seat == 0) _report("reveal a seat, 10 scores", 1, 70_000);
+            if (seat == 0) _report("reveal a seat, 10 scores", 1, 61_000);
         }
     }
 }

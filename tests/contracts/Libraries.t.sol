@@ -244,6 +244,21 @@ contract LibrariesTest is Test {
         assertLe(failures, 50);
     }
 
+    function testFuzz_drawn_leaves_before_one_are_counted(bytes32 seed, uint16 leaves, uint16 end, uint8 pick)
+        public
+        pure
+    {
+        uint256 rateBps = [uint256(10_000), 5_000, 1_000][pick % 3];
+        leaves = uint16(bound(leaves, 1, 300));
+        end = uint16(bound(end, 0, leaves));
+        uint256[] memory drawn = SampleLib.draw(seed, leaves, rateBps);
+        uint256 expected;
+        for (uint256 i; i < drawn.length; ++i) {
+            if (drawn[i] < end) ++expected;
+        }
+        assertEq(SampleLib.countBefore(drawn, end, rateBps), expected);
+    }
+
     // ---- seats and medians
 
     function testFuzz_a_ticket_is_a_place_and_a_roll(bytes32 seed, bytes32 batchId, uint256 i, uint32 length)

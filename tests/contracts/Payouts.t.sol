@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
-import {Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
+import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
+import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 
@@ -33,6 +34,16 @@ contract PayoutsTest is Fixture {
     function _judged(uint16 score) private {
         Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
         bytes32 caseId = convened(node.id, 0, contents);
+        judge(caseId, three(score, score, score));
+        court.resolve(caseId, contents);
+    }
+
+    /// @dev The same, convened by the batch's own node.
+    function _conveneItself(uint16 score) private {
+        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
+        seal(node.id, 0);
+        vm.prank(node.id);
+        bytes32 caseId = court.convene(node.id, 0, contents);
         judge(caseId, three(score, score, score));
         court.resolve(caseId, contents);
     }
@@ -79,14 +90,29 @@ contract PayoutsTest is Fixture {
     function test_a_node_that_convenes_earns_it_as_a_reward() public {
         coin.approve(address(settlement), 100 * VCN);
         settlement.fundPool(100 * VCN);
-        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
-        seal(node.id, 0);
+        _conveneItself(10_000);
+        assertEq(settlement.bookOf(node.id).rewards, 0, "not before the batch is final");
         vm.expectEmit(address(settlement));
         emit ISettlement.ConvenerPaid(settlement.batchIdOf(node.id, 0), node.id, 0.2 ether);
-        vm.prank(node.id);
-        court.convene(node.id, 0, contents);
-        assertEq(settlement.bookOf(node.id).rewards, 0.2 ether);
+        finish(node.id, 0);
+        (, uint96 reward,) = SplitLib.split(20 * VCN, settlement.batchOf(node.id, 0).scoreHundredths);
+        assertEq(settlement.bookOf(node.id).rewards, reward + 0.2 ether);
         assertEq(settlement.accountOf(node.id), 0);
+        assertEq(_earned(), uint96(0.8 ether) / 3 * 3, "the seats share what is left");
+    }
+
+    function test_a_node_that_convenes_is_paid_for_a_void_batch_too() public {
+        coin.approve(address(settlement), 100 * VCN);
+        settlement.fundPool(100 * VCN);
+        _conveneItself(9_000);
+        assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Void));
+        assertEq(settlement.bookOf(node.id).rewards, 0.2 ether);
+    }
+
+    function test_a_pool_that_is_empty_at_the_end_owes_a_node_nothing() public {
+        _conveneItself(9_000);
+        assertEq(settlement.bookOf(node.id).rewards, 0);
+        assertEq(settlement.pool(), 0);
     }
 
     function test_who_convened_is_paid_whatever_the_verdict() public {
@@ -138,7 +164,7 @@ contract PayoutsTest is Fixture {
         assertEq(paid[3], paid[0]);
     }
 
-    /// @dev At a tenth, a fifth of which is for whoever convened it, here nobody who earns.
+    /// @dev Drawn at a tenth; a fifth of the fee of 1 VCN is for whoever convened it, who is no seat.
     function _earnedByBatch(uint16 leaves, uint256 drawn) private returns (uint96) {
         graduate(node);
         coin.approve(address(settlement), 100 * VCN);
@@ -151,7 +177,7 @@ contract PayoutsTest is Fixture {
     }
 
     function test_one_leaf_of_two_drawn_at_a_tenth_pays_five_fees() public {
-        assertApproxEqAbs(_earnedByBatch(2, 1), 4 * VCN, 3);
+        assertApproxEqAbs(_earnedByBatch(2, 1), 5 * VCN - VCN / 5, 3);
     }
 
     /// @notice Trade with oneself in batches that are always drawn: expected end: the seats have what the client paid for them.

@@ -345,4 +345,26 @@ contract SeatsTest is Fixture {
         vm.expectRevert(ICourt.WrongContents.selector);
         court.abstain(caseId, 0, made);
     }
+
+    function test_a_seat_shows_its_node_always_and_its_commitment_until_it_is_opened() public {
+        Contents memory made = _case(5);
+        Seat memory drawn = court.seatsOf(caseId)[0];
+        assertEq(drawn.commitment, 0);
+        commitSeat(caseId, 0);
+        Seat memory bound_ = court.seatsOf(caseId)[0];
+        assertEq(bound_.node, drawn.node);
+        assertEq(bound_.commitment, bytes32(bytes21(commitment(caseId, 0))));
+        commitSeat(caseId, 1);
+        commitSeat(caseId, 2);
+        revealSeat(caseId, 0, 9_000);
+        Seat memory shown = court.seatsOf(caseId)[0];
+        assertEq(shown.node, drawn.node);
+        assertEq(shown.commitment, 0);
+        assertEq(shown.score, 9_000);
+        // Silent after a commitment: whose seat it was is known.
+        pass(profile.seatSeconds + 1);
+        address silent = court.seatsOf(caseId)[1].node;
+        court.replaceSeat(caseId, 1, made);
+        assertEq(court.seatsOf(caseId)[1].node, silent);
+    }
 }

@@ -210,7 +210,7 @@ contract VectorsTest is Test {
         assertEq(pooled + fee, _uint(i, "pooled"), "pooled");
         uint256 pay = SplitLib.seatPay(fee, _uint(i, "drawn"), _uint(i, "leafCount"), _uint(i, "ratePercent"));
         assertEq(pay, _uint(i, "seatPay"), "seat pay");
-        assertEq(SplitLib.convenePay(pay), _uint(i, "convenePay"), "pay for who convened");
+        assertEq(SplitLib.convenePay(fee), _uint(i, "convenePay"), "pay for who convened");
     }
 
     function test_reputation() public {

@@ -79,6 +79,8 @@ class MemoryBatch:
     rate_bps: int
     leaf_count: int
     state: BatchState = BatchState.PENDING
+    owed: int = 0
+    """What its node gets at its end for having convened it."""
 
     @property
     def fee(self) -> int:
@@ -301,6 +303,7 @@ class Contracts:
         batch.state = BatchState.FINAL
         self.burned += paid.burned
         self.reward(node, paid.reward + paid.bonus)
+        self._pay_owed(batch)
         self._record(node, batch, paid.burned)
         self.emit(
             BatchSettled(batch.batch_id, node, batch.batch.price_sum, paid.burned, paid.reward, paid.bonus, paid.pooled)
@@ -308,7 +311,13 @@ class Contracts:
 
     def void(self, batch: MemoryBatch) -> None:
         batch.state = BatchState.VOID
+        self._pay_owed(batch)
         self.emit(BatchVoided(batch.batch_id, batch.batch.node))
+
+    def _pay_owed(self, batch: MemoryBatch) -> None:
+        if batch.owed <= self.pool:
+            self.pool -= batch.owed
+            self.reward(batch.batch.node, batch.owed)
 
     def refund(self, node: Address, slot: int, contents: BatchContents) -> None:
         batch = self.batch(node, slot)

@@ -428,7 +428,7 @@ class Court(Contracts):
     def _pay(self, case: MemoryCase) -> None:
         seats = [seat for seat in case.seats if seat.state is SeatState.REVEALED]
         due = self._due(case)
-        due = min(due - convene_pay(due) if case.convener_paid else due, self.pool)
+        due = min(due - convene_pay(case.batch.fee) if case.convener_paid else due, self.pool)
         for seat in seats:
             self.pool -= due // len(seats)
             self.reward(seat.node, due // len(seats))
@@ -437,7 +437,10 @@ class Court(Contracts):
         return seat_pay(case.batch.fee, len(case.drawn), case.batch.leaf_count, case.batch.rate_bps)
 
     def _pay_convener(self, case: MemoryCase, sender: Address) -> None:
-        share = convene_pay(self._due(case))
+        share = convene_pay(case.batch.fee)
+        if sender == case.batch.batch.node:
+            case.convener_paid, case.batch.owed = True, share
+            return
         if not share or share > self.pool:
             return
         case.convener_paid = True

@@ -213,6 +213,7 @@ class Ledger(Stakes):
         one = self._ended(batch, "final")
         one.rewards += reward + batch.bonus
         self.pool += pooled
+        self._pay_owed(batch)
         self.to_burn += burned
         one.record.settle(batch.ok, batch.failed, burned, batch.ms, self.numbers.min_burn, self.today)
         self._see(one)
@@ -246,6 +247,11 @@ class Ledger(Stakes):
         one.open_batches -= 1
         return one
 
+    def _pay_owed(self, batch: Batch) -> None:
+        if batch.owed <= self.pool:
+            self.pool -= batch.owed
+            self.nodes[batch.node].rewards += batch.owed
+
     # ---- court
 
     def convene(self, sender: str, node: str, slot: int) -> Case:
@@ -264,9 +270,12 @@ class Ledger(Stakes):
         return case
 
     def _pay_convener(self, sender: str, case: Case) -> None:
-        """Up to a fifth of the seats' pay, above what is the seats' alone; all of it or nothing."""
-        pay = case.pay()
-        share = max(0, min(pay // 5, pay - COURT_FEE))
+        """Up to a fifth of the fee, above what is the seats' alone; all of it or nothing, to the node itself at the end."""
+        fee = case.batch.fee
+        share = max(0, min(fee // 5, fee - COURT_FEE))
+        if sender == case.batch.node:
+            case.convener_share = case.batch.owed = share
+            return
         if share > self.pool:
             return
         case.convener_share = share
@@ -552,6 +561,7 @@ class Ledger(Stakes):
             self.pool += batch.fee
         else:
             self._ended(batch, "void")
+            self._pay_owed(batch)
         if seats:
             due = case.pay() - case.convener_share
             share = min(due, self.pool) // len(seats)

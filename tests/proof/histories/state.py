@@ -117,6 +117,8 @@ class Batch:
     debits: list[Debit]
     uncalibrated: bool
     state: str = "pending"
+    owed: int = 0
+    """What its node gets at its end for having convened it."""
 
     @property
     def id(self) -> bytes:
