@@ -36,12 +36,12 @@ class StoredBatch:
 
     charge: Wei
     bonus: Wei
+    response_ms: int
+    score_hundredths: int
+    fee: Wei
     leaf_count: int
     ok_count: int
     failed_count: int
-    score_hundredths: int
-    fee: Wei
-    response_ms: int
     commit_block: int
     commit_time: int
     class_id: int

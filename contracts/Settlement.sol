@@ -387,11 +387,12 @@ contract Settlement is Lanes {
 
     /// @dev By hand: the compiler would write every member, seven a word.
     function _store(Batch memory batch, Batch storage stored) private {
-        uint256 money = uint256(batch.charge) | uint256(batch.bonus) << 96 | uint256(batch.leafCount) << 192
-            | uint256(batch.okCount) << 208 | uint256(batch.failedCount) << 224 | uint256(batch.scoreHundredths) << 240;
-        uint256 rest = uint256(batch.fee) | uint256(batch.responseMs) << 96 | uint256(batch.commitBlock) << 144
-            | uint256(batch.commitTime) << 184 | uint256(batch.classId) << 224 | uint256(batch.ratePercent) << 232
-            | uint256(batch.state) << 240 | uint256(batch.flags) << 248;
+        uint256 money = uint256(batch.charge) | uint256(batch.bonus) << 96 | uint256(batch.responseMs) << 192
+            | uint256(batch.scoreHundredths) << 240;
+        uint256 rest = uint256(batch.fee) | uint256(batch.leafCount) << 96 | uint256(batch.okCount) << 112
+            | uint256(batch.failedCount) << 128 | uint256(batch.commitBlock) << 144 | uint256(batch.commitTime) << 184
+            | uint256(batch.classId) << 224 | uint256(batch.ratePercent) << 232 | uint256(batch.state) << 240
+            | uint256(batch.flags) << 248;
         assembly ("memory-safe") {
             sstore(stored.slot, money)
             sstore(add(stored.slot, 1), rest)

@@ -253,7 +253,7 @@ def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, lies
     }
 
 
-_BATCH = "(uint96,uint96,uint16,uint16,uint16,uint16,uint96,uint48,uint40,uint40,uint8,uint8,uint8,uint8,bytes32)"
+_BATCH = "(uint96,uint96,uint48,uint16,uint96,uint16,uint16,uint16,uint40,uint40,uint8,uint8,uint8,uint8,bytes32)"
 _CONTENTS = "(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"
 _LEAF = "(address,address,uint24,bytes32,uint96,uint96,uint32,bytes32,bytes32,bytes32,uint8)"
 _PROOF = f"(address,uint8,uint8,{_CONTENTS},(uint256,{_LEAF},(bytes32,uint256,uint256,uint256)[])[],bytes)"
@@ -264,12 +264,12 @@ def _batch(facts: BatchFacts) -> tuple[Any, ...]:
     return (
         facts.charge,
         facts.bonus,
+        facts.ms,
+        0,
+        0,
         facts.leaf_count,
         facts.ok_count,
         facts.failed_count,
-        0,
-        0,
-        facts.ms,
         0,
         facts.commit_time,
         0,

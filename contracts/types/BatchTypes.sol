@@ -95,12 +95,12 @@ struct Contents {
 struct Batch {
     uint96 charge;
     uint96 bonus;
+    uint48 responseMs;
+    uint16 scoreHundredths;
+    uint96 fee;
     uint16 leafCount;
     uint16 okCount;
     uint16 failedCount;
-    uint16 scoreHundredths;
-    uint96 fee;
-    uint48 responseMs;
     uint40 commitBlock;
     uint40 commitTime;
     uint8 classId;
