@@ -270,7 +270,7 @@ class Ledger(Stakes):
         return case
 
     def _pay_convener(self, sender: str, case: Case) -> None:
-        """Up to a fifth of the fee, above what is the seats' alone; all or nothing, and to the node itself at the end."""
+        """Up to a fifth of the fee, above what is the seats' alone; all or nothing, to the node itself at the end."""
         fee = case.batch.fee
         share = max(0, min(fee // 5, fee - COURT_FEE))
         if sender == case.batch.node:
