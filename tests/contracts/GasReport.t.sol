@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {console2} from "forge-std/console2.sol";
 import {Vm} from "forge-std/Vm.sol";
 
+import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Debit, Submission} from "../../contracts/types/BatchTypes.sol";
@@ -251,6 +252,73 @@ contract GasReport is Papers {
         }
         court.resolve(caseId, contents);
         _report("resolve, pass by seven", 1, 330_000);
+    }
+
+    /// @dev What a node shows on chain: a question with a short answer, and the longest that there may be.
+    function test_data() public {
+        bytes memory longest = new bytes(16 * 1024);
+        for (uint256 i; i < longest.length; ++i) {
+            longest[i] = 0x5A;
+        }
+        for (uint8 slot; slot < 2; ++slot) {
+            Contents memory contents = _submit(slot, 50, 1);
+            seal(node.id, slot);
+            bytes32 caseId = court.convene(node.id, slot, contents);
+            uint24 leaf = uint24(settlement.sampledLeaves(node.id, slot)[0]);
+            vm.prank(court.seatsOf(caseId)[0].node);
+            court.demandData(caseId, 0, leaf, keccak256("key"));
+            if (slot == 0) _report("demandData", 1, 110_000);
+            vm.prank(node.id);
+            court.answerData(caseId, slot == 0 ? bytes("a short answer") : longest);
+            _report(slot == 0 ? "answerData, 14 bytes" : "answerData, 16 KiB", 1, slot == 0 ? 60_000 : 1_000_000);
+        }
+    }
+
+    function test_appeal() public {
+        bench(5, "more");
+        Contents memory contents = _submit(0, 100, 1);
+        seal(node.id, 0);
+        bytes32 caseId = court.convene(node.id, 0, contents);
+        judge(caseId, three(0, 0, 0));
+        court.resolve(caseId, contents);
+        coin.transfer(node.owner, court.appealBondOf(node.id));
+        vm.prank(node.owner);
+        coin.approve(address(court), type(uint256).max);
+        vm.prank(node.owner);
+        court.appeal(caseId, contents);
+        _report("appeal, seven more seats", 1, 480_000);
+        address who = court.seatsOf(caseId)[3].node;
+        vm.prank(who);
+        court.abstain(caseId, 3, contents);
+        _report("abstain, another seat", 1, 270_000);
+    }
+
+    function test_panel() public {
+        address[] memory people = new address[](3);
+        (people[0], people[1], people[2]) = (address(0xA1), address(0xA2), address(0xA3));
+        IPanel panel = IPanel(court.panel());
+        vm.prank(address(timelock));
+        panel.setArbiters(people, 2);
+        Contents memory contents = _submit(0, 100, 1);
+        seal(node.id, 0);
+        bytes32 caseId = court.convene(node.id, 0, contents);
+        judge(caseId, three(9_000, 9_000, 9_000));
+        // Two more verifiers, and the three of before, doubt as well.
+        court.resolve(caseId, contents);
+        for (uint8 seat = 3; seat < 8; ++seat) {
+            commitSeat(caseId, seat);
+        }
+        for (uint8 seat = 3; seat < 8; ++seat) {
+            revealSeat(caseId, seat, 9_000);
+        }
+        court.resolve(caseId, contents);
+        _report("resolve, a doubt for arbiters", 1, 100_000);
+        vm.prank(people[0]);
+        panel.vote(caseId, true);
+        _report("vote, the first", 1, 88_000);
+        vm.prank(people[1]);
+        panel.vote(caseId, true);
+        _report("vote, the deciding one: pass", 1, 280_000);
     }
 
     function test_single_job_without_a_lane() public {
