@@ -187,6 +187,27 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         total += settlement.accountOf(address(this));
     }
 
+    /// @notice The node settles as uncalibrated what is calibrated, because no court slashes for that. Expected end: the order
+    ///         shows that its client had not agreed; whoever holds its details has the node condemned, whatever the seats say.
+    function test_attack_a_flag_that_fears_no_slash() public {
+        bench(3);
+        Job[] memory jobs = jobsOf(one, node.id, 2, 20 * VCN);
+        Leaf[] memory leaves = leavesOf(jobs);
+        keep(settleLeaves(one, node.id, leaves, UNCALIBRATED));
+        caseId = convened(node.id, SLOT, contents());
+        truth = 0;
+        sit();
+        uint256 here = vm.snapshotState();
+        assertVerdict(resolve(), Verdict.Review);
+        assertEq(stakes.nodeOf(node.id).activeStake, STAKE, "the court alone lets it go");
+        vm.revertToState(here);
+        bytes memory papers = papersFor(Lie.NotAgreed, jobs[0], node.key);
+        evidence.proveFraud(proofOf(node.id, contents(), leaves, 0, Lie.NotAgreed, papers));
+        assertEnded(Verdict.Severe);
+        assertEq(stakes.nodeOf(node.id).activeStake, STAKE / 2);
+        assertTrue(stakes.isJailed(node.id));
+    }
+
     // ---- what a client feeds a node
 
     /// @notice A client's input cannot be run. Expected end: the node says so, is paid nothing, and nothing counts against it.
@@ -199,7 +220,7 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         (bad.details, bad.status) = (leaves[1].details, 2);
         leaves[1] = bad;
         keep(settleLeaves(one, node.id, leaves, 0));
-        for (uint8 lie; lie <= uint8(Lie.FalseTime); ++lie) {
+        for (uint8 lie; lie < uint8(Lie.ReceiptDiffers); ++lie) {
             bytes memory papers = papersFor(Lie(lie), jobs[1], node.key);
             Proof memory proof = proofOf(node.id, contents(), leaves, 1, Lie(lie), papers);
             vm.expectRevert(abi.encodeWithSelector(IEvidence.NoLie.selector, lie));
