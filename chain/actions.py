@@ -53,6 +53,7 @@ HINTS = {
     "NotKeeper": "only the keeper may: vcoin guardian show names it",
     "NotOfNode": "only the node's owner or operator may do that",
     "NotOffline": "the node has given a sign within the last week",
+    "NotOperator": "only the node's operator key may do that",
     "NotOwner": "only the wallet that registered the node may do that",
     "NotOwnerOrPayout": "only the node's owner, or who is paid now, may do that",
     "NotPaused": "new obligations are taken already",
@@ -68,6 +69,7 @@ HINTS = {
     "PanelOver": "the arbiters' time is over: the batch is void",
     "PausedLately": "once in seven days: vcoin guardian show tells when next",
     "ScoreTooLow": "verifiers need a better record: work as a provider first",
+    "SameDay": "this day is counted already",
     "StakeTooLow": "stake more, or take the whole stake back",
     "StillJailed": "wait until the time in jail is over",
     "StillUnbonding": "wait until the time of unbonding is over",
@@ -76,6 +78,7 @@ HINTS = {
     "UnknownClass": "vcoin params show lists the device classes that there are",
     "UnknownNode": "vcoin status --nodes shows those that are known",
 }
+"""What to do about a refusal, by the name of the contract's error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore"})
+STAYS = "this node stepped down once today and stays; it loses stake if it does not judge in time"
 LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
@@ -307,8 +308,7 @@ class ChainAdapter:
         except Reverted as error:
             if refusal_name(error) != "AbstainedToday":
                 raise
-            words = "this node stepped down once today and stays; it loses stake if it does not judge in time"
-            raise Reverted(f"{error}: {words}") from error
+            raise Reverted(f"{error}: {STAYS}") from error
 
     async def _do(self, effect: ChainEffect, call: Call, sender: Sender, done: Done) -> TransactionMined:
         """Ask whether it is done; if not, do it; if that is refused because somebody was faster, it is done too."""

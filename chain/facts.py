@@ -15,6 +15,7 @@ from protocol.events import (
     CaseResolved,
     DataAnswered,
     DataDemanded,
+    IntakeStopped,
     LaneSeen,
     NodeSlashed,
     SeatAdded,
@@ -81,4 +82,5 @@ Fact = (
     | BatchVoided
     | BatchRefunded
     | NodeSlashed
+    | IntakeStopped
 )

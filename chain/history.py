@@ -14,6 +14,7 @@ from protocol.events import (
     CaseConvened,
     DataAnswered,
     Event,
+    IntakeStopped,
     LaneSeen,
     NodeSeen,
     SeatAdded,
@@ -71,6 +72,9 @@ class Teller:
                     events += self._account(accounts[client])
                 case AccountSeen(account):
                     events += self._account(account)
+                case IntakeStopped(until):
+                    # What is over by its own block was ended before its time.
+                    events.append(IntakeStopped(until if until > times[each.block] else 0))
                 case CaseConvened() | SeatAdded() | DataAnswered() as event:
                     events.append(replace(event, timestamp=times[each.block]))
                 case BatchStored():
@@ -152,6 +156,7 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
 
 
 async def _times(ethereum: Ethereum, seen: Sequence[Seen]) -> dict[int, int]:
-    """The times of the blocks that hold an event which names its time."""
-    blocks = {each.block for each in seen if isinstance(each.fact, CaseConvened | SeatAdded | DataAnswered)}
+    """The times of the blocks that hold an event which names its time, or goes by it."""
+    timed = CaseConvened | SeatAdded | DataAnswered | IntakeStopped
+    blocks = {each.block for each in seen if isinstance(each.fact, timed)}
     return {block: (await ethereum.block(block)).timestamp for block in sorted(blocks)}

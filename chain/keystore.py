@@ -136,7 +136,7 @@ def _read(path: Path) -> str:
             # What is longer is cut, and then no JSON any more.
             text = file.read(MAX_KEY_FILE_CHARS)
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no key file {path}", "make one with: vcoin key create") from error
+        raise ConfigError(f"there is no key file {path}", "make one with: vcoin key create FILE") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {_why(error)}") from error
     if mode & 0o077:

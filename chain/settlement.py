@@ -88,6 +88,10 @@ class Settlement(Contract):
         """Pay into the sender's account."""
         return self.call("depositWithPermit", amount, astuple(permit))
 
+    def deposit_for(self, client: Address, amount: int) -> Call:
+        """Pay into somebody's account; the contract takes it from an allowance."""
+        return self.call("depositFor", client, amount)
+
     def withdraw(self, amount: int) -> Call:
         """Pay free money out to the sender."""
         return self.call("withdraw", amount)

@@ -11,6 +11,7 @@ from protocol.events import (
     BatchSubmitted,
     CalibrationSeen,
     Event,
+    IntakeStopped,
     LaneSeen,
     NodeSlashed,
     SeedRevealed,
@@ -28,6 +29,7 @@ class Snapshot:
         self._lanes: dict[tuple[Address, Address, Address], Seen] = {}
         self._nodes: dict[Address, Seen] = {}
         self._clients: dict[Address, Seen] = {}
+        self._intake: list[Seen] = []
         self._seeds: dict[int, tuple[int, Seen]] = {}
         self._open: dict[bytes, list[tuple[int, Seen]]] = {}
         self._epochs: dict[bytes, int] = {}
@@ -45,8 +47,14 @@ class Snapshot:
             self._add(each)
 
     async def tell(self, teller: Teller, final: int) -> list[Event]:
-        """The state at `final` as events: calibrations, nodes, lanes, accounts, then the open batches as they went."""
-        state = (*self._calibrations, *self._nodes.values(), *self._lanes.values(), *self._clients.values())
+        """The state at `final`: intake, calibrations, nodes, lanes, accounts, then the open batches as they went."""
+        state = (
+            *self._intake,
+            *self._calibrations,
+            *self._nodes.values(),
+            *self._lanes.values(),
+            *self._clients.values(),
+        )
         epochs = {self._epochs[batch] for batch in self._open}
         story = [at for batch in self._open.values() for at in batch]
         story += [at for epoch, at in self._seeds.items() if epoch in epochs]
@@ -65,6 +73,8 @@ class Snapshot:
                 self._clients[client] = each
             case AccountSeen(account):
                 self._clients[account.client] = Seen(each.block, ClientTouched(account.client))
+            case IntakeStopped():
+                self._intake = [each]
             case CalibrationSeen():
                 self._calibrations.append(each)
             case SeedRevealed(epoch):

@@ -8,7 +8,7 @@ from chain.facts import Fact, NodeTouched
 from chain.states import NodeState
 from chain.token import Permit
 from chain.wallet import Key, sign_consent
-from protocol.events import NodeSlashed
+from protocol.events import IntakeStopped, NodeSlashed
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import ZERO_ADDRESS, Address, Wei
 
@@ -282,6 +282,8 @@ class Stakes(Contract):
         match entry.event, entry.values:
             case "Slashed", (node, case_id, active, unbonding, *_):
                 return NodeSlashed(node, active + unbonding, case_id)
+            case "IntakeStopped", (until,):
+                return IntakeStopped(until)
             case event, (node, *_) if event in _ABOUT_A_NODE:
                 return NodeTouched(node)
         return None

@@ -143,6 +143,10 @@ class Timelock(Contract):
         """Take one of ROLES; the timelock itself."""
         return self.call("revokeRole", role_id(role), account)
 
+    def renounce_role(self, role: str, account: Address) -> Call:
+        """Give back one's own of ROLES; who has it."""
+        return self.call("renounceRole", role_id(role), account)
+
     def update_delay(self, seconds: int) -> Call:
         """Make the delay longer, or take that back; the timelock itself."""
         return self.call("updateDelay", seconds)

@@ -85,9 +85,12 @@ abstract contract Delegations is Rewards {
         if (msg.sender == node.owner) {
             _startDays(node);
             _burnUnbonding(node, amount, _ownUnbondingShares(node));
+            if (_ownUnbondingShares(node) == 0) node.unlockAt = 0;
             _mintActive(node, amount);
             _comeBack(id, node);
         } else {
+            // As in _delegate: who comes back as the first has no part in what was earned meanwhile.
+            if (node.delegatedShares == 0) _collect(id);
             Delegation storage delegation = _delegationOf(id, msg.sender);
             _settle(id, node, delegation);
             uint112 burned = _burnUnbonding(node, amount, delegation.unbondingShares);

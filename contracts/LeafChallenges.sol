@@ -5,7 +5,6 @@ import {ICourt} from "./interfaces/ICourt.sol";
 import {IEvidence} from "./interfaces/IEvidence.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {ContentsLib} from "./libraries/ContentsLib.sol";
-import {SplitLib} from "./libraries/SplitLib.sol";
 import {Batch, BatchState, Contents, Debit} from "./types/BatchTypes.sol";
 import {Verdict} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -90,9 +89,9 @@ abstract contract LeafChallenges is IEvidence {
         }
     }
 
-    /// @dev What the seats of a draw would have had: whoever is wrong has paid for the check.
+    /// @dev The fee over the rate, the most that seats may have for it: whoever is wrong has paid for the check.
     function _bondOf(Batch memory batch) private view returns (uint96) {
-        uint256 pay = SplitLib.seatPay(batch.fee, batch.ratePercent);
-        return pay < _minDeposit ? _minDeposit : uint96(pay);
+        uint256 most = uint256(batch.fee) * 100 / batch.ratePercent;
+        return most < _minDeposit ? _minDeposit : uint96(most);
     }
 }

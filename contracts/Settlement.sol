@@ -155,13 +155,16 @@ contract Settlement is Lanes {
         batch.ratePercent = uint8(docket.rateBps / 100);
         batch.state = BatchState.InCourt;
         emit BatchInCourt(node, slot, docket.batchId, uint16(docket.rateBps), uint16(drawn));
-        uint256 share = SplitLib.convenePay(SplitLib.seatPay(batch.fee, docket.rateBps / 100));
+        uint256 share = SplitLib.convenePay(_seatPay(batch, drawn));
         if (share == 0 || share > pool) return docket;
         batch.flags |= CONVENER_PAID;
         _payConvener(docket.batchId, convener, uint96(share));
     }
 
-    function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external onlyCourt {
+    function closeCase(address node, uint8 slot, bool passed, uint16 drawn, address[] calldata seats)
+        external
+        onlyCourt
+    {
         Batch storage batch = _batches[node][slot];
         BatchState before = batch.state;
         bool wasHeard = before == BatchState.InCourt;
@@ -178,7 +181,7 @@ contract Settlement is Lanes {
             _void(batch, node, slot);
         }
         if (!wasHeard) return;
-        uint256 due = SplitLib.seatPay(batch.fee, batch.ratePercent);
+        uint256 due = _seatPay(batch, drawn);
         if (batch.flags & CONVENER_PAID != 0) due -= SplitLib.convenePay(due);
         _paySeats(batchId, due, seats);
     }
@@ -454,6 +457,10 @@ contract Settlement is Lanes {
         if (batch.state == BatchState.None) revert WrongState(BatchState.None);
         (seed, rateBps) = _drawIfSealed(batch, node, slot);
         if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
+    }
+
+    function _seatPay(Batch storage batch, uint256 drawn) private view returns (uint256) {
+        return SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
     }
 
     function _docketOf(Batch storage batch, address node, uint8 slot) private view returns (Docket memory docket) {

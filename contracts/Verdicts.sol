@@ -101,7 +101,8 @@ abstract contract Verdicts is Demands {
         emit CaseResolved(caseId, node, open.slot, verdict, median);
         // The slash comes first: its share of the pool helps to pay the seats that found the fraud.
         if (verdict != Verdict.Pass) _punish(caseId, node, verdict, batch);
-        _settlement.closeCase(node, open.slot, verdict == Verdict.Pass, _nodesAt(open.classId, seats));
+        address[] memory paid = _nodesAt(open.classId, seats);
+        _settlement.closeCase(node, open.slot, verdict == Verdict.Pass, open.drawnCount, paid);
         return verdict;
     }
 

@@ -44,6 +44,15 @@ async def deposit(network: Network, client: Key, amount: int) -> Move:
     return Move(client.address, (call,), (_account(free, amount), wallet))
 
 
+async def deposit_for(network: Network, by: Key, client: Address, amount: int) -> Move:
+    """From a wallet into somebody's account; amount in wei. Raises: Fault reverted, where the coins are not there."""
+    settlement = network.settlement
+    wallet = await _wallet(network, by.address, amount)
+    free = (await settlement.account_of(client)).free
+    allowing = await network.token.allowing(by.address, settlement.address, amount)
+    return Move(by.address, (*allowing, settlement.deposit_for(client, amount)), (_account(free, amount), wallet))
+
+
 async def withdraw(network: Network, client: Key, amount: int) -> Move:
     """Out of a client's account into its wallet; amount in wei."""
     free = (await network.settlement.account_of(client.address)).free
@@ -218,6 +227,22 @@ async def miss(network: Network, by: Key, node: Address, challenger: Address) ->
     held = await network.token.balance_of(challenger)
     back = BalanceView("challenger", VCN, held, held + bond)
     return Move(by.address, (network.stakes.miss_liveness(node, challenger),), (back,))
+
+
+async def fund_pool(network: Network, by: Key, amount: int) -> Move:
+    """From a wallet into the pool of the seats, in wei. Raises: Fault reverted, where the coins are not there."""
+    settlement = network.settlement
+    wallet = await _wallet(network, by.address, amount)
+    pool = await settlement.pool()
+    allowing = await network.token.allowing(by.address, settlement.address, amount)
+    filled = BalanceView("pool", VCN, pool, pool + amount)
+    return Move(by.address, (*allowing, settlement.fund_pool(amount)), (wallet, filled))
+
+
+async def flush_burn(network: Network, by: Key) -> Move:
+    """Burn what batches have set aside for it."""
+    pending = await network.settlement.burn_pending()
+    return Move(by.address, (network.settlement.flush_burn(),), (BalanceView("to burn", VCN, pending, 0),))
 
 
 async def simulate(network: Network, move: Move) -> MoveView:

@@ -496,6 +496,13 @@ class NodeSlashed:
     batch_id: Bytes32
 
 
+@dataclass(frozen=True, slots=True)
+class IntakeStopped:
+    """The network takes no new nodes, lanes and batches before `until`, in seconds; 0: it takes them again."""
+
+    until: U40
+
+
 Durable = (
     DeadlinePassed
     | JobAsked
@@ -536,6 +543,7 @@ Durable = (
     | BatchVoided
     | BatchRefunded
     | NodeSlashed
+    | IntakeStopped
 )
 """Journalled before they are handled."""
 

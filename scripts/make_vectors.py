@@ -207,6 +207,9 @@ def money() -> Iterator[Case]:
 def _split_case(charge: int, bonus: int, score: int) -> Case:
     fee, rate = verify_fee(charge), (10_000, 5_000, 1_000)[score % 3]
     parts = split(charge, fee, bonus, score)
+    leaves = 1 + score % 37
+    drawn = max(1, leaves * rate // 10_000)
+    pay = seat_pay(fee, drawn, leaves, rate)
     return {
         "charge": str(charge),
         "fee": str(fee),
@@ -216,8 +219,10 @@ def _split_case(charge: int, bonus: int, score: int) -> Case:
         "reward": str(parts.reward),
         "pooled": str(parts.pooled),
         "ratePercent": rate // 100,
-        "seatPay": str(seat_pay(fee, rate)),
-        "convenePay": str(convene_pay(seat_pay(fee, rate))),
+        "drawn": drawn,
+        "leafCount": leaves,
+        "seatPay": str(pay),
+        "convenePay": str(convene_pay(pay)),
     }
 
 

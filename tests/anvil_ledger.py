@@ -9,10 +9,12 @@ from chain.actions import Actions
 from chain.adapter import ChainAdapter, open_chain
 from chain.calibration import CalibrationFile
 from chain.deployment import deploy, first_classes
+from chain.ethereum import Call
 from chain.flights import Prepared, Record
 from chain.network import Deployment, Network
 from chain.profiles import Profile, profiles
 from chain.rpc import open_rpc
+from chain.transactions import Sender
 from chain.wallet import Key, Wallet
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
@@ -109,6 +111,16 @@ class AnvilLedger:
     async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None:
         call = self.network.court.demand_data(name, seat, leaf, named("key"))
         await adapter.sender_of(verifier).send(call)
+
+    async def pause(self, seconds: int) -> None:
+        """By the keeper, who is the deployer."""
+        await self._keep(self.network.guardian.pause(seconds))
+
+    async def resume(self) -> None:
+        await self._keep(self.network.guardian.resume())
+
+    async def _keep(self, call: Call) -> None:
+        await Sender(self.network.ethereum, DEPLOYER, forget, poll_s=POLL_S).send(call)
 
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None, record: Record = forget

@@ -19,8 +19,8 @@ OURS = {*PACKAGES, "scripts", "tests"}
 
 # What the core may take from the standard library: no clock, no chance, no disk, no network, no threads.
 _PURE = """
-    __future__ abc base64 bisect collections copy dataclasses decimal enum fractions functools hashlib heapq hmac io
-    itertools json math operator re string struct types typing unicodedata
+    __future__ abc base64 bisect collections copy dataclasses datetime decimal enum fractions functools hashlib
+    heapq hmac io itertools json math operator re string struct types typing unicodedata
 """
 PURE_STANDARD_LIBRARY = set(_PURE.split())
 CORE_EXTERNALS = {"cbor2", "coincurve", "eth_abi", "eth_account", "eth_utils"}

@@ -184,7 +184,8 @@ interface ISettlement {
 
     /// @notice Ends the case of a batch and shares the seats' pay among `seats`; one that was never heard, or one that a court let
     ///         pass and code has proved a lie since, can only be voided. Only Court.
-    function closeCase(address node, uint8 slot, bool passed, address[] calldata seats) external;
+    /// @param drawn how many of its leaves the court has checked
+    function closeCase(address node, uint8 slot, bool passed, uint16 drawn, address[] calldata seats) external;
 
     // ---- held for single jobs and challenges
 

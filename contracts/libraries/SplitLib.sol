@@ -41,8 +41,14 @@ library SplitLib {
         return pay / CONVENE_DIVISOR < above ? pay / CONVENE_DIVISOR : above;
     }
 
-    /// @notice What the seats of a case share: the fee over the rate at which the batch was drawn, rounded down.
-    function seatPay(uint96 fee, uint256 ratePercent) internal pure returns (uint256) {
-        return uint256(fee) * 100 / ratePercent;
+    /// @notice What the seats of a case share: the fees of the drawn leaves over the rate of the draw, rounded down.
+    /// @dev Never above the fee over the rate, and in the mean over all draws the fee: else the pool would pay whoever is
+    ///      client, node and seat at once.
+    function seatPay(uint96 fee, uint256 drawn, uint256 leafCount, uint256 ratePercent)
+        internal
+        pure
+        returns (uint256)
+    {
+        return uint256(fee) * drawn * 100 / (leafCount * ratePercent);
     }
 }

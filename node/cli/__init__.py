@@ -18,6 +18,7 @@ NOUNS = {
     "account": ("node.cli.account:app", "The client's money, from which jobs are paid."),
     "lane": ("node.cli.lane:app", "Money locked for one node, out of which only that node is paid."),
     "stake": ("node.cli.stake:app", "What a node's owner puts up for its honesty."),
+    "key": ("node.cli.key:app", "Keystore files of wallets: make one, or see whose it is."),
     "verifier": ("node.cli.verifier:app", "The nodes that may be drawn to check others, by device class."),
     "model": ("node.cli.model:app", "The models in the content store."),
     "case": ("node.cli.case:app", "Courts over batches, and where the money went."),

@@ -1,6 +1,8 @@
-"""`vcoin account`: the client's money at the contract, moved by the daemon with the node's client key."""
+"""`vcoin account`: the client's money at the contract, moved by the daemon or from a wallet."""
 
 from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 from node.api.faults import Exit, vcn
 from node.api.snapshot import AccountView, read
@@ -8,8 +10,15 @@ from node.cli import output
 from node.cli.door import client
 from node.cli.lane import table_of
 from node.cli.money import carry_out_by_daemon
-from node.cli.options import COMMON, Coins, Common, DryRun, Yes, noun
+from node.cli.options import COMMON, AddressOf, Coins, Common, DryRun, Seconds, Yes, noun
 from node.cli.phrases import exact_coins
+from node.cli.settings import config_of
+from node.cli.wallet import Wallet, carry_out_by
+
+if TYPE_CHECKING:
+    from chain.network import Network
+    from chain.wallet import Key
+    from node.moves import Move
 
 app = noun("account", "The client's money, from which jobs are paid.")
 
@@ -44,6 +53,48 @@ def withdraw(amount: Coins, /, *, yes: Yes = False, dry_run: DryRun = False, com
         Only show what would happen.
     """
     return _move("withdraw", amount, yes, dry_run, common)
+
+
+@app.command
+def give(client: AddressOf, amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Pay from a wallet of one's own into a client's account, as that of a node that keeps no coins of its own.
+
+    Parameters
+    ----------
+    client
+        Whose account; vcoin account show names the one of the node here.
+    amount
+        In VCN.
+    """
+    from node import moves
+    from protocol.wire.ids import Address
+
+    planned = partial(moves.deposit_for, client=Address(client), amount=amount)
+    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, planned)
+
+
+@app.command
+def signer(address: AddressOf, budget: Coins, /, *, lasts: Seconds, wallet: Wallet, common: Common = COMMON) -> int:
+    """Let a hot key move some of a client's free money into lanes for a while. It replaces the last grant to that key.
+
+    Parameters
+    ----------
+    address
+        The hot key's.
+    budget
+        In VCN, all lanes together.
+    lasts
+        How long, for example 30d. A grant of a second takes the right back.
+    """
+    from protocol.wire.ids import Address
+
+    async def plan(network: "Network", client: "Key") -> "Move":
+        from node import moves
+
+        expiry = (await network.ethereum.block()).timestamp + lasts
+        return await moves.plain(network, client, network.settlement.set_signer(Address(address), budget, expiry))
+
+    return carry_out_by(wallet, "the client's key", config_of(common.data_dir), common, plan)
 
 
 @app.command

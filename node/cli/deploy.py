@@ -1,6 +1,5 @@
 """`vcoin deploy`: a network's contracts on any chain. Without --broadcast it only says what it would do."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from node.api.faults import Exit, Fault
 from node.cli import output
 from node.cli.plan import Outcome, as_plain, described
+from node.cli.wallet import unlock
 
 if TYPE_CHECKING:
     from chain.timelock import Governance
@@ -95,7 +95,7 @@ def deploy(
         chain_id=chain_id,
         profile=profile,
         deployer=_deployer(key, deployer),
-        key=_unlocked(key, password_file) if broadcast and key else None,
+        key=unlock(key, password_file, "the deployer's key") if broadcast and key else None,
         governance=_governance(proposer, canceller, executor, keeper),
         runtime=_runtime(runtime),
         out=out,
@@ -180,13 +180,6 @@ def _deployer(key: Path | None, named: str) -> "Address":
     if found not in (None, holder):
         raise Fault("bad_request", f"the key of {key} is that of {holder}, not of {found}", "leave --deployer out")
     return holder
-
-
-def _unlocked(key: Path, password_file: Path | None) -> "Key":
-    from chain.keystore import load_key, read_password
-
-    prompt = output.ask_secret if output.is_interactive() else None
-    return load_key(key, read_password(password_file, os.environ, prompt, "password of the deployer's key"))
 
 
 def _governance(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from node.cli.options import COMMON, AddressOf, Common, noun
 from node.cli.settings import config_of
-from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
+from node.cli.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by, send_about
 
 if TYPE_CHECKING:
     from chain.network import Network
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from node.moves import Move
     from protocol.wire.ids import Address
 
+OPERATORS = "the operator's key"
 app = noun("liveness", "Ask another node on the chain for a sign of life; a running node answers by itself.")
 
 
@@ -34,6 +35,29 @@ def challenge(asked: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, 
         return await moves.challenge(network, owner, await _id(network, asked), by)
 
     return carry_out_about(wallet, "the owner's key", about, common, plan)
+
+
+@app.command
+def answer(challenger: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Give the sign that somebody has asked for, and earn the bond; the operator. A running node does so by itself.
+
+    Parameters
+    ----------
+    challenger
+        The address of who has asked.
+    """
+    from protocol.wire.ids import Address
+
+    who = Address(challenger)
+    return send_about(
+        wallet, OPERATORS, about, common, lambda network, node: [network.stakes.answer_liveness(node, who)]
+    )
+
+
+@app.command
+def check_in(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Say once a day that a node is there; the operator. A running node does so by itself."""
+    return send_about(wallet, OPERATORS, about, common, lambda network, node: [network.stakes.check_in(node)])
 
 
 @app.command

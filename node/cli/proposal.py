@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.moves import Move
 
 app = noun("propose", "Announce what the governor is to do once its delay is over; a proposer.")
+Role = Literal["proposer", "canceller", "executor"]
 MAX_FILE_BYTES = 1 << 20
 
 
@@ -145,7 +146,7 @@ def arbiters(*addresses: AddressOf, quorum: int, wallet: Wallet, again: Again = 
 @app.command
 def role(
     step: Literal["grant", "revoke"],
-    role_: Annotated[Literal["proposer", "canceller", "executor"], Parameter(name="ROLE")],
+    role_: Annotated[Role, Parameter(name="ROLE")],
     address: AddressOf,
     /,
     *,
@@ -166,7 +167,7 @@ def role(
     """
     from protocol.wire.ids import Address
 
-    name, account = f"{role_.upper()}_ROLE", Address(address)
+    name, account = name_of(role_), Address(address)
 
     async def call(network: "Network") -> "Call":
         timelock = network.timelock
@@ -205,6 +206,11 @@ def _propose(call: "Callable[[Network], Awaitable[Call]]", wallet: Wallet, again
     if not 0 <= again.salt < 2**64:
         raise Fault("bad_request", "--salt is a number from 0 to 2^64 - 1")
     return carry_out_by(wallet, "the proposer's key", config_of(common.data_dir), common, plan)
+
+
+def name_of(role: Role) -> str:
+    """A role as the contract names it."""
+    return f"{role.upper()}_ROLE"
 
 
 def _bytes32(text: str) -> bytes:

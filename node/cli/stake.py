@@ -181,7 +181,7 @@ async def _look(network: "Network", name: "Address", staker: str) -> StakeView:
     node_id = await network.stakes.id_of(name)
     known = await network.stakes.node_of(node_id)
     if known is None:
-        raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --peers shows those that are known")
+        raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --nodes shows those that are known")
     terms = await network.stakes.terms_of(node_id)
     held = await network.stakes.delegation_of(node_id, Address(staker or ZERO_ADDRESS))
     return StakeView(

@@ -10,6 +10,7 @@ from node.cli import output
 from node.cli.contracts import ask_network
 from node.cli.options import COMMON, Common, noun
 from node.cli.phrases import span
+from node.cli.proposal import Role, name_of
 from node.cli.proposal import app as propose
 from node.cli.settings import config_of
 from node.cli.wallet import Wallet, carry_out_by
@@ -77,6 +78,24 @@ def cancel(proposal: str, /, *, wallet: Wallet, common: Common = COMMON) -> int:
         Its id, or the beginning of it; vcoin timelock show lists them.
     """
     return _send(proposal, wallet, "the canceller's key", common, lambda timelock, found: timelock.cancel(found.id))
+
+
+@app.command
+def renounce(role: Role, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Give a role of one's own back, at once.
+
+    Parameters
+    ----------
+    role
+        Which one.
+    """
+
+    async def plan(network: "Network", key: "Key") -> "Move":
+        from node import moves
+
+        return await moves.plain(network, key, network.timelock.renounce_role(name_of(role), key.address))
+
+    return carry_out_by(wallet, f"the {role}'s key", config_of(common.data_dir), common, plan)
 
 
 def _send(

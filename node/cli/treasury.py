@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from node.api.faults import Exit
 from node.cli import output
 from node.cli.contracts import ask_network
 from node.cli.guardian import intake
-from node.cli.options import COMMON, Common, noun
+from node.cli.options import COMMON, Coins, Common, noun
 from node.cli.phrases import exact_coins, span
+from node.cli.settings import config_of
+from node.cli.wallet import Wallet, carry_out_by
 
 if TYPE_CHECKING:
     from chain.guardian import Pausing
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from chain.treasury import Treasury
 
 app = noun("treasury", "The network's own coins, and what its governor is about to do.")
+WHOSE = "the wallet's key"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,28 @@ def show(*, common: Common = COMMON) -> int:
     else:
         output.data(output.pairs(_rows(seen)))
     return Exit.OK
+
+
+@app.command
+def fund(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Pay into the pool that seats are paid from. Nobody gets it back.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    """
+    from node import moves
+
+    return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, partial(moves.fund_pool, amount=amount))
+
+
+@app.command
+def burn(*, wallet: Wallet, common: Common = COMMON) -> int:
+    """Burn what batches have set aside to burn. Any wallet may, for nothing."""
+    from node import moves
+
+    return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, moves.flush_burn)
 
 
 async def _look(network: "Network", deployment: "Deployment") -> _Seen:

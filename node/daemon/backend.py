@@ -35,6 +35,7 @@ from protocol.params import (
     RETRY_AFTER_DEADLINE_S,
     TOKENS_PER_PRICE,
 )
+from protocol.roles.hiring import why_stopped
 from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
@@ -72,14 +73,17 @@ class NodeBackend:
             raise Fault("preflight", "this node asks for no jobs", "node.roles needs requester, and a client key")
         if trouble := self._parts.chain.clock.trouble:
             raise Fault("preflight", trouble, HINT)
+        if self._machine.member.is_intake_stopped(self._now()):
+            hint = "ask again then: vcoin treasury show says more of it"
+            raise Fault("unavailable", why_stopped(self._machine.member), hint)
         manifest = self._manifest(find_model(ask.model, self._views.models()).manifest)
-        now = self._now()
+        now, member = self._now(), self._machine.member
         nodes = self._views.nodes(now)
-        record = self._machine.member.record
+        record = member.record
         market = Market(
             nodes,
             # What is final, for that is what its lanes can be opened from.
-            replace(self._status.account(), free_wei=self._machine.member.accounts.get(client, 0)),
+            replace(self._status.account(), free_wei=member.accounts.get(client, 0)),
             self._machine.rules.min_deposit,
             # Without a node of its own the client has no owner whose nodes it must not hire.
             record.owner if record else ZERO_ADDRESS,

@@ -45,7 +45,7 @@ def _view(
     changes: Sequence[Change],
     jobs: Mapping[str, Sequence[str]],
 ) -> api.ScoreView:
-    kept = _kept(changes)
+    kept = worth_telling(changes)
     return api.ScoreView(
         node_id=node_id,
         score=node.score_hundredths,
@@ -71,7 +71,7 @@ def _view(
     )
 
 
-def _kept(changes: Sequence[Change]) -> list[Change]:
+def worth_telling(changes: Sequence[Change]) -> list[Change]:
     """All that hurt and the newest of the others, in order."""
     harmless = [number for number, change in enumerate(changes) if not _hurts(change)]
     left_out = set(harmless[:-MAX_HARMLESS])

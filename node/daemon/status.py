@@ -15,6 +15,7 @@ from node.daemon.views import Views
 from node.telemetry import memory_used
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
+from protocol.roles.hiring import why_stopped
 from protocol.wire.ids import Address, TimestampMs
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,9 @@ class Status:
             found.append(api.Trouble("unavailable", f"the chain is not followed: {parts.chain.watcher.trouble}", hint))
         if parts.chain.clock.trouble:
             found.append(api.Trouble("unavailable", parts.chain.clock.trouble, HINT))
+        if parts.machine.member.is_intake_stopped(TimestampMs(parts.clock())):
+            hint = "what is under way goes on; what is done by then is brought on chain afterwards"
+            found.append(api.Trouble("unavailable", why_stopped(parts.machine.member), hint))
         found += [api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble]
         found += [api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts()]
         return found

@@ -50,6 +50,9 @@ class Bidder:
         price = price_of(self.settings.price, request.max_new_tokens)
         if class_id is None or not self._would(request, record, price, load, wide=signed.wide):
             return ()
+        if self.member.is_intake_stopped(now_ms):
+            # Until then no batch takes the job, and its client may take the lane back meanwhile.
+            return ()
         while len(self._offered) >= OFFERS_KEPT:
             forgotten = next(iter(self._offered))
             self._offered.pop(forgotten)

@@ -1,11 +1,16 @@
 """Hiring: which of the nodes that made an offer a requester may take, which is best, and why there is none."""
 
+from datetime import UTC, datetime
+
 from protocol.params import VCN
 from protocol.roles.member import Member
 from protocol.roles.misses import Misses
 from protocol.roles.requested import RequestedJob
 from protocol.stages.offer import Candidate, is_able, rank
 from protocol.wire.ids import Address, Cid, TimestampMs
+
+LAST_S = 253_402_300_799
+"""The last second that has a date of four digits."""
 
 
 def best(
@@ -23,10 +28,18 @@ def best(
     return min(rank(able), key=lambda each: misses.until_ms(each.record.node_id)) if able and last_call else None
 
 
-def why_nobody(job: RequestedJob, member: Member) -> str:
+def why_stopped(member: Member) -> str:
+    """Why the network takes no job now, and from when on it does."""
+    until = datetime.fromtimestamp(min(member.intake_until, LAST_S), UTC)
+    return f"the network takes nothing new before {until:%Y-%m-%d %H:%M:%S} UTC: its keeper has paused it"
+
+
+def why_nobody(job: RequestedJob, member: Member, now_ms: TimestampMs) -> str:
     """What keeps every node that is known from doing the job, in one line."""
     assert job.signed is not None
     request = job.signed.request
+    if member.is_intake_stopped(now_ms):
+        return why_stopped(member)
     if not job.offers and not job.tried:
         known = len(member.peers)
         return f"no able node: none of {known} known nodes made an offer for this model, class and price"

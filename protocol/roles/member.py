@@ -17,6 +17,7 @@ from protocol.events import (
     Event,
     HeartbeatReceived,
     HpkeKeyRotated,
+    IntakeStopped,
     LaneSeen,
     MessageSent,
     MessageUnanswered,
@@ -68,6 +69,8 @@ class Member:
     """Whether the executor has said anything of this machine since this process began."""
     hpke_key: bytes = bytes(32)
     paused: bool = False
+    intake_until: int = 0
+    """Before then, in seconds, the network takes no new nodes, lanes and batches."""
     queue: int = 0
     head: int = 0
     final: int = 0
@@ -97,6 +100,8 @@ class Member:
                 self.models[manifest.cid] = manifest
             case CalibrationSeen(manifest, class_id, calibration):
                 self.calibrations[Cid(manifest), class_id] = calibration
+            case IntakeStopped(until):
+                self.intake_until = until
             case HpkeKeyRotated(public_key):
                 self.hpke_key = public_key
             case DeviceReported(status):
@@ -150,6 +155,10 @@ class Member:
     def has_listened(self, now_ms: TimestampMs) -> bool:
         """Whether this node has been up for so long that it would have heard of whoever is there."""
         return self._up_ms is not None and now_ms >= self._up_ms + LISTEN_BEATS * self.rules.heartbeat_ms
+
+    def is_intake_stopped(self, now_ms: TimestampMs) -> bool:
+        """Whether the network takes nothing new, by this machine's clock: a fold of the journal finds the same."""
+        return now_ms < self.intake_until * 1000
 
     def is_overdue(self, block: int) -> bool:
         """Whether what was in a block should have been told as final by now.
@@ -217,7 +226,7 @@ class Member:
             slots=min(self.settings.slots, self.device.slots),
             price=self.settings.price,
             draining=self.settings.draining,
-            paused=self.paused,
+            paused=self.paused or self.is_intake_stopped(now_ms),
             addresses=self.identity.addresses[:4],
             hpke_key_hash=hashlib.sha256(self.hpke_key).digest(),
             agent=self.settings.agent[:32],

@@ -307,6 +307,8 @@ class Provider:
             return RefuseCode.EXPIRED
         if self.settings.draining:
             return RefuseCode.DRAINING
+        if self.member.is_intake_stopped(now_ms):
+            return RefuseCode.PAUSED
         if self.load >= self.settings.slots + self.settings.queue or self._has_its_share(assignment.client):
             return RefuseCode.BUSY
         calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id)

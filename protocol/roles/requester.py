@@ -45,7 +45,7 @@ from protocol.params import (
     RETRY_AFTER_DEADLINE_S,
     WIDE_OFFER_WINDOW_MS,
 )
-from protocol.roles.hiring import best, vcn, why_nobody
+from protocol.roles.hiring import best, vcn, why_nobody, why_stopped
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.lanes import Lanes
 from protocol.roles.member import Member
@@ -189,6 +189,9 @@ class Requester:
         if self.identity.client is None or self.identity.signer is None:
             job.end_unserved("this node has no client wallet", now_ms)
             return ()
+        if self.member.is_intake_stopped(now_ms):
+            job.end_unserved(why_stopped(self.member), now_ms)
+            return ()
         request = Request(
             client=self.identity.client,
             signer=self.identity.signer,
@@ -260,7 +263,7 @@ class Requester:
         last_call = _is_last_call(job)
         found = best(job, self.member, self._misses, self.identity.node_id, now_ms, last_call=last_call)
         if found is None and last_call:
-            return self._unserved(job, why_nobody(job, self.member), now_ms)
+            return self._unserved(job, why_nobody(job, self.member, now_ms), now_ms)
         if found is None:
             job.round += 1
             return self._call_for_offers(job, now_ms)
@@ -277,6 +280,8 @@ class Requester:
             return (SealKey(job.ask.input_cid, offer.hpke_key),)
         if offer.node_id in self._lanes.opening:
             return ()
+        if self.member.is_intake_stopped(now_ms):
+            return self._unserved(job, why_stopped(self.member), now_ms)
         free = self._lanes.free()
         if free < missing:
             return self._unserved(

@@ -34,6 +34,7 @@ from protocol.events import (
     DeadlinePassed,
     EffectFailed,
     Event,
+    IntakeStopped,
     LaneSeen,
     NodeSeen,
     SeatAdded,
@@ -223,6 +224,8 @@ class Settler:
                     batch.asked.pop(effect, None)
             case NodeSeen(record) if record.node_id == self.identity.node_id:
                 return self._submit(now_ms)
+            case IntakeStopped():
+                return self._submit(now_ms)
             case LaneSeen(lane) if lane.node == self.identity.node_id:
                 return self._submit(now_ms)
             case BatchSubmitted():
@@ -287,6 +290,10 @@ class Settler:
         paid = sorted((job for job in waiting if job.entry.leaf.status == LeafStatus.OK), key=self._due_of)
         if not paid or any(batch.batch_id is None for batch in self._batches):
             return ()
+        if self.member.is_intake_stopped(now_ms):
+            # The contract takes no batch before that; who has no receipt may be too late by then.
+            lates_ms = (late_s * 1000 for job in paid if (late_s := mine_by(job.entry)))
+            return self._look_again(min(self.member.intake_until * 1000, *lates_ms, 2**64 - 1), now_ms)
         due_ms = max(self._submit_after, self._due_of(paid[0]))
         slot = self._free_slot()
         if slot is not None and (now_ms >= due_ms or len(waiting) >= BATCH_JOBS):
@@ -297,6 +304,10 @@ class Settler:
                     return (SubmitBatch(batch.batch),)
             # Every run is held up by a job still at work, by the stake, or by a full ring.
             due_ms = now_ms + SUBMIT_AGAIN_MS
+        return self._look_again(due_ms, now_ms)
+
+    def _look_again(self, due_ms: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Ask for the moment of the next look, unless an earlier one was asked for."""
         if self._due_ms is not None and self._due_ms <= due_ms:
             return ()
         self._due_ms = TimestampMs(max(due_ms, now_ms))

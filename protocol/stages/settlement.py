@@ -27,9 +27,12 @@ def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
     return Split(Wei(burned), Wei(reward), Wei(bonus_sum), Wei(price_sum - burned - reward + fee_sum))
 
 
-def seat_pay(fee: int, rate_bps: int) -> int:
-    """What a case pays for its seats and for whoever convened it: the fee over the rate of the draw, rounded down."""
-    return fee * BPS // rate_bps
+def seat_pay(fee: int, drawn: int, leaf_count: int, rate_bps: int) -> int:
+    """What a case pays its seats and whoever convened it: the fees of its drawn leaves over the rate of the draw.
+
+    Rounded down. Over all draws of a batch that is its fee in the mean, so that nobody gains by trade with oneself.
+    """
+    return fee * drawn * BPS // (leaf_count * rate_bps)
 
 
 def convene_pay(pay: int) -> int:

@@ -43,6 +43,7 @@ from protocol.events import (
     DataAnswered,
     DataDemanded,
     Event,
+    IntakeStopped,
     LaneSeen,
     MessageSigned,
     NodeSeen,
@@ -97,6 +98,10 @@ class Ledger(Protocol):
     async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None: ...
 
     async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None: ...
+
+    async def pause(self, seconds: int) -> None: ...
+
+    async def resume(self) -> None: ...
 
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None
@@ -568,7 +573,8 @@ async def test_a_node_steps_down_once_a_day(open_ledger: OpenLedger) -> None:
         name, contents, again = await play.bring_to_court(mined)
         seat = again.seats.index(case.seats[0])
         effect = AbstainSeat(name, seat, contents)
-        assert not (await refused(play.seat(case.seats[0]), effect, "AbstainedToday")).transient
+        late = await refused(play.seat(case.seats[0]), effect, "AbstainedToday")
+        assert (late.transient, "stepped down once today and stays" in str(late)) == (False, True)
         # Another node may still.
         other = (seat + 1) % 3
         await play.seat(again.seats[other]).perform(AbstainSeat(name, other, contents))
@@ -821,6 +827,45 @@ async def test_nobody_to_judge_opens_no_case(open_ledger: OpenLedger) -> None:
         await play.final()
         contents = (await play.story.until(BatchSubmitted)).contents
         await refused(play.adapter, ConveneCourt(mined.batch_id, NODE.address, 0, contents), "NoSeats")
+
+
+# --- a pause ----------------------------------------------------------------------------------------------------------
+async def test_a_pause_is_told_and_refuses_what_is_new_until_it_ends(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        await play.ledger.pause(600)
+        _, paused_at = await play.ledger.now()
+        play.orders.finish()
+        effect = SubmitBatch(batch_of(NODE.address, 1, play.orders))
+        assert (await refused(play.adapter, effect, "IntakePaused")).transient
+        _, now = await play.ledger.now()
+        lane = OpenLane(*play.orders.lane_open(10 * VCN, now + 600, prev_total=LANE))
+        assert (await refused(play.adapter, lane, "IntakePaused")).transient
+        # What is under way goes on.
+        await play.judge(name, case, 9_800)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await play.adapter.perform(FinalizeBatch(name, NODE.address, 0))
+        await play.adapter.perform(CheckIn(NODE.address, 1))
+        await play.final()
+        assert (await play.story.until(IntakeStopped)).until == paused_at + 600
+        await play.ledger.warp(600)
+        assert isinstance(await play.adapter.perform(effect), BatchMined)
+
+
+async def test_a_pause_may_end_before_its_time_and_who_starts_late_hears_the_last_word(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        await play.ledger.pause(600)
+        await play.ledger.resume()
+        play.orders.finish()
+        assert isinstance(await play.adapter.perform(SubmitBatch(batch_of(NODE.address, 0, play.orders))), BatchMined)
+        await play.final()
+        await play.story.until(IntakeStopped, lambda seen: seen.until == 0)
+        async with play.ledger.adapter(CLIENT) as late, told_by(late) as story:
+            await story.until(BatchSubmitted)
+            assert [seen.until for seen in story.all(IntakeStopped)][-1:] == [0]
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------

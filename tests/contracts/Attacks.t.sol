@@ -130,7 +130,7 @@ contract AttacksTest is Fixture {
         settlement.submit(made, claims);
         assertLt(before - gasleft(), 8_000_000, "submit");
         vm.prank(address(court));
-        settlement.closeCase(node.id, 0, false, new address[](0));
+        settlement.closeCase(node.id, 0, false, 0, new address[](0));
         before = gasleft();
         settlement.refund(node.id, 0, contents);
         assertLt(before - gasleft(), 8_000_000, "refund");

@@ -41,7 +41,7 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         vm.expectRevert(abi.encodeWithSelector(ISettlement.SeedNotLost.selector, epoch));
         settlement.voidLost(node.id, 0);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, node.id));
-        settlement.closeCase(node.id, 0, false, new address[](0));
+        settlement.closeCase(node.id, 0, false, 0, new address[](0));
         vm.stopPrank();
         vm.prank(node.owner);
         stakes.unbond(node.id, STAKE);

@@ -55,7 +55,7 @@ contract Handler is Stakers, Papers {
     bytes32[] internal _challenged;
     bytes[] internal _challengedAt;
 
-    function setUp() public override {
+    function setUp() public virtual override {
         super.setUp();
         for (uint256 i; i < ACTORS; ++i) {
             nodes.push(registered(string.concat("node ", vm.toString(i)), 5_000 * VCN));
@@ -306,7 +306,10 @@ contract Handler is Stakers, Papers {
     function _countPay(bytes32 caseId, address node, uint8 slot, uint256 paid) private {
         _paid[caseId] += paid;
         Batch memory batch = settlement.batchOf(node, slot);
-        if (_paid[caseId] > SplitLib.seatPay(batch.fee, batch.ratePercent)) _complain("a case pays V / rate at most");
+        uint256 drawn = settlement.sampledLeaves(node, slot).length;
+        uint256 most = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
+        if (_paid[caseId] > most) _complain("a case pays for what was drawn");
+        if (most > uint256(batch.fee) * 100 / batch.ratePercent) _complain("a case pays V / rate at most");
     }
 
     function _checkSeats(bytes32 caseId) private {
@@ -418,6 +421,7 @@ contract Handler is Stakers, Papers {
     /// @dev No case ends better for its node than by what its seats reached last.
     function _checkVerdict(bytes32 caseId, CaseView memory was, CaseView memory is_, bool starve) private {
         if (is_.state != CaseState.Closed || was.state == CaseState.None) return;
+        if (is_.until != 0) _complain("a closed case waits for nothing");
         Verdict ended = is_.verdict;
         if (was.state != CaseState.Open) {
             bool hides = was.state == CaseState.DataChallenge && was.standing != Verdict.Severe;
@@ -737,7 +741,7 @@ contract Handler is Stakers, Papers {
         if (kind % 10 == 7) stakes.claimRewards(node.id);
         else if (kind % 10 == 8) stakes.shareRewards(node.id, 1);
         else if (kind % 10 == 9) stakes.setPayout(node.id, address(0xBAD));
-        else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, seats);
+        else if (kind % 10 == 0) settlement.closeCase(node.id, slot, true, 1, seats);
         else if (kind % 10 == 1) settlement.openCase(node.id, slot, address(0xBAD));
         else if (kind % 10 == 2) settlement.release(address(0xBAD), 1);
         else if (kind % 10 == 3) settlement.creditPool(1);
@@ -791,7 +795,7 @@ contract Handler is Stakers, Papers {
                 if (lane.mark < was.mark || lane.jobs < was.jobs) _complain("a lane went back");
                 if (uint256(lane.left) + lane.mark < uint256(was.left) + was.mark) _complain("a lane lost money");
                 if (lane.mark > _signed[key]) _complain("a lane paid what nobody has signed");
-                _lanes[key] = lane;
+                if (lane.left != was.left || lane.mark != was.mark || lane.jobs != was.jobs) _lanes[key] = lane;
                 total += lane.left;
             }
         }
@@ -800,7 +804,8 @@ contract Handler is Stakers, Papers {
     function _accountHolds(address client_) private {
         uint256 free = settlement.accountOf(client_);
         if (free + _spent[client_] < _free[client_]) _complain("free money went without its owner");
-        (_free[client_], _spent[client_]) = (free, 0);
+        if (free != _free[client_]) _free[client_] = free;
+        if (_spent[client_] != 0) _spent[client_] = 0;
     }
 
     /// @notice Money in batches that are neither paid nor refunded.

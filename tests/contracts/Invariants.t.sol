@@ -56,7 +56,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](56);
+        bytes4[] memory acts = new bytes4[](58);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -114,6 +114,8 @@ contract InvariantsTest is StdInvariant, Test {
         acts[53] = Trials.openBySigner.selector;
         acts[54] = Trials.wash.selector;
         acts[55] = Trials.speakUnbound.selector;
+        acts[56] = Trials.overload.selector;
+        acts[57] = Trials.rush.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -281,7 +283,7 @@ contract HandlerTest is Test {
     function test_a_story_of_trials_reaches_every_end() public {
         Trials trials = new Trials();
         trials.setUp();
-        trials.submitBatch(0, 0, 0, 3, 3e18, 0);
+        trials.submitBatch(0, 0, 0, 11, 11e18, 0);
         trials.reorg(0, keccak256("another branch"), 40);
         trials.resubmit(0, 0, 3, 0);
         trials.resubmit(0, 0, 3, 1);
@@ -298,6 +300,10 @@ contract HandlerTest is Test {
         assertEq(trials.grants(), 1);
         trials.revoke(1, 0);
         assertEq(trials.revocations(), 1);
+        trials.rush(0, 1);
+        trials.overload(1, 1, true);
+        trials.overload(1, 1, false);
+        assertEq(trials.excesses(), 3);
         trials.wash(2, 2, 3, 3e18);
         assertEq(trials.washes(), 1);
         trials.submitBatch(2, 0, 1, 3, 3e18, 1);

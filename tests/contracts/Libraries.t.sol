@@ -120,9 +120,30 @@ contract LibrariesTest is Test {
         assertGe(uint256(SplitLib.feeOf(a)) * 20, a);
     }
 
-    function testFuzz_seats_never_get_more_than_fee_over_rate(uint96 fee, uint8 percent) public pure {
+    function testFuzz_seats_never_get_more_than_fee_over_rate(uint96 fee, uint16 drawn, uint16 leaves, uint8 percent)
+        public
+        pure
+    {
         percent = uint8(bound(percent, 1, 100));
-        assertLe(SplitLib.seatPay(fee, percent) * percent, uint256(fee) * 100);
+        leaves = uint16(bound(leaves, 1, 2_560));
+        drawn = uint16(bound(drawn, 0, leaves));
+        assertLe(SplitLib.seatPay(fee, drawn, leaves, percent) * percent, uint256(fee) * 100);
+    }
+
+    /// @notice Trade with oneself: a batch of any size at any rate costs the pool what it brought, in the mean over the draws.
+    function test_the_pool_pays_the_fee_in_the_mean() public pure {
+        uint256[3] memory sizes = [uint256(1), 19, 40];
+        uint256[2] memory rates = [uint256(10), 50];
+        for (uint256 i; i < sizes.length; ++i) {
+            for (uint256 j; j < rates.length; ++j) {
+                uint256 paid;
+                for (uint256 seed; seed < 4_000; ++seed) {
+                    uint256 drawn = SampleLib.count(keccak256(abi.encode(i, j, seed)), sizes[i], rates[j] * 100);
+                    paid += SplitLib.seatPay(1e18, drawn, sizes[i], rates[j]);
+                }
+                assertApproxEqRel(paid, 4_000 * uint256(1e18), 0.16 ether);
+            }
+        }
     }
 
     // ---- pools

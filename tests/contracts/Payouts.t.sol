@@ -138,15 +138,25 @@ contract PayoutsTest is Fixture {
         assertEq(paid[3], paid[0]);
     }
 
-    function test_at_a_tenth_of_the_rate_seats_get_ten_fees() public {
+    /// @dev At a tenth, a fifth of which is for whoever convened it, here nobody who earns.
+    function _earnedByBatch(uint16 leaves, uint256 drawn) private returns (uint96) {
         graduate(node);
         coin.approve(address(settlement), 100 * VCN);
         settlement.fundPool(100 * VCN);
         uint96 before = _earned();
-        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
-        sealDrawing(node.id, 0, 1_000, 1);
+        Contents memory contents = submitted(one, node.id, 0, leaves, 20 * VCN);
+        sealDrawing(node.id, 0, 1_000, drawn);
         passInCourt(node.id, 0, contents);
-        assertApproxEqAbs(_earned() - before + 2 * VCN, 10 * VCN, 3);
+        return _earned() - before;
+    }
+
+    function test_one_leaf_of_two_drawn_at_a_tenth_pays_five_fees() public {
+        assertApproxEqAbs(_earnedByBatch(2, 1), 4 * VCN, 3);
+    }
+
+    /// @notice Trade with oneself in batches that are always drawn: expected end: the seats have what the client paid for them.
+    function test_attack_a_batch_that_is_always_drawn_empties_the_pool() public {
+        assertApproxEqAbs(_earnedByBatch(20, 2), 4 * VCN / 5, 3);
     }
 
     function test_an_empty_pool_pays_no_more_than_it_holds() public {

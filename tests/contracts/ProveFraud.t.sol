@@ -811,19 +811,19 @@ contract ProveFraudTest is Papers {
         court.condemn(node.id, SLOT);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, address(evidence)));
         vm.prank(address(evidence));
-        settlement.closeCase(node.id, SLOT, false, new address[](0));
+        settlement.closeCase(node.id, SLOT, false, 0, new address[](0));
     }
 
     function test_the_court_cannot_void_what_is_not_open() public {
         vm.startPrank(address(court));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.None));
-        settlement.closeCase(node.id, SLOT, false, new address[](0));
+        settlement.closeCase(node.id, SLOT, false, 0, new address[](0));
         vm.stopPrank();
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         _prove(contents, leaves, 0, Lie.NoReceipt, "");
         vm.prank(address(court));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.Void));
-        settlement.closeCase(node.id, SLOT, false, new address[](0));
+        settlement.closeCase(node.id, SLOT, false, 0, new address[](0));
     }
 
     /// @dev In shadow mode nothing is slashed, so a pool that was spent on the seats may not hold the fee any more.

@@ -117,9 +117,9 @@ contract RefundTest is Fixture {
         vm.expectRevert(refused);
         settlement.openCase(node.id, 0, address(this));
         vm.expectRevert(refused);
-        settlement.closeCase(node.id, 0, true, new address[](0));
+        settlement.closeCase(node.id, 0, true, 0, new address[](0));
         vm.expectRevert(refused);
-        settlement.closeCase(node.id, 0, false, new address[](0));
+        settlement.closeCase(node.id, 0, false, 0, new address[](0));
     }
 
     function test_court_cannot_act_on_a_batch_in_another_state() public {
@@ -128,9 +128,9 @@ contract RefundTest is Fixture {
         vm.expectRevert(refused);
         settlement.openCase(node.id, 0, address(this));
         vm.expectRevert(refused);
-        settlement.closeCase(node.id, 0, true, new address[](0));
+        settlement.closeCase(node.id, 0, true, 0, new address[](0));
         vm.expectRevert(refused);
-        settlement.closeCase(node.id, 0, false, new address[](0));
+        settlement.closeCase(node.id, 0, false, 0, new address[](0));
         vm.stopPrank();
         convened(node.id, 0, submitted(one, node.id, 0, 1, VCN));
         vm.startPrank(address(court));

@@ -156,6 +156,18 @@ contract RewardsTest is Fixture {
     }
 
     /// @notice The owner who adds stake right before a claim takes nothing of the others'.
+    function test_attack_coming_back_just_before_a_claim_earns_nothing() public {
+        delegated(ann, node.id, 5_000 * VCN);
+        vm.prank(ann);
+        stakes.unbond(node.id, 5_000 * VCN);
+        _earn(20 * VCN);
+        vm.prank(ann);
+        stakes.rebond(node.id, 5_000 * VCN);
+        assertEq(_rewards(ann), 0, "earned by the owner alone");
+        assertEq(settlement.bookOf(node.id).rewards, 0);
+        assertEq(coin.balanceOf(node.owner), 20 * VCN);
+    }
+
     function test_attack_owner_dilutes_before_a_claim() public {
         delegated(ann, node.id, 5_000 * VCN);
         _earn(100 * VCN);

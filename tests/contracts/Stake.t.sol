@@ -152,4 +152,12 @@ contract StakeTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(IStakeManager.UnknownNode.selector, address(9)));
         stakes.stake(address(9), 1);
     }
+
+    function test_a_bucket_that_was_taken_back_whole_has_no_clock() public {
+        stakes.unbond(node.id, 1_000 * VCN);
+        stakes.rebond(node.id, 400 * VCN);
+        assertGt(stakes.nodeOf(node.id).unlockAt, 0);
+        stakes.rebond(node.id, 600 * VCN);
+        assertEq(stakes.nodeOf(node.id).unlockAt, 0);
+    }
 }

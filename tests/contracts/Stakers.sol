@@ -21,6 +21,8 @@ abstract contract Stakers is Fixture {
     uint256 public bonds;
     mapping(address node => mapping(address owner => uint256)) public bondsOf;
     mapping(address node => bool) public wasSlashed;
+    /// @dev By somebody else than its owner, now or before: of the others nobody need be asked.
+    mapping(address node => bool) public isStakedOn;
     /// @dev When a node last checked in, or a batch of it became final; 0: not since it was registered.
     mapping(address node => uint256) public lastSign;
     uint256 private _began;
@@ -160,6 +162,7 @@ abstract contract Stakers is Fixture {
             amount = uint96(bound(amount, profile.minDeposit, 8_000 * VCN));
             delegated(one, id, amount);
             ++delegations;
+            isStakedOn[id] = true;
             _requireTenth(id);
         } else {
             uint96 most = kind % 8 == 5 ? had.unbonding : had.active;
@@ -253,6 +256,7 @@ abstract contract Stakers is Fixture {
     function _holdings(Node memory node) internal view returns (DelegationView[] memory held) {
         held = new DelegationView[](STAKERS + 1);
         held[0] = stakes.delegationOf(node.id, node.owner);
+        if (!isStakedOn[node.id]) return held;
         for (uint256 i; i < STAKERS; ++i) {
             held[i + 1] = stakes.delegationOf(node.id, stakers[i]);
         }

@@ -211,7 +211,7 @@ contract TimelockTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
         settlement.openCase(node, 0, governor);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
-        settlement.closeCase(node, 0, true, new address[](0));
+        settlement.closeCase(node, 0, true, 0, new address[](0));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotStakeManager.selector, governor));
         settlement.creditPool(1);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotLaneOwner.selector, governor));

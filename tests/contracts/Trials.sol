@@ -30,6 +30,19 @@ contract Trials is Handler {
     uint256 public forgeries;
     uint256 public revocations;
     uint256 public grants;
+    uint256 public excesses;
+
+    /// @dev One node is past its probation, else only what is drawn whole would ever be seen.
+    function setUp() public override {
+        super.setUp();
+        (Submission memory made, Claim[] memory claims) = _work(0, nodes[0].id, 0, 20, 20 * VCN);
+        _submitted(made, claims);
+        _convene(nodes[0].id, 0);
+        _judge(nodes[0].id, 0, [uint16(0), 0, 0]);
+        pass(profile.challengeSeconds);
+        _finalize(nodes[0].id, 0);
+        if (stakes.nodeOf(nodes[0].id).samplesLeft != 0) _complain("twenty good jobs end a probation");
+    }
 
     // ---- other branches
 
@@ -96,7 +109,7 @@ contract Trials is Handler {
         view
         returns (Submission memory made, Claim[] memory claims)
     {
-        jobs = uint8(bound(jobs, 1, 12));
+        jobs = uint8(bound(jobs, 1, 20));
         claims = claimsOf(_client(who), node, jobs, charge, 0);
         made = submissionOf(node, slot, claims, jobs);
     }
@@ -205,10 +218,50 @@ contract Trials is Handler {
         return signature(one.signerKey, digestFor(address(settlement), message));
     }
 
+    // ---- too much, too soon
+
+    /// @notice More than half of the owner's stake at once, in leaves that are each as large as may be.
+    function overload(uint256 whose, uint256 who, bool fits) external {
+        Node memory node = _node(whose);
+        Client memory one = _client(who);
+        uint96 leaf = stakes.termsOf(node.id).ownStake / 40;
+        uint96 room = leaf * 20 - settlement.bookOf(node.id).openValue;
+        uint96 charge = fits ? room * 9 / 10 : room;
+        coin.approve(address(settlement), 2 * charge);
+        settlement.depositFor(one.id, 2 * charge);
+        openLane(one, node.id, charge * 11 / 10);
+        _spent[one.id] += charge * 11 / 10;
+        (Submission memory made, Claim[] memory claims) = _work(who, node.id, _freeSlot(node.id, 0), 20, charge);
+        uint256 here = vm.snapshotState();
+        vm.prank(node.id);
+        try settlement.submit(made, claims) {
+            vm.revertToStateAndDelete(here);
+            if (!fits) _complain("more is open than the stake covers");
+            else _submitted(made, claims);
+        } catch {}
+        ++excesses;
+    }
+
+    /// @notice Blocks without time: the seed is there, the window is not over.
+    function rush(uint256 whose, uint256 who) external {
+        address node = _node(whose).id;
+        uint8 slot = _freeSlot(node, 0);
+        (Submission memory made, Claim[] memory claims) = _work(who, node, slot, 1, VCN / 100);
+        _submitted(made, claims);
+        uint256 epoch = beacon.epochOf(vm.getBlockNumber());
+        (bytes32 seed,) = beacon.seedOf(epoch);
+        vm.roll(beacon.seedBlockOf(epoch) + 1);
+        if (seed == 0) beacon.seal(epoch);
+        ++excesses;
+        try settlement.finalize(node, slot) {
+            _complain("final before its window is over");
+        } catch {}
+    }
+
     // ---- trade with oneself
 
-    /// @notice Client, node and every seat in one hand. They lose what is burned, but for what the pool adds to the seats' pay:
-    ///         the fee over the rate, where a batch is drawn at less than all of it.
+    /// @notice Client, node and every seat in one hand. They lose what is burned, but for what the draw adds to the seats' pay
+    ///         by chance: over all draws, that is nothing (see `test_the_pool_pays_the_fee_in_the_mean`).
     function wash(uint256 whose, uint256 who, uint8 jobs, uint96 charge) external {
         Node memory node = _node(whose);
         uint8 slot = _freeSlot(node.id, 0);
@@ -222,7 +275,9 @@ contract Trials is Handler {
             _convene(node.id, slot);
             _judge(node.id, slot, [uint16(0), 0, 0]);
             Batch memory batch = settlement.batchOf(node.id, slot);
-            added = SplitLib.seatPay(batch.fee, batch.ratePercent) - batch.fee;
+            uint256 drawn = settlement.sampledLeaves(node.id, slot).length;
+            uint256 pay = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
+            if (pay > batch.fee) added = pay - batch.fee;
         }
         pass(profile.challengeSeconds);
         _finalize(node.id, slot);

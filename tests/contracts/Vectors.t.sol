@@ -208,7 +208,7 @@ contract VectorsTest is Test {
         assertEq(burned, _uint(i, "burned"), "burned");
         assertEq(reward, _uint(i, "reward"), "reward");
         assertEq(pooled + fee, _uint(i, "pooled"), "pooled");
-        uint256 pay = SplitLib.seatPay(fee, _uint(i, "ratePercent"));
+        uint256 pay = SplitLib.seatPay(fee, _uint(i, "drawn"), _uint(i, "leafCount"), _uint(i, "ratePercent"));
         assertEq(pay, _uint(i, "seatPay"), "seat pay");
         assertEq(SplitLib.convenePay(pay), _uint(i, "convenePay"), "pay for who convened");
     }

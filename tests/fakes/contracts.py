@@ -18,6 +18,7 @@ from protocol.events import (
     BatchSubmitted,
     BatchVoided,
     Event,
+    IntakeStopped,
     LaneSeen,
     NodeSeen,
     NodeSlashed,
@@ -105,13 +106,26 @@ class Contracts:
     rewards: dict[Address, int] = field(default_factory=dict)
     burned: int = 0
     pool: int = 0
+    intake_until: int = 0
+    """Before then nothing new is taken, in seconds."""
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
 
+    # ---- the brake
+
+    def pause_intake(self, until: int) -> None:
+        """What the keeper or the governor has the guardian do; its rules are not told here."""
+        self.intake_until = until
+        self.emit(IntakeStopped(until if until > self.timestamp else 0))
+
+    def require_intake(self) -> None:
+        self.require(self.timestamp >= self.intake_until, "IntakePaused")
+
     # ---- stakes
 
     def register(self, node: Address, owner: Address, stake: int) -> None:
+        self.require_intake()
         self.require(node not in self.nodes, "NodeExists")
         self.require(stake >= self.profile.min_stake, "StakeTooLow")
         self.nodes[node] = MemoryNode(owner, stake, 1 << 1, self._today)
@@ -199,6 +213,7 @@ class Contracts:
         self.require(order.amount > 0, "ZeroAmount")
         self.require(self.timestamp <= order.deadline, "DeadlinePassed")
         self.require(order.deadline <= self.timestamp + LANE_MESSAGE_S, "DeadlineTooFar")
+        self.require_intake()
         self.node(order.node)
         if sender != order.client:
             self.require_signed(order, signature, order.client, "BadLaneSignature")
@@ -211,6 +226,7 @@ class Contracts:
     # ---- batches
 
     def submit(self, sender: Address, batch: Batch) -> None:
+        self.require_intake()
         known = self.node(batch.node)
         self.require(sender == batch.node, "NotOperator")
         self.require(known.active, "NodeNotActive")

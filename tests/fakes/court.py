@@ -427,14 +427,17 @@ class Court(Contracts):
 
     def _pay(self, case: MemoryCase) -> None:
         seats = [seat for seat in case.seats if seat.state is SeatState.REVEALED]
-        due = seat_pay(case.batch.fee, case.batch.rate_bps)
+        due = self._due(case)
         due = min(due - convene_pay(due) if case.convener_paid else due, self.pool)
         for seat in seats:
             self.pool -= due // len(seats)
             self.reward(seat.node, due // len(seats))
 
+    def _due(self, case: MemoryCase) -> int:
+        return seat_pay(case.batch.fee, len(case.drawn), case.batch.leaf_count, case.batch.rate_bps)
+
     def _pay_convener(self, case: MemoryCase, sender: Address) -> None:
-        share = convene_pay(seat_pay(case.batch.fee, case.batch.rate_bps))
+        share = convene_pay(self._due(case))
         if not share or share > self.pool:
             return
         case.convener_paid = True

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 from eth_utils.crypto import keccak
 
+from chain.adapter import STAYS
 from chain.ethereum import TOO_EARLY
 from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
 from chain.wallet import Key, Wallet
@@ -111,6 +112,12 @@ class MemoryLedger:
         key = named("key")
         self.transact(lambda contracts: contracts.demand_data(Address(verifier), name, seat, leaf, key))
 
+    async def pause(self, seconds: int) -> None:
+        self.transact(lambda contracts: contracts.pause_intake(contracts.timestamp + seconds))
+
+    async def resume(self) -> None:
+        self.transact(lambda contracts: contracts.pause_intake(contracts.timestamp))
+
     @asynccontextmanager
     async def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None
@@ -166,6 +173,7 @@ class MemoryAdapter:
             name = str(error)
             if name == "SameDay":
                 return mined(self._ledger.contracts, effect)
-            raise Reverted(f"{type(effect).__name__}: {name}()", transient=name in TOO_EARLY) from error
+            words = f": {STAYS}" if name == "AbstainedToday" else ""
+            raise Reverted(f"{type(effect).__name__}: {name}(){words}", transient=name in TOO_EARLY) from error
         await self._ledger.announce()
         return answer_of(self._ledger.contracts, effect) or mined(self._ledger.contracts, effect)

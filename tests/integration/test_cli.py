@@ -311,6 +311,22 @@ def test_wrong_password_and_missing_key_file(network: Network, tmp_path: Path) -
     assert missing.code == Exit.BAD_CONFIG
 
 
+def test_score_names_what_is_behind_it(network: Network) -> None:
+    """The owner changes the classes; another node tells so, with the transaction."""
+    other = next(each["node_id"] for each in network.record["nodes"] if each["name"] == "other")
+    owner_key, password = network.directory / "other-owner.json", str(network.directory / "password")
+    keys = ("--key", str(owner_key), "--password-file", password, "--node", other)
+    sent = network.of("other", "node", "classes", "1", "--yes", "--json", *keys)
+    assert sent.code == Exit.OK, sent.err
+    score = network.of("asker", "node", "score", other, "--json").json
+    (changed,) = [change for change in score["changes"] if change["cause"] == "classes"]
+    assert [changed["transaction"]] == sent.json["transactions"]
+    assert (changed["score"], score["penalised"]) == (score["score"], 0)
+    text = network.of("asker", "node", "score", other).out
+    assert "other device classes: probation" in text
+    assert "no case was lost" in text
+
+
 def test_job_that_nobody_can_do_costs_nothing(network: Network) -> None:
     before = network.of("asker", "account", "show", "--json").json
     refused = network.of("asker", "job", "run", "--model", "gpt-9", "Why is the sky blue?")

@@ -24,14 +24,16 @@ from node.config import Config
 from node.daemon.node import Node
 from node.daemon.process import run
 from node.daemon.runner import Runner, Site
+from node.driver import Adapter
 from node.home import Home
-from protocol.effects import ReplaySample
-from protocol.events import ContainerExited, DeviceReported, SampleReplayed
+from protocol.effects import ReplaySample, Send
+from protocol.errors import P2PError
+from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
 from protocol.params import VCN
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
-from protocol.stages.verification import Calibration, Tolerance
+from protocol.stages.verification import Calibration, SampleOpening, Tolerance
 from protocol.wire.ids import cid_of
 from tests.anvil_ledger import RUNTIME, open_anvil_ledger
 from tests.integration.test_daemon import REPOSITORY, Place
@@ -327,6 +329,34 @@ async def played_process(place: Place, config: Config, how: str) -> AsyncIterato
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
+
+
+class Withholding:
+    """Sends everything but what seats have to check."""
+
+    def __init__(self, peers: Adapter) -> None:
+        self._peers = peers
+
+    async def perform(self, effect: Send) -> Event:
+        if isinstance(effect.message, SampleOpening):
+            raise P2PError("withheld", transient=True)
+        return await self._peers.perform(effect)
+
+
+async def test_what_a_node_withholds_from_its_seat_is_demanded_sealed_and_checked_on_chain(place: Place) -> None:
+    async with network(place) as cast:
+        await heard(cast.asker, 1)
+        driver = cast.provider.parts.driver
+        driver._routes = {**driver._routes, Send: Withholding(driver._routes[Send])}
+        job = await cast.asker.backend.ask_job(ASK)
+        paid = await until(cast.asker, job, lambda view: view.ended, 180)
+        case = await cast.asker.backend.case(job)
+        assert (paid.state, case.verdict, len(case.seats)) == ("spendable", "pass", 1)
+        head, _ = await place.ledger.now()
+        court = place.ledger.network.court
+        (demanded,) = await court.entries("DataDemanded", 0, head)
+        (answered,) = await court.entries("DataAnswered", 0, head)
+        assert demanded.values[0] == answered.values[0] == bytes.fromhex(paid.batch_id)
 
 
 async def test_cheat_is_caught_and_the_client_gets_its_money_back(place: Place) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import trio
 
 from chain.keystore import load_key
 from chain.wallet import Key
-from node.api.faults import Fault
+from node.api.backend import ChatMessage, JobAsk
+from node.api.faults import Exit, Fault
 from node.api.snapshot import Snapshot
 from node.config import Config, load
 from node.daemon.node import Node
@@ -159,6 +161,25 @@ async def test_a_clock_an_hour_wrong_is_shown_and_signs_nothing_with_a_deadline(
 
 async def _run(node: Node, *, task_status: trio.TaskStatus[Node]) -> None:
     await node.run(task_status=task_status)
+
+
+# --- a pause --------------------------------------------------------------------------------------------------------
+async def test_a_pause_is_shown_and_a_job_refused_until_it_ends(tmp_path: Path, ledger: AnvilLedger) -> None:
+    async with running(make(tmp_path, ledger)) as node:
+        await ledger.pause(3_600)
+        until = await ledger.network.stakes.paused_until()
+        await ledger.mine(ledger.rules.final_depth)
+        words = f"takes nothing new before {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        await until_trouble(node, words)
+        ask = JobAsk("any", (ChatMessage("user", "Hello"),), 8, 0, 60_000, 0, with_bonus=True, uncalibrated=False)
+        with pytest.raises(Fault, match=words) as caught:
+            await node.backend.ask_job(ask)
+        assert caught.value.kind.exit is Exit.RETRY_LATER
+        await ledger.resume()
+        await ledger.mine(ledger.rules.final_depth)
+        await until_well(node)
+        with pytest.raises(Fault, match="unknown model"):
+            await node.backend.ask_job(ask)
 
 
 # --- the chain ------------------------------------------------------------------------------------------------------

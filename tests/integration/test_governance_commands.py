@@ -12,12 +12,13 @@ import pytest
 from chain.calibration import packaged
 from chain.transactions import Sender
 from node.api.faults import Exit
+from protocol.params import VCN
 from protocol.wire.ids import ZERO_ADDRESS
 from tests.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, forget
-from tests.conformance.test_ledger import NODE
+from tests.conformance.test_ledger import CLIENT, NODE
 from tests.desk import Desk, desk_at, open_desk
 from tests.jobs import key
-from tests.trials import anvil_of, judged, played
+from tests.trials import anvil_of, judged, passed, played
 
 pytestmark = pytest.mark.anvil
 
@@ -145,6 +146,33 @@ async def test_a_calibration_is_proposed_from_its_file_and_only_for_its_runner(d
     await carried_out(desk, *terms[2:])
     assert await desk.ledger.network.params.calibration(file.manifest, 1) == file.classes[1].calibration
     assert "stays as it is" in await desk.refused(DEPLOYER, "CalibrationExists", *terms)
+
+
+async def test_a_role_is_given_back_by_who_has_it(desk: Desk) -> None:
+    await desk.done(DEPLOYER, "timelock", "renounce", "canceller")
+    roles = (await desk.vcoin("timelock", "show", "--json")).json["roles"]
+    assert [each["role"] for each in roles] == ["proposer", "executor"]
+
+
+# ---- coins of the network
+
+
+async def test_the_pool_is_filled_and_what_is_set_aside_is_burned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with played(verifiers=3) as play:
+        ledger = anvil_of(play)
+        desk, settlement = desk_at(ledger, tmp_path, capsys, monkeypatch), ledger.network.settlement
+        await play.open_lane()
+        await passed(play)
+        pool, pending, supply = await settlement.pool(), await settlement.burn_pending(), 10**9 * VCN
+        assert pending > 0
+        ran = await desk.by(DEPLOYER, "treasury", "fund", "2.5", "--json")
+        assert [call["function"] for call in ran.json["calls"]] == ["approve", "fundPool"]
+        assert ran.json["balances"][1]["after_wei"] == str(await settlement.pool()) == str(pool + 5 * VCN // 2)
+        await desk.done(CLIENT, "treasury", "burn")
+        assert await settlement.burn_pending() == 0
+        assert await ledger.network.token.total_supply() == supply - pending
 
 
 # ---- guardian

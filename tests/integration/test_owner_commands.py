@@ -131,6 +131,19 @@ async def test_a_node_asks_another_for_a_sign_and_has_its_bond_back(desk: Desk) 
     await desk.refused(asker, "NotChallenged", "node", "liveness", "miss", asked)
 
 
+async def test_an_operator_answers_and_counts_the_day_by_hand(desk: Desk) -> None:
+    await desk.ledger.register(OTHER)
+    asker = owner_of(OTHER)
+    await desk.done(asker, "node", "liveness", "challenge", NODE.address, "--node", OTHER.address)
+    answer = ("node", "liveness", "answer", asker.address, *ABOUT)
+    assert "operator key" in await desk.refused(OWNER, "NotOperator", *answer)
+    await desk.done(NODE, *answer)
+    assert (await desk.ledger.actions(OWNER).balances()).coins == WEALTH - 9_990 * VCN, "the bond is the payout's"
+    await desk.done(NODE, "node", "liveness", "check-in", *ABOUT)
+    assert (await node_of(desk)).check_in_days == 1
+    assert "counted already" in await desk.refused(NODE, "SameDay", "node", "liveness", "check-in", *ABOUT)
+
+
 async def test_absence_is_charged_by_anyone(desk: Desk) -> None:
     await desk.refused(FRIEND, "NotOffline", "node", "liveness", "charge", NODE.address)
     await desk.ledger.warp(8 * 86_400)

@@ -11,7 +11,7 @@ from tests.proof.mutants.mutation import Mutant, mutants, sample
 from tests.proof.mutants.trial import survey
 
 SEED = 1
-COUNT = 12
+COUNT = 40
 
 SOURCE = """\
 contract Small {

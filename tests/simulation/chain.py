@@ -17,6 +17,9 @@ from tests.fakes.hand import Hand, answer_of, mined
 from tests.simulation.scene import DOMAIN, RULES
 
 ALREADY = {"SameDay"}
+DATA_SECONDS = 120
+"""Two turns of a seat, and longer than any weather keeps a node away: as on the networks that are no laptop's, where a
+node that was away answers what a seat demanded meanwhile."""
 Change = Callable[[Court], None]
 
 
@@ -43,7 +46,9 @@ class Chain:
     """Blocks of one branch; block 0 is empty. Each block checks that no wei was made or lost."""
 
     def __init__(self, now_s: int) -> None:
-        self.contracts = Court(replace(profiles()[RULES.profile], min_burn=1), DOMAIN, timestamp=now_s)
+        self.contracts = Court(
+            replace(profiles()[RULES.profile], min_burn=1, data_seconds=DATA_SECONDS), DOMAIN, timestamp=now_s
+        )
         self.blocks: list[Block] = [Block(self.contracts)]
         self.reorgs = 0
         self._pool: list[Sent] = []

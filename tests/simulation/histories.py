@@ -7,10 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, JobView, Stage
 from protocol.params import VCN
+from protocol.stages.verification import ProofOpening, SampleOpening
 from protocol.wire.ids import Wei
+from tests.simulation.node import Node
 from tests.simulation.scene import Work, ask
 from tests.simulation.test_scenarios import network
 from tests.simulation.world import World
@@ -177,6 +180,48 @@ def asked_on_chain(of: type[Any] = ev.CaseConvened) -> World:
     return world
 
 
+def shown_nothing(kind: type[Any]) -> World:
+    """A seat to which its node's answers of one kind do not come: it demands what is in them by itself."""
+    world = network()
+    provider = world.node("provider")
+    perform = provider.perform
+
+    def lose(who: Node, effect: fx.Effect, answer: Callable[[ev.Event], None]) -> None:
+        if isinstance(effect, fx.Send) and isinstance(effect.message, kind):
+            answer(ev.EffectFailed("Send", fx.about(effect), "no answer", True))
+        else:
+            perform(who, effect, answer)
+
+    provider.perform = lose
+    world.soon(lambda: world.node("requester").take(ask()), 3_000)
+    settled(world)
+    assert told(world, ev.DataAnswered)
+    return world
+
+
+def stepped_down() -> World:
+    """Seats without the model, and one that has it."""
+    world = World()
+    world.chain.deposit(world.add("requester", {"requester"}).address, 100 * VCN)
+    world.add("provider", {"provider"}, 20_000)
+    for number in range(3):
+        world.add(f"verifier-{number}", {"verifier"}, 5_000).has_model = number == 0
+    world.start()
+    world.soon(lambda: world.node("requester").take(ask()), 3_000)
+    settled(world)
+    assert told(world, ev.SeatSilenced)
+    return world
+
+
+def paused() -> World:
+    """Nothing new is taken when a job is done."""
+    world = network()
+    world.soon(lambda: world.node("requester").take(ask()), 3_000)
+    world.run(lambda: bool(requested(world)) and requested(world)[0].stage is Stage.RUNNING)
+    world.chain.change(lambda contracts: contracts.pause_intake(contracts.timestamp + 60))
+    return settled(world)
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     "honest": one_job,
     "honest, three seats": partial(one_job, max_new_tokens=2_000),
@@ -195,4 +240,8 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "found guilty by three": lambda: settled(crowd(Work.DISHONEST)),
     "appealed": appealed,
     "asked on chain": asked_on_chain,
+    "a seat that is shown nothing": partial(shown_nothing, SampleOpening),
+    "a seat that is shown no fingerprint": partial(shown_nothing, ProofOpening),
+    "a seat that steps down": stepped_down,
+    "a pause": paused,
 }

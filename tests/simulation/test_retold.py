@@ -58,7 +58,7 @@ ELSEWHERE = frozenset(
 )
 CHAIN = frozenset(get_args(ev.Event)) - ELSEWHERE
 """A new kind of event is of the chain, and has to be in a history, until it is named above."""
-STATES = ev.NodeSeen | ev.LaneSeen | ev.AccountSeen
+STATES = ev.NodeSeen | ev.LaneSeen | ev.AccountSeen | ev.IntakeStopped
 """The last word on something. An old one is never told again without the newer ones."""
 
 

@@ -11,8 +11,17 @@ import pytest
 from protocol import events as ev
 from protocol.effects import ChainEffect
 from protocol.job import Stage
+from protocol.stages.verification import SampleOpening
 from tests.simulation.chain import Chain
-from tests.simulation.histories import asked_on_chain, one_job, requested, starved, told
+from tests.simulation.histories import (
+    asked_on_chain,
+    one_job,
+    requested,
+    shown_nothing,
+    starved,
+    stepped_down,
+    told,
+)
 from tests.simulation.node import Node
 from tests.simulation.run import Broken, simulate
 from tests.simulation.scene import Work
@@ -69,10 +78,9 @@ def test_what_fell_out_and_is_refused_is_asked_for_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Chain, "mine", mine_and_refuse)
     honest, dishonest, unheard = one_job(), one_job(Work.DISHONEST), starved()
-    asked = asked_on_chain()
+    recourse = (asked_on_chain(), shown_nothing(SampleOpening), stepped_down())
     assert refused
-    assert [job.stage for job in requested(asked)] == [Stage.SPENDABLE]
-    assert [job.stage for job in requested(honest)] == [Stage.SPENDABLE]
+    assert [job.stage for world in (honest, *recourse) for job in requested(world)] == [Stage.SPENDABLE] * 4
     assert [job.stage for job in (*requested(dishonest), *requested(unheard))] == [Stage.REFUNDED, Stage.REFUNDED]
     # No seat paid for it.
     assert told(honest, ev.SeatSilenced) == told(dishonest, ev.SeatSilenced) == []

@@ -125,7 +125,8 @@ def main() -> int:
         for what, count in sorted(told.items()):
             print(f"{count:8} {what}")
         print()
-    if missing := sorted(MOVED - whole.made.keys()):
+    missing = sorted(MOVED - whole.made.keys())
+    if missing and whole.histories >= AT_ONCE:
         print(f"hint: too few histories for {', '.join(missing)}", file=sys.stderr)
     seconds = time.monotonic() - started
     counts = f"{whole.histories} histories, {whole.calls} calls, {whole.refused} of them refused"

@@ -265,7 +265,7 @@ class Ledger(Stakes):
 
     def _pay_convener(self, sender: str, case: Case) -> None:
         """Up to a fifth of the seats' pay, above what is the seats' alone; all of it or nothing."""
-        pay = case.batch.fee * 100 // case.batch.rate
+        pay = case.pay()
         share = max(0, min(pay // 5, pay - COURT_FEE))
         if share > self.pool:
             return
@@ -412,13 +412,23 @@ class Ledger(Stakes):
 
     def _end_waiting(self, case: Case) -> None:
         """Nobody appealed, no arbiter ruled, or the node did not answer; fraud that was found is no better for that."""
+        require(self.time > self.until(case), "an answer, an appeal or a ruling may come")
         if case.state == "asked":
-            require(self.time > case.asked_at + self.numbers.data_seconds, "an answer may come")
             self._settle_bond(case, better=False)
             return self._close(case, "severe" if case.standing == "severe" else "withheld", case.revealed())
-        wait = self.numbers.appeal_seconds if case.state == "decided" else self.numbers.arbiter_seconds
-        require(self.time > case.since + wait, "an appeal, or a ruling, may come")
         return self._close(case, case.standing, case.revealed())
+
+    def until(self, case: Case) -> int:
+        """From when on anyone may end the case as it is; 0 once it is closed."""
+        numbers = self.numbers
+        if case.verdict:
+            return 0
+        if case.state == "asked":
+            return case.asked_at + numbers.data_seconds
+        if case.state in {"decided", "arbiters"}:
+            return case.since + (numbers.appeal_seconds if case.state == "decided" else numbers.arbiter_seconds)
+        begun = case.since if case.round else case.batch.time + numbers.starved_seconds
+        return begun + numbers.starved_seconds + (numbers.data_seconds if case.asked_at else 0)
 
     @staticmethod
     def _found(seats: Sequence[Seat]) -> str:
@@ -504,15 +514,13 @@ class Ledger(Stakes):
     def _starve_case(self, case: Case) -> None:
         if case.state != "open":
             return self._end_waiting(case)
+        require(self.time > self.until(case), "not starved yet")
         present = case.revealed(case.first_seat)
-        wait = self.numbers.starved_seconds + (self.numbers.data_seconds if case.asked_at else 0)
         if case.round:
-            require(self.time > case.since + wait, "not starved yet")
             found = case.standing
             if len(present) >= 3 and WORSE.index(self._found(present)) > WORSE.index(found):
                 found = self._found(present)
             return self._end_round(case, found)
-        require(self.time > case.batch.time + self.numbers.starved_seconds + wait, "not starved yet")
         bad = any(each.score <= 9_500 for each in present)
         return self._close(case, "short" if bad else "starved", present)
 
@@ -545,7 +553,7 @@ class Ledger(Stakes):
         else:
             self._ended(batch, "void")
         if seats:
-            due = batch.fee * 100 // batch.rate - case.convener_share
+            due = case.pay() - case.convener_share
             share = min(due, self.pool) // len(seats)
             self.pool -= share * len(seats)
             for seat in seats:

@@ -11,6 +11,7 @@ from eth_utils.crypto import keccak
 
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.wire.ids import Address
+from tests.proof.histories.ledger import HASHES
 from tests.proof.histories.rules import STAYS, verify_fee
 from tests.proof.histories.scene import CLASS, VCN, Look, address, look, members
 from tests.proof.histories.staking import StakeMoves
@@ -208,21 +209,25 @@ class Player(StakeMoves):
             return self._lose(epoch)
         # Later the hash is out of the machine's reach.
         self.ledger.block = min(self.ledger.block, seed_block + 250)
+        return self._seal(epoch)
+
+    def _seal(self, epoch: int) -> None:
         value = hashlib.sha256(self.dice.randbytes(8)).digest()
+        seed_block = self.ledger.seed_block(epoch)
+        is_known = seed_block < self.ledger.block <= seed_block + HASHES
         self.do(
             *(address("thief"), "EpochBeacon", "seal", [epoch]),
             lambda: self.ledger.seal(epoch, value),
-            hashed=(seed_block, value) if seed_block < self.ledger.block else (0, bytes(32)),
+            hashed=(seed_block, value) if is_known else (0, bytes(32)),
         )
-        return None
 
     def _lose(self, epoch: int) -> None:
         """Nobody has sealed it in time: it is armed again, and the second time its batches are void."""
-        self.ledger.block = max(self.ledger.block, self.ledger.seed_block(epoch) + self._mostly(257, 256))
+        self.ledger.block = max(self.ledger.block, self.ledger.seed_block(epoch) + self._mostly(HASHES + 1, HASHES))
         thief, second = address("thief"), epoch in self.ledger.second_blocks
         lost = [each for each in self.ledger.batches.values() if self.ledger.epoch(each) == epoch]
         if self._rarely():
-            self.do(thief, "EpochBeacon", "seal", [epoch], lambda: self.ledger.seal(epoch, bytes(32)))
+            self._seal(epoch)
         if not second or self._rarely():
             self.do(thief, "EpochBeacon", "rearm", [epoch], lambda: self.ledger.rearm(epoch))
         if second or self._rarely():
@@ -232,7 +237,7 @@ class Player(StakeMoves):
                 lambda: self.ledger.void_lost(batch.node, batch.slot),
                 lambda: (*self.node(batch.node), *self.batch(batch)),
             )
-        elif self.dice.random() < 0.4:
+        elif epoch not in self.ledger.seeds and self.dice.random() < 0.4:
             self._lose(epoch)
 
     def finalize(self) -> None:
@@ -414,16 +419,10 @@ class Player(StakeMoves):
         if not waiting:
             return None
         case = self.dice.choice(waiting)
-        numbers = self.ledger.numbers
         if case.state == "arbiters" and self.dice.random() < 0.7:
             return self._votes(case)
-        until = {
-            "decided": case.since + numbers.appeal_seconds,
-            "arbiters": case.since + numbers.arbiter_seconds,
-            "asked": case.asked_at + numbers.data_seconds,
-        }[case.state]
         if not self._rarely():
-            self.ledger.time = max(self.ledger.time, until + 1)
+            self.ledger.time = max(self.ledger.time, self.ledger.until(case) + 1)
         if self._rarely():
             return self._answer(case) if case.state == "asked" else self._appeal(case)
         return self._resolve(case)
@@ -503,7 +502,7 @@ class Player(StakeMoves):
             self.flush_burn: 1,
             self.owner_moves: 3,
             self.staker_moves: 8,
-            self.terms: 1,
+            self.terms: 2,
             self.check_in: 1,
             self.be_away: 1,
             self.convene: 9,

@@ -23,7 +23,7 @@ class StakeMoves(Table):
         more = self._mostly(self._amount(), 0)
         moves["stake"] = [node, more], lambda: self.ledger.stake(owner, node, more)
         moves["unjail"] = [node], lambda: self.ledger.unjail(owner, node)
-        name = self._chosen(owner, node, ["stake", "unjail" if one.state == "jailed" else "unbond"], moves)
+        name = self._chosen(owner, node, ["stake", *(["unjail"] * 3 if one.state == "jailed" else ["unbond"])], moves)
         if name == "unjail" and not self._rarely():
             self.ledger.time = max(self.ledger.time, one.jailed_until)
         self._move(owner, node, name, *moves[name])
@@ -79,10 +79,6 @@ class StakeMoves(Table):
         if name == "withdraw" and self.dice.random() < 0.7:
             until = self.ledger.nodes[node].unlock_at.get(who, 0)
             self.ledger.time = max(self.ledger.time, self._mostly(until, until - 1, until - 1))
-        one = self.ledger.nodes[node]
-        if name == "rebond" and who != one.owner and one.rewards and not one.staked.others(one.owner):
-            # The contracts share what was earned before with who comes back as the first; the specification does not.
-            self.do(who, "Settlement", "claim", [node], lambda: self.ledger.claim(node))
         self.do(who, "StakeManager", name, arguments, told, lambda: self._stake_looks(who, node))
 
     def _stake_looks(self, who: str, node: str) -> Sequence[Look]:
@@ -95,14 +91,14 @@ class StakeMoves(Table):
 
     def terms(self) -> None:
         """Commission and payout: announced, called off, in force once TIMELOCK is over."""
-        if self.dice.random() < 0.4:
+        if self.dice.random() < 0.5:
             return self._payout()
         announced = [node for node, one in self.ledger.nodes.items() if one.commission_at]
-        if not announced or self.dice.random() < 0.4:
+        if not announced or self.dice.random() < 0.25:
             return self._announce()
         node = self.dice.choice(announced)
         one = self.ledger.nodes[node]
-        if self.dice.random() < 0.25:
+        if self.dice.random() < 0.4:
             owner = self._mostly(one.owner, address("thief"))
             arguments, told = [node], lambda: self.ledger.call_off(owner, node)
             return self._move(owner, node, "cancelCommission", arguments, told)
@@ -119,7 +115,7 @@ class StakeMoves(Table):
             payout = address(f"payout {self.dice.randrange(3)}")
             told: Told = lambda: self.ledger.announce_payout(who, node, payout)  # noqa: E731
             return self._move(who, node, "setPayout", [node, payout], told)
-        if self.dice.random() < 0.25:
+        if self.dice.random() < 0.4:
             return self._move(who, node, "cancelPayout", [node], lambda: self.ledger.call_payout_off(who, node))
         if not self._rarely():
             self.ledger.time = max(self.ledger.time, one.payout_at)

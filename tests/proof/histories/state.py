@@ -158,6 +158,10 @@ class Case:
     """When a seat asked for data on chain, which happens once."""
     answered_at: int = 0
 
+    def pay(self) -> int:
+        """For whoever convened and the seats: the fees of what was drawn, over the rate at which it was drawn."""
+        return self.batch.fee * len(self.drawn) * 100 // (self.batch.leaves * self.batch.rate)
+
     def revealed(self, first: int = 0) -> list[Seat]:
         return [each for each in self.seats[first:] if each.state == "revealed"]
 

@@ -89,8 +89,7 @@ class Table:
     def node(self, node: str) -> Sequence[Look]:
         one = self.ledger.nodes[node]
         record = one.record
-        # In the view the owner's clock goes on after everything was taken back.
-        clock = {"unlockAt": one.unlock_at[one.owner]} if one.leaving.of(one.owner) else {}
+        clock = {"unlockAt": one.unlock_at[one.owner] if one.leaving.of(one.owner) else 0}
         return (
             look(
                 *("Settlement", "bookOf", node),
@@ -178,6 +177,7 @@ class Table:
                 standing=_VERDICTS.index(case.standing),
                 round=case.round,
                 bond=case.bond,
+                until=self.ledger.until(case),
             ),
         )
 

@@ -20,9 +20,10 @@ contract Rounding {
     }
 
     function prove_seats_share_the_fee_over_the_rate(uint16 fee) external pure {
-        assert(SplitLib.seatPay(fee, 100) == fee);
-        assert(SplitLib.seatPay(fee, 50) == uint256(fee) * 2);
-        assert(SplitLib.seatPay(fee, 10) == uint256(fee) * 10);
+        assert(SplitLib.seatPay(fee, 7, 7, 100) == fee);
+        assert(SplitLib.seatPay(fee, 1, 1, 50) == uint256(fee) * 2);
+        assert(SplitLib.seatPay(fee, 1, 1, 10) == uint256(fee) * 10);
+        assert(SplitLib.seatPay(fee, 2, 20, 10) == fee);
     }
 
     function prove_a_slash_is_rounded_up(uint16 total) external pure {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from node.api.faults import Exit
 from node.cli import NOUNS, application
 from node.cli.status import overview
 from tests.fakes.backend import CLIENT, CLOSES_AT, PROVIDER, SMOL, VCN, VERIFIER, peer
+from tests.test_architecture import name_of, parsed, product_modules
 from tests.unit.node.api.test_follow import ASK as ASKED
 from tests.unit.node.cli.conftest import Shell
 
@@ -86,6 +88,56 @@ def commands(app: App, name: str = "vcoin") -> Iterator[tuple[str, App]]:
 
 
 ALL = dict(commands(application()))
+
+
+def test_every_command_that_is_documented_is_there() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "wallet.md").read_text("utf-8")
+    named = set(re.findall(r"`(vcoin [a-z][a-z -]*)`", page))
+    assert len(named) > 40
+    assert named - ALL.keys() == set()
+
+
+def test_every_command_that_a_wallet_sends_is_documented() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "wallet.md").read_text("utf-8")
+    sending = {name for name, app in ALL.items() if "* `--key FILE`: " in app.generate_docs()} - {"vcoin deploy"}
+    assert len(sending) > 25
+    assert {name for name in sending if f"`{name}`" not in page} == set()
+
+
+SAID = re.compile(r"vcoin ([a-z]+(?: [a-z]+)*)((?: [A-Z]+| --[a-z-]+)*)")
+
+
+def said_commands() -> Iterator[tuple[str, list[str], list[str]]]:
+    """Where the product names a command to a person: the place, the words that follow, its options."""
+    for path in product_modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for words, rest in SAID.findall(node.value):
+                    yield f"{name_of(path)}:{node.lineno}", words.split(), re.findall(r"--[a-z-]+", rest)
+
+
+def find(words: list[str]) -> tuple[App, list[str]]:
+    """The command or the noun that words begin with, and the words that are left."""
+    at = application()
+    while words and words[0] in set(at) and not words[0].startswith("-"):
+        at, words = at[words[0]], words[1:]
+    return at, words
+
+
+def is_noun(app: App) -> bool:
+    return any(not verb.startswith("-") for verb in app)
+
+
+def test_every_command_that_is_named_to_a_person_is_there() -> None:
+    found = list(said_commands())
+    assert len(found) > 50
+    for place, words, options in found:
+        at, left = find(words)
+        # Prose may follow a command, but what follows a noun is one.
+        assert not (left and is_noun(at)), f"{place}: vcoin {' '.join(words)}"
+        if options and not left and not is_noun(at):
+            known = f"{at.generate_docs()} --help"
+            assert all(option in known for option in options), f"{place}: vcoin {' '.join(words)} {options}"
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -11,6 +11,7 @@ from protocol.events import (
     CalibrationSeen,
     DeviceReported,
     HpkeKeyRotated,
+    IntakeStopped,
     MessageSigned,
     ModelAdded,
     NodeSeen,
@@ -159,3 +160,14 @@ def test_an_offer_goes_to_where_its_request_says():
     (asked,) = offers(machine, signed)
     (sent,) = machine.handle(MessageSigned(asked.message, b"s" * 65), NOW)
     assert sent.to == signed.request.requester_peer
+
+
+def test_nothing_is_offered_before_the_network_takes_new_work_again():
+    world, machine = provider()
+    until_s = NOW // 1_000 + 30
+    machine.handle(IntakeStopped(until_s), NOW)
+    assert offers(machine, request(world), until_s * 1_000 - 1) == []
+    assert len(offers(machine, request(world), until_s * 1_000)) == 1
+    machine.handle(IntakeStopped(until_s), NOW)
+    machine.handle(IntakeStopped(0), NOW)
+    assert len(offers(machine, request(world, nonce=2))) == 1

@@ -13,6 +13,7 @@ from protocol.events import (
     CaseConvened,
     DeadlinePassed,
     EffectFailed,
+    IntakeStopped,
     NodeSeen,
     SeatAdded,
     SeatCommitted,
@@ -21,7 +22,14 @@ from protocol.events import (
     SeedRevealed,
     TransactionMined,
 )
-from protocol.params import BATCH_AGE_MS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE, PROBATION_JOBS, RETRY_AFTER_DEADLINE_S
+from protocol.params import (
+    BATCH_AGE_MS,
+    BATCH_JOBS,
+    MAX_BATCH_LEAVES,
+    OPEN_VALUE_PER_STAKE,
+    PROBATION_JOBS,
+    RETRY_AFTER_DEADLINE_S,
+)
 from protocol.roles.settler import LONGEST_REST_MS, MINE_WITHIN_MS, SUBMIT_AGAIN_MS
 from protocol.stages.assignment import AssignmentOrder, job_id
 from protocol.stages.commitment import (
@@ -356,3 +364,52 @@ def test_a_new_seat_gives_those_that_have_committed_time_to_wait_for_it():
     books.machine.handle(SeatAdded(name, 3, books.client.address, late_s), LATER)
     assert replaced(books, 202, late_s + RULES.seat_window_s) == []
     assert replaced(books, 203, late_s + RULES.seat_window_s + 1) == [3]
+
+
+# --- a pause of the network -------------------------------------------------------------------------------------------
+UNTIL_S = LATER // 1_000 + 3_600
+
+
+def stop_intake(books: Books, until_s: int) -> list[Effect]:
+    return list(books.settler.handle(IntakeStopped(until_s), LATER))
+
+
+def pause(books: Books, until_s: int) -> None:
+    books.machine.member.handle(IntakeStopped(until_s), LATER)
+
+
+def test_batches_wait_for_the_end_of_a_pause_however_many_jobs_wait():
+    books = Books()
+    books.probation(over=True, stake=100_000 * 10**18)
+    pause(books, UNTIL_S)
+    for index in range(1, BATCH_JOBS + 6):
+        assert not [each for each in books.end(index, receipted=True) if isinstance(each, SubmitBatch)]
+    assert books.due() is None
+    # The end is what it waits for, and is asked for once.
+    assert (books.settler._due_ms, books.due(TimestampMs(UNTIL_S * 1_000 - 1))) == (UNTIL_S * 1_000, None)
+    assert leaves(books.due(TimestampMs(UNTIL_S * 1_000))) == BATCH_JOBS + 5
+
+
+def test_the_end_of_a_pause_sends_what_has_waited_long_enough():
+    books = Books()
+    books.probation()
+    pause(books, UNTIL_S)
+    books.end(1, receipted=True)
+    assert stop_intake(books, UNTIL_S) == []
+    pause(books, 0)
+    (submitted,) = stop_intake(books, 0)
+    assert leaves(submitted) == 1
+
+
+def test_a_job_without_a_receipt_that_a_pause_outlasts_is_forgone_in_time():
+    books = Books()
+    books.probation()
+    pause(books, UNTIL_S + 86_400)
+    books.end(1)
+    order = books.order(1, 0)
+    late_ms = (order.details.deadline + RETRY_AFTER_DEADLINE_S) * 1_000
+    assert books.settler._due_ms == late_ms
+    books.settler.handle(DeadlinePassed("batch"), TimestampMs(late_ms - 1))
+    assert books.settler.leaf_of(job_id(order.assignment, DOMAIN)).status == LeafStatus.OK
+    books.settler.handle(DeadlinePassed("batch"), TimestampMs(late_ms))
+    assert books.settler.leaf_of(job_id(order.assignment, DOMAIN)).status == LeafStatus.CLIENT_FAULT
