@@ -91,7 +91,7 @@ def encoded_papers(lie: Lie, papers: Papers) -> bytes:
     """
     kinds: list[str] = []
     values: list[Any] = []
-    if Lie.OVERPRICED <= lie <= Lie.FALSE_TIME:
+    if Lie.OVERPRICED <= lie < Lie.RECEIPT_DIFFERS:
         kinds, values = [DETAILS], [papers.details]
     elif lie is Lie.RECEIPT_DIFFERS:
         kinds, values = [RECEIPT], [papers.receipt]

@@ -114,7 +114,9 @@ contract Evidence is LeafChallenges {
         if (lie == Lie.Overpriced) return LieLib.isOverpriced(leaf, details);
         if (lie == Lie.FalseBonus) return LieLib.hasFalseBonus(leaf, batch.flags, details);
         if (lie == Lie.TooLate) return LieLib.isTooLate(leaf, batch.flags, batch.commitTime, details);
-        return LieLib.hasFalseTime(leaf, batch.flags, details);
+        if (lie == Lie.FalseTime) return LieLib.hasFalseTime(leaf, batch.flags, details);
+        if (lie == Lie.WrongClass) return LieLib.isOfWrongClass(leaf, batch.classId, details);
+        return LieLib.isNotAgreed(leaf, batch.flags, details);
     }
 
     function _showsReceipt(Proof calldata proof) private view returns (bool) {

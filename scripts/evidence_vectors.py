@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 
 from chain.evidence import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
-from protocol.stages.assignment import Assignment, JobDetails, bonus_cap, bonus_of, verify_fee
+from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, Assignment, JobDetails, bonus_cap, bonus_of, verify_fee
 from protocol.stages.commitment import (
     BatchContents,
     LaneDebit,
@@ -133,6 +133,8 @@ class Story:
             ok_count=sum(ok),
             failed_count=sum(failed),
             unreceipted=not self.receipted,
+            uncalibrated=False,
+            class_id=1,
             commit_time=self.commit_time,
         )
         signed = SignedResult(self.job.result, sign_digest(digest(self.job.result, DOMAIN), OPERATOR_KEY))
@@ -177,6 +179,18 @@ def _receipt_of_another(told: Story) -> None:
     told.change(result_hash=receipt.result_hash, bonus=0)
 
 
+def _agreed(told: Story) -> None:
+    details = replace(told.job.details, flags=UNCALIBRATED_ACCEPTED)
+    told.jobs[told.position] = replace(told.job, details=details)
+    told.change(details=struct_hash(details))
+    told.changes.update(uncalibrated=True)
+
+
+def _failed_elsewhere(told: Story) -> None:
+    told.leaves[told.position] = _unpaid(told, LeafStatus.FAILED)
+    told.changes.update(class_id=2, uncalibrated=True)
+
+
 CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
     "honest": (True, lambda told: None),
     "honest, without receipts": (False, lambda told: None),
@@ -201,6 +215,11 @@ CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
     "in time": (False, lambda told: setattr(told, "commit_time", told.job.details.deadline + 120)),
     "too late": (False, lambda told: setattr(told, "commit_time", told.job.details.deadline + 121)),
     "too fast": (False, lambda told: told.change(actual_ms=told.job.details.expected_ms - 1)),
+    "another class": (True, lambda told: told.changes.update(class_id=2)),
+    "no such class": (True, lambda told: told.changes.update(class_id=31)),
+    "uncalibrated": (True, lambda told: told.changes.update(uncalibrated=True)),
+    "uncalibrated, as agreed": (True, _agreed),
+    "failed in another class, uncalibrated": (True, _failed_elsewhere),
     "another charge": (True, lambda told: told.change(charge=told.job.receipt.charge - 1)),
     "another time": (True, lambda told: told.change(actual_ms=told.job.receipt.actual_ms + 1)),
     "another result": (True, lambda told: told.change(result_hash=ZERO_HASH)),
@@ -272,10 +291,10 @@ def _batch(facts: BatchFacts) -> tuple[Any, ...]:
         facts.failed_count,
         0,
         facts.commit_time,
+        facts.class_id,
         0,
         0,
-        0,
-        int(facts.unreceipted),
+        int(facts.unreceipted) | 2 * facts.uncalibrated,
         bytes(32),
     )
 

@@ -10,6 +10,9 @@ import {Leaf, SumNode, SumTreeLib} from "./SumTreeLib.sol";
 ///      of the leaf is Evidence's part.
 library LieLib {
     uint8 internal constant UNRECEIPTED = 1;
+    uint8 internal constant UNCALIBRATED = 2;
+    /// @dev Of a job's details: its client takes a node whose class has no constants for the model.
+    uint32 internal constant UNCALIBRATED_ACCEPTED = 1;
     uint8 internal constant OK = 0;
     uint8 internal constant FAILED = 1;
     uint8 internal constant CLIENT_FAULT = 2;
@@ -95,6 +98,15 @@ library LieLib {
 
     function hasFalseTime(Leaf memory leaf, uint8 flags, JobDetails memory details) internal pure returns (bool) {
         return flags & UNRECEIPTED != 0 && leaf.status == OK && leaf.actualMs < details.expectedMs;
+    }
+
+    function isOfWrongClass(Leaf memory leaf, uint8 classId, JobDetails memory details) internal pure returns (bool) {
+        return leaf.status == OK && (details.classes >> classId) & 1 == 0;
+    }
+
+    /// @dev The flag is the node's own word, and whoever bears it fears no slash.
+    function isNotAgreed(Leaf memory leaf, uint8 flags, JobDetails memory details) internal pure returns (bool) {
+        return leaf.status == OK && flags & UNCALIBRATED != 0 && details.flags & UNCALIBRATED_ACCEPTED == 0;
     }
 
     // ---- the leaf, its receipt and the node's own word

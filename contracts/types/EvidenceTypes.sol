@@ -31,6 +31,10 @@ enum Lie {
     TooLate,
     /// @dev Without receipts, and faster than what was expected. JobDetails.
     FalseTime,
+    /// @dev Settled as of a device class that the client did not ask for: another noise, other judges. JobDetails.
+    WrongClass,
+    /// @dev Settled as uncalibrated, which is never slashed, and the client had not agreed to that. JobDetails.
+    NotAgreed,
     /// @dev The receipt says another charge, result or time. Receipt.
     ReceiptDiffers,
     /// @dev The receipt is for another job. Receipt, Assignment.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from protocol.params import BONUS_BELOW_PERCENT, BONUS_PERCENT, RETRY_AFTER_DEADLINE_S
-from protocol.stages.assignment import Assignment, JobDetails
+from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, Assignment, JobDetails
 from protocol.stages.commitment import BatchContents, Leaf, LeafStatus, Receipt, Result
+from protocol.stages.request import accepts_class
 from protocol.wire.envelope import Domain, digest, is_signed_by, struct_hash
 from protocol.wire.ids import Address
 from protocol.wire.merkle import EMPTY, SumNode, climb, join
@@ -30,9 +31,11 @@ class Lie(IntEnum):
     FALSE_BONUS = 9
     TOO_LATE = 10
     FALSE_TIME = 11
-    RECEIPT_DIFFERS = 12
-    RECEIPT_OF_ANOTHER = 13
-    RESULT_DIFFERS = 14
+    WRONG_CLASS = 12
+    NOT_AGREED = 13
+    RECEIPT_DIFFERS = 14
+    RECEIPT_OF_ANOTHER = 15
+    RESULT_DIFFERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class BatchFacts:
     ok_count: int
     failed_count: int
     unreceipted: bool
+    uncalibrated: bool
+    class_id: int
     commit_time: int
 
     def declared(self, status: int) -> int:
@@ -170,12 +175,16 @@ def _is_paid_for_nothing(leaf: Leaf) -> bool:
 
 
 def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list[tuple[Lie, bool]]:
-    without = batch.unreceipted and leaf.status == LeafStatus.OK
+    good = leaf.status == LeafStatus.OK
+    without = batch.unreceipted and good
+    agreed = details.flags & UNCALIBRATED_ACCEPTED != 0
     return [
         (Lie.OVERPRICED, leaf.charge > details.price),
         (Lie.FALSE_BONUS, _has_false_bonus(leaf, batch, details)),
         (Lie.TOO_LATE, without and batch.commit_time > details.deadline + RETRY_AFTER_DEADLINE_S),
         (Lie.FALSE_TIME, without and leaf.actual_ms < details.expected_ms),
+        (Lie.WRONG_CLASS, good and not accepts_class(details.classes, batch.class_id)),
+        (Lie.NOT_AGREED, good and batch.uncalibrated and not agreed),
     ]
 
 

@@ -37,16 +37,18 @@ contract EvidenceVectorsTest is Test {
     }
 
     function check(uint256 i) external {
-        vm.chainId(vm.parseJsonUint(json, _key(i, "chainId")));
-        Batch memory batch = abi.decode(vm.parseJsonBytes(json, _key(i, "batch")), (Batch));
-        Proof memory proof = abi.decode(vm.parseJsonBytes(json, _key(i, "proof")), (Proof));
+        // Read from storage once: the gas of a test is limited.
+        string memory text = json;
+        vm.chainId(vm.parseJsonUint(text, _key(i, "chainId")));
+        Batch memory batch = abi.decode(vm.parseJsonBytes(text, _key(i, "batch")), (Batch));
+        Proof memory proof = abi.decode(vm.parseJsonBytes(text, _key(i, "proof")), (Proof));
         uint256 expected;
-        uint256[] memory lies = vm.parseJsonUintArray(json, _key(i, "lies"));
+        uint256[] memory lies = vm.parseJsonUintArray(text, _key(i, "lies"));
         for (uint256 j; j < lies.length; ++j) {
             expected |= 1 << lies[j];
         }
-        uint256 found = _alone(batch, proof) | _withPapers(i, batch, proof);
-        assertEq(found, expected, vm.parseJsonString(json, _key(i, "name")));
+        uint256 found = _alone(batch, proof) | _withPapers(text, i, batch, proof);
+        if (found != expected) assertEq(found, expected, vm.parseJsonString(text, _key(i, "name")));
         seen |= found;
     }
 
@@ -69,13 +71,17 @@ contract EvidenceVectorsTest is Test {
             | _bit(Lie.Miscounted, LieLib.declared(batch, leaf.status) == 0);
     }
 
-    function _withPapers(uint256 i, Batch memory batch, Proof memory proof) private view returns (uint256 found) {
+    function _withPapers(string memory text, uint256 i, Batch memory batch, Proof memory proof)
+        private
+        view
+        returns (uint256 found)
+    {
         Leaf memory leaf = proof.leaves[0].leaf;
         (JobDetails memory details, JobReceipt memory receipt, Result memory result, Assignment memory order) =
-            abi.decode(vm.parseJsonBytes(json, _key(i, "papers")), (JobDetails, JobReceipt, Result, Assignment));
+            abi.decode(vm.parseJsonBytes(text, _key(i, "papers")), (JobDetails, JobReceipt, Result, Assignment));
         if (EnvelopeLib.jobDetailsHash(details) == leaf.details) found |= _details(leaf, batch, details);
         bytes32 jobId =
-            EnvelopeLib.digest(vm.parseJsonAddress(json, _key(i, "verifyingContract")), EnvelopeLib.hashOf(order));
+            EnvelopeLib.digest(vm.parseJsonAddress(text, _key(i, "verifyingContract")), EnvelopeLib.hashOf(order));
         bool ordered = LieLib.isOrderOf(order, proof.node, leaf);
         if (EnvelopeLib.receiptHash(receipt) == leaf.receiptHash) {
             found |= _bit(Lie.ReceiptDiffers, LieLib.differsFromReceipt(leaf, receipt));
@@ -88,6 +94,8 @@ contract EvidenceVectorsTest is Test {
         return _bit(Lie.Overpriced, LieLib.isOverpriced(leaf, details))
             | _bit(Lie.FalseBonus, LieLib.hasFalseBonus(leaf, batch.flags, details))
             | _bit(Lie.TooLate, LieLib.isTooLate(leaf, batch.flags, batch.commitTime, details))
-            | _bit(Lie.FalseTime, LieLib.hasFalseTime(leaf, batch.flags, details));
+            | _bit(Lie.FalseTime, LieLib.hasFalseTime(leaf, batch.flags, details))
+            | _bit(Lie.WrongClass, LieLib.isOfWrongClass(leaf, batch.classId, details))
+            | _bit(Lie.NotAgreed, LieLib.isNotAgreed(leaf, batch.flags, details));
     }
 }

@@ -373,13 +373,62 @@ contract ProveFraudTest is Papers {
         _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, Lie.FalseTime);
     }
 
+    /// @dev The client asked for an exact class; the node settles as of its noisier one, by whose constants its seats measure.
+    function test_attack_a_noisier_class_than_asked_for_is_claimed() public {
+        Job[] memory jobs = _jobs(2);
+        Leaf[] memory leaves = leavesOf(jobs);
+        Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
+        made.classId = 2;
+        Contents memory contents = submit(made, claimsOf(one, node.id, 2, made.priceSum, made.bonusSum));
+        _prove(contents, leaves, 1, Lie.WrongClass, abi.encode(jobs[1].details));
+        _assertCondemned();
+    }
+
+    function test_any_class_that_was_asked_for_does_not_condemn() public {
+        Job[] memory jobs = _jobs(1);
+        jobs[0].details.classes = 1 << 2 | 1 << 31;
+        settle(jobs[0], true);
+        Leaf[] memory leaves = leavesOf(jobs);
+        Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
+        made.classId = 2;
+        Contents memory contents = submit(made, claimsOf(one, node.id, 1, made.priceSum, made.bonusSum));
+        _refused(_noLie(Lie.WrongClass), contents, leaves, 0, Lie.WrongClass, abi.encode(jobs[0].details));
+    }
+
+    /// @dev The flag is its node's own word: without this, it would buy any node off every slash.
+    function test_attack_a_flag_that_fears_no_slash() public {
+        _caught(_jobs(2), leavesOf(_jobs(2)), UNCALIBRATED, 1, Lie.NotAgreed);
+    }
+
+    function test_an_uncalibrated_batch_that_its_clients_agreed_to_does_not_condemn() public {
+        Job[] memory jobs = _jobs(1);
+        jobs[0].details.flags = 1;
+        settle(jobs[0], true);
+        Leaf[] memory leaves = leavesOf(jobs);
+        Contents memory contents = settleLeaves(one, node.id, leaves, UNCALIBRATED);
+        _refused(_noLie(Lie.NotAgreed), contents, leaves, 0, Lie.NotAgreed, abi.encode(jobs[0].details));
+    }
+
+    /// @dev What is not paid gains nothing by either.
+    function test_a_failed_job_of_another_class_does_not_condemn() public {
+        Job[] memory jobs = _jobs(2);
+        Leaf[] memory leaves = leavesOf(jobs);
+        leaves[1] = _unpaid(leaves[1], 1);
+        Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, UNCALIBRATED);
+        made.classId = 2;
+        Contents memory contents = submit(made, claimsOf(one, node.id, 2, made.priceSum, made.bonusSum));
+        bytes memory papers = abi.encode(jobs[1].details);
+        _refused(_noLie(Lie.WrongClass), contents, leaves, 1, Lie.WrongClass, papers);
+        _refused(_noLie(Lie.NotAgreed), contents, leaves, 1, Lie.NotAgreed, papers);
+    }
+
     function test_details_of_another_job_prove_nothing() public {
         Job[] memory jobs = _jobs(2);
         jobs[0].receipt.charge = 11 * VCN;
         settle(jobs[0], true);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        for (uint8 lie = uint8(Lie.Overpriced); lie <= uint8(Lie.FalseTime); ++lie) {
+        for (uint8 lie = uint8(Lie.Overpriced); lie < uint8(Lie.ReceiptDiffers); ++lie) {
             _refused(_wrongPapers(Lie(lie)), contents, leaves, 0, Lie(lie), abi.encode(jobs[1].details));
         }
     }

@@ -69,6 +69,8 @@ class Scene:
             ok_count=stored.ok_count,
             failed_count=stored.failed_count,
             unreceipted=False,
+            uncalibrated=bool(stored.flags & 2),
+            class_id=stored.class_id,
             commit_time=stored.commit_time,
         )
 
