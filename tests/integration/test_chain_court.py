@@ -25,7 +25,7 @@ from protocol.events import BatchMined, BatchSubmitted, CaseConvened, SeedReveal
 from protocol.params import VCN
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import batch_seed, draw_order, draw_samples, epoch_of
-from protocol.stages.settlement import convene_pay, seat_pay, split
+from protocol.stages.settlement import convene_pay, split
 from protocol.stages.verification import seat_commitment
 from protocol.wire.ids import BatchId
 from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, forget, open_anvil_ledger, owner_of
@@ -159,7 +159,7 @@ async def test_rewards_pool_and_burn_are_those_that_python_splits() -> None:
         await at.ledger.warp(at.ledger.rules.challenge_window_s)
         await at.adapter.perform(FinalizeBatch(at.name, NODE.address, 0))
         assert (await settlement.batch_of(NODE.address, 0)).state is BatchState.FINAL
-        convened = convene_pay(seat_pay(stored.fee, 10_000))
+        convened = convene_pay(stored.fee)
         assert (await settlement.book_of(NODE.address)).rewards == expected.reward + expected.bonus + convened
         assert await settlement.burn_pending() == expected.burned
         seats = sum([(await settlement.book_of(verifier.address)).rewards for verifier in VERIFIERS])

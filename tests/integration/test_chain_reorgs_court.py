@@ -39,6 +39,7 @@ from protocol.events import (
     SeedRevealed,
 )
 from protocol.params import PROBATION_JOBS, VCN
+from protocol.stages.settlement import convene_pay
 from protocol.stages.verification import Verdict, seat_commitment
 from tests.integration.lost_blocks import NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
@@ -178,9 +179,10 @@ async def test_a_reorganisation_at_any_step_to_the_pay_changes_nothing_that_was_
         # The second batch was paid without a court.
         assert len(at.story.all(CaseConvened)) == 1
         settlement = at.ledger.network.settlement
-        assert (await settlement.batch_of(NODE.address, at.batch.slot)).state is BatchState.FINAL
-        settled = at.story.all(BatchSettled)
-        assert (await settlement.book_of(NODE.address)).rewards == sum(each.reward + each.bonus for each in settled)
+        stored = await settlement.batch_of(NODE.address, at.batch.slot)
+        assert stored.state is BatchState.FINAL
+        earned = sum(each.reward + each.bonus for each in at.story.all(BatchSettled)) + convene_pay(stored.fee)
+        assert (await settlement.book_of(NODE.address)).rewards == earned
 
 
 # --- a case that costs a stake ----------------------------------------------------------------------------------------
