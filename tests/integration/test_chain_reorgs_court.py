@@ -179,9 +179,9 @@ async def test_a_reorganisation_at_any_step_to_the_pay_changes_nothing_that_was_
         # The second batch was paid without a court.
         assert len(at.story.all(CaseConvened)) == 1
         settlement = at.ledger.network.settlement
-        stored = await settlement.batch_of(NODE.address, at.batch.slot)
-        assert stored.state is BatchState.FINAL
-        earned = sum(each.reward + each.bonus for each in at.story.all(BatchSettled)) + convene_pay(stored.fee)
+        assert (await settlement.batch_of(NODE.address, at.batch.slot)).state is BatchState.FINAL
+        judged = await settlement.batch_of(NODE.address, 0)
+        earned = sum(each.reward + each.bonus for each in at.story.all(BatchSettled)) + convene_pay(judged.fee)
         assert (await settlement.book_of(NODE.address)).rewards == earned
 
 
