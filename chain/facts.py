@@ -24,7 +24,7 @@ from protocol.events import (
     SeatSilenced,
     SeedRevealed,
 )
-from protocol.stages.commitment import BatchContents
+from protocol.stages.commitment import BatchContents, BatchSums
 from protocol.wire.ids import Address, BatchId
 
 
@@ -56,6 +56,7 @@ class BatchStored:
     leaf_count: int
     unreceipted: bool
     uncalibrated: bool
+    sums: BatchSums
     contents: BatchContents
 
 

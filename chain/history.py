@@ -150,6 +150,7 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
         leaf_count=stored.leaf_count,
         unreceipted=stored.unreceipted,
         uncalibrated=stored.uncalibrated,
+        sums=stored.sums,
         contents=stored.contents,
         lane_jobs=tuple(jobs[lane] for lane in lanes),
     )

@@ -13,7 +13,7 @@ from chain.states import BatchState, LaneState
 from chain.token import Permit
 from protocol.events import AccountSeen, BatchRefunded, BatchSettled, BatchVoided, LaneSeen
 from protocol.stages.assignment import Account, Lane, LaneOpen
-from protocol.stages.commitment import Batch, BatchContents, LaneClaim, LaneDebit
+from protocol.stages.commitment import Batch, BatchContents, BatchSums, LaneClaim, LaneDebit
 from protocol.wire.envelope import compact
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, Wei
 
@@ -288,5 +288,6 @@ def _stored(batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, co
         leaf_count=stored.leaf_count,
         unreceipted=bool(stored.flags & UNRECEIPTED),
         uncalibrated=bool(stored.flags & UNCALIBRATED),
+        sums=BatchSums(stored.charge, stored.bonus, stored.response_ms, stored.ok_count, stored.failed_count),
         contents=BatchContents(root, max_leaf, tuple(LaneDebit(*debit) for debit in debits)),
     )

@@ -16,6 +16,7 @@ from protocol.stages.assignment import (
 from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import (
     BatchContents,
+    BatchSums,
     TokenFrame,
 )
 from protocol.stages.execution import RunResult
@@ -336,6 +337,7 @@ class BatchSubmitted:
     leaf_count: U24
     unreceipted: bool
     uncalibrated: bool
+    sums: BatchSums
     contents: BatchContents
     lane_jobs: tuple[U24, ...]
 

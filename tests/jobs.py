@@ -17,6 +17,7 @@ from protocol.stages.assignment import (
 )
 from protocol.stages.commitment import (
     Batch,
+    BatchSums,
     LeafEntry,
     Receipt,
     Result,
@@ -162,3 +163,8 @@ def batch_of(node: Address, slot: int, *lanes: Orders, mine_by: int = 0) -> Batc
         mine_by=mine_by,
         claims=claims,
     )
+
+
+def sums_of(batch: Batch) -> BatchSums:
+    """What the chain keeps of a batch beside its contents."""
+    return BatchSums(batch.price_sum, batch.bonus_sum, batch.ms_sum, batch.ok_count, batch.failed_count)

@@ -167,6 +167,17 @@ class BatchContents:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSums:
+    """What a mined batch says of all its leaves together: charges and bonuses in wei, time in ms, leaves by status."""
+
+    charge: U96
+    bonus: U96
+    ms: U48
+    ok_count: U24
+    failed_count: U24
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Jobs that a node settles together, as it goes on chain."""
 

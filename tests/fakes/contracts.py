@@ -33,6 +33,7 @@ from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_bl
 from protocol.stages.settlement import split
 from protocol.wire.envelope import Domain, require_signer
 from protocol.wire.ids import Address, BatchId, Wei
+from tests.jobs import sums_of
 
 DAY_S = 86_400
 COUNTED_A_DAY = 20
@@ -283,6 +284,7 @@ class Contracts:
                 leaf_count=stored.leaf_count,
                 unreceipted=batch.unreceipted,
                 uncalibrated=batch.uncalibrated,
+                sums=sums_of(batch),
                 contents=stored.contents,
                 lane_jobs=tuple(claim.jobs for claim in batch.claims),
             )

@@ -1,8 +1,9 @@
 """Evidence as plain Python: bonds of clients who have a batch checked in full, and lies that need no court.
 
-Left out: signers with a grant, since nobody has one here, and proofs of several leaves.
+Left out: signers with a grant, since nobody has one here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -10,7 +11,7 @@ from chain.states import BatchState
 from protocol.events import BatchChallenged
 from protocol.params import BPS
 from protocol.stages.commitment import BatchContents, batch_id
-from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, is_in_batch, lies_in
+from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
 from tests.fakes.contracts import MemoryBatch
@@ -92,14 +93,26 @@ class Evidence(Court):
     # ---- proofs
 
     def prove_fraud(
-        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+        self,
+        node: Address,
+        slot: int,
+        contents: BatchContents,
+        lie: Lie,
+        leaves: Sequence[OpenedLeaf],
+        papers: Papers,
     ) -> None:
         batch = self.batch(node, slot)
         self.require(batch.state in PROVABLE, "WrongState")
         self.require(contents == batch.contents, "WrongContents")
         facts = _facts_of(batch)
-        self.require(is_in_batch(opened, facts), "WrongRoot")
-        self.require(lie in lies_in(opened, facts, papers, node, self.domain), "NoLie")
+        self.require(all(is_in_batch(opened, facts) for opened in leaves), "WrongRoot")
+        if lie is Lie.MISCOUNTED:
+            places = [opened.position for opened in leaves]
+            self.require(places == sorted(set(places)), "PositionsNotAscending")
+            self.require(are_miscounted([opened.leaf for opened in leaves], facts), "NoLie")
+        else:
+            self.require(len(leaves) == 1, "WrongLeafCount")
+            self.require(lie in lies_in(leaves[0], facts, papers, node, self.domain), "NoLie")
         self.condemn(batch)
 
 
@@ -115,5 +128,7 @@ def _facts_of(batch: MemoryBatch) -> BatchFacts:
         ok_count=said.ok_count,
         failed_count=said.failed_count,
         unreceipted=said.unreceipted,
+        uncalibrated=said.uncalibrated,
+        class_id=said.class_id,
         commit_time=batch.timestamp,
     )

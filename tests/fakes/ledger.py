@@ -126,7 +126,7 @@ class MemoryLedger:
     async def prove(
         self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
     ) -> None:
-        self._as_people(lambda contracts: contracts.prove_fraud(node, slot, contents, lie, opened, papers))
+        self._as_people(lambda contracts: contracts.prove_fraud(node, slot, contents, lie, [opened], papers))
 
     async def pool(self) -> int:
         return self.contracts.pool

@@ -45,6 +45,7 @@ from protocol.stages.commitment import (
     unpaid_leaf,
 )
 from protocol.wire.ids import BatchId, TimestampMs, Wei, checksum
+from tests.jobs import sums_of
 from tests.simulation.scene import DOMAIN, RULES
 from tests.unit.protocol.roles.test_bidder import NOW
 from tests.unit.protocol.roles.test_provider import Deal
@@ -265,6 +266,7 @@ def mined(books: Books, rate_bps: int) -> BatchId:
         leaf_count=PROBATION_JOBS,
         unreceipted=batch.unreceipted,
         uncalibrated=batch.uncalibrated,
+        sums=sums_of(batch),
         contents=BatchContents(batch.root, batch.max_leaf, debits),
         lane_jobs=tuple(claim.jobs for claim in batch.claims),
     )
