@@ -30,6 +30,7 @@ from protocol.effects import (
     DemandData,
     FinalizeBatch,
     OpenLane,
+    ProveFraud,
     RefundBatch,
     ReplaceSeat,
     ResolveCase,
@@ -58,7 +59,7 @@ LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
 _WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
-_ANYBODYS = (FinalizeBatch, RefundBatch, VoidStarved, ConveneCourt, ReplaceSeat, ResolveCase)
+_ANYBODYS = (FinalizeBatch, RefundBatch, VoidStarved, ConveneCourt, ReplaceSeat, ResolveCase, ProveFraud)
 """What several nodes may want at once."""
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
@@ -175,6 +176,8 @@ class ChainAdapter:
                 return await self._open_lane(effect)
             case FinalizeBatch() | RefundBatch() | VoidStarved() | ConveneCourt():
                 return await self._do_batch(effect)
+            case ProveFraud():
+                return await self._prove(effect)
             case AbstainSeat():
                 return await self._abstain(effect)
             case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase() | DemandData() | AnswerDemand():
@@ -269,13 +272,14 @@ class ChainAdapter:
                 call = court.convene(node, slot, contents)
                 done_in = frozenset(BatchState) - {BatchState.NONE, BatchState.PENDING}
 
-        async def done() -> bool:
-            # Another batch in the slot: ours has ended long ago.
-            if await settlement.batch_id_of(node, slot) != effect.batch_id:
-                return True
-            return (await settlement.batch_of(node, slot)).state in done_in
+        return await self._do(effect, call, await self._anyone(), lambda: self._batch_is(effect, done_in))
 
-        return await self._do(effect, call, await self._anyone(), done)
+    async def _prove(self, effect: ProveFraud) -> TransactionMined:
+        """What is void or final by now nobody can prove any more."""
+        call = self.network.evidence.prove_fraud(
+            effect.node, effect.slot, effect.contents, effect.lie, effect.leaves, effect.papers
+        )
+        return await self._do(effect, call, self._operator, lambda: self._batch_is(effect, _ENDED | {BatchState.VOID}))
 
     async def _do_case(
         self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase | DemandData | AnswerDemand
@@ -334,6 +338,17 @@ class ChainAdapter:
         return TransactionMined(type(effect).__name__, about(effect), await self.network.ethereum.head())
 
     # ---- done already?
+
+    async def _batch_is(
+        self,
+        effect: FinalizeBatch | RefundBatch | VoidStarved | ConveneCourt | ProveFraud,
+        states: frozenset[BatchState],
+    ) -> bool:
+        settlement = self.network.settlement
+        # Another batch in the slot: ours has ended long ago.
+        if await settlement.batch_id_of(effect.node, effect.slot) != effect.batch_id:
+            return True
+        return (await settlement.batch_of(effect.node, effect.slot)).state in states
 
     async def _committed(self, case: BatchId, seat: int, commitment: bytes) -> bool:
         seats = await self.network.court.seats_of(case)

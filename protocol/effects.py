@@ -15,6 +15,7 @@ from protocol.stages.commitment import (
     BatchContents,
     SettledJob,
 )
+from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.stages.execution import RunSpec
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
@@ -277,6 +278,22 @@ class AnswerDemand:
 
 
 @dataclass(frozen=True, slots=True)
+class ProveFraud:
+    """> chain/evidence > TransactionMined, and CaseResolved and BatchVoided: code alone condemns what a batch shows.
+
+    Several leaves only for MISCOUNTED, by their places.
+    """
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents
+    lie: Lie
+    leaves: tuple[OpenedLeaf, ...]
+    papers: Papers
+
+
+@dataclass(frozen=True, slots=True)
 class VoidStarved:
     """> chain/court > TransactionMined, and BatchVoided: nobody judged the batch in time."""
 
@@ -328,6 +345,7 @@ ChainEffect = (
     | ResolveCase
     | DemandData
     | AnswerDemand
+    | ProveFraud
     | VoidStarved
     | FinalizeBatch
     | RefundBatch

@@ -18,6 +18,7 @@ from protocol.effects import (
     DemandData,
     FinalizeBatch,
     OpenLane,
+    ProveFraud,
     RefundBatch,
     ReplaceSeat,
     ResolveCase,
@@ -68,7 +69,7 @@ from protocol.wire.ids import Address, BatchId
 from protocol.wire.merkle import path
 from tests.anvil_ledger import open_anvil_ledger
 from tests.fakes.ledger import MemoryLedger
-from tests.jobs import PRICE, Orders, batch_of, key, named
+from tests.jobs import PRICE, Orders, batch_of, key, named, sums_of
 from tests.story import Story, told_by
 
 NODE, CLIENT = key("node"), key("client")
@@ -348,6 +349,7 @@ async def test_a_batch_is_named_by_its_block_and_told_with_its_contents(open_led
         told = await play.story.until(BatchSubmitted)
         assert (told.batch_id, told.block, told.leaf_count, told.rate_bps) == (mined.batch_id, mined.block, 3, 10_000)
         assert (told.contents.root, told.contents.max_leaf, told.lane_jobs) == (batch.root, PRICE, (3,))
+        assert told.sums == sums_of(batch)
         (debit,) = told.contents.debits
         assert (debit.client, debit.leaves, debit.amount) == (CLIENT.address, 3, batch.claims[0].debit)
         lane = (await play.story.until(LaneSeen, lambda seen: seen.lane.jobs == 3)).lane
@@ -1075,6 +1077,40 @@ async def test_a_lie_voids_its_batch_and_costs_the_stake_at_once(open_ledger: Op
         await play.adapter.perform(RefundBatch(lied.mined.batch_id, NODE.address, 0, await lied.contents()))
         await play.final()
         assert play.story.all(LaneSeen)[-1].lane.left == LANE
+
+
+async def test_a_node_that_proves_a_lie_hears_so_and_whoever_comes_later_as_well(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        lied = await Lied.of(play)
+        contents, (first, second, _) = await lied.contents(), play.seats
+        effect = ProveFraud(
+            lied.mined.batch_id, NODE.address, 0, contents, Lie.RESULT_DIFFERS, (lied.opened,), lied.papers
+        )
+        await refused(first, replace(effect, lie=Lie.NO_RECEIPT), "NoLie")
+        for prover in (first, second, first):
+            heard = await prover.perform(effect)
+            assert isinstance(heard, TransactionMined)
+            assert (heard.effect, heard.about) == ("ProveFraud", lied.mined.batch_id)
+        await play.final()
+        assert [slashed.amount for slashed in play.story.all(NodeSlashed)] == [5_000 * VCN]
+
+
+async def test_leaves_that_are_more_than_declared_are_proved_together(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        leaves = [play.orders.finish().leaf for _ in range(3)]
+        batch = replace(batch_of(NODE.address, 0, play.orders), ok_count=1, failed_count=2, max_leaf=3 * PRICE)
+        mined = await play.adapter.perform(SubmitBatch(batch))
+        await play.final()
+        contents = (await play.story.until(BatchSubmitted)).contents
+        nodes = [leaf.node for leaf in leaves]
+        first, _, third = (OpenedLeaf(place, leaf, path(nodes, place)) for place, leaf in enumerate(leaves))
+        effect = ProveFraud(mined.batch_id, NODE.address, 0, contents, Lie.MISCOUNTED, (first, third), Papers())
+        await refused(play.adapter, replace(effect, leaves=(third,)), "NoLie")
+        await refused(play.adapter, replace(effect, leaves=(third, first)), "PositionsNotAscending")
+        assert isinstance(await play.adapter.perform(effect), TransactionMined)
+        await play.final()
+        assert (await play.story.until(BatchVoided)).batch_id == mined.batch_id
 
 
 async def test_a_leaf_of_another_batch_proves_nothing(open_ledger: OpenLedger) -> None:

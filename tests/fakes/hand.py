@@ -14,6 +14,7 @@ from protocol.effects import (
     DemandData,
     FinalizeBatch,
     OpenLane,
+    ProveFraud,
     RefundBatch,
     ReplaceSeat,
     ResolveCase,
@@ -26,7 +27,7 @@ from protocol.effects import (
 from protocol.events import BatchMined, TransactionMined
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
-from tests.fakes.court import Court
+from tests.fakes.evidence import Evidence
 
 _ENDED = (BatchState.FINAL, BatchState.REFUNDED)
 
@@ -38,7 +39,7 @@ class Hand:
     operator: Address
     client: Address
 
-    def do(self, contracts: Court, effect: ChainEffect) -> None:
+    def do(self, contracts: Evidence, effect: ChainEffect) -> None:
         """Change the contracts as the effect's transaction would. Raises: Refused."""
         match effect:
             case OpenLane(order, signature):
@@ -67,6 +68,8 @@ class Hand:
                 contracts.demand_data(self.operator, BatchId(name), seat, leaf, key)
             case AnswerDemand(name, data):
                 contracts.answer_data(self.operator, BatchId(name), data)
+            case ProveFraud(_, node, slot, contents, lie, leaves, papers):
+                contracts.prove_fraud(node, slot, contents, lie, leaves, papers)
             case VoidStarved(_, node, slot, contents):
                 contracts.void_starved(node, slot, contents)
             case FinalizeBatch(_, node, slot):
@@ -77,7 +80,7 @@ class Hand:
                 contracts.check_in(self.operator, node)
 
 
-def answer_of(contracts: Court, effect: ChainEffect) -> BatchMined | TransactionMined | None:
+def answer_of(contracts: Evidence, effect: ChainEffect) -> BatchMined | TransactionMined | None:
     """What an effect answers that is done already, by whomever; None if it is not done."""
     done = False
     match effect:
@@ -95,7 +98,7 @@ def answer_of(contracts: Court, effect: ChainEffect) -> BatchMined | Transaction
             done = BatchId(name) in contracts.cases
         case FinalizeBatch(name, node, slot) | RefundBatch(name, node, slot):
             done = _state(contracts, name, node, slot) in _ENDED
-        case VoidStarved(name, node, slot):
+        case VoidStarved(name, node, slot) | ProveFraud(name, node, slot):
             done = _state(contracts, name, node, slot) in (*_ENDED, BatchState.VOID)
         case CommitSeat(name, seat, commitment):
             done = _seat(contracts, name, seat)[1] == commitment
@@ -114,23 +117,23 @@ def answer_of(contracts: Court, effect: ChainEffect) -> BatchMined | Transaction
     return mined(contracts, effect) if done else None
 
 
-def mined(contracts: Court, effect: ChainEffect) -> TransactionMined:
+def mined(contracts: Evidence, effect: ChainEffect) -> TransactionMined:
     """The answer to an effect that is in the newest block."""
     return TransactionMined(type(effect).__name__, about(effect), contracts.block)
 
 
-def _state(contracts: Court, name: bytes, node: Address, slot: int) -> BatchState:
+def _state(contracts: Evidence, name: bytes, node: Address, slot: int) -> BatchState:
     found = contracts.batches.get((node, slot))
     return found.state if found is not None and found.batch_id == name else BatchState.FINAL
 
 
-def _seat(contracts: Court, name: bytes, seat: int) -> tuple[SeatState, bytes]:
+def _seat(contracts: Evidence, name: bytes, seat: int) -> tuple[SeatState, bytes]:
     case = contracts.cases.get(BatchId(name))
     if case is None or seat >= len(case.seats):
         return SeatState.NONE, b""
     return case.seats[seat].state, case.seats[seat].commitment
 
 
-def _is_closed(contracts: Court, name: bytes) -> bool:
+def _is_closed(contracts: Evidence, name: bytes) -> bool:
     case = contracts.cases.get(BatchId(name))
     return case is not None and case.verdict is not Verdict.NONE

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
+import trio
 
 from chain.court import Case
 from chain.ethereum import Call
@@ -15,18 +16,22 @@ from chain.settlement import contents_of
 from chain.states import BatchState, NodeState
 from chain.transactions import Sender
 from chain.wallet import Key
+from protocol.effects import ProveFraud
 from protocol.errors import Reverted
-from protocol.events import BatchChallenged
+from protocol.events import BatchChallenged, Event, TransactionMined
 from protocol.params import VCN
 from protocol.stages.commitment import Batch, Leaf, LeafEntry, claim_of
 from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.stages.verification import Verdict
+from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import path, root
 from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
 from tests.jobs import CLASS, Orders, key
 
 pytestmark = pytest.mark.anvil
-NODE, CLIENT, PROVER = key("node"), key("client"), key("prover")
+WHILE_S = 1.0
+"""Enough for a transaction to reach the pool."""
+NODE, CLIENT, PROVER, SECOND = key("node"), key("client"), key("prover"), key("second prover")
 
 
 @dataclass
@@ -133,6 +138,60 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
         assert case.verdict is Verdict.SEVERE
         with pytest.raises(Reverted, match=r"WrongState\(state=void\)"):
             await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)
+
+
+def proof_of(facts: BatchFacts, batch_id: bytes, lie: Lie, opened: OpenedLeaf, papers: Papers) -> ProveFraud:
+    return ProveFraud(batch_id, NODE.address, 0, facts.contents, lie, (opened,), papers)
+
+
+async def test_a_seat_that_asks_for_a_proof_condemns_and_a_second_one_is_done_already() -> None:
+    async with scene() as play:
+        settlement, stakes = play.ledger.network.settlement, play.ledger.network.stakes
+        entries = lied([play.orders.finish() for _ in range(3)], 2, receipt_hash=ZERO_HASH)
+        facts = await play.submit(entries)
+        batch_id = await settlement.batch_id_of(NODE.address, 0)
+        assert batch_id is not None
+        effect = proof_of(facts, batch_id, Lie.NO_RECEIPT, opened_of(entries, 2), play.papers(entries[2]))
+        await play.ledger.controls.enrich(SECOND)
+        async with play.ledger.adapter(PROVER) as first, play.ledger.adapter(SECOND) as second:
+            with pytest.raises(Reverted, match=r"NoLie\(lie=false_sums\)") as refused:
+                await first.perform(replace(effect, lie=Lie.FALSE_SUMS))
+            assert not refused.value.transient
+            mined = await first.perform(effect)
+            assert mined == TransactionMined("ProveFraud", batch_id, (await play.ledger.now())[0])
+            assert (await settlement.batch_of(NODE.address, 0)).state is BatchState.VOID
+            node = await stakes.node_of(NODE.address)
+            assert node is not None
+            assert (node.state, node.active_stake) == (NodeState.JAILED, 5_000 * VCN)
+            # Whoever comes later, or asks again, pays nothing and hears the same; so of a batch that has left its slot.
+            assert await second.perform(effect) == mined
+            assert isinstance(await second.perform(replace(effect, batch_id=bytes(32))), TransactionMined)
+        ethereum = play.ledger.network.ethereum
+        assert [await ethereum.nonce(each.address) for each in (PROVER, SECOND)] == [1, 0]
+
+
+async def test_two_who_prove_in_one_block_both_hear_that_it_is_done() -> None:
+    async with scene() as play:
+        entries = lied([play.orders.finish() for _ in range(2)], 0, output_commit=bytes(32))
+        facts = await play.submit(entries)
+        batch_id = await play.ledger.network.settlement.batch_id_of(NODE.address, 0)
+        assert batch_id is not None
+        effect = proof_of(facts, batch_id, Lie.RESULT_DIFFERS, opened_of(entries, 0), play.papers(entries[0]))
+        await play.ledger.controls.enrich(SECOND)
+        heard: list[Event] = []
+
+        async def prove(prover: Key) -> None:
+            async with play.ledger.adapter(prover) as adapter:
+                heard.append(await adapter.perform(effect))
+
+        await play.ledger.controls.automine(False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prove, PROVER)
+            nursery.start_soon(prove, SECOND)
+            await trio.sleep(WHILE_S)
+            assert heard == []
+            await play.ledger.mine(1)
+        assert heard == [TransactionMined("ProveFraud", batch_id, (await play.ledger.now())[0])] * 2
 
 
 async def test_an_honest_leaf_is_condemned_for_nothing() -> None:
