@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from protocol.effects import ProveFraud
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.stages.execution import proof_size
 from protocol.stages.verification import SampleOpening, Verdict
@@ -79,6 +80,10 @@ class Case:
     demanded: int | None = None
     """The seat whose demand this case had, its only one."""
     demanded_leaf: int = 0
+    proof: ProveFraud | None = None
+    """What this node can prove by code; its first find, and the only one that it sends."""
+    proving: bool = False
+    """Whether this node has asked for that to be sent."""
     data_until: int = 0
     """Until when the case waits for data, in seconds of the chain; 0 while it does not."""
     asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)

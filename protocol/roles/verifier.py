@@ -2,7 +2,8 @@
 
 A turn: ask for the drawn leaves, run one pass over each, post the hash of what came out, get the fingerprints, score,
 reveal. What a node cannot prove to belong to its batch scores zero. A node that shows a seat nothing is made to show it
-on chain; a seat that cannot judge steps down (see `recourse`).
+on chain; a seat that cannot judge steps down (see `recourse`). What code alone can condemn is proved on chain as well
+(see `prover`).
 """
 
 import hashlib
@@ -48,6 +49,7 @@ from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.cases import Case, DrawnLeaf
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
+from protocol.roles.prover import PREFIX, Prover
 from protocol.roles.recourse import Recourse, batch_named
 from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
@@ -86,9 +88,11 @@ class Verifier:
     _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
     _cases: dict[BatchId, Case] = field(default_factory=dict)
     _recourse: Recourse = field(init=False)
+    _prover: Prover = field(init=False)
 
     def __post_init__(self) -> None:
         self._recourse = Recourse(self.settings, self.member)
+        self._prover = Prover(self.identity)
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -115,7 +119,7 @@ class Verifier:
             case CaseConvened():
                 return self._convened(event, now_ms)
             case MessageReceived(peer_id, SampleOpening() as opening):
-                return self._sample(peer_id, opening)
+                return self._sample(peer_id, opening, now_ms)
             case BlobFetched(cid):
                 return self._fetched(cid)
             case ModelAdded():
@@ -123,7 +127,7 @@ class Verifier:
             case DataDemanded():
                 self._demanded(event)
             case DataAnswered():
-                return self._answered(event)
+                return self._answered(event, now_ms)
             case SampleOpened():
                 return self._opened(event)
             case SampleReplayed():
@@ -131,9 +135,12 @@ class Verifier:
             case MessageReceived(peer_id, ProofOpening() as opening):
                 return self._proof(peer_id, opening)
             case EffectFailed():
-                return self._failed(event)
+                return self._failed(event, now_ms)
             case DeadlinePassed(name) if name.startswith("resolve:"):
                 return self._resolve(BatchId(bytes.fromhex(name[8:])))
+            case DeadlinePassed(name) if name.startswith(PREFIX):
+                case_ = self._cases.get(BatchId(bytes.fromhex(name.removeprefix(PREFIX))))
+                return self._prover.send(case_) if case_ else ()
             case DeadlinePassed(name) if name.startswith(("abstain:", "demand:")):
                 return self._take_recourse(name)
             case BlockSeen():
@@ -252,14 +259,20 @@ class Verifier:
         return self._recourse.leave(case, batch, name)
 
     # --- checking ---------------------------------------------------------------------------------------------------
-    def _sample(self, peer_id: PeerId, opening: SampleOpening) -> tuple[Effect, ...]:
+    def _sample(self, peer_id: PeerId, opening: SampleOpening, now_ms: TimestampMs) -> tuple[Effect, ...]:
         case = self._cases.get(BatchId(opening.batch_id))
         if case is None or not self.member.operates(peer_id, case.node):
             return ()
-        return self._check(case, opening, (peer_id,))
+        return self._check(case, opening, (peer_id,), now_ms)
 
     def _check(
-        self, case: Case, opening: SampleOpening, holders: tuple[PeerId, ...], *, on_chain: bool = False
+        self,
+        case: Case,
+        opening: SampleOpening,
+        holders: tuple[PeerId, ...],
+        now_ms: TimestampMs,
+        *,
+        on_chain: bool = False,
     ) -> tuple[Effect, ...]:
         batch = self._batches.get(case.batch_id)
         if batch is None:
@@ -267,6 +280,11 @@ class Verifier:
         leaf = case.leaves.get(opening.leaf_index)
         if leaf is None or not (leaf.is_unshown if on_chain else leaf.opening is None):
             return ()
+        if proof := self._prover.proof_in(case, opening, batch):
+            # Before its papers are asked for: a leaf that lies by itself need not come with the right ones.
+            leaf.opening, leaf.on_chain = opening, on_chain
+            leaf.condemn(f"code can prove it: {proof.lie.name.lower().replace('_', ' ')}")
+            return *self._prover.wait(case, proof, now_ms), *self._commit_when_done(case)
         self._require_in_batch(opening, batch)
         leaf.opening, leaf.on_chain, leaf.failed = opening, on_chain, ""
         job, late_s = opening.entry.job, mine_by(opening.entry)
@@ -407,7 +425,7 @@ class Verifier:
             return
         case.demanded, case.demanded_leaf, case.data_until = demand.seat, demand.leaf_index, demand.until
 
-    def _answered(self, answered: DataAnswered) -> tuple[Effect, ...]:
+    def _answered(self, answered: DataAnswered, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What the node has shown on chain counts as if it had come from it; every turn begins anew."""
         case = self._cases.get(BatchId(answered.batch_id))
         if case is None or not case.data_until:
@@ -415,10 +433,10 @@ class Verifier:
         case.data_until = 0
         if case.seat is None:
             return ()
-        taken = self._take_answer(case, answered.data)
+        taken = self._take_answer(case, answered.data, now_ms)
         return taken or (*self._commit_when_done(case), *self._reveal_when_done(case))
 
-    def _take_answer(self, case: Case, data: bytes) -> tuple[Effect, ...]:
+    def _take_answer(self, case: Case, data: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Look at an answer on chain; rubbish in answer to this seat's own demand proves nothing."""
         mine, index = case.demanded == case.seat, case.demanded_leaf
         peer_id = self.member.peer_of(case.node)
@@ -431,7 +449,7 @@ class Verifier:
                 effects = self._compare(case, message)
             elif mine:
                 # What others were shown is sealed to them.
-                effects = self._check(case, message, (peer_id,) if peer_id else (), on_chain=True)
+                effects = self._check(case, message, (peer_id,) if peer_id else (), now_ms, on_chain=True)
             problem = "not what was demanded"
         except RemoteProtocolError as error:
             problem = f"shown on chain: {error}"
@@ -527,11 +545,13 @@ class Verifier:
             return ()
         return (ResolveCase(batch_id, batch.contents),) if set(case.scores) >= set(case.seats) else ()
 
-    def _failed(self, failed: EffectFailed) -> tuple[Effect, ...]:
+    def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What failed for now is tried again; what was refused for good, once its block would be final."""
         match failed.effect:
             case "FetchBlob" | "FetchModel":
                 self._not_fetched(failed)
+            case "ProveFraud" if case := self._cases.get(BatchId(failed.about)):
+                return self._prover.failed(case, failed, now_ms)
             case "OpenSample" | "ReplaySample" if case := self._cases.get(BatchId(failed.about)):
                 # Which leaf it was is not told; those that go on will say so.
                 for leaf in case.leaves.values():

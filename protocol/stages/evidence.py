@@ -140,6 +140,20 @@ def are_miscounted(leaves: list[Leaf], batch: BatchFacts) -> bool:
     return len(statuses) == 1 and len(leaves) > batch.declared(statuses.pop())
 
 
+def stands_early(opened: OpenedLeaf, contents: BatchContents) -> bool:
+    """Whether a leaf has a number that the batch debits, in a place before that number's.
+
+    So it is where leaves are left out, and where the chain counts some that a reorganisation took from an honest node.
+    """
+    leaf, end = opened.leaf, 0
+    for debit in contents.debits:
+        first, end = end, end + debit.leaves
+        place = end - 1 - (debit.index - leaf.index)
+        if (leaf.client, leaf.signer) == (debit.client, debit.signer) and first <= place < end:
+            return opened.position < place
+    return False
+
+
 def _top(opened: OpenedLeaf) -> SumNode:
     return climb(opened.leaf.node, opened.position, opened.siblings)
 

@@ -1,0 +1,123 @@
+"""Proofs: what a seat sends where code alone can condemn what it was shown, whatever the other seats find.
+
+Nobody is paid for one: the batch's clients get their money back, and a liar is out of the market. The seats take turns,
+so that one of them pays for the call; the turn is a moment that is in the journal.
+"""
+
+from dataclasses import dataclass
+
+from protocol.effects import AwaitDeadline, Effect, ProveFraud
+from protocol.events import BatchSubmitted, EffectFailed
+from protocol.roles.cases import Case
+from protocol.roles.identity import Identity
+from protocol.stages.evidence import (
+    BatchFacts,
+    Lie,
+    OpenedLeaf,
+    Papers,
+    are_miscounted,
+    is_in_batch,
+    lies_in,
+    stands_early,
+)
+from protocol.stages.verification import SampleOpening, Verdict
+from protocol.wire.ids import TimestampMs
+
+PREFIX = "prove:"
+TURN_MS = 4_000
+AGAIN_MS = 15_000
+"""How long a proof that failed for now rests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """What this node's seats prove of a case; all that it remembers is in the case."""
+
+    identity: Identity
+
+    def proof_in(self, case: Case, opening: SampleOpening, batch: BatchSubmitted) -> ProveFraud | None:
+        """What an opening proves against its node; with several lies, the first, which needs the fewest papers.
+
+        A leaf that merely stands early is not held against anybody here: see `stands_early`.
+        """
+        facts, opened, papers = _facts_of(batch), _opened(opening), _papers_of(opening)
+        # No paper of an opening has the node's own signature on it, so whose that would be plays no part.
+        lies = lies_in(opened, facts, papers, batch.node, self.identity.domain)
+        early = stands_early(opened, batch.contents)
+        lie = next((lie for lie in lies if not (lie is Lie.WRONG_PLACE and early)), Lie.NONE)
+        leaves = _too_many(case, opened, facts) if lie is Lie.NONE else (opened,)
+        if not leaves:
+            return None
+        return ProveFraud(
+            batch_id=batch.batch_id,
+            node=batch.node,
+            slot=batch.slot,
+            contents=batch.contents,
+            lie=lie or Lie.MISCOUNTED,
+            leaves=leaves,
+            papers=papers,
+        )
+
+    def wait(self, case: Case, proof: ProveFraud, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Ask for this seat's turn to send a proof; one a case is enough."""
+        if case.proof is not None:
+            return ()
+        case.proof = proof
+        return (AwaitDeadline(_name(case), now_ms + case.rank * TURN_MS),)
+
+    def send(self, case: Case) -> tuple[Effect, ...]:
+        """The turn has come. What has passed can be condemned, too; what is void already cannot."""
+        if case.proof is None or case.proving or case.verdict not in (Verdict.NONE, Verdict.PASS):
+            return ()
+        case.proving = True
+        return (case.proof,)
+
+    def failed(self, case: Case, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What failed for now is sent again; what the contract refuses is not."""
+        if case.proof is None or not failed.transient:
+            return ()
+        case.proving = False
+        return (AwaitDeadline(_name(case), now_ms + AGAIN_MS),)
+
+
+def _name(case: Case) -> str:
+    return PREFIX + case.batch_id.hex()
+
+
+def _opened(opening: SampleOpening) -> OpenedLeaf:
+    return OpenedLeaf(opening.leaf_index, opening.entry.leaf, opening.siblings)
+
+
+def _papers_of(opening: SampleOpening) -> Papers:
+    job = opening.entry.job
+    if job is None:
+        return Papers()
+    return Papers(job.assignment, job.details, job.receipt.receipt if job.receipt else None)
+
+
+def _facts_of(batch: BatchSubmitted) -> BatchFacts:
+    """What the chain told of a batch."""
+    return BatchFacts(
+        node=batch.node,
+        contents=batch.contents,
+        charge=batch.sums.charge,
+        bonus=batch.sums.bonus,
+        ms=batch.sums.ms,
+        leaf_count=batch.leaf_count,
+        ok_count=batch.sums.ok_count,
+        failed_count=batch.sums.failed_count,
+        unreceipted=batch.unreceipted,
+        uncalibrated=batch.uncalibrated,
+        class_id=batch.class_id,
+        commit_time=batch.timestamp,
+    )
+
+
+def _too_many(case: Case, opened: OpenedLeaf, facts: BatchFacts) -> tuple[OpenedLeaf, ...]:
+    """Leaves of this one's status, it among them, that are one more than the batch declared; none if they are not."""
+    known = (_opened(leaf.opening) for leaf in case.leaves.values() if leaf.opening is not None)
+    others = [each for each in known if each.position != opened.position and each.leaf.status == opened.leaf.status]
+    found = [each for each in (opened, *others) if is_in_batch(each, facts)][: facts.declared(opened.leaf.status) + 1]
+    if opened not in found or not are_miscounted([each.leaf for each in found], facts):
+        return ()
+    return tuple(sorted(found, key=lambda each: each.position))
