@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from chain.states import BatchState
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, JobView, Stage
 from protocol.params import VCN
 from protocol.stages.verification import ProofOpening, SampleOpening
 from protocol.wire.ids import Wei
+from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
 from tests.simulation.scene import Work, ask
 from tests.simulation.test_scenarios import network
@@ -113,6 +115,21 @@ def challenged(work: Work = Work.HONEST) -> World:
     batch = told(world, ev.BatchSubmitted)[0]
     world.chain.change(lambda contracts: contracts.end_challenge(batch.node, batch.slot, batch.block))
     return later(world, QUIET_MS)
+
+
+def proven(state: BatchState) -> World:
+    """Somebody shows by code that a batch lies, when it has come so far."""
+    world = crowd()
+
+    def found() -> list[MemoryBatch]:
+        return [batch for batch in world.chain.contracts.batches.values() if batch.state is state]
+
+    world.run(lambda: bool(found()))
+    batch = found()[0].batch
+    world.chain.change(lambda contracts: contracts.condemn(contracts.batch(batch.node, batch.slot)))
+    settled(world)
+    assert requested(world)[0].stage is Stage.REFUNDED
+    return world
 
 
 def several() -> World:
@@ -255,6 +272,9 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "not drawn": undrawn,
     "challenged": challenged,
     "challenged and dishonest": partial(challenged, Work.DISHONEST),
+    "proven before a court": partial(proven, BatchState.PENDING),
+    "proven in court": partial(proven, BatchState.IN_COURT),
+    "proven after a court": partial(proven, BatchState.PASSED),
     "several jobs": several,
     "late and honest": partial(late, Work.HONEST),
     "late and dishonest": partial(late, Work.DISHONEST),
