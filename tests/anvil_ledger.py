@@ -18,8 +18,9 @@ from chain.transactions import Sender
 from chain.wallet import Key, Wallet
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
+from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.wire.envelope import Domain
-from protocol.wire.ids import BatchId
+from protocol.wire.ids import Address, BatchId
 from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
 from tests.jobs import CLASS, CLASSES, key, named
 
@@ -112,15 +113,29 @@ class AnvilLedger:
         call = self.network.court.demand_data(name, seat, leaf, named("key"))
         await adapter.sender_of(verifier).send(call)
 
+    async def challenge(self, client: Key, node: Address, slot: int, contents: BatchContents, position: int) -> None:
+        await self._send(client, self.network.evidence.challenge_leaf(node, slot, contents, position))
+
+    async def end_challenge(self, node: Address, slot: int, block: int) -> None:
+        await self._send(DEPLOYER, self.network.evidence.end_challenge(node, slot, block))
+
+    async def prove(
+        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+    ) -> None:
+        await self._send(DEPLOYER, self.network.evidence.prove_fraud(node, slot, contents, lie, [opened], papers))
+
+    async def pool(self) -> int:
+        return await self.network.settlement.pool()
+
     async def pause(self, seconds: int) -> None:
         """By the keeper, who is the deployer."""
-        await self._keep(self.network.guardian.pause(seconds))
+        await self._send(DEPLOYER, self.network.guardian.pause(seconds))
 
     async def resume(self) -> None:
-        await self._keep(self.network.guardian.resume())
+        await self._send(DEPLOYER, self.network.guardian.resume())
 
-    async def _keep(self, call: Call) -> None:
-        await Sender(self.network.ethereum, DEPLOYER, forget, poll_s=POLL_S).send(call)
+    async def _send(self, sender: Key, call: Call) -> None:
+        await Sender(self.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
 
     def adapter(
         self, operator: Key, client: Key | None = None, *, cursor: int | None = None, record: Record = forget

@@ -30,6 +30,7 @@ from protocol.effects import (
 from protocol.errors import ChainError, Reverted
 from protocol.events import (
     AccountSeen,
+    BatchChallenged,
     BatchMined,
     BatchRefunded,
     BatchSettled,
@@ -56,13 +57,15 @@ from protocol.events import (
     TransactionMined,
 )
 from protocol.params import PROBATION_JOBS, VCN, ChainRules
-from protocol.stages.assignment import Accept
+from protocol.stages.assignment import Accept, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, batch_id
+from protocol.stages.evidence import Lie, OpenedLeaf, Papers, SignedResult
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
-from protocol.stages.settlement import split
+from protocol.stages.settlement import convene_pay, split
 from protocol.stages.verification import Verdict, seat_commitment
 from protocol.wire.envelope import Domain, require_signer
-from protocol.wire.ids import BatchId
+from protocol.wire.ids import Address, BatchId
+from protocol.wire.merkle import path
 from tests.anvil_ledger import open_anvil_ledger
 from tests.fakes.ledger import MemoryLedger
 from tests.jobs import PRICE, Orders, batch_of, key, named
@@ -71,6 +74,8 @@ from tests.story import Story, told_by
 NODE, CLIENT = key("node"), key("client")
 VERIFIERS = [key(f"verifier {index}") for index in range(10)]
 LANE = 50 * VCN
+OPEN_S = 100
+"""A window that a test does not outlive."""
 FRESH_SCORE = 4_500
 """Half of the success term, half of the speed term, the whole stake term."""
 
@@ -98,6 +103,20 @@ class Ledger(Protocol):
     async def appeal(self, operator: Key, name: BatchId, contents: BatchContents) -> None: ...
 
     async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None: ...
+
+    async def graduate(self, operator: Key) -> None: ...
+
+    async def challenge(
+        self, client: Key, node: Address, slot: int, contents: BatchContents, position: int
+    ) -> None: ...
+
+    async def end_challenge(self, node: Address, slot: int, block: int) -> None: ...
+
+    async def prove(
+        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+    ) -> None: ...
+
+    async def pool(self) -> int: ...
 
     async def pause(self, seconds: int) -> None: ...
 
@@ -141,6 +160,11 @@ class Scene:
     async def open_lane(self, amount: int = LANE) -> None:
         _, now = await self.ledger.now()
         await self.adapter.perform(OpenLane(*self.orders.lane_open(amount, now + 600)))
+
+    async def open_more(self, amount: int) -> None:
+        """Takes so much more from the account into the lane."""
+        _, now = await self.ledger.now()
+        await self.adapter.perform(OpenLane(*self.orders.lane_open(amount, now + 600, prev_total=LANE)))
 
     async def submit(self, jobs: int = 3, **terms: Any) -> tuple[Batch, BatchMined]:
         for _ in range(jobs):
@@ -827,6 +851,290 @@ async def test_nobody_to_judge_opens_no_case(open_ledger: OpenLedger) -> None:
         await play.final()
         contents = (await play.story.until(BatchSubmitted)).contents
         await refused(play.adapter, ConveneCourt(mined.batch_id, NODE.address, 0, contents), "NoSeats")
+
+
+# --- a batch that nobody would have checked -----------------------------------------------------------------------
+@dataclass
+class Unchecked:
+    """A batch of a node that is trusted: few of its leaves are drawn, or none."""
+
+    play: Scene
+    name: BatchId
+    block: int
+    contents: BatchContents
+
+    @classmethod
+    async def of(cls, play: Scene, jobs: int = 3) -> "Unchecked":
+        await play.open_lane()
+        await play.ledger.graduate(NODE)
+        _, mined = await play.submit(jobs)
+        await play.final()
+        told = await play.story.until(BatchSubmitted)
+        assert told.rate_bps == 1_000
+        return cls(play, BatchId(mined.batch_id), mined.block, told.contents)
+
+    async def challenge(self, client: Key = CLIENT, position: int = 0) -> None:
+        await self.play.ledger.challenge(client, NODE.address, 0, self.contents, position)
+
+    async def end(self) -> None:
+        await self.play.ledger.end_challenge(NODE.address, 0, self.block)
+
+    async def is_refused(self, error: str, client: Key = CLIENT, position: int = 0) -> None:
+        with pytest.raises(Reverted, match=rf": {error}\("):
+            await self.challenge(client, position)
+
+    async def never_ends(self, error: str) -> None:
+        with pytest.raises(Reverted, match=rf": {error}\("):
+            await self.end()
+
+    async def judge(self, score: int) -> CaseConvened:
+        """Brings it to court, where every seat gives this score."""
+        mined = BatchMined(self.name, 0, self.block, self.contents.root)
+        _, _, case = await self.play.bring_to_court(mined)
+        await self.play.judge(self.name, case, score)
+        await self.play.adapter.perform(ResolveCase(self.name, self.contents))
+        return case
+
+
+def account(story: Story) -> int:
+    """What the client has free, as it was told last."""
+    return story.all(AccountSeen)[-1].account.free
+
+
+@pytest.mark.parametrize("smallest", [1, 10 * VCN])
+async def test_a_challenged_batch_is_drawn_in_full_for_a_bond(open_ledger: OpenLedger, smallest: int) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S, min_deposit=smallest) as play:
+        batch = await Unchecked.of(play)
+        await batch.challenge(position=2)
+        await play.final()
+        told = await play.story.until(BatchChallenged)
+        assert told == BatchChallenged(batch.name, NODE.address, CLIENT.address, 2)
+        bond = max(smallest, 10 * 3 * verify_fee(PRICE))
+        assert account(play.story) == 100 * VCN - LANE - bond
+        await play.seal(BatchMined(batch.name, 0, batch.block, batch.contents.root))
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await refused(play.adapter, FinalizeBatch(batch.name, NODE.address, 0), "NeedsCourt")
+        await play.adapter.perform(ConveneCourt(batch.name, NODE.address, 0, batch.contents))
+        await play.final()
+        assert (await play.story.until(CaseConvened)).drawn == (0, 1, 2)
+        async with play.ledger.adapter(VERIFIERS[0]) as late, told_by(late) as story:
+            assert await story.until(BatchChallenged) == told
+
+
+async def test_the_bond_of_a_batch_that_passes_goes_to_the_pool(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+        batch = await Unchecked.of(play)
+        await batch.challenge()
+        await batch.never_ends("StillOpen")
+        await batch.judge(9_800)
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await batch.never_ends("StillOpen")
+        await play.adapter.perform(FinalizeBatch(batch.name, NODE.address, 0))
+        before = await play.ledger.pool()
+        await batch.end()
+        assert await play.ledger.pool() == before + 10 * VCN
+        await batch.never_ends("NoChallenge")
+        await play.final()
+        assert account(play.story) == 100 * VCN - LANE - 10 * VCN
+
+
+async def test_the_bond_of_a_batch_that_is_void_comes_back(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+        batch = await Unchecked.of(play)
+        await batch.challenge()
+        await batch.judge(2_000)
+        before = await play.ledger.pool()
+        await batch.end()
+        assert await play.ledger.pool() == before
+        await play.final()
+        assert (await play.story.until(CaseResolved)).verdict is Verdict.SEVERE
+        assert account(play.story) == 100 * VCN - LANE
+
+
+@pytest.mark.parametrize(("score", "kept"), [(9_800, True), (9_400, False)])
+async def test_a_bond_is_settled_by_its_case_where_the_slot_is_used_again(
+    open_ledger: OpenLedger, score: int, kept: bool
+) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+        batch = await Unchecked.of(play)
+        await batch.challenge()
+        await batch.judge(score)
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        if kept:
+            await play.adapter.perform(FinalizeBatch(batch.name, NODE.address, 0))
+        else:
+            await play.adapter.perform(RefundBatch(batch.name, NODE.address, 0, batch.contents))
+        _, mined = await play.submit(1)
+        with pytest.raises(Reverted, match=r": NoChallenge\("):
+            await play.ledger.end_challenge(NODE.address, 0, mined.block)
+        before = await play.ledger.pool()
+        await batch.end()
+        assert await play.ledger.pool() - before == (10 * VCN if kept else 0)
+
+
+async def test_a_challenge_that_is_none_is_refused(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+        stranger = key("stranger")
+        await play.ledger.deposit(stranger, 100 * VCN)
+        batch = await Unchecked.of(play)
+        await batch.is_refused("NotOwnLeaf", client=stranger)
+        await batch.is_refused("PositionOutOfRange", position=3)
+        await play.open_more(100 * VCN - LANE - 10 * VCN + 1)
+        await batch.is_refused("NotEnoughFree")
+        true, batch.contents = batch.contents, replace(batch.contents, max_leaf=batch.contents.max_leaf + 1)
+        await batch.is_refused("WrongContents")
+        batch.contents = true
+        await play.ledger.deposit(CLIENT, 10 * VCN)
+        await batch.never_ends("NoChallenge")
+        await batch.challenge()
+        await batch.is_refused("DrawnAnyway")
+
+
+async def test_a_batch_with_a_whole_stratum_is_drawn_anyway(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, challenge_seconds=OPEN_S) as play:
+        batch = await Unchecked.of(play, jobs=10)
+        await batch.is_refused("DrawnAnyway")
+
+
+async def test_a_challenge_comes_within_the_window_and_before_the_court(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+        batch = await Unchecked.of(play)
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await batch.is_refused("WindowOver")
+
+
+async def test_a_batch_in_court_cannot_be_challenged(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+        batch = await Unchecked.of(play)
+        await batch.challenge()
+        await batch.judge(9_800)
+        await batch.is_refused("WrongState")
+
+
+# --- what code alone can prove --------------------------------------------------------------------------------------
+@dataclass
+class Lied:
+    """A batch whose second leaf has another output than the result that its node has signed."""
+
+    play: Scene
+    mined: BatchMined
+    opened: OpenedLeaf
+    papers: Papers
+
+    @classmethod
+    async def of(cls, play: Scene, *, uncalibrated: bool = False) -> "Lied":
+        await play.open_lane()
+        entries = [play.orders.finish() for _ in range(3)]
+        entries[1] = replace(entries[1], leaf=replace(entries[1].leaf, output_commit=bytes(32)))
+        play.orders.jobs = entries
+        batch = replace(batch_of(NODE.address, 0, play.orders), uncalibrated=uncalibrated)
+        mined = await play.adapter.perform(SubmitBatch(batch))
+        job = entries[1].job
+        assert job is not None
+        result = SignedResult(job.result, NODE.sign(job.result, play.ledger.domain))
+        opened = OpenedLeaf(1, entries[1].leaf, path([entry.leaf.node for entry in entries], 1))
+        return cls(play, mined, opened, Papers(order=job.assignment, result=result))
+
+    async def contents(self) -> BatchContents:
+        await self.play.final()
+        return (await self.play.story.until(BatchSubmitted)).contents
+
+    async def prove(self, lie: Lie = Lie.RESULT_DIFFERS) -> None:
+        await self.play.ledger.prove(NODE.address, 0, await self.contents(), lie, self.opened, self.papers)
+
+    async def pooled_by_proof(self) -> int:
+        before = await self.play.ledger.pool()
+        await self.prove()
+        return await self.play.ledger.pool() - before
+
+    async def is_refused(self, error: str, lie: Lie = Lie.RESULT_DIFFERS) -> None:
+        with pytest.raises(Reverted, match=rf": {error}\("):
+            await self.prove(lie)
+
+
+FEE = 3 * verify_fee(PRICE)
+CONVENED = convene_pay(FEE)
+POOLED = 500 * VCN
+"""A tenth of what fraud costs a stake of 10 000 VCN."""
+
+
+@pytest.mark.parametrize("uncalibrated", [False, True])
+async def test_a_lie_voids_its_batch_and_costs_the_stake_at_once(open_ledger: OpenLedger, uncalibrated: bool) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        lied = await Lied.of(play, uncalibrated=uncalibrated)
+        await lied.is_refused("NoLie", Lie.FALSE_SUMS)
+        assert await lied.pooled_by_proof() == POOLED
+        await play.final()
+        resolved, slashed = await play.story.until(CaseResolved), await play.story.until(NodeSlashed)
+        assert resolved == CaseResolved(lied.mined.batch_id, Verdict.SEVERE, 0)
+        assert (slashed.node, slashed.amount) == (NODE.address, 5_000 * VCN)
+        assert (await play.story.until(BatchVoided)).batch_id == lied.mined.batch_id
+        record = (await play.story.until(NodeSeen, lambda seen: not seen.record.active)).record
+        assert (record.node_id, record.stake) == (NODE.address, 5_000 * VCN)
+        await lied.is_refused("WrongState")
+        await play.adapter.perform(RefundBatch(lied.mined.batch_id, NODE.address, 0, await lied.contents()))
+        await play.final()
+        assert play.story.all(LaneSeen)[-1].lane.left == LANE
+
+
+async def test_a_leaf_of_another_batch_proves_nothing(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        lied = await Lied.of(play)
+        lied.opened = replace(lied.opened, leaf=replace(lied.opened.leaf, charge=1))
+        await lied.is_refused("WrongRoot")
+
+
+@pytest.mark.parametrize("revealed", [0, 2])
+async def test_a_proof_ends_a_case_and_pays_who_has_revealed(open_ledger: OpenLedger, revealed: int) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        lied = await Lied.of(play)
+        name, contents, case = await play.bring_to_court(lied.mined)
+        for seat, node in enumerate(case.seats):
+            await play.commit(name, seat, node)
+        for seat, node in enumerate(case.seats[:revealed]):
+            await play.reveal(name, seat, node, (9_800,) * 3)
+        due = (FEE - CONVENED) // 2 * 2 if revealed else 0
+        assert await lied.pooled_by_proof() == POOLED - due - CONVENED
+        await refused(play.seat(case.seats[2]), CommitSeat(name, 2, named("another")), "CaseClosed")
+        again = await play.adapter.perform(ResolveCase(name, contents))
+        assert isinstance(again, TransactionMined)
+
+
+async def test_a_proof_takes_back_the_fee_of_a_batch_that_has_passed(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        lied = await Lied.of(play)
+        name, contents, case = await play.bring_to_court(lied.mined)
+        await play.judge(name, case, 9_800)
+        await play.adapter.perform(ResolveCase(name, contents))
+        assert await lied.pooled_by_proof() == POOLED - FEE - CONVENED
+        await play.final()
+        verdicts = [(seen.verdict, seen.median) for seen in play.story.all(CaseResolved)]
+        assert verdicts == [(Verdict.PASS, 9_800), (Verdict.SEVERE, 0)]
+        await refused(play.adapter, FinalizeBatch(name, NODE.address, 0), "WrongState")
+
+
+async def test_a_proof_ends_an_appeal_whose_bond_is_lost(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=10) as play:
+        lied = await Lied.of(play)
+        name, contents, case = await play.bring_to_court(lied.mined)
+        await play.judge(name, case, 2_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.ledger.appeal(NODE, name, contents)
+        due = (FEE - CONVENED) // 3 * 3
+        assert await lied.pooled_by_proof() == POOLED + 100 * VCN - due - CONVENED
+
+
+async def test_a_proof_ends_the_wait_for_data(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        lied = await Lied.of(play)
+        name, contents, case = await play.bring_to_court(lied.mined)
+        await play.ledger.demand(play.seat(case.seats[0]), case.seats[0], name, 0, case.drawn[0])
+        assert await lied.pooled_by_proof() == POOLED - CONVENED
+        for late in (AnswerDemand(name, b"too late"), ResolveCase(name, contents)):
+            assert isinstance(await play.adapter.perform(late), TransactionMined)
+        await play.final()
+        assert [seen.verdict for seen in play.story.all(CaseResolved)] == [Verdict.SEVERE]
+        assert play.story.all(DataAnswered) == []
 
 
 # --- a pause ----------------------------------------------------------------------------------------------------------

@@ -148,6 +148,22 @@ class Contracts:
         self.burned += lost - lost // 10
         self.emit(NodeSlashed(node, lost, case))
 
+    def record(self, node: Address, ok: int, ms_sum: int, burned: int) -> None:
+        known = self.node(node)
+        if known.counted_day != self._today:
+            known.counted_day, known.counted_today = self._today, 0
+        count = min(ok, burned // self.profile.min_burn, COUNTED_A_DAY - known.counted_today)
+        if count:
+            known.successes += count
+            known.total += count
+            known.response_ms += ms_sum * count // ok
+            known.counted_today += count
+            known.penalty = max(0, known.penalty - 10 * count)
+            known.samples_left = max(0, known.samples_left - count)
+        if known.last_check_in != self._today:
+            self._count_day(known)
+        self.show(node)
+
     def penalise(self, node: Address, hundredths: int, lost_case: bool) -> None:
         known = self.node(node)
         known.penalty = min(10_000, known.penalty + hundredths)
@@ -304,7 +320,7 @@ class Contracts:
         self.burned += paid.burned
         self.reward(node, paid.reward + paid.bonus)
         self._pay_owed(batch)
-        self._record(node, batch, paid.burned)
+        self.record(node, batch.batch.ok_count, batch.batch.ms_sum, paid.burned)
         self.emit(
             BatchSettled(batch.batch_id, node, batch.batch.price_sum, paid.burned, paid.reward, paid.bonus, paid.pooled)
         )
@@ -362,23 +378,6 @@ class Contracts:
             known.samples_left = PROBATION_JOBS
         known.last_check_in = self._today
         known.check_ins += 1
-
-    def _record(self, node: Address, batch: MemoryBatch, burned: int) -> None:
-        known = self.node(node)
-        if known.counted_day != self._today:
-            known.counted_day, known.counted_today = self._today, 0
-        ok = batch.batch.ok_count
-        count = min(ok, burned // self.profile.min_burn, COUNTED_A_DAY - known.counted_today)
-        if count:
-            known.successes += count
-            known.total += count
-            known.response_ms += batch.batch.ms_sum * count // ok
-            known.counted_today += count
-            known.penalty = max(0, known.penalty - 10 * count)
-            known.samples_left = max(0, known.samples_left - count)
-        if known.last_check_in != self._today:
-            self._count_day(known)
-        self.show(node)
 
     def _take(self, node: Address, claim: LaneClaim) -> int:
         """Debit a lane; how many leaves the claim counts for."""

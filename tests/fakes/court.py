@@ -5,6 +5,7 @@ Left out: arbiters: a network without any voids what its last round doubts.
 
 import copy
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from chain.states import BatchState, SeatState
 from protocol.events import (
@@ -110,7 +111,7 @@ class Court(Contracts):
     abstained: dict[Address, int] = field(default_factory=dict)
     """The last day on which a node stepped down."""
 
-    def fork(self) -> "Court":
+    def fork(self) -> Self:
         """A copy that may change on its own; what never changes is shared. It has said nothing yet."""
         other = copy.copy(self)
         other.events = []
@@ -261,6 +262,13 @@ class Court(Contracts):
         found = bool(case.revealed) and _verdict_of(lowest) is not Verdict.PASS
         return self._close(batch.batch_id, case, Verdict.SHORT if found else Verdict.STARVED, lowest)
 
+    def condemn(self, batch: MemoryBatch) -> None:
+        """What code has proved ends the case of a batch, or its batch before there was one."""
+        case = self.cases.setdefault(batch.batch_id, MemoryCase(batch, (), []))
+        case.waits_for_data = False
+        self._settle_bond(case, Verdict.SEVERE)
+        self._close(batch.batch_id, case, Verdict.SEVERE, 0, proven=True)
+
     # ---- inside: rounds
 
     def _end_full_bench(self, name: BatchId, case: MemoryCase, contents: BatchContents, scores: list[int]) -> None:
@@ -392,9 +400,10 @@ class Court(Contracts):
         last = max(each.since for each in case.bench if each.state is not SeatState.SILENT)
         return max(last, case.resumed_at) + self.profile.seat_seconds
 
-    def _close(self, name: BatchId, case: MemoryCase, verdict: Verdict, median: int) -> None:
-        batch, node = case.batch, case.batch.batch.node
-        if batch.batch.uncalibrated and verdict in (Verdict.SEVERE, Verdict.SHORT):
+    def _close(self, name: BatchId, case: MemoryCase, verdict: Verdict, median: int, *, proven: bool = False) -> None:
+        batch, node, before = case.batch, case.batch.batch.node, case.batch.state
+        # What code has proved is no noise, whatever the class.
+        if batch.batch.uncalibrated and not proven and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
         case.verdict, case.decided, case.accuses = verdict, False, False
         self.emit(CaseResolved(name, verdict, median))
@@ -403,8 +412,16 @@ class Court(Contracts):
             batch.state = BatchState.PASSED
             self.pool += batch.fee
         else:
+            if before is BatchState.PASSED:
+                self._take_fee_back(batch)
             self.void(batch)
-        self._pay(case)
+        if before is BatchState.IN_COURT:
+            self._pay(case)
+
+    def _take_fee_back(self, batch: MemoryBatch) -> None:
+        """It went to the pool when the court let the batch pass; now it goes back with all the rest."""
+        self.require(batch.fee <= self.pool, "PoolTooLow")
+        self.pool -= batch.fee
 
     def _punish(self, name: BatchId, node: Address, verdict: Verdict, uncalibrated: bool) -> None:
         if verdict is Verdict.REVIEW:

@@ -20,14 +20,15 @@ from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
+from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId, checksum
 from tests.fakes.contracts import Refused
-from tests.fakes.court import Court
+from tests.fakes.evidence import Evidence
 from tests.fakes.hand import Hand, answer_of, mined
 from tests.jobs import named
 
-Change = Callable[[Court], None]
+Change = Callable[[Evidence], None]
 
 
 class MemoryLedger:
@@ -36,7 +37,7 @@ class MemoryLedger:
     def __init__(self, **changes: Any) -> None:
         profile = replace(profiles()["local"], **changes)
         self.domain = Domain(31337, checksum("0x" + "51" * 20))
-        self.contracts = Court(profile, self.domain)
+        self.contracts = Evidence(profile, self.domain)
         self.news = trio.Condition()
         self._blocks: list[tuple[Event, ...]] = [()]
         self.rules = ChainRules(
@@ -111,6 +112,31 @@ class MemoryLedger:
     async def demand(self, adapter: Any, verifier: str, name: BatchId, seat: int, leaf: int) -> None:
         key = named("key")
         self.transact(lambda contracts: contracts.demand_data(Address(verifier), name, seat, leaf, key))
+
+    async def graduate(self, operator: Key) -> None:
+        burned = 20 * self.contracts.profile.min_burn
+        self.transact(lambda contracts: contracts.record(operator.address, 20, 20_000, burned))
+
+    async def challenge(self, client: Key, node: Address, slot: int, contents: BatchContents, position: int) -> None:
+        self._as_people(lambda contracts: contracts.challenge_leaf(client.address, node, slot, contents, position))
+
+    async def end_challenge(self, node: Address, slot: int, block: int) -> None:
+        self._as_people(lambda contracts: contracts.end_challenge(node, slot, block))
+
+    async def prove(
+        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+    ) -> None:
+        self._as_people(lambda contracts: contracts.prove_fraud(node, slot, contents, lie, opened, papers))
+
+    async def pool(self) -> int:
+        return self.contracts.pool
+
+    def _as_people(self, change: Change) -> None:
+        """Raises: Reverted, as the chain does where no adapter is between."""
+        try:
+            self.transact(change)
+        except Refused as error:
+            raise Reverted(f"Evidence: {error}()", transient=str(error) in TOO_EARLY) from error
 
     async def pause(self, seconds: int) -> None:
         self.transact(lambda contracts: contracts.pause_intake(contracts.timestamp + seconds))
