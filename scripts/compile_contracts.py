@@ -17,24 +17,13 @@ from typing import Any
 
 from solcx import compile_standard
 
+from chain.interface import INTERFACES
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "contracts"
 TOOLS = ROOT / "hardhat-local"
 SOLC = TOOLS / "tools" / "solc"
 ABI = ROOT / "chain" / "abi"
-DEPLOYED = (
-    "VCoin",
-    "Timelock",
-    "Params",
-    "EpochBeacon",
-    "StakeManager",
-    "Settlement",
-    "Court",
-    "Guardian",
-    "Evidence",
-    "SingleJobs",
-    "Panel",
-)
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
 
 
@@ -55,7 +44,7 @@ def settings() -> dict[str, Any]:
         "optimizer": {"enabled": deployed["optimizer"], "runs": deployed["optimizer_runs"]},
         "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
         "remappings": [line for line in remappings if line.startswith("@openzeppelin")],
-        "outputSelection": {f"contracts/{name}.sol": {name: OUTPUTS} for name in DEPLOYED},
+        "outputSelection": {f"contracts/{name}.sol": {name: OUTPUTS} for name in INTERFACES},
     }
 
 
@@ -81,7 +70,7 @@ def compiled() -> dict[str, str]:
     }
     answer = compile_standard(request, solc_binary=SOLC, base_path=ROOT, allow_paths=ROOT)
     digest = source_hash()
-    return {name: _render(answer["contracts"][f"contracts/{name}.sol"][name], name, digest) for name in DEPLOYED}
+    return {name: _render(answer["contracts"][f"contracts/{name}.sol"][name], name, digest) for name in INTERFACES}
 
 
 def _render(output: dict[str, Any], name: str, digest: str) -> str:

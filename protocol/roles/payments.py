@@ -3,10 +3,11 @@
 A batch that is void is refunded by anyone's call; the one with an interest makes it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.effects import Effect, RefundBatch, VoidStarved
 from protocol.events import (
+    BatchChallenged,
     BatchRefunded,
     BatchSettled,
     BatchSubmitted,
@@ -49,6 +50,8 @@ class Payments:
         match event:
             case BatchSubmitted(batch_id=batch_id) if batch_id not in self._batches and batch_id not in self._ended:
                 self._in_batch(event, now_ms)
+            case BatchChallenged(batch_id=batch_id) if (batch := self._batches.get(BatchId(batch_id))) is not None:
+                self._batches[BatchId(batch_id)] = replace(batch, rate_bps=BPS)
             case CaseConvened(batch_id=batch_id, drawn=drawn):
                 for job in self._in(batch_id):
                     if job.position in drawn:

@@ -230,7 +230,7 @@ class Settler:
                 return self._submit(now_ms)
             case BatchSubmitted():
                 self._submitted(event, now_ms)
-            case SeedRevealed(epoch, seed):
+            case SeedRevealed(epoch, seed) if self._seeds.get(epoch) != seed:
                 self._seeds[epoch] = seed
                 return self._step()
             case TransactionMined(effect="SealEpoch", about=about):
@@ -519,9 +519,8 @@ class Settler:
                 batch.seated_at[seat] = timestamp
                 batch.all_committed_at = 0
                 batch.asked.clear()
-            case SeatSilenced(seat=seat):
-                batch.seats.pop(seat, None)
-                batch.seated_at.pop(seat, None)
+            case SeatSilenced(seat=seat) if seat in batch.seats:
+                del batch.seats[seat], batch.seated_at[seat]
             case CaseGrown(round=number) if number > batch.round:
                 # Its seats follow; those before them have had their say.
                 batch.round, batch.appeal_until, batch.all_committed_at = number, 0, 0
@@ -533,7 +532,7 @@ class Settler:
                 batch.asked.clear()
             case SeatCommitted(seat=seat) if seat not in batch.committed:
                 batch.committed.add(seat)
-            case SeatRevealed(seat=seat):
+            case SeatRevealed(seat=seat) if seat not in batch.revealed:
                 batch.revealed.add(seat)
             case DataDemanded() if not batch.demanded:
                 batch.demanded = batch.stopped = True
@@ -541,7 +540,8 @@ class Settler:
                 batch.stopped, batch.all_committed_at = False, 0
                 batch.seated_at = dict.fromkeys(batch.seated_at, timestamp)
                 batch.asked.clear()
-            case CaseResolved(verdict=verdict):
+            case CaseResolved(verdict=verdict) if batch.verdict in {Verdict.NONE, Verdict.PASS} - {verdict}:
+                # A proof overrules the court that let it pass; that it had passed may be told again after it.
                 batch.verdict = verdict
                 move(batch, event, verdict_stage(verdict), now_ms)
             case BatchVoided():

@@ -533,7 +533,8 @@ class Verifier:
                 case.leave()
             case CaseDecided(until=until) if not case.round:
                 case.appeal_until = until
-            case CaseResolved(verdict=verdict, median=median):
+            case CaseResolved(verdict=verdict, median=median) if case.verdict in (Verdict.NONE, Verdict.PASS):
+                # A proof overrules the court that let it pass; that it had passed may be told again after it.
                 case.verdict, case.median = verdict, median
             case _:
                 pass

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
+
+import {Vm} from "forge-std/Vm.sol";
 
 import {IGuardian} from "../../contracts/interfaces/IGuardian.sol";
 import {IDelegations} from "../../contracts/interfaces/IDelegations.sol";
@@ -15,6 +18,7 @@ import {BatchRecord} from "../../contracts/types/NodeTypes.sol";
 import {Calibration, DeviceClass, NoiseBand} from "../../contracts/types/ParamTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
+import {Profiles} from "./Profiles.sol";
 
 /// @notice The governor: everything it does is seen in time to leave, and it can do little.
 contract TimelockTest is Fixture {
@@ -40,6 +44,20 @@ contract TimelockTest is Fixture {
     function _expectNotReady(bytes32 id) private {
         bytes32 ready = bytes32(uint256(1) << uint8(TimelockController.OperationState.Ready));
         vm.expectRevert(abi.encodeWithSelector(TimelockController.TimelockUnexpectedOperationState.selector, id, ready));
+    }
+
+    /// @dev An administrator of the roles could name proposers who wait for nothing.
+    function test_nobody_but_itself_gives_or_takes_roles() public {
+        vm.recordLogs();
+        address made = deployCode("Timelock.sol:Timelock", Profiles.timelock(profile, address(this), canceller));
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        uint256 admins;
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] != IAccessControl.RoleGranted.selector || logs[i].topics[1] != ADMIN) continue;
+            assertEq(address(uint160(uint256(logs[i].topics[2]))), made);
+            ++admins;
+        }
+        assertEq(admins, 1);
     }
 
     // ---- the way of a change

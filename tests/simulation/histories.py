@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from chain.states import BatchState
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, JobView, Stage
 from protocol.params import VCN
 from protocol.stages.verification import ProofOpening, SampleOpening
 from protocol.wire.ids import Wei
+from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
 from tests.simulation.scene import Work, ask
 from tests.simulation.test_scenarios import network
@@ -78,9 +80,9 @@ def silenced(after: type[Any]) -> World:
     return world
 
 
-def undrawn() -> World:
-    """A node that is no longer on probation, and a batch of which nothing is drawn."""
-    world = network()
+def trusted(work: Work = Work.HONEST) -> World:
+    """A node that is no longer on probation, and a batch of which nothing will be drawn."""
+    world = network(work=work)
     provider = world.node("provider").address
 
     def trust(contracts: Any) -> None:
@@ -89,8 +91,44 @@ def undrawn() -> World:
 
     world.chain.change(trust)
     world.soon(lambda: world.node("requester").take(ask()), 3_000)
-    settled(world)
+    return world
+
+
+def undrawn() -> World:
+    world = settled(trusted())
     assert not told(world, ev.CaseConvened)
+    return world
+
+
+def challenge(world: World) -> World:
+    """The client of the first batch has it checked, as soon as it hears of it."""
+    world.run(lambda: bool(told(world, ev.BatchSubmitted)))
+    batch, client = told(world, ev.BatchSubmitted)[0], world.node("requester").address
+    world.chain.change(lambda contracts: contracts.challenge_leaf(client, batch.node, batch.slot, batch.contents, 0))
+    world.run(lambda: bool(told(world, ev.BatchChallenged)))
+    return world
+
+
+def challenged(work: Work = Work.HONEST) -> World:
+    """A batch of which nothing would be drawn is checked, and whose bond it was is known."""
+    world = settled(challenge(trusted(work)))
+    batch = told(world, ev.BatchSubmitted)[0]
+    world.chain.change(lambda contracts: contracts.end_challenge(batch.node, batch.slot, batch.block))
+    return later(world, QUIET_MS)
+
+
+def proven(state: BatchState) -> World:
+    """Somebody shows by code that a batch lies, when it has come so far."""
+    world = crowd()
+
+    def found() -> list[MemoryBatch]:
+        return [batch for batch in world.chain.contracts.batches.values() if batch.state is state]
+
+    world.run(lambda: bool(found()))
+    batch = found()[0].batch
+    world.chain.change(lambda contracts: contracts.condemn(contracts.batch(batch.node, batch.slot)))
+    settled(world)
+    assert requested(world)[0].stage is Stage.REFUNDED
     return world
 
 
@@ -232,6 +270,11 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "a silent seat": partial(silenced, ev.CaseConvened),
     "a seat that goes silent": partial(silenced, ev.SeatCommitted),
     "not drawn": undrawn,
+    "challenged": challenged,
+    "challenged and dishonest": partial(challenged, Work.DISHONEST),
+    "proven before a court": partial(proven, BatchState.PENDING),
+    "proven in court": partial(proven, BatchState.IN_COURT),
+    "proven after a court": partial(proven, BatchState.PASSED),
     "several jobs": several,
     "late and honest": partial(late, Work.HONEST),
     "late and dishonest": partial(late, Work.DISHONEST),

@@ -1,0 +1,57 @@
+"""A batch of one job that no draw would have checked, which its client has checked for a bond."""
+
+from protocol import effects as fx
+from protocol import events as ev
+from protocol.job import Stage
+from protocol.params import VCN
+from protocol.stages.verification import Verdict
+from tests.simulation.histories import QUIET_MS, challenge, challenged, later, requested, trusted
+from tests.simulation.node import Node
+from tests.simulation.scene import RULES, Work
+from tests.simulation.test_court import only, refunded
+from tests.simulation.test_scenarios import money
+from tests.simulation.world import Answer
+
+BOND = RULES.min_deposit
+
+
+def test_a_challenged_batch_is_judged_and_final_and_the_pool_gets_the_bond() -> None:
+    world = challenged()
+    (job,) = requested(world)
+    assert job.stage is Stage.SPENDABLE
+    batch, case = only(world, ev.BatchSubmitted), only(world, ev.CaseConvened)
+    assert (batch.leaf_count, batch.rate_bps, case.drawn) == (1, 1_000, (0,))
+    assert only(world, ev.CaseResolved).verdict is Verdict.PASS
+    contracts, paid = world.chain.contracts, only(world, ev.BatchSettled)
+    assert contracts.bonds == 0
+    assert money(world, job) == 100 * VCN - job.debit - BOND
+    for_judging = sum(contracts.rewards.values()) - paid.reward - paid.bonus
+    assert for_judging > 0
+    assert contracts.pool == paid.pooled - for_judging + BOND
+
+
+def test_a_node_that_a_challenge_finds_guilty_pays_and_the_client_has_its_bond_back() -> None:
+    world = challenged(Work.DISHONEST)
+    assert refunded(world)
+    assert only(world, ev.CaseResolved).verdict is Verdict.SEVERE
+    assert only(world, ev.NodeSlashed).amount == 10_000 * VCN
+    assert world.chain.contracts.bonds == 0
+
+
+def test_a_node_that_convenes_no_court_is_paid_nothing() -> None:
+    world = trusted()
+    provider = world.node("provider")
+    perform = provider.perform
+
+    def convene_never(who: Node, effect: fx.Effect, answer: Answer) -> None:
+        if not isinstance(effect, fx.ConveneCourt):
+            perform(who, effect, answer)
+
+    provider.perform = convene_never
+    challenge(world)
+    world.run(lambda: requested(world)[0].stage is Stage.REFUNDED, 2 * RULES.starved_s)
+    batch = only(world, ev.BatchSubmitted)
+    world.chain.change(lambda contracts: contracts.end_challenge(batch.node, batch.slot, batch.block))
+    later(world, QUIET_MS)
+    assert only(world, ev.CaseResolved).verdict is Verdict.STARVED
+    assert refunded(world)
