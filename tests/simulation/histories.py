@@ -18,6 +18,7 @@ from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
 from tests.simulation.scene import Work, ask
 from tests.simulation.test_scenarios import network
+from tests.simulation.test_unreceipted import hold_up
 from tests.simulation.world import World
 
 QUIET_MS = 15_000
@@ -260,6 +261,15 @@ def paused() -> World:
     return settled(world)
 
 
+def claimed() -> World:
+    """A node claims that its work is uncalibrated, which no seat slashes for; its client had not agreed to that."""
+    world = crowd()
+    hold_up(world, world.node("provider"), 0, uncalibrated=True)
+    settled(world)
+    assert any(event.effect == "ProveFraud" for event in told(world, ev.TransactionMined))
+    return world
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     "honest": one_job,
     "honest, three seats": partial(one_job, max_new_tokens=2_000),
@@ -275,6 +285,7 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "proven before a court": partial(proven, BatchState.PENDING),
     "proven in court": partial(proven, BatchState.IN_COURT),
     "proven after a court": partial(proven, BatchState.PASSED),
+    "proven by its seats": claimed,
     "several jobs": several,
     "late and honest": partial(late, Work.HONEST),
     "late and dishonest": partial(late, Work.DISHONEST),

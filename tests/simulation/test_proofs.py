@@ -11,7 +11,7 @@ from protocol.stages.commitment import LeafEntry
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import root
-from tests.simulation.histories import LIMIT_S, crowd, requested, settled, told
+from tests.simulation.histories import LIMIT_S, claimed, crowd, requested, settled, told
 from tests.simulation.node import Node
 from tests.simulation.test_court import STAKE, only, refunded
 from tests.simulation.world import Answer, World
@@ -67,6 +67,13 @@ def test_a_leaf_without_its_receipt_is_proved_by_its_seats_and_its_client_has_it
     assert only(world, ev.NodeSlashed).amount == STAKE // 2
     assert before["provider"] == STAKE
     assert stakes(world) == {**before, "provider": STAKE // 2}
+
+
+def test_a_claim_that_no_seat_slashes_for_costs_the_stake_where_its_client_had_not_agreed() -> None:
+    world = claimed()
+    assert refunded(world)
+    assert only(world, ev.CaseResolved).verdict is Verdict.SEVERE
+    assert only(world, ev.NodeSlashed).amount == STAKE // 2
 
 
 def test_one_seat_is_enough_where_the_others_stay_silent() -> None:
