@@ -15,6 +15,7 @@ from protocol.stages.verification import SampleOpening
 from tests.simulation.chain import Chain
 from tests.simulation.histories import (
     asked_on_chain,
+    claimed,
     one_job,
     requested,
     shown_nothing,
@@ -79,9 +80,12 @@ def test_what_fell_out_and_is_refused_is_asked_for_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(Chain, "mine", mine_and_refuse)
     honest, dishonest, unheard = one_job(), one_job(Work.DISHONEST), starved()
     recourse = (asked_on_chain(), shown_nothing(SampleOpening), stepped_down())
+    proved = claimed()
     assert refused
     assert [job.stage for world in (honest, *recourse) for job in requested(world)] == [Stage.SPENDABLE] * 4
-    assert [job.stage for job in (*requested(dishonest), *requested(unheard))] == [Stage.REFUNDED, Stage.REFUNDED]
+    assert [job.stage for job in (*requested(dishonest), *requested(unheard), *requested(proved))] == [
+        Stage.REFUNDED
+    ] * 3
     # No seat paid for it.
     assert told(honest, ev.SeatSilenced) == told(dishonest, ev.SeatSilenced) == []
 
