@@ -1,6 +1,7 @@
 """Reorganisations of 1, 3 and LAG blocks at each step of a case: one that passes, and one that costs a stake."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -15,6 +16,7 @@ from protocol.effects import (
     ConveneCourt,
     DemandData,
     FinalizeBatch,
+    ProveFraud,
     ReplaceSeat,
     ResolveCase,
     RevealSeat,
@@ -39,11 +41,14 @@ from protocol.events import (
     SeedRevealed,
 )
 from protocol.params import PROBATION_JOBS, VCN
+from protocol.stages.commitment import Leaf, LeafEntry
+from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.stages.settlement import convene_pay
 from protocol.stages.verification import Verdict, seat_commitment
-from tests.integration.lost_blocks import NODE, Case, Loss, Step, case, each_loss, walk
+from protocol.wire.ids import ZERO_HASH
+from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
-from tests.jobs import batch_of, key, named
+from tests.jobs import Orders, batch_of, key, named
 
 pytestmark = pytest.mark.anvil
 
@@ -219,7 +224,43 @@ async def test_a_reorganisation_at_any_step_to_the_refund_changes_nothing_that_w
         assert at.story.all(LaneSeen)[-1].lane.left == at.story.all(LaneSeen)[0].lane.left
 
 
+# --- a lie that code condemns -----------------------------------------------------------------------------------------
+def _lying(at: Case) -> Leaf:
+    """The leaf of the first job, without the receipt that its batch says it has."""
+    orders = Orders(CLIENT, NODE, at.ledger.domain)
+    return replace(orders.finish().leaf, receipt_hash=ZERO_HASH)
+
+
+async def _submit_lie(at: Case) -> tuple[Key, ChainEffect]:
+    entry = at.orders.finish()
+    at.orders.jobs = [LeafEntry(_lying(at), entry.job)]
+    return NODE, SubmitBatch(batch_of(NODE.address, 0, at.orders))
+
+
+async def _prove(at: Case) -> tuple[Key, ChainEffect]:
+    opened = OpenedLeaf(0, _lying(at), ())
+    batch = at.batch
+    proof = ProveFraud(batch.batch_id, NODE.address, 0, batch.contents, Lie.NO_RECEIPT, (opened,), Papers())
+    return VERIFIERS[0], proof
+
+
+PROVEN = (
+    LANE_OPENED,
+    Step(SubmitBatch, (LaneSeen, BatchSubmitted), _submit_lie),
+    Step(ProveFraud, (CaseResolved, NodeSlashed, NodeSeen, BatchVoided), _prove),
+    REFUNDED,
+)
+
+
+@each_loss
+async def test_a_reorganisation_takes_back_no_proof(monkeypatch: pytest.MonkeyPatch, loss: Loss) -> None:
+    async with case(monkeypatch, *VERIFIERS[:1]) as at:
+        await walk(at, PROVEN, loss)
+        assert at.story.all(CaseResolved)[0].verdict is Verdict.SEVERE
+        assert at.story.all(LaneSeen)[-1].lane.left == at.story.all(LaneSeen)[0].lane.left
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 def test_every_effect_on_the_chain_is_lost_once() -> None:
-    lost = {step.effect for steps in (STARVED, PASSED, SLASHED) for step in steps}
+    lost = {step.effect for steps in (STARVED, PASSED, SLASHED, PROVEN) for step in steps}
     assert lost == set(get_args(ChainEffect))
