@@ -101,6 +101,17 @@ contract PayoutsTest is Fixture {
         assertEq(_earned(), uint96(0.8 ether) / 3 * 3, "the seats share what is left");
     }
 
+    function test_a_node_that_convenes_anothers_batch_earns_it_at_once() public {
+        coin.approve(address(settlement), 1 * VCN);
+        settlement.fundPool(1 * VCN);
+        Contents memory contents = submitted(one, node.id, 0, 2, 20 * VCN);
+        seal(node.id, 0);
+        vm.prank(verifiers[0].id);
+        court.convene(node.id, 0, contents);
+        assertEq(settlement.bookOf(verifiers[0].id).rewards, 0.2 ether);
+        assertEq(settlement.pool(), 0.8 ether);
+    }
+
     function test_a_node_that_convenes_is_paid_for_a_void_batch_too() public {
         coin.approve(address(settlement), 100 * VCN);
         settlement.fundPool(100 * VCN);

@@ -240,6 +240,17 @@ contract ProveFraudTest is Papers {
         _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
     }
 
+    function test_a_failed_job_that_takes_nothing_but_a_charge_or_a_bonus_condemns() public {
+        Job[] memory jobs = _jobs(2);
+        jobs[1].leaf = _unpaid(jobs[1].leaf, 1);
+        uint256 before = vm.snapshotState();
+        jobs[1].leaf.charge = 1;
+        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+        vm.revertToState(before);
+        (jobs[1].leaf.charge, jobs[1].leaf.bonus) = (0, 1);
+        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+    }
+
     function test_a_failed_job_that_counts_time_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf = _unpaid(jobs[1].leaf, 2);
