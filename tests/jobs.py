@@ -142,11 +142,15 @@ class Orders:
 
 def batch_of(node: Address, slot: int, *lanes: Orders, mine_by: int = 0) -> Batch:
     """The batch of every job of some lanes that no batch has taken yet; takes them."""
-    entries = [entry for lane in lanes for entry in lane.jobs]
-    claims = tuple(claim_of(lane.jobs) for lane in lanes)
+    taken = [lane.jobs for lane in lanes]
     for lane in lanes:
         lane.jobs = []
-    leaves = [entry.leaf for entry in entries]
+    return batch_with(node, slot, *taken, mine_by=mine_by)
+
+
+def batch_with(node: Address, slot: int, *lanes: list[LeafEntry], mine_by: int = 0) -> Batch:
+    """The batch of these leaves as they are, those of one lane together."""
+    leaves = [entry.leaf for entries in lanes for entry in entries]
     top = root([leaf.node for leaf in leaves])
     return Batch(
         node=node,
@@ -161,7 +165,7 @@ def batch_of(node: Address, slot: int, *lanes: Orders, mine_by: int = 0) -> Batc
         failed_count=0,
         max_leaf=max(leaf.charge for leaf in leaves),
         mine_by=mine_by,
-        claims=claims,
+        claims=tuple(claim_of(entries) for entries in lanes),
     )
 
 

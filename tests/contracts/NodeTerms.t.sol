@@ -115,16 +115,20 @@ contract NodeTermsTest is Fixture {
     function test_a_key_that_was_rotated_away_is_no_other_nodes() public {
         _rotate(fresh);
         _rotate(makeNode("third"));
-        Node memory other = registered("other", 5_000 * VCN);
+        _requireNoOthers(fresh, registered("other", 5_000 * VCN));
+    }
+
+    /// @dev Neither is another node rotated to this key, nor one registered with it.
+    function _requireNoOthers(Node memory key, Node memory other) private {
         uint40 deadline = uint40(vm.getBlockTimestamp());
-        bytes memory consent = consentOf(fresh, other.owner, deadline);
+        bytes memory consent = consentOf(key, other.owner, deadline);
         vm.prank(other.owner);
-        _expectTaken(fresh.id);
-        stakes.rotateOperator(other.id, fresh.id, deadline, consent);
+        _expectTaken(key.id);
+        stakes.rotateOperator(other.id, key.id, deadline, consent);
         fundOwner(other, 5_000 * VCN);
         vm.prank(other.owner);
-        _expectTaken(fresh.id);
-        stakes.register(fresh.id, address(0), 5_000 * VCN, 2, deadline, consent);
+        _expectTaken(key.id);
+        stakes.register(key.id, address(0), 5_000 * VCN, 2, deadline, consent);
     }
 
     function test_a_key_serves_one_node() public {
@@ -136,18 +140,10 @@ contract NodeTermsTest is Fixture {
         _rotate(fresh);
         _expectTaken(fresh.id);
         this.callRotate(fresh);
-        // Nor is another node rotated to it, or registered with it.
-        uint40 deadline = uint40(vm.getBlockTimestamp());
-        bytes memory consent = consentOf(fresh, other.owner, deadline);
-        vm.prank(other.owner);
-        _expectTaken(fresh.id);
-        stakes.rotateOperator(other.id, fresh.id, deadline, consent);
-        fundOwner(other, 5_000 * VCN);
-        vm.prank(other.owner);
-        _expectTaken(fresh.id);
-        stakes.register(fresh.id, address(0), 5_000 * VCN, 2, deadline, consent);
+        _requireNoOthers(fresh, other);
         // The id of a node stays its own after it was rotated away.
-        consent = consentOf(node, other.owner, deadline);
+        uint40 deadline = uint40(vm.getBlockTimestamp());
+        bytes memory consent = consentOf(node, other.owner, deadline);
         vm.prank(other.owner);
         _expectTaken(node.id);
         stakes.rotateOperator(other.id, node.id, deadline, consent);

@@ -20,13 +20,13 @@ from protocol.effects import ProveFraud
 from protocol.errors import Reverted
 from protocol.events import BatchChallenged, Event, TransactionMined
 from protocol.params import VCN
-from protocol.stages.commitment import Batch, Leaf, LeafEntry, claim_of
+from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_HASH
-from protocol.wire.merkle import path, root
+from protocol.wire.merkle import path
 from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
-from tests.jobs import CLASS, Orders, key
+from tests.jobs import Orders, batch_with, key
 
 pytestmark = pytest.mark.anvil
 WHILE_S = 1.0
@@ -45,23 +45,7 @@ class Scene:
         return await Sender(self.ledger.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
 
     async def submit(self, entries: list[LeafEntry], slot: int = 0) -> BatchFacts:
-        leaves = [entry.leaf for entry in entries]
-        top = root([leaf.node for leaf in leaves])
-        batch = Batch(
-            node=NODE.address,
-            slot=slot,
-            class_id=CLASS,
-            uncalibrated=False,
-            root=top.hash,
-            price_sum=top.charge,
-            bonus_sum=top.bonus,
-            ms_sum=top.ms,
-            ok_count=len(leaves),
-            failed_count=0,
-            max_leaf=max(leaf.charge for leaf in leaves),
-            mine_by=0,
-            claims=(claim_of(entries),),
-        )
+        batch = batch_with(NODE.address, slot, entries)
         await self.send(NODE, self.ledger.network.settlement.submit(batch))
         stored = await self.ledger.network.settlement.batch_of(NODE.address, slot)
         return BatchFacts(
