@@ -187,10 +187,11 @@ def _arguments(made: Plan, name: str) -> tuple[Any, ...]:
         "EpochBeacon": (at.params,),
         "StakeManager": (at.token, at.params, at.settlement, at.court),
         "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.singles, at.evidence),
-        "Court": (at.params, at.stakes, at.settlement, at.evidence),
+        "Court": (at.params, at.stakes, at.settlement, at.evidence, at.audits),
         "Guardian": (at.timelock, rulers.keeper, at.stakes),
         "Evidence": (at.params, at.stakes, at.settlement, at.court),
         "SingleJobs": (at.params, at.stakes, at.settlement),
+        "Audits": (at.params, at.stakes, at.settlement, at.court, at.beacon),
     }
     return arguments[name]
 
@@ -319,6 +320,7 @@ async def _require_planned(network: Network, made: Plan) -> None:
             ("timelock", await network.timelock.read("shortestDelay"), made.profile.timelock_seconds),
             ("roles", await network.timelock.has_roles(made.governance.roles()), True),
             ("evidence", await network.court.read("evidence"), at.evidence),
+            ("audits", await network.court.read("audits"), at.audits),
             ("singles", await network.settlement.read("singles"), at.singles),
         )
         # What is added later goes through the timelock, and is no reason to refuse.

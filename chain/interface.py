@@ -29,6 +29,7 @@ CONTRACTS = (
     "Guardian",
     "Evidence",
     "SingleJobs",
+    "Audits",
 )
 """In the order in which they are deployed."""
 INTERFACES = (*CONTRACTS, "Panel")

@@ -8,6 +8,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
+from chain.audits import Audits
 from chain.beacon import Beacon
 from chain.court import Court
 from chain.ethereum import Ethereum, Log
@@ -44,6 +45,7 @@ class Addresses:
     guardian: Address
     evidence: Address
     singles: Address
+    audits: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Network:
         self.guardian = Guardian(ethereum, addresses.guardian)
         self.evidence = Evidence(ethereum, addresses.evidence)
         self.singles = Singles(ethereum, addresses.singles)
+        self.audits = Audits(ethereum, addresses.audits)
         self._speakers = {
             each.address: each
             for each in (

@@ -25,7 +25,10 @@ class LaneState(IntEnum):
 
 
 class BatchState(IntEnum):
-    """Life of a batch: pending > final, or pending > in court > passed > final, or > void > refunded."""
+    """Life of a batch: pending > final, or pending > in court > passed > final, or > void > refunded.
+
+    One that passed may be audited in between, and then passes again or is void.
+    """
 
     NONE = 0
     PENDING = 1
@@ -34,8 +37,7 @@ class BatchState(IntEnum):
     VOID = 4
     FINAL = 5
     REFUNDED = 6
-    CHALLENGED = 7
-    APPEALED = 8
+    AUDITED = 7
 
 
 class CaseState(IntEnum):

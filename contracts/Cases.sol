@@ -66,6 +66,16 @@ abstract contract Cases is Verifiers {
         return _firstBench(docket, node, contents).nodes;
     }
 
+    function drawAuditors(bytes32 caseId, bytes32 seed, Contents calldata contents)
+        external
+        view
+        returns (address[] memory)
+    {
+        Case storage passed = _cases[caseId];
+        (uint256[] memory places,) = _drawMore(caseId, passed, contents, FULL_BENCH, seed);
+        return _nodesAt(passed.classId, places);
+    }
+
     // ---- inside: drawing
 
     /// @dev All that a draw of seats for this batch depends on. Reverts unless leaves are drawn and the contents are its own.
@@ -107,19 +117,21 @@ abstract contract Cases is Verifiers {
         internal
         returns (uint256)
     {
-        (uint256[] memory places, uint256 nextTry) = _drawMore(caseId, open, contents, wanted);
+        (uint256[] memory places, uint256 nextTry) = _drawMore(caseId, open, contents, wanted, 0);
         open.nextTry = uint16(nextTry);
         _addSeats(caseId, open, places);
         return places.length;
     }
 
     /// @dev Places of the next of the order who have not sat in this case.
-    function _drawMore(bytes32 caseId, Case storage open, Contents calldata contents, uint256 wanted)
+    /// @param seed 0 for that of the batch
+    function _drawMore(bytes32 caseId, Case storage open, Contents calldata contents, uint256 wanted, bytes32 seed)
         internal
         view
         returns (uint256[] memory places, uint256 nextTry)
     {
         (Draw memory draw,) = _drawFor(_settlement.drawOf(open.node, open.slot), open.node, contents);
+        if (seed != 0) draw.seed = seed;
         draw.nextTry = open.nextTry;
         if (open.round == 0) {
             // Everybody has sat once at most: tickets for more seats than there are places would find nobody.

@@ -43,9 +43,9 @@ contract Evidence is LeafChallenges {
     function _openBatch(Proof calldata proof) private view returns (Batch memory batch) {
         batch = _settlement.batchOf(proof.node, proof.slot);
         BatchState state = batch.state;
-        if (state != BatchState.Pending && state != BatchState.InCourt && state != BatchState.Passed) {
-            revert WrongState(state);
-        }
+        bool open = state == BatchState.Pending || state == BatchState.InCourt || state == BatchState.Passed
+            || state == BatchState.Audited;
+        if (!open) revert WrongState(state);
         if (ContentsLib.hashOf(proof.contents) != batch.contentsHash) revert WrongContents();
     }
 

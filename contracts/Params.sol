@@ -111,9 +111,9 @@ contract Params is IParams {
         _require(p.starvedSeconds > p.conveneSeconds && p.conveneSeconds != 0, "starved after convene");
         _require(p.starvedSeconds >= 2 * uint256(p.seatSeconds), "starved after two turns of a seat");
         // A batch may wait that long for its case, and the case as long again for its seats, and once more after an appeal
-        // or a doubt; beside that for data, the appeal and the arbiters.
+        // or a doubt; beside that for data, the appeal and the arbiters, and for the two turns of an audit.
         uint256 batchLife = uint256(p.challengeSeconds) + 3 * uint256(p.starvedSeconds) + p.dataSeconds
-            + p.appealSeconds + p.arbiterSeconds;
+            + p.appealSeconds + p.arbiterSeconds + 2 * uint256(p.seatSeconds);
         _require(p.unbondingSeconds > batchLife, "unbonding outlives a batch");
         _require(p.timelockSeconds > p.unbondingSeconds, "timelock outlives unbonding");
     }

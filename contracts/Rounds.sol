@@ -77,7 +77,7 @@ abstract contract Rounds is Seats {
     {
         uint256[] memory old = _revealedPlaces(caseId, open.seatCount);
         uint256[] memory fresh;
-        (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH);
+        (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH, 0);
         uint256 size = fresh.length + old.length;
         if (size > LARGEST_BENCH) size = LARGEST_BENCH;
         if (size & 1 == 0) --size;

@@ -60,8 +60,7 @@ abstract contract Seats is Cases {
         if (block.timestamp <= until) revert SeatStillHasTime(until);
         bool shown = _isAnyBound(caseId, open);
         address node = _vacate(caseId, open, seat, contents);
-        if (shown) _stakes.slash(node, NO_SHOW_BPS, caseId);
-        _penalise(node, LIGHT, false);
+        _fine(node, shown ? NO_SHOW_BPS : 0, caseId);
     }
 
     function abstain(bytes32 caseId, uint8 seat, Contents calldata contents) external {
@@ -77,6 +76,11 @@ abstract contract Seats is Cases {
     }
 
     // ---- inside
+
+    function _fine(address node, uint16 bps, bytes32 caseId) internal {
+        _slash(node, bps, caseId);
+        _penalise(node, LIGHT, false);
+    }
 
     /// @dev Empties a seat and fills it by the next verifier of the order, if there is one.
     function _vacate(bytes32 caseId, Case storage open, uint8 seat, Contents calldata contents)

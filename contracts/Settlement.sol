@@ -174,22 +174,41 @@ contract Settlement is Lanes {
         Batch storage batch = _batches[node][slot];
         BatchState before = batch.state;
         bool wasHeard = before == BatchState.InCourt;
-        if (!wasHeard && (passed || (before != BatchState.Pending && before != BatchState.Passed))) {
-            revert WrongState(before);
-        }
+        bool wasPassed = before == BatchState.Passed || before == BatchState.Audited;
+        if (!wasHeard && (passed || (before != BatchState.Pending && !wasPassed))) revert WrongState(before);
         bytes32 batchId = _idOf(batch, node, slot);
         if (passed) {
             batch.state = BatchState.Passed;
             pool += batch.fee;
             emit BatchPassed(node, slot, batchId);
         } else {
-            if (before == BatchState.Passed) _takeFeeBack(batch);
+            if (wasPassed) _takeFeeBack(batch);
             _void(batch, node, slot);
         }
-        if (!wasHeard) return;
-        uint256 due = _seatPay(batch, drawn);
-        if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);
-        _paySeats(batchId, due, seats);
+        if (wasHeard) _paySeats(batchId, _seatsDue(batch, drawn), seats);
+    }
+
+    function openAudit(address node, uint8 slot, uint16 drawn) external returns (uint96 due, uint40 commitTime) {
+        _requireAudits();
+        Batch storage batch = _batches[node][slot];
+        BatchState before = batch.state;
+        bool calibrated = batch.flags & UNCALIBRATED == 0;
+        if (!calibrated || (before != BatchState.Passed && before != BatchState.Final)) revert WrongState(before);
+        if (before == BatchState.Passed) {
+            batch.state = BatchState.Audited;
+            emit BatchAudited(node, slot, _idOf(batch, node, slot));
+        }
+        return (uint96(_seatsDue(batch, drawn)), batch.commitTime);
+    }
+
+    function closeAudit(address node, uint8 slot, bytes32 batchId, uint96 due, address[] calldata auditors) external {
+        _requireAudits();
+        Batch storage batch = _batches[node][slot];
+        if (batch.state == BatchState.Audited && _idOf(batch, node, slot) == batchId) {
+            batch.state = BatchState.Passed;
+            emit BatchPassed(node, slot, batchId);
+        }
+        _paySeats(batchId, due, auditors);
     }
 
     // ---- held for single jobs and challenges
@@ -492,8 +511,14 @@ contract Settlement is Lanes {
         if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
     }
 
-    function _seatPay(Batch storage batch, uint256 drawn) private view returns (uint256) {
-        return SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
+    /// @dev What the seats of a case share: their pay without the part of whoever convened.
+    function _seatsDue(Batch storage batch, uint256 drawn) private view returns (uint256 due) {
+        due = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
+        if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);
+    }
+
+    function _requireAudits() private view {
+        if (msg.sender != ICourt(court).audits()) revert NotHolder(msg.sender);
     }
 
     function _docketOf(Batch storage batch, address node, uint8 slot) private view returns (Docket memory docket) {

@@ -20,7 +20,9 @@ abstract contract Verdicts is Demands {
 
     Panel private immutable _panel;
     address public immutable evidence;
+    address public immutable audits;
     uint32 internal immutable _arbiterSeconds;
+    uint32 private immutable _epochBlocks;
     uint16 private immutable _slashBps;
 
     constructor(
@@ -28,11 +30,14 @@ abstract contract Verdicts is Demands {
         IStakeManager stakes_,
         ISettlement settlement_,
         address evidence_,
+        address audits_,
         Profile memory profile
     ) Demands(stakes_, settlement_, profile) {
         _panel = new Panel(params_);
         evidence = evidence_;
+        audits = audits_;
         _arbiterSeconds = profile.arbiterSeconds;
+        _epochBlocks = profile.epochBlocks;
         _slashBps = profile.slashBps;
     }
 
@@ -47,13 +52,18 @@ abstract contract Verdicts is Demands {
     }
 
     function condemn(address node, uint8 slot) external returns (bytes32 caseId) {
-        if (msg.sender != evidence) revert NotEvidence(msg.sender);
+        if (msg.sender != evidence && msg.sender != audits) revert NotEvidence(msg.sender);
         caseId = _settlement.batchIdOf(node, slot);
         Case storage judged = _cases[caseId];
         (judged.node, judged.slot) = (node, slot);
         judged.state = CaseState.Proven;
         _settleBond(caseId, Verdict.Severe);
         _closeGrown(caseId, judged, Verdict.Severe, 0);
+    }
+
+    function fine(address node, uint16 bps, bytes32 caseId) external {
+        if (msg.sender != audits) revert NotEvidence(msg.sender);
+        _fine(node, bps, caseId);
     }
 
     function panel() external view returns (address) {
@@ -98,6 +108,8 @@ abstract contract Verdicts is Demands {
         if (open.state != CaseState.Open || open.round != 0) _acquit(caseId, node);
         open.state = CaseState.Closed;
         open.verdict = verdict;
+        // Its seed comes after it: nobody knows yet which cases will be audited.
+        if (verdict == Verdict.Pass) open.nextTry = uint16(block.number / _epochBlocks);
         emit CaseResolved(caseId, node, open.slot, verdict, median);
         // The slash comes first: its share of the pool helps to pay the seats that found the fraud.
         if (verdict != Verdict.Pass) _punish(caseId, node, verdict, batch);
@@ -115,7 +127,7 @@ abstract contract Verdicts is Demands {
         if (verdict == Verdict.Starved) return;
         if (verdict == Verdict.Review) return _penalise(node, LIGHT, batch.flags & UNCALIBRATED == 0);
         uint16 bps = verdict == Verdict.Severe ? _slashBps : verdict == Verdict.Withheld ? _withheldBps(node, batch) : 0;
-        if (bps != 0) _stakes.slash(node, bps, caseId);
+        _slash(node, bps, caseId);
         _penalise(node, verdict == Verdict.Severe ? SEVERE : MEDIUM, true);
         _stakes.jail(node, caseId);
         _dismiss(node);

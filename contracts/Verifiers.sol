@@ -190,6 +190,10 @@ abstract contract Verifiers is ICourt {
         return _settlement.batchOf(node, slot);
     }
 
+    function _slash(address node, uint16 bps, bytes32 caseId) internal {
+        if (bps != 0) _stakes.slash(node, bps, caseId);
+    }
+
     function _penalise(address node, uint16 tenths, bool lostCase) internal {
         _stakes.penalise(node, tenths, lostCase);
     }

@@ -61,9 +61,9 @@ RETRY_AFTER_DEADLINE_S = 120
 MAX_INLINE_BYTES = 32_768
 """A sealed input or result up to this size travels inside its message; a larger one as a blob."""
 MAX_PROOF_BYTES = 72 * 1024
+"""A fingerprint of MAX_NEW_TOKENS tokens."""
 MAX_ANSWER_BYTES = 16 * 1024
 """What a node may show a seat on chain."""
-"""A fingerprint of MAX_NEW_TOKENS tokens."""
 MAX_MESSAGE_BYTES = 128 * 1024
 """One message between two peers."""
 MAX_INPUT_BYTES = 8 * 2**20
@@ -108,6 +108,11 @@ SPREAD_MAX_BPS = 1_000
 """Honest seats differ by noise; where they differ by more, one of them is wrong and the case grows."""
 FULL_BENCH = 3
 LARGEST_BENCH = 7
+AUDIT_RATE_BPS = 500
+"""Of the cases that passed so many are checked once more, and with them their seats."""
+AUDITORS = 3
+AUDIT_LATEST_EPOCHS = 32
+"""An audit is convened within so many epochs of the verdict, or never."""
 NO_SHOW_BPS = 50
 """Of its stake, what a seat that stays silent loses."""
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from chain.profiles import Profile, profiles
 from protocol.params import (
+    AUDIT_RATE_BPS,
+    AUDITORS,
     BONUS_PERCENT,
     BPS,
     MAX_RETRIES,
@@ -40,6 +42,13 @@ RATES_BPS = (1_000, 5_000, 10_000)
 CATCHES = (0.5, 0.7, 0.9, 0.99)
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4)
 COLLUSION_CATCH = 0.9
+SEAT_STAKE_FACTOR = 5
+"""The least stake of a seat, in least stakes."""
+LIE_DIVISOR = 10
+LIE_PAYS = 40
+"""A seat that an audit catches loses a tenth of what fraud costs, and at least so many times its pay."""
+CASES = (1, 10, 100, 1_000)
+"""What the jobs of a batch cost that a lazy seat lets pass, in VCN."""
 PROVEN = 9_000
 FULL_BENCH = 3
 LARGEST_BENCH = 7
@@ -163,17 +172,47 @@ def whole_stake(profile: Profile) -> Table:
 def collusion(profile: Profile) -> Table:
     """How often a fraud is found, and what a job at the cap brings, where a share of all seats is the cheat's own.
 
-    An honest seat finds what it checks as often as COLLUSION_CATCH says.
+    An honest seat finds what it checks as often as COLLUSION_CATCH says; what other seats let pass may be audited.
     """
     stake, slash = profile.min_stake, profile.slash_bps
     price, rows, gains = stake // PRICE_PER_STAKE, [], []
     for share in SHARES:
         found = (found_by_one(share), found_by_three(share))
-        brought = [cheat_gain(price, stake, slash, RATES_BPS[0] / BPS * COLLUSION_CATCH * each) for each in found]
+        drawn = RATES_BPS[0] / BPS
+        brought = [
+            cheat_gain(price, stake, slash, drawn * COLLUSION_CATCH * each)
+            - drawn * (1 - each) * audit_loss(profile, share, seats)
+            for each, seats in zip(found, (1, FULL_BENCH), strict=True)
+        ]
         gains += [gain / price for gain in brought]
         rows.append((f"{share:.0%}", *(f"{each:.4f}" for each in found), *map(_signed, brought)))
     heads = ("seats colluding", "found, one seat", "found, three seats", "one seat", "three seats")
     return Table(heads, rows, tuple(gains))
+
+
+def audit_loss(profile: Profile, share: float, seats: int) -> float:
+    """What a fraud that the cheat's own seats let pass costs it by audits on average; share of auditors that are its own.
+
+    Two honest auditors catch the seats, three the node, whose batch is not final yet.
+    """
+    three = (1 - share) ** AUDITORS
+    two = three + AUDITORS * share * (1 - share) ** 2
+    seat = profile.slash_bps / BPS / LIE_DIVISOR * SEAT_STAKE_FACTOR * profile.min_stake
+    node = profile.slash_bps / BPS * profile.min_stake
+    return AUDIT_RATE_BPS / BPS * (two * seats * seat + three * node)
+
+
+def laziness(profile: Profile) -> Table:
+    """A seat that computes nothing and says yes: its pay, and its loss by audits, by what the jobs of a case cost."""
+    stake, slash = SEAT_STAKE_FACTOR * profile.min_stake, profile.slash_bps / BPS
+    rows, gains = [], []
+    for price in CASES:
+        pay = verify_fee(price * VCN) / FULL_BENCH
+        fine = min(max(slash / LIE_DIVISOR * stake, LIE_PAYS * pay), slash * stake)
+        lost = AUDIT_RATE_BPS / BPS * fine
+        gains.append((pay - lost) / stake)
+        rows.append((f"{price:,} VCN", _coins(pay), _coins(lost), _signed(pay - lost)))
+    return Table(("jobs of the case", "pay of a seat", "lost to audits, on average", "left"), rows, tuple(gains))
 
 
 def found_by_three(share: float) -> float:
@@ -224,6 +263,7 @@ TABLES: dict[str, Callable[[Profile], Table]] = {
     "break_even": break_even,
     "whole_stake": whole_stake,
     "collusion": collusion,
+    "laziness": laziness,
     "farming": farming,
     "stalling": stalling,
 }

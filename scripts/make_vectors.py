@@ -33,7 +33,7 @@ from protocol.stages.commitment import Leaf, Receipt, Result, batch_id, leaf_has
 from protocol.stages.offer import Offer
 from protocol.stages.reputation import Record, score_terms
 from protocol.stages.request import Request
-from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
+from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, is_audited, seed_block
 from protocol.stages.settlement import convene_pay, seat_pay, split
 from protocol.wire.envelope import TYPES, Domain, compact, digest, sign_digest, struct_hash
 from protocol.wire.ids import Address, checksum
@@ -147,6 +147,7 @@ def sampling() -> Iterator[Case]:
             "rateBps": rate,
             "drawnCount": len(drawn),
             "drawn": list(drawn) if len(drawn) <= 300 else list(drawn[:300]),
+            "audited": is_audited(epoch_seed, batch),
         }
 
 

@@ -114,27 +114,27 @@ class AnvilLedger:
         await adapter.sender_of(verifier).send(call)
 
     async def challenge(self, client: Key, node: Address, slot: int, contents: BatchContents, position: int) -> None:
-        await self._send(client, self.network.evidence.challenge_leaf(node, slot, contents, position))
+        await self.send(client, self.network.evidence.challenge_leaf(node, slot, contents, position))
 
     async def end_challenge(self, node: Address, slot: int, block: int) -> None:
-        await self._send(DEPLOYER, self.network.evidence.end_challenge(node, slot, block))
+        await self.send(DEPLOYER, self.network.evidence.end_challenge(node, slot, block))
 
     async def prove(
         self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
     ) -> None:
-        await self._send(DEPLOYER, self.network.evidence.prove_fraud(node, slot, contents, lie, [opened], papers))
+        await self.send(DEPLOYER, self.network.evidence.prove_fraud(node, slot, contents, lie, [opened], papers))
 
     async def pool(self) -> int:
         return await self.network.settlement.pool()
 
     async def pause(self, seconds: int) -> None:
         """By the keeper, who is the deployer."""
-        await self._send(DEPLOYER, self.network.guardian.pause(seconds))
+        await self.send(DEPLOYER, self.network.guardian.pause(seconds))
 
     async def resume(self) -> None:
-        await self._send(DEPLOYER, self.network.guardian.resume())
+        await self.send(DEPLOYER, self.network.guardian.resume())
 
-    async def _send(self, sender: Key, call: Call) -> None:
+    async def send(self, sender: Key, call: Call) -> None:
         await Sender(self.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
 
     def adapter(

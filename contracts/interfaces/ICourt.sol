@@ -91,6 +91,7 @@ interface ICourt {
     error NotStarved(uint256 until);
     /// @dev The contracts were deployed with other addresses than they have.
     error BadWiring();
+    /// @dev Neither Evidence nor Audits, or not the one of them that may.
     error NotEvidence(address caller);
 
     // ---- verifiers
@@ -155,14 +156,31 @@ interface ICourt {
 
     // ---- what code has judged
 
-    /// @notice Ends whatever case a batch has as severe: void, slash, penalty, jail. Only Evidence, for a lie that it has seen.
+    /// @notice Ends whatever case a batch has as severe: void, slash, penalty, jail. Only Evidence, for a lie that it has seen,
+    ///         and Audits, for a fraud that all of its auditors found.
     /// @dev At most once a batch: Settlement refuses one that is void or final.
     function condemn(address node, uint8 slot) external returns (bytes32 caseId);
 
+    // ---- audits
+
+    /// @notice Takes a part of the stake of a seat that an audit has caught, or of an auditor that was silent, and 5 points. Only
+    ///         Audits.
+    function fine(address node, uint16 bps, bytes32 caseId) external;
+
+    /// @notice The first three verifiers of this seed's order who are no party to the batch and had no seat in its case; fewer
+    ///         if there are none left.
+    function drawAuditors(bytes32 caseId, bytes32 seed, Contents calldata contents)
+        external
+        view
+        returns (address[] memory);
+
     // ---- views
 
-    /// @notice The contract that may condemn.
+    /// @notice The contract that condemns for a lie.
     function evidence() external view returns (address);
+
+    /// @notice The contract that has passed cases checked once more.
+    function audits() external view returns (address);
 
     /// @notice Cases in which three seats found a node guilty of fraud and an appeal may still come, or is heard.
     function accusations(address node) external view returns (uint256);

@@ -39,7 +39,10 @@ interface ISettlement {
     event BatchInCourt(
         address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint16 rateBps, uint16 drawnCount
     );
+    /// @notice Once when its case has let it pass, and again when an audit has.
     event BatchPassed(address indexed node, uint8 indexed slot, bytes32 indexed batchId);
+    /// @notice It is not final before the audit of its case has ended.
+    event BatchAudited(address indexed node, uint8 indexed slot, bytes32 indexed batchId);
     event BatchFinal(
         address indexed node,
         uint8 indexed slot,
@@ -65,7 +68,7 @@ interface ISettlement {
     error DepositTooLow(uint256 amount, uint256 minimum);
     error NotEnoughFree(uint256 asked, uint256 free);
     error NotCourt(address caller);
-    /// @dev Neither SingleJobs nor Evidence, or not the one of them that may.
+    /// @dev Neither SingleJobs, Evidence nor Audits, or not the one of them that may.
     error NotHolder(address caller);
     error NotStakeManager(address caller);
     error DeadlinePassed(uint40 deadline);
@@ -187,6 +190,16 @@ interface ISettlement {
     ///         pass and code has proved a lie since, can only be voided. Only Court.
     /// @param drawn how many of its leaves the court has checked
     function closeCase(address node, uint8 slot, bool passed, uint16 drawn, address[] calldata seats) external;
+
+    /// @notice Keeps a batch that passed from being final until its audit ends; one that is final already stays so. Only Audits.
+    /// @param drawn how many of its leaves are checked
+    /// @return due what the auditors share: what the seats did, wei
+    /// @return commitTime when it was submitted, seconds
+    function openAudit(address node, uint8 slot, uint16 drawn) external returns (uint96 due, uint40 commitTime);
+
+    /// @notice Pays the auditors, and lets the batch pass if it still waits for them. Only Audits.
+    /// @param batchId the slot may hold another batch by now
+    function closeAudit(address node, uint8 slot, bytes32 batchId, uint96 due, address[] calldata auditors) external;
 
     // ---- held for single jobs and challenges
 

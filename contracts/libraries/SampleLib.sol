@@ -5,6 +5,15 @@ pragma solidity 0.8.37;
 /// @dev The last, partial stratum r of s is hit with probability r / s, so every leaf has exactly the rate, a batch of one
 ///      leaf included. Twin of protocol/stages/sampling.py; tests/vectors/sampling.json.
 library SampleLib {
+    /// @dev One in twenty.
+    uint256 internal constant AUDIT_RATE_BPS = 500;
+
+    /// @notice Whether a case that passed is checked once more.
+    /// @param epochSeed that of the epoch in which it passed
+    function isAudited(bytes32 epochSeed, bytes32 caseId) internal pure returns (bool) {
+        return uint256(keccak256(abi.encode(epochSeed, caseId))) % 10_000 < AUDIT_RATE_BPS;
+    }
+
     /// @notice The drawn leaves, ascending.
     /// @param rateBps 10000, 5000 or 1000; any divisor of 10000
     function draw(bytes32 seed, uint256 leafCount, uint256 rateBps) internal pure returns (uint256[] memory drawn) {

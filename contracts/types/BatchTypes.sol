@@ -9,8 +9,8 @@ enum LaneState {
     Reclaimed
 }
 
-/// @notice Life of a batch: pending > final, or pending > in court > passed > final, or > void > refunded.
-/// @dev Challenged and Appealed keep their places for client challenges and appeals.
+/// @notice Life of a batch: pending > final, or pending > in court > passed > final, or > void > refunded. One that passed may
+///         be audited in between, and then passes again or is void.
 enum BatchState {
     None,
     Pending,
@@ -19,8 +19,7 @@ enum BatchState {
     Void,
     Final,
     Refunded,
-    Challenged,
-    Appealed
+    Audited
 }
 
 /// @notice Money moved from a client's account into a lock that only one node's submit can debit.

@@ -90,7 +90,8 @@ struct Case {
     uint8 seatsWanted;
     /// @dev Seats of all rounds; seats are numbered through.
     uint8 seatCount;
-    /// @dev Next i of the draw order.
+    /// @dev Next i of the draw order. Once the case has passed nobody is drawn by it: then the epoch in which it passed, of
+    ///      which the lowest 16 bits.
     uint16 nextTry;
     uint16 drawnCount;
     uint8 round;
@@ -123,7 +124,7 @@ struct CaseView {
     uint8 round;
     uint8 seatsWanted;
     uint8 seatCount;
-    /// @dev Next i of the draw order.
+    /// @dev As in Case.
     uint16 nextTry;
     uint16 drawnCount;
     /// @dev The first seat of this round; those before it sat in an earlier one.

@@ -18,6 +18,7 @@ from node.cli.settings import config_of
 from node.cli.wallet import Wallet, carry_out_by
 
 if TYPE_CHECKING:
+    from chain.audits import AuditSeen
     from chain.cases import Heard
     from chain.network import Deployment, Network
     from chain.wallet import Key
@@ -66,6 +67,26 @@ def list_(
     else:
         head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
         output.data(output.table(head, [_line(case, seen.now) for case in cases]))
+    return Exit.OK
+
+
+@app.command
+def audits(*, node: AddressOf | None = None, common: Common = COMMON) -> int:
+    """Show the audits of the network, oldest first, as the chain tells them: who checked seats, and what was found.
+
+    One case in twenty that passed is checked once more by three verifiers who had no seat in it.
+
+    Parameters
+    ----------
+    node
+        Only those of batches of this node.
+    """
+    found = ask_network(common.data_dir, lambda network, deployment: _look_at_audits(network, deployment, node))
+    if common.json:
+        output.as_json([_plain_audit(each) for each in found])
+    else:
+        head = ("case", "node", "block", "state", "seats caught", "fraud", "auditors")
+        output.data(output.table(head, [_audit_line(each) for each in found]))
     return Exit.OK
 
 
@@ -125,6 +146,40 @@ async def _look(network: "Network", deployment: "Deployment", node: str | None) 
     block = await network.ethereum.block()
     node_id = await network.stakes.id_of(Address(node)) if node else None
     return _Seen(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
+
+
+async def _look_at_audits(network: "Network", deployment: "Deployment", node: str | None) -> "list[AuditSeen]":
+    from protocol.wire.ids import Address
+
+    head = await network.ethereum.head()
+    node_id = await network.stakes.id_of(Address(node)) if node else None
+    found = await network.audits.seen(deployment.block, head)
+    return [each for each in found if node_id in (None, each.node)]
+
+
+def _plain_audit(audit: "AuditSeen") -> dict[str, object]:
+    return {
+        "id": audit.batch_id.hex(),
+        "node": audit.node,
+        "slot": audit.slot,
+        "block": audit.block,
+        "ended": audit.ended,
+        "caught": list(audit.caught),
+        "fraud": audit.fraud,
+        "auditors": list(audit.auditors),
+    }
+
+
+def _audit_line(audit: "AuditSeen") -> tuple[str, ...]:
+    return (
+        audit.batch_id.hex()[:16],
+        short(audit.node),
+        str(audit.block),
+        state("ended" if audit.ended else "open"),
+        " ".join(map(str, audit.caught)) or BLANK,
+        "yes" if audit.fraud else BLANK,
+        " ".join(map(short, audit.auditors)),
+    )
 
 
 def _plain(case: "Heard") -> dict[str, object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from protocol.params import BPS
+from protocol.params import AUDIT_RATE_BPS, BPS
 from protocol.wire.ids import Address, BatchId
 
 ROUND = 0
@@ -59,10 +59,21 @@ def draw_samples(seed: bytes, leaf_count: int, rate_bps: int) -> tuple[int, ...]
     return tuple(drawn)
 
 
+def is_audited(epoch_seed: bytes, case: BatchId) -> bool:
+    """Whether a case that passed is checked once more; `epoch_seed` is that of the epoch in which it did."""
+    return _number(keccak(encode(["bytes32", "bytes32"], [epoch_seed, case]))) % BPS < AUDIT_RATE_BPS
+
+
 def draw_order(
-    seed: bytes, batch: BatchId, commit_block: int, slots: list[ListSlot], excluded: frozenset[Address], tries: int
+    seed: bytes,
+    batch: BatchId,
+    commit_block: int,
+    slots: list[ListSlot],
+    excluded: frozenset[Address],
+    tries: int,
+    first: int = 0,
 ) -> list[Address]:
-    """The nodes that the first `tries` tickets seat, in order; a case takes them from the front.
+    """The nodes that `tries` tickets seat, from number `first` on, in order; a case takes them from the front.
 
     Args: slots, the whole list of the class, tombstones included, in the order of joining; excluded, node ids that may
     not judge; tries, 64 for every seat wanted.
@@ -70,7 +81,7 @@ def draw_order(
     # Whoever joined at or after the commit is not in the draw: its seed could have been known by then.
     joined = [slot for slot in slots if slot.from_block < commit_block]
     seated: list[Address] = []
-    for ticket in range(tries if joined else 0):
+    for ticket in range(first, first + tries if joined else first):
         number = _number(keccak(encode(["bytes32", "bytes32", "uint256", "uint256"], [seed, batch, ROUND, ticket])))
         slot = joined[(number & (1 << 64) - 1) % len(joined)]
         drawn = ((number >> 64) & (1 << 64) - 1) % BPS < slot.weight_bps

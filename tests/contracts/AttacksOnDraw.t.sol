@@ -82,7 +82,7 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
     ///         them, so the first that is found costs more than they bring, and then the others are all checked.
     function test_attack_64_cheats_at_once() public {
         // A window in which a court can speak; on a network that lives it is a day.
-        profile.challengeSeconds = 60;
+        (profile.challengeSeconds, profile.unbondingSeconds) = (60, profile.unbondingSeconds + 60);
         deploy(profile);
         node = registered("a node", STAKE);
         bench(3);

@@ -22,7 +22,7 @@ contract DeploymentTest is Fixture {
 
     function test_a_court_at_another_address_does_not_come_to_be() public {
         bytes memory code =
-            abi.encodePacked(vm.getCode("Court.sol:Court"), abi.encode(params, stakes, settlement, evidence));
+            abi.encodePacked(vm.getCode("Court.sol:Court"), abi.encode(params, stakes, settlement, evidence, audits));
         vm.expectRevert(ICourt.BadWiring.selector);
         this.create(code);
     }

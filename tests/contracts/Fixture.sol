@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 import {Test} from "forge-std/Test.sol";
 
+import {IAudits} from "../../contracts/interfaces/IAudits.sol";
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
 import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
@@ -60,6 +61,7 @@ abstract contract Fixture is Test {
     address internal canceller = makeAddr("canceller");
     IEvidence internal evidence;
     ISingleJobs internal singles;
+    IAudits internal audits;
     Profile internal profile;
 
     function setUp() public virtual {
@@ -89,11 +91,13 @@ abstract contract Fixture is Test {
         stakes = IStakeManager(deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court)));
         evidence = IEvidence(vm.computeCreateAddress(address(this), nonce + 6));
         singles = ISingleJobs(vm.computeCreateAddress(address(this), nonce + 7));
+        audits = IAudits(vm.computeCreateAddress(address(this), nonce + 8));
         deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court, singles, evidence));
-        deployCode("Court.sol:Court", abi.encode(params, stakes, settlement, evidence));
+        deployCode("Court.sol:Court", abi.encode(params, stakes, settlement, evidence, audits));
         deployCode("Guardian.sol:Guardian", abi.encode(timelock, keeper, stakes));
         deployCode("Evidence.sol:Evidence", abi.encode(params, stakes, settlement, court));
         deployCode("SingleJobs.sol:SingleJobs", abi.encode(params, stakes, settlement));
+        deployCode("Audits.sol:Audits", abi.encode(params, stakes, settlement, court, beacon));
         assertEq(settlement.court(), address(court), "wired");
     }
 

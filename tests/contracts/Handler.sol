@@ -335,7 +335,7 @@ contract Handler is Stakers, Papers {
         return false;
     }
 
-    function _stakeOf(address node) private view returns (uint256) {
+    function _stakeOf(address node) internal view returns (uint256) {
         NodeView memory shown = stakes.nodeOf(node);
         return uint256(shown.activeStake) + shown.unbondingStake;
     }
@@ -412,7 +412,7 @@ contract Handler is Stakers, Papers {
         _checkSlash(caseId, node, slot, before, is_.verdict);
     }
 
-    function _allRewards() private view returns (uint256 total) {
+    function _allRewards() internal view returns (uint256 total) {
         for (uint256 i; i < nodes.length; ++i) {
             total += settlement.bookOf(nodes[i].id).rewards;
         }
@@ -459,7 +459,7 @@ contract Handler is Stakers, Papers {
         if (stateOf(node, slot) == BatchState.Void) ++voids;
     }
 
-    function _countLoss(bytes32 caseId, NodeView memory before, NodeView memory now_) private returns (uint256 lost) {
+    function _countLoss(bytes32 caseId, NodeView memory before, NodeView memory now_) internal returns (uint256 lost) {
         lost = uint256(before.activeStake) + before.unbondingStake - now_.activeStake - now_.unbondingStake;
         burned += lost - lost / 10;
         if (lost != 0) ++slashes;
@@ -542,7 +542,7 @@ contract Handler is Stakers, Papers {
         }
     }
 
-    function _before(address id) private view returns (Node memory node, DelegationView[] memory had) {
+    function _before(address id) internal view returns (Node memory node, DelegationView[] memory had) {
         for (uint256 i; i < nodes.length; ++i) {
             if (nodes[i].id == id) node = nodes[i];
         }

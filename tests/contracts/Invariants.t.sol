@@ -12,6 +12,7 @@ import {Book} from "../../contracts/types/BatchTypes.sol";
 import {NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Handler} from "./Handler.sol";
+import {Scrutiny} from "./Scrutiny.sol";
 import {Stakers} from "./Stakers.sol";
 import {Trials} from "./Trials.sol";
 
@@ -56,7 +57,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](58);
+        bytes4[] memory acts = new bytes4[](60);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -116,6 +117,8 @@ contract InvariantsTest is StdInvariant, Test {
         acts[55] = Trials.speakUnbound.selector;
         acts[56] = Trials.overload.selector;
         acts[57] = Trials.rush.selector;
+        acts[58] = Scrutiny.auditBatch.selector;
+        acts[59] = Scrutiny.auditBatch.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -278,6 +281,31 @@ contract HandlerTest is Test {
         handler.endLeafChallenge(0);
         assertEq(handler.bondsHold(), 0);
         assertEq(handler.wrong(), "");
+    }
+
+    function test_a_story_of_audits_reaches_every_end() public {
+        Scrutiny handler = new Scrutiny();
+        handler.setUp();
+        _pass(handler, 0);
+        handler.auditBatch(12, [0, 0, 0], [uint16(10_000), 10_000, 10_000], 0, false);
+        assertEq(handler.audited(), 1);
+        assertEq(handler.caught(), 0);
+        handler.settleBatch(3, 0);
+        assertEq(handler.finals(), 1);
+        _pass(handler, 1);
+        handler.auditBatch(4, [1, 1, 2], [uint16(10_000), 0, 0], 4, true);
+        assertEq(handler.caught(), 2, "a seat and an auditor");
+        assertEq(handler.finals(), 2);
+        _pass(handler, 2);
+        handler.auditBatch(14, [0, 0, 7], [uint16(0), 8_500, 0], 0, false);
+        assertEq(handler.unmasked(), 1);
+        assertEq(handler.slashes(), 1);
+        assertEq(handler.wrong(), "");
+    }
+
+    function _pass(Scrutiny handler, uint8 slot) private {
+        handler.submitBatch(1, slot, 0, 3, 3e18, 0);
+        handler.judgeBatch(3 + slot, true, 0, 0, 0);
     }
 
     function test_a_story_of_trials_reaches_every_end() public {

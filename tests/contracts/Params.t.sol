@@ -79,8 +79,8 @@ contract ParamsTest is Test {
 
     function test_unbonding_must_outlive_a_batch() public {
         Profile memory p = Profiles.load(vm, "local");
-        p.unbondingSeconds =
-            p.challengeSeconds + 3 * p.starvedSeconds + p.dataSeconds + p.appealSeconds + p.arbiterSeconds;
+        p.unbondingSeconds = p.challengeSeconds + 3 * p.starvedSeconds + p.dataSeconds + p.appealSeconds
+            + p.arbiterSeconds + 2 * p.seatSeconds;
         _expectBroken(p, "unbonding outlives a batch");
         p.unbondingSeconds += 1;
         _deploy(p);

@@ -15,11 +15,11 @@ import {
 import {SeatState} from "../../contracts/types/CaseTypes.sol";
 import {DelegationView, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
-import {Handler} from "./Handler.sol";
+import {Scrutiny} from "./Scrutiny.sol";
 
 /// @notice What nobody should be able to gain by: another branch of the chain, a forged signature, a grant that is taken back,
 ///         trade with oneself. And the end of it all, when everybody leaves.
-contract Trials is Handler {
+contract Trials is Scrutiny {
     struct Draw {
         uint256[] leaves;
         address[] seats;
@@ -332,6 +332,7 @@ contract Trials is Handler {
             if (state == BatchState.Passed) settlement.finalize(node, slot);
             else if (state == BatchState.Void) settlement.refund(node, slot, _kept(node, slot));
             else if (state == BatchState.Pending) _endPending(node, slot);
+            else if (state == BatchState.Audited) audits.close(settlement.batchIdOf(node, slot));
             else court.voidStarved(node, slot, _kept(node, slot));
             // A doubt that a second round leaves is with the arbiters for a while.
             if (stateOf(node, slot) == BatchState.InCourt) pass(profile.arbiterSeconds + 1);

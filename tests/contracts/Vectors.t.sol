@@ -135,6 +135,8 @@ contract VectorsTest is Test {
         assertEq(epoch, _uint(i, "epoch"), "epoch");
         assertEq((epoch + 1) * _uint(i, "epochBlocks") + _uint(i, "lagBlocks"), _uint(i, "seedBlock"), "seed block");
         _assertDraw(i, seed, _uint(i, "leafCount"), _uint(i, "rateBps"));
+        bool audited = vm.parseJsonBool(json, _key(i, "audited"));
+        assertEq(SampleLib.isAudited(_word(i, "epochSeed"), batchId), audited, "audited");
     }
 
     function _assertDraw(uint256 i, bytes32 seed, uint256 leafCount, uint256 rateBps) private view {

@@ -36,7 +36,7 @@ from tests.story import Story, told_by
 pytestmark = pytest.mark.anvil
 
 NODE, CLIENT, RICH_CLIENT = key("node"), key("client"), key("rich client")
-VERIFIERS = [key(f"verifier {index}") for index in range(6)]
+VERIFIERS = [key(f"verifier {index}") for index in range(7)]
 TICKETS = 64
 
 

@@ -12,9 +12,9 @@ from scripts.setup.cache import REPOSITORY
 TESTS = REPOSITORY / "tests"
 CONTRACTS = TESTS / "contracts"
 SYMBOLIC = TESTS / "proof" / "symbolic"
-FUZZ = ("Invariants.t.sol", "Handler.sol", "Stakers.sol", "Trials.sol")
+FUZZ = ("Invariants.t.sol", "Handler.sol", "Scrutiny.sol", "Stakers.sol", "Trials.sol")
 PROMISES = 45
-ATTACKS = {"Money": 26, "Draw and court": 36, "Reputation and liveness": 14, "Stakes and rewards": 8}
+ATTACKS = {"Money": 26, "Draw and court": 40, "Reputation and liveness": 14, "Stakes and rewards": 8}
 PAGE = (REPOSITORY / "docs" / "proof.md").read_text("utf-8")
 ROW = re.compile(r"^\| (\d+) \| (.+) \| (.+) \|$", re.MULTILINE)
 ROWS = ROW.findall(PAGE)

@@ -1,0 +1,150 @@
+"""Audits on a real chain: what is drawn, who audits, and what becomes of seats that are caught."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chain.audits import NOTHING_SHOWN, AuditSeen, commitment_of
+from chain.states import BatchState, SeatState
+from protocol.effects import FinalizeBatch
+from protocol.errors import Reverted
+from protocol.events import CaseConvened
+from protocol.params import AUDITORS, VCN
+from protocol.stages.sampling import draw_order, epoch_of, is_audited, seed_block
+from protocol.wire.ids import Address
+from tests.desk import desk_at
+from tests.integration.test_chain_court import NODE, TICKETS, VERIFIERS, Hearing, hearing
+from tests.jobs import CLASS, key, named
+
+pytestmark = pytest.mark.anvil
+ANYBODY = key("anybody")
+KEYS = {verifier.address: verifier for verifier in VERIFIERS}
+SALT = named("salt")
+
+
+async def drawn_for_audit(at: Hearing, *, wanted: bool = True) -> int:
+    """Seal the epoch of now with a hash under which the case is drawn, or is not: one of many next blocks has it."""
+    network, rules, controls = at.ledger.network, at.ledger.rules, at.ledger.controls
+    head, _ = await at.ledger.now()
+    epoch = epoch_of(head, rules.epoch)
+    await at.ledger.mine(seed_block(epoch, rules.epoch, rules.lag) - head - 1)
+    for attempt in range(400):
+        here = await controls.raw("evm_snapshot")
+        # Who mined it is in its hash.
+        await controls.raw("anvil_setCoinbase", f"0x{attempt:040x}")
+        await at.ledger.mine()
+        seed = (await controls.raw("eth_getBlockByNumber", "latest", False))["hash"]
+        if is_audited(bytes.fromhex(seed[2:]), at.name) is wanted:
+            break
+        await controls.raw("evm_revert", here)
+    await at.ledger.send(ANYBODY, network.beacon.seal(epoch))
+    assert await network.audits.is_drawn(at.name) is wanted
+    return epoch
+
+
+async def passed(at: Hearing) -> CaseConvened:
+    await at.ledger.give(ANYBODY)
+    case = await at.convene()
+    await at.pass_it(case)
+    return case
+
+
+async def stake_of(at: Hearing, node: Address) -> int:
+    shown = await at.ledger.network.stakes.node_of(node)
+    assert shown is not None
+    return shown.active_stake
+
+
+async def hear(at: Hearing, auditors: tuple[Address, ...], off: int, score: int) -> None:
+    audits = at.ledger.network.audits
+    for index, node in enumerate(auditors):
+        sealed = commitment_of(at.name, index, off, score, SALT)
+        await at.ledger.send(KEYS[node], audits.commit(at.name, index, sealed))
+    for index, node in enumerate(auditors):
+        await at.ledger.send(KEYS[node], audits.reveal(at.name, index, off, score, SALT))
+    await at.ledger.send(ANYBODY, audits.close(at.name))
+
+
+async def test_what_is_audited_and_by_whom_is_what_python_draws() -> None:
+    async with hearing() as at:
+        network = at.ledger.network
+        case = await passed(at)
+        head, _ = await at.ledger.now()
+        with pytest.raises(Reverted, match="NoSeed"):
+            await network.audits.is_drawn(at.name)
+        epoch = await drawn_for_audit(at)
+        assert epoch == epoch_of(head, at.ledger.rules.epoch)
+        assert (await network.court.case_of(at.name)).next_try == epoch
+        seed = (await network.beacon.seed_of(epoch)).value
+        assert seed is not None
+        assert is_audited(seed, at.name)
+        slots = await network.court.verifiers_of(CLASS)
+        excluded = frozenset({NODE.address, *case.seats})
+        order = draw_order(seed, at.name, at.block, slots, excluded, AUDITORS * TICKETS, epoch)
+        expected = tuple(order[:AUDITORS])
+        assert await network.audits.preview(NODE.address, 0, at.contents) == expected
+        await at.ledger.send(ANYBODY, network.audits.convene(NODE.address, 0, at.contents))
+        auditors = await network.audits.auditors_of(at.name)
+        assert tuple(each.node for each in auditors) == expected
+        assert {each.state for each in auditors} == {SeatState.DRAWN}
+        audit = await network.audits.audit_of(at.name)
+        assert (audit.node, audit.slot, audit.ended) == (NODE.address, 0, False)
+        assert audit.due > 0
+        assert (await network.settlement.batch_of(NODE.address, 0)).state is BatchState.AUDITED
+
+
+async def test_seats_that_always_say_yes_are_caught_and_the_log_tells_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hearing() as at:
+        network = at.ledger.network
+        desk = desk_at(at.ledger, tmp_path, capsys, monkeypatch)
+        assert (await desk.vcoin("case", "audits", "--json")).json == []
+        case = await passed(at)
+        await drawn_for_audit(at)
+        before = {seat: await stake_of(at, seat) for seat in case.seats}
+        head, _ = await at.ledger.now()
+        auditors = await network.audits.preview(NODE.address, 0, at.contents)
+        await at.ledger.send(ANYBODY, network.audits.convene(NODE.address, 0, at.contents))
+        (begun,) = await network.audits.seen(head, head + 1)
+        assert begun == AuditSeen(at.name, NODE.address, 0, head + 1, auditors)
+        await at.ledger.warp(at.ledger.rules.challenge_window_s)
+        # Its own node cannot have it final now.
+        with pytest.raises(Reverted, match="WrongState"):
+            await at.ledger.send(ANYBODY, network.settlement.finalize(NODE.address, 0))
+        await hear(at, auditors, 0b101, 9_800)
+        last, _ = await at.ledger.now()
+        assert await network.audits.seen(head, last) == [replace(begun, ended=True, caught=(0, 2))]
+        for number, seat in enumerate(case.seats):
+            assert before[seat] - await stake_of(at, seat) == (before[seat] // 20 if number != 1 else 0)
+        (shown,) = (await desk.vcoin("case", "audits", "--json")).json
+        assert (shown["id"], shown["ended"], shown["caught"], shown["fraud"]) == (at.name.hex(), True, [0, 2], False)
+        _, row = (await desk.vcoin("case", "audits", "--node", NODE.address)).out.splitlines()
+        assert (row.split()[0], row.split()[2]) == (at.name.hex()[:16], str(head + 1))
+        assert (await desk.vcoin("case", "audits", "--node", auditors[0], "--json")).json == []
+        await at.adapter.perform(FinalizeBatch(at.name, NODE.address, 0))
+        assert (await network.settlement.batch_of(NODE.address, 0)).state is BatchState.FINAL
+
+
+async def test_who_was_shown_nothing_says_so_and_condemns_nobody() -> None:
+    async with hearing() as at:
+        network = at.ledger.network
+        await passed(at)
+        await drawn_for_audit(at)
+        auditors = await network.audits.preview(NODE.address, 0, at.contents)
+        await at.ledger.send(ANYBODY, network.audits.convene(NODE.address, 0, at.contents))
+        await hear(at, auditors, 0b111, NOTHING_SHOWN)
+        assert (await network.settlement.batch_of(NODE.address, 0)).state is BatchState.PASSED
+        assert await stake_of(at, NODE.address) == 10_000 * VCN
+
+
+async def test_what_is_not_drawn_is_refused() -> None:
+    async with hearing() as at:
+        audits = at.ledger.network.audits
+        await passed(at)
+        await drawn_for_audit(at, wanted=False)
+        with pytest.raises(Reverted, match="NotDrawn"):
+            await at.ledger.send(ANYBODY, audits.convene(NODE.address, 0, at.contents))
+        assert await audits.auditors_of(at.name) == []
+        assert (await audits.audit_of(at.name)).since == 0
