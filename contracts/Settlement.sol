@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {Lanes} from "./Lanes.sol";
-import {ICourt} from "./interfaces/ICourt.sol";
 import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
@@ -42,6 +41,7 @@ contract Settlement is Lanes {
     uint8 private constant UNCALIBRATED = 2;
     uint8 private constant CONVENER_PAID = 4;
     uint8 private constant NODE_CONVENED = 8;
+    uint8 private constant ACCUSED = 16;
     uint256 private constant SLOTS = 64;
     uint256 private constant MAX_LEAVES = 2_560;
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
@@ -178,6 +178,11 @@ contract Settlement is Lanes {
             revert WrongState(before);
         }
         bytes32 batchId = _idOf(batch, node, slot);
+        if (batch.flags & ACCUSED != 0) {
+            // It is no accusation any more: it is a verdict, or nothing.
+            batch.flags &= ~ACCUSED;
+            _books[node].accusations -= 1;
+        }
         if (passed) {
             batch.state = BatchState.Passed;
             pool += batch.fee;
@@ -190,6 +195,16 @@ contract Settlement is Lanes {
         uint256 due = _seatPay(batch, drawn);
         if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);
         _paySeats(batchId, due, seats);
+    }
+
+    function accuse(address node, uint8 slot) external onlyCourt {
+        _batches[node][slot].flags |= ACCUSED;
+        _books[node].accusations += 1;
+    }
+
+    function drawAllOf(address node) external {
+        if (msg.sender != address(_stakes)) revert NotStakeManager(msg.sender);
+        _books[node].jailed = true;
     }
 
     // ---- held for single jobs and challenges
@@ -381,6 +396,7 @@ contract Settlement is Lanes {
         Book storage book = _books[submission.node];
         book.openValue += _valueOf(batch);
         book.openBatches += 1;
+        book.jailed = false;
         batchId = _idOf(stored, submission.node, submission.slot);
         emit BatchSubmitted(submission.node, submission.slot, batchId, batch, contents);
     }
@@ -521,7 +537,8 @@ contract Settlement is Lanes {
         if (batch.state != BatchState.Pending) return (seed, rateBps);
         if (rearmed && rateBps < REARMED_RATE_BPS) rateBps = REARMED_RATE_BPS;
         // Else a guilty node's other batches would be final before the time to appeal is over.
-        if (_stakes.isJailed(node) || ICourt(court).accusations(node) != 0) rateBps = FULL_RATE_BPS;
+        Book storage book = _books[node];
+        if (book.jailed || book.accusations != 0) rateBps = FULL_RATE_BPS;
     }
 
     function _idOf(Batch storage batch, address node, uint8 slot) private view returns (bytes32) {

@@ -74,13 +74,6 @@ abstract contract Verdicts is Demands {
         return Verdict.None;
     }
 
-    /// @dev The case is no accusation any more: it is a verdict, or nothing.
-    function _acquit(bytes32 caseId, address node) private {
-        if (!_rulings[caseId].accused) return;
-        _rulings[caseId].accused = false;
-        --accusations[node];
-    }
-
     /// @param seats who is paid: everyone who revealed, once a seat
     function _close(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, address[] memory seats)
         internal
@@ -95,7 +88,6 @@ abstract contract Verdicts is Demands {
             bool noisy = found && open.state != CaseState.Proven && batch.flags & UNCALIBRATED != 0;
             if (noisy) verdict = Verdict.Review;
         }
-        if (open.state != CaseState.Open || open.round != 0) _acquit(caseId, node);
         open.state = CaseState.Closed;
         open.verdict = verdict;
         emit CaseResolved(caseId, node, open.slot, verdict, median);

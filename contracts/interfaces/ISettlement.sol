@@ -188,6 +188,14 @@ interface ISettlement {
     /// @param drawn how many of its leaves the court has checked
     function closeCase(address node, uint8 slot, bool passed, uint16 drawn, address[] calldata seats) external;
 
+    /// @notice Three seats found fraud in a batch: until its case ends, everything that its node has open is drawn in full. Only
+    ///         Court, once a case.
+    function accuse(address node, uint8 slot) external;
+
+    /// @notice A node is in jail: everything that it has open is drawn in full. Only StakeManager.
+    /// @dev Its next submit takes this back: by then it is out of jail, which takes that nothing of it is open.
+    function drawAllOf(address node) external;
+
     // ---- held for single jobs and challenges
 
     /// @notice Takes free money of a client for a job or a bond; a signer's share of it comes off its grant. Only SingleJobs and Evidence.

@@ -173,6 +173,8 @@ contract ExitsTest is Papers {
         _expectInner(address(stakes), IIntake.pauseIntake.selector, "StakeManager.pauseIntake");
         _expectInner(address(settlement), ISettlement.openCase.selector, "Settlement.openCase");
         _expectInner(address(settlement), ISettlement.closeCase.selector, "Settlement.closeCase");
+        _expectInner(address(settlement), ISettlement.accuse.selector, "Settlement.accuse");
+        _expectInner(address(settlement), ISettlement.drawAllOf.selector, "Settlement.drawAllOf");
         _expectInner(address(settlement), ISettlement.creditPool.selector, "Settlement.creditPool");
         _expectInner(address(settlement), ISettlement.hold.selector, "Settlement.hold");
         _expectInner(address(settlement), ISettlement.release.selector, "Settlement.release");

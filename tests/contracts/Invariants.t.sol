@@ -9,7 +9,7 @@ import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {IVCoin} from "../../contracts/interfaces/IVCoin.sol";
 import {Book} from "../../contracts/types/BatchTypes.sol";
-import {NodeView} from "../../contracts/types/NodeTypes.sol";
+import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Handler} from "./Handler.sol";
 import {Stakers} from "./Stakers.sol";
@@ -180,6 +180,8 @@ contract InvariantsTest is StdInvariant, Test {
             assertEq(book.openValue, value, "open value");
             assertEq(book.openBatches, count, "open batches");
             NodeView memory shown = stakes.nodeOf(id);
+            if (count != 0) assertEq(book.jailed, shown.state == NodeState.Jailed, "jailed");
+            assertEq(book.accusations, handler.accusationsOf(id), "accusations");
             assertLe(shown.scoreHundredths, 10_000, "score");
             assertLe(shown.successes, shown.total, "successes");
             assertLe(shown.samplesLeft, 20, "samples left");
