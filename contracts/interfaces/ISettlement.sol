@@ -86,6 +86,7 @@ interface ISettlement {
     error BadMineBy(uint40 mineBy);
     error StaleJob(uint40 mineBy);
     error SlotOutOfRange(uint256 slot);
+    /// @dev The slot's batch is void, or open and not ready to be final.
     error SlotBusy(uint8 slot);
     error StakeTooLow(uint256 stake, uint256 minimum);
     error NoClaims();
@@ -160,7 +161,9 @@ interface ISettlement {
 
     // ---- batches
 
-    /// @notice Puts a batch of finished jobs into a free slot of the node's ring and debits its lanes; only the node's operator.
+    /// @notice Puts a batch of finished jobs into a slot of the node's ring and debits its lanes; only the node's operator.
+    /// @dev A batch that is ready to be final becomes so first, as by `finalize`; the new one is taken as if that had been a call
+    ///      of its own. Any other batch that is neither final nor refunded keeps its slot: SlotBusy.
     function submit(Submission calldata submission, Claim[] calldata claims) external returns (bytes32 batchId);
 
     /// @notice Pays out a batch that was not drawn, once its window is over, or that passed in court.

@@ -56,7 +56,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](58);
+        bytes4[] memory acts = new bytes4[](59);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -116,6 +116,7 @@ contract InvariantsTest is StdInvariant, Test {
         acts[55] = Trials.speakUnbound.selector;
         acts[56] = Trials.overload.selector;
         acts[57] = Trials.rush.selector;
+        acts[58] = Trials.follow.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
