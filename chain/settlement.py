@@ -57,11 +57,16 @@ class StoredBatch:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A node's money in the contract: what it may claim, and what its open batches are worth."""
+    """A node's money in the contract: what it may claim, and what its open batches are worth.
+
+    While it is accused of fraud or in jail, all that it has open is drawn in full.
+    """
 
     rewards: Wei
     open_value: Wei
     open_batches: int
+    accusations: int
+    jailed: bool
 
 
 class Settlement(Contract):

@@ -32,8 +32,6 @@ abstract contract Cases is Verifiers {
 
     mapping(bytes32 caseId => Case) internal _cases;
     mapping(bytes32 caseId => Ruling) internal _rulings;
-    /// @dev Meanwhile everything else that the node has open is drawn in full, as that of a jailed one.
-    mapping(address node => uint256) public accusations;
     mapping(bytes32 caseId => mapping(uint256 seat => Sitting)) internal _seats;
 
     constructor(IStakeManager stakes_, ISettlement settlement_, Profile memory profile)

@@ -114,9 +114,8 @@ contract Court is Verdicts {
         } else if (verdict == Verdict.Severe && !_isUncalibrated(open) && _canGrow(caseId, open, contents)) {
             open.state = CaseState.Decided;
             _keep(caseId, verdict, median);
-            _rulings[caseId].accused = true;
-            ++accusations[open.node];
             emit CaseDecided(caseId, verdict, median, block.timestamp + _appealSeconds);
+            _settlement.accuse(open.node, open.slot);
             return Verdict.None;
         }
         return _conclude(caseId, open, verdict, median, seats);

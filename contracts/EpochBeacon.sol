@@ -13,7 +13,10 @@ contract EpochBeacon is IEpochBeacon {
     uint256 public immutable epochBlocks;
     uint256 public immutable lagBlocks;
 
+    /// @dev Of epochs that were never re-armed. A seed that is there answers everything, so who asks for it reads one word.
     mapping(uint256 epoch => bytes32) private _seeds;
+    /// @dev Of epochs that were.
+    mapping(uint256 epoch => bytes32) private _lateSeeds;
     mapping(uint256 epoch => uint256) private _rearmedBlock;
 
     constructor(IParams params) {
@@ -23,18 +26,22 @@ contract EpochBeacon is IEpochBeacon {
     }
 
     function seal(uint256 epoch) external returns (bytes32 seed) {
-        if (_seeds[epoch] != 0) revert AlreadySealed(epoch);
+        bool rearmed;
+        (seed, rearmed) = seedOf(epoch);
+        if (seed != 0) revert AlreadySealed(epoch);
         uint256 seedBlock = seedBlockOf(epoch);
         if (block.number <= seedBlock) revert SeedNotYet(epoch, seedBlock);
         seed = _hashOf(seedBlock);
         if (seed == 0) revert SeedLost(epoch, seedBlock);
-        _seeds[epoch] = seed;
+        if (rearmed) _lateSeeds[epoch] = seed;
+        else _seeds[epoch] = seed;
         emit EpochSealed(epoch, seed, seedBlock);
     }
 
     function rearm(uint256 epoch) external returns (uint256 seedBlock) {
-        if (_seeds[epoch] != 0) revert AlreadySealed(epoch);
-        if (_rearmedBlock[epoch] != 0) revert RearmedBefore(epoch);
+        (bytes32 seed, bool rearmed) = seedOf(epoch);
+        if (seed != 0) revert AlreadySealed(epoch);
+        if (rearmed) revert RearmedBefore(epoch);
         seedBlock = seedBlockOf(epoch);
         if (!_isOutOfReach(seedBlock)) revert SeedStillThere(epoch, seedBlock);
         seedBlock = block.number + lagBlocks;
@@ -52,7 +59,10 @@ contract EpochBeacon is IEpochBeacon {
     }
 
     function seedOf(uint256 epoch) public view returns (bytes32 seed, bool rearmed) {
-        return (_seeds[epoch], _rearmedBlock[epoch] != 0);
+        seed = _seeds[epoch];
+        if (seed != 0) return (seed, false);
+        rearmed = _rearmedBlock[epoch] != 0;
+        if (rearmed) seed = _lateSeeds[epoch];
     }
 
     function seedAt(uint256 blockNumber) external view returns (bytes32 seed, bool rearmed) {
@@ -60,7 +70,8 @@ contract EpochBeacon is IEpochBeacon {
     }
 
     function isLost(uint256 epoch) external view returns (bool) {
-        return _seeds[epoch] == 0 && _rearmedBlock[epoch] != 0 && _isOutOfReach(_rearmedBlock[epoch]);
+        (bytes32 seed, bool rearmed) = seedOf(epoch);
+        return seed == 0 && rearmed && _isOutOfReach(_rearmedBlock[epoch]);
     }
 
     function _isOutOfReach(uint256 blockNumber) private view returns (bool) {

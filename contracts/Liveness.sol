@@ -3,11 +3,13 @@ pragma solidity 0.8.37;
 
 import {Registry} from "./Registry.sol";
 import {PoolLib} from "./libraries/PoolLib.sol";
-import {ReputationLib} from "./libraries/ReputationLib.sol";
+import {Record, ReputationLib} from "./libraries/ReputationLib.sol";
 import {NodeState} from "./types/NodeTypes.sol";
 
 /// @notice Whether a node is there: minutes are its peers' business, days are counted here.
 abstract contract Liveness is Registry {
+    using ReputationLib for Record;
+
     /// @dev Whole days without a sign that cost nothing.
     uint24 private constant GRACE_DAYS = 7;
     /// @dev Longer than 48 hours for certain, whatever the hour of the two signs.
@@ -17,7 +19,9 @@ abstract contract Liveness is Registry {
         Node storage node = _known(id);
         if (msg.sender != _operatorOf(id, node)) revert NotOperator(id, msg.sender);
         if (_isCounted(node)) revert SameDay(_today());
-        _countDay(id, node);
+        Record memory record = node.record;
+        _countDay(id, node, record);
+        node.record.keep(record);
     }
 
     function penalizeOffline(address id) external returns (uint96 lost) {
@@ -34,14 +38,15 @@ abstract contract Liveness is Registry {
     }
 
     /// @dev Who comes back pays first what nobody has charged it: whoever is faster, it is the same.
-    function _countDay(address id, Node storage node) internal {
+    ///      The record is the caller's to keep.
+    function _countDay(address id, Node storage node, Record memory record) internal {
         if (_chargeOffline(id, node) != 0) _emitStake(id, node);
         uint24 today = _today();
-        if (today >= node.lastDay + GAP_DAYS) node.record.samplesLeft = ReputationLib.PROBATION;
+        if (today >= node.lastDay + GAP_DAYS) record.samplesLeft = ReputationLib.PROBATION;
         node.lastDay = today;
         node.flags = (node.flags | SEEN) & ~TAKEN_BACK;
-        node.record.checkInDays += 1;
-        emit CheckedIn(id, today, node.record.checkInDays);
+        record.checkInDays += 1;
+        emit CheckedIn(id, today, record.checkInDays);
     }
 
     /// @dev Burns what the days since the last sign cost, once: they count from then on as if the sign had been a week ago.

@@ -235,6 +235,11 @@ abstract contract Nodes is IStakeManager, Intake {
         );
     }
 
+    function _keepRecord(address id, Node storage node, Record memory record) internal {
+        node.record.keep(record);
+        _emitReputation(id, node, record);
+    }
+
     function _today() internal view returns (uint24) {
         return uint24(block.timestamp / 1 days);
     }

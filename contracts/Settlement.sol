@@ -9,6 +9,7 @@ import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {IVCoin} from "./interfaces/IVCoin.sol";
+import {BatchLib} from "./libraries/BatchLib.sol";
 import {ContentsLib} from "./libraries/ContentsLib.sol";
 import {ReputationLib} from "./libraries/ReputationLib.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
@@ -19,6 +20,8 @@ import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice Batches of finished jobs, and who is paid what; accounts and lanes are in Lanes. See ISettlement.
 contract Settlement is Lanes {
+    using BatchLib for Batch;
+    using BatchLib for Book;
     using SafeERC20 for IVCoin;
 
     /// @dev Sums over the claims of one batch.
@@ -42,6 +45,7 @@ contract Settlement is Lanes {
     uint8 private constant UNCALIBRATED = 2;
     uint8 private constant CONVENER_PAID = 4;
     uint8 private constant NODE_CONVENED = 8;
+    uint8 private constant ACCUSED = 16;
     uint256 private constant SLOTS = 64;
     uint256 private constant MAX_LEAVES = 2_560;
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
@@ -97,30 +101,31 @@ contract Settlement is Lanes {
     // ---- batches
 
     function submit(Submission calldata submission, Claim[] calldata claims) external returns (bytes32 batchId) {
+        _makeRoom(submission.node, submission.slot);
         Standing memory standing = _admit(submission, claims.length);
         Contents memory contents = Contents(submission.root, submission.maxLeaf, new Debit[](claims.length));
         Totals memory totals = _takeClaims(submission.node, claims, contents.debits);
         _requireSums(submission, totals);
-        _requireLimits(submission, totals, standing);
-        return _openBatch(submission, totals, standing, contents);
+        Book memory book = _books[submission.node].read();
+        book.openValue = _requireLimits(submission, totals, standing, book.openValue);
+        return _openBatch(submission, totals, standing, contents, book);
     }
 
     function finalize(address node, uint8 slot) external {
-        Batch storage batch = _batches[node][slot];
-        Blocker blocker = _blockerOf(batch, node, slot);
+        Batch storage stored = _batches[node][slot];
+        Batch memory batch = stored.read();
+        bytes32 batchId = _idOf(node, slot, batch.commitBlock);
+        Blocker blocker = _blockerOf(batch, batchId, node);
         if (blocker == Blocker.State) revert WrongState(batch.state);
         if (blocker == Blocker.Window) revert WindowOpen(uint256(batch.commitTime) + _challengeSeconds);
         if (blocker == Blocker.Seed) revert NoSeed(_beacon.epochOf(batch.commitBlock));
         if (blocker == Blocker.Court) revert NeedsCourt();
-        _finalize(batch, node, slot);
+        _finalize(stored, batch, batchId, node, slot);
     }
 
     function finalizeMany(address node, uint8[] calldata slots) external returns (uint256 count) {
         for (uint256 i; i < slots.length; ++i) {
-            Batch storage batch = _batches[node][slots[i]];
-            if (_blockerOf(batch, node, slots[i]) != Blocker.Nothing) continue;
-            _finalize(batch, node, slots[i]);
-            ++count;
+            if (_finalizeIfReady(node, slots[i])) ++count;
         }
     }
 
@@ -134,7 +139,7 @@ contract Settlement is Lanes {
             _giveBack(node, contents.debits[i]);
             total += contents.debits[i].amount;
         }
-        emit BatchRefunded(node, slot, _idOf(batch, node, slot), uint96(total));
+        emit BatchRefunded(node, slot, _idOf(node, slot, batch.commitBlock), uint96(total));
     }
 
     function voidLost(address node, uint8 slot) external {
@@ -176,7 +181,12 @@ contract Settlement is Lanes {
         bool wasHeard = before == BatchState.InCourt;
         bool wasPassed = before == BatchState.Passed || before == BatchState.Audited;
         if (!wasHeard && (passed || (before != BatchState.Pending && !wasPassed))) revert WrongState(before);
-        bytes32 batchId = _idOf(batch, node, slot);
+        bytes32 batchId = _idOf(node, slot, batch.commitBlock);
+        if (batch.flags & ACCUSED != 0) {
+            // It is no accusation any more: it is a verdict, or nothing.
+            batch.flags &= ~ACCUSED;
+            _books[node].accusations -= 1;
+        }
         if (passed) {
             batch.state = BatchState.Passed;
             pool += batch.fee;
@@ -196,7 +206,7 @@ contract Settlement is Lanes {
         if (!calibrated || (before != BatchState.Passed && before != BatchState.Final)) revert WrongState(before);
         if (before == BatchState.Passed) {
             batch.state = BatchState.Audited;
-            emit BatchAudited(node, slot, _idOf(batch, node, slot));
+            emit BatchAudited(node, slot, _idOf(node, slot, batch.commitBlock));
         }
         return (uint96(_seatsDue(batch, drawn)), batch.commitTime);
     }
@@ -204,11 +214,21 @@ contract Settlement is Lanes {
     function closeAudit(address node, uint8 slot, bytes32 batchId, uint96 due, address[] calldata auditors) external {
         _requireAudits();
         Batch storage batch = _batches[node][slot];
-        if (batch.state == BatchState.Audited && _idOf(batch, node, slot) == batchId) {
+        if (batch.state == BatchState.Audited && _idOf(node, slot, batch.commitBlock) == batchId) {
             batch.state = BatchState.Passed;
             emit BatchPassed(node, slot, batchId);
         }
         _paySeats(batchId, due, auditors);
+    }
+
+    function accuse(address node, uint8 slot) external onlyCourt {
+        _batches[node][slot].flags |= ACCUSED;
+        _books[node].accusations += 1;
+    }
+
+    function drawAllOf(address node) external {
+        if (msg.sender != address(_stakes)) revert NotStakeManager(msg.sender);
+        _books[node].jailed = true;
     }
 
     // ---- held for single jobs and challenges
@@ -283,15 +303,15 @@ contract Settlement is Lanes {
     }
 
     function batchIdOf(address node, uint8 slot) external view returns (bytes32) {
-        return _idOf(_batches[node][slot], node, slot);
+        return _idOf(node, slot, _batches[node][slot].commitBlock);
     }
 
     function batchSeedOf(address node, uint8 slot) external view returns (bytes32 seed) {
-        (seed,) = _drawOf(_batches[node][slot], node, slot);
+        (seed,) = _drawOf(_batches[node][slot].read(), node, slot);
     }
 
     function sampledLeaves(address node, uint8 slot) external view returns (uint256[] memory) {
-        Batch storage batch = _batches[node][slot];
+        Batch memory batch = _batches[node][slot].read();
         (bytes32 seed, uint256 rateBps) = _drawOf(batch, node, slot);
         return SampleLib.draw(seed, batch.leafCount, rateBps);
     }
@@ -305,6 +325,14 @@ contract Settlement is Lanes {
     }
 
     // ---- inside: a batch comes in
+
+    /// @dev Before anything of the node is asked: what the old batch does to its record and its book counts for the new one.
+    function _makeRoom(address node, uint8 slot) private {
+        if (slot >= SLOTS) revert SlotOutOfRange(slot);
+        BatchState state = _batches[node][slot].state;
+        if (state == BatchState.None || state == BatchState.Final || state == BatchState.Refunded) return;
+        if (!_finalizeIfReady(node, slot)) revert SlotBusy(slot);
+    }
 
     function _admit(Submission calldata submission, uint256 claimCount)
         private
@@ -322,13 +350,8 @@ contract Settlement is Lanes {
         bool unreceipted = submission.flags & UNRECEIPTED != 0;
         if (unreceipted != (submission.mineBy != 0)) revert BadMineBy(submission.mineBy);
         if (unreceipted && block.timestamp > submission.mineBy) revert StaleJob(submission.mineBy);
-        if (submission.slot >= SLOTS) revert SlotOutOfRange(submission.slot);
         if (claimCount == 0) revert NoClaims();
         if (claimCount > MAX_CLAIMS) revert TooManyClaims(claimCount);
-        BatchState state = _batches[submission.node][submission.slot].state;
-        if (state != BatchState.None && state != BatchState.Final && state != BatchState.Refunded) {
-            revert SlotBusy(submission.slot);
-        }
     }
 
     function _takeClaims(address node, Claim[] calldata claims, Debit[] memory debits)
@@ -360,24 +383,29 @@ contract Settlement is Lanes {
         if (totals.bonus > bonusLimit) revert BonusTooHigh(totals.bonus, bonusLimit);
     }
 
-    function _requireLimits(Submission calldata submission, Totals memory totals, Standing memory standing)
-        private
-        view
-    {
+    /// @return what the node has open with this batch
+    function _requireLimits(
+        Submission calldata submission,
+        Totals memory totals,
+        Standing memory standing,
+        uint256 openValue
+    ) private pure returns (uint96) {
         uint256 leafLimit = standing.samplesLeft != 0 ? ReputationLib.PROBATION : MAX_LEAVES;
         if (totals.leaves > leafLimit) revert TooManyLeaves(totals.leaves, leafLimit);
         uint256 maxLeafLimit = standing.ownStake / STAKE_PER_LEAF;
         if (submission.maxLeaf > maxLeafLimit) revert LeafTooBig(submission.maxLeaf, maxLeafLimit);
-        uint256 openValue = _books[submission.node].openValue + totals.charge + totals.fee + totals.bonus;
+        openValue += totals.charge + totals.fee + totals.bonus;
         uint256 valueLimit = standing.ownStake / STAKE_PER_OPEN_VALUE;
         if (openValue > valueLimit) revert OpenValueTooHigh(openValue, valueLimit);
+        return uint96(openValue);
     }
 
     function _openBatch(
         Submission calldata submission,
         Totals memory totals,
         Standing memory standing,
-        Contents memory contents
+        Contents memory contents,
+        Book memory book
     ) private returns (bytes32 batchId) {
         Batch memory batch;
         batch.charge = uint96(totals.charge);
@@ -395,78 +423,69 @@ contract Settlement is Lanes {
         batch.state = BatchState.Pending;
         batch.flags = submission.flags;
         batch.contentsHash = keccak256(abi.encode(contents));
-        Batch storage stored = _batches[submission.node][submission.slot];
-        _store(batch, stored);
-        Book storage book = _books[submission.node];
-        book.openValue += _valueOf(batch);
+        _batches[submission.node][submission.slot].write(batch);
         book.openBatches += 1;
-        batchId = _idOf(stored, submission.node, submission.slot);
+        // Only a node that is out of jail gets here, and it leaves jail only with nothing open.
+        book.jailed = false;
+        _books[submission.node].write(book);
+        batchId = _idOf(submission.node, submission.slot, block.number);
         emit BatchSubmitted(submission.node, submission.slot, batchId, batch, contents);
-    }
-
-    /// @dev By hand: the compiler would write every member, seven a word.
-    function _store(Batch memory batch, Batch storage stored) private {
-        uint256 money = uint256(batch.charge) | uint256(batch.bonus) << 96 | uint256(batch.responseMs) << 192
-            | uint256(batch.scoreHundredths) << 240;
-        uint256 rest = uint256(batch.fee) | uint256(batch.leafCount) << 96 | uint256(batch.okCount) << 112
-            | uint256(batch.failedCount) << 128 | uint256(batch.commitBlock) << 144 | uint256(batch.commitTime) << 184
-            | uint256(batch.classId) << 224 | uint256(batch.ratePercent) << 232 | uint256(batch.state) << 240
-            | uint256(batch.flags) << 248;
-        assembly ("memory-safe") {
-            sstore(stored.slot, money)
-            sstore(add(stored.slot, 1), rest)
-        }
-        stored.contentsHash = batch.contentsHash;
     }
 
     // ---- inside: a batch goes out
 
-    function _blockerOf(Batch storage batch, address node, uint8 slot) private view returns (Blocker) {
+    function _finalizeIfReady(address node, uint8 slot) private returns (bool) {
+        Batch storage stored = _batches[node][slot];
+        Batch memory batch = stored.read();
+        bytes32 batchId = _idOf(node, slot, batch.commitBlock);
+        if (_blockerOf(batch, batchId, node) != Blocker.Nothing) return false;
+        _finalize(stored, batch, batchId, node, slot);
+        return true;
+    }
+
+    function _blockerOf(Batch memory batch, bytes32 batchId, address node) private view returns (Blocker) {
         BatchState state = batch.state;
         if (state != BatchState.Pending && state != BatchState.Passed) return Blocker.State;
         if (block.timestamp < uint256(batch.commitTime) + _challengeSeconds) return Blocker.Window;
         if (state == BatchState.Passed) return Blocker.Nothing;
-        (bytes32 seed, uint256 rateBps) = _drawIfSealed(batch, node, slot);
+        (bytes32 seed, uint256 rateBps) = _drawIfSealed(batch, batchId, node);
         if (seed == 0) return Blocker.Seed;
         return SampleLib.count(seed, batch.leafCount, rateBps) == 0 ? Blocker.Nothing : Blocker.Court;
     }
 
-    function _finalize(Batch storage batch, address node, uint8 slot) private {
+    function _finalize(Batch storage stored, Batch memory batch, bytes32 batchId, address node, uint8 slot) private {
         (uint96 burned, uint96 reward, uint96 pooled) = SplitLib.split(batch.charge, batch.scoreHundredths);
-        bool feePooled = batch.state == BatchState.Passed;
-        batch.state = BatchState.Final;
-        Book storage book = _books[node];
-        book.rewards += reward + batch.bonus;
+        stored.state = BatchState.Final;
         burnPending += burned;
-        pool += feePooled ? pooled : pooled + batch.fee;
-        _closeBook(book, batch, node, slot);
+        pool += batch.state == BatchState.Passed ? pooled : pooled + batch.fee;
+        _closeBook(batch, batchId, node, reward + batch.bonus);
         _stakes.recordBatch(node, BatchRecord(batch.okCount, batch.failedCount, burned, batch.responseMs));
-        _emitFinal(batch, node, slot, burned, reward, pooled);
+        emit BatchFinal(node, slot, batchId, batch.charge, burned, reward, batch.bonus, pooled + batch.fee);
     }
 
-    function _emitFinal(Batch storage batch, address node, uint8 slot, uint96 burned, uint96 reward, uint96 pooled)
-        private
-    {
-        emit BatchFinal(
-            node, slot, _idOf(batch, node, slot), batch.charge, burned, reward, batch.bonus, pooled + batch.fee
-        );
+    function _void(Batch storage stored, address node, uint8 slot) private {
+        stored.state = BatchState.Void;
+        Batch memory batch = stored.read();
+        bytes32 batchId = _idOf(node, slot, batch.commitBlock);
+        _closeBook(batch, batchId, node, 0);
+        emit BatchVoided(node, slot, batchId);
     }
 
-    function _void(Batch storage batch, address node, uint8 slot) private {
-        batch.state = BatchState.Void;
-        _closeBook(_books[node], batch, node, slot);
-        emit BatchVoided(node, slot, _idOf(batch, node, slot));
-    }
-
-    function _closeBook(Book storage book, Batch storage batch, address node, uint8 slot) private {
-        book.openValue -= batch.charge + batch.fee + batch.bonus;
+    /// @dev A batch leaves its node's book, which is written once.
+    function _closeBook(Batch memory batch, bytes32 batchId, address node, uint96 reward) private {
+        Book storage stored = _books[node];
+        Book memory book = stored.read();
+        book.rewards += reward;
+        book.openValue -= _valueOf(batch);
         book.openBatches -= 1;
-        if (batch.flags & NODE_CONVENED == 0) return;
-        uint256 share = _conveneShare(batch);
-        if (share > pool) return;
-        pool -= uint96(share);
-        book.rewards += uint96(share);
-        emit ConvenerPaid(_idOf(batch, node, slot), node, uint96(share));
+        uint256 share = batch.flags & NODE_CONVENED == 0 ? 0 : SplitLib.convenePay(batch.fee);
+        if (share > pool) share = 0;
+        if (share != 0) {
+            pool -= uint96(share);
+            book.rewards += uint96(share);
+        }
+        stored.write(book);
+        if (share != 0) emit ConvenerPaid(batchId, node, uint96(share));
     }
 
     /// @dev What is for whoever convened a batch that is in court, or was.
@@ -501,13 +520,13 @@ contract Settlement is Lanes {
         }
     }
 
-    function _drawOf(Batch storage batch, address node, uint8 slot)
+    function _drawOf(Batch memory batch, address node, uint8 slot)
         private
         view
         returns (bytes32 seed, uint256 rateBps)
     {
         if (batch.state == BatchState.None) revert WrongState(BatchState.None);
-        (seed, rateBps) = _drawIfSealed(batch, node, slot);
+        (seed, rateBps) = _drawIfSealed(batch, _idOf(node, slot, batch.commitBlock), node);
         if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
     }
 
@@ -521,10 +540,11 @@ contract Settlement is Lanes {
         if (msg.sender != ICourt(court).audits()) revert NotHolder(msg.sender);
     }
 
-    function _docketOf(Batch storage batch, address node, uint8 slot) private view returns (Docket memory docket) {
+    function _docketOf(Batch storage stored, address node, uint8 slot) private view returns (Docket memory docket) {
+        Batch memory batch = stored.read();
         (docket.seed, docket.rateBps) = _drawOf(batch, node, slot);
-        docket.batchId = _idOf(batch, node, slot);
-        docket.contentsHash = batch.contentsHash;
+        docket.batchId = _idOf(node, slot, batch.commitBlock);
+        docket.contentsHash = stored.contentsHash;
         docket.charge = batch.charge;
         docket.commitBlock = batch.commitBlock;
         docket.commitTime = batch.commitTime;
@@ -534,23 +554,23 @@ contract Settlement is Lanes {
 
     /// @dev A batch's seed, 0 before its epoch is sealed, and the rate at which it is drawn: fixed once a court has it, else
     ///      raised where its node was jailed or accused of fraud since, or its epoch's first seed was lost.
-    function _drawIfSealed(Batch storage batch, address node, uint8 slot)
+    function _drawIfSealed(Batch memory batch, bytes32 batchId, address node)
         private
         view
         returns (bytes32 seed, uint256 rateBps)
     {
         (bytes32 epochSeed, bool rearmed) = _beacon.seedAt(batch.commitBlock);
         if (epochSeed == 0) return (0, 0);
-        seed = keccak256(abi.encode(epochSeed, _idOf(batch, node, slot)));
+        seed = keccak256(abi.encode(epochSeed, batchId));
         rateBps = uint256(batch.ratePercent) * 100;
         if (batch.state != BatchState.Pending) return (seed, rateBps);
         if (rearmed && rateBps < REARMED_RATE_BPS) rateBps = REARMED_RATE_BPS;
         // Else a guilty node's other batches would be final before the time to appeal is over.
-        if (_stakes.isJailed(node) || ICourt(court).accusations(node) != 0) rateBps = FULL_RATE_BPS;
+        Book storage book = _books[node];
+        if (book.jailed || book.accusations != 0) rateBps = FULL_RATE_BPS;
     }
 
-    function _idOf(Batch storage batch, address node, uint8 slot) private view returns (bytes32) {
-        uint256 commitBlock = batch.commitBlock;
+    function _idOf(address node, uint8 slot, uint256 commitBlock) private pure returns (bytes32) {
         return commitBlock == 0 ? bytes32(0) : keccak256(abi.encode(node, slot, commitBlock));
     }
 

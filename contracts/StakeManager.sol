@@ -76,8 +76,7 @@ contract StakeManager is Challenges {
         Node storage node = _known(id);
         Record memory record = node.record;
         record.addPenalty(tenths, lostCase);
-        node.record = record;
-        _emitReputation(id, node);
+        _keepRecord(id, node, record);
     }
 
     function jail(address id, bytes32 caseId) external onlyCourt {
@@ -86,6 +85,7 @@ contract StakeManager is Challenges {
         node.jailedUntil = until;
         _setState(id, node, NodeState.Jailed);
         emit Jailed(id, caseId, until);
+        _settlement.drawAllOf(id);
     }
 
     function recordBatch(address id, BatchRecord calldata batch) external {
@@ -98,9 +98,7 @@ contract StakeManager is Challenges {
             record.countedToday = 0;
         }
         record.addBatch(batch.okCount, batch.failedCount, batch.burned, batch.responseMs, _minBurn);
-        node.record = record;
-        if (_isCounted(node)) return _emitReputation(id, node, record);
-        _countDay(id, node);
-        _emitReputation(id, node);
+        if (!_isCounted(node)) _countDay(id, node, record);
+        _keepRecord(id, node, record);
     }
 }

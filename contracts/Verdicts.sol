@@ -84,13 +84,6 @@ abstract contract Verdicts is Demands {
         return Verdict.None;
     }
 
-    /// @dev The case is no accusation any more: it is a verdict, or nothing.
-    function _acquit(bytes32 caseId, address node) private {
-        if (!_rulings[caseId].accused) return;
-        _rulings[caseId].accused = false;
-        --accusations[node];
-    }
-
     /// @param seats who is paid: everyone who revealed, once a seat
     function _close(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, address[] memory seats)
         internal
@@ -105,7 +98,6 @@ abstract contract Verdicts is Demands {
             bool noisy = found && open.state != CaseState.Proven && batch.flags & UNCALIBRATED != 0;
             if (noisy) verdict = Verdict.Review;
         }
-        if (open.state != CaseState.Open || open.round != 0) _acquit(caseId, node);
         open.state = CaseState.Closed;
         open.verdict = verdict;
         // Its seed comes after it: nobody knows yet which cases will be audited.

@@ -191,7 +191,7 @@ def collusion(profile: Profile) -> Table:
 
 
 def audit_loss(profile: Profile, share: float, seats: int) -> float:
-    """What a fraud costs on average that the cheat's own seats let pass and an audit finds; `share` of auditors are its own.
+    """What a fraud that the cheat's own seats let pass costs on average by audits; `share` of auditors are its own.
 
     Two honest auditors catch the seats, three the node, whose batch is not final yet.
     """

@@ -182,9 +182,6 @@ interface ICourt {
     /// @notice The contract that has passed cases checked once more.
     function audits() external view returns (address);
 
-    /// @notice Cases in which three seats found a node guilty of fraud and an appeal may still come, or is heard.
-    function accusations(address node) external view returns (uint256);
-
     /// @notice What an appeal of this node costs now: a hundredth of its stake and of what unbonds of it, rounded up; wei.
     function appealBondOf(address node) external view returns (uint96);
 

@@ -89,6 +89,7 @@ interface ISettlement {
     error BadMineBy(uint40 mineBy);
     error StaleJob(uint40 mineBy);
     error SlotOutOfRange(uint256 slot);
+    /// @dev The slot's batch is void, or open and not ready to be final.
     error SlotBusy(uint8 slot);
     error StakeTooLow(uint256 stake, uint256 minimum);
     error NoClaims();
@@ -163,7 +164,9 @@ interface ISettlement {
 
     // ---- batches
 
-    /// @notice Puts a batch of finished jobs into a free slot of the node's ring and debits its lanes; only the node's operator.
+    /// @notice Puts a batch of finished jobs into a slot of the node's ring and debits its lanes; only the node's operator.
+    /// @dev A batch that is ready to be final becomes so first, as by `finalize`; the new one is taken as if that had been a call
+    ///      of its own. Any other batch that is neither final nor refunded keeps its slot: SlotBusy.
     function submit(Submission calldata submission, Claim[] calldata claims) external returns (bytes32 batchId);
 
     /// @notice Pays out a batch that was not drawn, once its window is over, or that passed in court.
@@ -200,6 +203,14 @@ interface ISettlement {
     /// @notice Pays the auditors, and lets the batch pass if it still waits for them. Only Audits.
     /// @param batchId the slot may hold another batch by now
     function closeAudit(address node, uint8 slot, bytes32 batchId, uint96 due, address[] calldata auditors) external;
+
+    /// @notice Three seats found fraud in a batch: until its case ends, everything that its node has open is drawn in full. Only
+    ///         Court, once a case.
+    function accuse(address node, uint8 slot) external;
+
+    /// @notice A node is in jail: everything that it has open is drawn in full. Only StakeManager.
+    /// @dev Its next submit takes this back: by then it is out of jail, which takes that nothing of it is open.
+    function drawAllOf(address node) external;
 
     // ---- held for single jobs and challenges
 

@@ -34,6 +34,17 @@ library ReputationLib {
     uint256 internal constant RING_ALERT = 10;
     uint256 internal constant PENALTY_MAX_TENTHS = 1_000;
 
+    /// @notice Writes a record as a whole, by hand: the compiler would write every member.
+    function keep(Record storage stored, Record memory record) internal {
+        uint256 word = uint256(record.successes) | uint256(record.total) << 32 | uint256(record.responseMs) << 64
+            | uint256(record.checkInDays) << 112 | uint256(record.activatedDay) << 128 | uint256(record.penaltyTenths)
+            << 152 | uint256(record.samplesLeft) << 168 | uint256(record.ring) << 184 | uint256(record.countedToday)
+            << 240;
+        assembly ("memory-safe") {
+            sstore(stored.slot, word)
+        }
+    }
+
     /// @notice The score in hundredths of a point.
     /// @param today days since 1970
     function score(Record memory record, uint256 stake, uint256 recommended, uint256 today)

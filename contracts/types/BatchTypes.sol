@@ -106,6 +106,7 @@ struct Batch {
     uint8 ratePercent;
     BatchState state;
     /// @dev As submitted. Bit 2: who convened its case has its share of the seats' pay. Bit 3: that is its node, at its end.
+    ///      Bit 4: three seats found fraud in it, and an appeal may still come or is heard.
     uint8 flags;
     bytes32 contentsHash;
 }
@@ -131,4 +132,8 @@ struct Book {
     /// @dev Debits of batches that are neither final nor void.
     uint96 openValue;
     uint16 openBatches;
+    /// @dev Open batches in which three seats found fraud: until their cases end, all that the node has open is drawn in full.
+    uint16 accusations;
+    /// @dev As long as something of the node is open, whether it is in jail: then that is drawn in full, too.
+    bool jailed;
 }

@@ -111,8 +111,6 @@ struct Ruling {
     /// @dev When a seat asked for data on chain, which happens once in a case, and when it was answered; 0 before.
     uint40 demandedAt;
     uint40 resumedAt;
-    /// @dev Three seats found fraud, which waits for an appeal or its end.
-    bool accused;
 }
 
 struct CaseView {

@@ -17,9 +17,15 @@ GOALS = {
     "gas.withdraw": (("stakes: withdraw",), 50_000, "the owner's"),
     "gas.slash": (("slash: slash of stake and unbonding",), 80_000, "the call of the court"),
     "gas.single": (
-        ("single_job: submit 1 job, slot used before", "single_job: finalize, not drawn"),
+        ("single_job: submit 1 job, the last one becomes final",),
         150_000,
-        "one job on an open lane, not drawn; its epoch's seal apart",
+        "one job after the other on an open lane, not drawn: each receipt has the submit of one and the finalize of "
+        "one; its epoch's seal apart",
+    ),
+    "gas.single_apart": (
+        ("single_job: submit 1 job, slot used before", "single_job: finalize, not drawn"),
+        170_000,
+        "the same in two transactions",
     ),
 }
 

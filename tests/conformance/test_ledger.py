@@ -421,6 +421,23 @@ async def test_a_slot_holds_one_open_batch(open_ledger: OpenLedger) -> None:
         await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "SlotBusy")
 
 
+async def test_a_batch_that_is_ready_leaves_its_slot_to_the_next(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene()
+        play.orders.finish()
+        following = SubmitBatch(batch_of(NODE.address, 0, play.orders))
+        await refused(play.adapter, following, "SlotBusy")
+        await play.judge(name, case, 10_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        mined = await play.adapter.perform(following)
+        await play.final()
+        await play.story.until(BatchSettled, lambda told: told.batch_id == name)
+        told = await play.story.until(BatchSubmitted, lambda told: told.batch_id == mined.batch_id)
+        assert told.slot == 0
+
+
 # --- the draw -------------------------------------------------------------------------------------------------------
 async def test_a_seed_comes_after_its_block_and_once(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger) as play:

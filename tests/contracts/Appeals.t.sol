@@ -63,14 +63,14 @@ contract AppealsTest is CourtFixture {
 
     function test_attack_other_batches_become_final_before_the_appeal_is_over() public {
         decide(10);
-        assertEq(court.accusations(node.id), 1);
+        assertEq(settlement.bookOf(node.id).accusations, 1);
         _undrawn();
         vm.expectRevert(ISettlement.NeedsCourt.selector);
         settlement.finalize(node.id, 1);
         assertEq(settlement.sampledLeaves(node.id, 1).length, 5);
         pass(profile.appealSeconds);
         assertVerdict(court.resolve(caseId, none), Verdict.Severe);
-        assertEq(court.accusations(node.id), 0);
+        assertEq(settlement.bookOf(node.id).accusations, 0);
         vm.expectRevert(ISettlement.NeedsCourt.selector);
         settlement.finalize(node.id, 1);
     }
@@ -79,13 +79,13 @@ contract AppealsTest is CourtFixture {
         decide(10);
         appeal();
         _undrawn();
-        assertEq(court.accusations(node.id), 1);
+        assertEq(settlement.bookOf(node.id).accusations, 1);
         vm.expectRevert(ISettlement.NeedsCourt.selector);
         settlement.finalize(node.id, 1);
         truth = 10_000;
         sit();
         assertVerdict(resolve(), Verdict.Pass);
-        assertEq(court.accusations(node.id), 0);
+        assertEq(settlement.bookOf(node.id).accusations, 0);
         settlement.finalize(node.id, 1);
         assertEq(uint8(stateOf(node.id, 1)), uint8(BatchState.Final));
     }

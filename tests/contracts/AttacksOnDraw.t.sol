@@ -42,6 +42,10 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         settlement.voidLost(node.id, 0);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, node.id));
         settlement.closeCase(node.id, 0, false, 0, new address[](0));
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, node.id));
+        settlement.accuse(node.id, 0);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotStakeManager.selector, node.id));
+        settlement.drawAllOf(node.id);
         vm.stopPrank();
         vm.prank(node.owner);
         stakes.unbond(node.id, STAKE);

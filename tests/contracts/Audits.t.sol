@@ -36,24 +36,6 @@ contract AuditsTest is CourtFixture {
         assertVerdict(resolve(), Verdict.Pass);
     }
 
-    /// @dev Seals the epoch of this block with a hash under which the case is drawn for an audit, or is not.
-    function _seal(bool drawn) private {
-        _seal(caseId, drawn);
-    }
-
-    function _seal(bytes32 id, bool drawn) private {
-        uint256 epoch = beacon.epochOf(vm.getBlockNumber());
-        uint256 seedBlock = beacon.seedBlockOf(epoch);
-        mine(seedBlock + 1 - vm.getBlockNumber());
-        for (uint256 salt;; ++salt) {
-            bytes32 hash = keccak256(abi.encode(salt));
-            if ((uint256(keccak256(abi.encode(hash, id))) % 10_000 < 500) != drawn) continue;
-            vm.setBlockhash(seedBlock, hash);
-            break;
-        }
-        beacon.seal(epoch);
-    }
-
     function _convene() private returns (Auditor[] memory) {
         audits.convene(node.id, 0, contents());
         return audits.auditorsOf(caseId);
@@ -61,7 +43,7 @@ contract AuditsTest is CourtFixture {
 
     function _opened() private returns (Auditor[] memory) {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         return _convene();
     }
 
@@ -104,7 +86,7 @@ contract AuditsTest is CourtFixture {
 
     function test_a_case_that_is_not_drawn_is_not_audited() public {
         _passed();
-        _seal(false);
+        sealAudit(caseId, false);
         assertFalse(audits.isDrawn(caseId));
         vm.expectRevert(abi.encodeWithSelector(IAudits.NotDrawn.selector, caseId));
         audits.convene(node.id, 0, contents());
@@ -133,7 +115,7 @@ contract AuditsTest is CourtFixture {
 
     function test_the_auditors_had_no_seat_and_no_hand_in_the_batch() public {
         _passed(8);
-        _seal(true);
+        sealAudit(caseId, true);
         address[] memory foreseen = audits.preview(node.id, 0, contents());
         Auditor[] memory auditors = _convene();
         Seat[] memory seats = court.seatsOf(caseId);
@@ -150,7 +132,7 @@ contract AuditsTest is CourtFixture {
 
     function test_with_fewer_than_three_others_there_is_no_audit() public {
         _passed(5);
-        _seal(true);
+        sealAudit(caseId, true);
         vm.expectRevert(abi.encodeWithSelector(IAudits.TooFewAuditors.selector, 2));
         audits.convene(node.id, 0, contents());
     }
@@ -164,21 +146,21 @@ contract AuditsTest is CourtFixture {
         caseId = convened(node.id, 0, contents());
         sit();
         assertVerdict(resolve(), Verdict.Pass);
-        _seal(true);
+        sealAudit(caseId, true);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.Passed));
         audits.convene(node.id, 0, contents());
     }
 
     function test_what_did_not_pass_is_not_audited() public {
         decide(6);
-        _seal(true);
+        sealAudit(caseId, true);
         vm.expectRevert(abi.encodeWithSelector(IAudits.NotPassed.selector, caseId));
         audits.convene(node.id, 0, contents());
     }
 
     function test_a_slot_with_another_batch_is_no_case_that_passed() public {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         settlement.finalize(node.id, 0);
         keep(submitted(one, node.id, 0, 1, 1 ether));
         vm.expectRevert(abi.encodeWithSelector(IAudits.NotPassed.selector, settlement.batchIdOf(node.id, 0)));
@@ -187,7 +169,7 @@ contract AuditsTest is CourtFixture {
 
     function test_contents_must_be_those_of_the_batch() public {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         Contents memory other = contents();
         ++other.maxLeaf;
         vm.expectRevert(ICourt.WrongContents.selector);
@@ -197,7 +179,7 @@ contract AuditsTest is CourtFixture {
     function test_an_audit_is_convened_within_32_epochs() public {
         _passed();
         uint256 epoch = beacon.epochOf(vm.getBlockNumber());
-        _seal(true);
+        sealAudit(caseId, true);
         vm.roll((epoch + 33) * profile.epochBlocks - 1);
         uint256 before = vm.snapshotState();
         _convene();
@@ -209,7 +191,7 @@ contract AuditsTest is CourtFixture {
 
     function test_an_audit_ends_before_the_seats_can_have_left() public {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         uint256 latest =
             uint256(settlement.batchOf(node.id, 0).commitTime) + profile.unbondingSeconds - 2 * profile.seatSeconds;
         vm.warp(latest + 1);
@@ -231,7 +213,7 @@ contract AuditsTest is CourtFixture {
         sit();
         assertVerdict(resolve(), Verdict.Pass);
         assertGt(beacon.epochOf(vm.getBlockNumber()), 65_535);
-        _seal(true);
+        sealAudit(caseId, true);
         audits.convene(node.id, 1, contents());
         assertEq(audits.auditorsOf(caseId).length, 3);
     }
@@ -408,7 +390,7 @@ contract AuditsTest is CourtFixture {
         caseId = convened(node.id, 0, contents());
         sit();
         assertVerdict(resolve(), Verdict.Pass);
-        _seal(true);
+        sealAudit(caseId, true);
         _convene();
         uint256 pay = audits.auditOf(caseId).due / 3;
         assertGt(pay * 40, SEAT_STAKE / 20);
@@ -452,7 +434,7 @@ contract AuditsTest is CourtFixture {
         uint256 left = _stakeOf(silent);
         sit();
         assertVerdict(resolve(), Verdict.Pass);
-        _seal(true);
+        sealAudit(caseId, true);
         _convene();
         _find([uint256(9), 9, 9], [uint16(10_000), 10_000, 10_000]);
         vm.expectEmit(address(audits));
@@ -474,7 +456,7 @@ contract AuditsTest is CourtFixture {
         for (uint256 i; i < 3; ++i) {
             verifier(string.concat("late ", vm.toString(i)));
         }
-        _seal(true);
+        sealAudit(caseId, true);
         vm.expectRevert(abi.encodeWithSelector(IAudits.TooFewAuditors.selector, 0));
         audits.convene(node.id, 0, contents());
     }
@@ -576,7 +558,7 @@ contract AuditsTest is CourtFixture {
         caseId = convened(node.id, 0, contents());
         sit();
         resolve();
-        _seal(true);
+        sealAudit(caseId, true);
         _convene();
         Seat[] memory seats = court.seatsOf(caseId);
         _find([uint256(7), 7, 7], [uint16(10_000), 10_000, 10_000]);
@@ -589,7 +571,7 @@ contract AuditsTest is CourtFixture {
 
     function test_a_batch_that_is_final_stays_so_and_its_seats_answer() public {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         settlement.finalize(node.id, 0);
         _convene();
         assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Final));
@@ -605,7 +587,7 @@ contract AuditsTest is CourtFixture {
 
     function test_an_audit_never_touches_the_next_batch_of_its_slot() public {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         settlement.finalize(node.id, 0);
         _convene();
         submitted(one, node.id, 0, 1, 1 ether);
@@ -618,7 +600,7 @@ contract AuditsTest is CourtFixture {
     /// @dev Nor when that one is being audited, too.
     function test_two_audits_of_one_slot_do_not_meet() public {
         _passed();
-        _seal(true);
+        sealAudit(caseId, true);
         settlement.finalize(node.id, 0);
         _convene();
         bytes32 first = caseId;
@@ -626,7 +608,7 @@ contract AuditsTest is CourtFixture {
         caseId = convened(node.id, 0, contents());
         sit();
         resolve();
-        _seal(true);
+        sealAudit(caseId, true);
         _convene();
         vm.warp(audits.auditOf(first).since + 2 * profile.seatSeconds + 1);
         audits.close(first);

@@ -52,7 +52,8 @@ contract CondemnedTest is CourtFixture, Papers {
         evidence.proveFraud(abi.decode(_proof, (Proof)));
         assertVerdict(court.caseOf(caseId).verdict, Verdict.Severe);
         assertState(CaseState.Closed);
-        assertEq(court.accusations(node.id), 0);
+        assertEq(settlement.bookOf(node.id).accusations, 0);
+        assertTrue(settlement.bookOf(node.id).jailed);
         assertEq(coin.balanceOf(address(court)), 0, "no bond is left");
         assertEq(stakes.nodeOf(node.id).activeStake, staked / 2);
         assertEq(uint8(stakes.nodeOf(node.id).state), uint8(NodeState.Jailed));
@@ -68,11 +69,21 @@ contract CondemnedTest is CourtFixture, Papers {
 
     function test_a_finding_that_waited_for_an_appeal_is_no_accusation_any_more() public {
         _decide();
-        assertEq(court.accusations(node.id), 1);
+        assertEq(settlement.bookOf(node.id).accusations, 1);
         _condemn();
         vm.prank(node.owner);
         vm.expectRevert(abi.encodeWithSelector(ICourt.NothingToAppeal.selector, caseId));
         court.appeal(caseId, contents());
+    }
+
+    function test_who_was_acquitted_and_is_proven_guilty_was_accused_once() public {
+        _decide();
+        appeal();
+        truth = 10_000;
+        sit();
+        assertVerdict(resolve(), Verdict.Pass);
+        assertEq(settlement.bookOf(node.id).accusations, 0);
+        _condemn();
     }
 
     function test_the_bond_of_an_appeal_is_lost() public {

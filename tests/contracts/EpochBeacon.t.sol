@@ -94,6 +94,12 @@ contract EpochBeaconTest is Test {
         (bytes32 seed, bool rearmed) = beacon.seedOf(EPOCH);
         assertEq(seed, HASH);
         assertTrue(rearmed);
+        vm.expectRevert(abi.encodeWithSelector(IEpochBeacon.AlreadySealed.selector, EPOCH));
+        beacon.seal(EPOCH);
+        vm.roll(SEED_BLOCK + 259 + 257);
+        vm.expectRevert(abi.encodeWithSelector(IEpochBeacon.AlreadySealed.selector, EPOCH));
+        beacon.rearm(EPOCH);
+        assertFalse(beacon.isLost(EPOCH));
     }
 
     function test_rearm_only_when_the_seed_is_lost() public {

@@ -32,8 +32,18 @@ contract ExitsTest is Papers {
     ];
     /// @dev What a pause stops lives in StakeManager and in who asks it; these do neither.
     string[2] private _unaware = ["VCoin", "Timelock"];
-    string[9] private _aware =
-        ["StakeManager", "Settlement", "Court", "Panel", "EpochBeacon", "Params", "Guardian", "Evidence", "SingleJobs"];
+    string[10] private _aware = [
+        "StakeManager",
+        "Settlement",
+        "Court",
+        "Panel",
+        "EpochBeacon",
+        "Params",
+        "Guardian",
+        "Evidence",
+        "SingleJobs",
+        "Audits"
+    ];
     mapping(bytes32 name => bool) private _ran;
 
     Node private node;
@@ -52,7 +62,7 @@ contract ExitsTest is Papers {
         sleeper = registered("sleeper", 20_000 * VCN);
         other = staker("somebody", 100 * VCN);
         pass(9 days);
-        bench(5);
+        bench(8);
         node = registered("node", 20_000 * VCN);
         cheat = registered("cheat", 20_000 * VCN);
         fundOwner(node, 10_000 * VCN);
@@ -173,12 +183,17 @@ contract ExitsTest is Papers {
         _expectInner(address(stakes), IIntake.pauseIntake.selector, "StakeManager.pauseIntake");
         _expectInner(address(settlement), ISettlement.openCase.selector, "Settlement.openCase");
         _expectInner(address(settlement), ISettlement.closeCase.selector, "Settlement.closeCase");
+        _expectInner(address(settlement), ISettlement.accuse.selector, "Settlement.accuse");
+        _expectInner(address(settlement), ISettlement.drawAllOf.selector, "Settlement.drawAllOf");
         _expectInner(address(settlement), ISettlement.creditPool.selector, "Settlement.creditPool");
         _expectInner(address(settlement), ISettlement.hold.selector, "Settlement.hold");
         _expectInner(address(settlement), ISettlement.release.selector, "Settlement.release");
         _expectInner(address(settlement), ISettlement.payJob.selector, "Settlement.payJob");
         _expectInner(address(settlement), ISettlement.drawAll.selector, "Settlement.drawAll");
+        _expectInner(address(settlement), ISettlement.openAudit.selector, "Settlement.openAudit");
+        _expectInner(address(settlement), ISettlement.closeAudit.selector, "Settlement.closeAudit");
         _expectInner(address(court), ICourt.condemn.selector, "Court.condemn");
+        _expectInner(address(court), ICourt.fine.selector, "Court.fine");
     }
 
     function _expectInner(address target, bytes4 selector, string memory name) private {
@@ -230,8 +245,27 @@ contract ExitsTest is Papers {
         _open("Court.revealSeat");
         court.resolve(caseId, _kept(2));
         _open("Court.resolve");
+        _audited(caseId);
         finish(node.id, 2);
         assertEq(uint8(stateOf(node.id, 2)), uint8(BatchState.Final));
+    }
+
+    /// @dev One auditor finds nothing, the others are silent.
+    function _audited(bytes32 caseId) private {
+        sealAudit(caseId, true);
+        audits.convene(node.id, 2, _kept(2));
+        _open("Audits.convene");
+        bytes32 salt = saltOf(0);
+        vm.startPrank(audits.auditorsOf(caseId)[0].node);
+        audits.commit(caseId, 0, keccak256(abi.encode(caseId, uint8(0), uint256(0), uint16(10_000), salt)));
+        _open("Audits.commit");
+        pass(profile.seatSeconds + 1);
+        audits.reveal(caseId, 0, 0, 10_000, salt);
+        vm.stopPrank();
+        _open("Audits.reveal");
+        pass(profile.seatSeconds);
+        audits.close(caseId);
+        _open("Audits.close");
     }
 
     function _fraudEnds() private {

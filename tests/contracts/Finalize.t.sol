@@ -3,9 +3,10 @@ pragma solidity 0.8.37;
 
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
+import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {Batch, BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
-import {NodeView} from "../../contracts/types/NodeTypes.sol";
+import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 
@@ -166,6 +167,50 @@ contract FinalizeTest is Fixture {
         passInCourt(node.id, 0, contents);
         finish(node.id, 0);
         assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Final));
+    }
+
+    /// @dev What is open meanwhile stays drawn in full: the mark goes with the first batch that comes after the jail.
+    function test_a_node_out_of_jail_is_drawn_as_before() public {
+        graduate(node);
+        vm.prank(address(court));
+        stakes.jail(node.id, 0);
+        assertTrue(settlement.bookOf(node.id).jailed);
+        pass(profile.jailSeconds);
+        vm.prank(node.owner);
+        stakes.unjail(node.id);
+        pass(1 days);
+        graduate(node);
+        _undrawn(0);
+        assertFalse(settlement.bookOf(node.id).jailed);
+        assertEq(settlement.sampledLeaves(node.id, 0).length, 0);
+        finish(node.id, 0);
+        assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Final));
+    }
+
+    /// @notice A jailed node would like its mark to go while its batches are open. Expected end: it may not submit, and it may
+    ///         not leave jail, before they are judged.
+    function test_attack_a_jailed_node_sheds_the_full_draw() public {
+        graduate(node);
+        _undrawn(0);
+        Claim[] memory claims = claimsOf(one, node.id, 1, VCN, 0);
+        Submission memory made = submissionOf(node.id, 1, claims, 1);
+        vm.prank(address(court));
+        stakes.jail(node.id, 0);
+        pass(profile.jailSeconds);
+        vm.prank(node.id);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NodeNotActive.selector, node.id));
+        settlement.submit(made, claims);
+        vm.startPrank(node.owner);
+        vm.expectRevert(abi.encodeWithSelector(IStakeManager.OpenBatches.selector, node.id, 1));
+        stakes.unjail(node.id);
+        // Leaving and coming back is no way out of jail, either.
+        stakes.unbond(node.id, 10_000 * VCN);
+        stakes.rebond(node.id, 10_000 * VCN);
+        vm.stopPrank();
+        assertEq(uint8(stakes.nodeOf(node.id).state), uint8(NodeState.Jailed));
+        assertTrue(settlement.bookOf(node.id).jailed);
+        vm.expectRevert(ISettlement.NeedsCourt.selector);
+        settlement.finalize(node.id, 0);
     }
 
     // ---- many

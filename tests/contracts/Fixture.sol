@@ -351,6 +351,20 @@ abstract contract Fixture is Test {
         beacon.seal(epoch);
     }
 
+    /// @notice Seals the epoch of this block, with a hash under which the case is drawn for an audit, or is not.
+    function sealAudit(bytes32 caseId, bool drawn) internal {
+        uint256 epoch = beacon.epochOf(vm.getBlockNumber());
+        uint256 seedBlock = beacon.seedBlockOf(epoch);
+        mine(seedBlock + 1 - vm.getBlockNumber());
+        for (uint256 salt;; ++salt) {
+            bytes32 hash = keccak256(abi.encode(salt));
+            if (SampleLib.isAudited(hash, caseId) != drawn) continue;
+            vm.setBlockhash(seedBlock, hash);
+            break;
+        }
+        beacon.seal(epoch);
+    }
+
     // ---- court
 
     function convened(address node, uint8 slot, Contents memory contents) internal returns (bytes32 caseId) {

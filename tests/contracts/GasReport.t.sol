@@ -192,6 +192,9 @@ contract GasReport is Papers {
         _report("seal", 1, 60_000);
         _finalized("finalize, not drawn", 0, 110_000);
         _submitted("submit 1 job, slot used before", 0, 1, 1, 110_000);
+        sealDrawing(node.id, 0, 1_000, 0);
+        pass(profile.challengeSeconds);
+        _submitted("submit 1 job, the last one becomes final", 0, 1, 1, 150_000);
     }
 
     function test_submit() public {

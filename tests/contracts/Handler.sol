@@ -529,12 +529,12 @@ contract Handler is Stakers, Papers {
         _countPay(caseId, proof.node, proof.slot, paid);
         if (now_.state != NodeState.Jailed) _complain("who is condemned is jailed");
         if (settlement.pool() + fee + paid != had + lost / 10) _complain("a proof pays nobody but the seats");
-        if (court.caseOf(caseId).bond != 0 || court.accusations(proof.node) != _accusations(proof.node)) {
+        if (court.caseOf(caseId).bond != 0 || settlement.bookOf(proof.node).accusations != accusationsOf(proof.node)) {
             _complain("a proof leaves nothing of a case open");
         }
     }
 
-    function _accusations(address node) private view returns (uint256 count) {
+    function accusationsOf(address node) public view returns (uint256 count) {
         for (uint8 slot; slot < SLOTS_USED; ++slot) {
             if (stateOf(node, slot) != BatchState.InCourt) continue;
             CaseView memory shown = court.caseOf(settlement.batchIdOf(node, slot));

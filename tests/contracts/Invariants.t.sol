@@ -9,7 +9,7 @@ import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {IVCoin} from "../../contracts/interfaces/IVCoin.sol";
 import {Book} from "../../contracts/types/BatchTypes.sol";
-import {NodeView} from "../../contracts/types/NodeTypes.sol";
+import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Handler} from "./Handler.sol";
 import {Scrutiny} from "./Scrutiny.sol";
@@ -57,7 +57,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](60);
+        bytes4[] memory acts = new bytes4[](61);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -119,6 +119,7 @@ contract InvariantsTest is StdInvariant, Test {
         acts[57] = Trials.rush.selector;
         acts[58] = Scrutiny.auditBatch.selector;
         acts[59] = Scrutiny.auditBatch.selector;
+        acts[60] = Trials.follow.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -183,6 +184,8 @@ contract InvariantsTest is StdInvariant, Test {
             assertEq(book.openValue, value, "open value");
             assertEq(book.openBatches, count, "open batches");
             NodeView memory shown = stakes.nodeOf(id);
+            if (count != 0) assertEq(book.jailed, shown.state == NodeState.Jailed, "jailed");
+            assertEq(book.accusations, handler.accusationsOf(id), "accusations");
             assertLe(shown.scoreHundredths, 10_000, "score");
             assertLe(shown.successes, shown.total, "successes");
             assertLe(shown.samplesLeft, 20, "samples left");

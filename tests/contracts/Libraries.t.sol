@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {Test} from "forge-std/Test.sol";
 
+import {BatchLib} from "../../contracts/libraries/BatchLib.sol";
 import {Lane, LaneLib} from "../../contracts/libraries/LaneLib.sol";
 import {MedianLib} from "../../contracts/libraries/MedianLib.sol";
 import {PoolLib} from "../../contracts/libraries/PoolLib.sol";
@@ -11,14 +12,19 @@ import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 import {SeatLib} from "../../contracts/libraries/SeatLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {SumNode, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
-import {LaneState} from "../../contracts/types/BatchTypes.sol";
+import {Batch, BatchState, Book, LaneState} from "../../contracts/types/BatchTypes.sol";
 import {VerifierSlot} from "../../contracts/types/CaseTypes.sol";
 
 /// @notice Properties of the libraries over any input.
 contract LibrariesTest is Test {
+    using BatchLib for Batch;
+    using BatchLib for Book;
     using ReputationLib for Record;
 
     mapping(uint256 place => VerifierSlot) private slots;
+    Batch private batch;
+    Book private book;
+    Record private record;
 
     // ---- lanes
 
@@ -28,6 +34,44 @@ contract LibrariesTest is Test {
         assertEq(lane.mark(), mark);
         assertEq(lane.closeAt(), closeAt);
         assertEq(lane.jobs(), jobs);
+    }
+
+    /// @dev Written and read by hand, and by the compiler.
+    function testFuzz_a_packed_batch_reads_back(Book memory some, uint96 fee, uint64 counts, uint64 rest, uint8 state)
+        public
+    {
+        Batch memory told = Batch({
+            charge: some.rewards,
+            bonus: some.openValue,
+            responseMs: uint48(rest),
+            scoreHundredths: uint16(rest >> 48),
+            fee: fee,
+            leafCount: uint16(counts),
+            okCount: uint16(counts >> 16),
+            failedCount: uint16(counts >> 32),
+            commitBlock: uint40(rest >> 7),
+            commitTime: uint40(rest >> 24),
+            classId: uint8(counts >> 48),
+            ratePercent: uint8(counts >> 56),
+            state: BatchState(state % 8),
+            flags: state,
+            contentsHash: keccak256(abi.encode(rest))
+        });
+        batch.write(told);
+        assertEq(abi.encode(batch), abi.encode(told));
+        told.contentsHash = 0;
+        assertEq(abi.encode(batch.read()), abi.encode(told));
+    }
+
+    function testFuzz_a_packed_book_reads_back(Book memory told) public {
+        book.write(told);
+        assertEq(abi.encode(book), abi.encode(told));
+        assertEq(abi.encode(book.read()), abi.encode(told));
+    }
+
+    function testFuzz_a_packed_record_reads_back(Record memory told) public {
+        record.keep(told);
+        assertEq(abi.encode(record), abi.encode(told));
     }
 
     function testFuzz_a_lanes_total_never_falls(uint96 left, uint96 mark, uint96 debit, uint96 slack) public pure {

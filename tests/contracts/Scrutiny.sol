@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 import {Auditor} from "../../contracts/types/AuditTypes.sol";
 import {BatchState} from "../../contracts/types/BatchTypes.sol";
 import {Seat, SeatState} from "../../contracts/types/CaseTypes.sol";
@@ -67,7 +68,7 @@ contract Scrutiny is Handler {
         if (vm.getBlockNumber() <= seedBlock) mine(seedBlock + 1 - vm.getBlockNumber());
         for (uint256 salt;; ++salt) {
             bytes32 hash = keccak256(abi.encode(salt));
-            if (uint256(keccak256(abi.encode(hash, caseId))) % 10_000 >= 500) continue;
+            if (!SampleLib.isAudited(hash, caseId)) continue;
             vm.setBlockhash(seedBlock, hash);
             break;
         }
@@ -166,14 +167,25 @@ contract Scrutiny is Handler {
             uint256 lost = before[i] - _stakeOf(who);
             burned += lost - lost / 10;
             if (lost != 0) wasSlashed[who] = true;
-            // No batch here is so dear that forty times the pay of a seat would be more.
-            uint256 most = _isCaught(hearing, who) ? before[i] / 20 : _wasSilent(hearing, who) ? before[i] / 200 : 0;
-            if (most != 0) ++caught;
-            // Rounded up once in each of the two pools.
-            if (lost > most + (most == 0 ? 0 : 2) || lost < most) {
-                _complain("an audit fines whom it catches, and so much");
-            }
+            uint256 least = _fineOf(hearing, who, before[i]);
+            if (least != 0) ++caught;
+            // Rounded up to a basis point, and once in each of the two pools.
+            uint256 most = least == 0 ? 0 : least + before[i] / 10_000 + 2;
+            if (lost > most || lost < least) _complain("an audit fines whom it catches, and so much");
         }
+    }
+
+    /// @dev A twentieth of a seat's stake, or forty times its pay if that is more, up to half; half a percent of a silent auditor's.
+    function _fineOf(Hearing memory hearing, address who, uint256 stake) private view returns (uint256) {
+        if (!_isCaught(hearing, who)) return _wasSilent(hearing, who) ? stake / 200 : 0;
+        Seat[] memory seats = court.seatsOf(hearing.caseId);
+        uint256 heard;
+        for (uint256 i; i < seats.length; ++i) {
+            if (seats[i].state == SeatState.Revealed) ++heard;
+        }
+        uint256 least = audits.auditOf(hearing.caseId).due / heard * 40;
+        if (least < stake / 20) return stake / 20;
+        return least < stake / 2 ? least : stake / 2;
     }
 
     function _isCaught(Hearing memory hearing, address who) private view returns (bool) {

@@ -230,6 +230,10 @@ contract TimelockTest is Fixture {
         settlement.openCase(node, 0, governor);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
         settlement.closeCase(node, 0, true, 0, new address[](0));
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, governor));
+        settlement.accuse(node, 0);
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotStakeManager.selector, governor));
+        settlement.drawAllOf(node);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotStakeManager.selector, governor));
         settlement.creditPool(1);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotLaneOwner.selector, governor));

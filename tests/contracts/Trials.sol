@@ -26,6 +26,7 @@ contract Trials is Scrutiny {
     }
 
     uint256 public reorgs;
+    uint256 public follows;
     uint256 public washes;
     uint256 public forgeries;
     uint256 public revocations;
@@ -240,6 +241,40 @@ contract Trials is Scrutiny {
             else _submitted(made, claims);
         } catch {}
         ++excesses;
+    }
+
+    /// @notice One batch after the other in one slot: the next makes the last one final, and all is as after two calls.
+    function follow(uint256 pick, uint256 who, uint8 jobs, bool late) external {
+        (address node, uint8 slot) = _find(BatchState.Passed, pick);
+        if (stateOf(node, slot) != BatchState.Passed) (node, slot) = _find(BatchState.Pending, pick);
+        if (late) pass(profile.challengeSeconds);
+        (Submission memory made, Claim[] memory claims) = _work(who, node, slot, jobs, VCN / 10);
+        uint256 here = vm.snapshotState();
+        settlement.finalize(node, slot);
+        vm.prank(node);
+        settlement.submit(made, claims);
+        bytes32 apart = _looks(node, slot);
+        vm.revertToState(here);
+        vm.prank(node);
+        settlement.submit(made, claims);
+        bool same = _looks(node, slot) == apart;
+        vm.revertToStateAndDelete(here);
+        if (!same) _complain("two steps in one differ from the two");
+        _finalize(node, slot);
+        _submitted(made, claims);
+        ++follows;
+    }
+
+    function _looks(address node, uint8 slot) private view returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                settlement.batchOf(node, slot),
+                settlement.bookOf(node),
+                stakes.nodeOf(node),
+                settlement.pool(),
+                settlement.burnPending()
+            )
+        );
     }
 
     /// @notice Blocks without time: the seed is there, the window is not over.

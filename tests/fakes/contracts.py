@@ -245,6 +245,8 @@ class Contracts:
     # ---- batches
 
     def submit(self, sender: Address, batch: Batch) -> None:
+        self.require(batch.slot < BATCH_SLOTS, "SlotOutOfRange")
+        self._make_room(batch.node, batch.slot)
         self.require_intake()
         known = self.node(batch.node)
         self.require(sender == batch.node, "NotOperator")
@@ -252,9 +254,7 @@ class Contracts:
         self.require(known.stake >= self.profile.min_stake, "StakeTooLow")
         self.require(batch.class_id < 32 and known.class_mask >> batch.class_id & 1 == 1, "ClassNotRun")
         self.require(not batch.unreceipted or self.timestamp <= batch.mine_by, "StaleJob")
-        self.require(batch.slot < BATCH_SLOTS, "SlotOutOfRange")
         self.require(bool(batch.claims), "NoClaims")
-        self.require(not self.is_open(batch.node, batch.slot), "SlotBusy")
         score, rate = self.score(batch.node), 10_000 if known.samples_left else 1_000
         leaves = tuple(self._take(batch.node, claim) for claim in batch.claims)
         self._require_sums(batch, sum(leaves))
@@ -289,6 +289,15 @@ class Contracts:
                 lane_jobs=tuple(claim.jobs for claim in batch.claims),
             )
         )
+
+    def _make_room(self, node: Address, slot: int) -> None:
+        """A batch that is ready to be final becomes so and leaves its slot to the next."""
+        if not self.is_open(node, slot):
+            return
+        try:
+            self.finalize(node, slot)
+        except Refused as refused:
+            raise Refused("SlotBusy") from refused
 
     def seal(self, epoch: int) -> None:
         self.require(epoch not in self.seeds, "AlreadySealed")

@@ -6,8 +6,10 @@ project's own code.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from eth_utils.crypto import keccak
 
@@ -97,7 +99,20 @@ class Ledger(Stakes):
 
     # ---- batches
 
-    def submit(
+    def submit(self, sender: str, node: str, slot: int, claims: Sequence[Claim], **told: Any) -> None:
+        """What is told is as in `_take`. A batch that is ready to be final becomes so first and leaves its slot."""
+        require(slot < SLOTS, "no such slot")
+        if self.is_free(node, slot):
+            return self._take(sender, node, slot, claims, **told)
+        before = copy.deepcopy(vars(self))
+        try:
+            self.finalize(node, slot)
+            self._take(sender, node, slot, claims, **told)
+        except Refused:
+            vars(self).update(before)
+            raise
+
+    def _take(
         self,
         sender: str,
         node: str,
@@ -119,7 +134,6 @@ class Ledger(Stakes):
         require(sender == node and one.state == "active", "not the operator, or not active")
         require(one.own >= self.numbers.min_stake, "too little stake")
         require(mine_by == 0 or self.time <= mine_by, "too late for jobs without receipts")
-        require(slot < SLOTS and self.is_free(node, slot), "no such slot, or taken")
         require(len(claims) > 0, "no claims")
         lanes = {key: Lane(**vars(lane)) for key, lane in self.lanes.items()}
         debits = []

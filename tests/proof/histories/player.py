@@ -131,7 +131,21 @@ class Player(StakeMoves):
         signed = self._mostly(lane[1], address("thief"))
         return Claim(*lane[:2], there.jobs + count, max(0, cumulative), charge, bonus, signed)
 
+    def _slot_for(self, node: str) -> int:
+        """One that is free; often one whose batch is ready to be final, once it may be."""
+        numbers, slots = self.ledger.numbers, (0, 1, 2, 63)
+        there = (self.ledger.batches.get((node, slot)) for slot in slots)
+        ready = [batch for batch in there if batch and batch.state in {"pending", "passed"} and self._is_ready(batch)]
+        if ready and self.dice.random() < 0.5:
+            batch = self.dice.choice(ready)
+            if not self._rarely():
+                self.ledger.time = max(self.ledger.time, batch.time + numbers.challenge_seconds)
+            return batch.slot
+        free = [slot for slot in slots if self.ledger.is_free(node, slot)]
+        return self._mostly(self.dice.choice(free or [0]), 0, 64)
+
     def _submit(self, node: str, claims: Sequence[Claim], leaves: int) -> None:
+        chosen = self._slot_for(node)
         price, bonus = sum(each.charge for each in claims), sum(each.bonus for each in claims)
         failed = self._mostly(self.dice.choice([0, 0, min(leaves // 2, 1), leaves // 3]), leaves)
         ok = max(0, leaves - failed - self.dice.choice([0, 0, 0, 1]))
@@ -149,8 +163,6 @@ class Player(StakeMoves):
             "mine_by": self._mostly(0, self.ledger.time, self.ledger.time, self.ledger.time - 1),
             "uncalibrated": self._mostly(False, True),
         }
-        free = [slot for slot in (0, 1, 2, 63) if self.ledger.is_free(node, slot)]
-        chosen = self._mostly(self.dice.choice(free or [0]), 0, 64)
         sender = self._mostly(node, self.ledger.nodes[node].owner)
         submission = {
             "node": node,

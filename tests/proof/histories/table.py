@@ -96,6 +96,7 @@ class Table:
                 rewards=one.rewards,
                 openValue=one.open_value,
                 openBatches=one.open_batches,
+                accusations=sum(case.accuses and case.batch.node == node for case in self.ledger.cases.values()),
             ),
             look(
                 *("StakeManager", "nodeOf", node),
