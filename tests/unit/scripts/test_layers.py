@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import sys
+import threading
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from scripts.commands import bench, test
-from scripts.commands.test import LAYERS, Outcome, Run
+from scripts.commands.test import LAYERS, Lane, Layer, Outcome, Run
 from scripts.setup.failure import Missing
 from scripts.setup.session import Session
 
@@ -29,6 +33,42 @@ def test_layers_without_tests_are_not_listed(tmp_path: Path, monkeypatch: pytest
     assert [layer.name for layer in test.choose(["unit"], fast=False)] == ["unit"]
     with pytest.raises(Missing, match="no layer property"):
         test.choose(["property"], fast=False)
+
+
+def test_folder_of_several_layers_names_them_all_and_they_leave_no_test_out() -> None:
+    parts = test.choose(["integration"], fast=False)
+    assert [part.name for part in parts] == ["containers", "nodes", "chain"]
+    assert test.choose(["nodes"], fast=False) == [parts[1]]
+    for marks in itertools.product([False, True], repeat=2):
+        borne = dict(zip(("docker", "libp2p"), marks, strict=True))
+        assert sum(eval(part.marks, {}, borne) for part in parts) == 1, borne
+
+
+def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for one of the other lane: alone it would wait in vain."""
+    one, two = Lane("one"), Lane("two")
+    chosen = [Layer(name, "", lane) for name, lane in (("a", one), ("b", two), ("c", one), ("d", two))]
+    meet, busy = threading.Barrier(2, timeout=60), {one: threading.Lock(), two: threading.Lock()}
+
+    def play(run: Run, layer: Layer, out: TextIO) -> Outcome:
+        assert busy[layer.lane].acquire(blocking=False)
+        meet.wait()
+        busy[layer.lane].release()
+        print(layer.name, file=out)
+        return Outcome(layer, out)
+
+    monkeypatch.setattr(test, "LANES", (one, two))
+    monkeypatch.setattr(Run, "layer", play)
+    outcomes = Run(Session([]), fast=False).all(chosen)
+    assert [outcome.layer for outcome in outcomes] == chosen
+
+
+def test_what_computes_gives_way(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import os; print(os.nice(0), 'passed in 1 s')"]
+    for lane, niceness in ((Lane("computes", gives_way=True), os.nice(0) + test.NICENESS), (Lane("waits"), os.nice(0))):
+        outcome = Outcome(Layer("", "", lane), io.StringIO())
+        Run(Session([]), fast=False)._stream(outcome, command, tmp_path)
+        assert outcome.passed == min(niceness, 19)
 
 
 def test_tests_that_no_layer_would_run_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
