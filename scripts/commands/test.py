@@ -40,25 +40,24 @@ SUPPORT = {"adversaries", "benchmarks", "fakes", "vectors"}
 class Lane:
     """Layers that share something: `width` says how many of them run at a time.
 
-    gives_way: they only compute, and take what the others leave of the cores: those have deadlines to meet.
+    niceness: how far they give way to other lanes; the tighter the deadlines of its tests, the less.
     """
 
     name: str
     width: int = 1
-    gives_way: bool = False
+    niceness: int = 0
 
 
-CORES = Lane("cores", os.cpu_count() or 1, gives_way=True)
-# Forge does not share its output with a second forge.
-FORGE = Lane("forge", gives_way=True)
-# Tests of containers count those of the whole engine.
+# They compute, and take what the others leave.
+CORES = Lane("cores", os.cpu_count() or 1, niceness=6)
+# So do these, but forge does not share its output with a second forge.
+FORGE = Lane("forge", niceness=6)
+# Tests of containers count those of the whole engine, and some have half a second to end one.
 ENGINE = Lane("engine")
-NODES = Lane("nodes")
+NODES = Lane("nodes", niceness=3)
 LANES = (CORES, FORGE, ENGINE, NODES)
-# A third of the weight of those that do not give way.
-NICENESS = 5
-# What takes a minute alone may take ten beside the others, and does not hang.
-STARVED_S = 900
+# For one test; what takes a minute alone may take ten beside others, and does not hang.
+LIMIT_S = 900
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ class Run:
             str(path.relative_to(REPOSITORY)),
             *(["-m", marks] if marks else []),
         ]
-        command += ["-o", f"faulthandler_timeout={STARVED_S}"] if outcome.layer.lane.gives_way else []
+        command += ["-o", f"faulthandler_timeout={LIMIT_S}"]
         command += ["--color=yes"] if sys.stdout.isatty() else []
         self._stream(outcome, command, REPOSITORY)
 
@@ -183,9 +182,8 @@ class Run:
 
     def _stream(self, outcome: Outcome, command: Sequence[str], folder: Path) -> None:
         """Show a runner's output as it comes, and take the counts from it."""
-        gives_way = ["nice", "-n", str(NICENESS)] if outcome.layer.lane.gives_way else []
         process = subprocess.Popen(
-            [*gives_way, *command],
+            ["nice", "-n", str(outcome.layer.lane.niceness), *command],
             cwd=folder,
             env=self._env,
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from scripts.commands import bench, test
-from scripts.commands.test import LAYERS, Lane, Layer, Outcome, Run
+from scripts.commands.test import CORES, ENGINE, FORGE, LAYERS, NODES, Lane, Layer, Outcome, Run
 from scripts.setup.failure import Missing
 from scripts.setup.session import Session
 
@@ -63,20 +63,16 @@ def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: py
     assert [outcome.layer for outcome in outcomes] == chosen
 
 
-def test_what_computes_gives_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("niceness", [0, 2])
+def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; print(os.nice(0), 'passed in 1 s')"]
-    for lane, niceness in ((Lane("computes", gives_way=True), os.nice(0) + test.NICENESS), (Lane("waits"), os.nice(0))):
-        outcome = Outcome(Layer("", "", lane), io.StringIO())
-        Run(Session([]), fast=False)._stream(outcome, command, tmp_path)
-        assert outcome.passed == min(niceness, 19)
+    outcome = Outcome(Layer("", "", Lane("", niceness=niceness)), io.StringIO())
+    Run(Session([]), fast=False)._stream(outcome, command, tmp_path)
+    assert outcome.passed == min(os.nice(0) + niceness, 19)
 
 
-def test_tests_that_no_layer_would_run_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test, "TESTS", tmp_path)
-    (tmp_path / "forgotten").mkdir()
-    (tmp_path / "forgotten" / "test_something.py").touch()
-    with pytest.raises(Missing, match="tests/forgotten belongs to no layer"):
-        test.layers()
+def test_what_computes_gives_way_to_what_has_deadlines() -> None:
+    assert CORES.niceness == FORGE.niceness > NODES.niceness > ENGINE.niceness == 0
 
 
 @pytest.mark.parametrize(
