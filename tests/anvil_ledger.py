@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import trio
+
 from chain.actions import Actions
 from chain.adapter import ChainAdapter, open_chain
 from chain.calibration import CalibrationFile
@@ -25,6 +27,7 @@ from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
 from tests.jobs import CLASS, CLASSES, key, named
 
 POLL_S = 0.02
+BLOCK_S = 0.1
 DEPLOYER = key("deployer")
 RUNTIME = named("runner")
 WEALTH = 1_000_000 * VCN
@@ -50,6 +53,13 @@ class AnvilLedger:
 
     async def mine(self, blocks: int = 1) -> None:
         await self.controls.mine(blocks)
+
+    async def keep_mining(self) -> None:
+        """Blocks as fast as nodes can follow them, and by nothing else; their times are those of the clock."""
+        await self.controls.automine(on=False)
+        while True:
+            await self.controls.raw("evm_mine")
+            await trio.sleep(BLOCK_S)
 
     async def warp(self, seconds: int) -> None:
         await self.controls.warp(seconds)

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from protocol.errors import RemoteProtocolError
@@ -75,20 +75,20 @@ class Budgets(Generic[Key]):
         return bucket.take(amount, now_ms)
 
 
+@dataclass(slots=True)
 class Paces(Generic[Key]):
     """When the next of a row may go out so that a rate is kept, for each of at most `most` keys."""
 
-    def __init__(self, rate: Rate, most: int) -> None:
-        self._period_ms = rate.period_ms / rate.amount
-        self._burst_ms = rate.burst * self._period_ms
-        self._most = most
-        self._booked_ms: OrderedDict[Key, float] = OrderedDict()
+    rate: Rate
+    most: int
+    _booked_ms: OrderedDict[Key, float] = field(default_factory=OrderedDict)
 
     def wait_ms(self, key: Key, now_ms: int) -> float:
         """Take the next turn of `key`; how long until it comes. Turns come in the order in which they were taken."""
-        booked = max(self._booked_ms.get(key, -math.inf), now_ms - self._burst_ms) + self._period_ms
+        period_ms = self.rate.period_ms / self.rate.amount
+        booked = max(self._booked_ms.get(key, -math.inf), now_ms - self.rate.burst * period_ms) + period_ms
         self._booked_ms[key] = booked
         self._booked_ms.move_to_end(key)
-        if len(self._booked_ms) > self._most:
+        if len(self._booked_ms) > self.most:
             self._booked_ms.popitem(last=False)
         return max(0.0, booked - now_ms)

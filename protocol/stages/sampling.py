@@ -6,7 +6,6 @@ Twins of SampleLib and SeatLib; tests/vectors/sampling.json and seats.json.
 
 from dataclasses import dataclass
 
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from protocol.params import AUDIT_RATE_BPS, BPS
@@ -38,7 +37,7 @@ def seed_block(epoch_number: int, epoch: int, lag: int) -> int:
 
 def batch_seed(epoch_seed: bytes, batch: BatchId) -> bytes:
     """The seed of one batch, 32 bytes."""
-    return keccak(encode(["bytes32", "bytes32"], [epoch_seed, batch]))
+    return keccak(_words(epoch_seed, batch))
 
 
 def draw_samples(seed: bytes, leaf_count: int, rate_bps: int) -> tuple[int, ...]:
@@ -53,7 +52,7 @@ def draw_samples(seed: bytes, leaf_count: int, rate_bps: int) -> tuple[int, ...]
     size = BPS // rate_bps
     drawn = []
     for stratum in range(-(-leaf_count // size)):
-        index = stratum * size + _number(keccak(encode(["bytes32", "uint256"], [seed, stratum]))) % size
+        index = stratum * size + _number(keccak(_words(seed, stratum))) % size
         if index < leaf_count:
             drawn.append(index)
     return tuple(drawn)
@@ -61,7 +60,7 @@ def draw_samples(seed: bytes, leaf_count: int, rate_bps: int) -> tuple[int, ...]
 
 def is_audited(epoch_seed: bytes, case: BatchId) -> bool:
     """Whether a case that passed is checked once more; `epoch_seed` is that of the epoch in which it did."""
-    return _number(keccak(encode(["bytes32", "bytes32"], [epoch_seed, case]))) % BPS < AUDIT_RATE_BPS
+    return _number(keccak(_words(epoch_seed, case))) % BPS < AUDIT_RATE_BPS
 
 
 def draw_order(
@@ -81,13 +80,22 @@ def draw_order(
     # Whoever joined at or after the commit is not in the draw: its seed could have been known by then.
     joined = [slot for slot in slots if slot.from_block < commit_block]
     seated: list[Address] = []
+    drawn_from = _words(seed, batch, ROUND)
     for ticket in range(first, first + tries if joined else first):
-        number = _number(keccak(encode(["bytes32", "bytes32", "uint256", "uint256"], [seed, batch, ROUND, ticket])))
+        number = _number(keccak(drawn_from + _words(ticket)))
         slot = joined[(number & (1 << 64) - 1) % len(joined)]
         drawn = ((number >> 64) & (1 << 64) - 1) % BPS < slot.weight_bps
         if drawn and commit_block <= slot.until_block and slot.node not in excluded and slot.node not in seated:
             seated.append(slot.node)
     return seated
+
+
+def _words(*values: bytes | int) -> bytes:
+    """abi.encode of bytes32 and uint256 values, a word each. Raises: ValueError for bytes that are no word."""
+    words = [value.to_bytes(32, "big") if isinstance(value, int) else value for value in values]
+    if any(len(word) != 32 for word in words):
+        raise ValueError("a word has 32 bytes")
+    return b"".join(words)
 
 
 def _number(digest: bytes) -> int:

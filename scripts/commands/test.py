@@ -1,7 +1,10 @@
 """`scripts/test [--fast] [LAYER...]`: every layer of tests, the cheap ones first, with what they need set up before.
 
-A layer is a folder of tests; one without tests is not listed, a folder that is no layer is an error. All layers run,
-also after one has failed; the table at the end says how each went.
+A layer is a folder of tests, or those of a folder that bear some marks; one without tests is not listed, a folder that
+is no layer is an error. All layers run, also after one has failed; the table at the end says how each went.
+
+Layers of different lanes run side by side: those that compute take what those that wait for blocks, peers and
+containers leave of the cores.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -33,33 +37,60 @@ SUPPORT = {"adversaries", "benchmarks", "fakes", "vectors"}
 
 
 @dataclass(frozen=True)
+class Lane:
+    """Layers that share something: `width` says how many of them run at a time.
+
+    niceness: how far they give way to other lanes; the tighter the deadlines of its tests, the less.
+    """
+
+    name: str
+    width: int = 1
+    niceness: int = 0
+
+
+# They compute, and take what the others leave.
+CORES = Lane("cores", os.cpu_count() or 1, niceness=6)
+# So do these, but forge does not share its output with a second forge.
+FORGE = Lane("forge", niceness=6)
+# Tests of containers count those of the whole engine, and some have half a second to end one.
+ENGINE = Lane("engine")
+NODES = Lane("nodes", niceness=3)
+LANES = (CORES, FORGE, ENGINE, NODES)
+# For one test; what takes a minute alone may take ten beside others, and does not hang.
+LIMIT_S = 900
+
+
+@dataclass(frozen=True)
 class Layer:
-    """Tests that need the same things. `fast`: belongs to `--fast`; `alongside`: may share the cores with another."""
+    """Tests that need the same things. `marks`: only those of the folder with them; `fast`: belongs to `--fast`."""
 
     name: str
     folder: str
+    lane: Lane = CORES
     needs: tuple[str, ...] = ("venv",)
+    marks: str = ""
     fast: bool = False
-    alongside: bool = False
 
     def has_tests(self) -> bool:
         return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
 
 
 LAYERS = (
-    Layer("static", "", fast=True, alongside=True),
-    # Its slow tests compile the contracts.
-    Layer("unit", "unit", needs=("venv", "node tools"), fast=True, alongside=True),
-    Layer("property", "property", fast=True, alongside=True),
-    Layer("fuzz", "fuzz", alongside=True),
-    Layer("simulation", "simulation", alongside=True),
-    Layer("contracts", "contracts", needs=("venv", "node tools"), alongside=True),
-    # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it. Mutants
-    # take every core, and forge does not share its output with a second forge.
-    Layer("proof", "proof", needs=("venv", "node tools", "analysers")),
-    Layer("conformance", "conformance", needs=SERVICES),
-    Layer("integration", "integration", needs=SERVICES),
-    Layer("end-to-end", "end_to_end", needs=SERVICES),
+    Layer("static", "", fast=True),
+    # Its slow tests compile the contracts, and compare them with those in chain/abi.
+    Layer("unit", "unit", needs=("venv", "node tools"), fast=True),
+    Layer("property", "property", fast=True),
+    Layer("fuzz", "fuzz"),
+    Layer("simulation", "simulation"),
+    Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
+    # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it.
+    Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers")),
+    Layer("conformance", "conformance", ENGINE, SERVICES),
+    # Integration, in three: containers, whole nodes and their peers, and what takes a chain at most.
+    Layer("containers", "integration", ENGINE, SERVICES, marks="docker"),
+    Layer("nodes", "integration", NODES, ("venv", "node tools"), marks="libp2p and not docker"),
+    Layer("chain", "integration", NODES, ("venv", "node tools"), marks="not libp2p and not docker"),
+    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
 )
 
 
@@ -96,13 +127,20 @@ class Run:
         self._fast = fast
 
     def all(self, chosen: Sequence[Layer]) -> list[Outcome]:
-        """Layers that need no service share the cores, then the others run alone: those have deadlines to meet."""
-        outcomes = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for out, outcome in pool.map(self._kept, [layer for layer in chosen if layer.alongside]):
-                print(out.getvalue(), end="", flush=True)
-                outcomes.append(outcome)
-        return outcomes + [self.layer(layer, sys.stdout) for layer in chosen if not layer.alongside]
+        """All lanes side by side; what a layer printed is shown when it has ended, unless it is the only one."""
+        if len(chosen) == 1:
+            return [self.layer(chosen[0], sys.stdout)]
+        with ExitStack() as stack:
+            pools = {lane: stack.enter_context(ThreadPoolExecutor(lane.width)) for lane in LANES}
+            running = [pools[layer.lane].submit(self._kept, layer) for layer in chosen]
+            try:
+                for ended in as_completed(running):
+                    print(ended.result()[0].getvalue(), end="", flush=True)
+            except BaseException:
+                for waiting in running:
+                    waiting.cancel()
+                raise
+            return [ended.result()[1] for ended in running]
 
     def _kept(self, layer: Layer) -> tuple[io.StringIO, Outcome]:
         out = io.StringIO()
@@ -118,13 +156,13 @@ class Run:
         elif layer.name == "contracts":
             self._forge(outcome)
         else:
-            self._pytest(outcome, TESTS / layer.folder)
+            self._pytest(outcome, TESTS / layer.folder, layer.marks)
         outcome.seconds = time.monotonic() - started
         return outcome
 
-    def _pytest(self, outcome: Outcome, path: Path) -> None:
+    def _pytest(self, outcome: Outcome, path: Path, only: str = "") -> None:
         absent = [] if shutil.which("nvidia-smi") else ["not gpu"]
-        marks = " and ".join([*absent, *(["not slow"] if self._fast else [])])
+        marks = " and ".join([*([only] if only else []), *absent, *(["not slow"] if self._fast else [])])
         command = [
             str(venv.PYTHON),
             "-m",
@@ -133,21 +171,19 @@ class Run:
             str(path.relative_to(REPOSITORY)),
             *(["-m", marks] if marks else []),
         ]
+        command += ["-o", f"faulthandler_timeout={LIMIT_S}"]
         command += ["--color=yes"] if sys.stdout.isatty() else []
         self._stream(outcome, command, REPOSITORY)
 
     def _forge(self, outcome: Outcome) -> None:
         self._stream(outcome, [str(node_tools.forge()), "test"], node_tools.FOLDER)
-        compiled = REPOSITORY / "scripts" / "compile_contracts.py"
-        if compiled.is_file():
-            self._stream(outcome, [str(venv.PYTHON), "-m", "scripts.compile_contracts", "--check"], REPOSITORY)
         if any((TESTS / "contracts").rglob("test_*.py")):
             self._pytest(outcome, TESTS / "contracts")
 
     def _stream(self, outcome: Outcome, command: Sequence[str], folder: Path) -> None:
         """Show a runner's output as it comes, and take the counts from it."""
         process = subprocess.Popen(
-            command,
+            ["nice", "-n", str(outcome.layer.lane.niceness), *command],
             cwd=folder,
             env=self._env,
             stdin=subprocess.DEVNULL,
@@ -193,9 +229,10 @@ def choose(names: Sequence[str], *, fast: bool) -> list[Layer]:
     """Raises: Missing for a name that is no layer with tests."""
     present = layers()
     for name in names:
-        if name not in {layer.name for layer in present}:
+        if name not in {layer.name for layer in present} | {layer.folder for layer in present if layer.marks}:
             raise Missing(f"there is no layer {name}", "choose from: " + ", ".join(layer.name for layer in present))
-    return [layer for layer in present if (not names or layer.name in names) and (not fast or layer.fast)]
+    wanted = [layer for layer in present if not names or layer.name in names or layer.folder in names]
+    return [layer for layer in wanted if not fast or layer.fast]
 
 
 def main() -> int:

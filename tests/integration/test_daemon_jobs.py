@@ -220,7 +220,7 @@ async def network(place: Place, *, claims: str | None = None) -> AsyncIterator[C
         boot = (provider.parts.host.addresses[0],)
         for number in range(3):
             await town.up(await worker(place, f"verifier{number}", "verifier", boot))
-        await place.ledger.controls.ethereum.rpc.request("evm_setIntervalMining", 1)
+        nursery.start_soon(place.ledger.keep_mining)
         yield Cast(town, await town.up(place.make_again(asker, p2p__bootnodes=list(boot))), provider)
         nursery.cancel_scope.cancel()
 
@@ -288,7 +288,7 @@ async def test_provider_killed_in_the_middle_of_a_job_ends_it_when_it_is_back(pl
         town = Town(nursery)
         boot = ((await town.up(verifier)).parts.host.addresses[0],)
         provider = await worker(place, "provider", "provider", boot)
-        await place.ledger.controls.ethereum.rpc.request("evm_setIntervalMining", 1)
+        nursery.start_soon(place.ledger.keep_mining)
         node = await town.up(place.make_again(asker, p2p__bootnodes=list(boot)))
         async with played_process(place, provider, "hang") as said:
             assert await said() == "ready"

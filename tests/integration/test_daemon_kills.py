@@ -32,7 +32,7 @@ from protocol.stages.execution import Outcome
 from protocol.stages.offer import price_of
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import Address, Wei
-from tests.anvil_ledger import AnvilLedger, owner_of
+from tests.anvil_ledger import owner_of
 from tests.benchmarks.played_network import (
     DEPOSIT,
     MAX_NEW_TOKENS,
@@ -67,7 +67,6 @@ CAST = {
 }
 HURRIED = {"epoch_blocks": 1, "lag_blocks": 1, "challenge_seconds": 1, "jail_seconds": 1, "slash_bps": 1}
 """No shorter windows than the contracts allow, and a cheat that can go on cheating."""
-BLOCK_S = 0.1
 POLL_MS = 50
 WORK_S = 0.1
 TIMEOUT_MS = 10_000
@@ -321,21 +320,13 @@ async def _in_thread(call: Callable[..., T], *arguments: Any) -> T:
     return await trio.to_thread.run_sync(call, *arguments, abandon_on_cancel=True)
 
 
-async def _mine(ledger: AnvilLedger) -> None:
-    """Blocks as fast as nodes can follow them; their times are those of the clock."""
-    while True:
-        await ledger.controls.raw("evm_mine")
-        await trio.sleep(BLOCK_S)
-
-
 async def _walk(root: Path) -> Walk:
     walk = Walk()
     log = root / "nodes.log"
     async with open_played_network(root, CAST, WORK_S, log, poll_ms=POLL_MS, **HURRIED) as network:
         town = Town(network, walk)
-        await network.ledger.controls.automine(on=False)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_mine, network.ledger)
+            nursery.start_soon(network.ledger.keep_mining)
             await town.up()
             async with trio.open_nursery() as strands:
                 for asker in (MORTAL, STEADY):

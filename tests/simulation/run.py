@@ -92,7 +92,7 @@ def _simulate(nodes: int, jobs: int, seed: int, weather: Weather, progress: Prog
         slashed=sum(_lost_stake(world, node) > 0 for node in world.nodes.values()),
         burned=world.chain.contracts.burned,
         simulated_s=(world.now_ms - world.started_ms) // 1_000,
-        digest=world.trace.hexdigest(),
+        digest=world.trace(),
     )
 
 

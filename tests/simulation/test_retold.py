@@ -71,6 +71,16 @@ def test_every_event_of_the_chain_is_in_a_history() -> None:
     assert heard & CHAIN == CHAIN
 
 
+def test_machines_that_heard_the_same_are_equal() -> None:
+    """Or every fork has to go on to the end, which takes ten times as long."""
+    world = history("honest")
+    for node in world.nodes.values():
+        listener = Listener.like(node)
+        for at_ms, event in _heard(world, node):
+            listener.take(event, at_ms)
+        assert listener.fork().state == listener.state
+
+
 # --- a machine that is told things again ------------------------------------------------------------------------------
 @dataclass
 class Listener:

@@ -71,7 +71,6 @@ class World:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.started_ms = self.now_ms
-        self.trace = hashlib.sha256()
         self.chain = Chain(self.now_ms // 1_000)
         self._containers: dict[tuple[str, bytes], Container] = {}
         self._signed: dict[tuple[object, ...], bytes] = {}
@@ -147,6 +146,13 @@ class World:
     def _report_device(self, node: Node) -> None:
         node.take(ev.DeviceReported(DeviceStatus((CLASS,), (), 2**33, 1, 50)))
 
+    def trace(self) -> str:
+        """A hash of all that was heard: two runs with the same are the same."""
+        trace = hashlib.sha256()
+        for name, event in self.log:
+            trace.update(name.encode() + encode_named(event))
+        return trace.hexdigest()
+
     # --- time -------------------------------------------------------------------------------------------------------
     def at(self, when_ms: int, call: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (when_ms, next(self._order), call))
@@ -191,7 +197,6 @@ class World:
     def _hear(self, node: Node, event: ev.Event) -> None:
         self.log.append((node.name, event))
         self.heard.setdefault(node.name, []).append((TimestampMs(self.now_ms), event))
-        self.trace.update(node.name.encode() + encode_named(event))
 
     def _follow_chain(self, node: Node) -> None:
         """What a node's watcher tells it: final blocks after its cursor, then the head."""

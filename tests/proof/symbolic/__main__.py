@@ -21,10 +21,10 @@ from scripts.solc import TOOLS
 FOLDER = Path(__file__).parent
 # Holds a false statement, for a test.
 PLANTED = "Planted"
-# Longer than the longest loop of a statement, and than a solver needs for any of them.
+# Longer than the longest loop of a statement, and than a solver needs for any of them on a busy machine.
 MOST_ROUNDS = 64
-SOLVER_MS = 60_000
-LIMIT_S = 540
+SOLVER_MS = 240_000
+LIMIT_S = 840
 _LINE = re.compile(r"\[(\w+)\] (prove_\w+)\(.*?time: ([\d.]+)s")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import sys
+import threading
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from scripts.commands import bench, test
-from scripts.commands.test import LAYERS, Outcome, Run
+from scripts.commands.test import CORES, ENGINE, FORGE, LAYERS, NODES, Lane, Layer, Outcome, Run
 from scripts.setup.failure import Missing
 from scripts.setup.session import Session
 
@@ -31,12 +35,44 @@ def test_layers_without_tests_are_not_listed(tmp_path: Path, monkeypatch: pytest
         test.choose(["property"], fast=False)
 
 
-def test_tests_that_no_layer_would_run_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test, "TESTS", tmp_path)
-    (tmp_path / "forgotten").mkdir()
-    (tmp_path / "forgotten" / "test_something.py").touch()
-    with pytest.raises(Missing, match="tests/forgotten belongs to no layer"):
-        test.layers()
+def test_folder_of_several_layers_names_them_all_and_they_leave_no_test_out() -> None:
+    parts = test.choose(["integration"], fast=False)
+    assert [part.name for part in parts] == ["containers", "nodes", "chain"]
+    assert test.choose(["nodes"], fast=False) == [parts[1]]
+    for marks in itertools.product([False, True], repeat=2):
+        borne = dict(zip(("docker", "libp2p"), marks, strict=True))
+        assert sum(eval(part.marks, {}, borne) for part in parts) == 1, borne
+
+
+def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for one of the other lane: alone it would wait in vain."""
+    one, two = Lane("one"), Lane("two")
+    chosen = [Layer(name, "", lane) for name, lane in (("a", one), ("b", two), ("c", one), ("d", two))]
+    meet, busy = threading.Barrier(2, timeout=60), {one: threading.Lock(), two: threading.Lock()}
+
+    def play(run: Run, layer: Layer, out: TextIO) -> Outcome:
+        assert busy[layer.lane].acquire(blocking=False)
+        meet.wait()
+        busy[layer.lane].release()
+        print(layer.name, file=out)
+        return Outcome(layer, out)
+
+    monkeypatch.setattr(test, "LANES", (one, two))
+    monkeypatch.setattr(Run, "layer", play)
+    outcomes = Run(Session([]), fast=False).all(chosen)
+    assert [outcome.layer for outcome in outcomes] == chosen
+
+
+@pytest.mark.parametrize("niceness", [0, 2])
+def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import os; print(os.nice(0), 'passed in 1 s')"]
+    outcome = Outcome(Layer("", "", Lane("", niceness=niceness)), io.StringIO())
+    Run(Session([]), fast=False)._stream(outcome, command, tmp_path)
+    assert outcome.passed == min(os.nice(0) + niceness, 19)
+
+
+def test_what_computes_gives_way_to_what_has_deadlines() -> None:
+    assert CORES.niceness == FORGE.niceness > NODES.niceness > ENGINE.niceness == 0
 
 
 @pytest.mark.parametrize(
