@@ -13,6 +13,7 @@ every token and for the stop one uint32, the margin in millionths of a nat. All 
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -34,6 +35,10 @@ MARGIN_CLIP_PPM = 1_000_000
 SHORT_ANSWER = 16
 CALIBRATED_TOKENS = 64
 MAX_CHECK_BYTES = 1 << 20
+MAX_SHOWN_CHECK_BYTES = 120 * 1024
+"""What fits a message: of an answer of some 6,000 tokens. Of longer ones seats are not audited."""
+NOTHING_SHOWN_BPS = 0xFFFF
+"""The score of an auditor to whom nobody has shown a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,26 @@ class ProofOpening:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """An auditor asks a seat what it was shown and what it has computed; content keys are to be sealed to `hpke_key`.
+
+    Answered by a SampleOpening, a ProofOpening and a CheckOpening for each drawn leaf.
+    """
+
+    batch_id: Bytes32
+    hpke_key: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOpening:
+    """What a seat has computed of one drawn leaf: its check.bin, empty where there was nothing to compute."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    check: Annotated[bytes, Size(MAX_SHOWN_CHECK_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
 class Distances:
     """The four terms of one check, in ppm."""
 
@@ -134,6 +159,14 @@ def seat_commitment(batch: BatchId, round_number: int, seat: int, digest: bytes,
     """What a seat posts before it may see the fingerprint; twin of Court."""
     kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
     return keccak(encode(kinds, [batch, round_number, seat, digest, salt]))
+
+
+def audit_commitment(batch: BatchId, auditor: int, off: Sequence[int], score_bps: int, salt: bytes) -> bytes:
+    """What an auditor posts before others are heard; twin of Audits. `off`: the seats that it did not find to have computed."""
+    flags = sum(1 << seat for seat in off)
+    return keccak(
+        encode(["bytes32", "uint8", "uint256", "uint16", "bytes32"], [batch, auditor, flags, score_bps, salt])
+    )
 
 
 def checks_digest(checks: list[bytes]) -> bytes:
