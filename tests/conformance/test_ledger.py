@@ -1083,9 +1083,10 @@ async def test_a_lie_voids_its_batch_and_costs_the_stake_at_once(open_ledger: Op
         lied = await Lied.of(play, uncalibrated=uncalibrated)
         await lied.is_refused("NoLie", Lie.FALSE_SUMS)
         assert await lied.pooled_by_proof() == POOLED
+        proved_at, _ = await play.ledger.now()
         await play.final()
         resolved, slashed = await play.story.until(CaseResolved), await play.story.until(NodeSlashed)
-        assert resolved == CaseResolved(lied.mined.batch_id, Verdict.SEVERE, 0)
+        assert resolved == CaseResolved(lied.mined.batch_id, Verdict.SEVERE, 0, proved_at)
         assert (slashed.node, slashed.amount) == (NODE.address, 5_000 * VCN)
         assert (await play.story.until(BatchVoided)).batch_id == lied.mined.batch_id
         record = (await play.story.until(NodeSeen, lambda seen: not seen.record.active)).record

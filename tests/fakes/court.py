@@ -166,7 +166,7 @@ class Court(Contracts):
         self.require(len(scores) == len(case.drawn), "WrongScoreCount")
         self.require(all(score <= 10_000 for score in scores), "ScoreOutOfRange")
         seat.state, seat.score = SeatState.REVEALED, min(scores)
-        self.emit(SeatRevealed(name, index, seat.node, scores))
+        self.emit(SeatRevealed(name, index, seat.node, scores, digest))
 
     def replace_seat(self, name: BatchId, index: int, contents: BatchContents) -> None:
         case = self._open_case(name)
@@ -406,7 +406,7 @@ class Court(Contracts):
         if batch.batch.uncalibrated and not proven and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
         case.verdict, case.decided, case.accuses = verdict, False, False
-        self.emit(CaseResolved(name, verdict, median))
+        self.emit(CaseResolved(name, verdict, median, self.block))
         self._punish(name, node, verdict, batch.batch.uncalibrated)
         if verdict is Verdict.PASS:
             batch.state = BatchState.PASSED
@@ -471,7 +471,7 @@ class Court(Contracts):
         batch, drawn = self._drawn_for(node, slot, contents)
         case = MemoryCase(batch, drawn, self._order(batch, drawn), verdict=Verdict.STARVED)
         self.cases[batch.batch_id] = case
-        self.emit(CaseResolved(batch.batch_id, Verdict.STARVED, 0))
+        self.emit(CaseResolved(batch.batch_id, Verdict.STARVED, 0, self.block))
         if case.order:
             self.penalise(node, PENALTY_MEDIUM, lost_case=True)
         self.void(batch)
