@@ -162,7 +162,7 @@ def seat_commitment(batch: BatchId, round_number: int, seat: int, digest: bytes,
 
 
 def audit_commitment(batch: BatchId, auditor: int, off: Sequence[int], score_bps: int, salt: bytes) -> bytes:
-    """What an auditor posts before others are heard; twin of Audits. `off`: seats not found to have computed."""
+    """What an auditor posts before others are heard; twin of Audits. `off`: the seats that did not compute."""
     flags = sum(1 << seat for seat in off)
     return keccak(
         encode(["bytes32", "uint8", "uint256", "uint16", "bytes32"], [batch, auditor, flags, score_bps, salt])

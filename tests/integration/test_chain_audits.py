@@ -11,7 +11,7 @@ from protocol.effects import FinalizeBatch
 from protocol.errors import Reverted
 from protocol.events import CaseConvened
 from protocol.params import AUDITORS, VCN
-from protocol.stages.sampling import draw_order, epoch_of, is_audited, seed_block
+from protocol.stages.sampling import draw_order, epoch_of, is_audited
 from protocol.stages.verification import NOTHING_SHOWN_BPS, audit_commitment
 from protocol.wire.ids import Address
 from tests.desk import desk_at
@@ -25,20 +25,9 @@ SALT = named("salt")
 
 
 async def drawn_for_audit(at: Hearing, *, wanted: bool = True) -> int:
-    """Seal the epoch of now with a hash under which the case is drawn, or is not: one of many next blocks has it."""
-    network, rules, controls = at.ledger.network, at.ledger.rules, at.ledger.controls
-    head, _ = await at.ledger.now()
-    epoch = epoch_of(head, rules.epoch)
-    await at.ledger.mine(seed_block(epoch, rules.epoch, rules.lag) - head - 1)
-    for attempt in range(400):
-        here = await controls.raw("evm_snapshot")
-        # Who mined it is in its hash.
-        await controls.raw("anvil_setCoinbase", f"0x{attempt:040x}")
-        await at.ledger.mine()
-        seed = (await controls.raw("eth_getBlockByNumber", "latest", False))["hash"]
-        if is_audited(bytes.fromhex(seed[2:]), at.name) is wanted:
-            break
-        await controls.raw("evm_revert", here)
+    """Seal the epoch in which the case passed with a hash under which it is drawn, or is not."""
+    network = at.ledger.network
+    epoch = await at.ledger.draw_audit(at.name, drawn=wanted)
     await at.ledger.send(ANYBODY, network.beacon.seal(epoch))
     assert await network.audits.is_drawn(at.name) is wanted
     return epoch
