@@ -85,7 +85,8 @@ NODE, CLIENT = key("node"), key("client")
 VERIFIERS = [key(f"verifier {index}") for index in range(10)]
 LANE = 50 * VCN
 OPEN_S = 100
-"""A window that a test does not outlive."""
+OPEN = {"challenge_seconds": OPEN_S, "unbonding_seconds": 800}
+"""A window that a test does not outlive, and stakes that outlive it."""
 FRESH_SCORE = 4_500
 """Half of the success term, half of the speed term, the whole stake term."""
 
@@ -935,7 +936,7 @@ def account(story: Story) -> int:
 
 @pytest.mark.parametrize("smallest", [1, 10 * VCN])
 async def test_a_challenged_batch_is_drawn_in_full_for_a_bond(open_ledger: OpenLedger, smallest: int) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S, min_deposit=smallest) as play:
+    async with scene(open_ledger, verifiers=3, min_deposit=smallest, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge(position=2)
         await play.final()
@@ -954,7 +955,7 @@ async def test_a_challenged_batch_is_drawn_in_full_for_a_bond(open_ledger: OpenL
 
 
 async def test_the_bond_of_a_batch_that_passes_goes_to_the_pool(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.never_ends("StillOpen")
@@ -971,7 +972,7 @@ async def test_the_bond_of_a_batch_that_passes_goes_to_the_pool(open_ledger: Ope
 
 
 async def test_the_bond_of_a_batch_that_is_void_comes_back(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.judge(2_000)
@@ -987,7 +988,7 @@ async def test_the_bond_of_a_batch_that_is_void_comes_back(open_ledger: OpenLedg
 async def test_a_bond_is_settled_by_its_case_where_the_slot_is_used_again(
     open_ledger: OpenLedger, score: int, kept: bool
 ) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.judge(score)
@@ -1005,7 +1006,7 @@ async def test_a_bond_is_settled_by_its_case_where_the_slot_is_used_again(
 
 
 async def test_a_challenge_that_is_none_is_refused(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         stranger = key("stranger")
         await play.ledger.deposit(stranger, 100 * VCN)
         batch = await Unchecked.of(play)
@@ -1023,20 +1024,20 @@ async def test_a_challenge_that_is_none_is_refused(open_ledger: OpenLedger) -> N
 
 
 async def test_a_batch_with_a_whole_stratum_is_drawn_anyway(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, **OPEN) as play:
         batch = await Unchecked.of(play, jobs=10)
         await batch.is_refused("DrawnAnyway")
 
 
 async def test_a_challenge_comes_within_the_window_and_before_the_court(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await play.ledger.warp(play.ledger.rules.challenge_window_s)
         await batch.is_refused("WindowOver")
 
 
 async def test_a_batch_in_court_cannot_be_challenged(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.judge(9_800)
