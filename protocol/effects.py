@@ -278,7 +278,7 @@ class CommitAudit:
 
 @dataclass(frozen=True, slots=True)
 class RevealAudit:
-    """> chain/audits > TransactionMined, and AuditRevealed: the seats that were not found to have computed, and a score."""
+    """> chain/audits > TransactionMined, and AuditRevealed: the seats that did not compute, and the batch's score."""
 
     batch_id: Bytes32
     auditor: U8
