@@ -212,6 +212,35 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
     return Distances(act, worst_chunk, tok, max(margins))
 
 
+def is_check_shown(token_count: int) -> bool:
+    """Whether the check.bin of so many tokens fits what a seat shows an auditor."""
+    chunks = -(-token_count // CHUNK_TOKENS)
+    return chunks * 12 + 2 * DIMENSIONS * token_count + 4 * (token_count + 1) <= MAX_SHOWN_CHECK_BYTES
+
+
+def checks_differ(own: bytes, theirs: bytes, token_count: int, calibration: Calibration) -> bool:
+    """Whether another seat's check.bin is not a pass over the same leaf: by what a verdict would call a failure.
+
+    Both have made the same pass on the same class, so honest ones are as close as a machine repeats itself. Of `theirs`
+    anything may be expected; an empty `own` says that there was nothing to compute.
+    Raises: ValueError if `own` has not the right length.
+    """
+    if not own or not theirs:
+        return own != theirs
+    mine = _split(own, token_count)[0]
+    try:
+        other = _split(theirs, token_count)[0]
+    except ValueError:
+        return True
+    errors, norms, worst_chunk = Fraction(0), Fraction(0), 0
+    for (scale, rows, mean_square), (other_scale, other_rows, _) in zip(mine, other, strict=True):
+        error = _mean_error(other_scale, other_rows, scale, rows)
+        worst_chunk = max(worst_chunk, _relative(error, mean_square))
+        errors, norms = errors + error, norms + mean_square
+    act = _relative(errors, norms) if mine else 0
+    return act > calibration.act.d1 or worst_chunk > calibration.chunk.d1
+
+
 def score_bps(distance: int, tolerance: Tolerance) -> int:
     """One term as a score: 10000..9500 up to d0, 9500..8500 up to d1, falling as 8500 d1/d beyond."""
     if distance <= tolerance.d0:
