@@ -10,13 +10,13 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coincurve import PrivateKey
 
 from protocol import effects as fx
 from protocol import events as ev
-from protocol.params import VCN
+from protocol.params import SCORE_MAX, VCN
 from protocol.roles.identity import Identity, Settings
 from protocol.stages.assignment import Assignment
 from protocol.stages.execution import Outcome, RunResult, failed
@@ -322,6 +322,9 @@ class World:
 
     # --- chain ------------------------------------------------------------------------------------------------------
     def _transact(self, node: Node, effect: fx.ChainEffect, answer: Answer, tried: int) -> None:
+        if node.work is Work.LAZY and isinstance(effect, fx.RevealSeat):
+            effect = replace(effect, scores=(SCORE_MAX,) * len(effect.scores))
+
         def heard(end: ev.Event | Refused) -> None:
             if not isinstance(end, Refused):
                 self.soon(lambda: answer(end))

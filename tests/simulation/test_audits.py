@@ -1,0 +1,111 @@
+"""Audits through the shipped machines: seats that never looked are caught, whatever their node shows; honest ones never."""
+
+import pytest
+from eth_utils.crypto import keccak
+
+from chain.states import BatchState
+from protocol import events as ev
+from protocol.job import Stage
+from protocol.params import AUDITORS, VCN
+from protocol.stages.sampling import epoch_of, is_audited
+from protocol.wire.ids import BatchId
+from tests.simulation.histories import crowd, later, requested, settled, told
+from tests.simulation.scene import RULES, Work
+from tests.simulation.test_court import only
+from tests.simulation.world import World
+
+SEAT_STAKE = 5_000 * VCN
+
+
+def passed(lazy: int = 0, work: Work = Work.HONEST) -> World:
+    """A case that three seats let pass, so many of which have not looked; the chain will draw it for an audit."""
+    world = crowd(work)
+    world.run(lambda: bool(told(world, ev.CaseConvened)))
+    seats = only(world, ev.CaseConvened).seats
+    for node in world.nodes.values():
+        if node.address in seats[:lazy]:
+            node.work = Work.LAZY
+    world.run(lambda: bool(told(world, ev.CaseResolved)))
+    resolved = only(world, ev.CaseResolved)
+    epoch = epoch_of(resolved.block, RULES.epoch)
+    tried = (keccak(number.to_bytes(4, "big")) for number in range(1_000))
+    seed = next(each for each in tried if is_audited(each, BatchId(resolved.batch_id)))
+    world.chain.change(lambda contracts: contracts.seeds.__setitem__(epoch, seed))
+    return world
+
+
+def ended(world: World) -> ev.AuditEnded:
+    world.run(lambda: bool(told(world, ev.AuditEnded)))
+    found = only(world, ev.AuditEnded)
+    assert isinstance(found, ev.AuditEnded)
+    return found
+
+
+def lost(world: World) -> list[int]:
+    """What each seat has lost of its stake, by its number."""
+    nodes = world.chain.contracts.nodes
+    return [SEAT_STAKE - nodes[seat].stake for seat in only(world, ev.CaseConvened).seats]
+
+
+def test_honest_seats_pass_their_audit_and_it_is_paid() -> None:
+    world = passed()
+    assert ended(world) == ev.AuditEnded(only(world, ev.CaseResolved).batch_id, (), fraud=False)
+    convened = only(world, ev.AuditConvened)
+    assert len(set(convened.auditors) - set(only(world, ev.CaseConvened).seats)) == AUDITORS
+    assert all(world.chain.contracts.rewards.get(auditor, 0) > 0 for auditor in convened.auditors)
+    settled(world)
+    assert requested(world)[0].stage is Stage.SPENDABLE
+    assert lost(world) == [0, 0, 0]
+    assert not told(world, ev.NodeSlashed)
+
+
+@pytest.mark.parametrize("lazy", [1, 2, 3])
+def test_seats_that_never_looked_are_caught(lazy: int) -> None:
+    world = passed(lazy)
+    assert ended(world).caught == tuple(range(lazy))
+    assert lost(world) == [SEAT_STAKE // 20] * lazy + [0] * (3 - lazy)
+    settled(world)
+    assert requested(world)[0].stage is Stage.SPENDABLE
+
+
+def test_a_node_that_hides_saves_nobody() -> None:
+    world = passed(1)
+    world.kill(world.node("provider"), 3_600_000)
+    assert ended(world).caught == (0,)
+    assert lost(world) == [SEAT_STAKE // 20, 0, 0]
+
+
+def test_a_seat_that_shows_nothing_has_nothing_to_show() -> None:
+    world = passed()
+    gone = only(world, ev.CaseConvened).seats[2]
+    for node in world.nodes.values():
+        if node.address == gone:
+            node.silent = True
+    assert ended(world).caught == (2,)
+    assert lost(world) == [0, 0, SEAT_STAKE // 20]
+
+
+def test_seats_that_let_a_fraud_pass_unseen_are_all_caught() -> None:
+    world = passed(3, Work.DISHONEST)
+    found = ended(world)
+    assert found.caught == (0, 1, 2)
+    assert lost(world) == [SEAT_STAKE // 20] * 3
+    # On a laptop's network the batch is final by then; else its node would be condemned, too.
+    states = {batch.state for batch in world.chain.contracts.batches.values()}
+    assert states <= {BatchState.FINAL, BatchState.VOID, BatchState.REFUNDED}
+
+
+def test_an_auditor_that_was_killed_in_the_middle_goes_on() -> None:
+    world = passed(1)
+    world.run(lambda: bool(told(world, ev.AuditConvened)))
+    (first, *_) = only(world, ev.AuditConvened).auditors
+    world.kill(next(node for node in world.nodes.values() if node.address == first), 5_000)
+    assert ended(world).caught == (0,)
+    assert {event.auditor for event in told(world, ev.AuditRevealed)} == {0, 1, 2}
+
+
+def test_a_case_that_is_not_drawn_costs_no_transaction() -> None:
+    world = settled(crowd())
+    later(world, 120_000)
+    assert told(world, ev.AuditNotDrawn)
+    assert not told(world, ev.AuditConvened)
