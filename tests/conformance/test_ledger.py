@@ -517,7 +517,7 @@ async def test_a_batch_that_passes_is_paid_as_the_split_says(open_ledger: OpenLe
 
 
 async def test_a_batch_is_not_final_before_its_window_and_its_court(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=100) as play:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=100, unbonding_seconds=800) as play:
         await play.open_lane()
         name, contents, case = await play.convene()
         await play.judge(name, case, 9_800)

@@ -52,16 +52,12 @@ START_MS = 1_800_000_000_000
 
 
 class Work(Enum):
-    """How well a node computes: as a seat's own pass finds, with doubts, something else altogether, or not at all.
-
-    LAZY is a seat that computes nothing and finds everything perfect.
-    """
+    """How well a node computes: as a seat's own pass finds, with doubts, something else altogether, or not at all."""
 
     HONEST = "honest"
     DOUBTFUL = "doubtful"
     DISHONEST = "dishonest"
     FAILING = "failing"
-    LAZY = "lazy"
 
 
 def proof_bytes(tokens: int, work: Work) -> bytes:
@@ -78,7 +74,7 @@ def proof_bytes(tokens: int, work: Work) -> bytes:
 
 def check_bytes(tokens: int, work: Work) -> bytes:
     """A seat's own pass over an honest result."""
-    values = [13 if work in (Work.DISHONEST, Work.LAZY) else 40] * (8 * tokens)
+    values = [13 if work is Work.DISHONEST else 40] * (8 * tokens)
     return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[0] * (tokens + 1))
 
 

@@ -1,4 +1,4 @@
-"""Audits through the shipped machines: seats that never looked are caught, whatever their node shows; honest ones never."""
+"""Audits through the shipped machines: who never looked is caught, whatever its node shows; honest seats never."""
 
 import pytest
 from eth_utils.crypto import keccak
@@ -24,7 +24,7 @@ def passed(lazy: int = 0, work: Work = Work.HONEST) -> World:
     seats = only(world, ev.CaseConvened).seats
     for node in world.nodes.values():
         if node.address in seats[:lazy]:
-            node.work = Work.LAZY
+            node.is_lazy = True
     world.run(lambda: bool(told(world, ev.CaseResolved)))
     resolved = only(world, ev.CaseResolved)
     epoch = epoch_of(resolved.block, RULES.epoch)
