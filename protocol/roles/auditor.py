@@ -38,7 +38,7 @@ from protocol.events import (
     SampleReplayed,
 )
 from protocol.messages import Message
-from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS
+from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS, PASS_ABOVE_BPS
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -75,6 +75,8 @@ class AuditedSeat:
 
     node: Address
     digest: bytes
+    scores: tuple[int, ...]
+    """What it gave each drawn leaf, in their order."""
     checks: dict[int, bytes] = field(default_factory=dict)
     spoilt: set[int] = field(default_factory=set)
 
@@ -212,7 +214,10 @@ class Auditor:
             class_id=case.class_id,
             place=event.auditors.index(self.identity.node_id),
             since=event.timestamp,
-            seats={seat: AuditedSeat(each.node, each.digest) for seat, each in sorted(case.revealed.items())},
+            seats={
+                seat: AuditedSeat(each.node, each.digest, case.scores[seat])
+                for seat, each in sorted(case.revealed.items())
+            },
             leaves={index: DrawnLeaf() for index in case.drawn},
         )
         self._audits[batch_id] = audit
@@ -431,14 +436,18 @@ class Auditor:
         return (self._commitment(audit),)
 
     def _has_computed(self, audit: Audit, seat: AuditedSeat) -> bool:
-        """Whether nothing speaks against a seat's having run its own pass over every leaf."""
+        """Whether nothing speaks against a seat's having run its own pass over every leaf that it let pass.
+
+        What it found bad it may have found so without one: by papers, or because it was shown nothing.
+        """
         if not all(is_check_shown(leaf.new_tokens) for leaf in audit.leaves.values()):
             return True
         if len(seat.checks) < len(audit.leaves):
             return False
         if checks_digest([seat.checks[index] for index in audit.leaves]) != seat.digest:
             return False
-        return not any(self._differs(audit, leaf, seat.checks[index]) for index, leaf in audit.leaves.items())
+        let_pass = [index for index, score in zip(audit.leaves, seat.scores, strict=True) if score > PASS_ABOVE_BPS]
+        return not any(self._differs(audit, audit.leaves[index], seat.checks[index]) for index in let_pass)
 
     def _differs(self, audit: Audit, leaf: DrawnLeaf, check: bytes) -> bool:
         job = leaf.opening.entry.job if leaf.opening else None

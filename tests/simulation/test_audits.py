@@ -8,8 +8,10 @@ from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import AUDITORS, VCN
 from protocol.stages.sampling import epoch_of, is_audited
+from protocol.stages.verification import Verdict
 from protocol.wire.ids import BatchId
 from tests.simulation.histories import crowd, later, requested, settled, told
+from tests.simulation.node import Node
 from tests.simulation.scene import RULES, Work
 from tests.simulation.test_court import only
 from tests.simulation.world import World
@@ -21,10 +23,19 @@ def passed(lazy: int = 0, work: Work = Work.HONEST) -> World:
     """A case that three seats let pass, so many of which have not looked; the chain will draw it for an audit."""
     world = crowd(work)
     world.run(lambda: bool(told(world, ev.CaseConvened)))
-    seats = only(world, ev.CaseConvened).seats
-    for node in world.nodes.values():
-        if node.address in seats[:lazy]:
-            node.is_lazy = True
+    for node in seated(world)[:lazy]:
+        node.is_lazy = True
+    return drawn(world)
+
+
+def seated(world: World) -> list[Node]:
+    """The nodes on the first three seats."""
+    by_address = {node.address: node for node in world.nodes.values()}
+    return [by_address[seat] for seat in only(world, ev.CaseConvened).seats]
+
+
+def drawn(world: World) -> World:
+    """Run on to the verdict, which the chain will draw for an audit."""
     world.run(lambda: bool(told(world, ev.CaseResolved)))
     resolved = only(world, ev.CaseResolved)
     epoch = epoch_of(resolved.block, RULES.epoch)
@@ -77,12 +88,23 @@ def test_a_node_that_hides_saves_nobody() -> None:
 
 def test_a_seat_that_shows_nothing_has_nothing_to_show() -> None:
     world = passed()
-    gone = only(world, ev.CaseConvened).seats[2]
-    for node in world.nodes.values():
-        if node.address == gone:
-            node.silent = True
+    seated(world)[2].silent = True
     assert ended(world).caught == (2,)
     assert lost(world) == [0, 0, SEAT_STAKE // 20]
+
+
+def test_who_finds_fault_is_not_asked_what_it_computed() -> None:
+    world = crowd()
+    for number in range(10, 14):
+        world.join(world.add(f"verifier-{number}", {"verifier"}, 5_000))
+    world.run(lambda: bool(told(world, ev.CaseConvened)))
+    # A seat that is alone with its doubt, perhaps by papers that only it was shown: seven others let it pass.
+    seated(world)[0].work = Work.DISHONEST
+    drawn(world)
+    assert only(world, ev.CaseGrown)
+    assert only(world, ev.CaseResolved).verdict is Verdict.PASS
+    assert ended(world).caught == ()
+    assert lost(world) == [0, 0, 0]
 
 
 def test_seats_that_let_a_fraud_pass_unseen_are_all_caught() -> None:
