@@ -12,7 +12,7 @@ from protocol.stages.verification import Verdict
 from protocol.wire.ids import BatchId
 from tests.simulation.histories import crowd, later, requested, settled, told
 from tests.simulation.node import Node
-from tests.simulation.scene import RULES, Work
+from tests.simulation.scene import RULES, Work, check_bytes
 from tests.simulation.test_court import only
 from tests.simulation.world import World
 
@@ -91,6 +91,15 @@ def test_a_seat_that_shows_nothing_has_nothing_to_show() -> None:
     seated(world)[2].silent = True
     assert ended(world).caught == (2,)
     assert lost(world) == [0, 0, SEAT_STAKE // 20]
+
+
+def test_who_looks_only_once_it_is_audited_had_bound_itself_to_something_else() -> None:
+    world = passed(1)
+    case = seated(world)[0].machine.verifier.case(only(world, ev.CaseResolved).batch_id)
+    assert case is not None
+    for leaf in case.leaves.values():
+        leaf.check = check_bytes(3, Work.HONEST)
+    assert ended(world).caught == (0,)
 
 
 def test_who_finds_fault_is_not_asked_what_it_computed() -> None:
