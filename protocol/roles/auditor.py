@@ -128,6 +128,12 @@ class Auditor:
     _waiting: dict[BatchId, int] = field(default_factory=dict)
     """Cases that passed, each with the epoch whose seed says whether they are audited."""
     _trying: set[BatchId] = field(default_factory=set)
+    _over: dict[BatchId, None] = field(default_factory=dict)
+    """Cases that passed and are no business of this node any more, however often they are told."""
+    _tried_at: dict[BatchId, int] = field(default_factory=dict, compare=False)
+    """The heads when this node last asked to convene."""
+    _moments: set[BatchId] = field(default_factory=set, compare=False)
+    """Those for which the moment to try was asked for since this process began; heads are not in the journal."""
     _audits: dict[BatchId, Audit] = field(default_factory=dict)
 
     @property
@@ -188,7 +194,7 @@ class Auditor:
     def _passed(self, batch_id: BatchId, block: int) -> None:
         """A case passed: if this node may audit it, see once its seed is there."""
         case, batch = self.verifier.case(batch_id), self.verifier.batch(batch_id)
-        if case is None or batch is None or batch.uncalibrated or batch_id in self._audits:
+        if case is None or batch is None or batch.uncalibrated or batch_id in self._audits or batch_id in self._over:
             return
         sat = any(each.node == self.identity.node_id for each in case.revealed.values())
         if sat or case.node == self.identity.node_id or case.class_id not in self.member.device.class_ids:
@@ -200,6 +206,11 @@ class Auditor:
     def _forget(self, batch_id: BatchId) -> None:
         self._waiting.pop(batch_id, None)
         self._trying.discard(batch_id)
+        self._moments.discard(batch_id)
+        self._tried_at.pop(batch_id, None)
+        while len(self._over) >= WAITING_KEPT:
+            self._over.pop(next(iter(self._over)))
+        self._over[batch_id] = None
 
     def _convened(self, event: AuditConvened, now_ms: TimestampMs) -> tuple[Effect, ...]:
         batch_id = BatchId(event.batch_id)
@@ -242,11 +253,20 @@ class Auditor:
     def _look(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         effects: list[Effect] = []
         rules, head = self.member.rules, self.member.head
-        for batch_id, epoch in list(self._waiting.items()):
-            if epoch_of(head, rules.epoch) > epoch + AUDIT_LATEST_EPOCHS:
-                self._waiting.pop(batch_id)
-            elif batch_id not in self._trying and head > seed_block(epoch, rules.epoch, rules.lag):
+        for batch_id, epoch in self._waiting.items():
+            in_time = epoch_of(head, rules.epoch) <= epoch + AUDIT_LATEST_EPOCHS
+            tried = batch_id in self._trying
+            if (
+                in_time
+                and not tried
+                and batch_id not in self._moments
+                and head > seed_block(epoch, rules.epoch, rules.lag)
+            ):
+                self._moments.add(batch_id)
                 effects.append(AwaitDeadline(f"audit-try:{batch_id.hex()}", now_ms))
+            elif in_time and tried and self.member.is_overdue(self._tried_at.setdefault(batch_id, head)):
+                # It was mined and has fallen out, or it would have been told by now.
+                effects += self._convene(batch_id)
         for audit in self._audits.values():
             if not audit.ended:
                 effects += self._look_at(audit, now_ms)
@@ -300,10 +320,16 @@ class Auditor:
         return ()
 
     def _try(self, batch_id: BatchId) -> tuple[Effect, ...]:
-        batch = self.verifier.batch(batch_id)
-        if batch is None or batch_id not in self._waiting or batch_id in self._trying:
+        if batch_id not in self._waiting or batch_id in self._trying:
             return ()
         self._trying.add(batch_id)
+        return self._convene(batch_id)
+
+    def _convene(self, batch_id: BatchId) -> tuple[Effect, ...]:
+        batch = self.verifier.batch(batch_id)
+        if batch is None:
+            return ()
+        self._tried_at[batch_id] = self.member.head
         return (ConveneAudit(batch_id, batch.node, batch.slot, batch.contents, self.identity.node_id),)
 
     # --- what seats show ----------------------------------------------------------------------------------------------
@@ -494,10 +520,11 @@ class Auditor:
         """What failed for now is tried again, with the blocks; what was refused for good is not."""
         batch_id = BatchId(failed.about)
         match failed.effect:
-            case "ConveneAudit":
+            case "ConveneAudit" if failed.transient:
                 self._trying.discard(batch_id)
-                if not failed.transient:
-                    self._waiting.pop(batch_id, None)
+                self._moments.discard(batch_id)
+            case "ConveneAudit":
+                self._forget(batch_id)
             case "CommitAudit" | "RevealAudit" | "CloseAudit" if audit := self._audits.get(batch_id):
                 audit.moment = ""
                 if not failed.transient:

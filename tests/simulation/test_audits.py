@@ -1,48 +1,18 @@
 """Audits through the shipped machines: who never looked is caught, whatever its node shows; honest seats never."""
 
 import pytest
-from eth_utils.crypto import keccak
 
 from chain.states import BatchState
 from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import AUDITORS, VCN
-from protocol.stages.sampling import epoch_of, is_audited
 from protocol.stages.verification import Verdict
-from protocol.wire.ids import BatchId
-from tests.simulation.histories import crowd, later, requested, settled, told
-from tests.simulation.node import Node
-from tests.simulation.scene import RULES, Work, check_bytes
+from tests.simulation.histories import crowd, drawn, later, passed, requested, seated, settled, told
+from tests.simulation.scene import Work, check_bytes
 from tests.simulation.test_court import only
 from tests.simulation.world import World
 
 SEAT_STAKE = 5_000 * VCN
-
-
-def passed(lazy: int = 0, work: Work = Work.HONEST) -> World:
-    """A case that three seats let pass, so many of which have not looked; the chain will draw it for an audit."""
-    world = crowd(work)
-    world.run(lambda: bool(told(world, ev.CaseConvened)))
-    for node in seated(world)[:lazy]:
-        node.is_lazy = True
-    return drawn(world)
-
-
-def seated(world: World) -> list[Node]:
-    """The nodes on the first three seats."""
-    by_address = {node.address: node for node in world.nodes.values()}
-    return [by_address[seat] for seat in only(world, ev.CaseConvened).seats]
-
-
-def drawn(world: World) -> World:
-    """Run on to the verdict, which the chain will draw for an audit."""
-    world.run(lambda: bool(told(world, ev.CaseResolved)))
-    resolved = only(world, ev.CaseResolved)
-    epoch = epoch_of(resolved.block, RULES.epoch)
-    tried = (keccak(number.to_bytes(4, "big")) for number in range(1_000))
-    seed = next(each for each in tried if is_audited(each, BatchId(resolved.batch_id)))
-    world.chain.change(lambda contracts: contracts.seeds.__setitem__(epoch, seed))
-    return world
 
 
 def ended(world: World) -> ev.AuditEnded:
