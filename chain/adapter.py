@@ -25,7 +25,10 @@ from protocol.effects import (
     AnswerDemand,
     ChainEffect,
     CheckIn,
+    CloseAudit,
+    CommitAudit,
     CommitSeat,
+    ConveneAudit,
     ConveneCourt,
     DemandData,
     FinalizeBatch,
@@ -34,6 +37,7 @@ from protocol.effects import (
     RefundBatch,
     ReplaceSeat,
     ResolveCase,
+    RevealAudit,
     RevealSeat,
     SealEpoch,
     SignMessage,
@@ -42,24 +46,36 @@ from protocol.effects import (
     about,
 )
 from protocol.errors import ChainError, Reverted
-from protocol.events import BatchMined, Event, MessageSigned, TransactionMined
+from protocol.events import AuditNotDrawn, BatchMined, Event, MessageSigned, TransactionMined
 from protocol.params import PASS_ABOVE_BPS, ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
-from protocol.stages.verification import Calibration
+from protocol.stages.sampling import epoch_of, is_audited
+from protocol.stages.verification import Calibration, Verdict
 from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
 
 Done = Callable[[], Awaitable[bool]]
-_DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore"})
+_DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore", "AlreadyConvened"})
 STAYS = "this node stepped down once today and stays; it loses stake if it does not judge in time"
 _NO_CONTENTS = BatchContents(bytes(32), Wei(0), ())
 LOOK_AFTER_POLLS = 4
 LANE_TRIES = 5
 NEXT_BLOCK_POLLS = 8
+_NO_AUDIT = frozenset({"NotDrawn", "NotPassed", "TooFewAuditors", "TooLate", "WrongState", "WrongContents"})
 _WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
-_ANYBODYS = (FinalizeBatch, RefundBatch, VoidStarved, ConveneCourt, ReplaceSeat, ResolveCase, ProveFraud)
+_ANYBODYS = (
+    FinalizeBatch,
+    RefundBatch,
+    VoidStarved,
+    ConveneCourt,
+    ReplaceSeat,
+    ResolveCase,
+    ProveFraud,
+    ConveneAudit,
+    CloseAudit,
+)
 """What several nodes may want at once."""
 _ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
@@ -180,6 +196,10 @@ class ChainAdapter:
                 return await self._prove(effect)
             case AbstainSeat():
                 return await self._abstain(effect)
+            case ConveneAudit():
+                return await self._convene_audit(effect)
+            case CommitAudit() | RevealAudit() | CloseAudit():
+                return await self._do_audit(effect)
             case CommitSeat() | RevealSeat() | ReplaceSeat() | ResolveCase() | DemandData() | AnswerDemand():
                 return await self._do_case(effect)
 
@@ -316,6 +336,66 @@ class ChainAdapter:
                 raise
             raise Reverted(f"{error}: {STAYS}") from error
 
+    async def _convene_audit(self, effect: ConveneAudit) -> TransactionMined | AuditNotDrawn:
+        """Nineteen of twenty cases are not drawn: that costs a few questions, and no gas."""
+        audits, case = self.network.audits, BatchId(effect.batch_id)
+
+        async def convened() -> bool:
+            return (await audits.audit_of(case)).since != 0
+
+        if await convened():
+            return await self._mined(effect)
+        epoch = await self._audit_epoch(case)
+        if epoch is None:
+            return AuditNotDrawn(case)
+        await self._seal(SealEpoch(epoch))
+        try:
+            drawn = await audits.preview(effect.node, effect.slot, effect.contents)
+            if effect.auditor not in drawn:
+                return AuditNotDrawn(case)
+            return await self._do(
+                effect, audits.convene(effect.node, effect.slot, effect.contents), self._operator, convened
+            )
+        except Reverted as error:
+            if error.transient or refusal_name(error) not in _NO_AUDIT:
+                raise
+            return AuditNotDrawn(case)
+
+    async def _audit_epoch(self, case: BatchId) -> int | None:
+        """The epoch whose seed draws a case that passed for an audit; None if it does not.
+
+        Raises: Reverted, transient, before that can be known.
+        """
+        network, passed = self.network, await self.network.court.case_of(case)
+        if passed.verdict is not Verdict.PASS:
+            return None
+        head = await network.ethereum.head()
+        now = epoch_of(head, self.rules.epoch)
+        # Court keeps 16 bits of it.
+        epoch = now - (now - passed.next_try) % (1 << 16)
+        seed = (await network.beacon.seed_of(epoch)).value
+        if seed is None:
+            at = await network.beacon.seed_block_of(epoch)
+            if head <= at:
+                raise Reverted(f"NoSeed: block {at} draws what is audited", transient=True)
+            seed = (await network.ethereum.block(at)).hash
+        return epoch if is_audited(seed, case) else None
+
+    async def _do_audit(self, effect: CommitAudit | RevealAudit | CloseAudit) -> TransactionMined:
+        audits, case = self.network.audits, BatchId(effect.batch_id)
+        match effect:
+            case CommitAudit(auditor=auditor, commitment=commitment):
+                call, sender = audits.commit(case, auditor, commitment), self._operator
+                return await self._do(
+                    effect, call, sender, lambda: self._auditor_is(case, auditor, SeatState.COMMITTED)
+                )
+            case RevealAudit(auditor=auditor, off=off, score=score, salt=salt):
+                call, sender = audits.reveal(case, auditor, off, score, salt), self._operator
+                return await self._do(effect, call, sender, lambda: self._auditor_is(case, auditor, SeatState.REVEALED))
+            case CloseAudit():
+                call, sender = audits.close(case), await self._anyone()
+                return await self._do(effect, call, sender, lambda: self._audit_ended(case))
+
     async def _do(self, effect: ChainEffect, call: Call, sender: Sender, done: Done) -> TransactionMined:
         """Ask whether it is done; if not, do it; if that is refused because somebody was faster, it is done too."""
         if await done():
@@ -357,6 +437,15 @@ class ChainAdapter:
     async def _seat_is(self, case: BatchId, seat: int, state: SeatState) -> bool:
         seats = await self.network.court.seats_of(case)
         return (seat < len(seats) and seats[seat].state is state) or await self._closed(case)
+
+    async def _auditor_is(self, case: BatchId, auditor: int, state: SeatState) -> bool:
+        """Whether an auditor has come so far; after the end of its audit it comes no further."""
+        auditors = await self.network.audits.auditors_of(case)
+        reached = auditor < len(auditors) and auditors[auditor].state >= state
+        return reached or await self._audit_ended(case)
+
+    async def _audit_ended(self, case: BatchId) -> bool:
+        return (await self.network.audits.audit_of(case)).ended
 
     async def _demanded(self, case: BatchId) -> bool:
         """Whether a demand waits for its answer; one that was answered shows by the refusal of the next."""

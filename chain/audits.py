@@ -1,20 +1,16 @@
 """The Audits contract: passed cases that are checked once more, and who sat in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eth_abi.abi import encode
-from eth_utils.crypto import keccak
-
-from chain.contract import Contract
+from chain.contract import Contract, Entry
 from chain.ethereum import Call
+from chain.facts import Fact
 from chain.settlement import contents_tuple
 from chain.states import SeatState
+from protocol.events import AuditCommitted, AuditConvened, AuditEnded, AuditRevealed
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import Address, BatchId, Wei
-
-NOTHING_SHOWN = 0xFFFF
-"""The score of an auditor to whom nobody has shown the leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +82,28 @@ class Audits(Contract):
         """Bind an auditor to its findings; its operator."""
         return self.call("commit", case, auditor, commitment)
 
-    def reveal(self, case: BatchId, auditor: int, off: int, score: int, salt: bytes) -> Call:
+    def reveal(self, case: BatchId, auditor: int, off: Iterable[int], score: int, salt: bytes) -> Call:
         """Open an auditor's findings; its operator, once all have committed or their turn is over."""
-        return self.call("reveal", case, auditor, off, score, salt)
+        return self.call("reveal", case, auditor, flags_of(off), score, salt)
 
     def close(self, case: BatchId) -> Call:
         """End an audit that all have revealed in, or whose time is over; anyone."""
         return self.call("close", case)
+
+    # ---- logs
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
+        match entry.event, entry.values:
+            case "AuditConvened", (case, node, _, auditors):
+                return AuditConvened(case, node, tuple(auditors), 0)
+            case "AuditCommitted", (case, auditor, *_):
+                return AuditCommitted(case, auditor)
+            case "AuditRevealed", (case, auditor, *_):
+                return AuditRevealed(case, auditor)
+            case "AuditEnded", (case, caught, fraud):
+                return AuditEnded(case, seats_of(caught), fraud)
+        return None
 
     async def seen(self, first: int, last: int) -> list[AuditSeen]:
         """The audits that these blocks tell of, in the order in which they were convened. Raises: ChainError."""
@@ -112,18 +123,18 @@ class Audits(Contract):
                     block=entry.log.block,
                     auditors=tuple(auditors),
                     ended=BatchId(case) in ends,
-                    caught=tuple(_bits(caught)),
+                    caught=seats_of(caught),
                     fraud=fraud,
                 )
             )
         return found
 
 
-def commitment_of(case: BatchId, auditor: int, off: int, score: int, salt: bytes) -> bytes:
-    """What binds an auditor to its findings."""
-    values = [case, auditor, off, score, salt]
-    return keccak(encode(["bytes32", "uint8", "uint256", "uint16", "bytes32"], values))
+def flags_of(seats: Iterable[int]) -> int:
+    """Seats as the contract takes them: bit i for seat i."""
+    return sum(1 << seat for seat in seats)
 
 
-def _bits(flags: int) -> Iterator[int]:
-    return (bit for bit in range(flags.bit_length()) if flags >> bit & 1)
+def seats_of(flags: int) -> tuple[int, ...]:
+    """The seats that the contract names, ascending."""
+    return tuple(bit for bit in range(flags.bit_length()) if flags >> bit & 1)

@@ -177,8 +177,8 @@ class Court(Contract):
                 return SeatSilenced(case, seat, node)
             case "SeatCommitted", (case, seat, *_):
                 return SeatCommitted(case, seat)
-            case "SeatRevealed", (case, seat, node, scores, _):
-                return SeatRevealed(case, seat, node, scores)
+            case "SeatRevealed", (case, seat, node, scores, digest):
+                return SeatRevealed(case, seat, node, scores, digest)
             case "CaseGrown", (case, round_number, first_seat, standing, median):
                 return CaseGrown(case, round_number, first_seat, Verdict(standing), median)
             case "CaseDecided", (case, verdict, median, until):
@@ -188,5 +188,5 @@ class Court(Contract):
             case "DataAnswered", (case, data):
                 return DataAnswered(case, data, 0)
             case "CaseResolved", (case, _, _, verdict, median):
-                return CaseResolved(case, Verdict(verdict), median)
+                return CaseResolved(case, Verdict(verdict), median, entry.log.block)
         return None

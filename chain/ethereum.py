@@ -25,6 +25,7 @@ TOO_EARLY = frozenset(
         "SeatStillHasTime",
         "SeatsMissing",
         "SeedNotYet",
+        "TurnNotOver",
         "WindowOpen",
     }
 )

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from protocol.events import (
     AccountSeen,
+    AuditCommitted,
+    AuditConvened,
+    AuditEnded,
+    AuditRevealed,
     BatchChallenged,
     BatchRefunded,
     BatchSettled,
@@ -78,6 +82,10 @@ Fact = (
     | DataDemanded
     | DataAnswered
     | CaseResolved
+    | AuditConvened
+    | AuditCommitted
+    | AuditRevealed
+    | AuditEnded
     | BatchChallenged
     | BatchSettled
     | BatchVoided

@@ -9,6 +9,7 @@ from chain.network import Network
 from protocol.errors import ChainError
 from protocol.events import (
     AccountSeen,
+    AuditConvened,
     BatchChallenged,
     BatchSubmitted,
     CaseConvened,
@@ -75,7 +76,7 @@ class Teller:
                 case IntakeStopped(until):
                     # What is over by its own block was ended before its time.
                     events.append(IntakeStopped(until if until > times[each.block] else 0))
-                case CaseConvened() | SeatAdded() | DataAnswered() as event:
+                case CaseConvened() | SeatAdded() | DataAnswered() | AuditConvened() as event:
                     events.append(replace(event, timestamp=times[each.block]))
                 case BatchStored():
                     raise AssertionError("made a BatchSubmitted where its transaction is known")
@@ -158,6 +159,6 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
 
 async def _times(ethereum: Ethereum, seen: Sequence[Seen]) -> dict[int, int]:
     """The times of the blocks that hold an event which names its time, or goes by it."""
-    timed = CaseConvened | SeatAdded | DataAnswered | IntakeStopped
+    timed = CaseConvened | SeatAdded | DataAnswered | AuditConvened | IntakeStopped
     blocks = {each.block for each in seen if isinstance(each.fact, timed)}
     return {block: (await ethereum.block(block)).timestamp for block in sorted(blocks)}

@@ -141,6 +141,7 @@ class Network:
                 self.court,
                 self.evidence,
                 self.singles,
+                self.audits,
             )
         }
 

@@ -264,6 +264,8 @@ class Sealing:
             new_tokens = _token_count(content)
         except (Unopened, InvalidResult) as error:
             return SampleOpened(batch_id, index, 0, _problem(error))
+        # A seat shows auditors what it was shown.
+        self._keys.put(Cid(details.input_cid), key)
         workspace = self._workspaces.of_sample(batch_id, index)
         workspace.put(INPUT_JSON, chat)
         workspace.put(RESULT_JSON, content)

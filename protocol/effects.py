@@ -257,6 +257,44 @@ class ResolveCase:
 
 
 @dataclass(frozen=True, slots=True)
+class ConveneAudit:
+    """> chain/audits > TransactionMined and AuditConvened, or AuditNotDrawn: this node would be one of the auditors."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents
+    auditor: Address
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAudit:
+    """> chain/audits > TransactionMined, and AuditCommitted."""
+
+    batch_id: Bytes32
+    auditor: U8
+    commitment: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class RevealAudit:
+    """> chain/audits > TransactionMined, and AuditRevealed: the seats that did not compute, and the batch's score."""
+
+    batch_id: Bytes32
+    auditor: U8
+    off: tuple[U8, ...]
+    score: U16
+    salt: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAudit:
+    """> chain/audits > TransactionMined, and AuditEnded."""
+
+    batch_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
 class DemandData:
     """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
 
@@ -343,6 +381,10 @@ ChainEffect = (
     | AbstainSeat
     | ReplaceSeat
     | ResolveCase
+    | ConveneAudit
+    | CommitAudit
+    | RevealAudit
+    | CloseAudit
     | DemandData
     | AnswerDemand
     | ProveFraud

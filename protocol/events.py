@@ -392,12 +392,13 @@ class SeatCommitted:
 
 @dataclass(frozen=True, slots=True)
 class SeatRevealed:
-    """A seat revealed its scores, one a drawn leaf, in basis points."""
+    """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed."""
 
     batch_id: Bytes32
     seat: U8
     node: Address
     scores: tuple[U16, ...]
+    digest: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,11 +444,54 @@ class DataAnswered:
 
 @dataclass(frozen=True, slots=True)
 class CaseResolved:
-    """A case ended with a verdict; `median` in basis points."""
+    """A case ended with a verdict, in this block; `median` in basis points."""
 
     batch_id: Bytes32
     verdict: Verdict
     median: U16
+    block: U64
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConvened:
+    """A case that passed is checked once more, and who sat in it: by these nodes, from `timestamp` on."""
+
+    batch_id: Bytes32
+    node: Address
+    auditors: tuple[Address, ...]
+    timestamp: U40
+
+
+@dataclass(frozen=True, slots=True)
+class AuditNotDrawn:
+    """A case that passed is not audited, or by others: this node has nothing to convene."""
+
+    batch_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCommitted:
+    """An auditor has bound itself to what it found."""
+
+    batch_id: Bytes32
+    auditor: U8
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRevealed:
+    """An auditor has said what it found."""
+
+    batch_id: Bytes32
+    auditor: U8
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEnded:
+    """The seats that an audit has caught; `fraud`: its node was condemned as well."""
+
+    batch_id: Bytes32
+    caught: tuple[U8, ...]
+    fraud: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,6 +584,11 @@ Durable = (
     | DataDemanded
     | DataAnswered
     | CaseResolved
+    | AuditConvened
+    | AuditNotDrawn
+    | AuditCommitted
+    | AuditRevealed
+    | AuditEnded
     | BatchSettled
     | BatchChallenged
     | BatchVoided

@@ -13,7 +13,7 @@ from protocol.stages.assignment import (
 from protocol.stages.commitment import Receipt, Result, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import Request
-from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.stages.verification import AuditQuery, CheckOpening, ProofOpening, ProofQuery, SampleOpening, SampleQuery
 
 Signable = Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
 """What the wallet signs, each with the key that its kind belongs to."""
@@ -32,5 +32,7 @@ Message = (
     | SampleOpening
     | ProofQuery
     | ProofOpening
+    | AuditQuery
+    | CheckOpening
 )
 """What peers send each other directly."""

@@ -74,10 +74,13 @@ from protocol.stages.request import Request, SignedRequest
 from protocol.stages.settlement import split
 from protocol.stages.verification import (
     UNCALIBRATED,
+    AuditQuery,
+    CheckOpening,
     ProofOpening,
     ProofQuery,
     SampleOpening,
     SampleQuery,
+    audit_commitment,
     checks_digest,
     distances,
     score,
@@ -271,6 +274,8 @@ def _told(order: AssignmentOrder, job: JobId) -> Story:
         SampleOpening(batch, 0, entry, path(nodes, 0), SEALED_KEY, SEALED_INPUT, sealed_result),
         ProofQuery(batch),
         ProofOpening(batch, 0, proof),
+        AuditQuery(batch, hpke_public(word("hpke secret of the auditor"))),
+        CheckOpening(batch, 0, _check(TOKENS, 0)),
     ]
     return Story(order, job, entry, result_json, proof, {type(message): message for message in said})
 
@@ -546,3 +551,11 @@ def verification() -> Iterator[Case]:
             "worst": found.worst,
             "score": score(proof, check, tokens, UNCALIBRATED),
         }
+    yield {
+        "name": "auditor",
+        "auditor": 1,
+        "off": [0, 2],
+        "score": 9_800,
+        "salt": hexed(word("auditor salt")),
+        "commitment": hexed(audit_commitment(batch, 1, (0, 2), 9_800, word("auditor salt"))),
+    }

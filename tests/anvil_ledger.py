@@ -21,6 +21,7 @@ from chain.wallet import Key, Wallet
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers
+from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId
 from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
@@ -136,6 +137,24 @@ class AnvilLedger:
 
     async def pool(self) -> int:
         return await self.network.settlement.pool()
+
+    async def verifiers(self) -> list[ListSlot]:
+        return await self.network.court.verifiers_of(CLASS)
+
+    async def draw_audit(self, name: BatchId, *, drawn: bool = True) -> int:
+        """Mine up to the block whose hash says whether a case that has just passed is audited; its epoch."""
+        epoch = (await self.network.court.case_of(name)).next_try
+        head, _ = await self.now()
+        await self.mine(seed_block(epoch, self.rules.epoch, self.rules.lag) - head - 1)
+        for attempt in range(400):
+            here = await self.controls.raw("evm_snapshot")
+            # Who mined it is in its hash.
+            await self.controls.raw("anvil_setCoinbase", f"0x{attempt:040x}")
+            await self.mine()
+            if is_audited((await self.network.ethereum.block()).hash, name) is drawn:
+                return epoch
+            await self.controls.raw("evm_revert", here)
+        raise AssertionError("none of 400 blocks has such a hash")
 
     async def pause(self, seconds: int) -> None:
         """By the keeper, who is the deployer."""

@@ -24,6 +24,8 @@ class DrawnLeaf:
     check: bytes | None = None
     score: int | None = None
     problem: str = ""
+    proof: bytes = b""
+    """The fingerprint that it was scored by, for auditors."""
     failed: str = ""
     """The effect that this leaf stands still for: its name, or empty."""
     missing: bytes = b""
@@ -53,6 +55,14 @@ class DrawnLeaf:
             self.check = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """Who has revealed on a seat, and the digest of what it had computed."""
+
+    node: Address
+    digest: bytes
+
+
 @dataclass(slots=True)
 class Case:
     """A case as any node sees it, and this node's seat in it."""
@@ -66,6 +76,10 @@ class Case:
     """How many seats it ever had: one that was silenced does not come back when it is told again."""
     commitments: set[int] = field(default_factory=set)
     scores: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    revealed: dict[int, Revealed] = field(default_factory=dict)
+    """Of all rounds; `scores` as well."""
+    kept: dict[int, DrawnLeaf] = field(default_factory=dict)
+    """What this node has computed on a seat of an earlier round, for auditors."""
     seat: int | None = None
     since: int = 0
     """When this seat's turn to commit began, in seconds of the chain."""
@@ -140,6 +154,8 @@ class Case:
 
     def leave(self) -> None:
         """This node sits here no more."""
+        if self.seat in self.revealed:
+            self.kept = self.leaves
         self.seat, self.leaves = None, {}
         self.committing = self.revealing = self.leaving = self.demanding = False
         self.since, self.asked_at, self.all_bound_at, self.tries, self.moment = 0, None, 0, 0, ""

@@ -5,15 +5,18 @@
 
 from protocol.effects import Effect
 from protocol.events import Event, MessageReceived, Tick
+from protocol.messages import Message
 from protocol.params import ChainRules
+from protocol.roles.auditor import Auditor
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.opener import Opener
 from protocol.roles.provider import Provider
 from protocol.roles.requester import Requester
 from protocol.roles.settler import Settler
+from protocol.roles.testimony import Testimony
 from protocol.roles.verifier import Verifier
-from protocol.wire.ids import TimestampMs
+from protocol.wire.ids import PeerId, TimestampMs
 
 
 class Machine:
@@ -27,6 +30,8 @@ class Machine:
         self.provider = Provider(identity, settings, self.member, self.settler)
         self.opener = Opener(self.member, self.provider, self.settler)
         self.verifier = Verifier(identity, settings, self.member)
+        self.testimony = Testimony(identity, self.member, self.verifier)
+        self.auditor = Auditor(identity, settings, self.member, self.verifier)
 
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""
@@ -40,8 +45,12 @@ class Machine:
             self.opener.expects(peer_id, message)
             or ("provider" in roles and self.provider.expects(peer_id, message))
             or ("requester" in roles and self.requester.expects(peer_id, message))
-            or ("verifier" in roles and self.verifier.expects(peer_id, message))
+            or ("verifier" in roles and self._checks_expect(peer_id, message))
         )
+
+    def _checks_expect(self, peer_id: PeerId, message: Message) -> bool:
+        checking = (self.verifier, self.testimony, self.auditor)
+        return any(role.expects(peer_id, message) for role in checking)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes this node want.
@@ -59,4 +68,6 @@ class Machine:
             effects += self.requester.handle(event, now_ms)
         if "verifier" in self.settings.roles:
             effects += self.verifier.handle(event, now_ms)
+            effects += self.testimony.handle(event, now_ms)
+            effects += self.auditor.handle(event, now_ms)
         return tuple(effects)

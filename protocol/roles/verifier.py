@@ -15,7 +15,6 @@ from protocol.effects import (
     Effect,
     FetchBlob,
     FetchModel,
-    OpenSample,
     ReplaySample,
     ResolveCase,
     RevealSeat,
@@ -46,13 +45,13 @@ from protocol.events import (
 )
 from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES
-from protocol.roles.cases import Case, DrawnLeaf
+from protocol.roles.cases import Case, DrawnLeaf, Revealed
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.prover import PREFIX, Prover
 from protocol.roles.recourse import Recourse, batch_named
-from protocol.stages.commitment import LeafStatus, mine_by, output_commit, require_papers
-from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
+from protocol.roles.replays import open_sample, replay_sample, require_in_batch, score_leaf
+from protocol.stages.commitment import LeafStatus, mine_by
 from protocol.stages.verification import (
     NOT_FOR_US,
     ProofOpening,
@@ -61,13 +60,11 @@ from protocol.stages.verification import (
     SampleQuery,
     Verdict,
     checks_digest,
-    score,
     seat_commitment,
 )
 from protocol.wire.codec import decode_named
 from protocol.wire.envelope import require_signer
-from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
-from protocol.wire.merkle import climb
+from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
 ASK_AGAIN_MS = 3_000
 TRY_AGAIN_MS = 15_000
@@ -93,6 +90,14 @@ class Verifier:
     def __post_init__(self) -> None:
         self._recourse = Recourse(self.settings, self.member)
         self._prover = Prover(self.identity)
+
+    def case(self, batch_id: bytes) -> Case | None:
+        """A case that was seen."""
+        return self._cases.get(BatchId(batch_id))
+
+    def batch(self, batch_id: bytes) -> BatchSubmitted | None:
+        """A batch of any node, as it was submitted."""
+        return self._batches.get(BatchId(batch_id))
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -224,7 +229,7 @@ class Verifier:
                 case "FetchModel" if leaf.manifest and leaf.manifest not in self.member.models:
                     effects.append(FetchModel(leaf.manifest, holders))
                 case "OpenSample" if leaf.opening is not None:
-                    effects.append(self._open(leaf.opening))
+                    effects.append(open_sample(leaf.opening))
                 case "ReplaySample" if case.class_id in self.member.device.class_ids:
                     effects.append(self._replay(case, index, leaf))
         return tuple(effects)
@@ -285,7 +290,7 @@ class Verifier:
             leaf.opening, leaf.on_chain = opening, on_chain
             leaf.condemn(f"code can prove it: {proof.lie.name.lower().replace('_', ' ')}")
             return *self._prover.wait(case, proof, now_ms), *self._commit_when_done(case)
-        self._require_in_batch(opening, batch)
+        require_in_batch(opening, batch)
         leaf.opening, leaf.on_chain, leaf.failed = opening, on_chain, ""
         job, late_s = opening.entry.job, mine_by(opening.entry)
         if opening.entry.leaf.status != LeafStatus.OK or job is None:
@@ -301,25 +306,7 @@ class Verifier:
             return (FetchBlob(job.details.input_cid, holders),)
         if not opening.sealed_result:
             return (FetchBlob(job.result.blob_cid, holders),)
-        return (self._open(opening),)
-
-    def _require_in_batch(self, opening: SampleOpening, batch: BatchSubmitted) -> None:
-        """Raises: Malformed if a leaf is not at its place in the batch's tree, or contradicts its papers."""
-        top = climb(opening.entry.leaf.node, opening.leaf_index, opening.siblings)
-        if top.hash != batch.contents.root or 1 << len(opening.siblings) >= 2 * max(batch.leaf_count, 1):
-            raise Malformed("the leaf is not in the batch")
-        require_papers(opening.entry)
-
-    def _open(self, opening: SampleOpening) -> OpenSample:
-        assert opening.entry.job is not None
-        return OpenSample(
-            batch_id=opening.batch_id,
-            leaf_index=opening.leaf_index,
-            job=opening.entry.job,
-            sealed_key=opening.sealed_key,
-            sealed_input=opening.sealed_input,
-            sealed_result=opening.sealed_result,
-        )
+        return (open_sample(opening),)
 
     def _fetched(self, cid: bytes) -> tuple[Effect, ...]:
         effects: list[Effect] = []
@@ -334,7 +321,7 @@ class Verifier:
                 if cid == job.details.input_cid and not leaf.opening.sealed_result and peer_id:
                     effects.append(FetchBlob(job.result.blob_cid, (peer_id,)))
                 elif cid in (job.details.input_cid, job.result.blob_cid):
-                    effects.append(self._open(leaf.opening))
+                    effects.append(open_sample(leaf.opening))
         return tuple(effects)
 
     def _opened(self, opened: SampleOpened) -> tuple[Effect, ...]:
@@ -358,20 +345,7 @@ class Verifier:
         return (self._replay(case, opened.leaf_index, leaf),)
 
     def _replay(self, case: Case, index: int, leaf: DrawnLeaf) -> ReplaySample:
-        assert leaf.opening is not None
-        assert leaf.opening.entry.job is not None
-        job = leaf.opening.entry.job
-        spec = RunSpec(
-            job_id=job.job_id,
-            manifest=job.details.manifest,
-            class_id=case.class_id,
-            max_new_tokens=job.details.max_new_tokens,
-            temperature=job.details.temperature,
-            seed=sampling_seed(job.job_id, job.details.seed_nonce),
-            memory_bytes=self.settings.memory_bytes,
-            timeout_ms=self.member.rules.seat_window_s * 1_000,
-        )
-        return ReplaySample(case.batch_id, index, spec)
+        return replay_sample(case.batch_id, index, leaf, case.class_id, self.settings, self.member.rules)
 
     def _replay_waiting(self, case: Case) -> tuple[Effect, ...]:
         return tuple(
@@ -466,31 +440,11 @@ class Verifier:
             return ()
         if case.seat not in case.commitments:
             return ()
-        leaf.score, leaf.problem = self._score(case, leaf, opening.proof)
-        return self._reveal_when_done(case)
-
-    def _score(self, case: Case, leaf: DrawnLeaf, proof: bytes) -> tuple[int, str]:
-        assert leaf.opening is not None
         assert leaf.opening.entry.job is not None
-        job = leaf.opening.entry.job
-        proof_hash = hashlib.sha256(proof).digest()
-        bound = output_commit(
-            job.assignment.node,
-            JobId(job.job_id),
-            case.class_id,
-            job.result.result_hash,
-            proof_hash,
-            job.result.blob_cid,
-            job.salt,
-        )
-        if bound != job.result.output_commit:
-            return 0, "the fingerprint is not the one committed to"
-        try:
-            validate_proof(proof, leaf.new_tokens)
-            calibration = self.member.calibration(Cid(job.details.manifest), case.class_id)
-            return score(proof, leaf.check or b"", leaf.new_tokens, calibration), ""
-        except InvalidResult as error:
-            return 0, str(error)
+        calibration = self.member.calibration(Cid(leaf.opening.entry.job.details.manifest), case.class_id)
+        leaf.proof = opening.proof
+        leaf.score, leaf.problem = score_leaf(leaf, opening.proof, case.class_id, calibration)
+        return self._reveal_when_done(case)
 
     def _reveal_when_done(self, case: Case) -> tuple[Effect, ...]:
         ready = case.seat in case.seats and case.are_all_bound
@@ -522,8 +476,9 @@ class Verifier:
                     case.asked_ms = now_ms
                     return (*self._ask_proof(case), *self._reveal_when_done(case))
                 return self._reveal_when_done(case)
-            case SeatRevealed(seat=seat, scores=scores) if seat not in case.scores:
+            case SeatRevealed(seat=seat, node=node, scores=scores, digest=digest) if seat not in case.scores:
                 case.scores[seat] = scores
+                case.revealed[seat] = Revealed(node, digest)
                 if set(case.scores) >= set(case.seats) and case.seat is not None:
                     # The seats take turns, so that one of them pays for the call.
                     return (AwaitDeadline(f"resolve:{case.batch_id.hex()}", now_ms + case.seat * STAGGER_MS),)

@@ -13,6 +13,7 @@ every token and for the stop one uint32, the margin in millionths of a nat. All 
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -34,6 +35,10 @@ MARGIN_CLIP_PPM = 1_000_000
 SHORT_ANSWER = 16
 CALIBRATED_TOKENS = 64
 MAX_CHECK_BYTES = 1 << 20
+MAX_SHOWN_CHECK_BYTES = 120 * 1024
+"""What fits a message: of an answer of some 6,000 tokens. Of longer ones seats are not audited."""
+NOTHING_SHOWN_BPS = 0xFFFF
+"""The score of an auditor to whom nobody has shown a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,26 @@ class ProofOpening:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """An auditor asks a seat what it was shown and what it has computed; content keys are to be sealed to `hpke_key`.
+
+    Answered by a SampleOpening, a ProofOpening and a CheckOpening for each drawn leaf.
+    """
+
+    batch_id: Bytes32
+    hpke_key: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOpening:
+    """What a seat has computed of one drawn leaf: its check.bin, empty where there was nothing to compute."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    check: Annotated[bytes, Size(MAX_SHOWN_CHECK_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
 class Distances:
     """The four terms of one check, in ppm."""
 
@@ -134,6 +159,14 @@ def seat_commitment(batch: BatchId, round_number: int, seat: int, digest: bytes,
     """What a seat posts before it may see the fingerprint; twin of Court."""
     kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
     return keccak(encode(kinds, [batch, round_number, seat, digest, salt]))
+
+
+def audit_commitment(batch: BatchId, auditor: int, off: Sequence[int], score_bps: int, salt: bytes) -> bytes:
+    """What an auditor posts before others are heard; twin of Audits. `off`: the seats that did not compute."""
+    flags = sum(1 << seat for seat in off)
+    return keccak(
+        encode(["bytes32", "uint8", "uint256", "uint16", "bytes32"], [batch, auditor, flags, score_bps, salt])
+    )
 
 
 def checks_digest(checks: list[bytes]) -> bytes:
@@ -177,6 +210,35 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
     tok = clipped // max(token_count, SHORT_ANSWER)
     act = _relative(errors, norms) if chunks else 0
     return Distances(act, worst_chunk, tok, max(margins))
+
+
+def is_check_shown(token_count: int) -> bool:
+    """Whether the check.bin of so many tokens fits what a seat shows an auditor."""
+    chunks = -(-token_count // CHUNK_TOKENS)
+    return chunks * 12 + 2 * DIMENSIONS * token_count + 4 * (token_count + 1) <= MAX_SHOWN_CHECK_BYTES
+
+
+def checks_differ(own: bytes, theirs: bytes, token_count: int, calibration: Calibration) -> bool:
+    """Whether another seat's check.bin is not a pass over the same leaf: by what a verdict would call a failure.
+
+    Both have made the same pass on the same class, so honest ones are as close as a machine repeats itself. Of `theirs`
+    anything may be expected; an empty `own` says that there was nothing to compute.
+    Raises: ValueError if `own` has not the right length.
+    """
+    if not own or not theirs:
+        return own != theirs
+    mine = _split(own, token_count)[0]
+    try:
+        other = _split(theirs, token_count)[0]
+    except ValueError:
+        return True
+    errors, norms, worst_chunk = Fraction(0), Fraction(0), 0
+    for (scale, rows, mean_square), (other_scale, other_rows, _) in zip(mine, other, strict=True):
+        error = _mean_error(other_scale, other_rows, scale, rows)
+        worst_chunk = max(worst_chunk, _relative(error, mean_square))
+        errors, norms = errors + error, norms + mean_square
+    act = _relative(errors, norms) if mine else 0
+    return act > calibration.act.d1 or worst_chunk > calibration.chunk.d1
 
 
 def score_bps(distance: int, tolerance: Tolerance) -> int:

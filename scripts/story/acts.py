@@ -23,6 +23,7 @@ def honest(record: Record, model: str) -> None:
     view = stage.case(record, cast.REQUESTER, job)
     _show_case(record, view)
     screen.must(len(view.seats) == 3, "three seats judged it")
+    screen.must(all(seat.scores for seat in view.seats), "all of them said what they found")
     by_name = {stage.names(record)[seat.node]: min(seat.scores) for seat in view.seats}
     screen.must(by_name[cast.CHEAT] <= FAIL_UP_TO, f"{cast.CHEAT} sat in judgement and found {by_name[cast.CHEAT]}")
     screen.must(

@@ -13,7 +13,10 @@ from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
     CheckIn,
+    CloseAudit,
+    CommitAudit,
     CommitSeat,
+    ConveneAudit,
     ConveneCourt,
     DemandData,
     FinalizeBatch,
@@ -22,6 +25,7 @@ from protocol.effects import (
     RefundBatch,
     ReplaceSeat,
     ResolveCase,
+    RevealAudit,
     RevealSeat,
     SealEpoch,
     SignMessage,
@@ -31,6 +35,11 @@ from protocol.effects import (
 from protocol.errors import ChainError, Reverted
 from protocol.events import (
     AccountSeen,
+    AuditCommitted,
+    AuditConvened,
+    AuditEnded,
+    AuditNotDrawn,
+    AuditRevealed,
     BatchChallenged,
     BatchMined,
     BatchRefunded,
@@ -57,13 +66,13 @@ from protocol.events import (
     SeedRevealed,
     TransactionMined,
 )
-from protocol.params import PROBATION_JOBS, VCN, ChainRules
+from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS, PROBATION_JOBS, VCN, ChainRules
 from protocol.stages.assignment import Accept, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, batch_id
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers, SignedResult
-from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
+from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of
 from protocol.stages.settlement import convene_pay, split
-from protocol.stages.verification import Verdict, seat_commitment
+from protocol.stages.verification import NOTHING_SHOWN_BPS, Verdict, audit_commitment, seat_commitment
 from protocol.wire.envelope import Domain, require_signer
 from protocol.wire.ids import Address, BatchId
 from protocol.wire.merkle import path
@@ -76,7 +85,8 @@ NODE, CLIENT = key("node"), key("client")
 VERIFIERS = [key(f"verifier {index}") for index in range(10)]
 LANE = 50 * VCN
 OPEN_S = 100
-"""A window that a test does not outlive."""
+OPEN = {"challenge_seconds": OPEN_S, "unbonding_seconds": 800}
+"""A window that a test does not outlive, and stakes that outlive it."""
 FRESH_SCORE = 4_500
 """Half of the success term, half of the speed term, the whole stake term."""
 
@@ -118,6 +128,10 @@ class Ledger(Protocol):
     ) -> None: ...
 
     async def pool(self) -> int: ...
+
+    async def verifiers(self) -> list[ListSlot]: ...
+
+    async def draw_audit(self, name: BatchId, *, drawn: bool = True) -> int: ...
 
     async def pause(self, seconds: int) -> None: ...
 
@@ -503,7 +517,7 @@ async def test_a_batch_that_passes_is_paid_as_the_split_says(open_ledger: OpenLe
 
 
 async def test_a_batch_is_not_final_before_its_window_and_its_court(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=100) as play:
+    async with scene(open_ledger, verifiers=3, challenge_seconds=100, unbonding_seconds=800) as play:
         await play.open_lane()
         name, contents, case = await play.convene()
         await play.judge(name, case, 9_800)
@@ -922,7 +936,7 @@ def account(story: Story) -> int:
 
 @pytest.mark.parametrize("smallest", [1, 10 * VCN])
 async def test_a_challenged_batch_is_drawn_in_full_for_a_bond(open_ledger: OpenLedger, smallest: int) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S, min_deposit=smallest) as play:
+    async with scene(open_ledger, verifiers=3, min_deposit=smallest, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge(position=2)
         await play.final()
@@ -941,7 +955,7 @@ async def test_a_challenged_batch_is_drawn_in_full_for_a_bond(open_ledger: OpenL
 
 
 async def test_the_bond_of_a_batch_that_passes_goes_to_the_pool(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.never_ends("StillOpen")
@@ -958,7 +972,7 @@ async def test_the_bond_of_a_batch_that_passes_goes_to_the_pool(open_ledger: Ope
 
 
 async def test_the_bond_of_a_batch_that_is_void_comes_back(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.judge(2_000)
@@ -974,7 +988,7 @@ async def test_the_bond_of_a_batch_that_is_void_comes_back(open_ledger: OpenLedg
 async def test_a_bond_is_settled_by_its_case_where_the_slot_is_used_again(
     open_ledger: OpenLedger, score: int, kept: bool
 ) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.judge(score)
@@ -992,7 +1006,7 @@ async def test_a_bond_is_settled_by_its_case_where_the_slot_is_used_again(
 
 
 async def test_a_challenge_that_is_none_is_refused(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         stranger = key("stranger")
         await play.ledger.deposit(stranger, 100 * VCN)
         batch = await Unchecked.of(play)
@@ -1010,20 +1024,20 @@ async def test_a_challenge_that_is_none_is_refused(open_ledger: OpenLedger) -> N
 
 
 async def test_a_batch_with_a_whole_stratum_is_drawn_anyway(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, **OPEN) as play:
         batch = await Unchecked.of(play, jobs=10)
         await batch.is_refused("DrawnAnyway")
 
 
 async def test_a_challenge_comes_within_the_window_and_before_the_court(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await play.ledger.warp(play.ledger.rules.challenge_window_s)
         await batch.is_refused("WindowOver")
 
 
 async def test_a_batch_in_court_cannot_be_challenged(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger, verifiers=3, challenge_seconds=OPEN_S) as play:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
         batch = await Unchecked.of(play)
         await batch.challenge()
         await batch.judge(9_800)
@@ -1083,9 +1097,10 @@ async def test_a_lie_voids_its_batch_and_costs_the_stake_at_once(open_ledger: Op
         lied = await Lied.of(play, uncalibrated=uncalibrated)
         await lied.is_refused("NoLie", Lie.FALSE_SUMS)
         assert await lied.pooled_by_proof() == POOLED
+        proved_at, _ = await play.ledger.now()
         await play.final()
         resolved, slashed = await play.story.until(CaseResolved), await play.story.until(NodeSlashed)
-        assert resolved == CaseResolved(lied.mined.batch_id, Verdict.SEVERE, 0)
+        assert resolved == CaseResolved(lied.mined.batch_id, Verdict.SEVERE, 0, proved_at)
         assert (slashed.node, slashed.amount) == (NODE.address, 5_000 * VCN)
         assert (await play.story.until(BatchVoided)).batch_id == lied.mined.batch_id
         record = (await play.story.until(NodeSeen, lambda seen: not seen.record.active)).record
@@ -1188,6 +1203,242 @@ async def test_a_proof_ends_the_wait_for_data(open_ledger: OpenLedger) -> None:
         await play.final()
         assert [seen.verdict for seen in play.story.all(CaseResolved)] == [Verdict.SEVERE]
         assert play.story.all(DataAnswered) == []
+
+
+# --- audits ---------------------------------------------------------------------------------------------------------
+@dataclass
+class Audited:
+    """A case that three of the verifiers let pass, and what becomes of it after that."""
+
+    play: Scene
+    name: BatchId
+    contents: BatchContents
+    case: CaseConvened
+    auditors: tuple[Address, ...] = ()
+
+    @classmethod
+    async def of(cls, play: Scene, *, uncalibrated: bool = False) -> "Audited":
+        await play.open_lane()
+        for _ in range(3):
+            play.orders.finish()
+        batch = replace(batch_of(NODE.address, 0, play.orders), uncalibrated=uncalibrated)
+        made = cls(play, *await play.bring_to_court(await play.adapter.perform(SubmitBatch(batch))))
+        await play.judge(made.name, made.case, 9_800)
+        await play.adapter.perform(ResolveCase(made.name, made.contents))
+        return made
+
+    async def drawn(self) -> int:
+        """Its seed is there; the epoch is the seed's."""
+        epoch = await self.play.ledger.draw_audit(self.name)
+        await self.play.ledger.mine()
+        return epoch
+
+    @property
+    def others(self) -> list[Address]:
+        """The verifiers that did not sit."""
+        seats = self.play.seats
+        return [verifier.address for verifier in VERIFIERS[: len(seats)] if verifier.address not in self.case.seats]
+
+    async def ask(self, node: Address) -> Event:
+        """What a verifier hears that would audit it."""
+        event: Event = await self.play.seat(node).perform(ConveneAudit(self.name, NODE.address, 0, self.contents, node))
+        return event
+
+    async def is_not_audited(self) -> None:
+        assert {await self.ask(node) for node in self.others} == {AuditNotDrawn(self.name)}
+
+    async def convene(self) -> AuditConvened:
+        assert isinstance(await self.ask(self.others[0]), TransactionMined)
+        _, convened_at = await self.play.ledger.now()
+        await self.play.final()
+        convened = await self.play.story.until(AuditConvened)
+        assert (convened.batch_id, convened.node, convened.timestamp) == (self.name, NODE.address, convened_at)
+        self.auditors = convened.auditors
+        return convened
+
+    async def commit(self, auditor: int, off: tuple[int, ...], score: int) -> None:
+        sealed = audit_commitment(self.name, auditor, off, score, named("salt"))
+        await self.play.seat(self.auditors[auditor]).perform(CommitAudit(self.name, auditor, sealed))
+
+    async def reveal(self, auditor: int, off: tuple[int, ...], score: int) -> None:
+        await self.play.seat(self.auditors[auditor]).perform(RevealAudit(self.name, auditor, off, score, named("salt")))
+
+    async def find(self, *found: tuple[tuple[int, ...], int]) -> None:
+        """What each auditor finds: the seats, and a score for the node."""
+        for auditor, (off, score) in enumerate(found):
+            await self.commit(auditor, off, score)
+        for auditor, (off, score) in enumerate(found):
+            await self.reveal(auditor, off, score)
+
+    async def close(self) -> AuditEnded:
+        await self.play.seats[0].perform(CloseAudit(self.name))
+        await self.play.final()
+        return await self.play.story.until(AuditEnded)
+
+    @property
+    def fines(self) -> dict[Address, int]:
+        return {seen.node: seen.amount for seen in self.play.story.all(NodeSlashed)}
+
+
+AUDIT_PAY = (FEE - CONVENED) // AUDITORS
+CLEAN = ((), 10_000)
+
+
+async def test_what_is_not_drawn_nobody_audits(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play)
+        with pytest.raises(Reverted, match="NoSeed") as early:
+            await case.ask(case.others[0])
+        assert early.value.transient
+        epoch = await play.ledger.draw_audit(case.name, drawn=False)
+        await play.ledger.mine()
+        await case.is_not_audited()
+        unheard = ConveneAudit(named("no case"), NODE.address, 0, case.contents, NODE.address)
+        assert await play.adapter.perform(unheard) == AuditNotDrawn(named("no case"))
+        await play.final()
+        assert epoch not in [seen.epoch for seen in play.story.all(SeedRevealed)]
+        await play.adapter.perform(FinalizeBatch(case.name, NODE.address, 0))
+        await play.final()
+        await play.story.until(BatchSettled)
+        assert play.story.all(AuditConvened) == []
+
+
+async def test_a_drawn_case_is_audited_by_the_next_three_of_its_seed(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=8) as play:
+        case = await Audited.of(play)
+        epoch = await play.ledger.draw_audit(case.name)
+        with pytest.raises(Reverted, match="NoSeed"):
+            await case.ask(case.others[0])
+        await play.ledger.mine()
+        assert await case.ask(case.case.seats[0]) == AuditNotDrawn(case.name)
+        await play.final()
+        seed = (await play.story.until(SeedRevealed, lambda seen: seen.epoch == epoch)).seed
+        block = (await play.story.until(BatchSubmitted)).block
+        excluded = frozenset({NODE.address, *case.case.seats})
+        drawn = draw_order(seed, case.name, block, await play.ledger.verifiers(), excluded, AUDITORS * 64, epoch)
+        expected = tuple(drawn[:AUDITORS])
+        spared = [node for node in case.others if node not in expected]
+        assert len(spared) == 2
+        assert {await case.ask(node) for node in spared} == {AuditNotDrawn(case.name)}
+        for node in (expected[1], expected[0], *spared):
+            assert isinstance(await case.ask(node), TransactionMined)
+        await play.final()
+        assert [seen.auditors for seen in play.story.all(AuditConvened)] == [expected]
+
+
+async def test_a_seat_that_two_auditors_catch_loses_a_twentieth_and_the_batch_waits_for_it(
+    open_ledger: OpenLedger,
+) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play)
+        await case.drawn()
+        await case.convene()
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await refused(play.adapter, FinalizeBatch(case.name, NODE.address, 0), "WrongState")
+        found = (((0, 1), 2_000), ((0, 2), 2_000), ((2,), NOTHING_SHOWN_BPS))
+        await case.commit(0, *found[0])
+        reveal = RevealAudit(case.name, 0, *found[0], named("salt"))
+        first, second = play.seat(case.auditors[0]), play.seat(case.auditors[1])
+        assert (await refused(first, reveal, "TurnNotOver")).transient
+        await refused(second, CommitAudit(case.name, 2, named("another's")), "NotAuditor")
+        assert isinstance(await first.perform(CommitAudit(case.name, 0, named("another"))), TransactionMined)
+        for auditor in (1, 2):
+            await case.commit(auditor, *found[auditor])
+        await refused(first, replace(reveal, score=2_001), "CommitmentMismatch")
+        for auditor in range(AUDITORS):
+            assert (await refused(play.adapter, CloseAudit(case.name), "TurnNotOver")).transient
+            await case.reveal(auditor, *found[auditor])
+            await case.reveal(auditor, *found[auditor])
+        before = await play.ledger.pool()
+        assert await case.close() == AuditEnded(case.name, (0, 2), fraud=False)
+        assert case.fines == {case.case.seats[index]: 500 * VCN for index in (0, 2)}
+        assert await play.ledger.pool() - before == 100 * VCN - AUDITORS * AUDIT_PAY
+        assert play.story.all(AuditCommitted) == [AuditCommitted(case.name, index) for index in range(AUDITORS)]
+        assert play.story.all(AuditRevealed) == [AuditRevealed(case.name, index) for index in range(AUDITORS)]
+        for late in (CloseAudit(case.name), CommitAudit(case.name, 0, named("late")), reveal):
+            assert isinstance(await first.perform(late), TransactionMined)
+        await play.adapter.perform(FinalizeBatch(case.name, NODE.address, 0))
+        await play.final()
+        await play.story.until(BatchSettled)
+
+
+async def test_a_node_that_all_auditors_find_false_is_condemned(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play)
+        await case.drawn()
+        await case.convene()
+        await case.find(*[((), 2_000)] * AUDITORS)
+        before = await play.ledger.pool()
+        assert await case.close() == AuditEnded(case.name, (), fraud=True)
+        assert await play.ledger.pool() - before == POOLED - FEE - AUDITORS * AUDIT_PAY - CONVENED
+        assert case.fines == {NODE.address: 5_000 * VCN}
+        assert [(seen.verdict, seen.median) for seen in play.story.all(CaseResolved)][1:] == [(Verdict.SEVERE, 0)]
+        assert (await play.story.until(BatchVoided)).batch_id == case.name
+        await play.adapter.perform(RefundBatch(case.name, NODE.address, 0, case.contents))
+        await play.final()
+        assert play.story.all(LaneSeen)[-1].lane.left == LANE
+
+
+@pytest.mark.parametrize("heard", [False, True])
+async def test_who_is_silent_while_another_commits_loses_half_a_percent(open_ledger: OpenLedger, heard: bool) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play)
+        await case.drawn()
+        await case.convene()
+        if heard:
+            await case.commit(0, *CLEAN)
+        await play.ledger.warp(play.ledger.rules.seat_window_s)
+        late = CommitAudit(case.name, 1, named("late"))
+        await refused(play.seat(case.auditors[1]), late, "TooLate")
+        if heard:
+            await case.reveal(0, *CLEAN)
+        await refused(play.adapter, CloseAudit(case.name), "TurnNotOver")
+        await play.ledger.warp(play.ledger.rules.seat_window_s)
+        before = await play.ledger.pool()
+        assert await case.close() == AuditEnded(case.name, (), fraud=False)
+        assert case.fines == (dict.fromkeys(case.auditors[1:], 50 * VCN) if heard else {})
+        assert await play.ledger.pool() - before == (10 * VCN - AUDITORS * AUDIT_PAY if heard else 0)
+
+
+async def test_a_final_batch_is_audited_as_well_and_stays_final(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play)
+        await case.drawn()
+        await play.ledger.warp(play.ledger.rules.challenge_window_s)
+        await play.adapter.perform(FinalizeBatch(case.name, NODE.address, 0))
+        await case.convene()
+        await case.find(*[((1,), 2_000)] * AUDITORS)
+        assert await case.close() == AuditEnded(case.name, (1,), fraud=False)
+        assert case.fines == {case.case.seats[1]: 500 * VCN}
+        assert len(play.story.all(BatchSettled)) == 1
+
+
+async def test_what_has_no_calibration_is_not_audited(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play, uncalibrated=True)
+        await case.drawn()
+        await case.is_not_audited()
+
+
+async def test_two_others_are_too_few_for_an_audit(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=5) as play:
+        case = await Audited.of(play)
+        await case.drawn()
+        await case.is_not_audited()
+
+
+@pytest.mark.parametrize("too_many", ["seconds", "blocks"])
+async def test_an_audit_comes_in_time_or_not_at_all(open_ledger: OpenLedger, too_many: str) -> None:
+    async with scene(open_ledger, verifiers=6) as play:
+        case = await Audited.of(play)
+        epoch, rules = await case.drawn(), play.ledger.rules
+        await play.adapter.perform(SealEpoch(epoch))
+        if too_many == "seconds":
+            await play.ledger.warp(8 * rules.seat_window_s)
+        else:
+            head, _ = await play.ledger.now()
+            await play.ledger.mine((epoch + AUDIT_LATEST_EPOCHS + 1) * rules.epoch - head)
+        await case.is_not_audited()
 
 
 # --- a pause ----------------------------------------------------------------------------------------------------------

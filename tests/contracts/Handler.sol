@@ -219,12 +219,14 @@ contract Handler is Stakers, Papers {
         return keccak256(abi.encode(client_, node));
     }
 
+    /// @dev A slot that is ready to be final would do as well, but then the batch in it ends on the way: see `follow`.
     function _freeSlot(address node, uint8 pick) internal view returns (uint8 slot) {
         for (uint8 i; i < SLOTS_USED; ++i) {
             slot = (pick % SLOTS_USED + i) % SLOTS_USED;
             BatchState state = stateOf(node, slot);
-            if (state == BatchState.None || state == BatchState.Final || state == BatchState.Refunded) break;
+            if (state == BatchState.None || state == BatchState.Final || state == BatchState.Refunded) return slot;
         }
+        revert("no slot is free");
     }
 
     function finalizeBatch(uint256 pick, uint8 state) external {

@@ -106,6 +106,8 @@ class Contracts:
     nodes: dict[Address, MemoryNode] = field(default_factory=dict)
     batches: dict[tuple[Address, int], MemoryBatch] = field(default_factory=dict)
     seeds: dict[int, bytes] = field(default_factory=dict)
+    hashes: dict[int, bytes] = field(default_factory=dict)
+    """Of blocks whose hash a test has chosen; they outlive every fork."""
     rewards: dict[Address, int] = field(default_factory=dict)
     burned: int = 0
     pool: int = 0
@@ -303,8 +305,11 @@ class Contracts:
         self.require(epoch not in self.seeds, "AlreadySealed")
         source = seed_block(epoch, self.profile.epoch_blocks, self.profile.lag_blocks)
         self.require(self.block > source, "SeedNotYet")
-        self.seeds[epoch] = keccak(f"block {source}".encode())
+        self.seeds[epoch] = self.hash_of(source)
         self.emit(SeedRevealed(epoch, self.seeds[epoch]))
+
+    def hash_of(self, block: int) -> bytes:
+        return self.hashes.get(block) or keccak(f"block {block}".encode())
 
     def drawn(self, batch: MemoryBatch) -> tuple[int, ...]:
         seed = self.seeds.get(epoch_of(batch.block, self.profile.epoch_blocks))
@@ -421,6 +426,7 @@ class Contracts:
             BatchState.PENDING,
             BatchState.IN_COURT,
             BatchState.PASSED,
+            BatchState.AUDITED,
         )
 
 

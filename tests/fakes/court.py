@@ -44,6 +44,8 @@ FOREVER = 2**40 - 1
 STAKE_FACTOR = 5
 FULL_WEIGHT_STAKES = 20
 ABSTAIN_DIVISOR = 4
+EPOCH_BITS = 16
+"""What a case keeps of the epoch in which it passed."""
 
 
 @dataclass
@@ -82,6 +84,8 @@ class MemoryCase:
     demanded_at: int = 0
     resumed_at: int = 0
     waits_for_data: bool = False
+    passed_in: int = 0
+    """The lowest bits of the epoch in which it passed, and the first ticket of its auditors."""
 
     def fork(self, batches: dict[tuple[Address, int], MemoryBatch]) -> "MemoryCase":
         """A copy over the copy of its batch, as long as that one is still in its slot."""
@@ -166,7 +170,7 @@ class Court(Contracts):
         self.require(len(scores) == len(case.drawn), "WrongScoreCount")
         self.require(all(score <= 10_000 for score in scores), "ScoreOutOfRange")
         seat.state, seat.score = SeatState.REVEALED, min(scores)
-        self.emit(SeatRevealed(name, index, seat.node, scores))
+        self.emit(SeatRevealed(name, index, seat.node, scores, digest))
 
     def replace_seat(self, name: BatchId, index: int, contents: BatchContents) -> None:
         case = self._open_case(name)
@@ -365,11 +369,13 @@ class Court(Contracts):
 
     def _order(self, batch: MemoryBatch, drawn: tuple[int, ...], seats: int = FULL_BENCH) -> list[Address]:
         seed = batch_seed(self.seeds[epoch_of(batch.block, self.profile.epoch_blocks)], batch.batch_id)
-        owner = self.nodes[batch.batch.node].owner
-        parties = self._parties(batch.contents, drawn)
-        excluded = {node for node, known in self.nodes.items() if known.owner == owner or parties & {node, known.owner}}
-        tickets = TICKETS_PER_SEAT * seats
+        excluded, tickets = self._excluded(batch, drawn), TICKETS_PER_SEAT * seats
         return draw_order(seed, batch.batch_id, batch.block, self.verifiers, frozenset(excluded), tickets)
+
+    def _excluded(self, batch: MemoryBatch, drawn: tuple[int, ...]) -> set[Address]:
+        """The nodes that have a hand in a batch."""
+        owner, parties = self.nodes[batch.batch.node].owner, self._parties(batch.contents, drawn)
+        return {node for node, known in self.nodes.items() if known.owner == owner or parties & {node, known.owner}}
 
     def _parties(self, contents: BatchContents, drawn: tuple[int, ...]) -> set[Address]:
         parties: set[Address] = set()
@@ -406,13 +412,14 @@ class Court(Contracts):
         if batch.batch.uncalibrated and not proven and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
         case.verdict, case.decided, case.accuses = verdict, False, False
-        self.emit(CaseResolved(name, verdict, median))
+        self.emit(CaseResolved(name, verdict, median, self.block))
         self._punish(name, node, verdict, batch.batch.uncalibrated)
         if verdict is Verdict.PASS:
+            case.passed_in = epoch_of(self.block, self.profile.epoch_blocks) % (1 << EPOCH_BITS)
             batch.state = BatchState.PASSED
             self.pool += batch.fee
         else:
-            if before is BatchState.PASSED:
+            if before in (BatchState.PASSED, BatchState.AUDITED):
                 self._take_fee_back(batch)
             self.void(batch)
         if before is BatchState.IN_COURT:
@@ -443,15 +450,18 @@ class Court(Contracts):
             self.show(node)
 
     def _pay(self, case: MemoryCase) -> None:
-        seats = [seat for seat in case.seats if seat.state is SeatState.REVEALED]
-        due = self._due(case)
-        due = min(due - convene_pay(case.batch.fee) if case.convener_paid else due, self.pool)
-        for seat in seats:
-            self.pool -= due // len(seats)
-            self.reward(seat.node, due // len(seats))
+        self._share(self._seats_due(case), [seat.node for seat in case.seats if seat.state is SeatState.REVEALED])
 
-    def _due(self, case: MemoryCase) -> int:
-        return seat_pay(case.batch.fee, len(case.drawn), case.batch.leaf_count, case.batch.rate_bps)
+    def _seats_due(self, case: MemoryCase) -> int:
+        """What its seats share: their pay without the part of whoever convened."""
+        due = seat_pay(case.batch.fee, len(case.drawn), case.batch.leaf_count, case.batch.rate_bps)
+        return due - convene_pay(case.batch.fee) if case.convener_paid else due
+
+    def _share(self, due: int, nodes: list[Address]) -> None:
+        share = min(due, self.pool) // max(1, len(nodes))
+        for node in nodes:
+            self.pool -= share
+            self.reward(node, share)
 
     def _pay_convener(self, case: MemoryCase, sender: Address) -> None:
         share = convene_pay(case.batch.fee)
@@ -471,7 +481,7 @@ class Court(Contracts):
         batch, drawn = self._drawn_for(node, slot, contents)
         case = MemoryCase(batch, drawn, self._order(batch, drawn), verdict=Verdict.STARVED)
         self.cases[batch.batch_id] = case
-        self.emit(CaseResolved(batch.batch_id, Verdict.STARVED, 0))
+        self.emit(CaseResolved(batch.batch_id, Verdict.STARVED, 0, self.block))
         if case.order:
             self.penalise(node, PENALTY_MEDIUM, lost_case=True)
         self.void(batch)

@@ -17,7 +17,7 @@ from protocol.wire.ids import Address, BatchId
 from tests.fakes.contracts import MemoryBatch
 from tests.fakes.court import Court
 
-PROVABLE = (BatchState.PENDING, BatchState.IN_COURT, BatchState.PASSED)
+PROVABLE = (BatchState.PENDING, BatchState.IN_COURT, BatchState.PASSED, BatchState.AUDITED)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,10 @@ from protocol.effects import (
     AnswerDemand,
     ChainEffect,
     CheckIn,
+    CloseAudit,
+    CommitAudit,
     CommitSeat,
+    ConveneAudit,
     ConveneCourt,
     DemandData,
     FinalizeBatch,
@@ -18,16 +21,17 @@ from protocol.effects import (
     RefundBatch,
     ReplaceSeat,
     ResolveCase,
+    RevealAudit,
     RevealSeat,
     SealEpoch,
     SubmitBatch,
     VoidStarved,
     about,
 )
-from protocol.events import BatchMined, TransactionMined
+from protocol.events import AuditNotDrawn, BatchMined, TransactionMined
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
-from tests.fakes.evidence import Evidence
+from tests.fakes.audits import Audits
 
 _ENDED = (BatchState.FINAL, BatchState.REFUNDED)
 
@@ -39,7 +43,7 @@ class Hand:
     operator: Address
     client: Address
 
-    def do(self, contracts: Evidence, effect: ChainEffect) -> None:
+    def do(self, contracts: Audits, effect: ChainEffect) -> None:
         """Change the contracts as the effect's transaction would. Raises: Refused."""
         match effect:
             case OpenLane(order, signature):
@@ -70,6 +74,16 @@ class Hand:
                 contracts.answer_data(self.operator, BatchId(name), data)
             case ProveFraud(_, node, slot, contents, lie, leaves, papers):
                 contracts.prove_fraud(node, slot, contents, lie, leaves, papers)
+            case ConveneAudit(name, node, slot, contents, auditor):
+                contracts.seal_for_audit(BatchId(name))
+                if not contracts.has_none(BatchId(name), node, slot, contents, auditor):
+                    contracts.convene_audit(node, slot, contents)
+            case CommitAudit(name, auditor, commitment):
+                contracts.commit_audit(self.operator, BatchId(name), auditor, commitment)
+            case RevealAudit(name, auditor, off, score, salt):
+                contracts.reveal_audit(self.operator, BatchId(name), auditor, off, score, salt)
+            case CloseAudit(name):
+                contracts.close_audit(BatchId(name))
             case VoidStarved(_, node, slot, contents):
                 contracts.void_starved(node, slot, contents)
             case FinalizeBatch(_, node, slot):
@@ -80,7 +94,7 @@ class Hand:
                 contracts.check_in(self.operator, node)
 
 
-def answer_of(contracts: Evidence, effect: ChainEffect) -> BatchMined | TransactionMined | None:
+def answer_of(contracts: Audits, effect: ChainEffect) -> BatchMined | TransactionMined | AuditNotDrawn | None:
     """What an effect answers that is done already, by whomever; None if it is not done."""
     done = False
     match effect:
@@ -114,26 +128,48 @@ def answer_of(contracts: Evidence, effect: ChainEffect) -> BatchMined | Transact
             done = case_ is not None and not case_.waits_for_data
         case ResolveCase(name):
             done = _is_closed(contracts, name)
+        case ConveneAudit(name, node, slot, contents, auditor):
+            done = BatchId(name) in contracts.audits
+            if not done and contracts.has_none(BatchId(name), node, slot, contents, auditor):
+                return AuditNotDrawn(name)
+        case CommitAudit(name, auditor):
+            done = _auditor_is(contracts, name, auditor, SeatState.COMMITTED)
+        case RevealAudit(name, auditor):
+            done = _auditor_is(contracts, name, auditor, SeatState.REVEALED)
+        case CloseAudit(name):
+            done = _is_audit_over(contracts, name)
     return mined(contracts, effect) if done else None
 
 
-def mined(contracts: Evidence, effect: ChainEffect) -> TransactionMined:
+def mined(contracts: Audits, effect: ChainEffect) -> TransactionMined:
     """The answer to an effect that is in the newest block."""
     return TransactionMined(type(effect).__name__, about(effect), contracts.block)
 
 
-def _state(contracts: Evidence, name: bytes, node: Address, slot: int) -> BatchState:
+def _state(contracts: Audits, name: bytes, node: Address, slot: int) -> BatchState:
     found = contracts.batches.get((node, slot))
     return found.state if found is not None and found.batch_id == name else BatchState.FINAL
 
 
-def _seat(contracts: Evidence, name: bytes, seat: int) -> tuple[SeatState, bytes]:
+def _seat(contracts: Audits, name: bytes, seat: int) -> tuple[SeatState, bytes]:
     case = contracts.cases.get(BatchId(name))
     if case is None or seat >= len(case.seats):
         return SeatState.NONE, b""
     return case.seats[seat].state, case.seats[seat].commitment
 
 
-def _is_closed(contracts: Evidence, name: bytes) -> bool:
+def _is_closed(contracts: Audits, name: bytes) -> bool:
     case = contracts.cases.get(BatchId(name))
     return case is not None and case.verdict is not Verdict.NONE
+
+
+def _auditor_is(contracts: Audits, name: bytes, auditor: int, state: SeatState) -> bool:
+    """Whether an auditor has come so far; after the end of its audit it comes no further."""
+    audit = contracts.audits.get(BatchId(name))
+    reached = audit is not None and auditor < len(audit.auditors) and audit.auditors[auditor].state >= state
+    return reached or _is_audit_over(contracts, name)
+
+
+def _is_audit_over(contracts: Audits, name: bytes) -> bool:
+    audit = contracts.audits.get(BatchId(name))
+    return audit is not None and audit.ended

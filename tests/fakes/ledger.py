@@ -3,6 +3,7 @@
 Blocks come with transactions, as on an Anvil that mines at once, or when a test mines them.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,14 +22,15 @@ from protocol.events import BlockSeen, Event
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers
+from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId, checksum
+from tests.fakes.audits import Audits
 from tests.fakes.contracts import Refused
-from tests.fakes.evidence import Evidence
 from tests.fakes.hand import Hand, answer_of, mined
 from tests.jobs import named
 
-Change = Callable[[Evidence], None]
+Change = Callable[[Audits], None]
 
 
 class MemoryLedger:
@@ -37,7 +39,7 @@ class MemoryLedger:
     def __init__(self, **changes: Any) -> None:
         profile = replace(profiles()["local"], **changes)
         self.domain = Domain(31337, checksum("0x" + "51" * 20))
-        self.contracts = Evidence(profile, self.domain)
+        self.contracts = Audits(profile, self.domain)
         self.news = trio.Condition()
         self._blocks: list[tuple[Event, ...]] = [()]
         self.rules = ChainRules(
@@ -130,6 +132,18 @@ class MemoryLedger:
 
     async def pool(self) -> int:
         return self.contracts.pool
+
+    async def verifiers(self) -> list[ListSlot]:
+        return self.contracts.verifiers
+
+    async def draw_audit(self, name: BatchId, *, drawn: bool = True) -> int:
+        """Mine up to the block whose hash says whether a case that has just passed is audited; its epoch."""
+        epoch = self.contracts.audit_epoch(name)
+        source = seed_block(epoch, self.rules.epoch, self.rules.lag)
+        hashes = (named(f"block {source}, try {attempt}") for attempt in itertools.count())
+        self.contracts.hashes[source] = next(each for each in hashes if is_audited(each, name) is drawn)
+        await self.mine(source - self.contracts.block)
+        return epoch
 
     def _as_people(self, change: Change) -> None:
         """Raises: Reverted, as the chain does where no adapter is between."""

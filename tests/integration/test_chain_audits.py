@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from chain.audits import NOTHING_SHOWN, AuditSeen, commitment_of
+from chain.audits import AuditSeen
 from chain.states import BatchState, SeatState
 from protocol.effects import FinalizeBatch
 from protocol.errors import Reverted
 from protocol.events import CaseConvened
 from protocol.params import AUDITORS, VCN
-from protocol.stages.sampling import draw_order, epoch_of, is_audited, seed_block
+from protocol.stages.sampling import draw_order, epoch_of, is_audited
+from protocol.stages.verification import NOTHING_SHOWN_BPS, audit_commitment
 from protocol.wire.ids import Address
 from tests.desk import desk_at
 from tests.integration.test_chain_court import NODE, TICKETS, VERIFIERS, Hearing, hearing
@@ -24,20 +25,9 @@ SALT = named("salt")
 
 
 async def drawn_for_audit(at: Hearing, *, wanted: bool = True) -> int:
-    """Seal the epoch of now with a hash under which the case is drawn, or is not: one of many next blocks has it."""
-    network, rules, controls = at.ledger.network, at.ledger.rules, at.ledger.controls
-    head, _ = await at.ledger.now()
-    epoch = epoch_of(head, rules.epoch)
-    await at.ledger.mine(seed_block(epoch, rules.epoch, rules.lag) - head - 1)
-    for attempt in range(400):
-        here = await controls.raw("evm_snapshot")
-        # Who mined it is in its hash.
-        await controls.raw("anvil_setCoinbase", f"0x{attempt:040x}")
-        await at.ledger.mine()
-        seed = (await controls.raw("eth_getBlockByNumber", "latest", False))["hash"]
-        if is_audited(bytes.fromhex(seed[2:]), at.name) is wanted:
-            break
-        await controls.raw("evm_revert", here)
+    """Seal the epoch in which the case passed with a hash under which it is drawn, or is not."""
+    network = at.ledger.network
+    epoch = await at.ledger.draw_audit(at.name, drawn=wanted)
     await at.ledger.send(ANYBODY, network.beacon.seal(epoch))
     assert await network.audits.is_drawn(at.name) is wanted
     return epoch
@@ -56,10 +46,10 @@ async def stake_of(at: Hearing, node: Address) -> int:
     return shown.active_stake
 
 
-async def hear(at: Hearing, auditors: tuple[Address, ...], off: int, score: int) -> None:
+async def hear(at: Hearing, auditors: tuple[Address, ...], off: tuple[int, ...], score: int) -> None:
     audits = at.ledger.network.audits
     for index, node in enumerate(auditors):
-        sealed = commitment_of(at.name, index, off, score, SALT)
+        sealed = audit_commitment(at.name, index, off, score, SALT)
         await at.ledger.send(KEYS[node], audits.commit(at.name, index, sealed))
     for index, node in enumerate(auditors):
         await at.ledger.send(KEYS[node], audits.reveal(at.name, index, off, score, SALT))
@@ -113,7 +103,7 @@ async def test_seats_that_always_say_yes_are_caught_and_the_log_tells_it(
         # Its own node cannot have it final now.
         with pytest.raises(Reverted, match="WrongState"):
             await at.ledger.send(ANYBODY, network.settlement.finalize(NODE.address, 0))
-        await hear(at, auditors, 0b101, 9_800)
+        await hear(at, auditors, (0, 2), 9_800)
         last, _ = await at.ledger.now()
         assert await network.audits.seen(head, last) == [replace(begun, ended=True, caught=(0, 2))]
         for number, seat in enumerate(case.seats):
@@ -134,7 +124,7 @@ async def test_who_was_shown_nothing_says_so_and_condemns_nobody() -> None:
         await drawn_for_audit(at)
         auditors = await network.audits.preview(NODE.address, 0, at.contents)
         await at.ledger.send(ANYBODY, network.audits.convene(NODE.address, 0, at.contents))
-        await hear(at, auditors, 0b111, NOTHING_SHOWN)
+        await hear(at, auditors, (0, 1, 2), NOTHING_SHOWN_BPS)
         assert (await network.settlement.batch_of(NODE.address, 0)).state is BatchState.PASSED
         assert await stake_of(at, NODE.address) == 10_000 * VCN
 

@@ -11,8 +11,8 @@ from chain.states import BatchState
 from protocol.effects import ChainEffect
 from protocol.events import Event
 from protocol.wire.ids import Address
+from tests.fakes.audits import Audits
 from tests.fakes.contracts import MemoryBatch, Refused
-from tests.fakes.evidence import Evidence
 from tests.fakes.hand import Hand, answer_of, mined
 from tests.simulation.scene import DOMAIN, RULES
 
@@ -20,7 +20,7 @@ ALREADY = {"SameDay"}
 DATA_SECONDS = 120
 """Two turns of a seat, and longer than any weather keeps a node away: as on the networks that are no laptop's, where a
 node that was away answers what a seat demanded meanwhile."""
-Change = Callable[[Evidence], None]
+Change = Callable[[Audits], None]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sent:
 class Block:
     """A block: the contracts before it, who came to the world in it, what it took in, and what it says."""
 
-    before: Evidence
+    before: Audits
     founding: tuple[Change, ...] = ()
     sent: tuple[Sent, ...] = ()
     events: tuple[Event, ...] = ()
@@ -46,7 +46,7 @@ class Chain:
     """Blocks of one branch; block 0 is empty. Each block checks that no wei was made or lost."""
 
     def __init__(self, now_s: int) -> None:
-        self.contracts = Evidence(
+        self.contracts = Audits(
             replace(profiles()[RULES.profile], min_burn=1, data_seconds=DATA_SECONDS), DOMAIN, timestamp=now_s
         )
         self.blocks: list[Block] = [Block(self.contracts)]
@@ -186,4 +186,4 @@ def _held_in(batch: MemoryBatch) -> int:
     if batch.state in (BatchState.FINAL, BatchState.REFUNDED):
         return 0
     # A court that let it pass has moved the fee to the pool.
-    return batch.value - (batch.fee if batch.state is BatchState.PASSED else 0)
+    return batch.value - (batch.fee if batch.state in (BatchState.PASSED, BatchState.AUDITED) else 0)

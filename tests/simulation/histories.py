@@ -7,16 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from eth_utils.crypto import keccak
+
 from chain.states import BatchState
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, JobView, Stage
 from protocol.params import VCN
+from protocol.stages.sampling import epoch_of, is_audited
 from protocol.stages.verification import ProofOpening, SampleOpening
-from protocol.wire.ids import Wei
+from protocol.wire.ids import BatchId, Wei
 from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
-from tests.simulation.scene import Work, ask
+from tests.simulation.scene import RULES, Work, ask
 from tests.simulation.test_scenarios import network
 from tests.simulation.test_unreceipted import hold_up
 from tests.simulation.world import World
@@ -270,6 +273,39 @@ def claimed() -> World:
     return world
 
 
+def passed(lazy: int = 0, work: Work = Work.HONEST) -> World:
+    """A case that three seats let pass, so many of which have not looked; the chain will draw it for an audit."""
+    world = crowd(work)
+    world.run(lambda: bool(told(world, ev.CaseConvened)))
+    for node in seated(world)[:lazy]:
+        node.is_lazy = True
+    return drawn(world)
+
+
+def seated(world: World) -> list[Node]:
+    """The nodes on the first three seats."""
+    by_address = {node.address: node for node in world.nodes.values()}
+    return [by_address[seat] for seat in told(world, ev.CaseConvened)[0].seats]
+
+
+def drawn(world: World) -> World:
+    """Run on to the verdict, which the chain will draw for an audit."""
+    world.run(lambda: bool(told(world, ev.CaseResolved)))
+    resolved = told(world, ev.CaseResolved)[0]
+    epoch = epoch_of(resolved.block, RULES.epoch)
+    tried = (keccak(number.to_bytes(4, "big")) for number in range(1_000))
+    seed = next(each for each in tried if is_audited(each, BatchId(resolved.batch_id)))
+    world.chain.change(lambda contracts: contracts.seeds.__setitem__(epoch, seed))
+    return world
+
+
+def audited(lazy: int = 0) -> World:
+    """Three verifiers check those who let a case pass."""
+    world = passed(lazy)
+    world.run(lambda: bool(told(world, ev.AuditEnded)))
+    return settled(world)
+
+
 HISTORIES: dict[str, Callable[[], World]] = {
     "honest": one_job,
     "honest, three seats": partial(one_job, max_new_tokens=2_000),
@@ -297,5 +333,7 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "a seat that is shown nothing": partial(shown_nothing, SampleOpening),
     "a seat that is shown no fingerprint": partial(shown_nothing, ProofOpening),
     "a seat that steps down": stepped_down,
+    "audited": audited,
+    "audited, a lazy seat": partial(audited, 1),
     "a pause": paused,
 }

@@ -46,6 +46,8 @@ class Node:
     work: Work = Work.HONEST
     stake: int = 0
     silent: bool = False
+    is_lazy: bool = False
+    """Whether its seats compute nothing and find everything perfect."""
     has_model: bool = True
     is_calibrated: bool = True
     """Whether it begins with the model of the scene, and with its noise."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from protocol import effects as fx
 from protocol.job import Stage
 from protocol.params import VCN
-from tests.fakes.evidence import Evidence
+from tests.fakes.audits import Audits
 from tests.simulation.node import Node
 from tests.simulation.scene import ask
 from tests.simulation.world import Answer, World
@@ -46,14 +46,14 @@ class Town:
         return [job.stage for job in jobs]
 
     def jail(self, *, active: bool) -> None:
-        def change(contracts: Evidence) -> None:
+        def change(contracts: Audits) -> None:
             contracts.nodes[self.provider.address].active = active
             contracts.show(self.provider.address)
 
         self.world.chain.change(change)
 
     def reclaim(self) -> None:
-        def change(contracts: Evidence) -> None:
+        def change(contracts: Audits) -> None:
             lane = contracts.lane(self.requester.address, self.requester.address, self.provider.address)
             contracts.set_lane(replace(lane, left=0, mark=lane.mark + lane.left, closing=True))
             contracts.add_free(lane.client, lane.left)

@@ -62,7 +62,8 @@ def test_a_leaf_without_its_receipt_is_proved_by_its_seats_and_its_client_has_it
     assert provers(world)
     assert provers(world) <= seats
     # Code has ended it: no seat had to reveal, and nobody waited for an appeal.
-    assert only(world, ev.CaseResolved) == ev.CaseResolved(case.batch_id, Verdict.SEVERE, 0)
+    ended = only(world, ev.CaseResolved)
+    assert (ended.batch_id, ended.verdict, ended.median) == (case.batch_id, Verdict.SEVERE, 0)
     assert not told(world, ev.CaseDecided)
     assert only(world, ev.NodeSlashed).amount == STAKE // 2
     assert before["provider"] == STAKE

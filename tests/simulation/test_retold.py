@@ -112,6 +112,8 @@ class Listener:
             machine.provider,
             machine.opener,
             machine.verifier,
+            machine.testimony,
+            machine.auditor,
         )
 
     def differences(self, other: Listener) -> list[str]:
@@ -129,6 +131,7 @@ def shown(machine: Machine) -> dict[str, object]:
         "jobs asked for": machine.requester.jobs,
         "jobs done": machine.provider.jobs,
         "cases": machine.verifier.cases,
+        "audits": machine.auditor.audits,
         "lanes": machine.member.lanes,
         "accounts": machine.member.accounts,
         "nodes": machine.member.nodes,

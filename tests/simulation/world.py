@@ -10,13 +10,13 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coincurve import PrivateKey
 
 from protocol import effects as fx
 from protocol import events as ev
-from protocol.params import VCN
+from protocol.params import SCORE_MAX, VCN
 from protocol.roles.identity import Identity, Settings
 from protocol.stages.assignment import Assignment
 from protocol.stages.execution import Outcome, RunResult, failed
@@ -241,7 +241,7 @@ class World:
                 # The answer to its run, which comes beside it, is the same.
                 answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
             case fx.ReplaySample(batch, leaf_index, _):
-                check = check_bytes(3, node.work)
+                check = check_bytes(3, Work.DISHONEST if node.is_lazy else node.work)
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case fx.FetchModel(manifest):
                 # Nobody passes models on here.
@@ -322,6 +322,9 @@ class World:
 
     # --- chain ------------------------------------------------------------------------------------------------------
     def _transact(self, node: Node, effect: fx.ChainEffect, answer: Answer, tried: int) -> None:
+        if node.is_lazy and isinstance(effect, fx.RevealSeat):
+            effect = replace(effect, scores=(SCORE_MAX,) * len(effect.scores))
+
         def heard(end: ev.Event | Refused) -> None:
             if not isinstance(end, Refused):
                 self.soon(lambda: answer(end))

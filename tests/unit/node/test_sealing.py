@@ -474,8 +474,24 @@ async def test_seat_gets_what_the_node_answered(client: Side, node: Side, seat: 
     assert await seat.sealing.perform(wish) == SampleOpened(BATCH, 4, 2, "")
     workspace = seat.workspaces.of_sample(BATCH, 4)
     assert (workspace.get("input.json"), workspace.get("result.json")) == (CHAT, content)
-    # A seat is shown the content, and keeps no key to it.
-    assert seat.keys.get(Cid(wish.job.details.input_cid)) is None
+
+
+async def test_a_seat_shows_an_auditor_what_it_was_shown(client: Side, node: Side, seat: Side, tmp_path: Path) -> None:
+    content = result_json([5, 6])
+    wish = await draw(client, node, seat, content)
+    input_cid = wish.job.details.input_cid
+    auditor = side(tmp_path / "auditor")
+    with pytest.raises(AdapterError, match="not here"):
+        await seat.sealing.perform(SealKey(input_cid, await auditor.hpke_key()))
+    await seat.sealing.perform(wish)
+    sealed = await seat.sealing.perform(SealKey(input_cid, await auditor.hpke_key()))
+    assert isinstance(sealed, KeySealed)
+    shown = replace(wish, sealed_key=sealed.sealed_key)
+    assert await auditor.sealing.perform(shown) == SampleOpened(BATCH, 4, 2, "")
+    assert auditor.workspaces.of_sample(BATCH, 4).get("input.json") == CHAT
+    # It forgets the key when it forgets the content.
+    assert await seat.sealing.forget_before(2**52, frozenset()) == 1
+    assert seat.keys.get(Cid(input_cid)) is None
 
 
 def with_details(wish: OpenSample, **changes: object) -> OpenSample:

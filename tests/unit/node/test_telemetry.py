@@ -143,7 +143,7 @@ def test_delay_is_the_mean_of_the_last_twenty() -> None:
 
 def test_pass_rate_counts_verdicts() -> None:
     verdicts = (Verdict.PASS, Verdict.PASS, Verdict.REVIEW, Verdict.SEVERE, Verdict.STARVED)
-    assert metrics(*(CaseResolved(JOB, verdict, 9_000) for verdict in verdicts)).pass_percent == 50
+    assert metrics(*(CaseResolved(JOB, verdict, 9_000, 1) for verdict in verdicts)).pass_percent == 50
 
 
 def test_tasks_are_counted_by_how_they_ended() -> None:

@@ -213,7 +213,7 @@ def test_seats_take_turns_and_the_first_proof_of_a_case_is_the_only_one() -> Non
 def test_what_has_passed_is_proved_still_and_what_is_void_is_not(verdict: Verdict, sent: int) -> None:
     seat = Shown(receipt_hash=ZERO_HASH)
     seat.send()
-    seat.take(ev.CaseResolved(seat.case.batch_id, verdict, 0))
+    seat.take(ev.CaseResolved(seat.case.batch_id, verdict, 0, 1))
     assert len(seat.turn()) == sent
 
 

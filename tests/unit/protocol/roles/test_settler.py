@@ -347,7 +347,7 @@ def test_after_a_restart_every_seat_has_a_whole_window_for_its_reveal():
     for seat in range(3):
         books.machine.handle(SeatCommitted(name, seat), LATER)
     for seat in (0, 1):
-        books.machine.handle(SeatRevealed(name, seat, books.node.address, SCORES), LATER)
+        books.machine.handle(SeatRevealed(name, seat, books.node.address, SCORES, bytes(32)), LATER)
     back_s = SEATED_S + 10 * RULES.seat_window_s
     assert replaced(books, 200, back_s) == []
     assert replaced(books, 201, back_s + RULES.seat_window_s) == []

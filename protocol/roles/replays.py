@@ -1,0 +1,79 @@
+"""What a seat and an auditor do alike with a drawn leaf: find it in its batch, open it, run over it, score it."""
+
+import hashlib
+
+from protocol.effects import OpenSample, ReplaySample
+from protocol.errors import Malformed
+from protocol.events import BatchSubmitted
+from protocol.params import ChainRules
+from protocol.roles.cases import DrawnLeaf
+from protocol.roles.identity import Settings
+from protocol.stages.commitment import output_commit, require_papers
+from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
+from protocol.stages.verification import Calibration, SampleOpening, score
+from protocol.wire.ids import BatchId, JobId
+from protocol.wire.merkle import climb
+
+
+def require_in_batch(opening: SampleOpening, batch: BatchSubmitted) -> None:
+    """Raises: Malformed if a leaf is not at its place in the batch's tree, or contradicts its papers."""
+    top = climb(opening.entry.leaf.node, opening.leaf_index, opening.siblings)
+    if top.hash != batch.contents.root or 1 << len(opening.siblings) >= 2 * max(batch.leaf_count, 1):
+        raise Malformed("the leaf is not in the batch")
+    require_papers(opening.entry)
+
+
+def open_sample(opening: SampleOpening) -> OpenSample:
+    """Unseal what was shown of a leaf with a job."""
+    assert opening.entry.job is not None
+    return OpenSample(
+        batch_id=opening.batch_id,
+        leaf_index=opening.leaf_index,
+        job=opening.entry.job,
+        sealed_key=opening.sealed_key,
+        sealed_input=opening.sealed_input,
+        sealed_result=opening.sealed_result,
+    )
+
+
+def replay_sample(
+    batch_id: BatchId, index: int, leaf: DrawnLeaf, class_id: int, settings: Settings, rules: ChainRules
+) -> ReplaySample:
+    """One pass over a leaf that was opened, under the terms that its client signed."""
+    assert leaf.opening is not None
+    assert leaf.opening.entry.job is not None
+    job = leaf.opening.entry.job
+    spec = RunSpec(
+        job_id=job.job_id,
+        manifest=job.details.manifest,
+        class_id=class_id,
+        max_new_tokens=job.details.max_new_tokens,
+        temperature=job.details.temperature,
+        seed=sampling_seed(job.job_id, job.details.seed_nonce),
+        memory_bytes=settings.memory_bytes,
+        timeout_ms=rules.seat_window_s * 1_000,
+    )
+    return ReplaySample(batch_id, index, spec)
+
+
+def score_leaf(leaf: DrawnLeaf, proof: bytes, class_id: int, calibration: Calibration) -> tuple[int, str]:
+    """What a leaf is worth by its node's fingerprint and our own pass, in basis points, and the problem if any."""
+    assert leaf.opening is not None
+    assert leaf.opening.entry.job is not None
+    job = leaf.opening.entry.job
+    bound = output_commit(
+        job.assignment.node,
+        JobId(job.job_id),
+        class_id,
+        job.result.result_hash,
+        hashlib.sha256(proof).digest(),
+        job.result.blob_cid,
+        job.salt,
+    )
+    if bound != job.result.output_commit:
+        return 0, "the fingerprint is not the one committed to"
+    try:
+        validate_proof(proof, leaf.new_tokens)
+        return score(proof, leaf.check or b"", leaf.new_tokens, calibration), ""
+    except InvalidResult as error:
+        return 0, str(error)
