@@ -70,12 +70,14 @@ class ModelAdded:
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
-    max_price in wei for all tokens; deadline in seconds for all attempts; an empty sealed_input is in the store.
+    temperature in thousandths; max_price in wei for all tokens; deadline in seconds for all attempts; an empty
+    sealed_input is in the store.
     """
 
     ask_id: Annotated[bytes, Size(16, exact=True)]
     manifest: Bytes32
     max_new_tokens: U32
+    temperature: U32
     input_cid: Bytes32
     input_bytes: U32
     content_key_hash: Bytes32

@@ -159,7 +159,7 @@ def verdict_stage(verdict: Verdict) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as it is shown: amounts in wei, times in ms since 1970; what is not known yet is None."""
+    """A job as it is shown: amounts in wei, times in ms since 1970, temperature in thousandths; None: not known yet."""
 
     request_id: RequestId | None
     job_id: JobId | None
@@ -169,6 +169,7 @@ class JobView:
     client: Address | None
     manifest: bytes
     max_new_tokens: int
+    temperature: int
     new_tokens: int
     finish: str
     price: Wei

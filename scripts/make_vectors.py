@@ -38,7 +38,7 @@ from protocol.stages.settlement import convene_pay, seat_pay, split
 from protocol.wire.envelope import TYPES, Domain, compact, digest, sign_digest, struct_hash
 from protocol.wire.ids import Address, checksum
 from protocol.wire.merkle import path, root
-from scripts import evidence_vectors, wire_document, wire_vectors
+from scripts import evidence_vectors, gumbel_vectors, wire_document, wire_vectors
 
 VECTORS = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 TRIES_PER_SEAT = 64
@@ -345,6 +345,7 @@ def _shown(signature: str, message: Any) -> Case:
 FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "sumtree": sumtree,
     "sampling": sampling,
+    "gumbel": gumbel_vectors.cases,
     "seats": seats,
     "split": money,
     "reputation": reputation,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from chain.calibration import packaged_for
 from executor import images
 from executor.containers import DEFAULT_HOST, Engine
+from executor.exchange import Exchange
 from executor.models import ModelStore
+from executor.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.station import Station
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
@@ -42,3 +47,29 @@ def open_station(image: str | None = None, node: str = NODE) -> Iterator[Station
 def _act_weights(manifest: bytes) -> bytes | None:
     found = packaged_for(Cid(manifest))
     return found.act_weights if found else None
+
+
+def run_inside(
+    station: Station, script: Path, inputs: dict[str, bytes], home: Path, *, with_model: bool = False
+) -> Path:
+    """Run a script of ours in a container of the station's image, with /input and /output as a job has them.
+
+    Args: with_model, the small model lies at MODEL_PATH. Returns: the folder with copies of its outputs.
+    """
+    limits = Limits(memory_bytes=2 << 30, timeout_ms=300_000)
+    kept = home / "kept"
+    kept.mkdir(parents=True)
+    with Exchange(home / "run", limits) as exchange:
+        for name, content in {**inputs, script.name: script.read_bytes()}.items():
+            exchange.put(name, content)
+        mounts, environment = exchange.mounts, {}
+        if with_model:
+            mounts = (*mounts, Mount(str(station.models.path(small_model().cid)), MODELS))
+            environment = {"MODEL_PATH": MODELS}
+        command = ("/opt/vcoin/venv/bin/python", f"/input/{script.name}")
+        sandbox = Sandbox(station.image, limits, mounts, environment, command=command)
+        ending = station.engine.container(sandbox, "inside", int(time.time()) + 600).run(lambda said: None)
+        assert ending.exit_code == 0, ending.log
+        for path in exchange.output.iterdir():
+            shutil.copyfile(path, kept / path.name)
+    return kept

@@ -57,6 +57,7 @@ def _dispatch(job: Job) -> dict[str, object]:
 
     kinds = {"generate": generate.run, "check": check.run, "calibrate": calibrate.run}
     dtype, _ = generate.dtype_of(job)
+    generate.chooser_of(job)
     loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
     return kinds[job.kind](job, loaded)
 

@@ -7,13 +7,14 @@ run is checked and distances.json is written.
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .events import emit
 from .fingerprint import Floats, distances, encode_check, encode_proof, projection, whiten
-from .generate import read_act_w
+from .generate import chooser_of, read_act_w
+from .gumbel import Chooser
 from .job import INPUT, OUTPUT, BadInput, Job, canonical, read_object, write
 from .model import Model
 
@@ -30,6 +31,7 @@ class Run:
     ids: list[int]
     states: Floats
     stopped: bool
+    chooser: Chooser
 
 
 def run(job: Job, model: Model) -> dict[str, object]:
@@ -40,7 +42,8 @@ def run(job: Job, model: Model) -> dict[str, object]:
         raise BadInput("bad_input", "prompts.json must hold a list of prompts")
     emit("ready")
     started = time.monotonic()
-    runs = _load(model, prompts, max_new) or _generate(model, prompts, max_new)
+    choosers = [_chooser(job, number) for number in range(len(prompts))]
+    runs = _load(model, prompts, max_new, choosers) or _generate(model, prompts, max_new, choosers)
     generated = time.monotonic()
     act_w = read_act_w(model.hidden) if (INPUT / "act_w.bin").exists() else _whitening(runs)
     rows = []
@@ -56,21 +59,27 @@ def run(job: Job, model: Model) -> dict[str, object]:
     }
 
 
-def _generate(model: Model, prompts: list[str], max_new: int) -> list[Run]:
+def _chooser(job: Job, number: int) -> Chooser:
+    """That of one run: the temperature of all, and a seed of its own, as it has a job id of its own."""
+    chooser = chooser_of(job)
+    return replace(chooser, seed=hashlib.sha256(chooser.seed + number.to_bytes(4, "big")).digest())
+
+
+def _generate(model: Model, prompts: list[str], max_new: int, choosers: list[Chooser]) -> list[Run]:
     runs = []
-    for number, text in enumerate(prompts):
+    for number, (text, chooser) in enumerate(zip(prompts, choosers, strict=True)):
         prompt = model.prompt_ids([{"role": "user", "content": text}], max_new)
         ids: list[int] = []
         states: list[Floats] = []
         stopped = False
-        for token, state in model.decode(prompt, max_new):
+        for token, state in model.decode(prompt, max_new, chooser):
             if token in model.eos_ids:
                 stopped = True
                 break
             ids.append(token)
             states.append(state)
         rows = np.array(states, np.float32).reshape(len(ids), model.hidden)
-        runs.append(Run(_job_id(number), prompt, ids, rows, stopped))
+        runs.append(Run(_job_id(number), prompt, ids, rows, stopped, chooser))
         if (number + 1) % 10 == 0:
             emit("progress", step=number + 1, total=len(prompts))
     np.savez(
@@ -83,16 +92,17 @@ def _generate(model: Model, prompts: list[str], max_new: int) -> list[Run]:
     return runs
 
 
-def _load(model: Model, prompts: list[str], max_new: int) -> list[Run]:
+def _load(model: Model, prompts: list[str], max_new: int, choosers: list[Chooser]) -> list[Run]:
     if not (INPUT / "runs.npz").exists():
         return []
     stored = np.load(INPUT / "runs.npz", allow_pickle=False)
     ends = np.cumsum(stored["lengths"])
     runs = []
-    for number, (text, start, end) in enumerate(zip(prompts, ends - stored["lengths"], ends, strict=True)):
+    parts = zip(prompts, ends - stored["lengths"], ends, stored["stopped"], choosers, strict=True)
+    for number, (text, start, end, stopped, chooser) in enumerate(parts):
         prompt = model.prompt_ids([{"role": "user", "content": text}], max_new)
         ids = [int(i) for i in stored["ids"][start:end]]
-        runs.append(Run(_job_id(number), prompt, ids, stored["states"][start:end], bool(stored["stopped"][number])))
+        runs.append(Run(_job_id(number), prompt, ids, stored["states"][start:end], bool(stopped), chooser))
     return runs
 
 
@@ -105,7 +115,7 @@ def _whitening(runs: list[Run]) -> Floats:
 def _measure(model: Model, each: Run, act_w: Floats) -> dict[str, object]:
     """The four distances of a whole run, and of its first tokens alone, as if it had been that short."""
     r = projection(each.job_id, model.hidden)
-    states, margins = model.replay(each.prompt, each.ids, each.stopped)
+    states, margins = model.replay(each.prompt, each.ids, each.stopped, each.chooser)
     theirs, ours = whiten(each.states, act_w), whiten(states, act_w)
     row: dict[str, object] = {"tokens": len(each.ids), "stopped": each.stopped}
     for length in (1, 2, 4, 8, 16, 32, 48):

@@ -5,13 +5,13 @@ from typing import Any
 
 from .events import emit
 from .fingerprint import encode_check, projection, whiten
-from .generate import MAX_NEW_TOKENS, dtype_of, read_act_w, read_chat
+from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_chat
 from .job import BadInput, Job, read_object, write
 from .model import Model, ids_sha256
 
 
 def run(job: Job, model: Model) -> dict[str, object]:
-    """Returns what the run took.
+    """Returns what the run took. Seed and temperature are those of the spec; the answer has no say in them.
 
     Raises BadInput, with code bad_result or prompt_mismatch where the answer itself is at fault: it then deserves no
     score, and the client's input is fine.
@@ -38,7 +38,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
     emit("ready", prompt_tokens=len(prompt))
 
     started = time.monotonic()
-    states, margins = model.replay(prompt, output, stopped)
+    states, margins = model.replay(prompt, output, stopped, chooser_of(job))
     whitened = whiten(states, read_act_w(model.hidden))
     write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
     took = time.monotonic() - started

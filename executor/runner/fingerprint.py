@@ -13,9 +13,10 @@ check.bin, written by the checker from its own pass, before it has seen proof.bi
     4       scale s', float32
     16 * k  q', int16, row = token: p' is about q' * s'
     8       den, float64: mean over the chunk's tokens of |x'|^2 / hidden
-and after the last chunk n + 1 margins, uint32, in ppm of a logit unit ("nat"), saturating at 2^32 - 1:
-    4 * n   for each output token: the largest logit less the logit of that token
-    4       finish "eos": the largest logit less that of the likeliest stop token, at the place after the last token;
+and after the last chunk n + 1 margins, uint32, in ppm of a logit unit ("nat"), saturating at 2^32 - 1. A token's score
+is what gumbel.py chooses by, its logit plus T g, and at temperature 0 its logit:
+    4 * n   for each output token: the largest score less the score of that token
+    4       finish "eos": the largest score less that of the best stop token, at the place after the last token;
             finish "length": how far a stop token ever beat the token that was put in its place; 0 if it never did
 
 The distances follow from the two files alone, in integers (floats are exact rationals):
@@ -42,6 +43,8 @@ SHORT_ANSWER = 16
 # Numpy arrays. They are no types to a checker on a machine that does not have numpy, and the node's does not.
 Floats: TypeAlias = Any  # float32
 Doubles: TypeAlias = Any  # float64
+Integers: TypeAlias = Any  # int64
+Words: TypeAlias = Any  # uint64
 
 
 class NotFinite(ArithmeticError):

@@ -7,6 +7,7 @@ import numpy as np
 
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
+from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical, read_object, write
 from .model import Model, ids_sha256
 
@@ -20,10 +21,15 @@ def dtype_of(job: Job) -> tuple[str, int]:
     dtype = job.text("dtype", tuple(DTYPE_OF_CLASS.values()))
     if DTYPE_OF_CLASS[device_class] != dtype:
         raise BadSpec("bad_param", f"device class {device_class} computes in {DTYPE_OF_CLASS[device_class]}")
-    # Sampling by seed is not in version 1: only the most likely token can be re-checked so far.
-    if job.params.get("temperature_milli", 0) != 0:
-        raise BadSpec("bad_param", "this runner answers at temperature 0 only")
     return dtype, device_class
+
+
+def chooser_of(job: Job) -> Chooser:
+    """How the tokens of this job are chosen, by the temperature and the seed of its spec. Raises BadSpec."""
+    temperature_milli = job.number("temperature_milli", 0, MAX_TEMPERATURE_MILLI)
+    if temperature_milli and not job.seed:
+        raise BadSpec("bad_spec", "without a seed nothing can be drawn at a temperature above 0")
+    return Chooser(temperature_milli, job.seed)
 
 
 def read_chat() -> tuple[str, object]:
@@ -57,7 +63,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
 
     started = time.monotonic()
     stream, ids, states, finish = TokenStream(), [], [], "length"
-    for token, state in model.decode(prompt, max_new):
+    for token, state in model.decode(prompt, max_new, chooser_of(job)):
         if token in model.eos_ids:
             finish = "eos"
             break

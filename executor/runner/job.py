@@ -35,10 +35,14 @@ class BadInput(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """spec.json, read. `params` is the kind's own; each kind takes what it needs through `number` and `text`."""
+    """spec.json, read. `params` is the kind's own; each kind takes what it needs through `number` and `text`.
+
+    `seed` is 32 bytes, or empty for a kind that draws nothing.
+    """
 
     id: bytes
     kind: str
+    seed: bytes
     params: dict[str, Any]
 
     def number(self, name: str, low: int, high: int) -> int:
@@ -65,16 +69,18 @@ def read_job() -> Job:
     if spec.get("version") != SPEC_VERSION:
         raise BadSpec("bad_version", f"this runner speaks version {SPEC_VERSION}")
     try:
-        job_id = bytes.fromhex(spec["job_id"])
+        job_id, seed = bytes.fromhex(spec["job_id"]), bytes.fromhex(spec["seed"])
         kind, params, files = str(spec["kind"]), dict(spec["params"]), list(spec["input_files"])
         listed = [(str(file["path"]), str(file["sha256"]), int(file["size"])) for file in files]
     except (KeyError, TypeError, ValueError) as error:
         raise BadSpec("bad_spec", f"spec.json lacks or misstates {error}") from error
     if len(job_id) != 32:
         raise BadSpec("bad_spec", "job_id must be 32 bytes in hex")
+    if len(seed) not in (0, 32):
+        raise BadSpec("bad_spec", "seed must be 32 bytes in hex, or empty")
     for name, sha256, size in listed:
         _verify(name, sha256, size)
-    return Job(job_id, kind, params)
+    return Job(job_id, kind, seed, params)
 
 
 def _verify(name: str, sha256: str, size: int) -> None:

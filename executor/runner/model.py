@@ -16,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .fingerprint import CHUNK_TOKENS, Doubles, Floats
+from .gumbel import Chooser
 from .job import BadInput
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -52,39 +53,40 @@ class Model:
             )
         return ids
 
-    def decode(self, prompt: list[int], max_new_tokens: int) -> Iterator[tuple[int, Floats]]:
-        """Greedy decoding: each token with the hidden state that chose it, a stop token included, which ends it."""
+    def decode(self, prompt: list[int], max_new_tokens: int, chooser: Chooser) -> Iterator[tuple[int, Floats]]:
+        """Token by token, each with the hidden state that chose it, a stop token included, which ends it."""
         step, past = prompt, None
-        for _ in range(max_new_tokens):
+        for place in range(max_new_tokens):
             with torch.inference_mode():
                 out = self._net.base_model(input_ids=torch.tensor([step]), past_key_values=past, use_cache=True)
                 state = out.last_hidden_state[0, -1:]
                 logits = self._logits(state)[0]
             past = out.past_key_values
-            # numpy takes the lowest id of equal logits on every machine; torch promises no order.
-            token = int(logits.argmax())
+            token = chooser.choose(logits, place)
             yield token, state[0].float().numpy()
             if token in self.eos_ids:
                 return
             step = [token]
 
-    def replay(self, prompt: list[int], output: list[int], stopped: bool) -> tuple[Floats, Doubles]:
+    def replay(self, prompt: list[int], output: list[int], stopped: bool, chooser: Chooser) -> tuple[Floats, Doubles]:
         """One pass over a finished text: the states of its tokens [n, hidden] and the n + 1 margins of check.bin."""
         with torch.inference_mode():
             out = self._net.base_model(input_ids=torch.tensor([prompt + output]), use_cache=False)
             states = out.last_hidden_state[0, len(prompt) - 1 :]
-            margins, eos_lead = [], [0.0]
+            margins, stop_lead = [], [0.0]
             # In blocks, because the logits of a long answer would not fit beside the model.
             for start in range(0, len(output) + 1, CHUNK_TOKENS):
                 logits = self._logits(states[start : start + CHUNK_TOKENS])
-                stop = logits[:, list(self.eos_ids)].max(axis=1)
-                for row, best_stop, t in zip(logits, stop, range(start, len(output) + 1), strict=False):
-                    if t < len(output):
-                        margins.append(float(row.max() - row[output[t]]))
-                        eos_lead.append(float(best_stop - row[output[t]]))
+                for row, place in zip(logits, range(start, len(output) + 1), strict=False):
+                    best = chooser.best(row, place)
+                    stop = chooser.scores(row, place, list(self.eos_ids)).max()
+                    if place < len(output):
+                        (chosen,) = chooser.scores(row, place, output[place : place + 1])
+                        margins.append(float(best - chosen))
+                        stop_lead.append(float(stop - chosen))
                     else:
-                        stop_margin = float(row.max() - best_stop)
-        margins.append(stop_margin if stopped else max(eos_lead))
+                        stop_margin = float(best - stop)
+        margins.append(stop_margin if stopped else max(stop_lead))
         return states[: len(output)].float().numpy(), np.array(margins)
 
     def _logits(self, states: torch.Tensor) -> Floats:

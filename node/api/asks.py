@@ -7,7 +7,13 @@ from typing import Any
 
 from node.api.backend import ChatMessage, JobAsk, LaneStep
 from node.api.faults import Fault
-from protocol.params import INFERENCE_TIMEOUT_MS, MAX_INPUT_BYTES, MAX_NEW_TOKENS, TIMEOUT_CEILING_MS
+from protocol.params import (
+    INFERENCE_TIMEOUT_MS,
+    MAX_INPUT_BYTES,
+    MAX_NEW_TOKENS,
+    MAX_TEMPERATURE_MILLI,
+    TIMEOUT_CEILING_MS,
+)
 
 MAX_BODY_BYTES = 8 * 2**20
 MAX_MESSAGES = 1_024
@@ -56,6 +62,7 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
             "min_reputation": (_number(0, 100), 0),
             "with_bonus": (_flag, True),
             "uncalibrated": (_flag, False),
+            "temperature_milli": (_number(0, MAX_TEMPERATURE_MILLI), 0),
         },
     )
     return JobAsk(**found)

@@ -34,7 +34,8 @@ class JobAsk:
     """A job as the user asks for it; the API has checked every bound that does not depend on the node's state.
 
     model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
-    cheapest able node asks. timeout_ms of the container. min_reputation in points.
+    cheapest able node asks. timeout_ms of the container. min_reputation in points. temperature_milli: 0 for the
+    likeliest tokens.
     """
 
     model: str
@@ -45,6 +46,7 @@ class JobAsk:
     min_reputation: int
     with_bonus: bool
     uncalibrated: bool
+    temperature_milli: int = 0
 
 
 class Backend(Protocol):

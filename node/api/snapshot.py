@@ -226,7 +226,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job from this node's side (`requester` or `provider`); its id is the request's.
+    """A job from this node's side (`requester` or `provider`); its id is the request's. Temperature in thousandths.
 
     `text` is the answer so far (for its requester only). cost_wei is charge, fee and bonus as far as they are known,
     and what attempts cost beside that were given up.
@@ -242,6 +242,7 @@ class JobView:
     batch_id: str
     attempt: int
     max_new_tokens: int
+    temperature_milli: int
     tokens: int
     finish: str
     text: str

@@ -17,6 +17,8 @@ from node.cli.phrases import BLANK, coins, exact_coins, short, span, state
 app = noun("job", "Ask for jobs and follow them.")
 MAX_QUESTION_CHARS = 8 * 2**20
 """The daemon takes no longer body."""
+HIGHEST_TEMPERATURE = 2
+"""MAX_TEMPERATURE_MILLI of the protocol, whose import would take longer than to ask."""
 
 
 @app.command
@@ -27,6 +29,7 @@ def run(
     model: str,
     system: str = "",
     max_tokens: int = 256,
+    temperature: Annotated[float, Parameter(metavar="T")] = 0.0,
     max_price: Coins | None = None,
     timeout: Annotated[float, Parameter(metavar="S")] = 120.0,
     min_reputation: int = 0,
@@ -49,6 +52,8 @@ def run(
         Words to the model before the question.
     max_tokens
         Length of the answer at most; the price is for so many.
+    temperature
+        0 takes the likeliest token each time; up to 2, the higher the freer. The choices can be checked at any.
     max_price
         Pay at most this for the whole answer; nothing: what the cheapest able node asks.
     timeout
@@ -68,6 +73,7 @@ def run(
         "model": model,
         "messages": [*messages, {"role": "user", "content": content}],
         "max_new_tokens": max_tokens,
+        "temperature_milli": _thousandths(temperature),
         "max_price_wei": str(max_price or 0),
         "timeout_ms": _milliseconds(timeout),
         "min_reputation": min_reputation,
@@ -95,6 +101,15 @@ def _milliseconds(seconds: float) -> int:
     if not 0 <= seconds <= 10**9:
         raise Fault("bad_request", f"--timeout {seconds}: expected a number of seconds")
     return round(seconds * 1000)
+
+
+def _thousandths(temperature: float) -> int:
+    """Raises: Fault bad_request for a temperature that no node runs at."""
+    thousandths = round(temperature * 1000) if 0 <= temperature <= HIGHEST_TEMPERATURE else -1
+    if thousandths < 0 or abs(temperature * 1000 - thousandths) > 1e-6:
+        words = f"expected 0 to {HIGHEST_TEMPERATURE} with at most three decimals"
+        raise Fault("bad_request", f"--temperature {temperature:g}: {words}")
+    return thousandths
 
 
 @app.command
@@ -162,6 +177,7 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
     yield "node", job.node
     yield "attempt", str(job.attempt + 1) if job.attempt else ""
     yield "tokens", f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
+    yield "temperature", f"{job.temperature_milli / 1000:g}" if job.temperature_milli else ""
     yield "price", _price(job)
     if job.cost_wei:
         beside = job.cost_wei - job.charge_wei - job.fee_wei - job.bonus_wei

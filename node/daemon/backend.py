@@ -104,6 +104,7 @@ class NodeBackend:
             ask_id=secrets.token_bytes(16),
             manifest=manifest.cid,
             max_new_tokens=ask.max_new_tokens,
+            temperature=ask.temperature_milli,
             input_cid=stored.input_cid,
             input_bytes=len(stored.sealed),
             content_key_hash=stored.content_key_hash,

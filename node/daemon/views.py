@@ -67,6 +67,7 @@ class Views:
             batch_id=batch_id,
             attempt=view.attempt,
             max_new_tokens=view.max_new_tokens,
+            temperature_milli=view.temperature,
             tokens=view.new_tokens,
             finish=view.finish,
             text="",

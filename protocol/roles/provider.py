@@ -608,6 +608,7 @@ class Provider:
             client=job.order.assignment.client,
             manifest=job.order.details.manifest,
             max_new_tokens=job.order.details.max_new_tokens,
+            temperature=job.order.details.temperature,
             new_tokens=job.run.new_tokens if job.run else 0,
             finish=job.run.finish if job.run else "",
             price=Wei(job.order.details.price),

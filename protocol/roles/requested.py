@@ -160,6 +160,7 @@ class RequestedJob:
             client=client,
             manifest=self.ask.manifest,
             max_new_tokens=self.ask.max_new_tokens,
+            temperature=self.ask.temperature,
             new_tokens=self.new_tokens,
             finish=self.finish,
             price=Wei(self.chosen.offer.price if self.chosen else 0),

@@ -41,6 +41,7 @@ from protocol.network.gossip import REQUESTS
 from protocol.params import (
     DEADLINE_GRACE_MS,
     MAX_RETRIES,
+    MAX_TEMPERATURE_MILLI,
     OFFER_WINDOW_MS,
     RETRY_AFTER_DEADLINE_S,
     WIDE_OFFER_WINDOW_MS,
@@ -188,6 +189,9 @@ class Requester:
         job.history.append((Stage.REQUESTED, now_ms))
         if self.identity.client is None or self.identity.signer is None:
             job.end_unserved("this node has no client wallet", now_ms)
+            return ()
+        if ask.temperature > MAX_TEMPERATURE_MILLI:
+            job.end_unserved(f"the temperature is 0 to {MAX_TEMPERATURE_MILLI} thousandths", now_ms)
             return ()
         if self.member.is_intake_stopped(now_ms):
             job.end_unserved(why_stopped(self.member), now_ms)
@@ -352,6 +356,7 @@ class Requester:
         request, offer = job.signed.request, job.chosen.offer
         fetch_ms = 0 if offer.cached else FETCH_ESTIMATE_MS
         until_ms = now_ms + fetch_ms + offer.eta_ms + request.timeout_ms + DEADLINE_GRACE_MS
+        # The node hears it with the order, and a later attempt has another: nobody but the client could choose by it.
         nonce = hashlib.sha256(b"vcoin/seed/1" + self.settings.secret + job.request_id + bytes([job.attempt])).digest()
         return JobDetails(
             request_id=job.request_id,
@@ -362,7 +367,7 @@ class Requester:
             manifest=request.manifest,
             input_cid=job.ask.input_cid,
             content_key_hash=job.ask.content_key_hash,
-            temperature=0,
+            temperature=job.ask.temperature,
             seed_nonce=nonce,
             max_new_tokens=request.max_new_tokens,
             classes=request.classes,

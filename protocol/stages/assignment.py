@@ -17,6 +17,7 @@ from protocol.params import (
     INPUT_BYTES_PER_MS,
     MAX_INLINE_BYTES,
     MAX_SKIPPED_ORDERS,
+    MAX_TEMPERATURE_MILLI,
     MIN_CHARGE_DIVISOR,
     VERIFY_FEE_DIVISOR,
 )
@@ -233,9 +234,9 @@ def bonus_of(charge: int, cap: int, actual_ms: int, expected_ms: int) -> Wei:
 
 
 def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
-    """Check an order against the request and the offer that it answers.
+    """Check an order against the request and the offer that it answers, and against what no runner does.
 
-    Raises: Malformed if a field contradicts them.
+    Raises: Malformed if a field contradicts them, or the temperature is too high.
     """
     details, assignment = order.details, order.assignment
     request, offer = order.request.request, order.offer.offer
@@ -259,6 +260,15 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
     )
     if wrong:
         raise Malformed("the assignment contradicts its request or offer")
+    require_temperature(details.temperature)
+
+
+def require_temperature(temperature_milli: int) -> None:
+    """Raises: Malformed for a temperature that no honest node runs at."""
+    if temperature_milli > MAX_TEMPERATURE_MILLI:
+        raise Malformed(
+            f"the temperature is {temperature_milli} thousandths, and 0 to {MAX_TEMPERATURE_MILLI} are served"
+        )
 
 
 def is_reclaimed(index: int, cumulative: int, lane: Lane) -> bool:

@@ -180,7 +180,11 @@ def score(proof: bytes, check: bytes, token_count: int, calibration: Calibration
     Args: proof, already validated by `validate_proof`; check, made by this seat's own runner.
     Raises: ValueError if check.bin has not the length that `token_count` gives.
     """
-    found = distances(proof, check, token_count)
+    return points(distances(proof, check, token_count), token_count, calibration)
+
+
+def points(found: Distances, token_count: int, calibration: Calibration) -> int:
+    """The score that distances give, in basis points: that of the worst term."""
     tok = _for_length(calibration.tok, token_count)
     return min(
         score_bps(found.act, calibration.act),

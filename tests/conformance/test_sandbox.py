@@ -143,6 +143,22 @@ async def test_check_finds_a_token_that_the_model_did_not_choose(
     assert score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED) <= 8500
 
 
+async def test_seed_decides_what_is_answered_at_a_temperature(bench: Bench) -> None:
+    spec = bench.spec("drawn", temperature=800, seed=b"\x01" * 32, max_new_tokens=24)
+    exited, _ = await bench.run(spec, chat(QUESTION))
+    assert exited.result.outcome is Outcome.OK, exited.result.detail
+    scores = []
+    for each in (spec, dataclasses.replace(spec, seed=b"\x02" * 32)):
+        # A workspace of its own: what has been checked is not checked again.
+        sample = dataclasses.replace(bench.sample(spec, chat(QUESTION), bench.result_of(spec)), spec=each)
+        sample = dataclasses.replace(sample, leaf_index=len(scores))
+        for name, content in ((INPUT_JSON, chat(QUESTION)), (RESULT_JSON, bench.result_of(spec))):
+            bench.workspaces.of_sample(sample.batch_id, sample.leaf_index).put(name, content)
+        replayed = await bench.sandbox.replay(sample)
+        scores.append(score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED))
+    assert scores[0] > 9500 > 8500 >= scores[1], scores
+
+
 async def test_answer_to_another_prompt_is_a_problem_and_gets_no_check(
     bench: Bench, answered: tuple[RunSpec, ContainerExited, list[int]]
 ) -> None:
@@ -157,6 +173,7 @@ async def test_answer_to_another_prompt_is_a_problem_and_gets_no_check(
     [
         ("no messages", chat(), {}, Outcome.CLIENT, "bad_messages"),
         ("long", chat("word " * 9000), {}, Outcome.CLIENT, "prompt_too_long"),
+        ("hot", chat(QUESTION), {"temperature": 2001}, Outcome.CLIENT, "params.temperature_milli must be"),
         ("late", chat(QUESTION), {"timeout_ms": 50}, Outcome.JOB, "timeout"),
         ("large", chat(QUESTION), {"memory_bytes": 48 << 20}, Outcome.JOB, "out_of_memory"),
         ("no model", chat(QUESTION), {"manifest": bytes(32)}, Outcome.PROVIDER, "not"),

@@ -93,6 +93,7 @@ def job_of(ask: JobAsk, job_id: str) -> views.JobView:
         batch_id="",
         attempt=0,
         max_new_tokens=ask.max_new_tokens,
+        temperature_milli=ask.temperature_milli,
         tokens=0,
         finish="",
         text="",

@@ -19,6 +19,7 @@ from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RU
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed
+from protocol.params import MAX_TEMPERATURE_MILLI
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
@@ -75,6 +76,9 @@ class FakeSandbox:
             claim = json.loads(result)
             if claim["prompt_token_ids_sha256"] != _prompt_hash(chat):
                 return SampleReplayed(effect.batch_id, effect.leaf_index, b"", "prompt_mismatch: another prompt")
+            refusal = _refusal(spec, manifest, json.loads(chat))
+            if refusal:
+                return SampleReplayed(effect.batch_id, effect.leaf_index, b"", refusal[1])
             check = _check(spec, manifest, chat, claim["output_token_ids"])
             workspace.put(CHECK_BIN, check)
             return SampleReplayed(effect.batch_id, effect.leaf_index, check, "")
@@ -101,6 +105,8 @@ def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tu
         return Outcome.JOB, "timeout: killed"
     if spec.memory_bytes < LEAST_MEMORY:
         return Outcome.JOB, "out_of_memory: killed"
+    if spec.temperature > MAX_TEMPERATURE_MILLI:
+        return Outcome.CLIENT, f"bad_param: params.temperature_milli must be 0 to {MAX_TEMPERATURE_MILLI}"
     if not chat["messages"]:
         return Outcome.CLIENT, "bad_messages: there is none"
     length = sum(len(message["content"]) for message in chat["messages"])
@@ -111,12 +117,13 @@ def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tu
 
 def _answer(spec: RunSpec, manifest: ModelManifest, chat: bytes) -> tuple[list[int], str]:
     planned = 5 + _number(b"length", chat) % 200
-    ids = [_choice(manifest, chat, place) for place in range(min(planned, spec.max_new_tokens))]
+    ids = [_choice(spec, manifest, chat, place) for place in range(min(planned, spec.max_new_tokens))]
     return ids, "length" if planned >= spec.max_new_tokens else "eos"
 
 
-def _choice(manifest: ModelManifest, chat: bytes, place: int) -> int:
-    token = _number(b"token", chat, place.to_bytes(4, "big")) % manifest.vocab
+def _choice(spec: RunSpec, manifest: ModelManifest, chat: bytes, place: int) -> int:
+    draw = spec.temperature.to_bytes(4, "big") + spec.seed if spec.temperature else b""
+    token = _number(b"token", chat, place.to_bytes(4, "big"), draw) % manifest.vocab
     return token if token not in manifest.eos_ids else max(manifest.eos_ids) + 1
 
 
@@ -157,7 +164,7 @@ def _check(spec: RunSpec, manifest: ModelManifest, chat: bytes, ids: list[int]) 
     for start in range(0, len(ids), CHUNK_TOKENS):
         rows = _rows(spec, ids, start, b"")
         out += struct.pack(f"<f{len(rows)}hd", 1.0, *rows, sum(p * p for p in rows) / len(rows))
-    margins = [0 if token == _choice(manifest, chat, place) else 3_000_000 for place, token in enumerate(ids)]
+    margins = [0 if token == _choice(spec, manifest, chat, place) else 3_000_000 for place, token in enumerate(ids)]
     return out + struct.pack(f"<{len(ids) + 1}I", *margins, 0)
 
 

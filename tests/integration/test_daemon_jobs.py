@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -249,9 +249,10 @@ ASK = JobAsk("tiny", (ChatMessage("user", "jump"),), 64, 0, 30_000, 0, with_bonu
 async def test_job_from_bid_to_pay(place: Place) -> None:
     async with network(place) as cast:
         await heard(cast.asker, 1)
-        job = await cast.asker.backend.ask_job(ASK)
+        job = await cast.asker.backend.ask_job(replace(ASK, temperature_milli=800))
         done = await until(cast.asker, job, lambda view: view.state == "delivered", 60)
         assert (done.text, done.finish, done.tokens) == (ANSWER, "eos", len(encode(ANSWER)))
+        assert done.temperature_milli == 800
         assert done.charge_wei > 0
         paid = await until(cast.asker, job, lambda view: view.ended, 120)
         assert paid.state == "spendable"

@@ -78,12 +78,19 @@ def check_bytes(tokens: int, work: Work) -> bytes:
     return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[0] * (tokens + 1))
 
 
-def ask(number: int = 1, max_new_tokens: int = 128, max_price_vcn: int = 20, now_ms: int = START_MS) -> ev.JobAsked:
+def ask(
+    number: int = 1,
+    max_new_tokens: int = 128,
+    max_price_vcn: int = 20,
+    now_ms: int = START_MS,
+    temperature: int = 0,
+) -> ev.JobAsked:
     """A job for the tiny model, to be done within ten minutes."""
     return ev.JobAsked(
         ask_id=number.to_bytes(16, "big"),
         manifest=MANIFEST.cid,
         max_new_tokens=max_new_tokens,
+        temperature=temperature,
         input_cid=cid_of(b"input%d" % number),
         input_bytes=100,
         content_key_hash=cid_of(b"key%d" % number),

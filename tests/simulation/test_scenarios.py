@@ -10,7 +10,8 @@ from protocol.job import TERMINAL, Stage
 from protocol.params import VCN
 from protocol.roles.machine import Machine
 from protocol.roles.member import NO_DEVICE
-from protocol.stages.assignment import SignedRefuse
+from protocol.stages.assignment import AssignmentOrder, SignedRefuse
+from protocol.stages.execution import sampling_seed
 from protocol.wire.ids import TimestampMs, Wei, address_bytes
 from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
@@ -358,3 +359,21 @@ def test_a_beat_claims_no_more_slots_than_the_machine_has_now():
     beats = [event.heartbeat for _, event in world.log if isinstance(event, ev.HeartbeatReceived)]
     newest = max((beat for beat in beats if beat.node_id == provider.address), key=lambda beat: beat.counter)
     assert (newest.slots, newest.class_ids) == (0, ())
+
+
+def test_node_and_seats_draw_tokens_by_what_the_client_signed():
+    world = network()
+    done = submit(world, temperature=800)
+    assert (done.stage, done.temperature) == (Stage.SPENDABLE, 800)
+    assert {name for name, _ in world.specs} > {"provider"}
+    nonce = next(
+        event.message.details.seed_nonce
+        for _, event in world.heard["provider"]
+        if isinstance(event, ev.MessageReceived) and isinstance(event.message, AssignmentOrder)
+    )
+    assert {(s.temperature, s.seed) for _, s in world.specs} == {(800, sampling_seed(done.job_id, nonce))}
+
+
+def test_a_temperature_that_no_node_serves_is_told_at_once():
+    done = submit(network(), temperature=2_001)
+    assert (done.stage, done.reason) == (Stage.UNSERVED, "the temperature is 0 to 2000 thousandths")

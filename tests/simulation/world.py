@@ -66,6 +66,8 @@ class World:
     nodes: dict[PeerId, Node] = field(default_factory=dict)
     log: list[tuple[str, ev.Event]] = field(default_factory=list)
     heard: dict[str, list[tuple[TimestampMs, ev.Event]]] = field(default_factory=dict)
+    specs: list[tuple[str, fx.RunSpec]] = field(default_factory=list)
+    """What each node had its runner do, work and checks."""
     kills: int = 0
 
     def __post_init__(self) -> None:
@@ -236,11 +238,13 @@ class World:
                 self._note(node, message)
                 answer(ev.MessageSigned(message, sign_digest(digest(message, DOMAIN), node.secret)))
             case fx.RunContainer(spec):
+                self.specs.append((node.name, spec))
                 self._run_container(node, spec, answer)
             case fx.StopContainer(job_id):
                 # The answer to its run, which comes beside it, is the same.
                 answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
-            case fx.ReplaySample(batch, leaf_index, _):
+            case fx.ReplaySample(batch, leaf_index, spec):
+                self.specs.append((node.name, spec))
                 check = check_bytes(3, Work.DISHONEST if node.is_lazy else node.work)
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case fx.FetchModel(manifest):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chain.calibration import packaged
+from executor import images
 from protocol.stages.verification import score
 from scripts.calibration.constants import FLOORS, FULL_LENGTH, Measured, constants
 from scripts.calibration.prompts import all_prompts
@@ -50,6 +51,12 @@ def test_prompts_are_many_and_no_two_are_alike() -> None:
     prompts = all_prompts()
     assert len(prompts) > 200
     assert len(set(prompts)) == len(prompts)
+
+
+def test_carried_calibration_is_of_this_runner() -> None:
+    (carried,) = packaged()
+    found = {noise.runtime.hex() for noise in carried.classes.values()}
+    assert found == {images.runtime()}, "run ./scripts/calibrate --confirm: a new network would have no constants"
 
 
 def test_carried_calibration_tells_the_vectors_apart() -> None:

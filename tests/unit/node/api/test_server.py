@@ -66,6 +66,9 @@ async def test_job_is_asked_and_found_by_a_prefix_of_its_id(door: Door) -> None:
         ({"max_price_wei": "-1"}, "bad_request", "max_price_wei"),
         ({"max_price_wei": str(2**96)}, "bad_request", "max_price_wei"),
         ({"timeout_ms": 10}, "bad_request", "timeout_ms: expected a whole number from 1000"),
+        ({"temperature_milli": 2_001}, "bad_request", "temperature_milli: expected a whole number from 0 to 2000"),
+        ({"temperature_milli": -1}, "bad_request", "temperature_milli"),
+        ({"temperature_milli": 0.8}, "bad_request", "temperature_milli"),
         ({"with_bonus": "yes"}, "bad_request", "with_bonus: expected true or false"),
     ],
 )

@@ -14,6 +14,8 @@ from node.api import snapshot as views
 from node.api.client import Client
 from node.api.faults import Exit
 from node.cli.answer import Follower
+from node.cli.job import HIGHEST_TEMPERATURE
+from protocol.params import MAX_TEMPERATURE_MILLI
 from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, job_of
 from tests.unit.node.api.test_follow import ASK as ASKED
 from tests.unit.node.cli.conftest import Ran, Shell
@@ -159,10 +161,11 @@ async def test_everything_asked_for_reaches_the_daemon(vcoin: Shell, monkeypatch
 
     monkeypatch.setattr("sys.stdin", io.StringIO("from a pipe\n"))
     options = ("--max-tokens", "64", "--max-price", "1.5", "--timeout", "30", "--no-bonus", "--uncalibrated")
+    options += ("--temperature", "0.8")
     await answered(vcoin, deliver, "job", "run", "-", "--model", "abab", "--system", "Be brief.", *options)
     (ask,) = vcoin.backend.asked
     assert (ask.max_new_tokens, ask.max_price_wei, ask.timeout_ms) == (64, 3 * VCN // 2, 30_000)
-    assert (ask.with_bonus, ask.uncalibrated) == (False, True)
+    assert (ask.with_bonus, ask.uncalibrated, ask.temperature_milli) == (False, True, 800)
     assert [(message.role, message.content) for message in ask.messages] == [
         ("system", "Be brief."),
         ("user", "from a pipe\n"),
@@ -215,3 +218,14 @@ def test_who_stays_misses_nothing(
     follower = Follower(Interrupted([RUNNING], [DONE]), "abab", to_the_end=False, as_json=False)
     assert follower.run() == Exit.OK
     assert capsys.readouterr().out == "One \ntwo\n"
+
+
+@pytest.mark.parametrize("temperature", ["2.001", "-0.1", "0.0005", "nan", "inf"])
+async def test_temperature_that_nobody_serves_is_misuse(vcoin: Shell, temperature: str) -> None:
+    ran = await vcoin(*ASK, f"--temperature={temperature}")
+    assert (ran.code, "expected 0 to 2 with at most three decimals" in ran.err) == (Exit.USAGE, True), ran.err
+    assert not vcoin.backend.asked
+
+
+def test_highest_temperature_is_that_of_the_protocol() -> None:
+    assert HIGHEST_TEMPERATURE * 1000 == MAX_TEMPERATURE_MILLI

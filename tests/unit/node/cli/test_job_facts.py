@@ -34,3 +34,9 @@ def test_a_job_that_nobody_did_says_what_its_attempts_cost() -> None:
     nothing = replace(job, charge_wei=0, fee_wei=0, bonus_wei=0, cost_wei=0)
     assert cost_line(nothing) == ""
     assert cost_line(replace(nothing, cost_wei=VCN // 4)).endswith("0.25 VCN = 0.25 attempts given up")
+
+
+def test_a_temperature_is_shown_where_there_is_one() -> None:
+    (job,) = views(ended_job(), "requester").jobs()
+    assert not any(line.startswith("temperature") for line in description(job))
+    assert any(re.fullmatch(r"temperature\s+0\.85", line) for line in description(replace(job, temperature_milli=850)))

@@ -150,6 +150,7 @@ def test_an_offer_that_this_node_never_signed_is_a_bad_signature():
         {"manifest": bytes(32)},
         {"offer_hash": bytes(32)},
         {"deadline": NOW // 1_000 + 10_000},
+        {"temperature": 2_001},
     ],
     ids=lambda changes: next(iter(changes)),
 )
