@@ -47,7 +47,7 @@ from protocol.effects import (
 )
 from protocol.errors import ChainError, Reverted
 from protocol.events import AuditNotDrawn, BatchMined, Event, MessageSigned, TransactionMined
-from protocol.params import PASS_ABOVE_BPS, ChainRules
+from protocol.params import AUDIT_LATEST_EPOCHS, PASS_ABOVE_BPS, ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.offer import Offer
@@ -362,7 +362,7 @@ class ChainAdapter:
             return AuditNotDrawn(case)
 
     async def _audit_epoch(self, case: BatchId) -> int | None:
-        """The epoch whose seed draws a case that passed for an audit; None if it does not.
+        """The epoch whose seed draws a case that passed for an audit; None if it does not, or did too long ago.
 
         Raises: Reverted, transient, before that can be known.
         """
@@ -373,6 +373,8 @@ class ChainAdapter:
         now = epoch_of(head, self.rules.epoch)
         # Court keeps 16 bits of it.
         epoch = now - (now - passed.next_try) % (1 << 16)
+        if now - epoch > AUDIT_LATEST_EPOCHS:
+            return None
         seed = (await network.beacon.seed_of(epoch)).value
         if seed is None:
             at = await network.beacon.seed_block_of(epoch)

@@ -38,7 +38,8 @@ from protocol.events import (
     SampleReplayed,
 )
 from protocol.messages import Message
-from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS, PASS_ABOVE_BPS
+from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS
+from protocol.roles.audits import Audit, AuditedSeat
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -54,11 +55,8 @@ from protocol.stages.verification import (
     SampleOpening,
     Verdict,
     audit_commitment,
-    checks_differ,
-    checks_digest,
-    is_check_shown,
 )
-from protocol.wire.ids import Address, BatchId, Cid, PeerId, TimestampMs
+from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
 ASK_AGAIN_MS = 3_000
 STAGGER_S = 4
@@ -67,54 +65,6 @@ AUDITS_KEPT = 256
 LATE_PARTS = (3, 4)
 """After so much of its turn an auditor commits to what it has: who has shown nothing by then has nothing to show."""
 NOTHING_TO_CHECK_BPS = 10_000
-
-
-@dataclass(slots=True)
-class AuditedSeat:
-    """A seat that revealed, and what it has shown since; `spoilt`: leaves of which it showed something else."""
-
-    node: Address
-    digest: bytes
-    scores: tuple[int, ...]
-    """What it gave each drawn leaf, in their order."""
-    checks: dict[int, bytes] = field(default_factory=dict)
-    spoilt: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Audit:
-    """An audit that this node is drawn for."""
-
-    batch_id: BatchId
-    class_id: int
-    place: int
-    since: int
-    """When its turn began, in seconds of the chain."""
-    seats: dict[int, AuditedSeat]
-    leaves: dict[int, DrawnLeaf]
-    shown_by: dict[int, int] = field(default_factory=dict)
-    """The seat whose opening of a leaf is used."""
-    committed: set[int] = field(default_factory=set)
-    revealed: set[int] = field(default_factory=set)
-    findings: tuple[tuple[int, ...], int] | None = None
-    """Bound to: the seats that did not compute, and the score."""
-    revealing: bool = False
-    closing: bool = False
-    ended: bool = False
-    moment: str = field(default="", compare=False)
-    """The moment that was asked for last since this process began; chain time is not in the journal."""
-    asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)
-    asked_at: int | None = field(default=None, compare=False)
-    """The head when this auditor last asked for a transaction."""
-
-    @property
-    def is_bound(self) -> bool:
-        return self.place in self.committed
-
-    def lacks(self) -> bool:
-        """Whether anything that a seat could still show would change what is found."""
-        unjudged = any(leaf.check is None or leaf.score is None for leaf in self.leaves.values())
-        return unjudged or any(len(seat.checks) < len(self.leaves) for seat in self.seats.values())
 
 
 @dataclass(slots=True)
@@ -454,34 +404,12 @@ class Auditor:
     def _commit(self, audit: Audit) -> tuple[Effect, ...]:
         if audit.findings is not None:
             return ()
-        off = tuple(seat for seat, each in audit.seats.items() if not self._has_computed(audit, each))
+        off = tuple(seat for seat in audit.seats if not audit.has_computed(seat, self.member.calibration))
         scores = [leaf.score for leaf in audit.leaves.values()]
         known = [score for score in scores if score is not None]
         audit.findings = (off, min(known) if len(known) == len(scores) else NOTHING_SHOWN_BPS)
         audit.asked_at = self.member.head
         return (self._commitment(audit),)
-
-    def _has_computed(self, audit: Audit, seat: AuditedSeat) -> bool:
-        """Whether nothing speaks against a seat's having run its own pass over every leaf that it let pass.
-
-        What it found bad it may have found so without one: by papers, or because it was shown nothing.
-        """
-        if not all(is_check_shown(leaf.new_tokens) for leaf in audit.leaves.values()):
-            return True
-        if len(seat.checks) < len(audit.leaves):
-            return False
-        if checks_digest([seat.checks[index] for index in audit.leaves]) != seat.digest:
-            return False
-        let_pass = [index for index, score in zip(audit.leaves, seat.scores, strict=True) if score > PASS_ABOVE_BPS]
-        return not any(self._differs(audit, audit.leaves[index], seat.checks[index]) for index in let_pass)
-
-    def _differs(self, audit: Audit, leaf: DrawnLeaf, check: bytes) -> bool:
-        job = leaf.opening.entry.job if leaf.opening else None
-        if leaf.check is None or job is None:
-            # This machine could not look, or there was nothing to compute.
-            return False
-        calibration = self.member.calibration(Cid(job.details.manifest), audit.class_id)
-        return checks_differ(leaf.check, check, leaf.new_tokens, calibration)
 
     def _commitment(self, audit: Audit) -> CommitAudit:
         assert audit.findings is not None

@@ -1,0 +1,83 @@
+"""An audit that this node is drawn for: the seats, what they have shown, and what speaks against each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from protocol.params import PASS_ABOVE_BPS
+from protocol.roles.cases import DrawnLeaf
+from protocol.stages.verification import Calibration, checks_differ, checks_digest, is_check_shown
+from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
+
+Constants = Callable[[Cid, int], Calibration]
+"""The noise constants of a model on a device class."""
+
+
+@dataclass(slots=True)
+class AuditedSeat:
+    """A seat that revealed, and what it has shown since; `spoilt`: leaves of which it showed something else."""
+
+    node: Address
+    digest: bytes
+    scores: tuple[int, ...]
+    """What it gave each drawn leaf, in their order."""
+    checks: dict[int, bytes] = field(default_factory=dict)
+    spoilt: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Audit:
+    """An audit that this node is drawn for."""
+
+    batch_id: BatchId
+    class_id: int
+    place: int
+    since: int
+    """When its turn began, in seconds of the chain."""
+    seats: dict[int, AuditedSeat]
+    leaves: dict[int, DrawnLeaf]
+    shown_by: dict[int, int] = field(default_factory=dict)
+    """The seat whose opening of a leaf is used."""
+    committed: set[int] = field(default_factory=set)
+    revealed: set[int] = field(default_factory=set)
+    findings: tuple[tuple[int, ...], int] | None = None
+    """Bound to: the seats that did not compute, and the score."""
+    revealing: bool = False
+    closing: bool = False
+    ended: bool = False
+    moment: str = field(default="", compare=False)
+    """The moment that was asked for last since this process began; chain time is not in the journal."""
+    asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)
+    asked_at: int | None = field(default=None, compare=False)
+    """The head when this auditor last asked for a transaction."""
+
+    @property
+    def is_bound(self) -> bool:
+        return self.place in self.committed
+
+    def lacks(self) -> bool:
+        """Whether anything that a seat could still show would change what is found."""
+        unjudged = any(leaf.check is None or leaf.score is None for leaf in self.leaves.values())
+        return unjudged or any(len(seat.checks) < len(self.leaves) for seat in self.seats.values())
+
+    def has_computed(self, seat: int, constants: Constants) -> bool:
+        """Whether nothing speaks against a seat's having run its own pass over every leaf that it let pass.
+
+        What it found bad it may have found so without one: by papers, or because it was shown nothing.
+        """
+        sat = self.seats[seat]
+        if not all(is_check_shown(leaf.new_tokens) for leaf in self.leaves.values()):
+            return True
+        if len(sat.checks) < len(self.leaves):
+            return False
+        if checks_digest([sat.checks[index] for index in self.leaves]) != sat.digest:
+            return False
+        let_pass = [index for index, score in zip(self.leaves, sat.scores, strict=True) if score > PASS_ABOVE_BPS]
+        return not any(self._differs(self.leaves[index], sat.checks[index], constants) for index in let_pass)
+
+    def _differs(self, leaf: DrawnLeaf, check: bytes, constants: Constants) -> bool:
+        job = leaf.opening.entry.job if leaf.opening else None
+        if leaf.check is None or job is None:
+            # This machine could not look, or there was nothing to compute.
+            return False
+        calibration = constants(Cid(job.details.manifest), self.class_id)
+        return checks_differ(leaf.check, check, leaf.new_tokens, calibration)
