@@ -49,13 +49,14 @@ class Lane:
 
 
 # They compute, and take what the others leave.
-CORES = Lane("cores", os.cpu_count() or 1, niceness=6)
+CORES = Lane("cores", os.cpu_count() or 1, niceness=19)
 # So do these, but forge does not share its output with a second forge.
-FORGE = Lane("forge", niceness=6)
-# Tests of containers count those of the whole engine, and some have half a second to end one.
-ENGINE = Lane("engine")
-NODES = Lane("nodes", niceness=3)
-LANES = (CORES, FORGE, ENGINE, NODES)
+FORGE = Lane("forge", niceness=19)
+# Tests of containers count those of the whole engine, and some have half a second to end one; nodes have seconds to
+# answer each other. Side by side either would miss its time on two cores.
+SERVED = Lane("served")
+CHAIN = Lane("chain", niceness=5)
+LANES = (CORES, FORGE, SERVED, CHAIN)
 # For one test; what takes a minute alone may take ten beside others, and does not hang.
 LIMIT_S = 900
 
@@ -85,12 +86,12 @@ LAYERS = (
     Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
     # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it.
     Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers")),
-    Layer("conformance", "conformance", ENGINE, SERVICES),
+    Layer("conformance", "conformance", SERVED, SERVICES),
     # Integration, in three: containers, whole nodes and their peers, and what takes a chain at most.
-    Layer("containers", "integration", ENGINE, SERVICES, marks="docker"),
-    Layer("nodes", "integration", NODES, ("venv", "node tools"), marks="libp2p and not docker"),
-    Layer("chain", "integration", NODES, ("venv", "node tools"), marks="not libp2p and not docker"),
-    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
+    Layer("containers", "integration", SERVED, SERVICES, marks="docker"),
+    Layer("nodes", "integration", SERVED, ("venv", "node tools"), marks="libp2p and not docker"),
+    Layer("chain", "integration", CHAIN, ("venv", "node tools"), marks="not libp2p and not docker"),
+    Layer("end-to-end", "end_to_end", SERVED, SERVICES),
 )
 
 
