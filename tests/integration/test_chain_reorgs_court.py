@@ -12,18 +12,26 @@ from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
     ChainEffect,
+    CloseAudit,
+    CommitAudit,
     CommitSeat,
+    ConveneAudit,
     ConveneCourt,
     DemandData,
     FinalizeBatch,
     ProveFraud,
     ReplaceSeat,
     ResolveCase,
+    RevealAudit,
     RevealSeat,
     SealEpoch,
     SubmitBatch,
 )
 from protocol.events import (
+    AuditCommitted,
+    AuditConvened,
+    AuditEnded,
+    AuditRevealed,
     BatchSettled,
     BatchSubmitted,
     BatchVoided,
@@ -44,8 +52,8 @@ from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.stages.settlement import convene_pay
-from protocol.stages.verification import Verdict, seat_commitment
-from protocol.wire.ids import ZERO_HASH
+from protocol.stages.verification import Verdict, audit_commitment, seat_commitment
+from protocol.wire.ids import ZERO_HASH, BatchId
 from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
 from tests.jobs import Orders, batch_of, key, named
@@ -260,7 +268,81 @@ async def test_a_reorganisation_takes_back_no_proof(monkeypatch: pytest.MonkeyPa
         assert at.story.all(LaneSeen)[-1].lane.left == at.story.all(LaneSeen)[0].lane.left
 
 
+# --- an audit ---------------------------------------------------------------------------------------------------------
+FOUND = ((), 10_000)
+"""No seat that did not compute, and a perfect batch."""
+LONG_EPOCHS = LONG_TURNS | {"epoch_blocks": 64}
+"""What is mined until a verdict is final does not reach the block that draws its audit."""
+
+
+def _auditor(at: Case, place: int) -> Key:
+    (convened,) = at.story.all(AuditConvened)
+    return next(verifier for verifier in VERIFIERS if verifier.address == convened.auditors[place])
+
+
+async def _convene_audit(at: Case) -> tuple[Key, ChainEffect]:
+    batch, audits = at.batch, at.ledger.network.audits
+    epoch = await at.ledger.draw_audit(BatchId(batch.batch_id))
+    await at.ledger.mine()
+    await at.perform(NODE, SealEpoch(epoch))
+    await at.bury()
+    drawn = await audits.preview(NODE.address, batch.slot, batch.contents)
+    first = next(verifier for verifier in VERIFIERS if verifier.address == drawn[0])
+    return first, ConveneAudit(batch.batch_id, NODE.address, batch.slot, batch.contents, first.address)
+
+
+def _commit_audit(at: Case, place: int) -> tuple[Key, ChainEffect]:
+    name = BatchId(at.batch.batch_id)
+    return _auditor(at, place), CommitAudit(name, place, audit_commitment(name, place, *FOUND, SALT))
+
+
+def _reveal_audit(at: Case, place: int) -> tuple[Key, ChainEffect]:
+    return _auditor(at, place), RevealAudit(at.batch.batch_id, place, *FOUND, SALT)
+
+
+async def _first_commits(at: Case) -> tuple[Key, ChainEffect]:
+    return _commit_audit(at, 0)
+
+
+async def _first_reveals(at: Case) -> tuple[Key, ChainEffect]:
+    for place in (1, 2):
+        await at.perform(*_commit_audit(at, place))
+    await at.bury()
+    return _reveal_audit(at, 0)
+
+
+async def _close_audit(at: Case) -> tuple[Key, ChainEffect]:
+    for place in (1, 2):
+        await at.perform(*_reveal_audit(at, place))
+    await at.bury()
+    return NODE, CloseAudit(at.batch.batch_id)
+
+
+AUDITED = (
+    LANE_OPENED,
+    SUBMITTED,
+    SEALED,
+    CONVENED,
+    *_judged(0, 9_700),
+    Step(ResolveCase, (CaseResolved,), _resolve),
+    Step(ConveneAudit, (AuditConvened,), _convene_audit),
+    Step(CommitAudit, (AuditCommitted,), _first_commits),
+    Step(RevealAudit, (AuditRevealed,), _first_reveals),
+    Step(CloseAudit, (AuditEnded,), _close_audit),
+)
+
+
+@each_loss
+async def test_a_reorganisation_at_any_step_of_an_audit_changes_nothing_that_was_told(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss
+) -> None:
+    async with case(monkeypatch, *VERIFIERS, **LONG_EPOCHS) as at:
+        await walk(at, AUDITED, loss)
+        assert at.story.all(AuditEnded) == [AuditEnded(at.batch.batch_id, (), fraud=False)]
+        assert (await at.ledger.network.settlement.batch_of(NODE.address, at.batch.slot)).state is BatchState.PASSED
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 def test_every_effect_on_the_chain_is_lost_once() -> None:
-    lost = {step.effect for steps in (STARVED, PASSED, SLASHED, PROVEN) for step in steps}
+    lost = {step.effect for steps in (STARVED, PASSED, SLASHED, PROVEN, AUDITED) for step in steps}
     assert lost == set(get_args(ChainEffect))
