@@ -98,6 +98,9 @@ contract AuditsTest is CourtFixture {
         vm.expectRevert(abi.encodeWithSelector(IAudits.NoSeed.selector, epoch));
         audits.isDrawn(caseId);
         assertGt(beacon.seedBlockOf(epoch), vm.getBlockNumber());
+        mine(profile.epochBlocks);
+        vm.expectRevert(abi.encodeWithSelector(IAudits.NoSeed.selector, epoch));
+        audits.isDrawn(caseId);
     }
 
     /// @dev Of 2,000 seeds 100 in the mean, with a standard deviation of 10.
