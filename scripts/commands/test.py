@@ -53,10 +53,9 @@ CORES = Lane("cores", os.cpu_count() or 1, niceness=19)
 # So do these, but forge does not share its output with a second forge.
 FORGE = Lane("forge", niceness=19)
 # Tests of containers count those of the whole engine, and some have half a second to end one; nodes have seconds to
-# answer each other. Side by side either would miss its time on two cores.
+# answer each other, and chains blocks to come. Side by side they would miss their times on two cores.
 SERVED = Lane("served")
-CHAIN = Lane("chain", niceness=5)
-LANES = (CORES, FORGE, SERVED, CHAIN)
+LANES = (CORES, FORGE, SERVED)
 # For one test; what takes a minute alone may take ten beside others, and does not hang.
 LIMIT_S = 900
 
@@ -90,7 +89,7 @@ LAYERS = (
     # Integration, in three: containers, whole nodes and their peers, and what takes a chain at most.
     Layer("containers", "integration", SERVED, SERVICES, marks="docker"),
     Layer("nodes", "integration", SERVED, ("venv", "node tools"), marks="libp2p and not docker"),
-    Layer("chain", "integration", CHAIN, ("venv", "node tools"), marks="not libp2p and not docker"),
+    Layer("chain", "integration", SERVED, ("venv", "node tools"), marks="not libp2p and not docker"),
     Layer("end-to-end", "end_to_end", SERVED, SERVICES),
 )
 

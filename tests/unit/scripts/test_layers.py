@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from scripts.commands import bench, test
-from scripts.commands.test import CHAIN, CORES, FORGE, LAYERS, SERVED, Lane, Layer, Outcome, Run
+from scripts.commands.test import CORES, FORGE, LAYERS, SERVED, Lane, Layer, Outcome, Run
 from scripts.setup.failure import Missing
 from scripts.setup.session import Session
 
@@ -72,7 +72,7 @@ def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
 
 
 def test_what_computes_gives_way_to_what_has_deadlines() -> None:
-    assert CORES.niceness == FORGE.niceness > CHAIN.niceness > SERVED.niceness == 0
+    assert CORES.niceness == FORGE.niceness > SERVED.niceness == 0
 
 
 @pytest.mark.parametrize(
