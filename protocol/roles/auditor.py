@@ -15,7 +15,6 @@ from protocol.effects import (
     CommitAudit,
     ConveneAudit,
     Effect,
-    FetchBlob,
     FetchModel,
     RevealAudit,
     Send,
@@ -43,7 +42,7 @@ from protocol.roles.audits import Audit, AuditedSeat
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.replays import open_sample, replay_sample, require_in_batch, score_leaf
+from protocol.roles.replays import after_fetch, fetch_or_open, replay_sample, require_in_batch, score_leaf
 from protocol.roles.verifier import Verifier
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.sampling import epoch_of, seed_block
@@ -308,11 +307,7 @@ class Auditor:
         if opening.entry.leaf.status != LeafStatus.OK or job is None:
             leaf.score, leaf.check = NOTHING_TO_CHECK_BPS, b""
             return self._commit_when_done(audit)
-        if not opening.sealed_input:
-            return (FetchBlob(job.details.input_cid, (peer_id,)),)
-        if not opening.sealed_result:
-            return (FetchBlob(job.result.blob_cid, (peer_id,)),)
-        return (open_sample(opening),)
+        return (fetch_or_open(opening, (peer_id,)),)
 
     def _fetched(self, cid: bytes) -> tuple[Effect, ...]:
         effects: list[Effect] = []
@@ -321,11 +316,8 @@ class Auditor:
                 job = leaf.opening.entry.job if leaf.opening else None
                 if leaf.opening is None or job is None or leaf.check is not None or audit.findings is not None:
                     continue
-                peer_id = self.member.peer_of(audit.seats[audit.shown_by[index]].node)
-                if cid == job.details.input_cid and not leaf.opening.sealed_result and peer_id:
-                    effects.append(FetchBlob(job.result.blob_cid, (peer_id,)))
-                elif cid in (job.details.input_cid, job.result.blob_cid):
-                    effects.append(open_sample(leaf.opening))
+                shown_by = audit.seats[audit.shown_by[index]]
+                effects += after_fetch(leaf.opening, cid, self.member.peer_of(shown_by.node))
         return tuple(effects)
 
     def _opened(self, opened: SampleOpened) -> tuple[Effect, ...]:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from protocol.effects import OpenSample, ReplaySample
+from protocol.effects import Effect, FetchBlob, OpenSample, ReplaySample
 from protocol.errors import Malformed
 from protocol.events import BatchSubmitted
 from protocol.params import ChainRules
@@ -11,7 +11,7 @@ from protocol.roles.identity import Settings
 from protocol.stages.commitment import output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
 from protocol.stages.verification import Calibration, SampleOpening, score
-from protocol.wire.ids import BatchId, JobId
+from protocol.wire.ids import BatchId, JobId, PeerId
 from protocol.wire.merkle import climb
 
 
@@ -34,6 +34,26 @@ def open_sample(opening: SampleOpening) -> OpenSample:
         sealed_input=opening.sealed_input,
         sealed_result=opening.sealed_result,
     )
+
+
+def fetch_or_open(opening: SampleOpening, holders: tuple[PeerId, ...]) -> Effect:
+    """What comes after the papers of a leaf with a job: what did not fit its message is fetched first, one by one."""
+    assert opening.entry.job is not None
+    job = opening.entry.job
+    if not opening.sealed_input:
+        return FetchBlob(job.details.input_cid, holders)
+    if not opening.sealed_result:
+        return FetchBlob(job.result.blob_cid, holders)
+    return open_sample(opening)
+
+
+def after_fetch(opening: SampleOpening, cid: bytes, holder: PeerId | None) -> tuple[Effect, ...]:
+    """What comes after content that was fetched, if it is of this leaf."""
+    assert opening.entry.job is not None
+    job = opening.entry.job
+    if cid == job.details.input_cid and not opening.sealed_result and holder:
+        return (FetchBlob(job.result.blob_cid, (holder,)),)
+    return (open_sample(opening),) if cid in (job.details.input_cid, job.result.blob_cid) else ()
 
 
 def replay_sample(

@@ -50,7 +50,7 @@ from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.prover import PREFIX, Prover
 from protocol.roles.recourse import Recourse, batch_named
-from protocol.roles.replays import open_sample, replay_sample, require_in_batch, score_leaf
+from protocol.roles.replays import after_fetch, fetch_or_open, open_sample, replay_sample, require_in_batch, score_leaf
 from protocol.stages.commitment import LeafStatus, mine_by
 from protocol.stages.verification import (
     NOT_FOR_US,
@@ -302,11 +302,7 @@ class Verifier:
             # Its client may have paid another node, and was not told that nothing of its own stands behind this.
             leaf.score, leaf.check, leaf.problem = 0, b"", "no receipt, and not brought on chain as that demands"
             return self._commit_when_done(case)
-        if not opening.sealed_input:
-            return (FetchBlob(job.details.input_cid, holders),)
-        if not opening.sealed_result:
-            return (FetchBlob(job.result.blob_cid, holders),)
-        return (open_sample(opening),)
+        return (fetch_or_open(opening, holders),)
 
     def _fetched(self, cid: bytes) -> tuple[Effect, ...]:
         effects: list[Effect] = []
@@ -317,11 +313,7 @@ class Verifier:
                     continue
                 if leaf.failed == "FetchBlob" and leaf.missing == cid:
                     leaf.failed, leaf.missing = "", b""
-                peer_id = self.member.peer_of(case.node)
-                if cid == job.details.input_cid and not leaf.opening.sealed_result and peer_id:
-                    effects.append(FetchBlob(job.result.blob_cid, (peer_id,)))
-                elif cid in (job.details.input_cid, job.result.blob_cid):
-                    effects.append(open_sample(leaf.opening))
+                effects += after_fetch(leaf.opening, cid, self.member.peer_of(case.node))
         return tuple(effects)
 
     def _opened(self, opened: SampleOpened) -> tuple[Effect, ...]:

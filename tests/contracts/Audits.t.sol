@@ -668,22 +668,6 @@ contract AuditsTest is CourtFixture {
         audits.isDrawn(0);
     }
 
-    function test_audits_at_another_address_do_not_come_to_be() public {
-        bytes memory code =
-            abi.encodePacked(vm.getCode("Audits.sol:Audits"), abi.encode(params, stakes, settlement, court, beacon));
-        vm.expectRevert(IAudits.BadWiring.selector);
-        this.make(code);
-    }
-
-    function make(bytes memory code) external {
-        assembly {
-            if iszero(create(0, add(code, 32), mload(code))) {
-                returndatacopy(code, 0, returndatasize())
-                revert(code, returndatasize())
-            }
-        }
-    }
-
     function test_a_state_of_an_auditor_is_shown() public {
         _opened();
         _commit(0, 5, 9_000);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAudits} from "../../contracts/interfaces/IAudits.sol";
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
@@ -27,13 +28,16 @@ contract DeploymentTest is Fixture {
         this.create(code);
     }
 
-    function test_evidence_or_single_jobs_at_another_address_do_not_come_to_be() public {
+    function test_evidence_single_jobs_or_audits_at_another_address_do_not_come_to_be() public {
         bytes memory code =
             abi.encodePacked(vm.getCode("Evidence.sol:Evidence"), abi.encode(params, stakes, settlement, court));
         vm.expectRevert(IEvidence.BadWiring.selector);
         this.create(code);
         code = abi.encodePacked(vm.getCode("SingleJobs.sol:SingleJobs"), abi.encode(params, stakes, settlement));
         vm.expectRevert(ISingleJobs.BadWiring.selector);
+        this.create(code);
+        code = abi.encodePacked(vm.getCode("Audits.sol:Audits"), abi.encode(params, stakes, settlement, court, beacon));
+        vm.expectRevert(IAudits.BadWiring.selector);
         this.create(code);
     }
 
