@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from protocol.errors import ConfigError
-from protocol.stages.verification import Calibration, Tolerance
-from protocol.wire.ids import Cid
+from protocol.stages.verification import Calibration, MarginScores, Tolerance
+from protocol.wire.ids import ZERO_HASH, Cid
 
 MAX_PPM = 2**32 - 1
 
@@ -24,6 +24,12 @@ class ClassNoise:
     calibration: Calibration
     answers: int
     runtime: bytes
+
+    @property
+    def margin_scores_hash(self) -> bytes:
+        """Of the margin scores, as it stands in Params; zero without them."""
+        margins = self.calibration.margins
+        return margins.hash if margins else ZERO_HASH
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,9 @@ def read(text: str, name: str) -> CalibrationFile:
 
 def _noise(row: dict[str, Any]) -> ClassNoise:
     act, chunk, tok, worst = (_tolerance(row[term]) for term in ("act", "chunk", "tok", "worst"))
-    calibration, answers = Calibration(act, chunk, tok, worst), row["n"]
+    embed, classify = (_tolerance(row[kind]) if kind in row else None for kind in ("embed", "classify"))
+    margins = _margins(row["margins"]) if "margins" in row else None
+    calibration, answers = Calibration(act, chunk, tok, worst, True, embed, classify, margins), row["n"]
     if type(answers) is not int or answers < 1:
         raise ValueError(f"{answers!r:.40} answers")
     return ClassNoise(calibration, answers, _bytes32(row["runtime"]))
@@ -95,6 +103,13 @@ def _tolerance(pair: list[int]) -> Tolerance:
     if type(d0) is not int or type(d1) is not int or not 0 < d0 < d1 <= MAX_PPM:
         raise ValueError(f"band {pair}")
     return Tolerance(d0, d1)
+
+
+def _margins(plain: dict[str, Any]) -> MarginScores:
+    edges, scores = tuple(plain["edges"]), tuple(plain["scores"])
+    if any(type(each) is not int for each in edges + scores) or any(not 0 < edge <= MAX_PPM for edge in edges):
+        raise ValueError(f"margins {plain!r:.80}")
+    return MarginScores(edges, scores)
 
 
 def _bytes32(text: str) -> bytes:

@@ -104,7 +104,8 @@ def _rows(runtimes: dict[int, bytes], calibrations: Sequence[CalibrationFile]) -
     for file in calibrations:
         for class_id, noise in sorted(file.classes.items()):
             if runtimes.get(class_id) == noise.runtime:
-                yield Row(file.manifest, class_id, CalibrationRow(noise.calibration, file.act_weights_hash))
+                row = CalibrationRow(noise.calibration, file.act_weights_hash, noise.margin_scores_hash)
+                yield Row(file.manifest, class_id, row)
             else:
                 log.warning(
                     "calibration left out: it was measured with another runner",

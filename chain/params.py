@@ -11,7 +11,9 @@ from protocol.errors import ConfigError
 from protocol.events import CalibrationSeen
 from protocol.params import ChainRules
 from protocol.stages.verification import UNCALIBRATED, Calibration, Tolerance
-from protocol.wire.ids import Address, Cid
+from protocol.wire.ids import ZERO_HASH, Address, Cid
+
+NO_BAND = Tolerance(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,21 @@ class DeviceClass:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRow:
-    """A row of the calibration table, with the hash of the whitening weights."""
+    """A row of the calibration table, with the hashes of what is too long for a chain.
+
+    `margin_scores_hash` is zero where nobody has weighed the margins. Read from the chain, `calibration` has no
+    margins: only whoever has the file does.
+    """
 
     calibration: Calibration
     act_weights_hash: bytes
+    margin_scores_hash: bytes = ZERO_HASH
 
     def to_chain(self) -> tuple[Any, ...]:
         """As the contract takes it."""
-        bands = (self.calibration.act, self.calibration.chunk, self.calibration.tok, self.calibration.worst)
-        return (*((band.d0, band.d1) for band in bands), self.act_weights_hash)
+        told = self.calibration
+        bands = (told.act, told.chunk, told.tok, told.worst, told.embed or NO_BAND, told.classify or NO_BAND)
+        return (*((band.d0, band.d1) for band in bands), self.act_weights_hash, self.margin_scores_hash)
 
 
 class Params(Contract):
@@ -111,8 +119,13 @@ class Params(Contract):
 
 
 def _row(values: tuple[Any, ...]) -> CalibrationRow | None:
-    *bands, weights = values
-    if bands[0][1] == 0:
+    *bands, weights, scores = values
+    act, chunk, tok, worst, embed, classify = (Tolerance(*band) for band in bands)
+    if act == NO_BAND:
         return None
-    act, chunk, tok, worst = (Tolerance(*band) for band in bands)
-    return CalibrationRow(Calibration(act, chunk, tok, worst), weights)
+    measured = Calibration(
+        *(act, chunk, tok, worst),
+        embed=None if embed == NO_BAND else embed,
+        classify=None if classify == NO_BAND else classify,
+    )
+    return CalibrationRow(measured, weights, scores)

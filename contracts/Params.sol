@@ -91,6 +91,8 @@ contract Params is IParams {
         _requireBand(calibration.chunk);
         _requireBand(calibration.tok);
         _requireBand(calibration.worst);
+        _requireBandOrNone(calibration.embed);
+        _requireBandOrNone(calibration.classify);
         _calibrations[manifest][classId] = calibration;
         emit CalibrationAdded(manifest, classId, calibration);
     }
@@ -101,6 +103,11 @@ contract Params is IParams {
 
     function _requireBand(NoiseBand memory band) private pure {
         if (band.pass == 0 || band.pass >= band.fail) revert BadNoiseBand(band.pass, band.fail);
+    }
+
+    function _requireBandOrNone(NoiseBand memory band) private pure {
+        if (band.fail != 0) _requireBand(band);
+        else if (band.pass != 0) revert BadNoiseBand(band.pass, 0);
     }
 
     function _requireTimes(Profile memory p) private pure {

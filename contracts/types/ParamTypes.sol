@@ -55,8 +55,13 @@ struct Calibration {
     NoiseBand chunk;
     NoiseBand tok;
     NoiseBand worst;
+    /// @dev Zero where the model was not measured for this kind of output; the same goes for `classify`.
+    NoiseBand embed;
+    NoiseBand classify;
     /// @dev sha256 of the fp16 little-endian whitening weights.
     bytes32 actWeightsHash;
+    /// @dev sha256 of what each margin says for or against its node; zero where nobody has measured that.
+    bytes32 marginScoresHash;
 }
 
 /// @notice A row of the calibration table as a network is deployed with it.

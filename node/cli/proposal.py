@@ -101,7 +101,7 @@ def calibration(
         if runtimes.get(device_class) != noise.runtime:
             message = f"class {device_class} has another runner than the one that {file} was measured with"
             raise Fault("reverted", message, "measure again with the runner of that class: vcoin params show")
-        row = CalibrationRow(noise.calibration, measured.act_weights_hash)
+        row = CalibrationRow(noise.calibration, measured.act_weights_hash, noise.margin_scores_hash)
         return network.params.add_calibration(measured.manifest, device_class, row)
 
     return _propose(call, wallet, again, common)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
+from itertools import pairwise
 from math import isqrt
 from typing import Annotated
 
@@ -26,7 +27,7 @@ from eth_utils.crypto import keccak
 from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.commitment import LeafEntry
 from protocol.stages.execution import CHUNK_TOKENS
-from protocol.wire.codec import U24, Bytes32, Size
+from protocol.wire.codec import U24, U32, Bytes32, Size
 from protocol.wire.ids import BatchId
 from protocol.wire.merkle import SumNode
 
@@ -35,6 +36,8 @@ MARGIN_CLIP_PPM = 1_000_000
 SHORT_ANSWER = 16
 CALIBRATED_TOKENS = 64
 MAX_CHECK_BYTES = 1 << 20
+MAX_MARGIN_SCORES, MAX_MARGIN_SCORE = 64, 20_000
+"""How many steps a table of margin scores may have, and how much one token may say, in thousandths of a nat."""
 MAX_SHOWN_CHECK_BYTES = 120 * 1024
 """What fits a message: of an answer of some 6,000 tokens. Of longer ones seats are not audited."""
 NOTHING_SHOWN_BPS = 0xFFFF
@@ -50,14 +53,46 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginScores:
+    """What the margin of one token says about its node, in thousandths of a nat of log likelihood ratio.
+
+    A margin of `margin` ppm scores `scores[bisect_right(edges, margin)]`: edges rise, and there is one score more.
+    """
+
+    edges: tuple[U32, ...]
+    scores: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError if this is no step function over margins."""
+        if len(self.edges) >= MAX_MARGIN_SCORES or len(self.scores) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.scores)} scores for {len(self.edges)} edges")
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("edges do not rise")
+        if any(abs(score) > MAX_MARGIN_SCORE for score in self.scores):
+            raise ValueError(f"a score is over {MAX_MARGIN_SCORE}")
+
+    @property
+    def hash(self) -> bytes:
+        """As it stands in Params: sha256 over the name, then edges and scores as big-endian 32-bit numbers."""
+        counts = struct.pack(f">I{len(self.edges)}I{len(self.scores)}i", len(self.edges), *self.edges, *self.scores)
+        return hashlib.sha256(b"vcoin/margin-scores/1" + counts).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """The noise constants of a model on a device class, from Params. `calibrated` is false where there are none."""
+    """The noise constants of a model on a device class, from Params. `calibrated` is false where there are none.
+
+    embed and classify are None for a kind of output that was not measured, margins where nobody has weighed them.
+    """
 
     act: Tolerance
     chunk: Tolerance
     tok: Tolerance
     worst: Tolerance
     calibrated: bool = True
+    embed: Tolerance | None = None
+    classify: Tolerance | None = None
+    margins: MarginScores | None = None
 
 
 UNCALIBRATED = Calibration(

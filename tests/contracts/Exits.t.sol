@@ -478,7 +478,7 @@ contract ExitsTest is Papers {
         vm.startPrank(address(timelock));
         params.addClass(DeviceClass(3, "cuda", sha256("runtime"), "fp16", "any"));
         _open("Params.addClass");
-        params.addCalibration(keccak256("manifest"), 3, Calibration(band, band, band, band, 0));
+        params.addCalibration(keccak256("manifest"), 3, Calibration(band, band, band, band, band, band, 0, 0));
         _open("Params.addCalibration");
         guardian.setKeeper(keeper);
         _open("Guardian.setKeeper");

@@ -27,7 +27,10 @@ contract ParamsTest is Test {
 
     function _bands(uint32 low, uint32 high) private pure returns (Calibration memory) {
         NoiseBand memory good = NoiseBand(12_000, 16_000);
-        return Calibration(good, good, good, NoiseBand(low, high), bytes32(uint256(7)));
+        return
+            Calibration(
+                good, good, good, NoiseBand(low, high), NoiseBand(0, 0), NoiseBand(0, 0), bytes32(uint256(7)), 0
+            );
     }
 
     function _deploy(Profile memory profile) private returns (IParams) {
@@ -57,6 +60,10 @@ contract ParamsTest is Test {
 
     function create(bytes memory values) external {
         _create(values);
+    }
+
+    function _six(NoiseBand memory band) private pure returns (Calibration memory) {
+        return Calibration(band, band, band, band, band, band, bytes32(uint256(7)), bytes32(uint256(8)));
     }
 
     function _expectBroken(Profile memory profile, string memory relation) private {
@@ -108,16 +115,31 @@ contract ParamsTest is Test {
         params.addClass(_class(1));
         NoiseBand memory good = NoiseBand(12_000, 16_000);
         NoiseBand memory bad = NoiseBand(16_000, 16_000);
-        for (uint256 i; i < 4; ++i) {
-            Calibration memory row = Calibration(good, good, good, good, bytes32(uint256(7)));
+        for (uint256 i; i < 6; ++i) {
+            Calibration memory row = _six(good);
             if (i == 0) row.act = bad;
             if (i == 1) row.chunk = bad;
             if (i == 2) row.tok = bad;
             if (i == 3) row.worst = bad;
+            if (i == 4) row.embed = bad;
+            if (i == 5) row.classify = bad;
             vm.expectRevert(abi.encodeWithSelector(IParams.BadNoiseBand.selector, 16_000, 16_000));
             params.addCalibration(MANIFEST, 1, row);
         }
-        params.addCalibration(MANIFEST, 1, Calibration(good, good, good, good, bytes32(uint256(7))));
+        params.addCalibration(MANIFEST, 1, _six(good));
+    }
+
+    function test_a_kind_of_output_that_was_not_measured_has_no_band_at_all() public {
+        params.addClass(_class(1));
+        Calibration memory row = _six(NoiseBand(12_000, 16_000));
+        row.embed = NoiseBand(0, 0);
+        row.classify = NoiseBand(1, 0);
+        vm.expectRevert(abi.encodeWithSelector(IParams.BadNoiseBand.selector, 1, 0));
+        params.addCalibration(MANIFEST, 1, row);
+        row.classify = NoiseBand(0, 0);
+        params.addCalibration(MANIFEST, 1, row);
+        assertEq(params.calibrationOf(MANIFEST, 1).embed.fail, 0);
+        assertEq(params.calibrationOf(MANIFEST, 1).marginScoresHash, bytes32(uint256(8)));
     }
 
     function test_relations_between_times() public {

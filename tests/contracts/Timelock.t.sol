@@ -33,7 +33,7 @@ contract TimelockTest is Fixture {
 
     function _noise(uint32 fail) private pure returns (Calibration memory) {
         NoiseBand memory band = NoiseBand(1, fail);
-        return Calibration(band, band, band, band, bytes32(uint256(7)));
+        return Calibration(band, band, band, band, band, band, bytes32(uint256(7)), bytes32(uint256(8)));
     }
 
     function _schedule(address target, bytes memory data) private returns (bytes32 id) {

@@ -11,7 +11,7 @@ from chain.params import CalibrationRow
 from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, POLL_S, Profile, profiles
 from protocol.errors import ConfigError
 from protocol.params import VCN
-from protocol.stages.verification import Tolerance
+from protocol.stages.verification import MarginScores, Tolerance
 from protocol.wire.ids import Cid
 
 MANIFEST = hashlib.sha256(b"manifest").hexdigest()
@@ -40,7 +40,25 @@ def test_a_file_gives_the_constants_of_each_class() -> None:
 def test_a_row_goes_to_the_chain_in_the_order_of_the_struct() -> None:
     found = read(plain())
     row = CalibrationRow(found.classes[2].calibration, found.act_weights_hash)
-    assert row.to_chain() == ((1, 2), (3, 4), (5, 6), (7, 8), found.act_weights_hash)
+    bands = ((1, 2), (3, 4), (5, 6), (7, 8), (0, 0), (0, 0))
+    assert row.to_chain() == (*bands, found.act_weights_hash, bytes(32))
+
+
+def test_a_file_may_hold_constants_for_other_kinds_and_weigh_the_margins() -> None:
+    more = {"embed": [9, 10], "classify": [11, 12], "margins": {"edges": [100, 5_000], "scores": [-2, 40, 900]}}
+    noise = read(plain(classes={"2": {**ROW, **more}})).classes[2]
+    assert (noise.calibration.embed, noise.calibration.classify) == (Tolerance(9, 10), Tolerance(11, 12))
+    margins = MarginScores((100, 5_000), (-2, 40, 900))
+    assert noise.calibration.margins == margins
+    row = CalibrationRow(noise.calibration, bytes(32), noise.margin_scores_hash)
+    assert row.to_chain()[4:] == ((9, 10), (11, 12), bytes(32), margins.hash)
+
+
+def test_the_hash_of_margin_scores_is_that_of_edges_and_scores() -> None:
+    packed = b"".join(each.to_bytes(4, "big", signed=True) for each in (2, 100, 5_000, -2, 40, 900))
+    told = MarginScores((100, 5_000), (-2, 40, 900)).hash
+    assert told == hashlib.sha256(b"vcoin/margin-scores/1" + packed).digest()
+    assert told != MarginScores((100, 5_000), (-2, 40, 901)).hash
 
 
 @pytest.mark.parametrize(
@@ -55,6 +73,12 @@ def test_a_row_goes_to_the_chain_in_the_order_of_the_struct() -> None:
         {"classes": {"2": {**ROW, "act": [1, 2**32]}}},
         {"classes": {"2": {**ROW, "act": [1.0, 2.0]}}},
         {"classes": {"2": {**ROW, "runtime": "ab"}}},
+        {"classes": {"2": {**ROW, "embed": [2, 2]}}},
+        {"classes": {"2": {**ROW, "margins": {"edges": [1], "scores": [1]}}}},
+        {"classes": {"2": {**ROW, "margins": {"edges": [2, 2], "scores": [1, 2, 3]}}}},
+        {"classes": {"2": {**ROW, "margins": {"edges": [1.5], "scores": [1, 2]}}}},
+        {"classes": {"2": {**ROW, "margins": {"edges": [1], "scores": [1, 20_001]}}}},
+        {"classes": {"2": {**ROW, "margins": {"edges": [*range(1, 65)], "scores": [1] * 65}}}},
         {"classes": []},
     ],
 )
