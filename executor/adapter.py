@@ -21,6 +21,7 @@ from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed
 from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
+from protocol.stages.request import GENERATE
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class ContainerAdapter:
                 result, proof = await self._run(generation, lambda: generation.run(hear))
         except ExecutorError as error:
             return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
-        if result.new_tokens >= LEARN_FROM_TOKENS and generation.run_ms:
+        if spec.kind == GENERATE and result.new_tokens >= LEARN_FROM_TOKENS and generation.run_ms:
             latest = max(1, generation.run_ms // result.new_tokens)
             self._ms_per_token = (3 * self._ms_per_token + latest) // 4
         return ContainerExited(spec.job_id, result, proof)

@@ -1,4 +1,4 @@
-"""Running a client's job, and what the node may believe of what the container left."""
+"""Running a client's job of any kind, and what the node may believe of what the container left."""
 
 import hashlib
 import json
@@ -18,8 +18,9 @@ from protocol.stages.execution import (
     RunSpec,
     failed,
     validate_proof,
-    validate_result,
 )
+from protocol.stages.kinds import has_proof, validate
+from protocol.stages.request import KINDS
 from protocol.wire.ids import JobId
 
 MAX_RESULT_BYTES = 4 * MIB
@@ -38,8 +39,8 @@ class Generation:
         input_json = workspace.get(INPUT_JSON)
         if input_json is None:
             raise ExecutorError("the input of the job is not in its workspace")
-        self._salt = _salt(input_json)
-        self._attempt = station.attempt("generate", spec, {INPUT_JSON: input_json}, (RESULT_JSON, PROOF_BIN))
+        self._input = input_json
+        self._attempt = station.attempt(KINDS[spec.kind], spec, {INPUT_JSON: input_json}, (RESULT_JSON, PROOF_BIN))
 
     def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> tuple[RunResult, bytes]:
         """The result and, where there is one, the fingerprint."""
@@ -82,28 +83,18 @@ class Generation:
         raw, proof = self._workspace.get(RESULT_JSON) or b"", self._workspace.get(PROOF_BIN) or b""
         if len(raw) > MAX_RESULT_BYTES or len(proof) > MAX_PROOF_BYTES:
             raise InvalidResult("too long")
-        facts = validate_result(
-            raw, JobId(self._spec.job_id), self._manifest, self._spec.max_new_tokens, salt=self._salt
-        )
-        validate_proof(proof, len(facts.output_ids))
+        spec = self._spec
+        facts = validate(spec.kind, raw, JobId(spec.job_id), self._manifest, spec.max_new_tokens, self._input)
+        validate_proof(proof, facts.rows if has_proof(spec.kind) else 0)
         return (
             RunResult(
                 outcome=Outcome.OK,
                 detail="",
                 result_hash=facts.result_hash,
                 proof_hash=hashlib.sha256(proof).digest(),
-                new_tokens=len(facts.output_ids),
+                new_tokens=facts.delivered,
                 finish=facts.finish,
                 duration_ms=duration_ms,
             ),
             proof,
         )
-
-
-def _salt(input_json: bytes) -> str | None:
-    """The salt that the result must repeat; the runner judges the rest of the input."""
-    try:
-        salt = json.loads(input_json)["salt"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return salt if isinstance(salt, str) else None

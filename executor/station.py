@@ -9,6 +9,7 @@ from executor.models import ModelStore
 from executor.sandbox import Limits
 from executor.task import Attempt, Task
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
+from protocol.stages.request import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Station:
             "temperature_milli": spec.temperature,
             "dtype": CLASS_DTYPES.get(spec.class_id, ""),
             "device_class": spec.class_id,
+            "of": KINDS[spec.kind],
         }
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
         model = self.models.path(spec.manifest)

@@ -12,7 +12,6 @@ content under the same label another nonce: a job that runs again after a crash 
 
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import struct
@@ -50,8 +49,10 @@ from protocol.events import (
     SampleOpened,
 )
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
+from protocol.stages.assignment import kind_of
 from protocol.stages.blob import ModelManifest
-from protocol.stages.execution import InvalidResult, validate_result
+from protocol.stages.execution import InvalidResult
+from protocol.stages.kinds import rows_of, validate
 from protocol.stages.verification import NOT_FOR_US
 from protocol.wire.ids import Cid, JobId, cid_of
 
@@ -238,21 +239,21 @@ class Sealing:
             raise AdapterError("the manifest of the job's model is not in the content store")
         result_hash = bytes(32)
         try:
-            salt = _salt_of(self._open_stored(key, b"input", Cid(effect.input_cid), b"", MAX_INPUT_BYTES))
+            input_json = self._open_stored(key, b"input", Cid(effect.input_cid), b"", MAX_INPUT_BYTES)
             content = self._open_stored(key, b"result" + job_id, blob_cid, effect.sealed_result, MAX_OUTPUT_BYTES)
             result_hash = hashlib.sha256(content).digest()
-            facts = validate_result(content, job_id, manifest, effect.max_new_tokens, salt)
+            facts = validate(effect.kind, content, job_id, manifest, effect.max_new_tokens, input_json)
         except (Unopened, InvalidResult) as error:
             return ResultOpened(effect.job_id, result_hash, 0, "", _problem(error))
         _write(self._results / f"{job_id.hex()}.json", content)
-        return ResultOpened(effect.job_id, result_hash, len(facts.output_ids), facts.finish, "")
+        return ResultOpened(effect.job_id, result_hash, facts.delivered, facts.finish, "")
 
     def _open_sample(self, effect: OpenSample) -> SampleOpened:
         job, batch_id, index = effect.job, effect.batch_id, effect.leaf_index
-        details = job.details
+        details, kind = job.details, kind_of(job.details)
         try:
             key = self._open_key(effect.sealed_key, Cid(details.input_cid), details.content_key_hash)
-            chat = self._open_stored(key, b"input", Cid(details.input_cid), effect.sealed_input, MAX_INPUT_BYTES)
+            asked = self._open_stored(key, b"input", Cid(details.input_cid), effect.sealed_input, MAX_INPUT_BYTES)
             label, blob_cid = b"result" + job.job_id, Cid(job.result.blob_cid)
             content = self._open_stored(key, label, blob_cid, effect.sealed_result, MAX_OUTPUT_BYTES)
             if hashlib.sha256(content).digest() != job.result.result_hash:
@@ -260,16 +261,16 @@ class Sealing:
             # A seat without the model fetches it after this; its runner applies the same rules again.
             manifest = self._store.model(Cid(details.manifest))
             if manifest is not None:
-                validate_result(content, JobId(job.job_id), manifest, details.max_new_tokens, _salt_of(chat))
-            new_tokens = _token_count(content)
+                validate(kind, content, JobId(job.job_id), manifest, details.max_new_tokens, asked)
+            rows = rows_of(kind, content)
         except (Unopened, InvalidResult) as error:
             return SampleOpened(batch_id, index, 0, _problem(error))
         # A seat shows auditors what it was shown.
         self._keys.put(Cid(details.input_cid), key)
         workspace = self._workspaces.of_sample(batch_id, index)
-        workspace.put(INPUT_JSON, chat)
+        workspace.put(INPUT_JSON, asked)
         workspace.put(RESULT_JSON, content)
-        return SampleOpened(batch_id, index, new_tokens, "")
+        return SampleOpened(batch_id, index, rows, "")
 
     # --- keys and content -------------------------------------------------------------------------------------------
     def _key(self, input_cid: bytes) -> bytes:
@@ -384,27 +385,6 @@ def _framed(label: bytes) -> bytes:
 
 def _frame_label(job_id: bytes, seq: int) -> bytes:
     return b"frame" + job_id + seq.to_bytes(4, "big")
-
-
-def _salt_of(chat: bytes) -> str | None:
-    """The salt of an input.json, which its result repeats; None where there is none, and nothing to compare."""
-    try:
-        plain = json.loads(chat)
-    except (ValueError, RecursionError):
-        return None
-    salt = plain.get("salt") if isinstance(plain, dict) else None
-    return salt if isinstance(salt, str) else None
-
-
-def _token_count(result: bytes) -> int:
-    """Raises: Unopened if it is no result.json."""
-    try:
-        ids = json.loads(result)["output_token_ids"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Unopened("result.json is not JSON") from error
-    if not isinstance(ids, list):
-        raise Unopened("output_token_ids")
-    return len(ids)
 
 
 def _problem(error: Exception) -> str:

@@ -136,6 +136,7 @@ class OpenResult:
     job_id: Bytes32
     input_cid: Bytes32
     manifest: Bytes32
+    kind: U8
     max_new_tokens: U32
     blob_cid: Bytes32
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]

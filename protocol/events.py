@@ -70,12 +70,13 @@ class ModelAdded:
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
-    temperature in thousandths; max_price in wei for all tokens; deadline in seconds for all attempts; an empty
-    sealed_input is in the store.
+    kind as in a Request; temperature in thousandths; max_price in wei for all tokens; deadline in seconds for all
+    attempts; an empty sealed_input is in the store.
     """
 
     ask_id: Annotated[bytes, Size(16, exact=True)]
     manifest: Bytes32
+    kind: U8
     max_new_tokens: U32
     temperature: U32
     input_cid: Bytes32
@@ -229,7 +230,10 @@ class ResultOpened:
 
 @dataclass(frozen=True, slots=True)
 class SampleOpened:
-    """A drawn leaf's content lies in our workspace; `problem` says what about it contradicts its leaf, or is empty."""
+    """A drawn leaf's content lies in our workspace; `problem` says what about it contradicts its leaf, or is empty.
+
+    new_tokens: the hidden states that a check of it has, one for each token or for each text that was read.
+    """
 
     batch_id: Bytes32
     leaf_index: U24

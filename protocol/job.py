@@ -168,6 +168,7 @@ class JobView:
     node: Address | None
     client: Address | None
     manifest: bytes
+    kind: int
     max_new_tokens: int
     temperature: int
     new_tokens: int

@@ -51,15 +51,27 @@ def _dispatch(job: Job) -> dict[str, object]:
         from . import convert
 
         return convert.run(job)
-    if job.kind not in ("generate", "check", "calibrate"):
+    if job.kind not in ("generate", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
-    from . import calibrate, check, generate, model
+    from . import calibrate, check, classify, embed, generate, model, noise
 
-    kinds = {"generate": generate.run, "check": check.run, "calibrate": calibrate.run}
+    kinds = {
+        "generate": generate.run,
+        "embed": embed.run,
+        "classify": classify.run,
+        "check": {"generate": check.run, "embed": embed.check, "classify": classify.check}[_checked(job)],
+        "calibrate": calibrate.run,
+        "noise": noise.run,
+    }
     dtype, _ = generate.dtype_of(job)
     generate.chooser_of(job)
     loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
     return kinds[job.kind](job, loaded)
+
+
+def _checked(job: Job) -> str:
+    """The kind of the result that is checked."""
+    return job.text("of", ("generate", "embed", "classify")) if job.kind == "check" else "generate"
 
 
 def _write_manifest(metrics: dict[str, object]) -> None:

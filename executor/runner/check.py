@@ -1,4 +1,7 @@
-"""Kind `check`: run somebody's answer through the model once and leave check.bin, without having seen the proof."""
+"""Kind `check` of generated text: run somebody's answer through the model once, without having seen the proof.
+
+It leaves check.bin. What checks the other kinds stands beside what runs them.
+"""
 
 import time
 from typing import Any

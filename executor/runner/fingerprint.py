@@ -93,6 +93,14 @@ def encode_proof(whitened: Floats, r: Floats) -> bytes:
 
 def encode_check(whitened: Floats, r: Floats, margins: Doubles) -> bytes:
     """check.bin of whitened states [n, hidden] and n + 1 margins in logit units. Raises NotFinite."""
+    if not np.isfinite(margins).all():
+        raise NotFinite("a logit is not finite")
+    ppm = np.clip(np.rint(margins * 1e6), 0, MARGIN_MAX).astype("<u4")
+    return encode_states(whitened, r) + bytes(ppm.tobytes())
+
+
+def encode_states(whitened: Floats, r: Floats) -> bytes:
+    """The chunks of a check.bin, of whitened states [n, hidden]."""
     out = bytearray()
     for part in chunks(whitened):
         p = part @ r.T
@@ -100,9 +108,6 @@ def encode_check(whitened: Floats, r: Floats, margins: Doubles) -> bytes:
         q = np.clip(np.rint(p / scale), -32767, 32767).astype("<i2")
         den = np.square(part.astype(np.float64)).sum(axis=1).mean() / part.shape[1]
         out += np.array(scale, "<f4").tobytes() + q.tobytes() + np.array(den, "<f8").tobytes()
-    if not np.isfinite(margins).all():
-        raise NotFinite("a logit is not finite")
-    out += np.clip(np.rint(margins * 1e6), 0, MARGIN_MAX).astype("<u4").tobytes()
     return bytes(out)
 
 

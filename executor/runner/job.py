@@ -96,9 +96,9 @@ def _verify(name: str, sha256: str, size: int) -> None:
         raise BadInput("input_mismatch", f"input file {name} is not what spec.json names")
 
 
-def read_object(name: str) -> dict[str, Any]:
-    """A JSON object among the inputs. Raises BadInput."""
-    return _object(INPUT / name, MAX_JSON_BYTES, BadInput)
+def read_object(name: str, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """A JSON object among the inputs, of at most so many bytes. Raises BadInput."""
+    return _object(INPUT / name, limit, BadInput)
 
 
 def _object(path: Path, limit: int, refusal: type[Refused]) -> dict[str, Any]:

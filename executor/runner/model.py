@@ -20,6 +20,8 @@ from .gumbel import Chooser
 from .job import BadInput
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+PASS_TOKENS = 4096
+"""Tokens of all texts of one pass, padding included, unless a single one is longer."""
 ROLES = ("system", "user", "assistant")
 
 
@@ -52,6 +54,49 @@ class Model:
                 limit=limit,
             )
         return ids
+
+    def text_ids(self, text: str, *, special: bool = True) -> list[int]:
+        """A text as it stands, as token ids. Raises BadInput.
+
+        Args: special, with what the model's tokenizer puts around a text.
+        """
+        ids = [int(i) for i in self._tokenizer(text, add_special_tokens=special)["input_ids"]]
+        if not 1 <= len(ids) <= self.context:
+            raise BadInput(
+                "text_too_long", f"a text has {len(ids)} tokens, and 1 to {self.context} fit", tokens=len(ids)
+            )
+        return ids
+
+    def read(self, prompts: list[list[int]], at_once: int) -> tuple[Floats, Floats]:
+        """Read texts without writing anything: the mean of each one's states, and its last one, [n, hidden] each.
+
+        Args: at_once, texts in one pass; those of like length go together, and as many as fit `PASS_TOKENS`.
+        """
+        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        means = np.empty((len(prompts), self.hidden), np.float32)
+        lasts = np.empty_like(means)
+        for places in _passes(order, prompts, at_once):
+            longest = max(len(prompts[place]) for place in places)
+            ids = torch.zeros((len(places), longest), dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for row, place in enumerate(places):
+                ids[row, : len(prompts[place])] = torch.tensor(prompts[place])
+                mask[row, : len(prompts[place])] = 1
+            with torch.inference_mode():
+                # What stands to the right of a token has no say in its state, so the padding goes there.
+                out = self._net.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+                states = out.last_hidden_state
+            for row, place in enumerate(places):
+                own = states[row, : len(prompts[place])]
+                means[place] = own.float().mean(dim=0).numpy()
+                lasts[place] = own[-1].float().numpy()
+        return means, lasts
+
+    def logits_of(self, states: Floats, tokens: list[int]) -> Floats:
+        """The logits of some tokens, of states as `read` gives them [n, hidden], in the class's number format."""
+        with torch.inference_mode():
+            rows = torch.from_numpy(states).to(self._net.dtype)
+            return self._logits(rows)[:, tokens]
 
     def decode(self, prompt: list[int], max_new_tokens: int, chooser: Chooser) -> Iterator[tuple[int, Floats]]:
         """Token by token, each with the hidden state that chose it, a stop token included, which ends it."""
@@ -91,6 +136,16 @@ class Model:
 
     def _logits(self, states: torch.Tensor) -> Floats:
         return self._net.get_output_embeddings()(states).float().numpy()
+
+
+def _passes(order: list[int], prompts: list[list[int]], at_once: int) -> Iterator[list[int]]:
+    places: list[int] = []
+    for place in order:
+        if places and (len(places) == at_once or (len(places) + 1) * len(prompts[place]) > PASS_TOKENS):
+            yield places
+            places = []
+        places.append(place)
+    yield places
 
 
 def load(path: Path, dtype: str) -> Model:

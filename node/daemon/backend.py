@@ -38,6 +38,7 @@ from protocol.params import (
 from protocol.roles.hiring import why_stopped
 from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.stages.blob import ModelManifest
+from protocol.stages.request import GENERATE
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
 
 SIGNED_WITHIN_S = 30.0
@@ -103,6 +104,7 @@ class NodeBackend:
         asked = JobAsked(
             ask_id=secrets.token_bytes(16),
             manifest=manifest.cid,
+            kind=GENERATE,
             max_new_tokens=ask.max_new_tokens,
             temperature=ask.temperature_milli,
             input_cid=stored.input_cid,

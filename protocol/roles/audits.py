@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from protocol.params import PASS_ABOVE_BPS
 from protocol.roles.cases import DrawnLeaf
-from protocol.stages.verification import Calibration, checks_differ, checks_digest, is_check_shown
+from protocol.stages.kinds import differ
+from protocol.stages.verification import Calibration, checks_digest, is_check_shown
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 
 Constants = Callable[[Cid, int], Calibration]
@@ -80,4 +81,4 @@ class Audit:
             # This machine could not look, or there was nothing to compute.
             return False
         calibration = constants(Cid(job.details.manifest), self.class_id)
-        return checks_differ(leaf.check, check, leaf.new_tokens, calibration)
+        return differ(leaf.kind, leaf.check, check, leaf.new_tokens, calibration)

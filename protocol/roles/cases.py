@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 
 from protocol.effects import ProveFraud
 from protocol.params import MAX_ANSWER_BYTES
+from protocol.stages.assignment import kind_of
 from protocol.stages.execution import proof_size
+from protocol.stages.kinds import has_proof
+from protocol.stages.request import GENERATE
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 from protocol.wire.merkle import has_no_leaf
@@ -39,6 +42,12 @@ class DrawnLeaf:
         return Cid(self.opening.entry.job.details.manifest)
 
     @property
+    def kind(self) -> int:
+        """What kind of job it is; text where nothing is known of it."""
+        job = self.opening.entry.job if self.opening else None
+        return GENERATE if job is None else kind_of(job.details)
+
+    @property
     def is_unshown(self) -> bool:
         """Whether this seat has nothing that it could check, by what it was sent."""
         return self.check is None and (self.opening is None or self.failed in ("FetchBlob", "OpenSample"))
@@ -46,7 +55,7 @@ class DrawnLeaf:
     @property
     def fits_on_chain(self) -> bool:
         """Whether a node could show this leaf's fingerprint on chain."""
-        return proof_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
+        return not has_proof(self.kind) or proof_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
 
     def condemn(self, problem: str) -> None:
         """Find the worst of it: its node has not proved what it had to."""

@@ -71,5 +71,5 @@ def _able(job: RequestedJob, candidate: Candidate, member: Member, own_node: Add
     own = frozenset({request.client, request.signer})
     if record.node_id in job.tried or record.operator in own or record.node_id == own_node:
         return False
-    calibrated = member.calibrated(Cid(request.manifest), candidate.signed.offer.class_id)
+    calibrated = member.calibrated(Cid(request.manifest), candidate.signed.offer.class_id, request.kind)
     return (calibrated or job.ask.uncalibrated) and is_able(request, candidate, own, now_ms)

@@ -31,6 +31,7 @@ from protocol.roles.identity import Identity, Settings
 from protocol.stages.assignment import Lane
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
+from protocol.stages.kinds import is_calibrated
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
 from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of, public_key_of
@@ -180,9 +181,9 @@ class Member:
         """The noise constants of a model on a class."""
         return self.calibrations.get((manifest, class_id), UNCALIBRATED)
 
-    def calibrated(self, manifest: Cid, class_id: int) -> bool:
-        """Whether Params has a row for a model on a class."""
-        return (manifest, class_id) in self.calibrations
+    def calibrated(self, manifest: Cid, class_id: int, kind: int) -> bool:
+        """Whether Params has constants for a model on a class and a kind of job."""
+        return is_calibrated(kind, self.calibration(manifest, class_id))
 
     def is_client(self, client: Address) -> bool:
         """Whether an account holds, free or in lanes, what a request's author must have."""

@@ -57,6 +57,7 @@ from protocol.stages.assignment import (
     Withdrawal,
     accept_within_ms,
     job_id,
+    kind_of,
     require_consistent,
     require_covered,
 )
@@ -311,7 +312,7 @@ class Provider:
             return RefuseCode.PAUSED
         if self.load >= self.settings.slots + self.settings.queue or self._has_its_share(assignment.client):
             return RefuseCode.BUSY
-        calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id)
+        calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id, kind_of(details))
         if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
             return RefuseCode.DETAILS
         lane = self.member.lanes.get((assignment.client, assignment.signer, assignment.node))
@@ -435,6 +436,7 @@ class Provider:
             seed=sampling_seed(job.job_id, details.seed_nonce),
             memory_bytes=min(self.settings.memory_bytes, request.max_memory),
             timeout_ms=request.timeout_ms,
+            kind=request.kind,
         )
 
     def _stream(self, wanted: JobId, ids: tuple[int, ...]) -> tuple[Effect, ...]:
@@ -607,6 +609,7 @@ class Provider:
             node=job.order.assignment.node,
             client=job.order.assignment.client,
             manifest=job.order.details.manifest,
+            kind=kind_of(job.order.details),
             max_new_tokens=job.order.details.max_new_tokens,
             temperature=job.order.details.temperature,
             new_tokens=job.run.new_tokens if job.run else 0,

@@ -68,8 +68,8 @@ class Recourse:
                 continue
             if leaf.manifest not in self.member.models:
                 return "the model is not here"
-            if not batch.uncalibrated and not self.member.calibrated(leaf.manifest, case.class_id):
-                return "the model has no calibration for that class"
+            if not batch.uncalibrated and not self.member.calibrated(leaf.manifest, case.class_id, leaf.kind):
+                return "the model has no calibration for that class and kind"
         return ""
 
     def _should_leave(self, case: Case, batch: BatchSubmitted) -> bool:

@@ -9,8 +9,9 @@ from protocol.params import ChainRules
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.identity import Settings
 from protocol.stages.commitment import output_commit, require_papers
-from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
-from protocol.stages.verification import Calibration, SampleOpening, score
+from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed
+from protocol.stages.kinds import score_of
+from protocol.stages.verification import Calibration, SampleOpening
 from protocol.wire.ids import BatchId, JobId, PeerId
 from protocol.wire.merkle import climb
 
@@ -72,6 +73,7 @@ def replay_sample(
         seed=sampling_seed(job.job_id, job.details.seed_nonce),
         memory_bytes=settings.memory_bytes,
         timeout_ms=rules.seat_window_s * 1_000,
+        kind=leaf.kind,
     )
     return ReplaySample(batch_id, index, spec)
 
@@ -93,7 +95,6 @@ def score_leaf(leaf: DrawnLeaf, proof: bytes, class_id: int, calibration: Calibr
     if bound != job.result.output_commit:
         return 0, "the fingerprint is not the one committed to"
     try:
-        validate_proof(proof, leaf.new_tokens)
-        return score(proof, leaf.check or b"", leaf.new_tokens, calibration), ""
+        return score_of(leaf.kind, proof, leaf.check or b"", leaf.new_tokens, calibration), ""
     except InvalidResult as error:
         return 0, str(error)

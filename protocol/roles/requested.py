@@ -159,6 +159,7 @@ class RequestedJob:
             node=self.node,
             client=client,
             manifest=self.ask.manifest,
+            kind=self.ask.kind,
             max_new_tokens=self.ask.max_new_tokens,
             temperature=self.ask.temperature,
             new_tokens=self.new_tokens,

@@ -69,12 +69,13 @@ from protocol.stages.assignment import (
     charge_of,
     is_reclaimed,
     job_id,
+    kind_flags,
     order_total,
     verify_fee,
 )
 from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
 from protocol.stages.offer import SignedOffer
-from protocol.stages.request import GENERATE, Request, SignedRequest, request_id
+from protocol.stages.request import GENERATE, KINDS, Request, SignedRequest, request_id
 from protocol.wire.envelope import digest, require_signer, struct_hash
 from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
@@ -193,6 +194,9 @@ class Requester:
         if ask.temperature > MAX_TEMPERATURE_MILLI:
             job.end_unserved(f"the temperature is 0 to {MAX_TEMPERATURE_MILLI} thousandths", now_ms)
             return ()
+        if ask.kind >= len(KINDS) or (ask.temperature and ask.kind != GENERATE):
+            job.end_unserved("no node serves that kind of job, or not at a temperature", now_ms)
+            return ()
         if self.member.is_intake_stopped(now_ms):
             job.end_unserved(why_stopped(self.member), now_ms)
             return ()
@@ -200,7 +204,7 @@ class Requester:
             client=self.identity.client,
             signer=self.identity.signer,
             manifest=ask.manifest,
-            kind=GENERATE,
+            kind=ask.kind,
             max_new_tokens=ask.max_new_tokens,
             input_bytes=ask.input_bytes,
             max_price=ask.max_price,
@@ -375,7 +379,7 @@ class Requester:
             deadline=min(request.deadline, until_ms // 1000),
             attempt=job.attempt,
             max_total=order_total(offer.price, with_bonus=job.ask.with_bonus),
-            flags=UNCALIBRATED_ACCEPTED if job.ask.uncalibrated else 0,
+            flags=(UNCALIBRATED_ACCEPTED if job.ask.uncalibrated else 0) | kind_flags(request.kind),
         )
 
     def _assign(self, assignment: Assignment, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -530,6 +534,7 @@ class Requester:
             job_id=result.job_id,
             input_cid=job.ask.input_cid,
             manifest=job.ask.manifest,
+            kind=job.ask.kind,
             max_new_tokens=job.ask.max_new_tokens,
             blob_cid=result.blob_cid,
             sealed_result=delivery.sealed_result,

@@ -56,7 +56,7 @@ from protocol.params import (
 )
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.stages.assignment import AssignmentOrder, is_reclaimed
+from protocol.stages.assignment import AssignmentOrder, is_reclaimed, kind_of
 from protocol.stages.commitment import (
     Batch,
     LaneClaim,
@@ -198,7 +198,7 @@ class Settler:
         if leaf.index <= lane.submitted or (held and not (held.kind.unreceipted and job.receipt)):
             return ()
         class_id = order.offer.offer.class_id
-        uncalibrated = not self.member.calibrated(Cid(order.details.manifest), class_id)
+        uncalibrated = not self.member.calibrated(Cid(order.details.manifest), class_id, kind_of(order.details))
         kind = Kind(class_id, leaf.status == LeafStatus.OK and job.receipt is None, uncalibrated)
         lane.at_work.discard(leaf.index)
         since_ms = held.since_ms if held else now_ms

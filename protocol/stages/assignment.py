@@ -22,13 +22,15 @@ from protocol.params import (
     VERIFY_FEE_DIVISOR,
 )
 from protocol.stages.offer import SignedOffer
-from protocol.stages.request import SignedRequest, accepts_class
+from protocol.stages.request import GENERATE, SignedRequest, accepts_class
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
 from protocol.wire.envelope import Domain, digest, struct_hash, typed
 from protocol.wire.ids import Address, JobId, Wei
 
 UNCALIBRATED_ACCEPTED = 1
 """Bit of JobDetails.flags: the client takes a class without calibration; always drawn, never slashed."""
+KIND_SHIFT = 8
+"""From this bit on eight bits of JobDetails.flags are the kind of the request, so that the papers of a leaf name it."""
 
 
 @typed("Assignment(address client,address signer,address node,uint24 index,uint96 cumulative,bytes32 details)")
@@ -257,10 +259,23 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
         or details.max_total != details.price + details.verify_fee + details.bonus_cap
         or details.expected_ms != min(offer.eta_ms, request.timeout_ms)
         or details.deadline > request.deadline
+        or kind_of(details) != request.kind
     )
     if wrong:
         raise Malformed("the assignment contradicts its request or offer")
     require_temperature(details.temperature)
+    if details.temperature and kind_of(details) != GENERATE:
+        raise Malformed("only text is drawn at a temperature")
+
+
+def kind_of(details: JobDetails) -> int:
+    """The kind of the request that a job is for."""
+    return details.flags >> KIND_SHIFT & 0xFF
+
+
+def kind_flags(kind: int) -> int:
+    """The bits of JobDetails.flags that name a kind."""
+    return kind << KIND_SHIFT
 
 
 def require_temperature(temperature_milli: int) -> None:

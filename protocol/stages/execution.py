@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from protocol.stages.blob import ModelManifest
-from protocol.wire.codec import U16, U32, U64, Bytes32, Text
+from protocol.stages.request import GENERATE
+from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
 
 CHUNK_TOKENS = 32
@@ -32,7 +33,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run of the runner image. The input lies in the workspace of `job_id`; memory in bytes, timeout in ms."""
+    """One run of the runner image. The input lies in the workspace of `job_id`; memory in bytes, timeout in ms.
+
+    max_new_tokens: of a kind that only reads, the units that were paid for.
+    """
 
     job_id: Bytes32
     manifest: Bytes32
@@ -42,6 +46,7 @@ class RunSpec:
     seed: Bytes32
     memory_bytes: U64
     timeout_ms: U32
+    kind: U8 = GENERATE
 
 
 def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:
@@ -51,7 +56,10 @@ def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came out of a run. `detail` is for people: the runner's error or what broke."""
+    """What came out of a run. `detail` is for people: the runner's error or what broke.
+
+    new_tokens: what was delivered of the tokens, or units, that were paid for.
+    """
 
     outcome: Outcome
     detail: Text
@@ -71,6 +79,16 @@ class ResultFacts:
     prompt_hash: str
     result_hash: bytes
 
+    @property
+    def delivered(self) -> int:
+        """What is charged for, of the tokens that were paid for."""
+        return len(self.output_ids)
+
+    @property
+    def rows(self) -> int:
+        """Hidden states in its fingerprint and in a check of it."""
+        return len(self.output_ids)
+
 
 class InvalidResult(ValueError):
     """A result that its own node would not offer; the text is the reason."""
@@ -84,24 +102,33 @@ def validate_result(
     Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it.
     Raises: InvalidResult.
     """
+    plain = read_result(raw, job_id, manifest, salt)
+    ids = plain.get("output_token_ids")
+    if not isinstance(ids, list):
+        raise InvalidResult("output_token_ids")
+    _require(len(ids) <= max_new_tokens, "output_token_ids: count")
+    _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
+    return ResultFacts(tuple(ids), plain["finish"], plain["prompt_token_ids_sha256"], hashlib.sha256(raw).digest())
+
+
+def read_result(raw: bytes, job_id: JobId, manifest: ModelManifest, salt: str | None) -> dict[str, Any]:
+    """What results of all kinds have in common: canonical form, and whose answer to what they are.
+
+    Raises: InvalidResult.
+    """
     try:
         plain = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidResult("result.json is not JSON") from error
     if not isinstance(plain, dict) or json.dumps(plain, sort_keys=True, separators=(",", ":")).encode() != raw:
         raise InvalidResult("result.json is not in canonical form")
-    ids = plain.get("output_token_ids")
-    if not isinstance(ids, list):
-        raise InvalidResult("output_token_ids")
     _require(plain.get("v") == 1, "version")
     _require(plain.get("job_id") == job_id.hex(), "job_id")
     _require(plain.get("manifest_sha256") == manifest.cid.hex(), "manifest_sha256")
     _require(salt is None or plain.get("salt") == salt, "salt")
     _require(_is_hash(plain.get("prompt_token_ids_sha256")), "prompt_token_ids_sha256")
-    _require(len(ids) <= max_new_tokens, "output_token_ids: count")
-    _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
-    return ResultFacts(tuple(ids), plain["finish"], plain["prompt_token_ids_sha256"], hashlib.sha256(raw).digest())
+    return plain
 
 
 def proof_size(token_count: int) -> int:

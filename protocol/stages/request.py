@@ -14,7 +14,13 @@ from protocol.wire.envelope import Domain, digest, typed
 from protocol.wire.ids import Address, RequestId
 
 GENERATE = 0
-"""The only kind so far: text from a chat."""
+"""Text from a chat."""
+EMBED = 1
+"""An embedding of each of several texts."""
+CLASSIFY = 2
+"""For each of several texts how well each of some labels fits it."""
+KINDS = ("generate", "embed", "classify")
+"""What is served, each by its number."""
 
 
 @typed(
@@ -26,8 +32,9 @@ GENERATE = 0
 class Request:
     """A client's order, signed by its signer.
 
-    max_price in wei for all max_new_tokens; classes is a mask, bit i for device class i; deadline in seconds for all
-    attempts together; min_reputation in points; requester_peer is the multiaddr that offers go to.
+    max_price in wei for all max_new_tokens, which are units of 32 tokens read where the kind writes none; classes is a
+    mask, bit i for device class i; deadline in seconds for all attempts together; min_reputation in points;
+    requester_peer is the multiaddr that offers go to.
     """
 
     client: Address
@@ -47,7 +54,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Raises: ValueError if a number is outside of what any node would run."""
-        if self.kind != GENERATE:
+        if self.kind >= len(KINDS):
             raise ValueError(f"kind {self.kind} is not served")
         if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
             raise ValueError(f"max_new_tokens is 1 to {MAX_NEW_TOKENS}")

@@ -180,6 +180,10 @@ class CheckOpening:
     check: Annotated[bytes, Size(MAX_SHOWN_CHECK_BYTES)]
 
 
+Chunk = tuple[Fraction, tuple[int, ...], Fraction]
+"""Of a check.bin: scale, projections, and the mean square of a whitened component."""
+
+
 @dataclass(frozen=True, slots=True)
 class Distances:
     """The four terms of one check, in ppm."""
@@ -271,6 +275,11 @@ def checks_differ(own: bytes, theirs: bytes, token_count: int, calibration: Cali
         other = _split(theirs, token_count)[0]
     except ValueError:
         return True
+    return states_differ(mine, other, calibration)
+
+
+def states_differ(mine: list[Chunk], other: list[Chunk], calibration: Calibration) -> bool:
+    """Whether two passes saw other hidden states, by what a verdict would call a failure; mine is the measure."""
     errors, norms, worst_chunk = Fraction(0), Fraction(0), 0
     for (scale, rows, mean_square), (other_scale, other_rows, _) in zip(mine, other, strict=True):
         error = _mean_error(other_scale, other_rows, scale, rows)
@@ -312,21 +321,29 @@ def _relative(error: Fraction, mean_square: Fraction) -> int:
     return min(10**9, isqrt(10**12 * ratio.numerator // ratio.denominator))
 
 
-def _split(check: bytes, token_count: int) -> tuple[list[tuple[Fraction, tuple[int, ...], Fraction]], tuple[int, ...]]:
-    chunks = []
+def read_states(check: bytes, rows: int) -> tuple[list[Chunk], bytes]:
+    """The projections of so many hidden states at the beginning of a check.bin, and what follows them.
+
+    Raises: ValueError if it is too short, or a number is not finite.
+    """
+    chunks: list[Chunk] = []
     offset = 0
-    for first in range(0, token_count, CHUNK_TOKENS):
-        count = DIMENSIONS * min(CHUNK_TOKENS, token_count - first)
+    for first in range(0, rows, CHUNK_TOKENS):
+        count = DIMENSIONS * min(CHUNK_TOKENS, rows - first)
         layout = struct.Struct(f"<f{count}hd")
         if offset + layout.size > len(check):
             raise ValueError("check.bin is too short")
-        scale, *rows, mean_square = layout.unpack_from(check, offset)
+        scale, *numbers, mean_square = layout.unpack_from(check, offset)
         try:
-            chunks.append((Fraction(scale), tuple(rows), Fraction(mean_square)))
+            chunks.append((Fraction(scale), tuple(numbers), Fraction(mean_square)))
         except (OverflowError, ValueError) as error:
             raise ValueError("check.bin holds a number that is not finite") from error
         offset += layout.size
-    rest = check[offset:]
+    return chunks, check[offset:]
+
+
+def _split(check: bytes, token_count: int) -> tuple[list[Chunk], tuple[int, ...]]:
+    chunks, rest = read_states(check, token_count)
     if len(rest) != 4 * (token_count + 1):
         raise ValueError("check.bin has the wrong length")
     return chunks, struct.unpack(f"<{len(rest) // 4}I", rest)

@@ -179,12 +179,12 @@ def missed() -> World:
     return world
 
 
-def crowd(work: Work = Work.HONEST) -> World:
+def crowd(work: Work = Work.HONEST, **terms: Any) -> World:
     """A world with more verifiers than a case needs at first, and one job worth three seats."""
     world = network(work=work)
     for number in range(3, 10):
         world.join(world.add(f"verifier-{number}", {"verifier"}, 5_000))
-    world.soon(lambda: world.node("requester").take(ask(max_new_tokens=2_000)), 3_000)
+    world.soon(lambda: world.node("requester").take(ask(max_new_tokens=2_000, **terms)), 3_000)
     return world
 
 
@@ -273,9 +273,9 @@ def claimed() -> World:
     return world
 
 
-def passed(lazy: int = 0, work: Work = Work.HONEST) -> World:
+def passed(lazy: int = 0, work: Work = Work.HONEST, **terms: Any) -> World:
     """A case that three seats let pass, so many of which have not looked; the chain will draw it for an audit."""
-    world = crowd(work)
+    world = crowd(work, **terms)
     world.run(lambda: bool(told(world, ev.CaseConvened)))
     for node in seated(world)[:lazy]:
         node.is_lazy = True

@@ -8,6 +8,7 @@ from enum import Enum
 from protocol import events as ev
 from protocol.params import VCN, ChainRules
 from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.request import EMBED, GENERATE
 from protocol.stages.verification import Calibration, Tolerance
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import checksum, cid_of
@@ -46,8 +47,13 @@ MANIFEST = ModelManifest(
     needs_bytes=1,
 )
 NOISE = Calibration(
-    Tolerance(32_000, 36_000), Tolerance(36_000, 44_000), Tolerance(15_000, 30_000), Tolerance(10**6, 2 * 10**6)
+    Tolerance(32_000, 36_000),
+    Tolerance(36_000, 44_000),
+    Tolerance(15_000, 30_000),
+    Tolerance(10**6, 2 * 10**6),
+    embed=Tolerance(15_000, 30_000),
 )
+"""Nobody has measured it for classification."""
 START_MS = 1_800_000_000_000
 
 
@@ -78,17 +84,28 @@ def check_bytes(tokens: int, work: Work) -> bytes:
     return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[0] * (tokens + 1))
 
 
+def reading_bytes(kind: int, texts: int, work: Work, seat: Work) -> bytes:
+    """A seat's own pass over so many texts that a node of such work has read; a dishonest seat has read none."""
+    distance = {Work.HONEST: 5_000, Work.DOUBTFUL: 20_000}.get(work, 1_500_000) if seat is Work.HONEST else 0
+    values = [13 if seat is Work.DISHONEST else 40] * (8 * texts)
+    measured = [distance] * texts if kind == EMBED else [distance, 0] * texts
+    return struct.pack(f"<f{8 * texts}hd{len(measured)}I", 1.0, *values, 1_600.0, *measured)
+
+
 def ask(
     number: int = 1,
     max_new_tokens: int = 128,
     max_price_vcn: int = 20,
     now_ms: int = START_MS,
     temperature: int = 0,
+    kind: int = GENERATE,
+    uncalibrated: bool = False,
 ) -> ev.JobAsked:
     """A job for the tiny model, to be done within ten minutes."""
     return ev.JobAsked(
         ask_id=number.to_bytes(16, "big"),
         manifest=MANIFEST.cid,
+        kind=kind,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         input_cid=cid_of(b"input%d" % number),
@@ -101,7 +118,7 @@ def ask(
         deadline=now_ms // 1_000 + 600,
         min_reputation=0,
         with_bonus=True,
-        uncalibrated=False,
+        uncalibrated=uncalibrated,
         nonce=number,
         sealed_input=b"sealed input",
     )

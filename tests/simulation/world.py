@@ -39,6 +39,7 @@ from tests.simulation.scene import (
     Work,
     check_bytes,
     proof_bytes,
+    reading_bytes,
 )
 from tests.simulation.weather import FAIR, Weather
 
@@ -245,7 +246,8 @@ class World:
                 answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
             case fx.ReplaySample(batch, leaf_index, spec):
                 self.specs.append((node.name, spec))
-                check = check_bytes(3, Work.DISHONEST if node.is_lazy else node.work)
+                seat = Work.DISHONEST if node.is_lazy else node.work
+                check = reading_bytes(spec.kind, 3, self._work_of(spec), seat) if spec.kind else check_bytes(3, seat)
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case fx.FetchModel(manifest):
                 # Nobody passes models on here.
@@ -315,7 +317,8 @@ class World:
             return
         key = (node.name, spec.job_id)
         if key not in self._containers:
-            proof, result = proof_bytes(3, node.work), bytes([3]) + spec.job_id
+            proof = b"" if spec.kind else proof_bytes(3, node.work)
+            result = bytes([3]) + spec.job_id
             node.disk[spec.job_id] = result
             run = RunResult(Outcome.OK, "", cid_of(result), cid_of(proof), 3, "eos", RUN_MS)
             self._containers[key] = Container(self.now_ms + RUN_MS, run, proof)
@@ -323,6 +326,10 @@ class World:
         container = self._containers[key]
         end = ev.ContainerExited(spec.job_id, container.run, container.proof)
         self.at(max(self.now_ms, container.ends_ms), lambda: answer(end))
+
+    def _work_of(self, spec: fx.RunSpec) -> Work:
+        """How the node works that ran a job."""
+        return next(self.node(name).work for name, job_id in self._containers if job_id == spec.job_id)
 
     # --- chain ------------------------------------------------------------------------------------------------------
     def _transact(self, node: Node, effect: fx.ChainEffect, answer: Answer, tried: int) -> None:

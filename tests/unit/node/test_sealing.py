@@ -29,6 +29,7 @@ from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES
 from protocol.stages.assignment import Assignment, JobDetails
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.commitment import Result, SettledJob
+from protocol.stages.request import GENERATE
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import ZERO_ADDRESS, Cid, cid_of
 
@@ -341,7 +342,7 @@ async def deliver(
     node.workspaces.of_job(JOB).put("result.json", content)
     sealed = await node.sealing.perform(SealResult(JOB, stored.input_cid))
     assert isinstance(sealed, ResultSealed)
-    wish = OpenResult(JOB, stored.input_cid, MODEL.cid, max_new_tokens, sealed.blob_cid, sealed.sealed_result)
+    wish = OpenResult(JOB, stored.input_cid, MODEL.cid, GENERATE, max_new_tokens, sealed.blob_cid, sealed.sealed_result)
     return sealed, wish
 
 

@@ -136,7 +136,7 @@ def test_levels_end_at_a_number_and_not_with_a_stack():
 )
 def test_what_has_no_canonical_form_agrees_with_nothing(raw: bytes):
     assert structured_similarity_bps(raw, raw) == structured_similarity_bps(b"1", raw) == 0
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r".+"):
         canonical_json(raw)
 
 

@@ -1,0 +1,61 @@
+"""Kind `embed`: an embedding of each text of input.json, the mean of the last hidden states over its tokens.
+
+The states are those after the final norm. The vector is brought to length one and its components are written as whole
+millionths, which change it by less than a hundredth of the noise between two ways to compute it.
+"""
+
+import time
+
+import numpy as np
+
+from .events import emit
+from .fingerprint import Doubles, Floats, NotFinite
+from .job import Job, canonical, write
+from .model import Model
+from .texts import BATCH_TEXTS, SCALE, claims, encode_check, read_asked, read_numbers, read_result, require_paid
+
+
+def run(job: Job, model: Model) -> dict[str, object]:
+    """Returns what the run took; raises Refused."""
+    asked = read_asked(0)
+    prompts = [model.text_ids(text) for text in asked.texts]
+    require_paid(job, prompts, model.hidden)
+    said = claims(job, model, asked, prompts)
+    emit("ready", prompt_tokens=sum(map(len, prompts)))
+    started = time.monotonic()
+    pooled, _ = model.read(prompts, BATCH_TEXTS)
+    took = time.monotonic() - started
+    write("result.json", canonical({**said, "embeddings": in_millionths(pooled).tolist()}))
+    write("proof.bin", b"")
+    return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
+
+
+def check(job: Job, model: Model) -> dict[str, object]:
+    """One pass a text over somebody's answer; leaves check.bin. Raises BadInput as `check.run`."""
+    asked = read_asked(0)
+    prompts = [model.text_ids(text) for text in asked.texts]
+    require_paid(job, prompts, model.hidden)
+    result = read_result(claims(job, model, asked, prompts))
+    theirs = read_numbers(result, "embeddings", len(prompts), model.hidden, SCALE)
+    emit("ready", prompt_tokens=sum(map(len, prompts)))
+    started = time.monotonic()
+    pooled, last = model.read(prompts, 1)
+    write("check.bin", encode_check(job, model, last, distances(in_millionths(pooled), theirs)))
+    took = time.monotonic() - started
+    return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
+
+
+def in_millionths(pooled: Floats) -> Doubles:
+    """Vectors [n, hidden] of length one, in whole millionths, int64. Raises NotFinite."""
+    vectors = pooled.astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not (lengths > 0).all():
+        raise NotFinite("an embedding has no direction")
+    return np.rint(vectors / lengths * SCALE).astype(np.int64)
+
+
+def distances(ours: Doubles, theirs: Doubles) -> Doubles:
+    """|u/|u| - v/|v|| of every pair of rows; a vector without a direction is as far as any can be."""
+    left, right = (each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-9) for each in (ours, theirs))
+    found = np.linalg.norm(left - right, axis=1)
+    return np.where(np.any(theirs, axis=1), found, 2.0)

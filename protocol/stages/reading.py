@@ -1,0 +1,210 @@
+"""Readings: what a model makes of texts that it only reads, an embedding of each, or a logit for each label.
+
+A result holds whole numbers, so that everybody reads the same: an embedding as millionths of a vector of length one, a
+logit in millionths. What is paid for are units of 32 tokens read, each text at least one. There is no proof.bin, since
+the result itself is what is compared; but a check.bin holds the hidden state after the last token of each text, which
+no result gives away, so that a seat that only copied what it was shown is found by auditors.
+
+Layout of check.bin: the projections of one state a text as for generated text (see `verification`), then for every
+text as uint32 millionths, little-endian: of an embedding its distance; of a classification the root mean square
+difference of the centred logits, and by how much the check's own best label leads the one that the result puts first.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+from protocol.params import REVIEW_ABOVE_BPS
+from protocol.stages.blob import ModelManifest
+from protocol.stages.execution import InvalidResult, read_result
+from protocol.stages.request import CLASSIFY, EMBED
+from protocol.stages.verification import Calibration, Tolerance, read_states, score_bps, states_differ
+from protocol.wire.ids import JobId
+
+UNIT_TOKENS = 32
+"""Tokens read for the price of one written: reading is some forty times as fast, so this leaves a node its profit."""
+SCALE = 10**6
+MAX_TEXTS = 1_024
+MAX_LABELS = 64
+MAX_LABEL_CHARS = 128
+MAX_NUMBERS = 1 << 18
+"""Numbers in one result: it then fits what a node keeps of a container's."""
+MAX_LOGIT = 10**12
+LENGTH_WITHIN = 1_000
+"""How far an embedding's length may be from one, in ppm; rounding takes a tenth of that from one of 40,000 numbers."""
+SETTLED_TEXTS = 32
+"""A classification of so many texts is judged by the constants as they are; one of fewer by wider ones."""
+CLEAR_LEAD = 2
+"""A label leads clearly by so many times what one text's logits may differ before it fails."""
+
+WIDE = {EMBED: Tolerance(22_500, 45_000), CLASSIFY: Tolerance(120_000, 225_000)}
+"""What a model is measured by that nobody has measured for a kind: always drawn, and never slashed."""
+NUMBERS_A_TEXT = {EMBED: 1, CLASSIFY: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What an input asks of a result: how many texts it has, and the labels they are to be classified by, if any."""
+
+    salt: str | None
+    count: int
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingFacts:
+    """A result.json of a reading that passed local validation. `tokens`: of each text, as it was read."""
+
+    tokens: tuple[int, ...]
+    result_hash: bytes
+    finish: str = ""
+
+    @property
+    def delivered(self) -> int:
+        """The units of all texts."""
+        return units_of(self.tokens)
+
+    @property
+    def rows(self) -> int:
+        """Hidden states in a check of it: one a text."""
+        return len(self.tokens)
+
+
+def units_of(tokens: Iterable[int]) -> int:
+    """The units that texts of so many tokens cost."""
+    return sum(max(1, -(-count // UNIT_TOKENS)) for count in tokens)
+
+
+def read_texts(kind: int, input_json: bytes) -> Texts:
+    """What an input asks for, as far as a result can be held against it; the runner judges the rest.
+
+    Raises: InvalidResult: no honest node has a result for it.
+    """
+    try:
+        plain = json.loads(input_json)
+        texts, labels, salt = plain["texts"], plain.get("labels", []), plain.get("salt")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidResult("the input holds no texts") from error
+    _require(isinstance(texts, list) and 1 <= len(texts) <= MAX_TEXTS, "the input's texts: count")
+    _require(isinstance(labels, list) and all(map(_is_label, labels)), "the input's labels")
+    _require(2 <= len(labels) <= MAX_LABELS if kind == CLASSIFY else not labels, "the input's labels: count")
+    return Texts(salt if isinstance(salt, str) else None, len(texts), tuple(labels))
+
+
+def validate_reading(
+    kind: int, raw: bytes, job_id: JobId, manifest: ModelManifest, paid_units: int, texts: Texts
+) -> ReadingFacts:
+    """Local validation of an embedding or a classification; every seat applies the same one.
+
+    Args: raw, the bytes of result.json; texts, what the input asks for.
+    Raises: InvalidResult.
+    """
+    plain = read_result(raw, job_id, manifest, texts.salt)
+    tokens = plain.get("tokens")
+    if not isinstance(tokens, list):
+        raise InvalidResult("tokens")
+    _require(len(tokens) == texts.count, "tokens: count")
+    _require(all(type(count) is int and 1 <= count <= manifest.context for count in tokens), "tokens: range")
+    _require(units_of(tokens) <= paid_units, "more was read than was paid for")
+    if kind == EMBED:
+        _require_unit_vectors(plain.get("embeddings"), len(tokens), manifest.hidden)
+    else:
+        _require(plain.get("labels_sha256") == labels_sha256(texts.labels), "labels_sha256: other labels")
+        _require_numbers(plain.get("logits"), "logits", len(tokens), len(texts.labels), MAX_LOGIT)
+    return ReadingFacts(tuple(tokens), hashlib.sha256(raw).digest())
+
+
+def labels_sha256(labels: Iterable[str]) -> str:
+    """The hash of labels in their order: of the hashes of each."""
+    return hashlib.sha256(b"".join(hashlib.sha256(label.encode()).digest() for label in labels)).hexdigest()
+
+
+def tolerance_of(kind: int, calibration: Calibration) -> Tolerance:
+    """The noise constants of a kind; wide ones where the model was not measured for it."""
+    return (calibration.embed if kind == EMBED else calibration.classify) or WIDE[kind]
+
+
+def reading_score(kind: int, check: bytes, texts: int, calibration: Calibration) -> int:
+    """The score of one leaf in basis points: above 9500 it passes, at 8500 or below it fails.
+
+    Args: check, made by this seat's own runner over so many texts.
+    Raises: ValueError if check.bin has not the length that `texts` gives.
+    """
+    found = _split(kind, check, texts)[1]
+    tolerance = tolerance_of(kind, calibration)
+    if kind == EMBED:
+        return score_bps(max(found), tolerance)
+    return _score_labels(found[::2], found[1::2], tolerance)
+
+
+def readings_differ(kind: int, own: bytes, theirs: bytes, texts: int, calibration: Calibration) -> bool:
+    """Whether another seat's check.bin is not a pass over the same leaf; see `verification.checks_differ`.
+
+    Raises: ValueError if `own` has not the right length.
+    """
+    if not own or not theirs:
+        return own != theirs
+    mine = _split(kind, own, texts)[0]
+    try:
+        other = _split(kind, theirs, texts)[0]
+    except ValueError:
+        return True
+    return states_differ(mine, other, calibration)
+
+
+def _score_labels(differences: tuple[int, ...], leads: tuple[int, ...], tolerance: Tolerance) -> int:
+    """Root mean square over texts: half of them done well buy the other half nothing.
+
+    One text alone proves nobody a cheat by its logits, only by a label that is clearly wrong.
+    """
+    single = _for_texts(tolerance, 1)
+    if max(leads) > CLEAR_LEAD * single.d1:
+        return 0
+    count = len(differences)
+    mean = isqrt(sum(each * each for each in differences) // count)
+    score = score_bps(mean, _for_texts(tolerance, count))
+    return max(score, REVIEW_ABOVE_BPS + 1) if count == 1 else score
+
+
+def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:
+    """The tolerance grows as 1/sqrt(n) below the texts at which it was calibrated."""
+    if count >= SETTLED_TEXTS:
+        return tolerance
+    squares = SETTLED_TEXTS * SCALE**2 // count
+    return Tolerance(*(isqrt(bound * bound * squares) // SCALE for bound in (tolerance.d0, tolerance.d1)))
+
+
+def _is_label(value: Any) -> bool:
+    # JSON can say half a character, which has no bytes to hash.
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
+def _split(kind: int, check: bytes, texts: int) -> tuple[list[Any], tuple[int, ...]]:
+    chunks, rest = read_states(check, texts)
+    if not texts or len(rest) != 4 * NUMBERS_A_TEXT[kind] * texts:
+        raise ValueError("check.bin has the wrong length")
+    return chunks, struct.unpack(f"<{len(rest) // 4}I", rest)
+
+
+def _require_unit_vectors(vectors: Any, texts: int, hidden: int) -> None:
+    _require_numbers(vectors, "embeddings", texts, hidden, SCALE)
+    low, high = (SCALE - LENGTH_WITHIN) ** 2, (SCALE + LENGTH_WITHIN) ** 2
+    lengths = (sum(number * number for number in vector) for vector in vectors)
+    _require(all(low <= length <= high for length in lengths), "embeddings: length")
+
+
+def _require_numbers(rows: Any, name: str, texts: int, width: int, largest: int) -> None:
+    _require(isinstance(rows, list) and len(rows) == texts, f"{name}: count")
+    _require(texts * width <= MAX_NUMBERS, f"{name}: too many numbers")
+    for row in rows:
+        _require(isinstance(row, list) and len(row) == width, f"{name}: width")
+        _require(all(type(number) is int and -largest <= number <= largest for number in row), f"{name}: range")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise InvalidResult(what)
