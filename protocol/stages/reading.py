@@ -171,11 +171,14 @@ def _score_labels(differences: tuple[int, ...], leads: tuple[int, ...], toleranc
 
 
 def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:
-    """The tolerance grows as 1/sqrt(n) below the texts at which it was calibrated."""
+    """The tolerance grows as the fourth root of n below the texts at which it was calibrated.
+
+    A mean of squares varies as one over the root of how many there are, and its root with the root of that.
+    """
     if count >= SETTLED_TEXTS:
         return tolerance
-    squares = SETTLED_TEXTS * SCALE**2 // count
-    return Tolerance(*(isqrt(bound * bound * squares) // SCALE for bound in (tolerance.d0, tolerance.d1)))
+    room = isqrt(isqrt(SETTLED_TEXTS * SCALE**4 // count))
+    return Tolerance(tolerance.d0 * room // SCALE, tolerance.d1 * room // SCALE)
 
 
 def _is_label(value: Any) -> bool:

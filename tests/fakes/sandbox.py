@@ -23,6 +23,8 @@ from protocol.params import MAX_TEMPERATURE_MILLI
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
+from protocol.stages.request import GENERATE
+from tests.fakes import reader
 
 LEAST_TIMEOUT_MS = 100
 LEAST_MEMORY = 256 << 20
@@ -58,6 +60,12 @@ class FakeSandbox:
                 refusal = _refusal(spec, manifest, json.loads(chat))
                 if refusal:
                     return ContainerExited(spec.job_id, failed(*refusal), b"")
+                if spec.kind != GENERATE:
+                    model = b"" if self._honest else b"cheaper"
+                    workspace.put(RESULT_JSON, reader.result(spec, manifest, json.loads(chat), model))
+                    workspace.put(PROOF_BIN, b"")
+                    workspace.put(RUN_JSON, b"{}")
+                    return _exited(spec, workspace)
                 ids, finish = _answer(spec, manifest, chat)
                 for start in range(0, len(ids), TOKENS_PER_EVENT):
                     await on_tokens(tuple(ids[start : start + TOKENS_PER_EVENT]))
@@ -73,6 +81,10 @@ class FakeSandbox:
             chat, result = workspace.get(INPUT_JSON), workspace.get(RESULT_JSON)
             if manifest is None or chat is None or result is None:
                 raise ExecutorError("model, input or result is not here")
+            if spec.kind != GENERATE:
+                found, problem = reader.check(spec, manifest, json.loads(chat), result)
+                workspace.put(CHECK_BIN, found)
+                return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
             claim = json.loads(result)
             if claim["prompt_token_ids_sha256"] != _prompt_hash(chat):
                 return SampleReplayed(effect.batch_id, effect.leaf_index, b"", "prompt_mismatch: another prompt")
@@ -105,8 +117,11 @@ def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tu
         return Outcome.JOB, "timeout: killed"
     if spec.memory_bytes < LEAST_MEMORY:
         return Outcome.JOB, "out_of_memory: killed"
-    if spec.temperature > MAX_TEMPERATURE_MILLI:
-        return Outcome.CLIENT, f"bad_param: params.temperature_milli must be 0 to {MAX_TEMPERATURE_MILLI}"
+    highest = MAX_TEMPERATURE_MILLI if spec.kind == GENERATE else 0
+    if spec.temperature > highest:
+        return Outcome.CLIENT, f"bad_param: params.temperature_milli must be 0 to {highest}"
+    if spec.kind != GENERATE:
+        return reader.refusal(spec, manifest, chat)
     if not chat["messages"]:
         return Outcome.CLIENT, "bad_messages: there is none"
     length = sum(len(message["content"]) for message in chat["messages"])
@@ -133,8 +148,11 @@ def _prompt_hash(chat: bytes) -> str:
 
 def _exited(spec: RunSpec, workspace: Workspace) -> ContainerExited:
     result, proof = workspace.get(RESULT_JSON) or b"", workspace.get(PROOF_BIN) or b""
-    claim = json.loads(result)
-    count, finish = len(claim["output_token_ids"]), claim["finish"]
+    if spec.kind == GENERATE:
+        claim = json.loads(result)
+        count, finish = len(claim["output_token_ids"]), claim["finish"]
+    else:
+        count, finish = reader.delivered(result), ""
     hashes = hashlib.sha256(result).digest(), hashlib.sha256(proof).digest()
     return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, count, finish, 10), proof)
 

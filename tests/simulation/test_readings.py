@@ -62,7 +62,7 @@ def test_a_kind_that_nobody_measured_is_not_done_unless_its_client_takes_that() 
 def test_a_kind_that_nobody_measured_is_drawn_and_never_slashed(work: Work) -> None:
     world = settled(crowd(work, kind=CLASSIFY, uncalibrated=True))
     assert only(world, ev.BatchSubmitted).uncalibrated
-    assert only(world, ev.CaseResolved).verdict is (Verdict.PASS if work is Work.HONEST else Verdict.SEVERE)
+    assert only(world, ev.CaseResolved).verdict is (Verdict.PASS if work is Work.HONEST else Verdict.REVIEW)
     assert requested(world)[0].stage is (Stage.SPENDABLE if work is Work.HONEST else Stage.REFUNDED)
     assert not told(world, ev.NodeSlashed)
 

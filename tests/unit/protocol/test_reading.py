@@ -197,20 +197,20 @@ def test_a_classification_of_many_texts_is_worth_their_root_mean_square():
 
 
 def test_few_texts_have_more_room_as_chance_has():
-    assert score_of(CLASSIFY, b"", check(CLASSIFY, *[(160_000, 0)] * 8), 8, MEASURED) == 9_500
-    assert score_of(CLASSIFY, b"", check(CLASSIFY, *[(160_000, 0)] * 9), 9, MEASURED) < PASS_ABOVE_BPS
+    assert score_of(CLASSIFY, b"", check(CLASSIFY, *[(159_999, 0)] * 2), 2, MEASURED) == 9_501
+    assert score_of(CLASSIFY, b"", check(CLASSIFY, *[(159_999, 0)] * 3), 3, MEASURED) < PASS_ABOVE_BPS
 
 
 def test_one_text_alone_condemns_nobody_but_by_a_clearly_wrong_label():
     assert score_of(CLASSIFY, b"", check(CLASSIFY, (4_000_000_000, 0)), 1, MEASURED) == REVIEW_ABOVE_BPS + 1
-    assert score_of(CLASSIFY, b"", check(CLASSIFY, (0, 400_000)), 1, MEASURED) == 10_000
-    assert score_of(CLASSIFY, b"", check(CLASSIFY, (0, 4_000_000)), 1, MEASURED) == 0
+    assert score_of(CLASSIFY, b"", check(CLASSIFY, (0, 700_000)), 1, MEASURED) == 10_000
+    assert score_of(CLASSIFY, b"", check(CLASSIFY, (0, 720_000)), 1, MEASURED) == 0
 
 
 def test_one_clearly_wrong_label_among_many_fails():
     right = [(0, 0)] * 63
-    assert score_of(CLASSIFY, b"", check(CLASSIFY, *right, (0, 1_000_000)), 64, MEASURED) == 10_000
-    assert score_of(CLASSIFY, b"", check(CLASSIFY, *right, (0, 2_000_000)), 64, MEASURED) == 0
+    assert score_of(CLASSIFY, b"", check(CLASSIFY, *right, (0, 700_000)), 64, MEASURED) == 10_000
+    assert score_of(CLASSIFY, b"", check(CLASSIFY, *right, (0, 720_000)), 64, MEASURED) == 0
 
 
 @READINGS
