@@ -19,7 +19,7 @@ UNIT_TOKENS = 32
 SCALE = 10**6
 MAX_TEXTS = 1024
 MAX_NUMBERS = 1 << 18
-MAX_RESULT_BYTES = 4 << 20
+MAX_INPUT_BYTES, MAX_RESULT_BYTES = 8 << 20, 4 << 20
 BATCH_TEXTS = 8
 """Texts that a worker reads in one pass; a check reads each alone, so that honest noise is what it is between nodes."""
 WORD_MAX = 2**32 - 1
@@ -36,7 +36,7 @@ class Asked:
 
 def read_asked(most_labels: int) -> Asked:
     """Salt, texts and labels of input.json; with `most_labels` 0 there are none. Raises BadInput."""
-    asked = read_object("input.json")
+    asked = read_object("input.json", MAX_INPUT_BYTES)
     salt, texts, labels = asked.get("salt"), asked.get("texts"), asked.get("labels", [])
     if asked.get("v") != 1 or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
         raise BadInput("bad_input", "input.json must be of version 1 with a salt of 16 bytes in hex")

@@ -48,12 +48,14 @@ def find_model(name: str, models: tuple[ModelView, ...]) -> ModelView:
 def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> int:
     """Check a job against the model's context, the nodes that are there and the client's money.
 
-    Args: prompt_tokens, of the whole chat by the model's own template.
-    Returns: the mask of device classes to ask for: those with constants for this model, or all if `uncalibrated`.
+    Args: prompt_tokens, of the whole chat by the model's own template, or of the longest text that is to be read.
+    Returns: the mask of device classes to ask for: those with constants for this model and kind, or all if
+    `uncalibrated`.
     Raises: Fault prompt_too_long, no_able_node, price_over_cap, no_deposit.
     """
-    if prompt_tokens + ask.max_new_tokens > model.context:
-        raise prompt_too_long(prompt_tokens, ask.max_new_tokens, model.context)
+    to_come = ask.max_new_tokens if ask.kind == "generate" else 0
+    if prompt_tokens + to_come > model.context:
+        raise prompt_too_long(prompt_tokens, to_come, model.context)
     able = _able(ask, model, market)
     prices = {node.node_id: price_of(Wei(node.price_wei), ask.max_new_tokens) for node in able}
     cheapest = min(prices.values())
@@ -64,7 +66,7 @@ def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> 
 
 
 def _mask(ask: JobAsk, model: ModelView) -> int:
-    return 0xFFFFFFFF if ask.uncalibrated else sum(1 << class_id for class_id in model.calibrated)
+    return 0xFFFFFFFF if ask.uncalibrated else sum(1 << each for each in model.classes_for(ask.kind))
 
 
 def _able(ask: JobAsk, model: ModelView, market: Market) -> list[PeerView]:
@@ -74,7 +76,8 @@ def _able(ask: JobAsk, model: ModelView, market: Market) -> list[PeerView]:
         raise no_able_node("no other node has been heard of yet")
     classes = {class_id for class_id in range(32) if _mask(ask, model) >> class_id & 1}
     if not classes:
-        message = f"{model.name} has no constants on this chain, so its results cannot be judged"
+        kind = "" if ask.kind == "generate" else f" for {ask.kind}"
+        message = f"{model.name} has no constants{kind} on this chain, so its results cannot be judged"
         raise Fault("no_able_node", f"no able node: {message}", "--uncalibrated: always checked, never slashed")
     rules = (
         ("none is online", lambda node: node.online and node.active),

@@ -14,6 +14,8 @@ from protocol.params import (
     MAX_TEMPERATURE_MILLI,
     TIMEOUT_CEILING_MS,
 )
+from protocol.stages.reading import MAX_LABEL_CHARS, MAX_LABELS, MAX_TEXTS
+from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 
 MAX_BODY_BYTES = 8 * 2**20
 MAX_MESSAGES = 1_024
@@ -55,17 +57,48 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
         plain,
         {
             "model": (_text(1, 256), _REQUIRED),
-            "messages": (_messages, _REQUIRED),
-            "max_new_tokens": (_number(1, MAX_NEW_TOKENS), 256),
+            **_content(plain),
             "max_price_wei": (_wei, 0),
             "timeout_ms": (_number(1_000, TIMEOUT_CEILING_MS), INFERENCE_TIMEOUT_MS),
             "min_reputation": (_number(0, 100), 0),
             "with_bonus": (_flag, True),
             "uncalibrated": (_flag, False),
-            "temperature_milli": (_number(0, MAX_TEMPERATURE_MILLI), 0),
         },
     )
-    return JobAsk(**found)
+    return JobAsk(**{"messages": (), **found})
+
+
+def embeddings_ask(plain: dict[str, Any]) -> JobAsk:
+    """The body of an OpenAI embeddings request as a job. Raises: Fault, as job_ask."""
+    found = _read(
+        plain,
+        {
+            "model": (_text(1, 256), _REQUIRED),
+            "input": (_texts(1, MAX_TEXTS, MAX_BODY_BYTES), _REQUIRED),
+            "encoding_format": (_one_of(("float",)), "float"),
+        },
+    )
+    return job_ask({"kind": KINDS[EMBED], "model": found["model"], "texts": list(found["input"])})
+
+
+def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
+    """The fields of a job's kind: a chat to go on with, or texts to read."""
+    kind = plain.get("kind", KINDS[GENERATE])
+    if kind == KINDS[GENERATE]:
+        return {
+            "kind": (_one_of(KINDS), kind),
+            "messages": (_messages, _REQUIRED),
+            "max_new_tokens": (_number(1, MAX_NEW_TOKENS), 256),
+            "temperature_milli": (_number(0, MAX_TEMPERATURE_MILLI), 0),
+        }
+    fields: dict[str, tuple[Reader, Any]] = {
+        "kind": (_one_of(KINDS), kind),
+        "texts": (_texts(1, MAX_TEXTS, MAX_BODY_BYTES), _REQUIRED),
+        "max_new_tokens": (_number(0, MAX_NEW_TOKENS), 0),
+    }
+    if kind == KINDS[CLASSIFY]:
+        fields["labels"] = (_texts(2, MAX_LABELS, MAX_LABEL_CHARS), _REQUIRED)
+    return fields
 
 
 def move_ask(plain: dict[str, Any]) -> MoveAsk:
@@ -110,9 +143,7 @@ def _messages(raw: Any) -> tuple[ChatMessage, ...]:
     if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_MESSAGES:
         raise ValueError(f"expected a list of 1 to {MAX_MESSAGES} messages")
     messages = tuple(_message(entry) for entry in raw)
-    if sum(len(message.content.encode()) for message in messages) > MAX_INPUT_BYTES // 2:
-        # JSON may escape a byte into several; half of the limit leaves room for it and for the seal.
-        raise ValueError(f"expected at most {MAX_INPUT_BYTES // 2} bytes of text")
+    _require_room(sum(len(message.content.encode()) for message in messages))
     return messages
 
 
@@ -135,6 +166,35 @@ def _text(shortest: int, longest: int) -> Reader:
         return raw
 
     return read
+
+
+def _texts(fewest: int, most: int, longest: int) -> Reader:
+    def read(raw: Any) -> tuple[str, ...]:
+        raw = [raw] if isinstance(raw, str) and fewest == 1 else raw
+        if not isinstance(raw, list) or not fewest <= len(raw) <= most:
+            raise ValueError(f"expected a list of {fewest} to {most} texts")
+        texts = tuple(_text(1, longest)(each) for each in raw)
+        if not all(text.strip() for text in texts):
+            raise ValueError("expected texts that are more than spaces")
+        _require_room(sum(len(text.encode()) for text in texts))
+        return texts
+
+    return read
+
+
+def _one_of(choices: tuple[str, ...]) -> Reader:
+    def read(raw: Any) -> str:
+        if raw not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return str(raw)
+
+    return read
+
+
+def _require_room(size: int) -> None:
+    if size > MAX_INPUT_BYTES // 2:
+        # JSON may escape a byte into several; half of the limit leaves room for it and for the seal.
+        raise ValueError(f"expected at most {MAX_INPUT_BYTES // 2} bytes of text")
 
 
 def _number(lowest: int, highest: int) -> Reader:

@@ -33,6 +33,8 @@ class ChatMessage:
 class JobAsk:
     """A job as the user asks for it; the API has checked every bound that does not depend on the node's state.
 
+    kind: generate, embed or classify; the first has messages, the others have texts, and classify labels as well.
+    max_new_tokens: of a kind that only reads, the units that it may cost; 0 for as many as there are.
     model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
     cheapest able node asks. timeout_ms of the container. min_reputation in points. temperature_milli: 0 for the
     likeliest tokens.
@@ -47,6 +49,9 @@ class JobAsk:
     with_bonus: bool
     uncalibrated: bool
     temperature_milli: int = 0
+    kind: str = "generate"
+    texts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

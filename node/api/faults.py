@@ -112,7 +112,8 @@ def unknown_model(name: str, known: tuple[str, ...]) -> Fault:
 
 def prompt_too_long(prompt_tokens: int, max_new_tokens: int, context: int) -> Fault:
     """A model cannot hold the prompt and the answer together."""
-    message = f"the prompt has {prompt_tokens} tokens, and with {max_new_tokens} new ones exceeds the model's {context}"
+    new = f", and with {max_new_tokens} new ones" if max_new_tokens else ", which"
+    message = f"the prompt has {prompt_tokens} tokens{new} exceeds the model's {context}"
     if prompt_tokens >= context:
         return Fault("prompt_too_long", message, f"shorten the prompt to less than {context} tokens")
     return Fault("prompt_too_long", message, f"--max-tokens {context - prompt_tokens} at most, or a shorter prompt")

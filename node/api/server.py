@@ -8,6 +8,7 @@
     GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > MoveView
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
+    POST /v1/embeddings         as OpenAI's: waits for a job and answers with its vectors
 
 An error is {code, message, hint}, with the status that its code has in node.api.faults.
 """
@@ -29,7 +30,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from node.api import asks
+from node.api import asks, embeddings
 from node.api.backend import Backend as Backend
 from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
@@ -105,6 +106,7 @@ def _routes(backend: Backend) -> Starlette:
             Route("/v1/account/withdraw", doors.withdraw, methods=["POST"]),
             Route("/v1/lanes/{id}/{step}", doors.move_lane, methods=["POST"]),
             Route("/v1/score/{id}", doors.score),
+            Route("/v1/embeddings", doors.embeddings, methods=["POST"]),
         ],
         exception_handlers={NodeError: _on_fault, HTTPException: _on_http, Exception: _on_bug},
     )
@@ -132,6 +134,11 @@ class _Doors:
     async def ask_job(self, request: Request) -> Response:
         ask = asks.job_ask(asks.read_object(await _body(request)))
         return _shown(request, {"id": await self._backend.ask_job(ask)}, status=202)
+
+    async def embeddings(self, request: Request) -> Response:
+        _require_no_query(request)
+        ask = asks.embeddings_ask(asks.read_object(await _body(request)))
+        return _json(await embeddings.answer(self._backend, ask), 200)
 
     async def job(self, request: Request) -> Response:
         return _shown(request, await self._backend.job(request.path_params["id"]))

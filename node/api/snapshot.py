@@ -228,7 +228,8 @@ class StepView:
 class JobView:
     """A job from this node's side (`requester` or `provider`); its id is the request's. Temperature in thousandths.
 
-    `text` is the answer so far (for its requester only). cost_wei is charge, fee and bonus as far as they are known,
+    `text` is the answer so far (for its requester only); of a kind that only reads it is a line of JSON for each text,
+    and the tokens are units of 32 tokens read. cost_wei is charge, fee and bonus as far as they are known,
     and what attempts cost beside that were given up.
     """
 
@@ -241,6 +242,7 @@ class JobView:
     job_id: str
     batch_id: str
     attempt: int
+    kind: str
     max_new_tokens: int
     temperature_milli: int
     tokens: int
@@ -314,7 +316,10 @@ class CaseView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model in the content store; `calibrated` are the device classes with constants on chain."""
+    """A model in the content store; `calibrated` are the device classes with constants on chain.
+
+    `embeds` and `classifies`: those with constants for these kinds of jobs, too.
+    """
 
     manifest: str
     name: str
@@ -323,6 +328,12 @@ class ModelView:
     context: int
     dtype: str
     calibrated: tuple[int, ...]
+    embeds: tuple[int, ...] = ()
+    classifies: tuple[int, ...] = ()
+
+    def classes_for(self, kind: str) -> tuple[int, ...]:
+        """The device classes with constants for a kind of jobs."""
+        return {"embed": self.embeds, "classify": self.classifies}.get(kind, self.calibrated)
 
 
 @dataclass(frozen=True, slots=True)

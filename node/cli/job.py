@@ -15,6 +15,8 @@ from node.cli.options import COMMON, Coins, Common, noun
 from node.cli.phrases import BLANK, coins, exact_coins, short, span, state
 
 app = noun("job", "Ask for jobs and follow them.")
+app.command("node.cli.reading:embed", name="embed", help="Turn texts into vectors, the nearer the more alike.")
+app.command("node.cli.reading:classify", name="classify", help="Say which label fits each text best.")
 MAX_QUESTION_CHARS = 8 * 2**20
 """The daemon takes no longer body."""
 HIGHEST_TEMPERATURE = 2
@@ -67,7 +69,7 @@ def run(
     follow
         Stay until the money has moved, too.
     """
-    content = _typed() if prompt == "-" else prompt
+    content = typed() if prompt == "-" else prompt
     messages = [{"role": "system", "content": system}] if system else []
     body = {
         "model": model,
@@ -75,7 +77,7 @@ def run(
         "max_new_tokens": max_tokens,
         "temperature_milli": _thousandths(temperature),
         "max_price_wei": str(max_price or 0),
-        "timeout_ms": _milliseconds(timeout),
+        "timeout_ms": milliseconds(timeout),
         "min_reputation": min_reputation,
         "with_bonus": bonus,
         "uncalibrated": uncalibrated,
@@ -85,19 +87,19 @@ def run(
     return Follower(door, job_id, to_the_end=follow, as_json=common.json).run()
 
 
-def _typed() -> str:
-    """The question from stdin. Raises: Fault."""
+def typed() -> str:
+    """What stands on stdin. Raises: Fault."""
     try:
         content = sys.stdin.read(MAX_QUESTION_CHARS + 1)
     except UnicodeDecodeError as error:
-        raise Fault("bad_request", "the question on stdin is not text in UTF-8") from error
+        raise Fault("bad_request", "what is on stdin is not text in UTF-8") from error
     if len(content) > MAX_QUESTION_CHARS:
-        raise Fault("too_large", f"the question on stdin has more than {MAX_QUESTION_CHARS} characters")
+        raise Fault("too_large", f"what is on stdin has more than {MAX_QUESTION_CHARS} characters")
     return content
 
 
-def _milliseconds(seconds: float) -> int:
-    """Raises: Fault bad_request for a number that no span of time has."""
+def milliseconds(seconds: float) -> int:
+    """A time span in seconds. Raises: Fault bad_request for a number that no span of time has."""
     if not 0 <= seconds <= 10**9:
         raise Fault("bad_request", f"--timeout {seconds}: expected a number of seconds")
     return round(seconds * 1000)
@@ -176,7 +178,8 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
     yield "model", job.model
     yield "node", job.node
     yield "attempt", str(job.attempt + 1) if job.attempt else ""
-    yield "tokens", f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
+    yield "kind", "" if job.kind == "generate" else job.kind
+    yield _unit(job), f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
     yield "temperature", f"{job.temperature_milli / 1000:g}" if job.temperature_milli else ""
     yield "price", _price(job)
     if job.cost_wei:
@@ -199,9 +202,13 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
         yield "" if number else "answer", line or " "
 
 
+def _unit(job: JobView) -> str:
+    return "tokens" if job.kind == "generate" else "units"
+
+
 def _price(job: JobView) -> str:
     if job.price_wei:
-        return f"{exact_coins(job.price_wei)} for all {job.max_new_tokens} tokens"
+        return f"{exact_coins(job.price_wei)} for all {job.max_new_tokens} {_unit(job)}"
     return f"at most {exact_coins(job.max_price_wei)}" if job.max_price_wei else ""
 
 

@@ -2,10 +2,12 @@
 
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
+from node.readings import lines_of, tokens_to_read
 from node.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelManifest
@@ -57,6 +59,11 @@ class Answers:
                 self._tokenizers.popitem(last=False)
         return loaded
 
+    async def count_reading(self, manifest: ModelManifest, texts: Sequence[str], labels: Sequence[str]) -> list[int]:
+        """How many tokens each text has at most that a model is to read. Raises: AdapterError."""
+        tokenizer = await self.tokenizer(manifest)
+        return await trio.to_thread.run_sync(tokens_to_read, tokenizer, texts, labels)
+
     async def count_prompt(self, manifest: ModelManifest, contents: list[str]) -> int:
         """How many tokens a chat of these messages has at most. Raises: AdapterError."""
         return prompt_tokens(await self.tokenizer(manifest), contents)
@@ -74,9 +81,11 @@ class Answers:
         """All text of an attempt that is known: of its result, else of its frames; empty where there is neither."""
         if manifest is not None:
             try:
-                ids = await trio.to_thread.run_sync(self._result_ids, job_id)
-                if ids is not None:
-                    return text_of(await self.tokenizer(manifest), ids)
+                result = await trio.to_thread.run_sync(self._result, job_id)
+                if isinstance(result, str):
+                    return result
+                if result is not None:
+                    return text_of(await self.tokenizer(manifest), result)
             except AdapterError:
                 pass
         return self.streamed(job_id)
@@ -86,9 +95,12 @@ class Answers:
         answer = self._answers.get(job_id)
         return answer.text if answer else ""
 
-    def _result_ids(self, job_id: bytes) -> list[int] | None:
+    def _result(self, job_id: bytes) -> list[int] | str | None:
+        """The ids of an answer, or the lines of a reading."""
         try:
             plain = json.loads((self._results / f"{job_id.hex()}.json").read_bytes())
+            if "output_token_ids" not in plain:
+                return lines_of(plain)
             return [int(token) for token in plain["output_token_ids"]]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None

@@ -31,6 +31,7 @@ from protocol.job import Stage
 from protocol.params import (
     DEADLINE_GRACE_MS,
     MAX_INLINE_BYTES,
+    MAX_NEW_TOKENS,
     MAX_RETRIES,
     RETRY_AFTER_DEADLINE_S,
     TOKENS_PER_PRICE,
@@ -38,7 +39,8 @@ from protocol.params import (
 from protocol.roles.hiring import why_stopped
 from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.stages.blob import ModelManifest
-from protocol.stages.request import GENERATE
+from protocol.stages.reading import MAX_NUMBERS, units_of
+from protocol.stages.request import GENERATE, KINDS
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
 
 SIGNED_WITHIN_S = 30.0
@@ -89,22 +91,13 @@ class NodeBackend:
             # Without a node of its own the client has no owner whose nodes it must not hire.
             record.owner if record else ZERO_ADDRESS,
         )
-        count = await self._answers.count_prompt(manifest, [message.content for message in ask.messages])
+        ask, count = await self._measured(ask, manifest)
         classes = admit(ask, self._views.model(manifest), count, market)
-        content = json.dumps(
-            {
-                "v": 1,
-                "salt": secrets.token_hex(16),
-                "messages": [{"role": message.role, "content": message.content} for message in ask.messages],
-            },
-            sort_keys=True,
-            separators=(",", ":"),
-        ).encode()
-        stored = await self._parts.sealing.store_input(content)
+        stored = await self._parts.sealing.store_input(_input_of(ask))
         asked = JobAsked(
             ask_id=secrets.token_bytes(16),
             manifest=manifest.cid,
-            kind=GENERATE,
+            kind=KINDS.index(ask.kind),
             max_new_tokens=ask.max_new_tokens,
             temperature=ask.temperature_milli,
             input_cid=stored.input_cid,
@@ -123,6 +116,22 @@ class NodeBackend:
         )
         await self._parts.driver.deliver(asked)
         return await self._named(asked.ask_id)
+
+    async def _measured(self, ask: JobAsk, manifest: ModelManifest) -> tuple[JobAsk, int]:
+        """What is asked, with what it costs where it did not say, and the tokens that the model must hold at once.
+
+        Raises: Fault prompt_too_long where more is to be read than was allowed for.
+        """
+        if ask.kind == KINDS[GENERATE]:
+            return ask, await self._answers.count_prompt(manifest, [message.content for message in ask.messages])
+        counts = await self._answers.count_reading(manifest, ask.texts, ask.labels)
+        units, most = units_of(counts), ask.max_new_tokens or MAX_NEW_TOKENS
+        if units > most:
+            raise Fault("prompt_too_long", f"the texts are up to {units} units of 32 tokens, {most} may be asked for")
+        width = len(ask.labels) or manifest.hidden
+        if len(ask.texts) * width > MAX_NUMBERS:
+            raise Fault("too_large", f"{len(ask.texts)} texts are too many: {MAX_NUMBERS // width} fit one job")
+        return replace(ask, max_new_tokens=ask.max_new_tokens or units), max(counts)
 
     async def _named(self, ask_id: bytes) -> str:
         """The id of a job once its request is signed."""
@@ -306,6 +315,18 @@ class NodeBackend:
 
     def _now(self) -> TimestampMs:
         return TimestampMs(self._parts.clock())
+
+
+def _input_of(ask: JobAsk) -> bytes:
+    """input.json of a job."""
+    if ask.kind == KINDS[GENERATE]:
+        said: dict[str, Any] = {
+            "messages": [{"role": message.role, "content": message.content} for message in ask.messages]
+        }
+    else:
+        said = {"texts": ask.texts} | ({"labels": ask.labels} if ask.labels else {})
+    plain = {"v": 1, "salt": secrets.token_hex(16), **said}
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _step_of(view: api.JobView | None) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from protocol.stages.assignment import verify_fee
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import model_prefix
 from protocol.stages.offer import NodeRecord
+from protocol.stages.request import CLASSIFY, EMBED, KINDS
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 
@@ -66,6 +67,7 @@ class Views:
             job_id=view.job_id.hex() if view.job_id else "",
             batch_id=batch_id,
             attempt=view.attempt,
+            kind=KINDS[view.kind],
             max_new_tokens=view.max_new_tokens,
             temperature_milli=view.temperature,
             tokens=view.new_tokens,
@@ -155,6 +157,10 @@ class Views:
     def model(self, manifest: ModelManifest) -> api.ModelView:
         """One model."""
         classes = sorted(class_id for cid, class_id in self._member.calibrations if cid == manifest.cid)
+        embeds, classifies = (
+            tuple(class_id for class_id in classes if self._member.calibrated(manifest.cid, class_id, kind))
+            for kind in (EMBED, CLASSIFY)
+        )
         return api.ModelView(
             manifest=manifest.cid.hex(),
             name=manifest.name,
@@ -163,6 +169,8 @@ class Views:
             context=manifest.context,
             dtype=manifest.dtype,
             calibrated=tuple(classes),
+            embeds=embeds,
+            classifies=classifies,
         )
 
     def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:

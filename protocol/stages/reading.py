@@ -90,7 +90,7 @@ def read_texts(kind: int, input_json: bytes) -> Texts:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidResult("the input holds no texts") from error
     _require(isinstance(texts, list) and 1 <= len(texts) <= MAX_TEXTS, "the input's texts: count")
-    _require(isinstance(labels, list) and all(map(_is_label, labels)), "the input's labels")
+    _require(isinstance(labels, list) and all(isinstance(label, str) for label in labels), "the input's labels")
     _require(2 <= len(labels) <= MAX_LABELS if kind == CLASSIFY else not labels, "the input's labels: count")
     return Texts(salt if isinstance(salt, str) else None, len(texts), tuple(labels))
 
@@ -113,14 +113,9 @@ def validate_reading(
     if kind == EMBED:
         _require_unit_vectors(plain.get("embeddings"), len(tokens), manifest.hidden)
     else:
-        _require(plain.get("labels_sha256") == labels_sha256(texts.labels), "labels_sha256: other labels")
+        _require(plain.get("labels") == list(texts.labels), "labels: not those that were asked for")
         _require_numbers(plain.get("logits"), "logits", len(tokens), len(texts.labels), MAX_LOGIT)
     return ReadingFacts(tuple(tokens), hashlib.sha256(raw).digest())
-
-
-def labels_sha256(labels: Iterable[str]) -> str:
-    """The hash of labels in their order: of the hashes of each."""
-    return hashlib.sha256(b"".join(hashlib.sha256(label.encode()).digest() for label in labels)).hexdigest()
 
 
 def tolerance_of(kind: int, calibration: Calibration) -> Tolerance:
@@ -179,11 +174,6 @@ def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:
         return tolerance
     room = isqrt(isqrt(SETTLED_TEXTS * SCALE**4 // count))
     return Tolerance(tolerance.d0 * room // SCALE, tolerance.d1 * room // SCALE)
-
-
-def _is_label(value: Any) -> bool:
-    # JSON can say half a character, which has no bytes to hash.
-    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _split(kind: int, check: bytes, texts: int) -> tuple[list[Any], tuple[int, ...]]:

@@ -22,7 +22,7 @@ PROVIDER = "0x" + "33" * 20
 VERIFIER = "0x" + "44" * 20
 CLOSES_AT = 1_767_323_045
 
-SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2))
+SMOL = views.ModelView("ab" * 32, "SmolLM2-135M-Instruct", 269_000_000, 1_200_000_000, 8_192, "bf16", (1, 2), (1, 2))
 ME = views.SelfView(
     node_id="0x" + "aa" * 20,
     peer_id="16Uiu2HAmExample",
@@ -92,6 +92,7 @@ def job_of(ask: JobAsk, job_id: str) -> views.JobView:
         job_id="",
         batch_id="",
         attempt=0,
+        kind=ask.kind,
         max_new_tokens=ask.max_new_tokens,
         temperature_milli=ask.temperature_milli,
         tokens=0,

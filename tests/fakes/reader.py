@@ -10,7 +10,7 @@ from typing import Any
 
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunSpec
-from protocol.stages.reading import SCALE, labels_sha256, units_of
+from protocol.stages.reading import SCALE, units_of
 from protocol.stages.request import CLASSIFY, EMBED
 
 Refusal = tuple[Outcome, str]
@@ -75,7 +75,7 @@ def _claims(spec: RunSpec, asked: dict[str, Any]) -> dict[str, Any]:
         "prompt_token_ids_sha256": hashlib.sha256(json.dumps(asked["texts"]).encode()).hexdigest(),
         "tokens": _tokens(asked),
     }
-    return said | ({"labels_sha256": labels_sha256(asked["labels"])} if spec.kind == CLASSIFY else {})
+    return said | ({"labels": asked["labels"]} if spec.kind == CLASSIFY else {})
 
 
 def _tokens(asked: dict[str, Any]) -> list[int]:

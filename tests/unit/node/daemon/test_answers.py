@@ -78,3 +78,16 @@ async def test_model_without_a_tokenizer_is_said(tmp_path: Path) -> None:
 
 async def test_prompt_is_counted(answers: Answers) -> None:
     assert await answers.count_prompt(MODEL, [SAID]) > len(encode(SAID))
+
+
+async def test_result_of_a_reading_is_a_line_for_each_text(answers: Answers, tmp_path: Path) -> None:
+    result = tmp_path / "results" / f"{JOB.hex()}.json"
+    result.write_text(json.dumps({"embeddings": [[600_000, -800_000]]}))
+    assert await answers.text(MODEL, JOB) == "[0.6, -0.8]\n"
+    result.write_text(json.dumps({"embeddings": [["x"]]}))
+    assert await answers.text(MODEL, JOB) == ""
+
+
+async def test_texts_to_read_are_counted(answers: Answers) -> None:
+    (count,) = await answers.count_reading(MODEL, [SAID], [])
+    assert count > len(encode(SAID))
