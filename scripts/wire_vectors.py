@@ -69,8 +69,9 @@ from protocol.stages.commitment import (
 )
 from protocol.stages.execution import sampling_seed, validate_proof, validate_result
 from protocol.stages.heartbeat import Heartbeat
+from protocol.stages.kinds import score_of, validate
 from protocol.stages.offer import Offer, SignedOffer
-from protocol.stages.request import Request, SignedRequest
+from protocol.stages.request import CLASSIFY, EMBED, KINDS, Request, SignedRequest
 from protocol.stages.settlement import split
 from protocol.stages.verification import (
     UNCALIBRATED,
@@ -559,3 +560,52 @@ def verification() -> Iterator[Case]:
         "salt": hexed(word("auditor salt")),
         "commitment": hexed(audit_commitment(batch, 1, (0, 2), 9_800, word("auditor salt"))),
     }
+    yield from _readings(told.job_id)
+
+
+def _readings(job: JobId) -> Iterator[Case]:
+    """Embeddings and classifications: what is asked, an honest result, checks of it and of others, their scores."""
+    salt = "00112233445566778899aabbccddeeff"
+    said: dict[str, Any] = {"v": 1, "job_id": job.hex(), "manifest_sha256": MODEL.cid.hex(), "salt": salt}
+    said |= {"prompt_token_ids_sha256": hashlib.sha256(b"texts").hexdigest(), "tokens": [3, 40]}
+    vectors = [[15_625 * (-1) ** number for number in range(64)], [1_000_000, *[0] * 63]]
+    numbers = {
+        EMBED: ({"texts": ["first", "second"]}, {"embeddings": [[8 * each for each in vectors[0]], vectors[1]]}),
+        CLASSIFY: (
+            {"texts": ["first", "second"], "labels": ["news", "sports"]},
+            {"labels": ["news", "sports"], "logits": [[12_500_000, -250_000], [0, 1]]},
+        ),
+    }
+    for kind, (asked, answer) in numbers.items():
+        input_json = _canonical({"v": 1, "salt": salt, **asked})
+        result_json = _canonical(said | answer)
+        facts = validate(kind, result_json, job, MODEL, 3, input_json)
+        yield {
+            "name": KINDS[kind],
+            "inputJson": input_json.decode(),
+            "resultJson": result_json.decode(),
+            "units": facts.delivered,
+            "rows": facts.rows,
+        }
+    measured: list[tuple[int, list[int]]] = [
+        (EMBED, [3_000, 22_500]),
+        (EMBED, [0, 45_001]),
+        (CLASSIFY, [120_000, 0] * 32),
+        (CLASSIFY, [300_000, 0] * 2),
+        (CLASSIFY, [4_000_000, 0]),
+        (CLASSIFY, [0, 2_000_000]),
+    ]
+    for kind, words in measured:
+        texts = len(words) // (1 if kind == EMBED else 2)
+        states = _check(texts, 0)[: -4 * (texts + 1)]
+        check = states + struct.pack(f"<{len(words)}I", *words)
+        yield {
+            "name": f"{KINDS[kind]} score",
+            "texts": texts,
+            "check": hexed(check),
+            "score": score_of(kind, b"", check, texts, UNCALIBRATED),
+        }
+
+
+def _canonical(plain: dict[str, Any]) -> bytes:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
