@@ -569,7 +569,7 @@ def _readings(job: JobId) -> Iterator[Case]:
     said: dict[str, Any] = {"v": 1, "job_id": job.hex(), "manifest_sha256": MODEL.cid.hex(), "salt": salt}
     said |= {"prompt_token_ids_sha256": hashlib.sha256(b"texts").hexdigest(), "tokens": [3, 40]}
     vectors = [[15_625 * (-1) ** number for number in range(64)], [1_000_000, *[0] * 63]]
-    numbers = {
+    numbers: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {
         EMBED: ({"texts": ["first", "second"]}, {"embeddings": [[8 * each for each in vectors[0]], vectors[1]]}),
         CLASSIFY: (
             {"texts": ["first", "second"], "labels": ["news", "sports"]},

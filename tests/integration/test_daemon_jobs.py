@@ -33,9 +33,11 @@ from protocol.params import VCN
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
+from protocol.stages.reading import units_of
 from protocol.stages.verification import Calibration, SampleOpening, Tolerance
 from protocol.wire.ids import cid_of
 from tests.anvil_ledger import RUNTIME, open_anvil_ledger
+from tests.fakes import reader
 from tests.integration.test_daemon import REPOSITORY, Place
 from tests.unit.node.test_text import TOKENIZER, encode
 
@@ -57,7 +59,11 @@ MODEL = ModelManifest(
     needs_bytes=1,
 )
 NOISE = Calibration(
-    Tolerance(32_000, 36_000), Tolerance(36_000, 44_000), Tolerance(15_000, 30_000), Tolerance(10**6, 2 * 10**6)
+    Tolerance(32_000, 36_000),
+    Tolerance(36_000, 44_000),
+    Tolerance(15_000, 30_000),
+    Tolerance(10**6, 2 * 10**6),
+    embed=Tolerance(15_000, 30_000),
 )
 CALIBRATION = CalibrationFile(MODEL.cid, bytes(2 * MODEL.hidden), {1: ClassNoise(NOISE, 200, RUNTIME)})
 Condition = Callable[[JobView], bool]
@@ -82,6 +88,13 @@ class Played:
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
         self.runs += 1
         workspace = self._workspaces.of_job(spec.job_id)
+        if spec.kind:
+            asked = json.loads(workspace.get("input.json") or b"{}")
+            result = reader.result(spec, MODEL, asked, b"" if self._claims == self._said else b"cheaper")
+            workspace.put("result.json", result)
+            hashes = hashlib.sha256(result).digest(), hashlib.sha256(b"").digest()
+            run = RunResult(Outcome.OK, "", *hashes, reader.delivered(result), "", 50)
+            return ContainerExited(spec.job_id, run, b"")
         ids = encode(self._claims)
         for at in range(0, len(ids), 7):
             await on_tokens(tuple(ids[at : at + 7]))
@@ -93,6 +106,10 @@ class Played:
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
+        if effect.spec.kind:
+            asked, result = (workspace.get(name) or b"" for name in ("input.json", "result.json"))
+            found = reader.check(effect.spec, MODEL, json.loads(asked), result)
+            return SampleReplayed(effect.batch_id, effect.leaf_index, *found)
         ids = json.loads(workspace.get("result.json") or b"{}")["output_token_ids"]
         return SampleReplayed(effect.batch_id, effect.leaf_index, _check(ids), "")
 
@@ -265,6 +282,36 @@ async def test_job_from_bid_to_pay(place: Place) -> None:
         served = await until(cast.provider, job, lambda view: view.ended, 30)
         assert (served.side, served.state) == ("provider", "spendable")
         assert cast.asker.parts.metrics.pass_percent == 100
+
+
+TEXTS = ("the quick brown fox", "jumps over the lazy dog " * 12)
+READ = replace(ASK, kind="embed", messages=(), texts=TEXTS, max_new_tokens=0)
+
+
+async def test_embeddings_from_bid_to_pay(place: Place) -> None:
+    async with network(place) as cast:
+        await heard(cast.asker, 1)
+        job = await cast.asker.backend.ask_job(READ)
+        done = await until(cast.asker, job, lambda view: view.state == "delivered", 60)
+        vectors = [json.loads(line) for line in done.text.splitlines()]
+        assert [len(vector) for vector in vectors] == [MODEL.hidden] * 2
+        assert all(abs(sum(number**2 for number in vector) - 1) < 1e-3 for vector in vectors)
+        # The played model counts words, and the asker the tokens of a real one, of which there are more.
+        assert (done.kind, done.tokens) == ("embed", units_of(len(text.split()) for text in TEXTS))
+        assert 0 < done.charge_wei <= done.price_wei
+        assert (await until(cast.asker, job, lambda view: view.ended, 120)).state == "spendable"
+        case = await cast.asker.backend.case(job)
+        assert (case.verdict, case.state) == ("pass", "final")
+
+
+async def test_embeddings_of_a_cheaper_model_are_refunded_and_punished(place: Place) -> None:
+    async with network(place, claims="something else") as cast:
+        await heard(cast.asker, 1)
+        job = await cast.asker.backend.ask_job(READ)
+        assert (await until(cast.asker, job, lambda view: view.ended, 180)).state == "refunded"
+        case = await cast.asker.backend.case(job)
+        assert case.verdict == "severe"
+        assert case.slashed_wei > 0
 
 
 async def test_provider_that_was_down_between_answer_and_pay_is_paid(place: Place) -> None:
