@@ -11,25 +11,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from protocol.stages.reading import SETTLED_TEXTS
+
 FULL_LENGTH = 64
 SIGMAS = 6
 OVER_WORST = 1.25
 # D1 over D0. What lies between is looked at again and costs nobody anything.
 ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.125, 1.22, 2, 2
+EMBED_WIDTH, CLASSIFY_WIDTH = 2, 1.75
 
 
 @dataclass(frozen=True, slots=True)
 class Floors:
-    """The least D0 of the margin terms: their honest values are mostly zero, so that a deviation says little.
+    """The least D0 of terms whose honest values are mostly zero, so that a deviation says little.
 
-    tok: ppm of a nat, mean over an answer. worst: for a single token.
+    tok: ppm of a nat, mean over an answer. worst: for a single token. embed, classify: of a reading.
     """
 
     tok: int
     worst: int
+    embed: int
+    classify: int
 
 
-FLOORS = {1: Floors(tok=500, worst=100_000), 2: Floors(tok=2_000, worst=1_000_000)}
+FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 1_000_000, 10_000, 40_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,35 @@ def constants(runs: Sequence[Measured], class_id: int) -> dict[str, Any]:
         ("worst", worst, WORST_WIDTH),
     )
     return {"n": len(full), **{name: [d0, math.ceil(d0 * width)] for name, d0, width in pairs}}
+
+
+def reading_constants(
+    distances: Sequence[int], label_sets: Sequence[Sequence[Sequence[int]]], class_id: int
+) -> dict[str, list[int]]:
+    """The pairs of a class for embeddings and classification, in ppm.
+
+    Two ways to read a text differ by a step of rounding or not at all, so here the largest that was seen counts, not a
+    deviation. A classification's D0 bounds the root mean square of any 32 texts in a row, and, with the room that the
+    score gives a single text, each of them.
+    Args: distances, of each embedding; label_sets, for each set of labels and text the difference and the lead.
+    """
+    floors, singles, groups = FLOORS[class_id], [], []
+    for rows in label_sets:
+        differences = [difference for difference, _ in rows]
+        singles.append(max(differences))
+        starts = range(0, max(1, len(differences) - SETTLED_TEXTS + 1), SETTLED_TEXTS)
+        groups += [_root_mean_square(differences[start : start + SETTLED_TEXTS]) for start in starts]
+    single = max(singles) / SETTLED_TEXTS**0.25
+    embed = max(floors.embed, math.ceil(OVER_WORST * max(distances)))
+    classify = max(floors.classify, math.ceil(OVER_WORST * max(single, *groups)))
+    return {
+        "embed": [embed, math.ceil(EMBED_WIDTH * embed)],
+        "classify": [classify, math.ceil(CLASSIFY_WIDTH * classify)],
+    }
+
+
+def _root_mean_square(values: Sequence[int]) -> float:
+    return math.sqrt(statistics.fmean(value * value for value in values))
 
 
 def _bound(values: Sequence[int]) -> int:

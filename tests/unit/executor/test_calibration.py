@@ -10,7 +10,7 @@ import pytest
 from chain.calibration import packaged
 from executor import images
 from protocol.stages.verification import score
-from scripts.calibration.constants import FLOORS, FULL_LENGTH, Measured, constants
+from scripts.calibration.constants import FLOORS, FULL_LENGTH, Measured, constants, reading_constants
 from scripts.calibration.prompts import all_prompts
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "fingerprint"
@@ -45,6 +45,26 @@ def test_margins_that_are_all_zero_still_leave_room(class_id: int) -> None:
     found = constants([run(20_000)] * 3, class_id)
     assert found["tok"][0] == FLOORS[class_id].tok
     assert found["worst"][0] == FLOORS[class_id].worst
+
+
+def test_embeddings_are_bounded_a_quarter_over_the_worst_of_them() -> None:
+    found = reading_constants([0] * 50 + [16_000], [[(0, 0)] * 40], 2)
+    assert found["embed"] == [20_000, 40_000]
+
+
+def test_classifications_are_bounded_by_the_noisiest_texts_in_a_row_or_alone() -> None:
+    calm, noisy = [(40_000, 0)] * 32, [(80_000, 0)] * 32
+    assert reading_constants([0], [calm, [*calm, *noisy]], 2)["classify"] == [100_000, 175_000]
+    single = [*[(0, 0)] * 31, (4 * 80_000, 0)]
+    (d0, _), alone = reading_constants([0], [single], 2)["classify"], 1.25 * 320_000 / 32**0.25
+    assert d0 == pytest.approx(alone, abs=1)
+
+
+@pytest.mark.parametrize("class_id", [1, 2])
+def test_readings_that_do_not_differ_still_leave_room(class_id: int) -> None:
+    found = reading_constants([0] * 40, [[(0, 0)] * 40], class_id)
+    assert found["embed"][0] == FLOORS[class_id].embed
+    assert found["classify"][0] == FLOORS[class_id].classify
 
 
 def test_prompts_are_many_and_no_two_are_alike() -> None:
