@@ -10,7 +10,8 @@ from typing import Any, get_args
 import trio
 from coincurve import PrivateKey
 
-from node.sealing import Unopened, _salt_of, _token_count, open_key, public_key_of, seal, seal_key, unseal
+from node.readings import lines_of
+from node.sealing import Unopened, open_key, public_key_of, seal, seal_key, unseal
 from p2p.adapter import _read_body
 from p2p.blobs import BlobHeader, BlobRequest, Status
 from p2p.calls import Reply, _read_reply
@@ -37,9 +38,11 @@ from protocol.network.frames import (
 from protocol.network.gossip import Admission, Gossip
 from protocol.stages.assignment import Accept
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
-from protocol.stages.execution import InvalidResult, validate_proof, validate_result
+from protocol.stages.execution import InvalidResult, validate_proof
 from protocol.stages.heartbeat import Heartbeat
-from protocol.stages.request import SignedRequest
+from protocol.stages.kinds import rows_of, score_of, validate
+from protocol.stages.reading import read_texts
+from protocol.stages.request import CLASSIFY, EMBED, GENERATE, SignedRequest
 from protocol.stages.verification import UNCALIBRATED, score
 from protocol.wire import codec
 from protocol.wire.envelope import Domain, digest, recover, sign_digest
@@ -241,9 +244,42 @@ def _sealed_seeds() -> list[bytes]:
 
 # --- results and proofs ---------------------------------------------------------------------------------------------
 def _result(data: bytes) -> None:
-    _salt_of(data)
-    facts = validate_result(data, JOB, MANIFEST, 64)
-    assert len(facts.output_ids) == _token_count(data)
+    facts = validate(GENERATE, data, JOB, MANIFEST, 64, b'{"salt":"pepper"}')
+    assert facts.rows == rows_of(GENERATE, data)
+
+
+READ = {
+    EMBED: b'{"salt":"pepper","texts":["a","b"]}',
+    CLASSIFY: b'{"labels":["x","y","z"],"salt":"pepper","texts":["a","b"]}',
+}
+
+
+def _reading(data: bytes) -> None:
+    refused = []
+    for kind, asked in READ.items():
+        with suppress(InvalidResult):
+            read_texts(kind, data)
+        try:
+            assert validate(kind, data, JOB, MANIFEST, 64, asked).rows == rows_of(kind, data) == 2
+            assert lines_of(json.loads(data)).count("\n") == 2
+        except InvalidResult as error:
+            refused.append(error)
+    if len(refused) == len(READ):
+        raise refused[0]
+
+
+def _readings() -> list[bytes]:
+    plain: dict[str, Any] = {
+        "v": 1,
+        "job_id": JOB.hex(),
+        "manifest_sha256": MANIFEST.cid.hex(),
+        "prompt_token_ids_sha256": "ab" * 32,
+        "tokens": [3, 40],
+        "salt": "pepper",
+    }
+    vector = [10**6, *[0] * (MANIFEST.hidden - 1)]
+    answers = ({"embeddings": [vector] * 2}, {"labels": ["x", "y", "z"], "logits": [[1, -2, 3], [4, 5, 6]]})
+    return [json.dumps({**plain, **each}, sort_keys=True, separators=(",", ":")).encode() for each in answers]
 
 
 def _results() -> list[bytes]:
@@ -271,6 +307,16 @@ def _proof(data: bytes) -> None:
     assert 0 <= score(proof, check, TOKENS, UNCALIBRATED) <= 10_000
 
 
+def _reading_check(data: bytes) -> None:
+    kind = EMBED if data[:1] == b"e" else CLASSIFY
+    assert 0 <= score_of(kind, b"", data[1:], 2, UNCALIBRATED) <= 10_000
+
+
+def _reading_checks() -> list[bytes]:
+    states = b"\x00\x00\x80\x3a" + bytes(32) + b"\0\0\0\0\0\0\xf0\x3f"
+    return [kind + states + (7).to_bytes(4, "little") * words for kind, words in ((b"e", 2), (b"c", 4))]
+
+
 @cache
 def _proofs() -> list[bytes]:
     proof = b"".join(b"\x00\x2c" + bytes(range(1, 33)) * (count * 8 // 32) for count in (32, 8))
@@ -294,6 +340,8 @@ TARGETS = (
     Target("peer-id", Shape.BYTES, _peer_id, lambda: [PEER.encode()], (ValueError,), share=0.5),
     Target("sealed", Shape.BYTES, _sealed, _sealed_seeds, (Unopened, Malformed), share=0.3),
     Target("result", Shape.JSON, _result, _results, (InvalidResult, Unopened)),
+    Target("reading", Shape.JSON, _reading, _readings, (InvalidResult,)),
+    Target("reading-check", Shape.BYTES, _reading_check, _reading_checks, (ValueError,), share=0.3),
     Target("proof", Shape.BYTES, _proof, _proofs, (ValueError,), share=0.3),
     Target("model-manifest", Shape.JSON, read_manifest, lambda: [MANIFEST.encode()], (Malformed,)),
 )

@@ -19,6 +19,7 @@ from protocol.job import Stage
 from protocol.params import VCN, WITHDRAW_WITHIN_MS
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import (
+    UNCALIBRATED_ACCEPTED,
     Accept,
     Assignment,
     AssignmentOrder,
@@ -30,11 +31,13 @@ from protocol.stages.assignment import (
     accept_within_ms,
     bonus_cap,
     job_id,
+    kind_flags,
     order_total,
     verify_fee,
 )
 from protocol.stages.execution import Outcome, failed
 from protocol.stages.offer import SignedOffer
+from protocol.stages.request import CLASSIFY, EMBED
 from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import TimestampMs, cid_of
 from tests.simulation.scene import DOMAIN
@@ -46,11 +49,11 @@ CLIENT_MONEY = 20 * VCN
 class Deal:
     """A request, its offer and an order for it, and the lane behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **asked) -> None:
         self.world, self.machine = provider()
         self.client = next(node for node in self.world.nodes.values() if node.name == "client")
         self.node = next(node for node in self.world.nodes.values() if node.name == "provider")
-        self.request = request(self.world)
+        self.request = request(self.world, **asked)
         (asked,) = offers(self.machine, self.request)
         self.offer = SignedOffer(asked.message, sign_digest(digest(asked.message, DOMAIN), self.node.secret))
 
@@ -151,6 +154,7 @@ def test_an_offer_that_this_node_never_signed_is_a_bad_signature():
         {"offer_hash": bytes(32)},
         {"deadline": NOW // 1_000 + 10_000},
         {"temperature": 2_001},
+        {"flags": kind_flags(EMBED)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -158,6 +162,29 @@ def test_details_that_contradict_the_offer_are_refused(changes):
     deal = Deal()
     deal.lane()
     assert refusal(deal.send(deal.order(**changes))) is RefuseCode.DETAILS
+
+
+def test_a_kind_that_only_reads_is_run_as_what_it_is():
+    deal = Deal(kind=EMBED)
+    deal.lane()
+    order = deal.order(flags=kind_flags(EMBED))
+    deal.send(order)
+    _, run = accept(deal.machine, order)
+    assert (run.spec.kind, run.spec.temperature) == (EMBED, 0)
+
+
+def test_a_kind_that_only_reads_has_no_temperature():
+    deal = Deal(kind=EMBED)
+    deal.lane()
+    assert refusal(deal.send(deal.order(flags=kind_flags(EMBED), temperature=1))) is RefuseCode.DETAILS
+
+
+def test_a_kind_without_constants_is_refused_unless_its_client_takes_that():
+    deal = Deal(kind=CLASSIFY)
+    deal.lane()
+    assert refusal(deal.send(deal.order(flags=kind_flags(CLASSIFY)))) is RefuseCode.DETAILS
+    opted = deal.order(flags=kind_flags(CLASSIFY) | UNCALIBRATED_ACCEPTED)
+    assert [type(effect) for effect in deal.send(opted)] == [OpenInput]
 
 
 def test_a_replayed_order_is_taken_once():
