@@ -18,6 +18,7 @@ from .texts import BATCH_TEXTS, SCALE, Asked, claims, encode_check, read_asked, 
 MAX_LABELS = 64
 MAX_LABEL_CHARS = 128
 MAX_LOGIT = 10**12
+# Nodes and seats must ask the same: to change these words is to change the protocol.
 QUESTION = "Which one of these labels fits the text best: {labels}? Answer with the label alone.\n\nText: {text}"
 
 

@@ -111,7 +111,8 @@ def encode_check(job: Job, model: Model, states: Floats, measured: Doubles) -> b
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    # JSON can say half a character, of which no tokenizer makes anything.
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _is_number(value: object, largest: int) -> bool:

@@ -22,8 +22,8 @@ Refusal = tuple[Outcome, str]
 def refusal(spec: RunSpec, manifest: ModelManifest, asked: dict[str, Any]) -> Refusal | None:
     """Why a reading is not done."""
     labels = asked.get("labels", [])
-    if not asked.get("texts"):
-        return Outcome.CLIENT, "bad_texts: there is none"
+    if not asked.get("texts") or any("\ud800" <= char <= "\udfff" for text in asked["texts"] for char in text):
+        return Outcome.CLIENT, "bad_texts: there is none, or half a character"
     if (spec.kind == CLASSIFY) is not bool(labels):
         return Outcome.CLIENT, "bad_labels: too few or too many"
     if len({label[0] for label in labels}) < len(labels):

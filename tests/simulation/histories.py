@@ -14,6 +14,7 @@ from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, JobView, Stage
 from protocol.params import VCN
+from protocol.stages.request import EMBED
 from protocol.stages.sampling import epoch_of, is_audited
 from protocol.stages.verification import ProofOpening, SampleOpening
 from protocol.wire.ids import BatchId, Wei
@@ -336,4 +337,5 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "audited": audited,
     "audited, a lazy seat": partial(audited, 1),
     "a pause": paused,
+    "texts that are only read": partial(one_job, kind=EMBED),
 }
