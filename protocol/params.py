@@ -70,6 +70,8 @@ MAX_INPUT_BYTES = 8 * 2**20
 MAX_OUTPUT_BYTES = 64 * 2**20
 MAX_MEMORY_CEILING = 24 * 2**30
 MAX_NEW_TOKENS = 8_192
+MAX_UNITS = 2_048
+"""Of 32 tokens each, that one job may have read: a seat reads them again within a part of its turn."""
 MAX_TEMPERATURE_MILLI = 2_000
 """Thousandths. What chat interfaces offer at most, and up to where honest noise was measured."""
 KEEP_AFTER_FINAL_MS = 86_400_000

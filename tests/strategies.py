@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from protocol.params import MAX_INPUT_BYTES, MAX_MEMORY_CEILING, MAX_NEW_TOKENS, TIMEOUT_CEILING_MS
+from protocol.params import MAX_INPUT_BYTES, MAX_MEMORY_CEILING, MAX_UNITS, TIMEOUT_CEILING_MS
 from protocol.stages.request import KINDS, Request
 from protocol.wire.codec import Bits, Size
 from protocol.wire.ids import Address, checksum
@@ -16,7 +16,7 @@ ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: checksum("0x" + 
 NARROW: dict[type[Any], dict[str, st.SearchStrategy[Any]]] = {
     Request: {
         "kind": st.integers(0, len(KINDS) - 1),
-        "max_new_tokens": st.integers(1, MAX_NEW_TOKENS),
+        "max_new_tokens": st.integers(1, MAX_UNITS),
         "input_bytes": st.integers(1, MAX_INPUT_BYTES),
         "timeout_ms": st.integers(1_000, TIMEOUT_CEILING_MS),
         "max_memory": st.integers(0, MAX_MEMORY_CEILING),

@@ -12,6 +12,7 @@ from protocol.params import (
     MAX_INPUT_BYTES,
     MAX_NEW_TOKENS,
     MAX_TEMPERATURE_MILLI,
+    MAX_UNITS,
     TIMEOUT_CEILING_MS,
 )
 from protocol.stages.reading import MAX_LABEL_CHARS, MAX_LABELS, MAX_TEXTS
@@ -94,7 +95,7 @@ def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
     fields: dict[str, tuple[Reader, Any]] = {
         "kind": (_one_of(KINDS), kind),
         "texts": (_texts(1, MAX_TEXTS, MAX_BODY_BYTES), _REQUIRED),
-        "max_new_tokens": (_number(0, MAX_NEW_TOKENS), 0),
+        "max_new_tokens": (_number(0, MAX_UNITS), 0),
     }
     if kind == KINDS[CLASSIFY]:
         fields["labels"] = (_texts(2, MAX_LABELS, MAX_LABEL_CHARS), _REQUIRED)

@@ -31,8 +31,8 @@ from protocol.job import Stage
 from protocol.params import (
     DEADLINE_GRACE_MS,
     MAX_INLINE_BYTES,
-    MAX_NEW_TOKENS,
     MAX_RETRIES,
+    MAX_UNITS,
     RETRY_AFTER_DEADLINE_S,
     TOKENS_PER_PRICE,
 )
@@ -125,7 +125,7 @@ class NodeBackend:
         if ask.kind == KINDS[GENERATE]:
             return ask, await self._answers.count_prompt(manifest, [message.content for message in ask.messages])
         counts = await self._answers.count_reading(manifest, ask.texts, ask.labels)
-        units, most = units_of(counts), ask.max_new_tokens or MAX_NEW_TOKENS
+        units, most = units_of(counts), ask.max_new_tokens or MAX_UNITS
         if units > most:
             raise Fault("prompt_too_long", f"the texts are up to {units} units of 32 tokens, {most} may be asked for")
         width = len(ask.labels) or manifest.hidden

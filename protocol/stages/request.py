@@ -7,6 +7,7 @@ from protocol.params import (
     MAX_INPUT_BYTES,
     MAX_MEMORY_CEILING,
     MAX_NEW_TOKENS,
+    MAX_UNITS,
     TIMEOUT_CEILING_MS,
 )
 from protocol.wire.codec import U8, U16, U32, U40, U64, U96, Bytes32, Signature, Text
@@ -56,8 +57,9 @@ class Request:
         """Raises: ValueError if a number is outside of what any node would run."""
         if self.kind >= len(KINDS):
             raise ValueError(f"kind {self.kind} is not served")
-        if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
-            raise ValueError(f"max_new_tokens is 1 to {MAX_NEW_TOKENS}")
+        most = MAX_NEW_TOKENS if self.kind == GENERATE else MAX_UNITS
+        if not 1 <= self.max_new_tokens <= most:
+            raise ValueError(f"max_new_tokens is 1 to {most}")
         if not 1 <= self.input_bytes <= MAX_INPUT_BYTES:
             raise ValueError(f"the input is 1 to {MAX_INPUT_BYTES} bytes")
         if not 1_000 <= self.timeout_ms <= TIMEOUT_CEILING_MS:

@@ -149,7 +149,14 @@ REQUEST = Request(CLIENT, CLIENT, bytes(32), 0, 64, 100, VCN, 2**32, 0b100, 120_
 
 @pytest.mark.parametrize(
     "change",
-    [{"kind": 3}, {"max_new_tokens": 0}, {"max_new_tokens": 8_193}, {"input_bytes": 0}, {"timeout_ms": 999}],
+    [
+        {"kind": 3},
+        {"kind": 1, "max_new_tokens": 2_049},
+        {"max_new_tokens": 0},
+        {"max_new_tokens": 8_193},
+        {"input_bytes": 0},
+        {"timeout_ms": 999},
+    ],
 )
 def test_a_request_nobody_would_run_cannot_be_made(change):
     with pytest.raises(ValueError, match=r"."):

@@ -47,7 +47,7 @@ async def test_lines_of_stdin_are_classified(vcoin: Shell, monkeypatch: pytest.M
         (("classify", "x", "--labels", "one"), "2 to 64 texts"),
         (("classify", "x", "--labels", "a,,b"), "a text of 1 to 128 characters"),
         (("classify", "x"), "labels"),
-        (("embed", "x", "--max-units", "8193"), "from 0 to 8192"),
+        (("embed", "x", "--max-units", "2049"), "from 0 to 2048"),
     ],
 )
 async def test_what_cannot_be_read_is_misuse(vcoin: Shell, arguments: tuple[str, ...], words: str) -> None:
