@@ -30,7 +30,7 @@ from scripts.setup.cache import cache_directory
 from scripts.setup.model import manifest_id, store
 
 LIMITS = Limits(timeout_ms=3 * 3600 * 1000, file_bytes=64 * MIB, output_bytes=64 * MIB)
-EVERY = 2
+EVERY = 3
 """Every how many prompts one is among the texts: they are of all kinds that are noisy."""
 TOGETHER = 6
 """Prompts that are read once more as one long text."""
