@@ -1,16 +1,25 @@
 """Jobs that only read, through the shipped machines: judged without a fingerprint, audited like any other."""
 
+from dataclasses import replace
+
 import pytest
 
+from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
+from protocol.params import AUDITORS, VCN
 from protocol.stages.request import CLASSIFY, EMBED
 from protocol.stages.verification import ProofOpening, Verdict
 from tests.simulation.histories import crowd, one_job, passed, requested, settled, told
-from tests.simulation.scene import Work, ask
+from tests.simulation.node import Node
+from tests.simulation.scene import CLASS, MANIFEST, NOISE, Work, ask
 from tests.simulation.test_audits import SEAT_STAKE, ended, lost
 from tests.simulation.test_court import STAKE, only, refunded
 from tests.simulation.test_scenarios import network
+from tests.simulation.world import Answer, World
+
+SCORE = 10_000 - 500 * 5_000 // 15_000
+"""What honest embeddings are worth by the constants of the scene."""
 
 
 def test_honest_embeddings_pass_and_are_paid_as_embeddings() -> None:
@@ -22,11 +31,22 @@ def test_honest_embeddings_pass_and_are_paid_as_embeddings() -> None:
     assert {spec.kind for _, spec in world.specs} == {EMBED}
 
 
-def test_a_node_that_shows_no_fingerprint_of_embeddings_is_judged_all_the_same() -> None:
-    world = one_job(kind=EMBED)
-    told_seats = [event for event in told(world, ev.MessageReceived) if isinstance(event.message, ProofOpening)]
-    assert not any(event.message.proof for event in told_seats)
-    assert only(world, ev.SeatRevealed).scores == (9_834,)
+def test_a_node_that_is_gone_once_its_seats_are_bound_is_judged_all_the_same() -> None:
+    world = network()
+    provider = world.node("provider")
+    perform = provider.perform
+
+    def lose(who: Node, effect: fx.Effect, answer: Answer) -> None:
+        if isinstance(effect, fx.Send) and isinstance(effect.message, ProofOpening):
+            answer(ev.EffectFailed("Send", fx.about(effect), "no answer", True))
+        else:
+            perform(who, effect, answer)
+
+    provider.perform = lose
+    world.soon(lambda: world.node("requester").take(ask(kind=EMBED)), 3_000)
+    settled(world)
+    assert only(world, ev.SeatRevealed).scores == (SCORE,)
+    assert not told(world, ev.DataDemanded)
 
 
 @pytest.mark.parametrize(("work", "verdict"), [(Work.DISHONEST, Verdict.SEVERE), (Work.DOUBTFUL, Verdict.REVIEW)])
@@ -49,6 +69,24 @@ def test_honest_seats_of_embeddings_pass_their_audit() -> None:
     world = passed(kind=EMBED)
     assert ended(world).caught == ()
     assert lost(world) == [0, 0, 0]
+    found = [audit.findings for node in world.nodes.values() for audit in node.machine.auditor.audits]
+    assert found == [((), SCORE)] * AUDITORS
+
+
+def test_seats_without_constants_for_a_kind_step_down_for_one_that_has_them() -> None:
+    world = World()
+    world.chain.deposit(world.add("requester", {"requester"}).address, 100 * VCN)
+    world.add("provider", {"provider"}, 20_000)
+    verifiers = [world.add(f"verifier-{number}", {"verifier"}, 5_000) for number in range(3)]
+    world.start()
+    for verifier in verifiers[1:]:
+        verifier.take(ev.CalibrationSeen(MANIFEST.cid, CLASS, replace(NOISE, embed=None)))
+    world.soon(lambda: world.node("requester").take(ask(kind=EMBED)), 3_000)
+    settled(world)
+    assert {event.node for event in told(world, ev.SeatSilenced)} <= {each.address for each in verifiers[1:]}
+    assert told(world, ev.SeatSilenced)
+    assert {event.node for event in told(world, ev.SeatRevealed)} == {verifiers[0].address}
+    assert requested(world)[0].stage is Stage.SPENDABLE
 
 
 def test_a_kind_that_nobody_measured_is_not_done_unless_its_client_takes_that() -> None:
