@@ -20,6 +20,7 @@ def validate(
     Args: raw, the bytes of result.json.
     Raises: InvalidResult, also for an input to which there is no honest result.
     """
+    _require_served(kind)
     if kind == GENERATE:
         return validate_result(raw, job_id, manifest, max_new_tokens, _salt(input_json))
     return validate_reading(kind, raw, job_id, manifest, max_new_tokens, read_texts(kind, input_json))
@@ -30,8 +31,7 @@ def rows_of(kind: int, raw: bytes) -> int:
 
     Raises: InvalidResult, also for a kind that nobody serves.
     """
-    if kind >= len(KINDS):
-        raise InvalidResult(f"there are no jobs of kind {kind}")
+    _require_served(kind)
     try:
         rows = json.loads(raw)["output_token_ids" if kind == GENERATE else "tokens"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -48,6 +48,12 @@ def _salt(input_json: bytes) -> str | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return salt if isinstance(salt, str) else None
+
+
+def _require_served(kind: int) -> None:
+    # The papers of a leaf name it, and a client and its node may agree on anything.
+    if kind >= len(KINDS):
+        raise InvalidResult(f"there are no jobs of kind {kind}")
 
 
 def has_proof(kind: int) -> bool:

@@ -26,10 +26,10 @@ from protocol.events import (
     SampleOpened,
 )
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES
-from protocol.stages.assignment import Assignment, JobDetails
+from protocol.stages.assignment import Assignment, JobDetails, kind_flags
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.commitment import Result, SettledJob
-from protocol.stages.request import GENERATE
+from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import ZERO_ADDRESS, Cid, cid_of
 
@@ -56,6 +56,15 @@ def result_json(ids: list[int], *, salt: str = SALT, finish: str = "eos", job: b
         "output_token_ids": ids,
         "finish": finish,
     }
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+
+
+TEXTS = json.dumps({"labels": ["a", "b"], "salt": SALT, "texts": ["x", "y"], "v": 1}).encode()
+
+
+def reading_json(labels: tuple[str, ...] = ("a", "b"), tokens: tuple[int, ...] = (3, 33)) -> bytes:
+    """The result of a classification."""
+    plain = json.loads(result_json([])) | {"labels": labels, "tokens": tokens, "logits": [[5, -6]] * len(tokens)}
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -105,9 +114,9 @@ def seat(tmp_path: Path) -> Side:
     return side(tmp_path / "seat")
 
 
-async def hire(client: Side, node: Side, *, inline: bool = True) -> tuple[StoredInput, OpenInput]:
+async def hire(client: Side, node: Side, *, inline: bool = True, asked: bytes = CHAT) -> tuple[StoredInput, OpenInput]:
     """The client's input, and the order to open it at the node."""
-    stored = await client.sealing.store_input(CHAT)
+    stored = await client.sealing.store_input(asked)
     sealed = await client.sealing.perform(SealKey(stored.input_cid, await node.hpke_key()))
     assert isinstance(sealed, KeySealed)
     content = stored.sealed if inline else b""
@@ -333,16 +342,16 @@ async def test_frame_that_no_message_could_carry_is_our_bug(client: Side) -> Non
 
 # --- results --------------------------------------------------------------------------------------------------------
 async def deliver(
-    client: Side, node: Side, content: bytes, max_new_tokens: int = 20
+    client: Side, node: Side, content: bytes, max_new_tokens: int = 20, kind: int = GENERATE
 ) -> tuple[ResultSealed, OpenResult]:
     """A node's result, sealed, and the client's order to open it."""
-    stored, order = await hire(client, node)
+    stored, order = await hire(client, node, asked=TEXTS if kind else CHAT)
     await node.sealing.perform(order)
     client.add_model()
     node.workspaces.of_job(JOB).put("result.json", content)
     sealed = await node.sealing.perform(SealResult(JOB, stored.input_cid))
     assert isinstance(sealed, ResultSealed)
-    wish = OpenResult(JOB, stored.input_cid, MODEL.cid, GENERATE, max_new_tokens, sealed.blob_cid, sealed.sealed_result)
+    wish = OpenResult(JOB, stored.input_cid, MODEL.cid, kind, max_new_tokens, sealed.blob_cid, sealed.sealed_result)
     return sealed, wish
 
 
@@ -400,6 +409,30 @@ async def test_result_that_breaks_a_rule_is_not_accepted(
     assert not (client.home / "results").exists()
 
 
+async def test_reading_is_opened_as_what_was_asked_for(client: Side, node: Side) -> None:
+    content = reading_json()
+    _, wish = await deliver(client, node, content, 3, CLASSIFY)
+    assert await client.sealing.perform(wish) == ResultOpened(JOB, hashlib.sha256(content).digest(), 3, "", "")
+    assert (client.home / "results" / f"{JOB.hex()}.json").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (reading_json(labels=("b", "a")), "labels: not those that were asked for"),
+        (reading_json(tokens=(3,)), "tokens: count"),
+        (reading_json(tokens=(33, 64)), "more was read than was paid for"),
+        (result_json([5]), "tokens"),
+    ],
+)
+async def test_reading_of_something_else_is_not_accepted(
+    client: Side, node: Side, content: bytes, problem: str
+) -> None:
+    _, wish = await deliver(client, node, content, 3, CLASSIFY)
+    opened = await client.sealing.perform(wish)
+    assert opened == ResultOpened(JOB, hashlib.sha256(content).digest(), 0, "", problem)
+
+
 async def test_result_that_is_not_the_signed_blob_is_not_accepted(client: Side, node: Side) -> None:
     sealed, wish = await deliver(client, node, result_json([5]))
     for wrong in (
@@ -426,9 +459,9 @@ async def test_result_of_a_model_that_is_not_here_cannot_be_judged(client: Side,
 
 
 # --- samples --------------------------------------------------------------------------------------------------------
-async def draw(client: Side, node: Side, seat: Side, content: bytes) -> OpenSample:
+async def draw(client: Side, node: Side, seat: Side, content: bytes, kind: int = GENERATE) -> OpenSample:
     """The opening of a leaf for a drawn seat."""
-    sealed, wish = await deliver(client, node, content)
+    sealed, wish = await deliver(client, node, content, kind=kind if kind < len(KINDS) else EMBED)
     stored = client.store.find(Cid(wish.input_cid))
     key = client.keys.get(Cid(wish.input_cid))
     assert stored is not None
@@ -450,7 +483,7 @@ async def draw(client: Side, node: Side, seat: Side, content: bytes) -> OpenSamp
         NOW // 1000,
         0,
         114,
-        0,
+        kind_flags(kind),
     )
     job = SettledJob(
         job_id=JOB,
@@ -464,6 +497,28 @@ async def draw(client: Side, node: Side, seat: Side, content: bytes) -> OpenSamp
     opening = await node.sealing.perform(SealKey(wish.input_cid, await seat.hpke_key()))
     assert isinstance(opening, KeySealed)
     return OpenSample(BATCH, 4, job, opening.sealed_key, stored.read_bytes(), sealed.sealed_result)
+
+
+@pytest.mark.parametrize("with_model", [True, False])
+async def test_seat_opens_a_reading_as_what_the_papers_say(
+    client: Side, node: Side, seat: Side, with_model: bool
+) -> None:
+    if with_model:
+        seat.add_model()
+    opened = await seat.sealing.perform(await draw(client, node, seat, reading_json(), CLASSIFY))
+    assert opened == SampleOpened(BATCH, 4, 2, "")
+    assert seat.workspaces.of_sample(BATCH, 4).get("input.json") == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"), [(EMBED, "the input's labels: count"), (7, "there are no jobs of kind 7")]
+)
+async def test_reading_of_another_kind_than_the_papers_say_is_a_problem(
+    client: Side, node: Side, seat: Side, kind: int, problem: str
+) -> None:
+    seat.add_model()
+    opened = await seat.sealing.perform(await draw(client, node, seat, reading_json(), kind))
+    assert opened == SampleOpened(BATCH, 4, 0, problem)
 
 
 @pytest.mark.parametrize("with_model", [True, False])
