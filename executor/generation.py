@@ -19,7 +19,7 @@ from protocol.stages.execution import (
     failed,
     validate_proof,
 )
-from protocol.stages.kinds import has_proof, validate
+from protocol.stages.kinds import validate
 from protocol.stages.request import KINDS
 from protocol.wire.ids import JobId
 
@@ -85,7 +85,7 @@ class Generation:
             raise InvalidResult("too long")
         spec = self._spec
         facts = validate(spec.kind, raw, JobId(spec.job_id), self._manifest, spec.max_new_tokens, self._input)
-        validate_proof(proof, facts.rows if has_proof(spec.kind) else 0)
+        validate_proof(proof, facts.rows)
         return (
             RunResult(
                 outcome=Outcome.OK,

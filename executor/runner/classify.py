@@ -13,7 +13,18 @@ from .events import emit
 from .fingerprint import Doubles, Floats, NotFinite
 from .job import BadInput, Job, canonical, write
 from .model import Model
-from .texts import BATCH_TEXTS, SCALE, Asked, claims, encode_check, read_asked, read_numbers, read_result, require_paid
+from .texts import (
+    BATCH_TEXTS,
+    SCALE,
+    Asked,
+    claims,
+    encode_check,
+    fingerprint,
+    read_asked,
+    read_numbers,
+    read_result,
+    require_paid,
+)
 
 MAX_LABELS = 64
 MAX_LABEL_CHARS = 128
@@ -31,10 +42,10 @@ def run(job: Job, model: Model) -> dict[str, object]:
     emit("ready", prompt_tokens=sum(map(len, prompts)))
     started = time.monotonic()
     _, last = model.read(prompts, BATCH_TEXTS)
-    logits = in_millionths(model.logits_of(last, labels))
+    logits, proof = in_millionths(model.logits_of(last, labels)), fingerprint(job, model, last)
     took = time.monotonic() - started
     write("result.json", canonical({**said, "logits": logits.tolist()}))
-    write("proof.bin", b"")
+    write("proof.bin", proof)
     return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
 
 

@@ -12,7 +12,17 @@ from .events import emit
 from .fingerprint import Doubles, Floats, NotFinite
 from .job import Job, canonical, write
 from .model import Model
-from .texts import BATCH_TEXTS, SCALE, claims, encode_check, read_asked, read_numbers, read_result, require_paid
+from .texts import (
+    BATCH_TEXTS,
+    SCALE,
+    claims,
+    encode_check,
+    fingerprint,
+    read_asked,
+    read_numbers,
+    read_result,
+    require_paid,
+)
 
 
 def run(job: Job, model: Model) -> dict[str, object]:
@@ -23,10 +33,11 @@ def run(job: Job, model: Model) -> dict[str, object]:
     said = claims(job, model, asked, prompts)
     emit("ready", prompt_tokens=sum(map(len, prompts)))
     started = time.monotonic()
-    pooled, _ = model.read(prompts, BATCH_TEXTS)
+    pooled, last = model.read(prompts, BATCH_TEXTS)
+    proof = fingerprint(job, model, last)
     took = time.monotonic() - started
     write("result.json", canonical({**said, "embeddings": in_millionths(pooled).tolist()}))
-    write("proof.bin", b"")
+    write("proof.bin", proof)
     return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .fingerprint import Doubles, Floats, encode_states, projection, whiten
+from .fingerprint import Doubles, Floats, encode_proof, encode_states, projection, whiten
 from .generate import MAX_NEW_TOKENS, dtype_of, read_act_w
 from .job import BadInput, Job, read_object
 from .model import Model, ids_sha256
@@ -98,6 +98,11 @@ def read_numbers(result: dict[str, Any], name: str, texts: int, width: int, larg
         if not isinstance(row, list) or len(row) != width or not all(_is_number(i, largest) for i in row):
             raise BadInput("bad_result", f"{name} must be {width} whole numbers a text")
     return np.array(rows, np.float64)
+
+
+def fingerprint(job: Job, model: Model, states: Floats) -> bytes:
+    """proof.bin of the last hidden state of each text [n, hidden]."""
+    return encode_proof(whiten(states, read_act_w(model.hidden)), projection(job.id, model.hidden))
 
 
 def encode_check(job: Job, model: Model, states: Floats, measured: Doubles) -> bytes:

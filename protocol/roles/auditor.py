@@ -45,7 +45,6 @@ from protocol.roles.member import Member
 from protocol.roles.replays import after_fetch, fetch_or_open, replay_sample, require_in_batch, score_leaf
 from protocol.roles.verifier import Verifier
 from protocol.stages.commitment import LeafStatus
-from protocol.stages.kinds import has_proof
 from protocol.stages.sampling import epoch_of, seed_block
 from protocol.stages.verification import (
     NOTHING_SHOWN_BPS,
@@ -374,12 +373,10 @@ class Auditor:
 
     def _score(self, audit: Audit, leaf: DrawnLeaf) -> None:
         job = leaf.opening.entry.job if leaf.opening else None
-        # Of a kind without one, whatever a seat shows as the fingerprint is nobody's.
-        proof = leaf.proof if has_proof(leaf.kind) else b""
-        if job is None or not leaf.check or (has_proof(leaf.kind) and not proof):
+        if job is None or not leaf.check or not leaf.proof:
             return
         calibration = self.member.calibration(Cid(job.details.manifest), audit.class_id)
-        points, problem = score_leaf(leaf, proof, audit.class_id, calibration)
+        points, problem = score_leaf(leaf, leaf.proof, audit.class_id, calibration)
         # A seat may have shown another fingerprint than the node's: that is held against nobody.
         leaf.score = None if problem else points
         leaf.proof = b"" if problem else leaf.proof

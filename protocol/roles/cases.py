@@ -6,7 +6,6 @@ from protocol.effects import ProveFraud
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.stages.assignment import kind_of
 from protocol.stages.execution import proof_size
-from protocol.stages.kinds import has_proof
 from protocol.stages.request import GENERATE
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
@@ -55,7 +54,7 @@ class DrawnLeaf:
     @property
     def fits_on_chain(self) -> bool:
         """Whether a node could show this leaf's fingerprint on chain."""
-        return not has_proof(self.kind) or proof_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
+        return proof_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
 
     def condemn(self, problem: str) -> None:
         """Find the worst of it: its node has not proved what it had to."""

@@ -52,7 +52,6 @@ from protocol.roles.prover import PREFIX, Prover
 from protocol.roles.recourse import Recourse, batch_named
 from protocol.roles.replays import after_fetch, fetch_or_open, open_sample, replay_sample, require_in_batch, score_leaf
 from protocol.stages.commitment import LeafStatus, mine_by
-from protocol.stages.kinds import has_proof
 from protocol.stages.verification import (
     NOT_FOR_US,
     ProofOpening,
@@ -361,9 +360,6 @@ class Verifier:
             leaf.condemn(replayed.problem)
         else:
             leaf.check, leaf.failed = replayed.check, ""
-            if not has_proof(leaf.kind):
-                # Nothing is held back until this seat is bound: what it has to judge is all here.
-                self._score(case, leaf, b"")
         return self._commit_when_done(case)
 
     # --- commit, compare, reveal ------------------------------------------------------------------------------------
@@ -436,15 +432,11 @@ class Verifier:
             return ()
         if case.seat not in case.commitments:
             return ()
-        self._score(case, leaf, opening.proof)
-        return self._reveal_when_done(case)
-
-    def _score(self, case: Case, leaf: DrawnLeaf, proof: bytes) -> None:
-        assert leaf.opening is not None
         assert leaf.opening.entry.job is not None
         calibration = self.member.calibration(Cid(leaf.opening.entry.job.details.manifest), case.class_id)
-        leaf.proof = proof
-        leaf.score, leaf.problem = score_leaf(leaf, proof, case.class_id, calibration)
+        leaf.proof = opening.proof
+        leaf.score, leaf.problem = score_leaf(leaf, opening.proof, case.class_id, calibration)
+        return self._reveal_when_done(case)
 
     def _reveal_when_done(self, case: Case) -> tuple[Effect, ...]:
         ready = case.seat in case.seats and case.are_all_bound

@@ -56,11 +56,6 @@ def _require_served(kind: int) -> None:
         raise InvalidResult(f"there are no jobs of kind {kind}")
 
 
-def has_proof(kind: int) -> bool:
-    """Whether a node commits to a fingerprint beside the result, which seats see after they are bound."""
-    return kind == GENERATE
-
-
 def is_calibrated(kind: int, calibration: Calibration) -> bool:
     """Whether a row of Params has constants for a kind, so that a node may be slashed for it."""
     measured = {EMBED: calibration.embed, CLASSIFY: calibration.classify}
@@ -68,15 +63,14 @@ def is_calibrated(kind: int, calibration: Calibration) -> bool:
 
 
 def score_of(kind: int, proof: bytes, check: bytes, rows: int, calibration: Calibration) -> int:
-    """The score of one leaf in basis points, by a check.bin of so many hidden states.
+    """The score of one leaf in basis points, by a fingerprint and a check.bin of so many hidden states.
 
-    Raises: InvalidResult for a bad fingerprint, or one where the kind has none; ValueError for a bad check.bin.
+    Raises: InvalidResult for a bad fingerprint; ValueError for a bad check.bin.
     """
-    if not has_proof(kind):
-        validate_proof(proof, 0)
-        return reading_score(kind, check, rows, calibration)
     validate_proof(proof, rows)
-    return score(proof, check, rows, calibration)
+    if kind == GENERATE:
+        return score(proof, check, rows, calibration)
+    return reading_score(kind, proof, check, rows, calibration)
 
 
 def differ(kind: int, own: bytes, theirs: bytes, rows: int, calibration: Calibration) -> bool:

@@ -1,13 +1,14 @@
 """Readings: what a model makes of texts that it only reads, an embedding of each, or a logit for each label.
 
 A result holds whole numbers, so that everybody reads the same: an embedding as millionths of a vector of length one, a
-logit in millionths. What is paid for are units of 32 tokens read, each text at least one. There is no proof.bin, since
-the result itself is what is compared; but a check.bin holds the hidden state after the last token of each text, which
-no result gives away, so that a seat that only copied what it was shown is found by auditors.
+logit in millionths. What is paid for are units of 32 tokens read, each text at least one. The fingerprint is of the
+hidden state after the last token of each text: who knows that one has done all the work, and no result gives it away,
+so a seat that only copied what it was shown is found by auditors.
 
-Layout of check.bin: the projections of one state a text as for generated text (see `verification`), then for every
-text as uint32 millionths, little-endian: of an embedding its distance; of a classification the root mean square
-difference of the centred logits, and by how much the check's own best label leads the one that the result puts first.
+proof.bin is laid out as for generated text (see `verification`), with a row for each text; so are the projections of
+check.bin. After them come for every text as uint32 millionths, little-endian: of an embedding its distance; of a
+classification the root mean square difference of the centred logits, and by how much the check's own best label leads
+the one that the result puts first.
 """
 
 import hashlib
@@ -20,9 +21,17 @@ from typing import Any
 
 from protocol.params import REVIEW_ABOVE_BPS
 from protocol.stages.blob import ModelManifest
-from protocol.stages.execution import InvalidResult, read_result
+from protocol.stages.execution import CHUNK_TOKENS, InvalidResult, read_result
 from protocol.stages.request import CLASSIFY, EMBED
-from protocol.stages.verification import Calibration, Tolerance, read_states, score_bps, states_differ
+from protocol.stages.verification import (
+    Calibration,
+    Chunk,
+    Tolerance,
+    read_states,
+    score_bps,
+    state_distances,
+    states_differ,
+)
 from protocol.wire.ids import JobId
 
 UNIT_TOKENS = 32
@@ -123,17 +132,21 @@ def tolerance_of(kind: int, calibration: Calibration) -> Tolerance:
     return (calibration.embed if kind == EMBED else calibration.classify) or WIDE[kind]
 
 
-def reading_score(kind: int, check: bytes, texts: int, calibration: Calibration) -> int:
+def reading_score(kind: int, proof: bytes, check: bytes, texts: int, calibration: Calibration) -> int:
     """The score of one leaf in basis points: above 9500 it passes, at 8500 or below it fails.
 
-    Args: check, made by this seat's own runner over so many texts.
-    Raises: ValueError if check.bin has not the length that `texts` gives.
+    The states behind the result count as well as the result, and the worse of both is the score.
+    Args: proof, already validated; check, made by this seat's own runner over so many texts.
+    Raises: ValueError if check.bin has not the length that `texts` gives, or a number in it is not finite.
     """
-    found = _split(kind, check, texts)[1]
+    chunks, found = _split(kind, check, texts)
+    act, chunk = state_distances(proof, chunks)
     tolerance = tolerance_of(kind, calibration)
-    if kind == EMBED:
-        return score_bps(max(found), tolerance)
-    return _score_labels(found[::2], found[1::2], tolerance)
+    return min(
+        score_bps(act, _for_states(calibration.act, texts)),
+        score_bps(chunk, _for_states(calibration.chunk, texts % CHUNK_TOKENS or CHUNK_TOKENS)),
+        score_bps(max(found), tolerance) if kind == EMBED else _score_labels(found[::2], found[1::2], tolerance),
+    )
 
 
 def readings_differ(kind: int, own: bytes, theirs: bytes, texts: int, calibration: Calibration) -> bool:
@@ -176,7 +189,13 @@ def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:
     return Tolerance(tolerance.d0 * room // SCALE, tolerance.d1 * room // SCALE)
 
 
-def _split(kind: int, check: bytes, texts: int) -> tuple[list[Any], tuple[int, ...]]:
+def _for_states(tolerance: Tolerance, count: int) -> Tolerance:
+    """The tolerance of so many states: eight projections of each tell it to one in 4 sqrt(n), and twice that is added."""
+    root = isqrt(4 * count * SCALE)
+    return Tolerance(*(bound + bound * isqrt(SCALE) // root for bound in (tolerance.d0, tolerance.d1)))
+
+
+def _split(kind: int, check: bytes, texts: int) -> tuple[list[Chunk], tuple[int, ...]]:
     chunks, rest = read_states(check, texts)
     if not texts or len(rest) != 4 * NUMBERS_A_TEXT[kind] * texts:
         raise ValueError("check.bin has the wrong length")

@@ -239,6 +239,15 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
     Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
     """
     chunks, margins = _split(check, token_count)
+    act, worst_chunk = state_distances(proof, chunks)
+    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins[:token_count])
+    # A mean over few tokens is dominated by one of them: count a short answer as one of 16 tokens.
+    tok = clipped // max(token_count, SHORT_ANSWER)
+    return Distances(act, worst_chunk, tok, max(margins))
+
+
+def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
+    """How far a fingerprint lies from the states of a check in ppm: as a whole, and in its worst chunk."""
     errors, norms, worst_chunk, offset = Fraction(0), Fraction(0), 0, 0
     for scale, rows, mean_square in chunks:
         count = len(rows)
@@ -248,11 +257,7 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
         error = _mean_error(Fraction(proof_scale), claimed, scale, rows)
         worst_chunk = max(worst_chunk, _relative(error, mean_square))
         errors, norms = errors + error, norms + mean_square
-    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins[:token_count])
-    # A mean over few tokens is dominated by one of them: count a short answer as one of 16 tokens.
-    tok = clipped // max(token_count, SHORT_ANSWER)
-    act = _relative(errors, norms) if chunks else 0
-    return Distances(act, worst_chunk, tok, max(margins))
+    return _relative(errors, norms) if chunks else 0, worst_chunk
 
 
 def is_check_shown(token_count: int) -> bool:

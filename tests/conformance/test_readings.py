@@ -12,7 +12,7 @@ import pytest
 from executor.workspace import INPUT_JSON, RESULT_JSON
 from protocol.events import SampleReplayed
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
-from protocol.stages.execution import Outcome, RunSpec
+from protocol.stages.execution import Outcome, RunSpec, validate_proof
 from protocol.stages.kinds import score_of, validate
 from protocol.stages.reading import ReadingFacts
 from protocol.stages.request import CLASSIFY, EMBED
@@ -32,8 +32,17 @@ def asked(kind: int, *texts: str, **changes: Any) -> bytes:
     return json.dumps(plain | changes).encode()
 
 
-async def read(bench: Bench, kind: int) -> tuple[RunSpec, bytes, ReadingFacts]:
+@dataclasses.dataclass(frozen=True)
+class Reading:
     """An honest reading, its result validated."""
+
+    spec: RunSpec
+    raw: bytes
+    facts: ReadingFacts
+    proof: bytes
+
+
+async def read(bench: Bench, kind: int) -> Reading:
     spec = bench.spec(f"reading {kind}", kind=kind, max_new_tokens=64)
     exited, streamed = await bench.run(spec, asked(kind, *TEXTS))
     assert exited.result.outcome is Outcome.OK, exited.result.detail
@@ -41,9 +50,11 @@ async def read(bench: Bench, kind: int) -> tuple[RunSpec, bytes, ReadingFacts]:
     facts = validate(kind, raw, JobId(spec.job_id), bench.manifest, spec.max_new_tokens, asked(kind, *TEXTS))
     assert isinstance(facts, ReadingFacts)
     assert (exited.result.new_tokens, exited.result.finish) == (facts.delivered, "")
-    assert (exited.proof, exited.result.proof_hash, streamed) == (b"", hashlib.sha256(b"").digest(), [])
+    validate_proof(exited.proof, facts.rows)
+    assert streamed == []
+    assert exited.result.proof_hash == hashlib.sha256(exited.proof).digest()
     assert exited.result.result_hash == hashlib.sha256(raw).digest()
-    return spec, raw, facts
+    return Reading(spec, raw, facts, exited.proof)
 
 
 async def check(bench: Bench, spec: RunSpec, result: bytes, content: bytes) -> SampleReplayed:
@@ -52,30 +63,30 @@ async def check(bench: Bench, spec: RunSpec, result: bytes, content: bytes) -> S
 
 @READINGS
 async def test_honest_reading_passes_its_check(bench: Bench, kind: int) -> None:
-    spec, raw, facts = await read(bench, kind)
-    assert facts.rows == len(TEXTS)
-    replayed = await check(bench, spec, raw, asked(kind, *TEXTS))
+    done = await read(bench, kind)
+    assert done.facts.rows == len(TEXTS)
+    replayed = await check(bench, done.spec, done.raw, asked(kind, *TEXTS))
     assert replayed.problem == ""
-    assert score_of(kind, b"", replayed.check, facts.rows, UNCALIBRATED) > PASS_ABOVE_BPS
+    assert score_of(kind, done.proof, replayed.check, done.facts.rows, UNCALIBRATED) > PASS_ABOVE_BPS
 
 
 @READINGS
 async def test_one_text_that_was_not_read_fails_the_check(bench: Bench, kind: int) -> None:
-    spec, raw, facts = await read(bench, kind)
-    plain = json.loads(raw)
+    done = await read(bench, kind)
+    plain = json.loads(done.raw)
     numbers = plain["embeddings" if kind == EMBED else "logits"]
     # That of another text, and the other way round for the labels.
     numbers[1] = numbers[0] if kind == EMBED else [-number for number in numbers[1]]
     forged = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
-    replayed = await check(bench, spec, forged, asked(kind, *TEXTS))
+    replayed = await check(bench, done.spec, forged, asked(kind, *TEXTS))
     assert replayed.problem == ""
-    assert score_of(kind, b"", replayed.check, facts.rows, UNCALIBRATED) <= REVIEW_ABOVE_BPS
+    assert score_of(kind, done.proof, replayed.check, done.facts.rows, UNCALIBRATED) <= REVIEW_ABOVE_BPS
 
 
 @READINGS
 async def test_reading_of_other_texts_is_a_problem_and_gets_no_check(bench: Bench, kind: int) -> None:
-    spec, raw, _ = await read(bench, kind)
-    replayed = await check(bench, spec, raw, asked(kind, *TEXTS[::-1]))
+    done = await read(bench, kind)
+    replayed = await check(bench, done.spec, done.raw, asked(kind, *TEXTS[::-1]))
     assert replayed.check == b""
     assert "prompt_mismatch" in replayed.problem or "misstates" in replayed.problem
 
@@ -101,8 +112,8 @@ async def test_reading_that_cannot_be_done_as_asked_is_the_clients_fault(
 
 
 async def test_reading_in_the_workspace_is_told_again_and_not_read_again(bench: Bench) -> None:
-    spec, raw, _ = await read(bench, EMBED)
-    again, _ = await bench.run(spec, None)
-    assert again.result.outcome is Outcome.OK
-    workspace = bench.workspaces.of_job(spec.job_id)
-    assert (workspace.get(RESULT_JSON), workspace.get(INPUT_JSON)) == (raw, asked(EMBED, *TEXTS))
+    done = await read(bench, EMBED)
+    again, _ = await bench.run(done.spec, None)
+    assert (again.result.outcome, again.proof) == (Outcome.OK, done.proof)
+    workspace = bench.workspaces.of_job(done.spec.job_id)
+    assert (workspace.get(RESULT_JSON), workspace.get(INPUT_JSON)) == (done.raw, asked(EMBED, *TEXTS))

@@ -41,6 +41,16 @@ def result(spec: RunSpec, manifest: ModelManifest, asked: dict[str, Any], model:
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
+def proof(spec: RunSpec, asked: dict[str, Any], model: bytes) -> bytes:
+    """proof.bin of a model."""
+    out = b""
+    for rows in _rows(spec, asked, model):
+        scale = max(1, max(map(abs, rows)) // 127 + 1)
+        (scale_read,) = struct.unpack("<e", struct.pack("<e", scale))
+        out += struct.pack(f"<e{len(rows)}b", scale, *(max(-127, min(127, round(p / scale_read))) for p in rows))
+    return out
+
+
 def delivered(raw: bytes) -> int:
     """The units that a result has read."""
     return units_of(json.loads(raw)["tokens"])
@@ -102,10 +112,14 @@ def _logit(seed: bytes, label: str) -> int:
 
 
 def _states(spec: RunSpec, asked: dict[str, Any]) -> bytes:
-    out, texts = b"", asked["texts"]
-    for start in range(0, len(texts), CHUNK_TOKENS):
-        rows: list[int] = []
-        for text in texts[start : start + CHUNK_TOKENS]:
-            rows += struct.unpack("<8h", hashlib.sha256(spec.job_id + text.encode()).digest()[:16])
-        out += struct.pack(f"<f{len(rows)}hd", 1.0, *rows, sum(p * p for p in rows) / len(rows))
-    return out
+    parts = _rows(spec, asked, b"")
+    return b"".join(struct.pack(f"<f{len(rows)}hd", 1.0, *rows, sum(p * p for p in rows) / len(rows)) for rows in parts)
+
+
+def _rows(spec: RunSpec, asked: dict[str, Any], model: bytes) -> list[list[int]]:
+    """Eight projections of each text, whole numbers, in chunks."""
+    texts = asked["texts"]
+    digests = (hashlib.sha256(model + spec.job_id + text.encode()).digest() for text in texts)
+    rows = [struct.unpack("<8h", digest[:16]) for digest in digests]
+    parts = (rows[start : start + CHUNK_TOKENS] for start in range(0, len(rows), CHUNK_TOKENS))
+    return [[number for row in part for number in row] for part in parts]

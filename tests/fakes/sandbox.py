@@ -63,7 +63,7 @@ class FakeSandbox:
                 if spec.kind != GENERATE:
                     model = b"" if self._honest else b"cheaper"
                     workspace.put(RESULT_JSON, reader.result(spec, manifest, json.loads(chat), model))
-                    workspace.put(PROOF_BIN, b"")
+                    workspace.put(PROOF_BIN, reader.proof(spec, json.loads(chat), model))
                     workspace.put(RUN_JSON, b"{}")
                     return _exited(spec, workspace)
                 ids, finish = _answer(spec, manifest, chat)

@@ -47,7 +47,7 @@ def test_readings_of_a_4_bit_copy_fail_where_honest_ones_pass(kind: int, tmp_pat
             for workspace in (theirs, mine):
                 workspace.put(INPUT_JSON, json.dumps(asked).encode())
             result, proof = Generation(station, spec, theirs).run(lambda ids: None)
-            assert (result.outcome, proof) == (Outcome.OK, b""), result.detail
+            assert result.outcome is Outcome.OK, result.detail
             raw = theirs.get(RESULT_JSON) or b""
             mine.put(RESULT_JSON, raw)
             checks[name], problem = Replay(honest, spec, mine).run()

@@ -4,19 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import AUDITORS, VCN
 from protocol.stages.request import CLASSIFY, EMBED
-from protocol.stages.verification import ProofOpening, Verdict
+from protocol.stages.verification import Verdict
 from tests.simulation.histories import crowd, one_job, passed, requested, settled, told
-from tests.simulation.node import Node
 from tests.simulation.scene import CLASS, MANIFEST, NOISE, Work, ask
 from tests.simulation.test_audits import SEAT_STAKE, ended, lost
 from tests.simulation.test_court import STAKE, only, refunded
 from tests.simulation.test_scenarios import network
-from tests.simulation.world import Answer, World
+from tests.simulation.world import World
 
 SCORE = 10_000 - 500 * 5_000 // 15_000
 """What honest embeddings are worth by the constants of the scene."""
@@ -29,24 +27,6 @@ def test_honest_embeddings_pass_and_are_paid_as_embeddings() -> None:
     assert only(world, ev.CaseResolved).verdict is Verdict.PASS
     assert not only(world, ev.BatchSubmitted).uncalibrated
     assert {spec.kind for _, spec in world.specs} == {EMBED}
-
-
-def test_a_node_that_is_gone_once_its_seats_are_bound_is_judged_all_the_same() -> None:
-    world = network()
-    provider = world.node("provider")
-    perform = provider.perform
-
-    def lose(who: Node, effect: fx.Effect, answer: Answer) -> None:
-        if isinstance(effect, fx.Send) and isinstance(effect.message, ProofOpening):
-            answer(ev.EffectFailed("Send", fx.about(effect), "no answer", True))
-        else:
-            perform(who, effect, answer)
-
-    provider.perform = lose
-    world.soon(lambda: world.node("requester").take(ask(kind=EMBED)), 3_000)
-    settled(world)
-    assert only(world, ev.SeatRevealed).scores == (SCORE,)
-    assert not told(world, ev.DataDemanded)
 
 
 @pytest.mark.parametrize(("work", "verdict"), [(Work.DISHONEST, Verdict.SEVERE), (Work.DOUBTFUL, Verdict.REVIEW)])

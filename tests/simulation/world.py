@@ -317,8 +317,7 @@ class World:
             return
         key = (node.name, spec.job_id)
         if key not in self._containers:
-            proof = b"" if spec.kind else proof_bytes(3, node.work)
-            result = bytes([3]) + spec.job_id
+            proof, result = proof_bytes(3, node.work), bytes([3]) + spec.job_id
             node.disk[spec.job_id] = result
             run = RunResult(Outcome.OK, "", cid_of(result), cid_of(proof), 3, "eos", RUN_MS)
             self._containers[key] = Container(self.now_ms + RUN_MS, run, proof)
