@@ -190,7 +190,7 @@ def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:
 
 
 def _for_states(tolerance: Tolerance, count: int) -> Tolerance:
-    """The tolerance of so many states: eight projections of each tell it to one in 4 sqrt(n), and twice that is added."""
+    """The tolerance of so many states: projections tell their distance to one in 4 sqrt(n), and twice that is added."""
     root = isqrt(4 * count * SCALE)
     return Tolerance(*(bound + bound * isqrt(SCALE) // root for bound in (tolerance.d0, tolerance.d1)))
 

@@ -309,11 +309,11 @@ def _proof(data: bytes) -> None:
 
 def _reading_check(data: bytes) -> None:
     kind = EMBED if data[:1] == b"e" else CLASSIFY
-    assert 0 <= score_of(kind, b"", data[1:], 2, UNCALIBRATED) <= 10_000
+    assert 0 <= score_of(kind, data[1:19], data[19:], 2, UNCALIBRATED) <= 10_000
 
 
 def _reading_checks() -> list[bytes]:
-    states = b"\x00\x00\x80\x3a" + bytes(32) + b"\0\0\0\0\0\0\xf0\x3f"
+    states = b"\x00\x2c" + bytes(16) + b"\x00\x00\x80\x3a" + bytes(32) + b"\0\0\0\0\0\0\xf0\x3f"
     return [kind + states + (7).to_bytes(4, "little") * words for kind, words in ((b"e", 2), (b"c", 4))]
 
 
