@@ -60,6 +60,7 @@ class BatchStored:
     leaf_count: int
     unreceipted: bool
     uncalibrated: bool
+    checked: bool
     sums: BatchSums
     contents: BatchContents
 

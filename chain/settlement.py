@@ -19,6 +19,7 @@ from protocol.wire.ids import ZERO_HASH, Address, BatchId, Wei
 
 UNRECEIPTED = 1
 UNCALIBRATED = 2
+CHECKED = 32
 """Bits of a batch's flags."""
 
 
@@ -167,7 +168,8 @@ class Settlement(Contract):
 
     def submit(self, batch: Batch) -> Call:
         """Settle jobs; the node's operator."""
-        flags = (UNRECEIPTED if batch.unreceipted else 0) | (UNCALIBRATED if batch.uncalibrated else 0)
+        said = ((UNRECEIPTED, batch.unreceipted), (UNCALIBRATED, batch.uncalibrated), (CHECKED, batch.checked))
+        flags = sum(flag for flag, holds in said if holds)
         submission = (
             batch.node,
             batch.slot,
@@ -241,8 +243,8 @@ class Settlement(Contract):
                 return BatchSettled(batch_id, node, price, burned, reward, bonus, pooled)
             case "BatchVoided", (node, _, batch_id):
                 return BatchVoided(batch_id, node)
-            case "BatchRefunded", (node, _, batch_id, _):
-                return BatchRefunded(batch_id, node)
+            case "BatchRefunded", (node, _, batch_id, amount):
+                return BatchRefunded(batch_id, node, amount)
         return None
 
 
@@ -255,7 +257,8 @@ def contents_tuple(contents: BatchContents) -> tuple[Any, ...]:
 def contents_of(batch: Batch) -> BatchContents:
     """The contents that the chain keeps of a batch, if every index of its lanes has its leaf."""
     debits = tuple(
-        LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit, claim.jobs) for claim in batch.claims
+        LaneDebit(claim.client, claim.signer, claim.leaves, debit, claim.jobs)
+        for claim, debit in zip(batch.claims, batch.debits, strict=True)
     )
     return BatchContents(batch.root, batch.max_leaf, debits)
 
@@ -293,6 +296,7 @@ def _stored(batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, co
         leaf_count=stored.leaf_count,
         unreceipted=bool(stored.flags & UNRECEIPTED),
         uncalibrated=bool(stored.flags & UNCALIBRATED),
+        checked=bool(stored.flags & CHECKED),
         sums=BatchSums(stored.charge, stored.bonus, stored.response_ms, stored.ok_count, stored.failed_count),
         contents=BatchContents(root, max_leaf, tuple(LaneDebit(*debit) for debit in debits)),
     )

@@ -116,7 +116,9 @@ contract Evidence is LeafChallenges {
         if (lie == Lie.TooLate) return LieLib.isTooLate(leaf, batch.flags, batch.commitTime, details);
         if (lie == Lie.FalseTime) return LieLib.hasFalseTime(leaf, batch.flags, details);
         if (lie == Lie.WrongClass) return LieLib.isOfWrongClass(leaf, batch.classId, details);
-        return LieLib.isNotAgreed(leaf, batch.flags, details);
+        if (lie == Lie.NotAgreed) return LieLib.isNotAgreed(leaf, batch.flags, details);
+        if (lie == Lie.FeeNotAgreed) return LieLib.hasFeeNotAgreed(leaf, batch.flags, details);
+        return LieLib.isNotChecked(leaf, batch.flags, details);
     }
 
     function _showsReceipt(Proof calldata proof) private view returns (bool) {

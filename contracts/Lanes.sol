@@ -11,7 +11,6 @@ import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {IVCoin} from "./interfaces/IVCoin.sol";
 import {EnvelopeLib} from "./libraries/EnvelopeLib.sol";
 import {Lane, LaneLib} from "./libraries/LaneLib.sol";
-import {SplitLib} from "./libraries/SplitLib.sol";
 import {Claim, Debit, LaneState, LaneView, SignerGrant} from "./types/BatchTypes.sol";
 import {Permit} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -134,12 +133,12 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         if (recovered == address(0) || recovered != part.signer) revert BadAssignmentSignature(i);
     }
 
-    function _debit(address node, Claim memory part, uint256 i) internal returns (Debit memory) {
+    function _debit(address node, Claim memory part, uint256 fee, uint256 i) internal returns (Debit memory) {
         bytes32 key = LaneLib.key(part.client, part.signer, node);
         Lane lane = _lanes[key];
         if (part.index <= lane.jobs()) revert IndexNotAbove(i, part.index, lane.jobs());
         if (part.cumulative < lane.mark()) revert BelowMark(i, part.cumulative, lane.mark());
-        uint256 amount = uint256(part.charge) + SplitLib.feeOf(part.charge) + part.bonus;
+        uint256 amount = uint256(part.charge) + fee + part.bonus;
         if (amount > part.cumulative - lane.mark()) revert OverSigned(i, amount, part.cumulative - lane.mark());
         if (amount > lane.left()) revert OverLane(i, amount, lane.left());
         uint24 leaves = part.index - lane.jobs();
@@ -147,14 +146,15 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
         return Debit(part.client, part.signer, leaves, uint96(amount), part.index);
     }
 
-    function _giveBack(address node, Debit calldata part) internal {
+    /// @param amount of what was debited
+    function _giveBack(address node, Debit calldata part, uint96 amount) internal {
         bytes32 key = LaneLib.key(part.client, part.signer, node);
         Lane lane = _lanes[key];
         if (lane.stateOf() == LaneState.Reclaimed) {
-            accountOf[part.client] += part.amount;
-            emit LaneReclaimed(part.client, part.signer, node, part.amount);
+            accountOf[part.client] += amount;
+            emit LaneReclaimed(part.client, part.signer, node, amount);
         } else {
-            _setLane(key, lane.giveBack(part.amount), part.client, part.signer, node);
+            _setLane(key, lane.giveBack(amount), part.client, part.signer, node);
         }
     }
 

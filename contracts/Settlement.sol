@@ -46,6 +46,8 @@ contract Settlement is Lanes {
     uint8 private constant CONVENER_PAID = 4;
     uint8 private constant NODE_CONVENED = 8;
     uint8 private constant ACCUSED = 16;
+    uint8 private constant CHECKED = 32;
+    uint8 private constant FEE_KEPT = 64;
     uint256 private constant SLOTS = 64;
     uint256 private constant MAX_LEAVES = 2_560;
     /// @dev Keeps submit and refund of a full batch far below a block's gas.
@@ -89,12 +91,12 @@ contract Settlement is Lanes {
     }
 
     modifier onlyCourt() {
-        if (msg.sender != court) revert NotCourt(msg.sender);
+        _requireCourt();
         _;
     }
 
     modifier onlyHolder() {
-        if (msg.sender != singles && msg.sender != evidence) revert NotHolder(msg.sender);
+        _requireHolder();
         _;
     }
 
@@ -104,7 +106,7 @@ contract Settlement is Lanes {
         _makeRoom(submission.node, submission.slot);
         Standing memory standing = _admit(submission, claims.length);
         Contents memory contents = Contents(submission.root, submission.maxLeaf, new Debit[](claims.length));
-        Totals memory totals = _takeClaims(submission.node, claims, contents.debits);
+        Totals memory totals = _takeClaims(submission, claims, contents.debits);
         _requireSums(submission, totals);
         Book memory book = _books[submission.node].read();
         book.openValue = _requireLimits(submission, totals, standing, book.openValue);
@@ -134,10 +136,13 @@ contract Settlement is Lanes {
         if (batch.state != BatchState.Void) revert WrongState(batch.state);
         if (ContentsLib.hashOf(contents) != batch.contentsHash) revert WrongContents();
         batch.state = BatchState.Refunded;
+        bool kept = batch.flags & FEE_KEPT != 0;
         uint256 total;
         for (uint256 i; i < contents.debits.length; ++i) {
-            _giveBack(node, contents.debits[i]);
-            total += contents.debits[i].amount;
+            uint96 amount = contents.debits[i].amount;
+            if (kept) amount -= _keep(batch, amount);
+            _giveBack(node, contents.debits[i], amount);
+            total += amount;
         }
         emit BatchRefunded(node, slot, _idOf(node, slot, batch.commitBlock), uint96(total));
     }
@@ -193,6 +198,7 @@ contract Settlement is Lanes {
             emit BatchPassed(node, slot, batchId);
         } else {
             if (wasPassed) _takeFeeBack(batch);
+            else if (_keepsFee(batch, node, seats.length)) batch.flags |= FEE_KEPT;
             _void(batch, node, slot);
         }
         if (wasHeard) _paySeats(batchId, _seatsDue(batch, drawn), seats);
@@ -346,7 +352,7 @@ contract Settlement is Lanes {
         if (submission.classId > 31 || (standing.classMask >> submission.classId) & 1 == 0) {
             revert ClassNotRun(submission.node, submission.classId);
         }
-        if (submission.flags & ~(UNRECEIPTED | UNCALIBRATED) != 0) revert BadFlags(submission.flags);
+        if (submission.flags & ~(UNRECEIPTED | UNCALIBRATED | CHECKED) != 0) revert BadFlags(submission.flags);
         bool unreceipted = submission.flags & UNRECEIPTED != 0;
         if (unreceipted != (submission.mineBy != 0)) revert BadMineBy(submission.mineBy);
         if (unreceipted && block.timestamp > submission.mineBy) revert StaleJob(submission.mineBy);
@@ -354,16 +360,19 @@ contract Settlement is Lanes {
         if (claimCount > MAX_CLAIMS) revert TooManyClaims(claimCount);
     }
 
-    function _takeClaims(address node, Claim[] calldata claims, Debit[] memory debits)
+    function _takeClaims(Submission calldata submission, Claim[] calldata claims, Debit[] memory debits)
         private
         returns (Totals memory totals)
     {
+        address node = submission.node;
+        uint256 divisor = submission.flags & CHECKED == 0 ? SplitLib.FEE_DIVISOR : SplitLib.CHECKED_FEE_DIVISOR;
         for (uint256 i; i < claims.length; ++i) {
             Claim memory part = claims[i];
             _requireAssignment(node, part, i);
-            debits[i] = _debit(node, part, i);
+            uint256 fee = SplitLib.feeOf(part.charge, divisor);
+            debits[i] = _debit(node, part, fee, i);
             totals.charge += part.charge;
-            totals.fee += SplitLib.feeOf(part.charge);
+            totals.fee += fee;
             totals.bonus += part.bonus;
             totals.leaves += debits[i].leaves;
         }
@@ -502,6 +511,18 @@ contract Settlement is Lanes {
         else _addFree(convener, address(this), share);
     }
 
+    /// @dev Who orders a check pays for it, even where it ends in doubt: else the pool would, and whoever is client, node and
+    ///      seat at once would live on doubts. Where it ends in jail the client pays nothing.
+    function _keepsFee(Batch storage batch, address node, uint256 seatCount) private view returns (bool) {
+        return batch.flags & CHECKED != 0 && batch.fee != 0 && seatCount != 0 && !_books[node].jailed;
+    }
+
+    /// @dev Of a debit its share of the fee, rounded down: into the pool, which paid the seats.
+    function _keep(Batch storage batch, uint96 amount) private returns (uint96 share) {
+        share = uint96(uint256(amount) * batch.fee / _valueOf(batch.read()));
+        pool += share;
+    }
+
     /// @dev The fee went to the pool when the court let the batch pass; now it goes back with all the rest.
     function _takeFeeBack(Batch storage batch) private {
         if (batch.fee > pool) revert PoolTooLow(pool, batch.fee);
@@ -534,6 +555,14 @@ contract Settlement is Lanes {
     function _seatsDue(Batch storage batch, uint256 drawn) private view returns (uint256 due) {
         due = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
         if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);
+    }
+
+    function _requireCourt() private view {
+        if (msg.sender != court) revert NotCourt(msg.sender);
+    }
+
+    function _requireHolder() private view {
+        if (msg.sender != singles && msg.sender != evidence) revert NotHolder(msg.sender);
     }
 
     function _requireAudits() private view {

@@ -102,6 +102,8 @@ contract SingleJobs is ISingleJobs {
         if (order.index != 0) revert NotSingle(order.index);
         if (EnvelopeLib.jobDetailsHash(details) != order.details) revert WrongDetails();
         if (details.price == 0) revert ZeroAmount();
+        // Nothing here is ever checked, and half of the price would have been paid for that.
+        if (details.flags & LieLib.CHECK_ORDERED != 0) revert NoChecks(details.flags);
         if (block.timestamp > details.deadline) revert DeadlinePassed(details.deadline);
         uint256 bonusLimit = uint256(details.price) * LieLib.BONUS_PERCENT / 100;
         if (details.bonusCap > bonusLimit) revert BonusTooHigh(details.bonusCap, bonusLimit);

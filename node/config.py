@@ -205,6 +205,7 @@ class NodeConfig:
     roles: Annotated[tuple[str, ...], Key(_some_of(ROLES), "what this node does: " + ", ".join(ROLES))] = ROLES
     price: Annotated[Wei, Key(_coins, "VCN asked for 1,000 output tokens")] = DEFAULT_PRICE_WEI
     lane: Annotated[Wei, Key(_coins, "VCN locked at once for a node that this one hires")] = DEFAULT_LANE_WEI
+    checked: Annotated[bool, Key(_flag, "have every job that it asks for checked, for half of the price more")] = False
     client: Annotated[str, Key(_address, "account that pays for this node's jobs; empty: its own signer key")] = ""
     password_file: Annotated[Path | None, Key(_path, "its first line opens the keystore files of the data dir")] = None
 

@@ -71,7 +71,7 @@ class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
     kind as in a Request; temperature in thousandths; max_price in wei for all tokens; deadline in seconds for all
-    attempts; an empty sealed_input is in the store.
+    attempts; an empty sealed_input is in the store. `checked`: it is checked for certain, for half of the price more.
     """
 
     ask_id: Annotated[bytes, Size(16, exact=True)]
@@ -90,6 +90,7 @@ class JobAsked:
     min_reputation: U16
     with_bonus: bool
     uncalibrated: bool
+    checked: bool
     nonce: U64
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
@@ -343,6 +344,7 @@ class BatchSubmitted:
     leaf_count: U24
     unreceipted: bool
     uncalibrated: bool
+    checked: bool
     sums: BatchSums
     contents: BatchContents
     lane_jobs: tuple[U24, ...]
@@ -533,10 +535,11 @@ class BatchVoided:
 
 @dataclass(frozen=True, slots=True)
 class BatchRefunded:
-    """The money of a void batch is back in its lanes and accounts."""
+    """The money of a void batch is back in its lanes and accounts: `amount` wei of what they were debited."""
 
     batch_id: Bytes32
     node: Address
+    amount: U96
 
 
 @dataclass(frozen=True, slots=True)

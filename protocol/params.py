@@ -93,6 +93,8 @@ BATCH_SLOTS = 64
 BPS = 10_000
 BURN_BPS = 1_000
 VERIFY_FEE_DIVISOR = 20
+CHECKED_FEE_DIVISOR = 2
+"""Of a job whose client pays for its check: what seats get for a drawn job at the rate of a tenth."""
 CONVENE_DIVISOR = 5
 COURT_FEE = VCN // 20
 """Of what a case pays, in wei, so much is the seats' alone; of the rest a fifth of all goes to whoever convened."""

@@ -49,6 +49,8 @@ LIE_PAYS = 40
 """A seat that an audit catches loses a tenth of what fraud costs, and at least so many times its pay."""
 CASES = (1, 10, 100, 1_000)
 """What the jobs of a batch cost that a lazy seat lets pass, in VCN."""
+CHECKED_CASES = (1, 10, 100, 660)
+"""... and of one whose clients pay for its check. The last is all that goes into one batch: see Settler."""
 PROVEN = 9_000
 FULL_BENCH = 3
 LARGEST_BENCH = 7
@@ -84,6 +86,11 @@ def client_bill(profile: Profile) -> Table:
         ("bonus, if it took less than 80 % of the time that was offered", f"at most {_coins(bonus)}"),
         ("locked while it runs", _coins(price + fee + bonus)),
         ("refused, failed, late, or found wrong", _coins(0)),
+        (
+            "checked for certain: half of the price on top, in place of a twentieth",
+            _coins(verify_fee(price, checked=True)),
+        ),
+        ("locked while that runs", _coins(price + verify_fee(price, checked=True) + bonus)),
     ]
     return Table(("a job of 10 VCN", "its client pays"), rows)
 
@@ -117,6 +124,25 @@ def wash_trade(profile: Profile) -> Table:
             gains.append(gain / price)
             cells.append(_signed(gain))
         rows.append((f"{score / 100:.0f}", *cells))
+    return Table(("score", "no seat", "40 % of the seats", "every seat"), rows, tuple(gains))
+
+
+def wash_checked(profile: Profile) -> Table:
+    """The same with jobs that their client pays to have checked, with what own auditors of own seats bring."""
+    price, rows, gains = 100 * VCN, [], []
+    fee, bonus = verify_fee(price, checked=True), bonus_cap(price)
+    for score in (_fresh(profile, profile.recommended_stake), PROVEN, SCORE_MAX):
+        cells = []
+        for share in (0.0, 0.4, 1.0):
+            paid = split(price, fee, bonus, score)
+            # The pool pays auditors what the seats had, one case in twenty.
+            audits = AUDIT_RATE_BPS / BPS * share * fee
+            gain = paid.reward + paid.bonus + share * fee + audits - price - fee - bonus
+            gains.append(gain / price)
+            cells.append(_signed(gain))
+        rows.append((f"{score / 100:.0f}", *cells))
+    doubts = [share * fee - fee for share in (0.0, 0.4, 1.0)]
+    rows.append(("void for a doubt", *map(_signed, doubts)))
     return Table(("score", "no seat", "40 % of the seats", "every seat"), rows, tuple(gains))
 
 
@@ -204,10 +230,19 @@ def audit_loss(profile: Profile, share: float, seats: int) -> float:
 
 def laziness(profile: Profile) -> Table:
     """A seat that computes nothing and says yes: its pay, and its loss by audits, by what the jobs of a case cost."""
+    return _laziness(profile, CASES, checked=False)
+
+
+def laziness_checked(profile: Profile) -> Table:
+    """The same where its clients pay for the check, up to the most that an honest node puts into one such batch."""
+    return _laziness(profile, CHECKED_CASES, checked=True)
+
+
+def _laziness(profile: Profile, cases: Sequence[int], *, checked: bool) -> Table:
     stake, slash = SEAT_STAKE_FACTOR * profile.min_stake, profile.slash_bps / BPS
     rows, gains = [], []
-    for price in CASES:
-        pay = verify_fee(price * VCN) / FULL_BENCH
+    for price in cases:
+        pay = verify_fee(price * VCN, checked=checked) / FULL_BENCH
         fine = min(max(slash / LIE_DIVISOR * stake, LIE_PAYS * pay), slash * stake)
         lost = AUDIT_RATE_BPS / BPS * fine
         gains.append((pay - lost) / stake)
@@ -259,11 +294,13 @@ TABLES: dict[str, Callable[[Profile], Table]] = {
     "client_bill": client_bill,
     "operator_bill": operator_bill,
     "wash_trade": wash_trade,
+    "wash_checked": wash_checked,
     "cheat": cheat,
     "break_even": break_even,
     "whole_stake": whole_stake,
     "collusion": collusion,
     "laziness": laziness,
+    "laziness_checked": laziness_checked,
     "farming": farming,
     "stalling": stalling,
 }

@@ -12,7 +12,15 @@ from eth_utils.crypto import keccak
 
 from chain.evidence import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
-from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, Assignment, JobDetails, bonus_cap, bonus_of, verify_fee
+from protocol.stages.assignment import (
+    CHECK_ORDERED,
+    UNCALIBRATED_ACCEPTED,
+    Assignment,
+    JobDetails,
+    bonus_cap,
+    bonus_of,
+    verify_fee,
+)
 from protocol.stages.commitment import (
     BatchContents,
     LaneDebit,
@@ -134,6 +142,7 @@ class Story:
             failed_count=sum(failed),
             unreceipted=not self.receipted,
             uncalibrated=False,
+            checked=False,
             class_id=1,
             commit_time=self.commit_time,
         )
@@ -179,11 +188,29 @@ def _receipt_of_another(told: Story) -> None:
     told.change(result_hash=receipt.result_hash, bonus=0)
 
 
-def _agreed(told: Story) -> None:
-    details = replace(told.job.details, flags=UNCALIBRATED_ACCEPTED)
+def _order(told: Story, flags: int) -> None:
+    details = replace(told.job.details, flags=flags)
     told.jobs[told.position] = replace(told.job, details=details)
     told.change(details=struct_hash(details))
+
+
+def _agreed(told: Story) -> None:
+    _order(told, UNCALIBRATED_ACCEPTED)
     told.changes.update(uncalibrated=True)
+
+
+def _checked(told: Story) -> None:
+    _order(told, CHECK_ORDERED)
+    told.changes.update(checked=True)
+
+
+def _failed_unchecked(told: Story) -> None:
+    _order(told, CHECK_ORDERED)
+    _fail(told)
+
+
+def _fail(told: Story) -> None:
+    told.leaves[told.position] = replace(_unpaid(told, LeafStatus.FAILED), details=told.leaves[told.position].details)
 
 
 def _failed_elsewhere(told: Story) -> None:
@@ -220,6 +247,13 @@ CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
     "uncalibrated": (True, lambda told: told.changes.update(uncalibrated=True)),
     "uncalibrated, as agreed": (True, _agreed),
     "failed in another class, uncalibrated": (True, _failed_elsewhere),
+    "checked, not ordered": (True, lambda told: told.changes.update(checked=True)),
+    "checked, not ordered, without receipts": (False, lambda told: told.changes.update(checked=True)),
+    "checked, as ordered": (True, _checked),
+    "checked, as ordered, without receipts": (False, _checked),
+    "not checked, though ordered": (True, lambda told: _order(told, CHECK_ORDERED)),
+    "not checked, though ordered, without receipts": (False, lambda told: _order(told, CHECK_ORDERED)),
+    "failed and not checked": (True, _failed_unchecked),
     "another charge": (True, lambda told: told.change(charge=told.job.receipt.charge - 1)),
     "another time": (True, lambda told: told.change(actual_ms=told.job.receipt.actual_ms + 1)),
     "another result": (True, lambda told: told.change(result_hash=ZERO_HASH)),
@@ -294,7 +328,7 @@ def _batch(facts: BatchFacts) -> tuple[Any, ...]:
         facts.class_id,
         0,
         0,
-        int(facts.unreceipted) | 2 * facts.uncalibrated,
+        int(facts.unreceipted) | 2 * facts.uncalibrated | 32 * facts.checked,
         bytes(32),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from chain.wallet import Key
 from protocol.params import VCN
 from protocol.stages.assignment import (
+    CHECK_ORDERED,
     Assignment,
     AssignmentOrder,
     JobDetails,
@@ -66,12 +67,18 @@ class Orders:
         return order, self.client.sign(order, self.domain)
 
     def finish(
-        self, *, price: int = PRICE, delivered: int = TOKENS, actual_ms: int = 900, receipted: bool = True
+        self,
+        *,
+        price: int = PRICE,
+        delivered: int = TOKENS,
+        actual_ms: int = 900,
+        receipted: bool = True,
+        checked: bool = False,
     ) -> LeafEntry:
         """The next job of the lane, ordered, delivered, and with a receipt if the client gave one."""
         self.index += 1
-        self.cumulative += order_total(price, with_bonus=True)
-        order = self._order(price)
+        self.cumulative += order_total(price, with_bonus=True, checked=checked)
+        order = self._order(price, checked=checked)
         job = job_id(order.assignment, self.domain)
         result = Result(job, named(f"result {self.index}"), named(f"output {self.index}"), named(f"blob {self.index}"))
         receipt = None
@@ -84,7 +91,7 @@ class Orders:
         self.jobs.append(entry)
         return entry
 
-    def _order(self, price: int) -> AssignmentOrder:
+    def _order(self, price: int, *, checked: bool) -> AssignmentOrder:
         request = Request(
             client=self.client.address,
             signer=self.client.address,
@@ -107,7 +114,7 @@ class Orders:
             offer_hash=digest(offer, self.domain),
             price=price,
             bonus_cap=bonus_cap(price),
-            verify_fee=verify_fee(price),
+            verify_fee=verify_fee(price, checked=checked),
             manifest=request.manifest,
             input_cid=named("input"),
             content_key_hash=named("content key"),
@@ -118,8 +125,8 @@ class Orders:
             expected_ms=2_000,
             deadline=FAR,
             attempt=0,
-            max_total=order_total(price, with_bonus=True),
-            flags=0,
+            max_total=order_total(price, with_bonus=True, checked=checked),
+            flags=CHECK_ORDERED if checked else 0,
         )
         assignment = Assignment(
             self.client.address,
@@ -140,15 +147,15 @@ class Orders:
         )
 
 
-def batch_of(node: Address, slot: int, *lanes: Orders, mine_by: int = 0) -> Batch:
+def batch_of(node: Address, slot: int, *lanes: Orders, mine_by: int = 0, checked: bool = False) -> Batch:
     """The batch of every job of some lanes that no batch has taken yet; takes them."""
     taken = [lane.jobs for lane in lanes]
     for lane in lanes:
         lane.jobs = []
-    return batch_with(node, slot, *taken, mine_by=mine_by)
+    return batch_with(node, slot, *taken, mine_by=mine_by, checked=checked)
 
 
-def batch_with(node: Address, slot: int, *lanes: list[LeafEntry], mine_by: int = 0) -> Batch:
+def batch_with(node: Address, slot: int, *lanes: list[LeafEntry], mine_by: int = 0, checked: bool = False) -> Batch:
     """The batch of these leaves as they are, those of one lane together."""
     leaves = [entry.leaf for entries in lanes for entry in entries]
     top = root([leaf.node for leaf in leaves])
@@ -157,6 +164,7 @@ def batch_with(node: Address, slot: int, *lanes: list[LeafEntry], mine_by: int =
         slot=slot,
         class_id=CLASS,
         uncalibrated=False,
+        checked=checked,
         root=top.hash,
         price_sum=top.charge,
         bonus_sum=top.bonus,

@@ -54,6 +54,7 @@ interface ISettlement {
         uint96 pooled
     );
     event BatchVoided(address indexed node, uint8 indexed slot, bytes32 indexed batchId);
+    /// @param amount what went back: all that was debited, or without the fee
     event BatchRefunded(address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint96 amount);
     event SeatPaid(bytes32 indexed batchId, address indexed node, uint96 amount);
     /// @notice Out of the pool, to the node's rewards or, if it is none, to the account of whoever convened.
@@ -176,7 +177,9 @@ interface ISettlement {
     /// @return count how many became final
     function finalizeMany(address node, uint8[] calldata slots) external returns (uint256 count);
 
-    /// @notice Gives every lane of a void batch exactly its debit back; to the account where the lane was reclaimed.
+    /// @notice Gives every lane of a void batch its debit back; to the account where the lane was reclaimed.
+    /// @dev All of it, but for a checked batch: seats that looked at that without its node being jailed for it are paid by its
+    ///      fee, of which each debit bears its share.
     function refund(address node, uint8 slot, Contents calldata contents) external;
 
     /// @notice Voids a batch whose seed was lost twice.

@@ -34,6 +34,8 @@ interface ISingleJobs {
     error BonusTooHigh(uint256 bonus, uint256 limit);
     /// @dev The order must sign for price, fee and bonus cap together.
     error WrongTotal(uint256 signed, uint256 total);
+    /// @dev A job without a lane is not checked: one that is ordered to be needs a lane.
+    error NoChecks(uint32 flags);
     error NodeNotActive(address node);
     /// @dev Jobs on probation are all checked, and these never are.
     error OnProbation(address node);

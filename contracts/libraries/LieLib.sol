@@ -11,8 +11,11 @@ import {Leaf, SumNode, SumTreeLib} from "./SumTreeLib.sol";
 library LieLib {
     uint8 internal constant UNRECEIPTED = 1;
     uint8 internal constant UNCALIBRATED = 2;
+    uint8 internal constant CHECKED = 32;
     /// @dev Of a job's details: its client takes a node whose class has no constants for the model.
     uint32 internal constant UNCALIBRATED_ACCEPTED = 1;
+    /// @dev Of a job's details: its client pays to have it checked, whatever the draw.
+    uint32 internal constant CHECK_ORDERED = 2;
     uint8 internal constant OK = 0;
     uint8 internal constant FAILED = 1;
     uint8 internal constant CLIENT_FAULT = 2;
@@ -107,6 +110,15 @@ library LieLib {
     /// @dev The flag is the node's own word, and whoever bears it fears no slash.
     function isNotAgreed(Leaf memory leaf, uint8 flags, JobDetails memory details) internal pure returns (bool) {
         return leaf.status == OK && flags & UNCALIBRATED != 0 && details.flags & UNCALIBRATED_ACCEPTED == 0;
+    }
+
+    /// @dev One order covers all of a lane: without this, what others have left in it would pay for the check.
+    function hasFeeNotAgreed(Leaf memory leaf, uint8 flags, JobDetails memory details) internal pure returns (bool) {
+        return leaf.status == OK && flags & CHECKED != 0 && details.flags & CHECK_ORDERED == 0;
+    }
+
+    function isNotChecked(Leaf memory leaf, uint8 flags, JobDetails memory details) internal pure returns (bool) {
+        return leaf.status == OK && flags & CHECKED == 0 && details.flags & CHECK_ORDERED != 0;
     }
 
     // ---- the leaf, its receipt and the node's own word

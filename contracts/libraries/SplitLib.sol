@@ -6,6 +6,8 @@ pragma solidity 0.8.37;
 ///      the fee over the rate. Twin of protocol/stages/settlement.py; tests/vectors/split.json.
 library SplitLib {
     uint256 internal constant FEE_DIVISOR = 20;
+    /// @dev Of a batch that is checked because its clients pay for it: what seats get for a drawn leaf at the rate of a tenth.
+    uint256 internal constant CHECKED_FEE_DIVISOR = 2;
     uint256 internal constant BURN_DIVISOR = 10;
     uint256 internal constant SCORE_MAX = 10_000;
     uint256 internal constant CONVENE_DIVISOR = 5;
@@ -14,7 +16,13 @@ library SplitLib {
 
     /// @notice The verify fee on top of a claim's charge: 5%, rounded up.
     function feeOf(uint96 charge) internal pure returns (uint96) {
-        return uint96((uint256(charge) + FEE_DIVISOR - 1) / FEE_DIVISOR);
+        return feeOf(charge, FEE_DIVISOR);
+    }
+
+    /// @notice A verify fee: its part of the charge, rounded up.
+    /// @param divisor FEE_DIVISOR or CHECKED_FEE_DIVISOR
+    function feeOf(uint96 charge, uint256 divisor) internal pure returns (uint96) {
+        return uint96((uint256(charge) + divisor - 1) / divisor);
     }
 
     /// @notice Splits the charges of a batch; burned + reward + pooled = charge.

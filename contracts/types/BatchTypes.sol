@@ -44,7 +44,7 @@ struct Submission {
     address node;
     uint8 slot;
     uint8 classId;
-    /// @dev Bit 0: unreceipted. Bit 1: uncalibrated class.
+    /// @dev Bit 0: unreceipted. Bit 1: uncalibrated class. Bit 5: checked, for half of the charge on top. Each stands for itself.
     uint8 flags;
     bytes32 root;
     uint96 priceSum;
@@ -72,7 +72,8 @@ struct Claim {
     bytes32 vs;
 }
 
-/// @notice What a claim took from its lane: charge + ceil(charge / 20) + bonus.
+/// @notice What a claim took from its lane: charge + fee + bonus; the fee is ceil(charge / 20), of a checked batch
+///         ceil(charge / 2).
 /// @dev Leaves stand in the order of the debits, those of one debit in the order of their numbers: index - leaves + 1 to index.
 struct Debit {
     address client;
@@ -106,7 +107,8 @@ struct Batch {
     uint8 ratePercent;
     BatchState state;
     /// @dev As submitted. Bit 2: who convened its case has its share of the seats' pay. Bit 3: that is its node, at its end.
-    ///      Bit 4: three seats found fraud in it, and an appeal may still come or is heard.
+    ///      Bit 4: three seats found fraud in it, and an appeal may still come or is heard. Bit 6: checked, void, and its fee
+    ///      stays with those who looked.
     uint8 flags;
     bytes32 contentsHash;
 }

@@ -35,6 +35,10 @@ enum Lie {
     WrongClass,
     /// @dev Settled as uncalibrated, which is never slashed, and the client had not agreed to that. JobDetails.
     NotAgreed,
+    /// @dev Settled as checked, which costs half of the charge on top, and the client had not ordered that. JobDetails.
+    FeeNotAgreed,
+    /// @dev The client pays to have it checked, and its batch is drawn as any other. JobDetails.
+    NotChecked,
     /// @dev The receipt says another charge, result or time. Receipt.
     ReceiptDiffers,
     /// @dev The receipt is for another job. Receipt, Assignment.

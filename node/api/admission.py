@@ -108,7 +108,7 @@ def _require_money(ask: JobAsk, prices: dict[str, Wei], market: Market) -> None:
     for node, price in prices.items():
         if ask.max_price_wei and price > ask.max_price_wei:
             continue
-        needed = order_total(price, with_bonus=ask.with_bonus)
+        needed = order_total(price, with_bonus=ask.with_bonus, checked=bool(ask.checked))
         if account.free_wei + lanes.get(node, 0) >= needed:
             return
         missing.append((needed - lanes.get(node, 0), needed))

@@ -64,6 +64,7 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
             "min_reputation": (_number(0, 100), 0),
             "with_bonus": (_flag, True),
             "uncalibrated": (_flag, False),
+            "checked": (_flag, None),
         },
     )
     return JobAsk(**{"messages": (), **found})

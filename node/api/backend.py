@@ -37,7 +37,7 @@ class JobAsk:
     max_new_tokens: of a kind that only reads, the units that it may cost; 0 for as many as there are.
     model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
     cheapest able node asks. timeout_ms of the container. min_reputation in points. temperature_milli: 0 for the
-    likeliest tokens.
+    likeliest tokens. checked: whether it is checked for certain, for half of the price more; None: as the node is set.
     """
 
     model: str
@@ -52,6 +52,7 @@ class JobAsk:
     kind: str = "generate"
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    checked: bool | None = None
 
 
 class Backend(Protocol):

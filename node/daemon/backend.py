@@ -70,6 +70,8 @@ class NodeBackend:
     async def ask_job(self, ask: JobAsk) -> str:
         """See Backend."""
         client = self._machine.identity.client
+        if ask.checked is None:
+            ask = replace(ask, checked=self._parts.config.node.checked)
         if not self.ready:
             raise Fault("not_ready", "the node is still starting", "try again in a moment")
         if client is None or "requester" not in self._machine.settings.roles:
@@ -111,6 +113,7 @@ class NodeBackend:
             min_reputation=ask.min_reputation,
             with_bonus=ask.with_bonus,
             uncalibrated=ask.uncalibrated,
+            checked=bool(ask.checked),
             nonce=secrets.randbits(63),
             sealed_input=stored.sealed if len(stored.sealed) <= MAX_INLINE_BYTES else b"",
         )

@@ -72,14 +72,9 @@ class Payments:
                     move(job, event, Stage.SPENDABLE, now_ms)
                     if job.node is not None:
                         self.misses.forgive(job.node)
-            case BatchRefunded(batch_id, _) if self._end(BatchId(batch_id)):
-                for job in self._in(batch_id):
-                    move(job, event, Stage.REFUNDED, now_ms)
-                    job.charge = job.bonus = Wei(0)
-                    if job.stage is Stage.RUNNING:
-                        job.batch_id = None
-                for job, cost in self._late.pop(BatchId(batch_id), ()):
-                    job.late_cost = Wei(job.late_cost - cost)
+            case BatchRefunded(batch_id, _, amount) if (batch := self._batches.get(BatchId(batch_id))) is not None:
+                self._end(batch.batch_id)
+                self._refunded(batch, event, amount, now_ms)
             case BlockSeen(timestamp=timestamp):
                 refunds = [effect for batch_id in sorted(self._void) for effect in self._refund(batch_id)]
                 return (*refunds, *self._void_starved(timestamp))
@@ -122,8 +117,23 @@ class Payments:
             unbilled[0].late_cost = Wei(unbilled[0].late_cost + debit - billed)
             self._late.setdefault(BatchId(batch.batch_id), []).append((unbilled[0], debit - billed))
 
-    def _end(self, batch_id: BatchId) -> bool:
+    def _refunded(self, batch: BatchSubmitted, event: BatchRefunded, amount: int, now_ms: TimestampMs) -> None:
+        """All is back; or all but the fee, where a client pays for every check and seats had doubts."""
+        value = sum(debit.amount for debit in batch.contents.debits)
+        kept = value - amount
+        for job in self._in(batch.batch_id):
+            move(job, event, Stage.REFUNDED, now_ms)
+            if kept:
+                job.check_cost = Wei(job.own_bill * kept // value)
+            job.charge = job.bonus = Wei(0)
+            if job.stage is Stage.RUNNING:
+                job.batch_id = None
+        for job, cost in self._late.pop(BatchId(batch.batch_id), ()):
+            job.late_cost = Wei(job.late_cost - (cost - cost * kept // value))
+
+    def _end(self, batch_id: bytes) -> bool:
         """Whether a batch of ours has just ended: not when that is told a second time."""
+        batch_id = BatchId(batch_id)
         if self._batches.pop(batch_id, None) is None:
             return False
         self._void.discard(batch_id)

@@ -108,6 +108,7 @@ def _facts_of(batch: BatchSubmitted) -> BatchFacts:
         failed_count=batch.sums.failed_count,
         unreceipted=batch.unreceipted,
         uncalibrated=batch.uncalibrated,
+        checked=batch.checked,
         class_id=batch.class_id,
         commit_time=batch.timestamp,
     )

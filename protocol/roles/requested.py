@@ -43,6 +43,8 @@ class RequestedJob:
     """Attempts that another one took the place of."""
     late_cost: Wei = Wei(0)
     """What given up attempts cost beside: their nodes worked before they heard of it."""
+    check_cost: Wei = Wei(0)
+    """What a check that it was ordered with, and that ended in doubt, cost; all else came back."""
     chosen: SignedOffer | None = None
     peer_id: PeerId | None = None
     details: JobDetails | None = None
@@ -105,12 +107,13 @@ class RequestedJob:
     @property
     def bill(self) -> Wei:
         """What its lanes owe for it, once a receipt is signed: charge, fee and bonus; and late attempts."""
-        return Wei((0 if self.stage in (Stage.UNSERVED, Stage.REFUNDED) else self.own_bill) + self.late_cost)
+        is_free = self.stage in (Stage.UNSERVED, Stage.REFUNDED)
+        return Wei((self.check_cost if is_free else self.own_bill) + self.late_cost)
 
     @property
     def own_bill(self) -> Wei:
         """What this attempt costs by its receipt; 0 without one."""
-        return Wei(debit_of(self.charge, self.bonus) if self.receipt else 0)
+        return Wei(debit_of(self.charge, self.bonus, checked=self.ask.checked) if self.receipt else 0)
 
     def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
         """Nobody will do it."""

@@ -54,6 +54,7 @@ from protocol.roles.misses import Misses
 from protocol.roles.payments import Payments
 from protocol.roles.requested import OF_THE_REQUEST, RequestedJob
 from protocol.stages.assignment import (
+    CHECK_ORDERED,
     UNCALIBRATED_ACCEPTED,
     Assignment,
     AssignmentOrder,
@@ -77,7 +78,7 @@ from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, Sig
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, KINDS, Request, SignedRequest, request_id
 from protocol.wire.envelope import digest, require_signer, struct_hash
-from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
+from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
 OFFER_ROUNDS_MS = (OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS, 1_000, 2_000)
 """How long each call for offers waits; from the second on it is wide."""
@@ -304,7 +305,7 @@ class Requester:
         """What the lane lacks for the job's order; 0 or less where it covers it."""
         assert job.chosen is not None
         offer = job.chosen.offer
-        return self._lanes.missing(offer.node_id, order_total(offer.price, with_bonus=job.ask.with_bonus))
+        return self._lanes.missing(offer.node_id, _total(job, offer.price))
 
     def _lane_changed(self, seen: LaneSeen, now_ms: TimestampMs) -> tuple[Effect, ...]:
         lane = seen.lane
@@ -367,7 +368,7 @@ class Requester:
             offer_hash=digest(offer, self.identity.domain),
             price=offer.price,
             bonus_cap=bonus_cap(offer.price) if job.ask.with_bonus else 0,
-            verify_fee=verify_fee(offer.price),
+            verify_fee=verify_fee(offer.price, checked=job.ask.checked),
             manifest=request.manifest,
             input_cid=job.ask.input_cid,
             content_key_hash=job.ask.content_key_hash,
@@ -378,8 +379,8 @@ class Requester:
             expected_ms=min(offer.eta_ms, request.timeout_ms),
             deadline=min(request.deadline, until_ms // 1000),
             attempt=job.attempt,
-            max_total=order_total(offer.price, with_bonus=job.ask.with_bonus),
-            flags=(UNCALIBRATED_ACCEPTED if job.ask.uncalibrated else 0) | kind_flags(request.kind),
+            max_total=_total(job, offer.price),
+            flags=_flags(job.ask) | kind_flags(request.kind),
         )
 
     def _assign(self, assignment: Assignment, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -683,6 +684,14 @@ class Requester:
             job = self._jobs.pop(ask_id)
             if job.job_id is not None:
                 self._by_job.pop(job.job_id, None)
+
+
+def _total(job: RequestedJob, price: int) -> Wei:
+    return order_total(price, with_bonus=job.ask.with_bonus, checked=job.ask.checked)
+
+
+def _flags(ask: JobAsked) -> int:
+    return (UNCALIBRATED_ACCEPTED if ask.uncalibrated else 0) | (CHECK_ORDERED if ask.checked else 0)
 
 
 def _is_last_call(job: RequestedJob) -> bool:

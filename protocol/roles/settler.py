@@ -92,6 +92,7 @@ class Kind:
     class_id: int
     unreceipted: bool
     uncalibrated: bool
+    checked: bool
 
 
 @dataclass(slots=True)
@@ -106,10 +107,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What still goes into a batch: leaves, and the wei that they take from their lanes."""
+    """What still goes into a batch: leaves, and the wei that they take from their lanes; `enough`: after a paid one."""
 
     leaves: int
     value: int
+    enough: int
 
 
 @dataclass(slots=True)
@@ -199,7 +201,8 @@ class Settler:
             return ()
         class_id = order.offer.offer.class_id
         uncalibrated = not self.member.calibrated(Cid(order.details.manifest), class_id, kind_of(order.details))
-        kind = Kind(class_id, leaf.status == LeafStatus.OK and job.receipt is None, uncalibrated)
+        unreceipted = leaf.status == LeafStatus.OK and job.receipt is None
+        kind = Kind(class_id, unreceipted, uncalibrated, order.details.checked)
         lane.at_work.discard(leaf.index)
         since_ms = held.since_ms if held else now_ms
         lane.ready[leaf.index] = Waiting(LeafEntry(leaf, job), JobId(job.job_id), kind, since_ms)
@@ -325,7 +328,7 @@ class Settler:
         job_ids: list[JobId | None] = []
         claims: list[LaneClaim] = []
         before: dict[LaneKey, LaneQueue] = {}
-        room = self._room()
+        room = self._room(kind)
         # Jobs without receipts have no time to wait for what is not final.
         waiting = frozenset() if kind.unreceipted else self._unsettled()
         for key in sorted(self._lanes.keys() - waiting):
@@ -334,7 +337,8 @@ class Settler:
             if not run:
                 continue
             claim = claim_of([entry for entry, _ in run])
-            room = Room(room.leaves - len(run), room.value - claim.debit)
+            debit = debit_of(claim.charge, claim.bonus, checked=kind.checked)
+            room = Room(room.leaves - len(run), room.enough - debit, room.enough - debit)
             before[key] = LaneQueue(lane.submitted, set(), dict(lane.ready))
             entries += [entry for entry, _ in run]
             job_ids += [job_id for _, job_id in run]
@@ -350,6 +354,7 @@ class Settler:
             slot=slot,
             class_id=kind.class_id,
             uncalibrated=kind.uncalibrated,
+            checked=kind.checked,
             root=top.hash,
             price_sum=top.charge,
             bonus_sum=top.bonus,
@@ -389,21 +394,26 @@ class Settler:
             leaf = waiting.entry.leaf
             ok = leaf.status == LeafStatus.OK
             charge, bonus = charge + leaf.charge, bonus + leaf.bonus
-            if (ok and waiting.kind != kind) or debit_of(charge, bonus) > room.value:
+            debit = debit_of(charge, bonus, checked=kind.checked)
+            if (ok and waiting.kind != kind) or debit > (room.enough if paid else room.value):
                 break
             run.append((waiting.entry, waiting.job_id))
             kept, paid = len(run), paid + ok
         full = last - lane.submitted > room.leaves == len(run)
         return run[:kept] if paid or full else []
 
-    def _room(self) -> Room:
-        """What the contract takes in the next batch."""
+    def _room(self, kind: Kind) -> Room:
+        """What the contract takes in the next batch; of checked jobs the least stake is enough.
+
+        Their fee is high: a seat could gain by never looking, if one batch brought it more than an audit takes.
+        """
         record = self.member.record
         assert record is not None
         # Unknown numbers are leaves, too, so the limit on probation does not shrink with the jobs that are left of it.
         leaves = PROBATION_JOBS if record.rate_bps == BPS else MAX_BATCH_LEAVES
-        open_value = sum(claim.debit for batch in self._batches if not batch.done for claim in batch.batch.claims)
-        return Room(leaves, record.stake // OPEN_VALUE_PER_STAKE - open_value)
+        open_value = sum(sum(batch.batch.debits) for batch in self._batches if not batch.done)
+        value = record.stake // OPEN_VALUE_PER_STAKE - open_value
+        return Room(leaves, value, min(value, self.member.rules.min_stake) if kind.checked else value)
 
     def _free_slot(self) -> int | None:
         used = {batch.batch.slot for batch in self._batches if not batch.done}

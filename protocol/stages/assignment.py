@@ -14,6 +14,7 @@ from protocol.params import (
     ACCEPT_WITHIN_MS,
     BONUS_BELOW_PERCENT,
     BONUS_PERCENT,
+    CHECKED_FEE_DIVISOR,
     INPUT_BYTES_PER_MS,
     MAX_INLINE_BYTES,
     MAX_SKIPPED_ORDERS,
@@ -29,6 +30,8 @@ from protocol.wire.ids import Address, JobId, Wei
 
 UNCALIBRATED_ACCEPTED = 1
 """Bit of JobDetails.flags: the client takes a class without calibration; always drawn, never slashed."""
+CHECK_ORDERED = 2
+"""Bit of JobDetails.flags: the client pays to have this job checked, whatever the draw."""
 KIND_SHIFT = 8
 """From this bit on eight bits of JobDetails.flags are the kind of the request, so that the papers of a leaf name it."""
 
@@ -75,6 +78,11 @@ class JobDetails:
     attempt: U8
     max_total: U96
     flags: U32
+
+    @property
+    def checked(self) -> bool:
+        """Whether its client pays to have it checked."""
+        return bool(self.flags & CHECK_ORDERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +216,9 @@ def accept_within_ms(input_bytes: int) -> int:
     return ACCEPT_WITHIN_MS + input_bytes // INPUT_BYTES_PER_MS
 
 
-def verify_fee(charge: int) -> Wei:
-    """The fee that pays for checks, on top of a charge: 5%, rounded up."""
-    return Wei(-(-charge // VERIFY_FEE_DIVISOR))
+def verify_fee(charge: int, *, checked: bool = False) -> Wei:
+    """The fee that pays for checks, on top of a charge: 5%, or half for a job that is certainly checked; rounded up."""
+    return Wei(-(-charge // (CHECKED_FEE_DIVISOR if checked else VERIFY_FEE_DIVISOR)))
 
 
 def bonus_cap(price: int) -> Wei:
@@ -218,9 +226,9 @@ def bonus_cap(price: int) -> Wei:
     return Wei(price * BONUS_PERCENT // 100)
 
 
-def order_total(price: int, *, with_bonus: bool) -> Wei:
+def order_total(price: int, *, with_bonus: bool, checked: bool = False) -> Wei:
     """What one order adds to the cumulative amount of its lane: price, fee and the largest bonus."""
-    return Wei(price + verify_fee(price) + (bonus_cap(price) if with_bonus else 0))
+    return Wei(price + verify_fee(price, checked=checked) + (bonus_cap(price) if with_bonus else 0))
 
 
 def charge_of(price: int, delivered: int, max_new_tokens: int) -> Wei:
@@ -254,7 +262,7 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
         or details.max_new_tokens != request.max_new_tokens
         or details.classes != request.classes
         or not accepts_class(details.classes, offer.class_id)
-        or details.verify_fee != verify_fee(details.price)
+        or details.verify_fee != verify_fee(details.price, checked=details.checked)
         or details.bonus_cap not in (0, bonus_cap(details.price))
         or details.max_total != details.price + details.verify_fee + details.bonus_cap
         or details.expected_ms != min(offer.eta_ms, request.timeout_ms)

@@ -137,11 +137,6 @@ class LaneClaim:
     signature: Signature
     leaves: U24
 
-    @property
-    def debit(self) -> int:
-        """What leaves the lane: charges, their fee, bonuses."""
-        return debit_of(self.charge, self.bonus)
-
 
 @dataclass(frozen=True, slots=True)
 class LaneDebit:
@@ -185,6 +180,8 @@ class Batch:
     slot: U8
     class_id: U8
     uncalibrated: bool
+    checked: bool
+    """Whether its clients pay to have every leaf of it checked."""
     root: Bytes32
     price_sum: U96
     bonus_sum: U96
@@ -200,6 +197,11 @@ class Batch:
     def unreceipted(self) -> bool:
         """Whether its paid leaves have no receipts."""
         return self.mine_by != 0
+
+    @property
+    def debits(self) -> tuple[int, ...]:
+        """What leaves each of its lanes, in wei: charges, their fee, bonuses."""
+        return tuple(debit_of(claim.charge, claim.bonus, checked=self.checked) for claim in self.claims)
 
 
 def leaf_hash(leaf: Leaf) -> bytes:
@@ -289,9 +291,9 @@ def require_receipt(receipt: Receipt, result: Result, details: JobDetails, deliv
         raise Malformed("the receipt charges too little")
 
 
-def debit_of(charge: int, bonus: int) -> int:
+def debit_of(charge: int, bonus: int, *, checked: bool = False) -> int:
     """What leaves a lane for charges and bonuses: the fee for checks comes on top, once for their sum. In wei."""
-    return charge + verify_fee(charge) + bonus
+    return charge + verify_fee(charge, checked=checked) + bonus
 
 
 def missing_leaf(client: Address, signer: Address, index: int) -> Leaf:

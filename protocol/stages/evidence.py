@@ -33,9 +33,11 @@ class Lie(IntEnum):
     FALSE_TIME = 11
     WRONG_CLASS = 12
     NOT_AGREED = 13
-    RECEIPT_DIFFERS = 14
-    RECEIPT_OF_ANOTHER = 15
-    RESULT_DIFFERS = 16
+    FEE_NOT_AGREED = 14
+    NOT_CHECKED = 15
+    RECEIPT_DIFFERS = 16
+    RECEIPT_OF_ANOTHER = 17
+    RESULT_DIFFERS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class BatchFacts:
     failed_count: int
     unreceipted: bool
     uncalibrated: bool
+    checked: bool
     class_id: int
     commit_time: int
 
@@ -199,6 +202,8 @@ def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list
         (Lie.FALSE_TIME, without and leaf.actual_ms < details.expected_ms),
         (Lie.WRONG_CLASS, good and not accepts_class(details.classes, batch.class_id)),
         (Lie.NOT_AGREED, good and batch.uncalibrated and not agreed),
+        (Lie.FEE_NOT_AGREED, good and batch.checked and not details.checked),
+        (Lie.NOT_CHECKED, good and details.checked and not batch.checked),
     ]
 
 

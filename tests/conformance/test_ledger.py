@@ -184,7 +184,7 @@ class Scene:
     async def submit(self, jobs: int = 3, **terms: Any) -> tuple[Batch, BatchMined]:
         for _ in range(jobs):
             self.orders.finish(**terms)
-        batch = batch_of(NODE.address, 0, self.orders)
+        batch = batch_of(NODE.address, 0, self.orders, checked=terms.get("checked", False))
         return batch, await self.adapter.perform(SubmitBatch(batch))
 
     async def seal(self, mined: BatchMined) -> None:
@@ -339,16 +339,16 @@ async def test_a_lane_that_a_batch_moved_is_opened_further_once(open_ledger: Ope
     async with scene(open_ledger) as play:
         await play.open_lane()
         batch, _ = await play.submit(1, delivered=1)
-        (claim,) = batch.claims
+        (claim,), (debit,) = batch.claims, batch.debits
         # A bill below what was ordered lets mark and left together rise.
-        assert claim.cumulative > claim.debit
+        assert claim.cumulative > debit
         _, now = await play.ledger.now()
         effect = OpenLane(*play.orders.lane_open(20 * VCN, now + 600, prev_total=LANE))
         for _ in range(2):
             assert isinstance(await play.adapter.perform(effect), TransactionMined)
         await play.final()
         lane = (await play.story.until(LaneSeen, lambda seen: seen.lane.left > LANE)).lane
-        assert lane.left == LANE - claim.debit + 20 * VCN
+        assert lane.left == LANE - debit + 20 * VCN
         await play.story.until(AccountSeen, lambda seen: seen.account.free == 100 * VCN - LANE - 20 * VCN)
 
 
@@ -365,7 +365,7 @@ async def test_a_batch_is_named_by_its_block_and_told_with_its_contents(open_led
         assert (told.contents.root, told.contents.max_leaf, told.lane_jobs) == (batch.root, PRICE, (3,))
         assert told.sums == sums_of(batch)
         (debit,) = told.contents.debits
-        assert (debit.client, debit.leaves, debit.amount) == (CLIENT.address, 3, batch.claims[0].debit)
+        assert (debit.client, debit.leaves, debit.amount) == (CLIENT.address, 3, batch.debits[0])
         lane = (await play.story.until(LaneSeen, lambda seen: seen.lane.jobs == 3)).lane
         assert (lane.left, lane.mark) == (LANE - debit.amount, batch.claims[0].cumulative)
 
@@ -846,6 +846,93 @@ async def test_a_doubtful_batch_is_void_and_not_slashed(open_ledger: OpenLedger)
         assert (await play.story.until(CaseResolved)).verdict is Verdict.REVIEW
         assert play.story.all(NodeSlashed) == []
         assert (await play.story.until(BatchVoided)).batch_id == name
+
+
+# --- checks that clients pay for -----------------------------------------------------------------------------------
+async def test_a_checked_batch_of_a_proven_node_is_drawn_whole_and_pays_its_seats_by_half(
+    open_ledger: OpenLedger,
+) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        await play.ledger.graduate(NODE)
+        before = await play.ledger.pool()
+        name, contents, case = await play.convene(checked=True)
+        told = await play.story.until(BatchSubmitted)
+        assert (told.checked, told.unreceipted, told.rate_bps, case.drawn) == (True, False, 10_000, (0, 1, 2))
+        charge, bonus = told.sums.charge, told.sums.bonus
+        fee = -(-charge // 2)
+        assert contents.debits[0].amount == charge + fee + bonus
+        await play.judge(name, case, 10_000)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.ledger.warp(OPEN_S)
+        await play.adapter.perform(FinalizeBatch(name, NODE.address, 0))
+        await play.final()
+        settled = await play.story.until(BatchSettled)
+        # All of the fee is with the seats and the node that convened; a wei a seat stays.
+        assert 0 <= await play.ledger.pool() - before - (settled.pooled - fee) < 3
+
+
+async def test_an_order_that_pays_a_twentieth_pays_for_no_checked_batch(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        play.orders.finish()
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders, checked=True)), "OverSigned")
+
+
+async def test_a_doubt_about_a_checked_batch_costs_its_client_the_fee(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene(checked=True)
+        await play.judge(name, case, 9_500)
+        await play.adapter.perform(ResolveCase(name, contents))
+        before = await play.ledger.pool()
+        await play.adapter.perform(RefundBatch(name, NODE.address, 0, contents))
+        await play.final()
+        told, back = await play.story.until(BatchSubmitted), await play.story.until(BatchRefunded)
+        fee = -(-told.sums.charge // 2)
+        assert back == BatchRefunded(name, NODE.address, contents.debits[0].amount - fee)
+        assert play.story.all(LaneSeen)[-1].lane.left == LANE - fee
+        assert await play.ledger.pool() - before == fee
+
+
+async def test_fraud_in_a_checked_batch_costs_its_client_nothing(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        name, contents, case = await play.convene(checked=True)
+        await play.judge(name, case, 0)
+        await play.adapter.perform(ResolveCase(name, contents))
+        await play.adapter.perform(RefundBatch(name, NODE.address, 0, contents))
+        await play.final()
+        assert (await play.story.until(BatchRefunded)).amount == contents.debits[0].amount
+        assert play.story.all(LaneSeen)[-1].lane.left == LANE
+
+
+@pytest.mark.parametrize(
+    ("ordered", "lie", "other"),
+    [(True, Lie.NOT_CHECKED, Lie.FEE_NOT_AGREED), (False, Lie.FEE_NOT_AGREED, Lie.NOT_CHECKED)],
+)
+async def test_a_batch_that_is_checked_otherwise_than_ordered_is_condemned(
+    open_ledger: OpenLedger, ordered: bool, lie: Lie, other: Lie
+) -> None:
+    async with scene(open_ledger) as play:
+        await play.open_lane()
+        # Of what the first one leaves in the lane a false fee would be paid.
+        entries = [play.orders.finish(delivered=1), play.orders.finish(checked=ordered)]
+        batch = batch_of(NODE.address, 0, play.orders, checked=not ordered)
+        mined = await play.adapter.perform(SubmitBatch(batch))
+        await play.final()
+        contents = (await play.story.until(BatchSubmitted)).contents
+        opened = OpenedLeaf(1, entries[1].leaf, path([entry.leaf.node for entry in entries], 1))
+        job = entries[1].job
+        assert job is not None
+        papers = Papers(details=job.details)
+        for wrong in (other, Lie.NOT_AGREED):
+            with pytest.raises(Reverted, match=r": NoLie\("):
+                await play.ledger.prove(NODE.address, 0, contents, wrong, opened, papers)
+        await play.ledger.prove(NODE.address, 0, contents, lie, opened, papers)
+        await play.final()
+        assert (await play.story.until(BatchVoided)).batch_id == mined.batch_id
+        assert (await play.story.until(NodeSlashed)).amount == 5_000 * VCN
 
 
 async def test_contents_of_another_batch_are_refused(open_ledger: OpenLedger) -> None:

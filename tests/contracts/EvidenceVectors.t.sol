@@ -96,6 +96,8 @@ contract EvidenceVectorsTest is Test {
             | _bit(Lie.TooLate, LieLib.isTooLate(leaf, batch.flags, batch.commitTime, details))
             | _bit(Lie.FalseTime, LieLib.hasFalseTime(leaf, batch.flags, details))
             | _bit(Lie.WrongClass, LieLib.isOfWrongClass(leaf, batch.classId, details))
-            | _bit(Lie.NotAgreed, LieLib.isNotAgreed(leaf, batch.flags, details));
+            | _bit(Lie.NotAgreed, LieLib.isNotAgreed(leaf, batch.flags, details))
+            | _bit(Lie.FeeNotAgreed, LieLib.hasFeeNotAgreed(leaf, batch.flags, details))
+            | _bit(Lie.NotChecked, LieLib.isNotChecked(leaf, batch.flags, details));
     }
 }

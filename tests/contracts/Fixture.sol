@@ -16,7 +16,6 @@ import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {IVCoin} from "../../contracts/interfaces/IVCoin.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
-import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {BatchState, Claim, Contents, Debit, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Verdict} from "../../contracts/types/CaseTypes.sol";
 import {CalibrationRow, DeviceClass, Profile} from "../../contracts/types/ParamTypes.sol";
@@ -30,6 +29,7 @@ abstract contract Fixture is Test {
     uint8 internal constant CLASS = 1;
     uint8 internal constant UNRECEIPTED = 1;
     uint8 internal constant UNCALIBRATED = 2;
+    uint8 internal constant CHECKED = 32;
     uint256 internal constant START_BLOCK = 1_000;
     /// @dev Noon of a day, so that a few minutes never change the date.
     uint256 internal constant START_TIME = 20_000 days + 12 hours;
@@ -231,8 +231,21 @@ abstract contract Fixture is Test {
 
     // ---- batches
 
+    /// @notice What pays for the checks of a claim in a batch with these flags.
+    function feeOf(uint96 charge, uint8 flags) internal pure returns (uint96) {
+        return flags & CHECKED == 0 ? (charge + 19) / 20 : (charge + 1) / 2;
+    }
+
     /// @notice A claim for `jobs` more jobs on the client's lane that signs for exactly what it costs.
     function claimOf(Client memory one, address node, uint24 jobs, uint96 charge, uint96 bonus)
+        internal
+        view
+        returns (Claim memory)
+    {
+        return claimOf(one, node, jobs, charge, bonus, 0);
+    }
+
+    function claimOf(Client memory one, address node, uint24 jobs, uint96 charge, uint96 bonus, uint8 flags)
         internal
         view
         returns (Claim memory part)
@@ -241,7 +254,7 @@ abstract contract Fixture is Test {
         part.client = one.id;
         part.signer = one.signer;
         part.index = lane.jobs + jobs;
-        part.cumulative = lane.mark + charge + SplitLib.feeOf(charge) + bonus;
+        part.cumulative = lane.mark + charge + feeOf(charge, flags) + bonus;
         part.details = keccak256("details");
         part.charge = charge;
         part.bonus = bonus;
@@ -253,8 +266,16 @@ abstract contract Fixture is Test {
         view
         returns (Claim[] memory claims)
     {
+        return claimsOf(one, node, jobs, charge, bonus, 0);
+    }
+
+    function claimsOf(Client memory one, address node, uint24 jobs, uint96 charge, uint96 bonus, uint8 flags)
+        internal
+        view
+        returns (Claim[] memory claims)
+    {
         claims = new Claim[](1);
-        claims[0] = claimOf(one, node, jobs, charge, bonus);
+        claims[0] = claimOf(one, node, jobs, charge, bonus, flags);
     }
 
     /// @notice A submission of `leaves` equal ok leaves, a second each.
@@ -288,7 +309,7 @@ abstract contract Fixture is Test {
         for (uint256 i; i < claims.length; ++i) {
             Claim memory part = claims[i];
             uint24 jobs = settlement.laneOf(part.client, part.signer, made.node).jobs;
-            uint96 amount = part.charge + SplitLib.feeOf(part.charge) + part.bonus;
+            uint96 amount = part.charge + feeOf(part.charge, made.flags) + part.bonus;
             contents.debits[i] = Debit(part.client, part.signer, part.index - jobs, amount, part.index);
         }
     }

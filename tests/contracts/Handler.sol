@@ -193,9 +193,10 @@ contract Handler is Stakers, Papers {
         charge = uint96(bound(charge, jobs, uint256(jobs) * 2 * VCN));
         if (charge > left / 2) charge = left / 2;
         uint96 bonus = flags % 4 == 0 ? charge * 9 / 100 : 0;
-        Claim[] memory claims = claimsOf(one, node.id, jobs, charge, bonus);
+        flags = flags % 4 | (flags % 8 < 4 ? 0 : CHECKED);
+        Claim[] memory claims = claimsOf(one, node.id, jobs, charge, bonus, flags);
         Submission memory made = submissionOf(node.id, slot, claims, jobs);
-        made.flags = flags % 4;
+        made.flags = flags;
         if (made.flags & UNRECEIPTED != 0) made.mineBy = uint40(vm.getBlockTimestamp());
         Contents memory contents = _submitted(made, claims);
         _requireOpen();
@@ -253,6 +254,7 @@ contract Handler is Stakers, Papers {
         }
         if (settlement.batchSeedOf(node, slot) == 0) _complain("final without a seed");
         if (!passed && batch.flags & UNRECEIPTED != 0) _complain("a batch without receipts was final undrawn");
+        if (!passed && batch.flags & CHECKED != 0) _complain("a batch that is paid to be checked was final undrawn");
         if (drawn) _complain("a drawn batch became final without a pass");
         if (!passed && stakes.isJailed(node)) _complain("a jailed node's batch became final without a court");
         uint256 given = uint256(settlement.bookOf(node).rewards) + settlement.pool() + settlement.burnPending() - before;

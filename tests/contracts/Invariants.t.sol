@@ -276,7 +276,7 @@ contract HandlerTest is Test {
         assertGt(handler.singlesHold(), 2e18);
         handler.stepSingle(0, false, 0, 0);
         assertEq(handler.singlesHold(), 0);
-        handler.submitBatch(1, 2, 0, 3, 3e18, 4);
+        handler.submitBatch(1, 2, 0, 3, 3e18, 0);
         handler.challengeLeaf(5);
         assertGt(handler.bondsHold(), 0);
         handler.judgeBatch(5, true, 0, 0, 0);
@@ -335,8 +335,9 @@ contract HandlerTest is Test {
         trials.overload(1, 1, true);
         trials.overload(1, 1, false);
         assertEq(trials.excesses(), 3);
-        trials.wash(2, 2, 3, 3e18);
-        assertEq(trials.washes(), 1);
+        trials.wash(2, 2, 3, 3e18, false);
+        trials.wash(2, 2, 3, 3e18, true);
+        assertEq(trials.washes(), 2);
         trials.submitBatch(2, 0, 1, 3, 3e18, 1);
         trials.moveDelegation(0, 0, 3_000e18, 0);
         trials.everybodyLeaves();

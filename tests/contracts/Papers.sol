@@ -54,6 +54,15 @@ abstract contract Papers is Fixture {
         settle(job, true);
     }
 
+    /// @notice The job with other flags in its order, and all papers for that.
+    function orderWith(Job memory job, uint32 flags) internal view {
+        job.details.flags = flags;
+        job.order.details = EnvelopeLib.jobDetailsHash(job.details);
+        job.result.jobId = paperDigest(EnvelopeLib.hashOf(job.order));
+        job.receipt.jobId = job.result.jobId;
+        settle(job, true);
+    }
+
     /// @notice Writes the leaf anew from the papers, as an honest node does.
     function settle(Job memory job, bool receipted) internal pure {
         Leaf memory leaf = job.leaf;
@@ -164,7 +173,7 @@ abstract contract Papers is Fixture {
     {
         SumNode memory top = SumTreeLib.root(nodesOf(leaves));
         Submission memory made = submissionFor(leaves, top, node, flags);
-        Claim[] memory claims = claimsOf(one, node, uint24(leaves.length), made.priceSum, made.bonusSum);
+        Claim[] memory claims = claimsOf(one, node, uint24(leaves.length), made.priceSum, made.bonusSum, flags);
         return submit(made, claims);
     }
 

@@ -82,23 +82,25 @@ contract ProveFraudTest is Papers {
         uint24 count,
         uint256 place,
         uint8 kind,
-        bool unreceipted,
+        uint8 flags,
         uint96 price,
         uint32 actualMs
     ) public {
         count = uint24(bound(count, 1, 9));
         place = bound(place, 0, count - 1);
         Lie lie = Lie(bound(kind, 0, uint8(type(Lie).max)));
+        flags &= UNRECEIPTED | CHECKED;
         price = uint96(bound(price, 1, 50 * VCN));
         Job[] memory jobs = jobsOf(one, node.id, count, price);
         for (uint256 i; i < count; ++i) {
             jobs[i].receipt.actualMs = actualMs;
-            settle(jobs[i], !unreceipted);
+            orderWith(jobs[i], flags & CHECKED == 0 ? 0 : 2);
+            settle(jobs[i], flags & UNRECEIPTED == 0);
         }
         Leaf[] memory leaves = leavesOf(jobs);
-        Contents memory contents = settleLeaves(one, node.id, leaves, unreceipted ? UNRECEIPTED : 0);
+        Contents memory contents = settleLeaves(one, node.id, leaves, flags);
         bytes memory papers = papersFor(lie, jobs[place], node.key);
-        bool noReceipt = unreceipted && (lie == Lie.ReceiptDiffers || lie == Lie.ReceiptOfAnother);
+        bool noReceipt = flags & UNRECEIPTED != 0 && (lie == Lie.ReceiptDiffers || lie == Lie.ReceiptOfAnother);
         _refused(noReceipt ? _wrongPapers(lie) : _noLie(lie), contents, leaves, place, lie, papers);
         assertEq(uint8(stateOf(node.id, SLOT)), uint8(BatchState.Pending));
     }
@@ -431,6 +433,63 @@ contract ProveFraudTest is Papers {
         bytes memory papers = abi.encode(jobs[1].details);
         _refused(_noLie(Lie.WrongClass), contents, leaves, 1, Lie.WrongClass, papers);
         _refused(_noLie(Lie.NotAgreed), contents, leaves, 1, Lie.NotAgreed, papers);
+    }
+
+    /// @dev Its order pays a twentieth for checks; half of the charge would come out of what the others of its lane have left.
+    function test_attack_a_check_that_nobody_ordered_is_billed() public {
+        Job[] memory jobs = _checkedJobs(3);
+        orderWith(jobs[1], 0);
+        _caught(jobs, leavesOf(jobs), CHECKED, 1, Lie.FeeNotAgreed);
+    }
+
+    /// @dev Else who is hired for a check would be drawn no more often than others.
+    function test_attack_a_check_that_was_ordered_is_left_out() public {
+        Job[] memory jobs = _jobs(3);
+        orderWith(jobs[2], 2);
+        _caught(jobs, leavesOf(jobs), 0, 2, Lie.NotChecked);
+    }
+
+    /// @dev That all of it is drawn anyway changes nothing: one rule, and its seats are paid for what was ordered.
+    function test_a_check_that_was_ordered_is_not_left_out_for_want_of_a_receipt() public {
+        Job[] memory jobs = _jobs(1);
+        orderWith(jobs[0], 2);
+        settle(jobs[0], false);
+        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, Lie.NotChecked);
+    }
+
+    function test_a_check_that_was_ordered_and_given_does_not_condemn() public {
+        Job[] memory jobs = _checkedJobs(2);
+        Leaf[] memory leaves = leavesOf(jobs);
+        Contents memory contents = settleLeaves(one, node.id, leaves, CHECKED);
+        for (uint8 lie = uint8(Lie.FeeNotAgreed); lie <= uint8(Lie.NotChecked); ++lie) {
+            _refused(_noLie(Lie(lie)), contents, leaves, 1, Lie(lie), abi.encode(jobs[1].details));
+        }
+    }
+
+    /// @dev A number that charges nothing rides wherever its lane's run takes it.
+    function test_what_is_not_paid_needs_no_check_and_bills_none() public {
+        Job[] memory jobs = _checkedJobs(2);
+        orderWith(jobs[1], 0);
+        Leaf[] memory leaves = leavesOf(jobs);
+        leaves[1] = _unpaid(leaves[1], 1);
+        Contents memory contents = settleLeaves(one, node.id, leaves, CHECKED);
+        _refused(_noLie(Lie.FeeNotAgreed), contents, leaves, 1, Lie.FeeNotAgreed, abi.encode(jobs[1].details));
+    }
+
+    function test_a_failed_job_that_was_to_be_checked_may_ride_unchecked() public {
+        Job[] memory jobs = _jobs(2);
+        orderWith(jobs[1], 2);
+        Leaf[] memory leaves = leavesOf(jobs);
+        leaves[1] = _unpaid(leaves[1], 1);
+        Contents memory contents = settleLeaves(one, node.id, leaves, 0);
+        _refused(_noLie(Lie.NotChecked), contents, leaves, 1, Lie.NotChecked, abi.encode(jobs[1].details));
+    }
+
+    function _checkedJobs(uint24 count) private view returns (Job[] memory jobs) {
+        jobs = _jobs(count);
+        for (uint256 i; i < count; ++i) {
+            orderWith(jobs[i], 2);
+        }
     }
 
     function test_details_of_another_job_prove_nothing() public {

@@ -310,6 +310,16 @@ contract SingleJobsTest is Papers {
         _openRefused(abi.encodeWithSelector(ISingleJobs.ZeroAmount.selector), job);
     }
 
+    function test_a_job_that_is_paid_to_be_checked_needs_a_lane() public {
+        Job memory job = _job();
+        job.details.flags = 2;
+        _sealed(job);
+        _openRefused(abi.encodeWithSelector(ISingleJobs.NoChecks.selector, 2), job);
+        job.details.flags = 1;
+        _sealed(job);
+        _open(job);
+    }
+
     function test_the_largest_price_does_not_overflow() public {
         Job memory job = _job();
         (job.details.price, job.details.bonusCap) = (type(uint96).max, 0);

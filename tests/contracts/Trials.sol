@@ -110,9 +110,18 @@ contract Trials is Scrutiny {
         view
         returns (Submission memory made, Claim[] memory claims)
     {
+        return _work(who, node, slot, jobs, charge, 0);
+    }
+
+    function _work(uint256 who, address node, uint8 slot, uint8 jobs, uint96 charge, uint8 flags)
+        private
+        view
+        returns (Submission memory made, Claim[] memory claims)
+    {
         jobs = uint8(bound(jobs, 1, 20));
-        claims = claimsOf(_client(who), node, jobs, charge, 0);
+        claims = claimsOf(_client(who), node, jobs, charge, 0, flags);
         made = submissionOf(node, slot, claims, jobs);
+        made.flags = flags;
     }
 
     // ---- signatures
@@ -297,11 +306,11 @@ contract Trials is Scrutiny {
 
     /// @notice Client, node and every seat in one hand. They lose what is burned, but for what the draw adds to the seats' pay
     ///         by chance: over all draws, that is nothing (see `test_the_pool_pays_the_fee_in_the_mean`).
-    function wash(uint256 whose, uint256 who, uint8 jobs, uint96 charge) external {
+    function wash(uint256 whose, uint256 who, uint8 jobs, uint96 charge, bool checked) external {
         Node memory node = _node(whose);
         uint8 slot = _freeSlot(node.id, 0);
-        (Submission memory made, Claim[] memory claims) =
-            _work(who, node.id, slot, jobs, uint96(bound(charge, VCN / 10, 10 * VCN)));
+        charge = uint96(bound(charge, VCN / 10, 10 * VCN));
+        (Submission memory made, Claim[] memory claims) = _work(who, node.id, slot, jobs, charge, checked ? CHECKED : 0);
         uint256 before = _wealth();
         _submitted(made, claims);
         seal(node.id, slot);

@@ -82,10 +82,12 @@ class MemoryBatch:
     state: BatchState = BatchState.PENDING
     owed: int = 0
     """What its node gets at its end for having convened it."""
+    fee_kept: bool = False
+    """Whether its clients pay for a check that ended in doubt."""
 
     @property
     def fee(self) -> int:
-        return sum(verify_fee(claim.charge) for claim in self.batch.claims)
+        return sum(verify_fee(claim.charge, checked=self.batch.checked) for claim in self.batch.claims)
 
     @property
     def value(self) -> int:
@@ -258,7 +260,7 @@ class Contracts:
         self.require(not batch.unreceipted or self.timestamp <= batch.mine_by, "StaleJob")
         self.require(bool(batch.claims), "NoClaims")
         score, rate = self.score(batch.node), 10_000 if known.samples_left else 1_000
-        leaves = tuple(self._take(batch.node, claim) for claim in batch.claims)
+        leaves = tuple(self._take(batch.node, *part) for part in zip(batch.claims, batch.debits, strict=True))
         self._require_sums(batch, sum(leaves))
         self._require_limits(batch, sum(leaves), known)
         claims = tuple(replace(claim, leaves=count) for claim, count in zip(batch.claims, leaves, strict=True))
@@ -270,7 +272,7 @@ class Contracts:
             block=self.block,
             timestamp=self.timestamp,
             score=score,
-            rate_bps=10_000 if batch.unreceipted or batch.uncalibrated else rate,
+            rate_bps=10_000 if batch.unreceipted or batch.uncalibrated or batch.checked else rate,
             leaf_count=sum(leaves),
         )
         self.batches[batch.node, batch.slot] = stored
@@ -286,6 +288,7 @@ class Contracts:
                 leaf_count=stored.leaf_count,
                 unreceipted=batch.unreceipted,
                 uncalibrated=batch.uncalibrated,
+                checked=batch.checked,
                 sums=sums_of(batch),
                 contents=stored.contents,
                 lane_jobs=tuple(claim.jobs for claim in batch.claims),
@@ -355,11 +358,14 @@ class Contracts:
         batch = self.batch(node, slot)
         self.require(batch.state is BatchState.VOID, "WrongState")
         self.require(contents == batch.contents, "WrongContents")
-        batch.state = BatchState.REFUNDED
+        batch.state, total = BatchState.REFUNDED, 0
         for debit in contents.debits:
+            kept = debit.amount * batch.fee // batch.value if batch.fee_kept else 0
+            self.pool += kept
+            total += debit.amount - kept
             lane = self.lane(debit.client, debit.signer, node)
-            self.set_lane(replace(lane, left=lane.left + debit.amount))
-        self.emit(BatchRefunded(batch.batch_id, node))
+            self.set_lane(replace(lane, left=lane.left + debit.amount - kept))
+        self.emit(BatchRefunded(batch.batch_id, node, total))
 
     def batch(self, node: Address, slot: int) -> MemoryBatch:
         self.require((node, slot) in self.batches, "WrongState")
@@ -395,16 +401,16 @@ class Contracts:
         known.last_check_in = self._today
         known.check_ins += 1
 
-    def _take(self, node: Address, claim: LaneClaim) -> int:
+    def _take(self, node: Address, claim: LaneClaim, debit: int) -> int:
         """Debit a lane; how many leaves the claim counts for."""
         lane = self.lane(claim.client, claim.signer, node)
         order = Assignment(claim.client, claim.signer, node, claim.jobs, claim.cumulative, claim.details)
         self.require_signed(order, claim.signature, claim.signer, "BadAssignmentSignature")
         self.require(claim.jobs > lane.jobs, "IndexNotAbove")
         self.require(claim.cumulative >= lane.mark, "BelowMark")
-        self.require(claim.debit <= claim.cumulative - lane.mark, "OverSigned")
-        self.require(claim.debit <= lane.left, "OverLane")
-        self.set_lane(replace(lane, left=lane.left - claim.debit, mark=claim.cumulative, jobs=claim.jobs))
+        self.require(debit <= claim.cumulative - lane.mark, "OverSigned")
+        self.require(debit <= lane.left, "OverLane")
+        self.set_lane(replace(lane, left=lane.left - debit, mark=claim.cumulative, jobs=claim.jobs))
         return claim.jobs - lane.jobs
 
     def _require_sums(self, batch: Batch, leaves: int) -> None:
@@ -417,7 +423,7 @@ class Contracts:
     def _require_limits(self, batch: Batch, leaves: int, known: MemoryNode) -> None:
         self.require(leaves <= (PROBATION_JOBS if known.samples_left else MAX_BATCH_LEAVES), "TooManyLeaves")
         self.require(batch.max_leaf * PRICE_PER_STAKE <= known.stake, "LeafTooBig")
-        value = sum(claim.debit for claim in batch.claims)
+        value = sum(batch.debits)
         value += sum(each.value for (node, slot), each in self.batches.items() if self._counts(node, slot, batch))
         self.require(value * OPEN_VALUE_PER_STAKE <= known.stake, "OpenValueTooHigh")
 

@@ -421,6 +421,8 @@ class Court(Contracts):
         else:
             if before in (BatchState.PASSED, BatchState.AUDITED):
                 self._take_fee_back(batch)
+            looked = any(seat.state is SeatState.REVEALED for seat in case.seats)
+            batch.fee_kept = batch.batch.checked and batch.fee > 0 and looked and self.nodes[node].active
             self.void(batch)
         if before is BatchState.IN_COURT:
             self._pay(case)

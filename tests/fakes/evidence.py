@@ -129,6 +129,7 @@ def _facts_of(batch: MemoryBatch) -> BatchFacts:
         failed_count=said.failed_count,
         unreceipted=said.unreceipted,
         uncalibrated=said.uncalibrated,
+        checked=said.checked,
         class_id=said.class_id,
         commit_time=batch.timestamp,
     )

@@ -59,6 +59,7 @@ class Scene:
             failed_count=stored.failed_count,
             unreceipted=False,
             uncalibrated=bool(stored.flags & 2),
+            checked=bool(stored.flags & 32),
             class_id=stored.class_id,
             commit_time=stored.commit_time,
         )

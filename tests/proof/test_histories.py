@@ -37,6 +37,7 @@ def test_contracts_do_what_the_specification_does(chain: tuple[Scene, Address]) 
     assert not played.difference, f"{played.difference}\nagain: ./scripts/prove histories --count 1 --seed N"
     # What is compared is worth something only if it happens.
     assert {"batch final", "batch void", "batch refunded", "batch passed"} <= played.ends.keys()
+    assert "fee kept of a refunded batch" in played.ends
     assert {"case pass", "case review", "case severe", "case starved", "case withheld"} <= played.ends.keys()
     assert played.made.keys() >= MOVED
     assert 0.2 < played.refused / played.calls < 0.6
@@ -49,8 +50,8 @@ def test_rule_that_is_a_little_wrong_is_found(
     where, name = FAULTS[fault]
     right = getattr(where, name)
 
-    def wrong(*arguments: Any) -> object:
-        answer = right(*arguments)
+    def wrong(*arguments: Any, **named: Any) -> object:
+        answer = right(*arguments, **named)
         if isinstance(answer, int):
             return max(0, answer - 1)
         if isinstance(answer, list):

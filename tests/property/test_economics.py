@@ -24,11 +24,17 @@ def test_the_page_shows_every_table_as_the_rules_make_it() -> None:
 
 
 @pytest.mark.parametrize("profile", SLASHING)
-@pytest.mark.parametrize("attack", ["wash_trade", "cheat", "whole_stake"])
+@pytest.mark.parametrize("attack", ["wash_trade", "wash_checked", "cheat", "whole_stake"])
 def test_an_attack_loses_wherever_stakes_are_slashed(profile: str, attack: str) -> None:
     gains = economics.TABLES[attack](profiles()[profile]).gains
     assert gains
     assert max(gains) < 0
+
+
+@pytest.mark.parametrize("profile", SLASHING)
+@pytest.mark.parametrize("table", ["laziness", "laziness_checked"])
+def test_a_seat_that_only_says_yes_loses_by_the_cases_of_the_page(profile: str, table: str) -> None:
+    assert max(economics.TABLES[table](profiles()[profile]).gains) < 0
 
 
 @pytest.mark.parametrize("profile", SLASHING)
@@ -50,9 +56,12 @@ def test_without_a_slash_a_cheat_gains_and_the_page_says_so() -> None:
     score=st.integers(0, SCORE_MAX),
     bonus=st.integers(0, 100),
     share=st.fractions(0, 1),
+    checked=st.booleans(),
 )
-def test_trading_with_oneself_burns_a_tenth_whatever_one_holds(price: int, score: int, bonus: int, share) -> None:
-    fee, bonus = verify_fee(price), bonus_cap(price) * bonus // 100
+def test_trading_with_oneself_burns_a_tenth_whatever_one_holds(
+    price: int, score: int, bonus: int, share, checked: bool
+) -> None:
+    fee, bonus = verify_fee(price, checked=checked), bonus_cap(price) * bonus // 100
     paid = split(price, fee, bonus, score)
     back = paid.reward + paid.bonus + share * fee
     assert back <= price + fee + bonus - paid.burned

@@ -98,8 +98,10 @@ def ask(
     max_price_vcn: int = 20,
     now_ms: int = START_MS,
     temperature: int = 0,
+    *,
     kind: int = GENERATE,
     uncalibrated: bool = False,
+    checked: bool = False,
 ) -> ev.JobAsked:
     """A job for the tiny model, to be done within ten minutes."""
     return ev.JobAsked(
@@ -119,6 +121,7 @@ def ask(
         min_reputation=0,
         with_bonus=True,
         uncalibrated=uncalibrated,
+        checked=checked,
         nonce=number,
         sealed_input=b"sealed input",
     )

@@ -94,6 +94,9 @@ def play(scene: Scene, deployer: str, seeds: Sequence[int], moves: int = MOVES) 
         )
         played.ends += Counter(f"case {case.verdict or 'open'}" for case in player.ledger.cases.values())
         played.ends += Counter(f"batch {batch.state}" for batch in player.ledger.batches.values())
+        played.ends += Counter(
+            f"fee kept of a {each.state} batch" for each in player.ledger.batches.values() if each.fee_kept
+        )
     return played
 
 

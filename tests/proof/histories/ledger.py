@@ -128,8 +128,12 @@ class Ledger(Stakes):
         bonus: int,
         mine_by: int = 0,
         uncalibrated: bool = False,
+        checked: bool = False,
     ) -> None:
-        """`mine_by`: not 0 for jobs without receipts, which have until then. `uncalibrated`: of unknown noise."""
+        """`mine_by`: not 0 for jobs without receipts, which have until then. `uncalibrated`: of unknown noise.
+
+        `checked`: all of it is, for which its clients pay.
+        """
         one = self.nodes[node]
         require(sender == node and one.state == "active", "not the operator, or not active")
         require(one.own >= self.numbers.min_stake, "too little stake")
@@ -140,13 +144,13 @@ class Ledger(Stakes):
         for claim in claims:
             require(claim.signed == claim.signer, "not signed by the signer")
             lane = lanes.setdefault((claim.client, claim.signer, node), Lane())
-            owed = claim.charge + verify_fee(claim.charge) + claim.bonus
+            owed = claim.charge + verify_fee(claim.charge, checked=checked) + claim.bonus
             require(claim.index > lane.jobs and owed <= claim.cumulative - lane.mark, "above what was signed")
             require(owed <= lane.left, "above what the lane holds")
             debits.append(Debit(claim.client, claim.signer, claim.index - lane.jobs, owed, claim.index))
             lane.left, lane.mark, lane.jobs = lane.left - owed, claim.cumulative, claim.index
         total = sum(claim.charge for claim in claims)
-        fee = sum(verify_fee(claim.charge) for claim in claims)
+        fee = sum(verify_fee(claim.charge, checked=checked) for claim in claims)
         leaves = sum(debit.leaves for debit in debits)
         require(total == price and sum(claim.bonus for claim in claims) == bonus, "sums differ")
         require(ok + failed <= leaves, "more leaves told than there are")
@@ -155,10 +159,10 @@ class Ledger(Stakes):
         require(leaves <= (PROBATION_LEAVES if one.record.probation else MOST_LEAVES), "too many leaves")
         require(max_leaf <= one.own // 40, "one leaf too large for the stake")
         require(one.open_value + total + fee + bonus <= one.own // 2, "too much open for the stake")
-        rate = 100 if mine_by or uncalibrated else one.record.rate_percent()
+        rate = 100 if mine_by or uncalibrated or checked else one.record.rate_percent()
         batch = Batch(
             node, slot, 1, total, fee, bonus, leaves, ok, failed, ms, self.score(node), rate, self.block, self.time,
-            root, max_leaf, debits, uncalibrated,
+            root, max_leaf, debits, uncalibrated, checked,
         )  # fmt: skip
         self.lanes = lanes
         self.batches[node, slot] = batch
@@ -236,11 +240,13 @@ class Ledger(Stakes):
         batch = self._batch(node, slot, "void")
         batch.state = "refunded"
         for debit in batch.debits:
+            kept = batch.kept_of(debit)
+            self.pool += kept
             lane = self.lanes[debit.client, debit.signer, node]
             if lane.reclaimed:
-                self.free[debit.client] += debit.amount
+                self.free[debit.client] += debit.amount - kept
             else:
-                lane.left += debit.amount
+                lane.left += debit.amount - kept
 
     def flush_burn(self) -> None:
         require(self.to_burn > 0, "nothing to burn")
@@ -574,6 +580,7 @@ class Ledger(Stakes):
             batch.state = "passed"
             self.pool += batch.fee
         else:
+            batch.fee_kept = batch.checked and len(seats) > 0 and one.state != "jailed"
             self._ended(batch, "void")
             self._pay_owed(batch)
         if seats:

@@ -19,7 +19,7 @@ from tests.proof.histories.state import Arbiters, Batch, Case, Claim
 from tests.proof.histories.table import CLIENTS, PROVIDERS
 
 ARBITERS = ("arbiter 0", "arbiter 1", "arbiter 2", "arbiter 3")
-UNRECEIPTED, UNCALIBRATED = 1, 2
+UNRECEIPTED, UNCALIBRATED, CHECKED = 1, 2, 32
 LARGEST_ANSWER = 16 * 1024
 DETAILS = hashlib.sha256(b"details").digest()
 
@@ -107,26 +107,29 @@ class Player(StakeMoves):
             key for key, lane in self.ledger.lanes.items() if key[2] == node and (lane.left or self._rarely())
         ]
         self.dice.shuffle(open_lanes)
+        checked = self.dice.random() < 0.2
         claims, room = [], one.own // 2 - one.open_value
         most = 20 if one.record.probation else self.dice.choice([20, 60, 120])
         for lane in open_lanes[: self.dice.randint(1, 3)]:
-            claims.append(self._claim(lane, room // 4, max(1, most // 4)))
+            claims.append(self._claim(lane, room // 4, max(1, most // 4), checked=checked))
             room -= claims[-1].charge
         leaves = sum(
             claim.index - (lane.jobs if (lane := self.ledger.lanes.get((claim.client, claim.signer, node))) else 0)
             for claim in claims
         )
-        self._submit(node, claims, self._mostly(leaves, leaves + 1))
+        self._submit(node, claims, self._mostly(leaves, leaves + 1), checked=checked)
 
-    def _claim(self, lane: tuple[str, str, str], room: int, most: int) -> Claim:
+    def _claim(self, lane: tuple[str, str, str], room: int, most: int, *, checked: bool) -> Claim:
         there = self.ledger.lanes[lane]
+        # With the fee and the largest bonus on top.
+        dearest = there.left * (20 if checked else 28) // 32
         count = self._mostly(self.dice.randint(1, most), 0, most * 8)
-        charge = self.dice.randint(0, max(0, min(there.left * 20 // 23, room)))
+        charge = self.dice.randint(0, max(0, min(dearest, room)))
         charge = self.dice.choice([charge, charge // 50, charge // 50 * 50, 7])
         if self._rarely():
-            count, charge = most, there.left * 20 // 23
+            count, charge = most, dearest
         bonus = self.dice.choice([0, 0, charge * 9 // 100, charge // 50])
-        owed = charge + verify_fee(charge) + bonus
+        owed = charge + verify_fee(charge, checked=checked) + bonus
         cumulative = there.mark + self._mostly(owed, owed + self.dice.randint(0, 10**17), owed - 1)
         signed = self._mostly(lane[1], address("thief"))
         return Claim(*lane[:2], there.jobs + count, max(0, cumulative), charge, bonus, signed)
@@ -144,7 +147,7 @@ class Player(StakeMoves):
         free = [slot for slot in slots if self.ledger.is_free(node, slot)]
         return self._mostly(self.dice.choice(free or [0]), 0, 64)
 
-    def _submit(self, node: str, claims: Sequence[Claim], leaves: int) -> None:
+    def _submit(self, node: str, claims: Sequence[Claim], leaves: int, *, checked: bool) -> None:
         chosen = self._slot_for(node)
         price, bonus = sum(each.charge for each in claims), sum(each.bonus for each in claims)
         failed = self._mostly(self.dice.choice([0, 0, min(leaves // 2, 1), leaves // 3]), leaves)
@@ -162,13 +165,18 @@ class Player(StakeMoves):
             "bonus": self._mostly(bonus, bonus + 1),
             "mine_by": self._mostly(0, self.ledger.time, self.ledger.time, self.ledger.time - 1),
             "uncalibrated": self._mostly(False, True),
+            "checked": checked,
         }
         sender = self._mostly(node, self.ledger.nodes[node].owner)
         submission = {
             "node": node,
             "slot": chosen,
             "classId": CLASS,
-            "flags": (UNRECEIPTED if told["mine_by"] else 0) | (UNCALIBRATED if told["uncalibrated"] else 0),
+            "flags": sum(
+                flag
+                for flag, name in ((UNRECEIPTED, "mine_by"), (UNCALIBRATED, "uncalibrated"), (CHECKED, "checked"))
+                if told[name]
+            ),
             "root": told["root"],
             "priceSum": told["price"],
             "bonusSum": told["bonus"],

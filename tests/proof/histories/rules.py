@@ -14,9 +14,9 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def verify_fee(charge: int) -> int:
-    """5% on top of a claim's charges, rounded up."""
-    return ceil_div(charge, 20)
+def verify_fee(charge: int, *, checked: bool) -> int:
+    """On top of a claim's charges 5%, or half where its clients pay to have every job checked; rounded up."""
+    return ceil_div(charge, 2 if checked else 20)
 
 
 def split(price: int, score: int) -> tuple[int, int, int]:

@@ -116,6 +116,9 @@ class Batch:
     max_leaf: int
     debits: list[Debit]
     uncalibrated: bool
+    checked: bool
+    fee_kept: bool = False
+    """Whether its clients pay for a check that ended in doubt."""
     state: str = "pending"
     owed: int = 0
     """What its node gets at its end for having convened it."""
@@ -127,6 +130,10 @@ class Batch:
     @property
     def value(self) -> int:
         return self.price + self.fee + self.bonus
+
+    def kept_of(self, debit: Debit) -> int:
+        """What of a debit is not given back: its share of the fee."""
+        return debit.amount * self.fee // self.value if self.fee_kept and self.fee else 0
 
 
 @dataclass

@@ -109,6 +109,7 @@ def test_a_lie_is_proved_when_the_seats_turn_comes_and_the_seat_goes_on() -> Non
         (Lie.TOO_LATE, {"unreceipted": True, "timestamp": 2**40 - 1}, {"bonus": 0}),
         (Lie.WRONG_CLASS, {"class_id": 7}, {}),
         (Lie.NOT_AGREED, {"uncalibrated": True}, {}),
+        (Lie.FEE_NOT_AGREED, {"checked": True}, {}),
         (Lie.RECEIPT_DIFFERS, {}, {"actual_ms": 1}),
     ],
     ids=lambda value: value.name if isinstance(value, Lie) else "",

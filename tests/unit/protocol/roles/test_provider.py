@@ -19,6 +19,7 @@ from protocol.job import Stage
 from protocol.params import VCN, WITHDRAW_WITHIN_MS
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import (
+    CHECK_ORDERED,
     UNCALIBRATED_ACCEPTED,
     Accept,
     Assignment,
@@ -63,13 +64,14 @@ class Deal:
 
     def order(self, index: int = 1, before: int = 0, secret: bytes = b"", **changes) -> AssignmentOrder:
         offer = self.offer.offer
-        total = order_total(offer.price, with_bonus=True)
+        checked = bool(changes.get("flags", 0) & CHECK_ORDERED)
+        total = order_total(offer.price, with_bonus=True, checked=checked)
         details = JobDetails(
             request_id=digest(self.request.request, DOMAIN),
             offer_hash=digest(offer, DOMAIN),
             price=offer.price,
             bonus_cap=bonus_cap(offer.price),
-            verify_fee=verify_fee(offer.price),
+            verify_fee=verify_fee(offer.price, checked=checked),
             manifest=self.request.request.manifest,
             input_cid=cid_of(b"input"),
             content_key_hash=cid_of(b"key"),
@@ -148,6 +150,7 @@ def test_an_offer_that_this_node_never_signed_is_a_bad_signature():
         {"max_new_tokens": 65},
         {"expected_ms": 10**6},
         {"verify_fee": 0},
+        {"verify_fee": verify_fee(CLIENT_MONEY, checked=True)},
         {"bonus_cap": 10**18},
         {"max_total": 0},
         {"manifest": bytes(32)},
@@ -185,6 +188,25 @@ def test_a_kind_without_constants_is_refused_unless_its_client_takes_that():
     assert refusal(deal.send(deal.order(flags=kind_flags(CLASSIFY)))) is RefuseCode.DETAILS
     opted = deal.order(flags=kind_flags(CLASSIFY) | UNCALIBRATED_ACCEPTED)
     assert [type(effect) for effect in deal.send(opted)] == [OpenInput]
+
+
+def test_an_order_to_be_checked_is_taken_for_half_of_the_price_more_and_for_nothing_less():
+    deal = Deal()
+    deal.lane()
+    price = deal.offer.offer.price
+    twentieth = {"verify_fee": verify_fee(price), "max_total": order_total(price, with_bonus=True)}
+    assert refusal(deal.send(deal.order(flags=CHECK_ORDERED, **twentieth))) is RefuseCode.DETAILS
+    order = deal.order(flags=CHECK_ORDERED)
+    assert order.details.max_total == price + -(-price // 2) + bonus_cap(price)
+    assert [type(effect) for effect in deal.send(order)] == [OpenInput]
+
+
+def test_a_lane_that_pays_a_job_but_not_its_check_is_not_enough():
+    deal = Deal()
+    deal.lane(order_total(deal.offer.offer.price, with_bonus=True))
+    deal.send(deal.order(flags=CHECK_ORDERED))
+    assert deal.machine.provider.jobs == ()
+    assert deal.send(deal.order())
 
 
 def test_a_replayed_order_is_taken_once():

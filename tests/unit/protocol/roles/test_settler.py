@@ -31,8 +31,9 @@ from protocol.params import (
     RETRY_AFTER_DEADLINE_S,
 )
 from protocol.roles.settler import LONGEST_REST_MS, MINE_WITHIN_MS, SUBMIT_AGAIN_MS
-from protocol.stages.assignment import AssignmentOrder, job_id
+from protocol.stages.assignment import CHECK_ORDERED, AssignmentOrder, job_id, verify_fee
 from protocol.stages.commitment import (
+    Batch,
     BatchContents,
     LaneDebit,
     LeafStatus,
@@ -68,8 +69,10 @@ class Books(Deal):
             changed = dataclasses.replace(changed, stake=Wei(stake))
         self.machine.handle(NodeSeen(changed), NOW)
 
-    def end(self, index: int, status: LeafStatus = LeafStatus.OK, *, receipted: bool = False) -> tuple[Effect, ...]:
-        order = self.order(index, self.owed)
+    def end(
+        self, index: int, status: LeafStatus = LeafStatus.OK, *, receipted: bool = False, checked: bool = False
+    ) -> tuple[Effect, ...]:
+        order = self.order(index, self.owed, **({"flags": CHECK_ORDERED} if checked else {}))
         self.owed = order.assignment.cumulative
         return self.settler.add(*self.papers(order, status, receipted=receipted), order, NOW)
 
@@ -118,12 +121,71 @@ def test_after_probation_all_waiting_jobs_go_at_once():
     assert PROBATION_JOBS + 5 < MAX_BATCH_LEAVES
 
 
+def test_jobs_to_be_checked_go_into_batches_of_their_own():
+    books = Books()
+    books.probation(over=True, stake=100_000 * 10**18)
+    for index in range(1, 7):
+        books.end(index, receipted=True, checked=index in (3, 4))
+    first = books.due()
+    assert (first.batch.checked, leaves(first)) == (False, 2)
+    made_final(books, first.batch)
+    second = books.due()
+    assert (second.batch.checked, leaves(second), second.batch.claims[0].jobs) == (True, 2, 4)
+    charge = second.batch.price_sum
+    assert sum(second.batch.debits) == charge + verify_fee(charge, checked=True) + second.batch.bonus_sum
+    made_final(books, second.batch)
+    third = books.due()
+    assert (third.batch.checked, leaves(third)) == (False, 2)
+
+
+def test_a_number_without_pay_rides_with_checked_jobs_as_with_any():
+    books = Books()
+    books.probation(over=True, stake=100_000 * 10**18)
+    books.end(1, receipted=True, checked=True)
+    books.end(2, LeafStatus.FAILED)
+    books.end(4, receipted=True, checked=True)
+    submitted = books.due()
+    assert (submitted.batch.checked, leaves(submitted)) == (True, 4)
+
+
+@pytest.mark.parametrize("receipted", [True, False])
+def test_receipts_and_paid_checks_are_told_apart_each_by_itself(receipted: bool):
+    books = Books()
+    books.end(1, receipted=receipted, checked=True)
+    submitted = books.due()
+    assert (submitted.batch.checked, submitted.batch.unreceipted) == (True, not receipted)
+
+
+def test_a_run_of_checked_jobs_is_cut_where_the_stake_does_not_cover_their_checks():
+    books = Books()
+    books.end(1, checked=True)
+    (one,) = books.due().batch.debits
+    books = Books()
+    books.probation(stake=one * 3 * OPEN_VALUE_PER_STAKE)
+    for index in range(1, 6):
+        books.end(index, checked=True)
+    assert leaves(books.due()) == 3
+
+
+def test_a_batch_of_checked_jobs_takes_no_more_than_the_least_stake_but_for_a_single_job():
+    books = Books()
+    books.end(1, checked=True)
+    (one,) = books.due().batch.debits
+    for least_stake, taken in ((one * 3, 3), (one - 1, 1)):
+        books = Books()
+        books.probation(over=True, stake=one * 100)
+        books.machine.member.rules = dataclasses.replace(RULES, min_stake=least_stake)
+        for index in range(1, 6):
+            books.end(index, checked=True)
+        assert leaves(books.due()) == taken
+
+
 def test_a_run_worth_more_than_the_stake_covers_is_cut_not_kept():
     books = Books()
     books.end(1)
-    (one,) = (claim for claim in books.due().batch.claims)
+    (one,) = books.due().batch.debits
     books = Books()
-    books.probation(stake=one.debit * 3 * OPEN_VALUE_PER_STAKE)
+    books.probation(stake=one * 3 * OPEN_VALUE_PER_STAKE)
     for index in range(1, 6):
         books.end(index)
     assert leaves(books.due()) == 3
@@ -248,12 +310,16 @@ def mined(books: Books, rate_bps: int) -> BatchId:
     """A batch of twenty leaves in block 100, final, its seed block over."""
     for index in range(1, PROBATION_JOBS + 1):
         books.end(index)
-    batch = books.due().batch
+    return made_final(books, books.due().batch, rate_bps)
+
+
+def made_final(books: Books, batch: Batch, rate_bps: int = 10_000) -> BatchId:
     name = batch_id(batch.node, batch.slot, 100)
     books.machine.handle(BlockSeen(120, 118, NOW // 1_000), LATER)
     books.machine.handle(BatchMined(name, batch.slot, 100, batch.root), LATER)
     debits = tuple(
-        LaneDebit(claim.client, claim.signer, claim.leaves, claim.debit, claim.jobs) for claim in batch.claims
+        LaneDebit(claim.client, claim.signer, claim.leaves, debit, claim.jobs)
+        for claim, debit in zip(batch.claims, batch.debits, strict=True)
     )
     final = BatchSubmitted(
         batch_id=name,
@@ -263,9 +329,10 @@ def mined(books: Books, rate_bps: int) -> BatchId:
         block=100,
         timestamp=NOW // 1_000,
         rate_bps=rate_bps,
-        leaf_count=PROBATION_JOBS,
+        leaf_count=sum(claim.leaves for claim in batch.claims),
         unreceipted=batch.unreceipted,
         uncalibrated=batch.uncalibrated,
+        checked=batch.checked,
         sums=sums_of(batch),
         contents=BatchContents(batch.root, batch.max_leaf, debits),
         lane_jobs=tuple(claim.jobs for claim in batch.claims),
