@@ -159,7 +159,10 @@ def verdict_stage(verdict: Verdict) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as it is shown: amounts in wei, times in ms since 1970, temperature in thousandths; None: not known yet."""
+    """A job as it is shown: amounts in wei, times in ms since 1970, temperature in thousandths; None: not known yet.
+
+    checked: its client pays to have it checked. most: what it may cost, bonus and all; fee: what its checks cost.
+    """
 
     request_id: RequestId | None
     job_id: JobId | None
@@ -173,12 +176,17 @@ class JobView:
     temperature: int
     new_tokens: int
     finish: str
+    checked: bool
     price: Wei
+    most: Wei
     charge: Wei
+    fee: Wei
     bonus: Wei
     debit: Wei
     attempt: int
     batch_id: BatchId | None
+    position: int | None
+    """Its place among the leaves of its batch, from 0."""
     reason: str
     asked_ms: TimestampMs
     history: tuple[tuple[Stage, TimestampMs], ...]

@@ -229,8 +229,9 @@ class JobView:
     """A job from this node's side (`requester` or `provider`); its id is the request's. Temperature in thousandths.
 
     `text` is the answer so far (for its requester only); of a kind that only reads it is a line of JSON for each text,
-    and the tokens are units of 32 tokens read. cost_wei is charge, fee and bonus as far as they are known,
-    and what attempts cost beside that were given up.
+    and the tokens are units of 32 tokens read. `checked`: its client pays to have it checked, whatever the draw;
+    scores_bps: what seats have found of it. most_wei is what it may cost, check and bonus included; cost_wei is
+    charge, fee and bonus as far as they are known, and what attempts cost beside that were given up.
     """
 
     id: str
@@ -245,11 +246,14 @@ class JobView:
     kind: str
     max_new_tokens: int
     temperature_milli: int
+    checked: bool
+    scores_bps: tuple[int, ...]
     tokens: int
     finish: str
     text: str
     max_price_wei: int
     price_wei: int
+    most_wei: int
     charge_wei: int
     fee_wei: int
     bonus_wei: int

@@ -66,7 +66,7 @@ class Follower:
         if job.state != self._said and not self._as_json:
             self._said = job.state
             self._break_line()
-            output.words(f"{job.id[:8]} {state(job.state)}{_by(job)}")
+            output.words(f"{job.id[:8]} {state(job.state)}{_by(job)}{_for(job)}")
 
     def _say(self, text: str, attempt: int) -> None:
         if attempt != self._attempt:
@@ -98,7 +98,9 @@ class Follower:
             output.error(job.failure.message, job.failure.hint)
             return KINDS[job.failure.code].exit if job.failure.code in KINDS else Exit.JOB_FAILED
         if job.state == "refunded":
-            output.error("the answer did not pass its check", "its money is back in the account")
+            back = "its money is back in the account"
+            hint = f"{back}, but for what its check cost" if job.fee_wei else back
+            output.error("the answer did not pass its check", hint)
         return Exit.JOB_FAILED if job.state in ("failed", "refunded") else Exit.OK
 
     def _name(self) -> str:
@@ -117,6 +119,14 @@ def _by(job: JobView) -> str:
     return f" by {short(job.node)}{until}" if job.node else until
 
 
+def _for(job: JobView) -> str:
+    """What it may cost, said when it is given away."""
+    if job.state != "assigned":
+        return ""
+    return f", for at most {exact_coins(job.most_wei)}{', check included' if job.checked else ''}"
+
+
 def _summary(job: JobView) -> str:
     node = f" node {short(job.node)}" if job.node else ""
-    return f"job {job.id[:16]} cost {exact_coins(job.cost_wei)}{node} state {state(job.state)}"
+    check = f" of which its check {exact_coins(job.fee_wei)}" if job.checked and job.fee_wei else ""
+    return f"job {job.id[:16]} cost {exact_coins(job.cost_wei)}{check}{node} state {state(job.state)}"

@@ -12,7 +12,7 @@ from node.cli import output
 from node.cli.answer import Follower
 from node.cli.door import client
 from node.cli.options import COMMON, Coins, Common, noun
-from node.cli.phrases import BLANK, coins, exact_coins, short, span, state
+from node.cli.phrases import BLANK, coins, exact_coins, percent, short, span, state
 
 app = noun("job", "Ask for jobs and follow them.")
 app.command("node.cli.reading:embed", name="embed", help="Turn texts into vectors, the nearer the more alike.")
@@ -37,6 +37,7 @@ def run(
     min_reputation: int = 0,
     bonus: bool = True,
     uncalibrated: Annotated[bool, Parameter(negative="")] = False,
+    checked: bool | None = None,
     follow: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> int:
@@ -66,6 +67,10 @@ def run(
         Pay 9 % more where the answer comes early.
     uncalibrated
         Accept device classes without noise constants on chain: always checked, never slashed.
+    checked
+        Have drawn seats repeat this job for certain, for half of the price on top; others are drawn one time in ten
+        or more, for a twentieth. It is paid once they agree; found wrong it costs nothing, a doubt costs the check.
+        Neither: as node.checked is set.
     follow
         Stay until the money has moved, too.
     """
@@ -82,6 +87,8 @@ def run(
         "with_bonus": bonus,
         "uncalibrated": uncalibrated,
     }
+    if checked is not None:
+        body["checked"] = checked
     door = client(common.data_dir)
     job_id = door.post("jobs", body=body)["id"]
     return Follower(door, job_id, to_the_end=follow, as_json=common.json).run()
@@ -182,6 +189,7 @@ def _facts(job: JobView) -> Iterator[tuple[str, str]]:
     yield _unit(job), f"{job.tokens} of at most {job.max_new_tokens}{f', ended by {job.finish}' if job.finish else ''}"
     yield "temperature", f"{job.temperature_milli / 1000:g}" if job.temperature_milli else ""
     yield "price", _price(job)
+    yield "check", _check(job)
     if job.cost_wei:
         beside = job.cost_wei - job.charge_wei - job.fee_wei - job.bonus_wei
         parts = (
@@ -206,9 +214,16 @@ def _unit(job: JobView) -> str:
     return "tokens" if job.kind == "generate" else "units"
 
 
+def _check(job: JobView) -> str:
+    ordered = "ordered: drawn for certain" if job.checked else ""
+    found = ", ".join(map(percent, job.scores_bps))
+    return "; ".join(filter(None, (ordered, f"seats have found {found}" if found else "")))
+
+
 def _price(job: JobView) -> str:
     if job.price_wei:
-        return f"{exact_coins(job.price_wei)} for all {job.max_new_tokens} {_unit(job)}"
+        most = f", {exact_coins(job.most_wei)} at most with check and bonus"
+        return f"{exact_coins(job.price_wei)} for all {job.max_new_tokens} {_unit(job)}{most}"
     return f"at most {exact_coins(job.max_price_wei)}" if job.max_price_wei else ""
 
 

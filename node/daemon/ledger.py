@@ -54,13 +54,8 @@ class BatchStory:
     verdict: Verdict = Verdict.NONE
     median: int = 0
     settled: BatchSettled | None = None
-    refunded: bool = False
+    refunded: int = 0
     slashed: int = 0
-
-    @property
-    def locked(self) -> int:
-        """What its clients' lanes hold for it."""
-        return sum(debit.amount for debit in self.submitted.contents.debits)
 
 
 class Ledger:
@@ -129,8 +124,8 @@ def _continue(story: BatchStory, event: Event) -> None:
             story.state, story.settled = "final", event
         case BatchVoided():
             story.state = "void"
-        case BatchRefunded():
-            story.state, story.refunded = "refunded", True
+        case BatchRefunded(amount=amount):
+            story.state, story.refunded = "refunded", amount
         case NodeSlashed(node=node, amount=amount) if node == story.submitted.node:
             # Seats that stayed silent lose stake in the same case.
             story.slashed += amount

@@ -6,7 +6,6 @@ from node.api import snapshot as api
 from node.daemon.ledger import DECIDED, BatchStory, Ledger
 from protocol.job import JobView, Stage
 from protocol.roles.machine import Machine
-from protocol.stages.assignment import verify_fee
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import model_prefix
 from protocol.stages.offer import NodeRecord
@@ -54,7 +53,6 @@ class Views:
         state = _state(view.stage)
         ask = self._ledger.asks.get(view.ask_id)
         manifest = self._member.models.get(Cid(view.manifest))
-        fee = verify_fee(view.charge) if view.charge else 0
         # A job that brought nothing rides in a batch only to keep its place in the lane.
         batch_id = view.batch_id.hex() if view.batch_id and view.stage is not Stage.UNPAID else ""
         return api.JobView(
@@ -70,21 +68,32 @@ class Views:
             kind=KINDS[view.kind],
             max_new_tokens=view.max_new_tokens,
             temperature_milli=view.temperature,
+            checked=view.checked,
+            scores_bps=self._scores(view),
             tokens=view.new_tokens,
             finish=view.finish,
             text="",
             max_price_wei=ask.max_price if ask else view.price,
             price_wei=view.price,
+            most_wei=view.most,
             charge_wei=view.charge,
-            fee_wei=fee,
+            fee_wei=view.fee,
             bonus_wei=view.bonus,
             # What attempts that were given up cost beside stands in the debit alone.
-            cost_wei=max(view.charge + fee + view.bonus, view.debit),
+            cost_wei=max(view.charge + view.fee + view.bonus, view.debit),
             asked_ms=view.asked_ms,
             actual_ms=_between(view, Stage.RUNNING, Stage.DELIVERED),
             steps=tuple(_steps(view, state)),
             failure=_failure(view, state),
         )
+
+    def _scores(self, view: JobView) -> tuple[int, ...]:
+        """What the seats of its batch have found of a job; those of a second round come after those of the first."""
+        story = self._ledger.batches.get(view.batch_id) if view.batch_id else None
+        if story is None or view.position not in story.drawn:
+            return ()
+        place = story.drawn.index(view.position)
+        return tuple(told.scores[place] for _, told in sorted(story.seats.items()) if told.scores)
 
     def requested(self, ask_id: bytes) -> JobView | None:
         """A job of this node's user, by the id of its ask."""
@@ -114,7 +123,7 @@ class Views:
             reward_wei=settled.reward if settled else 0,
             bonus_wei=settled.bonus if settled else 0,
             pooled_wei=settled.pooled if settled else 0,
-            refunded_wei=story.locked if story.refunded else 0,
+            refunded_wei=story.refunded,
             slashed_wei=story.slashed,
             jobs=tuple(_id(view) for view in jobs if view.batch_id == batch_id),
         )

@@ -60,6 +60,7 @@ from protocol.stages.assignment import (
     kind_of,
     require_consistent,
     require_covered,
+    verify_fee,
 )
 from protocol.stages.commitment import (
     LeafStatus,
@@ -600,7 +601,8 @@ class Provider:
         return RECLAIMED if job.receipted else FORGONE
 
     def _view(self, job: ProvidedJob) -> JobView:
-        leaf = self.settler.leaf_of(job.job_id)
+        leaf, details = self.settler.leaf_of(job.job_id), job.order.details
+        charge = Wei(leaf.charge if leaf else 0)
         return JobView(
             request_id=RequestId(job.order.details.request_id),
             job_id=job.job_id,
@@ -614,12 +616,16 @@ class Provider:
             temperature=job.order.details.temperature,
             new_tokens=job.run.new_tokens if job.run else 0,
             finish=job.run.finish if job.run else "",
-            price=Wei(job.order.details.price),
-            charge=Wei(leaf.charge if leaf else 0),
+            checked=details.checked,
+            price=Wei(details.price),
+            most=Wei(details.max_total),
+            charge=charge,
+            fee=verify_fee(charge, checked=details.checked),
             bonus=Wei(leaf.bonus if leaf else 0),
             debit=Wei(0),
             attempt=job.order.details.attempt,
             batch_id=self.settler.batch_of(job.job_id),
+            position=self.settler.position_of(job.job_id),
             reason=self._reason(job),
             asked_ms=job.asked_ms,
             history=(*job.history, *self.settler.history_of(job.job_id)),

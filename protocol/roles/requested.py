@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from protocol.events import JobAsked, LaneSeen
 from protocol.job import TERMINAL, JobView, Stage, move
-from protocol.stages.assignment import JobDetails
+from protocol.stages.assignment import JobDetails, order_total, verify_fee
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
@@ -154,6 +154,7 @@ class RequestedJob:
 
     def view(self, client: Address | None) -> JobView:
         """As it is shown."""
+        price = Wei(self.chosen.offer.price if self.chosen else 0)
         return JobView(
             request_id=self.request_id,
             job_id=self.job_id,
@@ -167,12 +168,16 @@ class RequestedJob:
             temperature=self.ask.temperature,
             new_tokens=self.new_tokens,
             finish=self.finish,
-            price=Wei(self.chosen.offer.price if self.chosen else 0),
+            checked=self.ask.checked,
+            price=price,
+            most=Wei(order_total(price, with_bonus=self.ask.with_bonus, checked=self.ask.checked) if price else 0),
             charge=self.charge,
+            fee=Wei(verify_fee(self.charge, checked=self.ask.checked) if self.charge else self.check_cost),
             bonus=self.bonus,
             debit=self.bill,
             attempt=self.attempt,
             batch_id=self.batch_id,
+            position=self.position if self.batch_id else None,
             reason=self.reason,
             asked_ms=self.asked_ms,
             history=tuple(self.history),

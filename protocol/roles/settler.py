@@ -256,6 +256,11 @@ class Settler:
         batch = self._batch_with(job_id)
         return batch.batch_id if batch else None
 
+    def position_of(self, job_id: JobId) -> int | None:
+        """The place of a job among the leaves of its mined batch."""
+        batch = self._batch_with(job_id)
+        return batch.job_ids.index(job_id) if batch and batch.batch_id else None
+
     def history_of(self, job_id: JobId) -> tuple[tuple[Stage, TimestampMs], ...]:
         """The stages that a job reached in its batch."""
         batch = self._batch_with(job_id)

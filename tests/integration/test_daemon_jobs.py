@@ -16,6 +16,7 @@ import trio
 
 from chain.calibration import CalibrationFile, ClassNoise
 from chain.keystore import load_key, read_password
+from chain.settlement import CHECKED
 from chain.wallet import Key
 from executor.models import ModelStore
 from node.api.backend import ChatMessage, JobAsk
@@ -30,12 +31,13 @@ from protocol.effects import ReplaySample, Send
 from protocol.errors import P2PError
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
 from protocol.params import VCN
+from protocol.stages.assignment import verify_fee
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.reading import units_of
 from protocol.stages.verification import Calibration, SampleOpening, Tolerance
-from protocol.wire.ids import cid_of
+from protocol.wire.ids import Address, cid_of
 from tests.anvil_ledger import RUNTIME, open_anvil_ledger
 from tests.fakes import reader
 from tests.integration.test_daemon import REPOSITORY, Place
@@ -229,8 +231,8 @@ class Cast:
 
 
 @asynccontextmanager
-async def network(place: Place, *, claims: str | None = None) -> AsyncIterator[Cast]:
-    asker = place.make("asker", executor__store=str(place.root / "store"))
+async def network(place: Place, *, claims: str | None = None, **asker_settings: object) -> AsyncIterator[Cast]:
+    asker = place.make("asker", executor__store=str(place.root / "store"), **asker_settings)
     await place.ledger.deposit(_key(asker, "client"), 1_000 * VCN)
     async with trio.open_nursery() as nursery:
         town = Town(nursery)
@@ -313,6 +315,39 @@ async def test_embeddings_of_a_cheaper_model_are_refunded_and_punished(place: Pl
         case = await cast.asker.backend.case(job)
         assert case.verdict == "severe"
         assert case.slashed_wei > 0
+
+
+async def test_every_job_of_a_client_that_orders_checks_is_checked_though_its_node_has_proven_itself(
+    place: Place,
+) -> None:
+    async with network(place, node__checked=True) as cast:
+        await place.ledger.graduate(_key(cast.provider.parts.config, "operator"))
+        await heard(cast.asker, 1)
+        for ask in (ASK, replace(ASK, checked=False)):
+            job = await cast.asker.backend.ask_job(ask)
+            ended = await until(cast.asker, job, lambda view: view.ended, 120)
+            assert (ended.state, ended.checked) == ("spendable", ask.checked is None)
+            batch = await place.ledger.network.settlement.batch_of(Address(ended.node), 0)
+            assert (batch.flags & CHECKED != 0, batch.rate_percent) == ((True, 100) if ended.checked else (False, 10))
+            assert ended.fee_wei == batch.fee == verify_fee(ended.charge_wei, checked=ended.checked)
+            assert ended.cost_wei == ended.charge_wei + ended.fee_wei + ended.bonus_wei <= ended.most_wei
+            if ended.checked:
+                assert "passed" in [step.state for step in ended.steps]
+                assert ended.scores_bps == (10_000,)
+                seat = (await cast.asker.backend.case(job)).seats[0].node
+                paid = (await place.ledger.network.settlement.book_of(Address(seat))).rewards
+                assert 0 < paid <= ended.fee_wei
+
+
+async def test_cheat_in_a_checked_job_is_caught_though_its_node_has_proven_itself(place: Place) -> None:
+    async with network(place, claims="the quick brown fox jumps over the lazy dog") as cast:
+        await place.ledger.graduate(_key(cast.provider.parts.config, "operator"))
+        await heard(cast.asker, 1)
+        job = await cast.asker.backend.ask_job(replace(ASK, checked=True))
+        ended = await until(cast.asker, job, lambda view: view.ended, 180)
+        assert (ended.state, ended.cost_wei) == ("refunded", 0)
+        assert max(ended.scores_bps) <= 8_500
+        assert (await cast.asker.backend.case(job)).slashed_wei > 0
 
 
 async def test_provider_that_was_down_between_answer_and_pay_is_paid(place: Place) -> None:

@@ -107,6 +107,14 @@ def test_exact_money_is_enough() -> None:
         admit(ASK, SMOL, 10, replace(enough, account=replace(ACCOUNT, free_wei=cost - 1)))
 
 
+def test_exact_money_for_a_checked_job_is_enough() -> None:
+    cost = VCN * 20_352 // 10_000  # 1.28 + 0.64 + 0.1152
+    enough = Market((peer(),), replace(ACCOUNT, free_wei=cost), 0, OWNER)
+    admit(replace(ASK, checked=True), SMOL, 10, enough)
+    with pytest.raises(Fault):
+        admit(replace(ASK, checked=True), SMOL, 10, replace(enough, account=replace(ACCOUNT, free_wei=cost - 1)))
+
+
 def other(name: str, manifest: str) -> ModelView:
     return replace(SMOL, name=name, manifest=manifest)
 

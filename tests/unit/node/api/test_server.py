@@ -70,6 +70,7 @@ async def test_job_is_asked_and_found_by_a_prefix_of_its_id(door: Door) -> None:
         ({"temperature_milli": -1}, "bad_request", "temperature_milli"),
         ({"temperature_milli": 0.8}, "bad_request", "temperature_milli"),
         ({"with_bonus": "yes"}, "bad_request", "with_bonus: expected true or false"),
+        ({"checked": None}, "bad_request", "checked: expected true or false"),
     ],
 )
 async def test_bad_field_is_named(door: Door, changes: dict[str, Any], code: str, words: str) -> None:

@@ -119,6 +119,34 @@ async def test_answer_that_fails_its_check_is_a_failed_job(vcoin: Shell) -> None
     assert ran.err.endswith("hint: its money is back in the account\n")
 
 
+async def test_doubt_about_a_checked_answer_says_that_its_check_was_paid(vcoin: Shell) -> None:
+    def doubt(backend: FakeBackend, job_id: str) -> None:
+        deliver(backend, job_id)
+        backend.change(job_id, state="refunded", batch_id="bb" * 32, checked=True, fee_wei=VCN // 2, cost_wei=VCN // 2)
+
+    ran = await answered(vcoin, doubt, *ASK, "--follow", "--checked")
+    assert ran.code == Exit.JOB_FAILED
+    assert ran.err.endswith("hint: its money is back in the account, but for what its check cost\n")
+    assert "cost 0.5 VCN of which its check 0.5 VCN node" in ran.err
+
+
+@pytest.mark.parametrize(("flags", "words"), [(("--checked",), ", check included"), ((), "")])
+async def test_what_a_job_may_cost_is_said_when_it_is_given_away(
+    vcoin: Shell, flags: tuple[str, ...], words: str
+) -> None:
+    def assign(backend: FakeBackend, job_id: str) -> None:
+        backend.change(job_id, state="assigned", most_wei=159 * VCN // 100)
+        deliver(backend, job_id)
+
+    assert f"for at most 1.59 VCN{words}\n" in (await answered(vcoin, assign, *ASK, *flags)).err
+
+
+@pytest.mark.parametrize(("flags", "checked"), [((), None), (("--checked",), True), (("--no-checked",), False)])
+async def test_check_is_ordered_left_out_or_left_to_the_node(vcoin: Shell, flags: tuple[str], checked: object) -> None:
+    await answered(vcoin, deliver, *ASK, *flags)
+    assert [ask.checked for ask in vcoin.backend.asked] == [checked]
+
+
 async def test_another_node_that_begins_again_is_told_apart(vcoin: Shell) -> None:
     def retry(backend: FakeBackend, job_id: str) -> None:
         backend.say(job_id, "Half an ans")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from node.api.snapshot import JobView
 from node.cli.job import description
 from protocol.params import VCN
+from tests.simulation.scene import Work
 from tests.unit.node.daemon.test_views import views
 from tests.unit.node.daemon.worlds import ended_job
 
@@ -34,6 +35,27 @@ def test_a_job_that_nobody_did_says_what_its_attempts_cost() -> None:
     nothing = replace(job, charge_wei=0, fee_wei=0, bonus_wei=0, cost_wei=0)
     assert cost_line(nothing) == ""
     assert cost_line(replace(nothing, cost_wei=VCN // 4)).endswith("0.25 VCN = 0.25 attempts given up")
+
+
+def test_a_job_to_be_checked_says_so_with_what_it_may_cost_and_what_seats_found() -> None:
+    (job,) = views(ended_job(checked=True), "requester").jobs()
+    shown = "\n".join(description(job))
+    assert re.search(r"check +ordered: drawn for certain; seats have found 100 %", shown)
+    assert re.search(r"price +1.28 VCN for all 128 tokens, 2.0352 VCN at most with check and bonus", shown)
+    total, *parts = amounts(cost_line(job))
+    assert total == sum(parts)
+    assert job.fee_wei == -(-job.charge_wei // 2)
+
+
+def test_a_job_that_was_not_drawn_says_nothing_of_checks() -> None:
+    (job,) = views(ended_job(), "requester").jobs()
+    assert not any(line.startswith("check") for line in description(replace(job, scores_bps=())))
+
+
+def test_a_doubt_shows_what_its_check_cost() -> None:
+    (job,) = views(ended_job(work=Work.DOUBTFUL, checked=True), "requester").jobs()
+    assert (job.state, job.charge_wei, job.cost_wei) == ("refunded", 0, job.fee_wei)
+    assert cost_line(job).endswith("verify fee")
 
 
 def test_a_temperature_is_shown_where_there_is_one() -> None:

@@ -7,13 +7,14 @@ import pytest
 from node.daemon.views import Views
 from node.journal import open_journal
 from protocol.wire.ids import TimestampMs
+from tests.simulation.scene import Work
 from tests.unit.node.daemon.worlds import ended_job
 
 
-@pytest.mark.parametrize("honest", [True, False])
+@pytest.mark.parametrize("work", [Work.HONEST, Work.DOUBTFUL, Work.DISHONEST])
 @pytest.mark.parametrize("name", ["requester", "provider", "verifier-0"])
-async def test_fold_shows_what_was_shown_before(tmp_path: Path, name: str, honest: bool) -> None:
-    story = ended_job(honest=honest)
+async def test_fold_shows_what_was_shown_before(tmp_path: Path, name: str, work: Work) -> None:
+    story = ended_job(work=work, checked=work is Work.DOUBTFUL)
     before = Views(story.node(name).machine, story.ledger(name))
     with open_journal(tmp_path) as journal:
         machine, ledger = await story.fold(name, journal)

@@ -9,7 +9,7 @@ from node.daemon.views import Views
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.wire.ids import TimestampMs, Wei
-from tests.simulation.scene import CLASS, MANIFEST
+from tests.simulation.scene import CLASS, MANIFEST, Work
 from tests.unit.node.daemon.worlds import Story, ended_job
 
 
@@ -52,7 +52,7 @@ def test_cost_of_a_job_holds_what_a_given_up_attempt_cost_beside() -> None:
     late = replace(view, debit=Wei(view.debit + 5))
     assert views(story, "requester").job(late, "requester").cost_wei == view.debit + 5
     # A node that was paid late is paid for a job that nobody else did, too.
-    unserved = replace(view, stage=Stage.UNSERVED, charge=Wei(0), bonus=Wei(0), debit=Wei(5))
+    unserved = replace(view, stage=Stage.UNSERVED, charge=Wei(0), fee=Wei(0), bonus=Wei(0), debit=Wei(5))
     assert views(story, "requester").job(unserved, "requester").cost_wei == 5
 
 
@@ -79,7 +79,7 @@ def test_case_shows_seats_verdict_and_where_the_money_went() -> None:
 
 
 def test_case_of_a_cheat_shows_its_slash_and_the_refund() -> None:
-    story = ended_job(honest=False)
+    story = ended_job(work=Work.DISHONEST)
     ((batch_id, told),) = story.ledger("requester").batches.items()
     case = views(story, "requester").case(batch_id, told)
     assert (case.state, case.verdict, len(case.seats)) == ("refunded", "severe", 3)

@@ -41,16 +41,16 @@ class Story:
         return machine, ledger
 
 
-def ended_job(*, honest: bool = True) -> Story:
+def ended_job(*, work: Work = Work.HONEST, checked: bool = False) -> Story:
     """One requester, one provider, three verifiers; a job from bid to pay, or to refund where the provider cheats."""
     world = World()
     client = world.add("requester", {"requester"})
     world.chain.deposit(client.address, 100 * VCN)
-    provider = world.add("provider", {"provider", "verifier"}, 20_000, Work.HONEST if honest else Work.DISHONEST)
+    provider = world.add("provider", {"provider", "verifier"}, 20_000, work)
     for number in range(3):
         world.add(f"verifier-{number}", {"verifier"}, 5_000)
     world.start()
-    world.soon(lambda: client.take(ask()), 3_000)
+    world.soon(lambda: client.take(ask(checked=checked)), 3_000)
     jobs = client.machine.requester
     world.run(lambda: bool(jobs.jobs) and jobs.jobs[0].stage in TERMINAL)
     world.run(lambda: provider.machine.provider.jobs[0].stage in TERMINAL)
