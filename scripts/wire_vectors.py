@@ -589,7 +589,7 @@ def _readings(job: JobId) -> Iterator[Case]:
         }
     measured: list[tuple[int, list[int], int]] = [
         (EMBED, [3_000, 22_500], 0),
-        (EMBED, [0, 45_001], 0),
+        (EMBED, [0, 120_000], 0),
         (EMBED, [0, 0], 1_000),
         (CLASSIFY, [120_000, 0] * 32, 0),
         (CLASSIFY, [300_000, 0] * 2, 0),

@@ -46,11 +46,11 @@ MAX_LOGIT = 10**12
 LENGTH_WITHIN = 1_000
 """How far an embedding's length may be from one, in ppm; rounding takes a tenth of that from one of 40,000 numbers."""
 SETTLED_TEXTS = 32
-"""A classification of so many texts is judged by the constants as they are; one of fewer by wider ones."""
-CLEAR_LEAD = 2
-"""A label leads clearly by so many times what one text's logits may differ before it fails."""
+"""So many texts are judged by the constants as they are; fewer by wider ones."""
+CLEARLY = 2
+"""A text is clearly wrong at so many times what would make a job of one text fail."""
 
-WIDE = {EMBED: Tolerance(22_500, 45_000), CLASSIFY: Tolerance(120_000, 225_000)}
+WIDE = {EMBED: Tolerance(20_000, 30_000), CLASSIFY: Tolerance(120_000, 225_000)}
 """What a model is measured by that nobody has measured for a kind: always drawn, and never slashed."""
 NUMBERS_A_TEXT = {EMBED: 1, CLASSIFY: 2}
 
@@ -141,11 +141,20 @@ def reading_score(kind: int, proof: bytes, check: bytes, texts: int, calibration
     """
     chunks, found = _split(kind, check, texts)
     act, chunk = state_distances(proof, chunks)
+    differences, leads = (found, found) if kind == EMBED else (found[::2], found[1::2])
     tolerance = tolerance_of(kind, calibration)
+    if max(leads) > CLEARLY * _for_texts(tolerance, 1).d1:
+        return 0
+    # One that is noisy by chance hurts nobody, and half of them done well buy the other half nothing.
+    mean = isqrt(sum(each * each for each in differences) // texts)
+    numbers = score_bps(mean, _for_texts(tolerance, texts))
+    if kind == CLASSIFY and texts == 1:
+        # The few logits of one text prove nobody a cheat.
+        numbers = max(numbers, REVIEW_ABOVE_BPS + 1)
     return min(
         score_bps(act, _for_states(calibration.act, texts)),
         score_bps(chunk, _for_states(calibration.chunk, texts % CHUNK_TOKENS or CHUNK_TOKENS)),
-        score_bps(max(found), tolerance) if kind == EMBED else _score_labels(found[::2], found[1::2], tolerance),
+        numbers,
     )
 
 
@@ -162,20 +171,6 @@ def readings_differ(kind: int, own: bytes, theirs: bytes, texts: int, calibratio
     except ValueError:
         return True
     return states_differ(mine, other, calibration)
-
-
-def _score_labels(differences: tuple[int, ...], leads: tuple[int, ...], tolerance: Tolerance) -> int:
-    """Root mean square over texts: half of them done well buy the other half nothing.
-
-    One text alone proves nobody a cheat by its logits, only by a label that is clearly wrong.
-    """
-    single = _for_texts(tolerance, 1)
-    if max(leads) > CLEAR_LEAD * single.d1:
-        return 0
-    count = len(differences)
-    mean = isqrt(sum(each * each for each in differences) // count)
-    score = score_bps(mean, _for_texts(tolerance, count))
-    return max(score, REVIEW_ABOVE_BPS + 1) if count == 1 else score
 
 
 def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:

@@ -18,7 +18,7 @@ SIGMAS = 6
 OVER_WORST = 1.25
 # D1 over D0. What lies between is looked at again and costs nobody anything.
 ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.125, 1.22, 2, 2
-EMBED_WIDTH, CLASSIFY_WIDTH = 2, 1.75
+EMBED_WIDTH, CLASSIFY_WIDTH = 1.5, 1.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Floors:
     classify: int
 
 
-FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 1_000_000, 10_000, 40_000)}
+FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 1_000_000, 5_000, 40_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +72,30 @@ def reading_constants(
 ) -> dict[str, list[int]]:
     """The pairs of a class for embeddings and classification, in ppm.
 
-    Two ways to read a text differ by a step of rounding or not at all, so here the largest that was seen counts, not a
-    deviation. A classification's D0 bounds the root mean square of any 32 texts in a row, and, with the room that the
-    score gives a single text, each of them.
+    Two ways to read a text differ by a step of rounding or not at all, and once in a while by several; so here the
+    largest that was seen counts, not a deviation. D0 bounds the root mean square of any 32 texts in a row and, with
+    the room that the score gives a single text, each of them.
     Args: distances, of each embedding; label_sets, for each set of labels and text the difference and the lead.
     """
-    floors, singles, groups = FLOORS[class_id], [], []
-    for rows in label_sets:
-        differences = [difference for difference, _ in rows]
-        singles.append(max(differences))
-        starts = range(0, max(1, len(differences) - SETTLED_TEXTS + 1), SETTLED_TEXTS)
-        groups += [_root_mean_square(differences[start : start + SETTLED_TEXTS]) for start in starts]
-    single = max(singles) / SETTLED_TEXTS**0.25
-    embed = max(floors.embed, math.ceil(OVER_WORST * max(distances)))
-    classify = max(floors.classify, math.ceil(OVER_WORST * max(single, *groups)))
+    floors = FLOORS[class_id]
+    embed = max(floors.embed, _bound_texts([distances]))
+    differences = [[difference for difference, _ in rows] for rows in label_sets]
+    classify = max(floors.classify, _bound_texts(differences))
     return {
         "embed": [embed, math.ceil(EMBED_WIDTH * embed)],
         "classify": [classify, math.ceil(CLASSIFY_WIDTH * classify)],
     }
+
+
+def _bound_texts(series: Sequence[Sequence[int]]) -> int:
+    room = math.sqrt(math.sqrt(SETTLED_TEXTS))
+    singles = [max(values) / room for values in series]
+    groups = [
+        _root_mean_square(values[start : start + SETTLED_TEXTS])
+        for values in series
+        for start in range(0, max(1, len(values) - SETTLED_TEXTS + 1), SETTLED_TEXTS)
+    ]
+    return math.ceil(OVER_WORST * max(*singles, *groups))
 
 
 def _root_mean_square(values: Sequence[int]) -> float:

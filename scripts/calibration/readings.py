@@ -30,8 +30,6 @@ from scripts.setup.cache import cache_directory
 from scripts.setup.model import manifest_id, store
 
 LIMITS = Limits(timeout_ms=3 * 3600 * 1000, file_bytes=64 * MIB, output_bytes=64 * MIB)
-EVERY = 3
-"""Every how many prompts one is among the texts: they are of all kinds that are noisy."""
 TOGETHER = 6
 """Prompts that are read once more as one long text."""
 LABELS = (
@@ -42,7 +40,7 @@ LABELS = (
 
 def texts() -> list[str]:
     """What is read."""
-    short = all_prompts()[::EVERY]
+    short = all_prompts()
     return [*short, *(" ".join(short[at : at + TOGETHER]) for at in range(0, len(short) - TOGETHER, TOGETHER))]
 
 

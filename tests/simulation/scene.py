@@ -86,7 +86,7 @@ def check_bytes(tokens: int, work: Work) -> bytes:
 
 def reading_bytes(kind: int, texts: int, work: Work, seat: Work) -> bytes:
     """A seat's own pass over so many texts that a node of such work has read; a dishonest seat has read none."""
-    distance = {Work.HONEST: 5_000, Work.DOUBTFUL: 20_000}.get(work, 1_500_000) if seat is Work.HONEST else 0
+    distance = {Work.HONEST: 5_000, Work.DOUBTFUL: 40_000}.get(work, 1_500_000) if seat is Work.HONEST else 0
     values = [13 if seat is Work.DISHONEST else 40] * (8 * texts)
     measured = [distance] * texts if kind == EMBED else [distance, 0] * texts
     return struct.pack(f"<f{8 * texts}hd{len(measured)}I", 1.0, *values, 1_600.0, *measured)

@@ -16,8 +16,8 @@ from tests.simulation.test_court import STAKE, only, refunded
 from tests.simulation.test_scenarios import network
 from tests.simulation.world import World
 
-SCORE = 10_000 - 500 * 5_000 // 15_000
-"""What honest embeddings are worth by the constants of the scene."""
+SCORE = 10_000 - 500 * 5_000 // 27_108
+"""What three honest embeddings are worth by the constants of the scene."""
 
 
 def test_honest_embeddings_pass_and_are_paid_as_embeddings() -> None:

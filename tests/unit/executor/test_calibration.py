@@ -47,9 +47,10 @@ def test_margins_that_are_all_zero_still_leave_room(class_id: int) -> None:
     assert found["worst"][0] == FLOORS[class_id].worst
 
 
-def test_embeddings_are_bounded_a_quarter_over_the_worst_of_them() -> None:
-    found = reading_constants([0] * 50 + [16_000], [[(0, 0)] * 40], 2)
-    assert found["embed"] == [20_000, 40_000]
+def test_embeddings_are_bounded_as_many_texts_and_as_the_worst_one_alone() -> None:
+    assert reading_constants([16_000] * 50, [[(0, 0)] * 40], 2)["embed"] == [20_000, 30_000]
+    (d0, _) = reading_constants([0] * 50 + [48_000], [[(0, 0)] * 40], 2)["embed"]
+    assert d0 == pytest.approx(1.25 * 48_000 / 32**0.25, abs=1)
 
 
 def test_classifications_are_bounded_by_the_noisiest_texts_in_a_row_or_alone() -> None:

@@ -181,14 +181,19 @@ def test_so_many_numbers_are_refused_that_no_honest_result_has_them():
     ("distances", "score"),
     [
         ([(0,)], 10_000),
-        ([(0,), (15_000,)], 9_500),
-        ([(0,), (15_001,)], 9_500),
-        ([(0,)] * 40 + [(30_000,)], 8_500),
-        ([(0,)] * 40 + [(31_000,)], 8_225),
+        ([(15_000,)] * 32, 9_500),
+        ([(30_000,)] * 32, 8_500),
+        ([(31_000,)] * 32, 8_225),
+        ([(35_676,)], 9_500),
+        ([(0,)] * 16 + [(60_000,)] * 16, 6_010),
+        ([(0,)] * 999 + [(140_000,)], 9_853),
+        ([(0,)] * 999 + [(143_000,)], 0),
         ([(2**32 - 1,)], 0),
     ],
 )
-def test_embeddings_are_worth_what_the_worst_of_them_is(distances: list[tuple[int, ...]], score: int):
+def test_embeddings_are_worth_their_root_mean_square_unless_one_is_clearly_another(
+    distances: list[tuple[int, ...]], score: int
+):
     found = check(EMBED, *distances)
     assert score_of(EMBED, proof(len(distances)), found, len(distances), MEASURED) == score
 
@@ -254,8 +259,8 @@ def test_a_row_without_constants_for_a_kind_is_none_for_it(kind: int):
     assert is_calibrated(kind, MEASURED)
     assert not is_calibrated(kind, UNCALIBRATED)
     assert not is_calibrated(kind, replace(MEASURED, calibrated=False))
-    just = check(EMBED, (WIDE[EMBED].d0,))
-    assert score_of(EMBED, proof(1), just, 1, text_only) == PASS_ABOVE_BPS
+    just = check(EMBED, *[(WIDE[EMBED].d0,)] * 32)
+    assert score_of(EMBED, proof(32), just, 32, text_only) == PASS_ABOVE_BPS
 
 
 # --- seats ------------------------------------------------------------------------------------------------------------
