@@ -47,9 +47,10 @@ from protocol.effects import (
 )
 from protocol.errors import ChainError, Reverted
 from protocol.events import AuditNotDrawn, BatchMined, Event, MessageSigned, TransactionMined
-from protocol.params import AUDIT_LATEST_EPOCHS, PASS_ABOVE_BPS, ChainRules
+from protocol.params import AUDIT_LATEST_EPOCHS, FULL_BENCH, PASS_ABOVE_BPS, ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import BatchContents, batch_id
+from protocol.stages.margins import median_evidence
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.sampling import epoch_of, is_audited
@@ -309,8 +310,8 @@ class ChainAdapter:
             case CommitSeat(seat=seat, commitment=commitment):
                 call, sender = court.commit_seat(case, seat, commitment), self._operator
                 return await self._do(effect, call, sender, lambda: self._committed(case, seat, commitment))
-            case RevealSeat(seat=seat, digest=digest, scores=scores, salt=salt):
-                call, sender = court.reveal_seat(case, seat, digest, scores, salt), self._operator
+            case RevealSeat(seat=seat, digest=digest, scores=scores, salt=salt, evidence=evidence):
+                call, sender = court.reveal_seat(case, seat, digest, scores, salt, evidence), self._operator
                 return await self._do(effect, call, sender, lambda: self._seat_is(case, seat, SeatState.REVEALED))
             case DemandData(seat=seat, leaf_index=leaf, hpke_key=key):
                 call, sender = court.demand_data(case, seat, leaf, key), self._operator
@@ -454,9 +455,21 @@ class ChainAdapter:
         return (await self.network.court.case_of(case)).state in (CaseState.DATA_CHALLENGE, CaseState.CLOSED)
 
     async def _passes(self, case: BatchId) -> bool:
-        """Whether every seat has found that the batch passes: then nobody is drawn by its contents any more."""
-        heard = [seat for seat in await self.network.court.seats_of(case) if seat.state is not SeatState.SILENT]
-        return bool(heard) and all(seat.state is SeatState.REVEALED and seat.score > PASS_ABOVE_BPS for seat in heard)
+        """Whether every seat has found that the batch passes: then nobody is drawn by its contents any more.
+
+        Unless what they say of its margins is the drop too many.
+        """
+        court = self.network.court
+        heard = [seat for seat in await court.seats_of(case) if seat.state is not SeatState.SILENT]
+        if not heard or any(seat.state is not SeatState.REVEALED or seat.score <= PASS_ABOVE_BPS for seat in heard):
+            return False
+        if all(seat.evidence <= 0 for seat in heard):
+            return True
+        seen, evidence = await court.case_of(case), median_evidence([seat.evidence for seat in heard])
+        running = await court.running_of(seen.node, seen.class_id)
+        if len(heard) < FULL_BENCH:
+            return not running.is_suspect(evidence)
+        return not running.after(evidence, bench=True).is_alarm
 
     async def _answered(self, case: BatchId) -> bool:
         return (await self.network.court.case_of(case)).state is not CaseState.DATA_CHALLENGE

@@ -67,6 +67,17 @@ def packaged_for(manifest: Cid) -> CalibrationFile | None:
     return read(source.read_text(encoding="utf-8"), source.name) if source.is_file() else None
 
 
+def margin_scores(manifest: Cid, class_id: int, wanted: bytes) -> MarginScores | None:
+    """The table that weighs the margins of a model on a class, if this release has the one of the network.
+
+    Args: wanted, its hash in Params. Raises: ConfigError for a file that is none.
+    """
+    file = packaged_for(manifest)
+    noise = file.classes.get(class_id) if file else None
+    scores = noise.calibration.margins if noise else None
+    return scores if scores is not None and scores.hash == wanted else None
+
+
 def read(text: str, name: str) -> CalibrationFile:
     """Read a calibration file.
 

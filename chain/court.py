@@ -21,6 +21,7 @@ from protocol.events import (
     SeatSilenced,
 )
 from protocol.stages.commitment import BatchContents
+from protocol.stages.margins import Running
 from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, Wei
@@ -62,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A seat as it stands: its score in basis points, the start of its turn in seconds.
+    """A seat as it stands: its score in basis points, the start of its turn in seconds, its evidence in mnat.
 
     The chain keeps the first KEPT_BYTES of a commitment until it is opened; zeros follow.
     """
@@ -72,6 +73,7 @@ class Seat:
     score: int
     since: int
     commitment: bytes
+    evidence: int
 
     def __post_init__(self) -> None:
         """The contract's number becomes a SeatState."""
@@ -111,6 +113,10 @@ class Court(Contract):
         """The seats of a case, in order, silent ones included."""
         return [Seat(*values) for values in await self.read("seatsOf", case)]
 
+    async def running_of(self, node: Address, class_id: int) -> Running:
+        """The running margin of a node on a class."""
+        return Running(*await self.read("runningOf", node, class_id))
+
     async def preview_seats(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
         """The seats that convene would draw now; refused as convene is."""
         return tuple(await self.read("previewSeats", node, slot, contents_tuple(contents)))
@@ -123,9 +129,11 @@ class Court(Contract):
         """Bind a seat to its own projections; the seat's operator."""
         return self.call("commitSeat", case, seat, commitment)
 
-    def reveal_seat(self, case: BatchId, seat: int, digest: bytes, scores: tuple[int, ...], salt: bytes) -> Call:
-        """Open a seat's commitment and give its scores; the seat's operator."""
-        return self.call("revealSeat", case, seat, digest, scores, salt)
+    def reveal_seat(
+        self, case: BatchId, seat: int, digest: bytes, scores: tuple[int, ...], salt: bytes, evidence: int
+    ) -> Call:
+        """Open a seat's commitment, give its scores, and what it says of the margins; the seat's operator."""
+        return self.call("revealSeat", case, seat, digest, scores, salt, evidence)
 
     def replace_seat(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
         """Seat the next of the draw order for one that was silent for a whole turn; anyone."""
@@ -177,8 +185,8 @@ class Court(Contract):
                 return SeatSilenced(case, seat, node)
             case "SeatCommitted", (case, seat, *_):
                 return SeatCommitted(case, seat)
-            case "SeatRevealed", (case, seat, node, scores, digest):
-                return SeatRevealed(case, seat, node, scores, digest)
+            case "SeatRevealed", (case, seat, node, scores, digest, evidence):
+                return SeatRevealed(case, seat, node, scores, digest, evidence)
             case "CaseGrown", (case, round_number, first_seat, standing, median):
                 return CaseGrown(case, round_number, first_seat, Verdict(standing), median)
             case "CaseDecided", (case, verdict, median, until):

@@ -1,8 +1,10 @@
 """The Params contract: the profile of a network, its device classes and its calibration."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Any
 
+from chain.calibration import margin_scores
 from chain.contract import Contract, Entry
 from chain.ethereum import Call
 from chain.facts import Fact
@@ -12,6 +14,8 @@ from protocol.events import CalibrationSeen
 from protocol.params import ChainRules
 from protocol.stages.verification import UNCALIBRATED, Calibration, Tolerance
 from protocol.wire.ids import ZERO_HASH, Address, Cid
+
+log = logging.getLogger(__name__)
 
 NO_BAND = Tolerance(0, 0)
 
@@ -114,8 +118,22 @@ class Params(Contract):
         match entry.event, entry.values:
             case "CalibrationAdded", (manifest, class_id, values):
                 row = _row(values)
-                return CalibrationSeen(manifest, class_id, row.calibration) if row else None
+                return CalibrationSeen(manifest, class_id, _weighed(manifest, class_id, row)) if row else None
         return None
+
+
+def _weighed(manifest: Cid, class_id: int, row: CalibrationRow) -> Calibration:
+    """With the table for its margins out of the file of this release, which the chain has the hash of only."""
+    if row.margin_scores_hash == ZERO_HASH:
+        return row.calibration
+    try:
+        scores = margin_scores(manifest, class_id, row.margin_scores_hash)
+    except ConfigError as error:
+        log.warning("calibration not used: %s", error, extra={"manifest": manifest.hex()})
+        return row.calibration
+    if scores is None:
+        log.warning("this release has another table of margins than the network", extra={"manifest": manifest.hex()})
+    return replace(row.calibration, margins=scores)
 
 
 def _row(values: tuple[Any, ...]) -> CalibrationRow | None:

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
-import {Rounds} from "./Rounds.sol";
+import {Margins} from "./Margins.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {IVCoin} from "./interfaces/IVCoin.sol";
@@ -14,7 +14,7 @@ import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice A node that three seats found guilty may ask for seven, for a bond.
 /// @dev Every coin that the court holds is the bond of an appeal whose round goes on.
-abstract contract Appeals is Rounds {
+abstract contract Appeals is Margins {
     using SafeERC20 for IVCoin;
 
     uint256 private constant BOND_DIVISOR = 100;
@@ -23,7 +23,7 @@ abstract contract Appeals is Rounds {
     uint32 internal immutable _appealSeconds;
 
     constructor(IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
-        Rounds(stakes_, settlement_, profile)
+        Margins(stakes_, settlement_, profile)
     {
         _coin = settlement_.coin();
         _appealSeconds = profile.appealSeconds;

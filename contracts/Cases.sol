@@ -5,6 +5,7 @@ import {Verifiers} from "./Verifiers.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {ContentsLib} from "./libraries/ContentsLib.sol";
+import {MedianLib} from "./libraries/MedianLib.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
 import {Draw} from "./libraries/SeatLib.sol";
 import {Contents, Docket} from "./types/BatchTypes.sol";
@@ -21,6 +22,16 @@ abstract contract Cases is Verifiers {
         uint256[] places;
         address[] nodes;
         uint256 nextTry;
+    }
+
+    /// @dev What the seats of a round, or of all, have revealed.
+    struct Hearing {
+        address[] nodes;
+        /// @dev Ascending, as is the evidence: not in the order of the nodes.
+        int256[] scores;
+        int256[] evidence;
+        /// @dev Whether that is everyone but the silent.
+        bool all;
     }
 
     uint256 internal constant FULL_BENCH = 3;
@@ -45,13 +56,13 @@ abstract contract Cases is Verifiers {
         seats = new Seat[](shown.seatCount);
         for (uint256 i; i < seats.length; ++i) {
             Sitting storage sitting = _seats[caseId][i];
-            seats[i] = Seat({
-                node: _nodeOf(sitting, shown.classId),
-                state: sitting.state,
-                score: sitting.score,
-                since: sitting.since,
-                commitment: sitting.state == SeatState.Committed ? bytes32(sitting.held) : bytes32(0)
-            });
+            Seat memory seat = seats[i];
+            seat.node = _nodeOf(sitting, shown.classId);
+            seat.state = sitting.state;
+            seat.score = sitting.score;
+            seat.since = sitting.since;
+            if (seat.state == SeatState.Committed) seat.commitment = sitting.held;
+            if (seat.state == SeatState.Revealed) seat.evidence = int32(sitting.placeOrEvidence);
         }
     }
 
@@ -105,7 +116,7 @@ abstract contract Cases is Verifiers {
         uint256 value = uint256(contents.maxLeaf) * first.drawn.length;
         if (docket.charge < value) value = docket.charge;
         first.wanted = value < _courtValue ? 1 : FULL_BENCH;
-        first.places = _drawSeats(draw, new uint256[](0), first.wanted);
+        first.places = _drawSeats(draw, new address[](0), first.wanted);
         first.nodes = _nodesAt(draw.classId, first.places);
         first.nextTry = draw.nextTry;
     }
@@ -136,7 +147,7 @@ abstract contract Cases is Verifiers {
             uint256 left = _listLength(open.classId, draw.commitBlock) - open.seatCount;
             if (wanted > left) wanted = left;
         }
-        places = _drawSeats(draw, _placesOf(caseId, open.seatCount), wanted);
+        places = _drawSeats(draw, _satOn(caseId, open), wanted);
         nextTry = draw.nextTry;
     }
 
@@ -155,7 +166,7 @@ abstract contract Cases is Verifiers {
         Case storage opened = _cases[docket.batchId];
         // Every member of Case that is not zero, at once: the compiler would write each of them.
         uint256 word = uint160(node) | uint256(slot) << 160 | docket.classId << 168 | uint256(CaseState.Open) << 176
-            | first.wanted << 192 | first.places.length << 200 | first.nextTry << 208 | first.drawn.length << 224;
+            | first.wanted << 200 | first.places.length << 208 | first.nextTry << 216 | first.drawn.length << 232;
         assembly ("memory-safe") {
             sstore(opened.slot, word)
         }
@@ -166,7 +177,7 @@ abstract contract Cases is Verifiers {
 
     function _seat(bytes32 caseId, uint256 seat, uint256 place, address node) private {
         Sitting storage drawn = _seats[caseId][seat];
-        drawn.place = uint32(place);
+        drawn.placeOrEvidence = uint32(place);
         drawn.state = SeatState.Drawn;
         drawn.since = uint32(block.timestamp);
         drawn.held = bytes21(bytes20(node));
@@ -174,60 +185,44 @@ abstract contract Cases is Verifiers {
 
     // ---- inside: reading
 
-    /// @dev The first seat of this round that is in this state, or as many as there are seats.
-    function _firstIn(bytes32 caseId, Case storage open, SeatState state) internal view returns (uint256) {
-        uint256 count = open.seatCount;
-        for (uint256 i = open.firstSeat; i < count; ++i) {
-            if (_seats[caseId][i].state == state) return i;
-        }
-        return count;
-    }
-
     function _nodeOf(Sitting storage sitting, uint8 classId) internal view returns (address) {
-        return sitting.state == SeatState.Committed ? _nodeAt(classId, sitting.place) : address(bytes20(sitting.held));
+        return sitting.state == SeatState.Committed
+            ? _nodeAt(classId, sitting.placeOrEvidence)
+            : address(bytes20(sitting.held));
     }
 
-    /// @dev Who sits or sat on the first `count` seats.
-    function _placesOf(bytes32 caseId, uint256 count) internal view returns (uint256[] memory places) {
-        places = new uint256[](count);
-        for (uint256 i; i < count; ++i) {
-            places[i] = _seats[caseId][i].place;
+    /// @dev Who sits or sat in a case.
+    function _satOn(bytes32 caseId, Case storage open) private view returns (address[] memory nodes) {
+        nodes = new address[](open.seatCount);
+        for (uint256 i; i < nodes.length; ++i) {
+            nodes[i] = _nodeOf(_seats[caseId][i], open.classId);
         }
     }
 
     /// @dev Who has revealed what, from seat `first` on.
-    function _revealed(bytes32 caseId, Case storage open, uint256 first)
-        internal
-        view
-        returns (address[] memory nodes, uint16[] memory scores)
-    {
-        (nodes, scores,) = _heard(caseId, open, first);
-    }
-
-    /// @dev As `_revealed`, and whether that is everyone but the silent.
-    function _heard(bytes32 caseId, Case storage open, uint256 first)
-        internal
-        view
-        returns (address[] memory nodes, uint16[] memory scores, bool all)
-    {
+    function _heard(bytes32 caseId, Case storage open, uint256 first) internal view returns (Hearing memory heard) {
         uint256 seatCount = open.seatCount;
         uint256 count;
-        nodes = new address[](seatCount);
-        scores = new uint16[](seatCount);
-        all = true;
+        address[] memory nodes = new address[](seatCount);
+        int256[] memory scores = new int256[](seatCount);
+        int256[] memory evidence = new int256[](seatCount);
+        heard.all = true;
         for (uint256 i = first; i < seatCount; ++i) {
             Sitting storage seat = _seats[caseId][i];
             if (seat.state == SeatState.Revealed) {
                 nodes[count] = address(bytes20(seat.held));
-                scores[count++] = seat.score;
+                MedianLib.insert(scores, count, int256(uint256(seat.score)));
+                MedianLib.insert(evidence, count++, int32(seat.placeOrEvidence));
             } else if (seat.state != SeatState.Silent) {
-                all = false;
+                heard.all = false;
             }
         }
         assembly ("memory-safe") {
             mstore(nodes, count)
             mstore(scores, count)
+            mstore(evidence, count)
         }
+        (heard.nodes, heard.scores, heard.evidence) = (nodes, scores, evidence);
     }
 
     function _isUncalibrated(Case storage open) internal view returns (bool) {

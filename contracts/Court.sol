@@ -41,18 +41,21 @@ contract Court is Verdicts {
         Case storage held = _cases[caseId];
         if (held.state > CaseState.Closed) return _endWaiting(caseId, held);
         Case storage open = _requireOpen(caseId);
-        (address[] memory seats, uint16[] memory scores, bool all) = _heard(caseId, open, open.firstSeat);
-        if (seats.length == 0 || !all) revert NotAllRevealed(caseId);
-        uint16 median = MedianLib.medianOf(scores);
+        Hearing memory heard = _heard(caseId, open, open.firstSeat);
+        uint256 count = heard.nodes.length;
+        if (count == 0 || !heard.all) revert NotAllRevealed(caseId);
+        uint16 median = _medianOf(heard);
         Verdict verdict = _verdictOf(median);
-        if (open.round != 0) return _endRound(caseId, open, verdict, median, seats.length);
-        if (seats.length >= FULL_BENCH) return _endFullBench(caseId, open, contents, median, seats, scores);
-        if (verdict != Verdict.Pass) {
-            // Fewer than three can only pass.
-            if (_seatMore(caseId, open, contents, FULL_BENCH - seats.length) != 0) return Verdict.None;
-            verdict = Verdict.Short;
+        int256 evidence_ = MedianLib.medianOf(heard.evidence);
+        if (open.round != 0) return _endRound(caseId, open, verdict, median, evidence_, count);
+        if (count >= FULL_BENCH) return _endFullBench(caseId, open, contents, verdict, median, evidence_, heard);
+        // Fewer than three can only pass.
+        if (verdict != Verdict.Pass || _isSuspect(open, evidence_)) {
+            if (_seatMore(caseId, open, contents, FULL_BENCH - count) != 0) return Verdict.None;
+            if (verdict != Verdict.Pass) verdict = Verdict.Short;
         }
-        return _close(caseId, open, verdict, median, seats);
+        if (verdict == Verdict.Pass) _weigh(caseId, open, evidence_, false);
+        return _close(caseId, open, verdict, median, heard.nodes);
     }
 
     function voidStarved(address node, uint8 slot, Contents calldata contents) external {
@@ -74,26 +77,30 @@ contract Court is Verdicts {
     }
 
     function caseOf(bytes32 caseId) external view returns (CaseView memory shown) {
-        // Member by member: whole copies of them would take 400 bytes of the 24 KiB.
         Case storage one = _cases[caseId];
         Ruling storage ruling = _rulings[caseId];
-        shown.node = one.node;
-        shown.slot = one.slot;
-        shown.classId = one.classId;
-        shown.state = one.state;
-        shown.verdict = one.verdict;
-        shown.round = one.round;
-        shown.seatsWanted = one.seatsWanted;
-        shown.seatCount = one.seatCount;
-        shown.nextTry = one.nextTry;
-        shown.drawnCount = one.drawnCount;
-        shown.firstSeat = one.firstSeat;
+        // By hand, as the compiler takes 400 bytes of the 24 KiB for it: the members of Case in their order, each as wide as
+        // it is, and below the view as it lies in memory, which is as it is encoded.
+        assembly ("memory-safe") {
+            let word := sload(one.slot)
+            let at := shown
+            for { let widths := 0x08101008080808080808a0 } widths { widths := shr(8, widths) } {
+                let width := and(widths, 0xff)
+                mstore(at, and(word, sub(shl(width, 1), 1)))
+                word := shr(width, word)
+                at := add(at, 32)
+            }
+        }
         shown.standing = ruling.verdict;
         shown.median = ruling.median;
         shown.appellant = ruling.appellant;
         shown.bond = ruling.bond;
-        if (one.state == CaseState.None || one.state == CaseState.Closed) return shown;
-        shown.until = uint40(_untilOf(caseId, _batchOf(one.node, one.slot).commitTime));
+        if (one.state != CaseState.None && one.state != CaseState.Closed) {
+            shown.until = uint40(_untilOf(caseId, _batchOf(one.node, one.slot).commitTime));
+        }
+        assembly ("memory-safe") {
+            return(shown, 512)
+        }
     }
 
     // ---- inside
@@ -104,31 +111,39 @@ contract Court is Verdicts {
         bytes32 caseId,
         Case storage open,
         Contents calldata contents,
+        Verdict verdict,
         uint16 median,
-        address[] memory seats,
-        uint16[] memory scores
+        int256 evidence_,
+        Hearing memory heard
     ) private returns (Verdict) {
-        Verdict verdict = _verdictOf(median);
-        if (verdict == Verdict.Review || _differ(scores)) {
-            if (_grow(caseId, open, contents, verdict, median)) return Verdict.None;
-        } else if (verdict == Verdict.Severe && !_isUncalibrated(open) && _canGrow(caseId, open, contents)) {
+        bool doubtful = verdict == Verdict.Review || _differ(heard.scores);
+        if (doubtful && _grow(caseId, open, contents, verdict, median)) return Verdict.None;
+        if (verdict == Verdict.Pass && _weigh(caseId, open, evidence_, true)) verdict = Verdict.Severe;
+        if (!doubtful && verdict == Verdict.Severe && !_isUncalibrated(open) && _canGrow(caseId, open, contents)) {
             open.state = CaseState.Decided;
             _keep(caseId, verdict, median);
             emit CaseDecided(caseId, verdict, median, block.timestamp + _appealSeconds);
             _settlement.accuse(open.node, open.slot);
             return Verdict.None;
         }
-        return _conclude(caseId, open, verdict, median, seats);
+        return _conclude(caseId, open, verdict, median, heard.nodes);
     }
 
     /// @dev The second round has spoken. Fewer than three of it change nothing.
-    function _endRound(bytes32 caseId, Case storage open, Verdict verdict, uint16 median, uint256 count)
-        private
-        returns (Verdict)
-    {
-        if (count < FULL_BENCH) (verdict, median) = (_rulings[caseId].verdict, _rulings[caseId].median);
-        (address[] memory seats,) = _revealed(caseId, open, 0);
-        return _conclude(caseId, open, verdict, median, seats);
+    function _endRound(
+        bytes32 caseId,
+        Case storage open,
+        Verdict verdict,
+        uint16 median,
+        int256 evidence_,
+        uint256 count
+    ) private returns (Verdict) {
+        if (count < FULL_BENCH) {
+            (verdict, median) = (_rulings[caseId].verdict, _rulings[caseId].median);
+        } else if (verdict == Verdict.Pass && _weigh(caseId, open, evidence_, true)) {
+            verdict = Verdict.Severe;
+        }
+        return _conclude(caseId, open, verdict, median, _heard(caseId, open, 0).nodes);
     }
 
     /// @dev Nobody appealed, the arbiters have not decided, or the node has not answered: what was found stands, or it withheld
@@ -145,18 +160,20 @@ contract Court is Verdicts {
 
     /// @dev A first round that never ended. A doubt that nobody confirmed is not let go.
     function _starve(bytes32 caseId, Case storage open) private {
-        (address[] memory seats, uint16[] memory scores) = _revealed(caseId, open, 0);
-        uint16 lowest = seats.length == 0 ? 0 : _lowest(scores);
-        bool found = seats.length != 0 && _verdictOf(lowest) != Verdict.Pass;
-        _close(caseId, open, found ? Verdict.Short : Verdict.Starved, lowest, seats);
+        Hearing memory heard = _heard(caseId, open, 0);
+        bool any = heard.nodes.length != 0;
+        uint16 lowest = any ? uint16(uint256(heard.scores[0])) : 0;
+        bool found = any && _verdictOf(lowest) != Verdict.Pass;
+        _close(caseId, open, found ? Verdict.Short : Verdict.Starved, lowest, heard.nodes);
     }
 
     /// @dev A second round that never ended: what the first has found stands, or what at least three have seen if that is worse.
     function _starveGrown(bytes32 caseId, Case storage open) private {
-        (address[] memory seats, uint16[] memory scores) = _revealed(caseId, open, open.firstSeat);
-        uint16 median = MedianLib.medianOf(scores);
-        bool worse = seats.length >= FULL_BENCH && _verdictOf(median) > _rulings[caseId].verdict;
-        _endRound(caseId, open, _verdictOf(median), median, worse ? seats.length : 0);
+        Hearing memory heard = _heard(caseId, open, open.firstSeat);
+        uint16 median = _medianOf(heard);
+        Verdict verdict = _verdictOf(median);
+        bool worse = verdict > _rulings[caseId].verdict;
+        _endRound(caseId, open, verdict, median, 0, worse ? heard.nodes.length : 0);
     }
 
     /// @dev When a case may be ended by anyone. Its first round may take as long again as the batch may wait for one.
@@ -173,10 +190,7 @@ contract Court is Verdicts {
         return uint256(ruling.since) + (state == CaseState.Decided ? _appealSeconds : _arbiterSeconds);
     }
 
-    function _lowest(uint16[] memory scores) private pure returns (uint16 lowest) {
-        lowest = scores[0];
-        for (uint256 i = 1; i < scores.length; ++i) {
-            if (scores[i] < lowest) lowest = scores[i];
-        }
+    function _medianOf(Hearing memory heard) private pure returns (uint16) {
+        return uint16(uint256(MedianLib.medianOf(heard.scores)));
     }
 }

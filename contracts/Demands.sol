@@ -5,6 +5,7 @@ import {Appeals} from "./Appeals.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
+import {SeatLib} from "./libraries/SeatLib.sol";
 import {Docket} from "./types/BatchTypes.sol";
 import {Case, CaseState, Ruling, SeatState, Sitting} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -52,9 +53,6 @@ abstract contract Demands is Appeals {
     function _requireDrawn(Case storage open, uint24 leaf) private view {
         Docket memory docket = _settlement.drawOf(open.node, open.slot);
         uint256[] memory drawn = SampleLib.draw(docket.seed, docket.leafCount, docket.rateBps);
-        for (uint256 i; i < drawn.length; ++i) {
-            if (drawn[i] == leaf) return;
-        }
-        revert LeafNotDrawn(leaf);
+        if (!SeatLib.isAmong(leaf, drawn, drawn.length)) revert LeafNotDrawn(leaf);
     }
 }

@@ -4,9 +4,8 @@ pragma solidity 0.8.37;
 import {Seats} from "./Seats.sol";
 import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {MedianLib} from "./libraries/MedianLib.sol";
 import {Contents} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, SeatState, Verdict} from "./types/CaseTypes.sol";
+import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What the scores of a round mean, and how a case grows to its second and last round.
@@ -15,7 +14,7 @@ abstract contract Rounds is Seats {
     uint256 private constant PASS_ABOVE = 9_500;
     uint256 private constant REVIEW_ABOVE = 8_500;
     /// @dev Honest seats differ by noise; above this one of them must be wrong.
-    uint256 private constant SPREAD_MAX = 1_000;
+    int256 private constant SPREAD_MAX = 1_000;
     uint256 private constant LARGEST_BENCH = 7;
 
     constructor(IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
@@ -27,7 +26,6 @@ abstract contract Rounds is Seats {
         internal
         returns (bool)
     {
-        if (!_mayGrow(open)) return false;
         (uint256[] memory bench, uint256 nextTry) = _largerBench(caseId, open, contents);
         if (bench.length == 0) return false;
         open.state = CaseState.Open;
@@ -42,7 +40,6 @@ abstract contract Rounds is Seats {
     }
 
     function _canGrow(bytes32 caseId, Case storage open, Contents calldata contents) internal view returns (bool) {
-        if (!_mayGrow(open)) return false;
         (uint256[] memory bench,) = _largerBench(caseId, open, contents);
         return bench.length != 0;
     }
@@ -54,18 +51,13 @@ abstract contract Rounds is Seats {
         ruling.median = median;
     }
 
-    function _differ(uint16[] memory scores) internal pure returns (bool) {
-        return MedianLib.spreadOf(scores) > SPREAD_MAX;
+    function _differ(int256[] memory ascending) internal pure returns (bool) {
+        return ascending[ascending.length - 1] - ascending[0] > SPREAD_MAX;
     }
 
     function _verdictOf(uint16 score) internal pure returns (Verdict) {
         if (score > PASS_ABOVE) return Verdict.Pass;
         return score > REVIEW_ABOVE ? Verdict.Review : Verdict.Severe;
-    }
-
-    /// @dev Cheap bound before any draw: the list must hold two more places than the case has used.
-    function _mayGrow(Case storage open) private view returns (bool) {
-        return open.round == 0 && _listLength(open.classId, block.number) >= uint256(open.seatCount) + 2;
     }
 
     /// @dev The largest odd number of seats up to seven, new verifiers first, then those who revealed in the first round; none
@@ -75,7 +67,10 @@ abstract contract Rounds is Seats {
         view
         returns (uint256[] memory bench, uint256 nextTry)
     {
-        uint256[] memory old = _revealedPlaces(caseId, open.seatCount);
+        // Cheap bound before any draw: the list must hold two more places than the case has used.
+        bool may = open.round == 0 && _listLength(open.classId, block.number) >= uint256(open.seatCount) + 2;
+        if (!may) return (bench, 0);
+        address[] memory old = _heard(caseId, open, 0).nodes;
         uint256[] memory fresh;
         (fresh, nextTry) = _drawMore(caseId, open, contents, LARGEST_BENCH, 0);
         uint256 size = fresh.length + old.length;
@@ -84,18 +79,7 @@ abstract contract Rounds is Seats {
         if (size <= old.length) return (new uint256[](0), nextTry);
         bench = new uint256[](size);
         for (uint256 i; i < size; ++i) {
-            bench[i] = i < fresh.length ? fresh[i] : old[i - fresh.length];
-        }
-    }
-
-    function _revealedPlaces(bytes32 caseId, uint256 seatCount) private view returns (uint256[] memory places) {
-        places = _placesOf(caseId, seatCount);
-        uint256 count;
-        for (uint256 i; i < seatCount; ++i) {
-            if (_seats[caseId][i].state == SeatState.Revealed) places[count++] = places[i];
-        }
-        assembly ("memory-safe") {
-            mstore(places, count)
+            bench[i] = i < fresh.length ? fresh[i] : _placeOf(old[i - fresh.length], open.classId);
         }
     }
 }

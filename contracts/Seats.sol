@@ -38,12 +38,19 @@ abstract contract Seats is Cases {
         emit SeatCommitted(caseId, seat, node, commitment);
     }
 
-    function revealSeat(bytes32 caseId, uint8 seat, bytes32 digest, uint16[] calldata scores, bytes32 salt) external {
+    function revealSeat(
+        bytes32 caseId,
+        uint8 seat,
+        bytes32 digest,
+        uint16[] calldata scores,
+        bytes32 salt,
+        int32 evidence_
+    ) external {
         (Sitting storage sitting, address node) = _ownSeat(caseId, seat);
         if (sitting.state != SeatState.Committed) revert NotCommitted(caseId, seat);
         Case storage open = _cases[caseId];
         _requireAllCommitted(caseId, open);
-        if (sitting.held != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, salt)))) {
+        if (sitting.held != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, evidence_, salt)))) {
             revert CommitmentMismatch(caseId, seat);
         }
         if (scores.length != open.drawnCount) revert WrongScoreCount(scores.length, open.drawnCount);
@@ -51,7 +58,9 @@ abstract contract Seats is Cases {
         sitting.state = SeatState.Revealed;
         sitting.score = score;
         sitting.held = bytes21(bytes20(node));
-        emit SeatRevealed(caseId, seat, node, scores, digest);
+        // Its node is known again without its place.
+        sitting.placeOrEvidence = uint32(evidence_);
+        emit SeatRevealed(caseId, seat, node, scores, digest, evidence_);
     }
 
     function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external {
@@ -127,15 +136,18 @@ abstract contract Seats is Cases {
     /// @dev Whether any seat of this round has committed. If none could, the node may have shown nothing to anybody: it must not
     ///      be able to have its judges fined for that.
     function _isAnyBound(bytes32 caseId, Case storage open) private view returns (bool) {
-        uint256 count = open.seatCount;
-        return
-            _firstIn(caseId, open, SeatState.Committed) != count || _firstIn(caseId, open, SeatState.Revealed) != count;
+        for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
+            SeatState state = _seats[caseId][i].state;
+            if (state == SeatState.Committed || state == SeatState.Revealed) return true;
+        }
+        return false;
     }
 
     /// @dev Else a seat could echo what another has revealed.
     function _requireAllCommitted(bytes32 caseId, Case storage open) internal view {
-        uint256 missing = _firstIn(caseId, open, SeatState.Drawn);
-        if (missing != open.seatCount) revert SeatsMissing(caseId, uint8(missing));
+        for (uint256 i = open.firstSeat; i < open.seatCount; ++i) {
+            if (_seats[caseId][i].state == SeatState.Drawn) revert SeatsMissing(caseId, uint8(i));
+        }
     }
 
     /// @dev A seat's score is that of the worst leaf.

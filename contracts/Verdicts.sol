@@ -54,8 +54,7 @@ abstract contract Verdicts is Demands {
     function condemn(address node, uint8 slot) external returns (bytes32 caseId) {
         if (msg.sender != evidence && msg.sender != audits) revert NotEvidence(msg.sender);
         caseId = _settlement.batchIdOf(node, slot);
-        Case storage judged = _cases[caseId];
-        (judged.node, judged.slot) = (node, slot);
+        Case storage judged = _caseOver(caseId, node, slot);
         judged.state = CaseState.Proven;
         _settleBond(caseId, Verdict.Severe);
         _closeGrown(caseId, judged, Verdict.Severe, 0);
@@ -92,6 +91,7 @@ abstract contract Verdicts is Demands {
         address node = open.node;
         Batch memory batch;
         if (verdict != Verdict.Pass) {
+            if (verdict == Verdict.Severe) _forget(open);
             batch = _batchOf(node, open.slot);
             bool found = verdict == Verdict.Severe || verdict == Verdict.Short;
             // What code has proved is no noise, whatever the class.
@@ -111,8 +111,12 @@ abstract contract Verdicts is Demands {
 
     /// @dev As `_close`, for a case that had rounds: the seats of all of them are paid.
     function _closeGrown(bytes32 caseId, Case storage open, Verdict verdict, uint16 median) internal returns (Verdict) {
-        (address[] memory seats,) = _revealed(caseId, open, 0);
-        return _close(caseId, open, verdict, median, seats);
+        return _close(caseId, open, verdict, median, _heard(caseId, open, 0).nodes);
+    }
+
+    function _caseOver(bytes32 caseId, address node, uint8 slot) private returns (Case storage one) {
+        one = _cases[caseId];
+        (one.node, one.slot) = (node, slot);
     }
 
     function _punish(bytes32 caseId, address node, Verdict verdict, Batch memory batch) private {
@@ -135,8 +139,7 @@ abstract contract Verdicts is Demands {
 
     /// @dev Nobody convened. That is the node's to do, unless there was nobody to be drawn.
     function _closeUnheard(bytes32 caseId, address node, uint8 slot, bool drawable) internal {
-        Case storage unheard = _cases[caseId];
-        (unheard.node, unheard.slot) = (node, slot);
+        Case storage unheard = _caseOver(caseId, node, slot);
         if (drawable) _penalise(node, MEDIUM, true);
         _closeGrown(caseId, unheard, Verdict.Starved, 0);
     }

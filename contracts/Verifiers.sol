@@ -27,7 +27,7 @@ abstract contract Verifiers is ICourt {
     /// @dev Not an array: its length would be read with every place.
     mapping(uint8 classId => mapping(uint256 place => VerifierSlot)) private _slots;
     mapping(uint8 classId => ListEnd) private _ends;
-    /// @dev Place + 1, 0 while the node is not on the list.
+    /// @dev The place that a node took last, also if it has left since: who sits may leave.
     mapping(address node => mapping(uint8 classId => uint256)) private _places;
     mapping(address node => uint32 classMask) private _joined;
 
@@ -44,18 +44,18 @@ abstract contract Verifiers is ICourt {
         NodeView memory shown = _nodeOf(node);
         _requireKeyOf(shown, node);
         _requireEligible(shown, node, classId);
-        if (_places[node][classId] != 0) revert AlreadyJoined(node, classId);
+        if (_isJoined(node, classId)) revert AlreadyJoined(node, classId);
         uint16 weight = SeatLib.weightOf(shown.activeStake, _minStake, shown.scoreHundredths, _weightFloorBps);
         uint256 place = _ends[classId].count;
         _ends[classId] = ListEnd(uint32(place + 1), uint40(block.number));
         _slots[classId][place] = VerifierSlot(node, uint40(block.number), FOREVER, weight);
-        _places[node][classId] = place + 1;
+        _places[node][classId] = place;
         _joined[node] |= uint32(1) << classId;
         emit VerifierJoined(node, classId, place, weight);
     }
 
     function leaveVerifiers(address node, uint8 classId) external {
-        if (_places[node][classId] == 0) revert NotJoined(node, classId);
+        if (!_isJoined(node, classId)) revert NotJoined(node, classId);
         NodeView memory shown = _nodeOf(node);
         if (_mayStay(shown, classId)) _requireKeyOf(shown, node);
         _leave(node, classId);
@@ -76,13 +76,18 @@ abstract contract Verifiers is ICourt {
         }
     }
 
-    function _drawSeats(Draw memory draw, uint256[] memory seated, uint256 wanted)
+    function _drawSeats(Draw memory draw, address[] memory seated, uint256 wanted)
         internal
         view
         returns (uint256[] memory places)
     {
         uint256 length = _listLength(draw.classId, draw.commitBlock);
         return SeatLib.draw(_slots[draw.classId], length, draw, seated, wanted, _isParty);
+    }
+
+    /// @dev A place of this verifier, by which it is found; not always the one that it was drawn by.
+    function _placeOf(address node, uint8 classId) internal view returns (uint256) {
+        return _places[node][classId];
     }
 
     function _nodeAt(uint8 classId, uint256 place) internal view returns (address) {
@@ -139,10 +144,14 @@ abstract contract Verifiers is ICourt {
         }
     }
 
+    /// @dev Classes are 1..31.
+    function _isJoined(address node, uint8 classId) private view returns (bool) {
+        return (_joined[node] >> classId) & 1 == 1;
+    }
+
     function _leave(address node, uint8 classId) private {
-        uint256 place = _places[node][classId] - 1;
+        uint256 place = _places[node][classId];
         _slots[classId][place].untilBlock = uint40(block.number);
-        _places[node][classId] = 0;
         _joined[node] &= ~(uint32(1) << classId);
         emit VerifierLeft(node, classId, place);
     }
@@ -155,7 +164,7 @@ abstract contract Verifiers is ICourt {
 
     function _requireKeyOf(NodeView memory shown, address node) private view {
         if (shown.state == NodeState.None) revert UnknownNode(node);
-        if (msg.sender != shown.owner && msg.sender != shown.operator) revert NotOfNode(node, msg.sender);
+        _requireNodes(node);
     }
 
     function _requireEligible(NodeView memory shown, address node, uint8 classId) private view {

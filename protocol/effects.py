@@ -229,6 +229,8 @@ class RevealSeat:
     digest: Bytes32
     scores: tuple[U16, ...]
     salt: Bytes32
+    evidence: int = 0
+    """What the margins of all drawn leaves say, in thousandths of a nat; see stages/margins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -400,13 +400,17 @@ class SeatCommitted:
 
 @dataclass(frozen=True, slots=True)
 class SeatRevealed:
-    """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed."""
+    """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed.
+
+    `evidence`: what it says of the margins, in thousandths of a nat.
+    """
 
     batch_id: Bytes32
     seat: U8
     node: Address
     scores: tuple[U16, ...]
     digest: Bytes32
+    evidence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ from protocol.stages.commitment import (
 from protocol.stages.execution import sampling_seed, validate_proof, validate_result
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.kinds import score_of, validate
+from protocol.stages.margins import evidence_of
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import CLASSIFY, EMBED, KINDS, Request, SignedRequest
 from protocol.stages.settlement import split
@@ -77,6 +78,7 @@ from protocol.stages.verification import (
     UNCALIBRATED,
     AuditQuery,
     CheckOpening,
+    MarginScores,
     ProofOpening,
     ProofQuery,
     SampleOpening,
@@ -86,6 +88,7 @@ from protocol.stages.verification import (
     distances,
     score,
     seat_commitment,
+    token_margins,
 )
 from protocol.wire import codec
 from protocol.wire.envelope import Domain, compact, digest, sign_digest, struct_hash
@@ -138,6 +141,7 @@ MODEL = ModelManifest(
     context=512,
     needs_bytes=2**20,
 )
+MARGIN_SCORES = MarginScores((1, 2_000, 6_000), (-900, 40, 20, 150))
 INPUT = (
     b'{"messages":[{"content":"Why is the sky blue?","role":"user"}],"salt":"00112233445566778899aabbccddeeff","v":1}'
 )
@@ -530,12 +534,14 @@ def verification() -> Iterator[Case]:
     }
     checks = [_check(TOKENS, 0), b""]
     digest_ = checks_digest(checks)
+    evidence = evidence_of(token_margins(checks[0], TOKENS), MARGIN_SCORES)
     yield {
         "name": "seat",
         "checkHashes": [hexed(hashlib.sha256(check).digest()) for check in checks],
         "digest": hexed(digest_),
+        "evidence": evidence,
         "salt": hexed(word("seat salt")),
-        "commitment": hexed(seat_commitment(batch, 0, 2, digest_, word("seat salt"))),
+        "commitment": hexed(seat_commitment(batch, 0, 2, digest_, word("seat salt"), evidence)),
     }
     yield {"name": "manifest", "json": MODEL.encode().decode(), "cid": hexed(MODEL.cid)}
     for tokens, off in ((1, 0), (1, 40), (33, 0), (33, 400), (33, 900), (64, 1_000)):
@@ -559,6 +565,13 @@ def verification() -> Iterator[Case]:
         "score": 9_800,
         "salt": hexed(word("auditor salt")),
         "commitment": hexed(audit_commitment(batch, 1, (0, 2), 9_800, word("auditor salt"))),
+    }
+    yield {
+        "name": "margins",
+        "edges": list(MARGIN_SCORES.edges),
+        "scores": list(MARGIN_SCORES.scores),
+        "hash": hexed(MARGIN_SCORES.hash),
+        "evidence": evidence,
     }
     yield from _readings(told.job_id)
 

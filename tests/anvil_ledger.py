@@ -21,6 +21,7 @@ from chain.wallet import Key, Wallet
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers
+from protocol.stages.margins import Running
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId
@@ -137,6 +138,9 @@ class AnvilLedger:
 
     async def pool(self) -> int:
         return await self.network.settlement.pool()
+
+    async def running(self, node: Address) -> Running:
+        return await self.network.court.running_of(node, CLASS)
 
     async def verifiers(self) -> list[ListSlot]:
         return await self.network.court.verifiers_of(CLASS)

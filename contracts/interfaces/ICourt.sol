@@ -19,7 +19,21 @@ interface ICourt {
     /// @notice The seat stepped down in time; SeatReplaced follows, and no fine.
     event SeatAbstained(bytes32 indexed caseId, uint8 seat, address indexed node);
     event SeatCommitted(bytes32 indexed caseId, uint8 seat, address indexed node, bytes32 commitment);
-    event SeatRevealed(bytes32 indexed caseId, uint8 seat, address indexed node, uint16[] scores, bytes32 digest);
+    event SeatRevealed(
+        bytes32 indexed caseId, uint8 seat, address indexed node, uint16[] scores, bytes32 digest, int32 evidence
+    );
+    /// @notice A case has moved the sums of its node on this class; all in thousandths of a nat.
+    /// @param evidence the median of the seats', at most a quarter of what is too much
+    /// @param told the sum by what all seats said: from 4,605 on two more look where one seat passed a case
+    /// @param confirmed the sum by what benches of three and more said against it: 20,723 is fraud
+    event MarginCounted(
+        bytes32 indexed caseId,
+        address indexed node,
+        uint8 indexed classId,
+        int256 evidence,
+        uint256 told,
+        uint256 confirmed
+    );
     /// @notice The case goes on with a larger bench: SeatAdded follows for each of its seats, which commit with this round.
     /// @param firstSeat the first seat of the round; those before it have had their say
     /// @param standing what the round before has found
@@ -36,7 +50,8 @@ interface ICourt {
     /// @notice The last round left a doubt; arbiters have until `until`, after that the batch is void.
     event PanelCalled(bytes32 indexed caseId, uint16 median, uint256 until);
     /// @notice The case is over; the only event of its end.
-    /// @param median of the seats' scores, basis points; the single score or the lower of two where fewer than three sat
+    /// @param median of the seats' scores, basis points; the single score or the lower of two where fewer than three sat. Severe
+    ///        above 9500 is by the sum of margins, as the last MarginCounted of the case says
     event CaseResolved(bytes32 indexed caseId, address indexed node, uint8 slot, Verdict verdict, uint16 median);
 
     error UnknownNode(address node);
@@ -109,12 +124,20 @@ interface ICourt {
     function convene(address node, uint8 slot, Contents calldata contents) external returns (bytes32 caseId);
 
     /// @notice A seat binds itself to its own projections; the seat's operator.
-    /// @param commitment keccak256(abi.encode(caseId, round, seat, digest, salt))
+    /// @param commitment keccak256(abi.encode(caseId, round, seat, digest, evidence, salt))
     function commitSeat(bytes32 caseId, uint8 seat, bytes32 commitment) external;
 
     /// @notice A seat opens its commitment and gives one score per drawn leaf; the seat's operator.
     /// @param scores basis points 0..10000 in drawn order
-    function revealSeat(bytes32 caseId, uint8 seat, bytes32 digest, uint16[] calldata scores, bytes32 salt) external;
+    /// @param evidence_ what the margins of its own pass say, over all drawn leaves; thousandths of a nat
+    function revealSeat(
+        bytes32 caseId,
+        uint8 seat,
+        bytes32 digest,
+        uint16[] calldata scores,
+        bytes32 salt,
+        int32 evidence_
+    ) external;
 
     /// @notice Puts the next verifier of the draw order in place of one that was silent for a whole turn; anyone.
     /// @dev Who was silent loses 5 points, and 0.5% of its stake if another seat of the round has committed.
@@ -125,7 +148,8 @@ interface ICourt {
 
     /// @notice Takes a case as far as it goes now; anyone. A round whose seats have all revealed is counted: it ends the case,
     ///         or seats more, or makes it wait for an appeal or for arbiters. A case that has waited long enough ends.
-    /// @param contents may be empty where no seat could be added: one or three seats that pass, and every end of waiting
+    /// @param contents may be empty where no seat could be added: one or three seats that pass and whose evidence is not too
+    ///        much, and every end of waiting
     /// @return the verdict that the case ended with, None if it goes on
     function resolve(bytes32 caseId, Contents calldata contents) external returns (Verdict);
 
@@ -191,6 +215,9 @@ interface ICourt {
     function caseOf(bytes32 caseId) external view returns (CaseView memory);
 
     function seatsOf(bytes32 caseId) external view returns (Seat[] memory);
+
+    /// @notice The running margin of a node on a class, thousandths of a nat; see MarginCounted.
+    function runningOf(address node, uint8 classId) external view returns (uint32 told, uint32 confirmed);
 
     /// @notice The whole list of a class, tombstones included.
     function verifiersOf(uint8 classId) external view returns (VerifierSlot[] memory);

@@ -1,40 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice The middle of scores, in any order.
+/// @notice The middle of what seats say, scores or evidence, in whatever order they say it.
 library MedianLib {
-    function medianOf(uint16 a, uint16 b, uint16 c) internal pure returns (uint16) {
-        if (a > b) (a, b) = (b, a);
-        if (c <= a) return a;
-        return c >= b ? b : c;
-    }
-
-    /// @notice The middle one; of an even number the lower of the two in the middle, against the node. 0 of none.
-    function medianOf(uint16[] memory scores) internal pure returns (uint16) {
-        if (scores.length == 3) return medianOf(scores[0], scores[1], scores[2]);
-        return scores.length == 0 ? 0 : _sorted(scores)[(scores.length - 1) / 2];
-    }
-
-    /// @notice How far the highest score is above the lowest.
-    function spreadOf(uint16[] memory scores) internal pure returns (uint16) {
-        uint16 low = type(uint16).max;
-        uint16 high;
-        for (uint256 i; i < scores.length; ++i) {
-            if (scores[i] < low) low = scores[i];
-            if (scores[i] > high) high = scores[i];
+    /// @notice Puts one more number among the first `count`, which ascend and go on ascending; there are at most a few seats.
+    function insert(int256[] memory ascending, uint256 count, int256 more) internal pure {
+        uint256 place = count;
+        for (; place != 0 && ascending[place - 1] > more; --place) {
+            ascending[place] = ascending[place - 1];
         }
-        return high < low ? 0 : high - low;
+        ascending[place] = more;
     }
 
-    /// @dev A copy in ascending order; there are at most a few seats.
-    function _sorted(uint16[] memory scores) private pure returns (uint16[] memory sorted) {
-        sorted = new uint16[](scores.length);
-        for (uint256 i; i < scores.length; ++i) {
-            uint256 place = i;
-            for (; place != 0 && sorted[place - 1] > scores[i]; --place) {
-                sorted[place] = sorted[place - 1];
-            }
-            sorted[place] = scores[i];
-        }
+    /// @notice The middle one; of an even number the lower of the two in the middle: against the node where it is a score, for
+    ///         it where it is evidence. 0 of none.
+    function medianOf(int256[] memory ascending) internal pure returns (int256) {
+        return ascending.length == 0 ? int256(0) : ascending[(ascending.length - 1) / 2];
     }
 }

@@ -25,7 +25,7 @@ library SeatLib {
 
     /// @notice Places of the next verifiers of the draw order: at most `wanted`, fewer if 64 tickets a seat do not find them.
     /// @param length see lengthAt
-    /// @param seated places that sat in this case before, silent ones included
+    /// @param seated who sat in this case before, silent ones included
     /// @param isParty whether a node has a hand in the batch
     /// @dev Moves order.nextTry past the last ticket used. Only places held at commit count, so neither joining nor leaving
     ///      after a seed is known changes who sits. At one block a node holds one place at most: who came back holds one
@@ -34,7 +34,7 @@ library SeatLib {
         mapping(uint256 place => VerifierSlot) storage slots,
         uint256 length,
         Draw memory order,
-        uint256[] memory seated,
+        address[] memory seated,
         uint256 wanted,
         function(Draw memory, address) view returns (bool) isParty
     ) internal view returns (uint256[] memory found) {
@@ -44,7 +44,7 @@ library SeatLib {
         while (count < wanted && order.nextTry < end) {
             (uint256 place, address node) = _candidate(slots, order, length);
             ++order.nextTry;
-            if (node == address(0) || isAmong(place, seated, seated.length) || isAmong(place, found, count)) continue;
+            if (node == address(0) || isIn(node, seated) || isAmong(place, found, count)) continue;
             if (!isParty(order, node)) found[count++] = place;
         }
         assembly ("memory-safe") {

@@ -55,8 +55,8 @@ struct ListEnd {
 
 /// @notice A seat as stored: one word, whoever sits on it and whatever it commits to.
 struct Sitting {
-    /// @dev Of its node, in the list of its case's class.
-    uint32 place;
+    /// @dev Until it reveals the place of its node in the list of its case's class; from then on its evidence, an int32.
+    uint32 placeOrEvidence;
     SeatState state;
     /// @dev As in Seat.
     uint16 score;
@@ -78,15 +78,18 @@ struct Seat {
     uint40 since;
     /// @dev The first 21 bytes of what it committed to, zeros after them; 0 unless it is Committed.
     bytes32 commitment;
+    /// @dev What it has revealed of the margins, thousandths of a nat; 0 before.
+    int32 evidence;
 }
 
-/// @notice A case as stored: one word.
+/// @notice A case as stored: one word, in the order of CaseView.
 struct Case {
     address node;
     uint8 slot;
     uint8 classId;
     CaseState state;
     Verdict verdict;
+    uint8 round;
     uint8 seatsWanted;
     /// @dev Seats of all rounds; seats are numbered through.
     uint8 seatCount;
@@ -94,7 +97,6 @@ struct Case {
     ///      which the lowest 16 bits.
     uint16 nextTry;
     uint16 drawnCount;
-    uint8 round;
     /// @dev The first seat of this round.
     uint8 firstSeat;
 }

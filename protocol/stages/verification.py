@@ -194,10 +194,12 @@ class Distances:
     worst: int
 
 
-def seat_commitment(batch: BatchId, round_number: int, seat: int, digest: bytes, salt: bytes) -> bytes:
-    """What a seat posts before it may see the fingerprint; twin of Court."""
-    kinds = ["bytes32", "uint8", "uint8", "bytes32", "bytes32"]
-    return keccak(encode(kinds, [batch, round_number, seat, digest, salt]))
+def seat_commitment(
+    batch: BatchId, round_number: int, seat: int, digest: bytes, salt: bytes, evidence: int = 0
+) -> bytes:
+    """What a seat posts before it may see the fingerprint; twin of Court. `evidence`: what its margins say."""
+    kinds = ["bytes32", "uint8", "uint8", "bytes32", "int32", "bytes32"]
+    return keccak(encode(kinds, [batch, round_number, seat, digest, evidence, salt]))
 
 
 def audit_commitment(batch: BatchId, auditor: int, off: Sequence[int], score_bps: int, salt: bytes) -> bytes:
@@ -258,6 +260,14 @@ def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
         worst_chunk = max(worst_chunk, _relative(error, mean_square))
         errors, norms = errors + error, norms + mean_square
     return _relative(errors, norms) if chunks else 0, worst_chunk
+
+
+def token_margins(check: bytes, token_count: int) -> tuple[int, ...]:
+    """The margin of every token in ppm, without that of the stop.
+
+    Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
+    """
+    return _split(check, token_count)[1][:token_count]
 
 
 def is_check_shown(token_count: int) -> bool:

@@ -45,6 +45,8 @@ THREE_SEATS, ONE_SEAT = VCN // 10, VCN // 20
 """Price of a job: a tenth of a hundred of them is worth three seats, or just not."""
 NO_BONUS_MS = 5_000
 SCORE = 9_700
+EVIDENCE = -1_800
+"""What seats say of an honest node's margins."""
 REPEATS = 3
 """How many tickets a draw takes is chance."""
 
@@ -160,9 +162,11 @@ class Scene:
                 digest, salt = named(f"projections {seat}"), named(f"salt {seat}")
                 async with self.ledger.adapter(keys[each.node]) as adapter:
                     if step is CommitSeat:
-                        await adapter.perform(CommitSeat(name, seat, seat_commitment(name, 0, seat, digest, salt)))
+                        await adapter.perform(
+                            CommitSeat(name, seat, seat_commitment(name, 0, seat, digest, salt, EVIDENCE))
+                        )
                     else:
-                        await adapter.perform(RevealSeat(name, seat, digest, (SCORE,) * drawn, salt))
+                        await adapter.perform(RevealSeat(name, seat, digest, (SCORE,) * drawn, salt, EVIDENCE))
 
     async def _spent(self, before: int) -> list[int]:
         raw = self.ledger.controls.raw

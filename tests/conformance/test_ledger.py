@@ -70,6 +70,7 @@ from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS, PROBATION_JOBS, VCN, 
 from protocol.stages.assignment import Accept, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, batch_id
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers, SignedResult
+from protocol.stages.margins import Running
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of
 from protocol.stages.settlement import convene_pay, split
 from protocol.stages.verification import NOTHING_SHOWN_BPS, Verdict, audit_commitment, seat_commitment
@@ -128,6 +129,8 @@ class Ledger(Protocol):
     ) -> None: ...
 
     async def pool(self) -> int: ...
+
+    async def running(self, node: Address) -> Running: ...
 
     async def verifiers(self) -> list[ListSlot]: ...
 
@@ -213,19 +216,21 @@ class Scene:
         """The adapter of a verifier."""
         return self.seats[[verifier.address for verifier in VERIFIERS].index(node)]  # type: ignore[arg-type]
 
-    async def commit(self, name: BatchId, seat: int, node: str, round_number: int = 0) -> None:
-        commitment = seat_commitment(name, round_number, seat, named(f"digest {seat}"), named("salt"))
+    async def commit(self, name: BatchId, seat: int, node: str, round_number: int = 0, evidence: int = 0) -> None:
+        commitment = seat_commitment(name, round_number, seat, named(f"digest {seat}"), named("salt"), evidence)
         await self.seat(node).perform(CommitSeat(name, seat, commitment))
 
-    async def reveal(self, name: BatchId, seat: int, node: str, scores: tuple[int, ...]) -> None:
-        await self.seat(node).perform(RevealSeat(name, seat, named(f"digest {seat}"), scores, named("salt")))
+    async def reveal(self, name: BatchId, seat: int, node: str, scores: tuple[int, ...], evidence: int = 0) -> None:
+        effect = RevealSeat(name, seat, named(f"digest {seat}"), scores, named("salt"), evidence)
+        await self.seat(node).perform(effect)
 
-    async def judge(self, name: BatchId, case: CaseConvened, *scores: int) -> None:
+    async def judge(self, name: BatchId, case: CaseConvened, *scores: int, evidence: int = 0) -> None:
         """Every seat commits, then every seat gives its score, the last of `scores` where there are fewer."""
         for seat, node in enumerate(case.seats):
-            await self.commit(name, seat, node)
+            await self.commit(name, seat, node, evidence=evidence)
         for seat, node in enumerate(case.seats):
-            await self.reveal(name, seat, node, (scores[min(seat, len(scores) - 1)],) * len(case.drawn))
+            score = scores[min(seat, len(scores) - 1)]
+            await self.reveal(name, seat, node, (score,) * len(case.drawn), evidence)
 
     async def resolve_again(self, name: BatchId, contents: BatchContents) -> None:
         """By another node: to one that has asked before, the same wish is the same transaction until that is final."""
@@ -657,6 +662,71 @@ async def test_one_seat_can_only_pass(open_ledger: OpenLedger) -> None:
         await play.final()
         assert play.story.all(CaseResolved) == []
         assert [seen.seat for seen in play.story.all(SeatAdded)] == [1, 2]
+
+
+# --- margins --------------------------------------------------------------------------------------------------------
+async def judged_with(play: Scene, slot: int, evidence: int) -> tuple[BatchId, BatchContents, CaseConvened]:
+    """One more case, whose seats find nothing but what they say of the margins; whoever may counts it."""
+    play.orders.finish()
+    mined = await play.adapter.perform(SubmitBatch(batch_of(NODE.address, slot, play.orders)))
+    name, contents, case = await play.bring_to_court(mined)
+    await play.judge(name, case, 9_900, evidence=evidence)
+    await play.adapter.perform(ResolveCase(name, contents))
+    await play.final()
+    return name, contents, case
+
+
+async def test_margins_add_up_over_cases_until_they_are_fraud(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        sums = []
+        for slot, evidence in enumerate((-700, 3_000, 6_000, 6_000, -500, 6_000)):
+            await judged_with(play, slot, evidence)
+            sums.append((await play.ledger.running(NODE.address)).confirmed)
+        assert sums == [0, 3_000, 8_181, 13_362, 12_862, 18_043]
+        assert {seen.evidence for seen in play.story.all(SeatRevealed)} == {-700, 3_000, 6_000, -500}
+        assert {seen.verdict for seen in play.story.all(CaseResolved)} == {Verdict.PASS}
+        assert play.story.all(NodeSlashed) == []
+        name, _, _ = await judged_with(play, 6, 2_680)
+        resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
+        assert (resolved.verdict, resolved.median) == (Verdict.SEVERE, 9_900)
+        assert (await play.story.until(NodeSlashed)).amount == 5_000 * VCN
+        assert await play.ledger.running(NODE.address) == Running()
+
+
+async def test_margins_that_are_fraud_may_be_appealed(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=10) as play:
+        await play.open_lane()
+        for slot in range(3):
+            await judged_with(play, slot, 6_000)
+        name, contents, case = await judged_with(play, 3, 6_000)
+        decided = await play.story.until(CaseDecided)
+        assert (decided.batch_id, decided.verdict, decided.median) == (name, Verdict.SEVERE, 9_900)
+        await play.ledger.appeal(NODE, name, contents)
+        await play.judge_again(name, case, 9_800)
+        await play.resolve_again(name, contents)
+        await play.final()
+        resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
+        assert resolved.verdict is Verdict.PASS
+        assert (await play.ledger.running(NODE.address)).confirmed == 15_543
+
+
+async def test_one_seat_confirms_nothing_and_is_joined_by_two_where_it_says_too_much(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, court_value=1_000 * VCN) as play:
+        await play.open_lane()
+        await judged_with(play, 0, 4_604)
+        assert await play.ledger.running(NODE.address) == Running(4_604, 0)
+        name, contents, _ = await judged_with(play, 1, 1)
+        added = {seen.seat: seen.node for seen in play.story.all(SeatAdded) if seen.batch_id == name}
+        assert sorted(added) == [1, 2]
+        for seat, node in added.items():
+            await play.commit(name, seat, node, evidence=-seat)
+        for seat, node in added.items():
+            await play.reveal(name, seat, node, (9_900,), -seat)
+        await play.resolve_again(name, contents)
+        await play.final()
+        assert (await play.story.until(CaseResolved, lambda told: told.batch_id == name)).verdict is Verdict.PASS
+        assert await play.ledger.running(NODE.address) == Running(4_603, 0)
 
 
 # --- a case that goes on --------------------------------------------------------------------------------------------

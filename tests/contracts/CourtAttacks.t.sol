@@ -33,7 +33,7 @@ contract CourtAttacksTest is CourtFixture {
         uint16[] memory scores = scoresOf(caseId, 10_000);
         vm.prank(copyist);
         vm.expectRevert(abi.encodeWithSelector(ICourt.CommitmentMismatch.selector, caseId, 2));
-        court.revealSeat(caseId, 2, digestOf(0), scores, saltOf(0));
+        court.revealSeat(caseId, 2, digestOf(0), scores, saltOf(0), 0);
         pass(profile.seatSeconds + 1);
         court.replaceSeat(caseId, 2, contents());
         assertEq(stakes.nodeOf(copyist).activeStake, 4_975 * VCN);

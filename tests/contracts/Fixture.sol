@@ -63,6 +63,8 @@ abstract contract Fixture is Test {
     ISingleJobs internal singles;
     IAudits internal audits;
     Profile internal profile;
+    /// @dev What a seat of this number says of the margins.
+    mapping(uint8 seat => int32) internal evidenceOf;
 
     function setUp() public virtual {
         vm.roll(START_BLOCK);
@@ -393,12 +395,12 @@ abstract contract Fixture is Test {
         return court.convene(node, slot, contents);
     }
 
-    function commitment(bytes32 caseId, uint8 seat) internal pure returns (bytes32) {
+    function commitment(bytes32 caseId, uint8 seat) internal view returns (bytes32) {
         return commitmentIn(0, caseId, seat);
     }
 
-    function commitmentIn(uint8 round, bytes32 caseId, uint8 seat) internal pure returns (bytes32) {
-        return keccak256(abi.encode(caseId, round, seat, digestOf(seat), saltOf(seat)));
+    function commitmentIn(uint8 round, bytes32 caseId, uint8 seat) internal view returns (bytes32) {
+        return keccak256(abi.encode(caseId, round, seat, digestOf(seat), evidenceOf[seat], saltOf(seat)));
     }
 
     function digestOf(uint8 seat) internal pure returns (bytes32) {
@@ -419,7 +421,7 @@ abstract contract Fixture is Test {
         uint16[] memory scores = scoresOf(caseId, score);
         address node = court.seatsOf(caseId)[seat].node;
         vm.prank(node);
-        court.revealSeat(caseId, seat, digestOf(seat), scores, saltOf(seat));
+        court.revealSeat(caseId, seat, digestOf(seat), scores, saltOf(seat), evidenceOf[seat]);
     }
 
     /// @notice A vector with `score` for the last drawn leaf and 10000 for the others.

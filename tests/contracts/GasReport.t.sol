@@ -411,6 +411,7 @@ contract GasReport is Papers {
         bytes32 caseId = court.convene(node.id, 0, contents);
         _report(string.concat("convene ", vm.toString(seats), " of 5"), 1, seats == 1 ? 162_000 : 252_000);
         for (uint8 seat; seat < seats; ++seat) {
+            evidenceOf[seat] = -1_800;
             commitSeat(caseId, seat);
             if (seat == 0) _report("commit a seat", 1, 43_000);
         }

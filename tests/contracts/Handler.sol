@@ -444,14 +444,15 @@ contract Handler is Stakers, Papers {
 
     function _medianOf(bytes32 caseId, uint8 firstSeat) private view returns (uint16, uint256 count) {
         Seat[] memory seats = court.seatsOf(caseId);
-        uint16[] memory scores = new uint16[](seats.length);
+        int256[] memory scores = new int256[](seats.length);
         for (uint256 i = firstSeat; i < seats.length; ++i) {
-            if (seats[i].state == SeatState.Revealed) scores[count++] = seats[i].score;
+            if (seats[i].state != SeatState.Revealed) continue;
+            MedianLib.insert(scores, count++, int256(uint256(seats[i].score)));
         }
         assembly ("memory-safe") {
             mstore(scores, count)
         }
-        return (MedianLib.medianOf(scores), count);
+        return (uint16(uint256(MedianLib.medianOf(scores))), count);
     }
 
     function _checkSlash(bytes32 caseId, address node, uint8 slot, NodeView memory before, Verdict verdict) private {

@@ -335,13 +335,21 @@ contract LibrariesTest is Test {
         assertEq(SeatLib.weightOf(5_000e18, 1_000e18, 4_500, 10_000), 10_000);
     }
 
-    function testFuzz_a_median_is_in_the_middle_in_any_order(uint16 a, uint16 b, uint16 c) public pure {
-        uint16 median = MedianLib.medianOf(a, b, c);
+    function testFuzz_a_median_is_in_the_middle_in_any_order(int32 a, int32 b, int32 c) public pure {
+        int256 median = _medianOf(a, b, c);
         assertTrue(median == a || median == b || median == c);
         assertGe(_count(median >= a, median >= b, median >= c), 2);
         assertGe(_count(median <= a, median <= b, median <= c), 2);
-        assertEq(MedianLib.medianOf(b, c, a), median);
-        assertEq(MedianLib.medianOf(c, b, a), median);
+        assertEq(_medianOf(b, c, a), median);
+        assertEq(_medianOf(c, b, a), median);
+    }
+
+    function _medianOf(int256 a, int256 b, int256 c) private pure returns (int256) {
+        int256[] memory ascending = new int256[](3);
+        MedianLib.insert(ascending, 0, a);
+        MedianLib.insert(ascending, 1, b);
+        MedianLib.insert(ascending, 2, c);
+        return MedianLib.medianOf(ascending);
     }
 
     function _count(bool a, bool b, bool c) private pure returns (uint256) {

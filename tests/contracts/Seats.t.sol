@@ -34,7 +34,7 @@ contract SeatsTest is Fixture {
 
     function _reveal(uint8 seat, uint16[] memory scores, bytes32 digest, bytes32 salt) private {
         vm.prank(_seat(seat).node);
-        court.revealSeat(caseId, seat, digest, scores, salt);
+        court.revealSeat(caseId, seat, digest, scores, salt, evidenceOf[seat]);
     }
 
     function _commitAll() private {
@@ -86,13 +86,27 @@ contract SeatsTest is Fixture {
 
     function test_a_reveal_shows_scores_and_keeps_the_lowest() public {
         _case(3);
+        evidenceOf[2] = -1_234;
         _commitAll();
         uint16[] memory scores = scoresOf(caseId, 9_000);
         vm.expectEmit(address(court));
-        emit ICourt.SeatRevealed(caseId, 2, _seat(2).node, scores, digestOf(2));
+        emit ICourt.SeatRevealed(caseId, 2, _seat(2).node, scores, digestOf(2), -1_234);
         _reveal(2, scores, digestOf(2), saltOf(2));
         assertEq(_seat(2).score, 9_000);
+        assertEq(_seat(2).evidence, -1_234);
+        assertEq(_seat(0).evidence, 0, "nothing before it reveals");
         assertEq(uint8(_seat(2).state), uint8(SeatState.Revealed));
+    }
+
+    function test_evidence_is_bound_before_the_fingerprint_is_seen() public {
+        _case(3);
+        evidenceOf[2] = 500;
+        _commitAll();
+        uint16[] memory scores = scoresOf(caseId, 9_000);
+        vm.prank(_seat(2).node);
+        vm.expectRevert(abi.encodeWithSelector(ICourt.CommitmentMismatch.selector, caseId, 2));
+        court.revealSeat(caseId, 2, digestOf(2), scores, saltOf(2), 501);
+        _reveal(2, scores, digestOf(2), saltOf(2));
     }
 
     function test_nobody_reveals_before_all_have_committed() public {
@@ -103,7 +117,7 @@ contract SeatsTest is Fixture {
         address sitting = _seat(0).node;
         vm.prank(sitting);
         vm.expectRevert(abi.encodeWithSelector(ICourt.SeatsMissing.selector, caseId, 1));
-        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0), 0);
     }
 
     function test_no_reveal_without_a_commitment_and_only_one() public {
@@ -112,12 +126,12 @@ contract SeatsTest is Fixture {
         address sitting = _seat(0).node;
         vm.prank(sitting);
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotCommitted.selector, caseId, 0));
-        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0), 0);
         _commitAll();
         revealSeat(caseId, 0, 10_000);
         vm.prank(sitting);
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotCommitted.selector, caseId, 0));
-        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0), 0);
     }
 
     function test_a_reveal_is_what_was_committed() public {
@@ -128,9 +142,9 @@ contract SeatsTest is Fixture {
         vm.startPrank(sitting);
         bytes memory refused = abi.encodeWithSelector(ICourt.CommitmentMismatch.selector, caseId, 1);
         vm.expectRevert(refused);
-        court.revealSeat(caseId, 1, digestOf(0), scores, saltOf(1));
+        court.revealSeat(caseId, 1, digestOf(0), scores, saltOf(1), 0);
         vm.expectRevert(refused);
-        court.revealSeat(caseId, 1, digestOf(1), scores, saltOf(0));
+        court.revealSeat(caseId, 1, digestOf(1), scores, saltOf(0), 0);
     }
 
     function test_a_copied_commitment_opens_nothing() public {
@@ -145,7 +159,7 @@ contract SeatsTest is Fixture {
         address sitting = _seat(1).node;
         vm.prank(sitting);
         vm.expectRevert(abi.encodeWithSelector(ICourt.CommitmentMismatch.selector, caseId, 1));
-        court.revealSeat(caseId, 1, digestOf(0), scores, saltOf(0));
+        court.revealSeat(caseId, 1, digestOf(0), scores, saltOf(0), 0);
     }
 
     function test_one_score_a_drawn_leaf() public {
@@ -154,7 +168,7 @@ contract SeatsTest is Fixture {
         address sitting = _seat(0).node;
         vm.prank(sitting);
         vm.expectRevert(abi.encodeWithSelector(ICourt.WrongScoreCount.selector, 3, 4));
-        court.revealSeat(caseId, 0, digestOf(0), new uint16[](3), saltOf(0));
+        court.revealSeat(caseId, 0, digestOf(0), new uint16[](3), saltOf(0), 0);
     }
 
     function test_scores_end_at_10000() public {
@@ -164,7 +178,7 @@ contract SeatsTest is Fixture {
         address sitting = _seat(0).node;
         vm.prank(sitting);
         vm.expectRevert(abi.encodeWithSelector(ICourt.ScoreOutOfRange.selector, 10_001));
-        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0));
+        court.revealSeat(caseId, 0, digestOf(0), scores, saltOf(0), 0);
     }
 
     // ---- replace

@@ -156,11 +156,12 @@ contract Trials is Scrutiny {
             if (i != seat && court.seatsOf(caseId)[i].state == SeatState.Drawn) commitSeat(caseId, i);
         }
         bool bound = court.seatsOf(caseId)[seat].state != SeatState.Drawn;
+        bytes32 salt = bound ? bytes32("other") : saltOf(seat);
         address who = court.seatsOf(caseId)[seat].node;
         uint16[] memory scores = scoresOf(caseId, score % 10_001);
         ++forgeries;
         vm.prank(who);
-        try court.revealSeat(caseId, seat, digestOf(seat), scores, bound ? bytes32("other") : saltOf(seat)) {
+        try court.revealSeat(caseId, seat, digestOf(seat), scores, salt, 0) {
             _complain("a seat revealed what it had not committed to");
         } catch {}
     }

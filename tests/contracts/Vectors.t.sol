@@ -182,7 +182,7 @@ contract VectorsTest is Test {
         order.commitBlock = _uint(i, "commitBlock");
         order.parties = _addresses(i, "excluded");
         uint256 length = SeatLib.lengthAt(slots, slotCount, order.commitBlock);
-        uint256[] memory places = SeatLib.draw(slots, length, order, new uint256[](0), wanted, _isExcluded);
+        uint256[] memory places = SeatLib.draw(slots, length, order, new address[](0), wanted, _isExcluded);
         nodes = new address[](places.length);
         for (uint256 j; j < places.length; ++j) {
             nodes[j] = slots[places[j]].node;

@@ -33,6 +33,7 @@ from protocol.params import (
     SPREAD_MAX_BPS,
 )
 from protocol.stages.commitment import BatchContents
+from protocol.stages.margins import Running, median_evidence
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, epoch_of
 from protocol.stages.settlement import convene_pay, seat_pay
 from protocol.stages.verification import Verdict, seat_commitment
@@ -57,6 +58,7 @@ class MemorySeat:
     state: SeatState = SeatState.DRAWN
     score: int = 0
     commitment: bytes = ZERO_HASH
+    evidence: int = 0
 
 
 @dataclass
@@ -114,12 +116,14 @@ class Court(Contracts):
     """What people have paid for bonds, below zero, and had back."""
     abstained: dict[Address, int] = field(default_factory=dict)
     """The last day on which a node stepped down."""
+    running: dict[tuple[Address, int], Running] = field(default_factory=dict)
+    """The running margin of each node on each class."""
 
     def fork(self) -> Self:
         """A copy that may change on its own; what never changes is shared. It has said nothing yet."""
         other = copy.copy(self)
         other.events = []
-        for name in ("free", "lanes", "seeds", "rewards", "wallets", "abstained"):
+        for name in ("free", "lanes", "seeds", "rewards", "wallets", "abstained", "running"):
             setattr(other, name, dict(getattr(self, name)))
         other.nodes = {key: copy.copy(node) for key, node in self.nodes.items()}
         other.batches = {key: copy.copy(batch) for key, batch in self.batches.items()}
@@ -161,16 +165,24 @@ class Court(Contracts):
         self.emit(SeatCommitted(name, index))
 
     def reveal_seat(
-        self, sender: Address, name: BatchId, index: int, digest: bytes, scores: tuple[int, ...], salt: bytes
+        self,
+        sender: Address,
+        name: BatchId,
+        index: int,
+        digest: bytes,
+        scores: tuple[int, ...],
+        salt: bytes,
+        evidence: int,
     ) -> None:
         seat, case = self._own_seat(sender, name, index), self.cases[name]
         self.require(seat.state is SeatState.COMMITTED, "NotCommitted")
         self.require(all(each.state is not SeatState.DRAWN for each in case.bench), "SeatsMissing")
-        self.require(seat.commitment == seat_commitment(name, case.round, index, digest, salt), "CommitmentMismatch")
+        bound = seat_commitment(name, case.round, index, digest, salt, evidence)
+        self.require(seat.commitment == bound, "CommitmentMismatch")
         self.require(len(scores) == len(case.drawn), "WrongScoreCount")
         self.require(all(score <= 10_000 for score in scores), "ScoreOutOfRange")
-        seat.state, seat.score = SeatState.REVEALED, min(scores)
-        self.emit(SeatRevealed(name, index, seat.node, scores, digest))
+        seat.state, seat.score, seat.evidence = SeatState.REVEALED, min(scores), evidence
+        self.emit(SeatRevealed(name, index, seat.node, scores, digest, evidence))
 
     def replace_seat(self, name: BatchId, index: int, contents: BatchContents) -> None:
         case = self._open_case(name)
@@ -231,11 +243,14 @@ class Court(Contracts):
             return self._end_round(name, case, median, len(revealed))
         if len(revealed) >= FULL_BENCH:
             return self._end_full_bench(name, case, contents, scores)
-        verdict = _verdict_of(median)
-        if verdict is not Verdict.PASS:
+        verdict, evidence = _verdict_of(median), median_evidence([seat.evidence for seat in revealed])
+        passes = verdict is Verdict.PASS
+        if not passes or self._running_of(case).is_suspect(evidence):
             if self._seat_more(name, case, contents, FULL_BENCH - len(revealed)):
                 return None
-            verdict = Verdict.SHORT
+            verdict = verdict if passes else Verdict.SHORT
+        if passes:
+            self._weigh(case, evidence, bench=False)
         return self._close(name, case, verdict, median)
 
     def appeal(self, sender: Address, name: BatchId, contents: BatchContents) -> None:
@@ -278,10 +293,16 @@ class Court(Contracts):
     def _end_full_bench(self, name: BatchId, case: MemoryCase, contents: BatchContents, scores: list[int]) -> None:
         median = _median_of(scores)
         verdict = _verdict_of(median)
-        if verdict is Verdict.REVIEW or max(scores) - min(scores) > SPREAD_MAX_BPS:
-            if self._grow(name, case, contents, verdict, median):
-                return None
-        elif verdict is Verdict.SEVERE and not case.batch.batch.uncalibrated and self._larger_bench(case, contents):
+        doubtful = verdict is Verdict.REVIEW or max(scores) - min(scores) > SPREAD_MAX_BPS
+        if doubtful and self._grow(name, case, contents, verdict, median):
+            return None
+        verdict = self._weighed(case, verdict)
+        if (
+            not doubtful
+            and verdict is Verdict.SEVERE
+            and not case.batch.batch.uncalibrated
+            and self._larger_bench(case, contents)
+        ):
             case.decided, case.standing, case.median, case.since = True, verdict, median, self.timestamp
             case.accuses = True
             return self.emit(CaseDecided(name, verdict, median, self.timestamp + self.profile.appeal_seconds))
@@ -291,6 +312,8 @@ class Court(Contracts):
         verdict = _verdict_of(median)
         if count < FULL_BENCH:
             verdict, median = case.standing, case.median
+        else:
+            verdict = self._weighed(case, verdict)
         self._settle_bond(case, verdict)
         self._close(name, case, verdict, median)
 
@@ -301,6 +324,24 @@ class Court(Contracts):
             verdict = Verdict.SEVERE if verdict is Verdict.SEVERE else Verdict.WITHHELD
             self._settle_bond(case, verdict)
         self._close(name, case, verdict, case.median)
+
+    # ---- inside: margins
+
+    def _running_of(self, case: MemoryCase) -> Running:
+        return self.running.get(_margin_key(case), Running())
+
+    def _weigh(self, case: MemoryCase, evidence: int, *, bench: bool) -> bool:
+        """Add a case that passes, unless that is one too many."""
+        running = self._running_of(case).after(evidence, bench=bench)
+        if not running.is_alarm:
+            self.running[_margin_key(case)] = running
+        return running.is_alarm
+
+    def _weighed(self, case: MemoryCase, verdict: Verdict) -> Verdict:
+        """What three seats and more have found, their margins added to those before."""
+        evidence = median_evidence([seat.evidence for seat in case.revealed])
+        alarm = verdict is Verdict.PASS and self._weigh(case, evidence, bench=True)
+        return Verdict.SEVERE if alarm else verdict
 
     def _settle_bond(self, case: MemoryCase, found: Verdict) -> None:
         if case.appellant is None:
@@ -408,6 +449,8 @@ class Court(Contracts):
 
     def _close(self, name: BatchId, case: MemoryCase, verdict: Verdict, median: int, *, proven: bool = False) -> None:
         batch, node, before = case.batch, case.batch.batch.node, case.batch.state
+        if verdict is Verdict.SEVERE:
+            self.running.pop(_margin_key(case), None)
         # What code has proved is no noise, whatever the class.
         if batch.batch.uncalibrated and not proven and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
@@ -500,6 +543,10 @@ class Court(Contracts):
         self.require(self.cases[name].verdict is Verdict.NONE, "CaseClosed")
         self.require(not self.cases[name].decided and not self.cases[name].waits_for_data, "CaseWaits")
         return self.cases[name]
+
+
+def _margin_key(case: MemoryCase) -> tuple[Address, int]:
+    return case.batch.batch.node, case.batch.batch.class_id
 
 
 def _median_of(scores: list[int]) -> int:

@@ -60,8 +60,8 @@ class Hand:
                 contracts.convene(self.operator, node, slot, contents)
             case CommitSeat(name, seat, commitment):
                 contracts.commit_seat(self.operator, BatchId(name), seat, commitment)
-            case RevealSeat(name, seat, digest, scores, salt):
-                contracts.reveal_seat(self.operator, BatchId(name), seat, digest, scores, salt)
+            case RevealSeat(name, seat, digest, scores, salt, evidence):
+                contracts.reveal_seat(self.operator, BatchId(name), seat, digest, scores, salt, evidence)
             case AbstainSeat(name, seat, contents):
                 contracts.abstain(self.operator, BatchId(name), seat, contents)
             case ReplaceSeat(name, seat, contents):

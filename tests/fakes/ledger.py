@@ -22,13 +22,14 @@ from protocol.events import BlockSeen, Event
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers
+from protocol.stages.margins import Running
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId, checksum
 from tests.fakes.audits import Audits
 from tests.fakes.contracts import Refused
 from tests.fakes.hand import Hand, answer_of, mined
-from tests.jobs import named
+from tests.jobs import CLASS, named
 
 Change = Callable[[Audits], None]
 
@@ -132,6 +133,9 @@ class MemoryLedger:
 
     async def pool(self) -> int:
         return self.contracts.pool
+
+    async def running(self, node: Address) -> Running:
+        return self.contracts.running.get((node, CLASS), Running())
 
     async def verifiers(self) -> list[ListSlot]:
         return self.contracts.verifiers

@@ -23,6 +23,7 @@ FAULTS = {
     "shares that a move costs": (pools, "ceil_div"),
     "what others earn": (Node, "for_others"),
     "slash for silence": (Ledger, "_withheld_bps"),
+    "margins": (ledger, "weighed"),
     "absence": (stakes, "without_a_sign"),
 }
 
@@ -40,6 +41,7 @@ def test_contracts_do_what_the_specification_does(chain: tuple[Scene, Address]) 
     assert "fee kept of a refunded batch" in played.ends
     assert {"case pass", "case review", "case severe", "case starved", "case withheld"} <= played.ends.keys()
     assert played.made.keys() >= MOVED
+    assert "margins 1" in played.ends, "a case that was one too many"
     assert 0.2 < played.refused / played.calls < 0.6
 
 

@@ -93,6 +93,7 @@ def play(scene: Scene, deployer: str, seeds: Sequence[int], moves: int = MOVES) 
             if not step.succeeds
         )
         played.ends += Counter(f"case {case.verdict or 'open'}" for case in player.ledger.cases.values())
+        played.ends += Counter(f"margins {case.alarms}" for case in player.ledger.cases.values() if case.alarms)
         played.ends += Counter(f"batch {batch.state}" for batch in player.ledger.batches.values())
         played.ends += Counter(
             f"fee kept of a {each.state} batch" for each in player.ledger.batches.values() if each.fee_kept

@@ -10,7 +10,7 @@ from dataclasses import fields
 from protocol.wire.ids import Address
 from scripts.setup.cache import REPOSITORY
 from tests.proof.histories.ledger import Ledger
-from tests.proof.histories.player import DETAILS, Player, contents_of, sealed, secrets_of
+from tests.proof.histories.player import DETAILS, FIRST_SLOTS, Player, contents_of, sealed, secrets_of, told_of
 from tests.proof.histories.pools import Pool
 from tests.proof.histories.rules import Place, Record
 from tests.proof.histories.scene import CLASS, VCN, Scene, actor, address
@@ -58,7 +58,8 @@ def begun(scene: Scene, deployer: str) -> Player:
         )
     player.wait(3)
     for name in GRADUATES:
-        _graduate(player, address(name))
+        for batches, slot in enumerate(FIRST_SLOTS):
+            _graduate(player, address(name), slot, batches)
     for client in map(address, CLIENTS):
         for node in map(address, PROVIDERS):
             _open(player, (client, client, node), 150 * VCN)
@@ -103,15 +104,16 @@ def _open(player: Player, lane: tuple[str, str, str], amount: int) -> None:
     )
 
 
-def _graduate(player: Player, node: str) -> None:
+def _graduate(player: Player, node: str, slot: int, batches: int) -> None:
+    """One more batch after so many: the first ends probation, all of them speak against their node."""
     ledger = player.ledger
     lane = address("client 0"), address("client 0"), node
     _open(player, lane, 50 * VCN)
-    owed = 20 * VCN + VCN
-    claim = Claim(lane[0], lane[1], 20, owed, 20 * VCN, 0, lane[1])
+    owed = (batches + 1) * (20 * VCN + VCN)
+    claim = Claim(lane[0], lane[1], 20 * (batches + 1), owed, 20 * VCN, 0, lane[1])
     submission = {
         "node": node,
-        "slot": 10,
+        "slot": slot,
         "classId": CLASS,
         "root": DETAILS,
         "priceSum": 20 * VCN,
@@ -122,10 +124,10 @@ def _graduate(player: Player, node: str) -> None:
     told = {"root": DETAILS, "ok": 20, "failed": 0, "ms": 20_000, "max_leaf": VCN, "price": 20 * VCN, "bonus": 0}
     player.do(
         *(node, "Settlement", "submit", [submission, [player.signed(node, claim)]]),
-        lambda: ledger.submit(node, node, 10, [claim], **told),
+        lambda: ledger.submit(node, node, slot, [claim], **told),
         lambda: player.node(node),
     )
-    batch = ledger.batches[node, 10]
+    batch = ledger.batches[node, slot]
     epoch = ledger.epoch(batch)
     ledger.block = max(ledger.block, ledger.seed_block(epoch) + 1)
     if epoch not in ledger.seeds:
@@ -135,8 +137,8 @@ def _graduate(player: Player, node: str) -> None:
             hashed=(ledger.seed_block(epoch), DETAILS),
         )
     player.do(
-        *(node, "Court", "convene", [node, 10, contents_of(batch)]),
-        lambda: ledger.convene(node, node, 10),
+        *(node, "Court", "convene", [node, slot, contents_of(batch)]),
+        lambda: ledger.convene(node, node, slot),
         lambda: player.case(ledger.cases[batch.id]),
     )
     case = ledger.cases[batch.id]
@@ -146,16 +148,18 @@ def _graduate(player: Player, node: str) -> None:
             lambda number=number: ledger.commit(case.seats[number].node, case, number),
         )
     for number in range(len(case.seats)):
-        digest, salt = secrets_of(number)
+        (digest, salt), scores, said = secrets_of(number), [10_000] * len(case.drawn), told_of(case, number)
         player.do(
-            *(case.seats[number].node, "Court", "revealSeat", [batch.id, number, digest, [10_000] * 20, salt]),
-            lambda number=number: ledger.reveal(case.seats[number].node, case, number, [10_000] * 20),
+            *(case.seats[number].node, "Court", "revealSeat", [batch.id, number, digest, scores, salt, said]),
+            lambda number=number, scores=scores, said=said: ledger.reveal(
+                case.seats[number].node, case, number, scores, said
+            ),
         )
     player.do(node, "Court", "resolve", [batch.id, contents_of(batch)], lambda: ledger.resolve(case), player.money)
     ledger.time += ledger.numbers.challenge_seconds
     player.do(
-        *(node, "Settlement", "finalize", [node, 10]),
-        lambda: ledger.finalize(node, 10),
+        *(node, "Settlement", "finalize", [node, slot]),
+        lambda: ledger.finalize(node, slot),
         lambda: (*player.node(node), *player.money()),
     )
 

@@ -13,7 +13,17 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from tests.proof.histories.rules import STAYS, Place, ceil_div, drawn_leaves, drawn_seats, split, verify_fee
+from tests.proof.histories.rules import (
+    ALARM,
+    STAYS,
+    Place,
+    ceil_div,
+    drawn_leaves,
+    drawn_seats,
+    split,
+    verify_fee,
+    weighed,
+)
 from tests.proof.histories.stakes import Stakes
 from tests.proof.histories.state import Arbiters, Batch, Case, Claim, Debit, Lane, Node, Numbers, Refused, Seat, require
 
@@ -46,6 +56,10 @@ class Ledger(Stakes):
     arbiters: Arbiters = field(default_factory=Arbiters)
     stepped_down: dict[str, int] = field(default_factory=dict)
     """The day on which each seat did so last."""
+    told: dict[str, int] = field(default_factory=dict)
+    """What the margins of each node add up to, by all seats."""
+    confirmed: dict[str, int] = field(default_factory=dict)
+    """The same, where only three and more count against it."""
 
     # ---- accounts and lanes
 
@@ -357,12 +371,12 @@ class Ledger(Stakes):
         sitting = self._sitting(sender, case, seat, "drawn")
         sitting.state, sitting.since = "committed", self.time
 
-    def reveal(self, sender: str, case: Case, seat: int, scores: Sequence[int]) -> None:
+    def reveal(self, sender: str, case: Case, seat: int, scores: Sequence[int], evidence: int) -> None:
         sitting = self._sitting(sender, case, seat, "committed")
         present = case.seats[case.first_seat :]
         require(all(each.state != "drawn" for each in present), "not all have committed")
         require(len(scores) == len(case.drawn) and max(scores) <= 10_000, "not a score for each leaf")
-        sitting.state, sitting.score = "revealed", min(scores)
+        sitting.state, sitting.score, sitting.evidence = "revealed", min(scores), evidence
 
     def replace(self, case: Case, seat: int) -> None:
         self._open(case)
@@ -413,7 +427,7 @@ class Ledger(Stakes):
 
     def resolve(self, case: Case) -> None:
         """One seat can only pass; too few to condemn: void, and medium. Three that doubt or quarrel are followed by a
-        larger bench, three that condemn wait for an appeal to one.
+        larger bench, three that condemn wait for an appeal to one. Margins that add up to too much are fraud.
         """
         require(not case.verdict, "closed")
         if case.state != "open":
@@ -422,18 +436,20 @@ class Ledger(Stakes):
         require(len(sitting) > 0 and all(each.state == "revealed" for each in sitting), "not all have revealed")
         found = self._found(sitting)
         if case.round:
-            return self._end_round(case, found if len(sitting) >= 3 else case.standing)
+            found = self._with_margins(case, found, sitting) if len(sitting) >= 3 else case.standing
+            return self._end_round(case, found)
         if len(sitting) < 3:
+            if (found != "pass" or self._needs_more(case, sitting)) and self._seat_more(case, 3 - len(sitting)):
+                return None
             if found == "pass":
-                return self._close(case, found, sitting)
-            if self._seat_more(case, 3 - len(sitting)):
-                return None
-            return self._close(case, "short", sitting)
+                self._add_margins(case.batch.node, self._evidence(sitting), full=False)
+            return self._close(case, found if found == "pass" else "short", sitting)
         scores = [each.score for each in sitting]
-        if found == "review" or max(scores) - min(scores) > 1_000:
-            if self._grow(case, found):
-                return None
-        elif found == "severe" and not case.batch.uncalibrated and self._larger_bench(case)[0]:
+        quarrel = found == "review" or max(scores) - min(scores) > 1_000
+        if quarrel and self._grow(case, found):
+            return None
+        found = self._with_margins(case, found, sitting)
+        if not quarrel and found == "severe" and not case.batch.uncalibrated and self._larger_bench(case)[0]:
             case.state, case.standing, case.since = "decided", found, self.time
             case.accuses = True
             return None
@@ -464,6 +480,30 @@ class Ledger(Stakes):
         """By the middle score; by the lower of two."""
         median = sorted(each.score for each in seats)[(len(seats) - 1) // 2]
         return "pass" if median > 9_500 else "review" if median > 8_500 else "severe"
+
+    @staticmethod
+    def _evidence(seats: Sequence[Seat]) -> int:
+        return sorted(each.evidence for each in seats)[(len(seats) - 1) // 2]
+
+    def _needs_more(self, case: Case, seats: Sequence[Seat]) -> bool:
+        """From 4,605 on, ln(100), two more look at a case that itself speaks against the node."""
+        evidence = self._evidence(seats)
+        return evidence > 0 and self.told.get(case.batch.node, 0) + evidence >= 4_605
+
+    def _add_margins(self, node: str, evidence: int, *, full: bool) -> bool:
+        """Returns: whether they are too many; then they stay as they were."""
+        told, confirmed = (weighed(sums.get(node, 0), evidence) for sums in (self.told, self.confirmed))
+        if evidence > 0 and not full:
+            confirmed = self.confirmed.get(node, 0)
+        if confirmed < ALARM:
+            self.told[node], self.confirmed[node] = told, confirmed
+        return confirmed >= ALARM
+
+    def _with_margins(self, case: Case, found: str, seats: Sequence[Seat]) -> str:
+        if found != "pass" or not self._add_margins(case.batch.node, self._evidence(seats), full=True):
+            return found
+        case.alarms += 1
+        return "severe"
 
     def _end_round(self, case: Case, found: str) -> None:
         self._settle_bond(case, better=WORSE.index(found) < WORSE.index(case.standing))
@@ -561,6 +601,8 @@ class Ledger(Stakes):
 
     def _close(self, case: Case, verdict: str, seats: Sequence[Seat]) -> None:
         batch = case.batch
+        if verdict == "severe":
+            self.told[batch.node] = self.confirmed[batch.node] = 0
         if batch.uncalibrated and verdict in {"short", "severe"}:
             verdict = "review"
         case.verdict, case.accuses = verdict, False

@@ -132,6 +132,8 @@ def drawn_leaves(seed: bytes, leaves: int, rate_percent: int) -> list[int]:
     return [pick for pick in picks if pick < leaves]
 
 
+ALARM = 20_723
+"""ln(10^5 cases x 10^4), in thousandths of a nat."""
 STAYS = (1 << 40) - 1
 
 
@@ -168,3 +170,8 @@ def drawn_seats(
         if place.node not in seated and place.node not in found and not is_party(place.node):
             found.append(place.node)
     return found, at
+
+
+def weighed(total: int, evidence: int) -> int:
+    """A sum of what margins say after one more case: from 0 to the alarm, and no more than a quarter of it at once."""
+    return max(0, min(ALARM, total + min(evidence, ceil_div(ALARM, 4))))

@@ -142,6 +142,8 @@ class Seat:
     since: int
     state: str = "drawn"
     score: int = 0
+    evidence: int = 0
+    """What it says of the margins."""
 
 
 @dataclass
@@ -163,6 +165,8 @@ class Case:
     appellant: str = ""
     bond: int = 0
     convener_share: int = 0
+    alarms: int = 0
+    """Rounds that found too much in the margins."""
     asked_at: int = 0
     """When a seat asked for data on chain, which happens once."""
     answered_at: int = 0

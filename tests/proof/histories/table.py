@@ -169,8 +169,14 @@ class Table:
         at = [2 + number * len(members) + members.index("node") for number in range(len(case.seats))]
         nodes = [bytes(12) + bytes.fromhex(seat.node[2:]) for seat in case.seats]
         count = len(case.seats).to_bytes(32, "big")
+        node = case.batch.node
         return (
             Look("Court", calldata("Court", "seatsOf", case.batch.id), (1, *at), (count, *nodes)),
+            look(
+                *("Court", "runningOf", node, CLASS),
+                told=self.ledger.told.get(node, 0),
+                confirmed=self.ledger.confirmed.get(node, 0),
+            ),
             look(
                 *("Court", "caseOf", case.batch.id),
                 state=_CASE_STATES.index("closed" if case.verdict else case.state),

@@ -8,15 +8,23 @@ import {Record, ReputationLib} from "../../../contracts/libraries/ReputationLib.
 contract Scores {
     using ReputationLib for Record;
 
-    function prove_a_median_is_in_the_middle_in_any_order(uint16 a, uint16 b, uint16 c) external pure {
-        uint16 m = MedianLib.medianOf(a, b, c);
+    function prove_a_median_is_in_the_middle_in_any_order(int32 a, int32 b, int32 c) external pure {
+        int256 m = _medianOf(a, b, c);
         assert(m == a || m == b || m == c);
         uint256 notBelow = (a >= m ? 1 : 0) + (b >= m ? 1 : 0) + (c >= m ? 1 : 0);
         uint256 notAbove = (a <= m ? 1 : 0) + (b <= m ? 1 : 0) + (c <= m ? 1 : 0);
         assert(notBelow >= 2 && notAbove >= 2);
-        assert(m == MedianLib.medianOf(a, c, b) && m == MedianLib.medianOf(b, a, c));
-        assert(m == MedianLib.medianOf(b, c, a) && m == MedianLib.medianOf(c, a, b));
-        assert(m == MedianLib.medianOf(c, b, a));
+        assert(m == _medianOf(a, c, b) && m == _medianOf(b, a, c));
+        assert(m == _medianOf(b, c, a) && m == _medianOf(c, a, b));
+        assert(m == _medianOf(c, b, a));
+    }
+
+    function _medianOf(int256 a, int256 b, int256 c) private pure returns (int256) {
+        int256[] memory ascending = new int256[](3);
+        MedianLib.insert(ascending, 0, a);
+        MedianLib.insert(ascending, 1, b);
+        MedianLib.insert(ascending, 2, c);
+        return MedianLib.medianOf(ascending);
     }
 
     function prove_a_score_is_at_most_a_hundred(Record memory record, uint96 stake, uint24 today) external pure {

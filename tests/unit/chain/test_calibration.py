@@ -1,5 +1,6 @@
 """Calibration files and profiles: what is read from the package, and what is refused."""
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 import pytest
 
 from chain import calibration
-from chain.params import CalibrationRow
+from chain.contract import Entry
+from chain.ethereum import Log
+from chain.params import CalibrationRow, Params
 from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, POLL_S, Profile, profiles
 from protocol.errors import ConfigError
+from protocol.events import CalibrationSeen
 from protocol.params import VCN
-from protocol.stages.verification import MarginScores, Tolerance
-from protocol.wire.ids import Cid
+from protocol.stages.verification import Calibration, MarginScores, Tolerance
+from protocol.wire.ids import Address, Cid
 
 MANIFEST = hashlib.sha256(b"manifest").hexdigest()
 RUNTIME = hashlib.sha256(b"runtime").hexdigest()
@@ -59,6 +63,41 @@ def test_the_hash_of_margin_scores_is_that_of_edges_and_scores() -> None:
     told = MarginScores((100, 5_000), (-2, 40, 900)).hash
     assert told == hashlib.sha256(b"vcoin/margin-scores/1" + packed).digest()
     assert told != MarginScores((100, 5_000), (-2, 40, 901)).hash
+
+
+@pytest.fixture
+def packaged(monkeypatch: pytest.MonkeyPatch) -> MarginScores:
+    """This release has a file with a table of margins for class 2."""
+    more = {"margins": {"edges": [100], "scores": [-2, 40]}}
+    found = read(plain(classes={"1": ROW, "2": {**ROW, **more}}))
+    monkeypatch.setattr(calibration, "packaged_for", lambda manifest: found if manifest == found.manifest else None)
+    return MarginScores((100,), (-2, 40))
+
+
+def seen(class_id: int, margin_scores_hash: bytes) -> Calibration:
+    """The calibration that a node is told of a row with this hash."""
+    row = CalibrationRow(read(plain()).classes[2].calibration, bytes(32), margin_scores_hash)
+    params = Params(None, Address("0x" + "00" * 20))  # type: ignore[arg-type]
+    log = Log(*[None] * len(dataclasses.fields(Log)))  # type: ignore[arg-type]
+    fact = params.fact(Entry("CalibrationAdded", (Cid(bytes.fromhex(MANIFEST)), class_id, row.to_chain()), log))
+    assert isinstance(fact, CalibrationSeen)
+    return fact.calibration
+
+
+def test_a_row_is_told_with_the_table_that_its_hash_names(packaged: MarginScores) -> None:
+    assert seen(2, packaged.hash).margins == packaged
+
+
+def test_another_table_than_the_networks_is_not_used(packaged: MarginScores, caplog: pytest.LogCaptureFixture) -> None:
+    assert seen(2, MarginScores((100,), (-2, 41)).hash).margins is None
+    assert seen(1, packaged.hash).margins is None, "the file has none for that class"
+    assert caplog.text.count("another table of margins than the network") == 2
+
+
+def test_a_row_without_a_table_has_no_margins(packaged: MarginScores, caplog: pytest.LogCaptureFixture) -> None:
+    assert seen(2, bytes(32)).margins is None
+    assert not caplog.records
+    assert packaged.scores
 
 
 @pytest.mark.parametrize(

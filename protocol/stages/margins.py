@@ -1,0 +1,77 @@
+"""The running margin: what a node's tokens say of it over many cases, each of which is too small to show anything.
+
+Who takes its tokens from a cheap model, and one true pass over them for a fingerprint, passes most single checks; its
+tokens come out a little worse by the true model, and that adds up. Each token's margin has a score, the logarithm of a
+likelihood ratio in thousandths of a nat, made so that over an honest node's answers exp(evidence) has a mean of at most
+one (`MarginScores`). Evidence of a node's cases on one class is summed up; the sum never falls below zero.
+
+Why an honest node may be judged by that for life: from each case on, the product of exp(evidence) is a supermartingale
+that begins with one, so it ever reaches 1/p with a probability of at most p (Ville). A sum with a floor of zero is the
+largest of those that begin at any case so far, so over 10^5 cases the union of their bounds holds: with the alarm at
+ln(10^5 x 10^4) an honest node is ever hurt within 10^5 cases with a probability of at most 10^-4. Whoever adds less
+than a case says leaves that true; so positive evidence may be cut, or wait for a larger bench. To leave out what is
+negative would break it: the sum would then grow by chance alone.
+
+Twin of Margins.sol; tests/conformance holds the two together.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from protocol.stages.verification import MarginScores
+
+RUNNING_ALARM = 20_723
+"""ln(10^5 cases x 10^4): of ten thousand honest nodes one is ever hurt within 10^5 cases, at most."""
+MOST_A_CASE = 5_181
+"""A quarter of it: a bench that was bribed once, or erred once, is not enough."""
+SUSPECT = 4_605
+"""ln(100): from here on two more look at what one seat let pass. An honest node gets there, too, and loses nothing."""
+MOST_A_LEAF = 8_000
+MOST_EVIDENCE = 2**31 - 1
+
+
+def evidence_of(margins: Sequence[int], scores: MarginScores) -> int:
+    """What the tokens of one answer say against their node, in thousandths of a nat; below zero it is for it.
+
+    Args: margins, of each token in ppm, without that of the stop.
+    """
+    total = sum(scores.scores[bisect_right(scores.edges, margin)] for margin in margins)
+    return max(-MOST_A_LEAF, min(MOST_A_LEAF, total))
+
+
+def evidence_of_case(leaves: Iterable[int]) -> int:
+    """What all drawn leaves of a case say."""
+    return max(-MOST_EVIDENCE, min(MOST_EVIDENCE, sum(leaves)))
+
+
+def median_evidence(told: Sequence[int]) -> int:
+    """The middle of what seats say, of an even number the lower of two: for the node."""
+    return sorted(told)[(len(told) - 1) // 2] if told else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The sums of one node on one class: by what all seats `told`, and by what full benches `confirmed`."""
+
+    told: int = 0
+    confirmed: int = 0
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether its tokens are not those of the model that it sold."""
+        return self.confirmed >= RUNNING_ALARM
+
+    def is_suspect(self, evidence: int) -> bool:
+        """Whether fewer than three seats are too few for a case that says so much."""
+        return evidence > 0 and self.told + evidence >= SUSPECT
+
+    def after(self, evidence: int, *, bench: bool) -> "Running":
+        """The sums after one more case that passed: what speaks against the node counts only if a bench says so."""
+        counted = min(evidence, MOST_A_CASE)
+        confirmed = _moved(self.confirmed, counted) if bench or counted < 0 else self.confirmed
+        return Running(_moved(self.told, counted), confirmed)
+
+
+def _moved(total: int, by: int) -> int:
+    return max(0, min(RUNNING_ALARM, total + by))
