@@ -175,7 +175,7 @@ class Auditor:
             place=event.auditors.index(self.identity.node_id),
             since=event.timestamp,
             seats={
-                seat: AuditedSeat(each.node, each.digest, case.scores[seat])
+                seat: AuditedSeat(each.node, each.digest, case.scores[seat], each.evidence)
                 for seat, each in sorted(case.revealed.items())
             },
             leaves={index: DrawnLeaf() for index in case.drawn},

@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 
 from protocol.params import PASS_ABOVE_BPS
 from protocol.roles.cases import DrawnLeaf
+from protocol.roles.replays import leaf_evidence
 from protocol.stages.kinds import differ
+from protocol.stages.margins import evidence_of_case
 from protocol.stages.verification import Calibration, checks_digest, is_check_shown
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
+
+EVIDENCE_APART = 4_000
+"""Two passes over one leaf on one class say nearly the same; half of what a leaf can say at all is no noise."""
 
 Constants = Callable[[Cid, int], Calibration]
 """The noise constants of a model on a device class."""
@@ -21,6 +26,8 @@ class AuditedSeat:
     digest: bytes
     scores: tuple[int, ...]
     """What it gave each drawn leaf, in their order."""
+    evidence: int
+    """What it said of the margins, of all of them."""
     checks: dict[int, bytes] = field(default_factory=dict)
     spoilt: set[int] = field(default_factory=set)
 
@@ -72,8 +79,33 @@ class Audit:
             return False
         if checks_digest([sat.checks[index] for index in self.leaves]) != sat.digest:
             return False
+        if self._misstates(sat, constants):
+            return False
         let_pass = [index for index, score in zip(self.leaves, sat.scores, strict=True) if score > PASS_ABOVE_BPS]
         return not any(self._differs(self.leaves[index], sat.checks[index], constants) for index in let_pass)
+
+    def _misstates(self, sat: AuditedSeat, constants: Constants) -> bool:
+        """Whether a seat has said something else of the margins than what it has computed says.
+
+        Margins that it made up show by their distance from this node's own.
+        """
+        total = 0
+        for index, leaf in self.leaves.items():
+            job = leaf.opening.entry.job if leaf.opening else None
+            theirs = sat.checks[index]
+            if job is None or not theirs:
+                continue
+            if not leaf.check:
+                # This machine could not look.
+                return False
+            calibration = constants(Cid(job.details.manifest), self.class_id)
+            if calibration.margins is None:
+                return False
+            said = leaf_evidence(leaf.kind, theirs, leaf.new_tokens, calibration)
+            if abs(said - leaf_evidence(leaf.kind, leaf.check, leaf.new_tokens, calibration)) > EVIDENCE_APART:
+                return True
+            total += said
+        return evidence_of_case((total,)) != sat.evidence
 
     def _differs(self, leaf: DrawnLeaf, check: bytes, constants: Constants) -> bool:
         job = leaf.opening.entry.job if leaf.opening else None

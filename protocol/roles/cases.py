@@ -65,10 +65,11 @@ class DrawnLeaf:
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
-    """Who has revealed on a seat, and the digest of what it had computed."""
+    """Who has revealed on a seat, the digest of what it had computed, and what it says of the margins in that."""
 
     node: Address
     digest: bytes
+    evidence: int = 0
 
 
 @dataclass(slots=True)
@@ -93,6 +94,8 @@ class Case:
     """When this seat's turn to commit began, in seconds of the chain."""
     leaves: dict[int, DrawnLeaf] = field(default_factory=dict)
     digest: bytes = b""
+    evidence: int = 0
+    """What this seat has found of the margins, and bound itself to with the digest."""
     committing: bool = False
     revealing: bool = False
     leaving: bool = False

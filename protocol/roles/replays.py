@@ -11,7 +11,9 @@ from protocol.roles.identity import Settings
 from protocol.stages.commitment import output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed
 from protocol.stages.kinds import score_of
-from protocol.stages.verification import Calibration, SampleOpening
+from protocol.stages.margins import evidence_of
+from protocol.stages.request import GENERATE
+from protocol.stages.verification import Calibration, SampleOpening, token_margins
 from protocol.wire.ids import BatchId, JobId, PeerId
 from protocol.wire.merkle import climb
 
@@ -98,3 +100,17 @@ def score_leaf(leaf: DrawnLeaf, proof: bytes, class_id: int, calibration: Calibr
         return score_of(leaf.kind, proof, leaf.check or b"", leaf.new_tokens, calibration), ""
     except InvalidResult as error:
         return 0, str(error)
+
+
+def leaf_evidence(kind: int, check: bytes, token_count: int, calibration: Calibration) -> int:
+    """What a pass says of a leaf's margins, in thousandths of a nat.
+
+    0 where there are no tokens, where nobody has weighed their margins, or nothing was computed. A check.bin that is
+    none says nothing either: what is wrong with it shows in the score.
+    """
+    if kind != GENERATE or calibration.margins is None or not check:
+        return 0
+    try:
+        return evidence_of(token_margins(check, token_count), calibration.margins)
+    except ValueError:
+        return 0

@@ -50,8 +50,17 @@ from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.prover import PREFIX, Prover
 from protocol.roles.recourse import Recourse, batch_named
-from protocol.roles.replays import after_fetch, fetch_or_open, open_sample, replay_sample, require_in_batch, score_leaf
+from protocol.roles.replays import (
+    after_fetch,
+    fetch_or_open,
+    leaf_evidence,
+    open_sample,
+    replay_sample,
+    require_in_batch,
+    score_leaf,
+)
 from protocol.stages.commitment import LeafStatus, mine_by
+from protocol.stages.margins import evidence_of_case
 from protocol.stages.verification import (
     NOT_FOR_US,
     ProofOpening,
@@ -369,8 +378,17 @@ class Verifier:
             return ()
         case.committing, case.asked_at = True, self.member.head
         case.digest = checks_digest([case.leaves[index].check or b"" for index in case.drawn])
-        commitment = seat_commitment(case.batch_id, case.round, case.seat, case.digest, self._salt(case))
+        case.evidence = evidence_of_case(self._evidence(case, leaf) for leaf in case.leaves.values())
+        salt = self._salt(case)
+        commitment = seat_commitment(case.batch_id, case.round, case.seat, case.digest, salt, case.evidence)
         return (CommitSeat(case.batch_id, case.seat, commitment),)
+
+    def _evidence(self, case: Case, leaf: DrawnLeaf) -> int:
+        job = leaf.opening.entry.job if leaf.opening else None
+        if job is None or not leaf.check:
+            return 0
+        calibration = self.member.calibration(Cid(job.details.manifest), case.class_id)
+        return leaf_evidence(leaf.kind, leaf.check, leaf.new_tokens, calibration)
 
     def _salt(self, case: Case) -> bytes:
         later = bytes([case.round]) if case.round else b""
@@ -445,7 +463,7 @@ class Verifier:
         if not ready or case.revealing or case.data_until or len(known) < len(case.drawn) or case.seat is None:
             return ()
         case.revealing, case.asked_at = True, self.member.head
-        return (RevealSeat(case.batch_id, case.seat, case.digest, known, self._salt(case)),)
+        return (RevealSeat(case.batch_id, case.seat, case.digest, known, self._salt(case), case.evidence),)
 
     # --- the case as everybody sees it ------------------------------------------------------------------------------
     def _follow(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -468,9 +486,9 @@ class Verifier:
                     case.asked_ms = now_ms
                     return (*self._ask_proof(case), *self._reveal_when_done(case))
                 return self._reveal_when_done(case)
-            case SeatRevealed(seat=seat, node=node, scores=scores, digest=digest) if seat not in case.scores:
+            case SeatRevealed(_, seat, node, scores, digest, evidence) if seat not in case.scores:
                 case.scores[seat] = scores
-                case.revealed[seat] = Revealed(node, digest)
+                case.revealed[seat] = Revealed(node, digest, evidence)
                 if set(case.scores) >= set(case.seats) and case.seat is not None:
                     # The seats take turns, so that one of them pays for the call.
                     return (AwaitDeadline(f"resolve:{case.batch_id.hex()}", now_ms + case.seat * STAGGER_MS),)

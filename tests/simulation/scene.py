@@ -9,7 +9,7 @@ from protocol import events as ev
 from protocol.params import VCN, ChainRules
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.request import EMBED, GENERATE
-from protocol.stages.verification import Calibration, Tolerance
+from protocol.stages.verification import Calibration, MarginScores, Tolerance
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import checksum, cid_of
 
@@ -46,30 +46,38 @@ MANIFEST = ModelManifest(
     context=256,
     needs_bytes=1,
 )
+MARGINS = MarginScores((1, 100_000), (-40, 300, 2_000))
+CHEAPER_PPM = 100_000
+"""By how much each token of a cheaper model is not the choice of the true one: too little for any single check."""
 NOISE = Calibration(
     Tolerance(32_000, 36_000),
     Tolerance(36_000, 44_000),
     Tolerance(15_000, 30_000),
     Tolerance(10**6, 2 * 10**6),
     embed=Tolerance(15_000, 30_000),
+    margins=MARGINS,
 )
 """Nobody has measured it for classification."""
 START_MS = 1_800_000_000_000
 
 
 class Work(Enum):
-    """How well a node computes: as a seat's own pass finds, with doubts, something else altogether, or not at all."""
+    """How well a node computes: as a seat's own pass finds, with doubts, something else altogether, or not at all.
+
+    Adaptive: tokens of a cheaper model, and one pass of the true one for a fingerprint that agrees.
+    """
 
     HONEST = "honest"
     DOUBTFUL = "doubtful"
     DISHONEST = "dishonest"
     FAILING = "failing"
+    ADAPTIVE = "adaptive"
 
 
 def proof_bytes(tokens: int, work: Work) -> bytes:
     """A fingerprint of `tokens` tokens (at most 32); an honest one agrees with `check_bytes`."""
     match work:
-        case Work.HONEST:
+        case Work.HONEST | Work.ADAPTIVE:
             values = [40] * (8 * tokens)
         case Work.DOUBTFUL:
             values = [38 if i % 2 else 40 for i in range(8 * tokens)]
@@ -78,10 +86,10 @@ def proof_bytes(tokens: int, work: Work) -> bytes:
     return struct.pack(f"<e{8 * tokens}b", 1.0, *values)
 
 
-def check_bytes(tokens: int, work: Work) -> bytes:
-    """A seat's own pass over an honest result."""
+def check_bytes(tokens: int, work: Work, margin_ppm: int = 0) -> bytes:
+    """A seat's own pass over an honest result, or one whose tokens have other margins."""
     values = [13 if work is Work.DISHONEST else 40] * (8 * tokens)
-    return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[0] * (tokens + 1))
+    return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[margin_ppm] * tokens, 0)
 
 
 def reading_bytes(kind: int, texts: int, work: Work, seat: Work) -> bytes:

@@ -30,6 +30,7 @@ from tests.fakes.contracts import Refused
 from tests.simulation.chain import Chain, Sent, is_too_early
 from tests.simulation.node import Node, backoff_ms
 from tests.simulation.scene import (
+    CHEAPER_PPM,
     CLASS,
     DOMAIN,
     MANIFEST,
@@ -246,8 +247,10 @@ class World:
                 answer(ev.ContainerExited(job_id, failed(Outcome.CANCELLED, ""), b""))
             case fx.ReplaySample(batch, leaf_index, spec):
                 self.specs.append((node.name, spec))
-                seat = Work.DISHONEST if node.is_lazy else node.work
-                check = reading_bytes(spec.kind, 3, self._work_of(spec), seat) if spec.kind else check_bytes(3, seat)
+                seat, work = Work.DISHONEST if node.is_lazy else node.work, self._work_of(spec)
+                margin_ppm = CHEAPER_PPM if work is Work.ADAPTIVE else 0
+                text = check_bytes(3, seat, margin_ppm)
+                check = reading_bytes(spec.kind, 3, work, seat) if spec.kind else text
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case fx.FetchModel(manifest):
                 # Nobody passes models on here.

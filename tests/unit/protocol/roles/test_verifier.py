@@ -12,11 +12,11 @@ from protocol.roles.cases import Case, DrawnLeaf
 from protocol.roles.machine import Machine
 from protocol.roles.member import NO_DEVICE
 from protocol.roles.verifier import ASK_AGAIN_MS, TRY_AGAIN_MS
-from protocol.stages.verification import NOT_FOR_US, ProofOpening, SampleOpening, SampleQuery
+from protocol.stages.verification import NOT_FOR_US, ProofOpening, SampleOpening, SampleQuery, seat_commitment
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, TimestampMs
 from protocol.wire.merkle import SumNode, has_no_leaf, path
-from tests.simulation.scene import CLASS, MANIFEST, RULES, Work, check_bytes, proof_bytes
+from tests.simulation.scene import CLASS, MANIFEST, NOISE, RULES, Work, check_bytes, proof_bytes
 from tests.simulation.test_recourse import Town, asked_for
 
 TURN_S = RULES.seat_window_s
@@ -111,6 +111,37 @@ class Sitting:
 
 def of(effects: list[fx.Effect], kind: type[Any]) -> list[Any]:
     return [effect for effect in effects if isinstance(effect, kind)]
+
+
+# --- margins ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("margin_ppm", [0, 5_000, 100_000])
+def test_a_seat_binds_itself_to_what_its_margins_say_before_it_sees_a_fingerprint(margin_ppm: int) -> None:
+    seat = Sitting()
+    evidence = 3 * {0: -40, 5_000: 300, 100_000: 2_000}[margin_ppm]
+    seat.take(ev.MessageReceived(seat.provider.peer_id, seat.opening))
+    seat.take(seat.opened())
+    (bound,) = of(
+        seat.take(ev.SampleReplayed(seat.case.batch_id, 0, check_bytes(3, Work.HONEST, margin_ppm), "")), fx.CommitSeat
+    )
+    seat.bind()
+    shown = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
+    (revealed,) = of(seat.take(ev.MessageReceived(seat.provider.peer_id, shown)), fx.RevealSeat)
+    assert revealed.evidence == evidence
+    assert bound.commitment == seat_commitment(
+        seat.case.batch_id, 0, 0, revealed.digest, revealed.salt, revealed.evidence
+    )
+
+
+def test_margins_say_nothing_without_a_table_or_where_nothing_was_computed() -> None:
+    seat = Sitting()
+    plain = dataclasses.replace(NOISE, margins=None)
+    seat.machine.member.calibrations[MANIFEST.cid, CLASS] = plain
+    seat.show()
+    assert seat.case.evidence == 0
+    lost = Sitting()
+    lost.take(ev.MessageReceived(lost.provider.peer_id, lost.opening))
+    assert of(lost.take(lost.opened("no such key")), fx.CommitSeat)
+    assert (lost.case.evidence, lost.leaf.score) == (0, 0)
 
 
 # --- demands ----------------------------------------------------------------------------------------------------------
