@@ -28,6 +28,7 @@ MOST_A_CASE = 5_181
 SUSPECT = 4_605
 """ln(100): from here on two more look at what one seat let pass. An honest node gets there, too, and loses nothing."""
 MOST_A_LEAF = 8_000
+"""What speaks for a node is not bounded: to add more than an answer says would break the bound."""
 MOST_EVIDENCE = 2**31 - 1
 
 
@@ -37,7 +38,7 @@ def evidence_of(margins: Sequence[int], scores: MarginScores) -> int:
     Args: margins, of each token in ppm, without that of the stop.
     """
     total = sum(scores.scores[bisect_right(scores.edges, margin)] for margin in margins)
-    return max(-MOST_A_LEAF, min(MOST_A_LEAF, total))
+    return min(MOST_A_LEAF, total)
 
 
 def evidence_of_case(leaves: Iterable[int]) -> int:
