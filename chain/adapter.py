@@ -13,7 +13,7 @@ from chain.flights import Record, Recorded
 from chain.network import Deployment, Network
 from chain.profiles import POLL_S
 from chain.rpc import REST_S, Unreachable, open_rpc
-from chain.settlement import contents_hash, contents_of
+from chain.settlement import contents_of
 from chain.signs import Signs
 from chain.states import BatchState, CaseState, SeatState
 from chain.transactions import MAX_FEE, MAX_PAUSE_S, Sender, look_after
@@ -51,6 +51,7 @@ from protocol.params import AUDIT_LATEST_EPOCHS, FULL_BENCH, PASS_ABOVE_BPS, Cha
 from protocol.stages.assignment import Assignment, LaneOpen
 from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.margins import median_evidence
+from protocol.stages.commitment import BatchContents, batch_id, contents_hash
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.sampling import epoch_of, is_audited

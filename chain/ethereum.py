@@ -205,6 +205,11 @@ class Ethereum:
             if "already known" not in words and "already imported" not in words:
                 raise
 
+    async def input_of(self, transaction: Hash32) -> bytes | None:
+        """What a transaction called its contract with; None if the endpoint does not know it any more."""
+        raw = await self.rpc.request("eth_getTransactionByHash", f"0x{transaction.hex()}")
+        return None if raw is None else _bytes(_field(raw, "input"))
+
     async def receipt(self, transaction: Hash32) -> Receipt | None:
         """What became of a transaction; None while it is in no block."""
         raw = await self.rpc.request("eth_getTransactionReceipt", f"0x{transaction.hex()}")

@@ -3,9 +3,6 @@
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from eth_abi.abi import encode
-from eth_utils.crypto import keccak
-
 from chain.contract import Contract, Entry
 from chain.ethereum import BlockTag, Call
 from chain.facts import BatchStored, ClientTouched, Fact
@@ -261,11 +258,6 @@ def contents_of(batch: Batch) -> BatchContents:
         for claim, debit in zip(batch.claims, batch.debits, strict=True)
     )
     return BatchContents(batch.root, batch.max_leaf, debits)
-
-
-def contents_hash(contents: BatchContents) -> bytes:
-    """What the chain keeps of contents: the keccak of their ABI encoding."""
-    return keccak(encode(["(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"], [contents_tuple(contents)]))
 
 
 def _claim(claim: LaneClaim) -> tuple[Any, ...]:

@@ -51,6 +51,7 @@ from protocol.events import (
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 from protocol.stages.assignment import kind_of
 from protocol.stages.blob import ModelManifest
+from protocol.stages.commitment import Result
 from protocol.stages.execution import InvalidResult
 from protocol.stages.kinds import rows_of, validate
 from protocol.stages.verification import NOT_FOR_US
@@ -104,6 +105,15 @@ class StoredInput:
     sealed: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was asked and answered in the clear, and the key that opens both."""
+
+    key: bytes
+    asked: bytes
+    answer: bytes | None
+
+
 class Unopened(Exception):
     """Sealed content that its key does not open, or that is not what it is said to be; the text is the reason."""
 
@@ -138,6 +148,26 @@ class Sealing:
         if not 0 < len(content) <= MAX_INPUT_BYTES:
             raise ValueError(f"an input has 1 to {MAX_INPUT_BYTES} bytes, not {len(content)}")
         return await self._in_thread(lambda: self._store_input(content))
+
+    async def show(self, job_id: bytes, input_cid: bytes, result: Result | None, sealed_result: bytes) -> Shown:
+        """A job's content in the clear, for its proof; an empty `sealed_result` is in the store.
+
+        Raises: AdapterError if the key or the content is not here, or no longer, or does not open.
+        """
+
+        def look() -> Shown:
+            key = self._key(input_cid)
+            try:
+                asked = self._open_stored(key, b"input", Cid(input_cid), b"", MAX_INPUT_BYTES)
+                if result is None:
+                    return Shown(key, asked, None)
+                label = b"result" + job_id
+                answer = self._open_stored(key, label, Cid(result.blob_cid), sealed_result, MAX_OUTPUT_BYTES)
+                return Shown(key, asked, answer)
+            except Unopened as error:
+                raise AdapterError(f"the content of this job does not open: {error}") from error
+
+        return await self._in_thread(look)
 
     async def public_key(self, now_ms: int) -> bytes:
         """The key that content for this node is sealed to, a new one every day."""

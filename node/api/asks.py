@@ -118,6 +118,12 @@ def lane_ask(plain: dict[str, Any], step: LaneStep) -> MoveAsk:
     return MoveAsk(0, **_read(plain, {"dry_run": (_flag, True)}))
 
 
+def proof_ask(plain: dict[str, Any]) -> bool:
+    """Whether a proof is to hold the content. Raises: Fault unknown_field, bad_request."""
+    with_content: bool = _read(plain, {"with_content": (_flag, False)})["with_content"]
+    return with_content
+
+
 def model_source(plain: dict[str, Any]) -> str:
     """Where a new model lies: an absolute path on this machine, or smollm2. Raises: Fault."""
     source: str = _read(plain, {"source": (_text(1, 4_096), _REQUIRED)})["source"]

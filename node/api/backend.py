@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from node.api.snapshot import AccountView, CaseView, JobUpdate, JobView, ModelView, MoveView, ScoreView, Snapshot
 
@@ -84,6 +84,13 @@ class Backend(Protocol):
         The first look and the subscription happen at once, so that nothing is lost between them. `node.api.feed.Feed`
         is such a source. A reader that falls behind is cut off with Fault busy.
         Raises: Fault not_found or ambiguous, when it is entered.
+        """
+        ...
+
+    async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
+        """The proof of a job as far as it has come, as its file holds it (docs/verify.md).
+
+        Raises: Fault not_found, ambiguous, not_ready before a node was given the job; ChainError.
         """
         ...
 

@@ -50,6 +50,7 @@ KINDS: dict[str, Kind] = {
     "not_found": Kind(404, Exit.FAILED),
     "unknown_model": Kind(404, Exit.FAILED),
     "bad_model": Kind(422, Exit.FAILED),
+    "bad_proof": Kind(422, Exit.FAILED),
     "prompt_too_long": Kind(422, Exit.FAILED),
     "no_deposit": Kind(402, Exit.FAILED),
     "price_over_cap": Kind(409, Exit.FAILED),

@@ -9,6 +9,7 @@
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
     POST /v1/embeddings         as OpenAI's: waits for a job and answers with its vectors
+    POST /v1/jobs/{id}/proof    {with_content} > what the file of a proof holds
 
 An error is {code, message, hint}, with the status that its code has in node.api.faults.
 """
@@ -98,6 +99,7 @@ def _routes(backend: Backend) -> Starlette:
             Route("/v1/jobs", doors.ask_job, methods=["POST"]),
             Route("/v1/jobs/{id}", doors.job),
             Route("/v1/jobs/{id}/events", doors.follow),
+            Route("/v1/jobs/{id}/proof", doors.job_proof, methods=["POST"]),
             Route("/v1/cases/{id}", doors.case),
             Route("/v1/models", doors.models, methods=["GET"]),
             Route("/v1/models", doors.add_model, methods=["POST"]),
@@ -146,6 +148,11 @@ class _Doors:
     async def follow(self, request: Request) -> Response:
         _require_no_query(request)
         return FollowResponse(self._backend.follow(request.path_params["id"]))
+
+    async def job_proof(self, request: Request) -> Response:
+        with_content = asks.proof_ask(asks.read_object(await _body(request)))
+        proof = await self._backend.job_proof(request.path_params["id"], with_content=with_content)
+        return _shown(request, proof)
 
     async def case(self, request: Request) -> Response:
         return _shown(request, await self._backend.case(request.path_params["id"]))

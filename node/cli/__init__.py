@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOUNS = {
     "status": ("node.cli.status:status", "Show what the node does, at a glance."),
     "node": ("node.cli.node:app", "Set up a node, run it, and see how it does."),
-    "job": ("node.cli.job:app", "Ask for jobs and follow them."),
+    "job": ("node.cli.job:app", "Ask for jobs, follow them, and prove what became of them."),
     "account": ("node.cli.account:app", "The client's money, from which jobs are paid."),
     "lane": ("node.cli.lane:app", "Money locked for one node, out of which only that node is paid."),
     "stake": ("node.cli.stake:app", "What a node's owner puts up for its honesty."),

@@ -13,10 +13,14 @@ from node.cli.answer import Follower
 from node.cli.door import client
 from node.cli.options import COMMON, Coins, Common, noun
 from node.cli.phrases import BLANK, coins, exact_coins, percent, short, span, state
+from node.cli.proof import proof
+from node.cli.verify import verify
 
-app = noun("job", "Ask for jobs and follow them.")
+app = noun("job", "Ask for jobs, follow them, and prove what became of them.")
 app.command("node.cli.reading:embed", name="embed", help="Turn texts into vectors, the nearer the more alike.")
 app.command("node.cli.reading:classify", name="classify", help="Say which label fits each text best.")
+app.command(proof)
+app.command(verify)
 MAX_QUESTION_CHARS = 8 * 2**20
 """The daemon takes no longer body."""
 HIGHEST_TEMPERATURE = 2

@@ -22,6 +22,7 @@ from node.api.feed import Feed
 from node.api.prefix import complete
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
+from node.daemon.proof import Prover
 from node.daemon.score import explain
 from node.daemon.status import Status
 from node.daemon.views import Views
@@ -41,6 +42,7 @@ from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.stages.blob import ModelManifest
 from protocol.stages.reading import MAX_NUMBERS, units_of
 from protocol.stages.request import GENERATE, KINDS
+from protocol.wire import document
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
 
 SIGNED_WITHIN_S = 30.0
@@ -220,6 +222,12 @@ class NodeBackend:
             if view.id in followed and _step_of(view) != _step_of(self._shown.get(view.id)):
                 self._shown[view.id] = view
                 self._feed.publish(view.id, api.JobUpdate("state", job=await self._with_text(view)))
+
+    async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
+        """See Backend."""
+        proof = await Prover(self._parts).prove(self._find_job(prefix), with_content=with_content)
+        held: dict[str, Any] = document.plain(proof)
+        return held
 
     # --- cases, models, scores --------------------------------------------------------------------------------------
     async def case(self, prefix: str) -> api.CaseView:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from protocol.events import JobAsked, LaneSeen
 from protocol.job import TERMINAL, JobView, Stage, move
-from protocol.stages.assignment import JobDetails, order_total, verify_fee
+from protocol.stages.assignment import Assignment, JobDetails, SignedAccept, order_total, verify_fee
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
@@ -22,6 +22,14 @@ class Attempt:
     peer_id: PeerId
     node: Address
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOrder:
+    """The assignment of an attempt, as our signer signed it."""
+
+    assignment: Assignment
+    signature: bytes
 
 
 @dataclass(slots=True)
@@ -49,6 +57,8 @@ class RequestedJob:
     peer_id: PeerId | None = None
     details: JobDetails | None = None
     sealed_key: bytes = b""
+    order: SignedOrder | None = None
+    promise: SignedAccept | None = None
     job_id: JobId | None = None
     index: int = 0
     cumulative: int = 0
@@ -135,6 +145,7 @@ class RequestedJob:
             assert self.node is not None
             self.given_up[self.job_id] = Attempt(self.peer_id, self.node, self.index)
         self.chosen = self.peer_id = self.details = self.job_id = self.accepted_ms = self.delivery = None
+        self.order = self.promise = None
         self.offers.clear()
         self.round = self.new_tokens = self.dead_block = 0
         self.stage = Stage.REQUESTED

@@ -52,7 +52,7 @@ from protocol.roles.lanes import Lanes
 from protocol.roles.member import Member
 from protocol.roles.misses import Misses
 from protocol.roles.payments import Payments
-from protocol.roles.requested import OF_THE_REQUEST, RequestedJob
+from protocol.roles.requested import OF_THE_REQUEST, RequestedJob, SignedOrder
 from protocol.stages.assignment import (
     CHECK_ORDERED,
     UNCALIBRATED_ACCEPTED,
@@ -114,6 +114,11 @@ class Requester:
     def jobs(self) -> tuple[JobView, ...]:
         """Every request of ours, oldest first."""
         return tuple(job.view(self.identity.client) for job in self._jobs.values())
+
+    def job(self, wanted: JobId) -> RequestedJob | None:
+        """The request whose present attempt this is."""
+        found = self._by_job.get(wanted)
+        return found if found is not None and found.job_id == wanted else None
 
     def start(self) -> tuple[Effect, ...]:
         """Ask, after an absence, what became of the jobs that were under way."""
@@ -397,7 +402,7 @@ class Requester:
         if job.is_offer_over(now_ms):
             # Signed before an absence. The number stays used; the node would refuse it.
             return self._ask_again(job, now_ms)
-        job.job_id = job_id(assignment, self.identity.domain)
+        job.job_id, job.order = job_id(assignment, self.identity.domain), SignedOrder(assignment, signature)
         self._by_job[job.job_id] = job
         move(job, assignment, Stage.ASSIGNED, now_ms)
         job.next_step_ms = accept_within_ms(job.ask.input_bytes)
@@ -422,6 +427,7 @@ class Requester:
         if job is None or job.details is None or job.stage is not Stage.ASSIGNED:
             return ()
         self._require_operator(job, accept.accept, accept.signature)
+        job.promise = accept
         return self._runs(job, job.details, accept, now_ms)
 
     def _gave_up(self, wanted: JobId, peer_id: PeerId) -> bool:

@@ -204,6 +204,13 @@ class Batch:
         return tuple(debit_of(claim.charge, claim.bonus, checked=self.checked) for claim in self.claims)
 
 
+def contents_hash(contents: BatchContents) -> bytes:
+    """What the chain keeps of contents: the keccak of their ABI encoding; twin of ContentsLib."""
+    debits = [(debit.client, debit.signer, debit.leaves, debit.amount, debit.index) for debit in contents.debits]
+    kinds = ["(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"]
+    return keccak(encode(kinds, [(contents.root, contents.max_leaf, debits)]))
+
+
 def leaf_hash(leaf: Leaf) -> bytes:
     """keccak over the fields of a leaf; twin of LeafLib."""
     kinds = ["address", "address", "uint24", "bytes32", "uint96", "uint96", "uint32", "bytes32", "bytes32", "bytes32"]

@@ -90,6 +90,14 @@ def decode_named(classes: dict[str, type[Any]], data: bytes, limit: int) -> Any:
     return value
 
 
+def build(cls: type[T], raw: Any) -> T:
+    """A `cls` from the plain form that the codec writes, wherever that was read.
+
+    Raises: Malformed unless it is one, with every field of its type and within its bounds.
+    """
+    return cast(T, _build(cls, raw))
+
+
 def _loads(data: bytes, name: str) -> Any:
     try:
         return cbor2.loads(data)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from node.api import snapshot as views
 from node.api.admission import Market, admit, find_model
@@ -128,6 +129,7 @@ class FakeBackend:
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
+    proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
     lanes: dict[str, views.LaneView] = field(default_factory=dict)
     penalised: int = 0
     changes: tuple[views.ChangeView, ...] = ()
@@ -183,6 +185,10 @@ class FakeBackend:
     def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
         job_id = complete(prefix, self.held, "job")
         return self.feed.follow(job_id, lambda: self.held[job_id], as_it_is)
+
+    async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
+        proof = self.proofs[complete(prefix, self.proofs, "job")]
+        return proof if with_content else {name: part for name, part in proof.items() if name != "content"}
 
     async def case(self, prefix: str) -> views.CaseView:
         return self.cases[complete(prefix, self.cases, "case")]

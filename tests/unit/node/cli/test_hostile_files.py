@@ -30,6 +30,7 @@ READ: list[tuple[str, tuple[str, ...], Exit]] = [
     ("owner.json", DEPOSIT, Exit.BAD_CONFIG),
     ("deployment.json", DEPOSIT, Exit.BAD_CONFIG),
     ("plan.toml", ("localnet", "up", "--nodes", "plan.toml", "--dir", "net"), Exit.BAD_CONFIG),
+    ("job.proof.json", ("job", "verify", "job.proof.json"), Exit.FAILED),
     ("net/localnet.json", ("localnet", "status", "--dir", "net"), Exit.BAD_CONFIG),
     ("net/localnet.json", ("localnet", "down", "--dir", "net"), Exit.BAD_CONFIG),
 ]

@@ -1,0 +1,73 @@
+"""`vcoin job verify`: the check of a proof, without a network, and beside the chain where that is wanted."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit, Fault
+from node.cli import output
+from node.cli.options import COMMON, Common
+from node.cli.proof import checked, plain_checks
+
+if TYPE_CHECKING:
+    from protocol.proof.check import Check
+
+
+def verify(
+    file: Path,
+    /,
+    *,
+    rpc: Annotated[str, Parameter(metavar="URL")] = "",
+    deployment: Path | None = None,
+    common: Common = COMMON,
+) -> int:
+    """Check a job's proof: signatures, hashes, leaf, sums, draw, seats, scores, verdict and split of the pay.
+
+    Needs no node and no network. Exit code: 0 nothing is wrong, 1 something is, or this is no proof.
+
+    Parameters
+    ----------
+    file
+        What vcoin job proof wrote.
+    rpc
+        Also compare every part with the chain behind this endpoint.
+    deployment
+        With --rpc: the addresses file of the network's contracts; nothing: the node's setting.
+    """
+    data = _read(file)
+    document, checks = checked(data, str(file))
+    if rpc:
+        from node.cli.confirm import confirmed
+
+        checks += confirmed(document.value, rpc, deployment, common)
+    return _show(checks, common)
+
+
+def _read(file: Path) -> bytes:
+    """Raises: Fault for what cannot be read, or is larger than any proof."""
+    from protocol.proof.file import MAX_FILE_BYTES
+
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Fault("not_found", f"cannot read {file}: {reason}", "vcoin job proof ID writes one") from error
+
+
+def _show(checks: "tuple[Check, ...]", common: Common) -> int:
+    from protocol.proof.verify import has_failed
+
+    failed = has_failed(checks)
+    if common.json:
+        output.as_json({"ok": not failed, "checks": plain_checks(checks)})
+    else:
+        rows = [(each.name, each.outcome.value, each.words) for each in checks]
+        output.data(output.table(("check", "result", "what"), rows))
+    wrong = [each.name for each in checks if each.outcome.value == "failed"]
+    if wrong:
+        output.error(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}", "the table says why")
+    else:
+        output.words("nothing in it is wrong")
+    return Exit.FAILED if failed else Exit.OK

@@ -1,0 +1,197 @@
+"""The proof of a job: this node's papers, what the chain tells of their batch, and the content if it is wanted."""
+
+from dataclasses import replace
+
+from chain.trail import Trail, read_noise, read_trail
+from node.api import snapshot as api
+from node.api.faults import Fault
+from node.daemon.parts import Parts
+from protocol.errors import AdapterError, ChainError
+from protocol.proof.file import (
+    MAX_RESULT_BYTES,
+    VERSION,
+    Content,
+    LeafPath,
+    NoisePaper,
+    Papers,
+    Place,
+    Proof,
+    SignedResult,
+    Worker,
+)
+from protocol.roles.provider import ProvidedJob
+from protocol.roles.requested import RequestedJob
+from protocol.stages.assignment import AssignmentOrder
+from protocol.stages.commitment import BatchContents, Leaf, ResultDelivery, leaf_of
+from protocol.stages.execution import Outcome
+from protocol.wire.envelope import recover
+from protocol.wire.ids import BatchId, Cid, JobId
+from protocol.wire.merkle import path, root
+
+
+class Prover:
+    """Puts proofs together; changes nothing, and may be asked again as a job goes on."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._machine = parts.machine
+
+    async def prove(self, view: api.JobView, *, with_content: bool) -> Proof:
+        """What is known of a job now. Raises: Fault, ChainError."""
+        job_id = JobId(bytes.fromhex(view.job_id))
+        provided = self._machine.provider.job(job_id) if view.side == "provider" else None
+        requested = self._machine.requester.job(job_id) if view.side == "requester" else None
+        papers = _of_provider(provided) if provided else _of_requester(requested) if requested else None
+        if papers is None:
+            hint = "vcoin job show follows it; a proof begins with a signed order"
+            raise Fault("not_ready", "no node has been given the job yet: there is nothing to prove", hint)
+        name = BatchId(bytes.fromhex(view.batch_id)) if view.batch_id else None
+        trail = await self._trail(name) if name else None
+        if provided and name:
+            papers, leaf = self._own_leaf(provided, papers, name)
+        else:
+            leaf = self._bought_leaf(requested, trail) if requested and trail else None
+        content = await self._content(provided, requested) if with_content else None
+        return Proof(
+            v=VERSION,
+            place=self._place(),
+            worker=await self._worker(papers),
+            papers=papers,
+            leaf=leaf,
+            batch=trail.batch if trail else None,
+            draw=trail.draw if trail else None,
+            case=trail.case if trail else None,
+            pay=trail.pay if trail else None,
+            steps=trail.steps if trail else None,
+            noise=None if trail and trail.batch.uncalibrated else await self._noise(papers),
+            model=self._machine.member.models.get(Cid(papers.details.manifest)),
+            content=content,
+        )
+
+    # --- the chain's part -------------------------------------------------------------------------------------------
+    async def _trail(self, name: BatchId) -> Trail | None:
+        chain = self._parts.chain
+        story = self._parts.ledger.batches.get(name)
+        first = story.submitted.block if story else chain.deployment.block
+        return await read_trail(chain.network, name, first, await chain.network.ethereum.head())
+
+    async def _noise(self, papers: Papers) -> NoisePaper | None:
+        return await read_noise(self._parts.chain.network, Cid(papers.details.manifest), papers.offer.class_id)
+
+    async def _worker(self, papers: Papers) -> Worker:
+        node = papers.order.node
+        known = await self._parts.chain.network.stakes.node_of(node)
+        if known is None:
+            raise ChainError(f"the chain does not know node {node}")
+        return Worker(node, known.owner, recover(papers.offer, papers.offer_signature, self._machine.identity.domain))
+
+    def _place(self) -> Place:
+        rules = self._machine.rules
+        return Place(rules.chain_id, rules.settlement, rules.epoch, rules.lag)
+
+    # --- the leaf ---------------------------------------------------------------------------------------------------
+    def _own_leaf(self, job: ProvidedJob, papers: Papers, name: BatchId) -> tuple[Papers, LeafPath | None]:
+        """With the receipt as it went into the batch, and the whole way to the root."""
+        batch = self._machine.settler.batch(name)
+        if batch is None or job.job_id not in batch.job_ids:
+            return papers, None
+        position = batch.job_ids.index(job.job_id)
+        entry = batch.entries[position]
+        siblings = path([each.leaf.node for each in batch.entries], position)
+        receipt = entry.job.receipt if entry.job else None
+        return replace(papers, receipt=receipt), LeafPath(position, entry.leaf, siblings)
+
+    def _bought_leaf(self, job: RequestedJob, trail: Trail) -> LeafPath | None:
+        """By one's own papers; the way to the root only where every leaf of the batch is one's own."""
+        if job.batch_id != trail.batch.batch_id:
+            return None
+        own = _leaf_of(job, trail.batch.unreceipted)
+        if own is None:
+            return None
+        leaves = self._leaves(trail.batch.contents, trail)
+        whole = leaves is not None and root([leaf.node for leaf in leaves]).hash == trail.batch.contents.root
+        siblings = path([leaf.node for leaf in leaves], job.position) if leaves and whole else None
+        return LeafPath(job.position, own, siblings)
+
+    def _leaves(self, contents: BatchContents, trail: Trail) -> list[Leaf] | None:
+        """All leaves of a batch; None if one is somebody else's, or of an order that was given up."""
+        identity, jobs = self._machine.identity, {}
+        for view in self._machine.requester.jobs:
+            job = self._machine.requester.job(view.job_id) if view.job_id else None
+            if job is not None and job.batch_id == trail.batch.batch_id:
+                jobs[job.index] = _leaf_of(job, trail.batch.unreceipted)
+        found: list[Leaf] = []
+        for debit in contents.debits:
+            if (debit.client, debit.signer) != (identity.client, identity.signer):
+                return None
+            for index in range(debit.index - debit.leaves + 1, debit.index + 1):
+                leaf = jobs.get(index)
+                if leaf is None:
+                    return None
+                found.append(leaf)
+        return found
+
+    # --- the content ------------------------------------------------------------------------------------------------
+    async def _content(self, provided: ProvidedJob | None, requested: RequestedJob | None) -> Content:
+        job = provided or requested
+        assert job is not None
+        delivery: ResultDelivery | None = job.delivery
+        input_cid = provided.order.details.input_cid if provided else requested.ask.input_cid if requested else b""
+        job_id = job.job_id or b""
+        result, sealed = (delivery.result, delivery.sealed_result) if delivery else (None, b"")
+        try:
+            shown = await self._parts.sealing.show(job_id, input_cid, result, sealed)
+        except AdapterError as error:
+            hint = "it is kept until a day after the job's end; a proof without it needs none"
+            raise Fault("not_found", str(error), hint) from error
+        if shown.answer is not None and len(shown.answer) > MAX_RESULT_BYTES:
+            raise Fault("too_large", f"the answer has more than {MAX_RESULT_BYTES} bytes", "leave out --with-content")
+        proof = provided.proof if provided and provided.proof else None
+        return Content(shown.key, shown.asked, shown.answer, proof)
+
+
+def _of_provider(job: ProvidedJob) -> Papers:
+    order, delivery, run = job.order, job.delivery, job.run
+    opened = delivery is not None and run is not None and run.outcome is Outcome.OK
+    return Papers(
+        request=order.request.request,
+        request_signature=order.request.signature,
+        offer=order.offer.offer,
+        offer_signature=order.offer.signature,
+        order=order.assignment,
+        order_signature=order.signature,
+        details=order.details,
+        promise=job.promise,
+        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
+        proof_hash=run.proof_hash if opened and run else None,
+        salt=job.salt if opened else None,
+    )
+
+
+def _of_requester(job: RequestedJob) -> Papers | None:
+    if job.signed is None or job.chosen is None or job.order is None or job.details is None:
+        return None
+    delivery = job.delivery
+    return Papers(
+        request=job.signed.request,
+        request_signature=job.signed.signature,
+        offer=job.chosen.offer,
+        offer_signature=job.chosen.signature,
+        order=job.order.assignment,
+        order_signature=job.order.signature,
+        details=job.details,
+        promise=job.promise,
+        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
+        receipt=job.receipt,
+    )
+
+
+def _leaf_of(job: RequestedJob, unreceipted: bool) -> Leaf | None:
+    """The leaf that its node made of a job, by the papers that both have."""
+    if job.signed is None or job.chosen is None or job.order is None or job.details is None or job.delivery is None:
+        return None
+    order = AssignmentOrder(job.signed, job.chosen, job.order.assignment, job.details, job.order.signature, b"", b"")
+    receipt = job.receipt.receipt if job.receipt and not unreceipted else None
+    if receipt is None and not unreceipted:
+        return None
+    return leaf_of(order, job.delivery.result, job.new_tokens, receipt)

@@ -1,0 +1,110 @@
+"""The proof of a job that went from bid to pay between whole nodes: written by both sides, checked by anybody."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.daemon.node import Node
+from protocol.wire import document
+from tests.integration.test_daemon import REPOSITORY, Place
+from tests.integration.test_daemon_jobs import ASK, heard, network, place, until
+from tests.unit.node.cli.conftest import Ran
+
+pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
+
+__all__ = ["place"]
+PAGE = (REPOSITORY / "docs" / "verify.md").read_text("utf-8")
+BLOCK = re.compile(r"^```bash\n((?:.*\n)*?)```$", re.MULTILINE)
+CUT_OFF = """
+import socket, sys
+
+def refuse(*_):
+    raise SystemExit("the check wanted a network")
+
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+from node.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+LACKED_BY_A_REQUESTER = {"commitment opened"}
+CONTENT = {"content key", "input", "answer", "answer sealed", "fingerprint", "charge"}
+
+
+def surroundings(**names: str) -> dict[str, str]:
+    """Of a user who has nothing of vcoin's but what is named here."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VCOIN_")}
+    return {**kept, "HOME": "/nowhere", "PYTHONPATH": str(REPOSITORY), **names}
+
+
+def alone(*arguments: str) -> Ran:
+    """A command in a process of its own, which may reach nothing."""
+    command = [sys.executable, "-c", CUT_OFF, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings())
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+async def read_page(node: Node, place: Place, job: str, folder: Path) -> None:
+    """Do what docs/verify.md says, as the user of a node."""
+    script = 'set -euo pipefail\nvcoin() { "$PYTHON" -m node.cli "$@"; }\n' + "".join(BLOCK.findall(PAGE))
+    environment = surroundings(
+        PYTHON=sys.executable,
+        VCOIN_NODE_DATA_DIR=str(node.parts.config.node.data_dir),
+        JOB=job[:12],
+        ETH_RPC_URL=place.ledger.chain.url,
+        DEPLOYMENT=str(place.deployment),
+    )
+    said = folder / "said"
+    with trio.fail_after(60), said.open("wb") as output:
+        done = await trio.run_process(
+            ["bash", "-c", script], env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    assert done.returncode == 0, said.read_text("utf-8")[-3_000:]
+
+
+def lacking(file: Path) -> set[str]:
+    """What is not in a file, nothing being wrong with it, for somebody who was never on the network."""
+    ran = alone("job", "verify", str(file), "--json")
+    assert (ran.code, ran.json["ok"]) == (0, True), ran.out + ran.err
+    outcomes = {each["check"]: each["result"] for each in ran.json["checks"]}
+    assert set(outcomes.values()) <= {"ok", "not in the file"}
+    return {name for name, outcome in outcomes.items() if outcome != "ok"}
+
+
+async def test_both_sides_of_a_paid_job_prove_it_to_anybody(place: Place, tmp_path: Path) -> None:
+    bought, sold, forged = tmp_path, tmp_path / "sold.json", tmp_path / "forged.json"
+    async with network(place) as cast:
+        await heard(cast.asker, 1)
+        job = await cast.asker.backend.ask_job(ASK)
+        await until(cast.asker, job, lambda view: view.state == "delivered", 60)
+        early = await cast.asker.backend.job_proof(job, with_content=False)
+        assert {"papers", "model", "noise"} <= set(early)
+        assert "pay" not in early
+        paid = await until(cast.asker, job, lambda view: view.ended, 120)
+        await until(cast.provider, job, lambda view: view.ended, 30)
+        assert paid.state == "spendable"
+        await read_page(cast.asker, place, job, bought)
+        proof = await cast.provider.backend.job_proof(job, with_content=True)
+        sold.write_bytes(document.encode(proof))
+        proof["noise"]["calibration"]["act"]["d1"] += 1
+        proof["steps"][-1]["transaction"] = "ab" * 32
+        forged.write_bytes(document.encode(proof))
+        found = await trio.to_thread.run_sync(beside, place, forged)
+        assert found.code == 1
+        assert "chain: noise constants, chain: transactions" in found.err
+    assert lacking(bought / "paid.json") == LACKED_BY_A_REQUESTER | CONTENT
+    assert lacking(bought / "told.json") == LACKED_BY_A_REQUESTER | {"fingerprint"}
+    assert lacking(sold) == lacking(forged) == set()
+
+
+def beside(place: Place, file: Path) -> Ran:
+    """A check with the chain."""
+    options = ("--rpc", place.ledger.chain.url, "--deployment", str(place.deployment))
+    command = [sys.executable, "-m", "node.cli", "job", "verify", str(file), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings())
+    return Ran(done.returncode, done.stdout, done.stderr)
