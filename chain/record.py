@@ -1,17 +1,27 @@
 """What a node's record is made of: each change of it from the logs, with the batch, case or duty behind it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
 from chain.contract import Entry
 from chain.network import Network
 from chain.settlement import StoredBatch
+from protocol.params import PROBATION_JOBS
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
-_STAKES = ("ReputationChanged", "Slashed", "CheckedIn", "OfflinePenalized", "ClassesChanged", "LivenessMissed")
+_STAKES = (
+    "ReputationChanged",
+    "Slashed",
+    "CheckedIn",
+    "OfflinePenalized",
+    "ClassesChanged",
+    "LivenessMissed",
+    "Unjailed",
+)
+_REASONS = frozenset({"CaseResolved", "SeatReplaced", "ClassesChanged", "LivenessMissed"})
 _COURT = ("CaseResolved", "SeatReplaced")
 _SETTLEMENT = ("BatchSubmitted", "BatchFinal")
 
@@ -33,6 +43,10 @@ class Cause(StrEnum):
     """A day was counted on which it was there."""
     ABSENCE = "absence"
     """Its stake was charged for days on which it was not."""
+    AUDIT = "audit"
+    """An audit found that it had said yes on a seat without looking, or it was silent as an auditor."""
+    RELEASE = "release"
+    """It left jail: its probation begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +56,8 @@ class Change:
     batch_id: the batch, which names its case, too; None where there is none. seat: which one was silent, else 0.
     counted: jobs that count as successes. lost: jobs that count as failed. response_ms: what the counted took together.
     penalty_tenths: added, below 0 where some healed. lost_wei: stake that went with it. score: in hundredths, after it;
-    0 where the log does not say. day: that was counted, since 1970.
+    0 where the log does not say. day: that was counted, since 1970. samples_left, recent_failures: after it, jobs of its
+    probation still to come and failed ones of the last fifty; None where the log does not say.
     """
 
     block: int
@@ -58,6 +73,8 @@ class Change:
     penalty_tenths: int = 0
     lost_wei: Wei = Wei(0)
     day: int = 0
+    samples_left: int | None = None
+    recent_failures: int | None = None
 
 
 async def read_record(network: Network, node: Address, first: int, last: int) -> list[Change]:
@@ -72,13 +89,23 @@ async def read_record(network: Network, node: Address, first: int, last: int) ->
         *await network.settlement.entries(_SETTLEMENT, first, last, node=node),
     ]
     told.sort(key=lambda entry: (entry.log.block, entry.log.index))
-    return _Fold().changes(told)
+    # An audit's log names no seat, so it is looked for where nothing else is behind a change.
+    ends = [entry for block in _unexplained(told) for entry in await network.audits.entries("AuditEnded", block, block)]
+    return _Fold({entry.log.transaction: BatchId(entry.values[0]) for entry in ends}).changes(told)
+
+
+def _unexplained(told: Sequence[Entry]) -> list[int]:
+    """The blocks of changes that no log of the node itself, its cases, seats and batches explains."""
+    explained = {entry.log.transaction for entry in told if entry.event in (*_REASONS, "BatchFinal")}
+    changed = (entry.log for entry in told if entry.event == "ReputationChanged")
+    return sorted({log.block for log in changed if log.transaction not in explained})
 
 
 class _Fold:
     """Goes through the logs of one node in their order: what leads to a change stands before it, but for a batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, audits: Mapping[Hash32, BatchId]) -> None:
+        self._audits = audits
         self._counts = (0, 0, 0)
         self._times: dict[bytes, tuple[int, int]] = {}
         self._reason: Entry | None = None
@@ -96,22 +123,25 @@ class _Fold:
             case "BatchSubmitted", (_, _, batch_id, batch, _):
                 stored = StoredBatch(*batch)
                 self._times[batch_id] = (stored.ok_count, stored.response_ms)
-            case "CaseResolved" | "SeatReplaced" | "ClassesChanged" | "LivenessMissed", _:
+            case event, _ if event in _REASONS:
                 self._reason = entry
             case "Slashed", (_, _, active, unbonding, *_):
                 self._lost += active + unbonding
             case "CheckedIn", (_, day, _):
                 return Change(log.block, log.transaction, Cause.CHECK_IN, day=day)
+            case "Unjailed", _:
+                return Change(log.block, log.transaction, Cause.RELEASE, samples_left=PROBATION_JOBS)
             case "OfflinePenalized", (_, _, burned):
                 return Change(log.block, log.transaction, Cause.ABSENCE, lost_wei=Wei(burned))
-            case "ReputationChanged", (_, score, *counts, _, _):
-                return self._changed(entry, following, score, (counts[0], counts[1], counts[2]))
+            case "ReputationChanged", (_, score, *counts, samples_left, failures):
+                change = self._changed(entry, following, score, (counts[0], counts[1], counts[2]))
+                return replace(change, samples_left=samples_left, recent_failures=failures)
         return None
 
     def _changed(self, entry: Entry, following: Entry | None, score: int, counts: tuple[int, int, int]) -> Change:
         successes, total, penalty = (new - old for new, old in zip(counts, self._counts, strict=True))
         lost, self._lost, self._counts = self._lost, 0, counts
-        cause, batch_id, verdict, seat = _cause(self._reason, following)
+        cause, batch_id, verdict, seat = self._cause(entry, following)
         ok, ms = self._times.get(batch_id or b"", (0, 0)) if cause is Cause.BATCH else (0, 0)
         return Change(
             block=entry.log.block,
@@ -128,12 +158,20 @@ class _Fold:
             lost_wei=Wei(lost),
         )
 
+    def _cause(self, entry: Entry, following: Entry | None) -> tuple[Cause, BatchId | None, Verdict, int]:
+        """What is behind a change: the batch that ends right after it, an audit, else the last of what led to it."""
+        match following:
+            case Entry("BatchFinal", (_, _, batch_id, *_)):
+                return Cause.BATCH, BatchId(batch_id), Verdict.NONE, 0
+        known = self._reason is not None and self._reason.log.transaction == entry.log.transaction
+        audited = self._audits.get(entry.log.transaction)
+        if audited is not None and not known:
+            return Cause.AUDIT, audited, Verdict.NONE, 0
+        return _behind(self._reason)
 
-def _cause(reason: Entry | None, following: Entry | None) -> tuple[Cause, BatchId | None, Verdict, int]:
-    """What is behind a change: the batch that ends right after it, else the last of what led to it."""
-    match following:
-        case Entry("BatchFinal", (_, _, batch_id, *_)):
-            return Cause.BATCH, BatchId(batch_id), Verdict.NONE, 0
+
+def _behind(reason: Entry | None) -> tuple[Cause, BatchId | None, Verdict, int]:
+    """What the last log that led to a change says of it."""
     match reason:
         case Entry("CaseResolved", (case, _, _, verdict, _)):
             return Cause.CASE, BatchId(case), Verdict(verdict), 0

@@ -92,7 +92,7 @@ async def read_trail(network: Network, batch_id: BatchId, first: int, last: int)
 async def read_noise(network: Network, manifest: Cid, class_id: int) -> NoisePaper | None:
     """The row of the calibration table for a model on a class. Raises: ChainError."""
     row = await network.params.row(manifest, class_id)
-    return NoisePaper(row.calibration, row.act_weights_hash) if row else None
+    return NoisePaper(row.calibration, row.act_weights_hash, row.margin_scores_hash) if row else None
 
 
 async def has_operated(network: Network, node: Address, operator: Address, first: int, last: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -111,10 +112,25 @@ class Chain:
             self.steps.append(Step(event, named(f"transaction {number}"), number))
 
 
-def proof_of(bench: Bench = PASSED) -> Proof:
+@dataclass(frozen=True)
+class Answered:
+    """An answer by hand or by a machine: result.json, proof.bin, and how many tokens they are."""
+
+    result: bytes
+    proof: bytes
+    tokens: int
+
+
+Answer = Callable[[bytes, bytes], Answered]
+"""From a job's id and the nonce of its seed."""
+
+
+def proof_of(
+    bench: Bench = PASSED, *, model: ModelManifest = MODEL, asked: bytes = INPUT, answer: Answer | None = None
+) -> Proof:
     """A job in a batch of two clients, a tenth of which was drawn, the job among it."""
-    papers, content = _papers()
-    leaves = _leaves(papers)
+    papers, content, tokens = _papers(model, asked, answer or _answer)
+    leaves = _leaves(papers, tokens)
     batch = _batch(leaves)
     draw = _draw(batch)
     listed = _listed()
@@ -136,18 +152,18 @@ def proof_of(bench: Bench = PASSED) -> Proof:
         case=case,
         pay=pay,
         steps=(submitted, sealed, *chain.steps),
-        noise=NoisePaper(NOISE, named("weights")),
-        model=MODEL,
+        noise=NoisePaper(NOISE, named("weights"), bytes(32)),
+        model=model,
         content=content,
     )
 
 
 # --- papers ---------------------------------------------------------------------------------------------------------
-def _papers() -> tuple[Papers, Content]:
+def _papers(model: ModelManifest, asked: bytes, answer: Answer) -> tuple[Papers, Content, int]:
     request = Request(
         client=CLIENT.address,
         signer=CLIENT.address,
-        manifest=MODEL.cid,
+        manifest=model.cid,
         kind=0,
         max_new_tokens=TOKENS,
         input_bytes=64,
@@ -167,8 +183,8 @@ def _papers() -> tuple[Papers, Content]:
         price=PRICE,
         bonus_cap=bonus_cap(PRICE),
         verify_fee=verify_fee(PRICE),
-        manifest=MODEL.cid,
-        input_cid=cid_of(seal(KEY, b"input", INPUT)),
+        manifest=model.cid,
+        input_cid=cid_of(seal(KEY, b"input", asked)),
         content_key_hash=hashlib.sha256(KEY).digest(),
         temperature=0,
         seed_nonce=named("nonce"),
@@ -182,14 +198,14 @@ def _papers() -> tuple[Papers, Content]:
     )
     order = Assignment(CLIENT.address, CLIENT.address, NODE.address, MINE + 1, 50 * VCN, struct_hash(details))
     job = job_id(order, DOMAIN)
-    answer, fingerprint = _answer(job), _fingerprint()
-    blob = cid_of(seal(KEY, b"result" + job, answer))
-    hashes = hashlib.sha256(answer).digest(), hashlib.sha256(fingerprint).digest()
+    given = answer(job, details.seed_nonce)
+    blob = cid_of(seal(KEY, b"result" + job, given.result))
+    hashes = hashlib.sha256(given.result).digest(), hashlib.sha256(given.proof).digest()
     commit = output_commit(NODE.address, job, CLASS, *hashes, blob, named("output salt"))
     result = Result(job, hashes[0], commit, blob)
-    receipt = Receipt(job, hashes[0], charge_of(PRICE, len(IDS), TOKENS), 900)
+    receipt = Receipt(job, hashes[0], charge_of(PRICE, given.tokens, TOKENS), 900)
     accept = Accept(job, 1_700_000_000_000)
-    return Papers(
+    papers = Papers(
         request=request,
         request_signature=CLIENT.sign(request, DOMAIN),
         offer=offer,
@@ -202,13 +218,15 @@ def _papers() -> tuple[Papers, Content]:
         receipt=SignedReceipt(receipt, CLIENT.sign(receipt, DOMAIN)),
         proof_hash=hashes[1],
         salt=named("output salt"),
-    ), Content(KEY, INPUT, answer, fingerprint)
+    )
+    return papers, Content(KEY, asked, given.result, given.proof), given.tokens
 
 
 IDS = list(range(1, 33))
+ROWS = [3] * 8 * len(IDS)
 
 
-def _answer(job: bytes) -> bytes:
+def _answer(job: bytes, nonce: bytes) -> Answered:
     plain = {
         "v": 1,
         "job_id": job.hex(),
@@ -220,22 +238,19 @@ def _answer(job: bytes) -> bytes:
         "output_token_ids": IDS,
         "finish": "eos",
     }
-    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _fingerprint() -> bytes:
-    packed = struct.pack(f"<e{8 * len(IDS)}b", 1.0, *([3] * 8 * len(IDS)))
+    result = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    packed = struct.pack(f"<e{8 * len(IDS)}b", 1.0, *ROWS)
     assert len(packed) == proof_size(len(IDS))
-    return packed
+    return Answered(result, packed, len(IDS))
 
 
 # --- batch ----------------------------------------------------------------------------------------------------------
-def _leaves(papers: Papers) -> list[Leaf]:
+def _leaves(papers: Papers, tokens: int) -> list[Leaf]:
     assert papers.result is not None
     assert papers.receipt is not None
     signed = SignedRequest(papers.request, b""), SignedOffer(papers.offer, b"")
     order = AssignmentOrder(*signed, papers.order, papers.details, papers.order_signature, b"", b"")
-    mine = leaf_of(order, papers.result.result, len(IDS), papers.receipt.receipt)
+    mine = leaf_of(order, papers.result.result, tokens, papers.receipt.receipt)
     return [mine if place == MINE else _stranger(mine, place) for place in range(LEAVES)]
 
 

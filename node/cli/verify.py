@@ -9,9 +9,11 @@ from node.api.faults import Exit, Fault
 from node.cli import output
 from node.cli.options import COMMON, Common
 from node.cli.proof import checked, plain_checks
+from node.cli.settings import config_of
 
 if TYPE_CHECKING:
     from protocol.proof.check import Check
+    from protocol.proof.file import Proof
 
 
 def verify(
@@ -20,6 +22,7 @@ def verify(
     *,
     rpc: Annotated[str, Parameter(metavar="URL")] = "",
     deployment: Path | None = None,
+    rerun: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> int:
     """Check a job's proof: signatures, hashes, leaf, sums, draw, seats, scores, verdict and split of the pay.
@@ -34,6 +37,8 @@ def verify(
         Also compare every part with the chain behind this endpoint.
     deployment
         With --rpc: the addresses file of the network's contracts; nothing: the node's setting.
+    rerun
+        Also compute in containers of this machine: the answer's score, and how far a fresh answer agrees with it.
     """
     data = _read(file)
     document, checks = checked(data, str(file))
@@ -41,7 +46,18 @@ def verify(
         from node.cli.confirm import confirmed
 
         checks += confirmed(document.value, rpc, deployment, common)
+    if rerun:
+        checks += _computed(document.value, common)
     return _show(checks, common)
+
+
+def _computed(proof: "Proof", common: Common) -> "tuple[Check, ...]":
+    """Raises: ConfigError, ExecutorError where this machine cannot run the model."""
+    from node.cli.rerun import open_bench, rerun
+
+    memory = config_of(common.data_dir).executor.memory
+    with open_bench(common) as bench:
+        return rerun(proof, bench, memory)
 
 
 def _read(file: Path) -> bytes:

@@ -204,6 +204,7 @@ class NoisePaper:
 
     calibration: Calibration
     act_weights_hash: Bytes32
+    margin_scores_hash: Bytes32
 
 
 @dataclass(frozen=True, slots=True)

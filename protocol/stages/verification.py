@@ -260,6 +260,17 @@ def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
         worst_chunk = max(worst_chunk, _relative(error, mean_square))
         errors, norms = errors + error, norms + mean_square
     return _relative(errors, norms) if chunks else 0, worst_chunk
+    act = _relative(errors, norms) if chunks else 0
+    return Distances(act, worst_chunk, _mean_margin(margins, token_count), max(margins))
+
+
+def margin_distances(check: bytes, token_count: int) -> Distances:
+    """What a seat's pass alone says of an answer whose fingerprint is not at hand: the margins of its tokens, in ppm.
+
+    Raises: as `distances`.
+    """
+    _, margins = _split(check, token_count)
+    return Distances(0, 0, _mean_margin(margins, token_count), max(margins))
 
 
 def token_margins(check: bytes, token_count: int) -> tuple[int, ...]:
@@ -311,6 +322,12 @@ def score_bps(distance: int, tolerance: Tolerance) -> int:
     if distance <= tolerance.d1:
         return PASS_ABOVE_BPS - 1_000 * (distance - tolerance.d0) // (tolerance.d1 - tolerance.d0)
     return REVIEW_ABOVE_BPS * tolerance.d1 // distance
+
+
+def _mean_margin(margins: tuple[int, ...], token_count: int) -> int:
+    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins[:token_count])
+    # A mean over few tokens is dominated by one of them: count a short answer as one of 16 tokens.
+    return clipped // max(token_count, SHORT_ANSWER)
 
 
 def _for_length(tolerance: Tolerance, token_count: int) -> Tolerance:

@@ -30,6 +30,7 @@ ONLY_THE_CHAIN = {
     "case.verifiers[].until_block",
     "case.verifiers[].weight_bps",
     "noise.act_weights_hash",
+    "noise.margin_scores_hash",
     *(f"noise.calibration.{term}.{end}" for term in ("act", "chunk", "tok", "worst") for end in ("d0", "d1")),
     "steps[].block",
     "steps[].transaction",

@@ -1,0 +1,63 @@
+"""A proof of a real answer, computed again in containers of this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chain.calibration import packaged_for
+from executor.generation import Generation
+from executor.station import Station
+from executor.workspace import RESULT_JSON, Workspace
+from node.cli.rerun import ContainerBench, rerun
+from protocol.proof.check import Outcome
+from protocol.proof.file import NoisePaper, Proof
+from protocol.stages.execution import Outcome as Ended
+from protocol.stages.execution import RunSpec, sampling_seed
+from protocol.wire.ids import Cid
+from tests.proofs import CLASS, TOKENS, Answered, proof_of
+from tests.station import open_station, small_model
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+MEMORY = 4 * 2**30
+ASKED = {"v": 1, "salt": "5a" * 16, "messages": [{"role": "user", "content": "Name three colours."}]}
+
+
+@pytest.fixture(scope="module")
+def station() -> Iterator[Station]:
+    with open_station() as opened:
+        yield opened
+
+
+def generated(station: Station, folder: Path) -> Proof:
+    """A job that this machine has done."""
+    asked, model = json.dumps(ASKED, sort_keys=True, separators=(",", ":")).encode(), small_model()
+
+    def answer(job: bytes, nonce: bytes) -> Answered:
+        workspace = Workspace(folder / "job")
+        workspace.put("input.json", asked)
+        seed = sampling_seed(job, nonce)
+        spec = RunSpec(job, model.cid, CLASS, TOKENS, 0, seed, MEMORY, 120_000)
+        run, proof = Generation(station, spec, workspace).run(lambda ids: None)
+        assert run.outcome is Ended.OK, run.detail
+        return Answered(workspace.get(RESULT_JSON) or b"", proof, run.new_tokens)
+
+    proof = proof_of(model=model, asked=asked, answer=answer)
+    return _with_constants(proof)
+
+
+def _with_constants(proof: Proof) -> Proof:
+    found = packaged_for(Cid(proof.papers.details.manifest))
+    assert found is not None
+    return replace(proof, noise=NoisePaper(found.classes[CLASS].calibration, found.act_weights_hash, bytes(32)))
+
+
+def test_an_honest_answer_passes_again_and_a_fresh_one_is_the_same(station: Station, tmp_path: Path) -> None:
+    proof = generated(station, tmp_path)
+    scored, fresh = rerun(proof, ContainerBench(station), MEMORY)
+    assert (scored.outcome, "by fingerprint and margins: a pass" in scored.words) == (Outcome.OK, True), scored.words
+    assert fresh.words.startswith("100 % of its words")
