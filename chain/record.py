@@ -56,8 +56,8 @@ class Change:
     batch_id: the batch, which names its case, too; None where there is none. seat: which one was silent, else 0.
     counted: jobs that count as successes. lost: jobs that count as failed. response_ms: what the counted took together.
     penalty_tenths: added, below 0 where some healed. lost_wei: stake that went with it. score: in hundredths, after it;
-    0 where the log does not say. day: that was counted, since 1970. samples_left, recent_failures: after it, jobs of its
-    probation still to come and failed ones of the last fifty; None where the log does not say.
+    0 where the log does not say. day: that was counted, since 1970. samples_left, recent_failures: after it, jobs of
+    its probation still to come and failed ones of the last fifty; None where the log does not say.
     """
 
     block: int
@@ -109,10 +109,13 @@ class _Fold:
         self._counts = (0, 0, 0)
         self._times: dict[bytes, tuple[int, int]] = {}
         self._reason: Entry | None = None
+        self._ahead: dict[Hash32, Entry] = {}
+        """The first reason in a transaction: of a batch that nobody brought to court it comes after the penalty."""
         self._lost = 0
 
     def changes(self, told: Sequence[Entry]) -> list[Change]:
         """The changes that these logs tell."""
+        self._ahead = {entry.log.transaction: entry for entry in reversed(told) if entry.event in _REASONS}
         return [
             change for entry, following in pairwise((*told, None)) if entry and (change := self._next(entry, following))
         ]
@@ -163,11 +166,12 @@ class _Fold:
         match following:
             case Entry("BatchFinal", (_, _, batch_id, *_)):
                 return Cause.BATCH, BatchId(batch_id), Verdict.NONE, 0
-        known = self._reason is not None and self._reason.log.transaction == entry.log.transaction
-        audited = self._audits.get(entry.log.transaction)
-        if audited is not None and not known:
-            return Cause.AUDIT, audited, Verdict.NONE, 0
-        return _behind(self._reason)
+        transaction = entry.log.transaction
+        known = self._reason is not None and self._reason.log.transaction == transaction
+        reason = self._reason if known else self._ahead.get(transaction)
+        if reason is None and transaction in self._audits:
+            return Cause.AUDIT, self._audits[transaction], Verdict.NONE, 0
+        return _behind(reason)
 
 
 def _behind(reason: Entry | None) -> tuple[Cause, BatchId | None, Verdict, int]:

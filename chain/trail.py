@@ -1,7 +1,7 @@
 """All that the chain tells of one batch, as the parts of a proof: submitted, drawn, judged, paid, and by which logs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chain.contract import Contract, Entry
 from chain.network import Network
@@ -60,10 +60,11 @@ class Trail:
     steps: tuple[Step, ...]
 
 
-async def read_trail(network: Network, batch_id: BatchId, first: int, last: int) -> Trail | None:
+async def read_trail(network: Network, batch_id: BatchId, first: int, last: int, *, whole: bool = True) -> Trail | None:
     """What these blocks tell of a batch; None if none of them has it.
 
-    Args: first, a block not after the one that has it.
+    Args: first, a block not after the one that has it; whole, with the salts of the seats and the list of verifiers,
+    which a check needs and a person does not.
     Raises: ChainError.
     """
     submitted = await network.settlement.entries("BatchSubmitted", first, last, batchId=batch_id)
@@ -84,7 +85,9 @@ async def read_trail(network: Network, batch_id: BatchId, first: int, last: int)
     ]
     told.sort(key=lambda entry: (entry.log.block, entry.log.index))
     draw = _draw(batch, epoch, told)
-    case = await _case(network, batch, told)
+    case = _case(told)
+    if case is not None and whole:
+        case = await _completed(network, batch, case, told)
     steps = tuple(Step(each.event, each.log.transaction, each.log.block) for each in told)
     return Trail(node, batch, draw, case, _pay(told), steps)
 
@@ -163,10 +166,9 @@ class _Seat:
     commitment: bytes | None = None
     digest: bytes | None = None
     scores: tuple[int, ...] | None = None
-    revealed_in: Hash32 | None = None
 
 
-async def _case(network: Network, batch: BatchPaper, told: Sequence[Entry]) -> CasePaper | None:
+def _case(told: Sequence[Entry]) -> CasePaper | None:
     events = {each.event for each in told}
     if not events & {"CaseConvened", "CaseResolved"}:
         return None
@@ -187,7 +189,6 @@ async def _case(network: Network, batch: BatchPaper, told: Sequence[Entry]) -> C
                 seats[seat].commitment = commitment
             case "SeatRevealed", (_, seat, _, scores, digest):
                 seats[seat].scores, seats[seat].digest = tuple(scores), digest
-                seats[seat].revealed_in = each.log.transaction
             case "CaseGrown", (_, _, first, standing, at):
                 found, first_seat = Finding(Verdict(standing), at), first
             case "CaseDecided", (_, decided, at, _):
@@ -198,7 +199,9 @@ async def _case(network: Network, batch: BatchPaper, told: Sequence[Entry]) -> C
                 verdict, median = Verdict(last), at
     audited = any(each.event == "AuditEnded" and each.values[2] for each in told)
     return CasePaper(
-        seats=tuple([await _shown(network, seat) for seat in seats]),
+        seats=tuple(
+            SeatPaper(each.node, each.silent, each.commitment, each.digest, None, each.scores) for each in seats
+        ),
         appealed="CaseAppealed" in events,
         arbiters="PanelCalled" in events,
         demanded="DataDemanded" in events,
@@ -208,13 +211,16 @@ async def _case(network: Network, batch: BatchPaper, told: Sequence[Entry]) -> C
         first_seat=first_seat,
         verdict=verdict,
         median=median,
-        verifiers=await _listed(network, batch.class_id),
     )
 
 
-async def _shown(network: Network, seat: _Seat) -> SeatPaper:
-    salt = await _salt(network, seat.revealed_in) if seat.revealed_in else None
-    return SeatPaper(seat.node, seat.silent, seat.commitment, seat.digest, salt, seat.scores)
+async def _completed(network: Network, batch: BatchPaper, case: CasePaper, told: Sequence[Entry]) -> CasePaper:
+    seats = list(case.seats)
+    for each in told:
+        if each.event == "SeatRevealed":
+            number = each.values[1]
+            seats[number] = replace(seats[number], salt=await _salt(network, each.log.transaction))
+    return replace(case, seats=tuple(seats), verifiers=await _listed(network, batch.class_id))
 
 
 async def _salt(network: Network, transaction: Hash32) -> bytes | None:

@@ -12,6 +12,7 @@ _LISTS = {
     "case": "vcoin case list",
     "job": "vcoin job list",
     "model": "vcoin model list",
+    "node": "vcoin status --nodes",
     "proposal": "vcoin timelock show",
 }
 OTHER_VERSION = "daemon and command may be of different versions: restart the daemon"

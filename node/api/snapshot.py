@@ -376,10 +376,10 @@ class MoveView:
 class ChangeView:
     """One change of a node's record on the chain, and what is behind it; points in hundredths.
 
-    cause: batch, case, seat (it was silent on one), classes, offline, check_in, absence. batch_id: the batch and its
-    case, or "". jobs: those in it that this node knows. counted and lost: jobs that count as passed and as failed.
-    response_ms: what the counted took together. penalty: added, below 0 where some healed. score: after it, 0 where
-    only a day or the stake changed. day: the one that was counted, since 1970.
+    cause: batch, case, seat (it was silent on one), classes, offline, check_in, absence, audit, release (from jail).
+    batch_id: the batch and its case, or "". jobs: those in it that this node knows. counted and lost: jobs that count
+    as passed and as failed. response_ms: what the counted took together. penalty: added, below 0 where some healed.
+    score: after it, 0 where only a day or the stake changed. day: the one that was counted, since 1970.
     """
 
     block: int

@@ -17,6 +17,7 @@ from node.cli.score import score
 from node.cli.settings import flags_of
 from node.cli.status import status
 from node.cli.terms import commission, payout
+from node.cli.why import why_slashed
 from protocol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 app = noun("node", "Set up a node, run it, and see how it does.")
 app.command(status)
 app.command(score)
+app.command(why_slashed)
 app.command(rotate)
 app.command(classes)
 app.command(unjail)

@@ -62,6 +62,8 @@ def _consequences(view: ScoreView) -> Iterator[str]:
     yield f"It is paid {share / 100:.2f} % of a price after the burn; {view.rate_bps / 100:g} % of its jobs are drawn."
     if view.samples_left:
         yield f"It is on probation for {view.samples_left} more jobs: all of them are drawn."
+    if any(_hurts(change) for change in view.changes):
+        yield "vcoin node why-slashed tells what was behind each of the events that cost it something."
     if view.recent_failures:
         yield f"{view.recent_failures} of its last 50 jobs failed; above 10, half of them are drawn."
 
@@ -119,5 +121,9 @@ def _behind(change: ChangeView) -> str:
             return f"checked in, {datetime.fromtimestamp(change.day * SECONDS_A_DAY, UTC):%Y-%m-%d}"
         case "absence":
             return f"away for more than a week{lost}"
+        case "audit":
+            return f"found wanting in the audit of case {batch}{lost}"
+        case "release":
+            return "left jail: probation"
         case other:
             return f"{other} {batch}"

@@ -9,7 +9,7 @@ from chain.transactions import Sender
 from chain.wallet import Key
 from node.daemon.score import explain
 from protocol.effects import ReplaceSeat
-from protocol.params import VCN
+from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.verification import Verdict
 from tests.anvil_ledger import POLL_S, forget, owner_of
 from tests.conformance.test_ledger import CLIENT, NODE, VERIFIERS, Scene
@@ -67,7 +67,8 @@ async def test_a_penalty_heals_by_the_batch_that_is_named() -> None:
         await play.ledger.warp((await anvil_of(play).network.params.profile()).jail_seconds)
         await anvil_of(play).actions(owner_of(NODE)).unjail(NODE.address)
         name = await passed(play, 1)
-        lost, _, healed = await record(play)
+        lost, released, _, healed = await record(play)
+        assert (released.cause, released.samples_left) == (Cause.RELEASE, PROBATION_JOBS)
         assert (healed.cause, healed.batch_id, healed.penalty_tenths) == (Cause.BATCH, name, -3)
         assert healed.lost_wei == 0
         assert lost.score < healed.score

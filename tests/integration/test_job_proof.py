@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from node.api.snapshot import JobView
 from node.daemon.node import Node
 from protocol.wire import document
 from tests.integration.test_daemon import REPOSITORY, Place
@@ -49,15 +50,16 @@ def alone(*arguments: str) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-async def read_page(node: Node, place: Place, job: str, folder: Path) -> None:
+async def read_page(node: Node, place: Place, paid: JobView, folder: Path) -> None:
     """Do what docs/verify.md says, as the user of a node."""
     script = 'set -euo pipefail\nvcoin() { "$PYTHON" -m node.cli "$@"; }\n' + "".join(BLOCK.findall(PAGE))
     environment = surroundings(
         PYTHON=sys.executable,
         VCOIN_NODE_DATA_DIR=str(node.parts.config.node.data_dir),
-        JOB=job[:12],
+        JOB=paid.id[:12],
         ETH_RPC_URL=place.ledger.chain.url,
         DEPLOYMENT=str(place.deployment),
+        NODE=paid.node,
     )
     said = folder / "said"
     with trio.fail_after(60), said.open("wb") as output:
@@ -88,7 +90,7 @@ async def test_both_sides_of_a_paid_job_prove_it_to_anybody(place: Place, tmp_pa
         paid = await until(cast.asker, job, lambda view: view.ended, 120)
         await until(cast.provider, job, lambda view: view.ended, 30)
         assert paid.state == "spendable"
-        await read_page(cast.asker, place, job, bought)
+        await read_page(cast.asker, place, paid, bought)
         proof = await cast.provider.backend.job_proof(job, with_content=True)
         sold.write_bytes(document.encode(proof))
         proof["noise"]["calibration"]["act"]["d1"] += 1

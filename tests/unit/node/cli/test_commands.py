@@ -104,7 +104,7 @@ def test_every_command_that_a_wallet_sends_is_documented() -> None:
     assert {name for name in sending if f"`{name}`" not in page} == set()
 
 
-SAID = re.compile(r"vcoin ([a-z]+(?: [a-z]+)*)((?: [A-Z]+| --[a-z-]+)*)")
+SAID = re.compile(r"vcoin ([a-z][a-z-]*(?: [a-z][a-z-]*)*)((?: [A-Z]+| --[a-z-]+)*)")
 
 
 def said_commands() -> Iterator[tuple[str, list[str], list[str]]]:
