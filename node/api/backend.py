@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from node.api.snapshot import AccountView, CaseView, JobUpdate, JobView, ModelView, MoveView, ScoreView, Snapshot
+from node.api.snapshot import (
+    AccountView,
+    CaseView,
+    JobUpdate,
+    JobView,
+    LeavesView,
+    ModelView,
+    MoveView,
+    ScoreView,
+    Snapshot,
+)
 
 
 class LaneStep(StrEnum):
@@ -96,6 +106,10 @@ class Backend(Protocol):
 
     async def case(self, prefix: str) -> CaseView:
         """One case, by the id of its batch or of a job in it. Raises: Fault not_found or ambiguous."""
+        ...
+
+    async def case_leaves(self, prefix: str) -> LeavesView:
+        """What this node holds of a case's leaves, in the clear. Raises: Fault not_found or ambiguous."""
         ...
 
     async def models(self) -> tuple[ModelView, ...]:

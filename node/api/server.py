@@ -10,6 +10,7 @@
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
     POST /v1/embeddings         as OpenAI's: waits for a job and answers with its vectors
     POST /v1/jobs/{id}/proof    {with_content} > what the file of a proof holds
+    GET  /v1/cases/{id}/leaves  LeavesView          POST /v1/jobs/{id}/proof    {with_content} > a proof's file
 
 An error is {code, message, hint}, with the status that its code has in node.api.faults.
 """
@@ -101,6 +102,7 @@ def _routes(backend: Backend) -> Starlette:
             Route("/v1/jobs/{id}/events", doors.follow),
             Route("/v1/jobs/{id}/proof", doors.job_proof, methods=["POST"]),
             Route("/v1/cases/{id}", doors.case),
+            Route("/v1/cases/{id}/leaves", doors.case_leaves),
             Route("/v1/models", doors.models, methods=["GET"]),
             Route("/v1/models", doors.add_model, methods=["POST"]),
             Route("/v1/account", doors.account),
@@ -156,6 +158,9 @@ class _Doors:
 
     async def case(self, request: Request) -> Response:
         return _shown(request, await self._backend.case(request.path_params["id"]))
+
+    async def case_leaves(self, request: Request) -> Response:
+        return _shown(request, await self._backend.case_leaves(request.path_params["id"]))
 
     async def models(self, request: Request) -> Response:
         return _shown(request, await self._backend.models())

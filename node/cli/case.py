@@ -14,6 +14,7 @@ from node.cli.contracts import ask_network
 from node.cli.door import client
 from node.cli.options import COMMON, AddressOf, Common, DryRun, Yes, noun
 from node.cli.phrases import BLANK, exact_coins, percent, short, span, state
+from node.cli.review import review
 from node.cli.settings import config_of
 from node.cli.wallet import Wallet, carry_out_by
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from node.moves import Move
 
 app = noun("case", "Courts over batches, and where the money went.")
+app.command(review)
 
 
 @app.command

@@ -241,9 +241,9 @@ def _links(blow: "Blow") -> str:
     if change.batch_id is None:
         return ""
     name = short(change.batch_id.hex())
-    shown = f"vcoin case show {name}"
+    shown = f"vcoin case review {name}"
     own = change.cause.value in ("case", "batch")
-    return f"{shown}; vcoin job proof JOB for a job in it that is listed there" if own else shown
+    return f"{shown}; vcoin job proof JOB for a job in it, which vcoin case show {name} lists" if own else shown
 
 
 def moment(seconds: int) -> str:

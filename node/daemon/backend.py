@@ -21,6 +21,7 @@ from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
 from node.daemon.answers import Answers
+from node.daemon.leaves import Leaves
 from node.daemon.parts import Parts
 from node.daemon.proof import Prover
 from node.daemon.score import explain
@@ -240,6 +241,12 @@ class NodeBackend:
         if story is None:
             raise not_found("case", prefix)
         return self._views.case(batch_id, story)
+
+    async def case_leaves(self, prefix: str) -> api.LeavesView:
+        """See Backend."""
+        case = await self.case(prefix)
+        found = await Leaves(self._parts, self._answers).of_case(BatchId(bytes.fromhex(case.id)))
+        return api.LeavesView(case.id, found)
 
     async def models(self) -> tuple[api.ModelView, ...]:
         """See Backend."""

@@ -185,6 +185,16 @@ Chunk = tuple[Fraction, tuple[int, ...], Fraction]
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """One term of a score: its distance in ppm, up to where it passes and from where it fails, its score in bp."""
+
+    name: str
+    distance: int
+    tolerance: Tolerance
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
 class Distances:
     """The four terms of one check, in ppm."""
 
@@ -235,6 +245,17 @@ def points(found: Distances, token_count: int, calibration: Calibration) -> int:
     )
 
 
+def terms(found: Distances, token_count: int, calibration: Calibration) -> tuple[Term, ...]:
+    """Each term with what it is measured by, for people; see the head of this module."""
+    held = (
+        ("act", found.act, calibration.act),
+        ("chunk", found.chunk, calibration.chunk),
+        ("tok", found.tok, _for_length(calibration.tok, token_count)),
+        ("worst", found.worst, calibration.worst),
+    )
+    return tuple(Term(name, distance, within, score_bps(distance, within)) for name, distance, within in held)
+
+
 def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
     """The four terms in ppm.
 
@@ -264,12 +285,17 @@ def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
     return Distances(act, worst_chunk, _mean_margin(margins, token_count), max(margins))
 
 
+def margins_of(check: bytes, token_count: int) -> tuple[int, ...]:
+    """By how much each token, and the stop, was not a seat's own choice: ppm of a nat. Raises: as `distances`."""
+    return _split(check, token_count)[1]
+
+
 def margin_distances(check: bytes, token_count: int) -> Distances:
     """What a seat's pass alone says of an answer whose fingerprint is not at hand: the margins of its tokens, in ppm.
 
     Raises: as `distances`.
     """
-    _, margins = _split(check, token_count)
+    margins = margins_of(check, token_count)
     return Distances(0, 0, _mean_margin(margins, token_count), max(margins))
 
 

@@ -130,6 +130,7 @@ class FakeBackend:
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    leaves: dict[str, views.LeavesView] = field(default_factory=dict)
     lanes: dict[str, views.LaneView] = field(default_factory=dict)
     penalised: int = 0
     changes: tuple[views.ChangeView, ...] = ()
@@ -192,6 +193,9 @@ class FakeBackend:
 
     async def case(self, prefix: str) -> views.CaseView:
         return self.cases[complete(prefix, self.cases, "case")]
+
+    async def case_leaves(self, prefix: str) -> views.LeavesView:
+        return self.leaves[complete(prefix, self.leaves, "case")]
 
     async def models(self) -> tuple[views.ModelView, ...]:
         return tuple(self.models_held)

@@ -12,7 +12,9 @@ import pytest
 import trio
 
 from node.api.snapshot import JobView
+from node.cli.proof import checked
 from node.daemon.node import Node
+from protocol.proof.check import Outcome
 from protocol.wire import document
 from tests.integration.test_daemon import REPOSITORY, Place
 from tests.integration.test_daemon_jobs import ASK, heard, network, place, until
@@ -33,6 +35,7 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 from node.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+CLAIMED = "the quick brown fox jumps over the lazy dog"
 LACKED_BY_A_REQUESTER = {"commitment opened"}
 CONTENT = {"content key", "input", "answer", "answer sealed", "fingerprint", "charge"}
 
@@ -41,6 +44,11 @@ def surroundings(**names: str) -> dict[str, str]:
     """Of a user who has nothing of vcoin's but what is named here."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("VCOIN_")}
     return {**kept, "HOME": "/nowhere", "PYTHONPATH": str(REPOSITORY), **names}
+
+
+def settings_of(place: Place) -> dict[str, str]:
+    """The network, as a node's settings name it."""
+    return {"VCOIN_CHAIN_DEPLOYMENT": str(place.deployment), "VCOIN_CHAIN_RPC_URLS": place.ledger.chain.url}
 
 
 def alone(*arguments: str) -> Ran:
@@ -60,6 +68,8 @@ async def read_page(node: Node, place: Place, paid: JobView, folder: Path) -> No
         ETH_RPC_URL=place.ledger.chain.url,
         DEPLOYMENT=str(place.deployment),
         NODE=paid.node,
+        CASE=paid.batch_id[:12],
+        **settings_of(place),
     )
     said = folder / "said"
     with trio.fail_after(60), said.open("wb") as output:
@@ -70,12 +80,10 @@ async def read_page(node: Node, place: Place, paid: JobView, folder: Path) -> No
 
 
 def lacking(file: Path) -> set[str]:
-    """What is not in a file, nothing being wrong with it, for somebody who was never on the network."""
-    ran = alone("job", "verify", str(file), "--json")
-    assert (ran.code, ran.json["ok"]) == (0, True), ran.out + ran.err
-    outcomes = {each["check"]: each["result"] for each in ran.json["checks"]}
-    assert set(outcomes.values()) <= {"ok", "not in the file"}
-    return {name for name, outcome in outcomes.items() if outcome != "ok"}
+    """What is not in a file, nothing being wrong with it."""
+    _, checks = checked(file.read_bytes(), file.name)
+    assert {check.outcome for check in checks} <= {Outcome.OK, Outcome.ABSENT}
+    return {check.name for check in checks if check.outcome is Outcome.ABSENT}
 
 
 async def test_both_sides_of_a_paid_job_prove_it_to_anybody(place: Place, tmp_path: Path) -> None:
@@ -99,6 +107,9 @@ async def test_both_sides_of_a_paid_job_prove_it_to_anybody(place: Place, tmp_pa
         found = await trio.to_thread.run_sync(beside, place, forged)
         assert found.code == 1
         assert "chain: noise constants, chain: transactions" in found.err
+    # Somebody who was never on the network.
+    ran = await trio.to_thread.run_sync(alone, "job", "verify", str(sold), "--json")
+    assert (ran.code, ran.json["ok"]) == (0, True), ran.out + ran.err
     assert lacking(bought / "paid.json") == LACKED_BY_A_REQUESTER | CONTENT
     assert lacking(bought / "told.json") == LACKED_BY_A_REQUESTER | {"fingerprint"}
     assert lacking(sold) == lacking(forged) == set()
@@ -106,7 +117,38 @@ async def test_both_sides_of_a_paid_job_prove_it_to_anybody(place: Place, tmp_pa
 
 def beside(place: Place, file: Path) -> Ran:
     """A check with the chain."""
-    options = ("--rpc", place.ledger.chain.url, "--deployment", str(place.deployment))
-    command = [sys.executable, "-m", "node.cli", "job", "verify", str(file), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings())
+    return run(place, "job", "verify", str(file), "--rpc", place.ledger.chain.url)
+
+
+def run(place: Place, *arguments: str) -> Ran:
+    """A command of a user who knows the network."""
+    command = [sys.executable, "-m", "node.cli", *arguments]
+    known = surroundings(**settings_of(place))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=known)
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+async def test_a_cheat_is_shown_to_its_client_its_seats_and_itself(place: Place, tmp_path: Path) -> None:
+    async with network(place, claims=CLAIMED) as cast:
+        await heard(cast.asker, 1)
+        job = await cast.asker.backend.ask_job(ASK)
+        ended = await until(cast.asker, job, lambda view: view.ended, 180)
+        assert ended.state == "refunded"
+        file = tmp_path / "refunded.json"
+        file.write_bytes(document.encode(await cast.asker.backend.job_proof(job, with_content=False)))
+        seat = ("--data-dir", str(tmp_path / "verifier0"))
+        seen = await trio.to_thread.run_sync(run, place, "case", "review", ended.batch_id[:12], *seat, "--json")
+        told = await trio.to_thread.run_sync(run, place, "node", "why-slashed", ended.node, "--json")
+    assert lacking(file) == LACKED_BY_A_REQUESTER | CONTENT
+    (leaf,) = seen.json["leaves"]
+    assert (leaf["holder"], leaf["question"], leaf["text"]) == (
+        "seat",
+        "jump",
+        "the quick brown fox jumps over the lazy dog",
+    )
+    assert min(term["score_bps"] for term in leaf["terms"]) == leaf["score_bps"] < 8_500
+    assert leaf["score_bps"] in [each["scores"][0] for each in seen.json["seats"]]
+    assert {token["margin_ppm"] for token in leaf["tokens"]} == {0}
+    (event,) = [each for each in told.json["events"] if each["cause"] == "case"]
+    assert (event["verdict"], event["batch_id"]) == ("severe", ended.batch_id)
+    assert len(event["seats"]) == 3

@@ -55,7 +55,7 @@ async def test_a_finding_of_fraud_is_told_with_its_seats_its_cost_and_the_way_ou
         assert "ended as severe: fraud" in text
         assert "5000 VCN of the stake, 30.00 points, a lost case in its record, jail until " in text
         assert text.count("2000 bp on leaf 0 of 3 drawn") == 3
-        assert f"vcoin case show {name.hex()[:8]}" in text
+        assert f"vcoin case review {name.hex()[:8]}" in text
         assert "100 % of its jobs: on probation, as every new node" in text
         # Out of jail, it begins anew.
         await ledger.warp((await ledger.network.params.profile()).jail_seconds)

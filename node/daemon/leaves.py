@@ -1,0 +1,210 @@
+"""What this node holds of a case's drawn leaves, in the clear: as a seat, as the node of the jobs, as their client."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from executor.workspace import INPUT_JSON, RESULT_JSON, Workspaces
+from node.api import snapshot as api
+from node.daemon.answers import Answers
+from node.daemon.parts import Parts
+from node.text import TextStream, Tokenizer
+from protocol.errors import AdapterError
+from protocol.roles.cases import DrawnLeaf
+from protocol.stages.assignment import JobDetails
+from protocol.stages.execution import sampling_seed
+from protocol.stages.verification import UNCALIBRATED, Calibration, distances, margins_of, terms
+from protocol.wire.ids import BatchId, Cid
+
+UNKNOWN = -1
+MOST_LEAVES = 64
+"""Shown at once; of a larger case the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A leaf as it lies here: asked and answer are the files' bytes, empty where they are not here."""
+
+    leaf: int
+    holder: str
+    job_id: bytes
+    details: JobDetails
+    class_id: int
+    timeout_ms: int
+    asked: bytes
+    answer: bytes
+    seen: DrawnLeaf | None = None
+
+
+class Leaves:
+    """Reads what is here; changes nothing."""
+
+    def __init__(self, parts: Parts, answers: Answers) -> None:
+        self._parts = parts
+        self._machine = parts.machine
+        self._answers = answers
+        self._workspaces = Workspaces(parts.config.node.data_dir / "work")
+
+    async def of_case(self, batch_id: BatchId) -> tuple[api.LeafView, ...]:
+        """Every drawn leaf that this node holds anything of, once, by what it computed itself where it sat."""
+        held: dict[int, Held] = {}
+        for each in (*await self._bought(batch_id), *self._sold(batch_id), *self._judged(batch_id)):
+            held[each.leaf] = each
+        return tuple([await self._view(held[leaf]) for leaf in sorted(held)[:MOST_LEAVES]])
+
+    # --- where it may lie -------------------------------------------------------------------------------------------
+    def _judged(self, batch_id: BatchId) -> Iterable[Held]:
+        case = self._machine.verifier.case(batch_id)
+        if case is None:
+            return
+        for index, leaf in {**case.kept, **case.leaves}.items():
+            job = leaf.opening.entry.job if leaf.opening else None
+            if job is None:
+                continue
+            workspace = self._workspaces.of_sample(batch_id, index)
+            files = workspace.get(INPUT_JSON) or b"", workspace.get(RESULT_JSON) or b""
+            yield Held(index, "seat", job.job_id, job.details, case.class_id, 0, *files, leaf)
+
+    def _sold(self, batch_id: BatchId) -> Iterable[Held]:
+        batch = self._machine.settler.batch(batch_id)
+        for index in batch.drawn or () if batch else ():
+            assert batch is not None
+            job_id = batch.job_ids[index] if index < len(batch.job_ids) else None
+            job = self._machine.provider.job(job_id) if job_id else None
+            if job is None:
+                continue
+            workspace = self._workspaces.of_job(job.job_id)
+            files = workspace.get(INPUT_JSON) or b"", workspace.get(RESULT_JSON) or b""
+            order = job.order
+            class_id, timeout_ms = order.offer.offer.class_id, order.request.request.timeout_ms
+            yield Held(index, "node", job.job_id, order.details, class_id, timeout_ms, *files)
+
+    async def _bought(self, batch_id: BatchId) -> list[Held]:
+        found = []
+        story = self._parts.ledger.batches.get(batch_id)
+        drawn = story.drawn if story else ()
+        for view in self._machine.requester.jobs:
+            job = self._machine.requester.job(view.job_id) if view.job_id else None
+            if job is None or job.batch_id != batch_id or job.position not in drawn:
+                continue
+            if job.details is None or job.chosen is None or job.job_id is None:
+                continue
+            result, sealed = (job.delivery.result, job.delivery.sealed_result) if job.delivery else (None, b"")
+            try:
+                shown = await self._parts.sealing.show(job.job_id, job.ask.input_cid, result, sealed)
+            except AdapterError:
+                continue
+            class_id = job.chosen.offer.class_id
+            files = shown.asked, shown.answer or b""
+            found.append(Held(job.position, "client", job.job_id, job.details, class_id, job.ask.timeout_ms, *files))
+        return found
+
+    # --- how it is shown --------------------------------------------------------------------------------------------
+    async def _view(self, held: Held) -> api.LeafView:
+        manifest = self._machine.member.models.get(Cid(held.details.manifest))
+        ids = _ids_of(held.answer)
+        check = held.seen.check if held.seen else None
+        margins = _margins(check, len(ids))
+        pieces: list[str] = []
+        if manifest is not None and ids:
+            try:
+                pieces = await trio.to_thread.run_sync(_pieces, await self._answers.tokenizer(manifest), ids)
+            except AdapterError:
+                pieces = []
+        tokens = tuple(
+            api.TokenView(pieces[at] if pieces else str(token), margins[at] if margins else UNKNOWN)
+            for at, token in enumerate(ids)
+        )
+        seen = held.seen
+        return api.LeafView(
+            leaf=held.leaf,
+            holder=held.holder,
+            job_id=held.job_id.hex(),
+            manifest=held.details.manifest.hex(),
+            model=manifest.name if manifest else held.details.manifest.hex()[:12],
+            class_id=held.class_id,
+            temperature_milli=held.details.temperature,
+            max_new_tokens=held.details.max_new_tokens,
+            timeout_ms=held.timeout_ms,
+            seed=sampling_seed(held.job_id, held.details.seed_nonce).hex(),
+            asked=_text(held.asked),
+            answer=_text(held.answer),
+            question=_question(held.asked),
+            text="".join(pieces),
+            finish=_finish(held.answer),
+            tokens=tokens,
+            stop_margin_ppm=margins[-1] if margins else UNKNOWN,
+            terms=self._terms(held, len(ids)),
+            score_bps=seen.score if seen is not None and seen.score is not None else UNKNOWN,
+            problem=seen.problem if seen else "",
+        )
+
+    def _terms(self, held: Held, count: int) -> tuple[api.TermView, ...]:
+        seen = held.seen
+        if seen is None or not seen.check or not seen.proof:
+            return ()
+        try:
+            found = distances(seen.proof, seen.check, count)
+        except ValueError:
+            return ()
+        return tuple(
+            api.TermView(term.name, term.distance, term.tolerance.d0, term.tolerance.d1, term.score)
+            for term in terms(found, count, self._calibration(held))
+        )
+
+    def _calibration(self, held: Held) -> Calibration:
+        return self._machine.member.calibrations.get((Cid(held.details.manifest), held.class_id), UNCALIBRATED)
+
+
+def _margins(check: bytes | None, count: int) -> tuple[int, ...]:
+    if not check:
+        return ()
+    try:
+        return margins_of(check, count)
+    except ValueError:
+        return ()
+
+
+def _pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    """The text of each token; half a character comes with the one that ends it."""
+    stream = TextStream(tokenizer)
+    pieces = [stream.push([token]) for token in ids]
+    pieces[-1] += stream.finish()
+    return pieces
+
+
+def _plain(raw: bytes) -> dict[str, Any]:
+    try:
+        plain = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _ids_of(answer: bytes) -> list[int]:
+    ids = _plain(answer).get("output_token_ids")
+    return ids if isinstance(ids, list) and all(type(token) is int and token >= 0 for token in ids) else []
+
+
+def _finish(answer: bytes) -> str:
+    finish = _plain(answer).get("finish")
+    return finish if isinstance(finish, str) else ""
+
+
+def _question(asked: bytes) -> str:
+    """The last thing that was said to the model."""
+    messages = _plain(asked).get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    content = last.get("content") if isinstance(last, dict) else None
+    return content if isinstance(content, str) else ""
+
+
+def _text(raw: bytes) -> str:
+    """As it is; empty where it is no text that could be given back byte for byte."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return ""
