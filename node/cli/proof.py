@@ -28,6 +28,7 @@ def proof(
     *,
     output_: Annotated[str, Parameter(name="--output", metavar="FILE", allow_leading_hyphen=True)] = "",
     with_content: Annotated[bool, Parameter(negative="")] = False,
+    fill_from: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     common: Common = COMMON,
 ) -> int:
     """Write a job's proof: signed papers, leaf, draw, scores, verdict, payments, each with its transaction.
@@ -42,13 +43,19 @@ def proof(
         Where to write it; - is stdout, nothing: job-ID.proof.json here.
     with_content
         Put in question and answer, in the clear, and the key that opens both: whoever gets the file can read it.
+    fill_from
+        The other side's proof of the same job: take over what is missing here, as the way to the root of its batch.
     """
     from protocol.wire import document
 
+    other = _other(fill_from) if fill_from else None
     door = client(common.data_dir)
     raw = door.post("jobs", job, "proof", body={"with_content": with_content}, within_s=WITHIN_S)
     data = document.encode(raw)
     read, checks = checked(data, "what the daemon has put together")
+    if other is not None:
+        data = _filled(read.value, other, str(fill_from)).encode()
+        read, checks = checked(data, "what both files make together")
     if output_ == STDOUT:
         output.data([data.decode()])
     else:
@@ -58,6 +65,39 @@ def proof(
     if with_content:
         output.words("it holds the question, the answer and their key: give it only to who may read them")
     return _tell(output_ or "", checks, common)
+
+
+def read_file(file: Path) -> bytes:
+    """Raises: Fault for what cannot be read; of what is larger than any proof, enough to refuse it."""
+    from protocol.proof.file import MAX_FILE_BYTES
+
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Fault("not_found", f"cannot read {file}: {reason}", "vcoin job proof ID writes one") from error
+
+
+def _other(file: Path) -> "Proof":
+    """The other side's proof, in which nothing may be wrong. Raises: Fault."""
+    from protocol.proof.verify import has_failed
+
+    document, checks = checked(read_file(file), str(file))
+    if has_failed(checks):
+        raise Fault("bad_proof", f"{file} contradicts itself", f"vcoin job verify {file}")
+    return document.value
+
+
+def _filled(ours: "Proof", theirs: "Proof", name: str) -> "Proof":
+    """Raises: Fault for a proof of something else."""
+    from protocol.errors import Malformed
+    from protocol.proof.joint import filled
+
+    try:
+        return filled(ours, theirs)
+    except Malformed as error:
+        raise Fault("bad_proof", f"{name} cannot fill this one: {error}", "it must be of the same job") from error
 
 
 def checked(data: bytes, name: str) -> "tuple[Document[Proof], tuple[Check, ...]]":

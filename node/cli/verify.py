@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Exit
 from node.cli import output
 from node.cli.options import COMMON, Common
-from node.cli.proof import checked, plain_checks
+from node.cli.proof import checked, plain_checks, read_file
 from node.cli.settings import config_of
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def verify(
     rerun
         Also compute in containers of this machine: the answer's score, and how far a fresh answer agrees with it.
     """
-    data = _read(file)
-    document, checks = checked(data, str(file))
+    document, checks = checked(read_file(file), str(file))
     if rpc:
         from node.cli.confirm import confirmed
 
@@ -58,18 +57,6 @@ def _computed(proof: "Proof", common: Common) -> "tuple[Check, ...]":
     memory = config_of(common.data_dir).executor.memory
     with open_bench(common) as bench:
         return rerun(proof, bench, memory)
-
-
-def _read(file: Path) -> bytes:
-    """Raises: Fault for what cannot be read, or is larger than any proof."""
-    from protocol.proof.file import MAX_FILE_BYTES
-
-    try:
-        with file.open("rb") as opened:
-            return opened.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise Fault("not_found", f"cannot read {file}: {reason}", "vcoin job proof ID writes one") from error
 
 
 def _show(checks: "tuple[Check, ...]", common: Common) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
 from functools import cache
@@ -21,17 +22,36 @@ from node.home import Home, to_toml
 from node.journal import _EVENTS, MAX_EVENT_BYTES, open_journal
 from node.localnet.plan import read_plan
 from node.localnet.record import NAME, read_record
+from node.sealing import seal
 from p2p.peers import PeerCache
 from protocol.errors import ConfigError, RemoteProtocolError
 from protocol.events import Durable
 from protocol.network.peers import PeerBook
-from protocol.wire import codec
+from protocol.proof.check import Outcome
+from protocol.proof.file import read_proof
+from protocol.proof.verify import verify
+from protocol.wire import codec, document
 from scripts.samples import sample
 from tests.fuzz.mutation import Shape
 from tests.fuzz.peer_targets import NOW_MS, PEER
 from tests.fuzz.target import SCRATCH, Target, at_once
+from tests.proofs import PASSED, Bench, proof_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+# --- proofs of jobs -------------------------------------------------------------------------------------------------
+def _proof(data: bytes) -> None:
+    with contextlib.suppress(ValueError, RecursionError):
+        # Else its form would be all that is fuzzed.
+        data = document.encode(json.loads(data))
+    found = read_proof(data)
+    assert found.strange or found.value.encode() == data, "one proof, one form"
+    assert all(check.words for check in verify(found, seal) if check.outcome is not Outcome.OK)
+
+
+def _proofs() -> list[bytes]:
+    return [proof_of(bench).encode() for bench in (PASSED, Bench((9_400, 9_300, 9_200), second=(9_900,) * 7))]
 
 
 # --- the journal ----------------------------------------------------------------------------------------------------
@@ -300,6 +320,7 @@ TARGETS = (
     Target("transcript", Shape.BYTES, _transcript, _transcripts, (Flood,), share=0.5),
     Target("runner-line", Shape.JSON, _line, lambda: _json(*LINES), (Flood,)),
     Target("output-manifest", Shape.JSON, _outputs, _output_manifests, (HostileOutput,), share=0.2),
+    Target("job-proof", Shape.JSON, _proof, _proofs, (RemoteProtocolError,), share=0.3),
     Target("api-body", Shape.JSON, _body, lambda: _json(*BODIES), (Fault,)),
     Target("api-request", Shape.JSON, _served, lambda: _json(*BODIES), share=0.1),
 )

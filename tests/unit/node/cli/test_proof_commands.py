@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from node.api.faults import Exit
+from protocol.proof.file import Proof
+from protocol.stages.verification import Verdict
 from protocol.wire import document
 from tests.proofs import Bench, proof_of
 from tests.unit.node.cli.conftest import Shell
@@ -53,6 +55,36 @@ async def test_a_proof_is_written_again_and_over_nothing_else(asked: Shell) -> N
         assert (await asked("job", "proof", JOB, "--output", "paid.json")).code == Exit.OK
     nowhere = await asked("job", "proof", JOB, "--output", "/nowhere/at/all.json")
     assert (nowhere.code, "cannot write" in nowhere.err) == (Exit.USAGE, True)
+
+
+def _requesters() -> Proof:
+    """What a requester knows of a batch with others' jobs in it."""
+    proof = proof_of()
+    assert proof.leaf is not None
+    papers = replace(proof.papers, proof_hash=None, salt=None)
+    return replace(proof, papers=papers, leaf=replace(proof.leaf, siblings=None), content=None)
+
+
+async def test_what_only_the_node_has_is_filled_from_its_proof_and_no_content(asked: Shell) -> None:
+    asked.backend.proofs[JOB] = document.plain(_requesters())
+    (asked.data_dir / "sold.json").write_bytes(proof_of().encode())
+    ran = await asked("job", "proof", JOB, "--output", "bought.json")
+    assert "not in it: the way from the leaf to the root" in ran.err
+    ran = await asked("job", "proof", JOB, "--output", "bought.json", "--fill-from", "sold.json")
+    assert ran.code == Exit.OK, ran.err
+    assert "the way from the leaf" not in ran.err
+    assert (asked.data_dir / "bought.json").read_bytes() == replace(proof_of(), content=None).encode()
+
+
+async def test_a_proof_is_filled_from_nothing_that_is_wrong_or_of_another_job(asked: Shell) -> None:
+    asked.backend.proofs[JOB] = document.plain(_requesters())
+    wrong = proof_of(Bench(verdict=Verdict.SEVERE))
+    other = proof_of(asked=b'{"salt":"5a","messages":[1]}')
+    for proof, words in ((wrong, "other.json contradicts itself"), (other, "it is about another job")):
+        (asked.data_dir / "other.json").write_bytes(proof.encode())
+        ran = await asked("job", "proof", JOB, "--output", "bought.json", "--fill-from", "other.json")
+        assert (ran.code, words in ran.err) == (Exit.FAILED, True), ran.err
+        assert not (asked.data_dir / "bought.json").exists()
 
 
 async def test_a_proof_goes_to_stdout_as_it_is(asked: Shell) -> None:
