@@ -216,7 +216,10 @@ def _evidence(blow: "Blow") -> Iterator[tuple[str, str]]:
     for number, seat in enumerate(case.seats):
         silent = "was silent" if seat.silent else "has not shown any score"
         yield f"seat {number}", f"{short(seat.node)} {_scores(seat.scores, leaves) if seat.scores else silent}"
-    yield "because", _rule(case)
+    if blow.change.cause.value == "audit" and blow.sat:
+        yield "because", "two auditors or more computed the leaves again, and its seat's digest was of something else"
+    if blow.change.cause.value == "case" and case.seats:
+        yield "because", _rule(case)
 
 
 def _scores(scores: tuple[int, ...], leaves: tuple[int, ...]) -> str:
@@ -228,7 +231,7 @@ def _scores(scores: tuple[int, ...], leaves: tuple[int, ...]) -> str:
 
 def _rule(case: "CasePaper") -> str:
     if case.proven:
-        return "" if case.median == 0 and not case.seats else "an audit or a proof has overruled the seats"
+        return "an audit or a proof has overruled the seats"
     if case.demanded and not case.answered:
         return "a seat asked for a leaf on chain, and no answer came in time"
     if case.median is None:

@@ -8,7 +8,8 @@ from chain.record import Cause, Change, read_record
 from chain.transactions import Sender
 from chain.wallet import Key
 from node.daemon.score import explain
-from protocol.effects import ReplaceSeat
+from protocol.effects import ReplaceSeat, VoidStarved
+from protocol.events import BatchSubmitted
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.verification import Verdict
 from tests.anvil_ledger import POLL_S, forget, owner_of
@@ -75,6 +76,22 @@ async def test_a_penalty_heals_by_the_batch_that_is_named() -> None:
         view = await explain(play.adapter, NODE.address, play.ledger.rules.recommended_stake, {})
         assert view is not None
         assert (view.penalised, view.healed, view.penalty) == (3_000, 30, 2_970)
+
+
+async def test_a_batch_that_nobody_brought_to_court_is_named_although_its_log_comes_last() -> None:
+    async with played(verifiers=3) as play:
+        ledger = anvil_of(play)
+        await ledger.actions(owner_of(NODE)).set_classes(NODE.address, 1 << CLASS)
+        await play.open_lane()
+        _, mined = await play.submit()
+        await play.seal(mined)
+        await play.final()
+        contents = (await play.story.until(BatchSubmitted)).contents
+        await ledger.warp(ledger.rules.starved_s + 1)
+        await play.adapter.perform(VoidStarved(mined.batch_id, NODE.address, 0, contents))
+        classes, *_, lost = await record(play)
+        assert (classes.cause, lost.cause, lost.batch_id) == (Cause.CLASSES, Cause.CASE, mined.batch_id)
+        assert (lost.verdict, lost.penalty_tenths, lost.lost_wei) == (Verdict.STARVED, 150, 0)
 
 
 async def test_a_silent_seat_is_named_with_the_case_that_it_sat_in() -> None:

@@ -97,6 +97,9 @@ async def test_a_seat_that_an_audit_caught_knows_why(around: Surroundings) -> No
         assert (event["cause"], event["batch_id"]) == ("audit", at.name.hex())
         assert "its seat had not computed what it was bound to" in str(event["words"])
         assert int(str(event["lost_wei"])) > 0
+        text = (await desk.vcoin("node", "why-slashed", case.seats[0])).out
+        assert "two auditors or more computed the leaves again" in text
+        assert "the median is" not in text
         assert await events_of(desk, case.seats[1]) == []
         assert await events_of(desk, auditors[0]) == []
 
