@@ -187,7 +187,7 @@ def _case(told: Sequence[Entry]) -> CasePaper | None:
                 seats[seat].silent = True
             case "SeatCommitted", (_, seat, _, commitment):
                 seats[seat].commitment = commitment
-            case "SeatRevealed", (_, seat, _, scores, digest):
+            case "SeatRevealed", (_, seat, _, scores, digest, *_):
                 seats[seat].scores, seats[seat].digest = tuple(scores), digest
             case "CaseGrown", (_, _, first, standing, at):
                 found, first_seat = Finding(Verdict(standing), at), first
@@ -227,7 +227,7 @@ async def _salt(network: Network, transaction: Hash32) -> bytes | None:
     """The salt that a seat revealed with: in its call, in no log. None if somebody's contract has made the call."""
     data = await network.ethereum.input_of(transaction)
     try:
-        *_, salt = network.court.interface.functions["revealSeat"].decode_input(data or b"")
+        _, _, _, _, salt, *_ = network.court.interface.functions["revealSeat"].decode_input(data or b"")
     except ValueError:
         return None
     found: bytes = salt
