@@ -39,6 +39,7 @@ from protocol.stages.assignment import (
     bonus_cap,
     charge_of,
     job_id,
+    kind_flags,
     order_total,
     verify_fee,
 )
@@ -59,7 +60,7 @@ from protocol.stages.commitment import (
 )
 from protocol.stages.execution import proof_size
 from protocol.stages.offer import Offer, SignedOffer
-from protocol.stages.request import Request, SignedRequest
+from protocol.stages.request import GENERATE, Request, SignedRequest
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
 from protocol.stages.settlement import split
 from protocol.stages.verdict import median_of, verdict_of
@@ -126,10 +127,15 @@ Answer = Callable[[bytes, bytes], Answered]
 
 
 def proof_of(
-    bench: Bench = PASSED, *, model: ModelManifest = MODEL, asked: bytes = INPUT, answer: Answer | None = None
+    bench: Bench = PASSED,
+    *,
+    kind: int = GENERATE,
+    model: ModelManifest = MODEL,
+    asked: bytes = INPUT,
+    answer: Answer | None = None,
 ) -> Proof:
     """A job in a batch of two clients, a tenth of which was drawn, the job among it."""
-    papers, content, tokens = _papers(model, asked, answer or _answer)
+    papers, content, tokens = _papers(kind, model, asked, answer or _answer)
     leaves = _leaves(papers, tokens)
     batch = _batch(leaves)
     draw = _draw(batch)
@@ -159,12 +165,12 @@ def proof_of(
 
 
 # --- papers ---------------------------------------------------------------------------------------------------------
-def _papers(model: ModelManifest, asked: bytes, answer: Answer) -> tuple[Papers, Content, int]:
+def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tuple[Papers, Content, int]:
     request = Request(
         client=CLIENT.address,
         signer=CLIENT.address,
         manifest=model.cid,
-        kind=0,
+        kind=kind,
         max_new_tokens=TOKENS,
         input_bytes=64,
         max_price=PRICE,
@@ -194,7 +200,7 @@ def _papers(model: ModelManifest, asked: bytes, answer: Answer) -> tuple[Papers,
         deadline=2**32,
         attempt=0,
         max_total=order_total(PRICE, with_bonus=True),
-        flags=0,
+        flags=kind_flags(kind),
     )
     order = Assignment(CLIENT.address, CLIENT.address, NODE.address, MINE + 1, 50 * VCN, struct_hash(details))
     job = job_id(order, DOMAIN)

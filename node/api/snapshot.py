@@ -347,6 +347,7 @@ class LeafView:
 
     leaf: int
     holder: str
+    kind: str
     job_id: str
     manifest: str
     model: str

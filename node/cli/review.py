@@ -141,11 +141,11 @@ def _computed(leaves: tuple[LeafView, ...], common: Common) -> dict[int, Fresh]:
 
 def answered(leaf: LeafView, bench: "Bench", memory_bytes: int) -> Fresh:
     """A fresh answer to a leaf's question. Raises: ExecutorError."""
-    import json
-
+    from node.cli.rerun import told
     from protocol.params import INFERENCE_TIMEOUT_MS
+    from protocol.proof.again import agreement_bps
     from protocol.stages.execution import RunSpec
-    from protocol.stages.similarity import text_similarity_bps
+    from protocol.stages.request import KINDS
 
     spec = RunSpec(
         job_id=bytes.fromhex(leaf.job_id),
@@ -156,10 +156,11 @@ def answered(leaf: LeafView, bench: "Bench", memory_bytes: int) -> Fresh:
         seed=bytes.fromhex(leaf.seed),
         memory_bytes=memory_bytes,
         timeout_ms=leaf.timeout_ms or INFERENCE_TIMEOUT_MS,
+        kind=KINDS.index(leaf.kind),
     )
-    ids = json.loads(bench.answer(spec, leaf.asked.encode()))["output_token_ids"]
-    text = bench.text(spec.manifest, tuple(ids))
-    return Fresh(text, text_similarity_bps(text, leaf.text))
+    given, fresh = leaf.answer.encode(), bench.answer(spec, leaf.asked.encode())
+    ours, theirs = told(bench, spec, fresh), told(bench, spec, given)
+    return Fresh(ours, agreement_bps(spec.kind, theirs, ours))
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
@@ -282,7 +283,7 @@ def _leaf(leaf: LeafView, fresh: Fresh | None, width: int) -> list[str]:
         lines += output.table(("term", "score", "distance", "passes to", "fails from", "of"), _terms(leaf))
     given = ("the node's answer", leaf.text or "not here")
     if fresh is not None:
-        agrees = f"computed again here: {percent(fresh.agrees_bps)} of the words agree"
+        agrees = f"computed again here: {percent(fresh.agrees_bps)} of it agrees"
         return [*lines, *beside(given, (agrees, fresh.text), width)]
     if any(token.margin_ppm >= 0 for token in leaf.tokens):
         marked = ("this seat's pass over it: [token|nats by which it would have said something else]", _marked(leaf))

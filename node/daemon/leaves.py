@@ -11,11 +11,13 @@ from executor.workspace import INPUT_JSON, RESULT_JSON, Workspaces
 from node.api import snapshot as api
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
+from node.readings import lines_of
 from node.text import TextStream, Tokenizer
 from protocol.errors import AdapterError
 from protocol.roles.cases import DrawnLeaf
-from protocol.stages.assignment import JobDetails
+from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.execution import sampling_seed
+from protocol.stages.request import GENERATE, KINDS
 from protocol.stages.verification import UNCALIBRATED, Calibration, distances, margins_of, terms
 from protocol.wire.ids import BatchId, Cid
 
@@ -122,6 +124,7 @@ class Leaves:
         return api.LeafView(
             leaf=held.leaf,
             holder=held.holder,
+            kind=KINDS[kind] if (kind := kind_of(held.details)) < len(KINDS) else str(kind),
             job_id=held.job_id.hex(),
             manifest=held.details.manifest.hex(),
             model=manifest.name if manifest else held.details.manifest.hex()[:12],
@@ -133,7 +136,7 @@ class Leaves:
             asked=_text(held.asked),
             answer=_text(held.answer),
             question=_question(held.asked),
-            text="".join(pieces),
+            text="".join(pieces) or _lines(held.answer),
             finish=_finish(held.answer),
             tokens=tokens,
             stop_margin_ppm=margins[-1] if margins else UNKNOWN,
@@ -144,7 +147,7 @@ class Leaves:
 
     def _terms(self, held: Held, count: int) -> tuple[api.TermView, ...]:
         seen = held.seen
-        if seen is None or not seen.check or not seen.proof:
+        if seen is None or not seen.check or not seen.proof or kind_of(held.details) != GENERATE:
             return ()
         try:
             found = distances(seen.proof, seen.check, count)
@@ -194,8 +197,19 @@ def _finish(answer: bytes) -> str:
     return finish if isinstance(finish, str) else ""
 
 
+def _lines(answer: bytes) -> str:
+    """A reading as lines of text; empty for what is none."""
+    try:
+        return lines_of(_plain(answer))
+    except (KeyError, TypeError, ValueError):
+        return ""
+
+
 def _question(asked: bytes) -> str:
-    """The last thing that was said to the model."""
+    """The last thing that was said to the model, or all texts that it was to read."""
+    texts = _plain(asked).get("texts")
+    if isinstance(texts, list):
+        return " / ".join(text for text in texts if isinstance(text, str))
     messages = _plain(asked).get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     content = last.get("content") if isinstance(last, dict) else None

@@ -1,22 +1,20 @@
 """What a computation of one's own says of an answer: its score by a seat's check, and how far a fresh one agrees."""
 
 from protocol.proof.check import Check, Outcome, absent, compared
-from protocol.proof.content import LEFT_OUT
+from protocol.proof.content import LEFT_OUT, facts_of
 from protocol.proof.file import Content, Proof
 from protocol.proof.papers import job_of
-from protocol.stages.execution import (
-    InvalidResult,
-    ResultFacts,
-    RunSpec,
-    sampling_seed,
-    validate_proof,
-    validate_result,
-)
-from protocol.stages.similarity import text_similarity_bps
+from protocol.stages.assignment import kind_of
+from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
+from protocol.stages.kinds import Facts, score_of
+from protocol.stages.request import GENERATE
+from protocol.stages.similarity import structured_similarity_bps, text_similarity_bps
 from protocol.stages.verdict import verdict_of
-from protocol.stages.verification import UNCALIBRATED, Verdict, margin_distances, points, score
+from protocol.stages.verification import UNCALIBRATED, Verdict, margin_distances, points
 
 SCORE, FRESH = "score again", "fresh answer"
+WITHIN_MILLIONTHS = 1_000
+"""Numbers of a reading are millionths."""
 MEANS = {Verdict.PASS: "a pass", Verdict.REVIEW: "a doubt", Verdict.SEVERE: "a failure"}
 
 
@@ -32,16 +30,14 @@ def spec_of(proof: Proof, memory_bytes: int) -> RunSpec:
         seed=sampling_seed(job, details.seed_nonce),
         memory_bytes=memory_bytes,
         timeout_ms=request.timeout_ms,
+        kind=kind_of(details),
     )
 
 
-def answer_of(proof: Proof) -> ResultFacts | None:
+def answer_of(proof: Proof) -> Facts | None:
     """The answer in the file; None if it has none that a seat would look at."""
-    if proof.content is None or proof.content.result is None or proof.model is None:
-        return None
     try:
-        limit = proof.papers.details.max_new_tokens
-        return validate_result(proof.content.result, job_of(proof), proof.model, limit)
+        return facts_of(proof)
     except InvalidResult:
         return None
 
@@ -60,23 +56,39 @@ def check_score(proof: Proof, check: bytes, problem: str) -> Check:
     if facts is None or content is None or problem:
         return Check(SCORE, Outcome.FAILED, f"no seat could give a score but 0: {problem or 'there is no answer'}")
     calibration = proof.noise.calibration if proof.noise else UNCALIBRATED
-    count = len(facts.output_ids)
+    kind, rows = kind_of(proof.papers.details), facts.rows
     try:
-        if _has_fingerprint(content, count):
+        if _has_fingerprint(content, rows):
             assert content.proof is not None
-            found, by = score(content.proof, check, count, calibration), "fingerprint and margins"
+            found, by = score_of(kind, content.proof, check, rows, calibration), "fingerprint and check"
+        elif kind == GENERATE:
+            found, by = points(margin_distances(check, rows), rows, calibration), "the margins of its tokens alone"
         else:
-            found, by = points(margin_distances(check, count), count, calibration), "the margins of its tokens alone"
+            return absent(SCORE, "a fingerprint, without which a reading has no score")
     except ValueError as error:
         return Check(SCORE, Outcome.UNKNOWN, f"the pass here has left nothing to compare: {error}")
     words = f"{found} bp by {by}: {MEANS[verdict_of(found)]}{_beside(proof)}"
     return compared(SCORE, verdict_of(found) is Verdict.PASS, words, words)
 
 
-def check_fresh(given: str, fresh: str) -> Check:
-    """How far a fresh answer to the same question agrees; no judgement, as near ties may fall either way."""
-    share = text_similarity_bps(fresh, given)
-    return Check(FRESH, Outcome.OK, f"{share / 100:g} % of its words agree in their order with those in the file")
+def check_fresh(kind: int, given: str, fresh: str) -> Check:
+    """How far a fresh answer to the same question agrees; no judgement, as near ties may fall either way.
+
+    Args: given and fresh, the texts of the answers, or of a reading the JSON of its result.
+    """
+    return Check(FRESH, Outcome.OK, f"{agreement_bps(kind, given, fresh) / 100:g} % of {agreeing(kind)} agree")
+
+
+def agreement_bps(kind: int, given: str, fresh: str) -> int:
+    """The share of words in their order, or of a reading's numbers within a thousandth, that agree."""
+    if kind == GENERATE:
+        return text_similarity_bps(fresh, given)
+    return structured_similarity_bps(fresh.encode(), given.encode(), atol_e9=WITHIN_MILLIONTHS * 10**9)
+
+
+def agreeing(kind: int) -> str:
+    """What `agreement_bps` counts."""
+    return "its words, in their order," if kind == GENERATE else "its numbers, within a thousandth,"
 
 
 def _has_fingerprint(content: Content, count: int) -> bool:

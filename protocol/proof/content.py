@@ -1,15 +1,15 @@
 """The content, where the file has it: that what was asked and answered is what the papers name by hashes."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import Content, Papers, Proof
 from protocol.proof.papers import is_sound, job_of
-from protocol.stages.assignment import charge_of
+from protocol.stages.assignment import charge_of, kind_of
 from protocol.stages.commitment import LeafStatus
-from protocol.stages.execution import InvalidResult, ResultFacts, validate_proof, validate_result
+from protocol.stages.execution import InvalidResult, ResultFacts, validate_proof
+from protocol.stages.kinds import Facts, validate
 from protocol.wire.ids import cid_of
 
 Seal = Callable[[bytes, bytes, bytes], bytes]
@@ -61,52 +61,52 @@ def check_content(proof: Proof, seal: Seal) -> Iterator[Check]:
     yield _charge(proof, facts)
 
 
-def _answer(proof: Proof, content: Content) -> tuple[ResultFacts | None, str]:
+def facts_of(proof: Proof) -> Facts:
+    """The answer in a file, by the rules that a seat of its kind of job applies. Raises: InvalidResult."""
+    content, details = proof.content, proof.papers.details
+    if content is None or content.result is None:
+        raise InvalidResult("there is no answer")
+    if proof.model is None:
+        raise InvalidResult("it cannot be read without the model's manifest, which is missing")
+    limit = details.max_new_tokens
+    return validate(kind_of(details), content.result, job_of(proof), proof.model, limit, content.input)
+
+
+def _answer(proof: Proof, content: Content) -> tuple[Facts | None, str]:
     assert content.result is not None
     assert proof.papers.result is not None
     if hashlib.sha256(content.result).digest() != proof.papers.result.result.result_hash:
         return None, "it has not the hash that the node signed"
-    if proof.model is None:
-        return None, "it cannot be read without the model's manifest, which is missing"
     try:
-        facts = validate_result(
-            content.result, job_of(proof), proof.model, proof.papers.details.max_new_tokens, _salt_of(content.input)
-        )
+        facts = facts_of(proof)
     except InvalidResult as error:
         return None, f"no seat would take it: {error}"
-    return facts, f"{len(facts.output_ids)} tokens, ended by {facts.finish}"
+    if isinstance(facts, ResultFacts):
+        return facts, f"{facts.delivered} tokens, ended by {facts.finish}"
+    return facts, f"{facts.rows} texts, {facts.delivered} units"
 
 
-def _salt_of(chat: bytes) -> str | None:
-    try:
-        plain = json.loads(chat)
-    except (ValueError, RecursionError):
-        return None
-    salt = plain.get("salt") if isinstance(plain, dict) else None
-    return salt if isinstance(salt, str) else None
-
-
-def _fingerprint(papers: Papers, content: Content, facts: ResultFacts | None) -> Check:
+def _fingerprint(papers: Papers, content: Content, facts: Facts | None) -> Check:
     if content.proof is None or papers.proof_hash is None:
         return absent("fingerprint", "proof.bin, which only the node and the seats have")
     if hashlib.sha256(content.proof).digest() != papers.proof_hash:
         return compared("fingerprint", False, "", "proof.bin has not the hash in the commitment")
     try:
-        validate_proof(content.proof, len(facts.output_ids) if facts else 0)
+        validate_proof(content.proof, facts.rows if facts else 0)
     except InvalidResult as error:
         return compared("fingerprint", False, "", str(error))
     return compared("fingerprint", True, f"{len(content.proof)} bytes, by their hash in the commitment", "")
 
 
-def _charge(proof: Proof, facts: ResultFacts | None) -> Check:
+def _charge(proof: Proof, facts: Facts | None) -> Check:
     sound = is_sound(proof.papers)
     if proof.leaf is None or facts is None or proof.leaf.leaf.status != LeafStatus.OK or not sound:
         return absent("charge", "no leaf that charges for it")
     details, charge = proof.papers.details, proof.leaf.leaf.charge
-    least = charge_of(details.price, len(facts.output_ids), details.max_new_tokens)
+    least = charge_of(details.price, facts.delivered, details.max_new_tokens)
     return compared(
         "charge",
         charge >= least if proof.papers.receipt else charge == least,
-        f"{charge} wei for {len(facts.output_ids)} of at most {details.max_new_tokens} tokens",
+        f"{charge} wei for {facts.delivered} of at most {details.max_new_tokens} tokens",
         f"{charge} wei, where so many tokens cost {least}",
     )

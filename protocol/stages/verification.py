@@ -263,10 +263,7 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
     """
     chunks, margins = _split(check, token_count)
     act, worst_chunk = state_distances(proof, chunks)
-    clipped = sum(min(margin, MARGIN_CLIP_PPM) for margin in margins[:token_count])
-    # A mean over few tokens is dominated by one of them: count a short answer as one of 16 tokens.
-    tok = clipped // max(token_count, SHORT_ANSWER)
-    return Distances(act, worst_chunk, tok, max(margins))
+    return Distances(act, worst_chunk, _mean_margin(margins, token_count), max(margins))
 
 
 def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
@@ -281,8 +278,6 @@ def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
         worst_chunk = max(worst_chunk, _relative(error, mean_square))
         errors, norms = errors + error, norms + mean_square
     return _relative(errors, norms) if chunks else 0, worst_chunk
-    act = _relative(errors, norms) if chunks else 0
-    return Distances(act, worst_chunk, _mean_margin(margins, token_count), max(margins))
 
 
 def margins_of(check: bytes, token_count: int) -> tuple[int, ...]:

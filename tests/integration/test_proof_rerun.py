@@ -59,5 +59,5 @@ def _with_constants(proof: Proof) -> Proof:
 def test_an_honest_answer_passes_again_and_a_fresh_one_is_the_same(station: Station, tmp_path: Path) -> None:
     proof = generated(station, tmp_path)
     scored, fresh = rerun(proof, ContainerBench(station), MEMORY)
-    assert (scored.outcome, "by fingerprint and margins: a pass" in scored.words) == (Outcome.OK, True), scored.words
-    assert fresh.words.startswith("100 % of its words")
+    assert (scored.outcome, "by fingerprint and check: a pass" in scored.words) == (Outcome.OK, True), scored.words
+    assert fresh.words.startswith("100 % of its words, in")

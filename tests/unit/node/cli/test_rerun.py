@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import replace
 
 from node.cli.rerun import rerun
+from node.sealing import seal
 from protocol.proof.check import Outcome
+from protocol.proof.file import Proof, read_proof
+from protocol.proof.verify import verify
 from protocol.stages.execution import RunSpec, sampling_seed
-from tests.proofs import IDS, ROWS, Bench, proof_of
+from protocol.stages.request import EMBED
+from tests.fakes import reader
+from tests.proofs import IDS, MODEL, ROWS, TOKENS, Answered, Bench, proof_of
 
 MEMORY = 2**30
 WORDS = {number: f"word{number}" for number in range(400)}
@@ -46,8 +52,8 @@ def test_the_score_stands_beside_those_of_the_seats() -> None:
     proof, bench = proof_of(Bench((9_900, 9_800, 9_700))), Played()
     scored, fresh = rerun(proof, bench, MEMORY)
     assert scored.outcome is Outcome.OK
-    assert scored.words.startswith("10000 bp by fingerprint and margins: a pass; the seats gave it ")
-    assert fresh.words.startswith("100 % of its words agree")
+    assert scored.words.startswith("10000 bp by fingerprint and check: a pass; the seats gave it ")
+    assert fresh.words.startswith("100 % of its words, in their order, agree")
     (spec,) = bench.specs
     assert spec.seed == sampling_seed(spec.job_id, proof.papers.details.seed_nonce)
     assert (spec.class_id, spec.memory_bytes) == (1, MEMORY)
@@ -91,7 +97,7 @@ def test_a_fresh_answer_that_differs_is_a_share_and_no_failure() -> None:
     assert content.result is not None
     other = content.result.replace(b"31,32]", b"33,34]")
     _, fresh = rerun(proof_of(), Played(fresh=other), MEMORY)
-    assert (fresh.outcome, "93.75 % of its words" in fresh.words) == (Outcome.OK, True)
+    assert (fresh.outcome, "93.75 % of its words, in their order, agree" in fresh.words) == (Outcome.OK, True)
 
 
 def test_without_content_there_is_nothing_to_compute() -> None:
@@ -99,3 +105,56 @@ def test_without_content_there_is_nothing_to_compute() -> None:
     found = rerun(replace(proof_of(), content=None), bench, MEMORY)
     assert {each.outcome for each in found} == {Outcome.ABSENT}
     assert bench.specs == []
+
+
+# --- jobs that only read --------------------------------------------------------------------------------------------
+TEXTS = {"v": 1, "salt": "5a", "texts": ["a quick fox", "a lazy dog"]}
+ASKED = json.dumps(TEXTS, sort_keys=True).encode()
+
+
+def embedded(*, model: bytes = b"") -> Proof:
+    """An embedding of two texts by the honest model, or by another."""
+
+    def answer(job: bytes, nonce: bytes) -> Answered:
+        spec = _spec(job)
+        result = reader.result(spec, MODEL, TEXTS, model)
+        return Answered(result, reader.proof(spec, TEXTS, model), reader.delivered(result))
+
+    return proof_of(kind=EMBED, asked=ASKED, answer=answer)
+
+
+def _spec(job: bytes) -> RunSpec:
+    return RunSpec(job, MODEL.cid, 1, TOKENS, 0, bytes(32), MEMORY, 1_000, EMBED)
+
+
+class Reading(Played):
+    """Checks and reads as an honest node does."""
+
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
+        self.specs.append(spec)
+        return reader.check(spec, MODEL, json.loads(asked), answer)
+
+    def answer(self, spec: RunSpec, asked: bytes) -> bytes:
+        return reader.result(spec, MODEL, json.loads(asked), b"")
+
+
+def test_an_embedding_is_checked_by_the_rules_of_its_kind_and_computed_again() -> None:
+    proof, bench = embedded(), Reading()
+    checks = verify(read_proof(proof.encode()), seal)
+    assert {check.outcome for check in checks} == {Outcome.OK}, [check for check in checks if check.outcome != "ok"]
+    (answer,) = [check for check in checks if check.name == "answer"]
+    assert answer.words == "2 texts, 2 units"
+    scored, fresh = rerun(proof, bench, MEMORY)
+    assert scored.outcome is Outcome.OK, scored.words
+    assert fresh.words == "100 % of its numbers, within a thousandth, agree"
+    assert [spec.kind for spec in bench.specs] == [EMBED]
+
+
+def test_an_embedding_of_another_model_fails_and_one_without_a_fingerprint_has_no_score() -> None:
+    scored, fresh = rerun(embedded(model=b"other"), Reading(), MEMORY)
+    assert scored.outcome is Outcome.FAILED
+    assert not fresh.words.startswith("100 %")
+    proof = embedded()
+    assert proof.content is not None
+    scored, _ = rerun(replace(proof, content=replace(proof.content, proof=None)), Reading(), MEMORY)
+    assert scored.outcome is Outcome.ABSENT

@@ -25,6 +25,7 @@ OPEN = Case(
 LEAF = LeafView(
     leaf=7,
     holder="seat",
+    kind="generate",
     job_id="ab" * 32,
     manifest="cd" * 32,
     model="tiny",
@@ -34,7 +35,7 @@ LEAF = LeafView(
     timeout_ms=0,
     seed="05" * 32,
     asked='{"messages":[]}',
-    answer="{}",
+    answer='{"output_token_ids":[1,2,3,4]}',
     question="Why is the sky blue?",
     text="the sky is blue",
     finish="eos",
@@ -136,7 +137,7 @@ def test_a_fresh_answer_stands_beside_the_given_one() -> None:
     lines = shown(standing(), (LEAF,), {7: Fresh("the sky is grey", 7_500)}, 120)
     (row,) = [line for line in lines if line.endswith("the sky is grey")]
     assert row.startswith("the sky is blue ")
-    assert any("computed again here: 75 % of the words agree" in line for line in lines)
+    assert any("computed again here: 75 % of it agrees" in line for line in lines)
 
 
 def test_without_content_what_is_missing_is_said_with_who_has_it() -> None:
@@ -181,7 +182,7 @@ class Answering:
         return b'{"output_token_ids":[1,2]}'
 
     def text(self, manifest: bytes, ids: tuple[int, ...]) -> str:
-        return {(1, 2): "the sky"}[ids]
+        return {(1, 2): "the sky", (1, 2, 3, 4): LEAF.text}[ids]
 
 
 def test_a_question_is_asked_again_as_it_was() -> None:
