@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request
+from protocol.stages.verification import MarginScores
 from protocol.wire.codec import Bits, Size
 from protocol.wire.ids import Address, checksum
 
@@ -22,6 +23,7 @@ RANGES: dict[type, dict[str, Any]] = {
         "max_memory": 2**30,
         "requester_peer": "/ip4/127.0.0.1/tcp/4701/p2p/16Uiu2HAm",
     },
+    MarginScores: {"edges": (100, 5_000), "scores": (-2, 40, 900)},
     Heartbeat: {"addresses": ("/ip4/127.0.0.1/tcp/4701",)},
 }
 
