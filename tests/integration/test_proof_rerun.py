@@ -13,14 +13,15 @@ from chain.calibration import packaged_for
 from executor.generation import Generation
 from executor.station import Station
 from executor.workspace import RESULT_JSON, Workspace
-from node.cli.rerun import ContainerBench, rerun
-from protocol.proof.check import Outcome
+from node.api.faults import Exit
+from node.cli import main
 from protocol.proof.file import NoisePaper, Proof
 from protocol.stages.execution import Outcome as Ended
 from protocol.stages.execution import RunSpec, sampling_seed
 from protocol.wire.ids import Cid
+from scripts.setup import model
 from tests.proofs import CLASS, TOKENS, Answered, proof_of
-from tests.station import open_station, small_model
+from tests.station import docker_host, open_station, small_model
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 MEMORY = 4 * 2**30
@@ -35,18 +36,18 @@ def station() -> Iterator[Station]:
 
 def generated(station: Station, folder: Path) -> Proof:
     """A job that this machine has done."""
-    asked, model = json.dumps(ASKED, sort_keys=True, separators=(",", ":")).encode(), small_model()
+    asked, manifest = json.dumps(ASKED, sort_keys=True, separators=(",", ":")).encode(), small_model()
 
     def answer(job: bytes, nonce: bytes) -> Answered:
         workspace = Workspace(folder / "job")
         workspace.put("input.json", asked)
         seed = sampling_seed(job, nonce)
-        spec = RunSpec(job, model.cid, CLASS, TOKENS, 0, seed, MEMORY, 120_000)
+        spec = RunSpec(job, manifest.cid, CLASS, TOKENS, 0, seed, MEMORY, 120_000)
         run, proof = Generation(station, spec, workspace).run(lambda ids: None)
         assert run.outcome is Ended.OK, run.detail
         return Answered(workspace.get(RESULT_JSON) or b"", proof, run.new_tokens)
 
-    proof = proof_of(model=model, asked=asked, answer=answer)
+    proof = proof_of(model=manifest, asked=asked, answer=answer)
     return _with_constants(proof)
 
 
@@ -56,8 +57,18 @@ def _with_constants(proof: Proof) -> Proof:
     return replace(proof, noise=NoisePaper(found.classes[CLASS].calibration, found.act_weights_hash, bytes(32)))
 
 
-def test_an_honest_answer_passes_again_and_a_fresh_one_is_the_same(station: Station, tmp_path: Path) -> None:
-    proof = generated(station, tmp_path)
-    scored, fresh = rerun(proof, ContainerBench(station), MEMORY)
-    assert (scored.outcome, "by fingerprint and check: a pass" in scored.words) == (Outcome.OK, True), scored.words
-    assert fresh.words.startswith("100 % of its words, in")
+def test_an_honest_answer_passes_again_and_a_fresh_one_is_the_same(
+    station: Station, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "told.json"
+    file.write_bytes(generated(station, tmp_path).encode())
+    monkeypatch.delenv("VCOIN_CONFIG", raising=False)
+    monkeypatch.setenv("VCOIN_NODE_DATA_DIR", str(tmp_path / "node"))
+    monkeypatch.setenv("VCOIN_EXECUTOR_STORE", str(model.store()))
+    monkeypatch.setenv("VCOIN_EXECUTOR_DOCKER_HOST", docker_host())
+    code = main(["job", "verify", str(file), "--rerun", "--json"])
+    found = {each["check"]: each for each in json.loads(capsys.readouterr().out)["checks"]}
+    scored, fresh = found["score again"], found["fresh answer"]
+    assert (code, scored["result"], fresh["result"]) == (Exit.OK, "ok", "ok"), scored["words"]
+    assert "by fingerprint and check: a pass" in scored["words"]
+    assert fresh["words"].startswith("100 % of its words, in")
