@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from chain.contract import Contract, Entry
 from chain.network import Network
-from chain.settlement import UNCALIBRATED, UNRECEIPTED, StoredBatch
+from chain.settlement import CHECKED, UNCALIBRATED, UNRECEIPTED, StoredBatch
 from protocol.proof.file import (
     MAX_LISTED,
     BatchPaper,
@@ -124,6 +124,7 @@ def _batch(
         leaf_count=stored.leaf_count,
         unreceipted=bool(stored.flags & UNRECEIPTED),
         uncalibrated=bool(stored.flags & UNCALIBRATED),
+        checked=bool(stored.flags & CHECKED),
         fee=stored.fee,
         score=stored.score_hundredths,
         sums=BatchSums(stored.charge, stored.bonus, stored.response_ms, stored.ok_count, stored.failed_count),

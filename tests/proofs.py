@@ -287,6 +287,7 @@ def _batch(leaves: list[Leaf]) -> BatchPaper:
         leaf_count=len(leaves),
         unreceipted=False,
         uncalibrated=False,
+        checked=False,
         fee=sum(debit.amount for debit in debits) - top.charge - top.bonus,
         score=SCORE,
         sums=BatchSums(top.charge, top.bonus, top.ms, len(leaves), 0),

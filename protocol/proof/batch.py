@@ -36,6 +36,7 @@ def facts_of(batch: BatchPaper, proof: Proof) -> BatchFacts:
         failed_count=batch.sums.failed_count,
         unreceipted=batch.unreceipted,
         uncalibrated=batch.uncalibrated,
+        checked=batch.checked,
         class_id=batch.class_id,
         commit_time=batch.timestamp,
     )

@@ -101,6 +101,7 @@ class BatchPaper:
     leaf_count: U24
     unreceipted: bool
     uncalibrated: bool
+    checked: bool
     fee: U96
     score: U16
     sums: BatchSums

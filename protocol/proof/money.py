@@ -24,12 +24,13 @@ def check_money(proof: Proof) -> Iterator[Check]:
 def _money(batch: BatchPaper, pay: PayPaper, case: CasePaper | None) -> Check:
     verdict = case.verdict if case else None
     if pay.refunded is not None:
-        locked = sum(debit.amount for debit in batch.contents.debits)
+        back = _refunds(batch)
+        part = "all that was locked" if pay.refunded == back[0] else "all but the fee of a check that was ordered"
         return compared(
             "money",
-            pay.refunded == locked and verdict is not Verdict.PASS and pay.price is None,
-            f"{locked} wei are back with the clients, all that was locked",
-            f"{pay.refunded} wei went back, {locked} were locked, and the verdict is {_word(verdict)}",
+            pay.refunded in back and verdict is not Verdict.PASS and pay.price is None,
+            f"{pay.refunded} wei are back with the clients, {part}",
+            f"{pay.refunded} wei went back, {' or '.join(map(str, back))} were due, at {_word(verdict)}",
         )
     sums = batch.sums
     paid = split(sums.charge, batch.fee, sums.bonus, batch.score)
@@ -40,6 +41,15 @@ def _money(batch: BatchPaper, pay: PayPaper, case: CasePaper | None) -> Check:
         f"{sums.charge} wei: {paid.burned} burned, {paid.reward + paid.bonus} to the node, {paid.pooled} to the pool",
         f"a score of {batch.score} splits {sums.charge} wei otherwise, or nothing is paid at {_word(verdict)}",
     )
+
+
+def _refunds(batch: BatchPaper) -> list[int]:
+    """What clients may get back of a void batch: all, or where they had ordered a check and had it, all but its fee."""
+    amounts = [debit.amount for debit in batch.contents.debits]
+    locked = sum(amounts)
+    if not batch.checked or not locked:
+        return [locked]
+    return [locked, sum(amount - amount * batch.fee // locked for amount in amounts)]
 
 
 def _word(verdict: Verdict | None) -> str:

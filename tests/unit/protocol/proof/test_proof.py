@@ -278,6 +278,19 @@ def test_a_verdict_that_the_seats_do_not_give_is_found(bench: Bench) -> None:
     assert "verdict" in failed(proof_of(bench))
 
 
+def test_of_a_void_batch_that_was_ordered_to_be_checked_the_fee_may_stay_with_its_seats() -> None:
+    proof = proof_of(Bench((2_000, 2_000, 2_000)))
+    assert proof.batch is not None
+    assert proof.pay is not None
+    assert proof.pay.refunded is not None
+    amounts = [debit.amount for debit in proof.batch.contents.debits]
+    kept = sum(amount * proof.batch.fee // sum(amounts) for amount in amounts)
+    pay = replace(proof.pay, refunded=sum(amounts) - kept)
+    assert "money" in failed(replace(proof, pay=pay))
+    # Its leaves were not ordered to be checked, so code could prove a lie; its money is right.
+    assert "money" not in failed(replace(proof, pay=pay, batch=replace(proof.batch, checked=True)))
+
+
 def test_what_code_has_proved_needs_no_seats() -> None:
     proof = proof_of(Bench((2_000, 2_000, 2_000)))
     assert proof.steps is not None
