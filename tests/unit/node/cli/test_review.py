@@ -12,7 +12,8 @@ from chain.states import CaseState
 from chain.trail import Trail
 from node.api.snapshot import LeafView, TermView, TokenView
 from node.cli.columns import beside
-from node.cli.review import Fresh, Standing, Votes, answered, shown, shown_to_programs
+from node.cli.review import Fresh, answered, shown, shown_to_programs
+from node.cli.standing import Standing, Votes
 from protocol.stages.execution import RunSpec
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_ADDRESS, Wei
