@@ -49,9 +49,8 @@ from protocol.errors import ChainError, Reverted
 from protocol.events import AuditNotDrawn, BatchMined, Event, MessageSigned, TransactionMined
 from protocol.params import AUDIT_LATEST_EPOCHS, FULL_BENCH, PASS_ABOVE_BPS, ChainRules
 from protocol.stages.assignment import Assignment, LaneOpen
-from protocol.stages.commitment import BatchContents, batch_id
-from protocol.stages.margins import median_evidence
 from protocol.stages.commitment import BatchContents, batch_id, contents_hash
+from protocol.stages.margins import median_evidence
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.sampling import epoch_of, is_audited

@@ -13,6 +13,7 @@ from protocol.proof.file import (
     DrawPaper,
     Finding,
     Listed,
+    MarginPaper,
     NoisePaper,
     PayPaper,
     SeatPaper,
@@ -45,6 +46,7 @@ _COURT = (
     "DataDemanded",
     "DataAnswered",
     "CaseResolved",
+    "MarginCounted",
 )
 
 
@@ -167,6 +169,7 @@ class _Seat:
     commitment: bytes | None = None
     digest: bytes | None = None
     scores: tuple[int, ...] | None = None
+    evidence: int | None = None
 
 
 def _case(told: Sequence[Entry]) -> CasePaper | None:
@@ -178,6 +181,7 @@ def _case(told: Sequence[Entry]) -> CasePaper | None:
     first_seat: int | None = None
     verdict: Verdict | None = None
     median: int | None = None
+    margin: MarginPaper | None = None
     for each in told:
         match each.event, each.values:
             case "CaseConvened", (_, _, _, _, nodes, _):
@@ -188,20 +192,23 @@ def _case(told: Sequence[Entry]) -> CasePaper | None:
                 seats[seat].silent = True
             case "SeatCommitted", (_, seat, _, commitment):
                 seats[seat].commitment = commitment
-            case "SeatRevealed", (_, seat, _, scores, digest, *_):
-                seats[seat].scores, seats[seat].digest = tuple(scores), digest
+            case "SeatRevealed", (_, seat, _, scores, digest, evidence):
+                seats[seat].scores, seats[seat].digest, seats[seat].evidence = tuple(scores), digest, evidence
             case "CaseGrown", (_, _, first, standing, at):
                 found, first_seat = Finding(Verdict(standing), at), first
             case "CaseDecided", (_, decided, at, _):
                 found = Finding(Verdict(decided), at)
             case "PanelCalled", (_, at, _) if first_seat is None:
                 found = Finding(Verdict.REVIEW, at)
+            case "MarginCounted", (_, _, _, evidence, told_sum, confirmed):
+                margin = MarginPaper(evidence, told_sum, confirmed)
             case "CaseResolved", (_, _, _, last, at):
                 verdict, median = Verdict(last), at
     audited = any(each.event == "AuditEnded" and each.values[2] for each in told)
     return CasePaper(
         seats=tuple(
-            SeatPaper(each.node, each.silent, each.commitment, each.digest, None, each.scores) for each in seats
+            SeatPaper(each.node, each.silent, each.commitment, each.digest, None, each.scores, each.evidence)
+            for each in seats
         ),
         appealed="CaseAppealed" in events,
         arbiters="PanelCalled" in events,
@@ -212,6 +219,7 @@ def _case(told: Sequence[Entry]) -> CasePaper | None:
         first_seat=first_seat,
         verdict=verdict,
         median=median,
+        margin=margin,
     )
 
 

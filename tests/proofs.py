@@ -20,6 +20,7 @@ from protocol.proof.file import (
     Finding,
     LeafPath,
     Listed,
+    MarginPaper,
     NoisePaper,
     Papers,
     PayPaper,
@@ -78,6 +79,7 @@ MODEL = ModelManifest("tiny", (ModelFile("t.json", cid_of(b"t"), 1),), "t.json",
 NOISE = Calibration(
     Tolerance(32_000, 36_000), Tolerance(36_000, 44_000), Tolerance(15_000, 30_000), Tolerance(10**6, 2 * 10**6)
 )
+EVIDENCE = 120
 KEY = named("content key")
 INPUT = json.dumps({"messages": [], "salt": "5a"}).encode()
 MINE = 7
@@ -95,6 +97,7 @@ class Bench:
     arbiters: bool = False
     verdict: Verdict | None = None
     median: int | None = None
+    confirmed: int = 120
 
 
 PASSED = Bench()
@@ -334,9 +337,11 @@ def _case(batch: BatchPaper, draw: DrawPaper, listed: tuple[Listed, ...], bench:
         chain.tell("CaseGrown")
         seats += _round(name, order, bench.second, len(seats), 1, len(draw.leaves), chain)
         lows = [score for score in bench.second if score is not None]
-    chain.tell("PanelCalled", int(bench.arbiters))
     median = median_of(lows) if bench.median is None else bench.median
     verdict = bench.verdict or verdict_of(median)
+    weighed = verdict_of(median_of(lows)) is Verdict.PASS
+    chain.tell("MarginCounted", int(weighed))
+    chain.tell("PanelCalled", int(bench.arbiters))
     chain.tell("CaseResolved")
     before = [score for score in bench.first if score is not None]
     waits = grown or bench.arbiters
@@ -351,6 +356,7 @@ def _case(batch: BatchPaper, draw: DrawPaper, listed: tuple[Listed, ...], bench:
         first_seat=len(bench.first) if grown else None,
         verdict=verdict,
         median=median,
+        margin=MarginPaper(EVIDENCE, bench.confirmed, bench.confirmed) if weighed else None,
         verifiers=listed,
     )
 
@@ -371,9 +377,10 @@ def _round(
             seats.append(SeatPaper(order[seat], True))
             continue
         checks, salt = named(f"checks {seat}"), named(f"salt {seat}")
-        bound = seat_commitment(name, number, seat, checks, salt)
+        bound = seat_commitment(name, number, seat, checks, salt, EVIDENCE)
         chain.tell("SeatCommitted")
-        seats.append(SeatPaper(order[seat], False, bound, checks, salt, (low, *[10_000] * (drawn - 1))))
+        scores = (low, *[10_000] * (drawn - 1))
+        seats.append(SeatPaper(order[seat], False, bound, checks, salt, scores, EVIDENCE))
     chain.tell("SeatRevealed", sum(not seat.silent for seat in seats))
     return seats
 

@@ -230,12 +230,16 @@ def _scores(scores: tuple[int, ...], leaves: tuple[int, ...]) -> str:
 
 
 def _rule(case: "CasePaper") -> str:
+    from protocol.stages.margins import RUNNING_ALARM
+
     if case.proven:
         return "an audit or a proof has overruled the seats"
     if case.demanded and not case.answered:
         return "a seat asked for a leaf on chain, and no answer came in time"
     if case.median is None:
         return ""
+    if case.margin is not None and case.margin.confirmed >= RUNNING_ALARM:
+        return "each answer passes, but the margins of its tokens add up to another model's over many cases"
     return f"the median is {case.median} bp: above 9500 passes, above 8500 is a doubt, else fraud"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from protocol.params import BPS, FULL_BENCH, LARGEST_BENCH, MAX_BATCH_LEAVES, SCORE_MAX
 from protocol.proof.check import Check, Outcome, absent, compared
 from protocol.proof.file import BatchPaper, CasePaper, DrawPaper, Finding, Listed, Place, Proof, SeatPaper
+from protocol.stages.margins import MOST_A_CASE, MOST_EVIDENCE, RUNNING_ALARM, median_evidence
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
 from protocol.stages.verdict import is_spread, median_of, verdict_of
 from protocol.stages.verification import Verdict, seat_commitment
@@ -17,7 +18,7 @@ NOT_DRAWN_YET = "the seed of its epoch is not sealed yet: nobody knows what will
 NOBODY_JUDGED = "no leaf of the batch was drawn, so nobody judged it"
 NOT_CONVENED = "leaves were drawn, and no court was convened yet"
 NOT_DECIDED = "the court has not decided yet"
-COURT_CHECKS = ("seats drawn", "seats bound", "scores", "verdict")
+COURT_CHECKS = ("seats drawn", "seats bound", "scores", "margins", "verdict")
 
 
 def check_court(proof: Proof) -> Iterator[Check]:
@@ -38,6 +39,7 @@ def check_court(proof: Proof) -> Iterator[Check]:
     yield _seats(proof, batch, draw, case)
     yield _bound(batch, case)
     yield _scores(draw, case)
+    yield _margins(case)
     yield _verdict(batch, case)
 
 
@@ -131,8 +133,12 @@ def _bound(batch: BatchPaper, case: CasePaper) -> Check:
 def _opens(batch: BatchPaper, case: CasePaper, seat: SeatPaper, number: int) -> bool:
     assert seat.digest is not None
     assert seat.salt is not None
-    later = case.first_seat is not None and number >= case.first_seat
-    return seat.commitment == seat_commitment(BatchId(batch.batch_id), int(later), number, seat.digest, seat.salt)
+    evidence = seat.evidence or 0
+    if abs(evidence) > MOST_EVIDENCE:
+        return False
+    round_number = int(case.first_seat is not None and number >= case.first_seat)
+    name = BatchId(batch.batch_id)
+    return seat.commitment == seat_commitment(name, round_number, number, seat.digest, seat.salt, evidence)
 
 
 def _scores(draw: DrawPaper, case: CasePaper) -> Check:
@@ -147,6 +153,36 @@ def _scores(draw: DrawPaper, case: CasePaper) -> Check:
         f"one a drawn leaf; the lowest of each seat: {lowest}",
         "a seat has not one score from 0 to 10000 for every drawn leaf",
     )
+
+
+def _margins(case: CasePaper) -> Check:
+    """What the last bench said of the margins, against what the case counted of it; the sums are the chain's."""
+    counted = case.margin
+    if counted is None:
+        return absent("margins", "the case has counted none: it did not pass, or they say nothing of its node")
+    # A bench that did not pass the batch counts nothing, so the one before it may have been the last to.
+    benches = (
+        (case.seats,) if case.first_seat is None else (case.seats[: case.first_seat], case.seats[case.first_seat :])
+    )
+    said = {
+        min(median_evidence([seat.evidence or 0 for seat in bench if seat.scores]), MOST_A_CASE) for bench in benches
+    }
+    return compared(
+        "margins",
+        counted.evidence in said and max(counted.told, counted.confirmed) <= RUNNING_ALARM,
+        f"{counted.evidence} thousandths of a nat, to {counted.confirmed} of {RUNNING_ALARM} over the node's cases",
+        f"the case counted {counted.evidence} thousandths of a nat, and its seats said {sorted(said)}",
+    )
+
+
+def _said(bench: tuple[SeatPaper, ...]) -> int:
+    """What a bench says of the margins, as far as it counts."""
+    return min(median_evidence([seat.evidence or 0 for seat in bench if seat.scores]), MOST_A_CASE)
+
+
+def _is_alarm(case: CasePaper) -> bool:
+    """Whether the node was condemned by what its margins add up to."""
+    return case.margin is not None and case.margin.confirmed >= RUNNING_ALARM
 
 
 # --- the verdict ----------------------------------------------------------------------------------------------------
@@ -206,7 +242,7 @@ def _first_round(case: CasePaper) -> Iterator[tuple[Verdict, int]]:
     if lows and not _waits_for_seats(case.seats):
         # Fewer than three can only pass.
         decided = len(lows) >= FULL_BENCH or verdict_of(median) is Verdict.PASS
-        yield (verdict_of(median) if decided else Verdict.SHORT), median
+        yield (_found(case, median) if decided else Verdict.SHORT), median
     # It was never ended, or nobody was there to sit: a doubt that nobody confirmed is not let go.
     lowest = min(lows, default=0)
     yield (Verdict.SHORT if lows and verdict_of(lowest) is not Verdict.PASS else Verdict.STARVED), lowest
@@ -217,9 +253,15 @@ def _second_round(case: CasePaper) -> Iterator[tuple[Verdict, int]]:
     lows, median = _lows(seats), median_of(_lows(seats))
     waits, found = _waits_for_seats(seats), case.found
     if len(lows) >= FULL_BENCH and not (waits and found and verdict_of(median) <= found.verdict):
-        yield verdict_of(median), median
+        yield _found(case, median), median
     elif found is not None:
         yield found.verdict, found.median
+
+
+def _found(case: CasePaper, median: int) -> Verdict:
+    """What a bench finds: fraud also where every score passes and the margins of many cases add up to too much."""
+    verdict = verdict_of(median)
+    return Verdict.SEVERE if verdict is Verdict.PASS and _is_alarm(case) else verdict
 
 
 def _lows(seats: tuple[SeatPaper, ...]) -> list[int]:
@@ -236,7 +278,9 @@ def _is_found_right(case: CasePaper) -> bool:
     if case.found is None:
         return case.first_seat is None or case.proven
     lows = _lows(case.seats[: case.first_seat])
-    if (case.found.verdict, case.found.median) != (verdict_of(median_of(lows)), median_of(lows)):
+    by_margins = case.found.verdict is Verdict.SEVERE and case.margin is not None
+    expected = {verdict_of(median_of(lows))} | ({Verdict.SEVERE} if by_margins else set())
+    if case.found.verdict not in expected or case.found.median != median_of(lows):
         return False
     grown = case.first_seat is not None
     return not grown or case.appealed or case.found.verdict is Verdict.REVIEW or is_spread(lows)

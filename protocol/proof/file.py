@@ -125,7 +125,7 @@ class DrawPaper:
 class SeatPaper:
     """A seat, in the order of the case: what it bound itself to, and what it then showed; scores, one a drawn leaf.
 
-    silent: it was replaced, or has stepped down.
+    silent: it was replaced, or has stepped down. evidence: what it said of the margins, in thousandths of a nat.
     """
 
     node: Address
@@ -134,6 +134,16 @@ class SeatPaper:
     digest: Bytes32 | None = None
     salt: Bytes32 | None = None
     scores: tuple[U16, ...] | None = None
+    evidence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarginPaper:
+    """What the case last added to the running margin of its node, and the sums after it, in thousandths of a nat."""
+
+    evidence: int
+    told: U32
+    confirmed: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,7 @@ class CasePaper:
     first_seat: U8 | None = None
     verdict: Verdict | None = None
     median: U16 | None = None
+    margin: MarginPaper | None = None
     verifiers: tuple[Listed, ...] | None = None
 
 

@@ -81,8 +81,11 @@ def _missing(proof: Proof, batch: BatchPaper, steps: tuple[Step, ...]) -> str:
         if sum(step.event == event for step in steps) != count:
             return f"the other parts of the file want {event} {count} times among the steps"
     decided, draw = proof.case is not None and proof.case.verdict is not None, proof.draw
+    counted = proof.case is not None and proof.case.margin is not None
     if decided != (_first(steps, "CaseResolved") is not None):
         return "a verdict and its log belong together"
+    if counted != (_first(steps, "MarginCounted") is not None):
+        return "counted margins and their log belong together"
     if steps[0].event != "BatchSubmitted" or steps[0].block != batch.block:
         return "the batch was not submitted where it says"
     sealed = _first(steps, "EpochSealed")

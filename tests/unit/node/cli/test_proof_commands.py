@@ -108,7 +108,7 @@ def test_a_proof_that_contradicts_itself_says_where(shell: Shell) -> None:
     file = shell.data_dir / "forged.json"
     file.write_bytes(proof.encode())
     ran = shell.run("job", "verify", str(file))
-    assert (ran.code, "error: 1 of 32 checks failed: verdict\n" in ran.err) == (Exit.FAILED, True)
+    assert (ran.code, "error: 1 of 33 checks failed: verdict\n" in ran.err) == (Exit.FAILED, True)
     assert "the first seats' scores give no reason for the case to go on as it did" in ran.out
     found = shell.run("job", "verify", str(file), "--json").json
     assert found["ok"] is False

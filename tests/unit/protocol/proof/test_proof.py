@@ -12,7 +12,7 @@ import pytest
 from node.sealing import seal
 from protocol.errors import Malformed, TooLarge
 from protocol.proof.check import Check, Outcome
-from protocol.proof.file import MAX_FILE_BYTES, CasePaper, Proof, read_proof
+from protocol.proof.file import MAX_FILE_BYTES, CasePaper, MarginPaper, Proof, read_proof
 from protocol.proof.verify import has_failed, verify
 from protocol.stages.verification import Verdict
 from protocol.wire.document import encode
@@ -22,6 +22,8 @@ from tests.proofs import CLIENT, DOMAIN, NODE, Bench, proof_of
 NOBODY = "0x000000000000000000000000000000000000dEaD"
 ONLY_THE_CHAIN = {
     "batch.timestamp",
+    "case.margin.confirmed",
+    "case.margin.told",
     "case.seats[].scores[]",
     "case.verifiers[].from_block",
     "case.verifiers[].node",
@@ -50,7 +52,7 @@ def failed(proof: Proof) -> set[str]:
 def test_a_good_proof_holds_in_every_check() -> None:
     found = checks_of(proof_of())
     assert {each.outcome for each in found} == {Outcome.OK}, [each for each in found if each.outcome is not Outcome.OK]
-    assert len({each.name for each in found}) == len(found) == 32
+    assert len({each.name for each in found}) == len(found) == 33
     assert all(each.words for each in found)
 
 
@@ -169,6 +171,10 @@ BROKEN: list[tuple[str, Callable[[Proof], Proof]]] = [
     ("seats bound", _seat(digest=named("computed later"))),
     ("scores", _seat(scores=(9_900,))),
     ("scores", _seat(scores=(10_001, 10_000))),
+    ("margins", _with("case", margin=MarginPaper(121, 120, 120))),
+    ("margins", _with("case", margin=MarginPaper(120, 120, 20_724))),
+    ("seats bound", _seat(evidence=121)),
+    ("seats bound", _seat(evidence=2**40)),
     ("verdict", _seat(scores=(9_400, 10_000))),
     ("verdict", _with("case", verdict=Verdict.SEVERE)),
     ("verdict", _with("case", median=9_900)),
@@ -256,6 +262,7 @@ def test_members_that_this_version_does_not_know_are_listed_and_not_checked() ->
         Bench((9_400, 9_300, 9_200), arbiters=True, verdict=Verdict.PASS),
         Bench((9_400, 9_300, 9_200), arbiters=True, verdict=Verdict.REVIEW),
         Bench((9_400, 9_300, 9_200), second=(9_900, None, None), verdict=Verdict.REVIEW, median=9_300),
+        Bench((9_900, 9_900, 9_900), verdict=Verdict.SEVERE, confirmed=20_723),
     ],
 )
 def test_every_way_in_which_a_court_ends_is_known(bench: Bench) -> None:
