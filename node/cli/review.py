@@ -15,7 +15,7 @@ from node.cli.door import client
 from node.cli.options import COMMON, Common
 from node.cli.phrases import BLANK, percent, short
 from node.cli.settings import config_of
-from node.cli.standing import Standing, commands_for, deadline_of, default_of, read_standing, state_of
+from node.cli.standing import Standing, commands_for, deadline_of, default_of, margins_of, read_standing, state_of
 
 if TYPE_CHECKING:
     from node.cli.rerun import Bench
@@ -132,6 +132,7 @@ def _facts(seen: Standing) -> Iterator[tuple[str, str]]:
     yield "case", seen.id
     yield "about", f"a batch of {batch.leaf_count} leaves of node {seen.trail.node}, device class {batch.class_id}"
     yield "state", state_of(seen)
+    yield "margins", margins_of(seen)
     yield "deadline", deadline_of(seen)
     yield "if it passes", default_of(seen)
     if seen.case.state.name == "ARBITER":

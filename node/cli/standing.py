@@ -86,6 +86,17 @@ def _bench(seen: Standing) -> tuple["SeatPaper", ...]:
     return tuple(seat for seat in seats[seen.case.first_seat :] if not seat.silent)
 
 
+def margins_of(seen: Standing) -> str:
+    """What the tokens of many cases add up to, where this one has counted any; see docs/contracts.md."""
+    from protocol.stages.margins import RUNNING_ALARM
+
+    counted = seen.trail.case.margin if seen.trail.case else None
+    if counted is None:
+        return ""
+    sums = f"{counted.confirmed} of {RUNNING_ALARM} over the node's cases, at which it is fraud"
+    return f"the case counted {counted.evidence} thousandths of a nat against the node, which has {sums}"
+
+
 def deadline_of(seen: Standing) -> str:
     """When anyone may end it, by the clock here and by the chain; empty for a case that is closed."""
     until = seen.case.until

@@ -116,6 +116,13 @@ def test_a_deadline_that_is_over_says_so_and_a_closed_case_has_none() -> None:
     assert not any(line.startswith(("deadline", "if it passes")) for line in closed)
 
 
+def test_what_the_margins_of_many_cases_add_up_to_is_told_where_one_was_counted() -> None:
+    told = fact(shown(standing(), (), {}, 100), "margins")
+    assert told.startswith("the case counted 120 thousandths of a nat against the node, which has 120 of 20723")
+    doubted = shown(standing(Bench((9_400, 9_300, 9_200))), (), {}, 100)
+    assert not any(line.startswith("margins") for line in doubted)
+
+
 def test_scores_stand_a_leaf_a_row_and_a_seat_a_column() -> None:
     lines = shown(standing(Bench((9_900, 8_400, None))), (), {}, 100)
     head = next(number for number, line in enumerate(lines) if line.startswith("LEAF"))
