@@ -71,16 +71,18 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
 
 
 def embeddings_ask(plain: dict[str, Any]) -> JobAsk:
-    """The body of an OpenAI embeddings request as a job. Raises: Fault, as job_ask."""
+    """The body of an OpenAI embeddings request, `checked` beside its fields, as a job. Raises: Fault, as job_ask."""
     found = _read(
         plain,
         {
             "model": (_text(1, 256), _REQUIRED),
             "input": (_texts(1, MAX_TEXTS, MAX_BODY_BYTES), _REQUIRED),
             "encoding_format": (_one_of(("float",)), "float"),
+            "checked": (_flag, None),
         },
     )
-    return job_ask({"kind": KINDS[EMBED], "model": found["model"], "texts": list(found["input"])})
+    ordered = {} if found["checked"] is None else {"checked": found["checked"]}
+    return job_ask({"kind": KINDS[EMBED], "model": found["model"], "texts": list(found["input"]), **ordered})
 
 
 def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:

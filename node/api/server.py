@@ -8,8 +8,7 @@
     GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > MoveView
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
-    POST /v1/embeddings         as OpenAI's: waits for a job and answers with its vectors
-    POST /v1/jobs/{id}/proof    {with_content} > what the file of a proof holds
+    POST /v1/embeddings         as OpenAI's, and `checked`: waits for a job and answers with its vectors
     GET  /v1/cases/{id}/leaves  LeavesView          POST /v1/jobs/{id}/proof    {with_content} > a proof's file
 
 An error is {code, message, hint}, with the status that its code has in node.api.faults.

@@ -22,6 +22,7 @@ def embed(
     min_reputation: int = 0,
     bonus: bool = True,
     uncalibrated: Annotated[bool, Parameter(negative="")] = False,
+    checked: bool | None = None,
     follow: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> int:
@@ -47,6 +48,8 @@ def embed(
         Pay 9 % more where the answer comes early.
     uncalibrated
         Accept device classes without noise constants for this on chain: always checked, never slashed.
+    checked
+        Have drawn seats repeat this job for certain, for half of the price on top; neither: as node.checked is set.
     follow
         Stay until the money has moved, too.
     """
@@ -60,6 +63,7 @@ def embed(
         "min_reputation": min_reputation,
         "with_bonus": bonus,
         "uncalibrated": uncalibrated,
+        **({} if checked is None else {"checked": checked}),
     }
     return _follow(body, follow, common)
 
@@ -74,6 +78,7 @@ def classify(
     min_reputation: int = 0,
     bonus: bool = True,
     uncalibrated: Annotated[bool, Parameter(negative="")] = False,
+    checked: bool | None = None,
     follow: Annotated[bool, Parameter(negative="")] = False,
     common: Common = COMMON,
 ) -> int:
@@ -101,6 +106,8 @@ def classify(
         Pay 9 % more where the answer comes early.
     uncalibrated
         Accept device classes without noise constants for this on chain: always checked, never slashed.
+    checked
+        Have drawn seats repeat this job for certain, for half of the price on top; neither: as node.checked is set.
     follow
         Stay until the money has moved, too.
     """
@@ -115,6 +122,7 @@ def classify(
         "min_reputation": min_reputation,
         "with_bonus": bonus,
         "uncalibrated": uncalibrated,
+        **({} if checked is None else {"checked": checked}),
     }
     return _follow(body, follow, common)
 

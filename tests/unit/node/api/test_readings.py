@@ -100,6 +100,13 @@ async def test_one_text_alone_may_be_given_without_a_list(door: Door) -> None:
     assert door.backend.asked[0].texts == ("one",)
 
 
+@pytest.mark.parametrize("checked", [True, False, None])
+async def test_embeddings_may_be_ordered_with_a_check_beside_openais_fields(door: Door, checked: bool | None) -> None:
+    body = {"model": SMOL.name, "input": "one"} | ({} if checked is None else {"checked": checked})
+    await asked(door, body, state="delivered", text="[1.0]\n", tokens=1)
+    assert door.backend.asked[0].checked is checked
+
+
 async def test_embeddings_that_nobody_makes_are_an_error(door: Door) -> None:
     trouble = views.Trouble("job_failed", "no able node", "")
     found = await asked(door, {"model": SMOL.name, "input": "one"}, state="failed", failure=trouble)
@@ -113,6 +120,7 @@ async def test_embeddings_that_nobody_makes_are_an_error(door: Door) -> None:
         ({"dimensions": 8}, "unknown field 'dimensions'"),
         ({"encoding_format": "base64"}, "encoding_format: expected one of float"),
         ({"input": []}, "input: expected a list"),
+        ({"checked": 1}, "checked: expected true or false"),
         ({"input": [[1, 2]]}, "input: expected a text"),
     ],
 )

@@ -39,6 +39,15 @@ async def test_lines_of_stdin_are_classified(vcoin: Shell, monkeypatch: pytest.M
     assert (ask.max_new_tokens, ask.max_price_wei, ask.uncalibrated) == (9, 3 * VCN // 2, True)
 
 
+@pytest.mark.parametrize("kind", [("embed",), ("classify", "--labels", "a,b", "--uncalibrated")])
+@pytest.mark.parametrize(("flags", "checked"), [((), None), (("--checked",), True), (("--no-checked",), False)])
+async def test_a_reading_may_be_ordered_with_a_check(
+    vcoin: Shell, kind: tuple[str, ...], flags: tuple[str, ...], checked: bool | None
+) -> None:
+    await answered(vcoin, deliver, "job", *kind, "x", "--model", "abab", *flags)
+    assert [ask.checked for ask in vcoin.backend.asked] == [checked]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
