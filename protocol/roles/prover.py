@@ -40,7 +40,7 @@ class Prover:
 
         A leaf that merely stands early is not held against anybody here: see `stands_early`.
         """
-        facts, opened, papers = _facts_of(batch), _opened(opening), _papers_of(opening)
+        facts, opened, papers = BatchFacts.of(batch), _opened(opening), _papers_of(opening)
         # No paper of an opening has the node's own signature on it, so whose that would be plays no part.
         lies = lies_in(opened, facts, papers, batch.node, self.identity.domain)
         early = stands_early(opened, batch.contents)
@@ -93,25 +93,6 @@ def _papers_of(opening: SampleOpening) -> Papers:
     if job is None:
         return Papers()
     return Papers(job.assignment, job.details, job.receipt.receipt if job.receipt else None)
-
-
-def _facts_of(batch: BatchSubmitted) -> BatchFacts:
-    """What the chain told of a batch."""
-    return BatchFacts(
-        node=batch.node,
-        contents=batch.contents,
-        charge=batch.sums.charge,
-        bonus=batch.sums.bonus,
-        ms=batch.sums.ms,
-        leaf_count=batch.leaf_count,
-        ok_count=batch.sums.ok_count,
-        failed_count=batch.sums.failed_count,
-        unreceipted=batch.unreceipted,
-        uncalibrated=batch.uncalibrated,
-        checked=batch.checked,
-        class_id=batch.class_id,
-        commit_time=batch.timestamp,
-    )
 
 
 def _too_many(case: Case, opened: OpenedLeaf, facts: BatchFacts) -> tuple[OpenedLeaf, ...]:

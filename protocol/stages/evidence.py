@@ -6,10 +6,11 @@ node signed. So a node that settles what it was given never has to fear this.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from protocol.params import BONUS_BELOW_PERCENT, BONUS_PERCENT, RETRY_AFTER_DEADLINE_S
 from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, Assignment, JobDetails
-from protocol.stages.commitment import BatchContents, Leaf, LeafStatus, Receipt, Result
+from protocol.stages.commitment import BatchContents, BatchSums, Leaf, LeafStatus, Receipt, Result
 from protocol.stages.request import accepts_class
 from protocol.wire.envelope import Domain, digest, is_signed_by, struct_hash
 from protocol.wire.ids import Address
@@ -40,6 +41,37 @@ class Lie(IntEnum):
     RESULT_DIFFERS = 18
 
 
+class Told(Protocol):
+    """A batch as its log tells it; `timestamp` in seconds."""
+
+    @property
+    def node(self) -> Address: ...
+
+    @property
+    def contents(self) -> BatchContents: ...
+
+    @property
+    def sums(self) -> BatchSums: ...
+
+    @property
+    def leaf_count(self) -> int: ...
+
+    @property
+    def unreceipted(self) -> bool: ...
+
+    @property
+    def uncalibrated(self) -> bool: ...
+
+    @property
+    def checked(self) -> bool: ...
+
+    @property
+    def class_id(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
     """What the chain knows of a batch: its contents, sums in wei and ms, counts, and when it was mined, in seconds."""
@@ -57,6 +89,25 @@ class BatchFacts:
     checked: bool
     class_id: int
     commit_time: int
+
+    @classmethod
+    def of(cls, told: Told) -> "BatchFacts":
+        """Those of a batch that was told."""
+        return cls(
+            node=told.node,
+            contents=told.contents,
+            charge=told.sums.charge,
+            bonus=told.sums.bonus,
+            ms=told.sums.ms,
+            leaf_count=told.leaf_count,
+            ok_count=told.sums.ok_count,
+            failed_count=told.sums.failed_count,
+            unreceipted=told.unreceipted,
+            uncalibrated=told.uncalibrated,
+            checked=told.checked,
+            class_id=told.class_id,
+            commit_time=told.timestamp,
+        )
 
     def declared(self, status: int) -> int:
         """How many leaves of a status it says it has."""

@@ -79,6 +79,7 @@ class MemoryBatch:
     score: int
     rate_bps: int
     leaf_count: int
+    told: BatchSubmitted
     state: BatchState = BatchState.PENDING
     owed: int = 0
     """What its node gets at its end for having convened it."""
@@ -265,35 +266,34 @@ class Contracts:
         self._require_limits(batch, sum(leaves), known)
         claims = tuple(replace(claim, leaves=count) for claim, count in zip(batch.claims, leaves, strict=True))
         name = batch_id(batch.node, batch.slot, self.block)
-        stored = MemoryBatch(
-            batch=batch,
+        told = BatchSubmitted(
+            batch_id=name,
+            node=batch.node,
+            slot=batch.slot,
+            class_id=batch.class_id,
+            block=self.block,
+            timestamp=self.timestamp,
+            rate_bps=10_000 if batch.unreceipted or batch.uncalibrated or batch.checked else rate,
+            leaf_count=sum(leaves),
+            unreceipted=batch.unreceipted,
+            uncalibrated=batch.uncalibrated,
+            checked=batch.checked,
+            sums=sums_of(batch),
             contents=contents_of(replace(batch, claims=claims)),
+            lane_jobs=tuple(claim.jobs for claim in batch.claims),
+        )
+        self.batches[batch.node, batch.slot] = MemoryBatch(
+            batch=batch,
+            contents=told.contents,
             batch_id=name,
             block=self.block,
             timestamp=self.timestamp,
             score=score,
-            rate_bps=10_000 if batch.unreceipted or batch.uncalibrated or batch.checked else rate,
-            leaf_count=sum(leaves),
+            rate_bps=told.rate_bps,
+            leaf_count=told.leaf_count,
+            told=told,
         )
-        self.batches[batch.node, batch.slot] = stored
-        self.emit(
-            BatchSubmitted(
-                batch_id=name,
-                node=batch.node,
-                slot=batch.slot,
-                class_id=batch.class_id,
-                block=self.block,
-                timestamp=self.timestamp,
-                rate_bps=stored.rate_bps,
-                leaf_count=stored.leaf_count,
-                unreceipted=batch.unreceipted,
-                uncalibrated=batch.uncalibrated,
-                checked=batch.checked,
-                sums=sums_of(batch),
-                contents=stored.contents,
-                lane_jobs=tuple(claim.jobs for claim in batch.claims),
-            )
-        )
+        self.emit(told)
 
     def _make_room(self, node: Address, slot: int) -> None:
         """A batch that is ready to be final becomes so and leaves its slot to the next."""

@@ -14,7 +14,6 @@ from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
-from tests.fakes.contracts import MemoryBatch
 from tests.fakes.court import Court
 
 PROVABLE = (BatchState.PENDING, BatchState.IN_COURT, BatchState.PASSED, BatchState.AUDITED)
@@ -104,7 +103,7 @@ class Evidence(Court):
         batch = self.batch(node, slot)
         self.require(batch.state in PROVABLE, "WrongState")
         self.require(contents == batch.contents, "WrongContents")
-        facts = _facts_of(batch)
+        facts = BatchFacts.of(batch.told)
         self.require(all(is_in_batch(opened, facts) for opened in leaves), "WrongRoot")
         if lie is Lie.MISCOUNTED:
             places = [opened.position for opened in leaves]
@@ -114,22 +113,3 @@ class Evidence(Court):
             self.require(len(leaves) == 1, "WrongLeafCount")
             self.require(lie in lies_in(leaves[0], facts, papers, node, self.domain), "NoLie")
         self.condemn(batch)
-
-
-def _facts_of(batch: MemoryBatch) -> BatchFacts:
-    said = batch.batch
-    return BatchFacts(
-        node=said.node,
-        contents=batch.contents,
-        charge=said.price_sum,
-        bonus=said.bonus_sum,
-        ms=said.ms_sum,
-        leaf_count=batch.leaf_count,
-        ok_count=said.ok_count,
-        failed_count=said.failed_count,
-        unreceipted=said.unreceipted,
-        uncalibrated=said.uncalibrated,
-        checked=said.checked,
-        class_id=said.class_id,
-        commit_time=batch.timestamp,
-    )

@@ -11,8 +11,7 @@ from chain.court import Case
 from chain.ethereum import Call
 from chain.ethereum import Receipt as Mined
 from chain.evidence import FraudProven
-from chain.facts import ClientTouched
-from chain.settlement import contents_of
+from chain.facts import BatchStored, ClientTouched
 from chain.states import BatchState, NodeState
 from chain.transactions import Sender
 from chain.wallet import Key
@@ -45,24 +44,10 @@ class Scene:
         return await Sender(self.ledger.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
 
     async def submit(self, entries: list[LeafEntry], slot: int = 0) -> BatchFacts:
-        batch = batch_with(NODE.address, slot, entries)
-        await self.send(NODE, self.ledger.network.settlement.submit(batch))
-        stored = await self.ledger.network.settlement.batch_of(NODE.address, slot)
-        return BatchFacts(
-            node=NODE.address,
-            contents=contents_of(batch),
-            charge=stored.charge,
-            bonus=stored.bonus,
-            ms=stored.response_ms,
-            leaf_count=stored.leaf_count,
-            ok_count=stored.ok_count,
-            failed_count=stored.failed_count,
-            unreceipted=False,
-            uncalibrated=bool(stored.flags & 2),
-            checked=bool(stored.flags & 32),
-            class_id=stored.class_id,
-            commit_time=stored.commit_time,
-        )
+        settlement = self.ledger.network.settlement
+        mined = await self.send(NODE, settlement.submit(batch_with(NODE.address, slot, entries)))
+        told = (settlement.fact(entry) for log in mined.logs if (entry := settlement.entry(log)))
+        return next(BatchFacts.of(fact) for fact in told if isinstance(fact, BatchStored))
 
     def papers(self, entry: LeafEntry) -> Papers:
         job = entry.job

@@ -19,6 +19,8 @@ NODES_PER_REQUESTER = 5
 DEPOSIT = 1_000 * VCN
 SECONDS_PER_JOB = 5
 PATIENCE_S = 3_600
+CHECK_EVERY = 4
+"""Every fourth job is one that its client pays to have checked."""
 QUIET_MS = 60_000
 
 
@@ -101,7 +103,7 @@ def _ask_later(world: World, asker: Node, number: int, delay_ms: int) -> None:
 
     def go() -> None:
         if asker.up:
-            asker.take(ask(number, now_ms=world.now_ms))
+            asker.take(ask(number, now_ms=world.now_ms, checked=number % CHECK_EVERY == 0))
         else:
             world.soon(go, 1_000)
 
