@@ -72,7 +72,7 @@ from protocol.stages.verification import (
     seat_commitment,
 )
 from protocol.wire.codec import decode_named
-from protocol.wire.envelope import require_signer
+from protocol.wire.envelope import is_signed_by, require_signer
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
 ASK_AGAIN_MS = 3_000
@@ -310,6 +310,12 @@ class Verifier:
         if late_s and (not batch.unreceipted or batch.timestamp > late_s):
             # Its client may have paid another node, and was not told that nothing of its own stands behind this.
             leaf.score, leaf.check, leaf.problem = 0, b"", "no receipt, and not brought on chain as that demands"
+            return self._commit_when_done(case)
+        if (given := job.receipt) and not is_signed_by(
+            given.receipt, given.signature, self.identity.domain, job.assignment.signer
+        ):
+            # No code on chain sees that: its signature stands in no leaf.
+            leaf.score, leaf.check, leaf.problem = 0, b"", "its client has not signed the receipt"
             return self._commit_when_done(case)
         return (fetch_or_open(opening, holders),)
 

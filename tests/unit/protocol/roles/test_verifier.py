@@ -503,3 +503,18 @@ def test_the_scene_is_what_it_says() -> None:
     assert seat.leaf.opening is None
     assert seat.machine.member.models.keys() == {MANIFEST.cid}
     assert BatchId(seat.opening.batch_id) == seat.case.batch_id
+
+
+def test_a_receipt_that_its_client_has_not_signed_scores_zero_without_a_run() -> None:
+    seat = Sitting()
+    entry = seat.opening.entry
+    assert entry.job is not None
+    assert entry.job.receipt is not None
+    # The leaf names the receipt alone, not its signature: this one is the client's, for the order.
+    forged = dataclasses.replace(entry.job.receipt, signature=entry.job.signature)
+    entry = dataclasses.replace(entry, job=dataclasses.replace(entry.job, receipt=forged))
+    shown = dataclasses.replace(seat.opening, entry=entry)
+    asked = seat.take(ev.MessageReceived(seat.provider.peer_id, shown))
+    assert of(asked, fx.OpenSample) == []
+    assert len(of(asked, fx.CommitSeat)) == 1
+    assert (seat.leaf.score, seat.leaf.problem) == (0, "its client has not signed the receipt")
