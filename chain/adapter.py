@@ -24,6 +24,7 @@ from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
     ChainEffect,
+    ChallengeLeaf,
     CheckIn,
     CloseAudit,
     CommitAudit,
@@ -31,6 +32,7 @@ from protocol.effects import (
     ConveneAudit,
     ConveneCourt,
     DemandData,
+    EndChallenge,
     FinalizeBatch,
     OpenLane,
     ProveFraud,
@@ -74,6 +76,7 @@ _ANYBODYS = (
     ReplaceSeat,
     ResolveCase,
     ProveFraud,
+    EndChallenge,
     ConveneAudit,
     CloseAudit,
 )
@@ -195,6 +198,8 @@ class ChainAdapter:
                 return await self._do_batch(effect)
             case ProveFraud():
                 return await self._prove(effect)
+            case ChallengeLeaf() | EndChallenge():
+                return await self._challenge(effect)
             case AbstainSeat():
                 return await self._abstain(effect)
             case ConveneAudit():
@@ -301,6 +306,24 @@ class ChainAdapter:
             effect.node, effect.slot, effect.contents, effect.lie, effect.leaves, effect.papers
         )
         return await self._do(effect, call, self._operator, lambda: self._batch_is(effect, _ENDED | {BatchState.VOID}))
+
+    async def _challenge(self, effect: ChallengeLeaf | EndChallenge) -> TransactionMined:
+        evidence, batch = self.network.evidence, BatchId(effect.batch_id)
+
+        async def is_bonded() -> bool:
+            _, bond = await evidence.challenge_of(batch)
+            return bond != 0
+
+        async def is_over() -> bool:
+            return not await is_bonded()
+
+        match effect:
+            case ChallengeLeaf(contents=contents, position=position):
+                call = evidence.challenge_leaf(effect.node, effect.slot, contents, position)
+                return await self._do(effect, call, self._client, is_bonded)
+            case EndChallenge(block=block):
+                call = evidence.end_challenge(effect.node, effect.slot, block)
+                return await self._do(effect, call, await self._anyone(), is_over)
 
     async def _do_case(
         self, effect: CommitSeat | RevealSeat | ReplaceSeat | ResolveCase | DemandData | AnswerDemand

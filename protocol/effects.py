@@ -364,6 +364,27 @@ class RefundBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class ChallengeLeaf:
+    """> chain/evidence > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents
+    position: U24
+
+
+@dataclass(frozen=True, slots=True)
+class EndChallenge:
+    """> chain/evidence > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    block: U64
+
+
+@dataclass(frozen=True, slots=True)
 class CheckIn:
     """> chain/stakes > TransactionMined: this node was up today."""
 
@@ -394,6 +415,8 @@ ChainEffect = (
     | VoidStarved
     | FinalizeBatch
     | RefundBatch
+    | ChallengeLeaf
+    | EndChallenge
     | CheckIn
 )
 WalletEffect = SignMessage

@@ -5,7 +5,7 @@ A batch that is void is refunded by anyone's call; the one with an interest make
 
 from dataclasses import dataclass, field, replace
 
-from protocol.effects import Effect, RefundBatch, VoidStarved
+from protocol.effects import ChallengeLeaf, Effect, EndChallenge, RefundBatch, VoidStarved
 from protocol.events import (
     BatchChallenged,
     BatchRefunded,
@@ -16,6 +16,7 @@ from protocol.events import (
     CaseConvened,
     CaseResolved,
     Event,
+    TransactionMined,
 )
 from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
@@ -43,6 +44,10 @@ class Payments:
     _void: set[BatchId] = field(default_factory=set)
     _asked: dict[BatchId, tuple[str, int]] = field(default_factory=dict)
     """What was asked last for a batch, and the head at that moment."""
+    _doubted: dict[BatchId, int] = field(default_factory=dict)
+    """Batches that settle a job of ours otherwise than we have seen it, and its place; until a bond is up for them."""
+    _bonded: dict[BatchId, EndChallenge] = field(default_factory=dict)
+    """How to get the bond of a batch back."""
     _late: dict[BatchId, list[tuple[RequestedJob, int]]] = field(default_factory=dict)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -50,8 +55,15 @@ class Payments:
         match event:
             case BatchSubmitted(batch_id=batch_id) if batch_id not in self._batches and batch_id not in self._ended:
                 self._in_batch(event, now_ms)
+                return self._challenge(BatchId(batch_id))
             case BatchChallenged(batch_id=batch_id) if (batch := self._batches.get(BatchId(batch_id))) is not None:
                 self._batches[BatchId(batch_id)] = replace(batch, rate_bps=BPS)
+                self._doubted.pop(BatchId(batch_id), None)
+            case TransactionMined(effect="ChallengeLeaf", about=name) if batch := self._batches.get(BatchId(name)):
+                # From now on the bond is ours to ask back, whoever hears of the batch's end first.
+                self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, batch.node, batch.slot, batch.block)
+            case TransactionMined(effect="EndChallenge", about=name):
+                self._bonded.pop(BatchId(name), None)
             case CaseConvened(batch_id=batch_id, drawn=drawn):
                 for job in self._in(batch_id):
                     if job.position in drawn:
@@ -66,6 +78,8 @@ class Payments:
                     move(job, event, Stage.FAILED, now_ms)
                 return self._refund(BatchId(batch_id))
             case BatchSettled(batch_id=batch_id) if self._end(BatchId(batch_id)):
+                # It has passed: its bond is the pool's.
+                self._bonded.pop(BatchId(batch_id), None)
                 for job in self._in(batch_id):
                     if job.stage is Stage.RUNNING:
                         job.reason = f"checked and paid, but its answer never came; {job.node} has it"
@@ -75,9 +89,12 @@ class Payments:
             case BatchRefunded(batch_id, _, amount) if (batch := self._batches.get(BatchId(batch_id))) is not None:
                 self._end(batch.batch_id)
                 self._refunded(batch, event, amount, now_ms)
+                return self._end_challenge(BatchId(batch_id))
             case BlockSeen(timestamp=timestamp):
                 refunds = [effect for batch_id in sorted(self._void) for effect in self._refund(batch_id)]
-                return (*refunds, *self._void_starved(timestamp))
+                doubted = [effect for batch_id in tuple(self._doubted) for effect in self._challenge(batch_id)]
+                over = [effect for batch_id in sorted(self._bonded) for effect in self._end_challenge(batch_id)]
+                return (*refunds, *doubted, *over, *self._void_starved(timestamp))
             case _:
                 pass
         return ()
@@ -95,6 +112,8 @@ class Payments:
                             job.bonus = Wei(0)
                         move(job, batch, Stage.IN_BATCH, now_ms)
                         self._batches[job.batch_id] = batch
+                        if _is_doubtful(job, batch):
+                            self._doubted[job.batch_id] = job.position
                 self._bill_late(batch, range(jobs - debit.leaves + 1, jobs + 1), debit.amount)
             first += debit.leaves
 
@@ -143,6 +162,23 @@ class Payments:
         self._ended[batch_id] = None
         return True
 
+    def _challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
+        """Have a doubtful batch checked while that is possible; asked once, and again after a while."""
+        batch, position = self._batches.get(batch_id), self._doubted.get(batch_id)
+        if batch is None or position is None:
+            return ()
+        is_over = self.member.timestamp >= batch.timestamp + self.member.rules.challenge_window_s
+        if is_over or not self._may_ask("ChallengeLeaf", batch_id):
+            return ()
+        return (ChallengeLeaf(batch_id, batch.node, batch.slot, batch.contents, position),)
+
+    def _end_challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
+        """Ask for the bond of a batch that was refunded."""
+        bonded = self._bonded.get(batch_id)
+        if bonded is None or batch_id not in self._ended or not self._may_ask("EndChallenge", batch_id):
+            return ()
+        return (bonded,)
+
     def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
         batch = self._batches.get(batch_id)
         if batch is None:
@@ -171,3 +207,14 @@ class Payments:
 
     def _in(self, batch_id: bytes) -> list[RequestedJob]:
         return [job for job in self.jobs.values() if job.batch_id == batch_id]
+
+
+def _is_doubtful(job: RequestedJob, batch: BatchSubmitted) -> bool:
+    """Whether a node settles a job otherwise than its client has seen it, in a batch that no draw needs to look at.
+
+    It says that it has a receipt, and nobody gave one: the answer never came, or was not what was streamed. Or the
+    check that was ordered is left out. A batch of one whole stratum is drawn in part anyway, and takes no challenge.
+    """
+    unseen = job.receipt is None and not batch.unreceipted
+    unchecked = job.ask.checked and not batch.checked
+    return (unseen or unchecked) and batch.leaf_count * batch.rate_bps < BPS

@@ -12,6 +12,7 @@ from chain.wallet import Key
 from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
+    ChallengeLeaf,
     CheckIn,
     CloseAudit,
     CommitAudit,
@@ -19,6 +20,7 @@ from protocol.effects import (
     ConveneAudit,
     ConveneCourt,
     DemandData,
+    EndChallenge,
     FinalizeBatch,
     OpenLane,
     ProveFraud,
@@ -1160,6 +1162,29 @@ async def test_a_bond_is_settled_by_its_case_where_the_slot_is_used_again(
         before = await play.ledger.pool()
         await batch.end()
         assert await play.ledger.pool() - before == (10 * VCN if kept else 0)
+
+
+async def test_a_client_that_has_a_batch_checked_and_was_right_has_its_bond_back(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3, **OPEN) as play:
+        batch = await Unchecked.of(play)
+        effect = ChallengeLeaf(batch.name, NODE.address, 0, batch.contents, 1)
+        back = EndChallenge(batch.name, NODE.address, 0, batch.block)
+        for _ in range(2):
+            mined = await play.adapter.perform(effect)
+            assert (mined.effect, mined.about) == ("ChallengeLeaf", batch.name)
+        await refused(play.adapter, back, "StillOpen")
+        case = await batch.judge(0)
+        assert case.drawn == (0, 1, 2)
+        told = await play.story.until(BatchChallenged)
+        assert told == BatchChallenged(batch.name, NODE.address, CLIENT.address, 1)
+        await play.story.until(AccountSeen, lambda seen: seen.account.free == 100 * VCN - LANE - 10 * VCN)
+        await play.adapter.perform(ResolveCase(batch.name, batch.contents))
+        for _ in range(2):
+            mined = await play.adapter.perform(back)
+            assert (mined.effect, mined.about) == ("EndChallenge", batch.name)
+        await play.final()
+        free = [seen.account.free for seen in play.story.all(AccountSeen)]
+        assert free[-1] == 100 * VCN - LANE
 
 
 async def test_a_challenge_that_is_none_is_refused(open_ledger: OpenLedger) -> None:

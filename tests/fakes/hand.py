@@ -8,6 +8,7 @@ from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
     ChainEffect,
+    ChallengeLeaf,
     CheckIn,
     CloseAudit,
     CommitAudit,
@@ -15,6 +16,7 @@ from protocol.effects import (
     ConveneAudit,
     ConveneCourt,
     DemandData,
+    EndChallenge,
     FinalizeBatch,
     OpenLane,
     ProveFraud,
@@ -74,6 +76,10 @@ class Hand:
                 contracts.answer_data(self.operator, BatchId(name), data)
             case ProveFraud(_, node, slot, contents, lie, leaves, papers):
                 contracts.prove_fraud(node, slot, contents, lie, leaves, papers)
+            case ChallengeLeaf(_, node, slot, contents, position):
+                contracts.challenge_leaf(self.client, node, slot, contents, position)
+            case EndChallenge(_, node, slot, block):
+                contracts.end_challenge(node, slot, block)
             case ConveneAudit(name, node, slot, contents, auditor):
                 contracts.seal_for_audit(BatchId(name))
                 if not contracts.has_none(BatchId(name), node, slot, contents, auditor):
@@ -114,6 +120,10 @@ def answer_of(contracts: Audits, effect: ChainEffect) -> BatchMined | Transactio
             done = _state(contracts, name, node, slot) in _ENDED
         case VoidStarved(name, node, slot) | ProveFraud(name, node, slot):
             done = _state(contracts, name, node, slot) in (*_ENDED, BatchState.VOID)
+        case ChallengeLeaf(name):
+            done = BatchId(name) in contracts.challenges
+        case EndChallenge(name):
+            done = BatchId(name) not in contracts.challenges
         case CommitSeat(name, seat, commitment):
             done = _seat(contracts, name, seat)[1] == commitment
         case RevealSeat(name, seat):

@@ -5,11 +5,13 @@ from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.stages.verification import Verdict
-from tests.simulation.histories import QUIET_MS, challenge, challenged, later, requested, trusted
+from tests.simulation.histories import QUIET_MS, challenge, challenged, later, requested, settled, told, trusted
 from tests.simulation.node import Node
-from tests.simulation.scene import RULES, Work
+from tests.simulation.scene import RULES, Work, ask
+from tests.simulation.test_checked import proven
 from tests.simulation.test_court import only, refunded
 from tests.simulation.test_scenarios import money
+from tests.simulation.test_unreceipted import hold_up, is_answer, lose
 from tests.simulation.world import Answer
 
 BOND = RULES.min_deposit
@@ -55,3 +57,35 @@ def test_a_node_that_convenes_no_court_is_paid_nothing() -> None:
     later(world, QUIET_MS)
     assert only(world, ev.CaseResolved).verdict is Verdict.STARVED
     assert refunded(world)
+
+
+def test_a_client_has_a_batch_checked_that_claims_a_receipt_which_it_never_gave() -> None:
+    world = trusted()
+    provider, client = world.node("provider"), world.node("requester").address
+    lose(provider, is_answer)
+    hold_up(world, provider, 0, mine_by=0)
+    world.run(lambda: bool(told(world, ev.BatchRefunded)), 600)
+    later(world, QUIET_MS)
+    batch, challenge = only(world, ev.BatchSubmitted), only(world, ev.BatchChallenged)
+    assert (batch.rate_bps, challenge.client, challenge.position) == (1_000, client, 0)
+    assert only(world, ev.CaseResolved).verdict is Verdict.SEVERE
+    assert only(world, ev.NodeSlashed).amount == 10_000 * VCN
+    contracts = world.chain.contracts
+    assert contracts.bonds == 0
+    assert contracts.free[client] + sum(lane.left for lane in contracts.lanes.values()) == 100 * VCN
+
+
+def test_a_client_has_a_batch_checked_that_leaves_out_the_check_it_ordered() -> None:
+    world = proven()
+    hold_up(world, world.node("provider"), 0, checked=False)
+    world.soon(lambda: world.node("requester").take(ask(checked=True)), 3_000)
+    settled(world)
+    assert only(world, ev.BatchChallenged).batch_id == only(world, ev.BatchSubmitted).batch_id
+    assert refunded(world)
+    assert world.chain.contracts.bonds == 0
+
+
+def test_a_client_without_a_doubt_challenges_nothing() -> None:
+    world = settled(trusted())
+    assert told(world, ev.BatchSubmitted)
+    assert not told(world, ev.BatchChallenged)
