@@ -2,7 +2,8 @@
 
 Where the chain draws it for a case that passed, it asks each seat for what it was shown and what it computed, runs its
 own pass, and compares. A seat whose digest is not that of what it shows, or that computed something else, has not
-looked. What the node's fingerprint is worth by this pass is said as well; to whom nobody has shown a leaf says so.
+looked; one that let a fraud pass has lied. What the node's fingerprint is worth by this pass is said as well; to whom
+nobody has shown a leaf says so.
 """
 
 import hashlib
@@ -396,7 +397,7 @@ class Auditor:
     def _commit(self, audit: Audit) -> tuple[Effect, ...]:
         if audit.findings is not None:
             return ()
-        off = tuple(seat for seat in audit.seats if not audit.has_computed(seat, self.member.calibration))
+        off = tuple(seat for seat in audit.seats if not audit.is_honest(seat, self.member.calibration))
         scores = [leaf.score for leaf in audit.leaves.values()]
         known = [score for score in scores if score is not None]
         audit.findings = (off, min(known) if len(known) == len(scores) else NOTHING_SHOWN_BPS)

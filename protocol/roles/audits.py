@@ -67,10 +67,12 @@ class Audit:
         unjudged = any(leaf.check is None or leaf.score is None for leaf in self.leaves.values())
         return unjudged or any(len(seat.checks) < len(self.leaves) for seat in self.seats.values())
 
-    def has_computed(self, seat: int, constants: Constants) -> bool:
-        """Whether nothing speaks against a seat's having run its own pass over every leaf that it let pass.
+    def is_honest(self, seat: int, constants: Constants) -> bool:
+        """Whether nothing speaks against a seat's having run its own pass over each leaf that it let pass, and said so.
 
-        What it found bad it may have found so without one: by papers, or because it was shown nothing.
+        What it found bad it may have found so without one: by papers, or because it was shown nothing. Who let pass
+        what is fraud by this pass and the node's fingerprint has lied about what it saw: between the two verdicts lies
+        more than honest seats may differ by.
         """
         sat = self.seats[seat]
         if not all(is_check_shown(leaf.new_tokens) for leaf in self.leaves.values()):
@@ -82,6 +84,8 @@ class Audit:
         if self._misstates(sat, constants):
             return False
         let_pass = [index for index, score in zip(self.leaves, sat.scores, strict=True) if score > PASS_ABOVE_BPS]
+        if any(self.leaves[index].is_fraud for index in let_pass):
+            return False
         return not any(self._differs(self.leaves[index], sat.checks[index], constants) for index in let_pass)
 
     def _misstates(self, sat: AuditedSeat, constants: Constants) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from protocol.effects import ProveFraud
-from protocol.params import MAX_ANSWER_BYTES
+from protocol.params import MAX_ANSWER_BYTES, REVIEW_ABOVE_BPS
 from protocol.stages.assignment import kind_of
 from protocol.stages.execution import proof_size
 from protocol.stages.request import GENERATE
@@ -45,6 +45,11 @@ class DrawnLeaf:
         """What kind of job it is; text where nothing is known of it."""
         job = self.opening.entry.job if self.opening else None
         return GENERATE if job is None else kind_of(job.details)
+
+    @property
+    def is_fraud(self) -> bool:
+        """Whether it was found to be nothing that the model says."""
+        return self.score is not None and self.score <= REVIEW_ABOVE_BPS
 
     @property
     def is_unshown(self) -> bool:

@@ -274,12 +274,17 @@ def claimed() -> World:
     return world
 
 
-def passed(lazy: int = 0, work: Work = Work.HONEST, **terms: Any) -> World:
-    """A case that three seats let pass, so many of which have not looked; the chain will draw it for an audit."""
+def passed(lazy: int = 0, work: Work = Work.HONEST, bribed: int = 0, **terms: Any) -> World:
+    """A case that three seats let pass, and that the chain will draw for an audit.
+
+    Args: lazy, how many of them have not looked; bribed, how many find everything perfect though they have.
+    """
     world = crowd(work, **terms)
     world.run(lambda: bool(told(world, ev.CaseConvened)))
     for node in seated(world)[:lazy]:
         node.is_lazy = True
+    for node in seated(world)[:bribed]:
+        node.is_bribed = True
     return drawn(world)
 
 

@@ -48,6 +48,8 @@ class Node:
     silent: bool = False
     is_lazy: bool = False
     """Whether its seats compute nothing and find everything perfect."""
+    is_bribed: bool = False
+    """Whether its seats compute as they should and find everything perfect."""
     has_model: bool = True
     is_calibrated: bool = True
     """Whether it begins with the model of the scene, and with its noise."""

@@ -96,6 +96,12 @@ def test_seats_that_let_a_fraud_pass_unseen_are_all_caught() -> None:
     assert states <= {BatchState.FINAL, BatchState.VOID, BatchState.REFUNDED}
 
 
+def test_seats_that_see_a_fraud_and_let_it_pass_are_caught_like_those_that_never_looked() -> None:
+    world = passed(work=Work.DISHONEST, bribed=3)
+    assert ended(world).caught == (0, 1, 2)
+    assert lost(world) == [SEAT_STAKE // 20] * 3
+
+
 def test_an_auditor_that_was_killed_in_the_middle_goes_on() -> None:
     world = passed(1)
     world.run(lambda: bool(told(world, ev.AuditConvened)))

@@ -335,7 +335,7 @@ class World:
 
     # --- chain ------------------------------------------------------------------------------------------------------
     def _transact(self, node: Node, effect: fx.ChainEffect, answer: Answer, tried: int) -> None:
-        if node.is_lazy and isinstance(effect, fx.RevealSeat):
+        if (node.is_lazy or node.is_bribed) and isinstance(effect, fx.RevealSeat):
             effect = replace(effect, scores=(SCORE_MAX,) * len(effect.scores))
 
         def heard(end: ev.Event | Refused) -> None:
