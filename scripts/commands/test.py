@@ -33,7 +33,7 @@ from scripts.setup.session import SERVICES, Session
 
 TESTS = REPOSITORY / "tests"
 # What lies under tests/ and holds no tests of its own.
-SUPPORT = {"adversaries", "benchmarks", "fakes", "vectors"}
+SUPPORT = {"benchmarks", "fakes", "vectors"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ LAYERS = (
     Layer("containers", "integration", SERVED, SERVICES, marks="docker"),
     Layer("nodes", "integration", SERVED, ("venv", "node tools"), marks="libp2p and not docker"),
     Layer("chain", "integration", SERVED, ("venv", "node tools"), marks="not libp2p and not docker"),
+    # Dishonest parties among whole nodes with real containers, on one market.
+    Layer("adversaries", "adversaries", SERVED, SERVICES),
     Layer("end-to-end", "end_to_end", SERVED, SERVICES),
 )
 

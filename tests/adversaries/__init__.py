@@ -1,1 +1,1 @@
-"""Dishonest nodes, hostile images and peers."""
+"""Dishonest parties among whole nodes, each with its end; hostile images and peers."""

@@ -1,9 +1,10 @@
-"""`python -m quantised`: the honest runner with its model loading replaced by one that rounds every layer to 4 bits.
+"""`python -m quantised`: the honest runner, but its model loading rounds every layer to a few bits.
 
-Symmetric levels -7..7 in blocks of 32 weights, scaled by the largest of the block: about what a 4-bit file of the
-model would compute. Everything else, proof included, is the runner's own.
+Symmetric levels, -7..7 for the usual 4 bits, in blocks of 32 weights, scaled by the largest of the block: about what a
+file of the model in so many bits would compute. Everything else, proof included, is the runner's own.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from typing import Any
 import torch
 from runner import __main__, model
 
-BITS = 4
+BITS = int(os.environ["QUANTISED_BITS"])
 BLOCK = 32
 
 
 def quantised(weight: Any) -> Any:
-    """The weight as 4-bit levels would give it back."""
+    """The weight as its levels would give it back."""
     top = 2 ** (BITS - 1) - 1
     blocks = weight.float().reshape(-1, BLOCK)
     scale = blocks.abs().amax(dim=1, keepdim=True) / top
