@@ -219,7 +219,7 @@ class Arena:
         )
         for _ in range(ASKED_AT_MOST):
             job = await self.members[by].up.backend.ask_job(replace(ask, **changes))
-            view = await self.until(job, lambda view: view.state not in ("requested", "offered"), by)
+            view = await self.until(job, _is_taken, by)
             if view.state != "failed":
                 return job
         raise AssertionError(f"nobody takes it: {view.failure}")
@@ -364,3 +364,8 @@ def names_of(arena: Arena, nodes: Sequence[str]) -> list[str]:
     """Who these nodes are."""
     names = {member.address: name for name, member in arena.members.items()}
     return [names.get(Address(node), node) for node in nodes]
+
+
+def _is_taken(job: JobView) -> bool:
+    """Whether a node has promised it, or nobody ever will."""
+    return job.state not in ("requested", "offered", "assigned")
