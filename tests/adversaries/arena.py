@@ -39,8 +39,8 @@ from tests.integration.test_daemon import Place
 from tests.jobs import CLASS, CLASSES, key
 from tests.station import docker_host, small_model
 
-BLOCK_S = 0.4
-POLL_MS = 400
+BLOCK_S = 0.8
+POLL_MS = 800
 TURNS = 2
 """Containers at a time, on the two cores of the smallest machine that runs this."""
 AT_WORK = 3
