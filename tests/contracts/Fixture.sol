@@ -400,7 +400,12 @@ abstract contract Fixture is Test {
     }
 
     function commitmentIn(uint8 round, bytes32 caseId, uint8 seat) internal view returns (bytes32) {
-        return keccak256(abi.encode(caseId, round, seat, digestOf(seat), evidenceOf[seat], saltOf(seat)));
+        return keccak256(abi.encode(caseId, round, seat, digestOf(seat), evidenceIn(caseId, seat), saltOf(seat)));
+    }
+
+    /// @notice What a seat says of the margins; by default what a test has said of seats of this number.
+    function evidenceIn(bytes32, uint8 seat) internal view virtual returns (int32) {
+        return evidenceOf[seat];
     }
 
     function digestOf(uint8 seat) internal pure returns (bytes32) {
@@ -421,7 +426,7 @@ abstract contract Fixture is Test {
         uint16[] memory scores = scoresOf(caseId, score);
         address node = court.seatsOf(caseId)[seat].node;
         vm.prank(node);
-        court.revealSeat(caseId, seat, digestOf(seat), scores, saltOf(seat), evidenceOf[seat]);
+        court.revealSeat(caseId, seat, digestOf(seat), scores, saltOf(seat), evidenceIn(caseId, seat));
     }
 
     /// @notice A vector with `score` for the last drawn leaf and 10000 for the others.

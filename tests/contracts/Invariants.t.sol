@@ -220,6 +220,22 @@ contract HandlerTest is Test {
         assertEq(handler.wrong(), "");
     }
 
+    function test_a_longer_story_ends_by_its_margins() public {
+        Handler handler = new Handler();
+        handler.setUp();
+        uint256 batches;
+        while (batches < 20) {
+            handler.submitBatch(1, 0, 0, 3, 3e18, 0);
+            handler.judgeBatch(0, true, 0, 0, 0);
+            if (handler.alarms() != 0) break;
+            handler.settleBatch(0, 0);
+            ++batches;
+        }
+        assertEq(handler.alarms(), 1);
+        assertEq(handler.finals(), batches);
+        assertEq(handler.wrong(), "");
+    }
+
     function test_a_story_with_stakers_reaches_every_end() public {
         Handler handler = new Handler();
         handler.setUp();
