@@ -48,6 +48,8 @@ class Payments:
     """Batches that settle a job of ours otherwise than we have seen it, and its place; until a bond is up for them."""
     _bonded: dict[BatchId, EndChallenge] = field(default_factory=dict)
     """How to get the bond of a batch back."""
+    _returned: set[BatchId] = field(default_factory=set)
+    """Bonds that came back in a block that may still fall out."""
     _late: dict[BatchId, list[tuple[RequestedJob, int]]] = field(default_factory=dict)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -62,8 +64,11 @@ class Payments:
             case TransactionMined(effect="ChallengeLeaf", about=name) if batch := self._batches.get(BatchId(name)):
                 # From now on the bond is ours to ask back, whoever hears of the batch's end first.
                 self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, batch.node, batch.slot, batch.block)
-            case TransactionMined(effect="EndChallenge", about=name):
-                self._bonded.pop(BatchId(name), None)
+            case TransactionMined(effect="EndChallenge", about=name) if BatchId(name) in self._bonded:
+                # Its block may fall out, and no event tells of a bond: it is asked for once more, when that is final.
+                if BatchId(name) in self._returned:
+                    del self._bonded[BatchId(name)]
+                self._returned ^= {BatchId(name)}
             case CaseConvened(batch_id=batch_id, drawn=drawn):
                 for job in self._in(batch_id):
                     if job.position in drawn:

@@ -22,7 +22,7 @@ from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
 from tests.simulation.scene import RULES, Work, ask
 from tests.simulation.test_scenarios import network
-from tests.simulation.test_unreceipted import hold_up
+from tests.simulation.test_unreceipted import hold_up, is_answer, lose
 from tests.simulation.world import World
 
 QUIET_MS = 15_000
@@ -120,6 +120,16 @@ def challenged(work: Work = Work.HONEST) -> World:
     batch = told(world, ev.BatchSubmitted)[0]
     world.chain.change(lambda contracts: contracts.end_challenge(batch.node, batch.slot, batch.block))
     return later(world, QUIET_MS)
+
+
+def doubted() -> World:
+    """A node claims a receipt that it never got, where no draw looks; its client has that checked."""
+    world = trusted()
+    provider = world.node("provider")
+    lose(provider, is_answer)
+    hold_up(world, provider, 0, mine_by=0)
+    world.run(lambda: bool(told(world, ev.BatchRefunded) or told(world, ev.BatchSettled)), LIMIT_S)
+    return later(world, 2 * QUIET_MS)
 
 
 def proven(state: BatchState) -> World:

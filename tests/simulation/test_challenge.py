@@ -5,13 +5,23 @@ from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.stages.verification import Verdict
-from tests.simulation.histories import QUIET_MS, challenge, challenged, later, requested, settled, told, trusted
+from tests.simulation.histories import (
+    QUIET_MS,
+    challenge,
+    challenged,
+    doubted,
+    later,
+    requested,
+    settled,
+    told,
+    trusted,
+)
 from tests.simulation.node import Node
 from tests.simulation.scene import RULES, Work, ask
 from tests.simulation.test_checked import proven
 from tests.simulation.test_court import only, refunded
 from tests.simulation.test_scenarios import money
-from tests.simulation.test_unreceipted import hold_up, is_answer, lose
+from tests.simulation.test_unreceipted import hold_up
 from tests.simulation.world import Answer
 
 BOND = RULES.min_deposit
@@ -60,12 +70,8 @@ def test_a_node_that_convenes_no_court_is_paid_nothing() -> None:
 
 
 def test_a_client_has_a_batch_checked_that_claims_a_receipt_which_it_never_gave() -> None:
-    world = trusted()
-    provider, client = world.node("provider"), world.node("requester").address
-    lose(provider, is_answer)
-    hold_up(world, provider, 0, mine_by=0)
-    world.run(lambda: bool(told(world, ev.BatchRefunded)), 600)
-    later(world, QUIET_MS)
+    world = doubted()
+    client = world.node("requester").address
     batch, challenge = only(world, ev.BatchSubmitted), only(world, ev.BatchChallenged)
     assert (batch.rate_bps, challenge.client, challenge.position) == (1_000, client, 0)
     assert only(world, ev.CaseResolved).verdict is Verdict.SEVERE

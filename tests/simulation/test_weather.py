@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from protocol import events as ev
-from protocol.effects import ChainEffect
+from protocol.effects import ChainEffect, ChallengeLeaf
 from protocol.job import Stage
 from protocol.stages.verification import SampleOpening
 from tests.simulation.chain import Chain
@@ -17,6 +17,7 @@ from tests.simulation.histories import (
     asked_on_chain,
     audited,
     claimed,
+    doubted,
     one_job,
     requested,
     shown_nothing,
@@ -81,13 +82,16 @@ def test_what_fell_out_and_is_refused_is_asked_for_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(Chain, "mine", mine_and_refuse)
     honest, dishonest, unheard = one_job(), one_job(Work.DISHONEST), starved()
     recourse = (asked_on_chain(), shown_nothing(SampleOpening), stepped_down())
-    proved, checked = claimed(), audited()
+    proved, checked, doubtful = claimed(), audited(), doubted()
     assert refused
     assert told(checked, ev.AuditEnded)[0].caught == ()
     assert [job.stage for world in (honest, checked, *recourse) for job in requested(world)] == [Stage.SPENDABLE] * 5
     assert [job.stage for job in (*requested(dishonest), *requested(unheard), *requested(proved))] == [
         Stage.REFUNDED
     ] * 3
+    # A challenge that falls out may come too late; a bond that is up comes back.
+    assert kind is ChallengeLeaf or told(doubtful, ev.BatchRefunded)
+    assert doubtful.chain.contracts.bonds == 0
     # No seat paid for it.
     assert told(honest, ev.SeatSilenced) == told(dishonest, ev.SeatSilenced) == []
 
