@@ -15,8 +15,8 @@ async def paid_anyway(stage: Stage) -> int:
     """The answer is here and the receipt is not; its node brings it on chain alone."""
     job = await stage.ask("withholder", with_bonus=False, timeout_ms=SOON_MS)
     answered = await stage.arena.until(job, lambda view: view.state == "delivered", "withholder")
-    async with stage.rest():
-        paid = await stage.arena.ended(job, "withholder")
+    stage.rest()
+    paid = await stage.arena.ended(job, "withholder")
     case = await stage.arena.case(paid, "withholder")
     assert (paid.node, paid.state, case.verdict) == (stage.honest.address, "spendable", "pass")
     assert answered.text == paid.text != ""
@@ -30,8 +30,8 @@ async def one_of_two(stage: Stage) -> int:
     crook = stage.member()
     job = await stage.ask("double-orders")
     answered = await stage.arena.until(job, lambda view: view.state == "delivered", "double-orders")
-    async with stage.rest():
-        paid = await stage.arena.ended(job, "double-orders")
+    stage.rest()
+    paid = await stage.arena.ended(job, "double-orders")
     assert (paid.node, paid.state) == (stage.honest.address, "spendable")
     assert answered.text == paid.text != ""
     taken = [view for view in stage.honest.up.parts.machine.provider.jobs if view.client == crook.client.address]

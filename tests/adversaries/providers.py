@@ -51,8 +51,8 @@ async def babbled(stage: Stage) -> int:
     word = said.strip()[:1]
     assert said.strip(word + " ") == "" != word
     assert answered.text.strip(word + " ") != ""
-    async with stage.rest():
-        paid = await stage.arena.ended(answered.id)
+    stage.rest()
+    paid = await stage.arena.ended(answered.id)
     case = await stage.arena.case(paid)
     assert (paid.node, paid.state, case.verdict, paid.text) == (case.node, "spendable", "pass", answered.text)
     return await stage.wage(case)
@@ -62,8 +62,8 @@ async def kept_to_itself(stage: Stage) -> int:
     """Paid for the work, which was done, and for nothing more; all of it was looked at."""
     job = await stage.ask(timeout_ms=SOON_MS)
     await stage.arena.until(job, lambda view: view.state == "running")
-    async with stage.rest():
-        paid = await stage.arena.ended(job)
+    stage.rest()
+    paid = await stage.arena.ended(job)
     case = await stage.arena.case(paid)
     assert (paid.node, paid.state, case.verdict) == (stage.member().address, "spendable", "pass")
     assert (paid.text, case.bonus_wei, case.drawn) == ("", 0, (0,))
@@ -74,8 +74,8 @@ async def withheld(stage: Stage) -> int:
     """What it keeps from its seat is demanded on chain, and not there either."""
     job = await stage.ask()
     await stage.arena.until(job, lambda view: view.state == "drawn")
-    async with stage.rest():
-        ended = await stage.arena.ended(job)
+    stage.rest()
+    ended = await stage.arena.ended(job)
     case = await stage.arena.case(ended)
     assert (ended.state, ended.cost_wei, case.verdict) == ("refunded", 0, "withheld")
     assert ended.text != ""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +38,7 @@ class Stage:
 
     arena: Arena
     row: Row
+    is_at_work: bool = True
 
     def member(self, name: str = "") -> Member:
         """One of the row's cast, the first unless named."""
@@ -56,18 +56,15 @@ class Stage:
     async def done(self, by: str = CLIENT, **changes: Any) -> tuple[JobView, CaseView]:
         """A job from its ask to its money, and its court."""
         judged = await self.arena.until(await self.ask(by, **changes), _is_judged, by)
-        async with self.rest():
-            job = await self.arena.ended(judged.id, by)
+        self.rest()
+        job = await self.arena.ended(judged.id, by)
         return job, await self.arena.case(job, by)
 
-    @asynccontextmanager
-    async def rest(self) -> AsyncIterator[None]:
-        """While a row only waits, another one may work."""
-        self.arena.at_work.release()
-        try:
-            yield
-        finally:
-            await self.arena.at_work.acquire()
+    def rest(self) -> None:
+        """From here on the row only waits: another one may work."""
+        if self.is_at_work:
+            self.is_at_work = False
+            self.arena.at_work.release()
 
     async def wage(self, case: CaseView) -> int:
         """What a node was paid for a batch that passed, with its part for having convened the court, in wei."""

@@ -93,8 +93,8 @@ async def caught_over_honest_work(stage: Stage) -> int:
     audit = await audited(stage, job)
     assert (audit.caught, audit.fraud) == ((0,), False)
     await require_fined(stage)
-    async with stage.rest():
-        assert (await stage.arena.ended(job.id)).state == "spendable"
+    stage.rest()
+    assert (await stage.arena.ended(job.id)).state == "spendable"
     return 0
 
 
@@ -140,8 +140,8 @@ async def require_replaced(stage: Stage, job: JobView) -> CaseView:
 async def silent_for_a_turn(stage: Stage) -> int:
     of_three(stage, also_honest=1)
     job = await drawn(stage)
-    async with stage.rest():
-        await require_replaced(stage, await stage.arena.ended(job.id))
+    stage.rest()
+    await require_replaced(stage, await stage.arena.ended(job.id))
     return 0
 
 
@@ -155,8 +155,8 @@ async def says_it_was_shown_nothing(stage: Stage) -> int:
     sender = crook.up.parts.chain.sender_of(crook.address)
     key = crook.up.parts.machine.member.hpke_key
     await sender.send(network.court.demand_data(name, seats.index(crook.address), 0, key))
-    async with stage.rest():
-        await require_replaced(stage, await stage.arena.ended(job.id))
+    stage.rest()
+    await require_replaced(stage, await stage.arena.ended(job.id))
     head, _ = await stage.arena.ledger.now()
     answered = await network.court.entries("DataAnswered", 0, head)
     assert name in [entry.values[0] for entry in answered]

@@ -112,8 +112,8 @@ async def old_messages(stage: Stage) -> int:
     mine = replace(batch.batch, node=crook.address, slot=FREE_SLOT)
     await refused("NotOperator", sender.send(network.settlement.submit(replace(batch.batch, slot=FREE_SLOT))))
     await refused("BadAssignmentSignature", sender.send(network.settlement.submit(mine)))
-    async with stage.rest():
-        paid = await arena.ended(job.id)
+    stage.rest()
+    paid = await arena.ended(job.id)
     assert (paid.node, paid.state, paid.attempt) == (stage.honest.address, "spendable", 0)
     taken = [view for view in provider.machine.provider.jobs if view.job_id == done.job_id]
     assert len(taken) == 1
@@ -151,8 +151,8 @@ async def not_drawn(stage: Stage) -> int:
         await crook.up.parts.peers.perform(Send(stage.honest.up.parts.host.addresses[0], query))
     sender = crook.up.parts.chain.sender_of(crook.address)
     await refused("NotSeated", sender.send(court.demand_data(name, 0, 0, hpke)))
-    async with stage.rest():
-        paid = await arena.ended(job.id)
+    stage.rest()
+    paid = await arena.ended(job.id)
     assert (paid.state, (await arena.case(paid)).verdict) == ("spendable", "pass")
     assert [each for each in heard if isinstance(each.message, SampleOpening | ProofOpening)] == []
     return 0

@@ -49,12 +49,16 @@ async def _play(root: Path, rows: Sequence[Row]) -> Played:
 
 async def _play_row(arena: Arena, row: Row, played: Played) -> None:
     crooks = [name for name, part in row.cast.items() if not part.honest]
+    stage = Stage(arena, row)
+    await arena.at_work.acquire()
     try:
-        async with arena.at_work, arena.playing(row.cast):
-            wage = await row.play(Stage(arena, row))
+        async with arena.playing(row.cast):
+            wage = await row.play(stage)
             played.gains[row.name] = await arena.gain(*crooks) - wage
     except Exception as error:
         played.broken[row.name] = error
+    finally:
+        stage.rest()
 
 
 @pytest.fixture(scope="module")
