@@ -1,133 +1,218 @@
 """Kind `calibrate`: many generations in one container, and how far an honest check lies from each.
 
-What a model's constants are made from. Two halves, so that a dishonest image's answers can be measured by an honest
-one: without runs.npz among the inputs, the prompts of prompts.json are generated and runs.npz is written; then every
-run is checked and distances.json is written.
+What a model's constants are made from. Each segment of segments.json says who answers which prompts: `honest`, or what
+substitutes.py and forgeries.py know. This container checks all that they say with the model as it is; distances.json
+has a list of rows for each segment. `worker_dtype` is the number format that they compute in, which may be that of
+another class than the check's.
 """
 
 import hashlib
+import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from .events import emit
-from .fingerprint import Floats, distances, encode_check, encode_proof, projection, whiten
-from .generate import chooser_of, read_act_w
-from .gumbel import Chooser
-from .job import INPUT, OUTPUT, BadInput, Job, canonical, read_object, write
-from .model import Model
+from .fingerprint import MARGIN_MAX, Floats, distances, encode_check, encode_proof, projection, whiten
+from .forgeries import AFTERWARDS, CHOICES, EARLY
+from .generate import dtype_of, read_act_w
+from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
+from .job import INPUT, BadInput, BadSpec, Job, canonical, read_object, write
+from .model import DTYPES, Answer, Model, Trace, load
+from .substitutes import WEIGHTS, RoundedCache
 
+HONEST, CUT_PROMPT, KV_8BIT, FORCED_EOS = "honest", "cut_prompt", "kv_8bit", "forced_eos"
+VARIANTS = {HONEST, CUT_PROMPT, KV_8BIT, FORCED_EOS, *WEIGHTS, *CHOICES, *AFTERWARDS}
 MAX_RUNS = 10_000
 MAX_NEW_TOKENS = 4096
+MAX_BATCH = 256
+MAX_THREADS = 64
+WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One generation as its worker saw it: `states` are those of the tokens, float32 [n, hidden]."""
+class Segment:
+    """Answers that are made in one way: `batch` at once, with so many threads; each number has a seed of its own."""
 
-    job_id: bytes
-    prompt: list[int]
-    ids: list[int]
-    states: Floats
-    stopped: bool
-    chooser: Chooser
+    variant: str
+    numbers: list[int]
+    questions: list[list[int]]
+    choosers: list[Chooser]
+    batch: int
+    threads: int
 
 
 def run(job: Job, model: Model) -> dict[str, object]:
     """Returns how long both halves took; raises Refused."""
-    max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    prompts = read_object("prompts.json").get("prompts")
-    if not isinstance(prompts, list) or not 0 < len(prompts) <= MAX_RUNS:
-        raise BadInput("bad_input", "prompts.json must hold a list of prompts")
+    max_new, lengths = job.number("max_new_tokens", 1, MAX_NEW_TOKENS), _lengths(job)
+    segments = _segments(job, model, max_new)
     emit("ready")
-    started = time.monotonic()
-    choosers = [_chooser(job, number) for number in range(len(prompts))]
-    runs = _load(model, prompts, max_new, choosers) or _generate(model, prompts, max_new, choosers)
-    generated = time.monotonic()
-    act_w = read_act_w(model.hidden) if (INPUT / "act_w.bin").exists() else _whitening(runs)
-    rows = []
-    for done, each in enumerate(runs, 1):
-        rows.append(_measure(model, each, act_w))
-        if done % 10 == 0:
-            emit("progress", step=done, total=len(runs))
+    act_w = read_act_w(model.hidden) if (INPUT / "act_w.bin").exists() else None
+    found: list[list[dict[str, object]]] = []
+    progress = Progress(2 * sum(len(each.numbers) for each in segments))
+    generate_s = check_s = 0.0
+    for segment in segments:
+        started = time.monotonic()
+        worker = _worker(job, model, segment)
+        torch.set_num_threads(segment.threads)
+        answers = _generate(worker, segment, max_new, progress)
+        generated = time.monotonic()
+        if act_w is None:
+            act_w = _whitening(answers)
+        rows = []
+        for place, answer in enumerate(answers):
+            rows.append(_measure(model, segment, place, answer, lengths, act_w))
+            progress.more(1)
+        found.append(rows)
+        generate_s, check_s = generate_s + generated - started, check_s + time.monotonic() - generated
+    assert act_w is not None
     write("act_w.bin", act_w.astype("<f2").tobytes())
-    write("distances.json", canonical({"runs": rows}))
-    return {
-        "generate_ms": round((generated - started) * 1000),
-        "check_ms": round((time.monotonic() - generated) * 1000),
-    }
+    write("distances.json", canonical({"segments": found}))
+    return {"generate_ms": round(generate_s * 1000), "check_ms": round(check_s * 1000)}
 
 
-def _chooser(job: Job, number: int) -> Chooser:
-    """That of one run: the temperature of all, and a seed of its own, as it has a job id of its own."""
-    chooser = chooser_of(job)
-    return replace(chooser, seed=hashlib.sha256(chooser.seed + number.to_bytes(4, "big")).digest())
+class Progress:
+    """How many halves of answers are done, generating being one and checking the other; said at every hundredth."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+
+    def more(self, steps: int) -> None:
+        before, self._done = self._done, self._done + steps
+        if 100 * before // self._total != 100 * self._done // self._total:
+            emit("progress", step=self._done, total=self._total)
 
 
-def _generate(model: Model, prompts: list[str], max_new: int, choosers: list[Chooser]) -> list[Run]:
-    runs = []
-    for number, (text, chooser) in enumerate(zip(prompts, choosers, strict=True)):
-        prompt = model.prompt_ids([{"role": "user", "content": text}], max_new)
-        ids: list[int] = []
-        states: list[Floats] = []
-        stopped = False
-        for token, state in model.decode(prompt, max_new, chooser):
-            if token in model.eos_ids:
-                stopped = True
-                break
-            ids.append(token)
-            states.append(state)
-        rows = np.array(states, np.float32).reshape(len(ids), model.hidden)
-        runs.append(Run(_job_id(number), prompt, ids, rows, stopped, chooser))
-        if (number + 1) % 10 == 0:
-            emit("progress", step=number + 1, total=len(prompts))
-    np.savez(
-        OUTPUT / "runs.npz",
-        lengths=np.array([len(each.ids) for each in runs]),
-        ids=np.array([i for each in runs for i in each.ids], np.int64),
-        states=np.concatenate([each.states for each in runs]),
-        stopped=np.array([each.stopped for each in runs]),
+def _lengths(job: Job) -> list[int]:
+    lengths, most = job.params.get("lengths"), job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
+    if not isinstance(lengths, list) or not all(type(n) is int and 0 < n <= most for n in lengths):
+        raise BadSpec("bad_param", "params.lengths must be a list of lengths, none over max_new_tokens")
+    return lengths
+
+
+def _segments(job: Job, model: Model, max_new: int) -> list[Segment]:
+    given = read_object("segments.json")
+    try:
+        questions = {
+            int(number): model.prompt_ids([{"role": "user", "content": text}], max_new)
+            for number, text in given["prompts"].items()
+        }
+        segments = [_segment(job, each, questions) for each in given["segments"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput("bad_input", f"segments.json lacks or misstates {error}") from error
+    if not segments or sum(len(each.numbers) for each in segments) > MAX_RUNS:
+        raise BadInput("bad_input", f"segments.json asks for nothing, or for over {MAX_RUNS} answers")
+    return segments
+
+
+def _segment(job: Job, given: dict[str, Any], questions: dict[int, list[int]]) -> Segment:
+    variant, temperature_milli, batch, threads = (
+        given[name] for name in ("variant", "temperature_milli", "batch", "threads")
     )
-    return runs
+    numbers = [int(number) for number in given["numbers"]]
+    if variant not in VARIANTS or not numbers:
+        raise ValueError(f"a segment of {variant!r:.40}")
+    whole = ((temperature_milli, 0, MAX_TEMPERATURE_MILLI), (batch, 1, MAX_BATCH), (threads, 1, MAX_THREADS))
+    if not all(type(value) is int and low <= value <= high for value, low, high in whole):
+        raise ValueError("a number out of range")
+    choosers = [_chooser(job.seed, temperature_milli, number) for number in numbers]
+    return Segment(variant, numbers, [questions[number] for number in numbers], choosers, batch, threads)
 
 
-def _load(model: Model, prompts: list[str], max_new: int, choosers: list[Chooser]) -> list[Run]:
-    if not (INPUT / "runs.npz").exists():
-        return []
-    stored = np.load(INPUT / "runs.npz", allow_pickle=False)
-    ends = np.cumsum(stored["lengths"])
-    runs = []
-    parts = zip(prompts, ends - stored["lengths"], ends, stored["stopped"], choosers, strict=True)
-    for number, (text, start, end, stopped, chooser) in enumerate(parts):
-        prompt = model.prompt_ids([{"role": "user", "content": text}], max_new)
-        ids = [int(i) for i in stored["ids"][start:end]]
-        runs.append(Run(_job_id(number), prompt, ids, stored["states"][start:end], bool(stopped), chooser))
-    return runs
+def _chooser(seed: bytes, temperature_milli: int, number: int) -> Chooser:
+    """That of one answer, which has a seed of its own, as it has a job id of its own."""
+    own = hashlib.sha256(seed + temperature_milli.to_bytes(4, "big") + number.to_bytes(4, "big"))
+    return Chooser(temperature_milli, own.digest())
 
 
-def _whitening(runs: list[Run]) -> Floats:
+def _worker(job: Job, honest: Model, segment: Segment) -> Model:
+    """The model that answers; the checker's own where they are the same."""
+    dtype = job.text("worker_dtype", tuple(DTYPES))
+    if segment.variant not in WEIGHTS and dtype == dtype_of(job)[0]:
+        return honest
+    model = load(Path(os.environ["MODEL_PATH"]), dtype)
+    if segment.variant in WEIGHTS:
+        WEIGHTS[segment.variant](model)
+    return model
+
+
+def _generate(model: Model, segment: Segment, max_new: int, progress: Progress) -> list[Answer]:
+    variant, choosers, prompts = segment.variant, segment.choosers, segment.questions
+    if variant in CHOICES:
+        choosers = [CHOICES[variant](each, model) for each in choosers]
+    if variant == CUT_PROMPT:
+        prompts = [each[len(each) // 3 :] for each in prompts]
+    answers: list[Answer] = []
+    for start in range(0, len(prompts), segment.batch):
+        part = slice(start, start + segment.batch)
+        if variant == KV_8BIT:
+            answers += model.decode_many(prompts[part], max_new, choosers[part], RoundedCache)
+        elif segment.batch == 1:
+            answers.append(_alone(model, prompts[start], max_new, choosers[start]))
+        else:
+            answers += model.decode_many(prompts[part], max_new, choosers[part])
+        progress.more(len(prompts[part]))
+    return AFTERWARDS[variant](answers, model) if variant in AFTERWARDS else answers
+
+
+def _alone(model: Model, prompt: list[int], max_new: int, chooser: Chooser) -> Answer:
+    """As kind `generate` does it."""
+    ids: list[int] = []
+    states: list[Floats] = []
+    stopped = False
+    for token, state in model.decode(prompt, max_new, chooser):
+        if token in model.eos_ids:
+            stopped = True
+            break
+        ids.append(token)
+        states.append(state)
+    return Answer(ids, np.array(states, np.float32).reshape(len(ids), model.hidden), stopped)
+
+
+def _whitening(answers: list[Answer]) -> Floats:
     """act_w: what gives every dimension of the hidden state the same typical size, rounded as float16 holds it."""
-    rms = np.sqrt(np.square(np.concatenate([each.states for each in runs]).astype(np.float64)).mean(axis=0))
+    rms = np.sqrt(np.square(np.concatenate([each.states for each in answers]).astype(np.float64)).mean(axis=0))
     return (np.median(rms) / np.maximum(rms, 1e-6)).astype("<f2").astype(np.float32)
 
 
-def _measure(model: Model, each: Run, act_w: Floats) -> dict[str, object]:
-    """The four distances of a whole run, and of its first tokens alone, as if it had been that short."""
-    r = projection(each.job_id, model.hidden)
-    states, margins = model.replay(each.prompt, each.ids, each.stopped, each.chooser)
-    theirs, ours = whiten(each.states, act_w), whiten(states, act_w)
-    row: dict[str, object] = {"tokens": len(each.ids), "stopped": each.stopped}
-    for length in (1, 2, 4, 8, 16, 32, 48):
-        if length < len(each.ids):
-            cut = np.append(margins[:length], 0.0)
-            row[f"first_{length}"] = _ppm(encode_proof(theirs[:length], r), encode_check(ours[:length], r, cut), length)
-    row["whole"] = _ppm(encode_proof(theirs, r), encode_check(ours, r, margins), len(each.ids))
-    return row
+def _measure(
+    model: Model, segment: Segment, place: int, answer: Answer, lengths: list[int], act_w: Floats
+) -> dict[str, object]:
+    """One row: margins of the whole answer in ppm, and for each length what `_distances` finds of an answer cut there.
+
+    A forced end comes after an eighth of each, and the node says that it was the model's.
+    """
+    number, length, forced = segment.numbers[place], len(answer.ids), segment.variant == FORCED_EOS
+    trace = model.trace(segment.questions[place], answer.ids, segment.choosers[place])
+    r = projection(_job_id(number), model.hidden)
+    theirs, ours = whiten(answer.states, act_w), whiten(trace.states, act_w)
+    cuts: dict[str, list[int]] = {}
+    for name, n in ((WHOLE, length), *((str(n), n) for n in lengths if n <= length)):
+        # The last place of an answer that did not end is where any job of its length would have been cut.
+        if n == length and name != WHOLE:
+            cuts[name] = cuts[WHOLE]
+            continue
+        stopped = forced or (answer.stopped and n == length)
+        cuts[name] = _distances(theirs, ours, trace, n // EARLY if forced else n, stopped, r)
+    whole = trace.of_first(length, answer.stopped)
+    return {
+        "number": number,
+        "stopped": answer.stopped,
+        "margins": [min(round(max(m, 0.0) * 1e6), MARGIN_MAX) for m in whole.tolist()],
+        "cuts": cuts,
+    }
 
 
-def _ppm(proof: bytes, check: bytes, tokens: int) -> list[int]:
-    return [round(d) for d in distances(proof, check, tokens)]
+def _distances(theirs: Floats, ours: Floats, trace: Trace, n: int, stopped: bool, r: Floats) -> list[int]:
+    """act, chunk, tok and worst of the first n tokens, in ppm; then act and chunk with a true pass's fingerprint."""
+    check = encode_check(ours[:n], r, trace.of_first(n, stopped))
+    own, true = (distances(encode_proof(states[:n], r), check, n) for states in (theirs, ours))
+    return [round(d) for d in (*own, *true[:2])]
 
 
 def _job_id(number: int) -> bytes:

@@ -7,13 +7,15 @@ norm and the logits made from it, in the class's own number format.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch.nn.functional import pad
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from .fingerprint import CHUNK_TOKENS, Doubles, Floats
 from .gumbel import Chooser
@@ -23,6 +25,38 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
 """Tokens of all texts of one pass, padding included, unless a single one is longer."""
 ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker has generated: `states` are those that chose its tokens, float32 [n, hidden]."""
+
+    ids: list[int]
+    states: Floats
+    stopped: bool
+
+
+@dataclass(slots=True)
+class _Growing:
+    ids: list[int]
+    states: list[Floats]
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One pass over a finished text, in logit units, by place: how far each token lay behind the best one, the best
+    stop token behind the best one (one place more, that after the text), and a stop token before the token."""
+
+    states: Floats
+    margins: Doubles
+    stop_margins: Doubles
+    stop_leads: Doubles
+
+    def of_first(self, tokens: int, stopped: bool) -> Doubles:
+        """The tokens + 1 margins of check.bin, had the answer been that short: the last one is that of its end."""
+        end = self.stop_margins[tokens] if stopped else max([0.0, *self.stop_leads[:tokens]])
+        return np.append(self.margins[:tokens], end)
 
 
 class Model:
@@ -113,29 +147,99 @@ class Model:
                 return
             step = [token]
 
+    def decode_many(
+        self,
+        prompts: Sequence[list[int]],
+        max_new_tokens: int,
+        choosers: Sequence[Chooser],
+        cache_of: Callable[[], Any] = DynamicCache,
+    ) -> list[Answer]:
+        """Several answers at once, token by token, after each prompt was read by itself, as servers do it.
+
+        `cache_of` makes what keeps keys and values.
+        """
+        answers = [_Growing([], []) for _ in prompts]
+        caches, states = [], []
+        with torch.inference_mode():
+            for prompt in prompts:
+                out = self._net.base_model(input_ids=torch.tensor([prompt]), past_key_values=cache_of(), use_cache=True)
+                caches.append(out.past_key_values)
+                states.append(out.last_hidden_state[0, -1])
+            cache, last = _side_by_side(caches, cache_of()), torch.stack(states)
+        del caches
+        width = max(map(len, prompts))
+        # Shorter prompts are filled up on the left with what nobody looks at.
+        seen = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts])
+        places = torch.tensor([[len(each)] for each in prompts])
+        for place in range(max_new_tokens):
+            with torch.inference_mode():
+                logits = self._logits(last)
+            step = self._choose(answers, logits, last.float().numpy(), choosers, place)
+            if place == max_new_tokens - 1 or all(each.stopped for each in answers):
+                break
+            seen = torch.cat([seen, torch.ones_like(places)], dim=1)
+            with torch.inference_mode():
+                out = self._net.base_model(
+                    input_ids=torch.tensor(step)[:, None],
+                    attention_mask=seen,
+                    position_ids=places,
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+            cache, last, places = out.past_key_values, out.last_hidden_state[:, -1], places + 1
+        return [
+            Answer(each.ids, np.array(each.states, np.float32).reshape(-1, self.hidden), each.stopped)
+            for each in answers
+        ]
+
+    def _choose(
+        self, answers: Sequence[_Growing], logits: Floats, states: Floats, choosers: Sequence[Chooser], place: int
+    ) -> list[int]:
+        """The next token of each answer, added to it; a stop token for those that have ended."""
+        step = [self.eos_ids[0]] * len(answers)
+        for row, answer in enumerate(answers):
+            if answer.stopped:
+                continue
+            step[row] = choosers[row].choose(logits[row], place)
+            answer.stopped = step[row] in self.eos_ids
+            if not answer.stopped:
+                answer.ids.append(step[row])
+                answer.states.append(states[row])
+        return step
+
     def replay(self, prompt: list[int], output: list[int], stopped: bool, chooser: Chooser) -> tuple[Floats, Doubles]:
         """One pass over a finished text: the states of its tokens [n, hidden] and the n + 1 margins of check.bin."""
+        trace = self.trace(prompt, output, chooser)
+        return trace.states, trace.of_first(len(output), stopped)
+
+    def trace(self, prompt: list[int], output: list[int], chooser: Chooser) -> Trace:
+        """The same pass, with what every shorter answer would be judged by."""
+        margins, stop_margins, stop_leads = [], [], []
         with torch.inference_mode():
             out = self._net.base_model(input_ids=torch.tensor([prompt + output]), use_cache=False)
             states = out.last_hidden_state[0, len(prompt) - 1 :]
-            margins, stop_lead = [], [0.0]
             # In blocks, because the logits of a long answer would not fit beside the model.
             for start in range(0, len(output) + 1, CHUNK_TOKENS):
                 logits = self._logits(states[start : start + CHUNK_TOKENS])
                 for row, place in zip(logits, range(start, len(output) + 1), strict=False):
                     best = chooser.best(row, place)
                     stop = chooser.scores(row, place, list(self.eos_ids)).max()
+                    stop_margins.append(float(best - stop))
                     if place < len(output):
                         (chosen,) = chooser.scores(row, place, output[place : place + 1])
                         margins.append(float(best - chosen))
-                        stop_lead.append(float(stop - chosen))
-                    else:
-                        stop_margin = float(best - stop)
-        margins.append(stop_margin if stopped else max(stop_lead))
-        return states[: len(output)].float().numpy(), np.array(margins)
+                        stop_leads.append(float(stop - chosen))
+        arrays = (np.array(each) for each in (margins, stop_margins, stop_leads))
+        return Trace(states[: len(output)].float().numpy(), *arrays)
 
     def _logits(self, states: torch.Tensor) -> Floats:
         return self._net.get_output_embeddings()(states).float().numpy()
+
+    def layers(self) -> Iterator[tuple[str, Any]]:
+        """Name and module of every matrix within the layers; the embeddings are not among them."""
+        for name, module in self._net.named_modules():
+            if isinstance(module, torch.nn.Linear) and ".layers." in name:
+                yield name, module
 
 
 def _passes(order: list[int], prompts: list[list[int]], at_once: int) -> Iterator[list[int]]:
@@ -160,6 +264,19 @@ def load(path: Path, dtype: str) -> Model:
         return Model(net.eval(), tokenizer, json.loads(data), hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
+
+
+def _side_by_side(caches: Sequence[Any], joined: Any) -> Any:
+    """Keys and values of several texts as those of one batch, filled up on the left with zeros."""
+    width = max(each.get_seq_length() for each in caches)
+    for place in range(len(caches[0].layers)):
+        layers = [each.layers[place] for each in caches]
+        keys, values = (
+            torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
+            for parts in ([layer.keys for layer in layers], [layer.values for layer in layers])
+        )
+        joined.update(keys, values, place)
+    return joined
 
 
 def ids_sha256(ids: list[int]) -> str:

@@ -21,6 +21,7 @@ NOUNS = {
     "key": ("node.cli.key:app", "Keystore files of wallets: make one, or see whose it is."),
     "verifier": ("node.cli.verifier:app", "The nodes that may be drawn to check others, by device class."),
     "model": ("node.cli.model:app", "The models in the content store."),
+    "calibrate": ("node.cli.calibrate:calibrate", "Measure a model's honest noise, and what its checks catch."),
     "case": ("node.cli.case:app", "Courts over batches, and where the money went."),
     "panel": ("node.cli.panel:app", "The arbiters, who come last, and the cases that wait for them."),
     "params": ("node.cli.params:app", "The numbers that the network was deployed with."),

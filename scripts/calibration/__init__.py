@@ -1,1 +1,1 @@
-"""How the noise constants of a model are measured, and from what prompts."""
+"""The small model's calibration, which comes with a release."""

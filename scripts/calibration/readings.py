@@ -22,10 +22,10 @@ from executor.models import ModelStore
 from executor.sandbox import MIB, Limits
 from executor.task import Attempt, Task
 from executor.transcript import Progress, Said
+from node.calibration.prompts import PROMPTS
 from protocol.stages.execution import CLASS_DTYPES, Outcome
 from scripts.calibration.__main__ import FOLDER
 from scripts.calibration.constants import reading_constants
-from scripts.calibration.prompts import all_prompts
 from scripts.setup.cache import cache_directory
 from scripts.setup.model import manifest_id, store
 
@@ -40,7 +40,7 @@ LABELS = (
 
 def texts() -> list[str]:
     """What is read."""
-    short = all_prompts()
+    short = [prompt.text for prompt in PROMPTS]
     return [*short, *(" ".join(short[at : at + TOGETHER]) for at in range(0, len(short) - TOGETHER, TOGETHER))]
 
 

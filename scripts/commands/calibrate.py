@@ -1,9 +1,8 @@
-"""`scripts/calibrate [--confirm] [--class N ...]`: measure how far honest checks lie from honest runs, and keep it.
+"""`scripts/calibrate [--confirm] [--class N ...]`: what `vcoin calibrate` measures, kept in this release.
 
-One container a class and temperature (0, 0.8 and 2) generates the prompts of scripts/calibration and checks them again.
-Class 2 comes first: its runs give the whitening weights that all classes share. Takes about twenty-five minutes of one
-core for class 2, twice that for 1. With --confirm the constants stay as they are: a sixth as many runs of a runner that
-has changed must all pass by them, and its hash is written down if they do.
+Writes the constants and margin scores of the small model into chain/calibration. Takes hours of one core a class, and
+goes on where it was interrupted. With --confirm the constants stay as they are: a hundred honest answers of a runner
+that has changed must all pass by them, and its hash is written down if they do.
 """
 
 from __future__ import annotations

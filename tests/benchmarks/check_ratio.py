@@ -16,8 +16,12 @@ from tests.benchmarks.line import Line
 from tests.station import open_station, small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
-KEYS = ("check.ratio_128", "truth.proof_bytes_32")
+KEYS = ("check.ratio_128", "check.ratio_128_fp32", "truth.proof_bytes_32")
+LINES = {1: ("check.ratio_128_fp32", "<= 0.11"), 2: ("check.ratio_128", "<= 0.06")}
+TOPLOC = "TOPLOC 0.1.6 from its sources, measured once: 258 B, 30 ms a check of 64 tokens beside the pass"
 TOKENS = 128
+# Where tokens are drawn, both sides have more to do.
+TEMPERATURE_MILLI = 800
 # Each is answered with more than that, so that no run stops by itself.
 QUESTIONS = (
     "Write a long story about bees for a child who loves science, with many details and a happy end.",
@@ -28,24 +32,25 @@ QUESTIONS = (
 
 def run() -> list[Line]:
     """Raises: RuntimeError if a container fails or an answer is too short to be a measurement."""
-    class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
-    ratios, speeds, proof_bytes = [], [], 0
+    lines, proof_bytes = [], 0
     with open_station() as station:
-        for question in QUESTIONS:
-            generated, checked, proof_bytes = _pair(station, question, class_id)
-            ratios.append(checked / generated)
-            speeds.append(TOKENS * 1000 / generated)
-    anchor = f"class {class_id}, {statistics.median(speeds):.0f} tokens/s"
-    return [
-        Line("check.ratio_128", statistics.median(ratios), "ratio", "<= 0.10", anchor, len(ratios)),
-        Line("truth.proof_bytes_32", proof_bytes / (TOKENS / CHUNK_TOKENS), "B", "<= 258", "", TOKENS // CHUNK_TOKENS),
-    ]
+        for class_id in devices.cpu_classes(Path("/proc/cpuinfo").read_text()):
+            key, goal = LINES[class_id]
+            ratios, speeds = [], []
+            for question in QUESTIONS:
+                generated, checked, proof_bytes = _pair(station, question, class_id)
+                ratios.append(checked / generated)
+                speeds.append(TOKENS * 1000 / generated)
+            words = f"class {class_id} at {TEMPERATURE_MILLI / 1000}, {statistics.median(speeds):.0f} tokens/s"
+            lines.append(Line(key, statistics.median(ratios), "ratio", goal, words, len(ratios)))
+    chunks = TOKENS // CHUNK_TOKENS
+    return [*lines, Line("truth.proof_bytes_32", proof_bytes / chunks, "B", "<= 258", TOPLOC, chunks)]
 
 
 def _pair(station: Station, question: str, class_id: int) -> tuple[int, int, int]:
     """Milliseconds of a run and of its check, model loading apart, and the size of the proof in bytes."""
     job_id = hashlib.sha256(question.encode()).digest()
-    spec = RunSpec(job_id, small_model().cid, class_id, TOKENS, 0, bytes(32), 2 << 30, 240_000)
+    spec = RunSpec(job_id, small_model().cid, class_id, TOKENS, TEMPERATURE_MILLI, job_id, 3 << 30, 240_000)
     chat = json.dumps({"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": question}]}).encode()
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         kept = Path(made) / "kept"

@@ -8,8 +8,9 @@ import pytest
 
 from chain.calibration import packaged_for
 from executor import devices
+from node.calibration.constants import OVER_WORST
 from scripts.calibration import readings
-from scripts.calibration.constants import OVER_WORST, reading_constants
+from scripts.calibration.constants import reading_constants
 from tests.station import open_station, small_model
 
 pytestmark = pytest.mark.docker

@@ -4,6 +4,9 @@ Honest noise depends on what is written: digits and code come out about twice as
 states lie closer together. So a third of the answers is made of such things, and some stop by themselves.
 """
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 SUBJECTS = (
     *("bees", "volcanoes", "the moon", "bread", "chess", "whales", "steam engines", "coral reefs", "glaciers"),
     *("violins", "cheese", "lighthouses", "jazz", "bicycles", "tea", "deserts", "robots", "castles", "rainbows"),
@@ -71,8 +74,46 @@ SHORT = (
 )
 
 
-def all_prompts() -> list[str]:
-    """Every prompt, in the one order that gives each its number."""
-    prose = [form.format(subject) for subject in SUBJECTS for form in PROSE]
-    formal = [form.format(thing) for thing in THINGS for form in FORMAL]
-    return [*prose, *formal, *NUMBERS, *OTHER, *SHORT]
+SEED_STRIDE = 101
+"""Neighbouring numbers ask for unlike things. It shares no factor with how many prompts there are."""
+
+
+class Family(StrEnum):
+    """Kinds of prompts, each with its own noise; a client may ask for one of them only."""
+
+    PROSE = "prose"
+    FORMAL = "formal"
+    NUMBERS = "numbers"
+    OTHER = "other"
+    SHORT = "short"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked. Answers to those of the family SHORT stop by themselves."""
+
+    family: Family
+    text: str
+
+
+def all_prompts() -> list[Prompt]:
+    """Every prompt, in the one order that gives each its place."""
+    return [
+        *(Prompt(Family.PROSE, form.format(subject)) for subject in SUBJECTS for form in PROSE),
+        *(Prompt(Family.FORMAL, form.format(thing)) for thing in THINGS for form in FORMAL),
+        *(Prompt(Family.NUMBERS, text) for text in NUMBERS),
+        *(Prompt(Family.OTHER, text) for text in OTHER),
+        *(Prompt(Family.SHORT, text) for text in SHORT),
+    ]
+
+
+PROMPTS = tuple(all_prompts())
+
+
+def place_of(number: int) -> int:
+    """Which prompt answer `number` is to: all of them come before one comes again, then with another seed."""
+    return number * SEED_STRIDE % len(PROMPTS)
+
+
+def prompt_of(number: int) -> Prompt:
+    return PROMPTS[place_of(number)]

@@ -1,0 +1,132 @@
+"""One calibration from plan to report: measures what is missing, and puts together what it says."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from executor import images
+from node.calibration import report
+from node.calibration.answers import WHOLE, Answer, honest, read
+from node.calibration.margins import Weighed
+from node.calibration.measuring import ACT_W, DISTANCES, Bench
+from node.calibration.plan import HONEST, Extent, Part, confirmation, plan
+from protocol.errors import ExecutorError
+from protocol.params import PASS_ABOVE_BPS
+from protocol.stages.verification import Calibration, MarginScores, points
+
+CONFIRM_RUNS = 96
+"""So many honest answers of a runner that has changed must all pass by constants that stay."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What was measured: `answers` of all parts, and the whitening weights behind them."""
+
+    manifest: bytes
+    classes: tuple[int, ...]
+    extent: Extent
+    act_w: bytes
+    answers: tuple[Answer, ...]
+
+    def entry(self, class_id: int) -> dict[str, Any]:
+        """What a calibration file would say of a class. Raises: ValueError where too little was measured."""
+        n = sum(not each.is_held_out for each in honest(self.answers, class_id, class_id))
+        entry = {**report.describe(report.proposed(self.answers, class_id)), "n": n, "runtime": images.runtime()}
+        weighed = self.weighed(class_id)
+        return entry if weighed is None else {**entry, "margins": _plain(weighed.scores)}
+
+    def weighed(self, class_id: int) -> Weighed | None:
+        """Margin scores; None where the cheat chooses as an honest node does."""
+        try:
+            return report.weigh(self.answers, class_id)
+        except ValueError:
+            return None
+
+    def report(self, deployed: Mapping[int, Calibration]) -> dict[str, Any]:
+        """Everything, as JSON has it; `deployed` are the constants that a release carries for this model."""
+        proposed = {class_id: report.proposed(self.answers, class_id) for class_id in self.classes}
+        # What constants were made from passes by them, and says nothing.
+        judged = [each for each in self.answers if each.variant != HONEST or each.is_held_out or _is_across(each)]
+        return {
+            "v": 1,
+            "manifest": self.manifest.hex(),
+            "runtime": images.runtime(),
+            "runs": self.extent.runs,
+            "substitutes": self.extent.substitutes,
+            "lengths": list(self.extent.lengths),
+            "act_w": self.act_w.hex(),
+            "classes": {
+                str(class_id): self._class(class_id, proposed[class_id], deployed) for class_id in self.classes
+            },
+            "rates": [rate.plain() for rate in report.rates(judged, proposed)],
+            "deployed_rates": [rate.plain() for rate in report.rates(self.answers, deployed)],
+        }
+
+    def _class(self, class_id: int, proposed: Calibration, deployed: Mapping[int, Calibration]) -> dict[str, Any]:
+        n, not_passed = report.held_out(self.answers, class_id, proposed)
+        found: dict[str, Any] = {"proposed": self.entry(class_id), "held_out": {"n": n, "not_passed": not_passed}}
+        if class_id in deployed:
+            found["deployed"] = report.describe(deployed[class_id])
+        weighed = self.weighed(class_id)
+        if weighed is not None:
+            found["honest_evidence"] = {name: list(mean) for name, mean in weighed.honest.items()}
+            found["alarms"] = report.alarms(self.answers, class_id, weighed)
+        return found
+
+
+def measure(
+    bench: Bench, classes: Sequence[int], extent: Extent, tell: Callable[[str], None], act_w: bytes | None = None
+) -> Campaign:
+    """Measure what is missing in the work folder of `bench`, and read all of it.
+
+    Args: act_w, whitening weights; None: made from the first part. tell: hears what is being done.
+    Raises: ExecutorError if a container fails or leaves what cannot be read.
+    """
+    parts = plan(classes, extent)
+    answers: list[Answer] = []
+    for done, part in enumerate(parts, 1):
+        tell(f"part {done} of {len(parts)}: {part.answers} answers")
+        folder = bench.measure(part, act_w, tell)
+        act_w = act_w or (folder / ACT_W).read_bytes()
+        answers += read_part(part, folder)
+    assert act_w is not None
+    return Campaign(bench.manifest, tuple(sorted(classes)), extent, act_w, tuple(answers))
+
+
+def confirm(
+    bench: Bench, class_id: int, calibration: Calibration, act_w: bytes, tell: Callable[[str], None]
+) -> tuple[int, int]:
+    """How many honest answers of the runner as it is now were judged by constants that are there, and the least score.
+
+    Raises: ExecutorError if a container fails.
+    """
+    parts = confirmation(class_id, CONFIRM_RUNS)
+    answers = [each for part in parts for each in read_part(part, bench.measure(part, act_w, tell))]
+    cuts = [each.cuts[WHOLE] for each in answers]
+    return len(cuts), min(points(cut.own, cut.tokens, calibration) for cut in cuts)
+
+
+def read_part(part: Part, folder: Path) -> list[Answer]:
+    """Raises: ExecutorError if the container has left something else."""
+    try:
+        return read(part, (folder / DISTANCES).read_text())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExecutorError(f"{part.name}: {DISTANCES} cannot be read: {error!r:.200}") from error
+
+
+def is_confirmed(found: Mapping[str, Any]) -> bool:
+    """Whether no class of a report has a held-out honest answer that does not pass."""
+    return all(each["held_out"]["not_passed"] == 0 for each in found["classes"].values())
+
+
+def passes(score: int) -> bool:
+    return score > PASS_ABOVE_BPS
+
+
+def _plain(scores: MarginScores) -> dict[str, list[int]]:
+    return {"edges": list(scores.edges), "scores": list(scores.scores)}
+
+
+def _is_across(each: Answer) -> bool:
+    return each.worker != each.checker

@@ -1,0 +1,71 @@
+"""From measured distances to the constants that a chain keeps. Pure.
+
+Each pair (D0, D1) is in ppm: an honest distance stays under D0, one of D1 or more fails. D0 lies six standard
+deviations over the mean of honest runs and a quarter over the worst of them, whichever is more: a client could ask for
+the noisiest things on purpose, and must not be able to bring down an honest node with them.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt
+
+from node.calibration.answers import Cut
+from protocol.stages.verification import CALIBRATED_TOKENS, SHORT_ANSWER, Calibration, Tolerance
+
+SIGMAS = 6
+OVER_WORST = 1.25
+# D1 over D0. What lies between is looked at again and costs nobody anything.
+ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.125, 1.22, 2, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """The least D0 of the margin terms: their honest values are mostly zero, so that a deviation says little.
+
+    tok: ppm of a nat, mean over an answer. worst: for a single token.
+    """
+
+    tok: int
+    worst: int
+
+
+FLOORS = {1: Floors(tok=500, worst=100_000), 2: Floors(tok=2_000, worst=1_000_000)}
+
+
+def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> Calibration:
+    """What honest answers give. Raises: ValueError for fewer than two.
+
+    Args: whole, the answers as they were; shortened, the same ones as jobs that allow less would have had them.
+    """
+    if len(whole) < 2:
+        raise ValueError(f"{len(whole)} honest answers")
+    floors = FLOORS[class_id]
+    # A short answer's fingerprint spreads a little more; what it may thereby miss is looked at again and costs nothing.
+    act, chunk = (_bound([getattr(cut.own, term) for cut in whole]) for term in ("act", "chunk"))
+    every = [*whole, *shortened]
+    # Its mean margin spreads much more, and the score allows for that by length; here it is that of 64 tokens.
+    tok = max(_bound([_at_full_length(cut) for cut in every]), floors.tok)
+    # One token decides this term, so it is bounded by what any honest run has shown, twice.
+    worst = max(floors.worst, 2 * max(cut.own.worst for cut in every))
+    return Calibration(
+        act=_band(act, ACT_WIDTH),
+        chunk=_band(chunk, CHUNK_WIDTH),
+        tok=_band(tok, TOK_WIDTH),
+        worst=_band(worst, WORST_WIDTH),
+    )
+
+
+def _at_full_length(cut: Cut) -> int:
+    root = isqrt(min(max(cut.tokens, SHORT_ANSWER), CALIBRATED_TOKENS))
+    return cut.own.tok * root // isqrt(CALIBRATED_TOKENS)
+
+
+def _band(d0: int, width: float) -> Tolerance:
+    return Tolerance(d0, math.ceil(d0 * width))
+
+
+def _bound(values: Sequence[int]) -> int:
+    spread = statistics.fmean(values) + SIGMAS * statistics.stdev(values)
+    return math.ceil(max(spread, OVER_WORST * max(values)))

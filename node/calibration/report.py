@@ -1,0 +1,215 @@
+"""The table of a calibration: how often honest answers and those of substitutes do not pass, with counts. Pure."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from node.calibration.answers import WHOLE, Answer, Cut, honest
+from node.calibration.constants import constants
+from node.calibration.margins import RUNNING_ALARM, Weighed, fit, tokens_to_alarm
+from node.calibration.plan import HONEST, WEIGHTS
+from node.calibration.prompts import Family, place_of
+from node.calibration.statistics import interval, same_share
+from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
+from protocol.stages.verification import Calibration, Distances, Tolerance, points
+
+TERMS = ("act", "chunk", "tok", "worst")
+ACROSS_PERCENT = 150
+"""Of the worker's own tolerances, where a verifier of another class looks."""
+ADAPTIVE = "adaptive "
+CHEAT = "int8_channel"
+"""Whom the running margin is made to find."""
+MARGIN_FIT = 4
+"""The margins of one prompt in so many are what scores are made from; those of the others shrink them."""
+WITHIN_TOKENS = 1_024
+LOWER_ALARMS = (16_118, 13_816, 11_513)
+"""Thousandths of a nat. In 10^5 checked cases they hurt an honest node with a chance of at most 1 in 100, 1 in 10, and
+with no bound at all: what an earlier alarm would cost."""
+UNLIKE = 0.001
+"""Two counts that chance makes less often differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many of `n` answers did not pass, and how many of them failed. `length`: as allowed by the job, or whole."""
+
+    worker: int
+    checker: int
+    variant: str
+    temperature_milli: int
+    length: str
+    n: int
+    not_passed: int
+    failed: int
+    act_mean: int
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, with the share and its exact interval of 95 %, in millionths."""
+        low, high = interval(self.not_passed, self.n)
+        return {
+            "worker": self.worker,
+            "checker": self.checker,
+            "variant": self.variant,
+            "temperature_milli": self.temperature_milli,
+            "length": self.length,
+            "n": self.n,
+            "not_passed": self.not_passed,
+            "failed": self.failed,
+            "share_ppm": round(1e6 * self.not_passed / self.n),
+            "interval_ppm": [round(1e6 * low), round(1e6 * high)],
+            "act_mean_ppm": self.act_mean,
+        }
+
+
+def widened(calibration: Calibration) -> Calibration:
+    """The tolerances across classes."""
+
+    def wide(band: Tolerance) -> Tolerance:
+        return Tolerance(band.d0 * ACROSS_PERCENT // 100, band.d1 * ACROSS_PERCENT // 100)
+
+    act, chunk, tok, worst = (wide(getattr(calibration, term)) for term in TERMS)
+    return Calibration(act, chunk, tok, worst)
+
+
+def proposed(answers: Iterable[Answer], class_id: int) -> Calibration:
+    """Constants from honest answers to the prompts that are not held out. Raises: ValueError for fewer than two."""
+    told = [each for each in honest(answers, class_id, class_id) if not each.is_held_out]
+    whole = [each.cuts[WHOLE] for each in told]
+    return constants(whole, [cut for each in told for cut in _shortened(each)], class_id)
+
+
+def rates(answers: Iterable[Answer], calibrations: Mapping[int, Calibration]) -> list[Rate]:
+    """By worker, checker, variant, temperature and length, in the order of the answers; classes without row left out.
+
+    A cheap model comes twice: with its own fingerprint, and as the adaptive cheat with that of a true pass.
+    """
+    found: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
+    for each in answers:
+        if each.worker not in calibrations:
+            continue
+        by = calibrations[each.worker]
+        if each.worker != each.checker:
+            by = widened(by)
+        for length, cut in each.cuts.items():
+            if length == WHOLE and each.variant != HONEST:
+                continue
+            for name, distances in _seen(each.variant, cut):
+                key = (each.worker, each.checker, name, each.temperature_milli, length)
+                found[key].append((points(distances, cut.tokens, by), distances.act))
+    return [_rate(key, scored) for key, scored in found.items()]
+
+
+def held_out(answers: Iterable[Answer], class_id: int, calibration: Calibration) -> tuple[int, int]:
+    """How many whole honest answers to held-out prompts there are, and how many of them do not pass."""
+    scores = [
+        points(each.cuts[WHOLE].own, each.cuts[WHOLE].tokens, calibration)
+        for each in honest(answers, class_id, class_id)
+        if each.is_held_out
+    ]
+    return len(scores), sum(score <= PASS_ABOVE_BPS for score in scores)
+
+
+def weigh(answers: Sequence[Answer], class_id: int) -> Weighed:
+    """Margin scores of a class. Raises: ValueError where nothing was measured that they could be made from."""
+    told = list(honest(answers, class_id, class_id))
+    cheat = [_tokens(each) for each in answers if each.variant == CHEAT and _of(each, class_id)]
+    first: list[tuple[int, ...]] = []
+    groups: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+    for each in told:
+        # A few answers tell the shares of the bins. That honest nodes are safe takes the many.
+        if place_of(each.number) % MARGIN_FIT == 0:
+            first.append(_tokens(each))
+        else:
+            # What ends by itself is too little to be a group of its own.
+            groups[Family.OTHER if each.family is Family.SHORT else each.family].append(_tokens(each))
+    return fit(first, cheat, groups)
+
+
+def alarms(answers: Sequence[Answer], class_id: int, weighed: Weighed) -> dict[str, dict[str, Any]]:
+    """How soon the running margin finds each adaptive cheat, and whether it ever takes an honest node for one."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in (HONEST, *WEIGHTS):
+        told = [_tokens(each) for each in answers if each.variant == name and _of(each, class_id)]
+        if any(told):
+            found[name] = {"answers": len(told), **_soon(weighed, told, RUNNING_ALARM)}
+            if name == CHEAT:
+                found[name]["by_lower_alarm"] = {str(alarm): _soon(weighed, told, alarm) for alarm in LOWER_ALARMS}
+    return found
+
+
+def _soon(weighed: Weighed, told: Sequence[Sequence[int]], alarm: int) -> dict[str, int]:
+    """In how many of a million trials the alarm comes within 1,024 tokens, and the median of the tokens it takes."""
+    tokens = tokens_to_alarm(weighed.scores, told, alarm)
+    within = sum(each <= WITHIN_TOKENS for each in tokens)
+    return {"within_1024_ppm": 10**6 * within // len(tokens), "median_tokens": tokens[len(tokens) // 2]}
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Where two reports of the same plan are further apart than chance makes them, in words.
+
+    Raises: KeyError, TypeError or ValueError if one of them is no report.
+    """
+    same = ("manifest", "runtime", "runs", "substitutes", "lengths")
+    told = [f"{name}: {ours[name]} here, {theirs[name]} there" for name in same if ours[name] != theirs[name]]
+    other = {_key(row): row for row in theirs["rates"]}
+    for row in ours["rates"]:
+        there = other.get(_key(row))
+        if there is None:
+            told.append(f"{_words(row)}: not measured there")
+        elif same_share(row["not_passed"], row["n"], there["not_passed"], there["n"]) < UNLIKE:
+            told.append(
+                f"{_words(row)}: {row['not_passed']} of {row['n']} did not pass here, "
+                f"{there['not_passed']} of {there['n']} there"
+            )
+    return told
+
+
+def describe(calibration: Calibration) -> dict[str, list[int]]:
+    """As a calibration file has it."""
+    bands = {term: getattr(calibration, term) for term in TERMS}
+    return {term: [band.d0, band.d1] for term, band in bands.items()}
+
+
+def _seen(variant: str, cut: Cut) -> list[tuple[str, Distances]]:
+    seen = [(variant, cut.own)]
+    return [*seen, (ADAPTIVE + variant, cut.true)] if variant in WEIGHTS else seen
+
+
+def _rate(key: tuple[Any, ...], scored: Sequence[tuple[int, int]]) -> Rate:
+    scores = [score for score, _ in scored]
+    worker, checker, variant, temperature_milli, length = key
+    return Rate(
+        worker,
+        checker,
+        variant,
+        temperature_milli,
+        length,
+        n=len(scores),
+        not_passed=sum(score <= PASS_ABOVE_BPS for score in scores),
+        failed=sum(score <= REVIEW_ABOVE_BPS for score in scores),
+        act_mean=round(statistics.fmean(act for _, act in scored)),
+    )
+
+
+def _shortened(each: Answer) -> list[Cut]:
+    whole = each.cuts[WHOLE]
+    return [cut for length, cut in each.cuts.items() if length != WHOLE and cut.tokens != whole.tokens]
+
+
+def _of(each: Answer, class_id: int) -> bool:
+    return (each.worker, each.checker) == (class_id, class_id)
+
+
+def _tokens(each: Answer) -> tuple[int, ...]:
+    return each.margins[:-1]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("worker", "checker", "variant", "temperature_milli", "length"))
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    seen = "" if row["worker"] == row["checker"] else f" seen by class {row['checker']}"
+    return f"class {row['worker']}{seen}, {row['variant']} at {row['temperature_milli'] / 1000}, {row['length']} tokens"

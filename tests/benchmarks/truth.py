@@ -1,0 +1,141 @@
+"""How often the checks hurt the honest and miss the dishonest, from the measurement that this release publishes.
+
+What was counted stands in docs/calibration.json, as `vcoin calibrate --output` wrote it; `vcoin calibrate --compare` of
+that file repeats it. Each line's anchor says with which runner it was measured, where that is not the present one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from chain.profiles import Profile, profiles
+from executor import images
+from node.calibration.statistics import interval
+from protocol.params import BPS, PRICE_PER_STAKE
+from scripts.calibration.page import MEASURED, TINY
+from scripts.economics import PROFILE, RATES_BPS, cheat_gain
+from tests.benchmarks.line import Line
+
+NEEDS = ("venv",)
+KEYS = (
+    *("truth.honest_reject_same", "truth.honest_reject_same_tiny", "truth.honest_reject_cross"),
+    *("truth.catch_checkpoint", "truth.catch_eos", "truth.catch_adaptive_1024_tiny"),
+    *("truth.catch_token", "truth.catch_int8", "truth.catch_int8_block", "truth.catch_int4", "truth.catch_16_int4"),
+    *(
+        "truth.catch_16_checkpoint",
+        "truth.catch_adaptive_int4",
+        "truth.catch_adaptive_1024",
+        "truth.ev_max",
+        "truth.ev_weak",
+    ),
+)
+MAIN, SHORT, WHOLE = "64", "16", "whole"
+CHECKPOINT = ("noise", "merged_adapter", "dropped_layer", "cut_prompt", "copied")
+ADAPTIVE = "adaptive "
+WEAK = ("int8_block", "kv_8bit", "padded")
+"""Too faithful for a single check, or not to be told where the model went on anyway: told openly, without a goal."""
+
+Row = Mapping[str, Any]
+
+
+def run() -> list[Line]:
+    """Raises: OSError, ValueError or KeyError if no measurement comes with this release."""
+    measured, tiny = (json.loads(path.read_text()) for path in (MEASURED, TINY))
+    now, tiny_now = _when(measured), f", tiny model{_when(tiny)}"
+    rows: list[Row] = measured["deployed_rates"]
+    honest = [
+        *_honest("truth.honest_reject_same", "<= 0.2", rows, now, is_across=False),
+        *_honest("truth.honest_reject_same_tiny", "<= 0.2", tiny["rates"], tiny_now, is_across=False),
+        *_honest("truth.honest_reject_cross", "<= 0.5", tiny["rates"], tiny_now, is_across=True),
+    ]
+    return [*honest, *_caught(rows, now), *_running(measured, now), *_running(tiny, tiny_now), *_worth(rows, now)]
+
+
+def _when(measured: Mapping[str, Any]) -> str:
+    is_present = measured["runtime"] == images.runtime()
+    return "" if is_present else f", runner {measured['runtime'][:12]}, not the present one"
+
+
+def _honest(key: str, goal: str, rows: Sequence[Row], now: str, *, is_across: bool) -> Iterator[Line]:
+    mine = [
+        row
+        for row in rows
+        if row["variant"] == "honest"
+        and row["length"] == WHOLE
+        # Whoever is of the coarser class cannot judge the finer one, and is not asked to.
+        and (row["worker"] > row["checker"] if is_across else row["worker"] == row["checker"])
+    ]
+    if mine:
+        yield _line(key, goal, mine, now)
+
+
+def _caught(rows: Sequence[Row], now: str) -> Iterator[Line]:
+    for key, goal, variants, length in (
+        ("truth.catch_checkpoint", ">= 99", CHECKPOINT, MAIN),
+        ("truth.catch_eos", ">= 99", ("forced_eos",), MAIN),
+        ("truth.catch_token", ">= 99", ("replaced_token",), MAIN),
+        ("truth.catch_int8", ">= 95", ("int8_channel",), MAIN),
+        ("truth.catch_int8_block", "", ("int8_block",), MAIN),
+        ("truth.catch_int4", ">= 95", ("int4_block",), MAIN),
+        ("truth.catch_16_int4", ">= 90", ("int4_block",), SHORT),
+        ("truth.catch_16_checkpoint", ">= 90", CHECKPOINT, SHORT),
+        ("truth.catch_adaptive_int4", ">= 99", (ADAPTIVE + "int4_block",), MAIN),
+    ):
+        mine = [
+            row
+            for row in rows
+            if row["variant"] in variants and row["length"] == length and row["worker"] == row["checker"]
+        ]
+        if mine:
+            yield _line(key, goal, mine, now)
+
+
+def _running(measured: Mapping[str, Any], now: str) -> Iterator[Line]:
+    for class_id, each in measured["classes"].items():
+        found = each.get("alarms", {}).get("int8_channel")
+        if found:
+            words = f"class {class_id}: int8 per channel, half found after {found['median_tokens']:,} tokens{now}"
+            value = found["within_1024_ppm"] / 10_000
+            key = "truth.catch_adaptive_1024" + ("_tiny" if "tiny" in now else "")
+            yield Line(key, value, "%", ">= 95", words, found["answers"])
+
+
+def _worth(rows: Sequence[Row], now: str) -> Iterator[Line]:
+    """What the cheat that loses least brings, all of its reward for no work, drawn as seldom as any node is.
+
+    Counted is the lower end of how often it fails.
+    """
+    profile: Profile = profiles()[PROFILE]
+    price = profile.min_stake // PRICE_PER_STAKE
+    found: dict[bool, list[tuple[float, str, int]]] = {True: [], False: []}
+    for row in rows:
+        if row["variant"].startswith(ADAPTIVE) or row["variant"] == "honest":
+            continue
+        if row["length"] == MAIN and row["worker"] == row["checker"]:
+            caught = min(RATES_BPS) / BPS * interval(row["failed"], row["n"])[0]
+            gain = cheat_gain(price, profile.min_stake, profile.slash_bps, caught) / price
+            found[row["variant"] in WEAK].append((gain, row["variant"], row["n"]))
+    for key, goal, is_weak in (("truth.ev_max", "< 0", False), ("truth.ev_weak", "", True)):
+        if found[is_weak]:
+            gain, variant, n = max(found[is_weak])
+            yield Line(key, gain, "prices", goal, f"{variant}, a tenth drawn{now}", n)
+
+
+def _line(key: str, goal: str, rows: Sequence[Row], now: str) -> Line:
+    """The share of answers that do not pass, in percent: of the worst variant where they are to be caught."""
+    by_variant: dict[str, list[Row]] = {}
+    for row in rows:
+        by_variant.setdefault(row["variant"], []).append(row)
+    choose: Callable[..., Any] = min if goal.startswith(">") or not goal else max
+    name, mine = choose(by_variant.items(), key=lambda found: _share(found[1]))
+    hits, n = sum(row["not_passed"] for row in mine), sum(row["n"] for row in mine)
+    low, high = interval(hits, n)
+    classes = ", ".join(sorted({str(row["worker"]) for row in mine}))
+    words = f"{hits} of {n}, {name}, class {classes}, 95 %: {100 * low:.2f} to {100 * high:.2f}{now}"
+    return Line(key, 100 * hits / n, "%", goal, words, n)
+
+
+def _share(rows: Sequence[Row]) -> float:
+    return float(sum(row["not_passed"] for row in rows) / sum(row["n"] for row in rows))

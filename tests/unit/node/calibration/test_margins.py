@@ -1,0 +1,76 @@
+"""Scores of margins: what they may never do to the honest, and what they find."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from node.calibration.margins import LEAF_CLAMP, NEVER, RUNNING_ALARM, evidence, fit, mean_evidence, tokens_to_alarm
+from protocol.stages.verification import MarginScores
+
+TOKENS = 64
+
+
+def answers(count: int, share: float, mean: float, seed: int) -> list[tuple[int, ...]]:
+    """Answers whose margins are zero but for a share of them, which decay from there on."""
+    chance = random.Random(seed)
+
+    def margin() -> int:
+        return 1 + int(chance.expovariate(1 / mean)) if chance.random() < share else 0
+
+    return [tuple(margin() for _ in range(TOKENS)) for _ in range(count)]
+
+
+def groups(share: float = 0.02) -> dict[str, list[tuple[int, ...]]]:
+    return {"prose": answers(400, share, 60_000, 3), "numbers": answers(150, share, 70_000, 4)}
+
+
+@pytest.fixture(scope="module")
+def scores() -> MarginScores:
+    return fit(answers(600, 0.02, 60_000, 1), answers(120, 0.05, 150_000, 2), groups()).scores
+
+
+def test_honest_answers_have_at_most_one_on_average(scores: MarginScores) -> None:
+    for told in groups().values():
+        mean, bound = mean_evidence(scores, told)
+        assert mean <= bound <= 1
+    # What the table has never seen, too.
+    assert mean_evidence(scores, answers(2_000, 0.02, 60_000, 9))[0] < 1.02
+
+
+def test_the_family_with_the_most_noise_decides(scores: MarginScores) -> None:
+    noisy = {**groups(), "digits": answers(150, 0.04, 60_000, 5)}
+    careful = fit(answers(600, 0.02, 60_000, 1), answers(120, 0.05, 150_000, 2), noisy).scores
+    assert mean_evidence(scores, noisy["digits"])[0] > 1
+    assert mean_evidence(careful, noisy["digits"])[1] <= 1
+
+
+def test_larger_margins_of_a_cheat_say_more(scores: MarginScores) -> None:
+    assert scores.edges[0] == 1
+    assert scores.scores[0] < 0 < scores.scores[-1]
+    assert evidence(scores, [0] * TOKENS) == TOKENS * scores.scores[0]
+
+
+def test_evidence_of_one_answer_is_bounded(scores: MarginScores) -> None:
+    assert evidence(scores, [10**6] * TOKENS) == LEAF_CLAMP
+    assert evidence(MarginScores((1,), (-900, 900)), [0] * TOKENS) == -LEAF_CLAMP
+
+
+def test_cheat_is_found_and_honest_node_is_not(scores: MarginScores) -> None:
+    cheat = tokens_to_alarm(scores, answers(120, 0.05, 150_000, 6))
+    assert max(cheat) < 4_096
+    assert min(cheat) >= TOKENS * math.ceil(RUNNING_ALARM / LEAF_CLAMP)
+    assert set(tokens_to_alarm(scores, answers(400, 0.02, 60_000, 7))) == {NEVER}
+
+
+def test_cheat_that_chooses_as_the_honest_do_gives_no_table() -> None:
+    with pytest.raises(ValueError, match="honest node"):
+        fit(answers(10, 0.02, 60_000, 1), [(0,) * TOKENS], groups())
+
+
+def test_table_that_nothing_makes_safe_is_refused() -> None:
+    same = answers(50, 0.02, 60_000, 1)
+    with pytest.raises(ValueError, match="safe"):
+        fit(same, answers(50, 0.05, 150_000, 2), {"liars": [(10**6,) * TOKENS] * 9})
