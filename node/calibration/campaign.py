@@ -11,10 +11,12 @@ from node.calibration.answers import WHOLE, Answer, honest, read
 from node.calibration.margins import Weighed
 from node.calibration.measuring import ACT_W, DISTANCES, Bench
 from node.calibration.plan import HONEST, Extent, Part, confirmation, plan
+from node.calibration.statistics import interval
 from protocol.errors import ExecutorError
-from protocol.params import PASS_ABOVE_BPS
 from protocol.stages.verification import Calibration, MarginScores, points
 
+PROMISED_REJECT = 0.002
+"""So many honest answers of one may not pass at once: more seats look at those."""
 CONFIRM_RUNS = 96
 """So many honest answers of a runner that has changed must all pass by constants that stay."""
 
@@ -116,12 +118,9 @@ def read_part(part: Part, folder: Path) -> list[Answer]:
 
 
 def is_confirmed(found: Mapping[str, Any]) -> bool:
-    """Whether no class of a report has a held-out honest answer that does not pass."""
-    return all(each["held_out"]["not_passed"] == 0 for each in found["classes"].values())
-
-
-def passes(score: int) -> bool:
-    return score > PASS_ABOVE_BPS
+    """Whether no class of a report has more held-out honest answers that do not pass than the promise can explain."""
+    held_out = (each["held_out"] for each in found["classes"].values())
+    return all(interval(each["not_passed"], each["n"])[0] <= PROMISED_REJECT for each in held_out)
 
 
 def _plain(scores: MarginScores) -> dict[str, list[int]]:

@@ -81,7 +81,9 @@ def calibrate(
     from node.calibration.campaign import is_confirmed
 
     if not is_confirmed(found):
-        output.error("a held-out honest answer does not pass by the proposed constants", "measure with more --runs")
+        output.error(
+            "too many held-out honest answers do not pass by the proposed constants", "measure with more --runs"
+        )
         return Exit.FAILED
     return Exit.FAILED if differences else Exit.OK
 

@@ -31,12 +31,12 @@ def tell(words: str) -> None:
 def measured(bench: Bench, classes: list[int], known: dict[str, Any]) -> dict[str, Any]:
     """The calibration file anew; what other classes and kinds of output have in it stays.
 
-    Raises: SystemExit if a held-out honest answer does not pass.
+    Raises: SystemExit if too many held-out honest answers do not pass.
     """
     act_w = bytes.fromhex(known["act_w"]) if set(known["classes"]) - {str(each) for each in classes} else None
     campaign = measure(bench, classes, EXTENT, tell, act_w)
     if not is_confirmed(campaign.report({})):
-        sys.exit("error: a held-out honest answer does not pass by the constants that the others give")
+        sys.exit("error: too many held-out honest answers do not pass by the constants that the others give")
     rows = {str(each): {**known["classes"].get(str(each), {}), **campaign.entry(each)} for each in classes}
     return {**known, "act_w": campaign.act_w.hex(), "classes": {**known["classes"], **rows}}
 
