@@ -38,6 +38,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
     asked = read_labelled()
     prompts, labels = prompts_of(asked, model), label_ids(asked, model)
     require_paid(job, prompts, len(labels))
+    model.require_memory(max(map(len, prompts)))
     said = _claims(job, model, asked, prompts)
     emit("ready", prompt_tokens=sum(map(len, prompts)))
     started = time.monotonic()

@@ -30,6 +30,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
     asked = read_asked(0)
     prompts = [model.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
+    model.require_memory(max(map(len, prompts)))
     said = claims(job, model, asked, prompts)
     emit("ready", prompt_tokens=sum(map(len, prompts)))
     started = time.monotonic()

@@ -58,6 +58,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
     salt, messages = read_chat()
     prompt = model.prompt_ids(messages, max_new)
+    model.require_memory(len(prompt))
     act_w, r = read_act_w(model.hidden), projection(job.id, model.hidden)
     emit("ready", prompt_tokens=len(prompt))
 

@@ -7,6 +7,7 @@ norm and the logits made from it, in the class's own number format.
 import hashlib
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
 """Tokens of all texts of one pass, padding included, unless a single one is longer."""
 ROLES = ("system", "user", "assistant")
+PAIR_BYTES = 12
+"""What attention holds for each pair of tokens and each head while a prompt is read; measured: 10."""
+TOKEN_BYTES = 128 * 1024
+"""What else is held for each token of a prompt, keys and values among it; little beside its pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,24 @@ class Model:
                 limit=limit,
             )
         return ids
+
+    def require_memory(self, tokens: int) -> None:
+        """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput.
+
+        Attention compares every token with every other, so a long prompt takes many times what the model does, and the
+        end of a container that runs out of memory would be held against the node.
+        """
+        heads, memory_bytes = int(self._net.config.num_attention_heads), int(os.environ["MAX_MEMORY"])
+        room = memory_bytes - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        needed = tokens * (TOKEN_BYTES + tokens * heads * PAIR_BYTES)
+        if needed > room:
+            more = -(-(memory_bytes - room + needed) // 2**20)
+            raise BadInput(
+                "prompt_too_long",
+                f"to read {tokens} tokens takes {more} MiB, and this job was given {memory_bytes // 2**20}",
+                tokens=tokens,
+                memory_mib=more,
+            )
 
     def text_ids(self, text: str, *, special: bool = True) -> list[int]:
         """A text as it stands, as token ids. Raises BadInput.

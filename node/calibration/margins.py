@@ -13,11 +13,9 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from protocol.stages.margins import RUNNING_ALARM, evidence_of
 from protocol.stages.verification import MAX_MARGIN_SCORE, MarginScores
 
-RUNNING_ALARM = 20_723
-"""In thousandths of a nat: ln(10^9). An honest node crosses it in 10^5 checked cases with a chance of 10^-4 at most."""
-LEAF_CLAMP = 8_000
 MILLI = 1_000
 NEVER = 1_000_000
 MAX_MARGIN = 2**32 - 1
@@ -61,15 +59,9 @@ def fit(honest: Margins, cheat: Margins, groups: Mapping[str, Margins]) -> Weigh
     return Weighed(best[1], {name: mean_evidence(best[1], answers) for name, answers in groups.items()})
 
 
-def evidence(scores: MarginScores, answer: Sequence[int]) -> int:
-    """What one answer says, in thousandths of a nat."""
-    total = sum(scores.scores[bisect_right(scores.edges, margin)] for margin in answer)
-    return max(-LEAF_CLAMP, min(LEAF_CLAMP, total))
-
-
 def mean_evidence(scores: MarginScores, answers: Margins) -> tuple[float, float]:
     """Mean of exp(evidence) over answers, at most 1 for a safe table, and what it may be with this many of them."""
-    values = [math.exp(evidence(scores, each) / MILLI) for each in answers]
+    values = [math.exp(evidence_of(each, scores) / MILLI) for each in answers]
     mean = statistics.fmean(values)
     spread = statistics.stdev(values) if len(values) > 1 else mean
     return mean, mean + BOUND_SIGMAS * spread / math.sqrt(len(values))
@@ -80,7 +72,7 @@ def tokens_to_alarm(scores: MarginScores, answers: Margins, alarm: int = RUNNING
 
     Answers are drawn with a fixed seed, one case each; evidence never sinks below none.
     """
-    told = [(evidence(scores, each), len(each)) for each in answers if each]
+    told = [(evidence_of(each, scores), len(each)) for each in answers if each]
     found = []
     chance = random.Random(1)  # noqa: S311 (a simulation that can be repeated)
     for _ in range(SIMULATED):

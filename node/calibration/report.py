@@ -8,11 +8,12 @@ from typing import Any
 
 from node.calibration.answers import WHOLE, Answer, Cut, honest
 from node.calibration.constants import constants
-from node.calibration.margins import RUNNING_ALARM, Weighed, fit, tokens_to_alarm
+from node.calibration.margins import Weighed, fit, tokens_to_alarm
 from node.calibration.plan import HONEST, WEIGHTS
 from node.calibration.prompts import Family, place_of
 from node.calibration.statistics import interval, same_share
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
+from protocol.stages.margins import RUNNING_ALARM
 from protocol.stages.verification import Calibration, Distances, Tolerance, points
 
 TERMS = ("act", "chunk", "tok", "worst")

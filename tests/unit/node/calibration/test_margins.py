@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from node.calibration.margins import LEAF_CLAMP, NEVER, RUNNING_ALARM, evidence, fit, mean_evidence, tokens_to_alarm
+from node.calibration.margins import NEVER, fit, mean_evidence, tokens_to_alarm
+from protocol.stages.margins import MOST_A_LEAF, RUNNING_ALARM, evidence_of
 from protocol.stages.verification import MarginScores
 
 TOKENS = 64
@@ -50,18 +51,13 @@ def test_the_family_with_the_most_noise_decides(scores: MarginScores) -> None:
 def test_larger_margins_of_a_cheat_say_more(scores: MarginScores) -> None:
     assert scores.edges[0] == 1
     assert scores.scores[0] < 0 < scores.scores[-1]
-    assert evidence(scores, [0] * TOKENS) == TOKENS * scores.scores[0]
-
-
-def test_evidence_of_one_answer_is_bounded(scores: MarginScores) -> None:
-    assert evidence(scores, [10**6] * TOKENS) == LEAF_CLAMP
-    assert evidence(MarginScores((1,), (-900, 900)), [0] * TOKENS) == -LEAF_CLAMP
+    assert evidence_of([0] * TOKENS, scores) == TOKENS * scores.scores[0]
 
 
 def test_cheat_is_found_and_honest_node_is_not(scores: MarginScores) -> None:
     cheat = tokens_to_alarm(scores, answers(120, 0.05, 150_000, 6))
     assert max(cheat) < 4_096
-    assert min(cheat) >= TOKENS * math.ceil(RUNNING_ALARM / LEAF_CLAMP)
+    assert min(cheat) >= TOKENS * math.ceil(RUNNING_ALARM / MOST_A_LEAF)
     assert set(tokens_to_alarm(scores, answers(400, 0.02, 60_000, 7))) == {NEVER}
 
 

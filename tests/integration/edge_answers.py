@@ -1,0 +1,81 @@
+"""Runs in the runner image: the shortest and the longest that a node can be asked, answered and checked.
+
+It reads /input/order.json and leaves NAME.proof and NAME.check for each edge, and found.json with the answers.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runner.fingerprint import encode_check, encode_proof, projection, whiten
+from runner.generate import read_act_w
+from runner.gumbel import Chooser
+from runner.job import BadInput
+from runner.model import Model, load
+
+OUTPUT = Path("/output")
+
+
+def longest(model: Model) -> str:
+    """A message that leaves room for an answer of one token, and not for one more."""
+    words = model.context
+    while True:
+        text = "so " * words
+        try:
+            left = model.context - 1 - len(model.prompt_ids([{"role": "user", "content": text}], 1))
+        except BadInput as error:
+            words -= error.facts["tokens"] - error.facts["limit"]
+            continue
+        if left == 0:
+            return text
+        words += left
+
+
+def work(model: Model, job_id: bytes, text: str, length: int) -> tuple[dict[str, Any], bytes, bytes]:
+    """One answer and its check, as a node and its seat make them."""
+    chooser, r, act_w = Chooser(0, b""), projection(job_id, model.hidden), read_act_w(model.hidden)
+    prompt = model.prompt_ids([{"role": "user", "content": text}], length)
+    ids, states, stopped = [], [], False
+    for token, state in model.decode(prompt, length, chooser):
+        if token in model.eos_ids:
+            stopped = True
+            break
+        ids.append(token)
+        states.append(state)
+    rows = np.array(states, np.float32).reshape(len(ids), model.hidden)
+    again, margins = model.replay(prompt, ids, stopped, chooser)
+    found = {"prompt_tokens": len(prompt), "ids": ids, "stopped": stopped, "job_id": job_id.hex()}
+    return found, encode_proof(whiten(rows, act_w), r), encode_check(whiten(again, act_w), r, margins)
+
+
+def refused(ask: Callable[[], object]) -> dict[str, object]:
+    try:
+        ask()
+    except BadInput as error:
+        return {"code": error.code, "text": str(error), **error.facts}
+    return {}
+
+
+def main() -> None:
+    order = json.loads(Path("/input/order.json").read_bytes())
+    model = load(Path(os.environ["MODEL_PATH"]), order["dtype"])
+    full = longest(model)
+    # The whole context takes a minute to read here; this much is read in more than one piece as well.
+    long = "Count the words: " + full[: len(full) // 6]
+    edges = {"nothing asked": ("", 16), "one token": ("Say yes.", 1), "other token": ("Say no.", 1), "long": (long, 4)}
+    found: dict[str, Any] = {"context": model.context}
+    for number, (name, (text, length)) in enumerate(edges.items()):
+        found[name], proof, check = work(model, bytes([number]) * 32, text, length)
+        (OUTPUT / f"{name}.proof").write_bytes(proof)
+        (OUTPUT / f"{name}.check").write_bytes(check)
+    found["full"] = len(model.prompt_ids([{"role": "user", "content": full}], 1))
+    found["over"] = refused(lambda: model.prompt_ids([{"role": "user", "content": full}], 2))
+    found["memory"] = [refused(lambda tokens=tokens: model.require_memory(tokens)) for tokens in (1_500, model.context)]
+    (OUTPUT / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
