@@ -328,12 +328,14 @@ async def _require_planned(network: Network, made: Plan) -> None:
         known = {row.id: row for row in await params.classes()}
         found = [known.get(row.id) for row in made.classes]
         rows = [await params.row(row.manifest, row.class_id) for row in made.rows]
+        # By what the chain holds of a row: of the margin scores it has the hash alone.
+        held = [None if row is None else row.to_chain() for row in rows]
     except Reverted as error:
         raise ConfigError(f"the contracts at the planned addresses are others ({error})", _BEGIN_ANEW) from error
     for what, there, planned in (
         *seen,
         ("classes", found, [*made.classes]),
-        ("rows", rows, [r.values for r in made.rows]),
+        ("rows", held, [row.values.to_chain() for row in made.rows]),
     ):
         if there != planned:
             raise ConfigError(

@@ -12,12 +12,14 @@ from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
     ChainEffect,
+    ChallengeLeaf,
     CloseAudit,
     CommitAudit,
     CommitSeat,
     ConveneAudit,
     ConveneCourt,
     DemandData,
+    EndChallenge,
     FinalizeBatch,
     ProveFraud,
     ReplaceSeat,
@@ -28,10 +30,12 @@ from protocol.effects import (
     SubmitBatch,
 )
 from protocol.events import (
+    AccountSeen,
     AuditCommitted,
     AuditConvened,
     AuditEnded,
     AuditRevealed,
+    BatchChallenged,
     BatchSettled,
     BatchSubmitted,
     BatchVoided,
@@ -153,7 +157,11 @@ async def _finalize_undrawn(at: Case) -> tuple[Key, ChainEffect]:
         for make in (_submit_next, seal):
             await at.perform(*await make(at))
             await at.bury()
-    # Twenty jobs count towards a record on one day: on the next one, this job does.
+    return await _finalize_next_day(at)
+
+
+async def _finalize_next_day(at: Case) -> tuple[Key, ChainEffect]:
+    """Twenty jobs count towards a record on one day: on the next one, this job does."""
     await at.ledger.warp(DAY_S)
     return await _finalize(at)
 
@@ -343,7 +351,53 @@ async def test_a_reorganisation_at_any_step_of_an_audit_changes_nothing_that_was
         assert (await at.ledger.network.settlement.batch_of(NODE.address, at.batch.slot)).state is BatchState.PASSED
 
 
+# --- a batch that no draw would look at -------------------------------------------------------------------------------
+async def _submit_trusted(at: Case) -> tuple[Key, ChainEffect]:
+    await at.ledger.graduate(NODE)
+    await at.bury()
+    at.orders.finish()
+    return NODE, SubmitBatch(batch_of(NODE.address, 0, at.orders))
+
+
+async def _challenge(at: Case) -> tuple[Key, ChainEffect]:
+    batch = at.batch
+    return NODE, ChallengeLeaf(batch.batch_id, NODE.address, batch.slot, batch.contents, 0)
+
+
+async def _end_challenge(at: Case) -> tuple[Key, ChainEffect]:
+    batch = at.batch
+    return NODE, EndChallenge(batch.batch_id, NODE.address, batch.slot, batch.block)
+
+
+CHALLENGED = (
+    LANE_OPENED,
+    Step(SubmitBatch, (LaneSeen, BatchSubmitted), _submit_trusted),
+    Step(ChallengeLeaf, (BatchChallenged, AccountSeen), _challenge),
+    SEALED,
+    CONVENED,
+    *_judged(0, 9_700),
+    Step(ResolveCase, (CaseResolved,), _resolve),
+    Step(FinalizeBatch, (BatchSettled, NodeSeen), _finalize_next_day),
+    Step(EndChallenge, (AccountSeen,), _end_challenge),
+)
+LONG_WINDOW = LONG_TURNS | {"challenge_seconds": 400}
+"""A client has time to challenge until its order is made up for."""
+
+
+@each_loss
+async def test_a_reorganisation_at_any_step_of_a_challenge_changes_nothing_that_was_told(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss
+) -> None:
+    async with case(monkeypatch, *VERIFIERS[:1], **LONG_WINDOW) as at:
+        await walk(at, CHALLENGED, loss)
+        assert at.batch.rate_bps == 1_000
+        assert len(at.story.all(CaseConvened)) == 1
+        # The node was right: the bond stays in the pool.
+        spent = at.story.all(AccountSeen)[0].account.free - at.story.all(AccountSeen)[-1].account.free
+        assert spent == at.story.all(AccountSeen)[0].account.free - at.story.all(AccountSeen)[1].account.free > 0
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 def test_every_effect_on_the_chain_is_lost_once() -> None:
-    lost = {step.effect for steps in (STARVED, PASSED, SLASHED, PROVEN, AUDITED) for step in steps}
+    lost = {step.effect for steps in (STARVED, PASSED, SLASHED, PROVEN, AUDITED, CHALLENGED) for step in steps}
     assert lost == set(get_args(ChainEffect))

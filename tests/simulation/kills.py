@@ -24,6 +24,8 @@ from tests.simulation.world import World
 
 VICTIMS = ("requester", "provider", "seat")
 STAGES = tuple(stage for stage in TRANSITIONS if stage not in TERMINAL)
+WORKS = tuple(work for work in Work if work is not Work.ADAPTIVE)
+"""One answer of an adaptive cheat passes as an honest one does; what many add up to is test_margins' to show."""
 DEPOSIT = 100 * VCN
 ENOUGH_S = 2_000
 SPARE = address_of(PrivateKey(hashlib.sha256(b"spare").digest()).public_key.format())
@@ -171,7 +173,7 @@ def word(end: JobView | None) -> str:
 
 def every_kill() -> list[Kill]:
     """In the order of the table: by role, stage, work and time away."""
-    return [Kill(role, stage, work, away) for role in VICTIMS for stage in STAGES for work in Work for away in Away]
+    return [Kill(role, stage, work, away) for role in VICTIMS for stage in STAGES for work in WORKS for away in Away]
 
 
 def ends_of(kills: Sequence[Kill], progress: Progress) -> tuple[dict[Kill, str], list[Broken]]:

@@ -6,7 +6,7 @@ import pytest
 
 from protocol import events as ev
 from protocol.job import Stage
-from tests.simulation.kills import NEVER, STAGES, VICTIMS, Away, Kill, Town, ends_of, table
+from tests.simulation.kills import NEVER, STAGES, VICTIMS, WORKS, Away, Kill, Town, ends_of, table
 from tests.simulation.node import Node
 from tests.simulation.scene import Work
 
@@ -15,7 +15,7 @@ from tests.simulation.scene import Work
 @pytest.mark.parametrize("role", VICTIMS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_kill_at_any_stage_ends_the_job_well(role: str, stage: Stage, away: Away) -> None:
-    ends = [Kill(role, stage, work, away).end() for work in Work]
+    ends = [Kill(role, stage, work, away).end() for work in WORKS]
     if all(end is None for end in ends):
         # A node hears of a job when it is assigned.
         assert role == "provider"
