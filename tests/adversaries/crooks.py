@@ -106,6 +106,20 @@ def deaf(wants: Callable[[Event], bool]) -> Bend:
     return bend
 
 
+class Eager(Ears):
+    """A machine that bids at the first call, whoever stands before it."""
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if isinstance(event, RequestReceived):
+            event = replace(event, signed=replace(event.signed, wide=True))
+        return super().handle(event, now_ms)
+
+
+def eager(parts: Parts) -> None:
+    """Bid for every job, whatever its own rank among the market's nodes."""
+    parts.driver._machine = Eager(parts.driver._machine, lambda _: True)
+
+
 def only(*lengths: int) -> Bend:
     """Bid for jobs of these lengths alone."""
     return deaf(lambda event: _length_of(event) in (None, *lengths))
