@@ -2,8 +2,9 @@
 
 TOPLOC is built by scripts/setup/toploc.py and used as its authors do: the 128 largest of the last hidden states of 32
 tokens, and an answer is refused where in one of its proofs fewer than 90 exponents agree, or mantissas differ by more
-than 10 on average or 8 in the median. Ours are judged by the constants that are deployed. Values are TOPLOC's, anchors
-ours. The answers are made outside the runner image, by its own code with another build of torch.
+than 10 on average or 8 in the median. "Fitted" are limits a quarter over the worst honest answer of the run instead, so
+that what is the method can be told from what is the limits. Ours are judged by the constants that are deployed. Values
+are TOPLOC's, anchors ours. The answers are made outside the runner image, by its own code with another build of torch.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from chain.calibration import packaged_for
 from executor import devices
 from executor.models import ModelStore
+from node.calibration.constants import OVER_WORST
 from node.calibration.prompts import Family, place_of, prompt_of
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES
@@ -49,17 +51,26 @@ CAUGHT = {
     "toploc.catch_adaptive_int4": "adaptive int4_block",
 }
 INSIDE = Path(__file__).with_name("toploc_inside.py")
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 ASKED = 60
 """Some answers end by themselves before their 64 tokens, and are left out."""
 TOKENS, BATCH, TEMPERATURE_MILLI = 64, 20, 800
-AGREEING, TOPK, MEAN, MEDIAN = 90, 128, 10, 8
+Limits = tuple[float, ...]
+PUBLISHED: Limits = (128 - 90, 10, 8)
+"""Of a proof: exponents that differ among its 128, mean and median of how far mantissas lie apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Of one answer: whether TOPLOC refuses it, our score by the fingerprint alone, and by all four terms."""
+    """Of one answer: whether TOPLOC refuses it, as published or fitted; our score by the fingerprint, and by all terms."""
 
     refused: bool
+    refused_fitted: bool
     states_bps: int
     score_bps: int
 
@@ -75,7 +86,8 @@ def run() -> list[Line]:
     found = _found(class_id, file.act_weights)
     answers: Mapping[str, Sequence[Mapping[str, Any]]] = found["answers"]
     where = f"class {class_id}, torch {found['torch']}"
-    judged = {name: [_judge(each, calibration) for each in rows] for name, rows in answers.items()}
+    fitted = tuple(OVER_WORST * each for each in _worst([_worst(row["toploc"]) for row in answers["honest"]]))
+    judged = {name: [_judge(each, calibration, fitted) for each in rows] for name, rows in answers.items()}
     return [
         _bytes(answers["honest"]),
         *_costs(found["spent_s"], answers["honest"], calibration),
@@ -98,14 +110,13 @@ def _found(class_id: int, act_weights: bytes) -> dict[str, Any]:
         "prompts": {str(number): prompt_of(number).text for number in islice(usable, ASKED)},
         "variants": ["honest", *dict.fromkeys(name.removeprefix("adaptive ") for name in CAUGHT.values())],
     }
-    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         given, left = Path(made) / "orders.json", Path(made) / "found.json"
         given.write_text(json.dumps(orders))
         # -P: next to the script lies this file, which has the name of what it imports.
         subprocess.run(
             [toploc.python(), "-P", INSIDE, given, left],
-            env={**os.environ, **quiet, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **QUIET, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             check=True,
@@ -114,14 +125,19 @@ def _found(class_id: int, act_weights: bytes) -> dict[str, Any]:
         return found
 
 
-def _judge(row: Mapping[str, Any], calibration: Calibration) -> Verdicts:
-    refused = any(
-        exponents > TOPK - AGREEING or mean > MEAN or median > MEDIAN for exponents, mean, median in row["toploc"]
+def _worst(rows: Sequence[Sequence[float]]) -> Limits:
+    return tuple(max(column) for column in zip(*rows, strict=True))
+
+
+def _judge(row: Mapping[str, Any], calibration: Calibration, fitted: Limits) -> Verdicts:
+    worst = _worst(row["toploc"])
+    refused, refused_fitted = (
+        any(found > limit for found, limit in zip(worst, limits, strict=True)) for limits in (PUBLISHED, fitted)
     )
     proof, check = bytes.fromhex(row["proof"]), bytes.fromhex(row["check"])
     seen = distances(proof, check, TOKENS)
     states = min(score_bps(seen.act, calibration.act), score_bps(seen.chunk, calibration.chunk))
-    return Verdicts(refused, states, score(proof, check, TOKENS, calibration))
+    return Verdicts(refused, refused_fitted, states, score(proof, check, TOKENS, calibration))
 
 
 def _bytes(honest: Sequence[Mapping[str, Any]]) -> Line:
@@ -155,10 +171,10 @@ def _seconds_of_score(row: Mapping[str, Any], calibration: Calibration) -> float
 
 def _share(key: str, judged: Sequence[Verdicts], where: str) -> Line:
     """How many TOPLOC refuses, and how many do not pass ours; those that fail, which may cost a stake, in brackets."""
-    n, refused = len(judged), sum(each.refused for each in judged)
+    n, refused, fitted = len(judged), sum(each.refused for each in judged), sum(each.refused_fitted for each in judged)
     states, terms = (
         f"{sum(bps <= PASS_ABOVE_BPS for bps in scores)} ({sum(bps <= REVIEW_ABOVE_BPS for bps in scores)})"
         for scores in ([each.states_bps for each in judged], [each.score_bps for each in judged])
     )
-    words = f"{refused} of {n}; ours by states {states}, by all terms {terms}; {where}"
+    words = f"{refused} of {n}, {fitted} if fitted; ours by states {states}, by all terms {terms}; {where}"
     return Line(key, 100 * refused / n, "%", "", words, n)
