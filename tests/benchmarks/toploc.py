@@ -67,7 +67,7 @@ PUBLISHED: Limits = (128 - 90, 10, 8)
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Of one answer: whether TOPLOC refuses it, as published or fitted; our score by the fingerprint, and by all terms."""
+    """Of one answer: whether TOPLOC refuses it, as published or fitted; our score by states, and by all terms."""
 
     refused: bool
     refused_fitted: bool
