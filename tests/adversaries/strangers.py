@@ -193,7 +193,11 @@ ROWS = [
         "nobody hires it; the register of nodes refuses the class",
         "nothing",
         24,
-        {"made-up-class": Part("provider", price=CHEAP, bend=crooks.both(crooks.made_up_class, crooks.only(24)))},
+        {
+            "made-up-class": Part(
+                "provider", price=CHEAP, bend=crooks.both(crooks.made_up_class, crooks.eager, crooks.only(24))
+            )
+        },
         class_is_not_known,
         rival=True,
     ),
