@@ -52,6 +52,26 @@ class StoredBatch:
         """The contract's number becomes a BatchState."""
         object.__setattr__(self, "state", BatchState(self.state))
 
+    @property
+    def unreceipted(self) -> bool:
+        """Whether its jobs have no receipts."""
+        return bool(self.flags & UNRECEIPTED)
+
+    @property
+    def uncalibrated(self) -> bool:
+        """Whether its class has no constants for its models."""
+        return bool(self.flags & UNCALIBRATED)
+
+    @property
+    def checked(self) -> bool:
+        """Whether its clients pay to have it checked."""
+        return bool(self.flags & CHECKED)
+
+    @property
+    def sums(self) -> BatchSums:
+        """As its submission said."""
+        return BatchSums(self.charge, self.bonus, self.response_ms, self.ok_count, self.failed_count)
+
 
 @dataclass(frozen=True, slots=True)
 class Book:
@@ -276,7 +296,6 @@ def _claim(claim: LaneClaim) -> tuple[Any, ...]:
 
 
 def _stored(batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, contents: tuple[Any, ...]) -> BatchStored:
-    root, max_leaf, debits = contents
     return BatchStored(
         batch_id=batch_id,
         node=node,
@@ -286,9 +305,15 @@ def _stored(batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, co
         timestamp=stored.commit_time,
         rate_bps=stored.rate_percent * 100,
         leaf_count=stored.leaf_count,
-        unreceipted=bool(stored.flags & UNRECEIPTED),
-        uncalibrated=bool(stored.flags & UNCALIBRATED),
-        checked=bool(stored.flags & CHECKED),
-        sums=BatchSums(stored.charge, stored.bonus, stored.response_ms, stored.ok_count, stored.failed_count),
-        contents=BatchContents(root, max_leaf, tuple(LaneDebit(*debit) for debit in debits)),
+        unreceipted=stored.unreceipted,
+        uncalibrated=stored.uncalibrated,
+        checked=stored.checked,
+        sums=stored.sums,
+        contents=stored_contents(contents),
     )
+
+
+def stored_contents(values: tuple[Any, ...]) -> BatchContents:
+    """What a batch was submitted with, as the contract encodes it."""
+    root, max_leaf, debits = values
+    return BatchContents(root, max_leaf, tuple(LaneDebit(*debit) for debit in debits))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from chain.contract import Contract, Entry
 from chain.network import Network
-from chain.settlement import CHECKED, UNCALIBRATED, UNRECEIPTED, StoredBatch
+from chain.settlement import StoredBatch, stored_contents
 from protocol.proof.file import (
     MAX_LISTED,
     BatchPaper,
@@ -19,7 +19,6 @@ from protocol.proof.file import (
     SeatPaper,
     Step,
 )
-from protocol.stages.commitment import BatchContents, BatchSums, LaneDebit
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, Cid, Hash32
@@ -115,7 +114,6 @@ async def _entries(contract: Contract, events: Sequence[str], first: int, last: 
 def _batch(
     batch_id: BatchId, slot: int, stored: StoredBatch, contents: tuple[bytes, int, list[tuple[object, ...]]]
 ) -> BatchPaper:
-    root, max_leaf, debits = contents
     return BatchPaper(
         batch_id=batch_id,
         slot=slot,
@@ -124,13 +122,13 @@ def _batch(
         timestamp=stored.commit_time,
         rate_bps=stored.rate_percent * 100,
         leaf_count=stored.leaf_count,
-        unreceipted=bool(stored.flags & UNRECEIPTED),
-        uncalibrated=bool(stored.flags & UNCALIBRATED),
-        checked=bool(stored.flags & CHECKED),
+        unreceipted=stored.unreceipted,
+        uncalibrated=stored.uncalibrated,
+        checked=stored.checked,
         fee=stored.fee,
         score=stored.score_hundredths,
-        sums=BatchSums(stored.charge, stored.bonus, stored.response_ms, stored.ok_count, stored.failed_count),
-        contents=BatchContents(root, max_leaf, tuple(LaneDebit(*debit) for debit in debits)),  # type: ignore[arg-type]
+        sums=stored.sums,
+        contents=stored_contents(contents),
         contents_hash=stored.contents_hash,
     )
 

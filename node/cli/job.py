@@ -11,7 +11,8 @@ from node.api.snapshot import JobView, read
 from node.cli import output
 from node.cli.answer import Follower
 from node.cli.door import client
-from node.cli.options import COMMON, Coins, Common, noun
+from node.cli.options import COMMON, Common, noun
+from node.cli.order import TERMS, Terms, send
 from node.cli.phrases import BLANK, coins, exact_coins, percent, short, span, state
 from node.cli.proof import proof
 from node.cli.verify import verify
@@ -36,13 +37,7 @@ def run(
     system: str = "",
     max_tokens: int = 256,
     temperature: Annotated[float, Parameter(metavar="T")] = 0.0,
-    max_price: Coins | None = None,
-    timeout: Annotated[float, Parameter(metavar="S")] = 120.0,
-    min_reputation: int = 0,
-    bonus: bool = True,
-    uncalibrated: Annotated[bool, Parameter(negative="")] = False,
-    checked: bool | None = None,
-    follow: Annotated[bool, Parameter(negative="")] = False,
+    terms: Terms = TERMS,
     common: Common = COMMON,
 ) -> int:
     """Ask the network a question; the answer comes to stdout as it is made.
@@ -61,41 +56,16 @@ def run(
         Length of the answer at most; the price is for so many.
     temperature
         0 takes the likeliest token each time; up to 2, the higher the freer. The choices can be checked at any.
-    max_price
-        Pay at most this for the whole answer; nothing: what the cheapest able node asks.
-    timeout
-        Seconds that the container may run.
-    min_reputation
-        Hire only nodes with so many points.
-    bonus
-        Pay 9 % more where the answer comes early.
-    uncalibrated
-        Accept device classes without noise constants on chain: always checked, never slashed.
-    checked
-        Have drawn seats repeat this job for certain, for half of the price on top; others are drawn one time in ten
-        or more, for a twentieth. It is paid once they agree; found wrong it costs nothing, a doubt costs the check.
-        Neither: as node.checked is set.
-    follow
-        Stay until the money has moved, too.
     """
-    content = typed() if prompt == "-" else prompt
+    question = typed() if prompt == "-" else prompt
     messages = [{"role": "system", "content": system}] if system else []
-    body = {
+    content = {
         "model": model,
-        "messages": [*messages, {"role": "user", "content": content}],
+        "messages": [*messages, {"role": "user", "content": question}],
         "max_new_tokens": max_tokens,
         "temperature_milli": _thousandths(temperature),
-        "max_price_wei": str(max_price or 0),
-        "timeout_ms": milliseconds(timeout),
-        "min_reputation": min_reputation,
-        "with_bonus": bonus,
-        "uncalibrated": uncalibrated,
     }
-    if checked is not None:
-        body["checked"] = checked
-    door = client(common.data_dir)
-    job_id = door.post("jobs", body=body)["id"]
-    return Follower(door, job_id, to_the_end=follow, as_json=common.json).run()
+    return send(content, terms, common)
 
 
 def typed() -> str:
@@ -107,13 +77,6 @@ def typed() -> str:
     if len(content) > MAX_QUESTION_CHARS:
         raise Fault("too_large", f"what is on stdin has more than {MAX_QUESTION_CHARS} characters")
     return content
-
-
-def milliseconds(seconds: float) -> int:
-    """A time span in seconds. Raises: Fault bad_request for a number that no span of time has."""
-    if not 0 <= seconds <= 10**9:
-        raise Fault("bad_request", f"--timeout {seconds}: expected a number of seconds")
-    return round(seconds * 1000)
 
 
 def _thousandths(temperature: float) -> int:

@@ -23,25 +23,6 @@ NOT_IN_A_BATCH = "no batch of its node has the job yet"
 NO_PATH = "the way from the leaf to the root: only the node has it, and its own vcoin job proof holds it"
 
 
-def facts_of(batch: BatchPaper, proof: Proof) -> BatchFacts:
-    """What the chain knows of the batch."""
-    return BatchFacts(
-        node=proof.worker.node,
-        contents=batch.contents,
-        charge=batch.sums.charge,
-        bonus=batch.sums.bonus,
-        ms=batch.sums.ms,
-        leaf_count=batch.leaf_count,
-        ok_count=batch.sums.ok_count,
-        failed_count=batch.sums.failed_count,
-        unreceipted=batch.unreceipted,
-        uncalibrated=batch.uncalibrated,
-        checked=batch.checked,
-        class_id=batch.class_id,
-        commit_time=batch.timestamp,
-    )
-
-
 def check_batch(proof: Proof) -> Iterator[Check]:
     """The leaf against its papers, the tree against the batch, the batch against itself."""
     batch, leaf = proof.batch, proof.leaf
@@ -131,7 +112,7 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
     if leaf is None or leaf.siblings is None:
         yield from (absent(name, NO_PATH) for name in ("leaf in root", "sums", "no lie"))
         return
-    facts, opened = facts_of(batch, proof), OpenedLeaf(leaf.position, leaf.leaf, leaf.siblings)
+    facts, opened = BatchFacts.of(proof.worker.node, batch), OpenedLeaf(leaf.position, leaf.leaf, leaf.siblings)
     inside = is_in_batch(opened, facts)
     yield compared(
         "leaf in root",

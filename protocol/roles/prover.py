@@ -40,7 +40,7 @@ class Prover:
 
         A leaf that merely stands early is not held against anybody here: see `stands_early`.
         """
-        facts, opened, papers = BatchFacts.of(batch), _opened(opening), _papers_of(opening)
+        facts, opened, papers = BatchFacts.of(batch.node, batch), _opened(opening), _papers_of(opening)
         # No paper of an opening has the node's own signature on it, so whose that would be plays no part.
         lies = lies_in(opened, facts, papers, batch.node, self.identity.domain)
         early = stands_early(opened, batch.contents)

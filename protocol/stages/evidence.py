@@ -42,10 +42,7 @@ class Lie(IntEnum):
 
 
 class Told(Protocol):
-    """A batch as its log tells it; `timestamp` in seconds."""
-
-    @property
-    def node(self) -> Address: ...
+    """A batch as its log tells it, or a proof of one of its jobs; `timestamp` in seconds."""
 
     @property
     def contents(self) -> BatchContents: ...
@@ -91,10 +88,10 @@ class BatchFacts:
     commit_time: int
 
     @classmethod
-    def of(cls, told: Told) -> "BatchFacts":
-        """Those of a batch that was told."""
+    def of(cls, node: Address, told: Told) -> "BatchFacts":
+        """Those of a batch of this node that was told."""
         return cls(
-            node=told.node,
+            node=node,
             contents=told.contents,
             charge=told.sums.charge,
             bonus=told.sums.bonus,

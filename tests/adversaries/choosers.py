@@ -6,41 +6,18 @@ fingerprint of what it then says; texts.json and NAME.proof are left. With it, i
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from runner.fingerprint import Floats, encode_check, encode_proof, projection, whiten
+from runner.forgeries import Endless, Forced
 from runner.generate import read_act_w
 from runner.gumbel import Chooser
 from runner.model import Model, load
 
 TEXTS, OUTPUT = Path("/input/texts.json"), Path("/output")
 WANTED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Forced(Chooser):
-    """Honest but at one place, where it takes the token it wants."""
-
-    at: int
-    token: int
-
-    def choose(self, logits: Floats, place: int) -> int:
-        return self.token if place == self.at else Chooser.choose(self, logits, place)
-
-
-@dataclass(frozen=True, slots=True)
-class Endless(Chooser):
-    """Never stops, to be paid for the whole length."""
-
-    stops: tuple[int, ...]
-
-    def choose(self, logits: Floats, place: int) -> int:
-        left = logits.copy()
-        left[list(self.stops)] = -np.inf
-        return Chooser.choose(self, left, place)
 
 
 def nodes(temperature: int, seed: bytes, length: int, model: Model) -> dict[str, Chooser]:

@@ -103,7 +103,7 @@ class Evidence(Court):
         batch = self.batch(node, slot)
         self.require(batch.state in PROVABLE, "WrongState")
         self.require(contents == batch.contents, "WrongContents")
-        facts = BatchFacts.of(batch.told)
+        facts = BatchFacts.of(batch.told.node, batch.told)
         self.require(all(is_in_batch(opened, facts) for opened in leaves), "WrongRoot")
         if lie is Lie.MISCOUNTED:
             places = [opened.position for opened in leaves]

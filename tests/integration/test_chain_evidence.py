@@ -47,7 +47,7 @@ class Scene:
         settlement = self.ledger.network.settlement
         mined = await self.send(NODE, settlement.submit(batch_with(NODE.address, slot, entries)))
         told = (settlement.fact(entry) for log in mined.logs if (entry := settlement.entry(log)))
-        return next(BatchFacts.of(fact) for fact in told if isinstance(fact, BatchStored))
+        return next(BatchFacts.of(fact.node, fact) for fact in told if isinstance(fact, BatchStored))
 
     def papers(self, entry: LeafEntry) -> Papers:
         job = entry.job
