@@ -18,7 +18,7 @@ from protocol.roles.cases import DrawnLeaf
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.execution import sampling_seed
 from protocol.stages.request import GENERATE, KINDS
-from protocol.stages.verification import UNCALIBRATED, Calibration, distances, margins_of, terms
+from protocol.stages.verification import distances, margins_of, terms
 from protocol.wire.ids import BatchId, Cid
 
 UNKNOWN = -1
@@ -149,17 +149,15 @@ class Leaves:
         seen = held.seen
         if seen is None or not seen.check or not seen.proof or kind_of(held.details) != GENERATE:
             return ()
+        calibration = self._machine.member.calibration(Cid(held.details.manifest), held.class_id)
         try:
             found = distances(seen.proof, seen.check, count)
         except ValueError:
             return ()
         return tuple(
             api.TermView(term.name, term.distance, term.tolerance.d0, term.tolerance.d1, term.score)
-            for term in terms(found, count, self._calibration(held))
+            for term in terms(found, count, calibration)
         )
-
-    def _calibration(self, held: Held) -> Calibration:
-        return self._machine.member.calibrations.get((Cid(held.details.manifest), held.class_id), UNCALIBRATED)
 
 
 def _margins(check: bytes | None, count: int) -> tuple[int, ...]:

@@ -236,17 +236,11 @@ def score(proof: bytes, check: bytes, token_count: int, calibration: Calibration
 
 def points(found: Distances, token_count: int, calibration: Calibration) -> int:
     """The score that distances give, in basis points: that of the worst term."""
-    tok = _for_length(calibration.tok, token_count)
-    return min(
-        score_bps(found.act, calibration.act),
-        score_bps(found.chunk, calibration.chunk),
-        score_bps(found.tok, tok),
-        score_bps(found.worst, calibration.worst),
-    )
+    return min(term.score for term in terms(found, token_count, calibration))
 
 
 def terms(found: Distances, token_count: int, calibration: Calibration) -> tuple[Term, ...]:
-    """Each term with what it is measured by, for people; see the head of this module."""
+    """Each term with what it is measured by; see the head of this module."""
     held = (
         ("act", found.act, calibration.act),
         ("chunk", found.chunk, calibration.chunk),
@@ -299,7 +293,7 @@ def token_margins(check: bytes, token_count: int) -> tuple[int, ...]:
 
     Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
     """
-    return _split(check, token_count)[1][:token_count]
+    return margins_of(check, token_count)[:token_count]
 
 
 def is_check_shown(token_count: int) -> bool:

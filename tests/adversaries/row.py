@@ -74,6 +74,14 @@ class Stage:
         shares = [entry.values[2] for entry in paid if entry.values[:2] == (bytes.fromhex(case.id), case.node)]
         return case.reward_wei + case.bonus_wei + sum(shares)
 
+    async def court_pay(self) -> int:
+        """What the row's first member was paid for seats and audits of other rows, and for convening them, in wei."""
+        settlement, node = self.arena.ledger.network.settlement, self.member().address
+        head, _ = await self.arena.ledger.now()
+        seats = await settlement.entries("SeatPaid", 0, head, node=node)
+        convened = await settlement.entries("ConvenerPaid", 0, head, convener=node)
+        return sum(entry.values[2] for entry in (*seats, *convened))
+
     async def slashed(self, name: str = "") -> int:
         """What somebody's node has lost of its stake, in wei."""
         before = self.arena.before[self.member(name).party.name].stake

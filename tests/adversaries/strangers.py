@@ -157,7 +157,7 @@ async def not_drawn(stage: Stage) -> int:
     # It may well be drawn for another row's batch, and is shown that.
     shown = [each.message for each in heard if isinstance(each.message, SampleOpening | ProofOpening)]
     assert [each for each in shown if each.batch_id == name] == []
-    return 0
+    return await stage.court_pay()
 
 
 async def stolen(stage: Stage) -> int:
