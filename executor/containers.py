@@ -74,17 +74,18 @@ class Engine:
         labels = {**sandbox.labels, "node": self._node, "job": job, "deadline": str(deadline_s)}
         return Container(self.api, self._probe, replace(sandbox, labels=labels))
 
-    def sweep(self, known_jobs: Collection[str] | None, now_s: float) -> list[str]:
+    def sweep(self, known_jobs: Collection[str] | None, now_s: float, lost_kinds: Collection[str] = ()) -> list[str]:
         """Remove this node's containers whose job is unknown or late; returns their jobs.
 
-        Args: known_jobs, asked anew before each removal; None: every job is known. Raises: ExecutorError.
+        Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that nobody can
+        take over. Raises: ExecutorError.
         """
         removed = []
         with engine_errors():
             for found in self._mine():
                 labels = found["Labels"]
                 job = labels.get(LABEL + "job", "")
-                known = known_jobs is None or job in known_jobs
+                known = (known_jobs is None or job in known_jobs) and labels.get(LABEL + "kind") not in lost_kinds
                 if not known or _seconds(labels.get(LABEL + "deadline", "")) < now_s:
                     with contextlib.suppress(NotFound):
                         self.api.remove_container(found["Id"], force=True, v=True)
@@ -291,7 +292,7 @@ class Container:
                         self._heard = max(self._heard, again)
                         if not news:
                             continue
-                        on_said(Tokens(news))
+                        on_said(replace(said, ids=news))
                     else:
                         on_said(said)
 

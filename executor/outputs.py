@@ -46,6 +46,21 @@ class Outputs:
             raise HostileOutput(f"output {name} is over {limit} bytes")
         return data
 
+    def take(self, name: str, target: Path, limit: int) -> None:
+        """Copy an output that a container, which may go on, has said to be complete. Raises HostileOutput.
+
+        The copy is what counts from then on: whoever reads it checks it as a whole.
+        """
+        data = self.read(name, limit)
+        if data is None:
+            raise HostileOutput(f"there is no output {name}")
+        partial = target.with_name(target.name + ".partial")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(target)
+
     def collect(self, target: Path, wanted: Collection[str]) -> dict[str, OutputFile]:
         """Copy what we want of the outputs that manifest.json lists, each hashed again by us.
 

@@ -1,6 +1,6 @@
 """Where runs happen: everything that is the same for each run of this node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +24,51 @@ class Station:
 
     def attempt(self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]) -> Attempt:
         """An attempt at one run of a job's model. Raises: ModelUnusable if the model is not here."""
-        self.models.manifest(spec.manifest)
-        weights = self.act_w(spec.manifest)
-        if weights is not None:
-            inputs = {**inputs, "act_w.bin": weights}
-        params = {
-            "max_new_tokens": spec.max_new_tokens,
-            "temperature_milli": spec.temperature,
-            "dtype": CLASS_DTYPES.get(spec.class_id, ""),
-            "device_class": spec.class_id,
-            "of": KINDS[spec.kind],
-        }
+        params = {**_how(spec), **_class_of(spec), "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
-        model = self.models.path(spec.manifest)
+        model, inputs = self._model(spec), self._with_weights(spec, inputs)
         return Attempt(
             self.engine, self.image, Task(spec.job_id, kind, params, inputs, wanted, limits, model, spec.seed)
         )
+
+    def shared_attempt(
+        self, kind: str, shared_id: bytes, specs: Sequence[RunSpec], inputs: Mapping[str, bytes]
+    ) -> Attempt:
+        """An attempt at several jobs of one model and class; its outputs are taken while it runs.
+
+        It has the memory of the job that was given most, and the time of the one that was given least.
+        Raises: ModelUnusable if the model is not here.
+        """
+        jobs = [
+            {
+                "job_id": spec.job_id.hex(),
+                "seed": spec.seed.hex(),
+                "params": {**_how(spec), "memory_bytes": spec.memory_bytes},
+            }
+            for spec in specs
+        ]
+        limits = Limits(
+            timeout_ms=min(spec.timeout_ms for spec in specs),
+            memory_bytes=max(spec.memory_bytes for spec in specs),
+            cpu_millis=self.cpu_millis,
+        )
+        first = specs[0]
+        params = {**_class_of(first), "jobs": jobs}
+        model, with_weights = self._model(first), self._with_weights(first, inputs)
+        return Attempt(self.engine, self.image, Task(shared_id, kind, params, with_weights, (), limits, model))
+
+    def _model(self, spec: RunSpec) -> Path:
+        self.models.manifest(spec.manifest)
+        return self.models.path(spec.manifest)
+
+    def _with_weights(self, spec: RunSpec, inputs: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
+        weights = self.act_w(spec.manifest)
+        return {**inputs} if weights is None else {**inputs, "act_w.bin": weights}
+
+
+def _class_of(spec: RunSpec) -> dict[str, object]:
+    return {"dtype": CLASS_DTYPES.get(spec.class_id, ""), "device_class": spec.class_id}
+
+
+def _how(spec: RunSpec) -> dict[str, object]:
+    return {"max_new_tokens": spec.max_new_tokens, "temperature_milli": spec.temperature}

@@ -78,6 +78,11 @@ class Attempt:
         self._container: Container | None = None
         self._stopped: Intent | None = None
 
+    @property
+    def limits(self) -> Limits:
+        """What the container may use."""
+        return self._task.limits
+
     def run(self, exchange_home: Path, target: Path, on_said: Callable[[Said], None]) -> Finish:
         """Run the task with its exchange at `exchange_home`; good outputs end up in `target`. Never raises ours.
 

@@ -6,6 +6,7 @@ object a line, stderr is kept by its end only. Lines that are no event are dropp
 
 import json
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from executor.ending import RunnerError, printable
 from executor.sandbox import Limits
@@ -18,6 +19,7 @@ MAX_IDS = 1024
 MAX_TOKEN_ID = 2**32 - 1
 LOG_TAIL_BYTES = 4096
 MAX_METRICS = 32
+MAX_JOBS = 64
 
 
 class Flood(Exception):
@@ -31,9 +33,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """New tokens, in order."""
+    """New tokens, in order; `job` is its number among those of a shared container."""
 
     ids: tuple[int, ...]
+    job: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,22 @@ class Progress:
     total: int
 
 
-Said = Ready | Tokens | Progress
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outputs of one job of a shared container are complete."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """One job of a shared container cannot be done as asked, and why."""
+
+    job: int
+    error: RunnerError
+
+
+Said = Ready | Tokens | Progress | Answered | Declined
 
 
 class Transcript:
@@ -85,34 +103,54 @@ class Transcript:
         self._lines_left -= len(complete)
         if self._lines_left < 0 or any(len(line) > MAX_LINE_BYTES for line in (*complete, rest)):
             raise Flood("too many or too long lines")
-        return [event for line in complete if (event := self._event(line)) is not None]
+        return [event for line in complete for event in self._events(line)]
 
-    def _event(self, line: bytes) -> Said | None:
+    def _events(self, line: bytes) -> list[Said]:
         try:
             said = json.loads(line)
         except (ValueError, RecursionError):
-            return None
+            return []
         # A runner that has said `done` has no more to say: its results are closed by then.
         if not isinstance(said, dict) or self._done:
-            return None
+            return []
+        job = said.get("job")
         match said.get("ev"):
             case "ready":
-                return Ready()
+                return [Ready()]
+            case "tokens" if "jobs" in said:
+                return _tokens_of_jobs(said["jobs"])
             case "tokens":
-                return _tokens(said.get("ids"))
+                return _tokens(said.get("ids"), None)
             case "progress":
-                return Progress(_count(said.get("step")), _count(said.get("total")))
+                return [Progress(_count(said.get("step")), _count(said.get("total")))]
+            case "answer" if _is_number(job):
+                return [Answered(job)]
             case "done":
                 self.metrics, self._done = _metrics(said.get("metrics")), True
             case "error":
-                self.error = RunnerError(printable(str(said.get("code"))), printable(str(said.get("message"))))
-        return None
+                error = RunnerError(printable(str(said.get("code"))), printable(str(said.get("message"))))
+                if _is_number(job):
+                    return [Declined(job, error)]
+                self.error = error
+        return []
 
 
-def _tokens(ids: object) -> Tokens | None:
+def _tokens(ids: object, job: int | None) -> list[Said]:
     if not isinstance(ids, list) or len(ids) > MAX_IDS:
-        return None
-    return Tokens(tuple(ids)) if all(type(i) is int and 0 <= i <= MAX_TOKEN_ID for i in ids) else None
+        return []
+    return [Tokens(tuple(ids), job)] if all(type(i) is int and 0 <= i <= MAX_TOKEN_ID for i in ids) else []
+
+
+def _tokens_of_jobs(jobs: object) -> list[Said]:
+    if not isinstance(jobs, dict) or len(jobs) > MAX_JOBS:
+        return []
+    # Its keys are text as all of JSON's; int() alone would take ٣ and 1_000 for numbers.
+    numbers = {name: int(name) for name in jobs if name.isascii() and name.isdecimal() and len(name) < 4}
+    return [event for name, job in numbers.items() if job < MAX_JOBS for event in _tokens(jobs[name], job)]
+
+
+def _is_number(job: object) -> TypeGuard[int]:
+    return type(job) is int and 0 <= job < MAX_JOBS
 
 
 def _metrics(found: object) -> dict[str, int]:

@@ -85,6 +85,10 @@ class Workspaces:
         """The workspace of a drawn leaf that this node checks."""
         return Workspace(self._root / "samples" / f"{batch_id.hex()}-{leaf_index}")
 
+    def of_shared(self, shared_id: bytes) -> Workspace:
+        """The workspace of a container that several jobs share; nothing of theirs stays in it."""
+        return Workspace(self._root / "shared" / shared_id.hex())
+
     def sweep(self, in_use: Collection[Path] = ()) -> int:
         """Take down the exchanges that a crash left mounted; returns how many. Call it before anything runs.
 

@@ -240,7 +240,10 @@ class ExecutorConfig:
     memory: Annotated[int, Key(_size, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Key(_cpus, "cores for one container")] = 1.0
     slots: Annotated[int, Key(_number(1, 64), "containers at the same time")] = 1
-    turns: Annotated[int, Key(_number(0, 64), "... and over all nodes that share the store; 0: no limit")] = 0
+    at_once: Annotated[int, Key(_number(1, 32), "answers side by side in one of them")] = 8
+    turns: Annotated[
+        int, Key(_number(0, 64), "containers at the same time over all nodes that share the store; 0: no limit")
+    ] = 0
 
 
 @dataclass(frozen=True, slots=True)

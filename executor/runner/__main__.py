@@ -51,12 +51,13 @@ def _dispatch(job: Job) -> dict[str, object]:
         from . import convert
 
         return convert.run(job)
-    if job.kind not in ("generate", "embed", "classify", "check", "calibrate", "noise"):
+    if job.kind not in ("generate", "together", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
-    from . import calibrate, check, classify, embed, generate, model, noise
+    from . import calibrate, check, classify, embed, generate, model, noise, together
 
     kinds = {
         "generate": generate.run,
+        "together": together.run,
         "embed": embed.run,
         "classify": classify.run,
         "check": {"generate": check.run, "embed": embed.check, "classify": classify.check}[_checked(job)],
@@ -64,7 +65,8 @@ def _dispatch(job: Job) -> dict[str, object]:
         "noise": noise.run,
     }
     dtype, _ = generate.dtype_of(job)
-    generate.chooser_of(job)
+    # Asked before anything is loaded.
+    (together.jobs_of if job.kind == "together" else generate.chooser_of)(job)
     loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
     return kinds[job.kind](job, loaded)
 

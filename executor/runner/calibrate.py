@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
+from .decoding import Answer
 from .events import emit
 from .fingerprint import MARGIN_MAX, Floats, distances, encode_check, encode_proof, projection, whiten
 from .forgeries import AFTERWARDS, CHOICES, EARLY
 from .generate import dtype_of, read_act_w
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
 from .job import INPUT, BadInput, BadSpec, Job, canonical, read_object, write
-from .model import DTYPES, Answer, Model, Trace, load
+from .model import DTYPES, Model, Trace, load
 from .substitutes import WEIGHTS, RoundedCache
 
 HONEST, CUT_PROMPT, KV_8BIT, FORCED_EOS = "honest", "cut_prompt", "kv_8bit", "forced_eos"
@@ -150,28 +152,10 @@ def _generate(model: Model, segment: Segment, max_new: int, progress: Progress) 
     answers: list[Answer] = []
     for start in range(0, len(prompts), segment.batch):
         part = slice(start, start + segment.batch)
-        if variant == KV_8BIT:
-            answers += model.decode_many(prompts[part], max_new, choosers[part], RoundedCache)
-        elif segment.batch == 1:
-            answers.append(_alone(model, prompts[start], max_new, choosers[start]))
-        else:
-            answers += model.decode_many(prompts[part], max_new, choosers[part])
+        cache_of = RoundedCache if variant == KV_8BIT else DynamicCache
+        answers += model.answers(prompts[part], max_new, choosers[part], cache_of)
         progress.more(len(prompts[part]))
     return AFTERWARDS[variant](answers, model) if variant in AFTERWARDS else answers
-
-
-def _alone(model: Model, prompt: list[int], max_new: int, chooser: Chooser) -> Answer:
-    """As kind `generate` does it."""
-    ids: list[int] = []
-    states: list[Floats] = []
-    stopped = False
-    for token, state in model.decode(prompt, max_new, chooser):
-        if token in model.eos_ids:
-            stopped = True
-            break
-        ids.append(token)
-        states.append(state)
-    return Answer(ids, np.array(states, np.float32).reshape(len(ids), model.hidden), stopped)
 
 
 def _whitening(answers: list[Answer]) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .events import emit
 from .fingerprint import Doubles, Floats, NotFinite
-from .job import BadInput, Job, canonical, write
+from .job import BadInput, Job, canonical, memory_given, write
 from .model import Model
 from .texts import (
     BATCH_TEXTS,
@@ -38,7 +38,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
     asked = read_labelled()
     prompts, labels = prompts_of(asked, model), label_ids(asked, model)
     require_paid(job, prompts, len(labels))
-    model.require_memory(max(map(len, prompts)))
+    model.require_memory(max(map(len, prompts)), memory_given())
     said = _claims(job, model, asked, prompts)
     emit("ready", prompt_tokens=sum(map(len, prompts)))
     started = time.monotonic()

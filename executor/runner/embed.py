@@ -10,7 +10,7 @@ import numpy as np
 
 from .events import emit
 from .fingerprint import Doubles, Floats, NotFinite
-from .job import Job, canonical, write
+from .job import Job, canonical, memory_given, write
 from .model import Model
 from .texts import (
     BATCH_TEXTS,
@@ -30,7 +30,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
     asked = read_asked(0)
     prompts = [model.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
-    model.require_memory(max(map(len, prompts)))
+    model.require_memory(max(map(len, prompts)), memory_given())
     said = claims(job, model, asked, prompts)
     emit("ready", prompt_tokens=sum(map(len, prompts)))
     started = time.monotonic()

@@ -15,19 +15,27 @@ def emit(event: str, **facts: object) -> None:
 
 
 class TokenStream:
-    """Gathers token ids, so that a fast model still keeps to the line rate; the first token leaves at once."""
+    """Gathers token ids, so that a fast model still keeps to the line rate; the first token leaves at once.
+
+    Those of a job by itself are told as `ids`; of jobs side by side as `jobs`, a list of ids under each one's number.
+    """
 
     def __init__(self) -> None:
-        self._waiting: list[int] = []
+        self._waiting: dict[int | None, list[int]] = {}
         self._last = 0.0
 
-    def add(self, token: int) -> None:
-        self._waiting.append(token)
-        if time.monotonic() - self._last >= MIN_INTERVAL_S or len(self._waiting) >= MAX_IDS_PER_LINE:
+    def add(self, token: int, job: int | None = None) -> None:
+        self._waiting.setdefault(job, []).append(token)
+        is_full = sum(map(len, self._waiting.values())) >= MAX_IDS_PER_LINE
+        if is_full or time.monotonic() - self._last >= MIN_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
-        if self._waiting:
-            emit("tokens", ids=self._waiting)
-            self._waiting = []
-            self._last = time.monotonic()
+        if not self._waiting:
+            return
+        if None in self._waiting:
+            emit("tokens", ids=self._waiting[None])
+        else:
+            emit("tokens", jobs={str(job): ids for job, ids in self._waiting.items()})
+        self._waiting = {}
+        self._last = time.monotonic()

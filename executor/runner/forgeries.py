@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .decoding import Answer
 from .fingerprint import Floats
 from .gumbel import Chooser
-from .model import Answer, Model
+from .model import Model
 
 REPLACED_AT = 8
 WANTED = 1_000

@@ -2,13 +2,15 @@
 
 import re
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
+from .decoding import Answer, Growing
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
-from .job import INPUT, BadInput, BadSpec, Job, canonical, read_object, write
+from .job import INPUT, BadInput, BadSpec, Job, canonical, memory_given, read_object, write
 from .model import Model, ids_sha256
 
 MAX_NEW_TOKENS = 1 << 20
@@ -32,12 +34,12 @@ def chooser_of(job: Job) -> Chooser:
     return Chooser(temperature_milli, job.seed)
 
 
-def read_chat() -> tuple[str, object]:
-    """Salt and messages of input.json. Raises BadInput."""
-    chat = read_object("input.json")
+def read_chat(name: str = "input.json") -> tuple[str, object]:
+    """Salt and messages of an input. Raises BadInput."""
+    chat = read_object(name)
     salt = chat.get("salt")
     if chat.get("v") != 1 or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
-        raise BadInput("bad_input", "input.json must be of version 1 with a salt of 16 bytes in hex")
+        raise BadInput("bad_input", f"{name} must be of version 1 with a salt of 16 bytes in hex")
     return salt, chat.get("messages")
 
 
@@ -52,40 +54,67 @@ def read_act_w(hidden: int) -> Floats:
     return np.frombuffer(data, "<f2").astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One chat that is to be answered, and how."""
+
+    job_id: bytes
+    salt: str
+    prompt: list[int]
+    max_new_tokens: int
+    chooser: Chooser
+
+
+def read_asked(job: Job, model: Model, memory_bytes: int, name: str = "input.json") -> Asked:
+    """The chat of a job and its tokens. Raises BadSpec, BadInput."""
+    max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
+    salt, messages = read_chat(name)
+    prompt = model.prompt_ids(messages, max_new)
+    model.require_memory(len(prompt), memory_bytes)
+    return Asked(job.id, salt, prompt, max_new, chooser_of(job))
+
+
+class Desk:
+    """Writes down answers of one class: result.json and proof.bin of each."""
+
+    def __init__(self, job: Job, model: Model) -> None:
+        """`job` says the class. Raises BadSpec, BadInput."""
+        self._dtype, self._device_class = dtype_of(job)
+        self._model = model
+        self._act_w = read_act_w(model.hidden)
+
+    def put(self, asked: Asked, answer: Answer, prefix: str = "") -> None:
+        """Both files of an answer, under names that begin so."""
+        result = {
+            "v": 1,
+            "job_id": asked.job_id.hex(),
+            "salt": asked.salt,
+            "manifest_sha256": self._model.manifest_sha256.hex(),
+            "dtype": self._dtype,
+            "device_class": self._device_class,
+            "prompt_token_ids_sha256": ids_sha256(asked.prompt),
+            "output_token_ids": answer.ids,
+            "finish": "eos" if answer.stopped else "length",
+        }
+        r = projection(asked.job_id, self._model.hidden)
+        write(prefix + "proof.bin", encode_proof(whiten(answer.states, self._act_w), r))
+        write(prefix + "result.json", canonical(result))
+
+
 def run(job: Job, model: Model) -> dict[str, object]:
     """Returns what the run took; raises Refused."""
-    dtype, device_class = dtype_of(job)
-    max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    salt, messages = read_chat()
-    prompt = model.prompt_ids(messages, max_new)
-    model.require_memory(len(prompt))
-    act_w, r = read_act_w(model.hidden), projection(job.id, model.hidden)
-    emit("ready", prompt_tokens=len(prompt))
+    desk, asked = Desk(job, model), read_asked(job, model, memory_given())
+    emit("ready", prompt_tokens=len(asked.prompt))
 
     started = time.monotonic()
-    stream, ids, states, finish = TokenStream(), [], [], "length"
-    for token, state in model.decode(prompt, max_new, chooser_of(job)):
-        if token in model.eos_ids:
-            finish = "eos"
-            break
-        stream.add(token)
-        ids.append(token)
-        states.append(state)
+    stream, growing = TokenStream(), Growing()
+    for _, token, state in model.decode([asked.prompt], [asked.max_new_tokens], [asked.chooser]):
+        is_stop = token in model.eos_ids
+        growing.add(token, state, is_stop=is_stop)
+        if not is_stop:
+            stream.add(token)
     stream.flush()
     took = time.monotonic() - started
 
-    rows = np.array(states, np.float32).reshape(len(ids), model.hidden)
-    result = {
-        "v": 1,
-        "job_id": job.id.hex(),
-        "salt": salt,
-        "manifest_sha256": model.manifest_sha256.hex(),
-        "dtype": dtype,
-        "device_class": device_class,
-        "prompt_token_ids_sha256": ids_sha256(prompt),
-        "output_token_ids": ids,
-        "finish": finish,
-    }
-    write("result.json", canonical(result))
-    write("proof.bin", encode_proof(whiten(rows, act_w), r))
-    return {"prompt_tokens": len(prompt), "output_tokens": len(ids), "run_ms": round(took * 1000)}
+    desk.put(asked, growing.answer(model.hidden))
+    return {"prompt_tokens": len(asked.prompt), "output_tokens": len(growing.ids), "run_ms": round(took * 1000)}

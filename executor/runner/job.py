@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,11 @@ def _object(path: Path, limit: int, refusal: type[Refused]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise refusal("bad_json", f"{path.name} must be a JSON object of at most {limit} bytes")
     return value
+
+
+def memory_given() -> int:
+    """Bytes that this container may use."""
+    return int(os.environ["MAX_MEMORY"])
 
 
 def write(name: str, data: bytes) -> None:

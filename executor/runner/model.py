@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import pad
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
+from .decoding import Answer, Growing, side_by_side
 from .fingerprint import CHUNK_TOKENS, Doubles, Floats
 from .gumbel import Chooser
 from .job import BadInput
@@ -30,22 +30,6 @@ PAIR_BYTES = 12
 """What attention holds for each pair of tokens and each head while a prompt is read; measured: 10."""
 TOKEN_BYTES = 128 * 1024
 """What else is held for each token of a prompt, keys and values among it; little beside its pairs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a worker has generated: `states` are those that chose its tokens, float32 [n, hidden]."""
-
-    ids: list[int]
-    states: Floats
-    stopped: bool
-
-
-@dataclass(slots=True)
-class _Growing:
-    ids: list[int]
-    states: list[Floats]
-    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +54,8 @@ class Model:
     def __init__(self, net: Any, tokenizer: Any, manifest: dict[str, Any], manifest_sha256: bytes) -> None:
         self._net = net
         self._tokenizer = tokenizer
+        # What the model takes by itself, before anybody's prompt.
+        self._loaded_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.manifest_sha256 = manifest_sha256
         self.eos_ids = tuple(int(i) for i in manifest["eos_ids"])
         self.hidden, self.vocab, self.context = (int(manifest[k]) for k in ("hidden", "vocab", "context"))
@@ -94,23 +80,45 @@ class Model:
             )
         return ids
 
-    def require_memory(self, tokens: int) -> None:
+    def require_memory(self, tokens: int, memory_bytes: int) -> None:
         """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput.
 
         Attention compares every token with every other, so a long prompt takes many times what the model does, and the
         end of a container that runs out of memory would be held against the node.
         """
-        heads, memory_bytes = int(self._net.config.num_attention_heads), int(os.environ["MAX_MEMORY"])
-        room = memory_bytes - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        needed = tokens * (TOKEN_BYTES + tokens * heads * PAIR_BYTES)
-        if needed > room:
-            more = -(-(memory_bytes - room + needed) // 2**20)
+        needed = self._loaded_bytes + self._reading_bytes(tokens)
+        if needed > memory_bytes:
+            more = -(-needed // 2**20)
             raise BadInput(
                 "prompt_too_long",
                 f"to read {tokens} tokens takes {more} MiB, and this job was given {memory_bytes // 2**20}",
                 tokens=tokens,
                 memory_mib=more,
             )
+
+    def fit_together(self, prompts: Sequence[list[int]], lengths: Sequence[int], memory_bytes: int) -> int:
+        """How many of these answers, from the first on, can be written side by side; one always can."""
+        fitting = 1
+        for wanted in range(2, len(prompts) + 1):
+            longest = max(map(len, prompts[:wanted]))
+            width = longest + max(lengths[:wanted])
+            # Twice, because keys and values are copied whenever they grow.
+            kept = 2 * wanted * width * self._kept_bytes
+            if self._loaded_bytes + self._reading_bytes(longest) + kept > memory_bytes:
+                break
+            fitting = wanted
+        return fitting
+
+    def _reading_bytes(self, tokens: int) -> int:
+        return tokens * (TOKEN_BYTES + tokens * int(self._net.config.num_attention_heads) * PAIR_BYTES)
+
+    @property
+    def _kept_bytes(self) -> int:
+        """Keys and values of one token."""
+        config = self._net.config
+        heads, size = int(config.num_key_value_heads), int(config.hidden_size) // int(config.num_attention_heads)
+        size = int(getattr(config, "head_dim", None) or size)
+        return 2 * int(config.num_hidden_layers) * heads * size * int(self._net.dtype.itemsize)
 
     def text_ids(self, text: str, *, special: bool = True) -> list[int]:
         """A text as it stands, as token ids. Raises BadInput.
@@ -155,51 +163,43 @@ class Model:
             rows = torch.from_numpy(states).to(self._net.dtype)
             return self._logits(rows)[:, tokens]
 
-    def decode(self, prompt: list[int], max_new_tokens: int, chooser: Chooser) -> Iterator[tuple[int, Floats]]:
-        """Token by token, each with the hidden state that chose it, a stop token included, which ends it."""
-        step, past = prompt, None
-        for place in range(max_new_tokens):
-            with torch.inference_mode():
-                out = self._net.base_model(input_ids=torch.tensor([step]), past_key_values=past, use_cache=True)
-                state = out.last_hidden_state[0, -1:]
-                logits = self._logits(state)[0]
-            past = out.past_key_values
-            token = chooser.choose(logits, place)
-            yield token, state[0].float().numpy()
-            if token in self.eos_ids:
-                return
-            step = [token]
-
-    def decode_many(
+    def decode(
         self,
         prompts: Sequence[list[int]],
-        max_new_tokens: int,
+        lengths: Sequence[int],
         choosers: Sequence[Chooser],
         cache_of: Callable[[], Any] = DynamicCache,
-    ) -> list[Answer]:
-        """Several answers at once, token by token, after each prompt was read by itself, as servers do it.
+    ) -> Iterator[tuple[int, int, Floats]]:
+        """Write an answer to each prompt, all side by side: its number, and a token with the state that chose it.
 
-        `cache_of` makes what keeps keys and values.
+        A stop token is told, too, and ends its answer, as its length does. Prompts are read one by one, as servers do
+        it; `cache_of` makes what keeps keys and values.
         """
-        answers = [_Growing([], []) for _ in prompts]
-        caches, states = [], []
-        with torch.inference_mode():
-            for prompt in prompts:
-                out = self._net.base_model(input_ids=torch.tensor([prompt]), past_key_values=cache_of(), use_cache=True)
-                caches.append(out.past_key_values)
-                states.append(out.last_hidden_state[0, -1])
-            cache, last = _side_by_side(caches, cache_of()), torch.stack(states)
-        del caches
+        cache, state = self._begin(prompts, cache_of)
         width = max(map(len, prompts))
         # Shorter prompts are filled up on the left with what nobody looks at.
         seen = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts])
         places = torch.tensor([[len(each)] for each in prompts])
-        for place in range(max_new_tokens):
+        writing = list(range(len(prompts)))
+        for place in range(max(lengths)):
             with torch.inference_mode():
-                logits = self._logits(last)
-            step = self._choose(answers, logits, last.float().numpy(), choosers, place)
-            if place == max_new_tokens - 1 or all(each.stopped for each in answers):
-                break
+                logits = self._logits(state)
+            states = state.float().numpy()
+            step = [choosers[number].choose(logits[row], place) for row, number in enumerate(writing)]
+            for row, number in enumerate(writing):
+                yield number, step[row], states[row]
+            left = [
+                row
+                for row, number in enumerate(writing)
+                if step[row] not in self.eos_ids and place + 1 < lengths[number]
+            ]
+            if not left:
+                return
+            if len(left) < len(writing):
+                rows = torch.tensor(left)
+                cache.batch_select_indices(rows)
+                seen, places = seen[rows], places[rows]
+                step, writing = [step[row] for row in left], [writing[row] for row in left]
             seen = torch.cat([seen, torch.ones_like(places)], dim=1)
             with torch.inference_mode():
                 out = self._net.base_model(
@@ -209,26 +209,31 @@ class Model:
                     past_key_values=cache,
                     use_cache=True,
                 )
-            cache, last, places = out.past_key_values, out.last_hidden_state[:, -1], places + 1
-        return [
-            Answer(each.ids, np.array(each.states, np.float32).reshape(-1, self.hidden), each.stopped)
-            for each in answers
-        ]
+                state = out.last_hidden_state[:, -1]
+            places = places + 1
 
-    def _choose(
-        self, answers: Sequence[_Growing], logits: Floats, states: Floats, choosers: Sequence[Chooser], place: int
-    ) -> list[int]:
-        """The next token of each answer, added to it; a stop token for those that have ended."""
-        step = [self.eos_ids[0]] * len(answers)
-        for row, answer in enumerate(answers):
-            if answer.stopped:
-                continue
-            step[row] = choosers[row].choose(logits[row], place)
-            answer.stopped = step[row] in self.eos_ids
-            if not answer.stopped:
-                answer.ids.append(step[row])
-                answer.states.append(states[row])
-        return step
+    def _begin(self, prompts: Sequence[list[int]], cache_of: Callable[[], Any]) -> tuple[Any, torch.Tensor]:
+        """Keys and values of all prompts, and the last state of each."""
+        caches, states = [], []
+        with torch.inference_mode():
+            for prompt in prompts:
+                out = self._net.base_model(input_ids=torch.tensor([prompt]), past_key_values=cache_of(), use_cache=True)
+                caches.append(out.past_key_values)
+                states.append(out.last_hidden_state[0, -1])
+            return caches[0] if len(caches) == 1 else side_by_side(caches, cache_of()), torch.stack(states)
+
+    def answers(
+        self,
+        prompts: Sequence[list[int]],
+        max_new_tokens: int,
+        choosers: Sequence[Chooser],
+        cache_of: Callable[[], Any] = DynamicCache,
+    ) -> list[Answer]:
+        """What `decode` writes of answers of one length, gathered."""
+        found = [Growing() for _ in prompts]
+        for number, token, state in self.decode(prompts, [max_new_tokens] * len(prompts), choosers, cache_of):
+            found[number].add(token, state, is_stop=token in self.eos_ids)
+        return [each.answer(self.hidden) for each in found]
 
     def replay(self, prompt: list[int], output: list[int], stopped: bool, chooser: Chooser) -> tuple[Floats, Doubles]:
         """One pass over a finished text: the states of its tokens [n, hidden] and the n + 1 margins of check.bin."""
@@ -287,19 +292,6 @@ def load(path: Path, dtype: str) -> Model:
         return Model(net.eval(), tokenizer, json.loads(data), hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
-
-
-def _side_by_side(caches: Sequence[Any], joined: Any) -> Any:
-    """Keys and values of several texts as those of one batch, filled up on the left with zeros."""
-    width = max(each.get_seq_length() for each in caches)
-    for place in range(len(caches[0].layers)):
-        layers = [each.layers[place] for each in caches]
-        keys, values = (
-            torch.cat([pad(part, (0, 0, width - part.shape[2], 0)) for part in parts])
-            for parts in ([layer.keys for layer in layers], [layer.values for layer in layers])
-        )
-        joined.update(keys, values, place)
-    return joined
 
 
 def ids_sha256(ids: list[int]) -> str:

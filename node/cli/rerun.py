@@ -11,7 +11,7 @@ from typing import Protocol
 from chain.calibration import packaged_for
 from executor import images
 from executor.containers import Engine
-from executor.generation import Generation
+from executor.generation import Generation, Order
 from executor.models import ModelStore
 from executor.replay import Replay
 from executor.station import Station
@@ -61,7 +61,7 @@ class ContainerBench:
         """See Bench."""
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
-            run, _ = Generation(self._station, spec, workspace).run(lambda ids: None)
+            run, _ = Generation(self._station, Order(self._station, spec, workspace)).run(lambda ids: None)
             fresh = workspace.get(RESULT_JSON)
             if run.outcome is not Outcome.OK or fresh is None:
                 raise ExecutorError(f"the fresh run ended badly: {run.outcome}: {run.detail}")

@@ -55,6 +55,8 @@ class Node:
             await nursery.start(serve, self.backend, parts.config.api.socket)
             if parts.config.metrics.listen:
                 await nursery.start(serve_metrics, self.backend, parts.config.metrics.listen)
+            if parts.runner is not None:
+                nursery.start_soon(parts.runner.serve)
             await nursery.start(parts.peers.run)
             await nursery.start(parts.driver.run)
             await self._tell_machine()

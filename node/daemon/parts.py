@@ -230,6 +230,7 @@ def _machine(
         roles=roles,
         price=config.node.price,
         slots=config.executor.slots,
+        at_once=config.executor.at_once,
         lane_amount=config.node.lane,
         memory_bytes=config.executor.memory,
         agent=AGENT,

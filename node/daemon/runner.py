@@ -52,6 +52,10 @@ class Runner(Protocol):
         """Remove what a crash left behind; before anything is run."""
         ...
 
+    async def serve(self) -> None:
+        """Be where containers live that several jobs share, until cancelled; without it there are none."""
+        ...
+
     async def report(self) -> DeviceReported:
         """Measure this machine."""
         ...
@@ -81,7 +85,7 @@ class DockerRunner:
         self._image = image
         self._adapter = adapter
         self.recover, self.report = adapter.recover, adapter.report
-        self.run_job, self.replay = adapter.run_job, adapter.replay
+        self.run_job, self.replay, self.serve = adapter.run_job, adapter.replay, adapter.serve
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """See Runner."""
@@ -196,7 +200,8 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
         return None, str(error)
     station = Station(engine, image, site.models, site.weights.get, round(settings.cpus * 1000))
     turns = Turns(settings.store / "turns", settings.turns)
-    return DockerRunner(engine, image, ContainerAdapter(station, site.workspaces, settings.slots, turns)), ""
+    adapter = ContainerAdapter(station, site.workspaces, settings.slots, turns, settings.at_once)
+    return DockerRunner(engine, image, adapter), ""
 
 
 def _require_listener(host: str) -> None:

@@ -85,7 +85,7 @@ class Bidder:
             record.active
             and not self.settings.draining
             and not self.member.paused
-            and load < self.settings.slots + self.settings.queue
+            and load < self.settings.places
             and price <= request.max_price
             and price * PRICE_PER_STAKE <= record.stake
             and fits

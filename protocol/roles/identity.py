@@ -32,6 +32,8 @@ class Identity:
 class Settings:
     """The operator's choices. price in wei per 1,000 output tokens; memory in bytes for one container.
 
+    `slots` are containers at the same time, `at_once` the answers that one of them may write side by side.
+
     `secret` is 32 bytes that never leave this machine: salts and seeds are derived from it, so that a fold of the
     journal finds the same ones.
     """
@@ -40,9 +42,15 @@ class Settings:
     roles: frozenset[str] = frozenset({"requester", "provider", "verifier"})
     price: Wei = DEFAULT_PRICE_WEI
     slots: int = 1
+    at_once: int = 1
     queue: int = 16
     lane_amount: Wei = DEFAULT_LANE_WEI
     memory_bytes: int = 4 * 2**30
     agent: str = "vcoin/0.1.0"
     profile: str = "local"
     draining: bool = field(default=False)
+
+    @property
+    def places(self) -> int:
+        """Jobs that may be here at a time, running or waiting."""
+        return self.slots * self.at_once + self.queue

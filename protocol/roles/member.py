@@ -40,6 +40,8 @@ NODES_KEPT = 65_536
 OVERDUE_BLOCKS = 20
 QUIET_TICKS = 3
 LISTEN_BEATS = 2
+MAX_SLOTS = 255
+"""That a beat can tell."""
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 
 
@@ -224,7 +226,7 @@ class Member:
             stake=record.stake if record else 0,
             models=tuple(model_prefix(manifest) for manifest in sorted(self.models))[:8],
             queue=self.queue,
-            slots=min(self.settings.slots, self.device.slots),
+            slots=min(MAX_SLOTS, min(self.settings.slots, self.device.slots) * self.settings.at_once),
             price=self.settings.price,
             draining=self.settings.draining,
             paused=self.paused or self.is_intake_stopped(now_ms),

@@ -75,7 +75,14 @@ from protocol.stages.commitment import (
     require_receipt,
     unpaid_leaf,
 )
-from protocol.stages.execution import Outcome, RunResult, RunSpec, sampling_seed
+from protocol.stages.execution import (
+    Outcome,
+    RunResult,
+    RunSpec,
+    containers,
+    sampling_seed,
+    side_by_side_ms,
+)
 from protocol.stages.offer import Offer
 from protocol.wire.envelope import is_signed_by, require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
@@ -311,7 +318,7 @@ class Provider:
             return RefuseCode.DRAINING
         if self.member.is_intake_stopped(now_ms):
             return RefuseCode.PAUSED
-        if self.load >= self.settings.slots + self.settings.queue or self._has_its_share(assignment.client):
+        if self.load >= self.settings.places or self._has_its_share(assignment.client):
             return RefuseCode.BUSY
         calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id, kind_of(details))
         if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
@@ -335,8 +342,10 @@ class Provider:
 
     def _free_in_ms(self) -> int:
         """How long what waits and runs here takes, divided by the slots: when there will be room, roughly."""
-        tokens = sum(job.order.details.max_new_tokens for job in self._jobs.values() if job.running or self._waits(job))
-        return tokens * self.member.device.ms_per_token // self.settings.slots
+        jobs = [job for job in self._jobs.values() if job.running or self._waits(job)]
+        tokens, together = sum(job.order.details.max_new_tokens for job in jobs), min(self.settings.at_once, len(jobs))
+        step_ms = side_by_side_ms(self.member.device.ms_per_token, together)
+        return tokens * step_ms // (max(1, together) * self.settings.slots)
 
     def _send_refusal(self, refuse: Refuse, signature: bytes) -> tuple[Effect, ...]:
         to = self._refusing.pop(JobId(refuse.job_id), None)
@@ -401,11 +410,15 @@ class Provider:
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:
-        """Start accepted jobs whose model is here, as many as there are slots; the clients take turns."""
+        """Start accepted jobs whose model is here, as many as containers can hold; the clients take turns.
+
+        Which of them share a container is for the machine to say: it is the same to them.
+        """
         effects: list[Effect] = []
-        while sum(job.running for job in self._jobs.values()) < self.settings.slots:
-            job = self._next_to_start()
-            if job is None:
+        running = [self._spec(job) for job in self._jobs.values() if job.running]
+        while (job := self._next_to_start()) is not None:
+            running.append(self._spec(job))
+            if containers(running, self.settings.at_once) > self.settings.slots:
                 break
             job.running = True
             self._starts += 1
@@ -413,7 +426,7 @@ class Provider:
             self._started[job.order.assignment.client] = self._starts
             while len(self._started) > CLIENTS_KEPT:
                 self._started.pop(next(iter(self._started)))
-            effects.append(RunContainer(self._spec(job)))
+            effects.append(RunContainer(running[-1]))
         return tuple(effects)
 
     def _next_to_start(self) -> ProvidedJob | None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -173,6 +175,26 @@ def _is_hash(value: Any) -> bool:
 def failed(outcome: Outcome, detail: str, duration_ms: int = 0) -> RunResult:
     """The result of a run that gave none."""
     return RunResult(outcome, detail[:500], bytes(32), bytes(32), 0, "", duration_ms)
+
+
+SLOWER_PERCENT = 10
+"""By how much each further answer of a container makes a step of all of them longer; measured on one core: 8."""
+
+
+def is_shareable(kind: int) -> bool:
+    """Whether jobs of a kind may share a container: answers grow side by side, and readings come many in a job."""
+    return kind == GENERATE
+
+
+def containers(runs: Collection[RunSpec], at_once: int) -> int:
+    """How many containers these runs take, where those of one model and class share one, `at_once` of them."""
+    alike = Counter((run.manifest, run.class_id) for run in runs if is_shareable(run.kind))
+    return sum(not is_shareable(run.kind) for run in runs) + sum(-(-count // at_once) for count in alike.values())
+
+
+def side_by_side_ms(ms_per_token: int, answers: int) -> int:
+    """Milliseconds of one step that goes on so many answers, one token each."""
+    return ms_per_token * (100 + SLOWER_PERCENT * (answers - 1)) // 100
 
 
 CLASS_DTYPES: dict[int, str] = {1: "fp32", 2: "bf16"}

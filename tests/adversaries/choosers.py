@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from runner.fingerprint import Floats, encode_check, encode_proof, projection, whiten
 from runner.forgeries import Endless, Forced
 from runner.generate import read_act_w
@@ -34,16 +33,6 @@ def nodes(temperature: int, seed: bytes, length: int, model: Model) -> dict[str,
     }
 
 
-def answer(model: Model, prompt: list[int], length: int, chooser: Chooser) -> tuple[list[int], list[Floats], bool]:
-    ids, states = [], []
-    for token, state in model.decode(prompt, length, chooser):
-        if token in model.eos_ids:
-            return ids, states, True
-        ids.append(token)
-        states.append(state)
-    return ids, states, False
-
-
 def work(model: Model, order: dict[str, Any], r: Floats) -> None:
     texts = {}
     seed, temperature = bytes.fromhex(order["seed"]), order["temperature_milli"]
@@ -51,9 +40,9 @@ def work(model: Model, order: dict[str, Any], r: Floats) -> None:
         # To go on after the end there has to be one.
         question, length = order["short" if name == "endless" else "long"], order["length"]
         prompt = model.prompt_ids([{"role": "user", "content": question}], length)
-        ids, states, stopped = answer(model, prompt, length, chooser)
-        texts[name] = {"prompt": prompt, "ids": ids, "stopped": stopped}
-        (OUTPUT / f"{name}.proof").write_bytes(encode_proof(whiten(np.array(states), read_act_w(model.hidden)), r))
+        (answer,) = model.answers([prompt], length, [chooser])
+        texts[name] = {"prompt": prompt, "ids": answer.ids, "stopped": answer.stopped}
+        (OUTPUT / f"{name}.proof").write_bytes(encode_proof(whiten(answer.states, read_act_w(model.hidden)), r))
     (OUTPUT / TEXTS.name).write_text(json.dumps(texts))
 
 

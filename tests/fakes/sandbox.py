@@ -46,6 +46,10 @@ class FakeSandbox:
     async def recover(self) -> None:
         self._workspaces.sweep()
 
+    async def serve(self) -> None:
+        """Nothing is shared here."""
+        await trio.sleep_forever()
+
     async def report(self) -> DeviceReported:
         await trio.lowlevel.checkpoint()
         return DeviceReported(DeviceStatus((1, 2), (), 8 << 30, int(self._slots.total_tokens), 1))

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from runner.fingerprint import encode_check, encode_proof, projection, whiten
 from runner.generate import read_act_w
 from runner.gumbel import Chooser
-from runner.job import BadInput
+from runner.job import BadInput, memory_given
 from runner.model import Model, load
 
 OUTPUT = Path("/output")
@@ -38,17 +37,10 @@ def work(model: Model, job_id: bytes, text: str, length: int) -> tuple[dict[str,
     """One answer and its check, as a node and its seat make them."""
     chooser, r, act_w = Chooser(0, b""), projection(job_id, model.hidden), read_act_w(model.hidden)
     prompt = model.prompt_ids([{"role": "user", "content": text}], length)
-    ids, states, stopped = [], [], False
-    for token, state in model.decode(prompt, length, chooser):
-        if token in model.eos_ids:
-            stopped = True
-            break
-        ids.append(token)
-        states.append(state)
-    rows = np.array(states, np.float32).reshape(len(ids), model.hidden)
-    again, margins = model.replay(prompt, ids, stopped, chooser)
-    found = {"prompt_tokens": len(prompt), "ids": ids, "stopped": stopped, "job_id": job_id.hex()}
-    return found, encode_proof(whiten(rows, act_w), r), encode_check(whiten(again, act_w), r, margins)
+    (answer,) = model.answers([prompt], length, [chooser])
+    again, margins = model.replay(prompt, answer.ids, answer.stopped, chooser)
+    found = {"prompt_tokens": len(prompt), "ids": answer.ids, "stopped": answer.stopped, "job_id": job_id.hex()}
+    return found, encode_proof(whiten(answer.states, act_w), r), encode_check(whiten(again, act_w), r, margins)
 
 
 def refused(ask: Callable[[], object]) -> dict[str, object]:
@@ -73,7 +65,9 @@ def main() -> None:
         (OUTPUT / f"{name}.check").write_bytes(check)
     found["full"] = len(model.prompt_ids([{"role": "user", "content": full}], 1))
     found["over"] = refused(lambda: model.prompt_ids([{"role": "user", "content": full}], 2))
-    found["memory"] = [refused(lambda tokens=tokens: model.require_memory(tokens)) for tokens in (1_500, model.context)]
+    found["memory"] = [
+        refused(lambda tokens=tokens: model.require_memory(tokens, memory_given())) for tokens in (1_500, model.context)
+    ]
     (OUTPUT / "found.json").write_text(json.dumps(found))
 
 

@@ -26,10 +26,10 @@ class Told:
         self._rows = np.array([logits[0]] * (prompt - 1) + logits, np.float32) / 1024
         self.base_model = self._run
 
-    def _run(self, input_ids: Any, past_key_values: int | None = None, **_: bool) -> SimpleNamespace:
-        start = past_key_values or 0
-        end = start + input_ids.shape[1]
-        return SimpleNamespace(last_hidden_state=torch.tensor(self._rows[start:end])[None], past_key_values=end)
+    def _run(self, input_ids: Any, position_ids: Any = None, past_key_values: Any = None, **_: Any) -> SimpleNamespace:
+        start = 0 if position_ids is None else int(position_ids[0, 0])
+        states = torch.tensor(self._rows[start : start + input_ids.shape[1]])[None]
+        return SimpleNamespace(last_hidden_state=states, past_key_values=past_key_values)
 
     def get_output_embeddings(self) -> Any:
         return lambda states: states
@@ -48,7 +48,7 @@ def story(case: dict[str, Any]) -> dict[str, object]:
     manifest = {"eos_ids": case["stopIds"], "hidden": rows, "vocab": rows, "context": 1000}
     model = Model(Told(case["logits"], len(prompt)), None, manifest, b"")
     chooser = Chooser(case["temperatureMilli"], bytes.fromhex(case["seed"][2:]))
-    ids = [token for token, _ in model.decode(prompt, case["maxNewTokens"], chooser)]
+    ids = [token for _, token, _ in model.decode([prompt], [case["maxNewTokens"]], [chooser])]
     margins = [model.replay(prompt, text["ids"], text["stopped"], chooser)[1] for text in case["texts"]]
     return {"ids": ids, "margins": [[round(min(m * 1e6, MARGIN_MAX)) for m in each.tolist()] for each in margins]}
 

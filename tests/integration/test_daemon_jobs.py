@@ -84,6 +84,10 @@ class Played:
     async def recover(self) -> None:
         """Nothing was left behind."""
 
+    async def serve(self) -> None:
+        """Nothing is shared here."""
+        await trio.sleep_forever()
+
     async def report(self) -> DeviceReported:
         return DeviceReported(DeviceStatus((1,), (), 2**33, 1, 20))
 

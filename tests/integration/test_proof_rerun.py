@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chain.calibration import packaged_for
-from executor.generation import Generation
+from executor.generation import Generation, Order
 from executor.station import Station
 from executor.workspace import RESULT_JSON, Workspace
 from node.api.faults import Exit
@@ -43,7 +43,7 @@ def generated(station: Station, folder: Path) -> Proof:
         workspace.put("input.json", asked)
         seed = sampling_seed(job, nonce)
         spec = RunSpec(job, manifest.cid, CLASS, TOKENS, 0, seed, MEMORY, 120_000)
-        run, proof = Generation(station, spec, workspace).run(lambda ids: None)
+        run, proof = Generation(station, Order(station, spec, workspace)).run(lambda ids: None)
         assert run.outcome is Ended.OK, run.detail
         return Answered(workspace.get(RESULT_JSON) or b"", proof, run.new_tokens)
 

@@ -13,7 +13,7 @@ import pytest
 
 from chain.calibration import packaged_for
 from executor import devices
-from executor.generation import Generation
+from executor.generation import Generation, Order
 from executor.replay import Replay
 from executor.station import Station
 from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
@@ -56,7 +56,7 @@ def judge(worker: Station, seat: Station, home: Path) -> tuple[int, Distances]:
     )
     mine, theirs = Workspace(home / "mine"), Workspace(home / "theirs")
     theirs.put(INPUT_JSON, CHAT)
-    result, proof = Generation(worker, spec, theirs).run(lambda ids: None)
+    result, proof = Generation(worker, Order(worker, spec, theirs)).run(lambda ids: None)
     assert result.outcome is Outcome.OK, result.detail
     mine.put(INPUT_JSON, CHAT)
     mine.put(RESULT_JSON, theirs.get(RESULT_JSON) or b"")

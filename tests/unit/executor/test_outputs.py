@@ -171,3 +171,38 @@ def test_read_caps_before_it_returns(root: Path) -> None:
     assert outputs.read("b", 5) is None
     with pytest.raises(HostileOutput, match="over 4 bytes"):
         outputs.read("a", 4)
+
+
+def take(root: Path, name: str = "0.result.json", limit: int = 10) -> bytes:
+    kept = root.parent / "kept"
+    kept.mkdir(exist_ok=True)
+    Outputs(root, LIMITS).take(name, kept / "result.json", limit)
+    return (kept / "result.json").read_bytes()
+
+
+def test_an_output_may_be_taken_while_its_container_goes_on(root: Path) -> None:
+    write(root, **{"0.result.json": b"answer"})
+    assert take(root) == b"answer"
+    # What it makes of the file afterwards is its own affair.
+    write(root, **{"0.result.json": b"other"})
+    assert (root.parent / "kept" / "result.json").read_bytes() == b"answer"
+
+
+@pytest.mark.parametrize("attack", ["missing", "link", "second name", "too long", "folder", "pipe"])
+def test_what_is_no_plain_output_is_not_taken(root: Path, attack: str) -> None:
+    path = root / "0.result.json"
+    match attack:
+        case "link":
+            path.symlink_to("/etc/hostname")
+        case "second name":
+            path.write_bytes(b"answer")
+            os.link(path, root / "other")
+        case "too long":
+            path.write_bytes(b"0123456789a")
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+    with pytest.raises(HostileOutput):
+        take(root)
+    assert list((root.parent / "kept").iterdir()) == []

@@ -6,8 +6,19 @@ import json
 
 import pytest
 
+from executor.ending import RunnerError
 from executor.sandbox import Limits
-from executor.transcript import MAX_LINE_BYTES, Flood, Progress, Ready, Said, Tokens, Transcript
+from executor.transcript import (
+    MAX_LINE_BYTES,
+    Answered,
+    Declined,
+    Flood,
+    Progress,
+    Ready,
+    Said,
+    Tokens,
+    Transcript,
+)
 
 LIMITS = Limits(stdout_bytes=100_000, timeout_ms=1000)
 
@@ -28,6 +39,23 @@ def heard(*chunks: bytes) -> list[Said]:
 def test_events_come_out_in_order() -> None:
     data = frame(line(ev="ready") + line(ev="tokens", ids=[1, 2])) + frame(line(ev="progress", step=1, total=3))
     assert heard(data) == [Ready(), Tokens((1, 2)), Progress(1, 3)]
+
+
+def test_jobs_of_a_shared_container_are_told_apart() -> None:
+    refusal = Declined(2, RunnerError("bad_input", "no"))
+    data = frame(
+        line(ev="tokens", jobs={"0": [1, 2], "3": [7]})
+        + line(ev="answer", job=0)
+        + line(ev="error", job=2, code="bad_input", message="no")
+        + line(ev="later", job=1)
+    )
+    assert heard(data) == [Tokens((1, 2), 0), Tokens((7,), 3), Answered(0), refusal]
+
+
+def test_what_one_job_is_told_is_no_error_of_the_container() -> None:
+    transcript = Transcript(LIMITS)
+    transcript.feed(frame(line(ev="error", job=2, code="bad_input", message="no")))
+    assert transcript.error is None
 
 
 def test_bytes_may_come_one_by_one() -> None:
@@ -65,6 +93,13 @@ def test_only_the_end_of_stderr_is_kept() -> None:
         line(ev="tokens", ids=[2**32]),
         line(ev="tokens", ids=[1.0]),
         line(ev="tokens", ids=[0] * 1025),
+        line(ev="tokens", jobs=[[1]]),
+        line(ev="tokens", jobs={"0": [-1], "1": "abc", "-1": [1], "1_0": [1], "٣": [1], "64": [1], "": [1]}),
+        line(ev="tokens", jobs={str(job): [1] for job in range(65)}),
+        line(ev="answer"),
+        line(ev="answer", job=-1),
+        line(ev="answer", job=True),
+        line(ev="answer", job=64),
     ],
 )
 def test_what_is_no_event_is_dropped(words: bytes) -> None:

@@ -30,6 +30,8 @@ class Endless:
 
     async def recover(self) -> None: ...
 
+    async def serve(self) -> None: ...
+
     async def report(self) -> DeviceReported:
         raise AssertionError
 

@@ -280,6 +280,20 @@ def test_no_more_containers_start_than_there_are_slots():
     assert len(started) == 1
 
 
+@pytest.mark.parametrize(("at_once", "together"), [(1, 1), (2, 2), (3, 3), (8, 3)])
+def test_as_many_jobs_of_one_model_start_as_a_container_holds(at_once: int, together: int):
+    deal = Deal()
+    deal.machine.provider.settings = dataclasses.replace(deal.machine.provider.settings, at_once=at_once)
+    deal.lane()
+    started, before = [], 0
+    for index in (1, 2, 3):
+        order = deal.order(index=index, before=before, seed_nonce=bytes([index]) * 32)
+        before = order.assignment.cumulative
+        deal.send(order)
+        started += [effect for effect in accept(deal.machine, order) if isinstance(effect, RunContainer)]
+    assert len(started) == together
+
+
 def stage(deal: Deal) -> Stage:
     return deal.machine.provider.jobs[0].stage
 

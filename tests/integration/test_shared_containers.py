@@ -1,0 +1,247 @@
+"""Jobs that share a container: real answers, side by side, each of which passes its own check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from chain.calibration import packaged_for
+from executor import devices, together
+from executor.adapter import ContainerAdapter
+from executor.generation import Generation, Order
+from executor.station import Station
+from executor.turns import Turns
+from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
+from protocol.effects import ReplaySample
+from protocol.events import ContainerExited
+from protocol.params import PASS_ABOVE_BPS
+from protocol.stages.execution import Outcome, RunSpec
+from protocol.stages.verification import score
+from tests.station import open_station, small_model
+
+pytestmark = pytest.mark.docker
+
+CLASSES = devices.cpu_classes(Path("/proc/cpuinfo").read_text())
+MIB = 1 << 20
+RIVERS = "Name three rivers of Europe and say where each of them ends."
+PAPER = "Explain in depth how paper changed the history of human society."
+
+
+def chat(content: str) -> bytes:
+    return json.dumps({"v": 1, "salt": "5a" * 16, "messages": [{"role": "user", "content": content}]}).encode()
+
+
+@dataclass
+class House:
+    """One node with one slot, and what came of its jobs."""
+
+    name: str
+    home: Path
+    station: Station
+    class_id: int
+    streamed: dict[bytes, list[int]] = field(default_factory=dict)
+    spoken: dict[bytes, trio.Event] = field(default_factory=lambda: defaultdict(trio.Event))
+    exited: dict[bytes, ContainerExited] = field(default_factory=dict)
+    order: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.workspaces = Workspaces(self.home / "work")
+        turns = Turns(self.home / "turns", 1)
+        self.adapter = ContainerAdapter(self.station, self.workspaces, 1, turns, at_once=4)
+        self.began = time.time()
+
+    def job(self, name: str, question: str = RIVERS, tokens: int = 16, milli: int = 0, mib: int = 2048) -> RunSpec:
+        job_id, seed = hashlib.sha256(name.encode()).digest(), hashlib.sha256(b"seed" + name.encode()).digest()
+        spec = RunSpec(job_id, small_model().cid, self.class_id, tokens, milli, seed, mib * MIB, 300_000)
+        self.workspaces.of_job(job_id).put(INPUT_JSON, chat(question))
+        return spec
+
+    async def run(self, spec: RunSpec) -> None:
+        streamed = self.streamed.setdefault(spec.job_id, [])
+
+        async def on_tokens(ids: tuple[int, ...]) -> None:
+            streamed.extend(ids)
+            self.spoken[spec.job_id].set()
+
+        self.exited[spec.job_id] = await self.adapter.run_job(spec, on_tokens)
+        self.order.append(spec.job_id)
+
+    def ids(self, spec: RunSpec) -> list[int]:
+        found: list[int] = json.loads(self.result(spec))["output_token_ids"]
+        return found
+
+    def result(self, spec: RunSpec) -> bytes:
+        return self.workspaces.of_job(spec.job_id).get(RESULT_JSON) or b""
+
+    async def score(self, spec: RunSpec) -> int:
+        """What a seat of the same class gives the answer."""
+        sample = self.workspaces.of_sample(spec.job_id, 0)
+        sample.put(INPUT_JSON, self.workspaces.of_job(spec.job_id).get(INPUT_JSON) or b"")
+        sample.put(RESULT_JSON, self.result(spec))
+        replayed = await self.adapter.replay(ReplaySample(spec.job_id, 0, spec))
+        assert replayed.problem == ""
+        noise = packaged_for(spec.manifest)
+        assert noise is not None
+        exited, calibration = self.exited[spec.job_id], noise.classes[self.class_id].calibration
+        return score(exited.proof, replayed.check, exited.result.new_tokens, calibration)
+
+    def created(self) -> int:
+        """How many containers this node has created, removed ones too."""
+        filters = {"label": f"org.vcoin.node={self.name}", "event": "create"}
+        return len(list(self.station.engine.api.events(since=int(self.began), until=time.time(), filters=filters)))
+
+    def running(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.station.engine.api.containers(
+            all=True, filters={"label": f"org.vcoin.node={self.name}"}
+        )
+        return found
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[trio.Nursery]:
+        """Where jobs run; it closes when all have ended."""
+        with trio.fail_after(240):
+            async with trio.open_nursery() as serving:
+                serving.start_soon(self.adapter.serve)
+                async with trio.open_nursery() as jobs:
+                    yield jobs
+                serving.cancel_scope.cancel()
+
+    async def hear(self, *specs: RunSpec) -> None:
+        """Wait until each of these has said something."""
+        with trio.fail_after(60):
+            for spec in specs:
+                await self.spoken[spec.job_id].wait()
+
+
+@pytest.fixture(params=CLASSES, ids=lambda class_id: f"class {class_id}")
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    name = f"test-shared-{os.getpid()}-{request.node.name}"
+    with open_station(node=name) as station:
+        opened = House(name, tmp_path, station, request.param)
+        yield opened
+        assert opened.running() == []
+        assert list(tmp_path.glob("work/shared/*")) == []
+
+
+async def begin(house: House, jobs: trio.Nursery, *specs: RunSpec) -> RunSpec:
+    """A job that holds the turn, and these behind it, in their order."""
+    first = house.job("first", tokens=24)
+    jobs.start_soon(house.run, first)
+    await house.hear(first)
+    for spec in specs:
+        jobs.start_soon(house.run, spec)
+        await trio.testing.wait_all_tasks_blocked()
+    return first
+
+
+async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -> None:
+    paper = house.job("paper", PAPER, 40, milli=800)
+    rivers, short = house.job("rivers", tokens=24), house.job("short", "Say something.", 3, milli=800)
+    nobody = house.job("nobody", tokens=16)
+    house.workspaces.of_job(nobody.job_id).put(INPUT_JSON, b'{"v":1,"salt":"' + b"5a" * 16 + b'","messages":[]}')
+    async with house.open() as jobs:
+        await begin(house, jobs, paper, rivers, short, nobody)
+    assert house.created() == 2
+    refused = house.exited[nobody.job_id].result
+    assert (refused.outcome, "bad_messages" in refused.detail) == (Outcome.CLIENT, True)
+    assert house.order.index(short.job_id) < house.order.index(paper.job_id)
+    for spec in (paper, rivers, short):
+        ended = house.exited[spec.job_id].result
+        assert (ended.outcome, ended.detail) == (Outcome.OK, "")
+        assert house.streamed[spec.job_id] == house.ids(spec)
+        assert await house.score(spec) > PASS_ABOVE_BPS
+    again = await house.adapter.run_job(paper, _nobody)
+    assert again == house.exited[paper.job_id]
+
+
+async def _nobody(ids: tuple[int, ...]) -> None:
+    raise AssertionError("what was told once is told again")
+
+
+async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    name = f"test-shared-{os.getpid()}-same"
+    with open_station(node=name) as station:
+        house = House(name, tmp_path, station, 1)
+        specs = [house.job(word, PAPER + " " + word, 24, milli=800) for word in ("a", "b", "c")]
+        async with house.open() as jobs:
+            await begin(house, jobs, *specs)
+        assert house.created() == 2
+        alone = Workspaces(tmp_path / "alone").of_job(specs[1].job_id)
+        alone.put(INPUT_JSON, house.workspaces.of_job(specs[1].job_id).get(INPUT_JSON) or b"")
+        Generation(station, Order(station, specs[1], alone)).run(lambda ids: None)
+        assert alone.get(RESULT_JSON) == house.result(specs[1])
+        assert len(alone.get(PROOF_BIN) or b"") == len(house.exited[specs[1].job_id].proof)
+
+
+async def test_the_end_of_a_shared_container_is_no_jobs_end(house: House) -> None:
+    specs = [house.job(word, PAPER + " " + word, 60) for word in ("a", "b")]
+    async with house.open() as jobs:
+        await begin(house, jobs, *specs)
+        await house.hear(*specs)
+        (shared,) = house.running()
+        assert shared["Labels"]["org.vcoin.kind"] == together.KIND
+        house.station.engine.api.kill(shared["Id"])
+    for spec in specs:
+        assert house.exited[spec.job_id].result.outcome is Outcome.OK
+        # The beginning was told before; what is told again would be no answer.
+        assert len(house.streamed[spec.job_id]) == len(house.ids(spec))
+    assert house.created() == 2 + 2
+
+
+async def test_who_finds_no_room_is_answered_afterwards(house: House) -> None:
+    room = {1: 1_200, 2: 460}[house.class_id]
+    one, other = (house.job(word, "Say yes." + word, 2_000, mib=room) for word in (" ", "  "))
+    async with house.open() as jobs:
+        await begin(house, jobs, one, other)
+    assert [house.exited[spec.job_id].result.outcome for spec in (one, other)] == [Outcome.OK] * 2
+    assert house.created() == 3
+
+
+async def test_called_off_jobs_take_their_container_with_them(house: House) -> None:
+    specs = [house.job(word, PAPER, 400) for word in ("a", "b")]
+    async with house.open() as jobs:
+        await begin(house, jobs, *specs)
+        await house.hear(*specs)
+        jobs.cancel_scope.cancel()
+    assert house.running() == []
+
+
+async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) -> None:
+    specs = [house.job(word, PAPER, 400) for word in ("a", "b")]
+    shared = together.Together(
+        house.station,
+        [Order(house.station, spec, house.workspaces.of_job(spec.job_id)) for spec in specs],
+        house.workspaces.of_shared,
+    )
+    async with trio.open_nursery() as crashed:
+        listener = Listener()
+        crashed.start_soon(trio.to_thread.run_sync, shared.run, listener)
+        with trio.fail_after(60):
+            await listener.spoken.wait()
+        # As a new process of the node would.
+        await ContainerAdapter(house.station, house.workspaces, 1, Turns(house.home / "turns", 1)).recover()
+        assert house.running() == []
+
+
+class Listener:
+    """Only notes that there was something to hear."""
+
+    def __init__(self) -> None:
+        self.spoken = trio.Event()
+
+    def tokens(self, place: int, ids: tuple[int, ...]) -> None:
+        trio.from_thread.run_sync(self.spoken.set)
+
+    def settled(self, place: int, result: object, proof: bytes) -> None: ...
