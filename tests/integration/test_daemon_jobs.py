@@ -80,19 +80,32 @@ class Played:
         # A cheat hands in one text with the fingerprint of another.
         self._claims = claims or said
         self.runs = 0
+        self.is_served = False
+        # So many runs must have begun before one goes on.
+        self.together = 1
+        self._begun: set[bytes] = set()
+        self._all_begun = trio.Event()
 
     async def recover(self) -> None:
         """Nothing was left behind."""
 
     async def serve(self) -> None:
         """Nothing is shared here."""
-        await trio.sleep_forever()
+        self.is_served = True
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.is_served = False
 
     async def report(self) -> DeviceReported:
         return DeviceReported(DeviceStatus((1,), (), 2**33, 1, 20))
 
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
         self.runs += 1
+        self._begun.add(spec.job_id)
+        if len(self._begun) >= self.together:
+            self._all_begun.set()
+        await self._all_begun.wait()
         workspace = self._workspaces.of_job(spec.job_id)
         if spec.kind:
             asked = json.loads(workspace.get("input.json") or b"{}")
@@ -293,6 +306,18 @@ async def test_job_from_bid_to_pay(place: Place) -> None:
 
 TEXTS = ("the quick brown fox", "jumps over the lazy dog " * 12)
 READ = replace(ASK, kind="embed", messages=(), texts=TEXTS, max_new_tokens=0)
+
+
+async def test_chats_of_one_model_are_at_the_machine_at_the_same_time(place: Place) -> None:
+    async with network(place) as cast:
+        await heard(cast.asker, 1)
+        played = cast.provider.parts.runner
+        assert isinstance(played, Played)
+        assert played.is_served
+        played.together = 3
+        jobs = [await cast.asker.backend.ask_job(replace(ASK, max_new_tokens=length)) for length in (64, 65, 66)]
+        for job in jobs:
+            assert (await until(cast.asker, job, lambda view: view.state == "delivered", 60)).text == ANSWER
 
 
 async def test_embeddings_from_bid_to_pay(place: Place) -> None:

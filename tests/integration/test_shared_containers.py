@@ -19,17 +19,19 @@ import trio.testing
 
 from chain.calibration import packaged_for
 from executor import devices, together
-from executor.adapter import ContainerAdapter
 from executor.generation import Generation, Order
 from executor.station import Station
-from executor.turns import Turns
 from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
+from node.config import load
+from node.daemon.runner import Runner, Site, Weights, find_docker
 from protocol.effects import ReplaySample
 from protocol.events import ContainerExited
 from protocol.params import PASS_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import score
-from tests.station import open_station, small_model
+from protocol.wire.ids import Address
+from scripts.setup import model
+from tests.station import docker_host, open_station, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -58,9 +60,22 @@ class House:
 
     def __post_init__(self) -> None:
         self.workspaces = Workspaces(self.home / "work")
-        turns = Turns(self.home / "turns", 1)
-        self.adapter = ContainerAdapter(self.station, self.workspaces, 1, turns, at_once=4)
         self.began = time.time()
+
+    async def find(self) -> Runner:
+        """What this node runs containers with, as its configuration says."""
+        settings = {"executor.slots": 1, "executor.at_once": 4, "executor.turns": 1, "executor.memory": 2 << 30}
+        places = {"node.data_dir": self.home, "executor.store": model.store(), "executor.docker_host": docker_host()}
+        config = load({}, {name: str(value) for name, value in {**settings, **places}.items()})
+        weights = Weights()
+        noise = packaged_for(small_model().cid)
+        assert noise is not None
+        weights.put(noise.manifest, noise.act_weights)
+        runner, problem = await find_docker(
+            Site(config, Address(self.name), self.station.models, weights, self.workspaces)
+        )
+        assert runner is not None, problem
+        return runner
 
     def job(self, name: str, question: str = RIVERS, tokens: int = 16, milli: int = 0, mib: int = 2048) -> RunSpec:
         job_id, seed = hashlib.sha256(name.encode()).digest(), hashlib.sha256(b"seed" + name.encode()).digest()
@@ -75,7 +90,7 @@ class House:
             streamed.extend(ids)
             self.spoken[spec.job_id].set()
 
-        self.exited[spec.job_id] = await self.adapter.run_job(spec, on_tokens)
+        self.exited[spec.job_id] = await self.runner.run_job(spec, on_tokens)
         self.order.append(spec.job_id)
 
     def ids(self, spec: RunSpec) -> list[int]:
@@ -90,7 +105,7 @@ class House:
         sample = self.workspaces.of_sample(spec.job_id, 0)
         sample.put(INPUT_JSON, self.workspaces.of_job(spec.job_id).get(INPUT_JSON) or b"")
         sample.put(RESULT_JSON, self.result(spec))
-        replayed = await self.adapter.replay(ReplaySample(spec.job_id, 0, spec))
+        replayed = await self.runner.replay(ReplaySample(spec.job_id, 0, spec))
         assert replayed.problem == ""
         noise = packaged_for(spec.manifest)
         assert noise is not None
@@ -111,9 +126,10 @@ class House:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[trio.Nursery]:
         """Where jobs run; it closes when all have ended."""
+        self.runner = await self.find()
         with trio.fail_after(240):
             async with trio.open_nursery() as serving:
-                serving.start_soon(self.adapter.serve)
+                serving.start_soon(self.runner.serve)
                 async with trio.open_nursery() as jobs:
                     yield jobs
                 serving.cancel_scope.cancel()
@@ -162,7 +178,7 @@ async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -
         assert (ended.outcome, ended.detail) == (Outcome.OK, "")
         assert house.streamed[spec.job_id] == house.ids(spec)
         assert await house.score(spec) > PASS_ABOVE_BPS
-    again = await house.adapter.run_job(paper, _nobody)
+    again = await house.runner.run_job(paper, _nobody)
     assert again == house.exited[paper.job_id]
 
 
@@ -231,7 +247,7 @@ async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) 
         with trio.fail_after(60):
             await listener.spoken.wait()
         # As a new process of the node would.
-        await ContainerAdapter(house.station, house.workspaces, 1, Turns(house.home / "turns", 1)).recover()
+        await (await house.find()).recover()
         assert house.running() == []
 
 

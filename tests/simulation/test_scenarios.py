@@ -361,6 +361,17 @@ def test_a_beat_claims_no_more_slots_than_the_machine_has_now():
     assert (newest.slots, newest.class_ids) == (0, ())
 
 
+def test_a_beat_tells_how_many_jobs_the_containers_hold():
+    world = network()
+    provider = world.node("provider")
+    provider.machine.member.settings = dataclasses.replace(provider.settings, slots=2, at_once=8)
+    provider.take(ev.DeviceReported(dataclasses.replace(NO_DEVICE, slots=1)))
+    world.run(lambda: world.now_ms > world.started_ms + 12_000)
+    beats = [event.heartbeat for _, event in world.log if isinstance(event, ev.HeartbeatReceived)]
+    newest = max((beat for beat in beats if beat.node_id == provider.address), key=lambda beat: beat.counter)
+    assert newest.slots == 8
+
+
 def test_node_and_seats_draw_tokens_by_what_the_client_signed():
     world = network()
     done = submit(world, temperature=800)
