@@ -52,10 +52,12 @@ class Lane:
 CORES = Lane("cores", os.cpu_count() or 1, niceness=19)
 # So do these, but forge does not share its output with a second forge.
 FORGE = Lane("forge", niceness=19)
-# Tests of containers count those of the whole engine, and some have half a second to end one; nodes have seconds to
-# answer each other, and chains blocks to come. Side by side they would miss their times on two cores.
-SERVED = Lane("served")
-LANES = (CORES, FORGE, SERVED)
+# Tests of containers count those of the whole engine, and some have half a second to end one.
+ENGINE = Lane("engine")
+# Nodes have seconds to answer each other, and chains blocks to come: they wait more than they compute, as those of the
+# engine do, and two of them at a time keep their times on two cores.
+PEERS = Lane("peers")
+LANES = (CORES, FORGE, ENGINE, PEERS)
 # For one test; what takes a minute alone may take ten beside others, and does not hang.
 LIMIT_S = 900
 
@@ -85,14 +87,15 @@ LAYERS = (
     Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
     # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it.
     Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers")),
-    Layer("conformance", "conformance", SERVED, SERVICES),
-    # Integration, in three: containers, whole nodes and their peers, and what takes a chain at most.
-    Layer("containers", "integration", SERVED, SERVICES, marks="docker"),
-    Layer("nodes", "integration", SERVED, ("venv", "node tools"), marks="libp2p and not docker"),
-    Layer("chain", "integration", SERVED, ("venv", "node tools"), marks="not libp2p and not docker"),
-    # Dishonest parties among whole nodes with real containers, on one market.
-    Layer("adversaries", "adversaries", SERVED, SERVICES),
-    Layer("end-to-end", "end_to_end", SERVED, SERVICES),
+    # Integration and conformance, in three: containers, whole nodes and their peers, and what takes a chain at most.
+    Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),
+    Layer("containers", "integration", ENGINE, SERVICES, marks="docker"),
+    Layer("nodes", "integration", PEERS, ("venv", "node tools"), marks="libp2p and not docker"),
+    Layer("chain", "integration", PEERS, ("venv", "node tools"), marks="not libp2p and not docker"),
+    Layer("adapters", "conformance", PEERS, ("venv", "node tools"), marks="not docker"),
+    # Dishonest parties among whole nodes with real containers, on one market; when the lanes that compute have ended.
+    Layer("adversaries", "adversaries", ENGINE, SERVICES),
+    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
 )
 
 

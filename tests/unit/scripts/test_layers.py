@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from scripts.commands import bench, test
-from scripts.commands.test import CORES, FORGE, LAYERS, SERVED, Lane, Layer, Outcome, Run
+from scripts.commands.test import CORES, ENGINE, FORGE, LAYERS, PEERS, Lane, Layer, Outcome, Run
 from scripts.setup.failure import Missing
 from scripts.setup.session import Session
 
@@ -35,10 +35,14 @@ def test_layers_without_tests_are_not_listed(tmp_path: Path, monkeypatch: pytest
         test.choose(["property"], fast=False)
 
 
-def test_folder_of_several_layers_names_them_all_and_they_leave_no_test_out() -> None:
-    parts = test.choose(["integration"], fast=False)
-    assert [part.name for part in parts] == ["containers", "nodes", "chain"]
-    assert test.choose(["nodes"], fast=False) == [parts[1]]
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [("integration", ["containers", "nodes", "chain"]), ("conformance", ["sandboxes", "adapters"])],
+)
+def test_folder_of_several_layers_names_them_all_and_they_leave_no_test_out(folder: str, names: list[str]) -> None:
+    parts = test.choose([folder], fast=False)
+    assert [part.name for part in parts] == names
+    assert test.choose([names[1]], fast=False) == [parts[1]]
     for marks in itertools.product([False, True], repeat=2):
         borne = dict(zip(("docker", "libp2p"), marks, strict=True))
         assert sum(eval(part.marks, {}, borne) for part in parts) == 1, borne
@@ -72,7 +76,11 @@ def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
 
 
 def test_what_computes_gives_way_to_what_has_deadlines() -> None:
-    assert CORES.niceness == FORGE.niceness > SERVED.niceness == 0
+    assert CORES.niceness == FORGE.niceness > ENGINE.niceness == PEERS.niceness == 0
+
+
+def test_containers_of_the_engine_are_made_by_one_layer_at_a_time() -> None:
+    assert {layer.lane for layer in LAYERS if "docker engine" in layer.needs} == {ENGINE}
 
 
 @pytest.mark.parametrize(
