@@ -11,7 +11,7 @@ from executor.generation import Order
 from protocol.stages.execution import RunResult, RunSpec, is_shareable, side_by_side_ms
 
 TIME_SHARE = 2
-"""A shared run should need no more than this part, a half, of the time of the job that was given least."""
+"""A shared run should need no more than this part, a half, of the time of any of its jobs."""
 
 OnTokens = Callable[[tuple[int, ...]], Awaitable[None]]
 Ended = tuple[RunResult, bytes]

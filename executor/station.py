@@ -36,7 +36,7 @@ class Station:
     ) -> Attempt:
         """An attempt at several jobs of one model and class; its outputs are taken while it runs.
 
-        It has the memory of the job that was given most, and the time of the one that was given least.
+        It has the memory and the time of the job that was given most: who gives little ends nothing for the others.
         Raises: ModelUnusable if the model is not here.
         """
         jobs = [
@@ -48,7 +48,7 @@ class Station:
             for spec in specs
         ]
         limits = Limits(
-            timeout_ms=min(spec.timeout_ms for spec in specs),
+            timeout_ms=max(spec.timeout_ms for spec in specs),
             memory_bytes=max(spec.memory_bytes for spec in specs),
             cpu_millis=self.cpu_millis,
         )
