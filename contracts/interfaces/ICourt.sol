@@ -25,7 +25,7 @@ interface ICourt {
     /// @notice A case has moved the sums of its node on this class; all in thousandths of a nat.
     /// @param evidence the median of the seats', at most a quarter of what is too much
     /// @param told the sum by what all seats said: from 4,605 on two more look where one seat passed a case
-    /// @param confirmed the sum by what benches of three and more said against it: 20,723 is fraud
+    /// @param confirmed the sum by what benches of three and more said against it: 21,417 is fraud
     event MarginCounted(
         bytes32 indexed caseId,
         address indexed node,

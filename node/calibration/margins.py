@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.stages.margins import RUNNING_ALARM, evidence_of
+from protocol.stages.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
 from protocol.stages.verification import MAX_MARGIN_SCORE, MarginScores
 
 MILLI = 1_000
@@ -67,16 +67,19 @@ def mean_evidence(scores: MarginScores, answers: Margins) -> tuple[float, float]
     return mean, mean + BOUND_SIGMAS * spread / math.sqrt(len(values))
 
 
-def tokens_to_alarm(scores: MarginScores, answers: Margins, alarm: int = RUNNING_ALARM) -> list[int]:
+def tokens_to_alarm(
+    scores: MarginScores, answers: Margins, begin: int = HEAD_START, alarm: int = RUNNING_ALARM
+) -> list[int]:
     """After how many checked tokens a node is found that answers like these, in many trials, ascending, or NEVER.
 
-    Answers are drawn with a fixed seed, one case each; evidence never sinks below none.
+    Answers are drawn with a fixed seed, one case each; evidence never sinks below none. `begin` is the node's sum
+    before the first: the head start of a new one, or 0 after honest cases.
     """
-    told = [(evidence_of(each, scores), len(each)) for each in answers if each]
+    told = [(min(MOST_A_CASE, evidence_of(each, scores)), len(each)) for each in answers if each]
     found = []
     chance = random.Random(1)  # noqa: S311 (a simulation that can be repeated)
     for _ in range(SIMULATED):
-        running = tokens = 0
+        running, tokens = begin, 0
         for _ in range(MAX_ANSWERS):
             one, length = chance.choice(told)
             running, tokens = max(0, running + one), tokens + length
@@ -112,9 +115,16 @@ def _shares(counts: Sequence[int]) -> list[float]:
 
 
 def _ratios(honest: Sequence[int], cheat: Sequence[int]) -> list[float]:
+    """The logarithm of each bin's likelihood ratio. A larger margin never says less: bins are pooled where it would."""
     if not sum(honest) or not sum(cheat):
         raise ValueError("there are no tokens to compare")
-    return [math.log(q / p) for p, q in zip(_shares(honest), _shares(cheat), strict=True)]
+    pools: list[tuple[float, float, int]] = []
+    for pool in zip(_shares(honest), _shares(cheat), [1] * len(honest), strict=True):
+        pools.append(pool)
+        while len(pools) > 1 and pools[-2][1] * pools[-1][0] > pools[-1][1] * pools[-2][0]:
+            (p, q, bins), (next_p, next_q, next_bins) = pools[-2:]
+            pools[-2:] = [(p + next_p, q + next_q, bins + next_bins)]
+    return [math.log(q / p) for p, q, bins in pools for _ in range(bins)]
 
 
 def _level(edges: tuple[int, ...], ratios: Sequence[float], groups: Mapping[str, Margins]) -> MarginScores | None:

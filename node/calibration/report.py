@@ -13,7 +13,7 @@ from node.calibration.plan import HONEST, WEIGHTS
 from node.calibration.prompts import Family, place_of
 from node.calibration.statistics import interval, same_share
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
-from protocol.stages.margins import RUNNING_ALARM
+from protocol.stages.margins import HEAD_START, RUNNING_ALARM
 from protocol.stages.verification import Calibration, Distances, Tolerance, points
 
 TERMS = ("act", "chunk", "tok", "worst")
@@ -129,20 +129,27 @@ def weigh(answers: Sequence[Answer], class_id: int) -> Weighed:
 
 
 def alarms(answers: Sequence[Answer], class_id: int, weighed: Weighed) -> dict[str, dict[str, Any]]:
-    """How soon the running margin finds each adaptive cheat, and whether it ever takes an honest node for one."""
+    """How soon the running margin finds each adaptive cheat, and whether it ever takes an honest node for one.
+
+    A node that cheats from its first case on has the head start; one that was honest before has not: `later`.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name in (HONEST, *WEIGHTS):
         told = [_tokens(each) for each in answers if each.variant == name and _of(each, class_id)]
         if any(told):
-            found[name] = {"answers": len(told), **_soon(weighed, told, RUNNING_ALARM)}
+            found[name] = {
+                "answers": len(told),
+                **_soon(weighed, told, HEAD_START, RUNNING_ALARM),
+                "later": _soon(weighed, told, 0, RUNNING_ALARM),
+            }
             if name == CHEAT:
-                found[name]["by_lower_alarm"] = {str(alarm): _soon(weighed, told, alarm) for alarm in LOWER_ALARMS}
+                found[name]["by_lower_alarm"] = {str(alarm): _soon(weighed, told, 0, alarm) for alarm in LOWER_ALARMS}
     return found
 
 
-def _soon(weighed: Weighed, told: Sequence[Sequence[int]], alarm: int) -> dict[str, int]:
+def _soon(weighed: Weighed, told: Sequence[Sequence[int]], begin: int, alarm: int) -> dict[str, int]:
     """In how many of a million trials the alarm comes within 1,024 tokens, and the median of the tokens it takes."""
-    tokens = tokens_to_alarm(weighed.scores, told, alarm)
+    tokens = tokens_to_alarm(weighed.scores, told, begin, alarm)
     within = sum(each <= WITHIN_TOKENS for each in tokens)
     return {"within_1024_ppm": 10**6 * within // len(tokens), "median_tokens": tokens[len(tokens) // 2]}
 

@@ -185,7 +185,8 @@ def _constants(class_id: str, each: Mapping[str, Any]) -> Iterator[str]:
         for name, alarm in each["alarms"].items():
             yield (
                 f"{name}, with the fingerprint of a true pass: {alarm['within_1024_ppm'] / 10_000:.1f} % found within "
-                f"1,024 checked tokens, half of them after {alarm['median_tokens']:,}"
+                f"1,024 checked tokens, half of them after {alarm['median_tokens']:,}; after honest cases "
+                f"{alarm['later']['within_1024_ppm'] / 10_000:.1f} % and {alarm['later']['median_tokens']:,}"
             )
 
 

@@ -88,13 +88,14 @@ def _bench(seen: Standing) -> tuple["SeatPaper", ...]:
 
 def margins_of(seen: Standing) -> str:
     """What the tokens of many cases add up to, where this one has counted any; see docs/contracts.md."""
-    from protocol.stages.margins import RUNNING_ALARM
+    from protocol.stages.margins import HEAD_START, RUNNING_ALARM
 
     counted = seen.trail.case.margin if seen.trail.case else None
     if counted is None:
         return ""
-    sums = f"{counted.confirmed} of {RUNNING_ALARM} over the node's cases, at which it is fraud"
-    return f"the case counted {counted.evidence} thousandths of a nat against the node, which has {sums}"
+    sums = f"{counted.confirmed} of {RUNNING_ALARM} over all its cases, at which it is fraud"
+    said = f"the case counted {counted.evidence} thousandths of a nat against the node, which has {sums}"
+    return f"{said} ({HEAD_START} before the first)"
 
 
 def deadline_of(seen: Standing) -> str:

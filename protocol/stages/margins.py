@@ -8,9 +8,12 @@ one (`MarginScores`). Evidence of a node's cases on one class is summed up; the 
 Why an honest node may be judged by that for life: from each case on, the product of exp(evidence) is a supermartingale
 that begins with one, so it ever reaches 1/p with a probability of at most p (Ville). A sum with a floor of zero is the
 largest of those that begin at any case so far, so over 10^5 cases the union of their bounds holds: with the alarm at
-ln(10^5 x 10^4) an honest node is ever hurt within 10^5 cases with a probability of at most 10^-4. Whoever adds less
-than a case says leaves that true; so positive evidence may be cut, or wait for a larger bench. To leave out what is
-negative would break it: the sum would then grow by chance alone.
+ln(10^5 x 2 x 10^4) an honest node is ever hurt within 10^5 cases with a probability of at most 10^-4 / 2. The other
+half is spent on the first of them alone: a sum begins at ln(10^5), from where it reaches the alarm with a probability
+of at most 10^-4 / 2 before it has once been zero. So half as much is needed against a node that cheats from its first
+case on, and an honest one is at zero after a few cases. Whoever adds less than a case says leaves all that true; so
+positive evidence may be cut, or wait for a larger bench. To leave out what is negative would break it: the sum would
+then grow by chance alone. The head start is that of Lucas and Crosier's charts (1982), its size what the union costs.
 
 Twin of Margins.sol; tests/conformance holds the two together.
 """
@@ -21,9 +24,11 @@ from dataclasses import dataclass
 
 from protocol.stages.verification import MarginScores
 
-RUNNING_ALARM = 20_723
-"""ln(10^5 cases x 10^4): of ten thousand honest nodes one is ever hurt within 10^5 cases, at most."""
-MOST_A_CASE = 5_181
+RUNNING_ALARM = 21_417
+"""ln(10^5 cases x 2 x 10^4): of ten thousand honest nodes one is ever hurt within 10^5 cases, at most."""
+HEAD_START = 11_512
+"""ln(10^5): where the sums of a node begin, and begin anew after they were fraud."""
+MOST_A_CASE = 5_355
 """A quarter of it: a bench that was bribed once, or erred once, is not enough."""
 SUSPECT = 4_605
 """ln(100): from here on two more look at what one seat let pass. An honest node gets there, too, and loses nothing."""
@@ -55,8 +60,8 @@ def median_evidence(told: Sequence[int]) -> int:
 class Running:
     """The sums of one node on one class: by what all seats `told`, and by what full benches `confirmed`."""
 
-    told: int = 0
-    confirmed: int = 0
+    told: int = HEAD_START
+    confirmed: int = HEAD_START
 
     @property
     def is_alarm(self) -> bool:

@@ -57,12 +57,18 @@ def constants(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
 
 def margins(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     """The adaptive cheat: tokens of a cheap model under the fingerprint of a true pass."""
-    yield ("class", "tokens of", "answers", "found within 1,024 checked tokens", "half found after")
+    yield (
+        *("class", "tokens of", "answers", "within 1,024 checked tokens from the first case on", "half after"),
+        *("within 1,024 after honest cases", "half after"),
+    )
     for class_id, each in measured["classes"].items():
         for name, alarm in each.get("alarms", {}).items():
-            within, median = alarm["within_1024_ppm"] / 10_000, alarm["median_tokens"]
-            after = f"{median:,}" if within > 0 or median < 10**6 else "not found"
-            yield (class_id, name.replace("_", " "), str(alarm["answers"]), f"{within:.1f} %", after)
+            yield (class_id, name.replace("_", " "), str(alarm["answers"]), *_soon(alarm), *_soon(alarm["later"]))
+
+
+def _soon(found: Row) -> tuple[str, str]:
+    within, median = found["within_1024_ppm"] / 10_000, found["median_tokens"]
+    return f"{within:.1f} %", f"{median:,}" if median < 10**6 else "not found"
 
 
 def evidence(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:

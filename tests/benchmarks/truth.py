@@ -96,7 +96,11 @@ def _running(measured: Mapping[str, Any], now: str) -> Iterator[Line]:
     for class_id, each in measured["classes"].items():
         found = each.get("alarms", {}).get("int8_channel")
         if found:
-            words = f"class {class_id}: int8 per channel, half found after {found['median_tokens']:,} tokens{now}"
+            later = f"{found['later']['within_1024_ppm'] / 10_000:.1f} % and {found['later']['median_tokens']:,}"
+            words = (
+                f"class {class_id}: int8 per channel from the first case on, half found after "
+                f"{found['median_tokens']:,} tokens; after honest cases {later}{now}"
+            )
             value = found["within_1024_ppm"] / 10_000
             key = "truth.catch_adaptive_1024" + ("_tiny" if "tiny" in now else "")
             yield Line(key, value, "%", ">= 95", words, found["answers"])

@@ -72,7 +72,7 @@ from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS, PROBATION_JOBS, VCN, 
 from protocol.stages.assignment import Accept, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, batch_id
 from protocol.stages.evidence import Lie, OpenedLeaf, Papers, SignedResult
-from protocol.stages.margins import Running
+from protocol.stages.margins import HEAD_START, RUNNING_ALARM, Running
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of
 from protocol.stages.settlement import convene_pay, split
 from protocol.stages.verification import NOTHING_SHOWN_BPS, Verdict, audit_commitment, seat_commitment
@@ -682,26 +682,40 @@ async def test_margins_add_up_over_cases_until_they_are_fraud(open_ledger: OpenL
     async with scene(open_ledger, verifiers=3) as play:
         await play.open_lane()
         sums = []
-        for slot, evidence in enumerate((-700, 3_000, 6_000, 6_000, -500, 6_000)):
+        for slot, evidence in enumerate((-20_000, 3_000, 6_000, 6_000, -500, 6_000)):
             await judged_with(play, slot, evidence)
             sums.append((await play.ledger.running(NODE.address)).confirmed)
-        assert sums == [0, 3_000, 8_181, 13_362, 12_862, 18_043]
-        assert {seen.evidence for seen in play.story.all(SeatRevealed)} == {-700, 3_000, 6_000, -500}
+        assert sums == [0, 3_000, 8_355, 13_710, 13_210, 18_565]
+        assert {seen.evidence for seen in play.story.all(SeatRevealed)} == {-20_000, 3_000, 6_000, -500}
         assert {seen.verdict for seen in play.story.all(CaseResolved)} == {Verdict.PASS}
         assert play.story.all(NodeSlashed) == []
-        name, _, _ = await judged_with(play, 6, 2_680)
+        name, _, _ = await judged_with(play, 6, 2_852)
         resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
         assert (resolved.verdict, resolved.median) == (Verdict.SEVERE, 9_900)
         assert (await play.story.until(NodeSlashed)).amount == 5_000 * VCN
         assert await play.ledger.running(NODE.address) == Running()
 
 
+async def test_a_new_node_has_a_head_start_and_is_found_in_two_cases(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger, verifiers=3) as play:
+        await play.open_lane()
+        assert await play.ledger.running(NODE.address) == Running(HEAD_START, HEAD_START)
+        await judged_with(play, 0, -700)
+        assert await play.ledger.running(NODE.address) == Running(HEAD_START - 700, HEAD_START - 700)
+        await judged_with(play, 1, 6_000)
+        assert await play.ledger.running(NODE.address) == Running(HEAD_START + 4_655, HEAD_START + 4_655)
+        name, _, _ = await judged_with(play, 2, RUNNING_ALARM - HEAD_START - 4_655)
+        resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
+        assert resolved.verdict is Verdict.SEVERE
+        assert await play.ledger.running(NODE.address) == Running(HEAD_START, HEAD_START)
+
+
 async def test_margins_that_are_fraud_may_be_appealed(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger, verifiers=10) as play:
         await play.open_lane()
-        for slot in range(3):
-            await judged_with(play, slot, 6_000)
-        name, contents, case = await judged_with(play, 3, 6_000)
+        # Two are enough of a node that has a head start.
+        await judged_with(play, 0, 6_000)
+        name, contents, case = await judged_with(play, 1, 6_000)
         decided = await play.story.until(CaseDecided)
         assert (decided.batch_id, decided.verdict, decided.median) == (name, Verdict.SEVERE, 9_900)
         await play.ledger.appeal(NODE, name, contents)
@@ -710,15 +724,17 @@ async def test_margins_that_are_fraud_may_be_appealed(open_ledger: OpenLedger) -
         await play.final()
         resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
         assert resolved.verdict is Verdict.PASS
-        assert (await play.ledger.running(NODE.address)).confirmed == 15_543
+        assert (await play.ledger.running(NODE.address)).confirmed == HEAD_START + 5_355
 
 
 async def test_one_seat_confirms_nothing_and_is_joined_by_two_where_it_says_too_much(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger, verifiers=3, court_value=1_000 * VCN) as play:
         await play.open_lane()
-        await judged_with(play, 0, 4_604)
+        await judged_with(play, 0, -HEAD_START)
+        assert await play.ledger.running(NODE.address) == Running(0, 0)
+        await judged_with(play, 1, 4_604)
         assert await play.ledger.running(NODE.address) == Running(4_604, 0)
-        name, contents, _ = await judged_with(play, 1, 1)
+        name, contents, _ = await judged_with(play, 2, 1)
         added = {seen.seat: seen.node for seen in play.story.all(SeatAdded) if seen.batch_id == name}
         assert sorted(added) == [1, 2]
         for seat, node in added.items():

@@ -28,6 +28,17 @@ contract GasReport is Papers {
         bench(5);
         node = registered("node", 20_000 * VCN);
         graduate(node);
+        _useHeadStartUp();
+    }
+
+    /// @dev As a node's first cases do, of which each writes a word that later ones leave alone.
+    function _useHeadStartUp() private {
+        vm.record();
+        court.runningOf(node.id, CLASS);
+        (bytes32[] memory read,) = vm.accesses(address(court));
+        vm.store(address(court), read[0], bytes32(uint256(11_512) << 32 | 11_512));
+        (uint32 told, uint32 confirmed) = court.runningOf(node.id, CLASS);
+        assertEq(told + confirmed, 0);
     }
 
     /// @dev Gas of the last call, as its sender pays it: refunds taken off, as a receipt has it.
@@ -223,6 +234,17 @@ contract GasReport is Papers {
         _judged(contents, 1);
         court.resolve(settlement.batchIdOf(node.id, 0), Contents(0, 0, new Debit[](0)));
         _report("resolve, pass", 1, 68_000);
+    }
+
+    function test_court_of_a_new_node() public {
+        node = registered("new node", 20_000 * VCN);
+        graduate(node);
+        _clients(1);
+        Contents memory contents = submitted(clients[0], node.id, 0, 100, 5 * VCN);
+        seal(node.id, 0);
+        _judged(contents, 1);
+        court.resolve(settlement.batchIdOf(node.id, 0), Contents(0, 0, new Debit[](0)));
+        _report("resolve, pass, the node's first case", 1, 92_000);
     }
 
     function test_court_that_finds_fraud() public {

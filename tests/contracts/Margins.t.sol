@@ -12,8 +12,9 @@ import {CourtFixture} from "./CourtFixture.sol";
 
 /// @notice The running margin: what cases that pass add up to.
 contract MarginsTest is CourtFixture {
-    int32 private constant ALARM = 20_723;
-    int32 private constant MOST = 5_181;
+    int32 private constant ALARM = 21_417;
+    uint32 private constant HEAD = 11_512;
+    int32 private constant MOST = 5_355;
     int32 private constant SUSPECT = 4_605;
     uint96 private constant LARGE = 4 * VCN;
     uint96 private constant SMALL = 0.5 ether;
@@ -44,6 +45,13 @@ contract MarginsTest is CourtFixture {
         assertEq(confirmed_, confirmed, "confirmed");
     }
 
+    /// @dev The same for a node whose head start is long used up.
+    function _benchOfKnown(uint256 seats) private {
+        bench(seats);
+        assertVerdict(_case(SMALL, -int32(HEAD)), Verdict.Pass);
+        _assertSums(0, 0);
+    }
+
     /// @dev One more case of three seats that say `evidence_` is fraud.
     function _fill(uint256 cases) private {
         for (uint256 i; i < cases; ++i) {
@@ -51,10 +59,50 @@ contract MarginsTest is CourtFixture {
         }
     }
 
+    // ---- the head start
+
+    function test_sums_begin_with_a_head_start_that_honest_answers_use_up() public {
+        bench(3);
+        _assertSums(HEAD, HEAD);
+        assertVerdict(_case(LARGE, -1_000), Verdict.Pass);
+        _assertSums(HEAD - 1_000, HEAD - 1_000);
+        assertVerdict(_case(LARGE, 400), Verdict.Pass);
+        _assertSums(HEAD - 600, HEAD - 600);
+        assertVerdict(_case(LARGE, -int32(HEAD)), Verdict.Pass);
+        _assertSums(0, 0);
+        // It comes once.
+        assertVerdict(_case(LARGE, -1), Verdict.Pass);
+        _assertSums(0, 0);
+    }
+
+    function test_who_cheats_from_the_first_case_on_is_found_in_two() public {
+        bench(3);
+        _fill(1);
+        _assertSums(HEAD + uint32(MOST), HEAD + uint32(MOST));
+        assertVerdict(_case(LARGE, ALARM - int32(HEAD) - MOST), Verdict.Severe);
+        _assertSums(HEAD, HEAD);
+    }
+
+    function test_one_less_than_the_alarm_is_none_with_a_head_start_either() public {
+        bench(3);
+        _fill(1);
+        assertVerdict(_case(LARGE, ALARM - int32(HEAD) - MOST - 1), Verdict.Pass);
+        _assertSums(uint32(ALARM) - 1, uint32(ALARM) - 1);
+    }
+
+    function test_a_new_node_against_which_one_seat_speaks_is_looked_at_by_three() public {
+        bench(3);
+        _next(SMALL);
+        _say(1, -1, -1);
+        sit();
+        assertVerdict(resolve(), Verdict.None);
+        assertEq(court.seatsOf(caseId).length, 3);
+    }
+
     // ---- a bench
 
     function test_a_bench_moves_the_sums_and_they_never_fall_below_zero() public {
-        bench(3);
+        _benchOfKnown(3);
         assertVerdict(_case(LARGE, 1_000), Verdict.Pass);
         _assertSums(1_000, 1_000);
         assertVerdict(_case(LARGE, 500), Verdict.Pass);
@@ -68,7 +116,7 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_the_median_counts() public {
-        bench(3);
+        _benchOfKnown(3);
         _next(LARGE);
         _say(type(int32).max, 300, type(int32).min);
         sit();
@@ -79,13 +127,13 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_a_case_counts_a_quarter_of_the_alarm_at_most() public {
-        bench(3);
+        _benchOfKnown(3);
         assertVerdict(_case(LARGE, type(int32).max), Verdict.Pass);
         _assertSums(uint32(MOST), uint32(MOST));
     }
 
     function test_nothing_is_told_where_nothing_changes() public {
-        bench(3);
+        _benchOfKnown(3);
         for (uint256 i; i < 2; ++i) {
             _next(LARGE);
             _say(-100, -100, -100);
@@ -107,16 +155,18 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_classes_and_nodes_have_sums_of_their_own() public {
-        bench(3);
+        _benchOfKnown(3);
         _case(LARGE, 1_000);
         (uint32 told, uint32 confirmed) = court.runningOf(node.id, CLASS + 1);
-        assertEq(told + confirmed, 0);
+        assertEq(told, HEAD);
+        assertEq(confirmed, HEAD);
         (told, confirmed) = court.runningOf(node.owner, CLASS);
-        assertEq(told + confirmed, 0);
+        assertEq(told, HEAD);
+        assertEq(confirmed, HEAD);
     }
 
     function test_what_does_not_pass_is_not_counted() public {
-        bench(3);
+        _benchOfKnown(3);
         truth = 9_000;
         assertVerdict(_case(LARGE, 1_000), Verdict.Review);
         _assertSums(0, 0);
@@ -125,7 +175,7 @@ contract MarginsTest is CourtFixture {
     // ---- the alarm
 
     function test_one_below_the_alarm_passes_and_the_alarm_is_fraud() public {
-        bench(3);
+        _benchOfKnown(3);
         _fill(3);
         assertVerdict(_case(LARGE, ALARM - 3 * MOST - 1), Verdict.Pass);
         _assertSums(uint32(ALARM) - 1, uint32(ALARM) - 1);
@@ -139,17 +189,17 @@ contract MarginsTest is CourtFixture {
         assertVerdict(resolve(), Verdict.Severe);
         assertEq(uint8(stakes.nodeOf(node.id).state), uint8(NodeState.Jailed));
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE / 2);
-        _assertSums(0, 0);
+        _assertSums(HEAD, HEAD);
     }
 
     function test_no_fewer_than_four_cases_are_an_alarm() public {
-        bench(3);
+        _benchOfKnown(3);
         _fill(3);
         assertVerdict(_case(LARGE, type(int32).max), Verdict.Severe);
     }
 
     function test_an_alarm_waits_for_an_appeal_where_there_is_a_larger_bench() public {
-        bench(10);
+        _benchOfKnown(10);
         _fill(3);
         assertVerdict(_case(LARGE, MOST), Verdict.None);
         assertState(CaseState.Decided);
@@ -158,12 +208,12 @@ contract MarginsTest is CourtFixture {
         _assertSums(3 * uint32(MOST), 3 * uint32(MOST));
         waitFor(profile.appealSeconds);
         assertVerdict(resolve(), Verdict.Severe);
-        _assertSums(0, 0);
+        _assertSums(HEAD, HEAD);
         assertEnded(Verdict.Severe);
     }
 
     function test_an_appeal_ends_by_what_seven_others_say() public {
-        bench(10);
+        _benchOfKnown(10);
         _fill(3);
         _case(LARGE, MOST);
         uint256 state = vm.snapshotState();
@@ -171,7 +221,7 @@ contract MarginsTest is CourtFixture {
         _assertSums(3 * uint32(MOST) - 600, 3 * uint32(MOST) - 600);
         vm.revertToState(state);
         _assertAppealEnds(MOST, Verdict.Severe);
-        _assertSums(0, 0);
+        _assertSums(HEAD, HEAD);
     }
 
     function _assertAppealEnds(int32 evidence_, Verdict expected) private {
@@ -185,7 +235,7 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_an_alarm_on_an_uncalibrated_class_is_a_review_and_begins_anew() public {
-        bench(3);
+        _benchOfKnown(3);
         _fill(3);
         Claim[] memory claims = claimsOf(one, node.id, 2, LARGE, 0);
         Submission memory made = submissionOf(node.id, _slot, claims, 2);
@@ -196,11 +246,11 @@ contract MarginsTest is CourtFixture {
         sit();
         assertVerdict(resolve(), Verdict.Review);
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE);
-        _assertSums(0, 0);
+        _assertSums(HEAD, HEAD);
     }
 
     function test_a_quarrel_is_counted_by_those_who_end_it() public {
-        bench(10);
+        _benchOfKnown(10);
         _next(LARGE);
         _say(900, 900, 900);
         for (uint8 seat = 3; seat < 10; ++seat) {
@@ -219,21 +269,21 @@ contract MarginsTest is CourtFixture {
     // ---- one seat
 
     function test_one_seat_is_heard_against_the_node_and_confirms_nothing() public {
-        bench(3);
+        _benchOfKnown(3);
         assertVerdict(_case(SMALL, 1_000), Verdict.Pass);
         _assertSums(1_000, 0);
         assertEq(court.seatsOf(caseId).length, 1);
     }
 
     function test_what_one_seat_says_for_the_node_counts_in_full() public {
-        bench(3);
+        _benchOfKnown(3);
         _case(LARGE, 1_000);
         assertVerdict(_case(SMALL, -300), Verdict.Pass);
         _assertSums(700, 700);
     }
 
     function test_one_seat_too_many_calls_two_more_whose_median_counts() public {
-        bench(3);
+        _benchOfKnown(3);
         _case(SMALL, 2_000);
         _case(SMALL, SUSPECT - 2_001);
         _assertSums(uint32(SUSPECT) - 1, 0);
@@ -249,7 +299,7 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_calling_two_more_needs_the_contents() public {
-        bench(3);
+        _benchOfKnown(3);
         _next(SMALL);
         _say(SUSPECT, 0, 0);
         sit();
@@ -258,13 +308,13 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_a_suspect_is_passed_by_one_seat_where_nobody_else_is_left() public {
-        bench(1);
+        _benchOfKnown(1);
         assertVerdict(_case(SMALL, type(int32).max), Verdict.Pass);
         _assertSums(uint32(MOST), 0);
     }
 
     function test_sole_seats_alone_are_never_an_alarm() public {
-        bench(1);
+        _benchOfKnown(1);
         for (uint256 i; i < 6; ++i) {
             assertVerdict(_case(SMALL, type(int32).max), Verdict.Pass);
         }
@@ -272,7 +322,7 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_attack_a_sole_seat_inflates_an_honest_nodes_sum() public {
-        bench(5);
+        _benchOfKnown(5);
         for (uint256 i; i < 4; ++i) {
             _next(SMALL);
             _say(type(int32).max, -50, -50);
@@ -285,7 +335,7 @@ contract MarginsTest is CourtFixture {
     }
 
     function test_attack_an_adaptive_cheat_stays_in_small_cases() public {
-        bench(3);
+        _benchOfKnown(3);
         Verdict ended = Verdict.Pass;
         uint256 cases;
         for (; ended == Verdict.Pass; ++cases) {
@@ -298,14 +348,14 @@ contract MarginsTest is CourtFixture {
             ended = resolve();
         }
         assertVerdict(ended, Verdict.Severe);
-        assertEq(cases, 3 + 14, "three until two more look, fourteen until it is fraud");
+        assertEq(cases, 3 + 15, "three until two more look, fifteen until it is fraud");
     }
 
     // ---- what the sums are
 
     /// @dev The sums as they were specified, one case after the other.
     function testFuzz_sums_are_those_of_the_specification(int32[6] memory said, uint8 small) public {
-        bench(3);
+        _benchOfKnown(3);
         (int256 told, int256 confirmed) = (0, 0);
         for (uint256 i; i < 6; ++i) {
             int256 x = bound(said[i], -9_000, 9_000);

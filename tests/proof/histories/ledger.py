@@ -15,6 +15,7 @@ from eth_utils.crypto import keccak
 
 from tests.proof.histories.rules import (
     ALARM,
+    HEAD,
     STAYS,
     Place,
     ceil_div,
@@ -488,13 +489,13 @@ class Ledger(Stakes):
     def _needs_more(self, case: Case, seats: Sequence[Seat]) -> bool:
         """From 4,605 on, ln(100), two more look at a case that itself speaks against the node."""
         evidence = self._evidence(seats)
-        return evidence > 0 and self.told.get(case.batch.node, 0) + evidence >= 4_605
+        return evidence > 0 and self.told.get(case.batch.node, HEAD) + evidence >= 4_605
 
     def _add_margins(self, node: str, evidence: int, *, full: bool) -> bool:
         """Returns: whether they are too many; then they stay as they were."""
-        told, confirmed = (weighed(sums.get(node, 0), evidence) for sums in (self.told, self.confirmed))
+        told, confirmed = (weighed(sums.get(node, HEAD), evidence) for sums in (self.told, self.confirmed))
         if evidence > 0 and not full:
-            confirmed = self.confirmed.get(node, 0)
+            confirmed = self.confirmed.get(node, HEAD)
         if confirmed < ALARM:
             self.told[node], self.confirmed[node] = told, confirmed
         return confirmed >= ALARM
@@ -602,7 +603,7 @@ class Ledger(Stakes):
     def _close(self, case: Case, verdict: str, seats: Sequence[Seat]) -> None:
         batch = case.batch
         if verdict == "severe":
-            self.told[batch.node] = self.confirmed[batch.node] = 0
+            self.told[batch.node] = self.confirmed[batch.node] = HEAD
         if batch.uncalibrated and verdict in {"short", "severe"}:
             verdict = "review"
         case.verdict, case.accuses = verdict, False

@@ -132,8 +132,10 @@ def drawn_leaves(seed: bytes, leaves: int, rate_percent: int) -> list[int]:
     return [pick for pick in picks if pick < leaves]
 
 
-ALARM = 20_723
-"""ln(10^5 cases x 10^4), in thousandths of a nat."""
+ALARM = 21_417
+"""ln(10^5 cases x 2 x 10^4), in thousandths of a nat."""
+HEAD = 11_512
+"""ln(10^5): where sums begin."""
 STAYS = (1 << 40) - 1
 
 

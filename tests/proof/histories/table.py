@@ -9,7 +9,7 @@ from typing import Any
 
 from protocol.wire.ids import Address
 from tests.proof.histories.ledger import Ledger
-from tests.proof.histories.rules import word_of
+from tests.proof.histories.rules import HEAD, word_of
 from tests.proof.histories.scene import CLASS, Look, Scene, Step, address, calldata, functions, look
 from tests.proof.histories.state import Batch, Case, Refused
 
@@ -174,8 +174,8 @@ class Table:
             Look("Court", calldata("Court", "seatsOf", case.batch.id), (1, *at), (count, *nodes)),
             look(
                 *("Court", "runningOf", node, CLASS),
-                told=self.ledger.told.get(node, 0),
-                confirmed=self.ledger.confirmed.get(node, 0),
+                told=self.ledger.told.get(node, HEAD),
+                confirmed=self.ledger.confirmed.get(node, HEAD),
             ),
             look(
                 *("Court", "caseOf", case.batch.id),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.stages.margins import (
+    HEAD_START,
     MOST_A_CASE,
     MOST_A_LEAF,
     MOST_EVIDENCE,
@@ -59,13 +60,26 @@ def test_the_middle_one_counts_and_of_two_the_lower():
 
 
 def test_a_bench_confirms_what_a_single_seat_only_tells():
-    assert Running().after(900, bench=False) == Running(told=900)
-    assert Running().after(900, bench=True) == Running(900, 900)
+    assert Running(0, 0).after(900, bench=False) == Running(900, 0)
+    assert Running(0, 0).after(900, bench=True) == Running(900, 900)
     assert Running(900, 500).after(-600, bench=False) == Running(300, 0)
 
 
+def test_a_node_begins_with_a_head_start_and_is_found_in_two_full_cases():
+    running = Running().after(MOST_EVIDENCE, bench=True)
+    assert (running.confirmed, running.is_alarm) == (HEAD_START + MOST_A_CASE, False)
+    assert running.after(RUNNING_ALARM - running.confirmed, bench=True).is_alarm
+    assert not running.after(RUNNING_ALARM - running.confirmed - 1, bench=True).is_alarm
+
+
+def test_halves_of_the_bound_are_for_the_head_start_and_for_all_cases_after_it():
+    half = 0.5e-4
+    assert math.exp((HEAD_START - RUNNING_ALARM) / 1_000) <= half
+    assert 1e5 * math.exp(-RUNNING_ALARM / 1_000) <= half
+
+
 def test_four_full_cases_are_an_alarm_and_three_are_none():
-    running = Running()
+    running = Running(0, 0)
     for _ in range(3):
         running = running.after(MOST_EVIDENCE, bench=True)
         assert not running.is_alarm
@@ -74,7 +88,8 @@ def test_four_full_cases_are_an_alarm_and_three_are_none():
 
 
 def test_single_seats_are_never_an_alarm_but_soon_suspicious():
-    running = Running()
+    assert Running().is_suspect(1), "nothing is known of it yet"
+    running = Running(0, 0)
     assert running.is_suspect(SUSPECT)
     assert not running.is_suspect(SUSPECT - 1)
     for _ in range(100):
@@ -112,7 +127,7 @@ def test_an_honest_node_rises_no_more_often_than_stated(level):
     chance = random.Random(level)
     nodes, cases, hurt = 2_000, 20, 0
     for _ in range(nodes):
-        running = Running()
+        running = Running(0, 0)
         for _ in range(cases):
             running = running.after(evidence_of(answer(chance, HONEST), SCORES), bench=True)
             if running.confirmed >= 1_000 * level:
@@ -134,13 +149,26 @@ def test_a_cheat_whose_single_answers_show_nothing_is_found():
     chance = random.Random(2)
     found = []
     for _ in range(50):
-        running, cases, most = Running(), 0, 0
+        running, cases, most = Running(0, 0), 0, 0
         while not running.is_alarm:
             evidence = evidence_of(answer(chance, CHEAT), SCORES)
             running, cases, most = running.after(evidence, bench=True), cases + 1, max(most, evidence)
         found.append(cases)
         assert most < RUNNING_ALARM
     assert 4 < min(found) < max(found) < 60
+
+
+@pytest.mark.parametrize("level", [2, 4])
+def test_a_head_start_hurts_honest_nodes_no_more_often_than_stated(level):
+    """So much below the level: it is reached, before the sum was zero once, with exp(-level) at most."""
+    chance = random.Random(level)
+    nodes, hurt = 2_000, 0
+    for _ in range(nodes):
+        total = HEAD_START
+        while 0 < total < HEAD_START + 1_000 * level:
+            total += evidence_of(answer(chance, HONEST), SCORES)
+        hurt += total > 0
+    assert 0 < hurt <= nodes * math.exp(-level)
 
 
 def test_to_leave_out_what_is_negative_would_hurt_the_honest():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 
 import pytest
 
 from node.calibration.margins import NEVER, fit, mean_evidence, tokens_to_alarm
-from protocol.stages.margins import MOST_A_LEAF, RUNNING_ALARM, evidence_of
+from protocol.stages.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
 from protocol.stages.verification import MarginScores
 
 TOKENS = 64
@@ -54,11 +55,24 @@ def test_larger_margins_of_a_cheat_say_more(scores: MarginScores) -> None:
     assert evidence_of([0] * TOKENS, scores) == TOKENS * scores.scores[0]
 
 
+def test_a_larger_margin_never_says_less() -> None:
+    """Of few tokens, whose shares of the bins are chance."""
+    for seed in range(20):
+        found = fit(answers(30, 0.02, 60_000, seed), answers(6, 0.05, 150_000, 100 + seed), groups()).scores.scores
+        assert list(found) == sorted(found)
+
+
 def test_cheat_is_found_and_honest_node_is_not(scores: MarginScores) -> None:
     cheat = tokens_to_alarm(scores, answers(120, 0.05, 150_000, 6))
     assert max(cheat) < 4_096
-    assert min(cheat) >= TOKENS * math.ceil(RUNNING_ALARM / MOST_A_LEAF)
+    assert min(cheat) >= TOKENS * math.ceil((RUNNING_ALARM - HEAD_START) / MOST_A_CASE)
     assert set(tokens_to_alarm(scores, answers(400, 0.02, 60_000, 7))) == {NEVER}
+
+
+def test_a_new_node_is_found_in_half_of_the_time(scores: MarginScores) -> None:
+    told = answers(120, 0.05, 150_000, 6)
+    new, known = (statistics.mean(tokens_to_alarm(scores, told, begin)) for begin in (HEAD_START, 0))
+    assert 0.4 < new / known < 0.6
 
 
 def test_cheat_that_chooses_as_the_honest_do_gives_no_table() -> None:

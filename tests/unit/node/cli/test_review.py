@@ -118,7 +118,7 @@ def test_a_deadline_that_is_over_says_so_and_a_closed_case_has_none() -> None:
 
 def test_what_the_margins_of_many_cases_add_up_to_is_told_where_one_was_counted() -> None:
     told = fact(shown(standing(), (), {}, 100), "margins")
-    assert told.startswith("the case counted 120 thousandths of a nat against the node, which has 120 of 20723")
+    assert told.startswith("the case counted 120 thousandths of a nat against the node, which has 120 of 21417")
     doubted = shown(standing(Bench((9_400, 9_300, 9_200))), (), {}, 100)
     assert not any(line.startswith("margins") for line in doubted)
 
