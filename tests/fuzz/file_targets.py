@@ -14,7 +14,7 @@ from chain.keystore import load_key
 from chain.network import read_deployment
 from executor.outputs import MANIFEST, HostileOutput, Outputs
 from executor.sandbox import Limits
-from executor.transcript import Flood, Transcript
+from executor.transcript import MAX_JOBS, Declined, Flood, Transcript
 from node.api import asks
 from node.api.faults import Fault
 from node.config import load
@@ -219,19 +219,25 @@ def _transcript(data: bytes) -> None:
     transcript = Transcript(Limits(timeout_ms=5_000, stdout_bytes=1 << 16))
     step = 1 + (data[0] if data else 0)
     for start in range(0, len(data), step):
-        transcript.feed(data[start : start + step])
+        for said in transcript.feed(data[start : start + step]):
+            job = getattr(said, "job", None)
+            assert job is None or 0 <= job < MAX_JOBS
     assert not transcript.error or transcript.error.message.isprintable()
 
 
 def _line(data: bytes) -> None:
     transcript = Transcript(Limits(timeout_ms=5_000, stdout_bytes=1 << 16))
     body = data.replace(b"\n", b" ") + b"\n"
-    transcript.feed(b"\x01\0\0\0" + len(body).to_bytes(4, "big") + body)
+    for said in transcript.feed(b"\x01\0\0\0" + len(body).to_bytes(4, "big") + body):
+        assert not isinstance(said, Declined) or said.error.message.isprintable()
 
 
 LINES: tuple[dict[str, Any], ...] = (
     {"ev": "ready"},
     {"ev": "tokens", "ids": [1, 2, 3]},
+    {"ev": "tokens", "jobs": {"0": [1, 2], "3": [4]}},
+    {"ev": "answer", "job": 0},
+    {"ev": "error", "job": 1, "code": "bad_input", "message": "no messages"},
     {"ev": "progress", "step": 1, "total": 2},
     {"ev": "done", "metrics": {"run_ms": 5}},
     {"ev": "error", "code": "oom", "message": "too little memory"},
