@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from toploc import build_proofs_bytes, verify_proofs_bytes
 
+from executor.runner.decoding import Answer
 from executor.runner.fingerprint import Floats, encode_check, encode_proof, projection, whiten
 from executor.runner.gumbel import Chooser
-from executor.runner.model import Answer, Model, load
+from executor.runner.model import Model, load
 from executor.runner.substitutes import WEIGHTS
 
 HONEST, ADAPTIVE = "honest", "adaptive "
@@ -73,7 +74,7 @@ def _answer(
     answers: list[Answer] = []
     for start in range(0, len(numbers), batch):
         part = numbers[start : start + batch]
-        answers += model.decode_many([prompts[n] for n in part], max_new, [choosers[n] for n in part])
+        answers += model.answers([prompts[n] for n in part], max_new, [choosers[n] for n in part])
     return dict(zip(numbers, answers, strict=True))
 
 
