@@ -60,11 +60,16 @@ def fit(honest: Margins, cheat: Margins, groups: Mapping[str, Margins]) -> Weigh
 
 
 def mean_evidence(scores: MarginScores, answers: Margins) -> tuple[float, float]:
-    """Mean of exp(evidence) over answers, at most 1 for a safe table, and what it may be with this many of them."""
+    """Mean of exp(evidence) over answers, at most 1 for a safe table, and what it may be with this many of them.
+
+    For that each bin has half a token more, over all of the answers, than was seen: where exact arithmetic never puts a
+    token, the spread alone would say that none ever comes, and any score be safe.
+    """
     values = [math.exp(evidence_of(each, scores) / MILLI) for each in answers]
     mean = statistics.fmean(values)
     spread = statistics.stdev(values) if len(values) > 1 else mean
-    return mean, mean + BOUND_SIGMAS * spread / math.sqrt(len(values))
+    unseen = sum(max(0.0, math.exp(score / MILLI) - 1) for score in scores.scores) / 2
+    return mean, mean + BOUND_SIGMAS * spread / math.sqrt(len(values)) + unseen / len(values)
 
 
 def tokens_to_alarm(

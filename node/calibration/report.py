@@ -155,7 +155,7 @@ def _soon(weighed: Weighed, told: Sequence[Sequence[int]], begin: int, alarm: in
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Where two reports of the same plan are further apart than chance makes them, in words.
+    """Where two reports of the same plan are further apart than chance makes them, in words; see also `uncompared`.
 
     Raises: KeyError, TypeError or ValueError if one of them is no report.
     """
@@ -164,14 +164,18 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     other = {_key(row): row for row in theirs["rates"]}
     for row in ours["rates"]:
         there = other.get(_key(row))
-        if there is None:
-            told.append(f"{_words(row)}: not measured there")
-        elif same_share(row["not_passed"], row["n"], there["not_passed"], there["n"]) < UNLIKE:
+        if there is not None and same_share(row["not_passed"], row["n"], there["not_passed"], there["n"]) < UNLIKE:
             told.append(
                 f"{_words(row)}: {row['not_passed']} of {row['n']} did not pass here, "
                 f"{there['not_passed']} of {there['n']} there"
             )
     return told
+
+
+def uncompared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What was measured here and not there, in words: a measurement may have been ended before its plan was."""
+    other = {_key(row) for row in theirs["rates"]}
+    return [_words(row) for row in ours["rates"] if _key(row) not in other]
 
 
 def describe(calibration: Calibration) -> dict[str, list[int]]:

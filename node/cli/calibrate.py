@@ -72,12 +72,14 @@ def calibrate(
     found = _measure(model, class_, _extent(runs or (QUICK_RUNS if quick else RUNS), substitutes, length), work, common)
     if out:
         out.write_text(plain_json.dumps(found, indent=1, sort_keys=True) + "\n")
-    differences = _differences(found, theirs) if theirs else []
+    differences, uncompared = _compared(found, theirs) if theirs else ([], [])
     if common.json:
-        output.as_json({**found, **({"differences": differences} if theirs else {})})
+        compared = {"differences": differences, "uncompared": uncompared} if theirs else {}
+        output.as_json({**found, **compared})
     else:
         output.data(shown(found))
         output.data(["", *(differences or ["no difference beyond chance"])] if theirs else [])
+        output.data([f"{len(uncompared)} rows were not measured there"] if uncompared else [])
     from node.calibration.campaign import is_confirmed
 
     if not is_confirmed(found):
@@ -151,11 +153,12 @@ def _read(path: Path) -> dict[str, Any]:
     raise Fault("bad_request", f"{path} is not what vcoin calibrate --output writes")
 
 
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    from node.calibration.report import differences
+def _compared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Differences, and what could not be compared. Raises: Fault bad_request."""
+    from node.calibration import report
 
     try:
-        return differences(ours, theirs)
+        return report.differences(ours, theirs), report.uncompared(ours, theirs)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Fault("bad_request", f"the other node's report lacks or misstates {error}") from error
 

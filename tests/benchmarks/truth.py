@@ -21,6 +21,7 @@ from tests.benchmarks.line import Line
 NEEDS = ("venv",)
 KEYS = (
     *("truth.honest_reject_same", "truth.honest_reject_same_tiny", "truth.honest_reject_cross"),
+    "truth.honest_reject_cross_tiny",
     *("truth.catch_checkpoint", "truth.catch_eos", "truth.catch_adaptive_1024_tiny"),
     *("truth.catch_token", "truth.catch_int8", "truth.catch_int8_block", "truth.catch_int4", "truth.catch_16_int4"),
     *(
@@ -48,7 +49,8 @@ def run() -> list[Line]:
     honest = [
         *_honest("truth.honest_reject_same", "<= 0.2", rows, now, is_across=False),
         *_honest("truth.honest_reject_same_tiny", "<= 0.2", tiny["rates"], tiny_now, is_across=False),
-        *_honest("truth.honest_reject_cross", "<= 0.5", tiny["rates"], tiny_now, is_across=True),
+        *_honest("truth.honest_reject_cross", "<= 0.5", rows, now, is_across=True),
+        *_honest("truth.honest_reject_cross_tiny", "<= 0.5", tiny["rates"], tiny_now, is_across=True),
     ]
     return [*honest, *_caught(rows, now), *_running(measured, now), *_running(tiny, tiny_now), *_worth(rows, now)]
 
@@ -128,18 +130,24 @@ def _worth(rows: Sequence[Row], now: str) -> Iterator[Line]:
 
 
 def _line(key: str, goal: str, rows: Sequence[Row], now: str) -> Line:
-    """The share of answers that do not pass, in percent: of the worst variant where they are to be caught."""
-    by_variant: dict[str, list[Row]] = {}
+    """The share of answers that do not pass, in percent: of the variant and class of which it is worst."""
+    groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        by_variant.setdefault(row["variant"], []).append(row)
+        groups.setdefault((row["variant"], row["worker"]), []).append(row)
     choose: Callable[..., Any] = min if goal.startswith(">") or not goal else max
-    name, mine = choose(by_variant.items(), key=lambda found: _share(found[1]))
-    hits, n = sum(row["not_passed"] for row in mine), sum(row["n"] for row in mine)
+    # Where several are as bad, the one with the fewest answers, which says least.
+    (name, class_id), mine = choose(
+        groups.items(), key=lambda found: (_share(found[1]), (1 if choose is min else -1) * _count(found[1]))
+    )
+    hits, n = sum(row["not_passed"] for row in mine), _count(mine)
     low, high = interval(hits, n)
-    classes = ", ".join(sorted({str(row["worker"]) for row in mine}))
-    words = f"{hits} of {n}, {name}, class {classes}, 95 %: {100 * low:.2f} to {100 * high:.2f}{now}"
+    words = f"{hits} of {n}, {name}, class {class_id}, 95 %: {100 * low:.2f} to {100 * high:.2f}{now}"
     return Line(key, 100 * hits / n, "%", goal, words, n)
 
 
 def _share(rows: Sequence[Row]) -> float:
-    return float(sum(row["not_passed"] for row in rows) / sum(row["n"] for row in rows))
+    return float(sum(row["not_passed"] for row in rows) / _count(rows))
+
+
+def _count(rows: Sequence[Row]) -> int:
+    return sum(row["n"] for row in rows)

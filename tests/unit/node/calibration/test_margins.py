@@ -55,6 +55,14 @@ def test_larger_margins_of_a_cheat_say_more(scores: MarginScores) -> None:
     assert evidence_of([0] * TOKENS, scores) == TOKENS * scores.scores[0]
 
 
+def test_what_was_never_seen_of_honest_nodes_may_yet_come() -> None:
+    """In float32 no honest token has a margin: one in ten thousand with one must still leave the mean at one."""
+    exact = {name: answers(len(each), 0, 1, 3) for name, each in groups().items()}
+    found = fit(answers(300, 0, 1, 1), answers(120, 0.05, 150_000, 2), exact)
+    assert all(bound <= 1 for _, bound in found.honest.values())
+    assert mean_evidence(found.scores, answers(20_000, 0.0001, 150_000, 4))[0] <= 1
+
+
 def test_a_larger_margin_never_says_less() -> None:
     """Of few tokens, whose shares of the bins are chance."""
     for seed in range(20):

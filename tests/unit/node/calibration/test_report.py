@@ -9,7 +9,7 @@ import pytest
 
 from node.calibration.answers import WHOLE
 from node.calibration.plan import HONEST
-from node.calibration.report import differences, held_out, proposed, rates, widened
+from node.calibration.report import differences, held_out, proposed, rates, uncompared, widened
 from protocol.stages.verification import Calibration, Tolerance
 from tests.unit.node.calibration.made import CLASS, answers, part, row
 
@@ -92,11 +92,16 @@ def told(not_passed: int, n: int = 100, **changed: Any) -> dict[str, Any]:
         (told(97), []),
         (told(60), ["class 2, noise at 0.0, 64 tokens: 99 of 100 did not pass here, 60 of 100 there"]),
         (told(99, runtime="cc"), ["runtime: bb here, cc there"]),
-        (told(99, rates=[]), ["class 2, noise at 0.0, 64 tokens: not measured there"]),
+        (told(99, rates=[]), []),
     ],
 )
 def test_nodes_differ_where_chance_does_not_explain_it(theirs: Mapping[str, Any], words: list[str]) -> None:
     assert differences(told(99), theirs) == words
+
+
+def test_what_only_one_has_measured_is_no_difference_and_told() -> None:
+    assert uncompared(told(99), told(99, rates=[])) == ["class 2, noise at 0.0, 64 tokens"]
+    assert uncompared(told(99), told(99)) == []
 
 
 def test_what_is_no_report_is_refused() -> None:
