@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -144,7 +145,11 @@ async def test_a_calibration_is_proposed_from_its_file_and_only_for_its_runner(d
     plain["classes"]["1"]["runtime"] = RUNTIME.hex()
     path.write_text(json.dumps(plain))
     await carried_out(desk, *terms[2:])
-    assert await desk.ledger.network.params.calibration(file.manifest, 1) == file.classes[1].calibration
+    row = await desk.ledger.network.params.row(file.manifest, 1)
+    # Of the margin scores the chain has the hash alone.
+    assert row is not None
+    assert row.calibration == replace(file.classes[1].calibration, margins=None)
+    assert row.margin_scores_hash == file.classes[1].margin_scores_hash != bytes(32)
     assert "stays as it is" in await desk.refused(DEPLOYER, "CalibrationExists", *terms)
 
 
