@@ -113,20 +113,29 @@ def entry(name: str, content: bytes | Path) -> dict[str, object]:
 def discard(home: Path) -> None:
     """Remove an exchange, mounted or not; does nothing if there is none. Raises ExecutorError."""
     output = home / "output"
-    if os.path.ismount(output):
-        try:
-            _run("umount", str(output))
-        except subprocess.CalledProcessError:
-            # Something still looks into it; let go of it now and of the disk space when that has ended.
-            _run("umount", "--lazy", str(output))
     try:
+        if os.path.ismount(output):
+            _unmount(output)
         shutil.rmtree(home)
     except FileNotFoundError:
         return
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         raise ExecutorError(
             f"cannot remove the directories of a container: {_reason(error)}", transient=True
         ) from error
+
+
+def _unmount(output: Path) -> None:
+    """Does nothing where somebody else has done it meanwhile."""
+    # Where something still looks into it, it is let go of now, and the disk space when that has ended.
+    for how in ((), ("--lazy",)):
+        try:
+            _run("umount", *how, str(output))
+        except subprocess.CalledProcessError:
+            if how and os.path.ismount(output):
+                raise
+        if not os.path.ismount(output):
+            break
 
 
 def _run(*command: str) -> None:

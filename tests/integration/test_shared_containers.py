@@ -20,6 +20,7 @@ import trio.testing
 from chain.calibration import packaged_for
 from executor import devices, together
 from executor.generation import Generation, Order
+from executor.sandbox import Limits, Sandbox
 from executor.station import Station
 from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
 from node.config import load
@@ -237,29 +238,13 @@ async def test_called_off_jobs_take_their_container_with_them(house: House) -> N
 
 
 async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) -> None:
-    specs = [house.job(word, PAPER, 400) for word in ("a", "b")]
-    shared = together.Together(
-        house.station,
-        [Order(house.station, spec, house.workspaces.of_job(spec.job_id)) for spec in specs],
-        house.workspaces.of_shared,
-    )
-    async with trio.open_nursery() as crashed:
-        listener = Listener()
-        crashed.start_soon(trio.to_thread.run_sync, shared.run, listener)
-        with trio.fail_after(60):
-            await listener.spoken.wait()
-        # As a new process of the node would.
-        await (await house.find()).recover()
-        assert house.running() == []
-
-
-class Listener:
-    """Only notes that there was something to hear."""
-
-    def __init__(self) -> None:
-        self.spoken = trio.Event()
-
-    def tokens(self, place: int, ids: tuple[int, ...]) -> None:
-        trio.from_thread.run_sync(self.spoken.set)
-
-    def settled(self, place: int, result: object, proof: bytes) -> None: ...
+    """That of a single job stays: whoever is asked for the job again takes it over."""
+    api, left = house.station.engine.api, {}
+    for kind in (together.KIND, "generate"):
+        labels = {"node": house.name, "job": "aa" * 32, "kind": kind, "deadline": str(int(time.time()) + 600)}
+        sandbox = Sandbox(house.station.image, Limits(), (), labels=labels, command=("/usr/bin/sleep", "600"))
+        left[kind] = api.create_container_from_config(sandbox.container())["Id"]
+        api.start(left[kind])
+    await (await house.find()).recover()
+    assert [found["Id"] for found in house.running()] == [left["generate"]]
+    api.remove_container(left["generate"], force=True)
