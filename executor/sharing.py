@@ -8,7 +8,7 @@ from typing import Protocol
 import trio
 
 from executor.generation import Order
-from protocol.stages.execution import RunResult, RunSpec, is_shareable, side_by_side_ms
+from protocol.stages.execution import RunResult, RunSpec, sharing_key, side_by_side_ms
 
 TIME_SHARE = 2
 """A shared run should need no more than this part, a half, of the time of any of its jobs."""
@@ -22,21 +22,13 @@ def companions(first: RunSpec, waiting: Iterable[RunSpec], at_once: int, ms_per_
 
     Args: at_once, answers in one container; ms_per_token, of an answer by itself.
     """
-    chosen = [first]
+    chosen, key = [first], sharing_key(first)
     for spec in waiting:
         if len(chosen) == at_once:
             break
-        if _is_alike(first, spec) and _is_in_time([*chosen, spec], ms_per_token):
+        if key is not None and sharing_key(spec) == key and _is_in_time([*chosen, spec], ms_per_token):
             chosen.append(spec)
     return chosen[1:]
-
-
-def _is_alike(one: RunSpec, other: RunSpec) -> bool:
-    return is_shareable(one.kind) and (one.kind, one.manifest, one.class_id) == (
-        other.kind,
-        other.manifest,
-        other.class_id,
-    )
 
 
 def _is_in_time(specs: Sequence[RunSpec], ms_per_token: int) -> bool:
@@ -115,7 +107,7 @@ class Sharing:
 
     async def run(self, order: Order, on_tokens: OnTokens, *, alone: bool) -> Ended:
         """Run a job to its end, by itself or, unless it must be `alone`, with others. Raises: ExecutorError."""
-        if self._at_once > 1 and not alone and is_shareable(order.spec.kind):
+        if self._at_once > 1 and not alone and sharing_key(order.spec) is not None:
             guest = Guest(order, on_tokens)
             self._waiting.append(guest)
             try:

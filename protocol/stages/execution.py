@@ -181,15 +181,18 @@ SLOWER_PERCENT = 10
 """By how much each further answer of a container makes a step of all of them longer; measured on one core: 8."""
 
 
-def is_shareable(kind: int) -> bool:
-    """Whether jobs of a kind may share a container: answers grow side by side, and readings come many in a job."""
-    return kind == GENERATE
+def sharing_key(run: RunSpec) -> tuple[bytes, int] | None:
+    """What the runs of one container have in common; None where it is a run's own.
+
+    Answers of one model and class grow side by side; readings come many in a job already.
+    """
+    return (run.manifest, run.class_id) if run.kind == GENERATE else None
 
 
 def containers(runs: Collection[RunSpec], at_once: int) -> int:
-    """How many containers these runs take, where those of one model and class share one, `at_once` of them."""
-    alike = Counter((run.manifest, run.class_id) for run in runs if is_shareable(run.kind))
-    return sum(not is_shareable(run.kind) for run in runs) + sum(-(-count // at_once) for count in alike.values())
+    """How many containers these runs take, where `at_once` of those that are alike share one."""
+    alike = Counter(map(sharing_key, runs))
+    return alike.pop(None, 0) + sum(-(-count // at_once) for count in alike.values())
 
 
 def side_by_side_ms(ms_per_token: int, answers: int) -> int:
