@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .decoding import Answer
-from .fingerprint import Floats
+from .fingerprint import Doubles, Integers
 from .gumbel import Chooser
+from .head import Logits
 from .model import Model
 
 REPLACED_AT = 8
@@ -28,7 +29,7 @@ class Forced(Chooser):
     at: int
     token: int
 
-    def choose(self, logits: Floats, place: int) -> int:
+    def choose(self, logits: Logits, place: int) -> int:
         return self.token if place == self.at else Chooser.choose(self, logits, place)
 
 
@@ -38,10 +39,15 @@ class Endless(Chooser):
 
     stops: tuple[int, ...]
 
-    def choose(self, logits: Floats, place: int) -> int:
-        left = logits.copy()
-        left[list(self.stops)] = -np.inf
-        return Chooser.choose(self, left, place)
+    def choose(self, logits: Logits, place: int) -> int:
+        stops = list(self.stops)
+        rough = logits.rough.copy()
+        rough[stops] = -np.inf
+
+        def exactly(ids: Integers) -> Doubles:
+            return np.where(np.isin(ids, stops), -np.inf, logits.exactly(ids))
+
+        return Chooser.choose(self, replace(logits, rough=rough, exactly=exactly), place)
 
 
 def other_seed(chooser: Chooser, _model: Model) -> Chooser:

@@ -12,20 +12,27 @@ Golden numbers, from another implementation: tests/vectors/gumbel.json.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .fingerprint import Doubles, Floats, Integers, Words
+from .fingerprint import Doubles, Integers, Words
+from .head import Logits
 
 MAX_TEMPERATURE_MILLI = 2_000
 STRIDE = 0x9E3779B97F4A7C15
 # Vocabularies are gone through in blocks that stay in a core's cache: six times as fast as in one piece.
 BLOCK = 1 << 14
 STRIDES = np.arange(BLOCK, dtype=np.uint64) * np.uint64(STRIDE)
+# Always the same memory: to get new one for every block takes a third of the time.
+SCRATCH = np.empty((2, BLOCK), np.uint64)
 # Three numbers in ten thousand are above HIGH; all of their words are at least RARE.
 HIGH = 8.0
-RARE = np.uint64((int(2.0**53 * math.exp(-math.exp(-HIGH))) - 2**20) << 11)
+RARE = int(2.0**53 * math.exp(-math.exp(-HIGH)) - 2**20) << 11
+# The last step of mix64 leaves the upper 31 bits as they are, so that without it none of these is missed.
+NEARLY_RARE = np.uint64(RARE >> 33 << 33)
+MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
 def gumbel(x: Words) -> Doubles:
@@ -38,10 +45,16 @@ def gumbel(x: Words) -> Doubles:
 
 def mix64(z: Words) -> Words:
     """splitmix64's output function; overwrites its argument."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z ^= z >> np.uint64(shift)
-        z *= np.uint64(factor)
+    half_mixed(z, np.empty_like(z))
     z ^= z >> np.uint64(31)
+    return z
+
+
+def half_mixed(z: Words, room: Words) -> Words:
+    """All of mix64 but its last step; overwrites both arguments, which are of one size."""
+    for shift, factor in MIXING:
+        z ^= np.right_shift(z, np.uint64(shift), out=room)
+        z *= np.uint64(factor)
     return z
 
 
@@ -52,42 +65,61 @@ class Chooser:
     temperature_milli: int
     seed: bytes
 
-    def choose(self, logits: Floats, place: int) -> int:
-        """The token at `place`, counted from 0; logits float32 [vocab]."""
-        if not self.temperature_milli:
-            # numpy takes the lowest id of equal logits on every machine; torch promises no order.
-            return int(logits.argmax())
-        ids = self._contenders(logits, place)
-        return int(ids[self.scores(logits, place, ids).argmax()])
+    def choose(self, logits: Logits, place: int) -> int:
+        """The token at `place`, counted from 0."""
+        ids, scores = self._race(logits, place)
+        return int(ids[~(scores < scores.max())].min())
 
-    def best(self, logits: Floats, place: int) -> Doubles:
-        """The largest score at `place`: that of the token which is chosen there."""
-        if not self.temperature_milli:
-            return logits.max()
-        return self.scores(logits, place, self._contenders(logits, place)).max()
+    def best(self, logits: Logits, place: int, asked: Sequence[int] = ()) -> tuple[Doubles, Doubles]:
+        """The largest score at `place`, that of the token which is chosen there, and the scores of those asked for."""
+        _, scores = self._race(logits, place, asked)
+        return scores.max(), scores[: len(asked)]
 
-    def scores(self, logits: Floats, place: int, ids: Integers) -> Doubles:
+    def scores(self, logits: Logits, place: int, ids: Integers) -> Doubles:
         """z + T g of these tokens at `place`, in logit units; at T = 0 the logits as they are."""
+        return logits.exactly(ids) + self._numbers(place, ids)
+
+    def _numbers(self, place: int, ids: Integers) -> Doubles:
+        """T g of these tokens."""
         if not self.temperature_milli:
-            return logits[ids]
+            return np.zeros(len(ids))
         words = mix64(np.asarray(ids).astype(np.uint64) * np.uint64(STRIDE) + np.uint64(self._key(place)))
-        return logits[ids].astype(np.float64) + self.temperature_milli / 1000 * gumbel(words >> np.uint64(11))
+        return self.temperature_milli / 1000 * gumbel(words >> np.uint64(11))
 
     def _key(self, place: int) -> int:
         return int.from_bytes(hashlib.sha256(b"gm1" + self.seed + place.to_bytes(4, "big")).digest()[:8], "big")
 
-    def _contenders(self, logits: Floats, place: int) -> Integers:
-        """Ids, ascending, of all tokens that may have the largest score: tens or hundreds of many thousands.
+    def _race(self, logits: Logits, place: int, asked: Sequence[int] = ()) -> tuple[Integers, Doubles]:
+        """The tokens asked for, then all that may have the largest score, some of them twice; and the scores of all.
 
-        The best score of the tokens with a number above HIGH, and of the likeliest one, is to beat. Nobody else can
-        whose logit is more than T * HIGH below it, so logarithms are computed for few.
+        To be looked at at all it takes a number above HIGH, or a logit with which less is enough to beat those who have
+        one. Of two tokens whose rough scores lie further apart than both may be off, the lower one cannot win.
         """
-        rare, key = [np.array([logits.argmax()])], self._key(place)
-        for start in range(0, len(logits), BLOCK):
-            words = STRIDES[: len(logits) - start] + np.uint64((key + start * STRIDE) % 2**64)
-            rare.append(start + np.flatnonzero(mix64(words) >= RARE))
-        ids = np.concatenate(rare)
-        to_beat = self.scores(logits, place, ids).max()
-        close = np.nextafter(np.float32(to_beat - self.temperature_milli / 1000 * HIGH), np.float32("-inf"))
-        # Asked so that what is not a number stays, and is found.
-        return np.union1d(ids, np.flatnonzero(~(logits < close)))
+        rough, apart = logits.rough, 2 * logits.off
+        likeliest = rough.argmax()
+        first = np.array([*asked, likeliest], np.int64)
+        if not (np.isfinite(rough[likeliest]) and np.isfinite(apart)):
+            # What is no number is the largest, and so it is found.
+            return first, self.scores(logits, place, first)
+        reach = self.temperature_milli / 1000 * HIGH
+        if reach:
+            first = np.concatenate([first, self._rare(place, len(rough))])
+        numbers = self._numbers(place, first)
+        to_beat = (rough[first] + numbers)[len(asked) :].max()
+        likely = np.flatnonzero(rough >= np.nextafter(np.float32(to_beat - reach - apart), np.float32("-inf")))
+        ids, numbers = np.concatenate([first, likely]), np.concatenate([numbers, self._numbers(place, likely)])
+        scores = rough[ids] + numbers
+        matters = scores >= scores[len(asked) :].max() - apart
+        matters[: len(asked)] = True
+        ids = ids[matters]
+        return ids, logits.exactly(ids) + numbers[matters]
+
+    def _rare(self, place: int, vocab: int) -> Integers:
+        """All tokens whose number is above HIGH, and hardly any other."""
+        found, key = [], self._key(place)
+        words, room = SCRATCH
+        for start in range(0, vocab, BLOCK):
+            size = min(BLOCK, vocab - start)
+            np.add(STRIDES[:size], np.uint64((key + start * STRIDE) % 2**64), out=words[:size])
+            found.append(start + np.flatnonzero(half_mixed(words[:size], room[:size]) >= NEARLY_RARE))
+        return np.concatenate(found)

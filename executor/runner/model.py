@@ -1,7 +1,7 @@
 """A model from the content store: its weights, its tokenizer, and the two ways to run it.
 
 A worker decodes token by token; a checker runs the finished text once. Both end in the hidden state after the final
-norm and the logits made from it, in the class's own number format.
+norm and the logits made from it, both in float32; what is in between is in the class's own number format.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from .decoding import Answer, Growing, side_by_side
-from .fingerprint import CHUNK_TOKENS, Doubles, Floats
+from .fingerprint import Doubles, Floats
 from .gumbel import Chooser
+from .head import Head
 from .job import BadInput
+from .precision import widened
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
@@ -53,6 +56,7 @@ class Model:
 
     def __init__(self, net: Any, tokenizer: Any, manifest: dict[str, Any], manifest_sha256: bytes) -> None:
         self._net = net
+        self._head = Head(net)
         self._tokenizer = tokenizer
         # What the model takes by itself, before anybody's prompt.
         self._loaded_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -157,11 +161,9 @@ class Model:
                 lasts[place] = own[-1].float().numpy()
         return means, lasts
 
-    def logits_of(self, states: Floats, tokens: list[int]) -> Floats:
-        """The logits of some tokens, of states as `read` gives them [n, hidden], in the class's number format."""
-        with torch.inference_mode():
-            rows = torch.from_numpy(states).to(self._net.dtype)
-            return self._logits(rows)[:, tokens]
+    def logits_of(self, states: Floats, tokens: list[int]) -> Doubles:
+        """The logits of some tokens, of states as `read` gives them [n, hidden]."""
+        return self._head.exactly(torch.from_numpy(states), tokens)
 
     def decode(
         self,
@@ -182,8 +184,7 @@ class Model:
         places = torch.tensor([[len(each)] for each in prompts])
         writing = list(range(len(prompts)))
         for place in range(max(lengths)):
-            with torch.inference_mode():
-                logits = self._logits(state)
+            logits = self._head.logits(state)
             states = state.float().numpy()
             step = [choosers[number].choose(logits[row], place) for row, number in enumerate(writing)]
             for row, number in enumerate(writing):
@@ -247,21 +248,18 @@ class Model:
             out = self._net.base_model(input_ids=torch.tensor([prompt + output]), use_cache=False)
             states = out.last_hidden_state[0, len(prompt) - 1 :]
             # In blocks, because the logits of a long answer would not fit beside the model.
-            for start in range(0, len(output) + 1, CHUNK_TOKENS):
-                logits = self._logits(states[start : start + CHUNK_TOKENS])
+            for start in range(0, len(output) + 1, self._head.at_once):
+                logits = self._head.logits(states[start : start + self._head.at_once])
                 for row, place in zip(logits, range(start, len(output) + 1), strict=False):
-                    best = chooser.best(row, place)
-                    stop = chooser.scores(row, place, list(self.eos_ids)).max()
+                    chosen = output[place : place + 1]
+                    best, scores = chooser.best(row, place, [*self.eos_ids, *chosen])
+                    stop = scores[: len(self.eos_ids)].max()
                     stop_margins.append(float(best - stop))
-                    if place < len(output):
-                        (chosen,) = chooser.scores(row, place, output[place : place + 1])
-                        margins.append(float(best - chosen))
-                        stop_leads.append(float(stop - chosen))
+                    if chosen:
+                        margins.append(float(best - scores[-1]))
+                        stop_leads.append(float(stop - scores[-1]))
         arrays = (np.array(each) for each in (margins, stop_margins, stop_leads))
         return Trace(states[: len(output)].float().numpy(), *arrays)
-
-    def _logits(self, states: torch.Tensor) -> Floats:
-        return self._net.get_output_embeddings()(states).float().numpy()
 
     def layers(self) -> Iterator[tuple[str, Any]]:
         """Name and module of every matrix within the layers; the embeddings are not among them."""
@@ -286,12 +284,16 @@ def load(path: Path, dtype: str) -> Model:
     try:
         data = (path / "manifest.json").read_bytes()
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        net = AutoModelForCausalLM.from_pretrained(
-            path, dtype=DTYPES[dtype], local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
+        net = widened(partial(_weights, path, DTYPES[dtype]))
         return Model(net.eval(), tokenizer, json.loads(data), hashlib.sha256(data).digest())
     except (OSError, ValueError, KeyError) as error:
         raise BadInput("bad_model", f"the model cannot be loaded: {error}") from error
+
+
+def _weights(path: Path, dtype: torch.dtype) -> Any:
+    return AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
 
 
 def ids_sha256(ids: list[int]) -> str:

@@ -1,8 +1,9 @@
 """From measured distances to the constants that a chain keeps. Pure.
 
-Each pair (D0, D1) is in ppm: an honest distance stays under D0, one of D1 or more fails. D0 lies six standard
-deviations over the mean of honest runs and a quarter over the worst of them, whichever is more: a client could ask for
-the noisiest things on purpose, and must not be able to bring down an honest node with them.
+Each pair (D0, D1) is in ppm: an honest distance stays under D0, one of D1 or more fails. A client could ask for the
+noisiest things on purpose, and must not be able to bring down an honest node with them: D1 lies a quarter over the
+worst of honest runs. D0 lies six standard deviations over their mean, and over the worst of them as well; by little
+where that is a single token whose state went astray in a short answer, for whoever comes out there is looked at again.
 """
 
 import math
@@ -15,9 +16,10 @@ from node.calibration.answers import Cut
 from protocol.stages.verification import CALIBRATED_TOKENS, SHORT_ANSWER, Calibration, Tolerance
 
 SIGMAS = 6
-OVER_WORST = 1.25
+# D0 over the worst.
+OVER_WORST, STATES_OVER_WORST, TOKEN_OVER_WORST = 1.25, 1.1, 2
 # D1 over D0. What lies between is looked at again and costs nobody anything.
-ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.125, 1.22, 2, 2
+ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.14, 1.22, 2, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Floors:
     worst: int
 
 
-FLOORS = {1: Floors(tok=500, worst=100_000), 2: Floors(tok=2_000, worst=1_000_000)}
+FLOORS = {1: Floors(tok=500, worst=100_000), 2: Floors(tok=2_000, worst=500_000)}
 
 
 def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> Calibration:
@@ -43,12 +45,12 @@ def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> 
         raise ValueError(f"{len(whole)} honest answers")
     floors = FLOORS[class_id]
     # A short answer's fingerprint spreads a little more; what it may thereby miss is looked at again and costs nothing.
-    act, chunk = (_bound([getattr(cut.own, term) for cut in whole]) for term in ("act", "chunk"))
+    act, chunk = (_bound([getattr(cut.own, term) for cut in whole], STATES_OVER_WORST) for term in ("act", "chunk"))
     every = [*whole, *shortened]
     # Its mean margin spreads much more, and the score allows for that by length; here it is that of 64 tokens.
-    tok = max(_bound([_at_full_length(cut) for cut in every]), floors.tok)
+    tok = max(_bound([_at_full_length(cut) for cut in every], OVER_WORST), floors.tok)
     # One token decides this term, so it is bounded by what any honest run has shown, twice.
-    worst = max(floors.worst, 2 * max(cut.own.worst for cut in every))
+    worst = max(floors.worst, TOKEN_OVER_WORST * max(cut.own.worst for cut in every))
     return Calibration(
         act=_band(act, ACT_WIDTH),
         chunk=_band(chunk, CHUNK_WIDTH),
@@ -66,6 +68,6 @@ def _band(d0: int, width: float) -> Tolerance:
     return Tolerance(d0, math.ceil(d0 * width))
 
 
-def _bound(values: Sequence[int]) -> int:
+def _bound(values: Sequence[int], over_worst: float) -> int:
     spread = statistics.fmean(values) + SIGMAS * statistics.stdev(values)
-    return math.ceil(max(spread, OVER_WORST * max(values)))
+    return math.ceil(max(spread, over_worst * max(values)))

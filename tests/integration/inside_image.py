@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from runner.fingerprint import MARGIN_MAX
 from runner.gumbel import BLOCK, Chooser, gumbel
+from runner.head import Head, Logits, as_they_are
 from runner.model import Model
 
 DRAWS = 5_000
@@ -32,13 +33,18 @@ class Told:
         return SimpleNamespace(last_hidden_state=states, past_key_values=past_key_values)
 
     def get_output_embeddings(self) -> Any:
-        return lambda states: states
+        size = self._rows.shape[1]
+        head = torch.nn.Linear(size, size, bias=False)
+        head.weight.data = torch.eye(size)
+        return head
 
 
 def number(case: dict[str, Any]) -> float:
     """The number of one token, asked for as the runner does: nothing but it is in the score."""
     zeros = np.zeros(case["token"] + 1, np.float32)
-    return float(Chooser(1000, bytes.fromhex(case["seed"][2:])).scores(zeros, case["place"], [case["token"]])[0])
+    return float(
+        Chooser(1000, bytes.fromhex(case["seed"][2:])).scores(as_they_are(zeros), case["place"], [case["token"]])[0]
+    )
 
 
 def story(case: dict[str, Any]) -> dict[str, object]:
@@ -54,20 +60,52 @@ def story(case: dict[str, Any]) -> dict[str, object]:
 
 
 def shortcuts() -> Iterator[bool]:
-    """Whether looking at few tokens only finds what looking at all of them does."""
+    """Whether looking at few tokens only finds what looking at all of them does, however rough the first look is."""
     dice = np.random.default_rng(1)
     for place in range(400):
         vocab = int(dice.choice([5, 1000, BLOCK, BLOCK + 1, 49_152]))
-        logits = (dice.normal(size=vocab) * dice.uniform(0.01, 6)).astype(np.float32)
-        chooser = Chooser(int(dice.choice([1, 50, 300, 800, 2000])), bytes([place % 256]) * 32)
+        exact = (dice.normal(size=vocab) * dice.uniform(0.01, 6)).astype(np.float32)
+        off = float(dice.choice([0, 0.001, 0.5]))
+        # Half of what is allowed, so that float32 cannot round it to more.
+        rough = exact + (dice.uniform(-1, 1, size=vocab) * off / 2).astype(np.float32)
+        logits = Logits(rough, off, lambda ids, exact=exact: exact[ids])
+        chooser = Chooser(int(dice.choice([0, 1, 50, 300, 800, 2000])), bytes([place % 256]) * 32)
         every = chooser.scores(logits, place, np.arange(vocab))
-        yield chooser.choose(logits, place) == every.argmax() and chooser.best(logits, place) == every.max()
+        asked = [int(token) for token in dice.integers(vocab, size=place % 3)]
+        best, scores = chooser.best(logits, place, asked)
+        yield chooser.choose(logits, place) == every.argmax() and best == every.max()
+        yield scores.tolist() == every[asked].tolist()
+
+
+def heads() -> Iterator[dict[str, float]]:
+    """How far rough and exact logits of a matrix lie from those in float64, beside what the head says of it."""
+    torch.manual_seed(1)
+    for dtype in (torch.bfloat16, torch.float32):
+        for spread in (0.01, 1.0, 30.0):
+            head = torch.nn.Linear(96, 20_000).to(dtype)
+            states = torch.randn(3, 96) * spread
+            true = states.double() @ head.weight.double().T + head.bias.double()
+            ours = Head(SimpleNamespace(get_output_embeddings=lambda head=head: head)).logits(states)
+            every = np.arange(20_000)
+            for found, wanted in zip(ours, true.detach().numpy(), strict=True):
+                yield {
+                    "rough": float(np.abs(found.rough - wanted).max()),
+                    "off": found.off,
+                    "exact": float(np.abs(found.exactly(every) - wanted).max()),
+                    "largest": float(np.abs(wanted).max()),
+                }
 
 
 def draws(temperature_milli: int) -> list[int]:
     """How often each token is chosen at so many places with the same logits."""
-    chooser, logits = Chooser(temperature_milli, b"\x07" * 32), np.array(ODDS, np.float32)
+    chooser, logits = Chooser(temperature_milli, b"\x07" * 32), as_they_are(np.array(ODDS, np.float32))
     return np.bincount([chooser.choose(logits, place) for place in range(DRAWS)], minlength=len(ODDS)).tolist()
+
+
+def not_finite(temperature_milli: int) -> bool:
+    """Whether what is not a number is found among logits that are."""
+    logits = as_they_are(np.array([0, np.nan, 1], np.float32))
+    return bool(np.isnan(Chooser(temperature_milli, bytes(32)).best(logits, 0)[0]))
 
 
 def main() -> None:
@@ -79,7 +117,8 @@ def main() -> None:
         "shortcuts": all(shortcuts()),
         "odds": ODDS,
         "draws": {temperature: draws(temperature) for temperature in (300, 1000, 2000)},
-        "not_finite": bool(np.isnan(Chooser(800, bytes(32)).best(np.array([0, np.nan, 1], np.float32), 0))),
+        "heads": list(heads()),
+        "not_finite": [not_finite(temperature_milli) for temperature_milli in (0, 800)],
     }
     Path("/output/found.json").write_text(json.dumps(found))
 

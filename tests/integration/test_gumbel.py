@@ -63,4 +63,11 @@ def test_tokens_come_as_often_as_softmax_says(found: dict[str, Any], temperature
 
 
 def test_what_is_not_a_number_is_not_hidden(found: dict[str, Any]) -> None:
-    assert found["not_finite"] is True
+    assert found["not_finite"] == [True, True]
+
+
+def test_rough_logits_are_as_near_as_their_head_says(found: dict[str, Any]) -> None:
+    for each in found["heads"]:
+        assert each["rough"] <= each["off"] + 1e-6 * each["largest"]
+        assert each["exact"] <= (1e-12 if each["off"] else 1e-6) * each["largest"]
+    assert {each["off"] > 0 for each in found["heads"]} == {True, False}
