@@ -10,7 +10,7 @@ from node.calibration import report
 from node.calibration.answers import WHOLE, Answer, honest, read
 from node.calibration.margins import Weighed
 from node.calibration.measuring import ACT_W, DISTANCES, Bench
-from node.calibration.plan import HONEST, Extent, Part, confirmation, plan
+from node.calibration.plan import HONEST, Extent, Part, confirmation, founding, plan
 from node.calibration.statistics import interval
 from protocol.errors import ExecutorError
 from protocol.stages.verification import Calibration, MarginScores, points
@@ -34,16 +34,11 @@ class Campaign:
     def entry(self, class_id: int) -> dict[str, Any]:
         """What a calibration file would say of a class. Raises: ValueError where too little was measured."""
         n = sum(not each.is_held_out for each in honest(self.answers, class_id, class_id))
-        entry = {**report.describe(report.proposed(self.answers, class_id)), "n": n, "runtime": images.runtime()}
-        weighed = self.weighed(class_id)
-        return entry if weighed is None else {**entry, "margins": _plain(weighed.scores)}
+        return _entry(report.proposed(self.answers, class_id), n, self.weighed(class_id))
 
     def weighed(self, class_id: int) -> Weighed | None:
         """Margin scores; None where the cheat chooses as an honest node does."""
-        try:
-            return report.weigh(self.answers, class_id)
-        except ValueError:
-            return None
+        return _weighed(self.answers, class_id)
 
     def report(self, deployed: Mapping[int, Calibration]) -> dict[str, Any]:
         """Everything, as JSON has it; `deployed` are the constants that a release carries for this model."""
@@ -71,10 +66,29 @@ class Campaign:
         if class_id in deployed:
             found["deployed"] = report.describe(deployed[class_id])
         weighed = self.weighed(class_id)
-        if weighed is not None:
+        scores = deployed[class_id].margins if class_id in deployed else None
+        if scores is not None:
+            # They were made from other answers, and so these judge them.
+            found["honest_evidence"] = report.evidence(self.answers, class_id, scores)
+        elif weighed is not None:
+            scores = weighed.scores
             found["honest_evidence"] = {name: list(mean) for name, mean in weighed.honest.items()}
-            found["alarms"] = report.alarms(self.answers, class_id, weighed)
+        if scores is not None:
+            found["alarms"] = report.alarms(self.answers, class_id, scores)
         return found
+
+
+def released(
+    bench: Bench, class_id: int, extent: Extent, act_w: bytes | None, tell: Callable[[str], None]
+) -> tuple[dict[str, Any], bytes]:
+    """What the calibration file of a release says of a class, and the whitening weights behind it.
+
+    Args: bench, with the seed of answers that nothing else is measured by; act_w as for `measure`.
+    Raises: ExecutorError if a container fails or leaves what cannot be read.
+    """
+    answers, act_w = _answers(bench, founding(class_id, extent), act_w, tell)
+    n = sum(1 for _ in honest(answers, class_id, class_id))
+    return _entry(report.founded(answers, class_id), n, _weighed(answers, class_id)), act_w
 
 
 def measure(
@@ -85,14 +99,7 @@ def measure(
     Args: act_w, whitening weights; None: made from the first part. tell: hears what is being done.
     Raises: ExecutorError if a container fails or leaves what cannot be read.
     """
-    parts = plan(classes, extent)
-    answers: list[Answer] = []
-    for done, part in enumerate(parts, 1):
-        tell(f"part {done} of {len(parts)}: {part.answers} answers")
-        folder = bench.measure(part, act_w, tell)
-        act_w = act_w or (folder / ACT_W).read_bytes()
-        answers += read_part(part, folder)
-    assert act_w is not None
+    answers, act_w = _answers(bench, plan(classes, extent), act_w, tell)
     return Campaign(bench.manifest, tuple(sorted(classes)), extent, act_w, tuple(answers))
 
 
@@ -121,6 +128,32 @@ def is_confirmed(found: Mapping[str, Any]) -> bool:
     """Whether no class of a report has more held-out honest answers that do not pass than the promise can explain."""
     held_out = (each["held_out"] for each in found["classes"].values())
     return all(interval(each["not_passed"], each["n"])[0] <= PROMISED_REJECT for each in held_out)
+
+
+def _answers(
+    bench: Bench, parts: Sequence[Part], act_w: bytes | None, tell: Callable[[str], None]
+) -> tuple[list[Answer], bytes]:
+    """Measures what is missing, and reads all of it; with the whitening weights, if need be those of the first part."""
+    answers: list[Answer] = []
+    for done, part in enumerate(parts, 1):
+        tell(f"part {done} of {len(parts)}: {part.answers} answers")
+        folder = bench.measure(part, act_w, tell)
+        act_w = act_w or (folder / ACT_W).read_bytes()
+        answers += read_part(part, folder)
+    assert act_w is not None
+    return answers, act_w
+
+
+def _entry(calibration: Calibration, n: int, weighed: Weighed | None) -> dict[str, Any]:
+    entry = {**report.describe(calibration), "n": n, "runtime": images.runtime()}
+    return entry if weighed is None else {**entry, "margins": _plain(weighed.scores)}
+
+
+def _weighed(answers: Sequence[Answer], class_id: int) -> Weighed | None:
+    try:
+        return report.weigh(answers, class_id)
+    except ValueError:
+        return None
 
 
 def _plain(scores: MarginScores) -> dict[str, list[int]]:

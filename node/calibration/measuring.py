@@ -26,6 +26,8 @@ ACT_W, DISTANCES, KEY = "act_w.bin", "distances.json", "key"
 TIMEOUT_MS = 6 * 3600 * 1000
 SEED = hashlib.sha256(b"vcoin/calibrate/seed").digest()
 """Whoever measures again finds the same answers: the number of each makes a seed of its own out of this one."""
+FOUNDING_SEED = hashlib.sha256(b"vcoin/calibrate/constants").digest()
+"""That of answers which constants are made from, so that they have no part in what judges them."""
 MARGIN_BYTES = 1024 * MIB
 """For a batch of states and margins beside two models: the one that is checked with and the one that answers."""
 
@@ -39,6 +41,7 @@ class Bench:
     models: ModelStore
     manifest: bytes
     work: Path
+    seed: bytes = SEED
 
     def measure(self, part: Part, act_w: bytes | None, tell: Callable[[str], None]) -> Path:
         """The folder with distances.json and act_w.bin of a part, measured unless it is there.
@@ -47,7 +50,8 @@ class Bench:
         Raises: ExecutorError if the container fails, with its reason.
         """
         target = self.work / part.name
-        key = part.key(images.runtime(), self.manifest.hex(), hashlib.sha256(act_w or b"").hexdigest())
+        weights = hashlib.sha256(act_w or b"").hexdigest()
+        key = part.key(images.runtime(), self.manifest.hex(), weights, self.seed.hex())
         if (target / KEY).is_file() and (target / KEY).read_text() == key:
             tell(f"{part.name}: measured before")
             return target
@@ -86,7 +90,7 @@ class Bench:
             "temperature_milli": 0,
         }
         model, wanted = self.models.path(self.manifest), (DISTANCES, ACT_W)
-        task = Task(bytes.fromhex(key), "calibrate", params, inputs, wanted, limits, model, SEED)
+        task = Task(bytes.fromhex(key), "calibrate", params, inputs, wanted, limits, model, self.seed)
         return Attempt(self.engine, self.image, task)
 
 

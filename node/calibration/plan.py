@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
@@ -11,6 +12,8 @@ from node.calibration.prompts import PROMPTS, Family, prompt_of
 HONEST = "honest"
 WEIGHTS = ("int8_channel", "int8_block", "int4_block", "noise", "merged_adapter", "dropped_layer")
 """Cheap models: each is also an adaptive cheat, which has its tokens and the fingerprint of one true pass."""
+CHEAT = "int8_channel"
+"""Whom the running margin is made to find."""
 ALTERED = ("cut_prompt", "kv_8bit", "copied", "random_tokens", "shuffled", "forced_eos", "replaced_token")
 DRAWN = ("other_seed", "greedy")
 """Who chooses otherwise; where nothing is drawn, as at temperature 0, they are honest."""
@@ -27,6 +30,8 @@ HOT_PER_RUN = 24
 LONG_PER_RUN, LONG_PER_SUBSTITUTE = 12, 4
 """Longer answers are dear, and a longer one is never harder to tell."""
 MAIN_LENGTH = 64
+FAMILIES = 5
+"""So few share what is honest of a release's constants that each has its part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,28 @@ def honest(runs: int) -> Iterator[Segment]:
         yield Segment(HONEST, DRAWING, tuple(range(start, end)), batch, threads)
         start = end
     yield Segment(HONEST, HOTTEST, tuple(range(start, start + max(1, runs // HOT_PER_RUN))))
+
+
+def founding(class_id: int, extent: Extent) -> list[Part]:
+    """What the constants of a release are made from: honest answers, and the cheat that margins are to find.
+
+    Of every family there are enough to say what it does to an honest node. None is at temperature 0, where all seeds
+    give one answer: so what `plan` measures, with other seeds, judges constants that have seen nothing of it.
+    """
+    drawn = [each for each in honest(extent.runs) if each.temperature_milli]
+    numbers = [number for each in drawn for number in each.numbers]
+    seen = Counter(prompt_of(number).family for number in numbers)
+    more = []
+    for number in count(max(numbers) + 1):
+        if all(seen[family] * FAMILIES >= extent.runs for family in Family):
+            break
+        family = prompt_of(number).family
+        if seen[family] * FAMILIES < extent.runs:
+            seen[family] += 1
+            more.append(number)
+    cheat = Segment(CHEAT, DRAWING, _numbers(2 * extent.substitutes, short=False))
+    rare = Segment(HONEST, DRAWING, tuple(more))
+    return _packed(class_id, class_id, extent.main, extent.lengths, [*drawn, cheat, *([rare] if more else [])])
 
 
 def confirmation(class_id: int, runs: int) -> list[Part]:

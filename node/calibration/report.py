@@ -8,20 +8,18 @@ from typing import Any
 
 from node.calibration.answers import WHOLE, Answer, Cut, honest
 from node.calibration.constants import constants
-from node.calibration.margins import Weighed, fit, tokens_to_alarm
-from node.calibration.plan import HONEST, WEIGHTS
+from node.calibration.margins import Weighed, fit, mean_evidence, tokens_to_alarm
+from node.calibration.plan import CHEAT, HONEST, WEIGHTS
 from node.calibration.prompts import Family, place_of
 from node.calibration.statistics import interval, same_share
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.margins import HEAD_START, RUNNING_ALARM
-from protocol.stages.verification import Calibration, Distances, Tolerance, points
+from protocol.stages.verification import Calibration, Distances, MarginScores, Tolerance, points
 
 TERMS = ("act", "chunk", "tok", "worst")
 ACROSS_PERCENT = 150
 """Of the worker's own tolerances, where a verifier of another class looks."""
 ADAPTIVE = "adaptive "
-CHEAT = "int8_channel"
-"""Whom the running margin is made to find."""
 MARGIN_FIT = 4
 """The margins of one prompt in so many are what scores are made from; those of the others shrink them."""
 WITHIN_TOKENS = 1_024
@@ -76,7 +74,12 @@ def widened(calibration: Calibration) -> Calibration:
 
 def proposed(answers: Iterable[Answer], class_id: int) -> Calibration:
     """Constants from honest answers to the prompts that are not held out. Raises: ValueError for fewer than two."""
-    told = [each for each in honest(answers, class_id, class_id) if not each.is_held_out]
+    return founded((each for each in answers if not each.is_held_out), class_id)
+
+
+def founded(answers: Iterable[Answer], class_id: int) -> Calibration:
+    """Constants from all honest answers. Raises: ValueError for fewer than two."""
+    told = list(honest(answers, class_id, class_id))
     whole = [each.cuts[WHOLE] for each in told]
     return constants(whole, [cut for each in told for cut in _shortened(each)], class_id)
 
@@ -123,12 +126,24 @@ def weigh(answers: Sequence[Answer], class_id: int) -> Weighed:
         if place_of(each.number) % MARGIN_FIT == 0:
             first.append(_tokens(each))
         else:
-            # What ends by itself is too little to be a group of its own.
-            groups[Family.OTHER if each.family is Family.SHORT else each.family].append(_tokens(each))
+            groups[_group(each)].append(_tokens(each))
     return fit(first, cheat, groups)
 
 
-def alarms(answers: Sequence[Answer], class_id: int, weighed: Weighed) -> dict[str, dict[str, Any]]:
+def _group(each: Answer) -> Family:
+    """What ends by itself is too little to be a group of its own."""
+    return Family.OTHER if each.family is Family.SHORT else each.family
+
+
+def evidence(answers: Sequence[Answer], class_id: int, scores: MarginScores) -> dict[str, tuple[float, float]]:
+    """What a table of scores says of honest answers, by family: the mean of their evidence, and its upper bound."""
+    groups: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+    for each in honest(answers, class_id, class_id):
+        groups[_group(each)].append(_tokens(each))
+    return {name: mean_evidence(scores, told) for name, told in groups.items()}
+
+
+def alarms(answers: Sequence[Answer], class_id: int, scores: MarginScores) -> dict[str, dict[str, Any]]:
     """How soon the running margin finds each adaptive cheat, and whether it ever takes an honest node for one.
 
     A node that cheats from its first case on has the head start; one that was honest before has not: `later`.
@@ -139,17 +154,17 @@ def alarms(answers: Sequence[Answer], class_id: int, weighed: Weighed) -> dict[s
         if any(told):
             found[name] = {
                 "answers": len(told),
-                **_soon(weighed, told, HEAD_START, RUNNING_ALARM),
-                "later": _soon(weighed, told, 0, RUNNING_ALARM),
+                **_soon(scores, told, HEAD_START, RUNNING_ALARM),
+                "later": _soon(scores, told, 0, RUNNING_ALARM),
             }
             if name == CHEAT:
-                found[name]["by_lower_alarm"] = {str(alarm): _soon(weighed, told, 0, alarm) for alarm in LOWER_ALARMS}
+                found[name]["by_lower_alarm"] = {str(alarm): _soon(scores, told, 0, alarm) for alarm in LOWER_ALARMS}
     return found
 
 
-def _soon(weighed: Weighed, told: Sequence[Sequence[int]], begin: int, alarm: int) -> dict[str, int]:
+def _soon(scores: MarginScores, told: Sequence[Sequence[int]], begin: int, alarm: int) -> dict[str, int]:
     """In how many of a million trials the alarm comes within 1,024 tokens, and the median of the tokens it takes."""
-    tokens = tokens_to_alarm(weighed.scores, told, begin, alarm)
+    tokens = tokens_to_alarm(scores, told, begin, alarm)
     within = sum(each <= WITHIN_TOKENS for each in tokens)
     return {"within_1024_ppm": 10**6 * within // len(tokens), "median_tokens": tokens[len(tokens) // 2]}
 

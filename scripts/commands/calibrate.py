@@ -1,8 +1,9 @@
-"""`scripts/calibrate [--confirm] [--class N ...]`: what `vcoin calibrate` measures, kept in this release.
+"""`scripts/calibrate [--confirm] [--class N ...]`: the constants of the small model that this release carries.
 
-Writes the constants and margin scores of the small model into chain/calibration. Takes hours of one core a class, and
-goes on where it was interrupted. With --confirm the constants stay as they are: a hundred honest answers of a runner
-that has changed must all pass by them, and its hash is written down if they do.
+Writes them and the margin scores into chain/calibration, from two thousand honest answers a class with seeds of their
+own: what `vcoin calibrate` measures has no part in them, and judges them. Takes an hour of one core a class, and goes
+on where it was interrupted. A hundred honest answers with other seeds must then all pass. With --confirm only that is
+done: the constants stay as they are, and the hash of a runner that has changed is written down.
 """
 
 from __future__ import annotations

@@ -7,7 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from node.calibration.plan import ALTERED, DRAWN, HONEST, PADDED, PART_TOKENS, WEIGHTS, Extent, Segment, plan
+from node.calibration.measuring import FOUNDING_SEED, SEED
+from node.calibration.plan import (
+    ALTERED,
+    CHEAT,
+    DRAWN,
+    FAMILIES,
+    HONEST,
+    PADDED,
+    PART_TOKENS,
+    WEIGHTS,
+    Extent,
+    Segment,
+    founding,
+    plan,
+)
 from node.calibration.prompts import PROMPTS, SEED_STRIDE, Family, place_of, prompt_of
 
 LENGTHS = (16, 64, 256)
@@ -70,6 +84,18 @@ def test_honest_nodes_differ_in_batches_and_threads() -> None:
     shapes = {(each.batch, each.threads) for each in segments(1) if each.variant == HONEST}
     assert len(shapes) == 4
     assert {1, 2} == {threads for _, threads in shapes}
+
+
+def test_a_release_is_founded_on_enough_of_every_family_and_on_nothing_that_has_no_seed() -> None:
+    told = [each for part in founding(2, WHOLE) for each in part.segments]
+    assert {each.variant for each in told} == {HONEST, CHEAT}
+    assert all(each.temperature_milli for each in told)
+    assert FOUNDING_SEED != SEED
+    numbers = [n for each in told if each.variant == HONEST for n in each.numbers]
+    assert max(Counter(numbers).values()) == 1
+    families = Counter(prompt_of(n).family for n in numbers)
+    assert min(families[family] for family in Family) == WHOLE.runs // FAMILIES
+    assert {(each.batch, each.threads) for each in told} >= {(each.batch, each.threads) for each in segments(2)}
 
 
 def test_padding_is_asked_of_what_ends_by_itself() -> None:
