@@ -220,7 +220,7 @@ async def test_the_end_of_a_shared_container_is_no_jobs_end(house: House) -> Non
 
 
 async def test_who_finds_no_room_is_answered_afterwards(house: House) -> None:
-    room = {1: 1_200, 2: 460}[house.class_id]
+    room = {1: 1_200, 2: 720}[house.class_id]
     one, other = (house.job(word, "Say yes." + word, 2_000, mib=room) for word in (" ", "  "))
     async with house.open() as jobs:
         await begin(house, jobs, one, other)
