@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +64,7 @@ LIMIT_S = 900
 
 @dataclass(frozen=True)
 class Layer:
-    """Tests that need the same things. `marks`: only those of the folder with them; `fast`: belongs to `--fast`;
-    `after`: an earlier layer of another lane, which has to have ended if it runs as well."""
+    """Tests that need the same things. `marks`: only those of the folder with them; `fast`: belongs to `--fast`."""
 
     name: str
     folder: str
@@ -73,7 +72,6 @@ class Layer:
     needs: tuple[str, ...] = ("venv",)
     marks: str = ""
     fast: bool = False
-    after: str = ""
 
     def has_tests(self) -> bool:
         return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
@@ -97,8 +95,7 @@ LAYERS = (
     Layer("adapters", "conformance", PEERS, ("venv", "node tools"), marks="not docker"),
     # Dishonest parties among whole nodes with real containers, on one market; when the lanes that compute have ended.
     Layer("adversaries", "adversaries", ENGINE, SERVICES),
-    # Has containers, too, and counts none: so it only waits until those have ended that do.
-    Layer("end-to-end", "end_to_end", PEERS, SERVICES, after="containers"),
+    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
 )
 
 
@@ -140,10 +137,7 @@ class Run:
             return [self.layer(chosen[0], sys.stdout)]
         with ExitStack() as stack:
             pools = {lane: stack.enter_context(ThreadPoolExecutor(lane.width)) for lane in LANES}
-            started: dict[str, Future[tuple[io.StringIO, Outcome]]] = {}
-            for layer in chosen:
-                started[layer.name] = pools[layer.lane].submit(self._kept, layer, started.get(layer.after))
-            running = list(started.values())
+            running = [pools[layer.lane].submit(self._kept, layer) for layer in chosen]
             try:
                 for ended in as_completed(running):
                     print(ended.result()[0].getvalue(), end="", flush=True)
@@ -153,9 +147,7 @@ class Run:
                 raise
             return [ended.result()[1] for ended in running]
 
-    def _kept(self, layer: Layer, before: Future[tuple[io.StringIO, Outcome]] | None) -> tuple[io.StringIO, Outcome]:
-        if before is not None:
-            wait([before])
+    def _kept(self, layer: Layer) -> tuple[io.StringIO, Outcome]:
         out = io.StringIO()
         return out, self.layer(layer, out)
 

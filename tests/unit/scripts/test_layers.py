@@ -67,30 +67,6 @@ def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: py
     assert [outcome.layer for outcome in outcomes] == chosen
 
 
-def test_layer_waits_for_the_one_that_it_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = Lane("one"), Lane("two")
-    chosen = [Layer("first", "", one), Layer("second", "", two, after="first"), Layer("third", "", two, after="none")]
-    ended: list[str] = []
-
-    def play(run: Run, layer: Layer, out: TextIO) -> Outcome:
-        if layer.name == "first":
-            # Long enough for a layer that does not wait to come before.
-            threading.Event().wait(0.2)
-        ended.append(layer.name)
-        return Outcome(layer, out)
-
-    monkeypatch.setattr(test, "LANES", (one, two))
-    monkeypatch.setattr(Run, "layer", play)
-    Run(Session([]), fast=False).all(chosen)
-    assert ended == ["first", "second", "third"]
-
-
-def test_layers_come_after_such_as_are_there() -> None:
-    names = [layer.name for layer in LAYERS]
-    for layer in LAYERS:
-        assert not layer.after or names.index(layer.after) < names.index(layer.name)
-
-
 @pytest.mark.parametrize("niceness", [0, 2])
 def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; print(os.nice(0), 'passed in 1 s')"]
@@ -103,13 +79,8 @@ def test_what_computes_gives_way_to_what_has_deadlines() -> None:
     assert CORES.niceness == FORGE.niceness > ENGINE.niceness == PEERS.niceness == 0
 
 
-def test_nobody_makes_containers_of_the_engine_while_they_are_counted() -> None:
-    makers = [layer for layer in LAYERS if "docker engine" in layer.needs]
-    counted = [layer.name for layer in makers if "docker" in layer.marks.split()]
-    assert counted == ["sandboxes", "containers"]
-    for layer in makers:
-        # A lane is one after the other, in this order.
-        assert layer.lane == ENGINE or layer.after == counted[-1]
+def test_containers_of_the_engine_are_made_by_one_layer_at_a_time() -> None:
+    assert {layer.lane for layer in LAYERS if "docker engine" in layer.needs} == {ENGINE}
 
 
 @pytest.mark.parametrize(
