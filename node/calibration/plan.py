@@ -30,8 +30,6 @@ HOT_PER_RUN = 24
 LONG_PER_RUN, LONG_PER_SUBSTITUTE = 12, 4
 """Longer answers are dear, and a longer one is never harder to tell."""
 MAIN_LENGTH = 64
-FAMILIES = 5
-"""So few share what is honest of a release's constants that each has its part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +119,10 @@ def founding(class_id: int, extent: Extent) -> list[Part]:
     drawn = [each for each in honest(extent.runs) if each.temperature_milli]
     numbers = [number for each in drawn for number in each.numbers]
     seen = Counter(prompt_of(number).family for number in numbers)
-    more = []
-    for number in count(max(numbers) + 1):
-        if all(seen[family] * FAMILIES >= extent.runs for family in Family):
-            break
-        family = prompt_of(number).family
-        if seen[family] * FAMILIES < extent.runs:
+    least, following, more = -(-extent.runs // len(Family)), count(max(numbers) + 1), []
+    while min(seen[family] for family in Family) < least:
+        family = prompt_of(number := next(following)).family
+        if seen[family] < least:
             seen[family] += 1
             more.append(number)
     cheat = Segment(CHEAT, DRAWING, _numbers(2 * extent.substitutes, short=False))

@@ -22,11 +22,6 @@ LAYERS = 4
 TOKENS = 100
 
 
-def loaded(net: Any) -> Any:
-    """Another copy at each call, as from a file."""
-    return copy.deepcopy(net)
-
-
 def watched(net: Any, ids: torch.Tensor) -> tuple[Any, dict[str, str]]:
     """One pass, with the number formats of what goes into a layer, into a matrix, is kept, and comes out."""
     formats: dict[str, str] = {}
@@ -52,9 +47,9 @@ def seen(name: str) -> dict[str, Any]:
     config = kind(vocab_size=300, num_hidden_layers=LAYERS, pad_token_id=0, bos_token_id=0, eos_token_id=0, **sizes)
     narrow = AutoModelForCausalLM.from_config(config).eval().to(torch.bfloat16)
     ids = torch.randint(1, 300, (1, TOKENS))
-    true, _ = watched(loaded(narrow).float(), ids)
+    true, _ = watched(copy.deepcopy(narrow).float(), ids)
     errors = {}
-    for way, net in (("narrow", loaded(narrow)), ("wide", widened(partial(loaded, narrow)))):
+    for way, net in (("narrow", narrow), ("wide", widened(partial(copy.deepcopy, narrow)))):
         states, formats = watched(net, ids)
         errors[way] = float((states - true).norm() / true.norm())
     return {"formats": formats, **errors}

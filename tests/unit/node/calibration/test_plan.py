@@ -12,7 +12,6 @@ from node.calibration.plan import (
     ALTERED,
     CHEAT,
     DRAWN,
-    FAMILIES,
     HONEST,
     PADDED,
     PART_TOKENS,
@@ -94,7 +93,7 @@ def test_a_release_is_founded_on_enough_of_every_family_and_on_nothing_that_has_
     numbers = [n for each in told if each.variant == HONEST for n in each.numbers]
     assert max(Counter(numbers).values()) == 1
     families = Counter(prompt_of(n).family for n in numbers)
-    assert min(families[family] for family in Family) == WHOLE.runs // FAMILIES
+    assert min(families[family] for family in Family) == WHOLE.runs // len(Family)
     assert {(each.batch, each.threads) for each in told} >= {(each.batch, each.threads) for each in segments(2)}
 
 
