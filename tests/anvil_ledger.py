@@ -171,10 +171,16 @@ class AnvilLedger:
         await Sender(self.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
 
     def adapter(
-        self, operator: Key, client: Key | None = None, *, cursor: int | None = None, record: Record = forget
+        self,
+        operator: Key,
+        client: Key | None = None,
+        *,
+        cursor: int | None = None,
+        record: Record = forget,
+        poll_s: float = POLL_S,
     ) -> AbstractAsyncContextManager[ChainAdapter]:
         wallet = Wallet(operator, self.domain, client)
-        return open_chain([self.chain.url], self.deployment, wallet, record=record, cursor=cursor, poll_s=POLL_S)
+        return open_chain([self.chain.url], self.deployment, wallet, record=record, cursor=cursor, poll_s=poll_s)
 
 
 def owner_of(operator: Key) -> Key:

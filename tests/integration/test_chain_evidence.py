@@ -30,6 +30,7 @@ from tests.jobs import Orders, batch_with, key
 pytestmark = pytest.mark.anvil
 WHILE_S = 1.0
 """Enough for a transaction to reach the pool."""
+SELDOM_S, DEADLINE_S = 1.0, 30.0
 NODE, CLIENT, PROVER, SECOND = key("node"), key("client"), key("prover"), key("second prover")
 
 
@@ -140,23 +141,30 @@ async def test_a_seat_that_asks_for_a_proof_condemns_and_a_second_one_is_done_al
         assert [await ethereum.nonce(each.address) for each in (PROVER, SECOND)] == [1, 0]
 
 
-async def test_two_who_prove_in_one_block_both_hear_that_it_is_done() -> None:
+@pytest.mark.parametrize("in_turn", [False, True], ids=["at once", "one in the pool"])
+async def test_two_who_prove_in_one_block_both_hear_that_it_is_done(in_turn: bool) -> None:
     async with scene() as play:
         entries = lied([play.orders.finish() for _ in range(2)], 0, output_commit=bytes(32))
         facts = await play.submit(entries)
-        batch_id = await play.ledger.network.settlement.batch_id_of(NODE.address, 0)
+        network = play.ledger.network
+        batch_id = await network.settlement.batch_id_of(NODE.address, 0)
         assert batch_id is not None
         effect = proof_of(facts, batch_id, Lie.RESULT_DIFFERS, opened_of(entries, 0), play.papers(entries[0]))
         await play.ledger.controls.enrich(SECOND)
         heard: list[Event] = []
 
         async def prove(prover: Key) -> None:
-            async with play.ledger.adapter(prover) as adapter:
+            # Who was refused by what is in the pool looks for a block as often as any, here for some seconds in all.
+            async with play.ledger.adapter(prover, poll_s=SELDOM_S) as adapter:
                 heard.append(await adapter.perform(effect))
 
         await play.ledger.controls.automine(False)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prove, PROVER)
+            if in_turn:
+                with trio.fail_after(DEADLINE_S):
+                    while not await network.ethereum.nonce(PROVER.address, "pending"):
+                        await trio.sleep(POLL_S)
             nursery.start_soon(prove, SECOND)
             await trio.sleep(WHILE_S)
             assert heard == []
