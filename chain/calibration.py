@@ -14,7 +14,7 @@ from protocol.errors import ConfigError
 from protocol.stages.verification import Calibration, MarginScores, Tolerance
 from protocol.wire.ids import ZERO_HASH, Cid
 
-MAX_PPM = 2**32 - 1
+MAX_PPM = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _tolerance(pair: list[int]) -> Tolerance:
 
 def _margins(plain: dict[str, Any]) -> MarginScores:
     edges, scores = tuple(plain["edges"]), tuple(plain["scores"])
-    if any(type(each) is not int for each in edges + scores) or any(not 0 < edge <= MAX_PPM for edge in edges):
+    if any(type(each) is not int for each in edges + scores) or any(abs(edge) > MAX_PPM for edge in edges):
         raise ValueError(f"margins {plain!r:.80}")
     return MarginScores(edges, scores)
 

@@ -17,6 +17,8 @@ STOPS = (2, 7)
 # Logits are whole numbers of this fraction, which float32 holds exactly.
 UNIT = 1024
 PPM = 10**6
+# By more than this no token is said to lead.
+NEAR = Decimal(1)
 
 
 def number(seed: bytes, place: int, token: int) -> int:
@@ -72,10 +74,15 @@ class Story:
         """In ppm, as check.bin holds them."""
         tables = [self.scores(place) for place in range(len(ids) + 1)]
         stops = [max(table[stop] for stop in STOPS) for table in tables]
-        found = [max(table) - table[token] for token, table in zip(ids, tables, strict=False)]
+        told = list(zip(ids, tables, strict=False))
+        found = [max(-NEAR, _best_other(table, token) - table[token]) for token, table in told]
         ahead = [stop - table[token] for token, table, stop in zip(ids, tables, stops, strict=False)]
         last = max(tables[-1]) - stops[-1] if stopped else max([Decimal(0), *ahead])
         return [round(margin * PPM) for margin in (*found, last)]
+
+
+def _best_other(table: Sequence[Decimal], token: int) -> Decimal:
+    return max(score for other, score in enumerate(table) if other != token)
 
 
 def _told(story: Story) -> dict[str, Any]:

@@ -141,7 +141,7 @@ MODEL = ModelManifest(
     context=512,
     needs_bytes=2**20,
 )
-MARGIN_SCORES = MarginScores((1, 2_000, 6_000), (-900, 40, 20, 150))
+MARGIN_SCORES = MarginScores((-2_000, 1, 2_000, 4_000), (0, -900, 40, 20, 150))
 INPUT = (
     b'{"messages":[{"content":"Why is the sky blue?","role":"user"}],"salt":"00112233445566778899aabbccddeeff","v":1}'
 )
@@ -295,13 +295,14 @@ def _proof(tokens: int) -> bytes:
 
 
 def _check(tokens: int, off: int) -> bytes:
-    """check.bin of a scale of 1/4000 over the same numbers, each `off` steps away; margins of 0 to 9,000 ppm."""
+    """check.bin of a scale of 1/4000 over the same numbers, each `off` steps away; margins of -4,000 to 5,000
+    ppm, the last one 0."""
     numbers = [250 * ((7 * number) % 255 - 127) + off for number in range(8 * tokens)]
     out = b""
     for start in range(0, len(numbers), 256):
         part = numbers[start : start + 256]
         out += struct.pack("<f", 1 / 4000) + struct.pack(f"<{len(part)}h", *part) + struct.pack("<d", 21.25)
-    return out + struct.pack(f"<{tokens + 1}I", *((1_000 * number) % 10_000 for number in range(tokens + 1)))
+    return out + struct.pack(f"<{tokens + 1}i", *((1_000 * number) % 10_000 - 4_000 for number in range(tokens)), 0)
 
 
 # --- the files ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from transformers import DynamicCache
 
 from .decoding import Answer
 from .events import emit
-from .fingerprint import MARGIN_MAX, Floats, distances, encode_check, encode_proof, projection, whiten
+from .fingerprint import Floats, distances, encode_check, encode_proof, in_ppm, projection, whiten
 from .forgeries import AFTERWARDS, CHOICES, EARLY
 from .generate import dtype_of, read_act_w
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
@@ -187,7 +187,7 @@ def _measure(
     return {
         "number": number,
         "stopped": answer.stopped,
-        "margins": [min(round(max(m, 0.0) * 1e6), MARGIN_MAX) for m in whole.tolist()],
+        "margins": in_ppm(whole).tolist(),
         "cuts": cuts,
     }
 

@@ -13,9 +13,10 @@ check.bin, written by the checker from its own pass, before it has seen proof.bi
     4       scale s', float32
     16 * k  q', int16, row = token: p' is about q' * s'
     8       den, float64: mean over the chunk's tokens of |x'|^2 / hidden
-and after the last chunk n + 1 margins, uint32, in ppm of a logit unit ("nat"), saturating at 2^32 - 1. A token's score
+and after the last chunk n + 1 margins, int32, in ppm of a logit unit ("nat"), saturating at 2^31 - 1. A token's score
 is what gumbel.py chooses by, its logit plus T g, and at temperature 0 its logit:
-    4 * n   for each output token: the largest score less the score of that token
+    4 * n   for each output token: the largest score of any other token less its own; below zero, though never below
+            -10^6, if the token has the largest score itself
     4       finish "eos": the largest score less that of the best stop token, at the place after the last token;
             finish "length": how far a stop token ever beat the token that was put in its place; 0 if it never did
 
@@ -23,8 +24,8 @@ The distances follow from the two files alone, in integers (floats are exact rat
     err_c = mean over the chunk of (p - p')^2
     act   = 10^6 * sqrt(sum_c err_c / sum_c den_c)     the relative error of the whitened hidden states
     chunk = 10^6 * the largest sqrt(err_c / den_c)
-    tok   = sum over the first n margins of min(margin, 10^6), over max(n, 16)
-    worst = the largest of all n + 1 margins
+    tok   = sum over the first n margins of max(0, min(margin, 10^6)), over max(n, 16)
+    worst = the largest of all n + 1 margins, the last of which is not below zero
 Golden pairs: tests/vectors/fingerprint/.
 """
 
@@ -36,7 +37,7 @@ import numpy as np
 
 CHUNK_TOKENS = 32
 PROJECTIONS = 8
-MARGIN_MAX = 2**32 - 1
+MARGIN_MAX = 2**31 - 1
 # A mean over fewer tokens would be the word of one of them.
 SHORT_ANSWER = 16
 
@@ -95,8 +96,12 @@ def encode_check(whitened: Floats, r: Floats, margins: Doubles) -> bytes:
     """check.bin of whitened states [n, hidden] and n + 1 margins in logit units. Raises NotFinite."""
     if not np.isfinite(margins).all():
         raise NotFinite("a logit is not finite")
-    ppm = np.clip(np.rint(margins * 1e6), 0, MARGIN_MAX).astype("<u4")
-    return encode_states(whitened, r) + bytes(ppm.tobytes())
+    return encode_states(whitened, r) + bytes(in_ppm(margins).tobytes())
+
+
+def in_ppm(margins: Doubles) -> Integers:
+    """Margins in logit units as check.bin holds them."""
+    return np.clip(np.rint(margins * 1e6), -MARGIN_MAX, MARGIN_MAX).astype("<i4")
 
 
 def encode_states(whitened: Floats, r: Floats) -> bytes:
@@ -121,7 +126,7 @@ def distances(proof: bytes, check: bytes, tokens: int) -> tuple[float, float, fl
         errors.append(float(np.square(p - c).mean()))
         dens.append(float(np.frombuffer(check, "<f8", 1, c_at + 4 + 2 * PROJECTIONS * k)[0]))
         p_at, c_at = p_at + 2 + PROJECTIONS * k, c_at + 12 + 2 * PROJECTIONS * k
-    margins = np.frombuffer(check, "<u4", tokens + 1, c_at).astype(np.float64)
+    margins = np.maximum(np.frombuffer(check, "<i4", tokens + 1, c_at).astype(np.float64), 0)
     if not tokens:
         return 0.0, 0.0, 0.0, float(margins.max())
     act = 1e6 * float(np.sqrt(sum(errors) / sum(dens)))

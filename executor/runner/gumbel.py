@@ -29,6 +29,8 @@ STRIDES = np.arange(BLOCK, dtype=np.uint64) * np.uint64(STRIDE)
 SCRATCH = np.empty((2, BLOCK), np.uint64)
 # Three numbers in ten thousand are above HIGH; all of their words are at least RARE.
 HIGH = 8.0
+NEAR = 1.0
+"""In logit units: of a token that leads by more it does not matter how much more."""
 RARE = int(2.0**53 * math.exp(-math.exp(-HIGH)) - 2**20) << 11
 # The last step of mix64 leaves the upper 31 bits as they are, so that without it none of these is missed.
 NEARLY_RARE = np.uint64(RARE >> 33 << 33)
@@ -70,10 +72,12 @@ class Chooser:
         ids, scores = self._race(logits, place)
         return int(ids[~(scores < scores.max())].min())
 
-    def best(self, logits: Logits, place: int, asked: Sequence[int] = ()) -> tuple[Doubles, Doubles]:
-        """The largest score at `place`, that of the token which is chosen there, and the scores of those asked for."""
-        _, scores = self._race(logits, place, asked)
-        return scores.max(), scores[: len(asked)]
+    def leading(self, logits: Logits, place: int, asked: Sequence[int] = ()) -> tuple[Integers, Doubles]:
+        """The tokens asked for, then all whose score at `place` is at most `NEAR` below the largest; and their scores.
+
+        Among the latter some may come twice, and others lie a little lower.
+        """
+        return self._race(logits, place, asked, NEAR)
 
     def scores(self, logits: Logits, place: int, ids: Integers) -> Doubles:
         """z + T g of these tokens at `place`, in logit units; at T = 0 the logits as they are."""
@@ -89,13 +93,15 @@ class Chooser:
     def _key(self, place: int) -> int:
         return int.from_bytes(hashlib.sha256(b"gm1" + self.seed + place.to_bytes(4, "big")).digest()[:8], "big")
 
-    def _race(self, logits: Logits, place: int, asked: Sequence[int] = ()) -> tuple[Integers, Doubles]:
-        """The tokens asked for, then all that may have the largest score, some of them twice; and the scores of all.
+    def _race(
+        self, logits: Logits, place: int, asked: Sequence[int] = (), within: float = 0.0
+    ) -> tuple[Integers, Doubles]:
+        """The tokens asked for, then all whose score may be the largest or so near to it, and the scores of all.
 
         To be looked at at all it takes a number above HIGH, or a logit with which less is enough to beat those who have
         one. Of two tokens whose rough scores lie further apart than both may be off, the lower one cannot win.
         """
-        rough, apart = logits.rough, 2 * logits.off
+        rough, apart = logits.rough, 2 * logits.off + within
         likeliest = rough.argmax()
         first = np.array([*asked, likeliest], np.int64)
         if not (np.isfinite(rough[likeliest]) and np.isfinite(apart)):

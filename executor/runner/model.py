@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
+from .attention import attend_widely, attends_widely
 from .decoding import Answer, Growing, side_by_side
 from .fingerprint import Doubles, Floats
-from .gumbel import Chooser
+from .gumbel import NEAR, Chooser
 from .head import Head
 from .job import BadInput
 from .precision import widened
@@ -29,16 +30,17 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
 """Tokens of all texts of one pass, padding included, unless a single one is longer."""
 ROLES = ("system", "user", "assistant")
+STATE_BYTES = 128
+"""What is held for each number of each token's state while a prompt is read, beside keys and values; measured: 57."""
 PAIR_BYTES = 12
-"""What attention holds for each pair of tokens and each head while a prompt is read; measured: 10."""
-TOKEN_BYTES = 128 * 1024
-"""What else is held for each token of a prompt, keys and values among it; little beside its pairs."""
+"""What an attention that is not ours holds for each pair of tokens and each head; measured: 10."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One pass over a finished text, in logit units, by place: how far each token lay behind the best one, the best
-    stop token behind the best one (one place more, that after the text), and a stop token before the token."""
+    """One pass over a finished text, in logit units, by place: how far each token lay behind the best other one (less
+    than zero: before it, as far as `NEAR`), the best stop token behind the best one (one place more, that after the
+    text), and a stop token before the token."""
 
     states: Floats
     margins: Doubles
@@ -87,8 +89,8 @@ class Model:
     def require_memory(self, tokens: int, memory_bytes: int) -> None:
         """Whether a prompt can be read in the memory that its client has given to the job. Raises BadInput.
 
-        Attention compares every token with every other, so a long prompt takes many times what the model does, and the
-        end of a container that runs out of memory would be held against the node.
+        A long prompt may take as much as the model does, and many times that where attention keeps all pairs of its
+        tokens; and the end of a container that runs out of memory would be held against the node.
         """
         needed = self._loaded_bytes + self._reading_bytes(tokens)
         if needed > memory_bytes:
@@ -114,7 +116,8 @@ class Model:
         return fitting
 
     def _reading_bytes(self, tokens: int) -> int:
-        return tokens * (TOKEN_BYTES + tokens * int(self._net.config.num_attention_heads) * PAIR_BYTES)
+        pairs = 0 if attends_widely(self._net) else tokens * int(self._net.config.num_attention_heads)
+        return tokens * (self._kept_bytes + self.hidden * STATE_BYTES + pairs * PAIR_BYTES)
 
     @property
     def _kept_bytes(self) -> int:
@@ -252,12 +255,15 @@ class Model:
                 logits = self._head.logits(states[start : start + self._head.at_once])
                 for row, place in zip(logits, range(start, len(output) + 1), strict=False):
                     chosen = output[place : place + 1]
-                    best, scores = chooser.best(row, place, [*self.eos_ids, *chosen])
-                    stop = scores[: len(self.eos_ids)].max()
+                    asked = [*self.eos_ids, *chosen]
+                    ids, scores = chooser.leading(row, place, asked)
+                    stop, best = scores[: len(self.eos_ids)].max(), scores.max()
                     stop_margins.append(float(best - stop))
                     if chosen:
-                        margins.append(float(best - scores[-1]))
-                        stop_leads.append(float(stop - scores[-1]))
+                        own = scores[len(self.eos_ids)]
+                        others = scores[ids != chosen[0]].max()
+                        margins.append(max(float(others - own), -NEAR))
+                        stop_leads.append(float(stop - own))
         arrays = (np.array(each) for each in (margins, stop_margins, stop_leads))
         return Trace(states[: len(output)].float().numpy(), *arrays)
 
@@ -291,9 +297,11 @@ def load(path: Path, dtype: str) -> Model:
 
 
 def _weights(path: Path, dtype: torch.dtype) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
+    net = AutoModelForCausalLM.from_pretrained(
         path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
+    attend_widely(net)
+    return net
 
 
 def ids_sha256(ids: list[int]) -> str:

@@ -1,9 +1,12 @@
 """What the margin of one token says about a node: scores whose sum over many jobs finds what no single job shows.
 
 The cheat to find is the adaptive one: tokens of a cheap model, and the fingerprint of one true pass over them. Then
-only margins tell, and each tells little. A score is a log likelihood ratio, tokens of the cheat against honest ones,
-over a few bins; it is then shrunk until the evidence of an honest answer, exp of its sum, is at most 1 on average for
-every family of prompts, so that nobody can drive an honest node up by what it asks. Pure.
+only margins tell, and each tells little. What is looked at is which of two near tokens was taken, given how near they
+were: the further apart, the less often a node should have taken the lesser one. How often tokens are near at all is a
+matter of what was asked, and says nothing. A score is the log likelihood ratio of that one choice, the cheat's against
+an honest one that errs a little more than was measured; then it is shrunk until the evidence of an honest answer, exp
+of its sum, is at most 1 on average for every family of prompts, so that nobody can drive an honest node up by what it
+asks. Pure.
 """
 
 import math
@@ -18,14 +21,17 @@ from protocol.stages.verification import MAX_MARGIN_SCORE, MarginScores
 
 MILLI = 1_000
 NEVER = 1_000_000
-MAX_MARGIN = 2**32 - 1
 
-BINS = 6
-SHRINKS = tuple(percent / 100 for percent in range(100, 4, -5))
+BINS = 12
+FURTHEST = 1_000_000
+"""Of tokens that are a nat apart the margin is not told; nor does it say anything."""
+ERRING = tuple(percent / 100 for percent in range(100, 420, 20))
+SHRINKS = tuple(percent / 100 for percent in range(100, 5, -10))
 BOUND_SIGMAS = 1.645
 """One-sided, 95 %."""
 SIMULATED = 2_000
 MAX_ANSWERS = 1_024
+WITHIN_TOKENS = 1_024
 
 Margins = Sequence[Sequence[int]]
 """The margins of answers, in ppm, token by token, without that of the end."""
@@ -40,21 +46,26 @@ class Weighed:
 
 
 def fit(honest: Margins, cheat: Margins, groups: Mapping[str, Margins]) -> Weighed:
-    """Scores of honest answers against those of a cheat, shrunk on other honest ones, `groups`, by what they are like.
+    """Scores of honest answers against those of a cheat, made safe for other honest ones, `groups`, by what they are.
 
-    Raises: ValueError if there is nothing to learn from.
+    Of all safe tables it is the one by which nineteen of twenty nodes that answer like the cheat come nearest to an
+    alarm within `WITHIN_TOKENS`.
+    Raises: ValueError if there is nothing to learn from, or no table is safe.
     """
-    edges = _edges(cheat)
-    raw = _ratios(_counts(honest, edges), _counts(cheat, edges))
+    gaps = _gaps(cheat)
+    honest_share, cheat_share = _lesser(honest, gaps), _lesser(cheat, gaps)
     best: tuple[float, MarginScores] | None = None
-    cheat_share = _shares(_counts(cheat, edges))
-    for shrink in SHRINKS:
-        scores = _level(edges, [shrink * each for each in raw], groups)
-        if scores is not None:
-            growth = sum(share * score for share, score in zip(cheat_share, scores.scores, strict=True))
-            if best is None or growth > best[0]:
-                best = growth, scores
-    if best is None or best[0] <= 0:
+    for erring in ERRING:
+        for shrink in SHRINKS:
+            scores = _scores(gaps, honest_share, cheat_share, erring, shrink)
+            if all(mean_evidence(scores, answers)[1] <= 1 for answers in groups.values()):
+                mean, spread = _told(scores, cheat)
+                reached = mean - BOUND_SIGMAS * spread
+                if mean > 0 and (best is None or reached > best[0]):
+                    best = reached, scores
+                # Less of a safe table finds less.
+                break
+    if best is None:
         raise ValueError("no table of margin scores is safe for honest nodes and finds this cheat")
     return Weighed(best[1], {name: mean_evidence(best[1], answers) for name, answers in groups.items()})
 
@@ -96,57 +107,69 @@ def tokens_to_alarm(
     return sorted(found)
 
 
-def _edges(cheat: Margins) -> tuple[int, ...]:
-    """So that the cheat's margins above zero fall evenly into the bins above the first."""
-    above = sorted(margin for answer in cheat for margin in answer if margin > 0)
-    if not above:
+def _gaps(cheat: Margins) -> tuple[int, ...]:
+    """Edges of how far tokens are apart, in ppm, so that the cheat's lesser choices fall evenly between them."""
+    lesser = sorted(margin for answer in cheat for margin in answer if margin > 0)
+    if not lesser:
         raise ValueError("the cheat's tokens are those of an honest node")
-    edges = [1, *(above[len(above) * step // BINS] for step in range(1, BINS))]
-    return tuple(sorted(set(edges)))
+    inner = (lesser[len(lesser) * step // BINS] for step in range(1, BINS))
+    return tuple(sorted({1, *(edge for edge in inner if edge < FURTHEST), FURTHEST}))
 
 
-def _counts(answers: Margins, edges: Sequence[int]) -> list[int]:
-    counts = [0] * (len(edges) + 1)
-    for answer in answers:
-        for margin in answer:
-            counts[bisect_right(edges, margin)] += 1
-    return counts
+def _lesser(answers: Margins, gaps: Sequence[int]) -> list[float]:
+    """For each gap of two tokens in how many of its places the lesser one was taken; of a larger gap never in more.
 
-
-def _shares(counts: Sequence[int]) -> list[float]:
-    """With half a token more in each bin: what was never seen may yet come."""
-    total = sum(counts) + len(counts) / 2
-    return [(count + 0.5) / total for count in counts]
-
-
-def _ratios(honest: Sequence[int], cheat: Sequence[int]) -> list[float]:
-    """The logarithm of each bin's likelihood ratio. A larger margin never says less: bins are pooled where it would."""
-    if not sum(honest) or not sum(cheat):
+    The first gap is that of equals, of which neither is lesser. With half a token more of each in every bin: what was
+    never seen may yet come.
+    """
+    taken, all_of = [0.5] * len(gaps), [1.0] * len(gaps)
+    for margin in (margin for answer in answers for margin in answer):
+        at = bisect_right(gaps, abs(margin)) - 1
+        if at >= 0:
+            all_of[at] += 1
+            taken[at] += margin > 0
+    if sum(all_of) == len(gaps):
         raise ValueError("there are no tokens to compare")
     pools: list[tuple[float, float, int]] = []
-    for pool in zip(_shares(honest), _shares(cheat), [1] * len(honest), strict=True):
+    for pool in zip(taken, all_of, [1] * len(gaps), strict=True):
         pools.append(pool)
-        while len(pools) > 1 and pools[-2][1] * pools[-1][0] > pools[-1][1] * pools[-2][0]:
-            (p, q, bins), (next_p, next_q, next_bins) = pools[-2:]
-            pools[-2:] = [(p + next_p, q + next_q, bins + next_bins)]
-    return [math.log(q / p) for p, q, bins in pools for _ in range(bins)]
+        while len(pools) > 1 and pools[-2][0] * pools[-1][1] < pools[-1][0] * pools[-2][1]:
+            (some, of, bins), (more, of_more, more_bins) = pools[-2:]
+            pools[-2:] = [(some + more, of + of_more, bins + more_bins)]
+    return [some / of for some, of, bins in pools for _ in range(bins)]
 
 
-def _level(edges: tuple[int, ...], ratios: Sequence[float], groups: Mapping[str, Margins]) -> MarginScores | None:
-    """These ratios less what makes them safe, the same from every token; None if nothing does."""
-    low, high = -MILLI, 2 * MILLI
+def _scores(
+    gaps: Sequence[int], honest: Sequence[float], cheat: Sequence[float], erring: float, shrink: float
+) -> MarginScores:
+    """The table for an honest node that takes the lesser token `erring` times as often as was seen.
 
-    def scores(less: int) -> MarginScores:
-        found = (math.floor(MILLI * each) - less for each in ratios)
-        return MarginScores(edges, tuple(max(-MAX_MARGIN_SCORE, min(MAX_MARGIN_SCORE, each)) for each in found))
+    A lesser token never says less for being further off.
+    """
+    lesser: list[int] = []
+    greater: list[int] = []
+    for seen, theirs in zip(honest, cheat, strict=True):
+        ours = erring * seen
+        tells = ours < theirs
+        lesser.append(max([_score(shrink * math.log(theirs / ours)) if tells else 0, *lesser[-1:]]))
+        greater.append(_score(shrink * math.log((1 - theirs) / (1 - ours))) if tells else 0)
+    edges = [*(1 - gap for gap in reversed(gaps)), *gaps]
+    return _merged(edges, [*reversed(greater), 0, *lesser])
 
-    def is_safe(less: int) -> bool:
-        table = scores(less)
-        return all(mean_evidence(table, answers)[1] <= 1 for answers in groups.values())
 
-    if not is_safe(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_safe(middle) else (middle + 1, high)
-    return scores(low)
+def _score(ratio: float) -> int:
+    """Rounded in favour of the node."""
+    return max(-MAX_MARGIN_SCORE, min(MAX_MARGIN_SCORE, math.floor(MILLI * ratio)))
+
+
+def _merged(edges: Sequence[int], scores: Sequence[int]) -> MarginScores:
+    """Without the edges that part nothing."""
+    kept = [place for place in range(len(edges)) if scores[place] != scores[place + 1]]
+    return MarginScores(tuple(edges[place] for place in kept), (scores[0], *(scores[place + 1] for place in kept)))
+
+
+def _told(scores: MarginScores, cheat: Margins) -> tuple[float, float]:
+    """What a node that answers so has against it after `WITHIN_TOKENS`, one case an answer: its mean and its spread."""
+    told = [min(MOST_A_CASE, evidence_of(each, scores)) for each in cheat]
+    answers = WITHIN_TOKENS * len(cheat) / sum(map(len, cheat))
+    return statistics.fmean(told) * answers, statistics.pstdev(told) * math.sqrt(answers)

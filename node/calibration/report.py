@@ -8,7 +8,7 @@ from typing import Any
 
 from node.calibration.answers import WHOLE, Answer, Cut, honest
 from node.calibration.constants import constants
-from node.calibration.margins import Weighed, fit, mean_evidence, tokens_to_alarm
+from node.calibration.margins import WITHIN_TOKENS, Weighed, fit, mean_evidence, tokens_to_alarm
 from node.calibration.plan import CHEAT, HONEST, WEIGHTS
 from node.calibration.prompts import Family, place_of
 from node.calibration.statistics import interval, same_share
@@ -22,7 +22,6 @@ ACROSS_PERCENT = 150
 ADAPTIVE = "adaptive "
 MARGIN_FIT = 4
 """The margins of one prompt in so many are what scores are made from; those of the others shrink them."""
-WITHIN_TOKENS = 1_024
 LOWER_ALARMS = (16_118, 13_816, 11_513)
 """Thousandths of a nat. In 10^5 checked cases they hurt an honest node with a chance of at most 1 in 100, 1 in 10, and
 with no bound at all: what an earlier alarm would cost."""

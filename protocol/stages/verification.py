@@ -1,14 +1,15 @@
 """Verification: a seat's re-check of one result, as one score in basis points.
 
 A node publishes a fingerprint of the hidden states that chose its tokens (proof.bin). A seat runs one teacher-forced
-pass over the same prompt and tokens and gets its own projections, and for every token the margin by which it was not
-the choice (check.bin). Four terms compare them, and the worst one counts: the fingerprint as a whole (act), its worst
-chunk (chunk), the mean margin (tok), the largest margin (worst). All of it is integer arithmetic over the bytes, so
-that every machine gets the same score.
+pass over the same prompt and tokens and gets its own projections, and for every token the margin by which another one
+was the choice (check.bin). Four terms compare them, and the worst one counts: the fingerprint as a whole (act), its
+worst chunk (chunk), the mean margin (tok), the largest margin (worst). All of it is integer arithmetic over the bytes,
+so that every machine gets the same score.
 
 Layout of proof.bin, per chunk of 32 tokens (the last one shorter): fp16 scale, then 8 int8 a token.
 Layout of check.bin, per chunk: float32 scale, 8 int16 a token, float64 mean square of a whitened component; then for
-every token and for the stop one uint32, the margin in millionths of a nat. All little-endian.
+every token and for the stop one int32, the margin in millionths of a nat; below zero it was the choice, by so much. All
+little-endian.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from eth_utils.crypto import keccak
 from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.commitment import LeafEntry
 from protocol.stages.execution import CHUNK_TOKENS
-from protocol.wire.codec import U24, U32, Bytes32, Size
+from protocol.wire.codec import U24, Bytes32, Size
 from protocol.wire.ids import BatchId
 from protocol.wire.merkle import SumNode
 
@@ -59,13 +60,15 @@ class MarginScores:
     A margin of `margin` ppm scores `scores[bisect_right(edges, margin)]`: edges rise, and there is one score more.
     """
 
-    edges: tuple[U32, ...]
+    edges: tuple[int, ...]
     scores: tuple[int, ...]
 
     def __post_init__(self) -> None:
         """Raises: ValueError if this is no step function over margins."""
         if len(self.edges) >= MAX_MARGIN_SCORES or len(self.scores) != len(self.edges) + 1:
             raise ValueError(f"{len(self.scores)} scores for {len(self.edges)} edges")
+        if any(abs(edge) >= 2**31 for edge in self.edges):
+            raise ValueError("an edge is no margin")
         if any(low >= high for low, high in pairwise(self.edges)):
             raise ValueError("edges do not rise")
         if any(abs(score) > MAX_MARGIN_SCORE for score in self.scores):
@@ -74,7 +77,7 @@ class MarginScores:
     @property
     def hash(self) -> bytes:
         """As it stands in Params: sha256 over the name, then edges and scores as big-endian 32-bit numbers."""
-        counts = struct.pack(f">I{len(self.edges)}I{len(self.scores)}i", len(self.edges), *self.edges, *self.scores)
+        counts = struct.pack(f">I{len(self.edges)}i{len(self.scores)}i", len(self.edges), *self.edges, *self.scores)
         return hashlib.sha256(b"vcoin/margin-scores/1" + counts).digest()
 
 
@@ -255,7 +258,8 @@ def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
 
     Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
     """
-    chunks, margins = _split(check, token_count)
+    chunks, standings = _split(check, token_count)
+    margins = _behind(standings)
     act, worst_chunk = state_distances(proof, chunks)
     return Distances(act, worst_chunk, _mean_margin(margins, token_count), max(margins))
 
@@ -276,7 +280,7 @@ def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
 
 def margins_of(check: bytes, token_count: int) -> tuple[int, ...]:
     """By how much each token, and the stop, was not a seat's own choice: ppm of a nat. Raises: as `distances`."""
-    return _split(check, token_count)[1]
+    return _behind(_split(check, token_count)[1])
 
 
 def margin_distances(check: bytes, token_count: int) -> Distances:
@@ -289,11 +293,11 @@ def margin_distances(check: bytes, token_count: int) -> Distances:
 
 
 def token_margins(check: bytes, token_count: int) -> tuple[int, ...]:
-    """The margin of every token in ppm, without that of the stop.
+    """The margin of every token in ppm, without that of the stop; below zero it was a seat's own choice, by so much.
 
     Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
     """
-    return margins_of(check, token_count)[:token_count]
+    return _split(check, token_count)[1][:token_count]
 
 
 def is_check_shown(token_count: int) -> bool:
@@ -337,6 +341,11 @@ def score_bps(distance: int, tolerance: Tolerance) -> int:
     if distance <= tolerance.d1:
         return PASS_ABOVE_BPS - 1_000 * (distance - tolerance.d0) // (tolerance.d1 - tolerance.d0)
     return REVIEW_ABOVE_BPS * tolerance.d1 // distance
+
+
+def _behind(standings: tuple[int, ...]) -> tuple[int, ...]:
+    """What counts in the score of an answer: a token that was the choice is no further off by how clearly it was."""
+    return tuple(max(0, each) for each in standings)
 
 
 def _mean_margin(margins: tuple[int, ...], token_count: int) -> int:
@@ -393,4 +402,4 @@ def _split(check: bytes, token_count: int) -> tuple[list[Chunk], tuple[int, ...]
     chunks, rest = read_states(check, token_count)
     if len(rest) != 4 * (token_count + 1):
         raise ValueError("check.bin has the wrong length")
-    return chunks, struct.unpack(f"<{len(rest) // 4}I", rest)
+    return chunks, struct.unpack(f"<{len(rest) // 4}i", rest)

@@ -48,7 +48,7 @@ AT_WORK = 3
 RULES = {
     "seat_seconds": 150,
     "starved_seconds": 600,
-    "challenge_seconds": 60,
+    "challenge_seconds": 120,
     "unbonding_seconds": 3_600,
     "timelock_seconds": 7_200,
 }

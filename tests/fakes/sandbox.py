@@ -187,7 +187,7 @@ def _check(spec: RunSpec, manifest: ModelManifest, chat: bytes, ids: list[int]) 
         rows = _rows(spec, ids, start, b"")
         out += struct.pack(f"<f{len(rows)}hd", 1.0, *rows, sum(p * p for p in rows) / len(rows))
     margins = [0 if token == _choice(spec, manifest, chat, place) else 3_000_000 for place, token in enumerate(ids)]
-    return out + struct.pack(f"<{len(ids) + 1}I", *margins, 0)
+    return out + struct.pack(f"<{len(ids) + 1}i", *margins, 0)
 
 
 def _number(*parts: bytes) -> int:

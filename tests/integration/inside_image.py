@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from runner.fingerprint import MARGIN_MAX
-from runner.gumbel import BLOCK, Chooser, gumbel
+from runner.fingerprint import in_ppm
+from runner.gumbel import BLOCK, NEAR, Chooser, gumbel
 from runner.head import Head, Logits, as_they_are
 from runner.model import Model
 
@@ -56,7 +56,7 @@ def story(case: dict[str, Any]) -> dict[str, object]:
     chooser = Chooser(case["temperatureMilli"], bytes.fromhex(case["seed"][2:]))
     ids = [token for _, token, _ in model.decode([prompt], [case["maxNewTokens"]], [chooser])]
     margins = [model.replay(prompt, text["ids"], text["stopped"], chooser)[1] for text in case["texts"]]
-    return {"ids": ids, "margins": [[round(min(m * 1e6, MARGIN_MAX)) for m in each.tolist()] for each in margins]}
+    return {"ids": ids, "margins": [in_ppm(each).tolist() for each in margins]}
 
 
 def shortcuts() -> Iterator[bool]:
@@ -72,9 +72,10 @@ def shortcuts() -> Iterator[bool]:
         chooser = Chooser(int(dice.choice([0, 1, 50, 300, 800, 2000])), bytes([place % 256]) * 32)
         every = chooser.scores(logits, place, np.arange(vocab))
         asked = [int(token) for token in dice.integers(vocab, size=place % 3)]
-        best, scores = chooser.best(logits, place, asked)
-        yield chooser.choose(logits, place) == every.argmax() and best == every.max()
-        yield scores.tolist() == every[asked].tolist()
+        ids, scores = chooser.leading(logits, place, asked)
+        yield chooser.choose(logits, place) == every.argmax()
+        yield ids[: len(asked)].tolist() == asked and scores.tolist() == every[ids].tolist()
+        yield set(np.flatnonzero(every >= every.max() - NEAR)) <= set(ids.tolist())
 
 
 def heads() -> Iterator[dict[str, float]]:
@@ -105,7 +106,7 @@ def draws(temperature_milli: int) -> list[int]:
 def not_finite(temperature_milli: int) -> bool:
     """Whether what is not a number is found among logits that are."""
     logits = as_they_are(np.array([0, np.nan, 1], np.float32))
-    return bool(np.isnan(Chooser(temperature_milli, bytes(32)).best(logits, 0)[0]))
+    return bool(np.isnan(Chooser(temperature_milli, bytes(32)).leading(logits, 0)[1].max()))
 
 
 def main() -> None:

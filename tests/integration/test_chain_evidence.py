@@ -50,6 +50,12 @@ class Scene:
         told = (settlement.fact(entry) for log in mined.logs if (entry := settlement.entry(log)))
         return next(BatchFacts.of(fact.node, fact) for fact in told if isinstance(fact, BatchStored))
 
+    async def until_in_pool(self, sender: Key) -> None:
+        """Wait for the first transaction of somebody."""
+        with trio.fail_after(DEADLINE_S):
+            while not await self.ledger.network.ethereum.nonce(sender.address, "pending"):  # noqa: ASYNC110
+                await trio.sleep(POLL_S)
+
     def papers(self, entry: LeafEntry) -> Papers:
         job = entry.job
         assert job is not None
@@ -162,9 +168,7 @@ async def test_two_who_prove_in_one_block_both_hear_that_it_is_done(in_turn: boo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prove, PROVER)
             if in_turn:
-                with trio.fail_after(DEADLINE_S):
-                    while not await network.ethereum.nonce(PROVER.address, "pending"):
-                        await trio.sleep(POLL_S)
+                await play.until_in_pool(PROVER)
             nursery.start_soon(prove, SECOND)
             await trio.sleep(WHILE_S)
             assert heard == []

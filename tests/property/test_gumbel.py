@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.gumbel_vectors import STOPS, Story, gumbel, number
+from scripts.gumbel_vectors import PPM, STOPS, Story, gumbel, number
 
 STORIES = [
     case
@@ -57,11 +57,15 @@ def test_numbers_lie_between_the_two_ends(seed: bytes, place: int, token: int) -
     assert gumbel(0) <= gumbel(x) <= gumbel(2**53 - 1)
 
 
-def test_hot_or_cold_an_honest_answer_has_no_margin() -> None:
+def test_hot_or_cold_an_honest_answer_has_no_margin_above_zero() -> None:
     for temperature_milli in (0, 500, 1500):
         story = Story(temperature_milli, 12)
         ids, stopped = story.answer()
-        assert set(story.margins(ids, stopped)) == {0}
+        *margins, last = story.margins(ids, stopped)
+        assert last == 0
+        # Of two equal ones the lower id was taken: its margin is zero, too.
+        assert max(margins, default=0) <= 0
+        assert min(margins, default=0) >= -PPM
         assert not set(ids) & set(STOPS)
 
 

@@ -89,7 +89,7 @@ def proof_bytes(tokens: int, work: Work) -> bytes:
 def check_bytes(tokens: int, work: Work, margin_ppm: int = 0) -> bytes:
     """A seat's own pass over an honest result, or one whose tokens have other margins."""
     values = [13 if work is Work.DISHONEST else 40] * (8 * tokens)
-    return struct.pack(f"<f{8 * tokens}hd{tokens + 1}I", 1.0, *values, 1_600.0, *[margin_ppm] * tokens, 0)
+    return struct.pack(f"<f{8 * tokens}hd{tokens + 1}i", 1.0, *values, 1_600.0, *[margin_ppm] * tokens, 0)
 
 
 def reading_bytes(kind: int, texts: int, work: Work, seat: Work) -> bytes:

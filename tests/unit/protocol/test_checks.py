@@ -25,7 +25,7 @@ def check(*, tokens: int = TOKENS, scale: float = 1.0, nudge: int = 0, chunk: in
         count = DIMENSIONS * min(32, tokens - first)
         moved = nudge if number == chunk else 0
         out += struct.pack(f"<f{count}hd", scale, *[100 + moved] * count, 100.0 * 100.0)
-    return out + struct.pack(f"<{tokens + 1}I", *[0] * (tokens + 1))
+    return out + struct.pack(f"<{tokens + 1}i", *[0] * (tokens + 1))
 
 
 def test_the_same_pass_is_the_same() -> None:

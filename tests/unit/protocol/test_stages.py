@@ -337,7 +337,7 @@ def proof(values, scale=1.0):
 
 
 def check(values, margins, scale=1.0, mean_square=1_600.0):
-    return struct.pack(f"<f{len(values)}hd{len(margins)}I", scale, *values, mean_square, *margins)
+    return struct.pack(f"<f{len(values)}hd{len(margins)}i", scale, *values, mean_square, *margins)
 
 
 def test_equal_projections_and_no_margin_score_full():

@@ -35,7 +35,7 @@ class Played:
         if self._problem:
             return b"", self._problem
         square = sum(row * row for row in self._rows) / len(self._rows)
-        margins = struct.pack(f"<{len(IDS) + 1}I", *[self._margin] * (len(IDS) + 1))
+        margins = struct.pack(f"<{len(IDS) + 1}i", *[self._margin] * (len(IDS) + 1))
         return struct.pack(f"<f{len(self._rows)}hd", 1.0, *self._rows, square) + margins, ""
 
     def answer(self, spec: RunSpec, asked: bytes) -> bytes:

@@ -1,0 +1,34 @@
+"""Attention of the runner against its definition: in both number formats, for prompts, and for one token more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.station import open_station, run_inside
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with open_station() as station:
+        kept = run_inside(
+            station, Path(__file__).with_name("inside_attention.py"), {}, tmp_path_factory.mktemp("inside")
+        )
+    told: dict[str, Any] = json.loads((kept / "found.json").read_text())
+    return told
+
+
+def test_it_is_exact_but_for_the_last_rounding(found: dict[str, Any]) -> None:
+    errors = found["errors"]
+    assert len(errors) == 16
+    assert all(each <= 1 for name, each in errors.items() if "bf16" in name)
+    assert all(each <= 16 for name, each in errors.items() if "fp32" in name)
+
+
+def test_a_model_with_an_attention_of_its_own_keeps_it(found: dict[str, Any]) -> None:
+    assert found["chosen"] == {"sdpa": True, "eager": False}
