@@ -1,6 +1,6 @@
 """`scripts/calibrate [--confirm] [--class N ...]`: the constants of the small model that this release carries.
 
-Writes them and the margin scores into chain/calibration, from some two thousand honest answers a class with seeds of their
+Writes them and the margin scores into chain/calibration, from two thousand honest answers a class with seeds of their
 own: what `vcoin calibrate` measures has no part in them, and judges them. Takes an hour of one core a class, and goes
 on where it was interrupted. A hundred honest answers with other seeds must then all pass. With --confirm only that is
 done: the constants stay as they are, and the hash of a runner that has changed is written down.
