@@ -30,7 +30,15 @@ from protocol.stages.reputation import Record, score_terms
 from protocol.stages.request import Request, accepts_class, require_fresh
 from protocol.stages.sampling import ListSlot, draw_order, draw_samples
 from protocol.stages.settlement import split
-from protocol.stages.verification import Calibration, Tolerance, distances, score, score_bps
+from protocol.stages.verification import (
+    Calibration,
+    Tolerance,
+    distances,
+    margins_of,
+    score,
+    score_bps,
+    token_margins,
+)
 from protocol.wire.ids import BatchId, JobId, PeerId, checksum, cid_of, peer_id_of, public_key_of
 from protocol.wire.merkle import EMPTY, SumNode, climb, join, path, root
 
@@ -356,6 +364,17 @@ def test_the_distance_is_the_relative_error():
 def test_one_replaced_token_fails_by_its_margin_alone():
     values = [40, -40] * 8
     assert score(proof(values), check(values, [0, 3_000_000, 0]), 2, NOISE) <= 8_500
+
+
+def test_how_clearly_a_token_was_the_choice_is_told_and_costs_nothing():
+    values = [40, -40] * 8
+    clear = check(values, [-1_000_000, -1, 0])
+    assert token_margins(clear, 2) == (-1_000_000, -1)
+    assert margins_of(clear, 2) == (0, 0, 0)
+    assert score(proof(values), clear, 2, NOISE) == 10_000
+    # It makes up for no token that was not.
+    behind = [distances(proof(values), check(values, [lead, 20_000, 0]), 2) for lead in (0, -1_000_000)]
+    assert behind[0] == behind[1]
 
 
 def test_a_forced_stop_fails_by_the_last_margin():
