@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from chain.calibration import packaged_for
 from executor import images
@@ -47,6 +49,14 @@ def open_station(image: str | None = None, node: str = NODE) -> Iterator[Station
 def _act_weights(manifest: bytes) -> bytes | None:
     found = packaged_for(Cid(manifest))
     return found.act_weights if found else None
+
+
+def found_inside(script: Path, home: Path, inputs: dict[str, bytes] | None = None) -> dict[str, Any]:
+    """The found.json that a script of ours leaves, run in the runner image."""
+    with open_station() as station:
+        kept = run_inside(station, script, inputs or {}, home)
+    told: dict[str, Any] = json.loads((kept / "found.json").read_text())
+    return told
 
 
 def run_inside(

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.station import open_station, run_inside
+from tests.station import found_inside
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with open_station() as station:
-        kept = run_inside(
-            station, Path(__file__).with_name("inside_attention.py"), {}, tmp_path_factory.mktemp("inside")
-        )
-    told: dict[str, Any] = json.loads((kept / "found.json").read_text())
-    return told
+    return found_inside(Path(__file__).with_name("inside_attention.py"), tmp_path_factory.mktemp("inside"))
 
 
 def test_it_is_exact_but_for_the_last_rounding(found: dict[str, Any]) -> None:

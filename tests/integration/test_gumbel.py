@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.station import open_station, run_inside
+from tests.station import found_inside
 
 pytestmark = pytest.mark.docker
 
@@ -20,11 +20,11 @@ STORIES = [case for case in CASES if "texts" in case]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    script = Path(__file__).with_name("inside_image.py")
-    with open_station() as station:
-        kept = run_inside(station, script, {VECTORS.name: VECTORS.read_bytes()}, tmp_path_factory.mktemp("inside"))
-    told: dict[str, Any] = json.loads((kept / "found.json").read_text())
-    return told
+    return found_inside(
+        Path(__file__).with_name("inside_image.py"),
+        tmp_path_factory.mktemp("inside"),
+        {VECTORS.name: VECTORS.read_bytes()},
+    )
 
 
 def test_numbers_of_tokens(found: dict[str, Any]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.station import open_station, run_inside
+from tests.station import found_inside
 
 pytestmark = pytest.mark.docker
 
@@ -17,12 +16,7 @@ SUM, REST = "torch.float32", "torch.bfloat16"
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with open_station() as station:
-        kept = run_inside(
-            station, Path(__file__).with_name("inside_precision.py"), {}, tmp_path_factory.mktemp("inside")
-        )
-    told: dict[str, Any] = json.loads((kept / "found.json").read_text())
-    return told
+    return found_inside(Path(__file__).with_name("inside_precision.py"), tmp_path_factory.mktemp("inside"))
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2"])

@@ -69,7 +69,7 @@ def test_the_lesser_of_two_tokens_speaks_against_a_node_and_the_better_one_for_i
 
 
 def test_what_was_never_seen_of_honest_nodes_may_yet_come() -> None:
-    """In float32 no honest token has a margin: one in ten thousand with one must still leave the mean at one."""
+    """In float32 no honest node takes the lesser token: one near tie in a thousand must leave the mean at one."""
     exact = {name: answers(len(each), 0, 3) for name, each in groups().items()}
     found = fit(answers(300, 0, 1), answers(200, CHEATS, 2), exact)
     assert all(bound <= 1 for _, bound in found.honest.values())
