@@ -168,6 +168,8 @@ class Sender:
             signed = await self._prepare(order, fees, nonce)
             flight = Flight(order, nonce, fees, [signed.raw], [signed.hash], risen_at=trio.current_time())
             self._keep(flight)
+            # Sent twice at once and mined, it would be told that its own nonce is taken.
+            flight.followed += 1
             try:
                 await self._ethereum.broadcast(signed.raw)
             except RpcRefusal as error:
@@ -183,6 +185,8 @@ class Sender:
             except ChainError as error:
                 # It may have arrived: from here on it is followed like one that has.
                 log.warning("no answer to a transaction: %s", error, extra={"nonce": nonce})
+            finally:
+                flight.followed -= 1
             return flight
         raise ChainError(f"{order.call.title}: another program sends transactions with this key", transient=True)
 

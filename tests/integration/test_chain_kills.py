@@ -1,5 +1,6 @@
 """One effect, one nonce: a sender killed at any point of a transaction, endpoints that answer late or never, fees."""
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -295,6 +296,27 @@ async def test_what_fell_out_after_it_was_answered_is_mined_again_by_itself() ->
         assert await at.paid() == 0
         await sender.look_after()
         assert (at.nonces, await at.paid()) == ([0, 1], 3)
+
+
+async def test_who_looks_after_transactions_sends_none_that_is_just_being_sent() -> None:
+    arrived, looked_after = threading.Event(), threading.Event()
+
+    def slow(ask: Any) -> Any:
+        def answer(method: str, parameters: list[Any]) -> Any:
+            if method == "eth_sendRawTransaction" and not arrived.is_set():
+                arrived.set()
+                looked_after.wait(timeout=10)
+            return ask(method, parameters)
+
+        return answer
+
+    async with desk(slow) as at, at.sender() as sender:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send, payment(), EFFECT)
+            await trio.to_thread.run_sync(arrived.wait, 10)
+            await sender.look_after()
+            looked_after.set()
+        assert (at.nonces, await at.paid()) == ([0], 5)
 
 
 async def test_what_is_final_is_not_looked_after_any_more() -> None:
