@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import linear
 
 from .fingerprint import Doubles, Floats, Integers
+from .product import product
 
 BLOCK = 1 << 10
 ROOM = 1 << 23
@@ -64,7 +64,7 @@ class Head:
         """Those of each state [n, hidden]."""
         with torch.inference_mode():
             states = states.float()
-            rough = linear(states.to(self._weight.dtype), self._weight, self._bias).float().numpy()
+            rough = product(states.to(self._weight.dtype), self._weight, self._bias).float().numpy()
             if self._is_exact:
                 return [as_they_are(row) for row in rough]
             # What goes into the product is rounded, and what comes out of it.

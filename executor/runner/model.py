@@ -25,6 +25,7 @@ from .gumbel import NEAR, Chooser
 from .head import Head
 from .job import BadInput
 from .precision import widened
+from .product import multiply_widely
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
@@ -301,6 +302,7 @@ def _weights(path: Path, dtype: torch.dtype) -> Any:
         path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
     attend_widely(net)
+    multiply_widely(net)
     return net
 
 
