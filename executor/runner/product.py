@@ -1,9 +1,8 @@
 """Products with a matrix in half precision, on processors that multiply float32 faster.
 
-Only those with a matrix unit are quicker in bfloat16. The others have instructions for it that are slower than those
-for float32, or none, and then a pass over a text takes five to nine times as long as it must. There, the matrix is
-widened piece by piece, in the core's cache, and what comes out is rounded once, as it is everywhere. For a few rows it
-stays as it is: to read it takes longer than to multiply it.
+Only those with a matrix unit are quicker in bfloat16; the instructions of others for it are slower than those for
+float32. There, the matrix is widened piece by piece, in the core's cache, and what comes out is rounded once, as it is
+everywhere. For a few rows it stays as it is: to read it takes longer than to multiply it.
 """
 
 from functools import cache
@@ -14,17 +13,17 @@ import torch
 from torch.nn.functional import linear
 
 CPUINFO = Path("/proc/cpuinfo")
-UNIT, INSTRUCTIONS = "amx_bf16", "avx512_bf16"
-"""What a processor says of itself that has a matrix unit, or instructions, for bfloat16."""
-FEW, FEW_WITHOUT = 64, 16
-"""From so many rows on float32 is faster than such instructions, or than none; measured, on one core."""
+UNIT = "amx_bf16"
+"""What a processor says of itself that has a matrix unit for bfloat16."""
+FEW = 64
+"""From so many rows on float32 is faster than avx512_bf16: measured on one core, for matrices of 576 to 2,048."""
 PIECE = 1 << 20
 """Numbers of a matrix that are wide at once: four MiB."""
 
 
 def product(rows: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`rows` [..., n] times `matrix` [m, n], in the format of both: [..., m], added up in float32."""
-    if rows.dtype != torch.bfloat16 or rows.shape[:-1].numel() < narrow_below(flags()):
+    if rows.dtype != torch.bfloat16 or rows.shape[:-1].numel() < FEW or UNIT in flags():
         return linear(rows, matrix, bias)
     wide, found = rows.float(), rows.new_empty((*rows.shape[:-1], matrix.shape[0]))
     step = max(1, PIECE // matrix.shape[1])
@@ -44,13 +43,6 @@ def multiply_widely(net: Any) -> None:
 def _forward(module: Any) -> Any:
     # Looked up anew each time: whoever quantises a model puts other weights in its place.
     return lambda rows: product(rows, module.weight, module.bias)
-
-
-def narrow_below(said: frozenset[str]) -> float:
-    """How many rows a product must have to be made in float32, on a processor that says this of itself."""
-    if UNIT in said:
-        return float("inf")
-    return FEW if INSTRUCTIONS in said else FEW_WITHOUT
 
 
 @cache

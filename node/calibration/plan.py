@@ -17,6 +17,8 @@ CHEAT = "int8_channel"
 ALTERED = ("cut_prompt", "kv_8bit", "copied", "random_tokens", "shuffled", "forced_eos", "replaced_token")
 DRAWN = ("other_seed", "greedy")
 """Who chooses otherwise; where nothing is drawn, as at temperature 0, they are honest."""
+OFTEN = {"int4_block": 3}
+"""Whose promise is 99 in a hundred even under a true fingerprint: a hundred answers cannot tell that from 98."""
 PADDED = "padded"
 """Is asked for what ends by itself."""
 
@@ -137,11 +139,13 @@ def confirmation(class_id: int, runs: int) -> list[Part]:
 
 def _substitutes(wanted: int) -> Iterator[Segment]:
     long, short = (_numbers(wanted, short=is_short) for is_short in (False, True))
+    more = {variant: _numbers(times * wanted, short=False) for variant, times in OFTEN.items()}
     for variant in (*WEIGHTS, *ALTERED, *DRAWN):
-        yield Segment(variant, DRAWING, long)
+        yield Segment(variant, DRAWING, more.get(variant, long))
     yield Segment(PADDED, DRAWING, short)
     for variant in (*WEIGHTS, *ALTERED):
-        yield Segment(variant, 0, long)
+        # Where nothing is drawn, the second answer to a prompt is the first one again.
+        yield Segment(variant, 0, tuple(number for number in more.get(variant, long) if number < len(PROMPTS)))
 
 
 def _long(extent: Extent) -> Iterator[Segment]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from runner import product as products
-from runner.product import PIECE, flags, multiply_widely, narrow_below, product
+from runner.product import FEW, PIECE, flags, multiply_widely, product
 from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-PROCESSORS = {"none": frozenset(), "instructions": frozenset({"avx512_bf16"}), "unit": frozenset({"amx_bf16"})}
+PROCESSORS = {"instructions": frozenset({"avx512_bf16"}), "unit": frozenset({"amx_bf16", "avx512_bf16"})}
 ROWS, WIDTH = 70, 96
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -43,30 +43,30 @@ def _on(said: frozenset[str], dtype: torch.dtype, height: int, biased: bool) -> 
 
 
 def formats() -> dict[str, list[str]]:
-    """In which formats the matrices of a model are multiplied, for so many tokens, where there is no instruction."""
-    products.flags = lambda: PROCESSORS["none"]
+    """In which formats each processor multiplies the matrices of a model, for so many tokens."""
     net = AutoModelForCausalLM.from_config(LlamaConfig(vocab_size=50, **SIZES)).to(torch.bfloat16)
     multiply_widely(net)
     seen: list[Any] = []
 
     def watched(rows: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        seen.append(rows.dtype)
+        seen.append(str(rows.dtype))
         return linear(rows, matrix, bias)
 
     products.linear = watched
     told = {}
-    for tokens in (15, 16):
-        seen.clear()
-        with torch.inference_mode():
-            net.base_model(input_ids=torch.ones((1, tokens), dtype=torch.long), use_cache=False)
-        told[str(tokens)] = [str(each) for each in seen]
+    for processor, said in PROCESSORS.items():
+        products.flags = lambda said=said: said
+        for tokens in (FEW - 1, FEW):
+            seen.clear()
+            with torch.inference_mode():
+                net.base_model(input_ids=torch.ones((1, tokens), dtype=torch.long), use_cache=False)
+            told[f"{processor}, {tokens}"] = list(seen)
     return told
 
 
 def main() -> None:
     found = {
         "flags": sorted(flags()),
-        "narrow_below": {name: str(narrow_below(said)) for name, said in PROCESSORS.items()},
         "errors": errors(),
         "formats": formats(),
     }

@@ -74,6 +74,18 @@ def test_every_substitute_is_measured_where_it_differs(class_id: int) -> None:
     assert {each.variant for each in segments(class_id, 256)} == {HONEST, *WEIGHTS}
 
 
+@pytest.mark.parametrize("substitutes", [8, 125, 1_000])
+def test_four_bits_are_asked_more_often_and_nothing_undrawn_twice(substitutes: int) -> None:
+    told = [each for part in plan([2], Extent(96, substitutes, (64,))) for each in part.segments]
+    counts: Counter[tuple[int, str]] = Counter()
+    for each in told:
+        counts[each.temperature_milli, each.variant] += len(each.numbers)
+    assert counts[800, "int4_block"] == 3 * counts[800, "int8_block"] == 3 * substitutes
+    undrawn = {number for each in told if not each.temperature_milli for number in each.numbers}
+    assert max(undrawn) < len(PROMPTS)
+    assert counts[0, "int4_block"] >= counts[0, "int8_block"]
+
+
 def test_what_comes_first_is_honest_and_not_drawn() -> None:
     # The whitening weights are made from it.
     assert (segments(2)[0].variant, segments(2)[0].temperature_milli) == (HONEST, 0)
