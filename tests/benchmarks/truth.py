@@ -1,13 +1,14 @@
 """How often the checks hurt the honest and miss the dishonest, from the measurement that this release publishes.
 
-What was counted stands in docs/calibration.json, as `vcoin calibrate --output` wrote it; `vcoin calibrate --compare` of
-that file repeats it. Each line's anchor says with which runner it was measured, where that is not the present one.
+What was counted stands in docs/calibration.json, as `vcoin calibrate --output` wrote it, or several of them merged;
+`vcoin calibrate --compare` of that file repeats it. Each line's anchor says with which runner its answers were
+measured, where that is not the present one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chain.profiles import Profile, profiles
@@ -44,23 +45,29 @@ Row = Mapping[str, Any]
 def run() -> list[Line]:
     """Raises: OSError, ValueError or KeyError if no measurement comes with this release."""
     measured, tiny = (json.loads(path.read_text()) for path in (MEASURED, TINY))
-    now, tiny_now = _when(measured), f", tiny model{_when(tiny)}"
-    rows: list[Row] = measured["deployed_rates"]
+    rows, tiny_rows = _dated(measured["deployed_rates"], measured), _dated(tiny["rates"], tiny)
     honest = [
-        *_honest("truth.honest_reject_same", "<= 0.2", rows, now, is_across=False),
-        *_honest("truth.honest_reject_same_tiny", "<= 0.2", tiny["rates"], tiny_now, is_across=False),
-        *_honest("truth.honest_reject_cross", "<= 0.5", rows, now, is_across=True),
-        *_honest("truth.honest_reject_cross_tiny", "<= 0.5", tiny["rates"], tiny_now, is_across=True),
+        *_honest("truth.honest_reject_same", "<= 0.2", rows, is_across=False),
+        *_honest("truth.honest_reject_same_tiny", "<= 0.2", tiny_rows, is_across=False),
+        *_honest("truth.honest_reject_cross", "<= 0.5", rows, is_across=True),
+        *_honest("truth.honest_reject_cross_tiny", "<= 0.5", tiny_rows, is_across=True),
     ]
-    return [*honest, *_caught(rows, now), *_running(measured, now), *_running(tiny, tiny_now), *_worth(rows, now)]
+    return [*honest, *_caught(rows), *_running(measured), *_running(tiny, "_tiny"), *_worth(rows)]
 
 
-def _when(measured: Mapping[str, Any]) -> str:
-    is_present = measured["runtime"] == images.runtime()
-    return "" if is_present else f", runner {measured['runtime'][:12]}, not the present one"
+def _dated(rows: Sequence[Row], measured: Mapping[str, Any]) -> list[Row]:
+    """Rows that say with which runner they were measured; those of a single measurement leave it to its head."""
+    return [{"runtime": measured["runtime"], **row} for row in rows]
 
 
-def _honest(key: str, goal: str, rows: Sequence[Row], now: str, *, is_across: bool) -> Iterator[Line]:
+def _when(key: str, rows: Iterable[Row]) -> str:
+    """Of which model, and with which runners where any is not the present one."""
+    model = ", tiny model" if key.endswith("_tiny") else ""
+    earlier = sorted({row["runtime"][:12] for row in rows} - {images.runtime()[:12]})
+    return f"{model}, runner {' and '.join(earlier)}, not the present one" if earlier else model
+
+
+def _honest(key: str, goal: str, rows: Sequence[Row], *, is_across: bool) -> Iterator[Line]:
     mine = [
         row
         for row in rows
@@ -70,10 +77,10 @@ def _honest(key: str, goal: str, rows: Sequence[Row], now: str, *, is_across: bo
         and (row["worker"] > row["checker"] if is_across else row["worker"] == row["checker"])
     ]
     if mine:
-        yield _line(key, goal, mine, now)
+        yield _line(key, goal, mine)
 
 
-def _caught(rows: Sequence[Row], now: str) -> Iterator[Line]:
+def _caught(rows: Sequence[Row]) -> Iterator[Line]:
     for key, goal, variants, length in (
         ("truth.catch_checkpoint", ">= 99", CHECKPOINT, MAIN),
         ("truth.catch_eos", ">= 99", ("forced_eos",), MAIN),
@@ -91,45 +98,44 @@ def _caught(rows: Sequence[Row], now: str) -> Iterator[Line]:
             if row["variant"] in variants and row["length"] == length and row["worker"] == row["checker"]
         ]
         if mine:
-            yield _line(key, goal, mine, now)
+            yield _line(key, goal, mine)
 
 
-def _running(measured: Mapping[str, Any], now: str) -> Iterator[Line]:
+def _running(measured: Mapping[str, Any], model: str = "") -> Iterator[Line]:
+    key = "truth.catch_adaptive_1024" + model
     for class_id, each in measured["classes"].items():
         found = each.get("alarms", {}).get("int8_channel")
         if found:
             later = f"{found['later']['within_1024_ppm'] / 10_000:.1f} % and {found['later']['median_tokens']:,}"
             words = (
                 f"class {class_id}: int8 per channel from the first case on, half found after "
-                f"{found['median_tokens']:,} tokens; after honest cases {later}{now}"
+                f"{found['median_tokens']:,} tokens; after honest cases {later}{_when(key, _dated([found], measured))}"
             )
-            value = found["within_1024_ppm"] / 10_000
-            key = "truth.catch_adaptive_1024" + ("_tiny" if "tiny" in now else "")
-            yield Line(key, value, "%", ">= 95", words, found["answers"])
+            yield Line(key, found["within_1024_ppm"] / 10_000, "%", ">= 95", words, found["answers"])
 
 
-def _worth(rows: Sequence[Row], now: str) -> Iterator[Line]:
+def _worth(rows: Sequence[Row]) -> Iterator[Line]:
     """What the cheat that loses least brings, all of its reward for no work, drawn as seldom as any node is.
 
     Counted is the lower end of how often it fails.
     """
     profile: Profile = profiles()[PROFILE]
     price = profile.min_stake // PRICE_PER_STAKE
-    found: dict[bool, list[tuple[float, str, int]]] = {True: [], False: []}
+    found: dict[bool, list[tuple[float, str, int, str]]] = {True: [], False: []}
     for row in rows:
         if row["variant"].startswith(ADAPTIVE) or row["variant"] == "honest":
             continue
         if row["length"] == MAIN and row["worker"] == row["checker"]:
             caught = min(RATES_BPS) / BPS * interval(row["failed"], row["n"])[0]
             gain = cheat_gain(price, profile.min_stake, profile.slash_bps, caught) / price
-            found[row["variant"] in WEAK].append((gain, row["variant"], row["n"]))
+            found[row["variant"] in WEAK].append((gain, row["variant"], row["n"], _when("", [row])))
     for key, goal, is_weak in (("truth.ev_max", "< 0", False), ("truth.ev_weak", "", True)):
         if found[is_weak]:
-            gain, variant, n = max(found[is_weak])
-            yield Line(key, gain, "prices", goal, f"{variant}, a tenth drawn{now}", n)
+            gain, variant, n, when = max(found[is_weak])
+            yield Line(key, gain, "prices", goal, f"{variant}, a tenth drawn{when}", n)
 
 
-def _line(key: str, goal: str, rows: Sequence[Row], now: str) -> Line:
+def _line(key: str, goal: str, rows: Sequence[Row]) -> Line:
     """The share of answers that do not pass, in percent: of the variant and class of which it is worst."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
@@ -141,7 +147,7 @@ def _line(key: str, goal: str, rows: Sequence[Row], now: str) -> Line:
     )
     hits, n = sum(row["not_passed"] for row in mine), _count(mine)
     low, high = interval(hits, n)
-    words = f"{hits} of {n}, {name}, class {class_id}, 95 %: {100 * low:.2f} to {100 * high:.2f}{now}"
+    words = f"{hits} of {n}, {name}, class {class_id}, 95 %: {100 * low:.2f} to {100 * high:.2f}{_when(key, mine)}"
     return Line(key, 100 * hits / n, "%", goal, words, n)
 
 
