@@ -175,9 +175,9 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     """
     same = ("manifest", "runtime", "runs", "substitutes", "lengths")
     told = [f"{name}: {ours[name]} here, {theirs[name]} there" for name in same if ours[name] != theirs[name]]
-    other = {_key(row): row for row in theirs["rates"]}
+    other = {key_of(row): row for row in theirs["rates"]}
     for row in ours["rates"]:
-        there = other.get(_key(row))
+        there = other.get(key_of(row))
         if there is not None and same_share(row["not_passed"], row["n"], there["not_passed"], there["n"]) < UNLIKE:
             told.append(
                 f"{_words(row)}: {row['not_passed']} of {row['n']} did not pass here, "
@@ -188,8 +188,13 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 def uncompared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """What was measured here and not there, in words: a measurement may have been ended before its plan was."""
-    other = {_key(row) for row in theirs["rates"]}
-    return [_words(row) for row in ours["rates"] if _key(row) not in other]
+    other = {key_of(row) for row in theirs["rates"]}
+    return [_words(row) for row in ours["rates"] if key_of(row) not in other]
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Of which answers a row of a report tells."""
+    return tuple(row[name] for name in ("worker", "checker", "variant", "temperature_milli", "length"))
 
 
 def describe(calibration: Calibration) -> dict[str, list[int]]:
@@ -230,10 +235,6 @@ def _of(each: Answer, class_id: int) -> bool:
 
 def _tokens(each: Answer) -> tuple[int, ...]:
     return each.margins[:-1]
-
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("worker", "checker", "variant", "temperature_milli", "length"))
 
 
 def _words(row: Mapping[str, Any]) -> str:

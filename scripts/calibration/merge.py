@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from node.calibration.report import key_of
 from scripts.calibration.page import MEASURED
 
-NAMED_BY = ("worker", "checker", "variant", "temperature_milli", "length")
-"""Of which answers a row tells."""
 RATES = ("rates", "deployed_rates")
 SAME = ("v", "manifest", "act_w")
 
@@ -26,24 +25,27 @@ def merged(known: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]
     for name in SAME:
         if known[name] != found[name]:
             raise ValueError(f"the measurements differ in {name}: only those of one model and whitening can be merged")
-    told = {name: _rows(known[name], known["runtime"], found[name], found["runtime"]) for name in RATES}
+    told = {name: _newest([*dated(known[name], known), *dated(found[name], found)]) for name in RATES}
     classes = dict(known["classes"])
     for class_id, each in found["classes"].items():
         before = classes.get(class_id, {})
-        alarms = {
-            **{name: {"runtime": known["runtime"], **alarm} for name, alarm in before.get("alarms", {}).items()},
-            **{name: {**alarm, "runtime": found["runtime"]} for name, alarm in each.get("alarms", {}).items()},
-        }
+        alarms = {**_alarms(before, known), **_alarms(each, found)}
         classes[class_id] = {**before, **each, **({"alarms": alarms} if alarms else {})}
     return {**known, **told, "classes": classes, "runtime": found["runtime"]}
 
 
-def _rows(
-    known: Sequence[Mapping[str, Any]], earlier: str, found: Sequence[Mapping[str, Any]], now: str
-) -> list[dict[str, Any]]:
-    rows = {tuple(row[name] for name in NAMED_BY): {"runtime": earlier, **row} for row in known}
-    rows |= {tuple(row[name] for name in NAMED_BY): {**row, "runtime": now} for row in found}
-    return list(rows.values())
+def dated(rows: Iterable[Mapping[str, Any]], measured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Rows that say with which runner they were measured; those of a single measurement leave it to its head."""
+    return [{"runtime": measured["runtime"], **row} for row in rows]
+
+
+def _newest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return list({key_of(row): row for row in rows}.values())
+
+
+def _alarms(found: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    alarms = found.get("alarms", {})
+    return dict(zip(alarms, dated(alarms.values(), measured), strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from chain.profiles import Profile, profiles
 from executor import images
 from node.calibration.statistics import interval
 from protocol.params import BPS, PRICE_PER_STAKE
+from scripts.calibration.merge import dated
 from scripts.calibration.page import MEASURED, TINY
 from scripts.economics import PROFILE, RATES_BPS, cheat_gain
 from tests.benchmarks.line import Line
@@ -45,7 +46,7 @@ Row = Mapping[str, Any]
 def run() -> list[Line]:
     """Raises: OSError, ValueError or KeyError if no measurement comes with this release."""
     measured, tiny = (json.loads(path.read_text()) for path in (MEASURED, TINY))
-    rows, tiny_rows = _dated(measured["deployed_rates"], measured), _dated(tiny["rates"], tiny)
+    rows, tiny_rows = dated(measured["deployed_rates"], measured), dated(tiny["rates"], tiny)
     honest = [
         *_honest("truth.honest_reject_same", "<= 0.2", rows, is_across=False),
         *_honest("truth.honest_reject_same_tiny", "<= 0.2", tiny_rows, is_across=False),
@@ -53,11 +54,6 @@ def run() -> list[Line]:
         *_honest("truth.honest_reject_cross_tiny", "<= 0.5", tiny_rows, is_across=True),
     ]
     return [*honest, *_caught(rows), *_running(measured), *_running(tiny, "_tiny"), *_worth(rows)]
-
-
-def _dated(rows: Sequence[Row], measured: Mapping[str, Any]) -> list[Row]:
-    """Rows that say with which runner they were measured; those of a single measurement leave it to its head."""
-    return [{"runtime": measured["runtime"], **row} for row in rows]
 
 
 def _when(key: str, rows: Iterable[Row]) -> str:
@@ -109,7 +105,7 @@ def _running(measured: Mapping[str, Any], model: str = "") -> Iterator[Line]:
             later = f"{found['later']['within_1024_ppm'] / 10_000:.1f} % and {found['later']['median_tokens']:,}"
             words = (
                 f"class {class_id}: int8 per channel from the first case on, half found after "
-                f"{found['median_tokens']:,} tokens; after honest cases {later}{_when(key, _dated([found], measured))}"
+                f"{found['median_tokens']:,} tokens; after honest cases {later}{_when(key, dated([found], measured))}"
             )
             yield Line(key, found["within_1024_ppm"] / 10_000, "%", ">= 95", words, found["answers"])
 
