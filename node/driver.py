@@ -27,6 +27,7 @@ from protocol.events import (
     is_durable,
 )
 from protocol.wire.ids import PeerId, TimestampMs
+from protocol.wire.names import name_of
 
 log = logging.getLogger(__name__)
 
@@ -374,7 +375,7 @@ class Driver:
 
 
 def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:
-    return EffectFailed(type(effect).__name__, about(effect), reason[:MAX_REASON], transient)
+    return EffectFailed(name_of(type(effect)), about(effect), reason[:MAX_REASON], transient)
 
 
 def _bare(error: Exception) -> Exception:

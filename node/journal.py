@@ -19,6 +19,7 @@ from protocol.errors import ConfigError, Malformed, TooLarge
 from protocol.events import Durable, Event
 from protocol.wire.codec import decode_named, encode_named
 from protocol.wire.ids import Address, Hash32
+from protocol.wire.names import by_name
 
 T = TypeVar("T")
 FILE_NAME = "journal.sqlite"
@@ -41,7 +42,7 @@ _FROM_1 = "ALTER TABLE cursor ADD COLUMN hash BLOB;"
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
-_EVENTS = {kind.__name__: kind for kind in get_args(Durable)}
+_EVENTS = by_name(get_args(Durable))
 
 
 class Entry(NamedTuple):

@@ -45,6 +45,7 @@ from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
 from protocol.wire.ids import Address, Cid, PeerId, address_bytes, address_of, peer_id_of, public_key_of
+from protocol.wire.names import by_name
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -62,7 +63,7 @@ DRAW_EVERY_S = 10.0
 MAX_READ = 512
 """Bodies of frames that are kept as they were read."""
 
-_MESSAGES = {kind.__name__: kind for kind in get_args(Message)}
+_MESSAGES = by_name(get_args(Message))
 
 
 class Inbox(Protocol):

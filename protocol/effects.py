@@ -21,9 +21,11 @@ from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
 from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text, encode_named
 from protocol.wire.ids import Address, PeerId, address_bytes
+from protocol.wire.names import wire_name
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
+@wire_name("AwaitDeadline")
 @dataclass(frozen=True, slots=True)
 class AwaitDeadline:
     """> driver > DeadlinePassed, at `at_ms` or at once where that has passed."""
@@ -33,6 +35,7 @@ class AwaitDeadline:
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------
+@wire_name("PublishHeartbeat")
 @dataclass(frozen=True, slots=True)
 class PublishHeartbeat:
     """> p2p/gossip > HeartbeatPublished here, HeartbeatReceived elsewhere."""
@@ -40,6 +43,7 @@ class PublishHeartbeat:
     heartbeat: Heartbeat
 
 
+@wire_name("PublishRequest")
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
     """> p2p/gossip > RequestPublished here, RequestReceived elsewhere."""
@@ -47,6 +51,7 @@ class PublishRequest:
     signed: SignedRequest
 
 
+@wire_name("Send")
 @dataclass(frozen=True, slots=True)
 class Send:
     """> p2p/calls > MessageSent here, MessageReceived there. `to` is a peer id or a multiaddr that ends in one."""
@@ -55,6 +60,7 @@ class Send:
     message: Message
 
 
+@wire_name("FetchBlob")
 @dataclass(frozen=True, slots=True)
 class FetchBlob:
     """> p2p/blobs > BlobFetched: into the content store, from any of the peers, checked against its hash."""
@@ -63,6 +69,7 @@ class FetchBlob:
     peers: tuple[PeerId, ...]
 
 
+@wire_name("FetchModel")
 @dataclass(frozen=True, slots=True)
 class FetchModel:
     """> p2p/blobs > ModelAdded: its manifest and every file of it."""
@@ -72,6 +79,7 @@ class FetchModel:
 
 
 # --- wallet and sealing ---------------------------------------------------------------------------------------------
+@wire_name("SignMessage")
 @dataclass(frozen=True, slots=True)
 class SignMessage:
     """> chain/wallet > MessageSigned, by the operator key or the client's signer, as the kind of message says."""
@@ -79,6 +87,7 @@ class SignMessage:
     message: Signable
 
 
+@wire_name("SealKey")
 @dataclass(frozen=True, slots=True)
 class SealKey:
     """> node/sealing > KeySealed: our content key of an input, for one node."""
@@ -87,6 +96,7 @@ class SealKey:
     hpke_key: Bytes32
 
 
+@wire_name("OpenInput")
 @dataclass(frozen=True, slots=True)
 class OpenInput:
     """> node/sealing > InputOpened: key and input of an assignment, checked and put into the job's workspace.
@@ -101,6 +111,7 @@ class OpenInput:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
+@wire_name("SealFrame")
 @dataclass(frozen=True, slots=True)
 class SealFrame:
     """> node/sealing > FrameSealed."""
@@ -111,6 +122,7 @@ class SealFrame:
     ids: tuple[U32, ...]
 
 
+@wire_name("OpenFrame")
 @dataclass(frozen=True, slots=True)
 class OpenFrame:
     """> node/sealing > FrameOpened."""
@@ -121,6 +133,7 @@ class OpenFrame:
     sealed: Annotated[bytes, Size(16_384)]
 
 
+@wire_name("SealResult")
 @dataclass(frozen=True, slots=True)
 class SealResult:
     """> node/sealing > ResultSealed: result.json of the job's workspace."""
@@ -129,6 +142,7 @@ class SealResult:
     input_cid: Bytes32
 
 
+@wire_name("OpenResult")
 @dataclass(frozen=True, slots=True)
 class OpenResult:
     """> node/sealing > ResultOpened: opened, validated, and kept for the user."""
@@ -142,6 +156,7 @@ class OpenResult:
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
+@wire_name("OpenSample")
 @dataclass(frozen=True, slots=True)
 class OpenSample:
     """> node/sealing > SampleOpened: a drawn leaf's key, input and result, into a workspace of the case."""
@@ -155,6 +170,7 @@ class OpenSample:
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
+@wire_name("RunContainer")
 @dataclass(frozen=True, slots=True)
 class RunContainer:
     """> executor/containers > TokensProduced any number of times, then ContainerExited."""
@@ -162,6 +178,7 @@ class RunContainer:
     spec: RunSpec
 
 
+@wire_name("StopContainer")
 @dataclass(frozen=True, slots=True)
 class StopContainer:
     """> executor/containers > ContainerExited, and another one in answer to its RunContainer: nobody wants it now."""
@@ -169,6 +186,7 @@ class StopContainer:
     job_id: Bytes32
 
 
+@wire_name("ReplaySample")
 @dataclass(frozen=True, slots=True)
 class ReplaySample:
     """> executor/replay > SampleReplayed: one teacher-forced pass over a drawn leaf."""
@@ -179,6 +197,7 @@ class ReplaySample:
 
 
 # --- chain ----------------------------------------------------------------------------------------------------------
+@wire_name("OpenLane")
 @dataclass(frozen=True, slots=True)
 class OpenLane:
     """> chain/settlement > TransactionMined, and LaneSeen at final depth."""
@@ -187,6 +206,7 @@ class OpenLane:
     signature: Signature
 
 
+@wire_name("SubmitBatch")
 @dataclass(frozen=True, slots=True)
 class SubmitBatch:
     """> chain/settlement > BatchMined, and BatchSubmitted at final depth."""
@@ -194,6 +214,7 @@ class SubmitBatch:
     batch: Batch
 
 
+@wire_name("SealEpoch")
 @dataclass(frozen=True, slots=True)
 class SealEpoch:
     """> chain/beacon > TransactionMined, and SeedRevealed at final depth."""
@@ -201,6 +222,7 @@ class SealEpoch:
     epoch: U64
 
 
+@wire_name("ConveneCourt")
 @dataclass(frozen=True, slots=True)
 class ConveneCourt:
     """> chain/court > TransactionMined, and CaseConvened at final depth."""
@@ -211,6 +233,7 @@ class ConveneCourt:
     contents: BatchContents
 
 
+@wire_name("CommitSeat")
 @dataclass(frozen=True, slots=True)
 class CommitSeat:
     """> chain/court > TransactionMined, and SeatCommitted at final depth."""
@@ -220,6 +243,7 @@ class CommitSeat:
     commitment: Bytes32
 
 
+@wire_name("RevealSeat")
 @dataclass(frozen=True, slots=True)
 class RevealSeat:
     """> chain/court > TransactionMined, and SeatRevealed at final depth."""
@@ -233,6 +257,7 @@ class RevealSeat:
     """What the margins of all drawn leaves say, in thousandths of a nat; see stages/margins."""
 
 
+@wire_name("AbstainSeat")
 @dataclass(frozen=True, slots=True)
 class AbstainSeat:
     """> chain/court > TransactionMined, SeatSilenced and SeatAdded: this node steps down for the next of the order."""
@@ -242,6 +267,7 @@ class AbstainSeat:
     contents: BatchContents
 
 
+@wire_name("ReplaceSeat")
 @dataclass(frozen=True, slots=True)
 class ReplaceSeat:
     """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
@@ -251,6 +277,7 @@ class ReplaceSeat:
     contents: BatchContents
 
 
+@wire_name("ResolveCase")
 @dataclass(frozen=True, slots=True)
 class ResolveCase:
     """> chain/court > TransactionMined, and SeatAdded, CaseGrown, CaseDecided or CaseResolved."""
@@ -259,6 +286,7 @@ class ResolveCase:
     contents: BatchContents
 
 
+@wire_name("ConveneAudit")
 @dataclass(frozen=True, slots=True)
 class ConveneAudit:
     """> chain/audits > TransactionMined and AuditConvened, or AuditNotDrawn: this node would be one of the auditors."""
@@ -270,6 +298,7 @@ class ConveneAudit:
     auditor: Address
 
 
+@wire_name("CommitAudit")
 @dataclass(frozen=True, slots=True)
 class CommitAudit:
     """> chain/audits > TransactionMined, and AuditCommitted."""
@@ -279,6 +308,7 @@ class CommitAudit:
     commitment: Bytes32
 
 
+@wire_name("RevealAudit")
 @dataclass(frozen=True, slots=True)
 class RevealAudit:
     """> chain/audits > TransactionMined, and AuditRevealed: the seats that did not compute, and the batch's score."""
@@ -290,6 +320,7 @@ class RevealAudit:
     salt: Bytes32
 
 
+@wire_name("CloseAudit")
 @dataclass(frozen=True, slots=True)
 class CloseAudit:
     """> chain/audits > TransactionMined, and AuditEnded."""
@@ -297,6 +328,7 @@ class CloseAudit:
     batch_id: Bytes32
 
 
+@wire_name("DemandData")
 @dataclass(frozen=True, slots=True)
 class DemandData:
     """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
@@ -310,6 +342,7 @@ class DemandData:
     hpke_key: Bytes32
 
 
+@wire_name("AnswerDemand")
 @dataclass(frozen=True, slots=True)
 class AnswerDemand:
     """> chain/court > TransactionMined, and DataAnswered: what a seat asked for, for all to see."""
@@ -318,6 +351,7 @@ class AnswerDemand:
     data: Annotated[bytes, Size(MAX_ANSWER_BYTES)]
 
 
+@wire_name("ProveFraud")
 @dataclass(frozen=True, slots=True)
 class ProveFraud:
     """> chain/evidence > TransactionMined, and CaseResolved and BatchVoided: code alone condemns what a batch shows.
@@ -334,6 +368,7 @@ class ProveFraud:
     papers: Papers
 
 
+@wire_name("VoidStarved")
 @dataclass(frozen=True, slots=True)
 class VoidStarved:
     """> chain/court > TransactionMined, and BatchVoided: nobody judged the batch in time."""
@@ -344,6 +379,7 @@ class VoidStarved:
     contents: BatchContents
 
 
+@wire_name("FinalizeBatch")
 @dataclass(frozen=True, slots=True)
 class FinalizeBatch:
     """> chain/settlement > TransactionMined, and BatchSettled."""
@@ -353,6 +389,7 @@ class FinalizeBatch:
     slot: U8
 
 
+@wire_name("RefundBatch")
 @dataclass(frozen=True, slots=True)
 class RefundBatch:
     """> chain/settlement > TransactionMined, and BatchRefunded."""
@@ -363,6 +400,7 @@ class RefundBatch:
     contents: BatchContents
 
 
+@wire_name("ChallengeLeaf")
 @dataclass(frozen=True, slots=True)
 class ChallengeLeaf:
     """> chain/evidence > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
@@ -374,6 +412,7 @@ class ChallengeLeaf:
     position: U24
 
 
+@wire_name("EndChallenge")
 @dataclass(frozen=True, slots=True)
 class EndChallenge:
     """> chain/evidence > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
@@ -384,6 +423,7 @@ class EndChallenge:
     block: U64
 
 
+@wire_name("CheckIn")
 @dataclass(frozen=True, slots=True)
 class CheckIn:
     """> chain/stakes > TransactionMined: this node was up today."""

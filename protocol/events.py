@@ -30,14 +30,17 @@ from protocol.stages.verification import (
 )
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size, Text
 from protocol.wire.ids import Address, PeerId
+from protocol.wire.names import wire_name
 
 
 # --- time and this machine ------------------------------------------------------------------------------------------
+@wire_name("Tick")
 @dataclass(frozen=True, slots=True)
 class Tick:
     """About a second has passed."""
 
 
+@wire_name("DeadlinePassed")
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """A moment that a role asked for has come."""
@@ -45,6 +48,7 @@ class DeadlinePassed:
     name: Text
 
 
+@wire_name("DeviceReported")
 @dataclass(frozen=True, slots=True)
 class DeviceReported:
     """The executor measured this machine."""
@@ -52,6 +56,7 @@ class DeviceReported:
     status: DeviceStatus
 
 
+@wire_name("HpkeKeyRotated")
 @dataclass(frozen=True, slots=True)
 class HpkeKeyRotated:
     """The public key that content for this node is sealed to from now on."""
@@ -59,6 +64,7 @@ class HpkeKeyRotated:
     public_key: Bytes32
 
 
+@wire_name("ModelAdded")
 @dataclass(frozen=True, slots=True)
 class ModelAdded:
     """A model is in the content store, every file checked."""
@@ -66,6 +72,7 @@ class ModelAdded:
     manifest: ModelManifest
 
 
+@wire_name("JobAsked")
 @dataclass(frozen=True, slots=True)
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
@@ -95,6 +102,7 @@ class JobAsked:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
+@wire_name("EffectFailed")
 @dataclass(frozen=True, slots=True)
 class EffectFailed:
     """An adapter gave up on an effect. `effect` is its class, `about` the job, batch or content it was for."""
@@ -106,6 +114,7 @@ class EffectFailed:
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------
+@wire_name("HeartbeatPublished")
 @dataclass(frozen=True, slots=True)
 class HeartbeatPublished:
     """The beat is on its way."""
@@ -113,6 +122,7 @@ class HeartbeatPublished:
     counter: U64
 
 
+@wire_name("RequestPublished")
 @dataclass(frozen=True, slots=True)
 class RequestPublished:
     """The request is on its way."""
@@ -120,6 +130,7 @@ class RequestPublished:
     request: Request
 
 
+@wire_name("HeartbeatReceived")
 @dataclass(frozen=True, slots=True)
 class HeartbeatReceived:
     """A registered node's beat; `peer_id` is the id of its operator key, not of the peer that relayed it."""
@@ -128,6 +139,7 @@ class HeartbeatReceived:
     heartbeat: Heartbeat
 
 
+@wire_name("RequestReceived")
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
     """A request was gossiped; its signature is not checked yet."""
@@ -135,6 +147,7 @@ class RequestReceived:
     signed: SignedRequest
 
 
+@wire_name("MessageReceived")
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
     """A peer, known by its connection, sent a message; signatures inside are not checked yet."""
@@ -143,6 +156,7 @@ class MessageReceived:
     message: Message
 
 
+@wire_name("MessageSent")
 @dataclass(frozen=True, slots=True)
 class MessageSent:
     """A message was acknowledged by its receiver after `round_trip_ms`."""
@@ -151,6 +165,7 @@ class MessageSent:
     round_trip_ms: U32
 
 
+@wire_name("MessageUnanswered")
 @dataclass(frozen=True, slots=True)
 class MessageUnanswered:
     """A connected peer did not acknowledge a message in time."""
@@ -158,6 +173,7 @@ class MessageUnanswered:
     peer_id: PeerId
 
 
+@wire_name("BlobFetched")
 @dataclass(frozen=True, slots=True)
 class BlobFetched:
     """A blob is in the content store."""
@@ -166,6 +182,7 @@ class BlobFetched:
 
 
 # --- wallet and sealing ---------------------------------------------------------------------------------------------
+@wire_name("MessageSigned")
 @dataclass(frozen=True, slots=True)
 class MessageSigned:
     """Our own signature: in the journal before it leaves the machine."""
@@ -174,6 +191,7 @@ class MessageSigned:
     signature: Signature
 
 
+@wire_name("KeySealed")
 @dataclass(frozen=True, slots=True)
 class KeySealed:
     """The content key of an input, sealed to one node."""
@@ -183,6 +201,7 @@ class KeySealed:
     sealed_key: Annotated[bytes, Size(128)]
 
 
+@wire_name("InputOpened")
 @dataclass(frozen=True, slots=True)
 class InputOpened:
     """The input of a job lies in its workspace, its hash and key as the assignment says."""
@@ -190,6 +209,7 @@ class InputOpened:
     job_id: Bytes32
 
 
+@wire_name("FrameSealed")
 @dataclass(frozen=True, slots=True)
 class FrameSealed:
     """Streamed tokens, ready to be sent."""
@@ -199,6 +219,7 @@ class FrameSealed:
     sealed: Annotated[bytes, Size(16_384)]
 
 
+@wire_name("FrameOpened")
 @dataclass(frozen=True, slots=True)
 class FrameOpened:
     """Streamed tokens of one of our requests."""
@@ -208,6 +229,7 @@ class FrameOpened:
     ids: tuple[U32, ...]
 
 
+@wire_name("ResultSealed")
 @dataclass(frozen=True, slots=True)
 class ResultSealed:
     """result.json of a job, sealed to its client; `salt` hides the output commitment."""
@@ -218,6 +240,7 @@ class ResultSealed:
     salt: Bytes32
 
 
+@wire_name("ResultOpened")
 @dataclass(frozen=True, slots=True)
 class ResultOpened:
     """A result that we paid for was opened and validated; `problem` says why it is not accepted, or is empty."""
@@ -229,6 +252,7 @@ class ResultOpened:
     problem: Text
 
 
+@wire_name("SampleOpened")
 @dataclass(frozen=True, slots=True)
 class SampleOpened:
     """A drawn leaf's content lies in our workspace; `problem` says what about it contradicts its leaf, or is empty.
@@ -243,6 +267,7 @@ class SampleOpened:
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
+@wire_name("TokensProduced")
 @dataclass(frozen=True, slots=True)
 class TokensProduced:
     """A container produced tokens."""
@@ -251,6 +276,7 @@ class TokensProduced:
     ids: tuple[U32, ...]
 
 
+@wire_name("ContainerExited")
 @dataclass(frozen=True, slots=True)
 class ContainerExited:
     """A job's container ended and is gone; its result.json lies in the workspace, `proof` is its fingerprint."""
@@ -260,6 +286,7 @@ class ContainerExited:
     proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
 
 
+@wire_name("SampleReplayed")
 @dataclass(frozen=True, slots=True)
 class SampleReplayed:
     """Our own pass over a drawn leaf: check.bin, or the problem that there is none."""
@@ -271,6 +298,7 @@ class SampleReplayed:
 
 
 # --- chain: answers to our transactions -----------------------------------------------------------------------------
+@wire_name("TransactionMined")
 @dataclass(frozen=True, slots=True)
 class TransactionMined:
     """A transaction of ours, or one that did the same, is in a block. `effect` and `about` as in EffectFailed."""
@@ -280,6 +308,7 @@ class TransactionMined:
     block: U64
 
 
+@wire_name("BatchMined")
 @dataclass(frozen=True, slots=True)
 class BatchMined:
     """A batch of ours is in a block."""
@@ -291,6 +320,7 @@ class BatchMined:
 
 
 # --- chain: what the watcher saw at final depth ---------------------------------------------------------------------
+@wire_name("BlockSeen")
 @dataclass(frozen=True, slots=True)
 class BlockSeen:
     """A new head; `final` is the newest block that counts as final, time in seconds."""
@@ -300,6 +330,7 @@ class BlockSeen:
     timestamp: U40
 
 
+@wire_name("NodeSeen")
 @dataclass(frozen=True, slots=True)
 class NodeSeen:
     """A node's record changed."""
@@ -307,6 +338,7 @@ class NodeSeen:
     record: NodeRecord
 
 
+@wire_name("LaneSeen")
 @dataclass(frozen=True, slots=True)
 class LaneSeen:
     """A lane changed."""
@@ -314,6 +346,7 @@ class LaneSeen:
     lane: Lane
 
 
+@wire_name("AccountSeen")
 @dataclass(frozen=True, slots=True)
 class AccountSeen:
     """A client's free balance changed."""
@@ -321,6 +354,7 @@ class AccountSeen:
     account: Account
 
 
+@wire_name("CalibrationSeen")
 @dataclass(frozen=True, slots=True)
 class CalibrationSeen:
     """Params has noise constants for a model on a device class."""
@@ -330,6 +364,7 @@ class CalibrationSeen:
     calibration: Calibration
 
 
+@wire_name("BatchSubmitted")
 @dataclass(frozen=True, slots=True)
 class BatchSubmitted:
     """Some node's batch is final on chain; `lane_jobs` is each debited lane's job count after it."""
@@ -350,6 +385,7 @@ class BatchSubmitted:
     lane_jobs: tuple[U24, ...]
 
 
+@wire_name("SeedRevealed")
 @dataclass(frozen=True, slots=True)
 class SeedRevealed:
     """An epoch's seed is stored: its batches are drawn."""
@@ -358,6 +394,7 @@ class SeedRevealed:
     seed: Bytes32
 
 
+@wire_name("CaseConvened")
 @dataclass(frozen=True, slots=True)
 class CaseConvened:
     """A court sits over a batch: the drawn leaves and the seats, in order."""
@@ -371,6 +408,7 @@ class CaseConvened:
     timestamp: U40
 
 
+@wire_name("SeatAdded")
 @dataclass(frozen=True, slots=True)
 class SeatAdded:
     """A case grew by a seat: `node` sits on it from `timestamp` on."""
@@ -381,6 +419,7 @@ class SeatAdded:
     timestamp: U40
 
 
+@wire_name("SeatSilenced")
 @dataclass(frozen=True, slots=True)
 class SeatSilenced:
     """A seat let its turn pass: it no longer counts."""
@@ -390,6 +429,7 @@ class SeatSilenced:
     node: Address
 
 
+@wire_name("SeatCommitted")
 @dataclass(frozen=True, slots=True)
 class SeatCommitted:
     """A seat posted its commitment."""
@@ -398,6 +438,7 @@ class SeatCommitted:
     seat: U8
 
 
+@wire_name("SeatRevealed")
 @dataclass(frozen=True, slots=True)
 class SeatRevealed:
     """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed.
@@ -413,6 +454,7 @@ class SeatRevealed:
     evidence: int = 0
 
 
+@wire_name("CaseGrown")
 @dataclass(frozen=True, slots=True)
 class CaseGrown:
     """A case goes on with a larger bench: the seats from `first_seat` on, each told by a SeatAdded, decide alone."""
@@ -424,6 +466,7 @@ class CaseGrown:
     median: U16
 
 
+@wire_name("CaseDecided")
 @dataclass(frozen=True, slots=True)
 class CaseDecided:
     """Seats agree on fraud; it has consequences once nobody has appealed `until` then, in seconds of the chain."""
@@ -434,6 +477,7 @@ class CaseDecided:
     until: U40
 
 
+@wire_name("DataDemanded")
 @dataclass(frozen=True, slots=True)
 class DataDemanded:
     """A seat wants a drawn leaf opened on chain, its content key sealed to `hpke_key`, until then in chain seconds."""
@@ -445,6 +489,7 @@ class DataDemanded:
     until: U40
 
 
+@wire_name("DataAnswered")
 @dataclass(frozen=True, slots=True)
 class DataAnswered:
     """The node has shown on chain what a seat asked for; every turn begins anew at `timestamp`."""
@@ -454,6 +499,7 @@ class DataAnswered:
     timestamp: U40
 
 
+@wire_name("CaseResolved")
 @dataclass(frozen=True, slots=True)
 class CaseResolved:
     """A case ended with a verdict, in this block; `median` in basis points."""
@@ -464,6 +510,7 @@ class CaseResolved:
     block: U64
 
 
+@wire_name("AuditConvened")
 @dataclass(frozen=True, slots=True)
 class AuditConvened:
     """A case that passed is checked once more, and who sat in it: by these nodes, from `timestamp` on."""
@@ -474,6 +521,7 @@ class AuditConvened:
     timestamp: U40
 
 
+@wire_name("AuditNotDrawn")
 @dataclass(frozen=True, slots=True)
 class AuditNotDrawn:
     """A case that passed is not audited, or by others: this node has nothing to convene."""
@@ -481,6 +529,7 @@ class AuditNotDrawn:
     batch_id: Bytes32
 
 
+@wire_name("AuditCommitted")
 @dataclass(frozen=True, slots=True)
 class AuditCommitted:
     """An auditor has bound itself to what it found."""
@@ -489,6 +538,7 @@ class AuditCommitted:
     auditor: U8
 
 
+@wire_name("AuditRevealed")
 @dataclass(frozen=True, slots=True)
 class AuditRevealed:
     """An auditor has said what it found."""
@@ -497,6 +547,7 @@ class AuditRevealed:
     auditor: U8
 
 
+@wire_name("AuditEnded")
 @dataclass(frozen=True, slots=True)
 class AuditEnded:
     """The seats that an audit has caught; `fraud`: its node was condemned as well."""
@@ -506,6 +557,7 @@ class AuditEnded:
     fraud: bool
 
 
+@wire_name("BatchSettled")
 @dataclass(frozen=True, slots=True)
 class BatchSettled:
     """A batch is final and paid; amounts in wei."""
@@ -519,6 +571,7 @@ class BatchSettled:
     pooled: U128
 
 
+@wire_name("BatchChallenged")
 @dataclass(frozen=True, slots=True)
 class BatchChallenged:
     """A client has put up a bond to have a batch checked with all its leaves, for the one at `position`."""
@@ -529,6 +582,7 @@ class BatchChallenged:
     position: U24
 
 
+@wire_name("BatchVoided")
 @dataclass(frozen=True, slots=True)
 class BatchVoided:
     """A batch is void: its clients get their money back."""
@@ -537,6 +591,7 @@ class BatchVoided:
     node: Address
 
 
+@wire_name("BatchRefunded")
 @dataclass(frozen=True, slots=True)
 class BatchRefunded:
     """The money of a void batch is back in its lanes and accounts: `amount` wei of what they were debited."""
@@ -546,6 +601,7 @@ class BatchRefunded:
     amount: U96
 
 
+@wire_name("NodeSlashed")
 @dataclass(frozen=True, slots=True)
 class NodeSlashed:
     """A node lost stake; amount in wei."""
@@ -555,6 +611,7 @@ class NodeSlashed:
     batch_id: Bytes32
 
 
+@wire_name("IntakeStopped")
 @dataclass(frozen=True, slots=True)
 class IntakeStopped:
     """The network takes no new nodes, lanes and batches before `until`, in seconds; 0: it takes them again."""

@@ -12,6 +12,7 @@ from coincurve import PublicKey
 from protocol.errors import BadSignature
 from protocol.wire import codec
 from protocol.wire.codec import U64, Size
+from protocol.wire.names import by_name, wire_name
 
 SIGNING_PREFIX = b"vcoin/frame/1"
 ID_BYTES = 16
@@ -68,6 +69,7 @@ class Signed:
         return len(self.content) + len(self.signature) + 7
 
 
+@wire_name("Frames")
 @dataclass(frozen=True, slots=True)
 class Frames:
     """A batch of frames, the usual thing between neighbours."""
@@ -75,6 +77,7 @@ class Frames:
     frames: tuple[Signed, ...]
 
 
+@wire_name("Digest")
 @dataclass(frozen=True, slots=True)
 class Digest:
     """The ids of frames that the sender holds, joined."""
@@ -82,6 +85,7 @@ class Digest:
     ids: Annotated[bytes, Size(ID_BYTES * MAX_IDS)]
 
 
+@wire_name("Want")
 @dataclass(frozen=True, slots=True)
 class Want:
     """The ids of frames that the sender lacks, joined."""
@@ -90,7 +94,7 @@ class Want:
 
 
 Batch = Frames | Digest | Want
-_BATCHES = {kind.__name__: kind for kind in (Frames, Digest, Want)}
+_BATCHES = by_name((Frames, Digest, Want))
 
 
 def frame_id(content: bytes) -> FrameId:

@@ -41,7 +41,7 @@ class Opener:
     provider: Provider
     settler: Settler
     _sealing: dict[tuple[Cid, bytes], list[Opening]] = field(default_factory=dict)
-    _early: dict[tuple[PeerId, bytes, str], SampleQuery | ProofQuery] = field(default_factory=dict)
+    _early: dict[tuple[PeerId, bytes, type[object]], SampleQuery | ProofQuery] = field(default_factory=dict)
 
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message is a registered node's question about a batch of this node."""
@@ -148,7 +148,7 @@ class Opener:
     def _keep(self, peer_id: PeerId, query: SampleQuery | ProofQuery) -> None:
         while len(self._early) >= PENDING_KEPT:
             self._early.pop(next(iter(self._early)))
-        self._early[peer_id, query.batch_id, type(query).__name__] = query
+        self._early[peer_id, query.batch_id, type(query)] = query
 
     def _batch(self, batch_id: bytes) -> OwnBatch:
         batch = self.settler.batch(batch_id)

@@ -74,6 +74,7 @@ from protocol.stages.verification import (
 from protocol.wire.codec import decode_named
 from protocol.wire.envelope import is_signed_by, require_signer
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
+from protocol.wire.names import by_name
 
 ASK_AGAIN_MS = 3_000
 TRY_AGAIN_MS = 15_000
@@ -81,7 +82,7 @@ TRY_AGAIN_MS = 15_000
 STAGGER_MS = 4_000
 BATCHES_KEPT = 4_096
 NOTHING_TO_CHECK_BPS = 10_000
-ANSWERS = {"SampleOpening": SampleOpening, "ProofOpening": ProofOpening}
+ANSWERS = by_name((SampleOpening, ProofOpening))
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from protocol.stages.request import GENERATE, SignedRequest, accepts_class
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
 from protocol.wire.envelope import Domain, digest, struct_hash, typed
 from protocol.wire.ids import Address, JobId, Wei
+from protocol.wire.names import wire_name
 
 UNCALIBRATED_ACCEPTED = 1
 """Bit of JobDetails.flags: the client takes a class without calibration; always drawn, never slashed."""
@@ -36,6 +37,7 @@ KIND_SHIFT = 8
 """From this bit on eight bits of JobDetails.flags are the kind of the request, so that the papers of a leaf name it."""
 
 
+@wire_name("Assignment")
 @typed("Assignment(address client,address signer,address node,uint24 index,uint96 cumulative,bytes32 details)")
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -85,6 +87,7 @@ class JobDetails:
         return bool(self.flags & CHECK_ORDERED)
 
 
+@wire_name("AssignmentOrder")
 @dataclass(frozen=True, slots=True)
 class AssignmentOrder:
     """An assignment as it is sent, with the request and the offer that it answers, so that it stands for itself.
@@ -101,6 +104,7 @@ class AssignmentOrder:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
+@wire_name("Accept")
 @typed("Accept(bytes32 jobId,uint64 ackMs)")
 @dataclass(frozen=True, slots=True)
 class Accept:
@@ -129,6 +133,7 @@ class RefuseCode(IntEnum):
     """After an Accept: the input is bad, no node can do it."""
 
 
+@wire_name("Refuse")
 @typed("Refuse(bytes32 jobId,uint16 code,uint32 retryAfterMs)")
 @dataclass(frozen=True, slots=True)
 class Refuse:
@@ -139,6 +144,7 @@ class Refuse:
     retry_after_ms: U32
 
 
+@wire_name("Withdrawal")
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
     """The requester has turned to another node: who has not promised, or has only just, stops and charges nothing."""
@@ -146,6 +152,7 @@ class Withdrawal:
     job_id: Bytes32
 
 
+@wire_name("SignedAccept")
 @dataclass(frozen=True, slots=True)
 class SignedAccept:
     """An Accept as it is sent."""
@@ -154,6 +161,7 @@ class SignedAccept:
     signature: Signature
 
 
+@wire_name("SignedRefuse")
 @dataclass(frozen=True, slots=True)
 class SignedRefuse:
     """A Refuse as it is sent."""
@@ -162,6 +170,7 @@ class SignedRefuse:
     signature: Signature
 
 
+@wire_name("LaneOpen")
 @typed("LaneOpen(address client,address signer,address node,uint96 amount,uint128 prevTotal,uint40 deadline)")
 @dataclass(frozen=True, slots=True)
 class LaneOpen:

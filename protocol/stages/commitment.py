@@ -15,8 +15,10 @@ from protocol.wire.codec import U8, U24, U32, U40, U48, U96, Bytes32, Signature,
 from protocol.wire.envelope import struct_hash, typed
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, address_bytes
 from protocol.wire.merkle import SumNode
+from protocol.wire.names import wire_name
 
 
+@wire_name("Result")
 @typed("Result(bytes32 jobId,bytes32 resultHash,bytes32 outputCommit,bytes32 blobCid)")
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -28,6 +30,7 @@ class Result:
     blob_cid: Bytes32
 
 
+@wire_name("Receipt")
 @typed("Receipt(bytes32 jobId,bytes32 resultHash,uint96 charge,uint32 actualMs)")
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -39,6 +42,7 @@ class Receipt:
     actual_ms: U32
 
 
+@wire_name("ResultDelivery")
 @dataclass(frozen=True, slots=True)
 class ResultDelivery:
     """A Result as it is sent, with result.json sealed to the client."""
@@ -48,6 +52,7 @@ class ResultDelivery:
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
+@wire_name("SignedReceipt")
 @dataclass(frozen=True, slots=True)
 class SignedReceipt:
     """A Receipt as it is sent."""
@@ -56,6 +61,7 @@ class SignedReceipt:
     signature: Signature
 
 
+@wire_name("TokenFrame")
 @dataclass(frozen=True, slots=True)
 class TokenFrame:
     """Streamed tokens: `sealed` holds the ids; seq counts from 0."""
@@ -65,6 +71,7 @@ class TokenFrame:
     sealed: Annotated[bytes, Size(16_384)]
 
 
+@wire_name("ResultQuery")
 @dataclass(frozen=True, slots=True)
 class ResultQuery:
     """Ask a node for a result again, after an absence."""

@@ -1,8 +1,9 @@
 """One codec for everything that peers send and the journal keeps: canonical CBOR of dataclasses.
 
-A dataclass is the array of its fields in order; a message of several possible types is `[name, fields]`. Decoding is
-strict: the types are those that the class declares, nothing is converted, sizes are bounded, and bytes that
-would not encode to themselves again are refused, so that one message has exactly one form.
+A dataclass is the array of its fields in order; a message of several possible types is `[name, fields]`, by the name
+that its class states with `wire_name`. Decoding is strict: the types are those that the class declares, nothing is
+converted, sizes are bounded, and bytes that would not encode to themselves again are refused, so that one message has
+exactly one form.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import cbor2
 
 from protocol.errors import Malformed, TooLarge
 from protocol.wire.ids import Address, is_address
+from protocol.wire.names import by_name, name_of
 
 T = TypeVar("T")
 MAX_ITEMS = 4096
@@ -72,7 +74,7 @@ def decode(cls: type[T], data: bytes, limit: int) -> T:
 
 def encode_named(value: Any) -> bytes:
     """A dataclass with its name, for channels that carry several types."""
-    return cbor2.dumps([type(value).__name__, _plain(value)], canonical=True)
+    return cbor2.dumps([name_of(type(value)), _plain(value)], canonical=True)
 
 
 def decode_named(classes: dict[str, type[Any]], data: bytes, limit: int) -> Any:
@@ -136,7 +138,7 @@ def _form(kind: type[Any]) -> Callable[[Any], Any]:
 
 def _with_name(value: Any) -> Any:
     """As `_plain`, for a field that may hold one of several classes: says which."""
-    return [type(value).__name__, _plain(value)] if dataclasses.is_dataclass(value) else _plain(value)
+    return [name_of(type(value)), _plain(value)] if dataclasses.is_dataclass(value) else _plain(value)
 
 
 def _build(cls: type[Any], raw: Any) -> Any:
@@ -174,11 +176,9 @@ def _writer(hint: Any) -> Callable[[Any], Any]:
 
 
 @functools.cache
-def _dataclasses_of(hint: Any) -> dict[str, type[Any]]:
+def _dataclasses_of(hint: Any) -> tuple[type[Any], ...]:
     members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return {
-        member.__name__: member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member)
-    }
+    return tuple(member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member))
 
 
 @functools.cache
@@ -298,17 +298,17 @@ def _tuple(args: tuple[Any, ...]) -> Callable[[Any, str], Any]:
 
 def _one_of(hint: Any) -> Callable[[Any, str], Any]:
     members = get_args(hint)
-    named = _dataclasses_of(hint)
+    possible = _dataclasses_of(hint)
+    named = by_name(possible) if len(possible) > 1 else {}
     optional = type(None) in members
-    others = [_checker(member) for member in members if member is not type(None) and member not in named.values()]
+    others = [_checker(member) for member in members if member is not type(None) and member not in possible]
 
     def check(raw: Any, where: str) -> Any:
         if raw is None and optional:
             return None
-        if len(named) == 1 and not others:
-            return _build(next(iter(named.values())), raw)
-        is_named = isinstance(raw, list) and len(raw) == 2 and isinstance(raw[0], str) and raw[0] in named
-        if len(named) > 1 and is_named:
+        if len(possible) == 1 and not others:
+            return _build(possible[0], raw)
+        if isinstance(raw, list) and len(raw) == 2 and isinstance(raw[0], str) and raw[0] in named:
             return _build(named[raw[0]], raw[1])
         for other in others:
             try:

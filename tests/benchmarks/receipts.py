@@ -18,6 +18,7 @@ from protocol.stages.commitment import Receipt, SignedReceipt
 from protocol.wire import codec
 from protocol.wire.envelope import Domain, digest, require_signer, sign_digest
 from protocol.wire.ids import Address, address_of, peer_id_of
+from protocol.wire.names import by_name
 from tests.benchmarks.line import Line
 from tests.benchmarks.machine import anchor
 from tests.fakes.nodes import SETTLEMENT, heartbeat
@@ -26,7 +27,7 @@ NEEDS = ("venv",)
 KEYS = ("receipts.per_s", "receipts.bare_per_s", "receipts.frames_per_s", "receipts.bare_frames_per_s")
 CHAIN_ID = 31337
 DOMAIN = Domain(CHAIN_ID, SETTLEMENT)
-KINDS = {"SignedReceipt": SignedReceipt}
+KINDS = by_name([SignedReceipt])
 MESSAGES = 2_000
 BATCH = 200
 REPEATS = 5

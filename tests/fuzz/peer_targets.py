@@ -47,11 +47,12 @@ from protocol.stages.verification import UNCALIBRATED, score
 from protocol.wire import codec
 from protocol.wire.envelope import Domain, digest, recover, sign_digest
 from protocol.wire.ids import JobId, PeerId, checksum, cid_of, peer_id_of
+from protocol.wire.names import by_name
 from scripts.samples import sample
 from tests.fuzz.mutation import Shape
 from tests.fuzz.target import Target
 
-MESSAGES = {kind.__name__: kind for kind in get_args(Message)}
+MESSAGES = by_name(get_args(Message))
 SECRET = PrivateKey(b"\x07" * 32)
 AUTHOR = SECRET.public_key.format()
 PEER = peer_id_of(AUTHOR)

@@ -2,29 +2,24 @@
 
 import dataclasses
 import enum
+from typing import get_args
 
 import cbor2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocol import effects, events
+from protocol.effects import Effect
 from protocol.errors import Malformed, RemoteProtocolError, TooLarge
+from protocol.events import Event
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
+from protocol.wire.names import by_name, wire_name
 from tests.strategies import instances
 
-EVENTS = {
-    name: cls
-    for name, cls in vars(events).items()
-    if dataclasses.is_dataclass(cls) and cls.__module__ == events.__name__
-}
-EFFECTS = {
-    name: cls
-    for name, cls in vars(effects).items()
-    if dataclasses.is_dataclass(cls) and cls.__module__ == effects.__name__
-}
+EVENTS = by_name(get_args(Event))
+EFFECTS = by_name(get_args(Effect))
 slow = settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
 
 
@@ -151,3 +146,62 @@ def test_deep_nesting_is_refused():
 def test_an_unknown_name_is_refused():
     with pytest.raises(Malformed, match="known name"):
         codec.decode_named(EVENTS, cbor2.dumps(["Nothing", []], canonical=True), 1_000)
+
+
+@wire_name("Small")
+@dataclasses.dataclass(frozen=True, slots=True)
+class Renamed:
+    """A class whose name in the code has changed since it was first written."""
+
+    number: codec.U8
+
+
+@wire_name("Large")
+@dataclasses.dataclass(frozen=True, slots=True)
+class Large:
+    """Another one."""
+
+    number: codec.U8
+
+
+@wire_name("Small")
+@dataclasses.dataclass(frozen=True, slots=True)
+class Twin:
+    """A class that states a name which is taken."""
+
+    number: codec.U8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holder:
+    """A message with a place for one of two classes."""
+
+    item: Renamed | Large
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Torn:
+    """A message with a place whose classes cannot be told apart."""
+
+    item: Renamed | Twin
+
+
+class Heir(Renamed):
+    """A class that states nothing itself."""
+
+
+def test_the_name_in_bytes_is_the_stated_one():
+    assert codec.encode_named(Renamed(1)) == cbor2.dumps(["Small", [1]])
+    assert codec.encode(Holder(Renamed(1))) == cbor2.dumps([["Small", [1]]])
+    assert codec.decode(Holder, cbor2.dumps([["Small", [1]]]), 100) == Holder(Renamed(1))
+
+
+@pytest.mark.parametrize("value", [Small(1, bytes(32), ()), Heir(1)])
+def test_a_class_that_states_no_name_is_not_written_by_name(value):
+    with pytest.raises(TypeError, match="states no name"):
+        codec.encode_named(value)
+
+
+def test_two_classes_of_one_name_are_refused_where_either_could_stand():
+    with pytest.raises(TypeError, match="Renamed and Twin"):
+        codec.decode(Torn, cbor2.dumps([["Small", [1]]]), 100)
