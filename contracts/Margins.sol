@@ -10,7 +10,7 @@ import {Profile} from "./types/ParamTypes.sol";
 /// @notice The running margin: what the margins of a node's answers add up to over its cases, each too small to show anything.
 /// @dev What a case adds is what its seats say is the log of a likelihood ratio, in thousandths of a nat: against honest
 ///      answers on a class of devices, so that e to it has a mean of at most 1 over those. A sum that never falls below 0
-///      and takes no more than that from a case stays honest's, with a head start as well: see docs/proof.md. Twin of protocol/stages/margins.py.
+///      and takes no more than that from a case stays honest's, with a head start as well: see tests/contracts/PROPERTIES.md. Twin of protocol/stages/margins.py.
 abstract contract Margins is Rounds {
     /// @dev ln(10^5 cases x 2 x 10^4): of ten thousand honest nodes one is ever hurt within a hundred thousand cases. Half of
     ///      that is for cases after the sum was 0; the other half is for the head start.

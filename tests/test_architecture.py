@@ -220,3 +220,53 @@ def test_no_file_names_a_developers_machine() -> None:
             line = content.count(b"\n", 0, match.start()) + 1
             faults.append(f"{name_of(path)}:{line} {match.group().decode(errors='replace')}")
     assert_none(faults, "paths are relative to the repository, or come from the configuration")
+
+
+# Words that hide who does something, and how often all code and documents use them. The number only ever falls.
+HIDDEN_SUBJECTS = re.compile(rb"\b(?:no(?:)body|who(?:)ever|for (?:)ever)\b", re.IGNORECASE)
+HIDDEN_SUBJECTS_LEFT = 518
+
+TOP_LEVEL = {*OURS, "contracts", "docs", "hardhat-local", "web"}
+PATH_IN_PROSE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
+FILE_IN_PROSE = re.compile(r"`([\w.-]+\.(?:py|sol|md))`")
+LINK = re.compile(r"\]\(([^)\s:]*?)(?:#([^)\s]*))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+DECISION_FIELDS = ["Decision", "Why", "Cost", "Code"]
+
+
+def pages(*patterns: str) -> list[Path]:
+    return [path for path in tracked(*patterns) if path.suffix == ".md"]
+
+
+def anchors(page: Path) -> list[str]:
+    """The anchors of a page's headings, as a browser of repositories makes them."""
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(page.read_text())]
+
+
+def test_words_that_hide_a_subject_get_fewer() -> None:
+    found = {name_of(path): len(HIDDEN_SUBJECTS.findall(path.read_bytes())) for path in tracked()}
+    worst = sorted(((count, name) for name, count in found.items() if count), reverse=True)[:5]
+    assert sum(found.values()) <= HIDDEN_SUBJECTS_LEFT, f"name the role or the bound instead; most stand in {worst}"
+
+
+def test_paths_named_in_documents_exist() -> None:
+    there = {name_of(path) for path in tracked()}
+    folders = {parent.as_posix() for name in there for parent in Path(name).parents}
+    files = {Path(name).name for name in there}
+    faults = []
+    for page in pages("*.md"):
+        text = page.read_text()
+        paths = (each for each in PATH_IN_PROSE.findall(text) if each.split("/")[0] in TOP_LEVEL)
+        faults += [f"{name_of(page)}: {each}" for each in paths if each.rstrip("/") not in there | folders]
+        faults += [f"{name_of(page)}: {each}" for each in FILE_IN_PROSE.findall(text) if each not in files]
+    assert_none(faults, "a document names a file or folder that does not exist")
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    faults = []
+    for page in pages("*.md"):
+        for target, anchor in LINK.findall(page.read_text()):
+            other = (page.parent / target).resolve() if target else page
+            if not other.exists() or (anchor and anchor not in anchors(other)):
+                faults.append(f"{name_of(page)}: {target}#{anchor}")
+    assert_none(faults, "a document links to a page or heading that does not exist")

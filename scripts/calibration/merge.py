@@ -1,4 +1,4 @@
-"""`python -m scripts.calibration.merge FILE`: what one more measurement says, into docs/calibration.json.
+"""`python -m scripts.calibration.merge FILE`: merges FILE into chain/calibration/measured/smollm2.json.
 
 FILE is what `vcoin calibrate --output` wrote, or a part of it. Its rows stand in place of those about the same answers,
 and what it says of a class in place of what was said; the rest stays. Each row says with which runner it was measured,

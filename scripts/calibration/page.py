@@ -12,7 +12,8 @@ from typing import Any
 from scripts.setup.cache import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "calibration.md"
-MEASURED, TINY = (REPOSITORY / "docs" / name for name in ("calibration.json", "calibration-tiny.json"))
+_FOLDER = REPOSITORY / "chain" / "calibration" / "measured"
+MEASURED, TINY = _FOLDER / "smollm2.json", _FOLDER / "tiny.json"
 """SmolLM2, and a model of two layers with random weights, of which any machine can measure as much as it likes."""
 _TABLE = re.compile(r"<!-- table: (\w+) -->\n(?:\|.*\n)*")
 Row = Mapping[str, Any]

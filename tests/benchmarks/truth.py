@@ -1,8 +1,8 @@
 """How often the checks hurt the honest and miss the dishonest, from the measurement that this release publishes.
 
-What was counted stands in docs/calibration.json, as `vcoin calibrate --output` wrote it, or several of them merged;
-`vcoin calibrate --compare` of that file repeats it. Each line's anchor says with which runner its answers were
-measured, where that is not the present one.
+The counts stand in chain/calibration/measured/smollm2.json: one output of `vcoin calibrate --output`, or several
+merged. `vcoin calibrate --compare` of that file repeats the measurement. The anchor of a line names the runner that
+measured its answers, if that is not the present one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import {Fixture} from "./Fixture.sol";
 import {Papers} from "./Papers.sol";
 
 /// @notice Attacks on the draw and what follows it that take more than one call; those of seats are in CourtAttacks. Which
-///         attack is played where is in docs/proof.md.
+///         attack is played where is in tests/contracts/PROPERTIES.md.
 contract AttacksOnDrawTest is CourtFixture, Papers {
     function setUp() public override(CourtFixture, Fixture) {
         CourtFixture.setUp();

@@ -55,7 +55,7 @@ contract Thief {
 }
 
 /// @notice Attacks on the money of lanes, orders and receipts that take more than one call; those of a single call stand beside
-///         the function that they go for. Which attack is played where is in docs/proof.md.
+///         the function that they go for. Which attack is played where is in tests/contracts/PROPERTIES.md.
 contract AttacksOnMoneyTest is Papers {
     Node private node;
     Node private other;

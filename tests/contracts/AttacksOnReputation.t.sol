@@ -11,7 +11,7 @@ import {NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
 
-/// @notice Attacks on a node's record, and what thieves of its keys get. Which attack is played where is in docs/proof.md.
+/// @notice Attacks on a node's record, and what thieves of its keys get. Which attack is played where is in tests/contracts/PROPERTIES.md.
 contract AttacksOnReputationTest is CourtFixture {
     // ---- farming
 

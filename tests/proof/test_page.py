@@ -1,4 +1,4 @@
-"""docs/proof.md against the tests: every promise and every attack has its row, and what a row names is there."""
+"""Compares tests/contracts/PROPERTIES.md with the tests: each promise and attack has a row, each named test exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SYMBOLIC = TESTS / "proof" / "symbolic"
 FUZZ = ("Invariants.t.sol", "Handler.sol", "Scrutiny.sol", "Stakers.sol", "Trials.sol")
 PROMISES = 47
 ATTACKS = {"Money": 30, "Draw and court": 48, "Reputation and liveness": 14, "Stakes and rewards": 8}
-PAGE = (REPOSITORY / "docs" / "proof.md").read_text("utf-8")
+PAGE = (CONTRACTS / "PROPERTIES.md").read_text("utf-8")
 ROW = re.compile(r"^\| (\d+) \| (.+) \| (.+) \|$", re.MULTILINE)
 ROWS = ROW.findall(PAGE)
 ATTACK = re.compile(r"^\| (?!attack \|)([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
