@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from chain.ethereum import Call, refusal_name
-from chain.flights import Prepared, Record
-from chain.network import Network
-from chain.stakes import Delegation, Node, Registration, Terms
-from chain.transactions import Sender
-from chain.wallet import Key
+from chain.contracts.network import Network
+from chain.contracts.stakes import Delegation, Node, Registration, Terms
+from chain.rpc.ethereum import Call, refusal_name
+from chain.tx.pending import Prepared, Record
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Key
 from protocol.errors import ChainError, Reverted
 from protocol.stages.assignment import Lane
 from protocol.stages.commitment import BatchContents

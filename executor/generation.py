@@ -10,6 +10,7 @@ from executor.station import Station
 from executor.transcript import Said, Tokens
 from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace
 from protocol.errors import ExecutorError
+from protocol.judging.kinds import validate
 from protocol.params import MAX_PROOF_BYTES
 from protocol.stages.execution import (
     InvalidResult,
@@ -19,7 +20,6 @@ from protocol.stages.execution import (
     failed,
     validate_proof,
 )
-from protocol.stages.kinds import validate
 from protocol.stages.request import KINDS
 from protocol.wire.ids import JobId
 

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers
 from protocol.messages import Message, Signable
 from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
 from protocol.stages.assignment import Assignment, LaneOpen
@@ -15,7 +16,6 @@ from protocol.stages.commitment import (
     BatchContents,
     SettledJob,
 )
-from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.stages.execution import RunSpec
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest

@@ -17,7 +17,7 @@ from typing import Any
 
 from solcx import compile_standard
 
-from chain.interface import INTERFACES
+from chain.abi.interface import INTERFACES
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "contracts"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain.profiles import Profile, profiles
+from chain.contracts.profiles import Profile, profiles
 from protocol.params import (
     AUDIT_RATE_BPS,
     AUDITORS,

@@ -10,7 +10,8 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from chain.evidence import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
+from chain.contracts.evidence import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
+from protocol.judging.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
 from protocol.stages.assignment import (
     CHECK_ORDERED,
@@ -32,7 +33,6 @@ from protocol.stages.commitment import (
     missing_leaf,
     unpaid_leaf,
 )
-from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.wire.envelope import Domain, digest, sign_digest, struct_hash
 from protocol.wire.ids import ZERO_HASH, Address, checksum
 from protocol.wire.merkle import EMPTY, SumNode, path, root

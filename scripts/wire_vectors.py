@@ -16,10 +16,12 @@ from typing import Any, get_args
 from coincurve import PrivateKey
 from eth_utils.crypto import keccak
 
-from node.sealing import open_key, seal
-from node.sealing import public_key_of as hpke_public
+from node.wallet.sealing import open_key, seal
+from node.wallet.sealing import public_key_of as hpke_public
 from p2p.blobs import BlobHeader, BlobRequest, Status
 from p2p.calls import Reply
+from protocol.judging.kinds import score_of, validate
+from protocol.judging.margins import evidence_of
 from protocol.messages import Message
 from protocol.network.exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, Exchange, Record, Records
 from protocol.network.exchange import SIGNING_PREFIX as RECORD_PREFIX
@@ -69,8 +71,6 @@ from protocol.stages.commitment import (
 )
 from protocol.stages.execution import sampling_seed, validate_proof, validate_result
 from protocol.stages.heartbeat import Heartbeat
-from protocol.stages.kinds import score_of, validate
-from protocol.stages.margins import evidence_of
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import CLASSIFY, EMBED, KINDS, Request, SignedRequest
 from protocol.stages.settlement import split

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from chain.ethereum import Ethereum
-from chain.rpc import Rpc
-from chain.wallet import Key
+from chain.rpc.endpoints import Rpc
+from chain.rpc.ethereum import Ethereum
+from chain.tx.wallet import Key
 from protocol.params import VCN
 from protocol.wire.ids import Address
 from scripts.setup import node_tools

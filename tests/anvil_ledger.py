@@ -8,20 +8,20 @@ from typing import Any
 import trio
 
 from chain.actions import Actions
-from chain.adapter import ChainAdapter, open_chain
-from chain.calibration import CalibrationFile
-from chain.deployment import deploy, first_classes
-from chain.ethereum import Call
-from chain.flights import Prepared, Record
-from chain.network import Deployment, Network
-from chain.profiles import Profile, profiles
-from chain.rpc import open_rpc
-from chain.transactions import Sender
-from chain.wallet import Key, Wallet
+from chain.calibration.files import CalibrationFile
+from chain.contracts.network import Deployment, Network
+from chain.contracts.profiles import Profile, profiles
+from chain.deploy.deployment import deploy, first_classes
+from chain.perform.adapter import ChainAdapter, open_chain
+from chain.rpc.endpoints import open_rpc
+from chain.rpc.ethereum import Call
+from chain.tx.pending import Prepared, Record
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Key, Wallet
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.margins import Running
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
-from protocol.stages.evidence import Lie, OpenedLeaf, Papers
-from protocol.stages.margins import Running
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId

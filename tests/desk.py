@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from chain.keystore import create_key
-from chain.wallet import Key
+from chain.tx.keystore import create_key
+from chain.tx.wallet import Key
 from node.api.faults import Exit
 from node.cli import main
 from tests.anvil_ledger import AnvilLedger, open_anvil_ledger

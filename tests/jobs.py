@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from chain.wallet import Key
+from chain.tx.wallet import Key
 from protocol.params import VCN
 from protocol.stages.assignment import (
     CHECK_ORDERED,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from node.sealing import seal
+from node.wallet.sealing import seal
 from protocol.params import VCN
 from protocol.proof.file import (
     VERSION,

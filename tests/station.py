@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import images
 from executor.containers import DEFAULT_HOST, Engine
 from executor.exchange import Exchange

@@ -7,6 +7,7 @@ from typing import Any
 
 from node.api.backend import ChatMessage, JobAsk, LaneStep
 from node.api.faults import Fault
+from protocol.judging.reading import MAX_LABEL_CHARS, MAX_LABELS, MAX_TEXTS
 from protocol.params import (
     INFERENCE_TIMEOUT_MS,
     MAX_INPUT_BYTES,
@@ -15,7 +16,6 @@ from protocol.params import (
     MAX_UNITS,
     TIMEOUT_CEILING_MS,
 )
-from protocol.stages.reading import MAX_LABEL_CHARS, MAX_LABELS, MAX_TEXTS
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 
 MAX_BODY_BYTES = 8 * 2**20

@@ -6,7 +6,7 @@ from typing import Any
 from node.api.backend import Backend, JobAsk
 from node.api.faults import KINDS, Fault
 from node.api.snapshot import ANSWERED, JobView
-from protocol.stages.reading import UNIT_TOKENS
+from protocol.judging.reading import UNIT_TOKENS
 
 
 async def answer(backend: Backend, ask: JobAsk) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.stages.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
+from protocol.judging.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
 from protocol.stages.verification import MAX_MARGIN_SCORE, MarginScores
 
 MILLI = 1_000

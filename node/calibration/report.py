@@ -12,8 +12,8 @@ from node.calibration.margins import WITHIN_TOKENS, Weighed, fit, mean_evidence,
 from node.calibration.plan import CHEAT, HONEST, WEIGHTS
 from node.calibration.prompts import Family, place_of
 from node.calibration.statistics import interval, same_share
+from protocol.judging.margins import HEAD_START, RUNNING_ALARM
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
-from protocol.stages.margins import HEAD_START, RUNNING_ALARM
 from protocol.stages.verification import Calibration, Distances, MarginScores, Tolerance, points
 
 TERMS = ("act", "chunk", "tok", "worst")

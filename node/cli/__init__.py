@@ -12,31 +12,37 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 NOUNS = {
-    "status": ("node.cli.status:status", "Show what the node does, at a glance."),
-    "node": ("node.cli.node:app", "Set up a node, run it, and see how it does."),
-    "job": ("node.cli.job:app", "Ask for jobs, follow them, and prove what became of them."),
-    "account": ("node.cli.account:app", "The client's money, from which jobs are paid."),
-    "lane": ("node.cli.lane:app", "Money locked for one node, out of which only that node is paid."),
-    "stake": ("node.cli.stake:app", "What a node's owner puts up for its honesty."),
-    "key": ("node.cli.key:app", "Keystore files of wallets: make one, or see whose it is."),
-    "verifier": ("node.cli.verifier:app", "The nodes that may be drawn to check others, by device class."),
-    "model": ("node.cli.model:app", "The models in the content store."),
-    "calibrate": ("node.cli.calibrate:calibrate", "Measure a model's honest noise, and what its checks catch."),
-    "case": ("node.cli.case:app", "Courts over batches, and where the money went."),
-    "panel": ("node.cli.panel:app", "The arbiters, who come last, and the cases that wait for them."),
-    "params": ("node.cli.params:app", "The numbers that the network was deployed with."),
-    "treasury": ("node.cli.treasury:app", "The network's own coins, and what its governor is about to do."),
-    "guardian": ("node.cli.guardian:app", "The brake of the network: its keeper may pause new obligations."),
-    "timelock": ("node.cli.timelock:app", "What the network's governor is going to do, and who says so."),
-    "deploy": ("node.cli.deploy:deploy", "Deploy a network's contracts, or plan, resume or check a deployment."),
-    "config": ("node.cli.settings:app", "The node's settings and where each comes from."),
-    "localnet": ("node.cli.localnet:app", "A whole network on this machine."),
+    "status": ("status:status", "Show what the node does, at a glance."),
+    "node": ("node:app", "Set up a node, run it, and see how it does."),
+    "job": ("job:app", "Ask for jobs, follow them, and prove what became of them."),
+    "account": ("account:app", "The client's money, from which jobs are paid."),
+    "lane": ("lane:app", "Money locked for one node, out of which only that node is paid."),
+    "stake": ("stake:app", "What a node's owner puts up for its honesty."),
+    "key": ("key:app", "Keystore files of wallets: make one, or see whose it is."),
+    "verifier": ("verifier:app", "The nodes that may be drawn to check others, by device class."),
+    "model": ("model:app", "The models in the content store."),
+    "calibrate": (
+        "calibrate:calibrate",
+        "Measure a model's honest noise, and what its checks catch.",
+    ),
+    "case": ("case:app", "Courts over batches, and where the money went."),
+    "panel": ("panel:app", "The arbiters, who come last, and the cases that wait for them."),
+    "params": ("params:app", "The numbers that the network was deployed with."),
+    "treasury": ("treasury:app", "The network's own coins, and what its governor is about to do."),
+    "guardian": ("guardian:app", "The brake of the network: its keeper may pause new obligations."),
+    "timelock": ("timelock:app", "What the network's governor is going to do, and who says so."),
+    "deploy": (
+        "deploy:deploy",
+        "Deploy a network's contracts, or plan, resume or check a deployment.",
+    ),
+    "config": ("config:app", "The node's settings and where each comes from."),
+    "localnet": ("localnet:app", "A whole network on this machine."),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns: its exit code, a node.api.faults.Exit."""
-    from node.cli import output
+    from node.cli.ui import output
 
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -65,14 +71,14 @@ def _run(arguments: list[str]) -> int:
 
 def application() -> "App":
     """The command with all its nouns, none of them imported yet."""
-    from node.cli.options import noun
+    from node.cli.ui.options import noun
 
     app = noun("vcoin", "Rent out idle GPUs, or hire them: a peer-to-peer network without a server.")
     app.version = _version
     app.version_flags = ("--version",)
     app.suppress_keyboard_interrupt = False
     for name, (target, words) in NOUNS.items():
-        app.command(target, name=name, help=words)
+        app.command(f"node.cli.commands.{target}", name=name, help=words)
     return app
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import trio
 
-from node.readings import lines_of, tokens_to_read
-from node.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of
+from node.daemon.readings import lines_of, tokens_to_read
+from node.daemon.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid

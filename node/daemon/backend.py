@@ -10,10 +10,9 @@ from typing import Any
 
 import trio
 
-from chain.clock import HINT
-from chain.wallet import Key
+from chain.rpc.clock import HINT
+from chain.tx.wallet import Key
 from executor.models import ModelUnusable
-from node import moves
 from node.api import snapshot as api
 from node.api.admission import Market, admit, find_model
 from node.api.backend import JobAsk, LaneStep
@@ -27,9 +26,11 @@ from node.daemon.proof import Prover
 from node.daemon.score import explain
 from node.daemon.status import Status
 from node.daemon.views import Views
+from node.wallet import plans
 from protocol.errors import AdapterError
 from protocol.events import Event, FrameOpened, JobAsked, ModelAdded
 from protocol.job import Stage
+from protocol.judging.reading import MAX_NUMBERS, units_of
 from protocol.params import (
     DEADLINE_GRACE_MS,
     MAX_INLINE_BYTES,
@@ -41,7 +42,6 @@ from protocol.params import (
 from protocol.roles.hiring import why_stopped
 from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.stages.blob import ModelManifest
-from protocol.stages.reading import MAX_NUMBERS, units_of
 from protocol.stages.request import GENERATE, KINDS
 from protocol.wire import document
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
@@ -292,12 +292,12 @@ class NodeBackend:
     async def deposit(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
-        return await self._move(await moves.deposit(network, key, amount_wei), dry_run=dry_run)
+        return await self._move(await plans.deposit(network, key, amount_wei), dry_run=dry_run)
 
     async def withdraw(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
-        return await self._move(await moves.withdraw(network, key, amount_wei), dry_run=dry_run)
+        return await self._move(await plans.withdraw(network, key, amount_wei), dry_run=dry_run)
 
     async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> api.MoveView:
         """See Backend."""
@@ -306,18 +306,18 @@ class NodeBackend:
         node = checksum(complete(prefix, self._machine.member.nodes, "node"))
         match step:
             case LaneStep.OPEN:
-                move = await moves.open_lane(network, key, signer, node, amount_wei)
+                move = await plans.open_lane(network, key, signer, node, amount_wei)
             case LaneStep.CLOSE:
-                move = await moves.close_lane(network, key, signer, node)
+                move = await plans.close_lane(network, key, signer, node)
             case LaneStep.RECLAIM:
-                move = await moves.reclaim_lane(network, key, signer, node)
+                move = await plans.reclaim_lane(network, key, signer, node)
         return await self._move(move, dry_run=dry_run)
 
-    async def _move(self, move: moves.Move, *, dry_run: bool) -> api.MoveView:
+    async def _move(self, move: plans.Move, *, dry_run: bool) -> api.MoveView:
         chain = self._parts.chain
         if dry_run:
-            return await moves.simulate(chain.network, move)
-        done = await moves.send(chain.network, move, chain.sender_of(move.sender))
+            return await plans.simulate(chain.network, move)
+        done = await plans.send(chain.network, move, chain.sender_of(move.sender))
         await self._status.look_at_money()
         return done
 

@@ -11,8 +11,8 @@ from executor.workspace import INPUT_JSON, RESULT_JSON, Workspaces
 from node.api import snapshot as api
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
-from node.readings import lines_of
-from node.text import TextStream, Tokenizer
+from node.daemon.readings import lines_of
+from node.daemon.text import TextStream, Tokenizer
 from protocol.errors import AdapterError
 from protocol.roles.cases import DrawnLeaf
 from protocol.stages.assignment import JobDetails, kind_of

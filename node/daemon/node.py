@@ -5,8 +5,8 @@ from typing import Any
 
 import trio
 
-from chain.calibration import packaged_for
-from chain.flights import Recorded
+from chain.calibration.files import packaged_for
+from chain.tx.pending import Recorded
 from node.api.scrape import serve_metrics
 from node.api.server import serve
 from node.daemon.backend import NodeBackend

@@ -12,24 +12,24 @@ from typing import Any, get_args
 
 import trio
 
-from chain.adapter import ChainAdapter, open_chain
-from chain.flights import Prepared
-from chain.keystore import load_key, read_password
-from chain.network import Deployment, read_deployment
-from chain.transactions import GWEI
-from chain.wallet import Key, Wallet
+from chain.contracts.network import Deployment, read_deployment
+from chain.perform.adapter import ChainAdapter, open_chain
+from chain.tx.keystore import load_key, read_password
+from chain.tx.pending import Prepared
+from chain.tx.transactions import GWEI
+from chain.tx.wallet import Key, Wallet
 from executor.models import ModelStore
 from executor.workspace import Workspaces
 from node.config import Config
 from node.daemon.gate import Gate
 from node.daemon.ledger import Ledger, Witness
 from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
+from node.daemon.telemetry import Metrics
 from node.driver import Driver
-from node.home import Home
 from node.journal import DataDirectory, Journal, SentTransaction, open_journal
-from node.keys import ContentKeys, HpkeSecrets, SecretFiles, node_secret
-from node.sealing import Sealing
-from node.telemetry import Metrics
+from node.wallet.home import Home
+from node.wallet.sealing import Sealing
+from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles, node_secret
 from p2p.adapter import PeerAdapter, PeerSettings
 from p2p.host import Host, open_host
 from p2p.store import ContentStore

@@ -15,7 +15,7 @@ from node.config import Config
 from node.daemon.node import Node
 from node.daemon.parts import open_parts
 from node.daemon.runner import FindRunner, find_docker
-from node.telemetry import set_up_logging
+from node.daemon.telemetry import set_up_logging
 from protocol.errors import NodeError
 
 log = logging.getLogger(__name__)

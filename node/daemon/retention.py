@@ -11,7 +11,7 @@ import trio
 
 from executor.workspace import Workspace
 from node.daemon.ledger import Ledger
-from node.sealing import Sealing
+from node.wallet.sealing import Sealing
 from protocol.errors import AdapterError
 from protocol.job import TERMINAL, JobView
 from protocol.params import KEEP_AFTER_FINAL_MS

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from chain.adapter import ChainAdapter
-from chain.record import Change, read_record
-from chain.stakes import Node
+from chain.contracts.stakes import Node
+from chain.perform.adapter import ChainAdapter
+from chain.read.reputation import Change, read_record
 from node.api import snapshot as api
 from protocol.stages.reputation import Record, ScoreTerms, score_terms
 from protocol.stages.verification import Verdict

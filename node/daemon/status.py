@@ -7,12 +7,12 @@ from typing import Any
 
 import trio
 
-from chain.clock import HINT
-from chain.gas import GasMoney, gas_money
+from chain.rpc.clock import HINT
+from chain.tx.gas import GasMoney, gas_money
 from node.api import snapshot as api
 from node.daemon.parts import AGENT, Parts
+from node.daemon.telemetry import memory_used
 from node.daemon.views import Views
-from node.telemetry import memory_used
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
 from protocol.roles.hiring import why_stopped

@@ -13,12 +13,12 @@ from pathlib import Path
 import trio
 
 from chain.actions import Actions
-from chain.deployment import deploy, first_classes
-from chain.ethereum import Ethereum
-from chain.network import Deployment, Network
-from chain.profiles import profiles
-from chain.rpc import open_rpc
-from chain.wallet import Key
+from chain.contracts.network import Deployment, Network
+from chain.contracts.profiles import profiles
+from chain.deploy.deployment import deploy, first_classes
+from chain.rpc.endpoints import open_rpc
+from chain.rpc.ethereum import Ethereum
+from chain.tx.wallet import Key
 from node.api.faults import Fault
 from node.localnet.plan import NodePlan
 from node.localnet.processes import Process, start

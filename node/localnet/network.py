@@ -10,8 +10,8 @@ from pathlib import Path
 
 import trio
 
-from chain.keystore import create_key, load_key
-from chain.network import Network
+from chain.contracts.network import Network
+from chain.tx.keystore import create_key, load_key
 from executor import images
 from executor.containers import DEFAULT_HOST, Engine
 from executor.conversion import SMOLLM2, add_wheel
@@ -19,12 +19,12 @@ from executor.devices import measure
 from executor.models import ModelStore
 from node.api.faults import Fault
 from node.api.snapshot import Snapshot
-from node.home import Home, found, write_secret
 from node.localnet import bank
 from node.localnet.plan import DEFAULT, NodePlan
 from node.localnet.processes import Process, start, stop
 from node.localnet.record import NAME, Member, Record, read_record
 from node.localnet.running import STOP_WITHIN_S, Say, look
+from node.wallet.home import Home, found, write_secret
 from protocol.errors import ConfigError
 
 RPC_PORT = 8_545

@@ -1,14 +1,14 @@
 """What a computation of one's own says of an answer: its score by a seat's check, and how far a fresh one agrees."""
 
+from protocol.judging.kinds import Facts, score_of
+from protocol.judging.similarity import structured_similarity_bps, text_similarity_bps
 from protocol.proof.check import Check, Outcome, absent, compared
 from protocol.proof.content import LEFT_OUT, facts_of
 from protocol.proof.file import Content, Proof
 from protocol.proof.papers import job_of
 from protocol.stages.assignment import kind_of
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
-from protocol.stages.kinds import Facts, score_of
 from protocol.stages.request import GENERATE
-from protocol.stages.similarity import structured_similarity_bps, text_similarity_bps
 from protocol.stages.verdict import verdict_of
 from protocol.stages.verification import UNCALIBRATED, Verdict, margin_distances, points
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from protocol.judging import evidence
+from protocol.judging.evidence import BatchFacts, OpenedLeaf, depth_of, is_in_batch, lies_in
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, LeafPath, Papers, Proof
 from protocol.proof.papers import is_sound, order_of
-from protocol.stages import evidence
 from protocol.stages.assignment import charge_of
 from protocol.stages.commitment import (
     Leaf,
@@ -16,7 +17,6 @@ from protocol.stages.commitment import (
     leaf_of,
     unpaid_leaf,
 )
-from protocol.stages.evidence import BatchFacts, OpenedLeaf, depth_of, is_in_batch, lies_in
 from protocol.wire.merkle import climb
 
 NOT_IN_A_BATCH = "no batch of its node has the job yet"

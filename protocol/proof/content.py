@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterator
 
+from protocol.judging.kinds import Facts, validate
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import Content, Papers, Proof
 from protocol.proof.papers import is_sound, job_of
 from protocol.stages.assignment import charge_of, kind_of
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import InvalidResult, ResultFacts, validate_proof
-from protocol.stages.kinds import Facts, validate
 from protocol.wire.ids import cid_of
 
 Seal = Callable[[bytes, bytes, bytes], bytes]

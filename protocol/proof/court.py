@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from protocol.judging.margins import MOST_A_CASE, MOST_EVIDENCE, RUNNING_ALARM, median_evidence
 from protocol.params import BPS, FULL_BENCH, LARGEST_BENCH, MAX_BATCH_LEAVES, SCORE_MAX
 from protocol.proof.check import Check, Outcome, absent, compared
 from protocol.proof.file import BatchPaper, CasePaper, DrawPaper, Finding, Listed, Place, Proof, SeatPaper
-from protocol.stages.margins import MOST_A_CASE, MOST_EVIDENCE, RUNNING_ALARM, median_evidence
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
 from protocol.stages.verdict import is_spread, median_of, verdict_of
 from protocol.stages.verification import Verdict, seat_commitment

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from protocol.judging.kinds import differ
+from protocol.judging.margins import evidence_of_case
 from protocol.params import PASS_ABOVE_BPS
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.replays import leaf_evidence
-from protocol.stages.kinds import differ
-from protocol.stages.margins import evidence_of_case
 from protocol.stages.verification import Calibration, checks_digest, is_check_shown
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 

@@ -25,13 +25,13 @@ from protocol.events import (
     NodeSeen,
     Tick,
 )
+from protocol.judging.kinds import is_calibrated
 from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
 from protocol.roles.delays import Delays
 from protocol.roles.identity import Identity, Settings
 from protocol.stages.assignment import Lane
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
-from protocol.stages.kinds import is_calibrated
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
 from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of, public_key_of

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from protocol.effects import AwaitDeadline, Effect, ProveFraud
 from protocol.events import BatchSubmitted, EffectFailed
-from protocol.roles.cases import Case
-from protocol.roles.identity import Identity
-from protocol.stages.evidence import (
+from protocol.judging.evidence import (
     BatchFacts,
     Lie,
     OpenedLeaf,
@@ -20,6 +18,8 @@ from protocol.stages.evidence import (
     lies_in,
     stands_early,
 )
+from protocol.roles.cases import Case
+from protocol.roles.identity import Identity
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.wire.ids import TimestampMs
 

@@ -5,13 +5,13 @@ import hashlib
 from protocol.effects import Effect, FetchBlob, OpenSample, ReplaySample
 from protocol.errors import Malformed
 from protocol.events import BatchSubmitted
+from protocol.judging.kinds import score_of
+from protocol.judging.margins import evidence_of
 from protocol.params import ChainRules
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.identity import Settings
 from protocol.stages.commitment import output_commit, require_papers
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed
-from protocol.stages.kinds import score_of
-from protocol.stages.margins import evidence_of
 from protocol.stages.request import GENERATE
 from protocol.stages.verification import Calibration, SampleOpening, token_margins
 from protocol.wire.ids import BatchId, JobId, PeerId

@@ -43,6 +43,7 @@ from protocol.events import (
     SeatRevealed,
     SeatSilenced,
 )
+from protocol.judging.margins import evidence_of_case
 from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.cases import Case, DrawnLeaf, Revealed
@@ -60,7 +61,6 @@ from protocol.roles.replays import (
     score_leaf,
 )
 from protocol.stages.commitment import LeafStatus, mine_by
-from protocol.stages.margins import evidence_of_case
 from protocol.stages.verification import (
     NOT_FOR_US,
     ProofOpening,

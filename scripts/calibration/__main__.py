@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chain import calibration
+from chain.calibration import files as calibration
 from executor import devices, images
 from executor.containers import Engine
 from executor.models import ModelStore

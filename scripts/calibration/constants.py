@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.calibration.constants import OVER_WORST
-from protocol.stages.reading import SETTLED_TEXTS
+from protocol.judging.reading import SETTLED_TEXTS
 
 # D1 over D0. What lies between is looked at again and costs nobody anything.
 EMBED_WIDTH, CLASSIFY_WIDTH = 1.5, 1.75

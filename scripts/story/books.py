@@ -8,9 +8,9 @@ from pathlib import Path
 
 import trio
 
-from chain.ethereum import Ethereum
-from chain.network import Network, read_deployment
-from chain.rpc import open_rpc
+from chain.contracts.network import Network, read_deployment
+from chain.rpc.endpoints import open_rpc
+from chain.rpc.ethereum import Ethereum
 from node.localnet.record import Record
 from protocol.params import VCN
 from protocol.wire.ids import Address

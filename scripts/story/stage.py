@@ -12,10 +12,10 @@ from typing import TypeVar
 from node.api.client import Client
 from node.api.faults import Fault
 from node.api.snapshot import CaseView, JobUpdate, JobView, Snapshot, read
-from node.home import Home
 from node.localnet.plan import NodePlan
 from node.localnet.processes import start, stop
 from node.localnet.record import Record
+from node.wallet.home import Home
 from scripts.story import screen
 from scripts.story.screen import Broken
 

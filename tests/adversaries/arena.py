@@ -16,16 +16,16 @@ from typing import Any
 
 import trio
 
-from chain.calibration import CalibrationFile, packaged_for
-from chain.keystore import load_key, read_password
-from chain.wallet import Key
+from chain.calibration.files import CalibrationFile, packaged_for
+from chain.tx.keystore import load_key, read_password
+from chain.tx.wallet import Key
 from node.api.backend import ChatMessage, JobAsk
 from node.api.snapshot import CaseView, JobView
 from node.config import Config
 from node.daemon.node import Node
 from node.daemon.parts import Parts, open_parts
 from node.daemon.runner import FindRunner, find_docker
-from node.home import Home
+from node.wallet.home import Home
 from protocol.events import SeedRevealed
 from protocol.params import VCN
 from protocol.stages.blob import ModelManifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from chain.network import Network
+from chain.contracts.network import Network
 from protocol.wire.ids import Address
 
 

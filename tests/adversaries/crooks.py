@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from chain.court import Court
+from chain.contracts.court import Court
 from executor import images
 from executor.models import ModelStore
 from executor.workspace import INPUT_JSON, RESULT_JSON, Workspaces

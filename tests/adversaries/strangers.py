@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chain.wallet import Key
+from chain.tx.wallet import Key
 from node.daemon.parts import Parts
 from node.driver import Adapter
 from protocol.effects import Send

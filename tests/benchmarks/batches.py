@@ -14,8 +14,8 @@ from typing import Any
 
 import trio
 
-from chain.settlement import contents_of
-from chain.wallet import Key
+from chain.contracts.settlement import contents_of
+from chain.tx.wallet import Key
 from protocol.effects import (
     CommitSeat,
     ConveneCourt,
@@ -27,8 +27,8 @@ from protocol.effects import (
     SubmitBatch,
 )
 from protocol.events import BatchMined
+from protocol.judging.margins import HEAD_START
 from protocol.params import VCN
-from protocol.stages.margins import HEAD_START
 from protocol.stages.sampling import epoch_of
 from protocol.stages.verification import seat_commitment
 from protocol.wire.ids import BatchId

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 import trio
 from coincurve import PrivateKey
 
-from chain.keystore import load_key, read_password
-from chain.wallet import Key
+from chain.tx.keystore import load_key, read_password
+from chain.tx.wallet import Key
 from node.api.client import Client
 from node.api.faults import Fault
 from node.api.snapshot import JobView, Snapshot, read
 from node.config import Config
-from node.home import Home
+from node.wallet.home import Home
 from protocol.params import VCN
 from protocol.wire.ids import peer_id_of
 from tests.anvil_ledger import AnvilLedger, open_anvil_ledger

@@ -22,7 +22,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices
 from executor.models import ModelStore
 from node.calibration.constants import OVER_WORST

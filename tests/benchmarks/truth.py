@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from chain.profiles import Profile, profiles
+from chain.contracts.profiles import Profile, profiles
 from executor import images
 from node.calibration.statistics import interval
 from protocol.params import BPS, PRICE_PER_STAKE

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 import trio
 
-from chain.wallet import Key
+from chain.tx.wallet import Key
 from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
@@ -68,11 +68,11 @@ from protocol.events import (
     SeedRevealed,
     TransactionMined,
 )
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers, SignedResult
+from protocol.judging.margins import HEAD_START, RUNNING_ALARM, Running
 from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS, PROBATION_JOBS, VCN, ChainRules
 from protocol.stages.assignment import Accept, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, batch_id
-from protocol.stages.evidence import Lie, OpenedLeaf, Papers, SignedResult
-from protocol.stages.margins import HEAD_START, RUNNING_ALARM, Running
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of
 from protocol.stages.settlement import convene_pay, split
 from protocol.stages.verification import NOTHING_SHOWN_BPS, Verdict, audit_commitment, seat_commitment

@@ -11,10 +11,10 @@ import pytest
 
 from executor.workspace import INPUT_JSON, RESULT_JSON
 from protocol.events import SampleReplayed
+from protocol.judging.kinds import score_of, validate
+from protocol.judging.reading import ReadingFacts
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec, validate_proof
-from protocol.stages.kinds import score_of, validate
-from protocol.stages.reading import ReadingFacts
 from protocol.stages.request import CLASSIFY, EMBED
 from protocol.stages.verification import UNCALIBRATED
 from protocol.wire.ids import JobId

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from chain.states import BatchState, SeatState
+from chain.abi.enums import BatchState, SeatState
 from protocol.events import AuditCommitted, AuditConvened, AuditEnded, AuditRevealed
 from protocol.params import (
     AUDIT_LATEST_EPOCHS,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from eth_utils.crypto import keccak
 
-from chain.profiles import Profile
-from chain.settlement import contents_of
-from chain.states import BatchState
+from chain.abi.enums import BatchState
+from chain.contracts.profiles import Profile
+from chain.contracts.settlement import contents_of
 from protocol.errors import BadSignature
 from protocol.events import (
     AccountSeen,

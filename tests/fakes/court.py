@@ -7,7 +7,7 @@ import copy
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from chain.states import BatchState, SeatState
+from chain.abi.enums import BatchState, SeatState
 from protocol.events import (
     CaseConvened,
     CaseDecided,
@@ -20,6 +20,7 @@ from protocol.events import (
     SeatRevealed,
     SeatSilenced,
 )
+from protocol.judging.margins import Running, median_evidence
 from protocol.params import (
     FULL_BENCH,
     LARGEST_BENCH,
@@ -33,7 +34,6 @@ from protocol.params import (
     SPREAD_MAX_BPS,
 )
 from protocol.stages.commitment import BatchContents
-from protocol.stages.margins import Running, median_evidence
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, epoch_of
 from protocol.stages.settlement import convene_pay, seat_pay
 from protocol.stages.verification import Verdict, seat_commitment

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from chain.states import BatchState
+from chain.abi.enums import BatchState
 from protocol.events import BatchChallenged
+from protocol.judging.evidence import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
 from protocol.params import BPS
 from protocol.stages.commitment import BatchContents, batch_id
-from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
 from tests.fakes.court import Court

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from chain.settlement import contents_of
-from chain.states import BatchState, SeatState
+from chain.abi.enums import BatchState, SeatState
+from chain.contracts.settlement import contents_of
 from protocol.effects import (
     AbstainSeat,
     AnswerDemand,

@@ -12,17 +12,17 @@ from typing import Any
 import trio
 from eth_utils.crypto import keccak
 
-from chain.adapter import STAYS
-from chain.ethereum import TOO_EARLY
-from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
-from chain.wallet import Key, Wallet
+from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
+from chain.perform.adapter import STAYS
+from chain.rpc.ethereum import TOO_EARLY
+from chain.tx.wallet import Key, Wallet
 from protocol.effects import ChainEffect, SignMessage
 from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.margins import Running
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
-from protocol.stages.evidence import Lie, OpenedLeaf, Papers
-from protocol.stages.margins import Running
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId, checksum

@@ -11,9 +11,9 @@ import struct
 from math import isqrt
 from typing import Any
 
+from protocol.judging.reading import SCALE, units_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunSpec
-from protocol.stages.reading import SCALE, units_of
 from protocol.stages.request import CLASSIFY, EMBED
 
 Refusal = tuple[Outcome, str]

@@ -11,11 +11,11 @@ from typing import Any
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from chain.ethereum import Call, Ethereum
-from chain.history import _facts
-from chain.interface import CONTRACTS, Parameter, interface, refusal_of
-from chain.network import Addresses, Network
-from chain.rpc import Endpoint, _Unreachable, result_of
+from chain.abi.interface import CONTRACTS, Parameter, interface, refusal_of
+from chain.contracts.network import Addresses, Network
+from chain.read.log_decoder import _facts
+from chain.rpc.endpoints import Endpoint, _Unreachable, result_of
+from chain.rpc.ethereum import Call, Ethereum
 from protocol.errors import ChainError
 from protocol.wire.ids import Address, Hash32, checksum
 from tests.fuzz.mutation import Shape

@@ -9,20 +9,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from chain.calibration import read as read_calibration
-from chain.keystore import load_key
-from chain.network import read_deployment
+from chain.calibration.files import read as read_calibration
+from chain.contracts.network import read_deployment
+from chain.tx.keystore import load_key
 from executor.outputs import MANIFEST, HostileOutput, Outputs
 from executor.sandbox import Limits
 from executor.transcript import MAX_JOBS, Declined, Flood, Transcript
 from node.api import asks
 from node.api.faults import Fault
 from node.config import load
-from node.home import Home, to_toml
 from node.journal import _EVENTS, MAX_EVENT_BYTES, open_journal
 from node.localnet.plan import read_plan
 from node.localnet.record import NAME, read_record
-from node.sealing import seal
+from node.wallet.home import Home, to_toml
+from node.wallet.sealing import seal
 from p2p.peers import PeerCache
 from protocol.errors import ConfigError, RemoteProtocolError
 from protocol.events import Durable
@@ -120,7 +120,7 @@ def _deployment(data: bytes) -> None:
 
 
 def _deployments() -> list[bytes]:
-    from chain.network import Addresses, Deployment
+    from chain.contracts.network import Addresses, Deployment
     from protocol.wire.ids import checksum
 
     address = checksum("0x" + "ab" * 20)

@@ -10,14 +10,16 @@ from typing import Any, get_args
 import trio
 from coincurve import PrivateKey
 
-from node.readings import lines_of
-from node.sealing import Unopened, open_key, public_key_of, seal, seal_key, unseal
+from node.daemon.readings import lines_of
+from node.wallet.sealing import Unopened, open_key, public_key_of, seal, seal_key, unseal
 from p2p.adapter import _read_body
 from p2p.blobs import BlobHeader, BlobRequest, Status
 from p2p.calls import Reply, _read_reply
 from p2p.streams import FramedStream
 from p2p.transport import split_address
 from protocol.errors import BadSignature, Malformed, P2PError, RemoteProtocolError
+from protocol.judging.kinds import rows_of, score_of, validate
+from protocol.judging.reading import read_texts
 from protocol.messages import Message
 from protocol.network.exchange import Exchange
 from protocol.network.frames import (
@@ -40,8 +42,6 @@ from protocol.stages.assignment import Accept
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.stages.execution import InvalidResult, validate_proof
 from protocol.stages.heartbeat import Heartbeat
-from protocol.stages.kinds import rows_of, score_of, validate
-from protocol.stages.reading import read_texts
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, SignedRequest
 from protocol.stages.verification import UNCALIBRATED, score
 from protocol.wire import codec

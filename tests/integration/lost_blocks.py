@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from chain.adapter import ChainAdapter
-from chain.flights import Prepared
-from chain.profiles import FINAL_DEPTH
-from chain.wallet import Key
+from chain.contracts.profiles import FINAL_DEPTH
+from chain.perform.adapter import ChainAdapter
+from chain.tx.pending import Prepared
+from chain.tx.wallet import Key
 from protocol.effects import ChainEffect
 from protocol.errors import Reverted
 from protocol.events import AccountSeen, BatchSubmitted, BlockSeen, Event, NodeSeen

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chain.panel import Panel
-from chain.states import CaseState
-from chain.transactions import Sender
-from chain.wallet import Key
-from node import moves
+from chain.abi.enums import CaseState
+from chain.contracts.panel import Panel
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Key
 from node.api.faults import Fault
+from node.wallet import plans
 from protocol.effects import ResolveCase
 from protocol.params import VCN
 from protocol.wire.ids import BatchId
@@ -37,8 +37,8 @@ async def judged(*scores: int, verifiers: int) -> AsyncIterator[tuple[AnvilLedge
         yield play.ledger, name
 
 
-async def appeal(ledger: AnvilLedger, by: Key) -> moves.Move:
-    return await moves.appeal(ledger.network, by, NODE.address, 0)
+async def appeal(ledger: AnvilLedger, by: Key) -> plans.Move:
+    return await plans.appeal(ledger.network, by, NODE.address, 0)
 
 
 async def test_an_appeal_costs_what_it_showed() -> None:
@@ -47,13 +47,13 @@ async def test_an_appeal_costs_what_it_showed() -> None:
         await ledger.give(OWNER)
         held = await network.token.balance_of(OWNER.address)
         move = await appeal(ledger, OWNER)
-        planned = await moves.simulate(network, move)
+        planned = await plans.simulate(network, move)
         assert [call.function for call in planned.calls] == ["approve", "appeal"]
         assert [(each.name, each.after_wei - each.before_wei) for each in planned.balances] == [
             ("wallet", -BOND),
             ("bond", BOND),
         ]
-        sent = await moves.send(network, move, Sender(network.ethereum, OWNER, moves.unrecorded, poll_s=POLL_S))
+        sent = await plans.send(network, move, Sender(network.ethereum, OWNER, plans.unrecorded, poll_s=POLL_S))
         assert len(sent.transactions) == 2
         assert await network.token.balance_of(OWNER.address) == held - BOND
         case = await network.court.case_of(name)
@@ -71,7 +71,7 @@ async def test_what_cannot_be_appealed_is_said_before_a_permission_is_given() ->
             await appeal(ledger, stranger)
         assert caught.value.hint == "its owner or its operator may appeal"
         with pytest.raises(Fault, match="has no batch in slot 5"):
-            await moves.appeal(ledger.network, OWNER, NODE.address, 5)
+            await plans.appeal(ledger.network, OWNER, NODE.address, 5)
         with pytest.raises(Fault, match="holds 0 VCN, 100 are needed"):
             await appeal(ledger, NODE)
 
@@ -83,7 +83,7 @@ async def test_arbiters_let_a_doubtful_batch_pass() -> None:
         assert isinstance(ledger, AnvilLedger)
         network = ledger.network
         panel = Panel(network.ethereum, await network.court.panel_address())
-        proposer = Sender(network.ethereum, DEPLOYER, moves.unrecorded, poll_s=POLL_S)
+        proposer = Sender(network.ethereum, DEPLOYER, plans.unrecorded, poll_s=POLL_S)
         named, delay = panel.set_arbiters(tuple(person.address for person in people), 2), await network.timelock.delay()
         await proposer.send(network.timelock.schedule(named, delay))
         await ledger.warp(delay)
@@ -96,7 +96,7 @@ async def test_arbiters_let_a_doubtful_batch_pass() -> None:
         assert (await network.court.case_of(name)).state is CaseState.ARBITER
         await ledger.controls.enrich(*people)
         for person in people[:2]:
-            voter = Sender(network.ethereum, person, moves.unrecorded, poll_s=POLL_S)
+            voter = Sender(network.ethereum, person, plans.unrecorded, poll_s=POLL_S)
             await voter.send(panel.vote(name, True))
         assert await panel.votes_of(name) == (2, 0)
         assert (await network.court.case_of(name)).verdict.name == "PASS"

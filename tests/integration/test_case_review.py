@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.panel import Panel
+from chain.contracts.panel import Panel
 from node.api.faults import Exit
 from tests.anvil_ledger import DEPLOYER
 from tests.conformance.test_ledger import NODE

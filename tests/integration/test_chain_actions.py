@@ -3,8 +3,8 @@
 import pytest
 import trio
 
+from chain.abi.enums import NodeState
 from chain.actions import Actions, hint
-from chain.states import NodeState
 from protocol.errors import ChainError, Reverted
 from protocol.params import VCN
 from protocol.wire.ids import Address

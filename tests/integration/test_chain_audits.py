@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chain.audits import AuditSeen
-from chain.states import BatchState, SeatState
+from chain.abi.enums import BatchState, SeatState
+from chain.contracts.audits import AuditSeen
 from protocol.effects import FinalizeBatch
 from protocol.errors import Reverted
 from protocol.events import CaseConvened

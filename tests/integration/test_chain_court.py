@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from chain.adapter import ChainAdapter, open_chain
-from chain.states import BatchState
-from chain.treasury import treasury
-from chain.wallet import Wallet
+from chain.abi.enums import BatchState
+from chain.perform.adapter import ChainAdapter, open_chain
+from chain.read.treasury import treasury
+from chain.tx.wallet import Wallet
 from protocol.effects import (
     CommitSeat,
     ConveneCourt,

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import trio
 
-from chain.adapter import open_chain
-from chain.calibration import CalibrationFile, ClassNoise
-from chain.deployment import Plan, deploy, first_classes, plan
-from chain.ethereum import Asked, Call, Ethereum
-from chain.guardian import Pausing
-from chain.interface import CONTRACTS, interface
-from chain.network import Network, read_deployment
-from chain.params import CalibrationRow
-from chain.profiles import profiles
-from chain.rpc import open_rpc
-from chain.timelock import ANYBODY, Governance, Operation, OperationState
-from chain.transactions import Sender
-from chain.wallet import Wallet
+from chain.abi.interface import CONTRACTS, interface
+from chain.calibration.files import CalibrationFile, ClassNoise
+from chain.contracts.guardian import Pausing
+from chain.contracts.network import Network, read_deployment
+from chain.contracts.params import CalibrationRow
+from chain.contracts.profiles import profiles
+from chain.contracts.timelock import ANYBODY, Governance, Operation, OperationState
+from chain.deploy.deployment import Plan, deploy, first_classes, plan
+from chain.perform.adapter import open_chain
+from chain.rpc.endpoints import open_rpc
+from chain.rpc.ethereum import Asked, Call, Ethereum
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Wallet
 from protocol.errors import ChainError, ConfigError, Reverted
 from protocol.events import CalibrationSeen
 from protocol.stages.verification import UNCALIBRATED, Calibration, MarginScores, Tolerance

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 
-from chain.court import Case
-from chain.ethereum import Call
-from chain.ethereum import Receipt as Mined
-from chain.evidence import FraudProven
-from chain.facts import BatchStored, ClientTouched
-from chain.states import BatchState, NodeState
-from chain.transactions import Sender
-from chain.wallet import Key
+from chain.abi.enums import BatchState, NodeState
+from chain.contracts.court import Case
+from chain.contracts.evidence import FraudProven
+from chain.contracts.facts import BatchStored, ClientTouched
+from chain.rpc.ethereum import Call
+from chain.rpc.ethereum import Receipt as Mined
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Key
 from protocol.effects import ProveFraud
 from protocol.errors import Reverted
 from protocol.events import BatchChallenged, Event, TransactionMined
+from protocol.judging.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.params import VCN
 from protocol.stages.commitment import Leaf, LeafEntry
-from protocol.stages.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import path

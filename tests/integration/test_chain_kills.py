@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from chain.ethereum import Call, Ethereum, Receipt
-from chain.flights import Prepared, Recorded, key_of
-from chain.rpc import open_rpc
-from chain.transactions import Sender
+from chain.rpc.endpoints import open_rpc
+from chain.rpc.ethereum import Call, Ethereum, Receipt
+from chain.tx.pending import Prepared, Recorded, key_of
+from chain.tx.transactions import Sender
 from protocol.effects import SealEpoch
 from protocol.errors import ChainError
 from protocol.wire.ids import Wei

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chain.record import Cause, Change, read_record
-from chain.transactions import Sender
-from chain.wallet import Key
+from chain.read.reputation import Cause, Change, read_record
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Key
 from node.daemon.score import explain
 from protocol.effects import ReplaceSeat, VoidStarved
 from protocol.events import BatchSubmitted

@@ -6,9 +6,9 @@ What a court adds to that is in `test_chain_reorgs_court`.
 import pytest
 import trio
 
-from chain.adapter import open_chain
-from chain.ethereum import Call
-from chain.wallet import Key, Wallet
+from chain.perform.adapter import open_chain
+from chain.rpc.ethereum import Call
+from chain.tx.wallet import Key, Wallet
 from protocol.effects import ChainEffect, CheckIn, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
 from protocol.errors import ReorgedOut
 from protocol.events import (

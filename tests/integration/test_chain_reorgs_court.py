@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from chain.states import BatchState
-from chain.wallet import Key
+from chain.abi.enums import BatchState
+from chain.tx.wallet import Key
 from protocol.effects import (
     AbstainSeat,
     AnswerDemand,
@@ -52,9 +52,9 @@ from protocol.events import (
     SeatSilenced,
     SeedRevealed,
 )
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.commitment import Leaf, LeafEntry
-from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.stages.settlement import convene_pay
 from protocol.stages.verification import Verdict, audit_commitment, seat_commitment
 from protocol.wire.ids import ZERO_HASH, BatchId
@@ -386,7 +386,7 @@ CHALLENGED = (
     Step(ResolveCase, (CaseResolved,), _resolve),
     # Twenty jobs count towards a record on one day, and it has done those.
     Step(FinalizeBatch, (BatchSettled,), _finalize),
-    # The node was right: the bond goes to the pool, and nobody's account moves.
+    # The node was right: the bond goes to the pool, and nobody's account plans.
     Step(EndChallenge, (), _end_challenge),
 )
 LONG_WINDOW = LONG_TURNS | {"challenge_seconds": 400}

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from chain.ethereum import Call
-from chain.ethereum import Receipt as Mined
-from chain.facts import ClientTouched
-from chain.settlement import Settlement
-from chain.singles import ENDED, JobOutput, output_of, state_hash, terms_of
-from chain.transactions import Sender
-from chain.wallet import Key
+from chain.contracts.facts import ClientTouched
+from chain.contracts.settlement import Settlement
+from chain.contracts.singles import ENDED, JobOutput, output_of, state_hash, terms_of
+from chain.rpc.ethereum import Call
+from chain.rpc.ethereum import Receipt as Mined
+from chain.tx.transactions import Sender
+from chain.tx.wallet import Key
 from protocol.errors import Reverted
 from protocol.params import VCN
 from protocol.stages.assignment import Assignment, JobDetails

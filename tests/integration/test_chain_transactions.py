@@ -8,12 +8,12 @@ import pytest
 import trio
 import trio.testing
 
-from chain.adapter import open_chain
-from chain.ethereum import Call, Receipt
-from chain.flights import Prepared, Recorded
-from chain.rpc import open_rpc
-from chain.transactions import GWEI, Sender
-from chain.wallet import Key, Wallet, read_transaction
+from chain.perform.adapter import open_chain
+from chain.rpc.endpoints import open_rpc
+from chain.rpc.ethereum import Call, Receipt
+from chain.tx.pending import Prepared, Recorded
+from chain.tx.transactions import GWEI, Sender
+from chain.tx.wallet import Key, Wallet, read_transaction
 from protocol.effects import CheckIn, OpenLane, SealEpoch, SubmitBatch
 from protocol.errors import ChainError, Reverted
 from protocol.events import BatchMined, Event, TransactionMined

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from chain.adapter import ChainAdapter, open_chain
-from chain.wallet import Wallet
+from chain.perform.adapter import ChainAdapter, open_chain
+from chain.tx.wallet import Wallet
 from protocol.effects import CheckIn, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
 from protocol.errors import ChainError, ReorgedOut
 from protocol.events import BatchMined, BatchSubmitted, BlockSeen, LaneSeen, NodeSeen, SeedRevealed

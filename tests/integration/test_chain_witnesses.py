@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trio
 
-from chain.adapter import ChainAdapter, open_chain
-from chain.rpc import WrongChain, open_rpc
-from chain.wallet import Wallet
+from chain.perform.adapter import ChainAdapter, open_chain
+from chain.rpc.endpoints import WrongChain, open_rpc
+from chain.tx.wallet import Wallet
 from protocol.effects import CheckIn, OpenLane, SubmitBatch
 from protocol.errors import ChainError
 from protocol.events import BatchMined, BatchSubmitted, BlockSeen, TransactionMined
@@ -346,7 +346,7 @@ async def test_an_endpoint_that_cannot_answer_has_no_vote() -> None:
 
 
 async def test_an_endpoint_that_is_stuck_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chain.witnesses.STUCK_S", 0.2)
+    monkeypatch.setattr("chain.rpc.quorum.STUCK_S", 0.2)
     async with scene() as at:
         stuck_at = at.story.all(BlockSeen)[-1].head
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from chain.keystore import create_key
-from chain.wallet import Key
+from chain.tx.keystore import create_key
+from chain.tx.wallet import Key
 from node.api.faults import Exit
-from node.home import Founded, Home, found
 from node.localnet.processes import start_of
+from node.wallet.home import Founded, Home, found
 from protocol.params import VCN
 from tests.ports import free_ports
 
@@ -351,11 +351,11 @@ def pay(network: Network, to: Key, amount: int) -> None:
     import trio
 
     from chain.actions import Actions
-    from chain.ethereum import Ethereum
-    from chain.keystore import load_key
-    from chain.network import Network as Contracts
-    from chain.network import read_deployment
-    from chain.rpc import open_rpc
+    from chain.contracts.network import Network as Contracts
+    from chain.contracts.network import read_deployment
+    from chain.rpc.endpoints import open_rpc
+    from chain.rpc.ethereum import Ethereum
+    from chain.tx.keystore import load_key
 
     record = network.record
 

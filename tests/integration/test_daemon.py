@@ -14,11 +14,11 @@ import httpx
 import pytest
 import trio
 
-from chain.keystore import load_key
+from chain.tx.keystore import load_key
 from node.config import Config, load
 from node.daemon.node import Node
 from node.daemon.process import run
-from node.home import Home, found
+from node.wallet.home import Home, found
 from protocol.errors import ChainError, ConfigError, ExecutorError
 from protocol.params import VCN
 from protocol.wire.ids import ZERO_ADDRESS

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import trio
 
-from chain.calibration import CalibrationFile, ClassNoise
-from chain.keystore import load_key, read_password
-from chain.settlement import CHECKED
-from chain.wallet import Key
+from chain.calibration.files import CalibrationFile, ClassNoise
+from chain.contracts.settlement import CHECKED
+from chain.tx.keystore import load_key, read_password
+from chain.tx.wallet import Key
 from executor.models import ModelStore
 from node.api.backend import ChatMessage, JobAsk
 from node.api.snapshot import JobView
@@ -26,16 +26,16 @@ from node.daemon.node import Node
 from node.daemon.process import run
 from node.daemon.runner import Runner, Site
 from node.driver import Adapter
-from node.home import Home
+from node.wallet.home import Home
 from protocol.effects import ReplaySample, Send
 from protocol.errors import P2PError
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
+from protocol.judging.reading import units_of
 from protocol.params import VCN
 from protocol.stages.assignment import verify_fee
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
-from protocol.stages.reading import units_of
 from protocol.stages.verification import Calibration, SampleOpening, Tolerance
 from protocol.wire.ids import Address, cid_of
 from tests.anvil_ledger import RUNTIME, open_anvil_ledger

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from chain.flights import Recorded, restore
-from chain.states import NodeState
+from chain.abi.enums import NodeState
+from chain.tx.pending import Recorded, restore
 from node.api.faults import Fault
 from node.api.snapshot import JobUpdate, JobView, read
 from node.journal import open_journal

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from chain.keystore import load_key
-from chain.wallet import Key
+from chain.tx.keystore import load_key
+from chain.tx.wallet import Key
 from node.api.backend import ChatMessage, JobAsk
 from node.api.faults import Exit, Fault
 from node.api.snapshot import Snapshot
@@ -18,7 +18,7 @@ from node.config import Config, load
 from node.daemon.node import Node
 from node.daemon.parts import now_ms, open_parts
 from node.daemon.process import last_word, run
-from node.home import Home, found
+from node.wallet.home import Home, found
 from protocol.effects import SignMessage
 from protocol.errors import ChainError, ConfigError, ReorgedOut
 from protocol.params import VCN

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import trio
 
-from chain.interface import CONTRACTS
-from chain.keystore import create_key
-from chain.network import Network, read_deployment
-from chain.rpc import open_rpc
-from chain.timelock import Governance
-from chain.transactions import Sender
+from chain.abi.interface import CONTRACTS
+from chain.contracts.network import Network, read_deployment
+from chain.contracts.timelock import Governance
+from chain.rpc.endpoints import open_rpc
+from chain.tx.keystore import create_key
+from chain.tx.transactions import Sender
 from node.api.faults import Exit
 from node.cli import main
 from protocol.params import VCN

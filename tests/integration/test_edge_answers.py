@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import CLASS_DTYPES, InvalidResult, validate_proof

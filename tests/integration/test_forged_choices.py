@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices
 from protocol.stages.execution import CLASS_DTYPES, validate_proof
 from protocol.stages.verification import Calibration, Distances, distances, points

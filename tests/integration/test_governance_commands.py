@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged
-from chain.transactions import Sender
+from chain.calibration.files import packaged
+from chain.tx.transactions import Sender
 from node.api.faults import Exit
 from protocol.params import VCN
 from protocol.wire.ids import ZERO_ADDRESS

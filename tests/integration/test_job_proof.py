@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from node.api.snapshot import JobView
-from node.cli.proof import checked
+from node.cli.commands.proof import checked
 from node.daemon.node import Node
 from protocol.proof.check import Outcome
 from protocol.wire import document

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices
 from node.calibration.constants import OVER_WORST
 from scripts.calibration import readings

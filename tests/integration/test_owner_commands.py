@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chain.stakes import Node
-from chain.states import NodeState
+from chain.abi.enums import NodeState
+from chain.contracts.stakes import Node
 from node.api.faults import Exit
-from node.home import Home, found
+from node.wallet.home import Home, found
 from protocol.params import VCN
 from tests.anvil_ledger import WEALTH, owner_of
 from tests.conformance.test_ledger import NODE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor.generation import Generation, Order
 from executor.station import Station
 from executor.workspace import RESULT_JSON, Workspace

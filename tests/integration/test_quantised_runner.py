@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices
 from executor.generation import Generation, Order
 from executor.replay import Replay

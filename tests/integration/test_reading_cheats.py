@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices
 from executor.generation import Generation, Order
 from executor.replay import Replay
 from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
+from protocol.judging.kinds import differ, is_calibrated, rows_of, score_of
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec
-from protocol.stages.kinds import differ, is_calibrated, rows_of, score_of
 from protocol.stages.request import CLASSIFY, EMBED
 from tests.adversaries.images import build
 from tests.station import docker_host, open_station, small_model

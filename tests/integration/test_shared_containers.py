@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 
-from chain.calibration import packaged_for
+from chain.calibration.files import packaged_for
 from executor import devices, together
 from executor.generation import Generation, Order
 from executor.sandbox import Limits, Sandbox

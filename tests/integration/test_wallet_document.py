@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from chain.wallet import Key
+from chain.tx.wallet import Key
 from protocol.params import VCN
 from scripts.setup import node_tools
 from tests.anvil_ledger import AnvilLedger, open_anvil_ledger

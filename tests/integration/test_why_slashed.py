@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.wallet import Key
+from chain.tx.wallet import Key
 from node.api.faults import Exit
 from protocol.effects import ReplaceSeat
 from protocol.params import VCN

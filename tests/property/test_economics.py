@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.profiles import profiles
+from chain.contracts.profiles import profiles
 from protocol.params import BONUS_PERCENT, PRICE_PER_STAKE, SCORE_MAX, VCN
 from protocol.stages.assignment import bonus_cap, verify_fee
 from protocol.stages.settlement import split

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 # Its permit is an EIP-712 type, too.
-from chain import token as _  # noqa: F401
+from chain.contracts import token as _  # noqa: F401
 from p2p.blobs import BlobHeader, BlobRequest
 from protocol.messages import Message
 from protocol.network.exchange import Record, Records

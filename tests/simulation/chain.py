@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from chain.ethereum import TOO_EARLY
-from chain.profiles import profiles
-from chain.states import BatchState
+from chain.abi.enums import BatchState
+from chain.contracts.profiles import profiles
+from chain.rpc.ethereum import TOO_EARLY
 from protocol.effects import ChainEffect
 from protocol.events import Event
 from protocol.wire.ids import Address

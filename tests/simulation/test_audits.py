@@ -2,7 +2,7 @@
 
 import pytest
 
-from chain.states import BatchState
+from chain.abi.enums import BatchState
 from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import AUDITORS, VCN

@@ -7,9 +7,9 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
+from protocol.judging.evidence import Lie
 from protocol.params import VCN
 from protocol.stages.assignment import verify_fee
-from protocol.stages.evidence import Lie
 from protocol.stages.verification import Verdict
 from tests.simulation.histories import crowd, requested, settled, told
 from tests.simulation.node import Node

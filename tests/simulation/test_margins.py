@@ -8,8 +8,8 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
+from protocol.judging.margins import HEAD_START, Running
 from protocol.params import VCN
-from protocol.stages.margins import HEAD_START, Running
 from protocol.stages.verification import MarginScores, Verdict
 from tests.simulation.histories import crowd, drawn, later, requested, seated, settled, told
 from tests.simulation.node import Node

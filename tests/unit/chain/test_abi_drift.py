@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chain.interface import INTERFACES
+from chain.abi.interface import INTERFACES
 from scripts import compile_contracts
 
 

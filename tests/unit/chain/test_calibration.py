@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from chain import calibration
-from chain.contract import Entry
-from chain.ethereum import Log
-from chain.params import CalibrationRow, Params
-from chain.profiles import FINAL_DEPTH, HEARTBEAT_MS, POLL_S, Profile, profiles
+from chain.calibration import files as calibration
+from chain.contracts.contract import Entry
+from chain.contracts.params import CalibrationRow, Params
+from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, POLL_S, Profile, profiles
+from chain.rpc.ethereum import Log
 from protocol.errors import ConfigError
 from protocol.events import CalibrationSeen
 from protocol.params import VCN

@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from chain.clock import LATE_HEADS, MAX_SKEW_S, ChainClock
-from chain.ethereum import Block
+from chain.rpc.clock import LATE_HEADS, MAX_SKEW_S, ChainClock
+from chain.rpc.ethereum import Block
 from protocol.wire.ids import Hash32, Wei
 
 HOUR_S = 3_600

@@ -14,16 +14,16 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chain.abi.enums import BY_NAME
+from chain.abi.interface import CONTRACTS, INTERFACES, call_in_words, interface, refusal_of, value_in_words
 from chain.actions import HINTS
-from chain.court import Case, Seat
-from chain.interface import CONTRACTS, INTERFACES, call_in_words, interface, refusal_of, value_in_words
-from chain.params import DeviceClass
-from chain.profiles import Profile
-from chain.settlement import Book, SignerGrant, StoredBatch
-from chain.singles import JobOutput, JobTerms
-from chain.stakes import Node, Registration
-from chain.states import BY_NAME
-from chain.token import Permit
+from chain.contracts.court import Case, Seat
+from chain.contracts.params import DeviceClass
+from chain.contracts.profiles import Profile
+from chain.contracts.settlement import Book, SignerGrant, StoredBatch
+from chain.contracts.singles import JobOutput, JobTerms
+from chain.contracts.stakes import Node, Registration
+from chain.contracts.token import Permit
 from protocol.stages.assignment import Assignment, JobDetails
 from protocol.stages.commitment import BatchContents, LaneDebit, Leaf, Receipt
 from protocol.stages.sampling import ListSlot

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.keystore import create_key, load_key, read_password
+from chain.tx.keystore import create_key, load_key, read_password
 from protocol.errors import ConfigError
 from tests.jobs import key
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from chain.deployment import created_by
-from chain.ethereum import Ethereum
-from chain.network import Addresses, Deployment, Network, read_deployment
-from chain.rpc import Rpc
+from chain.contracts.network import Addresses, Deployment, Network, read_deployment
+from chain.deploy.deployment import created_by
+from chain.rpc.endpoints import Rpc
+from chain.rpc.ethereum import Ethereum
 from protocol.errors import ConfigError
 from protocol.wire.ids import checksum
 

@@ -5,7 +5,7 @@ import sys
 
 NESTED = """
 import json, sys
-import chain.rpc, chain.wallet, eth_account, web3
+import chain.rpc.endpoints, chain.tx.wallet, eth_account, web3
 assert sys.getrecursionlimit() <= 1000, sys.getrecursionlimit()
 try:
     json.loads("[" * 99_000)

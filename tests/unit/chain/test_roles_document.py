@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.interface import CONTRACTS, interface
+from chain.abi.interface import CONTRACTS, interface
 from scripts.compile_contracts import ABI
 
 ROOT = Path(__file__).parents[3]

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from chain.deployment import Creation, Plan, first_classes
-from chain.network import Addresses
-from chain.profiles import profiles
-from chain.survey import Finding, Survey, findings, refusals
-from chain.timelock import Governance
+from chain.contracts.network import Addresses
+from chain.contracts.profiles import profiles
+from chain.contracts.timelock import Governance
+from chain.deploy.deployment import Creation, Plan, first_classes
+from chain.deploy.survey import Finding, Survey, findings, refusals
 from protocol.wire.ids import Wei, checksum
 
 ADDRESS = checksum("0x" + "11" * 20)

@@ -3,7 +3,7 @@
 import pytest
 from coincurve import PublicKey
 
-from chain.wallet import Key, Wallet, read_transaction, sign_consent
+from chain.tx.wallet import Key, Wallet, read_transaction, sign_consent
 from protocol.effects import SignMessage
 from protocol.errors import BadSignature, ChainError
 from protocol.messages import Signable

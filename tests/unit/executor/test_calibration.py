@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.calibration import packaged
+from chain.calibration.files import packaged
 from executor import images
 from protocol.stages.verification import score
 from scripts.calibration.constants import FLOORS, reading_constants

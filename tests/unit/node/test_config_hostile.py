@@ -10,7 +10,7 @@ import pytest
 
 from node import config
 from node.config import Config, load
-from node.home import to_toml
+from node.wallet.home import to_toml
 from protocol.errors import ConfigError
 from tests.unit.node.hostile import FILES, TEXTS
 

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from node.sealing import open_key, public_key_of, seal_key
+from node.wallet.sealing import open_key, public_key_of, seal_key
 from protocol.errors import Malformed
 from protocol.wire.ids import Cid
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.keys import KEEP_MS, ROTATE_AFTER_MS, ContentKeys, HpkeSecrets, SecretFiles, node_secret
+from node.wallet.secrets import KEEP_MS, ROTATE_AFTER_MS, ContentKeys, HpkeSecrets, SecretFiles, node_secret
 from protocol.errors import ConfigError
 from protocol.wire.ids import Cid
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from node.readings import lines_of, tokens_to_read
+from node.daemon.readings import lines_of, tokens_to_read
 from tests.unit.node.test_text import TOKENIZER, encode
 
 

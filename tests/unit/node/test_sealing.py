@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.workspace import Workspaces
-from node.keys import ContentKeys, HpkeSecrets, SecretFiles
-from node.sealing import CHUNK_BYTES, Sealing, StoredInput, Unopened, seal, seal_key, sealed_size, unseal
+from node.wallet.sealing import CHUNK_BYTES, Sealing, StoredInput, Unopened, seal, seal_key, sealed_size, unseal
+from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles
 from p2p.store import ContentStore
 from protocol.effects import OpenFrame, OpenInput, OpenResult, OpenSample, SealFrame, SealKey, SealResult
 from protocol.errors import AdapterError, LocalProtocolError, Malformed

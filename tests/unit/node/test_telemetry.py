@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from node.telemetry import NOISY, Metrics, memory_used, set_up_logging
+from node.daemon.telemetry import NOISY, Metrics, memory_used, set_up_logging
 from protocol.events import CaseResolved, ContainerExited, DeviceReported, Event, MessageSent
 from protocol.stages.execution import Outcome, RunResult, failed
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from node.text import FRAME_TOKENS, OPENING_TOKENS, WINDOW, TextStream, load_tokenizer, prompt_tokens, text_of
+from node.daemon.text import FRAME_TOKENS, OPENING_TOKENS, WINDOW, TextStream, load_tokenizer, prompt_tokens, text_of
 from protocol.errors import AdapterError
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.evidence import encoded_papers
+from chain.contracts.evidence import encoded_papers
+from protocol.judging.evidence import Lie, Papers, SignedResult, are_miscounted, depth_of, is_in_batch, lies_in
 from protocol.stages.commitment import LeafStatus
-from protocol.stages.evidence import Lie, Papers, SignedResult, are_miscounted, depth_of, is_in_batch, lies_in
 from protocol.wire.envelope import digest, sign_digest
 from scripts.evidence_vectors import CHANGES, DOMAIN, OPERATOR, Story, story
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.stages.margins import (
+from protocol.judging.margins import (
     HEAD_START,
     MOST_A_CASE,
     MOST_A_LEAF,

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.judging.kinds import differ, is_calibrated, rows_of, score_of, validate
+from protocol.judging.reading import WIDE, read_texts, units_of
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import InvalidResult
-from protocol.stages.kinds import differ, is_calibrated, rows_of, score_of, validate
-from protocol.stages.reading import WIDE, read_texts, units_of
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE
 from protocol.stages.verification import MAX_CHECK_BYTES, UNCALIBRATED, Tolerance, is_check_shown
 from protocol.wire.ids import JobId, cid_of

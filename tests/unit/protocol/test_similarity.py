@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.stages.similarity import (
+from protocol.judging.similarity import (
     MAX_WORDS,
     bytes_similarity_bps,
     canonical_json,

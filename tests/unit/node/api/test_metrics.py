@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from node.api import snapshot as views
 from node.api.metrics import ALERTS, MAX_CARDS, exposition
-from node.telemetry import Metrics
+from node.daemon.telemetry import Metrics
 from protocol.events import ContainerExited, DeviceReported, MessageSent
 from protocol.stages.execution import Outcome, failed
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup

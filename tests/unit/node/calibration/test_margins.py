@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from node.calibration.margins import FURTHEST, NEVER, fit, mean_evidence, tokens_to_alarm
-from protocol.stages.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
+from protocol.judging.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
 from protocol.stages.verification import MarginScores
 
 TOKENS = 64

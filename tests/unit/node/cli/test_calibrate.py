@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.api.faults import Exit
-from node.cli.calibrate import shown
+from node.cli.commands.calibrate import shown
 from scripts.calibration.page import MEASURED
 from tests.unit.node.cli.conftest import Shell
 

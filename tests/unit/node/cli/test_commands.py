@@ -14,7 +14,7 @@ from cyclopts import App
 from node.api import snapshot as views
 from node.api.faults import Exit
 from node.cli import NOUNS, application
-from node.cli.status import overview
+from node.cli.commands.status import overview
 from tests.fakes.backend import CLIENT, CLOSES_AT, PROVIDER, SMOL, VCN, VERIFIER, peer
 from tests.test_architecture import name_of, parsed, product_modules
 from tests.unit.node.api.test_follow import ASK as ASKED

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node.cli.door import socket_of
+from node.cli.ui.daemon_socket import socket_of
 from node.config import load
 
 FILES = {

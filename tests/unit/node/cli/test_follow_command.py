@@ -13,8 +13,8 @@ import trio
 from node.api import snapshot as views
 from node.api.client import Client
 from node.api.faults import Exit
-from node.cli.answer import Follower
-from node.cli.job import HIGHEST_TEMPERATURE
+from node.cli.commands.job import HIGHEST_TEMPERATURE
+from node.cli.ui.answer import Follower
 from protocol.params import MAX_TEMPERATURE_MILLI
 from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, job_of
 from tests.unit.node.api.test_follow import ASK as ASKED
@@ -242,7 +242,7 @@ def test_who_stays_misses_nothing(
     capsys: pytest.CaptureFixture[str], answers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers("n")
-    monkeypatch.setattr("node.cli.output.is_interactive", lambda: True)
+    monkeypatch.setattr("node.cli.ui.output.is_interactive", lambda: True)
     follower = Follower(Interrupted([RUNNING], [DONE]), "abab", to_the_end=False, as_json=False)
     assert follower.run() == Exit.OK
     assert capsys.readouterr().out == "One \ntwo\n"

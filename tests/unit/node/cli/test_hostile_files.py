@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from chain.keystore import create_key
-from chain.network import Addresses, Deployment
+from chain.contracts.network import Addresses, Deployment
+from chain.tx.keystore import create_key
 from node.api.faults import Exit
-from node.cli import output
-from node.home import Home
+from node.cli.ui import output
+from node.wallet.home import Home
 from protocol.wire.ids import checksum
 from tests.fakes.backend import SMOL
 from tests.unit.node.cli.conftest import Shell

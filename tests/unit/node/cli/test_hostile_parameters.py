@@ -68,9 +68,9 @@ def reached(*_: object, **__: object) -> None:
 @pytest.fixture
 def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder to work in; no daemon and no local network is started, and keys are made quickly."""
-    from node import home
     from node.daemon import main as _  # noqa: F401
     from node.localnet import network
+    from node.wallet import home
 
     monkeypatch.setattr("node.daemon.main", reached)
     monkeypatch.setattr(network, "up", reached)
@@ -83,7 +83,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def quick(path: Path, password: str) -> object:
-    from chain.keystore import create_key
+    from chain.tx.keystore import create_key
 
     return create_key(path, password, iterations=2)
 

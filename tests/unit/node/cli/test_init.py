@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from chain import keystore
-from chain.keystore import load_key
+from chain.tx import keystore
+from chain.tx.keystore import load_key
 from node.api.faults import Exit
 from node.config import load
-from node.home import Home, found, to_toml
+from node.wallet.home import Home, found, to_toml
 from protocol.errors import ConfigError
 from tests.unit.node.cli.conftest import Shell
 
@@ -26,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command makes keys that take a second each to open; these do not."""
     create = keystore.create_key
     monkeypatch.setattr(
-        "node.home.create_key", lambda path, password, iterations: create(path, password, iterations=FAST)
+        "node.wallet.home.create_key", lambda path, password, iterations: create(path, password, iterations=FAST)
     )
 
 
@@ -52,11 +52,11 @@ def test_init_makes_a_node_that_can_start(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_questions_take_defaults_and_ask_again(shell: Shell, tmp_path: Path, answers: Callable[..., None]) -> None:
     answers("provider,miner", "provider", "free", "3", "", "")
-    import node.cli.output
+    import node.cli.ui.output
 
     data_dir = tmp_path / "new"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node.cli.output, "is_interactive", lambda: True)
+        patch.setattr(node.cli.ui.output, "is_interactive", lambda: True)
         ran = shell.run("node", "init", "--data-dir", str(data_dir))
     assert ran.code == Exit.OK
     assert "expected some of requester,provider,verifier" in ran.err

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from node.api.snapshot import JobView
-from node.cli.job import description
+from node.cli.commands.job import description
 from protocol.params import VCN
 from tests.simulation.scene import Work
 from tests.unit.node.daemon.test_views import views

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.keystore import load_key
+from chain.tx.keystore import load_key
 from node.api.faults import Exit
 from tests.unit.node.cli.conftest import Shell
 

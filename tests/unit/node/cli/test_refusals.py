@@ -163,6 +163,6 @@ async def test_ctrl_c_is_130(vcoin: Shell, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("node.cli.status.client", interrupt)
+    monkeypatch.setattr("node.cli.commands.status.client", interrupt)
     ran = await vcoin("status")
     assert (ran.code, ran.err) == (Exit.INTERRUPTED, "interrupted\n")

@@ -6,8 +6,8 @@ import json
 import struct
 from dataclasses import replace
 
-from node.cli.rerun import rerun
-from node.sealing import seal
+from node.cli.ui.rerun import rerun
+from node.wallet.sealing import seal
 from protocol.proof.check import Outcome
 from protocol.proof.file import Proof, read_proof
 from protocol.proof.verify import verify

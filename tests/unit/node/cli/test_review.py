@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from chain.court import Case
-from chain.states import CaseState
-from chain.trail import Trail
+from chain.abi.enums import CaseState
+from chain.contracts.court import Case
+from chain.read.batch_history import Trail
 from node.api.snapshot import LeafView, TermView, TokenView
-from node.cli.columns import beside
-from node.cli.review import Fresh, answered, shown, shown_to_programs
-from node.cli.standing import Standing, Votes
+from node.cli.commands.review import Fresh, answered, shown, shown_to_programs
+from node.cli.ui.columns import beside
+from node.cli.ui.standing import Standing, Votes
 from protocol.stages.execution import RunSpec
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_ADDRESS, Wei

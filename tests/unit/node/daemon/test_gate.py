@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chain.wallet import Key
+from chain.tx.wallet import Key
 from node.daemon.gate import Gate
 from protocol.network.gossip import Admission
 from protocol.params import VCN

@@ -7,8 +7,8 @@ import pytest
 
 from executor.workspace import Workspaces
 from node.daemon.retention import Retention
-from node.keys import ContentKeys, HpkeSecrets, SecretFiles
-from node.sealing import Sealing
+from node.wallet.sealing import Sealing
+from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles
 from p2p.store import ContentStore
 from protocol.job import JobView
 from protocol.params import KEEP_AFTER_FINAL_MS

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chain.record import Cause, Change
+from chain.read.reputation import Cause, Change
 from node.daemon.score import MAX_HARMLESS, worth_telling
 from protocol.wire.ids import Hash32, Wei
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node.sealing import seal
+from node.wallet.sealing import seal
 from protocol.errors import Malformed, TooLarge
 from protocol.proof.check import Check, Outcome
 from protocol.proof.file import MAX_FILE_BYTES, CasePaper, MarginPaper, Proof, read_proof

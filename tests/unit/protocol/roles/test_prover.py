@@ -8,10 +8,10 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import Malformed
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.prover import AGAIN_MS, PREFIX, TURN_MS
 from protocol.stages.commitment import BatchSums, Leaf, LeafStatus
-from protocol.stages.evidence import Lie, OpenedLeaf, Papers
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import path, root

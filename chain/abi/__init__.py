@@ -1,0 +1,1 @@
+"""The contracts' interfaces as bytes: ABI files, calls, logs, refusals and enumerations."""

@@ -1,0 +1,1 @@
+"""One module a contract: its calls, its reads and its logs."""

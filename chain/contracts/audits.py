@@ -1,0 +1,140 @@
+"""The Audits contract: passed cases that are checked once more, and who sat in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chain.abi.enums import SeatState
+from chain.contracts.contract import Contract, Entry
+from chain.contracts.facts import Fact
+from chain.contracts.settlement import contents_tuple
+from chain.rpc.ethereum import Call
+from protocol.events import AuditCommitted, AuditConvened, AuditEnded, AuditRevealed
+from protocol.stages.commitment import BatchContents
+from protocol.wire.ids import Address, BatchId, Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """An audit as it stands: since when, in seconds, 0 if it was never convened; what its auditors share at its end."""
+
+    node: Address
+    slot: int
+    since: int
+    ended: bool
+    due: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """One of its three auditors; bit i of `off`: it says that seat i has not computed what it bound itself to."""
+
+    node: Address
+    state: SeatState
+    score: int
+    commitment: bytes
+    off: int
+
+    def __post_init__(self) -> None:
+        """The contract's number becomes a SeatState."""
+        object.__setattr__(self, "state", SeatState(self.state))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSeen:
+    """What the logs tell of an audit: the seats that it caught, and whether the node was condemned."""
+
+    batch_id: BatchId
+    node: Address
+    slot: int
+    block: int
+    auditors: tuple[Address, ...]
+    ended: bool = False
+    caught: tuple[int, ...] = ()
+    fraud: bool = False
+
+
+class Audits(Contract):
+    """Where the seats themselves are checked."""
+
+    NAME = "Audits"
+
+    async def is_drawn(self, case: BatchId) -> bool:
+        """Whether a case that passed is to be audited; refused before the seed after its verdict is sealed."""
+        return bool(await self.read("isDrawn", case))
+
+    async def preview(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
+        """The auditors that convene would draw now; refused as convene is."""
+        return tuple(await self.read("preview", node, slot, contents_tuple(contents)))
+
+    async def audit_of(self, case: BatchId) -> Audit:
+        """The audit of a case."""
+        return Audit(*await self.read("auditOf", case))
+
+    async def auditors_of(self, case: BatchId) -> list[Auditor]:
+        """Its auditors, in order; none before it is convened."""
+        return [Auditor(*values) for values in await self.read("auditorsOf", case)]
+
+    def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
+        """Open the audit of a case that is drawn for one; anyone."""
+        return self.call("convene", node, slot, contents_tuple(contents))
+
+    def commit(self, case: BatchId, auditor: int, commitment: bytes) -> Call:
+        """Bind an auditor to its findings; its operator."""
+        return self.call("commit", case, auditor, commitment)
+
+    def reveal(self, case: BatchId, auditor: int, off: Iterable[int], score: int, salt: bytes) -> Call:
+        """Open an auditor's findings; its operator, once all have committed or their turn is over."""
+        return self.call("reveal", case, auditor, flags_of(off), score, salt)
+
+    def close(self, case: BatchId) -> Call:
+        """End an audit that all have revealed in, or whose time is over; anyone."""
+        return self.call("close", case)
+
+    # ---- logs
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
+        match entry.event, entry.values:
+            case "AuditConvened", (case, node, _, auditors):
+                return AuditConvened(case, node, tuple(auditors), 0)
+            case "AuditCommitted", (case, auditor, *_):
+                return AuditCommitted(case, auditor)
+            case "AuditRevealed", (case, auditor, *_):
+                return AuditRevealed(case, auditor)
+            case "AuditEnded", (case, caught, fraud):
+                return AuditEnded(case, seats_of(caught), fraud)
+        return None
+
+    async def seen(self, first: int, last: int) -> list[AuditSeen]:
+        """The audits that these blocks tell of, in the order in which they were convened. Raises: ChainError."""
+        entries = await self.entries(("AuditConvened", "AuditEnded"), first, last)
+        ends = {BatchId(e.values[0]): e.values[1:] for e in entries if e.event == "AuditEnded"}
+        found = []
+        for entry in entries:
+            if entry.event != "AuditConvened":
+                continue
+            case, node, slot, auditors = entry.values
+            caught, fraud = ends.get(BatchId(case), (0, False))
+            found.append(
+                AuditSeen(
+                    batch_id=BatchId(case),
+                    node=node,
+                    slot=slot,
+                    block=entry.log.block,
+                    auditors=tuple(auditors),
+                    ended=BatchId(case) in ends,
+                    caught=seats_of(caught),
+                    fraud=fraud,
+                )
+            )
+        return found
+
+
+def flags_of(seats: Iterable[int]) -> int:
+    """Seats as the contract takes them: bit i for seat i."""
+    return sum(1 << seat for seat in seats)
+
+
+def seats_of(flags: int) -> tuple[int, ...]:
+    """The seats that the contract names, ascending."""
+    return tuple(bit for bit in range(flags.bit_length()) if flags >> bit & 1)

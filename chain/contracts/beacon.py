@@ -1,0 +1,47 @@
+"""The EpochBeacon contract: one block hash an epoch, the randomness of its batches."""
+
+from dataclasses import dataclass
+
+from chain.contracts.contract import Contract, Entry
+from chain.contracts.facts import Fact
+from chain.rpc.ethereum import Call
+from protocol.events import SeedRevealed
+from protocol.wire.ids import ZERO_HASH
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The seed of an epoch, None while nobody has sealed it; `rearmed` if the first one was lost."""
+
+    value: bytes | None
+    rearmed: bool
+
+
+class Beacon(Contract):
+    """Where the draws come from."""
+
+    NAME = "EpochBeacon"
+
+    async def seed_of(self, epoch: int) -> Seed:
+        """The seed of an epoch."""
+        value, rearmed = await self.read("seedOf", epoch)
+        return Seed(None if value == ZERO_HASH else value, rearmed)
+
+    async def seed_block_of(self, epoch: int) -> int:
+        """The block whose hash is the seed."""
+        return int(await self.read("seedBlockOf", epoch))
+
+    def seal(self, epoch: int) -> Call:
+        """Keep the seed; anyone, once its block is there."""
+        return self.call("seal", epoch)
+
+    def rearm(self, epoch: int) -> Call:
+        """Give an epoch whose seed was lost one more block."""
+        return self.call("rearm", epoch)
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says."""
+        match entry.event, entry.values:
+            case "EpochSealed", (epoch, seed, _):
+                return SeedRevealed(epoch, seed)
+        return None

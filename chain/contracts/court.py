@@ -1,0 +1,200 @@
+"""The Court contract: verifiers, cases and their seats. A case has the id of its batch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from chain.abi.enums import CaseState, SeatState
+from chain.contracts.contract import Contract, Entry
+from chain.contracts.facts import Fact
+from chain.contracts.settlement import contents_tuple
+from chain.rpc.ethereum import Call
+from protocol.events import (
+    CaseConvened,
+    CaseDecided,
+    CaseGrown,
+    CaseResolved,
+    DataAnswered,
+    DataDemanded,
+    SeatAdded,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
+)
+from protocol.judging.margins import Running
+from protocol.stages.commitment import BatchContents
+from protocol.stages.sampling import ListSlot
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId, Wei
+
+KEPT_BYTES = 21
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as it stands; the fields of CaseView.
+
+    Seats from `first_seat` on are of the present round; `standing` and `median` are what the last round found; `until`
+    is when anyone may end the case, in seconds, 0 once it is closed.
+    """
+
+    node: Address
+    slot: int
+    class_id: int
+    state: CaseState
+    verdict: Verdict
+    round: int
+    seats_wanted: int
+    seat_count: int
+    next_try: int
+    drawn_count: int
+    first_seat: int
+    standing: Verdict
+    median: int
+    until: int
+    appellant: Address
+    bond: Wei
+
+    def __post_init__(self) -> None:
+        """The contract's numbers become their enumerations."""
+        object.__setattr__(self, "state", CaseState(self.state))
+        object.__setattr__(self, "verdict", Verdict(self.verdict))
+        object.__setattr__(self, "standing", Verdict(self.standing))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A seat as it stands: its score in basis points, the start of its turn in seconds, its evidence in mnat.
+
+    The chain keeps the first KEPT_BYTES of a commitment until it is opened; zeros follow.
+    """
+
+    node: Address
+    state: SeatState
+    score: int
+    since: int
+    commitment: bytes
+    evidence: int
+
+    def __post_init__(self) -> None:
+        """The contract's number becomes a SeatState."""
+        object.__setattr__(self, "state", SeatState(self.state))
+
+    def is_bound_to(self, commitment: bytes) -> bool:
+        """Whether this is what the seat has committed to, or has opened: nobody else can open it."""
+        return self.state is SeatState.REVEALED or self.commitment[:KEPT_BYTES] == commitment[:KEPT_BYTES]
+
+
+class Court(Contract):
+    """Where drawn leaves are checked again."""
+
+    NAME = "Court"
+
+    # ---- verifiers
+
+    async def verifiers_of(self, class_id: int) -> list[ListSlot]:
+        """The whole list of a class, tombstones included."""
+        return [ListSlot(*values) for values in await self.read("verifiersOf", class_id)]
+
+    def join_verifiers(self, node: Address, class_id: int) -> Call:
+        """Put a node on the list of a class; its operator or owner."""
+        return self.call("joinVerifiers", node, class_id)
+
+    def leave_verifiers(self, node: Address, class_id: int) -> Call:
+        """Take a node off the list; its operator or owner."""
+        return self.call("leaveVerifiers", node, class_id)
+
+    # ---- cases
+
+    async def case_of(self, case: BatchId) -> Case:
+        """A case; its state is NONE if it was never convened."""
+        return Case(*await self.read("caseOf", case))
+
+    async def seats_of(self, case: BatchId) -> list[Seat]:
+        """The seats of a case, in order, silent ones included."""
+        return [Seat(*values) for values in await self.read("seatsOf", case)]
+
+    async def running_of(self, node: Address, class_id: int) -> Running:
+        """The running margin of a node on a class."""
+        return Running(*await self.read("runningOf", node, class_id))
+
+    async def preview_seats(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
+        """The seats that convene would draw now; refused as convene is."""
+        return tuple(await self.read("previewSeats", node, slot, contents_tuple(contents)))
+
+    def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
+        """Open the case of a drawn batch; anyone, once its seed is sealed."""
+        return self.call("convene", node, slot, contents_tuple(contents))
+
+    def commit_seat(self, case: BatchId, seat: int, commitment: bytes) -> Call:
+        """Bind a seat to its own projections; the seat's operator."""
+        return self.call("commitSeat", case, seat, commitment)
+
+    def reveal_seat(
+        self, case: BatchId, seat: int, digest: bytes, scores: tuple[int, ...], salt: bytes, evidence: int
+    ) -> Call:
+        """Open a seat's commitment, give its scores, and what it says of the margins; the seat's operator."""
+        return self.call("revealSeat", case, seat, digest, scores, salt, evidence)
+
+    def replace_seat(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
+        """Seat the next of the draw order for one that was silent for a whole turn; anyone."""
+        return self.call("replaceSeat", case, seat, contents_tuple(contents))
+
+    def abstain(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
+        """Step down from a seat within a quarter of its first turn; the seat's operator, once a day."""
+        return self.call("abstain", case, seat, contents_tuple(contents))
+
+    def resolve(self, case: BatchId, contents: BatchContents) -> Call:
+        """Take a case as far as it goes now: count a round, seat more, or end what has waited; anyone."""
+        return self.call("resolve", case, contents_tuple(contents))
+
+    def void_starved(self, node: Address, slot: int, contents: BatchContents) -> Call:
+        """Void a batch that no court decided in time; anyone."""
+        return self.call("voidStarved", node, slot, contents_tuple(contents))
+
+    def demand_data(self, case: BatchId, seat: int, leaf: int, key: bytes) -> Call:
+        """Ask the node to open a drawn leaf on chain; the seat's operator, once a case."""
+        return self.call("demandData", case, seat, leaf, key)
+
+    def answer_data(self, case: BatchId, data: bytes) -> Call:
+        """Answer a demand with up to MAX_ANSWER_BYTES; the node's owner or operator."""
+        return self.call("answerData", case, data)
+
+    async def appeal_bond_of(self, node: Address) -> Wei:
+        """What an appeal of this node costs now."""
+        return Wei(await self.read("appealBondOf", node))
+
+    def appeal(self, case: BatchId, contents: BatchContents) -> Call:
+        """Ask a larger bench; the node's owner or operator. The contract takes the bond from an allowance."""
+        return self.call("appeal", case, contents_tuple(contents))
+
+    async def panel_address(self) -> Address:
+        """Where the arbiters of this court vote."""
+        return Address(await self.read("panel"))
+
+    # ---- logs
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
+        values: tuple[Any, ...] = entry.values
+        match entry.event, values:
+            case "CaseConvened", (case, node, slot, class_id, seats, drawn):
+                return CaseConvened(case, node, slot, class_id, drawn, seats, 0)
+            case "SeatAdded", (case, seat, node):
+                return SeatAdded(case, seat, node, 0)
+            case "SeatReplaced", (case, seat, node):
+                return SeatSilenced(case, seat, node)
+            case "SeatCommitted", (case, seat, *_):
+                return SeatCommitted(case, seat)
+            case "SeatRevealed", (case, seat, node, scores, digest, evidence):
+                return SeatRevealed(case, seat, node, scores, digest, evidence)
+            case "CaseGrown", (case, round_number, first_seat, standing, median):
+                return CaseGrown(case, round_number, first_seat, Verdict(standing), median)
+            case "CaseDecided", (case, verdict, median, until):
+                return CaseDecided(case, Verdict(verdict), median, until)
+            case "DataDemanded", (case, seat, leaf, key, until):
+                return DataDemanded(case, seat, leaf, key, until)
+            case "DataAnswered", (case, data):
+                return DataAnswered(case, data, 0)
+            case "CaseResolved", (case, _, _, verdict, median):
+                return CaseResolved(case, Verdict(verdict), median, entry.log.block)
+        return None

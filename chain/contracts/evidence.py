@@ -1,0 +1,114 @@
+"""The Evidence contract: lies that need no court. What proves one is in protocol.judging.evidence."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from eth_abi.abi import encode
+
+from chain.contracts.contract import Contract, Entry
+from chain.contracts.facts import ClientTouched, Fact
+from chain.contracts.settlement import contents_tuple
+from chain.rpc.ethereum import Call
+from protocol.events import BatchChallenged
+from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.stages.commitment import BatchContents
+from protocol.wire.ids import Address, BatchId, Wei
+
+DETAILS = (
+    "(bytes32,bytes32,uint96,uint96,uint96,bytes32,bytes32,bytes32,uint32,bytes32,uint32,uint32,uint32,uint40,uint8,"
+    "uint96,uint32)"
+)
+RECEIPT = "(bytes32,bytes32,uint96,uint32)"
+RESULT = "(bytes32,bytes32,bytes32,bytes32)"
+ORDER = "(address,address,address,uint24,uint96,bytes32)"
+"""The papers as the contract decodes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FraudProven:
+    """A node was condemned by one of its own batches."""
+
+    node: Address
+    slot: int
+    batch_id: BatchId
+    lie: Lie
+    position: int
+    prover: Address
+
+
+class Evidence(Contract):
+    """Where anyone shows that a batch contradicts itself, its papers, or its node's signature."""
+
+    NAME = "Evidence"
+
+    def prove_fraud(
+        self,
+        node: Address,
+        slot: int,
+        contents: BatchContents,
+        lie: Lie,
+        leaves: Sequence[OpenedLeaf],
+        papers: Papers,
+    ) -> Call:
+        """Condemn the node of a batch that is not final; anyone. Several leaves only for MISCOUNTED."""
+        return self.call("proveFraud", proof_tuple(node, slot, contents, lie, leaves, encoded_papers(lie, papers)))
+
+    def challenge_leaf(self, node: Address, slot: int, contents: BatchContents, position: int) -> Call:
+        """Have a small batch checked in full, for a bond; the client or signer of the leaf at this place."""
+        return self.call("challengeLeaf", node, slot, contents_tuple(contents), position)
+
+    def end_challenge(self, node: Address, slot: int, commit_block: int) -> Call:
+        """Give the bond of the batch of this block back, or to the pool, once it is void or final; anyone."""
+        return self.call("endChallenge", node, slot, commit_block)
+
+    async def challenge_of(self, batch_id: BatchId) -> tuple[Address, Wei]:
+        """Who challenged a batch and the bond; zeros if nobody did or it is over."""
+        client, bond = await self.read("challengeOf", batch_id)
+        return client, Wei(bond)
+
+    def fact(self, entry: Entry) -> Fact | None:
+        """What a log of this contract says: a bond has moved. What a proof does is told by the other contracts."""
+        match entry.event, entry.values:
+            case "LeafChallenged", (batch_id, node, client, _, position, _):
+                return BatchChallenged(batch_id, node, client, position)
+            case "ChallengeEnded", (_, client, *_):
+                return ClientTouched(client)
+        return None
+
+    def proven(self, entry: Entry) -> FraudProven | None:
+        """What a log of this contract says."""
+        if entry.event != "FraudProven":
+            return None
+        node, slot, batch_id, lie, position, prover = entry.values
+        return FraudProven(node, slot, BatchId(batch_id), Lie(lie), position, prover)
+
+
+def encoded_papers(lie: Lie, papers: Papers) -> bytes:
+    """The papers that a lie asks for, in the contract's encoding.
+
+    Raises: ValueError if one is missing.
+    """
+    kinds: list[str] = []
+    values: list[Any] = []
+    if Lie.OVERPRICED <= lie < Lie.RECEIPT_DIFFERS:
+        kinds, values = [DETAILS], [papers.details]
+    elif lie is Lie.RECEIPT_DIFFERS:
+        kinds, values = [RECEIPT], [papers.receipt]
+    elif lie is Lie.RECEIPT_OF_ANOTHER:
+        kinds, values = [RECEIPT, ORDER], [papers.receipt, papers.order]
+    elif lie is Lie.RESULT_DIFFERS:
+        signed = papers.result
+        kinds = [RESULT, "bytes", ORDER]
+        values = [signed and signed.result, signed and signed.signature, papers.order]
+    if any(value is None for value in values):
+        raise ValueError(f"{lie.name} needs papers that are not there")
+    return encode(kinds, [value if isinstance(value, bytes) else astuple(value) for value in values])
+
+
+def proof_tuple(
+    node: Address, slot: int, contents: BatchContents, lie: Lie, leaves: Sequence[OpenedLeaf], papers: bytes
+) -> tuple[Any, ...]:
+    """A proof as the contract takes it."""
+    opened = [(each.position, astuple(each.leaf), [astuple(one) for one in each.siblings]) for each in leaves]
+    return (node, slot, int(lie), contents_tuple(contents), opened, papers)

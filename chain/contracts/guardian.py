@@ -1,0 +1,37 @@
+"""The Guardian contract: who may stop new obligations for a while, and whether they are stopped."""
+
+from dataclasses import dataclass
+
+from chain.contracts.contract import Contract
+from chain.rpc.ethereum import Call
+from protocol.wire.ids import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """Who may pause, the zero address for nobody; from when on, in seconds, 0 for at any time."""
+
+    keeper: Address
+    next_pause_at: int
+
+
+class Guardian(Contract):
+    """The brake. Whether it is pulled stands in StakeManager, which every submit asks anyway."""
+
+    NAME = "Guardian"
+
+    async def pausing(self) -> Pausing:
+        """Who may pause next, and when."""
+        return Pausing(await self.read("keeper"), int(await self.read("nextPauseAt")))
+
+    def pause(self, seconds: int) -> Call:
+        """Stop register, openLane and submit, for at most 72 hours and once a week; the keeper."""
+        return self.call("pause", seconds)
+
+    def resume(self) -> Call:
+        """End a pause before its time; the keeper or the governor."""
+        return self.call("resume")
+
+    def set_keeper(self, keeper: Address) -> Call:
+        """Name who may pause; the governor."""
+        return self.call("setKeeper", keeper)

@@ -1,0 +1,1 @@
+"""Deploys a network's contracts, after a survey of the chain."""

@@ -1,0 +1,1 @@
+"""Performs the node's chain effects as transactions."""

@@ -1,0 +1,254 @@
+"""All that the chain tells of one batch, as the parts of a proof: submitted, drawn, judged, paid, and by which logs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chain.contracts.contract import Contract, Entry
+from chain.contracts.network import Network
+from chain.contracts.settlement import StoredBatch, stored_contents
+from protocol.proof.file import (
+    MAX_LISTED,
+    BatchPaper,
+    CasePaper,
+    DrawPaper,
+    Finding,
+    Listed,
+    MarginPaper,
+    NoisePaper,
+    PayPaper,
+    SeatPaper,
+    Step,
+)
+from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId, Cid, Hash32
+
+_SETTLEMENT = (
+    "BatchSubmitted",
+    "BatchInCourt",
+    "BatchPassed",
+    "BatchAudited",
+    "BatchFinal",
+    "BatchVoided",
+    "BatchRefunded",
+)
+_COURT = (
+    "CaseConvened",
+    "SeatAdded",
+    "SeatCommitted",
+    "SeatRevealed",
+    "SeatReplaced",
+    "CaseGrown",
+    "CaseDecided",
+    "CaseAppealed",
+    "PanelCalled",
+    "DataDemanded",
+    "DataAnswered",
+    "CaseResolved",
+    "MarginCounted",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The parts of a proof that are the chain's, as far as the batch has come."""
+
+    node: Address
+    batch: BatchPaper
+    draw: DrawPaper | None
+    case: CasePaper | None
+    pay: PayPaper | None
+    steps: tuple[Step, ...]
+
+
+async def read_trail(network: Network, batch_id: BatchId, first: int, last: int, *, whole: bool = True) -> Trail | None:
+    """What these blocks tell of a batch; None if none of them has it.
+
+    Args: first, a block not after the one that has it; whole, with the salts of the seats and the list of verifiers,
+    which a check needs and a person does not.
+    Raises: ChainError.
+    """
+    submitted = await network.settlement.entries("BatchSubmitted", first, last, batchId=batch_id)
+    if not submitted:
+        return None
+    node, slot, _, stored_values, contents = submitted[-1].values
+    stored = StoredBatch(*stored_values)
+    batch = _batch(batch_id, slot, stored, contents)
+    since = stored.commit_block
+    epoch = epoch_of(stored.commit_block, (await network.params.profile()).epoch_blocks)
+    told = [
+        *await network.settlement.entries(_SETTLEMENT, since, last, batchId=batch_id),
+        *await network.court.entries(_COURT, since, last, caseId=batch_id),
+        *await network.beacon.entries(("EpochSealed", "EpochRearmed"), since, last, epoch=epoch),
+        *await _entries(network.evidence, ("FraudProven", "LeafChallenged"), since, last, batch_id),
+        *await network.audits.entries(("AuditConvened", "AuditEnded"), since, last, caseId=batch_id),
+        *await network.stakes.entries(("Slashed", "Jailed"), since, last, caseId=batch_id),
+    ]
+    told.sort(key=lambda entry: (entry.log.block, entry.log.index))
+    draw = _draw(batch, epoch, told)
+    case = _case(told)
+    if case is not None and whole:
+        case = await _completed(network, batch, case, told)
+    steps = tuple(Step(each.event, each.log.transaction, each.log.block) for each in told)
+    return Trail(node, batch, draw, case, _pay(told), steps)
+
+
+async def read_noise(network: Network, manifest: Cid, class_id: int) -> NoisePaper | None:
+    """The row of the calibration table for a model on a class. Raises: ChainError."""
+    row = await network.params.row(manifest, class_id)
+    return NoisePaper(row.calibration, row.act_weights_hash, row.margin_scores_hash) if row else None
+
+
+async def has_operated(network: Network, node: Address, operator: Address, first: int, last: int) -> bool:
+    """Whether this key ever signed for the node. Raises: ChainError."""
+    if operator == node:
+        return await network.stakes.is_registered(node)
+    return bool(await network.stakes.entries("OperatorChanged", first, last, id=node, operator=operator))
+
+
+async def _entries(contract: Contract, events: Sequence[str], first: int, last: int, batch_id: BatchId) -> list[Entry]:
+    """Logs whose batch stands at another place in each of the events."""
+    return [entry for event in events for entry in await contract.entries(event, first, last, batchId=batch_id)]
+
+
+def _batch(
+    batch_id: BatchId, slot: int, stored: StoredBatch, contents: tuple[bytes, int, list[tuple[object, ...]]]
+) -> BatchPaper:
+    return BatchPaper(
+        batch_id=batch_id,
+        slot=slot,
+        class_id=stored.class_id,
+        block=stored.commit_block,
+        timestamp=stored.commit_time,
+        rate_bps=stored.rate_percent * 100,
+        leaf_count=stored.leaf_count,
+        unreceipted=stored.unreceipted,
+        uncalibrated=stored.uncalibrated,
+        checked=stored.checked,
+        fee=stored.fee,
+        score=stored.score_hundredths,
+        sums=stored.sums,
+        contents=stored_contents(contents),
+        contents_hash=stored.contents_hash,
+    )
+
+
+def _draw(batch: BatchPaper, epoch: int, told: Sequence[Entry]) -> DrawPaper | None:
+    sealed = next((each for each in told if each.event == "EpochSealed"), None)
+    if sealed is None:
+        return None
+    _, seed, seed_block = sealed.values
+    brought = next((each.values[3] for each in told if each.event == "BatchInCourt"), batch.rate_bps)
+    return DrawPaper(
+        epoch=epoch,
+        seed_block=seed_block,
+        rearmed=any(each.event == "EpochRearmed" for each in told),
+        seed=seed,
+        rate_bps=brought,
+        leaves=draw_samples(batch_seed(seed, BatchId(batch.batch_id)), batch.leaf_count, brought),
+    )
+
+
+def _pay(told: Sequence[Entry]) -> PayPaper | None:
+    for each in reversed(told):
+        match each.event, each.values:
+            case "BatchFinal", (_, _, _, price, burned, reward, bonus, pooled):
+                return PayPaper(price, burned, reward, bonus, pooled)
+            case "BatchRefunded", (_, _, _, amount):
+                return PayPaper(refunded=amount)
+    return None
+
+
+# --- the case -------------------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Seat:
+    node: Address
+    silent: bool = False
+    commitment: bytes | None = None
+    digest: bytes | None = None
+    scores: tuple[int, ...] | None = None
+    evidence: int | None = None
+
+
+def _case(told: Sequence[Entry]) -> CasePaper | None:
+    events = {each.event for each in told}
+    if not events & {"CaseConvened", "CaseResolved"}:
+        return None
+    seats: list[_Seat] = []
+    found: Finding | None = None
+    first_seat: int | None = None
+    verdict: Verdict | None = None
+    median: int | None = None
+    margin: MarginPaper | None = None
+    for each in told:
+        match each.event, each.values:
+            case "CaseConvened", (_, _, _, _, nodes, _):
+                seats = [_Seat(node) for node in nodes]
+            case "SeatAdded", (_, _, node):
+                seats.append(_Seat(node))
+            case "SeatReplaced", (_, seat, _):
+                seats[seat].silent = True
+            case "SeatCommitted", (_, seat, _, commitment):
+                seats[seat].commitment = commitment
+            case "SeatRevealed", (_, seat, _, scores, digest, evidence):
+                seats[seat].scores, seats[seat].digest, seats[seat].evidence = tuple(scores), digest, evidence
+            case "CaseGrown", (_, _, first, standing, at):
+                found, first_seat = Finding(Verdict(standing), at), first
+            case "CaseDecided", (_, decided, at, _):
+                found = Finding(Verdict(decided), at)
+            case "PanelCalled", (_, at, _) if first_seat is None:
+                found = Finding(Verdict.REVIEW, at)
+            case "MarginCounted", (_, _, _, evidence, told_sum, confirmed):
+                margin = MarginPaper(evidence, told_sum, confirmed)
+            case "CaseResolved", (_, _, _, last, at):
+                verdict, median = Verdict(last), at
+    audited = any(each.event == "AuditEnded" and each.values[2] for each in told)
+    return CasePaper(
+        seats=tuple(
+            SeatPaper(each.node, each.silent, each.commitment, each.digest, None, each.scores, each.evidence)
+            for each in seats
+        ),
+        appealed="CaseAppealed" in events,
+        arbiters="PanelCalled" in events,
+        demanded="DataDemanded" in events,
+        answered="DataAnswered" in events,
+        proven="FraudProven" in events or audited,
+        found=found,
+        first_seat=first_seat,
+        verdict=verdict,
+        median=median,
+        margin=margin,
+    )
+
+
+async def _completed(network: Network, batch: BatchPaper, case: CasePaper, told: Sequence[Entry]) -> CasePaper:
+    seats = list(case.seats)
+    for each in told:
+        if each.event == "SeatRevealed":
+            number = each.values[1]
+            seats[number] = replace(seats[number], salt=await _salt(network, each.log.transaction))
+    return replace(case, seats=tuple(seats), verifiers=await _listed(network, batch.class_id))
+
+
+async def _salt(network: Network, transaction: Hash32) -> bytes | None:
+    """The salt that a seat revealed with: in its call, in no log. None if somebody's contract has made the call."""
+    data = await network.ethereum.input_of(transaction)
+    try:
+        _, _, _, _, salt, *_ = network.court.interface.functions["revealSeat"].decode_input(data or b"")
+    except ValueError:
+        return None
+    found: bytes = salt
+    return found
+
+
+async def _listed(network: Network, class_id: int) -> tuple[Listed, ...] | None:
+    """The verifier list of today: what a batch's draw sees of it does not change any more."""
+    slots = await network.court.verifiers_of(class_id)
+    if not slots or len(slots) > MAX_LISTED:
+        return None
+    nodes = await network.stakes.nodes_of([slot.node for slot in slots])
+    return tuple(
+        Listed(slot.node, node.owner, node.operator, slot.from_block, slot.until_block, slot.weight_bps)
+        for slot, node in zip(slots, nodes, strict=True)
+        if node is not None
+    )

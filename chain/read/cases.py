@@ -1,0 +1,79 @@
+"""The cases of a network, open and closed, from the logs of its court."""
+
+from dataclasses import dataclass
+
+from chain.abi.enums import CaseState
+from chain.contracts.court import Case
+from chain.contracts.network import Network
+from protocol.stages.verification import Verdict
+from protocol.wire.ids import Address, BatchId
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A case and where it stands.
+
+    block: of its first log. verdict: NONE while it is open. median: behind the verdict, or of the last round so far, in
+    basis points. until: when anyone may end it, in seconds; 0 once it is closed.
+    """
+
+    batch_id: BatchId
+    node: Address
+    slot: int
+    block: int
+    state: CaseState
+    verdict: Verdict
+    median: int
+    round: int
+    seats: int
+    drawn: int
+    until: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may still happen in it."""
+        return self.state is not CaseState.CLOSED
+
+
+async def read_cases(network: Network, first: int, last: int, node: Address | None = None) -> list[Heard]:
+    """Every case that these blocks tell of, as it stands now, in the order of their first logs.
+
+    Args: node, for those about its batches alone. A batch that nobody brought to court in time counts as a case, too.
+    Raises: ChainError.
+    """
+    about = {} if node is None else {"node": node}
+    entries = await network.court.entries(("CaseConvened", "CaseResolved"), first, last, **about)
+    begun: dict[BatchId, tuple[Address, int, int]] = {}
+    medians: dict[BatchId, int] = {}
+    for entry in entries:
+        case = BatchId(entry.values[0])
+        begun.setdefault(case, (entry.values[1], entry.values[2], entry.log.block))
+        if entry.event == "CaseResolved":
+            medians[case] = entry.values[4]
+    stand = await network.court.read_many("caseOf", [(case,) for case in begun]) if begun else []
+    return [
+        _heard(name, *begun[name], Case(*values), medians.get(name)) for name, values in zip(begun, stand, strict=True)
+    ]
+
+
+async def cases_before_panel(network: Network, first: int, last: int) -> list[Heard]:
+    """The cases that wait for arbiters now. Raises: ChainError."""
+    called = {BatchId(entry.values[0]) for entry in await network.court.entries("PanelCalled", first, last)}
+    found = await read_cases(network, first, last) if called else []
+    return [each for each in found if each.batch_id in called and each.state is CaseState.ARBITER]
+
+
+def _heard(name: BatchId, node: Address, slot: int, block: int, case: Case, median: int | None) -> Heard:
+    return Heard(
+        batch_id=name,
+        node=node,
+        slot=slot,
+        block=block,
+        state=case.state,
+        verdict=case.verdict,
+        median=case.median if median is None else median,
+        round=case.round,
+        seats=case.seat_count,
+        drawn=case.drawn_count,
+        until=case.until,
+    )

@@ -1,0 +1,165 @@
+"""What happened on the chain between two blocks, as events in the order of the logs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from chain.contracts.facts import BatchStored, ClientTouched, Fact, NodeTouched
+from chain.contracts.network import Network
+from chain.rpc.ethereum import Ethereum, Log
+from protocol.errors import ChainError
+from protocol.events import (
+    AccountSeen,
+    AuditConvened,
+    BatchChallenged,
+    BatchSubmitted,
+    CaseConvened,
+    DataAnswered,
+    Event,
+    IntakeStopped,
+    LaneSeen,
+    NodeSeen,
+    SeatAdded,
+)
+from protocol.stages.assignment import Account
+from protocol.stages.offer import NodeRecord
+from protocol.wire.ids import Address, Hash32
+
+Told = Fact | BatchSubmitted
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A fact and the block that it stands in."""
+
+    block: int
+    fact: Told
+
+
+async def read_facts(
+    network: Network, first: int, last: int, hashes: Mapping[int, Hash32] | None = None
+) -> tuple[int, list[Seen]]:
+    """The facts from block `first` on, in order: up to which block, at most `last`, and the facts.
+
+    Args: hashes, of blocks that are known.
+    Raises: ChainError, transient, if a log is not of these blocks.
+    """
+    until, logs = await network.ethereum.logs(network.speakers, first, last)
+    for log in logs:
+        if not first <= log.block <= until or (hashes or {}).get(log.block, log.block_hash) != log.block_hash:
+            raise ChainError(f"the endpoint has logs of another block {log.block} than the chain", transient=True)
+    return until, list(_facts(network, logs))
+
+
+class Teller:
+    """Turns facts into events: what a log does not hold is read at a final block, what has not changed is not told."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._records: dict[Address, NodeRecord] = {}
+        self._accounts: dict[Address, Account] = {}
+
+    async def tell(self, seen: Sequence[Seen], final: int) -> list[Event]:
+        """The events of some facts, in their order, on the state after block `final`."""
+        records = await self._read_nodes({each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}, final)
+        clients = {each.fact.client for each in seen if isinstance(each.fact, ClientTouched)}
+        accounts = await self._read_accounts(clients, final)
+        times = await _times(self._network.ethereum, seen)
+        events: list[Event] = []
+        for each in seen:
+            match each.fact:
+                case NodeTouched(node):
+                    events += self._node(records.get(node))
+                case ClientTouched(client):
+                    events += self._account(accounts[client])
+                case AccountSeen(account):
+                    events += self._account(account)
+                case IntakeStopped(until):
+                    # What is over by its own block was ended before its time.
+                    events.append(IntakeStopped(until if until > times[each.block] else 0))
+                case CaseConvened() | SeatAdded() | DataAnswered() | AuditConvened() as event:
+                    events.append(replace(event, timestamp=times[each.block]))
+                case BatchStored():
+                    raise AssertionError("made a BatchSubmitted where its transaction is known")
+                case event:
+                    events.append(event)
+        return events
+
+    async def refresh(self, nodes: Iterable[Address], final: int) -> list[Event]:
+        """The nodes that have changed since they were told: scores age without a log."""
+        records = await self._read_nodes(set(nodes), final)
+        return [event for record in records.values() for event in self._node(record)]
+
+    def _node(self, record: NodeRecord | None) -> list[Event]:
+        if record is None or self._records.get(record.node_id) == record:
+            return []
+        self._records[record.node_id] = record
+        return [NodeSeen(record)]
+
+    def _account(self, account: Account) -> list[Event]:
+        before = self._accounts.get(account.client)
+        self._accounts[account.client] = account
+        return [] if before == account else [AccountSeen(account)]
+
+    async def _read_nodes(self, nodes: set[Address], final: int) -> dict[Address, NodeRecord]:
+        order = sorted(nodes)
+        found = await self._network.stakes.nodes_of(order, final) if order else []
+        return {node: view.record(node) for node, view in zip(order, found, strict=True) if view is not None}
+
+    async def _read_accounts(self, clients: set[Address], final: int) -> dict[Address, Account]:
+        order = sorted(clients)
+        found = await self._network.settlement.accounts_of(order, final) if order else []
+        return {account.client: account for account in found}
+
+
+def _facts(network: Network, logs: Iterable[Log]) -> Iterable[Seen]:
+    """The facts of whole transactions; a batch takes its lanes' job counts from the logs before it."""
+    jobs: dict[tuple[Address, Address, Address], int] = {}
+    transaction = b""
+    for log in logs:
+        if log.transaction != transaction:
+            transaction = log.transaction
+            jobs.clear()
+        match network.fact(log):
+            case None:
+                continue
+            case LaneSeen(lane) as fact:
+                jobs[lane.client, lane.signer, lane.node] = lane.jobs
+                yield Seen(log.block, fact)
+                # Opening a lane takes from the account without a log of its own.
+                yield Seen(log.block, ClientTouched(lane.client))
+            case BatchChallenged(client=client) as fact:
+                yield Seen(log.block, fact)
+                yield Seen(log.block, ClientTouched(client))
+            case BatchStored() as stored:
+                yield Seen(log.block, _submitted(stored, jobs))
+            case fact:
+                yield Seen(log.block, fact)
+
+
+def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address], int]) -> BatchSubmitted:
+    lanes = [(debit.client, debit.signer, stored.node) for debit in stored.contents.debits]
+    if not all(lane in jobs for lane in lanes):
+        raise ChainError("the endpoint's logs are nonsense: a batch without its lanes", transient=True)
+    return BatchSubmitted(
+        batch_id=stored.batch_id,
+        node=stored.node,
+        slot=stored.slot,
+        class_id=stored.class_id,
+        block=stored.block,
+        timestamp=stored.timestamp,
+        rate_bps=stored.rate_bps,
+        leaf_count=stored.leaf_count,
+        unreceipted=stored.unreceipted,
+        uncalibrated=stored.uncalibrated,
+        checked=stored.checked,
+        sums=stored.sums,
+        contents=stored.contents,
+        lane_jobs=tuple(jobs[lane] for lane in lanes),
+    )
+
+
+async def _times(ethereum: Ethereum, seen: Sequence[Seen]) -> dict[int, int]:
+    """The times of the blocks that hold an event which names its time, or goes by it."""
+    timed = CaseConvened | SeatAdded | DataAnswered | AuditConvened | IntakeStopped
+    blocks = {each.block for each in seen if isinstance(each.fact, timed)}
+    return {block: (await ethereum.block(block)).timestamp for block in sorted(blocks)}

@@ -1,0 +1,1 @@
+"""Endpoints of one chain: JSON-RPC, typed calls, a quorum of endpoints, block time."""

@@ -1,0 +1,1 @@
+"""Keys, signatures and transactions: nonces, fees, pending transactions, gas balances."""

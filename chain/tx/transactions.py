@@ -1,0 +1,362 @@
+"""Transactions: who owns a key's nonces, what it pays, the record before the broadcast, the wait for the receipt.
+
+What was signed may be out, whatever became of the call that sent it. So an effect that has a transaction keeps it: it
+is followed through silent endpoints, is paid more for where it sits, and is sent again where a reorganisation took it
+out, until it is final. Nothing else is ever signed for that effect meanwhile, and its nonce is given to nobody else.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import trio
+
+from chain.rpc.endpoints import RpcRefusal
+from chain.rpc.ethereum import Call, Ethereum, Receipt, refused
+from chain.tx.pending import Fees, Flight, Order, Prepared, Purpose, Record, Recorded, key_of, purpose_of, restore
+from chain.tx.wallet import Key, SignedTransaction
+from protocol.effects import ChainEffect
+from protocol.errors import ChainError, Reverted
+from protocol.wire.ids import Wei
+
+log = logging.getLogger(__name__)
+GAS_MARGIN_PERCENT = 20
+"""Above the estimate: state may move between the estimate and the block."""
+ETHER = 10**18
+GWEI = 10**9
+DEFAULT_TIP = Wei(GWEI)
+MAX_FEE = Wei(500 * GWEI)
+"""Per gas. Above it a node waits: no call of ours is worth more to be a few hours earlier."""
+RISE_AFTER_S = 60.0
+DEADLINE_S = 300.0
+"""How long a person waits for a transaction. An effect waits until its nonce is used."""
+REPEAT_S = 15.0
+"""How often a transaction that is in no block is sent again: endpoints forget, and another may have taken over."""
+MAX_PAUSE_S = 15.0
+RESUME_S = 5.0
+NONCE_TRIES = 3
+TAKEN_POLLS = 3
+"""Endpoints behind one name may know a nonce before they know the receipt."""
+
+
+class Sender:
+    """Sends the transactions of one key, in the order of their nonces. There is one sender for each key.
+
+    Args: depth, blocks on top of one that counts as final; most_fee, wei per gas that it never pays more than.
+    """
+
+    def __init__(
+        self,
+        ethereum: Ethereum,
+        key: Key,
+        record: Record,
+        *,
+        depth: int = 0,
+        poll_s: float = 0.5,
+        rise_after_s: float = RISE_AFTER_S,
+        deadline_s: float = DEADLINE_S,
+        most_fee: Wei = MAX_FEE,
+    ) -> None:
+        self.address = key.address
+        self._ethereum = ethereum
+        self._key = key
+        self._record = record
+        self._depth = depth
+        self._poll_s = poll_s
+        self._rise_after_s = rise_after_s
+        self._deadline_s = deadline_s
+        self._most_fee = most_fee
+        self._turn = trio.Lock()
+        self._flights: dict[int, Flight] = {}
+        self._purposes: dict[Purpose, Flight] = {}
+
+    async def send(self, call: Call, effect: ChainEffect | None = None) -> Receipt:
+        """Estimate, sign, record, broadcast, and wait until it is in a block.
+
+        An effect that has a transaction already, of this run or of one before, waits for that one. One that was signed
+        for an effect is waited for until its nonce is used; without an effect the wait ends after the deadline.
+
+        Raises: Reverted if the contract refuses it, before or after it is sent; ChainError, transient, if nothing was
+        sent because no endpoint answers, another program took its nonce, or a person's deadline is over.
+        """
+        flight = await self._flight_for(call, effect)
+        flight.followed += 1
+        try:
+            receipt = await self._follow(flight)
+        finally:
+            flight.followed -= 1
+        if not receipt.succeeded:
+            # It is over: asked again, the effect may have another try.
+            self._forget_purpose(flight)
+            raise await self._why_reverted(flight.order, receipt)
+        log.debug("transaction mined", extra={"call": call.title, "block": receipt.block, "gas": receipt.gas_used})
+        return receipt
+
+    async def resume(self, recorded: Sequence[Recorded]) -> None:
+        """Take up what an earlier run recorded, in the order of recording, and no final block has.
+
+        Waits a little for what is in no block. Transactions of other keys are left alone.
+
+        Raises: ChainError, transient, if no endpoint answers.
+        """
+        for flight in restore(recorded, self.address, await self._final_nonce()):
+            self._keep(flight)
+        waiting = await self._unmined()
+        for flight in waiting:
+            log.info("transaction sent again", extra={"sender": self.address, "nonce": flight.nonce})
+            await self._broadcast_again(flight)
+        if not waiting:
+            return
+        with trio.move_on_after(RESUME_S):
+            while True:
+                await trio.sleep(self._poll_s)
+                if await self._ethereum.nonce(self.address) > waiting[-1].nonce:
+                    return
+
+    async def look_after(self) -> None:
+        """Once a block: forget what is final, send again what a reorganisation took out, pay more for what sits.
+
+        Raises: ChainError, transient, if no endpoint answers.
+        """
+        if not self._flights:
+            return
+        final = await self._final_nonce()
+        for nonce in [nonce for nonce in self._flights if nonce < final]:
+            flight = self._flights[nonce]
+            if not flight.followed:
+                self._drop(flight)
+        for flight in await self._unmined():
+            if not flight.followed:
+                await self._push(flight)
+
+    # --- under which nonce ------------------------------------------------------------------------------------------
+    async def _flight_for(self, call: Call, effect: ChainEffect | None) -> Flight:
+        key = key_of(effect)
+        purpose = purpose_of(call, key)
+        if flight := self._launched(purpose):
+            return flight
+        try:
+            gas = await self._ethereum.estimate(call, self.address) * (100 + GAS_MARGIN_PERCENT) // 100
+        except Reverted:
+            # Endpoints that simulate on their pool see the first of two who ask for one effect at once.
+            if flight := self._launched(purpose):
+                return flight
+            raise
+        order, fees = Order(call, gas, effect, key), await self._fees()
+        if fees.most > self._most_fee:
+            raise ChainError(
+                f"{call.title}: gas costs {fees.most / GWEI:.1f} gwei, more than the {self._most_fee / GWEI:.1f} "
+                "that this node pays",
+                transient=True,
+            )
+        await self._require_gas_money(order, fees)
+        async with self._turn:
+            return self._launched(purpose) or await self._launch(order, fees)
+
+    def _launched(self, purpose: Purpose | None) -> Flight | None:
+        return None if purpose is None else self._purposes.get(purpose)
+
+    async def _launch(self, order: Order, fees: Fees) -> Flight:
+        """Take a nonce, record, broadcast. Called under the lock, which makes nonces leave in their order."""
+        # What fell out of the chain has its nonce still; the endpoint counts it again once it has it again.
+        for flight in await self._unmined():
+            if not flight.followed:
+                await self._broadcast_again(flight)
+        for _ in range(NONCE_TRIES):
+            # Asked anew each time: another program may have moved it. Endpoints may be late to count what we have sent.
+            counted = await self._ethereum.nonce(self.address, "pending")
+            nonce = max(counted, max(self._flights, default=-1) + 1)
+            signed = await self._prepare(order, fees, nonce)
+            flight = Flight(order, nonce, fees, [signed.raw], [signed.hash], risen_at=trio.current_time())
+            self._keep(flight)
+            # Sent twice at once and mined, it would be told that its own nonce is taken.
+            flight.followed += 1
+            try:
+                await self._ethereum.broadcast(signed.raw)
+            except RpcRefusal as error:
+                if not _nonce_taken(error):
+                    self._drop(flight)
+                    raise refused(order.call, error) from error
+                # With an endpoint before it that said nothing, it may be this very transaction that took the nonce.
+                if error.after_silence:
+                    return flight
+                self._drop(flight)
+                log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
+                continue
+            except ChainError as error:
+                # It may have arrived: from here on it is followed like one that has.
+                log.warning("no answer to a transaction: %s", error, extra={"nonce": nonce})
+            finally:
+                flight.followed -= 1
+            return flight
+        raise ChainError(f"{order.call.title}: another program sends transactions with this key", transient=True)
+
+    def _keep(self, flight: Flight) -> None:
+        self._flights[flight.nonce] = flight
+        if purpose := flight.order.purpose:
+            self._purposes[purpose] = flight
+
+    def _drop(self, flight: Flight) -> None:
+        self._flights.pop(flight.nonce, None)
+        self._forget_purpose(flight)
+
+    def _forget_purpose(self, flight: Flight) -> None:
+        if (purpose := flight.order.purpose) and self._purposes.get(purpose) is flight:
+            del self._purposes[purpose]
+
+    async def _unmined(self) -> list[Flight]:
+        mined = await self._ethereum.nonce(self.address) if self._flights else 0
+        return [self._flights[nonce] for nonce in sorted(self._flights) if nonce >= mined]
+
+    async def _final_nonce(self) -> int:
+        if not self._depth:
+            return await self._ethereum.nonce(self.address)
+        return await self._ethereum.nonce(self.address, max(0, await self._ethereum.head() - self._depth))
+
+    async def _require_gas_money(self, order: Order, fees: Fees) -> None:
+        """Before anything is signed: what is recorded but cannot be paid would come up again at every start."""
+        needed = order.gas * fees.most + order.call.value
+        held = await self._ethereum.balance(self.address)
+        if held < needed:
+            lack = f"{held / ETHER:.6f}, needed {needed / ETHER:.6f}"
+            raise ChainError(f"{order.call.title}: {self.address} has too little for gas: {lack}")
+
+    # --- until it is in a block -------------------------------------------------------------------------------------
+    async def _follow(self, flight: Flight) -> Receipt:
+        """Wait for the receipt of a flight, through whatever happens to the endpoints."""
+        title = flight.order.call.title
+        deadline = trio.current_time() + self._deadline_s
+        repeat_at = trio.current_time() + REPEAT_S
+        taken, pause_s = 0, self._poll_s
+        while True:
+            try:
+                used = await self._ethereum.nonce(self.address) > flight.nonce
+                for transaction in reversed(flight.hashes):
+                    if receipt := await self._ethereum.receipt(transaction):
+                        return receipt
+                taken = taken + 1 if used else 0
+                if taken >= TAKEN_POLLS and await self._final_nonce() > flight.nonce:
+                    self._drop(flight)
+                    raise _Taken(f"{title}: another transaction took its nonce {flight.nonce}", transient=True)
+                if not used and trio.current_time() >= min(repeat_at, flight.risen_at + self._rise_after_s):
+                    await self._push(flight)
+                    repeat_at = trio.current_time() + REPEAT_S
+                pause_s = self._poll_s
+            except _Taken:
+                raise
+            except ChainError:
+                # Who watches the chain says that it does not answer. This one may be out: nothing else can be done.
+                pause_s = min(pause_s * 2, MAX_PAUSE_S)
+            if trio.current_time() > deadline:
+                words = f"{title} is in no block after {self._deadline_s:.0f} s"
+                if flight.order.effect_key is None:
+                    raise ChainError(words, transient=True)
+                log.warning("%s, waiting on", words, extra={"nonce": flight.nonce})
+                deadline = trio.current_time() + self._deadline_s
+            await trio.sleep(pause_s)
+
+    async def _push(self, flight: Flight) -> None:
+        """Send again what is in no block; for more, where it has been out for a while."""
+        if trio.current_time() < flight.risen_at + self._rise_after_s:
+            await self._broadcast_again(flight)
+            return
+        flight.risen_at = trio.current_time()
+        fees = flight.fees.replacing(await self._fees(), self._most_fee)
+        if fees is None:
+            if not flight.told:
+                log.warning(
+                    "%s waits: it pays as much as this node may",
+                    flight.order.call.title,
+                    extra={"nonce": flight.nonce, "fee": flight.fees.most},
+                )
+            flight.told = True
+            await self._broadcast_again(flight)
+            return
+        signed = await self._prepare(flight.order, fees, flight.nonce)
+        flight.fees = fees
+        flight.raws.append(signed.raw)
+        flight.hashes.append(signed.hash)
+        extra = {"call": flight.order.call.title, "nonce": flight.nonce, "fee": fees.most}
+        try:
+            await self._ethereum.broadcast(signed.raw)
+            log.info("fee raised", extra=extra)
+        except RpcRefusal as error:
+            # It may have been mined just now, or the account cannot pay more: the old one still counts.
+            log.warning("fee not raised: %s", error, extra=extra)
+            await self._broadcast_again(flight)
+
+    async def _broadcast_again(self, flight: Flight) -> None:
+        """The one that pays most, or where it is refused, one that pays less."""
+        for raw in reversed(flight.raws):
+            try:
+                await self._ethereum.broadcast(raw)
+            except RpcRefusal as error:
+                # Mined meanwhile, more than the account has, less than the next block costs: the receipt decides.
+                log.debug("transaction not taken again: %s", error, extra={"nonce": flight.nonce})
+            else:
+                return
+
+    async def _prepare(self, order: Order, fees: Fees, nonce: int) -> SignedTransaction:
+        """Sign, and have it recorded: what is on the disk can be sent again after a crash, and nothing else is sent."""
+        fields = {
+            "type": 2,
+            "chainId": self._ethereum.chain_id,
+            "nonce": nonce,
+            "value": order.call.value,
+            "data": order.call.data,
+            "gas": order.gas,
+            "maxFeePerGas": fees.most,
+            "maxPriorityFeePerGas": fees.tip,
+        }
+        signed = self._key.sign_transaction({**fields, "to": order.call.to} if order.call.to else fields)
+        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, order.call.title, order.effect))
+        return signed
+
+    async def _fees(self) -> Fees:
+        """Twice the base fee, which lasts for six full blocks, and the endpoint's tip; less only where the cap is less.
+
+        Above the cap in full where not even the next block can be paid below it.
+        """
+        block = await self._ethereum.block()
+        try:
+            tip = await self._ethereum.tip()
+        except RpcRefusal:
+            tip = DEFAULT_TIP
+        if block.base_fee >= self._most_fee:
+            return Fees(2 * block.base_fee + tip, tip)
+        tip = Wei(min(tip, self._most_fee - block.base_fee))
+        return Fees(min(2 * block.base_fee + tip, self._most_fee), tip)
+
+    async def _why_reverted(self, order: Order, receipt: Receipt) -> Reverted:
+        """Ask for the reason on the states after and before the block that refused it."""
+        for block in (receipt.block, receipt.block - 1):
+            try:
+                await self._ethereum.call(order.call, self.address, block)
+            except Reverted as error:
+                return error
+            except ChainError as error:
+                log.warning("reason unknown", extra={"call": order.call.title, "reason": str(error)})
+        spent = receipt.gas_used >= order.gas
+        return Reverted(f"{order.call.title}: {'out of gas' if spent else 'refused for a reason that is gone'}")
+
+
+class _Taken(ChainError):
+    """Another program used the nonce: a transaction that can never be mined."""
+
+
+async def look_after(senders: Sequence[Sender], pause_s: float) -> None:
+    """Look after what each sender has on its way, until cancelled. Silent endpoints only make it wait."""
+    wait_s = pause_s
+    while True:
+        await trio.sleep(wait_s)
+        try:
+            for sender in senders:
+                await sender.look_after()
+        except ChainError:
+            wait_s = min(wait_s * 2, MAX_PAUSE_S)
+        else:
+            wait_s = pause_s
+
+
+def _nonce_taken(error: RpcRefusal) -> bool:
+    words = str(error).lower()
+    return "nonce too low" in words or "replacement transaction underpriced" in words

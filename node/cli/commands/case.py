@@ -1,0 +1,259 @@
+"""`vcoin case`: who judged a batch, what they found, and where its money went."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit
+from node.api.snapshot import CaseView, SeatView, read
+from node.cli.commands.review import review
+from node.cli.ui import output
+from node.cli.ui.contracts import ask_network
+from node.cli.ui.daemon_socket import client
+from node.cli.ui.options import COMMON, AddressOf, Common, DryRun, Yes, noun
+from node.cli.ui.phrases import BLANK, exact_coins, percent, short, span, state
+from node.cli.ui.settings import config_of
+from node.cli.ui.wallet import Wallet, carry_out_by
+
+if TYPE_CHECKING:
+    from chain.contracts.audits import AuditSeen
+    from chain.contracts.network import Deployment, Network
+    from chain.read.cases import Heard
+    from chain.tx.wallet import Key
+    from node.wallet.plans import Move
+
+app = noun("case", "Courts over batches, and where the money went.")
+app.command(review)
+
+
+@app.command
+def show(case: str, /, *, common: Common = COMMON) -> int:
+    """Show a case: its seats, their commitments and scores, the verdict, the money.
+
+    Parameters
+    ----------
+    case
+        The id of its batch or of a job in it, or the beginning of one.
+    """
+    raw = client(common.data_dir).get("cases", case)
+    if common.json:
+        output.as_json(raw)
+    else:
+        output.data(description(read(CaseView, raw)))
+    return Exit.OK
+
+
+@app.command(name="list")
+def list_(
+    *,
+    node: AddressOf | None = None,
+    open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Show the cases of the network, oldest first, as the chain tells them: asks no daemon.
+
+    Parameters
+    ----------
+    node
+        Only those about batches of this node.
+    open_
+        Only those in which something may still happen.
+    """
+    seen = ask_network(common.data_dir, lambda network, deployment: _look(network, deployment, node))
+    cases = [case for case in seen.cases if case.is_open or not open_]
+    if common.json:
+        output.as_json([_plain(case) for case in cases])
+    else:
+        head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
+        output.data(output.table(head, [_line(case, seen.now) for case in cases]))
+    return Exit.OK
+
+
+@app.command
+def audits(*, node: AddressOf | None = None, common: Common = COMMON) -> int:
+    """Show the audits of the network, oldest first, as the chain tells them: who checked seats, and what was found.
+
+    One case in twenty that passed is checked once more by three verifiers who had no seat in it.
+
+    Parameters
+    ----------
+    node
+        Only those of batches of this node.
+    """
+    found = ask_network(common.data_dir, lambda network, deployment: _look_at_audits(network, deployment, node))
+    if common.json:
+        output.as_json([_plain_audit(each) for each in found])
+    else:
+        head = ("case", "node", "block", "state", "seats caught", "fraud", "auditors")
+        output.data(output.table(head, [_audit_line(each) for each in found]))
+    return Exit.OK
+
+
+@app.command
+def appeal(
+    case: str,
+    /,
+    *,
+    owner_key: Annotated[Path, Parameter(metavar="FILE")],
+    password_file: Path | None = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    common: Common = COMMON,
+) -> int:
+    """Appeal a finding of fraud: seven other seats decide, for a bond of a hundredth of the stake.
+
+    The bond comes back if they find better, else it is lost. There is no appeal against their verdict.
+
+    Parameters
+    ----------
+    case
+        The id of its batch or of a job in it, or the beginning of one.
+    owner_key
+        The keystore file of the node's owner or operator, whose wallet pays the bond.
+    password_file
+        Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question.
+    yes
+        Send without asking.
+    dry_run
+        Only show what would happen.
+    """
+    config = config_of(common.data_dir)
+    known = read(CaseView, client(common.data_dir).get("cases", case))
+    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    return carry_out_by(wallet, "the key", config, common, lambda network, key: _appeal(network, key, known))
+
+
+async def _appeal(network: "Network", key: "Key", case: CaseView) -> "Move":
+    from node.wallet import plans
+    from protocol.wire.ids import checksum
+
+    return await plans.appeal(network, key, checksum(case.node), case.slot)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Cases, and the time of the newest block in seconds."""
+
+    cases: "list[Heard]"
+    now: int
+
+
+async def _look(network: "Network", deployment: "Deployment", node: str | None) -> _Seen:
+    from chain.read.cases import read_cases
+    from protocol.wire.ids import Address
+
+    block = await network.ethereum.block()
+    node_id = await network.stakes.id_of(Address(node)) if node else None
+    return _Seen(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
+
+
+async def _look_at_audits(network: "Network", deployment: "Deployment", node: str | None) -> "list[AuditSeen]":
+    from protocol.wire.ids import Address
+
+    head = await network.ethereum.head()
+    node_id = await network.stakes.id_of(Address(node)) if node else None
+    found = await network.audits.seen(deployment.block, head)
+    return [each for each in found if node_id in (None, each.node)]
+
+
+def _plain_audit(audit: "AuditSeen") -> dict[str, object]:
+    return {
+        "id": audit.batch_id.hex(),
+        "node": audit.node,
+        "slot": audit.slot,
+        "block": audit.block,
+        "ended": audit.ended,
+        "caught": list(audit.caught),
+        "fraud": audit.fraud,
+        "auditors": list(audit.auditors),
+    }
+
+
+def _audit_line(audit: "AuditSeen") -> tuple[str, ...]:
+    return (
+        audit.batch_id.hex()[:16],
+        short(audit.node),
+        str(audit.block),
+        state("ended" if audit.ended else "open"),
+        " ".join(map(str, audit.caught)) or BLANK,
+        "yes" if audit.fraud else BLANK,
+        " ".join(map(short, audit.auditors)),
+    )
+
+
+def _plain(case: "Heard") -> dict[str, object]:
+    return {
+        "id": case.batch_id.hex(),
+        "node": case.node,
+        "slot": case.slot,
+        "block": case.block,
+        "state": case.state.name.lower(),
+        "verdict": _verdict(case),
+        "median_bps": case.median,
+        "round": case.round,
+        "seats": case.seats,
+        "drawn": case.drawn,
+        "until": case.until,
+    }
+
+
+def _line(case: "Heard", now: int) -> tuple[str, ...]:
+    ends = BLANK if not case.until else f"in {span((case.until - now) * 1_000)}" if case.until > now else "now"
+    return (
+        case.batch_id.hex()[:16],
+        short(case.node),
+        str(case.block),
+        state(case.state.name.lower()),
+        _verdict(case) or BLANK,
+        percent(case.median) if case.median else BLANK,
+        str(case.seats),
+        str(case.round + 1),
+        str(case.drawn),
+        ends,
+    )
+
+
+def _verdict(case: "Heard") -> str:
+    return case.verdict.name.lower() if case.verdict else ""
+
+
+def description(case: CaseView) -> list[str]:
+    """A case with its seats and its money."""
+    head = ("seat", "node", "state", "commitment", "score", "of each leaf")
+    seats = output.table(head, [_row(seat) for seat in case.seats]) if case.seats else ["no seats yet"]
+    return [*output.pairs(_facts(case)), "", *seats, "", *output.pairs(_money(case))]
+
+
+def _facts(case: CaseView) -> Iterator[tuple[str, str]]:
+    yield "case", case.id
+    yield "state", case.state
+    yield "node", f"{case.node}, slot {case.slot}, device class {case.class_id}"
+    leaves = ", ".join(str(leaf) for leaf in case.drawn) or "none"
+    yield "drawn", f"{len(case.drawn)} of {case.leaf_count} leaves: {leaves}"
+    yield "jobs", ", ".join(short(job) for job in case.jobs)
+    if case.verdict:
+        yield "verdict", f"{case.verdict}, median {percent(case.median_bps)} (pass above 95 %, fail at 85 % or below)"
+
+
+def _row(seat: SeatView) -> tuple[str, ...]:
+    score = percent(min(seat.scores)) if seat.scores else BLANK
+    each = " ".join(percent(value).removesuffix(" %") for value in seat.scores) or BLANK
+    return (str(seat.seat), short(seat.node), seat.state, short(seat.commitment), score, each)
+
+
+def _money(case: CaseView) -> Iterator[tuple[str, str]]:
+    """Only what has moved."""
+    amounts = (
+        ("price", case.price_wei, ""),
+        ("burned", case.burned_wei, ""),
+        ("to the node", case.reward_wei, ""),
+        ("bonus", case.bonus_wei, " to the node"),
+        ("to the pool", case.pooled_wei, " for verifiers"),
+        ("refunded", case.refunded_wei, " to the clients"),
+        ("slashed", case.slashed_wei, " of the node's stake"),
+    )
+    for name, wei, to in amounts:
+        yield name, f"{exact_coins(wei)}{to}" if wei else ""

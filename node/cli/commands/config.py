@@ -1,0 +1,53 @@
+"""`vcoin config`: the settings as the daemon would read them."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit, vcn
+from node.cli.ui import output
+from node.cli.ui.options import COMMON, Common, noun
+from node.cli.ui.settings import config_of
+
+app = noun("config", "The node's settings and where each comes from.")
+_COINS = frozenset({"node.price", "node.lane"})
+_BYTES = frozenset({"executor.memory"})
+
+
+@app.command
+def show(*, origin: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+    """Show every setting: defaults < file < environment < flags.
+
+    Parameters
+    ----------
+    origin
+        Also say which layer set each value.
+    """
+    settings = list(config_of(common.data_dir).settings())
+    if common.json:
+        shown = {setting.key: {"value": _plain(setting.value), "origin": setting.origin} for setting in settings}
+        output.as_json(shown if origin else {key: entry["value"] for key, entry in shown.items()})
+        return Exit.OK
+    head = ("key", "value", "origin") if origin else ("key", "value", "meaning")
+    rows = [(entry.key, _shown(entry.key, entry.value), entry.origin if origin else entry.help) for entry in settings]
+    output.data(output.table(head, rows))
+    return Exit.OK
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _shown(key: str, value: Any) -> str:
+    """As it would be written."""
+    if value is None:
+        return ""
+    if key in _COINS:
+        return vcn(value)
+    if key in _BYTES:
+        return f"{value // 2**20}MiB"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(str(item) for item in value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,88 @@
+"""`vcoin guardian`: the brake of a network. Its keeper may stop new obligations for a while, and no way out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from node.api.faults import Exit
+from node.cli.ui import output
+from node.cli.ui.contracts import ask_network
+from node.cli.ui.options import COMMON, Common, Seconds, noun
+from node.cli.ui.phrases import span
+from node.cli.ui.settings import config_of
+from node.cli.ui.wallet import Wallet, carry_out_by
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Deployment, Network
+    from chain.rpc.ethereum import Call
+    from chain.tx.wallet import Key
+    from node.wallet.plans import Move
+
+app = noun("guardian", "The brake of the network: its keeper may pause new obligations.")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Times in seconds since 1970."""
+
+    keeper: str
+    is_paused: bool
+    paused_until: int
+    next_pause_at: int
+    now: int
+
+
+@app.command
+def show(*, common: Common = COMMON) -> int:
+    """Show who may pause, whether new obligations are taken, and when the next pause may begin."""
+    seen = ask_network(common.data_dir, _look)
+    if common.json:
+        output.as_json(asdict(seen))
+    else:
+        output.data(output.pairs(_rows(seen)))
+    return Exit.OK
+
+
+@app.command
+def pause(length: Seconds, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Stop new nodes, new lanes and new batches for a while. Every way out stays open. The keeper, once in seven days.
+
+    Parameters
+    ----------
+    length
+        Until it ends by itself, for example 36h; at most 72h.
+    """
+    return _send(wallet, common, lambda network: network.guardian.pause(length))
+
+
+@app.command
+def resume(*, wallet: Wallet, common: Common = COMMON) -> int:
+    """End a pause before its time; the keeper."""
+    return _send(wallet, common, lambda network: network.guardian.resume())
+
+
+def _send(wallet: Wallet, common: Common, call: "Callable[[Network], Call]") -> int:
+    async def plan(network: "Network", keeper: "Key") -> "Move":
+        from node.wallet import plans
+
+        return await plans.plain(network, keeper, call(network))
+
+    return carry_out_by(wallet, "the keeper's key", config_of(common.data_dir), common, plan)
+
+
+def intake(paused_until: int, now: int) -> str:
+    """Whether new obligations are taken; both in seconds."""
+    return f"paused for {span((paused_until - now) * 1_000)} more" if now < paused_until else "open"
+
+
+async def _look(network: "Network", _: "Deployment") -> _Seen:
+    now = (await network.ethereum.block()).timestamp
+    pausing, until = await network.guardian.pausing(), await network.stakes.paused_until()
+    return _Seen(pausing.keeper, now < until, until, pausing.next_pause_at, now)
+
+
+def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
+    yield "keeper", "nobody" if int(seen.keeper, 16) == 0 else seen.keeper
+    yield "intake", intake(seen.paused_until, seen.now)
+    wait_s = seen.next_pause_at - seen.now
+    yield "next pause", "at any time" if wait_s <= 0 else f"in {span(wait_s * 1_000)} at the earliest"

@@ -1,0 +1,106 @@
+"""`vcoin node liveness`: ask another node on the chain whether it is there, and what follows where it is not."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from node.cli.ui.options import COMMON, AddressOf, Common, noun
+from node.cli.ui.settings import config_of
+from node.cli.ui.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by, send_about
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Network
+    from chain.tx.wallet import Key
+    from node.wallet.plans import Move
+    from protocol.wire.ids import Address
+
+OPERATORS = "the operator's key"
+app = noun("liveness", "Ask another node on the chain for a sign of life; a running node answers by itself.")
+
+
+@app.command
+def challenge(asked: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Ask another node for a sign within five minutes, as the owner of a node, for a bond.
+
+    A node that answers earns the bond. Else say so with vcoin node liveness miss, and the bond comes back. Two misses
+    by two owners take back the other node's day and have three of its jobs checked.
+
+    Parameters
+    ----------
+    asked
+        The id of the node that is asked. The node of --node is one's own.
+    """
+    from node.wallet import plans
+
+    async def plan(network: "Network", owner: "Key", by: "Address") -> "Move":
+        return await plans.challenge(network, owner, await _id(network, asked), by)
+
+    return carry_out_about(wallet, "the owner's key", about, common, plan)
+
+
+@app.command
+def answer(challenger: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Give the sign that somebody has asked for, and earn the bond; the operator. A running node does so by itself.
+
+    Parameters
+    ----------
+    challenger
+        The address of who has asked.
+    """
+    from protocol.wire.ids import Address
+
+    who = Address(challenger)
+    return send_about(
+        wallet, OPERATORS, about, common, lambda network, node: [network.stakes.answer_liveness(node, who)]
+    )
+
+
+@app.command
+def check_in(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Say once a day that a node is there; the operator. A running node does so by itself."""
+    return send_about(wallet, OPERATORS, about, common, lambda network, node: [network.stakes.check_in(node)])
+
+
+@app.command
+def miss(asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: Wallet, common: Common = COMMON) -> int:
+    """Say that a node gave no sign in time; the bond goes back to who has put it up. Any wallet may.
+
+    Parameters
+    ----------
+    asked
+        The id of the node that was asked.
+    challenger
+        Who has asked (else this wallet).
+    """
+    from node.wallet import plans
+    from protocol.wire.ids import Address
+
+    async def plan(network: "Network", key: "Key") -> "Move":
+        who = Address(challenger) if challenger else key.address
+        return await plans.miss(network, key, await _id(network, asked), who)
+
+    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, plan)
+
+
+@app.command
+def charge(absent: AddressOf, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Burn what a node's absence of more than a week costs it: 1% of its stake a day. Any wallet may, for nothing.
+
+    Parameters
+    ----------
+    absent
+        The id of the node that has given no sign.
+    """
+    plan = partial(_charge, absent=absent)
+    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, plan)
+
+
+async def _charge(network: "Network", key: "Key", absent: str) -> "Move":
+    from node.wallet import plans
+
+    return await plans.plain(network, key, network.stakes.penalize_offline(await _id(network, absent)))
+
+
+async def _id(network: "Network", name: str) -> "Address":
+    from protocol.wire.ids import Address
+
+    return await network.stakes.id_of(Address(name))

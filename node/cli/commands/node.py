@@ -1,0 +1,201 @@
+"""`vcoin node`: set up a node, run it, see how it does."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit, Fault
+from node.cli.commands.liveness import app as liveness
+from node.cli.commands.owner import classes, rotate, unjail
+from node.cli.commands.score import score
+from node.cli.commands.status import status
+from node.cli.commands.terms import commission, payout
+from node.cli.commands.why import why_slashed
+from node.cli.ui import output
+from node.cli.ui.daemon_socket import DEFAULT_DATA_DIR, client
+from node.cli.ui.options import COMMON, Common, noun, wei_of
+from node.cli.ui.settings import flags_of
+from protocol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from node.wallet.home import Founded
+
+app = noun("node", "Set up a node, run it, and see how it does.")
+app.command(status)
+app.command(score)
+app.command(why_slashed)
+app.command(rotate)
+app.command(classes)
+app.command(unjail)
+app.command(commission)
+app.command(payout)
+app.command(liveness)
+
+ROLES = "requester,provider,verifier"
+Texts = Annotated[str, Parameter(metavar="A,B")]
+
+
+@app.command
+def init(
+    *,
+    roles: Texts = ROLES,
+    price: str = "10",
+    rpc: str = "http://127.0.0.1:8545",
+    deployment: Path | None = None,
+    listen: str = "/ip4/0.0.0.0/tcp/4701",
+    bootnodes: Texts = "",
+    password_file: Path | None = None,
+    interactive: bool = True,
+    common: Common = COMMON,
+) -> int:
+    """Make a node: its data directory, an operator key, a client key, config.toml.
+
+    The operator key is the node: it signs, and cannot withdraw stake. The client key pays for jobs that you ask for.
+
+    Parameters
+    ----------
+    roles
+        What it does: some of requester,provider,verifier.
+    price
+        VCN that it asks for 1,000 output tokens.
+    rpc
+        JSON-RPC endpoint of the chain.
+    deployment
+        The addresses file of the network's contracts.
+    listen
+        Where peers reach it, as a multiaddr.
+    bootnodes
+        Multiaddrs of nodes to join by.
+    password_file
+        Its first line unlocks the keys; nothing: one is made and kept beside them.
+    interactive
+        Ask for what is not given.
+    """
+    ask = _questions(interactive)
+    settings: dict[str, dict[str, object]] = {
+        "node": {
+            "roles": _list(ask("what should it do", roles, _check_roles)),
+            "price": ask("VCN for 1,000 output tokens", price, wei_of),
+        },
+        "p2p": {"listen": [ask("where peers reach it", listen, _check_multiaddr)], "bootnodes": _list(bootnodes)},
+        "chain": {
+            "rpc_urls": [ask("RPC endpoint", rpc, _check_url)],
+            **({"deployment": str(deployment.absolute())} if deployment else {}),
+        },
+    }
+    if password_file is not None:
+        settings["node"]["password_file"] = str(password_file.absolute())
+    founded = _found(common, settings, password_file)
+    facts = {
+        "data_dir": str(founded.home.path),
+        "node_id": founded.operator,
+        "peer_id": founded.peer_id,
+        "client": founded.client,
+    }
+    if common.json:
+        output.as_json(facts)
+        return Exit.OK
+    output.data(output.pairs((name.replace("_", " "), value) for name, value in facts.items()))
+    output.words("next: vcoin stake deposit 5000 --owner-key FILE, then vcoin node run")
+    return Exit.OK
+
+
+@app.command
+def run(
+    *,
+    config: Path | None = None,
+    set_: Annotated[
+        tuple[str, ...], Parameter(name="--set", negative="", metavar="KEY=VALUE", show_default=False)
+    ] = (),
+    common: Common = COMMON,
+) -> int:
+    """Run the node until Ctrl-C or SIGTERM.
+
+    Exit code: 4 something is missing on this machine, 75 try again later, 78 a setting cannot be used.
+
+    Parameters
+    ----------
+    config
+        Settings file (else VCOIN_CONFIG, else config.toml in the data directory).
+    set_
+        A setting, as in p2p.fast=true; may be repeated.
+    """
+    flags = {**flags_of(common.data_dir), **dict(_setting(text) for text in set_)}
+
+    from node.config import load
+    from node.daemon import main
+
+    main(load(os.environ, flags, config))
+    return Exit.OK
+
+
+@app.command
+def metrics(*, common: Common = COMMON) -> int:
+    """Show the numbers that are watched, as Prometheus reads them.
+
+    With metrics.listen set, the daemon also serves them at http://ADDRESS/metrics.
+    """
+    if common.json:
+        output.as_json(client(common.data_dir).get("status")["watched"])
+    else:
+        output.data(client(common.data_dir).metrics().splitlines())
+    return Exit.OK
+
+
+def _questions(interactive: bool) -> Callable[[str, str, Callable[[str], object]], str]:
+    """Ask, or take the default; a value that cannot be used is asked for again, or refused."""
+    can_ask = interactive and output.is_interactive()
+
+    def ask(question: str, default: str, check: Callable[[str], object]) -> str:
+        while True:
+            value = output.ask(question, default) if can_ask else default
+            try:
+                check(value)
+            except ValueError as error:
+                if not can_ask:
+                    raise Fault("bad_request", str(error)) from error
+                output.words(str(error))
+            else:
+                return value
+
+    return ask
+
+
+def _found(common: Common, settings: dict[str, dict[str, object]], password_file: Path | None) -> "Founded":
+    from chain.tx.keystore import read_password
+    from node.wallet.home import Home, found
+
+    chosen = Path(os.path.expanduser(common.data_dir or os.environ.get("VCOIN_NODE_DATA_DIR") or DEFAULT_DATA_DIR))
+    password = read_password(password_file, {}, None, "") if password_file else ""
+    output.words("making two keys; this takes a few seconds ...")
+    return found(Home(chosen.absolute()), settings, password, iterations=None)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE", "for example --set p2p.fast=true")
+    return key, value
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check_roles(text: str) -> None:
+    chosen = _list(text)
+    if not chosen or not set(chosen) <= set(ROLES.split(",")):
+        raise ValueError(f"{text!r}: expected some of {ROLES}")
+
+
+def _check_url(text: str) -> None:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"{text!r} is no endpoint, for example http://127.0.0.1:8545")
+
+
+def _check_multiaddr(text: str) -> None:
+    if not text.startswith(("/ip4/", "/ip6/", "/dns")) or "/tcp/" not in text:
+        raise ValueError(f"{text!r} is no multiaddr, for example /ip4/0.0.0.0/tcp/4701")

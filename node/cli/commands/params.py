@@ -1,0 +1,60 @@
+"""`vcoin params`: the numbers that the network was deployed with, as its contracts have them."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from node.api.faults import Exit
+from node.cli.ui import output
+from node.cli.ui.contracts import ask_network
+from node.cli.ui.options import COMMON, Common, noun
+from node.cli.ui.phrases import span
+from node.cli.ui.plan import parameters
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Deployment, Network
+    from chain.contracts.params import DeviceClass
+    from chain.contracts.profiles import Profile
+
+app = noun("params", "The numbers that the network was deployed with.")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    profile: "Profile"
+    classes: "list[DeviceClass]"
+    governor: str
+    delay_s: int
+
+
+@app.command
+def show(*, common: Common = COMMON) -> int:
+    """Show every number, every device class, and who may add to them."""
+    seen = ask_network(common.data_dir, _look)
+    if common.json:
+        classes = [{**asdict(each), "runtime": each.runtime.hex()} for each in seen.classes]
+        output.as_json(
+            {"profile": asdict(seen.profile), "classes": classes, "governor": seen.governor, "delay_s": seen.delay_s}
+        )
+        return Exit.OK
+    output.data(output.pairs(parameters(seen.profile)))
+    output.data(
+        ["", *output.table(("class", "name", "dtype", "isa", "runtime"), [_row(each) for each in seen.classes])]
+    )
+    delay = span(seen.delay_s * 1_000)
+    output.data(
+        ["", f"Only {seen.governor}, the timelock, adds rows, {delay} after it was proposed; nobody changes one."]
+    )
+    return Exit.OK
+
+
+async def _look(network: "Network", _: "Deployment") -> _Seen:
+    return _Seen(
+        await network.params.profile(),
+        await network.params.classes(),
+        await network.params.read("governor"),
+        await network.timelock.delay(),
+    )
+
+
+def _row(each: "DeviceClass") -> tuple[str, ...]:
+    return (str(each.id), each.name, each.dtype, each.isa, each.runtime.hex()[:16])

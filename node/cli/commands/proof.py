@@ -1,0 +1,148 @@
+"""`vcoin job proof`: one file with the papers of a job and what the chain says of it, as far as it has come."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit, Fault
+from node.cli.ui import output
+from node.cli.ui.daemon_socket import client
+from node.cli.ui.options import COMMON, Common
+from node.cli.ui.phrases import short, size
+
+if TYPE_CHECKING:
+    from protocol.proof.check import Check
+    from protocol.proof.file import Proof
+    from protocol.wire.document import Document
+
+STDOUT = "-"
+WITHIN_S = 120.0
+"""The daemon reads every log of the batch, from an endpoint that may be slow."""
+
+
+def proof(
+    job: str,
+    /,
+    *,
+    output_: Annotated[str, Parameter(name="--output", metavar="FILE", allow_leading_hyphen=True)] = "",
+    with_content: Annotated[bool, Parameter(negative="")] = False,
+    fill_from: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    common: Common = COMMON,
+) -> int:
+    """Write a job's proof: signed papers, leaf, draw, scores, verdict, payments, each with its transaction.
+
+    Says what is missing yet; run it again later for the rest. vcoin job verify checks the file, anywhere.
+
+    Parameters
+    ----------
+    job
+        Its id, or the beginning of it; of a job that this node asked for or did.
+    output_
+        Where to write it; - is stdout, nothing: job-ID.proof.json here.
+    with_content
+        Put in question and answer, in the clear, and the key that opens both: whoever gets the file can read it.
+    fill_from
+        The other side's proof of the same job: take over what is missing here, as the way to the root of its batch.
+    """
+    from protocol.wire import document
+
+    other = _other(fill_from) if fill_from else None
+    door = client(common.data_dir)
+    raw = door.post("jobs", job, "proof", body={"with_content": with_content}, within_s=WITHIN_S)
+    data = document.encode(raw)
+    read, checks = checked(data, "what the daemon has put together")
+    if other is not None:
+        data = _filled(read.value, other, str(fill_from)).encode()
+        read, checks = checked(data, "what both files make together")
+    if output_ == STDOUT:
+        output.data([data.decode()])
+    else:
+        path = Path(output_ or f"job-{short(read.value.papers.details.request_id.hex())}.proof.json")
+        _keep(path, data)
+        output.words(f"wrote {path}, {size(len(data))}")
+    if with_content:
+        output.words("it holds the question, the answer and their key: give it only to who may read them")
+    return _tell(output_ or "", checks, common)
+
+
+def read_file(file: Path) -> bytes:
+    """Raises: Fault for what cannot be read; of what is larger than any proof, enough to refuse it."""
+    from protocol.proof.file import MAX_FILE_BYTES
+
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Fault("not_found", f"cannot read {file}: {reason}", "vcoin job proof ID writes one") from error
+
+
+def _other(file: Path) -> "Proof":
+    """The other side's proof, in which nothing may be wrong. Raises: Fault."""
+    from protocol.proof.verify import has_failed
+
+    document, checks = checked(read_file(file), str(file))
+    if has_failed(checks):
+        raise Fault("bad_proof", f"{file} contradicts itself", f"vcoin job verify {file}")
+    return document.value
+
+
+def _filled(ours: "Proof", theirs: "Proof", name: str) -> "Proof":
+    """Raises: Fault for a proof of something else."""
+    from protocol.errors import Malformed
+    from protocol.proof.joint import filled
+
+    try:
+        return filled(ours, theirs)
+    except Malformed as error:
+        raise Fault("bad_proof", f"{name} cannot fill this one: {error}", "it must be of the same job") from error
+
+
+def checked(data: bytes, name: str) -> "tuple[Document[Proof], tuple[Check, ...]]":
+    """A proof that came from anywhere, and what came of each check. Raises: Fault bad_proof in one sentence."""
+    from node.wallet.sealing import seal
+    from protocol.errors import Malformed, TooLarge
+    from protocol.proof.file import read_proof
+    from protocol.proof.verify import verify
+
+    try:
+        document = read_proof(data)
+    except (Malformed, TooLarge) as error:
+        raise Fault("bad_proof", f"{name} is no proof of a job: {error}", "vcoin job proof ID writes one") from error
+    return document, verify(document, seal)
+
+
+def plain_checks(checks: "tuple[Check, ...]") -> list[dict[str, Any]]:
+    """Checks for JSON."""
+    return [{"check": each.name, "result": each.outcome.value, "words": each.words} for each in checks]
+
+
+def _tell(target: str, checks: "tuple[Check, ...]", common: Common) -> int:
+    """What is missing, and whether anything in it is wrong."""
+    from protocol.proof.check import Outcome
+    from protocol.proof.verify import has_failed
+
+    if common.json and target != STDOUT:
+        output.as_json(plain_checks(checks))
+    else:
+        for words in dict.fromkeys(each.words for each in checks if each.outcome is Outcome.ABSENT):
+            output.words(f"not in it: {words}")
+    for each in checks:
+        if each.outcome is Outcome.FAILED:
+            output.error(f"{each.name}: {each.words}")
+    return Exit.FAILED if has_failed(checks) else Exit.OK
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Whole or not at all, for its user alone, and over nothing but an older proof. Raises: Fault."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        if path.exists() and not path.read_bytes()[:1_024].startswith(b'{"'):
+            raise Fault("bad_request", f"{path} is there already, and is no proof", "name another --output")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+        partial.replace(path)
+    except OSError as error:
+        raise Fault("bad_request", f"cannot write {path}: {error.strerror}", "name another --output") from error

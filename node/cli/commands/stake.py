@@ -1,0 +1,251 @@
+"""`vcoin stake`: what a node's owner, and others, put up. Their keys are never the node's: each has its own file."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit, Fault
+from node.api.snapshot import Snapshot, StakeView, plain, read
+from node.cli.ui import output
+from node.cli.ui.contracts import with_network
+from node.cli.ui.daemon_socket import client
+from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Percent, Yes, noun
+from node.cli.ui.phrases import exact_coins, percent, points
+from node.cli.ui.settings import config_of
+from node.cli.ui.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Network
+    from chain.tx.wallet import Key
+    from node.config import Config
+    from node.wallet.plans import Move
+    from protocol.wire.ids import Address
+
+
+app = noun("stake", "What a node's owner, and others, put up for its honesty.")
+WHOSE = "the wallet's key"
+
+
+@app.command
+def deposit(
+    amount: Coins,
+    /,
+    *,
+    owner_key: Annotated[Path, Parameter(metavar="FILE")],
+    commission: Percent | None = None,
+    password_file: Path | None = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    common: Common = COMMON,
+) -> int:
+    """Register this node with its first stake, or add to it, from the owner's wallet.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    owner_key
+        The owner's keystore file (Web3 secret storage, as geth and cast write it).
+    commission
+        What a new node takes of the rewards of others' stake, for example 12.5; later see vcoin node commission.
+    password_file
+        Its first line unlocks the owner's key; nothing: VCOIN_PASSWORD, else a question.
+    yes
+        Send without asking.
+    dry_run
+        Only show what would happen.
+    """
+    config = config_of(common.data_dir)
+    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    return carry_out_by(
+        wallet,
+        "the owner's key",
+        config,
+        common,
+        partial(_deposit, config=config, amount=amount, commission_bps=commission),
+    )
+
+
+@app.command
+def delegate(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Stake on somebody else's node, for a part of what it earns.
+
+    Parameters
+    ----------
+    amount
+        In VCN. A slash of the node takes its part of it, also while it unbonds.
+    """
+    from node.wallet import plans
+
+    return carry_out_about(wallet, WHOSE, about, common, partial(plans.delegate, amount=amount))
+
+
+@app.command
+def unbond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Start to take stake back, one's own or from somebody else's node. It earns nothing from now on.
+
+    Parameters
+    ----------
+    amount
+        In VCN. Another unbond starts the clock of the whole bucket again.
+    """
+    from node.wallet import plans
+
+    return carry_out_about(wallet, WHOSE, about, common, partial(plans.unbond, amount=amount))
+
+
+@app.command
+def rebond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Put unbonding stake back to work.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    """
+    from node.wallet import plans
+
+    return carry_out_about(wallet, WHOSE, about, common, partial(plans.rebond, amount=amount))
+
+
+@app.command
+def withdraw(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Pay out all stake whose time of unbonding is over, to the wallet."""
+    from node.wallet import plans
+
+    return carry_out_about(wallet, WHOSE, about, common, plans.withdraw_stake)
+
+
+@app.command
+def claim(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
+    from node.wallet import plans
+
+    return carry_out_about(wallet, WHOSE, about, common, plans.claim)
+
+
+@app.command
+def show(*, about: NodeOption = HERE, staker: AddressOf | None = None, common: Common = COMMON) -> int:
+    """Show what this node has at stake, and its rewards; or from the chain another node's, and what somebody has in it.
+
+    Parameters
+    ----------
+    staker
+        The address of somebody who has staked on it.
+    """
+    if about.node or staker:
+        return _show_on_chain(about, staker, common)
+    raw = client(common.data_dir).get("status")
+    view = read(Snapshot, raw)
+    if common.json:
+        output.as_json(plain(view.me))
+    else:
+        output.data(output.pairs(_rows(view)))
+    return Exit.OK
+
+
+def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
+    me = view.me
+    yield "node", me.node_id
+    if not me.registered:
+        yield "state", "not registered: vcoin stake deposit"
+        return
+    yield "owner", me.owner
+    yield "state", "active" if me.active else "not active"
+    yield "stake", exact_coins(me.stake_wei)
+    yield "unbonding", exact_coins(me.unbonding_wei) if me.unbonding_wei else ""
+    yield "rewards", f"{exact_coins(me.rewards_wei)} to claim"
+    yield "score", points(me.score)
+    yield "one job", f"at most {exact_coins(me.stake_wei // 40)}, a fortieth of the stake"
+
+
+def _show_on_chain(about: NodeOption, staker: str | None, common: Common) -> int:
+    config = config_of(common.data_dir)
+    name = about.name_by(config)
+    view = with_network(config, lambda network, _: _look(network, name, staker or ""))
+    if common.json:
+        output.as_json(plain(view))
+    else:
+        output.data(output.pairs(_chain_rows(view)))
+    return Exit.OK
+
+
+async def _look(network: "Network", name: "Address", staker: str) -> StakeView:
+    from protocol.wire.ids import ZERO_ADDRESS, Address
+
+    node_id = await network.stakes.id_of(name)
+    known = await network.stakes.node_of(node_id)
+    if known is None:
+        raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --nodes shows those that are known")
+    terms = await network.stakes.terms_of(node_id)
+    held = await network.stakes.delegation_of(node_id, Address(staker or ZERO_ADDRESS))
+    return StakeView(
+        node_id=node_id,
+        owner=known.owner,
+        operator=known.operator,
+        payout=known.payout,
+        state=known.state.name.lower(),
+        own_stake_wei=terms.own_stake,
+        delegated_wei=terms.delegated_stake,
+        commission_bps=terms.commission_bps,
+        next_commission_bps=terms.next_commission_bps,
+        commission_at=terms.commission_at,
+        next_payout=terms.next_payout if terms.payout_at else "",
+        payout_at=terms.payout_at,
+        staker=staker,
+        staked_wei=held.active,
+        unbonding_wei=held.unbonding,
+        unlock_at=held.unlock_at,
+        rewards_wei=held.rewards,
+    )
+
+
+def _chain_rows(view: StakeView) -> Iterator[tuple[str, str]]:
+    yield "node", view.node_id
+    yield "owner", view.owner
+    yield "state", view.state
+    yield "own stake", exact_coins(view.own_stake_wei)
+    yield "delegated", exact_coins(view.delegated_wei)
+    yield "commission", percent(view.commission_bps)
+    if view.commission_at:
+        yield "announced", f"commission {percent(view.next_commission_bps)} from {_time(view.commission_at)} on"
+    if view.payout_at:
+        yield "announced", f"payout {view.next_payout} from {_time(view.payout_at)} on"
+    if view.staker:
+        yield "staker", view.staker
+        yield "staked", exact_coins(view.staked_wei)
+        until = f", until {_time(view.unlock_at)}" if view.unlock_at else ""
+        yield "unbonding", f"{exact_coins(view.unbonding_wei)}{until}" if view.unbonding_wei else ""
+        yield "rewards", f"{exact_coins(view.rewards_wei)} to claim"
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+async def _deposit(
+    network: "Network", owner: "Key", *, config: "Config", amount: int, commission_bps: int | None
+) -> "Move":
+    from chain.tx.keystore import load_key, read_password
+    from executor.devices import measure
+    from node.wallet import plans
+    from node.wallet.home import Home
+
+    home = Home(config.node.data_dir)
+    node_id = await network.stakes.id_of(home.operator_address())
+    known = await network.stakes.node_of(node_id)
+    if known is not None:
+        if commission_bps is not None:
+            hint = "vcoin node commission announce"
+            raise Fault("bad_request", "a registered node announces another commission first", hint)
+        return await plans.add_stake(network, owner, node_id, known.active_stake, amount)
+    password = read_password(config.node.password_file, os.environ, None, "")
+    key = load_key(home.operator_key, password)
+    classes = measure(slots=1, ms_per_token=1).class_ids
+    verifies = "verifier" in config.node.roles
+    return await plans.register(network, owner, key, amount, classes, verifies=verifies, commission_bps=commission_bps)

@@ -1,0 +1,123 @@
+"""`vcoin status`, and `vcoin node status`: one snapshot of the daemon."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from node.api.faults import Exit
+from node.api.snapshot import MachineView, PeerView, Snapshot, WatchedView, read
+from node.cli.ui import output
+from node.cli.ui.daemon_socket import client
+from node.cli.ui.options import COMMON, Common
+from node.cli.ui.phrases import BLANK, coins, points, short, size, span
+
+
+def status(*, nodes: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+    """Show what the node does, at a glance.
+
+    Parameters
+    ----------
+    nodes
+        List the other nodes that this one knows.
+    """
+    raw = client(common.data_dir).get("status")
+    if common.json:
+        output.as_json(raw["nodes"] if nodes else raw)
+        return Exit.OK
+    snapshot = read(Snapshot, raw)
+    output.data(node_table(snapshot.nodes, snapshot.now_ms) if nodes else overview(snapshot))
+    for trouble in snapshot.troubles:
+        output.error(trouble.message, trouble.hint)
+    return Exit.OK
+
+
+def overview(view: Snapshot) -> list[str]:
+    """The snapshot on one screen."""
+    return output.pairs(_rows(view))
+
+
+def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
+    me, chain, machine, work = view.me, view.chain, view.machine, view.work
+    yield "node", f"{view.state} for {span(view.now_ms - view.started_ms)}, {view.agent}, pid {view.pid}"
+    yield "id", me.node_id
+    yield "peer", me.peer_id
+    yield "roles", ", ".join(me.roles)
+    yield "stake", _stake(view)
+    yield "score", f"{points(me.score)}, {me.rate_bps // 100} % of its jobs are drawn" if me.registered else ""
+    reached = f"block {chain.head}, final {chain.final}" if chain.connected else "NOT REACHED"
+    yield "chain", f"{chain.profile} ({chain.chain_id}) by {chain.rpc}: {reached}"
+    yield "peers", f"{view.peers} connected, {sum(node.online for node in view.nodes)} nodes online"
+    yield "machine", _machine(view) if machine.slots or machine.gpus else "runs no containers"
+    for gpu in machine.gpus:
+        yield "", f"{gpu.count} x {gpu.model}, {gpu.temperature_c} C, {gpu.utilisation_percent} % busy"
+    yield "tasks", _tasks(view.watched)
+    yield "watched", _watched(view.watched, machine)
+    yield "models", ", ".join(view.models) or "none"
+    yield (
+        "jobs",
+        f"{work.asked} asked, {work.provided} done for others, {work.failed} failed in 24 h; {work.running} now",
+    )
+    yield "open", f"{work.open_batches} batches, {work.open_cases} cases"
+    lanes = sum(lane.left_wei for lane in view.account.lanes)
+    yield "account", f"{coins(view.account.free_wei)} free, {coins(lanes)} in lanes" if view.account.client else ""
+    yield "rewards", f"{coins(me.rewards_wei)} to claim" if me.rewards_wei else ""
+
+
+def _stake(view: Snapshot) -> str:
+    me = view.me
+    if not me.registered:
+        return "not registered: vcoin stake deposit"
+    unbonding = f", {coins(me.unbonding_wei)} unbonding" if me.unbonding_wei else ""
+    return f"{coins(me.stake_wei)}{unbonding}, {'active' if me.active else 'NOT ACTIVE'}"
+
+
+def _machine(view: Snapshot) -> str:
+    machine = view.machine
+    engine = "Docker answers" if machine.engine else "Docker DOES NOT ANSWER"
+    classes = ", ".join(str(class_id) for class_id in machine.class_ids) or "none"
+    return f"{engine}, {machine.slots_busy} of {machine.slots} slots busy, device classes {classes}"
+
+
+def _tasks(watched: WatchedView) -> str:
+    ended = sum(each.count for each in watched.tasks)
+    failed = f"{watched.failure_percent} % of the last 50 failed"
+    return f"{ended} since the start, {span(watched.mean_task_ms)} in the mean, {failed}"
+
+
+def _watched(watched: WatchedView, machine: MachineView) -> str:
+    heat = f"GPU {watched.temperature_c} C, " if machine.gpus else ""
+    memory = f"memory {size(watched.memory_used_bytes)} in use, {size(watched.daemon_bytes)} by the daemon"
+    passed = f"{watched.pass_percent} % of {sum(each.count for each in watched.cases)} cases passed"
+    return f"{heat}{memory}, peers answer in {span(watched.delay_ms)}, {passed}"
+
+
+def node_table(nodes: tuple[PeerView, ...], now_ms: int) -> list[str]:
+    """The nodes of the network, best score first."""
+    head = ("node", "state", "score", "stake VCN", "VCN/1000", "slots", "queue", "classes", "models", "heard", "delay")
+    ordered = sorted(nodes, key=lambda node: (-node.score, -node.stake_wei, node.node_id))
+    return output.table(head, [_node_row(node, now_ms) for node in ordered])
+
+
+def _node_row(node: PeerView, now_ms: int) -> tuple[str, ...]:
+    return (
+        short(node.node_id),
+        _node_state(node),
+        points(node.score),
+        coins(node.stake_wei).removesuffix(" VCN"),
+        coins(node.price_wei).removesuffix(" VCN"),
+        str(node.slots),
+        str(node.queue),
+        ",".join(str(class_id) for class_id in node.class_ids) or BLANK,
+        ",".join(node.models) or BLANK,
+        span(now_ms - node.heard_ms) if node.heard_ms else "never",
+        span(node.delay_ms),
+    )
+
+
+def _node_state(node: PeerView) -> str:
+    if not node.active:
+        return "inactive"
+    if not node.online:
+        return "offline"
+    return "paused" if node.paused else "draining" if node.draining else "online"

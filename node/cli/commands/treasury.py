@@ -1,0 +1,140 @@
+"""`vcoin treasury`: the network's own coins, what its governor is about to do, and whether it is paused."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from node.api.faults import Exit
+from node.cli.commands.guardian import intake
+from node.cli.ui import output
+from node.cli.ui.contracts import ask_network
+from node.cli.ui.options import COMMON, Coins, Common, noun
+from node.cli.ui.phrases import exact_coins, span
+from node.cli.ui.settings import config_of
+from node.cli.ui.wallet import Wallet, carry_out_by
+
+if TYPE_CHECKING:
+    from chain.contracts.guardian import Pausing
+    from chain.contracts.network import Deployment, Network
+    from chain.read.treasury import Treasury
+
+app = noun("treasury", "The network's own coins, and what its governor is about to do.")
+WHOSE = "the wallet's key"
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """A call that the governor is going to make; `ready_at` in seconds."""
+
+    id: str
+    call: str
+    ready_at: int
+    is_ready: bool
+
+
+@dataclass(frozen=True)
+class _Seen:
+    now: int
+    coins: "Treasury"
+    operations: list[_Operation]
+    pausing: "Pausing"
+    paused_until: int
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether new obligations are refused in this block."""
+        return self.now < self.paused_until
+
+
+@app.command
+def show(*, common: Common = COMMON) -> int:
+    """Show pool, burn and supply, what is before a court, what waits in the timelock, and the guardian."""
+    seen = ask_network(common.data_dir, _look)
+    if common.json:
+        output.as_json(_plain(seen))
+    else:
+        output.data(output.pairs(_rows(seen)))
+    return Exit.OK
+
+
+@app.command
+def fund(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+    """Pay into the pool that seats are paid from. Nobody gets it back.
+
+    Parameters
+    ----------
+    amount
+        In VCN.
+    """
+    from node.wallet import plans
+
+    return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, partial(plans.fund_pool, amount=amount))
+
+
+@app.command
+def burn(*, wallet: Wallet, common: Common = COMMON) -> int:
+    """Burn what batches have set aside to burn. Any wallet may, for nothing."""
+    from node.wallet import plans
+
+    return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, plans.flush_burn)
+
+
+async def _look(network: "Network", deployment: "Deployment") -> _Seen:
+    from chain.contracts.timelock import OperationState
+    from chain.read.treasury import title, treasury
+
+    block = await network.ethereum.block()
+    waiting = await network.timelock.pending(deployment.block, block.number)
+    names = await network.names()
+    return _Seen(
+        now=block.timestamp,
+        coins=await treasury(network, deployment.block),
+        operations=[
+            _Operation(
+                id=f"0x{each.id.hex()}",
+                call="; ".join(title(names, call) for call in each.calls),
+                ready_at=each.ready_at,
+                is_ready=each.state is OperationState.READY,
+            )
+            for each in waiting
+        ],
+        pausing=await network.guardian.pausing(),
+        paused_until=await network.stakes.paused_until(),
+    )
+
+
+def _plain(seen: _Seen) -> dict[str, Any]:
+    coins = {f"{name}_wei" if name != "cases" else name: value for name, value in asdict(seen.coins).items()}
+    return {
+        **coins,
+        "operations": [asdict(each) for each in seen.operations],
+        "guardian": {
+            "keeper": seen.pausing.keeper,
+            "is_paused": seen.is_paused,
+            "paused_until": seen.paused_until,
+            "next_pause_at": seen.pausing.next_pause_at,
+        },
+        "now": seen.now,
+    }
+
+
+def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
+    coins = seen.coins
+    yield "pool", f"{exact_coins(coins.pool)}, from which seats are paid"
+    yield "to burn", exact_coins(coins.burn_pending)
+    yield "supply", f"{exact_coins(coins.supply)}, burned so far {exact_coins(coins.burned)}"
+    yield "in court", f"{exact_coins(coins.in_court)} in {coins.cases} {'case' if coins.cases == 1 else 'cases'}"
+    yield "intake", intake(seen.paused_until, seen.now)
+    keeper = seen.pausing.keeper
+    yield "keeper", "nobody" if int(keeper, 16) == 0 else f"{keeper}, {_next_pause(seen)}"
+    if not seen.operations:
+        yield "timelock", "nothing waits"
+    for number, each in enumerate(seen.operations):
+        when = "ready" if each.is_ready else f"in {span((each.ready_at - seen.now) * 1_000)}"
+        yield "" if number else "timelock", f"{when}: {each.call} ({each.id[:18]})"
+
+
+def _next_pause(seen: _Seen) -> str:
+    wait_s = seen.pausing.next_pause_at - seen.now
+    return "may pause it" if wait_s <= 0 else f"may pause it again in {span(wait_s * 1_000)}"

@@ -1,0 +1,77 @@
+"""`vcoin verifier`: the lists from which seats are drawn. Who is registered with that role joins by itself."""
+
+from typing import TYPE_CHECKING
+
+from node.api.faults import Exit
+from node.cli.ui import output
+from node.cli.ui.contracts import ask_network
+from node.cli.ui.options import COMMON, ClassIds, Common, noun
+from node.cli.ui.phrases import percent
+from node.cli.ui.wallet import HERE, NodeOption, Wallet, send_about
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Deployment, Network
+    from chain.rpc.ethereum import Call
+    from protocol.stages.sampling import ListSlot
+    from protocol.wire.ids import Address
+
+app = noun("verifier", "The nodes that may be drawn to check others, by device class.")
+
+
+@app.command(name="list")
+def list_(*, common: Common = COMMON) -> int:
+    """Show who may be drawn for each device class, and with what weight."""
+    found = ask_network(common.data_dir, _look)
+    if common.json:
+        output.as_json([_plain(class_id, slot) for class_id, slot in found])
+        return Exit.OK
+    rows = [(str(class_id), slot.node, percent(slot.weight_bps), str(slot.from_block)) for class_id, slot in found]
+    output.data(output.table(("class", "node", "weight", "since block"), rows))
+    return Exit.OK
+
+
+@app.command
+def join(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Put a node on the lists of device classes that it runs. The weight is fixed by its stake and score of now.
+
+    Parameters
+    ----------
+    ids
+        Device classes, for example 1,2.
+    """
+    return _send(ids, wallet, about, common, joins=True)
+
+
+@app.command
+def leave(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+    """Take a node off those lists. Seats that were drawn stay drawn.
+
+    Parameters
+    ----------
+    ids
+        Device classes, for example 1,2.
+    """
+    return _send(ids, wallet, about, common, joins=False)
+
+
+def _send(ids: tuple[int, ...], wallet: Wallet, about: NodeOption, common: Common, *, joins: bool) -> int:
+    def calls(network: "Network", node: "Address") -> "list[Call]":
+        step = network.court.join_verifiers if joins else network.court.leave_verifiers
+        return [step(node, class_id) for class_id in ids]
+
+    return send_about(wallet, "the key of owner or operator", about, common, calls)
+
+
+async def _look(network: "Network", _: "Deployment") -> "list[tuple[int, ListSlot]]":
+    """Those who are on the lists now."""
+    head = await network.ethereum.head()
+    return [
+        (each.id, slot)
+        for each in await network.params.classes()
+        for slot in await network.court.verifiers_of(each.id)
+        if slot.until_block > head
+    ]
+
+
+def _plain(class_id: int, slot: "ListSlot") -> dict[str, object]:
+    return {"class_id": class_id, "node": slot.node, "weight_bps": slot.weight_bps, "from_block": slot.from_block}

@@ -1,0 +1,294 @@
+"""`vcoin node why-slashed`: all that was held against a node, what was behind it, and why its work is checked."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from node.api.faults import Exit, not_found
+from node.api.prefix import complete
+from node.cli.ui import output
+from node.cli.ui.contracts import with_network
+from node.cli.ui.options import COMMON, Common
+from node.cli.ui.phrases import VERDICTS, exact_coins, moment, percent, points, short, span
+from node.cli.ui.settings import config_of
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Deployment, Network
+    from chain.read.penalties import Blow, Penalties
+    from node.config import Config
+    from protocol.proof.file import CasePaper
+
+ME = "me"
+LIES = "code alone has proved: "
+
+
+def why_slashed(node: str = ME, /, *, common: Common = COMMON) -> int:
+    """Show every slash, jail and penalty of a node, what was behind each, and why so much of its work is checked.
+
+    Reads the chain, asks no daemon.
+
+    Parameters
+    ----------
+    node
+        Its id or its operator's address, or the beginning of its id; me is the node of this data directory.
+    """
+    config = config_of(common.data_dir)
+    found = with_network(config, lambda network, deployment: _look(config, network, deployment, node))
+    if common.json:
+        output.as_json(plain(found))
+    else:
+        output.data(told(found))
+    return Exit.OK
+
+
+async def _look(config: "Config", network: "Network", deployment: "Deployment", name: str) -> "Penalties":
+    from chain.read.penalties import read_penalties
+    from node.wallet.home import Home
+    from protocol.wire.ids import Address, checksum, is_address
+
+    if name == ME:
+        wanted = await network.stakes.id_of(Home(config.node.data_dir).operator_address())
+    elif is_address(name) and (known := await network.stakes.node_of_operator(Address(name))):
+        wanted = known
+    else:
+        every = await network.stakes.registered(deployment.block, await network.ethereum.head())
+        wanted = checksum(complete(name, every, "node"))
+    found = await read_penalties(network, wanted, deployment.block)
+    if found is None:
+        raise not_found("node", wanted)
+    return found
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+def told(found: "Penalties") -> list[str]:
+    """The node as it stands, then each event with its evidence."""
+    lines = output.pairs(_standing(found))
+    if not any(_hurts(blow) for blow in found.blows):
+        lines += ["", "nothing was ever taken from it: no slash, no jail, no penalty"]
+    for blow in found.blows:
+        lines += ["", *_event(blow)]
+    return lines
+
+
+def _standing(found: "Penalties") -> Iterator[tuple[str, str]]:
+    node = found.node
+    yield "node", found.node_id
+    yield "state", _state(found)
+    yield "score", f"{points(node.score_hundredths)} of 100, with {points(node.penalty_tenths * 10)} of penalty in it"
+    yield "stake", exact_coins(node.active_stake)
+    for number, line in enumerate(rate_reasons(found)):
+        yield "" if number else "checked", line
+
+
+def _state(found: "Penalties") -> str:
+    node = found.node
+    name = node.state.name.lower()
+    if name != "jailed":
+        return name
+    left = node.jailed_until - found.now
+    until = f"until {moment(node.jailed_until)}"
+    return f"jailed {until}, {span(left * 1000)} more" if left > 0 else f"jailed {until}; vcoin node unjail ends it"
+
+
+def rate_reasons(found: "Penalties") -> Iterator[str]:
+    """What share of the node's work is drawn now, why, and what ends that."""
+    from chain.read.penalties import FAILURES_ALERT
+
+    node = found.node
+    if node.samples_left:
+        since = _since_probation(found)
+        yield f"{percent(node.rate_bps)} of its jobs: on probation{since}"
+        yield f"ends with {node.samples_left} more jobs that count, at most 20 a day"
+    elif node.recent_failures > FAILURES_ALERT:
+        yield f"{percent(node.rate_bps)} of its jobs: {node.recent_failures} of its last 50 failed"
+        yield f"ends once no more than {FAILURES_ALERT} of 50 have"
+    else:
+        yield f"{percent(node.rate_bps)} of its jobs, as of every node in good standing"
+    if found.book.accusations:
+        yield "all that it has open now: three seats have found fraud; ends with the verdict"
+    elif found.book.jailed:
+        yield "all that it had open when it was jailed; ends with its first batch afterwards"
+
+
+def _since_probation(found: "Penalties") -> str:
+    raised = [blow for blow in found.blows if blow.rate_after == 10_000 and blow.rate_before != 10_000]
+    released = [blow for blow in found.blows if blow.change.cause.value == "release"]
+    last = max((*raised, *released), key=lambda blow: blow.change.block, default=None)
+    if last is None:
+        return ", as every new node"
+    return f" since block {last.change.block}: {_cause(last)}"
+
+
+def _hurts(blow: "Blow") -> bool:
+    return bool(blow.change.penalty_tenths > 0 or blow.change.lost or blow.change.lost_wei or blow.jailed_until)
+
+
+def _event(blow: "Blow") -> list[str]:
+    change = blow.change
+    rows = [
+        (f"block {change.block}", _cause(blow)),
+        ("cost", ", ".join(_costs(blow))),
+        (
+            "",
+            f"of the stake {exact_coins(blow.burned)} burned, {exact_coins(blow.pooled)} to the pool"
+            * bool(blow.burned),
+        ),
+        ("checked", _rate_change(blow)),
+        *_evidence(blow),
+        ("sent in", f"0x{change.transaction.hex()}"),
+        ("look at", _links(blow)),
+    ]
+    width = max(len(name) for name, text in rows if text)
+    return [f"{name.ljust(width)}  {text}" for name, text in rows if text]
+
+
+def _whereto(blow: "Blow") -> str:
+    """Where the lost stake went."""
+    if not blow.burned:
+        return ""
+    return f"of the stake {exact_coins(blow.burned)} burned, {exact_coins(blow.pooled)} to the pool that pays seats"
+
+
+def _cause(blow: "Blow") -> str:
+    change = blow.change
+    batch = short(change.batch_id.hex()) if change.batch_id else ""
+    match change.cause.value:
+        case "case":
+            word = change.verdict.name.lower()
+            return f"case {batch} about its batch ended as {word}: {VERDICTS.get(word, word)}"
+        case "seat":
+            return f"it was silent on seat {change.seat} of case {batch}"
+        case "audit" if blow.sat:
+            return f"an audit of case {batch} found that its seat had not computed what it was bound to"
+        case "audit":
+            return f"it was silent as an auditor of case {batch}"
+        case "offline":
+            return "it missed two signs of life that two owners had asked for"
+        case "absence":
+            return f"it was away for more than a week: {blow.days} days are charged, a hundredth of the stake each"
+        case "classes":
+            return "its owner changed its device classes"
+        case "release":
+            return "it left jail"
+        case "batch":
+            return f"its batch {batch} became final: {change.counted} jobs passed" + f", {change.lost} failed" * bool(
+                change.lost
+            )
+        case other:
+            return f"{other} {batch}"
+
+
+def _costs(blow: "Blow") -> Iterator[str]:
+    change = blow.change
+    if change.lost_wei:
+        yield f"{exact_coins(change.lost_wei)} of the stake"
+    if change.penalty_tenths > 0:
+        yield f"{points(change.penalty_tenths * 10)} points"
+    if change.lost and change.cause.value == "case":
+        yield "a lost case in its record"
+    if blow.jailed_until:
+        yield f"jail until {moment(blow.jailed_until)}"
+
+
+def _rate_change(blow: "Blow") -> str:
+    if blow.rate_before == blow.rate_after:
+        return ""
+    return f"{percent(blow.rate_before)} of its jobs before, {percent(blow.rate_after)} after"
+
+
+def _evidence(blow: "Blow") -> Iterator[tuple[str, str]]:
+    """What the seats found, or what code has proved."""
+    from protocol.judging.evidence import Lie
+
+    if blow.lie is not Lie.NONE:
+        yield "because", LIES + blow.lie.name.lower().replace("_", " ")
+    case = blow.trail.case if blow.trail else None
+    if case is None:
+        return
+    leaves = blow.trail.draw.leaves if blow.trail and blow.trail.draw else ()
+    for number, seat in enumerate(case.seats):
+        silent = "was silent" if seat.silent else "has not shown any score"
+        yield f"seat {number}", f"{short(seat.node)} {_scores(seat.scores, leaves) if seat.scores else silent}"
+    if blow.change.cause.value == "audit" and blow.sat:
+        yield "because", "two auditors or more computed the leaves again, and its seat's digest was of something else"
+    if blow.change.cause.value == "case" and case.seats:
+        yield "because", _rule(case)
+
+
+def _scores(scores: tuple[int, ...], leaves: tuple[int, ...]) -> str:
+    """The worst leaf of a seat, and which it is."""
+    at = scores.index(min(scores))
+    where = f" on leaf {leaves[at]} of {len(scores)} drawn" if at < len(leaves) else ""
+    return f"{min(scores)} bp{where}"
+
+
+def _rule(case: "CasePaper") -> str:
+    from protocol.judging.margins import RUNNING_ALARM
+
+    if case.proven:
+        return "an audit or a proof has overruled the seats"
+    if case.demanded and not case.answered:
+        return "a seat asked for a leaf on chain, and no answer came in time"
+    if case.median is None:
+        return ""
+    if case.margin is not None and case.margin.confirmed >= RUNNING_ALARM:
+        return "each answer passes, but the margins of its tokens add up to another model's over many cases"
+    return f"the median is {case.median} bp: above 9500 passes, above 8500 is a doubt, else fraud"
+
+
+def _links(blow: "Blow") -> str:
+    change = blow.change
+    if change.batch_id is None:
+        return ""
+    name = short(change.batch_id.hex())
+    shown = f"vcoin case review {name}"
+    own = change.cause.value in ("case", "batch")
+    return f"{shown}; vcoin job proof JOB for a job in it, which vcoin case show {name} lists" if own else shown
+
+
+# --- for programs ---------------------------------------------------------------------------------------------------
+def plain(found: "Penalties") -> dict[str, Any]:
+    """Everything, for JSON; amounts in wei as strings."""
+    node = found.node
+    return {
+        "node_id": found.node_id,
+        "state": node.state.name.lower(),
+        "jailed_until": node.jailed_until,
+        "now": found.now,
+        "score": node.score_hundredths,
+        "penalty": node.penalty_tenths * 10,
+        "stake_wei": str(node.active_stake),
+        "rate_bps": node.rate_bps,
+        "rate_reasons": list(rate_reasons(found)),
+        "samples_left": node.samples_left,
+        "recent_failures": node.recent_failures,
+        "accusations": found.book.accusations,
+        "events": [_plain_blow(blow) for blow in found.blows],
+    }
+
+
+def _plain_blow(blow: "Blow") -> dict[str, Any]:
+    change, case = blow.change, blow.trail.case if blow.trail else None
+    draw = blow.trail.draw if blow.trail else None
+    return {
+        "block": change.block,
+        "transaction": f"0x{change.transaction.hex()}",
+        "cause": change.cause.value,
+        "words": _cause(blow),
+        "batch_id": change.batch_id.hex() if change.batch_id else "",
+        "verdict": change.verdict.name.lower() if change.verdict else "",
+        "lie": blow.lie.name.lower() if blow.lie else "",
+        "penalty": change.penalty_tenths * 10,
+        "lost_wei": str(change.lost_wei),
+        "burned_wei": str(blow.burned),
+        "pooled_wei": str(blow.pooled),
+        "jailed_until": blow.jailed_until,
+        "days": blow.days,
+        "rate_before_bps": blow.rate_before,
+        "rate_after_bps": blow.rate_after,
+        "median_bps": case.median if case else None,
+        "drawn": list(draw.leaves) if draw else [],
+        "seats": [
+            {"node": seat.node, "silent": seat.silent, "scores": list(seat.scores or ())}
+            for seat in (case.seats if case else ())
+        ],
+    }

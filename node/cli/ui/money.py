@@ -1,0 +1,78 @@
+"""A movement of money before and after it happens: the decoded calls, the gas, the balances."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from node.api.faults import Exit, vcn
+from node.api.snapshot import BalanceView, MoveView, plain, read
+from node.cli.ui import output
+from node.cli.ui.daemon_socket import client
+from node.cli.ui.options import Common
+from node.cli.ui.phrases import exact_coins
+
+MINED_WITHIN_S = 330.0
+"""A little longer than the daemon waits for a transaction."""
+Move = Callable[[bool], MoveView]
+"""Simulates where it is given True, else sends; raises what the contract says."""
+
+
+def carry_out_by_daemon(path: Sequence[str], body: dict[str, str], *, yes: bool, dry_run: bool, common: Common) -> int:
+    """As `carry_out`, a movement that the daemon makes with the keys of this node; path and body of its question."""
+    door = client(common.data_dir)
+
+    def move(simulate: bool) -> MoveView:
+        return read(MoveView, door.post(*path, body={**body, "dry_run": simulate}, within_s=MINED_WITHIN_S))
+
+    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+
+
+def carry_out(move: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
+    """Simulate, show, ask, send. In JSON nobody is asked: without `yes` it is only simulated.
+
+    Raises: Reverted, nothing sent; Fault bad_request where a yes is needed and nobody can be asked.
+    """
+    planned = move(True)
+    if dry_run or (as_json and not yes):
+        _show(planned, as_json)
+        return Exit.OK
+    if not as_json:
+        output.data(description(planned))
+    if not yes and not output.confirm("send it?"):
+        output.words("nothing was sent")
+        return Exit.FAILED
+    sent = move(False)
+    if as_json:
+        output.as_json(plain(sent))
+    else:
+        output.data(f"sent      {transaction}" for transaction in sent.transactions)
+    return Exit.OK
+
+
+def _show(planned: MoveView, as_json: bool) -> None:
+    if as_json:
+        output.as_json(plain(planned))
+    else:
+        output.data(description(planned))
+        output.words("nothing was sent")
+
+
+def description(move: MoveView) -> list[str]:
+    """What would happen, on a few lines."""
+    return output.pairs(_rows(move))
+
+
+def _rows(move: MoveView) -> Iterator[tuple[str, str]]:
+    yield "from", move.sender
+    for number, call in enumerate(move.calls):
+        arguments = ", ".join(f"{name}={value}" for name, value in call.arguments)
+        yield "" if number else "call", f"{call.contract}.{call.function}({arguments}) at {call.address}"
+    gas = sum(call.gas for call in move.calls)
+    more = "" if all(call.gas for call in move.calls) else ", and that of calls that need the first one mined"
+    yield "gas", f"{gas:,}, at most {vcn(move.fee_wei)} ETH{more}"
+    for number, balance in enumerate(move.balances):
+        yield "" if number else "balance", _change(balance)
+
+
+def _change(balance: BalanceView) -> str:
+    if balance.unit == "VCN":
+        return f"{balance.name}: {exact_coins(balance.before_wei)} > {exact_coins(balance.after_wei)}"
+    return f"{balance.name}: {vcn(balance.before_wei)} > {vcn(balance.after_wei)} {balance.unit}"

@@ -1,0 +1,118 @@
+"""The computation of a proof's answer in containers of this machine: a seat's check, and a fresh run."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from chain.calibration.files import packaged_for
+from executor import images
+from executor.containers import Engine
+from executor.generation import Generation, Order
+from executor.models import ModelStore
+from executor.replay import Replay
+from executor.station import Station
+from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
+from node.cli.ui.options import Common
+from node.cli.ui.settings import config_of
+from node.daemon.text import load_tokenizer, text_of
+from protocol.errors import ExecutorError
+from protocol.proof.again import answer_of, check_fresh, check_score, nothing_to_compute, spec_of
+from protocol.proof.check import Check
+from protocol.proof.file import Proof
+from protocol.stages.execution import Outcome, RunSpec
+from protocol.stages.request import GENERATE
+from protocol.wire.ids import Cid
+
+
+class Bench(Protocol):
+    """What computes. Raises: ExecutorError where this machine cannot."""
+
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
+        """check.bin of an answer, or what is wrong with it."""
+        ...
+
+    def answer(self, spec: RunSpec, asked: bytes) -> bytes:
+        """A fresh result.json."""
+        ...
+
+    def text(self, manifest: bytes, ids: tuple[int, ...]) -> str:
+        """Tokens as text."""
+        ...
+
+
+class ContainerBench:
+    """Containers of a Docker Engine, each in a folder of its own that is gone afterwards."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+
+    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
+        """See Bench."""
+        with _workspace() as workspace:
+            workspace.put(INPUT_JSON, asked)
+            workspace.put(RESULT_JSON, answer)
+            return Replay(self._station, spec, workspace).run()
+
+    def answer(self, spec: RunSpec, asked: bytes) -> bytes:
+        """See Bench."""
+        with _workspace() as workspace:
+            workspace.put(INPUT_JSON, asked)
+            run, _ = Generation(self._station, Order(self._station, spec, workspace)).run(lambda ids: None)
+            fresh = workspace.get(RESULT_JSON)
+            if run.outcome is not Outcome.OK or fresh is None:
+                raise ExecutorError(f"the fresh run ended badly: {run.outcome}: {run.detail}")
+            return fresh
+
+    def text(self, manifest: bytes, ids: tuple[int, ...]) -> str:
+        """See Bench."""
+        models = self._station.models
+        tokenizer = load_tokenizer(models.path(manifest) / models.manifest(manifest).tokenizer)
+        return text_of(tokenizer, list(ids))
+
+
+@contextlib.contextmanager
+def open_bench(common: Common) -> Iterator[ContainerBench]:
+    """The engine and the models that the node's settings name. Raises: ConfigError, ExecutorError."""
+    settings = config_of(common.data_dir).executor
+    # A name of its own: a daemon on the same engine sweeps its own containers only.
+    engine = Engine(f"verify-{os.getpid()}", settings.docker_host)
+    try:
+        image = settings.image or images.find(settings.docker_host)
+        yield ContainerBench(Station(engine, image, ModelStore(settings.store), _weights, round(settings.cpus * 1000)))
+    finally:
+        engine.close()
+
+
+def rerun(proof: Proof, bench: Bench, memory_bytes: int) -> tuple[Check, ...]:
+    """Both computations; a file without content has nothing to compute. Raises: ExecutorError."""
+    content, facts = proof.content, answer_of(proof)
+    if content is None or content.result is None:
+        return nothing_to_compute()
+    spec = spec_of(proof, memory_bytes)
+    scored = check_score(proof, *bench.check(spec, content.input, content.result))
+    if facts is None or proof.model is None:
+        return (scored,)
+    given, fresh = (told(bench, spec, raw) for raw in (content.result, bench.answer(spec, content.input)))
+    return scored, check_fresh(spec.kind, given, fresh)
+
+
+def told(bench: Bench, spec: RunSpec, result: bytes) -> str:
+    """A result.json that passed validation as it is compared: the text of an answer, a reading as it is."""
+    if spec.kind != GENERATE:
+        return result.decode()
+    return bench.text(spec.manifest, tuple(json.loads(result)["output_token_ids"]))
+
+
+def _weights(manifest: bytes) -> bytes | None:
+    found = packaged_for(Cid(manifest))
+    return found.act_weights if found else None
+
+
+@contextlib.contextmanager
+def _workspace() -> Iterator[Workspace]:
+    with tempfile.TemporaryDirectory(prefix="vcoin-verify-") as folder:
+        yield Workspace(Path(folder) / "job")

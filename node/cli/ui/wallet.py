@@ -1,0 +1,118 @@
+"""A wallet of one's own behind a command: its key file, and what is sent with it. The daemon never has this key."""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from node.api.snapshot import MoveView
+from node.cli.ui import output
+from node.cli.ui.contracts import with_network
+from node.cli.ui.money import carry_out
+from node.cli.ui.options import AddressOf, Common, DryRun, Yes
+from node.cli.ui.settings import config_of
+
+if TYPE_CHECKING:
+    from chain.contracts.network import Network
+    from chain.rpc.ethereum import Call
+    from chain.tx.wallet import Key
+    from node.config import Config
+    from node.wallet.plans import Move
+    from protocol.wire.ids import Address
+
+Planned = Callable[["Network", "Key"], Awaitable["Move"]]
+"""What is to be sent by a key, from the state of the network now."""
+PlannedAbout = Callable[["Network", "Key", "Address"], Awaitable["Move"]]
+"""The same about a node, by its id."""
+CallsAbout = Callable[["Network", "Address"], Sequence["Call"]]
+"""Calls about a node, by its id."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Wallet:
+    """Options of commands that a wallet sends."""
+
+    key: Annotated[Path, Parameter(metavar="FILE")]
+    """The wallet's keystore file (Web3 secret storage, as geth and cast write it)."""
+    password_file: Path | None = None
+    """Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question."""
+    yes: Yes = False
+    """Send without asking."""
+    dry_run: DryRun = False
+    """Only show what would happen."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class NodeOption:
+    """Which node a command is about."""
+
+    node: AddressOf | None = None
+    """The node's id (else that of the node here)."""
+
+    def name_by(self, config: "Config") -> "Address":
+        """Its id or its operator key. Raises: ConfigError where none is named and there is no node here."""
+        from node.wallet.home import Home
+        from protocol.wire.ids import Address
+
+        return Address(self.node) if self.node else Home(config.node.data_dir).operator_address()
+
+
+HERE = NodeOption()
+
+
+def carry_out_by(wallet: Wallet, whose: str, config: "Config", common: Common, planned: Planned) -> int:
+    """Unlock a wallet's key, then simulate, show, ask and send what is planned with it.
+
+    Args: whose, in the question for the password: "the owner's key".
+    Raises: ConfigError for the key or its password; Fault reverted and ChainError as the contracts and endpoints say.
+    """
+    key = unlock(wallet.key, wallet.password_file, whose)
+
+    async def act(network: "Network", simulate: bool) -> MoveView:
+        from chain.tx.transactions import Sender
+        from node.wallet import plans
+
+        move = await planned(network, key)
+        if simulate:
+            return await plans.simulate(network, move)
+        return await plans.send(network, move, Sender(network.ethereum, key, plans.unrecorded))
+
+    def move(simulate: bool) -> MoveView:
+        return with_network(config, lambda network, _: act(network, simulate))
+
+    return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
+
+
+def carry_out_about(wallet: Wallet, whose: str, about: NodeOption, common: Common, planned: PlannedAbout) -> int:
+    """As `carry_out_by`, about a node. Raises: ConfigError, too, where no node is named and there is none here."""
+    config = config_of(common.data_dir)
+    name = about.name_by(config)
+
+    async def plan(network: "Network", key: "Key") -> "Move":
+        return await planned(network, key, await network.stakes.id_of(name))
+
+    return carry_out_by(wallet, whose, config, common, plan)
+
+
+def send_about(wallet: Wallet, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
+    """As `carry_out_about`, calls that move no coins."""
+
+    async def plan(network: "Network", key: "Key", node: "Address") -> "Move":
+        from node.wallet import plans
+
+        return await plans.plain(network, key, *calls(network, node))
+
+    return carry_out_about(wallet, whose, about, common, plan)
+
+
+def unlock(key: Path, password_file: Path | None, whose: str) -> "Key":
+    """The key of a file; whoever sits there is asked for the password of "the owner's key". Raises: ConfigError."""
+    from chain.tx.keystore import load_key, read_password
+
+    prompt = output.ask_secret if output.is_interactive() else None
+    return load_key(key, read_password(password_file, os.environ, prompt, f"password of {whose}"))

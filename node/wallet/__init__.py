@@ -1,0 +1,1 @@
+"""What the owner of a node keeps: key files, secrets, sealed content, planned transactions."""
