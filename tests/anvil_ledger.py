@@ -7,7 +7,6 @@ from typing import Any
 
 import trio
 
-from chain.actions import Actions
 from chain.calibration.files import CalibrationFile
 from chain.contracts.network import Deployment, Network
 from chain.contracts.profiles import Profile, profiles
@@ -27,6 +26,7 @@ from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId
 from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
 from tests.jobs import CLASS, CLASSES, key, named
+from tests.support.actions import Actions
 
 POLL_S = 0.02
 BLOCK_S = 0.1

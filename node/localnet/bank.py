@@ -12,16 +12,17 @@ from pathlib import Path
 
 import trio
 
-from chain.actions import Actions
 from chain.contracts.network import Deployment, Network
 from chain.contracts.profiles import profiles
 from chain.deploy.deployment import deploy, first_classes
 from chain.rpc.endpoints import open_rpc
-from chain.rpc.ethereum import Ethereum
+from chain.rpc.ethereum import Call, Ethereum
+from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
 from node.api.faults import Fault
 from node.localnet.plan import NodePlan
 from node.localnet.processes import Process, start
+from node.wallet import plans
 from protocol.errors import ChainError
 from protocol.wire.ids import Address
 
@@ -94,18 +95,21 @@ async def fund(
     network: Network, deployer: Key, accounts: Sequence[Account], class_ids: Sequence[int]
 ) -> AsyncIterator[str]:
     """Give every node its money, its stake and its places as a verifier; says what it did, line by line."""
-    bank = Actions(network, deployer, poll_s=POLL_S)
     for account in accounts:
-        plan = account.plan
-        for key in (account.owner, account.operator, account.client):
+        plan, client, owner = account.plan, account.client, account.owner
+        for key in (owner, account.operator, client):
             await give_gas(network.ethereum, key.address)
         if plan.coins_wei + plan.deposit_wei:
-            await bank.transfer(account.client.address, plan.coins_wei + plan.deposit_wei)
+            await _send(network, deployer, network.token.transfer(client.address, plan.coins_wei + plan.deposit_wei))
         if plan.deposit_wei:
-            await Actions(network, account.client, poll_s=POLL_S).deposit(plan.deposit_wei)
+            await _carry_out(network, client, await plans.deposit(network, client, plan.deposit_wei))
         if plan.stake_wei:
-            await bank.transfer(account.owner.address, plan.stake_wei)
-            await _register(network, account, class_ids)
+            await _send(network, deployer, network.token.transfer(owner.address, plan.stake_wei))
+            verifies = "verifier" in plan.roles
+            registration = plans.register(
+                network, owner, account.operator, plan.stake_wei, class_ids, verifies=verifies
+            )
+            await _carry_out(network, owner, await registration)
         yield plan.name
 
 
@@ -120,13 +124,12 @@ async def give_gas(ethereum: Ethereum, to: Address) -> None:
     await ethereum.rpc.request("anvil_setBalance", to, hex(GAS_WEI))
 
 
-async def _register(network: Network, account: Account, class_ids: Sequence[int]) -> None:
-    owner = Actions(network, account.owner, poll_s=POLL_S)
-    mask = sum(1 << class_id for class_id in class_ids)
-    await owner.register(account.operator, account.plan.stake_wei, mask)
-    if "verifier" in account.plan.roles:
-        for class_id in class_ids:
-            await owner.join_verifiers(account.operator.address, class_id)
+async def _send(network: Network, key: Key, call: Call) -> None:
+    await _carry_out(network, key, await plans.plain(network, key, call))
+
+
+async def _carry_out(network: Network, key: Key, plan: plans.Move) -> None:
+    await plans.send(network, plan, Sender(network.ethereum, key, plans.unrecorded, poll_s=POLL_S))
 
 
 async def _listens(port: int) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from chain.abi.enums import CaseState
 from chain.abi.interface import interface, value_in_words
-from chain.actions import hint
 from chain.contracts.network import Network
+from chain.contracts.refusals import hint
 from chain.contracts.stakes import Registration
 from chain.rpc.ethereum import Call, refusal_name
 from chain.tx.pending import Prepared

@@ -33,7 +33,7 @@ from scripts.setup.session import SERVICES, Session
 
 TESTS = REPOSITORY / "tests"
 # What lies under tests/ and holds no tests of its own.
-SUPPORT = {"benchmarks", "fakes", "vectors"}
+SUPPORT = {"benchmarks", "fakes", "support", "vectors"}
 
 
 @dataclass(frozen=True)

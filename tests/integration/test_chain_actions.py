@@ -4,12 +4,13 @@ import pytest
 import trio
 
 from chain.abi.enums import NodeState
-from chain.actions import Actions, hint
+from chain.contracts.refusals import hint
 from protocol.errors import ChainError, Reverted
 from protocol.params import VCN
 from protocol.wire.ids import Address
 from tests.anvil_ledger import DEPLOYER, POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
 from tests.jobs import CLASS, CLASSES, key
+from tests.support.actions import Actions
 
 pytestmark = pytest.mark.anvil
 

@@ -350,7 +350,7 @@ def pay(network: Network, to: Key, amount: int) -> None:
     """Coins and gas from whoever deployed the network."""
     import trio
 
-    from chain.actions import Actions
+    from tests.support.actions import Actions
     from chain.contracts.network import Network as Contracts
     from chain.contracts.network import read_deployment
     from chain.rpc.endpoints import open_rpc

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from chain.abi.enums import BY_NAME
 from chain.abi.interface import CONTRACTS, INTERFACES, call_in_words, interface, refusal_of, value_in_words
-from chain.actions import HINTS
 from chain.contracts.court import Case, Seat
 from chain.contracts.params import DeviceClass
 from chain.contracts.profiles import Profile
+from chain.contracts.refusals import HINTS
 from chain.contracts.settlement import Book, SignerGrant, StoredBatch
 from chain.contracts.singles import JobOutput, JobTerms
 from chain.contracts.stakes import Node, Registration

@@ -1,84 +1,17 @@
-"""What people do with their wallets: stakes, accounts, transfers. Each is simulated before it is sent."""
+"""The holder of one key, for tests: stakes, accounts and transfers, each one call, with the balances after it."""
 
 from dataclasses import dataclass
 
 from chain.contracts.network import Network
 from chain.contracts.stakes import Delegation, Node, Registration, Terms
-from chain.rpc.ethereum import Call, refusal_name
+from chain.rpc.ethereum import Call
 from chain.tx.pending import Prepared, Record
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
-from protocol.errors import ChainError, Reverted
+from protocol.errors import ChainError
 from protocol.stages.assignment import Lane
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import Address, BatchId, Hash32, Wei
-
-HINTS = {
-    "AccessControlUnauthorizedAccount": "this wallet has no such role: vcoin timelock show names who has",
-    "AlreadyChallenged": "wait for the answer, or for five minutes",
-    "AlreadyJoined": "the node is on the list already",
-    "AlreadyVoted": "an arbiter votes once a case: vcoin panel show tells how it stands",
-    "AnswerTooLate": "the five minutes are over",
-    "AppealOver": "the verdict stands",
-    "BadClassId": "device classes are numbered from 1 to 31",
-    "BadClasses": "vcoin params show lists the device classes that there are",
-    "BadConsent": "the new operator's key has to be the one that signs",
-    "BadPause": "a pause lasts 72h at most",
-    "BadQuorum": "more than half of the arbiters decide, and of nobody none",
-    "CalibrationExists": "a row that is there stays as it is",
-    "ClassExists": "a class that is there stays as it is: take another number",
-    "ClassNotRun": "only for device classes that the node runs: vcoin node classes changes them",
-    "CommissionTooHigh": "100 is the most",
-    "ConsentExpired": "try again: the signed agreement was good for an hour",
-    "DelayTooShort": "the delay of deployment is the shortest",
-    "DelegationTooLow": "stake more, or take all of it back: the network has a least delegation",
-    "DepositTooLow": "deposit more: the network has a least deposit",
-    "ERC20InsufficientBalance": "the wallet holds fewer VCN than that",
-    "IntakePaused": "nothing new is taken for a while: vcoin treasury show says until when",
-    "LaneMoved": "a batch or an order has moved the lane meanwhile: try again",
-    "LaneNotClosing": "close the lane first; its money comes back after a while: vcoin lane close NODE",
-    "LaneNotOpen": "the lane is closing already, or was never open: vcoin lane list",
-    "LaneStillClosing": "its node may still bring jobs on chain: vcoin lane list says until when",
-    "NoRewards": "nothing has been earned there since the last claim",
-    "NodeExists": "the node is registered already: add to its stake instead",
-    "NodeTakesNoStake": "only an active node takes stake: choose another, or wait",
-    "NotActive": "both nodes must be active: not in jail, not leaving",
-    "NotArbiter": "only an arbiter votes: vcoin panel show names them",
-    "NotBeforePanel": "only cases that wait for arbiters: vcoin panel show lists them",
-    "NotChallenged": "nobody has asked for a sign, or it was given",
-    "NotEnoughFree": "the account has less free than that: deposit, or wait for lanes to close",
-    "NotEnoughStake": "there is less at stake than that",
-    "NotJailed": "the node is not in jail",
-    "NotJoined": "the node is not on that list: vcoin verifier list",
-    "NotKeeper": "only the keeper may: vcoin guardian show names it",
-    "NotOfNode": "only the node's owner or operator may do that",
-    "NotOffline": "the node has given a sign within the last week",
-    "NotOperator": "only the node's operator key may do that",
-    "NotOwner": "only the wallet that registered the node may do that",
-    "NotOwnerOrPayout": "only the node's owner, or who is paid now, may do that",
-    "NotPaused": "new obligations are taken already",
-    "NotStaker": "this wallet has no stake on that node",
-    "NotYet": "wait until the time after the announcement is over",
-    "NothingAnnounced": "announce it first",
-    "NothingUnbonding": "unbond first, then wait until the time of unbonding is over",
-    "OpenBatches": "its open batches are judged first: vcoin case list --open --node NODE",
-    "OperatorTaken": "every node needs an operator key of its own",
-    "OwnChallenge": "ask a node of somebody else",
-    "OwnStakeTooLow": "the node's owner must keep a tenth of its stake: choose another node, or a smaller amount",
-    "OwnerDelegates": "this wallet owns the node: add to its stake instead",
-    "PanelOver": "the arbiters' time is over: the batch is void",
-    "PausedLately": "once in seven days: vcoin guardian show tells when next",
-    "ScoreTooLow": "verifiers need a better record: work as a provider first",
-    "SameDay": "this day is counted already",
-    "StakeTooLow": "stake more, or take the whole stake back",
-    "StillJailed": "wait until the time in jail is over",
-    "StillUnbonding": "wait until the time of unbonding is over",
-    "TimelockUnexpectedOperationState": "it waits, is done, or was proposed before (--salt): vcoin timelock show",
-    "TooYoung": "verifiers must be registered for longer",
-    "UnknownClass": "vcoin params show lists the device classes that there are",
-    "UnknownNode": "vcoin status --nodes shows those that are known",
-}
-"""What to do about a refusal, by the name of the contract's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +231,6 @@ class Actions:
     async def _perform(self, call: Call) -> Performed:
         receipt = await self._sender.send(call)
         return Performed(receipt.transaction, receipt.block, receipt.gas_used, receipt.fee, await self.balances())
-
-
-def hint(error: ChainError) -> str:
-    """What to do about a refusal, in words for its sender; empty where nothing is known."""
-    return HINTS.get(refusal_name(error), "") if isinstance(error, Reverted) else ""
 
 
 async def _unrecorded(prepared: Prepared) -> None:

@@ -1,0 +1,1 @@
+"""What several layers of tests share: scenes, services and doubles of people."""
