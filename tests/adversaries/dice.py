@@ -18,7 +18,7 @@ from protocol.params import AUDITORS, FULL_BENCH
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, epoch_of, is_audited
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
-from tests.anvil_ledger import AnvilLedger
+from tests.support.anvil_ledger import AnvilLedger
 
 TICKETS = 64
 """For every seat, as the contract has it; what is first among fewer is first among all."""

@@ -21,7 +21,7 @@ from tests.adversaries import crooks
 from tests.adversaries.arena import CLIENT, Part
 from tests.adversaries.crooks import Ears, Routed
 from tests.adversaries.row import Row, Stage
-from tests.jobs import key
+from tests.support.jobs import key
 
 CHEAP = 1
 SYBILS = 5

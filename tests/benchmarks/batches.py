@@ -32,9 +32,9 @@ from protocol.params import VCN
 from protocol.stages.sampling import epoch_of
 from protocol.stages.verification import seat_commitment
 from protocol.wire.ids import BatchId
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
 from tests.benchmarks.line import Line
-from tests.jobs import CLASS, PRICE, Orders, batch_of, key, named
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.support.jobs import CLASS, PRICE, Orders, batch_of, key, named
 
 NEEDS = ("venv", "node tools")
 KEYS = ("gas.batch",)

@@ -13,7 +13,7 @@ from executor.station import Station
 from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunSpec
 from tests.benchmarks.line import Line
-from tests.station import open_station, small_model
+from tests.support.station import open_station, small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 KEYS = ("check.ratio_128", "check.ratio_128_fp32", "truth.proof_bytes_32")

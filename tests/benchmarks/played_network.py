@@ -27,11 +27,11 @@ from node.config import Config
 from node.wallet.home import Home
 from protocol.params import VCN
 from protocol.wire.ids import peer_id_of
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
 from tests.benchmarks.played_node import PlayedProcess
 from tests.integration.test_daemon import Place
 from tests.integration.test_daemon_jobs import CALIBRATION, MODEL, TOKENIZER_JSON, operator_of
-from tests.jobs import CLASSES
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.support.jobs import CLASSES
 
 T = TypeVar("T")
 

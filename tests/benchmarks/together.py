@@ -17,7 +17,7 @@ from executor.together import Together
 from executor.workspace import INPUT_JSON, Workspaces
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from tests.benchmarks.line import Line
-from tests.station import open_station, small_model
+from tests.support.station import open_station, small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 KEYS = ("together.speed_8", "together.speed_8_fp32", "together.last_8", "together.last_8_fp32")

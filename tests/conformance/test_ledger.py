@@ -79,10 +79,10 @@ from protocol.stages.verification import NOTHING_SHOWN_BPS, Verdict, audit_commi
 from protocol.wire.envelope import Domain, require_signer
 from protocol.wire.ids import Address, BatchId
 from protocol.wire.merkle import path
-from tests.anvil_ledger import open_anvil_ledger
 from tests.fakes.ledger import MemoryLedger
-from tests.jobs import PRICE, Orders, batch_of, key, named, sums_of
-from tests.story import Story, told_by
+from tests.support.anvil_ledger import open_anvil_ledger
+from tests.support.event_recorder import Story, told_by
+from tests.support.jobs import PRICE, Orders, batch_of, key, named, sums_of
 
 NODE, CLIENT = key("node"), key("client")
 VERIFIERS = [key(f"verifier {index}") for index in range(10)]

@@ -25,7 +25,7 @@ from protocol.stages.execution import Outcome, RunSpec, validate_proof, validate
 from protocol.stages.verification import UNCALIBRATED, distances, score
 from protocol.wire.ids import Cid, JobId
 from tests.fakes.sandbox import FakeSandbox
-from tests.station import open_station, small_model
+from tests.support.station import open_station, small_model
 
 SALT = "5a" * 16
 QUESTION = "Name three rivers of Europe and say where each of them ends."

@@ -33,7 +33,7 @@ from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_bl
 from protocol.stages.settlement import split
 from protocol.wire.envelope import Domain, require_signer
 from protocol.wire.ids import Address, BatchId, Wei
-from tests.jobs import sums_of
+from tests.support.jobs import sums_of
 
 DAY_S = 86_400
 COUNTED_A_DAY = 20

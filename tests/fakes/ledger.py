@@ -29,7 +29,7 @@ from protocol.wire.ids import Address, BatchId, checksum
 from tests.fakes.audits import Audits
 from tests.fakes.contracts import Refused
 from tests.fakes.hand import Hand, answer_of, mined
-from tests.jobs import CLASS, named
+from tests.support.jobs import CLASS, named
 
 Change = Callable[[Audits], None]
 

@@ -35,7 +35,7 @@ from scripts.samples import sample
 from tests.fuzz.mutation import Shape
 from tests.fuzz.peer_targets import NOW_MS, PEER
 from tests.fuzz.target import SCRATCH, Target, at_once
-from tests.proofs import PASSED, Bench, proof_of
+from tests.support.proofs import PASSED, Bench, proof_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 

@@ -18,9 +18,9 @@ from protocol.errors import Reverted
 from protocol.events import AccountSeen, BatchSubmitted, BlockSeen, Event, NodeSeen
 from protocol.params import VCN
 from protocol.wire.ids import Address
-from tests.anvil_ledger import POLL_S, AnvilLedger, open_anvil_ledger
-from tests.jobs import Orders, key
-from tests.story import Story, told_by
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, open_anvil_ledger
+from tests.support.event_recorder import Story, told_by
+from tests.support.jobs import Orders, key
 
 NODE, CLIENT = key("node"), key("client")
 DEPTH, LAG = 6, 4

@@ -20,7 +20,7 @@ from executor.containers import Engine
 from executor.models import ModelStore
 from node.api.faults import Exit
 from node.calibration.plan import ALTERED, DRAWN, WEIGHTS
-from tests.station import docker_host, open_station, run_inside
+from tests.support.station import docker_host, open_station, run_inside
 
 pytestmark = pytest.mark.docker
 

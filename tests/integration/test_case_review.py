@@ -8,11 +8,11 @@ import pytest
 
 from chain.contracts.panel import Panel
 from node.api.faults import Exit
-from tests.anvil_ledger import DEPLOYER
 from tests.conformance.test_ledger import NODE
-from tests.desk import desk_at
-from tests.jobs import key
-from tests.trials import anvil_of, judged, played
+from tests.support.anvil_ledger import DEPLOYER
+from tests.support.cli_harness import desk_at
+from tests.support.jobs import key
+from tests.support.trials import anvil_of, judged, played
 
 pytestmark = pytest.mark.anvil
 ARBITERS = [key(f"arbiter {number}") for number in range(3)]

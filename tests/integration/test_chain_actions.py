@@ -8,9 +8,9 @@ from chain.contracts.refusals import hint
 from protocol.errors import ChainError, Reverted
 from protocol.params import VCN
 from protocol.wire.ids import Address
-from tests.anvil_ledger import DEPLOYER, POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
-from tests.jobs import CLASS, CLASSES, key
 from tests.support.actions import Actions
+from tests.support.anvil_ledger import DEPLOYER, POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
+from tests.support.jobs import CLASS, CLASSES, key
 
 pytestmark = pytest.mark.anvil
 

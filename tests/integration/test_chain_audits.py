@@ -14,9 +14,9 @@ from protocol.params import AUDITORS, VCN
 from protocol.stages.sampling import draw_order, epoch_of, is_audited
 from protocol.stages.verification import NOTHING_SHOWN_BPS, audit_commitment
 from protocol.wire.ids import Address
-from tests.desk import desk_at
 from tests.integration.test_chain_court import NODE, TICKETS, VERIFIERS, Hearing, hearing
-from tests.jobs import CLASS, key, named
+from tests.support.cli_harness import desk_at
+from tests.support.jobs import CLASS, key, named
 
 pytestmark = pytest.mark.anvil
 ANYBODY = key("anybody")

@@ -28,10 +28,10 @@ from protocol.stages.sampling import batch_seed, draw_order, draw_samples, epoch
 from protocol.stages.settlement import convene_pay, split
 from protocol.stages.verification import seat_commitment
 from protocol.wire.ids import BatchId
-from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, forget, open_anvil_ledger, owner_of
-from tests.endpoint import endpoint, forward
-from tests.jobs import CLASS, PRICE, Orders, batch_of, key, named
-from tests.story import Story, told_by
+from tests.support.anvil_ledger import POLL_S, WEALTH, AnvilLedger, forget, open_anvil_ledger, owner_of
+from tests.support.endpoint import endpoint, forward
+from tests.support.event_recorder import Story, told_by
+from tests.support.jobs import CLASS, PRICE, Orders, batch_of, key, named
 
 pytestmark = pytest.mark.anvil
 

@@ -25,10 +25,10 @@ from protocol.errors import ChainError, ConfigError, Reverted
 from protocol.events import CalibrationSeen
 from protocol.stages.verification import UNCALIBRATED, Calibration, MarginScores, Tolerance
 from protocol.wire.ids import Cid, Wei
-from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
-from tests.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, AnvilLedger, forget, open_anvil_ledger
-from tests.jobs import key, named
-from tests.story import told_by
+from tests.support.anvil import CHAIN_ID, Anvil, Controls, anvil
+from tests.support.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, AnvilLedger, forget, open_anvil_ledger
+from tests.support.event_recorder import told_by
+from tests.support.jobs import key, named
 
 pytestmark = pytest.mark.anvil
 

@@ -24,8 +24,8 @@ from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import path
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
-from tests.jobs import Orders, batch_with, key
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
+from tests.support.jobs import Orders, batch_with, key
 
 pytestmark = pytest.mark.anvil
 WHILE_S = 1.0

@@ -16,10 +16,10 @@ from chain.tx.transactions import Sender
 from protocol.effects import SealEpoch
 from protocol.errors import ChainError
 from protocol.wire.ids import Wei
-from tests.anvil import CHAIN_ID, Controls, anvil
-from tests.anvil_ledger import POLL_S
-from tests.endpoint import Garbage, endpoint, forward
-from tests.jobs import key
+from tests.support.anvil import CHAIN_ID, Controls, anvil
+from tests.support.anvil_ledger import POLL_S
+from tests.support.endpoint import Garbage, endpoint, forward
+from tests.support.jobs import key
 
 pytestmark = pytest.mark.anvil
 

@@ -26,10 +26,10 @@ from protocol.events import (
 from protocol.params import VCN
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Hash32
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
 from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
-from tests.jobs import FAR, Orders, batch_of
-from tests.story import Story, told_by
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
+from tests.support.event_recorder import Story, told_by
+from tests.support.jobs import FAR, Orders, batch_of
 
 pytestmark = pytest.mark.anvil
 

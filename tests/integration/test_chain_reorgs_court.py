@@ -60,7 +60,7 @@ from protocol.stages.verification import Verdict, audit_commitment, seat_commitm
 from protocol.wire.ids import ZERO_HASH, BatchId
 from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
 from tests.integration.test_chain_reorgs import DAY_S, LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
-from tests.jobs import Orders, batch_of, key, named
+from tests.support.jobs import Orders, batch_of, key, named
 
 pytestmark = pytest.mark.anvil
 

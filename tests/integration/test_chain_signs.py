@@ -7,8 +7,8 @@ import trio
 
 from protocol.errors import ChainError
 from protocol.params import VCN
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
-from tests.jobs import key
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
+from tests.support.jobs import key
 
 pytestmark = pytest.mark.anvil
 

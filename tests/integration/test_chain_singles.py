@@ -17,8 +17,8 @@ from protocol.stages.assignment import Assignment, JobDetails
 from protocol.stages.commitment import Receipt, Result
 from protocol.wire.envelope import digest, struct_hash
 from protocol.wire.ids import ZERO_HASH, Address, JobId
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
-from tests.jobs import Orders, key, named
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
+from tests.support.jobs import Orders, key, named
 
 pytestmark = pytest.mark.anvil
 NODE, CLIENT, ANYBODY = key("node"), key("client"), key("anybody")

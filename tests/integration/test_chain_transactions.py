@@ -20,10 +20,10 @@ from protocol.events import BatchMined, Event, TransactionMined
 from protocol.params import VCN
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Wei
-from tests.anvil import CHAIN_ID, RICH, Controls, anvil
-from tests.anvil_ledger import POLL_S, forget, open_anvil_ledger
-from tests.endpoint import endpoint, forward
-from tests.jobs import Orders, batch_of, key
+from tests.support.anvil import CHAIN_ID, RICH, Controls, anvil
+from tests.support.anvil_ledger import POLL_S, forget, open_anvil_ledger
+from tests.support.endpoint import endpoint, forward
+from tests.support.jobs import Orders, batch_of, key
 
 pytestmark = pytest.mark.anvil
 

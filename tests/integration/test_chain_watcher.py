@@ -16,10 +16,10 @@ from protocol.errors import ChainError, ReorgedOut
 from protocol.events import BatchMined, BatchSubmitted, BlockSeen, LaneSeen, NodeSeen, SeedRevealed
 from protocol.params import VCN
 from protocol.stages.sampling import epoch_of
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
-from tests.endpoint import RpcFault, endpoint, forward
-from tests.jobs import Orders, batch_of, key
-from tests.story import Story, told_by
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
+from tests.support.endpoint import RpcFault, endpoint, forward
+from tests.support.event_recorder import Story, told_by
+from tests.support.jobs import Orders, batch_of, key
 
 pytestmark = pytest.mark.anvil
 

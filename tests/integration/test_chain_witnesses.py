@@ -17,11 +17,11 @@ from protocol.effects import CheckIn, OpenLane, SubmitBatch
 from protocol.errors import ChainError
 from protocol.events import BatchMined, BatchSubmitted, BlockSeen, TransactionMined
 from protocol.params import VCN
-from tests.anvil import CHAIN_ID
-from tests.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
-from tests.endpoint import Garbage, RpcFault, endpoint, forward
-from tests.jobs import Orders, batch_of, key
-from tests.story import Story, told_by
+from tests.support.anvil import CHAIN_ID
+from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
+from tests.support.endpoint import Garbage, RpcFault, endpoint, forward
+from tests.support.event_recorder import Story, told_by
+from tests.support.jobs import Orders, batch_of, key
 
 pytestmark = pytest.mark.anvil
 

@@ -21,7 +21,7 @@ from node.api.faults import Exit
 from node.localnet.processes import start_of
 from node.wallet.home import Founded, Home, found
 from protocol.params import VCN
-from tests.ports import free_ports
+from tests.support.ports import free_ports
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 
@@ -350,12 +350,12 @@ def pay(network: Network, to: Key, amount: int) -> None:
     """Coins and gas from whoever deployed the network."""
     import trio
 
-    from tests.support.actions import Actions
     from chain.contracts.network import Network as Contracts
     from chain.contracts.network import read_deployment
     from chain.rpc.endpoints import open_rpc
     from chain.rpc.ethereum import Ethereum
     from chain.tx.keystore import load_key
+    from tests.support.actions import Actions
 
     record = network.record
 

@@ -9,9 +9,9 @@ import pytest
 
 from node.api.faults import Exit
 from protocol.params import VCN
-from tests.anvil_ledger import WEALTH
-from tests.desk import Desk, open_desk
-from tests.jobs import key
+from tests.support.anvil_ledger import WEALTH
+from tests.support.cli_harness import Desk, open_desk
+from tests.support.jobs import key
 
 pytestmark = pytest.mark.anvil
 

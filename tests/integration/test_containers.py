@@ -21,7 +21,7 @@ from executor.transcript import Said, Tokens
 from protocol.errors import ExecutorError, ImageMissing
 from protocol.stages.execution import Outcome
 from tests.adversaries.images import build
-from tests.station import docker_host, open_station
+from tests.support.station import docker_host, open_station
 
 pytestmark = pytest.mark.docker
 

@@ -22,7 +22,7 @@ from node.wallet.home import Home, found
 from protocol.errors import ChainError, ConfigError, ExecutorError
 from protocol.params import VCN
 from protocol.wire.ids import ZERO_ADDRESS
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]

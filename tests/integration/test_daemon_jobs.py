@@ -38,9 +38,9 @@ from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.verification import Calibration, SampleOpening, Tolerance
 from protocol.wire.ids import Address, cid_of
-from tests.anvil_ledger import RUNTIME, open_anvil_ledger
 from tests.fakes import reader
 from tests.integration.test_daemon import REPOSITORY, Place
+from tests.support.anvil_ledger import RUNTIME, open_anvil_ledger
 from tests.unit.node.test_text import TOKENIZER, encode
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]

@@ -32,7 +32,6 @@ from protocol.stages.execution import Outcome
 from protocol.stages.offer import price_of
 from protocol.wire.envelope import struct_hash
 from protocol.wire.ids import Address, Wei
-from tests.anvil_ledger import owner_of
 from tests.benchmarks.played_network import (
     DEPOSIT,
     MAX_NEW_TOKENS,
@@ -45,9 +44,10 @@ from tests.benchmarks.played_network import (
 )
 from tests.benchmarks.played_node import ARMED, READY, Death, Moment
 from tests.integration.test_daemon_jobs import ANSWER, operator_of
-from tests.jobs import CLASS
 from tests.simulation.kills import STAGES, VICTIMS
 from tests.simulation.scene import Work
+from tests.support.anvil_ledger import owner_of
+from tests.support.jobs import CLASS
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 

@@ -26,9 +26,9 @@ from protocol.stages.assignment import Accept
 from protocol.stages.commitment import Receipt
 from protocol.stages.offer import Offer
 from protocol.wire.ids import JobId, TimestampMs
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
-from tests.endpoint import Garbage, endpoint, forward
-from tests.jobs import key
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger, owner_of
+from tests.support.endpoint import Garbage, endpoint, forward
+from tests.support.jobs import key
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 

@@ -26,9 +26,9 @@ from chain.tx.transactions import Sender
 from node.api.faults import Exit
 from node.cli import main
 from protocol.params import VCN
-from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
-from tests.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, forget, open_anvil_ledger
-from tests.jobs import key
+from tests.support.anvil import CHAIN_ID, Anvil, Controls, anvil
+from tests.support.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, forget, open_anvil_ledger
+from tests.support.jobs import key
 from tests.unit.node.cli.conftest import Ran
 
 pytestmark = pytest.mark.anvil

@@ -13,7 +13,7 @@ from executor import devices
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import CLASS_DTYPES, InvalidResult, validate_proof
 from protocol.stages.verification import Calibration, score
-from tests.station import open_station, run_inside, small_model
+from tests.support.station import open_station, run_inside, small_model
 
 pytestmark = pytest.mark.docker
 

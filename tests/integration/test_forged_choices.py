@@ -14,7 +14,7 @@ from chain.calibration.files import packaged_for
 from executor import devices
 from protocol.stages.execution import CLASS_DTYPES, validate_proof
 from protocol.stages.verification import Calibration, Distances, distances, points
-from tests.station import open_station, run_inside, small_model
+from tests.support.station import open_station, run_inside, small_model
 
 pytestmark = pytest.mark.docker
 

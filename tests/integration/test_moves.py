@@ -12,8 +12,8 @@ from node.api.faults import Fault
 from node.api.snapshot import MoveView
 from node.wallet import plans
 from protocol.params import VCN
-from tests.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
-from tests.jobs import CLASS, key
+from tests.support.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
+from tests.support.jobs import CLASS, key
 
 pytestmark = pytest.mark.anvil
 

@@ -11,7 +11,7 @@ from executor import devices
 from node.calibration.constants import OVER_WORST
 from scripts.calibration import readings
 from scripts.calibration.constants import reading_constants
-from tests.station import open_station, small_model
+from tests.support.station import open_station, small_model
 
 pytestmark = pytest.mark.docker
 

@@ -20,8 +20,8 @@ from protocol.stages.execution import Outcome as Ended
 from protocol.stages.execution import RunSpec, sampling_seed
 from protocol.wire.ids import Cid
 from scripts.setup import model
-from tests.proofs import CLASS, TOKENS, Answered, proof_of
-from tests.station import docker_host, open_station, small_model
+from tests.support.proofs import CLASS, TOKENS, Answered, proof_of
+from tests.support.station import docker_host, open_station, small_model
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 MEMORY = 4 * 2**30

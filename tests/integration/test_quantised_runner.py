@@ -20,7 +20,7 @@ from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import Distances, distances, score
 from tests.adversaries.images import build
-from tests.station import docker_host, open_station, small_model
+from tests.support.station import docker_host, open_station, small_model
 
 pytestmark = pytest.mark.docker
 

@@ -18,7 +18,7 @@ from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.request import CLASSIFY, EMBED
 from tests.adversaries.images import build
-from tests.station import docker_host, open_station, small_model
+from tests.support.station import docker_host, open_station, small_model
 
 pytestmark = pytest.mark.docker
 

@@ -16,7 +16,7 @@ import pytest
 from executor import images
 from executor.containers import GRACE_S
 from executor.sandbox import MIB, WORKER, Limits, Mount, Sandbox
-from tests.station import docker_host
+from tests.support.station import docker_host
 
 pytestmark = pytest.mark.docker
 

@@ -25,7 +25,7 @@ from protocol.errors import ConfigError, ExecutorError
 from protocol.events import DeadlinePassed
 from protocol.stages.execution import Outcome, RunSpec
 from tests.adversaries.images import build
-from tests.station import docker_host, open_station, small_model
+from tests.support.station import docker_host, open_station, small_model
 from tests.unit.executor.test_models import make
 
 pytestmark = pytest.mark.docker

@@ -29,7 +29,7 @@ from node.daemon.runner import DockerRunner
 from protocol.errors import ExecutorError, ImageMissing
 from protocol.events import DeviceReported
 from protocol.stages.execution import Outcome
-from tests.private_engine import PrivateEngine, open_private_engine
+from tests.support.private_engine import PrivateEngine, open_private_engine
 
 # Docker's client forgets the sockets with which it failed to connect.
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]

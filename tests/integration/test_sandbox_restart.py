@@ -29,7 +29,7 @@ from executor.workspace import INPUT_JSON, Workspaces
 from protocol.stages.execution import Outcome, RunSpec, validate_result
 from protocol.wire.ids import JobId
 from tests.adversaries.images import build
-from tests.station import docker_host, open_station, small_model
+from tests.support.station import docker_host, open_station, small_model
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -32,7 +32,7 @@ from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import score
 from protocol.wire.ids import Address
 from scripts.setup import model
-from tests.station import docker_host, open_station, small_model
+from tests.support.station import docker_host, open_station, small_model
 
 pytestmark = pytest.mark.docker
 

@@ -13,8 +13,8 @@ import trio
 from chain.tx.wallet import Key
 from protocol.params import VCN
 from scripts.setup import node_tools
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
-from tests.jobs import key
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.support.jobs import key
 
 pytestmark = pytest.mark.anvil
 

@@ -16,7 +16,7 @@ from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
 from protocol.wire.names import by_name, wire_name
-from tests.strategies import instances
+from tests.support.strategies import instances
 
 EVENTS = by_name(get_args(Event))
 EFFECTS = by_name(get_args(Effect))

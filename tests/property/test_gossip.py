@@ -23,7 +23,7 @@ from protocol.network.frames import (
 )
 from protocol.network.mesh import DEGREE_HIGH, Mesh
 from protocol.wire.ids import PeerId
-from tests.strategies import instances
+from tests.support.strategies import instances
 from tests.unit.protocol.network.nodes import START_MS, Node, key, link, run
 
 TOPICS = st.sampled_from([Topic.REQUEST, Topic.HEARTBEAT])

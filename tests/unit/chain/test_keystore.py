@@ -8,7 +8,7 @@ import pytest
 
 from chain.tx.keystore import create_key, load_key, read_password
 from protocol.errors import ConfigError
-from tests.jobs import key
+from tests.support.jobs import key
 
 QUICK = 2
 """Rounds of scrypt: enough for a test, nothing for a thief."""

@@ -9,7 +9,7 @@ import pytest
 
 from chain.rpc.endpoints import RpcRefusal, WrongChain, open_rpc
 from protocol.errors import ChainError
-from tests.endpoint import Garbage, RpcFault, endpoint
+from tests.support.endpoint import Garbage, RpcFault, endpoint
 
 CHAIN = 31337
 NOBODY = "http://127.0.0.1:9"

@@ -12,7 +12,7 @@ from protocol.stages.assignment import Accept, LaneOpen, OperatorConsent, Refuse
 from protocol.stages.commitment import Receipt, Result
 from protocol.wire.envelope import Domain, require_signer
 from protocol.wire.ids import address_bytes, address_of, checksum, peer_id_of
-from tests.jobs import Orders, key, named
+from tests.support.jobs import Orders, key, named
 
 DOMAIN = Domain(31337, checksum("0x" + "11" * 20))
 NODE, CLIENT, STRANGER = key("node"), key("client"), key("stranger")

@@ -21,7 +21,7 @@ from protocol.wire.envelope import (
     struct_hash,
 )
 from protocol.wire.ids import address_of, checksum
-from tests.strategies import instances
+from tests.support.strategies import instances
 
 DOMAIN = Domain(31337, checksum("0x" + "11" * 20))
 SECRET = b"\x01" * 32

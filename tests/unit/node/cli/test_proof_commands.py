@@ -12,7 +12,7 @@ from node.api.faults import Exit
 from protocol.proof.file import Proof
 from protocol.stages.verification import Verdict
 from protocol.wire import document
-from tests.proofs import Bench, proof_of
+from tests.support.proofs import Bench, proof_of
 from tests.unit.node.cli.conftest import Shell
 
 JOB = "ab" * 32

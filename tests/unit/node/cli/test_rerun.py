@@ -14,7 +14,7 @@ from protocol.proof.verify import verify
 from protocol.stages.execution import RunSpec, sampling_seed
 from protocol.stages.request import EMBED
 from tests.fakes import reader
-from tests.proofs import IDS, MODEL, ROWS, TOKENS, Answered, Bench, proof_of
+from tests.support.proofs import IDS, MODEL, ROWS, TOKENS, Answered, Bench, proof_of
 
 MEMORY = 2**30
 WORDS = {number: f"word{number}" for number in range(400)}

@@ -17,7 +17,7 @@ from node.cli.ui.standing import Standing, Votes
 from protocol.stages.execution import RunSpec
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_ADDRESS, Wei
-from tests.proofs import NODE, PASSED, Bench, proof_of
+from tests.support.proofs import NODE, PASSED, Bench, proof_of
 
 NOW = 1_700_000_000
 OPEN = Case(

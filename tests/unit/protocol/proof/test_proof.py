@@ -16,8 +16,8 @@ from protocol.proof.file import MAX_FILE_BYTES, CasePaper, MarginPaper, Proof, r
 from protocol.proof.verify import has_failed, verify
 from protocol.stages.verification import Verdict
 from protocol.wire.document import encode
-from tests.jobs import key, named
-from tests.proofs import CLIENT, DOMAIN, NODE, Bench, proof_of
+from tests.support.jobs import key, named
+from tests.support.proofs import CLIENT, DOMAIN, NODE, Bench, proof_of
 
 NOBODY = "0x000000000000000000000000000000000000dEaD"
 ONLY_THE_CHAIN = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.events import MessageReceived
 from protocol.messages import Message
 from tests.simulation.world import World
-from tests.strategies import instances
+from tests.support.strategies import instances
 
 
 def town() -> World:

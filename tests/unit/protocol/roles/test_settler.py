@@ -46,8 +46,8 @@ from protocol.stages.commitment import (
     unpaid_leaf,
 )
 from protocol.wire.ids import BatchId, TimestampMs, Wei, checksum
-from tests.jobs import sums_of
 from tests.simulation.scene import DOMAIN, RULES
+from tests.support.jobs import sums_of
 from tests.unit.protocol.roles.test_bidder import NOW
 from tests.unit.protocol.roles.test_provider import Deal
 

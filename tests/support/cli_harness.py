@@ -15,7 +15,7 @@ from chain.tx.keystore import create_key
 from chain.tx.wallet import Key
 from node.api.faults import Exit
 from node.cli import main
-from tests.anvil_ledger import AnvilLedger, open_anvil_ledger
+from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
 from tests.unit.node.cli.conftest import Ran
 
 PASSWORD = "secret"

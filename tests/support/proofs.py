@@ -69,7 +69,7 @@ from protocol.stages.verification import Calibration, Tolerance, Verdict, seat_c
 from protocol.wire.envelope import Domain, digest, struct_hash
 from protocol.wire.ids import Address, BatchId, cid_of
 from protocol.wire.merkle import path, root
-from tests.jobs import key, named
+from tests.support.jobs import key, named
 
 PLACE = Place(31_337, key("settlement").address, 16, 4)
 DOMAIN: Domain = PLACE.domain

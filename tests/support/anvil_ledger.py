@@ -24,9 +24,9 @@ from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, BatchId
-from tests.anvil import CHAIN_ID, Anvil, Controls, anvil
-from tests.jobs import CLASS, CLASSES, key, named
 from tests.support.actions import Actions
+from tests.support.anvil import CHAIN_ID, Anvil, Controls, anvil
+from tests.support.jobs import CLASS, CLASSES, key, named
 
 POLL_S = 0.02
 BLOCK_S = 0.1
