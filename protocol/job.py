@@ -161,7 +161,8 @@ def verdict_stage(verdict: Verdict) -> Stage:
 class JobView:
     """A job as it is shown: amounts in wei, times in ms since 1970, temperature in thousandths; None: not known yet.
 
-    checked: its client pays to have it checked. most: what it may cost, bonus and all; fee: what its checks cost.
+    checked: its client pays to have it checked. max_price: what its client would have paid for all tokens; most: what
+    it may cost, bonus and all; fee: what its checks cost.
     """
 
     request_id: RequestId | None
@@ -171,12 +172,14 @@ class JobView:
     node: Address | None
     client: Address | None
     manifest: bytes
+    input_cid: bytes
     kind: int
     max_new_tokens: int
     temperature: int
     new_tokens: int
     finish: str
     checked: bool
+    max_price: Wei
     price: Wei
     most: Wei
     charge: Wei

@@ -56,7 +56,7 @@ class NodeBackend:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._machine = parts.machine
-        self._views = Views(parts.machine, parts.ledger)
+        self._views = Views(parts.machine)
         self._answers = Answers(parts.config.executor.store / "models", parts.config.node.data_dir / "results")
         self._feed = Feed()
         self._shown: dict[str, api.JobView] = {}
@@ -233,14 +233,14 @@ class NodeBackend:
     # --- cases, models, scores --------------------------------------------------------------------------------------
     async def case(self, prefix: str) -> api.CaseView:
         """See Backend."""
-        batches = self._parts.ledger.batches
+        batches = self._machine.docket.batches
         jobs = {job.id: job.batch_id for job in self._views.jobs() if job.batch_id}
         found = complete(prefix, [*(name.hex() for name in batches), *jobs], "case")
         batch_id = BatchId(bytes.fromhex(jobs.get(found, found)))
-        story = batches.get(batch_id)
-        if story is None:
+        batch = batches.get(batch_id)
+        if batch is None:
             raise not_found("case", prefix)
-        return self._views.case(batch_id, story)
+        return self._views.case(batch)
 
     async def case_leaves(self, prefix: str) -> api.LeavesView:
         """See Backend."""

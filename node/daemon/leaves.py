@@ -86,8 +86,8 @@ class Leaves:
 
     async def _bought(self, batch_id: BatchId) -> list[Held]:
         found = []
-        story = self._parts.ledger.batches.get(batch_id)
-        drawn = story.drawn if story else ()
+        batch = self._machine.docket.batch(batch_id)
+        drawn = batch.drawn if batch else ()
         for view in self._machine.requester.jobs:
             job = self._machine.requester.job(view.job_id) if view.job_id else None
             if job is None or job.batch_id != batch_id or job.position not in drawn:

@@ -141,7 +141,7 @@ class Node:
 
     async def _sweep(self) -> None:
         parts = self.parts
-        retention = Retention(parts.machine, parts.ledger, parts.sealing, parts.config.node.data_dir / "work")
+        retention = Retention(parts.machine, parts.sealing, parts.config.node.data_dir / "work")
         while True:
             await retention.sweep(parts.clock())
             await trio.sleep(SWEEP_S)

@@ -22,7 +22,6 @@ from executor.models import ModelStore
 from executor.workspace import Workspaces
 from node.config import Config
 from node.daemon.gate import Gate
-from node.daemon.ledger import Ledger, Witness
 from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
@@ -60,7 +59,6 @@ class Parts:
     wallet: Wallet
     chain: ChainAdapter
     machine: Machine
-    ledger: Ledger
     driver: Driver
     sealing: Sealing
     peers: PeerAdapter
@@ -111,9 +109,8 @@ async def open_parts(
         host = await stack.enter_async_context(_listen(config, wallet.operator))
         node = await _node_of(wallet.operator.address, chain)
         machine = _machine(config, wallet, chain, host, node, node_secret(secrets), runner is not None)
-        ledger = Ledger()
         routes: dict[type[Any], Any] = {}
-        driver = Driver(Witness(machine, ledger), journal, routes, clock, host.report)
+        driver = Driver(machine, journal, routes, clock, host.report)
         peers = _peers(config, machine, host, wallet, driver, clock)
         sealing = Sealing(
             HpkeSecrets(SecretFiles(data_dir / "keys" / "hpke")),
@@ -134,7 +131,6 @@ async def open_parts(
             wallet=wallet,
             chain=chain,
             machine=machine,
-            ledger=ledger,
             driver=driver,
             sealing=sealing,
             peers=peers,

@@ -71,8 +71,8 @@ class Prover:
     # --- the chain's part -------------------------------------------------------------------------------------------
     async def _trail(self, name: BatchId) -> Trail | None:
         chain = self._parts.chain
-        story = self._parts.ledger.batches.get(name)
-        first = story.submitted.block if story else chain.deployment.block
+        batch = self._machine.docket.batch(name)
+        first = batch.submitted.block if batch else chain.deployment.block
         return await read_trail(chain.network, name, first, await chain.network.ethereum.head())
 
     async def _noise(self, papers: Papers) -> NoisePaper | None:

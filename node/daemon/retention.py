@@ -10,24 +10,21 @@ from pathlib import Path
 import trio
 
 from executor.workspace import Workspace
-from node.daemon.ledger import Ledger
 from node.wallet.sealing import Sealing
 from protocol.errors import AdapterError
 from protocol.job import TERMINAL, JobView
 from protocol.params import KEEP_AFTER_FINAL_MS
 from protocol.roles.machine import Machine
-from protocol.wire.ids import Cid, JobId
+from protocol.wire.ids import Cid
 
 log = logging.getLogger(__name__)
-ENDED = ("final", "refunded")
 
 
 class Retention:
     """Sweeps what nobody may ask for any more. `work` is the folder of all workspaces."""
 
-    def __init__(self, machine: Machine, ledger: Ledger, sealing: Sealing, work: Path) -> None:
+    def __init__(self, machine: Machine, sealing: Sealing, work: Path) -> None:
         self._machine = machine
-        self._ledger = ledger
         self._sealing = sealing
         self._work = work
 
@@ -38,8 +35,9 @@ class Retention:
             wiped = await self._sealing.forget_before(before_ms, frozenset(self._needed_inputs(before_ms)))
             jobs = frozenset(self._needed_jobs(before_ms))
             # Read here: the thread must not look at what events change meanwhile.
-            states = {batch_id.hex(): story.state for batch_id, story in self._ledger.batches.items()}
-            await trio.to_thread.run_sync(self._sweep_work, before_ms, jobs, states)
+            batches = self._machine.docket.batches
+            pending = frozenset(name.hex() for name, batch in batches.items() if not batch.is_over)
+            await trio.to_thread.run_sync(self._sweep_work, before_ms, jobs, pending)
         except (AdapterError, OSError) as error:
             log.warning("old content cannot be removed: %s", error)
         else:
@@ -47,26 +45,21 @@ class Retention:
                 log.info("old content removed", extra={"inputs": wiped})
 
     def _needed_inputs(self, before_ms: int) -> Iterator[Cid]:
-        for view in self._machine.requester.jobs:
-            ask = self._ledger.asks.get(view.ask_id)
-            if ask is not None and _is_needed(view, before_ms):
-                yield Cid(ask.input_cid)
-        for view in self._machine.provider.jobs:
-            job = self._machine.provider.job(JobId(view.job_id)) if view.job_id else None
-            if job is not None and _is_needed(view, before_ms):
-                yield Cid(job.order.details.input_cid)
+        for view in (*self._machine.requester.jobs, *self._machine.provider.jobs):
+            if _is_needed(view, before_ms):
+                yield Cid(view.input_cid)
 
     def _needed_jobs(self, before_ms: int) -> Iterator[str]:
         for view in self._machine.provider.jobs:
             if view.job_id and _is_needed(view, before_ms):
                 yield view.job_id.hex()
 
-    def _sweep_work(self, before_ms: int, needed: frozenset[str], states: dict[str, str]) -> None:
+    def _sweep_work(self, before_ms: int, needed: frozenset[str], pending: frozenset[str]) -> None:
         for folder in _older(self._work / "jobs", before_ms):
             if folder.name not in needed:
                 Workspace(folder).discard()
         for folder in _older(self._work / "samples", before_ms):
-            if states.get(folder.name.partition("-")[0], ENDED[0]) in ENDED:
+            if folder.name.partition("-")[0] not in pending:
                 Workspace(folder).discard()
 
 

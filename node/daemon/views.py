@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from node.api import snapshot as api
-from node.daemon.ledger import DECIDED, BatchStory, Ledger
+from protocol.court.docket import DocketBatch
+from protocol.court.phases import BatchPhase, CasePhase
 from protocol.job import JobView, Stage
 from protocol.roles.machine import Machine
 from protocol.stages.blob import ModelManifest
@@ -11,7 +12,7 @@ from protocol.stages.heartbeat import model_prefix
 from protocol.stages.offer import NodeRecord
 from protocol.stages.request import CLASSIFY, EMBED, KINDS
 from protocol.stages.verification import Verdict
-from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
+from protocol.wire.ids import Address, Cid, TimestampMs
 
 _STATES = {
     Stage.IN_BATCH: "in_batch",
@@ -34,11 +35,10 @@ DAY_MS = 86_400_000
 
 
 class Views:
-    """Reads a machine and the ledger beside it."""
+    """Reads a machine."""
 
-    def __init__(self, machine: Machine, ledger: Ledger) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._ledger = ledger
         self._member = machine.member
 
     # --- jobs -------------------------------------------------------------------------------------------------------
@@ -51,7 +51,6 @@ class Views:
     def job(self, view: JobView, side: str) -> api.JobView:
         """One job, without its text."""
         state = _state(view.stage)
-        ask = self._ledger.asks.get(view.ask_id)
         manifest = self._member.models.get(Cid(view.manifest))
         # A job that brought nothing rides in a batch only to keep its place in the lane.
         batch_id = view.batch_id.hex() if view.batch_id and view.stage is not Stage.UNPAID else ""
@@ -73,7 +72,7 @@ class Views:
             tokens=view.new_tokens,
             finish=view.finish,
             text="",
-            max_price_wei=ask.max_price if ask else view.price,
+            max_price_wei=view.max_price,
             price_wei=view.price,
             most_wei=view.most,
             charge_wei=view.charge,
@@ -89,43 +88,44 @@ class Views:
 
     def _scores(self, view: JobView) -> tuple[int, ...]:
         """What the seats of its batch have found of a job; those of a second round come after those of the first."""
-        story = self._ledger.batches.get(view.batch_id) if view.batch_id else None
-        if story is None or view.position not in story.drawn:
+        case = self._machine.docket.case(view.batch_id) if view.batch_id else None
+        if case is None or view.position not in case.drawn:
             return ()
-        place = story.drawn.index(view.position)
-        return tuple(told.scores[place] for _, told in sorted(story.seats.items()) if told.scores)
+        place = case.drawn.index(view.position)
+        return tuple(seat.scores[place] for seat in case.revealed.values())
 
     def requested(self, ask_id: bytes) -> JobView | None:
         """A job of this node's user, by the id of its ask."""
         return next((view for view in self._machine.requester.jobs if view.ask_id == ask_id), None)
 
     # --- cases ------------------------------------------------------------------------------------------------------
-    def case(self, batch_id: BatchId, story: BatchStory) -> api.CaseView:
+    def case(self, batch: DocketBatch) -> api.CaseView:
         """A batch and the court over it."""
-        submitted, settled = story.submitted, story.settled
+        submitted, settled, case = batch.submitted, batch.settled, batch.case
         jobs = (*self._machine.requester.jobs, *self._machine.provider.jobs)
         seats = tuple(
-            api.SeatView(seat, told.node, told.state, "", told.scores) for seat, told in sorted(story.seats.items())
+            api.SeatView(number, seat.node, seat.phase.value, "", seat.scores)
+            for number, seat in sorted(case.seats.items() if case else ())
         )
         return api.CaseView(
-            id=batch_id.hex(),
+            id=batch.batch_id.hex(),
             node=submitted.node,
             slot=submitted.slot,
             class_id=submitted.class_id,
-            state=story.state,
+            state=_state_of(batch),
             leaf_count=submitted.leaf_count,
-            drawn=story.drawn,
+            drawn=batch.drawn,
             seats=seats,
-            verdict="" if story.verdict is Verdict.NONE else story.verdict.name.lower(),
-            median_bps=story.median,
+            verdict="" if batch.verdict is Verdict.NONE else batch.verdict.name.lower(),
+            median_bps=case.median if case else 0,
             price_wei=settled.price if settled else 0,
             burned_wei=settled.burned if settled else 0,
             reward_wei=settled.reward if settled else 0,
             bonus_wei=settled.bonus if settled else 0,
             pooled_wei=settled.pooled if settled else 0,
-            refunded_wei=story.refunded,
-            slashed_wei=story.slashed,
-            jobs=tuple(_id(view) for view in jobs if view.batch_id == batch_id),
+            refunded_wei=batch.refunded,
+            slashed_wei=batch.slashed,
+            jobs=tuple(_id(view) for view in jobs if view.batch_id == batch.batch_id),
         )
 
     # --- the network ------------------------------------------------------------------------------------------------
@@ -201,12 +201,23 @@ class Views:
             failed=len(failed),
             running=sum(view.stage is Stage.RUNNING for view in (*asked, *provided)),
             open_batches=sum(not batch.done for batch in self._machine.settler.batches),
-            open_cases=sum(story.state in ("in court", DECIDED) for story in self._ledger.batches.values()),
+            open_cases=sum(_is_in_court(batch) for batch in self._machine.docket.batches.values()),
         )
 
 
 def _state(stage: Stage) -> str:
     return _STATES.get(stage, stage.value)
+
+
+def _is_in_court(batch: DocketBatch) -> bool:
+    return batch.phase is BatchPhase.PENDING and batch.case is not None and batch.case.is_open
+
+
+def _state_of(batch: DocketBatch) -> str:
+    """Where a batch stands, or the case about it while nothing has become of its money."""
+    if batch.phase is not BatchPhase.PENDING or batch.case is None:
+        return batch.phase.value
+    return (CasePhase.SITTING if batch.case.phase is CasePhase.STOPPED else batch.case.phase).value
 
 
 def _id(view: JobView) -> str:

@@ -3,6 +3,7 @@
 `handle` is a pure function of the events so far: the driver journals each durable one and can fold them again.
 """
 
+from protocol.court.docket import Docket
 from protocol.effects import Effect
 from protocol.events import Event, MessageReceived, Tick
 from protocol.messages import Message
@@ -24,6 +25,7 @@ class Machine:
 
     def __init__(self, identity: Identity, rules: ChainRules, settings: Settings) -> None:
         self.identity, self.rules, self.settings = identity, rules, settings
+        self.docket = Docket()
         self.member = Member(identity, rules, settings)
         self.settler = Settler(identity, settings, self.member)
         self.requester = Requester(identity, settings, self.member)
@@ -58,6 +60,9 @@ class Machine:
         Raises: RemoteProtocolError if a peer's message breaks a rule; the role that raised has not changed.
         """
         effects = [*self.member.handle(event, now_ms)]
+        if not self.docket.apply(event):
+            # The chain told it before; no role need hear it again.
+            return tuple(effects)
         if "provider" in self.settings.roles:
             self.member.queue = self.provider.load
             effects += self.provider.handle(event, now_ms)

@@ -189,15 +189,15 @@ def _seen(node: Node, death: Death) -> dict[bytes, Stage]:
 
 def _seen_from_a_seat(node: Node, client: str) -> dict[bytes, Stage]:
     me, seen = node.parts.machine.identity.node_id, {}
-    for batch_id, story in node.parts.ledger.batches.items():
-        submitted = story.submitted
+    for batch_id, batch in node.parts.machine.docket.batches.items():
+        submitted, case = batch.submitted, batch.case
         if submitted.node == me or client not in (debit.client for debit in submitted.contents.debits):
             continue
-        if story.state == "pending":
+        if case is None and not batch.is_over:
             # Nobody is seated yet, and this node may be.
             seen[bytes(batch_id)] = Stage.IN_BATCH
-        elif any(seat.node == me and seat.state != "silent" for seat in story.seats.values()):
-            seen[bytes(batch_id)] = Stage.DRAWN if story.state == "in court" else verdict_stage(story.verdict)
+        elif case is not None and any(seat.node == me for seat in case.sitting.values()):
+            seen[bytes(batch_id)] = Stage.DRAWN if case.is_open else verdict_stage(case.verdict)
     return seen
 
 

@@ -106,6 +106,7 @@ class Listener:
         """Everything that it decides by."""
         machine = self.machine
         return (
+            machine.docket,
             machine.member,
             machine.settler,
             machine.requester,
@@ -130,6 +131,7 @@ def shown(machine: Machine) -> dict[str, object]:
     return {
         "jobs asked for": machine.requester.jobs,
         "jobs done": machine.provider.jobs,
+        "batches": machine.docket.batches,
         "cases": machine.verifier.cases,
         "audits": machine.auditor.audits,
         "lanes": machine.member.lanes,

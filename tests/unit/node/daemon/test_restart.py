@@ -15,13 +15,13 @@ from tests.unit.node.daemon.worlds import ended_job
 @pytest.mark.parametrize("name", ["requester", "provider", "verifier-0"])
 async def test_fold_shows_what_was_shown_before(tmp_path: Path, name: str, work: Work) -> None:
     story = ended_job(work=work, checked=work is Work.DOUBTFUL)
-    before = Views(story.node(name).machine, story.ledger(name))
+    before = Views(story.node(name).machine)
     with open_journal(tmp_path) as journal:
-        machine, ledger = await story.fold(name, journal)
-    after = Views(machine, ledger)
+        machine = await story.fold(name, journal)
+    after = Views(machine)
     now = TimestampMs(story.world.now_ms)
     assert after.jobs() == before.jobs()
     assert after.work(now) == before.work(now)
-    cases = [before.case(batch_id, told) for batch_id, told in story.ledger(name).batches.items()]
-    assert [after.case(batch_id, told) for batch_id, told in ledger.batches.items()] == cases
+    cases = [before.case(batch) for batch in story.node(name).machine.docket.batches.values()]
+    assert [after.case(batch) for batch in machine.docket.batches.values()] == cases
     assert cases

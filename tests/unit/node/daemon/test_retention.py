@@ -10,6 +10,8 @@ from node.daemon.retention import Retention
 from node.wallet.sealing import Sealing
 from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles
 from p2p.store import ContentStore
+from protocol.court.phases import BatchPhase
+from protocol.events import JobAsked
 from protocol.job import JobView
 from protocol.params import KEEP_AFTER_FINAL_MS
 from protocol.wire.ids import Cid, JobId
@@ -33,17 +35,17 @@ class House:
             workspaces,
             home / "results",
         )
-        self.retention = Retention(self.machine, story.ledger(name), sealing, home / "work")
+        self.retention = Retention(self.machine, sealing, home / "work")
         self.view: JobView = (*self.machine.requester.jobs, *self.machine.provider.jobs)[0]
         self.ended_ms = self.view.history[-1][1]
         job_id = JobId(self.view.job_id or b"")
         held = self.machine.provider.job(job_id)
-        ask = next(iter(story.ledger("requester").asks.values()))
-        self.input = Cid(held.order.details.input_cid if held else ask.input_cid)
+        (asked,) = (event for _, event in story.world.heard["requester"] if isinstance(event, JobAsked))
+        self.input = Cid(held.order.details.input_cid if held else asked.input_cid)
         for cid in (self.input, STRANGER):
             self.keys.put(cid, bytes(32))
         workspaces.of_job(job_id).put("input.json", b"secret")
-        (batch_id,) = story.ledger(name).batches
+        (batch_id,) = self.machine.docket.batches
         workspaces.of_sample(batch_id, 0).put("input.json", b"secret")
         (home / "work" / "samples" / "unreadable").mkdir()
         for path in home.rglob("*"):
@@ -86,8 +88,8 @@ async def test_content_of_an_open_job_stays_however_old(tmp_path: Path, monkeypa
     story = ended_job()
     house = House(tmp_path, story, "provider")
     monkeypatch.setattr("node.daemon.retention.TERMINAL", frozenset())
-    for told in house.retention._ledger.batches.values():
-        told.state = "in court"
+    for batch in house.machine.docket.batches.values():
+        batch.phase = BatchPhase.PENDING
     await house.retention.sweep(house.ended_ms + 100 * KEEP_AFTER_FINAL_MS)
     assert house.keys.get(house.input) is not None
     assert len(house.left()) == 2

@@ -14,7 +14,7 @@ from tests.unit.node.daemon.worlds import Story, ended_job
 
 
 def views(story: Story, name: str) -> Views:
-    return Views(story.node(name).machine, story.ledger(name))
+    return Views(story.node(name).machine)
 
 
 def test_both_sides_show_the_same_job_and_its_money() -> None:
@@ -68,9 +68,8 @@ def test_job_that_brought_nothing_has_ended_though_its_number_rides_in_a_batch()
 
 def test_case_shows_seats_verdict_and_where_the_money_went() -> None:
     story = ended_job()
-    ledger = story.ledger("requester")
-    ((batch_id, told),) = ledger.batches.items()
-    case = views(story, "requester").case(batch_id, told)
+    (batch,) = story.node("requester").machine.docket.batches.values()
+    case = views(story, "requester").case(batch)
     assert (case.state, case.verdict) == ("final", "pass")
     assert [seat.state for seat in case.seats] == ["revealed"]
     assert case.price_wei == case.burned_wei + case.reward_wei + (case.pooled_wei - -(-case.price_wei // 20))
@@ -80,8 +79,8 @@ def test_case_shows_seats_verdict_and_where_the_money_went() -> None:
 
 def test_case_of_a_cheat_shows_its_slash_and_the_refund() -> None:
     story = ended_job(work=Work.DISHONEST)
-    ((batch_id, told),) = story.ledger("requester").batches.items()
-    case = views(story, "requester").case(batch_id, told)
+    (batch,) = story.node("requester").machine.docket.batches.values()
+    case = views(story, "requester").case(batch)
     assert (case.state, case.verdict, len(case.seats)) == ("refunded", "severe", 3)
     assert case.slashed_wei == 10_000 * VCN
     assert case.refunded_wei > 0

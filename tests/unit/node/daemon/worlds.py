@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from node.daemon.ledger import Ledger, Witness
 from node.driver import Driver
 from node.journal import Entry, Journal
 from protocol.events import is_durable
@@ -24,21 +23,14 @@ class Story:
     def node(self, name: str) -> Node:
         return next(node for node in self.world.nodes.values() if node.name == name)
 
-    def ledger(self, name: str) -> Ledger:
-        """What the daemon of this node remembers."""
-        ledger = Ledger()
-        for _, event in self.world.heard[name]:
-            ledger.observe(event)
-        return ledger
-
-    async def fold(self, name: str, journal: Journal) -> tuple[Machine, Ledger]:
+    async def fold(self, name: str, journal: Journal) -> Machine:
         """The same node after a restart: what its journal gives back."""
         await journal.append([Entry(event, at_ms) for at_ms, event in self.world.heard[name] if is_durable(event)])
         old = self.node(name).machine
-        machine, ledger = Machine(old.identity, old.rules, old.settings), Ledger()
-        driver = Driver(Witness(machine, ledger), journal, {}, lambda: self.world.now_ms, lambda peer, error: None)
+        machine = Machine(old.identity, old.rules, old.settings)
+        driver = Driver(machine, journal, {}, lambda: self.world.now_ms, lambda peer, error: None)
         await driver.fold()
-        return machine, ledger
+        return machine
 
 
 def ended_job(*, work: Work = Work.HONEST, checked: bool = False) -> Story:

@@ -1,0 +1,88 @@
+"""Life cycles of a batch, of the case about it and of a seat in that case: which final event leads from where to where.
+
+An event without an entry in the row of the present phase changes nothing: it was told before, or comes too late.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from protocol.events import (
+    BatchRefunded,
+    BatchSettled,
+    BatchVoided,
+    CaseDecided,
+    CaseGrown,
+    CaseResolved,
+    DataAnswered,
+    DataDemanded,
+    Event,
+    SeatCommitted,
+    SeatRevealed,
+    SeatSilenced,
+)
+
+Phase = TypeVar("Phase", bound=StrEnum)
+Transitions = Mapping[Phase, Mapping[type[Any], Phase]]
+
+
+class BatchPhase(StrEnum):
+    """Where the money of a submitted batch is."""
+
+    PENDING = "pending"
+    FINAL = "final"
+    VOID = "void"
+    REFUNDED = "refunded"
+
+
+class CasePhase(StrEnum):
+    """What a case waits for: its seats, data that a seat demanded on chain, an appeal, or nothing any more."""
+
+    SITTING = "in court"
+    STOPPED = "waits for data"
+    DECIDED = "found guilty, open to an appeal"
+    CLOSED = "closed"
+
+
+class SeatPhase(StrEnum):
+    """How far a seat is in its turn."""
+
+    DRAWN = "drawn"
+    COMMITTED = "committed"
+    REVEALED = "revealed"
+    SILENT = "silent"
+
+
+BATCH_TRANSITIONS: Transitions[BatchPhase] = {
+    BatchPhase.PENDING: {
+        BatchSettled: BatchPhase.FINAL,
+        BatchVoided: BatchPhase.VOID,
+        BatchRefunded: BatchPhase.REFUNDED,
+    },
+    BatchPhase.VOID: {BatchRefunded: BatchPhase.REFUNDED},
+    BatchPhase.FINAL: {},
+    BatchPhase.REFUNDED: {},
+}
+CASE_TRANSITIONS: Transitions[CasePhase] = {
+    CasePhase.SITTING: {
+        DataDemanded: CasePhase.STOPPED,
+        CaseDecided: CasePhase.DECIDED,
+        CaseGrown: CasePhase.SITTING,
+        CaseResolved: CasePhase.CLOSED,
+    },
+    CasePhase.STOPPED: {DataAnswered: CasePhase.SITTING, CaseResolved: CasePhase.CLOSED},
+    CasePhase.DECIDED: {CaseGrown: CasePhase.SITTING, CaseResolved: CasePhase.CLOSED},
+    # A fraud proof overrules a court that let the batch pass.
+    CasePhase.CLOSED: {CaseResolved: CasePhase.CLOSED},
+}
+SEAT_TRANSITIONS: Transitions[SeatPhase] = {
+    SeatPhase.DRAWN: {SeatCommitted: SeatPhase.COMMITTED, SeatSilenced: SeatPhase.SILENT},
+    SeatPhase.COMMITTED: {SeatRevealed: SeatPhase.REVEALED, SeatSilenced: SeatPhase.SILENT},
+    SeatPhase.REVEALED: {},
+    SeatPhase.SILENT: {},
+}
+
+
+def phase_after(transitions: Transitions[Phase], phase: Phase, event: Event) -> Phase | None:
+    """The phase that an event leads to; None if it changes nothing."""
+    return transitions[phase].get(type(event))
