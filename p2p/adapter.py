@@ -44,7 +44,7 @@ from protocol.network.peers import MAX_PEERS, PeerBook, Standing
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
-from protocol.wire.ids import Address, Cid, PeerId, address_bytes, address_of, peer_id_of, public_key_of
+from protocol.wire.ids import Address, Cid, PeerId, address_bytes, peer_id_of, public_key_of
 from protocol.wire.names import by_name
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ MAX_WAITING = 1_024
 """Beats and requests that wait for the node's loop; beyond it they are dropped, for they come again."""
 MAX_DELIVERIES = 256
 """Messages that wait for the node's journal at once; beyond it peers are told that we are busy."""
-MAX_ADDRESS_CACHE = 16_384
+MAX_AUTHORS = 16_384
+"""Keys whose PeerIds are kept: base58 costs as much as reading a frame."""
 DRAW_EVERY_S = 10.0
 """How often a node looks whether the nodes that it has drawn are still there."""
 
@@ -78,12 +79,23 @@ class Inbox(Protocol):
         ...
 
 
-Admit = Callable[[Address, Heartbeat | SignedRequest], Admission]
-"""Whether the operator of this address may gossip this now, by the node's own view of the chain."""
+class Admits(Protocol):
+    """Whose frames are passed on, by the node's own view of the chain."""
 
+    def admit(self, author: PeerId, content: Heartbeat | SignedRequest, now_ms: int) -> Admission:
+        """Whether the holder of this key may gossip this now. No signature is checked yet, so it must be cheap."""
+        ...
 
-StakeOf = Callable[[Address], int]
-"""The stake of the node that has this operator, in wei, by the node's own view of the chain; 0 if it has none."""
+    def charge(self, content: Heartbeat | SignedRequest, now_ms: int) -> None:
+        """Check the signature inside an admitted frame, and take it from the budget of its client.
+
+        Raises: BadSignature.
+        """
+        ...
+
+    def stake_of(self, peer_id: PeerId) -> int:
+        """The stake of the node that this peer operates, in wei; 0 if it has none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +125,21 @@ class PeerAdapter:
         store: Path,
         *,
         sign: Sign,
-        admit: Admit,
+        gate: Admits,
         inbox: Inbox,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-        stake_of: StakeOf = lambda operator: 0,
     ) -> None:
-        """Args: store, the folder of the content store; sign, the operator's DER signature over sha256 of a message;
-        stake_of, what weighs an operator in the lot for whom to stay connected to.
+        """Args: store, the folder of the content store; sign, the operator's DER signature over sha256 of a message.
 
         Raises: ConfigError for a bootnode that is no address.
         """
         self._transport = transport
         self._sign = sign
-        self._admit = admit
+        self._gate = gate
         self._inbox = inbox
         self._now_ms = clock_ms
-        self._authors: OrderedDict[bytes, tuple[Address, PeerId]] = OrderedDict()
+        self._operators: OrderedDict[PeerId, None] = OrderedDict()
+        """Peers whose beats were admitted, the latest last."""
         self._delivering = 0
         self._waiting_send, self._waiting = trio.open_memory_channel[Event](MAX_WAITING)
         self.dropped = 0
@@ -140,15 +151,14 @@ class PeerAdapter:
             settlement=address_bytes(settings.settlement),
             author=public_key_of(transport.peer_id),
             admit=self._admit_content,
+            charge=self._charge,
             heartbeat_ms=settings.heartbeat_ms,
             tick_ms=settings.tick_ms,
             seed=settings.seed,
         )
         mesh = Mesh(settings.seed)
-        self._stake_of = stake_of
         self._lot = Lot(settings.seed)
         self._drawn_at = -math.inf
-        self._operators: OrderedDict[PeerId, Address] = OrderedDict()
         self._gossip = GossipStreams(
             transport,
             gossip,
@@ -259,8 +269,8 @@ class PeerAdapter:
             return self._lot.drawn
         self._drawn_at = now
         stakes = {
-            peer_id: self._stake_of(operator)
-            for peer_id, operator in self._operators.items()
+            peer_id: self._gate.stake_of(peer_id)
+            for peer_id in self._operators
             if (entry := self.book.entries.get(peer_id)) and entry.addresses
         }
         now_ms = self._now_ms()
@@ -274,19 +284,20 @@ class PeerAdapter:
         return self._lot.draw(stakes, gone)
 
     # --- gossip -----------------------------------------------------------------------------------------------------
-    def _admit_content(self, content: Content) -> Admission:
+    def _admit_content(self, content: Content, now_ms: int) -> Admission:
         try:
-            address, _ = self._author(content.author)
             body = _read_body(content)
         except RemoteProtocolError:
             return Admission.REFUSE
-        return self._admit(address, body)
+        return self._gate.admit(_peer_of(content.author), body, now_ms)
+
+    def _charge(self, content: Content, now_ms: int) -> None:
+        self._gate.charge(_read_body(content), now_ms)
 
     def _deliver_content(self, content: Content) -> None:
-        operator, peer_id = self._author(content.author)
-        body = _read_body(content)
+        peer_id, body = _peer_of(content.author), _read_body(content)
         if isinstance(body, Heartbeat):
-            self._operators[peer_id] = operator
+            self._operators[peer_id] = None
             self._operators.move_to_end(peer_id)
             if len(self._operators) > MAX_PEERS:
                 self._operators.popitem(last=False)
@@ -300,15 +311,6 @@ class PeerAdapter:
             self._waiting_send.send_nowait(event)
         except trio.WouldBlock:
             self.dropped += 1
-
-    def _author(self, key: bytes) -> tuple[Address, PeerId]:
-        """The names of an author; curve and keccak cost more than all the rest of a frame."""
-        names = self._authors.get(key)
-        if names is None:
-            names = self._authors[key] = (address_of(key), peer_id_of(key))
-            if len(self._authors) > MAX_ADDRESS_CACHE:
-                self._authors.popitem(last=False)
-        return names
 
     async def _report_waiting(self) -> None:
         async for event in self._waiting:
@@ -325,6 +327,11 @@ class PeerAdapter:
         finally:
             self._delivering -= 1
         return Reply.ACCEPTED
+
+
+@functools.lru_cache(MAX_AUTHORS)
+def _peer_of(author: bytes) -> PeerId:
+    return peer_id_of(author)
 
 
 # A frame is read when its author is judged and again when it is delivered, with at most a batch of others between.

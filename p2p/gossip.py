@@ -227,8 +227,10 @@ class GossipStreams:
         for content in received.delivered:
             self._deliver(content)
         if peer_id is not None:
-            if received.delivered:
-                self._book.reward(peer_id, len(received.delivered), self._now_ms())
+            # Beats alone: of them a node makes a few a minute, while requests are as many as somebody cares to sign.
+            beats = sum(content.topic is Topic.HEARTBEAT for content in received.delivered)
+            if beats:
+                self._book.reward(peer_id, beats, self._now_ms())
             for fault in received.faults:
                 self._transport.report(peer_id, fault)
         if received.delivered:

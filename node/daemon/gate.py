@@ -1,42 +1,63 @@
-"""Who may gossip: this node's own view of the chain decides, never what the author says of itself."""
+"""Whose frames are passed on: this node's own view of the chain decides, never what the author says of itself."""
 
-from protocol.errors import BadSignature
-from protocol.network.gossip import Admission
+from protocol.network.budgets import Budgets
+from protocol.network.gossip import REQUESTS, Admission
 from protocol.roles.member import Member
 from protocol.stages.heartbeat import Heartbeat
-from protocol.stages.request import SignedRequest
+from protocol.stages.request import Request, SignedRequest
 from protocol.wire.envelope import require_signer
-from protocol.wire.ids import Address
+from protocol.wire.ids import Address, PeerId
+
+MAX_CLIENTS = 65_536
+"""Clients whose budgets are kept. Each has a deposit, so an attacker would have to lock as many."""
 
 
 class Gate:
-    """Lets in the beats of registered operators and the requests of clients who can pay."""
+    """Lets in the beats of registered operators, and the requests of clients who can pay.
+
+    A request is bound to one author: its signer names the requester's peer in it, and only that peer may gossip it. So
+    a request that was seen cannot be gossiped again under other keys. What is passed on is bounded by the deposits of
+    clients, which are not free, and not by the number of authors, which are.
+    """
 
     def __init__(self, member: Member) -> None:
         self._member = member
+        self._spent = Budgets[Address](REQUESTS, MAX_CLIENTS)
 
-    def admit(self, operator: Address, content: Heartbeat | SignedRequest) -> Admission:
-        """Whether the holder of this operator key may say this now."""
+    def admit(self, author: PeerId, content: Heartbeat | SignedRequest, now_ms: int) -> Admission:
+        """Whether the holder of this key may say this now. No signature is checked yet."""
         if isinstance(content, Heartbeat):
-            return self._admit_beat(operator, content)
-        return self._admit_request(content)
+            return self._admit_beat(author, content)
+        return self._admit_request(author, content.request, now_ms)
 
-    def stake_of(self, operator: Address) -> int:
-        """What the node of this operator has at stake, in wei; 0 if it is not registered."""
-        record = self._member.node_of_operator(operator)
+    def charge(self, content: Heartbeat | SignedRequest, now_ms: int) -> None:
+        """Take an admitted request from its client's budget.
+
+        Raises: BadSignature if its signer has not signed it.
+        """
+        if isinstance(content, SignedRequest):
+            request = content.request
+            require_signer(request, content.signature, self._member.identity.domain, request.signer)
+            self._spent.take(request.client, now_ms, self._cost(request))
+
+    def stake_of(self, peer_id: PeerId) -> int:
+        """What the node that this peer operates has at stake, in wei; 0 if it is not registered."""
+        record = self._member.node_of_peer(peer_id)
         return record.stake if record is not None and record.active else 0
 
-    def _admit_beat(self, operator: Address, beat: Heartbeat) -> Admission:
-        record = self._member.node_of_operator(operator)
+    def _admit_beat(self, author: PeerId, beat: Heartbeat) -> Admission:
+        record = self._member.node_of_peer(author)
         if record is None:
             return Admission.UNKNOWN
         return Admission.ADMIT if record.node_id == beat.node_id else Admission.REFUSE
 
-    def _admit_request(self, signed: SignedRequest) -> Admission:
-        if not self._member.is_client(signed.request.client):
-            return Admission.UNKNOWN
-        try:
-            require_signer(signed.request, signed.signature, self._member.identity.domain, signed.request.signer)
-        except BadSignature:
+    def _admit_request(self, author: PeerId, request: Request, now_ms: int) -> Admission:
+        if not request.requester_peer.endswith(f"/p2p/{author}"):
             return Admission.REFUSE
-        return Admission.ADMIT
+        if not self._member.is_client(request.client) or not self._member.may_spend(request.client, request.signer):
+            return Admission.UNKNOWN
+        return Admission.ADMIT if self._spent.has(request.client, now_ms, self._cost(request)) else Admission.EXCESS
+
+    def _cost(self, request: Request) -> float:
+        """The part of a budget that one request takes: a client with ten smallest deposits has ten budgets."""
+        return 1 / max(self._member.deposits_of(request.client), 1)

@@ -245,14 +245,12 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         seed=hashlib.sha256(b"vcoin/gossip/1" + machine.settings.secret).digest(),
         **({"tick_ms": FAST_TICK_MS} if config.p2p.fast else {}),
     )
-    gate = Gate(machine.member)
     return PeerAdapter(
         host,
         settings,
         Path(config.executor.store),
         sign=wallet.sign_frame,
-        admit=gate.admit,
-        stake_of=gate.stake_of,
+        gate=Gate(machine.member),
         inbox=driver,
         clock_ms=clock,
     )

@@ -58,10 +58,10 @@ class Budgets(Generic[Key]):
         self._most = most
         self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
 
-    def has(self, key: Key, now_ms: int) -> bool:
-        """Whether one more is left for `key`."""
+    def has(self, key: Key, now_ms: int, amount: float = 1) -> bool:
+        """Whether so much is left for `key`."""
         bucket = self._buckets.get(key)
-        return bucket is None or bucket.has(1, now_ms)
+        return bucket is None or bucket.has(amount, now_ms)
 
     def take(self, key: Key, now_ms: int, amount: float = 1) -> bool:
         """Take so much for `key` if it is left."""

@@ -3,7 +3,7 @@
 A machine without clock or network: `receive` takes what a neighbour sent, `take` gives what is to be sent to one,
 `due_ms` says when. A frame goes to every neighbour that has not sent it itself; what got lost is found again by
 comparing digests of what both sides hold. The checks come cheapest first: size, seen before, age, the author's budget,
-and only then the signature; whether an author may speak at all is decided by whoever owns the view of the chain.
+what the chain says of the author (`Admit`), and only then the signatures (`Charge` checks the one inside the body).
 """
 
 import hashlib
@@ -46,12 +46,14 @@ SEEN_MS = 2 * MAX_CLOCK_SKEW_MS
 MAX_SEEN = 65_536
 MAX_AUTHORS = 65_536
 MAX_HELD = 32_768
+MAX_REFUSED = 1_024
+"""Ids of refused frames: a memory of their own, which may overflow without making an accepted frame new again."""
 MAX_UNKNOWN = 1_024
 UNKNOWN_MS = 60_000
 """How long a frame of an unknown author waits, unrelayed, for the block that makes its author known."""
 ASK_AGAIN_MS = 2_000
 REQUESTS = Rate(amount=2, period_ms=1_000, burst=10)
-"""What is passed on of one author's requests."""
+"""What is passed on of one author's requests, and of one client's for each smallest deposit that it holds."""
 
 
 class Admission(Enum):
@@ -60,11 +62,17 @@ class Admission(Enum):
     ADMIT = auto()
     UNKNOWN = auto()
     """Not that we know; a block may be late."""
+    EXCESS = auto()
+    """Its client has used up what it may say for now. Relays count it at other moments, so it is no fault of theirs."""
     REFUSE = auto()
     """No honest node would pass it on."""
 
 
-Admit = Callable[[Content], Admission]
+Admit = Callable[[Content, int], Admission]
+"""Judges a frame at a moment in ms, before any signature is checked; must be cheap."""
+Charge = Callable[[Content, int], None]
+"""Checks the signature inside an admitted frame's body, and takes the frame from the budget of the client that answers
+for it. Raises: RemoteProtocolError for a signature by another key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ class Gossip:
         settlement: bytes,
         author: bytes,
         admit: Admit,
+        charge: Charge,
         heartbeat_ms: int,
         tick_ms: int = TICK_MS,
         seed: bytes = b"",
@@ -107,11 +116,13 @@ class Gossip:
         self._network = (chain_id, settlement)
         self._author = author
         self._admit = admit
+        self._charge = charge
         self._tick_ms = tick_ms
         self._seed = seed
         self._seq = 0
         self._neighbours: dict[PeerId, Neighbour] = {}
         self._seen: OrderedDict[FrameId, int] = OrderedDict()
+        self._refused: OrderedDict[FrameId, None] = OrderedDict()
         self._held: OrderedDict[FrameId, _Held] = OrderedDict()
         self._newest: OrderedDict[bytes, tuple[int, FrameId]] = OrderedDict()
         self._unknown: OrderedDict[FrameId, _Waiting] = OrderedDict()
@@ -204,11 +215,15 @@ class Gossip:
         delivered: list[Content] = []
         for known_as, waiting in list(self._unknown.items()):
             content = waiting.held.content
-            verdict = Admission.REFUSE if now_ms >= waiting.until_ms else self._admit(content)
+            verdict = Admission.REFUSE if now_ms >= waiting.until_ms else self._admit(content, now_ms)
             if verdict is Admission.UNKNOWN:
                 continue
             del self._unknown[known_as]
             if verdict is Admission.ADMIT and not self._is_superseded(content):
+                try:
+                    self._charge(content, now_ms)
+                except RemoteProtocolError:
+                    continue
                 self._accept(known_as, waiting.held, waiting.source, now_ms)
                 delivered.append(content)
         return Received(tuple(delivered))
@@ -238,15 +253,16 @@ class Gossip:
         """
         known_as = frame_id(signed.content)
         neighbour.drop(known_as)
-        if known_as in self._seen or known_as in self._unknown:
+        if known_as in self._seen or known_as in self._unknown or known_as in self._refused:
             return None
         content = read_content(signed)
         if (content.chain_id, content.settlement) != self._network:
             raise Malformed("a frame of another network")
         if not self._is_fresh(content, now_ms) or self._is_superseded(content):
             return None
-        if content.author not in self._known and not neighbour.strangers.has(1, now_ms):
-            # Signatures of names that anybody can invent are checked as far as the neighbour's budget goes.
+        is_stranger = content.author not in self._known
+        if is_stranger and not neighbour.strangers.has(1, now_ms):
+            # Names that anybody can invent are judged as far as the neighbour's budget goes.
             return None
         budget = self._budgets[content.topic]
         if not budget.has(content.author, now_ms):
@@ -254,13 +270,19 @@ class Gossip:
             if peer_id_of(content.author) == peer_id:
                 raise OverBudget(f"too many frames of {content.topic}")
             return None
-        require_signed(signed, content.author)
-        # Charged only now: else anybody could use up the budget of an author with frames that it never signed.
-        budget.take(content.author, now_ms)
-        verdict = self._admit(content)
+        verdict = self._admit(content, now_ms)
         if verdict is Admission.REFUSE:
-            self._remember(known_as, now_ms)
+            self._refuse(known_as)
             raise OutOfTurn(f"a frame of {content.topic} that its author may not send")
+        if verdict is Admission.EXCESS:
+            if is_stranger:
+                neighbour.strangers.take(1, now_ms)
+            return None
+        require_signed(signed, content.author)
+        if verdict is Admission.ADMIT:
+            self._charge(content, now_ms)
+        # Taken only now: else anybody could use up the budget of an author with frames that it never signed.
+        budget.take(content.author, now_ms)
         held = _Held(content, signed)
         if verdict is Admission.UNKNOWN:
             if neighbour.strangers.take(1, now_ms) and len(self._unknown) < MAX_UNKNOWN:
@@ -292,6 +314,11 @@ class Gossip:
         self._seen[known_as] = now_ms + SEEN_MS
         if len(self._seen) > MAX_SEEN:
             self._seen.popitem(last=False)
+
+    def _refuse(self, known_as: FrameId) -> None:
+        self._refused[known_as] = None
+        if len(self._refused) > MAX_REFUSED:
+            self._refused.popitem(last=False)
 
     def _compare(self, neighbour: Neighbour, theirs: tuple[FrameId, ...]) -> None:
         for known_as in theirs:

@@ -5,6 +5,7 @@ The other roles read this view; only events change it. What ranks a node comes f
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 
 from protocol.effects import CheckIn, Effect, PublishHeartbeat
@@ -34,7 +35,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
-from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, address_of, public_key_of
+from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, operator_of
 
 NODES_KEPT = 65_536
 OVERDUE_BLOCKS = 20
@@ -83,6 +84,12 @@ class Member:
     _up_ms: TimestampMs | None = None
     _checked_in: int = 0
     _ticks: int = 0
+    _operated: dict[Address, Address] = field(default_factory=dict)
+    """The node of each operator."""
+    _locked: Counter[Address] = field(default_factory=Counter)
+    """What each client has left in all its lanes, in wei."""
+    _entrusted: Counter[tuple[Address, Address]] = field(default_factory=Counter)
+    """What is left in the lanes of a client and a signer, in wei."""
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Take one event into the view; a tick may ask for a heartbeat."""
@@ -90,13 +97,13 @@ class Member:
             case Tick():
                 return self._tick(now_ms)
             case NodeSeen(record) if record.node_id in self.nodes or len(self.nodes) < NODES_KEPT:
-                self.nodes[record.node_id] = record
+                self._see_node(record)
             case HeartbeatReceived(peer_id, heartbeat):
                 self._hear(peer_id, heartbeat, now_ms)
             case BlockSeen(head, final, timestamp):
                 self.head, self.final, self.timestamp = head, final, timestamp
             case LaneSeen(lane):
-                self.lanes[lane.client, lane.signer, lane.node] = lane
+                self._see_lane(lane)
             case AccountSeen(account):
                 self.accounts[account.client] = account.free
             case ModelAdded(manifest):
@@ -123,10 +130,13 @@ class Member:
 
     def node_of_operator(self, operator: Address) -> NodeRecord | None:
         """The node that this key operates."""
-        direct = self.nodes.get(operator)
-        if direct is not None and direct.operator == operator:
-            return direct
-        return next((record for record in self.nodes.values() if record.operator == operator), None)
+        node_id = self._operated.get(operator)
+        return None if node_id is None else self.nodes.get(node_id)
+
+    def node_of_peer(self, peer_id: PeerId) -> NodeRecord | None:
+        """The node whose operator key a peer holds."""
+        operator = operator_of(peer_id)
+        return None if operator is None else self.node_of_operator(operator)
 
     def peer_of(self, node_id: Address) -> PeerId | None:
         """The peer id of a node whose beat was heard."""
@@ -135,8 +145,7 @@ class Member:
 
     def is_registered(self, peer_id: PeerId) -> bool:
         """Whether a peer holds the operator key of any node."""
-        operator = _operator_of(peer_id)
-        return operator is not None and self.node_of_operator(operator) is not None
+        return self.node_of_peer(peer_id) is not None
 
     def operates(self, peer_id: PeerId, node_id: Address) -> bool:
         """Whether a peer holds the operator key of a node: what it says is the node's word.
@@ -144,7 +153,7 @@ class Member:
         Known from the chain and the peer id alone, so that a fold of the journal finds the same.
         """
         record = self.nodes.get(node_id)
-        return record is not None and record.operator == _operator_of(peer_id)
+        return record is not None and record.operator == operator_of(peer_id)
 
     def is_alive(self, node_id: Address, now_ms: TimestampMs) -> bool:
         """Whether a node has beaten within the last five minutes; in fast mode, within the last three beats."""
@@ -187,11 +196,32 @@ class Member:
         """Whether Params has constants for a model on a class and a kind of job."""
         return is_calibrated(kind, self.calibration(manifest, class_id))
 
+    def deposits_of(self, client: Address) -> int:
+        """How many times the smallest deposit an account holds, free and in lanes."""
+        return (self.accounts.get(client, 0) + self._locked[client]) // max(self.rules.min_deposit, 1)
+
     def is_client(self, client: Address) -> bool:
-        """Whether an account holds, free or in lanes, what a request's author must have."""
-        free = self.accounts.get(client, 0)
-        locked = sum(lane.left for lane in self.lanes.values() if lane.client == client)
-        return free + locked >= self.rules.min_deposit
+        """Whether an account holds, free or in lanes, what a request's client must have."""
+        return self.deposits_of(client) > 0
+
+    def may_spend(self, client: Address, signer: Address) -> bool:
+        """Whether a key may spend a client's money: its own, or one that has money left in a lane of the client."""
+        return signer == client or self._entrusted[client, signer] > 0
+
+    def _see_node(self, record: NodeRecord) -> None:
+        before = self.nodes.get(record.node_id)
+        if before is not None and self._operated.get(before.operator) == record.node_id:
+            del self._operated[before.operator]
+        self._operated[record.operator] = record.node_id
+        self.nodes[record.node_id] = record
+
+    def _see_lane(self, lane: Lane) -> None:
+        key = (lane.client, lane.signer, lane.node)
+        before = self.lanes.get(key)
+        more = lane.left - (before.left if before else 0)
+        self.lanes[key] = lane
+        self._locked[lane.client] += more
+        self._entrusted[lane.client, lane.signer] += more
 
     def _hear(self, peer_id: PeerId, heartbeat: Heartbeat, now_ms: TimestampMs) -> None:
         known = self.peers.get(heartbeat.node_id)
@@ -236,11 +266,3 @@ class Member:
             protocol_lowest=PROTOCOL_LOWEST,
             protocol_highest=PROTOCOL_HIGHEST,
         )
-
-
-def _operator_of(peer_id: PeerId) -> Address | None:
-    """The address of a peer's key; None if it is of a kind that has none."""
-    try:
-        return address_of(public_key_of(peer_id))
-    except ValueError:
-        return None

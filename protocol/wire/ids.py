@@ -70,6 +70,16 @@ def public_key_of(peer_id: PeerId) -> bytes:
     return raw[6:]
 
 
+# Curve and keccak cost more than all the rest of a frame, and the same peers speak again and again.
+@functools.lru_cache(MAX_CHECKED)
+def operator_of(peer_id: PeerId) -> Address | None:
+    """The address of the key that a PeerId carries; None if it carries no point of the curve."""
+    try:
+        return address_of(public_key_of(peer_id))
+    except ValueError:
+        return None
+
+
 def checksum(text: str) -> Address:
     """Read an address in any case that is not a wrong checksum.
 

@@ -10,7 +10,6 @@ import trio
 from node.daemon.process import keep_what_stays
 from p2p.host import open_host
 from p2p.streams import FramedStream
-from protocol.network.gossip import Admission
 from tests.benchmarks.pulse import STUCK, show_pulse
 from tests.fakes.loopback import ANY_PORT
 from tests.fakes.nodes import run_node, secret
@@ -29,7 +28,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         async with (
             open_host(secret(INDEX), ANY_PORT) as host,
-            run_node(host, 0, Path(made), admit=lambda operator, body: Admission.REFUSE),
+            run_node(host, 0, Path(made)),
         ):
             host.handle(STUCK, stay)
             keep_what_stays()

@@ -103,7 +103,8 @@ def _frames(keys: Sequence[PrivateKey]) -> tuple[Callable[[], None], Callable[[]
             chain_id=CHAIN_ID,
             settlement=settlement,
             author=keys[0].public_key.format(),
-            admit=lambda content: Admission.ADMIT,
+            admit=lambda content, now_ms: Admission.ADMIT,
+            charge=lambda content, now_ms: None,
             heartbeat_ms=HEARTBEAT_INTERVAL_MS,
         )
         for peer_id in (source, other):

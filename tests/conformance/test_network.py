@@ -30,7 +30,7 @@ from protocol.stages.commitment import TokenFrame
 from protocol.wire.ids import cid_of
 from tests.fakes.loopback import ANY_PORT
 from tests.fakes.network import MemoryNetwork
-from tests.fakes.nodes import Node, heartbeat, request, run_node, secret, until
+from tests.fakes.nodes import Node, View, heartbeat, request, run_node, secret, until
 
 OpenTransport = Callable[[int], AbstractAsyncContextManager[Transport]]
 
@@ -283,9 +283,7 @@ async def test_a_frame_that_the_chain_does_not_back_goes_nowhere(open_transport:
                         tmp_path,
                         bootnodes=(transports[1].addresses[0],) if index != 1 else (),
                         # The one in the middle knows nobody.
-                        admit=(lambda operator, body: Admission.UNKNOWN)
-                        if index == 1
-                        else (lambda operator, body: Admission.ADMIT),
+                        view=View(Admission.UNKNOWN if index == 1 else Admission.ADMIT),
                     )
                 )
                 for index, transport in enumerate(transports)

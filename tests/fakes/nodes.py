@@ -1,7 +1,7 @@
 """Nodes made of a peer adapter and a recording inbox, over any transport."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +11,14 @@ import trio
 import trio.testing
 from coincurve import PrivateKey
 
-from p2p.adapter import Admit, PeerAdapter, PeerSettings, StakeOf
+from p2p.adapter import Admits, PeerAdapter, PeerSettings
 from p2p.transport import Transport
 from protocol.events import Event
 from protocol.network.gossip import Admission
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
-from protocol.wire.ids import Address, Cid, cid_of
+from protocol.wire.ids import Address, Cid, PeerId, cid_of
 
 SETTLEMENT = Address("0x5FbDB2315678afecb367f032d93F642f64180aa3")
 CLIENT = Address("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
@@ -160,9 +160,23 @@ class Node:
         return manifest
 
 
-def admit_all(operator: Address, body: object) -> Admission:
-    """A view of the chain in which everybody may speak."""
-    return Admission.ADMIT
+@dataclass(frozen=True)
+class View:
+    """A view of the chain in which every author is judged alike, and peers have the stakes that a test gives them."""
+
+    admission: Admission = Admission.ADMIT
+    stakes: Mapping[PeerId, int] = field(default_factory=dict)
+
+    def admit(self, author: PeerId, content: object, now_ms: int) -> Admission:
+        return self.admission
+
+    def charge(self, content: object, now_ms: int) -> None: ...
+
+    def stake_of(self, peer_id: PeerId) -> int:
+        return self.stakes.get(peer_id, 0)
+
+
+VIEW = View()
 
 
 @asynccontextmanager
@@ -172,11 +186,10 @@ async def run_node(
     folder: Path,
     *,
     bootnodes: tuple[str, ...] = (),
-    admit: Admit = admit_all,
+    view: Admits = VIEW,
     clock_ms: Callable[[], int] | None = None,
     cache: Path | None = None,
     tick_ms: int = 100,
-    stake_of: StakeOf = lambda operator: 0,
 ) -> AsyncIterator[Node]:
     """An adapter over `transport`, running as long as the block lasts."""
     key = PrivateKey(secret(index))
@@ -193,9 +206,7 @@ async def run_node(
     )
     inbox = Recorder()
     clock = {"clock_ms": clock_ms} if clock_ms else {}
-    adapter = PeerAdapter(
-        transport, settings, store, sign=key.sign, admit=admit, inbox=inbox, stake_of=stake_of, **clock
-    )
+    adapter = PeerAdapter(transport, settings, store, sign=key.sign, gate=view, inbox=inbox, **clock)
     async with trio.open_nursery() as nursery:
         await nursery.start(adapter.run)
         yield Node(adapter, transport, inbox, store, key)

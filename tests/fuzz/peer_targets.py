@@ -146,7 +146,14 @@ def _frame(data: bytes) -> None:
 
 def _machine(data: bytes) -> None:
     """The whole machine: it tells a peer's faults and raises none of them."""
-    gossip = Gossip(chain_id=NETWORK[0], settlement=NETWORK[1], author=b"\x02" * 33, admit=_admit, heartbeat_ms=30_000)
+    gossip = Gossip(
+        chain_id=NETWORK[0],
+        settlement=NETWORK[1],
+        author=b"\x02" * 33,
+        admit=_admit,
+        charge=lambda content, now_ms: None,
+        heartbeat_ms=30_000,
+    )
     gossip.join(PEER, NOW_MS)
     gossip.receive(PEER, data, NOW_MS)
     gossip.tick(NOW_MS + 2_000)
@@ -154,7 +161,7 @@ def _machine(data: bytes) -> None:
         decode_batch(batch)
 
 
-def _admit(content: Content) -> Admission:
+def _admit(content: Content, now_ms: int) -> Admission:
     try:
         _read_body(content)
     except RemoteProtocolError:

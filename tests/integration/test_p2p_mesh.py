@@ -23,9 +23,9 @@ from protocol.network.gossip import Admission
 from protocol.network.peers import Standing
 from protocol.stages.commitment import TokenFrame
 from protocol.wire import codec
-from protocol.wire.ids import address_bytes, address_of
+from protocol.wire.ids import address_bytes
 from tests.fakes.loopback import ANY_PORT
-from tests.fakes.nodes import SETTLEMENT, Node, heartbeat, request, run_node, secret, until
+from tests.fakes.nodes import SETTLEMENT, Node, View, heartbeat, request, run_node, secret, until
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -173,8 +173,8 @@ async def test_a_node_joins_by_any_one_of_three_bootnodes(tmp_path: Path, alive:
 
 async def test_two_registered_nodes_are_drawn_by_stake_and_stay_neighbours(tmp_path: Path) -> None:
     async with network(tmp_path, 6) as nodes:
-        staked = {address_of(nodes[index].key.public_key.format()): 10**21 for index in (1, 3)}
-        async with node(9, tmp_path, (nodes[0].address,), stake_of=lambda operator: staked.get(operator, 0)) as made:
+        staked = {nodes[index].transport.peer_id: 10**21 for index in (1, 3)}
+        async with node(9, tmp_path, (nodes[0].address,), view=View(stakes=staked)) as made:
             await until(lambda: bool(made.adapter.neighbours))
             for other in nodes:
                 await other.adapter.perform(PublishHeartbeat(heartbeat(1, other.transport.addresses)))
@@ -190,7 +190,7 @@ async def test_forged_and_unwanted_frames_cost_their_forwarder_its_connection(
     """Bad signatures, and frames that their author may not send, however they are packed."""
     async with (
         open_host(secret(0), ANY_PORT) as host,
-        run_node(host, 0, tmp_path, admit=lambda operator, body: Admission.REFUSE) as victim,
+        run_node(host, 0, tmp_path, view=View(Admission.ADMIT if forged else Admission.REFUSE)) as victim,
         open_host(secret(1), ANY_PORT) as attacker,
     ):
         attacker.handle(PROTOCOL, listen)

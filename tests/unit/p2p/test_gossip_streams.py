@@ -64,7 +64,8 @@ async def member(
             chain_id=1,
             settlement=bytes(20),
             author=key.public_key.format(),
-            admit=admit,
+            admit=lambda content, now_ms: admit(content),
+            charge=lambda content, now_ms: None,
             heartbeat_ms=30_000,
             seed=seed,
         )
@@ -303,12 +304,17 @@ async def test_faults_in_batches_reach_the_book(autojump_clock: MockClock) -> No
         assert one.streams.neighbours == frozenset()
 
 
-async def test_news_earn_a_neighbour_points(autojump_clock: MockClock) -> None:
+async def test_news_of_nodes_earn_a_neighbour_points_and_requests_earn_none(autojump_clock: MockClock) -> None:
     async with members(2) as (_, (one, two)):
         await one.host.dial(two.host.addresses[0])
         await trio.sleep(1)
-        one.publish(b"news")
+        one.publish(b"request")
         await trio.sleep(1)
+        assert two.heard == [b"request"]
+        assert two.book.score(one.host.peer_id, now_ms()) == 0
+        one.publish(b"news", Topic.HEARTBEAT)
+        await trio.sleep(5)
+        assert two.heard == [b"request", b"news"]
         assert two.book.score(one.host.peer_id, now_ms()) > 0
 
 
