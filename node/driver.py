@@ -10,7 +10,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import trio
@@ -72,7 +72,7 @@ class Machine(Protocol):
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]: ...
 
-    def expects(self, received: MessageReceived) -> bool: ...
+    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None: ...
 
 
 class Journal(Protocol):
@@ -143,11 +143,12 @@ class Driver:
     async def deliver(self, event: Event) -> None:
         """As `report`, but returns once the event is on the disk and handled: what was promised may be acknowledged.
 
-        A message that cannot matter goes nowhere: else anybody could fill the disk.
+        A message is judged before that: one that cannot matter takes no place in the queue and on the disk.
         """
-        if isinstance(event, MessageReceived) and not self._machine.expects(event):
+        judged = self._judge(event)
+        if judged is None:
             return
-        await self.report(event)
+        await self.report(judged)
         await self.settled()
 
     async def settled(self) -> None:
@@ -239,9 +240,24 @@ class Driver:
                     arrivals.append(self._inbox.receive_nowait())
                 except trio.WouldBlock:
                     break
-            await self._take(arrivals)
+            for together in _split(arrivals):
+                await self._take(together)
+
+    def _judge(self, event: Event) -> Event | None:
+        """The event that a message is taken as, None for one of which nothing comes; any other event as it is."""
+        if not isinstance(event, MessageReceived):
+            return event
+        try:
+            return self._machine.judge(event, self._now_ms())
+        except RemoteProtocolError as error:
+            self._charge(event, error)
+            return None
 
     async def _take(self, arrivals: list[_Arrival]) -> None:
+        first = arrivals[0]
+        if isinstance(first.event, MessageReceived):
+            # It was judged before those that came into the queue ahead of it were handled.
+            arrivals[0] = replace(first, event=self._judge(first.event))
         now_ms = self._now_ms()
         rows: list[Row] = []
         must_wait = False
@@ -376,6 +392,16 @@ class Driver:
 
 def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:
     return EffectFailed(name_of(type(effect)), about(effect), reason[:MAX_REASON], transient)
+
+
+def _split(arrivals: list[_Arrival]) -> list[list[_Arrival]]:
+    """Arrivals that may go into one commit: a durable message begins a new one, as the state before it judges it."""
+    found: list[list[_Arrival]] = []
+    for arrival in arrivals:
+        if not found or (isinstance(arrival.event, MessageReceived) and is_durable(arrival.event)):
+            found.append([])
+        found[-1].append(arrival)
+    return found
 
 
 def _bare(error: Exception) -> Exception:

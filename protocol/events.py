@@ -12,6 +12,7 @@ from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES, MAX_PROOF_BYTES
 from protocol.stages.assignment import (
     Account,
     Lane,
+    Refuse,
 )
 from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import (
@@ -619,6 +620,18 @@ class IntakeStopped:
     until: U40
 
 
+@wire_name("OrderRefused")
+@dataclass(frozen=True, slots=True)
+class OrderRefused:
+    """An order that this node turns away as it comes, for a RefuseCode: only its sender need know of it."""
+
+    peer_id: PeerId
+    job_id: Bytes32
+    offer_hash: Bytes32
+    reply_to: Text
+    code: U16
+
+
 Durable = (
     DeadlinePassed
     | JobAsked
@@ -674,6 +687,7 @@ Fleeting = (
     | HeartbeatPublished
     | HeartbeatReceived
     | RequestReceived
+    | OrderRefused
     | MessageSent
     | MessageUnanswered
     | FrameSealed
@@ -681,7 +695,7 @@ Fleeting = (
     | TokensProduced
     | BlockSeen
 )
-"""Handled and forgotten; so are TokenFrame messages, and signed offers, which promise nothing by themselves."""
+"""Handled and forgotten; so are TokenFrame messages, and signed offers and refusals: they promise nothing."""
 
 Event = Durable | Fleeting
 
@@ -691,5 +705,5 @@ def is_durable(event: Event) -> bool:
     if isinstance(event, MessageReceived):
         return not isinstance(event.message, TokenFrame)
     if isinstance(event, MessageSigned):
-        return not isinstance(event.message, Offer)
+        return not isinstance(event.message, Offer | Refuse)
     return isinstance(event, Durable)

@@ -40,15 +40,22 @@ class Machine:
         asked = self.requester.start() if "requester" in self.settings.roles else ()
         return *self.member.handle(Tick(), now_ms), *asked
 
-    def expects(self, received: MessageReceived) -> bool:
-        """Whether a message may matter to any role here. One that cannot is not worth a place in the journal."""
+    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+        """Judge a message before it is journalled; changes nothing.
+
+        Returns: the event that it is taken as, itself for what may matter to a role; None where nothing comes of it.
+        Raises: RemoteProtocolError if its sender breaks a rule.
+        """
         peer_id, message, roles = received.peer_id, received.message, self.settings.roles
-        return (
+        judged = self.provider.judge(received, now_ms) if "provider" in roles else None
+        if judged is not None:
+            return judged
+        expected = (
             self.opener.expects(peer_id, message)
-            or ("provider" in roles and self.provider.expects(peer_id, message))
             or ("requester" in roles and self.requester.expects(peer_id, message))
             or ("verifier" in roles and self._checks_expect(peer_id, message))
         )
+        return received if expected else None
 
     def _checks_expect(self, peer_id: PeerId, message: Message) -> bool:
         checking = (self.verifier, self.testimony, self.auditor)

@@ -5,6 +5,7 @@ here and is what the client signed.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from protocol.effects import (
     AwaitDeadline,
@@ -19,7 +20,7 @@ from protocol.effects import (
     SignMessage,
     StopContainer,
 )
-from protocol.errors import BadSignature, NodeError, ProtocolError
+from protocol.errors import OutOfTurn, ProtocolError
 from protocol.events import (
     BlobFetched,
     ContainerExited,
@@ -32,14 +33,15 @@ from protocol.events import (
     MessageReceived,
     MessageSigned,
     ModelAdded,
+    OrderRefused,
     RequestReceived,
     ResultSealed,
     Tick,
     TokensProduced,
 )
 from protocol.job import TERMINAL, JobView, Stage, move
-from protocol.messages import Message
-from protocol.params import MAX_INLINE_BYTES, WITHDRAW_WITHIN_MS
+from protocol.network.budgets import Budgets, Rate
+from protocol.params import MAX_INLINE_BYTES, MAX_RETRIES, WITHDRAW_WITHIN_MS
 from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -84,7 +86,7 @@ from protocol.stages.execution import (
     side_by_side_ms,
 )
 from protocol.stages.offer import Offer
-from protocol.wire.envelope import is_signed_by, require_signer
+from protocol.wire.envelope import digest, require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
 REFUSALS_KEPT = 256
@@ -93,6 +95,11 @@ LANE_PATIENCE_MS = 1_500
 DELIVER_AGAIN_MS = 10_000
 PROMISE_TRIES = 3
 CLIENTS_KEPT = 4_096
+OFFERS_KEPT = 4_096
+ORDERS_PER_OFFER = MAX_RETRIES
+"""An honest client tries a node at most so often in all."""
+REFUSALS = Rate(2, 1_000, 32)
+"""Orders of one peer that are refused with a word; more are dropped."""
 MAX_RETRY_AFTER_MS = 3_600_000
 FORGONE = "no receipt came, and no batch took the job before its client could pay another node for it"
 RECLAIMED = "its client reclaimed the lane before a batch took the job"
@@ -145,6 +152,11 @@ class Provider:
     _refusing: dict[JobId, str] = field(default_factory=dict)
     _early: dict[JobId, tuple[PeerId, AssignmentOrder]] = field(default_factory=dict)
     _taken: dict[tuple[Address, Address], dict[int, TakenOrder]] = field(default_factory=dict)
+    _let_down: dict[tuple[Address, Address], None] = field(default_factory=dict)
+    """Lanes on which an order waited in vain, until they are seen."""
+    _answered: dict[bytes, set[JobId]] = field(default_factory=dict)
+    """Orders taken or refused, by offer."""
+    _refusals: Budgets[PeerId] = field(default_factory=lambda: Budgets[PeerId](REFUSALS, CLIENTS_KEPT))
     _started: dict[Address, int] = field(default_factory=dict)
     _starts: int = 0
     _bidder: Bidder = field(init=False)
@@ -161,22 +173,62 @@ class Provider:
         """One assignment that this node took."""
         return self._jobs.get(wanted)
 
-    def expects(self, peer_id: PeerId, message: Message) -> bool:
-        """Whether something may come of a message: an order for an offer of this node, or a word about one it took."""
+    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+        """Judge a message before it is journalled; changes nothing.
+
+        Returns: the message, if it is an order that this node takes or a word about one that it took; OrderRefused for
+            an order that it does not take; None for anything else.
+        Raises: RemoteProtocolError for what no honest client sends.
+        """
+        peer_id, message = received.peer_id, received.message
         match message:
-            case AssignmentOrder(offer=offer, assignment=assignment):
-                domain, operator = self.identity.domain, self.identity.operator
-                known = job_id(assignment, domain) in self._jobs
-                return not known and is_signed_by(offer.offer, offer.signature, domain, operator)
+            case AssignmentOrder():
+                return self._judge_order(received, message, now_ms)
             case SignedReceipt(receipt):
                 job = self._jobs.get(JobId(receipt.job_id))
-                return job is not None and job.peer_id == peer_id and not job.receipted
-            case Withdrawal(wanted) | ResultQuery(wanted):
+                if job is None or job.peer_id != peer_id or job.receipted or job.result is None:
+                    return None
+                self._require_receipt(job, message)
+                return received
+            case Withdrawal(wanted):
                 job = self._jobs.get(JobId(wanted))
-                early = self._early.get(JobId(wanted))
-                return (job.peer_id if job else early[0] if early else None) == peer_id
+                early = self._early.get(JobId(wanted), (None,))[0] == peer_id
+                return received if early or self._may_withdraw(job, peer_id, now_ms) else None
+            case ResultQuery(wanted):
+                job = self._jobs.get(JobId(wanted))
+                return received if job is not None and job.peer_id == peer_id else None
             case _:
-                return False
+                return None
+
+    def _judge_order(
+        self, received: MessageReceived, order: AssignmentOrder, now_ms: TimestampMs
+    ) -> MessageReceived | OrderRefused | None:
+        peer_id, offer = received.peer_id, order.offer.offer
+        job = job_id(order.assignment, self.identity.domain)
+        if self.member.record is None or job in self._jobs or job in self._early:
+            return None
+        if order.assignment.node != self.identity.node_id:
+            raise OutOfTurn("an order for another node")
+        self._require_signed(order)
+        offer_hash = digest(offer, self.identity.domain)
+        answered = self._answered.get(offer_hash, set())
+        if job not in answered and len(answered) >= ORDERS_PER_OFFER:
+            raise OutOfTurn("more orders for one offer than a client has tries")
+        code = self._objection(order, now_ms)
+        if code is None or (code is RefuseCode.LANE and self._may_wait(order)):
+            return received
+        if not self._refusals.has(peer_id, now_ms):
+            return None
+        return OrderRefused(peer_id, job, offer_hash, _reply_to(order, peer_id), code)
+
+    def _may_wait(self, order: AssignmentOrder) -> bool:
+        """Whether an order whose lane does not cover it yet may wait here for it: it takes room on the disk.
+
+        A client that let it wait in vain once has to show the lane first.
+        """
+        key = _lane_key(order)
+        waiting = sum(_lane_key(early) == key for _, early in self._early.values())
+        return key not in self._let_down and waiting < self.settings.places and len(self._early) < REFUSALS_KEPT
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the provider want."""
@@ -186,7 +238,10 @@ class Provider:
             case MessageSigned(Offer() as offer, signature):
                 return self._bidder.send(offer, signature)
             case MessageReceived(peer_id, AssignmentOrder() as order):
+                self._count_order(order)
                 return self._assigned(peer_id, order, now_ms)
+            case OrderRefused():
+                return self._turn_away(event, now_ms)
             case MessageSigned(Refuse() as refuse, signature):
                 return self._send_refusal(refuse, signature)
             case BlobFetched(cid):
@@ -247,15 +302,14 @@ class Provider:
         job = job_id(assignment, self.identity.domain)
         if job in self._jobs:
             return ()
-        try:
-            code = self._objection(order, now_ms)
-        except BadSignature:
-            raise
-        except NodeError as error:
-            code = RefuseCode.DETAILS if isinstance(error, ProtocolError) else RefuseCode.BUSY
-        if code is RefuseCode.LANE and job not in self._early:
+        if self.member.record is None or assignment.node != self.identity.node_id:
+            return self._refuse(job, _reply_to(order, peer_id), RefuseCode.DETAILS)
+        self._require_signed(order)
+        code = self._objection(order, now_ms)
+        if code is RefuseCode.LANE and job not in self._early and self._may_wait(order):
             # The requester may have seen the block of its lane before this node did.
-            return self._wait_for_lane(job, peer_id, order, now_ms)
+            self._early[job] = (peer_id, order)
+            return (AwaitDeadline(f"lane:{job.hex()}", now_ms + LANE_PATIENCE_MS),)
         self._early.pop(job, None)
         if code is not None:
             return self._refuse(job, _reply_to(order, peer_id), code)
@@ -275,18 +329,29 @@ class Provider:
             effects.append(FetchBlob(details.input_cid, (peer_id,)))
         return tuple(effects)
 
-    def _wait_for_lane(
-        self, job: JobId, peer_id: PeerId, order: AssignmentOrder, now_ms: TimestampMs
-    ) -> tuple[Effect, ...]:
-        while len(self._early) >= REFUSALS_KEPT:
-            self._early.pop(next(iter(self._early)))
-        self._early[job] = (peer_id, order)
-        return (AwaitDeadline(f"lane:{job.hex()}", now_ms + LANE_PATIENCE_MS),)
+    def _count_order(self, order: AssignmentOrder) -> None:
+        domain = self.identity.domain
+        self._answer(digest(order.offer.offer, domain), job_id(order.assignment, domain))
+
+    def _answer(self, offer_hash: bytes, job: JobId) -> None:
+        self._answered.setdefault(offer_hash, set()).add(job)
+        _shorten(self._answered, OFFERS_KEPT)
+
+    def _turn_away(self, refused: OrderRefused, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if not self._refusals.take(refused.peer_id, now_ms):
+            return ()
+        job = JobId(refused.job_id)
+        if refused.code != RefuseCode.EXPIRED:
+            # Of offers that are over there may be any number.
+            self._answer(refused.offer_hash, job)
+        return self._refuse(job, refused.reply_to, RefuseCode(refused.code))
 
     def _lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Look again at orders that came before their lane, and forget those that are settled."""
         effects: list[Effect] = []
-        if lane.node == self.identity.node_id and (taken := self._taken.get((lane.client, lane.signer))):
+        if lane.node == self.identity.node_id:
+            self._let_down.pop((lane.client, lane.signer), None)
+            taken = self._taken.get((lane.client, lane.signer), {})
             for index in [index for index in taken if index <= lane.jobs]:
                 del taken[index]
         for peer_id, order in tuple(self._early.values()):
@@ -298,20 +363,27 @@ class Provider:
 
     def _no_lane(self, job: JobId, now_ms: TimestampMs) -> tuple[Effect, ...]:
         early = self._early.get(job)
-        return self._assigned(*early, now_ms) if early else ()
+        if early is None:
+            return ()
+        effects = self._assigned(*early, now_ms)
+        if job not in self._jobs:
+            self._let_down[_lane_key(early[1])] = None
+            _shorten(self._let_down, CLIENTS_KEPT)
+        return effects
 
-    def _objection(self, order: AssignmentOrder, now_ms: TimestampMs) -> RefuseCode | None:
-        """Why this node does not take an order.
-
-        Raises: BadSignature, or another ProtocolError where the order contradicts itself.
-        """
-        domain, assignment, details = self.identity.domain, order.assignment, order.details
-        record = self.member.record
-        if record is None or assignment.node != record.node_id:
-            return RefuseCode.DETAILS
+    def _require_signed(self, order: AssignmentOrder) -> None:
+        """Raises: BadSignature unless the offer is of this node and the order of the signer that it names."""
+        domain, assignment = self.identity.domain, order.assignment
         require_signer(order.offer.offer, order.offer.signature, domain, self.identity.operator)
         require_signer(assignment, order.signature, domain, assignment.signer)
-        require_consistent(order, domain)
+
+    def _objection(self, order: AssignmentOrder, now_ms: TimestampMs) -> RefuseCode | None:
+        """Why this node does not take an order that was signed as it should be."""
+        assignment, details = order.assignment, order.details
+        try:
+            require_consistent(order, self.identity.domain)
+        except ProtocolError:
+            return RefuseCode.DETAILS
         if order.offer.offer.valid_until * 1000 < now_ms or details.deadline * 1000 <= now_ms:
             return RefuseCode.EXPIRED
         if self.settings.draining:
@@ -398,15 +470,18 @@ class Provider:
         if self._early.get(wanted, (None,))[0] == peer_id:
             self._early.pop(wanted)
         job = self._jobs.get(wanted)
-        if job is None or job.peer_id != peer_id or job.stage not in (Stage.ASSIGNED, Stage.RUNNING):
-            return ()
-        if job.run is not None or (job.promise and now_ms > job.promised_ms + WITHDRAW_WITHIN_MS):
+        if job is None or not self._may_withdraw(job, peer_id, now_ms):
             return ()
         job.reason = "withdrawn by the requester"
         move(job, withdrawal, Stage.UNPAID, now_ms)
         # Its container keeps its slot until it is gone.
         stop = (StopContainer(job.job_id),) if job.running else ()
         return *stop, *self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms), *self._start_waiting()
+
+    def _may_withdraw(self, job: ProvidedJob | None, peer_id: PeerId, now_ms: TimestampMs) -> bool:
+        if job is None or job.peer_id != peer_id or job.stage not in (Stage.ASSIGNED, Stage.RUNNING):
+            return False
+        return job.run is None and not (job.promise and now_ms > job.promised_ms + WITHDRAW_WITHIN_MS)
 
     # --- execution --------------------------------------------------------------------------------------------------
     def _start_waiting(self) -> tuple[Effect, ...]:
@@ -541,11 +616,16 @@ class Provider:
         job = self._jobs.get(JobId(signed.receipt.job_id))
         if job is None or job.result is None or job.run is None or job.peer_id != peer_id:
             return ()
-        signer = job.order.assignment.signer
-        require_signer(signed.receipt, signed.signature, self.identity.domain, signer)
-        require_receipt(signed.receipt, job.result, job.order.details, job.run.new_tokens)
+        self._require_receipt(job, signed)
         job.receipted = True
         return self._settle(job, signed, LeafStatus.OK, now_ms)
+
+    def _require_receipt(self, job: ProvidedJob, signed: SignedReceipt) -> None:
+        """Raises: BadSignature or Malformed for a receipt that is not its client's for this result."""
+        assert job.result is not None
+        assert job.run is not None
+        require_signer(signed.receipt, signed.signature, self.identity.domain, job.order.assignment.signer)
+        require_receipt(signed.receipt, job.result, job.order.details, job.run.new_tokens)
 
     def _no_receipt(self, wanted: JobId, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._jobs.get(wanted)
@@ -646,6 +726,16 @@ class Provider:
             history=(*job.history, *self.settler.history_of(job.job_id)),
             next_step_ms=None,
         )
+
+
+def _lane_key(order: AssignmentOrder) -> tuple[Address, Address]:
+    return order.assignment.client, order.assignment.signer
+
+
+def _shorten(kept: dict[Any, Any], most: int) -> None:
+    """Forget the oldest entries above so many."""
+    while len(kept) > most:
+        kept.pop(next(iter(kept)))
 
 
 def _reply_to(order: AssignmentOrder, peer_id: PeerId) -> str:

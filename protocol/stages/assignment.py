@@ -265,6 +265,7 @@ def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
         or assignment.signer != request.signer
         or assignment.node != offer.node_id
         or details.request_id != digest(request, domain)
+        or offer.request_id != details.request_id
         or details.offer_hash != digest(offer, domain)
         or details.price != offer.price
         or details.manifest != request.manifest

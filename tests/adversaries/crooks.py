@@ -90,8 +90,8 @@ class Ears:
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self._machine.start(now_ms)
 
-    def expects(self, received: MessageReceived) -> bool:
-        return self._machine.expects(received)
+    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+        return self._machine.judge(received, now_ms)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self._machine.handle(event, now_ms) if self._wants(event) else ()

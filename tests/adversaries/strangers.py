@@ -16,7 +16,7 @@ from protocol.errors import Reverted
 from protocol.events import Event, MessageReceived, MessageSigned
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
-from protocol.wire.ids import Address, BatchId, JobId
+from protocol.wire.ids import Address, BatchId, JobId, TimestampMs
 from tests.adversaries import crooks
 from tests.adversaries.arena import CLIENT, Part
 from tests.adversaries.crooks import Ears, Routed
@@ -137,13 +137,13 @@ async def not_drawn(stage: Stage) -> int:
     heard: list[MessageReceived] = []
     ears = crook.up.parts.driver._machine
     assert isinstance(ears, Ears)
-    expects = ears.expects
+    judge = ears.judge
 
-    def listen(received: MessageReceived) -> bool:
+    def listen(received: MessageReceived, now_ms: TimestampMs) -> Event | None:
         heard.append(received)
-        return expects(received)
+        return judge(received, now_ms)
 
-    ears.expects = listen  # type: ignore[method-assign]
+    ears.judge = listen  # type: ignore[method-assign]
     job = await arena.until(await stage.ask(), lambda view: view.state == "drawn")
     name = BatchId(bytes.fromhex(job.batch_id))
     hpke = crook.up.parts.machine.member.hpke_key

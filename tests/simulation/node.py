@@ -91,9 +91,12 @@ class Node:
         """An event as the driver handles it: journalled if it is durable, then decided on."""
         if not self.up:
             return
-        if isinstance(event, ev.MessageReceived) and not self.machine.expects(event):
-            return
         now = TimestampMs(self.clock())
+        if isinstance(event, ev.MessageReceived):
+            judged = self._judge(event, now)
+            if judged is None:
+                return
+            event = judged
         done = self.asked.pop(answers, None) if answers is not None else None
         durable = ev.is_durable(event)
         if durable:
@@ -110,6 +113,13 @@ class Node:
         self.hear(self, event)
         for effect in effects:
             self._want(effect, kept=durable)
+
+    def _judge(self, received: ev.MessageReceived, now: TimestampMs) -> ev.Event | None:
+        try:
+            return self.machine.judge(received, now)
+        except RemoteProtocolError as error:
+            self.hear(self, ev.EffectFailed("RemoteProtocolError", b"", str(error), False))
+            return None
 
     def _want(self, effect: fx.Effect, *, kept: bool) -> None:
         key = fx.effect_key(effect)

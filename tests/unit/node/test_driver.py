@@ -52,8 +52,8 @@ class Notebook:
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self._first
 
-    def expects(self, received: MessageReceived) -> bool:
-        return received.peer_id == PEER
+    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+        return received if received.peer_id == PEER else None
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         if isinstance(event, Tick):
@@ -386,6 +386,25 @@ async def test_message_that_cannot_matter_takes_no_place_on_the_disk() -> None:
         await driver.deliver(MessageReceived(PEER, ResultQuery(BLOB)))
     assert len(paper.rows) == 1
     assert machine.seen == [MessageReceived(PEER, ResultQuery(BLOB))]
+
+
+async def test_messages_are_judged_one_after_the_other_and_what_breaks_a_rule_is_not_kept() -> None:
+    paper, net = Paper(), Net()
+
+    class Once(Notebook):
+        """Takes one message, and one only."""
+
+        def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+            if self.seen:
+                raise BadSignature("not its key")
+            return received
+
+    machine = Once(lambda event: ())
+    async with running(machine, paper, net=net) as driver, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(driver.deliver, MessageReceived(PEER, ResultQuery(BLOB)))
+    assert len(paper.rows) == len(machine.seen) == 1
+    assert [type(error) for _, error in net.blamed] == [BadSignature] * 19
 
 
 async def test_peer_that_breaks_the_protocol_pays_and_the_daemon_goes_on() -> None:

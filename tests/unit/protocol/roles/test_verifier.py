@@ -475,7 +475,8 @@ def test_who_sits_no_more_asks_for_nothing_more() -> None:
     batch_id, node = seat.case.batch_id, seat.machine.identity.node_id
     seat.take(ev.SeatSilenced(batch_id, 0, node))
     assert seat.until(TURN_S) == []
-    assert not seat.machine.expects(ev.MessageReceived(seat.provider.peer_id, seat.opening))
+    received = ev.MessageReceived(seat.provider.peer_id, seat.opening)
+    assert seat.machine.judge(received, seat.now_ms) is None
     assert seat.case.seat is None
 
 
