@@ -270,3 +270,41 @@ def test_links_between_documents_lead_somewhere() -> None:
             if not other.exists() or (anchor and anchor not in anchors(other)):
                 faults.append(f"{name_of(page)}: {target}#{anchor}")
     assert_none(faults, "a document links to a page or heading that does not exist")
+
+
+def decisions() -> dict[Path, dict[str, list[str]]]:
+    """By page: each decision's title, and the names of its fields in their order."""
+    found = {}
+    for page in pages("docs/decisions/*.md"):
+        parts = re.split(r"^### (.+)$", page.read_text(), flags=re.MULTILINE)[1:]
+        fields = (re.findall(r"^- \*\*(\w+):\*\* \S", body, re.MULTILINE) for body in parts[1::2])
+        found[page] = dict(zip(parts[::2], fields, strict=True))
+    return found
+
+
+def test_a_decision_says_why_what_it_costs_and_where_its_code_is() -> None:
+    faults = [
+        f"{name_of(page)}: {title}: {fields}"
+        for page, titles in decisions().items()
+        for title, fields in titles.items()
+        if fields != DECISION_FIELDS
+    ]
+    assert_none(faults, f"a decision has the fields {', '.join(DECISION_FIELDS)}")
+
+
+def test_the_index_lists_every_decision() -> None:
+    index = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    lines = (
+        f"  - [{title}]({name_of(page)}#{anchor})"
+        for page in decisions()
+        for title, anchor in zip(decisions()[page], anchors(page)[1:], strict=True)
+    )
+    assert_none([line for line in lines if line not in index], "put these lines into the index of ARCHITECTURE.md")
+
+
+def test_documents_stay_short() -> None:
+    architecture = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    assert len(architecture.splitlines()) <= 250
+    assert len(architecture.split()) <= 2_500
+    sizes = {name_of(page): len(page.read_text().split()) for page in decisions()}
+    assert_none([f"{name}: {size} words" for name, size in sizes.items() if size > 1_500], "split a long page")
