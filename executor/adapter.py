@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
 import trio
@@ -67,8 +68,9 @@ class ContainerAdapter:
         """
 
         def sweep() -> None:
-            self._station.engine.sweep(None, time.time(), lost_kinds=(together.KIND,))
-            self._workspaces.sweep(self._station.engine.outputs())
+            with disk_errors():
+                self._station.engine.sweep(None, time.time(), lost_kinds=(together.KIND,))
+                self._workspaces.sweep(self._station.engine.outputs())
 
         try:
             await trio.to_thread.run_sync(sweep, limiter=self._quick)
@@ -142,11 +144,18 @@ class ContainerAdapter:
         slots, speed, station = int(self._slots.total_tokens), self._ms_per_token, self._station
 
         def look() -> DeviceStatus:
-            station.engine.sweep(self._wanted, time.time())
+            with disk_errors():
+                station.engine.sweep(self._wanted, time.time(), let_go=self._let_go)
             station.engine.require(station.image)
             return devices.measure(slots, speed)
 
         return DeviceReported(await trio.to_thread.run_sync(look, limiter=self._quick))
+
+    def _let_go(self, output: Path) -> None:
+        try:
+            self._workspaces.let_go(output)
+        except ExecutorError as error:
+            log.warning("what a container left behind cannot be removed: %s", error)
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -53,6 +53,7 @@ class Engine:
     def __init__(self, node: str, host: str = DEFAULT_HOST) -> None:
         """Raises: ExecutorError if nothing answers there."""
         self._node = node
+        _require_listener(host)
         with engine_errors():
             self.api: Any = docker.APIClient(base_url=host, version="auto", timeout=API_TIMEOUT_S)
             self._probe: Any = docker.APIClient(base_url=host, version=self.api.api_version, timeout=PROBE_S)
@@ -74,11 +75,18 @@ class Engine:
         labels = {**sandbox.labels, "node": self._node, "job": job, "deadline": str(deadline_s)}
         return Container(self.api, self._probe, replace(sandbox, labels=labels))
 
-    def sweep(self, known_jobs: Collection[str] | None, now_s: float, lost_kinds: Collection[str] = ()) -> list[str]:
+    def sweep(
+        self,
+        known_jobs: Collection[str] | None,
+        now_s: float,
+        lost_kinds: Collection[str] = (),
+        let_go: Callable[[Path], None] = lambda output: None,
+    ) -> list[str]:
         """Remove this node's containers whose job is unknown or late; returns their jobs.
 
         Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that nobody can
-        take over. Raises: ExecutorError.
+        take over. let_go, called with the output directory of a removed container whose job is unknown.
+        Raises: ExecutorError.
         """
         removed = []
         with engine_errors():
@@ -90,16 +98,51 @@ class Engine:
                     with contextlib.suppress(NotFound):
                         self.api.remove_container(found["Id"], force=True, v=True)
                     removed.append(job)
+                    if known_jobs is not None and job not in known_jobs:
+                        for output in _outputs(found):
+                            let_go(output)
+        return removed
+
+    def sweep_below(self, folder: Path) -> int:
+        """Remove the containers of any node that write below a directory, started or not; returns how many.
+
+        Raises: ExecutorError.
+        """
+        root, removed = folder.resolve(), 0
+        with engine_errors():
+            for found in self._probe.containers(all=True, filters={"label": [f"{LABEL}node"]}):
+                if any(output.resolve().is_relative_to(root) for output in _outputs(found)):
+                    with contextlib.suppress(NotFound):
+                        self.api.remove_container(found["Id"], force=True, v=True)
+                    removed += 1
         return removed
 
     def outputs(self) -> set[Path]:
         """The directories of this machine that this node's containers write to. Raises: ExecutorError."""
         with engine_errors():
-            mounts = (mount for found in self._mine() for mount in found["Mounts"])
-            return {Path(mount["Source"]) for mount in mounts if mount["Destination"] == OUTPUT}
+            return {output for found in self._mine() for output in _outputs(found)}
 
     def _mine(self) -> Any:
         return self._probe.containers(all=True, filters={"label": [f"{LABEL}node={self._node}"]})
+
+
+def _require_listener(host: str) -> None:
+    """Say at once that nothing listens on a Unix socket; the SDK says it late, and leaves its own socket open.
+
+    Raises: ExecutorError.
+    """
+    if not host.startswith("unix://"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(host.removeprefix("unix://"))
+    except OSError as error:
+        raise ExecutorError(f"no Docker Engine answers at {host}: {error.strerror or error}", transient=True) from error
+
+
+def _outputs(found: dict[str, Any]) -> list[Path]:
+    """The directories of this machine that a listed container writes to."""
+    return [Path(mount["Source"]) for mount in found["Mounts"] if mount["Destination"] == OUTPUT]
 
 
 class Container:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from executor.mounts import OUTPUT_DIR, OUTPUT_IMAGE, discard, reason, run
 from executor.outputs import Outputs
 from executor.sandbox import INPUT, OUTPUT, Limits, Mount
 from protocol.errors import ExecutorError
@@ -37,7 +38,7 @@ class Exchange:
 
     @property
     def output(self) -> Path:
-        return self._home / "output"
+        return self._home / OUTPUT_DIR
 
     @property
     def outputs(self) -> Outputs:
@@ -70,7 +71,7 @@ class Exchange:
         except (OSError, subprocess.CalledProcessError) as error:
             discard(self._home)
             raise ExecutorError(
-                f"cannot prepare the directories of a container: {_reason(error)}", transient=True
+                f"cannot prepare the directories of a container: {reason(error)}", transient=True
             ) from error
         return self
 
@@ -89,15 +90,15 @@ class Exchange:
         target.chmod(0o644)
 
     def _mount_quota(self) -> None:
-        image = self._home / "output.img"
+        image = self._home / OUTPUT_IMAGE
         with image.open("wb") as file:
             # Taken from the disk now: if there were no room for it later, the kernel would lose what the job wrote
             # before, and its result would look like a lie. For the same reason mkfs must not give it back.
             os.posix_fallocate(file.fileno(), 0, self._limits.output_bytes + self._limits.output_bytes // 8 + (2 << 20))
         owner = "root_owner=1000:1000,lazy_itable_init=1,nodiscard"
         inodes = str(self._limits.output_files + 64)
-        _run("mkfs.ext4", "-q", "-F", "-m0", "-N", inodes, "-E", owner, "-O", "^has_journal", str(image))
-        _run("mount", "-o", "loop,nosuid,nodev,noexec", str(image), str(self.output))
+        run("mkfs.ext4", "-q", "-F", "-m0", "-N", inodes, "-E", owner, "-O", "^has_journal", str(image))
+        run("mount", "-o", "loop,nosuid,nodev,noexec", str(image), str(self.output))
         (self.output / "lost+found").rmdir()
 
 
@@ -108,41 +109,3 @@ def entry(name: str, content: bytes | Path) -> dict[str, object]:
     with content.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"path": name, "sha256": digest, "size": file.tell()}
-
-
-def discard(home: Path) -> None:
-    """Remove an exchange, mounted or not; does nothing if there is none. Raises ExecutorError."""
-    output = home / "output"
-    try:
-        if os.path.ismount(output):
-            _unmount(output)
-        shutil.rmtree(home)
-    except FileNotFoundError:
-        return
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ExecutorError(
-            f"cannot remove the directories of a container: {_reason(error)}", transient=True
-        ) from error
-
-
-def _unmount(output: Path) -> None:
-    """Does nothing where somebody else has done it meanwhile."""
-    # Where something still looks into it, it is let go of now, and the disk space when that has ended.
-    for how in ((), ("--lazy",)):
-        try:
-            _run("umount", *how, str(output))
-        except subprocess.CalledProcessError:
-            if how and os.path.ismount(output):
-                raise
-        if not os.path.ismount(output):
-            break
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _reason(error: OSError | subprocess.CalledProcessError) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        return bytes(error.stderr).decode(errors="replace").strip()[-200:]
-    return error.strerror or str(error)

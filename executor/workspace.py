@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from executor.exchange import discard
+from executor.mounts import EXCHANGE, discard, discard_all, exchanges_below
 from protocol.errors import ExecutorError
 
 INPUT_JSON = "input.json"
@@ -19,7 +19,6 @@ RESULT_JSON = "result.json"
 PROOF_BIN = "proof.bin"
 CHECK_BIN = "check.bin"
 RUN_JSON = "run.json"
-EXCHANGE = "run"
 
 
 @contextlib.contextmanager
@@ -93,9 +92,17 @@ class Workspaces:
         """Take down the exchanges that a crash left mounted; returns how many. Call it before anything runs.
 
         Args: in_use, the output directories that containers still write to: their exchanges stay.
+        Raises: ExecutorError if one cannot be removed; the others are.
         """
-        kept = {path.parent for path in in_use}
-        left = [path for path in self._root.glob(f"*/*/{EXCHANGE}") if path.is_dir() and path not in kept]
-        for path in left:
-            discard(path)
+        kept = {path.parent.resolve() for path in in_use}
+        left = [path for path in exchanges_below(self._root) if path not in kept]
+        discard_all(left)
         return len(left)
+
+    def let_go(self, output: Path) -> None:
+        """Remove the exchange of a container that was removed; `output` is the directory that it wrote to.
+
+        Does nothing for a directory that is not in a workspace of this node. Raises: ExecutorError.
+        """
+        if output.resolve().parent in exchanges_below(self._root):
+            discard(output.parent)

@@ -57,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as head, has seen enough. What is still buffered must not fail again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
+    except OSError as error:
+        about = f" ({error.filename})" if error.filename else ""
+        output.error(f"this machine refused: {error.strerror or error}{about}")
+        return Exit.FAILED
 
 
 def _run(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from node.daemon.answers import Answers
 from node.daemon.parts import Parts
 from node.daemon.readings import lines_of
 from node.daemon.text import TextStream, Tokenizer
+from node.wallet.home import Home
 from protocol.errors import AdapterError
 from protocol.roles.cases import DrawnLeaf
 from protocol.stages.assignment import JobDetails, kind_of
@@ -48,7 +49,7 @@ class Leaves:
         self._parts = parts
         self._machine = parts.machine
         self._answers = answers
-        self._workspaces = Workspaces(parts.config.node.data_dir / "work")
+        self._workspaces = Workspaces(Home(parts.config.node.data_dir).work)
 
     async def of_case(self, batch_id: BatchId) -> tuple[api.LeafView, ...]:
         """Every drawn leaf that this node holds anything of, once, by what it computed itself where it sat."""

@@ -12,6 +12,7 @@ from node.api.server import serve
 from node.daemon.backend import NodeBackend
 from node.daemon.parts import Parts
 from node.daemon.retention import Retention
+from node.wallet.home import Home
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded
 from protocol.roles.member import NO_DEVICE
@@ -141,7 +142,7 @@ class Node:
 
     async def _sweep(self) -> None:
         parts = self.parts
-        retention = Retention(parts.machine, parts.sealing, parts.config.node.data_dir / "work")
+        retention = Retention(parts.machine, parts.sealing, Home(parts.config.node.data_dir).work)
         while True:
             await retention.sweep(parts.clock())
             await trio.sleep(SWEEP_S)

@@ -1,6 +1,7 @@
 """What a node is put together from: opened in order, closed in the reverse order, with nothing running yet."""
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from chain.tx.pending import Prepared
 from chain.tx.transactions import GWEI
 from chain.tx.wallet import Key, Wallet
 from executor.models import ModelStore
-from executor.workspace import Workspaces
+from executor.workspace import Workspaces, disk_errors
 from node.config import Config
 from node.daemon.gate import Gate
 from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
@@ -33,12 +34,14 @@ from p2p.adapter import PeerAdapter, PeerSettings
 from p2p.host import Host, open_host
 from p2p.store import ContentStore
 from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about, effect_key
-from protocol.errors import ConfigError, P2PError
+from protocol.errors import ConfigError, ExecutorError, P2PError
 from protocol.network.gossip import FAST_TICK_MS
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.wire.ids import Address, Wei
+
+log = logging.getLogger(__name__)
 
 AGENT = "vcoin/0.1.0"
 Clock = Callable[[], int]
@@ -101,11 +104,14 @@ async def open_parts(
                 most_fee=Wei(config.chain.max_fee_gwei * GWEI),
             )
         )
-        weights, workspaces = Weights(), Workspaces(data_dir / "work")
+        weights, workspaces = Weights(), Workspaces(Home(data_dir).work)
         models = ModelStore(config.executor.store)
         runner, no_runner = await find_runner(Site(config, wallet.operator.address, models, weights, workspaces))
         if runner is not None:
             stack.callback(runner.close)
+        else:
+            # Nothing here can take over a container, so its mount is of no use.
+            await trio.to_thread.run_sync(_let_go, workspaces)
         host = await stack.enter_async_context(_listen(config, wallet.operator))
         node = await _node_of(wallet.operator.address, chain)
         machine = _machine(config, wallet, chain, host, node, node_secret(secrets), runner is not None)
@@ -141,6 +147,14 @@ async def open_parts(
             runner=runner,
             no_runner=no_runner,
         )
+
+
+def _let_go(workspaces: Workspaces) -> None:
+    try:
+        with disk_errors():
+            workspaces.sweep()
+    except ExecutorError as error:
+        log.warning("what an earlier run left behind cannot be removed: %s", error)
 
 
 async def record_transaction(journal: Journal, prepared: Prepared) -> None:

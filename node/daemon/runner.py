@@ -1,7 +1,6 @@
 """What runs containers on this machine, if anything does."""
 
 import logging
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -183,7 +182,6 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
         return None, ""
 
     def connect() -> tuple[Engine, str]:
-        _require_listener(settings.docker_host)
         engine = Engine(site.node, settings.docker_host)
         try:
             return engine, settings.image or images.find(settings.docker_host)
@@ -202,17 +200,3 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
     turns = Turns(settings.store / "turns", settings.turns)
     adapter = ContainerAdapter(station, site.workspaces, settings.slots, turns, settings.at_once)
     return DockerRunner(engine, image, adapter), ""
-
-
-def _require_listener(host: str) -> None:
-    """Say at once that nothing listens on a Unix socket; the SDK says it late, and leaves its own socket open.
-
-    Raises: ExecutorError.
-    """
-    if not host.startswith("unix://"):
-        return
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(host.removeprefix("unix://"))
-    except OSError as error:
-        raise ExecutorError(f"no Docker Engine answers at {host}: {error.strerror or error}") from error

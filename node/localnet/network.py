@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,12 +19,12 @@ from executor.models import ModelStore
 from node.api.faults import Fault
 from node.api.snapshot import Snapshot
 from node.localnet import bank
+from node.localnet.leftovers import clear
 from node.localnet.plan import DEFAULT, NodePlan
 from node.localnet.processes import Process, start, stop
-from node.localnet.record import NAME, Member, Record, read_record
+from node.localnet.record import Member, Record, read_record
 from node.localnet.running import STOP_WITHIN_S, Say, look
 from node.wallet.home import Home, found, write_secret
-from protocol.errors import ConfigError
 
 RPC_PORT = 8_545
 P2P_PORT = 4_701
@@ -64,7 +63,7 @@ def up(order: Order, say: Say) -> Record:
     Raises: Fault preflight for what the machine lacks, a taken port, a network that is up already; NodeError.
     """
     _require_ready_machine(order)
-    _clear(order.directory)
+    clear(order.directory, say)
     if order.smollm2:
         _add_smollm2(order.content_store, say)
     try:
@@ -86,15 +85,6 @@ def _require_ready_machine(order: Order) -> None:
     bank.require_free(order.rpc_port, "the chain")
     for index, node in enumerate(order.plan):
         bank.require_free(order.first_p2p_port + index, node.name)
-
-
-def _clear(directory: Path) -> None:
-    """Remove what an earlier network left; a directory that is anything else is not touched."""
-    if directory.exists() and any(directory.iterdir()):
-        if not (directory / NAME).exists() and not (directory / "deployment.json").exists():
-            raise ConfigError(f"{directory} holds something else", "name an empty directory")
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def _add_smollm2(store: Path, say: Say) -> None:

@@ -112,6 +112,14 @@ def read_record(directory: Path) -> Record | None:
         raise ConfigError(f"{path} cannot be used: {error}", f"stop its processes, then remove {directory}") from error
 
 
+def forget(directory: Path) -> None:
+    """Remove the file. Raises: ConfigError."""
+    try:
+        (directory / NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot remove {directory / NAME}: {error.strerror}", "remove it by hand") from error
+
+
 def _member(plain: dict[str, Any]) -> Member:
     process = plain.pop("process")
     roles = tuple(plain.pop("roles"))

@@ -8,7 +8,7 @@ from node.api.client import Client
 from node.api.faults import Fault
 from node.api.snapshot import Snapshot, read
 from node.localnet.processes import stop
-from node.localnet.record import NAME, Member, Record, read_record
+from node.localnet.record import Member, Record, forget, read_record
 
 STOP_WITHIN_S = 15.0
 Say = Callable[[str], None]
@@ -24,10 +24,23 @@ class Seen:
 
 
 def down(directory: Path, say: Say) -> bool:
-    """Stop every process of the network, and forget it; its logs and keys stay. Returns: whether there was one."""
+    """Stop every process of the network, and forget it; its logs and keys stay.
+
+    What a node has left that was killed, now or long ago, is removed. Returns: whether there was a network.
+    Raises: ConfigError.
+    """
+    from node.localnet.leftovers import clean
+
     record = read_record(directory)
-    if record is None:
-        return False
+    if record is not None:
+        _stop(record, say)
+    for problem in clean(directory, say):
+        say(f"{problem}: not started by `vcoin localnet up`, so it is left running")
+    forget(directory)
+    return record is not None
+
+
+def _stop(record: Record, say: Say) -> None:
     running = [process for process in record.processes if process.is_alive]
     say(f"stopping {len(running)} processes ...")
     # Nodes first: what they still have to say to the chain, they say while it answers.
@@ -37,8 +50,6 @@ def down(directory: Path, say: Say) -> bool:
         killed += stop([record.chain], STOP_WITHIN_S)
     for name in killed:
         say(f"{name} did not end and was killed")
-    (directory / NAME).unlink(missing_ok=True)
-    return True
 
 
 def survey(record: Record) -> list[Seen]:

@@ -21,6 +21,7 @@ from protocol.wire.ids import Address, PeerId, checksum
 
 CONFIG = "config.toml"
 KEYS = "keys"
+WORK = "work"
 OPERATOR = "operator.json"
 CLIENT = "client.json"
 PASSWORD = "password"  # noqa: S105 - the name of a file
@@ -51,6 +52,11 @@ class Home:
     def password(self) -> Path:
         """What unlocks the keys, unless the operator names another file."""
         return self.path / KEYS / PASSWORD
+
+    @property
+    def work(self) -> Path:
+        """Workspaces of the jobs that run here."""
+        return self.path / WORK
 
     def operator_address(self) -> Address:
         """The node's id, as its key file names it; the file stays locked.

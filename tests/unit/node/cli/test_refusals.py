@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +126,15 @@ def test_every_error_of_the_tree_has_its_exit_code(error: NodeError, code: Exit,
     assert fault.kind.exit is code
     assert hint in fault.hint
     assert str(error) in fault.message
+
+
+def test_refusal_of_the_system_is_a_sentence(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), "output")
+
+    monkeypatch.setattr("node.cli._run", fail)
+    ran = shell.run("localnet", "down")
+    assert (ran.code, ran.err) == (Exit.FAILED, "error: this machine refused: Device or resource busy (output)\n")
 
 
 def test_exit_codes_are_the_documented_ones() -> None:
