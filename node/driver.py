@@ -3,29 +3,37 @@
 The machine decides, an adapter does, and what it did comes back as the next event. Durable events are on the disk
 before the machine sees them, several in one commit where several wait. At the start the journal is folded without
 doing anything; then what nobody has answered is asked again, which is why every effect is safe to do twice.
+
+An event at which a role raises, because of a bug of ours, is set aside: its row is emptied on the disk, so that no fold
+meets it again; then the journal is folded anew, because the role that raised may have changed by half. Peers could make
+a node do nothing else. So folds have a budget, and without it their words of such a kind are not taken.
 """
 
 import heapq
 import logging
 import math
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import trio
 
 from protocol.effects import AwaitDeadline, ChainEffect, Effect, PeerEffect, about, effect_key
-from protocol.errors import AdapterError, RemoteProtocolError
+from protocol.errors import AdapterError, ConfigError, Malformed, RemoteProtocolError
 from protocol.events import (
     DeadlinePassed,
     EffectFailed,
     Event,
     HeartbeatReceived,
     MessageReceived,
+    RequestReceived,
     Tick,
     is_durable,
 )
+from protocol.network.budgets import Bucket, Rate
 from protocol.wire.ids import PeerId, TimestampMs
 from protocol.wire.names import name_of
 
@@ -51,6 +59,12 @@ YOUNG_S = 60.0
 GRACE_MS = 5_000
 """How long a deadline waits that passed while the node was away: what others said meanwhile comes first."""
 MAX_REASON = 500
+FOLDS = Rate(amount=1, period_ms=60_000, burst=4)
+"""How often the journal is folded anew because a role raised."""
+START_FOLDS = 8
+"""Times that a start begins its fold anew without a row at which a role raised; later ones are passed over."""
+TOLD_ANEW_MS = 60_000
+"""What is not journalled and raises all the time is told of once in so long."""
 
 Row = tuple[Event | None, int, bytes | None]
 """As the journal keeps it: what happened (None: only that an effect was answered), when, and the effect it answers."""
@@ -68,6 +82,12 @@ class Adapter(Protocol):
 class Machine(Protocol):
     """The roles of this node: pure, so that the same events give the same state again."""
 
+    def fresh(self) -> Self:
+        """The same roles before the first event."""
+
+    def become(self, other: Self, *, keep_heard: bool) -> None:
+        """Go on where `other` stands. `keep_heard`: with what this one knows of peers, devices and newest blocks."""
+
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]: ...
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]: ...
@@ -78,9 +98,11 @@ class Machine(Protocol):
 class Journal(Protocol):
     """Where durable events are kept, in order."""
 
-    async def append(self, rows: Sequence[Row]) -> None: ...
+    async def append(self, rows: Sequence[Row]) -> int: ...
 
-    def read_all(self) -> Iterator[Row]: ...
+    def rows_before(self, before: int | None = None) -> Iterator[tuple[int, Row, str]]: ...
+
+    async def set_aside(self, seq: int, at_ms: int, event: str, reason: str, *, reopen: bool = False) -> None: ...
 
 
 Blame = Callable[[PeerId, RemoteProtocolError], None]
@@ -93,6 +115,17 @@ class _Pending:
 
     effect: Effect
     kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """A row whose event cannot be handled: what it is, why, and whether its effect is to be asked for again."""
+
+    seq: int
+    at_ms: int
+    event: str
+    reason: str
+    reopen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +163,20 @@ class Driver:
         self._effects: trio.Nursery | None = None
         self._folded = False
         self._started_s = -math.inf
+        self._folds = Bucket(FOLDS, FOLDS.burst, clock_ms())
+        self._suspects: set[str] = set()
+        """Kinds of peers' words at which a role raised."""
+        self._told_ms: dict[str, int] = {}
+        self._is_torn = False
+        """Whether a role may have changed by half, and no fold was left to mend it."""
         self.missed = 0
         """Events that observers were too slow for."""
 
     # --- what the rest of the daemon calls --------------------------------------------------------------------------
     async def report(self, event: Event) -> None:
         """A fact from outside. Returns once it is queued; waits while the node has too much to do."""
+        if self._is_refused(event):
+            return
         while self._busy >= MAX_PENDING:
             await self._room.park()
         await self._send.send(_Arrival(event))
@@ -171,10 +212,10 @@ class Driver:
     async def fold(self) -> None:
         """Bring the machine to where the journal left it. In a thread: nobody else may look at the machine meanwhile.
 
-        Raises: ConfigError if a row of the journal cannot be read.
+        Raises: ConfigError if the journal is damaged.
         """
         assert not self._folded
-        await trio.to_thread.run_sync(self._fold)
+        self._pending = await self._fold(keep_heard=False)
         self._folded = True
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
@@ -201,24 +242,32 @@ class Driver:
                 await self._write([])
 
     # --- the journal ------------------------------------------------------------------------------------------------
-    def _fold(self) -> None:
-        for event, at_ms, answers in self._journal.read_all():
-            if answers is not None:
-                self._pending.pop(answers, None)
-            if event is None:
-                continue
-            try:
-                effects = self._machine.handle(event, TimestampMs(at_ms))
-            except RemoteProtocolError:
-                continue
-            for effect in effects:
-                self._pending.setdefault(effect_key(effect), _Pending(effect, kept=True))
+    async def _fold(self, before: int | None = None, *, keep_heard: bool) -> dict[bytes, _Pending]:
+        """Fold the rows before one anew, without those at which a role raises. Returns what they leave unanswered."""
+        for again in reversed(range(START_FOLDS)):
+            machine = self._machine.fresh()
+            pending, faults, raised = await trio.to_thread.run_sync(
+                _fold_rows, machine, self._journal.rows_before(before), again
+            )
+            for fault in faults:
+                await self._set_aside(fault)
+            if not raised:
+                break
+        self._machine.become(machine, keep_heard=keep_heard)
+        return pending
 
-    async def _write(self, rows: list[Row]) -> None:
+    async def _set_aside(self, fault: _Fault) -> None:
+        log.error("%s is set aside: %s", fault.event, fault.reason, extra={"row": fault.seq})
+        reason = fault.reason[:MAX_REASON]
+        await self._journal.set_aside(fault.seq, fault.at_ms, fault.event, reason, reopen=fault.reopen)
+
+    async def _write(self, rows: list[Row]) -> int:
+        """Returns the number of the first of `rows`."""
         # Marks ride along with the next commit: losing one only means that its effect is done twice.
         marks, self._marks = self._marks, []
-        if marks or rows:
-            await self._journal.append(marks + rows)
+        if not marks and not rows:
+            return 0
+        return await self._journal.append(marks + rows) - len(rows) + 1
 
     def _row(self, arrival: _Arrival, now_ms: int) -> tuple[Row | None, bool]:
         """What the journal keeps of an arrival, and whether the machine must wait until it does."""
@@ -251,44 +300,114 @@ class Driver:
             return self._machine.judge(event, self._now_ms())
         except RemoteProtocolError as error:
             self._charge(event, error)
-            return None
+        except (MemoryError, ConfigError):
+            raise
+        except Exception as error:
+            self._charge(event, Malformed(_reason(error)))
+        return None
 
     async def _take(self, arrivals: list[_Arrival]) -> None:
-        first = arrivals[0]
-        if isinstance(first.event, MessageReceived):
+        if self._is_torn and self._folds.take(1, self._now_ms()):
+            await self._mend(None, keep_heard=False)
+        if isinstance(event := arrivals[0].event, MessageReceived):
             # It was judged before those that came into the queue ahead of it were handled.
-            arrivals[0] = replace(first, event=self._judge(first.event))
+            arrivals[0] = replace(arrivals[0], event=self._judge(event))
         now_ms = self._now_ms()
         rows: list[Row] = []
+        places: list[int] = []
         must_wait = False
         for arrival in arrivals:
             row, durable = self._row(arrival, now_ms)
+            places.append(len(rows))
             if row is not None:
                 rows.append(row)
             must_wait = must_wait or durable
+        first: int | None = None
         if must_wait or len(self._marks) + len(rows) >= MARKS:
-            await self._write(rows)
+            first = await self._write(rows)
         else:
             self._marks += rows
-        for arrival in arrivals:
-            self._handle(arrival, now_ms)
+        for arrival, place in zip(arrivals, places, strict=True):
+            await self._handle(arrival, now_ms, None if first is None else first + place)
 
-    def _handle(self, arrival: _Arrival, now_ms: TimestampMs) -> None:
-        if arrival.answers is not None:
-            self._pending.pop(arrival.answers, None)
-            if self._busy < MAX_PENDING:
-                self._room.unpark_all()
-        if arrival.event is not None:
+    async def _handle(self, arrival: _Arrival, now_ms: TimestampMs, seq: int | None) -> None:
+        """Hand an arrival to the machine. `seq`: its row or, if it has none, the next that was not handled yet."""
+        pending = self._pending.pop(arrival.answers, None) if arrival.answers is not None else None
+        if arrival.answers is not None and self._busy < MAX_PENDING:
+            self._room.unpark_all()
+        event = arrival.event
+        if event is not None and self._is_refused(event):
+            await self._give_up(arrival, pending, "not handled: another of its kind made a role raise", now_ms, seq)
+        elif event is not None:
             try:
-                effects = self._machine.handle(arrival.event, now_ms)
+                effects = self._machine.handle(event, now_ms)
             except RemoteProtocolError as error:
-                self._charge(arrival.event, error)
+                self._charge(event, error)
+                effects = ()
+            except (MemoryError, ConfigError):
+                raise
+            except Exception as error:
+                await self._survive(arrival, pending, error, now_ms, seq)
                 effects = ()
             for effect in effects:
-                self._want(effect, kept=is_durable(arrival.event))
-            self._show(arrival.event)
+                self._want(effect, kept=is_durable(event))
+            self._show(event)
         if arrival.waiter is not None:
             arrival.waiter.set()
+
+    # --- what a role cannot handle ----------------------------------------------------------------------------------
+    def _is_refused(self, event: Event) -> bool:
+        """Whether this is a peer's word of a kind at which a role raised, and no fold is left should it raise again."""
+        if not isinstance(event, MessageReceived | HeartbeatReceived | RequestReceived):
+            return False
+        return _name(event) in self._suspects and not self._folds.has(1, self._now_ms())
+
+    async def _survive(
+        self, arrival: _Arrival, pending: _Pending | None, error: Exception, now_ms: TimestampMs, seq: int | None
+    ) -> None:
+        """Set aside what made a role raise, then give the roles back what they were before it."""
+        event = arrival.event
+        assert event is not None
+        log.debug("%s made a role raise", _name(event), exc_info=error)
+        if isinstance(event, MessageReceived | HeartbeatReceived | RequestReceived):
+            self._suspects.add(_name(event))
+            self._charge(event, Malformed(_reason(error)))
+        await self._give_up(arrival, pending, _reason(error), now_ms, seq)
+        self._is_torn = True
+        if self._folds.take(1, now_ms):
+            await self._mend(seq, keep_heard=is_durable(event))
+
+    async def _give_up(
+        self, arrival: _Arrival, pending: _Pending | None, reason: str, now_ms: TimestampMs, seq: int | None
+    ) -> None:
+        event = arrival.event
+        assert event is not None
+        # An answer that cannot be handled is as good as none: its effect is open until its failure is handled.
+        reopen = pending is not None and not isinstance(event, DeadlinePassed | EffectFailed)
+        if is_durable(event):
+            assert seq is not None
+            await self._set_aside(_Fault(seq, now_ms, _name(event), reason, reopen))
+        elif now_ms >= self._told_ms.get(_name(event), 0):
+            self._told_ms[_name(event)] = now_ms + TOLD_ANEW_MS
+            await self._set_aside(_Fault(0, now_ms, _name(event), reason))
+        if reopen:
+            assert pending is not None
+            assert arrival.answers is not None
+            assert self._effects is not None
+            self._pending[arrival.answers] = pending
+            failed = _failed(pending.effect, f"its answer was set aside: {reason}", transient=False)
+            self._effects.start_soon(self._send.send, _Arrival(failed, arrival.answers))
+
+    async def _mend(self, before: int | None, *, keep_heard: bool) -> None:
+        """Fold anew all rows before one. What is under way goes on; what a half-made change has lost is asked for."""
+        await self._write([])
+        found = await self._fold(before, keep_heard=keep_heard)
+        self._is_torn = False
+        now_ms = self._now_ms()
+        for key, pending in found.items():
+            if key not in self._pending:
+                self._pending[key] = pending
+                self._dispatch(pending.effect, not_before_ms=now_ms + GRACE_MS)
 
     def _charge(self, event: Event, error: RemoteProtocolError) -> None:
         kind = type(error).__name__
@@ -388,6 +507,53 @@ class Driver:
         while True:
             await trio.sleep(TICK_S)
             await self._send.send(_Arrival(Tick()))
+
+
+def _fold_rows(
+    machine: Machine, rows: Iterator[tuple[int, Row, str]], again: int
+) -> tuple[dict[bytes, _Pending], list[_Fault], bool]:
+    """Feed rows to a machine. Returns the effects that none of them answers, the rows at fault, and whether one raised.
+
+    The machine is of no use then. So a fold ends there, unless there will be no other: `again` is 0.
+    """
+    pending: dict[bytes, _Pending] = {}
+    faults: list[_Fault] = []
+    for seq, (event, at_ms, answers), problem in rows:
+        if problem:
+            faults.append(_Fault(seq, at_ms, "a row", problem, reopen=True))
+            continue
+        if answers is not None:
+            pending.pop(answers, None)
+        if event is None:
+            continue
+        try:
+            effects = machine.handle(event, TimestampMs(at_ms))
+        except RemoteProtocolError:
+            continue
+        except (MemoryError, ConfigError):
+            raise
+        except Exception as error:
+            reopen = not isinstance(event, DeadlinePassed | EffectFailed)
+            faults.append(_Fault(seq, at_ms, _name(event), _reason(error), reopen))
+            if again:
+                return pending, faults, True
+            continue
+        for effect in effects:
+            pending.setdefault(effect_key(effect), _Pending(effect, kept=True))
+    return pending, faults, False
+
+
+def _name(event: Event) -> str:
+    """An event for people, and what a peer said in it."""
+    said = f" {type(event.message).__name__}" if isinstance(event, MessageReceived) else ""
+    return f"{type(event).__name__}{said}"
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, and the line of code that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)
+    return f"{type(error).__name__}{place}: {error}"[:MAX_REASON]
 
 
 def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:

@@ -1,13 +1,16 @@
 """The journal: what happened, in order, in one SQLite file; folding it again gives back the state of every role.
 
-Rows are only added. A commit is on the disk when it returns, so what is in the journal may be acted on. Not in it:
-beats, streamed tokens, plaintext and keys. All calls are made by one thread at a time.
+Rows are added; an event that no role could handle is set aside, out of its row. A commit is on the disk when it
+returns, so what is in the journal may be acted on. Not in it: beats, streamed tokens, plaintext and keys. All calls
+that write are made by one thread at a time.
 """
 
 import fcntl
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +18,7 @@ from typing import NamedTuple, Self, TypeVar, get_args
 
 import trio
 
-from protocol.errors import ConfigError, Malformed, TooLarge
+from protocol.errors import ConfigError
 from protocol.events import Durable, Event
 from protocol.wire.codec import decode_named, encode_named
 from protocol.wire.ids import Address, Hash32
@@ -24,10 +27,14 @@ from protocol.wire.names import by_name
 T = TypeVar("T")
 FILE_NAME = "journal.sqlite"
 LOCK_NAME = "lock"
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
+ASIDE_KEPT = 256
+"""Events that were set aside; the oldest go first."""
+MAX_ASIDE_BYTES = 65_536
+"""Of an event that was set aside so much is kept, for who looks for the fault."""
 
 _TABLES = """
     CREATE TABLE events (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, body BLOB, answers BLOB);
@@ -38,8 +45,23 @@ _TABLES = """
     CREATE TABLE cursor (id INTEGER PRIMARY KEY CHECK (id = 0), block INTEGER NOT NULL, hash BLOB);
     CREATE TABLE owner (id INTEGER PRIMARY KEY CHECK (id = 0), name TEXT NOT NULL);
 """
-_FROM_1 = "ALTER TABLE cursor ADD COLUMN hash BLOB;"
-_TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner"})
+_ASIDE = """
+    CREATE TABLE aside (
+        id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, at_ms INTEGER NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL,
+        body BLOB
+    );
+"""
+_ASIDE_SINCE = 3
+_SET_ASIDE = """
+    INSERT INTO aside (seq, at_ms, event, reason, body)
+    VALUES (?1, ?2, ?3, ?4, (SELECT substr(body, 1, ?5) FROM events WHERE seq = ?1))
+"""
+_EMPTY = "UPDATE events SET at_ms = ?2, body = NULL, answers = CASE WHEN ?3 THEN NULL ELSE answers END WHERE seq = ?1"
+_FORGET_ASIDE = "DELETE FROM aside WHERE id <= (SELECT max(id) FROM aside) - ?"
+_END = 2**63 - 1
+_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE}
+"""What brings the tables from each version to the next."""
+_TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _EVENTS = by_name(get_args(Durable))
@@ -54,6 +76,15 @@ class Entry(NamedTuple):
     event: Event | None
     at_ms: int
     answers: bytes | None = None
+
+
+class Aside(NamedTuple):
+    """An event that no role could handle: its row, 0 if it was never journalled; when it came, what it was, and why."""
+
+    seq: int
+    at_ms: int
+    event: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +152,8 @@ class Journal:
         self._path = path
         # One writer: the second call waits for the first, in the order of asking.
         self._turn = trio.CapacityLimiter(1)
+        self.aside = deque(_aside(connection), ASIDE_KEPT)
+        """What was set aside, oldest first."""
 
     def __enter__(self) -> Self:
         return self
@@ -143,27 +176,38 @@ class Journal:
                 f"{self._path} is of {row[0]}, this is {name}", "set node.data_dir to a directory of its own"
             )
 
-    async def append(self, entries: Sequence[tuple[Event | None, int, bytes | None]]) -> None:
-        """Add entries in one commit: all are on the disk when this returns, or none."""
+    async def append(self, entries: Sequence[tuple[Event | None, int, bytes | None]]) -> int:
+        """Add entries in one commit: all are on the disk when this returns, or none. Returns the number of the last."""
         rows = [(at_ms, None if event is None else encode_named(event), key) for event, at_ms, key in entries]
-        await self._run(lambda: self._write("INSERT INTO events (at_ms, body, answers) VALUES (?, ?, ?)", rows))
+        return await self._run(lambda: self._write("INSERT INTO events (at_ms, body, answers) VALUES (?, ?, ?)", rows))
+
+    async def set_aside(self, seq: int, at_ms: int, event: str, reason: str, *, reopen: bool = False) -> None:
+        """Take an event out of its row, so that no fold meets it again.
+
+        Args: seq, its row, or 0 if it has none; reopen, whether the effect that it answered is to be asked for again.
+        """
+        row = Aside(seq, at_ms, event, reason)
+        then = ((_EMPTY, (seq, at_ms, reopen)), (_FORGET_ASIDE, (ASIDE_KEPT,)))
+        await self._run(lambda: self._write(_SET_ASIDE, [(*row, MAX_ASIDE_BYTES)], *then))
+        self.aside.append(row)
 
     def read_all(self) -> Iterator[Entry]:
-        """Every row from the first on. For the start, before anything is appended.
+        """Every row from the first on; see `rows_before`."""
+        for _, entry, _ in self.rows_before():
+            yield entry
 
-        Raises: ConfigError if a row cannot be read.
+    def rows_before(self, before: int | None = None) -> Iterator[tuple[int, Entry, str]]:
+        """Every row from the first on, up to the one before `before`: its number, what it holds, and what is wrong.
+
+        An event that cannot be read is left out of its entry, and the last item says why. From a connection of its own,
+        so that others may write meanwhile.
+        Raises: ConfigError if the file is damaged.
         """
+        sql = "SELECT seq, at_ms, body, answers FROM events WHERE seq < ? ORDER BY seq"
         try:
-            for seq, at_ms, body, answers in self._db.execute(
-                "SELECT seq, at_ms, body, answers FROM events ORDER BY seq"
-            ):
-                if (
-                    type(at_ms) is not int
-                    or not isinstance(body, bytes | None)
-                    or not isinstance(answers, bytes | None)
-                ):
-                    raise sqlite3.DatabaseError(f"row {seq} is of another kind")
-                yield Entry(None if body is None else self._decode(seq, body), at_ms, answers)
+            with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+                for seq, at_ms, body, answers in db.execute(sql, (_END if before is None else before,)):
+                    yield seq, *_entry(at_ms, body, answers)
         except _DAMAGE as error:
             raise _damaged(self._path, error) from error
 
@@ -197,22 +241,17 @@ class Journal:
         # Never abandoned: a commit that has begun ends before its daemon does.
         return await trio.to_thread.run_sync(call, limiter=self._turn)
 
-    def _write(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _write(self, sql: str, rows: Sequence[tuple[object, ...]], *then: tuple[str, tuple[object, ...]]) -> int:
+        """Write in one commit. Returns the number of the last row that was inserted."""
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany(sql, rows)
+                for follows in then:
+                    self._db.execute(*follows)
+                return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
         except sqlite3.OperationalError as error:
             raise ConfigError(f"cannot write {self._path}: {error}", "is the disk full?") from error
-
-    def _decode(self, seq: int, body: bytes) -> Event:
-        try:
-            event: Event = decode_named(_EVENTS, body, MAX_EVENT_BYTES)
-        except (Malformed, TooLarge) as error:
-            raise ConfigError(
-                f"row {seq} of {self._path} cannot be read: {error}", "it was written by another version of vcoin"
-            ) from error
-        return event
 
 
 def open_journal(directory: Path) -> Journal:
@@ -229,11 +268,12 @@ def open_journal(directory: Path) -> Journal:
             db.execute(f"PRAGMA {setting}")
         found = db.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_ASIDE} PRAGMA user_version = {SCHEMA}; COMMIT;")
         elif db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
-        elif found == 1:
-            db.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        elif found > 0:
+            for version in range(found, SCHEMA):
+                db.executescript(f"BEGIN IMMEDIATE; {_STEPS[version]} PRAGMA user_version = {version + 1}; COMMIT;")
         names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         if found < 0 or (found <= SCHEMA and not names >= _TABLE_NAMES):
             raise sqlite3.DatabaseError("a table is missing")
@@ -244,6 +284,40 @@ def open_journal(directory: Path) -> Journal:
         db.close()
         raise ConfigError(f"{path} was written by a newer vcoin (schema {found})", "install that version again")
     return Journal(db, path)
+
+
+def read_aside(directory: Path) -> tuple[Aside, ...]:
+    """What the node of a data directory has set aside, oldest first, whether or not its daemon runs.
+
+    Raises: ConfigError if there is no journal, or one that cannot be read.
+    """
+    path = directory / FILE_NAME
+    if not path.exists():
+        raise ConfigError(f"there is no journal at {path}", "give the node's --data-dir")
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            return tuple(_aside(db)) if found >= _ASIDE_SINCE else ()
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _aside(db: sqlite3.Connection) -> Iterator[Aside]:
+    sql = "SELECT seq, at_ms, event, reason FROM aside ORDER BY id DESC LIMIT ?"
+    return (Aside(*row) for row in reversed(db.execute(sql, (ASIDE_KEPT,)).fetchall()))
+
+
+def _entry(at_ms: object, body: object, answers: object) -> tuple[Entry, str]:
+    """What a row holds, and what is wrong with it."""
+    key = answers if isinstance(answers, bytes) else None
+    if type(at_ms) is not int or not isinstance(body, bytes | None) or not isinstance(answers, bytes | None):
+        return Entry(None, at_ms if type(at_ms) is int else 0, key), "a column is of another kind"
+    try:
+        return Entry(None if body is None else decode_named(_EVENTS, body, MAX_EVENT_BYTES), at_ms, key), ""
+    except MemoryError:
+        raise
+    except Exception as error:
+        return Entry(None, at_ms, key), f"it cannot be read: {error}"
 
 
 def _damaged(path: Path, error: Exception) -> ConfigError:

@@ -2,7 +2,7 @@
 
 from protocol.network.budgets import Budgets
 from protocol.network.gossip import REQUESTS, Admission
-from protocol.roles.member import Member
+from protocol.roles.machine import Machine
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
 from protocol.wire.envelope import require_signer
@@ -20,8 +20,8 @@ class Gate:
     clients, which are not free, and not by the number of authors, which are.
     """
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
         self._spent = Budgets[Address](REQUESTS, MAX_CLIENTS)
 
     def admit(self, author: PeerId, content: Heartbeat | SignedRequest, now_ms: int) -> Admission:
@@ -37,16 +37,16 @@ class Gate:
         """
         if isinstance(content, SignedRequest):
             request = content.request
-            require_signer(request, content.signature, self._member.identity.domain, request.signer)
+            require_signer(request, content.signature, self._machine.member.identity.domain, request.signer)
             self._spent.take(request.client, now_ms, self._cost(request))
 
     def stake_of(self, peer_id: PeerId) -> int:
         """What the node that this peer operates has at stake, in wei; 0 if it is not registered."""
-        record = self._member.node_of_peer(peer_id)
+        record = self._machine.member.node_of_peer(peer_id)
         return record.stake if record is not None and record.active else 0
 
     def _admit_beat(self, author: PeerId, beat: Heartbeat) -> Admission:
-        record = self._member.node_of_peer(author)
+        record = self._machine.member.node_of_peer(author)
         if record is None:
             return Admission.UNKNOWN
         return Admission.ADMIT if record.node_id == beat.node_id else Admission.REFUSE
@@ -54,10 +54,11 @@ class Gate:
     def _admit_request(self, author: PeerId, request: Request, now_ms: int) -> Admission:
         if not request.requester_peer.endswith(f"/p2p/{author}"):
             return Admission.REFUSE
-        if not self._member.is_client(request.client) or not self._member.may_spend(request.client, request.signer):
+        member = self._machine.member
+        if not member.is_client(request.client) or not member.may_spend(request.client, request.signer):
             return Admission.UNKNOWN
         return Admission.ADMIT if self._spent.has(request.client, now_ms, self._cost(request)) else Admission.EXCESS
 
     def _cost(self, request: Request) -> float:
         """The part of a budget that one request takes: a client with ten smallest deposits has ten budgets."""
-        return 1 / max(self._member.deposits_of(request.client), 1)
+        return 1 / max(self._machine.member.deposits_of(request.client), 1)

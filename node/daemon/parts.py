@@ -264,7 +264,7 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         settings,
         Path(config.executor.store),
         sign=wallet.sign_frame,
-        gate=Gate(machine.member),
+        gate=Gate(machine),
         inbox=driver,
         clock_ms=clock,
     )

@@ -20,6 +20,8 @@ from protocol.wire.ids import Address, TimestampMs
 
 log = logging.getLogger(__name__)
 MONEY_LOOK_S = 5.0
+SHOW_ASIDE_MS = 7 * 86_400_000
+"""How long the snapshot speaks of an event that was set aside."""
 
 
 class Status:
@@ -147,6 +149,10 @@ class Status:
             found.append(api.Trouble("unavailable", why_stopped(parts.machine.member), hint))
         found += [api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble]
         found += [api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts()]
+        aside = [each for each in parts.journal.aside if each.at_ms > parts.clock() - SHOW_ASIDE_MS]
+        if aside:
+            words = f"{len(aside)} events could not be handled and were set aside; the last: {aside[-1].event}"
+            found.append(api.Trouble("internal", f"{words}, {aside[-1].reason}", "vcoin node journal"))
         return found
 
     # --- money ------------------------------------------------------------------------------------------------------

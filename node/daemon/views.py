@@ -7,6 +7,7 @@ from protocol.court.docket import DocketBatch
 from protocol.court.phases import BatchPhase, CasePhase
 from protocol.job import JobView, Stage
 from protocol.roles.machine import Machine
+from protocol.roles.member import Member
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import model_prefix
 from protocol.stages.offer import NodeRecord
@@ -39,7 +40,10 @@ class Views:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._member = machine.member
+
+    @property
+    def _member(self) -> Member:
+        return self._machine.member
 
     # --- jobs -------------------------------------------------------------------------------------------------------
     def jobs(self) -> list[api.JobView]:

@@ -35,6 +35,16 @@ class Machine:
         self.testimony = Testimony(identity, self.member, self.verifier)
         self.auditor = Auditor(identity, settings, self.member, self.verifier)
 
+    def fresh(self) -> "Machine":
+        """The same node before its first event."""
+        return Machine(self.identity, self.rules, self.settings)
+
+    def become(self, other: "Machine", *, keep_heard: bool) -> None:
+        """Go on where `other` stands. `keep_heard`: with this one's own view of what no journal keeps."""
+        if keep_heard:
+            other.member.keep_heard(self.member)
+        vars(self).update(vars(other))
+
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""
         asked = self.requester.start() if "requester" in self.settings.roles else ()

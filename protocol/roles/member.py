@@ -45,6 +45,11 @@ MAX_SLOTS = 255
 """That a beat can tell."""
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 
+_HEARD = (
+    *("peers", "device", "measured", "paused", "queue", "head", "final", "timestamp", "delays"),
+    *("_beat_at", "_up_ms", "_checked_in", "_ticks"),
+)
+
 
 @dataclass(slots=True)
 class Peer:
@@ -122,6 +127,11 @@ class Member:
             case _:
                 pass
         return ()
+
+    def keep_heard(self, of: "Member") -> None:
+        """Take over what comes from events that no journal keeps: peers, this machine, the newest block."""
+        for name in _HEARD:
+            setattr(self, name, getattr(of, name))
 
     @property
     def record(self) -> NodeRecord | None:

@@ -78,7 +78,7 @@ from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, Sig
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, KINDS, Request, SignedRequest, request_id
 from protocol.wire.envelope import digest, require_signer, struct_hash
-from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs, Wei
+from protocol.wire.ids import Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
 OFFER_ROUNDS_MS = (OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS, 1_000, 2_000)
 """How long each call for offers waits; from the second on it is wide."""
@@ -206,9 +206,17 @@ class Requester:
         if self.member.is_intake_stopped(now_ms):
             job.end_unserved(why_stopped(self.member), now_ms)
             return ()
-        request = Request(
-            client=self.identity.client,
-            signer=self.identity.signer,
+        try:
+            return (SignMessage(self._request(ask, self.identity.client, self.identity.signer)),)
+        except ValueError as error:
+            job.end_unserved(str(error), now_ms)
+            return ()
+
+    def _request(self, ask: JobAsked, client: Address, signer: Address) -> Request:
+        """Raises: ValueError for what no node would run."""
+        return Request(
+            client=client,
+            signer=signer,
             manifest=ask.manifest,
             kind=ask.kind,
             max_new_tokens=ask.max_new_tokens,
@@ -222,7 +230,6 @@ class Requester:
             requester_peer=self.identity.addresses[0],
             nonce=ask.nonce,
         )
-        return (SignMessage(request),)
 
     def _publish(self, request: Request, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = next((job for job in self._jobs.values() if job.ask.nonce == request.nonce and job.signed is None), None)

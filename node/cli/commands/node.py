@@ -15,8 +15,9 @@ from node.cli.commands.status import status
 from node.cli.commands.terms import commission, payout
 from node.cli.commands.why import why_slashed
 from node.cli.ui import output
-from node.cli.ui.daemon_socket import DEFAULT_DATA_DIR, client
+from node.cli.ui.daemon_socket import DEFAULT_DATA_DIR, client, data_dir_of
 from node.cli.ui.options import COMMON, Common, noun, wei_of
+from node.cli.ui.phrases import BLANK, moment
 from node.cli.ui.settings import flags_of
 from protocol.errors import ConfigError
 
@@ -142,6 +143,28 @@ def metrics(*, common: Common = COMMON) -> int:
         output.as_json(client(common.data_dir).get("status")["watched"])
     else:
         output.data(client(common.data_dir).metrics().splitlines())
+    return Exit.OK
+
+
+@app.command
+def journal(*, common: Common = COMMON) -> int:
+    """Show the events that the node could not handle and has set aside, whether or not its daemon runs.
+
+    Each is a fault of the program: send the lines to its authors. The node goes on without these events.
+    """
+    from node.journal import read_aside
+
+    aside = read_aside(data_dir_of(common.data_dir, os.environ))
+    if common.json:
+        output.as_json([each._asdict() for each in aside])
+    elif aside:
+        rows = [
+            (str(each.seq) if each.seq else BLANK, moment(each.at_ms // 1000), each.event, each.reason)
+            for each in aside
+        ]
+        output.data(output.table(("row", "when", "event", "reason"), rows))
+    else:
+        output.words("nothing was set aside")
     return Exit.OK
 
 

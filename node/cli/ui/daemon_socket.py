@@ -36,6 +36,13 @@ def socket_of(data_dir: Path | None, environment: Mapping[str, str]) -> Path:
     return found.absolute()
 
 
+def data_dir_of(data_dir: Path | None, environment: Mapping[str, str]) -> Path:
+    """The data directory that the options and the environment name. Raises: ConfigError, as socket_of."""
+    chosen = data_dir or _path(environment.get("VCOIN_NODE_DATA_DIR"), Path.cwd())
+    file = _path(environment.get("VCOIN_CONFIG"), Path.cwd()) or _under(chosen) / FILE_NAME
+    return _under(chosen or _path(_key(_settings(file), "node", "data_dir"), file.parent.absolute())).absolute()
+
+
 def _under(data_dir: Path | None) -> Path:
     return Path(os.path.expanduser(data_dir or DEFAULT_DATA_DIR))
 

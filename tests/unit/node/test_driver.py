@@ -12,7 +12,15 @@ from node import driver as driver_module
 from node.driver import Driver, Row
 from node.journal import open_journal
 from protocol.effects import AwaitDeadline, Effect, FetchBlob, SealEpoch, Send, effect_key
-from protocol.errors import BadSignature, ChainError, LocalProtocolError, Malformed, P2PError, RemoteProtocolError
+from protocol.errors import (
+    BadSignature,
+    ChainError,
+    ConfigError,
+    LocalProtocolError,
+    Malformed,
+    P2PError,
+    RemoteProtocolError,
+)
 from protocol.events import (
     BlobFetched,
     BlockSeen,
@@ -42,6 +50,13 @@ class Notebook:
         self._rules = rules
         self._first = first
         self._turn = trio.Event()
+        self.folds = 0
+
+    def fresh(self) -> "Notebook":
+        return type(self)(self._rules, self._first)
+
+    def become(self, other: "Notebook", *, keep_heard: bool) -> None:
+        self.seen, self.times, self.folds = other.seen, other.times, self.folds + 1
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition that an event makes true."""
@@ -71,16 +86,25 @@ class Paper:
     def __init__(self, rows: Sequence[Row] = ()) -> None:
         self.rows: list[Row] = list(rows)
         self.commits: list[int] = []
+        self.aside: list[tuple[int, str, str]] = []
         self.held = trio.Event()
         self.held.set()
 
-    async def append(self, rows: Sequence[Row]) -> None:
+    async def append(self, rows: Sequence[Row]) -> int:
         await self.held.wait()
         self.rows += rows
         self.commits.append(len(rows))
+        return len(self.rows)
 
-    def read_all(self) -> Iterator[Row]:
-        return iter(self.rows)
+    def rows_before(self, before: int | None = None) -> Iterator[tuple[int, Row, str]]:
+        for seq, row in enumerate(self.rows[: None if before is None else before - 1], 1):
+            yield seq, row, ""
+
+    async def set_aside(self, seq: int, at_ms: int, event: str, reason: str, *, reopen: bool = False) -> None:
+        self.aside.append((seq, event, reason))
+        if seq:
+            _, at, answers = self.rows[seq - 1]
+            self.rows[seq - 1] = None, at, None if reopen else answers
 
 
 class Hand:
@@ -99,6 +123,9 @@ class Hand:
         if self.errors:
             raise self.errors.pop(0)
         return self._answer(effect)
+
+
+Wishes = tuple[Effect, ...]
 
 
 def nothing(_event: Event) -> tuple[Effect, ...]:
@@ -428,17 +455,167 @@ async def test_peer_that_breaks_the_protocol_pays_and_the_daemon_goes_on() -> No
     assert len(machine.seen) == 2
 
 
-@pytest.mark.parametrize("bug", [LocalProtocolError("we signed twice"), AssertionError("impossible")])
-async def test_our_own_bug_stops_the_daemon(bug: Exception) -> None:
-    def rules(event: Event) -> tuple[Effect, ...]:
-        if isinstance(event, BlobFetched):
+BUGS = [
+    *(LocalProtocolError("we signed twice"), AssertionError("impossible"), ValueError("too much"), KeyError("no such")),
+    *(OverflowError("too big"), RecursionError("too deep"), ExceptionGroup("two", [ValueError(), TypeError()])),
+]
+
+
+def raises(bug: Exception, wanted: type[Event]) -> Callable[[Event], Wishes]:
+    """Rules under which a role raises at every event of a kind, but one."""
+
+    def rules(event: Event) -> Wishes:
+        if isinstance(event, wanted) and event != BlobFetched(OTHER):
             raise bug
         return ()
 
-    with pytest.RaisesGroup(pytest.RaisesGroup(type(bug))):
-        async with running(Notebook(rules), Paper()) as driver:
+    return rules
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: type(bug).__name__)
+async def test_event_at_which_a_role_raises_is_set_aside_and_never_met_again(bug: Exception) -> None:
+    paper, machine = Paper(), Notebook(raises(bug, BlobFetched))
+    async with running(machine, paper) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await driver.deliver(BlobFetched(BLOB))
+        await driver.deliver(BlobFetched(OTHER))
+    assert [(seq, event) for seq, event, _ in paper.aside] == [(2, "BlobFetched")]
+    assert type(bug).__name__ in paper.aside[0][2]
+    # The machine is what the other events made it, once more from the first one on.
+    assert machine.seen[:2] == [SeedRevealed(1, OTHER), BlobFetched(OTHER)]
+    later = Notebook(raises(bug, BlobFetched))
+    async with running(later, paper):
+        pass
+    assert later.seen[:2] == [SeedRevealed(1, OTHER), BlobFetched(OTHER)]
+    assert len(paper.aside) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ConfigError("the disk is full")])
+async def test_what_is_no_bug_of_a_role_stops_the_daemon(error: Exception) -> None:
+    paper = Paper()
+    with pytest.RaisesGroup(pytest.RaisesGroup(type(error))):
+        async with running(Notebook(raises(error, BlobFetched)), paper) as driver:
             await driver.report(BlobFetched(BLOB))
             await trio.sleep_forever()
+    assert paper.aside == []
+
+
+async def test_rest_of_a_commit_is_handled_after_one_event_of_it_was_set_aside() -> None:
+    paper, machine = Paper(), Notebook(raises(ValueError(), BlobFetched))
+    async with running(machine, paper) as driver:
+        paper.held = trio.Event()
+        await driver.report(SeedRevealed(1, OTHER))
+        await trio.testing.wait_all_tasks_blocked()
+        for event in (SeedRevealed(2, OTHER), BlobFetched(BLOB), SeedRevealed(3, OTHER)):
+            await driver.report(event)
+        paper.held.set()
+        await driver.settled()
+    assert paper.commits == [1, 3]
+    assert machine.seen == [SeedRevealed(number, OTHER) for number in (1, 2, 3)]
+
+
+async def test_rows_that_raise_at_the_start_keep_no_node_down() -> None:
+    bad = [(BlobFetched(bytes([number]) * 32), number, None) for number in range(100, 120)]
+    paper, machine = Paper([(SeedRevealed(1, OTHER), 1, None), *bad, (BlobFetched(OTHER), 9, None)]), None
+    machine = Notebook(raises(KeyError("gone"), BlobFetched))
+    async with running(machine, paper):
+        pass
+    assert [seq for seq, _, _ in paper.aside] == list(range(2, 22))
+    again = Notebook(raises(KeyError("gone"), BlobFetched))
+    async with running(again, paper):
+        pass
+    assert again.seen[:2] == [SeedRevealed(1, OTHER), BlobFetched(OTHER)]
+    assert len(paper.aside) == 20
+
+
+async def test_answer_that_is_set_aside_is_a_failure_of_its_effect() -> None:
+    effect = FetchBlob(BLOB, ())
+
+    def rules(event: Event) -> Wishes:
+        if isinstance(event, BlobFetched):
+            raise ValueError("not this one")
+        return (effect,) if isinstance(event, SeedRevealed) else ()
+
+    paper, machine, hand = Paper(), Notebook(rules), Hand(fetched)
+    async with running(machine, paper, {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: any(isinstance(event, EffectFailed) for event in machine.seen))
+        assert driver.pending == {}
+    failed = machine.seen[-1]
+    assert isinstance(failed, EffectFailed)
+    assert (failed.about, failed.transient) == (BLOB, False)
+    assert "not this one" in failed.reason
+    assert paper.rows[-1] == (failed, paper.rows[-1][1], effect_key(effect))
+    # Killed before that was on the disk, the node asks once more.
+    hand = Hand(fetched)
+    machine = Notebook(rules)
+    async with running(machine, Paper(paper.rows[:-1]), {FetchBlob: hand}):
+        await machine.until(lambda: any(isinstance(event, EffectFailed) for event in machine.seen))
+    assert hand.asked == [effect]
+
+
+async def test_peer_at_whose_word_a_role_raises_pays_and_gets_no_fold_for_each(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    net, paper, machine = Net(), Paper(), Notebook(raises(ValueError(), MessageReceived))
+    async with running(machine, paper, net=net) as driver:
+        at_start = machine.folds
+        for number in range(50):
+            await driver.deliver(MessageReceived(PEER, ResultQuery(bytes([number]) * 32)))
+        assert machine.folds - at_start == driver_module.FOLDS.burst
+        # The kind is not taken from anybody, until a fold is left for it.
+        assert len(paper.aside) == driver_module.FOLDS.burst
+        assert [type(error) for _, error in net.blamed] == [Malformed] * len(paper.aside)
+        await driver.deliver(BlobFetched(OTHER))
+        await trio.sleep(driver_module.FOLDS.period_ms / 1000)
+        await driver.deliver(MessageReceived(PEER, ResultQuery(BLOB)))
+        assert machine.folds - at_start == driver_module.FOLDS.burst + 1
+    assert BlobFetched(OTHER) in machine.seen
+
+
+async def test_burst_of_words_at_which_a_role_raises_costs_no_more_folds() -> None:
+    paper, machine = Paper(), Notebook(raises(ValueError(), MessageReceived))
+    async with running(machine, paper) as driver:
+        at_start = machine.folds
+        paper.held = trio.Event()
+        for number in range(50):
+            await driver.report(MessageReceived(PEER, ResultQuery(bytes([number]) * 32)))
+        paper.held.set()
+        await driver.settled()
+        assert machine.folds - at_start == driver_module.FOLDS.burst
+    assert len(paper.aside) == 50
+    assert all(event is None for event, _, _ in paper.rows)
+
+
+async def test_word_that_cannot_be_judged_costs_its_peer_and_takes_no_place() -> None:
+    class Hasty(Notebook):
+        def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+            raise KeyError("nothing of this")
+
+    net, paper = Net(), Paper()
+    async with running(Hasty(nothing), paper, net=net) as driver:
+        await driver.deliver(MessageReceived(PEER, ResultQuery(BLOB)))
+    assert [(peer, type(error)) for peer, error in net.blamed] == [(PEER, Malformed)]
+    assert paper.rows == []
+
+
+async def test_bug_at_every_tick_is_told_now_and_then_and_mended_when_a_fold_is_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Restless(Notebook):
+        def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+            if isinstance(event, Tick):
+                raise RuntimeError("at every tick")
+            return super().handle(event, now_ms)
+
+    paper, machine = Paper(), Restless(nothing)
+    async with running(machine, paper) as driver:
+        at_start = machine.folds
+        await driver.deliver(BlobFetched(BLOB))
+        await trio.sleep(600)
+        assert len(paper.aside) <= 11
+        assert machine.folds - at_start <= driver_module.FOLDS.burst + 10
+    assert machine.seen == [BlobFetched(BLOB)]
 
 
 async def test_deadline_passes_at_its_time(autojump_clock: trio.testing.MockClock) -> None:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from node.journal import FILE_NAME, DataDirectory, Entry, SentTransaction, open_journal
+from node.journal import (
+    ASIDE_KEPT,
+    FILE_NAME,
+    Aside,
+    DataDirectory,
+    Entry,
+    SentTransaction,
+    open_journal,
+    read_aside,
+)
 from protocol.errors import ConfigError
 from protocol.events import DeadlinePassed, TransactionMined
 from protocol.wire.ids import ZERO_ADDRESS, Hash32
@@ -154,25 +163,56 @@ def test_database_without_our_tables_is_refused(tmp_path: Path, change: str) -> 
         open_journal(tmp_path)
 
 
-@pytest.mark.parametrize("change", ["at_ms = 'soon'", "answers = 'text'", "body = 'text'", "body = 5"])
-async def test_row_of_another_kind_is_refused(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize(
+    "change", ["at_ms = 'soon'", "answers = 'text'", "body = 'text'", "body = 5", "body = x'82'", "body = x'8143f6'"]
+)
+async def test_row_that_cannot_be_read_keeps_no_node_down(tmp_path: Path, change: str) -> None:
     with open_journal(tmp_path) as journal:
-        await journal.append([Entry(DeadlinePassed("a"), 1)])
+        await journal.append([Entry(DeadlinePassed("a"), 1, b"k" * 16), Entry(DeadlinePassed("b"), 2)])
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        db.execute(f"UPDATE events SET {change}")
+        db.execute(f"UPDATE events SET {change} WHERE seq = 1")
     db.close()
-    with open_journal(tmp_path) as journal, pytest.raises(ConfigError):
-        list(journal.read_all())
+    with open_journal(tmp_path) as journal:
+        (first, entry, problem), second = journal.rows_before()
+        assert (first, entry.event) == (1, None)
+        assert problem
+        assert second == (2, Entry(DeadlinePassed("b"), 2), "")
+        await journal.set_aside(1, entry.at_ms, "a row", problem, reopen=True)
+        # From now on it is a row that says nothing.
+        assert list(journal.rows_before()) == [(1, Entry(None, entry.at_ms), ""), second]
+    assert read_aside(tmp_path) == (Aside(1, entry.at_ms, "a row", problem),)
 
 
-async def test_row_that_is_no_event_is_refused(tmp_path: Path) -> None:
+async def test_event_that_is_set_aside_still_answers_its_effect_unless_that_is_open_again(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
-        await journal.append([Entry(DeadlinePassed("a"), 1)])
-    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        db.execute("UPDATE events SET body = x'82'")
-    db.close()
-    with open_journal(tmp_path) as journal, pytest.raises(ConfigError, match=r"row 1 of .* cannot be read"):
-        list(journal.read_all())
+        last = await journal.append([Entry(DeadlinePassed(name), 5, b"k" * 16) for name in "ab"])
+        await journal.set_aside(last - 1, 5, "DeadlinePassed", "KeyError: a")
+        await journal.set_aside(last, 5, "DeadlinePassed", "KeyError: b", reopen=True)
+        assert list(journal.read_all()) == [Entry(None, 5, b"k" * 16), Entry(None, 5)]
+        assert await journal.append([Entry(DeadlinePassed("c"), 6)]) == 3
+
+
+async def test_rows_before_one_are_read_while_others_are_written(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        await journal.append([Entry(DeadlinePassed(name), 1) for name in "abc"])
+        found = []
+        for seq, _, _ in journal.rows_before(3):
+            await journal.append([Entry(DeadlinePassed("d"), 2)])
+            found.append(seq)
+        assert found == [1, 2]
+
+
+async def test_only_the_newest_that_were_set_aside_are_kept(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for number in range(ASIDE_KEPT + 3):
+            await journal.set_aside(0, number, "Tick", "RuntimeError")
+        assert [each.at_ms for each in journal.aside] == list(range(3, ASIDE_KEPT + 3))
+        assert read_aside(tmp_path) == tuple(journal.aside)
+
+
+def test_directory_without_a_journal_has_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no journal"):
+        read_aside(tmp_path)
 
 
 async def test_full_disk_says_so(tmp_path: Path) -> None:
@@ -233,6 +273,7 @@ async def test_journal_of_the_first_schema_is_taken_over(tmp_path: Path) -> None
         await journal.move_cursor(7)
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("ALTER TABLE cursor DROP COLUMN hash")
+        db.execute("DROP TABLE aside")
         db.execute("PRAGMA user_version = 1")
     db.close()
     with open_journal(tmp_path) as journal:

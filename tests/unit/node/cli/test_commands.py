@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 from cyclopts import App
 
 from node.api import snapshot as views
 from node.api.faults import Exit
 from node.cli import NOUNS, application
 from node.cli.commands.status import overview
+from node.journal import open_journal
 from tests.fakes.backend import CLIENT, CLOSES_AT, PROVIDER, SMOL, VCN, VERIFIER, peer
 from tests.test_architecture import name_of, parsed, product_modules
 from tests.unit.node.api.test_follow import ASK as ASKED
@@ -53,6 +55,28 @@ async def test_metrics_are_what_a_scrape_reads_and_json_what_the_snapshot_has(vc
     ran = await vcoin("node", "metrics")
     assert "\nvcoin_task_seconds_mean 1.5\n" in ran.out
     assert (await vcoin("node", "metrics", "--json")).json == (await vcoin("status", "--json")).json["watched"]
+
+
+def test_journal_shows_what_was_set_aside_without_a_daemon(shell: Shell) -> None:
+    with open_journal(shell.data_dir) as journal:
+        assert shell.run("node", "journal").err == "nothing was set aside\n"
+        trio.run(journal.set_aside, 7, 1_700_000_000_000, "JobAsked", "ValueError at request.py:88: over 24 GiB")
+        trio.run(journal.set_aside, 0, 1_700_000_000_000, "Tick", "KeyError at member.py:9: 3")
+        ran = shell.run("node", "journal")
+        assert ran.code == Exit.OK
+        assert re.search(r"7 +2023-11-1\d .* JobAsked  ValueError at request.py:88: over 24 GiB\n", ran.out)
+        assert shell.run("node", "journal", "--json").json[1] == {
+            "seq": 0,
+            "at_ms": 1_700_000_000_000,
+            "event": "Tick",
+            "reason": "KeyError at member.py:9: 3",
+        }
+
+
+def test_journal_of_no_node_is_a_setting_that_cannot_be_used(shell: Shell) -> None:
+    ran = shell.run("node", "journal")
+    assert ran.code == Exit.BAD_CONFIG
+    assert "there is no journal at" in ran.err
 
 
 async def test_status_says_what_is_wrong_and_what_to_do(vcoin: Shell) -> None:

@@ -11,6 +11,7 @@ from protocol.errors import BadSignature
 from protocol.events import AccountSeen, LaneSeen
 from protocol.network.gossip import REQUESTS, Admission
 from protocol.params import VCN
+from protocol.roles.machine import Machine
 from protocol.roles.member import Member
 from protocol.stages.assignment import Account, Lane
 from protocol.stages.heartbeat import Heartbeat
@@ -33,8 +34,13 @@ PEER = peer_of(Key(b"\x09" * 32))
 
 
 @pytest.fixture
-def member() -> Member:
-    return ended_job().node("verifier-0").machine.member
+def machine() -> Machine:
+    return ended_job().node("verifier-0").machine
+
+
+@pytest.fixture
+def member(machine: Machine) -> Member:
+    return machine.member
 
 
 def beat_of(member: Member, name: int = 0) -> tuple[PeerId, Heartbeat]:
@@ -81,9 +87,9 @@ def passed_on(gate: Gate, count: int, now_ms: int = NOW, key: Key = CLIENT) -> i
     return admitted
 
 
-def test_registered_operator_may_beat_for_its_own_node(member: Member) -> None:
+def test_registered_operator_may_beat_for_its_own_node(machine: Machine, member: Member) -> None:
     author, beat = beat_of(member)
-    gate = Gate(member)
+    gate = Gate(machine)
     assert gate.admit(author, beat, NOW) is Admission.ADMIT
     other = replace(beat, node_id=beat_of(member, 1)[1].node_id)
     assert gate.admit(author, other, NOW) is Admission.REFUSE
@@ -91,8 +97,8 @@ def test_registered_operator_may_beat_for_its_own_node(member: Member) -> None:
     assert gate.admit(PEER, replace(beat, node_id=STRANGER.address), NOW) is Admission.UNKNOWN
 
 
-def test_client_needs_the_least_deposit_free_or_in_lanes(member: Member) -> None:
-    gate = Gate(member)
+def test_client_needs_the_least_deposit_free_or_in_lanes(machine: Machine, member: Member) -> None:
+    gate = Gate(machine)
     assert gate.admit(PEER, signed(), NOW) is Admission.UNKNOWN
     deposit(member, 6)
     assert gate.admit(PEER, signed(), NOW) is Admission.UNKNOWN
@@ -102,24 +108,26 @@ def test_client_needs_the_least_deposit_free_or_in_lanes(member: Member) -> None
     assert gate.admit(PEER, signed(), NOW) is Admission.UNKNOWN
 
 
-def test_request_that_its_signer_has_not_signed_is_a_fault(member: Member) -> None:
+def test_request_that_its_signer_has_not_signed_is_a_fault(machine: Machine, member: Member) -> None:
     deposit(member, 100)
     with pytest.raises(BadSignature):
-        Gate(member).charge(signed(by=STRANGER), NOW)
+        Gate(machine).charge(signed(by=STRANGER), NOW)
 
 
-def test_request_is_gossiped_by_the_peer_that_its_signer_names_and_by_no_other(member: Member) -> None:
+def test_request_is_gossiped_by_the_peer_that_its_signer_names_and_by_no_other(
+    machine: Machine, member: Member
+) -> None:
     deposit(member, 100)
-    gate = Gate(member)
+    gate = Gate(machine)
     assert gate.admit(PEER, signed(), NOW) is Admission.ADMIT
     registered, _ = beat_of(member)
     for other in (peer_of(STRANGER), peer_of(CLIENT), registered):
         assert gate.admit(other, signed(), NOW) is Admission.REFUSE
 
 
-def test_signer_that_may_not_spend_for_the_client_is_not_passed_on(member: Member) -> None:
+def test_signer_that_may_not_spend_for_the_client_is_not_passed_on(machine: Machine, member: Member) -> None:
     deposit(member, 100)
-    gate, invented = Gate(member), signed(signer=STRANGER)
+    gate, invented = Gate(machine), signed(signer=STRANGER)
     assert gate.admit(PEER, invented, NOW) is Admission.UNKNOWN
     lock(member, 1, signer=STRANGER)
     assert gate.admit(PEER, invented, NOW) is Admission.ADMIT
@@ -128,8 +136,8 @@ def test_signer_that_may_not_spend_for_the_client_is_not_passed_on(member: Membe
     assert gate.admit(PEER, invented, NOW) is Admission.UNKNOWN
 
 
-def test_what_is_passed_on_of_a_client_grows_with_its_deposit(member: Member) -> None:
-    gate, burst = Gate(member), int(REQUESTS.burst)
+def test_what_is_passed_on_of_a_client_grows_with_its_deposit(machine: Machine, member: Member) -> None:
+    gate, burst = Gate(machine), int(REQUESTS.burst)
     deposit(member, 10)
     assert passed_on(gate, burst + 5) == burst
     assert gate.admit(PEER, signed(), NOW) is Admission.EXCESS
@@ -138,8 +146,8 @@ def test_what_is_passed_on_of_a_client_grows_with_its_deposit(member: Member) ->
     assert passed_on(gate, 4 * burst, key=STRANGER) == 3 * burst
 
 
-def test_forged_requests_do_not_use_up_the_budget_of_the_client_they_name(member: Member) -> None:
-    gate, burst = Gate(member), int(REQUESTS.burst)
+def test_forged_requests_do_not_use_up_the_budget_of_the_client_they_name(machine: Machine, member: Member) -> None:
+    gate, burst = Gate(machine), int(REQUESTS.burst)
     deposit(member, 10)
     for nonce in range(3 * burst):
         forged = signed(by=STRANGER, nonce=nonce)
@@ -149,8 +157,8 @@ def test_forged_requests_do_not_use_up_the_budget_of_the_client_they_name(member
     assert passed_on(gate, burst) == burst
 
 
-def test_only_an_active_registered_operator_weighs_in_the_lot(member: Member) -> None:
-    gate = Gate(member)
+def test_only_an_active_registered_operator_weighs_in_the_lot(machine: Machine, member: Member) -> None:
+    gate = Gate(machine)
     author, _ = beat_of(member)
     record = member.node_of_peer(author)
     assert record is not None
@@ -158,3 +166,10 @@ def test_only_an_active_registered_operator_weighs_in_the_lot(member: Member) ->
     member.nodes[record.node_id] = replace(record, active=False)
     assert gate.stake_of(author) == 0
     assert gate.stake_of(peer_of(STRANGER)) == 0
+
+
+def test_gate_asks_the_machine_that_was_folded_anew(machine: Machine, member: Member) -> None:
+    gate = Gate(machine)
+    author, beat = beat_of(member)
+    machine.become(machine.fresh(), keep_heard=False)
+    assert gate.admit(author, beat, NOW) is Admission.UNKNOWN

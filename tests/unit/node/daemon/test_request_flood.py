@@ -20,7 +20,7 @@ from protocol.network.gossip import REQUESTS
 from protocol.network.neighbour import STRANGERS
 from protocol.params import VCN
 from protocol.roles.identity import Identity, Settings
-from protocol.roles.member import Member
+from protocol.roles.machine import Machine
 from protocol.stages.assignment import Account
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
@@ -115,10 +115,10 @@ def gate(index: int) -> Gate:
     """The shipped gate of a node that knows of two clients: an honest one, and one with the smallest deposit."""
     key = PrivateKey(secret(index))
     identity = Identity(address_of(key.public_key.format()), peer_of(key), DOMAIN, ())
-    member = Member(identity, RULES, Settings(bytes(32)))
+    machine = Machine(identity, RULES, Settings(bytes(32)))
     for client, amount in ((CLIENT, 1_000 * VCN), (CROOK, RULES.min_deposit)):
-        member.handle(AccountSeen(Account(client.address, Wei(amount))), TimestampMs(0))
-    return Gate(member)
+        machine.handle(AccountSeen(Account(client.address, Wei(amount))), TimestampMs(0))
+    return Gate(machine)
 
 
 @asynccontextmanager

@@ -43,3 +43,21 @@ def test_what_nobody_asked_for_is_not_expected(kind: type[Any], data: Any) -> No
     for node in TOWN.nodes.values():
         for peer in TOWN.nodes:
             assert judged(node.machine, MessageReceived(peer, message)) is None
+
+
+def test_machine_that_is_folded_anew_goes_on_with_what_it_had_heard() -> None:
+    node = next(node for node in town().nodes.values() if node.name == "requester")
+    machine = node.machine
+    before, heard = machine.member, dict(machine.member.peers)
+    anew = machine.fresh()
+    for event, at_ms, _ in node.journal:
+        if event is not None:
+            anew.handle(event, TimestampMs(at_ms))
+    machine.become(anew, keep_heard=True)
+    assert machine.member is not before
+    assert machine.requester.member is machine.member
+    assert (machine.member.nodes, machine.member.accounts) == (before.nodes, before.accounts)
+    assert heard
+    assert machine.member.peers == heard
+    machine.become(machine.fresh(), keep_heard=False)
+    assert machine.member.peers == {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
+
+import pytest
 
 from protocol.effects import AwaitDeadline, Effect, PublishRequest, SignMessage
 from protocol.events import DeadlinePassed, Event, HeartbeatReceived, JobAsked, MessageSigned, Tick, is_durable
 from protocol.job import Stage
 from protocol.network.budgets import Budgets
 from protocol.network.gossip import REQUESTS
+from protocol.params import MAX_MEMORY_CEILING
 from protocol.roles.machine import Machine
 from protocol.roles.member import LISTEN_BEATS
 from protocol.roles.requester import OFFER_ROUNDS_MS
@@ -151,3 +155,19 @@ def test_a_last_call_that_went_out_is_not_repeated_after_a_restart() -> None:
     asker.hear()
     asker.pass_time(4)
     assert (len(asker.calls), asker.stages) == (len(OFFER_ROUNDS_MS), [Stage.UNSERVED])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("max_memory", MAX_MEMORY_CEILING + 1, "24 GiB"),
+        ("max_new_tokens", 0, "max_new_tokens"),
+        ("input_bytes", 0, "the input"),
+        ("timeout_ms", 999, "timeout_ms"),
+    ],
+)
+def test_job_that_no_node_would_run_ends_at_once(field: str, value: int, reason: str) -> None:
+    asker = Asker()
+    asker.take(replace(ask(now_ms=NOW), **{field: value}))  # type: ignore[arg-type]
+    assert asker.stages == [Stage.UNSERVED]
+    assert reason in asker.machine.requester.jobs[0].reason
