@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from protocol import job
+from protocol.court import phases
 from scripts.setup.cache import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "states.md"
@@ -22,14 +23,19 @@ An event without an arrow leaves the state as it is.
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A life cycle: the first state of the table is where it begins, a state without moves is its end."""
+    """A life cycle: the first state of the table is where it begins, a state that nothing leaves is its end."""
 
     name: str
     source: str
     table: Mapping[Any, Mapping[Any, Any]]
 
 
-MACHINES = (Machine("Job", "protocol/job.py", job.TRANSITIONS),)
+MACHINES = (
+    Machine("Job", "protocol/job.py", job.TRANSITIONS),
+    Machine("Batch", "protocol/court/phases.py", phases.BATCH_TRANSITIONS),
+    Machine("Case", "protocol/court/phases.py", phases.CASE_TRANSITIONS),
+    Machine("Seat", "protocol/court/phases.py", phases.SEAT_TRANSITIONS),
+)
 """Every table that is drawn, in the order of the page."""
 
 
@@ -59,7 +65,7 @@ def _lines(machine: Machine) -> Iterator[str]:
                 causes.setdefault(target, []).append(_label(event))
         ordered = (target for target in machine.table if target in causes)
         yield from (f"    {_id(state)} --> {_id(target)}: {', '.join(causes[target])}" for target in ordered)
-        if not moves:
+        if set(causes) <= {state}:
             yield f"    {_id(state)} --> [*]"
 
 
