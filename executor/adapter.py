@@ -11,15 +11,15 @@ from typing import NoReturn, Protocol, TypeVar
 
 import trio
 
-from executor import devices, together
-from executor.generation import Generation, Order
-from executor.replay import Replay
-from executor.sharing import Ended, Guest, OnTokens, Sharing
-from executor.station import Station
-from executor.task import Finish
-from executor.together import Together
-from executor.turns import Turns
-from executor.workspace import Workspaces, disk_errors
+from executor import devices
+from executor.runs.batched_generation import KIND, Together
+from executor.runs.container_run import Finish
+from executor.runs.context import Station
+from executor.runs.generation import Generation, Order
+from executor.runs.replay import Replay
+from executor.scheduler.batch_scheduler import Ended, Guest, OnTokens, Sharing
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import Workspaces, disk_errors
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed
@@ -69,7 +69,7 @@ class ContainerAdapter:
 
         def sweep() -> None:
             with disk_errors():
-                self._station.engine.sweep(None, time.time(), lost_kinds=(together.KIND,))
+                self._station.engine.sweep(None, time.time(), lost_kinds=(KIND,))
                 self._workspaces.sweep(self._station.engine.outputs())
 
         try:

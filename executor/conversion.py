@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from executor.containers import Engine
+from executor.containers.engine import Engine
+from executor.containers.sandbox import GIB, MIB, Limits
 from executor.models import ModelStore, ModelUnusable
-from executor.sandbox import GIB, MIB, Limits
-from executor.task import Attempt, Task
+from executor.runs.container_run import Attempt, Task
 from protocol.errors import ExecutorError
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome

@@ -14,7 +14,8 @@ from typing import IO, Any
 import docker
 from docker.errors import ImageNotFound
 
-from executor.containers import DEFAULT_HOST, engine_errors
+from executor.containers.engine import DEFAULT_HOST
+from executor.containers.faults import engine_errors
 from protocol.errors import ExecutorError, ImageMissing
 
 RUNNER = Path(__file__).with_name("runner")

@@ -12,8 +12,8 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from executor.sandbox import MIB
-from executor.workspace import disk_errors
+from executor.containers.sandbox import MIB
+from executor.workspace.folders import disk_errors
 from protocol.errors import ExecutorError, RemoteProtocolError
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.wire.ids import Cid

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from executor import images
-from executor.containers import Engine
+from executor.containers.engine import Engine
+from executor.containers.sandbox import MIB, Limits
+from executor.containers.transcript import Progress, Said
 from executor.models import ModelStore
-from executor.sandbox import MIB, Limits
-from executor.task import Attempt, Task
-from executor.transcript import Progress, Said
+from executor.runs.container_run import Attempt, Task
 from node.calibration.plan import Part
 from node.calibration.prompts import prompt_of
 from protocol.errors import ExecutorError

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from executor.workspace import INPUT_JSON, RESULT_JSON, Workspaces
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from node.api import snapshot as api
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts

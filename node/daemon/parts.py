@@ -20,7 +20,7 @@ from chain.tx.pending import Prepared
 from chain.tx.transactions import GWEI
 from chain.tx.wallet import Key, Wallet
 from executor.models import ModelStore
-from executor.workspace import Workspaces, disk_errors
+from executor.workspace.folders import Workspaces, disk_errors
 from node.config import Config
 from node.daemon.gate import Gate
 from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from executor.workspace import Workspace
+from executor.workspace.folders import Workspace
 from node.wallet.sealing import Sealing
 from protocol.errors import AdapterError
 from protocol.job import TERMINAL, JobView

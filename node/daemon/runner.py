@@ -9,12 +9,12 @@ import trio
 
 from executor import images
 from executor.adapter import ContainerAdapter
-from executor.containers import Engine
+from executor.containers.engine import Engine
 from executor.conversion import add_wheel
 from executor.models import ModelStore
-from executor.station import Station
-from executor.turns import Turns
-from executor.workspace import Workspaces
+from executor.runs.context import Station
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import Workspaces
 from node.config import Config
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.errors import ExecutorError

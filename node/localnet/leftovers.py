@@ -5,8 +5,8 @@ import shutil
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from executor.containers import DEFAULT_HOST, Engine
-from executor.mounts import OUTPUT_DIR, discard_all, exchanges_below, mounts_below
+from executor.containers.engine import DEFAULT_HOST, Engine
+from executor.workspace.mounts import OUTPUT_DIR, discard_all, exchanges_below, mounts_below
 from node.api.faults import Fault
 from node.config import load
 from node.journal import LOCK_NAME, DataDirectory

@@ -12,7 +12,7 @@ import trio
 from chain.contracts.network import Network
 from chain.tx.keystore import create_key, load_key
 from executor import images
-from executor.containers import DEFAULT_HOST, Engine
+from executor.containers.engine import DEFAULT_HOST, Engine
 from executor.conversion import SMOLLM2, add_wheel
 from executor.devices import measure
 from executor.models import ModelStore

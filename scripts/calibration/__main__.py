@@ -11,7 +11,7 @@ from typing import Any
 
 from chain.calibration import files as calibration
 from executor import devices, images
-from executor.containers import Engine
+from executor.containers.engine import Engine
 from executor.models import ModelStore
 from node.calibration.campaign import confirm, released
 from node.calibration.measuring import FOUNDING_SEED, Bench

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from executor import devices, images
-from executor.containers import Engine
-from executor.exchange import Exchange
+from executor.containers.engine import Engine
+from executor.containers.sandbox import Limits, Sandbox
 from executor.models import ModelStore
-from executor.sandbox import Limits, Sandbox
-from executor.station import Station
-from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
+from executor.runs.context import Station
+from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
+from executor.workspace.io_volume import Exchange
 from protocol.stages.execution import Outcome, RunSpec
 from scripts.calibration.__main__ import FOLDER
 from scripts.setup.cache import REPOSITORY

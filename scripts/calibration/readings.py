@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from executor import devices, images
-from executor.containers import Engine
+from executor.containers.engine import Engine
+from executor.containers.sandbox import MIB, Limits
+from executor.containers.transcript import Progress, Said
 from executor.models import ModelStore
-from executor.sandbox import MIB, Limits
-from executor.task import Attempt, Task
-from executor.transcript import Progress, Said
+from executor.runs.container_run import Attempt, Task
 from node.calibration.prompts import PROMPTS
 from protocol.stages.execution import CLASS_DTYPES, Outcome
 from scripts.calibration.__main__ import FOLDER

@@ -54,7 +54,7 @@ STEP = Step(name="model", ready=_ready, make=_make, after=("runner image",))
 def main() -> None:
     """Runs in the virtual environment; the argument is the Python that has pip."""
     from executor import images
-    from executor.containers import Engine
+    from executor.containers.engine import Engine
     from executor.conversion import add_wheel
     from executor.models import ModelStore
     from protocol.errors import ExecutorError

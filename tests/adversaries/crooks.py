@@ -17,7 +17,7 @@ import trio
 from chain.contracts.court import Court
 from executor import images
 from executor.models import ModelStore
-from executor.workspace import INPUT_JSON, RESULT_JSON, Workspaces
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from node.daemon.parts import Parts
 from node.daemon.runner import FindRunner, OnTokens, Runner, Site, Weights, find_docker
 from node.driver import Adapter

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from executor import devices
-from executor.station import Station
-from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
+from executor.runs.context import Station
+from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunSpec
 from tests.benchmarks.line import Line
 from tests.support.station import open_station, small_model

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import trio
 
-from executor.workspace import INPUT_JSON
+from executor.workspace.folders import INPUT_JSON
 from node.config import load
 from node.daemon.node import Node
 from node.daemon.process import keep_what_stays, run

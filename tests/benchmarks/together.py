@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from executor import devices
-from executor.generation import Generation, Order
-from executor.station import Station
-from executor.together import Together
-from executor.workspace import INPUT_JSON, Workspaces
+from executor.runs.batched_generation import Together
+from executor.runs.context import Station
+from executor.runs.generation import Generation, Order
+from executor.workspace.folders import INPUT_JSON, Workspaces
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from tests.benchmarks.line import Line
 from tests.support.station import open_station, small_model

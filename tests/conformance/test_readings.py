@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from executor.workspace import INPUT_JSON, RESULT_JSON
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON
 from protocol.events import SampleReplayed
 from protocol.judging.kinds import score_of, validate
 from protocol.judging.reading import ReadingFacts

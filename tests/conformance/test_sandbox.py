@@ -15,8 +15,8 @@ import trio
 
 from executor import devices
 from executor.adapter import ContainerAdapter
-from executor.turns import Turns
-from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from executor.adapter import OnTokens
-from executor.workspace import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace, Workspaces
+from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace, Workspaces
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed

@@ -12,9 +12,9 @@ from typing import Any, get_args
 from chain.calibration.files import read as read_calibration
 from chain.contracts.network import read_deployment
 from chain.tx.keystore import load_key
-from executor.outputs import MANIFEST, HostileOutput, Outputs
-from executor.sandbox import Limits
-from executor.transcript import MAX_JOBS, Declined, Flood, Transcript
+from executor.containers.sandbox import Limits
+from executor.containers.transcript import MAX_JOBS, Declined, Flood, Transcript
+from executor.workspace.outputs import MANIFEST, HostileOutput, Outputs
 from node.api import asks
 from node.api.faults import Fault
 from node.config import load

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from executor.containers import Engine
+from executor.containers.engine import Engine
 from executor.models import ModelStore
 from node.api.faults import Exit
 from node.calibration.plan import ALTERED, DRAWN, WEIGHTS

@@ -12,12 +12,12 @@ import pytest
 import requests
 from docker.errors import APIError
 
-from executor.containers import Engine
-from executor.ending import Intent
-from executor.sandbox import MIB, Limits, Sandbox
-from executor.station import Station
-from executor.task import Attempt, Finish, Task
-from executor.transcript import Said, Tokens
+from executor.containers.ending import Intent
+from executor.containers.engine import Engine
+from executor.containers.sandbox import MIB, Limits, Sandbox
+from executor.containers.transcript import Said, Tokens
+from executor.runs.container_run import Attempt, Finish, Task
+from executor.runs.context import Station
 from protocol.errors import ExecutorError, ImageMissing
 from protocol.stages.execution import Outcome
 from tests.adversaries.images import build

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from executor.adapter import ContainerAdapter
-from executor.containers import Engine
-from executor.exchange import Exchange
-from executor.mounts import discard, exchanges_below, mounts_below
-from executor.sandbox import MIB, Limits, Sandbox
-from executor.turns import Turns
-from executor.workspace import Workspaces
+from executor.containers.engine import Engine
+from executor.containers.sandbox import MIB, Limits, Sandbox
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import Workspaces
+from executor.workspace.io_volume import Exchange
+from executor.workspace.mounts import discard, exchanges_below, mounts_below
 from node.api.faults import Exit, Fault
 from node.cli import main
 from node.journal import DataDirectory

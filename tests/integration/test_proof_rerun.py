@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from chain.calibration.files import packaged_for
-from executor.generation import Generation, Order
-from executor.station import Station
-from executor.workspace import RESULT_JSON, Workspace
+from executor.runs.context import Station
+from executor.runs.generation import Generation, Order
+from executor.workspace.folders import RESULT_JSON, Workspace
 from node.api.faults import Exit
 from node.cli import main
 from protocol.proof.file import NoisePaper, Proof

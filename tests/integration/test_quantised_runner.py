@@ -13,10 +13,10 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from executor.generation import Generation, Order
-from executor.replay import Replay
-from executor.station import Station
-from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
+from executor.runs.context import Station
+from executor.runs.generation import Generation, Order
+from executor.runs.replay import Replay
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import Distances, distances, score
 from tests.adversaries.images import build

@@ -10,9 +10,9 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from executor.generation import Generation, Order
-from executor.replay import Replay
-from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
+from executor.runs.generation import Generation, Order
+from executor.runs.replay import Replay
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.judging.kinds import differ, is_calibrated, rows_of, score_of
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec

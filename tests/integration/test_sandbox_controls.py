@@ -14,8 +14,8 @@ import docker
 import pytest
 
 from executor import images
-from executor.containers import GRACE_S
-from executor.sandbox import MIB, WORKER, Limits, Mount, Sandbox
+from executor.containers.container import GRACE_S
+from executor.containers.sandbox import MIB, WORKER, Limits, Mount, Sandbox
 from tests.support.station import docker_host
 
 pytestmark = pytest.mark.docker

@@ -13,13 +13,13 @@ import pytest
 import trio
 
 from executor.adapter import ContainerAdapter
+from executor.containers.sandbox import MIB, Limits
+from executor.containers.transcript import Said
 from executor.models import ModelStore
-from executor.sandbox import MIB, Limits
-from executor.station import Station
-from executor.task import Attempt, Finish, Task
-from executor.transcript import Said
-from executor.turns import Turns
-from executor.workspace import INPUT_JSON, Workspace, Workspaces
+from executor.runs.container_run import Attempt, Finish, Task
+from executor.runs.context import Station
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import INPUT_JSON, Workspace, Workspaces
 from node.journal import open_journal
 from protocol.errors import ConfigError, ExecutorError
 from protocol.events import DeadlinePassed

@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 
 from executor.adapter import ContainerAdapter
-from executor.containers import ENGINE_BACK_S, PROBE_S, Engine
-from executor.ending import Intent
+from executor.containers.container import ENGINE_BACK_S
+from executor.containers.ending import Intent
+from executor.containers.engine import PROBE_S, Engine
+from executor.containers.sandbox import MIB, Limits
+from executor.containers.transcript import Said, Tokens
 from executor.models import ModelStore
-from executor.sandbox import MIB, Limits
-from executor.station import Station
-from executor.task import Attempt, Finish, Task
-from executor.transcript import Said, Tokens
-from executor.turns import Turns
-from executor.workspace import Workspaces
+from executor.runs.container_run import Attempt, Finish, Task
+from executor.runs.context import Station
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import Workspaces
 from node.daemon.node import Node
 from node.daemon.runner import DockerRunner
 from protocol.errors import ExecutorError, ImageMissing

@@ -19,13 +19,13 @@ import trio
 
 from executor import devices
 from executor.adapter import ContainerAdapter
-from executor.exchange import discard
-from executor.sandbox import MIB, Limits
-from executor.station import Station
-from executor.task import Attempt, Task
-from executor.transcript import Said, Tokens
-from executor.turns import Turns
-from executor.workspace import INPUT_JSON, Workspaces
+from executor.containers.sandbox import MIB, Limits
+from executor.containers.transcript import Said, Tokens
+from executor.runs.container_run import Attempt, Task
+from executor.runs.context import Station
+from executor.scheduler.slots import Turns
+from executor.workspace.folders import INPUT_JSON, Workspaces
+from executor.workspace.io_volume import discard
 from protocol.stages.execution import Outcome, RunSpec, validate_result
 from protocol.wire.ids import JobId
 from tests.adversaries.images import build

@@ -18,11 +18,12 @@ import trio
 import trio.testing
 
 from chain.calibration.files import packaged_for
-from executor import devices, together
-from executor.generation import Generation, Order
-from executor.sandbox import Limits, Sandbox
-from executor.station import Station
-from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
+from executor import devices
+from executor.containers.sandbox import Limits, Sandbox
+from executor.runs.batched_generation import KIND
+from executor.runs.context import Station
+from executor.runs.generation import Generation, Order
+from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
 from node.config import load
 from node.daemon.runner import Runner, Site, Weights, find_docker
 from protocol.effects import ReplaySample
@@ -65,7 +66,12 @@ class House:
 
     async def find(self) -> Runner:
         """What this node runs containers with, as its configuration says."""
-        settings = {"executor.slots": 1, "executor.at_once": 4, "executor.turns": 1, "executor.memory": 2 << 30}
+        settings = {
+            "executor.slots": 1,
+            "executor.at_once": 4,
+            "executor.turns": 1,
+            "executor.memory": 2 << 30,
+        }
         places = {"node.data_dir": self.home, "executor.store": model.store(), "executor.docker_host": docker_host()}
         config = load({}, {name: str(value) for name, value in {**settings, **places}.items()})
         weights = Weights()
@@ -210,7 +216,7 @@ async def test_the_end_of_a_shared_container_is_no_jobs_end(house: House) -> Non
         await begin(house, jobs, *specs)
         await house.hear(*specs)
         (shared,) = house.running()
-        assert shared["Labels"]["org.vcoin.kind"] == together.KIND
+        assert shared["Labels"]["org.vcoin.kind"] == KIND
         house.station.engine.api.kill(shared["Id"])
     for spec in specs:
         assert house.exited[spec.job_id].result.outcome is Outcome.OK
@@ -240,7 +246,7 @@ async def test_called_off_jobs_take_their_container_with_them(house: House) -> N
 async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) -> None:
     """That of a single job stays: whoever is asked for the job again takes it over."""
     api, left = house.station.engine.api, {}
-    for kind in (together.KIND, "generate"):
+    for kind in (KIND, "generate"):
         labels = {"node": house.name, "job": "aa" * 32, "kind": kind, "deadline": str(int(time.time()) + 600)}
         sandbox = Sandbox(house.station.image, Limits(), (), labels=labels, command=("/usr/bin/sleep", "600"))
         left[kind] = api.create_container_from_config(sandbox.container())["Id"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from chain.calibration.files import packaged_for
 from executor import images
-from executor.containers import DEFAULT_HOST, Engine
-from executor.exchange import Exchange
+from executor.containers.engine import DEFAULT_HOST, Engine
+from executor.containers.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.models import ModelStore
-from executor.sandbox import MODELS, Limits, Mount, Sandbox
-from executor.station import Station
+from executor.runs.context import Station
+from executor.workspace.io_volume import Exchange
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
 from scripts.setup import model

@@ -104,7 +104,7 @@ def _measure(
 ) -> dict[str, Any]:
     from chain.calibration.files import packaged_for
     from executor import devices, images
-    from executor.containers import Engine
+    from executor.containers.engine import Engine
     from executor.models import ModelStore
     from node.calibration.campaign import measure
     from node.calibration.measuring import Bench

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from chain.calibration.files import packaged_for
 from executor import images
-from executor.containers import Engine
-from executor.generation import Generation, Order
+from executor.containers.engine import Engine
 from executor.models import ModelStore
-from executor.replay import Replay
-from executor.station import Station
-from executor.workspace import INPUT_JSON, RESULT_JSON, Workspace
+from executor.runs.context import Station
+from executor.runs.generation import Generation, Order
+from executor.runs.replay import Replay
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from node.cli.ui.options import Common
 from node.cli.ui.settings import config_of
 from node.daemon.text import load_tokenizer, text_of

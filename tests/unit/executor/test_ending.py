@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from executor.ending import Ending, Intent, RunnerError, classify
+from executor.containers.ending import Ending, Intent, RunnerError, classify
 from protocol.stages.execution import Outcome
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from executor.outputs import HostileOutput, Outputs
-from executor.sandbox import Limits
+from executor.containers.sandbox import Limits
+from executor.workspace.outputs import HostileOutput, Outputs
 
 LIMITS = Limits(output_bytes=10_000, output_files=5)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from executor.sandbox import MIB, Limits, Mount, Sandbox
+from executor.containers.sandbox import MIB, Limits, Mount, Sandbox
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from executor.generation import Order
-from executor.sharing import Ended, Guest, OnTokens, Sharing, companions
+from executor.runs.generation import Order
+from executor.scheduler.batch_scheduler import Ended, Guest, OnTokens, Sharing, companions
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from protocol.stages.request import EMBED, GENERATE
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from executor.ending import RunnerError
-from executor.sandbox import Limits
-from executor.transcript import (
+from executor.containers.ending import RunnerError
+from executor.containers.sandbox import Limits
+from executor.containers.transcript import (
     MAX_LINE_BYTES,
     Answered,
     Declined,

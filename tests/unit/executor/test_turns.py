@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from executor.turns import Turns
+from executor.scheduler.slots import Turns
 from protocol.errors import ExecutorError
 
 

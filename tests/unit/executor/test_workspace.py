@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from executor.workspace import Workspace, Workspaces
+from executor.workspace.folders import Workspace, Workspaces
 
 
 def test_file_is_read_back_and_only_the_owner_may(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor.workspace import Workspaces
+from executor.workspace.folders import Workspaces
 from node.wallet.sealing import CHUNK_BYTES, Sealing, StoredInput, Unopened, seal, seal_key, sealed_size, unseal
 from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles
 from p2p.store import ContentStore

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from executor.workspace import Workspaces
+from executor.workspace.folders import Workspaces
 from node.daemon.retention import Retention
 from node.wallet.sealing import Sealing
 from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles

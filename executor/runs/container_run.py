@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from executor.containers import Container, Engine
-from executor.ending import Ending, Intent, classify, printable
-from executor.exchange import Exchange, entry
-from executor.outputs import HostileOutput
-from executor.sandbox import MODELS, Limits, Mount, Sandbox
-from executor.transcript import Said
+from executor.containers.container import Container
+from executor.containers.ending import Ending, Intent, classify, printable
+from executor.containers.engine import Engine
+from executor.containers.sandbox import MODELS, Limits, Mount, Sandbox
+from executor.containers.transcript import Said
+from executor.workspace.io_volume import Exchange, entry
+from executor.workspace.outputs import HostileOutput
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome
 

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from executor.ending import RunnerError, printable
-from executor.sandbox import Limits
+from executor.containers.ending import RunnerError, printable
+from executor.containers.sandbox import Limits
 
 HEADER = 8
 STDOUT = 1

@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from executor.ending import Intent
-from executor.sandbox import MIB
-from executor.station import Station
-from executor.transcript import Said, Tokens
-from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace
+from executor.containers.ending import Intent
+from executor.containers.sandbox import MIB
+from executor.containers.transcript import Said, Tokens
+from executor.runs.context import Station
+from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace
 from protocol.errors import ExecutorError
 from protocol.judging.kinds import validate
 from protocol.params import MAX_PROOF_BYTES

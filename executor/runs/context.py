@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.containers import Engine
+from executor.containers.engine import Engine
+from executor.containers.sandbox import Limits
 from executor.models import ModelStore
-from executor.sandbox import Limits
-from executor.task import Attempt, Task
+from executor.runs.container_run import Attempt, Task
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
 from protocol.stages.request import KINDS
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from executor.sandbox import Limits
+from executor.containers.sandbox import Limits
 from protocol.errors import ExecutorError
 
 READ_BLOCK = 1 << 20

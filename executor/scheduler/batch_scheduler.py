@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from executor.generation import Order
+from executor.runs.generation import Order
 from protocol.stages.execution import RunResult, RunSpec, sharing_key, side_by_side_ms
 
 TIME_SHARE = 2

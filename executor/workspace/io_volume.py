@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from executor.mounts import OUTPUT_DIR, OUTPUT_IMAGE, discard, reason, run
-from executor.outputs import Outputs
-from executor.sandbox import INPUT, OUTPUT, Limits, Mount
+from executor.containers.sandbox import INPUT, OUTPUT, Limits, Mount
+from executor.workspace.mounts import OUTPUT_DIR, OUTPUT_IMAGE, discard, reason, run
+from executor.workspace.outputs import Outputs
 from protocol.errors import ExecutorError
 
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from executor.mounts import EXCHANGE, discard, discard_all, exchanges_below
+from executor.workspace.mounts import EXCHANGE, discard, discard_all, exchanges_below
 from protocol.errors import ExecutorError
 
 INPUT_JSON = "input.json"

@@ -12,25 +12,20 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 
-from executor.ending import EXIT_KILLED, Ending, Intent
-from executor.sandbox import LABEL, OUTPUT, Sandbox
-from executor.transcript import Flood, Said, Tokens, Transcript
-from protocol.errors import ExecutorError, ImageMissing
+from executor.containers.ending import EXIT_KILLED, Ending, Intent
+from executor.containers.faults import engine_errors, has_stumbled, is_away
+from executor.containers.sandbox import LABEL, Sandbox
+from executor.containers.transcript import Flood, Said, Tokens, Transcript
+from protocol.errors import ImageMissing
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
-API_TIMEOUT_S = 60
-# A question that an Engine which is well answers within milliseconds.
-PROBE_S = 5
 # How long after a kill or an exit the Engine may take to say so.
 GRACE_S = 30
 # Between SIGTERM and SIGKILL at the end of a job's time: enough to stop computing, not to go on.
@@ -45,104 +40,6 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 2.0
 READ_BYTES = 64 * 1024
 # What tells two containers of a node apart: what is run, and for whom.
 NAMING = ("node", "job", "kind", "spec")
-
-
-class Engine:
-    """The Docker Engine at `host`, as far as one node uses it: containers that carry the node's label."""
-
-    def __init__(self, node: str, host: str = DEFAULT_HOST) -> None:
-        """Raises: ExecutorError if nothing answers there."""
-        self._node = node
-        _require_listener(host)
-        with engine_errors():
-            self.api: Any = docker.APIClient(base_url=host, version="auto", timeout=API_TIMEOUT_S)
-            self._probe: Any = docker.APIClient(base_url=host, version=self.api.api_version, timeout=PROBE_S)
-
-    def close(self) -> None:
-        self.api.close()
-        self._probe.close()
-
-    def require(self, image: str) -> None:
-        """Ask whether a container could be run now. Raises: ImageMissing; ExecutorError if the Engine is away."""
-        with engine_errors():
-            try:
-                self._probe.inspect_image(image)
-            except ImageNotFound as error:
-                raise ImageMissing(f"the image {image} is not on this machine: ./scripts/prepare builds it") from error
-
-    def container(self, sandbox: Sandbox, job: str, deadline_s: int) -> "Container":
-        """A container that may not exist yet; `job` and `deadline_s` (Unix time) are what a sweep will know it by."""
-        labels = {**sandbox.labels, "node": self._node, "job": job, "deadline": str(deadline_s)}
-        return Container(self.api, self._probe, replace(sandbox, labels=labels))
-
-    def sweep(
-        self,
-        known_jobs: Collection[str] | None,
-        now_s: float,
-        lost_kinds: Collection[str] = (),
-        let_go: Callable[[Path], None] = lambda output: None,
-    ) -> list[str]:
-        """Remove this node's containers whose job is unknown or late; returns their jobs.
-
-        Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that nobody can
-        take over. let_go, called with the output directory of a removed container whose job is unknown.
-        Raises: ExecutorError.
-        """
-        removed = []
-        with engine_errors():
-            for found in self._mine():
-                labels = found["Labels"]
-                job = labels.get(LABEL + "job", "")
-                known = (known_jobs is None or job in known_jobs) and labels.get(LABEL + "kind") not in lost_kinds
-                if not known or _seconds(labels.get(LABEL + "deadline", "")) < now_s:
-                    with contextlib.suppress(NotFound):
-                        self.api.remove_container(found["Id"], force=True, v=True)
-                    removed.append(job)
-                    if known_jobs is not None and job not in known_jobs:
-                        for output in _outputs(found):
-                            let_go(output)
-        return removed
-
-    def sweep_below(self, folder: Path) -> int:
-        """Remove the containers of any node that write below a directory, started or not; returns how many.
-
-        Raises: ExecutorError.
-        """
-        root, removed = folder.resolve(), 0
-        with engine_errors():
-            for found in self._probe.containers(all=True, filters={"label": [f"{LABEL}node"]}):
-                if any(output.resolve().is_relative_to(root) for output in _outputs(found)):
-                    with contextlib.suppress(NotFound):
-                        self.api.remove_container(found["Id"], force=True, v=True)
-                    removed += 1
-        return removed
-
-    def outputs(self) -> set[Path]:
-        """The directories of this machine that this node's containers write to. Raises: ExecutorError."""
-        with engine_errors():
-            return {output for found in self._mine() for output in _outputs(found)}
-
-    def _mine(self) -> Any:
-        return self._probe.containers(all=True, filters={"label": [f"{LABEL}node={self._node}"]})
-
-
-def _require_listener(host: str) -> None:
-    """Say at once that nothing listens on a Unix socket; the SDK says it late, and leaves its own socket open.
-
-    Raises: ExecutorError.
-    """
-    if not host.startswith("unix://"):
-        return
-    try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(host.removeprefix("unix://"))
-    except OSError as error:
-        raise ExecutorError(f"no Docker Engine answers at {host}: {error.strerror or error}", transient=True) from error
-
-
-def _outputs(found: dict[str, Any]) -> list[Path]:
-    """The directories of this machine that a listed container writes to."""
-    return [Path(mount["Source"]) for mount in found["Mounts"] if mount["Destination"] == OUTPUT]
 
 
 class Container:
@@ -266,10 +163,10 @@ class Container:
                     self.stop(Intent.FLOOD)
                     state = self._state(container)
                 except (APIError, requests.RequestException, OSError) as error:
-                    if not started and not failed_starts and _has_stumbled(error):
+                    if not started and not failed_starts and has_stumbled(error):
                         failed_starts += 1
                         continue
-                    if not started or not _is_away(error) or not self._is_back():
+                    if not started or not is_away(error) or not self._is_back():
                         if self._intent is None:
                             raise
                         # We know why it was to end, and need nobody to tell us.
@@ -383,35 +280,6 @@ def _log_of(api: Any, container: str, timeout_s: float) -> Iterator[Iterator[byt
         yield response.iter_content(chunk_size=None)
     finally:
         response.close()
-
-
-def _has_stumbled(error: Exception) -> bool:
-    """Whether the runtime could not set a container up, which it now and then cannot, and can the next moment."""
-    return (
-        isinstance(error, APIError) and error.status_code == 500 and "runtime create failed" in str(error.explanation)
-    )
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether the Engine is gone or going, as opposed to there and refusing."""
-    status = error.status_code if isinstance(error, APIError) else None
-    return status is None or status >= 500
-
-
-@contextlib.contextmanager
-def engine_errors() -> Iterator[None]:
-    """The vendors' errors as ours; all of them may pass by themselves, except those for a request that is wrong."""
-    try:
-        yield
-    except APIError as error:
-        wrong = error.status_code is not None and 400 <= error.status_code < 500
-        raise ExecutorError(f"the Docker Engine refused: {error.explanation}", transient=not wrong) from error
-    except (DockerException, requests.RequestException, OSError) as error:
-        raise ExecutorError(f"the Docker Engine does not answer: {error}", transient=True) from error
-
-
-def _seconds(label: str) -> int:
-    return int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else 0
 
 
 def _moment(text: str) -> float:

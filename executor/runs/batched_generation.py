@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from executor.ending import Intent
-from executor.exchange import Exchange
-from executor.generation import MAX_RESULT_BYTES, Order
-from executor.outputs import Outputs
-from executor.station import Station
-from executor.task import Finish
-from executor.transcript import Answered, Declined, Said, Tokens
-from executor.workspace import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspace
+from executor.containers.ending import Intent
+from executor.containers.transcript import Answered, Declined, Said, Tokens
+from executor.runs.container_run import Finish
+from executor.runs.context import Station
+from executor.runs.generation import MAX_RESULT_BYTES, Order
+from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspace
+from executor.workspace.io_volume import Exchange
+from executor.workspace.outputs import Outputs
 from protocol.params import MAX_PROOF_BYTES
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 

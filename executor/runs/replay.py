@@ -1,8 +1,8 @@
 """Re-running somebody else's result: one teacher-forced pass, made before its fingerprint is known here."""
 
-from executor.ending import Intent
-from executor.station import Station
-from executor.workspace import CHECK_BIN, INPUT_JSON, RESULT_JSON, Workspace
+from executor.containers.ending import Intent
+from executor.runs.context import Station
+from executor.workspace.folders import CHECK_BIN, INPUT_JSON, RESULT_JSON, Workspace
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import MAX_CHECK_BYTES

@@ -1,0 +1,123 @@
+"""The Docker Engine of this machine, as far as one node uses it. Every call here blocks."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import ImageNotFound, NotFound
+
+from executor.containers.container import Container
+from executor.containers.faults import engine_errors
+from executor.containers.sandbox import LABEL, OUTPUT, Sandbox
+from protocol.errors import ExecutorError, ImageMissing
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+API_TIMEOUT_S = 60
+# A question that an Engine which is well answers within milliseconds.
+PROBE_S = 5
+
+
+class Engine:
+    """The Docker Engine at `host`, as far as one node uses it: containers that carry the node's label."""
+
+    def __init__(self, node: str, host: str = DEFAULT_HOST) -> None:
+        """Raises: ExecutorError if nothing answers there."""
+        self._node = node
+        _require_listener(host)
+        with engine_errors():
+            self.api: Any = docker.APIClient(base_url=host, version="auto", timeout=API_TIMEOUT_S)
+            self._probe: Any = docker.APIClient(base_url=host, version=self.api.api_version, timeout=PROBE_S)
+
+    def close(self) -> None:
+        self.api.close()
+        self._probe.close()
+
+    def require(self, image: str) -> None:
+        """Ask whether a container could be run now. Raises: ImageMissing; ExecutorError if the Engine is away."""
+        with engine_errors():
+            try:
+                self._probe.inspect_image(image)
+            except ImageNotFound as error:
+                raise ImageMissing(f"the image {image} is not on this machine: ./scripts/prepare builds it") from error
+
+    def container(self, sandbox: Sandbox, job: str, deadline_s: int) -> Container:
+        """A container that may not exist yet; `job` and `deadline_s` (Unix time) are what a sweep will know it by."""
+        labels = {**sandbox.labels, "node": self._node, "job": job, "deadline": str(deadline_s)}
+        return Container(self.api, self._probe, replace(sandbox, labels=labels))
+
+    def sweep(
+        self,
+        known_jobs: Collection[str] | None,
+        now_s: float,
+        lost_kinds: Collection[str] = (),
+        let_go: Callable[[Path], None] = lambda output: None,
+    ) -> list[str]:
+        """Remove this node's containers whose job is unknown or late; returns their jobs.
+
+        Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that nobody can
+        take over. let_go, called with the output directory of a removed container whose job is unknown.
+        Raises: ExecutorError.
+        """
+        removed = []
+        with engine_errors():
+            for found in self._mine():
+                labels = found["Labels"]
+                job = labels.get(LABEL + "job", "")
+                known = (known_jobs is None or job in known_jobs) and labels.get(LABEL + "kind") not in lost_kinds
+                if not known or _seconds(labels.get(LABEL + "deadline", "")) < now_s:
+                    with contextlib.suppress(NotFound):
+                        self.api.remove_container(found["Id"], force=True, v=True)
+                    removed.append(job)
+                    if known_jobs is not None and job not in known_jobs:
+                        for output in _outputs(found):
+                            let_go(output)
+        return removed
+
+    def sweep_below(self, folder: Path) -> int:
+        """Remove the containers of any node that write below a directory, started or not; returns how many.
+
+        Raises: ExecutorError.
+        """
+        root, removed = folder.resolve(), 0
+        with engine_errors():
+            for found in self._probe.containers(all=True, filters={"label": [f"{LABEL}node"]}):
+                if any(output.resolve().is_relative_to(root) for output in _outputs(found)):
+                    with contextlib.suppress(NotFound):
+                        self.api.remove_container(found["Id"], force=True, v=True)
+                    removed += 1
+        return removed
+
+    def outputs(self) -> set[Path]:
+        """The directories of this machine that this node's containers write to. Raises: ExecutorError."""
+        with engine_errors():
+            return {output for found in self._mine() for output in _outputs(found)}
+
+    def _mine(self) -> Any:
+        return self._probe.containers(all=True, filters={"label": [f"{LABEL}node={self._node}"]})
+
+
+def _require_listener(host: str) -> None:
+    """Say at once that nothing listens on a Unix socket; the SDK says it late, and leaves its own socket open.
+
+    Raises: ExecutorError.
+    """
+    if not host.startswith("unix://"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(host.removeprefix("unix://"))
+    except OSError as error:
+        raise ExecutorError(f"no Docker Engine answers at {host}: {error.strerror or error}", transient=True) from error
+
+
+def _outputs(found: dict[str, Any]) -> list[Path]:
+    """The directories of this machine that a listed container writes to."""
+    return [Path(mount["Source"]) for mount in found["Mounts"] if mount["Destination"] == OUTPUT]
+
+
+def _seconds(label: str) -> int:
+    return int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else 0

@@ -1,0 +1,34 @@
+"""Errors of the Docker SDK as errors of this project."""
+
+import contextlib
+from collections.abc import Iterator
+
+import requests
+from docker.errors import APIError, DockerException
+
+from protocol.errors import ExecutorError
+
+
+def has_stumbled(error: Exception) -> bool:
+    """Whether the runtime could not set a container up, which it now and then cannot, and can the next moment."""
+    return (
+        isinstance(error, APIError) and error.status_code == 500 and "runtime create failed" in str(error.explanation)
+    )
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the Engine is gone or going, as opposed to there and refusing."""
+    status = error.status_code if isinstance(error, APIError) else None
+    return status is None or status >= 500
+
+
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """The vendors' errors as ours; all of them may pass by themselves, except those for a request that is wrong."""
+    try:
+        yield
+    except APIError as error:
+        wrong = error.status_code is not None and 400 <= error.status_code < 500
+        raise ExecutorError(f"the Docker Engine refused: {error.explanation}", transient=not wrong) from error
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise ExecutorError(f"the Docker Engine does not answer: {error}", transient=True) from error

@@ -1,0 +1,1 @@
+"""One run of the runner image: a job by itself, several jobs in one container, or a check of a result."""

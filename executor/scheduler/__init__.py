@@ -1,0 +1,1 @@
+"""Which job runs when: batches of jobs that share a container, and slots that all nodes of a machine share."""
