@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from protocol.errors import ConfigError
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI, MAX_MEMORY_CEILING, VCN
+from protocol.roles.role import Role
 from protocol.wire.ids import Wei, checksum
 
 PREFIX = "VCOIN_"
@@ -32,7 +33,7 @@ MAX_PATH = 4_096
 MAX_TEXTS = 64
 MAX_SHOWN = 120
 """Of a value that is quoted back."""
-ROLES = ("requester", "provider", "verifier")
+ROLES: tuple[str, ...] = tuple(Role)
 LOG_FORMATS = ("auto", "human", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 

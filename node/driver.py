@@ -35,7 +35,6 @@ from protocol.events import (
 )
 from protocol.network.budgets import Bucket, Rate
 from protocol.wire.ids import PeerId, TimestampMs
-from protocol.wire.names import name_of
 
 log = logging.getLogger(__name__)
 
@@ -497,7 +496,7 @@ class Driver:
                 _, key = heapq.heappop(self._timers)
                 effect = self._pending[key].effect
                 assert isinstance(effect, AwaitDeadline)
-                await self._send.send(_Arrival(DeadlinePassed(effect.name), key))
+                await self._send.send(_Arrival(DeadlinePassed(effect.timer), key))
             self._timer_set = trio.Event()
             rest_s = (self._timers[0][0] - now_ms) / 1000 if self._timers else LONGEST_SLEEP_S
             with trio.move_on_after(min(rest_s, LONGEST_SLEEP_S)):
@@ -557,7 +556,7 @@ def _reason(error: Exception) -> str:
 
 
 def _failed(effect: Effect, reason: str, *, transient: bool) -> EffectFailed:
-    return EffectFailed(name_of(type(effect)), about(effect), reason[:MAX_REASON], transient)
+    return EffectFailed(type(effect), about(effect), reason[:MAX_REASON], transient)
 
 
 def _split(arrivals: list[_Arrival]) -> list[list[_Arrival]]:

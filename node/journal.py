@@ -18,7 +18,8 @@ from typing import NamedTuple, Self, TypeVar, get_args
 
 import trio
 
-from protocol.errors import ConfigError
+from node.earlier import present_form
+from protocol.errors import ConfigError, Malformed
 from protocol.events import Durable, Event
 from protocol.wire.codec import decode_named, encode_named
 from protocol.wire.ids import Address, Hash32
@@ -313,11 +314,19 @@ def _entry(at_ms: object, body: object, answers: object) -> tuple[Entry, str]:
     if type(at_ms) is not int or not isinstance(body, bytes | None) or not isinstance(answers, bytes | None):
         return Entry(None, at_ms if type(at_ms) is int else 0, key), "a column is of another kind"
     try:
-        return Entry(None if body is None else decode_named(_EVENTS, body, MAX_EVENT_BYTES), at_ms, key), ""
+        return Entry(None if body is None else _event(body), at_ms, key), ""
     except MemoryError:
         raise
     except Exception as error:
         return Entry(None, at_ms, key), f"it cannot be read: {error}"
+
+
+def _event(body: bytes) -> Event:
+    try:
+        event: Event = decode_named(_EVENTS, body, MAX_EVENT_BYTES)
+    except Malformed:
+        event = decode_named(_EVENTS, present_form(body), MAX_EVENT_BYTES)
+    return event
 
 
 def _damaged(path: Path, error: Exception) -> ConfigError:

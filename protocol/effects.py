@@ -19,6 +19,7 @@ from protocol.stages.commitment import (
 from protocol.stages.execution import RunSpec
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import Request, SignedRequest
+from protocol.timers import Timer
 from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text, encode_named
 from protocol.wire.ids import Address, PeerId, address_bytes
 from protocol.wire.names import wire_name
@@ -30,7 +31,7 @@ from protocol.wire.names import wire_name
 class AwaitDeadline:
     """> driver > DeadlinePassed, at `at_ms` or at once where that has passed."""
 
-    name: Text
+    timer: Timer
     at_ms: U64
 
 

@@ -7,6 +7,7 @@ every decision about a job rests on durable events alone. The others come again 
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.effects import Effect
 from protocol.messages import Message, Signable
 from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES, MAX_PROOF_BYTES
 from protocol.stages.assignment import (
@@ -29,6 +30,7 @@ from protocol.stages.verification import (
     Calibration,
     Verdict,
 )
+from protocol.timers import Timer
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size, Text
 from protocol.wire.ids import Address, PeerId
 from protocol.wire.names import wire_name
@@ -44,9 +46,9 @@ class Tick:
 @wire_name("DeadlinePassed")
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """A moment that a role asked for has come."""
+    """A timer that a role asked for has run out."""
 
-    name: Text
+    timer: Timer
 
 
 @wire_name("DeviceReported")
@@ -108,7 +110,7 @@ class JobAsked:
 class EffectFailed:
     """An adapter gave up on an effect. `effect` is its class, `about` the job, batch or content it was for."""
 
-    effect: Text
+    effect: type[Effect]
     about: Annotated[bytes, Size(32)]
     reason: Text
     transient: bool
@@ -304,7 +306,7 @@ class SampleReplayed:
 class TransactionMined:
     """A transaction of ours, or one that did the same, is in a block. `effect` and `about` as in EffectFailed."""
 
-    effect: Text
+    effect: type[Effect]
     about: Annotated[bytes, Size(32)]
     block: U64
 

@@ -47,6 +47,8 @@ def _value(hint: Any, dice: random.Random) -> Any:
         return _bounded(base, bounds[0], dice)
     if origin in (Union, types.UnionType):
         return _value(dice.choice([member for member in get_args(hint) if member is not type(None)]), dice)
+    if origin is type:
+        return dice.choice(get_args(get_args(hint)[0]))
     if origin is tuple:
         item, *rest = get_args(hint)
         kinds = [item] * dice.randrange(1, 3) if rest == [Ellipsis] else [item, *rest]

@@ -70,6 +70,8 @@ def form(hint: Any) -> tuple[str, str]:
         members = [member for member in get_args(hint) if member is not type(None)]
         names = " or ".join(form(member)[0] for member in members)
         return f"{names} or null" if type(None) in get_args(hint) else names, "-"
+    if origin is type:
+        return "text", "a name"
     if origin is tuple:
         kind, limit = form(get_args(hint)[0])
         return f"list of {kind}", f"<= {MAX_ITEMS} items" + ("" if limit == "-" else f", each {limit}")
@@ -102,4 +104,6 @@ def parts(cls: Any) -> list[Any]:
 def _classes(hint: Any) -> list[Any]:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return [hint]
+    if get_origin(hint) is type:
+        return []
     return [each for inner in get_args(hint) for each in _classes(inner)]

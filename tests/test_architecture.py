@@ -10,8 +10,14 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from protocol.effects import Effect
+from protocol.messages import Message, Signable
+from protocol.roles.role import Role
+from protocol.timers import Timer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("protocol", "node", "p2p", "chain", "executor")
@@ -92,6 +98,18 @@ def calls(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, ast.unparse(node.func)
 
 
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and value of every text, but for wire names and the values of enumerations."""
+    stated = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.ClassDef):
+            is_enum = any(ast.unparse(base).endswith("Enum") for base in node.bases)
+            stated |= {id(part) for each in [*node.decorator_list, *node.body * is_enum] for part in ast.walk(each)}
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in stated:
+            yield node.lineno, node.value
+
+
 def is_within(path: Path, places: tuple[str, ...]) -> bool:
     return any(name_of(path) == place or name_of(path).startswith(place.rstrip("/") + "/") for place in places)
 
@@ -145,6 +163,30 @@ def test_core_opens_nothing_and_reads_no_clock() -> None:
         if impure.search(call)
     ]
     assert_none(faults, "protocol/ does no input or output and has no clock")
+
+
+def test_core_names_no_effect_timer_message_or_role_by_a_text() -> None:
+    words = {cls.__name__ for union in (Effect, Timer, Message, Signable) for cls in get_args(union)} | set(Role)
+    faults = [
+        f"{name_of(path)}:{line} {text!r}"
+        for path in product_modules()
+        if is_within(path, ("protocol",))
+        for line, text in texts(path)
+        if text in words
+    ]
+    assert_none(faults, "a text is not checked: use the class, or a member of Role")
+
+
+def test_core_takes_no_timer_apart() -> None:
+    parts = re.compile(r"\b(timer|name|moment)(\.\w+)?\.(startswith|endswith|partition|rpartition|split|removeprefix)$")
+    faults = [
+        f"{name_of(path)}:{line} {call}"
+        for path in product_modules()
+        if is_within(path, ("protocol",))
+        for line, call in calls(path)
+        if parts.search(call)
+    ]
+    assert_none(faults, "a timer is a class of protocol/timers.py with fields")
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

@@ -58,7 +58,6 @@ from protocol.stages.request import Request
 from protocol.stages.sampling import epoch_of, is_audited
 from protocol.stages.verification import Calibration, Verdict
 from protocol.wire.ids import Address, BatchId, Cid, Hash32, Wei
-from protocol.wire.names import name_of
 
 Done = Callable[[], Awaitable[bool]]
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore", "AlreadyConvened"})
@@ -439,10 +438,10 @@ class ChainAdapter:
             if not await done():
                 raise
             return await self._mined(effect)
-        return TransactionMined(name_of(type(effect)), about(effect), receipt.block)
+        return TransactionMined(type(effect), about(effect), receipt.block)
 
     async def _mined(self, effect: ChainEffect) -> TransactionMined:
-        return TransactionMined(name_of(type(effect)), about(effect), await self.network.ethereum.head())
+        return TransactionMined(type(effect), about(effect), await self.network.ethereum.head())
 
     # ---- done already?
 

@@ -41,6 +41,7 @@ from protocol.params import (
 )
 from protocol.roles.hiring import why_stopped
 from protocol.roles.requester import FETCH_ESTIMATE_MS
+from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE, KINDS
 from protocol.wire import document
@@ -77,7 +78,7 @@ class NodeBackend:
             ask = replace(ask, checked=self._parts.config.node.checked)
         if not self.ready:
             raise Fault("not_ready", "the node is still starting", "try again in a moment")
-        if client is None or "requester" not in self._machine.settings.roles:
+        if client is None or Role.REQUESTER not in self._machine.settings.roles:
             raise Fault("preflight", "this node asks for no jobs", "node.roles needs requester, and a client key")
         if trouble := self._parts.chain.clock.trouble:
             raise Fault("preflight", trouble, HINT)

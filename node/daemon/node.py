@@ -16,6 +16,7 @@ from node.wallet.home import Home
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded
 from protocol.roles.member import NO_DEVICE
+from protocol.roles.role import Role
 from protocol.wire.ids import Cid
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Node:
         self.backend = NodeBackend(parts)
 
     @property
-    def roles(self) -> frozenset[str]:
+    def roles(self) -> frozenset[Role]:
         """What the node does, which may be less than what was configured."""
         return self.parts.machine.settings.roles
 

@@ -39,6 +39,7 @@ from protocol.network.gossip import FAST_TICK_MS
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
+from protocol.roles.role import Role
 from protocol.wire.ids import Address, Wei
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ def _unlock(config: Config, deployment: Deployment) -> Wallet:
     home = Home(config.node.data_dir)
     operator_path, client_path = home.operator_key, home.client_key
     password = read_password(config.node.password_file, os.environ, None, "")
-    client = load_key(client_path, password) if "requester" in config.node.roles and client_path.exists() else None
+    client = load_key(client_path, password) if Role.REQUESTER in config.node.roles and client_path.exists() else None
     return Wallet(load_key(operator_path, password), deployment.domain, client)
 
 
@@ -234,7 +235,7 @@ def _machine(
         node=node,
     )
     rules = replace(chain.rules, heartbeat_ms=FAST_HEARTBEAT_INTERVAL_MS) if config.p2p.fast else chain.rules
-    roles = frozenset(config.node.roles) if runs_containers else frozenset({"requester"})
+    roles = frozenset(map(Role, config.node.roles)) if runs_containers else frozenset({Role.REQUESTER})
     settings = Settings(
         secret=secret,
         roles=roles,

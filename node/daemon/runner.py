@@ -19,6 +19,7 @@ from node.config import Config
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
+from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, failed
 from protocol.wire.ids import Address
@@ -178,7 +179,7 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
     Raises: ExecutorError if that leaves the node nothing to do.
     """
     config, settings = site.config, site.config.executor
-    if set(config.node.roles) == {"requester"}:
+    if set(config.node.roles) == {Role.REQUESTER}:
         return None, ""
 
     def connect() -> tuple[Engine, str]:
@@ -192,7 +193,7 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
     try:
         engine, image = await trio.to_thread.run_sync(connect)
     except ExecutorError as error:
-        if "requester" not in config.node.roles:
+        if Role.REQUESTER not in config.node.roles:
             raise
         log.warning("this machine runs no containers, so the node only asks for jobs: %s", error)
         return None, str(error)

@@ -24,6 +24,7 @@ from node.localnet.plan import NodePlan
 from node.localnet.processes import Process, start
 from node.wallet import plans
 from protocol.errors import ChainError
+from protocol.roles.role import Role
 from protocol.wire.ids import Address
 
 CHAIN_ID = 31_337
@@ -105,7 +106,7 @@ async def fund(
             await _carry_out(network, client, await plans.deposit(network, client, plan.deposit_wei))
         if plan.stake_wei:
             await _send(network, deployer, network.token.transfer(owner.address, plan.stake_wei))
-            verifies = "verifier" in plan.roles
+            verifies = Role.VERIFIER in plan.roles
             registration = plans.register(
                 network, owner, account.operator, plan.stake_wei, class_ids, verifies=verifies
             )

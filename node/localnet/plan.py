@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 from protocol.errors import ConfigError
+from protocol.roles.role import Role
 
 VCN = 10**18
-ROLES = ("requester", "provider", "verifier")
 MAX_NODES = 64
 MAX_PLAN_CHARS = 1 << 20
 _KEYS = ("roles", "stake", "deposit", "coins", "settings")
@@ -82,8 +82,8 @@ def _node(path: Path, name: str, body: Any) -> NodePlan:
         if key not in _KEYS:
             raise ConfigError(f"unknown key in {path}: nodes.{name}.{key}", f"known: {', '.join(_KEYS)}")
     roles = body.get("roles")
-    if not isinstance(roles, list) or not roles or not all(role in ROLES for role in roles):
-        raise ConfigError(f"{path}: nodes.{name}.roles is a list of {', '.join(ROLES)}")
+    if not isinstance(roles, list) or not roles or not all(role in tuple(Role) for role in roles):
+        raise ConfigError(f"{path}: nodes.{name}.roles is a list of {', '.join(Role)}")
     settings = body.get("settings", {})
     if not isinstance(settings, dict) or not all(key.count(".") == 1 for key in settings):
         raise ConfigError(f'{path}: nodes.{name}.settings holds keys of config.toml, as in "p2p.fast" = true')

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from protocol import effects as fx
 from protocol.effects import (
     AwaitDeadline,
     CloseAudit,
@@ -56,6 +57,7 @@ from protocol.stages.verification import (
     Verdict,
     audit_commitment,
 )
+from protocol.timers import AuditTimer, CloseAuditTimer, CommitAuditTimer, ConveneAuditTimer, RevealAuditTimer
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
 ASK_AGAIN_MS = 3_000
@@ -83,7 +85,7 @@ class Auditor:
     _tried_at: dict[BatchId, int] = field(default_factory=dict, compare=False)
     """The heads when this node last asked to convene."""
     _moments: set[BatchId] = field(default_factory=set, compare=False)
-    """Those for which the moment to try was asked for since this process began; heads are not in the journal."""
+    """Those for which the time to try was asked for since this process began; heads are not in the journal."""
     _audits: dict[BatchId, Audit] = field(default_factory=dict)
 
     @property
@@ -130,8 +132,10 @@ class Auditor:
             case AuditEnded(batch_id=batch_id):
                 if audit := self._audits.get(BatchId(batch_id)):
                     audit.ended = True
-            case DeadlinePassed(name) if name.startswith("audit-"):
-                return self._due(name)
+            case DeadlinePassed(ConveneAuditTimer(batch_id)):
+                return self._try(BatchId(batch_id))
+            case DeadlinePassed((CommitAuditTimer() | RevealAuditTimer() | CloseAuditTimer()) as timer):
+                return self._due(timer)
             case EffectFailed():
                 self._failed(event)
             case BlockSeen():
@@ -213,7 +217,7 @@ class Auditor:
                 and head > seed_block(epoch, rules.epoch, rules.lag)
             ):
                 self._moments.add(batch_id)
-                effects.append(AwaitDeadline(f"audit-try:{batch_id.hex()}", now_ms))
+                effects.append(AwaitDeadline(ConveneAuditTimer(batch_id), now_ms))
             elif in_time and tried and self.member.is_overdue(self._tried_at.setdefault(batch_id, head)):
                 # It was mined and has fallen out, or it would have been told by now.
                 effects += self._convene(batch_id)
@@ -225,17 +229,17 @@ class Auditor:
     def _look_at(self, audit: Audit, now_ms: TimestampMs) -> tuple[Effect, ...]:
         window, now_s = self.member.rules.seat_window_s, self.member.timestamp
         late = audit.since + window * LATE_PARTS[0] // LATE_PARTS[1]
-        name = ""
+        timer: AuditTimer | None = None
         if audit.findings is None and late < now_s <= audit.since + window:
-            name = "audit-late"
+            timer = CommitAuditTimer(audit.batch_id)
         elif audit.is_bound and not audit.revealing and now_s > audit.since + window:
-            name = "audit-reveal"
+            timer = RevealAuditTimer(audit.batch_id)
         elif not audit.closing and now_s > audit.since + 2 * window + audit.place * STAGGER_S:
-            name = "audit-close"
+            timer = CloseAuditTimer(audit.batch_id)
         asked: tuple[Effect, ...] = ()
-        if name and audit.moment != name:
-            audit.moment = name
-            asked = (AwaitDeadline(f"{name}:{audit.batch_id.hex()}", now_ms),)
+        if timer is not None and audit.timer != timer:
+            audit.timer = timer
+            asked = (AwaitDeadline(timer, now_ms),)
         if audit.asked_at is not None and self.member.is_overdue(audit.asked_at):
             return *asked, *self._ask_transaction_again(audit)
         if audit.findings is None and audit.lacks() and now_ms - audit.asked_ms >= ASK_AGAIN_MS:
@@ -251,23 +255,20 @@ class Auditor:
             return (self._revelation(audit),)
         return (CloseAudit(audit.batch_id),) if audit.closing else ()
 
-    def _due(self, name: str) -> tuple[Effect, ...]:
-        kind, _, text = name.partition(":")
-        batch_id = BatchId(bytes.fromhex(text))
-        if kind == "audit-try":
-            return self._try(batch_id)
-        audit = self._audits.get(batch_id)
+    def _due(self, timer: AuditTimer) -> tuple[Effect, ...]:
+        audit = self._audits.get(BatchId(timer.batch_id))
         if audit is None or audit.ended:
             return ()
-        audit.moment = kind
-        match kind:
-            case "audit-late":
+        audit.timer = timer
+        match timer:
+            case CommitAuditTimer():
                 return self._commit(audit)
-            case "audit-reveal" if audit.is_bound and not audit.revealing:
+            case RevealAuditTimer() if audit.is_bound and not audit.revealing:
                 return self._reveal(audit)
-            case "audit-close" if not audit.closing:
+            case CloseAuditTimer() if not audit.closing:
                 return self._close(audit)
-        return ()
+            case _:
+                return ()
 
     def _try(self, batch_id: BatchId) -> tuple[Effect, ...]:
         if batch_id not in self._waiting or batch_id in self._trying:
@@ -441,16 +442,16 @@ class Auditor:
         """What failed for now is tried again, with the blocks; what was refused for good is not."""
         batch_id = BatchId(failed.about)
         match failed.effect:
-            case "ConveneAudit" if failed.transient:
+            case fx.ConveneAudit if failed.transient:
                 self._trying.discard(batch_id)
                 self._moments.discard(batch_id)
-            case "ConveneAudit":
+            case fx.ConveneAudit:
                 self._forget(batch_id)
-            case "CommitAudit" | "RevealAudit" | "CloseAudit" if audit := self._audits.get(batch_id):
-                audit.moment = ""
+            case fx.CommitAudit | fx.RevealAudit | fx.CloseAudit if audit := self._audits.get(batch_id):
+                audit.timer = None
                 if not failed.transient:
                     return
-                audit.revealing = audit.revealing and failed.effect != "RevealAudit"
-                audit.closing = audit.closing and failed.effect != "CloseAudit"
+                audit.revealing = audit.revealing and failed.effect is not RevealAudit
+                audit.closing = audit.closing and failed.effect is not CloseAudit
             case _:
                 pass

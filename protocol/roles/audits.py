@@ -9,6 +9,7 @@ from protocol.params import PASS_ABOVE_BPS
 from protocol.roles.cases import DrawnLeaf
 from protocol.roles.replays import leaf_evidence
 from protocol.stages.verification import Calibration, checks_digest, is_check_shown
+from protocol.timers import Timer
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 
 EVIDENCE_APART = 4_000
@@ -52,8 +53,8 @@ class Audit:
     revealing: bool = False
     closing: bool = False
     ended: bool = False
-    moment: str = field(default="", compare=False)
-    """The moment that was asked for last since this process began; chain time is not in the journal."""
+    timer: Timer | None = field(default=None, compare=False)
+    """The timer that was asked for last since this process began; chain time is not in the journal."""
     asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)
     asked_at: int | None = field(default=None, compare=False)
     """The head when this auditor last asked for a transaction."""

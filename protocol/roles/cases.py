@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from protocol.effects import ProveFraud
+from protocol.effects import Effect, FetchBlob, OpenSample, ProveFraud
 from protocol.params import MAX_ANSWER_BYTES, REVIEW_ABOVE_BPS
 from protocol.stages.assignment import kind_of
 from protocol.stages.execution import proof_size
 from protocol.stages.request import GENERATE
 from protocol.stages.verification import SampleOpening, Verdict
+from protocol.timers import Timer
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 from protocol.wire.merkle import has_no_leaf
 
@@ -28,8 +29,8 @@ class DrawnLeaf:
     problem: str = ""
     proof: bytes = b""
     """The fingerprint that it was scored by, for auditors."""
-    failed: str = ""
-    """The effect that this leaf stands still for: its name, or empty."""
+    failed: type[Effect] | None = None
+    """The effect that this leaf stands still for."""
     missing: bytes = b""
     """The content that could not be fetched."""
 
@@ -54,7 +55,7 @@ class DrawnLeaf:
     @property
     def is_unshown(self) -> bool:
         """Whether this seat has nothing that it could check, by what it was sent."""
-        return self.check is None and (self.opening is None or self.failed in ("FetchBlob", "OpenSample"))
+        return self.check is None and (self.opening is None or self.failed in (FetchBlob, OpenSample))
 
     @property
     def fits_on_chain(self) -> bool:
@@ -63,7 +64,7 @@ class DrawnLeaf:
 
     def condemn(self, problem: str) -> None:
         """Find the worst of it: its node has not proved what it had to."""
-        self.score, self.problem, self.failed = 0, problem, ""
+        self.score, self.problem, self.failed = 0, problem, None
         if self.check is None:
             self.check = b""
 
@@ -121,8 +122,8 @@ class Case:
     """When it last tried again what had failed here."""
     tries: int = field(default=0, compare=False)
     """How often this seat has asked its node again since this process began; like heads, not in the journal."""
-    moment: str = field(default="", compare=False)
-    """The moment that its recourse waits for since this process began; see Recourse."""
+    timer: Timer | None = field(default=None, compare=False)
+    """The timer that its recourse waits for since this process began; see Recourse."""
     asked_at: int | None = field(default=None, compare=False)
     """The head when this seat last asked for a transaction; heads are not in the journal."""
     all_bound_at: int = field(default=0, compare=False)
@@ -174,4 +175,4 @@ class Case:
             self.kept = self.leaves
         self.seat, self.leaves = None, {}
         self.committing = self.revealing = self.leaving = self.demanding = False
-        self.since, self.asked_at, self.all_bound_at, self.tries, self.moment = 0, None, 0, 0, ""
+        self.since, self.asked_at, self.all_bound_at, self.tries, self.timer = 0, None, 0, 0, None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from protocol.effects import AwaitDeadline, Effect
 from protocol.events import DeadlinePassed, Event, MessageSent, MessageUnanswered
 from protocol.params import DELAY_ALERT_MS
+from protocol.timers import LatencyTimer
 from protocol.wire.ids import PeerId, TimestampMs
 
 DELAYS_KEPT = 20
@@ -31,12 +32,12 @@ class Delays:
                 return self._count(peer_id, round_trip_ms, now_ms)
             case MessageUnanswered(peer_id):
                 return self._count(peer_id, SILENCE_MS, now_ms)
-            case DeadlinePassed(name) if name.startswith("slow:"):
-                self._slow[PeerId(name[5:])] = None
+            case DeadlinePassed(LatencyTimer(peer_id, slow=True)):
+                self._slow[peer_id] = None
                 if len(self._slow) > PEERS_KEPT:
                     self._slow.popitem(last=False)
-            case DeadlinePassed(name) if name.startswith("quick:"):
-                self._slow.pop(PeerId(name[6:]), None)
+            case DeadlinePassed(LatencyTimer(peer_id)):
+                self._slow.pop(peer_id, None)
             case _:
                 pass
         return ()
@@ -58,4 +59,4 @@ class Delays:
         slow = self.mean_ms(peer_id) > DELAY_ALERT_MS
         if slow == self.is_slow(peer_id):
             return ()
-        return (AwaitDeadline(f"{'slow' if slow else 'quick'}:{peer_id}", now_ms),)
+        return (AwaitDeadline(LatencyTimer(peer_id, slow), now_ms),)

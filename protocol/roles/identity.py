@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI
+from protocol.roles.role import Role
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, PeerId, Wei
 
@@ -39,7 +40,7 @@ class Settings:
     """
 
     secret: bytes
-    roles: frozenset[str] = frozenset({"requester", "provider", "verifier"})
+    roles: frozenset[Role] = frozenset(Role)
     price: Wei = DEFAULT_PRICE_WEI
     slots: int = 1
     at_once: int = 1

@@ -14,6 +14,7 @@ from protocol.roles.member import Member
 from protocol.roles.opener import Opener
 from protocol.roles.provider import Provider
 from protocol.roles.requester import Requester
+from protocol.roles.role import Role
 from protocol.roles.settler import Settler
 from protocol.roles.testimony import Testimony
 from protocol.roles.verifier import Verifier
@@ -47,7 +48,7 @@ class Machine:
 
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""
-        asked = self.requester.start() if "requester" in self.settings.roles else ()
+        asked = self.requester.start() if Role.REQUESTER in self.settings.roles else ()
         return *self.member.handle(Tick(), now_ms), *asked
 
     def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
@@ -57,13 +58,13 @@ class Machine:
         Raises: RemoteProtocolError if its sender breaks a rule.
         """
         peer_id, message, roles = received.peer_id, received.message, self.settings.roles
-        judged = self.provider.judge(received, now_ms) if "provider" in roles else None
+        judged = self.provider.judge(received, now_ms) if Role.PROVIDER in roles else None
         if judged is not None:
             return judged
         expected = (
             self.opener.expects(peer_id, message)
-            or ("requester" in roles and self.requester.expects(peer_id, message))
-            or ("verifier" in roles and self._checks_expect(peer_id, message))
+            or (Role.REQUESTER in roles and self.requester.expects(peer_id, message))
+            or (Role.VERIFIER in roles and self._checks_expect(peer_id, message))
         )
         return received if expected else None
 
@@ -80,15 +81,15 @@ class Machine:
         if not self.docket.apply(event):
             # The chain told it before; no role need hear it again.
             return tuple(effects)
-        if "provider" in self.settings.roles:
+        if Role.PROVIDER in self.settings.roles:
             self.member.queue = self.provider.load
             effects += self.provider.handle(event, now_ms)
         # Batches and openings go on even where no new work is taken.
         effects += self.settler.handle(event, now_ms)
         effects += self.opener.handle(event, now_ms)
-        if "requester" in self.settings.roles:
+        if Role.REQUESTER in self.settings.roles:
             effects += self.requester.handle(event, now_ms)
-        if "verifier" in self.settings.roles:
+        if Role.VERIFIER in self.settings.roles:
             effects += self.verifier.handle(event, now_ms)
             effects += self.testimony.handle(event, now_ms)
             effects += self.auditor.handle(event, now_ms)

@@ -5,6 +5,7 @@ A batch that is void is refunded by anyone's call; the one with an interest make
 
 from dataclasses import dataclass, field, replace
 
+from protocol import effects as fx
 from protocol.effects import ChallengeLeaf, Effect, EndChallenge, RefundBatch, VoidStarved
 from protocol.events import (
     BatchChallenged,
@@ -42,7 +43,7 @@ class Payments:
     _ended: dict[BatchId, None] = field(default_factory=dict)
     """Settled or refunded, oldest first."""
     _void: set[BatchId] = field(default_factory=set)
-    _asked: dict[BatchId, tuple[str, int]] = field(default_factory=dict)
+    _asked: dict[BatchId, tuple[type[Effect], int]] = field(default_factory=dict)
     """What was asked last for a batch, and the head at that moment."""
     _doubted: dict[BatchId, int] = field(default_factory=dict)
     """Batches that settle a job of ours otherwise than we have seen it, and its place; until a bond is up for them."""
@@ -61,10 +62,10 @@ class Payments:
             case BatchChallenged(batch_id=batch_id) if (batch := self._batches.get(BatchId(batch_id))) is not None:
                 self._batches[BatchId(batch_id)] = replace(batch, rate_bps=BPS)
                 self._doubted.pop(BatchId(batch_id), None)
-            case TransactionMined(effect="ChallengeLeaf", about=name) if batch := self._batches.get(BatchId(name)):
+            case TransactionMined(effect=fx.ChallengeLeaf, about=name) if batch := self._batches.get(BatchId(name)):
                 # From now on the bond is ours to ask back, whoever hears of the batch's end first.
                 self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, batch.node, batch.slot, batch.block)
-            case TransactionMined(effect="EndChallenge", about=name) if BatchId(name) in self._bonded:
+            case TransactionMined(effect=fx.EndChallenge, about=name) if BatchId(name) in self._bonded:
                 # Its block may fall out, and no event tells of a bond: it is asked for once more, when that is final.
                 if BatchId(name) in self._returned:
                     del self._bonded[BatchId(name)]
@@ -173,14 +174,14 @@ class Payments:
         if batch is None or position is None:
             return ()
         is_over = self.member.timestamp >= batch.timestamp + self.member.rules.challenge_window_s
-        if is_over or not self._may_ask("ChallengeLeaf", batch_id):
+        if is_over or not self._may_ask(ChallengeLeaf, batch_id):
             return ()
         return (ChallengeLeaf(batch_id, batch.node, batch.slot, batch.contents, position),)
 
     def _end_challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
         """Ask for the bond of a batch that was refunded."""
         bonded = self._bonded.get(batch_id)
-        if bonded is None or batch_id not in self._ended or not self._may_ask("EndChallenge", batch_id):
+        if bonded is None or batch_id not in self._ended or not self._may_ask(EndChallenge, batch_id):
             return ()
         return (bonded,)
 
@@ -189,7 +190,7 @@ class Payments:
         if batch is None:
             return ()
         self._void.add(batch_id)
-        if not self._may_ask("RefundBatch", batch_id):
+        if not self._may_ask(RefundBatch, batch_id):
             return ()
         return (RefundBatch(batch_id, batch.node, batch.slot, batch.contents),)
 
@@ -199,13 +200,13 @@ class Payments:
             starved = timestamp > batch.timestamp + self.member.rules.starved_s
             # A batch that was drawn and never judged; one that was not drawn is its node's to finalize.
             drawn = batch.rate_bps == BPS or any(job.stage is Stage.DRAWN for job in self._in(batch_id))
-            if starved and drawn and batch_id not in self._void and self._may_ask("VoidStarved", batch_id):
+            if starved and drawn and batch_id not in self._void and self._may_ask(VoidStarved, batch_id):
                 effects.append(VoidStarved(batch_id, batch.node, batch.slot, batch.contents))
         return tuple(effects)
 
-    def _may_ask(self, what: str, batch_id: BatchId) -> bool:
-        asked, head = self._asked.get(batch_id, ("", 0))
-        if asked == what and not self.member.is_overdue(head):
+    def _may_ask(self, what: type[Effect], batch_id: BatchId) -> bool:
+        asked, head = self._asked.get(batch_id, (None, 0))
+        if asked is what and not self.member.is_overdue(head):
             return False
         self._asked[batch_id] = (what, self.member.head)
         return True

@@ -21,9 +21,9 @@ from protocol.judging.evidence import (
 from protocol.roles.cases import Case
 from protocol.roles.identity import Identity
 from protocol.stages.verification import SampleOpening, Verdict
+from protocol.timers import FraudProofTimer
 from protocol.wire.ids import TimestampMs
 
-PREFIX = "prove:"
 TURN_MS = 4_000
 AGAIN_MS = 15_000
 """How long a proof that failed for now rests."""
@@ -63,7 +63,7 @@ class Prover:
         if case.proof is not None:
             return ()
         case.proof = proof
-        return (AwaitDeadline(_name(case), now_ms + case.rank * TURN_MS),)
+        return (AwaitDeadline(FraudProofTimer(case.batch_id), now_ms + case.rank * TURN_MS),)
 
     def send(self, case: Case) -> tuple[Effect, ...]:
         """The turn has come. What has passed can be condemned, too; what is void already cannot."""
@@ -77,11 +77,7 @@ class Prover:
         if case.proof is None or not failed.transient:
             return ()
         case.proving = False
-        return (AwaitDeadline(_name(case), now_ms + AGAIN_MS),)
-
-
-def _name(case: Case) -> str:
-    return PREFIX + case.batch_id.hex()
+        return (AwaitDeadline(FraudProofTimer(case.batch_id), now_ms + AGAIN_MS),)
 
 
 def _opened(opening: SampleOpening) -> OpenedLeaf:

@@ -7,6 +7,7 @@ here and is what the client signed.
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocol import effects as fx
 from protocol.effects import (
     AwaitDeadline,
     Effect,
@@ -86,6 +87,7 @@ from protocol.stages.execution import (
     side_by_side_ms,
 )
 from protocol.stages.offer import Offer
+from protocol.timers import LaneTimer, ReceiptTimer
 from protocol.wire.envelope import digest, require_signer
 from protocol.wire.ids import ZERO_HASH, Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
 
@@ -269,14 +271,14 @@ class Provider:
                 return self._withdrawn(peer_id, withdrawal, now_ms)
             case MessageReceived(peer_id, ResultQuery(wanted)):
                 return self._tell_again(peer_id, JobId(wanted))
-            case DeadlinePassed(name) if name.startswith("receipt:"):
-                return self._no_receipt(JobId(bytes.fromhex(name[8:])), now_ms)
+            case DeadlinePassed(ReceiptTimer(job)):
+                return self._no_receipt(JobId(job), now_ms)
             case Tick():
                 return self._deliver_unheard(now_ms)
             case LaneSeen(lane):
                 return self._lane_changed(lane, now_ms)
-            case DeadlinePassed(name) if name.startswith("lane:"):
-                return self._no_lane(JobId(bytes.fromhex(name[5:])), now_ms)
+            case DeadlinePassed(LaneTimer(job)):
+                return self._no_lane(JobId(job), now_ms)
             case EffectFailed():
                 return self._failed(event, now_ms)
             case _:
@@ -309,7 +311,7 @@ class Provider:
         if code is RefuseCode.LANE and job not in self._early and self._may_wait(order):
             # The requester may have seen the block of its lane before this node did.
             self._early[job] = (peer_id, order)
-            return (AwaitDeadline(f"lane:{job.hex()}", now_ms + LANE_PATIENCE_MS),)
+            return (AwaitDeadline(LaneTimer(job), now_ms + LANE_PATIENCE_MS),)
         self._early.pop(job, None)
         if code is not None:
             return self._refuse(job, _reply_to(order, peer_id), code)
@@ -587,7 +589,7 @@ class Provider:
         move(job, result, Stage.DELIVERED, now_ms)
         inline = job.sealed_result if len(job.sealed_result) <= MAX_INLINE_BYTES else b""
         job.delivery, job.sent_ms = ResultDelivery(result, signature, inline), now_ms
-        deadline = AwaitDeadline(f"receipt:{job.job_id.hex()}", job.order.details.deadline * 1000)
+        deadline = AwaitDeadline(ReceiptTimer(job.job_id), job.order.details.deadline * 1000)
         return Send(job.reply_to, job.delivery), deadline
 
     def _tell_again(self, peer_id: PeerId, wanted: JobId) -> tuple[Effect, ...]:
@@ -657,20 +659,20 @@ class Provider:
     # --- what goes wrong --------------------------------------------------------------------------------------------
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
         jobs = [job for job in self._jobs.values() if failed.about in (job.job_id, job.order.details.input_cid)]
-        if failed.effect == "FetchModel":
+        if failed.effect is FetchModel:
             jobs = [job for job in self._jobs.values() if job.order.details.manifest == failed.about]
         effects: list[Effect] = []
         for job in jobs:
             if job.stage not in (Stage.ASSIGNED, Stage.RUNNING) or job.run is not None:
                 continue
             match failed.effect:
-                case "Send" if job.promise and job.promise_tries < PROMISE_TRIES and not self._is_late(job, now_ms):
+                case fx.Send if job.promise and job.promise_tries < PROMISE_TRIES and not self._is_late(job, now_ms):
                     job.promise_tries += 1
                     effects.append(Send(job.reply_to, job.promise))
-                case "OpenInput" | "FetchBlob" if not job.accepted:
+                case fx.OpenInput | fx.FetchBlob if not job.accepted:
                     status = LeafStatus.CLIENT_FAULT
                     effects += self._decline(job, RefuseCode.INPUT, status, failed.reason, now_ms)
-                case "RunContainer" | "SealResult" | "FetchModel":
+                case fx.RunContainer | fx.SealResult | fx.FetchModel:
                     job.running, job.run = False, None
                     effects += self._give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)
         return (*effects, *(self._start_waiting() if effects else ()))

@@ -1,16 +1,17 @@
 """Recourse: what a seat does that cannot go on. It has its node show a leaf on chain, or steps down while that is free.
 
-Both are decided by the chain's time, which is not in the journal; so first a moment is asked for, which is.
+Both are decided by the chain's time, which is not in the journal; so first a timer is asked for, which is.
 """
 
 from dataclasses import dataclass
 
-from protocol.effects import AbstainSeat, AwaitDeadline, DemandData, Effect
+from protocol.effects import AbstainSeat, AwaitDeadline, DemandData, Effect, ReplaySample
 from protocol.events import BatchSubmitted
 from protocol.roles.cases import Case
 from protocol.roles.identity import Settings
 from protocol.roles.member import Member
-from protocol.wire.ids import BatchId, TimestampMs
+from protocol.timers import AbstainTimer, DataDemandTimer
+from protocol.wire.ids import TimestampMs
 
 LEAVE_AFTER_PART, LEAVE_UNTIL_PART = 8, 4
 """Between an eighth and a quarter of its turn a seat steps down: an engine has come back by then, and it is free."""
@@ -28,32 +29,38 @@ class Recourse:
     member: Member
 
     def look(self, case: Case, batch: BatchSubmitted, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Ask for the moment of what is due now."""
+        """Ask for the timer of what is due now."""
         if case.are_all_bound:
             case.all_bound_at = case.all_bound_at or self.member.timestamp
-        kind = "abstain" if self._should_leave(case, batch) else "demand" if self._should_demand(case) else ""
-        if not kind or case.moment == _name(kind, case):
+        assert case.seat is not None
+        timer: AbstainTimer | DataDemandTimer
+        if self._should_leave(case, batch):
+            timer = AbstainTimer(case.batch_id, case.seat)
+        elif self._should_demand(case):
+            timer = DataDemandTimer(case.batch_id, case.seat)
+        else:
             return ()
-        case.moment = _name(kind, case)
-        return (AwaitDeadline(case.moment, now_ms),)
+        if case.timer == timer:
+            return ()
+        case.timer = timer
+        return (AwaitDeadline(timer, now_ms),)
 
-    def leave(self, case: Case, batch: BatchSubmitted, name: str) -> tuple[Effect, ...]:
-        """The moment to step down has come; once a turn."""
-        case.moment = ""
-        if name != _name("abstain", case) or case.seat is None or case.leaving or case.is_bound or case.committing:
+    def leave(self, case: Case, batch: BatchSubmitted, timer: AbstainTimer) -> tuple[Effect, ...]:
+        """The time to step down has come; once a turn."""
+        case.timer = None
+        if timer.seat != case.seat or case.leaving or case.is_bound or case.committing:
             return ()
         case.leaving = True
-        return (AbstainSeat(case.batch_id, case.seat, batch.contents),)
+        return (AbstainSeat(case.batch_id, timer.seat, batch.contents),)
 
-    def demand(self, case: Case, name: str) -> tuple[Effect, ...]:
-        """The moment to demand has come, unless all has come meanwhile, or any seat was faster."""
-        case.moment = ""
+    def demand(self, case: Case, timer: DataDemandTimer) -> tuple[Effect, ...]:
+        """The time to demand has come, unless all has come meanwhile, or any seat was faster."""
+        case.timer = None
         leaf = case.unshown if case.seat is not None else None
-        if name != _name("demand", case) or leaf is None or case.demanding or case.demanded is not None:
+        if timer.seat != case.seat or leaf is None or case.demanding or case.demanded is not None:
             return ()
-        assert case.seat is not None
         case.demanding, case.asked_at = True, self.member.head
-        return (DemandData(case.batch_id, case.seat, leaf, self.member.hpke_key),)
+        return (DemandData(case.batch_id, timer.seat, leaf, self.member.hpke_key),)
 
     def why_unable(self, case: Case, batch: BatchSubmitted) -> str:
         """What keeps this node from judging a case, as it is now; empty if nothing that is known does."""
@@ -62,7 +69,7 @@ class Recourse:
         if self.member.measured and case.class_id not in self.member.device.class_ids:
             return "this machine runs nothing of that class now"
         for leaf in case.leaves.values():
-            if leaf.failed == "ReplaySample":
+            if leaf.failed is ReplaySample:
                 return "no check could be run"
             if leaf.manifest is None:
                 continue
@@ -87,12 +94,3 @@ class Recourse:
         since = case.all_bound_at if case.is_bound else case.since
         due = since + turn // DEMAND_AFTER_PART + case.rank * turn // RANK_PART
         return due <= now <= since + turn and case.unshown is not None
-
-
-def batch_named(name: str) -> BatchId:
-    """The case that a moment of this module belongs to."""
-    return BatchId(bytes.fromhex(name.split(":")[1]))
-
-
-def _name(kind: str, case: Case) -> str:
-    return f"{kind}:{case.batch_id.hex()}:{case.seat}"

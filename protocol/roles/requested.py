@@ -8,11 +8,9 @@ from protocol.stages.assignment import Assignment, JobDetails, SignedAccept, ord
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
+from protocol.timers import RoundTimer
 from protocol.wire.envelope import struct_hash
-from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei, address_bytes
-
-OF_THE_REQUEST = frozenset({"call", "last", "offers", "request"})
-"""Moments that are named by what was asked; the others by the job that it became."""
+from protocol.wire.ids import Address, BatchId, JobId, PeerId, RequestId, TimestampMs, Wei, address_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +148,14 @@ class RequestedJob:
         self.round = self.new_tokens = self.dead_block = 0
         self.stage = Stage.REQUESTED
 
-    def deadline_name(self, kind: str) -> str:
-        """Names a moment of the request, or of this attempt once it is assigned."""
-        key = self.ask.ask_id if kind in OF_THE_REQUEST else self.job_id or ZERO_HASH
-        return f"{kind}:{key.hex()}"
+    @property
+    def at_round(self) -> tuple[bytes, int, int]:
+        """What names this round of offers in its timers."""
+        return self.ask.ask_id, self.attempt, self.round
 
-    def round_name(self, kind: str) -> str:
-        """Names a moment of this round of offers."""
-        return f"{self.deadline_name(kind)}:{self.attempt}:{self.round}"
-
-    def awaits(self, name: str) -> bool:
-        """Whether a moment belongs to the round of offers that it is at."""
-        return self.is_open and name == self.round_name(name.partition(":")[0])
+    def awaits(self, timer: RoundTimer) -> bool:
+        """Whether a timer belongs to the round of offers that it is at."""
+        return self.is_open and (timer.ask_id, timer.attempt, timer.round) == self.at_round
 
     def view(self, client: Address | None) -> JobView:
         """As it is shown."""

@@ -7,6 +7,7 @@ keeps it until its payment order is dead, so that nobody is paid twice.
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from protocol import effects as fx
 from protocol.effects import (
     AwaitDeadline,
     Effect,
@@ -52,7 +53,7 @@ from protocol.roles.lanes import Lanes
 from protocol.roles.member import Member
 from protocol.roles.misses import Misses
 from protocol.roles.payments import Payments
-from protocol.roles.requested import OF_THE_REQUEST, RequestedJob, SignedOrder
+from protocol.roles.requested import RequestedJob, SignedOrder
 from protocol.stages.assignment import (
     CHECK_ORDERED,
     UNCALIBRATED_ACCEPTED,
@@ -77,8 +78,20 @@ from protocol.stages.assignment import (
 from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, KINDS, Request, SignedRequest, request_id
+from protocol.timers import (
+    AcceptTimer,
+    CallTimer,
+    LastCallTimer,
+    OffersTimer,
+    OfflineTimer,
+    RequestTimer,
+    ResultTimer,
+    RetryTimer,
+    RoundTimer,
+)
 from protocol.wire.envelope import digest, require_signer, struct_hash
 from protocol.wire.ids import Address, Cid, JobId, PeerId, RequestId, TimestampMs, Wei
+from protocol.wire.names import name_of
 
 OFFER_ROUNDS_MS = (OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS, 1_000, 2_000)
 """How long each call for offers waits; from the second on it is wide."""
@@ -154,8 +167,8 @@ class Requester:
                 return self._publish(request, signature, now_ms)
             case MessageReceived(peer_id, SignedOffer() as signed):
                 self._collect(peer_id, signed, now_ms)
-            case DeadlinePassed(name):
-                return self._deadline(name, now_ms)
+            case DeadlinePassed():
+                return self._deadline(event, now_ms)
             case MessageSigned(LaneOpen() as lane, signature):
                 return (self._lanes.send(lane, signature),)
             case BlockSeen():
@@ -239,7 +252,7 @@ class Requester:
         job.request_id = request_id(request, self.identity.domain)
         return (
             *self._call_for_offers(job, now_ms),
-            AwaitDeadline(job.deadline_name("request"), request.deadline * 1000),
+            AwaitDeadline(RequestTimer(job.ask.ask_id), request.deadline * 1000),
         )
 
     def _call_for_offers(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -252,20 +265,20 @@ class Requester:
         """Call no faster than peers pass on what one author says: they would drop the call, and the round be lost."""
         job.called = True
         wait_ms = round(self._turns.wait_ms(None, now_ms))
-        return (AwaitDeadline(job.round_name("call"), now_ms + wait_ms),) if wait_ms else self._call(job, now_ms)
+        return (AwaitDeadline(CallTimer(*job.at_round), now_ms + wait_ms),) if wait_ms else self._call(job, now_ms)
 
     def _call(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Gossip the request, again and wide after a first round that found nobody."""
         assert job.signed is not None
         signed = replace(job.signed, wide=job.round > 0)
-        return PublishRequest(signed), AwaitDeadline(job.round_name("offers"), now_ms + OFFER_ROUNDS_MS[job.round])
+        return PublishRequest(signed), AwaitDeadline(OffersTimer(*job.at_round), now_ms + OFFER_ROUNDS_MS[job.round])
 
     def _call_last(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Ask for the moment of each last call once somebody is heard: a node that has just come up is cut off yet."""
         held = [job for job in self._jobs.values() if job.is_open and _is_last_call(job) and not job.called]
         if not held or not (self.member.hears_anybody(now_ms) or self.member.has_listened(now_ms)):
             return ()
-        return tuple(AwaitDeadline(job.round_name("last"), now_ms) for job in held)
+        return tuple(AwaitDeadline(LastCallTimer(*job.at_round), now_ms) for job in held)
 
     def _collect(self, peer_id: PeerId, signed: SignedOffer, now_ms: TimestampMs) -> None:
         job = self._by_request(RequestId(signed.offer.request_id))
@@ -422,7 +435,7 @@ class Requester:
             sealed_key=job.sealed_key,
             sealed_input=job.ask.sealed_input,
         )
-        return Send(job.peer_id, order), AwaitDeadline(job.deadline_name("accept"), now_ms + job.next_step_ms)
+        return Send(job.peer_id, order), AwaitDeadline(AcceptTimer(job.job_id), now_ms + job.next_step_ms)
 
     # --- execution as seen from here --------------------------------------------------------------------------------
     def _accepted(self, peer_id: PeerId, accept: SignedAccept, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -445,7 +458,8 @@ class Requester:
         move(job, fact, Stage.RUNNING, now_ms)
         job.accepted_ms = now_ms
         job.next_step_ms = max(0, details.deadline * 1000 - now_ms)
-        return (AwaitDeadline(job.deadline_name("result"), details.deadline * 1000),)
+        assert job.job_id is not None
+        return (AwaitDeadline(ResultTimer(job.job_id), details.deadline * 1000),)
 
     def _refused(self, peer_id: PeerId, refuse: SignedRefuse, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._of_peer(refuse.refuse.job_id, peer_id)
@@ -481,9 +495,10 @@ class Requester:
             # Whoever hears nobody is cut off itself.
             return ()
         return tuple(
-            AwaitDeadline(job.deadline_name("dead"), now_ms)
+            AwaitDeadline(OfflineTimer(job.job_id), now_ms)
             for job in self._jobs.values()
-            if job.stage is Stage.RUNNING and job.node in self.member.peers and job.delivery is None
+            if job.stage is Stage.RUNNING and job.job_id is not None
+            if job.node in self.member.peers and job.delivery is None
             if not self.member.is_alive(job.node, now_ms)
         )
 
@@ -494,12 +509,12 @@ class Requester:
         """
         effects: list[Effect] = []
         for job in self._jobs.values():
-            if job.stage is not Stage.RUNNING or job.details is None or job.batch_id is not None:
+            if job.stage is not Stage.RUNNING or not job.details or not job.job_id or job.batch_id is not None:
                 continue
             if self.member.timestamp > job.details.deadline + RETRY_AFTER_DEADLINE_S:
                 job.dead_block = job.dead_block or self.member.head
                 if self.member.final >= job.dead_block:
-                    effects.append(AwaitDeadline(job.deadline_name("retry"), now_ms))
+                    effects.append(AwaitDeadline(RetryTimer(job.job_id), now_ms))
         return tuple(effects)
 
     def _ask_result(self, job: RequestedJob) -> tuple[Effect, ...]:
@@ -587,49 +602,63 @@ class Requester:
         return (Send(job.peer_id, job.receipt),)
 
     # --- what goes wrong --------------------------------------------------------------------------------------------
-    def _deadline(self, name: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        kind, _, rest = name.partition(":")
-        key = rest.partition(":")[0]
-        job = self._named(kind, key)
-        if job is None:
-            return ()
-        match kind:
-            case "last" if job.awaits(name) and not job.called:
-                return self._call_in_turn(job, now_ms)
-            case "call" if job.awaits(name):
+    def _deadline(self, passed: DeadlinePassed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        match passed.timer:
+            case CallTimer(ask_id) | LastCallTimer(ask_id) | OffersTimer(ask_id) as timer:
+                job = self._jobs.get(ask_id)
+                return self._round_due(job, timer, now_ms) if job and job.awaits(timer) else ()
+            case RequestTimer(ask_id):
+                job = self._jobs.get(ask_id)
+                if job and job.is_unassigned:
+                    return self._unserved(job, "the request's deadline has passed", now_ms)
+            case AcceptTimer(job_id) | ResultTimer(job_id) | OfflineTimer(job_id) | RetryTimer(job_id):
+                job = self._by_job.get(JobId(job_id))
+                return self._order_due(job, passed, now_ms) if job and job.job_id == job_id else ()
+            case _:
+                pass
+        return ()
+
+    def _round_due(self, job: RequestedJob, timer: RoundTimer, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        match timer:
+            case LastCallTimer():
+                return () if job.called else self._call_in_turn(job, now_ms)
+            case CallTimer():
                 return self._call(job, now_ms)
-            case "offers" if job.awaits(name):
+            case OffersTimer():
                 return self._hire(job, now_ms)
-            case "request" if job.is_unassigned:
-                return self._unserved(job, "the request's deadline has passed", now_ms)
-            case "accept" if job.stage is Stage.ASSIGNED:
-                return self._try_next(job, DeadlinePassed(name), f"{job.node} did not accept in time", now_ms)
-            case "result" if job.stage is Stage.RUNNING:
+
+    def _order_due(self, job: RequestedJob, passed: DeadlinePassed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        match passed.timer:
+            case AcceptTimer() if job.stage is Stage.ASSIGNED:
+                return self._try_next(job, passed, f"{job.node} did not accept in time", now_ms)
+            case ResultTimer() if job.stage is Stage.RUNNING:
                 job.reason = _why_overdue(job)
                 job.next_step_ms = RETRY_AFTER_DEADLINE_S * 1000
-            case "dead" if job.stage is Stage.RUNNING and job.delivery is None and job.batch_id is None:
-                return self._try_next(job, DeadlinePassed(name), f"{job.node} is offline", now_ms)
-            case "retry" if job.stage is Stage.RUNNING and job.batch_id is None:
+            case OfflineTimer() if job.stage is Stage.RUNNING and job.delivery is None and job.batch_id is None:
+                return self._try_next(job, passed, f"{job.node} is offline", now_ms)
+            case RetryTimer() if job.stage is Stage.RUNNING and job.batch_id is None:
                 # In a batch, its node has it checked: it has the answer, and a second node would be paid beside it.
-                return self._try_next(job, DeadlinePassed(name), _why_overdue(job), now_ms)
+                return self._try_next(job, passed, _why_overdue(job), now_ms)
+            case _:
+                pass
         return ()
 
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
         match failed.effect:
-            case "Send" | "FetchBlob":
+            case fx.Send | fx.FetchBlob:
                 job = self._by_job.get(JobId(failed.about))
                 if job is not None and job.job_id == failed.about and job.stage is Stage.ASSIGNED:
                     return self._try_next(job, failed, f"{job.node} is not reachable", now_ms)
-            case "OpenResult":
+            case fx.OpenResult:
                 job = self._by_job.get(JobId(failed.about))
                 if job is not None:
                     job.reason = f"the result could not be opened: {failed.reason}"
-            case "SealKey" | "OpenLane" | "SignMessage":
+            case fx.SealKey | fx.OpenLane | fx.SignMessage:
                 node = self._lanes.stop_opening(failed.about)
                 for job in self._jobs.values():
                     # Of the jobs with a node whose lane was not opened, those that it pays for anyway go on.
                     if job.waits_for(failed.about) and not (node and self._missing(job) <= 0):
-                        self._unserved(job, f"{failed.effect} failed: {failed.reason}", now_ms)
+                        self._unserved(job, f"{name_of(failed.effect)} failed: {failed.reason}", now_ms)
         return ()
 
     def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -680,16 +709,6 @@ class Requester:
 
     def _by_request(self, wanted: RequestId) -> RequestedJob | None:
         return next((job for job in self._jobs.values() if job.request_id == wanted), None)
-
-    def _named(self, kind: str, key: str) -> RequestedJob | None:
-        try:
-            raw = bytes.fromhex(key)
-        except ValueError:
-            return None
-        if kind in OF_THE_REQUEST:
-            return self._jobs.get(raw)
-        job = self._by_job.get(JobId(raw))
-        return job if job is not None and job.job_id == raw else None
 
     def _forget_old(self) -> None:
         done = [ask_id for ask_id, job in self._jobs.items() if job.stage in TERMINAL]

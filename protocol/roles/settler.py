@@ -6,6 +6,7 @@ nothing may be left out. Each step asks the chain once and again after a while; 
 
 from dataclasses import dataclass, field, replace
 
+from protocol import effects as fx
 from protocol.effects import (
     AnswerDemand,
     AwaitDeadline,
@@ -72,6 +73,7 @@ from protocol.stages.commitment import (
 )
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_block
 from protocol.stages.verification import Verdict
+from protocol.timers import BatchTimer
 from protocol.wire.ids import Address, BatchId, Cid, JobId, TimestampMs
 from protocol.wire.merkle import root
 
@@ -154,7 +156,7 @@ class OwnBatch:
     verdict: Verdict = Verdict.NONE
     stage: Stage = Stage.DELIVERED
     done: bool = False
-    asked: dict[str, int] = field(default_factory=dict)
+    asked: dict[type[Effect], int] = field(default_factory=dict)
     history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
 
 
@@ -212,13 +214,13 @@ class Settler:
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the settler want."""
         match event:
-            case DeadlinePassed(name="batch"):
+            case DeadlinePassed(BatchTimer()):
                 self._due_ms = None
                 return self._submit(now_ms)
             case BatchMined():
                 self._mined(event, now_ms)
                 return self._submit(now_ms)
-            case EffectFailed(effect="SubmitBatch"):
+            case EffectFailed(effect=fx.SubmitBatch):
                 self._not_mined(event, now_ms)
                 return self._submit(now_ms)
             case EffectFailed(about=about, effect=effect):
@@ -236,7 +238,7 @@ class Settler:
             case SeedRevealed(epoch, seed) if self._seeds.get(epoch) != seed:
                 self._seeds[epoch] = seed
                 return self._step()
-            case TransactionMined(effect="SealEpoch", about=about):
+            case TransactionMined(effect=fx.SealEpoch, about=about):
                 self._sealed.setdefault(int.from_bytes(about, "big"), self.member.head)
                 return self._step()
             case BlockSeen():
@@ -319,7 +321,7 @@ class Settler:
         if self._due_ms is not None and self._due_ms <= due_ms:
             return ()
         self._due_ms = TimestampMs(max(due_ms, now_ms))
-        return (AwaitDeadline("batch", self._due_ms),)
+        return (AwaitDeadline(BatchTimer(), self._due_ms),)
 
     def _due_of(self, waiting: Waiting) -> int:
         """When a batch with a job is due, in ms since 1970: one without a receipt has less time than others."""
@@ -466,7 +468,7 @@ class Settler:
                 effects.append(SubmitBatch(batch.batch))
                 continue
             effect = self._next(batch)
-            if effect is not None and self._may_ask(batch, type(effect).__name__):
+            if effect is not None and self._may_ask(batch, type(effect)):
                 effects.append(effect)
         return tuple(effects)
 
@@ -572,11 +574,11 @@ class Settler:
                 return ()
         return self._step()
 
-    def _may_ask(self, batch: OwnBatch, what: str) -> bool:
+    def _may_ask(self, batch: OwnBatch, what: type[Effect]) -> bool:
         head = self.member.head
         asked = batch.asked.get(what, -ASK_AGAIN_BLOCKS)
         # An answer that fell out costs stake if it is not sent again in time: as soon as it should have been told.
-        answers = what == AnswerDemand.__name__
+        answers = what is AnswerDemand
         if head < asked + (self.member.rules.final_depth + ANSWER_BLOCKS if answers else ASK_AGAIN_BLOCKS):
             return False
         batch.asked[what] = head

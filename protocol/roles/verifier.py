@@ -9,6 +9,7 @@ on chain; a seat that cannot judge steps down (see `recourse`). What code alone 
 import hashlib
 from dataclasses import dataclass, field
 
+from protocol import effects as fx
 from protocol.effects import (
     AwaitDeadline,
     CommitSeat,
@@ -49,8 +50,8 @@ from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.cases import Case, DrawnLeaf, Revealed
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.prover import PREFIX, Prover
-from protocol.roles.recourse import Recourse, batch_named
+from protocol.roles.prover import Prover
+from protocol.roles.recourse import Recourse
 from protocol.roles.replays import (
     after_fetch,
     fetch_or_open,
@@ -71,6 +72,7 @@ from protocol.stages.verification import (
     checks_digest,
     seat_commitment,
 )
+from protocol.timers import AbstainTimer, DataDemandTimer, FraudProofTimer, ResolveTimer
 from protocol.wire.codec import decode_named
 from protocol.wire.envelope import is_signed_by, require_signer
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
@@ -151,13 +153,13 @@ class Verifier:
                 return self._proof(peer_id, opening)
             case EffectFailed():
                 return self._failed(event, now_ms)
-            case DeadlinePassed(name) if name.startswith("resolve:"):
-                return self._resolve(BatchId(bytes.fromhex(name[8:])))
-            case DeadlinePassed(name) if name.startswith(PREFIX):
-                case_ = self._cases.get(BatchId(bytes.fromhex(name.removeprefix(PREFIX))))
+            case DeadlinePassed(ResolveTimer(batch_id)):
+                return self._resolve(BatchId(batch_id))
+            case DeadlinePassed(FraudProofTimer(batch_id)):
+                case_ = self._cases.get(BatchId(batch_id))
                 return self._prover.send(case_) if case_ else ()
-            case DeadlinePassed(name) if name.startswith(("abstain:", "demand:")):
-                return self._take_recourse(name)
+            case DeadlinePassed((AbstainTimer() | DataDemandTimer()) as timer):
+                return self._take_recourse(timer)
             case BlockSeen():
                 return tuple(effect for case in self._cases.values() for effect in self._ask_again(case, now_ms))
             case _:
@@ -234,13 +236,13 @@ class Verifier:
         effects: list[Effect] = []
         for index, leaf in case.leaves.items():
             match leaf.failed:
-                case "FetchBlob":
+                case fx.FetchBlob:
                     effects.append(FetchBlob(leaf.missing, holders))
-                case "FetchModel" if leaf.manifest and leaf.manifest not in self.member.models:
+                case fx.FetchModel if leaf.manifest and leaf.manifest not in self.member.models:
                     effects.append(FetchModel(leaf.manifest, holders))
-                case "OpenSample" if leaf.opening is not None:
+                case fx.OpenSample if leaf.opening is not None:
                     effects.append(open_sample(leaf.opening))
-                case "ReplaySample" if case.class_id in self.member.device.class_ids:
+                case fx.ReplaySample if case.class_id in self.member.device.class_ids:
                     effects.append(self._replay(case, index, leaf))
         return tuple(effects)
 
@@ -265,13 +267,14 @@ class Verifier:
         case.demanding = case.demanding and case.demanded is not None
         return ()
 
-    def _take_recourse(self, name: str) -> tuple[Effect, ...]:
-        case, batch = self._cases.get(batch_named(name)), self._batches.get(batch_named(name))
+    def _take_recourse(self, timer: AbstainTimer | DataDemandTimer) -> tuple[Effect, ...]:
+        batch_id = BatchId(timer.batch_id)
+        case, batch = self._cases.get(batch_id), self._batches.get(batch_id)
         if case is None or batch is None or case.verdict is not Verdict.NONE:
             return ()
-        if name.startswith("demand:"):
-            return self._recourse.demand(case, name)
-        return self._recourse.leave(case, batch, name)
+        if isinstance(timer, DataDemandTimer):
+            return self._recourse.demand(case, timer)
+        return self._recourse.leave(case, batch, timer)
 
     # --- checking ---------------------------------------------------------------------------------------------------
     def _sample(self, peer_id: PeerId, opening: SampleOpening, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -301,7 +304,7 @@ class Verifier:
             leaf.condemn(f"code can prove it: {proof.lie.name.lower().replace('_', ' ')}")
             return *self._prover.wait(case, proof, now_ms), *self._commit_when_done(case)
         require_in_batch(opening, batch)
-        leaf.opening, leaf.on_chain, leaf.failed = opening, on_chain, ""
+        leaf.opening, leaf.on_chain, leaf.failed = opening, on_chain, None
         job, late_s = opening.entry.job, mine_by(opening.entry)
         if opening.entry.leaf.status != LeafStatus.OK or job is None:
             # Nothing was charged, so there is nothing to check.
@@ -327,8 +330,8 @@ class Verifier:
                 job = leaf.opening.entry.job if leaf.opening else None
                 if leaf.opening is None or job is None or leaf.check is not None:
                     continue
-                if leaf.failed == "FetchBlob" and leaf.missing == cid:
-                    leaf.failed, leaf.missing = "", b""
+                if leaf.failed is FetchBlob and leaf.missing == cid:
+                    leaf.failed, leaf.missing = None, b""
                 effects += after_fetch(leaf.opening, cid, self.member.peer_of(case.node))
         return tuple(effects)
 
@@ -339,12 +342,12 @@ class Verifier:
             return ()
         if opened.problem == NOT_FOR_US and not leaf.on_chain and case.demanded is None:
             # Nobody else can see that: it is to be shown on chain.
-            leaf.failed = "OpenSample"
+            leaf.failed = fx.OpenSample
             return ()
         if opened.problem:
             leaf.condemn(opened.problem)
             return self._commit_when_done(case)
-        leaf.new_tokens, leaf.failed = opened.new_tokens, ""
+        leaf.new_tokens, leaf.failed = opened.new_tokens, None
         job = leaf.opening.entry.job
         assert job is not None
         if Cid(job.details.manifest) not in self.member.models:
@@ -375,7 +378,7 @@ class Verifier:
             # The runner refused what the node claims to have run: no honest node gets there.
             leaf.condemn(replayed.problem)
         else:
-            leaf.check, leaf.failed = replayed.check, ""
+            leaf.check, leaf.failed = replayed.check, None
         return self._commit_when_done(case)
 
     # --- commit, compare, reveal ------------------------------------------------------------------------------------
@@ -498,7 +501,7 @@ class Verifier:
                 case.revealed[seat] = Revealed(node, digest, evidence)
                 if set(case.scores) >= set(case.seats) and case.seat is not None:
                     # The seats take turns, so that one of them pays for the call.
-                    return (AwaitDeadline(f"resolve:{case.batch_id.hex()}", now_ms + case.seat * STAGGER_MS),)
+                    return (AwaitDeadline(ResolveTimer(case.batch_id), now_ms + case.seat * STAGGER_MS),)
             case CaseGrown(round=number) if number > case.round:
                 # Its seats follow, perhaps this node among them again.
                 case.round, case.appeal_until, case.seats = number, 0, {}
@@ -521,20 +524,20 @@ class Verifier:
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What failed for now is tried again; what was refused for good, once its block would be final."""
         match failed.effect:
-            case "FetchBlob" | "FetchModel":
+            case fx.FetchBlob | fx.FetchModel:
                 self._not_fetched(failed)
-            case "ProveFraud" if case := self._cases.get(BatchId(failed.about)):
+            case fx.ProveFraud if case := self._cases.get(BatchId(failed.about)):
                 return self._prover.failed(case, failed, now_ms)
-            case "OpenSample" | "ReplaySample" if case := self._cases.get(BatchId(failed.about)):
+            case fx.OpenSample | fx.ReplaySample if case := self._cases.get(BatchId(failed.about)):
                 # Which leaf it was is not told; those that go on will say so.
                 for leaf in case.leaves.values():
-                    if leaf.manifest is not None and bool(leaf.new_tokens) is (failed.effect == "ReplaySample"):
+                    if leaf.manifest is not None and bool(leaf.new_tokens) is (failed.effect is ReplaySample):
                         leaf.failed = leaf.failed or failed.effect
             case _ if failed.transient and (case := self._cases.get(BatchId(failed.about))):
-                case.committing = case.committing and failed.effect != "CommitSeat"
-                case.revealing = case.revealing and failed.effect != "RevealSeat"
-                case.leaving = case.leaving and failed.effect != "AbstainSeat"
-                case.demanding = case.demanding and failed.effect != "DemandData"
+                case.committing = case.committing and failed.effect is not CommitSeat
+                case.revealing = case.revealing and failed.effect is not RevealSeat
+                case.leaving = case.leaving and failed.effect is not fx.AbstainSeat
+                case.demanding = case.demanding and failed.effect is not fx.DemandData
         return ()
 
     def _not_fetched(self, failed: EffectFailed) -> None:
@@ -543,7 +546,7 @@ class Verifier:
                 job = leaf.opening.entry.job if leaf.opening else None
                 if job is None or leaf.check is not None:
                     continue
-                if failed.effect == "FetchModel" and failed.about == leaf.manifest:
+                if failed.effect is FetchModel and failed.about == leaf.manifest:
                     leaf.failed = failed.effect
-                elif failed.effect == "FetchBlob" and failed.about in (job.details.input_cid, job.result.blob_cid):
+                elif failed.effect is FetchBlob and failed.about in (job.details.input_cid, job.result.blob_cid):
                     leaf.failed, leaf.missing = failed.effect, failed.about

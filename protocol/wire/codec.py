@@ -133,6 +133,8 @@ def _form(kind: type[Any]) -> Callable[[Any], Any]:
         return int
     if issubclass(kind, StrEnum):
         return str
+    if kind is type:
+        return name_of
     return lambda value: value
 
 
@@ -192,6 +194,8 @@ def _checker(hint: Any) -> Callable[[Any, str], Any]:
         return _one_of(hint)
     if origin is tuple:
         return _tuple(get_args(hint))
+    if origin is type:
+        return _class(get_args(hint)[0])
     if hint is Address:
         return _address
     while hasattr(hint, "__supertype__"):
@@ -231,6 +235,18 @@ def _enum(kind: type[Any]) -> Callable[[Any, str], Any]:
             return kind(raw)
         except ValueError as error:
             raise Malformed(f"{where}: no such {kind.__name__}") from error
+
+    return check
+
+
+def _class(hint: Any) -> Callable[[Any, str], Any]:
+    """For a field that holds one of several classes itself: it is written as the name of the class."""
+    named = by_name(_dataclasses_of(hint))
+
+    def check(raw: Any, where: str) -> Any:
+        if type(raw) is not str or raw not in named:
+            raise Malformed(f"{where}: not the name of a possible class")
+        return named[raw]
 
     return check
 

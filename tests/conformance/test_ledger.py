@@ -1187,7 +1187,7 @@ async def test_a_client_that_has_a_batch_checked_and_was_right_has_its_bond_back
         back = EndChallenge(batch.name, NODE.address, 0, batch.block)
         for _ in range(2):
             mined = await play.adapter.perform(effect)
-            assert (mined.effect, mined.about) == ("ChallengeLeaf", batch.name)
+            assert (mined.effect, mined.about) == (ChallengeLeaf, batch.name)
         await refused(play.adapter, back, "StillOpen")
         case = await batch.judge(0)
         assert case.drawn == (0, 1, 2)
@@ -1197,7 +1197,7 @@ async def test_a_client_that_has_a_batch_checked_and_was_right_has_its_bond_back
         await play.adapter.perform(ResolveCase(batch.name, batch.contents))
         for _ in range(2):
             mined = await play.adapter.perform(back)
-            assert (mined.effect, mined.about) == ("EndChallenge", batch.name)
+            assert (mined.effect, mined.about) == (EndChallenge, batch.name)
         await play.final()
         free = [seen.account.free for seen in play.story.all(AccountSeen)]
         assert free[-1] == 100 * VCN - LANE
@@ -1320,7 +1320,7 @@ async def test_a_node_that_proves_a_lie_hears_so_and_whoever_comes_later_as_well
         for prover in (first, second, first):
             heard = await prover.perform(effect)
             assert isinstance(heard, TransactionMined)
-            assert (heard.effect, heard.about) == ("ProveFraud", lied.mined.batch_id)
+            assert (heard.effect, heard.about) == (ProveFraud, lied.mined.batch_id)
         await play.final()
         assert [slashed.amount for slashed in play.story.all(NodeSlashed)] == [5_000 * VCN]
 
@@ -1682,7 +1682,7 @@ async def test_a_pause_may_end_before_its_time_and_who_starts_late_hears_the_las
 async def test_a_day_is_counted_once(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger) as play:
         first, again = [await play.adapter.perform(CheckIn(NODE.address, 1)) for _ in range(2)]
-        assert (first.effect, again.effect) == ("CheckIn", "CheckIn")
+        assert (first.effect, again.effect) == (CheckIn, CheckIn)
         await play.final()
         await play.story.until(NodeSeen, lambda seen: seen.record.score > FRESH_SCORE)
 

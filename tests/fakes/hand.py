@@ -33,7 +33,6 @@ from protocol.effects import (
 from protocol.events import AuditNotDrawn, BatchMined, TransactionMined
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
-from protocol.wire.names import name_of
 from tests.fakes.audits import Audits
 
 _ENDED = (BatchState.FINAL, BatchState.REFUNDED)
@@ -154,7 +153,7 @@ def answer_of(contracts: Audits, effect: ChainEffect) -> BatchMined | Transactio
 
 def mined(contracts: Audits, effect: ChainEffect) -> TransactionMined:
     """The answer to an effect that is in the newest block."""
-    return TransactionMined(name_of(type(effect)), about(effect), contracts.block)
+    return TransactionMined(type(effect), about(effect), contracts.block)
 
 
 def _state(contracts: Audits, name: bytes, node: Address, slot: int) -> BatchState:

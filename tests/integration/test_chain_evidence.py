@@ -135,7 +135,7 @@ async def test_a_seat_that_asks_for_a_proof_condemns_and_a_second_one_is_done_al
                 await first.perform(replace(effect, lie=Lie.FALSE_SUMS))
             assert not refused.value.transient
             mined = await first.perform(effect)
-            assert mined == TransactionMined("ProveFraud", batch_id, (await play.ledger.now())[0])
+            assert mined == TransactionMined(ProveFraud, batch_id, (await play.ledger.now())[0])
             assert (await settlement.batch_of(NODE.address, 0)).state is BatchState.VOID
             node = await stakes.node_of(NODE.address)
             assert node is not None
@@ -173,7 +173,7 @@ async def test_two_who_prove_in_one_block_both_hear_that_it_is_done(in_turn: boo
             await trio.sleep(WHILE_S)
             assert heard == []
             await play.ledger.mine(1)
-        assert heard == [TransactionMined("ProveFraud", batch_id, (await play.ledger.now())[0])] * 2
+        assert heard == [TransactionMined(ProveFraud, batch_id, (await play.ledger.now())[0])] * 2
 
 
 async def test_an_honest_leaf_is_condemned_for_nothing() -> None:

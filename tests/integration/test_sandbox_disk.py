@@ -24,6 +24,8 @@ from node.journal import open_journal
 from protocol.errors import ConfigError, ExecutorError
 from protocol.events import DeadlinePassed
 from protocol.stages.execution import Outcome, RunSpec
+from protocol.timers import LatencyTimer
+from protocol.wire.ids import PeerId
 from tests.adversaries.images import build
 from tests.support.station import docker_host, open_station, small_model
 from tests.unit.executor.test_models import make
@@ -173,7 +175,7 @@ def test_store_that_is_full_takes_no_model_and_keeps_the_others(disk: Disk, tmp_
 
 async def test_journal_that_is_full_stops_the_node_with_a_reason_and_is_whole_again(disk: Disk) -> None:
     root = disk("data", 512)
-    row = (DeadlinePassed("x" * 200), 1, None)
+    row = (DeadlinePassed(LatencyTimer(PeerId("x" * 200), slow=True)), 1, None)
     with open_journal(root) as journal:
         await journal.append([row])
         with pytest.raises(ConfigError, match="full") as stopped:

@@ -241,7 +241,7 @@ def shown_nothing(kind: type[Any]) -> World:
 
     def lose(who: Node, effect: fx.Effect, answer: Callable[[ev.Event], None]) -> None:
         if isinstance(effect, fx.Send) and isinstance(effect.message, kind):
-            answer(ev.EffectFailed("Send", fx.about(effect), "no answer", True))
+            answer(ev.EffectFailed(fx.Send, fx.about(effect), "no answer", True))
         else:
             perform(who, effect, answer)
 
@@ -280,7 +280,7 @@ def claimed() -> World:
     world = crowd()
     hold_up(world, world.node("provider"), 0, uncalibrated=True)
     settled(world)
-    assert any(event.effect == "ProveFraud" for event in told(world, ev.TransactionMined))
+    assert any(event.effect is fx.ProveFraud for event in told(world, ev.TransactionMined))
     return world
 
 

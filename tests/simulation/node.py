@@ -13,12 +13,21 @@ from protocol.errors import RemoteProtocolError
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.wire.ids import Address, PeerId, TimestampMs
+from protocol.wire.names import wire_name
 from tests.fakes.hand import Hand
 from tests.simulation.scene import RULES, Work
 
 Row = tuple[ev.Event | None, int, bytes | None]
 Perform = Callable[["Node", fx.Effect, Callable[[ev.Event], None]], None]
 Hear = Callable[["Node", ev.Event], None]
+
+
+@wire_name("Blamed")
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """A node refused what a peer said."""
+
+    reason: str
 
 
 @dataclass
@@ -108,7 +117,7 @@ class Node:
         try:
             effects = self.machine.handle(event, now)
         except RemoteProtocolError as error:
-            self.hear(self, ev.EffectFailed("RemoteProtocolError", b"", str(error), False))
+            self.hear(self, Blamed(str(error)))
             effects = ()
         self.hear(self, event)
         for effect in effects:
@@ -118,7 +127,7 @@ class Node:
         try:
             return self.machine.judge(received, now)
         except RemoteProtocolError as error:
-            self.hear(self, ev.EffectFailed("RemoteProtocolError", b"", str(error), False))
+            self.hear(self, Blamed(str(error)))
             return None
 
     def _want(self, effect: fx.Effect, *, kept: bool) -> None:

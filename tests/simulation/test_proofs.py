@@ -6,9 +6,9 @@ from typing import Any
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.roles.prover import PREFIX
 from protocol.stages.commitment import LeafEntry
 from protocol.stages.verification import Verdict
+from protocol.timers import FraudProofTimer
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import root
 from tests.simulation.histories import LIMIT_S, claimed, crowd, requested, settled, told
@@ -41,7 +41,7 @@ def _without_receipt(entry: LeafEntry, **changes: Any) -> LeafEntry:
 def provers(world: World) -> set[str]:
     """Who has heard that its proof, or another one's, is in a block."""
     return {
-        name for name, event in world.log if isinstance(event, ev.TransactionMined) and event.effect == "ProveFraud"
+        name for name, event in world.log if isinstance(event, ev.TransactionMined) and event.effect is fx.ProveFraud
     }
 
 
@@ -102,7 +102,7 @@ def test_a_seat_that_is_killed_when_it_has_asked_for_its_proof_asks_again() -> N
 
     def watch(node: Node, event: ev.Event) -> None:
         hear(node, event)
-        if isinstance(event, ev.DeadlinePassed) and event.name.startswith(PREFIX) and not killed:
+        if isinstance(event, ev.DeadlinePassed) and isinstance(event.timer, FraudProofTimer) and not killed:
             killed.append(event)
             world.soon(lambda: world.kill(seat, 10_000), 0)
 

@@ -12,6 +12,7 @@ from protocol.job import Stage
 from protocol.params import VCN
 from protocol.roles.member import NO_DEVICE
 from protocol.stages.verification import ProofOpening, SampleOpening, Verdict
+from protocol.timers import AbstainTimer, DataDemandTimer
 from protocol.wire.codec import encode_named
 from tests.simulation.histories import crowd, later, requested, settled, told
 from tests.simulation.node import Node
@@ -37,7 +38,7 @@ class Town:
 
     def _perform_or_hold(self, who: Node, effect: fx.Effect, answer: Answer) -> None:
         if self._is_held(effect):
-            answer(ev.EffectFailed("Send", fx.about(effect), "no answer", True))
+            answer(ev.EffectFailed(fx.Send, fx.about(effect), "no answer", True))
         else:
             self._perform(who, effect, answer)
 
@@ -186,7 +187,7 @@ def test_a_node_that_shows_nobody_anything_is_jailed_by_the_demand_of_a_seat() -
 
 @pytest.mark.parametrize("stage", [SampleOpening, ProofOpening])
 @pytest.mark.parametrize("victim", ["seat", "provider"])
-@pytest.mark.parametrize("at", ["demand:", ev.TransactionMined, ev.DataDemanded, ev.DataAnswered])
+@pytest.mark.parametrize("at", [DataDemandTimer, ev.TransactionMined, ev.DataDemanded, ev.DataAnswered])
 def test_a_kill_around_a_demand_changes_nothing(stage: type[Any], victim: str, at: Any) -> None:
     """At once when the victim hears of it, before anything is done about that."""
     town = Town(stage)
@@ -196,7 +197,7 @@ def test_a_kill_around_a_demand_changes_nothing(stage: type[Any], victim: str, a
     settled(world)
     assert requested(world)[0].stage is Stage.SPENDABLE
     # The moment of the demand is the seat's own.
-    assert bool(fired) is (at != "demand:" or victim == "seat")
+    assert bool(fired) is (at is not DataDemandTimer or victim == "seat")
     assert len({event.until for event in told(world, ev.DataDemanded)}) == 1
     assert not told(world, ev.SeatSilenced)
 
@@ -206,10 +207,10 @@ def kill_at(world: World, node: Node, at: Any, away_ms: int = 4_000) -> list[ev.
     hear, fired = node.hear, []
 
     def is_it(event: ev.Event) -> bool:
-        if isinstance(at, str):
-            return isinstance(event, ev.DeadlinePassed) and event.name.startswith(at)
+        if isinstance(event, ev.DeadlinePassed):
+            return isinstance(event.timer, at)
         if at is ev.TransactionMined:
-            return isinstance(event, at) and event.effect in ("DemandData", "AnswerDemand", "AbstainSeat")
+            return isinstance(event, at) and event.effect in (fx.DemandData, fx.AnswerDemand, fx.AbstainSeat)
         return isinstance(event, at)
 
     def watch(who: Node, event: ev.Event) -> None:
@@ -315,7 +316,7 @@ def test_the_second_seat_of_a_day_stays_says_why_and_judges_if_it_can() -> None:
 
     def refusals() -> list[str]:
         events = [event for _, event in world.heard[leaving.name] if isinstance(event, ev.EffectFailed)]
-        return [event.reason for event in events if event.effect == "AbstainSeat"]
+        return [event.reason for event in events if event.effect is fx.AbstainSeat]
 
     asked = 1
     while not refusals():
@@ -333,13 +334,13 @@ def test_the_second_seat_of_a_day_stays_says_why_and_judges_if_it_can() -> None:
     bench.require_harmless()
 
 
-@pytest.mark.parametrize("at", ["abstain:", ev.TransactionMined, ev.SeatSilenced])
+@pytest.mark.parametrize("at", [AbstainTimer, ev.TransactionMined, ev.SeatSilenced])
 @pytest.mark.parametrize("away_ms", [2_000, 20_000])
 def test_a_kill_while_it_steps_down_costs_nothing(at: Any, away_ms: int) -> None:
     bench = Bench(without_model)
     fired = kill_at(bench.world, bench.sits(), at, away_ms)
     settled(bench.world)
     assert fired
-    if away_ms < TURN_S // 8 * 1_000 or at != "abstain:":
+    if away_ms < TURN_S // 8 * 1_000 or at is not AbstainTimer:
         bench.require_harmless()
     assert requested(bench.world)[0].stage is Stage.SPENDABLE

@@ -22,7 +22,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.roles.machine import Machine
 from protocol.wire.ids import TimestampMs
 from tests.simulation.histories import HISTORIES
-from tests.simulation.node import Node
+from tests.simulation.node import Blamed, Node
 from tests.simulation.scene import RULES
 from tests.simulation.world import World
 
@@ -179,11 +179,7 @@ def tell_again(name: str, again: Again, *, at_end: bool = False) -> None:
 def _heard(world: World, node: Node) -> Heard:
     """What a node has heard; that it blamed a peer is no event."""
     events = world.heard[node.name]
-    return [
-        (at_ms, event)
-        for at_ms, event in events
-        if not (isinstance(event, ev.EffectFailed) and event.effect == "RemoteProtocolError")
-    ]
+    return [(at_ms, event) for at_ms, event in events if not isinstance(event, Blamed)]
 
 
 def _without_heads(past: list[ev.Event]) -> list[ev.Event]:

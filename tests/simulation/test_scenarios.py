@@ -12,6 +12,7 @@ from protocol.roles.machine import Machine
 from protocol.roles.member import NO_DEVICE
 from protocol.stages.assignment import AssignmentOrder, SignedRefuse
 from protocol.stages.execution import sampling_seed
+from protocol.timers import OfflineTimer, Timer
 from protocol.wire.ids import TimestampMs, Wei, address_bytes
 from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
@@ -206,11 +207,11 @@ def test_who_hears_nobody_moves_nothing():
         for node, peer in requester.machine.member.peers.items()
     }
     requester.take(ev.Tick())
-    assert not [name for name in asked_deadlines(requester) if name.startswith("dead:")]
+    assert not [timer for timer in asked_timers(requester) if isinstance(timer, OfflineTimer)]
 
 
-def asked_deadlines(node) -> list[str]:
-    return [asked.effect.name for asked in node.asked.values() if isinstance(asked.effect, fx.AwaitDeadline)]
+def asked_timers(node) -> list[Timer]:
+    return [asked.effect.timer for asked in node.asked.values() if isinstance(asked.effect, fx.AwaitDeadline)]
 
 
 def test_a_node_that_failed_is_not_hired_for_the_next_job():
@@ -291,7 +292,7 @@ def test_a_request_that_cannot_be_signed_ends_at_once():
     requester = world.node("requester")
     requester.take(ask())
     nonce = ask().nonce.to_bytes(8, "big")
-    requester.take(ev.EffectFailed("SignMessage", nonce, "the clock of this machine is wrong", False))
+    requester.take(ev.EffectFailed(fx.SignMessage, nonce, "the clock of this machine is wrong", False))
     assert job(world).stage is Stage.UNSERVED
     assert "clock" in job(world).reason
 
@@ -306,7 +307,7 @@ def test_batches_that_move_a_lane_while_it_is_opened_further_cost_no_job(lane_vc
         world.soon(lambda number=number: requester.take(ask(number)), every_ms * number)
     world.run(lambda: len(jobs.jobs) == 40 and all(view.stage in TERMINAL for view in jobs.jobs))
     assert {view.stage for view in jobs.jobs} == {Stage.SPENDABLE}, {view.reason for view in jobs.jobs}
-    opened = [event for _, event in world.log if isinstance(event, ev.TransactionMined) and event.effect == "OpenLane"]
+    opened = [event for _, event in world.log if isinstance(event, ev.TransactionMined) and event.effect is fx.OpenLane]
     assert len(opened) > 1
 
 
@@ -317,7 +318,7 @@ def test_a_lane_that_cannot_be_opened_ends_the_jobs_that_wait_for_it_and_no_othe
     world.soon(lambda: requester.take(ask()), 3_000)
     world.run(lambda: (found := job(world)) is not None and found.stage is Stage.OFFERED and found.node is not None)
     node = job(world).node if own else world.node("verifier-0").address
-    requester.take(ev.EffectFailed("OpenLane", address_bytes(node), "NotEnoughFree", False))
+    requester.take(ev.EffectFailed(fx.OpenLane, address_bytes(node), "NotEnoughFree", False))
     world.run(lambda: job(world).stage in TERMINAL)
     assert job(world).stage is (Stage.UNSERVED if own else Stage.SPENDABLE)
     assert ("NotEnoughFree" in job(world).reason) is own

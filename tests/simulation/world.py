@@ -18,6 +18,7 @@ from protocol import effects as fx
 from protocol import events as ev
 from protocol.params import SCORE_MAX, VCN
 from protocol.roles.identity import Identity, Settings
+from protocol.roles.role import Role
 from protocol.stages.assignment import Assignment
 from protocol.stages.execution import Outcome, RunResult, failed
 from protocol.stages.heartbeat import DeviceStatus
@@ -96,7 +97,7 @@ class World:
             client=asks,
             signer=asks,
         )
-        settings = Settings(secret, frozenset(roles))
+        settings = Settings(secret, frozenset(map(Role, roles)))
         node = Node(name, secret, identity, settings, self._perform, self._hear, lambda: self.now_ms, work)
         node.lag_ms = self.random.randint(0, 900)
         self.nodes[peer_id] = node
@@ -226,8 +227,8 @@ class World:
 
     def _act(self, node: Node, effect: fx.Effect, answer: Answer) -> None:
         match effect:
-            case fx.AwaitDeadline(name, at_ms):
-                self.at(max(at_ms, self.now_ms), lambda: answer(ev.DeadlinePassed(name)))
+            case fx.AwaitDeadline(timer, at_ms):
+                self.at(max(at_ms, self.now_ms), lambda: answer(ev.DeadlinePassed(timer)))
             case fx.PublishHeartbeat(heartbeat):
                 answer(ev.HeartbeatPublished(heartbeat.counter))
                 self._gossip(node, ev.HeartbeatReceived(node.peer_id, heartbeat))
@@ -254,7 +255,9 @@ class World:
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case fx.FetchModel(manifest):
                 # Nobody passes models on here.
-                self.soon(lambda: answer(ev.EffectFailed("FetchModel", manifest, "no peer has it", True)), NO_ANSWER_MS)
+                self.soon(
+                    lambda: answer(ev.EffectFailed(fx.FetchModel, manifest, "no peer has it", True)), NO_ANSWER_MS
+                )
             case (
                 fx.SealKey()
                 | fx.OpenInput()
@@ -301,7 +304,7 @@ class World:
                 return
             wait = backoff_ms(tried, chance) if node.is_young else None
             if wait is None:
-                failure = ev.EffectFailed("Send", fx.about(send), "no answer", True)
+                failure = ev.EffectFailed(fx.Send, fx.about(send), "no answer", True)
                 self.soon(lambda: answer(failure), NO_ANSWER_MS)
             else:
                 self._later(node, lambda: self._send(node, send, answer, tried + 1), wait)
@@ -345,7 +348,7 @@ class World:
             wait = backoff_ms(tried, self.random) if is_too_early(end) else None
             if wait is None:
                 kind = type(effect).__name__
-                answer(ev.EffectFailed(kind, fx.about(effect), f"{kind}: {end}()", is_too_early(end)))
+                answer(ev.EffectFailed(type(effect), fx.about(effect), f"{kind}: {end}()", is_too_early(end)))
             else:
                 self._later(node, lambda: self._transact(node, effect, answer, tried + 1), wait)
 

@@ -45,6 +45,8 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
         return _bounded(*get_args(hint))
     if origin in (Union, types.UnionType):
         return st.one_of([st.none() if arg is type(None) else _of(arg) for arg in get_args(hint)])
+    if origin is type:
+        return st.sampled_from(get_args(get_args(hint)[0]))
     if origin is tuple:
         item, *rest = get_args(hint)
         return st.lists(_of(item), max_size=2).map(tuple) if rest == [Ellipsis] else st.tuples(*map(_of, (item, *rest)))

@@ -9,6 +9,7 @@ from node.api.faults import Exit, vcn
 from node.cli.ui import output
 from node.cli.ui.options import noun
 from node.cli.ui.phrases import BLANK, points
+from protocol.roles.role import Role
 
 if TYPE_CHECKING:
     from node.localnet.record import Record
@@ -138,7 +139,7 @@ def _state(each: "Seen") -> str:
 
 def banner(record: "Record") -> list[str]:
     """Who is who, where the doors are, and what to type next."""
-    requester = next((node for node in record.nodes if "requester" in node.roles), record.nodes[0])
+    requester = next((node for node in record.nodes if Role.REQUESTER in node.roles), record.nodes[0])
     stakes = [
         (node.name, ",".join(node.roles), vcn(node.stake_wei), vcn(node.deposit_wei), node.node_id)
         for node in record.nodes

@@ -20,6 +20,7 @@ from node.cli.ui.options import COMMON, Common, noun, wei_of
 from node.cli.ui.phrases import BLANK, moment
 from node.cli.ui.settings import flags_of
 from protocol.errors import ConfigError
+from protocol.roles.role import Role
 
 if TYPE_CHECKING:
     from node.wallet.home import Founded
@@ -35,7 +36,7 @@ app.command(commission)
 app.command(payout)
 app.command(liveness)
 
-ROLES = "requester,provider,verifier"
+ROLES = ",".join(Role)
 Texts = Annotated[str, Parameter(metavar="A,B")]
 
 

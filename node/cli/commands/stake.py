@@ -18,6 +18,7 @@ from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Percen
 from node.cli.ui.phrases import exact_coins, percent, points
 from node.cli.ui.settings import config_of
 from node.cli.ui.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
+from protocol.roles.role import Role
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -247,5 +248,5 @@ async def _deposit(
     password = read_password(config.node.password_file, os.environ, None, "")
     key = load_key(home.operator_key, password)
     classes = measure(slots=1, ms_per_token=1).class_ids
-    verifies = "verifier" in config.node.roles
+    verifies = Role.VERIFIER in config.node.roles
     return await plans.register(network, owner, key, amount, classes, verifies=verifies, commission_bps=commission_bps)

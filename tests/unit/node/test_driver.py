@@ -34,7 +34,10 @@ from protocol.events import (
     TransactionMined,
 )
 from protocol.stages.commitment import ResultQuery
+from protocol.timers import LaneTimer
 from protocol.wire.ids import PeerId, TimestampMs
+
+PAST, EARLY, LATE = (LaneTimer(bytes([number]) * 32) for number in range(3))
 
 BLOB = b"\1" * 32
 OTHER = b"\2" * 32
@@ -278,10 +281,10 @@ async def test_effect_of_a_fleeting_event_needs_no_mark() -> None:
 async def test_start_comes_after_the_fold() -> None:
     first = SealEpoch(7)
     machine = Notebook(nothing, (first,))
-    hand = Hand(lambda _: TransactionMined("SealEpoch", b"", 3))
+    hand = Hand(lambda _: TransactionMined(SealEpoch, b"", 3))
     async with running(machine, Paper([(BlobFetched(BLOB), 5, None)]), {SealEpoch: hand}):
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen == [BlobFetched(BLOB), TransactionMined("SealEpoch", b"", 3)]
+    assert machine.seen == [BlobFetched(BLOB), TransactionMined(SealEpoch, b"", 3)]
 
 
 async def test_kill_at_any_row_loses_no_effect(tmp_path: Path) -> None:
@@ -329,7 +332,7 @@ async def test_failure_of_an_adapter_reaches_the_machine(autojump_clock: trio.te
         await machine.until(lambda: len(machine.seen) == 2)
     failed = machine.seen[1]
     assert isinstance(failed, EffectFailed)
-    assert (failed.effect, failed.about, failed.transient) == ("FetchBlob", BLOB, True)
+    assert (failed.effect, failed.about, failed.transient) == (FetchBlob, BLOB, True)
     assert failed.reason.startswith("nobody has it")
     assert len(failed.reason) <= 512
 
@@ -341,7 +344,7 @@ async def test_failure_inside_of_an_adapters_nursery_is_one_too() -> None:
     async with running(machine, Paper(), {FetchBlob: hand}) as driver:
         await driver.deliver(SeedRevealed(1, OTHER))
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == EffectFailed("FetchBlob", BLOB, "nobody has it", False)
+    assert machine.seen[1] == EffectFailed(FetchBlob, BLOB, "nobody has it", False)
 
 
 async def test_bug_of_an_adapter_stops_the_daemon() -> None:
@@ -361,7 +364,7 @@ async def test_bad_content_of_a_peer_is_a_failure_for_good() -> None:
     async with running(machine, Paper(), {FetchBlob: hand}) as driver:
         await driver.deliver(SeedRevealed(1, OTHER))
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == EffectFailed("FetchBlob", BLOB, "not what its hash says", False)
+    assert machine.seen[1] == EffectFailed(FetchBlob, BLOB, "not what its hash says", False)
 
 
 async def test_effect_without_an_adapter_fails_at_once() -> None:
@@ -369,11 +372,11 @@ async def test_effect_without_an_adapter_fails_at_once() -> None:
     async with running(machine, Paper()) as driver:
         await driver.deliver(SeedRevealed(1, OTHER))
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == EffectFailed("FetchBlob", BLOB, "this node does not do FetchBlob", False)
+    assert machine.seen[1] == EffectFailed(FetchBlob, BLOB, "this node does not do FetchBlob", False)
 
 
 async def test_chain_is_tried_again_with_growing_pauses(autojump_clock: trio.testing.MockClock) -> None:
-    hand = Hand(lambda _: TransactionMined("SealEpoch", b"", 3))
+    hand = Hand(lambda _: TransactionMined(SealEpoch, b"", 3))
     hand.errors = [ChainError("no endpoint answers", transient=True) for _ in range(3)]
     machine = Notebook(on(BlockSeen, SealEpoch(7)))
     async with running(machine, Paper(), {SealEpoch: hand}) as driver:
@@ -381,7 +384,7 @@ async def test_chain_is_tried_again_with_growing_pauses(autojump_clock: trio.tes
         await driver.deliver(BlockSeen(1, 1, 1))
         await machine.until(lambda: len(machine.seen) == 2)
         assert trio.current_time() - started == pytest.approx(0.5 + 1 + 2, abs=0.1)
-    assert machine.seen[1] == TransactionMined("SealEpoch", b"", 3)
+    assert machine.seen[1] == TransactionMined(SealEpoch, b"", 3)
     assert len(hand.asked) == 4
 
 
@@ -392,7 +395,7 @@ async def test_chain_is_not_tried_for_ever(autojump_clock: trio.testing.MockCloc
     async with running(machine, Paper(), {SealEpoch: hand}) as driver:
         await driver.deliver(BlockSeen(1, 1, 1))
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == EffectFailed("SealEpoch", (7).to_bytes(8, "big"), "no endpoint answers", True)
+    assert machine.seen[1] == EffectFailed(SealEpoch, (7).to_bytes(8, "big"), "no endpoint answers", True)
     assert len(hand.asked) == driver_module.TRIES
 
 
@@ -619,26 +622,26 @@ async def test_bug_at_every_tick_is_told_now_and_then_and_mended_when_a_fold_is_
 
 
 async def test_deadline_passes_at_its_time(autojump_clock: trio.testing.MockClock) -> None:
-    wanted = (AwaitDeadline("late", 25_000), AwaitDeadline("early", 3_000), AwaitDeadline("past", 0))
+    wanted = (AwaitDeadline(LATE, 25_000), AwaitDeadline(EARLY, 3_000), AwaitDeadline(PAST, 0))
     machine, paper = Notebook(on(BlobFetched, *wanted)), Paper()
     async with running(machine, paper) as driver:
         await driver.deliver(BlobFetched(BLOB))
         await trio.sleep(30)
-    assert machine.seen[1:] == [DeadlinePassed("past"), DeadlinePassed("early"), DeadlinePassed("late")]
+    assert machine.seen[1:] == [DeadlinePassed(PAST), DeadlinePassed(EARLY), DeadlinePassed(LATE)]
     assert machine.times[2:] == pytest.approx([3_000, 25_000], abs=20)
     assert [row[2] for row in paper.rows[1:]] == [effect_key(wanted[2]), effect_key(wanted[1]), effect_key(wanted[0])]
 
 
 async def test_deadline_missed_while_the_daemon_was_down_passes_at_once(autojump_clock: trio.testing.MockClock) -> None:
-    machine = Notebook(on(BlobFetched, AwaitDeadline("gone", 1)))
+    machine = Notebook(on(BlobFetched, AwaitDeadline(PAST, 1)))
     async with running(machine, Paper([(BlobFetched(BLOB), 0, None)])):
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == DeadlinePassed("gone")
+    assert machine.seen[1] == DeadlinePassed(PAST)
 
 
 async def test_clock_that_was_set_forward_is_noticed(autojump_clock: trio.testing.MockClock) -> None:
     ahead_ms = 0
-    machine = Notebook(on(BlobFetched, AwaitDeadline("noon", 3_600_000)))
+    machine = Notebook(on(BlobFetched, AwaitDeadline(LATE, 3_600_000)))
     built = Driver(machine, Paper(), {}, lambda: clock_ms() + ahead_ms, Net())
     await built.fold()
     async with trio.open_nursery() as nursery:
@@ -646,7 +649,7 @@ async def test_clock_that_was_set_forward_is_noticed(autojump_clock: trio.testin
         await built.deliver(BlobFetched(BLOB))
         ahead_ms = 3_600_000
         await trio.sleep(driver_module.LONGEST_SLEEP_S + 0.1)
-        assert machine.seen[-1] == DeadlinePassed("noon")
+        assert machine.seen[-1] == DeadlinePassed(LATE)
         nursery.cancel_scope.cancel()
 
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import cbor2
 import pytest
 
 from node.journal import (
@@ -20,17 +21,23 @@ from node.journal import (
     open_journal,
     read_aside,
 )
+from protocol.effects import SealEpoch
 from protocol.errors import ConfigError
 from protocol.events import DeadlinePassed, TransactionMined
-from protocol.wire.ids import ZERO_ADDRESS, Hash32
+from protocol.timers import LatencyTimer
+from protocol.wire.ids import ZERO_ADDRESS, Hash32, PeerId
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
+def timer(peer: str) -> LatencyTimer:
+    return LatencyTimer(PeerId(peer), slow=True)
+
+
 async def test_rows_come_back_in_order(tmp_path: Path) -> None:
     rows = [
-        Entry(DeadlinePassed("a"), 1),
-        Entry(TransactionMined("SealEpoch", b"\7" * 32, 5), 2, b"k" * 16),
+        Entry(DeadlinePassed(timer("a")), 1),
+        Entry(TransactionMined(SealEpoch, b"\7" * 32, 5), 2, b"k" * 16),
         Entry(None, 3, b"j" * 16),
     ]
     with open_journal(tmp_path) as journal:
@@ -42,12 +49,12 @@ async def test_rows_come_back_in_order(tmp_path: Path) -> None:
 
 async def test_commit_is_whole_or_not_there(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
-        await journal.append([Entry(DeadlinePassed("a"), 1)])
+        await journal.append([Entry(DeadlinePassed(timer("a")), 1)])
         with pytest.raises(sqlite3.IntegrityError):
-            await journal.append([Entry(DeadlinePassed("b"), 2), Entry(DeadlinePassed("c"), None)])  # type: ignore[arg-type]
+            await journal.append([Entry(DeadlinePassed(timer("b")), 2), Entry(DeadlinePassed(timer("c")), None)])  # type: ignore[arg-type]
         assert [entry.at_ms for entry in journal.read_all()] == [1]
         # The file is usable as before.
-        await journal.append([Entry(DeadlinePassed("d"), 4)])
+        await journal.append([Entry(DeadlinePassed(timer("d")), 4)])
         assert [entry.at_ms for entry in journal.read_all()] == [1, 4]
 
 
@@ -57,10 +64,11 @@ def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
         from pathlib import Path
         from node.journal import Entry, open_journal
         from protocol.events import DeadlinePassed
+        from protocol.timers import LatencyTimer
 
         async def main():
             with open_journal(Path(sys.argv[1])) as journal:
-                await journal.append([Entry(DeadlinePassed("kept"), 1)])
+                await journal.append([Entry(DeadlinePassed(LatencyTimer("kept", slow=True)), 1)])
                 journal._db.execute("BEGIN IMMEDIATE")
                 journal._db.execute("INSERT INTO events (at_ms, body) VALUES (2, x'00')")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -72,7 +80,7 @@ def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
     )
     assert done.returncode == -signal.SIGKILL
     with open_journal(tmp_path) as journal:
-        assert list(journal.read_all()) == [Entry(DeadlinePassed("kept"), 1)]
+        assert list(journal.read_all()) == [Entry(DeadlinePassed(timer("kept")), 1)]
 
 
 async def test_transactions_come_back_in_the_order_of_recording(tmp_path: Path) -> None:
@@ -122,7 +130,7 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 async def test_damaged_pages_are_refused(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
-        await journal.append([Entry(DeadlinePassed("x" * 400), n) for n in range(200)])
+        await journal.append([Entry(DeadlinePassed(timer("x" * 400)), n) for n in range(200)])
     path = tmp_path / "journal.sqlite"
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -168,7 +176,7 @@ def test_database_without_our_tables_is_refused(tmp_path: Path, change: str) -> 
 )
 async def test_row_that_cannot_be_read_keeps_no_node_down(tmp_path: Path, change: str) -> None:
     with open_journal(tmp_path) as journal:
-        await journal.append([Entry(DeadlinePassed("a"), 1, b"k" * 16), Entry(DeadlinePassed("b"), 2)])
+        await journal.append([Entry(DeadlinePassed(timer("a")), 1, b"k" * 16), Entry(DeadlinePassed(timer("b")), 2)])
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
         db.execute(f"UPDATE events SET {change} WHERE seq = 1")
     db.close()
@@ -176,7 +184,7 @@ async def test_row_that_cannot_be_read_keeps_no_node_down(tmp_path: Path, change
         (first, entry, problem), second = journal.rows_before()
         assert (first, entry.event) == (1, None)
         assert problem
-        assert second == (2, Entry(DeadlinePassed("b"), 2), "")
+        assert second == (2, Entry(DeadlinePassed(timer("b")), 2), "")
         await journal.set_aside(1, entry.at_ms, "a row", problem, reopen=True)
         # From now on it is a row that says nothing.
         assert list(journal.rows_before()) == [(1, Entry(None, entry.at_ms), ""), second]
@@ -185,19 +193,19 @@ async def test_row_that_cannot_be_read_keeps_no_node_down(tmp_path: Path, change
 
 async def test_event_that_is_set_aside_still_answers_its_effect_unless_that_is_open_again(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
-        last = await journal.append([Entry(DeadlinePassed(name), 5, b"k" * 16) for name in "ab"])
+        last = await journal.append([Entry(DeadlinePassed(timer(name)), 5, b"k" * 16) for name in "ab"])
         await journal.set_aside(last - 1, 5, "DeadlinePassed", "KeyError: a")
         await journal.set_aside(last, 5, "DeadlinePassed", "KeyError: b", reopen=True)
         assert list(journal.read_all()) == [Entry(None, 5, b"k" * 16), Entry(None, 5)]
-        assert await journal.append([Entry(DeadlinePassed("c"), 6)]) == 3
+        assert await journal.append([Entry(DeadlinePassed(timer("c")), 6)]) == 3
 
 
 async def test_rows_before_one_are_read_while_others_are_written(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
-        await journal.append([Entry(DeadlinePassed(name), 1) for name in "abc"])
+        await journal.append([Entry(DeadlinePassed(timer(name)), 1) for name in "abc"])
         found = []
         for seq, _, _ in journal.rows_before(3):
-            await journal.append([Entry(DeadlinePassed("d"), 2)])
+            await journal.append([Entry(DeadlinePassed(timer("d")), 2)])
             found.append(seq)
         assert found == [1, 2]
 
@@ -219,7 +227,7 @@ async def test_full_disk_says_so(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         journal._db.execute("PRAGMA max_page_count = 12")
         with pytest.raises(ConfigError, match="cannot write") as caught:
-            await journal.append([Entry(DeadlinePassed("x" * 500), n) for n in range(500)])
+            await journal.append([Entry(DeadlinePassed(timer("x" * 500)), n) for n in range(500)])
         assert caught.value.hint == "is the disk full?"
         assert list(journal.read_all()) == []
 
@@ -280,3 +288,13 @@ async def test_journal_of_the_first_schema_is_taken_over(tmp_path: Path) -> None
         assert (await journal.cursor(), await journal.cursor_hash()) == (7, None)
         await journal.move_cursor(8, Hash32(bytes(32)))
         assert await journal.cursor_hash() == bytes(32)
+
+
+def test_a_row_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    with open_journal(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute("INSERT INTO events (at_ms, body) VALUES (7, ?)", [cbor2.dumps(["DeadlinePassed", ["slow:a"]])])
+    db.close()
+    with open_journal(tmp_path) as journal:
+        assert list(journal.read_all()) == [Entry(DeadlinePassed(timer("a")), 7)]

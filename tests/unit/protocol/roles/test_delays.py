@@ -16,7 +16,7 @@ def tell(delays: Delays, *events: MessageSent | MessageUnanswered) -> list[Deadl
     for event in events:
         for effect in delays.handle(event, NOW):
             assert isinstance(effect, AwaitDeadline)
-            passed.append(DeadlinePassed(effect.name))
+            passed.append(DeadlinePassed(effect.timer))
             delays.handle(passed[-1], NOW)
     return passed
 

@@ -10,9 +10,10 @@ from protocol import events as ev
 from protocol.errors import Malformed
 from protocol.judging.evidence import Lie, OpenedLeaf, Papers
 from protocol.roles.cases import DrawnLeaf
-from protocol.roles.prover import AGAIN_MS, PREFIX, TURN_MS
+from protocol.roles.prover import AGAIN_MS, TURN_MS
 from protocol.stages.commitment import BatchSums, Leaf, LeafStatus
 from protocol.stages.verification import SampleOpening, Verdict
+from protocol.timers import FraudProofTimer
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import path, root
 from tests.unit.protocol.roles.test_verifier import Sitting, of
@@ -62,11 +63,11 @@ class Shown(Sitting):
             return []
 
     def turn(self) -> list[fx.Effect]:
-        return self.take(ev.DeadlinePassed(self.name))
+        return self.take(ev.DeadlinePassed(self.timer))
 
     @property
-    def name(self) -> str:
-        return PREFIX + self.case.batch_id.hex()
+    def timer(self) -> FraudProofTimer:
+        return FraudProofTimer(self.case.batch_id)
 
 
 def numbered(seat: Sitting, *numbers: int) -> list[Leaf]:
@@ -76,7 +77,7 @@ def numbered(seat: Sitting, *numbers: int) -> list[Leaf]:
 def test_a_lie_is_proved_when_the_seats_turn_comes_and_the_seat_goes_on() -> None:
     seat = Shown(receipt_hash=ZERO_HASH)
     asked = seat.send()
-    assert of(asked, fx.AwaitDeadline) == [fx.AwaitDeadline(seat.name, seat.now_ms)]
+    assert of(asked, fx.AwaitDeadline) == [fx.AwaitDeadline(seat.timer, seat.now_ms)]
     assert (len(of(asked, fx.CommitSeat)), seat.leaf.score, seat.leaf.problem) == (
         1,
         0,
@@ -204,7 +205,7 @@ def test_seats_take_turns_and_the_first_proof_of_a_case_is_the_only_one() -> Non
     seat.settle([dataclasses.replace(leaf, receipt_hash=ZERO_HASH) for leaf in numbered(seat, 1, 2)])
     seat.case.seats = {3: seat.case.seats[1], 4: seat.case.seats[2], 5: seat.case.seats[0]}
     seat.case.seat = 5
-    assert of(seat.send(1), fx.AwaitDeadline) == [fx.AwaitDeadline(seat.name, seat.now_ms + 2 * TURN_MS)]
+    assert of(seat.send(1), fx.AwaitDeadline) == [fx.AwaitDeadline(seat.timer, seat.now_ms + 2 * TURN_MS)]
     assert of(seat.send(0), fx.AwaitDeadline) == []
     assert [leaf.score for leaf in seat.case.leaves.values()] == [0, 0]
     (proof,) = seat.turn()
@@ -224,9 +225,9 @@ def test_what_failed_for_now_is_sent_again_and_what_was_refused_is_not() -> None
     seat = Shown(receipt_hash=ZERO_HASH)
     seat.send()
     first = seat.turn()
-    assert seat.fail("ProveFraud") == [fx.AwaitDeadline(seat.name, seat.now_ms + AGAIN_MS)]
+    assert seat.fail(fx.ProveFraud) == [fx.AwaitDeadline(seat.timer, seat.now_ms + AGAIN_MS)]
     assert (seat.turn(), len(first)) == (first, 1)
-    assert (seat.fail("ProveFraud", transient=False), seat.turn()) == ([], [])
+    assert (seat.fail(fx.ProveFraud, transient=False), seat.turn()) == ([], [])
 
 
 def test_a_lie_that_is_shown_on_chain_at_this_seats_demand_is_proved_as_well() -> None:

@@ -224,14 +224,14 @@ def test_the_same_number_for_another_job_is_not_taken():
     second = deal.order(seed_nonce=b"2" * 32)
     (waits,) = deal.send(second)
     assert isinstance(waits, AwaitDeadline)
-    assert refusal(deal.machine.handle(DeadlinePassed(waits.name), NOW)) is RefuseCode.LANE
+    assert refusal(deal.machine.handle(DeadlinePassed(waits.timer), NOW)) is RefuseCode.LANE
 
 
 def test_an_order_above_its_lane_is_not_taken():
     deal = Deal()
     deal.lane(left=VCN // 10)
     (waits,) = deal.send(deal.order())
-    assert refusal(deal.machine.handle(DeadlinePassed(waits.name), NOW)) is RefuseCode.LANE
+    assert refusal(deal.machine.handle(DeadlinePassed(waits.timer), NOW)) is RefuseCode.LANE
 
 
 def test_an_order_before_its_lane_waits_for_it():
@@ -263,7 +263,7 @@ def test_an_input_that_is_not_what_was_signed_is_refused_and_unpaid():
     order = deal.order()
     deal.send(order)
     job = job_id(order.assignment, DOMAIN)
-    effects = deal.machine.handle(EffectFailed("OpenInput", job, "another hash", False), NOW)
+    effects = deal.machine.handle(EffectFailed(OpenInput, job, "another hash", False), NOW)
     assert refusal(effects) is RefuseCode.INPUT
     assert deal.machine.provider.jobs[0].stage is Stage.UNPAID
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from protocol.roles.machine import Machine
 from protocol.roles.member import LISTEN_BEATS
 from protocol.roles.requester import OFFER_ROUNDS_MS
 from protocol.stages.heartbeat import Heartbeat
+from protocol.timers import Timer
 from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import DOMAIN, RULES, ask
@@ -38,7 +40,8 @@ class Asker:
         self.journal: list[tuple[Event, TimestampMs]] = []
         self.calls: list[tuple[int, int]] = []
         """When each call went out, in ms from the start, and the nonce of its request."""
-        self._timers: list[tuple[int, str]] = []
+        self._timers: list[tuple[int, int, Timer]] = []
+        self._count = itertools.count()
 
     def take(self, event: Event) -> None:
         now_ms = TimestampMs(self.now_ms)
@@ -49,12 +52,15 @@ class Asker:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case AwaitDeadline(name, at_ms):
-                heapq.heappush(self._timers, (at_ms, name))
+            case AwaitDeadline(timer, at_ms):
+                self._set(timer, at_ms)
             case SignMessage(message):
                 self.take(MessageSigned(message, sign_digest(digest(message, DOMAIN), self.node.secret)))
             case PublishRequest(request):
                 self.calls.append((self.now_ms - NOW, request.request.nonce))
+
+    def _set(self, timer: Timer, at_ms: int) -> None:
+        heapq.heappush(self._timers, (at_ms, next(self._count), timer))
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds * 1_000 // STEP_MS):
@@ -62,7 +68,7 @@ class Asker:
             if self.now_ms % 1_000 == 0:
                 self.take(Tick())
             while self._timers and self._timers[0][0] <= self.now_ms:
-                self.take(DeadlinePassed(heapq.heappop(self._timers)[1]))
+                self.take(DeadlinePassed(heapq.heappop(self._timers)[2]))
 
     def hear(self) -> None:
         """The other node's beat arrives."""
@@ -78,7 +84,7 @@ class Asker:
         for event, at_ms in rows:
             for effect in self.machine.handle(event, at_ms):
                 if isinstance(effect, AwaitDeadline):
-                    heapq.heappush(self._timers, (effect.at_ms, effect.name))
+                    self._set(effect.timer, effect.at_ms)
         self.journal = rows
 
     @property

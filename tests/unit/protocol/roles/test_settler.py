@@ -45,6 +45,7 @@ from protocol.stages.commitment import (
     leaf_of,
     unpaid_leaf,
 )
+from protocol.timers import BatchTimer
 from protocol.wire.ids import BatchId, TimestampMs, Wei, checksum
 from tests.simulation.scene import DOMAIN, RULES
 from tests.support.jobs import sums_of
@@ -85,7 +86,7 @@ class Books(Deal):
         return leaf, SettledJob(job, order.assignment, order.details, order.signature, signed, result, bytes(32))
 
     def due(self, now: TimestampMs = LATER) -> SubmitBatch | None:
-        asked = self.settler.handle(DeadlinePassed("batch"), now)
+        asked = self.settler.handle(DeadlinePassed(BatchTimer()), now)
         return next((effect for effect in asked if isinstance(effect, SubmitBatch)), None)
 
     @property
@@ -99,7 +100,7 @@ def leaves(submitted: SubmitBatch | None) -> int:
 
 
 def refuse(books: Books, submitted: SubmitBatch, now: TimestampMs = LATER) -> None:
-    books.settler.handle(EffectFailed("SubmitBatch", submitted.batch.root, "TooManyLeaves", False), now)
+    books.settler.handle(EffectFailed(SubmitBatch, submitted.batch.root, "TooManyLeaves", False), now)
 
 
 def test_on_probation_a_batch_has_no_more_leaves_than_the_contract_takes():
@@ -342,7 +343,7 @@ def made_final(books: Books, batch: Batch, rate_bps: int = 10_000) -> BatchId:
 
 
 EPOCH = 100 // RULES.epoch
-SEALED = TransactionMined("SealEpoch", about(SealEpoch(EPOCH)), 121)
+SEALED = TransactionMined(SealEpoch, about(SealEpoch(EPOCH)), 121)
 
 
 def test_a_batch_of_which_everything_is_drawn_goes_to_court_as_soon_as_its_seed_is_mined():
@@ -374,7 +375,7 @@ def test_a_batch_that_was_challenged_goes_to_court_with_all_its_leaves():
 def test_the_seal_of_another_epoch_convenes_nothing():
     books = Books()
     mined(books, 10_000)
-    asked = books.settler.handle(TransactionMined("SealEpoch", about(SealEpoch(EPOCH + 1)), 121), LATER)
+    asked = books.settler.handle(TransactionMined(SealEpoch, about(SealEpoch(EPOCH + 1)), 121), LATER)
     assert asked == (SealEpoch(EPOCH),)
 
 
@@ -478,7 +479,7 @@ def test_a_job_without_a_receipt_that_a_pause_outlasts_is_forgone_in_time():
     order = books.order(1, 0)
     late_ms = (order.details.deadline + RETRY_AFTER_DEADLINE_S) * 1_000
     assert books.settler._due_ms == late_ms
-    books.settler.handle(DeadlinePassed("batch"), TimestampMs(late_ms - 1))
+    books.settler.handle(DeadlinePassed(BatchTimer()), TimestampMs(late_ms - 1))
     assert books.settler.leaf_of(job_id(order.assignment, DOMAIN)).status == LeafStatus.OK
-    books.settler.handle(DeadlinePassed("batch"), TimestampMs(late_ms))
+    books.settler.handle(DeadlinePassed(BatchTimer()), TimestampMs(late_ms))
     assert books.settler.leaf_of(job_id(order.assignment, DOMAIN)).status == LeafStatus.CLIENT_FAULT

@@ -13,6 +13,7 @@ from protocol.roles.machine import Machine
 from protocol.roles.member import NO_DEVICE
 from protocol.roles.verifier import ASK_AGAIN_MS, TRY_AGAIN_MS
 from protocol.stages.verification import NOT_FOR_US, ProofOpening, SampleOpening, SampleQuery, seat_commitment
+from protocol.timers import AbstainTimer, DataDemandTimer, Timer
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, TimestampMs
 from protocol.wire.merkle import SumNode, has_no_leaf, path
@@ -50,7 +51,7 @@ class Sitting:
         self.machine.member.peers = node.machine.member.peers
         self.machine.handle(ev.DeviceReported(world.nodes[node.peer_id].machine.member.device), TimestampMs(0))
         self.second, self.head = 0, 1_000
-        self.moments: list[str] = []
+        self.moments: list[Timer] = []
 
     @property
     def case(self) -> Case:
@@ -73,9 +74,9 @@ class Sitting:
         self.second, self.head = second, self.head + 1
         asked = self.take(ev.BlockSeen(self.head, self.head - 2, self.convened.timestamp + second))
         moments = [each for each in asked if isinstance(each, fx.AwaitDeadline)]
-        self.moments += [moment.name for moment in moments]
+        self.moments += [moment.timer for moment in moments]
         return [each for each in asked if each not in moments] + [
-            effect for moment in moments for effect in self.take(ev.DeadlinePassed(moment.name))
+            effect for moment in moments for effect in self.take(ev.DeadlinePassed(moment.timer))
         ]
 
     def until(self, second: int, step: int = 3) -> list[fx.Effect]:
@@ -105,7 +106,7 @@ class Sitting:
         data = message if isinstance(message, bytes) else encode_named(message)
         return self.take(ev.DataAnswered(self.case.batch_id, data, self.convened.timestamp + self.second))
 
-    def fail(self, effect: str, *, transient: bool = True, about: bytes = b"") -> list[fx.Effect]:
+    def fail(self, effect: type[fx.Effect], *, transient: bool = True, about: bytes = b"") -> list[fx.Effect]:
         return self.take(ev.EffectFailed(effect, about or self.case.batch_id, "for a test", transient))
 
 
@@ -189,15 +190,15 @@ def test_nothing_is_demanded_by_a_moment_that_came_too_late() -> None:
     seat = Sitting()
     seat.until(HALF_S - 3)
     seat.show()
-    assert seat.take(ev.DeadlinePassed(f"demand:{seat.case.batch_id.hex()}:0")) == []
-    assert seat.take(ev.DeadlinePassed(f"demand:{bytes(32).hex()}:0")) == []
+    assert seat.take(ev.DeadlinePassed(DataDemandTimer(seat.case.batch_id, 0))) == []
+    assert seat.take(ev.DeadlinePassed(DataDemandTimer(bytes(32), 0))) == []
 
 
 def test_a_demand_that_was_refused_for_now_or_fell_out_is_made_again() -> None:
     seat = Sitting()
     assert len(of(seat.until(HALF_S + 3), fx.DemandData)) == 1
     assert of(seat.at(HALF_S + 6), fx.DemandData) == []
-    seat.fail("DemandData")
+    seat.fail(fx.DemandData)
     assert len(of(seat.until(HALF_S + 12), fx.DemandData)) == 1
     seat.head += 100
     assert len(of(seat.until(HALF_S + 24), fx.DemandData)) == 1
@@ -350,19 +351,20 @@ def test_a_demand_that_nobody_answers_is_ended_by_the_seats() -> None:
 
 
 # --- what fails for a while -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("effect", ["CommitSeat", "RevealSeat"])
-def test_what_was_refused_for_now_is_tried_again_and_what_was_refused_for_good_once_it_is_overdue(effect: str) -> None:
+@pytest.mark.parametrize("kind", [fx.CommitSeat, fx.RevealSeat])
+def test_what_was_refused_for_now_is_tried_again_and_what_was_refused_for_good_once_it_is_overdue(
+    kind: type[fx.CommitSeat | fx.RevealSeat],
+) -> None:
     seat = Sitting()
     seat.show()
-    if effect == "RevealSeat":
+    if kind is fx.RevealSeat:
         seat.bind()
         shown = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
         seat.take(ev.MessageReceived(seat.provider.peer_id, shown))
-    kind = getattr(fx, effect)
     seat.case.asked_at = seat.head
-    seat.fail(effect)
+    seat.fail(kind)
     assert len(of(seat.until(6), kind)) == 1
-    seat.fail(effect, transient=False)
+    seat.fail(kind, transient=False)
     assert of(seat.until(12), kind) == []
     seat.head += 100
     assert len(of(seat.until(18), kind)) == 1
@@ -372,7 +374,7 @@ def test_a_blob_that_was_not_to_be_had_is_fetched_again_and_demanded() -> None:
     seat = Sitting()
     bare = dataclasses.replace(seat.opening, sealed_input=b"", sealed_result=b"")
     (fetch,) = seat.take(ev.MessageReceived(seat.provider.peer_id, bare))
-    seat.fail("FetchBlob", about=fetch.cid)
+    seat.fail(fx.FetchBlob, about=fetch.cid)
     asked = seat.until(HALF_S + 3)
     fetched, tried = of(asked, fx.FetchBlob), HALF_S * 1_000 // TRY_AGAIN_MS
     assert {each.cid for each in fetched} == {fetch.cid}
@@ -388,7 +390,7 @@ def test_a_check_that_could_not_be_run_is_run_again_where_the_machine_can() -> N
     seat.take(ev.MessageReceived(seat.provider.peer_id, seat.opening))
     seat.take(seat.opened())
     seat.take(ev.SeatAdded(seat.case.batch_id, 9, "0x" + "00" * 20, 0))  # type: ignore[arg-type]
-    seat.fail("ReplaySample", transient=False)
+    seat.fail(fx.ReplaySample, transient=False)
     device = seat.machine.member.device
     seat.take(ev.DeviceReported(NO_DEVICE))
     assert of(seat.until(EIGHTH_S - 3), fx.ReplaySample) == []
@@ -414,7 +416,7 @@ def lose_engine(seat: Sitting) -> None:
 def fail_to_check(seat: Sitting) -> None:
     seat.take(ev.MessageReceived(seat.provider.peer_id, seat.opening))
     seat.take(seat.opened())
-    seat.fail("ReplaySample", transient=False)
+    seat.fail(fx.ReplaySample, transient=False)
 
 
 each_ailment = pytest.mark.parametrize("ail", [lose_model, lose_noise, lose_engine, fail_to_check])
@@ -455,18 +457,18 @@ def test_who_has_committed_stays() -> None:
     seat.show()
     lose_engine(seat)
     assert of(seat.until(QUARTER_S), fx.AbstainSeat) == []
-    assert seat.take(ev.DeadlinePassed(f"abstain:{seat.case.batch_id.hex()}:0")) == []
+    assert seat.take(ev.DeadlinePassed(AbstainTimer(seat.case.batch_id, 0))) == []
 
 
 def test_a_seat_does_not_step_down_twice_unless_the_first_time_was_too_early() -> None:
     seat = Sitting()
     lose_engine(seat)
     assert len(of(seat.at(EIGHTH_S), fx.AbstainSeat)) == 1
-    moment = ev.DeadlinePassed(f"abstain:{seat.case.batch_id.hex()}:0")
+    moment = ev.DeadlinePassed(AbstainTimer(seat.case.batch_id, 0))
     assert seat.take(moment) == []
-    seat.fail("AbstainSeat", transient=False)
+    seat.fail(fx.AbstainSeat, transient=False)
     assert of(seat.at(EIGHTH_S + 1), fx.AbstainSeat) == []
-    seat.fail("AbstainSeat")
+    seat.fail(fx.AbstainSeat)
     assert len(of(seat.at(EIGHTH_S + 2), fx.AbstainSeat)) == 1
 
 
