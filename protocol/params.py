@@ -58,6 +58,8 @@ TIMEOUT_CEILING_MS = 3_600_000
 DEADLINE_GRACE_MS = 10_000
 RETRY_AFTER_DEADLINE_S = 120
 """After details.deadline + this the silent node's payment order is dead, so another node may be paid."""
+MINE_WITHIN_MS = 90_000
+"""A job without a receipt is due so long before that: longer than a node rests between two tries."""
 MAX_INLINE_BYTES = 32_768
 """A sealed input or result up to this size travels inside its message; a larger one as a blob."""
 MAX_PROOF_BYTES = 72 * 1024

@@ -40,9 +40,9 @@ from protocol.params import (
     TOKENS_PER_PRICE,
 )
 from protocol.roles.hiring import why_stopped
-from protocol.roles.requester import FETCH_ESTIMATE_MS
 from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
+from protocol.stages.offer import FETCH_MS
 from protocol.stages.request import GENERATE, KINDS
 from protocol.wire import document
 from protocol.wire.ids import ZERO_ADDRESS, BatchId, Cid, TimestampMs, checksum
@@ -360,5 +360,5 @@ def _dearest(nodes: tuple[api.PeerView, ...], max_new_tokens: int) -> int:
 
 def _seconds_for(timeout_ms: int) -> int:
     """Until when all attempts together must have ended: each may take its whole time and then stay silent."""
-    attempt_ms = FETCH_ESTIMATE_MS + 2 * timeout_ms + DEADLINE_GRACE_MS
+    attempt_ms = FETCH_MS + 2 * timeout_ms + DEADLINE_GRACE_MS
     return MAX_RETRIES * (attempt_ms // 1000 + RETRY_AFTER_DEADLINE_S)

@@ -9,7 +9,8 @@ from protocol.effects import Effect, Send, SignMessage
 from protocol.params import FIRST_RANKS, OFFER_VALID_S, PRICE_PER_STAKE
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.stages.offer import NodeRecord, Offer, SignedOffer, price_of
+from protocol.roles.run_queue import TIME_FACTOR
+from protocol.stages.offer import FETCH_MS, START_MS, NodeRecord, Offer, SignedOffer, price_of
 from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
 from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Cid, RequestId, TimestampMs, Wei
@@ -17,9 +18,6 @@ from protocol.wire.ids import Cid, RequestId, TimestampMs, Wei
 OFFERS_KEPT = 1_024
 OFFERS_PER_REQUEST = 12
 """Three attempts of four rounds."""
-START_MS = 12_000
-"""A cold container: start, imports, loading the model."""
-FETCH_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -53,14 +51,17 @@ class Bidder:
         if self.member.is_intake_stopped(now_ms):
             # Until then no batch takes the job, and its client may take the lane back meanwhile.
             return ()
+        cached = Cid(request.manifest) in self.member.models
+        eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
+        if request.deadline * 1000 < now_ms + TIME_FACTOR * eta_ms:
+            # An order for it would be refused.
+            return ()
         while len(self._offered) >= OFFERS_KEPT:
             forgotten = next(iter(self._offered))
             self._offered.pop(forgotten)
             self._offers.pop(forgotten, None)
         self._offered[key] = signed
         self._offers[key] = before + 1
-        cached = Cid(request.manifest) in self.member.models
-        eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
         offer = Offer(
             request_id=key,
             node_id=record.node_id,

@@ -4,7 +4,7 @@ It takes an assignment only when the lane behind it is final on chain and covers
 here and is what the client signed.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from protocol import effects as fx
@@ -46,6 +46,7 @@ from protocol.params import MAX_INLINE_BYTES, MAX_RETRIES, WITHDRAW_WITHIN_MS
 from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
+from protocol.roles.run_queue import TIME_FACTOR, WaitingRun, end_by_ms, plan_starts, run_ms, wait_ms
 from protocol.roles.settler import Settler
 from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
@@ -82,7 +83,6 @@ from protocol.stages.execution import (
     Outcome,
     RunResult,
     RunSpec,
-    containers,
     sampling_seed,
     side_by_side_ms,
 )
@@ -104,6 +104,7 @@ REFUSALS = Rate(2, 1_000, 32)
 """Orders of one peer that are refused with a word; more are dropped."""
 MAX_RETRY_AFTER_MS = 3_600_000
 FORGONE = "no receipt came, and no batch took the job before its client could pay another node for it"
+TOO_LATE = "its batch could not have been mined in time"
 RECLAIMED = "its client reclaimed the lane before a batch took the job"
 DONE_KEPT = 1_024
 
@@ -254,7 +255,7 @@ class Provider:
             case MessageSigned(Accept() as accept, signature):
                 return self._accept(accept, signature, now_ms)
             case ModelAdded():
-                return self._start_waiting()
+                return self._start_waiting(now_ms)
             case TokensProduced(job, ids):
                 return self._stream(JobId(job), ids)
             case FrameSealed(job, seq, sealed):
@@ -394,6 +395,11 @@ class Provider:
             return RefuseCode.PAUSED
         if self.load >= self.settings.places or self._has_its_share(assignment.client):
             return RefuseCode.BUSY
+        needs_ms = TIME_FACTOR * order.offer.offer.eta_ms
+        if details.deadline * 1000 < now_ms + needs_ms:
+            return RefuseCode.DETAILS
+        if details.deadline * 1000 < now_ms + needs_ms + self._wait_ms(order) or self._is_out_of_line(order):
+            return RefuseCode.BUSY
         calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id, kind_of(details))
         if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
             return RefuseCode.DETAILS
@@ -406,6 +412,30 @@ class Provider:
         except ProtocolError:
             return RefuseCode.LANE
         return None
+
+    def _wait_ms(self, order: AssignmentOrder) -> int:
+        """How long an order would wait for a container."""
+        jobs = [job for job in self._jobs.values() if job.running or self._waits(job)]
+        ahead, offers = [_spec(job.order, job.job_id) for job in jobs], [job.order.offer.offer for job in jobs]
+        run = _spec(order, job_id(order.assignment, self.identity.domain))
+        return wait_ms(ahead, run, offers, self.settings.slots, self.settings.at_once)
+
+    def _is_out_of_line(self, order: AssignmentOrder) -> bool:
+        """Whether a job of the lane may have to be in a batch while one with a lower number is still at work.
+
+        The numbers of a lane settle in their order, so their deadlines must be in that order, too.
+        """
+        index, deadline = order.assignment.index, order.details.deadline
+        for job in self._jobs.values():
+            if _lane_key(job.order) != _lane_key(order) or job.receipted or job.stage is Stage.UNPAID:
+                continue
+            other, other_deadline = job.order.assignment.index, job.order.details.deadline
+            is_at_work = job.stage in (Stage.ASSIGNED, Stage.RUNNING)
+            if (other < index and other_deadline > deadline and is_at_work) or (
+                other > index and other_deadline < deadline
+            ):
+                return True
+        return False
 
     def _refuse(self, job: JobId, to: str, code: RefuseCode) -> tuple[Effect, ...]:
         while len(self._refusing) >= REFUSALS_KEPT:
@@ -452,7 +482,7 @@ class Provider:
             return self._decline(job, RefuseCode.EXPIRED, LeafStatus.FAILED, "too late for a promise", now_ms)
         move(job, accept, Stage.RUNNING, now_ms)
         job.promise, job.promised_ms = SignedAccept(accept, signature), now_ms
-        return Send(job.reply_to, job.promise), *self._start_waiting()
+        return Send(job.reply_to, job.promise), *self._start_waiting(now_ms)
 
     def _is_late(self, job: ProvidedJob, now_ms: TimestampMs) -> bool:
         """Whether the requester has turned to another node by now: a promise would have the client pay twice."""
@@ -478,7 +508,7 @@ class Provider:
         move(job, withdrawal, Stage.UNPAID, now_ms)
         # Its container keeps its slot until it is gone.
         stop = (StopContainer(job.job_id),) if job.running else ()
-        return *stop, *self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms), *self._start_waiting()
+        return *stop, *self._settle(job, None, LeafStatus.CLIENT_FAULT, now_ms), *self._start_waiting(now_ms)
 
     def _may_withdraw(self, job: ProvidedJob | None, peer_id: PeerId, now_ms: TimestampMs) -> bool:
         if job is None or job.peer_id != peer_id or job.stage not in (Stage.ASSIGNED, Stage.RUNNING):
@@ -486,48 +516,47 @@ class Provider:
         return job.run is None and not (job.promise and now_ms > job.promised_ms + WITHDRAW_WITHIN_MS)
 
     # --- execution --------------------------------------------------------------------------------------------------
-    def _start_waiting(self) -> tuple[Effect, ...]:
-        """Start accepted jobs whose model is here, as many as containers can hold; the clients take turns.
+    def _start_waiting(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Start accepted jobs whose model is here, as many as containers can hold; give up those that are too late.
 
         Which of them share a container is for the machine to say: it is the same to them.
         """
-        effects: list[Effect] = []
-        running = [self._spec(job) for job in self._jobs.values() if job.running]
-        while (job := self._next_to_start()) is not None:
-            running.append(self._spec(job))
-            if containers(running, self.settings.at_once) > self.settings.slots:
-                break
+        effects = self._give_up_late(now_ms)
+        running = [_spec(job.order, job.job_id) for job in self._jobs.values() if job.running]
+        waiting = [
+            WaitingRun(job.job_id, job.order.assignment.client, _spec(job.order, job.job_id))
+            for job in self._jobs.values()
+            if self._is_queued(job) and Cid(job.order.details.manifest) in self.member.models
+        ]
+        for run in plan_starts(running, waiting, self._started, self.settings.slots, self.settings.at_once):
+            job = self._jobs[run.job_id]
             job.running = True
             self._starts += 1
-            self._started.pop(job.order.assignment.client, None)
-            self._started[job.order.assignment.client] = self._starts
-            while len(self._started) > CLIENTS_KEPT:
-                self._started.pop(next(iter(self._started)))
-            effects.append(RunContainer(running[-1]))
+            self._started.pop(run.client, None)
+            self._started[run.client] = self._starts
+            _shorten(self._started, CLIENTS_KEPT)
+            effects.append(RunContainer(self._limited(run.spec, job, now_ms)))
         return tuple(effects)
 
-    def _next_to_start(self) -> ProvidedJob | None:
-        """The oldest job of the client whose last start is longest ago."""
-        ready = [
-            job
-            for job in self._jobs.values()
-            if job.stage is Stage.RUNNING and self._waits(job) and Cid(job.order.details.manifest) in self.member.models
-        ]
-        # Of equals, min takes the first; jobs stand in the order in which they came.
-        return min(ready, key=lambda job: self._started.get(job.order.assignment.client, 0), default=None)
+    def _is_queued(self, job: ProvidedJob) -> bool:
+        return job.stage is Stage.RUNNING and self._waits(job)
 
-    def _spec(self, job: ProvidedJob) -> RunSpec:
-        details, request = job.order.details, job.order.request.request
-        return RunSpec(
-            job_id=job.job_id,
-            manifest=details.manifest,
-            class_id=job.order.offer.offer.class_id,
-            max_new_tokens=details.max_new_tokens,
-            temperature=details.temperature,
-            seed=sampling_seed(job.job_id, details.seed_nonce),
-            memory_bytes=min(self.settings.memory_bytes, request.max_memory),
-            timeout_ms=request.timeout_ms,
-            kind=request.kind,
+    def _give_up_late(self, now_ms: TimestampMs) -> list[Effect]:
+        """Give up jobs in the queue that would end too late for a batch: their client would have the answer free."""
+        effects: list[Effect] = []
+        for job in self._jobs.values():
+            if self._is_queued(job) and now_ms + run_ms(job.order.offer.offer) > end_by_ms(job.order.details):
+                refusal = Refuse(job.job_id, RefuseCode.FAILED, 0)
+                effects += self._give_up(job, refusal, Outcome.PROVIDER, TOO_LATE, now_ms)
+        return effects
+
+    def _limited(self, spec: RunSpec, job: ProvidedJob, now_ms: TimestampMs) -> RunSpec:
+        """A run that ends in time for its batch, and in the memory that its model needs whatever its client allows."""
+        manifest = self.member.models[Cid(spec.manifest)]
+        return replace(
+            spec,
+            timeout_ms=min(spec.timeout_ms, end_by_ms(job.order.details) - now_ms),
+            memory_bytes=min(self.settings.memory_bytes, max(spec.memory_bytes, manifest.needs_bytes)),
         )
 
     def _stream(self, wanted: JobId, ids: tuple[int, ...]) -> tuple[Effect, ...]:
@@ -546,9 +575,12 @@ class Provider:
         if job is None or job.run is not None:
             return ()
         job.running, job.run, job.proof = False, exited.result, exited.proof
-        after = self._start_waiting()
+        after = self._start_waiting(now_ms)
         if job.stage is not Stage.RUNNING:
             return after
+        if exited.result.outcome is Outcome.OK and now_ms > end_by_ms(job.order.details):
+            # This node was away meanwhile.
+            return *self._give_up(job, exited, Outcome.PROVIDER, TOO_LATE, now_ms), *after
         if exited.result.outcome is Outcome.OK:
             return SealResult(job.job_id, job.order.details.input_cid), *after
         return *self._give_up(job, exited, exited.result.outcome, exited.result.detail, now_ms), *after
@@ -675,7 +707,7 @@ class Provider:
                 case fx.RunContainer | fx.SealResult | fx.FetchModel:
                     job.running, job.run = False, None
                     effects += self._give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)
-        return (*effects, *(self._start_waiting() if effects else ()))
+        return (*effects, *(self._start_waiting(now_ms) if effects else ()))
 
     def _forget_old(self) -> None:
         done = [key for key, job in self._jobs.items() if self._stage(job) in TERMINAL]
@@ -728,6 +760,22 @@ class Provider:
             history=(*job.history, *self.settler.history_of(job.job_id)),
             next_step_ms=None,
         )
+
+
+def _spec(order: AssignmentOrder, job: JobId) -> RunSpec:
+    """What a container is asked to run for an order."""
+    details, request = order.details, order.request.request
+    return RunSpec(
+        job_id=job,
+        manifest=details.manifest,
+        class_id=order.offer.offer.class_id,
+        max_new_tokens=details.max_new_tokens,
+        temperature=details.temperature,
+        seed=sampling_seed(job, details.seed_nonce),
+        memory_bytes=request.max_memory,
+        timeout_ms=request.timeout_ms,
+        kind=request.kind,
+    )
 
 
 def _lane_key(order: AssignmentOrder) -> tuple[Address, Address]:

@@ -76,7 +76,7 @@ from protocol.stages.assignment import (
     verify_fee,
 )
 from protocol.stages.commitment import Receipt, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
-from protocol.stages.offer import SignedOffer
+from protocol.stages.offer import FETCH_MS, SignedOffer
 from protocol.stages.request import GENERATE, KINDS, Request, SignedRequest, request_id
 from protocol.timers import (
     AcceptTimer,
@@ -100,8 +100,6 @@ OWN_REQUESTS = Rate(REQUESTS.amount * 0.9, REQUESTS.period_ms, REQUESTS.burst * 
 MAX_OFFERS = 64
 ASK_AFTER_MS = 10_000
 """A node at work that is silent for so long is asked for its result: its message may have been lost."""
-FETCH_ESTIMATE_MS = 60_000
-"""Allowed for a model that the node must still fetch."""
 DONE_KEPT = 1_024
 
 
@@ -384,7 +382,7 @@ class Requester:
         assert job.signed is not None
         assert job.request_id is not None
         request, offer = job.signed.request, job.chosen.offer
-        fetch_ms = 0 if offer.cached else FETCH_ESTIMATE_MS
+        fetch_ms = 0 if offer.cached else FETCH_MS
         until_ms = now_ms + fetch_ms + offer.eta_ms + request.timeout_ms + DEADLINE_GRACE_MS
         # The node hears it with the order, and a later attempt has another: nobody but the client could choose by it.
         nonce = hashlib.sha256(b"vcoin/seed/1" + self.settings.secret + job.request_id + bytes([job.attempt])).digest()
@@ -402,11 +400,20 @@ class Requester:
             max_new_tokens=request.max_new_tokens,
             classes=request.classes,
             expected_ms=min(offer.eta_ms, request.timeout_ms),
-            deadline=min(request.deadline, until_ms // 1000),
+            deadline=min(request.deadline, max(until_ms // 1000, self._latest_at_work(offer.node_id))),
             attempt=job.attempt,
             max_total=_total(job, offer.price),
             flags=_flags(job.ask) | kind_flags(request.kind),
         )
+
+    def _latest_at_work(self, node: Address) -> int:
+        """The latest deadline among our jobs at work on a node, in seconds; 0 without any.
+
+        The numbers of a lane settle in their order, so a node takes no order that is due before an earlier one.
+        """
+        at_work = (Stage.OFFERED, Stage.ASSIGNED, Stage.RUNNING)
+        jobs = (job for job in self._jobs.values() if job.node == node and job.stage in at_work)
+        return max((job.details.deadline for job in jobs if job.details is not None), default=0)
 
     def _assign(self, assignment: Assignment, signature: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = next(

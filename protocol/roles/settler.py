@@ -52,6 +52,7 @@ from protocol.params import (
     BATCH_SLOTS,
     BPS,
     MAX_BATCH_LEAVES,
+    MINE_WITHIN_MS,
     OPEN_VALUE_PER_STAKE,
     PROBATION_JOBS,
 )
@@ -83,8 +84,6 @@ ANSWER_BLOCKS = 3
 SUBMIT_AGAIN_MS = 10_000
 LONGEST_REST_MS = 60_000
 """Between two tries after refusals: each waits twice as long as the one before, up to this."""
-MINE_WITHIN_MS = 90_000
-"""A job without a receipt is due so long before it is too late: longer than any rest, so that it has its try."""
 
 
 @dataclass(frozen=True, slots=True)

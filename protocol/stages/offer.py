@@ -12,6 +12,11 @@ from protocol.wire.envelope import typed
 from protocol.wire.ids import Address, PeerId, Wei
 from protocol.wire.names import wire_name
 
+START_MS = 12_000
+"""A cold container: start, imports, loading the model."""
+FETCH_MS = 60_000
+"""Allowed for a model that is not here yet."""
+
 
 @typed(
     "Offer(bytes32 requestId,address nodeId,uint96 price,uint32 etaMs,uint16 classId,bool cached,bytes32 hpkeKey,"

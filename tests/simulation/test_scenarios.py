@@ -249,9 +249,14 @@ def crowd(jobs: int) -> World:
         world.add(f"verifier-{number}", {"verifier"}, 5_000)
     world.start()
     for number in range(jobs):
-        world.soon(lambda number=number: world.node("greedy").take(ask(number + 1)), 3_000)
-    world.soon(lambda: world.node("modest").take(ask(100)), 9_000)
+        world.soon(lambda number=number: world.node("greedy").take(patient(number + 1)), 3_000)
+    world.soon(lambda: world.node("modest").take(patient(100)), 9_000)
     return world
+
+
+def patient(number: int) -> ev.JobAsked:
+    """A job whose client lets it wait behind as many as a queue holds."""
+    return dataclasses.replace(ask(number), timeout_ms=300_000)
 
 
 def test_clients_take_turns_in_the_queue():

@@ -154,7 +154,7 @@ def early(deal: Deal, index: int) -> AssignmentOrder:
 
 def wait_in_vain(deal: Deal) -> None:
     (waits,) = deal.send(deal.order())
-    assert refusal(deal.machine.handle(DeadlinePassed(waits.name), NOW)) is RefuseCode.LANE
+    assert refusal(deal.machine.handle(DeadlinePassed(waits.timer), NOW)) is RefuseCode.LANE
 
 
 def test_an_order_before_its_lane_is_kept_until_one_waited_in_vain():

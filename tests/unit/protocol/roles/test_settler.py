@@ -26,11 +26,12 @@ from protocol.params import (
     BATCH_AGE_MS,
     BATCH_JOBS,
     MAX_BATCH_LEAVES,
+    MINE_WITHIN_MS,
     OPEN_VALUE_PER_STAKE,
     PROBATION_JOBS,
     RETRY_AFTER_DEADLINE_S,
 )
-from protocol.roles.settler import LONGEST_REST_MS, MINE_WITHIN_MS, SUBMIT_AGAIN_MS
+from protocol.roles.settler import LONGEST_REST_MS, SUBMIT_AGAIN_MS
 from protocol.stages.assignment import CHECK_ORDERED, AssignmentOrder, job_id, verify_fee
 from protocol.stages.commitment import (
     Batch,

@@ -1,0 +1,74 @@
+"""The run queue: which waiting jobs start next, how long a new one would wait, and by when a run must have ended.
+
+Pure functions over what the journal holds. A time that decides about a job comes from its signed offer, not from the
+speed that this machine has now, which a fold of the journal would not find again.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from protocol.params import MINE_WITHIN_MS, RETRY_AFTER_DEADLINE_S
+from protocol.stages.assignment import JobDetails
+from protocol.stages.execution import RunSpec, containers, side_by_side_ms
+from protocol.stages.offer import FETCH_MS, Offer
+from protocol.wire.ids import Address, JobId
+
+TIME_FACTOR = 2
+"""A client allows at least this many times what the node says that its job takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRun:
+    """A job that is ready to start, and the account that pays for it."""
+
+    job_id: JobId
+    client: Address
+    spec: RunSpec
+
+
+def plan_starts(
+    running: Sequence[RunSpec], waiting: Sequence[WaitingRun], turns: Mapping[Address, int], slots: int, at_once: int
+) -> tuple[WaitingRun, ...]:
+    """Choose the jobs that start now, in this order, as many as the containers hold; the clients take turns.
+
+    Args: waiting, oldest first; turns, for each client the number of its last start, so that the one that waits
+        longest for a turn is next.
+    """
+    started, left, counts = list(running), list(waiting), dict(turns)
+    newest = max(counts.values(), default=0)
+    chosen: list[WaitingRun] = []
+    while left:
+        # Of equals, min takes the first, which has waited longest.
+        run = min(left, key=lambda each: counts.get(each.client, 0))
+        if containers([*started, run.spec], at_once) > slots:
+            break
+        newest += 1
+        counts[run.client] = newest
+        started.append(run.spec)
+        chosen.append(run)
+        left.remove(run)
+    return tuple(chosen)
+
+
+def wait_ms(ahead: Collection[RunSpec], run: RunSpec, offers: Collection[Offer], slots: int, at_once: int) -> int:
+    """How long a new run would wait for a container, roughly: 0 where there is room for it now.
+
+    Args: ahead, runs that have a container or wait for one; offers, those that they were ordered by.
+    """
+    if containers([*ahead, run], at_once) <= slots:
+        return 0
+    together = min(at_once, len(ahead))
+    return side_by_side_ms(sum(map(run_ms, offers)), together) // (together * slots)
+
+
+def run_ms(offer: Offer) -> int:
+    """How long the container of an offered job takes, by what its node said."""
+    return offer.eta_ms if offer.cached else max(0, offer.eta_ms - FETCH_MS)
+
+
+def end_by_ms(details: JobDetails) -> int:
+    """When a run must have ended, in ms since 1970: later its batch may not be mined in time.
+
+    Without a receipt a batch counts until RETRY_AFTER_DEADLINE_S after the deadline; mining it takes MINE_WITHIN_MS.
+    """
+    return (details.deadline + RETRY_AFTER_DEADLINE_S) * 1000 - MINE_WITHIN_MS
