@@ -71,7 +71,7 @@ abstract contract Cases is Verifiers {
         view
         returns (address[] memory)
     {
-        Docket memory docket = _settlement.drawOf(node, slot);
+        Docket memory docket = _docketOf(node, slot);
         return _firstBench(docket, node, contents).nodes;
     }
 
@@ -139,7 +139,7 @@ abstract contract Cases is Verifiers {
         view
         returns (uint256[] memory places, uint256 nextTry)
     {
-        (Draw memory draw,) = _drawFor(_settlement.drawOf(open.node, open.slot), open.node, contents);
+        (Draw memory draw,) = _drawFor(_docketOf(open.node, open.slot), open.node, contents);
         if (seed != 0) draw.seed = seed;
         draw.nextTry = open.nextTry;
         if (open.round == 0) {

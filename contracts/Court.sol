@@ -67,7 +67,7 @@ contract Court is Verdicts {
             : _untilOf(caseId, batch.commitTime);
         if (block.timestamp <= until) revert NotStarved(until);
         if (batch.state == BatchState.Pending) {
-            FirstBench memory first = _firstBench(_settlement.drawOf(node, slot), node, contents);
+            FirstBench memory first = _firstBench(_docketOf(node, slot), node, contents);
             return _closeUnheard(caseId, node, slot, first.places.length != 0);
         }
         Case storage held = _cases[caseId];

@@ -51,7 +51,7 @@ abstract contract Demands is Appeals {
     }
 
     function _requireDrawn(Case storage open, uint24 leaf) private view {
-        Docket memory docket = _settlement.drawOf(open.node, open.slot);
+        Docket memory docket = _docketOf(open.node, open.slot);
         uint256[] memory drawn = SampleLib.draw(docket.seed, docket.leafCount, docket.rateBps);
         if (!SeatLib.isAmong(leaf, drawn, drawn.length)) revert LeafNotDrawn(leaf);
     }

@@ -136,6 +136,8 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
     function _debit(address node, Claim memory part, uint256 fee, uint256 i) internal returns (Debit memory) {
         bytes32 key = LaneLib.key(part.client, part.signer, node);
         Lane lane = _lanes[key];
+        // Else a node could name anyone as its client, and parties do not judge.
+        if (lane.stateOf() == LaneState.None) revert LaneNotOpen();
         if (part.index <= lane.jobs()) revert IndexNotAbove(i, part.index, lane.jobs());
         if (part.cumulative < lane.mark()) revert BelowMark(i, part.cumulative, lane.mark());
         uint256 amount = uint256(part.charge) + fee + part.bonus;

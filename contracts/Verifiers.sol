@@ -6,7 +6,7 @@ import {ISettlement} from "./interfaces/ISettlement.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {SampleLib} from "./libraries/SampleLib.sol";
 import {Draw, SeatLib} from "./libraries/SeatLib.sol";
-import {Batch, Contents, Debit} from "./types/BatchTypes.sol";
+import {Batch, Contents, Debit, Docket} from "./types/BatchTypes.sol";
 import {ListEnd, VerifierSlot} from "./types/CaseTypes.sol";
 import {NodeState, NodeView} from "./types/NodeTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
@@ -132,11 +132,12 @@ abstract contract Verifiers is ICourt {
             unchecked {
                 end += debit.leaves;
                 uint256 until = SampleLib.countBefore(drawn, end, rateBps);
-                if (until == before) continue;
+                if (until != before && debit.amount != 0) {
+                    (address client, address signer) = (debit.client, debit.signer);
+                    parties[count++] = client;
+                    if (signer != client) parties[count++] = signer;
+                }
                 before = until;
-                (address client, address signer) = (debit.client, debit.signer);
-                parties[count++] = client;
-                if (signer != client) parties[count++] = signer;
             }
         }
         assembly ("memory-safe") {
@@ -193,6 +194,10 @@ abstract contract Verifiers is ICourt {
 
     function _nodeOf(address node) internal view returns (NodeView memory) {
         return _stakes.nodeOf(node);
+    }
+
+    function _docketOf(address node, uint8 slot) internal view returns (Docket memory) {
+        return _settlement.drawOf(node, slot);
     }
 
     function _batchOf(address node, uint8 slot) internal view returns (Batch memory) {

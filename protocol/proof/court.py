@@ -103,12 +103,12 @@ def _order(proof: Proof, batch: BatchPaper, draw: DrawPaper, listed: tuple[Liste
 
 
 def _parties(batch: BatchPaper, draw: DrawPaper) -> set[Address]:
-    """Clients and signers whose leaves are drawn."""
+    """Clients and signers who pay for drawn leaves. A debit of nothing makes no party."""
     parties: set[Address] = set()
     end = 0
     for debit in batch.contents.debits:
         first, end = end, end + debit.leaves
-        if any(first <= leaf < end for leaf in draw.leaves):
+        if debit.amount and any(first <= leaf < end for leaf in draw.leaves):
             parties |= {debit.client, debit.signer}
     return parties
 

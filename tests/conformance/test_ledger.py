@@ -414,6 +414,12 @@ async def test_a_batch_over_the_clients_order_is_refused(open_ledger: OpenLedger
         await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "OverSigned")
 
 
+async def test_a_batch_of_a_lane_that_was_never_opened_is_refused(open_ledger: OpenLedger) -> None:
+    async with scene(open_ledger) as play:
+        play.orders.finish()
+        await refused(play.adapter, SubmitBatch(batch_of(NODE.address, 0, play.orders)), "LaneNotOpen")
+
+
 async def test_a_price_above_the_stakes_share_is_refused(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger) as play:
         await play.ledger.deposit(CLIENT, 400 * VCN)

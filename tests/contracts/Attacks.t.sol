@@ -69,11 +69,11 @@ contract AttacksTest is Fixture {
     function test_a_forged_client_has_no_lane() public {
         Client memory victim = client("victim", 100 * VCN);
         openLane(victim, node.id, 50 * VCN);
-        // Signed by the thief's own key, for the victim's money: the lane of that pair is empty.
+        // Signed by the thief's own key, for the victim's money: that pair never opened a lane.
         Claim[] memory claims = claimsOf(one, node.id, 1, VCN, 0);
         (claims[0].client, claims[0].cumulative) = (victim.id, 1.05 ether);
         signClaim(claims[0], node.id, one.signerKey);
-        _refused(abi.encodeWithSelector(ISettlement.OverLane.selector, 0, 1.05 ether, 0), claims, 1);
+        _refused(abi.encodeWithSelector(ISettlement.LaneNotOpen.selector), claims, 1);
     }
 
     function test_the_ends_of_the_packed_fields() public {

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Batch, BatchState, Claim, Contents, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
+import {
+    Batch,
+    BatchState,
+    Claim,
+    Contents,
+    Debit,
+    LaneState,
+    LaneView,
+    Submission
+} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, CaseView, Seat, SeatState, Verdict, VerifierSlot} from "../../contracts/types/CaseTypes.sol";
 import {BatchRecord, DelegationView, NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 import {IPanel} from "../../contracts/interfaces/IPanel.sol";
@@ -9,6 +18,7 @@ import {MedianLib} from "../../contracts/libraries/MedianLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
+import {SeatLib} from "../../contracts/libraries/SeatLib.sol";
 import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
 import {JobOutput} from "../../contracts/types/SingleTypes.sol";
@@ -25,6 +35,7 @@ contract Handler is Stakers, Papers {
     Node[] public nodes;
     Client[] public clients;
     uint256 public submissions;
+    uint256 public namings;
     uint256 public finals;
     uint256 public voids;
     uint256 public refunds;
@@ -217,6 +228,25 @@ contract Handler is Stakers, Papers {
         if (settlement.bookOf(made.node).openValue > own / 2) _complain("half of the stake covers what is open");
     }
 
+    /// @notice A node names verifiers as clients of nothing: what it signs itself.
+    function nameJudges(uint256 whose, uint256 who, uint8 slot) external {
+        Node memory node = _node(whose);
+        Claim[] memory claims = new Claim[](nodes.length);
+        claims[0] = claimOf(_client(who), node.id, 2, VCN / 10, 0);
+        for (uint256 i = 1; i < claims.length; ++i) {
+            (claims[i].client, claims[i].signer, claims[i].index) = (nodes[i].id, node.id, 1);
+            signClaim(claims[i], node.id, node.key);
+        }
+        Submission memory made = submissionOf(node.id, _freeSlot(node.id, slot), claims, 2);
+        ++namings;
+        bytes memory contents = abi.encode(contentsOf(made, claims));
+        vm.prank(node.id);
+        try settlement.submit(made, claims) {
+            _contents[node.id][made.slot] = contents;
+            _signed[_lane(claims[0].client, node.id)] = claims[0].cumulative;
+        } catch {}
+    }
+
     function _lane(address client_, address node) internal pure returns (bytes32) {
         return keccak256(abi.encode(client_, node));
     }
@@ -306,6 +336,54 @@ contract Handler is Stakers, Papers {
         bytes32 caseId = convened(node, slot, _kept(node, slot));
         _countPay(caseId, node, slot, pool - settlement.pool());
         _checkSeats(caseId);
+        _checkTickets(caseId, node, slot);
+    }
+
+    /// @dev Every ticket that hit a verifier seated it, unless it has the node's owner or has paid the node out of a lane of its
+    ///      own: so nothing that a node puts into its batch moves the chance of any other.
+    function _checkTickets(bytes32 caseId, address node, uint8 slot) private {
+        VerifierSlot[] memory list = court.verifiersOf(CLASS);
+        uint256 commitBlock = settlement.batchOf(node, slot).commitBlock;
+        uint256 length;
+        while (length < list.length && list[length].fromBlock < commitBlock) {
+            ++length;
+        }
+        bytes32 seed = settlement.batchSeedOf(node, slot);
+        uint256 tickets = court.caseOf(caseId).nextTry;
+        for (uint256 i; i < tickets; ++i) {
+            (uint256 place, uint256 roll) = SeatLib.ticket(seed, caseId, 0, i, length);
+            VerifierSlot memory hit = list[place];
+            if (roll >= hit.weight || commitBlock > hit.untilBlock || _sits(caseId, hit.node)) continue;
+            if (!_isPartyTo(hit.node, node, slot)) _complain("a batch kept a judge off its bench");
+        }
+    }
+
+    function _sits(bytes32 caseId, address who) private view returns (bool) {
+        Seat[] memory seats = court.seatsOf(caseId);
+        for (uint256 i; i < seats.length; ++i) {
+            if (seats[i].node == who) return true;
+        }
+        return false;
+    }
+
+    function _isPartyTo(address who, address node, uint8 slot) private view returns (bool) {
+        (address owner, address operator) = stakes.keysOf(who);
+        (address own,) = stakes.keysOf(node);
+        if (owner == own) return true;
+        Debit[] memory debits = _kept(node, slot).debits;
+        for (uint256 i; i < debits.length; ++i) {
+            if (!_hasPaid(debits[i], node)) continue;
+            if (_isOf(debits[i], who) || _isOf(debits[i], owner) || _isOf(debits[i], operator)) return true;
+        }
+        return false;
+    }
+
+    function _isOf(Debit memory debit, address key) private pure returns (bool) {
+        return debit.client == key || debit.signer == key;
+    }
+
+    function _hasPaid(Debit memory debit, address node) private view returns (bool) {
+        return debit.amount != 0 && settlement.laneOf(debit.client, debit.signer, node).state != LaneState.None;
     }
 
     function _countPay(bytes32 caseId, address node, uint8 slot, uint256 paid) private {

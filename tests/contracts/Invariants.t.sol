@@ -57,7 +57,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](61);
+        bytes4[] memory acts = new bytes4[](62);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -120,6 +120,7 @@ contract InvariantsTest is StdInvariant, Test {
         acts[58] = Scrutiny.auditBatch.selector;
         acts[59] = Scrutiny.auditBatch.selector;
         acts[60] = Trials.follow.selector;
+        acts[61] = Handler.nameJudges.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -217,6 +218,16 @@ contract HandlerTest is Test {
         handler.voteOnCase(0, 1, true);
         handler.settleBatch(0, 0);
         assertEq(handler.finals(), 2);
+        assertEq(handler.wrong(), "");
+    }
+
+    function test_a_node_that_names_its_judges_has_the_bench_it_would_have() public {
+        Handler handler = new Handler();
+        handler.setUp();
+        handler.nameJudges(1, 0, 0);
+        assertEq(handler.namings(), 1);
+        handler.submitBatch(1, 0, 0, 3, 6e18, 0);
+        handler.conveneBatch(3);
         assertEq(handler.wrong(), "");
     }
 

@@ -406,6 +406,7 @@ class Contracts:
         lane = self.lane(claim.client, claim.signer, node)
         order = Assignment(claim.client, claim.signer, node, claim.jobs, claim.cumulative, claim.details)
         self.require_signed(order, claim.signature, claim.signer, "BadAssignmentSignature")
+        self.require((claim.client, claim.signer, node) in self.lanes, "LaneNotOpen")
         self.require(claim.jobs > lane.jobs, "IndexNotAbove")
         self.require(claim.cumulative >= lane.mark, "BelowMark")
         self.require(debit <= claim.cumulative - lane.mark, "OverSigned")

@@ -422,7 +422,7 @@ class Court(Contracts):
         parties: set[Address] = set()
         first = 0
         for debit in contents.debits:
-            if any(first <= index < first + debit.leaves for index in drawn):
+            if debit.amount and any(first <= index < first + debit.leaves for index in drawn):
                 parties |= {debit.client, debit.signer}
             first += debit.leaves
         return parties

@@ -158,7 +158,8 @@ class Ledger(Stakes):
         debits = []
         for claim in claims:
             require(claim.signed == claim.signer, "not signed by the signer")
-            lane = lanes.setdefault((claim.client, claim.signer, node), Lane())
+            require((claim.client, claim.signer, node) in lanes, "no such lane")
+            lane = lanes[claim.client, claim.signer, node]
             owed = claim.charge + verify_fee(claim.charge, checked=checked) + claim.bonus
             require(claim.index > lane.jobs and owed <= claim.cumulative - lane.mark, "above what was signed")
             require(owed <= lane.left, "above what the lane holds")
@@ -334,11 +335,11 @@ class Ledger(Stakes):
 
     @staticmethod
     def _parties(batch: Batch, drawn: Sequence[int]) -> set[str]:
-        """Clients and signers of drawn leaves."""
+        """Clients and signers who pay for drawn leaves."""
         found: set[str] = set()
         first = 0
         for debit in batch.debits:
-            if any(first <= leaf < first + debit.leaves for leaf in drawn):
+            if debit.amount and any(first <= leaf < first + debit.leaves for leaf in drawn):
                 found |= {debit.client, debit.signer}
             first += debit.leaves
         return found

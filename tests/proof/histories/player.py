@@ -14,7 +14,7 @@ from protocol.wire.ids import Address
 from tests.proof.histories.ledger import HASHES
 from tests.proof.histories.rules import STAYS, verify_fee
 from tests.proof.histories.scene import CLASS, VCN, Look, address, look, members
-from tests.proof.histories.staking import StakeMoves
+from tests.proof.histories.staking import VERIFIERS, StakeMoves
 from tests.proof.histories.state import Arbiters, Batch, Case, Claim
 from tests.proof.histories.table import CLIENTS, PROVIDERS
 
@@ -115,6 +115,8 @@ class Player(StakeMoves):
         for lane in open_lanes[: self.dice.randint(1, 3)]:
             claims.append(self._claim(lane, room // 4, max(1, most // 4), checked=checked))
             room -= claims[-1].charge
+        if self.dice.random() < 0.03:
+            claims.append(self._naming(node))
         leaves = sum(
             claim.index - (lane.jobs if (lane := self.ledger.lanes.get((claim.client, claim.signer, node))) else 0)
             for claim in claims
@@ -135,6 +137,10 @@ class Player(StakeMoves):
         cumulative = there.mark + self._mostly(owed, owed + self.dice.randint(0, 10**17), owed - 1)
         signed = self._mostly(lane[1], address("thief"))
         return Claim(*lane[:2], there.jobs + count, max(0, cumulative), charge, bonus, signed)
+
+    def _naming(self, node: str) -> Claim:
+        """A claim of nothing that names another node as its client and is signed by the node itself."""
+        return Claim(address(self.dice.choice(VERIFIERS)), node, 1, 0, 0, 0, node)
 
     def _slot_for(self, node: str) -> int:
         """One that is free; often one whose batch is ready to be final, once it may be."""

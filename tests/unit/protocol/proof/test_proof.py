@@ -196,6 +196,17 @@ def test_each_check_fails_for_what_it_is_about(name: str, change: Callable[[Proo
     assert name in failed(change(proof_of()))
 
 
+@pytest.mark.parametrize(("amount", "is_party"), [(0, False), (1, True)])
+def test_only_a_client_that_pays_is_kept_off_the_bench(amount: int, is_party: bool) -> None:
+    proof = proof_of()
+    assert proof.batch is not None
+    assert proof.case is not None
+    mine, other = proof.batch.contents.debits
+    debits = replace(mine, client=proof.case.seats[0].node, amount=amount), other
+    named_ = replace(proof, batch=replace(proof.batch, contents=replace(proof.batch.contents, debits=debits)))
+    assert ("seats drawn" in failed(named_)) == is_party
+
+
 def test_noise_constants_that_are_none_and_a_charge_that_is_too_small_are_found() -> None:
     proof = proof_of()
     assert proof.noise is not None
