@@ -112,7 +112,7 @@ contract AttacksOnBenchTest is CourtFixture {
             // Where friends have sat the others are excluded, too: then there is no audit at all.
             if (_countMates(auditors) == auditors.length) ++owned;
         }
-        assertLt(owned, SEEDS / 10, "audits by friends, or by nobody");
+        assertLt(owned, SEEDS / 10, "audits by friends, or none");
     }
 
     // ---- a lane that its client has opened
