@@ -93,7 +93,7 @@ contract AttacksOnMoneyTest is Papers {
         Claim[] memory claims = claimsOf(one, node.id, 1, 10 * VCN, 0);
         _refused(abi.encodeWithSelector(ISettlement.BadAssignmentSignature.selector, 0), other.id, claims);
         signClaim(claims[0], other.id, one.signerKey);
-        _refused(abi.encodeWithSelector(ISettlement.OverLane.selector, 0, 10.5 ether, 0), other.id, claims);
+        _refused(abi.encodeWithSelector(ISettlement.LaneNotOpen.selector), other.id, claims);
         submitted(one, node.id, 0, 1, 10 * VCN);
         assertEq(_unspent(), 89.5 ether, "the node that holds the lane is paid");
     }
