@@ -15,7 +15,7 @@ from executor import devices
 from executor.runs.batched_generation import KIND, Together
 from executor.runs.container_run import Finish
 from executor.runs.context import Station
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.runs.replay import Replay
 from executor.scheduler.batch_scheduler import Ended, Guest, OnTokens, Sharing
 from executor.scheduler.slots import Turns
@@ -85,8 +85,8 @@ class ContainerAdapter:
         """
         workspace = self._workspaces.of_job(spec.job_id)
 
-        def look() -> tuple[Order, Ended | None, bool]:
-            order = Order(self._station, spec, workspace)
+        def look() -> tuple[QueuedRun, Ended | None, bool]:
+            order = QueuedRun(self._station, spec, workspace)
             return order, order.done(), order.is_begun()
 
         try:
@@ -97,7 +97,7 @@ class ContainerAdapter:
             return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
         return ContainerExited(spec.job_id, result, proof)
 
-    async def alone(self, order: Order, on_tokens: OnTokens) -> Ended:
+    async def alone(self, order: QueuedRun, on_tokens: OnTokens) -> Ended:
         """See Host."""
 
         def hear(ids: tuple[int, ...]) -> None:

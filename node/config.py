@@ -190,7 +190,7 @@ def _address(raw: object, _base: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Field:
     """How a value of a key is read from text or TOML, and what it means."""
 
     read: Callable[[object, Path], Any]
@@ -201,49 +201,55 @@ class Key:
 class NodeConfig:
     """Who this node is and what it offers."""
 
-    data_dir: Annotated[Path, Key(_path, "keys, journal, content store and results live here")] = Path("~/.vcoin")
-    name: Annotated[str, Key(_text, "a name for people, in the log; told to nobody")] = "node"
-    roles: Annotated[tuple[str, ...], Key(_some_of(ROLES), "what this node does: " + ", ".join(ROLES))] = ROLES
-    price: Annotated[Wei, Key(_coins, "VCN asked for 1,000 output tokens")] = DEFAULT_PRICE_WEI
-    lane: Annotated[Wei, Key(_coins, "VCN locked at once for a node that this one hires")] = DEFAULT_LANE_WEI
-    checked: Annotated[bool, Key(_flag, "have every job that it asks for checked, for half of the price more")] = False
-    client: Annotated[str, Key(_address, "account that pays for this node's jobs; empty: its own signer key")] = ""
-    password_file: Annotated[Path | None, Key(_path, "its first line opens the keystore files of the data dir")] = None
+    data_dir: Annotated[Path, Field(_path, "keys, journal, content store and results live here")] = Path("~/.vcoin")
+    name: Annotated[str, Field(_text, "a name for people, in the log; told to nobody")] = "node"
+    roles: Annotated[tuple[str, ...], Field(_some_of(ROLES), "what this node does: " + ", ".join(ROLES))] = ROLES
+    price: Annotated[Wei, Field(_coins, "VCN asked for 1,000 output tokens")] = DEFAULT_PRICE_WEI
+    lane: Annotated[Wei, Field(_coins, "VCN locked at once for a node that this one hires")] = DEFAULT_LANE_WEI
+    checked: Annotated[bool, Field(_flag, "have every job that it asks for checked, for half of the price more")] = (
+        False
+    )
+    client: Annotated[str, Field(_address, "account that pays for this node's jobs; empty: its own signer key")] = ""
+    password_file: Annotated[Path | None, Field(_path, "its first line opens the keystore files of the data dir")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class P2PConfig:
     """How peers reach this node and how it finds them."""
 
-    listen: Annotated[str, Key(_only, "multiaddr to listen on")] = "/ip4/0.0.0.0/tcp/4701"
-    announce: Annotated[tuple[str, ...], Key(_texts, "multiaddrs told to others; empty: those listened on")] = ()
-    bootnodes: Annotated[tuple[str, ...], Key(_texts, "multiaddrs with /p2p/ID of nodes to join by")] = ()
-    fast: Annotated[bool, Key(_flag, "beat every 5 s, not 30 s; for local networks, all nodes alike")] = False
+    listen: Annotated[str, Field(_only, "multiaddr to listen on")] = "/ip4/0.0.0.0/tcp/4701"
+    announce: Annotated[tuple[str, ...], Field(_texts, "multiaddrs told to others; empty: those listened on")] = ()
+    bootnodes: Annotated[tuple[str, ...], Field(_texts, "multiaddrs with /p2p/ID of nodes to join by")] = ()
+    fast: Annotated[bool, Field(_flag, "beat every 5 s, not 30 s; for local networks, all nodes alike")] = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChainConfig:
     """The chain that holds stake and escrow."""
 
-    rpc_urls: Annotated[tuple[str, ...], Key(_urls, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
-    deployment: Annotated[Path | None, Key(_path, "addresses file that the deployment wrote")] = None
-    poll_ms: Annotated[int | None, Key(_number(50, 60_000), "between two looks; unset: what suits the chain")] = None
-    max_fee_gwei: Annotated[int, Key(_number(1, 1_000_000), "per gas; while gas is dearer nothing is sent")] = 500
+    rpc_urls: Annotated[tuple[str, ...], Field(_urls, "JSON-RPC endpoints, in order")] = ("http://127.0.0.1:8545",)
+    deployment: Annotated[Path | None, Field(_path, "addresses file that the deployment wrote")] = None
+    poll_ms: Annotated[int | None, Field(_number(50, 60_000), "between two looks; unset: what suits the chain")] = None
+    max_fee_gwei: Annotated[int, Field(_number(1, 1_000_000), "per gas; while gas is dearer nothing is sent")] = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorConfig:
     """The containers that run models."""
 
-    docker_host: Annotated[str, Key(_text, "Docker Engine or Podman socket")] = "unix:///var/run/docker.sock"
-    image: Annotated[str, Key(_text, "runner image; empty: the one that belongs to this release")] = ""
-    store: Annotated[Path, Key(_path, "models and blobs by content id; a machine's nodes may share it")] = Path("store")
-    memory: Annotated[int, Key(_size, "most memory for one container")] = 4 * 2**30
-    cpus: Annotated[float, Key(_cpus, "cores for one container")] = 1.0
-    slots: Annotated[int, Key(_number(1, 64), "containers at the same time")] = 1
-    at_once: Annotated[int, Key(_number(1, 32), "answers side by side in one of them")] = 8
+    docker_host: Annotated[str, Field(_text, "Docker Engine or Podman socket")] = "unix:///var/run/docker.sock"
+    image: Annotated[str, Field(_text, "runner image; empty: the one that belongs to this release")] = ""
+    store: Annotated[Path, Field(_path, "models and blobs by content id; a machine's nodes may share it")] = Path(
+        "store"
+    )
+    memory: Annotated[int, Field(_size, "most memory for one container")] = 4 * 2**30
+    cpus: Annotated[float, Field(_cpus, "cores for one container")] = 1.0
+    slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1
+    at_once: Annotated[int, Field(_number(1, 32), "answers side by side in one of them")] = 8
     turns: Annotated[
-        int, Key(_number(0, 64), "containers at the same time over all nodes that share the store; 0: no limit")
+        int, Field(_number(0, 64), "containers at the same time over all nodes that share the store; 0: no limit")
     ] = 0
 
 
@@ -251,22 +257,22 @@ class ExecutorConfig:
 class ApiConfig:
     """How the command line and the dashboard reach the daemon."""
 
-    socket: Annotated[Path, Key(_path, "Unix socket for the command line")] = Path("vcoin.sock")
+    socket: Annotated[Path, Field(_path, "Unix socket for the command line")] = Path("vcoin.sock")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsConfig:
     """Where Prometheus reads the node's numbers."""
 
-    listen: Annotated[str, Key(_loopback, "serve /metrics at this address of this machine; empty: nowhere")] = ""
+    listen: Annotated[str, Field(_loopback, "serve /metrics at this address of this machine; empty: nowhere")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     """What the daemon writes to stderr."""
 
-    format: Annotated[str, Key(_one_of(LOG_FORMATS), "human, json, or auto: human on a terminal")] = "auto"
-    level: Annotated[str, Key(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS))] = "info"
+    format: Annotated[str, Field(_one_of(LOG_FORMATS), "human, json, or auto: human on a terminal")] = "auto"
+    level: Annotated[str, Field(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS))] = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +317,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 
 
-_KEYS: dict[str, Key] = {
+_KEYS: dict[str, Field] = {
     f"{section}.{name}": hint.__metadata__[0]
     for section, kind in _SECTIONS.items()
     for name, hint in get_type_hints(kind, include_extras=True).items()

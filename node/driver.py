@@ -78,7 +78,7 @@ class Adapter(Protocol):
     async def perform(self, effect: Any) -> Event: ...
 
 
-class Machine(Protocol):
+class RoleMachine(Protocol):
     """The roles of this node: pure, so that the same events give the same state again."""
 
     def fresh(self) -> Self:
@@ -94,7 +94,7 @@ class Machine(Protocol):
     def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None: ...
 
 
-class Journal(Protocol):
+class EventJournal(Protocol):
     """Where durable events are kept, in order."""
 
     async def append(self, rows: Sequence[Row]) -> int: ...
@@ -141,8 +141,8 @@ class Driver:
 
     def __init__(
         self,
-        machine: Machine,
-        journal: Journal,
+        machine: RoleMachine,
+        journal: EventJournal,
         routes: Mapping[type[Any], Adapter],
         clock_ms: Callable[[], int],
         blame: Blame,
@@ -509,7 +509,7 @@ class Driver:
 
 
 def _fold_rows(
-    machine: Machine, rows: Iterator[tuple[int, Row, str]], again: int
+    machine: RoleMachine, rows: Iterator[tuple[int, Row, str]], again: int
 ) -> tuple[dict[bytes, _Pending], list[_Fault], bool]:
     """Feed rows to a machine. Returns the effects that none of them answers, the rows at fault, and whether one raised.
 

@@ -75,7 +75,7 @@ class Visit:
     pending: bool = True
 
 
-class Door:
+class ConnectionGate:
     """Lets connections in, and remembers them until they are over."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from libp2p.security.secure_session import SecureSession
 from multiaddr import Multiaddr
 
-from p2p.door import Door
+from p2p.door import ConnectionGate
 
 if libp2p.__version__ != "0.8.1":
     raise ImportError(f"p2p.hardening repairs libp2p 0.8.1 and nothing else; this is {libp2p.__version__}")
@@ -327,7 +327,7 @@ _listener_init = tcp.TCPListener.__init__
 
 
 def _init_with_door(self: tcp.TCPListener, handler_function: THandler) -> None:
-    door = Door()
+    door = ConnectionGate()
     self.door = door  # type: ignore[attr-defined]
 
     async def admit_and_handle(connection: ReadWriteCloser) -> None:
@@ -353,9 +353,9 @@ def _init_with_door(self: tcp.TCPListener, handler_function: THandler) -> None:
     _listener_init(self, admit_and_handle)
 
 
-def door_of(listener: IListener) -> Door:
+def door_of(listener: IListener) -> ConnectionGate:
     """The door that a listener asks."""
-    door: Door = listener.door  # type: ignore[attr-defined]
+    door: ConnectionGate = listener.door  # type: ignore[attr-defined]
     return door
 
 

@@ -29,9 +29,9 @@ from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
 from p2p import hardening
-from p2p.door import Door
+from p2p.door import ConnectionGate
 from p2p.streams import FramedStream
-from p2p.transport import Handler, Watcher, answer, split_address
+from p2p.transport import ConnectionWatcher, Handler, answer, split_address
 from protocol.errors import ConfigError, P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId, public_key_of
 
@@ -57,13 +57,13 @@ WANTED_FILES = 8_192
 class Host:
     """A running libp2p host; `open_host` makes one."""
 
-    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str], door: Door) -> None:
+    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str], door: ConnectionGate) -> None:
         self._host = host
         self._swarm = swarm
         self._door = door
         self._announce = tuple(announce)
         self._own_ips = {ip: _own_ip(ip) for ip in ("0.0.0.0", "::")}  # noqa: S104
-        self._watchers: list[Watcher] = []
+        self._watchers: list[ConnectionWatcher] = []
         self._dials: dict[PeerId, trio.Lock] = {}
         self._known: set[PeerId] = set()
         self._peer_id = PeerId(host.get_id().to_base58())
@@ -87,7 +87,7 @@ class Host:
             found.append(f"/{family}/{self._own_ips.get(ip, ip)}/{rest}")
         return tuple(found)
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: ConnectionWatcher) -> None:
         self._watchers.append(watcher)
 
     def handle(self, protocol: str, handler: Handler) -> None:

@@ -158,7 +158,7 @@ def verdict_stage(verdict: Verdict) -> Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class JobView:
+class JobState:
     """A job as it is shown: amounts in wei, times in ms since 1970, temperature in thousandths; None: not known yet.
 
     checked: its client pays to have it checked. max_price: what its client would have paid for all tokens; most: what

@@ -32,7 +32,7 @@ from protocol.params import (
     VCN,
 )
 from protocol.stages.assignment import bonus_cap, verify_fee
-from protocol.stages.reputation import Record, score_terms
+from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.settlement import split
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "economics.md"
@@ -270,7 +270,9 @@ def farming(profile: Profile) -> Table:
     stake, rows = profile.recommended_stake, []
     for days in (1, 7, 30, 90, 365):
         jobs = days * COUNTED_A_DAY
-        terms = score_terms(Record(jobs, jobs, jobs * QUICK_MS, days, days, 0), stake, profile.recommended_stake)
+        terms = score_terms(
+            ReputationRecord(jobs, jobs, jobs * QUICK_MS, days, days, 0), stake, profile.recommended_stake
+        )
         price = profile.min_burn * 10
         paid = split(price, verify_fee(price), 0, terms.score)
         lost = jobs * (price + verify_fee(price) - paid.reward)
@@ -313,7 +315,7 @@ def refreshed(page: str, profile: Profile) -> str:
 
 def _fresh(profile: Profile, stake: int) -> int:
     """The score of a node on its first day, in hundredths."""
-    return score_terms(Record(0, 0, 0, 0, 0, 0), stake, profile.recommended_stake).score
+    return score_terms(ReputationRecord(0, 0, 0, 0, 0, 0), stake, profile.recommended_stake).score
 
 
 def _binomial(count: int, hits: int, share: float) -> float:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from protocol.effects import Effect
 from protocol.events import Durable, Fleeting
 from protocol.messages import Message, Signable
-from protocol.network.exchange import Record, Records
+from protocol.network.exchange import PeerRecord, PeerRecords
 from protocol.network.frames import Batch, Content
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
@@ -26,7 +26,7 @@ KINDS: dict[str, Any] = {
     "gossip batch": Batch,
 }
 """The places that tell classes apart by name."""
-UNNAMED = (SignedRequest, Heartbeat, Content, Record, Records)
+UNNAMED = (SignedRequest, Heartbeat, Content, PeerRecord, PeerRecords)
 """What stands alone in its place."""
 
 

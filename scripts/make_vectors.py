@@ -31,7 +31,7 @@ from protocol.stages.assignment import (
 )
 from protocol.stages.commitment import Leaf, Receipt, Result, batch_id, leaf_hash
 from protocol.stages.offer import Offer
-from protocol.stages.reputation import Record, score_terms
+from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.request import Request
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, is_audited, seed_block
 from protocol.stages.settlement import convene_pay, seat_pay, split
@@ -230,11 +230,11 @@ def _split_case(charge: int, bonus: int, score: int) -> Case:
 def reputation() -> Iterator[Case]:
     """Scores; the first is a fresh node at the recommended stake: 45 points."""
     dice = random.Random("reputation")
-    yield _score_case(Record(0, 0, 0, 0, 0, 0), RECOMMENDED_STAKE)
+    yield _score_case(ReputationRecord(0, 0, 0, 0, 0, 0), RECOMMENDED_STAKE)
     for _ in range(80):
         total = dice.choice((0, 1, 19, 20, 1_000, 2**32 - 1, dice.randrange(100_000)))
         days = dice.randrange(3_000)
-        record = Record(
+        record = ReputationRecord(
             successes=dice.randrange(total + 1),
             total=total,
             response_ms=dice.choice((0, min(total * dice.randrange(1, 120_000), 2**48 - 1))),
@@ -245,7 +245,7 @@ def reputation() -> Iterator[Case]:
         yield _score_case(record, dice.choice((0, 1_000 * VCN, RECOMMENDED_STAKE - 1, dice.randrange(30_000 * VCN))))
 
 
-def _score_case(record: Record, stake: int) -> Case:
+def _score_case(record: ReputationRecord, stake: int) -> Case:
     terms = score_terms(record, stake, RECOMMENDED_STAKE)
     return {
         "successes": record.successes,

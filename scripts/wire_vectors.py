@@ -23,7 +23,7 @@ from p2p.calls import Reply
 from protocol.judging.kinds import score_of, validate
 from protocol.judging.margins import evidence_of
 from protocol.messages import Message
-from protocol.network.exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, Exchange, Record, Records
+from protocol.network.exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, Exchange, PeerRecord, PeerRecords
 from protocol.network.exchange import SIGNING_PREFIX as RECORD_PREFIX
 from protocol.network.frames import (
     SIGNING_PREFIX,
@@ -408,10 +408,10 @@ def exchange() -> Iterator[Case]:
     address = f"/ip4/192.0.2.2/tcp/4701/p2p/{peer_id_of(author)}"
     made = Exchange(DOMAIN.chain_id, bytes.fromhex(SETTLEMENT[2:]), author)
     question = made.ask((address,), NOW_S * 1000, NODE.sign)
-    (signed,) = codec.decode(Records, question, MAX_EXCHANGE_BYTES).records
+    (signed,) = codec.decode(PeerRecords, question, MAX_EXCHANGE_BYTES).records
     yield {
         "name": "record",
-        "fields": plain(codec.decode(Record, signed.record, MAX_RECORD_BYTES)),
+        "fields": plain(codec.decode(PeerRecord, signed.record, MAX_RECORD_BYTES)),
         "record": hexed(signed.record),
         "signed": hexed(RECORD_PREFIX + signed.record),
         "signature": hexed(signed.signature),

@@ -236,6 +236,17 @@ def test_command_line_imports_nothing_heavy() -> None:
     assert done.stdout.split() == [], "a command must answer in half a second: import these where they are used"
 
 
+def test_a_class_name_stands_once_in_the_product() -> None:
+    found: dict[str, list[str]] = {}
+    for path in product_modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(f"{name_of(path)}:{node.lineno}")
+    # The runner's sources are pinned by measurements of what they compute.
+    twice = {name: places for name, places in found.items() if len(places) > 1 and name != "Asked"}
+    assert_none([f"{name}: {', '.join(places)}" for name, places in twice.items()], "one name, one meaning")
+
+
 def test_every_module_says_what_it_is() -> None:
     faults = [
         name_of(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chain.abi.enums import SeatState
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
@@ -14,7 +14,7 @@ from protocol.wire.ids import Address, BatchId, Wei
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class ChainAudit:
     """An audit as it stands: since when, in seconds, 0 if it was never convened; what its auditors share at its end."""
 
     node: Address
@@ -25,7 +25,7 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class Auditor:
+class ChainAuditor:
     """One of its three auditors; bit i of `off`: it says that seat i has not computed what it bound itself to."""
 
     node: Address
@@ -66,13 +66,13 @@ class Audits(Contract):
         """The auditors that convene would draw now; refused as convene is."""
         return tuple(await self.read("preview", node, slot, contents_tuple(contents)))
 
-    async def audit_of(self, case: BatchId) -> Audit:
+    async def audit_of(self, case: BatchId) -> ChainAudit:
         """The audit of a case."""
-        return Audit(*await self.read("auditOf", case))
+        return ChainAudit(*await self.read("auditOf", case))
 
-    async def auditors_of(self, case: BatchId) -> list[Auditor]:
+    async def auditors_of(self, case: BatchId) -> list[ChainAuditor]:
         """Its auditors, in order; none before it is convened."""
-        return [Auditor(*values) for values in await self.read("auditorsOf", case)]
+        return [ChainAuditor(*values) for values in await self.read("auditorsOf", case)]
 
     def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
         """Open the audit of a case that is drawn for one; anyone."""
@@ -92,7 +92,7 @@ class Audits(Contract):
 
     # ---- logs
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
         match entry.event, entry.values:
             case "AuditConvened", (case, node, _, auditors):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.rpc.ethereum import Call
 from protocol.events import SeedRevealed
@@ -39,7 +39,7 @@ class Beacon(Contract):
         """Give an epoch whose seed was lost one more block."""
         return self.call("rearm", epoch)
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says."""
         match entry.event, entry.values:
             case "EpochSealed", (epoch, seed, _):

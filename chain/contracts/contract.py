@@ -11,7 +11,7 @@ from protocol.wire.ids import Address
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DecodedLog:
     """A log in the contract's own words: the event and its values in the order of its declaration."""
 
     event: str
@@ -55,19 +55,19 @@ class Contract:
         layout = next(layout for layout in self.interface.events.values() if layout.name == event)
         return layout.topics_of(indexed)
 
-    def entry(self, log: Log) -> Entry | None:
+    def entry(self, log: Log) -> DecodedLog | None:
         """A log of this contract; None if it is none of those that the interface declares."""
         layout = self.interface.events.get(log.topics[0]) if log.topics else None
         if layout is None or log.address != self.address:
             return None
-        return Entry(layout.name, layout.decode(log.topics, log.data), log)
+        return DecodedLog(layout.name, layout.decode(log.topics, log.data), log)
 
-    async def entries(self, events: str | Sequence[str], first: int, last: int, **indexed: Any) -> list[Entry]:
+    async def entries(self, events: str | Sequence[str], first: int, last: int, **indexed: Any) -> list[DecodedLog]:
         """Every log of some events in the blocks from `first` to `last`, in order.
 
         Args: indexed, the only value that counts of an indexed parameter, which stands at one place in all the events.
         """
-        found: list[Entry] = []
+        found: list[DecodedLog] = []
         selected = [self.topics(each, **indexed) for each in ([events] if isinstance(events, str) else events)]
         topics: Topics = [[topic for each in selected for topic in each[0] or ()], *selected[0][1:]]
         assert all(each[1:] == selected[0][1:] for each in selected), "a parameter stands at another place"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.abi.enums import CaseState, SeatState
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
@@ -30,7 +30,7 @@ KEPT_BYTES = 21
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ChainCase:
     """A case as it stands; the fields of CaseView.
 
     Seats from `first_seat` on are of the present round; `standing` and `median` are what the last round found; `until`
@@ -105,9 +105,9 @@ class Court(Contract):
 
     # ---- cases
 
-    async def case_of(self, case: BatchId) -> Case:
+    async def case_of(self, case: BatchId) -> ChainCase:
         """A case; its state is NONE if it was never convened."""
-        return Case(*await self.read("caseOf", case))
+        return ChainCase(*await self.read("caseOf", case))
 
     async def seats_of(self, case: BatchId) -> list[Seat]:
         """The seats of a case, in order, silent ones included."""
@@ -173,7 +173,7 @@ class Court(Contract):
 
     # ---- logs
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
         values: tuple[Any, ...] = entry.values
         match entry.event, values:

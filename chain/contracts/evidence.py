@@ -6,7 +6,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
@@ -67,7 +67,7 @@ class Evidence(Contract):
         client, bond = await self.read("challengeOf", batch_id)
         return client, Wei(bond)
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says: a bond has moved. What a proof does is told by the other contracts."""
         match entry.event, entry.values:
             case "LeafChallenged", (batch_id, node, client, _, position, _):
@@ -76,7 +76,7 @@ class Evidence(Contract):
                 return ClientTouched(client)
         return None
 
-    def proven(self, entry: Entry) -> FraudProven | None:
+    def proven(self, entry: DecodedLog) -> FraudProven | None:
         """What a log of this contract says."""
         if entry.event != "FraudProven":
             return None

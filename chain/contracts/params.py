@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chain.calibration.files import margin_scores
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, Profile
 from chain.rpc.ethereum import Call
@@ -113,7 +113,7 @@ class Params(Contract):
         """Add the constants of a model on a class; the governor, once for each pair."""
         return self.call("addCalibration", manifest, class_id, row.to_chain())
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says."""
         match entry.event, entry.values:
             case "CalibrationAdded", (manifest, class_id, values):

@@ -4,7 +4,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from chain.abi.enums import BatchState, LaneState
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import BatchStored, ClientTouched, Fact
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
@@ -243,7 +243,7 @@ class Settlement(Contract):
 
     # ---- logs
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says."""
         match entry.event, entry.values:
             case "Deposited", (client, _, _, free):

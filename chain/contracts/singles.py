@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import ClientTouched, Fact
 from chain.rpc.ethereum import Call
 from protocol.stages.assignment import Assignment, JobDetails
@@ -66,7 +66,7 @@ class Singles(Contract):
         """Give the client its money back, once the deadline is over; anyone."""
         return self.call("expire", job, astuple(terms), astuple(output))
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says: somebody's free money has changed."""
         if entry.event in ("JobOpened", "JobSettled", "JobExpired"):
             return ClientTouched(entry.values[1])

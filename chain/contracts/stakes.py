@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 
 from chain.abi.enums import NodeState
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import Fact, NodeTouched
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
@@ -32,7 +32,7 @@ _ABOUT_A_NODE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class StakedNode:
     """Everything that the chain has of a node; the fields of NodeView. Stakes in wei, times in seconds.
 
     `active_stake` is everybody's, `own_stake` the owner's part of it: what limits the price of a job.
@@ -111,7 +111,7 @@ class Delegation:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class StakeTerms:
     """On what terms others may stake on a node, and what its owner has announced; the fields of NodeTerms.
 
     What is announced may be confirmed by anyone from `commission_at` and `payout_at` on; 0: nothing is announced.
@@ -132,14 +132,14 @@ class Stakes(Contract):
 
     NAME = "StakeManager"
 
-    async def node_of(self, node: Address, block: BlockTag = "latest") -> Node | None:
+    async def node_of(self, node: Address, block: BlockTag = "latest") -> StakedNode | None:
         """A node; None if it is not registered."""
         return (await self.nodes_of([node], block))[0]
 
-    async def nodes_of(self, nodes: list[Address], block: BlockTag = "latest") -> list[Node | None]:
+    async def nodes_of(self, nodes: list[Address], block: BlockTag = "latest") -> list[StakedNode | None]:
         """Many nodes on the same state, in order."""
         found = await self.read_many("nodeOf", [(node,) for node in nodes], block)
-        return [Node(*values) if NodeState(values[3]) is not NodeState.NONE else None for values in found]
+        return [StakedNode(*values) if NodeState(values[3]) is not NodeState.NONE else None for values in found]
 
     async def registered(self, first: int, last: int) -> set[Address]:
         """Every node that was registered in these blocks."""
@@ -158,9 +158,9 @@ class Stakes(Contract):
         """What somebody has in a node, and what it has earned there; of the owner its own part."""
         return Delegation(*await self.read("delegationOf", node, staker))
 
-    async def terms_of(self, node: Address) -> Terms:
+    async def terms_of(self, node: Address) -> StakeTerms:
         """Commission, own and delegated stake, and what is announced; all zero if it is not registered."""
-        return Terms(*await self.read("termsOf", node))
+        return StakeTerms(*await self.read("termsOf", node))
 
     async def node_of_operator(self, operator: Address) -> Address | None:
         """The node whose operator key this is; None if it is nobody's."""
@@ -277,7 +277,7 @@ class Stakes(Contract):
 
     # ---- logs
 
-    def fact(self, entry: Entry) -> Fact | None:
+    def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says."""
         match entry.event, entry.values:
             case "Slashed", (node, case_id, active, unbonding, *_):

@@ -77,7 +77,7 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SurveyFinding:
     """Something that speaks against it, and what to do about it."""
 
     what: str
@@ -118,7 +118,7 @@ async def survey(ethereum: Ethereum, deployer: Address, largest: int = CODE_LIMI
     )
 
 
-def findings(seen: Survey, made: Plan) -> tuple[Finding, ...]:
+def findings(seen: Survey, made: Plan) -> tuple[SurveyFinding, ...]:
     """What speaks against deploying this plan on that chain."""
     return (
         *_about_the_machine(seen),
@@ -128,55 +128,57 @@ def findings(seen: Survey, made: Plan) -> tuple[Finding, ...]:
     )
 
 
-def refusals(found: Sequence[Finding]) -> tuple[Finding, ...]:
+def refusals(found: Sequence[SurveyFinding]) -> tuple[SurveyFinding, ...]:
     """Those that nobody may overlook."""
     return tuple(each for each in found if each.refused)
 
 
-def _about_the_machine(seen: Survey) -> Iterator[Finding]:
+def _about_the_machine(seen: Survey) -> Iterator[SurveyFinding]:
     if not seen.runs_cancun:
-        yield Finding("the chain lacks opcodes of the Cancun upgrade", "deploy on a chain that has it", True)
+        yield SurveyFinding("the chain lacks opcodes of the Cancun upgrade", "deploy on a chain that has it", True)
     if not seen.code_limit:
-        yield Finding("the chain refuses contracts as large as ours", f"it must allow {CODE_LIMIT:,} bytes", True)
+        yield SurveyFinding("the chain refuses contracts as large as ours", f"it must allow {CODE_LIMIT:,} bytes", True)
     if seen.base_fee is None:
-        yield Finding("the chain has no EIP-1559 fees", "deploy on a chain that has them", True)
+        yield SurveyFinding("the chain has no EIP-1559 fees", "deploy on a chain that has them", True)
     if not seen.has_history:
-        yield Finding(
+        yield SurveyFinding(
             f"the chain has no EIP-2935: a seed can be had for {EVM_BLOCKS} blocks only",
             "run at least one node that never sleeps, or take a chain with the Prague upgrade",
             False,
         )
 
 
-def _about_the_network(seen: Survey, made: Plan) -> Iterator[Finding]:
+def _about_the_network(seen: Survey, made: Plan) -> Iterator[SurveyFinding]:
     name = made.profile.name
     if name == "local" and not seen.is_local:
-        yield Finding(
+        yield SurveyFinding(
             f"profile local is for a chain of one machine, not for chain {seen.chain_id}: its stakes are free to leave "
             f"after {made.profile.unbonding_seconds} s",
             "--profile testnet",
             True,
         )
     if name != "local" and seen.is_local:
-        yield Finding(f"profile {name} on a chain of one machine is a rehearsal", "--profile local for a laptop", False)
+        yield SurveyFinding(
+            f"profile {name} on a chain of one machine is a rehearsal", "--profile local for a laptop", False
+        )
     if seen.proposers == 1 and seen.measured and not seen.is_local:
-        yield Finding(
+        yield SurveyFinding(
             f"one proposer made the last {seen.measured + 1} blocks: it chooses every seed",
             "take a chain whose proposers take turns" if name == "main" else "nothing to do for a test",
             name == "main",
         )
 
 
-def _about_time(seen: Survey, made: Plan) -> Iterator[Finding]:
+def _about_time(seen: Survey, made: Plan) -> Iterator[SurveyFinding]:
     profile, block_s, reach_s = made.profile, seen.block_s, seen.seed_reach_s
     if block_s is None or reach_s is None:
-        yield Finding(
+        yield SurveyFinding(
             "there are too few blocks to measure their time", "anvil --block-time 1 makes one a second", False
         )
         return
     seed_s = (profile.epoch_blocks + profile.lag_blocks) * block_s
     if seed_s >= profile.convene_seconds:
-        yield Finding(
+        yield SurveyFinding(
             f"a seed takes {seed_s:.0f} s of {block_s:.1f} s blocks, longer than the {profile.convene_seconds} s "
             f"in which profile {profile.name} wants a court",
             "take a profile with longer windows, or a faster chain",
@@ -184,25 +186,25 @@ def _about_time(seen: Survey, made: Plan) -> Iterator[Finding]:
         )
     final_s = FINAL_DEPTH.get(profile.name, 0) * block_s
     if final_s >= profile.challenge_seconds:
-        yield Finding(
+        yield SurveyFinding(
             f"a block is final after {final_s:.0f} s, later than the challenge window of {profile.challenge_seconds} s",
             "take a profile with longer windows, or a faster chain",
             not seen.is_local,
         )
     if reach_s < SEAL_S:
-        yield Finding(
+        yield SurveyFinding(
             f"a seed can be had for {reach_s:.0f} s only",
             "take a chain with EIP-2935, or with slower blocks",
             not seen.is_local,
         )
 
 
-def _about_money(seen: Survey, made: Plan) -> Iterator[Finding]:
+def _about_money(seen: Survey, made: Plan) -> Iterator[SurveyFinding]:
     if seen.most_fee > MAX_FEE:
-        yield Finding(f"gas costs {seen.fee / 10**9:.1f} gwei", "wait until it is cheaper", True)
+        yield SurveyFinding(f"gas costs {seen.fee / 10**9:.1f} gwei", "wait until it is cheaper", True)
     lacking = made.gas * seen.most_fee - seen.balance
     if lacking > 0:
-        yield Finding(
+        yield SurveyFinding(
             f"{made.deployer} has {seen.balance / ETHER:.6f} of the chain's own coin, the deployment may cost "
             f"{made.gas * seen.most_fee / ETHER:.6f}",
             f"send {_rounded_up(lacking)} to {made.deployer}",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from chain.contracts.contract import Contract, Entry
+from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.network import Network
 from chain.contracts.settlement import StoredBatch, stored_contents
 from protocol.proof.file import (
@@ -106,7 +106,9 @@ async def has_operated(network: Network, node: Address, operator: Address, first
     return bool(await network.stakes.entries("OperatorChanged", first, last, id=node, operator=operator))
 
 
-async def _entries(contract: Contract, events: Sequence[str], first: int, last: int, batch_id: BatchId) -> list[Entry]:
+async def _entries(
+    contract: Contract, events: Sequence[str], first: int, last: int, batch_id: BatchId
+) -> list[DecodedLog]:
     """Logs whose batch stands at another place in each of the events."""
     return [entry for event in events for entry in await contract.entries(event, first, last, batchId=batch_id)]
 
@@ -133,7 +135,7 @@ def _batch(
     )
 
 
-def _draw(batch: BatchPaper, epoch: int, told: Sequence[Entry]) -> DrawPaper | None:
+def _draw(batch: BatchPaper, epoch: int, told: Sequence[DecodedLog]) -> DrawPaper | None:
     sealed = next((each for each in told if each.event == "EpochSealed"), None)
     if sealed is None:
         return None
@@ -149,7 +151,7 @@ def _draw(batch: BatchPaper, epoch: int, told: Sequence[Entry]) -> DrawPaper | N
     )
 
 
-def _pay(told: Sequence[Entry]) -> PayPaper | None:
+def _pay(told: Sequence[DecodedLog]) -> PayPaper | None:
     for each in reversed(told):
         match each.event, each.values:
             case "BatchFinal", (_, _, _, price, burned, reward, bonus, pooled):
@@ -170,7 +172,7 @@ class _Seat:
     evidence: int | None = None
 
 
-def _case(told: Sequence[Entry]) -> CasePaper | None:
+def _case(told: Sequence[DecodedLog]) -> CasePaper | None:
     events = {each.event for each in told}
     if not events & {"CaseConvened", "CaseResolved"}:
         return None
@@ -221,7 +223,7 @@ def _case(told: Sequence[Entry]) -> CasePaper | None:
     )
 
 
-async def _completed(network: Network, batch: BatchPaper, case: CasePaper, told: Sequence[Entry]) -> CasePaper:
+async def _completed(network: Network, batch: BatchPaper, case: CasePaper, told: Sequence[DecodedLog]) -> CasePaper:
     seats = list(case.seats)
     for each in told:
         if each.event == "SeatRevealed":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chain.abi.enums import CaseState
-from chain.contracts.court import Case
+from chain.contracts.court import ChainCase
 from chain.contracts.network import Network
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
@@ -52,7 +52,8 @@ async def read_cases(network: Network, first: int, last: int, node: Address | No
             medians[case] = entry.values[4]
     stand = await network.court.read_many("caseOf", [(case,) for case in begun]) if begun else []
     return [
-        _heard(name, *begun[name], Case(*values), medians.get(name)) for name, values in zip(begun, stand, strict=True)
+        _heard(name, *begun[name], ChainCase(*values), medians.get(name))
+        for name, values in zip(begun, stand, strict=True)
     ]
 
 
@@ -63,7 +64,7 @@ async def cases_before_panel(network: Network, first: int, last: int) -> list[He
     return [each for each in found if each.batch_id in called and each.state is CaseState.ARBITER]
 
 
-def _heard(name: BatchId, node: Address, slot: int, block: int, case: Case, median: int | None) -> Heard:
+def _heard(name: BatchId, node: Address, slot: int, block: int, case: ChainCase, median: int | None) -> Heard:
     return Heard(
         batch_id=name,
         node=node,

@@ -28,7 +28,7 @@ Told = Fact | BatchSubmitted
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenFact:
     """A fact and the block that it stands in."""
 
     block: int
@@ -37,7 +37,7 @@ class Seen:
 
 async def read_facts(
     network: Network, first: int, last: int, hashes: Mapping[int, Hash32] | None = None
-) -> tuple[int, list[Seen]]:
+) -> tuple[int, list[SeenFact]]:
     """The facts from block `first` on, in order: up to which block, at most `last`, and the facts.
 
     Args: hashes, of blocks that are known.
@@ -58,7 +58,7 @@ class Teller:
         self._records: dict[Address, NodeRecord] = {}
         self._accounts: dict[Address, Account] = {}
 
-    async def tell(self, seen: Sequence[Seen], final: int) -> list[Event]:
+    async def tell(self, seen: Sequence[SeenFact], final: int) -> list[Event]:
         """The events of some facts, in their order, on the state after block `final`."""
         records = await self._read_nodes({each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}, final)
         clients = {each.fact.client for each in seen if isinstance(each.fact, ClientTouched)}
@@ -111,7 +111,7 @@ class Teller:
         return {account.client: account for account in found}
 
 
-def _facts(network: Network, logs: Iterable[Log]) -> Iterable[Seen]:
+def _facts(network: Network, logs: Iterable[Log]) -> Iterable[SeenFact]:
     """The facts of whole transactions; a batch takes its lanes' job counts from the logs before it."""
     jobs: dict[tuple[Address, Address, Address], int] = {}
     transaction = b""
@@ -124,16 +124,16 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[Seen]:
                 continue
             case LaneSeen(lane) as fact:
                 jobs[lane.client, lane.signer, lane.node] = lane.jobs
-                yield Seen(log.block, fact)
+                yield SeenFact(log.block, fact)
                 # Opening a lane takes from the account without a log of its own.
-                yield Seen(log.block, ClientTouched(lane.client))
+                yield SeenFact(log.block, ClientTouched(lane.client))
             case BatchChallenged(client=client) as fact:
-                yield Seen(log.block, fact)
-                yield Seen(log.block, ClientTouched(client))
+                yield SeenFact(log.block, fact)
+                yield SeenFact(log.block, ClientTouched(client))
             case BatchStored() as stored:
-                yield Seen(log.block, _submitted(stored, jobs))
+                yield SeenFact(log.block, _submitted(stored, jobs))
             case fact:
-                yield Seen(log.block, fact)
+                yield SeenFact(log.block, fact)
 
 
 def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address], int]) -> BatchSubmitted:
@@ -158,7 +158,7 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
     )
 
 
-async def _times(ethereum: Ethereum, seen: Sequence[Seen]) -> dict[int, int]:
+async def _times(ethereum: Ethereum, seen: Sequence[SeenFact]) -> dict[int, int]:
     """The times of the blocks that hold an event which names its time, or goes by it."""
     timed = CaseConvened | SeatAdded | DataAnswered | AuditConvened | IntakeStopped
     blocks = {each.block for each in seen if isinstance(each.fact, timed)}

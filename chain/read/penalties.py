@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from chain.contracts.network import Network
 from chain.contracts.settlement import Book
-from chain.contracts.stakes import Node
+from chain.contracts.stakes import StakedNode
 from chain.read.batch_history import Trail, read_trail
 from chain.read.reputation import Cause, Change, read_record
 from protocol.judging.evidence import Lie
@@ -47,7 +47,7 @@ class Penalties:
     """A node as it stands, `now` in seconds, and all that has hurt it, oldest first."""
 
     node_id: Address
-    node: Node
+    node: StakedNode
     book: Book
     now: int
     blows: tuple[Blow, ...]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from chain.contracts.contract import Entry
+from chain.contracts.contract import DecodedLog
 from chain.contracts.network import Network
 from chain.contracts.settlement import StoredBatch
 from protocol.params import PROBATION_JOBS
@@ -94,7 +94,7 @@ async def read_record(network: Network, node: Address, first: int, last: int) ->
     return _Fold({entry.log.transaction: BatchId(entry.values[0]) for entry in ends}).changes(told)
 
 
-def _unexplained(told: Sequence[Entry]) -> list[int]:
+def _unexplained(told: Sequence[DecodedLog]) -> list[int]:
     """The blocks of changes that no log of the node itself, its cases, seats and batches explains."""
     explained = {entry.log.transaction for entry in told if entry.event in (*_REASONS, "BatchFinal")}
     changed = (entry.log for entry in told if entry.event == "ReputationChanged")
@@ -108,19 +108,19 @@ class _Fold:
         self._audits = audits
         self._counts = (0, 0, 0)
         self._times: dict[bytes, tuple[int, int]] = {}
-        self._reason: Entry | None = None
-        self._ahead: dict[Hash32, Entry] = {}
+        self._reason: DecodedLog | None = None
+        self._ahead: dict[Hash32, DecodedLog] = {}
         """The first reason in a transaction: of a batch that nobody brought to court it comes after the penalty."""
         self._lost = 0
 
-    def changes(self, told: Sequence[Entry]) -> list[Change]:
+    def changes(self, told: Sequence[DecodedLog]) -> list[Change]:
         """The changes that these logs tell."""
         self._ahead = {entry.log.transaction: entry for entry in reversed(told) if entry.event in _REASONS}
         return [
             change for entry, following in pairwise((*told, None)) if entry and (change := self._next(entry, following))
         ]
 
-    def _next(self, entry: Entry, following: Entry | None) -> Change | None:
+    def _next(self, entry: DecodedLog, following: DecodedLog | None) -> Change | None:
         log = entry.log
         match entry.event, entry.values:
             case "BatchSubmitted", (_, _, batch_id, batch, _):
@@ -141,7 +141,9 @@ class _Fold:
                 return replace(change, samples_left=samples_left, recent_failures=failures)
         return None
 
-    def _changed(self, entry: Entry, following: Entry | None, score: int, counts: tuple[int, int, int]) -> Change:
+    def _changed(
+        self, entry: DecodedLog, following: DecodedLog | None, score: int, counts: tuple[int, int, int]
+    ) -> Change:
         successes, total, penalty = (new - old for new, old in zip(counts, self._counts, strict=True))
         lost, self._lost, self._counts = self._lost, 0, counts
         cause, batch_id, verdict, seat = self._cause(entry, following)
@@ -161,10 +163,10 @@ class _Fold:
             lost_wei=Wei(lost),
         )
 
-    def _cause(self, entry: Entry, following: Entry | None) -> tuple[Cause, BatchId | None, Verdict, int]:
+    def _cause(self, entry: DecodedLog, following: DecodedLog | None) -> tuple[Cause, BatchId | None, Verdict, int]:
         """What is behind a change: the batch that ends right after it, an audit, else the last of what led to it."""
         match following:
-            case Entry("BatchFinal", (_, _, batch_id, *_)):
+            case DecodedLog("BatchFinal", (_, _, batch_id, *_)):
                 return Cause.BATCH, BatchId(batch_id), Verdict.NONE, 0
         transaction = entry.log.transaction
         known = self._reason is not None and self._reason.log.transaction == transaction
@@ -174,14 +176,14 @@ class _Fold:
         return _behind(reason)
 
 
-def _behind(reason: Entry | None) -> tuple[Cause, BatchId | None, Verdict, int]:
+def _behind(reason: DecodedLog | None) -> tuple[Cause, BatchId | None, Verdict, int]:
     """What the last log that led to a change says of it."""
     match reason:
-        case Entry("CaseResolved", (case, _, _, verdict, _)):
+        case DecodedLog("CaseResolved", (case, _, _, verdict, _)):
             return Cause.CASE, BatchId(case), Verdict(verdict), 0
-        case Entry("SeatReplaced", (case, seat, _)):
+        case DecodedLog("SeatReplaced", (case, seat, _)):
             return Cause.SEAT, BatchId(case), Verdict.NONE, seat
-        case Entry("LivenessMissed"):
+        case DecodedLog("LivenessMissed"):
             return Cause.OFFLINE, None, Verdict.NONE, 0
         case _:
             return Cause.CLASSES, None, Verdict.NONE, 0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chain.contracts.facts import ClientTouched, NodeTouched
-from chain.read.log_decoder import Seen, Teller
+from chain.read.log_decoder import SeenFact, Teller
 from protocol.events import (
     AccountSeen,
     BatchRefunded,
@@ -20,18 +20,18 @@ from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Address
 
 
-class Snapshot:
+class ChainSnapshot:
     """Takes facts in order and keeps what still counts: the last word on each lane, the story of open batches."""
 
     def __init__(self, epoch_blocks: int) -> None:
         self._epoch_blocks = epoch_blocks
-        self._calibrations: list[Seen] = []
-        self._lanes: dict[tuple[Address, Address, Address], Seen] = {}
-        self._nodes: dict[Address, Seen] = {}
-        self._clients: dict[Address, Seen] = {}
-        self._intake: list[Seen] = []
-        self._seeds: dict[int, tuple[int, Seen]] = {}
-        self._open: dict[bytes, list[tuple[int, Seen]]] = {}
+        self._calibrations: list[SeenFact] = []
+        self._lanes: dict[tuple[Address, Address, Address], SeenFact] = {}
+        self._nodes: dict[Address, SeenFact] = {}
+        self._clients: dict[Address, SeenFact] = {}
+        self._intake: list[SeenFact] = []
+        self._seeds: dict[int, tuple[int, SeenFact]] = {}
+        self._open: dict[bytes, list[tuple[int, SeenFact]]] = {}
         self._epochs: dict[bytes, int] = {}
         self._count = 0
 
@@ -40,7 +40,7 @@ class Snapshot:
         """Every node that was ever registered."""
         return frozenset(self._nodes)
 
-    def add(self, seen: Sequence[Seen]) -> None:
+    def add(self, seen: Sequence[SeenFact]) -> None:
         """The facts of the next blocks."""
         for each in seen:
             self._count += 1
@@ -63,7 +63,7 @@ class Snapshot:
         # Everybody who ever had an account is in the logs; one that is empty says nothing.
         return [event for event in events if not (isinstance(event, AccountSeen) and event.account.free == 0)]
 
-    def _add(self, each: Seen) -> None:
+    def _add(self, each: SeenFact) -> None:
         match each.fact:
             case NodeTouched(node):
                 self._nodes[node] = each
@@ -72,7 +72,7 @@ class Snapshot:
             case ClientTouched(client):
                 self._clients[client] = each
             case AccountSeen(account):
-                self._clients[account.client] = Seen(each.block, ClientTouched(account.client))
+                self._clients[account.client] = SeenFact(each.block, ClientTouched(account.client))
             case IntakeStopped():
                 self._intake = [each]
             case CalibrationSeen():

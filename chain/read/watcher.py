@@ -14,7 +14,7 @@ import trio
 from chain.contracts.facts import NodeTouched
 from chain.contracts.network import Network
 from chain.read.log_decoder import Teller, read_facts
-from chain.read.snapshot import Snapshot
+from chain.read.snapshot import ChainSnapshot
 from chain.rpc.clock import ChainClock
 from chain.rpc.endpoints import WrongChain
 from chain.rpc.ethereum import Block
@@ -118,7 +118,7 @@ class Watcher:
         self._refreshed = self.cursor
 
     async def _tell_state(self, final: int, send: Send) -> None:
-        snapshot = Snapshot(self._epoch_blocks)
+        snapshot = ChainSnapshot(self._epoch_blocks)
         first = self._first_block
         while first <= final:
             until, seen = await read_facts(self._network, first, final)

@@ -60,7 +60,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class TransactionReceipt:
     """What became of a transaction."""
 
     transaction: Hash32
@@ -82,7 +82,7 @@ class Call:
     value: Wei = Wei(0)
 
 
-class Asked(Protocol):
+class RpcSource(Protocol):
     """Whoever answers JSON-RPC: the first endpoint that does, or all of them together. Raises: ChainError."""
 
     chain_id: int
@@ -99,7 +99,7 @@ class Asked(Protocol):
 class Ethereum:
     """One chain, through any of its endpoints."""
 
-    def __init__(self, rpc: Asked) -> None:
+    def __init__(self, rpc: RpcSource) -> None:
         self.rpc = rpc
         self.chain_id = rpc.chain_id
         self._log_span = LOG_RANGE
@@ -210,14 +210,14 @@ class Ethereum:
         raw = await self.rpc.request("eth_getTransactionByHash", f"0x{transaction.hex()}")
         return None if raw is None else _bytes(_field(raw, "input"))
 
-    async def receipt(self, transaction: Hash32) -> Receipt | None:
+    async def receipt(self, transaction: Hash32) -> TransactionReceipt | None:
         """What became of a transaction; None while it is in no block."""
         raw = await self.rpc.request("eth_getTransactionReceipt", f"0x{transaction.hex()}")
         if raw is None or _field(raw, "blockNumber") is None:
             return None
         gas_used = _number(_field(raw, "gasUsed"))
         contract = raw.get("contractAddress")
-        return Receipt(
+        return TransactionReceipt(
             transaction=transaction,
             block=_number(raw["blockNumber"]),
             succeeded=_number(_field(raw, "status")) == 1,

@@ -60,7 +60,7 @@ class Fees:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TransactionOrder:
     """What is to be sent, whatever it costs and under whichever nonce; `effect_key` is None for a person's own call."""
 
     call: Call
@@ -78,7 +78,7 @@ class Order:
 class Flight:
     """One nonce: an order, and each transaction that was signed for it, the newest last."""
 
-    order: Order
+    order: TransactionOrder
     nonce: int
     fees: Fees
     raws: list[bytes]
@@ -118,7 +118,7 @@ def restore(recorded: Sequence[Recorded], sender: Address, first: int) -> Iterat
             bytes(fields["data"]),
             Wei(int(fields["value"])),
         )
-        order = Order(call, int(fields["gas"]), None, each.effect)
+        order = TransactionOrder(call, int(fields["gas"]), None, each.effect)
         fees = Fees(int(fields["maxFeePerGas"]), int(fields["maxPriorityFeePerGas"]))
         before = found.get(nonce)
         if before is None or before.order != order:

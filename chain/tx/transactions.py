@@ -11,8 +11,19 @@ from collections.abc import Sequence
 import trio
 
 from chain.rpc.endpoints import RpcRefusal
-from chain.rpc.ethereum import Call, Ethereum, Receipt, refused
-from chain.tx.pending import Fees, Flight, Order, Prepared, Purpose, Record, Recorded, key_of, purpose_of, restore
+from chain.rpc.ethereum import Call, Ethereum, TransactionReceipt, refused
+from chain.tx.pending import (
+    Fees,
+    Flight,
+    Prepared,
+    Purpose,
+    Record,
+    Recorded,
+    TransactionOrder,
+    key_of,
+    purpose_of,
+    restore,
+)
 from chain.tx.wallet import Key, SignedTransaction
 from protocol.effects import ChainEffect
 from protocol.errors import ChainError, Reverted
@@ -69,7 +80,7 @@ class Sender:
         self._flights: dict[int, Flight] = {}
         self._purposes: dict[Purpose, Flight] = {}
 
-    async def send(self, call: Call, effect: ChainEffect | None = None) -> Receipt:
+    async def send(self, call: Call, effect: ChainEffect | None = None) -> TransactionReceipt:
         """Estimate, sign, record, broadcast, and wait until it is in a block.
 
         An effect that has a transaction already, of this run or of one before, waits for that one. One that was signed
@@ -141,7 +152,7 @@ class Sender:
             if flight := self._launched(purpose):
                 return flight
             raise
-        order, fees = Order(call, gas, effect, key), await self._fees()
+        order, fees = TransactionOrder(call, gas, effect, key), await self._fees()
         if fees.most > self._most_fee:
             raise ChainError(
                 f"{call.title}: gas costs {fees.most / GWEI:.1f} gwei, more than the {self._most_fee / GWEI:.1f} "
@@ -155,7 +166,7 @@ class Sender:
     def _launched(self, purpose: Purpose | None) -> Flight | None:
         return None if purpose is None else self._purposes.get(purpose)
 
-    async def _launch(self, order: Order, fees: Fees) -> Flight:
+    async def _launch(self, order: TransactionOrder, fees: Fees) -> Flight:
         """Take a nonce, record, broadcast. Called under the lock, which makes nonces leave in their order."""
         # What fell out of the chain has its nonce still; the endpoint counts it again once it has it again.
         for flight in await self._unmined():
@@ -212,7 +223,7 @@ class Sender:
             return await self._ethereum.nonce(self.address)
         return await self._ethereum.nonce(self.address, max(0, await self._ethereum.head() - self._depth))
 
-    async def _require_gas_money(self, order: Order, fees: Fees) -> None:
+    async def _require_gas_money(self, order: TransactionOrder, fees: Fees) -> None:
         """Before anything is signed: what is recorded but cannot be paid would come up again at every start."""
         needed = order.gas * fees.most + order.call.value
         held = await self._ethereum.balance(self.address)
@@ -221,7 +232,7 @@ class Sender:
             raise ChainError(f"{order.call.title}: {self.address} has too little for gas: {lack}")
 
     # --- until it is in a block -------------------------------------------------------------------------------------
-    async def _follow(self, flight: Flight) -> Receipt:
+    async def _follow(self, flight: Flight) -> TransactionReceipt:
         """Wait for the receipt of a flight, through whatever happens to the endpoints."""
         title = flight.order.call.title
         deadline = trio.current_time() + self._deadline_s
@@ -295,7 +306,7 @@ class Sender:
             else:
                 return
 
-    async def _prepare(self, order: Order, fees: Fees, nonce: int) -> SignedTransaction:
+    async def _prepare(self, order: TransactionOrder, fees: Fees, nonce: int) -> SignedTransaction:
         """Sign, and have it recorded: what is on the disk can be sent again after a crash, and nothing else is sent."""
         fields = {
             "type": 2,
@@ -326,7 +337,7 @@ class Sender:
         tip = Wei(min(tip, self._most_fee - block.base_fee))
         return Fees(min(2 * block.base_fee + tip, self._most_fee), tip)
 
-    async def _why_reverted(self, order: Order, receipt: Receipt) -> Reverted:
+    async def _why_reverted(self, order: TransactionOrder, receipt: TransactionReceipt) -> Reverted:
         """Ask for the reason on the states after and before the block that refused it."""
         for block in (receipt.block, receipt.block - 1):
             try:

@@ -40,7 +40,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """`step` of `total` is done."""
 
     step: int
@@ -62,7 +62,7 @@ class Declined:
     error: RunnerError
 
 
-Said = Ready | Tokens | Progress | Answered | Declined
+Said = Ready | Tokens | RunProgress | Answered | Declined
 
 
 class Transcript:
@@ -122,7 +122,7 @@ class Transcript:
             case "tokens":
                 return _tokens(said.get("ids"), None)
             case "progress":
-                return [Progress(_count(said.get("step")), _count(said.get("total")))]
+                return [RunProgress(_count(said.get("step")), _count(said.get("total")))]
             case "answer" if _is_number(job):
                 return [Answered(job)]
             case "done":

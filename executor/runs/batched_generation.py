@@ -14,9 +14,9 @@ from executor.containers.ending import Intent
 from executor.containers.transcript import Answered, Declined, Said, Tokens
 from executor.runs.container_run import Finish
 from executor.runs.context import Station
-from executor.runs.generation import MAX_RESULT_BYTES, Order
+from executor.runs.generation import MAX_RESULT_BYTES, QueuedRun
 from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspace
-from executor.workspace.io_volume import Exchange
+from executor.workspace.io_volume import IoVolume
 from executor.workspace.outputs import Outputs
 from protocol.params import MAX_PROOF_BYTES
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
@@ -39,14 +39,14 @@ class Listener(Protocol):
 class Together:
     """One container for several orders of one model and class. `run` blocks; `stop` may come from another thread."""
 
-    def __init__(self, station: Station, orders: Sequence[Order], workspaces: Callable[[bytes], Workspace]) -> None:
+    def __init__(self, station: Station, orders: Sequence[QueuedRun], workspaces: Callable[[bytes], Workspace]) -> None:
         """Args: workspaces, that of a shared container by its id. Raises: ExecutorError if the model is not here."""
         self._orders = orders
         self.id = shared_id([order.spec for order in orders])
         self._workspace = workspaces(self.id)
         inputs = {f"{place}.{INPUT_JSON}": order.input for place, order in enumerate(orders)}
         self._attempt = station.shared_attempt(KIND, self.id, [order.spec for order in orders], inputs)
-        self._outputs = Outputs(Exchange(self._workspace.exchange, self._attempt.limits).output, self._attempt.limits)
+        self._outputs = Outputs(IoVolume(self._workspace.exchange, self._attempt.limits).output, self._attempt.limits)
 
     def run(self, listener: Listener) -> Finish:
         """Answer as many as it can. Returns: how the container ended, which is no job's end."""

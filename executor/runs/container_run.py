@@ -13,7 +13,7 @@ from executor.containers.ending import Ending, Intent, classify, printable
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.containers.transcript import Said
-from executor.workspace.io_volume import Exchange, entry
+from executor.workspace.io_volume import IoVolume, entry
 from executor.workspace.outputs import HostileOutput
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome
@@ -68,7 +68,7 @@ class Finish:
         return self.ending.duration_ms if self.ending else 0
 
 
-class Attempt:
+class RunAttempt:
     """Blocks in `run`; `stop` may come from another thread, before or after that."""
 
     def __init__(self, engine: Engine, image: str, task: Task) -> None:
@@ -92,7 +92,7 @@ class Attempt:
         task = self._task
         ending = None
         try:
-            exchange = Exchange(exchange_home, task.limits)
+            exchange = IoVolume(exchange_home, task.limits)
             spec = task.spec([entry(name, content) for name, content in sorted(task.inputs.items())])
             container = self._contain(exchange, spec)
             left = container.left_behind()
@@ -123,7 +123,7 @@ class Attempt:
         except OSError as error:
             return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror or error}")
 
-    def _is_complete(self, exchange: Exchange, target: Path) -> bool:
+    def _is_complete(self, exchange: IoVolume, target: Path) -> bool:
         """Whether a container that nobody saw end had done its work: the manifest comes last."""
         try:
             exchange.outputs.collect(target, self._task.wanted)
@@ -139,7 +139,7 @@ class Attempt:
         if container:
             container.stop(intent)
 
-    def _contain(self, exchange: Exchange, spec: bytes) -> Container:
+    def _contain(self, exchange: IoVolume, spec: bytes) -> Container:
         task = self._task
         mounts, environment = exchange.mounts, {}
         if task.model:

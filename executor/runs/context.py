@@ -7,7 +7,7 @@ from pathlib import Path
 from executor.containers.engine import Engine
 from executor.containers.sandbox import Limits
 from executor.models import ModelStore
-from executor.runs.container_run import Attempt, Task
+from executor.runs.container_run import RunAttempt, Task
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
 from protocol.stages.request import KINDS
 
@@ -22,18 +22,18 @@ class Station:
     act_w: Callable[[bytes], bytes | None]
     cpu_millis: int = 1000
 
-    def attempt(self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]) -> Attempt:
+    def attempt(self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]) -> RunAttempt:
         """An attempt at one run of a job's model. Raises: ModelUnusable if the model is not here."""
         params = {**_how(spec), **_class_of(spec), "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
         model, inputs = self._model(spec), self._with_weights(spec, inputs)
-        return Attempt(
+        return RunAttempt(
             self.engine, self.image, Task(spec.job_id, kind, params, inputs, wanted, limits, model, spec.seed)
         )
 
     def shared_attempt(
         self, kind: str, shared_id: bytes, specs: Sequence[RunSpec], inputs: Mapping[str, bytes]
-    ) -> Attempt:
+    ) -> RunAttempt:
         """An attempt at several jobs of one model and class; its outputs are taken while it runs.
 
         It has the memory and the time of the job that was given most: who gives little ends nothing for the others.
@@ -55,7 +55,7 @@ class Station:
         first = specs[0]
         params = {**_class_of(first), "jobs": jobs}
         model, with_weights = self._model(first), self._with_weights(first, inputs)
-        return Attempt(self.engine, self.image, Task(shared_id, kind, params, with_weights, (), limits, model))
+        return RunAttempt(self.engine, self.image, Task(shared_id, kind, params, with_weights, (), limits, model))
 
     def _model(self, spec: RunSpec) -> Path:
         self.models.manifest(spec.manifest)

@@ -26,7 +26,7 @@ from protocol.wire.ids import JobId
 MAX_RESULT_BYTES = 4 * MIB
 
 
-class Order:
+class QueuedRun:
     """A job with its input, and the judge of its outputs. All calls block. What has been run is not run again."""
 
     def __init__(self, station: Station, spec: RunSpec, workspace: Workspace) -> None:
@@ -103,7 +103,7 @@ class Order:
 class Generation:
     """One run of one job in a container of its own. `run` blocks; `stop` may come from another thread."""
 
-    def __init__(self, station: Station, order: Order) -> None:
+    def __init__(self, station: Station, order: QueuedRun) -> None:
         """Raises: ExecutorError if the model is not on this machine."""
         self._order = order
         # What the answer took without the container's start, once it is there.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from executor.runs.generation import Order
+from executor.runs.generation import QueuedRun
 from protocol.stages.execution import RunResult, RunSpec, sharing_key, side_by_side_ms
 
 TIME_SHARE = 2
@@ -41,7 +41,7 @@ def _is_in_time(specs: Sequence[RunSpec], ms_per_token: int) -> bool:
 class Guest:
     """One job from when it begins to wait until it has ended. `ended` is None where it must be run by itself."""
 
-    order: Order
+    order: QueuedRun
     on_tokens: OnTokens
     queue: trio.CancelScope = field(default_factory=trio.CancelScope)
     over: trio.Event = field(default_factory=trio.Event)
@@ -69,10 +69,10 @@ class Party:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
-class Host(Protocol):
+class ContainerHost(Protocol):
     """What runs containers."""
 
-    async def alone(self, order: Order, on_tokens: OnTokens) -> Ended:
+    async def alone(self, order: QueuedRun, on_tokens: OnTokens) -> Ended:
         """Run a job in a container of its own. Raises: ExecutorError."""
         ...
 
@@ -88,7 +88,9 @@ class Host(Protocol):
 class Sharing:
     """Lets jobs wait for a turn, and take others along. Only while it is served; else each is run by itself."""
 
-    def __init__(self, host: Host, turn: Callable[[], AbstractAsyncContextManager[None]], at_once: int) -> None:
+    def __init__(
+        self, host: ContainerHost, turn: Callable[[], AbstractAsyncContextManager[None]], at_once: int
+    ) -> None:
         """Args: turn, holds one of the machine's turns; left by another task than it was entered by."""
         self._host = host
         self._turn = turn
@@ -105,7 +107,7 @@ class Sharing:
             finally:
                 self._house = None
 
-    async def run(self, order: Order, on_tokens: OnTokens, *, alone: bool) -> Ended:
+    async def run(self, order: QueuedRun, on_tokens: OnTokens, *, alone: bool) -> Ended:
         """Run a job to its end, by itself or, unless it must be `alone`, with others. Raises: ExecutorError."""
         if self._at_once > 1 and not alone and sharing_key(order.spec) is not None:
             guest = Guest(order, on_tokens)

@@ -18,7 +18,7 @@ from executor.workspace.outputs import Outputs
 from protocol.errors import ExecutorError
 
 
-class Exchange:
+class IoVolume:
     """Made on entry, gone on exit. All calls block."""
 
     def __init__(self, home: Path, limits: Limits) -> None:

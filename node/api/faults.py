@@ -34,39 +34,39 @@ class Exit(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """What a code means to a machine."""
 
     status: int
     exit: Exit
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, FaultKind] = {
     # What was asked is not a question.
-    "bad_request": Kind(400, Exit.USAGE),
-    "unknown_field": Kind(400, Exit.USAGE),
-    "too_large": Kind(413, Exit.USAGE),
-    "ambiguous": Kind(400, Exit.USAGE),
+    "bad_request": FaultKind(400, Exit.USAGE),
+    "unknown_field": FaultKind(400, Exit.USAGE),
+    "too_large": FaultKind(413, Exit.USAGE),
+    "ambiguous": FaultKind(400, Exit.USAGE),
     # What was asked for is not there, or cannot be had like this.
-    "not_found": Kind(404, Exit.FAILED),
-    "unknown_model": Kind(404, Exit.FAILED),
-    "bad_model": Kind(422, Exit.FAILED),
-    "bad_proof": Kind(422, Exit.FAILED),
-    "prompt_too_long": Kind(422, Exit.FAILED),
-    "no_deposit": Kind(402, Exit.FAILED),
-    "price_over_cap": Kind(409, Exit.FAILED),
-    "internal": Kind(500, Exit.FAILED),
+    "not_found": FaultKind(404, Exit.FAILED),
+    "unknown_model": FaultKind(404, Exit.FAILED),
+    "bad_model": FaultKind(422, Exit.FAILED),
+    "bad_proof": FaultKind(422, Exit.FAILED),
+    "prompt_too_long": FaultKind(422, Exit.FAILED),
+    "no_deposit": FaultKind(402, Exit.FAILED),
+    "price_over_cap": FaultKind(409, Exit.FAILED),
+    "internal": FaultKind(500, Exit.FAILED),
     # Nothing is wrong with the question, but not now.
-    "no_able_node": Kind(503, Exit.RETRY_LATER),
-    "not_ready": Kind(503, Exit.RETRY_LATER),
-    "busy": Kind(503, Exit.RETRY_LATER),
-    "unavailable": Kind(503, Exit.RETRY_LATER),
+    "no_able_node": FaultKind(503, Exit.RETRY_LATER),
+    "not_ready": FaultKind(503, Exit.RETRY_LATER),
+    "busy": FaultKind(503, Exit.RETRY_LATER),
+    "unavailable": FaultKind(503, Exit.RETRY_LATER),
     # The machine, the settings, the chain.
-    "no_daemon": Kind(503, Exit.NO_DAEMON),
-    "preflight": Kind(503, Exit.PREFLIGHT),
-    "bad_config": Kind(500, Exit.BAD_CONFIG),
-    "reverted": Kind(409, Exit.REVERTED),
-    "job_failed": Kind(409, Exit.JOB_FAILED),
+    "no_daemon": FaultKind(503, Exit.NO_DAEMON),
+    "preflight": FaultKind(503, Exit.PREFLIGHT),
+    "bad_config": FaultKind(500, Exit.BAD_CONFIG),
+    "reverted": FaultKind(409, Exit.REVERTED),
+    "job_failed": FaultKind(409, Exit.JOB_FAILED),
 }
 
 
@@ -81,7 +81,7 @@ class Fault(NodeError):
         self.hint = hint
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FaultKind:
         """Status and exit code."""
         return KINDS[self.code]
 

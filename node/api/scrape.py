@@ -41,10 +41,10 @@ async def serve_metrics(backend: Backend, address: str, *, task_status: Any = tr
     port = listener.socket.getsockname()[1]
     log.info("metrics", extra={"at": f"http://{address.rpartition(':')[0]}:{port}/metrics"})
     task_status.started(port)
-    await answer_callers(Door(listener), Desk(backend))
+    await answer_callers(MetricsListener(listener), MetricsDesk(backend))
 
 
-async def answer_callers(door: "Door", desk: "Desk") -> None:
+async def answer_callers(door: "MetricsListener", desk: "MetricsDesk") -> None:
     """Let callers in and answer them until cancelled."""
 
     async def handle(stream: trio.abc.Stream) -> None:
@@ -66,7 +66,7 @@ async def _listen(address: str) -> trio.SocketListener:
     return listener
 
 
-class Door(trio.abc.Listener[trio.abc.Stream]):
+class MetricsListener(trio.abc.Listener[trio.abc.Stream]):
     """Lets in so many at a time, and not all at once."""
 
     def __init__(self, listener: trio.abc.Listener[Any]) -> None:
@@ -93,7 +93,7 @@ class Door(trio.abc.Listener[trio.abc.Stream]):
         await self._listener.aclose()
 
 
-class Desk:
+class MetricsDesk:
     """Answers one caller after the other, each once."""
 
     def __init__(self, backend: Backend) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from node.calibration.plan import HONEST, Part, Segment
+from node.calibration.plan import HONEST, Part, PlanSegment
 from node.calibration.prompts import Family, place_of, prompt_of
 from protocol.stages.verification import Distances
 
@@ -24,7 +24,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class MeasuredAnswer:
     """One answer of `variant`; `margins` are those of check.bin, `cuts` by the length that was allowed."""
 
     worker: int
@@ -46,7 +46,7 @@ class Answer:
         return place_of(self.number) % 2 == 1
 
 
-def read(part: Part, text: str) -> list[Answer]:
+def read(part: Part, text: str) -> list[MeasuredAnswer]:
     """Raises: ValueError, KeyError or TypeError if this is not what a container leaves."""
     found = json.loads(text)["segments"]
     return [
@@ -56,14 +56,14 @@ def read(part: Part, text: str) -> list[Answer]:
     ]
 
 
-def honest(answers: Iterable[Answer], worker: int, checker: int) -> Iterator[Answer]:
+def honest(answers: Iterable[MeasuredAnswer], worker: int, checker: int) -> Iterator[MeasuredAnswer]:
     """Those of honest nodes of one class as seen by another, at every temperature."""
     for each in answers:
         if each.variant == HONEST and (each.worker, each.checker) == (worker, checker):
             yield each
 
 
-def _answer(part: Part, segment: Segment, number: int, row: dict[str, Any]) -> Answer:
+def _answer(part: Part, segment: PlanSegment, number: int, row: dict[str, Any]) -> MeasuredAnswer:
     margins, tokens = tuple(row["margins"]), len(row["margins"]) - 1
     if row["number"] != number or not all(type(each) is int for each in margins):
         raise ValueError(f"answer {number} of {part.name}")
@@ -71,7 +71,7 @@ def _answer(part: Part, segment: Segment, number: int, row: dict[str, Any]) -> A
         length: _cut(segment.variant, tokens if length == WHOLE else int(length), terms)
         for length, terms in row["cuts"].items()
     }
-    return Answer(
+    return MeasuredAnswer(
         part.worker,
         part.checker,
         segment.variant,

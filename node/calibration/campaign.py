@@ -7,9 +7,9 @@ from typing import Any
 
 from executor import images
 from node.calibration import report
-from node.calibration.answers import WHOLE, Answer, honest, read
+from node.calibration.answers import WHOLE, MeasuredAnswer, honest, read
 from node.calibration.margins import Weighed
-from node.calibration.measuring import ACT_W, DISTANCES, Bench
+from node.calibration.measuring import ACT_W, DISTANCES, MeasuringBench
 from node.calibration.plan import HONEST, Extent, Part, confirmation, founding, plan
 from node.calibration.statistics import interval
 from protocol.errors import ExecutorError
@@ -29,7 +29,7 @@ class Campaign:
     classes: tuple[int, ...]
     extent: Extent
     act_w: bytes
-    answers: tuple[Answer, ...]
+    answers: tuple[MeasuredAnswer, ...]
 
     def entry(self, class_id: int) -> dict[str, Any]:
         """What a calibration file would say of a class. Raises: ValueError where too little was measured."""
@@ -79,7 +79,7 @@ class Campaign:
 
 
 def released(
-    bench: Bench, class_id: int, extent: Extent, act_w: bytes | None, tell: Callable[[str], None]
+    bench: MeasuringBench, class_id: int, extent: Extent, act_w: bytes | None, tell: Callable[[str], None]
 ) -> tuple[dict[str, Any], bytes]:
     """What the calibration file of a release says of a class, and the whitening weights behind it.
 
@@ -92,7 +92,11 @@ def released(
 
 
 def measure(
-    bench: Bench, classes: Sequence[int], extent: Extent, tell: Callable[[str], None], act_w: bytes | None = None
+    bench: MeasuringBench,
+    classes: Sequence[int],
+    extent: Extent,
+    tell: Callable[[str], None],
+    act_w: bytes | None = None,
 ) -> Campaign:
     """Measure what is missing in the work folder of `bench`, and read all of it.
 
@@ -104,7 +108,7 @@ def measure(
 
 
 def confirm(
-    bench: Bench, class_id: int, calibration: Calibration, act_w: bytes, tell: Callable[[str], None]
+    bench: MeasuringBench, class_id: int, calibration: Calibration, act_w: bytes, tell: Callable[[str], None]
 ) -> tuple[int, int]:
     """How many honest answers of the runner as it is now were judged by constants that are there, and the least score.
 
@@ -116,7 +120,7 @@ def confirm(
     return len(cuts), min(points(cut.own, cut.tokens, calibration) for cut in cuts)
 
 
-def read_part(part: Part, folder: Path) -> list[Answer]:
+def read_part(part: Part, folder: Path) -> list[MeasuredAnswer]:
     """Raises: ExecutorError if the container has left something else."""
     try:
         return read(part, (folder / DISTANCES).read_text())
@@ -131,10 +135,10 @@ def is_confirmed(found: Mapping[str, Any]) -> bool:
 
 
 def _answers(
-    bench: Bench, parts: Sequence[Part], act_w: bytes | None, tell: Callable[[str], None]
-) -> tuple[list[Answer], bytes]:
+    bench: MeasuringBench, parts: Sequence[Part], act_w: bytes | None, tell: Callable[[str], None]
+) -> tuple[list[MeasuredAnswer], bytes]:
     """Measures what is missing, and reads all of it; with the whitening weights, if need be those of the first part."""
-    answers: list[Answer] = []
+    answers: list[MeasuredAnswer] = []
     for done, part in enumerate(parts, 1):
         tell(f"part {done} of {len(parts)}: {part.answers} answers")
         folder = bench.measure(part, act_w, tell)
@@ -149,7 +153,7 @@ def _entry(calibration: Calibration, n: int, weighed: Weighed | None) -> dict[st
     return entry if weighed is None else {**entry, "margins": _plain(weighed.scores)}
 
 
-def _weighed(answers: Sequence[Answer], class_id: int) -> Weighed | None:
+def _weighed(answers: Sequence[MeasuredAnswer], class_id: int) -> Weighed | None:
     try:
         return report.weigh(answers, class_id)
     except ValueError:
@@ -160,5 +164,5 @@ def _plain(scores: MarginScores) -> dict[str, list[int]]:
     return {"edges": list(scores.edges), "scores": list(scores.scores)}
 
 
-def _is_across(each: Answer) -> bool:
+def _is_across(each: MeasuredAnswer) -> bool:
     return each.worker != each.checker

@@ -14,9 +14,9 @@ from pathlib import Path
 from executor import images
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits
-from executor.containers.transcript import Progress, Said
+from executor.containers.transcript import RunProgress, Said
 from executor.models import ModelStore
-from executor.runs.container_run import Attempt, Task
+from executor.runs.container_run import RunAttempt, Task
 from node.calibration.plan import Part
 from node.calibration.prompts import prompt_of
 from protocol.errors import ExecutorError
@@ -33,7 +33,7 @@ MARGIN_BYTES = 1024 * MIB
 
 
 @dataclass(frozen=True)
-class Bench:
+class MeasuringBench:
     """What all parts share; their results end up in folders of `work`."""
 
     engine: Engine
@@ -64,7 +64,7 @@ class Bench:
         Path(file.name).rename(target / KEY)
         return target
 
-    def _attempt(self, part: Part, act_w: bytes | None, key: str) -> Attempt:
+    def _attempt(self, part: Part, act_w: bytes | None, key: str) -> RunAttempt:
         needs = self.models.manifest(self.manifest).needs_bytes
         limits = Limits(
             timeout_ms=TIMEOUT_MS,
@@ -91,7 +91,7 @@ class Bench:
         }
         model, wanted = self.models.path(self.manifest), (DISTANCES, ACT_W)
         task = Task(bytes.fromhex(key), "calibrate", params, inputs, wanted, limits, model, self.seed)
-        return Attempt(self.engine, self.image, task)
+        return RunAttempt(self.engine, self.image, task)
 
 
 def _progress_of(part: Part, tell: Callable[[str], None]) -> Callable[[Said], None]:
@@ -99,7 +99,7 @@ def _progress_of(part: Part, tell: Callable[[str], None]) -> Callable[[Said], No
 
     def hear(said: Said) -> None:
         nonlocal said_at
-        if isinstance(said, Progress) and said.total and (tenth := 10 * said.step // said.total) != said_at:
+        if isinstance(said, RunProgress) and said.total and (tenth := 10 * said.step // said.total) != said_at:
             said_at = tenth
             tell(f"{part.name}: {10 * tenth} %")
 

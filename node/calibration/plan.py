@@ -35,7 +35,7 @@ MAIN_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class PlanSegment:
     """Answers of one kind to the prompts of `numbers`: `batch` at once, with so many threads."""
 
     variant: str
@@ -54,7 +54,7 @@ class Part:
     checker: int
     max_new_tokens: int
     lengths: tuple[int, ...]
-    segments: tuple[Segment, ...]
+    segments: tuple[PlanSegment, ...]
 
     @property
     def answers(self) -> int:
@@ -100,16 +100,16 @@ def plan(classes: Sequence[int], extent: Extent) -> list[Part]:
     return parts
 
 
-def honest(runs: int) -> Iterator[Segment]:
+def honest(runs: int) -> Iterator[PlanSegment]:
     """Honest answers, at first where nothing is drawn, then in every shape, then at the highest temperature."""
     start = min(len(PROMPTS), max(1, runs // 6))
-    yield Segment(HONEST, 0, tuple(range(start)))
+    yield PlanSegment(HONEST, 0, tuple(range(start)))
     drawn = runs - start
     for batch, threads, percent in SHAPES:
         end = start + max(1, -(-drawn * percent // 100))
-        yield Segment(HONEST, DRAWING, tuple(range(start, end)), batch, threads)
+        yield PlanSegment(HONEST, DRAWING, tuple(range(start, end)), batch, threads)
         start = end
-    yield Segment(HONEST, HOTTEST, tuple(range(start, start + max(1, runs // HOT_PER_RUN))))
+    yield PlanSegment(HONEST, HOTTEST, tuple(range(start, start + max(1, runs // HOT_PER_RUN))))
 
 
 def founding(class_id: int, extent: Extent) -> list[Part]:
@@ -127,8 +127,8 @@ def founding(class_id: int, extent: Extent) -> list[Part]:
         if seen[family] < least:
             seen[family] += 1
             more.append(number)
-    cheat = Segment(CHEAT, DRAWING, _numbers(2 * extent.substitutes, short=False))
-    rare = Segment(HONEST, DRAWING, tuple(more))
+    cheat = PlanSegment(CHEAT, DRAWING, _numbers(2 * extent.substitutes, short=False))
+    rare = PlanSegment(HONEST, DRAWING, tuple(more))
     return _packed(class_id, class_id, extent.main, extent.lengths, [*drawn, cheat, *([rare] if more else [])])
 
 
@@ -137,27 +137,29 @@ def confirmation(class_id: int, runs: int) -> list[Part]:
     return _packed(class_id, class_id, MAIN_LENGTH, (MAIN_LENGTH,), honest(runs))
 
 
-def _substitutes(wanted: int) -> Iterator[Segment]:
+def _substitutes(wanted: int) -> Iterator[PlanSegment]:
     long, short = (_numbers(wanted, short=is_short) for is_short in (False, True))
     more = {variant: _numbers(times * wanted, short=False) for variant, times in OFTEN.items()}
     for variant in (*WEIGHTS, *ALTERED, *DRAWN):
-        yield Segment(variant, DRAWING, more.get(variant, long))
-    yield Segment(PADDED, DRAWING, short)
+        yield PlanSegment(variant, DRAWING, more.get(variant, long))
+    yield PlanSegment(PADDED, DRAWING, short)
     for variant in (*WEIGHTS, *ALTERED):
         # Where nothing is drawn, the second answer to a prompt is the first one again.
-        yield Segment(variant, 0, tuple(number for number in more.get(variant, long) if number < len(PROMPTS)))
+        yield PlanSegment(variant, 0, tuple(number for number in more.get(variant, long) if number < len(PROMPTS)))
 
 
-def _long(extent: Extent) -> Iterator[Segment]:
-    yield Segment(HONEST, DRAWING, _numbers(max(2, extent.runs // LONG_PER_RUN), short=False))
+def _long(extent: Extent) -> Iterator[PlanSegment]:
+    yield PlanSegment(HONEST, DRAWING, _numbers(max(2, extent.runs // LONG_PER_RUN), short=False))
     for variant in WEIGHTS:
-        yield Segment(variant, DRAWING, _numbers(max(2, extent.substitutes // LONG_PER_SUBSTITUTE), short=False))
+        yield PlanSegment(variant, DRAWING, _numbers(max(2, extent.substitutes // LONG_PER_SUBSTITUTE), short=False))
 
 
-def _packed(worker: int, checker: int, max_new: int, lengths: Sequence[int], segments: Iterable[Segment]) -> list[Part]:
+def _packed(
+    worker: int, checker: int, max_new: int, lengths: Sequence[int], segments: Iterable[PlanSegment]
+) -> list[Part]:
     """Segments in containers, in their order; one that is too large for a container goes on in the next."""
     most = max(1, PART_TOKENS // max_new)
-    packs: list[list[Segment]] = [[]]
+    packs: list[list[PlanSegment]] = [[]]
     room = most
     for segment in segments:
         left = segment.numbers

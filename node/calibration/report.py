@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from node.calibration.answers import WHOLE, Answer, Cut, honest
+from node.calibration.answers import WHOLE, Cut, MeasuredAnswer, honest
 from node.calibration.constants import constants
 from node.calibration.margins import WITHIN_TOKENS, Weighed, fit, mean_evidence, tokens_to_alarm
 from node.calibration.plan import CHEAT, HONEST, WEIGHTS
@@ -30,7 +30,7 @@ UNLIKE = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class FailureRate:
     """How many of `n` answers did not pass, and how many of them failed. `length`: as allowed by the job, or whole."""
 
     worker: int
@@ -71,19 +71,19 @@ def widened(calibration: Calibration) -> Calibration:
     return Calibration(act, chunk, tok, worst)
 
 
-def proposed(answers: Iterable[Answer], class_id: int) -> Calibration:
+def proposed(answers: Iterable[MeasuredAnswer], class_id: int) -> Calibration:
     """Constants from honest answers to the prompts that are not held out. Raises: ValueError for fewer than two."""
     return founded((each for each in answers if not each.is_held_out), class_id)
 
 
-def founded(answers: Iterable[Answer], class_id: int) -> Calibration:
+def founded(answers: Iterable[MeasuredAnswer], class_id: int) -> Calibration:
     """Constants from all honest answers. Raises: ValueError for fewer than two."""
     told = list(honest(answers, class_id, class_id))
     whole = [each.cuts[WHOLE] for each in told]
     return constants(whole, [cut for each in told for cut in _shortened(each)], class_id)
 
 
-def rates(answers: Iterable[Answer], calibrations: Mapping[int, Calibration]) -> list[Rate]:
+def rates(answers: Iterable[MeasuredAnswer], calibrations: Mapping[int, Calibration]) -> list[FailureRate]:
     """By worker, checker, variant, temperature and length, in the order of the answers; classes without row left out.
 
     A cheap model comes twice: with its own fingerprint, and as the adaptive cheat with that of a true pass.
@@ -104,7 +104,7 @@ def rates(answers: Iterable[Answer], calibrations: Mapping[int, Calibration]) ->
     return [_rate(key, scored) for key, scored in found.items()]
 
 
-def held_out(answers: Iterable[Answer], class_id: int, calibration: Calibration) -> tuple[int, int]:
+def held_out(answers: Iterable[MeasuredAnswer], class_id: int, calibration: Calibration) -> tuple[int, int]:
     """How many whole honest answers to held-out prompts there are, and how many of them do not pass."""
     scores = [
         points(each.cuts[WHOLE].own, each.cuts[WHOLE].tokens, calibration)
@@ -114,7 +114,7 @@ def held_out(answers: Iterable[Answer], class_id: int, calibration: Calibration)
     return len(scores), sum(score <= PASS_ABOVE_BPS for score in scores)
 
 
-def weigh(answers: Sequence[Answer], class_id: int) -> Weighed:
+def weigh(answers: Sequence[MeasuredAnswer], class_id: int) -> Weighed:
     """Margin scores of a class. Raises: ValueError where nothing was measured that they could be made from."""
     told = list(honest(answers, class_id, class_id))
     cheat = [_tokens(each) for each in answers if each.variant == CHEAT and _of(each, class_id)]
@@ -129,12 +129,12 @@ def weigh(answers: Sequence[Answer], class_id: int) -> Weighed:
     return fit(first, cheat, groups)
 
 
-def _group(each: Answer) -> Family:
+def _group(each: MeasuredAnswer) -> Family:
     """What ends by itself is too little to be a group of its own."""
     return Family.OTHER if each.family is Family.SHORT else each.family
 
 
-def evidence(answers: Sequence[Answer], class_id: int, scores: MarginScores) -> dict[str, tuple[float, float]]:
+def evidence(answers: Sequence[MeasuredAnswer], class_id: int, scores: MarginScores) -> dict[str, tuple[float, float]]:
     """What a table of scores says of honest answers, by family: the mean of their evidence, and its upper bound."""
     groups: dict[str, list[tuple[int, ...]]] = defaultdict(list)
     for each in honest(answers, class_id, class_id):
@@ -142,7 +142,7 @@ def evidence(answers: Sequence[Answer], class_id: int, scores: MarginScores) -> 
     return {name: mean_evidence(scores, told) for name, told in groups.items()}
 
 
-def alarms(answers: Sequence[Answer], class_id: int, scores: MarginScores) -> dict[str, dict[str, Any]]:
+def alarms(answers: Sequence[MeasuredAnswer], class_id: int, scores: MarginScores) -> dict[str, dict[str, Any]]:
     """How soon the running margin finds each adaptive cheat, and whether it ever takes an honest node for one.
 
     A node that cheats from its first case on has the head start; one that was honest before has not: `later`.
@@ -208,10 +208,10 @@ def _seen(variant: str, cut: Cut) -> list[tuple[str, Distances]]:
     return [*seen, (ADAPTIVE + variant, cut.true)] if variant in WEIGHTS else seen
 
 
-def _rate(key: tuple[Any, ...], scored: Sequence[tuple[int, int]]) -> Rate:
+def _rate(key: tuple[Any, ...], scored: Sequence[tuple[int, int]]) -> FailureRate:
     scores = [score for score, _ in scored]
     worker, checker, variant, temperature_milli, length = key
-    return Rate(
+    return FailureRate(
         worker,
         checker,
         variant,
@@ -224,16 +224,16 @@ def _rate(key: tuple[Any, ...], scored: Sequence[tuple[int, int]]) -> Rate:
     )
 
 
-def _shortened(each: Answer) -> list[Cut]:
+def _shortened(each: MeasuredAnswer) -> list[Cut]:
     whole = each.cuts[WHOLE]
     return [cut for length, cut in each.cuts.items() if length != WHOLE and cut.tokens != whole.tokens]
 
 
-def _of(each: Answer, class_id: int) -> bool:
+def _of(each: MeasuredAnswer, class_id: int) -> bool:
     return (each.worker, each.checker) == (class_id, class_id)
 
 
-def _tokens(each: Answer) -> tuple[int, ...]:
+def _tokens(each: MeasuredAnswer) -> tuple[int, ...]:
     return each.margins[:-1]
 
 

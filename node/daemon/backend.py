@@ -22,9 +22,9 @@ from node.api.prefix import complete
 from node.daemon.answers import Answers
 from node.daemon.leaves import Leaves
 from node.daemon.parts import Parts
-from node.daemon.proof import Prover
+from node.daemon.proof import JobProofBuilder
 from node.daemon.score import explain
-from node.daemon.status import Status
+from node.daemon.status import NodeStatus
 from node.daemon.views import Views
 from node.wallet import plans
 from protocol.errors import AdapterError
@@ -62,7 +62,7 @@ class NodeBackend:
         self._feed = Feed()
         self._shown: dict[str, api.JobView] = {}
         self._changed = trio.Event()
-        self._status = Status(parts, self._views)
+        self._status = NodeStatus(parts, self._views)
         self.ready = False
         """Set once the chain is known and everything runs."""
 
@@ -227,7 +227,7 @@ class NodeBackend:
 
     async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
         """See Backend."""
-        proof = await Prover(self._parts).prove(self._find_job(prefix), with_content=with_content)
+        proof = await JobProofBuilder(self._parts).prove(self._find_job(prefix), with_content=with_content)
         held: dict[str, Any] = document.plain(proof)
         return held
 

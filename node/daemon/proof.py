@@ -10,13 +10,13 @@ from protocol.errors import AdapterError, ChainError
 from protocol.proof.file import (
     MAX_RESULT_BYTES,
     VERSION,
-    Content,
+    ContentPaper,
+    JobPapers,
     LeafPath,
     NoisePaper,
-    Papers,
     Place,
     Proof,
-    SignedResult,
+    ResultPaper,
     Worker,
 )
 from protocol.roles.provider import ProvidedJob
@@ -29,7 +29,7 @@ from protocol.wire.ids import BatchId, Cid, JobId
 from protocol.wire.merkle import path, root
 
 
-class Prover:
+class JobProofBuilder:
     """Puts proofs together; changes nothing, and may be asked again as a job goes on."""
 
     def __init__(self, parts: Parts) -> None:
@@ -75,10 +75,10 @@ class Prover:
         first = batch.submitted.block if batch else chain.deployment.block
         return await read_trail(chain.network, name, first, await chain.network.ethereum.head())
 
-    async def _noise(self, papers: Papers) -> NoisePaper | None:
+    async def _noise(self, papers: JobPapers) -> NoisePaper | None:
         return await read_noise(self._parts.chain.network, Cid(papers.details.manifest), papers.offer.class_id)
 
-    async def _worker(self, papers: Papers) -> Worker:
+    async def _worker(self, papers: JobPapers) -> Worker:
         node = papers.order.node
         known = await self._parts.chain.network.stakes.node_of(node)
         if known is None:
@@ -90,7 +90,7 @@ class Prover:
         return Place(rules.chain_id, rules.settlement, rules.epoch, rules.lag)
 
     # --- the leaf ---------------------------------------------------------------------------------------------------
-    def _own_leaf(self, job: ProvidedJob, papers: Papers, name: BatchId) -> tuple[Papers, LeafPath | None]:
+    def _own_leaf(self, job: ProvidedJob, papers: JobPapers, name: BatchId) -> tuple[JobPapers, LeafPath | None]:
         """With the receipt as it went into the batch, and the whole way to the root."""
         batch = self._machine.settler.batch(name)
         if batch is None or job.job_id not in batch.job_ids:
@@ -132,7 +132,7 @@ class Prover:
         return found
 
     # --- the content ------------------------------------------------------------------------------------------------
-    async def _content(self, provided: ProvidedJob | None, requested: RequestedJob | None) -> Content:
+    async def _content(self, provided: ProvidedJob | None, requested: RequestedJob | None) -> ContentPaper:
         job = provided or requested
         assert job is not None
         delivery: ResultDelivery | None = job.delivery
@@ -147,13 +147,13 @@ class Prover:
         if shown.answer is not None and len(shown.answer) > MAX_RESULT_BYTES:
             raise Fault("too_large", f"the answer has more than {MAX_RESULT_BYTES} bytes", "leave out --with-content")
         proof = provided.proof if provided and provided.proof else None
-        return Content(shown.key, shown.asked, shown.answer, proof)
+        return ContentPaper(shown.key, shown.asked, shown.answer, proof)
 
 
-def _of_provider(job: ProvidedJob) -> Papers:
+def _of_provider(job: ProvidedJob) -> JobPapers:
     order, delivery, run = job.order, job.delivery, job.run
     opened = delivery is not None and run is not None and run.outcome is Outcome.OK
-    return Papers(
+    return JobPapers(
         request=order.request.request,
         request_signature=order.request.signature,
         offer=order.offer.offer,
@@ -162,17 +162,17 @@ def _of_provider(job: ProvidedJob) -> Papers:
         order_signature=order.signature,
         details=order.details,
         promise=job.promise,
-        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
+        result=ResultPaper(delivery.result, delivery.signature) if delivery else None,
         proof_hash=run.proof_hash if opened and run else None,
         salt=job.salt if opened else None,
     )
 
 
-def _of_requester(job: RequestedJob) -> Papers | None:
+def _of_requester(job: RequestedJob) -> JobPapers | None:
     if job.signed is None or job.chosen is None or job.order is None or job.details is None:
         return None
     delivery = job.delivery
-    return Papers(
+    return JobPapers(
         request=job.signed.request,
         request_signature=job.signed.signature,
         offer=job.chosen.offer,
@@ -181,7 +181,7 @@ def _of_requester(job: RequestedJob) -> Papers | None:
         order_signature=job.order.signature,
         details=job.details,
         promise=job.promise,
-        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
+        result=ResultPaper(delivery.result, delivery.signature) if delivery else None,
         receipt=job.receipt,
     )
 

@@ -12,7 +12,7 @@ import trio
 from executor.workspace.folders import Workspace
 from node.wallet.sealing import Sealing
 from protocol.errors import AdapterError
-from protocol.job import TERMINAL, JobView
+from protocol.job import TERMINAL, JobState
 from protocol.params import KEEP_AFTER_FINAL_MS
 from protocol.roles.machine import Machine
 from protocol.wire.ids import Cid
@@ -63,7 +63,7 @@ class Retention:
                 Workspace(folder).discard()
 
 
-def _is_needed(view: JobView, before_ms: int) -> bool:
+def _is_needed(view: JobState, before_ms: int) -> bool:
     """A job that has not ended, or not long ago."""
     return view.stage not in TERMINAL or max((at_ms for _, at_ms in view.history), default=view.asked_ms) >= before_ms
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from chain.contracts.stakes import Node
+from chain.contracts.stakes import StakedNode
 from chain.perform.adapter import ChainAdapter
 from chain.read.reputation import Change, read_record
 from node.api import snapshot as api
-from protocol.stages.reputation import Record, ScoreTerms, score_terms
+from protocol.stages.reputation import ReputationRecord, ScoreTerms, score_terms
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address
 
@@ -31,14 +31,14 @@ async def explain(
     changes = await read_record(chain.network, node_id, chain.deployment.block, block.number)
     active_days = max(0, block.timestamp // SECONDS_A_DAY - node.activated_day)
     penalty = node.penalty_tenths * 10
-    record = Record(node.successes, node.total, node.response_ms, node.check_in_days, active_days, penalty)
+    record = ReputationRecord(node.successes, node.total, node.response_ms, node.check_in_days, active_days, penalty)
     terms = score_terms(record, node.active_stake, recommended_stake)
     return _view(node_id, node, active_days, recommended_stake, terms, changes, jobs)
 
 
 def _view(
     node_id: Address,
-    node: Node,
+    node: StakedNode,
     active_days: int,
     recommended_stake: int,
     terms: ScoreTerms,

@@ -24,7 +24,7 @@ SHOW_ASIDE_MS = 7 * 86_400_000
 """How long the snapshot speaks of an event that was set aside."""
 
 
-class Status:
+class NodeStatus:
     """Answers at once; what only the chain knows is read beside it every few seconds."""
 
     def __init__(self, parts: Parts, views: Views) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from node.api import snapshot as api
 from protocol.court.docket import DocketBatch
 from protocol.court.phases import BatchPhase, CasePhase
-from protocol.job import JobView, Stage
+from protocol.job import JobState, Stage
 from protocol.roles.machine import Machine
 from protocol.roles.member import Member
 from protocol.stages.blob import ModelManifest
@@ -52,7 +52,7 @@ class Views:
         found += [self.job(view, "provider") for view in self._machine.provider.jobs]
         return sorted(found, key=lambda job: -job.asked_ms)
 
-    def job(self, view: JobView, side: str) -> api.JobView:
+    def job(self, view: JobState, side: str) -> api.JobView:
         """One job, without its text."""
         state = _state(view.stage)
         manifest = self._member.models.get(Cid(view.manifest))
@@ -90,7 +90,7 @@ class Views:
             failure=_failure(view, state),
         )
 
-    def _scores(self, view: JobView) -> tuple[int, ...]:
+    def _scores(self, view: JobState) -> tuple[int, ...]:
         """What the seats of its batch have found of a job; those of a second round come after those of the first."""
         case = self._machine.docket.case(view.batch_id) if view.batch_id else None
         if case is None or view.position not in case.drawn:
@@ -98,7 +98,7 @@ class Views:
         place = case.drawn.index(view.position)
         return tuple(seat.scores[place] for seat in case.revealed.values())
 
-    def requested(self, ask_id: bytes) -> JobView | None:
+    def requested(self, ask_id: bytes) -> JobState | None:
         """A job of this node's user, by the id of its ask."""
         return next((view for view in self._machine.requester.jobs if view.ask_id == ask_id), None)
 
@@ -224,17 +224,17 @@ def _state_of(batch: DocketBatch) -> str:
     return (CasePhase.SITTING if batch.case.phase is CasePhase.STOPPED else batch.case.phase).value
 
 
-def _id(view: JobView) -> str:
+def _id(view: JobState) -> str:
     # Before its request is signed a job has no other name than that of its ask.
     return view.request_id.hex() if view.request_id else view.ask_id.hex()
 
 
-def _between(view: JobView, first: Stage, last: Stage) -> int:
+def _between(view: JobState, first: Stage, last: Stage) -> int:
     reached = dict(view.history)
     return reached[last] - reached[first] if first in reached and last in reached else 0
 
 
-def _steps(view: JobView, state: str) -> Iterator[api.StepView]:
+def _steps(view: JobState, state: str) -> Iterator[api.StepView]:
     for stage, at_ms in view.history:
         yield api.StepView(_state(stage), at_ms, 0)
     after = _NEXT.get(state)
@@ -242,7 +242,7 @@ def _steps(view: JobView, state: str) -> Iterator[api.StepView]:
         yield api.StepView(after, 0, view.history[-1][1] + view.next_step_ms)
 
 
-def _failure(view: JobView, state: str) -> api.Trouble | None:
+def _failure(view: JobState, state: str) -> api.Trouble | None:
     if state != "failed":
         return None
     return api.Trouble("job_failed", view.reason or "the job was not done", "vcoin status --nodes shows who is there")

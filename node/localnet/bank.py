@@ -35,7 +35,7 @@ UP_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class NodeKeys:
     """The keys of one node: who owns it, what it signs with, who pays for its jobs."""
 
     plan: NodePlan
@@ -93,7 +93,7 @@ async def found_network(ethereum: Ethereum, deployer: Key, runtime: bytes, path:
 
 
 async def fund(
-    network: Network, deployer: Key, accounts: Sequence[Account], class_ids: Sequence[int]
+    network: Network, deployer: Key, accounts: Sequence[NodeKeys], class_ids: Sequence[int]
 ) -> AsyncIterator[str]:
     """Give every node its money, its stake and its places as a verifier; says what it did, line by line."""
     for account in accounts:

@@ -22,7 +22,7 @@ from node.localnet import bank
 from node.localnet.leftovers import clear
 from node.localnet.plan import DEFAULT, NodePlan
 from node.localnet.processes import Process, start, stop
-from node.localnet.record import Member, Record, read_record
+from node.localnet.record import LocalnetRecord, LocalNode, read_record
 from node.localnet.running import STOP_WITHIN_S, Say, look
 from node.wallet.home import Home, found, write_secret
 
@@ -36,7 +36,7 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LocalnetPlan:
     """What to bring up.
 
     `store`: a content store to share instead of a new one; `first_p2p_port` and those after it; `smollm2`: have that
@@ -57,7 +57,7 @@ class Order:
         return self.store or self.directory / "store"
 
 
-def up(order: Order, say: Say) -> Record:
+def up(order: LocalnetPlan, say: Say) -> LocalnetRecord:
     """Start everything and wait until it is ready. Whatever fails, what was started is stopped again.
 
     Raises: Fault preflight for what the machine lacks, a taken port, a network that is up already; NodeError.
@@ -77,7 +77,7 @@ def up(order: Order, say: Say) -> Record:
     return finished
 
 
-def _require_ready_machine(order: Order) -> None:
+def _require_ready_machine(order: LocalnetPlan) -> None:
     record = read_record(order.directory)
     if record and any(process.is_alive for process in record.processes):
         raise Fault("preflight", f"a local network is up already: {order.directory}", "vcoin localnet down")
@@ -99,13 +99,13 @@ def _add_smollm2(store: Path, say: Say) -> None:
         add_wheel(engine, image, models)
 
 
-async def _up(order: Order, say: Say) -> None:
+async def _up(order: LocalnetPlan, say: Say) -> None:
     directory = order.directory
     rpc_url = f"http://127.0.0.1:{order.rpc_port}"
     deployer = create_key(directory / "deployer.json", PASSWORD, iterations=SCRYPT)
     write_secret(directory / "password", PASSWORD + "\n")
     chain = bank.start_anvil(order.rpc_port, directory)
-    record = Record(
+    record = LocalnetRecord(
         directory=str(directory),
         rpc=rpc_url,
         chain_id=bank.CHAIN_ID,
@@ -139,7 +139,7 @@ async def _up(order: Order, say: Say) -> None:
     replace(record, ready=True).write()
 
 
-def _found_nodes(order: Order, record: Record) -> tuple[list[bank.Account], tuple[Member, ...]]:
+def _found_nodes(order: LocalnetPlan, record: LocalnetRecord) -> tuple[list[bank.NodeKeys], tuple[LocalNode, ...]]:
     """Keys and settings of every node; all join by the first one."""
     accounts, members = [], []
     bootnode = ""
@@ -152,9 +152,9 @@ def _found_nodes(order: Order, record: Record) -> tuple[list[bank.Account], tupl
         owner = create_key(owner_key, PASSWORD, iterations=SCRYPT)
         bootnode = bootnode or f"{listen}/p2p/{founded.peer_id}"
         keys = (load_key(path, PASSWORD) for path in (home.operator_key, home.client_key))
-        accounts.append(bank.Account(plan, owner, *keys))
+        accounts.append(bank.NodeKeys(plan, owner, *keys))
         members.append(
-            Member(
+            LocalNode(
                 name=plan.name,
                 roles=plan.roles,
                 data_dir=str(home.path),
@@ -176,7 +176,7 @@ def _found_nodes(order: Order, record: Record) -> tuple[list[bank.Account], tupl
     return accounts, tuple(members)
 
 
-def _settings(plan: NodePlan, record: Record, listen: str, bootnode: str) -> dict[str, dict[str, object]]:
+def _settings(plan: NodePlan, record: LocalnetRecord, listen: str, bootnode: str) -> dict[str, dict[str, object]]:
     """What every node of a local network is told, and then what this one is told differently."""
     settings: dict[str, dict[str, object]] = {
         "node": {
@@ -196,14 +196,14 @@ def _settings(plan: NodePlan, record: Record, listen: str, bootnode: str) -> dic
     return settings
 
 
-def _start_node(member: Member) -> Process:
+def _start_node(member: LocalNode) -> Process:
     command = [sys.executable, "-m", "node.cli", "node", "run", "--data-dir", member.data_dir]
     # Settings of this shell are not theirs.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VCOIN_")}
     return start(member.name, command, Path(member.data_dir) / "node.log", environment)
 
 
-async def _wait_until_ready(record: Record, say: Say) -> None:
+async def _wait_until_ready(record: LocalnetRecord, say: Say) -> None:
     """Raises: Fault preflight for a node that ended, not_ready for one that is not ready in time."""
     waiting = {node.name: node for node in record.nodes}
     staked = {node.node_id for node in record.nodes if node.stake_wei}
@@ -228,7 +228,7 @@ def _is_ready(snapshot: Snapshot, others: set[str]) -> bool:
     return snapshot.state == "ready" and snapshot.chain.connected and others <= online
 
 
-def _ended(node: Member) -> Fault:
+def _ended(node: LocalNode) -> Fault:
     assert node.process is not None
     log = node.process.log
     said = next((line for line in node.process.tail().splitlines() if line.startswith("error: ")), "")

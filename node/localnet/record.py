@@ -15,7 +15,7 @@ MAX_CHARS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class LocalNode:
     """A node of the network: its names, its keys, its money in wei, its process where it was started."""
 
     name: str
@@ -38,7 +38,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LocalnetRecord:
     """The network; `contracts` by name. `chain` is Anvil's process, `ready` that everything came up."""
 
     directory: str
@@ -51,7 +51,7 @@ class Record:
     deployer_key: str
     store: str
     chain: Process | None
-    nodes: tuple[Member, ...] = ()
+    nodes: tuple[LocalNode, ...] = ()
     ready: bool = False
 
     def plain(self) -> dict[str, Any]:
@@ -74,12 +74,12 @@ class Record:
         nodes = tuple(node.process for node in self.nodes if node.process)
         return nodes + ((self.chain,) if self.chain else ())
 
-    def with_process(self, name: str, process: Process) -> "Record":
+    def with_process(self, name: str, process: Process) -> "LocalnetRecord":
         """One node now has a process."""
         nodes = tuple(replace(node, process=process) if node.name == name else node for node in self.nodes)
         return replace(self, nodes=nodes)
 
-    def node(self, name: str) -> Member:
+    def node(self, name: str) -> LocalNode:
         """A node by its name. Raises: ConfigError if there is none."""
         for node in self.nodes:
             if node.name == name:
@@ -94,7 +94,7 @@ def default_directory() -> Path:
     return base / "vcoin" / "localnet"
 
 
-def read_record(directory: Path) -> Record | None:
+def read_record(directory: Path) -> LocalnetRecord | None:
     """The network of a directory; None if there is none. Raises: ConfigError if its file cannot be used."""
     path = directory / NAME
     try:
@@ -105,7 +105,7 @@ def read_record(directory: Path) -> Record | None:
             raise ValueError("of another version")
         nodes = tuple(_member(node) for node in plain.pop("nodes"))
         chain = plain.pop("chain")
-        return Record(**plain, chain=Process(**chain) if chain else None, nodes=nodes)
+        return LocalnetRecord(**plain, chain=Process(**chain) if chain else None, nodes=nodes)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -120,7 +120,7 @@ def forget(directory: Path) -> None:
         raise ConfigError(f"cannot remove {directory / NAME}: {error.strerror}", "remove it by hand") from error
 
 
-def _member(plain: dict[str, Any]) -> Member:
+def _member(plain: dict[str, Any]) -> LocalNode:
     process = plain.pop("process")
     roles = tuple(plain.pop("roles"))
-    return Member(**plain, roles=roles, process=Process(**process) if process else None)
+    return LocalNode(**plain, roles=roles, process=Process(**process) if process else None)

@@ -8,17 +8,17 @@ from node.api.client import Client
 from node.api.faults import Fault
 from node.api.snapshot import Snapshot, read
 from node.localnet.processes import stop
-from node.localnet.record import Member, Record, forget, read_record
+from node.localnet.record import LocalnetRecord, LocalNode, forget, read_record
 
 STOP_WITHIN_S = 15.0
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RunningNode:
     """A node as `status` finds it: whether its process runs, and its snapshot where its API answers."""
 
-    member: Member
+    member: LocalNode
     is_alive: bool
     snapshot: Snapshot | None
 
@@ -40,7 +40,7 @@ def down(directory: Path, say: Say) -> bool:
     return record is not None
 
 
-def _stop(record: Record, say: Say) -> None:
+def _stop(record: LocalnetRecord, say: Say) -> None:
     running = [process for process in record.processes if process.is_alive]
     say(f"stopping {len(running)} processes ...")
     # Nodes first: what they still have to say to the chain, they say while it answers.
@@ -52,12 +52,12 @@ def _stop(record: Record, say: Say) -> None:
         say(f"{name} did not end and was killed")
 
 
-def survey(record: Record) -> list[Seen]:
+def survey(record: LocalnetRecord) -> list[RunningNode]:
     """Every node as it is now."""
     return [look(node) for node in record.nodes]
 
 
-def look(node: Member) -> Seen:
+def look(node: LocalNode) -> RunningNode:
     """One node as it is now."""
     is_alive = node.process is not None and node.process.is_alive
     snapshot = None
@@ -67,4 +67,4 @@ def look(node: Member) -> Seen:
         except Fault:
             # It starts, or it hangs; that it has no snapshot says so.
             snapshot = None
-    return Seen(node, is_alive, snapshot)
+    return RunningNode(node, is_alive, snapshot)

@@ -70,7 +70,7 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _KEY_INFO = b"vcoin/content-key/1"
 
 
-class Workspace(Protocol):
+class JobFolder(Protocol):
     """A job's own folder, as the executor lays it out."""
 
     def put(self, name: str, data: bytes) -> None: ...
@@ -78,12 +78,12 @@ class Workspace(Protocol):
     def get(self, name: str) -> bytes | None: ...
 
 
-class Workspaces(Protocol):
+class JobFolders(Protocol):
     """The folders of all jobs that this node runs or checks."""
 
-    def of_job(self, job_id: bytes) -> Workspace: ...
+    def of_job(self, job_id: bytes) -> JobFolder: ...
 
-    def of_sample(self, batch_id: bytes, leaf_index: int) -> Workspace: ...
+    def of_sample(self, batch_id: bytes, leaf_index: int) -> JobFolder: ...
 
 
 class Store(Protocol):
@@ -126,7 +126,7 @@ class Sealing:
         secrets_: HpkeSecrets,
         keys: ContentKeys,
         store: Store,
-        workspaces: Workspaces,
+        workspaces: JobFolders,
         results: Path,
     ) -> None:
         self._secrets = secrets_

@@ -35,7 +35,7 @@ MAX_ASKERS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PeerRecord:
     """Where a node is: chain_id and settlement name its network, author is its compressed key; the newest wins."""
 
     chain_id: U64
@@ -54,7 +54,7 @@ class SignedRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class PeerRecords:
     """Question and answer alike: the asker's own record, or at most 32 that the answerer knows."""
 
     records: tuple[SignedRecord, ...]
@@ -84,7 +84,7 @@ class Exchange:
 
     def ask(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> bytes:
         """A question: our own record, so that who answers may pass it on."""
-        return codec.encode(Records((self._own_record(addresses, now_ms, sign),)))
+        return codec.encode(PeerRecords((self._own_record(addresses, now_ms, sign),)))
 
     def answer(self, asker: PeerId, data: bytes, addresses: Sequence[str], now_ms: int, sign: Sign) -> bytes:
         """Answer a question with our record and those of peers that we have met, by lot.
@@ -104,7 +104,7 @@ class Exchange:
         salt = self._seed + self._lot.to_bytes(8, "big")
         drawn = sorted(others, key=lambda peer: hashlib.sha256(salt + peer.encode()).digest())[: MAX_RECORDS - 1]
         own = self._own_record(addresses, now_ms, sign)
-        return codec.encode(Records((own, *(others[peer] for peer in drawn))))
+        return codec.encode(PeerRecords((own, *(others[peer] for peer in drawn))))
 
     def read(self, source: PeerId, data: bytes, now_ms: int) -> tuple[Known, ...]:
         """What an answer says, each record checked; one of the source itself is kept to be passed on.
@@ -121,7 +121,7 @@ class Exchange:
         return tuple(found)
 
     def _check(self, signed: SignedRecord, now_ms: int) -> Known:
-        record = codec.decode(Record, signed.record, MAX_RECORD_BYTES)
+        record = codec.decode(PeerRecord, signed.record, MAX_RECORD_BYTES)
         if (record.chain_id, record.settlement) != self._network:
             raise Malformed("a record of another network")
         if len(record.addresses) > MAX_ADDRESSES:
@@ -150,14 +150,14 @@ class Exchange:
         fitting = tuple(address for address in addresses if len(address) <= MAX_ADDRESS_CHARS)[:MAX_ADDRESSES]
         if self._own and self._own[0] == fitting and now_ms - self._own[1] < RECORD_LIFE_MS // 4:
             return self._own[2]
-        encoded = codec.encode(Record(*self._network, self._author, now_ms, fitting))
+        encoded = codec.encode(PeerRecord(*self._network, self._author, now_ms, fitting))
         signed = SignedRecord(encoded, sign(SIGNING_PREFIX + encoded))
         self._own = (fitting, now_ms, signed)
         return signed
 
 
 def _decode(data: bytes, most: int) -> tuple[SignedRecord, ...]:
-    records = codec.decode(Records, data, MAX_EXCHANGE_BYTES).records
+    records = codec.decode(PeerRecords, data, MAX_EXCHANGE_BYTES).records
     if len(records) > most:
         raise Malformed(f"{len(records)} records, at most {most}")
     return records

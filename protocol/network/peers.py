@@ -58,7 +58,7 @@ class Standing(Enum):
 
 
 @dataclass(slots=True)
-class Entry:
+class PeerEntry:
     """One peer. `failures` counts dials in a row that came to nothing; `source` is who hinted at a stranger."""
 
     addresses: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class PeerBook:
 
     own: PeerId
     seed: bytes = b""
-    entries: dict[PeerId, Entry] = field(default_factory=dict)
+    entries: dict[PeerId, PeerEntry] = field(default_factory=dict)
     bans: dict[PeerId, int] = field(default_factory=dict)
     """Until when, apart from the entries: being forgotten is not a way out, nor do bans push out good peers."""
     anchors: tuple[PeerId, ...] = ()
@@ -234,12 +234,12 @@ class PeerBook:
                 entry.anchor = True
         return len(self.entries) - before
 
-    def _entry(self, peer_id: PeerId) -> Entry:
+    def _entry(self, peer_id: PeerId) -> PeerEntry:
         entry = self.entries.get(peer_id)
         if entry is None:
             if len(self.entries) >= MAX_PEERS:
                 self._forget_one()
-            entry = self.entries[peer_id] = Entry()
+            entry = self.entries[peer_id] = PeerEntry()
         return entry
 
     def _forget_one(self) -> None:

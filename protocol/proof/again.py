@@ -2,9 +2,9 @@
 
 from protocol.judging.kinds import Facts, score_of
 from protocol.judging.similarity import structured_similarity_bps, text_similarity_bps
-from protocol.proof.check import Check, Outcome, absent, compared
+from protocol.proof.check import Check, CheckOutcome, absent, compared
 from protocol.proof.content import LEFT_OUT, facts_of
-from protocol.proof.file import Content, Proof
+from protocol.proof.file import ContentPaper, Proof
 from protocol.proof.papers import job_of
 from protocol.stages.assignment import kind_of
 from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
@@ -54,7 +54,7 @@ def check_score(proof: Proof, check: bytes, problem: str) -> Check:
     """
     facts, content = answer_of(proof), proof.content
     if facts is None or content is None or problem:
-        return Check(SCORE, Outcome.FAILED, f"no seat could give a score but 0: {problem or 'there is no answer'}")
+        return Check(SCORE, CheckOutcome.FAILED, f"no seat could give a score but 0: {problem or 'there is no answer'}")
     calibration = proof.noise.calibration if proof.noise else UNCALIBRATED
     kind, rows = kind_of(proof.papers.details), facts.rows
     try:
@@ -66,7 +66,7 @@ def check_score(proof: Proof, check: bytes, problem: str) -> Check:
         else:
             return absent(SCORE, "a fingerprint, without which a reading has no score")
     except ValueError as error:
-        return Check(SCORE, Outcome.UNKNOWN, f"the pass here has left nothing to compare: {error}")
+        return Check(SCORE, CheckOutcome.UNKNOWN, f"the pass here has left nothing to compare: {error}")
     words = f"{found} bp by {by}: {MEANS[verdict_of(found)]}{_beside(proof)}"
     return compared(SCORE, verdict_of(found) is Verdict.PASS, words, words)
 
@@ -76,7 +76,7 @@ def check_fresh(kind: int, given: str, fresh: str) -> Check:
 
     Args: given and fresh, the texts of the answers, or of a reading the JSON of its result.
     """
-    return Check(FRESH, Outcome.OK, f"{agreement_bps(kind, given, fresh) / 100:g} % of {agreeing(kind)} agree")
+    return Check(FRESH, CheckOutcome.OK, f"{agreement_bps(kind, given, fresh) / 100:g} % of {agreeing(kind)} agree")
 
 
 def agreement_bps(kind: int, given: str, fresh: str) -> int:
@@ -91,7 +91,7 @@ def agreeing(kind: int) -> str:
     return "its words, in their order," if kind == GENERATE else "its numbers, within a thousandth,"
 
 
-def _has_fingerprint(content: Content, count: int) -> bool:
+def _has_fingerprint(content: ContentPaper, count: int) -> bool:
     if content.proof is None:
         return False
     try:

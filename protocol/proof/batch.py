@@ -6,7 +6,7 @@ from protocol.judging import evidence
 from protocol.judging.evidence import BatchFacts, OpenedLeaf, depth_of, is_in_batch, lies_in
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
-from protocol.proof.file import BatchPaper, LeafPath, Papers, Proof
+from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
 from protocol.proof.papers import is_sound, order_of
 from protocol.stages.assignment import charge_of
 from protocol.stages.commitment import (
@@ -61,7 +61,7 @@ def _leaf(proof: Proof) -> Check:
     )
 
 
-def _possible(papers: Papers, batch: BatchPaper | None) -> list[Leaf]:
+def _possible(papers: JobPapers, batch: BatchPaper | None) -> list[Leaf]:
     """The leaves that these papers give: paid by the receipt, or without one by its tokens, or not at all."""
     unpaid = [unpaid_leaf(papers.order, status) for status in (LeafStatus.FAILED, LeafStatus.CLIENT_FAULT)]
     if papers.result is None or not is_sound(papers):
@@ -74,7 +74,7 @@ def _possible(papers: Papers, batch: BatchPaper | None) -> list[Leaf]:
     return [*(leaf_of(order, result, count, None) for count in _distinct(papers, counts)), *unpaid]
 
 
-def _distinct(papers: Papers, counts: range) -> list[int]:
+def _distinct(papers: JobPapers, counts: range) -> list[int]:
     details = papers.details
     charges = {charge_of(details.price, count, details.max_new_tokens): count for count in counts}
     return list(charges.values())

@@ -7,7 +7,7 @@ from enum import StrEnum
 from protocol.errors import BadSignature, Malformed
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """What came of a check."""
 
     OK = "ok"
@@ -22,18 +22,18 @@ class Check:
     """One check; `words` say what was compared, or why it failed, or what is missing."""
 
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     words: str
 
 
 def compared(name: str, holds: bool, good: str, bad: str) -> Check:
     """A check that holds or fails."""
-    return Check(name, Outcome.OK, good) if holds else Check(name, Outcome.FAILED, bad)
+    return Check(name, CheckOutcome.OK, good) if holds else Check(name, CheckOutcome.FAILED, bad)
 
 
 def absent(name: str, words: str) -> Check:
     """A check that has nothing to look at."""
-    return Check(name, Outcome.ABSENT, words)
+    return Check(name, CheckOutcome.ABSENT, words)
 
 
 def tried(name: str, require: Callable[[], object], good: str) -> Check:
@@ -41,5 +41,5 @@ def tried(name: str, require: Callable[[], object], good: str) -> Check:
     try:
         require()
     except (Malformed, BadSignature) as error:
-        return Check(name, Outcome.FAILED, str(error))
-    return Check(name, Outcome.OK, good)
+        return Check(name, CheckOutcome.FAILED, str(error))
+    return Check(name, CheckOutcome.OK, good)

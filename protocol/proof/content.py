@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from protocol.judging.kinds import Facts, validate
 from protocol.proof.check import Check, absent, compared
-from protocol.proof.file import Content, Papers, Proof
+from protocol.proof.file import ContentPaper, JobPapers, Proof
 from protocol.proof.papers import is_sound, job_of
 from protocol.stages.assignment import charge_of, kind_of
 from protocol.stages.commitment import LeafStatus
@@ -72,7 +72,7 @@ def facts_of(proof: Proof) -> Facts:
     return validate(kind_of(details), content.result, job_of(proof), proof.model, limit, content.input)
 
 
-def _answer(proof: Proof, content: Content) -> tuple[Facts | None, str]:
+def _answer(proof: Proof, content: ContentPaper) -> tuple[Facts | None, str]:
     assert content.result is not None
     assert proof.papers.result is not None
     if hashlib.sha256(content.result).digest() != proof.papers.result.result.result_hash:
@@ -86,7 +86,7 @@ def _answer(proof: Proof, content: Content) -> tuple[Facts | None, str]:
     return facts, f"{facts.rows} texts, {facts.delivered} units"
 
 
-def _fingerprint(papers: Papers, content: Content, facts: Facts | None) -> Check:
+def _fingerprint(papers: JobPapers, content: ContentPaper, facts: Facts | None) -> Check:
     if content.proof is None or papers.proof_hash is None:
         return absent("fingerprint", "proof.bin, which only the node and the seats have")
     if hashlib.sha256(content.proof).digest() != papers.proof_hash:

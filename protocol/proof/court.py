@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from protocol.judging.margins import MOST_A_CASE, MOST_EVIDENCE, RUNNING_ALARM, median_evidence
 from protocol.params import BPS, FULL_BENCH, LARGEST_BENCH, MAX_BATCH_LEAVES, SCORE_MAX
-from protocol.proof.check import Check, Outcome, absent, compared
+from protocol.proof.check import Check, CheckOutcome, absent, compared
 from protocol.proof.file import BatchPaper, CasePaper, DrawPaper, Finding, Listed, Place, Proof, SeatPaper
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
 from protocol.stages.verdict import is_spread, median_of, verdict_of
@@ -76,7 +76,7 @@ def _seats(proof: Proof, batch: BatchPaper, draw: DrawPaper, case: CasePaper) ->
     if case.verifiers is None:
         return absent("seats drawn", "the list of verifiers, which is too long for a file or was not at hand")
     if case.proven and not case.seats:
-        return Check("seats drawn", Outcome.OK, "nobody had to sit: code alone has condemned the batch")
+        return Check("seats drawn", CheckOutcome.OK, "nobody had to sit: code alone has condemned the batch")
     order = _order(proof, batch, draw, case.verifiers, len(case.seats))
     first = case.seats if case.first_seat is None else case.seats[: case.first_seat]
     second = () if case.first_seat is None else case.seats[case.first_seat :]

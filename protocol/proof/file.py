@@ -54,7 +54,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedResult:
+class ResultPaper:
     """A Result with its operator's signature."""
 
     result: Result
@@ -62,7 +62,7 @@ class SignedResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Papers:
+class JobPapers:
     """What the two sides signed. The last two open the commitment of the output; the requester does not know them."""
 
     request: Request
@@ -73,7 +73,7 @@ class Papers:
     order_signature: Signature
     details: JobDetails
     promise: SignedAccept | None = None
-    result: SignedResult | None = None
+    result: ResultPaper | None = None
     receipt: SignedReceipt | None = None
     proof_hash: Bytes32 | None = None
     salt: Bytes32 | None = None
@@ -220,7 +220,7 @@ class NoisePaper:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ContentPaper:
     """What was asked and answered, in the clear: whoever has the file can read it, and the key opens all of it."""
 
     key: Bytes32
@@ -236,7 +236,7 @@ class Proof:
     v: U8
     place: Place
     worker: Worker
-    papers: Papers
+    papers: JobPapers
     leaf: LeafPath | None = None
     batch: BatchPaper | None = None
     draw: DrawPaper | None = None
@@ -245,7 +245,7 @@ class Proof:
     steps: tuple[Step, ...] | None = None
     noise: NoisePaper | None = None
     model: ModelManifest | None = None
-    content: Content | None = None
+    content: ContentPaper | None = None
 
     def encode(self) -> bytes:
         """The file."""

@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 from protocol.errors import Malformed
-from protocol.proof.file import LeafPath, Papers, Proof
+from protocol.proof.file import JobPapers, LeafPath, Proof
 from protocol.proof.papers import job_of
 
 
@@ -22,7 +22,7 @@ def filled(ours: Proof, theirs: Proof) -> Proof:
     )
 
 
-def _papers(ours: Papers, theirs: Papers) -> Papers:
+def _papers(ours: JobPapers, theirs: JobPapers) -> JobPapers:
     lacking = [field.name for field in fields(ours) if getattr(ours, field.name) is None]
     return replace(ours, **{name: getattr(theirs, name) for name in lacking})
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from protocol.proof.check import Check, absent, compared, tried
-from protocol.proof.file import Papers, Proof
+from protocol.proof.file import JobPapers, Proof
 from protocol.stages.assignment import AssignmentOrder, charge_of, job_id, require_consistent
 from protocol.stages.commitment import output_commit, require_receipt
 from protocol.stages.offer import SignedOffer
@@ -17,7 +17,7 @@ def job_of(proof: Proof) -> JobId:
     return job_id(proof.papers.order, proof.place.domain)
 
 
-def order_of(papers: Papers) -> AssignmentOrder:
+def order_of(papers: JobPapers) -> AssignmentOrder:
     """The order as it was sent, but for what was sealed."""
     return AssignmentOrder(
         request=SignedRequest(papers.request, papers.request_signature),
@@ -30,7 +30,7 @@ def order_of(papers: Papers) -> AssignmentOrder:
     )
 
 
-def is_sound(papers: Papers) -> bool:
+def is_sound(papers: JobPapers) -> bool:
     """Whether prices can be computed by an order: the request, which bounds it, is for as many tokens."""
     return papers.details.max_new_tokens == papers.request.max_new_tokens
 

@@ -1,7 +1,7 @@
 """The whole check of a proof, without a network: a list, in the order in which a job goes."""
 
 from protocol.proof.batch import check_batch
-from protocol.proof.check import Check, Outcome
+from protocol.proof.check import Check, CheckOutcome
 from protocol.proof.content import Seal, check_content, check_model
 from protocol.proof.court import check_court
 from protocol.proof.file import Proof
@@ -24,26 +24,29 @@ def verify(document: Document[Proof], seal: Seal) -> tuple[Check, ...]:
         _noise(proof),
         check_model(proof),
         *check_content(proof, seal),
-        *(Check(name, Outcome.UNKNOWN, "this version does not know it; a newer one may") for name in document.strange),
+        *(
+            Check(name, CheckOutcome.UNKNOWN, "this version does not know it; a newer one may")
+            for name in document.strange
+        ),
     )
 
 
 def has_failed(checks: tuple[Check, ...]) -> bool:
     """Whether something in a proof is wrong."""
-    return any(check.outcome is Outcome.FAILED for check in checks)
+    return any(check.outcome is CheckOutcome.FAILED for check in checks)
 
 
 def _noise(proof: Proof) -> Check:
     """The calibration row is the chain's; what it must be to be one can be said here."""
     name = "noise constants"
     if proof.batch is not None and proof.noise is None and not proof.batch.uncalibrated:
-        return Check(name, Outcome.ABSENT, "the row of the calibration table that the scores go by")
+        return Check(name, CheckOutcome.ABSENT, "the row of the calibration table that the scores go by")
     if proof.noise is None:
-        return Check(name, Outcome.ABSENT, "there are none for this model and class, or not yet")
+        return Check(name, CheckOutcome.ABSENT, "there are none for this model and class, or not yet")
     row = proof.noise.calibration
     bands = (row.act, row.chunk, row.tok, row.worst)
     if not row.calibrated or any(not 0 < band.d0 < band.d1 for band in bands):
-        return Check(name, Outcome.FAILED, "these are no constants")
+        return Check(name, CheckOutcome.FAILED, "these are no constants")
     if proof.batch is not None and proof.batch.uncalibrated:
-        return Check(name, Outcome.FAILED, "the batch says that there are none")
-    return Check(name, Outcome.OK, "measured for the model and its class; the chain confirms them")
+        return Check(name, CheckOutcome.FAILED, "the batch says that there are none")
+    return Check(name, CheckOutcome.OK, "measured for the model and its class; the chain confirms them")

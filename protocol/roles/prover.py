@@ -30,7 +30,7 @@ AGAIN_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
-class Prover:
+class FraudProver:
     """What this node's seats prove of a case; all that it remembers is in the case."""
 
     identity: Identity

@@ -40,7 +40,7 @@ from protocol.events import (
     Tick,
     TokensProduced,
 )
-from protocol.job import TERMINAL, JobView, Stage, move
+from protocol.job import TERMINAL, JobState, Stage, move
 from protocol.network.budgets import Budgets, Rate
 from protocol.params import MAX_INLINE_BYTES, MAX_RETRIES, WITHDRAW_WITHIN_MS
 from protocol.roles.bidder import Bidder
@@ -168,7 +168,7 @@ class Provider:
         self._bidder = Bidder(self.identity, self.settings, self.member)
 
     @property
-    def jobs(self) -> tuple[JobView, ...]:
+    def jobs(self) -> tuple[JobState, ...]:
         """Every assignment taken, oldest first."""
         return tuple(self._view(job) for job in self._jobs.values())
 
@@ -727,10 +727,10 @@ class Provider:
             return job.reason
         return RECLAIMED if job.receipted else FORGONE
 
-    def _view(self, job: ProvidedJob) -> JobView:
+    def _view(self, job: ProvidedJob) -> JobState:
         leaf, details = self.settler.leaf_of(job.job_id), job.order.details
         charge = Wei(leaf.charge if leaf else 0)
-        return JobView(
+        return JobState(
             request_id=RequestId(job.order.details.request_id),
             job_id=job.job_id,
             ask_id=b"",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from protocol.events import JobAsked, LaneSeen
-from protocol.job import TERMINAL, JobView, Stage, move
+from protocol.job import TERMINAL, JobState, Stage, move
 from protocol.stages.assignment import Assignment, JobDetails, SignedAccept, order_total, verify_fee
 from protocol.stages.commitment import ResultDelivery, SignedReceipt, debit_of
 from protocol.stages.offer import SignedOffer
@@ -157,10 +157,10 @@ class RequestedJob:
         """Whether a timer belongs to the round of offers that it is at."""
         return self.is_open and (timer.ask_id, timer.attempt, timer.round) == self.at_round
 
-    def view(self, client: Address | None) -> JobView:
+    def view(self, client: Address | None) -> JobState:
         """As it is shown."""
         price = Wei(self.chosen.offer.price if self.chosen else 0)
-        return JobView(
+        return JobState(
             request_id=self.request_id,
             job_id=self.job_id,
             ask_id=self.ask.ask_id,

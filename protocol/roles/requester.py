@@ -35,7 +35,7 @@ from protocol.events import (
     ResultOpened,
     Tick,
 )
-from protocol.job import TERMINAL, JobView, Stage, move
+from protocol.job import TERMINAL, JobState, Stage, move
 from protocol.messages import Message
 from protocol.network.budgets import Paces, Rate
 from protocol.network.gossip import REQUESTS
@@ -122,7 +122,7 @@ class Requester:
         self._payments = Payments(self.identity, self.member, self._misses, self._by_job)
 
     @property
-    def jobs(self) -> tuple[JobView, ...]:
+    def jobs(self) -> tuple[JobState, ...]:
         """Every request of ours, oldest first."""
         return tuple(job.view(self.identity.client) for job in self._jobs.values())
 

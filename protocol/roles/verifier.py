@@ -50,7 +50,7 @@ from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.cases import Case, DrawnLeaf, Revealed
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.prover import Prover
+from protocol.roles.prover import FraudProver
 from protocol.roles.recourse import Recourse
 from protocol.roles.replays import (
     after_fetch,
@@ -97,11 +97,11 @@ class Verifier:
     _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
     _cases: dict[BatchId, Case] = field(default_factory=dict)
     _recourse: Recourse = field(init=False)
-    _prover: Prover = field(init=False)
+    _prover: FraudProver = field(init=False)
 
     def __post_init__(self) -> None:
         self._recourse = Recourse(self.settings, self.member)
-        self._prover = Prover(self.identity)
+        self._prover = FraudProver(self.identity)
 
     def case(self, batch_id: bytes) -> Case | None:
         """A case that was seen."""

@@ -10,7 +10,7 @@ from protocol.params import FRESH_SCORE_DAYS, FRESH_SCORE_JOBS, SCORE_MAX
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ReputationRecord:
     """What the chain counts of a node: response in ms over all jobs, days with a check-in, penalty in hundredths."""
 
     successes: int
@@ -37,7 +37,7 @@ class ScoreTerms:
         return max(0, min(SCORE_MAX, self.success + self.speed + self.uptime + self.stake - self.penalty))
 
 
-def score_terms(record: Record, stake: int, recommended_stake: int) -> ScoreTerms:
+def score_terms(record: ReputationRecord, stake: int, recommended_stake: int) -> ScoreTerms:
     """The score's terms; every quotient is rounded down."""
     jobs = record.total + FRESH_SCORE_JOBS
     mean_ms = (record.response_ms + FRESH_SCORE_JOBS * 60_000) // jobs

@@ -14,7 +14,7 @@ from executor import devices, images
 from executor.containers.engine import Engine
 from executor.models import ModelStore
 from node.calibration.campaign import confirm, released
-from node.calibration.measuring import FOUNDING_SEED, Bench
+from node.calibration.measuring import FOUNDING_SEED, MeasuringBench
 from node.calibration.plan import Extent
 from protocol.errors import NodeError
 from protocol.params import PASS_ABOVE_BPS
@@ -29,7 +29,7 @@ def tell(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def measured(bench: Bench, classes: list[int], known: dict[str, Any]) -> dict[str, Any]:
+def measured(bench: MeasuringBench, classes: list[int], known: dict[str, Any]) -> dict[str, Any]:
     """The calibration file anew; what other classes and kinds of output have in it stays."""
     rest = set(known["classes"]) - {str(each) for each in classes}
     act_w = bytes.fromhex(known["act_w"]) if rest else None
@@ -42,7 +42,7 @@ def measured(bench: Bench, classes: list[int], known: dict[str, Any]) -> dict[st
     return {**known, "act_w": act_w.hex(), "classes": rows}
 
 
-def confirmed(bench: Bench, classes: list[int], known: dict[str, Any], file: Path) -> dict[str, Any]:
+def confirmed(bench: MeasuringBench, classes: list[int], known: dict[str, Any], file: Path) -> dict[str, Any]:
     """The calibration file with the hash of the runner as it is now. Raises: SystemExit if an honest answer fails."""
     noise = calibration.read(json.dumps(known), file.name)
     for class_id in classes:
@@ -73,7 +73,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     engine = Engine("calibrate", host)
     try:
-        bench = Bench(engine, images.find(host), ModelStore(store()), cid, work)
+        bench = MeasuringBench(engine, images.find(host), ModelStore(store()), cid, work)
         if not only_confirm:
             known = measured(bench, wanted, known)
         known = confirmed(bench, wanted, known, file)

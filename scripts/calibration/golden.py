@@ -20,7 +20,7 @@ from executor.containers.sandbox import Limits, Sandbox
 from executor.models import ModelStore
 from executor.runs.context import Station
 from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
-from executor.workspace.io_volume import Exchange
+from executor.workspace.io_volume import IoVolume
 from protocol.stages.execution import Outcome, RunSpec
 from scripts.calibration.__main__ import FOLDER
 from scripts.setup.cache import REPOSITORY
@@ -82,7 +82,7 @@ def _run(
 
 def _distances(engine: Engine, image: str, kept: Path, tokens: int) -> dict[str, float]:
     limits = Limits()
-    with Exchange(kept.parent / "numpy", limits) as exchange:
+    with IoVolume(kept.parent / "numpy", limits) as exchange:
         for name in (PROOF_BIN, CHECK_BIN):
             exchange.put(name, kept / name)
         command = ("/opt/vcoin/venv/bin/python", "-c", DISTANCES, str(tokens))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from executor import images
 from node.api.faults import Fault
-from node.localnet.network import RPC_PORT, Order, up
+from node.localnet.network import RPC_PORT, LocalnetPlan, up
 from node.localnet.record import default_directory
 from node.localnet.running import down
 from protocol.errors import NodeError
@@ -46,7 +46,7 @@ def tell(directory: Path, port: int) -> None:
     screen.scene("The network comes up")
     host = os.environ["DOCKER_HOST"]
     plan = cast.cast(adversaries.build("quantised_runner", images.find(host), host))
-    record = up(Order(directory, plan, port, port + 1, model.store()), lambda line: screen.say(f"  {line}"))
+    record = up(LocalnetPlan(directory, plan, port, port + 1, model.store()), lambda line: screen.say(f"  {line}"))
     before = books.read(record)
     acts.honest(record, manifest.hex())
     screen.scene(f"Between the acts: {cast.CHEAT} may work now")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.api.snapshot import CaseView, JobView
-from node.localnet.record import Record
+from node.localnet.record import LocalnetRecord
 from scripts.story import books, cast, screen, stage
 
 QUESTION = "What is the capital of France? Then explain in two sentences what photosynthesis is."
@@ -12,7 +12,7 @@ PASS_ABOVE = 9_500
 FAIL_UP_TO = 8_500
 
 
-def honest(record: Record, model: str) -> None:
+def honest(record: LocalnetRecord, model: str) -> None:
     """A question of at most 1,024 tokens: worth three seats, one of them the cheat's."""
     screen.scene("Act 1: an honest job")
     before = books.read(record)
@@ -37,7 +37,7 @@ def honest(record: Record, model: str) -> None:
     )
 
 
-def dishonest(record: Record, model: str) -> None:
+def dishonest(record: LocalnetRecord, model: str) -> None:
     """A job of 64 tokens: one seat, which may only pass; then two more."""
     screen.scene("Act 2: a dishonest job")
     before = books.read(record)
@@ -73,7 +73,7 @@ def _body(model: str, question: str, max_new_tokens: int) -> dict[str, object]:
     }
 
 
-def _show_case(record: Record, view: CaseView) -> None:
+def _show_case(record: LocalnetRecord, view: CaseView) -> None:
     names = stage.names(record)
     screen.say(f"\n  case {view.id[:8]} about {names[view.node]}: {len(view.drawn)} of {view.leaf_count} leaves drawn")
     rows = [(str(seat.seat), names[seat.node], seat.state, ", ".join(map(str, seat.scores))) for seat in view.seats]
@@ -81,7 +81,7 @@ def _show_case(record: Record, view: CaseView) -> None:
     screen.say(f"  median {view.median_bps}, verdict: {view.verdict}\n")
 
 
-def _show_bill(record: Record, job: JobView, view: CaseView) -> None:
+def _show_bill(record: LocalnetRecord, job: JobView, view: CaseView) -> None:
     """Where the money of the order went; it must add up to the wei."""
     fee_and_charge = job.charge_wei + job.fee_wei
     signed = job.price_wei + _fee(job.price_wei) + job.price_wei * 9 // 100

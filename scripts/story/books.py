@@ -11,7 +11,7 @@ import trio
 from chain.contracts.network import Network, read_deployment
 from chain.rpc.endpoints import open_rpc
 from chain.rpc.ethereum import Ethereum
-from node.localnet.record import Record
+from node.localnet.record import LocalnetRecord
 from protocol.params import VCN
 from protocol.wire.ids import Address
 from scripts.story import screen
@@ -34,12 +34,12 @@ class Books:
         return SUPPLY - self.supply
 
 
-def read(record: Record) -> Books:
+def read(record: LocalnetRecord) -> Books:
     """The books as the chain has them now."""
     return trio.run(_read, record)
 
 
-async def _read(record: Record) -> Books:
+async def _read(record: LocalnetRecord) -> Books:
     async with open_rpc([record.rpc], record.chain_id) as rpc:
         ethereum = Ethereum(rpc)
         network = Network(ethereum, read_deployment(Path(record.deployment)).addresses)

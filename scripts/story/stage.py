@@ -14,7 +14,7 @@ from node.api.faults import Fault
 from node.api.snapshot import CaseView, JobUpdate, JobView, Snapshot, read
 from node.localnet.plan import NodePlan
 from node.localnet.processes import start, stop
-from node.localnet.record import Record
+from node.localnet.record import LocalnetRecord
 from node.wallet.home import Home
 from scripts.story import screen
 from scripts.story.screen import Broken
@@ -26,12 +26,12 @@ READY_WITHIN_S = 60.0
 CASE_WITHIN_S = 180.0
 
 
-def door(record: Record, name: str) -> Client:
+def door(record: LocalnetRecord, name: str) -> Client:
     """The control socket of a node."""
     return Client(Path(record.node(name).socket))
 
 
-def ask(record: Record, asker: str, body: dict[str, object]) -> JobView:
+def ask(record: LocalnetRecord, asker: str, body: dict[str, object]) -> JobView:
     """Ask for a job, print its answer as it comes, and stay until its money has moved."""
     client = door(record, asker)
     job_id = client.post("jobs", body=body)["id"]
@@ -55,7 +55,7 @@ def ask(record: Record, asker: str, body: dict[str, object]) -> JobView:
     return last
 
 
-def case(record: Record, asker: str, job: JobView) -> CaseView:
+def case(record: LocalnetRecord, asker: str, job: JobView) -> CaseView:
     """The court over the batch of a job, once it has ended."""
 
     def closed() -> CaseView | None:
@@ -65,7 +65,7 @@ def case(record: Record, asker: str, job: JobView) -> CaseView:
     return wait(closed, CASE_WITHIN_S, f"the case about batch {job.batch_id[:8]} has no verdict")
 
 
-def recast(record: Record, plan: NodePlan) -> Record:
+def recast(record: LocalnetRecord, plan: NodePlan) -> LocalnetRecord:
     """Stop a node, tell it its new roles, and start it again."""
     member = record.node(plan.name)
     assert member.process is not None
@@ -86,7 +86,7 @@ def recast(record: Record, plan: NodePlan) -> Record:
     return record
 
 
-def names(record: Record) -> dict[str, str]:
+def names(record: LocalnetRecord) -> dict[str, str]:
     """The names of nodes by their ids."""
     return {node.node_id: node.name for node in record.nodes}
 
@@ -105,12 +105,12 @@ def wait(look: Callable[[], T | None], within_s: float, otherwise: str) -> T:
     raise Broken(otherwise)
 
 
-def _ready(record: Record, name: str) -> bool:
+def _ready(record: LocalnetRecord, name: str) -> bool:
     snapshot = read(Snapshot, door(record, name).get("status"))
     others = [node.online for node in snapshot.nodes if node.node_id != snapshot.me.node_id]
     return snapshot.state == "ready" and snapshot.chain.connected and bool(others) and all(others)
 
 
-def _by(record: Record, job: JobView) -> str:
+def _by(record: LocalnetRecord, job: JobView) -> str:
     name = names(record).get(job.node, job.node)
     return f" ({name})" if name else ""

@@ -9,9 +9,9 @@ from time import perf_counter
 
 from node.api.client import Client
 from node.api.snapshot import AccountView, JobUpdate, JobView, read
-from node.localnet.network import Order, up
+from node.localnet.network import LocalnetPlan, up
 from node.localnet.plan import NodePlan
-from node.localnet.record import Record
+from node.localnet.record import LocalnetRecord
 from node.localnet.running import down
 from scripts.setup import model
 from tests.benchmarks.line import Line
@@ -32,7 +32,7 @@ def run() -> list[Line]:
     )
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         directory = Path(made) / "net"
-        record = up(Order(directory, plan, store=model.store()), lambda line: None)
+        record = up(LocalnetPlan(directory, plan, store=model.store()), lambda line: None)
         try:
             waits, openings, door_ms = _measure(record)
         finally:
@@ -46,7 +46,7 @@ def run() -> list[Line]:
     ]
 
 
-def _measure(record: Record) -> tuple[list[float], list[float], list[float]]:
+def _measure(record: LocalnetRecord) -> tuple[list[float], list[float], list[float]]:
     """Waits on an open lane, waits that opened one, and what a call to the node itself takes; ms."""
     client = Client(Path(record.node("client").socket))
     waits: list[float] = []

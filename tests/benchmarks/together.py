@@ -13,7 +13,7 @@ from pathlib import Path
 from executor import devices
 from executor.runs.batched_generation import Together
 from executor.runs.context import Station
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.workspace.folders import INPUT_JSON, Workspaces
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from tests.benchmarks.line import Line
@@ -75,7 +75,7 @@ def run() -> list[Line]:
     return lines
 
 
-def _orders(station: Station, class_id: int, workspaces: Workspaces) -> list[Order]:
+def _orders(station: Station, class_id: int, workspaces: Workspaces) -> list[QueuedRun]:
     orders = []
     for subject in SUBJECTS:
         job_id = hashlib.sha256(subject.encode()).digest()
@@ -83,7 +83,7 @@ def _orders(station: Station, class_id: int, workspaces: Workspaces) -> list[Ord
         content = f"Write a long and detailed text about {subject} for children who love science."
         chat = {"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": content}]}
         workspaces.of_job(job_id).put(INPUT_JSON, json.dumps(chat).encode())
-        orders.append(Order(station, spec, workspaces.of_job(job_id)))
+        orders.append(QueuedRun(station, spec, workspaces.of_job(job_id)))
     return orders
 
 

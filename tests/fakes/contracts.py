@@ -28,7 +28,7 @@ from protocol.params import BATCH_SLOTS, MAX_BATCH_LEAVES, OPEN_VALUE_PER_STAKE,
 from protocol.stages.assignment import Account, Assignment, Lane, LaneOpen, verify_fee
 from protocol.stages.commitment import Batch, BatchContents, LaneClaim, batch_id
 from protocol.stages.offer import NodeRecord
-from protocol.stages.reputation import Record, score_terms
+from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of, seed_block
 from protocol.stages.settlement import split
 from protocol.wire.envelope import Domain, require_signer
@@ -184,7 +184,7 @@ class Contracts:
 
     def score(self, node: Address) -> int:
         known = self.node(node)
-        record = Record(
+        record = ReputationRecord(
             known.successes,
             known.total,
             known.response_ms,

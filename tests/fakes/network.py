@@ -12,7 +12,7 @@ import trio
 from coincurve import PrivateKey
 
 from p2p.streams import ByteStream, FramedStream
-from p2p.transport import Handler, Watcher, answer, split_address
+from p2p.transport import ConnectionWatcher, Handler, answer, split_address
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.wire.ids import PeerId, peer_id_of
 
@@ -142,7 +142,7 @@ class MemoryHost:
         self._peer_id = peer_id_of(key.public_key.format())
         self._port = 1 + len(network.hosts)
         self._handlers: dict[str, Handler] = {}
-        self._watchers: list[Watcher] = []
+        self._watchers: list[ConnectionWatcher] = []
         self._streams: dict[PeerId, list[MemoryStream]] = {}
 
     @property
@@ -153,7 +153,7 @@ class MemoryHost:
     def addresses(self) -> tuple[str, ...]:
         return (f"/ip4/127.0.0.1/tcp/{self._port}/p2p/{self._peer_id}",)
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: ConnectionWatcher) -> None:
         self._watchers.append(watcher)
 
     def handle(self, protocol: str, handler: Handler) -> None:

@@ -27,7 +27,7 @@ from p2p.peers import PeerCache
 from protocol.errors import ConfigError, RemoteProtocolError
 from protocol.events import Durable
 from protocol.network.peers import PeerBook
-from protocol.proof.check import Outcome
+from protocol.proof.check import CheckOutcome
 from protocol.proof.file import read_proof
 from protocol.proof.verify import verify
 from protocol.wire import codec, document
@@ -47,7 +47,7 @@ def _proof(data: bytes) -> None:
         data = document.encode(json.loads(data))
     found = read_proof(data)
     assert found.strange or found.value.encode() == data, "one proof, one form"
-    assert all(check.words for check in verify(found, seal) if check.outcome is not Outcome.OK)
+    assert all(check.words for check in verify(found, seal) if check.outcome is not CheckOutcome.OK)
 
 
 def _proofs() -> list[bytes]:
@@ -205,11 +205,13 @@ def _record(data: bytes) -> None:
 
 def _records() -> list[bytes]:
     from node.localnet.processes import Process
-    from node.localnet.record import Member, Record
+    from node.localnet.record import LocalnetRecord, LocalNode
 
     process = sample(Process, "fuzz")
-    member = Member("n", ("provider",), *["/x"] * 12, stake_wei=1, deposit_wei=0, process=process)
-    made = Record("/x", "http://x", 31_337, "local", "/d", {"VCoin": "0x"}, "0x", "/k", "/s", process, (member,), True)
+    member = LocalNode("n", ("provider",), *["/x"] * 12, stake_wei=1, deposit_wei=0, process=process)
+    made = LocalnetRecord(
+        "/x", "http://x", 31_337, "local", "/d", {"VCoin": "0x"}, "0x", "/k", "/s", process, (member,), True
+    )
     return [json.dumps(made.plain()).encode()]
 
 

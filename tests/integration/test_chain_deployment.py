@@ -18,7 +18,7 @@ from chain.contracts.timelock import ANYBODY, Governance, Operation, OperationSt
 from chain.deploy.deployment import Plan, deploy, first_classes, plan
 from chain.perform.adapter import open_chain
 from chain.rpc.endpoints import open_rpc
-from chain.rpc.ethereum import Asked, Call, Ethereum
+from chain.rpc.ethereum import Call, Ethereum, RpcSource
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Wallet
 from protocol.errors import ChainError, ConfigError, Reverted
@@ -113,7 +113,7 @@ class Killed(Exception):
 class DiesAtSending(Ethereum):
     """An endpoint whose caller is killed at its nth transaction: just before it leaves, or when it has left."""
 
-    def __init__(self, rpc: Asked, nth: int, *, left: bool) -> None:
+    def __init__(self, rpc: RpcSource, nth: int, *, left: bool) -> None:
         super().__init__(rpc)
         self._nth = nth
         self._left = left

@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from chain.abi.enums import BatchState, NodeState
-from chain.contracts.court import Case
+from chain.contracts.court import ChainCase
 from chain.contracts.evidence import FraudProven
 from chain.contracts.facts import BatchStored, ClientTouched
 from chain.rpc.ethereum import Call
-from chain.rpc.ethereum import Receipt as Mined
+from chain.rpc.ethereum import TransactionReceipt as Mined
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
 from protocol.effects import ProveFraud
@@ -111,7 +111,7 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
         node = await network.stakes.node_of(NODE.address)
         assert node is not None
         assert (node.state, node.active_stake) == (NodeState.JAILED, 5_000 * VCN)
-        case: Case = await network.court.case_of(batch_id)
+        case: ChainCase = await network.court.case_of(batch_id)
         assert case.verdict is Verdict.SEVERE
         with pytest.raises(Reverted, match=r"WrongState\(state=void\)"):
             await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)

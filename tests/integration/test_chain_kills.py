@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from chain.rpc.endpoints import open_rpc
-from chain.rpc.ethereum import Call, Ethereum, Receipt
+from chain.rpc.ethereum import Call, Ethereum, TransactionReceipt
 from chain.tx.pending import Prepared, Recorded, key_of
 from chain.tx.transactions import Sender
 from protocol.effects import SealEpoch
@@ -160,7 +160,7 @@ async def test_an_effect_has_one_nonce_wherever_its_sender_was_killed(kill: Any)
         await at.controls.automine(on=True)
         # Whatever waits in the pool is mined late: after the effect was asked for again.
         async with at.sender() as sender:
-            receipts: list[Receipt] = []
+            receipts: list[TransactionReceipt] = []
 
             async def ask() -> None:
                 receipts.append(await sender.send(payment(), EFFECT))
@@ -208,7 +208,7 @@ async def test_a_transaction_is_followed_through_an_outage() -> None:
 
     async with desk(failing, failing) as at, at.sender() as sender:
         await at.controls.automine(on=False)
-        receipts: list[Receipt] = []
+        receipts: list[TransactionReceipt] = []
 
         async def ask() -> None:
             receipts.append(await sender.send(payment(), EFFECT))
@@ -246,7 +246,7 @@ async def _base_fee(at: Desk, gwei: int) -> None:
 async def test_a_base_fee_above_what_it_pays_is_outbid_under_the_same_nonce() -> None:
     async with desk() as at, at.sender(rise_after_s=0.05) as sender:
         await at.controls.automine(on=False)
-        receipts: list[Receipt] = []
+        receipts: list[TransactionReceipt] = []
 
         async def ask() -> None:
             receipts.append(await sender.send(payment(), EFFECT))
@@ -265,7 +265,7 @@ async def test_a_base_fee_above_what_it_pays_is_outbid_under_the_same_nonce() ->
 async def test_above_its_cap_a_transaction_waits_for_cheaper_days(caplog: pytest.LogCaptureFixture) -> None:
     async with desk() as at, at.sender(rise_after_s=0.05, most_fee=Wei(5 * GWEI)) as sender:
         await at.controls.automine(on=False)
-        receipts: list[Receipt] = []
+        receipts: list[TransactionReceipt] = []
 
         async def ask() -> None:
             receipts.append(await sender.send(payment(), EFFECT))

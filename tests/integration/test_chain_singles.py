@@ -8,7 +8,7 @@ from chain.contracts.facts import ClientTouched
 from chain.contracts.settlement import Settlement
 from chain.contracts.singles import ENDED, JobOutput, output_of, state_hash, terms_of
 from chain.rpc.ethereum import Call
-from chain.rpc.ethereum import Receipt as Mined
+from chain.rpc.ethereum import TransactionReceipt as Mined
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
 from protocol.errors import Reverted

@@ -10,7 +10,7 @@ import trio.testing
 
 from chain.perform.adapter import open_chain
 from chain.rpc.endpoints import open_rpc
-from chain.rpc.ethereum import Call, Receipt
+from chain.rpc.ethereum import Call, TransactionReceipt
 from chain.tx.pending import Prepared, Recorded
 from chain.tx.transactions import GWEI, Sender
 from chain.tx.wallet import Key, Wallet, read_transaction
@@ -150,7 +150,7 @@ async def test_a_transaction_that_nobody_mines_pays_more_under_its_nonce() -> No
     async with desk() as at:
         await at.controls.automine(on=False)
         sender = at.sender(rise_after_s=0.05)
-        receipts: list[Receipt] = []
+        receipts: list[TransactionReceipt] = []
 
         async def pay() -> None:
             receipts.append(await sender.send(payment()))

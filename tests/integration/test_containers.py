@@ -16,7 +16,7 @@ from executor.containers.ending import Intent
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits, Sandbox
 from executor.containers.transcript import Said, Tokens
-from executor.runs.container_run import Attempt, Finish, Task
+from executor.runs.container_run import Finish, RunAttempt, Task
 from executor.runs.context import Station
 from protocol.errors import ExecutorError, ImageMissing
 from protocol.stages.execution import Outcome
@@ -45,9 +45,9 @@ def station() -> Iterator[Station]:
         yield opened
 
 
-def attempt(station: Station, attack: str, limits: Limits = LIMITS) -> Attempt:
+def attempt(station: Station, attack: str, limits: Limits = LIMITS) -> RunAttempt:
     task = Task(bytes.fromhex("aa" * 32), attack, {}, {"input.json": b"{}"}, ("a",), limits)
-    return Attempt(station.engine, station.image, task)
+    return RunAttempt(station.engine, station.image, task)
 
 
 def run(station: Station, attack: str, home: Path, limits: Limits = LIMITS) -> Finish:
@@ -220,7 +220,7 @@ def test_missing_image_is_told_at_once(station: Station, tmp_path: Path) -> None
 
 def test_card_that_is_not_there_is_the_providers_fault(station: Station, tmp_path: Path) -> None:
     task = Task(bytes(32), "good", {}, {}, ("a",), LIMITS, gpu_uuids=("GPU-00000000-0000-0000-0000-000000000000",))
-    finish = Attempt(station.engine, station.image, task).run(tmp_path / "run", tmp_path / "kept", lambda said: None)
+    finish = RunAttempt(station.engine, station.image, task).run(tmp_path / "run", tmp_path / "kept", lambda said: None)
     assert finish.outcome is Outcome.PROVIDER
     assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
 

@@ -14,7 +14,7 @@ import trio
 from node.api.snapshot import JobView
 from node.cli.commands.proof import checked
 from node.daemon.node import Node
-from protocol.proof.check import Outcome
+from protocol.proof.check import CheckOutcome
 from protocol.wire import document
 from tests.integration.test_daemon import REPOSITORY, Place
 from tests.integration.test_daemon_jobs import ASK, heard, network, place, until
@@ -82,8 +82,8 @@ async def read_page(node: Node, place: Place, paid: JobView, folder: Path) -> No
 def lacking(file: Path) -> set[str]:
     """What is not in a file, nothing being wrong with it."""
     _, checks = checked(file.read_bytes(), file.name)
-    assert {check.outcome for check in checks} <= {Outcome.OK, Outcome.ABSENT}
-    return {check.name for check in checks if check.outcome is Outcome.ABSENT}
+    assert {check.outcome for check in checks} <= {CheckOutcome.OK, CheckOutcome.ABSENT}
+    return {check.name for check in checks if check.outcome is CheckOutcome.ABSENT}
 
 
 async def test_both_sides_of_a_paid_job_prove_it_to_anybody(place: Place, tmp_path: Path) -> None:

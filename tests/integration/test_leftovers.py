@@ -18,13 +18,13 @@ from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits, Sandbox
 from executor.scheduler.slots import Turns
 from executor.workspace.folders import Workspaces
-from executor.workspace.io_volume import Exchange
+from executor.workspace.io_volume import IoVolume
 from executor.workspace.mounts import discard, exchanges_below, mounts_below
 from node.api.faults import Exit, Fault
 from node.cli import main
 from node.journal import DataDirectory
 from node.localnet.leftovers import clear
-from node.localnet.record import Record
+from node.localnet.record import LocalnetRecord
 from node.wallet.home import Home, to_toml
 from protocol.errors import ConfigError
 from tests.support.station import docker_host, open_station
@@ -50,9 +50,9 @@ class Wreck:
         home.config.write_text(to_toml({"executor": {"docker_host": docker_host()}}))
         return home
 
-    def exchange(self, name: str, job: bytes = JOB) -> Exchange:
+    def exchange(self, name: str, job: bytes = JOB) -> IoVolume:
         """An exchange as a kill leaves it: mounted, with a file of the job."""
-        exchange = Exchange(Workspaces(self.home(name).work).of_job(job).exchange, LIMITS)
+        exchange = IoVolume(Workspaces(self.home(name).work).of_job(job).exchange, LIMITS)
         exchange.__enter__()
         (exchange.output / "half").write_bytes(b"half of an answer")
         return exchange
@@ -60,7 +60,7 @@ class Wreck:
     def record(self) -> None:
         """localnet.json, with processes that are no more."""
         name, path = str(self.directory), str(self.directory / "x")
-        Record(name, "http://127.0.0.1:1", 31337, "local", path, {}, "0x", path, path, None).write()
+        LocalnetRecord(name, "http://127.0.0.1:1", 31337, "local", path, {}, "0x", path, path, None).write()
 
     def clear(self) -> None:
         clear(self.directory, self.said.append)
@@ -193,7 +193,7 @@ def test_loop_device_without_a_mount_is_detached(wreck: Wreck) -> None:
 
 
 def test_path_with_blanks_is_read_from_the_kernels_list(tmp_path: Path) -> None:
-    exchange = Exchange(tmp_path / "a b" / "jobs" / "c\td" / "run", LIMITS)
+    exchange = IoVolume(tmp_path / "a b" / "jobs" / "c\td" / "run", LIMITS)
     exchange.__enter__()
     assert mounts_below(tmp_path) == [exchange.output]
     assert exchanges_below(tmp_path / "a b") == [exchange.output.parent]
@@ -216,7 +216,7 @@ def engine() -> Iterator[tuple[Engine, str]]:
         yield station.engine, station.image
 
 
-def leave_container(engine: tuple[Engine, str], exchange: Exchange, *, started: bool = True) -> str:
+def leave_container(engine: tuple[Engine, str], exchange: IoVolume, *, started: bool = True) -> str:
     """A container of a node that was killed. Returns: its id."""
     api, node = engine[0].api, engine[0]._node
     labels = {"node": node, "job": JOB.hex(), "deadline": str(int(time.time()) + 600), "kind": "generate"}

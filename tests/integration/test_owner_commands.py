@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chain.abi.enums import NodeState
-from chain.contracts.stakes import Node
+from chain.contracts.stakes import StakedNode
 from node.api.faults import Exit
 from node.wallet.home import Home, found
 from protocol.params import VCN
@@ -34,7 +34,7 @@ async def desk(
         yield opened
 
 
-async def node_of(desk: Desk) -> Node:
+async def node_of(desk: Desk) -> StakedNode:
     node = await desk.ledger.network.stakes.node_of(NODE.address)
     assert node is not None
     return node

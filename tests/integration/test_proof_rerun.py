@@ -11,7 +11,7 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor.runs.context import Station
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.workspace.folders import RESULT_JSON, Workspace
 from node.api.faults import Exit
 from node.cli import main
@@ -43,7 +43,7 @@ def generated(station: Station, folder: Path) -> Proof:
         workspace.put("input.json", asked)
         seed = sampling_seed(job, nonce)
         spec = RunSpec(job, manifest.cid, CLASS, TOKENS, 0, seed, MEMORY, 120_000)
-        run, proof = Generation(station, Order(station, spec, workspace)).run(lambda ids: None)
+        run, proof = Generation(station, QueuedRun(station, spec, workspace)).run(lambda ids: None)
         assert run.outcome is Ended.OK, run.detail
         return Answered(workspace.get(RESULT_JSON) or b"", proof, run.new_tokens)
 

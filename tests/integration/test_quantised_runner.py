@@ -14,7 +14,7 @@ import pytest
 from chain.calibration.files import packaged_for
 from executor import devices
 from executor.runs.context import Station
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.runs.replay import Replay
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.stages.execution import Outcome, RunSpec
@@ -56,7 +56,7 @@ def judge(worker: Station, seat: Station, home: Path) -> tuple[int, Distances]:
     )
     mine, theirs = Workspace(home / "mine"), Workspace(home / "theirs")
     theirs.put(INPUT_JSON, CHAT)
-    result, proof = Generation(worker, Order(worker, spec, theirs)).run(lambda ids: None)
+    result, proof = Generation(worker, QueuedRun(worker, spec, theirs)).run(lambda ids: None)
     assert result.outcome is Outcome.OK, result.detail
     mine.put(INPUT_JSON, CHAT)
     mine.put(RESULT_JSON, theirs.get(RESULT_JSON) or b"")

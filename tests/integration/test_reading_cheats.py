@@ -10,7 +10,7 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.runs.replay import Replay
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.judging.kinds import differ, is_calibrated, rows_of, score_of
@@ -46,7 +46,7 @@ def test_readings_of_a_4_bit_copy_fail_where_honest_ones_pass(kind: int, tmp_pat
             theirs, mine = Workspace(tmp_path / name / "theirs"), Workspace(tmp_path / name / "mine")
             for workspace in (theirs, mine):
                 workspace.put(INPUT_JSON, json.dumps(asked).encode())
-            result, proof = Generation(station, Order(station, spec, theirs)).run(lambda ids: None)
+            result, proof = Generation(station, QueuedRun(station, spec, theirs)).run(lambda ids: None)
             assert result.outcome is Outcome.OK, result.detail
             raw = theirs.get(RESULT_JSON) or b""
             mine.put(RESULT_JSON, raw)

@@ -16,7 +16,7 @@ from executor.adapter import ContainerAdapter
 from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import Said
 from executor.models import ModelStore
-from executor.runs.container_run import Attempt, Finish, Task
+from executor.runs.container_run import Finish, RunAttempt, Task
 from executor.runs.context import Station
 from executor.scheduler.slots import Turns
 from executor.workspace.folders import INPUT_JSON, Workspace, Workspaces
@@ -79,7 +79,7 @@ def run(
     station: Station, home: Path, kept: Path, attack: str, on_said: Callable[[Said], None] = lambda said: None
 ) -> Finish:
     task = Task(bytes.fromhex("ad" * 32), attack, {}, {"input.json": b"{}"}, ("a",), LIMITS)
-    finish = Attempt(station.engine, station.image, task).run(home / "run", kept, on_said)
+    finish = RunAttempt(station.engine, station.image, task).run(home / "run", kept, on_said)
     assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
     assert not (home / "run").exists()
     return finish
@@ -94,7 +94,7 @@ def test_no_room_for_the_quota_of_a_job(station: Station, disk: Disk, tmp_path: 
 def test_no_room_for_the_input(station: Station, disk: Disk, tmp_path: Path) -> None:
     work = disk("work", EXCHANGE_KIB)
     task = Task(bytes(32), "good", {}, {"input.json": bytes(MIB)}, ("a",), LIMITS)
-    finish = Attempt(station.engine, station.image, task).run(work / "run", tmp_path / "kept", lambda said: None)
+    finish = RunAttempt(station.engine, station.image, task).run(work / "run", tmp_path / "kept", lambda said: None)
     assert finish.outcome is Outcome.PROVIDER, finish
     assert "No space left on device" in finish.detail
     assert list(work.iterdir()) == []

@@ -21,7 +21,7 @@ from executor.containers.engine import PROBE_S, Engine
 from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import Said, Tokens
 from executor.models import ModelStore
-from executor.runs.container_run import Attempt, Finish, Task
+from executor.runs.container_run import Finish, RunAttempt, Task
 from executor.runs.context import Station
 from executor.scheduler.slots import Turns
 from executor.workspace.folders import Workspaces
@@ -74,7 +74,7 @@ class Run:
 
     def __init__(self, station: Station, home: Path, attack: str, tokens: int = 0, limits: Limits = LIMITS) -> None:
         inputs: dict[str, bytes | Path] = {"input.json": b'{"tokens":%d}' % tokens}
-        self.attempt = Attempt(station.engine, station.image, Task(JOB, attack, {}, inputs, ("a",), limits))
+        self.attempt = RunAttempt(station.engine, station.image, Task(JOB, attack, {}, inputs, ("a",), limits))
         self.said: list[Said] = []
         self._speaks = threading.Event()
         self._finish: list[Finish] = []

@@ -21,7 +21,7 @@ from executor import devices
 from executor.adapter import ContainerAdapter
 from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import Said, Tokens
-from executor.runs.container_run import Attempt, Task
+from executor.runs.container_run import RunAttempt, Task
 from executor.runs.context import Station
 from executor.scheduler.slots import Turns
 from executor.workspace.folders import INPUT_JSON, Workspaces
@@ -57,10 +57,10 @@ class House:
     def adapter(self) -> ContainerAdapter:
         return ContainerAdapter(self.station, self.workspaces, 1, Turns(self.home / "turns", 1))
 
-    def attempt(self, attack: str, tokens: int, timeout_ms: int, job: bytes = JOB) -> Attempt:
+    def attempt(self, attack: str, tokens: int, timeout_ms: int, job: bytes = JOB) -> RunAttempt:
         limits = Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB, output_bytes=8 * MIB, output_files=64)
         inputs: dict[str, bytes | Path] = {"input.json": json.dumps({"tokens": tokens}).encode()}
-        return Attempt(self.station.engine, self.station.image, Task(job, attack, {}, inputs, ("a",), limits))
+        return RunAttempt(self.station.engine, self.station.image, Task(job, attack, {}, inputs, ("a",), limits))
 
     def containers(self) -> list[dict[str, Any]]:
         filters = {"label": f"org.vcoin.node={self.node}"}
@@ -106,7 +106,7 @@ def die_at_first_token(house: House, *call: object) -> None:
             process.kill()
 
 
-def follow(house: House, attempt: Attempt) -> tuple[Outcome, str, list[int]]:
+def follow(house: House, attempt: RunAttempt) -> tuple[Outcome, str, list[int]]:
     said: list[Said] = []
     finish = attempt.run(house.home / "run", house.home / "kept", said.append)
     assert house.containers() == []

@@ -22,7 +22,7 @@ from executor import devices
 from executor.containers.sandbox import Limits, Sandbox
 from executor.runs.batched_generation import KIND
 from executor.runs.context import Station
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
 from node.config import load
 from node.daemon.runner import Runner, Site, Weights, find_docker
@@ -205,7 +205,7 @@ async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> N
         assert house.created() == 2
         alone = Workspaces(tmp_path / "alone").of_job(specs[1].job_id)
         alone.put(INPUT_JSON, house.workspaces.of_job(specs[1].job_id).get(INPUT_JSON) or b"")
-        Generation(station, Order(station, specs[1], alone)).run(lambda ids: None)
+        Generation(station, QueuedRun(station, specs[1], alone)).run(lambda ids: None)
         assert alone.get(RESULT_JSON) == house.result(specs[1])
         assert len(alone.get(PROOF_BIN) or b"") == len(house.exited[specs[1].job_id].proof)
 

@@ -13,7 +13,7 @@ import pytest
 from chain.contracts import token as _  # noqa: F401
 from p2p.blobs import BlobHeader, BlobRequest
 from protocol.messages import Message
-from protocol.network.exchange import Record, Records
+from protocol.network.exchange import PeerRecord, PeerRecords
 from protocol.network.frames import Batch, Content, Topic
 from protocol.stages.assignment import RefuseCode
 from protocol.stages.heartbeat import Heartbeat
@@ -31,8 +31,8 @@ SENT = (
     Content,
     BlobRequest,
     BlobHeader,
-    Record,
-    Records,
+    PeerRecord,
+    PeerRecords,
     *TYPES,
 )
 CLASSES: dict[str, Any] = {part.__name__: part for kind in SENT for part in wire_document.parts(kind)}

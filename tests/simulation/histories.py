@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 from chain.abi.enums import BatchState
 from protocol import effects as fx
 from protocol import events as ev
-from protocol.job import TERMINAL, JobView, Stage
+from protocol.job import TERMINAL, JobState, Stage
 from protocol.params import VCN
 from protocol.stages.request import EMBED
 from protocol.stages.sampling import epoch_of, is_audited
@@ -29,7 +29,7 @@ QUIET_MS = 15_000
 LIMIT_S = 2_000
 
 
-def requested(world: World) -> tuple[JobView, ...]:
+def requested(world: World) -> tuple[JobState, ...]:
     return world.node("requester").machine.requester.jobs
 
 

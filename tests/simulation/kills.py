@@ -14,7 +14,7 @@ from enum import IntEnum
 from coincurve import PrivateKey
 
 from protocol import events as ev
-from protocol.job import TERMINAL, TRANSITIONS, JobView, Stage
+from protocol.job import TERMINAL, TRANSITIONS, JobState, Stage
 from protocol.params import VCN
 from protocol.wire.ids import address_of
 from tests.simulation.node import Node
@@ -73,7 +73,7 @@ class Town:
         return self.world.node("requester")
 
     @property
-    def job(self) -> JobView | None:
+    def job(self) -> JobState | None:
         """The job as its requester sees it; None before it is asked for."""
         jobs = self.requester.machine.requester.jobs
         return jobs[0] if jobs else None
@@ -86,7 +86,7 @@ class Town:
         by_address = {node.address: node for node in self.world.nodes.values()}
         return by_address[seated[0]] if seated else self.world.node("seat-0")
 
-    def end(self) -> JobView:
+    def end(self) -> JobState:
         """Let everything come to its end.
 
         Raises: AssertionError where something does not end, or what the client has then is not what the job's end says.
@@ -112,7 +112,7 @@ class Kill:
     work: Work
     away: Away
 
-    def end(self) -> JobView | None:
+    def end(self) -> JobState | None:
         """The job's end after it; None if the job never comes to the stage as that role sees it.
 
         Raises: Broken, too where the job ends as it must not.
@@ -125,7 +125,7 @@ class Kill:
             raise Broken(f"{self}: the job ended {word(end)}, {end.reason or 'for no reason'}")
         return end
 
-    def _end(self) -> JobView | None:
+    def _end(self) -> JobState | None:
         town = Town.of(self.work)
         town.world.run(lambda: self._reached(town) or (town.job is not None and town.job.stage in TERMINAL))
         if not self._reached(town):
@@ -139,7 +139,7 @@ class Kill:
             return any(view.stage is self.stage for view in town.world.node("provider").machine.provider.jobs)
         return town.job is not None and town.job.stage is self.stage
 
-    def _allowed(self, end: JobView) -> set[Stage]:
+    def _allowed(self, end: JobState) -> set[Stage]:
         if has_moved(end) or self.work is Work.HONEST:
             allowed = {Stage.SPENDABLE}
         else:
@@ -159,12 +159,12 @@ class Kill:
         return f"{self.role} killed at {self.stage} for {self.away / 1_000:.0f} s, work {self.work.value}"
 
 
-def has_moved(end: JobView) -> bool:
+def has_moved(end: JobState) -> bool:
     """Whether another node than the first has done a job."""
     return end.node == SPARE
 
 
-def word(end: JobView | None) -> str:
+def word(end: JobState | None) -> str:
     """A cell of the table."""
     if end is None:
         return NEVER

@@ -7,7 +7,7 @@ import pytest
 
 from protocol import effects as fx
 from protocol import events as ev
-from protocol.job import TERMINAL, JobView, Stage
+from protocol.job import TERMINAL, JobState, Stage
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
 from protocol.stages.commitment import ResultDelivery, TokenFrame
 from protocol.stages.verification import Verdict
@@ -60,11 +60,11 @@ def hold_up(world: World, node: Node, delay_ms: int, **claims: int) -> None:
     node.perform = late
 
 
-def job(world: World) -> JobView:
+def job(world: World) -> JobState:
     return world.node("requester").machine.requester.jobs[0]
 
 
-def until_ended(world: World) -> JobView:
+def until_ended(world: World) -> JobState:
     world.run(lambda: bool(world.node("requester").machine.requester.jobs), 60)
     world.run(lambda: job(world).stage in TERMINAL, 2_000)
     return job(world)

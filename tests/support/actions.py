@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chain.contracts.network import Network
-from chain.contracts.stakes import Delegation, Node, Registration, Terms
+from chain.contracts.stakes import Delegation, Registration, StakedNode, StakeTerms
 from chain.rpc.ethereum import Call
 from chain.tx.pending import Prepared, Record
 from chain.tx.transactions import Sender
@@ -53,7 +53,7 @@ class Actions:
             gas=await self._network.ethereum.balance(whose),
         )
 
-    async def stake(self, node: Address) -> Node | None:
+    async def stake(self, node: Address) -> StakedNode | None:
         """A node's stake and record; None if it is not registered."""
         return await self._network.stakes.node_of(node)
 
@@ -61,7 +61,7 @@ class Actions:
         """What somebody has in a node; None for this wallet."""
         return await self._network.stakes.delegation_of(node, staker or self._key.address)
 
-    async def terms(self, node: Address) -> Terms:
+    async def terms(self, node: Address) -> StakeTerms:
         """A node's commission, and what its owner has announced."""
         return await self._network.stakes.terms_of(node)
 

@@ -15,19 +15,19 @@ from protocol.proof.file import (
     VERSION,
     BatchPaper,
     CasePaper,
-    Content,
+    ContentPaper,
     DrawPaper,
     Finding,
+    JobPapers,
     LeafPath,
     Listed,
     MarginPaper,
     NoisePaper,
-    Papers,
     PayPaper,
     Place,
     Proof,
+    ResultPaper,
     SeatPaper,
-    SignedResult,
     Step,
     Worker,
 )
@@ -168,7 +168,7 @@ def proof_of(
 
 
 # --- papers ---------------------------------------------------------------------------------------------------------
-def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tuple[Papers, Content, int]:
+def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tuple[JobPapers, ContentPaper, int]:
     request = Request(
         client=CLIENT.address,
         signer=CLIENT.address,
@@ -214,7 +214,7 @@ def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tu
     result = Result(job, hashes[0], commit, blob)
     receipt = Receipt(job, hashes[0], charge_of(PRICE, given.tokens, TOKENS), 900)
     accept = Accept(job, 1_700_000_000_000)
-    papers = Papers(
+    papers = JobPapers(
         request=request,
         request_signature=CLIENT.sign(request, DOMAIN),
         offer=offer,
@@ -223,12 +223,12 @@ def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tu
         order_signature=CLIENT.sign(order, DOMAIN),
         details=details,
         promise=SignedAccept(accept, NODE.sign(accept, DOMAIN)),
-        result=SignedResult(result, NODE.sign(result, DOMAIN)),
+        result=ResultPaper(result, NODE.sign(result, DOMAIN)),
         receipt=SignedReceipt(receipt, CLIENT.sign(receipt, DOMAIN)),
         proof_hash=hashes[1],
         salt=named("output salt"),
     )
-    return papers, Content(KEY, asked, given.result, given.proof), given.tokens
+    return papers, ContentPaper(KEY, asked, given.result, given.proof), given.tokens
 
 
 IDS = list(range(1, 33))
@@ -254,7 +254,7 @@ def _answer(job: bytes, nonce: bytes) -> Answered:
 
 
 # --- batch ----------------------------------------------------------------------------------------------------------
-def _leaves(papers: Papers, tokens: int) -> list[Leaf]:
+def _leaves(papers: JobPapers, tokens: int) -> list[Leaf]:
     assert papers.result is not None
     assert papers.receipt is not None
     signed = SignedRequest(papers.request, b""), SignedOffer(papers.offer, b"")

@@ -17,7 +17,7 @@ from executor.containers.engine import DEFAULT_HOST, Engine
 from executor.containers.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.models import ModelStore
 from executor.runs.context import Station
-from executor.workspace.io_volume import Exchange
+from executor.workspace.io_volume import IoVolume
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
 from scripts.setup import model
@@ -69,7 +69,7 @@ def run_inside(
     limits = Limits(memory_bytes=2 << 30, timeout_ms=300_000)
     kept = home / "kept"
     kept.mkdir(parents=True)
-    with Exchange(home / "run", limits) as exchange:
+    with IoVolume(home / "run", limits) as exchange:
         for name, content in {**inputs, script.name: script.read_bytes()}.items():
             exchange.put(name, content)
         mounts, environment = exchange.mounts, {}

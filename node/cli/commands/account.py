@@ -13,7 +13,7 @@ from node.cli.ui.money import carry_out_by_daemon
 from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Seconds, Yes, noun
 from node.cli.ui.phrases import exact_coins
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -56,7 +56,7 @@ def withdraw(amount: Coins, /, *, yes: Yes = False, dry_run: DryRun = False, com
 
 
 @app.command
-def give(client: AddressOf, amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def give(client: AddressOf, amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Pay from a wallet of one's own into a client's account, as that of a node that keeps no coins of its own.
 
     Parameters
@@ -74,7 +74,9 @@ def give(client: AddressOf, amount: Coins, /, *, wallet: Wallet, common: Common 
 
 
 @app.command
-def signer(address: AddressOf, budget: Coins, /, *, lasts: Seconds, wallet: Wallet, common: Common = COMMON) -> int:
+def signer(
+    address: AddressOf, budget: Coins, /, *, lasts: Seconds, wallet: WalletOptions, common: Common = COMMON
+) -> int:
     """Let a hot key move some of a client's free money into lanes for a while. It replaces the last grant to that key.
 
     Parameters

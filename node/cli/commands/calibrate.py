@@ -107,7 +107,7 @@ def _measure(
     from executor.containers.engine import Engine
     from executor.models import ModelStore
     from node.calibration.campaign import measure
-    from node.calibration.measuring import Bench
+    from node.calibration.measuring import MeasuringBench
 
     config = config_of(common.data_dir)
     models = ModelStore(config.executor.store)
@@ -124,7 +124,7 @@ def _measure(
     if packaged:
         deployed = {class_id: noise.calibration for class_id, noise in packaged.classes.items()}
     with contextlib.closing(Engine("calibrate", host)) as engine:
-        bench = Bench(engine, config.executor.image or images.find(host), models, manifest.cid, folder)
+        bench = MeasuringBench(engine, config.executor.image or images.find(host), models, manifest.cid, folder)
         weights = packaged.act_weights if packaged else None
         campaign = measure(bench, classes or tuple(present), extent, output.words, weights)
     return campaign.report({key: deployed[key] for key in campaign.classes if key in deployed})

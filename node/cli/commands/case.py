@@ -16,7 +16,7 @@ from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, AddressOf, Common, DryRun, Yes, noun
 from node.cli.ui.phrases import BLANK, exact_coins, percent, short, span, state
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.audits import AuditSeen
@@ -122,7 +122,7 @@ def appeal(
     """
     config = config_of(common.data_dir)
     known = read(CaseView, client(common.data_dir).get("cases", case))
-    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    wallet = WalletOptions(owner_key, password_file, yes, dry_run)
     return carry_out_by(wallet, "the key", config, common, lambda network, key: _appeal(network, key, known))
 
 
@@ -134,20 +134,20 @@ async def _appeal(network: "Network", key: "Key", case: CaseView) -> "Move":
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _CaseFacts:
     """Cases, and the time of the newest block in seconds."""
 
     cases: "list[Heard]"
     now: int
 
 
-async def _look(network: "Network", deployment: "Deployment", node: str | None) -> _Seen:
+async def _look(network: "Network", deployment: "Deployment", node: str | None) -> _CaseFacts:
     from chain.read.cases import read_cases
     from protocol.wire.ids import Address
 
     block = await network.ethereum.block()
     node_id = await network.stakes.id_of(Address(node)) if node else None
-    return _Seen(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
+    return _CaseFacts(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
 
 
 async def _look_at_audits(network: "Network", deployment: "Deployment", node: str | None) -> "list[AuditSeen]":

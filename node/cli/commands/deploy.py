@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
 from node.cli.ui import output
-from node.cli.ui.plan import Outcome, as_plain, described
+from node.cli.ui.plan import PlanOutcome, as_plain, described
 from node.cli.ui.wallet import unlock
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def deploy(
     return Exit.OK
 
 
-async def _carry_out(order: _Order) -> Outcome:
+async def _carry_out(order: _Order) -> PlanOutcome:
     from chain.abi.interface import interface
     from chain.contracts.profiles import POLL_S, profiles
     from chain.contracts.timelock import Governance
@@ -148,12 +148,12 @@ async def _carry_out(order: _Order) -> Outcome:
         seen = await survey(ethereum, order.deployer, max(len(interface(each.name).runtime) for each in made.creations))
         found = findings(seen, made)
         if order.key is None or refusals(found):
-            return Outcome(path, seen, made, found, begun)
+            return PlanOutcome(path, seen, made, found, begun)
         deployment = await deploy_contracts(
             ethereum, order.key, profile, classes, governance=rulers, path=path, poll_s=min(POLL_S[order.profile], 1.0)
         )
         paid = seen.balance - await ethereum.balance(order.deployer)
-        return Outcome(path, seen, made, found, deployment, paid_wei=max(0, paid), was_sent=True)
+        return PlanOutcome(path, seen, made, found, deployment, paid_wei=max(0, paid), was_sent=True)
 
 
 def _urls(given: tuple[str, ...]) -> tuple[str, ...]:

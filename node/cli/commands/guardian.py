@@ -10,7 +10,7 @@ from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, Seconds, noun
 from node.cli.ui.phrases import span
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -22,7 +22,7 @@ app = noun("guardian", "The brake of the network: its keeper may pause new oblig
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _GuardianState:
     """Times in seconds since 1970."""
 
     keeper: str
@@ -44,7 +44,7 @@ def show(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def pause(length: Seconds, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def pause(length: Seconds, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Stop new nodes, new lanes and new batches for a while. Every way out stays open. The keeper, once in seven days.
 
     Parameters
@@ -56,12 +56,12 @@ def pause(length: Seconds, /, *, wallet: Wallet, common: Common = COMMON) -> int
 
 
 @app.command
-def resume(*, wallet: Wallet, common: Common = COMMON) -> int:
+def resume(*, wallet: WalletOptions, common: Common = COMMON) -> int:
     """End a pause before its time; the keeper."""
     return _send(wallet, common, lambda network: network.guardian.resume())
 
 
-def _send(wallet: Wallet, common: Common, call: "Callable[[Network], Call]") -> int:
+def _send(wallet: WalletOptions, common: Common, call: "Callable[[Network], Call]") -> int:
     async def plan(network: "Network", keeper: "Key") -> "Move":
         from node.wallet import plans
 
@@ -75,13 +75,13 @@ def intake(paused_until: int, now: int) -> str:
     return f"paused for {span((paused_until - now) * 1_000)} more" if now < paused_until else "open"
 
 
-async def _look(network: "Network", _: "Deployment") -> _Seen:
+async def _look(network: "Network", _: "Deployment") -> _GuardianState:
     now = (await network.ethereum.block()).timestamp
     pausing, until = await network.guardian.pausing(), await network.stakes.paused_until()
-    return _Seen(pausing.keeper, now < until, until, pausing.next_pause_at, now)
+    return _GuardianState(pausing.keeper, now < until, until, pausing.next_pause_at, now)
 
 
-def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
+def _rows(seen: _GuardianState) -> Iterator[tuple[str, str]]:
     yield "keeper", "nobody" if int(seen.keeper, 16) == 0 else seen.keeper
     yield "intake", intake(seen.paused_until, seen.now)
     wait_s = seen.next_pause_at - seen.now

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from node.cli.ui.options import COMMON, AddressOf, Common, noun
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by, send_about
+from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, carry_out_by, send_about
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -18,7 +18,7 @@ app = noun("liveness", "Ask another node on the chain for a sign of life; a runn
 
 
 @app.command
-def challenge(asked: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def challenge(asked: AddressOf, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Ask another node for a sign within five minutes, as the owner of a node, for a bond.
 
     A node that answers earns the bond. Else say so with vcoin node liveness miss, and the bond comes back. Two misses
@@ -38,7 +38,9 @@ def challenge(asked: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, 
 
 
 @app.command
-def answer(challenger: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def answer(
+    challenger: AddressOf, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON
+) -> int:
     """Give the sign that somebody has asked for, and earn the bond; the operator. A running node does so by itself.
 
     Parameters
@@ -55,13 +57,15 @@ def answer(challenger: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE
 
 
 @app.command
-def check_in(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def check_in(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Say once a day that a node is there; the operator. A running node does so by itself."""
     return send_about(wallet, OPERATORS, about, common, lambda network, node: [network.stakes.check_in(node)])
 
 
 @app.command
-def miss(asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: Wallet, common: Common = COMMON) -> int:
+def miss(
+    asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: WalletOptions, common: Common = COMMON
+) -> int:
     """Say that a node gave no sign in time; the bond goes back to who has put it up. Any wallet may.
 
     Parameters
@@ -82,7 +86,7 @@ def miss(asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: Wa
 
 
 @app.command
-def charge(absent: AddressOf, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def charge(absent: AddressOf, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Burn what a node's absence of more than a week costs it: 1% of its stake a day. Any wallet may, for nothing.
 
     Parameters

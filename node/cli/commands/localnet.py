@@ -12,8 +12,8 @@ from node.cli.ui.phrases import BLANK, points
 from protocol.roles.role import Role
 
 if TYPE_CHECKING:
-    from node.localnet.record import Record
-    from node.localnet.running import Seen
+    from node.localnet.record import LocalnetRecord
+    from node.localnet.running import RunningNode
 
 app = noun("localnet", "A whole network on this machine.")
 Json = Annotated[bool, Parameter(negative="")]
@@ -50,14 +50,14 @@ def up(
     json
         Print localnet.json to stdout.
     """
-    from node.localnet.network import Order
+    from node.localnet.network import LocalnetPlan
     from node.localnet.network import up as bring_up
     from node.localnet.plan import DEFAULT, read_plan
     from node.localnet.record import default_directory
 
     plan = read_plan(nodes) if nodes else DEFAULT
     directory = (dir_ or default_directory()).absolute()
-    order = Order(directory, plan, port, p2p_port, store.absolute() if store else None, smollm2=smollm2)
+    order = LocalnetPlan(directory, plan, port, p2p_port, store.absolute() if store else None, smollm2=smollm2)
     record = bring_up(order, output.words)
     if json:
         output.as_json(record.plain())
@@ -116,13 +116,13 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
     return Exit.OK if chain_runs and all(each.is_alive for each in seen) else Exit.NO_DAEMON
 
 
-def table(seen: "list[Seen]") -> list[str]:
+def table(seen: "list[RunningNode]") -> list[str]:
     """The nodes, each with its state."""
     head = ("node", "roles", "state", "pid", "stake VCN", "score", "peers", "id")
     return output.table(head, [_row(each) for each in seen])
 
 
-def _row(each: "Seen") -> tuple[str, ...]:
+def _row(each: "RunningNode") -> tuple[str, ...]:
     node, view = each.member, each.snapshot
     pid = str(node.process.pid) if node.process else BLANK
     stake = vcn(view.me.stake_wei if view else node.stake_wei)
@@ -131,13 +131,13 @@ def _row(each: "Seen") -> tuple[str, ...]:
     return (node.name, ",".join(node.roles), _state(each), pid, stake, score, peers, node.node_id)
 
 
-def _state(each: "Seen") -> str:
+def _state(each: "RunningNode") -> str:
     if not each.is_alive:
         return "DOWN"
     return each.snapshot.state if each.snapshot else "no answer"
 
 
-def banner(record: "Record") -> list[str]:
+def banner(record: "LocalnetRecord") -> list[str]:
     """Who is who, where the doors are, and what to type next."""
     requester = next((node for node in record.nodes if Role.REQUESTER in node.roles), record.nodes[0])
     stakes = [
@@ -176,7 +176,7 @@ def banner(record: "Record") -> list[str]:
     ]
 
 
-def _first_job(record: "Record") -> list[str]:
+def _first_job(record: "LocalnetRecord") -> list[str]:
     """Nodes look into their store when they start: a model that is not there has to come before them."""
     if any(Path(record.store).glob("models/*/manifest.json")):
         return ["vcoin model list", 'vcoin job run --model smollm2 "Why is the sky blue?"']

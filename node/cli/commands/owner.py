@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.cli.ui.options import COMMON, ClassIds, Common
-from node.cli.ui.wallet import HERE, NodeOption, Wallet, carry_out_about, send_about, unlock
+from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, send_about, unlock
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -22,7 +22,7 @@ def rotate(
     /,
     *,
     new_password_file: Path | None = None,
-    wallet: Wallet,
+    wallet: WalletOptions,
     about: NodeOption = HERE,
     common: Common = COMMON,
 ) -> int:
@@ -48,7 +48,7 @@ def rotate(
     return carry_out_about(wallet, OWNERS, about, common, plan)
 
 
-def classes(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def classes(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Change the device classes of a node. Full probation follows: its next twenty jobs are all checked.
 
     Parameters
@@ -60,6 +60,6 @@ def classes(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, commo
     return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.set_classes(node, mask)])
 
 
-def unjail(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def unjail(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Let a node work again once its time in jail is over and its open batches are judged. Full probation follows."""
     return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.unjail(node)])

@@ -13,7 +13,7 @@ from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, noun, require_one
 from node.cli.ui.phrases import percent, short, span
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -27,7 +27,7 @@ Choice = Annotated[bool, Parameter(negative="")]
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _WaitingVotes:
     """A case and the votes on it so far."""
 
     case: "Heard"
@@ -36,10 +36,10 @@ class _Waiting:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _PanelState:
     arbiters: tuple[str, ...]
     quorum: int
-    waiting: list[_Waiting]
+    waiting: list[_WaitingVotes]
     now: int
 
 
@@ -64,7 +64,7 @@ def vote(
     *,
     pass_: Annotated[bool, Parameter(name="--pass", negative="")] = False,
     void: Choice = False,
-    wallet: Wallet,
+    wallet: WalletOptions,
     common: Common = COMMON,
 ) -> int:
     """Vote on a case that waits for arbiters, once: let its batch pass, or void it. Neither is a slash.
@@ -90,15 +90,15 @@ def vote(
     return carry_out_by(wallet, "the arbiter's key", config, common, plan)
 
 
-async def _look(network: "Network", deployment: "Deployment") -> _Seen:
+async def _look(network: "Network", deployment: "Deployment") -> _PanelState:
     from chain.read.cases import cases_before_panel
 
     block, panel = await network.ethereum.block(), await network.panel()
     waiting = []
     for case in await cases_before_panel(network, deployment.block, block.number):
         passes, voids = await panel.votes_of(case.batch_id)
-        waiting.append(_Waiting(case, passes, voids))
-    return _Seen(await panel.arbiters(), await panel.quorum(), waiting, block.timestamp)
+        waiting.append(_WaitingVotes(case, passes, voids))
+    return _PanelState(await panel.arbiters(), await panel.quorum(), waiting, block.timestamp)
 
 
 async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "BatchId":
@@ -110,7 +110,7 @@ async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "B
     return BatchId(bytes.fromhex(complete(prefix, waiting, "case")))
 
 
-def _plain(seen: _Seen) -> dict[str, Any]:
+def _plain(seen: _PanelState) -> dict[str, Any]:
     return {
         "arbiters": list(seen.arbiters),
         "quorum": seen.quorum,
@@ -129,7 +129,7 @@ def _plain(seen: _Seen) -> dict[str, Any]:
     }
 
 
-def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
+def _rows(seen: _PanelState) -> Iterator[tuple[str, str]]:
     if not seen.arbiters:
         yield "arbiters", "nobody: what the last round doubts is void"
         return
@@ -139,7 +139,7 @@ def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
     yield "waiting", f"{len(seen.waiting)} {'case' if len(seen.waiting) == 1 else 'cases'}"
 
 
-def _row(each: _Waiting, now: int) -> tuple[str, ...]:
+def _row(each: _WaitingVotes, now: int) -> tuple[str, ...]:
     case = each.case
     ends = f"in {span((case.until - now) * 1_000)}" if case.until > now else "now, void"
     return (case.batch_id.hex()[:16], short(case.node), percent(case.median), str(each.passes), str(each.voids), ends)

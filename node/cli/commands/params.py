@@ -19,7 +19,7 @@ app = noun("params", "The numbers that the network was deployed with.")
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ParamsState:
     profile: "Profile"
     classes: "list[DeviceClass]"
     governor: str
@@ -47,8 +47,8 @@ def show(*, common: Common = COMMON) -> int:
     return Exit.OK
 
 
-async def _look(network: "Network", _: "Deployment") -> _Seen:
-    return _Seen(
+async def _look(network: "Network", _: "Deployment") -> _ParamsState:
+    return _ParamsState(
         await network.params.profile(),
         await network.params.classes(),
         await network.params.read("governor"),

@@ -121,16 +121,16 @@ def plain_checks(checks: "tuple[Check, ...]") -> list[dict[str, Any]]:
 
 def _tell(target: str, checks: "tuple[Check, ...]", common: Common) -> int:
     """What is missing, and whether anything in it is wrong."""
-    from protocol.proof.check import Outcome
+    from protocol.proof.check import CheckOutcome
     from protocol.proof.verify import has_failed
 
     if common.json and target != STDOUT:
         output.as_json(plain_checks(checks))
     else:
-        for words in dict.fromkeys(each.words for each in checks if each.outcome is Outcome.ABSENT):
+        for words in dict.fromkeys(each.words for each in checks if each.outcome is CheckOutcome.ABSENT):
             output.words(f"not in it: {words}")
     for each in checks:
-        if each.outcome is Outcome.FAILED:
+        if each.outcome is CheckOutcome.FAILED:
             output.error(f"{each.name}: {each.words}")
     return Exit.FAILED if has_failed(checks) else Exit.OK
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from node.api.faults import Fault
 from node.cli.ui.options import COMMON, AddressOf, Common, Seconds, noun
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -44,7 +44,7 @@ def class_(
     runtime: str,
     dtype: str,
     isa: str,
-    wallet: Wallet,
+    wallet: WalletOptions,
     again: Again = ONCE,
     common: Common = COMMON,
 ) -> int:
@@ -75,7 +75,7 @@ def class_(
 
 @app.command
 def calibration(
-    file: Path, /, *, device_class: int, wallet: Wallet, again: Again = ONCE, common: Common = COMMON
+    file: Path, /, *, device_class: int, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON
 ) -> int:
     """Propose the noise constants of a model on one device class. Nobody can change or remove them later.
 
@@ -108,7 +108,7 @@ def calibration(
 
 
 @app.command
-def keeper(address: AddressOf, /, *, wallet: Wallet, again: Again = ONCE, common: Common = COMMON) -> int:
+def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON) -> int:
     """Propose another keeper, who may pause new obligations.
 
     Parameters
@@ -125,7 +125,9 @@ def keeper(address: AddressOf, /, *, wallet: Wallet, again: Again = ONCE, common
 
 
 @app.command
-def arbiters(*addresses: AddressOf, quorum: int, wallet: Wallet, again: Again = ONCE, common: Common = COMMON) -> int:
+def arbiters(
+    *addresses: AddressOf, quorum: int, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON
+) -> int:
     """Propose other arbiters. Votes on open cases start anew with them.
 
     Parameters
@@ -150,7 +152,7 @@ def role(
     address: AddressOf,
     /,
     *,
-    wallet: Wallet,
+    wallet: WalletOptions,
     again: Again = ONCE,
     common: Common = COMMON,
 ) -> int:
@@ -177,7 +179,7 @@ def role(
 
 
 @app.command
-def delay(length: Seconds, /, *, wallet: Wallet, again: Again = ONCE, common: Common = COMMON) -> int:
+def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON) -> int:
     """Propose a longer delay, or one that is shorter again, but never shorter than at deployment.
 
     Parameters
@@ -192,7 +194,7 @@ def delay(length: Seconds, /, *, wallet: Wallet, again: Again = ONCE, common: Co
     return _propose(call, wallet, again, common)
 
 
-def _propose(call: "Callable[[Network], Awaitable[Call]]", wallet: Wallet, again: Again, common: Common) -> int:
+def _propose(call: "Callable[[Network], Awaitable[Call]]", wallet: WalletOptions, again: Again, common: Common) -> int:
     """What the governor could not do now is refused here: it would be refused after the delay, too."""
 
     async def plan(network: "Network", proposer: "Key") -> "Move":

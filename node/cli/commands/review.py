@@ -15,10 +15,18 @@ from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common
 from node.cli.ui.phrases import BLANK, percent, short
 from node.cli.ui.settings import config_of
-from node.cli.ui.standing import Standing, commands_for, deadline_of, default_of, margins_of, read_standing, state_of
+from node.cli.ui.standing import (
+    CaseStanding,
+    commands_for,
+    deadline_of,
+    default_of,
+    margins_of,
+    read_standing,
+    state_of,
+)
 
 if TYPE_CHECKING:
-    from node.cli.ui.rerun import Bench
+    from node.cli.ui.rerun import Checker
 
 MOST_ROWS = 20
 """Leaves whose scores are shown, the worst ones first where there are more."""
@@ -92,7 +100,7 @@ def _computed(leaves: tuple[LeafView, ...], common: Common) -> dict[int, Fresh]:
         return {leaf.leaf: answered(leaf, bench, memory) for leaf in ready}
 
 
-def answered(leaf: LeafView, bench: "Bench", memory_bytes: int) -> Fresh:
+def answered(leaf: LeafView, bench: "Checker", memory_bytes: int) -> Fresh:
     """A fresh answer to a leaf's question. Raises: ExecutorError."""
     from node.cli.ui.rerun import told
     from protocol.params import INFERENCE_TIMEOUT_MS
@@ -117,7 +125,7 @@ def answered(leaf: LeafView, bench: "Bench", memory_bytes: int) -> Fresh:
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
-def shown(seen: Standing, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh], width: int) -> list[str]:
+def shown(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh], width: int) -> list[str]:
     """The whole review."""
     lines = [*output.pairs(_facts(seen)), "", *_score_table(seen), "", *MEANING]
     for leaf in leaves:
@@ -127,7 +135,7 @@ def shown(seen: Standing, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh],
     return lines
 
 
-def _facts(seen: Standing) -> Iterator[tuple[str, str]]:
+def _facts(seen: CaseStanding) -> Iterator[tuple[str, str]]:
     batch = seen.trail.batch
     yield "case", seen.id
     yield "about", f"a batch of {batch.leaf_count} leaves of node {seen.trail.node}, device class {batch.class_id}"
@@ -142,7 +150,7 @@ def _facts(seen: Standing) -> Iterator[tuple[str, str]]:
         yield "" if number else "you may", line
 
 
-def _score_table(seen: Standing) -> list[str]:
+def _score_table(seen: CaseStanding) -> list[str]:
     """A row a leaf, a column a seat."""
     drawn = seen.trail.draw.leaves if seen.trail.draw else ()
     seats = seen.trail.case.seats if seen.trail.case else ()
@@ -199,7 +207,7 @@ def _marked(leaf: LeafView) -> str:
     return f"{tokens}[end|{leaf.stop_margin_ppm / 1e6:.2f}]" if leaf.stop_margin_ppm > 0 else tokens
 
 
-def _missing(seen: Standing, leaves: tuple[LeafView, ...]) -> str:
+def _missing(seen: CaseStanding, leaves: tuple[LeafView, ...]) -> str:
     """What is not here, and who has it."""
     drawn = seen.trail.draw.leaves if seen.trail.draw else ()
     here = {leaf.leaf for leaf in leaves if leaf.text}
@@ -215,7 +223,7 @@ def _missing(seen: Standing, leaves: tuple[LeafView, ...]) -> str:
 
 
 # --- for programs ---------------------------------------------------------------------------------------------------
-def shown_to_programs(seen: Standing, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh]) -> dict[str, Any]:
+def shown_to_programs(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh]) -> dict[str, Any]:
     """Everything, for JSON."""
     case, found = seen.case, seen.trail.case
     return {

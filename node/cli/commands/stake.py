@@ -17,7 +17,7 @@ from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Percent, Yes, noun
 from node.cli.ui.phrases import exact_coins, percent, points
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import HERE, NodeOption, Wallet, carry_out_about, carry_out_by
+from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, carry_out_by
 from protocol.roles.role import Role
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def deposit(
         Only show what would happen.
     """
     config = config_of(common.data_dir)
-    wallet = Wallet(owner_key, password_file, yes, dry_run)
+    wallet = WalletOptions(owner_key, password_file, yes, dry_run)
     return carry_out_by(
         wallet,
         "the owner's key",
@@ -73,7 +73,7 @@ def deposit(
 
 
 @app.command
-def delegate(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def delegate(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Stake on somebody else's node, for a part of what it earns.
 
     Parameters
@@ -87,7 +87,7 @@ def delegate(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, comm
 
 
 @app.command
-def unbond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def unbond(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Start to take stake back, one's own or from somebody else's node. It earns nothing from now on.
 
     Parameters
@@ -101,7 +101,7 @@ def unbond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common
 
 
 @app.command
-def rebond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def rebond(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Put unbonding stake back to work.
 
     Parameters
@@ -115,7 +115,7 @@ def rebond(amount: Coins, /, *, wallet: Wallet, about: NodeOption = HERE, common
 
 
 @app.command
-def withdraw(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def withdraw(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Pay out all stake whose time of unbonding is over, to the wallet."""
     from node.wallet import plans
 
@@ -123,7 +123,7 @@ def withdraw(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMO
 
 
 @app.command
-def claim(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def claim(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
     from node.wallet import plans
 

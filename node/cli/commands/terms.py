@@ -1,7 +1,7 @@
 """`vcoin node commission` and `vcoin node payout`: what an owner announces first, so that stakers can leave before."""
 
 from node.cli.ui.options import COMMON, AddressOf, Common, Percent, noun
-from node.cli.ui.wallet import HERE, NodeOption, Wallet, send_about
+from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, send_about
 
 OWNERS = "the owner's key"
 EITHERS = "the key of owner or payout"
@@ -11,7 +11,9 @@ payout = noun("payout", "Where the owner's rewards go: announced, then in force.
 
 
 @commission.command(name="announce")
-def announce_commission(share: Percent, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def announce_commission(
+    share: Percent, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON
+) -> int:
     """Announce another commission. It may be confirmed after the network's timelock; stakers can leave until then.
 
     Parameters
@@ -23,19 +25,21 @@ def announce_commission(share: Percent, /, *, wallet: Wallet, about: NodeOption 
 
 
 @commission.command(name="confirm")
-def confirm_commission(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def confirm_commission(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Put an announced commission in force, once its time has come. Any wallet may."""
     return send_about(wallet, ANYBODYS, about, common, lambda network, node: [network.stakes.confirm_commission(node)])
 
 
 @commission.command(name="cancel")
-def cancel_commission(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def cancel_commission(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Call an announced commission off; the owner."""
     return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.cancel_commission(node)])
 
 
 @payout.command(name="announce")
-def announce_payout(address: AddressOf, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def announce_payout(
+    address: AddressOf, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON
+) -> int:
     """Announce another address for the owner's rewards. It may be confirmed once the network's timelock is over.
 
     Parameters
@@ -50,12 +54,12 @@ def announce_payout(address: AddressOf, /, *, wallet: Wallet, about: NodeOption 
 
 
 @payout.command(name="confirm")
-def confirm_payout(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def confirm_payout(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Put an announced payout in force, once its time has come. Any wallet may."""
     return send_about(wallet, ANYBODYS, about, common, lambda network, node: [network.stakes.confirm_payout(node)])
 
 
 @payout.command(name="cancel")
-def cancel_payout(*, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def cancel_payout(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Call an announced payout off; the owner, or who is paid now: whoever finds the owner's key stolen."""
     return send_about(wallet, EITHERS, about, common, lambda network, node: [network.stakes.cancel_payout(node)])

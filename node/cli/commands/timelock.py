@@ -13,7 +13,7 @@ from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, noun
 from node.cli.ui.phrases import span
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -29,7 +29,7 @@ ANYBODY = "anybody"
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _TimelockState:
     """What waits, each with its calls in words; times in seconds."""
 
     waiting: "list[tuple[Operation, tuple[str, ...]]]"
@@ -57,7 +57,7 @@ def show(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def execute(proposal: str, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def execute(proposal: str, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Carry out a proposal that has waited. Any wallet may, where no executors were named.
 
     Parameters
@@ -69,7 +69,7 @@ def execute(proposal: str, /, *, wallet: Wallet, common: Common = COMMON) -> int
 
 
 @app.command
-def cancel(proposal: str, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def cancel(proposal: str, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Strike out a proposal; a canceller or a proposer.
 
     Parameters
@@ -81,7 +81,7 @@ def cancel(proposal: str, /, *, wallet: Wallet, common: Common = COMMON) -> int:
 
 
 @app.command
-def renounce(role: Role, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def renounce(role: Role, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Give a role of one's own back, at once.
 
     Parameters
@@ -99,7 +99,7 @@ def renounce(role: Role, /, *, wallet: Wallet, common: Common = COMMON) -> int:
 
 
 def _send(
-    proposal: str, wallet: Wallet, whose: str, common: Common, step: "Callable[[Timelock, Operation], Call]"
+    proposal: str, wallet: WalletOptions, whose: str, common: Common, step: "Callable[[Timelock, Operation], Call]"
 ) -> int:
     found = ask_network(common.data_dir, lambda network, deployment: _find(network, deployment, proposal))
 
@@ -119,12 +119,12 @@ async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "O
     return waiting[complete(prefix, waiting, "proposal")]
 
 
-async def _look(network: "Network", deployment: "Deployment") -> _Seen:
+async def _look(network: "Network", deployment: "Deployment") -> _TimelockState:
     from chain.read.treasury import title
 
     block, timelock, names = await network.ethereum.block(), network.timelock, await network.names()
     waiting = await timelock.pending(deployment.block, block.number)
-    return _Seen(
+    return _TimelockState(
         [(each, tuple(title(names, call) for call in each.calls)) for each in waiting],
         await timelock.holders(deployment.block, block.number),
         await timelock.delay(),
@@ -132,7 +132,7 @@ async def _look(network: "Network", deployment: "Deployment") -> _Seen:
     )
 
 
-def _plain(seen: _Seen) -> dict[str, Any]:
+def _plain(seen: _TimelockState) -> dict[str, Any]:
     return {
         "proposals": [
             {
@@ -153,7 +153,7 @@ def _when(operation: "Operation", now: int) -> str:
     return "now" if operation.ready_at <= now else f"in {span((operation.ready_at - now) * 1_000)}"
 
 
-def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
+def _rows(seen: _TimelockState) -> Iterator[tuple[str, str]]:
     yield "delay", f"{span(seen.delay_s * 1_000)} between a proposal and its execution"
     for role, account in seen.holders:
         yield _role(role), ANYBODY if int(account, 16) == 0 else account

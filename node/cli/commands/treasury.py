@@ -12,7 +12,7 @@ from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Coins, Common, noun
 from node.cli.ui.phrases import exact_coins, span
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import Wallet, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.guardian import Pausing
@@ -34,7 +34,7 @@ class _Operation:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _TreasuryState:
     now: int
     coins: "Treasury"
     operations: list[_Operation]
@@ -59,7 +59,7 @@ def show(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def fund(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
+def fund(amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Pay into the pool that seats are paid from. Nobody gets it back.
 
     Parameters
@@ -73,21 +73,21 @@ def fund(amount: Coins, /, *, wallet: Wallet, common: Common = COMMON) -> int:
 
 
 @app.command
-def burn(*, wallet: Wallet, common: Common = COMMON) -> int:
+def burn(*, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Burn what batches have set aside to burn. Any wallet may, for nothing."""
     from node.wallet import plans
 
     return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, plans.flush_burn)
 
 
-async def _look(network: "Network", deployment: "Deployment") -> _Seen:
+async def _look(network: "Network", deployment: "Deployment") -> _TreasuryState:
     from chain.contracts.timelock import OperationState
     from chain.read.treasury import title, treasury
 
     block = await network.ethereum.block()
     waiting = await network.timelock.pending(deployment.block, block.number)
     names = await network.names()
-    return _Seen(
+    return _TreasuryState(
         now=block.timestamp,
         coins=await treasury(network, deployment.block),
         operations=[
@@ -104,7 +104,7 @@ async def _look(network: "Network", deployment: "Deployment") -> _Seen:
     )
 
 
-def _plain(seen: _Seen) -> dict[str, Any]:
+def _plain(seen: _TreasuryState) -> dict[str, Any]:
     coins = {f"{name}_wei" if name != "cases" else name: value for name, value in asdict(seen.coins).items()}
     return {
         **coins,
@@ -119,7 +119,7 @@ def _plain(seen: _Seen) -> dict[str, Any]:
     }
 
 
-def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
+def _rows(seen: _TreasuryState) -> Iterator[tuple[str, str]]:
     coins = seen.coins
     yield "pool", f"{exact_coins(coins.pool)}, from which seats are paid"
     yield "to burn", exact_coins(coins.burn_pending)
@@ -135,6 +135,6 @@ def _rows(seen: _Seen) -> Iterator[tuple[str, str]]:
         yield "" if number else "timelock", f"{when}: {each.call} ({each.id[:18]})"
 
 
-def _next_pause(seen: _Seen) -> str:
+def _next_pause(seen: _TreasuryState) -> str:
     wait_s = seen.pausing.next_pause_at - seen.now
     return "may pause it" if wait_s <= 0 else f"may pause it again in {span(wait_s * 1_000)}"

@@ -7,7 +7,7 @@ from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, ClassIds, Common, noun
 from node.cli.ui.phrases import percent
-from node.cli.ui.wallet import HERE, NodeOption, Wallet, send_about
+from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, send_about
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -31,7 +31,7 @@ def list_(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def join(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def join(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Put a node on the lists of device classes that it runs. The weight is fixed by its stake and score of now.
 
     Parameters
@@ -43,7 +43,7 @@ def join(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common: 
 
 
 @app.command
-def leave(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def leave(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
     """Take a node off those lists. Seats that were drawn stay drawn.
 
     Parameters
@@ -54,7 +54,7 @@ def leave(ids: ClassIds, /, *, wallet: Wallet, about: NodeOption = HERE, common:
     return _send(ids, wallet, about, common, joins=False)
 
 
-def _send(ids: tuple[int, ...], wallet: Wallet, about: NodeOption, common: Common, *, joins: bool) -> int:
+def _send(ids: tuple[int, ...], wallet: WalletOptions, about: NodeOption, common: Common, *, joins: bool) -> int:
     def calls(network: "Network", node: "Address") -> "list[Call]":
         step = network.court.join_verifiers if joins else network.court.leave_verifiers
         return [step(node, class_id) for class_id in ids]

@@ -8,7 +8,7 @@ from node.cli.ui.contracts import with_network
 from node.cli.ui.options import Common
 from node.cli.ui.settings import config_of
 from protocol.errors import ConfigError
-from protocol.proof.check import Check, Outcome, absent, compared
+from protocol.proof.check import Check, CheckOutcome, absent, compared
 from protocol.proof.file import CasePaper, Listed, Proof
 from protocol.wire.ids import BatchId, Cid
 
@@ -62,7 +62,7 @@ async def _confirm(proof: Proof, network: "Network", deployment: "Deployment") -
     if trail.steps != steps and steps and trail.steps[: len(steps)] == steps:
         more = len(trail.steps) - len(steps)
         words = f"the chain has gone on since: {more} more logs; the batch's node or client can write it again"
-        checks.append(Check("chain: since then", Outcome.UNKNOWN, words))
+        checks.append(Check("chain: since then", CheckOutcome.UNKNOWN, words))
         trail = await read_trail(network, BatchId(proof.batch.batch_id), deployment.block, steps[-1].block) or trail
     return [*checks, *_parts(proof, trail)]
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from chain.contracts.network import Deployment
     from chain.contracts.profiles import Profile
     from chain.deploy.deployment import Plan
-    from chain.deploy.survey import Finding, Survey
+    from chain.deploy.survey import Survey, SurveyFinding
 
 GWEI = 10**9
 COINS = frozenset({"min_stake", "recommended_stake", "min_deposit", "min_burn", "court_value"})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PlanOutcome:
     """What was seen and planned, and what came of it.
 
     `deployment` is what stands in the file at `path`, None if there is none; `paid_wei` what this run spent on gas.
@@ -29,13 +29,13 @@ class Outcome:
     path: Path
     seen: "Survey"
     made: "Plan"
-    found: "tuple[Finding, ...]"
+    found: "tuple[SurveyFinding, ...]"
     deployment: "Deployment | None" = None
     paid_wei: int = 0
     was_sent: bool = False
 
     @property
-    def refused(self) -> "list[Finding]":
+    def refused(self) -> "list[SurveyFinding]":
         """Why nothing was sent, or would be."""
         return [] if self.was_sent else [each for each in self.found if each.refused]
 
@@ -45,7 +45,7 @@ class Outcome:
         return self.deployment is not None and self.deployment.complete
 
 
-def described(outcome: Outcome) -> list[str]:
+def described(outcome: PlanOutcome) -> list[str]:
     """On a screen or two."""
     made = outcome.made
     rows = [
@@ -71,7 +71,7 @@ def described(outcome: Outcome) -> list[str]:
     ]
 
 
-def as_plain(outcome: Outcome) -> dict[str, Any]:
+def as_plain(outcome: PlanOutcome) -> dict[str, Any]:
     """The same for a script; amounts in wei, times in seconds."""
     seen, made = outcome.seen, outcome.made
     return {
@@ -146,7 +146,7 @@ def _first_rows(made: "Plan") -> Iterator[tuple[str, str]]:
         yield "calibration", f"model {row.manifest.hex()} on class {row.class_id}"
 
 
-def _cost(outcome: Outcome) -> Iterator[tuple[str, str]]:
+def _cost(outcome: PlanOutcome) -> Iterator[tuple[str, str]]:
     seen, made = outcome.seen, outcome.made
     yield "deployer", f"{made.deployer} from nonce {made.first_nonce}, has {vcn(seen.balance)} of the chain's own coin"
     yield "fee", f"{seen.fee / GWEI:.3f} gwei a gas now, {seen.most_fee / GWEI:.3f} offered"
@@ -159,13 +159,13 @@ def _cost(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "file", str(outcome.path)
 
 
-def _state(outcome: Outcome, was_there: bool) -> str:
+def _state(outcome: PlanOutcome, was_there: bool) -> str:
     if outcome.was_sent:
         return "checked" if was_there else "deployed"
     return "there" if was_there else "planned"
 
 
-def _end(outcome: Outcome) -> str:
+def _end(outcome: PlanOutcome) -> str:
     if outcome.was_sent:
         return f"The network is deployed and checked: {outcome.path}"
     if outcome.refused:

@@ -13,7 +13,7 @@ from executor import images
 from executor.containers.engine import Engine
 from executor.models import ModelStore
 from executor.runs.context import Station
-from executor.runs.generation import Generation, Order
+from executor.runs.generation import Generation, QueuedRun
 from executor.runs.replay import Replay
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from node.cli.ui.options import Common
@@ -28,7 +28,7 @@ from protocol.stages.request import GENERATE
 from protocol.wire.ids import Cid
 
 
-class Bench(Protocol):
+class Checker(Protocol):
     """What computes. Raises: ExecutorError where this machine cannot."""
 
     def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
@@ -61,7 +61,7 @@ class ContainerBench:
         """See Bench."""
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
-            run, _ = Generation(self._station, Order(self._station, spec, workspace)).run(lambda ids: None)
+            run, _ = Generation(self._station, QueuedRun(self._station, spec, workspace)).run(lambda ids: None)
             fresh = workspace.get(RESULT_JSON)
             if run.outcome is not Outcome.OK or fresh is None:
                 raise ExecutorError(f"the fresh run ended badly: {run.outcome}: {run.detail}")
@@ -87,7 +87,7 @@ def open_bench(common: Common) -> Iterator[ContainerBench]:
         engine.close()
 
 
-def rerun(proof: Proof, bench: Bench, memory_bytes: int) -> tuple[Check, ...]:
+def rerun(proof: Proof, bench: Checker, memory_bytes: int) -> tuple[Check, ...]:
     """Both computations; a file without content has nothing to compute. Raises: ExecutorError."""
     content, facts = proof.content, answer_of(proof)
     if content is None or content.result is None:
@@ -100,7 +100,7 @@ def rerun(proof: Proof, bench: Bench, memory_bytes: int) -> tuple[Check, ...]:
     return scored, check_fresh(spec.kind, given, fresh)
 
 
-def told(bench: Bench, spec: RunSpec, result: bytes) -> str:
+def told(bench: Checker, spec: RunSpec, result: bytes) -> str:
     """A result.json that passed validation as it is compared: the text of an answer, a reading as it is."""
     if spec.kind != GENERATE:
         return result.decode()

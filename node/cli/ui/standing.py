@@ -9,7 +9,7 @@ from node.api.prefix import complete
 from node.cli.ui.phrases import VERDICTS, moment, percent, span
 
 if TYPE_CHECKING:
-    from chain.contracts.court import Case
+    from chain.contracts.court import ChainCase
     from chain.contracts.network import Deployment, Network
     from chain.read.batch_history import Trail
     from protocol.proof.file import SeatPaper
@@ -32,17 +32,17 @@ class Votes:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CaseStanding:
     """A case as the chain has it; `now` is the time of its newest block, in seconds."""
 
     id: str
     trail: "Trail"
-    case: "Case"
+    case: "ChainCase"
     votes: Votes
     now: int
 
 
-async def read_standing(network: "Network", deployment: "Deployment", prefix: str) -> Standing:
+async def read_standing(network: "Network", deployment: "Deployment", prefix: str) -> CaseStanding:
     """The case that a prefix begins. Raises: Fault not_found or ambiguous, ChainError."""
     from chain.read.batch_history import read_trail
     from chain.read.cases import read_cases
@@ -57,10 +57,10 @@ async def read_standing(network: "Network", deployment: "Deployment", prefix: st
         raise Fault("not_found", f"the chain has no batch of case {name}", "vcoin case list")
     panel = await network.panel()
     votes = Votes(*await panel.votes_of(batch_id), await panel.quorum(), len(await panel.arbiters()))
-    return Standing(name, trail, await network.court.case_of(batch_id), votes, block.timestamp)
+    return CaseStanding(name, trail, await network.court.case_of(batch_id), votes, block.timestamp)
 
 
-def state_of(seen: Standing) -> str:
+def state_of(seen: CaseStanding) -> str:
     """Where the case stands, in words."""
     case = seen.case
     match case.state.name:
@@ -79,13 +79,13 @@ def state_of(seen: Standing) -> str:
             return f"open, round {case.round + 1}: {revealed} of {len(seats)} seats have shown their scores"
 
 
-def _bench(seen: Standing) -> tuple["SeatPaper", ...]:
+def _bench(seen: CaseStanding) -> tuple["SeatPaper", ...]:
     """The seats of the present round."""
     seats = seen.trail.case.seats if seen.trail.case else ()
     return tuple(seat for seat in seats[seen.case.first_seat :] if not seat.silent)
 
 
-def margins_of(seen: Standing) -> str:
+def margins_of(seen: CaseStanding) -> str:
     """What the tokens of many cases add up to, where this one has counted any; see docs/contracts.md."""
     from protocol.judging.margins import HEAD_START, RUNNING_ALARM
 
@@ -97,7 +97,7 @@ def margins_of(seen: Standing) -> str:
     return f"{said} ({HEAD_START} before the first)"
 
 
-def deadline_of(seen: Standing) -> str:
+def deadline_of(seen: CaseStanding) -> str:
     """When anyone may end it, by the clock here and by the chain; empty for a case that is closed."""
     until = seen.case.until
     if not until:
@@ -106,7 +106,7 @@ def deadline_of(seen: Standing) -> str:
     return f"{moment(until)}, {until} in the chain's seconds, which has {seen.now} now: {left}"
 
 
-def default_of(seen: Standing) -> str:
+def default_of(seen: CaseStanding) -> str:
     """What happens when nobody does anything."""
     name = seen.case.state.name.lower()
     if name == "data_challenge" and seen.case.standing.name == "SEVERE":
@@ -119,7 +119,7 @@ def default_of(seen: Standing) -> str:
     return "void, and the clients get their money back; if a seat had found anything, the node is jailed for it"
 
 
-def commands_for(seen: Standing) -> Iterator[str]:
+def commands_for(seen: CaseStanding) -> Iterator[str]:
     """What somebody may do about it now."""
     name = seen.id[:16]
     match seen.case.state.name:

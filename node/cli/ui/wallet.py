@@ -33,7 +33,7 @@ CallsAbout = Callable[["Network", "Address"], Sequence["Call"]]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Wallet:
+class WalletOptions:
     """Options of commands that a wallet sends."""
 
     key: Annotated[Path, Parameter(metavar="FILE")]
@@ -65,7 +65,7 @@ class NodeOption:
 HERE = NodeOption()
 
 
-def carry_out_by(wallet: Wallet, whose: str, config: "Config", common: Common, planned: Planned) -> int:
+def carry_out_by(wallet: WalletOptions, whose: str, config: "Config", common: Common, planned: Planned) -> int:
     """Unlock a wallet's key, then simulate, show, ask and send what is planned with it.
 
     Args: whose, in the question for the password: "the owner's key".
@@ -88,7 +88,7 @@ def carry_out_by(wallet: Wallet, whose: str, config: "Config", common: Common, p
     return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
 
 
-def carry_out_about(wallet: Wallet, whose: str, about: NodeOption, common: Common, planned: PlannedAbout) -> int:
+def carry_out_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, planned: PlannedAbout) -> int:
     """As `carry_out_by`, about a node. Raises: ConfigError, too, where no node is named and there is none here."""
     config = config_of(common.data_dir)
     name = about.name_by(config)
@@ -99,7 +99,7 @@ def carry_out_about(wallet: Wallet, whose: str, about: NodeOption, common: Commo
     return carry_out_by(wallet, whose, config, common, plan)
 
 
-def send_about(wallet: Wallet, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
+def send_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
     """As `carry_out_about`, calls that move no coins."""
 
     async def plan(network: "Network", key: "Key", node: "Address") -> "Move":

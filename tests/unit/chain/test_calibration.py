@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chain.calibration import files as calibration
-from chain.contracts.contract import Entry
+from chain.contracts.contract import DecodedLog
 from chain.contracts.params import CalibrationRow, Params
 from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, POLL_S, Profile, profiles
 from chain.rpc.ethereum import Log
@@ -79,7 +79,7 @@ def seen(class_id: int, margin_scores_hash: bytes) -> Calibration:
     row = CalibrationRow(read(plain()).classes[2].calibration, bytes(32), margin_scores_hash)
     params = Params(None, Address("0x" + "00" * 20))  # type: ignore[arg-type]
     log = Log(*[None] * len(dataclasses.fields(Log)))  # type: ignore[arg-type]
-    fact = params.fact(Entry("CalibrationAdded", (Cid(bytes.fromhex(MANIFEST)), class_id, row.to_chain()), log))
+    fact = params.fact(DecodedLog("CalibrationAdded", (Cid(bytes.fromhex(MANIFEST)), class_id, row.to_chain()), log))
     assert isinstance(fact, CalibrationSeen)
     return fact.calibration
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from chain.abi.enums import BY_NAME
 from chain.abi.interface import CONTRACTS, INTERFACES, call_in_words, interface, refusal_of, value_in_words
-from chain.contracts.court import Case, Seat
+from chain.contracts.court import ChainCase, Seat
 from chain.contracts.params import DeviceClass
 from chain.contracts.profiles import Profile
 from chain.contracts.refusals import HINTS
 from chain.contracts.settlement import Book, SignerGrant, StoredBatch
 from chain.contracts.singles import JobOutput, JobTerms
-from chain.contracts.stakes import Node, Registration
+from chain.contracts.stakes import Registration, StakedNode
 from chain.contracts.token import Permit
 from protocol.stages.assignment import Assignment, JobDetails
 from protocol.stages.commitment import BatchContents, LaneDebit, Leaf, Receipt
@@ -65,11 +65,11 @@ def members(struct: str) -> list[str]:
 @pytest.mark.parametrize(
     ("struct", "kind"),
     [
-        ("NodeView", Node),
+        ("NodeView", StakedNode),
         ("Batch", StoredBatch),
         ("Book", Book),
         ("SignerGrant", SignerGrant),
-        ("CaseView", Case),
+        ("CaseView", ChainCase),
         ("Seat", Seat),
         ("Profile", Profile),
         ("DeviceClass", DeviceClass),

@@ -8,7 +8,7 @@ from chain.contracts.network import Addresses
 from chain.contracts.profiles import profiles
 from chain.contracts.timelock import Governance
 from chain.deploy.deployment import Creation, Plan, first_classes
-from chain.deploy.survey import Finding, Survey, findings, refusals
+from chain.deploy.survey import Survey, SurveyFinding, findings, refusals
 from protocol.wire.ids import Wei, checksum
 
 ADDRESS = checksum("0x" + "11" * 20)
@@ -46,7 +46,7 @@ def plan_of(profile: str, gas: int = 10**7) -> Plan:
     )
 
 
-def found(seen: Survey, profile: str = "testnet") -> tuple[Finding, ...]:
+def found(seen: Survey, profile: str = "testnet") -> tuple[SurveyFinding, ...]:
     return findings(seen, plan_of(profile))
 
 

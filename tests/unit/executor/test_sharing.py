@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from executor.runs.generation import Order
+from executor.runs.generation import QueuedRun
 from executor.scheduler.batch_scheduler import Ended, Guest, OnTokens, Sharing, companions
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from protocol.stages.request import EMBED, GENERATE
@@ -25,7 +25,7 @@ def spec(name: str, *, manifest: bytes = A, class_id: int = 2, length: int = 16,
     return RunSpec(job, manifest, class_id, length, 0, bytes(32), 1 << 30, 60_000, kind)
 
 
-def order(spec: RunSpec) -> Order:
+def order(spec: RunSpec) -> QueuedRun:
     """All that is asked of an order here is what it is for."""
     found: Any = SimpleNamespace(spec=spec)
     return found
@@ -58,7 +58,7 @@ class Machine:
         finally:
             self.holding.release_on_behalf_of(holder)
 
-    async def alone(self, order: Order, on_tokens: OnTokens) -> Ended:
+    async def alone(self, order: QueuedRun, on_tokens: OnTokens) -> Ended:
         self.ran.append((order.spec,))
         await trio.sleep(10)
         return ended(order.spec)

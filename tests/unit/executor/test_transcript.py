@@ -13,8 +13,8 @@ from executor.containers.transcript import (
     Answered,
     Declined,
     Flood,
-    Progress,
     Ready,
+    RunProgress,
     Said,
     Tokens,
     Transcript,
@@ -38,7 +38,7 @@ def heard(*chunks: bytes) -> list[Said]:
 
 def test_events_come_out_in_order() -> None:
     data = frame(line(ev="ready") + line(ev="tokens", ids=[1, 2])) + frame(line(ev="progress", step=1, total=3))
-    assert heard(data) == [Ready(), Tokens((1, 2)), Progress(1, 3)]
+    assert heard(data) == [Ready(), Tokens((1, 2)), RunProgress(1, 3)]
 
 
 def test_jobs_of_a_shared_container_are_told_apart() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from p2p import door
-from p2p.door import AcceptBudget, Door, Visit, group_of
+from p2p.door import AcceptBudget, ConnectionGate, Visit, group_of
 
 HOME = "192.0.2.1"
 
@@ -12,7 +12,7 @@ class Callers:
     """Counts the connections that a door shuts."""
 
     def __init__(self) -> None:
-        self.door = Door()
+        self.door = ConnectionGate()
         self.shut: list[str] = []
 
     def enter(self, ip: str, now: float = 0.0) -> Visit | None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from p2p.exchange import ASK_AGAIN_S, EXCHANGE_S, PROTOCOL, _is_dialable
 from p2p.streams import FramedStream
-from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange, Records, SignedRecord
+from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange, PeerRecords, SignedRecord
 from protocol.network.peers import Standing
 from protocol.wire import codec
 from protocol.wire.ids import address_bytes, peer_id_of, public_key_of
@@ -57,7 +57,7 @@ async def test_what_strangers_are_said_to_have_is_a_hint_until_they_are_met(
 
         async def tell(stream: FramedStream) -> None:
             await stream.read_frame(MAX_EXCHANGE_BYTES, within_s=1)
-            await stream.write_frame(codec.encode(Records(tuple(map(invented, told, range(3))))), within_s=1)
+            await stream.write_frame(codec.encode(PeerRecords(tuple(map(invented, told, range(3))))), within_s=1)
 
         liar.handle(PROTOCOL, tell)
         await liar.dial(node.address)
@@ -75,10 +75,10 @@ def invented(address: str, index: int) -> SignedRecord:
     public = author.public_key.format()
     exchange = Exchange(31337, address_bytes(SETTLEMENT), public)
     question = exchange.ask((f"{address}/p2p/{peer_id_of(public)}",), now_ms(), author.sign)
-    return codec.decode(Records, question, MAX_EXCHANGE_BYTES).records[0]
+    return codec.decode(PeerRecords, question, MAX_EXCHANGE_BYTES).records[0]
 
 
-@pytest.mark.parametrize("answer", [b"junk", codec.encode(Records(())) + b"\x00"])
+@pytest.mark.parametrize("answer", [b"junk", codec.encode(PeerRecords(())) + b"\x00"])
 async def test_a_spoilt_answer_costs_who_gave_it(tmp_path: Path, autojump_clock: MockClock, answer: bytes) -> None:
     async with nodes(1, tmp_path) as (network, (node,)), network.open_host(secret(9)) as liar:
 

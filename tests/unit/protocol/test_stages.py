@@ -26,7 +26,7 @@ from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.stages.execution import InvalidResult, validate_proof, validate_result
 from protocol.stages.heartbeat import GpuGroup, is_offline, pauses
 from protocol.stages.offer import price_of
-from protocol.stages.reputation import Record, score_terms
+from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.request import Request, accepts_class, require_fresh
 from protocol.stages.sampling import ListSlot, draw_order, draw_samples
 from protocol.stages.settlement import split
@@ -267,12 +267,12 @@ def test_seats_are_distinct_active_and_not_excluded():
 
 # --- reputation -----------------------------------------------------------------------------------------------------
 def test_a_fresh_node_with_the_recommended_stake_has_45():
-    assert score_terms(Record(0, 0, 0, 0, 0, 0), 10_000 * VCN, 10_000 * VCN).score == 4_500
+    assert score_terms(ReputationRecord(0, 0, 0, 0, 0, 0), 10_000 * VCN, 10_000 * VCN).score == 4_500
 
 
 @pytest.mark.parametrize("penalty", [0, 3_000, 20_000])
 def test_a_score_stays_between_0_and_100(penalty):
-    perfect = Record(10**6, 10**6, 0, 1_000, 1_000, penalty)
+    perfect = ReputationRecord(10**6, 10**6, 0, 1_000, 1_000, penalty)
     assert 0 <= score_terms(perfect, 10**30, VCN).score <= 10_000
 
 

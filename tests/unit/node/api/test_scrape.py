@@ -11,7 +11,7 @@ import trio.testing
 
 from node.api import scrape
 from node.api import snapshot as views
-from node.api.scrape import MAX_CALLERS, MAX_HEAD_BYTES, Desk, Door, answer_callers, serve_metrics
+from node.api.scrape import MAX_CALLERS, MAX_HEAD_BYTES, MetricsDesk, MetricsListener, answer_callers, serve_metrics
 from protocol.errors import ConfigError
 from tests.fakes.backend import FakeBackend
 
@@ -57,7 +57,7 @@ class Street(trio.abc.Listener[trio.abc.Stream]):
 async def open_door(backend: FakeBackend) -> AsyncIterator[Street]:
     street = Street()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_callers, Door(street), Desk(backend))
+        nursery.start_soon(answer_callers, MetricsListener(street), MetricsDesk(backend))
         yield street
         nursery.cancel_scope.cancel()
 

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from node.calibration.answers import Answer, read
-from node.calibration.plan import HONEST, Part, Segment
+from node.calibration.answers import MeasuredAnswer, read
+from node.calibration.plan import HONEST, Part, PlanSegment
 
 CLASS = 2
 Row = dict[str, object]
 
 
 def part(variant: str = HONEST, *, checker: int = CLASS) -> Part:
-    return Part("part", CLASS, checker, 64, (16, 64), (Segment(variant, 800, ()),))
+    return Part("part", CLASS, checker, 64, (16, 64), (PlanSegment(variant, 800, ()),))
 
 
 def row(
@@ -26,7 +26,7 @@ def row(
     return {"number": number, "stopped": False, "margins": margins, "cuts": cuts}
 
 
-def answers(whose: Part, rows: Iterable[Row]) -> list[Answer]:
+def answers(whose: Part, rows: Iterable[Row]) -> list[MeasuredAnswer]:
     (segment,), told = whose.segments, list(rows)
     numbers = tuple(int(str(each["number"])) for each in told)
     asked = replace(whose, segments=(replace(segment, numbers=numbers),))

@@ -17,7 +17,7 @@ from node.calibration.plan import (
     PART_TOKENS,
     WEIGHTS,
     Extent,
-    Segment,
+    PlanSegment,
     founding,
     plan,
 )
@@ -53,7 +53,7 @@ def test_each_class_has_its_honest_answers_and_no_number_twice(runs: int) -> Non
             assert max(Counter(numbers).values()) == 1
 
 
-def segments(class_id: int, length: int = 64) -> list[Segment]:
+def segments(class_id: int, length: int = 64) -> list[PlanSegment]:
     parts = plan([1, 2], WHOLE)
     mine = [p for p in parts if p.worker == p.checker == class_id and p.max_new_tokens == length]
     assert all(p.lengths == tuple(each for each in LENGTHS if each <= length) for p in mine)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from node.cli.ui.rerun import rerun
 from node.wallet.sealing import seal
-from protocol.proof.check import Outcome
+from protocol.proof.check import CheckOutcome
 from protocol.proof.file import Proof, read_proof
 from protocol.proof.verify import verify
 from protocol.stages.execution import RunSpec, sampling_seed
@@ -51,7 +51,7 @@ class Played:
 def test_the_score_stands_beside_those_of_the_seats() -> None:
     proof, bench = proof_of(Bench((9_900, 9_800, 9_700))), Played()
     scored, fresh = rerun(proof, bench, MEMORY)
-    assert scored.outcome is Outcome.OK
+    assert scored.outcome is CheckOutcome.OK
     assert scored.words.startswith("10000 bp by fingerprint and check: a pass; the seats gave it ")
     assert fresh.words.startswith("100 % of its words, in their order, agree")
     (spec,) = bench.specs
@@ -61,7 +61,7 @@ def test_the_score_stands_beside_those_of_the_seats() -> None:
 
 def test_an_answer_of_another_model_fails_by_its_fingerprint() -> None:
     scored, _ = rerun(proof_of(), Played(off=2), MEMORY)
-    assert (scored.outcome, ": a failure; " in scored.words) == (Outcome.FAILED, True)
+    assert (scored.outcome, ": a failure; " in scored.words) == (CheckOutcome.FAILED, True)
 
 
 def test_a_file_without_a_fingerprint_is_scored_by_its_margins_alone() -> None:
@@ -69,19 +69,22 @@ def test_a_file_without_a_fingerprint_is_scored_by_its_margins_alone() -> None:
     assert proof.content is not None
     bought = replace(proof, content=replace(proof.content, proof=None))
     good, _ = rerun(bought, Played(off=2), MEMORY)
-    assert (good.outcome, "10000 bp by the margins of its tokens alone" in good.words) == (Outcome.OK, True)
+    assert (good.outcome, "10000 bp by the margins of its tokens alone" in good.words) == (CheckOutcome.OK, True)
     bad, _ = rerun(bought, Played(margin=900_000), MEMORY)
-    assert (bad.outcome, "a failure" in bad.words) == (Outcome.FAILED, True)
+    assert (bad.outcome, "a failure" in bad.words) == (CheckOutcome.FAILED, True)
 
 
 def test_an_answer_that_no_seat_would_check_earns_nothing() -> None:
     scored, _ = rerun(proof_of(), Played(problem="the prompt is another"), MEMORY)
-    assert (scored.outcome, scored.words) == (Outcome.FAILED, "no seat could give a score but 0: the prompt is another")
+    assert (scored.outcome, scored.words) == (
+        CheckOutcome.FAILED,
+        "no seat could give a score but 0: the prompt is another",
+    )
 
 
 def test_a_pass_that_left_something_else_is_no_judgement() -> None:
     scored, _ = rerun(proof_of(), Short(), MEMORY)
-    assert scored.outcome is Outcome.UNKNOWN
+    assert scored.outcome is CheckOutcome.UNKNOWN
 
 
 class Short(Played):
@@ -97,13 +100,13 @@ def test_a_fresh_answer_that_differs_is_a_share_and_no_failure() -> None:
     assert content.result is not None
     other = content.result.replace(b"31,32]", b"33,34]")
     _, fresh = rerun(proof_of(), Played(fresh=other), MEMORY)
-    assert (fresh.outcome, "93.75 % of its words, in their order, agree" in fresh.words) == (Outcome.OK, True)
+    assert (fresh.outcome, "93.75 % of its words, in their order, agree" in fresh.words) == (CheckOutcome.OK, True)
 
 
 def test_without_content_there_is_nothing_to_compute() -> None:
     bench = Played()
     found = rerun(replace(proof_of(), content=None), bench, MEMORY)
-    assert {each.outcome for each in found} == {Outcome.ABSENT}
+    assert {each.outcome for each in found} == {CheckOutcome.ABSENT}
     assert bench.specs == []
 
 
@@ -141,20 +144,22 @@ class Reading(Played):
 def test_an_embedding_is_checked_by_the_rules_of_its_kind_and_computed_again() -> None:
     proof, bench = embedded(), Reading()
     checks = verify(read_proof(proof.encode()), seal)
-    assert {check.outcome for check in checks} == {Outcome.OK}, [check for check in checks if check.outcome != "ok"]
+    assert {check.outcome for check in checks} == {CheckOutcome.OK}, [
+        check for check in checks if check.outcome != "ok"
+    ]
     (answer,) = [check for check in checks if check.name == "answer"]
     assert answer.words == "2 texts, 2 units"
     scored, fresh = rerun(proof, bench, MEMORY)
-    assert scored.outcome is Outcome.OK, scored.words
+    assert scored.outcome is CheckOutcome.OK, scored.words
     assert fresh.words == "100 % of its numbers, within a thousandth, agree"
     assert [spec.kind for spec in bench.specs] == [EMBED]
 
 
 def test_an_embedding_of_another_model_fails_and_one_without_a_fingerprint_has_no_score() -> None:
     scored, fresh = rerun(embedded(model=b"other"), Reading(), MEMORY)
-    assert scored.outcome is Outcome.FAILED
+    assert scored.outcome is CheckOutcome.FAILED
     assert not fresh.words.startswith("100 %")
     proof = embedded()
     assert proof.content is not None
     scored, _ = rerun(replace(proof, content=replace(proof.content, proof=None)), Reading(), MEMORY)
-    assert scored.outcome is Outcome.ABSENT
+    assert scored.outcome is CheckOutcome.ABSENT

@@ -8,19 +8,19 @@ from dataclasses import replace
 import pytest
 
 from chain.abi.enums import CaseState
-from chain.contracts.court import Case
+from chain.contracts.court import ChainCase
 from chain.read.batch_history import Trail
 from node.api.snapshot import LeafView, TermView, TokenView
 from node.cli.commands.review import Fresh, answered, shown, shown_to_programs
 from node.cli.ui.columns import beside
-from node.cli.ui.standing import Standing, Votes
+from node.cli.ui.standing import CaseStanding, Votes
 from protocol.stages.execution import RunSpec
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import ZERO_ADDRESS, Wei
 from tests.support.proofs import NODE, PASSED, Bench, proof_of
 
 NOW = 1_700_000_000
-OPEN = Case(
+OPEN = ChainCase(
     NODE.address, 3, 1, CaseState.OPEN, Verdict.NONE, 0, 3, 3, 3, 2, 0, Verdict.NONE, 0, NOW + 720, ZERO_ADDRESS, Wei(0)
 )
 LEAF = LeafView(
@@ -48,12 +48,12 @@ LEAF = LeafView(
 )
 
 
-def standing(bench: Bench = PASSED, **changes: object) -> Standing:
+def standing(bench: Bench = PASSED, **changes: object) -> CaseStanding:
     proof = proof_of(bench)
     assert proof.batch is not None
     trail = Trail(NODE.address, proof.batch, proof.draw, proof.case, None, ())
     case = replace(OPEN, **changes)  # type: ignore[arg-type]
-    return Standing(proof.batch.batch_id.hex(), trail, case, Votes(1, 0, 2, 3), NOW)
+    return CaseStanding(proof.batch.batch_id.hex(), trail, case, Votes(1, 0, 2, 3), NOW)
 
 
 def fact(lines: list[str], name: str) -> str:

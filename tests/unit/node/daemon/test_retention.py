@@ -12,7 +12,7 @@ from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles
 from p2p.store import ContentStore
 from protocol.court.phases import BatchPhase
 from protocol.events import JobAsked
-from protocol.job import JobView
+from protocol.job import JobState
 from protocol.params import KEEP_AFTER_FINAL_MS
 from protocol.wire.ids import Cid, JobId
 from tests.unit.node.daemon.worlds import Story, ended_job
@@ -36,7 +36,7 @@ class House:
             home / "results",
         )
         self.retention = Retention(self.machine, sealing, home / "work")
-        self.view: JobView = (*self.machine.requester.jobs, *self.machine.provider.jobs)[0]
+        self.view: JobState = (*self.machine.requester.jobs, *self.machine.provider.jobs)[0]
         self.ended_ms = self.view.history[-1][1]
         job_id = JobId(self.view.job_id or b"")
         held = self.machine.provider.job(job_id)

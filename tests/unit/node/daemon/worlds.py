@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from node.driver import Driver
 from node.journal import Entry, Journal
 from protocol.events import is_durable
-from protocol.job import TERMINAL, JobView
+from protocol.job import TERMINAL, JobState
 from protocol.params import VCN
 from protocol.roles.machine import Machine
 from tests.simulation.node import Node
@@ -18,7 +18,7 @@ class Story:
     """A world in which the requester's one job has ended."""
 
     world: World
-    done: JobView
+    done: JobState
 
     def node(self, name: str) -> Node:
         return next(node for node in self.world.nodes.values() if node.name == name)

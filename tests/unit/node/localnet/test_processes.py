@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node.localnet.processes import Process, start, start_of, stop
-from node.localnet.record import Member, Record, read_record
+from node.localnet.record import LocalnetRecord, LocalNode, read_record
 from protocol.errors import ConfigError
 
 WAITS = "import sys, signal; print('up', flush=True); signal.pause()"
@@ -63,13 +63,13 @@ def test_program_that_is_not_there(tmp_path: Path) -> None:
         start("child", [str(tmp_path / "none")], tmp_path / "log")
 
 
-def record(directory: Path) -> Record:
+def record(directory: Path) -> LocalnetRecord:
     process = Process("anvil", 5, "77", "log")
-    member = Member(
+    member = LocalNode(
         "a", ("provider",), "d", "s", "0x1", "p", "0x2", "0x3", "k", "c", "w", "o", "q", "/ip4", 10**24, 5, process
     )
     contracts = {"token": "0x4"}
-    return Record(
+    return LocalnetRecord(
         str(directory), "http://x", 31_337, "local", "dep", contracts, "0x5", "dk", "st", process, (member,), True
     )
 

@@ -17,8 +17,8 @@ from protocol.network.exchange import (
     RECORD_LIFE_MS,
     SIGNING_PREFIX,
     Exchange,
-    Record,
-    Records,
+    PeerRecord,
+    PeerRecords,
     SignedRecord,
 )
 from protocol.params import MAX_CLOCK_SKEW_MS
@@ -47,13 +47,13 @@ class Node:
 
 def signed(author: PrivateKey, /, **changes: object) -> SignedRecord:
     peer_id = peer_id_of(author.public_key.format())
-    record = Record(CHAIN_ID, SETTLEMENT, author.public_key.format(), NOW, (f"/ip4/1.2.3.4/tcp/1/p2p/{peer_id}",))
+    record = PeerRecord(CHAIN_ID, SETTLEMENT, author.public_key.format(), NOW, (f"/ip4/1.2.3.4/tcp/1/p2p/{peer_id}",))
     encoded = codec.encode(dataclasses.replace(record, **changes))  # type: ignore[arg-type]
     return SignedRecord(encoded, author.sign(SIGNING_PREFIX + encoded))
 
 
 def records(*items: SignedRecord) -> bytes:
-    return codec.encode(Records(items))
+    return codec.encode(PeerRecords(items))
 
 
 def test_who_asks_is_told_of_those_that_asked_before() -> None:
@@ -90,8 +90,8 @@ def test_an_answer_holds_at_most_thirty_two_records_by_lot_and_fits() -> None:
 def test_the_largest_records_fit_into_one_answer() -> None:
     node = Node(0)
     node.addresses = tuple("/dns/" + "x" * (MAX_ADDRESS_CHARS - 5) for _ in range(MAX_ADDRESSES))
-    (only,) = codec.decode(Records, node.ask(), MAX_EXCHANGE_BYTES).records
-    assert len(codec.encode(Records((only,) * MAX_RECORDS))) <= MAX_EXCHANGE_BYTES
+    (only,) = codec.decode(PeerRecords, node.ask(), MAX_EXCHANGE_BYTES).records
+    assert len(codec.encode(PeerRecords((only,) * MAX_RECORDS))) <= MAX_EXCHANGE_BYTES
 
 
 def test_who_asks_too_often_pays() -> None:

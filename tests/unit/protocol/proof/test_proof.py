@@ -11,7 +11,7 @@ import pytest
 
 from node.wallet.sealing import seal
 from protocol.errors import Malformed, TooLarge
-from protocol.proof.check import Check, Outcome
+from protocol.proof.check import Check, CheckOutcome
 from protocol.proof.file import MAX_FILE_BYTES, CasePaper, MarginPaper, Proof, read_proof
 from protocol.proof.verify import has_failed, verify
 from protocol.stages.verification import Verdict
@@ -46,12 +46,14 @@ def checks_of(proof: Proof) -> tuple[Check, ...]:
 
 
 def failed(proof: Proof) -> set[str]:
-    return {each.name for each in checks_of(proof) if each.outcome is Outcome.FAILED}
+    return {each.name for each in checks_of(proof) if each.outcome is CheckOutcome.FAILED}
 
 
 def test_a_good_proof_holds_in_every_check() -> None:
     found = checks_of(proof_of())
-    assert {each.outcome for each in found} == {Outcome.OK}, [each for each in found if each.outcome is not Outcome.OK]
+    assert {each.outcome for each in found} == {CheckOutcome.OK}, [
+        each for each in found if each.outcome is not CheckOutcome.OK
+    ]
     assert len({each.name for each in found}) == len(found) == 33
     assert all(each.words for each in found)
 
@@ -235,8 +237,8 @@ def test_what_is_missing_yet_is_named_and_nothing_is_wrong(parts: tuple[str, ...
         kept = {"BatchSubmitted"} if "draw" in parts else {step.event for step in proof.steps} - {"BatchFinal"}
         proof = replace(proof, steps=tuple(step for step in proof.steps if step.event in kept))
     found = checks_of(proof)
-    assert not has_failed(found), [each for each in found if each.outcome is Outcome.FAILED]
-    assert any(each.outcome is Outcome.ABSENT and each.words for each in found)
+    assert not has_failed(found), [each for each in found if each.outcome is CheckOutcome.FAILED]
+    assert any(each.outcome is CheckOutcome.ABSENT and each.words for each in found)
 
 
 def test_a_requesters_file_lacks_what_only_the_node_has() -> None:
@@ -244,7 +246,7 @@ def test_a_requesters_file_lacks_what_only_the_node_has() -> None:
     assert proof.leaf is not None
     papers = replace(proof.papers, salt=None, proof_hash=None)
     found = checks_of(replace(proof, papers=papers, leaf=replace(proof.leaf, siblings=None), content=None))
-    missing = {each.name for each in found if each.outcome is Outcome.ABSENT}
+    missing = {each.name for each in found if each.outcome is CheckOutcome.ABSENT}
     assert {"commitment opened", "leaf in root", "sums", "no lie"} < missing
     assert not has_failed(found)
 
@@ -254,7 +256,7 @@ def test_members_that_this_version_does_not_know_are_listed_and_not_checked() ->
     plain["case"]["evidence"] = {"margins": [1, 2]}
     plain["zz_later"] = "x"
     found = verify(read_proof(encode(plain)), seal)
-    assert {each.name for each in found if each.outcome is Outcome.UNKNOWN} == {"case.evidence", "zz_later"}
+    assert {each.name for each in found if each.outcome is CheckOutcome.UNKNOWN} == {"case.evidence", "zz_later"}
     assert not has_failed(found)
 
 
@@ -393,5 +395,5 @@ def test_whatever_a_file_says_it_is_checked_to_the_end() -> None:
         except (Malformed, TooLarge):
             continue
         read += 1
-        assert all(each.words or each.outcome is Outcome.OK for each in verify(document, seal))
+        assert all(each.words or each.outcome is CheckOutcome.OK for each in verify(document, seal))
     assert read > 50
