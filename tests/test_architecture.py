@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 import subprocess
 import sys
@@ -18,9 +17,8 @@ from protocol.effects import Effect
 from protocol.messages import Message, Signable
 from protocol.roles.role import Role
 from protocol.timers import Timer
+from tests.support.source_tree import PACKAGES, REPOSITORY, name_of, parsed, product_modules, tracked
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("protocol", "node", "p2p", "chain", "executor")
 OURS = {*PACKAGES, "scripts", "tests"}
 
 # What the core may take from the standard library: no clock, no chance, no disk, no network, no threads.
@@ -56,26 +54,6 @@ HOMES = {
 
 PRINTERS = ("node/cli/ui/output.py", "executor/runner/", "scripts/")
 VAGUE_NAMES = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
-
-
-def tracked(*patterns: str) -> list[Path]:
-    """The files git knows or would add, so that what a tool wrote is left out and what is new is not."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
-    names = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
-    return [path for name in sorted(set(names) - {""}) if (path := REPOSITORY / name).is_file()]
-
-
-def name_of(path: Path) -> str:
-    return path.relative_to(REPOSITORY).as_posix()
-
-
-@functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), filename=str(path))
-
-
-def product_modules() -> list[Path]:
-    return [path for path in tracked("*.py") if name_of(path).split("/")[0] in PACKAGES]
 
 
 def python_modules() -> list[Path]:
@@ -367,3 +345,14 @@ def test_a_line_of_the_changelog_is_one_short_sentence() -> None:
     lines = (REPOSITORY / "CHANGELOG.md").read_text().splitlines()
     faults = [line for line in lines if line.startswith("  ") or (line.startswith("- ") and len(line.split()) > 26)]
     assert_none(faults, "a line of the changelog is one sentence of at most 25 words")
+
+
+def test_no_test_module_imports_another() -> None:
+    of_tests = re.compile(r"(^|\.)(test_\w+)$")
+    faults = [
+        f"{name_of(path)}:{node.lineno} imports {node.module}"
+        for path in tracked("tests/*.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom) and node.module and of_tests.search(node.module)
+    ]
+    assert_none(faults, "what several tests share lives in tests/support")

@@ -34,9 +34,9 @@ from tests.adversaries import crooks
 from tests.adversaries.books import Party, Worth, worth
 from tests.adversaries.dice import Dice
 from tests.adversaries.models import copy_model
-from tests.integration.test_daemon import Place
 from tests.support.anvil_ledger import DEPLOYER, RUNTIME, AnvilLedger, open_anvil_ledger, owner_of
 from tests.support.jobs import CLASS, CLASSES, key
+from tests.support.scenes.daemons import Place
 from tests.support.station import docker_host, small_model
 
 BLOCK_S = 0.8

@@ -34,8 +34,8 @@ from protocol.network.frames import Frames, encode_batch
 from tests.benchmarks.pulse import STUCK
 from tests.benchmarks.victim import Victim
 from tests.fakes.loopback import ANY_PORT
+from tests.support.scenes.gossips import made_by
 from tests.unit.protocol.network.nodes import key
-from tests.unit.protocol.network.test_gossip import made_by
 
 ATTACKER = "127.0.0.2"
 HELLO = b"\x13/multistream/1.0.0\n"

@@ -28,10 +28,10 @@ from node.wallet.home import Home
 from protocol.params import VCN
 from protocol.wire.ids import peer_id_of
 from tests.benchmarks.played_node import PlayedProcess
-from tests.integration.test_daemon import Place
-from tests.integration.test_daemon_jobs import CALIBRATION, MODEL, TOKENIZER_JSON, operator_of
 from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
 from tests.support.jobs import CLASSES
+from tests.support.scenes.daemon_jobs import CALIBRATION, MODEL, TOKENIZER_JSON, operator_of
+from tests.support.scenes.daemons import Place
 
 T = TypeVar("T")
 

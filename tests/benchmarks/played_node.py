@@ -33,8 +33,8 @@ from protocol.events import ContainerExited, Event
 from protocol.job import Stage, verdict_stage
 from protocol.stages.execution import CHUNK_TOKENS, RunSpec
 from protocol.wire.ids import TimestampMs
-from tests.integration.test_daemon_jobs import ANSWER, Played
 from tests.simulation.scene import Work
+from tests.support.scenes.daemon_jobs import ANSWER, Played
 
 READY, ARMED = "ready", "armed"
 OTHER_ANSWER = " ".join(reversed(ANSWER.split()))

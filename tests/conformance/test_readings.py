@@ -18,8 +18,8 @@ from protocol.stages.execution import Outcome, RunSpec, validate_proof
 from protocol.stages.request import CLASSIFY, EMBED
 from protocol.stages.verification import UNCALIBRATED
 from protocol.wire.ids import JobId
-from tests.conformance.test_sandbox import SALT, Bench
-from tests.conformance.test_sandbox import bench as bench
+from tests.support.scenes.sandboxes import SALT, Bench
+from tests.support.scenes.sandboxes import bench as bench
 
 TEXTS = ["The river was high after the storm.", "A goal in the last minute.", "x", "Rain and wind. " * 12]
 READINGS = pytest.mark.parametrize("kind", [EMBED, CLASSIFY])

@@ -16,7 +16,7 @@ from node.daemon.process import run
 from node.daemon.runner import Runner, Site
 from protocol.events import ContainerExited
 from protocol.stages.execution import RunSpec
-from tests.integration.test_daemon_jobs import Played
+from tests.support.scenes.daemon_jobs import Played
 
 
 class Hanging(Played):

@@ -16,9 +16,9 @@ from node.wallet import plans
 from protocol.effects import ResolveCase
 from protocol.params import VCN
 from protocol.wire.ids import BatchId
-from tests.conformance.test_ledger import NODE, scene
 from tests.support.anvil_ledger import DEPLOYER, POLL_S, AnvilLedger, open_anvil_ledger, owner_of
 from tests.support.jobs import key
+from tests.support.scenes.ledgers import NODE, scene
 
 pytestmark = pytest.mark.anvil
 

@@ -8,8 +8,8 @@ import pytest
 
 from protocol.effects import VoidStarved
 from protocol.events import BatchSubmitted
-from tests.conformance.test_ledger import NODE, VERIFIERS
 from tests.support.cli_harness import desk_at
+from tests.support.scenes.ledgers import NODE, VERIFIERS
 from tests.support.trials import anvil_of, in_court, judged, played
 
 pytestmark = pytest.mark.anvil

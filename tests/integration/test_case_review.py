@@ -8,10 +8,10 @@ import pytest
 
 from chain.contracts.panel import Panel
 from node.api.faults import Exit
-from tests.conformance.test_ledger import NODE
 from tests.support.anvil_ledger import DEPLOYER
 from tests.support.cli_harness import desk_at
 from tests.support.jobs import key
+from tests.support.scenes.ledgers import NODE
 from tests.support.trials import anvil_of, judged, played
 
 pytestmark = pytest.mark.anvil

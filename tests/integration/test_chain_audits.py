@@ -9,51 +9,22 @@ from chain.abi.enums import BatchState, SeatState
 from chain.contracts.audits import AuditSeen
 from protocol.effects import FinalizeBatch
 from protocol.errors import Reverted
-from protocol.events import CaseConvened
 from protocol.params import AUDITORS, VCN
 from protocol.stages.sampling import draw_order, epoch_of, is_audited
-from protocol.stages.verification import NOTHING_SHOWN_BPS, audit_commitment
+from protocol.stages.verification import NOTHING_SHOWN_BPS
 from protocol.wire.ids import Address
-from tests.integration.test_chain_court import NODE, TICKETS, VERIFIERS, Hearing, hearing
 from tests.support.cli_harness import desk_at
-from tests.support.jobs import CLASS, key, named
+from tests.support.jobs import CLASS
+from tests.support.scenes.chain_audits import ANYBODY, drawn_for_audit, hear, passed
+from tests.support.scenes.chain_courts import NODE, TICKETS, Hearing, hearing
 
 pytestmark = pytest.mark.anvil
-ANYBODY = key("anybody")
-KEYS = {verifier.address: verifier for verifier in VERIFIERS}
-SALT = named("salt")
-
-
-async def drawn_for_audit(at: Hearing, *, wanted: bool = True) -> int:
-    """Seal the epoch in which the case passed with a hash under which it is drawn, or is not."""
-    network = at.ledger.network
-    epoch = await at.ledger.draw_audit(at.name, drawn=wanted)
-    await at.ledger.send(ANYBODY, network.beacon.seal(epoch))
-    assert await network.audits.is_drawn(at.name) is wanted
-    return epoch
-
-
-async def passed(at: Hearing) -> CaseConvened:
-    await at.ledger.give(ANYBODY)
-    case = await at.convene()
-    await at.pass_it(case)
-    return case
 
 
 async def stake_of(at: Hearing, node: Address) -> int:
     shown = await at.ledger.network.stakes.node_of(node)
     assert shown is not None
     return shown.active_stake
-
-
-async def hear(at: Hearing, auditors: tuple[Address, ...], off: tuple[int, ...], score: int) -> None:
-    audits = at.ledger.network.audits
-    for index, node in enumerate(auditors):
-        sealed = audit_commitment(at.name, index, off, score, SALT)
-        await at.ledger.send(KEYS[node], audits.commit(at.name, index, sealed))
-    for index, node in enumerate(auditors):
-        await at.ledger.send(KEYS[node], audits.reveal(at.name, index, off, score, SALT))
-    await at.ledger.send(ANYBODY, audits.close(at.name))
 
 
 async def test_what_is_audited_and_by_whom_is_what_python_draws() -> None:

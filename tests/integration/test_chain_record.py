@@ -12,9 +12,9 @@ from protocol.effects import ReplaceSeat, VoidStarved
 from protocol.events import BatchSubmitted
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.verification import Verdict
-from tests.conformance.test_ledger import CLIENT, NODE, VERIFIERS, Scene
 from tests.support.anvil_ledger import POLL_S, forget, owner_of
 from tests.support.jobs import CLASS, key
+from tests.support.scenes.ledgers import CLIENT, NODE, VERIFIERS, Scene
 from tests.support.trials import anvil_of, convicted, judged, passed, played
 
 pytestmark = pytest.mark.anvil

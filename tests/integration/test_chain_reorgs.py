@@ -8,78 +8,28 @@ import trio
 
 from chain.perform.adapter import open_chain
 from chain.rpc.ethereum import Call
-from chain.tx.wallet import Key, Wallet
-from protocol.effects import ChainEffect, CheckIn, OpenLane, RefundBatch, SealEpoch, SubmitBatch, VoidStarved
+from chain.tx.wallet import Wallet
+from protocol.effects import OpenLane, SubmitBatch
 from protocol.errors import ReorgedOut
 from protocol.events import (
     AccountSeen,
-    BatchRefunded,
     BatchSubmitted,
-    BatchVoided,
     BlockSeen,
-    CaseResolved,
     Event,
-    LaneSeen,
-    NodeSeen,
     SeedRevealed,
 )
 from protocol.params import VCN
-from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Hash32
-from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
+from tests.integration.lost_blocks import CLIENT, NODE, Loss, case, each_loss, walk
 from tests.support.anvil_ledger import POLL_S, AnvilLedger, forget, open_anvil_ledger
 from tests.support.event_recorder import Story, told_by
 from tests.support.jobs import FAR, Orders, batch_of
+from tests.support.scenes.chain_reorgs import STARVED, open_lane, seal, submit
 
 pytestmark = pytest.mark.anvil
 
-DAY_S = 86_400
-
 
 # --- a batch that nobody judges ---------------------------------------------------------------------------------------
-async def open_lane(at: Case) -> tuple[Key, ChainEffect]:
-    _, now = await at.ledger.now()
-    return NODE, OpenLane(*at.orders.lane_open(90 * VCN, now + 600))
-
-
-async def submit(at: Case) -> tuple[Key, ChainEffect]:
-    at.orders.finish()
-    return NODE, SubmitBatch(batch_of(NODE.address, 0, at.orders))
-
-
-async def seal(at: Case) -> tuple[Key, ChainEffect]:
-    return NODE, SealEpoch(epoch_of(at.batch.block, at.ledger.rules.epoch))
-
-
-async def _void(at: Case) -> tuple[Key, ChainEffect]:
-    await at.ledger.warp(at.ledger.rules.starved_s + 1)
-    await at.bury()
-    return NODE, VoidStarved(at.batch.batch_id, NODE.address, 0, at.batch.contents)
-
-
-async def refund(at: Case) -> tuple[Key, ChainEffect]:
-    return NODE, RefundBatch(at.batch.batch_id, NODE.address, 0, at.batch.contents)
-
-
-async def _check_in(at: Case) -> tuple[Key, ChainEffect]:
-    _, now = await at.ledger.now()
-    await at.ledger.warp(DAY_S)
-    await at.bury()
-    return NODE, CheckIn(NODE.address, now // DAY_S + 1)
-
-
-LANE_OPENED = Step(OpenLane, (LaneSeen, AccountSeen), open_lane)
-SUBMITTED = Step(SubmitBatch, (LaneSeen, BatchSubmitted), submit)
-SEALED = Step(SealEpoch, (SeedRevealed,), seal)
-REFUNDED = Step(RefundBatch, (LaneSeen, BatchRefunded), refund)
-STARVED = (
-    LANE_OPENED,
-    SUBMITTED,
-    SEALED,
-    Step(VoidStarved, (CaseResolved, BatchVoided), _void),
-    REFUNDED,
-    Step(CheckIn, (NodeSeen,), _check_in),
-)
 
 
 @each_loss

@@ -59,8 +59,8 @@ from protocol.stages.settlement import convene_pay
 from protocol.stages.verification import Verdict, audit_commitment, seat_commitment
 from protocol.wire.ids import ZERO_HASH, BatchId
 from tests.integration.lost_blocks import CLIENT, NODE, Case, Loss, Step, case, each_loss, walk
-from tests.integration.test_chain_reorgs import DAY_S, LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
 from tests.support.jobs import Orders, batch_of, key, named
+from tests.support.scenes.chain_reorgs import DAY_S, LANE_OPENED, REFUNDED, SEALED, STARVED, SUBMITTED, seal
 
 pytestmark = pytest.mark.anvil
 

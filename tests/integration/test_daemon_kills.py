@@ -43,11 +43,11 @@ from tests.benchmarks.played_network import (
     until,
 )
 from tests.benchmarks.played_node import ARMED, READY, Death, Moment
-from tests.integration.test_daemon_jobs import ANSWER, operator_of
 from tests.simulation.kills import STAGES, VICTIMS
 from tests.simulation.scene import Work
 from tests.support.anvil_ledger import owner_of
 from tests.support.jobs import CLASS
+from tests.support.scenes.daemon_jobs import ANSWER, operator_of
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 

@@ -15,10 +15,10 @@ from chain.tx.transactions import Sender
 from node.api.faults import Exit
 from protocol.params import VCN
 from protocol.wire.ids import ZERO_ADDRESS
-from tests.conformance.test_ledger import CLIENT, NODE
 from tests.support.anvil_ledger import DEPLOYER, POLL_S, RUNTIME, forget
 from tests.support.cli_harness import Desk, desk_at, open_desk
 from tests.support.jobs import key
+from tests.support.scenes.ledgers import CLIENT, NODE
 from tests.support.trials import anvil_of, judged, passed, played
 
 pytestmark = pytest.mark.anvil

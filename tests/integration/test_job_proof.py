@@ -16,8 +16,8 @@ from node.cli.commands.proof import checked
 from node.daemon.node import Node
 from protocol.proof.check import CheckOutcome
 from protocol.wire import document
-from tests.integration.test_daemon import REPOSITORY, Place
-from tests.integration.test_daemon_jobs import ASK, heard, network, place, until
+from tests.support.scenes.daemon_jobs import ASK, heard, network, place, until
+from tests.support.scenes.daemons import REPOSITORY, Place
 from tests.unit.node.cli.conftest import Ran
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]

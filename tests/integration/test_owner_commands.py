@@ -12,10 +12,10 @@ from chain.contracts.stakes import StakedNode
 from node.api.faults import Exit
 from node.wallet.home import Home, found
 from protocol.params import VCN
-from tests.conformance.test_ledger import NODE
 from tests.support.anvil_ledger import WEALTH, owner_of
 from tests.support.cli_harness import FAST, Desk, desk_at, open_desk
 from tests.support.jobs import CLASS, key
+from tests.support.scenes.ledgers import NODE
 from tests.support.trials import anvil_of, convicted, played
 
 pytestmark = pytest.mark.anvil

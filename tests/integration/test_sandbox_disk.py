@@ -27,8 +27,8 @@ from protocol.stages.execution import Outcome, RunSpec
 from protocol.timers import LatencyTimer
 from protocol.wire.ids import PeerId
 from tests.adversaries.images import build
+from tests.support.scenes.models import make
 from tests.support.station import docker_host, open_station, small_model
-from tests.unit.executor.test_models import make
 
 pytestmark = pytest.mark.docker
 

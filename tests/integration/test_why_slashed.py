@@ -10,13 +10,13 @@ from chain.tx.wallet import Key
 from node.api.faults import Exit
 from protocol.effects import ReplaceSeat
 from protocol.params import VCN
-from tests.conformance.test_ledger import CLIENT, NODE
-from tests.integration.test_chain_audits import drawn_for_audit, hear, passed
-from tests.integration.test_chain_court import NODE as JUDGED
-from tests.integration.test_chain_court import hearing
 from tests.support.anvil_ledger import owner_of
 from tests.support.cli_harness import Desk, desk_at
 from tests.support.jobs import key
+from tests.support.scenes.chain_audits import drawn_for_audit, hear, passed
+from tests.support.scenes.chain_courts import NODE as JUDGED
+from tests.support.scenes.chain_courts import hearing
+from tests.support.scenes.ledgers import CLIENT, NODE
 from tests.support.trials import anvil_of, convicted, played
 
 pytestmark = pytest.mark.anvil

@@ -21,9 +21,9 @@ from protocol.wire.ids import BatchId, Wei
 from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
 from tests.simulation.scene import RULES, Work, ask
-from tests.simulation.test_scenarios import network
-from tests.simulation.test_unreceipted import hold_up, is_answer, lose
 from tests.simulation.world import World
+from tests.support.scenes.simulated_jobs import network
+from tests.support.scenes.unreceipted_jobs import hold_up, is_answer, lose
 
 QUIET_MS = 15_000
 LIMIT_S = 2_000

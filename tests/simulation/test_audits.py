@@ -5,27 +5,12 @@ import pytest
 from chain.abi.enums import BatchState
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.params import AUDITORS, VCN
+from protocol.params import AUDITORS
 from protocol.stages.verification import Verdict
 from tests.simulation.histories import crowd, drawn, later, passed, requested, seated, settled, told
 from tests.simulation.scene import Work, check_bytes
-from tests.simulation.test_court import only
-from tests.simulation.world import World
-
-SEAT_STAKE = 5_000 * VCN
-
-
-def ended(world: World) -> ev.AuditEnded:
-    world.run(lambda: bool(told(world, ev.AuditEnded)))
-    found = only(world, ev.AuditEnded)
-    assert isinstance(found, ev.AuditEnded)
-    return found
-
-
-def lost(world: World) -> list[int]:
-    """What each seat has lost of its stake, by its number."""
-    nodes = world.chain.contracts.nodes
-    return [SEAT_STAKE - nodes[seat].stake for seat in only(world, ev.CaseConvened).seats]
+from tests.support.scenes.simulated_audits import SEAT_STAKE, ended, lost
+from tests.support.scenes.simulated_courts import only
 
 
 def test_honest_seats_pass_their_audit_and_it_is_paid() -> None:

@@ -18,11 +18,11 @@ from tests.simulation.histories import (
 )
 from tests.simulation.node import Node
 from tests.simulation.scene import RULES, Work, ask
-from tests.simulation.test_checked import proven
-from tests.simulation.test_court import only, refunded
-from tests.simulation.test_scenarios import money
-from tests.simulation.test_unreceipted import hold_up
 from tests.simulation.world import Answer
+from tests.support.scenes.checked_jobs import proven
+from tests.support.scenes.simulated_courts import only, refunded
+from tests.support.scenes.simulated_jobs import money
+from tests.support.scenes.unreceipted_jobs import hold_up
 
 BOND = RULES.min_deposit
 

@@ -14,27 +14,15 @@ from protocol.stages.verification import Verdict
 from tests.simulation.histories import crowd, requested, settled, told
 from tests.simulation.node import Node
 from tests.simulation.scene import Work, ask
-from tests.simulation.test_court import only
-from tests.simulation.test_scenarios import money, network
-from tests.simulation.test_unreceipted import hold_up
 from tests.simulation.world import Answer, World
+from tests.support.scenes.checked_jobs import proven
+from tests.support.scenes.simulated_courts import only
+from tests.support.scenes.simulated_jobs import money, network
+from tests.support.scenes.unreceipted_jobs import hold_up
 
 LAST = 11
 APART_MS = 1_500
 """Between two jobs: a node has a queue for few."""
-
-
-def proven(work: Work = Work.HONEST) -> World:
-    """A network whose provider is past its probation."""
-    world = network(work=work)
-    provider = world.node("provider").address
-
-    def trust(contracts) -> None:
-        contracts.nodes[provider].samples_left = 0
-        contracts.show(provider)
-
-    world.chain.change(trust)
-    return world
 
 
 def asked(world: World, *numbers: int, checked: bool = True) -> None:

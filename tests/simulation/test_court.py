@@ -4,7 +4,7 @@ from typing import Any
 
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.params import MAX_ANSWER_BYTES, VCN
+from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.verifier import ANSWERS
 from protocol.stages.commitment import LeafEntry, missing_leaf
 from protocol.stages.verification import SampleOpening, Verdict
@@ -12,27 +12,15 @@ from protocol.wire.codec import decode_named, encode_named
 from protocol.wire.ids import ZERO_ADDRESS, TimestampMs
 from tests.simulation.histories import appealed, asked_on_chain, crowd, grown, requested, settled, told
 from tests.simulation.scene import Work
-from tests.simulation.test_scenarios import money
 from tests.simulation.world import World
+from tests.support.scenes.simulated_courts import STAKE, only, refunded
 
 APPEAL_S = 20
-STAKE = 20_000 * VCN
-
-
-def only(world: World, kind: type[Any]) -> Any:
-    """What was told of one kind: the same to everybody."""
-    (found,) = set(told(world, kind))
-    return found
 
 
 def told_ms(world: World, kind: type[Any]) -> int:
     """When the requester heard it first."""
     return next(at_ms for at_ms, event in world.heard["requester"] if isinstance(event, kind))
-
-
-def refunded(world: World) -> bool:
-    (job,) = requested(world)
-    return job.stage is Stage.REFUNDED and money(world, job) == 100 * VCN
 
 
 def test_fraud_is_punished_and_refunded_once_nobody_has_appealed() -> None:

@@ -14,9 +14,9 @@ from protocol.stages.verification import MarginScores, Verdict
 from tests.simulation.histories import crowd, drawn, later, requested, seated, settled, told
 from tests.simulation.node import Node
 from tests.simulation.scene import CHEAPER_PPM, CLASS, MANIFEST, NOISE, Work, ask, check_bytes
-from tests.simulation.test_audits import ended, lost
-from tests.simulation.test_scenarios import network
 from tests.simulation.world import World
+from tests.support.scenes.simulated_audits import ended, lost
+from tests.support.scenes.simulated_jobs import network
 
 STAKE = 20_000 * VCN
 LARGE, SMALL = 2_000, 128

@@ -12,9 +12,9 @@ from protocol.stages.assignment import RefuseCode, SignedRefuse
 from protocol.stages.offer import SignedOffer
 from tests.simulation.histories import later, requested, settled, told
 from tests.simulation.scene import ask
-from tests.simulation.test_recourse import asked_for
-from tests.simulation.test_scenarios import money, network
-from tests.simulation.test_unreceipted import is_answer, lose
+from tests.support.scenes.simulated_jobs import money, network
+from tests.support.scenes.stalled_cases import asked_for
+from tests.support.scenes.unreceipted_jobs import is_answer, lose
 
 
 class Town:

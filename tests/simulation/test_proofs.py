@@ -13,8 +13,8 @@ from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import root
 from tests.simulation.histories import LIMIT_S, claimed, crowd, requested, settled, told
 from tests.simulation.node import Node
-from tests.simulation.test_court import STAKE, only, refunded
 from tests.simulation.world import Answer, World
+from tests.support.scenes.simulated_courts import STAKE, only, refunded
 
 
 def lie(node: Node, **changes: Any) -> None:

@@ -11,10 +11,10 @@ from protocol.stages.request import CLASSIFY, EMBED
 from protocol.stages.verification import Verdict
 from tests.simulation.histories import crowd, one_job, passed, requested, settled, told
 from tests.simulation.scene import CLASS, MANIFEST, NOISE, Work, ask
-from tests.simulation.test_audits import SEAT_STAKE, ended, lost
-from tests.simulation.test_court import STAKE, only, refunded
-from tests.simulation.test_scenarios import network
 from tests.simulation.world import World
+from tests.support.scenes.simulated_audits import SEAT_STAKE, ended, lost
+from tests.support.scenes.simulated_courts import STAKE, only, refunded
+from tests.support.scenes.simulated_jobs import network
 
 SCORE = 10_000 - 500 * 5_000 // 27_108
 """What three honest embeddings are worth by the constants of the scene."""

@@ -16,29 +16,13 @@ from protocol.timers import OfflineTimer, Timer
 from protocol.wire.ids import TimestampMs, Wei, address_bytes
 from tests.simulation.scene import Work, ask
 from tests.simulation.world import World
-
-
-def network(seed: int = 0, work: Work = Work.HONEST) -> World:
-    world = World(seed)
-    client = world.add("requester", {"requester"})
-    world.chain.deposit(client.address, 100 * VCN)
-    world.add("provider", {"provider", "verifier"}, 20_000, work)
-    for number in range(3):
-        world.add(f"verifier-{number}", {"verifier"}, 5_000)
-    world.start()
-    return world
+from tests.support.scenes.simulated_jobs import money, network
 
 
 def job(world: World):
     requester = next(node for node in world.nodes.values() if node.name == "requester")
     jobs = requester.machine.requester.jobs
     return jobs[0] if jobs else None
-
-
-def money(world: World, done) -> int:
-    """What the client has left, free and in lanes."""
-    contracts = world.chain.contracts
-    return contracts.free[done.client] + sum(lane.left for lane in contracts.lanes.values())
 
 
 def submit(world: World, **kwargs):

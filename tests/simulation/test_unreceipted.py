@@ -1,19 +1,14 @@
 """A job whose answer never reaches its client: brought on chain in time, or never paid."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
 
-from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import TERMINAL, JobState, Stage
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
-from protocol.stages.commitment import ResultDelivery, TokenFrame
 from protocol.stages.verification import Verdict
-from tests.simulation.node import Node
 from tests.simulation.scene import ask
-from tests.simulation.world import Answer, World
+from tests.simulation.world import World
+from tests.support.scenes.unreceipted_jobs import hold_up, is_answer, lose
 
 
 def town() -> World:
@@ -29,35 +24,6 @@ def town() -> World:
     requester = world.node("requester")
     world.soon(lambda: requester.take(ask(now_ms=world.now_ms)), 3_000)
     return world
-
-
-def is_answer(effect: fx.Effect) -> bool:
-    return isinstance(effect, fx.Send) and isinstance(effect.message, ResultDelivery | TokenFrame)
-
-
-def lose(node: Node, is_lost: Callable[[fx.Effect], bool]) -> None:
-    """Some of what a node wants happens no more, and nobody tells it."""
-    perform = node.perform
-
-    def without(who: Node, effect: fx.Effect, answer: Answer) -> None:
-        if not is_lost(effect):
-            perform(who, effect, answer)
-
-    node.perform = without
-
-
-def hold_up(world: World, node: Node, delay_ms: int, **claims: int) -> None:
-    """A node's batches go out much later, as when it reaches no endpoint of the chain; and claim what is not so."""
-    perform = node.perform
-
-    def late(who: Node, effect: fx.Effect, answer: Answer) -> None:
-        if isinstance(effect, fx.SubmitBatch):
-            lie = fx.SubmitBatch(replace(effect.batch, **claims))
-            world.soon(lambda: perform(who, lie, answer), delay_ms)
-        else:
-            perform(who, effect, answer)
-
-    node.perform = late
 
 
 def job(world: World) -> JobState:

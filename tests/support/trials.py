@@ -6,9 +6,9 @@ from protocol.effects import ConveneCourt, FinalizeBatch, ResolveCase, SubmitBat
 from protocol.events import BatchSubmitted, CaseConvened
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import BatchId
-from tests.conformance.test_ledger import NODE, Scene, scene
 from tests.support.anvil_ledger import AnvilLedger, open_anvil_ledger
 from tests.support.jobs import batch_of
+from tests.support.scenes.ledgers import NODE, Scene, scene
 
 played = partial(scene, open_anvil_ledger)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from node.daemon.readings import lines_of, tokens_to_read
-from tests.unit.node.test_text import TOKENIZER, encode
+from tests.support.scenes.tokenizers import TOKENIZER, encode
 
 
 def test_every_text_is_counted_with_what_goes_around_it() -> None:

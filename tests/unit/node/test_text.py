@@ -5,32 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models
 
 from node.daemon.text import FRAME_TOKENS, OPENING_TOKENS, WINDOW, TextStream, load_tokenizer, prompt_tokens, text_of
 from protocol.errors import AdapterError
-
-
-def small_tokenizer() -> Tokenizer:
-    """Byte-level BPE as the models have it: everything outside of the corpus falls apart into single bytes."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["the quick brown fox jumps over the lazy dog"] * 20, trainer)
-    return tokenizer
-
-
-TOKENIZER = small_tokenizer()
-
-
-def encode(text: str) -> list[int]:
-    return list(TOKENIZER.encode(text).ids)
+from tests.support.scenes.tokenizers import TOKENIZER, encode
 
 
 def test_character_comes_when_it_is_whole() -> None:

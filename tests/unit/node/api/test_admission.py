@@ -8,18 +8,10 @@ from typing import Any
 import pytest
 
 from node.api.admission import Market, admit, find_model
-from node.api.backend import ChatMessage, JobAsk
 from node.api.faults import Exit, Fault, vcn
-from node.api.snapshot import AccountView, LaneView, ModelView, PeerView
-from tests.fakes.backend import CLIENT, OWNER, PROVIDER, SMOL, VCN, VERIFIER, peer
-
-ASK = JobAsk(SMOL.name, (ChatMessage("user", "hi"),), 128, 0, 120_000, 0, with_bonus=True, uncalibrated=False)
-ACCOUNT = AccountView(CLIENT, 100 * VCN, (), 0, 0)
-
-
-def market(*nodes: PeerView, account: AccountView = ACCOUNT) -> Market:
-    return Market(nodes or (peer(),), account, 10 * VCN, OWNER)
-
+from node.api.snapshot import LaneView, ModelView
+from tests.fakes.backend import OWNER, PROVIDER, SMOL, VCN, VERIFIER, peer
+from tests.support.scenes.admissions import ACCOUNT, ASK, market
 
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], int, Market, str, Exit, str]] = [
     ("long prompt", {}, {}, 8_100, market(), "exceeds the model's 8192", Exit.FAILED, "--max-tokens 92 at most"),

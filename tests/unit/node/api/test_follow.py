@@ -9,13 +9,11 @@ import pytest
 import trio
 
 from node.api import snapshot as views
-from node.api.backend import ChatMessage, JobAsk
 from node.api.faults import Fault
 from node.api.feed import BACKLOG, Feed
-from tests.fakes.backend import SMOL, FakeBackend, as_it_is, job_of
+from tests.fakes.backend import FakeBackend, as_it_is, job_of
+from tests.support.scenes.followed_jobs import ASK
 from tests.unit.node.api.conftest import Door
-
-ASK = JobAsk(SMOL.name, (ChatMessage("user", "hello"),), 64, 0, 120_000, 0, with_bonus=True, uncalibrated=False)
 
 
 class Reader:

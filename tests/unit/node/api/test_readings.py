@@ -13,10 +13,10 @@ from node.api import snapshot as views
 from node.api.admission import admit
 from node.api.faults import Fault
 from tests.fakes.backend import SMOL
+from tests.support.scenes.admissions import ASK as CHAT
+from tests.support.scenes.admissions import market
+from tests.support.scenes.control_api import fault
 from tests.unit.node.api.conftest import Door
-from tests.unit.node.api.test_admission import ASK as CHAT
-from tests.unit.node.api.test_admission import market
-from tests.unit.node.api.test_server import fault
 
 EMBED = {"kind": "embed", "model": SMOL.name, "texts": ["one", "two"]}
 CLASSIFY = EMBED | {"kind": "classify", "labels": ["a", "b"], "uncalibrated": True}

@@ -17,15 +17,10 @@ from node.api.faults import KINDS, Fault
 from node.api.server import LONGEST_PATH, serve
 from protocol.errors import ConfigError
 from tests.fakes.backend import CLIENT, PROVIDER, SMOL, VCN, FakeBackend
+from tests.support.scenes.control_api import fault
 from tests.unit.node.api.conftest import Door
 
 ASK = {"model": SMOL.name, "messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_new_tokens": 64}
-
-
-async def fault(door: Door, *path: str, body: dict[str, Any] | None = None) -> Fault:
-    with pytest.raises(Fault) as caught:
-        await (door.get(*path) if body is None else door.post(*path, body=body))
-    return caught.value
 
 
 async def test_only_the_owner_may_open_the_socket(door: Door) -> None:

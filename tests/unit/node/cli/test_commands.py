@@ -18,8 +18,9 @@ from node.cli import NOUNS, application
 from node.cli.commands.status import overview
 from node.journal import open_journal
 from tests.fakes.backend import CLIENT, CLOSES_AT, PROVIDER, SMOL, VCN, VERIFIER, peer
-from tests.test_architecture import name_of, parsed, product_modules
-from tests.unit.node.api.test_follow import ASK as ASKED
+from tests.support.scenes.commands import commands
+from tests.support.scenes.followed_jobs import ASK as ASKED
+from tests.support.source_tree import name_of, parsed, product_modules
 from tests.unit.node.cli.conftest import Shell
 
 ASK = ("job", "run", "Why is the sky blue?", "--model", SMOL.name)
@@ -100,15 +101,6 @@ async def test_json_is_all_that_comes_to_stdout(vcoin: Shell, command: tuple[str
     ran = await vcoin(*command, "--json")
     assert ran.code == Exit.OK
     assert isinstance(ran.json, dict | list)
-
-
-def commands(app: App, name: str = "vcoin") -> Iterator[tuple[str, App]]:
-    """Every command that does something, with its full name."""
-    nouns = [(verb, app[verb]) for verb in app if not verb.startswith("-")]
-    if not nouns:
-        yield name, app
-    for verb, below in nouns:
-        yield from commands(below, f"{name} {verb}")
 
 
 ALL = dict(commands(application()))

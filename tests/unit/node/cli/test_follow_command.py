@@ -17,27 +17,11 @@ from node.cli.commands.job import HIGHEST_TEMPERATURE
 from node.cli.ui.answer import Follower
 from protocol.params import MAX_TEMPERATURE_MILLI
 from tests.fakes.backend import PROVIDER, SMOL, VCN, FakeBackend, job_of
-from tests.unit.node.api.test_follow import ASK as ASKED
-from tests.unit.node.cli.conftest import Ran, Shell
+from tests.support.scenes.follow_command import answered
+from tests.support.scenes.followed_jobs import ASK as ASKED
+from tests.unit.node.cli.conftest import Shell
 
 ASK = ("job", "run", "Why is the sky blue?", "--model", SMOL.name)
-
-
-async def answered(vcoin: Shell, script: Callable[[FakeBackend, str], None], *command: str) -> Ran:
-    """Run a command that follows a job, and let the job go on as soon as somebody follows it."""
-    results: list[Ran] = []
-
-    async def run() -> None:
-        results.append(await vcoin(*command))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(run)
-        with trio.fail_after(10):
-            while not vcoin.backend.feed.followed:
-                await trio.lowlevel.checkpoint()
-        (job_id,) = vcoin.backend.feed.followed
-        script(vcoin.backend, job_id)
-    return results[0]
 
 
 def deliver(backend: FakeBackend, job_id: str) -> None:

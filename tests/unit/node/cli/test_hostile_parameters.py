@@ -12,8 +12,8 @@ from node.api.faults import Exit
 from node.cli import application
 from protocol.errors import ConfigError
 from tests.fakes.backend import SMOL
+from tests.support.scenes.commands import commands
 from tests.unit.node.cli.conftest import Shell
-from tests.unit.node.cli.test_commands import commands
 from tests.unit.node.hostile import TEXTS, files_under, require_clear_end
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from node.api.snapshot import JobView
 from node.cli.commands.job import description
 from protocol.params import VCN
 from tests.simulation.scene import Work
-from tests.unit.node.daemon.test_views import views
+from tests.support.scenes.daemon_views import views
 from tests.unit.node.daemon.worlds import ended_job
 
 

@@ -9,8 +9,8 @@ from node.api import snapshot as views
 from node.api.faults import Exit
 from protocol.params import VCN
 from tests.fakes.backend import FakeBackend
+from tests.support.scenes.follow_command import answered
 from tests.unit.node.cli.conftest import Shell
-from tests.unit.node.cli.test_follow_command import answered
 
 LINES = '{"label": "sports", "logits": {"sports": 1.5, "news": -0.25}}\n'
 

@@ -10,7 +10,7 @@ from node.daemon.answers import Answers
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.wire.ids import Cid
-from tests.unit.node.test_text import TOKENIZER, encode
+from tests.support.scenes.tokenizers import TOKENIZER, encode
 
 JOB, OTHER = b"\1" * 32, b"\2" * 32
 MODEL = ModelManifest(

@@ -5,16 +5,12 @@ from dataclasses import replace
 from node.api.admission import Market, admit, find_model
 from node.api.backend import ChatMessage, JobAsk
 from node.api.snapshot import AccountView
-from node.daemon.views import Views
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.wire.ids import TimestampMs, Wei
 from tests.simulation.scene import CLASS, MANIFEST, Work
-from tests.unit.node.daemon.worlds import Story, ended_job
-
-
-def views(story: Story, name: str) -> Views:
-    return Views(story.node(name).machine)
+from tests.support.scenes.daemon_views import views
+from tests.unit.node.daemon.worlds import ended_job
 
 
 def test_both_sides_show_the_same_job_and_its_money() -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 
 import pytest
-from coincurve import PrivateKey
 
 import protocol.network.gossip as gossip_module
 from protocol.errors import BadSignature, LocalProtocolError, Malformed, OutOfTurn, TooLarge
@@ -22,35 +21,20 @@ from protocol.network.frames import (
     encode_batch,
     frame_id,
     read_content,
-    sign_content,
     split_ids,
 )
 from protocol.network.gossip import MAX_UNKNOWN, Admission
 from protocol.network.neighbour import EVENT_GAP_MS, MAX_PENDING, STRANGERS
 from protocol.network.peers import BAN_BELOW
 from protocol.wire.codec import encode
-from tests.unit.protocol.network.nodes import CHAIN_ID, SETTLEMENT, START_MS, Node, key, link, run
-
-NOW = START_MS
+from tests.support.scenes.gossips import NOW, made_by
+from tests.unit.protocol.network.nodes import Node, key, link, run
 
 
 def pair() -> tuple[Node, Node]:
     one, two = Node(1), Node(2)
     link(one, two, NOW)
     return one, two
-
-
-def made_by(
-    author: PrivateKey,
-    body: bytes = b"x",
-    *,
-    topic: Topic = Topic.REQUEST,
-    seq: int = 1,
-    ts_ms: int = NOW,
-    chain_id: int = CHAIN_ID,
-) -> Signed:
-    content = Content(chain_id, SETTLEMENT, topic, author.public_key.format(), seq, ts_ms, body)
-    return sign_content(content, author.sign)
 
 
 def batch(*frames: Signed) -> bytes:

@@ -15,8 +15,8 @@ from protocol.stages.execution import Outcome, RunResult
 from protocol.stages.offer import START_MS
 from protocol.wire.ids import JobId, TimestampMs
 from tests.simulation.scene import DOMAIN, MANIFEST
-from tests.unit.protocol.roles.test_bidder import NOW, offers, provider, request
-from tests.unit.protocol.roles.test_provider import Deal, accept
+from tests.support.scenes.offers import NOW, offers, provider, request
+from tests.support.scenes.provided_jobs import Deal, accept
 
 ETA_MS = START_MS + 64 * 50
 NEEDS_S = -(-TIME_FACTOR * ETA_MS // 1_000)

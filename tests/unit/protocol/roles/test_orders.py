@@ -24,8 +24,8 @@ from protocol.stages.offer import SignedOffer
 from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import JobId, PeerId, TimestampMs
 from tests.simulation.scene import DOMAIN
-from tests.unit.protocol.roles.test_bidder import NOW, offers, request
-from tests.unit.protocol.roles.test_provider import CLIENT_MONEY, Deal, accept, refusal
+from tests.support.scenes.offers import NOW, offers, request
+from tests.support.scenes.provided_jobs import CLIENT_MONEY, Deal, accept, refusal
 
 DAY_MS = 86_400_000
 STRANGER = PeerId("stranger")

@@ -16,7 +16,7 @@ from protocol.stages.verification import SampleOpening, Verdict
 from protocol.timers import FraudProofTimer
 from protocol.wire.ids import ZERO_HASH
 from protocol.wire.merkle import path, root
-from tests.unit.protocol.roles.test_verifier import Sitting, of
+from tests.support.scenes.sittings import Sitting, of
 
 
 class Shown(Sitting):

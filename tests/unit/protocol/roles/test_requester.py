@@ -23,7 +23,7 @@ from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import DOMAIN, RULES, ask
 from tests.simulation.world import World
-from tests.unit.protocol.roles.test_bidder import NOW
+from tests.support.scenes.offers import NOW
 
 STEP_MS = 50
 

@@ -50,8 +50,8 @@ from protocol.timers import BatchTimer
 from protocol.wire.ids import BatchId, TimestampMs, Wei, checksum
 from tests.simulation.scene import DOMAIN, RULES
 from tests.support.jobs import sums_of
-from tests.unit.protocol.roles.test_bidder import NOW
-from tests.unit.protocol.roles.test_provider import Deal
+from tests.support.scenes.offers import NOW
+from tests.support.scenes.provided_jobs import Deal
 
 LATER = TimestampMs(NOW + 10_000)
 

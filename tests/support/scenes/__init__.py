@@ -1,0 +1,1 @@
+"""Scenes: the parties and the state that several tests start from."""

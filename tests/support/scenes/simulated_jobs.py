@@ -1,0 +1,22 @@
+"""A simulated network with clients and providers, and jobs that run on it."""
+
+from protocol.params import VCN
+from tests.simulation.scene import Work
+from tests.simulation.world import World
+
+
+def network(seed: int = 0, work: Work = Work.HONEST) -> World:
+    world = World(seed)
+    client = world.add("requester", {"requester"})
+    world.chain.deposit(client.address, 100 * VCN)
+    world.add("provider", {"provider", "verifier"}, 20_000, work)
+    for number in range(3):
+        world.add(f"verifier-{number}", {"verifier"}, 5_000)
+    world.start()
+    return world
+
+
+def money(world: World, done) -> int:
+    """What the client has left, free and in lanes."""
+    contracts = world.chain.contracts
+    return contracts.free[done.client] + sum(lane.left for lane in contracts.lanes.values())
