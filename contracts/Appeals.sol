@@ -40,7 +40,7 @@ abstract contract Appeals is Margins {
         ruling.appellant = msg.sender;
         ruling.bond = bond;
         emit CaseAppealed(caseId, msg.sender, bond);
-        // It could grow when it was decided, by a list that nobody can change since.
+        // It could grow when it was decided, by a list that cannot have changed since.
         if (!_grow(caseId, decided, contents, ruling.verdict, ruling.median)) revert CannotGrow(caseId);
         _coin.safeTransferFrom(msg.sender, address(this), bond);
     }

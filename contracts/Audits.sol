@@ -211,8 +211,8 @@ contract Audits is IAudits {
         found.fraud = fraud && count == AUDITORS;
     }
 
-    /// @dev Only who has revealed has bound itself to anything. Nobody pays twice: who sat in both rounds did so because there
-    ///      was nobody else, and then there are no auditors.
+    /// @dev Only who has revealed has bound itself to anything. No seat pays twice: one sat in both rounds only because there
+    ///      was no other verifier, and then there are no auditors.
     /// @return off the seats that were fined for
     function _fineSeats(bytes32 caseId, uint256 caught) private returns (uint256 off) {
         if (caught == 0) return 0;
@@ -237,7 +237,7 @@ contract Audits is IAudits {
         return loss >= _slashBps * stake ? _slashBps : uint16((loss + stake - 1) / stake);
     }
 
-    /// @dev Where nobody has committed, nobody may have been able to.
+    /// @dev If no auditor has committed, perhaps none was able to.
     function _fineSilent(bytes32 caseId) private {
         if (_countOf(caseId, SeatState.Drawn) == AUDITORS) return;
         for (uint256 i; i < AUDITORS; ++i) {

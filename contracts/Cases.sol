@@ -13,7 +13,7 @@ import {Case, CaseState, Ruling, Seat, SeatState, Sitting} from "./types/CaseTyp
 import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice The cases, their seats, and how seats are drawn for them.
-/// @dev A seat in round 0 is drawn as for the seats of round 1: by the next tickets of one order, so nobody chooses any.
+/// @dev A seat in round 0 is drawn as for the seats of round 1: by the next tickets of one order, so no account chooses any.
 abstract contract Cases is Verifiers {
     /// @dev How a case would begin.
     struct FirstBench {
@@ -143,7 +143,7 @@ abstract contract Cases is Verifiers {
         if (seed != 0) draw.seed = seed;
         draw.nextTry = open.nextTry;
         if (open.round == 0) {
-            // Everybody has sat once at most: tickets for more seats than there are places would find nobody.
+            // Each verifier sits once at most: tickets for more seats than places would find no verifier.
             uint256 left = _listLength(open.classId, draw.commitBlock) - open.seatCount;
             if (wanted > left) wanted = left;
         }

@@ -8,7 +8,7 @@ import {IVCoin} from "./interfaces/IVCoin.sol";
 import {NodeState} from "./types/NodeTypes.sol";
 
 /// @notice Whether a node answers within minutes, asked for a bond by the owner of another.
-/// @dev A challenge is known by the two: nobody's open challenge keeps another one out.
+/// @dev The two identify a challenge, so an open one of one challenger does not block another's.
 abstract contract Challenges is Liveness {
     using SafeERC20 for IVCoin;
 

@@ -146,7 +146,7 @@ contract Court is Verdicts {
         return _conclude(caseId, open, verdict, median, _heard(caseId, open, 0).nodes);
     }
 
-    /// @dev Nobody appealed, the arbiters have not decided, or the node has not answered: what was found stands, or it withheld
+    /// @dev No appeal came, the arbiters have not decided, or the node has not answered: what was found stands, or it withheld
     ///      its data. Who was found guilty of fraud is not better off by hiding.
     function _endWaiting(bytes32 caseId, Case storage held) private returns (Verdict) {
         Ruling storage ruling = _rulings[caseId];
@@ -158,7 +158,7 @@ contract Court is Verdicts {
         return _closeGrown(caseId, held, verdict, ruling.median);
     }
 
-    /// @dev A first round that never ended. A doubt that nobody confirmed is not let go.
+    /// @dev A first round that never ended. An unconfirmed doubt is not dropped.
     function _starve(bytes32 caseId, Case storage open) private {
         Hearing memory heard = _heard(caseId, open, 0);
         bool any = heard.nodes.length != 0;

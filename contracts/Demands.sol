@@ -10,7 +10,7 @@ import {Docket} from "./types/BatchTypes.sol";
 import {Case, CaseState, Ruling, SeatState, Sitting} from "./types/CaseTypes.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
-/// @notice What a node did not show a seat it must show to everybody, on chain, where nobody can say that it did not.
+/// @notice A node must show on chain what it did not show a seat. There its answer is undeniable.
 /// @dev The chain counts the bytes and leaves what is in them to the seats: to answer with rubbish is to be scored for rubbish.
 abstract contract Demands is Appeals {
     uint256 private constant ANSWER_MAX = 16 * 1024;

@@ -5,7 +5,7 @@ import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
 import {IParams} from "./interfaces/IParams.sol";
 import {Profile} from "./types/ParamTypes.sol";
 
-/// @notice Keeps one block hash an epoch. A batch is bound to its epoch when it is submitted: nobody chooses the block.
+/// @notice Keeps one block hash an epoch. A batch is bound to its epoch when it is submitted, so no party chooses the block.
 /// @dev The hash comes from the EVM for 256 blocks, then from EIP-2935's history contract for 8191 where the chain has it.
 contract EpochBeacon is IEpochBeacon {
     address private constant HISTORY = 0x0000F90827F1C53a10cb7A02335B175320002935;

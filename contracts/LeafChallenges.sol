@@ -89,7 +89,7 @@ abstract contract LeafChallenges is IEvidence {
         }
     }
 
-    /// @dev The fee over the rate, the most that seats may have for it: whoever is wrong has paid for the check.
+    /// @dev The fee over the rate, the most that seats may have for it: the party that is wrong pays for the check.
     function _bondOf(Batch memory batch) private view returns (uint96) {
         uint256 most = uint256(batch.fee) * 100 / batch.ratePercent;
         return most < _minDeposit ? _minDeposit : uint96(most);

@@ -37,7 +37,7 @@ abstract contract Liveness is Registry {
         return node.lastDay == _today() && _has(node, SEEN);
     }
 
-    /// @dev Who comes back pays first what nobody has charged it: whoever is faster, it is the same.
+    /// @dev A node that comes back first pays what was not charged yet, so the order of the two calls does not matter.
     ///      The record is the caller's to keep.
     function _countDay(address id, Node storage node, Record memory record) internal {
         if (_chargeOffline(id, node) != 0) _emitStake(id, node);
@@ -50,7 +50,7 @@ abstract contract Liveness is Registry {
     }
 
     /// @dev Burns what the days since the last sign cost, once: they count from then on as if the sign had been a week ago.
-    ///      Only while the owner has a part in the active stake: whoever has left owes no sign.
+    ///      Only while the owner has a part in the active stake: an owner who has left owes no sign.
     function _chargeOffline(address id, Node storage node) internal override returns (uint96 lost) {
         uint24 today = _today();
         if (today <= node.lastDay + GRACE_DAYS) return 0;

@@ -43,7 +43,7 @@ abstract contract Margins is Rounds {
         return evidence > 0 && _moved(_margins[open.node][open.classId] ^ FRESH, evidence) >= uint256(SUSPECT);
     }
 
-    /// @dev Adds a case that passes, unless that is one too many. What speaks for the node counts whoever says it, or the sum
+    /// @dev Adds a case that passes, unless that is one too many. A value in favour of the node counts from any seat, or the sum
     ///      would not be honest's any more; what speaks against it only if a bench does.
     /// @return alarm whether the node's answers are not the model's: then nothing is written
     function _weigh(bytes32 caseId, Case storage open, int256 evidence, bool isBench) internal returns (bool alarm) {

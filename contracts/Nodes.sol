@@ -13,7 +13,7 @@ import {Profile} from "./types/ParamTypes.sol";
 
 /// @notice What StakeManager keeps of each node, and how it shows.
 /// @dev A plain node is three words: its operator is its id and every share of its pools is its owner's. Flags say where that
-///      is not so; without them nobody reads, or pays for, the words of rotation and delegation. The first word says who the
+///      is not so; without them no call reads, or pays for, the words of rotation and delegation. The first word says who the
 ///      node is, all that a draw and a seat's turn ask; the second what is at stake, all that a change of stake writes.
 abstract contract Nodes is IStakeManager, Intake {
     using ReputationLib for Record;
@@ -177,7 +177,7 @@ abstract contract Nodes is IStakeManager, Intake {
         return node.flags & flag != 0;
     }
 
-    /// @dev The owner's shares are those that nobody else has.
+    /// @dev The owner's shares are those that no delegator has.
     function _ownShares(Node storage node) internal view returns (uint112) {
         return _has(node, DELEGATED) ? node.activeShares - node.delegatedShares : node.activeShares;
     }

@@ -8,7 +8,7 @@ import {IVCoin} from "./interfaces/IVCoin.sol";
 
 /// @notice What stake of others earns: an index per node counts what each share of it has earned since ever.
 /// @dev The commission, and what the owner's own shares earn, goes from Settlement straight to the payout; only the part of the
-///      others comes here. Roundings stay here and belong to nobody: less than a wei a claim and staker.
+///      others comes here. Roundings stay here and have no owner: less than a wei a claim and staker.
 abstract contract Rewards is Nodes {
     using SafeERC20 for IVCoin;
 
@@ -70,7 +70,7 @@ abstract contract Rewards is Nodes {
         return uint96(uint256(amount) * (BPS - _commissionBps(node)) * delegated / (BPS * node.activeShares));
     }
 
-    /// @dev Has Settlement book what the node has earned so far. Comes before shares change hands: nobody who joins has a part
+    /// @dev Has Settlement book what the node has earned so far. Comes before shares change hands: a new delegator has no part
     ///      in what was earned before.
     function _collect(address id) internal {
         if (_settlement.bookOf(id).rewards != 0) _settlement.claim(id);

@@ -54,7 +54,7 @@ contract Settlement is Lanes {
     uint256 private constant MAX_CLAIMS = 256;
     uint256 private constant BONUS_PERCENT = 9;
     /// @dev A cheat loses money even when half of the checks miss it. Both limits are of the owner's own stake: what others
-    ///      lose by a slash deters nobody.
+    ///      lose by a slash deters no node.
     uint256 private constant STAKE_PER_LEAF = 40;
     uint256 private constant STAKE_PER_OPEN_VALUE = 2;
     uint16 private constant REARMED_RATE_BPS = 5_000;
@@ -497,7 +497,7 @@ contract Settlement is Lanes {
         if (share != 0) emit ConvenerPaid(batchId, node, uint96(share));
     }
 
-    /// @dev What is for whoever convened a batch that is in court, or was.
+    /// @dev The part of the account that convened a batch which is in court, or was.
     function _conveneShare(Batch storage batch) private view returns (uint256) {
         return SplitLib.convenePay(batch.fee);
     }
@@ -511,7 +511,7 @@ contract Settlement is Lanes {
         else _addFree(convener, address(this), share);
     }
 
-    /// @dev Who orders a check pays for it, even where it ends in doubt: else the pool would, and whoever is client, node and
+    /// @dev Who orders a check pays for it, even where it ends in doubt: else the pool would, and one owner of client, node and
     ///      seat at once would live on doubts. Where it ends in jail the client pays nothing.
     function _keepsFee(Batch storage batch, address node, uint256 seatCount) private view returns (bool) {
         return batch.flags & CHECKED != 0 && batch.fee != 0 && seatCount != 0 && !_books[node].jailed;
@@ -551,7 +551,7 @@ contract Settlement is Lanes {
         if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
     }
 
-    /// @dev What the seats of a case share: their pay without the part of whoever convened.
+    /// @dev What the seats of a case share: their pay without the part of the convening account.
     function _seatsDue(Batch storage batch, uint256 drawn) private view returns (uint256 due) {
         due = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
         if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);

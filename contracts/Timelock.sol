@@ -5,7 +5,7 @@ import {TimelockController} from "@openzeppelin/contracts/governance/TimelockCon
 
 import {ITimelock} from "./interfaces/ITimelock.sol";
 
-/// @notice The governor of a network: OpenZeppelin's TimelockController, whose delay cannot be shortened and which nobody
+/// @notice The governor of a network: OpenZeppelin's TimelockController, whose delay cannot be shortened and which no account
 ///         administers but itself. See ITimelock.
 contract Timelock is TimelockController, ITimelock {
     uint256 public immutable shortestDelay;

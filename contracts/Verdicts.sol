@@ -100,7 +100,7 @@ abstract contract Verdicts is Demands {
         }
         open.state = CaseState.Closed;
         open.verdict = verdict;
-        // Its seed comes after it: nobody knows yet which cases will be audited.
+        // Its seed comes later, so no party knows yet which cases will be audited.
         if (verdict == Verdict.Pass) open.nextTry = uint16(block.number / _epochBlocks);
         emit CaseResolved(caseId, node, open.slot, verdict, median);
         // The slash comes first: its share of the pool helps to pay the seats that found the fraud.
@@ -137,7 +137,7 @@ abstract contract Verdicts is Demands {
         return loss >= uint256(_slashBps) * stake ? _slashBps : uint16((loss + stake - 1) / stake);
     }
 
-    /// @dev Nobody convened. That is the node's to do, unless there was nobody to be drawn.
+    /// @dev The case was not convened. That is the node's duty, unless no verifier could be drawn.
     function _closeUnheard(bytes32 caseId, address node, uint8 slot, bool drawable) internal {
         Case storage unheard = _caseOver(caseId, node, slot);
         if (drawable) _penalise(node, MEDIUM, true);

@@ -104,7 +104,7 @@ abstract contract Verifiers is ICourt {
     /// @dev Places of a class that are in the draw for a batch of this block.
     function _listLength(uint8 classId, uint256 commitBlock) internal view returns (uint256) {
         ListEnd memory end = _ends[classId];
-        // Most of the time nobody has joined since.
+        // Most of the time no verifier has joined since.
         return end.lastBlock < commitBlock ? end.count : SeatLib.lengthAt(_slots[classId], end.count, commitBlock);
     }
 

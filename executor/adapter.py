@@ -63,7 +63,7 @@ class ContainerAdapter:
         """Remove what a crash left behind and is of no use; before anything is run.
 
         Containers that are still in time stay: the runs they belong to are asked for again and take them over, and
-        what nobody has asked for by the first `report` is removed by it. One that several jobs shared goes: which of
+        the first `report` removes every unclaimed one. One that several jobs shared goes: which of
         them come together again is open, and what it had settled is kept.
         """
 
@@ -137,7 +137,7 @@ class ContainerAdapter:
         return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
 
     async def report(self) -> DeviceReported:
-        """Measure this machine, and remove the containers on it that nobody waits for.
+        """Measure this machine, and remove the containers on it that no job waits for.
 
         Raises: ExecutorError if it can run nothing now: a card is lost, the Engine away, or the image gone.
         """

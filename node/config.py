@@ -202,7 +202,7 @@ class NodeConfig:
     """Who this node is and what it offers."""
 
     data_dir: Annotated[Path, Field(_path, "keys, journal, content store and results live here")] = Path("~/.vcoin")
-    name: Annotated[str, Field(_text, "a name for people, in the log; told to nobody")] = "node"
+    name: Annotated[str, Field(_text, "a name for people, in the log; sent to no peer")] = "node"
     roles: Annotated[tuple[str, ...], Field(_some_of(ROLES), "what this node does: " + ", ".join(ROLES))] = ROLES
     price: Annotated[Wei, Field(_coins, "VCN asked for 1,000 output tokens")] = DEFAULT_PRICE_WEI
     lane: Annotated[Wei, Field(_coins, "VCN locked at once for a node that this one hires")] = DEFAULT_LANE_WEI

@@ -2,7 +2,7 @@
 
 The machine decides, an adapter does, and what it did comes back as the next event. Durable events are on the disk
 before the machine sees them, several in one commit where several wait. At the start the journal is folded without
-doing anything; then what nobody has answered is asked again, which is why every effect is safe to do twice.
+doing anything; then each effect without an answer is asked again, which is why every effect is safe to do twice.
 
 An event at which a role raises, because of a bug of ours, is set aside: its row is emptied on the disk, so that no fold
 meets it again; then the journal is folded anew, because the role that raised may have changed by half. Peers could make
@@ -110,7 +110,7 @@ Blame = Callable[[PeerId, RemoteProtocolError], None]
 
 @dataclass(slots=True)
 class _Pending:
-    """An effect that nobody has answered. `kept`: a fold of the journal would ask for it again."""
+    """An effect without an answer. `kept`: a fold of the journal would ask for it again."""
 
     effect: Effect
     kept: bool
@@ -209,7 +209,7 @@ class Driver:
         return Counter(type(pending.effect).__name__ for pending in self._pending.values())
 
     async def fold(self) -> None:
-        """Bring the machine to where the journal left it. In a thread: nobody else may look at the machine meanwhile.
+        """Bring the machine to where the journal left it. In a thread: no other task may look at the machine meanwhile.
 
         Raises: ConfigError if the journal is damaged.
         """

@@ -128,7 +128,7 @@ class DataDirectory:
             raise ConfigError(
                 f"another daemon uses {path} (pid {holder})", "stop it, or set node.data_dir for this one"
             ) from None
-        # The number is only for people to read; a stale one misleads nobody, for the lock is what counts.
+        # The number is only for people to read; a stale one does no harm, for the lock is what counts.
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 

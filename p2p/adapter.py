@@ -233,7 +233,7 @@ class PeerAdapter:
                 return ModelAdded(await self._blobs.fetch_model(Cid(manifest), peers))
 
     def blame(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
-        """Make a peer pay for what it sent, as found by whoever looked into it."""
+        """Make a peer pay for what it sent, as its examiner found."""
         self.on_fault(peer_id, fault)
 
     def on_connected(self, peer_id: PeerId, dialled: bool) -> None:

@@ -65,7 +65,7 @@ READ_AHEAD_BYTES = 16 * 1024
 MAX_IN_A_ROW = 16
 """Pieces of what was read ahead that are taken without a turn for other tasks."""
 
-# Debug lines cost CPU even when nobody reads them, and a peer's mistakes would fill the log as errors.
+# Debug lines cost CPU even when no handler reads them, and a peer's mistakes would fill the log as errors.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 logging.getLogger("libp2p").propagate = False
 
@@ -98,7 +98,7 @@ swarm._HAPPY_EYEBALLS_DELAY = 0.0
 
 
 async def _stay(self: AutoConnector) -> None:
-    """Do not dial: below its target, half of all connections, the library dials whoever it ever heard of.
+    """Do not dial: below its target, half of all connections, the library dials every peer it ever heard of.
 
     Whom to dial is decided by our peer book alone; the library knows no bans.
     """
@@ -146,7 +146,7 @@ class BoundedStream(yamux.YamuxStream):
         await self.send_window_update(credit)
 
     async def reset(self) -> None:
-        # Nobody reads a stream that we reset; left in place, its bytes would be kept for another minute.
+        # A stream that we reset is not read; left in place, its bytes would be kept for another minute.
         self.conn.stream_buffers.get(self.stream_id, bytearray()).clear()
         await super().reset()
 
@@ -190,7 +190,7 @@ async def _write_whole_frame(self: yamux.Yamux, data: bytes) -> None:
     """Write a frame entirely or end the connection.
 
     A cancelled write would leave half a noise record on the wire and spoil every other stream, so the writer is
-    shielded; a peer that stops reading would then hold it for ever, so it has a deadline.
+    shielded; a peer that stops reading would then hold it without end, so it has a deadline.
     """
     async with self._write_lock:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITE_DEADLINE_S) as scope:
@@ -373,7 +373,7 @@ async def _serve_until_closed(self: swarm.Swarm, raw_conn: IRawConnection, maddr
     """Hold the accept handler as long as the connection lives, and no longer.
 
     The library holds it until the node stops: a task, its memory and one of the inbound slots for every connection
-    that ever was; after 250 of them nobody can connect any more.
+    that ever was; after 250 of them no peer can connect any more.
     """
     connection: IMuxedConn = await _upgrade_inbound(self, raw_conn, maddr)
     assert isinstance(connection, yamux.Yamux)

@@ -109,7 +109,7 @@ class Host:
     async def dial(self, address: str) -> PeerId:
         """Connect to a multiaddr that ends in /p2p/ID.
 
-        Raises: P2PError if the address is not one of a node, nobody answers, or somebody else does.
+        Raises: P2PError if the address is not one of a node, no peer answers, or another one does.
         """
         peer_id, where = split_address(address)
         if peer_id == self._peer_id:

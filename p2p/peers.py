@@ -24,7 +24,7 @@ DIALLED_LOW = 4
 PARALLEL_DIALS = 8
 LOOK_S = 1.0
 CONTENT_LOOK_S = 5.0
-"""How often a node looks that misses nobody, while no connection ends."""
+"""How often a node looks that misses no peer, while no connection ends."""
 SAVE_S = 60.0
 MAX_CACHE_BYTES = 1024 * 1024
 
@@ -42,7 +42,7 @@ class Dialler:
         draw: Callable[[], Collection[PeerId]] = tuple,
     ) -> None:
         """Args: is_short, whether the connected peers leave us without enough neighbours; draw, the peers that we
-        stay connected to whoever else is there."""
+        stay connected to other peers."""
         self._is_short = is_short
         self._draw = draw
         self._dialled: dict[PeerId, None] = {}
@@ -58,7 +58,7 @@ class Dialler:
         """Be connected to a peer: one of our connections, or a dial.
 
         Args: to, a peer id, or a multiaddr that ends in one.
-        Raises: P2PError if that is no address, the peer is banned, or nobody answers.
+        Raises: P2PError if that is no address, the peer is banned, or no peer answers.
         """
         peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
         if self._book.standing(peer_id, self._now_ms()) is Standing.BANNED:

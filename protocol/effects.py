@@ -182,7 +182,7 @@ class RunContainer:
 @wire_name("StopContainer")
 @dataclass(frozen=True, slots=True)
 class StopContainer:
-    """> executor/containers > ContainerExited, and another one in answer to its RunContainer: nobody wants it now."""
+    """> executor/containers > ContainerExited, and another one in answer to its RunContainer: it is not wanted now."""
 
     job_id: Bytes32
 
@@ -372,7 +372,7 @@ class ProveFraud:
 @wire_name("VoidStarved")
 @dataclass(frozen=True, slots=True)
 class VoidStarved:
-    """> chain/court > TransactionMined, and BatchVoided: nobody judged the batch in time."""
+    """> chain/court > TransactionMined, and BatchVoided: the batch was not judged in time."""
 
     batch_id: Bytes32
     node: Address

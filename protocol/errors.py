@@ -1,6 +1,6 @@
 """The error tree: whose fault something is decides who pays for it.
 
-An assertion guards what only a bug can break, and nobody catches it.
+An assertion guards what only a bug can break, and no code catches it.
 """
 
 

@@ -472,7 +472,7 @@ class CaseGrown:
 @wire_name("CaseDecided")
 @dataclass(frozen=True, slots=True)
 class CaseDecided:
-    """Seats agree on fraud; it has consequences once nobody has appealed `until` then, in seconds of the chain."""
+    """Seats agree on fraud; it has consequences if no appeal came `until` then, in seconds of the chain."""
 
     batch_id: Bytes32
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""A job's way from request to money, for whoever takes part in it.
+"""A job's way from request to money, for both sides of it.
 
 The table says which moves are legal; it does not know whose job it is. A late or repeated fact is absorbed: it leaves
 the stage as it is.
@@ -54,7 +54,7 @@ class Stage(StrEnum):
     SPENDABLE = "spendable"
     REFUNDED = "refunded"
     UNSERVED = "unserved"
-    """Nobody did it; the client's money was never taken."""
+    """No provider did it; the client's money was never taken."""
     UNPAID = "unpaid"
     """This node did not bring it to an end: charge 0."""
 

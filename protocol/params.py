@@ -44,7 +44,7 @@ TOKENS_PER_PRICE = 1_000
 ACCEPT_WITHIN_MS = 2_000
 MISS_MS = 3_600_000
 MISS_LONGEST_MS = 7 * 24 * 3_600_000
-"""A node that failed a requester is hired by it for an hour only if nobody else is able, and twice as long each further
+"""A node that failed a requester is hired by it for an hour only if no other is able, and twice as long each further
 time, up to a week."""
 WITHDRAW_WITHIN_MS = 5_000
 """So long after its promise a node lets go of a job without pay; later its work has begun to be worth something."""
@@ -99,7 +99,7 @@ CHECKED_FEE_DIVISOR = 2
 """Of a job whose client pays for its check: what seats get for a drawn job at the rate of a tenth."""
 CONVENE_DIVISOR = 5
 COURT_FEE = VCN // 20
-"""Of what a case pays, in wei, so much is the seats' alone; of the rest a fifth of all goes to whoever convened."""
+"""Of what a case pays, in wei, so much is the seats' alone; of the rest a fifth goes to the convening account."""
 BONUS_PERCENT = 9
 """10% of the base, the base being 90% of the price."""
 BONUS_BELOW_PERCENT = 80

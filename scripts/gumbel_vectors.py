@@ -1,7 +1,7 @@
 """How tokens are chosen at a temperature, written a second time: whole numbers and exact decimals, no numpy, no torch.
 
-The numbers of tests/vectors/gumbel.json. The runner (executor/runner/gumbel.py) must find the same, and so must whoever
-writes another one.
+The numbers of tests/vectors/gumbel.json. The runner (executor/runner/gumbel.py) must find the same, and so must any
+other implementation.
 """
 
 import hashlib

@@ -255,7 +255,7 @@ def test_no_file_names_a_developers_machine() -> None:
 
 # Words that hide who does something, and how often all code and documents use them. The number only ever falls.
 HIDDEN_SUBJECTS = re.compile(rb"\b(?:no(?:)body|who(?:)ever|for (?:)ever)\b", re.IGNORECASE)
-HIDDEN_SUBJECTS_LEFT = 476
+HIDDEN_SUBJECTS_LEFT = 59
 
 TOP_LEVEL = {*OURS, "contracts", "docs", "hardhat-local", "web"}
 PATH_IN_PROSE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")

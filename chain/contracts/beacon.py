@@ -11,7 +11,7 @@ from protocol.wire.ids import ZERO_HASH
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """The seed of an epoch, None while nobody has sealed it; `rearmed` if the first one was lost."""
+    """The seed of an epoch, None while it is not sealed; `rearmed` if the first one was lost."""
 
     value: bytes | None
     rearmed: bool

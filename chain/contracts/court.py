@@ -80,7 +80,7 @@ class Seat:
         object.__setattr__(self, "state", SeatState(self.state))
 
     def is_bound_to(self, commitment: bytes) -> bool:
-        """Whether this is what the seat has committed to, or has opened: nobody else can open it."""
+        """Whether this is what the seat has committed to, or has opened: no other party can open it."""
         return self.state is SeatState.REVEALED or self.commitment[:KEPT_BYTES] == commitment[:KEPT_BYTES]
 
 

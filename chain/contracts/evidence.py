@@ -63,7 +63,7 @@ class Evidence(Contract):
         return self.call("endChallenge", node, slot, commit_block)
 
     async def challenge_of(self, batch_id: BatchId) -> tuple[Address, Wei]:
-        """Who challenged a batch and the bond; zeros if nobody did or it is over."""
+        """Who challenged a batch and the bond; zeros if there is none or it is over."""
         client, bond = await self.read("challengeOf", batch_id)
         return client, Wei(bond)
 

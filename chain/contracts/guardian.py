@@ -9,7 +9,7 @@ from protocol.wire.ids import Address
 
 @dataclass(frozen=True, slots=True)
 class Pausing:
-    """Who may pause, the zero address for nobody; from when on, in seconds, 0 for at any time."""
+    """The account that may pause, zero for none; from when on, in seconds, 0 for at any time."""
 
     keeper: Address
     next_pause_at: int

@@ -159,7 +159,7 @@ class Network:
 
     @property
     def speakers(self) -> tuple[Address, ...]:
-        """The contracts whose logs the core hears of; the coin's transfers are nobody's business."""
+        """The contracts whose logs the core hears of; the coin's transfers are left out."""
         return tuple(self._speakers)
 
     def fact(self, log: Log) -> Fact | None:

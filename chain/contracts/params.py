@@ -39,8 +39,8 @@ class DeviceClass:
 class CalibrationRow:
     """A row of the calibration table, with the hashes of what is too long for a chain.
 
-    `margin_scores_hash` is zero where nobody has weighed the margins. Read from the chain, `calibration` has no
-    margins: only whoever has the file does.
+    `margin_scores_hash` is zero if the margins were not weighed. Read from the chain, `calibration` has no
+    margins: only the file has them.
     """
 
     calibration: Calibration

@@ -163,7 +163,7 @@ class Stakes(Contract):
         return StakeTerms(*await self.read("termsOf", node))
 
     async def node_of_operator(self, operator: Address) -> Address | None:
-        """The node whose operator key this is; None if it is nobody's."""
+        """The node whose operator key this is; None if it is no node's."""
         found, until = await self.read("nodeOfOperator", operator)
         return found if until == _STILL else None
 

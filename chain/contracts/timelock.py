@@ -13,7 +13,7 @@ from chain.rpc.ethereum import Call
 from protocol.wire.ids import ZERO_ADDRESS, ZERO_HASH, Address, Wei
 
 ANYBODY = ZERO_ADDRESS
-"""As an executor: whoever comes may carry out what has waited long enough."""
+"""As an executor: any account may carry out what has waited long enough."""
 ADMIN = bytes(32)
 ROLES = ("PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE")
 _SINGLE = ("address", "uint256", "bytes", "bytes32", "bytes32")

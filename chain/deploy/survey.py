@@ -129,7 +129,7 @@ def findings(seen: Survey, made: Plan) -> tuple[SurveyFinding, ...]:
 
 
 def refusals(found: Sequence[SurveyFinding]) -> tuple[SurveyFinding, ...]:
-    """Those that nobody may overlook."""
+    """Findings that block a deployment."""
     return tuple(each for each in found if each.refused)
 
 

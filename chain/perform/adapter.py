@@ -125,7 +125,7 @@ class ChainAdapter:
         await look_after(self._senders, self._poll_s * LOOK_AFTER_POLLS)
 
     async def give_signs(self, node: Address) -> None:
-        """Answer whoever asks on the chain whether this node is there, until cancelled."""
+        """Answer liveness challenges on the chain until cancelled."""
         await Signs(self.network, self._operator, node).give(self._poll_s * LOOK_AFTER_POLLS)
 
     @property
@@ -141,7 +141,7 @@ class ChainAdapter:
             await sender.resume(recorded)
 
     def sender_of(self, address: Address) -> Sender:
-        """The one owner of a key's nonces, for whoever else has something to send with it.
+        """The one owner of a key's nonces, for other senders with the same key.
 
         Raises: ChainError if the key is not on this machine.
         """
@@ -243,7 +243,7 @@ class ChainAdapter:
         except Reverted as error:
             if refusal_name(error) != "SeedLost":
                 raise
-            # Nobody sealed it while the chain knew the hash: it gets one more block, and is sealed when asked again.
+            # It was not sealed while the chain knew the hash: it gets one more block, and is sealed when asked again.
             await (await self._anyone()).send(beacon.rearm(effect.epoch), effect)
             raise Reverted(f"{error}; the epoch was re-armed", transient=True) from error
 
@@ -301,7 +301,7 @@ class ChainAdapter:
         return await self._do(effect, call, await self._anyone(), lambda: self._batch_is(effect, done_in))
 
     async def _prove(self, effect: ProveFraud) -> TransactionMined:
-        """What is void or final by now nobody can prove any more."""
+        """A batch that is void or final takes no proof any more."""
         call = self.network.evidence.prove_fraud(
             effect.node, effect.slot, effect.contents, effect.lie, effect.leaves, effect.papers
         )
@@ -478,7 +478,7 @@ class ChainAdapter:
         return (await self.network.court.case_of(case)).state in (CaseState.DATA_CHALLENGE, CaseState.CLOSED)
 
     async def _passes(self, case: BatchId) -> bool:
-        """Whether every seat has found that the batch passes: then nobody is drawn by its contents any more.
+        """Whether every seat has found that the batch passes: then no seat is drawn by its contents any more.
 
         Unless what they say of its margins is the drop too many.
         """

@@ -1,4 +1,4 @@
-"""Signs of life: whoever asks this node on the chain whether it is there gets its answer within minutes."""
+"""Signs of life: this node answers a liveness challenge on the chain within minutes."""
 
 import logging
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ class Heard:
 async def read_cases(network: Network, first: int, last: int, node: Address | None = None) -> list[Heard]:
     """Every case that these blocks tell of, as it stands now, in the order of their first logs.
 
-    Args: node, for those about its batches alone. A batch that nobody brought to court in time counts as a case, too.
+    Args: node, for those about its batches alone. A batch that was not brought to court in time counts as a case, too.
     Raises: ChainError.
     """
     about = {} if node is None else {"node": node}

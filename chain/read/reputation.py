@@ -110,7 +110,7 @@ class _Fold:
         self._times: dict[bytes, tuple[int, int]] = {}
         self._reason: DecodedLog | None = None
         self._ahead: dict[Hash32, DecodedLog] = {}
-        """The first reason in a transaction: of a batch that nobody brought to court it comes after the penalty."""
+        """The first reason in a transaction: of a batch not brought to court it comes after the penalty."""
         self._lost = 0
 
     def changes(self, told: Sequence[DecodedLog]) -> list[Change]:

@@ -2,7 +2,7 @@
 
 Logs are read only up to the final block, so a reorganisation above it changes nothing that was reported. What is
 reported fits to what was reported before, block by block, and is what all endpoints tell (see `witnesses`). `BlockSeen`
-comes after every event of the blocks up to its `final`: whoever keeps that number may start from it the next time.
+comes after every event of the blocks up to its `final`: the next start may begin at that number.
 """
 
 import logging

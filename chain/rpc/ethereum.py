@@ -83,7 +83,7 @@ class Call:
 
 
 class RpcSource(Protocol):
-    """Whoever answers JSON-RPC: the first endpoint that does, or all of them together. Raises: ChainError."""
+    """Answers JSON-RPC: the first endpoint that does, or all of them together. Raises: ChainError."""
 
     chain_id: int
 

@@ -125,7 +125,7 @@ def _decide(method: str, parameters: Sequence[Any], votes: dict[Endpoint, Any]) 
 
 
 def _canonical(method: str, answer: Any) -> str:
-    """What must be the same: clients differ in fields that nobody reads here."""
+    """What must be the same: clients differ in fields that are not read here."""
     if method == "eth_getBlockByNumber" and isinstance(answer, dict):
         return _hash(answer)
     if method == "eth_getLogs" and isinstance(answer, list) and all(isinstance(log, dict) for log in answer):

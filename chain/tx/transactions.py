@@ -2,7 +2,7 @@
 
 What was signed may be out, whatever became of the call that sent it. So an effect that has a transaction keeps it: it
 is followed through silent endpoints, is paid more for where it sits, and is sent again where a reorganisation took it
-out, until it is final. Nothing else is ever signed for that effect meanwhile, and its nonce is given to nobody else.
+out, until it is final. Nothing else is ever signed for that effect meanwhile, and no other effect gets its nonce.
 """
 
 import logging

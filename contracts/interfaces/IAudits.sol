@@ -34,7 +34,7 @@ interface IAudits {
     error ZeroCommitment();
     error AlreadyCommitted(bytes32 caseId, uint8 auditor);
     error NotCommitted(bytes32 caseId, uint8 auditor);
-    /// @dev Nobody reveals while another may still commit.
+    /// @dev No auditor reveals while another may still commit.
     error TurnNotOver(uint256 until);
     error CommitmentMismatch(bytes32 caseId, uint8 auditor);
     error ScoreOutOfRange(uint256 score);
@@ -49,7 +49,7 @@ interface IAudits {
 
     /// @notice An auditor opens its commitment, once all have committed or their turn is over; its operator.
     /// @param off bit i: seat i has bound itself to something else than its own projections of these leaves
-    /// @param score of the worst drawn leaf, basis points 0..10000; `NOTHING_SHOWN` if nobody has shown the leaves
+    /// @param score of the worst drawn leaf, basis points 0..10000; `NOTHING_SHOWN` if no seat has shown the leaves
     function reveal(bytes32 caseId, uint8 auditor, uint256 off, uint16 score, bytes32 salt) external;
 
     /// @notice Ends an audit that all have revealed in, or whose time is over; anyone. Who was silent while another had

@@ -64,7 +64,7 @@ interface ICourt {
     error StakeTooLow(uint256 stake, uint256 minimum);
     error TooYoung(uint256 ageSeconds, uint256 minimum);
     error WrongContents();
-    /// @dev Nobody could be drawn; the batch waits for verifiers or starves.
+    /// @dev No verifier could be drawn; the batch waits for verifiers or starves.
     error NoSeats();
     error NoSuchCase(bytes32 caseId);
     error CaseClosed(bytes32 caseId);
@@ -74,7 +74,7 @@ interface ICourt {
     error ZeroCommitment();
     error AlreadyCommitted(bytes32 caseId, uint8 seat);
     error NotCommitted(bytes32 caseId, uint8 seat);
-    /// @dev Nobody reveals before every sitting seat has committed.
+    /// @dev No seat reveals before every sitting seat has committed.
     error SeatsMissing(bytes32 caseId, uint8 seat);
     error CommitmentMismatch(bytes32 caseId, uint8 seat);
     error WrongScoreCount(uint256 given, uint256 drawn);
@@ -155,7 +155,7 @@ interface ICourt {
 
     /// @notice Ends what was not ended in time; anyone. A batch that no court decided is void; a second round that never came
     ///         to its end leaves the first one's verdict, and a case that waited long enough ends as by `resolve`.
-    /// @dev If seats could be drawn and nobody convened, the node loses 15 points: it must convene its own batches.
+    /// @dev If seats could be drawn and the case was not convened, the node loses 15 points: it must convene its own batches.
     function voidStarved(address node, uint8 slot, Contents calldata contents) external;
 
     // ---- data

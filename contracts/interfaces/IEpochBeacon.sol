@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 /// @notice Where a batch's randomness comes from: the hash of a block that did not exist when the batch was submitted.
-/// @dev Epoch e = block / EPOCH. Its seed is the hash of block (e + 1) * EPOCH + LAG, kept by whoever calls seal in time.
+/// @dev Epoch e = block / EPOCH. Its seed is the hash of block (e + 1) * EPOCH + LAG, kept by the first call of seal in time.
 interface IEpochBeacon {
     event EpochSealed(uint256 indexed epoch, bytes32 seed, uint256 seedBlock);
     /// @param seedBlock the block that now gives the seed
@@ -19,7 +19,7 @@ interface IEpochBeacon {
     function seal(uint256 epoch) external returns (bytes32 seed);
 
     /// @notice Gives an epoch whose seed was lost one more seed block, LAG blocks from now.
-    /// @dev Its batches are then drawn at half or more: whoever let the first seed pass gains nothing by it.
+    /// @dev Its batches are then drawn at half or more: to let the first seed pass gains nothing.
     function rearm(uint256 epoch) external returns (uint256 seedBlock);
 
     function epochBlocks() external view returns (uint256);
@@ -32,7 +32,7 @@ interface IEpochBeacon {
     /// @notice The block whose hash is the seed of `epoch`.
     function seedBlockOf(uint256 epoch) external view returns (uint256);
 
-    /// @notice The seed, or 0 if nobody has sealed it.
+    /// @notice The seed, or 0 if it is not sealed.
     /// @return seed hash of the seed block
     /// @return rearmed whether the first seed was lost
     function seedOf(uint256 epoch) external view returns (bytes32 seed, bool rearmed);

@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 import {BatchState, Contents} from "../types/BatchTypes.sol";
 import {Lie, Proof} from "../types/EvidenceTypes.sol";
 
-/// @notice Lies that need no court: whoever shows one in a batch that is not final has its node condemned at once.
-/// @dev Nobody is paid for it. A bounty would flow to whoever comes next: a node would condemn itself through a friend to keep
+/// @notice Contradictions that need no court: a proof of one in a batch that is not final condemns its node at once.
+/// @dev It earns nothing. A bounty would flow to the next caller: a node would condemn itself through a friend to keep
 ///      a part of its slash, and watchers would race for the proofs of others. Clients have their refund as a reason.
 interface IEvidence {
     event LeafChallenged(
@@ -60,6 +60,6 @@ interface IEvidence {
     /// @param commitBlock of the challenged batch, whose slot may hold another one by now
     function endChallenge(address node, uint8 slot, uint256 commitBlock) external;
 
-    /// @notice Who challenged a batch, and the bond; zero if nobody did or it is over.
+    /// @notice Who challenged a batch, and the bond; zero if there is no challenge or it is over.
     function challengeOf(bytes32 batchId) external view returns (address client, uint96 bond);
 }

@@ -25,7 +25,7 @@ interface IGuardian {
     /// @notice Ends a pause before its time; the keeper or the governor.
     function resume() external;
 
-    /// @notice Names who may pause, 0 for nobody; only the governor. A pause that runs goes on to its end.
+    /// @notice Names the account that may pause, 0 for none; only the governor. A pause that runs goes on to its end.
     function setKeeper(address keeper) external;
 
     /// @notice Who may pause: a contract of k of n signers on networks that live.

@@ -18,6 +18,6 @@ interface IIntake {
     /// @notice When the intake opens again, seconds; in the past or 0 while it is open.
     function intakePausedUntil() external view returns (uint40);
 
-    /// @notice The contract that may pause; 0 where nobody may.
+    /// @notice The contract that may pause; 0 if none may.
     function guardian() external view returns (address);
 }

@@ -5,7 +5,7 @@ import {NodeTerms, Permit, Registration} from "../types/NodeTypes.sol";
 
 /// @notice What the owner of a node may change about it, and how long that takes.
 /// @dev What touches other people's money is announced first and comes into force after TIMELOCK, which outlives UNBONDING:
-///      whoever stakes on the node can leave before a higher commission, and who finds the owner's key stolen can stop a
+///      a delegator can leave before a higher commission, and an owner whose key was stolen can stop a
 ///      new payout.
 interface INodeTerms {
     /// @param dueAt from when on anyone may put it in force; 0: called off
@@ -54,7 +54,7 @@ interface INodeTerms {
     /// @notice Commission, own and delegated stake, and what is announced. All zero if the node is unknown.
     function termsOf(address id) external view returns (NodeTerms memory);
 
-    /// @notice The node that a key operates or once operated, and until when; 0 if it is nobody's.
+    /// @notice The node that a key operates or once operated, and until when; 0 if it is no node's.
     /// @return id the node
     /// @return until in seconds; the highest number while it operates
     function nodeOfOperator(address operator) external view returns (address id, uint40 until);

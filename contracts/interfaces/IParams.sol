@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Calibration, DeviceClass, Profile} from "../types/ParamTypes.sol";
 
-/// @notice The numbers of one network: a profile fixed at deployment, and rows that the governor may add but nobody may change.
+/// @notice The numbers of one network: a profile fixed at deployment, and rows that the governor may add and no account may change.
 /// @dev So nothing that the governor does reaches a batch that is open: what a batch is judged by stands in the batch itself
 ///      and in the profile.
 interface IParams {
@@ -31,7 +31,7 @@ interface IParams {
     /// @notice Who may add rows: a contract whose every act waits for the profile's timelockSeconds.
     function governor() external view returns (address);
 
-    /// @notice The contract that may pause the intake; 0 where nobody may.
+    /// @notice The contract that may pause the intake; 0 if none may.
     function guardian() external view returns (address);
 
     /// @notice Every number of the network.

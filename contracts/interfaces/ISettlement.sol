@@ -57,7 +57,7 @@ interface ISettlement {
     /// @param amount what went back: all that was debited, or without the fee
     event BatchRefunded(address indexed node, uint8 indexed slot, bytes32 indexed batchId, uint96 amount);
     event SeatPaid(bytes32 indexed batchId, address indexed node, uint96 amount);
-    /// @notice Out of the pool, to the node's rewards or, if it is none, to the account of whoever convened.
+    /// @notice Out of the pool, to the node's rewards or, if it is none, to the account that convened.
     event ConvenerPaid(bytes32 indexed batchId, address indexed convener, uint96 amount);
     /// @notice What went to the payout.
     event RewardClaimed(address indexed node, address indexed payout, uint96 amount);

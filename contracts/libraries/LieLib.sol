@@ -107,7 +107,7 @@ library LieLib {
         return leaf.status == OK && (details.classes >> classId) & 1 == 0;
     }
 
-    /// @dev The flag is the node's own word, and whoever bears it fears no slash.
+    /// @dev The flag is the node's own word, and a batch with it fears no slash.
     function isNotAgreed(Leaf memory leaf, uint8 flags, JobDetails memory details) internal pure returns (bool) {
         return leaf.status == OK && flags & UNCALIBRATED != 0 && details.flags & UNCALIBRATED_ACCEPTED == 0;
     }

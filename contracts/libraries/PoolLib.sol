@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 /// @notice Money held by shares: a slash lowers the total and so reaches every share at once.
 /// @dev Every rounding is against the one who moves: minting rounds down, redeeming rounds up. An empty pool starts at one
 ///      share a wei and no rounding ever takes it above that: a share is worth a wei at most, so a rounding costs a wei at
-///      most, and nobody can make shares dear before others come.
+///      most, and no delegator can make shares dear before others come.
 library PoolLib {
     /// @dev A pool of all coins there are has fewer than 2^90 wei, so its shares stay below 2^112.
     uint256 private constant SHARES_PER_WEI_MAX = 2 ** 22;
@@ -17,7 +17,7 @@ library PoolLib {
     }
 
     /// @notice Whether slashes have left so little of each share that the pool ends: nothing, or below a four-millionth.
-    /// @dev Else shares could outgrow their word, and then nobody could move any more.
+    /// @dev Else shares could outgrow their word, and then none could move any more.
     function isSpent(uint256 total, uint256 shares) internal pure returns (bool) {
         return total * SHARES_PER_WEI_MAX < shares;
     }

@@ -72,7 +72,7 @@ library SeatLib {
         roll = uint256(uint64(x >> 64)) % 10_000;
     }
 
-    /// @notice Places of the first `high` that had been joined before `commitBlock`; only these are in the draw, so nobody can join after a seed.
+    /// @notice Places of the first `high` that had been joined before `commitBlock`; only these are in the draw, so no verifier can join after a seed.
     function lengthAt(mapping(uint256 place => VerifierSlot) storage slots, uint256 high, uint256 commitBlock)
         internal
         view

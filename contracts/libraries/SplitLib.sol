@@ -42,7 +42,7 @@ library SplitLib {
         pooled = charge - burned - reward;
     }
 
-    /// @notice What whoever convened a case gets: a fifth of the batch's fee, rounded down, but nothing of the first COURT_FEE.
+    /// @notice The part of the account that convened a case: a fifth of the batch's fee, rounded down, but nothing of the first COURT_FEE.
     /// @dev Always less than seatPay, which is at least half of the fee.
     function convenePay(uint256 fee) internal pure returns (uint256) {
         if (fee <= COURT_FEE) return 0;
@@ -51,7 +51,7 @@ library SplitLib {
     }
 
     /// @notice What the seats of a case share: the fees of the drawn leaves over the rate of the draw, rounded down.
-    /// @dev Never above the fee over the rate, and in the mean over all draws the fee: else the pool would pay whoever is
+    /// @dev Never above the fee over the rate, and in the mean over all draws the fee: else the pool would pay an owner of
     ///      client, node and seat at once.
     function seatPay(uint96 fee, uint256 drawn, uint256 leafCount, uint256 ratePercent)
         internal

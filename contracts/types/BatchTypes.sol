@@ -27,7 +27,7 @@ struct LaneView {
     uint96 left;
     /// @dev Highest cumulative amount settled so far; only assignments above it can still be claimed.
     uint96 mark;
-    /// @dev When the lane may be reclaimed; 0 while nobody closes it.
+    /// @dev When the lane may be reclaimed; 0 while it is not closing.
     uint40 closeAt;
     uint24 jobs;
     LaneState state;
@@ -84,7 +84,7 @@ struct Debit {
     uint24 index;
 }
 
-/// @notice The part of a batch of which the chain keeps only the hash; whoever convenes or refunds gives it again.
+/// @notice The part of a batch of which the chain keeps only the hash; a call that convenes or refunds gives it again.
 struct Contents {
     bytes32 root;
     uint96 maxLeaf;

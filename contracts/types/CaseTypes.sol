@@ -15,7 +15,7 @@ enum CaseState {
 }
 
 /// @notice How a case ended.
-/// @dev Short: something was found but too few verifiers were left to confirm it. Starved: nobody decided in time. Withheld: the
+/// @dev Short: something was found but too few verifiers were left to confirm it. Starved: undecided in time. Withheld: the
 ///      node did not show on chain what a seat had asked for.
 enum Verdict {
     None,
@@ -53,7 +53,7 @@ struct ListEnd {
     uint40 lastBlock;
 }
 
-/// @notice A seat as stored: one word, whoever sits on it and whatever it commits to.
+/// @notice A seat as stored: one word, for every holder and every commitment.
 struct Sitting {
     /// @dev Until it reveals the place of its node in the list of its case's class; from then on its evidence, an int32.
     uint32 placeOrEvidence;
@@ -63,7 +63,7 @@ struct Sitting {
     /// @dev As in Seat.
     uint32 since;
     /// @dev While the seat is Committed the first 21 bytes of its commitment, which is as strong as an address; before and
-    ///      after that its node, so that nobody needs to look it up.
+    ///      after that its node, so that no call needs to look it up.
     bytes21 held;
 }
 
@@ -93,7 +93,7 @@ struct Case {
     uint8 seatsWanted;
     /// @dev Seats of all rounds; seats are numbered through.
     uint8 seatCount;
-    /// @dev Next i of the draw order. Once the case has passed nobody is drawn by it: then the epoch in which it passed, of
+    /// @dev Next i of the draw order. Once the case has passed no seat is drawn by it: then the epoch in which it passed, of
     ///      which the lowest 16 bits.
     uint16 nextTry;
     uint16 drawnCount;

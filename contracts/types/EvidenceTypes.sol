@@ -6,7 +6,7 @@ import {Contents} from "./BatchTypes.sol";
 
 /// @notice What code alone can find wrong in a batch, and the papers that show it. Twin of protocol/stages/evidence.py.
 /// @dev No lie rests on a paper that the client can make up later: each paper is one that the leaf itself names by its hash,
-///      or one that the node signed. So whoever settles what it was given never has to fear this.
+///      or one that the node signed. So a node that settles what it was given never has to fear this.
 enum Lie {
     None,
     /// @dev The sums under the root are not those that the batch was paid for. No papers.

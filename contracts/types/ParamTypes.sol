@@ -60,7 +60,7 @@ struct Calibration {
     NoiseBand classify;
     /// @dev sha256 of the fp16 little-endian whitening weights.
     bytes32 actWeightsHash;
-    /// @dev sha256 of what each margin says for or against its node; zero where nobody has measured that.
+    /// @dev sha256 of what each margin says for or against its node; zero if it was not measured.
     bytes32 marginScoresHash;
 }
 

@@ -30,7 +30,7 @@ from protocol.errors import ImageMissing
 GRACE_S = 30
 # Between SIGTERM and SIGKILL at the end of a job's time: enough to stop computing, not to go on.
 TERM_GRACE_S = 0.5
-# An Engine that is starting takes connections long before it answers: nobody may wait for that.
+# An Engine that is starting takes connections long before it answers, so each wait has a deadline.
 PING_S = 0.5
 # How long a run waits for an Engine that went away. A restart takes 1 to 11 seconds; after that another node is faster.
 ENGINE_BACK_S = 20.0
@@ -111,7 +111,7 @@ class Container:
             self._kill(container, "SIGKILL")
 
     def _kill(self, container: str, signal: str) -> None:
-        # Already dead or gone is what we want; where the Engine is away, whoever waits for it kills again.
+        # Already dead or gone is what we want; while the Engine is away, the waiting task kills again.
         with contextlib.suppress(APIError, requests.RequestException):
             self._probe.kill(container, signal)
 
@@ -169,7 +169,7 @@ class Container:
                     if not started or not is_away(error) or not self._is_back():
                         if self._intent is None:
                             raise
-                        # We know why it was to end, and need nobody to tell us.
+                        # The reason of its end is known already.
                         state = {}
         finally:
             timer.cancel()
@@ -237,7 +237,7 @@ class Container:
                         on_said(said)
 
     def _is_back(self) -> bool:
-        """Wait for an Engine that went away: whether it is back in time to be asked, and nobody stopped us first."""
+        """Wait for an Engine that went away: whether it is back in time to be asked, before a stop of our own."""
         self._unseen = True
         deadline, backoff_s = time.monotonic() + ENGINE_BACK_S, FIRST_BACKOFF_S
         while self._intent is None and time.monotonic() < deadline:

@@ -58,7 +58,7 @@ class Engine:
     ) -> list[str]:
         """Remove this node's containers whose job is unknown or late; returns their jobs.
 
-        Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that nobody can
+        Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that no task can
         take over. let_go, called with the output directory of a removed container whose job is unknown.
         Raises: ExecutorError.
         """

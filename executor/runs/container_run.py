@@ -124,7 +124,7 @@ class RunAttempt:
             return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror or error}")
 
     def _is_complete(self, exchange: IoVolume, target: Path) -> bool:
-        """Whether a container that nobody saw end had done its work: the manifest comes last."""
+        """Whether a container that ended unseen had done its work: the manifest comes last."""
         try:
             exchange.outputs.collect(target, self._task.wanted)
         except HostileOutput:

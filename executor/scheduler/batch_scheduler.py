@@ -55,7 +55,7 @@ class Guest:
         self.over.set()
 
     def leave(self) -> None:
-        """Nobody waits for it any more."""
+        """No task waits for it any more."""
         self.is_gone = True
         if self.party is not None and all(guest.is_gone for guest in self.party.guests):
             self.party.scope.cancel()

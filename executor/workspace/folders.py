@@ -1,6 +1,6 @@
 """A job's own folder on this machine: its input in the clear, its result and its fingerprint.
 
-Only the node's user may look inside. Whoever opens a job's content puts `input.json` here; a run adds `result.json` and
+Only the node's user may look inside. Opening a job's content puts `input.json` here; a run adds `result.json` and
 `proof.bin`; a check of somebody else's result finds both JSON files here and adds `check.bin`. `run.json` says how the
 run ended, so that asking for it twice gives one answer. While a container runs, its exchange is in `run/`.
 """

@@ -61,7 +61,7 @@ class IoVolume:
         discard(self._home)
         try:
             self.input.mkdir(parents=True)
-            # Whoever starts us may have a umask that shuts the worker out.
+            # The parent process may have a umask that shuts the worker out.
             self.input.chmod(0o755)
             self.output.mkdir()
             if os.geteuid() == 0:

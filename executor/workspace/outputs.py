@@ -49,7 +49,7 @@ class Outputs:
     def take(self, name: str, target: Path, limit: int) -> None:
         """Copy an output that a container, which may go on, has said to be complete. Raises HostileOutput.
 
-        The copy is what counts from then on: whoever reads it checks it as a whole.
+        The copy is what counts from then on: each reader checks it as a whole.
         """
         data = self.read(name, limit)
         if data is None:

@@ -74,7 +74,7 @@ def _mask(ask: JobAsk, model: ModelView) -> int:
 
 
 def _able(ask: JobAsk, model: ModelView, market: Market) -> list[PeerView]:
-    """The nodes that could do it, by one rule after the other; the rule that leaves nobody is the reason to give."""
+    """The nodes that could do it, by one rule after the other; the rule that leaves none is the reason to give."""
     left = [node for node in market.nodes if node.owner != market.owner]
     if not left:
         raise no_able_node("no other node has been heard of yet")

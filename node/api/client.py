@@ -131,7 +131,7 @@ class _Exchange:
 
 def _target(path: tuple[str, ...]) -> str:
     if any(len(part) > MAX_NAME for part in path):
-        raise Fault("bad_request", f"a name of more than {MAX_NAME} characters is nobody's")
+        raise Fault("bad_request", f"a name of more than {MAX_NAME} characters belongs to no node")
     return "/v1/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in path)
 
 

@@ -12,7 +12,7 @@ from protocol.judging.reading import UNIT_TOKENS
 async def answer(backend: Backend, ask: JobAsk) -> dict[str, Any]:
     """Have a job done and show its vectors, of length one, as OpenAI does. The tokens of `usage` are those paid for.
 
-    Raises: Fault, as Backend.ask_job, or job_failed where nobody did it.
+    Raises: Fault, as Backend.ask_job, or job_failed if no node did it.
     """
     job = await _answered(backend, await backend.ask_job(ask))
     vectors = [json.loads(line) for line in job.text.splitlines()]

@@ -135,7 +135,7 @@ def price_over_cap(cheapest_wei: int, cap_wei: int) -> Fault:
 
 
 def no_able_node(reason: str) -> Fault:
-    """Nobody who could do the job is there; `reason` says what they lack."""
+    """No able node is there; `reason` says what the nodes lack."""
     return Fault("no_able_node", f"no able node: {reason}", "vcoin status --nodes shows who is there; try again later")
 
 

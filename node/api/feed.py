@@ -13,7 +13,7 @@ BACKLOG = 256
 
 
 class Feed:
-    """Hands updates of jobs to whoever follows them."""
+    """Hands updates of jobs to their followers."""
 
     def __init__(self) -> None:
         self._followers: dict[str, set[trio.MemorySendChannel[JobUpdate]]] = {}

@@ -246,7 +246,7 @@ def _listen(path: Path) -> socketlib.socket:
     listener = socketlib.socket(socketlib.AF_UNIX)
     before = os.umask(_ONLY_ME)
     try:
-        # The daemon holds the lock of its data directory, so that a socket already there is nobody's.
+        # The daemon holds the lock of its data directory, so that a socket already there is a leftover.
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         listener.listen(BACKLOG)

@@ -3,7 +3,7 @@
 Each pair (D0, D1) is in ppm: an honest distance stays under D0, one of D1 or more fails. A client could ask for the
 noisiest things on purpose, and must not be able to bring down an honest node with them: D1 lies a quarter over the
 worst of honest runs. D0 lies six standard deviations over their mean, and over the worst of them as well; by little
-where that is a single token whose state went astray in a short answer, for whoever comes out there is looked at again.
+where that is a single token whose state went astray in a short answer, since an answer in between is examined again.
 """
 
 import math
@@ -18,7 +18,7 @@ from protocol.stages.verification import CALIBRATED_TOKENS, SHORT_ANSWER, Calibr
 SIGMAS = 6
 # D0 over the worst.
 OVER_WORST, STATES_OVER_WORST, TOKEN_OVER_WORST = 1.25, 1.1, 2
-# D1 over D0. What lies between is looked at again and costs nobody anything.
+# D1 over D0. What lies between is examined again and costs no stake.
 ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.14, 1.22, 2, 2
 
 

@@ -5,7 +5,7 @@ only margins tell, and each tells little. What is looked at is which of two near
 were: the further apart, the less often a node should have taken the lesser one. How often tokens are near at all is a
 matter of what was asked, and says nothing. A score is the log likelihood ratio of that one choice, the cheat's against
 an honest one that errs a little more than was measured; then it is shrunk until the evidence of an honest answer, exp
-of its sum, is at most 1 on average for every family of prompts, so that nobody can drive an honest node up by what it
+of its sum, is at most 1 on average for every family of prompts, so no client can drive an honest node up by what it
 asks. Pure.
 """
 

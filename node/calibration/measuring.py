@@ -25,7 +25,7 @@ from protocol.stages.execution import CLASS_DTYPES, Outcome
 ACT_W, DISTANCES, KEY = "act_w.bin", "distances.json", "key"
 TIMEOUT_MS = 6 * 3600 * 1000
 SEED = hashlib.sha256(b"vcoin/calibrate/seed").digest()
-"""Whoever measures again finds the same answers: the number of each makes a seed of its own out of this one."""
+"""A second measurement finds the same answers: the number of each makes a seed of its own out of this one."""
 FOUNDING_SEED = hashlib.sha256(b"vcoin/calibrate/constants").digest()
 """That of answers which constants are made from, so that they have no part in what judges them."""
 MARGIN_BYTES = 1024 * MIB

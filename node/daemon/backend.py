@@ -353,7 +353,7 @@ def _step_of(view: api.JobView | None) -> tuple[object, ...]:
 
 
 def _dearest(nodes: tuple[api.PeerView, ...], max_new_tokens: int) -> int:
-    """A cap that no node which is there would exceed: who names none takes whoever is hired."""
+    """A cap that no present node would exceed: a job without a cap takes any hired node."""
     prices = [node.price_wei for node in nodes if node.online and node.active]
     return -(-max(prices, default=0) * max_new_tokens // TOKENS_PER_PRICE)
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Sweeps what nobody may ask for any more. `work` is the folder of all workspaces."""
+    """Sweeps what no party may ask for any more. `work` is the folder of all workspaces."""
 
     def __init__(self, machine: Machine, sealing: Sealing, work: Path) -> None:
         self._machine = machine
@@ -29,7 +29,7 @@ class Retention:
         self._work = work
 
     async def sweep(self, now_ms: int) -> None:
-        """Throw away what is old and needed by nobody; what cannot be removed now is left for the next time."""
+        """Throw away what is old and needed no more; what cannot be removed now is left for the next time."""
         before_ms = now_ms - KEEP_AFTER_FINAL_MS
         try:
             wiped = await self._sealing.forget_before(before_ms, frozenset(self._needed_inputs(before_ms)))

@@ -38,7 +38,7 @@ class Weights:
         self._known[manifest] = weights
 
     def get(self, manifest: bytes) -> bytes | None:
-        """None for a model that nobody has calibrated."""
+        """None for a model without a calibration."""
         return self._known.get(manifest)
 
 
@@ -156,7 +156,7 @@ class Containers:
 
 
 def _stopped(job_id: bytes) -> ContainerExited:
-    return ContainerExited(job_id, failed(Outcome.CANCELLED, "nobody wants it any more"), b"")
+    return ContainerExited(job_id, failed(Outcome.CANCELLED, "no job wants it any more"), b"")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class HpkeSecrets:
         self._files = files
 
     def current(self, now_ms: int) -> bytes:
-        """The newest secret; a new one is made when it is a day old, and those that nobody uses any more go."""
+        """The newest secret; a new one is made when it is a day old, and unused ones go."""
         names = self._names()
         if not names or now_ms - names[-1] >= ROTATE_AFTER_MS:
             self._files.put(str(now_ms), secrets.token_bytes(SECRET_BYTES))
@@ -126,7 +126,7 @@ class ContentKeys:
         return [Cid(bytes.fromhex(name)) for name in self._files.names() if self._files.written_ms(name) < moment_ms]
 
     def forget(self, input_cid: Cid) -> None:
-        """The job is settled, and nobody may ask for its content any more."""
+        """The job is settled, and no party may ask for its content any more."""
         self._files.forget(input_cid.hex())
 
 

@@ -29,7 +29,7 @@ def validate(
 def rows_of(kind: int, raw: bytes) -> int:
     """Hidden states that a check of a result has: for who cannot validate it yet, lacking the model's manifest.
 
-    Raises: InvalidResult, also for a kind that nobody serves.
+    Raises: InvalidResult, also for a kind that is not served.
     """
     _require_served(kind)
     try:

@@ -11,7 +11,7 @@ largest of those that begin at any case so far, so over 10^5 cases the union of 
 ln(10^5 x 2 x 10^4) an honest node is ever hurt within 10^5 cases with a probability of at most 10^-4 / 2. The other
 half is spent on the first of them alone: a sum begins at ln(10^5), from where it reaches the alarm with a probability
 of at most 10^-4 / 2 before it has once been zero. So half as much is needed against a node that cheats from its first
-case on, and an honest one is at zero after a few cases. Whoever adds less than a case says leaves all that true; so
+case on, and an honest one is at zero after a few cases. To add less than a case says leaves all that true; so
 positive evidence may be cut, or wait for a larger bench. To leave out what is negative would break it: the sum would
 then grow by chance alone. The head start is that of Lucas and Crosier's charts (1982), its size what the union costs.
 

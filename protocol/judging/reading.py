@@ -51,7 +51,7 @@ CLEARLY = 2
 """A text is clearly wrong at so many times what would make a job of one text fail."""
 
 WIDE = {EMBED: Tolerance(20_000, 30_000), CLASSIFY: Tolerance(120_000, 225_000)}
-"""What a model is measured by that nobody has measured for a kind: always drawn, and never slashed."""
+"""Constants of a model that was not measured for a kind: always drawn, and never slashed."""
 NUMBERS_A_TEXT = {EMBED: 1, CLASSIFY: 2}
 
 
@@ -145,11 +145,11 @@ def reading_score(kind: int, proof: bytes, check: bytes, texts: int, calibration
     tolerance = tolerance_of(kind, calibration)
     if max(leads) > CLEARLY * _for_texts(tolerance, 1).d1:
         return 0
-    # One that is noisy by chance hurts nobody, and half of them done well buy the other half nothing.
+    # One that is noisy by chance does no harm, and half of them done well buy the other half nothing.
     mean = isqrt(sum(each * each for each in differences) // texts)
     numbers = score_bps(mean, _for_texts(tolerance, texts))
     if kind == CLASSIFY and texts == 1:
-        # The few logits of one text prove nobody a cheat.
+        # The few logits of one text prove no cheat.
         numbers = max(numbers, REVIEW_ABOVE_BPS + 1)
     return min(
         score_bps(act, _for_states(calibration.act, texts)),

@@ -100,7 +100,7 @@ class PeerBook:
     def hint(self, peer_id: PeerId, addresses: Collection[str], source: PeerId) -> bool:
         """Note where a stranger is said to be; whether it was noted.
 
-        What is known already stands: a hint changes no address and pushes nobody out, and each source has its share.
+        What is known already stands: a hint changes no address and pushes no peer out, and each source has its share.
         """
         if peer_id == self.own or peer_id in self.bans or peer_id in self.entries or not addresses:
             return False

@@ -14,8 +14,8 @@ from protocol.wire.ids import Address, BatchId
 TICKETS_PER_SEAT = 64
 MAX_SEATS = 255
 """Seats are numbered in a byte."""
-NOT_DRAWN_YET = "the seed of its epoch is not sealed yet: nobody knows what will be checked"
-NOBODY_JUDGED = "no leaf of the batch was drawn, so nobody judged it"
+NOT_DRAWN_YET = "the seed of its epoch is not sealed yet: it is unknown what will be checked"
+NOBODY_JUDGED = "no leaf of the batch was drawn, so no seat judged it"
 NOT_CONVENED = "leaves were drawn, and no court was convened yet"
 NOT_DECIDED = "the court has not decided yet"
 COURT_CHECKS = ("seats drawn", "seats bound", "scores", "margins", "verdict")
@@ -76,7 +76,7 @@ def _seats(proof: Proof, batch: BatchPaper, draw: DrawPaper, case: CasePaper) ->
     if case.verifiers is None:
         return absent("seats drawn", "the list of verifiers, which is too long for a file or was not at hand")
     if case.proven and not case.seats:
-        return Check("seats drawn", CheckOutcome.OK, "nobody had to sit: code alone has condemned the batch")
+        return Check("seats drawn", CheckOutcome.OK, "no seat was needed: code alone has condemned the batch")
     order = _order(proof, batch, draw, case.verifiers, len(case.seats))
     first = case.seats if case.first_seat is None else case.seats[: case.first_seat]
     second = () if case.first_seat is None else case.seats[case.first_seat :]
@@ -243,7 +243,7 @@ def _first_round(case: CasePaper) -> Iterator[tuple[Verdict, int]]:
         # Fewer than three can only pass.
         decided = len(lows) >= FULL_BENCH or verdict_of(median) is Verdict.PASS
         yield (_found(case, median) if decided else Verdict.SHORT), median
-    # It was never ended, or nobody was there to sit: a doubt that nobody confirmed is not let go.
+    # It was never ended, or no verifier was there: an unconfirmed doubt is not dropped.
     lowest = min(lows, default=0)
     yield (Verdict.SHORT if lows and verdict_of(lowest) is not Verdict.PASS else Verdict.STARVED), lowest
 

@@ -221,7 +221,7 @@ class NoisePaper:
 
 @dataclass(frozen=True, slots=True)
 class ContentPaper:
-    """What was asked and answered, in the clear: whoever has the file can read it, and the key opens all of it."""
+    """What was asked and answered, in the clear: each reader of the file can read it, and the key opens all of it."""
 
     key: Bytes32
     input: Annotated[bytes, Size(MAX_INPUT_BYTES)]

@@ -3,7 +3,7 @@
 Where the chain draws it for a case that passed, it asks each seat for what it was shown and what it computed, runs its
 own pass, and compares. A seat whose digest is not that of what it shows, or that computed something else, has not
 looked; one that let a fraud pass has lied. What the node's fingerprint is worth by this pass is said as well; to whom
-nobody has shown a leaf says so.
+no seat has shown a leaf says so.
 """
 
 import hashlib
@@ -379,7 +379,7 @@ class Auditor:
             return
         calibration = self.member.calibration(Cid(job.details.manifest), audit.class_id)
         points, problem = score_leaf(leaf, leaf.proof, audit.class_id, calibration)
-        # A seat may have shown another fingerprint than the node's: that is held against nobody.
+        # A seat may have shown another fingerprint than the node's: that is held against no party.
         leaf.score = None if problem else points
         leaf.proof = b"" if problem else leaf.proof
 

@@ -18,13 +18,13 @@ def best(
 ) -> Candidate | None:
     """The best able node that was not tried yet, by this node's own view of the chain and its own experience.
 
-    Args: last_call, whether nobody else will be asked: then the able node that is barred for the shortest time will do.
+    Args: last_call, whether no other will be asked: then the able node that is barred for the shortest time will do.
     """
     able = [candidate for candidate in _candidates(job, member) if _able(job, candidate, member, own_node, now_ms)]
     unbarred = [candidate for candidate in able if not misses.bars(candidate.record.node_id, now_ms)]
     if unbarred:
         return rank(unbarred)[0]
-    # Someone who failed once may do it now; where nobody else would, the alternative is no answer at all.
+    # Someone who failed once may do it now; if no other would, the alternative is no answer at all.
     return min(rank(able), key=lambda each: misses.until_ms(each.record.node_id)) if able and last_call else None
 
 

@@ -25,7 +25,7 @@ class Identity:
 
     @property
     def node_id(self) -> Address:
-        """The id of the node: its first operator's address, whoever operates it now."""
+        """The id of the node: its first operator's address, whatever key operates it now."""
         return self.node or self.operator
 
 

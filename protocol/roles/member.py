@@ -175,7 +175,7 @@ class Member:
         return any(self.is_alive(node, now_ms) for node in self.peers)
 
     def has_listened(self, now_ms: TimestampMs) -> bool:
-        """Whether this node has been up for so long that it would have heard of whoever is there."""
+        """Whether this node has been up for so long that it would have heard of every present node."""
         return self._up_ms is not None and now_ms >= self._up_ms + LISTEN_BEATS * self.rules.heartbeat_ms
 
     def is_intake_stopped(self, now_ms: TimestampMs) -> bool:
@@ -185,7 +185,7 @@ class Member:
     def is_overdue(self, block: int) -> bool:
         """Whether what was in a block should have been told as final by now.
 
-        If it was not, the block has fallen out, and the one that took it up again refused it: nobody tells that.
+        If it was not, the block has fallen out, and the one that took it up again refused it: no log tells that.
         """
         return self.head >= block + self.rules.final_depth + OVERDUE_BLOCKS
 

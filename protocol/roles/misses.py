@@ -10,7 +10,7 @@ NODES_KEPT = 4_096
 
 @dataclass(slots=True)
 class Misses:
-    """A requester's own experience; nobody else's word counts, so nobody can talk a node down."""
+    """A requester's own experience; no peer's word counts, so no peer can talk a node down."""
 
     _counts: dict[Address, int] = field(default_factory=dict)
     _until_ms: dict[Address, TimestampMs] = field(default_factory=dict)
@@ -34,5 +34,5 @@ class Misses:
         return self.until_ms(node) > now_ms
 
     def until_ms(self, node: Address) -> TimestampMs:
-        """Until when a node is barred, in ms since 1970; 0 for one that failed nobody."""
+        """Until when a node is barred, in ms since 1970; 0 for one that failed no requester."""
         return self._until_ms.get(node, TimestampMs(0))

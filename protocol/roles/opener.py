@@ -1,7 +1,7 @@
 """The opener: shows drawn seats what they have to check, in the order that keeps them honest.
 
 A seat gets papers, input and result first; the fingerprint only once its own commitment is final on chain, so that
-nobody can echo it.
+no peer can echo it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -104,7 +104,7 @@ class Opener:
         return (Send(opening.peer_id, message),)
 
     def _demanded(self, demand: DataDemanded) -> tuple[Effect, ...]:
-        """Whoever asks on chain is answered there, by the settler, with what a seat in its place gets from us."""
+        """A data demand is answered on chain, by the settler, with what a seat in its place gets from us."""
         batch = self.settler.batch(demand.batch_id)
         if batch is None or not batch.stopped or batch.answer:
             return ()

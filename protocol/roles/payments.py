@@ -63,7 +63,7 @@ class Payments:
                 self._batches[BatchId(batch_id)] = replace(batch, rate_bps=BPS)
                 self._doubted.pop(BatchId(batch_id), None)
             case TransactionMined(effect=fx.ChallengeLeaf, about=name) if batch := self._batches.get(BatchId(name)):
-                # From now on the bond is ours to ask back, whoever hears of the batch's end first.
+                # From now on the bond is ours to ask back, in whatever order the batch's end is heard.
                 self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, batch.node, batch.slot, batch.block)
             case TransactionMined(effect=fx.EndChallenge, about=name) if BatchId(name) in self._bonded:
                 # Its block may fall out, and no event tells of a bond: it is asked for once more, when that is final.
@@ -218,7 +218,7 @@ class Payments:
 def _is_doubtful(job: RequestedJob, batch: BatchSubmitted) -> bool:
     """Whether a node settles a job otherwise than its client has seen it, in a batch that no draw needs to look at.
 
-    It says that it has a receipt, and nobody gave one: the answer never came, or was not what was streamed. Or the
+    It says that it has a receipt, and the client gave none: the answer never came, or was not what was streamed. Or the
     check that was ordered is left out. A batch of one whole stratum is drawn in part anyway, and takes no challenge.
     """
     unseen = job.receipt is None and not batch.unreceipted

@@ -1,6 +1,6 @@
 """Proofs: what a seat sends where code alone can condemn what it was shown, whatever the other seats find.
 
-Nobody is paid for one: the batch's clients get their money back, and a liar is out of the market. The seats take turns,
+It earns nothing: the batch's clients get their money back, and a liar is out of the market. The seats take turns,
 so that one of them pays for the call; the turn is a moment that is in the journal.
 """
 

@@ -105,7 +105,7 @@ def score_leaf(leaf: DrawnLeaf, proof: bytes, class_id: int, calibration: Calibr
 def leaf_evidence(kind: int, check: bytes, token_count: int, calibration: Calibration) -> int:
     """What a pass says of a leaf's margins, in thousandths of a nat.
 
-    0 where there are no tokens, where nobody has weighed their margins, or nothing was computed. A check.bin that is
+    0 where there are no tokens, if their margins were not weighed, or nothing was computed. A check.bin that is
     none says nothing either: what is wrong with it shows in the score.
     """
     if kind != GENERATE or calibration.margins is None or not check:

@@ -80,7 +80,7 @@ class RequestedJob:
 
     @property
     def is_unassigned(self) -> bool:
-        """Whether nobody has its order yet."""
+        """Whether no provider has its order yet."""
         return self.stage in (Stage.REQUESTED, Stage.OFFERED)
 
     @property
@@ -124,7 +124,7 @@ class RequestedJob:
         return Wei(debit_of(self.charge, self.bonus, checked=self.ask.checked) if self.receipt else 0)
 
     def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
-        """Nobody will do it."""
+        """No provider will do it."""
         self.reason, self.next_step_ms = reason, None
         if self.stage not in TERMINAL:
             self.stage = Stage.UNSERVED

@@ -1,7 +1,7 @@
 """The requester: turns what its user asks into a signed request, hires the best able node, pays for what arrived.
 
 It tries at most three nodes for a request. A node that refuses or fails frees the way at once; one that goes silent
-keeps it until its payment order is dead, so that nobody is paid twice.
+keeps it until its payment order is dead, so that no job is paid twice.
 """
 
 import hashlib
@@ -266,7 +266,7 @@ class Requester:
         return (AwaitDeadline(CallTimer(*job.at_round), now_ms + wait_ms),) if wait_ms else self._call(job, now_ms)
 
     def _call(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Gossip the request, again and wide after a first round that found nobody."""
+        """Gossip the request, again and wide after a first round without an offer."""
         assert job.signed is not None
         signed = replace(job.signed, wide=job.round > 0)
         return PublishRequest(signed), AwaitDeadline(OffersTimer(*job.at_round), now_ms + OFFER_ROUNDS_MS[job.round])
@@ -384,7 +384,7 @@ class Requester:
         request, offer = job.signed.request, job.chosen.offer
         fetch_ms = 0 if offer.cached else FETCH_MS
         until_ms = now_ms + fetch_ms + offer.eta_ms + request.timeout_ms + DEADLINE_GRACE_MS
-        # The node hears it with the order, and a later attempt has another: nobody but the client could choose by it.
+        # The node hears it with the order, and a later attempt has another: only the client could choose by it.
         nonce = hashlib.sha256(b"vcoin/seed/1" + self.settings.secret + job.request_id + bytes([job.attempt])).digest()
         return JobDetails(
             request_id=job.request_id,
@@ -499,7 +499,7 @@ class Requester:
     def _look_for_dead(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Ask for a moment at which jobs of nodes that beat no more are moved; it is in the journal, a beat is not."""
         if not self.member.hears_anybody(now_ms):
-            # Whoever hears nobody is cut off itself.
+            # A node that hears no peer is cut off itself.
             return ()
         return tuple(
             AwaitDeadline(OfflineTimer(job.job_id), now_ms)
@@ -743,5 +743,5 @@ def _why_overdue(job: RequestedJob) -> str:
 
 
 def _is_no_miss(fact: object) -> bool:
-    """A node that has no room, or does not take this order, has failed nobody."""
+    """A node that has no room, or does not take this order, has not failed."""
     return isinstance(fact, SignedRefuse) and fact.refuse.code != RefuseCode.FAILED

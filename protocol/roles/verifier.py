@@ -247,7 +247,7 @@ class Verifier:
         return tuple(effects)
 
     def _end_waiting(self, case: Case, until: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Nobody appealed, or answered: the seats take turns, so that one of them pays for the call."""
+        """No appeal or answer came: the seats take turns, so that one of them pays for the call."""
         batch = self._batches.get(case.batch_id)
         assert case.seat is not None
         if batch is None or self.member.timestamp <= until + case.seat * STAGGER_MS // 1000:
@@ -341,7 +341,7 @@ class Verifier:
         if case is None or leaf is None or leaf.opening is None or leaf.check is not None:
             return ()
         if opened.problem == NOT_FOR_US and not leaf.on_chain and case.demanded is None:
-            # Nobody else can see that: it is to be shown on chain.
+            # No other party can see that: it is to be shown on chain.
             leaf.failed = fx.OpenSample
             return ()
         if opened.problem:

@@ -72,7 +72,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A Request as it is gossiped. `wide` asks nodes of every rank, after a first round found nobody."""
+    """A Request as it is gossiped. `wide` asks nodes of every rank, after a first round without an offer."""
 
     request: Request
     signature: Signature

@@ -77,7 +77,7 @@ def draw_order(
     Args: slots, the whole list of the class, tombstones included, in the order of joining; excluded, node ids that may
     not judge; tries, 64 for every seat wanted.
     """
-    # Whoever joined at or after the commit is not in the draw: its seed could have been known by then.
+    # A verifier that joined at or after the commit is not in the draw: its seed could have been known by then.
     joined = [slot for slot in slots if slot.from_block < commit_block]
     seated: list[Address] = []
     drawn_from = _words(seed, batch, ROUND)

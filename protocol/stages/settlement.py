@@ -28,15 +28,15 @@ def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
 
 
 def seat_pay(fee: int, drawn: int, leaf_count: int, rate_bps: int) -> int:
-    """What a case pays its seats and whoever convened it: the fees of its drawn leaves over the rate of the draw.
+    """What a case pays its seats and the convening account: the fees of its drawn leaves over the rate of the draw.
 
-    Rounded down. Over all draws of a batch that is its fee in the mean, so that nobody gains by trade with oneself.
+    Rounded down. Over all draws of a batch that is its fee in the mean, so that no party gains by trade with itself.
     """
     return fee * drawn * BPS // (leaf_count * rate_bps)
 
 
 def convene_pay(fee: int) -> int:
-    """What of a case's pay is for whoever convened it: a fifth of the batch's fee, but nothing of the first COURT_FEE.
+    """The convening account's part of a case's pay: a fifth of the batch's fee, but nothing of the first COURT_FEE.
 
     Rounded down. Less than the pay, which is at least half of the fee.
     """

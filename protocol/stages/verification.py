@@ -43,7 +43,7 @@ MAX_MARGIN_SCORES, MAX_MARGIN_SCORE = 64, 20_000
 MAX_SHOWN_CHECK_BYTES = 120 * 1024
 """What fits a message: of an answer of some 6,000 tokens. Of longer ones seats are not audited."""
 NOTHING_SHOWN_BPS = 0xFFFF
-"""The score of an auditor to whom nobody has shown a leaf."""
+"""The score of an auditor to whom no seat has shown a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class MarginScores:
 class Calibration:
     """The noise constants of a model on a device class, from Params. `calibrated` is false where there are none.
 
-    embed and classify are None for a kind of output that was not measured, margins where nobody has weighed them.
+    embed and classify are None for a kind of output that was not measured, margins where they were not weighed.
     """
 
     act: Tolerance

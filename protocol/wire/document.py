@@ -21,7 +21,7 @@ EXACT_BITS = 53
 """Wider integers are strings: a reader that knows only doubles would round them."""
 MAX_DIGITS = 78
 MAX_STRANGE = 64
-"""Members that nobody knows, which are told by name."""
+"""Unknown members, which are told by name."""
 _DECIMAL = re.compile(r"0|[1-9][0-9]*")
 
 

@@ -68,7 +68,7 @@ def main() -> None:
     known: dict[str, Any] = {"v": 1, "manifest": cid.hex(), "classes": {}}
     if file.is_file():
         known = json.loads(file.read_text())
-    # Kept, so that whoever doubts a constant can look at what it was made from.
+    # Kept, so that a constant can be compared with what it was made from.
     work = cache_directory() / "calibration" / cid.hex()[:12]
     work.mkdir(parents=True, exist_ok=True)
     engine = Engine("calibrate", host)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from node.calibration.constants import OVER_WORST
 from protocol.judging.reading import SETTLED_TEXTS
 
-# D1 over D0. What lies between is looked at again and costs nobody anything.
+# D1 over D0. What lies between is examined again and costs no stake.
 EMBED_WIDTH, CLASSIFY_WIDTH = 1.5, 1.75
 
 

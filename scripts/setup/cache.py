@@ -41,7 +41,7 @@ def _chunks(part: str | bytes | Path) -> Iterator[bytes]:
 
 
 class Stamp:
-    """The key a result was made with, kept inside the result: whoever deletes the result deletes the stamp."""
+    """The key a result was made with, kept inside the result: to delete the result deletes the stamp."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".vcoin-key"

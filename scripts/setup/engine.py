@@ -83,7 +83,7 @@ def find() -> str | None:
     if named := os.environ.get("DOCKER_HOST"):
         if answers(named):
             return named
-        # Ours may be started again: whoever kept one and named it meant this.
+        # Ours may be started again: a kept and named engine means this one.
         if named == f"unix://{SOCKET}":
             return None
         raise Missing(f"no Docker Engine answers at DOCKER_HOST={named}", "start it, or: unset DOCKER_HOST")
@@ -162,7 +162,7 @@ class Lease:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def release(self, *, keep: bool) -> str | None:
-        """Stop the engine if set-up started it and nobody else uses it. Returns: what was left running, in words."""
+        """Stop the engine if set-up started it and no other uses it. Returns: what was left running, in words."""
         record = _recorded()
         if self._lock is None or not record or self.host != f"unix://{SOCKET}":
             return None
@@ -205,6 +205,6 @@ def _stop(pid: int) -> None:
 
 def _alive(pid: int, start: str | None) -> bool:
     with contextlib.suppress(ChildProcessError):
-        # Ours to reap if this very command started it; a zombie would look alive for ever.
+        # Ours to reap if this very command started it; a zombie would look alive without end.
         os.waitpid(pid, os.WNOHANG)
     return start is not None and _process_start(pid) == start

@@ -92,7 +92,7 @@ class Session:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM: cleans up like Ctrl-C, but nobody else has heard of it."""
+    """SIGTERM: cleans up like Ctrl-C, but only this process received it."""
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

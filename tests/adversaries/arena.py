@@ -206,7 +206,7 @@ class Arena:
                 await events.receive()
 
     async def ask(self, length: int, by: str = CLIENT, **changes: Any) -> str:
-        """Ask for a job of so many tokens, as a user would who asks again where nobody has heard; its id."""
+        """Ask for a job of so many tokens, as a user would who asks again if no node has heard; its id."""
         ask = JobAsk(
             model=self.manifest.name,
             messages=(ChatMessage("user", QUESTION),),
@@ -222,7 +222,7 @@ class Arena:
             view = await self.until(job, _is_taken, by)
             if view.state != "failed":
                 return job
-        raise AssertionError(f"nobody takes it: {view.failure}")
+        raise AssertionError(f"no provider takes it: {view.failure}")
 
     async def until(
         self, job: str, condition: Callable[[JobView], bool], by: str = CLIENT, within_s: float = ENDED_WITHIN_S
@@ -367,5 +367,5 @@ def names_of(arena: Arena, nodes: Sequence[str]) -> list[str]:
 
 
 def _is_taken(job: JobView) -> bool:
-    """Whether a node has promised it, or nobody ever will."""
+    """Whether a node has promised it, or none ever will."""
     return job.state not in ("requested", "offered", "assigned")

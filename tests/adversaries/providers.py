@@ -84,7 +84,7 @@ async def withheld(stage: Stage) -> int:
 
 
 async def contradicted(stage: Stage) -> int:
-    """A seat proves by papers that the leaf is not what its receipt says; nobody has to compute."""
+    """A seat proves by papers that the leaf is not what its receipt says; no seat has to compute."""
     job, case = await stage.done()
     assert (job.node, job.state, job.cost_wei) == (stage.member().address, "refunded", 0)
     assert case.verdict == "severe"

@@ -36,7 +36,7 @@ async def refused(error: str, attempt: Awaitable[Any]) -> None:
 
 
 async def done_by_the_honest(stage: Stage) -> None:
-    """The client hires the honest provider, whoever else was there."""
+    """The client hires the honest provider, whatever others were there."""
     job, case = await stage.done()
     assert (job.node, job.state, case.verdict) == (stage.honest.address, "spendable", "pass")
     assert job.text != ""
@@ -63,7 +63,7 @@ def _waiting(channel: Any) -> list[Any]:
 
 
 class Many(Routed):
-    """Says each offer once more for every other name that one holds a key of, and for one that is nobody's."""
+    """Says each offer once more for every other name that one holds a key of, and for one without an owner."""
 
     def __init__(self, honest: Adapter, parts: Parts, names: list[Key]) -> None:
         super().__init__(honest)
@@ -83,7 +83,7 @@ class Many(Routed):
 async def many_names(stage: Stage) -> int:
     parts = stage.member().up.parts
     names = [stage.member(name).operator for name in stage.row.cast]
-    many = Many(parts.driver._routes[Send], parts, [*names[1:], key("nobody")])
+    many = Many(parts.driver._routes[Send], parts, [*names[1:], key("unregistered")])
     crooks.exchange(Send, lambda _: many)(parts)
     await done_by_the_honest(stage)
     assert many.said >= SYBILS
@@ -132,7 +132,7 @@ def client_of(stage: Stage) -> Address:
 
 
 async def not_drawn(stage: Stage) -> int:
-    """Nobody who has no seat is shown anything, by the node or on chain."""
+    """A node without a seat is shown nothing, by the provider or on chain."""
     crook, arena, court = stage.member(), stage.arena, stage.arena.ledger.network.court
     heard: list[MessageReceived] = []
     ears = crook.up.parts.driver._machine
@@ -161,7 +161,7 @@ async def not_drawn(stage: Stage) -> int:
 
 
 async def stolen(stage: Stage) -> int:
-    """Whoever has the operator key is the node to its peers, moves none of its money, and is out once it is rotated."""
+    """A thief of the operator key is the node to its peers, moves none of its money, and is out after a rotation."""
     victim, thief, arena = stage.member("victim"), stage.member("thief"), stage.arena
     network, ledger = arena.ledger.network, arena.ledger
     robbing = ledger.actions(victim.operator)
@@ -190,7 +190,7 @@ ROWS = [
     Row(
         "made-up-class",
         "offers a device class that there is not, at a tenth of the price",
-        "nobody hires it; the register of nodes refuses the class",
+        "it is not hired; the register of nodes refuses the class",
         "nothing",
         24,
         {
@@ -244,7 +244,7 @@ ROWS = [
     Row(
         "stolen-key",
         "has a node's operator key: tries its stake, its payout, its keys, and goes on under its name",
-        "the contracts refuse all of it, and once the owner has rotated the key nobody hires its daemon",
+        "the contracts refuse all of it, and once the owner has rotated the key its daemon is not hired",
         "nothing",
         28,
         {

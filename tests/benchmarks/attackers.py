@@ -133,7 +133,7 @@ async def _come_and_go(victim: Victim) -> None:
 def _frames(*frames: bytes, on_stream: bool = False) -> Attack:
     """Yamux frames over and over, over a new connection whenever the last one was cut off.
 
-    on_stream: on one stream that nobody reads, else each round on a stream of its own.
+    on_stream: on one stream without a reader, else each round on a stream of its own.
     """
 
     async def attack(victim: Victim) -> None:

@@ -33,7 +33,7 @@ async def stay(stream: INetStream) -> None:
 async def main() -> None:
     """Until its input ends."""
     assert "p2p.hardening" not in sys.modules, "this would measure our repairs, not what the library does without them"
-    # A line of the log for every fault of a peer costs more than the fault, and belongs to whoever turns the log on.
+    # A line of the log for every fault of a peer costs more than the fault, and belongs to its reader.
     logging.disable(logging.CRITICAL)
     keys = create_new_key_pair()
     host = new_host(

@@ -123,7 +123,7 @@ class Scene:
         await self.gas_of(Work("probation", PROBATION, 1, PRICE, ""), 63, -HEAD_START)
 
     async def replace_bench(self) -> None:
-        """Three verifiers whom nobody has paid yet take the place of those of now."""
+        """Three verifiers who were not paid yet take the place of those of now."""
         for old in self.bench:
             await self.ledger.actions(old).leave_verifiers(old.address, CLASS)
         self.benches += 1

@@ -87,7 +87,7 @@ def _measure(network: PlayedNetwork) -> tuple[Tally, str]:
 
 
 def _churn(network: PlayedNetwork, tally: Tally, over: threading.Event) -> None:
-    """Kill one after the other; whoever has been dead for longest comes back for it."""
+    """Kill one after the other; the one dead for longest comes back for it."""
     chance = random.Random(SEED)
     dead: list[Member] = []
     while not over.is_set():
@@ -119,7 +119,7 @@ def _ask_jobs(network: PlayedNetwork, numbers: Iterator[int], tally: Tally, lock
 
 
 def _reason(job: JobView) -> str:
-    """Why nobody did it, whoever it was."""
+    """Why no node did it."""
     words = job.failure.message if job.failure else job.state
     return re.sub(r"0x[0-9a-fA-F]+", "a node", words)
 

@@ -36,7 +36,7 @@ class Death:
 
 
 def run() -> list[Line]:
-    """The slowest round counts. Raises: RuntimeError if a node or a job is given up by nobody."""
+    """The slowest round counts. Raises: RuntimeError if a node or a job is never given up."""
     deaths, anchor = measured(_measure, WORKERS, WORK_S)
     seen, moved = [death.seen_s for death in deaths], [death.reassigned_s for death in deaths]
     others = f"by all others, slowest of {ROUNDS}, median {statistics.median(seen):.1f} s; {anchor}"

@@ -75,7 +75,7 @@ class Member:
 
     @property
     def client(self) -> Client:
-        """The door to its daemon; each call may raise Fault, too where nobody is at home."""
+        """The door to its daemon; each call may raise Fault, also if no daemon runs."""
         return Client(self.config.api.socket)
 
     def look(self) -> Snapshot:
@@ -257,7 +257,7 @@ def _make(place: Place, cast: Mapping[str, Part], poll_ms: int) -> dict[str, Mem
     addresses = [f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer}" for port, peer in zip(ports, peers, strict=True)]
     members = {}
     for number, (name, config) in enumerate(zip(cast, made, strict=True)):
-        # A ring, so that nobody is everybody's neighbour.
+        # A ring, so that no node is the neighbour of all.
         others = [addresses[number - distance] for distance in range(1, BOOTNODES + 1)]
         flags = {**place.flags(config), "p2p.bootnodes": others}
         members[name] = Member(name, config, flags, keys[number].address)

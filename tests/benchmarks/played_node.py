@@ -49,7 +49,7 @@ class Moment(Enum):
     """When a node dies that has come to a stage.
 
     At the very event by which it did, which is in the journal, while nothing is done of what the machine wants for it;
-    or with the next transaction: when that is in the journal and not sent, or sent and nobody has heard the answer.
+    or with the next transaction: when that is in the journal and not sent, or sent and the answer was not heard.
     """
 
     AT_ONCE = "at once"
@@ -144,7 +144,7 @@ class Mortal:
         ethereum.broadcast = self._broadcast  # type: ignore[method-assign]
 
     async def obey(self) -> None:
-        """Take orders until there is nobody left to give any."""
+        """Take orders until no sender is left."""
         while True:
             try:
                 death: Death | None = await trio.to_thread.run_sync(self._voice.recv, abandon_on_cancel=True)
@@ -194,7 +194,7 @@ def _seen_from_a_seat(node: Node, client: str) -> dict[bytes, Stage]:
         if submitted.node == me or client not in (debit.client for debit in submitted.contents.debits):
             continue
         if case is None and not batch.is_over:
-            # Nobody is seated yet, and this node may be.
+            # No seat is taken yet, and this node may take one.
             seen[bytes(batch_id)] = Stage.IN_BATCH
         elif case is not None and any(seat.node == me for seat in case.sitting.values()):
             seen[bytes(batch_id)] = Stage.DRAWN if case.is_open else verdict_stage(case.verdict)
@@ -202,7 +202,7 @@ def _seen_from_a_seat(node: Node, client: str) -> dict[bytes, Stage]:
 
 
 async def live(flags: Mapping[str, object], work_s: float, voice: Connection) -> None:
-    """Until it is killed, or nobody listens any more."""
+    """Until it is killed, or no reader is left."""
 
     async def find(site: Site) -> tuple[Runner | None, str]:
         return (None, "") if site.config.node.roles == ("requester",) else (Playing(site, work_s), "")

@@ -69,7 +69,7 @@ def _honest(key: str, goal: str, rows: Sequence[Row], *, is_across: bool) -> Ite
         for row in rows
         if row["variant"] == "honest"
         and row["length"] == WHOLE
-        # Whoever is of the coarser class cannot judge the finer one, and is not asked to.
+        # A node of the coarser class cannot judge the finer one, and is not asked to.
         and (row["worker"] > row["checker"] if is_across else row["worker"] == row["checker"])
     ]
     if mine:

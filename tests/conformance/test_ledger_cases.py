@@ -206,7 +206,7 @@ async def test_one_seat_can_only_pass(open_ledger: OpenLedger) -> None:
 
 
 async def judged_with(play: Scene, slot: int, evidence: int) -> tuple[BatchId, BatchContents, CaseConvened]:
-    """One more case, whose seats find nothing but what they say of the margins; whoever may counts it."""
+    """One more case, whose seats find nothing but what they say of the margins; any account counts it."""
     play.orders.finish()
     mined = await play.adapter.perform(SubmitBatch(batch_of(NODE.address, slot, play.orders)))
     name, contents, case = await play.bring_to_court(mined)

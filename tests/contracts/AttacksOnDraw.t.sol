@@ -106,7 +106,7 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         for (uint8 slot = 1; slot < 64; ++slot) {
             if (settlement.sampledLeaves(node.id, slot).length == 0) ++undrawn;
         }
-        assertGt(undrawn, 32, "most of them nobody would have looked at");
+        assertGt(undrawn, 32, "most of them would have stayed unchecked");
         caseId = court.convene(node.id, 0, first);
         judge(caseId, three(0, 0, 0));
         assertVerdict(court.resolve(caseId, first), Verdict.Severe);
@@ -192,7 +192,7 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
     }
 
     /// @notice The node settles as uncalibrated what is calibrated, because no court slashes for that. Expected end: the order
-    ///         shows that its client had not agreed; whoever holds its details has the node condemned, whatever the seats say.
+    ///         shows that its client had not agreed. A holder of its details has the node condemned, whatever the seats say.
     function test_attack_a_flag_that_fears_no_slash() public {
         bench(3);
         Job[] memory jobs = jobsOf(one, node.id, 2, 20 * VCN);

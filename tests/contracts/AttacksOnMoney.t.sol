@@ -16,7 +16,7 @@ import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
-/// @notice In the coin's place: it calls whoever it pays, as ERC-777 does.
+/// @notice In the coin's place: it calls each receiver, as ERC-777 does.
 contract CallingCoin is ERC20, ERC20Burnable, ERC20Permit {
     constructor() ERC20("", "") ERC20Permit("") {}
 
@@ -208,7 +208,7 @@ contract AttacksOnMoneyTest is Papers {
         uint256 later = _unspent() + settlement.bookOf(node.id).rewards;
         assertEq(before - later, uint256(burned) + pooled + 0.5 ether);
         assertEq(before - later, 10.5 ether - reward, "as without a bonus");
-        assertEq(settlement.pool() - pool, pooled + 0.5 ether, "nobody else pays for it");
+        assertEq(settlement.pool() - pool, pooled + 0.5 ether, "no other account pays for it");
     }
 
     /// @notice A node stays silent, its client pays another one, and the first claims its job as well. Expected end: in time it
@@ -238,10 +238,10 @@ contract AttacksOnMoneyTest is Papers {
     // ---- the coin
 
     /// @notice The coin of a network is named by its constructors and never again, and it is ours. Expected end: it takes no
-    ///         fee and calls nobody, and a transfer moves what it says.
+    ///         fee and calls no receiver, and a transfer moves what it says.
     function test_attack_a_coin_with_a_fee() public {
         assertEq(address(settlement.coin()), address(coin));
-        address blunt = makeAddr("whoever is called");
+        address blunt = makeAddr("receiver that is called");
         vm.etch(blunt, hex"fe");
         uint256 supply = coin.totalSupply();
         uint256 before = coin.balanceOf(address(this));
@@ -253,7 +253,7 @@ contract AttacksOnMoneyTest is Papers {
         assertEq(coin.totalSupply(), supply);
     }
 
-    /// @notice And if it did call: expected end: whoever is paid finds its money gone from the books already.
+    /// @notice And if it did call: expected end: the receiver finds its money gone from the books already.
     function test_attack_a_coin_that_calls_back() public {
         Thief thief = new Thief();
         Node memory own = makeNode("thief's node");

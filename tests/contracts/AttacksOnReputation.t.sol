@@ -69,7 +69,7 @@ contract AttacksOnReputationTest is CourtFixture {
     // ---- griefing
 
     /// @notice Somebody says that a node missed a deadline, which would cost it five points. Expected end: only the clock of the
-    ///         chain says so: before it is over nobody can, and a node that acts in time loses nothing.
+    ///         chain says so: before it is over no account can, and a node that acts in time loses nothing.
     function test_attack_five_points_by_a_deadline_that_was_not_missed() public {
         openCase(4);
         address sitting = court.seatsOf(caseId)[0].node;
@@ -140,7 +140,7 @@ contract AttacksOnReputationTest is CourtFixture {
     // ---- stolen keys
 
     /// @notice The operator's key is stolen. Expected end: it moves no coin; a false batch costs the owner what fraud costs; once
-    ///         the owner has rotated, the thief is nobody.
+    ///         the owner has rotated, the thief has no role.
     function test_attack_a_stolen_operator_key() public {
         bench(3);
         graduate(node);

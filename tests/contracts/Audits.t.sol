@@ -446,7 +446,7 @@ contract AuditsTest is CourtFixture {
         assertEq(_stakeOf(silent), left);
     }
 
-    /// @dev So a seat that sat in both rounds is never audited: it sits again only where nobody else was left.
+    /// @dev So a seat that sat in both rounds is never audited: it sits again only if no other verifier was left.
     function test_where_all_have_sat_nobody_is_left_to_audit() public {
         openCase(7);
         truth = 9_000;
@@ -645,7 +645,7 @@ contract AuditsTest is CourtFixture {
 
     function test_only_audits_fines_holds_and_pays() public {
         _passed();
-        address[] memory nobody;
+        address[] memory none;
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotEvidence.selector, address(this)));
         court.fine(node.id, 500, caseId);
         vm.prank(address(evidence));
@@ -655,7 +655,7 @@ contract AuditsTest is CourtFixture {
         settlement.openAudit(node.id, 0, 2);
         vm.prank(address(court));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotHolder.selector, address(court)));
-        settlement.closeAudit(node.id, 0, caseId, 1, nobody);
+        settlement.closeAudit(node.id, 0, caseId, 1, none);
     }
 
     function test_no_audit_of_what_was_never_convened() public {

@@ -167,7 +167,7 @@ contract ChallengesTest is Fixture {
         }
         assertEq(_days(), 2, "a day is taken back once");
         assertEq(stakes.nodeOf(node.id).activeStake, 5_000 * VCN);
-        assertEq(coin.balanceOf(ann.owner) + coin.balanceOf(bob.owner), 200 * VCN, "nobody earned anything");
+        assertEq(coin.balanceOf(ann.owner) + coin.balanceOf(bob.owner), 200 * VCN, "no account earned anything");
         pass(1 days);
         vm.prank(node.id);
         stakes.checkIn(node.id);

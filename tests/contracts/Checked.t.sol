@@ -118,7 +118,7 @@ contract CheckedTest is Fixture {
         judge(caseId, three(10_000, 10_000, 10_000));
         court.resolve(caseId, contents);
         uint256 paid = _rewardsOfSeats(caseId) - seated;
-        // Whoever convened has a fifth of the fee.
+        // The convening account has a fifth of the fee.
         assertApproxEqAbs(paid, 16 * VCN, 2, "20 less 4");
         assertApproxEqAbs(settlement.pool(), before, 2, "what came in went out");
         finish(node.id, 0);
@@ -170,7 +170,7 @@ contract CheckedTest is Fixture {
         assertEq(_left(two), 500 * VCN);
     }
 
-    /// @dev A doubt slashes nobody: were its seats paid by the pool, a client, node and seat in one hand would empty it.
+    /// @dev A doubt slashes no stake: were its seats paid by the pool, a client, node and seat in one hand would empty it.
     function test_attack_doubts_about_ones_own_jobs_are_paid_by_the_pool() public {
         Contents memory contents = _mixed();
         uint256 pool = settlement.pool();

@@ -81,7 +81,7 @@ contract CourtAttacksTest is CourtFixture {
         assertEnded(Verdict.Severe);
     }
 
-    /// @dev And where nobody can take its place, the two that spoke cannot pass what they doubt.
+    /// @dev And if no verifier can take its place, the two that spoke cannot pass what they doubt.
     function test_last_revealer_withholds_and_nobody_follows() public {
         openCase(3);
         for (uint8 seat; seat < 3; ++seat) {
@@ -146,7 +146,7 @@ contract CourtAttacksTest is CourtFixture {
     function test_appeal_to_erase_a_verdict() public {
         decide(10);
         appeal();
-        // Four friends among the seven pass it, the others never come; nobody replaces them in time.
+        // Four friends among the seven pass it, the others never come; they are not replaced in time.
         for (uint8 seat = 3; seat < 10; ++seat) {
             commitSeat(caseId, seat);
         }

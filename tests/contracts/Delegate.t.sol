@@ -196,7 +196,7 @@ contract DelegateTest is Fixture {
         stakes.withdraw(node.id);
     }
 
-    /// @dev Nobody else's bucket becomes the owner's when the last active stake of others has left.
+    /// @dev No other bucket becomes the owner's when the last active stake of others has left.
     function test_a_bucket_stays_its_stakers_when_others_are_gone() public {
         delegated(ann, node.id, 1_000 * VCN);
         delegated(bob, node.id, 1_000 * VCN);
@@ -364,7 +364,7 @@ contract DelegateTest is Fixture {
         assertEq(_withdraw(ann), 1_000 * VCN);
     }
 
-    /// @notice Donation: coins sent to the contract are nobody's and move no price.
+    /// @notice Donation: coins sent to the contract have no owner and move no price.
     function test_attack_donation_moves_no_price() public {
         delegated(ann, node.id, 1_000 * VCN);
         coin.transfer(address(stakes), 1_000_000 * VCN);
@@ -402,7 +402,7 @@ contract DelegateTest is Fixture {
         _assertHas(ann, 0, 500 * VCN);
     }
 
-    /// @notice Grief: nobody can hold somebody else's money back, whatever happens to the owner and the node.
+    /// @notice Grief: no account can hold another's money back, whatever happens to the owner and the node.
     function test_attack_owner_cannot_hold_stakers_back() public {
         delegated(ann, node.id, 1_000 * VCN);
         vm.prank(address(court));

@@ -126,7 +126,7 @@ contract ExitsTest is Papers {
         _requireAllKnown();
     }
 
-    /// @dev A lying batch that nobody has drawn, and two jobs without a lane.
+    /// @dev A false batch that was not drawn, and two jobs without a lane.
     function _ownBusiness() private {
         Leaf[] memory leaves = new Leaf[](1);
         Job memory job = jobOf(one, liar.id, 1, VCN);

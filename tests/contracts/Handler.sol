@@ -102,7 +102,7 @@ contract Handler is Stakers, Papers {
         }
     }
 
-    /// @dev Only past its probation a node has jobs without a lane, and batches that nobody draws.
+    /// @dev Only past its probation a node has jobs without a lane, and batches that are not drawn.
     function endProbation(uint256 whose) external {
         vm.prank(address(settlement));
         stakes.recordBatch(_node(whose).id, BatchRecord(20, 0, 20 * profile.minBurn, 20_000));
@@ -639,7 +639,7 @@ contract Handler is Stakers, Papers {
         uint256 paid = _allRewards() - rewards;
         _countPay(caseId, proof.node, proof.slot, paid);
         if (now_.state != NodeState.Jailed) _complain("who is condemned is jailed");
-        if (settlement.pool() + fee + paid != had + lost / 10) _complain("a proof pays nobody but the seats");
+        if (settlement.pool() + fee + paid != had + lost / 10) _complain("a proof pays no account but the seats");
         if (court.caseOf(caseId).bond != 0 || settlement.bookOf(proof.node).accusations != accusationsOf(proof.node)) {
             _complain("a proof leaves nothing of a case open");
         }
@@ -880,7 +880,7 @@ contract Handler is Stakers, Papers {
     }
 
     function donate(uint96 amount) external {
-        // A donation credits nobody: it is undone at once so that the books can be compared with balances.
+        // A donation credits no account: it is undone at once so that the books can be compared with balances.
         amount = uint96(bound(amount, 1, VCN));
         coin.transfer(address(settlement), amount);
         vm.prank(address(settlement));
@@ -905,7 +905,7 @@ contract Handler is Stakers, Papers {
                 LaneView memory was = _lanes[key];
                 if (lane.mark < was.mark || lane.jobs < was.jobs) _complain("a lane went back");
                 if (uint256(lane.left) + lane.mark < uint256(was.left) + was.mark) _complain("a lane lost money");
-                if (lane.mark > _signed[key]) _complain("a lane paid what nobody has signed");
+                if (lane.mark > _signed[key]) _complain("a lane paid what was not signed");
                 if (lane.left != was.left || lane.mark != was.mark || lane.jobs != was.jobs) _lanes[key] = lane;
                 total += lane.left;
             }

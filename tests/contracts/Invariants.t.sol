@@ -162,7 +162,7 @@ contract InvariantsTest is StdInvariant, Test {
     }
 
     function _accounts() private view returns (uint256 total) {
-        // Whoever convenes and is no node: the handler itself.
+        // The convening account that is no node: the handler itself.
         total = settlement.accountOf(address(handler));
         for (uint256 i; i < handler.ACTORS(); ++i) {
             (address id,,,) = handler.clients(i);

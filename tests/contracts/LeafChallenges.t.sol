@@ -9,7 +9,7 @@ import {Lie} from "../../contracts/types/EvidenceTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
-/// @notice A client has a batch checked that nobody would have drawn.
+/// @notice A client has a batch checked that would not have been drawn.
 contract LeafChallengesTest is Papers {
     uint8 private constant AT = 5;
     Node private node;

@@ -101,7 +101,7 @@ contract LivenessTest is Fixture {
         stakes.penalizeOffline(node.id);
     }
 
-    /// @notice Outage: nobody gains by charging nodes that could not check in, and a week of it costs them nothing.
+    /// @notice Outage: no account gains by charging nodes that could not check in, and a week of it costs them nothing.
     function test_attack_penalise_during_an_outage() public {
         _checkIn();
         pass(7 days);

@@ -47,7 +47,7 @@ contract NodeTermsTest is Fixture {
         assertEq(stakes.nodeOf(node.id).operator, fresh.id);
         _requireKey(fresh, node.id, type(uint40).max);
         _requireKey(node, node.id, uint40(vm.getBlockTimestamp()));
-        _requireKey(makeNode("nobody"), address(0), 0);
+        _requireKey(makeNode("unregistered"), address(0), 0);
     }
 
     function _requireKey(Node memory key, address id, uint40 until) private view {
@@ -149,7 +149,7 @@ contract NodeTermsTest is Fixture {
         stakes.rotateOperator(other.id, node.id, deadline, consent);
     }
 
-    /// @notice Somebody else's key: nobody becomes an operator without its signature for this owner, in time.
+    /// @notice Another party's key: no key becomes an operator without its signature for this owner, in time.
     function test_attack_rotating_to_a_foreign_operator() public {
         uint40 deadline = uint40(vm.getBlockTimestamp());
         bytes memory consent = consentOf(fresh, makeAddr("somebody else"), deadline);

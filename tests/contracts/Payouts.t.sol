@@ -175,7 +175,7 @@ contract PayoutsTest is Fixture {
         assertEq(paid[3], paid[0]);
     }
 
-    /// @dev Drawn at a tenth; a fifth of the fee of 1 VCN is for whoever convened it, who is no seat.
+    /// @dev Drawn at a tenth; a fifth of the fee of 1 VCN is for the account that convened it, which is no seat.
     function _earnedByBatch(uint16 leaves, uint256 drawn) private returns (uint96) {
         graduate(node);
         coin.approve(address(settlement), 100 * VCN);

@@ -76,7 +76,7 @@ contract ProveFraudTest is Papers {
         _assertCondemned();
     }
 
-    // ---- nobody honest is ever condemned
+    // ---- no honest party is ever condemned
 
     function testFuzz_an_honest_batch_is_not_condemned_for_anything(
         uint24 count,
@@ -155,7 +155,7 @@ contract ProveFraudTest is Papers {
         Job[] memory jobs = _jobs(3);
         Leaf[] memory leaves = leavesOf(jobs);
         SumNode[] memory nodes = nodesOf(leaves);
-        nodes[3] = SumNode(keccak256("nobody's job"), 12 * VCN, 0, 0);
+        nodes[3] = SumNode(keccak256("invented job"), 12 * VCN, 0, 0);
         SumNode memory top = SumTreeLib.root(nodes);
         Submission memory made = submissionFor(leaves, top, node.id, 0);
         made.maxLeaf = 14 * VCN;
@@ -843,7 +843,7 @@ contract ProveFraudTest is Papers {
         evidence.proveFraud(proof);
     }
 
-    /// @dev Nobody can open garbage, so code says nothing about it; a court whose seats get no leaf does.
+    /// @dev Garbage cannot be opened, so code says nothing about it; a court whose seats get no leaf does.
     function test_a_garbage_root_cannot_be_opened() public {
         Leaf[] memory leaves = leavesOf(_jobs(3));
         Claim[] memory claims = claimsOf(one, node.id, 3, 30 * VCN, 0);

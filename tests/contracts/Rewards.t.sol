@@ -215,7 +215,7 @@ contract RewardsTest is Fixture {
 
     function test_commission_is_a_tenth_unless_named() public {
         assertEq(stakes.termsOf(node.id).commissionBps, 1_000);
-        assertEq(stakes.termsOf(address(9)).commissionBps, 0, "nobody");
+        assertEq(stakes.termsOf(address(9)).commissionBps, 0, "no node");
         Node memory other = makeNode("other");
         fundOwner(other, 5_000 * VCN);
         _registerAt(other, 0);

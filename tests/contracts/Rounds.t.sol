@@ -231,7 +231,7 @@ contract RoundsTest is CourtFixture {
             court.replaceSeat(caseId, seat, contents());
         }
         sit();
-        assertEq(court.seatsOf(caseId).length, 10, "nobody is left to follow");
+        assertEq(court.seatsOf(caseId).length, 10, "no verifier is left to follow");
         assertVerdict(resolve(), Verdict.Severe);
     }
 

@@ -129,7 +129,7 @@ contract Scrutiny is Handler {
         }
         bool fraud = held && _isUnanimous(hearing);
         uint256 lost = _countLoss(hearing.caseId, before, stakes.nodeOf(hearing.node));
-        if ((lost != 0) != fraud) _complain("all three condemn a node, and nobody else does");
+        if ((lost != 0) != fraud) _complain("all three condemn a node, and fewer do not");
         if (fraud) {
             ++unmasked;
             ++voids;

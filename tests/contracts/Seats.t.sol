@@ -204,7 +204,7 @@ contract SeatsTest is Fixture {
         }
     }
 
-    /// @notice Attack: a node that shows nothing to anybody has nobody fined.
+    /// @notice Attack: a node that shows nothing to any seat has no seat fined.
     function test_nobody_is_fined_where_nobody_could_commit() public {
         Contents memory made = _case(6);
         pass(profile.seatSeconds + 1);

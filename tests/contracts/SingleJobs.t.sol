@@ -412,7 +412,7 @@ contract SingleJobsTest is Papers {
         emit ISingleJobs.JobExpired(_id(job), one.id, node.id, TOTAL);
         singles.expire(_id(job), termsOf(job), outputOf(job));
         assertEq(settlement.accountOf(one.id), 100 * VCN);
-        assertEq(stakes.nodeOf(node.id).penaltyTenths, 0, "nobody is to blame");
+        assertEq(stakes.nodeOf(node.id).penaltyTenths, 0, "no party is to blame");
     }
 
     function test_a_charge_above_the_price() public {
@@ -504,7 +504,7 @@ contract SingleJobsTest is Papers {
         singles.expire(_id(job), termsOf(job), JobOutput(0, 0));
     }
 
-    /// @dev A donation is nobody's: no book moves, no job is cheaper.
+    /// @dev A donation has no owner: no book moves, no job is cheaper.
     function test_a_donation_credits_nobody() public {
         coin.transfer(address(singles), VCN);
         coin.transfer(address(settlement), VCN);

@@ -5,7 +5,7 @@ import {DelegationView, NodeState, NodeTerms, NodeView, Pool} from "../../contra
 
 import {Fixture} from "./Fixture.sol";
 
-/// @notice Owners, and those who stake on nodes of others, in any order, and what must hold of stake whoever moves it.
+/// @notice Owners, and those who stake on nodes of others, in any order, and what must hold of stake in every order.
 abstract contract Stakers is Fixture {
     uint256 public constant ACTORS = 3;
     uint256 public constant STAKERS = 3;
@@ -17,11 +17,11 @@ abstract contract Stakers is Fixture {
     uint256 public shared;
     uint256 public burned;
     uint256 public penalties;
-    /// @dev Challenges that nobody has answered or called missed.
+    /// @dev Challenges that are neither answered nor called missed.
     uint256 public bonds;
     mapping(address node => mapping(address owner => uint256)) public bondsOf;
     mapping(address node => bool) public wasSlashed;
-    /// @dev By somebody else than its owner, now or before: of the others nobody need be asked.
+    /// @dev By another account than its owner, now or before: the others need not be asked.
     mapping(address node => bool) public isStakedOn;
     /// @dev When a node last checked in, or a batch of it became final; 0: not since it was registered.
     mapping(address node => uint256) public lastSign;
@@ -119,7 +119,7 @@ abstract contract Stakers is Fixture {
             _complain("rewards go to the payout and to stakers");
         }
         if (forOthers != 0) ++shared;
-        if (forOthers != 0 && stakes.termsOf(node.id).delegatedStake == 0) _complain("nobody else stakes here");
+        if (forOthers != 0 && stakes.termsOf(node.id).delegatedStake == 0) _complain("no delegator stakes here");
     }
 
     function challenge(uint256 who, uint256 whose) external {
@@ -294,7 +294,7 @@ abstract contract Stakers is Fixture {
             rewards += held[i].rewards;
         }
         if (atStake > active.total || leaving > unbonding.total) _complain("more is owed than is there");
-        if (active.total > atStake + 200 || unbonding.total > leaving + 200) _complain("stake that is nobody's");
+        if (active.total > atStake + 200 || unbonding.total > leaving + 200) _complain("stake without an owner");
         if (rewards > uint256(terms.rewardsHeld) + settlement.bookOf(node.id).rewards) _complain("rewards owed twice");
         bool low = terms.ownStake != 0 && terms.ownStake < profile.minStake;
         if (low && !wasSlashed[node.id]) _complain("own stake below the minimum");

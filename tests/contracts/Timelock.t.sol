@@ -133,7 +133,7 @@ contract TimelockTest is Fixture {
 
     // ---- attacks
 
-    /// @notice A stolen proposer key. Expected end: everybody sees what is proposed; a canceller ends it, and whoever does not
+    /// @notice A stolen proposer key. Expected end: the proposal is public; a canceller ends it, and a party that does not
     ///         trust in that has left with all its stake before it could be carried out.
     function test_attack_a_stolen_proposer_key_before_its_delay() public {
         Node memory node = registered("node", 5_000 * VCN);

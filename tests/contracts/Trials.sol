@@ -17,7 +17,7 @@ import {DelegationView, NodeState, NodeView} from "../../contracts/types/NodeTyp
 
 import {Scrutiny} from "./Scrutiny.sol";
 
-/// @notice What nobody should be able to gain by: another branch of the chain, a forged signature, a grant that is taken back,
+/// @notice Sources of no gain: another branch of the chain, a forged signature, a grant that is taken back,
 ///         trade with oneself. And the end of it all, when everybody leaves.
 contract Trials is Scrutiny {
     struct Draw {
@@ -142,7 +142,7 @@ contract Trials is Scrutiny {
         ++forgeries;
         vm.prank(node.id);
         try settlement.submit(made, claims) {
-            _complain("a claim that nobody signed was taken");
+            _complain("a claim without a signature was taken");
         } catch {}
     }
 
@@ -346,7 +346,7 @@ contract Trials is Scrutiny {
 
     // ---- the end
 
-    /// @notice Sixty days later, with the intake shut: every batch ends, everybody leaves, and what is left is nobody's.
+    /// @notice Sixty days later, with the intake shut: every batch ends, every party leaves, and what is left has no owner.
     function everybodyLeaves() external {
         mine(1);
         pass(60 days);

@@ -167,7 +167,7 @@ class FakeBackend:
         return job_id
 
     def change(self, job_id: str, **changes: object) -> None:
-        """The job goes on: a state update for whoever follows it."""
+        """The job goes on: a state update for its followers."""
         self.held[job_id] = replace(self.held[job_id], **changes)  # type: ignore[arg-type]
         self.feed.publish(job_id, views.JobUpdate("state", job=self.held[job_id]))
 

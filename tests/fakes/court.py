@@ -498,7 +498,7 @@ class Court(Contracts):
         self._share(self._seats_due(case), [seat.node for seat in case.seats if seat.state is SeatState.REVEALED])
 
     def _seats_due(self, case: MemoryCase) -> int:
-        """What its seats share: their pay without the part of whoever convened."""
+        """What its seats share: their pay without the part of the convening account."""
         due = seat_pay(case.batch.fee, len(case.drawn), case.batch.leaf_count, case.batch.rate_bps)
         return due - convene_pay(case.batch.fee) if case.convener_paid else due
 

@@ -1,6 +1,6 @@
 """Evidence as plain Python: bonds of clients who have a batch checked in full, and lies that need no court.
 
-Left out: signers with a grant, since nobody has one here.
+Left out: signers with a grant, since no scene has one.
 """
 
 from collections.abc import Sequence

@@ -77,7 +77,7 @@ class MemoryLedger:
         return draft.block
 
     async def announce(self) -> None:
-        """Wake whoever follows the chain."""
+        """Wake the followers of the chain."""
         async with self.news:
             self.news.notify_all()
 

@@ -79,7 +79,7 @@ def request(nonce: int) -> SignedRequest:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces; the caller sets the deadline."""
+    """Wait for something that no event announces; the caller sets the deadline."""
     while not condition():
         await trio.testing.wait_all_tasks_blocked(0.005)
 

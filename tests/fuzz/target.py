@@ -68,14 +68,14 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Scratch:
-    """Files for decoders that read files; `place` is set by whoever removes it again."""
+    """Files for decoders that read files; `place` is set by the code that removes it again."""
 
     def __init__(self) -> None:
         self.place: Path | None = None
 
     def folder(self) -> Path:
         """Where the files lie."""
-        assert self.place is not None, "nobody has said where files may lie"
+        assert self.place is not None, "no place was named for the files"
         return self.place
 
     def file(self, data: bytes, name: str = "file") -> Path:

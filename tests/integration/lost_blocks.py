@@ -107,7 +107,7 @@ class Case:
         await self.story.until(BlockSeen, lambda seen: seen.head >= head)
         # What is told is final, so nothing of it changes, and what fell out has not been told.
         assert self.facts == told
-        # Nobody asks again: it is mined again by itself.
+        # It is mined again by itself, without another request.
         ethereum = self.ledger.network.ethereum
         with trio.fail_after(20):
             while (receipt := await ethereum.receipt(prepared.hash)) is None:
@@ -156,7 +156,7 @@ async def case(monkeypatch: pytest.MonkeyPatch, *verifiers: Key, **changes: int)
 
 
 async def _require_same_story(at: Case, first: int, cursor: int) -> None:
-    """Whoever hears everything after the `first` events at once, and late, hears the same."""
+    """A late reader that hears all events after the `first` at once hears the same."""
     # Records and balances are read at the newest final block: the late one hears only the last of them.
     read = (NodeSeen, AccountSeen, BlockSeen)
     async with at.ledger.adapter(NODE, cursor=cursor) as late, told_by(late) as story:

@@ -140,7 +140,7 @@ async def test_a_seat_that_asks_for_a_proof_condemns_and_a_second_one_is_done_al
             node = await stakes.node_of(NODE.address)
             assert node is not None
             assert (node.state, node.active_stake) == (NodeState.JAILED, 5_000 * VCN)
-            # Whoever comes later, or asks again, pays nothing and hears the same; so of a batch that has left its slot.
+            # A later or repeated call pays nothing and hears the same, also of a batch that has left its slot.
             assert await second.perform(effect) == mined
             assert isinstance(await second.perform(replace(effect, batch_id=bytes(32))), TransactionMined)
         ethereum = play.ledger.network.ethereum

@@ -29,7 +29,7 @@ from tests.support.scenes.chain_reorgs import STARVED, open_lane, seal, submit
 pytestmark = pytest.mark.anvil
 
 
-# --- a batch that nobody judges ---------------------------------------------------------------------------------------
+# --- a batch without a judge ------------------------------------------------------------------------------------------
 
 
 @each_loss

@@ -386,7 +386,7 @@ CHALLENGED = (
     Step(ResolveCase, (CaseResolved,), _resolve),
     # Twenty jobs count towards a record on one day, and it has done those.
     Step(FinalizeBatch, (BatchSettled,), _finalize),
-    # The node was right: the bond goes to the pool, and nobody's account plans.
+    # The node was right: the bond goes to the pool, and no account plans with it.
     Step(EndChallenge, (), _end_challenge),
 )
 LONG_WINDOW = LONG_TURNS | {"challenge_seconds": 400}

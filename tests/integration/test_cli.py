@@ -296,8 +296,8 @@ def test_somebody_stakes_on_a_node_from_the_own_wallet(network: Network, tmp_pat
     assert (early.code, "StillUnbonding" in early.complaint[0]) == (Exit.REVERTED, True)
     nothing = network.of("asker", "stake", "claim", "--yes", *keys)
     assert (nothing.code, "NoRewards" in nothing.complaint[0]) == (Exit.REVERTED, True)
-    nobody = network.of("asker", "stake", "show", "--node", friend.address)
-    assert (nobody.code, "no node" in nobody.complaint[0]) == (Exit.FAILED, True)
+    unknown = network.of("asker", "stake", "show", "--node", friend.address)
+    assert (unknown.code, "no node" in unknown.complaint[0]) == (Exit.FAILED, True)
 
 
 def test_wrong_password_and_missing_key_file(network: Network, tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_job_that_nobody_can_do_costs_nothing(network: Network) -> None:
 
 
 def new_node(network: Network, tmp_path: Path, roles: tuple[str, ...] = ("requester",)) -> Founded:
-    """A node that nobody runs, with the settings of the network."""
+    """A node that does not run, with the settings of the network."""
     settings = {
         "node": {"roles": list(roles)},
         "p2p": {"listen": ["/ip4/127.0.0.1/tcp/0"], "fast": True},
@@ -347,7 +347,7 @@ def new_node(network: Network, tmp_path: Path, roles: tuple[str, ...] = ("reques
 
 
 def pay(network: Network, to: Key, amount: int) -> None:
-    """Coins and gas from whoever deployed the network."""
+    """Coins and gas from the deployer of the network."""
     import trio
 
     from chain.contracts.network import Network as Contracts

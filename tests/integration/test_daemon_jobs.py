@@ -141,7 +141,7 @@ async def test_provider_that_was_down_between_answer_and_pay_is_paid(place: Plac
 async def test_provider_killed_in_the_middle_of_a_job_ends_it_when_it_is_back(place: Place) -> None:
     asker = place.make("asker", executor__store=str(place.root / "store"))
     await place.ledger.deposit(_key(asker, "client"), 1_000 * VCN)
-    # Somebody must be there to judge, or nobody would hire; and it is how the two find each other.
+    # Without a judge no requester would hire; it is also how the two find each other.
     verifier = await worker(place, "verifier", "verifier")
     async with trio.open_nursery() as nursery:
         town = Town(nursery)

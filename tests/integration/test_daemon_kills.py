@@ -240,7 +240,7 @@ class Town:
             await owner.join_verifiers(node.node_id, CLASS)
 
     async def count(self) -> None:
-        """Once nobody has anything left to do: the money, and the state of the nodes."""
+        """Once no node has anything left to do: the money, and the state of the nodes."""
         members, network = self._network.members, self._ledger.network
         workers = [members[name] for name in (WORKER, *PROVIDERS)]
         for worker in workers:
@@ -259,7 +259,7 @@ class Town:
             self._walk.stakes[name] = node.active_stake if node else 0
 
     async def read_journals(self) -> None:
-        """Once nobody runs any more: what everybody has written, and whether the chain has it."""
+        """Once no node runs any more: what each has written, and whether the chain has it."""
         ethereum = self._ledger.network.ethereum
         for name, member in self._network.members.items():
             with open_journal(member.config.node.data_dir) as journal:
@@ -276,7 +276,7 @@ class Town:
 
 def _ask(asker: Member, kill: Kill) -> None:
     max_price = price_of(Wei(CAST[WORKER].price * VCN), MAX_NEW_TOKENS) if asker.name == MORTAL else 0
-    # Whoever dies of it does not answer.
+    # A node that dies of it does not answer.
     with suppress(Fault) if kill.asker in kill.victims else nullcontext():
         asker.ask(kill.work.value, TIMEOUT_MS, max_price)
 
@@ -350,7 +350,7 @@ def test_job_ends_well_whoever_is_killed_at_whatever_stage(walk: Walk, kill: Kil
     if kill in walk.broken:
         raise walk.broken[kill]
     assert kill in walk.ends, f"not walked, because of {', '.join(map(str, walk.broken))}"
-    # Whoever was to die has shown the stage, and has died of nothing else.
+    # The node that was to die has reached the stage, and has died of nothing else.
     assert set(walk.deaths[kill]) == {-signal.SIGKILL}
     end = walk.ends[kill]
     assert end.state == (Stage.SPENDABLE if kill.work is Work.HONEST else Stage.REFUNDED), end

@@ -204,9 +204,9 @@ def test_a_chain_without_history_is_told(open_desk: Any) -> None:
 
 def test_a_public_chain_wants_names_and_another_profile(open_desk: Any) -> None:
     with open_desk(chain_id=OTHER_CHAIN) as desk:
-        nobody = desk.deploy(profile="testnet")
-        assert nobody.code == Exit.USAGE
-        assert "hint: --proposer ADDRESS --keeper ADDRESS" in nobody.err
+        unnamed = desk.deploy(profile="testnet")
+        assert unnamed.code == Exit.USAGE
+        assert "hint: --proposer ADDRESS --keeper ADDRESS" in unnamed.err
         named = ("--proposer", key("first").address, "--keeper", key("keeper").address)
         local = desk.deploy(*named, "--broadcast")
         assert local.code == Exit.PREFLIGHT
@@ -221,7 +221,7 @@ def test_a_public_chain_wants_names_and_another_profile(open_desk: Any) -> None:
     [
         (("--chain-id", "5"), Exit.PREFLIGHT, f"hint: another --rpc, or --chain-id {CHAIN_ID}"),
         (("--proposer", "0x12", "--keeper", "0x12"), Exit.USAGE, "--proposer: '0x12' is no address"),
-        (("--keeper", "0x" + "11" * 20), Exit.USAGE, "name all who govern, or nobody"),
+        (("--keeper", "0x" + "11" * 20), Exit.USAGE, "name all who govern, or none"),
         (("--rpc", "127.0.0.1:8545"), Exit.USAGE, "is no URL that begins with http://"),
         (("--runtime", "12"), Exit.USAGE, "is no sha256"),
         (("--profile", "moon"), Exit.USAGE, "moon"),

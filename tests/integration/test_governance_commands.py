@@ -207,7 +207,7 @@ async def test_arbiters_are_named_see_what_waits_and_vote(
         ledger = anvil_of(play)
         desk = desk_at(ledger, tmp_path, capsys, monkeypatch)
         await ledger.controls.enrich(ANYBODY, *ARBITERS)
-        assert "nobody" in (await desk.vcoin("panel", "show")).out
+        assert "none" in (await desk.vcoin("panel", "show")).out
         people = [person.address for person in ARBITERS]
         few = await desk.refused(DEPLOYER, "BadQuorum", "timelock", "propose", "arbiters", *people, "--quorum", "1")
         assert "more than half" in few

@@ -101,7 +101,7 @@ async def test_more_stake_needs_a_permission_once(ledger: AnvilLedger) -> None:
 async def test_what_went_through_before_a_refusal_is_said(ledger: AnvilLedger) -> None:
     await ledger.register(OPERATOR)
     network, owner = ledger.network, owner_of(OPERATOR)
-    # Too small a permission: nobody can tell before it is given.
+    # Too small a permission: it cannot be known before it is given.
     calls = (network.token.approve(network.stakes.address, VCN), network.stakes.stake(OPERATOR.address, 2 * VCN))
     with pytest.raises(Fault, match=r"ERC20InsufficientAllowance.*done before it: VCoin\.approve"):
         await done(ledger, await plans.plain(network, owner, *calls), owner)

@@ -41,7 +41,7 @@ def host(**fields: Any) -> Change:
 
 
 def as_root(*changes: Change) -> Change:
-    """Root with Docker's default capabilities: what a container is that nobody hardened."""
+    """Root with Docker's default capabilities: what a container is without hardening."""
 
     def change(body: dict[str, Any]) -> None:
         body["User"] = "0:0"

@@ -137,7 +137,7 @@ def test_engine_that_dies_and_comes_back_costs_a_job_nothing(
     private.kill()
     private.start(live_restore=True)
     assert run.finish().outcome is Outcome.OK, run.finish()
-    # Each token once and in order, also those that were said while nobody listened.
+    # Each token once and in order, also those of a moment without a reader.
     assert run.ids == list(range(60))
     assert (tmp_path / "kept" / "a").read_bytes() == b"a"
     assert containers(station) == []

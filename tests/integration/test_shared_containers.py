@@ -174,12 +174,12 @@ async def begin(house: House, jobs: trio.Nursery, *specs: RunSpec) -> RunSpec:
 async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -> None:
     paper = house.job("paper", PAPER, 40, milli=800)
     rivers, short = house.job("rivers", tokens=24), house.job("short", "Say something.", 3, milli=800)
-    nobody = house.job("nobody", tokens=16)
-    house.workspaces.of_job(nobody.job_id).put(INPUT_JSON, b'{"v":1,"salt":"' + b"5a" * 16 + b'","messages":[]}')
+    damaged = house.job("damaged", tokens=16)
+    house.workspaces.of_job(damaged.job_id).put(INPUT_JSON, b'{"v":1,"salt":"' + b"5a" * 16 + b'","messages":[]}')
     async with house.open() as jobs:
-        await begin(house, jobs, paper, rivers, short, nobody)
+        await begin(house, jobs, paper, rivers, short, damaged)
     assert house.created() == 2
-    refused = house.exited[nobody.job_id].result
+    refused = house.exited[damaged.job_id].result
     assert (refused.outcome, "bad_messages" in refused.detail) == (Outcome.CLIENT, True)
     assert house.order.index(short.job_id) < house.order.index(paper.job_id)
     for spec in (paper, rivers, short):
@@ -244,7 +244,7 @@ async def test_called_off_jobs_take_their_container_with_them(house: House) -> N
 
 
 async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) -> None:
-    """That of a single job stays: whoever is asked for the job again takes it over."""
+    """That of a single job stays: the next run of the job takes it over."""
     api, left = house.station.engine.api, {}
     for kind in (KIND, "generate"):
         labels = {"node": house.name, "job": "aa" * 32, "kind": kind, "deadline": str(int(time.time()) + 600)}

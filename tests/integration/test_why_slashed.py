@@ -130,5 +130,5 @@ async def test_a_node_that_nobody_knows_is_refused_with_the_way_to_find_one(arou
             assert ran.err.splitlines() == [f"error: no node '{name}'", "hint: vcoin status --nodes"]
         short = await desk.vcoin("node", "why-slashed", "0x")
         assert (short.code, "too short" in short.err) == (Exit.USAGE, True)
-        nobody = await desk.vcoin("node", "why-slashed")
-        assert (nobody.code, "vcoin node init makes one" in nobody.err) == (Exit.BAD_CONFIG, True)
+        homeless = await desk.vcoin("node", "why-slashed")
+        assert (homeless.code, "vcoin node init makes one" in homeless.err) == (Exit.BAD_CONFIG, True)

@@ -84,7 +84,7 @@ class Chain:
 
     # --- transactions and blocks ------------------------------------------------------------------------------------
     def send(self, sent: Sent) -> None:
-        """Simulate a transaction and put it into the pool; whoever sent it hears at once what is done or refused."""
+        """Simulate a transaction and put it into the pool; the sender hears at once what is done or refused."""
         if (answer := answer_of(self.contracts, sent.effect)) is not None:
             sent.heard(answer)
             return

@@ -32,7 +32,7 @@ class Blamed:
 
 @dataclass
 class Asked:
-    """An effect that nobody has answered. `kept`: a fold of the journal would ask for it again."""
+    """An effect without an answer. `kept`: a fold of the journal would ask for it again."""
 
     effect: fx.Effect
     kept: bool
@@ -42,7 +42,7 @@ class Asked:
 class Node:
     """One node. What is in `journal` and `disk` outlives a kill; the rest does not.
 
-    `life` counts its lives: what was begun in an earlier one reaches nobody.
+    `life` counts its lives: what was begun in an earlier one reaches no machine.
     """
 
     name: str

@@ -57,7 +57,7 @@ NOISE = Calibration(
     embed=Tolerance(15_000, 30_000),
     margins=MARGINS,
 )
-"""Nobody has measured it for classification."""
+"""It was not measured for classification."""
 START_MS = 1_800_000_000_000
 
 

@@ -1,4 +1,4 @@
-"""A node that settles what code alone can condemn: its own seats prove it, and nobody else loses anything."""
+"""A node that settles what code alone can condemn: its own seats prove it, and no other party loses anything."""
 
 from dataclasses import replace
 from typing import Any
@@ -61,7 +61,7 @@ def test_a_leaf_without_its_receipt_is_proved_by_its_seats_and_its_client_has_it
     seats = {node.name for node in world.nodes.values() if node.address in case.seats}
     assert provers(world)
     assert provers(world) <= seats
-    # Code has ended it: no seat had to reveal, and nobody waited for an appeal.
+    # Code has ended it: no seat had to reveal or to wait for an appeal.
     ended = only(world, ev.CaseResolved)
     assert (ended.batch_id, ended.verdict, ended.median) == (case.batch_id, Verdict.SEVERE, 0)
     assert not told(world, ev.CaseDecided)

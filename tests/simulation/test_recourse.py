@@ -120,7 +120,7 @@ def test_rubbish_in_answer_to_its_own_demand_is_scored_for_rubbish(kind: type[An
     world = town.world
     world.run(lambda: bool(told(world, ev.SeatRevealed)), 200)
     assert told(world, ev.SeatRevealed)[0].scores == (0,)
-    # One seat alone condemns nobody: two more are asked, and were shown all.
+    # One seat alone condemns no node: two more are asked, and were shown all.
     settled(world)
     assert {event.scores for event in told(world, ev.SeatRevealed)} == {(0,), (10_000,)}
     assert requested(world)[0].stage is Stage.SPENDABLE
@@ -210,7 +210,7 @@ class Bench:
         world.soon(lambda: world.node("requester").take(ask(number, now_ms=world.now_ms)), 3_000)
 
     def sits(self) -> Node:
-        """Whoever has the only seat of the newest case."""
+        """The node in the only seat of the newest case."""
         cases = len(told(self.world, ev.CaseConvened))
         self.world.run(lambda: len(told(self.world, ev.CaseConvened)) > cases)
         seats = told(self.world, ev.CaseConvened)[-1].seats
@@ -223,7 +223,7 @@ class Bench:
         return [names[event.node] for _, event in heard if isinstance(event, ev.SeatSilenced)]
 
     def require_harmless(self) -> None:
-        """Nobody has lost anything."""
+        """No party has lost anything."""
         assert {job.stage for job in requested(self.world)} == {Stage.SPENDABLE}
         assert not told(self.world, ev.NodeSlashed)
         assert {node.penalty for node in self.world.chain.contracts.nodes.values()} == {0}

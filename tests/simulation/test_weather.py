@@ -68,7 +68,7 @@ def test_a_kill_before_the_cursor_moved_loses_no_money(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("kind", get_args(ChainEffect))
 def test_what_fell_out_and_is_refused_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> None:
-    """A transaction that comes too early on the new branch is used up there, and nobody says so."""
+    """A transaction that comes too early on the new branch is used up there, and no log says so."""
     mine, refused = Chain.mine, set()
 
     def mine_and_refuse(chain: Chain, now_s: int) -> None:

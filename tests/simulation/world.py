@@ -254,7 +254,7 @@ class World:
                 check = reading_bytes(spec.kind, 3, work, seat) if spec.kind else text
                 self.soon(lambda: answer(ev.SampleReplayed(batch, leaf_index, check, "")), CHECK_MS)
             case fx.FetchModel(manifest):
-                # Nobody passes models on here.
+                # No node passes models on here.
                 self.soon(
                     lambda: answer(ev.EffectFailed(fx.FetchModel, manifest, "no peer has it", True)), NO_ANSWER_MS
                 )

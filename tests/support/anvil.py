@@ -56,7 +56,7 @@ def start_anvil(*arguments: str, port: int = 0, chain_id: int = CHAIN_ID) -> Anv
         process.wait()
         process.stdout.close()
         raise AssertionError(f"anvil did not start: {said.decode(errors='replace')}")
-    # It writes a line a call, and stops when nobody reads them.
+    # It writes a line a call, and stops when they are not read.
     reader = threading.Thread(target=_read_all, args=(process.stdout,), daemon=True)
     reader.start()
     return Anvil(f"http://{found.group(1).decode()}", process, reader)

@@ -72,7 +72,7 @@ def endpoint(answer: Answer, *, batches: bool = True) -> Iterator[Endpoint]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Nobody reads it."""
+            """It is not read."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -13,7 +13,7 @@ for _ in range(os.getpid() * _SPREAD % (LAST - FIRST)):
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on."""
+    """The first of so many ports in a row without a listener."""
     row: list[int] = []
     for port in itertools.islice(_ports, LAST - FIRST):
         if not _is_free(port) or (row and port != row[-1] + 1):

@@ -264,7 +264,7 @@ def _leaves(papers: JobPapers, tokens: int) -> list[Leaf]:
 
 
 def _stranger(mine: Leaf, place: int) -> Leaf:
-    """A leaf whose papers nobody shows: of the same lane up to the tenth, then of another client's."""
+    """A leaf whose papers are not shown: of the same lane up to the tenth, then of another client's."""
     client, index = (CLIENT, place + 1) if place < 10 else (OTHER, place - 9)
     return replace(
         mine,

@@ -50,7 +50,7 @@ async def passed(play: Scene, slot: int = 0) -> BatchId:
 
 
 async def convicted(play: Scene) -> BatchId:
-    """A batch that was found to be faked; nobody appealed."""
+    """A batch that was found to be faked, without an appeal."""
     name, contents = await judged(play, 0, 2_000)
     await play.ledger.warp(3_600)
     await play.resolve_again(name, contents)

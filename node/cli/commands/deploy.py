@@ -137,7 +137,7 @@ async def _carry_out(order: _Order) -> PlanOutcome:
     rulers = order.governance
     if rulers is None:
         if chain_id not in LOCAL_CHAINS:
-            raise Fault("bad_request", "nobody is named to govern the network", "--proposer ADDRESS --keeper ADDRESS")
+            raise Fault("bad_request", "no one is named to govern the network", "--proposer ADDRESS --keeper ADDRESS")
         rulers = Governance((order.deployer,), order.deployer)
     path = order.out or Path("deployments") / f"{chain_id}.json"
     profile, classes = profiles()[order.profile], first_classes(order.runtime)
@@ -185,14 +185,14 @@ def _deployer(key: Path | None, named: str) -> "Address":
 def _governance(
     proposers: tuple[str, ...], cancellers: tuple[str, ...], executors: tuple[str, ...], keeper: str
 ) -> "Governance | None":
-    """Who was named; None if nobody was."""
+    """The named accounts; None without any."""
     from chain.contracts.timelock import ANYBODY, Governance
 
     if not (proposers or cancellers or executors or keeper):
         return None
     if not proposers or not keeper:
         missing = "--keeper" if proposers else "--proposer"
-        raise Fault("bad_request", "name all who govern, or nobody", f"{missing} ADDRESS")
+        raise Fault("bad_request", "name all who govern, or none", f"{missing} ADDRESS")
     return Governance(
         proposers=tuple(_address("--proposer", each) for each in proposers),
         keeper=_address("--keeper", keeper),

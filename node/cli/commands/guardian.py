@@ -82,7 +82,7 @@ async def _look(network: "Network", _: "Deployment") -> _GuardianState:
 
 
 def _rows(seen: _GuardianState) -> Iterator[tuple[str, str]]:
-    yield "keeper", "nobody" if int(seen.keeper, 16) == 0 else seen.keeper
+    yield "keeper", "none" if int(seen.keeper, 16) == 0 else seen.keeper
     yield "intake", intake(seen.paused_until, seen.now)
     wait_s = seen.next_pause_at - seen.now
     yield "next pause", "at any time" if wait_s <= 0 else f"in {span(wait_s * 1_000)} at the earliest"

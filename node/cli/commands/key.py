@@ -18,7 +18,7 @@ KeyFile = Annotated[Path, Parameter(metavar="FILE")]
 def create(file: KeyFile, /, *, password_file: Path | None = None, common: Common = COMMON) -> int:
     """Make a new key in a file that only you may read (Web3 secret storage, as geth and cast read it).
 
-    Whoever has the file and its password has the wallet, and nobody without both: keep a copy of each, apart.
+    The file and its password together are the wallet: keep a copy of each, apart.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _tell(file: Path, address: str, common: Common) -> int:
 
 
 def _ask_twice(question: str) -> str:
-    """Nobody sees what is typed, and a wrong letter would lock the key for good."""
+    """The typed text is hidden, and a wrong letter would lock the key for good."""
     password = output.ask_secret(question)
     if output.ask_secret("the same again") != password:
         raise Fault("bad_request", "the two passwords differ", "nothing was made: try again")

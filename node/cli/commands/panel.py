@@ -131,7 +131,7 @@ def _plain(seen: _PanelState) -> dict[str, Any]:
 
 def _rows(seen: _PanelState) -> Iterator[tuple[str, str]]:
     if not seen.arbiters:
-        yield "arbiters", "nobody: what the last round doubts is void"
+        yield "arbiters", "none: what the last round doubts is void"
         return
     for number, arbiter in enumerate(seen.arbiters):
         yield "" if number else "arbiters", arbiter

@@ -42,7 +42,7 @@ def show(*, common: Common = COMMON) -> int:
     )
     delay = span(seen.delay_s * 1_000)
     output.data(
-        ["", f"Only {seen.governor}, the timelock, adds rows, {delay} after it was proposed; nobody changes one."]
+        ["", f"Only {seen.governor}, the timelock, adds rows, {delay} after it was proposed; no account changes one."]
     )
     return Exit.OK
 

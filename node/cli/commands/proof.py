@@ -42,7 +42,7 @@ def proof(
     output_
         Where to write it; - is stdout, nothing: job-ID.proof.json here.
     with_content
-        Put in question and answer, in the clear, and the key that opens both: whoever gets the file can read it.
+        Put in question and answer, in the clear, and the key that opens both: each reader of the file can read it.
     fill_from
         The other side's proof of the same job: take over what is missing here, as the way to the root of its batch.
     """

@@ -48,7 +48,7 @@ def class_(
     again: Again = ONCE,
     common: Common = COMMON,
 ) -> int:
-    """Propose a device class. Nobody can change or remove it later.
+    """Propose a device class. It cannot be changed or removed later.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def class_(
 def calibration(
     file: Path, /, *, device_class: int, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON
 ) -> int:
-    """Propose the noise constants of a model on one device class. Nobody can change or remove them later.
+    """Propose the noise constants of a model on one device class. They cannot be changed or removed later.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE,
     Parameters
     ----------
     address
-        Who; the zero address for nobody.
+        The account; the zero address for none.
     """
     from protocol.wire.ids import Address
 
@@ -133,7 +133,7 @@ def arbiters(
     Parameters
     ----------
     addresses
-        All of them, at most 32; nobody means that what the last round doubts is void.
+        All of them, at most 32; none means that what the last round doubts is void.
     quorum
         How many decide: more than half.
     """

@@ -155,7 +155,7 @@ def _score_table(seen: CaseStanding) -> list[str]:
     drawn = seen.trail.draw.leaves if seen.trail.draw else ()
     seats = seen.trail.case.seats if seen.trail.case else ()
     if not seats:
-        return ["nobody has sat"]
+        return ["no seat has sat"]
     rows = [(leaf, [_score(seat, at) for seat in seats]) for at, leaf in enumerate(drawn)]
     rows.sort(key=lambda row: min((score for score in row[1] if score is not None), default=10_000))
     kept = sorted(rows[:MOST_ROWS])

@@ -61,5 +61,5 @@ def confirm_payout(*, wallet: WalletOptions, about: NodeOption = HERE, common: C
 
 @payout.command(name="cancel")
 def cancel_payout(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
-    """Call an announced payout off; the owner, or who is paid now: whoever finds the owner's key stolen."""
+    """Call an announced payout off; the owner, or the present payout: for a stolen owner's key."""
     return send_about(wallet, EITHERS, about, common, lambda network, node: [network.stakes.cancel_payout(node)])

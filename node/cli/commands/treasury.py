@@ -60,7 +60,7 @@ def show(*, common: Common = COMMON) -> int:
 
 @app.command
 def fund(amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
-    """Pay into the pool that seats are paid from. Nobody gets it back.
+    """Pay into the pool that seats are paid from. It is not paid back.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _rows(seen: _TreasuryState) -> Iterator[tuple[str, str]]:
     yield "in court", f"{exact_coins(coins.in_court)} in {coins.cases} {'case' if coins.cases == 1 else 'cases'}"
     yield "intake", intake(seen.paused_until, seen.now)
     keeper = seen.pausing.keeper
-    yield "keeper", "nobody" if int(keeper, 16) == 0 else f"{keeper}, {_next_pause(seen)}"
+    yield "keeper", "none" if int(keeper, 16) == 0 else f"{keeper}, {_next_pause(seen)}"
     if not seen.operations:
         yield "timelock", "nothing waits"
     for number, each in enumerate(seen.operations):

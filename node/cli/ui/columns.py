@@ -7,7 +7,7 @@ GAP = "  |  "
 NARROWEST = 30
 """Of a column: on a narrower terminal the texts stand below each other."""
 UNKNOWN_WIDTH = 100
-"""Where nobody says how wide it is: a pipe, a file."""
+"""Width of an output without one: a pipe, a file."""
 
 
 def terminal_width() -> int:

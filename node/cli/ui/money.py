@@ -26,9 +26,9 @@ def carry_out_by_daemon(path: Sequence[str], body: dict[str, str], *, yes: bool,
 
 
 def carry_out(move: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
-    """Simulate, show, ask, send. In JSON nobody is asked: without `yes` it is only simulated.
+    """Simulate, show, ask, send. In JSON there is no question: without `yes` it is only simulated.
 
-    Raises: Reverted, nothing sent; Fault bad_request where a yes is needed and nobody can be asked.
+    Raises: Reverted, nothing sent; Fault bad_request if a yes is needed and there is no terminal.
     """
     planned = move(True)
     if dry_run or (as_json and not yes):

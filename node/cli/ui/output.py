@@ -66,7 +66,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> list[str]:
 def confirm(question: str) -> bool:
     """Ask a person; anything but yes is no.
 
-    Raises: Fault bad_request where nobody can be asked.
+    Raises: Fault bad_request without a terminal.
     """
     if not sys.stdin.isatty():
         raise Fault("bad_request", "this needs a yes, and there is no terminal to ask", "add --yes")

@@ -6,10 +6,10 @@ from node.api.faults import vcn
 
 BLANK = "-"
 VERDICTS = {
-    "review": "the seats doubted it, and nobody let it pass",
+    "review": "the seats doubted it, and no arbiter let it pass",
     "severe": "fraud",
     "short": "something was found, and too few verifiers were left to confirm it",
-    "starved": "nobody judged it in time, though verifiers were there",
+    "starved": "it was not judged in time, though verifiers were there",
     "withheld": "it did not show on chain what a seat had asked for",
 }
 

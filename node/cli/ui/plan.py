@@ -135,7 +135,7 @@ def _governance(made: "Plan") -> Iterator[tuple[str, str]]:
     for name, who in (("proposer", rulers.proposers), ("canceller", rulers.cancellers), ("executor", rulers.executors)):
         for number, address in enumerate(who):
             yield "" if number else name, "everybody" if int(address, 16) == 0 else address
-    yield "keeper", "nobody" if int(rulers.keeper, 16) == 0 else rulers.keeper
+    yield "keeper", "none" if int(rulers.keeper, 16) == 0 else rulers.keeper
     yield "delay", f"{span(made.profile.timelock_seconds * 1_000)} between a proposal and its execution"
 
 

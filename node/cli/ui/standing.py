@@ -107,7 +107,7 @@ def deadline_of(seen: CaseStanding) -> str:
 
 
 def default_of(seen: CaseStanding) -> str:
-    """What happens when nobody does anything."""
+    """What happens without any action."""
     name = seen.case.state.name.lower()
     if name == "data_challenge" and seen.case.standing.name == "SEVERE":
         name = "decided"

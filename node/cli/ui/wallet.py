@@ -111,7 +111,7 @@ def send_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Com
 
 
 def unlock(key: Path, password_file: Path | None, whose: str) -> "Key":
-    """The key of a file; whoever sits there is asked for the password of "the owner's key". Raises: ConfigError."""
+    """The key of a file; the terminal asks for the password of "the owner's key". Raises: ConfigError."""
     from chain.tx.keystore import load_key, read_password
 
     prompt = output.ask_secret if output.is_interactive() else None

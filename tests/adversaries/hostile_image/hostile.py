@@ -121,7 +121,7 @@ def endless_number() -> None:
 
 
 def sparse() -> None:
-    # Holes cost the job nothing, and whoever reads them a great deal.
+    # Holes cost the job nothing, and their reader a great deal.
     for number in range(4):
         with (OUTPUT / str(number)).open("wb") as file:
             file.truncate(4 << 20)

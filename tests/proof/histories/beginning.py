@@ -90,7 +90,7 @@ def _register(player: Player, name: str, owner: str, stake: int) -> None:
     ledger.nodes[node] = Node(owner, payout, Record(ledger.today), Pool(stake, {owner: stake}), 2)
     if name.startswith("verifier"):
         player.do(owner, "Court", "joinVerifiers", [node, CLASS])
-        # In a local network nobody weighs less than everything.
+        # In a local network every weight is full.
         ledger.places.append(Place(node, ledger.block, 10_000))
 
 

@@ -83,7 +83,7 @@ class Ledger(Stakes):
     ) -> None:
         """`signed`: whose signature comes along; the client needs none for its own call."""
         client, signer, node = lane
-        require(amount > 0 and node in self.nodes, "nothing, or for nobody")
+        require(amount > 0 and node in self.nodes, "nothing, or for no node")
         require(self.time <= deadline <= self.time + 3_600, "the message has its hour")
         there = self.lanes.get(lane, Lane())
         require(there.left + there.mark == prev_total, "the lane has moved")
@@ -196,7 +196,7 @@ class Ledger(Stakes):
         self.seeds[epoch] = block_hash
 
     def rearm(self, epoch: int) -> None:
-        """One more block for a seed that nobody sealed in time."""
+        """One more block for a seed that was not sealed in time."""
         require(epoch not in self.seeds and epoch not in self.second_blocks, "sealed, or rearmed before")
         require(self._is_out_of_reach(epoch), "still there")
         self.second_blocks[epoch] = self.block + self.numbers.lag_blocks
@@ -297,7 +297,7 @@ class Ledger(Stakes):
         require(self.time <= batch.time + self.numbers.starved_seconds, "too late")
         wanted = 1 if min(batch.price, batch.max_leaf * len(drawn)) < self.numbers.court_value else 3
         found, next_try = self._seats(batch, drawn, 0, wanted, ())
-        require(len(found) > 0, "nobody to sit")
+        require(len(found) > 0, "no verifier to sit")
         batch.rate = self._rate(batch)
         batch.state = "in court"
         case = Case(batch, drawn, [Seat(each, self.time) for each in found], next_try)
@@ -349,7 +349,7 @@ class Ledger(Stakes):
         require(sender in {node, one.owner}, "neither owner nor operator")
         require(self._may_sit(one), "not active, or too little stake")
         require(all(place.node != node or place.until_block != STAYS for place in self.places), "on the list")
-        # In a local network nobody weighs less than everything.
+        # In a local network every weight is full.
         self.places.append(Place(node, self.block, 10_000))
 
     def leave(self, sender: str, node: str) -> None:
@@ -412,7 +412,7 @@ class Ledger(Stakes):
         case.state, case.asked_at = "asked", self.time
 
     def answer(self, sender: str, case: Case, size: int) -> None:
-        require(not case.verdict and case.state == "asked", "nobody asked")
+        require(not case.verdict and case.state == "asked", "not asked")
         require(sender in {case.batch.node, self.nodes[case.batch.node].owner}, "neither owner nor operator")
         require(self.time <= case.asked_at + self.numbers.data_seconds, "too late")
         require(0 < size <= LARGEST_ANSWER, "nothing, or too much")
@@ -458,7 +458,7 @@ class Ledger(Stakes):
         return self._conclude(case, found, sitting)
 
     def _end_waiting(self, case: Case) -> None:
-        """Nobody appealed, no arbiter ruled, or the node did not answer; fraud that was found is no better for that."""
+        """No appeal came, no arbiter ruled, or the node did not answer; fraud that was found is no better for that."""
         require(self.time > self.until(case), "an answer, an appeal or a ruling may come")
         if case.state == "asked":
             self._settle_bond(case, better=False)
@@ -538,7 +538,7 @@ class Ledger(Stakes):
             self._close(case, "pass" if passes else "review", case.revealed())
 
     def _larger_bench(self, case: Case) -> tuple[list[str], int]:
-        """The largest odd number up to seven, new verifiers first; nobody if that is no more than sat."""
+        """The largest odd number up to seven, new verifiers first; none if that is no more than sat."""
         if case.round or len(self.places) < len(case.seats) + 2:
             return [], 0
         before = sum(place.since_block < case.batch.block for place in self.places)

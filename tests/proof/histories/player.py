@@ -250,7 +250,7 @@ class Player(StakeMoves):
         )
 
     def _lose(self, epoch: int) -> None:
-        """Nobody has sealed it in time: it is armed again, and the second time its batches are void."""
+        """It was not sealed in time: it is armed again, and the second time its batches are void."""
         self.ledger.block = max(self.ledger.block, self.ledger.seed_block(epoch) + self._mostly(HASHES + 1, HASHES))
         thief, second = address("thief"), epoch in self.ledger.second_blocks
         lost = [each for each in self.ledger.batches.values() if self.ledger.epoch(each) == epoch]
@@ -443,7 +443,7 @@ class Player(StakeMoves):
         )
 
     def rulings(self) -> None:
-        """A case that waits is ended once nobody may appeal, answer or vote any more, or some do so too late."""
+        """A case that waits is ended once no party may appeal, answer or vote any more, or some do so too late."""
         waiting = [case for case in self.ledger.cases.values() if not case.verdict and case.state != "open"]
         if not waiting:
             return None
@@ -467,7 +467,7 @@ class Player(StakeMoves):
         self.do(sender, "Court", name, [node, CLASS], lambda: told(sender, node), self.bench)
 
     def name_arbiters(self) -> None:
-        """Those who vote on a doubt from now on, or nobody."""
+        """The arbiters of doubts from now on, or none."""
         count = self.dice.choice([3, 3, 3, 4, 1, 0])
         names = tuple(sorted(map(address, self.dice.sample(ARBITERS, count)), key=lambda who: int(who, 16)))
         quorum = count // 2 + 1 if count else 0

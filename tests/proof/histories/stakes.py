@@ -15,7 +15,7 @@ GRACE_DAYS = 7
 
 @dataclass
 class Stakes:
-    """Wallets, nodes, and the money that is nobody's. `time` and `block` are those of the next call."""
+    """Wallets, nodes, and the money without an owner. `time` and `block` are those of the next call."""
 
     numbers: Numbers
     time: int
@@ -167,7 +167,7 @@ class Stakes:
         self.burned += lost - lost // 10
 
     def _see(self, one: Node) -> None:
-        """A sign of the day. What nobody has charged for the days before it is charged now."""
+        """A sign of the day. Days before it that were not charged are charged now."""
         if self.today not in one.record.seen:
             self._charge_absence(one)
         one.record.see(self.today)

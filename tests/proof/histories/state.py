@@ -172,7 +172,7 @@ class Case:
     answered_at: int = 0
 
     def pay(self) -> int:
-        """For whoever convened and the seats: the fees of what was drawn, over the rate at which it was drawn."""
+        """For the convening account and the seats: the fees of what was drawn, over the rate at which it was drawn."""
         return self.batch.fee * len(self.drawn) * 100 // (self.batch.leaves * self.batch.rate)
 
     def revealed(self, first: int = 0) -> list[Seat]:

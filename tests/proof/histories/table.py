@@ -15,7 +15,7 @@ from tests.proof.histories.state import Batch, Case, Refused
 
 PROVIDERS = ("node 0", "node 1", "node 2")
 CLIENTS = ("client 0", "client 1", "client 2")
-NOBODY = "0x" + 40 * "0"
+NO_ADDRESS = "0x" + 40 * "0"
 STAKERS = ("staker 0", "staker 1", "staker 2")
 _LANE_STATES = ("none", "open", "closing", "reclaimed")
 _NODE_STATES = ("none", "active", "jailed", "exiting", "gone")
@@ -128,7 +128,7 @@ class Table:
                 commissionBps=one.commission,
                 nextCommissionBps=one.next_commission,
                 commissionAt=one.commission_at,
-                nextPayout=one.next_payout or NOBODY,
+                nextPayout=one.next_payout or NO_ADDRESS,
                 payoutAt=one.payout_at,
             ),
             *(self._part(node, who) for who in sorted(others)),

@@ -166,7 +166,7 @@ def _check(ids: list[int]) -> bytes:
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     async with open_anvil_ledger(calibrations=[CALIBRATION]) as ledger:
-        # Nobody reads what it prints, and a full pipe would stop it.
+        # Its output is not read, and a full pipe would stop it.
         await ledger.controls.ethereum.rpc.request("anvil_setLoggingEnabled", False)
         folder = tmp_path / "store" / "models" / MODEL.cid.hex()
         folder.mkdir(parents=True)

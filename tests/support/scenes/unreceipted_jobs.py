@@ -14,7 +14,7 @@ def is_answer(effect: fx.Effect) -> bool:
 
 
 def lose(node: Node, is_lost: Callable[[fx.Effect], bool]) -> None:
-    """Some of what a node wants happens no more, and nobody tells it."""
+    """Some of what a node wants happens no more, and no log tells it."""
     perform = node.perform
 
     def without(who: Node, effect: fx.Effect, answer: Answer) -> None:

@@ -12,7 +12,7 @@ from protocol.errors import ChainError
 from tests.support.endpoint import Garbage, RpcFault, endpoint
 
 CHAIN = 31337
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 """The discard port: nothing listens on it."""
 
 
@@ -62,12 +62,12 @@ async def test_an_endpoint_that_is_gone_is_left_alone_for_a_while() -> None:
 
 async def test_when_none_answers_one_sentence_names_them_all_without_their_secrets() -> None:
     with endpoint(broken) as second:
-        urls = [f"{NOBODY}/v3/my-secret-key", f"{second.url}/my-secret-key"]
+        urls = [f"{UNREACHABLE}/v3/my-secret-key", f"{second.url}/my-secret-key"]
         with pytest.raises(ChainError) as caught:
             async with open_rpc(urls, CHAIN):
                 pass
         assert str(caught.value) == (
-            f"no Ethereum endpoint answers: {NOBODY} (connection refused or lost), {second.url} (HTTP 502)"
+            f"no Ethereum endpoint answers: {UNREACHABLE} (connection refused or lost), {second.url} (HTTP 502)"
         )
         assert caught.value.transient
 
@@ -83,7 +83,7 @@ async def test_another_chain_is_an_error_at_once() -> None:
 async def test_a_second_endpoint_of_another_chain_is_never_used() -> None:
     with endpoint(other_chain) as wrong:
         with pytest.raises(WrongChain):
-            async with open_rpc([NOBODY, wrong.url], CHAIN):
+            async with open_rpc([UNREACHABLE, wrong.url], CHAIN):
                 pass
         assert wrong.asked == ["eth_chainId"]
 

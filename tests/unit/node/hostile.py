@@ -1,4 +1,4 @@
-"""What people, scripts and other programs may hand over that nobody should: the same table for every door."""
+"""What people, scripts and other programs may hand over and should not: the same table for every listener."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXTS: dict[str, str] = {
     "long": LONG,
     "wide": "\N{COLLISION SYMBOL}" * 1_000,
     "path": "../../../../../../etc/passwd",
-    "home of nobody": "~nobody-of-this-name/x",
+    "home of no user": "~no-user-of-this-name/x",
     "option": "--json",
     "dash": "-",
     "two dashes": "--",

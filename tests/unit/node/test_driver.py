@@ -324,7 +324,7 @@ async def test_peers_are_waited_for_after_a_start(autojump_clock: trio.testing.M
 
 async def test_failure_of_an_adapter_reaches_the_machine(autojump_clock: trio.testing.MockClock) -> None:
     hand = Hand(fetched)
-    hand.errors = [P2PError("nobody has it " + "x" * 600, transient=True)]
+    hand.errors = [P2PError("no peer has it " + "x" * 600, transient=True)]
     machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
     async with running(machine, Paper(), {FetchBlob: hand}) as driver:
         await trio.sleep(driver_module.YOUNG_S)
@@ -333,18 +333,18 @@ async def test_failure_of_an_adapter_reaches_the_machine(autojump_clock: trio.te
     failed = machine.seen[1]
     assert isinstance(failed, EffectFailed)
     assert (failed.effect, failed.about, failed.transient) == (FetchBlob, BLOB, True)
-    assert failed.reason.startswith("nobody has it")
+    assert failed.reason.startswith("no peer has it")
     assert len(failed.reason) <= 512
 
 
 async def test_failure_inside_of_an_adapters_nursery_is_one_too() -> None:
     hand = Hand(fetched)
-    hand.errors = [ExceptionGroup("nursery", [ExceptionGroup("inner", [P2PError("nobody has it")])])]
+    hand.errors = [ExceptionGroup("nursery", [ExceptionGroup("inner", [P2PError("no peer has it")])])]
     machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
     async with running(machine, Paper(), {FetchBlob: hand}) as driver:
         await driver.deliver(SeedRevealed(1, OTHER))
         await machine.until(lambda: len(machine.seen) == 2)
-    assert machine.seen[1] == EffectFailed(FetchBlob, BLOB, "nobody has it", False)
+    assert machine.seen[1] == EffectFailed(FetchBlob, BLOB, "no peer has it", False)
 
 
 async def test_bug_of_an_adapter_stops_the_daemon() -> None:

@@ -1,4 +1,4 @@
-"""Sealed content: each side reads what the other sealed, and nobody gets anything changed past it."""
+"""Sealed content: each side reads what the other sealed, and no change goes unnoticed."""
 
 import hashlib
 import json

@@ -66,7 +66,7 @@ async def test_what_strangers_are_said_to_have_is_a_hint_until_they_are_met(
         assert len(hints) == 3
         assert node.adapter.book.save()["peers"] == []
         await trio.sleep(60)
-        assert not hints & node.adapter.book.entries.keys(), "nobody is there, so they are forgotten"
+        assert not hints & node.adapter.book.entries.keys(), "no peer is there, so they are forgotten"
 
 
 def invented(address: str, index: int) -> SignedRecord:

@@ -1,4 +1,4 @@
-"""Following a job: nothing lost, nothing kept for who left, nobody held up by who is slow."""
+"""Following a job: nothing lost, nothing kept for a follower who left, none held up by a slow one."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ async def test_callers_that_dawdle_are_few_and_make_room(sent: bytes, autojump_c
         await trio.sleep(scrape.CALL_S / 2)
         assert street.let_in == MAX_CALLERS
         assert b" 200 " in await asked(street, GET)
-        # Whoever was let in was shown out again.
+        # Each caller that was let in was shown out again.
         assert await heard(slow[0]) == b""
 
 

@@ -85,11 +85,11 @@ async def test_json_that_follows_is_an_update_a_line(vcoin: Shell) -> None:
 )
 async def test_job_that_fails_ends_with_its_reason(vcoin: Shell, code: str, expected: Exit) -> None:
     def fail(backend: FakeBackend, job_id: str) -> None:
-        backend.change(job_id, state="failed", failure=views.Trouble(code, "nobody offered", "try again later"))
+        backend.change(job_id, state="failed", failure=views.Trouble(code, "no node offered", "try again later"))
 
     ran = await answered(vcoin, fail, *ASK)
     assert (ran.code, ran.out) == (expected, "")
-    assert ran.err.splitlines()[-2:] == ["error: nobody offered", "hint: try again later"]
+    assert ran.err.splitlines()[-2:] == ["error: no node offered", "hint: try again later"]
 
 
 async def test_answer_that_fails_its_check_is_a_failed_job(vcoin: Shell) -> None:

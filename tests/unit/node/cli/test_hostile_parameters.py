@@ -92,7 +92,7 @@ def quick(path: Path, password: str) -> object:
 async def test_hostile_value_ends_in_one_line(
     vcoin: Shell, harmless: Path, tmp_path: Path, command: str, parameter: str, index: int | None
 ) -> None:
-    # What could be done ends here: nobody is there to do it.
+    # What could be done ends here: there is no node to do it.
     vcoin.backend.nodes = []
     for about, value in TEXTS.items():
         for words in argv(command, parameter, index, value):

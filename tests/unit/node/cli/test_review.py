@@ -182,7 +182,7 @@ class Answering:
         self.spec: RunSpec | None = None
 
     def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
-        raise AssertionError("nobody asks for a check")
+        raise AssertionError("no test asks for a check")
 
     def answer(self, spec: RunSpec, asked: bytes) -> bytes:
         self.spec = spec

@@ -42,7 +42,7 @@ def now_ms() -> int:
 
 
 def free_keys() -> Iterator[PrivateKey]:
-    """Keys that nobody has seen, for the asking."""
+    """New keys on request."""
     return (PrivateKey(secret(10_000 + number)) for number in range(FRAMES))
 
 

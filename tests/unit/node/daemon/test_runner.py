@@ -14,7 +14,7 @@ JOB, OTHER = bytes([1]) * 32, bytes([2]) * 32
 
 
 class Endless:
-    """Runs for ever, and says so."""
+    """Runs without end, and says so."""
 
     def __init__(self) -> None:
         self.running: set[bytes] = set()

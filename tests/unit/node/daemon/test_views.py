@@ -47,7 +47,7 @@ def test_cost_of_a_job_holds_what_a_given_up_attempt_cost_beside() -> None:
     view = story.node("requester").machine.requester.jobs[0]
     late = replace(view, debit=Wei(view.debit + 5))
     assert views(story, "requester").job(late, "requester").cost_wei == view.debit + 5
-    # A node that was paid late is paid for a job that nobody else did, too.
+    # A node that was paid late is paid for a job that no other did, too.
     unserved = replace(view, stage=Stage.UNSERVED, charge=Wei(0), fee=Wei(0), bonus=Wei(0), debit=Wei(5))
     assert views(story, "requester").job(unserved, "requester").cost_wei == 5
 
@@ -92,7 +92,7 @@ def test_nodes_are_the_others_best_first() -> None:
     assert [node.score for node in nodes] == sorted((node.score for node in nodes), reverse=True)
     assert all(node.online and node.models == ("tiny",) and node.class_ids == (CLASS,) for node in nodes)
     assert len(views(story, "provider").nodes(now)) == 3
-    # Three beats of silence later nobody is there.
+    # Three heartbeats of silence later no peer is there.
     assert not any(node.online for node in views(story, "requester").nodes(TimestampMs(now + 15_000)))
 
 

@@ -189,7 +189,7 @@ def test_the_peers_met_last_and_the_bans_outlive_a_restart() -> None:
         [],
         {},
         {"peers": 3, "bans": 4},
-        {"peers": [None, {}, {"peer": "nobody", "addresses": [], "seen_ms": NOW}]},
+        {"peers": [None, {}, {"peer": "no id", "addresses": [], "seen_ms": NOW}]},
         {"peers": [{"peer": str(peer(1)), "addresses": 5, "seen_ms": NOW}], "bans": {"x": "soon"}},
         {"peers": [{"peer": str(peer(1)), "addresses": ["/a"], "seen_ms": NOW - 8 * 86_400_000}]},
         {"peers": [{"peer": str(OWN), "addresses": ["/a"], "seen_ms": NOW}]},
@@ -304,7 +304,7 @@ def test_anchors_outlive_a_restart_and_are_dialled_first() -> None:
     assert [chosen for chosen, _ in again.to_dial((), 3, NOW + 10)] == [peer(2), peer(1), peer(3)]
 
 
-@pytest.mark.parametrize("anchors", [5, "x", [5], [["x"]], ["nobody"], None])
+@pytest.mark.parametrize("anchors", [5, "x", [5], [["x"]], ["no id"], None])
 def test_anchors_that_make_no_sense_are_left_out(anchors: object) -> None:
     made = book()
     assert made.load({"peers": [], "anchors": anchors}, NOW) == 0

@@ -19,7 +19,7 @@ from protocol.wire.document import encode
 from tests.support.jobs import key, named
 from tests.support.proofs import CLIENT, DOMAIN, NODE, Bench, proof_of
 
-NOBODY = "0x000000000000000000000000000000000000dEaD"
+STRANGER = "0x000000000000000000000000000000000000dEaD"
 ONLY_THE_CHAIN = {
     "batch.timestamp",
     "case.margin.confirmed",
@@ -79,7 +79,7 @@ def _other(value: Any) -> Any:
     if isinstance(value, int):
         return value + 1
     if value.startswith("0x"):
-        return NOBODY
+        return STRANGER
     if value.isdecimal() and len(value) < 40:
         return str(int(value) + 1)
     return value[:-1] + ("1" if value[-1] != "1" else "2")

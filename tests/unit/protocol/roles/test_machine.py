@@ -1,4 +1,4 @@
-"""Messages that nobody asked for: none of them matters, so none of them reaches the journal."""
+"""Messages that were not asked for: none of them matters, so none of them reaches the journal."""
 
 from typing import Any, get_args
 

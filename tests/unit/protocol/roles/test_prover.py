@@ -1,4 +1,4 @@
-"""What a seat sends by itself about a leaf that code alone can condemn, when, and what it holds against nobody."""
+"""What a seat sends by itself about a leaf that code alone can condemn, when, and what it holds against no party."""
 
 import dataclasses
 from typing import Any

@@ -29,7 +29,7 @@ STEP_MS = 50
 
 
 class Asker:
-    """A client whose node ticks, passes deadlines and signs, in a town where nobody makes an offer."""
+    """A client whose node ticks, passes deadlines and signs, in a network without an offer."""
 
     def __init__(self) -> None:
         self.world = World()

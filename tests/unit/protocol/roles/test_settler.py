@@ -1,4 +1,4 @@
-"""How finished jobs become batches: what the contract takes at once, and that nothing holds a lane up for ever."""
+"""How finished jobs become batches: what the contract takes at once, and that nothing holds a lane up without end."""
 
 import dataclasses
 
