@@ -2,11 +2,18 @@
 
 import json
 
-from protocol.judging.reading import ReadingFacts, read_texts, reading_score, readings_differ, validate_reading
+from protocol.judging.reading import (
+    ReadingFacts,
+    read_texts,
+    reading_score,
+    readings_differ,
+    split_check,
+    validate_reading,
+)
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import InvalidResult, ResultFacts, validate_proof, validate_result
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
-from protocol.stages.verification import Calibration, checks_differ, score
+from protocol.stages.verification import Calibration, checks_differ, score, token_margins
 from protocol.wire.ids import JobId
 
 Facts = ResultFacts | ReadingFacts
@@ -71,6 +78,18 @@ def score_of(kind: int, proof: bytes, check: bytes, rows: int, calibration: Cali
     if kind == GENERATE:
         return score(proof, check, rows, calibration)
     return reading_score(kind, proof, check, rows, calibration)
+
+
+def is_check(kind: int, check: bytes, rows: int) -> bool:
+    """Whether bytes are a check.bin of so many hidden states."""
+    try:
+        if kind == GENERATE:
+            token_margins(check, rows)
+        else:
+            split_check(kind, check, rows)
+    except (ValueError, KeyError):
+        return False
+    return True
 
 
 def differ(kind: int, own: bytes, theirs: bytes, rows: int, calibration: Calibration) -> bool:

@@ -139,7 +139,7 @@ def reading_score(kind: int, proof: bytes, check: bytes, texts: int, calibration
     Args: proof, already validated; check, made by this seat's own runner over so many texts.
     Raises: ValueError if check.bin has not the length that `texts` gives, or a number in it is not finite.
     """
-    chunks, found = _split(kind, check, texts)
+    chunks, found = split_check(kind, check, texts)
     act, chunk = state_distances(proof, chunks)
     differences, leads = (found, found) if kind == EMBED else (found[::2], found[1::2])
     tolerance = tolerance_of(kind, calibration)
@@ -165,9 +165,9 @@ def readings_differ(kind: int, own: bytes, theirs: bytes, texts: int, calibratio
     """
     if not own or not theirs:
         return own != theirs
-    mine = _split(kind, own, texts)[0]
+    mine = split_check(kind, own, texts)[0]
     try:
-        other = _split(kind, theirs, texts)[0]
+        other = split_check(kind, theirs, texts)[0]
     except ValueError:
         return True
     return states_differ(mine, other, calibration)
@@ -190,7 +190,11 @@ def _for_states(tolerance: Tolerance, count: int) -> Tolerance:
     return Tolerance(*(bound + bound * isqrt(SCALE) // root for bound in (tolerance.d0, tolerance.d1)))
 
 
-def _split(kind: int, check: bytes, texts: int) -> tuple[list[Chunk], tuple[int, ...]]:
+def split_check(kind: int, check: bytes, texts: int) -> tuple[list[Chunk], tuple[int, ...]]:
+    """The projections of a check.bin of so many texts, and the numbers behind them.
+
+    Raises: ValueError if it has not the right length, or a number is not finite.
+    """
     chunks, rest = read_states(check, texts)
     if not texts or len(rest) != 4 * NUMBERS_A_TEXT[kind] * texts:
         raise ValueError("check.bin has the wrong length")

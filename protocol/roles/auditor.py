@@ -38,6 +38,7 @@ from protocol.events import (
     SampleOpened,
     SampleReplayed,
 )
+from protocol.judging.kinds import is_check
 from protocol.messages import Message
 from protocol.params import AUDIT_LATEST_EPOCHS, AUDITORS
 from protocol.roles.audits import Audit, AuditedSeat
@@ -357,7 +358,7 @@ class Auditor:
             return ()
         if replayed.problem:
             leaf.condemn(replayed.problem)
-        else:
+        elif is_check(leaf.kind, replayed.check, leaf.new_tokens):
             leaf.check = replayed.check
             self._score(audit, leaf)
         return self._commit_when_done(audit)

@@ -44,6 +44,7 @@ from protocol.events import (
     SeatRevealed,
     SeatSilenced,
 )
+from protocol.judging.kinds import is_check
 from protocol.judging.margins import evidence_of_case
 from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES
@@ -377,6 +378,9 @@ class Verifier:
         if replayed.problem:
             # The runner refused what the node claims to have run: no honest node gets there.
             leaf.condemn(replayed.problem)
+        elif not is_check(leaf.kind, replayed.check, leaf.new_tokens):
+            # Our own runner is at fault, not the node.
+            leaf.failed = ReplaySample
         else:
             leaf.check, leaf.failed = replayed.check, None
         return self._commit_when_done(case)
@@ -447,7 +451,9 @@ class Verifier:
             problem = "not what was demanded"
         except RemoteProtocolError as error:
             problem = f"shown on chain: {error}"
-        leaf = case.leaves[index]
+        leaf = case.leaves.get(index)
+        if leaf is None:
+            return effects
         too_large = case.is_bound and not leaf.fits_on_chain
         if not mine or not case.lacks(index) or case.proves_no_leaf(index) or too_large:
             return effects
