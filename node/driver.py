@@ -15,14 +15,14 @@ import math
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, get_args
 
 import trio
 
 from protocol.effects import AwaitDeadline, ChainEffect, Effect, PeerEffect, about, effect_key
-from protocol.errors import AdapterError, ConfigError, Malformed, RemoteProtocolError
+from protocol.errors import AdapterError, ConfigError, Malformed, RemoteProtocolError, TooLarge
 from protocol.events import (
     DeadlinePassed,
     EffectFailed,
@@ -34,7 +34,9 @@ from protocol.events import (
     is_durable,
 )
 from protocol.network.budgets import Bucket, Rate
+from protocol.wire.codec import decode_named, encode_named
 from protocol.wire.ids import PeerId, TimestampMs
+from protocol.wire.names import by_name
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +60,19 @@ YOUNG_S = 60.0
 GRACE_MS = 5_000
 """How long a deadline waits that passed while the node was away: what others said meanwhile comes first."""
 MAX_REASON = 500
+_EFFECTS = by_name(get_args(Effect))
 FOLDS = Rate(amount=1, period_ms=60_000, burst=4)
 """How often the journal is folded anew because a role raised."""
+COMPACT_ROWS = 20_000
+"""Rows after which a snapshot takes the place of all before it: what a start has to fold at most, and a little."""
+MAX_EFFECT_BYTES = 16 * 2**20
 START_FOLDS = 8
 """Times that a start begins its fold anew without a row at which a role raised; later ones are passed over."""
 TOLD_ANEW_MS = 60_000
 """What is not journalled and raises all the time is told of once in so long."""
 
+Saved = tuple[int, int, bytes, tuple[bytes, ...]]
+"""What stands in the place of old rows: the last of them, the version of the state, state, effects still pending."""
 Row = tuple[Event | None, int, bytes | None]
 """As the journal keeps it: what happened (None: only that an effect was answered), when, and the effect it answers."""
 
@@ -81,8 +89,16 @@ class Adapter(Protocol):
 class RoleMachine(Protocol):
     """The roles of this node: pure, so that the same events give the same state again."""
 
+    state_version: int
+
     def fresh(self) -> Self:
         """The same roles before the first event."""
+
+    def save(self) -> bytes:
+        """What the events so far have made of the roles."""
+
+    def restore(self, saved: bytes) -> None:
+        """Go on where a machine stood when it was saved. Raises: Malformed."""
 
     def become(self, other: Self, *, keep_heard: bool) -> None:
         """Go on where `other` stands. `keep_heard`: with what this one knows of peers, devices and newest blocks."""
@@ -99,7 +115,11 @@ class EventJournal(Protocol):
 
     async def append(self, rows: Sequence[Row]) -> int: ...
 
-    def rows_before(self, before: int | None = None) -> Iterator[tuple[int, Row, str]]: ...
+    def rows_before(self, before: int | None = None, after: int = 0) -> Iterator[tuple[int, Row, str]]: ...
+
+    def snapshot(self) -> Saved | None: ...
+
+    async def compact(self, snapshot: Saved) -> None: ...
 
     async def set_aside(self, seq: int, at_ms: int, event: str, reason: str, *, reopen: bool = False) -> None: ...
 
@@ -166,6 +186,11 @@ class Driver:
         self._suspects: set[str] = set()
         """Kinds of peers' words at which a role raised."""
         self._told_ms: dict[str, int] = {}
+        self._handled = 0
+        """The last row that the machine has handled."""
+        self._compacted = 0
+        """The last row that a snapshot was tried up to."""
+        self._folding = trio.Lock()
         self._is_torn = False
         """Whether a role may have changed by half, and no fold was left to mend it."""
         self.missed = 0
@@ -242,18 +267,35 @@ class Driver:
 
     # --- the journal ------------------------------------------------------------------------------------------------
     async def _fold(self, before: int | None = None, *, keep_heard: bool) -> dict[bytes, _Pending]:
-        """Fold the rows before one anew, without those at which a role raises. Returns what they leave unanswered."""
-        for again in reversed(range(START_FOLDS)):
+        """Fold the rows before one anew, without those at which a role raises. Returns what they leave unanswered.
+
+        Raises: ConfigError if the journal is damaged, or begins with a snapshot of another version.
+        """
+        async with self._folding:
+            for again in reversed(range(START_FOLDS)):
+                machine = self._machine.fresh()
+                folded = await trio.to_thread.run_sync(_fold_rows, machine, self._journal, before, again)
+                for fault in folded.faults:
+                    await self._set_aside(fault)
+                if not folded.raised:
+                    break
+            self._machine.become(machine, keep_heard=keep_heard)
+        if not self._folded:
+            self._handled, self._compacted = folded.last, folded.first
+        return folded.pending
+
+    async def _compact(self, last: int) -> None:
+        """Let a snapshot take the place of the rows up to one: folded beside the machine, so that it need not wait."""
+        async with self._folding:
             machine = self._machine.fresh()
-            pending, faults, raised = await trio.to_thread.run_sync(
-                _fold_rows, machine, self._journal.rows_before(before), again
-            )
-            for fault in faults:
-                await self._set_aside(fault)
-            if not raised:
-                break
-        self._machine.become(machine, keep_heard=keep_heard)
-        return pending
+            folded = await trio.to_thread.run_sync(_fold_rows, machine, self._journal, last + 1, 1)
+            if folded.raised or folded.faults:
+                log.error("the journal is not compacted: a row of it cannot be folded", extra={"row": folded.last})
+                return
+            state = await trio.to_thread.run_sync(machine.save)
+            pending = tuple(encode_named(each.effect) for each in folded.pending.values())
+            await self._journal.compact((last, machine.state_version, state, pending))
+        log.info("journal compacted", extra={"rows": last - folded.first, "bytes": len(state)})
 
     async def _set_aside(self, fault: _Fault) -> None:
         log.error("%s is set aside: %s", fault.event, fault.reason, extra={"row": fault.seq})
@@ -328,6 +370,12 @@ class Driver:
             self._marks += rows
         for arrival, place in zip(arrivals, places, strict=True):
             await self._handle(arrival, now_ms, None if first is None else first + place)
+        if first is not None:
+            self._handled = first + len(rows) - 1
+        if self._handled - self._compacted >= COMPACT_ROWS:
+            self._compacted = self._handled
+            assert self._effects is not None
+            self._effects.start_soon(self._compact, self._handled)
 
     async def _handle(self, arrival: _Arrival, now_ms: TimestampMs, seq: int | None) -> None:
         """Hand an arrival to the machine. `seq`: its row or, if it has none, the next that was not handled yet."""
@@ -508,18 +556,32 @@ class Driver:
             await self._send.send(_Arrival(Tick()))
 
 
-def _fold_rows(
-    machine: RoleMachine, rows: Iterator[tuple[int, Row, str]], again: int
-) -> tuple[dict[bytes, _Pending], list[_Fault], bool]:
-    """Feed rows to a machine. Returns the effects that none of them answers, the rows at fault, and whether one raised.
+@dataclass(slots=True)
+class _Folded:
+    """What a fold has come to: effects that no row answers, rows at fault, and whether one raised.
 
-    The machine is of no use then. So a fold ends there, unless there will be no other: `again` is 0.
+    first: the row that the snapshot ends with, 0 without one; last: the last one that was folded.
     """
-    pending: dict[bytes, _Pending] = {}
-    faults: list[_Fault] = []
-    for seq, (event, at_ms, answers), problem in rows:
+
+    pending: dict[bytes, _Pending]
+    first: int
+    last: int
+    faults: list[_Fault] = field(default_factory=list)
+    raised: bool = False
+
+
+def _fold_rows(machine: RoleMachine, journal: EventJournal, before: int | None, again: int) -> _Folded:
+    """Bring a fresh machine to where the rows before one leave it.
+
+    A machine that has raised is of no use. So the fold ends there, unless there will be no other: `again` is 0.
+    Raises: ConfigError.
+    """
+    folded = _restore(machine, journal.snapshot())
+    pending = folded.pending
+    for seq, (event, at_ms, answers), problem in journal.rows_before(before, folded.first):
+        folded.last = seq
         if problem:
-            faults.append(_Fault(seq, at_ms, "a row", problem, reopen=True))
+            folded.faults.append(_Fault(seq, at_ms, "a row", problem, reopen=True))
             continue
         if answers is not None:
             pending.pop(answers, None)
@@ -533,13 +595,30 @@ def _fold_rows(
             raise
         except Exception as error:
             reopen = not isinstance(event, DeadlinePassed | EffectFailed)
-            faults.append(_Fault(seq, at_ms, _name(event), _reason(error), reopen))
+            folded.faults.append(_Fault(seq, at_ms, _name(event), _reason(error), reopen))
             if again:
-                return pending, faults, True
+                folded.raised = True
+                return folded
             continue
         for effect in effects:
             pending.setdefault(effect_key(effect), _Pending(effect, kept=True))
-    return pending, faults, False
+    return folded
+
+
+def _restore(machine: RoleMachine, snapshot: Saved | None) -> _Folded:
+    if snapshot is None:
+        return _Folded({}, 0, 0)
+    seq, version, state, encoded = snapshot
+    try:
+        if version != machine.state_version:
+            raise Malformed(f"it is of version {version}, this vcoin reads version {machine.state_version}")
+        machine.restore(state)
+        effects = [decode_named(_EFFECTS, each, MAX_EFFECT_BYTES) for each in encoded]
+    except (Malformed, TooLarge) as error:
+        # Begun without it the node would forget what it has signed, and sign a number of a lane again.
+        hint = "start the vcoin that wrote it once more, let its jobs end, then upgrade with a new node.data_dir"
+        raise ConfigError(f"the journal's snapshot cannot be read: {error}", hint) from error
+    return _Folded({effect_key(effect): _Pending(effect, kept=True) for effect in effects}, seq, seq)
 
 
 def _name(event: Event) -> str:

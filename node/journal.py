@@ -8,6 +8,7 @@ that write are made by one thread at a time.
 import fcntl
 import os
 import sqlite3
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar, get_args
 
+import cbor2
 import trio
 
 from node.earlier import present_form
@@ -28,12 +30,14 @@ from protocol.wire.names import by_name
 T = TypeVar("T")
 FILE_NAME = "journal.sqlite"
 LOCK_NAME = "lock"
-SCHEMA = 3
+SCHEMA = 4
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
 ASIDE_KEPT = 256
 """Events that were set aside; the oldest go first."""
+MAX_FREE_BYTES = 32 * 2**20
+"""Above that the file is written anew where most of it is free."""
 MAX_ASIDE_BYTES = 65_536
 """Of an event that was set aside so much is kept, for who looks for the fault."""
 
@@ -60,9 +64,19 @@ _SET_ASIDE = """
 _EMPTY = "UPDATE events SET at_ms = ?2, body = NULL, answers = CASE WHEN ?3 THEN NULL ELSE answers END WHERE seq = ?1"
 _FORGET_ASIDE = "DELETE FROM aside WHERE id <= (SELECT max(id) FROM aside) - ?"
 _END = 2**63 - 1
-_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE}
+_PAGES = ("freelist_count", "page_count", "page_size")
+_SNAPSHOT = """
+    CREATE TABLE snapshot (
+        id INTEGER PRIMARY KEY CHECK (id = 0), seq INTEGER NOT NULL, version INTEGER NOT NULL, state BLOB NOT NULL,
+        pending BLOB NOT NULL
+    );
+"""
+_SAVE = "INSERT OR REPLACE INTO snapshot (id, seq, version, state, pending) VALUES (0, ?, ?, ?, ?)"
+# The last row stays, so that the next one gets a higher number.
+_DROP = "DELETE FROM events WHERE seq < ?"
+_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT}
 """What brings the tables from each version to the next."""
-_TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside"})
+_TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _EVENTS = by_name(get_args(Durable))
@@ -77,6 +91,15 @@ class Entry(NamedTuple):
     event: Event | None
     at_ms: int
     answers: bytes | None = None
+
+
+class SavedState(NamedTuple):
+    """What the rows up to `seq` have come to: state of a version, and the effects that none of them answers."""
+
+    seq: int
+    version: int
+    state: bytes
+    pending: tuple[bytes, ...]
 
 
 class Aside(NamedTuple):
@@ -197,17 +220,41 @@ class Journal:
         for _, entry, _ in self.rows_before():
             yield entry
 
-    def rows_before(self, before: int | None = None) -> Iterator[tuple[int, Entry, str]]:
-        """Every row from the first on, up to the one before `before`: its number, what it holds, and what is wrong.
+    async def compact(self, snapshot: tuple[int, int, bytes, tuple[bytes, ...]]) -> None:
+        """Put a snapshot in the place of the rows that it was made of, in one commit."""
+        seq, version, state, pending = snapshot
+        row = await trio.to_thread.run_sync(
+            lambda: (seq, version, zlib.compress(state, 1), zlib.compress(cbor2.dumps(pending), 1))
+        )
+        await self._run(lambda: self._write(_SAVE, [row], (_DROP, (seq,))))
+        await self._run(self._shrink)
+
+    def snapshot(self) -> SavedState | None:
+        """What stands in the place of the rows that are gone; None while none are.
+
+        Raises: ConfigError if the file is damaged.
+        """
+        try:
+            with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+                found = db.execute("SELECT seq, version, state, pending FROM snapshot").fetchone()
+                if found is None:
+                    return None
+                seq, version, state, pending = found
+                return SavedState(seq, version, zlib.decompress(state), tuple(cbor2.loads(zlib.decompress(pending))))
+        except (*_DAMAGE, zlib.error, cbor2.CBORError, TypeError) as error:
+            raise _damaged(self._path, error) from error
+
+    def rows_before(self, before: int | None = None, after: int = 0) -> Iterator[tuple[int, Entry, str]]:
+        """Every row after `after`, up to the one before `before`: its number, what it holds, and what is wrong.
 
         An event that cannot be read is left out of its entry, and the last item says why. From a connection of its own,
         so that others may write meanwhile.
         Raises: ConfigError if the file is damaged.
         """
-        sql = "SELECT seq, at_ms, body, answers FROM events WHERE seq < ? ORDER BY seq"
+        sql = "SELECT seq, at_ms, body, answers FROM events WHERE seq < ? AND seq > ? ORDER BY seq"
         try:
             with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
-                for seq, at_ms, body, answers in db.execute(sql, (_END if before is None else before,)):
+                for seq, at_ms, body, answers in db.execute(sql, (_END if before is None else before, after)):
                     yield seq, *_entry(at_ms, body, answers)
         except _DAMAGE as error:
             raise _damaged(self._path, error) from error
@@ -254,6 +301,13 @@ class Journal:
         except sqlite3.OperationalError as error:
             raise ConfigError(f"cannot write {self._path}: {error}", "is the disk full?") from error
 
+    def _shrink(self) -> None:
+        """Give back what deleted rows have left of the file, where that is most of it."""
+        free, pages, page = (int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in _PAGES)
+        if free * page > MAX_FREE_BYTES and 2 * free > pages:
+            self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 def open_journal(directory: Path) -> Journal:
     """Open the journal of a data directory, or make it. The directory is locked by its `DataDirectory`.
@@ -269,7 +323,7 @@ def open_journal(directory: Path) -> Journal:
             db.execute(f"PRAGMA {setting}")
         found = db.execute("PRAGMA user_version").fetchone()[0]
         if found == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_ASIDE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_ASIDE} {_SNAPSHOT} PRAGMA user_version = {SCHEMA}; COMMIT;")
         elif db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
         elif found > 0:

@@ -50,13 +50,13 @@ class Bucket:
         return True
 
 
+@dataclass(slots=True)
 class Budgets(Generic[Key]):
     """A bucket of the same rate for each of many keys; the keys used longest ago are forgotten beyond `most`."""
 
-    def __init__(self, rate: Rate, most: int) -> None:
-        self.rate = rate
-        self._most = most
-        self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
+    rate: Rate
+    most: int
+    _buckets: OrderedDict[Key, Bucket] = field(default_factory=OrderedDict)
 
     def has(self, key: Key, now_ms: int, amount: float = 1) -> bool:
         """Whether so much is left for `key`."""
@@ -68,7 +68,7 @@ class Budgets(Generic[Key]):
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(self.rate, self.rate.burst, now_ms)
-            if len(self._buckets) > self._most:
+            if len(self._buckets) > self.most:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)

@@ -3,6 +3,9 @@
 `handle` is a pure function of the events so far: the driver journals each durable one and can fold them again.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from protocol.court.docket import Docket
 from protocol.effects import Effect
 from protocol.events import Event, MessageReceived, Tick
@@ -18,11 +21,18 @@ from protocol.roles.role import Role
 from protocol.roles.settler import Settler
 from protocol.roles.testimony import Testimony
 from protocol.roles.verifier import Verifier
+from protocol.wire import state
 from protocol.wire.ids import PeerId, TimestampMs
+
+STATE_VERSION = 1
+"""Raised with every change after which state that was saved before means something else."""
+_GIVEN = ("identity", "rules", "settings")
 
 
 class Machine:
     """A member that plays the roles of its settings."""
+
+    state_version = STATE_VERSION
 
     def __init__(self, identity: Identity, rules: ChainRules, settings: Settings) -> None:
         self.identity, self.rules, self.settings = identity, rules, settings
@@ -45,6 +55,24 @@ class Machine:
         if keep_heard:
             other.member.keep_heard(self.member)
         vars(self).update(vars(other))
+
+    def save(self) -> bytes:
+        """What the events so far have made of the roles, for `restore`."""
+        return state.dump(*self._parts())
+
+    def restore(self, saved: bytes) -> None:
+        """Go on where a machine of this node stood when it was saved.
+
+        Raises: Malformed if it was saved by a version whose state this one cannot read.
+        """
+        _, classes, given = self._parts()
+        vars(self).update(state.load(saved, classes, given))
+
+    def _parts(self) -> tuple[dict[str, Any], Mapping[str, type[Any]], dict[str, Any]]:
+        given = {name: getattr(self, name) for name in _GIVEN}
+        roles = {name: part for name, part in vars(self).items() if name not in given}
+        kinds: Any = map(type, roles.values())
+        return roles, state.classes_of(*kinds), given
 
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""

@@ -1,5 +1,7 @@
 """The driver: the order of event, journal, machine and adapter, and what a crash between two of them leaves behind."""
 
+import pickle
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,8 +11,8 @@ import trio
 import trio.testing
 
 from node import driver as driver_module
-from node.driver import Driver, Row
-from node.journal import open_journal
+from node.driver import Driver, Row, Saved
+from node.journal import Journal, open_journal
 from protocol.effects import AwaitDeadline, Effect, FetchBlob, SealEpoch, Send, effect_key
 from protocol.errors import (
     BadSignature,
@@ -55,6 +57,14 @@ class Notebook:
         self._turn = trio.Event()
         self.folds = 0
 
+    state_version = 1
+
+    def save(self) -> bytes:
+        return pickle.dumps((self.seen, self.times))
+
+    def restore(self, saved: bytes) -> None:
+        self.seen, self.times = pickle.loads(saved)
+
     def fresh(self) -> "Notebook":
         return type(self)(self._rules, self._first)
 
@@ -90,6 +100,7 @@ class Paper:
         self.rows: list[Row] = list(rows)
         self.commits: list[int] = []
         self.aside: list[tuple[int, str, str]] = []
+        self.saved: Saved | None = None
         self.held = trio.Event()
         self.held.set()
 
@@ -99,9 +110,15 @@ class Paper:
         self.commits.append(len(rows))
         return len(self.rows)
 
-    def rows_before(self, before: int | None = None) -> Iterator[tuple[int, Row, str]]:
-        for seq, row in enumerate(self.rows[: None if before is None else before - 1], 1):
+    def rows_before(self, before: int | None = None, after: int = 0) -> Iterator[tuple[int, Row, str]]:
+        for seq, row in list(enumerate(self.rows, 1))[after : None if before is None else before - 1]:
             yield seq, row, ""
+
+    def snapshot(self) -> Saved | None:
+        return self.saved
+
+    async def compact(self, snapshot: Saved) -> None:
+        self.saved = snapshot
 
     async def set_aside(self, seq: int, at_ms: int, event: str, reason: str, *, reopen: bool = False) -> None:
         self.aside.append((seq, event, reason))
@@ -515,6 +532,111 @@ async def test_rest_of_a_commit_is_handled_after_one_event_of_it_was_set_aside()
         await driver.settled()
     assert paper.commits == [1, 3]
     assert machine.seen == [SeedRevealed(number, OTHER) for number in (1, 2, 3)]
+
+
+def two_blobs(event: Event) -> Wishes:
+    """At every seed a blob, and after the first one a second."""
+    match event:
+        case SeedRevealed():
+            return (FetchBlob(BLOB, ()),)
+        case BlobFetched(cid) if cid == BLOB:
+            return (FetchBlob(OTHER, ()),)
+    return ()
+
+
+async def compacted(machine: Notebook, journal: Journal, monkeypatch: pytest.MonkeyPatch, hand: Hand) -> None:
+    """Run a node until a snapshot has taken the place of its first rows, and a few more have come."""
+    monkeypatch.setattr(driver_module, "COMPACT_ROWS", 3)
+    async with running(machine, journal, {FetchBlob: hand}) as driver:
+        for number in range(3):
+            await driver.deliver(SeedRevealed(number, OTHER))
+        with trio.fail_after(60):
+            while journal.snapshot() is None:
+                await trio.lowlevel.checkpoint()
+        hand.free.set()
+        await machine.until(lambda: BlobFetched(OTHER) in machine.seen)
+
+
+async def test_snapshot_takes_the_place_of_rows_and_the_next_start_goes_on_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(tmp_path) as journal:
+        machine, hand = Notebook(two_blobs), Hand(fetched)
+        hand.free = trio.Event()
+        await compacted(machine, journal, monkeypatch, hand)
+        saved = journal.snapshot()
+        assert saved is not None
+        assert next(journal.rows_before(after=saved.seq))[0] == saved.seq + 1
+        assert len(list(journal.read_all())) <= 3
+    with open_journal(tmp_path) as journal:
+        again, other = Notebook(two_blobs), Hand(fetched)
+        async with running(again, journal, {FetchBlob: other}):
+            pass
+        assert again.seen == machine.seen
+        assert again.times == machine.times
+        assert other.asked == []
+
+
+async def test_effects_that_were_open_at_the_snapshot_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(tmp_path) as journal:
+        machine, hand = Notebook(two_blobs), Hand(fetched)
+        hand.free = trio.Event()
+        monkeypatch.setattr(driver_module, "COMPACT_ROWS", 1)
+        async with running(machine, journal, {FetchBlob: hand}) as driver:
+            await driver.deliver(SeedRevealed(1, OTHER))
+            with trio.fail_after(60):
+                while journal.snapshot() is None:
+                    await trio.lowlevel.checkpoint()
+        again, other = Notebook(two_blobs), Hand(fetched)
+        async with running(again, journal, {FetchBlob: other}):
+            await again.until(lambda: BlobFetched(OTHER) in again.seen)
+        assert again.seen == [SeedRevealed(1, OTHER), BlobFetched(BLOB), BlobFetched(OTHER)]
+        assert other.asked == [FetchBlob(BLOB, ()), FetchBlob(OTHER, ())]
+
+
+@pytest.mark.parametrize(
+    "change", ["version = 2", "state = x'00'", "state = x'789c010200fdff636101440029'", "pending = x'789c010200fdff'"]
+)
+async def test_snapshot_that_cannot_be_read_stops_the_start_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    with open_journal(tmp_path) as journal:
+        await compacted(Notebook(two_blobs), journal, monkeypatch, Hand(fetched))
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute(f"UPDATE snapshot SET {change}")
+    db.close()
+
+    class Strict(Notebook):
+        def restore(self, saved: bytes) -> None:
+            try:
+                super().restore(saved)
+            except Exception as error:
+                raise Malformed("no state") from error
+
+    with open_journal(tmp_path) as journal, pytest.raises(ConfigError, match=r"snapshot cannot be read|is damaged"):
+        await Driver(Strict(two_blobs), journal, {}, clock_ms, Net()).fold()
+
+
+async def test_row_that_cannot_be_folded_is_compacted_by_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the machine that runs sets rows aside: the other one has folded what it has handled, and so must agree."""
+    monkeypatch.setattr(driver_module, "COMPACT_ROWS", 2)
+    with open_journal(tmp_path) as journal:
+        machine = Notebook(raises(ValueError(), BlobFetched))
+        async with running(machine, journal) as driver:
+            await driver.deliver(SeedRevealed(1, OTHER))
+            await driver.deliver(BlobFetched(BLOB))
+            await driver.deliver(SeedRevealed(2, OTHER))
+            with trio.fail_after(60):
+                while journal.snapshot() is None:
+                    await trio.lowlevel.checkpoint()
+        again = Notebook(raises(ValueError(), BlobFetched))
+        async with running(again, journal):
+            pass
+        assert again.seen == [SeedRevealed(1, OTHER), SeedRevealed(2, OTHER)]
 
 
 async def test_rows_that_raise_at_the_start_keep_no_node_down() -> None:

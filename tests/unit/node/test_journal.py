@@ -282,6 +282,7 @@ async def test_journal_of_the_first_schema_is_taken_over(tmp_path: Path) -> None
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("ALTER TABLE cursor DROP COLUMN hash")
         db.execute("DROP TABLE aside")
+        db.execute("DROP TABLE snapshot")
         db.execute("PRAGMA user_version = 1")
     db.close()
     with open_journal(tmp_path) as journal:
