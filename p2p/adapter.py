@@ -14,6 +14,7 @@ import trio
 
 from p2p.blobs import Blobs
 from p2p.calls import Calls, NoAnswer, Reply
+from p2p.dials import Dials
 from p2p.exchange import PeerExchange
 from p2p.gossip import GossipStreams
 from p2p.peers import Dialler, PeerCache, learn_bootnodes
@@ -103,7 +104,8 @@ class PeerSettings:
     """How a node meets its peers.
 
     network: chain id and Settlement address, which name it. heartbeat_ms sets the budget of beats, tick_ms how long
-    a beat waits at each hop. seed is chance that no other node has.
+    a beat waits at each hop. seed is chance that no other node has. private is whether addresses of private networks
+    are dialled: on a local network alone.
     """
 
     chain_id: int
@@ -113,6 +115,7 @@ class PeerSettings:
     cache: Path | None = None
     tick_ms: int = TICK_MS
     seed: bytes = b""
+    private: bool = False
 
 
 class PeerAdapter:
@@ -168,11 +171,14 @@ class PeerAdapter:
             deliver=self._deliver_content,
             preferred=lambda: self._lot.drawn,
         )
-        self._dialler = Dialler(transport, self.book, clock_ms, is_short=lambda: mesh.is_short, draw=self._draw)
+        dials = Dials(transport.dial, clock_ms, private=settings.private, trusted=settings.bootnodes)
+        self._dialler = Dialler(
+            transport, self.book, clock_ms, dials=dials, is_short=lambda: mesh.is_short, draw=self._draw
+        )
         exchange = Exchange(
             settings.chain_id, address_bytes(settings.settlement), public_key_of(transport.peer_id), settings.seed
         )
-        self._exchange = PeerExchange(transport, exchange, self.book, clock_ms, sign)
+        self._exchange = PeerExchange(transport, exchange, self.book, clock_ms, sign, private=settings.private)
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
         self._blobs = Blobs(transport, ContentStore(store), self._dialler.reach)
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
@@ -306,6 +312,7 @@ class PeerAdapter:
             self.book.learn(peer_id, own)
             event: Event = HeartbeatReceived(peer_id, body)
         else:
+            self._dialler.note_request(body.request.requester_peer, body.request.client)
             event = RequestReceived(body)
         try:
             self._waiting_send.send_nowait(event)

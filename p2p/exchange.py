@@ -4,15 +4,15 @@ A node asks the peers that it is connected to while it knows few others. What st
 is dialled only after everybody else.
 """
 
-import ipaddress
 import itertools
 import logging
 from collections.abc import Callable
 
 import trio
 
+from p2p.dials import is_dialable
 from p2p.streams import FramedStream
-from p2p.transport import Transport, split_address
+from p2p.transport import Transport
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange
 from protocol.network.frames import Sign
@@ -33,9 +33,18 @@ class PeerExchange:
     """Asks peers where others are, and answers them."""
 
     def __init__(
-        self, transport: Transport, exchange: Exchange, book: PeerBook, now_ms: Callable[[], int], sign: Sign
+        self,
+        transport: Transport,
+        exchange: Exchange,
+        book: PeerBook,
+        now_ms: Callable[[], int],
+        sign: Sign,
+        *,
+        private: bool,
     ) -> None:
-        """Args: sign, the operator's DER signature over sha256 of a message."""
+        """Args: sign, the operator's DER signature over sha256 of a message; private, whether addresses of private
+        networks are of use to this node."""
+        self._private = private
         self._transport = transport
         self._exchange = exchange
         self._book = book
@@ -82,9 +91,8 @@ class PeerExchange:
             log.debug("a peer told of no others", extra={"peer_id": peer_id, "reason": str(error)})
 
     def _learn(self, source: PeerId, answer: bytes) -> None:
-        anywhere = any(_is_local(address) for address in self._transport.addresses)
         for known in self._exchange.read(source, answer, self._now_ms()):
-            addresses = [address for address in known.addresses if _is_dialable(address, anywhere)]
+            addresses = [address for address in known.addresses if is_dialable(address, self._private)]
             if known.peer_id == source:
                 self._book.learn(source, addresses)
             else:
@@ -94,20 +102,3 @@ class PeerExchange:
         question = await stream.read_frame(MAX_EXCHANGE_BYTES, within_s=EXCHANGE_S)
         answer = self._exchange.answer(stream.peer_id, question, self._transport.addresses, self._now_ms(), self._sign)
         await stream.write_frame(answer, within_s=EXCHANGE_S)
-
-
-def _is_dialable(address: str, anywhere: bool) -> bool:
-    """Whether a stranger's address may be dialled: one of a private network only by who lives in one."""
-    try:
-        split_address(address)
-    except P2PError:
-        return False
-    return anywhere or not _is_local(address)
-
-
-def _is_local(address: str) -> bool:
-    """Whether it is an address that means something else, or nothing, to others."""
-    try:
-        return not ipaddress.ip_address(address.split("/", 3)[2]).is_global
-    except (ValueError, IndexError):
-        return False

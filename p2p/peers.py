@@ -3,16 +3,18 @@
 import json
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from p2p.dials import Dials
 from p2p.transport import Transport, split_address
 from protocol.errors import ConfigError, P2PError
 from protocol.network.peers import ANCHORS, PeerBook, Standing, group_of
-from protocol.wire.ids import PeerId
+from protocol.wire.ids import Address, PeerId
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ LOOK_S = 1.0
 CONTENT_LOOK_S = 5.0
 """How often a node looks that misses no peer, while no connection ends."""
 SAVE_S = 60.0
+MAX_NAMED = 4_096
+"""Addresses in requests of which it is remembered whose request it was."""
 MAX_CACHE_BYTES = 1024 * 1024
 
 
@@ -38,11 +42,14 @@ class Dialler:
         book: PeerBook,
         now_ms: Callable[[], int],
         *,
+        dials: Dials,
         is_short: Callable[[], bool] = lambda: False,
         draw: Callable[[], Collection[PeerId]] = tuple,
     ) -> None:
         """Args: is_short, whether the connected peers leave us without enough neighbours; draw, the peers that we
-        stay connected to other peers."""
+        stay connected to whoever else is there."""
+        self._dials = dials
+        self._clients: OrderedDict[str, Address] = OrderedDict()
         self._is_short = is_short
         self._draw = draw
         self._dialled: dict[PeerId, None] = {}
@@ -70,13 +77,20 @@ class Dialler:
         failure = P2PError(f"no address of {peer_id} is known", transient=True)
         for address in addresses:
             try:
-                await self._transport.dial(address)
+                await self._dials.dial(address, self._clients.get(address))
             except P2PError as error:
                 failure = error
             else:
                 self._book.learn(peer_id, (address,))
                 return peer_id
         raise failure
+
+    def note_request(self, address: str, client: Address) -> None:
+        """A client's request names this address: dials to it are on that client's account."""
+        self._clients[address] = client
+        self._clients.move_to_end(address)
+        if len(self._clients) > MAX_NAMED:
+            self._clients.popitem(last=False)
 
     def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
         """A connection is open; whether it is of our own making."""
@@ -126,7 +140,7 @@ class Dialler:
     async def _dial(self, peer_id: PeerId, address: str) -> None:
         try:
             async with self._slots:
-                await self._transport.dial(address)
+                await self._dials.dial(address)
         except P2PError as error:
             self._book.on_dial_failed(peer_id, self._now_ms())
             log.debug("dial failed", extra={"peer_id": peer_id, "reason": str(error)})

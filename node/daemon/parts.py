@@ -257,6 +257,7 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         heartbeat_ms=machine.rules.heartbeat_ms,
         bootnodes=config.p2p.bootnodes,
         cache=config.node.data_dir / "peers.json",
+        private=machine.rules.profile == "local",
         seed=hashlib.sha256(b"vcoin/gossip/1" + machine.settings.secret).digest(),
         **({"tick_ms": FAST_TICK_MS} if config.p2p.fast else {}),
     )

@@ -74,6 +74,11 @@ class Budgets(Generic[Key]):
             self._buckets.move_to_end(key)
         return bucket.take(amount, now_ms)
 
+    def give_back(self, key: Key, amount: float = 1) -> None:
+        """Undo a `take`."""
+        if bucket := self._buckets.get(key):
+            bucket.level = min(bucket.rate.burst, bucket.level + amount)
+
 
 @dataclass(slots=True)
 class Paces(Generic[Key]):

@@ -190,6 +190,7 @@ async def run_node(
     clock_ms: Callable[[], int] | None = None,
     cache: Path | None = None,
     tick_ms: int = 100,
+    private: bool = True,
 ) -> AsyncIterator[Node]:
     """An adapter over `transport`, running as long as the block lasts."""
     key = PrivateKey(secret(index))
@@ -203,6 +204,7 @@ async def run_node(
         cache=cache,
         tick_ms=tick_ms,
         seed=bytes([index]),
+        private=private,
     )
     inbox = Recorder()
     clock = {"clock_ms": clock_ms} if clock_ms else {}

@@ -9,7 +9,8 @@ import trio
 from coincurve import PrivateKey
 from trio.testing import MockClock
 
-from p2p.exchange import ASK_AGAIN_S, EXCHANGE_S, PROTOCOL, _is_dialable
+from p2p.dials import is_dialable
+from p2p.exchange import ASK_AGAIN_S, EXCHANGE_S, PROTOCOL
 from p2p.streams import FramedStream
 from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange, PeerRecords, SignedRecord
 from protocol.network.peers import Standing
@@ -153,6 +154,6 @@ async def test_a_flood_of_questions_ends_in_a_ban(tmp_path: Path, autojump_clock
         ("nonsense", False, False),
     ],
 )
-def test_a_private_address_is_dialled_only_by_who_has_one(where: str, far: bool, near: bool) -> None:
+def test_a_private_address_is_dialled_only_on_a_local_network(where: str, far: bool, near: bool) -> None:
     address = f"{where}/p2p/16Uiu2HAmEWQnHq2jLKJypwVnVoQeFCULuyop6atvq2eWjYSUjzNi"
-    assert (_is_dialable(address, False), _is_dialable(address, True)) == (far, near)
+    assert (is_dialable(address, False), is_dialable(address, True)) == (far, near)

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2p.dials import Dials
 from p2p.peers import DIALLED_LOW, MOST_DIALLED, WANTED_CONNECTIONS, Dialler, PeerCache, learn_bootnodes
 from protocol.errors import ConfigError, P2PError
 from protocol.network.peers import PeerBook
@@ -24,11 +25,16 @@ def now_ms() -> int:
     return 1_700_000_000_000 + round(1000 * trio.current_time())
 
 
+def local(host: MemoryHost) -> Dials:
+    """Dials on a local network, where every address is dialled."""
+    return Dials(lambda address: host.dial(address), now_ms, private=True)
+
+
 @asynccontextmanager
 async def dialler(network: MemoryNetwork, **options: Any) -> AsyncIterator[tuple[MemoryHost, PeerBook, Dialler]]:
     async with network.open_host(secret(0)) as host, trio.open_nursery() as nursery:
         book = PeerBook(host.peer_id, b"seed")
-        made = Dialler(host, book, now_ms, **options)
+        made = Dialler(host, book, now_ms, dials=local(host), **options)
         host.watch(made)
         nursery.start_soon(made.run)
         yield host, book, made
@@ -90,7 +96,7 @@ async def test_reaching_a_peer_tries_its_addresses_in_turn_and_keeps_the_one_tha
     network = MemoryNetwork()
     async with network.open_host(secret(0)) as host, network.open_host(secret(1)) as other:
         book = PeerBook(host.peer_id)
-        made = Dialler(host, book, now_ms)
+        made = Dialler(host, book, now_ms, dials=local(host))
         book.learn(other.peer_id, (f"/ip4/192.0.2.1/tcp/1/p2p/{other.peer_id}", other.addresses[0]))
         assert await made.reach(other.peer_id) == other.peer_id
         assert book.entries[other.peer_id].addresses[0] == other.addresses[0]
@@ -103,7 +109,7 @@ async def test_a_banned_peer_is_not_reached_even_if_it_is_connected(autojump_clo
         await host.dial(other.addresses[0])
         book.punish(other.peer_id, 101, now_ms())
         with pytest.raises(P2PError, match="banned"):
-            await Dialler(host, book, now_ms).reach(other.addresses[0])
+            await Dialler(host, book, now_ms, dials=local(host)).reach(other.addresses[0])
 
 
 def test_a_bootnode_that_is_no_address_is_said_with_the_form_it_should_have() -> None:

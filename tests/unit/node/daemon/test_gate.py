@@ -123,6 +123,8 @@ def test_request_is_gossiped_by_the_peer_that_its_signer_names_and_by_no_other(
     registered, _ = beat_of(member)
     for other in (peer_of(STRANGER), peer_of(CLIENT), registered):
         assert gate.admit(other, signed(), NOW) is Admission.REFUSE
+        # No third party calls for another round of it.
+        assert gate.admit(other, replace(signed(), wide=True), NOW) is Admission.REFUSE
 
 
 def test_signer_that_may_not_spend_for_the_client_is_not_passed_on(machine: Machine, member: Member) -> None:

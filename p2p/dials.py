@@ -1,0 +1,143 @@
+"""Dials to addresses that others name: anybody may name any, also one of a third party that is no node.
+
+Only a dial that ends at the named peer proves its address. Until then an address of a private network is not dialled,
+a name is resolved first, and dials that come to nothing are few: to one IP, for one client, and in all.
+"""
+
+import ipaddress
+import socket
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
+
+import trio
+
+from p2p.transport import split_address
+from protocol.errors import P2PError
+from protocol.network.budgets import Budgets, Rate
+from protocol.wire.ids import Address
+
+FAILED_PER_IP = Rate(amount=1, period_ms=60_000, burst=4)
+FAILED_PER_CLIENT = Rate(amount=1, period_ms=60_000, burst=8)
+FAILED_IN_ALL = Rate(amount=2, period_ms=1_000, burst=64)
+"""What unproved addresses may cost in dials that come to nothing."""
+MAX_TRACKED = 4_096
+MAX_PROVED = 4_096
+MAX_RESOLVED = 2
+"""Addresses of one name that are tried."""
+
+Resolve = Callable[[str], Awaitable[Collection[str]]]
+"""The IP addresses of a name. Raises: OSError."""
+
+
+async def resolve(name: str) -> Collection[str]:
+    """Ask the system's resolver."""
+    found = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def is_private(ip: str) -> bool:
+    """Whether an IP address means something else, or nothing, to other machines; also if it is none."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return True
+    return not address.is_global or address.is_multicast
+
+
+def is_dialable(address: str, private: bool) -> bool:
+    """Whether it is the address of a node, and may be dialled: one of a private network only where `private` says so.
+
+    A name passes: what it stands for is looked at when it is dialled.
+    """
+    try:
+        split_address(address)
+    except P2PError:
+        return False
+    _, family, host, _ = address.split("/", 3)
+    return private or family.startswith("dns") or not is_private(host)
+
+
+class Dials:
+    """Dials of one node."""
+
+    def __init__(
+        self,
+        dial: Callable[[str], Awaitable[object]],
+        now_ms: Callable[[], int],
+        *,
+        private: bool,
+        trusted: Collection[str] = (),
+        resolve: Resolve = resolve,
+    ) -> None:
+        """Args: dial, connects to a multiaddr; private, whether this network's nodes are in private networks; trusted,
+        the addresses that the operator has configured, which are dialled as they are."""
+        self._dial = dial
+        self._now_ms = now_ms
+        self._private = private
+        self._trusted = frozenset(trusted)
+        self._resolve = resolve
+        self._proved: OrderedDict[str, None] = OrderedDict()
+        self._by_ip = Budgets[str](FAILED_PER_IP, MAX_TRACKED)
+        self._by_client = Budgets[Address](FAILED_PER_CLIENT, MAX_TRACKED)
+        self._in_all = Budgets[None](FAILED_IN_ALL, 1)
+
+    async def dial(self, address: str, client: Address | None = None) -> None:
+        """Be connected to the peer of a multiaddr.
+
+        Args: client, for whose request the dial is; None if it is for none.
+        Raises: P2PError if nobody answers, somebody else does, or the address may not be dialled (now).
+        """
+        if self._private or address in self._trusted or address in self._proved:
+            await self._dial(address)
+            return
+        failure = P2PError(f"no address of {address[:200]} is known", transient=True)
+        for ip, where in await self._places(address):
+            self._take(ip, client)
+            try:
+                await self._dial(where)
+            except P2PError as error:
+                failure = error
+            else:
+                self._give_back(ip, client)
+                self._prove(address)
+                return
+        raise failure
+
+    async def _places(self, address: str) -> list[tuple[str, str]]:
+        """The IP addresses that an address stands for, each with its multiaddr."""
+        if not is_dialable(address, private=False):
+            raise P2PError(f"{address[:200]} is no address of a node in a public network", transient=False)
+        _, family, host, rest = address.split("/", 3)
+        if not family.startswith("dns"):
+            return [(host, address)]
+        try:
+            found = await self._resolve(host)
+        except OSError as error:
+            raise P2PError(f"the name {host} is not resolved: {error}", transient=True) from error
+        wanted = {"dns4": ("ip4",), "dns6": ("ip6",)}.get(family, ("ip4", "ip6"))
+        places = [(ip, "ip6" if ":" in ip else "ip4") for ip in found if not is_private(ip)]
+        return [(ip, f"/{kind}/{ip}/{rest}") for ip, kind in places if kind in wanted][:MAX_RESOLVED]
+
+    def _take(self, ip: str, client: Address | None) -> None:
+        now_ms = self._now_ms()
+        if not self._by_ip.has(ip, now_ms):
+            raise P2PError(f"too many dials to {ip} came to nothing", transient=True)
+        if client is not None and not self._by_client.has(client, now_ms):
+            raise P2PError(f"too many dials for client {client} came to nothing", transient=True)
+        if not self._in_all.has(None, now_ms):
+            raise P2PError("too many dials to unproved addresses came to nothing", transient=True)
+        self._by_ip.take(ip, now_ms)
+        self._in_all.take(None, now_ms)
+        if client is not None:
+            self._by_client.take(client, now_ms)
+
+    def _give_back(self, ip: str, client: Address | None) -> None:
+        self._by_ip.give_back(ip)
+        self._in_all.give_back(None)
+        if client is not None:
+            self._by_client.give_back(client)
+
+    def _prove(self, address: str) -> None:
+        self._proved[address] = None
+        if len(self._proved) > MAX_PROVED:
+            self._proved.popitem(last=False)
