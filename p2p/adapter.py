@@ -239,7 +239,7 @@ class PeerAdapter:
                 return ModelAdded(await self._blobs.fetch_model(Cid(manifest), peers))
 
     def blame(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
-        """Make a peer pay for what it sent, as its examiner found."""
+        """Count a fault that a role has found in what the peer sent."""
         self.on_fault(peer_id, fault)
 
     def on_connected(self, peer_id: PeerId, dialled: bool) -> None:

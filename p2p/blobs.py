@@ -118,7 +118,7 @@ class Blobs:
     async def _fetch_from_any(self, cid: Cid, peers: Sequence[PeerId], target: Path, *, most: int) -> None:
         """Ask one peer after the other, each from where the last one broke off, as long as that brings anything."""
         others = [peer_id for peer_id in dict.fromkeys(peers) if peer_id != self._transport.peer_id]
-        failure = P2PError(f"no known peer has {cid.hex()}", transient=True)
+        failure = P2PError(f"no peer is known to have {cid.hex()}", transient=True)
         partial = await trio.to_thread.run_sync(self._store.partial, cid)
         try:
             before = -1
@@ -156,7 +156,7 @@ class Blobs:
                 return
             if offset == 0:
                 raise Malformed(f"{cid.hex()} came as something else")
-            # Somebody before this peer sent the wrong bytes, or this one did: it may show which, from the start.
+            # An earlier peer or this one sent the wrong bytes. Asked from the start, this one shows which.
             await trio.to_thread.run_sync(partial.restart)
 
     async def _ask(self, stream: FramedStream, cid: Cid, offset: int, most: int) -> int:

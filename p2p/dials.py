@@ -1,4 +1,4 @@
-"""Dials to addresses that others name: anybody may name any, also one of a third party that is no node.
+"""Dials to addresses that peers and clients name. They may name any, also one of a third party that is no node.
 
 Only a dial that ends at the named peer proves its address. Until then an address of a private network is not dialled,
 a name is resolved first, and dials that come to nothing are few: to one IP, for one client, and in all.
@@ -85,7 +85,7 @@ class Dials:
         """Be connected to the peer of a multiaddr.
 
         Args: client, for whose request the dial is; None if it is for none.
-        Raises: P2PError if nobody answers, somebody else does, or the address may not be dialled (now).
+        Raises: P2PError if no peer answers, another one does, or the address may not be dialled (now).
         """
         if self._private or address in self._trusted or address in self._proved:
             await self._dial(address)

@@ -26,7 +26,7 @@ EXCHANGE_S = 10.0
 ASK_EVERY_S = 2.0
 ASK_AGAIN_S = 600.0
 WANTED_PEERS = 32
-"""With addresses of so many a node asks no peer: heartbeats bring the others."""
+"""With addresses of so many a node asks no more: beats bring the others."""
 
 
 class PeerExchange:

@@ -227,7 +227,7 @@ class GossipStreams:
         for content in received.delivered:
             self._deliver(content)
         if peer_id is not None:
-            # Beats alone: of them a node makes a few a minute, while requests are as many as somebody cares to sign.
+            # Beats alone: their number is bounded by registered nodes, that of requests by what clients care to sign.
             beats = sum(content.topic is Topic.HEARTBEAT for content in received.delivered)
             if beats:
                 self._book.reward(peer_id, beats, self._now_ms())

@@ -65,7 +65,7 @@ READ_AHEAD_BYTES = 16 * 1024
 MAX_IN_A_ROW = 16
 """Pieces of what was read ahead that are taken without a turn for other tasks."""
 
-# Debug lines cost CPU even when no handler reads them, and a peer's mistakes would fill the log as errors.
+# Debug lines cost CPU even when no handler takes them, and a peer's mistakes would fill the log as errors.
 logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 logging.getLogger("libp2p").propagate = False
 
@@ -98,7 +98,7 @@ swarm._HAPPY_EYEBALLS_DELAY = 0.0
 
 
 async def _stay(self: AutoConnector) -> None:
-    """Do not dial: below its target, half of all connections, the library dials every peer it ever heard of.
+    """Do not dial: below its target, half of all connections, the library dials every peer that it ever heard of.
 
     Whom to dial is decided by our peer book alone; the library knows no bans.
     """
@@ -146,7 +146,7 @@ class BoundedStream(yamux.YamuxStream):
         await self.send_window_update(credit)
 
     async def reset(self) -> None:
-        # A stream that we reset is not read; left in place, its bytes would be kept for another minute.
+        # A stream that we reset is read no more; left in place, its bytes would be kept for another minute.
         self.conn.stream_buffers.get(self.stream_id, bytearray()).clear()
         await super().reset()
 

@@ -26,7 +26,7 @@ DIALLED_LOW = 4
 PARALLEL_DIALS = 8
 LOOK_S = 1.0
 CONTENT_LOOK_S = 5.0
-"""How often a node looks that misses no peer, while no connection ends."""
+"""How often a node looks that has all the connections it wants, while none ends."""
 SAVE_S = 60.0
 MAX_NAMED = 4_096
 """Addresses in requests of which it is remembered whose request it was."""
@@ -34,7 +34,7 @@ MAX_CACHE_BYTES = 1024 * 1024
 
 
 class Dialler:
-    """Keeps a node connected, and connects it to a given peer when somebody needs that one."""
+    """Keeps a node connected, and connects it to a given peer on demand."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Dialler:
         draw: Callable[[], Collection[PeerId]] = tuple,
     ) -> None:
         """Args: is_short, whether the connected peers leave us without enough neighbours; draw, the peers that we
-        stay connected to whoever else is there."""
+        stay connected to, however many others there are."""
         self._dials = dials
         self._clients: OrderedDict[str, Address] = OrderedDict()
         self._is_short = is_short
@@ -65,7 +65,7 @@ class Dialler:
         """Be connected to a peer: one of our connections, or a dial.
 
         Args: to, a peer id, or a multiaddr that ends in one.
-        Raises: P2PError if that is no address, the peer is banned, or no peer answers.
+        Raises: P2PError if that is no address, the peer is banned, or it does not answer.
         """
         peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
         if self._book.standing(peer_id, self._now_ms()) is Standing.BANNED:

@@ -239,7 +239,7 @@ class Gossip:
             except RemoteProtocolError as fault:
                 faults.append(fault)
                 if sum(found.penalty for found in faults) > -BAN_BELOW:
-                    # Enough to be banned for; checking the rest is work for somebody who lies.
+                    # Enough to be banned for: the rest of a liar's batch is not worth the work.
                     break
             else:
                 if content is not None:

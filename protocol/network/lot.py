@@ -1,4 +1,4 @@
-"""The lot: two registered nodes, drawn by stake, that a node stays connected to whatever else it knows.
+"""The lot: two registered nodes, drawn by stake, that a node stays connected to, whichever others it knows.
 
 Who wants to surround a node can invent peers and addresses for nothing, but not stake: a drawn node is the attacker's
 with no more chance than its part of all stake.
@@ -17,7 +17,7 @@ class Lot:
     """The nodes that one node has drawn. A drawn node stays until it is gone."""
 
     def __init__(self, seed: bytes) -> None:
-        """Args: seed, this node's own chance: no peer can know who is drawn."""
+        """Args: seed, this node's own chance, so that others cannot know who is drawn."""
         self._seed = seed
         self._turn = 0
         self.drawn: tuple[PeerId, ...] = ()

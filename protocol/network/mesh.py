@@ -1,5 +1,5 @@
-"""The mesh: which connected peers are gossip neighbours. About six, mutual, and picked by lot, so that no peer places
-itself around a node by asking first.
+"""The mesh: which connected peers are gossip neighbours. About six, mutual, and picked by lot, so that no
+party surrounds a node by asking first.
 
 A node opens a gossip stream to a peer that it picks; the peer answers with one of its own, or resets it.
 """

@@ -19,7 +19,7 @@ REPAIR_BYTES = 60 * 1024
 """The most that a neighbour gets for its wishes on one tick."""
 RECEIVED_BYTES = Rate(amount=1024 * 1024, period_ms=1_000, burst=4 * 1024 * 1024)
 STRANGERS = Rate(amount=10, period_ms=60_000, burst=10)
-"""Frames of authors that no node here knows; honest neighbours pass on none."""
+"""Frames of authors that this node does not know; honest neighbours pass on none."""
 
 
 @dataclass(slots=True)

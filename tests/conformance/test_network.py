@@ -282,7 +282,7 @@ async def test_a_frame_that_the_chain_does_not_back_goes_nowhere(open_transport:
                         index,
                         tmp_path,
                         bootnodes=(transports[1].addresses[0],) if index != 1 else (),
-                        # The one in the middle knows no other.
+                        # The one in the middle knows no author.
                         view=View(Admission.UNKNOWN if index == 1 else Admission.ADMIT),
                     )
                 )

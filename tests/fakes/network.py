@@ -20,7 +20,7 @@ WINDOW_BYTES = 256 * 1024
 
 
 class _Pipe:
-    """One direction of a stream: at most a window of unread bytes."""
+    """One direction of a stream: at most a window of bytes that are not read yet."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s

@@ -159,7 +159,7 @@ async def test_a_node_joins_by_any_one_of_three_bootnodes(tmp_path: Path, alive:
         for index in range(3):
             async with open_host(secret(index), ANY_PORT) as host:
                 known += host.addresses
-        # Two of them stay dead: their ports are closed.
+        # Two of them stay dead: nothing listens on their ports any more.
         async with (
             open_host(secret(alive), known[alive].rpartition("/p2p/")[0]) as host,
             run_node(host, alive, tmp_path) as boot,

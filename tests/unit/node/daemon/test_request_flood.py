@@ -42,7 +42,7 @@ def now_ms() -> int:
 
 
 def free_keys() -> Iterator[PrivateKey]:
-    """New keys on request."""
+    """Keys that no node has seen, for the asking."""
     return (PrivateKey(secret(10_000 + number)) for number in range(FRAMES))
 
 
