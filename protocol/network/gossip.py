@@ -52,6 +52,9 @@ MAX_UNKNOWN = 1_024
 UNKNOWN_MS = 60_000
 """How long a frame of an unknown author waits, unrelayed, for the block that makes its author known."""
 ASK_AGAIN_MS = 2_000
+LEAST_BEAT_MS = 4_000
+"""The shortest interval of beats that their budget counts with."""
+BEATS_AT_ONCE = 2
 REQUESTS = Rate(amount=2, period_ms=1_000, burst=10)
 """What is passed on of one author's requests, and of one client's for each smallest deposit that it holds."""
 
@@ -129,7 +132,7 @@ class Gossip:
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._ask_again_ms = 0
         rates = {
-            Topic.HEARTBEAT: Rate(amount=1, period_ms=max(heartbeat_ms // 2, 2_000), burst=2),
+            Topic.HEARTBEAT: Rate(amount=1, period_ms=max(heartbeat_ms, LEAST_BEAT_MS) // 2, burst=BEATS_AT_ONCE),
             Topic.REQUEST: REQUESTS,
             Topic.NOTICE: Rate(amount=1, period_ms=1_000, burst=10),
         }

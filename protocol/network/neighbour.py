@@ -15,8 +15,8 @@ DIGEST_EVERY_MS = 30_000
 MAX_PENDING = 2_048
 SHARE_BYTES = 180 * 1024
 """The most of one kind in one batch."""
-REPAIR_BYTES = 60 * 1024
-"""The most that a neighbour gets for its wishes on one tick."""
+REPAIR_FRAMES = 48
+"""The most that a neighbour gets for its wishes on one tick: 60 KiB of the longest frames."""
 RECEIVED_BYTES = Rate(amount=1024 * 1024, period_ms=1_000, burst=4 * 1024 * 1024)
 STRANGERS = Rate(amount=10, period_ms=60_000, burst=10)
 """Frames of authors that this node does not know; honest neighbours pass on none."""
@@ -130,7 +130,7 @@ class Neighbour:
             self.drop(frame_id)
             taken.append(signed)
         wishes: list[FrameId] = []
-        while self.wishes and len(wishes) < REPAIR_BYTES // 1_280:
+        while self.wishes and len(wishes) < REPAIR_FRAMES:
             wishes.append(self.wishes.popitem(last=False)[0])
         if self.beats or self.wishes:
             self._await_tick(now_ms + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,15 @@ import pytest
 # Its permit is an EIP-712 type, too.
 from chain.contracts import token as _  # noqa: F401
 from p2p.blobs import BlobHeader, BlobRequest
+from p2p.dials import FAILED_IN_ALL, FAILED_PER_CLIENT, FAILED_PER_IP
+from p2p.door import BANS_PER_IP, REFUSE_S
 from protocol.messages import Message
-from protocol.network.exchange import PeerRecord, PeerRecords
+from protocol.network.exchange import ASKED_RATE, PeerRecord, PeerRecords
 from protocol.network.frames import Batch, Content, Topic
+from protocol.network.gossip import FAST_TICK_MS
+from protocol.network.mesh import DEGREE_HIGH
+from protocol.network.neighbour import REPAIR_FRAMES
+from protocol.network.peers import HALF_LIFE_MS, REWARD, REWARD_CAP
 from protocol.stages.assignment import RefuseCode
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
@@ -87,10 +94,32 @@ def test_every_message_and_every_vector_file_is_named() -> None:
 
 
 def test_constants_have_the_values_of_the_code() -> None:
-    named = re.findall(r"^\| `((?:protocol|p2p)\.[a-z0-9_.]+)\.([A-Z_0-9]+)` \| (\d+) \|", PAGE, re.MULTILINE)
-    assert len(named) > 30
+    named = re.findall(r"^\| `((?:protocol|p2p)\.[a-z0-9_.]+)\.([A-Z][\w.]*)` \| (-?\d+) \|", PAGE, re.MULTILINE)
+    assert len(named) > 70
     for module, name, value in named:
-        assert float(getattr(importlib.import_module(module), name)) == float(value), name
+        assert float(operator.attrgetter(name)(importlib.import_module(module))) == float(value), name
+
+
+def test_numbers_in_the_words_are_those_of_the_code() -> None:
+    """Where a sentence spells a number, it stands here beside the constant."""
+    spelled = {
+        "ten neighbours already": DEGREE_HIGH == 10,
+        "half of the points is forgotten in ten minutes": HALF_LIFE_MS == 600_000,
+        "a tenth of a point for each beat": REWARD == 0.1,
+        "up to 20; requests earn nothing": REWARD_CAP == 20,
+        "48 at a time": REPAIR_FRAMES == 48,
+        "four to one IP, eight for one client's requests": (FAILED_PER_IP.burst, FAILED_PER_CLIENT.burst) == (4, 8),
+        "64 in all, and then one a minute, one a minute and two a second": (
+            FAILED_IN_ALL.burst == 64
+            and FAILED_PER_IP.period_ms == FAILED_PER_CLIENT.period_ms == 60_000
+            and FAILED_IN_ALL.amount == 2
+        ),
+        "more than twice and then once a minute": (ASKED_RATE.burst, ASKED_RATE.period_ms) == (2, 60_000),
+        "a tick of half a second": FAST_TICK_MS == 500,
+        "three peers were banned within an hour is refused\nfor ten minutes": (BANS_PER_IP, REFUSE_S) == (3, 600),
+    }
+    assert [words for words in spelled if words not in PAGE] == []
+    assert [words for words, holds in spelled.items() if not holds] == []
 
 
 def test_every_protocol_topic_and_refusal_is_named() -> None:
