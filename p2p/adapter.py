@@ -1,4 +1,4 @@
-"""The peers' side of the driver: each effect in, its event out, and what peers say reported as events."""
+"""Performs peer effects: takes an effect, returns its event, and reports the peers' messages as events."""
 
 import functools
 import logging
@@ -15,8 +15,8 @@ import trio
 from p2p.blobs import Blobs
 from p2p.calls import Calls, NoAnswer, Reply
 from p2p.dials import Dials
-from p2p.exchange import PeerExchange
 from p2p.gossip import GossipStreams
+from p2p.peer_exchange import PeerExchangeStreams
 from p2p.peers import Dialler, PeerCache, learn_bootnodes
 from p2p.store import ContentStore
 from p2p.streams import MAX_CALL_BYTES
@@ -36,12 +36,12 @@ from protocol.events import (
     RequestReceived,
 )
 from protocol.messages import Message
-from protocol.network.exchange import Exchange
 from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
 from protocol.network.gossip import TICK_MS, Admission, Gossip
-from protocol.network.lot import Lot
 from protocol.network.mesh import Mesh
-from protocol.network.peers import MAX_PEERS, PeerBook, Standing
+from protocol.network.peer_exchange import PeerExchange
+from protocol.network.peers import MAX_PEERS, PeerBook, PeerStanding
+from protocol.network.stake_weighted_peers import StakeWeightedPeers
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
@@ -54,34 +54,34 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1_024
-"""Beats and requests that wait for the node's loop; beyond it they are dropped, for they come again."""
+"""Beats and requests that wait for the node's loop. Further ones are dropped; authors send them again."""
 MAX_DELIVERIES = 256
-"""Messages that wait for the node's journal at once; beyond it peers are told that we are busy."""
+"""Messages that wait for the journal at the same time. Further ones are answered with busy."""
 MAX_AUTHORS = 16_384
 """Keys whose PeerIds are kept: base58 costs as much as reading a frame."""
-DRAW_EVERY_S = 10.0
-"""How often a node looks whether the nodes that it has drawn are still there."""
+CHOOSE_EVERY_S = 10.0
+"""Seconds between two checks that the peers chosen by stake can still be reached."""
 
 MAX_READ = 512
-"""Bodies of frames that are kept as they were read."""
+"""Decoded bodies that are cached."""
 
 _MESSAGES = by_name(get_args(Message))
 
 
 class Inbox(Protocol):
-    """Where events go: the node's driver."""
+    """Takes events: the node's driver."""
 
     async def report(self, event: Event) -> None:
-        """Take an event; waits while there is too much to do."""
+        """Queue an event; waits while the queue is full."""
         ...
 
     async def deliver(self, event: Event) -> None:
-        """Take an event, and return when it cannot be lost any more."""
+        """Take an event; returns once it is in the journal."""
         ...
 
 
-class Admits(Protocol):
-    """Whose frames are passed on, by the node's own view of the chain."""
+class AdmissionRules(Protocol):
+    """Decides by the node's view of the chain whose frames are passed on."""
 
     def admit(self, author: PeerId, content: Heartbeat | SignedRequest, now_ms: int) -> Admission:
         """Whether the holder of this key may gossip this now. No signature is checked yet, so it must be cheap."""
@@ -119,7 +119,7 @@ class PeerSettings:
 
 
 class PeerAdapter:
-    """Gossip, messages and content over one transport. One node's, for its life."""
+    """Gossip, messages and content of one node, over one transport."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class PeerAdapter:
         store: Path,
         *,
         sign: Sign,
-        gate: Admits,
+        gate: AdmissionRules,
         inbox: Inbox,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -160,8 +160,8 @@ class PeerAdapter:
             seed=settings.seed,
         )
         mesh = Mesh(settings.seed)
-        self._lot = Lot(settings.seed)
-        self._drawn_at = -math.inf
+        self._staked_peers = StakeWeightedPeers(settings.seed)
+        self._chosen_at = -math.inf
         self._gossip = GossipStreams(
             transport,
             gossip,
@@ -169,16 +169,16 @@ class PeerAdapter:
             self.book,
             now_ms=clock_ms,
             deliver=self._deliver_content,
-            preferred=lambda: self._lot.drawn,
+            preferred=lambda: self._staked_peers.chosen,
         )
         dials = Dials(transport.dial, clock_ms, private=settings.private, trusted=settings.bootnodes)
         self._dialler = Dialler(
-            transport, self.book, clock_ms, dials=dials, is_short=lambda: mesh.is_short, draw=self._draw
+            transport, self.book, clock_ms, dials=dials, is_short=lambda: mesh.is_short, staked=self._choose_staked
         )
-        exchange = Exchange(
+        exchange = PeerExchange(
             settings.chain_id, address_bytes(settings.settlement), public_key_of(transport.peer_id), settings.seed
         )
-        self._exchange = PeerExchange(transport, exchange, self.book, clock_ms, sign, private=settings.private)
+        self._exchange = PeerExchangeStreams(transport, exchange, self.book, clock_ms, sign, private=settings.private)
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
         self._blobs = Blobs(transport, ContentStore(store), self._dialler.reach)
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
@@ -213,9 +213,9 @@ class PeerAdapter:
             self._nursery = None
 
     async def perform(self, effect: PeerEffect) -> Event:
-        """Do one effect and tell how it went.
+        """Perform one effect and return its event.
 
-        Raises: P2PError if the peers did not let us; LocalProtocolError for what is too large to be sent.
+        Raises: P2PError if a peer refused or did not answer; LocalProtocolError for a message over its size limit.
         """
         match effect:
             case PublishHeartbeat(heartbeat):
@@ -244,7 +244,7 @@ class PeerAdapter:
 
     def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
         now_ms = self._now_ms()
-        if self.book.standing(peer_id, now_ms) is Standing.BANNED:
+        if self.book.standing(peer_id, now_ms) is PeerStanding.BANNED:
             self._drop(peer_id)
             return
         self.book.on_connected(peer_id, now_ms)
@@ -258,22 +258,22 @@ class PeerAdapter:
     def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
         standing = self.book.punish(peer_id, fault.penalty, self._now_ms())
         log.debug("fault of a peer", extra={"peer_id": peer_id, "kind": type(fault).__name__, "reason": str(fault)})
-        if standing is Standing.BANNED:
+        if standing is PeerStanding.BANNED:
             log.info("peer banned", extra={"peer_id": peer_id, "kind": type(fault).__name__})
             self._drop(peer_id)
-        if standing is not Standing.GOOD:
+        if standing is not PeerStanding.GOOD:
             self._gossip.rebalance()
 
     def _drop(self, peer_id: PeerId) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(self._transport.ban, peer_id)
 
-    def _draw(self) -> tuple[PeerId, ...]:
-        """The registered nodes that we stay connected to; the lot is drawn anew where one is gone."""
+    def _choose_staked(self) -> tuple[PeerId, ...]:
+        """The registered nodes to stay connected to; a lost one is replaced."""
         now = trio.current_time()
-        if now < self._drawn_at + DRAW_EVERY_S:
-            return self._lot.drawn
-        self._drawn_at = now
+        if now < self._chosen_at + CHOOSE_EVERY_S:
+            return self._staked_peers.chosen
+        self._chosen_at = now
         stakes = {
             peer_id: self._gate.stake_of(peer_id)
             for peer_id in self._operators
@@ -284,10 +284,10 @@ class PeerAdapter:
         gone = [
             peer_id
             for peer_id in stakes
-            if self.book.standing(peer_id, now_ms) is not Standing.GOOD
+            if self.book.standing(peer_id, now_ms) is not PeerStanding.GOOD
             or (peer_id not in connected and self.book.entries[peer_id].failures)
         ]
-        return self._lot.draw(stakes, gone)
+        return self._staked_peers.choose(stakes, gone)
 
     # --- gossip -----------------------------------------------------------------------------------------------------
     def _admit_content(self, content: Content, now_ms: int) -> Admission:
@@ -307,7 +307,7 @@ class PeerAdapter:
             self._operators.move_to_end(peer_id)
             if len(self._operators) > MAX_PEERS:
                 self._operators.popitem(last=False)
-            # Only the author itself says where it is; who relayed it may be anybody.
+            # Only addresses of the author itself count: relays are not trusted with addresses.
             own = [address for address in body.addresses if address.endswith(f"/p2p/{peer_id}")]
             self.book.learn(peer_id, own)
             event: Event = HeartbeatReceived(peer_id, body)
@@ -341,7 +341,7 @@ def _peer_of(author: bytes) -> PeerId:
     return peer_id_of(author)
 
 
-# A frame is read when its author is judged and again when it is delivered, with at most a batch of others between.
+# A body is read for admission and again for delivery, with at most one batch of other frames between.
 @functools.lru_cache(MAX_READ)
 def _read_body(content: Content) -> Heartbeat | SignedRequest:
     match content.topic:

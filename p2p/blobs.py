@@ -1,4 +1,4 @@
-"""Content by its hash, on /vcoin/blob/1: asked for from an offset on, so that what broke off is taken up again.
+"""Content by its hash, on /vcoin/blob/1. A request names an offset, so that a broken transfer is resumed.
 
 The asker sends one request; the answer is one header and then the bytes in frames of at most a mebibyte. Nothing is
 believed before its sha256 is right: then it appears in the store, all at once.
@@ -36,8 +36,8 @@ MAX_SERVED = 32
 MAX_SERVED_PER_PEER = 4
 
 
-class Status(IntEnum):
-    """What the header of an answer says."""
+class BlobStatus(IntEnum):
+    """Outcome of a request."""
 
     FOUND = 0
     MISSING = 1
@@ -54,9 +54,9 @@ class BlobRequest:
 
 @dataclass(frozen=True, slots=True)
 class BlobHeader:
-    """What follows: all `size` bytes of the content but the first `offset`; nothing unless it was found."""
+    """Announces the content: its `size` bytes from the requested offset on; none unless it was found."""
 
-    status: Status
+    status: BlobStatus
     size: U64
 
 
@@ -96,7 +96,7 @@ class Blobs:
             try:
                 manifest = read_manifest(await trio.to_thread.run_sync(staged.read_bytes))
             except RemoteProtocolError as error:
-                # The hash is right, so this is what was asked for: not the fault of who sent it.
+                # The hash is right, so the sender is not at fault: the id names no model.
                 raise P2PError(f"{cid.hex()} is no model: {error}") from error
             if any(file.path == MANIFEST for file in manifest.files):
                 raise P2PError(f"{cid.hex()} is no model: a file in the place of its manifest")
@@ -116,7 +116,7 @@ class Blobs:
             await self._fetch_from_any(cid, peers, target, most=most)
 
     async def _fetch_from_any(self, cid: Cid, peers: Sequence[PeerId], target: Path, *, most: int) -> None:
-        """Ask one peer after the other, each from where the last one broke off, as long as that brings anything."""
+        """Ask one peer after the other, each from the offset that the last one reached, while any brings more."""
         others = [peer_id for peer_id in dict.fromkeys(peers) if peer_id != self._transport.peer_id]
         failure = P2PError(f"no peer is known to have {cid.hex()}", transient=True)
         partial = await trio.to_thread.run_sync(self._store.partial, cid)
@@ -164,7 +164,7 @@ class Blobs:
         await stream.write_frame(codec.encode(BlobRequest(cid, offset)), within_s=CONTROL_S)
         answer = await stream.read_frame(MAX_BLOB_CONTROL_BYTES, within_s=CONTROL_S)
         header = codec.decode(BlobHeader, answer, MAX_BLOB_CONTROL_BYTES)
-        if header.status is not Status.FOUND:
+        if header.status is not BlobStatus.FOUND:
             raise P2PError(f"{stream.peer_id} has no {cid.hex()}: {header.status.name.lower()}", transient=True)
         if header.size > most:
             raise P2PError(f"{cid.hex()} has {header.size} bytes, at most {most}")
@@ -184,13 +184,13 @@ class Blobs:
         request = codec.decode(BlobRequest, frame, MAX_BLOB_CONTROL_BYTES)
         peer_id = stream.peer_id
         if self._served[peer_id] >= MAX_SERVED_PER_PEER or self._served.total() >= MAX_SERVED:
-            await _answer(stream, Status.BUSY)
+            await _answer(stream, BlobStatus.BUSY)
             return
         self._served[peer_id] += 1
         try:
             path = await trio.to_thread.run_sync(self._store.find, Cid(request.cid))
             if path is None:
-                await _answer(stream, Status.MISSING)
+                await _answer(stream, BlobStatus.MISSING)
             else:
                 await _send_file(stream, path, request.offset)
         finally:
@@ -212,7 +212,7 @@ class Blobs:
                 self._fetches.pop(cid, None)
 
 
-async def _answer(stream: FramedStream, status: Status, size: int = 0) -> None:
+async def _answer(stream: FramedStream, status: BlobStatus, size: int = 0) -> None:
     await stream.write_frame(codec.encode(BlobHeader(status, size)), within_s=CONTROL_S)
 
 
@@ -220,7 +220,7 @@ async def _send_file(stream: FramedStream, path: Path, offset: int) -> None:
     try:
         async with await trio.open_file(path, "rb") as file:
             size = await file.seek(0, os.SEEK_END)
-            await _answer(stream, Status.FOUND, size)
+            await _answer(stream, BlobStatus.FOUND, size)
             await file.seek(min(offset, size))
             while data := await file.read(MAX_BLOB_DATA_BYTES):
                 await stream.write_frame(data, within_s=DATA_S)

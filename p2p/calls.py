@@ -1,6 +1,6 @@
 """Messages to one peer, on /vcoin/rr/1: a stream for each, acknowledged by one byte.
 
-A message is one-way: what answers it is another message. The acknowledgement only says that the receiver has it.
+A message is one-way: an answer is a message of its own. The acknowledgement says that the receiver keeps it.
 """
 
 from collections import Counter
@@ -31,21 +31,21 @@ MAX_PEERS = 4_096
 
 
 class Reply(IntEnum):
-    """What the receiver's one byte means."""
+    """The acknowledgement byte."""
 
     ACCEPTED = 0
     BUSY = 1
-    """Its queue is full; later may do."""
+    """The receiver's queue is full; retry later."""
 
 
 Accept = Callable[[PeerId, bytes], Awaitable[Reply]]
-"""Takes a message: what it accepts is safe from then on. Raises RemoteProtocolError for one that is none."""
+"""Takes a message and returns once it is journalled. Raises: RemoteProtocolError if the bytes are no message."""
 Reach = Callable[[str], Awaitable[PeerId]]
 """Connects to a peer id or an address; see `Dialler.reach`."""
 
 
 class NoAnswer(P2PError):
-    """A peer that is there did not acknowledge a message in time."""
+    """A connected peer did not acknowledge a message in time."""
 
     def __init__(self, peer_id: PeerId) -> None:
         super().__init__(f"{peer_id} did not answer in {CALL_S:g} s", transient=True)

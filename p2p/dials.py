@@ -1,7 +1,7 @@
-"""Dials to addresses that peers and clients name. They may name any, also one of a third party that is no node.
+"""Dials to addresses that peers and clients name; a named address may belong to a third party.
 
-Only a dial that ends at the named peer proves its address. Until then an address of a private network is not dialled,
-a name is resolved first, and dials that come to nothing are few: to one IP, for one client, and in all.
+A dial that ends at the named peer proves the address. Before that, addresses of private networks are refused, names
+are resolved and judged by their IPs, and failed dials are limited: per IP, per client, and in all.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ from protocol.wire.ids import Address
 FAILED_PER_IP = Rate(amount=1, period_ms=60_000, burst=4)
 FAILED_PER_CLIENT = Rate(amount=1, period_ms=60_000, burst=8)
 FAILED_IN_ALL = Rate(amount=2, period_ms=1_000, burst=64)
-"""What unproved addresses may cost in dials that come to nothing."""
+"""Limits of failed dials to unproved addresses."""
 MAX_TRACKED = 4_096
 MAX_PROVED = 4_096
 MAX_RESOLVED = 2
@@ -36,7 +36,7 @@ async def resolve(name: str) -> Collection[str]:
 
 
 def is_private(ip: str) -> bool:
-    """Whether an IP address means something else, or nothing, to other machines; also if it is none."""
+    """Whether an IP address is not globally reachable, or malformed."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
@@ -45,9 +45,9 @@ def is_private(ip: str) -> bool:
 
 
 def is_dialable(address: str, private: bool) -> bool:
-    """Whether it is the address of a node, and may be dialled: one of a private network only where `private` says so.
+    """Whether a multiaddr is one of a node and may be dialled; `private` permits addresses of private networks.
 
-    A name passes: what it stands for is looked at when it is dialled.
+    A DNS name passes here: its IPs are judged when it is dialled.
     """
     try:
         split_address(address)

@@ -1,8 +1,7 @@
 """Moves the gossip machine's batches: one long-lived stream a direction to each neighbour, on /vcoin/gossip/1.
 
-A node that wants a neighbour opens its stream to it; the other answers with a stream of its own, or resets. Either
-stream's end is the end of both. What is said is decided in `protocol.network.gossip`, who is a neighbour in
-`protocol.network.mesh`.
+A node opens its stream to a peer that it picks; the peer answers with a stream of its own, or resets. The end of
+either stream ends both. `protocol.network.gossip` decides on content, `protocol.network.mesh` on neighbours.
 """
 
 import logging
@@ -21,7 +20,7 @@ from protocol.network.frames import Content, Sign, Topic
 from protocol.network.gossip import Gossip, Received
 from protocol.network.mesh import Mesh
 from protocol.network.neighbour import DIGEST_EVERY_MS
-from protocol.network.peers import PeerBook, Standing
+from protocol.network.peers import PeerBook, PeerStanding
 from protocol.wire.ids import PeerId
 
 if TYPE_CHECKING:
@@ -32,12 +31,12 @@ log = logging.getLogger(__name__)
 PROTOCOL = "/vcoin/gossip/1"
 FRAME_S = 30.0
 SILENT_S = 3 * DIGEST_EVERY_MS / 1000
-"""A neighbour that skipped two digests is gone, whatever its connection says."""
+"""A neighbour that skipped two digests counts as gone, even if its connection is open."""
 LOOK_S = 1.0
 BALANCE_S = 5.0
-"""How often the mesh is looked at while nothing happens to it."""
+"""Seconds between two checks of the mesh while no peer comes or goes."""
 INVITATIONS = Rate(amount=1, period_ms=10_000, burst=6)
-"""Streams of one peer that we refuse for nothing; honest peers that were refused wait for a minute."""
+"""Gossip streams that a peer may open; a refused honest peer waits for a minute."""
 MAX_INVITERS = 1_024
 
 
@@ -124,7 +123,7 @@ class GossipStreams:
 
     def _balance(self) -> None:
         now_ms = self._now_ms()
-        good = {peer for peer in self._transport.connected() if self._book.standing(peer, now_ms) is Standing.GOOD}
+        good = {peer for peer in self._transport.connected() if self._book.standing(peer, now_ms) is PeerStanding.GOOD}
         changes = self._mesh.balance(good, now_ms, self._preferred())
         for peer_id in changes.invite:
             self._start_feed(peer_id)
@@ -145,7 +144,7 @@ class GossipStreams:
             inbound.cancel()
 
     async def _feed(self, peer_id: PeerId, feed: _Feed) -> None:
-        """Send to one neighbour until it, or we, have had enough."""
+        """Send to one neighbour until either side ends the stream."""
         try:
             with feed.scope:
                 stream = await self._transport.open(peer_id, PROTOCOL)
@@ -181,7 +180,7 @@ class GossipStreams:
             feed.wakes_ms = -math.inf
 
     async def _until_closed(self, stream: FramedStream, scope: trio.CancelScope) -> None:
-        """The neighbour never speaks on our stream, it only ends it: by refusing, or by leaving."""
+        """Wait for the end of our stream: the neighbour refuses or leaves, and never writes on it."""
         try:
             await stream.read_frame(0, within_s=FRAME_S, idle_s=math.inf)
         except P2PError:
@@ -195,7 +194,7 @@ class GossipStreams:
         peer_id = stream.peer_id
         if not self._invitations.take(peer_id, self._now_ms()):
             raise OverBudget("wants to be a neighbour again and again")
-        if self._nursery is None or self._book.standing(peer_id, self._now_ms()) is not Standing.GOOD:
+        if self._nursery is None or self._book.standing(peer_id, self._now_ms()) is not PeerStanding.GOOD:
             raise P2PError("no neighbour of ours")
         if not self._mesh.invited_by(peer_id):
             raise P2PError("no room in the mesh")
@@ -227,7 +226,7 @@ class GossipStreams:
         for content in received.delivered:
             self._deliver(content)
         if peer_id is not None:
-            # Beats alone: their number is bounded by registered nodes, that of requests by what clients care to sign.
+            # Only beats earn points: their number is bounded by registered nodes, that of requests by nothing.
             beats = sum(content.topic is Topic.HEARTBEAT for content in received.delivered)
             if beats:
                 self._book.reward(peer_id, beats, self._now_ms())

@@ -29,7 +29,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from libp2p.security.secure_session import SecureSession
 from multiaddr import Multiaddr
 
-from p2p.door import ConnectionGate
+from p2p.connection_gate import ConnectionGate
 
 if libp2p.__version__ != "0.8.1":
     raise ImportError(f"p2p.hardening repairs libp2p 0.8.1 and nothing else; this is {libp2p.__version__}")
@@ -326,9 +326,9 @@ MultiselectCommunicator.read = _read_command  # type: ignore[method-assign]
 _listener_init = tcp.TCPListener.__init__
 
 
-def _init_with_door(self: tcp.TCPListener, handler_function: THandler) -> None:
-    door = ConnectionGate()
-    self.door = door  # type: ignore[attr-defined]
+def _init_with_gate(self: tcp.TCPListener, handler_function: THandler) -> None:
+    gate = ConnectionGate()
+    self.gate = gate  # type: ignore[attr-defined]
 
     async def admit_and_handle(connection: ReadWriteCloser) -> None:
         assert isinstance(connection, TrioTCPStream)
@@ -338,30 +338,30 @@ def _init_with_door(self: tcp.TCPListener, handler_function: THandler) -> None:
         except OSError:
             ip = ""
         # To be shut is to lose the socket: cancelled in a handshake, the library would lose count of what it holds.
-        visit = door.enter(ip, connection.stream.socket.close, trio.current_time()) if ip else None
-        if visit is None:
+        inbound = gate.enter(ip, connection.stream.socket.close, trio.current_time()) if ip else None
+        if inbound is None:
             await trio.aclose_forcefully(connection.stream)
             return
-        connection.settle = functools.partial(door.settle, visit)  # type: ignore[attr-defined]
-        connection.blame = functools.partial(door.blame, ip)  # type: ignore[attr-defined]
+        connection.settle = functools.partial(gate.settle, inbound)  # type: ignore[attr-defined]
+        connection.blame = functools.partial(gate.blame, ip)  # type: ignore[attr-defined]
         connection.ip = ip  # type: ignore[attr-defined]
         try:
             await handler_function(connection)
         finally:
-            door.leave(visit)
+            gate.leave(inbound)
 
     _listener_init(self, admit_and_handle)
 
 
-def door_of(listener: IListener) -> ConnectionGate:
-    """The door that a listener asks."""
-    door: ConnectionGate = listener.door  # type: ignore[attr-defined]
-    return door
+def gate_of(listener: IListener) -> ConnectionGate:
+    """The gate that a listener asks."""
+    gate: ConnectionGate = listener.gate  # type: ignore[attr-defined]
+    return gate
 
 
-def visitor_ip(connection: IMuxedConn) -> str | None:
+def inbound_ip(connection: IMuxedConn) -> str | None:
     """Where a connection comes from; None if we dialled it."""
-    ip: str | None = getattr(connection, "visitor_ip", None)
+    ip: str | None = getattr(connection, "inbound_ip", None)
     return ip
 
 
@@ -377,15 +377,15 @@ async def _serve_until_closed(self: swarm.Swarm, raw_conn: IRawConnection, maddr
     """
     connection: IMuxedConn = await _upgrade_inbound(self, raw_conn, maddr)
     assert isinstance(connection, yamux.Yamux)
-    visitor: Any = raw_conn.stream  # type: ignore[attr-defined]
-    visitor.settle()
-    connection.visitor_ip = visitor.ip  # type: ignore[attr-defined]
+    raw: Any = raw_conn.stream  # type: ignore[attr-defined]
+    raw.settle()
+    connection.inbound_ip = raw.ip  # type: ignore[attr-defined]
     await connection.event_closed.wait()
     if getattr(connection.secured_conn, "misbehaved", False):
         # Identities are free, so each such connection counts.
-        visitor.blame(f"connection {next(_numbers)}", trio.current_time())
+        raw.blame(f"connection {next(_numbers)}", trio.current_time())
     raise ConnectionEnded
 
 
-tcp.TCPListener.__init__ = _init_with_door  # type: ignore[method-assign]
+tcp.TCPListener.__init__ = _init_with_gate  # type: ignore[method-assign]
 swarm.Swarm.upgrade_inbound_raw_conn = _serve_until_closed  # type: ignore[method-assign]

@@ -29,7 +29,7 @@ from multiaddr import Multiaddr
 from multiaddr.exceptions import Error as MultiaddrError
 
 from p2p import hardening
-from p2p.door import ConnectionGate
+from p2p.connection_gate import ConnectionGate
 from p2p.streams import FramedStream
 from p2p.transport import ConnectionWatcher, Handler, answer, split_address
 from protocol.errors import ConfigError, P2PError, RemoteProtocolError
@@ -57,10 +57,10 @@ WANTED_FILES = 8_192
 class Host:
     """A running libp2p host; `open_host` makes one."""
 
-    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str], door: ConnectionGate) -> None:
+    def __init__(self, host: IHost, swarm: Swarm, announce: Sequence[str], gate: ConnectionGate) -> None:
         self._host = host
         self._swarm = swarm
-        self._door = door
+        self._gate = gate
         self._announce = tuple(announce)
         self._own_ips = {ip: _own_ip(ip) for ip in ("0.0.0.0", "::")}  # noqa: S104
         self._watchers: list[ConnectionWatcher] = []
@@ -158,8 +158,8 @@ class Host:
     async def ban(self, peer_id: PeerId) -> None:
         """Close every connection to a banned peer, and count it against the address that it came from."""
         for connection in self._swarm.get_connections(ID.from_base58(peer_id)):
-            if ip := hardening.visitor_ip(connection.muxed_conn):
-                self._door.blame(ip, peer_id, trio.current_time())
+            if ip := hardening.inbound_ip(connection.muxed_conn):
+                self._gate.blame(ip, peer_id, trio.current_time())
         await self.disconnect(peer_id)
 
     def _is_connected(self, peer_id: PeerId) -> bool:
@@ -239,7 +239,7 @@ async def open_host(secret: bytes, listen: str, announce: Sequence[str] = ()) ->
             failure = P2PError(f"cannot listen on {listen}")
         else:
             try:
-                yield Host(host, swarm, announce, hardening.door_of(listeners[0]))
+                yield Host(host, swarm, announce, hardening.gate_of(listeners[0]))
             except BaseException as error:
                 # Carried around the library's nurseries, which would wrap it into a group.
                 failure = error

@@ -13,7 +13,7 @@ import trio
 from p2p.dials import Dials
 from p2p.transport import Transport, split_address
 from protocol.errors import ConfigError, P2PError
-from protocol.network.peers import ANCHORS, PeerBook, Standing, group_of
+from protocol.network.peers import ANCHORS, PeerBook, PeerStanding, group_of
 from protocol.wire.ids import Address, PeerId
 
 log = logging.getLogger(__name__)
@@ -44,14 +44,14 @@ class Dialler:
         *,
         dials: Dials,
         is_short: Callable[[], bool] = lambda: False,
-        draw: Callable[[], Collection[PeerId]] = tuple,
+        staked: Callable[[], Collection[PeerId]] = tuple,
     ) -> None:
-        """Args: is_short, whether the connected peers leave us without enough neighbours; draw, the peers that we
+        """Args: is_short, whether the connected peers leave us without enough neighbours; staked, the peers that we
         stay connected to, however many others there are."""
         self._dials = dials
         self._clients: OrderedDict[str, Address] = OrderedDict()
         self._is_short = is_short
-        self._draw = draw
+        self._staked = staked
         self._dialled: dict[PeerId, None] = {}
         self._transport = transport
         self._book = book
@@ -68,7 +68,7 @@ class Dialler:
         Raises: P2PError if that is no address, the peer is banned, or it does not answer.
         """
         peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
-        if self._book.standing(peer_id, self._now_ms()) is Standing.BANNED:
+        if self._book.standing(peer_id, self._now_ms()) is PeerStanding.BANNED:
             raise P2PError(f"{peer_id} is banned", transient=False)
         if peer_id in self._transport.connected():
             return peer_id
@@ -123,9 +123,9 @@ class Dialler:
         now_ms = self._now_ms()
         chosen = [
             (peer_id, entry.addresses[entry.failures % len(entry.addresses)])
-            for peer_id in self._draw()
+            for peer_id in self._staked()
             if peer_id not in busy and (entry := self._book.entries.get(peer_id)) and entry.addresses
-            if entry.retry_ms <= now_ms and self._book.standing(peer_id, now_ms) is not Standing.BANNED
+            if entry.retry_ms <= now_ms and self._book.standing(peer_id, now_ms) is not PeerStanding.BANNED
         ]
         ours = len(self._dialled) + len(self._dialling)
         missing = max(WANTED_CONNECTIONS - len(busy), DIALLED_LOW - ours)

@@ -10,8 +10,8 @@ from typing import Any, get_args
 from protocol.effects import Effect
 from protocol.events import Durable, Fleeting
 from protocol.messages import Message, Signable
-from protocol.network.exchange import PeerRecord, PeerRecords
 from protocol.network.frames import Batch, Content
+from protocol.network.peer_exchange import PeerRecord, PeerRecords
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire.names import name_of

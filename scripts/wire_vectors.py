@@ -18,13 +18,11 @@ from eth_utils.crypto import keccak
 
 from node.wallet.sealing import open_key, seal
 from node.wallet.sealing import public_key_of as hpke_public
-from p2p.blobs import BlobHeader, BlobRequest, Status
+from p2p.blobs import BlobHeader, BlobRequest, BlobStatus
 from p2p.calls import Reply
 from protocol.judging.kinds import score_of, validate
 from protocol.judging.margins import evidence_of
 from protocol.messages import Message
-from protocol.network.exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, Exchange, PeerRecord, PeerRecords
-from protocol.network.exchange import SIGNING_PREFIX as RECORD_PREFIX
 from protocol.network.frames import (
     SIGNING_PREFIX,
     Content,
@@ -36,6 +34,8 @@ from protocol.network.frames import (
     frame_id,
     sign_content,
 )
+from protocol.network.peer_exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, PeerExchange, PeerRecord, PeerRecords
+from protocol.network.peer_exchange import SIGNING_PREFIX as RECORD_PREFIX
 from protocol.params import VCN
 from protocol.stages.assignment import (
     Accept,
@@ -406,7 +406,7 @@ def exchange() -> Iterator[Case]:
     """A record of where a node is, and the question that carries it."""
     author = NODE.public_key.format()
     address = f"/ip4/192.0.2.2/tcp/4701/p2p/{peer_id_of(author)}"
-    made = Exchange(DOMAIN.chain_id, bytes.fromhex(SETTLEMENT[2:]), author)
+    made = PeerExchange(DOMAIN.chain_id, bytes.fromhex(SETTLEMENT[2:]), author)
     question = made.ask((address,), NOW_S * 1000, NODE.sign)
     (signed,) = codec.decode(PeerRecords, question, MAX_EXCHANGE_BYTES).records
     yield {
@@ -428,8 +428,8 @@ def streams() -> Iterator[Case]:
     content = b"sixteen bytes..."
     query = codec.encode_named(story().messages[ResultQuery])
     request = codec.encode(BlobRequest(cid_of(content), 4))
-    header = codec.encode(BlobHeader(Status.FOUND, len(content)))
-    missing = codec.encode(BlobHeader(Status.MISSING, 0))
+    header = codec.encode(BlobHeader(BlobStatus.FOUND, len(content)))
+    missing = codec.encode(BlobHeader(BlobStatus.MISSING, 0))
     yield _talk("/vcoin/rr/1", "a message and its acknowledgement", [("a", framed(query)), ("b", framed(b"\0"))])
     yield _talk("/vcoin/rr/1", "a busy receiver", [("a", framed(query)), ("b", framed(bytes([Reply.BUSY])))])
     yield _talk(

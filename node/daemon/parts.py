@@ -22,7 +22,7 @@ from chain.tx.wallet import Key, Wallet
 from executor.models import ModelStore
 from executor.workspace.folders import Workspaces, disk_errors
 from node.config import Config
-from node.daemon.gate import Gate
+from node.daemon.gossip_admission import GossipAdmission
 from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
@@ -266,7 +266,7 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         settings,
         Path(config.executor.store),
         sign=wallet.sign_frame,
-        gate=Gate(machine),
+        gate=GossipAdmission(machine),
         inbox=driver,
         clock_ms=clock,
     )

@@ -1,4 +1,4 @@
-"""Gossip frames: what an author signs, and how frames, digests and wishes for them look between neighbours."""
+"""Gossip frames: what an author signs, and how frames, digests and wants of them look between neighbours."""
 
 import functools
 import hashlib
@@ -149,5 +149,5 @@ def decode_batch(data: bytes) -> Batch:
 
 
 def split_ids(joined: bytes) -> tuple[FrameId, ...]:
-    """The ids of a digest or a wish; an incomplete one at the end is left out."""
+    """The ids of a Digest or a Want; an incomplete one at the end is left out."""
     return tuple(joined[at : at + ID_BYTES] for at in range(0, len(joined) - ID_BYTES + 1, ID_BYTES))

@@ -39,10 +39,10 @@ from protocol.params import FAST_HEARTBEAT_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, M
 from protocol.wire.ids import PeerId, peer_id_of
 
 TICK_MS = HEARTBEAT_INTERVAL_MS // 10
-"""How often a neighbour is sent what came in since. A hop takes half of it; a shorter one costs everybody more CPU."""
+"""Interval of heartbeat batches. A hop takes half of it on average; a shorter one costs every node more CPU."""
 FAST_TICK_MS = FAST_HEARTBEAT_INTERVAL_MS // 10
 SEEN_MS = 2 * MAX_CLOCK_SKEW_MS
-"""A frame from a clock a minute ahead stays fresh for two minutes; forgotten earlier, it would come back as new."""
+"""How long ids are kept. A frame from a clock a minute ahead stays fresh for two minutes."""
 MAX_SEEN = 65_536
 MAX_AUTHORS = 65_536
 MAX_HELD = 32_768
@@ -56,19 +56,19 @@ LEAST_BEAT_MS = 4_000
 """The shortest interval of beats that their budget counts with."""
 BEATS_AT_ONCE = 2
 REQUESTS = Rate(amount=2, period_ms=1_000, burst=10)
-"""What is passed on of one author's requests, and of one client's for each smallest deposit that it holds."""
+"""Relayed requests of one author, and of one client for each smallest deposit that it holds."""
 
 
 class Admission(Enum):
-    """Whether the author of a frame may say what it says."""
+    """The verdict on a frame before its signatures are checked."""
 
     ADMIT = auto()
     UNKNOWN = auto()
-    """Not that we know; a block may be late."""
+    """The chain does not know author, client or signer (yet): a block may be late."""
     EXCESS = auto()
-    """Its client has used up what it may say for now. Relays count it at other moments, so it is no fault of theirs."""
+    """The client's budget is used up. Relays count at other moments, so the neighbour is not at fault."""
     REFUSE = auto()
-    """No honest node would pass it on."""
+    """No honest node passes it on."""
 
 
 Admit = Callable[[Content, int], Admission]
@@ -80,7 +80,7 @@ for it. Raises: RemoteProtocolError for a signature by another key."""
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What came of a batch: frames that are new and admitted, and what the neighbour did wrong."""
+    """Result of a batch: contents of new, admitted frames, and the neighbour's faults."""
 
     delivered: tuple[Content, ...] = ()
     faults: tuple[RemoteProtocolError, ...] = ()
@@ -182,7 +182,7 @@ class Gossip:
             case Digest(ids):
                 self._compare(neighbour, split_ids(ids))
             case Want(ids):
-                neighbour.wish(split_ids(ids), now_ms)
+                neighbour.queue_repairs(split_ids(ids), now_ms)
         return Received()
 
     def due_ms(self, peer_id: PeerId) -> int:
@@ -193,15 +193,15 @@ class Gossip:
         """The batches to send to this neighbour now."""
         neighbour = self._neighbours[peer_id]
         batches: list[bytes] = []
-        if missing := neighbour.take_missing():
+        if missing := neighbour.take_wanted():
             batches.append(encode_batch(Want(b"".join(missing))))
         if neighbour.take_digest(now_ms):
-            # Also an empty one: it is the sign of life that a quiet neighbour is known by.
+            # An empty digest is sent, too: it is the sign of life of a quiet neighbour.
             batches.append(encode_batch(Digest(b"".join(self._fresh_ids(now_ms)))))
         if events := neighbour.take_events(now_ms):
             batches.append(encode_batch(Frames(events)))
-        beats, wishes = neighbour.take_tick(now_ms)
-        repairs = tuple(self._held[wish].signed for wish in wishes if wish in self._held)
+        beats, asked_for = neighbour.take_tick(now_ms)
+        repairs = tuple(self._held[known_as].signed for known_as in asked_for if known_as in self._held)
         if beats or repairs:
             batches.append(encode_batch(Frames(beats + repairs)))
         return tuple(batches)
@@ -250,7 +250,7 @@ class Gossip:
         return Received(tuple(delivered), tuple(faults))
 
     def _receive_frame(self, peer_id: PeerId, neighbour: Neighbour, signed: Signed, now_ms: int) -> Content | None:
-        """The content if it is new and admitted, None if there is nothing to do with it.
+        """The content if it is new and admitted, else None.
 
         Raises: RemoteProtocolError for what no honest neighbour sends.
         """
@@ -265,11 +265,11 @@ class Gossip:
             return None
         is_stranger = content.author not in self._known
         if is_stranger and not neighbour.strangers.has(1, now_ms):
-            # Names that anybody can invent are judged as far as the neighbour's budget goes.
+            # Unknown authors cost nothing to invent: the neighbour's budget bounds how many are judged.
             return None
         budget = self._budgets[content.topic]
         if not budget.has(content.author, now_ms):
-            # Others may be in haste through an honest neighbour; only its own haste is its fault.
+            # An honest neighbour may relay the haste of others; only its own is its fault.
             if peer_id_of(content.author) == peer_id:
                 raise OverBudget(f"too many frames of {content.topic}")
             return None
@@ -284,7 +284,7 @@ class Gossip:
         require_signed(signed, content.author)
         if verdict is Admission.ADMIT:
             self._charge(content, now_ms)
-        # Taken only now: else anybody could use up the budget of an author with frames that it never signed.
+        # Taken after the signature: else forged frames would use up the author's budget.
         budget.take(content.author, now_ms)
         held = _Held(content, signed)
         if verdict is Admission.UNKNOWN:
@@ -327,10 +327,10 @@ class Gossip:
         for known_as in theirs:
             neighbour.drop(known_as)
         missing = [known_as for known_as in theirs if known_as not in self._seen and known_as not in self._unknown]
-        neighbour.missing = missing[:MAX_IDS]
+        neighbour.wanted = missing[:MAX_IDS]
 
     def _fresh_ids(self, now_ms: int) -> tuple[FrameId, ...]:
-        """What a neighbour would still accept, the newest first where there is too much."""
+        """Ids of frames that a neighbour would still accept, the newest first, at most MAX_IDS."""
         oldest, newest = now_ms - MAX_CLOCK_SKEW_MS, now_ms + MAX_CLOCK_SKEW_MS
         held = reversed(self._held.items())
         fresh = [known_as for known_as, frame in held if oldest <= frame.content.ts_ms <= newest]

@@ -1,4 +1,4 @@
-"""The mesh: which connected peers are gossip neighbours. About six, mutual, and picked by lot, so that no
+"""The mesh: which connected peers are gossip neighbours. About six, mutual, and picked at random, so that no
 party surrounds a node by asking first.
 
 A node opens a gossip stream to a peer that it picks; the peer answers with one of its own, or resets it.
@@ -14,14 +14,14 @@ DEGREE = 6
 DEGREE_LOW = 4
 DEGREE_HIGH = 10
 PICKED_LOW = 2
-"""So many neighbours at least are of our own picking; those who pick us may all be one person."""
+"""Neighbours of this node's own choice, at least; all the others may belong to one party."""
 REFUSED_MS = 60_000
 """A peer that refused or left is not asked again for so long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """Whom to invite, and whom to leave."""
+class MeshChanges:
+    """Peers to invite, and neighbours to leave."""
 
     invite: tuple[PeerId, ...] = ()
     leave: tuple[PeerId, ...] = ()
@@ -33,7 +33,7 @@ class Mesh:
     def __init__(self, seed: bytes) -> None:
         """Args: seed, this node's own chance."""
         self._seed = seed
-        self._lot = 0
+        self._turn = 0
         self._neighbours: dict[PeerId, bool] = {}
         self._refused_until: dict[PeerId, int] = {}
 
@@ -51,7 +51,7 @@ class Mesh:
         return True
 
     def met(self, peer_id: PeerId) -> None:
-        """A new connection is a new beginning: the peer may be invited again."""
+        """A new connection to the peer is open: it may be invited again at once."""
         self._refused_until.pop(peer_id, None)
 
     def left_by(self, peer_id: PeerId, now_ms: int) -> None:
@@ -64,11 +64,11 @@ class Mesh:
         """Whether the last look found fewer neighbours than a node should have."""
         return len(self._neighbours) < DEGREE_LOW
 
-    def balance(self, eligible: Collection[PeerId], now_ms: int, preferred: Collection[PeerId] = ()) -> Changes:
+    def balance(self, eligible: Collection[PeerId], now_ms: int, preferred: Collection[PeerId] = ()) -> MeshChanges:
         """Bring the mesh back into its bounds.
 
         Args: eligible, the connected peers in good standing; neighbours that are not among them are left; preferred,
-            those that are invited before the lot is drawn, however many neighbours there are.
+            those that are invited before others are chosen, however many neighbours there are.
         """
         self._refused_until = {peer: until for peer, until in self._refused_until.items() if until > now_ms}
         unfit = tuple(peer for peer in self._neighbours if peer not in eligible)
@@ -79,17 +79,17 @@ class Mesh:
         wanted = max(wanted, PICKED_LOW - picked)
         others = [peer for peer in eligible if peer not in self._neighbours and peer not in self._refused_until]
         first = tuple(peer for peer in preferred if peer in others)
-        invite = first + self._draw((peer for peer in others if peer not in first), wanted - len(first))
+        invite = first + self._choose((peer for peer in others if peer not in first), wanted - len(first))
         for peer in invite:
             self._neighbours[peer] = True
         surplus = len(self._neighbours) - DEGREE_HIGH
-        leave = self._draw((peer for peer, ours in self._neighbours.items() if not ours), surplus)
+        leave = self._choose((peer for peer, ours in self._neighbours.items() if not ours), surplus)
         for peer in leave:
             del self._neighbours[peer]
-        return Changes(invite, unfit + leave)
+        return MeshChanges(invite, unfit + leave)
 
-    def _draw(self, peers: Iterable[PeerId], count: int) -> tuple[PeerId, ...]:
-        """So many of the peers, by lot; a new one every time."""
-        self._lot += 1
-        salt = self._seed + self._lot.to_bytes(8, "big")
+    def _choose(self, peers: Iterable[PeerId], count: int) -> tuple[PeerId, ...]:
+        """Choose so many of the peers at random; each call chooses anew."""
+        self._turn += 1
+        salt = self._seed + self._turn.to_bytes(8, "big")
         return tuple(sorted(peers, key=lambda peer: hashlib.sha256(salt + peer.encode()).digest())[: max(count, 0)])

@@ -1,7 +1,7 @@
-"""What waits for one gossip neighbour, and when it may go.
+"""The queues of one gossip neighbour, and when each may be sent.
 
-Requests and notices go at once, then with a gap; heartbeats wait for the tick, so that the newest replaces the older
-ones and that the neighbour, who may send the same frame first, is not sent it again.
+Requests and notices go at once, then with a gap. Heartbeats wait for the tick: the newest replaces older ones, and a
+frame that the neighbour sends meanwhile is not sent back.
 """
 
 from collections import OrderedDict
@@ -14,9 +14,9 @@ EVENT_GAP_MS = 50
 DIGEST_EVERY_MS = 30_000
 MAX_PENDING = 2_048
 SHARE_BYTES = 180 * 1024
-"""The most of one kind in one batch."""
+"""Bytes of one kind of frames in one batch, at most."""
 REPAIR_FRAMES = 48
-"""The most that a neighbour gets for its wishes on one tick: 60 KiB of the longest frames."""
+"""The most that a Want of a neighbour is answered with on one tick: 60 KiB of the longest frames."""
 RECEIVED_BYTES = Rate(amount=1024 * 1024, period_ms=1_000, burst=4 * 1024 * 1024)
 STRANGERS = Rate(amount=10, period_ms=60_000, burst=10)
 """Frames of authors that this node does not know; honest neighbours pass on none."""
@@ -31,10 +31,10 @@ class Neighbour:
     joined_ms: int
     events: OrderedDict[FrameId, Signed] = field(default_factory=OrderedDict)
     beats: OrderedDict[FrameId, tuple[bytes, Signed]] = field(default_factory=OrderedDict)
-    wishes: OrderedDict[FrameId, None] = field(default_factory=OrderedDict)
-    """Frames that the neighbour asked for."""
-    missing: list[FrameId] = field(default_factory=list)
-    """Frames that we want from it."""
+    repairs: OrderedDict[FrameId, None] = field(default_factory=OrderedDict)
+    """Frames that the neighbour asked for by a Want [IWANT]."""
+    wanted: list[FrameId] = field(default_factory=list)
+    """Frames that the next Want asks it for."""
     received: Bucket = field(init=False)
     strangers: Bucket = field(init=False)
     _beat_of: dict[bytes, FrameId] = field(default_factory=dict)
@@ -68,17 +68,17 @@ class Neighbour:
         if author:
             del self._beat_of[author]
 
-    def wish(self, frame_ids: tuple[FrameId, ...], now_ms: int) -> None:
+    def queue_repairs(self, frame_ids: tuple[FrameId, ...], now_ms: int) -> None:
         """Queue what the neighbour asked for."""
         for frame_id in frame_ids:
-            if len(self.wishes) < MAX_IDS:
-                self.wishes[frame_id] = None
-        if self.wishes:
+            if len(self.repairs) < MAX_IDS:
+                self.repairs[frame_id] = None
+        if self.repairs:
             self._await_tick(now_ms)
 
     def due_ms(self) -> int:
         """When something may go next; a moment in the past means now."""
-        if self.missing:
+        if self.wanted:
             return 0
         due_ms = self._digest_at_ms
         if self.events and self._events_at_ms < due_ms:
@@ -87,9 +87,9 @@ class Neighbour:
             due_ms = self._tick_at_ms
         return due_ms
 
-    def take_missing(self) -> tuple[FrameId, ...]:
+    def take_wanted(self) -> tuple[FrameId, ...]:
         """The ids to ask the neighbour for."""
-        taken, self.missing = tuple(self.missing[:MAX_IDS]), self.missing[MAX_IDS:]
+        taken, self.wanted = tuple(self.wanted[:MAX_IDS]), self.wanted[MAX_IDS:]
         return taken
 
     def take_digest(self, now_ms: int) -> bool:
@@ -116,7 +116,7 @@ class Neighbour:
         return tuple(taken)
 
     def take_tick(self, now_ms: int) -> tuple[tuple[Signed, ...], tuple[FrameId, ...]]:
-        """The heartbeats and the ids of the wished-for frames that may go now, if the tick has come."""
+        """The heartbeats and the ids of the frames asked for that may go now, if the tick has come."""
         if self._tick_at_ms is None or now_ms < self._tick_at_ms:
             return (), ()
         self._tick_at_ms = None
@@ -129,12 +129,12 @@ class Neighbour:
                 break
             self.drop(frame_id)
             taken.append(signed)
-        wishes: list[FrameId] = []
-        while self.wishes and len(wishes) < REPAIR_FRAMES:
-            wishes.append(self.wishes.popitem(last=False)[0])
-        if self.beats or self.wishes:
+        repairs: list[FrameId] = []
+        while self.repairs and len(repairs) < REPAIR_FRAMES:
+            repairs.append(self.repairs.popitem(last=False)[0])
+        if self.beats or self.repairs:
             self._await_tick(now_ms + 1)
-        return tuple(taken), tuple(wishes)
+        return tuple(taken), tuple(repairs)
 
     def _await_tick(self, now_ms: int) -> None:
         if self._tick_at_ms is None:

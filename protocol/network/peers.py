@@ -1,7 +1,7 @@
-"""The peer book: who is known, under which addresses, how well they behaved, and whom to dial next.
+"""The peer book: known peers, their addresses and scores, and which to dial next.
 
-Scores are this node's own and never leave it. Faults cost points and are forgotten by half every ten minutes; being
-the first with something new earns a little. Times in ms since 1970.
+Scores are this node's own and never leave it. Faults cost points, of which half is forgotten every ten minutes; new
+heartbeats earn a few. Times in ms since 1970.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ MAX_ADDRESS_CHARS = 512
 MAX_HINTS = 256
 HINTS_PER_SOURCE = 32
 HINT_TRIES = 3
-"""Dials of a hint that came to nothing before it is forgotten."""
+"""Failed dials after which a hint is forgotten."""
 ANCHORS = 2
 """Peers of our own choosing, connected longest, that a node dials first after a restart."""
 FIRST_RETRY_MS = 1_000
@@ -47,19 +47,19 @@ def group_of(address: str) -> str:
     return ""
 
 
-class Standing(Enum):
-    """What a peer may be to us."""
+class PeerStanding(Enum):
+    """How far a peer is trusted, by its score."""
 
     GOOD = auto()
     AVOIDED = auto()
-    """Heard, but no neighbour."""
+    """May be connected, but is no neighbour."""
     BANNED = auto()
-    """No connection at all."""
+    """Is disconnected and refused."""
 
 
 @dataclass(slots=True)
 class PeerEntry:
-    """One peer. `failures` counts dials in a row that came to nothing; `source` is who hinted at a stranger."""
+    """One peer. `failures` counts failed dials in a row; `source` is the peer that hinted at this one."""
 
     addresses: tuple[str, ...] = ()
     bootnode: bool = False
@@ -83,9 +83,9 @@ class PeerBook:
     seed: bytes = b""
     entries: dict[PeerId, PeerEntry] = field(default_factory=dict)
     bans: dict[PeerId, int] = field(default_factory=dict)
-    """Until when, apart from the entries: being forgotten is not a way out, nor do bans push out good peers."""
+    """End of each ban, in ms. Kept apart from the entries: a forgotten peer stays banned, and bans push no peer out."""
     anchors: tuple[PeerId, ...] = ()
-    """Whom to dial first after a restart."""
+    """Peers to dial first after a restart."""
 
     def learn(self, peer_id: PeerId, addresses: Collection[str], *, bootnode: bool = False) -> None:
         """Note addresses of a peer; the newest stand first, the oldest fall out."""
@@ -121,7 +121,7 @@ class PeerBook:
         entry.source = None
 
     def on_dial_failed(self, peer_id: PeerId, now_ms: int) -> None:
-        """A dial came to nothing: the next waits twice as long, up to five minutes, and not with everybody else."""
+        """A dial failed: the next waits twice as long, up to five minutes, with a jitter of its own."""
         entry = self._entry(peer_id)
         if entry.source is not None and entry.failures + 1 >= HINT_TRIES:
             del self.entries[peer_id]
@@ -146,7 +146,7 @@ class PeerBook:
             if entry.addresses
             and entry.retry_ms <= now_ms
             and peer_id not in connected
-            and self.standing(peer_id, now_ms) is not Standing.BANNED
+            and self.standing(peer_id, now_ms) is not PeerStanding.BANNED
         ]
         ready.sort(key=lambda item: (item[1].failures, not item[1].anchor, -item[1].seen_ms, self._chance(item[0], 0)))
         used = set(groups)
@@ -160,7 +160,7 @@ class PeerBook:
                 used.add(group)
         return tuple((far + near)[:count])
 
-    def punish(self, peer_id: PeerId, points: float, now_ms: int) -> Standing:
+    def punish(self, peer_id: PeerId, points: float, now_ms: int) -> PeerStanding:
         """Take points away; returns where the peer stands now."""
         entry = self._entry(peer_id)
         entry.points = self.score(peer_id, now_ms) - points
@@ -173,7 +173,7 @@ class PeerBook:
         return self.standing(peer_id, now_ms)
 
     def reward(self, peer_id: PeerId, times: int, now_ms: int) -> None:
-        """The peer was the first with so many new things."""
+        """The peer was the first to bring so many new heartbeats."""
         entry = self._entry(peer_id)
         score = self.score(peer_id, now_ms)
         entry.points = max(score, min(score + times * REWARD, REWARD_CAP))
@@ -187,14 +187,14 @@ class PeerBook:
         age_ms = max(now_ms - entry.scored_ms, 0)
         return entry.points * math.pow(0.5, age_ms / HALF_LIFE_MS)
 
-    def standing(self, peer_id: PeerId, now_ms: int) -> Standing:
+    def standing(self, peer_id: PeerId, now_ms: int) -> PeerStanding:
         """Whether the peer may be a neighbour, may be connected, or neither."""
         if now_ms < self.bans.get(peer_id, 0):
-            return Standing.BANNED
-        return Standing.AVOIDED if self.score(peer_id, now_ms) < AVOID_BELOW else Standing.GOOD
+            return PeerStanding.BANNED
+        return PeerStanding.AVOIDED if self.score(peer_id, now_ms) < AVOID_BELOW else PeerStanding.GOOD
 
     def save(self) -> dict[str, Any]:
-        """What is worth keeping over a restart, as plain JSON values: the peers met last, and the newest bans."""
+        """The state to keep over a restart, as plain JSON values: the peers met last, and the newest bans."""
         met = [item for item in self.entries.items() if item[1].addresses and item[1].seen_ms]
         met.sort(key=lambda item: -item[1].seen_ms)
         return {
@@ -208,7 +208,7 @@ class PeerBook:
         }
 
     def load(self, saved: Any, now_ms: int) -> int:
-        """Read what `save` gave, from a file that anybody may have edited; what makes no sense is left out.
+        """Read what `save` gave. The file may have been edited: entries that make no sense are left out.
 
         Returns: how many peers were read.
         """

@@ -25,7 +25,7 @@ from protocol.events import (
     RequestReceived,
 )
 from protocol.network.gossip import Admission
-from protocol.network.peers import Standing
+from protocol.network.peers import PeerStanding
 from protocol.stages.commitment import TokenFrame
 from protocol.wire.ids import cid_of
 from tests.fakes.loopback import ANY_PORT
@@ -217,8 +217,8 @@ async def test_a_poisoned_blob_is_refused_and_blamed_and_the_next_peer_asked(
         await two.adapter.perform(FetchBlob(cid, peers))
         assert (two.store / "blobs" / cid.hex()).read_bytes() == content
         now_ms = time.time_ns() // 1_000_000
-        assert two.adapter.book.standing(peers[0], now_ms) is Standing.AVOIDED
-        assert two.adapter.book.standing(peers[1], now_ms) is Standing.GOOD
+        assert two.adapter.book.standing(peers[0], now_ms) is PeerStanding.AVOIDED
+        assert two.adapter.book.standing(peers[1], now_ms) is PeerStanding.GOOD
 
 
 async def test_bytes_that_are_no_message_end_in_a_ban(open_transport: OpenTransport, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from coincurve import PrivateKey
 
-from p2p.adapter import Admits, PeerAdapter, PeerSettings
+from p2p.adapter import AdmissionRules, PeerAdapter, PeerSettings
 from p2p.transport import Transport
 from protocol.events import Event
 from protocol.network.gossip import Admission
@@ -186,7 +186,7 @@ async def run_node(
     folder: Path,
     *,
     bootnodes: tuple[str, ...] = (),
-    view: Admits = VIEW,
+    view: AdmissionRules = VIEW,
     clock_ms: Callable[[], int] | None = None,
     cache: Path | None = None,
     tick_ms: int = 100,

@@ -13,7 +13,7 @@ from coincurve import PrivateKey
 from node.daemon.readings import lines_of
 from node.wallet.sealing import Unopened, open_key, public_key_of, seal, seal_key, unseal
 from p2p.adapter import _read_body
-from p2p.blobs import BlobHeader, BlobRequest, Status
+from p2p.blobs import BlobHeader, BlobRequest, BlobStatus
 from p2p.calls import Reply, _read_reply
 from p2p.streams import FramedStream
 from p2p.transport import split_address
@@ -21,7 +21,6 @@ from protocol.errors import BadSignature, Malformed, P2PError, RemoteProtocolErr
 from protocol.judging.kinds import rows_of, score_of, validate
 from protocol.judging.reading import read_texts
 from protocol.messages import Message
-from protocol.network.exchange import Exchange
 from protocol.network.frames import (
     Content,
     Digest,
@@ -38,6 +37,7 @@ from protocol.network.frames import (
     split_ids,
 )
 from protocol.network.gossip import Admission, Gossip
+from protocol.network.peer_exchange import PeerExchange
 from protocol.stages.assignment import Accept
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.stages.execution import InvalidResult, validate_proof
@@ -93,7 +93,7 @@ def _blob(data: bytes) -> None:
 
 
 def _blobs() -> list[bytes]:
-    return [b"r" + codec.encode(BlobRequest(cid_of(b"x"), 7)), b"h" + codec.encode(BlobHeader(Status.FOUND, 2**40))]
+    return [b"r" + codec.encode(BlobRequest(cid_of(b"x"), 7)), b"h" + codec.encode(BlobHeader(BlobStatus.FOUND, 2**40))]
 
 
 def _signature(data: bytes) -> None:
@@ -171,7 +171,7 @@ def _admit(content: Content, now_ms: int) -> Admission:
 
 def _records(data: bytes) -> None:
     """As an answer, and as a question."""
-    exchange = Exchange(*NETWORK, b"\x02" * 33)
+    exchange = PeerExchange(*NETWORK, b"\x02" * 33)
     with suppress(RemoteProtocolError):
         exchange.read(PEER, data, NOW_MS)
     exchange.answer(PEER, data, (), NOW_MS, SECRET.sign)
@@ -179,7 +179,7 @@ def _records(data: bytes) -> None:
 
 def _record_seeds() -> list[bytes]:
     where = f"/ip4/127.0.0.1/tcp/1/p2p/{PEER}"
-    return [Exchange(*NETWORK, AUTHOR).ask(places, NOW_MS, SECRET.sign) for places in ((), (where,), (where, "/x"))]
+    return [PeerExchange(*NETWORK, AUTHOR).ask(places, NOW_MS, SECRET.sign) for places in ((), (where,), (where, "/x"))]
 
 
 # --- streams --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux import yamux
 from multiaddr import Multiaddr
 
-from p2p import door, hardening
+from p2p import connection_gate, hardening
 from p2p.host import Host
 from p2p.streams import FramedStream, StreamEnded
 from p2p.transport import split_address
@@ -351,7 +351,7 @@ async def test_slow_handshakes_leave_room_for_honest_dials(sources: list[str]) -
         room = at.victim._door
         held = [stream for source in sources for stream in await half_open(port, 100 // len(sources), source)]
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert 0 < room.pending <= door.MAX_PENDING
+        assert 0 < room.pending <= connection_gate.MAX_PENDING
         await at.require_service()
         for stream in held:
             await trio.aclose_forcefully(stream)
@@ -360,7 +360,7 @@ async def test_slow_handshakes_leave_room_for_honest_dials(sources: list[str]) -
 
 
 async def test_a_handshake_that_gave_way_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "PENDING_PER_LOOPBACK_IP", 2)
+    monkeypatch.setattr(connection_gate, "PENDING_PER_LOOPBACK_IP", 2)
     async with scene() as at:
         swarm = at.victim._swarm
         taken = swarm._inbound_limiter.borrowed_tokens
@@ -392,9 +392,9 @@ async def test_no_peer_holds_more_than_two_connections() -> None:
 
 
 async def test_a_banned_peer_is_gone_and_its_address_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "is_loopback", lambda ip: False)
+    monkeypatch.setattr(connection_gate, "is_loopback", lambda ip: False)
     async with scene() as at:
-        monkeypatch.setattr(door, "BANS_PER_IP", 1)
+        monkeypatch.setattr(connection_gate, "BANS_PER_IP", 1)
         await at.victim.ban(at.attacker.peer_id)
         assert at.victim.connected() == frozenset()
         with pytest.raises(P2PError):
@@ -413,9 +413,9 @@ FAULTS: dict[str, Callable[[int, int], bytes]] = {
 async def test_who_breaks_a_rule_of_the_multiplexer_pays_with_its_address(
     monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(door, "is_loopback", lambda ip: False)
+    monkeypatch.setattr(connection_gate, "is_loopback", lambda ip: False)
     async with scene() as at:
-        monkeypatch.setattr(door, "BANS_PER_IP", 1)
+        monkeypatch.setattr(connection_gate, "BANS_PER_IP", 1)
         stuck = await at.stuck_stream()
         for index in range(1_000):
             await at.flood(FAULTS[fault](stuck, index), 1)

@@ -20,7 +20,7 @@ from protocol.errors import P2PError
 from protocol.events import HeartbeatReceived, MessageSent, ModelAdded, RequestReceived
 from protocol.network.frames import Content, Frames, Topic, encode_batch, sign_content
 from protocol.network.gossip import Admission
-from protocol.network.peers import Standing
+from protocol.network.peers import PeerStanding
 from protocol.stages.commitment import TokenFrame
 from protocol.wire import codec
 from protocol.wire.ids import address_bytes
@@ -203,7 +203,7 @@ async def test_forged_and_unwanted_frames_cost_their_forwarder_its_connection(
                     for batch in batches:
                         await stream.write_frame(batch, within_s=5)
                 await trio.testing.wait_all_tasks_blocked(0.005)
-            assert victim.adapter.book.standing(attacker.peer_id, time.time_ns() // 1_000_000) is Standing.BANNED
+            assert victim.adapter.book.standing(attacker.peer_id, time.time_ns() // 1_000_000) is PeerStanding.BANNED
             assert victim.inbox.events == []
             # It may dial again, and is dropped at once.
             await attacker.dial(victim.address)

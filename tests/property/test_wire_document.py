@@ -13,14 +13,14 @@ import pytest
 # Its permit is an EIP-712 type, too.
 from chain.contracts import token as _  # noqa: F401
 from p2p.blobs import BlobHeader, BlobRequest
+from p2p.connection_gate import BANS_PER_IP, REFUSE_S
 from p2p.dials import FAILED_IN_ALL, FAILED_PER_CLIENT, FAILED_PER_IP
-from p2p.door import BANS_PER_IP, REFUSE_S
 from protocol.messages import Message
-from protocol.network.exchange import ASKED_RATE, PeerRecord, PeerRecords
 from protocol.network.frames import Batch, Content, Topic
 from protocol.network.gossip import FAST_TICK_MS
 from protocol.network.mesh import DEGREE_HIGH
 from protocol.network.neighbour import REPAIR_FRAMES
+from protocol.network.peer_exchange import ASKED_RATE, PeerRecord, PeerRecords
 from protocol.network.peers import HALF_LIFE_MS, REWARD, REWARD_CAP
 from protocol.stages.assignment import RefuseCode
 from protocol.stages.heartbeat import Heartbeat

@@ -19,7 +19,7 @@ from p2p.blobs import (
     BlobHeader,
     BlobRequest,
     Blobs,
-    Status,
+    BlobStatus,
 )
 from p2p.store import ContentStore
 from p2p.streams import MAX_BLOB_CONTROL_BYTES, FramedStream
@@ -88,7 +88,7 @@ class Script:
 
     size: int
     frames: Callable[[int], list[bytes]]
-    status: Status = Status.FOUND
+    status: BlobStatus = BlobStatus.FOUND
     offsets: list[int] = field(default_factory=list)
 
     async def __call__(self, stream: FramedStream) -> None:
@@ -241,11 +241,11 @@ async def test_one_peer_cannot_take_every_place(tmp_path: Path) -> None:
             stream = await asker.host.open(hosts[0].peer_id, PROTOCOL)
             await stream.write_frame(codec.encode(BlobRequest(CID, 0)), within_s=1)
             held.append(codec.decode(BlobHeader, await stream.read_frame(100, within_s=1), 100).status)
-        assert held == [Status.FOUND] * MAX_SERVED_PER_PEER + [Status.BUSY]
+        assert held == [BlobStatus.FOUND] * MAX_SERVED_PER_PEER + [BlobStatus.BUSY]
         await hosts[1].dial(hosts[0].addresses[0])
         stream = await hosts[1].open(hosts[0].peer_id, PROTOCOL)
         await stream.write_frame(codec.encode(BlobRequest(CID, 0)), within_s=1)
-        assert codec.decode(BlobHeader, await stream.read_frame(100, within_s=1), 100).status is Status.FOUND
+        assert codec.decode(BlobHeader, await stream.read_frame(100, within_s=1), 100).status is BlobStatus.FOUND
 
 
 async def test_places_are_free_again_when_streams_end(tmp_path: Path) -> None:

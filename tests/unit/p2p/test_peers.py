@@ -211,7 +211,7 @@ async def test_without_enough_neighbours_more_peers_are_dialled(autojump_clock: 
 async def test_drawn_peers_are_dialled_though_there_are_connections_enough(autojump_clock: MockClock) -> None:
     network = MemoryNetwork()
     drawn: list[PeerId] = []
-    async with crowd(network, 10, 20) as others, dialler(network, draw=lambda: drawn) as (host, book, _):
+    async with crowd(network, 10, 20) as others, dialler(network, staked=lambda: drawn) as (host, book, _):
         for other in others:
             book.learn(other.peer_id, other.addresses)
         await trio.sleep(10)

@@ -10,7 +10,7 @@ from coincurve import PrivateKey
 from trio.testing import MockClock
 
 from chain.tx.wallet import Key
-from node.daemon.gate import Gate
+from node.daemon.gossip_admission import GossipAdmission
 from p2p.gossip import PROTOCOL
 from p2p.streams import MAX_GOSSIP_BYTES, FramedStream
 from protocol.errors import P2PError
@@ -111,14 +111,14 @@ class Scene:
         await trio.sleep(LOOK_S)
 
 
-def gate(index: int) -> Gate:
+def gate(index: int) -> GossipAdmission:
     """The shipped gate of a node that knows of two clients: an honest one, and one with the smallest deposit."""
     key = PrivateKey(secret(index))
     identity = Identity(address_of(key.public_key.format()), peer_of(key), DOMAIN, ())
     machine = Machine(identity, RULES, Settings(bytes(32)))
     for client, amount in ((CLIENT, 1_000 * VCN), (CROOK, RULES.min_deposit)):
         machine.handle(AccountSeen(Account(client.address, Wei(amount))), TimestampMs(0))
-    return Gate(machine)
+    return GossipAdmission(machine)
 
 
 @asynccontextmanager

@@ -184,9 +184,9 @@ def test_what_a_neighbour_names_in_its_digest_is_not_sent_to_it() -> None:
 def test_endless_wishes_take_bounded_room() -> None:
     one, two = pair()
     for turn in range(3):
-        wishes = b"".join((turn * MAX_IDS + index).to_bytes(16, "big") for index in range(MAX_IDS))
-        one.receive(two.peer_id, encode_batch(Want(wishes)), NOW)
-    assert len(one.gossip._neighbours[two.peer_id].wishes) == MAX_IDS
+        wanted = b"".join((turn * MAX_IDS + index).to_bytes(16, "big") for index in range(MAX_IDS))
+        one.receive(two.peer_id, encode_batch(Want(wanted)), NOW)
+    assert len(one.gossip._neighbours[two.peer_id].repairs) == MAX_IDS
 
 
 def test_wishes_are_answered_within_a_budget_a_tick() -> None:

@@ -16,7 +16,7 @@ from protocol.network.peers import (
     MAX_PEERS,
     MAX_SAVED,
     PeerBook,
-    Standing,
+    PeerStanding,
     group_of,
 )
 from protocol.wire.ids import PeerId, peer_id_of
@@ -45,15 +45,15 @@ def book(*known: int) -> PeerBook:
 def test_faults_add_up_to_being_avoided_and_then_banned() -> None:
     made = book()
     standings = [made.punish(peer(1), 20, NOW) for _ in range(6)]
-    assert standings == [Standing.GOOD, Standing.GOOD, *[Standing.AVOIDED] * 3, Standing.BANNED]
+    assert standings == [PeerStanding.GOOD, PeerStanding.GOOD, *[PeerStanding.AVOIDED] * 3, PeerStanding.BANNED]
 
 
 def test_half_of_the_points_is_forgotten_in_ten_minutes() -> None:
     made = book()
     made.punish(peer(1), 80, NOW)
     assert made.score(peer(1), NOW + HALF_LIFE_MS) == pytest.approx(-40)
-    assert made.standing(peer(1), NOW + HALF_LIFE_MS - 1_000) is Standing.AVOIDED
-    assert made.standing(peer(1), NOW + HALF_LIFE_MS + 1_000) is Standing.GOOD
+    assert made.standing(peer(1), NOW + HALF_LIFE_MS - 1_000) is PeerStanding.AVOIDED
+    assert made.standing(peer(1), NOW + HALF_LIFE_MS + 1_000) is PeerStanding.GOOD
 
 
 def test_new_faults_come_on_top_of_what_is_left_of_the_old_ones() -> None:
@@ -66,15 +66,15 @@ def test_new_faults_come_on_top_of_what_is_left_of_the_old_ones() -> None:
 def test_a_ban_lasts_an_hour_whatever_is_forgotten_meanwhile() -> None:
     made = book()
     made.punish(peer(1), 101, NOW)
-    assert made.standing(peer(1), NOW + BAN_MS - 1) is Standing.BANNED
-    assert made.standing(peer(1), NOW + BAN_MS) is Standing.GOOD
+    assert made.standing(peer(1), NOW + BAN_MS - 1) is PeerStanding.BANNED
+    assert made.standing(peer(1), NOW + BAN_MS) is PeerStanding.GOOD
 
 
 def test_being_forgotten_is_no_way_out_of_a_ban() -> None:
     made = book()
     made.punish(peer(1), 101, NOW)
     made.entries.clear()
-    assert made.standing(peer(1), NOW) is Standing.BANNED
+    assert made.standing(peer(1), NOW) is PeerStanding.BANNED
 
 
 def test_bans_are_bounded_and_the_oldest_goes() -> None:
@@ -179,7 +179,7 @@ def test_the_peers_met_last_and_the_bans_outlive_a_restart() -> None:
     again = PeerBook(OWN)
     assert again.load(saved, NOW + 1_000) == MAX_SAVED
     assert {peer(index) for index in range(20, MAX_SAVED + 20)} == again.entries.keys()
-    assert again.standing(peer(901), NOW + 1_000) is Standing.BANNED
+    assert again.standing(peer(901), NOW + 1_000) is PeerStanding.BANNED
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_spoilt_or_old_cache_gives_nobody(saved: object) -> None:
 def test_a_ban_in_the_file_lasts_no_longer_than_any_other() -> None:
     made = PeerBook(OWN)
     made.load({"bans": {str(peer(1)): NOW + 100 * BAN_MS}}, NOW)
-    assert made.standing(peer(1), NOW + BAN_MS) is Standing.GOOD
+    assert made.standing(peer(1), NOW + BAN_MS) is PeerStanding.GOOD
 
 
 # --- strangers, networks and anchors --------------------------------------------------------------------------------

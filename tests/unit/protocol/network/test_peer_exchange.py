@@ -7,7 +7,7 @@ from coincurve import PrivateKey
 
 from protocol.errors import BadSignature, Malformed, OutOfTurn, RemoteProtocolError, TooLarge
 from protocol.network.budgets import OverBudget
-from protocol.network.exchange import (
+from protocol.network.peer_exchange import (
     ASKED_RATE,
     MAX_ADDRESS_CHARS,
     MAX_ADDRESSES,
@@ -16,10 +16,10 @@ from protocol.network.exchange import (
     MAX_RECORDS,
     RECORD_LIFE_MS,
     SIGNING_PREFIX,
-    Exchange,
+    PeerExchange,
     PeerRecord,
     PeerRecords,
-    SignedRecord,
+    SignedPeerRecord,
 )
 from protocol.params import MAX_CLOCK_SKEW_MS
 from protocol.wire import codec
@@ -36,7 +36,7 @@ class Node:
         self.key = key(index)
         self.peer_id = peer_id_of(self.key.public_key.format())
         self.addresses = (f"/ip4/192.0.2.{index % 256}/tcp/4701/p2p/{self.peer_id}",)
-        self.exchange = Exchange(CHAIN_ID, SETTLEMENT, self.key.public_key.format(), bytes([index % 256]))
+        self.exchange = PeerExchange(CHAIN_ID, SETTLEMENT, self.key.public_key.format(), bytes([index % 256]))
 
     def ask(self, now_ms: int = NOW) -> bytes:
         return self.exchange.ask(self.addresses, now_ms, self.key.sign)
@@ -45,14 +45,14 @@ class Node:
         return self.exchange.answer(asker, data, self.addresses, now_ms, self.key.sign)
 
 
-def signed(author: PrivateKey, /, **changes: object) -> SignedRecord:
+def signed(author: PrivateKey, /, **changes: object) -> SignedPeerRecord:
     peer_id = peer_id_of(author.public_key.format())
     record = PeerRecord(CHAIN_ID, SETTLEMENT, author.public_key.format(), NOW, (f"/ip4/1.2.3.4/tcp/1/p2p/{peer_id}",))
     encoded = codec.encode(dataclasses.replace(record, **changes))  # type: ignore[arg-type]
-    return SignedRecord(encoded, author.sign(SIGNING_PREFIX + encoded))
+    return SignedPeerRecord(encoded, author.sign(SIGNING_PREFIX + encoded))
 
 
-def records(*items: SignedRecord) -> bytes:
+def records(*items: SignedPeerRecord) -> bytes:
     return codec.encode(PeerRecords(items))
 
 

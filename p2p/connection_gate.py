@@ -1,7 +1,7 @@
-"""The door of a node: which connections from outside are let in, by the address that they come from.
+"""The connection gate: accepts or refuses inbound connections by their source IP.
 
-One address, or one network of a provider, must not take the places that the others need: neither by many connections,
-nor by slow ones, nor under many names. Times in seconds of trio's clock.
+One IP or one network must not take the places of others: not with many connections, not with slow handshakes, and not
+under many peer ids. Times in seconds of trio's clock.
 """
 
 import ipaddress
@@ -21,16 +21,16 @@ PENDING_PER_IP = 8
 PENDING_PER_LOOPBACK_IP = 32
 
 MAX_PER_GROUP = 16
-"""Connections from one /24, or one /48 of IPv6: what one person gets for little money."""
+"""Connections from one /24, or one /48 of IPv6: one party rents so many addresses for little money."""
 
 BANS_PER_IP = 3
 BAN_WINDOW_S = 3_600.0
 REFUSE_S = 600.0
-"""An address from which so many were ended for a fault within the window, peers or connections, is refused so long."""
+"""An IP from which so many peers or connections were ended for a fault within the window is refused so long."""
 
 
 def is_loopback(ip: str) -> bool:
-    """Whether the address is of this machine, and so of all its nodes."""
+    """Whether the IP is this machine's own; all local nodes share it."""
     return ip.startswith("127.") or ip in ("::1", "::ffff:127.0.0.1")
 
 
@@ -66,7 +66,7 @@ class AcceptBudget:
 
 
 @dataclass(eq=False, slots=True)
-class Visit:
+class InboundConnection:
     """A connection from outside; `shut` closes its socket."""
 
     ip: str
@@ -80,47 +80,47 @@ class ConnectionGate:
 
     def __init__(self) -> None:
         self._budget = AcceptBudget()
-        self._visits: dict[Visit, None] = {}
+        self._connections: dict[InboundConnection, None] = {}
         self._banned: OrderedDict[str, OrderedDict[str, float]] = OrderedDict()
         self._refused: OrderedDict[str, float] = OrderedDict()
 
     @property
     def pending(self) -> int:
         """Connections whose handshake is not over."""
-        return sum(visit.pending for visit in self._visits)
+        return sum(connection.pending for connection in self._connections)
 
-    def enter(self, ip: str, shut: Callable[[], None], now: float) -> Visit | None:
+    def enter(self, ip: str, shut: Callable[[], None], now: float) -> InboundConnection | None:
         """Let a connection in, or not: None.
 
-        Where too many handshakes are under way the oldest one is shut, of this address or of the network with the
-        most: an honest handshake is over in a moment, so it is never the oldest for long.
+        Over the limit of open handshakes, the oldest one is shut: of this IP, or of the network with the most. An
+        honest handshake ends in a moment, so it is never the oldest for long.
         """
         if now < self._refused.get(ip, 0.0) or not self._budget.admit(ip, now):
             return None
         group = group_of(ip)
         local = is_loopback(ip)
-        if not local and sum(visit.group == group for visit in self._visits) >= MAX_PER_GROUP:
+        if not local and sum(connection.group == group for connection in self._connections) >= MAX_PER_GROUP:
             return None
-        waiting = [visit for visit in self._visits if visit.pending]
-        same = [visit for visit in waiting if visit.ip == ip]
+        waiting = [connection for connection in self._connections if connection.pending]
+        same = [connection for connection in waiting if connection.ip == ip]
         if len(same) >= (PENDING_PER_LOOPBACK_IP if local else PENDING_PER_IP):
             self._shut(same[0])
         elif len(waiting) >= MAX_PENDING:
             sizes: dict[str, int] = {}
-            for visit in waiting:
-                sizes[visit.group] = sizes.get(visit.group, 0) + 1
-            self._shut(next(visit for visit in waiting if sizes[visit.group] == max(sizes.values())))
-        made = Visit(ip, group, shut)
-        self._visits[made] = None
+            for connection in waiting:
+                sizes[connection.group] = sizes.get(connection.group, 0) + 1
+            self._shut(next(connection for connection in waiting if sizes[connection.group] == max(sizes.values())))
+        made = InboundConnection(ip, group, shut)
+        self._connections[made] = None
         return made
 
-    def settle(self, visit: Visit) -> None:
+    def settle(self, connection: InboundConnection) -> None:
         """The handshake of a connection is over."""
-        visit.pending = False
+        connection.pending = False
 
-    def leave(self, visit: Visit) -> None:
+    def leave(self, connection: InboundConnection) -> None:
         """A connection is over."""
-        self._visits.pop(visit, None)
+        self._connections.pop(connection, None)
 
     def blame(self, ip: str, name: str, now: float) -> None:
         """A peer or connection of this name was ended for what came from `ip`; the third one shuts the address out."""
@@ -141,6 +141,6 @@ class ConnectionGate:
         if len(self._refused) > MAX_TRACKED_IPS:
             self._refused.popitem(last=False)
 
-    def _shut(self, visit: Visit) -> None:
-        self.leave(visit)
-        visit.shut()
+    def _shut(self, connection: InboundConnection) -> None:
+        self.leave(connection)
+        connection.shut()

@@ -14,9 +14,9 @@ from p2p.dials import is_dialable
 from p2p.streams import FramedStream
 from p2p.transport import Transport
 from protocol.errors import P2PError, RemoteProtocolError
-from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange
 from protocol.network.frames import Sign
-from protocol.network.peers import PeerBook, Standing
+from protocol.network.peer_exchange import MAX_EXCHANGE_BYTES, PeerExchange
+from protocol.network.peers import PeerBook, PeerStanding
 from protocol.wire.ids import PeerId
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,13 @@ WANTED_PEERS = 32
 """With addresses of so many a node asks no more: beats bring the others."""
 
 
-class PeerExchange:
+class PeerExchangeStreams:
     """Asks peers where others are, and answers them."""
 
     def __init__(
         self,
         transport: Transport,
-        exchange: Exchange,
+        exchange: PeerExchange,
         book: PeerBook,
         now_ms: Callable[[], int],
         sign: Sign,
@@ -68,12 +68,9 @@ class PeerExchange:
         if len(list(itertools.islice(met, WANTED_PEERS))) == WANTED_PEERS:
             return None
         now_ms = self._now_ms()
-        asked = self._asked.keys()
-        fit = (peer for peer in self._transport.connected() - asked if self._standing(peer, now_ms) is Standing.GOOD)
+        others = self._transport.connected() - self._asked.keys()
+        fit = (peer for peer in others if self._book.standing(peer, now_ms) is PeerStanding.GOOD)
         return min(fit, default=None)
-
-    def _standing(self, peer_id: PeerId, now_ms: int) -> Standing:
-        return self._book.standing(peer_id, now_ms)
 
     async def _ask(self, peer_id: PeerId) -> None:
         try:

@@ -1,7 +1,7 @@
 """Peer exchange: where nodes are, in records that the nodes themselves have signed.
 
-A node passes on the records of peers that it has met, and its own. What it hears of strangers it never passes on: that
-they hold their key says nothing about the address, so it is a hint of where to dial and no more.
+A node passes on its own record and those of peers that it has met. It never passes on the record of a stranger: the
+signature proves the key and not the address, so the record is only a hint where to dial.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ MAX_ASKERS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class PeerRecord:
-    """Where a node is: chain_id and settlement name its network, author is its compressed key; the newest wins."""
+    """A node's addresses. chain_id and settlement name its network, author is its compressed key; the newest counts."""
 
     chain_id: U64
     settlement: Annotated[bytes, Size(20, exact=True)]
@@ -46,8 +46,8 @@ class PeerRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedRecord:
-    """An encoded Record, as its author sent it, and the DER signature over it."""
+class SignedPeerRecord:
+    """An encoded PeerRecord, as its author sent it, and the DER signature over it."""
 
     record: Annotated[bytes, Size(MAX_RECORD_BYTES)]
     signature: Annotated[bytes, Size(MAX_SIGNATURE_BYTES)]
@@ -57,11 +57,11 @@ class SignedRecord:
 class PeerRecords:
     """Question and answer alike: the asker's own record, or at most 32 that the answerer knows."""
 
-    records: tuple[SignedRecord, ...]
+    records: tuple[SignedPeerRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CheckedPeerRecord:
     """A record that was checked."""
 
     peer_id: PeerId
@@ -69,25 +69,25 @@ class Known:
     ts_ms: int
 
 
-class Exchange:
-    """What one node tells others about where nodes are. Times in ms since 1970."""
+class PeerExchange:
+    """Asks for and answers with peer records, for one node. Times in ms since 1970."""
 
     def __init__(self, chain_id: int, settlement: bytes, author: bytes, seed: bytes = b"") -> None:
         """Args: chain_id and settlement, 20 bytes, name the network; author, our compressed key; seed, our chance."""
         self._network = (chain_id, settlement)
         self._author = author
         self._seed = seed
-        self._lot = 0
-        self._own: tuple[tuple[str, ...], int, SignedRecord] | None = None
-        self._met: OrderedDict[PeerId, tuple[int, SignedRecord]] = OrderedDict()
+        self._turn = 0
+        self._own: tuple[tuple[str, ...], int, SignedPeerRecord] | None = None
+        self._met: OrderedDict[PeerId, tuple[int, SignedPeerRecord]] = OrderedDict()
         self._askers = Budgets[PeerId](ASKED_RATE, MAX_ASKERS)
 
     def ask(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> bytes:
-        """A question: our own record, so that who answers may pass it on."""
+        """A question: our own record, which the peer may pass on."""
         return codec.encode(PeerRecords((self._own_record(addresses, now_ms, sign),)))
 
     def answer(self, asker: PeerId, data: bytes, addresses: Sequence[str], now_ms: int, sign: Sign) -> bytes:
-        """Answer a question with our record and those of peers that we have met, by lot.
+        """Answer a question with our record and those of peers that we have met, at random.
 
         Raises: RemoteProtocolError for a question that is none, or comes too often.
         """
@@ -100,14 +100,14 @@ class Exchange:
             self._keep(asker, known, signed)
         others = {peer: signed for peer, (ts, signed) in self._met.items() if ts > now_ms - RECORD_LIFE_MS}
         others.pop(asker, None)
-        self._lot += 1
-        salt = self._seed + self._lot.to_bytes(8, "big")
+        self._turn += 1
+        salt = self._seed + self._turn.to_bytes(8, "big")
         drawn = sorted(others, key=lambda peer: hashlib.sha256(salt + peer.encode()).digest())[: MAX_RECORDS - 1]
         own = self._own_record(addresses, now_ms, sign)
         return codec.encode(PeerRecords((own, *(others[peer] for peer in drawn))))
 
-    def read(self, source: PeerId, data: bytes, now_ms: int) -> tuple[Known, ...]:
-        """What an answer says, each record checked; one of the source itself is kept to be passed on.
+    def read(self, source: PeerId, data: bytes, now_ms: int) -> tuple[CheckedPeerRecord, ...]:
+        """The checked records of an answer; the source's own is kept to be passed on.
 
         Raises: RemoteProtocolError if any of it is not as its author made it: the source should have looked.
         """
@@ -120,7 +120,7 @@ class Exchange:
                 found.append(known)
         return tuple(found)
 
-    def _check(self, signed: SignedRecord, now_ms: int) -> Known:
+    def _check(self, signed: SignedPeerRecord, now_ms: int) -> CheckedPeerRecord:
         record = codec.decode(PeerRecord, signed.record, MAX_RECORD_BYTES)
         if (record.chain_id, record.settlement) != self._network:
             raise Malformed("a record of another network")
@@ -136,9 +136,9 @@ class Exchange:
             raise BadSignature("a record is not by its author")
         peer_id = peer_id_of(record.author)
         own = tuple(address for address in record.addresses if address.endswith(f"/p2p/{peer_id}"))
-        return Known(peer_id, own, record.ts_ms)
+        return CheckedPeerRecord(peer_id, own, record.ts_ms)
 
-    def _keep(self, peer_id: PeerId, known: Known, signed: SignedRecord) -> None:
+    def _keep(self, peer_id: PeerId, known: CheckedPeerRecord, signed: SignedPeerRecord) -> None:
         ts_ms, _ = self._met.get(peer_id, (-1, signed))
         if known.ts_ms >= ts_ms:
             self._met[peer_id] = (known.ts_ms, signed)
@@ -146,17 +146,17 @@ class Exchange:
         if len(self._met) > MAX_KEPT:
             self._met.popitem(last=False)
 
-    def _own_record(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> SignedRecord:
+    def _own_record(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> SignedPeerRecord:
         fitting = tuple(address for address in addresses if len(address) <= MAX_ADDRESS_CHARS)[:MAX_ADDRESSES]
         if self._own and self._own[0] == fitting and now_ms - self._own[1] < RECORD_LIFE_MS // 4:
             return self._own[2]
         encoded = codec.encode(PeerRecord(*self._network, self._author, now_ms, fitting))
-        signed = SignedRecord(encoded, sign(SIGNING_PREFIX + encoded))
+        signed = SignedPeerRecord(encoded, sign(SIGNING_PREFIX + encoded))
         self._own = (fitting, now_ms, signed)
         return signed
 
 
-def _decode(data: bytes, most: int) -> tuple[SignedRecord, ...]:
+def _decode(data: bytes, most: int) -> tuple[SignedPeerRecord, ...]:
     records = codec.decode(PeerRecords, data, MAX_EXCHANGE_BYTES).records
     if len(records) > most:
         raise Malformed(f"{len(records)} records, at most {most}")

@@ -10,10 +10,10 @@ from coincurve import PrivateKey
 from trio.testing import MockClock
 
 from p2p.dials import is_dialable
-from p2p.exchange import ASK_AGAIN_S, EXCHANGE_S, PROTOCOL
+from p2p.peer_exchange import ASK_AGAIN_S, EXCHANGE_S, PROTOCOL
 from p2p.streams import FramedStream
-from protocol.network.exchange import MAX_EXCHANGE_BYTES, Exchange, PeerRecords, SignedRecord
-from protocol.network.peers import Standing
+from protocol.network.peer_exchange import MAX_EXCHANGE_BYTES, PeerExchange, PeerRecords, SignedPeerRecord
+from protocol.network.peers import PeerStanding
 from protocol.wire import codec
 from protocol.wire.ids import address_bytes, peer_id_of, public_key_of
 from tests.fakes.network import MemoryNetwork
@@ -70,11 +70,11 @@ async def test_what_strangers_are_said_to_have_is_a_hint_until_they_are_met(
         assert not hints & node.adapter.book.entries.keys(), "no peer is there, so they are forgotten"
 
 
-def invented(address: str, index: int) -> SignedRecord:
+def invented(address: str, index: int) -> SignedPeerRecord:
     """The signed record of a node that does not exist."""
     author = key(1_000 + index)
     public = author.public_key.format()
-    exchange = Exchange(31337, address_bytes(SETTLEMENT), public)
+    exchange = PeerExchange(31337, address_bytes(SETTLEMENT), public)
     question = exchange.ask((f"{address}/p2p/{peer_id_of(public)}",), now_ms(), author.sign)
     return codec.decode(PeerRecords, question, MAX_EXCHANGE_BYTES).records[0]
 
@@ -127,7 +127,7 @@ async def test_a_peer_that_never_answers_holds_up_nobody_else(tmp_path: Path, au
 
 async def test_a_flood_of_questions_ends_in_a_ban(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with nodes(1, tmp_path) as (network, (node,)), network.open_host(secret(9)) as asker:
-        exchange = Exchange(31337, address_bytes(SETTLEMENT), public_key_of(asker.peer_id))
+        exchange = PeerExchange(31337, address_bytes(SETTLEMENT), public_key_of(asker.peer_id))
         await asker.dial(node.address)
         for _ in range(60):
             if asker.peer_id not in node.adapter.connected:
@@ -137,7 +137,7 @@ async def test_a_flood_of_questions_ends_in_a_ban(tmp_path: Path, autojump_clock
             await stream.write_frame(question, within_s=1)
             await trio.sleep(0.05)
         assert asker.peer_id not in node.adapter.connected
-        assert node.adapter.book.standing(asker.peer_id, now_ms()) is Standing.BANNED
+        assert node.adapter.book.standing(asker.peer_id, now_ms()) is PeerStanding.BANNED
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from coincurve import PrivateKey
 
 from chain.tx.wallet import Key
-from node.daemon.gate import Gate
+from node.daemon.gossip_admission import GossipAdmission
 from protocol.errors import BadSignature
 from protocol.events import AccountSeen, LaneSeen
 from protocol.network.gossip import REQUESTS, Admission
@@ -76,7 +76,7 @@ def lock(member: Member, left: int, signer: Key = CLIENT) -> None:
     member.handle(LaneSeen(Lane(CLIENT.address, signer.address, STRANGER.address, left * VCN, 0, 0)), NOW)
 
 
-def passed_on(gate: Gate, count: int, now_ms: int = NOW, key: Key = CLIENT) -> int:
+def passed_on(gate: GossipAdmission, count: int, now_ms: int = NOW, key: Key = CLIENT) -> int:
     """How many of so many new requests of one client are let in at one moment."""
     admitted = 0
     for nonce in range(count):
@@ -89,7 +89,7 @@ def passed_on(gate: Gate, count: int, now_ms: int = NOW, key: Key = CLIENT) -> i
 
 def test_registered_operator_may_beat_for_its_own_node(machine: Machine, member: Member) -> None:
     author, beat = beat_of(member)
-    gate = Gate(machine)
+    gate = GossipAdmission(machine)
     assert gate.admit(author, beat, NOW) is Admission.ADMIT
     other = replace(beat, node_id=beat_of(member, 1)[1].node_id)
     assert gate.admit(author, other, NOW) is Admission.REFUSE
@@ -98,7 +98,7 @@ def test_registered_operator_may_beat_for_its_own_node(machine: Machine, member:
 
 
 def test_client_needs_the_least_deposit_free_or_in_lanes(machine: Machine, member: Member) -> None:
-    gate = Gate(machine)
+    gate = GossipAdmission(machine)
     assert gate.admit(PEER, signed(), NOW) is Admission.UNKNOWN
     deposit(member, 6)
     assert gate.admit(PEER, signed(), NOW) is Admission.UNKNOWN
@@ -111,14 +111,14 @@ def test_client_needs_the_least_deposit_free_or_in_lanes(machine: Machine, membe
 def test_request_that_its_signer_has_not_signed_is_a_fault(machine: Machine, member: Member) -> None:
     deposit(member, 100)
     with pytest.raises(BadSignature):
-        Gate(machine).charge(signed(by=STRANGER), NOW)
+        GossipAdmission(machine).charge(signed(by=STRANGER), NOW)
 
 
 def test_request_is_gossiped_by_the_peer_that_its_signer_names_and_by_no_other(
     machine: Machine, member: Member
 ) -> None:
     deposit(member, 100)
-    gate = Gate(machine)
+    gate = GossipAdmission(machine)
     assert gate.admit(PEER, signed(), NOW) is Admission.ADMIT
     registered, _ = beat_of(member)
     for other in (peer_of(STRANGER), peer_of(CLIENT), registered):
@@ -129,7 +129,7 @@ def test_request_is_gossiped_by_the_peer_that_its_signer_names_and_by_no_other(
 
 def test_signer_that_may_not_spend_for_the_client_is_not_passed_on(machine: Machine, member: Member) -> None:
     deposit(member, 100)
-    gate, invented = Gate(machine), signed(signer=STRANGER)
+    gate, invented = GossipAdmission(machine), signed(signer=STRANGER)
     assert gate.admit(PEER, invented, NOW) is Admission.UNKNOWN
     lock(member, 1, signer=STRANGER)
     assert gate.admit(PEER, invented, NOW) is Admission.ADMIT
@@ -139,7 +139,7 @@ def test_signer_that_may_not_spend_for_the_client_is_not_passed_on(machine: Mach
 
 
 def test_what_is_passed_on_of_a_client_grows_with_its_deposit(machine: Machine, member: Member) -> None:
-    gate, burst = Gate(machine), int(REQUESTS.burst)
+    gate, burst = GossipAdmission(machine), int(REQUESTS.burst)
     deposit(member, 10)
     assert passed_on(gate, burst + 5) == burst
     assert gate.admit(PEER, signed(), NOW) is Admission.EXCESS
@@ -149,7 +149,7 @@ def test_what_is_passed_on_of_a_client_grows_with_its_deposit(machine: Machine, 
 
 
 def test_forged_requests_do_not_use_up_the_budget_of_the_client_they_name(machine: Machine, member: Member) -> None:
-    gate, burst = Gate(machine), int(REQUESTS.burst)
+    gate, burst = GossipAdmission(machine), int(REQUESTS.burst)
     deposit(member, 10)
     for nonce in range(3 * burst):
         forged = signed(by=STRANGER, nonce=nonce)
@@ -160,7 +160,7 @@ def test_forged_requests_do_not_use_up_the_budget_of_the_client_they_name(machin
 
 
 def test_only_an_active_registered_operator_weighs_in_the_lot(machine: Machine, member: Member) -> None:
-    gate = Gate(machine)
+    gate = GossipAdmission(machine)
     author, _ = beat_of(member)
     record = member.node_of_peer(author)
     assert record is not None
@@ -171,7 +171,7 @@ def test_only_an_active_registered_operator_weighs_in_the_lot(machine: Machine, 
 
 
 def test_gate_asks_the_machine_that_was_folded_anew(machine: Machine, member: Member) -> None:
-    gate = Gate(machine)
+    gate = GossipAdmission(machine)
     author, beat = beat_of(member)
     machine.become(machine.fresh(), keep_heard=False)
     assert gate.admit(author, beat, NOW) is Admission.UNKNOWN

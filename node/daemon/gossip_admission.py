@@ -1,4 +1,4 @@
-"""Whose frames are passed on: this node's own view of the chain decides, never what the author says of itself."""
+"""Gossip admission: this node's view of the chain decides whose frames it passes on, not what an author claims."""
 
 from protocol.network.budgets import Budgets
 from protocol.network.gossip import REQUESTS, Admission
@@ -9,15 +9,15 @@ from protocol.wire.envelope import require_signer
 from protocol.wire.ids import Address, PeerId
 
 MAX_CLIENTS = 65_536
-"""Clients whose budgets are kept. Each has a deposit, so an attacker would have to lock as many."""
+"""Clients whose budgets are kept. An attacker would have to lock as many deposits to push one out."""
 
 
-class Gate:
+class GossipAdmission:
     """Lets in the beats of registered operators, and the requests of clients who can pay.
 
-    A request is bound to one author: its signer names the requester's peer in it, and only that peer may gossip it. So
-    a request that was seen cannot be gossiped again under other keys. What is passed on is bounded by the deposits of
-    clients, which are not free, and not by the number of authors, which are.
+    A request is bound to one author: its signer names the requester's peer in it, and only that peer may gossip it.
+    Therefore an observed request cannot be gossiped again under other keys. Deposits bound the relayed requests of a
+    client, because deposits cost money and authors' keys cost nothing.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -41,7 +41,7 @@ class Gate:
             self._spent.take(request.client, now_ms, self._cost(request))
 
     def stake_of(self, peer_id: PeerId) -> int:
-        """What the node that this peer operates has at stake, in wei; 0 if it is not registered."""
+        """The stake of the node that this peer operates, in wei; 0 if it is not registered or not active."""
         record = self._machine.member.node_of_peer(peer_id)
         return record.stake if record is not None and record.active else 0
 
