@@ -348,7 +348,7 @@ async def half_open(port: int, count: int, source: str) -> list[trio.SocketStrea
 async def test_slow_handshakes_leave_room_for_honest_dials(sources: list[str]) -> None:
     async with scene() as at:
         port = int(at.victim.addresses[0].split("/")[4])
-        room = at.victim._door
+        room = at.victim._gate
         held = [stream for source in sources for stream in await half_open(port, 100 // len(sources), source)]
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert 0 < room.pending <= connection_gate.MAX_PENDING
