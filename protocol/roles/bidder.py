@@ -39,7 +39,7 @@ class Bidder:
         request, record = signed.request, self.member.record
         key = request_id(request, self.identity.domain)
         before = self._offers.get(key, 0)
-        # Anybody may gossip a client's signed request again: it is answered a few times, not without end.
+        # Its requester may gossip a request again: each round is answered, up to a bound.
         if record is None or before >= OFFERS_PER_REQUEST or (before and not signed.wide):
             return ()
         require_fresh(request, now_ms)
