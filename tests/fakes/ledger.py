@@ -13,7 +13,7 @@ import trio
 from eth_utils.crypto import keccak
 
 from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
-from chain.perform.adapter import STAYS
+from chain.perform.cases import STAYS
 from chain.rpc.ethereum import TOO_EARLY
 from chain.tx.wallet import Key, Wallet
 from protocol.effects import ChainEffect, SignMessage
