@@ -645,7 +645,7 @@ contract AuditsTest is CourtFixture {
 
     function test_only_audits_fines_holds_and_pays() public {
         _passed();
-        address[] memory none;
+        address[] memory noAuditors;
         vm.expectRevert(abi.encodeWithSelector(ICourt.NotEvidence.selector, address(this)));
         court.fine(node.id, 500, caseId);
         vm.prank(address(evidence));
@@ -655,7 +655,7 @@ contract AuditsTest is CourtFixture {
         settlement.openAudit(node.id, 0, 2);
         vm.prank(address(court));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotHolder.selector, address(court)));
-        settlement.closeAudit(node.id, 0, caseId, 1, none);
+        settlement.closeAudit(node.id, 0, caseId, 1, noAuditors);
     }
 
     function test_no_audit_of_what_was_never_convened() public {
