@@ -72,8 +72,8 @@ class Leaves:
             yield Held(index, "seat", job.job_id, job.details, case.class_id, 0, *files, leaf)
 
     def _sold(self, batch_id: BatchId) -> Iterable[Held]:
-        batch = self._machine.settler.batch(batch_id)
-        for index in batch.drawn or () if batch else ():
+        batch, case = self._machine.settler.batch(batch_id), self._machine.docket.case(batch_id)
+        for index in case.drawn if batch and case else ():
             assert batch is not None
             job_id = batch.job_ids[index] if index < len(batch.job_ids) else None
             job = self._machine.provider.job(job_id) if job_id else None

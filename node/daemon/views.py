@@ -204,7 +204,7 @@ class Views:
             provided=sum(_state(view.stage) in api.ANSWERED for view in provided),
             failed=len(failed),
             running=sum(view.stage is Stage.RUNNING for view in (*asked, *provided)),
-            open_batches=sum(not batch.done for batch in self._machine.settler.batches),
+            open_batches=len(self._machine.settler.own.open),
             open_cases=sum(_is_in_court(batch) for batch in self._machine.docket.batches.values()),
         )
 

@@ -18,7 +18,7 @@ from protocol.roles.opener import Opener
 from protocol.roles.provider import Provider
 from protocol.roles.requester import Requester
 from protocol.roles.role import Role
-from protocol.roles.settler import Settler
+from protocol.roles.settler.settler import Settler
 from protocol.roles.testimony import Testimony
 from protocol.roles.verifier import Verifier
 from protocol.wire import state
@@ -38,10 +38,10 @@ class Machine:
         self.identity, self.rules, self.settings = identity, rules, settings
         self.docket = Docket()
         self.member = Member(identity, rules, settings)
-        self.settler = Settler(identity, settings, self.member)
+        self.settler = Settler(identity, settings, self.member, self.docket)
         self.requester = Requester(identity, settings, self.member)
         self.provider = Provider(identity, settings, self.member, self.settler)
-        self.opener = Opener(self.member, self.provider, self.settler)
+        self.opener = Opener(self.member, self.docket, self.provider, self.settler)
         self.verifier = Verifier(identity, settings, self.member)
         self.testimony = Testimony(identity, self.member, self.verifier)
         self.auditor = Auditor(identity, settings, self.member, self.verifier)

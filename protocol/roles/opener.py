@@ -6,6 +6,8 @@ no peer can echo it.
 
 from dataclasses import dataclass, field, replace
 
+from protocol.court.docket import Docket, DocketSeat
+from protocol.court.phases import CasePhase, SeatPhase
 from protocol.effects import Effect, SealKey, Send
 from protocol.errors import OutOfTurn
 from protocol.events import CaseConvened, DataDemanded, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
@@ -13,7 +15,8 @@ from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
 from protocol.roles.member import Member
 from protocol.roles.provider import ProvidedJob, Provider
-from protocol.roles.settler import OwnBatch, Settler
+from protocol.roles.settler.batches import OwnBatch
+from protocol.roles.settler.settler import Settler
 from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
@@ -38,6 +41,7 @@ class Opener:
     """Answers the seats of cases about this node's batches."""
 
     member: Member
+    docket: Docket
     provider: Provider
     settler: Settler
     _sealing: dict[tuple[Cid, bytes], list[Opening]] = field(default_factory=dict)
@@ -68,12 +72,12 @@ class Opener:
 
     def _sample(self, peer_id: PeerId, query: SampleQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)
-        if self._seat_of(batch, peer_id) is None or batch.drawn is None:
+        if self._seat_of(query.batch_id, peer_id) is None:
             # The seat may have seen the block before this node did.
             self._keep(peer_id, query)
             return ()
         effects: list[Effect] = []
-        for index in _openable(batch):
+        for index in self._openable(batch):
             opening = Opening(peer_id, BatchId(query.batch_id), index)
             entry = batch.entries[index]
             if entry.job is None:
@@ -106,7 +110,8 @@ class Opener:
     def _demanded(self, demand: DataDemanded) -> tuple[Effect, ...]:
         """A data demand is answered on chain, by the settler, with what a seat in its place gets from us."""
         batch = self.settler.batch(demand.batch_id)
-        if batch is None or not batch.stopped or batch.answer:
+        case = self.docket.case(demand.batch_id)
+        if batch is None or case is None or case.phase is not CasePhase.STOPPED or batch.answer:
             return ()
         opening = Opening(None, BatchId(demand.batch_id), demand.leaf_index)
         if demand.leaf_index >= len(batch.entries):
@@ -114,7 +119,8 @@ class Opener:
             batch.answer = NO_SUCH_LEAF
             return ()
         job = self._job(batch, demand.leaf_index)
-        if demand.seat in batch.committed:
+        seat = case.seats.get(demand.seat)
+        if seat is not None and seat.phase is SeatPhase.COMMITTED:
             batch.answer = _answer(ProofOpening(demand.batch_id, demand.leaf_index, job.proof if job else b""))
             return ()
         entry = batch.entries[demand.leaf_index]
@@ -126,12 +132,12 @@ class Opener:
 
     def _proof(self, peer_id: PeerId, query: ProofQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)
-        seat = self._seat_of(batch, peer_id)
-        if seat is None or seat not in batch.committed or batch.drawn is None:
+        seat = self._seat_of(query.batch_id, peer_id)
+        if seat is None or seat.phase is SeatPhase.DRAWN:
             self._keep(peer_id, query)
             return ()
         effects: list[Effect] = []
-        for index in _openable(batch):
+        for index in self._openable(batch):
             job = self._job(batch, index)
             effects.append(Send(peer_id, ProofOpening(query.batch_id, index, job.proof if job else b"")))
         return tuple(effects)
@@ -156,21 +162,23 @@ class Opener:
             raise OutOfTurn("no such batch of this node")
         return batch
 
-    def _seat_of(self, batch: OwnBatch, peer_id: PeerId) -> int | None:
+    def _seat_of(self, batch_id: bytes, peer_id: PeerId) -> DocketSeat | None:
         """The seat that this peer's operator key sits on."""
-        return next((seat for seat, node in batch.seats.items() if self.member.operates(peer_id, node)), None)
+        case = self.docket.case(batch_id)
+        seats = case.sitting.values() if case else ()
+        return next((seat for seat in seats if self.member.operates(peer_id, seat.node)), None)
+
+    def _openable(self, batch: OwnBatch) -> tuple[int, ...]:
+        """The drawn leaves that this node has.
+
+        The contract counts more where a reorganisation has refused the batch before this one of the same lane.
+        """
+        case = self.docket.case(batch.batch_id or b"")
+        return tuple(index for index in case.drawn if index < len(batch.entries)) if case else ()
 
     def _job(self, batch: OwnBatch, index: int) -> ProvidedJob | None:
         job_id = batch.job_ids[index]
         return self.provider.job(JobId(job_id)) if job_id is not None else None
-
-
-def _openable(batch: OwnBatch) -> tuple[int, ...]:
-    """The drawn leaves that this node has.
-
-    The contract counts more where a reorganisation has refused the batch before this one of the same lane.
-    """
-    return tuple(index for index in batch.drawn or () if index < len(batch.entries))
 
 
 def _answer(message: SampleOpening | ProofOpening) -> bytes:

@@ -47,7 +47,7 @@ from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.run_queue import TIME_FACTOR, WaitingRun, end_by_ms, plan_starts, run_ms, wait_ms
-from protocol.roles.settler import Settler
+from protocol.roles.settler.settler import Settler
 from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
     Accept,

@@ -36,7 +36,7 @@ from protocol.events import (
 )
 from protocol.messages import Message
 from protocol.params import BPS
-from protocol.roles.settler import Settler
+from protocol.roles.settler.settler import Settler
 from protocol.stages.assignment import AssignmentOrder
 from protocol.stages.commitment import Leaf, SettledJob
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunSpec

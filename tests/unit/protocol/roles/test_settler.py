@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from protocol.court.drawing import drawn_leaves
 from protocol.effects import AwaitDeadline, ConveneCourt, Effect, ReplaceSeat, SealEpoch, SubmitBatch, about
 from protocol.events import (
     BatchChallenged,
@@ -31,7 +32,7 @@ from protocol.params import (
     PROBATION_JOBS,
     RETRY_AFTER_DEADLINE_S,
 )
-from protocol.roles.settler import LONGEST_REST_MS, SUBMIT_AGAIN_MS
+from protocol.roles.settler.settler import LONGEST_REST_MS, SUBMIT_AGAIN_MS
 from protocol.stages.assignment import CHECK_ORDERED, AssignmentOrder, job_id, verify_fee
 from protocol.stages.commitment import (
     Batch,
@@ -360,7 +361,8 @@ def test_a_batch_of_which_a_part_is_drawn_waits_until_its_seed_is_final():
     assert books.settler.handle(SEALED, LATER) == ()
     asked = books.settler.handle(SeedRevealed(EPOCH, b"s" * 32), LATER)
     assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
-    assert len(books.settler.batches[0].drawn) == PROBATION_JOBS // 2
+    batch = books.machine.docket.batch(name)
+    assert len(drawn_leaves(batch, b"s" * 32)) == PROBATION_JOBS // 2
 
 
 def test_a_batch_that_was_challenged_goes_to_court_with_all_its_leaves():
@@ -368,9 +370,9 @@ def test_a_batch_that_was_challenged_goes_to_court_with_all_its_leaves():
     name = mined(books, 5_000)
     books.settler.handle(SEALED, LATER)
     batch = books.settler.batches[0].batch
-    asked = books.settler.handle(BatchChallenged(name, batch.node, batch.claims[0].client, 3), LATER)
+    asked = books.machine.handle(BatchChallenged(name, batch.node, batch.claims[0].client, 3), LATER)
     assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
-    assert books.settler.batches[0].drawn == tuple(range(PROBATION_JOBS))
+    assert drawn_leaves(books.machine.docket.batch(name), b"s" * 32) == tuple(range(PROBATION_JOBS))
 
 
 def test_the_seal_of_another_epoch_convenes_nothing():
