@@ -15,7 +15,7 @@ from node.daemon.readings import lines_of
 from node.daemon.text import TextStream, Tokenizer
 from node.wallet.home import Home
 from protocol.errors import AdapterError
-from protocol.roles.cases import DrawnLeaf
+from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.execution import sampling_seed
 from protocol.stages.request import GENERATE, KINDS
@@ -60,16 +60,16 @@ class Leaves:
 
     # --- where it may lie -------------------------------------------------------------------------------------------
     def _judged(self, batch_id: BatchId) -> Iterable[Held]:
-        case = self._machine.verifier.case(batch_id)
-        if case is None:
+        sitting = self._machine.verifier.sitting(batch_id)
+        if sitting is None:
             return
-        for index, leaf in {**case.kept, **case.leaves}.items():
+        for index, leaf in {**sitting.own.kept, **sitting.own.leaves}.items():
             job = leaf.opening.entry.job if leaf.opening else None
             if job is None:
                 continue
             workspace = self._workspaces.of_sample(batch_id, index)
             files = workspace.get(INPUT_JSON) or b"", workspace.get(RESULT_JSON) or b""
-            yield Held(index, "seat", job.job_id, job.details, case.class_id, 0, *files, leaf)
+            yield Held(index, "seat", job.job_id, job.details, sitting.class_id, 0, *files, leaf)
 
     def _sold(self, batch_id: BatchId) -> Iterable[Held]:
         batch, case = self._machine.settler.batch(batch_id), self._machine.docket.case(batch_id)

@@ -11,7 +11,6 @@ from protocol.effects import Effect
 from protocol.events import Event, MessageReceived, Tick
 from protocol.messages import Message
 from protocol.params import ChainRules
-from protocol.roles.auditor import Auditor
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.opener import Opener
@@ -19,8 +18,9 @@ from protocol.roles.provider import Provider
 from protocol.roles.requester import Requester
 from protocol.roles.role import Role
 from protocol.roles.settler.settler import Settler
-from protocol.roles.testimony import Testimony
-from protocol.roles.verifier import Verifier
+from protocol.roles.verifier.auditor import Auditor
+from protocol.roles.verifier.testimony import Testimony
+from protocol.roles.verifier.verifier import Verifier
 from protocol.wire import state
 from protocol.wire.ids import PeerId, TimestampMs
 
@@ -42,9 +42,9 @@ class Machine:
         self.requester = Requester(identity, settings, self.member)
         self.provider = Provider(identity, settings, self.member, self.settler)
         self.opener = Opener(self.member, self.docket, self.provider, self.settler)
-        self.verifier = Verifier(identity, settings, self.member)
+        self.verifier = Verifier(identity, settings, self.member, self.docket)
         self.testimony = Testimony(identity, self.member, self.verifier)
-        self.auditor = Auditor(identity, settings, self.member, self.verifier)
+        self.auditor = Auditor(identity, settings, self.member, self.docket)
 
     def fresh(self) -> "Machine":
         """The same node before its first event."""

@@ -50,9 +50,9 @@ def test_a_seat_that_shows_nothing_has_nothing_to_show() -> None:
 
 def test_who_looks_only_once_it_is_audited_had_bound_itself_to_something_else() -> None:
     world = passed(1)
-    case = seated(world)[0].machine.verifier.case(only(world, ev.CaseResolved).batch_id)
+    case = seated(world)[0].machine.verifier.sitting(only(world, ev.CaseResolved).batch_id)
     assert case is not None
-    for leaf in case.leaves.values():
+    for leaf in case.own.leaves.values():
         leaf.check = check_bytes(3, Work.HONEST)
     assert ended(world).caught == (0,)
 

@@ -107,12 +107,12 @@ def test_a_node_that_settles_another_check_than_was_ordered_is_condemned_by_its_
     (job,) = requested(world)
     assert (job.stage, money(world, job)) == (Stage.REFUNDED, 100 * VCN)
     assert only(world, ev.NodeSlashed).amount == 10_000 * VCN
-    assert lie in {seat.machine.verifier.cases[0].proof.lie for seat in world.nodes.values() if _proves(seat)}
+    assert lie in {seat.machine.verifier.sittings[0].own.proof.lie for seat in world.nodes.values() if _proves(seat)}
 
 
 def _proves(node: Node) -> bool:
-    cases = node.machine.verifier.cases
-    return bool(cases) and cases[0].proof is not None
+    sittings = node.machine.verifier.sittings
+    return bool(sittings) and sittings[0].own.proof is not None
 
 
 def test_a_doubt_costs_its_client_the_check_and_the_pool_nothing() -> None:

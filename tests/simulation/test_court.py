@@ -5,7 +5,7 @@ from typing import Any
 from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import MAX_ANSWER_BYTES
-from protocol.roles.verifier import ANSWERS
+from protocol.roles.verifier.turn import ANSWERS
 from protocol.stages.commitment import LeafEntry, missing_leaf
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.wire.codec import decode_named, encode_named
@@ -121,7 +121,7 @@ def test_rubbish_on_chain_is_as_if_nothing_had_come() -> None:
     case = told(world, ev.CaseConvened)[0]
     seat = next(node for node in world.nodes.values() if node.address == case.seats[0])
     for data in (b"rubbish", encode_named(SampleOpening(bytes(32), 0, missing(), (), b"", b"", b""))):
-        assert seat.machine.verifier.handle(ev.DataAnswered(case.batch_id, data, 0), TimestampMs(world.now_ms)) == ()
+        assert seat.machine.handle(ev.DataAnswered(case.batch_id, data, 0), TimestampMs(world.now_ms)) == ()
     settled(world)
     assert requested(world)[0].stage is Stage.SPENDABLE
 

@@ -55,14 +55,19 @@ def killed_after(role: str, work: Work, rows: int) -> bool:
     return bool(fired)
 
 
+def shown(node: Node) -> tuple[object, ...]:
+    machine = node.machine
+    return machine.requester.jobs, machine.provider.jobs, machine.docket.batches, machine.verifier.sittings
+
+
 def test_a_fold_gives_the_same_machine_back() -> None:
     town = Town.of(Work.DISHONEST)
     town.end()
     for node in town.world.nodes.values():
-        before = (node.machine.requester.jobs, node.machine.provider.jobs, node.machine.verifier.cases)
+        before = shown(node)
         node.kill()
         node.restart()
-        assert before == (node.machine.requester.jobs, node.machine.provider.jobs, node.machine.verifier.cases)
+        assert shown(node) == before
 
 
 def test_the_table_says_how_each_kill_ended() -> None:

@@ -132,7 +132,7 @@ def shown(machine: Machine) -> dict[str, object]:
         "jobs asked for": machine.requester.jobs,
         "jobs done": machine.provider.jobs,
         "batches": machine.docket.batches,
-        "cases": machine.verifier.cases,
+        "seats": machine.verifier.sittings,
         "audits": machine.auditor.audits,
         "lanes": machine.member.lanes,
         "accounts": machine.member.accounts,

@@ -5,8 +5,9 @@ from typing import Any
 
 from protocol import effects as fx
 from protocol import events as ev
-from protocol.roles.cases import Case, DrawnLeaf
 from protocol.roles.machine import Machine
+from protocol.roles.verifier import seat as seats
+from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.verification import ProofOpening, SampleOpening
 from protocol.timers import Timer
 from protocol.wire.codec import encode_named
@@ -44,13 +45,28 @@ class Sitting:
         self.moments: list[Timer] = []
 
     @property
-    def case(self) -> Case:
-        (case,) = self.machine.verifier.cases
-        return case
+    def case(self) -> seats.Sitting:
+        (sitting,) = self.machine.verifier.sittings
+        return sitting
+
+    @property
+    def own(self) -> seats.OwnSeat:
+        return self.case.own
+
+    def reseat(self) -> None:
+        """This node has the last seat of three."""
+        sitting = self.case.case.seats
+        self.case.case.seats = {3: sitting[1], 4: sitting[2], 5: sitting[0]}
+        self.own.seat = 5
+
+    def draw(self, count: int) -> None:
+        """The contract has drawn so many leaves."""
+        self.case.case.drawn = tuple(range(count))
+        self.own.leaves |= {index: DrawnLeaf() for index in range(count) if index not in self.own.leaves}
 
     @property
     def leaf(self) -> DrawnLeaf:
-        return self.case.leaves[0]
+        return self.own.leaves[0]
 
     @property
     def now_ms(self) -> TimestampMs:
@@ -87,10 +103,10 @@ class Sitting:
         for seat in range(3):
             self.take(ev.SeatCommitted(self.case.batch_id, seat))
 
-    def demanded(self, seat: int = 0) -> None:
+    def demanded(self, seat: int = 0, leaf: int = 0) -> None:
         """A demand is final, and waits for 20 s."""
         until = self.convened.timestamp + self.second + 20
-        self.take(ev.DataDemanded(self.case.batch_id, seat, 0, self.hpke_key, until))
+        self.take(ev.DataDemanded(self.case.batch_id, seat, leaf, self.hpke_key, until))
 
     def answer(self, message: object) -> list[fx.Effect]:
         data = message if isinstance(message, bytes) else encode_named(message)

@@ -9,8 +9,7 @@ from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import Malformed
 from protocol.judging.evidence import Lie, OpenedLeaf, Papers
-from protocol.roles.cases import DrawnLeaf
-from protocol.roles.prover import AGAIN_MS, TURN_MS
+from protocol.roles.verifier.fraud_proofs import AGAIN_MS, TURN_MS
 from protocol.stages.commitment import BatchSums, Leaf, LeafStatus
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.timers import FraudProofTimer
@@ -28,7 +27,7 @@ class Shown(Sitting):
 
     @property
     def batch(self) -> ev.BatchSubmitted:
-        return self.machine.verifier._batches[self.case.batch_id]
+        return self.case.batch.submitted
 
     def settle(self, leaves: list[Leaf], max_leaf: int = 0, **told: Any) -> None:
         """The batch has these leaves, and says so."""
@@ -39,12 +38,12 @@ class Shown(Sitting):
         contents = dataclasses.replace(contents, root=top.hash, max_leaf=max_leaf or contents.max_leaf, debits=(debit,))
         sums = BatchSums(top.charge, top.bonus, top.ms, len(leaves), 0)
         self.change(**{"leaf_count": len(leaves), "sums": sums, "contents": contents, **told})
-        self.case.drawn = tuple(range(len(leaves)))
-        self.case.leaves = {index: DrawnLeaf() for index in self.case.drawn}
+        self.own.leaves = {}
+        self.draw(len(leaves))
 
     def change(self, **told: Any) -> None:
         """The batch was submitted otherwise than it was."""
-        self.machine.verifier._batches[self.case.batch_id] = dataclasses.replace(self.batch, **told)
+        self.case.batch.submitted = dataclasses.replace(self.batch, **told)
 
     def of_leaf(self, index: int = 0) -> SampleOpening:
         entry, leaf = self.opening.entry, self.leaves[index]
@@ -98,7 +97,7 @@ def test_a_lie_is_proved_when_the_seats_turn_comes_and_the_seat_goes_on() -> Non
     assert seat.turn() == [proof]
     assert (seat.turn(), seat.send()) == ([], [])
     seat.bind()
-    assert of(seat.until(6), fx.RevealSeat) or seat.case.revealing
+    assert of(seat.until(6), fx.RevealSeat) or seat.own.revealing
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_a_leaf_before_its_place_is_not_held_against_a_node_that_a_reorganisatio
     seat.settle(numbered(seat, own, own + 1, own + 2), leaf_count=4)
     for index in range(3):
         assert of(seat.send_or_refuse(index), fx.AwaitDeadline) == []
-    assert (seat.turn(), {leaf.score for leaf in seat.case.leaves.values()}) == ([], {None})
+    assert (seat.turn(), {leaf.score for leaf in seat.own.leaves.values()}) == ([], {None})
     # Its own leaf is checked as any other.
     assert seat.leaf.opening is not None
 
@@ -203,11 +202,10 @@ def test_leaves_that_are_one_more_than_declared_are_proved_together() -> None:
 def test_seats_take_turns_and_the_first_proof_of_a_case_is_the_only_one() -> None:
     seat = Shown()
     seat.settle([dataclasses.replace(leaf, receipt_hash=ZERO_HASH) for leaf in numbered(seat, 1, 2)])
-    seat.case.seats = {3: seat.case.seats[1], 4: seat.case.seats[2], 5: seat.case.seats[0]}
-    seat.case.seat = 5
+    seat.reseat()
     assert of(seat.send(1), fx.AwaitDeadline) == [fx.AwaitDeadline(seat.timer, seat.now_ms + 2 * TURN_MS)]
     assert of(seat.send(0), fx.AwaitDeadline) == []
-    assert [leaf.score for leaf in seat.case.leaves.values()] == [0, 0]
+    assert [leaf.score for leaf in seat.own.leaves.values()] == [0, 0]
     (proof,) = seat.turn()
     assert isinstance(proof, fx.ProveFraud)
     assert [leaf.position for leaf in proof.leaves] == [1]

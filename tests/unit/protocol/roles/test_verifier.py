@@ -7,10 +7,10 @@ import pytest
 
 from protocol import effects as fx
 from protocol import events as ev
+from protocol.errors import RemoteProtocolError
 from protocol.params import MAX_ANSWER_BYTES
-from protocol.roles.cases import DrawnLeaf
 from protocol.roles.member import NO_DEVICE
-from protocol.roles.verifier import ASK_AGAIN_MS, TRY_AGAIN_MS
+from protocol.roles.verifier.waiting import ASK_AGAIN_MS, TRY_AGAIN_MS
 from protocol.stages.verification import NOT_FOR_US, ProofOpening, SampleQuery, seat_commitment
 from protocol.timers import AbstainTimer, DataDemandTimer
 from protocol.wire.ids import BatchId
@@ -47,11 +47,11 @@ def test_margins_say_nothing_without_a_table_or_where_nothing_was_computed() -> 
     plain = dataclasses.replace(NOISE, margins=None)
     seat.machine.member.calibrations[MANIFEST.cid, CLASS] = plain
     seat.show()
-    assert seat.case.evidence == 0
+    assert seat.own.evidence == 0
     lost = Sitting()
     lost.take(ev.MessageReceived(lost.provider.peer_id, lost.opening))
     assert of(lost.take(lost.opened("no such key")), fx.CommitSeat)
-    assert (lost.case.evidence, lost.leaf.score) == (0, 0)
+    assert (lost.own.evidence, lost.leaf.score) == (0, 0)
 
 
 # --- demands ----------------------------------------------------------------------------------------------------------
@@ -64,8 +64,7 @@ def test_a_demand_names_the_leaf_and_the_key_that_this_seat_can_open() -> None:
 
 def test_seats_demand_one_after_the_other() -> None:
     seat = Sitting()
-    seat.case.seats = {3: seat.case.seats[1], 4: seat.case.seats[2], 5: seat.case.seats[0]}
-    seat.case.seat = 5
+    seat.reseat()
     assert of(seat.until(HALF_S + TURN_S // 8 - 1), fx.DemandData) == []
     assert len(of(seat.until(HALF_S + TURN_S // 8 + 3), fx.DemandData)) == 1
 
@@ -132,6 +131,17 @@ def test_the_fingerprint_is_demanded_once_all_are_bound_and_half_of_that_turn_is
     start = seat.second
     assert of(seat.until(start + HALF_S), fx.DemandData) == []
     assert len(of(seat.until(start + HALF_S + 6), fx.DemandData)) == 1
+
+
+def test_an_order_that_its_client_has_not_signed_shows_nothing_so_that_the_leaf_is_demanded() -> None:
+    seat = Sitting()
+    entry = seat.opening.entry
+    assert entry.job is not None
+    forged = dataclasses.replace(entry, job=dataclasses.replace(entry.job, signature=bytes(65)))
+    with pytest.raises(RemoteProtocolError):
+        seat.take(ev.MessageReceived(seat.provider.peer_id, dataclasses.replace(seat.opening, entry=forged)))
+    assert seat.leaf.opening is None
+    assert len(of(seat.until(HALF_S + 3), fx.DemandData)) == 1
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -210,10 +220,9 @@ def test_a_leaf_that_the_tree_proves_not_to_exist_condemns_nobody() -> None:
     seat = Sitting()
     seat.show()
     # The contract counts a second one, which a reorganisation has taken from the node.
-    seat.case.drawn, seat.case.leaves[1] = (0, 1), DrawnLeaf()
-    seat.demanded()
-    seat.case.demanded_leaf = 1
-    assert (seat.answer(b"no such leaf"), seat.case.leaves[1].score) == ([], None)
+    seat.draw(2)
+    seat.demanded(leaf=1)
+    assert (seat.answer(b"no such leaf"), seat.own.leaves[1].score) == ([], None)
 
 
 def test_a_key_sealed_to_somebody_else_is_demanded_anew_and_condemned_if_that_is_no_better() -> None:
@@ -270,7 +279,7 @@ def test_what_was_refused_for_now_is_tried_again_and_what_was_refused_for_good_o
         seat.bind()
         shown = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
         seat.take(ev.MessageReceived(seat.provider.peer_id, shown))
-    seat.case.asked_at = seat.head
+    seat.own.asked_at = seat.head
     seat.fail(kind)
     assert len(of(seat.until(6), kind)) == 1
     seat.fail(kind, transient=False)
@@ -337,7 +346,7 @@ def test_a_seat_steps_down_between_an_eighth_and_a_quarter_of_its_turn(ail: Any)
     ail(seat)
     assert of(seat.until(EIGHTH_S - 1, step=1), fx.AbstainSeat) == []
     (left,) = of(seat.until(QUARTER_S - 1, step=1), fx.AbstainSeat)
-    batch = seat.machine.verifier._batches[seat.case.batch_id]
+    batch = seat.case.batch.submitted
     assert left == fx.AbstainSeat(seat.case.batch_id, 0, batch.contents)
     assert of(seat.until(TURN_S), fx.AbstainSeat) == []
 
@@ -388,7 +397,7 @@ def test_who_sits_no_more_asks_for_nothing_more() -> None:
     assert seat.until(TURN_S) == []
     received = ev.MessageReceived(seat.provider.peer_id, seat.opening)
     assert seat.machine.judge(received, seat.now_ms) is None
-    assert seat.case.seat is None
+    assert seat.own.seat is None
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
@@ -411,7 +420,7 @@ def test_a_path_shows_where_a_tree_ends(count: int) -> None:
 
 def test_the_scene_is_what_it_says() -> None:
     seat = Sitting()
-    assert (seat.case.seat, seat.case.drawn, seat.case.class_id) == (0, (0,), CLASS)
+    assert (seat.own.seat, seat.case.case.drawn, seat.case.class_id) == (0, (0,), CLASS)
     assert seat.leaf.opening is None
     assert seat.machine.member.models.keys() == {MANIFEST.cid}
     assert BatchId(seat.opening.batch_id) == seat.case.batch_id

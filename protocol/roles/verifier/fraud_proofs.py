@@ -1,13 +1,14 @@
-"""Proofs: what a seat sends where code alone can condemn what it was shown, whatever the other seats find.
+"""Fraud proofs: a seat sends one if code alone can condemn what it was shown, whatever the other seats find.
 
-It earns nothing: the batch's clients get their money back, and a liar is out of the market. The seats take turns,
-so that one of them pays for the call; the turn is a moment that is in the journal.
+A proof earns its sender nothing: the batch's clients get their money back, and a liar is out of the market. The seats
+take turns, so that one of them pays for the call; the timer of the turn is in the journal.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from protocol.effects import AwaitDeadline, Effect, ProveFraud
-from protocol.events import BatchSubmitted, EffectFailed
+from protocol.events import EffectFailed
 from protocol.judging.evidence import (
     BatchFacts,
     Lie,
@@ -18,8 +19,9 @@ from protocol.judging.evidence import (
     lies_in,
     stands_early,
 )
-from protocol.roles.cases import Case
 from protocol.roles.identity import Identity
+from protocol.roles.verifier.leaf import DrawnLeaf
+from protocol.roles.verifier.seat import Sitting
 from protocol.stages.verification import SampleOpening, Verdict
 from protocol.timers import FraudProofTimer
 from protocol.wire.ids import TimestampMs
@@ -31,21 +33,22 @@ AGAIN_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class FraudProver:
-    """What this node's seats prove of a case; all that it remembers is in the case."""
+    """What this node's seats prove of a case; all that it remembers is in the seat."""
 
     identity: Identity
 
-    def proof_in(self, case: Case, opening: SampleOpening, batch: BatchSubmitted) -> ProveFraud | None:
+    def proof_in(self, sitting: Sitting, opening: SampleOpening) -> ProveFraud | None:
         """What an opening proves against its node; with several lies, the first, which needs the fewest papers.
 
-        A leaf that merely stands early is not held against anybody here: see `stands_early`.
+        A leaf that merely stands early is not held against its node here: see `stands_early`.
         """
+        batch = sitting.batch.submitted
         facts, opened, papers = BatchFacts.of(batch.node, batch), _opened(opening), _papers_of(opening)
         # No paper of an opening has the node's own signature on it, so whose that would be plays no part.
         lies = lies_in(opened, facts, papers, batch.node, self.identity.domain)
         early = stands_early(opened, batch.contents)
         lie = next((lie for lie in lies if not (lie is Lie.WRONG_PLACE and early)), Lie.NONE)
-        leaves = _too_many(case, opened, facts) if lie is Lie.NONE else (opened,)
+        leaves = _too_many(sitting.own.leaves, opened, facts) if lie is Lie.NONE else (opened,)
         if not leaves:
             return None
         return ProveFraud(
@@ -58,26 +61,27 @@ class FraudProver:
             papers=papers,
         )
 
-    def wait(self, case: Case, proof: ProveFraud, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def wait(self, sitting: Sitting, proof: ProveFraud, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Ask for this seat's turn to send a proof; one a case is enough."""
-        if case.proof is not None:
+        if sitting.own.proof is not None:
             return ()
-        case.proof = proof
-        return (AwaitDeadline(FraudProofTimer(case.batch_id), now_ms + case.rank * TURN_MS),)
+        sitting.own.proof = proof
+        return (AwaitDeadline(FraudProofTimer(sitting.batch_id), now_ms + sitting.rank * TURN_MS),)
 
-    def send(self, case: Case) -> tuple[Effect, ...]:
-        """The turn has come. What has passed can be condemned, too; what is void already cannot."""
-        if case.proof is None or case.proving or case.verdict not in (Verdict.NONE, Verdict.PASS):
+    def send(self, sitting: Sitting) -> tuple[Effect, ...]:
+        """The turn has come. A batch that has passed can be condemned, too; one that is void already cannot."""
+        own = sitting.own
+        if own.proof is None or own.proving or sitting.case.verdict not in (Verdict.NONE, Verdict.PASS):
             return ()
-        case.proving = True
-        return (case.proof,)
+        own.proving = True
+        return (own.proof,)
 
-    def failed(self, case: Case, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What failed for now is sent again; what the contract refuses is not."""
-        if case.proof is None or not failed.transient:
+    def failed(self, sitting: Sitting, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """A proof that failed for now is sent again; one that the contract refuses is not."""
+        if sitting.own.proof is None or not failed.transient:
             return ()
-        case.proving = False
-        return (AwaitDeadline(FraudProofTimer(case.batch_id), now_ms + AGAIN_MS),)
+        sitting.own.proving = False
+        return (AwaitDeadline(FraudProofTimer(sitting.batch_id), now_ms + AGAIN_MS),)
 
 
 def _opened(opening: SampleOpening) -> OpenedLeaf:
@@ -91,9 +95,9 @@ def _papers_of(opening: SampleOpening) -> Papers:
     return Papers(job.assignment, job.details, job.receipt.receipt if job.receipt else None)
 
 
-def _too_many(case: Case, opened: OpenedLeaf, facts: BatchFacts) -> tuple[OpenedLeaf, ...]:
+def _too_many(leaves: Mapping[int, DrawnLeaf], opened: OpenedLeaf, facts: BatchFacts) -> tuple[OpenedLeaf, ...]:
     """Leaves of this one's status, it among them, that are one more than the batch declared; none if they are not."""
-    known = (_opened(leaf.opening) for leaf in case.leaves.values() if leaf.opening is not None)
+    known = (_opened(leaf.opening) for leaf in leaves.values() if leaf.opening is not None)
     others = [each for each in known if each.position != opened.position and each.leaf.status == opened.leaf.status]
     found = [each for each in (opened, *others) if is_in_batch(each, facts)][: facts.declared(opened.leaf.status) + 1]
     if opened not in found or not are_miscounted([each.leaf for each in found], facts):

@@ -3,21 +3,18 @@
 It does not leave that to the node whose batch it is: who hid from auditors would save its seats from them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from protocol.effects import Effect, SealKey, Send
 from protocol.events import AuditConvened, Event, KeySealed, MessageReceived
 from protocol.messages import Message
-from protocol.roles.cases import Case, DrawnLeaf
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
-from protocol.roles.verifier import Verifier
+from protocol.roles.verifier.verifier import Verifier
 from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, ProofOpening
-from protocol.wire.ids import Address, BatchId, Cid, PeerId, TimestampMs
+from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
 QUERIES_KEPT = 256
-AUDITS_KEPT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,6 @@ class Testimony:
     identity: Identity
     member: Member
     verifier: Verifier
-    _auditors: dict[BatchId, tuple[Address, ...]] = field(default_factory=dict)
     _sealing: dict[tuple[Cid, bytes], list[Showing]] = field(default_factory=dict)
     _early: dict[tuple[PeerId, bytes], AuditQuery] = field(default_factory=dict)
 
@@ -44,16 +40,13 @@ class Testimony:
         """Whether a message is a registered node's question about a seat that this node had."""
         if not isinstance(message, AuditQuery) or not self.member.is_registered(peer_id):
             return False
-        case = self.verifier.case(message.batch_id)
-        return case is not None and bool(self._leaves(case))
+        sitting = self.verifier.sitting(message.batch_id)
+        return sitting is not None and bool(sitting.own.shown)
 
     def handle(self, event: Event, _now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes this node show."""
         match event:
-            case AuditConvened(batch_id=batch_id, auditors=auditors):
-                while len(self._auditors) >= AUDITS_KEPT:
-                    self._auditors.pop(next(iter(self._auditors)))
-                self._auditors[BatchId(batch_id)] = auditors
+            case AuditConvened(batch_id=batch_id):
                 early = [key for key in self._early if key[1] == batch_id]
                 return tuple(effect for key in early for effect in self._answer(key[0], self._early.pop(key)))
             case MessageReceived(peer_id, AuditQuery() as query):
@@ -64,26 +57,22 @@ class Testimony:
             case _:
                 return ()
 
-    def _leaves(self, case: Case) -> Mapping[int, DrawnLeaf]:
-        """What the seat has computed that this node had in a case."""
-        return case.leaves if case.seat is not None else case.kept
-
     def _answer(self, peer_id: PeerId, query: AuditQuery) -> tuple[Effect, ...]:
-        case, auditors = self.verifier.case(query.batch_id), self._auditors.get(BatchId(query.batch_id))
-        if case is None:
+        sitting = self.verifier.sitting(query.batch_id)
+        if sitting is None:
             return ()
-        if auditors is None:
+        if sitting.batch.audit is None:
             # The auditor may have seen the block before this node did.
             while len(self._early) >= QUERIES_KEPT:
                 self._early.pop(next(iter(self._early)))
             self._early[peer_id, query.batch_id] = query
             return ()
-        if not any(self.member.operates(peer_id, auditor) for auditor in auditors):
+        if not any(self.member.operates(peer_id, auditor) for auditor in sitting.batch.audit.auditors):
             return ()
         effects: list[Effect] = []
-        for index, leaf in self._leaves(case).items():
+        for index, leaf in sitting.own.shown.items():
             job = leaf.opening.entry.job if leaf.opening else None
-            showing = Showing(peer_id, case.batch_id, index)
+            showing = Showing(peer_id, sitting.batch_id, index)
             if job is None or not leaf.check:
                 effects += self._show(showing, b"")
                 continue
@@ -94,8 +83,8 @@ class Testimony:
         return tuple(effects)
 
     def _show(self, showing: Showing, sealed_key: bytes) -> tuple[Effect, ...]:
-        case = self.verifier.case(showing.batch_id)
-        leaf = self._leaves(case).get(showing.leaf_index) if case else None
+        sitting = self.verifier.sitting(showing.batch_id)
+        leaf = sitting.own.shown.get(showing.leaf_index) if sitting else None
         if leaf is None or leaf.opening is None or leaf.check is None:
             return ()
         batch_id, index = showing.batch_id, showing.leaf_index

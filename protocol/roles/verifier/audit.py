@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from protocol.judging.kinds import differ
 from protocol.judging.margins import evidence_of_case
 from protocol.params import PASS_ABOVE_BPS
-from protocol.roles.cases import DrawnLeaf
-from protocol.roles.replays import leaf_evidence
+from protocol.roles.verifier.checking import leaf_evidence
+from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.verification import Calibration, checks_digest, is_check_shown
 from protocol.timers import Timer
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
@@ -38,37 +38,35 @@ class Audit:
     """An audit that this node is drawn for."""
 
     batch_id: BatchId
-    class_id: int
     place: int
-    since: int
-    """When its turn began, in seconds of the chain."""
+    """This node's, among the auditors."""
     seats: dict[int, AuditedSeat]
     leaves: dict[int, DrawnLeaf]
     shown_by: dict[int, int] = field(default_factory=dict)
     """The seat whose opening of a leaf is used."""
-    committed: set[int] = field(default_factory=set)
-    revealed: set[int] = field(default_factory=set)
     findings: tuple[tuple[int, ...], int] | None = None
     """Bound to: the seats that did not compute, and the score."""
     revealing: bool = False
     closing: bool = False
-    ended: bool = False
     timer: Timer | None = field(default=None, compare=False)
     """The timer that was asked for last since this process began; chain time is not in the journal."""
     asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)
     asked_at: int | None = field(default=None, compare=False)
     """The head when this auditor last asked for a transaction."""
 
-    @property
-    def is_bound(self) -> bool:
-        return self.place in self.committed
-
     def lacks(self) -> bool:
         """Whether anything that a seat could still show would change what is found."""
         unjudged = any(leaf.check is None or leaf.score is None for leaf in self.leaves.values())
         return unjudged or any(len(seat.checks) < len(self.leaves) for seat in self.seats.values())
 
-    def is_honest(self, seat: int, constants: Constants) -> bool:
+    def lacking_seats(self) -> tuple[int, ...]:
+        """The seats that may still show something: all, while a leaf or its fingerprint is missing."""
+        if not self.lacks():
+            return ()
+        unopened = any(leaf.opening is None or leaf.score is None for leaf in self.leaves.values())
+        return tuple(seat for seat, each in self.seats.items() if unopened or len(each.checks) < len(self.leaves))
+
+    def is_honest(self, seat: int, class_id: int, constants: Constants) -> bool:
         """Whether nothing speaks against a seat's having run its own pass over each leaf that it let pass, and said so.
 
         What it found bad it may have found so without one: by papers, or because it was shown nothing. Who let pass
@@ -82,14 +80,14 @@ class Audit:
             return False
         if checks_digest([sat.checks[index] for index in self.leaves]) != sat.digest:
             return False
-        if self._misstates(sat, constants):
+        if self._misstates(sat, class_id, constants):
             return False
         let_pass = [index for index, score in zip(self.leaves, sat.scores, strict=True) if score > PASS_ABOVE_BPS]
         if any(self.leaves[index].is_fraud for index in let_pass):
             return False
-        return not any(self._differs(self.leaves[index], sat.checks[index], constants) for index in let_pass)
+        return not any(_differs(self.leaves[index], sat.checks[index], class_id, constants) for index in let_pass)
 
-    def _misstates(self, sat: AuditedSeat, constants: Constants) -> bool:
+    def _misstates(self, sat: AuditedSeat, class_id: int, constants: Constants) -> bool:
         """Whether a seat has said something else of the margins than what it has computed says.
 
         Margins that it made up show by their distance from this node's own.
@@ -103,7 +101,7 @@ class Audit:
             if not leaf.check:
                 # This machine could not look.
                 return False
-            calibration = constants(Cid(job.details.manifest), self.class_id)
+            calibration = constants(Cid(job.details.manifest), class_id)
             if calibration.margins is None:
                 return False
             said = leaf_evidence(leaf.kind, theirs, leaf.new_tokens, calibration)
@@ -112,10 +110,11 @@ class Audit:
             total += said
         return evidence_of_case((total,)) != sat.evidence
 
-    def _differs(self, leaf: DrawnLeaf, check: bytes, constants: Constants) -> bool:
-        job = leaf.opening.entry.job if leaf.opening else None
-        if leaf.check is None or job is None:
-            # This machine could not look, or there was nothing to compute.
-            return False
-        calibration = constants(Cid(job.details.manifest), self.class_id)
-        return differ(leaf.kind, leaf.check, check, leaf.new_tokens, calibration)
+
+def _differs(leaf: DrawnLeaf, check: bytes, class_id: int, constants: Constants) -> bool:
+    job = leaf.opening.entry.job if leaf.opening else None
+    if leaf.check is None or job is None:
+        # This machine could not look, or there was nothing to compute.
+        return False
+    calibration = constants(Cid(job.details.manifest), class_id)
+    return differ(leaf.kind, leaf.check, check, leaf.new_tokens, calibration)

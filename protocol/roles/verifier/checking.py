@@ -1,0 +1,160 @@
+"""What a seat and an auditor do alike with a drawn leaf: find it in its batch, open it, run over it, score it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protocol.effects import Effect, FetchBlob, FetchModel, OpenSample, ReplaySample
+from protocol.errors import Malformed
+from protocol.events import BatchSubmitted, SampleOpened, SampleReplayed
+from protocol.judging.kinds import is_check, score_of
+from protocol.judging.margins import evidence_of
+from protocol.roles.identity import Settings
+from protocol.roles.member import Member
+from protocol.roles.verifier.leaf import DrawnLeaf
+from protocol.stages.commitment import output_commit, require_papers
+from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed
+from protocol.stages.request import GENERATE
+from protocol.stages.verification import Calibration, SampleOpening, token_margins
+from protocol.wire.ids import Cid, JobId, PeerId
+from protocol.wire.merkle import climb
+
+
+def require_in_batch(opening: SampleOpening, batch: BatchSubmitted) -> None:
+    """Raises: Malformed if a leaf is not at its place in the batch's tree, or contradicts its papers."""
+    top = climb(opening.entry.leaf.node, opening.leaf_index, opening.siblings)
+    if top.hash != batch.contents.root or 1 << len(opening.siblings) >= 2 * max(batch.leaf_count, 1):
+        raise Malformed("the leaf is not in the batch")
+    require_papers(opening.entry)
+
+
+def open_sample(opening: SampleOpening) -> OpenSample:
+    """Unseal what was shown of a leaf with a job."""
+    assert opening.entry.job is not None
+    return OpenSample(
+        batch_id=opening.batch_id,
+        leaf_index=opening.leaf_index,
+        job=opening.entry.job,
+        sealed_key=opening.sealed_key,
+        sealed_input=opening.sealed_input,
+        sealed_result=opening.sealed_result,
+    )
+
+
+def fetch_or_open(opening: SampleOpening, holders: tuple[PeerId, ...]) -> Effect:
+    """What comes after the papers of a leaf with a job: what did not fit its message is fetched first, one by one."""
+    assert opening.entry.job is not None
+    job = opening.entry.job
+    if not opening.sealed_input:
+        return FetchBlob(job.details.input_cid, holders)
+    if not opening.sealed_result:
+        return FetchBlob(job.result.blob_cid, holders)
+    return open_sample(opening)
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """This node's own passes over drawn leaves, each leaf of a batch of one device class."""
+
+    settings: Settings
+    member: Member
+
+    def run(self, batch: BatchSubmitted, index: int, leaf: DrawnLeaf) -> ReplaySample:
+        """One pass over a leaf that was opened, under the terms that its client signed."""
+        assert leaf.opening is not None
+        assert leaf.opening.entry.job is not None
+        job = leaf.opening.entry.job
+        spec = RunSpec(
+            job_id=job.job_id,
+            manifest=job.details.manifest,
+            class_id=batch.class_id,
+            max_new_tokens=job.details.max_new_tokens,
+            temperature=job.details.temperature,
+            seed=sampling_seed(job.job_id, job.details.seed_nonce),
+            memory_bytes=self.settings.memory_bytes,
+            timeout_ms=self.member.rules.seat_window_s * 1_000,
+            kind=leaf.kind,
+        )
+        return ReplaySample(batch.batch_id, index, spec)
+
+    def run_opened(self, batch: BatchSubmitted, opened: SampleOpened, leaf: DrawnLeaf, holder: PeerId | None) -> Effect:
+        """The content of a leaf lies here: run over it, once its model is here as well."""
+        leaf.new_tokens, leaf.failed = opened.new_tokens, None
+        assert leaf.manifest is not None
+        if leaf.manifest in self.member.models:
+            return self.run(batch, opened.leaf_index, leaf)
+        return FetchModel(leaf.manifest, (holder,) if holder else ())
+
+    def run_waiting(self, batch: BatchSubmitted, leaves: Mapping[int, DrawnLeaf]) -> tuple[Effect, ...]:
+        """A model has come: the leaves that may have waited for it."""
+        return tuple(
+            self.run(batch, index, leaf)
+            for index, leaf in leaves.items()
+            if leaf.new_tokens and leaf.manifest is not None and leaf.manifest in self.member.models
+        )
+
+    def fetched(self, leaf: DrawnLeaf, cid: bytes, holder: PeerId | None) -> tuple[Effect, ...]:
+        """What comes after content that was fetched, if it is of this leaf."""
+        job = leaf.opening.entry.job if leaf.opening else None
+        if leaf.opening is None or job is None or leaf.check is not None:
+            return ()
+        if leaf.failed is FetchBlob and leaf.missing == cid:
+            leaf.failed, leaf.missing = None, b""
+        if cid == job.details.input_cid and not leaf.opening.sealed_result and holder:
+            return (FetchBlob(job.result.blob_cid, (holder,)),)
+        return (open_sample(leaf.opening),) if cid in (job.details.input_cid, job.result.blob_cid) else ()
+
+    def score(self, batch: BatchSubmitted, leaf: DrawnLeaf, proof: bytes) -> tuple[int, str]:
+        """What a leaf is worth by its node's fingerprint and our own pass, in basis points, and the problem if any."""
+        assert leaf.opening is not None
+        assert leaf.opening.entry.job is not None
+        job = leaf.opening.entry.job
+        bound = output_commit(
+            job.assignment.node,
+            JobId(job.job_id),
+            batch.class_id,
+            job.result.result_hash,
+            hashlib.sha256(proof).digest(),
+            job.result.blob_cid,
+            job.salt,
+        )
+        if bound != job.result.output_commit:
+            return 0, "the fingerprint is not the one committed to"
+        calibration = self.member.calibration(Cid(job.details.manifest), batch.class_id)
+        try:
+            return score_of(leaf.kind, proof, leaf.check or b"", leaf.new_tokens, calibration), ""
+        except InvalidResult as error:
+            return 0, str(error)
+
+    def evidence(self, batch: BatchSubmitted, leaf: DrawnLeaf) -> int:
+        """What our own pass says of a leaf's margins; see `leaf_evidence`."""
+        job = leaf.opening.entry.job if leaf.opening else None
+        if job is None or not leaf.check:
+            return 0
+        calibration = self.member.calibration(Cid(job.details.manifest), batch.class_id)
+        return leaf_evidence(leaf.kind, leaf.check, leaf.new_tokens, calibration)
+
+
+def condemn_or_keep(leaf: DrawnLeaf, replayed: SampleReplayed) -> None:
+    """Take our own pass over a leaf: what the runner refuses to repeat, no honest node has run."""
+    if replayed.problem:
+        leaf.condemn(replayed.problem)
+    elif not is_check(leaf.kind, replayed.check, leaf.new_tokens):
+        # Our own runner is at fault, not the node.
+        leaf.failed = ReplaySample
+    else:
+        leaf.check, leaf.failed = replayed.check, None
+
+
+def leaf_evidence(kind: int, check: bytes, token_count: int, calibration: Calibration) -> int:
+    """What a pass says of a leaf's margins, in thousandths of a nat.
+
+    0 where there are no tokens, where nobody has weighed their margins, or nothing was computed. A check.bin that is
+    none says nothing either: what is wrong with it shows in the score.
+    """
+    if kind != GENERATE or calibration.margins is None or not check:
+        return 0
+    try:
+        return evidence_of(token_margins(check, token_count), calibration.margins)
+    except ValueError:
+        return 0

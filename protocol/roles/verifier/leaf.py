@@ -1,0 +1,67 @@
+"""What a seat or an auditor of this node knows of one drawn leaf."""
+
+from dataclasses import dataclass
+
+from protocol.effects import Effect, FetchBlob, OpenSample
+from protocol.params import MAX_ANSWER_BYTES, REVIEW_ABOVE_BPS
+from protocol.stages.assignment import kind_of
+from protocol.stages.execution import proof_size
+from protocol.stages.request import GENERATE
+from protocol.stages.verification import SampleOpening
+from protocol.wire.ids import Cid
+
+ROOM_FOR_NAMES = 256
+"""Bytes of an answer on chain that are not the fingerprint in it."""
+
+
+@dataclass(slots=True)
+class DrawnLeaf:
+    """One drawn leaf. `score` is set once there is nothing more to find out."""
+
+    opening: SampleOpening | None = None
+    on_chain: bool = False
+    """Whether the opening was shown on chain, at this seat's demand."""
+    new_tokens: int = 0
+    check: bytes | None = None
+    score: int | None = None
+    problem: str = ""
+    proof: bytes = b""
+    """The fingerprint that it was scored by, for auditors."""
+    failed: type[Effect] | None = None
+    """The effect that this leaf stands still for."""
+    missing: bytes = b""
+    """The content that could not be fetched."""
+
+    @property
+    def manifest(self) -> Cid | None:
+        """The model that it has to be checked with; None where that is not known, or there is nothing to check."""
+        if self.opening is None or self.opening.entry.job is None or self.check is not None:
+            return None
+        return Cid(self.opening.entry.job.details.manifest)
+
+    @property
+    def kind(self) -> int:
+        """What kind of job it is; text where nothing is known of it."""
+        job = self.opening.entry.job if self.opening else None
+        return GENERATE if job is None else kind_of(job.details)
+
+    @property
+    def is_fraud(self) -> bool:
+        """Whether it was found to be nothing that the model says."""
+        return self.score is not None and self.score <= REVIEW_ABOVE_BPS
+
+    @property
+    def is_unshown(self) -> bool:
+        """Whether this seat has nothing that it could check, by what it was sent."""
+        return self.check is None and (self.opening is None or self.failed in (FetchBlob, OpenSample))
+
+    @property
+    def fits_on_chain(self) -> bool:
+        """Whether a node could show this leaf's fingerprint on chain."""
+        return proof_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
+
+    def condemn(self, problem: str) -> None:
+        """Find the worst of it: its node has not proved what it had to."""
+        self.score, self.problem, self.failed = 0, problem, None
+        if self.check is None:
+            self.check = b""
