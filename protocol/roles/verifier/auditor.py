@@ -102,7 +102,7 @@ class Auditor:
             case ModelAdded():
                 return self._examination.run_waiting()
             case SampleOpened():
-                return self._examination.open(event)
+                return self._examination.take_content(event)
             case SampleReplayed():
                 return self._commit_when_done(self._examination.take_pass(event))
             case AuditCommitted(batch_id=batch_id) | AuditRevealed(batch_id=batch_id):

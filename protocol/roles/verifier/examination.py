@@ -69,7 +69,7 @@ class Examination:
                     effects += self._checking.fetched(leaf, cid, self._holder(audit, index))
         return tuple(effects)
 
-    def open(self, opened: SampleOpened) -> tuple[Effect, ...]:
+    def take_content(self, opened: SampleOpened) -> tuple[Effect, ...]:
         """The content of a leaf was unsealed, or is not what its seat was shown."""
         audit, batch = self.audits.get(BatchId(opened.batch_id)), self._batch(opened.batch_id)
         leaf = audit.leaves.get(opened.leaf_index) if audit else None

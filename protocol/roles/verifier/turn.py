@@ -105,7 +105,7 @@ class SeatTurn:
             return "its client has not signed the receipt"
         return ""
 
-    def open(self, sitting: Sitting, opened: SampleOpened) -> tuple[Effect, ...]:
+    def take_content(self, sitting: Sitting, opened: SampleOpened) -> tuple[Effect, ...]:
         """The content of a leaf was unsealed, or cannot be."""
         leaf = sitting.own.leaves.get(opened.leaf_index)
         if leaf is None or leaf.opening is None or leaf.check is not None:

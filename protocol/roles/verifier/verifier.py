@@ -97,7 +97,7 @@ class Verifier:
                 run = self._turn.checking.run_waiting
                 return tuple(effect for each in self.sittings for effect in run(each.batch.submitted, each.own.leaves))
             case SampleOpened(batch_id=batch_id) if sitting := self.sitting(batch_id):
-                return self._turn.open(sitting, event)
+                return self._turn.take_content(sitting, event)
             case SampleReplayed(batch_id=batch_id) if sitting := self.sitting(batch_id):
                 return self._turn.take_pass(sitting, event)
             case EffectFailed():
