@@ -223,6 +223,11 @@ class DocketBatch:
         return not BATCH_TRANSITIONS[self.phase]
 
     @property
+    def is_condemned(self) -> bool:
+        """Whether its clients get their money back: it is void, or has a verdict that makes it so."""
+        return self.phase is BatchPhase.VOID or self.verdict not in (Verdict.NONE, Verdict.PASS)
+
+    @property
     def verdict(self) -> Verdict:
         """The verdict; NONE while there is none."""
         return self.case.verdict if self.case else Verdict.NONE

@@ -39,7 +39,7 @@ class Machine:
         self.docket = Docket()
         self.member = Member(identity, rules, settings)
         self.settler = Settler(identity, settings, self.member, self.docket)
-        self.requester = Requester(identity, settings, self.member)
+        self.requester = Requester(identity, settings, self.member, self.docket)
         self.provider = Provider(identity, settings, self.member, self.settler)
         self.opener = Opener(self.member, self.docket, self.provider, self.settler)
         self.verifier = Verifier(identity, settings, self.member, self.docket)

@@ -3,9 +3,10 @@
 A batch that is void is refunded by anyone's call; the one with an interest makes it.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from protocol import effects as fx
+from protocol.court.docket import Docket, DocketBatch
 from protocol.effects import ChallengeLeaf, Effect, EndChallenge, RefundBatch, VoidStarved
 from protocol.events import (
     BatchChallenged,
@@ -25,10 +26,7 @@ from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.misses import Misses
 from protocol.roles.requested import RequestedJob
-from protocol.stages.verification import Verdict
 from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
-
-ENDED_KEPT = 4_096
 
 
 @dataclass(slots=True)
@@ -37,12 +35,11 @@ class Payments:
 
     identity: Identity
     member: Member
+    docket: Docket
     misses: Misses
     jobs: dict[JobId, RequestedJob]
-    _batches: dict[BatchId, BatchSubmitted] = field(default_factory=dict)
-    _ended: dict[BatchId, None] = field(default_factory=dict)
-    """Settled or refunded, oldest first."""
-    _void: set[BatchId] = field(default_factory=set)
+    _open: dict[BatchId, None] = field(default_factory=dict)
+    """Batches that hold a job of ours, or cost us money, until they are settled or refunded; oldest first."""
     _asked: dict[BatchId, tuple[type[Effect], int]] = field(default_factory=dict)
     """What was asked last for a batch, and the head at that moment."""
     _doubted: dict[BatchId, int] = field(default_factory=dict)
@@ -54,17 +51,17 @@ class Payments:
     _late: dict[BatchId, list[tuple[RequestedJob, int]]] = field(default_factory=dict)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """Follow a batch that holds a job of ours."""
+        """Follow a batch that holds a job of ours; of what the docket follows, only news is heard."""
         match event:
-            case BatchSubmitted(batch_id=batch_id) if batch_id not in self._batches and batch_id not in self._ended:
+            case BatchSubmitted(batch_id=batch_id):
                 self._in_batch(event, now_ms)
                 return self._challenge(BatchId(batch_id))
-            case BatchChallenged(batch_id=batch_id) if (batch := self._batches.get(BatchId(batch_id))) is not None:
-                self._batches[BatchId(batch_id)] = replace(batch, rate_bps=BPS)
+            case BatchChallenged(batch_id=batch_id):
                 self._doubted.pop(BatchId(batch_id), None)
-            case TransactionMined(effect=fx.ChallengeLeaf, about=name) if batch := self._batches.get(BatchId(name)):
-                # From now on the bond is ours to ask back, in whatever order the batch's end is heard.
-                self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, batch.node, batch.slot, batch.block)
+            case TransactionMined(effect=fx.ChallengeLeaf, about=name) if batch := self._batch(name):
+                # From now on the bond is ours to ask back, however we hear of the batch's end.
+                told = batch.submitted
+                self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, told.node, told.slot, told.block)
             case TransactionMined(effect=fx.EndChallenge, about=name) if BatchId(name) in self._bonded:
                 # Its block may fall out, and no event tells of a bond: it is asked for once more, when that is final.
                 if BatchId(name) in self._returned:
@@ -77,13 +74,13 @@ class Payments:
             case CaseResolved(batch_id, verdict, _):
                 for job in self._in(batch_id):
                     move(job, event, verdict_stage(verdict), now_ms)
-                if verdict is not Verdict.PASS:
-                    return self._refund(BatchId(batch_id))
+                return self._refund(BatchId(batch_id))
             case BatchVoided(batch_id, _):
                 for job in self._in(batch_id):
                     move(job, event, Stage.FAILED, now_ms)
                 return self._refund(BatchId(batch_id))
-            case BatchSettled(batch_id=batch_id) if self._end(BatchId(batch_id)):
+            case BatchSettled(batch_id=batch_id) if self._batch(batch_id) is not None:
+                self._end(BatchId(batch_id))
                 # It has passed: its bond is the pool's.
                 self._bonded.pop(BatchId(batch_id), None)
                 for job in self._in(batch_id):
@@ -92,18 +89,26 @@ class Payments:
                     move(job, event, Stage.SPENDABLE, now_ms)
                     if job.node is not None:
                         self.misses.forgive(job.node)
-            case BatchRefunded(batch_id, _, amount) if (batch := self._batches.get(BatchId(batch_id))) is not None:
+            case BatchRefunded(batch_id, _, amount) if (batch := self._batch(batch_id)) is not None:
                 self._end(batch.batch_id)
-                self._refunded(batch, event, amount, now_ms)
+                self._refunded(batch.submitted, event, amount, now_ms)
                 return self._end_challenge(BatchId(batch_id))
             case BlockSeen(timestamp=timestamp):
-                refunds = [effect for batch_id in sorted(self._void) for effect in self._refund(batch_id)]
+                refunds = [effect for batch_id in sorted(self._open) for effect in self._refund(batch_id)]
                 doubted = [effect for batch_id in tuple(self._doubted) for effect in self._challenge(batch_id)]
                 over = [effect for batch_id in sorted(self._bonded) for effect in self._end_challenge(batch_id)]
                 return (*refunds, *doubted, *over, *self._void_starved(timestamp))
             case _:
                 pass
         return ()
+
+    def _batch(self, batch_id: bytes) -> DocketBatch | None:
+        """A batch of ours that is not over."""
+        return self.docket.batch(batch_id) if BatchId(batch_id) in self._open else None
+
+    def _follow(self, batch_id: BatchId) -> None:
+        self._open[batch_id] = None
+        self.docket.hold(batch_id)
 
     def _in_batch(self, batch: BatchSubmitted, now_ms: TimestampMs) -> None:
         first = 0
@@ -117,7 +122,7 @@ class Payments:
                             # The receipt did not get there in time, and without one there is no bonus.
                             job.bonus = Wei(0)
                         move(job, batch, Stage.IN_BATCH, now_ms)
-                        self._batches[job.batch_id] = batch
+                        self._follow(job.batch_id)
                         if _is_doubtful(job, batch):
                             self._doubted[job.batch_id] = job.position
                 self._bill_late(batch, range(jobs - debit.leaves + 1, jobs + 1), debit.amount)
@@ -137,7 +142,7 @@ class Payments:
                 unbilled.append(job)
         if debit > billed and unbilled:
             # Its refund, if it comes to that, is ours to ask for.
-            self._batches[BatchId(batch.batch_id)] = batch
+            self._follow(BatchId(batch.batch_id))
             # Which of several it was the chain does not say.
             unbilled[0].late_cost = Wei(unbilled[0].late_cost + debit - billed)
             self._late.setdefault(BatchId(batch.batch_id), []).append((unbilled[0], debit - billed))
@@ -156,52 +161,48 @@ class Payments:
         for job, cost in self._late.pop(BatchId(batch.batch_id), ()):
             job.late_cost = Wei(job.late_cost - (cost - cost * kept // value))
 
-    def _end(self, batch_id: bytes) -> bool:
-        """Whether a batch of ours has just ended: not when that is told a second time."""
-        batch_id = BatchId(batch_id)
-        if self._batches.pop(batch_id, None) is None:
-            return False
-        self._void.discard(batch_id)
+    def _end(self, batch_id: BatchId) -> None:
+        """A batch of ours is settled or refunded."""
+        del self._open[batch_id]
         self._asked.pop(batch_id, None)
-        while len(self._ended) >= ENDED_KEPT:
-            self._ended.pop(next(iter(self._ended)))
-        self._ended[batch_id] = None
-        return True
 
     def _challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
         """Have a doubtful batch checked while that is possible; asked once, and again after a while."""
-        batch, position = self._batches.get(batch_id), self._doubted.get(batch_id)
+        batch, position = self._batch(batch_id), self._doubted.get(batch_id)
         if batch is None or position is None:
             return ()
-        is_over = self.member.timestamp >= batch.timestamp + self.member.rules.challenge_window_s
+        told = batch.submitted
+        is_over = self.member.timestamp >= told.timestamp + self.member.rules.challenge_window_s
         if is_over or not self._may_ask(ChallengeLeaf, batch_id):
             return ()
-        return (ChallengeLeaf(batch_id, batch.node, batch.slot, batch.contents, position),)
+        return (ChallengeLeaf(batch_id, told.node, told.slot, told.contents, position),)
 
     def _end_challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
         """Ask for the bond of a batch that was refunded."""
         bonded = self._bonded.get(batch_id)
-        if bonded is None or batch_id not in self._ended or not self._may_ask(EndChallenge, batch_id):
+        if bonded is None or batch_id in self._open or not self._may_ask(EndChallenge, batch_id):
             return ()
         return (bonded,)
 
     def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
-        batch = self._batches.get(batch_id)
-        if batch is None:
+        """Ask for the money of a batch of ours if it is void."""
+        batch = self._batch(batch_id)
+        if batch is None or not batch.is_condemned or not self._may_ask(RefundBatch, batch_id):
             return ()
-        self._void.add(batch_id)
-        if not self._may_ask(RefundBatch, batch_id):
-            return ()
-        return (RefundBatch(batch_id, batch.node, batch.slot, batch.contents),)
+        told = batch.submitted
+        return (RefundBatch(batch_id, told.node, told.slot, told.contents),)
 
     def _void_starved(self, timestamp: int) -> tuple[Effect, ...]:
         effects: list[Effect] = []
-        for batch_id, batch in self._batches.items():
-            starved = timestamp > batch.timestamp + self.member.rules.starved_s
+        for batch_id in self._open:
+            batch = self._batch(batch_id)
+            if batch is None or timestamp <= batch.submitted.timestamp + self.member.rules.starved_s:
+                continue
             # A batch that was drawn and never judged; one that was not drawn is its node's to finalize.
             drawn = batch.rate_bps == BPS or any(job.stage is Stage.DRAWN for job in self._in(batch_id))
-            if starved and drawn and batch_id not in self._void and self._may_ask(VoidStarved, batch_id):
-                effects.append(VoidStarved(batch_id, batch.node, batch.slot, batch.contents))
+            if drawn and not batch.is_condemned and self._may_ask(VoidStarved, batch_id):
+                told = batch.submitted
+                effects.append(VoidStarved(batch_id, told.node, told.slot, told.contents))
         return tuple(effects)
 
     def _may_ask(self, what: type[Effect], batch_id: BatchId) -> bool:

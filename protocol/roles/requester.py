@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from protocol import effects as fx
+from protocol.court.docket import Docket
 from protocol.effects import (
     AwaitDeadline,
     Effect,
@@ -110,6 +111,7 @@ class Requester:
     identity: Identity
     settings: Settings
     member: Member
+    docket: Docket
     _jobs: dict[bytes, RequestedJob] = field(default_factory=dict)
     _by_job: dict[JobId, RequestedJob] = field(default_factory=dict)
     _misses: Misses = field(default_factory=Misses)
@@ -119,7 +121,7 @@ class Requester:
 
     def __post_init__(self) -> None:
         self._lanes = Lanes(self.identity, self.member)
-        self._payments = Payments(self.identity, self.member, self._misses, self._by_job)
+        self._payments = Payments(self.identity, self.member, self.docket, self._misses, self._by_job)
 
     @property
     def jobs(self) -> tuple[JobState, ...]:

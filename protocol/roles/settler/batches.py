@@ -38,7 +38,6 @@ from protocol.roles.member import Member
 from protocol.roles.settler.plan import BatchPlan, LaneKey, LaneQueue
 from protocol.stages.commitment import Batch, LeafEntry
 from protocol.stages.sampling import epoch_of, seed_block
-from protocol.stages.verification import Verdict
 from protocol.wire.ids import BatchId, JobId, TimestampMs
 
 ASK_AGAIN_BLOCKS = 20
@@ -186,7 +185,7 @@ class OwnBatches:
             return SealEpoch(epoch) if self.member.head > seed_block(epoch, rules.epoch, rules.lag) else None
         batch = self.docket.batch(own.batch_id) if own.is_final else None
         drawn = drawn_leaves(batch, seed) if batch else None
-        if batch is None or drawn is None or batch.verdict not in (Verdict.NONE, Verdict.PASS):
+        if batch is None or drawn is None or batch.is_condemned:
             return None
         if drawn and batch.case is None:
             return ConveneCourt(batch.batch_id, own.batch.node, own.batch.slot, batch.submitted.contents)
