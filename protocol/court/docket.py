@@ -65,6 +65,16 @@ class DocketSeat:
     digest: bytes = b""
     evidence: int = 0
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether it has committed to what it computed."""
+        return self.phase in (SeatPhase.COMMITTED, SeatPhase.REVEALED)
+
+    @property
+    def has_revealed(self) -> bool:
+        """Whether its scores are known."""
+        return self.phase is SeatPhase.REVEALED
+
     def apply(self, event: SeatEvent) -> bool:
         """Whether an event is news of this seat."""
         after = phase_after(SEAT_TRANSITIONS, self.phase, event)
@@ -106,17 +116,17 @@ class DocketCase:
     @property
     def revealed(self) -> dict[int, DocketSeat]:
         """The seats of all rounds that have revealed, in order."""
-        return {number: seat for number, seat in sorted(self.seats.items()) if seat.phase is SeatPhase.REVEALED}
+        return {number: seat for number, seat in sorted(self.seats.items()) if seat.has_revealed}
 
     @property
     def are_all_bound(self) -> bool:
         """Whether every sitting seat has committed: only then may any of them be shown a fingerprint, and reveal."""
-        return all(seat.phase is not SeatPhase.DRAWN for seat in self.sitting.values())
+        return all(seat.is_bound for seat in self.sitting.values())
 
     @property
     def have_all_revealed(self) -> bool:
         """Whether every sitting seat has revealed."""
-        return all(seat.phase is SeatPhase.REVEALED for seat in self.sitting.values())
+        return all(seat.has_revealed for seat in self.sitting.values())
 
     @property
     def is_open(self) -> bool:

@@ -7,7 +7,7 @@ no peer can echo it.
 from dataclasses import dataclass, field, replace
 
 from protocol.court.docket import Docket, DocketSeat
-from protocol.court.phases import CasePhase, SeatPhase
+from protocol.court.phases import CasePhase
 from protocol.effects import Effect, SealKey, Send
 from protocol.errors import OutOfTurn
 from protocol.events import CaseConvened, DataDemanded, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
@@ -120,7 +120,7 @@ class Opener:
             return ()
         job = self._job(batch, demand.leaf_index)
         seat = case.seats.get(demand.seat)
-        if seat is not None and seat.phase is SeatPhase.COMMITTED:
+        if seat is not None and seat.is_bound:
             batch.answer = _answer(ProofOpening(demand.batch_id, demand.leaf_index, job.proof if job else b""))
             return ()
         entry = batch.entries[demand.leaf_index]
@@ -133,7 +133,7 @@ class Opener:
     def _proof(self, peer_id: PeerId, query: ProofQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)
         seat = self._seat_of(query.batch_id, peer_id)
-        if seat is None or seat.phase is SeatPhase.DRAWN:
+        if seat is None or not seat.is_bound:
             self._keep(peer_id, query)
             return ()
         effects: list[Effect] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from protocol.court.docket import Docket, DocketBatch, DocketCase
 from protocol.court.drawing import drawn_leaves
-from protocol.court.phases import CasePhase, SeatPhase
+from protocol.court.phases import CasePhase
 from protocol.effects import (
     AnswerDemand,
     ConveneCourt,
@@ -208,12 +208,12 @@ class OwnBatches:
         turn_s = self.member.rules.seat_window_s
         if not case.are_all_bound:
             # Seats that have committed wait for the others.
-            drawn = (number for number in sorted(sitting) if sitting[number].phase is SeatPhase.DRAWN)
+            drawn = (number for number in sorted(sitting) if not sitting[number].is_bound)
             late = [number for number in drawn if now_s > max(sitting[number].since, case.answered_at) + turn_s]
         else:
             # Blocks are not in the journal: after a restart the turn is counted anew.
             own.all_committed_at = own.all_committed_at or now_s
-            hidden = (number for number in sorted(sitting) if sitting[number].phase is not SeatPhase.REVEALED)
+            hidden = (number for number in sorted(sitting) if not sitting[number].has_revealed)
             late = list(hidden) if now_s > own.all_committed_at + turn_s else []
         return ReplaceSeat(batch.batch_id, late[0], contents) if late else None
 

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from protocol.court.docket import DocketBatch, DocketCase
-from protocol.court.phases import SeatPhase
+from protocol.court.docket import DocketBatch, DocketCase, DocketSeat
 from protocol.effects import ProveFraud
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.timers import Timer
@@ -102,12 +101,12 @@ class Sitting:
     @property
     def has_revealed(self) -> bool:
         """Whether the chain has this seat's scores."""
-        return self._phase is SeatPhase.REVEALED
+        return self._public is not None and self._public.has_revealed
 
     @property
     def is_bound(self) -> bool:
         """Whether this seat has committed."""
-        return self._phase in (SeatPhase.COMMITTED, SeatPhase.REVEALED)
+        return self._public is not None and self._public.is_bound
 
     @property
     def are_all_bound(self) -> bool:
@@ -135,6 +134,5 @@ class Sitting:
         return any(has_no_leaf(other, opening.siblings, index) for other, opening in known)
 
     @property
-    def _phase(self) -> SeatPhase | None:
-        seat = self.case.seats.get(self.own.seat) if self.own.seat is not None else None
-        return seat.phase if seat else None
+    def _public(self) -> DocketSeat | None:
+        return self.case.seats.get(self.own.seat) if self.own.seat is not None else None
