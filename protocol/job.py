@@ -46,7 +46,7 @@ class Stage(StrEnum):
     ASSIGNED = "assigned"
     RUNNING = "running"
     DELIVERED = "delivered"
-    IN_BATCH = "in batch"
+    IN_BATCH = "in_batch"
     DRAWN = "drawn"
     PASSED = "passed"
     REVIEW = "review"

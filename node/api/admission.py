@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from node.api.backend import JobAsk
 from node.api.faults import Fault, no_able_node, no_deposit, price_over_cap, prompt_too_long, unknown_model
 from node.api.prefix import SHORTEST
-from node.api.snapshot import AccountView, ModelView, PeerView
+from node.api.views import AccountView, ModelView, PeerView
 from protocol.params import MAX_MEMORY_CEILING, PRICE_PER_STAKE
 from protocol.stages.assignment import order_total
 from protocol.stages.offer import price_of

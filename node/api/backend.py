@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from node.api.snapshot import (
+from node.api.views import (
     AccountView,
     CaseView,
     JobUpdate,

@@ -5,7 +5,7 @@ from typing import Any
 
 from node.api.backend import Backend, JobAsk
 from node.api.faults import KINDS, Fault
-from node.api.snapshot import ANSWERED, JobView
+from node.api.views import ANSWERED, JobView
 from protocol.judging.reading import UNIT_TOKENS
 
 

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 import trio
 
 from node.api.faults import Fault
-from node.api.snapshot import JobUpdate, JobView
+from node.api.views import JobUpdate, JobView
 
 BACKLOG = 256
 """Updates that may wait for a slow reader before it is cut off."""

@@ -36,8 +36,8 @@ from node.api.backend import Backend as Backend
 from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
 from node.api.metrics import CONTENT_TYPE, exposition
-from node.api.snapshot import plain
 from node.api.stream import FollowResponse
+from node.api.views import plain
 from protocol.errors import ConfigError, NodeError
 
 log = logging.getLogger("vcoin.api")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from node.api.faults import Fault, fault_of
-from node.api.snapshot import JobUpdate, plain
+from node.api.views import JobUpdate, plain
 from protocol.errors import NodeError
 
 

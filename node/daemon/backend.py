@@ -13,7 +13,7 @@ import trio
 from chain.rpc.clock import HINT
 from chain.tx.wallet import Key
 from executor.models import ModelUnusable
-from node.api import snapshot as api
+from node.api import views as api
 from node.api.admission import Market, admit, find_model
 from node.api.backend import JobAsk, LaneStep
 from node.api.faults import Fault, not_found

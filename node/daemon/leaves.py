@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
-from node.api import snapshot as api
+from node.api import views as api
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
 from node.daemon.readings import lines_of

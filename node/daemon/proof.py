@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from chain.read.batch_history import Trail, read_noise, read_trail
-from node.api import snapshot as api
+from node.api import views as api
 from node.api.faults import Fault
 from node.daemon.parts import Parts
 from protocol.errors import AdapterError, ChainError

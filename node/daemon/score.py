@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from chain.contracts.stakes import StakedNode
 from chain.perform.adapter import ChainAdapter
 from chain.read.reputation import Change, read_record
-from node.api import snapshot as api
+from node.api import views as api
 from protocol.stages.reputation import ReputationRecord, ScoreTerms, score_terms
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address

@@ -9,7 +9,7 @@ import trio
 
 from chain.rpc.clock import HINT
 from chain.tx.gas import GasMoney, gas_money
-from node.api import snapshot as api
+from node.api import views as api
 from node.daemon.parts import AGENT, Parts
 from node.daemon.telemetry import memory_used
 from node.daemon.views import Views

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from node.api import snapshot as api
+from node.api import views as api
 from protocol.court.docket import DocketBatch
 from protocol.court.phases import BatchPhase, CasePhase
 from protocol.job import JobState, Stage
@@ -15,12 +15,8 @@ from protocol.stages.request import CLASSIFY, EMBED, KINDS
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, Cid, TimestampMs
 
-_STATES = {
-    Stage.IN_BATCH: "in_batch",
-    Stage.UNSERVED: "failed",
-    Stage.UNPAID: "failed",
-}
-"""Where the API has another word than the core."""
+_ENDED_UNDONE = (Stage.UNSERVED, Stage.UNPAID)
+"""A user is told of either that the job failed."""
 _NEXT = {
     "requested": "offered",
     "offered": "assigned",
@@ -210,7 +206,7 @@ class Views:
 
 
 def _state(stage: Stage) -> str:
-    return _STATES.get(stage, stage.value)
+    return Stage.FAILED.value if stage in _ENDED_UNDONE else stage.value
 
 
 def _is_in_court(batch: DocketBatch) -> bool:

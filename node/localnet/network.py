@@ -17,7 +17,7 @@ from executor.conversion import SMOLLM2, add_wheel
 from executor.devices import measure
 from executor.models import ModelStore
 from node.api.faults import Fault
-from node.api.snapshot import Snapshot
+from node.api.views import Snapshot
 from node.localnet import bank
 from node.localnet.leftovers import clear
 from node.localnet.plan import DEFAULT, NodePlan

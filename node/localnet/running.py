@@ -6,7 +6,7 @@ from pathlib import Path
 
 from node.api.client import Client
 from node.api.faults import Fault
-from node.api.snapshot import Snapshot, read
+from node.api.views import Snapshot, read
 from node.localnet.processes import stop
 from node.localnet.record import LocalnetRecord, LocalNode, forget, read_record
 

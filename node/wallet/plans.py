@@ -16,7 +16,7 @@ from chain.tx.pending import Prepared
 from chain.tx.transactions import GAS_MARGIN_PERCENT, Sender
 from chain.tx.wallet import Key
 from node.api.faults import Fault, vcn
-from node.api.snapshot import BalanceView, CallView, MoveView
+from node.api.views import BalanceView, CallView, MoveView
 from protocol.errors import Reverted
 from protocol.stages.assignment import Lane, LaneOpen
 from protocol.wire.ids import Address, Wei

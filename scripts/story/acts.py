@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.api.snapshot import CaseView, JobView
+from node.api.views import CaseView, JobView
 from node.localnet.record import LocalnetRecord
 from scripts.story import books, cast, screen, stage
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from node.api.client import Client
 from node.api.faults import Fault
-from node.api.snapshot import CaseView, JobUpdate, JobView, Snapshot, read
+from node.api.views import CaseView, JobUpdate, JobView, Snapshot, read
 from node.localnet.plan import NodePlan
 from node.localnet.processes import start, stop
 from node.localnet.record import LocalnetRecord

@@ -20,7 +20,7 @@ from chain.calibration.files import CalibrationFile, packaged_for
 from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
 from node.api.backend import ChatMessage, JobAsk
-from node.api.snapshot import CaseView, JobView
+from node.api.views import CaseView, JobView
 from node.config import Config
 from node.daemon.node import Node
 from node.daemon.parts import Parts, open_parts

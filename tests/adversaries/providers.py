@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.api.snapshot import JobView
+from node.api.views import JobView
 from node.daemon.runner import FindRunner, find_docker
 from protocol.effects import AnswerDemand
 from protocol.stages.commitment import ResultDelivery, TokenFrame

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from node.api.snapshot import CaseView, JobView
+from node.api.views import CaseView, JobView
 from tests.adversaries.arena import CLIENT, HONEST, Arena, Member, Part
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chain.contracts.audits import AuditSeen
-from node.api.snapshot import CaseView, JobView
+from node.api.views import CaseView, JobView
 from protocol.params import BPS, FULL_BENCH, NO_SHOW_BPS
 from protocol.wire.ids import Address, BatchId
 from tests.adversaries import crooks

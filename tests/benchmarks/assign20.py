@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from time import perf_counter, sleep
 
-from node.api.snapshot import AccountView, JobView, read
+from node.api.views import AccountView, JobView, read
 from tests.benchmarks.line import Line
 from tests.benchmarks.played_network import PlayedNetwork, load, measured, until
 

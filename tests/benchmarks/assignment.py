@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from node.api.client import Client
-from node.api.snapshot import AccountView, JobUpdate, JobView, read
+from node.api.views import AccountView, JobUpdate, JobView, read
 from node.localnet.network import LocalnetPlan, up
 from node.localnet.plan import NodePlan
 from node.localnet.record import LocalnetRecord

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from node.api.faults import Fault
-from node.api.snapshot import ANSWERED, JobView
+from node.api.views import ANSWERED, JobView
 from tests.benchmarks.line import Line
 from tests.benchmarks.played_network import Member, PlayedNetwork, load, measured
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from node.api.faults import Fault
-from node.api.snapshot import JobView
+from node.api.views import JobView
 from tests.benchmarks.line import Line
 from tests.benchmarks.played_network import Member, PlayedNetwork, load, measured, until
 

@@ -22,7 +22,7 @@ from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
 from node.api.client import Client
 from node.api.faults import Fault
-from node.api.snapshot import JobView, Snapshot, read
+from node.api.views import JobView, Snapshot, read
 from node.config import Config
 from node.wallet.home import Home
 from protocol.params import VCN

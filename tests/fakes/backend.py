@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.admission import Market, admit, find_model
 from node.api.backend import JobAsk, LaneStep
 from node.api.faults import Fault, not_found

@@ -21,7 +21,7 @@ import trio
 from chain.abi.enums import NodeState
 from chain.tx.pending import Recorded, restore
 from node.api.faults import Fault
-from node.api.snapshot import JobUpdate, JobView, read
+from node.api.views import JobUpdate, JobView, read
 from node.journal import open_journal
 from protocol.events import ContainerExited, Event, MessageSigned
 from protocol.job import Stage

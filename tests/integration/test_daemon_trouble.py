@@ -13,7 +13,7 @@ from chain.tx.keystore import load_key
 from chain.tx.wallet import Key
 from node.api.backend import ChatMessage, JobAsk
 from node.api.faults import Exit, Fault
-from node.api.snapshot import Snapshot
+from node.api.views import Snapshot
 from node.config import Config, load
 from node.daemon.node import Node
 from node.daemon.parts import now_ms, open_parts

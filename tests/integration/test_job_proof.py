@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.api.snapshot import JobView
+from node.api.views import JobView
 from node.cli.commands.proof import checked
 from node.daemon.node import Node
 from protocol.proof.check import CheckOutcome

@@ -9,7 +9,7 @@ import pytest
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
 from node.api.faults import Fault
-from node.api.snapshot import MoveView
+from node.api.views import MoveView
 from node.wallet import plans
 from protocol.params import VCN
 from tests.support.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of

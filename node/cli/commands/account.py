@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from node.api.faults import Exit, vcn
-from node.api.snapshot import AccountView, read
+from node.api.views import AccountView, read
 from node.cli.commands.lane import table_of
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import CaseView, SeatView, read
+from node.api.views import CaseView, SeatView, read
 from node.cli.commands.review import review
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network

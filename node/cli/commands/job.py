@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
-from node.api.snapshot import JobView, read
+from node.api.views import JobView, read
 from node.cli.commands.proof import proof
 from node.cli.commands.verify import verify
 from node.cli.ui import output

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from node.api.backend import LaneStep
 from node.api.faults import Exit, vcn
-from node.api.snapshot import AccountView, LaneView, plain, read
+from node.api.views import AccountView, LaneView, plain, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.money import carry_out_by_daemon

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import ModelView, read
+from node.api.views import ModelView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client, require_absolute
 from node.cli.ui.options import COMMON, Common, noun, require_one

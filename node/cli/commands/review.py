@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
-from node.api.snapshot import LeafView, LeavesView, plain, read
+from node.api.views import LeafView, LeavesView, plain, read
 from node.cli.ui import output
 from node.cli.ui.columns import beside, terminal_width, wrapped
 from node.cli.ui.contracts import ask_network

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from node.api.faults import Exit
-from node.api.snapshot import ChangeView, ScoreView, read
+from node.api.views import ChangeView, ScoreView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
-from node.api.snapshot import Snapshot, StakeView, plain, read
+from node.api.views import Snapshot, StakeView, plain, read
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
 from node.cli.ui.daemon_socket import client

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from node.api.faults import Exit
-from node.api.snapshot import MachineView, PeerView, Snapshot, WatchedView, read
+from node.api.views import MachineView, PeerView, Snapshot, WatchedView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common

@@ -4,7 +4,7 @@ from typing import Any
 
 from node.api.client import Client
 from node.api.faults import KINDS, Exit
-from node.api.snapshot import ANSWERED, JobUpdate, JobView, read
+from node.api.views import ANSWERED, JobUpdate, JobView, read
 from node.cli.ui import output
 from node.cli.ui.phrases import exact_coins, short, span, state
 

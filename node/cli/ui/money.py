@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from node.api.faults import Exit, vcn
-from node.api.snapshot import BalanceView, MoveView, plain, read
+from node.api.views import BalanceView, MoveView, plain, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import Common

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.snapshot import MoveView
+from node.api.views import MoveView
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
 from node.cli.ui.money import carry_out

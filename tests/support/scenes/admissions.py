@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.api.admission import Market
 from node.api.backend import ChatMessage, JobAsk
-from node.api.snapshot import AccountView, PeerView
+from node.api.views import AccountView, PeerView
 from tests.fakes.backend import CLIENT, OWNER, SMOL, VCN, peer
 
 ASK = JobAsk(SMOL.name, (ChatMessage("user", "hi"),), 128, 0, 120_000, 0, with_bonus=True, uncalibrated=False)

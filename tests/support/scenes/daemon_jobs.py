@@ -17,7 +17,7 @@ from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
 from executor.models import ModelStore
 from node.api.backend import ChatMessage, JobAsk
-from node.api.snapshot import JobView
+from node.api.views import JobView
 from node.config import Config
 from node.daemon.node import Node
 from node.daemon.process import run

@@ -9,7 +9,7 @@ import pytest
 
 from node.api.admission import Market, admit, find_model
 from node.api.faults import Exit, Fault, vcn
-from node.api.snapshot import LaneView, ModelView
+from node.api.views import LaneView, ModelView
 from tests.fakes.backend import OWNER, PROVIDER, SMOL, VCN, VERIFIER, peer
 from tests.support.scenes.admissions import ACCOUNT, ASK, market
 

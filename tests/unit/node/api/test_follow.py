@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.faults import Fault
 from node.api.feed import BACKLOG, Feed
 from tests.fakes.backend import FakeBackend, as_it_is, job_of

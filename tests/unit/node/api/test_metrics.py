@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.metrics import ALERTS, MAX_CARDS, exposition
 from node.daemon.telemetry import Metrics
 from protocol.events import ContainerExited, DeviceReported, MessageSent

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.admission import admit
 from node.api.faults import Fault
 from tests.fakes.backend import SMOL

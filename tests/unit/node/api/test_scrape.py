@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from node.api import scrape
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.scrape import MAX_CALLERS, MAX_HEAD_BYTES, MetricsDesk, MetricsListener, answer_callers, serve_metrics
 from protocol.errors import ConfigError
 from tests.fakes.backend import FakeBackend

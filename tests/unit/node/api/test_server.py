@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.asks import MAX_BODY_BYTES
 from node.api.client import Client
 from node.api.faults import KINDS, Fault

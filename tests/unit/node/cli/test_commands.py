@@ -12,7 +12,7 @@ import pytest
 import trio
 from cyclopts import App
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.faults import Exit
 from node.cli import NOUNS, application
 from node.cli.commands.status import overview

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.client import Client
 from node.api.faults import Exit
 from node.cli.commands.job import HIGHEST_TEMPERATURE

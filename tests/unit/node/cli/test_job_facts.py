@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from node.api.snapshot import JobView
+from node.api.views import JobView
 from node.cli.commands.job import description
 from protocol.params import VCN
 from tests.simulation.scene import Work

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.api import snapshot as views
+from node.api import views as views
 from node.api.faults import Exit
 from protocol.params import VCN
 from tests.fakes.backend import FakeBackend

@@ -10,7 +10,7 @@ import pytest
 from chain.abi.enums import CaseState
 from chain.contracts.court import ChainCase
 from chain.read.batch_history import Trail
-from node.api.snapshot import LeafView, TermView, TokenView
+from node.api.views import LeafView, TermView, TokenView
 from node.cli.commands.review import Fresh, answered, shown, shown_to_programs
 from node.cli.ui.columns import beside
 from node.cli.ui.standing import CaseStanding, Votes

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from node.api.admission import Market, admit, find_model
 from node.api.backend import ChatMessage, JobAsk
-from node.api.snapshot import AccountView
+from node.api.views import ANSWERED, AccountView
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.wire.ids import TimestampMs, Wei
@@ -40,6 +40,10 @@ def test_both_sides_show_the_same_job_and_its_money() -> None:
     ]
     assert all(step.reached_ms and not step.at_most_ms for step in asked.steps)
     assert asked.failure is None
+
+
+def test_every_state_that_counts_as_answered_is_a_stage_of_a_job() -> None:
+    assert set(Stage) >= ANSWERED
 
 
 def test_cost_of_a_job_holds_what_a_given_up_attempt_cost_beside() -> None:

@@ -1,0 +1,58 @@
+"""What the daemon shows of itself, a module a noun of the command line; `vcoin`, `--json` and the metrics all read it.
+
+Plain frozen views, so that the command line can read them without the core. Amounts in wei; names end in their unit.
+Ids are hex without 0x, addresses checksummed. 0 or "" stands for what is not known yet.
+"""
+
+from node.api.views.case import CaseView, LeafView, LeavesView, SeatView, TermView, TokenView
+from node.api.views.codec import plain, read
+from node.api.views.job import ANSWERED, JobUpdate, JobView, StepView
+from node.api.views.model import ModelView
+from node.api.views.money import AccountView, BalanceView, CallView, LaneView, MoveView, StakeView
+from node.api.views.node import (
+    ChainView,
+    CountView,
+    GpuView,
+    MachineView,
+    PeerView,
+    SelfView,
+    Snapshot,
+    WatchedView,
+    WorkView,
+)
+from node.api.views.score import ChangeView, ScoreView
+from node.api.views.trouble import Trouble
+
+__all__ = [
+    "ANSWERED",
+    "AccountView",
+    "BalanceView",
+    "CallView",
+    "CaseView",
+    "ChainView",
+    "ChangeView",
+    "CountView",
+    "GpuView",
+    "JobUpdate",
+    "JobView",
+    "LaneView",
+    "LeafView",
+    "LeavesView",
+    "MachineView",
+    "ModelView",
+    "MoveView",
+    "PeerView",
+    "ScoreView",
+    "SeatView",
+    "SelfView",
+    "Snapshot",
+    "StakeView",
+    "StepView",
+    "TermView",
+    "TokenView",
+    "Trouble",
+    "WatchedView",
+    "WorkView",
+    "plain",
+    "read",
+]

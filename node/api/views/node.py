@@ -1,0 +1,152 @@
+"""A node at a glance: itself, its machine, its chain, its work and its neighbours."""
+
+from dataclasses import dataclass
+
+from node.api.views.money import AccountView
+from node.api.views.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class SelfView:
+    """This node: its names, its roles, and what the chain knows of it. Score in hundredths of a point."""
+
+    node_id: str
+    peer_id: str
+    client: str
+    owner: str
+    roles: tuple[str, ...]
+    addresses: tuple[str, ...]
+    registered: bool
+    active: bool
+    stake_wei: int
+    unbonding_wei: int
+    rewards_wei: int
+    score: int
+    rate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The chain as the watcher sees it; `block_ms` is when its newest block was seen."""
+
+    chain_id: int
+    profile: str
+    rpc: str
+    connected: bool
+    head: int
+    final: int
+    block_ms: int
+    settlement: str
+    stake_manager: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuView:
+    """A group of equal cards; memory in bytes."""
+
+    model: str
+    count: int
+    temperature_c: int
+    free_bytes: int
+    total_bytes: int
+    utilisation_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """What this machine can run: `engine` says whether Docker answers."""
+
+    engine: bool
+    class_ids: tuple[int, ...]
+    memory_bytes: int
+    slots: int
+    slots_busy: int
+    gpus: tuple[GpuView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkView:
+    """Counts: jobs of the last 24 hours by side, what is open now."""
+
+    asked: int
+    provided: int
+    failed: int
+    running: int
+    open_batches: int
+    open_cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountView:
+    """How many of a kind there were since the daemon was started."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedView:
+    """The numbers that are watched, since the daemon was started.
+
+    tasks: containers by how they ended. task_ms: of those that ended well, all together; mean_task_ms of one.
+    failure_percent: of the last 50 tasks. temperature_c: of the hottest card. Memory in bytes: in use on this machine,
+    and by the daemon itself. delay_ms: mean of the last round trips to peers. cases: by verdict. pass_percent: of the
+    cases. alerts: the rules that act by themselves and do so now: hot, failing, slow.
+    """
+
+    tasks: tuple[CountView, ...]
+    task_ms: int
+    mean_task_ms: int
+    failure_percent: int
+    temperature_c: int
+    memory_used_bytes: int
+    daemon_bytes: int
+    delay_ms: int
+    cases: tuple[CountView, ...]
+    pass_percent: int
+    alerts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """Another node as this one knows it: its chain record and its last beat; price of 1,000 output tokens."""
+
+    node_id: str
+    peer_id: str
+    owner: str
+    active: bool
+    online: bool
+    heard_ms: int
+    class_ids: tuple[int, ...]
+    models: tuple[str, ...]
+    price_wei: int
+    stake_wei: int
+    score: int
+    slots: int
+    queue: int
+    paused: bool
+    draining: bool
+    delay_ms: int
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at a glance. `state`: starting, ready, draining, paused; `peers` counts connections."""
+
+    agent: str
+    pid: int
+    data_dir: str
+    state: str
+    started_ms: int
+    now_ms: int
+    me: SelfView
+    chain: ChainView
+    machine: MachineView
+    work: WorkView
+    watched: WatchedView
+    account: AccountView
+    peers: int
+    nodes: tuple[PeerView, ...]
+    models: tuple[str, ...]
+    troubles: tuple[Trouble, ...]
