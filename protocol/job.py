@@ -1,4 +1,4 @@
-"""A job's way from request to money, for both sides of it.
+"""A job's way from request to money, for both of its sides.
 
 The table says which moves are legal; it does not know whose job it is. A late or repeated fact is absorbed: it leaves
 the stage as it is.
@@ -39,7 +39,7 @@ from protocol.wire.ids import Address, BatchId, JobId, RequestId, TimestampMs, W
 
 
 class Stage(StrEnum):
-    """Where a job stands; the words that both sides are shown."""
+    """The stages of a job, in the words that users are shown."""
 
     REQUESTED = "requested"
     OFFERED = "offered"
@@ -54,7 +54,7 @@ class Stage(StrEnum):
     SPENDABLE = "spendable"
     REFUNDED = "refunded"
     UNSERVED = "unserved"
-    """No provider did it; the client's money was never taken."""
+    """No node did it; the client's money was never taken."""
     UNPAID = "unpaid"
     """This node did not bring it to an end: charge 0."""
 
@@ -117,7 +117,7 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
     },
     Stage.PASSED: {
         BatchSettled: frozenset({Stage.SPENDABLE}),
-        # Until it is final somebody may prove by code what the court did not see.
+        # Until the batch is final, a fraud proof may show what the court did not see.
         CaseResolved: frozenset({Stage.FAILED}),
         BatchVoided: frozenset({Stage.FAILED}),
         BatchRefunded: frozenset({Stage.REFUNDED}),

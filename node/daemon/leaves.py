@@ -1,4 +1,4 @@
-"""What this node holds of a case's drawn leaves, in the clear: as a seat, as the node of the jobs, as their client."""
+"""A case's drawn leaves in the clear, as this node holds them: as a seat, as the node of the jobs, as their client."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What is thrown away: keys, inputs and plaintext of jobs that ended more than a day ago.
+"""Retention: keys, inputs and plaintext of jobs are deleted a day after the jobs have ended.
 
 A seat may ask for a job's content until its batch is final, and a requester for its result for a day more.
 """
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Retention:
-    """Sweeps what no party may ask for any more. `work` is the folder of all workspaces."""
+    """Deletes content that no peer may ask for any more. `work` is the folder of all workspaces."""
 
     def __init__(self, machine: Machine, sealing: Sealing, work: Path) -> None:
         self._machine = machine
@@ -29,7 +29,7 @@ class Retention:
         self._work = work
 
     async def sweep(self, now_ms: int) -> None:
-        """Throw away what is old and needed no more; what cannot be removed now is left for the next time."""
+        """Delete old content that is no longer needed; content that cannot be deleted now waits for the next sweep."""
         before_ms = now_ms - KEEP_AFTER_FINAL_MS
         try:
             wiped = await self._sealing.forget_before(before_ms, frozenset(self._needed_inputs(before_ms)))

@@ -78,7 +78,7 @@ class Views:
             charge_wei=view.charge,
             fee_wei=view.fee,
             bonus_wei=view.bonus,
-            # What attempts that were given up cost beside stands in the debit alone.
+            # The debit alone holds the cost of attempts that were given up.
             cost_wei=max(view.charge + view.fee + view.bonus, view.debit),
             asked_ms=view.asked_ms,
             actual_ms=_between(view, Stage.RUNNING, Stage.DELIVERED),
@@ -87,7 +87,7 @@ class Views:
         )
 
     def _scores(self, view: JobState) -> tuple[int, ...]:
-        """What the seats of its batch have found of a job; those of a second round come after those of the first."""
+        """Scores of a job by the seats of its batch, in the order of the rounds."""
         case = self._machine.docket.case(view.batch_id) if view.batch_id else None
         if case is None or view.position not in case.drawn:
             return ()
@@ -214,7 +214,7 @@ def _is_in_court(batch: DocketBatch) -> bool:
 
 
 def _state_of(batch: DocketBatch) -> str:
-    """Where a batch stands, or the case about it while nothing has become of its money."""
+    """The phase of a batch, or of the case about it while its money waits."""
     if batch.phase is not BatchPhase.PENDING or batch.case is None:
         return batch.phase.value
     return (CasePhase.SITTING if batch.case.phase is CasePhase.STOPPED else batch.case.phase).value

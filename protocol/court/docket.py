@@ -100,7 +100,7 @@ class DocketCase:
     appeal_until: int = 0
     """When a finding of fraud has waited long enough; 0 while there is none."""
     demand: DataDemanded | None = None
-    """What a seat has asked the node for on chain, which a case has once."""
+    """The one demand for data on chain that a case may have."""
     answered_at: int = 0
     verdict: Verdict = Verdict.NONE
     median: int = 0
@@ -215,7 +215,7 @@ class DocketBatch:
     settled: BatchSettled | None = None
     refunded: int = 0
     slashed: int = 0
-    """What its node has lost; silent seats lose stake in the same case."""
+    """Stake that its node has lost; silent seats lose stake in the same case, which does not count here."""
 
     @property
     def batch_id(self) -> BatchId:

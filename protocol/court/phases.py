@@ -27,7 +27,7 @@ Transitions = Mapping[Phase, Mapping[type[Any], Phase]]
 
 
 class BatchPhase(StrEnum):
-    """Where the money of a submitted batch is."""
+    """The place of the money of a submitted batch."""
 
     PENDING = "pending"
     FINAL = "final"
@@ -36,7 +36,7 @@ class BatchPhase(StrEnum):
 
 
 class CasePhase(StrEnum):
-    """What a case waits for: its seats, data that a seat demanded on chain, an appeal, or nothing any more."""
+    """The event that a case waits for: from its seats, data that a seat demanded on chain, an appeal; or none."""
 
     SITTING = "in court"
     STOPPED = "waits for data"

@@ -1,7 +1,7 @@
 """The opener: shows drawn seats what they have to check, in the order that keeps them honest.
 
 A seat gets papers, input and result first; the fingerprint only once its own commitment is final on chain, so that
-no peer can echo it.
+no seat can echo it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -54,7 +54,7 @@ class Opener:
         return self.settler.batch(message.batch_id) is not None and self.member.is_registered(peer_id)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes the opener send."""
+        """Return the answers that an event calls for."""
         match event:
             case MessageReceived(peer_id, SampleQuery() as query):
                 return self._sample(peer_id, query)
@@ -108,7 +108,7 @@ class Opener:
         return (Send(opening.peer_id, message),)
 
     def _demanded(self, demand: DataDemanded) -> tuple[Effect, ...]:
-        """A data demand is answered on chain, by the settler, with what a seat in its place gets from us."""
+        """Prepare the answer to a demand on chain; the settler sends it. A seat gets the same answer from us."""
         batch = self.settler.batch(demand.batch_id)
         case = self.docket.case(demand.batch_id)
         if batch is None or case is None or case.phase is not CasePhase.STOPPED or batch.answer:
@@ -182,7 +182,7 @@ class Opener:
 
 
 def _answer(message: SampleOpening | ProofOpening) -> bytes:
-    """What goes on chain: all of it, or without what seats may fetch by its id."""
+    """The bytes for an answer on chain: the whole message, or without content that seats may fetch by its id."""
     if isinstance(message, SampleOpening):
         bare = replace(message, sealed_input=b"", sealed_result=b"")
         choices = [message, replace(message, sealed_input=b""), replace(message, sealed_result=b""), bare]

@@ -41,7 +41,7 @@ class Payments:
     _open: dict[BatchId, None] = field(default_factory=dict)
     """Batches that hold a job of ours, or cost us money, until they are settled or refunded; oldest first."""
     _asked: dict[BatchId, tuple[type[Effect], int]] = field(default_factory=dict)
-    """What was asked last for a batch, and the head at that moment."""
+    """The effect that was asked for last for a batch, and the head at that moment."""
     _doubted: dict[BatchId, int] = field(default_factory=dict)
     """Batches that settle a job of ours otherwise than we have seen it, and its place; until a bond is up for them."""
     _bonded: dict[BatchId, EndChallenge] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Payments:
             first += debit.leaves
 
     def _bill_late(self, batch: BatchSubmitted, indices: range, debit: int) -> None:
-        """What a lane was debited beyond the bills of its jobs is for orders in it that have no receipt of ours."""
+        """Charge a debit beyond the bills of a lane's jobs to its orders without a receipt of ours."""
         billed, unbilled = 0, []
         for job_id, job in self.jobs.items():
             given_up = job.given_up.get(job_id)
@@ -219,7 +219,7 @@ class Payments:
 def _is_doubtful(job: RequestedJob, batch: BatchSubmitted) -> bool:
     """Whether a node settles a job otherwise than its client has seen it, in a batch that no draw needs to look at.
 
-    It says that it has a receipt, and the client gave none: the answer never came, or was not what was streamed. Or the
+    It claims a receipt that this client never gave: the answer never came, or was not what was streamed. Or the
     check that was ordered is left out. A batch of one whole stratum is drawn in part anyway, and takes no challenge.
     """
     unseen = job.receipt is None and not batch.unreceipted

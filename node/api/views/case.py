@@ -59,7 +59,7 @@ class TermView:
 
 @dataclass(frozen=True, slots=True)
 class LeafView:
-    """What this node holds of a drawn leaf, as a seat, as the node that did the job, or as its client.
+    """A drawn leaf as this node holds it: as a seat, as the node that did the job, or as its client.
 
     asked and answer: input.json and result.json as they are; question and text for people. terms, stop_margin_ppm and
     score_bps as this node has computed them on its seat, -1 for what it has not. seed: of the choice of tokens, in hex.

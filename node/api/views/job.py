@@ -58,7 +58,7 @@ class JobView:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more: paid, given back, or never delivered by anybody."""
+        """Whether the job is in its last state: paid, given back, or never delivered."""
         return self.state in ("spendable", "refunded") or (self.state == "failed" and not self.batch_id)
 
 

@@ -63,7 +63,7 @@ class MoveView:
 
 @dataclass(frozen=True, slots=True)
 class StakeView:
-    """What stands behind a node, on what terms others stake on it, what one of them has; times in seconds, 0: none."""
+    """Stake behind a node, its terms for delegators, and the share of one of them; times in seconds, 0: none."""
 
     node_id: str
     owner: str

@@ -54,7 +54,7 @@ class GpuView:
 
 @dataclass(frozen=True, slots=True)
 class MachineView:
-    """What this machine can run: `engine` says whether Docker answers."""
+    """Capacity of this machine: `engine` says whether Docker answers."""
 
     engine: bool
     class_ids: tuple[int, ...]

@@ -60,7 +60,7 @@ class OwnBatch:
     all_committed_at: int = 0
     """The chain's time, in seconds, when this node saw that every seat has committed; 0 before."""
     answer: bytes = b""
-    """What is shown on chain to a seat that demanded it."""
+    """The answer on chain to a seat's demand for data."""
     stage: Stage = Stage.DELIVERED
     done: bool = False
     asked: dict[type[Effect], int] = field(default_factory=dict)

@@ -28,7 +28,7 @@ LaneKey = tuple[Address, Address]
 
 @dataclass(frozen=True, slots=True)
 class BatchKind:
-    """What all paid leaves of a batch have in common."""
+    """Properties that all paid leaves of a batch share."""
 
     class_id: int
     unreceipted: bool
@@ -72,7 +72,7 @@ class LaneQueue:
 
 @dataclass(frozen=True, slots=True)
 class BatchTerms:
-    """What the contract takes of a node at the moment; amounts in wei.
+    """Limits of the contract for a node's next batch; amounts in wei.
 
     open_value: what its batches that are not over take from lanes. unsettled: lanes with a batch that is not final.
     """
@@ -95,7 +95,7 @@ class BatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What still goes into a batch: leaves, and the wei that they take from their lanes; `enough`: after a paid one."""
+    """Space left in a batch: leaves, and the wei that they take from their lanes; `enough`: after a paid one."""
 
     leaves: int
     value: int
@@ -190,7 +190,7 @@ def _run(key: LaneKey, lane: LaneQueue, kind: BatchKind, room: Room) -> list[tup
 
 
 def _room(kind: BatchKind, terms: BatchTerms) -> Room:
-    """What the contract takes in the next batch; of checked jobs the least stake is enough.
+    """The space of an empty batch; for checked jobs at most the least stake.
 
     Their fee is high: a seat could gain by never looking, if one batch brought it more than an audit takes.
     """

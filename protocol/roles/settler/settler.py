@@ -96,7 +96,7 @@ class Settler:
         return self._submit(now_ms)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes the settler want."""
+        """Return the effects that an event calls for."""
         match event:
             case DeadlinePassed(BatchTimer()):
                 self._due_ms = None
@@ -128,9 +128,9 @@ class Settler:
                 return self.own.follow(event, now_ms)
         return ()
 
-    # --- what others show of a job ----------------------------------------------------------------------------------
+    # --- read by other roles ---------------------------------------------------------------------------------------
     def stage_of(self, job_id: JobId) -> Stage | None:
-        """Where a job stands on chain; None while it is in no batch."""
+        """The stage of a job on chain; None while it is in no batch."""
         batch = self.own.batch_with(job_id)
         return batch.stage if batch and batch.stage is not Stage.DELIVERED else None
 
@@ -206,7 +206,7 @@ class Settler:
         return due_ms_of(waiting, self.settings.profile)
 
     def _terms(self, record: NodeRecord) -> BatchTerms | None:
-        """What the contract takes in the next batch; None while no slot is free."""
+        """Limits of the next batch; None while no slot is free."""
         used = {batch.batch.slot for batch in self.own.open}
         slot = next((slot for slot in range(BATCH_SLOTS) if slot not in used), None)
         if slot is None:

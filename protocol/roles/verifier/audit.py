@@ -26,9 +26,9 @@ class AuditedSeat:
     node: Address
     digest: bytes
     scores: tuple[int, ...]
-    """What it gave each drawn leaf, in their order."""
+    """Its score for each drawn leaf, in their order."""
     evidence: int
-    """What it said of the margins, of all of them."""
+    """Its log-likelihood ratio of all margins, in thousandths of a nat."""
     checks: dict[int, bytes] = field(default_factory=dict)
     spoilt: set[int] = field(default_factory=set)
 
@@ -67,11 +67,10 @@ class Audit:
         return tuple(seat for seat, each in self.seats.items() if unopened or len(each.checks) < len(self.leaves))
 
     def is_honest(self, seat: int, class_id: int, constants: Constants) -> bool:
-        """Whether nothing speaks against a seat's having run its own pass over each leaf that it let pass, and said so.
+        """Whether a seat seems to have run its own pass over each leaf that it let pass, and to have reported it truly.
 
-        What it found bad it may have found so without one: by papers, or because it was shown nothing. Who let pass
-        what is fraud by this pass and the node's fingerprint has lied about what it saw: between the two verdicts lies
-        more than honest seats may differ by.
+        A seat may find a leaf bad without a pass: by its papers, or because the node showed nothing. A seat has lied if
+        it let a leaf pass that is fraud by this pass and the node's fingerprint: honest seats differ by less than that.
         """
         sat = self.seats[seat]
         if not all(is_check_shown(leaf.new_tokens) for leaf in self.leaves.values()):
@@ -88,9 +87,9 @@ class Audit:
         return not any(_differs(self.leaves[index], sat.checks[index], class_id, constants) for index in let_pass)
 
     def _misstates(self, sat: AuditedSeat, class_id: int, constants: Constants) -> bool:
-        """Whether a seat has said something else of the margins than what it has computed says.
+        """Whether a seat has reported another log-likelihood ratio than its own passes give.
 
-        Margins that it made up show by their distance from this node's own.
+        Invented margins show by their distance from this node's own.
         """
         total = 0
         for index, leaf in self.leaves.items():
@@ -99,7 +98,7 @@ class Audit:
             if job is None or not theirs:
                 continue
             if not leaf.check:
-                # This machine could not look.
+                # No local pass of this leaf (model or device missing), so nothing to compare with.
                 return False
             calibration = constants(Cid(job.details.manifest), class_id)
             if calibration.margins is None:
@@ -114,7 +113,7 @@ class Audit:
 def _differs(leaf: DrawnLeaf, check: bytes, class_id: int, constants: Constants) -> bool:
     job = leaf.opening.entry.job if leaf.opening else None
     if leaf.check is None or job is None:
-        # This machine could not look, or there was nothing to compute.
+        # No local pass of this leaf, or nothing to compute.
         return False
     calibration = constants(Cid(job.details.manifest), class_id)
     return differ(leaf.kind, leaf.check, check, leaf.new_tokens, calibration)

@@ -82,7 +82,7 @@ class Auditor:
         return self._examination.find(peer_id, message.batch_id, message.leaf_index) is not None
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes the auditor want."""
+        """Return the effects that an event calls for."""
         match event:
             case CaseResolved(batch_id=batch_id, verdict=Verdict.PASS, block=block):
                 self._convening.passed(BatchId(batch_id), block)
@@ -180,7 +180,7 @@ class Auditor:
         return asked
 
     def _ask_transaction_again(self, audit: Audit) -> tuple[Effect, ...]:
-        """What should have been told by now is asked for once more."""
+        """Ask again for a transaction whose event is overdue."""
         audit.asked_at = self.member.head
         if audit.findings is not None and not self._is_bound(audit):
             return (self._commitment(audit),)
@@ -255,7 +255,7 @@ class Auditor:
         return (CloseAudit(audit.batch_id),)
 
     def _failed(self, failed: EffectFailed) -> None:
-        """What failed for now is tried again, with the blocks; what was refused for good is not."""
+        """Allow a second try with a later block after a transient failure; none after a refusal."""
         audit = self._audits.get(BatchId(failed.about))
         if audit is None or failed.effect not in (CommitAudit, RevealAudit, CloseAudit):
             return

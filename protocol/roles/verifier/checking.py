@@ -1,4 +1,4 @@
-"""What a seat and an auditor do alike with a drawn leaf: find it in its batch, open it, run over it, score it."""
+"""Steps that a seat and an auditor share: find a drawn leaf in its batch, open it, run over it, score it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def open_sample(opening: SampleOpening) -> OpenSample:
 
 
 def fetch_or_open(opening: SampleOpening, holders: tuple[PeerId, ...]) -> Effect:
-    """What comes after the papers of a leaf with a job: what did not fit its message is fetched first, one by one."""
+    """The step after the papers of a leaf with a job: fetch content that did not fit the message, else open it."""
     assert opening.entry.job is not None
     job = opening.entry.job
     if not opening.sealed_input:
@@ -94,7 +94,7 @@ class Checking:
         )
 
     def fetched(self, leaf: DrawnLeaf, cid: bytes, holder: PeerId | None) -> tuple[Effect, ...]:
-        """What comes after content that was fetched, if it is of this leaf."""
+        """The step after a fetch: the next fetch or the opening, if the content is of this leaf."""
         job = leaf.opening.entry.job if leaf.opening else None
         if leaf.opening is None or job is None or leaf.check is not None:
             return ()
@@ -105,7 +105,7 @@ class Checking:
         return (open_sample(leaf.opening),) if cid in (job.details.input_cid, job.result.blob_cid) else ()
 
     def score(self, batch: BatchSubmitted, leaf: DrawnLeaf, proof: bytes) -> tuple[int, str]:
-        """What a leaf is worth by its node's fingerprint and our own pass, in basis points, and the problem if any."""
+        """Score a leaf by its node's fingerprint and our own pass. Returns: basis points, and the problem if any."""
         assert leaf.opening is not None
         assert leaf.opening.entry.job is not None
         job = leaf.opening.entry.job
@@ -127,7 +127,7 @@ class Checking:
             return 0, str(error)
 
     def evidence(self, batch: BatchSubmitted, leaf: DrawnLeaf) -> int:
-        """What our own pass says of a leaf's margins; see `leaf_evidence`."""
+        """Log-likelihood ratio of a leaf's margins by our own pass; see `leaf_evidence`."""
         job = leaf.opening.entry.job if leaf.opening else None
         if job is None or not leaf.check:
             return 0
@@ -136,7 +136,7 @@ class Checking:
 
 
 def condemn_or_keep(leaf: DrawnLeaf, replayed: SampleReplayed) -> None:
-    """Take our own pass over a leaf: what the runner refuses to repeat, no honest node has run."""
+    """Take our own pass over a leaf; a run that the runner refuses to repeat is no honest node's."""
     if replayed.problem:
         leaf.condemn(replayed.problem)
     elif not is_check(leaf.kind, replayed.check, leaf.new_tokens):
@@ -147,10 +147,10 @@ def condemn_or_keep(leaf: DrawnLeaf, replayed: SampleReplayed) -> None:
 
 
 def leaf_evidence(kind: int, check: bytes, token_count: int, calibration: Calibration) -> int:
-    """What a pass says of a leaf's margins, in thousandths of a nat.
+    """Log-likelihood ratio of a leaf's margins by one pass, in thousandths of a nat.
 
-    0 where there are no tokens, where nobody has weighed their margins, or nothing was computed. A check.bin that is
-    none says nothing either: what is wrong with it shows in the score.
+    0 without tokens, without a calibration of their margins, or without a pass. A malformed check.bin gives 0, too: its
+    fault shows in the score.
     """
     if kind != GENERATE or calibration.margins is None or not check:
         return 0

@@ -56,7 +56,7 @@ class AuditConvening:
         self._over[batch_id] = None
 
     def look(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What a new block makes due."""
+        """Return the effects that a new block makes due."""
         effects: list[Effect] = []
         rules, head = self.member.rules, self.member.head
         for batch_id, epoch in self._waiting.items():
@@ -79,7 +79,7 @@ class AuditConvening:
         return self._convene(batch_id)
 
     def failed(self, failed: EffectFailed) -> None:
-        """What failed for now is tried again, with the blocks; what was refused for good is not."""
+        """Try again with a later block after a transient failure; forget the case after a refusal."""
         batch_id = BatchId(failed.about)
         if failed.transient:
             self._trying.discard(batch_id)

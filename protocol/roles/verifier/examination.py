@@ -1,4 +1,4 @@
-"""What seats show an auditor: the drawn leaves, their fingerprints and each seat's own pass; and the auditor's pass."""
+"""The evidence of an audit: leaves, fingerprints and passes as seats show them, and the auditor's own pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ class Examination:
         if audit is None or batch is None or leaf is None or leaf.opening is None or leaf.check is not None:
             return ()
         if opened.problem:
-            # What this seat has shown is not what it was shown; another one may do better.
+            # This seat has shown another content than the node sealed to it; ask another seat.
             audit.seats[audit.shown_by.pop(opened.leaf_index)].spoilt.add(opened.leaf_index)
             leaf.opening = None
             return ()
@@ -109,7 +109,7 @@ class Examination:
         return audit
 
     def take_check(self, peer_id: PeerId, shown: CheckOpening) -> Audit | None:
-        """What a seat says that it has computed. Returns: its audit."""
+        """A seat shows its own pass over a leaf. Returns: its audit."""
         found = self.find(peer_id, shown.batch_id, shown.leaf_index)
         if found is None:
             return None

@@ -33,12 +33,12 @@ AGAIN_MS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class FraudProver:
-    """What this node's seats prove of a case; all that it remembers is in the seat."""
+    """Fraud proofs of this node's seats; the seat holds all state."""
 
     identity: Identity
 
     def proof_in(self, sitting: Sitting, opening: SampleOpening) -> ProveFraud | None:
-        """What an opening proves against its node; with several lies, the first, which needs the fewest papers.
+        """Find a lie that an opening proves; of several the first, which needs the fewest papers.
 
         A leaf that merely stands early is not held against its node here: see `stands_early`.
         """

@@ -1,4 +1,4 @@
-"""What a seat or an auditor of this node knows of one drawn leaf."""
+"""One drawn leaf, as a seat or an auditor of this node knows it."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ class DrawnLeaf:
 
     @property
     def kind(self) -> int:
-        """What kind of job it is; text where nothing is known of it."""
+        """The kind of its job; text while the job is not known."""
         job = self.opening.entry.job if self.opening else None
         return GENERATE if job is None else kind_of(job.details)
 

@@ -62,7 +62,7 @@ class Recourse:
         return (DemandData(sitting.batch_id, timer.seat, wanted, self.member.hpke_key),)
 
     def why_unable(self, sitting: Sitting) -> str:
-        """What keeps this node from judging a case, as it is now; empty if nothing that is known does."""
+        """The reason why this node cannot judge a case now; empty if it knows none."""
         if self.settings.draining:
             return "this node is going away"
         if self.member.measured and sitting.class_id not in self.member.device.class_ids:

@@ -12,7 +12,7 @@ from protocol.wire.merkle import has_no_leaf
 
 @dataclass(slots=True)
 class OwnSeat:
-    """What this node does in one case."""
+    """State of this node in one case."""
 
     seat: int | None = None
     """Its number; None while this node does not sit there, or no more."""
@@ -20,10 +20,10 @@ class OwnSeat:
     """When this seat's turn to commit began, in seconds of the chain."""
     leaves: dict[int, DrawnLeaf] = field(default_factory=dict)
     kept: dict[int, DrawnLeaf] = field(default_factory=dict)
-    """What this node has computed on a seat of an earlier round, for auditors."""
+    """Leaves of this node's seat in an earlier round, kept for auditors."""
     digest: bytes = b""
     evidence: int = 0
-    """What this seat has found of the margins, and bound itself to with the digest."""
+    """Log-likelihood ratio of the margins in thousandths of a nat, bound together with the digest."""
     committing: bool = False
     revealing: bool = False
     leaving: bool = False
@@ -31,7 +31,7 @@ class OwnSeat:
     demanding: bool = False
     """Whether this seat has asked for data on chain."""
     proof: ProveFraud | None = None
-    """What this node can prove by code; its first find, and the only one that it sends."""
+    """The first fraud proof that this node found, and the only one that it sends."""
     proving: bool = False
     """Whether this node has asked for that to be sent."""
     asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)
@@ -48,7 +48,7 @@ class OwnSeat:
 
     @property
     def shown(self) -> dict[int, DrawnLeaf]:
-        """What it has computed, for auditors."""
+        """The leaves that auditors may ask for."""
         return self.leaves if self.seat is not None else self.kept
 
     def leave(self, *, revealed: bool) -> None:

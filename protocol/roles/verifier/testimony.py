@@ -44,7 +44,7 @@ class Testimony:
         return sitting is not None and bool(sitting.own.shown)
 
     def handle(self, event: Event, _now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes this node show."""
+        """Return the answers that an event calls for."""
         match event:
             case AuditConvened(batch_id=batch_id):
                 early = [key for key in self._early if key[1] == batch_id]

@@ -67,7 +67,7 @@ class SeatTurn:
         *,
         on_chain: bool = False,
     ) -> tuple[Effect, ...]:
-        """Look at what was shown of a leaf; `on_chain`: at this seat's demand.
+        """Check the opening of a leaf; `on_chain`: it was shown there at this seat's demand.
 
         Raises: RemoteProtocolError if it is no leaf of the batch, or its client has not ordered it.
         """
@@ -184,7 +184,7 @@ class SeatTurn:
             if isinstance(message, ProofOpening):
                 effects = self.compare(sitting, message)
             elif mine:
-                # What others were shown is sealed to them.
+                # An opening for another seat is sealed to that seat.
                 peer_id = self.member.peer_of(sitting.node)
                 effects = self.check(sitting, message, (peer_id,) if peer_id else (), now_ms, on_chain=True)
             problem = "not what was demanded"

@@ -83,7 +83,7 @@ class Verifier:
         return leaf.opening is None if isinstance(message, SampleOpening) else leaf.score is None
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes the verifier want."""
+        """Return the effects that an event calls for."""
         match event:
             case MessageReceived(peer_id, SampleOpening() as opening):
                 sitting = self._shown_by(peer_id, opening.batch_id)
@@ -149,7 +149,7 @@ class Verifier:
                 # Its seats follow, perhaps this node among them again.
                 own.leave(revealed=sitting.has_revealed)
             case DataAnswered(data=data) if own.seat is not None:
-                # What the node has shown on chain counts as if it had come from it; every turn begins anew.
+                # An answer on chain counts like one from the node itself; every turn begins anew.
                 taken = self._turn.take_answer(sitting, data, now_ms)
                 return taken or (*self._turn.commit_when_done(sitting), *self._turn.reveal_when_done(sitting))
             case _:
@@ -183,7 +183,7 @@ class Verifier:
         return tuple(effects)
 
     def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What failed for now is tried again; what was refused for good, once its block would be final."""
+        """Allow a second try: after a transient failure with the next block, after a refusal once it would be final."""
         if failed.effect in (fx.FetchBlob, fx.FetchModel):
             self._not_fetched(failed)
             return ()
@@ -195,7 +195,7 @@ class Verifier:
             case fx.ProveFraud:
                 return self._turn.prover.failed(sitting, failed, now_ms)
             case fx.OpenSample | fx.ReplaySample:
-                # Which leaf it was is not told; those that go on will say so.
+                # The event does not name the leaf; a leaf that goes on clears its mark.
                 for leaf in own.leaves.values():
                     if leaf.manifest is not None and bool(leaf.new_tokens) is (failed.effect is fx.ReplaySample):
                         leaf.failed = leaf.failed or failed.effect

@@ -14,13 +14,13 @@ from protocol.wire.ids import TimestampMs
 
 ASK_AGAIN_MS = 3_000
 TRY_AGAIN_MS = 15_000
-"""How long what failed on this machine, or a fetch, rests before it is tried again."""
+"""The rest before a fetch, or a step that failed on this machine, is tried again."""
 STAGGER_MS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class SeatWait:
-    """What a new block makes this node's seats ask for."""
+    """Repeats of this node's seats, driven by new blocks."""
 
     member: Member
     turn: SeatTurn
@@ -69,7 +69,7 @@ class SeatWait:
         return (ResolveCase(sitting.batch_id, sitting.batch.submitted.contents),)
 
     def _ask_transaction_again(self, sitting: Sitting) -> tuple[Effect, ...]:
-        """What should have been told by now is asked for once more."""
+        """Ask again for a transaction whose event is overdue."""
         own = sitting.own
         if own.committing and not sitting.is_bound:
             own.committing = False
@@ -82,7 +82,7 @@ class SeatWait:
         return ()
 
     def _try_again(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What failed on this machine, or could not be fetched, may work by now."""
+        """Try again what failed on this machine, or could not be fetched."""
         own = sitting.own
         if now_ms - own.tried_ms < TRY_AGAIN_MS:
             return ()
