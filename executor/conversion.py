@@ -13,7 +13,7 @@ from pathlib import Path
 from executor.containers.engine import Engine
 from executor.containers.sandbox import GIB, MIB, Limits
 from executor.models import ModelStore, ModelUnusable
-from executor.runs.container_run import RunAttempt, Task
+from executor.runs.container_run import ContainerRun, Task
 from protocol.errors import ExecutorError
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome
@@ -49,7 +49,7 @@ def convert_gguf(engine: Engine, image: str, gguf: Path, name: str, store: Model
     with tempfile.TemporaryDirectory(prefix="vcoin-convert-") as made:
         job = sha256(b"vcoin/convert/" + gguf.name.encode()).digest()
         task = Task(job, "convert", {}, {"model.gguf": gguf}, ("model/",), limits)
-        finish = RunAttempt(engine, image, task).run(Path(made) / "run", Path(made) / "out", lambda said: None)
+        finish = ContainerRun(engine, image, task).run(Path(made) / "run", Path(made) / "out", lambda said: None)
         if finish.outcome is not Outcome.OK:
             raise ModelUnusable(f"the conversion of {gguf.name} failed: {finish.detail}")
         return store.add(Path(made) / "out" / "model", name)

@@ -248,7 +248,7 @@ class ExecutorConfig:
     cpus: Annotated[float, Field(_cpus, "cores for one container")] = 1.0
     slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1
     at_once: Annotated[int, Field(_number(1, 32), "answers side by side in one of them")] = 8
-    turns: Annotated[
+    host_slots: Annotated[
         int, Field(_number(0, 64), "containers at the same time over all nodes that share the store; 0: no limit")
     ] = 0
 

@@ -1,4 +1,4 @@
-"""The Docker Engine of this machine, as far as one node uses it. Every call here blocks."""
+"""The Docker Engine of this machine: checks, makes and sweeps the containers of one node. Every call here blocks."""
 
 import contextlib
 import socket
@@ -17,12 +17,12 @@ from protocol.errors import ExecutorError, ImageMissing
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 API_TIMEOUT_S = 60
-# A question that an Engine which is well answers within milliseconds.
 PROBE_S = 5
+"""Timeout of questions that a healthy Engine answers within milliseconds."""
 
 
 class Engine:
-    """The Docker Engine at `host`, as far as one node uses it: containers that carry the node's label."""
+    """The Docker Engine at `host`, limited to the containers that carry the label of one node."""
 
     def __init__(self, node: str, host: str = DEFAULT_HOST) -> None:
         """Raises: ExecutorError if nothing answers there."""
@@ -37,7 +37,7 @@ class Engine:
         self._probe.close()
 
     def require(self, image: str) -> None:
-        """Ask whether a container could be run now. Raises: ImageMissing; ExecutorError if the Engine is away."""
+        """Check that a container could run now. Raises: ImageMissing; ExecutorError if the Engine is away."""
         with engine_errors():
             try:
                 self._probe.inspect_image(image)
@@ -45,7 +45,7 @@ class Engine:
                 raise ImageMissing(f"the image {image} is not on this machine: ./scripts/prepare builds it") from error
 
     def container(self, sandbox: Sandbox, job: str, deadline_s: int) -> Container:
-        """A container that may not exist yet; `job` and `deadline_s` (Unix time) are what a sweep will know it by."""
+        """A container that need not exist yet. A sweep goes by `job` and `deadline_s` (Unix time)."""
         labels = {**sandbox.labels, "node": self._node, "job": job, "deadline": str(deadline_s)}
         return Container(self.api, self._probe, replace(sandbox, labels=labels))
 
@@ -58,8 +58,9 @@ class Engine:
     ) -> list[str]:
         """Remove this node's containers whose job is unknown or late; returns their jobs.
 
-        Args: known_jobs, asked anew before each removal; None: every job is known. lost_kinds, those that no task can
-        take over. let_go, called with the output directory of a removed container whose job is unknown.
+        Args: known_jobs, read anew before each removal; None means that every job is known. lost_kinds, kinds whose
+        containers cannot be taken over. let_go, called with the output directory of a removed container whose job is
+        unknown.
         Raises: ExecutorError.
         """
         removed = []
@@ -101,7 +102,7 @@ class Engine:
 
 
 def _require_listener(host: str) -> None:
-    """Say at once that nothing listens on a Unix socket; the SDK says it late, and leaves its own socket open.
+    """Refuse a Unix socket without a listener at once: the SDK is late with it, and leaves its own socket open.
 
     Raises: ExecutorError.
     """

@@ -1,7 +1,7 @@
-"""What a container prints, read as the words of an enemy: frames of the attach stream in, events out. No I/O.
+"""Parses the output of a container without trust: frames of the attach stream in, events out. No I/O.
 
-The Engine sends frames of one byte stream number, three zero bytes and a big-endian length; stdout carries one JSON
-object a line, stderr is kept by its end only. Lines that are no event are dropped, too much of anything is a Flood.
+A frame is one byte of stream number, three zero bytes, a big-endian length and the payload. stdout carries a JSON
+object a line; of stderr only the end is kept. Lines that are no event are dropped. Too much output raises Flood.
 """
 
 import json
@@ -23,7 +23,7 @@ MAX_JOBS = 64
 
 
 class Flood(Exception):
-    """The container printed more than any honest runner does."""
+    """The container printed more than an honest runner does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """New tokens, in order; `job` is its number among those of a shared container."""
+    """New tokens, in order. `job` is the place of the job in a shared container, None in a container of its own."""
 
     ids: tuple[int, ...]
     job: int | None = None
@@ -62,11 +62,11 @@ class Declined:
     error: RunnerError
 
 
-Said = Ready | Tokens | RunProgress | Answered | Declined
+RunnerEvent = Ready | Tokens | RunProgress | Answered | Declined
 
 
 class Transcript:
-    """Feed it what the socket gives; afterwards `error`, `metrics` and `log` say how the container explained itself."""
+    """Takes the bytes of the socket. `error`, `metrics` and `log` hold the last report of the runner."""
 
     def __init__(self, limits: Limits) -> None:
         self.error: RunnerError | None = None
@@ -78,13 +78,13 @@ class Transcript:
         self._bytes_left = limits.stdout_bytes
         self._lines_left = 100 + MAX_LINES_PER_S * limits.timeout_ms // 1000
 
-    def feed(self, data: bytes) -> list[Said]:
-        """Events that these bytes complete. Raises Flood."""
+    def feed(self, data: bytes) -> list[RunnerEvent]:
+        """Events that these bytes complete. Raises: Flood."""
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             raise Flood("too many bytes")
         self._buffer += data
-        events: list[Said] = []
+        events: list[RunnerEvent] = []
         while len(self._buffer) >= HEADER:
             end = HEADER + int.from_bytes(self._buffer[4:HEADER], "big")
             if len(self._buffer) < end:
@@ -97,7 +97,7 @@ class Transcript:
                 self.log = (self.log + payload)[-LOG_TAIL_BYTES:]
         return events
 
-    def _stdout(self, payload: bytes) -> list[Said]:
+    def _stdout(self, payload: bytes) -> list[RunnerEvent]:
         *complete, rest = (bytes(self._line) + payload).split(b"\n")
         self._line = bytearray(rest)
         self._lines_left -= len(complete)
@@ -105,12 +105,12 @@ class Transcript:
             raise Flood("too many or too long lines")
         return [event for line in complete for event in self._events(line)]
 
-    def _events(self, line: bytes) -> list[Said]:
+    def _events(self, line: bytes) -> list[RunnerEvent]:
         try:
             said = json.loads(line)
         except (ValueError, RecursionError):
             return []
-        # A runner that has said `done` has no more to say: its results are closed by then.
+        # After `done` no event counts: the results are closed by then.
         if not isinstance(said, dict) or self._done:
             return []
         job = said.get("job")
@@ -135,16 +135,16 @@ class Transcript:
         return []
 
 
-def _tokens(ids: object, job: int | None) -> list[Said]:
+def _tokens(ids: object, job: int | None) -> list[RunnerEvent]:
     if not isinstance(ids, list) or len(ids) > MAX_IDS:
         return []
     return [Tokens(tuple(ids), job)] if all(type(i) is int and 0 <= i <= MAX_TOKEN_ID for i in ids) else []
 
 
-def _tokens_of_jobs(jobs: object) -> list[Said]:
+def _tokens_of_jobs(jobs: object) -> list[RunnerEvent]:
     if not isinstance(jobs, dict) or len(jobs) > MAX_JOBS:
         return []
-    # Its keys are text as all of JSON's; int() alone would take ٣ and 1_000 for numbers.
+    # Keys of JSON are text, and int() alone would accept ٣ and 1_000.
     numbers = {name: int(name) for name in jobs if name.isascii() and name.isdecimal() and len(name) < 4}
     return [event for name, job in numbers.items() if job < MAX_JOBS for event in _tokens(jobs[name], job)]
 

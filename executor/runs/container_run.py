@@ -1,4 +1,4 @@
-"""One run of the runner image as data, and the attempt at it: exchange made, container run, outputs collected."""
+"""One run of the runner image: its task as data, its volume, its container, and the outputs that are kept."""
 
 import hashlib
 import json
@@ -12,22 +12,22 @@ from executor.containers.container import Container
 from executor.containers.ending import Ending, Intent, classify, printable
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MODELS, Limits, Mount, Sandbox
-from executor.containers.transcript import Said
+from executor.containers.transcript import RunnerEvent
 from executor.workspace.io_volume import IoVolume, entry
 from executor.workspace.outputs import HostileOutput
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome
 
 SPEC_VERSION = 1
-# What a container may take beyond its own timeout until it is gone, before a sweep counts it as left behind.
 LATE_S = 60
+"""How long after its timeout a container may still be there before a sweep removes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the container is asked, in the words of the runner contract.
+    """What the runner is asked to do, in the terms of spec.json.
 
-    `inputs` are bytes or files to copy; `wanted` are the outputs to keep (see `Outputs.collect`); `model` is a folder
+    `inputs` are bytes or files to copy. `wanted` are the outputs to keep (see `Outputs.collect`). `model` is a folder
     of the model store.
     """
 
@@ -57,7 +57,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an attempt ended. `ending` is None where no container came to run."""
+    """How a run ended. `ending` is None if no container ran."""
 
     outcome: Outcome
     detail: str
@@ -68,8 +68,8 @@ class Finish:
         return self.ending.duration_ms if self.ending else 0
 
 
-class RunAttempt:
-    """Blocks in `run`; `stop` may come from another thread, before or after that."""
+class ContainerRun:
+    """`run` blocks; another thread may call `stop`, before or during it."""
 
     def __init__(self, engine: Engine, image: str, task: Task) -> None:
         self._engine = engine
@@ -84,54 +84,54 @@ class RunAttempt:
         """What the container may use."""
         return self._task.limits
 
-    def run(self, exchange_home: Path, target: Path, on_said: Callable[[Said], None]) -> Finish:
-        """Run the task with its exchange at `exchange_home`; good outputs end up in `target`. Never raises ours.
+    def run(self, volume_home: Path, target: Path, on_event: Callable[[RunnerEvent], None]) -> Finish:
+        """Run the task with its volume at `volume_home`, and copy good outputs to `target`. Raises no NodeError.
 
-        One that an earlier process has started there is not started again but followed to its end.
+        A container that an earlier process started there is followed to its end instead of a new one.
         """
         task = self._task
         ending = None
         try:
-            exchange = IoVolume(exchange_home, task.limits)
+            volume = IoVolume(volume_home, task.limits)
             spec = task.spec([entry(name, content) for name, content in sorted(task.inputs.items())])
-            container = self._contain(exchange, spec)
+            container = self._contain(volume, spec)
             left = container.left_behind()
-            if left is not None and not exchange.adopt():
-                # Its outputs cannot be reached any more, after a restart of the machine for one.
+            if left is not None and not volume.adopt():
+                # Its outputs cannot be reached, for example after a restart of the machine.
                 container.remove(left)
                 left = None
-            with exchange:
+            with volume:
                 if left is not None:
-                    ending = container.adopt(left, on_said)
+                    ending = container.adopt(left, on_event)
                 else:
                     for name, content in (*sorted(task.inputs.items()), ("spec.json", spec)):
-                        exchange.put(name, content)
-                    ending = container.run(on_said)
+                        volume.put(name, content)
+                    ending = container.run(on_event)
                 outcome, detail = classify(ending)
                 if outcome is Outcome.OK:
-                    exchange.outputs.collect(target, task.wanted)
-                elif ending.unseen and self._is_complete(exchange, target):
+                    volume.outputs.collect(target, task.wanted)
+                elif ending.unseen and self._is_complete(volume, target):
                     outcome, detail = Outcome.OK, ""
-                elif outcome is Outcome.PROVIDER and exchange.is_full:
+                elif outcome is Outcome.PROVIDER and volume.is_full:
                     outcome, detail = Outcome.JOB, f"output_quota: all room for outputs is used up ({detail})"
                 return Finish(outcome, detail, ending)
         except HostileOutput as error:
-            # It may name a file, and a file's name may be any bytes.
+            # The text may hold the name of a file, which may be any bytes.
             return Finish(Outcome.HOSTILE, f"output: {printable(str(error))}", ending)
         except ExecutorError as error:
             return Finish(Outcome.PROVIDER, str(error))
         except OSError as error:
             return Finish(Outcome.PROVIDER, f"the disk of this machine: {error.strerror or error}")
 
-    def _is_complete(self, exchange: IoVolume, target: Path) -> bool:
-        """Whether a container that ended unseen had done its work: the manifest comes last."""
+    def _is_complete(self, volume: IoVolume, target: Path) -> bool:
+        """Whether a container that ended unseen had finished: the runner writes the manifest last."""
         try:
-            exchange.outputs.collect(target, self._task.wanted)
+            volume.outputs.collect(target, self._task.wanted)
         except HostileOutput:
             return False
         return True
 
-    def stop(self, intent: Intent) -> None:
+    def stop(self, intent: Intent = Intent.CANCELLED) -> None:
         """Kill the container, or keep it from starting."""
         with self._lock:
             self._stopped = intent
@@ -139,9 +139,9 @@ class RunAttempt:
         if container:
             container.stop(intent)
 
-    def _contain(self, exchange: IoVolume, spec: bytes) -> Container:
+    def _contain(self, volume: IoVolume, spec: bytes) -> Container:
         task = self._task
-        mounts, environment = exchange.mounts, {}
+        mounts, environment = volume.mounts, {}
         if task.model:
             inside = f"{MODELS}/{task.model.name[:12]}"
             mounts = (*mounts, Mount(str(task.model), inside))

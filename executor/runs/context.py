@@ -1,4 +1,4 @@
-"""Where runs happen: everything that is the same for each run of this node."""
+"""What all runs of a node have in common: Engine, image, models, weights, processor time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,17 @@ from pathlib import Path
 from executor.containers.engine import Engine
 from executor.containers.sandbox import Limits
 from executor.models import ModelStore
-from executor.runs.container_run import RunAttempt, Task
+from executor.runs.container_run import ContainerRun, Task
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
 from protocol.stages.request import KINDS
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
-    """`image` is the runner's tag; `act_w` gives a manifest's whitening weights, None for a model without them."""
+class RunnerContext:
+    """Makes the runs of one node.
+
+    `image` is the runner's tag. `act_w` gives the whitening weights of a model by its manifest, None if it has none.
+    """
 
     engine: Engine
     image: str
@@ -22,28 +25,30 @@ class Station:
     act_w: Callable[[bytes], bytes | None]
     cpu_millis: int = 1000
 
-    def attempt(self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]) -> RunAttempt:
-        """An attempt at one run of a job's model. Raises: ModelUnusable if the model is not here."""
-        params = {**_how(spec), **_class_of(spec), "of": KINDS[spec.kind]}
+    def run_of_job(
+        self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]
+    ) -> ContainerRun:
+        """A run of one job or check. Raises: ModelUnusable if the model is not here."""
+        params = {**_sampling(spec), **_class_of(spec), "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
         model, inputs = self._model(spec), self._with_weights(spec, inputs)
-        return RunAttempt(
+        return ContainerRun(
             self.engine, self.image, Task(spec.job_id, kind, params, inputs, wanted, limits, model, spec.seed)
         )
 
-    def shared_attempt(
+    def run_of_batch(
         self, kind: str, shared_id: bytes, specs: Sequence[RunSpec], inputs: Mapping[str, bytes]
-    ) -> RunAttempt:
-        """An attempt at several jobs of one model and class; its outputs are taken while it runs.
+    ) -> ContainerRun:
+        """A run of several jobs of one model and class; their outputs are copied while it runs.
 
-        It has the memory and the time of the job that was given most: who gives little ends nothing for the others.
+        It has the memory and the time of the job that was given most, so that a job with little ends no other.
         Raises: ModelUnusable if the model is not here.
         """
         jobs = [
             {
                 "job_id": spec.job_id.hex(),
                 "seed": spec.seed.hex(),
-                "params": {**_how(spec), "memory_bytes": spec.memory_bytes},
+                "params": {**_sampling(spec), "memory_bytes": spec.memory_bytes},
             }
             for spec in specs
         ]
@@ -55,7 +60,7 @@ class Station:
         first = specs[0]
         params = {**_class_of(first), "jobs": jobs}
         model, with_weights = self._model(first), self._with_weights(first, inputs)
-        return RunAttempt(self.engine, self.image, Task(shared_id, kind, params, with_weights, (), limits, model))
+        return ContainerRun(self.engine, self.image, Task(shared_id, kind, params, with_weights, (), limits, model))
 
     def _model(self, spec: RunSpec) -> Path:
         self.models.manifest(spec.manifest)
@@ -70,5 +75,5 @@ def _class_of(spec: RunSpec) -> dict[str, object]:
     return {"dtype": CLASS_DTYPES.get(spec.class_id, ""), "device_class": spec.class_id}
 
 
-def _how(spec: RunSpec) -> dict[str, object]:
+def _sampling(spec: RunSpec) -> dict[str, object]:
     return {"max_new_tokens": spec.max_new_tokens, "temperature_milli": spec.temperature}

@@ -1,13 +1,12 @@
-"""Running a client's job of any kind by itself, and what the node may believe of what a container left of a job."""
+"""A client's job of any kind: run in a container of its own, and the checks on what a container leaves of it."""
 
 import hashlib
 import json
 from collections.abc import Callable
 
-from executor.containers.ending import Intent
 from executor.containers.sandbox import MIB
-from executor.containers.transcript import Said, Tokens
-from executor.runs.context import Station
+from executor.containers.transcript import RunnerEvent, Tokens
+from executor.runs.context import RunnerContext
 from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace
 from protocol.errors import ExecutorError
 from protocol.judging.kinds import validate
@@ -26,52 +25,51 @@ from protocol.wire.ids import JobId
 MAX_RESULT_BYTES = 4 * MIB
 
 
-class QueuedRun:
-    """A job with its input, and the judge of its outputs. All calls block. What has been run is not run again."""
+class PendingRun:
+    """A job with its input; it checks the outputs. All calls block. A job that has a result is not run again."""
 
-    def __init__(self, station: Station, spec: RunSpec, workspace: Workspace) -> None:
+    def __init__(self, context: RunnerContext, spec: RunSpec, workspace: Workspace) -> None:
         """Raises: ExecutorError if the model or the input is not on this machine."""
         self.spec = spec
         self.workspace = workspace
-        self._manifest = station.models.manifest(spec.manifest)
+        self._manifest = context.models.manifest(spec.manifest)
         input_json = workspace.get(INPUT_JSON)
         if input_json is None:
             raise ExecutorError("the input of the job is not in its workspace")
         self.input = input_json
-        self._said = self._told = 0
+        self._written = self._passed_on = 0
 
-    def done(self) -> tuple[RunResult, bytes] | None:
-        """What an earlier run has left; None if there is none, or nothing that can be offered."""
+    def earlier_result(self) -> tuple[RunResult, bytes] | None:
+        """The result and fingerprint of an earlier run; None if there is none, or if it is damaged."""
         note = self.workspace.get(RUN_JSON)
         if note is None:
             return None
         try:
             return self._read(int(json.loads(note)["duration_ms"]))
         except (ValueError, TypeError, KeyError):
-            # Damaged since, by the disk or by somebody: what cannot be offered is made again.
+            # Damaged on the disk: run the job again.
             return None
 
     def is_begun(self) -> bool:
-        """Whether a container of its own is at it, or was, that may be taken over."""
-        return self.workspace.exchange.exists()
+        """Whether there is a volume of a container of its own, which may be taken over."""
+        return self.workspace.volume.exists()
 
-    def begin(self) -> None:
-        """The answer is said from its start, maybe again."""
-        self._said = 0
+    def restart_answer(self) -> None:
+        """A container writes the answer from its start, perhaps not for the first time."""
+        self._written = 0
 
-    def news(self, ids: tuple[int, ...]) -> tuple[int, ...]:
-        """Of tokens that go on the answer, those that are worth a frame.
+    def new_tokens(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the next tokens of the answer, those to stream.
 
-        What goes over the length that was paid for is no part of it, and where it was begun before, by a container that
-        did not come to its end, its beginning has been told.
+        Left out are tokens beyond the length that was paid for, and those that an earlier container already streamed.
         """
-        at, self._said = self._said, self._said + len(ids)
-        news = ids[max(0, self._told - at) : max(0, self.spec.max_new_tokens - at)]
-        self._told += len(news)
-        return news
+        at, self._written = self._written, self._written + len(ids)
+        new = ids[max(0, self._passed_on - at) : max(0, self.spec.max_new_tokens - at)]
+        self._passed_on += len(new)
+        return new
 
     def settle(self, duration_ms: int) -> tuple[RunResult, bytes]:
-        """What outputs in the workspace amount to: the result and, where there is one, the fingerprint."""
+        """Check the outputs in the workspace. Returns: the result, and the fingerprint if it has one."""
         try:
             result, proof = self._read(duration_ms)
         except InvalidResult as error:
@@ -101,33 +99,31 @@ class QueuedRun:
 
 
 class Generation:
-    """One run of one job in a container of its own. `run` blocks; `stop` may come from another thread."""
+    """One job in a container of its own. `run` blocks; another thread may call `stop`."""
 
-    def __init__(self, station: Station, order: QueuedRun) -> None:
+    def __init__(self, context: RunnerContext, pending: PendingRun) -> None:
         """Raises: ExecutorError if the model is not on this machine."""
-        self._order = order
-        # What the answer took without the container's start, once it is there.
+        self._pending = pending
         self.run_ms = 0
-        kind, inputs = KINDS[order.spec.kind], {INPUT_JSON: order.input}
-        self._attempt = station.attempt(kind, order.spec, {**inputs}, (RESULT_JSON, PROOF_BIN))
+        """How long the answer took without the start of the container; 0 before it is there."""
+        kind, inputs = KINDS[pending.spec.kind], {INPUT_JSON: pending.input}
+        self._run = context.run_of_job(kind, pending.spec, {**inputs}, (RESULT_JSON, PROOF_BIN))
+        self.stop = self._run.stop
 
     def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> tuple[RunResult, bytes]:
-        """The result and, where there is one, the fingerprint."""
-        order = self._order
-        if done := order.done():
-            return done
+        """Returns: the result, and the fingerprint if it has one."""
+        pending = self._pending
+        if earlier := pending.earlier_result():
+            return earlier
 
-        def hear(said: Said) -> None:
-            if isinstance(said, Tokens) and (ids := order.news(said.ids)):
+        def on_event(event: RunnerEvent) -> None:
+            if isinstance(event, Tokens) and (ids := pending.new_tokens(event.ids)):
                 on_tokens(ids)
 
-        order.begin()
-        workspace = order.workspace
-        finish = self._attempt.run(workspace.exchange, workspace.home, hear)
+        pending.restart_answer()
+        workspace = pending.workspace
+        finish = self._run.run(workspace.volume, workspace.home, on_event)
         if finish.outcome is not Outcome.OK:
             return failed(finish.outcome, finish.detail, finish.duration_ms), b""
         self.run_ms = finish.ending.metrics.get("run_ms", 0) if finish.ending else 0
-        return order.settle(finish.duration_ms)
-
-    def stop(self) -> None:
-        self._attempt.stop(Intent.CANCELLED)
+        return pending.settle(finish.duration_ms)

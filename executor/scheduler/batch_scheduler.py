@@ -1,24 +1,25 @@
-"""Who shares a container: jobs that wait for a turn go along with the one that gets it, if they are of its kind."""
+"""Dynamic batching: a queued run that gets a slot takes along others of its model and class, in one container."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
 
-from executor.runs.generation import QueuedRun
+from executor.runs.generation import PendingRun
 from protocol.stages.execution import RunResult, RunSpec, sharing_key, side_by_side_ms
 
 TIME_SHARE = 2
-"""A shared run should need no more than this part, a half, of the time of any of its jobs."""
+"""A batch should need no more than this part, a half, of the time of any of its jobs."""
+FIRST_MS_PER_TOKEN = 60
+"""A first guess, replaced by what is measured on this machine."""
 
 OnTokens = Callable[[tuple[int, ...]], Awaitable[None]]
 Ended = tuple[RunResult, bytes]
 
 
-def companions(first: RunSpec, waiting: Iterable[RunSpec], at_once: int, ms_per_token: int) -> list[RunSpec]:
-    """Of jobs that wait, in their order, those that a container of the first one takes along.
+def pick_batch(first: RunSpec, waiting: Iterable[RunSpec], at_once: int, ms_per_token: int) -> list[RunSpec]:
+    """Choose among waiting jobs, in their order, those that share a container with the first one.
 
     Args: at_once, answers in one container; ms_per_token, of an answer by itself.
     """
@@ -38,126 +39,120 @@ def _is_in_time(specs: Sequence[RunSpec], ms_per_token: int) -> bool:
 
 
 @dataclass(eq=False, slots=True)
-class Guest:
-    """One job from when it begins to wait until it has ended. `ended` is None where it must be run by itself."""
+class QueuedRun:
+    """A run from when it is queued until it has ended. `ended` stays None if its batch did not settle it."""
 
-    order: QueuedRun
+    run: PendingRun
     on_tokens: OnTokens
-    queue: trio.CancelScope = field(default_factory=trio.CancelScope)
+    waiting: trio.CancelScope = field(default_factory=trio.CancelScope)
     over: trio.Event = field(default_factory=trio.Event)
-    is_gone: bool = False
+    is_cancelled: bool = False
     ended: Ended | None = None
-    party: "Party | None" = None
+    batch: "RunBatch | None" = None
 
     def settle(self, ended: Ended) -> None:
-        """It has ended."""
+        """The run has ended, with this result."""
         self.ended = ended
         self.over.set()
 
-    def leave(self) -> None:
-        """No task waits for it any more."""
-        self.is_gone = True
-        if self.party is not None and all(guest.is_gone for guest in self.party.guests):
-            self.party.scope.cancel()
+    def cancel(self) -> None:
+        """Its result is no longer needed. The last one of a batch stops the container."""
+        self.is_cancelled = True
+        if self.batch is not None and all(queued.is_cancelled for queued in self.batch.queued):
+            self.batch.scope.cancel()
 
 
 @dataclass(eq=False, slots=True)
-class Party:
-    """Those that share a container, and what ends it."""
+class RunBatch:
+    """Runs that share a container; cancelling `scope` stops it."""
 
-    guests: list[Guest]
+    queued: list[QueuedRun]
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
-class ContainerHost(Protocol):
-    """What runs containers."""
-
-    async def alone(self, order: QueuedRun, on_tokens: OnTokens) -> Ended:
-        """Run a job in a container of its own. Raises: ExecutorError."""
-        ...
-
-    async def together(self, guests: Sequence[Guest]) -> None:
-        """Run jobs in one container, and settle those that it settles. Never raises ours."""
-        ...
-
-    def speed(self) -> int:
-        """Milliseconds a token, of an answer by itself."""
-        ...
-
-
-class Sharing:
-    """Lets jobs wait for a turn, and take others along. Only while it is served; else each is run by itself."""
+class BatchScheduler:
+    """Queues runs for slots and puts them into batches. Unless `serve` runs, each run gets a container of its own."""
 
     def __init__(
-        self, host: ContainerHost, turn: Callable[[], AbstractAsyncContextManager[None]], at_once: int
+        self,
+        run_one: Callable[[PendingRun, OnTokens], Awaitable[Ended]],
+        run_many: Callable[[Sequence[QueuedRun]], Awaitable[None]],
+        slot: Callable[[], AbstractAsyncContextManager[None]],
+        at_once: int,
     ) -> None:
-        """Args: turn, holds one of the machine's turns; left by another task than it was entered by."""
-        self._host = host
-        self._turn = turn
+        """Args: run_one, runs a job in a container of its own, and raises ExecutorError if the machine fails.
+
+        run_many, runs a batch in one container and settles what it can; it raises no ExecutorError.
+        slot, holds a slot; another task may leave it than entered it. at_once, runs in one container.
+        """
+        self._run_one = run_one
+        self._run_many = run_many
+        self._slot = slot
         self._at_once = at_once
-        self._waiting: list[Guest] = []
-        self._house: trio.Nursery | None = None
+        self._waiting: list[QueuedRun] = []
+        self._nursery: trio.Nursery | None = None
+        self.ms_per_token = FIRST_MS_PER_TOKEN
+        """Of an answer by itself; `run_one` keeps it up to date."""
 
     async def serve(self) -> None:
-        """Be where shared containers live, until cancelled: none is any one job's."""
-        async with trio.open_nursery() as house:
-            self._house = house
+        """Run the containers of batches, until cancelled: they belong to no single job."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             try:
                 await trio.sleep_forever()
             finally:
-                self._house = None
+                self._nursery = None
 
-    async def run(self, order: QueuedRun, on_tokens: OnTokens, *, alone: bool) -> Ended:
-        """Run a job to its end, by itself or, unless it must be `alone`, with others. Raises: ExecutorError."""
-        if self._at_once > 1 and not alone and sharing_key(order.spec) is not None:
-            guest = Guest(order, on_tokens)
-            self._waiting.append(guest)
+    async def run(self, run: PendingRun, on_tokens: OnTokens, *, alone: bool) -> Ended:
+        """Run a job to its end, in a batch unless it must be `alone`. Raises: ExecutorError."""
+        if self._at_once > 1 and not alone and sharing_key(run.spec) is not None:
+            queued = QueuedRun(run, on_tokens)
+            self._waiting.append(queued)
             try:
-                ended = await self._as_guest(guest)
+                ended = await self._run_queued(queued)
             finally:
-                guest.leave()
-                self._forget(guest)
+                queued.cancel()
+                self._forget(queued)
             if ended is not None:
                 return ended
-        async with self._turn():
-            return await self._host.alone(order, on_tokens)
+        async with self._slot():
+            return await self._run_one(run, on_tokens)
 
-    async def _as_guest(self, guest: Guest) -> Ended | None:
-        """How it ended, in the turn that it got or in the one that took it along."""
-        with guest.queue:
-            async with AsyncExitStack() as turn:
-                await turn.enter_async_context(self._turn())
-                if guest.party is None:
-                    along = self._along(guest)
-                    if not along or self._house is None:
-                        self._forget(guest)
-                        return await self._host.alone(guest.order, guest.on_tokens)
-                    self._house.start_soon(self._entertain, self._gather([guest, *along]), turn.pop_all())
-        await guest.over.wait()
-        return guest.ended
+    async def _run_queued(self, queued: QueuedRun) -> Ended | None:
+        """The result, from the slot that this run got or from the batch that took it along."""
+        with queued.waiting:
+            async with AsyncExitStack() as slot:
+                await slot.enter_async_context(self._slot())
+                if queued.batch is None:
+                    others = self._others(queued)
+                    if not others or self._nursery is None:
+                        self._forget(queued)
+                        return await self._run_one(queued.run, queued.on_tokens)
+                    self._nursery.start_soon(self._run_batch, self._batch_of([queued, *others]), slot.pop_all())
+        await queued.over.wait()
+        return queued.ended
 
-    def _along(self, first: Guest) -> list[Guest]:
-        others = {guest.order.spec: guest for guest in self._waiting if guest is not first}
-        chosen = companions(first.order.spec, others, self._at_once, self._host.speed())
-        return [others[spec] for spec in chosen]
+    def _others(self, first: QueuedRun) -> list[QueuedRun]:
+        others = {queued.run.spec: queued for queued in self._waiting if queued is not first}
+        return [others[spec] for spec in pick_batch(first.run.spec, others, self._at_once, self.ms_per_token)]
 
-    def _gather(self, guests: list[Guest]) -> Party:
-        party = Party(guests)
-        for guest in guests:
-            guest.party = party
-            self._forget(guest)
-            guest.queue.cancel()
-        return party
+    def _batch_of(self, queued: list[QueuedRun]) -> RunBatch:
+        batch = RunBatch(queued)
+        for each in queued:
+            each.batch = batch
+            self._forget(each)
+            each.waiting.cancel()
+        return batch
 
-    def _forget(self, guest: Guest) -> None:
-        if guest in self._waiting:
-            self._waiting.remove(guest)
+    def _forget(self, queued: QueuedRun) -> None:
+        if queued in self._waiting:
+            self._waiting.remove(queued)
 
-    async def _entertain(self, party: Party, turn: AsyncExitStack) -> None:
-        async with turn:
+    async def _run_batch(self, batch: RunBatch, slot: AsyncExitStack) -> None:
+        async with slot:
             try:
-                with party.scope:
-                    await self._host.together(party.guests)
+                with batch.scope:
+                    await self._run_many(batch.queued)
             finally:
-                for guest in party.guests:
-                    guest.over.set()
+                for queued in batch.queued:
+                    queued.over.set()

@@ -1,6 +1,6 @@
-"""Turns: how many containers run at once on a machine, over all nodes that share a content store.
+"""Slots for the containers of all nodes that share a content store: at most so many run on a machine at once.
 
-A turn is a locked file. The system unlocks it when its holder ends, however it ends, so none can be lost.
+A slot is a locked file. The kernel unlocks it when its holder ends, also after a crash.
 """
 
 import fcntl
@@ -16,16 +16,16 @@ from protocol.errors import ExecutorError
 POLL_S = 0.1
 
 
-class Turns:
-    """`count` turns as files of a folder; 0: everybody may run at any time."""
+class HostSlots:
+    """`count` slots as files of a folder; 0 means no limit."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder = folder
         self._count = count
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and hold it. Raises: ExecutorError if the folder cannot be used."""
+    async def hold(self) -> AsyncIterator[None]:
+        """Wait for a free slot and hold it. Raises: ExecutorError if the folder cannot be used."""
         if not self._count:
             yield
             return
@@ -39,7 +39,7 @@ class Turns:
             os.close(held)
 
     def _try_all(self) -> int | None:
-        """The file of a turn that was free, locked; None if there is none."""
+        """The locked file of a free slot; None if all are held."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for number in range(self._count):
@@ -51,5 +51,5 @@ class Turns:
                 else:
                     return opened
         except OSError as error:
-            raise ExecutorError(f"cannot wait for a turn in {self._folder}: {error.strerror}") from error
+            raise ExecutorError(f"cannot wait for a slot in {self._folder}: {error.strerror}") from error
         return None

@@ -1,8 +1,8 @@
-"""A job's own folder on this machine: its input in the clear, its result and its fingerprint.
+"""A job's folder on this machine, which only the node's user may read: input in the clear, result and fingerprint.
 
-Only the node's user may look inside. Opening a job's content puts `input.json` here; a run adds `result.json` and
-`proof.bin`; a check of somebody else's result finds both JSON files here and adds `check.bin`. `run.json` says how the
-run ended, so that asking for it twice gives one answer. While a container runs, its exchange is in `run/`.
+`input.json` comes when the node opens the job's content. A run adds `result.json` and `proof.bin`; a check needs both
+JSON files and adds `check.bin`. `run.json` says how the run ended, so that a second request gives the same answer.
+While a container runs, its IO volume is in `run/`.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from executor.workspace.mounts import EXCHANGE, discard, discard_all, exchanges_below
+from executor.workspace.mounts import VOLUME, discard, discard_all, volumes_below
 from protocol.errors import ExecutorError
 
 INPUT_JSON = "input.json"
@@ -23,7 +23,7 @@ RUN_JSON = "run.json"
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """What the disk refuses as a fault of this machine, which may pass. Raises: ExecutorError."""
+    """Turn an OSError into an ExecutorError of this machine that may pass."""
     try:
         yield
     except OSError as error:
@@ -32,15 +32,15 @@ def disk_errors() -> Iterator[None]:
 
 
 class Workspace:
-    """All calls block and raise OSError where the disk does."""
+    """The folder of one job. All calls block and raise OSError if the disk does."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
 
     @property
-    def exchange(self) -> Path:
-        """Where the container's directories are made."""
-        return self.home / EXCHANGE
+    def volume(self) -> Path:
+        """The IO volume of its container, while one runs."""
+        return self.home / VOLUME
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all; it is on the disk when this returns."""
@@ -52,21 +52,21 @@ class Workspace:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            # Half a file would only make a full disk fuller.
+            # Remove the partial file: the disk is full.
             partial.unlink(missing_ok=True)
             raise
         partial.rename(self.home / name)
 
     def get(self, name: str) -> bytes | None:
-        """A file's bytes; None where there is none."""
+        """The bytes of a file; None if there is none."""
         try:
             return (self.home / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def discard(self) -> None:
-        """Remove everything; does nothing if there is nothing. Raises ExecutorError too."""
-        discard(self.exchange)
+        """Remove everything; does nothing if there is nothing. Raises: ExecutorError too."""
+        discard(self.volume)
         shutil.rmtree(self.home, ignore_errors=True)
 
 
@@ -85,24 +85,24 @@ class Workspaces:
         return Workspace(self._root / "samples" / f"{batch_id.hex()}-{leaf_index}")
 
     def of_shared(self, shared_id: bytes) -> Workspace:
-        """The workspace of a container that several jobs share; nothing of theirs stays in it."""
+        """The workspace of a container that several jobs share; none of their files stays in it."""
         return Workspace(self._root / "shared" / shared_id.hex())
 
     def sweep(self, in_use: Collection[Path] = ()) -> int:
-        """Take down the exchanges that a crash left mounted; returns how many. Call it before anything runs.
+        """Remove the volumes that a crash left mounted; returns how many. Call it before anything runs.
 
-        Args: in_use, the output directories that containers still write to: their exchanges stay.
+        Args: in_use, the output directories that containers still write to: their volumes stay.
         Raises: ExecutorError if one cannot be removed; the others are.
         """
         kept = {path.parent.resolve() for path in in_use}
-        left = [path for path in exchanges_below(self._root) if path not in kept]
+        left = [path for path in volumes_below(self._root) if path not in kept]
         discard_all(left)
         return len(left)
 
     def let_go(self, output: Path) -> None:
-        """Remove the exchange of a container that was removed; `output` is the directory that it wrote to.
+        """Remove the volume of a container that was removed; `output` is the directory that it wrote to.
 
         Does nothing for a directory that is not in a workspace of this node. Raises: ExecutorError.
         """
-        if output.resolve().parent in exchanges_below(self._root):
+        if output.resolve().parent in volumes_below(self._root):
             discard(output.parent)

@@ -1,7 +1,7 @@
-"""The two directories that a container shares with the host: `input`, which it may read, and `output`, which it writes.
+"""The two directories that a container shares with the host: it reads `input` and writes `output`.
 
-Where we are root, `output` is a small filesystem of its own in the file `output.img`, so that a job cannot fill the
-disk. Elsewhere only the size of a single file is limited.
+If the node runs as root, `output` is a small filesystem in the file `output.img`, so that a job cannot fill the disk.
+If not, only the size of a single file is limited.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from protocol.errors import ExecutorError
 
 
 class IoVolume:
-    """Made on entry, gone on exit. All calls block."""
+    """Made on entry, removed on exit. All calls block."""
 
     def __init__(self, home: Path, limits: Limits) -> None:
         self._home = home
@@ -27,7 +27,7 @@ class IoVolume:
         self._adopted = False
 
     def adopt(self) -> bool:
-        """Whether entering it keeps what is here: only if a container can still be writing to it."""
+        """Keep what is here on entry. Returns: False if no container can still write here, and entry makes it anew."""
         whole = os.path.ismount(self.output) if os.geteuid() == 0 else self.output.is_dir()
         self._adopted = whole and self.input.is_dir()
         return self._adopted
@@ -42,7 +42,7 @@ class IoVolume:
 
     @property
     def outputs(self) -> Outputs:
-        """What the job left; to be read when its container has ended."""
+        """The outputs of the job, to be read when its container has ended."""
         return Outputs(self.output, self._limits)
 
     @property
@@ -51,17 +51,17 @@ class IoVolume:
 
     @property
     def is_full(self) -> bool:
-        """Whether the job has used up all that it may write; never where that is not a filesystem of its own."""
+        """Whether the job has used up its output filesystem; False if it has none of its own."""
         return os.path.ismount(self.output) and self.outputs.is_full()
 
     def __enter__(self) -> Self:
         if self._adopted:
             return self
-        # A crash may have left one behind, and its job is now run again from the start.
+        # A crash may have left a volume, and the job now runs again from its start.
         discard(self._home)
         try:
             self.input.mkdir(parents=True)
-            # The parent process may have a umask that shuts the worker out.
+            # The umask of this process may shut the worker out.
             self.input.chmod(0o755)
             self.output.mkdir()
             if os.geteuid() == 0:
@@ -92,8 +92,8 @@ class IoVolume:
     def _mount_quota(self) -> None:
         image = self._home / OUTPUT_IMAGE
         with image.open("wb") as file:
-            # Taken from the disk now: if there were no room for it later, the kernel would lose what the job wrote
-            # before, and its result would look like a lie. For the same reason mkfs must not give it back.
+            # Reserve the space now: on a full disk the kernel would lose data that the job wrote, and an honest result
+            # would look forged. For the same reason mkfs must not discard it.
             os.posix_fallocate(file.fileno(), 0, self._limits.output_bytes + self._limits.output_bytes // 8 + (2 << 20))
         owner = "root_owner=1000:1000,lazy_itable_init=1,nodiscard"
         inodes = str(self._limits.output_files + 64)
@@ -103,7 +103,7 @@ class IoVolume:
 
 
 def entry(name: str, content: bytes | Path) -> dict[str, object]:
-    """What spec.json says of an input. Raises: OSError."""
+    """The entry of an input in spec.json. Raises: OSError."""
     if isinstance(content, bytes):
         return {"path": name, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     with content.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Mounts and loop devices of exchanges: found and removed, also those that a killed process has left."""
+"""Mounts and loop devices of IO volumes: found and removed, also those that a killed process left."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from protocol.errors import ExecutorError
 
 MOUNTINFO = Path("/proc/self/mountinfo")
-EXCHANGE, OUTPUT_DIR, OUTPUT_IMAGE = "run", "output", "output.img"
+VOLUME, OUTPUT_DIR, OUTPUT_IMAGE = "run", "output", "output.img"
 
 
 def mounts_below(folder: Path) -> list[Path]:
@@ -19,21 +19,21 @@ def mounts_below(folder: Path) -> list[Path]:
     return [point for point, _ in reversed(_mounted()) if point.is_relative_to(root)]
 
 
-def exchanges_below(folder: Path) -> list[Path]:
-    """Exchanges of all workspaces below `folder`, also those whose files were deleted while they were mounted."""
+def volumes_below(folder: Path) -> list[Path]:
+    """Volumes of all workspaces below `folder`, also those whose files were deleted while they were mounted."""
     root = folder.resolve()
     mounted = {
         point.parent
         for point, source in _mounted()
         if point.is_relative_to(root)
-        and (point.parent.name, point.name) == (EXCHANGE, OUTPUT_DIR)
+        and (point.parent.name, point.name) == (VOLUME, OUTPUT_DIR)
         and source.startswith("/dev/loop")
     }
-    return sorted(mounted | {path for path in root.glob(f"*/*/{EXCHANGE}") if path.is_dir()})
+    return sorted(mounted | {path for path in root.glob(f"*/*/{VOLUME}") if path.is_dir()})
 
 
 def discard(home: Path) -> None:
-    """Remove an exchange, mounted or not; does nothing if there is none. Raises: ExecutorError."""
+    """Remove a volume, mounted or not; does nothing if there is none. Raises: ExecutorError."""
     if not home.exists():
         return
     try:
@@ -48,7 +48,7 @@ def discard(home: Path) -> None:
 
 
 def discard_all(homes: Sequence[Path]) -> None:
-    """Remove each of these exchanges. Raises: the first ExecutorError, after all were tried."""
+    """Remove each of these volumes. Raises: the first ExecutorError, after all were tried."""
     failed = []
     for home in homes:
         try:

@@ -14,9 +14,9 @@ from pathlib import Path
 from executor import images
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits
-from executor.containers.transcript import RunProgress, Said
+from executor.containers.transcript import RunnerEvent, RunProgress
 from executor.models import ModelStore
-from executor.runs.container_run import RunAttempt, Task
+from executor.runs.container_run import ContainerRun, Task
 from node.calibration.plan import Part
 from node.calibration.prompts import prompt_of
 from protocol.errors import ExecutorError
@@ -64,7 +64,7 @@ class MeasuringBench:
         Path(file.name).rename(target / KEY)
         return target
 
-    def _attempt(self, part: Part, act_w: bytes | None, key: str) -> RunAttempt:
+    def _attempt(self, part: Part, act_w: bytes | None, key: str) -> ContainerRun:
         needs = self.models.manifest(self.manifest).needs_bytes
         limits = Limits(
             timeout_ms=TIMEOUT_MS,
@@ -91,13 +91,13 @@ class MeasuringBench:
         }
         model, wanted = self.models.path(self.manifest), (DISTANCES, ACT_W)
         task = Task(bytes.fromhex(key), "calibrate", params, inputs, wanted, limits, model, self.seed)
-        return RunAttempt(self.engine, self.image, task)
+        return ContainerRun(self.engine, self.image, task)
 
 
-def _progress_of(part: Part, tell: Callable[[str], None]) -> Callable[[Said], None]:
+def _progress_of(part: Part, tell: Callable[[str], None]) -> Callable[[RunnerEvent], None]:
     said_at = -1
 
-    def hear(said: Said) -> None:
+    def hear(said: RunnerEvent) -> None:
         nonlocal said_at
         if isinstance(said, RunProgress) and said.total and (tenth := 10 * said.step // said.total) != said_at:
             said_at = tenth

@@ -19,11 +19,12 @@ from chain.tx.keystore import load_key, read_password
 from chain.tx.pending import Prepared
 from chain.tx.transactions import GWEI
 from chain.tx.wallet import Key, Wallet
+from executor.adapter import ContainerAdapter, Runner
 from executor.models import ModelStore
 from executor.workspace.folders import Workspaces, disk_errors
 from node.config import Config
 from node.daemon.gossip_admission import GossipAdmission
-from node.daemon.runner import Containers, FindRunner, Runner, Site, Weights, find_docker
+from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
 from node.journal import DataDirectory, Journal, SentTransaction, open_journal
@@ -130,7 +131,7 @@ async def open_parts(
         routes.update(dict.fromkeys(get_args(SealingEffect), sealing))
         routes.update(dict.fromkeys((*get_args(ChainEffect), SignMessage), chain))
         if runner is not None:
-            routes.update(dict.fromkeys(get_args(ContainerEffect), Containers(runner, driver.report)))
+            routes.update(dict.fromkeys(get_args(ContainerEffect), ContainerAdapter(runner, driver.report)))
         yield Parts(
             config=config,
             clock=clock,

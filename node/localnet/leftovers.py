@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from executor.containers.engine import DEFAULT_HOST, Engine
-from executor.workspace.mounts import OUTPUT_DIR, discard_all, exchanges_below, mounts_below
+from executor.workspace.mounts import OUTPUT_DIR, discard_all, mounts_below, volumes_below
 from node.api.faults import Fault
 from node.config import load
 from node.journal import LOCK_NAME, DataDirectory
@@ -58,7 +58,7 @@ def clear(directory: Path, say: Say) -> None:
 
 
 def _clean_home(home: Home, say: Say) -> None:
-    left, count = exchanges_below(home.work), 0
+    left, count = volumes_below(home.work), 0
     try:
         count = _remove_containers(home, is_needed=bool(left))
     except ExecutorError as error:
@@ -93,6 +93,6 @@ def _is_ours(directory: Path) -> bool:
     if (directory / NAME).exists() or (directory / "deployment.json").exists():
         return True
     homes = (Home(path) for path in directory.iterdir())
-    mounted = [left / OUTPUT_DIR for home in homes for left in exchanges_below(home.work)]
+    mounted = [left / OUTPUT_DIR for home in homes for left in volumes_below(home.work)]
     files = (path for path in directory.resolve().rglob("*") if not path.is_dir())
     return all(any(path.is_relative_to(point) for point in mounted) for path in files)

@@ -186,7 +186,7 @@ def _settings(plan: NodePlan, record: LocalnetRecord, listen: str, bootnode: str
         },
         "p2p": {"listen": [listen], "bootnodes": [bootnode] if bootnode else [], "fast": True},
         "chain": {"rpc_urls": [record.rpc], "deployment": record.deployment, "poll_ms": 500},
-        "executor": {"store": record.store, "turns": os.cpu_count() or 1},
+        "executor": {"store": record.store, "host_slots": os.cpu_count() or 1},
     }
     if host := os.environ.get("DOCKER_HOST"):
         settings["executor"]["docker_host"] = host

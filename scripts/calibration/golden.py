@@ -18,7 +18,7 @@ from executor import devices, images
 from executor.containers.engine import Engine
 from executor.containers.sandbox import Limits, Sandbox
 from executor.models import ModelStore
-from executor.runs.context import Station
+from executor.runs.context import RunnerContext
 from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
 from executor.workspace.io_volume import IoVolume
 from protocol.stages.execution import Outcome, RunSpec
@@ -54,13 +54,15 @@ def main() -> None:
             spec = RunSpec(job_id, cid, class_id, TOKENS, 0, bytes(32), 2 << 30, 600_000)
             chat = {"v": 1, "salt": "5a" * 16, "messages": [{"role": "user", "content": QUESTION}]}
             files: dict[str, bytes | Path] = {INPUT_JSON: json.dumps(chat).encode()}
-            stations = [Station(engine, each, ModelStore(store()), lambda manifest: act_w) for each in (image, honest)]
+            contexts = [
+                RunnerContext(engine, each, ModelStore(store()), lambda manifest: act_w) for each in (image, honest)
+            ]
             with tempfile.TemporaryDirectory(prefix="vcoin-golden-") as made:
                 kept = Path(made) / "kept"
-                _run(stations[0], "generate", spec, files, (RESULT_JSON, PROOF_BIN), kept)
+                _run(contexts[0], "generate", spec, files, (RESULT_JSON, PROOF_BIN), kept)
                 result = (kept / RESULT_JSON).read_bytes()
                 files[RESULT_JSON] = result
-                _run(stations[1], "check", spec, files, (CHECK_BIN,), kept)
+                _run(contexts[1], "check", spec, files, (CHECK_BIN,), kept)
                 tokens = len(json.loads(result)["output_token_ids"])
                 found = _distances(engine, honest, kept, tokens)
                 facts[name] = {"tokens": tokens, "job_id": job_id.hex(), "class_id": class_id, "distances_ppm": found}
@@ -73,9 +75,14 @@ def main() -> None:
 
 
 def _run(
-    station: Station, kind: str, spec: RunSpec, files: Mapping[str, bytes | Path], wanted: tuple[str, ...], kept: Path
+    context: RunnerContext,
+    kind: str,
+    spec: RunSpec,
+    files: Mapping[str, bytes | Path],
+    wanted: tuple[str, ...],
+    kept: Path,
 ) -> None:
-    finish = station.attempt(kind, spec, dict(files), wanted).run(kept.parent / "run", kept, lambda said: None)
+    finish = context.run_of_job(kind, spec, dict(files), wanted).run(kept.parent / "run", kept, lambda said: None)
     if finish.outcome is not Outcome.OK:
         raise SystemExit(f"error: {kind}: {finish.detail}")
 

@@ -19,9 +19,9 @@ from typing import Any
 from executor import devices, images
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits
-from executor.containers.transcript import RunProgress, Said
+from executor.containers.transcript import RunnerEvent, RunProgress
 from executor.models import ModelStore
-from executor.runs.container_run import RunAttempt, Task
+from executor.runs.container_run import ContainerRun, Task
 from node.calibration.prompts import PROMPTS
 from protocol.stages.execution import CLASS_DTYPES, Outcome
 from scripts.calibration.__main__ import FOLDER
@@ -47,7 +47,7 @@ def texts() -> list[str]:
 def measure(engine: Engine, image: str, model: Path, class_id: int, target: Path) -> dict[str, Any]:
     """noise.json of one container; it is left in `target` with what was read. Raises: SystemExit."""
 
-    def hear(said: Said) -> None:
+    def hear(said: RunnerEvent) -> None:
         if isinstance(said, RunProgress):
             print(f"class {class_id}: {said.step} of {said.total}", file=sys.stderr, flush=True)
 
@@ -62,7 +62,7 @@ def measure(engine: Engine, image: str, model: Path, class_id: int, target: Path
     job_id = hashlib.sha256(f"vcoin/noise/{class_id}/{time.time_ns()}".encode()).digest()
     task = Task(job_id, "noise", params, given, ("noise.json", "readings.npz"), LIMITS, model)
     with tempfile.TemporaryDirectory(prefix="vcoin-noise-") as made:
-        finish = RunAttempt(engine, image, task).run(Path(made) / "run", target, hear)
+        finish = ContainerRun(engine, image, task).run(Path(made) / "run", target, hear)
     if finish.outcome is not Outcome.OK:
         sys.exit(f"error: class {class_id}: {finish.detail}")
     found: dict[str, Any] = json.loads((target / "noise.json").read_text())

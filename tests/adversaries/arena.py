@@ -36,12 +36,12 @@ from tests.adversaries.dice import Dice
 from tests.adversaries.models import copy_model
 from tests.support.anvil_ledger import DEPLOYER, RUNTIME, AnvilLedger, open_anvil_ledger, owner_of
 from tests.support.jobs import CLASS, CLASSES, key
+from tests.support.runner_context import docker_host, small_model
 from tests.support.scenes.daemons import Place
-from tests.support.station import docker_host, small_model
 
 BLOCK_S = 0.8
 POLL_MS = 800
-TURNS = 2
+HOST_SLOTS = 2
 """Containers at a time, on the two cores of the smallest machine that runs this."""
 AT_WORK = 3
 """Rows that may want containers at a time: more would only wait for each other, and seats have their time."""
@@ -324,7 +324,7 @@ def _make(place: Place, name: str, part: Part) -> Member:
         "node__price": str(part.price),
         "executor__store": str(place.root / "store"),
         "executor__docker_host": docker_host(),
-        "executor__turns": TURNS,
+        "executor__host_slots": HOST_SLOTS,
         "chain__poll_ms": POLL_MS,
         **part.settings,
     }

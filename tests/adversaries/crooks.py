@@ -16,10 +16,12 @@ import trio
 
 from chain.contracts.court import Court
 from executor import images
+from executor.adapter import Runner
 from executor.models import ModelStore
+from executor.scheduler.batch_scheduler import OnTokens
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from node.daemon.parts import Parts
-from node.daemon.runner import FindRunner, OnTokens, Runner, Site, Weights, find_docker
+from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.driver import Adapter
 from protocol.effects import CommitSeat, Effect, ReplaySample, RevealSeat, Send, SignMessage
 from protocol.errors import ChainError

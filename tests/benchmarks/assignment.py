@@ -15,7 +15,7 @@ from node.localnet.record import LocalnetRecord
 from node.localnet.running import down
 from scripts.setup import model
 from tests.benchmarks.line import Line
-from tests.support.station import small_model
+from tests.support.runner_context import small_model
 
 NEEDS = ("venv", "node tools", "docker engine", "runner image", "model")
 KEYS = ("assign.p50_ms", "assign.p95_ms", "assign.lane_open_ms")

@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 from executor import devices
-from executor.runs.context import Station
+from executor.runs.context import RunnerContext
 from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunSpec
 from tests.benchmarks.line import Line
-from tests.support.station import open_station, small_model
+from tests.support.runner_context import open_context, small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 KEYS = ("check.ratio_128", "check.ratio_128_fp32", "truth.proof_bytes_32")
@@ -37,12 +37,12 @@ QUESTIONS = (
 def run() -> list[Line]:
     """Raises: RuntimeError if a container fails or all answers are too short to be a measurement."""
     lines, proof_bytes = [], 0
-    with open_station() as station:
+    with open_context() as context:
         for class_id in devices.cpu_classes(Path("/proc/cpuinfo").read_text()):
             key, goal = LINES[class_id]
             ratios, speeds = [], []
             for question in QUESTIONS:
-                if len(ratios) == RUNS or (found := _pair(station, question, class_id)) is None:
+                if len(ratios) == RUNS or (found := _pair(context, question, class_id)) is None:
                     continue
                 generated, checked, proof_bytes = found
                 ratios.append(checked / generated)
@@ -55,7 +55,7 @@ def run() -> list[Line]:
     return [*lines, Line("truth.proof_bytes_32", proof_bytes / chunks, "B", "<= 258", TOPLOC, chunks)]
 
 
-def _pair(station: Station, question: str, class_id: int) -> tuple[int, int, int] | None:
+def _pair(context: RunnerContext, question: str, class_id: int) -> tuple[int, int, int] | None:
     """Milliseconds of a run and of its check, model loading apart, and the size of the proof in bytes.
 
     None where the answer is too short.
@@ -65,18 +65,23 @@ def _pair(station: Station, question: str, class_id: int) -> tuple[int, int, int
     chat = json.dumps({"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": question}]}).encode()
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         kept = Path(made) / "kept"
-        generated = _run(station, "generate", spec, {INPUT_JSON: chat}, (RESULT_JSON, PROOF_BIN), kept)
+        generated = _run(context, "generate", spec, {INPUT_JSON: chat}, (RESULT_JSON, PROOF_BIN), kept)
         result = (kept / RESULT_JSON).read_bytes()
         if len(json.loads(result)["output_token_ids"]) != TOKENS:
             return None
-        checked = _run(station, "check", spec, {INPUT_JSON: chat, RESULT_JSON: result}, (CHECK_BIN,), kept)
+        checked = _run(context, "check", spec, {INPUT_JSON: chat, RESULT_JSON: result}, (CHECK_BIN,), kept)
         return generated, checked, (kept / PROOF_BIN).stat().st_size
 
 
 def _run(
-    station: Station, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...], kept: Path
+    context: RunnerContext,
+    kind: str,
+    spec: RunSpec,
+    inputs: dict[str, bytes | Path],
+    wanted: tuple[str, ...],
+    kept: Path,
 ) -> int:
-    finish = station.attempt(kind, spec, inputs, wanted).run(kept.parent / "run", kept, lambda said: None)
+    finish = context.run_of_job(kind, spec, inputs, wanted).run(kept.parent / "run", kept, lambda said: None)
     if finish.outcome is not Outcome.OK or finish.ending is None:
         raise RuntimeError(f"{kind}: {finish.detail}")
     return finish.ending.metrics["run_ms"]

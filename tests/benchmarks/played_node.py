@@ -22,11 +22,12 @@ from pathlib import Path
 
 import trio
 
+from executor.adapter import Runner
 from executor.workspace.folders import INPUT_JSON
 from node.config import load
 from node.daemon.node import Node
 from node.daemon.process import keep_what_stays, run
-from node.daemon.runner import Runner, Site
+from node.daemon.runner import Site
 from node.journal import SentTransaction
 from protocol.effects import Effect
 from protocol.events import ContainerExited, Event

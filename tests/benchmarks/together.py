@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from executor import devices
-from executor.runs.batched_generation import Together
-from executor.runs.context import Station
-from executor.runs.generation import Generation, QueuedRun
+from executor.runs.batched_generation import BatchedGeneration
+from executor.runs.context import RunnerContext
+from executor.runs.generation import Generation, PendingRun
 from executor.workspace.folders import INPUT_JSON, Workspaces
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from tests.benchmarks.line import Line
-from tests.support.station import open_station, small_model
+from tests.support.runner_context import open_context, small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 KEYS = ("together.speed_8", "together.speed_8_fp32", "together.last_8", "together.last_8_fp32")
@@ -57,9 +57,9 @@ class Listener:
 def run() -> list[Line]:
     """Raises: RuntimeError if a container fails."""
     lines = []
-    with open_station() as station:
+    with open_context() as context:
         for class_id in devices.cpu_classes(Path("/proc/cpuinfo").read_text()):
-            alone, together = _in_turn(station, class_id), _together(station, class_id)
+            alone, together = _in_turn(context, class_id), _together(context, class_id)
             speed = (together.tokens / together.ended_s[-1]) / (alone.tokens / alone.ended_s[-1])
             words = (
                 f"class {class_id} at {TEMPERATURE_MILLI / 1000}, starts of containers included: "
@@ -75,7 +75,7 @@ def run() -> list[Line]:
     return lines
 
 
-def _orders(station: Station, class_id: int, workspaces: Workspaces) -> list[QueuedRun]:
+def _orders(context: RunnerContext, class_id: int, workspaces: Workspaces) -> list[PendingRun]:
     orders = []
     for subject in SUBJECTS:
         job_id = hashlib.sha256(subject.encode()).digest()
@@ -83,23 +83,23 @@ def _orders(station: Station, class_id: int, workspaces: Workspaces) -> list[Que
         content = f"Write a long and detailed text about {subject} for children who love science."
         chat = {"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": content}]}
         workspaces.of_job(job_id).put(INPUT_JSON, json.dumps(chat).encode())
-        orders.append(QueuedRun(station, spec, workspaces.of_job(job_id)))
+        orders.append(PendingRun(context, spec, workspaces.of_job(job_id)))
     return orders
 
 
-def _in_turn(station: Station, class_id: int) -> Heard:
+def _in_turn(context: RunnerContext, class_id: int) -> Heard:
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
-        orders, heard = _orders(station, class_id, Workspaces(Path(made))), Heard()
+        orders, heard = _orders(context, class_id, Workspaces(Path(made))), Heard()
         for order in orders:
-            heard.note(Generation(station, order).run(lambda ids: None)[0])
+            heard.note(Generation(context, order).run(lambda ids: None)[0])
         return heard
 
 
-def _together(station: Station, class_id: int) -> Heard:
+def _together(context: RunnerContext, class_id: int) -> Heard:
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         workspaces = Workspaces(Path(made))
-        orders, heard = _orders(station, class_id, workspaces), Heard()
-        Together(station, orders, workspaces.of_shared).run(Listener(heard))
+        orders, heard = _orders(context, class_id, workspaces), Heard()
+        BatchedGeneration(context, orders, workspaces.of_shared).run(Listener(heard))
         if len(heard.ended_s) != JOBS:
             raise RuntimeError("the shared container has left jobs over")
         return heard

@@ -34,7 +34,7 @@ from scripts.setup import model, toploc
 from scripts.setup.cache import REPOSITORY
 from scripts.setup.step import Plan
 from tests.benchmarks.line import Line
-from tests.support.station import small_model
+from tests.support.runner_context import small_model
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 KEYS = (

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from executor.adapter import OnTokens
+from executor.scheduler.batch_scheduler import OnTokens
 from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace, Workspaces
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
@@ -33,7 +33,7 @@ DIMENSIONS = 8
 
 
 class FakeSandbox:
-    """Takes the place of ContainerAdapter. `manifests` are the models of its store."""
+    """Takes the place of DockerRunner. `manifests` are the models of its store."""
 
     def __init__(
         self, workspaces: Workspaces, manifests: Mapping[bytes, ModelManifest], slots: int = 1, *, honest: bool = True

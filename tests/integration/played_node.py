@@ -11,9 +11,10 @@ from pathlib import Path
 
 import trio
 
+from executor.adapter import Runner
 from node.config import load
 from node.daemon.process import run
-from node.daemon.runner import Runner, Site
+from node.daemon.runner import Site
 from protocol.events import ContainerExited
 from protocol.stages.execution import RunSpec
 from tests.support.scenes.daemon_jobs import Played

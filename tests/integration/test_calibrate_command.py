@@ -20,7 +20,7 @@ from executor.containers.engine import Engine
 from executor.models import ModelStore
 from node.api.faults import Exit
 from node.calibration.plan import ALTERED, DRAWN, WEIGHTS
-from tests.support.station import docker_host, open_station, run_inside
+from tests.support.runner_context import docker_host, open_context, run_inside
 
 pytestmark = pytest.mark.docker
 
@@ -53,8 +53,8 @@ class Node:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
     home = tmp_path_factory.mktemp("calibrated")
-    with open_station() as station:
-        made = run_inside(station, SCRIPT, {}, home / "made")
+    with open_context() as context:
+        made = run_inside(context, SCRIPT, {}, home / "made")
     shutil.copytree(made, home / "tiny")
     ModelStore(home / "node" / "store").add(home / "tiny", "tiny")
     return Node(home / "node")

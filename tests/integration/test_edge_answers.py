@@ -13,7 +13,7 @@ from executor import devices
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import CLASS_DTYPES, InvalidResult, validate_proof
 from protocol.stages.verification import Calibration, score
-from tests.support.station import open_station, run_inside, small_model
+from tests.support.runner_context import open_context, run_inside, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -28,8 +28,8 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = packaged_for(small_model().cid)
     assert noise is not None
     order = {"order.json": json.dumps({"dtype": CLASS_DTYPES[CLASS]}).encode(), "act_w.bin": noise.act_weights}
-    with open_station() as station:
-        return run_inside(station, SCRIPT, order, tmp_path_factory.mktemp("edges"), with_model=True)
+    with open_context() as context:
+        return run_inside(context, SCRIPT, order, tmp_path_factory.mktemp("edges"), with_model=True)
 
 
 @pytest.fixture(scope="module")

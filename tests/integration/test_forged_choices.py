@@ -14,7 +14,7 @@ from chain.calibration.files import packaged_for
 from executor import devices
 from protocol.stages.execution import CLASS_DTYPES, validate_proof
 from protocol.stages.verification import Calibration, Distances, distances, points
-from tests.support.station import open_station, run_inside, small_model
+from tests.support.runner_context import open_context, run_inside, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -47,10 +47,10 @@ def judged(tmp_path_factory: pytest.TempPathFactory, calibration: Calibration) -
     }
     assert noise is not None
     given = {"order.json": json.dumps(order).encode(), "act_w.bin": noise.act_weights}
-    with open_station() as station:
-        work = run_inside(station, SCRIPT, given, home / "nodes", with_model=True)
+    with open_context() as context:
+        work = run_inside(context, SCRIPT, given, home / "nodes", with_model=True)
         texts = (work / "texts.json").read_bytes()
-        check = run_inside(station, SCRIPT, {**given, "texts.json": texts}, home / "seat", with_model=True)
+        check = run_inside(context, SCRIPT, {**given, "texts.json": texts}, home / "seat", with_model=True)
     found: Judged = {}
     for name, text in json.loads(texts).items():
         proof, tokens = (work / f"{name}.proof").read_bytes(), len(text["ids"])

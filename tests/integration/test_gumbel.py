@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.station import found_inside
+from tests.support.runner_context import found_inside
 
 pytestmark = pytest.mark.docker
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from executor.adapter import ContainerAdapter
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits, Sandbox
-from executor.scheduler.slots import Turns
+from executor.docker_runner import DockerRunner
+from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import Workspaces
 from executor.workspace.io_volume import IoVolume
-from executor.workspace.mounts import discard, exchanges_below, mounts_below
+from executor.workspace.mounts import discard, mounts_below, volumes_below
 from node.api.faults import Exit, Fault
 from node.cli import main
 from node.journal import DataDirectory
@@ -27,7 +27,7 @@ from node.localnet.leftovers import clear
 from node.localnet.record import LocalnetRecord
 from node.wallet.home import Home, to_toml
 from protocol.errors import ConfigError
-from tests.support.station import docker_host, open_station
+from tests.support.runner_context import docker_host, open_context
 
 # Mounts need root, as the tests of containers do.
 pytestmark = pytest.mark.docker
@@ -50,12 +50,12 @@ class Wreck:
         home.config.write_text(to_toml({"executor": {"docker_host": docker_host()}}))
         return home
 
-    def exchange(self, name: str, job: bytes = JOB) -> IoVolume:
-        """An exchange as a kill leaves it: mounted, with a file of the job."""
-        exchange = IoVolume(Workspaces(self.home(name).work).of_job(job).exchange, LIMITS)
-        exchange.__enter__()
-        (exchange.output / "half").write_bytes(b"half of an answer")
-        return exchange
+    def volume(self, name: str, job: bytes = JOB) -> IoVolume:
+        """An volume as a kill leaves it: mounted, with a file of the job."""
+        volume = IoVolume(Workspaces(self.home(name).work).of_job(job).volume, LIMITS)
+        volume.__enter__()
+        (volume.output / "half").write_bytes(b"half of an answer")
+        return volume
 
     def record(self) -> None:
         """localnet.json, with processes that are no more."""
@@ -87,7 +87,7 @@ def loops_of(folder: Path) -> list[str]:
 
 def test_down_unmounts_what_a_killed_node_has_left(wreck: Wreck) -> None:
     wreck.record()
-    output = wreck.exchange("provider").output
+    output = wreck.volume("provider").output
     assert down(wreck) == Exit.OK
     assert (mounts_below(wreck.directory), loops_of(wreck.directory)) == ([], [])
     assert not output.exists()
@@ -95,7 +95,7 @@ def test_down_unmounts_what_a_killed_node_has_left(wreck: Wreck) -> None:
 
 
 def test_down_of_a_network_that_is_down_still_unmounts(wreck: Wreck, capsys: pytest.CaptureFixture[str]) -> None:
-    wreck.exchange("provider")
+    wreck.volume("provider")
     assert down(wreck) == Exit.OK
     assert mounts_below(wreck.directory) == []
     assert "removed what provider has left: 0 containers, 1 mounts" in capsys.readouterr().err
@@ -103,24 +103,24 @@ def test_down_of_a_network_that_is_down_still_unmounts(wreck: Wreck, capsys: pyt
 
 def test_up_clears_a_directory_with_mounts_in_it(wreck: Wreck) -> None:
     (wreck.directory / "deployment.json").write_text("{}")
-    wreck.exchange("provider")
+    wreck.volume("provider")
     wreck.clear()
     assert list(wreck.directory.iterdir()) == []
     assert loops_of(wreck.directory) == []
 
 
 def test_up_clears_what_a_removal_by_hand_has_left(wreck: Wreck) -> None:
-    exchange = wreck.exchange("provider")
+    volume = wreck.volume("provider")
     shutil.rmtree(wreck.directory, ignore_errors=True)
-    (exchange.output / "late").write_bytes(b"of a container that still runs")
-    assert mounts_below(wreck.directory) == [exchange.output]
+    (volume.output / "late").write_bytes(b"of a container that still runs")
+    assert mounts_below(wreck.directory) == [volume.output]
     wreck.clear()
     assert list(wreck.directory.iterdir()) == []
     assert (mounts_below(wreck.directory), loops_of(wreck.directory)) == ([], [])
 
 
 def test_up_does_not_touch_a_directory_of_something_else(wreck: Wreck) -> None:
-    output = wreck.exchange("provider").output
+    output = wreck.volume("provider").output
     (wreck.directory / "thesis.tex").write_text("years of work")
     with pytest.raises(ConfigError, match="holds something else"):
         wreck.clear()
@@ -141,8 +141,8 @@ def test_up_does_not_touch_a_mount_of_something_else(wreck: Wreck) -> None:
 
 def test_node_that_lives_keeps_its_mounts(wreck: Wreck, capsys: pytest.CaptureFixture[str]) -> None:
     (wreck.directory / "deployment.json").write_text("{}")
-    living = wreck.exchange("living")
-    wreck.exchange("dead")
+    living = wreck.volume("living")
+    wreck.volume("dead")
     with DataDirectory(wreck.home("living").path):
         assert down(wreck) == Exit.OK
         assert mounts_below(wreck.directory) == [living.output]
@@ -155,7 +155,7 @@ def test_node_that_lives_keeps_its_mounts(wreck: Wreck, capsys: pytest.CaptureFi
 
 
 def test_number_in_a_lock_file_that_is_not_locked_means_nothing(wreck: Wreck) -> None:
-    wreck.exchange("provider")
+    wreck.volume("provider")
     (wreck.home("provider").path / "lock").write_text(f"{os.getpid()}\n")
     assert down(wreck) == Exit.OK
     assert mounts_below(wreck.directory) == []
@@ -164,7 +164,7 @@ def test_number_in_a_lock_file_that_is_not_locked_means_nothing(wreck: Wreck) ->
 
 
 def test_mount_that_is_in_use_is_detached(wreck: Wreck) -> None:
-    output = wreck.exchange("provider").output
+    output = wreck.volume("provider").output
     with (output / "half").open("rb") as used:
         assert down(wreck) == Exit.OK
         assert mounts_below(wreck.directory) == []
@@ -176,33 +176,33 @@ def test_mount_that_is_in_use_is_detached(wreck: Wreck) -> None:
 
 
 def test_exchange_that_was_mounted_twice_goes(wreck: Wreck) -> None:
-    exchange = wreck.exchange("provider")
+    volume = wreck.volume("provider")
     for _ in range(2):
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(exchange.output)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(volume.output)], check=True)
     assert down(wreck) == Exit.OK
     assert mounts_below(wreck.directory) == []
 
 
 def test_loop_device_without_a_mount_is_detached(wreck: Wreck) -> None:
-    exchange = Workspaces(wreck.home("provider").work).of_job(JOB).exchange
-    exchange.mkdir(parents=True)
-    (exchange / "output.img").write_bytes(bytes(MIB))
-    subprocess.run(["losetup", "--find", str(exchange / "output.img")], check=True)
+    volume = Workspaces(wreck.home("provider").work).of_job(JOB).volume
+    volume.mkdir(parents=True)
+    (volume / "output.img").write_bytes(bytes(MIB))
+    subprocess.run(["losetup", "--find", str(volume / "output.img")], check=True)
     assert down(wreck) == Exit.OK
     assert loops_of(wreck.directory) == []
 
 
 def test_path_with_blanks_is_read_from_the_kernels_list(tmp_path: Path) -> None:
-    exchange = IoVolume(tmp_path / "a b" / "jobs" / "c\td" / "run", LIMITS)
-    exchange.__enter__()
-    assert mounts_below(tmp_path) == [exchange.output]
-    assert exchanges_below(tmp_path / "a b") == [exchange.output.parent]
-    discard(exchange.output.parent)
+    volume = IoVolume(tmp_path / "a b" / "jobs" / "c\td" / "run", LIMITS)
+    volume.__enter__()
+    assert mounts_below(tmp_path) == [volume.output]
+    assert volumes_below(tmp_path / "a b") == [volume.output.parent]
+    discard(volume.output.parent)
     assert mounts_below(tmp_path) == []
 
 
 def test_engine_that_is_away_keeps_nothing_mounted(wreck: Wreck, capsys: pytest.CaptureFixture[str]) -> None:
-    wreck.exchange("provider")
+    wreck.volume("provider")
     wreck.home("provider").config.write_text(to_toml({"executor": {"docker_host": "unix:///nowhere.sock"}}))
     assert down(wreck) == Exit.OK
     assert mounts_below(wreck.directory) == []
@@ -212,15 +212,15 @@ def test_engine_that_is_away_keeps_nothing_mounted(wreck: Wreck, capsys: pytest.
 # --- with containers ------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def engine() -> Iterator[tuple[Engine, str]]:
-    with open_station(node=f"test-leftovers-{os.getpid()}") as station:
-        yield station.engine, station.image
+    with open_context(node=f"test-leftovers-{os.getpid()}") as context:
+        yield context.engine, context.image
 
 
-def leave_container(engine: tuple[Engine, str], exchange: IoVolume, *, started: bool = True) -> str:
+def leave_container(engine: tuple[Engine, str], volume: IoVolume, *, started: bool = True) -> str:
     """A container of a node that was killed. Returns: its id."""
     api, node = engine[0].api, engine[0]._node
     labels = {"node": node, "job": JOB.hex(), "deadline": str(int(time.time()) + 600), "kind": "generate"}
-    sandbox = Sandbox(engine[1], LIMITS, exchange.mounts, labels=labels, command=("/bin/sleep", "600"))
+    sandbox = Sandbox(engine[1], LIMITS, volume.mounts, labels=labels, command=("/bin/sleep", "600"))
     container = str(api.create_container_from_config(sandbox.container())["Id"])
     if started:
         api.start(container)
@@ -236,9 +236,9 @@ def test_down_removes_the_containers_of_the_dead_and_no_others(
     wreck: Wreck, engine: tuple[Engine, str], tmp_path: Path, started: bool
 ) -> None:
     other = Wreck(tmp_path / "other")
-    kept = leave_container(engine, other.exchange("provider"))
-    living = leave_container(engine, wreck.exchange("living"))
-    leave_container(engine, wreck.exchange("provider"), started=started)
+    kept = leave_container(engine, other.volume("provider"))
+    living = leave_container(engine, wreck.volume("living"))
+    leave_container(engine, wreck.volume("provider"), started=started)
     try:
         with DataDirectory(wreck.home("living").path):
             assert down(wreck) == Exit.OK
@@ -255,11 +255,11 @@ def test_down_removes_the_containers_of_the_dead_and_no_others(
 async def test_start_of_a_node_removes_container_and_mount_of_a_job_that_is_not_asked_again(
     wreck: Wreck, started: bool
 ) -> None:
-    with open_station(node=f"test-leftovers-start-{os.getpid()}") as station:
-        leave_container((station.engine, station.image), wreck.exchange("provider"), started=started)
+    with open_context(node=f"test-leftovers-start-{os.getpid()}") as context:
+        leave_container((context.engine, context.image), wreck.volume("provider"), started=started)
         work = wreck.home("provider").work
-        adapter = ContainerAdapter(station, Workspaces(work), 1, Turns(wreck.directory / "turns", 1))
+        adapter = DockerRunner(context, Workspaces(work), 1, HostSlots(wreck.directory / "turns", 1))
         await adapter.recover()
         await adapter.report()
-        assert containers_of((station.engine, station.image)) == []
+        assert containers_of((context.engine, context.image)) == []
         assert (mounts_below(work), loops_of(work)) == ([], [])

@@ -11,7 +11,7 @@ from executor import devices
 from node.calibration.constants import OVER_WORST
 from scripts.calibration import readings
 from scripts.calibration.constants import reading_constants
-from tests.support.station import open_station, small_model
+from tests.support.runner_context import open_context, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -24,8 +24,8 @@ def test_honest_readings_lie_within_what_the_release_carries(monkeypatch: pytest
     packaged = packaged_for(cid)
     assert packaged is not None
     carried = packaged.classes[class_id].calibration
-    with open_station() as station:
-        found = readings.measure(station.engine, station.image, station.models.path(cid), class_id, tmp_path)
+    with open_context() as context:
+        found = readings.measure(context.engine, context.image, context.models.path(cid), class_id, tmp_path)
     assert len(found["embed"]) == len(TEXTS)
     assert [len(rows) for rows in found["classify"]] == [len(TEXTS)] * len(readings.LABELS)
     assert (tmp_path / "readings.npz").stat().st_size > 0

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from chain.calibration.files import packaged_for
-from executor.runs.context import Station
-from executor.runs.generation import Generation, QueuedRun
+from executor.runs.context import RunnerContext
+from executor.runs.generation import Generation, PendingRun
 from executor.workspace.folders import RESULT_JSON, Workspace
 from node.api.faults import Exit
 from node.cli import main
@@ -21,7 +21,7 @@ from protocol.stages.execution import RunSpec, sampling_seed
 from protocol.wire.ids import Cid
 from scripts.setup import model
 from tests.support.proofs import CLASS, TOKENS, Answered, proof_of
-from tests.support.station import docker_host, open_station, small_model
+from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 MEMORY = 4 * 2**30
@@ -29,12 +29,12 @@ ASKED = {"v": 1, "salt": "5a" * 16, "messages": [{"role": "user", "content": "Na
 
 
 @pytest.fixture(scope="module")
-def station() -> Iterator[Station]:
-    with open_station() as opened:
+def context() -> Iterator[RunnerContext]:
+    with open_context() as opened:
         yield opened
 
 
-def generated(station: Station, folder: Path) -> Proof:
+def generated(context: RunnerContext, folder: Path) -> Proof:
     """A job that this machine has done."""
     asked, manifest = json.dumps(ASKED, sort_keys=True, separators=(",", ":")).encode(), small_model()
 
@@ -43,7 +43,7 @@ def generated(station: Station, folder: Path) -> Proof:
         workspace.put("input.json", asked)
         seed = sampling_seed(job, nonce)
         spec = RunSpec(job, manifest.cid, CLASS, TOKENS, 0, seed, MEMORY, 120_000)
-        run, proof = Generation(station, QueuedRun(station, spec, workspace)).run(lambda ids: None)
+        run, proof = Generation(context, PendingRun(context, spec, workspace)).run(lambda ids: None)
         assert run.outcome is Ended.OK, run.detail
         return Answered(workspace.get(RESULT_JSON) or b"", proof, run.new_tokens)
 
@@ -58,10 +58,10 @@ def _with_constants(proof: Proof) -> Proof:
 
 
 def test_an_honest_answer_passes_again_and_a_fresh_one_is_the_same(
-    station: Station, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    context: RunnerContext, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "told.json"
-    file.write_bytes(generated(station, tmp_path).encode())
+    file.write_bytes(generated(context, tmp_path).encode())
     monkeypatch.delenv("VCOIN_CONFIG", raising=False)
     monkeypatch.setenv("VCOIN_NODE_DATA_DIR", str(tmp_path / "node"))
     monkeypatch.setenv("VCOIN_EXECUTOR_STORE", str(model.store()))

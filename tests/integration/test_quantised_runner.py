@@ -13,14 +13,14 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from executor.runs.context import Station
-from executor.runs.generation import Generation, QueuedRun
+from executor.runs.context import RunnerContext
+from executor.runs.generation import Generation, PendingRun
 from executor.runs.replay import Replay
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import Distances, distances, score
 from tests.adversaries.images import build
-from tests.support.station import docker_host, open_station, small_model
+from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -33,19 +33,19 @@ TOKENS = 64
 class Stations:
     """The same machine with the honest image and with the 4-bit one."""
 
-    honest: Station
-    quantised: Station
+    honest: RunnerContext
+    quantised: RunnerContext
 
 
 @pytest.fixture(scope="module")
 def stations() -> Iterator[Stations]:
     with ExitStack() as stack:
-        honest = stack.enter_context(open_station())
+        honest = stack.enter_context(open_context())
         image = build("quantised_runner", honest.image, docker_host())
-        yield Stations(honest, stack.enter_context(open_station(image)))
+        yield Stations(honest, stack.enter_context(open_context(image)))
 
 
-def judge(worker: Station, seat: Station, home: Path) -> tuple[int, Distances]:
+def judge(worker: RunnerContext, seat: RunnerContext, home: Path) -> tuple[int, Distances]:
     """The score that `seat` gives an answer of `worker`, and what it found."""
     class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
     manifest = small_model().cid
@@ -56,7 +56,7 @@ def judge(worker: Station, seat: Station, home: Path) -> tuple[int, Distances]:
     )
     mine, theirs = Workspace(home / "mine"), Workspace(home / "theirs")
     theirs.put(INPUT_JSON, CHAT)
-    result, proof = Generation(worker, QueuedRun(worker, spec, theirs)).run(lambda ids: None)
+    result, proof = Generation(worker, PendingRun(worker, spec, theirs)).run(lambda ids: None)
     assert result.outcome is Outcome.OK, result.detail
     mine.put(INPUT_JSON, CHAT)
     mine.put(RESULT_JSON, theirs.get(RESULT_JSON) or b"")

@@ -10,7 +10,7 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from executor.runs.generation import Generation, QueuedRun
+from executor.runs.generation import Generation, PendingRun
 from executor.runs.replay import Replay
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from protocol.judging.kinds import differ, is_calibrated, rows_of, score_of
@@ -18,7 +18,7 @@ from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.request import CLASSIFY, EMBED
 from tests.adversaries.images import build
-from tests.support.station import docker_host, open_station, small_model
+from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -41,12 +41,12 @@ def test_readings_of_a_4_bit_copy_fail_where_honest_ones_pass(kind: int, tmp_pat
     spec = RunSpec(hashlib.sha256(b"readings").digest(), manifest, class_id, 64, 0, bytes(32), 2 << 30, 240_000, kind)
     asked = {"v": 1, "salt": "00" * 16, "texts": TEXTS} | ({"labels": LABELS} if kind == CLASSIFY else {})
     scores, checks = {}, {}
-    with open_station() as honest, open_station(build("quantised_runner", honest.image, docker_host())) as quantised:
-        for name, station in (("honest", honest), ("quantised", quantised)):
+    with open_context() as honest, open_context(build("quantised_runner", honest.image, docker_host())) as quantised:
+        for name, context in (("honest", honest), ("quantised", quantised)):
             theirs, mine = Workspace(tmp_path / name / "theirs"), Workspace(tmp_path / name / "mine")
             for workspace in (theirs, mine):
                 workspace.put(INPUT_JSON, json.dumps(asked).encode())
-            result, proof = Generation(station, QueuedRun(station, spec, theirs)).run(lambda ids: None)
+            result, proof = Generation(context, PendingRun(context, spec, theirs)).run(lambda ids: None)
             assert result.outcome is Outcome.OK, result.detail
             raw = theirs.get(RESULT_JSON) or b""
             mine.put(RESULT_JSON, raw)

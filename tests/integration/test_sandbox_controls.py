@@ -16,7 +16,7 @@ import pytest
 from executor import images
 from executor.containers.container import GRACE_S
 from executor.containers.sandbox import MIB, WORKER, Limits, Mount, Sandbox
-from tests.support.station import docker_host
+from tests.support.runner_context import docker_host
 
 pytestmark = pytest.mark.docker
 

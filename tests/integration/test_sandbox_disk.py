@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from executor.adapter import ContainerAdapter
 from executor.containers.sandbox import MIB, Limits
-from executor.containers.transcript import Said
+from executor.containers.transcript import RunnerEvent
+from executor.docker_runner import DockerRunner
 from executor.models import ModelStore
-from executor.runs.container_run import Finish, RunAttempt, Task
-from executor.runs.context import Station
-from executor.scheduler.slots import Turns
+from executor.runs.container_run import ContainerRun, Finish, Task
+from executor.runs.context import RunnerContext
+from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, Workspace, Workspaces
 from node.journal import open_journal
 from protocol.errors import ConfigError, ExecutorError
@@ -27,8 +27,8 @@ from protocol.stages.execution import Outcome, RunSpec
 from protocol.timers import LatencyTimer
 from protocol.wire.ids import PeerId
 from tests.adversaries.images import build
+from tests.support.runner_context import docker_host, open_context, small_model
 from tests.support.scenes.models import make
-from tests.support.station import docker_host, open_station, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -39,10 +39,10 @@ EXCHANGE_KIB = 11 * 1024 + 512
 
 
 @pytest.fixture(scope="module")
-def station() -> Iterator[Station]:
-    with open_station() as honest:
+def context() -> Iterator[RunnerContext]:
+    with open_context() as honest:
         hostile = build("hostile_image", honest.image, docker_host())
-    with open_station(hostile, NODE) as opened:
+    with open_context(hostile, NODE) as opened:
         yield opened
 
 
@@ -76,63 +76,67 @@ def fill(folder: Path) -> None:
 
 
 def run(
-    station: Station, home: Path, kept: Path, attack: str, on_said: Callable[[Said], None] = lambda said: None
+    context: RunnerContext,
+    home: Path,
+    kept: Path,
+    attack: str,
+    on_event: Callable[[RunnerEvent], None] = lambda said: None,
 ) -> Finish:
     task = Task(bytes.fromhex("ad" * 32), attack, {}, {"input.json": b"{}"}, ("a",), LIMITS)
-    finish = RunAttempt(station.engine, station.image, task).run(home / "run", kept, on_said)
-    assert station.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
+    finish = ContainerRun(context.engine, context.image, task).run(home / "run", kept, on_event)
+    assert context.engine.api.containers(all=True, filters={"label": f"org.vcoin.node={NODE}"}) == []
     assert not (home / "run").exists()
     return finish
 
 
-def test_no_room_for_the_quota_of_a_job(station: Station, disk: Disk, tmp_path: Path) -> None:
-    finish = run(station, disk("work", EXCHANGE_KIB // 2), tmp_path / "kept", "good")
+def test_no_room_for_the_quota_of_a_job(context: RunnerContext, disk: Disk, tmp_path: Path) -> None:
+    finish = run(context, disk("work", EXCHANGE_KIB // 2), tmp_path / "kept", "good")
     assert finish.outcome is Outcome.PROVIDER, finish
     assert "No space left on device" in finish.detail
 
 
-def test_no_room_for_the_input(station: Station, disk: Disk, tmp_path: Path) -> None:
+def test_no_room_for_the_input(context: RunnerContext, disk: Disk, tmp_path: Path) -> None:
     work = disk("work", EXCHANGE_KIB)
     task = Task(bytes(32), "good", {}, {"input.json": bytes(MIB)}, ("a",), LIMITS)
-    finish = RunAttempt(station.engine, station.image, task).run(work / "run", tmp_path / "kept", lambda said: None)
+    finish = ContainerRun(context.engine, context.image, task).run(work / "run", tmp_path / "kept", lambda said: None)
     assert finish.outcome is Outcome.PROVIDER, finish
     assert "No space left on device" in finish.detail
     assert list(work.iterdir()) == []
 
 
 def test_disk_that_fills_up_under_a_running_job_takes_nothing_from_it(
-    station: Station, disk: Disk, tmp_path: Path
+    context: RunnerContext, disk: Disk, tmp_path: Path
 ) -> None:
     work = disk("work", EXCHANGE_KIB + 1024)
 
-    def meanwhile(said: Said) -> None:
+    def meanwhile(said: RunnerEvent) -> None:
         # All of it is there before the job writes a byte.
         assert (work / "run" / "output.img").stat().st_blocks * 512 > LIMITS.output_bytes
         fill(work)
 
-    finish = run(station, work, tmp_path / "kept", "large_answer", meanwhile)
+    finish = run(context, work, tmp_path / "kept", "large_answer", meanwhile)
     # Its room was put aside when it began: else the kernel loses what it wrote, and the honest job looks like a liar.
     assert finish.outcome is Outcome.OK, finish
     assert (tmp_path / "kept" / "a").stat().st_size == 4 * MIB
 
 
-def test_no_room_for_the_outputs(station: Station, disk: Disk, tmp_path: Path) -> None:
+def test_no_room_for_the_outputs(context: RunnerContext, disk: Disk, tmp_path: Path) -> None:
     kept = disk("kept", 1024)
-    finish = run(station, tmp_path, kept, "large_answer")
+    finish = run(context, tmp_path, kept, "large_answer")
     assert finish.outcome is Outcome.PROVIDER, finish
     assert "No space left on device" in finish.detail
     assert list(kept.iterdir()) == []
 
 
-def test_quota_of_the_job_itself_is_the_jobs_fault(station: Station, tmp_path: Path) -> None:
-    finish = run(station, tmp_path, tmp_path / "kept", "fill")
+def test_quota_of_the_job_itself_is_the_jobs_fault(context: RunnerContext, tmp_path: Path) -> None:
+    finish = run(context, tmp_path, tmp_path / "kept", "fill")
     assert finish.outcome is Outcome.JOB, finish
     assert "output_quota" in finish.detail
 
 
-async def test_adapter_says_whose_disk_it_was_and_goes_on(station: Station, disk: Disk, tmp_path: Path) -> None:
+async def test_adapter_says_whose_disk_it_was_and_goes_on(context: RunnerContext, disk: Disk, tmp_path: Path) -> None:
     workspaces = Workspaces(disk("work", 512))
-    adapter = ContainerAdapter(station, workspaces, 1, Turns(tmp_path / "turns", 1))
+    adapter = DockerRunner(context, workspaces, 1, HostSlots(tmp_path / "turns", 1))
     spec = RunSpec(bytes(32), small_model().cid, 1, 16, 0, bytes(32), 2 << 30, 60_000)
     workspaces.of_job(spec.job_id).put(INPUT_JSON, b"{}")
     for _ in range(2):

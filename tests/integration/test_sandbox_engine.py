@@ -14,19 +14,18 @@ from typing import Any
 
 import pytest
 
-from executor.adapter import ContainerAdapter
 from executor.containers.container import ENGINE_BACK_S
 from executor.containers.ending import Intent
 from executor.containers.engine import PROBE_S, Engine
 from executor.containers.sandbox import MIB, Limits
-from executor.containers.transcript import Said, Tokens
+from executor.containers.transcript import RunnerEvent, Tokens
+from executor.docker_runner import DockerRunner
 from executor.models import ModelStore
-from executor.runs.container_run import Finish, RunAttempt, Task
-from executor.runs.context import Station
-from executor.scheduler.slots import Turns
+from executor.runs.container_run import ContainerRun, Finish, Task
+from executor.runs.context import RunnerContext
+from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import Workspaces
 from node.daemon.node import Node
-from node.daemon.runner import DockerRunner
 from protocol.errors import ExecutorError, ImageMissing
 from protocol.events import DeviceReported
 from protocol.stages.execution import Outcome
@@ -57,9 +56,9 @@ def private(stopped: tuple[PrivateEngine, str]) -> Iterator[PrivateEngine]:
 
 
 @pytest.fixture
-def station(private: PrivateEngine, stopped: tuple[PrivateEngine, str], tmp_path: Path) -> Iterator[Station]:
+def context(private: PrivateEngine, stopped: tuple[PrivateEngine, str], tmp_path: Path) -> Iterator[RunnerContext]:
     with closing(Engine(NODE, private.host)) as engine:
-        yield Station(engine, stopped[1], ModelStore(tmp_path / "store"), lambda manifest: None)
+        yield RunnerContext(engine, stopped[1], ModelStore(tmp_path / "store"), lambda manifest: None)
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +71,12 @@ def forgotten_sockets() -> Iterator[None]:
 class Run:
     """An attempt in a thread of its own."""
 
-    def __init__(self, station: Station, home: Path, attack: str, tokens: int = 0, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, context: RunnerContext, home: Path, attack: str, tokens: int = 0, limits: Limits = LIMITS
+    ) -> None:
         inputs: dict[str, bytes | Path] = {"input.json": b'{"tokens":%d}' % tokens}
-        self.attempt = RunAttempt(station.engine, station.image, Task(JOB, attack, {}, inputs, ("a",), limits))
-        self.said: list[Said] = []
+        self.attempt = ContainerRun(context.engine, context.image, Task(JOB, attack, {}, inputs, ("a",), limits))
+        self.said: list[RunnerEvent] = []
         self._speaks = threading.Event()
         self._finish: list[Finish] = []
         self._home = home
@@ -85,7 +86,7 @@ class Run:
     def _run(self) -> None:
         self._finish.append(self.attempt.run(self._home / "run", self._home / "kept", self._hear))
 
-    def _hear(self, said: Said) -> None:
+    def _hear(self, said: RunnerEvent) -> None:
         self.said.append(said)
         self._speaks.set()
 
@@ -102,8 +103,8 @@ class Run:
         return self._finish[0]
 
 
-def containers(station: Station) -> list[object]:
-    found: list[object] = station.engine.api.containers(all=True)
+def containers(context: RunnerContext) -> list[object]:
+    found: list[object] = context.engine.api.containers(all=True)
     return found
 
 
@@ -125,14 +126,14 @@ def hostile_processes() -> list[str]:
     return found
 
 
-def adapter(station: Station, home: Path) -> ContainerAdapter:
-    return ContainerAdapter(station, Workspaces(home / "work"), 1, Turns(home / "turns", 1))
+def adapter(context: RunnerContext, home: Path) -> DockerRunner:
+    return DockerRunner(context, Workspaces(home / "work"), 1, HostSlots(home / "turns", 1))
 
 
 def test_engine_that_dies_and_comes_back_costs_a_job_nothing(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
-    run = Run(station, tmp_path, "talker", tokens=60)
+    run = Run(context, tmp_path, "talker", tokens=60)
     run.wait_until_it_speaks()
     private.kill()
     private.start(live_restore=True)
@@ -140,30 +141,30 @@ def test_engine_that_dies_and_comes_back_costs_a_job_nothing(
     # Each token once and in order, also those of a moment without a reader.
     assert run.ids == list(range(60))
     assert (tmp_path / "kept" / "a").read_bytes() == b"a"
-    assert containers(station) == []
+    assert containers(context) == []
     assert not (tmp_path / "run").exists()
 
 
 def test_engine_that_dies_over_and_over_costs_a_job_nothing(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
-    run = Run(station, tmp_path, "talker", tokens=100)
+    run = Run(context, tmp_path, "talker", tokens=100)
     run.wait_until_it_speaks()
     for _ in range(2):
         private.kill()
         private.start(live_restore=True)
     assert run.finish().outcome is Outcome.OK, run.finish()
     assert run.ids == list(range(100))
-    assert containers(station) == []
+    assert containers(context) == []
 
 
 @pytest.mark.parametrize(
     ("attack", "tokens", "outcome"), [("talker", 20, Outcome.OK), ("die_half_way", 0, Outcome.PROVIDER)]
 )
 def test_container_that_ends_while_the_engine_is_away_is_judged_by_what_it_left(
-    private: PrivateEngine, station: Station, tmp_path: Path, attack: str, tokens: int, outcome: Outcome
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path, attack: str, tokens: int, outcome: Outcome
 ) -> None:
-    run = Run(station, tmp_path, attack, tokens)
+    run = Run(context, tmp_path, attack, tokens)
     run.wait_until_it_speaks()
     private.kill()
     wait_for_processes(0)
@@ -171,27 +172,27 @@ def test_container_that_ends_while_the_engine_is_away_is_judged_by_what_it_left(
     finish = run.finish()
     assert finish.outcome is outcome, finish
     assert (tmp_path / "kept" / "a").exists() == (outcome is Outcome.OK)
-    assert containers(station) == []
+    assert containers(context) == []
 
 
 def test_job_whose_container_is_stopped_by_the_new_engine_may_be_resumed(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
-    run = Run(station, tmp_path, "talker", tokens=600)
+    run = Run(context, tmp_path, "talker", tokens=600)
     run.wait_until_it_speaks()
     private.kill()
     private.start(live_restore=False)
     assert run.finish().outcome is Outcome.RESUMABLE, run.finish()
-    assert containers(station) == []
+    assert containers(context) == []
     assert not (tmp_path / "run").exists()
 
 
 async def test_engine_that_stays_away_is_the_providers_fault_and_what_it_kept_is_removed(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
-    runner = adapter(station, tmp_path)
+    runner = adapter(context, tmp_path)
     assert (await runner.report()).status.slots == 1
-    run = Run(station, tmp_path, "talker", tokens=600)
+    run = Run(context, tmp_path, "talker", tokens=600)
     run.wait_until_it_speaks()
     private.kill()
     with pytest.raises(ExecutorError, match="does not answer") as away:
@@ -203,9 +204,9 @@ async def test_engine_that_stays_away_is_the_providers_fault_and_what_it_kept_is
     assert time.monotonic() - started < ENGINE_BACK_S + 5
     # Its container goes on; the first look at the engine that is back ends it.
     private.start(live_restore=True)
-    assert len(containers(station)) == 1
+    assert len(containers(context)) == 1
     assert (await runner.report()).status.slots == 1
-    assert containers(station) == []
+    assert containers(context) == []
 
 
 @pytest.mark.parametrize(
@@ -219,14 +220,14 @@ async def test_engine_that_stays_away_is_the_providers_fault_and_what_it_kept_is
 )
 async def test_job_that_is_to_end_while_the_engine_is_away_ends_at_once(
     private: PrivateEngine,
-    station: Station,
+    context: RunnerContext,
     tmp_path: Path,
     stop: Callable[[Run], None],
     timeout_ms: int,
     outcome: Outcome,
 ) -> None:
     limits = Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB)
-    run = Run(station, tmp_path, "talker", tokens=600, limits=limits)
+    run = Run(context, tmp_path, "talker", tokens=600, limits=limits)
     run.wait_until_it_speaks()
     private.kill()
     stop(run)
@@ -234,14 +235,14 @@ async def test_job_that_is_to_end_while_the_engine_is_away_ends_at_once(
     assert finish.outcome is outcome, finish
     assert finish.duration_ms < 3_000 + 1_500
     private.start(live_restore=True)
-    await adapter(station, tmp_path).report()
-    assert containers(station) == []
+    await adapter(context, tmp_path).report()
+    assert containers(context) == []
 
 
 def test_timeout_that_falls_on_a_restart_is_carried_out(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
-    run = Run(station, tmp_path, "sleep", limits=Limits(timeout_ms=6_000, memory_bytes=128 * MIB))
+    run = Run(context, tmp_path, "sleep", limits=Limits(timeout_ms=6_000, memory_bytes=128 * MIB))
     run.wait_until_it_speaks()
     private.kill()
     private.start(live_restore=True)
@@ -249,22 +250,22 @@ def test_timeout_that_falls_on_a_restart_is_carried_out(
     assert finish.outcome is Outcome.JOB, finish
     assert "timeout" in finish.detail
     assert finish.duration_ms < 6_000 + 1_500
-    assert containers(station) == []
+    assert containers(context) == []
 
 
 async def test_nothing_is_run_while_the_engine_is_away(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
     private.kill()
-    run = Run(station, tmp_path, "good")
+    run = Run(context, tmp_path, "good")
     assert run.finish().outcome is Outcome.PROVIDER
-    await adapter(station, tmp_path).recover()
+    await adapter(context, tmp_path).recover()
     private.start(live_restore=True)
-    assert Run(station, tmp_path, "good").finish().outcome is Outcome.OK
+    assert Run(context, tmp_path, "good").finish().outcome is Outcome.OK
 
 
-async def test_engine_that_hangs_counts_as_away(private: PrivateEngine, station: Station, tmp_path: Path) -> None:
-    runner = adapter(station, tmp_path)
+async def test_engine_that_hangs_counts_as_away(private: PrivateEngine, context: RunnerContext, tmp_path: Path) -> None:
+    runner = adapter(context, tmp_path)
     private.signal(signal.SIGSTOP)
     try:
         started = time.monotonic()
@@ -277,7 +278,7 @@ async def test_engine_that_hangs_counts_as_away(private: PrivateEngine, station:
 
 
 async def test_node_tells_its_peers_of_no_slots_while_the_engine_is_away(
-    private: PrivateEngine, station: Station, tmp_path: Path
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
 ) -> None:
     told: list[DeviceReported] = []
 
@@ -285,7 +286,7 @@ async def test_node_tells_its_peers_of_no_slots_while_the_engine_is_away(
         async def report(self, event: DeviceReported) -> None:
             told.append(event)
 
-    runner = DockerRunner(station.engine, station.image, adapter(station, tmp_path))
+    runner = adapter(context, tmp_path)
     node: Any = SimpleNamespace(parts=SimpleNamespace(runner=runner, driver=Driver()))
     await Node._report_device(node)
     private.kill()
@@ -296,15 +297,15 @@ async def test_node_tells_its_peers_of_no_slots_while_the_engine_is_away(
     assert [bool(event.status.class_ids) for event in told] == [True, False, True]
 
 
-async def test_image_that_is_removed_meanwhile_is_the_providers_fault(station: Station, tmp_path: Path) -> None:
-    station.engine.api.tag(station.image, "vcoin-removed", "now")
-    lost = Station(station.engine, "vcoin-removed:now", station.models, station.act_w)
+async def test_image_that_is_removed_meanwhile_is_the_providers_fault(context: RunnerContext, tmp_path: Path) -> None:
+    context.engine.api.tag(context.image, "vcoin-removed", "now")
+    lost = RunnerContext(context.engine, "vcoin-removed:now", context.models, context.act_w)
     runner = adapter(lost, tmp_path)
     assert (await runner.report()).status.slots == 1
-    station.engine.api.remove_image("vcoin-removed:now")
+    context.engine.api.remove_image("vcoin-removed:now")
     with pytest.raises(ImageMissing, match="prepare"):
         await runner.report()
     finish = Run(lost, tmp_path, "good").finish()
     assert (finish.outcome, "is not on this machine" in finish.detail) == (Outcome.PROVIDER, True)
-    assert containers(station) == []
+    assert containers(context) == []
     assert not (tmp_path / "run").exists()

@@ -18,18 +18,18 @@ import pytest
 import trio
 
 from executor import devices
-from executor.adapter import ContainerAdapter
 from executor.containers.sandbox import MIB, Limits
-from executor.containers.transcript import Said, Tokens
-from executor.runs.container_run import RunAttempt, Task
-from executor.runs.context import Station
-from executor.scheduler.slots import Turns
+from executor.containers.transcript import RunnerEvent, Tokens
+from executor.docker_runner import DockerRunner
+from executor.runs.container_run import ContainerRun, Task
+from executor.runs.context import RunnerContext
+from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, Workspaces
 from executor.workspace.io_volume import discard
 from protocol.stages.execution import Outcome, RunSpec, validate_result
 from protocol.wire.ids import JobId
 from tests.adversaries.images import build
-from tests.support.station import docker_host, open_station, small_model
+from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -48,29 +48,29 @@ class House:
 
     node: str
     home: Path
-    station: Station
+    context: RunnerContext
 
     @property
     def workspaces(self) -> Workspaces:
         return Workspaces(self.home / "work")
 
-    def adapter(self) -> ContainerAdapter:
-        return ContainerAdapter(self.station, self.workspaces, 1, Turns(self.home / "turns", 1))
+    def adapter(self) -> DockerRunner:
+        return DockerRunner(self.context, self.workspaces, 1, HostSlots(self.home / "turns", 1))
 
-    def attempt(self, attack: str, tokens: int, timeout_ms: int, job: bytes = JOB) -> RunAttempt:
+    def attempt(self, attack: str, tokens: int, timeout_ms: int, job: bytes = JOB) -> ContainerRun:
         limits = Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB, output_bytes=8 * MIB, output_files=64)
         inputs: dict[str, bytes | Path] = {"input.json": json.dumps({"tokens": tokens}).encode()}
-        return RunAttempt(self.station.engine, self.station.image, Task(job, attack, {}, inputs, ("a",), limits))
+        return ContainerRun(self.context.engine, self.context.image, Task(job, attack, {}, inputs, ("a",), limits))
 
     def containers(self) -> list[dict[str, Any]]:
         filters = {"label": f"org.vcoin.node={self.node}"}
-        found: list[dict[str, Any]] = self.station.engine.api.containers(all=True, filters=filters)
+        found: list[dict[str, Any]] = self.context.engine.api.containers(all=True, filters=filters)
         return found
 
     def created(self, since: float) -> int:
         """How many containers of this node were created since then, removed ones too."""
         filters = {"label": f"org.vcoin.node={self.node}", "event": "create"}
-        return len(list(self.station.engine.api.events(since=int(since), until=time.time(), filters=filters)))
+        return len(list(self.context.engine.api.events(since=int(since), until=time.time(), filters=filters)))
 
 
 _numbers = itertools.count()
@@ -78,7 +78,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def hostile() -> str:
-    with open_station() as honest:
+    with open_context() as honest:
         return build("hostile_image", honest.image, docker_host())
 
 
@@ -86,11 +86,11 @@ def hostile() -> str:
 def house(hostile: str, tmp_path: Path) -> Iterator[House]:
     # Of its own for each test: the engine remembers what it created, by the second.
     name = f"test-restart-{os.getpid()}-{next(_numbers)}"
-    with open_station(hostile, name) as station:
-        opened = House(name, tmp_path, station)
+    with open_context(hostile, name) as context:
+        opened = House(name, tmp_path, context)
         yield opened
         for left in opened.containers():
-            station.engine.api.remove_container(left["Id"], force=True)
+            context.engine.api.remove_container(left["Id"], force=True)
         for exchange in (tmp_path / "run", *tmp_path.glob("work/*/*/run")):
             discard(exchange)
 
@@ -98,7 +98,7 @@ def house(hostile: str, tmp_path: Path) -> Iterator[House]:
 def die_at_first_token(house: House, *call: object) -> None:
     """Run `call` of this file in another process, and kill that as soon as its container has said something."""
     command = [sys.executable, "-m", "tests.integration.test_sandbox_restart", house.node, str(house.home)]
-    with subprocess.Popen([*command, house.station.image, *map(str, call)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, house.context.image, *map(str, call)], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"speaks\n"
@@ -106,8 +106,8 @@ def die_at_first_token(house: House, *call: object) -> None:
             process.kill()
 
 
-def follow(house: House, attempt: RunAttempt) -> tuple[Outcome, str, list[int]]:
-    said: list[Said] = []
+def follow(house: House, attempt: ContainerRun) -> tuple[Outcome, str, list[int]]:
+    said: list[RunnerEvent] = []
     finish = attempt.run(house.home / "run", house.home / "kept", said.append)
     assert house.containers() == []
     assert not (house.home / "run").exists()
@@ -126,7 +126,7 @@ def test_container_that_still_runs_is_taken_over(house: House) -> None:
 def test_answer_of_a_container_that_ended_meanwhile_is_taken(house: House) -> None:
     began = time.time()
     die_at_first_token(house, "attempt", "talker", 10, 30_000)
-    house.station.engine.api.wait(house.containers()[0]["Id"])
+    house.context.engine.api.wait(house.containers()[0]["Id"])
     assert follow(house, house.attempt("talker", 10, 30_000)) == (Outcome.OK, "", list(range(10)))
     assert house.created(began) == 1
 
@@ -142,7 +142,7 @@ def test_its_time_runs_from_when_it_was_started(house: House) -> None:
 
 def test_what_ran_longer_than_it_might_has_timed_out_whatever_it_says(house: House) -> None:
     die_at_first_token(house, "attempt", "talker", 40, 2_000)
-    assert house.station.engine.api.wait(house.containers()[0]["Id"])["StatusCode"] == 0
+    assert house.context.engine.api.wait(house.containers()[0]["Id"])["StatusCode"] == 0
     outcome, detail, _ = follow(house, house.attempt("talker", 40, 2_000))
     assert (outcome, "timeout" in detail) == (Outcome.JOB, True)
     assert not (house.home / "kept").exists()
@@ -150,7 +150,7 @@ def test_what_ran_longer_than_it_might_has_timed_out_whatever_it_says(house: Hou
 
 def test_memory_is_asked_of_the_engine_after_a_restart_too(house: House) -> None:
     die_at_first_token(house, "attempt", "speak_and_eat", 0, 30_000)
-    house.station.engine.api.wait(house.containers()[0]["Id"])
+    house.context.engine.api.wait(house.containers()[0]["Id"])
     outcome, detail, _ = follow(house, house.attempt("speak_and_eat", 0, 30_000))
     assert (outcome, "out_of_memory" in detail) == (Outcome.JOB, True)
 
@@ -173,7 +173,7 @@ def test_container_whose_output_is_lost_is_replaced(house: House) -> None:
 
 async def test_job_goes_on_with_a_real_model_and_orphans_go(house: House) -> None:
     began = time.time()
-    with open_station(node=house.node) as honest:
+    with open_context(node=house.node) as honest:
         real = House(house.node, house.home, honest)
         spec = run_spec()
         real.workspaces.of_job(spec.job_id).put(INPUT_JSON, json.dumps(CHAT).encode())
@@ -212,8 +212,8 @@ async def test_job_goes_on_with_a_real_model_and_orphans_go(house: House) -> Non
 async def test_containers_over_their_time_are_removed_at_the_start(house: House) -> None:
     die_at_first_token(house, "attempt", "sleep", 0, 60_000)
     # LATE_S after its time: only the clock that the sweep is given can be that late.
-    assert house.station.engine.sweep(None, time.time()) == []
-    assert house.station.engine.sweep(None, time.time() + 60 + 61) == [JOB.hex()]
+    assert house.context.engine.sweep(None, time.time()) == []
+    assert house.context.engine.sweep(None, time.time() + 60 + 61) == [JOB.hex()]
     assert house.containers() == []
 
 
@@ -225,8 +225,8 @@ def run_spec() -> RunSpec:
 
 def main(node: str, home: str, image: str, what: str, *rest: str) -> None:
     """What is killed: a node that runs one thing."""
-    with open_station(image, node) as station:
-        house = House(node, Path(home), station)
+    with open_context(image, node) as context:
+        house = House(node, Path(home), context)
         if what == "attempt":
             attack, tokens, timeout_ms = rest
             attempt = house.attempt(attack, int(tokens), int(timeout_ms))

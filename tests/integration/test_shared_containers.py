@@ -19,13 +19,14 @@ import trio.testing
 
 from chain.calibration.files import packaged_for
 from executor import devices
+from executor.adapter import Runner
 from executor.containers.sandbox import Limits, Sandbox
 from executor.runs.batched_generation import KIND
-from executor.runs.context import Station
-from executor.runs.generation import Generation, QueuedRun
+from executor.runs.context import RunnerContext
+from executor.runs.generation import Generation, PendingRun
 from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
 from node.config import load
-from node.daemon.runner import Runner, Site, Weights, find_docker
+from node.daemon.runner import Site, Weights, find_docker
 from protocol.effects import ReplaySample
 from protocol.events import ContainerExited
 from protocol.params import PASS_ABOVE_BPS
@@ -33,7 +34,7 @@ from protocol.stages.execution import Outcome, RunSpec
 from protocol.stages.verification import score
 from protocol.wire.ids import Address
 from scripts.setup import model
-from tests.support.station import docker_host, open_station, small_model
+from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
@@ -53,7 +54,7 @@ class House:
 
     name: str
     home: Path
-    station: Station
+    context: RunnerContext
     class_id: int
     streamed: dict[bytes, list[int]] = field(default_factory=dict)
     spoken: dict[bytes, trio.Event] = field(default_factory=lambda: defaultdict(trio.Event))
@@ -69,7 +70,7 @@ class House:
         settings = {
             "executor.slots": 1,
             "executor.at_once": 4,
-            "executor.turns": 1,
+            "executor.host_slots": 1,
             "executor.memory": 2 << 30,
         }
         places = {"node.data_dir": self.home, "executor.store": model.store(), "executor.docker_host": docker_host()}
@@ -79,7 +80,7 @@ class House:
         assert noise is not None
         weights.put(noise.manifest, noise.act_weights)
         runner, problem = await find_docker(
-            Site(config, Address(self.name), self.station.models, weights, self.workspaces)
+            Site(config, Address(self.name), self.context.models, weights, self.workspaces)
         )
         assert runner is not None, problem
         return runner
@@ -122,10 +123,10 @@ class House:
     def created(self) -> int:
         """How many containers this node has created, removed ones too."""
         filters = {"label": f"org.vcoin.node={self.name}", "event": "create"}
-        return len(list(self.station.engine.api.events(since=int(self.began), until=time.time(), filters=filters)))
+        return len(list(self.context.engine.api.events(since=int(self.began), until=time.time(), filters=filters)))
 
     def running(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.station.engine.api.containers(
+        found: list[dict[str, Any]] = self.context.engine.api.containers(
             all=True, filters={"label": f"org.vcoin.node={self.name}"}
         )
         return found
@@ -151,9 +152,9 @@ class House:
 @pytest.fixture
 def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     name = f"test-shared-{os.getpid()}-{request.node.name}"
-    with open_station(node=name) as station:
+    with open_context(node=name) as context:
         # What is no matter of numbers is asked of the class that is faster.
-        opened = House(name, tmp_path, station, getattr(request, "param", max(CLASSES)))
+        opened = House(name, tmp_path, context, getattr(request, "param", max(CLASSES)))
         yield opened
         assert opened.running() == []
         assert list(tmp_path.glob("work/shared/*")) == []
@@ -197,15 +198,15 @@ async def _nobody(ids: tuple[int, ...]) -> None:
 
 async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> None:
     name = f"test-shared-{os.getpid()}-same"
-    with open_station(node=name) as station:
-        house = House(name, tmp_path, station, 1)
+    with open_context(node=name) as context:
+        house = House(name, tmp_path, context, 1)
         specs = [house.job(word, PAPER + " " + word, 24, milli=800) for word in ("a", "b", "c")]
         async with house.open() as jobs:
             await begin(house, jobs, *specs)
         assert house.created() == 2
         alone = Workspaces(tmp_path / "alone").of_job(specs[1].job_id)
         alone.put(INPUT_JSON, house.workspaces.of_job(specs[1].job_id).get(INPUT_JSON) or b"")
-        Generation(station, QueuedRun(station, specs[1], alone)).run(lambda ids: None)
+        Generation(context, PendingRun(context, specs[1], alone)).run(lambda ids: None)
         assert alone.get(RESULT_JSON) == house.result(specs[1])
         assert len(alone.get(PROOF_BIN) or b"") == len(house.exited[specs[1].job_id].proof)
 
@@ -217,7 +218,7 @@ async def test_the_end_of_a_shared_container_is_no_jobs_end(house: House) -> Non
         await house.hear(*specs)
         (shared,) = house.running()
         assert shared["Labels"]["org.vcoin.kind"] == KIND
-        house.station.engine.api.kill(shared["Id"])
+        house.context.engine.api.kill(shared["Id"])
     for spec in specs:
         assert house.exited[spec.job_id].result.outcome is Outcome.OK
         # The beginning was told before; what is told again would be no answer.
@@ -245,10 +246,10 @@ async def test_called_off_jobs_take_their_container_with_them(house: House) -> N
 
 async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) -> None:
     """That of a single job stays: the next run of the job takes it over."""
-    api, left = house.station.engine.api, {}
+    api, left = house.context.engine.api, {}
     for kind in (KIND, "generate"):
         labels = {"node": house.name, "job": "aa" * 32, "kind": kind, "deadline": str(int(time.time()) + 600)}
-        sandbox = Sandbox(house.station.image, Limits(), (), labels=labels, command=("/usr/bin/sleep", "600"))
+        sandbox = Sandbox(house.context.image, Limits(), (), labels=labels, command=("/usr/bin/sleep", "600"))
         left[kind] = api.create_container_from_config(sandbox.container())["Id"]
         api.start(left[kind])
     await (await house.find()).recover()

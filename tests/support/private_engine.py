@@ -14,7 +14,7 @@ from pathlib import Path
 from executor import images
 from scripts.setup import engine
 from tests.adversaries.images import build
-from tests.support.station import docker_host
+from tests.support.runner_context import docker_host
 
 UP_S = 60
 POLL_S = 0.05

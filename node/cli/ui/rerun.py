@@ -12,8 +12,8 @@ from chain.calibration.files import packaged_for
 from executor import images
 from executor.containers.engine import Engine
 from executor.models import ModelStore
-from executor.runs.context import Station
-from executor.runs.generation import Generation, QueuedRun
+from executor.runs.context import RunnerContext
+from executor.runs.generation import Generation, PendingRun
 from executor.runs.replay import Replay
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspace
 from node.cli.ui.options import Common
@@ -47,21 +47,21 @@ class Checker(Protocol):
 class ContainerBench:
     """Containers of a Docker Engine, each in a folder of its own that is gone afterwards."""
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
+    def __init__(self, context: RunnerContext) -> None:
+        self._context = context
 
     def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
         """See Bench."""
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
             workspace.put(RESULT_JSON, answer)
-            return Replay(self._station, spec, workspace).run()
+            return Replay(self._context, spec, workspace).run()
 
     def answer(self, spec: RunSpec, asked: bytes) -> bytes:
         """See Bench."""
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
-            run, _ = Generation(self._station, QueuedRun(self._station, spec, workspace)).run(lambda ids: None)
+            run, _ = Generation(self._context, PendingRun(self._context, spec, workspace)).run(lambda ids: None)
             fresh = workspace.get(RESULT_JSON)
             if run.outcome is not Outcome.OK or fresh is None:
                 raise ExecutorError(f"the fresh run ended badly: {run.outcome}: {run.detail}")
@@ -69,7 +69,7 @@ class ContainerBench:
 
     def text(self, manifest: bytes, ids: tuple[int, ...]) -> str:
         """See Bench."""
-        models = self._station.models
+        models = self._context.models
         tokenizer = load_tokenizer(models.path(manifest) / models.manifest(manifest).tokenizer)
         return text_of(tokenizer, list(ids))
 
@@ -82,7 +82,9 @@ def open_bench(common: Common) -> Iterator[ContainerBench]:
     engine = Engine(f"verify-{os.getpid()}", settings.docker_host)
     try:
         image = settings.image or images.find(settings.docker_host)
-        yield ContainerBench(Station(engine, image, ModelStore(settings.store), _weights, round(settings.cpus * 1000)))
+        yield ContainerBench(
+            RunnerContext(engine, image, ModelStore(settings.store), _weights, round(settings.cpus * 1000))
+        )
     finally:
         engine.close()
 

@@ -15,13 +15,14 @@ import trio
 from chain.calibration.files import CalibrationFile, ClassNoise
 from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
+from executor.adapter import Runner
 from executor.models import ModelStore
 from node.api.backend import ChatMessage, JobAsk
 from node.api.views import JobView
 from node.config import Config
 from node.daemon.node import Node
 from node.daemon.process import run
-from node.daemon.runner import Runner, Site
+from node.daemon.runner import Site
 from node.wallet.home import Home
 from protocol.effects import ReplaySample
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from executor import devices
-from executor.adapter import ContainerAdapter
-from executor.scheduler.slots import Turns
+from executor.docker_runner import DockerRunner
+from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
 from protocol.events import ContainerExited
@@ -21,7 +21,7 @@ from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import RunSpec
 from protocol.wire.ids import Cid
 from tests.fakes.sandbox import FakeSandbox
-from tests.support.station import open_station, small_model
+from tests.support.runner_context import open_context, small_model
 
 SALT = "5a" * 16
 TINY = ModelManifest(
@@ -34,7 +34,7 @@ TINY = ModelManifest(
 class Bench:
     """An executor with one model, and the workspaces that it and its user share."""
 
-    sandbox: ContainerAdapter | FakeSandbox
+    sandbox: DockerRunner | FakeSandbox
     workspaces: Workspaces
     manifest: ModelManifest
     class_id: int
@@ -72,6 +72,6 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Bench(FakeSandbox(workspaces, {TINY.cid: TINY}), workspaces, TINY, 2)
         return
     class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
-    with open_station() as station:
-        adapter = ContainerAdapter(station, workspaces, 1, Turns(tmp_path_factory.mktemp("turns"), 1))
+    with open_context() as context:
+        adapter = DockerRunner(context, workspaces, 1, HostSlots(tmp_path_factory.mktemp("slots"), 1))
         yield Bench(adapter, workspaces, small_model(), class_id)

@@ -14,8 +14,8 @@ from executor.containers.transcript import (
     Declined,
     Flood,
     Ready,
+    RunnerEvent,
     RunProgress,
-    Said,
     Tokens,
     Transcript,
 )
@@ -31,7 +31,7 @@ def line(**event: object) -> bytes:
     return json.dumps(event).encode() + b"\n"
 
 
-def heard(*chunks: bytes) -> list[Said]:
+def heard(*chunks: bytes) -> list[RunnerEvent]:
     transcript = Transcript(LIMITS)
     return [said for chunk in chunks for said in transcript.feed(chunk)]
 

@@ -49,7 +49,7 @@ def test_sweep_takes_down_exchanges_and_keeps_the_rest(tmp_path: Path) -> None:
     spaces = Workspaces(tmp_path)
     workspace = spaces.of_job(bytes(32))
     workspace.put("input.json", b"{}")
-    (workspace.exchange / "output").mkdir(parents=True)
+    (workspace.volume / "output").mkdir(parents=True)
     assert spaces.sweep() == 1
     assert spaces.sweep() == 0
     assert workspace.get("input.json") == b"{}"

@@ -16,7 +16,7 @@ from executor import images
 from executor.containers.engine import DEFAULT_HOST, Engine
 from executor.containers.sandbox import MODELS, Limits, Mount, Sandbox
 from executor.models import ModelStore
-from executor.runs.context import Station
+from executor.runs.context import RunnerContext
 from executor.workspace.io_volume import IoVolume
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
@@ -37,11 +37,11 @@ def small_model() -> ModelManifest:
 
 
 @contextmanager
-def open_station(image: str | None = None, node: str = NODE) -> Iterator[Station]:
-    """A station with the calibration of this release; `image` replaces the honest runner's."""
+def open_context(image: str | None = None, node: str = NODE) -> Iterator[RunnerContext]:
+    """A context with the calibration of this release; `image` replaces the honest runner's."""
     engine = Engine(node, docker_host())
     try:
-        yield Station(engine, image or images.find(docker_host()), ModelStore(model.store()), _act_weights)
+        yield RunnerContext(engine, image or images.find(docker_host()), ModelStore(model.store()), _act_weights)
     finally:
         engine.close()
 
@@ -53,16 +53,16 @@ def _act_weights(manifest: bytes) -> bytes | None:
 
 def found_inside(script: Path, home: Path, inputs: dict[str, bytes] | None = None) -> dict[str, Any]:
     """The found.json that a script of ours leaves, run in the runner image."""
-    with open_station() as station:
-        kept = run_inside(station, script, inputs or {}, home)
+    with open_context() as context:
+        kept = run_inside(context, script, inputs or {}, home)
     told: dict[str, Any] = json.loads((kept / "found.json").read_text())
     return told
 
 
 def run_inside(
-    station: Station, script: Path, inputs: dict[str, bytes], home: Path, *, with_model: bool = False
+    context: RunnerContext, script: Path, inputs: dict[str, bytes], home: Path, *, with_model: bool = False
 ) -> Path:
-    """Run a script of ours in a container of the station's image, with /input and /output as a job has them.
+    """Run a script of ours in a container of the context's image, with /input and /output as a job has them.
 
     Args: with_model, the small model lies at MODEL_PATH. Returns: the folder with copies of its outputs.
     """
@@ -74,11 +74,11 @@ def run_inside(
             exchange.put(name, content)
         mounts, environment = exchange.mounts, {}
         if with_model:
-            mounts = (*mounts, Mount(str(station.models.path(small_model().cid)), MODELS))
+            mounts = (*mounts, Mount(str(context.models.path(small_model().cid)), MODELS))
             environment = {"MODEL_PATH": MODELS}
         command = ("/opt/vcoin/venv/bin/python", f"/input/{script.name}")
-        sandbox = Sandbox(station.image, limits, mounts, environment, command=command)
-        ending = station.engine.container(sandbox, "inside", int(time.time()) + 600).run(lambda said: None)
+        sandbox = Sandbox(context.image, limits, mounts, environment, command=command)
+        ending = context.engine.container(sandbox, "inside", int(time.time()) + 600).run(lambda said: None)
         assert ending.exit_code == 0, ending.log
         for path in exchange.output.iterdir():
             shutil.copyfile(path, kept / path.name)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from node.daemon.runner import UNWANTED_KEPT, Containers
+from executor.adapter import STOPPED_KEPT, ContainerAdapter
 from protocol.effects import ContainerEffect, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
 from protocol.stages.blob import ModelManifest
@@ -58,7 +58,7 @@ def outcome(event: Event) -> tuple[bytes, Outcome]:
 
 async def test_stopping_ends_this_run_and_answers_both() -> None:
     runner, answers = Endless(), []
-    containers = Containers(runner, _nothing)
+    containers = ContainerAdapter(runner, _nothing)
 
     async def ask(effect: ContainerEffect) -> None:
         answers.append(outcome(await containers.perform(effect)))
@@ -77,7 +77,7 @@ async def test_stopping_ends_this_run_and_answers_both() -> None:
 
 async def test_what_is_stopped_before_it_is_run_does_not_start() -> None:
     runner = Endless()
-    containers = Containers(runner, _nothing)
+    containers = ContainerAdapter(runner, _nothing)
     with trio.fail_after(5):
         assert outcome(await containers.perform(StopContainer(JOB))) == (JOB, Outcome.CANCELLED)
         assert outcome(await containers.perform(run_of(JOB))) == (JOB, Outcome.CANCELLED)
@@ -86,8 +86,8 @@ async def test_what_is_stopped_before_it_is_run_does_not_start() -> None:
 
 async def test_only_so_many_that_never_ran_are_remembered_as_stopped() -> None:
     runner = Endless()
-    containers = Containers(runner, _nothing)
-    for number in range(UNWANTED_KEPT):
+    containers = ContainerAdapter(runner, _nothing)
+    for number in range(STOPPED_KEPT):
         await containers.perform(StopContainer(number.to_bytes(32, "big")))
     await containers.perform(StopContainer(JOB))
     async with trio.open_nursery() as nursery:
@@ -100,7 +100,7 @@ async def test_only_so_many_that_never_ran_are_remembered_as_stopped() -> None:
 
 async def test_the_end_of_the_node_is_no_answer() -> None:
     runner = Endless()
-    containers = Containers(runner, _nothing)
+    containers = ContainerAdapter(runner, _nothing)
     answers = []
     async with trio.open_nursery() as nursery:
 

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from executor.runs.generation import QueuedRun
-from executor.scheduler.batch_scheduler import Ended, Guest, OnTokens, Sharing, companions
+from executor.runs.generation import PendingRun
+from executor.scheduler.batch_scheduler import BatchScheduler, Ended, OnTokens, QueuedRun, pick_batch
 from protocol.stages.execution import Outcome, RunResult, RunSpec
 from protocol.stages.request import EMBED, GENERATE
 
@@ -25,8 +25,8 @@ def spec(name: str, *, manifest: bytes = A, class_id: int = 2, length: int = 16,
     return RunSpec(job, manifest, class_id, length, 0, bytes(32), 1 << 30, 60_000, kind)
 
 
-def order(spec: RunSpec) -> QueuedRun:
-    """All that is asked of an order here is what it is for."""
+def pending(spec: RunSpec) -> PendingRun:
+    """All that is asked of a run here is its spec."""
     found: Any = SimpleNamespace(spec=spec)
     return found
 
@@ -46,7 +46,8 @@ class Machine:
         self.holding = trio.CapacityLimiter(1)
         self.unsettled = set(unsettled)
         self.stopped: list[tuple[RunSpec, ...]] = []
-        self.sharing = Sharing(self, self.turn, at_once)
+        self.scheduler = BatchScheduler(self.alone, self.together, self.turn, at_once)
+        self.scheduler.ms_per_token = 100
         self.ends: dict[RunSpec, float] = {}
 
     @asynccontextmanager
@@ -58,28 +59,25 @@ class Machine:
         finally:
             self.holding.release_on_behalf_of(holder)
 
-    async def alone(self, order: QueuedRun, on_tokens: OnTokens) -> Ended:
-        self.ran.append((order.spec,))
+    async def alone(self, run: PendingRun, on_tokens: OnTokens) -> Ended:
+        self.ran.append((run.spec,))
         await trio.sleep(10)
-        return ended(order.spec)
+        return ended(run.spec)
 
-    async def together(self, guests: Sequence[Guest]) -> None:
-        specs = tuple(guest.order.spec for guest in guests)
+    async def together(self, batch: Sequence[QueuedRun]) -> None:
+        specs = tuple(queued.run.spec for queued in batch)
         self.ran.append(specs)
         try:
-            for guest in sorted(guests, key=lambda guest: guest.order.spec.max_new_tokens):
-                await trio.sleep_until(start_of(self) + guest.order.spec.max_new_tokens)
-                if guest.order.spec not in self.unsettled:
-                    guest.settle(ended(guest.order.spec))
+            for queued in sorted(batch, key=lambda queued: queued.run.spec.max_new_tokens):
+                await trio.sleep_until(start_of(self) + queued.run.spec.max_new_tokens)
+                if queued.run.spec not in self.unsettled:
+                    queued.settle(ended(queued.run.spec))
         except trio.Cancelled:
             self.stopped.append(specs)
             raise
 
-    def speed(self) -> int:
-        return 100
-
     async def ask(self, wanted: RunSpec, *, alone: bool = False) -> None:
-        result, _ = await self.sharing.run(order(wanted), nobody_hears, alone=alone)
+        result, _ = await self.scheduler.run(pending(wanted), nobody_hears, alone=alone)
         assert result.result_hash == wanted.job_id
         self.ends[wanted] = trio.current_time() - self.began
 
@@ -95,7 +93,7 @@ async def market(machine: Machine, *, served: bool = True) -> AsyncIterator[trio
     """Where jobs are asked for; it ends when all have ended."""
     async with trio.open_nursery() as house:
         if served:
-            house.start_soon(machine.sharing.serve)
+            house.start_soon(machine.scheduler.serve)
             await trio.testing.wait_all_tasks_blocked()
         machine.began = trio.current_time()
         async with trio.open_nursery() as nursery:
@@ -211,8 +209,8 @@ async def test_where_nothing_can_be_shared_each_has_its_own(how: str, autojump_c
     ],
 )
 def test_who_goes_along(other: RunSpec, goes: bool) -> None:
-    assert companions(FIRST, [other], 8, 100) == ([other] if goes else [])
+    assert pick_batch(FIRST, [other], 8, 100) == ([other] if goes else [])
 
 
 def test_a_reading_takes_nobody_along() -> None:
-    assert companions(spec("reading", kind=EMBED), [spec("another", kind=EMBED)], 8, 1) == []
+    assert pick_batch(spec("reading", kind=EMBED), [spec("another", kind=EMBED)], 8, 1) == []
