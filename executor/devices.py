@@ -1,7 +1,7 @@
-"""What this machine computes with: its cards through NVML, its processor through the kernel, and the classes they give.
+"""Devices of this machine: graphics cards by NVML, the processor by the kernel, and the device classes that they have.
 
-A device class is a promise about rounding, not about speed: members agree with each other to within the class's
-calibrated noise. Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware.
+A device class is a promise about rounding, not about speed: its members agree within the calibrated noise of the class.
+Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware.
 """
 
 import os
@@ -39,7 +39,7 @@ class Gpu:
 
 
 def cpu_classes(cpuinfo: str) -> tuple[int, ...]:
-    """Classes of a processor, from the text of /proc/cpuinfo: every one computes in float32."""
+    """Device classes of a processor, from the text of /proc/cpuinfo. Every processor computes in float32."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":
@@ -56,7 +56,7 @@ def total_memory(meminfo: str) -> int:
 
 
 def gpus() -> tuple[tuple[Gpu, ...], str, str]:
-    """The cards, the CUDA version and the driver version; nothing where there is no driver. Raises GpuLost."""
+    """The cards, the CUDA version and the driver version; empty without a driver. Raises: GpuLost."""
     nvml: Any = pynvml
     try:
         nvml.nvmlInit()
@@ -75,7 +75,7 @@ def gpus() -> tuple[tuple[Gpu, ...], str, str]:
 
 
 def group(cards: tuple[Gpu, ...], cuda: str, driver: str) -> tuple[GpuGroup, ...]:
-    """Cards as a heartbeat names them: one line a model, the worst figure of each kind."""
+    """Cards as a heartbeat names them: one group a model, with the worst value of each measurement."""
     models: dict[str, list[Gpu]] = defaultdict(list)
     for card in cards:
         models[card.model[:64]].append(card)
@@ -98,7 +98,7 @@ def group(cards: tuple[Gpu, ...], cuda: str, driver: str) -> tuple[GpuGroup, ...
 def measure(
     slots: int, ms_per_token: int, read: Callable[[str], str] = lambda path: Path(path).read_text()
 ) -> DeviceStatus:
-    """This machine now. Raises ExecutorError, GpuLost."""
+    """The devices of this machine now. Raises: ExecutorError, GpuLost."""
     return DeviceStatus(
         class_ids=cpu_classes(read("/proc/cpuinfo")),
         gpus=group(*gpus()),
@@ -109,7 +109,7 @@ def measure(
 
 
 def default_slots() -> int:
-    """Containers that may run at once: one a core, and never so many that a heartbeat cannot say it."""
+    """Containers that may run at once: one a core, at most the 255 that fit into a heartbeat."""
     return max(1, min(MAX_U8, len(os.sched_getaffinity(0))))
 
 

@@ -1,7 +1,7 @@
 """The runner image: named by what it is made from, built once a machine, never pulled.
 
-Two builds of one content differ in their image id (times are part of it), so what two nodes compare, and what a
-calibration is valid for, is the content key: the hash of Dockerfile, lock and sources.
+Two builds of the same sources differ in their image id, which covers times. So nodes compare the content key, and a
+calibration is valid for one: the hash of Dockerfile, lock and sources.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from protocol.errors import ExecutorError, ImageMissing
 RUNNER = Path(__file__).with_name("runner")
 BASE = "vcoin-base:trixie"
 SUITE = "trixie"
-# With the time fixed, two runs against the same mirror give the same bytes.
+# A fixed time: two runs with the same mirror give the same bytes.
 EPOCH = "1735689600"
 BUILD_TIMEOUT_S = 1800
 
@@ -37,12 +37,12 @@ def runtime(folder: Path = RUNNER) -> str:
 
 
 def tag(folder: Path = RUNNER) -> str:
-    """The image's name on every machine."""
+    """The name of the image on every machine."""
     return f"vcoin-runner:{runtime(folder)[:12]}"
 
 
 def find(host: str = DEFAULT_HOST) -> str:
-    """The tag of the runner image, which is there. Raises: ImageMissing; ExecutorError if no Engine answers."""
+    """The tag of the runner image. Raises: ImageMissing if it is not built; ExecutorError if no Engine answers."""
     name = tag()
     if not _exists(name, host):
         raise ImageMissing(f"the image {name} is not on this machine: ./scripts/prepare builds it")
@@ -50,10 +50,10 @@ def find(host: str = DEFAULT_HOST) -> str:
 
 
 def build(host: str = DEFAULT_HOST, log: IO[bytes] | int = subprocess.DEVNULL) -> str:
-    """Build what is missing, base and runner, and return the runner's tag; nothing is done where both are there.
+    """Build base and runner image if they are missing. Returns: the tag of the runner image.
 
-    Needs the `docker` command with buildx and, for the base, mmdebstrap. `log`: where their output goes.
-    Raises: ExecutorError, transient where a mirror or a registry may have been at fault.
+    Needs the `docker` command with buildx and, for the base, mmdebstrap. `log` takes their output.
+    Raises: ExecutorError, transient if a mirror or a registry may be at fault.
     """
     name = tag()
     if _exists(name, host):
@@ -85,9 +85,9 @@ def _exists(name: str, host: str) -> bool:
 
 
 def _import_base(host: str, log: IO[bytes] | int) -> None:
-    """A minimal Debian with Python, straight from the mirror: no registry has to be reachable."""
+    """Import a minimal Debian with Python from the mirror, without a registry."""
     make = ["mmdebstrap", "--variant=minbase", "--include=python3,ca-certificates", SUITE, "-"]
-    # Without sbin in the path ldconfig and useradd are not found during the build.
+    # The build needs ldconfig and useradd, which are in sbin.
     load = ["docker", "import", "-c", "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin", "-", BASE]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
     try:
@@ -101,7 +101,7 @@ def _import_base(host: str, log: IO[bytes] | int) -> None:
 
 
 def _certificates() -> list[str]:
-    """Lend the build the certificates that this machine trusts: a proxy's may be among them."""
+    """Give the build the certificates that this machine trusts, such as a proxy's."""
     path = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
     return ["--secret", f"id=ca,src={path}"] if path.is_file() else []
 

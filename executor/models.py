@@ -1,4 +1,4 @@
-"""The model store: folders named by the hash of their manifest, each file of which is checked before it is believed.
+"""The model store: folders named by the hash of their manifest, whose files are checked when they are added.
 
 <store>/models/<manifest hex>/manifest.json and the files it names, all readable by the worker
 """
@@ -19,20 +19,20 @@ from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.wire.ids import Cid
 
 MANIFEST = "manifest.json"
-# Data only: a pickle is a program.
+# Data only: loading a pickle runs code.
 DATA_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 STORED_BYTES = {"BF16": ("bf16", 2), "F16": ("fp16", 2), "F32": ("fp32", 4)}
-# Python, torch and transformers, before any weight is loaded.
 RUNTIME_BYTES = 768 * MIB
+"""Memory of Python, torch and transformers before any weight is loaded."""
 MAX_HEADER_BYTES = 64 * MIB
 
 
 class ModelUnusable(ExecutorError):
-    """A folder is no model that we can serve, or is no longer what its manifest says."""
+    """A folder is no model that can be served, or differs from its manifest."""
 
 
 class ModelStore:
-    """All models of this machine. Every call blocks; adding is safe against a crash and against doing it twice."""
+    """All models of this machine. Every call blocks. A crash leaves no half model, and a model may be added twice."""
 
     def __init__(self, root: Path) -> None:
         self._models = root / "models"
@@ -51,7 +51,7 @@ class ModelStore:
         return _read(data)
 
     def manifests(self) -> tuple[ModelManifest, ...]:
-        """Every model whose manifest is whole; the files are not read again. Raises: ExecutorError."""
+        """Every model with an intact manifest; its files are not read again. Raises: ExecutorError."""
         found = []
         with disk_errors():
             for path in sorted(self._models.glob("*/" + MANIFEST)):
@@ -61,7 +61,7 @@ class ModelStore:
         return tuple(found)
 
     def verify(self, cid: bytes) -> ModelManifest:
-        """Read every file of a model again. Raises: ModelUnusable, naming the file that is not as it was."""
+        """Read every file of a model again. Raises: ModelUnusable with the name of the changed file."""
         manifest = self.manifest(cid)
         for entry in manifest.files:
             if not _is(self.path(cid) / entry.path, entry):
@@ -69,9 +69,9 @@ class ModelStore:
         return manifest
 
     def add(self, folder: Path, name: str) -> ModelManifest:
-        """Copy a local Hugging Face folder into the store under what it hashes to.
+        """Copy a local Hugging Face folder into the store, under the hash of its manifest.
 
-        Raises: ModelUnusable; ExecutorError if the disk is full, for one.
+        Raises: ModelUnusable; ExecutorError, for example if the disk is full.
         """
         with disk_errors():
             return self._add(folder, name)
@@ -87,7 +87,7 @@ class ModelStore:
             new.mkdir(mode=0o755)
             for entry in manifest.files:
                 shutil.copyfile(folder / entry.path, new / entry.path)
-                # The folder may be changing under us: what counts is what we have copied.
+                # The folder may change meanwhile: only the copy counts.
                 if not _is(new / entry.path, entry):
                     raise ModelUnusable(f"{entry.path} changed while it was copied")
             (new / MANIFEST).write_bytes(manifest.encode())
@@ -110,7 +110,7 @@ def describe(folder: Path, name: str) -> ModelManifest:
         heads = int(config.get("num_key_value_heads") or config["num_attention_heads"])
         width = int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
         layers, context = int(config["num_hidden_layers"]), int(config["max_position_embeddings"])
-        # For the widest class: every number as float32, and the keys and values of a full context.
+        # For the widest class: each weight in float32, and the keys and values of a full context.
         needs = 4 * parameters + 2 * 4 * layers * heads * width * context + RUNTIME_BYTES
         return ModelManifest(
             name=name,
@@ -150,7 +150,7 @@ def _is(path: Path, entry: ModelFile) -> bool:
 
 def _tokenizer(paths: Sequence[Path]) -> str:
     if not any(path.name == "tokenizer.json" for path in paths):
-        raise ModelUnusable("there is no tokenizer.json, from which a client turns ids into text")
+        raise ModelUnusable("there is no tokenizer.json, which a client needs to turn ids into text")
     return "tokenizer.json"
 
 

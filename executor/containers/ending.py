@@ -1,4 +1,4 @@
-"""How a container ended, and whose fault that was. Pure: the order of the questions is the rule."""
+"""How a container ended, and who is to blame. Pure: the order of the checks is the rule."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,12 +9,12 @@ EXIT_BAD_SPEC, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_RESUMABLE = 64, 65, 70, 75
 EXIT_FILE_TOO_LARGE = 128 + 25
 EXIT_KILLED = 128 + 9
 MAX_TEXT = 300
-# Errors of the runner that name a limit of the job: it asked for less than it needs.
 LIMIT_CODES = {"out_of_memory", "output_quota"}
+"""Errors of the runner that name a limit of the job: the job was given less than it needs."""
 
 
 class Intent(StrEnum):
-    """Why we killed a container. Noted before the kill: afterwards it looks like any other."""
+    """Why this node killed a container. Noted before the kill, since its end does not show the reason."""
 
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
@@ -22,13 +22,13 @@ class Intent(StrEnum):
 
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
-    """Words of a container as they may go into a journal, a log and a terminal: short, and nothing that controls."""
+    """Text of a container made safe for a journal, a log and a terminal: short, without control characters."""
     return "".join(c if c.isprintable() else " " for c in text[:limit])
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerError:
-    """What the runner said of its own failure: words of the container, not to be trusted further than that."""
+    """The runner's report of its own failure. It comes from the container, so it is not trusted."""
 
     code: str
     message: str
@@ -36,23 +36,23 @@ class RunnerError:
 
 @dataclass(slots=True)
 class Ending:
-    """Everything known about a container that has ended."""
+    """Everything that is known about a container that has ended."""
 
     exit_code: int
     oom_killed: bool
     engine_error: str
     duration_ms: int
     intent: Intent | None = None
-    # It ended while the Engine was away, and the exit code means nothing.
+    # It ended while the Engine was away: the exit code means nothing.
     unseen: bool = False
     runner_error: RunnerError | None = None
     metrics: dict[str, int] = field(default_factory=dict)
-    # The end of stderr: evidence for the operator.
+    # The end of stderr, for the operator.
     log: str = ""
 
 
 def classify(ending: Ending) -> tuple[Outcome, str]:
-    """Outcome and detail. OK means only that the container says so: its output is checked next."""
+    """Outcome and detail. OK is only the claim of the container: its output is checked next."""
     error = ending.runner_error
     said = f"{error.code}: {error.message}" if error else ""
     match ending.intent:
@@ -62,7 +62,7 @@ def classify(ending: Ending) -> tuple[Outcome, str]:
             return Outcome.CANCELLED, "cancelled"
         case Intent.FLOOD:
             return Outcome.HOSTILE, "flood: the container printed more than it may"
-    # The kernel also sets the flag where only a child died and the job went on to finish.
+    # The kernel also sets the flag if only a child died and the job finished.
     if ending.oom_killed and ending.exit_code != 0:
         return Outcome.JOB, "out_of_memory: the container went over its memory limit"
     if ending.engine_error:

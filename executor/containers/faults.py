@@ -10,21 +10,21 @@ from protocol.errors import ExecutorError
 
 
 def has_stumbled(error: Exception) -> bool:
-    """Whether the runtime could not set a container up, which it now and then cannot, and can the next moment."""
+    """Whether the runtime failed to set a container up, which now and then happens and may pass."""
     return (
         isinstance(error, APIError) and error.status_code == 500 and "runtime create failed" in str(error.explanation)
     )
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the Engine is gone or going, as opposed to there and refusing."""
+    """Whether the Engine is gone or going. An Engine that is there and refuses is not away."""
     status = error.status_code if isinstance(error, APIError) else None
     return status is None or status >= 500
 
 
 @contextlib.contextmanager
 def engine_errors() -> Iterator[None]:
-    """The vendors' errors as ours; all of them may pass by themselves, except those for a request that is wrong."""
+    """Turn errors of the SDK into ExecutorError, transient unless the request itself was wrong."""
     try:
         yield
     except APIError as error:

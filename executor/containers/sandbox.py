@@ -1,6 +1,6 @@
-"""The cage a job runs in: every limit as data, and the Docker Engine request they amount to. Pure.
+"""The sandbox of a job: its limits as data, and the Docker Engine request that they make. Pure.
 
-Each field of the request is a control of its own; tests/conformance/test_sandbox.py proves each in a real container.
+Each field of the request is a control of its own; tests/integration/test_sandbox_controls.py tries each in a container.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ LABEL = "org.vcoin."
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a job may use. The kernel stops it there; nothing here is a request to the job to behave."""
+    """Limits of a job, in bytes, milliseconds and counts. The kernel enforces them without the job's help."""
 
     timeout_ms: int = 120_000
     memory_bytes: int = 2 * GIB
     cpu_millis: int = 1000
     pids: int = 256
     open_files: int = 1024
-    # The largest single file, and all of /output together: the second needs root on the host, the first does not.
+    # The largest single file, and all of /output together. Only the second needs root on the host.
     file_bytes: int = 64 * MIB
     output_bytes: int = 64 * MIB
     output_files: int = 256
     tmp_bytes: int = 256 * MIB
     shm_bytes: int = 64 * MIB
-    # stdout and stderr, which the daemon reads: more than this is an attack, not a log.
+    # stdout and stderr, which the daemon reads: more than this is an attack.
     stdout_bytes: int = 8 * MIB
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Limits:
 
     @property
     def threads(self) -> int:
-        """More threads than cores to run them spin against each other, and the job takes ten times as long."""
+        """Threads to compute with. With more threads than cores a job takes ten times as long."""
         return max(1, self.cpu_millis // 1000)
 
 
@@ -55,7 +55,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """One container before it exists. `labels` are the bare names (node, job, deadline, spec)."""
+    """One container before it exists. `labels` are the names without prefix (node, job, deadline, spec)."""
 
     image: str
     limits: Limits
@@ -82,13 +82,13 @@ class Sandbox:
         return body
 
     def host_config(self) -> dict[str, object]:
-        """The HostConfig of that body: the controls themselves."""
+        """The HostConfig of that body, which holds the controls."""
         limits = self.limits
         return {
             "NetworkMode": "none",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
-            # The default seccomp profile stays on as long as nothing here names another.
+            # The default seccomp profile stays on: no other is named here.
             "SecurityOpt": ["no-new-privileges"],
             "Privileged": False,
             "IpcMode": "private",

@@ -1,4 +1,4 @@
-"""What a job left behind, read without trusting it: no link is followed, nothing is read before it is counted."""
+"""Reads the outputs of a job without trust: follows no link, and counts before it reads."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ MAX_MANIFEST_BYTES = 256 * 1024
 
 
 class HostileOutput(ExecutorError):
-    """The job left something that no honest runner writes: a link, a device, too many files."""
+    """The job left a file that no honest runner writes: a link, a device, too many files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Outputs:
         self._limits = limits
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """An output's bytes; None where there is none. Raises HostileOutput, also if it is over `limit` bytes."""
+        """The bytes of an output; None if there is none. Raises: HostileOutput, also for more than `limit` bytes."""
         try:
             with os.fdopen(_open(self._root, name), "rb") as file:
                 data = file.read(limit + 1)
@@ -47,9 +47,9 @@ class Outputs:
         return data
 
     def take(self, name: str, target: Path, limit: int) -> None:
-        """Copy an output that a container, which may go on, has said to be complete. Raises HostileOutput.
+        """Copy an output that a container, which may go on, reported complete. Raises: HostileOutput.
 
-        The copy is what counts from then on: each reader checks it as a whole.
+        From then on only the copy counts: its reader checks it as a whole.
         """
         data = self.read(name, limit)
         if data is None:
@@ -62,12 +62,12 @@ class Outputs:
         partial.rename(target)
 
     def collect(self, target: Path, wanted: Collection[str]) -> dict[str, OutputFile]:
-        """Copy what we want of the outputs that manifest.json lists, each hashed again by us.
+        """Copy the wanted outputs that manifest.json lists, and check their hashes.
 
-        Args: wanted, names; one that ends in / stands for all that is listed below it. Nothing else is copied: its
-        name could be that of a file which is ours.
-        Returns: what was copied, by name. Raises: HostileOutput if anything is over its cap, is no plain file, is not
-        what the manifest says, or if something wanted is not listed.
+        Args: wanted, names; a name that ends in / stands for all files listed below it. Other outputs are not copied:
+        one could carry the name of a file of this node.
+        Returns: the copied files, by name. Raises: HostileOutput if an output is over its limit, is no plain file, is
+        not as the manifest says, or if a wanted one is not listed.
         """
         found = self._found()
         listed = self._listed()
@@ -86,7 +86,7 @@ class Outputs:
                 copies.append((partial, target / name))
                 if self._copy(name, partial) != claim:
                     raise HostileOutput(f"output {name} is not what {MANIFEST} says")
-            # Only now, and all of them: what bears its own name in `target` is taken for checked from then on.
+            # Rename all at the end: a file under its own name in `target` counts as checked.
             for partial, final in copies:
                 partial.rename(final)
         finally:
@@ -95,9 +95,9 @@ class Outputs:
         return chosen
 
     def is_full(self) -> bool:
-        """Whether the job has filled the filesystem it wrote to: asked where that is one of its own."""
+        """Whether the job has filled its output filesystem; only for a volume that has one."""
         room = os.statvfs(self._root)
-        # Never to its last block: ext4 keeps some for itself.
+        # ext4 keeps some blocks, so the last one is never used.
         return (room.f_blocks - room.f_bfree) * room.f_frsize >= self._limits.output_bytes or not room.f_favail
 
     def _found(self) -> set[str]:
@@ -126,7 +126,7 @@ class Outputs:
                 digest.update(block)
                 size += len(block)
                 copy.write(block)
-            # On the disk before anything says that the job is done.
+            # The copy must be on the disk before the job counts as done.
             copy.flush()
             os.fsync(copy.fileno())
         return OutputFile(name, size, digest.digest())
@@ -139,7 +139,7 @@ class Outputs:
                 if seen > self._limits.output_files:
                     raise HostileOutput(f"more than {self._limits.output_files} outputs")
                 if entry.is_dir(follow_symlinks=False):
-                    # One level is all that a runner needs, and a deep tree is a trap.
+                    # A runner needs one level; a deep tree is an attack.
                     if prefix:
                         raise HostileOutput(f"output {prefix}{entry.name} is nested too deep")
                     yield from self._walk(folder / entry.name, entry.name + "/")
@@ -148,7 +148,7 @@ class Outputs:
 
 
 def _open(root: Path, name: str) -> int:
-    """Open a plain file of a hostile directory, following no link. Raises HostileOutput, FileNotFoundError."""
+    """Open a plain file of a hostile directory; follow no link. Raises: HostileOutput, FileNotFoundError."""
     parts = name.split("/")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     folder = os.open(root, flags | os.O_DIRECTORY)
@@ -165,7 +165,7 @@ def _open(root: Path, name: str) -> int:
     finally:
         os.close(folder)
     found = os.fstat(handle)
-    # A second hard link would let the job change what we have already hashed under another name.
+    # Through a second hard link the job could change a file that is hashed already.
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         os.close(handle)
         raise HostileOutput(f"output {name} is no plain file")
