@@ -3,7 +3,7 @@
 Everything is little endian. `n` is the number of `output_token_ids` in result.json, the end-of-sequence token not
 among them. Tokens come in chunks of 32, the last one shorter; `k` is the size of a chunk. Token t's hidden state is the
 one after the final norm whose logits chose token t. `x = act_w * h` is that state, whitened; `p = R x` are its eight
-projections, and `R` is keyed by the job, so that no state can be prepared that projects well.
+projections, and `R` is keyed by the job, so that nobody can prepare a state that projects well.
 
 proof.bin, written by the worker; 258 bytes a full chunk, empty when n = 0. For each chunk in order:
     2       scale s, float16

@@ -44,7 +44,7 @@ def read_chat(name: str = "input.json") -> tuple[str, object]:
 
 
 def read_act_w(hidden: int) -> Floats:
-    """The whitening weights of act_w.bin, float16[hidden]; ones for a model without a calibration."""
+    """The whitening weights of act_w.bin, float16[hidden]; ones for a model that nobody has calibrated."""
     try:
         data = (INPUT / "act_w.bin").read_bytes()
     except FileNotFoundError:

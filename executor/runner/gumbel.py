@@ -5,7 +5,7 @@ With T = temperature_milli / 1000 and the logits z of place t, counted from 0, t
     g_tv = -ln(-ln((x_tv + 1/2) * 2^-53)),  x_tv = mix64((K_t + v * 0x9E3779B97F4A7C15) mod 2^64) >> 11
     K_t  = the first 8 bytes of SHA256("gm1" || seed || BE32(t)), most significant first
 mix64 is splitmix64's output function, so g_tv comes from output v of that generator, begun at K_t. Gumbel numbers make
-this a draw from softmax(z / T); the seed lets every node repeat a draw. Stop tokens have their numbers like all
+this a draw from softmax(z / T); whoever knows the seed can repeat every draw. Stop tokens have their numbers like all
 others. At T = 0 the numbers count nothing, and the likeliest token is taken.
 Golden numbers, from another implementation: tests/vectors/gumbel.json.
 """

@@ -183,7 +183,7 @@ class Model:
         """
         cache, state = self._begin(prompts, cache_of)
         width = max(map(len, prompts))
-        # Shorter prompts are filled up on the left with masked tokens.
+        # Shorter prompts are filled up on the left with what nobody looks at.
         seen = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts])
         places = torch.tensor([[len(each)] for each in prompts])
         writing = list(range(len(prompts)))

@@ -41,7 +41,7 @@ def multiply_widely(net: Any) -> None:
 
 
 def _forward(module: Any) -> Any:
-    # Looked up anew each time: quantising a model puts other weights in its place.
+    # Looked up anew each time: whoever quantises a model puts other weights in its place.
     return lambda rows: product(rows, module.weight, module.bias)
 
 

@@ -41,7 +41,7 @@ def run(job: Job, model: Model) -> dict[str, object]:
         if not is_stop:
             stream.add(token, number)
         if is_stop or len(answer.ids) == lengths[row]:
-            # Its client shall not wait for the longest of all.
+            # Whoever waits for it shall not wait for the longest of all.
             stream.flush()
             desk.put(asked[number], answer.answer(model.hidden), f"{number}.")
             emit("answer", job=number)
@@ -77,7 +77,7 @@ def _job_of(given: Any) -> Job:
 
 
 def _asked(job: Job, model: Model) -> dict[int, Asked]:
-    """What is asked, by the numbers of the jobs; an input that cannot be computed gets an error."""
+    """What is asked, by the numbers of the jobs; whoever asks for what cannot be done is told so."""
     asked = {}
     for number, each in enumerate(jobs_of(job)):
         try:
