@@ -41,7 +41,6 @@ HOMES = {
     "peft": ("executor/runner",),
     "prometheus_client": ("node/api/metrics.py",),
     "pynvml": ("executor/devices.py",),
-    "rich": ("node/cli",),
     "safetensors": ("executor/runner",),
     "solcx": ("scripts",),
     "sqlite3": ("node",),
