@@ -62,7 +62,6 @@ contract Settlement is Lanes {
 
     IEpochBeacon private immutable _beacon;
     address public immutable court;
-    address public immutable singles;
     address public immutable evidence;
     uint96 private immutable _minStake;
     uint32 private immutable _challengeSeconds;
@@ -78,13 +77,11 @@ contract Settlement is Lanes {
         IStakeManager stakes_,
         IEpochBeacon beacon_,
         address court_,
-        address singles_,
         address evidence_
     ) Lanes(coin_, stakes_, params_.profile()) {
         Profile memory profile = params_.profile();
         _beacon = beacon_;
         court = court_;
-        singles = singles_;
         evidence = evidence_;
         _minStake = profile.minStake;
         _challengeSeconds = profile.challengeSeconds;
@@ -237,7 +234,7 @@ contract Settlement is Lanes {
         _books[node].jailed = true;
     }
 
-    // ---- held for single jobs and challenges
+    // ---- held for challenges
 
     function hold(address client, address signer, uint96 amount) external onlyHolder {
         if (signer != client) _spendGrant(client, signer, amount);
@@ -248,21 +245,7 @@ contract Settlement is Lanes {
         accountOf[client] += amount;
     }
 
-    function payJob(address node, uint96 charge, uint96 bonus, uint32 actualMs)
-        external
-        returns (uint96 burned, uint96 reward, uint96 pooled)
-    {
-        if (msg.sender != singles) revert NotHolder(msg.sender);
-        (burned, reward, pooled) = SplitLib.split(charge, _stakes.scoreOf(node));
-        pooled += SplitLib.feeOf(charge);
-        _books[node].rewards += reward + bonus;
-        burnPending += burned;
-        pool += pooled;
-        _stakes.recordBatch(node, BatchRecord(1, 0, burned, actualMs));
-    }
-
-    function drawAll(address node, uint8 slot) external {
-        if (msg.sender != evidence) revert NotHolder(msg.sender);
+    function drawAll(address node, uint8 slot) external onlyHolder {
         Batch storage batch = _batches[node][slot];
         if (batch.state != BatchState.Pending) revert WrongState(batch.state);
         batch.ratePercent = 100;
@@ -562,7 +545,7 @@ contract Settlement is Lanes {
     }
 
     function _requireHolder() private view {
-        if (msg.sender != singles && msg.sender != evidence) revert NotHolder(msg.sender);
+        if (msg.sender != evidence) revert NotHolder(msg.sender);
     }
 
     function _requireAudits() private view {

@@ -28,7 +28,6 @@ CONTRACTS = (
     "Court",
     "Guardian",
     "Evidence",
-    "SingleJobs",
     "Audits",
 )
 """In the order in which they are deployed."""

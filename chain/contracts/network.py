@@ -18,7 +18,6 @@ from chain.contracts.guardian import Guardian
 from chain.contracts.panel import Panel
 from chain.contracts.params import Params
 from chain.contracts.settlement import Settlement
-from chain.contracts.singles import Singles
 from chain.contracts.stakes import Stakes
 from chain.contracts.timelock import Timelock
 from chain.contracts.token import Token
@@ -44,7 +43,6 @@ class Addresses:
     court: Address
     guardian: Address
     evidence: Address
-    singles: Address
     audits: Address
 
 
@@ -129,7 +127,6 @@ class Network:
         self.court = Court(ethereum, addresses.court)
         self.guardian = Guardian(ethereum, addresses.guardian)
         self.evidence = Evidence(ethereum, addresses.evidence)
-        self.singles = Singles(ethereum, addresses.singles)
         self.audits = Audits(ethereum, addresses.audits)
         self._speakers = {
             each.address: each
@@ -140,7 +137,6 @@ class Network:
                 self.settlement,
                 self.court,
                 self.evidence,
-                self.singles,
                 self.audits,
             )
         }

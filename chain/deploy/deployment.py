@@ -187,11 +187,10 @@ def _arguments(made: Plan, name: str) -> tuple[Any, ...]:
         ),
         "EpochBeacon": (at.params,),
         "StakeManager": (at.token, at.params, at.settlement, at.court),
-        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.singles, at.evidence),
+        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.evidence),
         "Court": (at.params, at.stakes, at.settlement, at.evidence, at.audits),
         "Guardian": (at.timelock, rulers.keeper, at.stakes),
         "Evidence": (at.params, at.stakes, at.settlement, at.court),
-        "SingleJobs": (at.params, at.stakes, at.settlement),
         "Audits": (at.params, at.stakes, at.settlement, at.court, at.beacon),
     }
     return arguments[name]
@@ -322,7 +321,6 @@ async def _require_planned(network: Network, made: Plan) -> None:
             ("roles", await network.timelock.has_roles(made.governance.roles()), True),
             ("evidence", await network.court.read("evidence"), at.evidence),
             ("audits", await network.court.read("audits"), at.audits),
-            ("singles", await network.settlement.read("singles"), at.singles),
         )
         # What is added later goes through the timelock, and is no reason to refuse.
         known = {row.id: row for row in await params.classes()}

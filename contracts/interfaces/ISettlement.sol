@@ -69,7 +69,7 @@ interface ISettlement {
     error DepositTooLow(uint256 amount, uint256 minimum);
     error NotEnoughFree(uint256 asked, uint256 free);
     error NotCourt(address caller);
-    /// @dev Neither SingleJobs, Evidence nor Audits, or not the one of them that may.
+    /// @dev Neither Evidence nor Audits, or not the one of them that may.
     error NotHolder(address caller);
     error NotStakeManager(address caller);
     error DeadlinePassed(uint40 deadline);
@@ -79,6 +79,7 @@ interface ISettlement {
     error SignerExpired(address signer, uint40 expiry);
     error OverBudget(uint256 asked, uint256 budget);
     error NotLaneOwner(address caller);
+    /// @dev It is closing already; or its client never opened it, and then nothing is claimed on it either.
     error LaneNotOpen();
     error LaneNotClosing();
     error LaneStillClosing(uint40 closeAt);
@@ -215,22 +216,14 @@ interface ISettlement {
     /// @dev Its next submit takes this back: by then it is out of jail, which takes that nothing of it is open.
     function drawAllOf(address node) external;
 
-    // ---- held for single jobs and challenges
+    // ---- held for challenges
 
-    /// @notice Takes free money of a client for a job or a bond; a signer's share of it comes off its grant. Only SingleJobs and Evidence.
+    /// @notice Takes free money of a client for a bond; a signer's share of it comes off its grant. Only Evidence.
     /// @dev What is held stays in this contract; the caller keeps whose it is.
     function hold(address client, address signer, uint96 amount) external;
 
-    /// @notice Puts held money back into a client's account. Only SingleJobs and Evidence.
+    /// @notice Puts held money back into a client's account. Only Evidence.
     function release(address client, uint96 amount) external;
-
-    /// @notice Pays a single job out of held money: charge, its fee and bonus, shared and counted like a batch of one. Only SingleJobs.
-    /// @return burned set aside to burn, wei
-    /// @return reward without the bonus
-    /// @return pooled with the fee
-    function payJob(address node, uint96 charge, uint96 bonus, uint32 actualMs)
-        external
-        returns (uint96 burned, uint96 reward, uint96 pooled);
 
     /// @notice Has every leaf of a pending batch drawn. Only Evidence, for a client that challenges it.
     function drawAll(address node, uint8 slot) external;
@@ -283,9 +276,6 @@ interface ISettlement {
     function burnPending() external view returns (uint128);
 
     function court() external view returns (address);
-
-    /// @notice The contract that holds money for jobs without a lane.
-    function singles() external view returns (address);
 
     /// @notice The contract that holds bonds of challenges.
     function evidence() external view returns (address);

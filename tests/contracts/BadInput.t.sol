@@ -8,14 +8,12 @@ import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
 import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
-import {ISingleJobs} from "../../contracts/interfaces/ISingleJobs.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, SeatState, Verdict} from "../../contracts/types/CaseTypes.sol";
 import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
-import {JobOutput} from "../../contracts/types/SingleTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
 import {Fixture} from "./Fixture.sol";
@@ -105,72 +103,13 @@ contract BadInputTest is CourtFixture, Papers {
         assertEq(bond, 0);
     }
 
-    // ---- SingleJobs
-
-    function _single() private returns (Job memory job) {
-        bench(3);
-        graduate(node);
-        job = singleOf(one, node.id, 10 * VCN, "nonce");
-        vm.prank(one.id);
-        singles.open(job.order, job.details, "");
-    }
-
-    function test_a_receipt_that_is_malleable_or_for_another_contract() public {
-        Job memory job = _single();
-        bytes32 id = job.receipt.jobId;
-        vm.prank(node.id);
-        singles.commit(id, termsOf(job), outputOf(job));
-        bytes32 before = _state();
-        bytes memory refused = abi.encodeWithSelector(ISingleJobs.BadReceiptSignature.selector, one.signer);
-        bytes32 message = EnvelopeLib.receiptHash(job.receipt);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(one.signerKey, paperDigest(message));
-        bytes memory mirrored = abi.encodePacked(r, bytes32(CURVE_ORDER - uint256(s)), v == 27 ? uint8(28) : uint8(27));
-        vm.expectRevert(refused);
-        singles.settle(id, termsOf(job), outputOf(job), job.receipt, mirrored);
-        bytes memory elsewhere = signature(one.signerKey, digestFor(address(singles), message));
-        vm.expectRevert(refused);
-        singles.settle(id, termsOf(job), outputOf(job), job.receipt, elsewhere);
-        vm.expectRevert(refused);
-        singles.settle(id, termsOf(job), outputOf(job), job.receipt, "");
-        // The client's own key is not the one that signs for it.
-        bytes memory clients = signature(one.key, paperDigest(message));
-        vm.expectRevert(refused);
-        singles.settle(id, termsOf(job), outputOf(job), job.receipt, clients);
-        assertEq(_state(), before);
-        singles.settle(id, termsOf(job), outputOf(job), job.receipt, abi.encodePacked(r, s, v));
-    }
-
-    function test_jobs_named_zero_and_a_deadline_at_the_end_of_time() public {
-        bench(3);
-        graduate(node);
-        Job memory job = singleOf(one, node.id, 10 * VCN, "nonce");
-        job.details.deadline = type(uint40).max;
-        job.order.details = EnvelopeLib.jobDetailsHash(job.details);
-        job.receipt.jobId = paperDigest(EnvelopeLib.hashOf(job.order));
-        vm.prank(one.id);
-        singles.open(job.order, job.details, "");
-        bytes memory none_ = abi.encodeWithSelector(ISingleJobs.NoSuchJob.selector, bytes32(0));
-        vm.startPrank(node.id);
-        vm.expectRevert(none_);
-        singles.commit(0, termsOf(job), outputOf(job));
-        singles.commit(job.receipt.jobId, termsOf(job), outputOf(job));
-        vm.stopPrank();
-        vm.expectRevert(none_);
-        singles.settle(0, termsOf(job), outputOf(job), job.receipt, "");
-        vm.expectRevert(none_);
-        singles.expire(0, termsOf(job), outputOf(job));
-        uint256 until = uint256(type(uint40).max) + profile.laneCloseSeconds;
-        vm.expectRevert(abi.encodeWithSelector(ISingleJobs.StillRunning.selector, until));
-        singles.expire(job.receipt.jobId, termsOf(job), outputOf(job));
-    }
-
-    // ---- what Settlement does for the contracts that hold money
+    // ---- what Settlement does for the contract that holds bonds
 
     function test_what_is_held_is_there_and_granted() public {
         vm.prank(one.id);
         settlement.setSigner(one.signer, 5 * VCN, uint40(block.timestamp));
         bytes32 before = _state();
-        vm.startPrank(address(singles));
+        vm.startPrank(address(evidence));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotEnoughFree.selector, type(uint96).max, 500 * VCN));
         settlement.hold(one.id, one.id, type(uint96).max);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotEnoughFree.selector, 1, 0));
@@ -190,18 +129,6 @@ contract BadInputTest is CourtFixture, Papers {
             abi.encodeWithSelector(ISettlement.SignerExpired.selector, one.signer, vm.getBlockTimestamp() - 1)
         );
         settlement.hold(one.id, one.signer, 1);
-    }
-
-    function test_a_job_of_an_unknown_node_or_above_all_coins_is_not_paid() public {
-        bytes32 before = _state();
-        vm.startPrank(address(singles));
-        vm.expectRevert(abi.encodeWithSelector(IStakeManager.UnknownNode.selector, address(0)));
-        settlement.payJob(address(0), VCN, 0, 1);
-        vm.expectRevert(stdError.arithmeticError);
-        settlement.payJob(node.id, type(uint96).max, type(uint96).max, type(uint32).max);
-        assertEq(_state(), before);
-        (uint96 burned, uint96 reward, uint96 pooled) = settlement.payJob(node.id, 0, 0, 0);
-        assertEq(uint256(burned) + reward + pooled, 0);
     }
 
     /// @dev Only what may still be drawn: later it would change what its seats are paid, or a batch that is over.
@@ -345,8 +272,8 @@ contract BadInputTest is CourtFixture, Papers {
     // ---- gifts
 
     /// @dev To the contracts that keep no books of coins: whose bond is given back does not get them, nor does the pool.
-    function test_a_gift_to_court_evidence_panel_or_single_jobs_is_nobodys() public {
-        address[4] memory idle = [address(court), address(evidence), court.panel(), address(singles)];
+    function test_a_gift_to_court_evidence_or_panel_is_nobodys() public {
+        address[3] memory idle = [address(court), address(evidence), court.panel()];
         for (uint256 i; i < idle.length; ++i) {
             coin.transfer(idle[i], 7 * VCN);
         }
@@ -360,9 +287,5 @@ contract BadInputTest is CourtFixture, Papers {
         for (uint256 i; i < idle.length; ++i) {
             assertEq(coin.balanceOf(idle[i]), 7 * VCN);
         }
-        JobOutput memory nothing;
-        Job memory job = singleOf(one, node.id, 10 * VCN, "nonce");
-        vm.expectRevert(abi.encodeWithSelector(ISingleJobs.NoSuchJob.selector, job.receipt.jobId));
-        singles.expire(job.receipt.jobId, termsOf(job), nothing);
     }
 }

@@ -5,7 +5,6 @@ import {IAudits} from "../../contracts/interfaces/IAudits.sol";
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
-import {ISingleJobs} from "../../contracts/interfaces/ISingleJobs.sol";
 import {BatchState} from "../../contracts/types/BatchTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
@@ -17,7 +16,6 @@ contract DeploymentTest is Fixture {
         assertEq(stakes.settlement(), address(settlement));
         assertEq(settlement.court(), address(court));
         assertEq(settlement.evidence(), address(evidence));
-        assertEq(settlement.singles(), address(singles));
         assertEq(court.evidence(), address(evidence));
     }
 
@@ -28,13 +26,10 @@ contract DeploymentTest is Fixture {
         this.create(code);
     }
 
-    function test_evidence_single_jobs_or_audits_at_another_address_do_not_come_to_be() public {
+    function test_evidence_or_audits_at_another_address_do_not_come_to_be() public {
         bytes memory code =
             abi.encodePacked(vm.getCode("Evidence.sol:Evidence"), abi.encode(params, stakes, settlement, court));
         vm.expectRevert(IEvidence.BadWiring.selector);
-        this.create(code);
-        code = abi.encodePacked(vm.getCode("SingleJobs.sol:SingleJobs"), abi.encode(params, stakes, settlement));
-        vm.expectRevert(ISingleJobs.BadWiring.selector);
         this.create(code);
         code = abi.encodePacked(vm.getCode("Audits.sol:Audits"), abi.encode(params, stakes, settlement, court, beacon));
         vm.expectRevert(IAudits.BadWiring.selector);

@@ -11,7 +11,6 @@ import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
 import {IGuardian} from "../../contracts/interfaces/IGuardian.sol";
 import {IParams} from "../../contracts/interfaces/IParams.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
-import {ISingleJobs} from "../../contracts/interfaces/ISingleJobs.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {IVCoin} from "../../contracts/interfaces/IVCoin.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
@@ -60,7 +59,6 @@ abstract contract Fixture is Test {
     address internal keeper = makeAddr("keeper");
     address internal canceller = makeAddr("canceller");
     IEvidence internal evidence;
-    ISingleJobs internal singles;
     IAudits internal audits;
     Profile internal profile;
     /// @dev What a seat of this number says of the margins.
@@ -92,13 +90,11 @@ abstract contract Fixture is Test {
         beacon = IEpochBeacon(deployCode("EpochBeacon.sol:EpochBeacon", abi.encode(params)));
         stakes = IStakeManager(deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court)));
         evidence = IEvidence(vm.computeCreateAddress(address(this), nonce + 6));
-        singles = ISingleJobs(vm.computeCreateAddress(address(this), nonce + 7));
-        audits = IAudits(vm.computeCreateAddress(address(this), nonce + 8));
-        deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court, singles, evidence));
+        audits = IAudits(vm.computeCreateAddress(address(this), nonce + 7));
+        deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court, evidence));
         deployCode("Court.sol:Court", abi.encode(params, stakes, settlement, evidence, audits));
         deployCode("Guardian.sol:Guardian", abi.encode(timelock, keeper, stakes));
         deployCode("Evidence.sol:Evidence", abi.encode(params, stakes, settlement, court));
-        deployCode("SingleJobs.sol:SingleJobs", abi.encode(params, stakes, settlement));
         deployCode("Audits.sol:Audits", abi.encode(params, stakes, settlement, court, beacon));
         assertEq(settlement.court(), address(court), "wired");
     }

@@ -9,7 +9,6 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Debit, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
-import {JobOutput, JobTerms} from "../../contracts/types/SingleTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -343,49 +342,6 @@ contract GasReport is Papers {
         vm.prank(people[1]);
         panel.vote(caseId, true);
         _report("vote, the deciding one: pass", 1, 280_000);
-    }
-
-    function test_single_job_without_a_lane() public {
-        Client memory one = client("client without a lane", 100 * VCN);
-        vm.prank(one.id);
-        settlement.setSigner(one.signer, 100 * VCN, type(uint40).max);
-        uint256 total;
-        // The second one finds used slots everywhere but its own.
-        for (uint256 i; i < 2; ++i) {
-            string memory which = i == 0 ? ", a client's first" : ", a later one";
-            total = _single(one, uint96(VCN + i), which);
-        }
-        console2.log(string.concat(_padded(total), "  a job without a lane, all three"));
-        // In a lane opened for it, a single job costs openLane, submit, seal and finalize: 330,000.
-        assertLe(total, 235_000);
-        pass(1_000);
-        _expired(one);
-    }
-
-    function _single(Client memory one, uint96 price, string memory which) private returns (uint256 total) {
-        Job memory job = singleOf(one, node.id, price, 0);
-        bytes32 id = job.receipt.jobId;
-        singles.open(job.order, job.details, signature(one.signerKey, id));
-        total = _step(string.concat("open a job without a lane", which), 100_000);
-        vm.prank(node.id);
-        singles.commit(id, termsOf(job), outputOf(job));
-        total += _step(string.concat("commit it", which), 50_000);
-        bytes memory signed = signature(one.signerKey, paperDigest(EnvelopeLib.receiptHash(job.receipt)));
-        singles.settle(id, termsOf(job), outputOf(job), job.receipt, signed);
-        total += _step(string.concat("settle it", which), 110_000);
-    }
-
-    function _expired(Client memory one) private {
-        Job memory job = singleOf(one, node.id, 2 * VCN, 0);
-        singles.open(job.order, job.details, signature(one.signerKey, job.receipt.jobId));
-        vm.warp(job.details.deadline + 1);
-        singles.expire(job.receipt.jobId, termsOf(job), JobOutput(0, 0));
-        _step("expire a job without a lane", 60_000);
-    }
-
-    function _step(string memory what, uint256 budget) private returns (uint256 used) {
-        used = vm.lastCallGas().gasTotalUsed;
-        _report(what, 1, budget);
     }
 
     function test_challenge() public {

@@ -269,22 +269,6 @@ contract GuardianTest is Papers {
         assertEq(settlement.batchOf(node.id, 0).leafCount, 1);
     }
 
-    function test_jobs_without_a_lane_stand_still() public {
-        bench(3);
-        Node memory node = registered("node", 10_000 * VCN);
-        graduate(node);
-        Client memory one = client("client", 100 * VCN);
-        Job memory job = singleOf(one, node.id, VCN, "job");
-        uint40 until = _pause(1 minutes);
-        vm.prank(one.id);
-        _expectPaused(until);
-        singles.open(job.order, job.details, "");
-        vm.warp(until);
-        vm.prank(one.id);
-        singles.open(job.order, job.details, "");
-        assertNotEq(singles.stateOf(job.receipt.jobId), 0);
-    }
-
     // ---- attacks
 
     /// @notice A stolen guardian key, on the numbers of the main network: expected end: the intake stands still for three days in

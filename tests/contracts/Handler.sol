@@ -21,7 +21,6 @@ import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 import {SeatLib} from "../../contracts/libraries/SeatLib.sol";
 import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
-import {JobOutput} from "../../contracts/types/SingleTypes.sol";
 
 import {Stakers} from "./Stakers.sol";
 import {Papers} from "./Papers.sol";
@@ -49,7 +48,6 @@ contract Handler is Stakers, Papers {
     /// @dev What a case has paid out so far: to who convened, then to its seats.
     mapping(bytes32 caseId => uint256) private _paid;
     uint256 public condemned;
-    uint256 public settledSingles;
     uint256 public challenges;
     mapping(bytes32 batchId => uint256) public refundCount;
     mapping(bytes32 lane => LaneView) private _lanes;
@@ -61,9 +59,6 @@ contract Handler is Stakers, Papers {
     mapping(address node => mapping(uint256 day => uint256)) private _counted;
     mapping(address node => mapping(uint8 slot => bytes)) internal _contents;
     mapping(bytes32 batchId => bytes) private _leaves;
-    /// @dev Jobs without a lane that are open or committed, and what is locked for them together.
-    bytes[] internal _singles;
-    uint256 public singlesHold;
     bytes32[] internal _challenged;
     bytes[] internal _challengedAt;
 
@@ -102,7 +97,7 @@ contract Handler is Stakers, Papers {
         }
     }
 
-    /// @dev Only past its probation a node has jobs without a lane, and batches that are not drawn.
+    /// @dev Only past its probation a node has batches that are not drawn.
     function endProbation(uint256 whose) external {
         vm.prank(address(settlement));
         stakes.recordBatch(_node(whose).id, BatchRecord(20, 0, 20 * profile.minBurn, 20_000));
@@ -749,51 +744,6 @@ contract Handler is Stakers, Papers {
         if (state == BatchState.Pending) seal(node, slot);
         if (state == BatchState.Void) _refund(node, slot);
         else _finalize(node, slot);
-    }
-
-    // ---- jobs without a lane
-
-    function openSingle(uint256 whose, uint256 who, uint96 price, bytes32 nonce) external {
-        Client memory one = _client(who);
-        Job memory job = singleOf(one, _node(whose).id, uint96(bound(price, 1, 5 * VCN)), nonce);
-        vm.prank(one.id);
-        singles.open(job.order, job.details, "");
-        _spent[one.id] += job.details.maxTotal;
-        _singles.push(abi.encode(job, one.signerKey, false));
-        singlesHold += job.details.maxTotal;
-    }
-
-    /// @dev Commit, settle or expire one of the open jobs.
-    function stepSingle(uint256 pick, bool settles, uint96 charge, uint32 actualMs) public {
-        pick %= _singles.length;
-        (Job memory job, uint256 key, bool committed) = abi.decode(_singles[pick], (Job, uint256, bool));
-        if (!settles) {
-            uint256 until = uint256(job.details.deadline) + profile.laneCloseSeconds + 1;
-            if (vm.getBlockTimestamp() < until) vm.warp(until);
-            singles.expire(job.receipt.jobId, termsOf(job), _outputOf(job, committed));
-            _endSingle(pick, job.details.maxTotal);
-        } else if (!committed) {
-            vm.prank(job.order.node);
-            singles.commit(job.receipt.jobId, termsOf(job), outputOf(job));
-            _singles[pick] = abi.encode(job, key, true);
-        } else {
-            job.receipt.charge = uint96(bound(charge, 0, job.details.price));
-            job.receipt.actualMs = actualMs;
-            bytes memory signed = signature(key, paperDigest(EnvelopeLib.receiptHash(job.receipt)));
-            singles.settle(job.receipt.jobId, termsOf(job), outputOf(job), job.receipt, signed);
-            _endSingle(pick, job.details.maxTotal);
-            ++settledSingles;
-        }
-    }
-
-    function _endSingle(uint256 pick, uint96 locked) private {
-        singlesHold -= locked;
-        _singles[pick] = _singles[_singles.length - 1];
-        _singles.pop();
-    }
-
-    function _outputOf(Job memory job, bool committed) private pure returns (JobOutput memory) {
-        return committed ? outputOf(job) : JobOutput(0, 0);
     }
 
     // ---- challenges

@@ -57,7 +57,7 @@ contract InvariantsTest is StdInvariant, Test {
         stakes = handler.stakes_();
         settlement = handler.settlement_();
         targetContract(address(handler));
-        bytes4[] memory acts = new bytes4[](62);
+        bytes4[] memory acts = new bytes4[](59);
         acts[0] = Handler.deposit.selector;
         acts[1] = Handler.withdraw.selector;
         acts[2] = Handler.topUpLane.selector;
@@ -103,9 +103,9 @@ contract InvariantsTest is StdInvariant, Test {
         acts[41] = Handler.submitJob.selector;
         acts[42] = Handler.proveFraud.selector;
         acts[43] = Handler.proveFraud.selector;
-        acts[44] = Handler.openSingle.selector;
-        acts[45] = Handler.stepSingle.selector;
-        acts[46] = Handler.stepSingle.selector;
+        acts[44] = Scrutiny.auditBatch.selector;
+        acts[45] = Trials.follow.selector;
+        acts[46] = Handler.nameJudges.selector;
         acts[47] = Handler.challengeLeaf.selector;
         acts[48] = Handler.endLeafChallenge.selector;
         acts[49] = Trials.reorg.selector;
@@ -118,9 +118,6 @@ contract InvariantsTest is StdInvariant, Test {
         acts[56] = Trials.overload.selector;
         acts[57] = Trials.rush.selector;
         acts[58] = Scrutiny.auditBatch.selector;
-        acts[59] = Scrutiny.auditBatch.selector;
-        acts[60] = Trials.follow.selector;
-        acts[61] = Handler.nameJudges.selector;
         targetSelector(FuzzSelector(address(handler), acts));
     }
 
@@ -134,7 +131,7 @@ contract InvariantsTest is StdInvariant, Test {
         assertEq(
             coin.balanceOf(address(settlement)),
             _accounts() + lanes + handler.batchesHold() + _rewards() + settlement.pool() + settlement.burnPending()
-                + handler.singlesHold() + handler.bondsHold(),
+                + handler.bondsHold(),
             "settlement"
         );
         assertEq(coin.totalSupply() + handler.burned(), coin.INITIAL_SUPPLY(), "supply");
@@ -284,7 +281,7 @@ contract HandlerTest is Test {
         assertEq(handler.wrong(), "");
     }
 
-    function test_a_story_with_proofs_and_single_jobs_reaches_every_end() public {
+    function test_a_story_with_proofs_reaches_every_end() public {
         Handler handler = new Handler();
         handler.setUp();
         handler.endProbation(1);
@@ -295,14 +292,6 @@ contract HandlerTest is Test {
         assertEq(handler.slashes(), 1);
         handler.refundBatch(8, false);
         assertEq(handler.refunds(), 1);
-        handler.openSingle(1, 1, 1e18, "first");
-        handler.openSingle(1, 2, 2e18, "second");
-        handler.stepSingle(0, true, 0, 0);
-        handler.stepSingle(0, true, 1e18, 0);
-        assertEq(handler.settledSingles(), 1);
-        assertGt(handler.singlesHold(), 2e18);
-        handler.stepSingle(0, false, 0, 0);
-        assertEq(handler.singlesHold(), 0);
         handler.submitBatch(1, 2, 0, 3, 3e18, 0);
         handler.challengeLeaf(5);
         assertGt(handler.bondsHold(), 0);

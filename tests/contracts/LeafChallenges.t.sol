@@ -291,26 +291,19 @@ contract LeafChallengesTest is Papers {
         evidence.challengeLeaf(node.id, AT, contents, 0);
     }
 
-    function test_only_the_contracts_that_hold_money_may_move_it() public {
-        address[3] memory others = [address(this), address(court), address(singles)];
+    function test_only_the_contract_that_holds_bonds_may_move_them() public {
+        address[2] memory others = [address(this), address(court)];
         for (uint256 i; i < others.length; ++i) {
             bytes memory refused = abi.encodeWithSelector(ISettlement.NotHolder.selector, others[i]);
             vm.startPrank(others[i]);
             vm.expectRevert(refused);
             settlement.drawAll(node.id, AT);
-            if (others[i] != address(singles)) {
-                vm.expectRevert(refused);
-                settlement.hold(one.id, one.id, 1);
-                vm.expectRevert(refused);
-                settlement.release(one.id, 1);
-                vm.expectRevert(refused);
-                settlement.payJob(node.id, 1, 0, 0);
-            }
+            vm.expectRevert(refused);
+            settlement.hold(one.id, one.id, 1);
+            vm.expectRevert(refused);
+            settlement.release(one.id, 1);
             vm.stopPrank();
         }
-        vm.prank(address(evidence));
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotHolder.selector, address(evidence)));
-        settlement.payJob(node.id, 1, 0, 0);
         vm.prank(address(evidence));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.None));
         settlement.drawAll(node.id, AT);

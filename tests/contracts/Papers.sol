@@ -14,7 +14,6 @@ import {
     Receipt as JobReceipt,
     Result
 } from "../../contracts/types/EvidenceTypes.sol";
-import {JobOutput, JobTerms} from "../../contracts/types/SingleTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 
@@ -96,36 +95,6 @@ abstract contract Papers is Fixture {
         for (uint256 i; i < jobs.length; ++i) {
             leaves[i] = jobs[i].leaf;
         }
-    }
-
-    // ---- a job without a lane
-
-    function singleOf(Client memory one, address node, uint96 price, bytes32 nonce)
-        internal
-        view
-        returns (Job memory job)
-    {
-        job = jobOf(one, node, 0, price);
-        job.details.requestId = nonce;
-        job.order.details = EnvelopeLib.jobDetailsHash(job.details);
-        job.order.cumulative = job.details.maxTotal;
-        job.receipt.jobId = paperDigest(EnvelopeLib.hashOf(job.order));
-    }
-
-    function termsOf(Job memory job) internal pure returns (JobTerms memory) {
-        return JobTerms(
-            job.order.client,
-            job.order.signer,
-            job.order.node,
-            job.details.price,
-            job.details.bonusCap,
-            job.details.expectedMs,
-            job.details.deadline
-        );
-    }
-
-    function outputOf(Job memory job) internal pure returns (JobOutput memory) {
-        return JobOutput(job.result.resultHash, job.result.outputCommit);
     }
 
     function paperDigest(bytes32 structHash) internal view returns (bytes32) {

@@ -361,9 +361,6 @@ contract Trials is Scrutiny {
         for (uint256 i; i < _challenged.length; ++i) {
             _endBond(i);
         }
-        while (_singles.length != 0) {
-            stepSingle(0, false, 0, 0);
-        }
         _lanesEnd();
         _stakesEnd();
         if (vm.getBlockTimestamp() >= until) _complain("a way out was longer than a pause");

@@ -124,7 +124,7 @@ def _deployments() -> list[bytes]:
     from protocol.wire.ids import checksum
 
     address = checksum("0x" + "ab" * 20)
-    made = Deployment(31_337, "local", address, 0, 1, Addresses(*[address] * 11), ("00" * 32,) * 11)
+    made = Deployment(31_337, "local", address, 0, 1, Addresses(*[address] * 10), ("00" * 32,) * 10)
     made.write(SCRATCH.folder() / "deployment")
     return [(SCRATCH.folder() / "deployment").read_bytes()]
 

@@ -12,8 +12,8 @@ from chain.rpc.ethereum import Ethereum
 from protocol.errors import ConfigError
 from protocol.wire.ids import checksum
 
-ADDRESSES = Addresses(*(checksum("0x" + f"{index:02x}" * 20) for index in range(1, 12)))
-DEPLOYMENT = Deployment(31337, "local", checksum("0x" + "aa" * 20), 3, 17, ADDRESSES, tuple("abcdefghijk"))
+ADDRESSES = Addresses(*(checksum("0x" + f"{index:02x}" * 20) for index in range(1, 11)))
+DEPLOYMENT = Deployment(31337, "local", checksum("0x" + "aa" * 20), 3, 17, ADDRESSES, tuple("abcdefghij"))
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:

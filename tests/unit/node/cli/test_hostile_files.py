@@ -50,7 +50,7 @@ def desk(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     create_key(tmp_path / "owner.json", "secret", iterations=2)
     create_key(Home(tmp_path).operator_key, "secret", iterations=2)
     (tmp_path / "password").write_text("secret\n")
-    Deployment(31_337, "local", ADDRESS, 0, 1, Addresses(*[ADDRESS] * 11)).write(tmp_path / "deployment.json")
+    Deployment(31_337, "local", ADDRESS, 0, 1, Addresses(*[ADDRESS] * 10)).write(tmp_path / "deployment.json")
     (tmp_path / "net").mkdir()
     return tmp_path
 
