@@ -29,8 +29,13 @@ OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.dep
 
 def sources() -> dict[str, str]:
     """Every Solidity source that is deployed, by its path below the repository."""
-    files = sorted(path for path in SOURCES.rglob("*.sol") if "mocks" not in path.parts)
-    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files}
+    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(SOURCES.rglob("*.sol"))}
+
+
+def path_of(name: str) -> str:
+    """The source that a contract of this name is deployed from, below the repository."""
+    (path,) = SOURCES.rglob(f"{name}.sol")
+    return path.relative_to(ROOT).as_posix()
 
 
 def settings() -> dict[str, Any]:
@@ -44,7 +49,7 @@ def settings() -> dict[str, Any]:
         "optimizer": {"enabled": deployed["optimizer"], "runs": deployed["optimizer_runs"]},
         "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
         "remappings": [line for line in remappings if line.startswith("@openzeppelin")],
-        "outputSelection": {f"contracts/{name}.sol": {name: OUTPUTS} for name in INTERFACES},
+        "outputSelection": {path_of(name): {name: OUTPUTS} for name in INTERFACES},
     }
 
 
@@ -70,7 +75,7 @@ def compiled() -> dict[str, str]:
     }
     answer = compile_standard(request, solc_binary=SOLC, base_path=ROOT, allow_paths=ROOT)
     digest = source_hash()
-    return {name: _render(answer["contracts"][f"contracts/{name}.sol"][name], name, digest) for name in INTERFACES}
+    return {name: _render(answer["contracts"][path_of(name)][name], name, digest) for name in INTERFACES}
 
 
 def _render(output: dict[str, Any], name: str, digest: str) -> str:

@@ -21,7 +21,7 @@ class CompilerError(Exception):
 
 
 def sources() -> dict[str, str]:
-    """Every source below contracts/, mocks as well, by its path below the repository."""
+    """Every source below contracts/, by its path below the repository."""
     return {
         path.relative_to(REPOSITORY).as_posix(): path.read_text("utf-8") for path in sorted(CONTRACTS.rglob("*.sol"))
     }

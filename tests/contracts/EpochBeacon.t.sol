@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Test} from "forge-std/Test.sol";
 
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
-import {HistoryMock} from "../../contracts/mocks/HistoryMock.sol";
+import {HistoryMock} from "./mocks/HistoryMock.sol";
 import {Profile} from "../../contracts/types/ParamTypes.sol";
 
 import {Profiles} from "./Profiles.sol";

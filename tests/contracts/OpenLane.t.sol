@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
-import {WalletMock} from "../../contracts/mocks/WalletMock.sol";
+import {WalletMock} from "./mocks/WalletMock.sol";
 import {LaneState, LaneView} from "../../contracts/types/BatchTypes.sol";
 
 import {Fixture} from "./Fixture.sol";

@@ -1,7 +1,7 @@
 """Lines and branches of the contracts that their tests run, started by scripts/prove: at least 98% of each.
 
 forge counts with the profile `plain`, without the optimizer. Tests that measure, and the invariants, which go where
-chance leads, do not count; sources are found, mocks left out.
+chance leads, do not count; sources are found.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read(report: str) -> list[Covered]:
         told = [line.split(":", 1) for line in record.split() if ":" in line]
         name = next((value for key, value in told if key == "SF"), "")
         path = Path(os.path.normpath(TOOLS / name))
-        if not name or not path.is_relative_to(CONTRACTS) or "mocks" in path.parts:
+        if not name or not path.is_relative_to(CONTRACTS):
             continue
         counts = {key: int(value) for key, value in told if key in {"LF", "LH", "BRF", "BRH"}}
         data = [(key, value.split(",")) for key, value in told if key in {"DA", "BRDA"}]

@@ -90,11 +90,10 @@ def survey(compiler: Compiler) -> tuple[list[Mutant], list[Unit]]:
     """Every mutant of what is deployed, and every contract whose bytecode a mutant may change."""
     texts = sources()
     trees = compiler.compile(texts, {"*": {"": ["ast"]}})["sources"]
-    deployed = [name for name in texts if "/mocks/" not in name]
-    made = [each for name in deployed for each in mutants(name, texts[name], trees[name]["ast"])]
+    made = [each for name in texts for each in mutants(name, texts[name], trees[name]["ast"])]
     units = [
         Unit(name, contract["name"], _closure(name, trees))
-        for name in deployed
+        for name in texts
         for contract in trees[name]["ast"]["nodes"]
         if contract["nodeType"] == "ContractDefinition"
         and contract["contractKind"] == "contract"

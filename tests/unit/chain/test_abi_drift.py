@@ -7,6 +7,8 @@ import pytest
 from chain.abi.interface import INTERFACES
 from scripts import compile_contracts
 
+DEPLOYED = "// This contract is deployed"
+
 
 def test_committed_abi_comes_from_the_present_sources() -> None:
     digest = compile_contracts.source_hash()
@@ -18,3 +20,8 @@ def test_committed_abi_comes_from_the_present_sources() -> None:
 @pytest.mark.slow
 def test_compiling_again_gives_the_committed_bytes() -> None:
     assert compile_contracts.stale(compile_contracts.compiled()) == []
+
+
+def test_the_first_line_of_a_source_says_whether_it_is_deployed() -> None:
+    says = {name.rsplit("/", 1)[1] for name, text in compile_contracts.sources().items() if text.startswith(DEPLOYED)}
+    assert says == {f"{name}.sol" for name in INTERFACES}

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {Nodes} from "./Nodes.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
 
 /// @notice What stake of others earns: an index per node counts what each share of it has earned since ever.
 /// @dev The commission, and what the owner's own shares earn, goes from Settlement straight to the payout; only the part of the

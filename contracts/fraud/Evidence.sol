@@ -1,19 +1,20 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 import {LeafChallenges} from "./LeafChallenges.sol";
-import {ICourt} from "./interfaces/ICourt.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {ContentsLib} from "./libraries/ContentsLib.sol";
-import {EnvelopeLib} from "./libraries/EnvelopeLib.sol";
-import {LieLib} from "./libraries/LieLib.sol";
-import {Leaf, SumNode, SumTreeLib} from "./libraries/SumTreeLib.sol";
-import {Batch, BatchState} from "./types/BatchTypes.sol";
-import {Assignment, JobDetails, Lie, OpenedLeaf, Proof, Receipt, Result} from "./types/EvidenceTypes.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {ContentsLib} from "../libraries/ContentsLib.sol";
+import {EnvelopeLib} from "../libraries/EnvelopeLib.sol";
+import {LieLib} from "../libraries/LieLib.sol";
+import {Leaf, SumNode, SumTreeLib} from "../libraries/SumTreeLib.sol";
+import {Batch, BatchState} from "../types/BatchTypes.sol";
+import {Assignment, JobDetails, Lie, OpenedLeaf, Proof, Receipt, Result} from "../types/EvidenceTypes.sol";
 
 /// @notice Condemns a node whose batch contradicts itself, the papers that its leaves name, or the node's own signature.
 ///         See IEvidence.

@@ -4,13 +4,13 @@ pragma solidity 0.8.37;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {Margins} from "./Margins.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {Contents} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
-import {NodeView} from "./types/NodeTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {Contents} from "../types/BatchTypes.sol";
+import {Case, CaseState, Ruling, Verdict} from "../types/CaseTypes.sol";
+import {NodeView} from "../types/NodeTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice A node that three seats found guilty may ask for seven, for a bond.
 /// @dev Every coin that the court holds is the bond of an appeal whose round goes on.

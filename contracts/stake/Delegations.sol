@@ -5,10 +5,10 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Rewards} from "./Rewards.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {PoolLib} from "./libraries/PoolLib.sol";
-import {ReputationLib} from "./libraries/ReputationLib.sol";
-import {DelegationView, NodeState, Permit} from "./types/NodeTypes.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {PoolLib} from "../libraries/PoolLib.sol";
+import {ReputationLib} from "../libraries/ReputationLib.sol";
+import {DelegationView, NodeState, Permit} from "../types/NodeTypes.sol";
 
 /// @notice Stake by shares: the owner's, and that of anyone who stakes on the node. Each has one unbonding bucket a node.
 /// @dev Money moves in wei and is held in shares of two pools, active and unbonding. A slash lowers a pool's total, so it

@@ -1,13 +1,14 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
 import {Verdicts} from "./Verdicts.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {MedianLib} from "./libraries/MedianLib.sol";
-import {Batch, BatchState, Contents, Docket} from "./types/BatchTypes.sol";
-import {Case, CaseState, CaseView, Ruling, Verdict} from "./types/CaseTypes.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {MedianLib} from "../libraries/MedianLib.sol";
+import {Batch, BatchState, Contents, Docket} from "../types/BatchTypes.sol";
+import {Case, CaseState, CaseView, Ruling, Verdict} from "../types/CaseTypes.sol";
 
 /// @notice Drawn verifiers re-check the drawn leaves of a batch; their median decides. See ICourt.
 /// @dev From the seats up: Verifiers (who may sit), Cases (what is kept, how it is drawn), Seats (a turn), Rounds (how a case

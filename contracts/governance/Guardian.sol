@@ -1,8 +1,9 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IGuardian} from "./interfaces/IGuardian.sol";
-import {IIntake} from "./interfaces/IIntake.sol";
+import {IGuardian} from "../interfaces/IGuardian.sol";
+import {IIntake} from "../interfaces/IIntake.sol";
 
 /// @notice The brake of a network. A stolen key costs three days a week of standstill until the governor replaces it, and
 ///         no coin: nothing that pays out asks here. See IGuardian.

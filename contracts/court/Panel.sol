@@ -1,10 +1,11 @@
+// This contract is deployed, by Court.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ICourt} from "./interfaces/ICourt.sol";
-import {IPanel} from "./interfaces/IPanel.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {CaseState} from "./types/CaseTypes.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {IPanel} from "../interfaces/IPanel.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {CaseState} from "../types/CaseTypes.sol";
 
 /// @notice The arbiters of one court and their votes. See IPanel.
 /// @dev A contract of its own, made by the court: what people decide needs nothing of what seats do, and the court has no room.

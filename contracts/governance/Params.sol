@@ -1,9 +1,10 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IParams} from "./interfaces/IParams.sol";
-import {ITimelock} from "./interfaces/ITimelock.sol";
-import {Calibration, CalibrationRow, DeviceClass, NoiseBand, Profile} from "./types/ParamTypes.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ITimelock} from "../interfaces/ITimelock.sol";
+import {Calibration, CalibrationRow, DeviceClass, NoiseBand, Profile} from "../types/ParamTypes.sol";
 
 /// @notice The numbers of one network. The profile never changes; the governor may add rows, and no account may change one.
 /// @dev The rows that a network starts with are constructor values, so there is no time in which somebody may write at once.

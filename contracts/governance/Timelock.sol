@@ -1,9 +1,10 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
 import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
 
-import {ITimelock} from "./interfaces/ITimelock.sol";
+import {ITimelock} from "../interfaces/ITimelock.sol";
 
 /// @notice The governor of a network: OpenZeppelin's TimelockController, whose delay cannot be shortened and which no account
 ///         administers but itself. See ITimelock.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IIntake} from "./interfaces/IIntake.sol";
+import {IIntake} from "../interfaces/IIntake.sol";
 
 /// @notice Whether new obligations are taken. How long and how often they may be refused is the Guardian's rule. See IIntake.
 /// @dev Lives in StakeManager, which every submit asks anyway: so a pause costs a transaction one slot, not one more account.

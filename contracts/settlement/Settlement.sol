@@ -1,22 +1,23 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {Lanes} from "./Lanes.sol";
-import {ICourt} from "./interfaces/ICourt.sol";
-import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {BatchLib} from "./libraries/BatchLib.sol";
-import {ContentsLib} from "./libraries/ContentsLib.sol";
-import {ReputationLib} from "./libraries/ReputationLib.sol";
-import {SampleLib} from "./libraries/SampleLib.sol";
-import {SplitLib} from "./libraries/SplitLib.sol";
-import {Batch, BatchState, Book, Claim, Contents, Debit, Docket, Submission} from "./types/BatchTypes.sol";
-import {BatchRecord, NodeState, Standing} from "./types/NodeTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {IEpochBeacon} from "../interfaces/IEpochBeacon.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {BatchLib} from "../libraries/BatchLib.sol";
+import {ContentsLib} from "../libraries/ContentsLib.sol";
+import {ReputationLib} from "../libraries/ReputationLib.sol";
+import {SampleLib} from "../libraries/SampleLib.sol";
+import {SplitLib} from "../libraries/SplitLib.sol";
+import {Batch, BatchState, Book, Claim, Contents, Debit, Docket, Submission} from "../types/BatchTypes.sol";
+import {BatchRecord, NodeState, Standing} from "../types/NodeTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice Batches of finished jobs, and who is paid what; accounts and lanes are in Lanes. See ISettlement.
 contract Settlement is Lanes {

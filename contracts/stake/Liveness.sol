@@ -2,9 +2,9 @@
 pragma solidity 0.8.37;
 
 import {Registry} from "./Registry.sol";
-import {PoolLib} from "./libraries/PoolLib.sol";
-import {Record, ReputationLib} from "./libraries/ReputationLib.sol";
-import {NodeState} from "./types/NodeTypes.sol";
+import {PoolLib} from "../libraries/PoolLib.sol";
+import {Record, ReputationLib} from "../libraries/ReputationLib.sol";
+import {NodeState} from "../types/NodeTypes.sol";
 
 /// @notice Whether a node is there: minutes are its peers' business, days are counted here.
 abstract contract Liveness is Registry {

@@ -3,13 +3,13 @@ pragma solidity 0.8.37;
 
 import {Demands} from "./Demands.sol";
 import {Panel} from "./Panel.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {Batch} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
-import {NodeView} from "./types/NodeTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {Batch} from "../types/BatchTypes.sol";
+import {Case, CaseState, Ruling, Verdict} from "../types/CaseTypes.sol";
+import {NodeView} from "../types/NodeTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice What a verdict does to the node, the batch and the seats.
 abstract contract Verdicts is Demands {

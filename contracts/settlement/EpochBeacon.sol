@@ -1,9 +1,10 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {IEpochBeacon} from "../interfaces/IEpochBeacon.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice Keeps one block hash an epoch. A batch is bound to its epoch when it is submitted, so no party chooses the block.
 /// @dev The hash comes from the EVM for 256 blocks, then from EIP-2935's history contract for 8191 where the chain has it.

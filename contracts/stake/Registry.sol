@@ -6,11 +6,11 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 import {Delegations} from "./Delegations.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {EnvelopeLib} from "./libraries/EnvelopeLib.sol";
-import {PoolLib} from "./libraries/PoolLib.sol";
-import {ReputationLib} from "./libraries/ReputationLib.sol";
-import {NodeState, NodeTerms, Permit, Registration} from "./types/NodeTypes.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {EnvelopeLib} from "../libraries/EnvelopeLib.sol";
+import {PoolLib} from "../libraries/PoolLib.sol";
+import {ReputationLib} from "../libraries/ReputationLib.sol";
+import {NodeState, NodeTerms, Permit, Registration} from "../types/NodeTypes.sol";
 
 /// @notice Registers nodes, and changes what its owner may change about one: operator, classes, payout, commission.
 abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.VERSION) {

@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {Liveness} from "./Liveness.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {NodeState} from "./types/NodeTypes.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {NodeState} from "../types/NodeTypes.sol";
 
 /// @notice Whether a node answers within minutes, asked for a bond by the owner of another.
 /// @dev The two identify a challenge, so an open one of one challenger does not block another's.

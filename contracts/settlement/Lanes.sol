@@ -6,14 +6,14 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {EnvelopeLib} from "./libraries/EnvelopeLib.sol";
-import {Lane, LaneLib} from "./libraries/LaneLib.sol";
-import {Claim, Debit, LaneState, LaneView, SignerGrant} from "./types/BatchTypes.sol";
-import {Permit} from "./types/NodeTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {EnvelopeLib} from "../libraries/EnvelopeLib.sol";
+import {Lane, LaneLib} from "../libraries/LaneLib.sol";
+import {Claim, Debit, LaneState, LaneView, SignerGrant} from "../types/BatchTypes.sol";
+import {Permit} from "../types/NodeTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice The clients' side of Settlement: accounts, and lanes out of which only one node is paid.
 /// @dev Lanes are disjoint locks, so no money can be promised twice.

@@ -2,11 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Seats} from "./Seats.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {Contents} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, Verdict} from "./types/CaseTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {Contents} from "../types/BatchTypes.sol";
+import {Case, CaseState, Ruling, Verdict} from "../types/CaseTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice What the scores of a round mean, and how a case grows to its second and last round.
 /// @dev Seven new seats decide alone: a share q of bribed verifiers then has to win two draws, not one.

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ICourt} from "./interfaces/ICourt.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {SampleLib} from "./libraries/SampleLib.sol";
-import {Draw, SeatLib} from "./libraries/SeatLib.sol";
-import {Batch, Contents, Debit, Docket} from "./types/BatchTypes.sol";
-import {ListEnd, VerifierSlot} from "./types/CaseTypes.sol";
-import {NodeState, NodeView} from "./types/NodeTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {SampleLib} from "../libraries/SampleLib.sol";
+import {Draw, SeatLib} from "../libraries/SeatLib.sol";
+import {Batch, Contents, Debit, Docket} from "../types/BatchTypes.sol";
+import {ListEnd, VerifierSlot} from "../types/CaseTypes.sol";
+import {NodeState, NodeView} from "../types/NodeTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice The Court's list of verifiers, one a device class, and the draw of seats from it.
 /// @dev Places never move; who leaves keeps a tombstone.

@@ -2,13 +2,13 @@
 pragma solidity 0.8.37;
 
 import {Appeals} from "./Appeals.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {SampleLib} from "./libraries/SampleLib.sol";
-import {SeatLib} from "./libraries/SeatLib.sol";
-import {Docket} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, SeatState, Sitting} from "./types/CaseTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {SampleLib} from "../libraries/SampleLib.sol";
+import {SeatLib} from "../libraries/SeatLib.sol";
+import {Docket} from "../types/BatchTypes.sol";
+import {Case, CaseState, Ruling, SeatState, Sitting} from "../types/CaseTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice A node must show on chain what it did not show a seat. There its answer is undeniable.
 /// @dev The chain counts the bytes and leaves what is in them to the seats: to answer with rubbish is to be scored for rubbish.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ICourt} from "./interfaces/ICourt.sol";
-import {IEvidence} from "./interfaces/IEvidence.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {ContentsLib} from "./libraries/ContentsLib.sol";
-import {Batch, BatchState, Contents, Debit} from "./types/BatchTypes.sol";
-import {Verdict} from "./types/CaseTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {IEvidence} from "../interfaces/IEvidence.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {ContentsLib} from "../libraries/ContentsLib.sol";
+import {Batch, BatchState, Contents, Debit} from "../types/BatchTypes.sol";
+import {Verdict} from "../types/CaseTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice Evidence's part for what code cannot judge: a client has a batch checked that the draw would have let through.
 /// @dev The bonds lie in Settlement; this contract keeps whose they are.

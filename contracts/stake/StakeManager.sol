@@ -1,3 +1,4 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
@@ -7,11 +8,11 @@ import {Challenges} from "./Challenges.sol";
 import {Delegations} from "./Delegations.sol";
 import {Nodes} from "./Nodes.sol";
 import {Registry} from "./Registry.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {Record, ReputationLib} from "./libraries/ReputationLib.sol";
-import {BatchRecord, NodeState} from "./types/NodeTypes.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {Record, ReputationLib} from "../libraries/ReputationLib.sol";
+import {BatchRecord, NodeState} from "../types/NodeTypes.sol";
 
 /// @notice A node's record, and what Court and Settlement may do to it. Who the nodes are is in Registry, what they have at
 ///         stake in Delegations and Rewards, whether they are there in Liveness, what is kept of each in Nodes. See

@@ -2,14 +2,14 @@
 pragma solidity 0.8.37;
 
 import {Intake} from "./Intake.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {IVCoin} from "./interfaces/IVCoin.sol";
-import {PoolLib} from "./libraries/PoolLib.sol";
-import {Record, ReputationLib} from "./libraries/ReputationLib.sol";
-import {NodeState, NodeView, Pool, Standing} from "./types/NodeTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {IVCoin} from "../interfaces/IVCoin.sol";
+import {PoolLib} from "../libraries/PoolLib.sol";
+import {Record, ReputationLib} from "../libraries/ReputationLib.sol";
+import {NodeState, NodeView, Pool, Standing} from "../types/NodeTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice What StakeManager keeps of each node, and how it shows.
 /// @dev A plain node is three words: its operator is its id and every share of its pools is its owner's. Flags say where that

@@ -1,17 +1,18 @@
+// This contract is deployed.
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IAudits} from "./interfaces/IAudits.sol";
-import {ICourt} from "./interfaces/ICourt.sol";
-import {IEpochBeacon} from "./interfaces/IEpochBeacon.sol";
-import {IParams} from "./interfaces/IParams.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {SampleLib} from "./libraries/SampleLib.sol";
-import {Audit, Auditor} from "./types/AuditTypes.sol";
-import {BatchState, Contents} from "./types/BatchTypes.sol";
-import {CaseView, Seat, SeatState, Verdict} from "./types/CaseTypes.sol";
-import {NodeView} from "./types/NodeTypes.sol";
+import {IAudits} from "../interfaces/IAudits.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {IEpochBeacon} from "../interfaces/IEpochBeacon.sol";
+import {IParams} from "../interfaces/IParams.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {SampleLib} from "../libraries/SampleLib.sol";
+import {Audit, Auditor} from "../types/AuditTypes.sol";
+import {BatchState, Contents} from "../types/BatchTypes.sol";
+import {CaseView, Seat, SeatState, Verdict} from "../types/CaseTypes.sol";
+import {NodeView} from "../types/NodeTypes.sol";
 
 /// @notice Passed cases that are checked once more, and with them their seats. See IAudits.
 /// @dev Holds no coins. What follows from an audit is Court's to do, and who is paid Settlement's.

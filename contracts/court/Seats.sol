@@ -2,11 +2,11 @@
 pragma solidity 0.8.37;
 
 import {Cases} from "./Cases.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {Contents} from "./types/BatchTypes.sol";
-import {Case, SeatState, Sitting} from "./types/CaseTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {Contents} from "../types/BatchTypes.sol";
+import {Case, SeatState, Sitting} from "../types/CaseTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice A seat's turn: it binds itself, then shows its scores; who does neither is replaced.
 abstract contract Seats is Cases {

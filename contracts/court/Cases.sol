@@ -2,15 +2,15 @@
 pragma solidity 0.8.37;
 
 import {Verifiers} from "./Verifiers.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {ContentsLib} from "./libraries/ContentsLib.sol";
-import {MedianLib} from "./libraries/MedianLib.sol";
-import {SampleLib} from "./libraries/SampleLib.sol";
-import {Draw} from "./libraries/SeatLib.sol";
-import {Contents, Docket} from "./types/BatchTypes.sol";
-import {Case, CaseState, Ruling, Seat, SeatState, Sitting} from "./types/CaseTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {ContentsLib} from "../libraries/ContentsLib.sol";
+import {MedianLib} from "../libraries/MedianLib.sol";
+import {SampleLib} from "../libraries/SampleLib.sol";
+import {Draw} from "../libraries/SeatLib.sol";
+import {Contents, Docket} from "../types/BatchTypes.sol";
+import {Case, CaseState, Ruling, Seat, SeatState, Sitting} from "../types/CaseTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice The cases, their seats, and how seats are drawn for them.
 /// @dev A seat in round 0 is drawn as for the seats of round 1: by the next tickets of one order, so no account chooses any.

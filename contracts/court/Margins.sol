@@ -2,10 +2,10 @@
 pragma solidity 0.8.37;
 
 import {Rounds} from "./Rounds.sol";
-import {ISettlement} from "./interfaces/ISettlement.sol";
-import {IStakeManager} from "./interfaces/IStakeManager.sol";
-import {Case} from "./types/CaseTypes.sol";
-import {Profile} from "./types/ParamTypes.sol";
+import {ISettlement} from "../interfaces/ISettlement.sol";
+import {IStakeManager} from "../interfaces/IStakeManager.sol";
+import {Case} from "../types/CaseTypes.sol";
+import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice The running margin: what the margins of a node's answers add up to over its cases, each too small to show anything.
 /// @dev What a case adds is what its seats say is the log of a likelihood ratio, in thousandths of a nat: against honest
