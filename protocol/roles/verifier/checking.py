@@ -52,7 +52,7 @@ def fetch_or_open(opening: SampleOpening, holders: tuple[PeerId, ...]) -> Effect
     return open_sample(opening)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checking:
     """This node's own passes over drawn leaves, each leaf of a batch of one device class."""
 

@@ -18,7 +18,7 @@ TRY_AGAIN_MS = 15_000
 STAGGER_MS = 4_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SeatWait:
     """Repeats of this node's seats, driven by new blocks."""
 
