@@ -322,7 +322,9 @@ class Docket:
         return True
 
     def _submitted(self, event: BatchSubmitted) -> bool:
-        if BatchId(event.batch_id) in self.batches:
+        # No contract has an empty batch, or draws one of a stratum with a broken size.
+        possible = event.leaf_count > 0 and event.rate_bps > 0 and BPS % event.rate_bps == 0
+        if BatchId(event.batch_id) in self.batches or not possible:
             return False
         if len(self.batches) >= BATCHES_KEPT:
             free = (name for name in self.batches if name not in self._held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from protocol.court.phases import (
     CasePhase,
     SeatPhase,
 )
+from protocol.params import BPS
 from protocol.stages.commitment import BatchContents, BatchSums
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address
@@ -200,6 +202,13 @@ def test_events_of_a_batch_that_was_never_submitted_are_no_news(seed: int) -> No
     heard = Docket()
     assert not any(heard.apply(event) for event in trial(seed)[1:])
     assert heard == Docket()
+
+
+@given(leaf_count=st.integers(0, 2**24 - 1), rate_bps=st.integers(0, 2**16 - 1))
+def test_a_batch_that_no_contract_can_draw_is_no_news(leaf_count: int, rate_bps: int) -> None:
+    event = dataclasses.replace(submitted(1), leaf_count=leaf_count, rate_bps=rate_bps)
+    possible = leaf_count > 0 and rate_bps > 0 and BPS % rate_bps == 0
+    assert Docket().apply(event) is possible
 
 
 @settings(max_examples=5)
