@@ -63,7 +63,7 @@ MAX_REASON = 500
 _EFFECTS = by_name(get_args(Effect))
 FOLDS = Rate(amount=1, period_ms=60_000, burst=4)
 """How often the journal is folded anew because a role raised."""
-COMPACT_ROWS = 20_000
+COMPACT_ROWS = 10_000
 """Rows after which a snapshot takes the place of all before it: what a start has to fold at most, and a little."""
 MAX_EFFECT_BYTES = 16 * 2**20
 START_FOLDS = 8
@@ -284,7 +284,7 @@ class Driver:
             self._handled, self._compacted = folded.last, folded.first
         return folded.pending
 
-    async def _compact(self, last: int) -> None:
+    async def compact(self, last: int) -> None:
         """Let a snapshot take the place of the rows up to one: folded beside the machine, so that it need not wait."""
         async with self._folding:
             machine = self._machine.fresh()
@@ -375,7 +375,7 @@ class Driver:
         if self._handled - self._compacted >= COMPACT_ROWS:
             self._compacted = self._handled
             assert self._effects is not None
-            self._effects.start_soon(self._compact, self._handled)
+            self._effects.start_soon(self.compact, self._handled)
 
     async def _handle(self, arrival: _Arrival, now_ms: TimestampMs, seq: int | None) -> None:
         """Hand an arrival to the machine. `seq`: its row or, if it has none, the next that was not handled yet."""

@@ -7,6 +7,7 @@ The other roles read this view; only events change it. What ranks a node comes f
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from protocol.effects import CheckIn, Effect, PublishHeartbeat
 from protocol.events import (
@@ -37,6 +38,7 @@ from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
 from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, operator_of
 
+Key = TypeVar("Key")
 NODES_KEPT = 65_536
 OVERDUE_BLOCKS = 20
 QUIET_TICKS = 3
@@ -109,8 +111,10 @@ class Member:
                 self.head, self.final, self.timestamp = head, final, timestamp
             case LaneSeen(lane):
                 self._see_lane(lane)
-            case AccountSeen(account):
+            case AccountSeen(account) if account.free or account.client == self.identity.client:
                 self.accounts[account.client] = account.free
+            case AccountSeen(account):
+                self.accounts.pop(account.client, None)
             case ModelAdded(manifest):
                 self.models[manifest.cid] = manifest
             case CalibrationSeen(manifest, class_id, calibration):
@@ -230,8 +234,11 @@ class Member:
         before = self.lanes.get(key)
         more = lane.left - (before.left if before else 0)
         self.lanes[key] = lane
-        self._locked[lane.client] += more
-        self._entrusted[lane.client, lane.signer] += more
+        if not lane.left and not {self.identity.node_id, self.identity.client} & {lane.node, lane.client}:
+            # Of a lane between others only its money counts here.
+            del self.lanes[key]
+        _add(self._locked, lane.client, more)
+        _add(self._entrusted, (lane.client, lane.signer), more)
 
     def _hear(self, peer_id: PeerId, heartbeat: Heartbeat, now_ms: TimestampMs) -> None:
         known = self.peers.get(heartbeat.node_id)
@@ -276,3 +283,10 @@ class Member:
             protocol_lowest=PROTOCOL_LOWEST,
             protocol_highest=PROTOCOL_HIGHEST,
         )
+
+
+def _add(sums: Counter[Key], key: Key, more: int) -> None:
+    """Add to one of many sums, and keep none that is 0."""
+    sums[key] += more
+    if not sums[key]:
+        del sums[key]

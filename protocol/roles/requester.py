@@ -203,6 +203,8 @@ class Requester:
 
     # --- request and offers -----------------------------------------------------------------------------------------
     def _ask(self, ask: JobAsked, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        if ask.ask_id in self._jobs:
+            return ()
         job = RequestedJob(ask, now_ms)
         self._forget_old()
         self._jobs[ask.ask_id] = job
@@ -615,7 +617,7 @@ class Requester:
         match passed.timer:
             case CallTimer(ask_id) | LastCallTimer(ask_id) | OffersTimer(ask_id) as timer:
                 job = self._jobs.get(ask_id)
-                return self._round_due(job, timer, now_ms) if job and job.awaits(timer) else ()
+                return self._round_due(job, timer, now_ms) if job and job.signed and job.awaits(timer) else ()
             case RequestTimer(ask_id):
                 job = self._jobs.get(ask_id)
                 if job and job.is_unassigned:

@@ -34,6 +34,7 @@ from protocol.events import (
     SeatAdded,
 )
 from protocol.job import Stage, move, verdict_stage
+from protocol.params import BPS
 from protocol.roles.member import Member
 from protocol.roles.settler.plan import BatchPlan, LaneKey, LaneQueue
 from protocol.stages.commitment import Batch, LeafEntry
@@ -42,6 +43,9 @@ from protocol.wire.ids import BatchId, JobId, TimestampMs
 
 ASK_AGAIN_BLOCKS = 20
 ANSWER_BLOCKS = 3
+DONE_KEPT = 2_048
+"""Batches whose money has reached its place: more than a provider keeps jobs."""
+SEEDS_KEPT = 4_096
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class OwnBatches:
     member: Member
     docket: Docket
     all: list[OwnBatch] = field(default_factory=list)
+    _by_job: dict[JobId, OwnBatch] = field(default_factory=dict)
     _seeds: dict[int, bytes] = field(default_factory=dict)
     _sealed: dict[int, int] = field(default_factory=dict)
     """Epochs that were sealed in a block that may still fall out, and the head at that moment."""
@@ -90,11 +95,13 @@ class OwnBatches:
 
     def batch_with(self, job_id: JobId) -> OwnBatch | None:
         """The newest batch that a job is in."""
-        return next((batch for batch in reversed(self.all) if job_id in batch.job_ids), None)
+        return self._by_job.get(job_id)
 
     def add(self, plan: BatchPlan, before: dict[LaneKey, LaneQueue]) -> tuple[Effect, ...]:
         """A batch is planned; `before`: its lanes as they were."""
-        self.all.append(OwnBatch(plan.batch, plan.entries, plan.job_ids, before))
+        batch = OwnBatch(plan.batch, plan.entries, plan.job_ids, before)
+        self.all.append(batch)
+        self._by_job.update((job_id, batch) for job_id in batch.job_ids if job_id is not None)
         return (SubmitBatch(plan.batch),)
 
     def mine(self, mined: BatchMined, now_ms: TimestampMs) -> bool:
@@ -109,13 +116,13 @@ class OwnBatches:
         """Forget a batch that the contract refused. Returns: that batch."""
         for batch in self.all:
             if batch.batch_id is None and batch.batch.root == batch_root:
-                self.all.remove(batch)
+                self._forget(batch)
                 return batch
         return None
 
     def finish(self, final: BatchSubmitted, now_ms: TimestampMs) -> None:
         """A final block has a batch: by its root, since a reorg gives it another id, and its answer may come later."""
-        for batch in self.all:
+        for batch in self.all if final.leaf_count and 0 < final.rate_bps <= BPS else ():
             if batch.batch.root == final.contents.root and not batch.is_final:
                 batch.batch_id, batch.block, batch.is_final = BatchId(final.batch_id), final.block, True
                 self.docket.hold(final.batch_id)
@@ -126,6 +133,11 @@ class OwnBatches:
         if self._seeds.get(epoch) == seed:
             return ()
         self._seeds[epoch] = seed
+        while len(self._seeds) > SEEDS_KEPT:
+            # An open batch whose leaves are drawn needs no seed any more.
+            oldest = next(iter(self._seeds))
+            del self._seeds[oldest]
+            self._sealed.pop(oldest, None)
         return self.step()
 
     def seal(self, epoch: int) -> tuple[Effect, ...]:
@@ -174,7 +186,17 @@ class OwnBatches:
 
     def _end(self, batch: OwnBatch, event: Event, stage: Stage, now_ms: TimestampMs) -> None:
         batch.done = True
+        batch.before.clear()
         move(batch, event, stage, now_ms)
+        done = [each for each in self.all if each.done]
+        for each in done[: max(0, len(done) - DONE_KEPT)]:
+            self._forget(each)
+
+    def _forget(self, batch: OwnBatch) -> None:
+        self.all = [kept for kept in self.all if kept is not batch]
+        for job_id in batch.job_ids:
+            if job_id is not None:
+                self._by_job.pop(job_id, None)
 
     def _next(self, own: OwnBatch) -> Effect | None:
         assert own.batch_id is not None

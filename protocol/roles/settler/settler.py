@@ -39,6 +39,8 @@ from protocol.timers import BatchTimer
 from protocol.wire.ids import Address, BatchId, Cid, JobId, TimestampMs
 
 SUBMIT_AGAIN_MS = 10_000
+LEAVES_KEPT = 8_192
+"""Leaves that are shown with their jobs: more than a provider keeps jobs."""
 LONGEST_REST_MS = 60_000
 """Between two tries after refusals: each waits twice as long as the one before, up to this."""
 
@@ -93,6 +95,8 @@ class Settler:
         since_ms = held.since_ms if held else now_ms
         lane.ready[leaf.index] = WaitingJob(LeafEntry(leaf, job), JobId(job.job_id), kind, since_ms)
         self._leaves[JobId(job.job_id)] = leaf
+        if len(self._leaves) > LEAVES_KEPT:
+            self._leaves.pop(next(iter(self._leaves)))
         return self._submit(now_ms)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
