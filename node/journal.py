@@ -30,6 +30,9 @@ from protocol.wire.names import by_name
 T = TypeVar("T")
 FILE_NAME = "journal.sqlite"
 LOCK_NAME = "lock"
+VERSION_NAME = "version"
+DIRECTORY_VERSION = 1
+"""Of what lies in a data directory and how it is called; each file says its own."""
 SCHEMA = 4
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
@@ -93,6 +96,21 @@ class Entry(NamedTuple):
     answers: bytes | None = None
 
 
+def _require_version(file: Path) -> None:
+    """Check the version of a data directory, and say it in one that does not: those before 1 did not."""
+    try:
+        found = file.read_text(errors="replace").strip() if file.exists() else ""
+        if not found:
+            file.write_text(f"{DIRECTORY_VERSION}\n")
+    except OSError as error:
+        raise ConfigError(f"cannot use {file}: {error.strerror}", "set node.data_dir") from error
+    if found and found != str(DIRECTORY_VERSION):
+        raise ConfigError(
+            f"{file.parent} is of version {found[:20]!r}, this vcoin knows version {DIRECTORY_VERSION}",
+            "install the vcoin that has run there last, or set node.data_dir to another directory",
+        )
+
+
 class SavedState(NamedTuple):
     """What the rows up to `seq` have come to: state of a version, and the effects that none of them answers."""
 
@@ -135,7 +153,7 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         """Make and lock it.
 
-        Raises: ConfigError if it cannot be made or another daemon uses it.
+        Raises: ConfigError if it cannot be made, another daemon uses it, or a newer version has made it.
         """
         self.path = path
         try:
@@ -154,6 +172,11 @@ class DataDirectory:
         # The number is only for people to read; a stale one does no harm, for the lock is what counts.
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            _require_version(path / VERSION_NAME)
+        except ConfigError:
+            self.release()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """The journal: what was committed is there after any end, and a file that cannot be trusted is refused."""
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -299,3 +300,53 @@ def test_a_row_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     db.close()
     with open_journal(tmp_path) as journal:
         assert list(journal.read_all()) == [Entry(DeadlinePassed(timer("a")), 7)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_kill_at_any_moment_leaves_the_rows_or_the_snapshot_of_them(tmp_path: Path, seed: int) -> None:
+    program = """
+        import sys, trio
+        from pathlib import Path
+        from node.journal import Entry, open_journal
+
+        async def main():
+            with open_journal(Path(sys.argv[1])) as journal:
+                while True:
+                    last = await journal.append([Entry(None, 1, bytes(16))] * 3)
+                    print(last, flush=True)
+                    await journal.compact((last, 1, b"%d" % last, ()))
+
+        trio.run(main)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path)]
+    stop_at = random.Random(seed).randrange(10, 60)
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        told = next(last for last in map(int, writer.stdout) if last >= stop_at)
+        writer.kill()
+    with open_journal(tmp_path) as journal:
+        saved = journal.snapshot()
+        assert saved is not None
+        assert int(saved.state) == saved.seq
+        after = [seq for seq, _, _ in journal.rows_before(after=saved.seq)]
+        last = after[-1] if after else saved.seq
+        assert after == list(range(saved.seq + 1, last + 1))
+        assert last >= told
+
+
+def test_directory_says_its_version_and_one_of_before_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    for _ in range(2):
+        with DataDirectory(tmp_path):
+            assert (tmp_path / "version").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("found", ["2", "0", "what", "\udcff"])
+def test_directory_of_another_version_is_refused_and_let_go(tmp_path: Path, found: str) -> None:
+    (tmp_path / "version").write_bytes(found.encode(errors="surrogateescape"))
+    with pytest.raises(ConfigError, match="this vcoin knows version 1") as caught:
+        DataDirectory(tmp_path)
+    assert "install the vcoin" in caught.value.hint
+    (tmp_path / "version").write_text("1")
+    with DataDirectory(tmp_path):
+        pass
