@@ -54,6 +54,10 @@ MAX_RETRIES = 3
 """Nodes tried in all, attempts 0 to 2."""
 INFERENCE_TIMEOUT_MS = 120_000
 """Container start to its manifest."""
+TIMEOUT_PER_TOKEN_MS = 250
+"""Allowed for a token where a user names no time limit and the answer is long: a node offers for half of the limit."""
+READ_BYTES_PER_STEP = 32
+"""Of a chat, what is read in the time of one token: 8 tokens of 4 bytes."""
 TIMEOUT_CEILING_MS = 3_600_000
 DEADLINE_GRACE_MS = 10_000
 RETRY_AFTER_DEADLINE_S = 120

@@ -14,7 +14,9 @@ from protocol.params import (
     MAX_NEW_TOKENS,
     MAX_TEMPERATURE_MILLI,
     MAX_UNITS,
+    READ_BYTES_PER_STEP,
     TIMEOUT_CEILING_MS,
+    TIMEOUT_PER_TOKEN_MS,
 )
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 
@@ -60,14 +62,22 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
             "model": (_text(1, 256), _REQUIRED),
             **_content(plain),
             "max_price_wei": (_wei, 0),
-            "timeout_ms": (_number(1_000, TIMEOUT_CEILING_MS), INFERENCE_TIMEOUT_MS),
+            "timeout_ms": (_number(1_000, TIMEOUT_CEILING_MS), 0),
             "min_reputation": (_number(0, 100), 0),
             "with_bonus": (_flag, True),
             "uncalibrated": (_flag, False),
             "checked": (_flag, None),
         },
     )
+    if found["max_new_tokens"] and not found["timeout_ms"]:
+        read_bytes = sum(len(message.content.encode()) for message in found.get("messages", ()))
+        found["timeout_ms"] = default_timeout_ms(found["max_new_tokens"] + read_bytes // READ_BYTES_PER_STEP)
     return JobAsk(**{"messages": (), **found})
+
+
+def default_timeout_ms(tokens: int) -> int:
+    """The time limit of a job whose user names none, in ms, by its tokens and those whose time its input takes."""
+    return min(TIMEOUT_CEILING_MS, max(INFERENCE_TIMEOUT_MS, TIMEOUT_PER_TOKEN_MS * tokens))
 
 
 def embeddings_ask(plain: dict[str, Any]) -> JobAsk:

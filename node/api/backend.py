@@ -46,8 +46,9 @@ class JobAsk:
     kind: generate, embed or classify; the first has messages, the others have texts, and classify labels as well.
     max_new_tokens: of a kind that only reads, the units that it may cost; 0 for as many as there are.
     model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
-    cheapest able node asks. timeout_ms of the container. min_reputation in points. temperature_milli: 0 for the
-    likeliest tokens. checked: whether it is checked for certain, for half of the price more; None: as the node is set.
+    cheapest able node asks. timeout_ms of the container, 0 for what its length needs. min_reputation in points.
+    temperature_milli: 0 for the likeliest tokens. checked: whether it is checked for certain, for half of the
+    price more; None: as the node is set.
     """
 
     model: str

@@ -15,6 +15,7 @@ from chain.tx.wallet import Key
 from executor.models import ModelUnusable
 from node.api import views as api
 from node.api.admission import Market, admit, find_model
+from node.api.asks import default_timeout_ms
 from node.api.backend import JobAsk, LaneStep
 from node.api.faults import Fault, not_found
 from node.api.feed import Feed
@@ -99,6 +100,7 @@ class NodeBackend:
         )
         ask, count = await self._measured(ask, manifest)
         classes = admit(ask, self._views.model(manifest), count, market)
+        timeout_ms = ask.timeout_ms or default_timeout_ms(ask.max_new_tokens)
         stored = await self._parts.sealing.store_input(_input_of(ask))
         asked = JobAsked(
             ask_id=secrets.token_bytes(16),
@@ -112,8 +114,8 @@ class NodeBackend:
             max_price=ask.max_price_wei or _dearest(nodes, ask.max_new_tokens),
             max_memory=manifest.needs_bytes,
             classes=classes,
-            timeout_ms=ask.timeout_ms,
-            deadline=now // 1000 + _seconds_for(ask.timeout_ms),
+            timeout_ms=timeout_ms,
+            deadline=now // 1000 + _seconds_for(timeout_ms),
             min_reputation=ask.min_reputation,
             with_bonus=ask.with_bonus,
             uncalibrated=ask.uncalibrated,

@@ -9,7 +9,7 @@ from protocol.effects import Effect, Send, SignMessage
 from protocol.params import FIRST_RANKS, OFFER_VALID_S, PRICE_PER_STAKE
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.run_queue import TIME_FACTOR
+from protocol.roles.run_queue import TIME_FACTOR, least_timeout_ms
 from protocol.stages.offer import FETCH_MS, START_MS, NodeRecord, Offer, SignedOffer, price_of
 from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
 from protocol.wire.envelope import require_signer
@@ -53,6 +53,8 @@ class Bidder:
             return ()
         cached = Cid(request.manifest) in self.member.models
         eta_ms = START_MS + self.member.device.ms_per_token * request.max_new_tokens + (0 if cached else FETCH_MS)
+        if request.timeout_ms < least_timeout_ms(request, self.member.device.ms_per_token):
+            return ()
         if request.deadline * 1000 < now_ms + TIME_FACTOR * eta_ms:
             # An order for it would be refused.
             return ()

@@ -42,7 +42,7 @@ def why_nobody(job: RequestedJob, member: Member, now_ms: TimestampMs) -> str:
         return why_stopped(member)
     if not job.offers and not job.tried:
         known = len(member.peers)
-        return f"no able node: none of {known} known nodes made an offer for this model, class and price"
+        return f"no able node: none of {known} known nodes made an offer for this model, class, price and time limit"
     if job.tried:
         return f"no able node: {len(job.tried)} tried, none left; the last one: {job.reason}"
     cheapest = min(signed.offer.price for signed, _ in job.offers.values())

@@ -46,7 +46,16 @@ from protocol.params import MAX_INLINE_BYTES, MAX_RETRIES, WITHDRAW_WITHIN_MS
 from protocol.roles.bidder import Bidder
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.run_queue import TIME_FACTOR, WaitingRun, end_by_ms, plan_starts, run_ms, wait_ms
+from protocol.roles.run_queue import (
+    TIME_FACTOR,
+    StreamedTokens,
+    WaitingRun,
+    end_by_ms,
+    ends_at_ms,
+    plan_starts,
+    run_ms,
+    wait_ms,
+)
 from protocol.roles.settler.settler import Settler
 from protocol.stages.assignment import (
     UNCALIBRATED_ACCEPTED,
@@ -120,7 +129,10 @@ class ProvidedJob:
     stage: Stage = Stage.ASSIGNED
     accepted: bool = False
     running: bool = False
+    stop_ms: TimestampMs = TimestampMs(0)
+    """When its container is stopped, if that began at once."""
     frames: int = 0
+    progress: StreamedTokens = field(default_factory=StreamedTokens)
     run: RunResult | None = None
     proof: bytes = b""
     sealed_result: bytes = b""
@@ -257,7 +269,7 @@ class Provider:
             case ModelAdded():
                 return self._start_waiting(now_ms)
             case TokensProduced(job, ids):
-                return self._stream(JobId(job), ids)
+                return self._stream(JobId(job), ids, now_ms)
             case FrameSealed(job, seq, sealed):
                 return self._send_frame(JobId(job), seq, sealed)
             case ContainerExited():
@@ -531,11 +543,13 @@ class Provider:
         for run in plan_starts(running, waiting, self._started, self.settings.slots, self.settings.at_once):
             job = self._jobs[run.job_id]
             job.running = True
+            limited = self._limited(run.spec, job, now_ms)
+            job.stop_ms = TimestampMs(now_ms + limited.timeout_ms)
             self._starts += 1
             self._started.pop(run.client, None)
             self._started[run.client] = self._starts
             _shorten(self._started, CLIENTS_KEPT)
-            effects.append(RunContainer(self._limited(run.spec, job, now_ms)))
+            effects.append(RunContainer(limited))
         return tuple(effects)
 
     def _is_queued(self, job: ProvidedJob) -> bool:
@@ -559,9 +573,15 @@ class Provider:
             memory_bytes=min(self.settings.memory_bytes, max(spec.memory_bytes, manifest.needs_bytes)),
         )
 
-    def _stream(self, wanted: JobId, ids: tuple[int, ...]) -> tuple[Effect, ...]:
+    def _stream(self, wanted: JobId, ids: tuple[int, ...], now_ms: TimestampMs) -> tuple[Effect, ...]:
         job = self._jobs.get(wanted)
         if job is None or not job.running:
+            return ()
+        job.progress.count(len(ids), now_ms)
+        speed_ms, most = self.member.device.ms_per_token, job.order.details.max_new_tokens
+        if job.progress.is_muted or ends_at_ms(job.progress, speed_ms, most, now_ms) > job.stop_ms:
+            # It may be cut off, and nothing of it would be paid. If it ends in time, the result has all of it.
+            job.progress.is_muted = True
             return ()
         seq, job.frames = job.frames, job.frames + 1
         return (SealFrame(wanted, job.order.details.input_cid, seq, ids),)

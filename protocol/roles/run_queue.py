@@ -7,10 +7,11 @@ speed that this machine has now, which a fold of the journal would not find agai
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.params import MINE_WITHIN_MS, RETRY_AFTER_DEADLINE_S
+from protocol.params import MINE_WITHIN_MS, READ_BYTES_PER_STEP, RETRY_AFTER_DEADLINE_S
 from protocol.stages.assignment import JobDetails
 from protocol.stages.execution import RunSpec, containers, side_by_side_ms
-from protocol.stages.offer import FETCH_MS, Offer
+from protocol.stages.offer import FETCH_MS, START_MS, Offer
+from protocol.stages.request import GENERATE, Request
 from protocol.wire.ids import Address, JobId
 
 TIME_FACTOR = 2
@@ -24,6 +25,25 @@ class WaitingRun:
     job_id: JobId
     client: Address
     spec: RunSpec
+
+
+@dataclass(slots=True)
+class StreamedTokens:
+    """What a run has streamed: its tokens, and when the first of them came, in ms since 1970.
+
+    Not in the journal: nothing but what is streamed may rest on it.
+    """
+
+    first_ms: int = 0
+    first_tokens: int = 0
+    tokens: int = 0
+    is_muted: bool = False
+
+    def count(self, tokens: int, now_ms: int) -> None:
+        """Take note of new tokens."""
+        if not self.tokens:
+            self.first_ms, self.first_tokens = now_ms, tokens
+        self.tokens += tokens
 
 
 def plan_starts(
@@ -64,6 +84,22 @@ def wait_ms(ahead: Collection[RunSpec], run: RunSpec, offers: Collection[Offer],
 def run_ms(offer: Offer) -> int:
     """How long the container of an offered job takes, by what its node said."""
     return offer.eta_ms if offer.cached else max(0, offer.eta_ms - FETCH_MS)
+
+
+def least_timeout_ms(request: Request, ms_per_token: int) -> int:
+    """The least time limit with which a node offers for a request: then no run of it is cut off that goes as promised.
+
+    Counts the start of the container, the reading of the input and all tokens.
+    """
+    steps = request.max_new_tokens + (request.input_bytes // READ_BYTES_PER_STEP if request.kind == GENERATE else 0)
+    return TIME_FACTOR * (START_MS + ms_per_token * steps)
+
+
+def ends_at_ms(progress: StreamedTokens, ms_per_token: int, max_new_tokens: int, now_ms: int) -> int:
+    """When a run that streams its tokens will have ended, by the slower one of its pace and the speed of the node."""
+    later = progress.tokens - progress.first_tokens
+    pace_ms = max(ms_per_token, (now_ms - progress.first_ms) // later if later else 0)
+    return now_ms + pace_ms * max(0, max_new_tokens - progress.tokens)
 
 
 def end_by_ms(details: JobDetails) -> int:

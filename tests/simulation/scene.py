@@ -124,7 +124,7 @@ def ask(
         max_price=max_price_vcn * VCN,
         max_memory=2**32,
         classes=1 << CLASS,
-        timeout_ms=120_000,
+        timeout_ms=max(120_000, 250 * max_new_tokens),
         deadline=now_ms // 1_000 + 600,
         min_reputation=0,
         with_bonus=True,

@@ -24,8 +24,8 @@ class Terms:
 
     max_price: Coins | None = None
     """Pay at most this for the whole answer; nothing: what the cheapest able node asks."""
-    timeout: Annotated[float, Parameter(metavar="S")] = 120.0
-    """Seconds that the container may run."""
+    timeout: Annotated[float | None, Parameter(metavar="S")] = None
+    """Seconds that the container may run, twice what nodes need or more; nothing: 120, or 0.25 a token if longer."""
     min_reputation: int = 0
     """Hire only nodes with so many points."""
     bonus: bool = True
@@ -45,11 +45,12 @@ def send(content: dict[str, Any], terms: Terms, common: Common) -> int:
     body = {
         **content,
         "max_price_wei": str(terms.max_price or 0),
-        "timeout_ms": _milliseconds(terms.timeout),
         "min_reputation": terms.min_reputation,
         "with_bonus": terms.bonus,
         "uncalibrated": terms.uncalibrated,
     }
+    if terms.timeout is not None:
+        body["timeout_ms"] = _milliseconds(terms.timeout)
     if terms.checked is not None:
         body["checked"] = terms.checked
     door = client(common.data_dir)

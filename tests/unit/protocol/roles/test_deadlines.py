@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from protocol.effects import RunContainer, SealResult
-from protocol.events import ContainerExited, InputOpened, MessageReceived, OrderRefused
+from protocol.effects import RunContainer, SealFrame, SealResult
+from protocol.events import ContainerExited, InputOpened, MessageReceived, OrderRefused, TokensProduced
 from protocol.job import Stage
-from protocol.params import MINE_WITHIN_MS, RETRY_AFTER_DEADLINE_S
+from protocol.params import MINE_WITHIN_MS, READ_BYTES_PER_STEP, RETRY_AFTER_DEADLINE_S
 from protocol.roles.run_queue import TIME_FACTOR
 from protocol.stages.assignment import AssignmentOrder, RefuseCode, job_id
 from protocol.stages.commitment import LeafStatus
@@ -159,3 +159,51 @@ def test_the_memory_that_a_client_allows_starves_no_model():
     deal.send(order)
     _, run = accept(deal.machine, order)
     assert run.spec.memory_bytes == 3 * 2**30
+
+
+def test_nothing_is_offered_for_a_time_limit_that_may_cut_an_honest_run():
+    world, machine = provider()
+    read_ms = 100 // READ_BYTES_PER_STEP * 50
+    least_ms = TIME_FACTOR * (ETA_MS + read_ms)
+    assert not offers(machine, request(world, timeout_ms=least_ms - 1))
+    assert offers(machine, request(world, timeout_ms=least_ms))
+
+
+def test_a_long_input_takes_time_as_well():
+    world, machine = provider()
+    long = request(world, input_bytes=60_000)
+    assert not offers(machine, long)
+    assert offers(machine, request(world, input_bytes=60_000, timeout_ms=240_000))
+
+
+def streamed(queue: Queue, job: JobId, first_s: int, pace_ms: int) -> int:
+    """Tokens that leave the node before its run is stopped, of a run with so long between two of them."""
+    sent, at_ms = 0, NOW + first_s * 1_000
+    while at_ms < NOW + 120_000:
+        effects = queue.machine.handle(TokensProduced(job, (5,)), TimestampMs(at_ms))
+        sent += sum(isinstance(effect, SealFrame) for effect in effects)
+        at_ms += pace_ms
+    return sent
+
+
+def test_a_run_in_time_is_streamed_to_its_end():
+    queue = Queue()
+    assert streamed(queue, queue.take(1), 50, 1_000) >= 64
+
+
+@pytest.mark.parametrize(("first_s", "pace_ms"), [(110, 200), (117, 50), (20, 1_800)])
+def test_a_run_that_would_be_cut_off_gives_nothing_away(first_s: int, pace_ms: int):
+    """However its client has made it late: by a long input, or by tokens that take longer than promised."""
+    queue = Queue()
+    assert streamed(queue, queue.take(1), first_s, pace_ms) <= 1
+
+
+def test_a_run_that_slows_down_is_streamed_until_it_is_seen_to_be_late():
+    queue = Queue()
+    job = queue.take(1)
+    quick = [20_000 + 50 * number for number in range(30)]
+    slow = [quick[-1] + 5_000 * number for number in range(1, 18)]
+    times = {at_ms: queue.machine.handle(TokensProduced(job, (5,)), TimestampMs(NOW + at_ms)) for at_ms in quick + slow}
+    sent = [at_ms for at_ms, effects in times.items() if effects]
+    assert sent == [*quick, *slow][: len(sent)]
+    assert len(quick) < len(sent) < len(quick) + len(slow)
