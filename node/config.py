@@ -34,6 +34,7 @@ MAX_TEXTS = 64
 MAX_SHOWN = 120
 """Of a value that is quoted back."""
 ROLES: tuple[str, ...] = tuple(Role)
+ANY_MODEL = "any"
 LOG_FORMATS = ("auto", "human", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -158,12 +159,28 @@ def _cpus(raw: object, _base: Path) -> float:
     return value
 
 
-def _size(raw: object, _base: Path) -> int:
-    found = re.fullmatch(r"([0-9]{1,18}) ?([A-Za-z]*)", str(raw)) if isinstance(raw, str | int) else None
-    unit = _UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or not 2**26 <= int(found[1]) * unit <= MAX_MEMORY_CEILING:
-        raise ValueError('expected 64MiB to 24GiB, for example "4GiB"')
-    return int(found[1]) * unit
+def _size(lowest: int, highest: int, expected: str) -> Callable[[object, Path], int]:
+    """Args: expected, the bounds in words."""
+
+    def read(raw: object, _base: Path) -> int:
+        found = re.fullmatch(r"([0-9]{1,18}) ?([A-Za-z]*)", str(raw)) if isinstance(raw, str | int) else None
+        unit = _UNITS.get(found[2].upper()) if found else None
+        if found is None or unit is None or not lowest <= int(found[1]) * unit <= highest:
+            raise ValueError(f'expected {expected}, for example "4GiB"')
+        return int(found[1]) * unit
+
+    return read
+
+
+_MEMORY = _size(2**26, MAX_MEMORY_CEILING, "64MiB to 24GiB")
+_DISK = _size(0, 2**50, "a size up to 1048576GiB")
+
+
+def _models(raw: object, base: Path) -> tuple[str, ...]:
+    names = _texts(raw, base)
+    if names != (ANY_MODEL,) and not all(re.fullmatch(r"[0-9a-f]{64}", name) for name in names):
+        raise ValueError(f"expected ids of models, 64 digits each, as `vcoin model list` shows them, or {ANY_MODEL}")
+    return names
 
 
 def _coins(raw: object, _base: Path) -> Wei:
@@ -244,7 +261,12 @@ class ExecutorConfig:
     store: Annotated[Path, Field(_path, "models and blobs by content id; a machine's nodes may share it")] = Path(
         "store"
     )
-    memory: Annotated[int, Field(_size, "most memory for one container")] = 4 * 2**30
+    models: Annotated[
+        tuple[str, ...],
+        Field(_models, "ids of models to fetch, serve and check that the network has not calibrated; any: all"),
+    ] = ()
+    models_limit: Annotated[int, Field(_DISK, "no model is fetched that makes all of them take more")] = 128 * 2**30
+    memory: Annotated[int, Field(_MEMORY, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Field(_cpus, "cores for one container")] = 1.0
     slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1
     at_once: Annotated[int, Field(_number(1, 32), "answers side by side in one of them")] = 8

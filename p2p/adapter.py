@@ -18,7 +18,7 @@ from p2p.dials import Dials
 from p2p.gossip import GossipStreams
 from p2p.peer_exchange import PeerExchangeStreams
 from p2p.peers import Dialler, PeerCache, learn_bootnodes
-from p2p.store import ContentStore
+from p2p.store import MODELS_LIMIT, ContentStore
 from p2p.streams import MAX_CALL_BYTES
 from p2p.transport import Transport
 from protocol.effects import FetchBlob, FetchModel, PeerEffect, PublishHeartbeat, PublishRequest, Send
@@ -105,7 +105,7 @@ class PeerSettings:
 
     network: chain id and Settlement address, which name it. heartbeat_ms sets the budget of beats, tick_ms how long
     a beat waits at each hop. seed is chance that no other node has. private is whether addresses of private networks
-    are dialled: on a local network alone.
+    are dialled: on a local network alone. models_limit: bytes of all models in the store.
     """
 
     chain_id: int
@@ -116,6 +116,7 @@ class PeerSettings:
     tick_ms: int = TICK_MS
     seed: bytes = b""
     private: bool = False
+    models_limit: int = MODELS_LIMIT
 
 
 class PeerAdapter:
@@ -180,7 +181,7 @@ class PeerAdapter:
         )
         self._exchange = PeerExchangeStreams(transport, exchange, self.book, clock_ms, sign, private=settings.private)
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
-        self._blobs = Blobs(transport, ContentStore(store), self._dialler.reach)
+        self._blobs = Blobs(transport, ContentStore(store, settings.models_limit), self._dialler.reach)
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
         self._nursery: trio.Nursery | None = None
         transport.watch(self)

@@ -5,6 +5,7 @@ believed before its sha256 is right: then it appears in the store, all at once.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -103,7 +104,7 @@ class Blobs:
             size = sum(file.size for file in manifest.files)
             if size > MAX_MODEL_BYTES:
                 raise P2PError(f"model {cid.hex()} has {size} bytes, at most {MAX_MODEL_BYTES}")
-            await trio.to_thread.run_sync(self._store.require_room, size)
+            await trio.to_thread.run_sync(self._store.require_room_for_model, cid, size)
             for file in manifest.files:
                 target = self._store.staged_path(cid, file.path)
                 await self._fetch_missing(file.sha256, peers, target, most=file.size)
@@ -204,6 +205,7 @@ class Blobs:
         lock = self._fetches.setdefault(cid, trio.Lock())
         try:
             async with lock:
+                await trio.to_thread.run_sync(self._store.sweep, time.time())
                 yield
         except OSError as error:
             raise P2PError(f"the content store failed: {error}") from error

@@ -19,12 +19,17 @@ MANIFEST = "manifest.json"
 READ_BYTES = 1024 * 1024
 SPARE_BYTES = 256 * 1024 * 1024
 """Left free on the disk by whatever is fetched."""
+MODELS_LIMIT = 128 * 2**30
+PARTIAL_KEPT_S = 86_400
+"""What no fetch has gone on with for so long is removed."""
 
 
 class ContentStore:
     """Finds and keeps content by its hash."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, models_limit: int = MODELS_LIMIT) -> None:
+        """Args: models_limit, bytes that the models may take together for one more to be fetched."""
+        self._models_limit = models_limit
         self._blobs = root / "blobs"
         self._models = root / "models"
         self._partial = root / "partial"
@@ -73,6 +78,24 @@ class ContentStore:
         self._partial.mkdir(parents=True, exist_ok=True)
         return Partial(self._partial / cid.hex(), cid)
 
+    def require_room_for_model(self, model: Cid, size: int) -> None:
+        """Raises: P2PError if the models would take more than their limit, or the disk would be full."""
+        begun = _size_of(self._partial) - _size_of(self.staged_path(model, MANIFEST).parent)
+        held = _size_of(self._models) + begun
+        if held + size > self._models_limit:
+            raise P2PError(
+                f"a model of {size} bytes beside {held} bytes of models: at most {self._models_limit} together"
+                " (executor.models_limit)"
+            )
+        self.require_room(size)
+
+    def sweep(self, now_s: float) -> None:
+        """Remove what was begun and not gone on with; a fetch that broke off may go on until then."""
+        for begun in self._partial.glob("*"):
+            parts = [begun, *begun.rglob("*")]
+            if all(part.stat().st_mtime < now_s - PARTIAL_KEPT_S for part in parts):
+                shutil.rmtree(begun, ignore_errors=True) if begun.is_dir() else begun.unlink(missing_ok=True)
+
     def require_room(self, size: int) -> None:
         """Raises: P2PError if the disk would be full."""
         self._partial.mkdir(parents=True, exist_ok=True)
@@ -89,6 +112,10 @@ class ContentStore:
                 continue
             folder = self._models / name
             self._model_files[name] = {bytes(file.sha256): folder / file.path for file in manifest.files}
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 class Partial:

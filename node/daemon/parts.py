@@ -22,7 +22,7 @@ from chain.tx.wallet import Key, Wallet
 from executor.adapter import ContainerAdapter, Runner
 from executor.models import ModelStore
 from executor.workspace.folders import Workspaces, disk_errors
-from node.config import Config
+from node.config import ANY_MODEL, Config
 from node.daemon.gossip_admission import GossipAdmission
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
@@ -41,7 +41,7 @@ from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.roles.role import Role
-from protocol.wire.ids import Address, Wei
+from protocol.wire.ids import Address, Cid, Wei
 
 log = logging.getLogger(__name__)
 
@@ -245,10 +245,15 @@ def _machine(
         at_once=config.executor.at_once,
         lane_amount=config.node.lane,
         memory_bytes=config.executor.memory,
+        models=_allowed(config.executor.models),
         agent=AGENT,
         profile=rules.profile,
     )
     return Machine(identity, rules, settings)
+
+
+def _allowed(models: tuple[str, ...]) -> frozenset[Cid] | None:
+    return None if models == (ANY_MODEL,) else frozenset(Cid(bytes.fromhex(model)) for model in models)
 
 
 def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver: Driver, clock: Clock) -> PeerAdapter:
@@ -260,6 +265,7 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         cache=config.node.data_dir / "peers.json",
         private=machine.rules.profile == "local",
         seed=hashlib.sha256(b"vcoin/gossip/1" + machine.settings.secret).digest(),
+        models_limit=config.executor.models_limit,
         **({"tick_ms": FAST_TICK_MS} if config.p2p.fast else {}),
     )
     return PeerAdapter(

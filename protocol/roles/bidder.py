@@ -46,7 +46,7 @@ class Bidder:
         require_signer(request, signed.signature, self.identity.domain, request.signer)
         class_id = self._class_for(request, record)
         price = price_of(self.settings.price, request.max_new_tokens)
-        if class_id is None or not self._would(request, record, price, load, wide=signed.wide):
+        if class_id is None or not self._would(request, record, price, class_id, load, wide=signed.wide):
             return ()
         if self.member.is_intake_stopped(now_ms):
             # Until then no batch takes the job, and its client may take the lane back meanwhile.
@@ -81,7 +81,7 @@ class Bidder:
         able = (class_id for class_id in self.member.device.class_ids if accepts_class(record.class_mask, class_id))
         return next((class_id for class_id in able if accepts_class(request.classes, class_id)), None)
 
-    def _would(self, request: Request, record: NodeRecord, price: Wei, load: int, *, wide: bool) -> bool:
+    def _would(self, request: Request, record: NodeRecord, price: Wei, class_id: int, load: int, *, wide: bool) -> bool:
         manifest = self.member.models.get(Cid(request.manifest))
         fits = manifest is None or manifest.needs_bytes <= min(self.settings.memory_bytes, request.max_memory)
         return (
@@ -92,6 +92,7 @@ class Bidder:
             and price <= request.max_price
             and price * PRICE_PER_STAKE <= record.stake
             and fits
+            and self.member.has_or_may_fetch(Cid(request.manifest), class_id, request.kind)
             and request.client not in (record.owner, record.operator)
             and self._is_client(request)
             and (wide or self._rank(record) < FIRST_RANKS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from protocol.params import DEFAULT_LANE_WEI, DEFAULT_PRICE_WEI
 from protocol.roles.role import Role
 from protocol.wire.envelope import Domain
-from protocol.wire.ids import Address, PeerId, Wei
+from protocol.wire.ids import Address, Cid, PeerId, Wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Settings:
     queue: int = 16
     lane_amount: Wei = DEFAULT_LANE_WEI
     memory_bytes: int = 4 * 2**30
+    models: frozenset[Cid] | None = frozenset()
+    """Models to fetch beside those that the chain has noise constants for; None: every model."""
     agent: str = "vcoin/0.1.0"
     profile: str = "local"
     draining: bool = field(default=False)

@@ -214,6 +214,18 @@ class Member:
         """How many times the smallest deposit an account holds, free and in lanes."""
         return (self.accounts.get(client, 0) + self._locked[client]) // max(self.rules.min_deposit, 1)
 
+    def may_fetch(self, manifest: Cid, class_id: int, kind: int) -> bool:
+        """Whether a model that is not here may be fetched: its size is the choice of whoever made it.
+
+        The network chose those with noise constants, the operator those of the settings.
+        """
+        models = self.settings.models
+        return models is None or manifest in models or self.calibrated(manifest, class_id, kind)
+
+    def has_or_may_fetch(self, manifest: Cid, class_id: int, kind: int) -> bool:
+        """Whether this node can come to a model."""
+        return manifest in self.models or self.may_fetch(manifest, class_id, kind)
+
     def is_client(self, client: Address) -> bool:
         """Whether an account holds, free or in lanes, what a request's client must have."""
         return self.deposits_of(client) > 0

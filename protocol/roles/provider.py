@@ -415,6 +415,9 @@ class Provider:
         calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id, kind_of(details))
         if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
             return RefuseCode.DETAILS
+        class_id, kind = order.offer.offer.class_id, kind_of(details)
+        if not self.member.has_or_may_fetch(Cid(details.manifest), class_id, kind):
+            return RefuseCode.MODEL
         lane = self.member.lanes.get((assignment.client, assignment.signer, assignment.node))
         if lane is None:
             return RefuseCode.LANE

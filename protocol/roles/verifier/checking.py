@@ -77,13 +77,20 @@ class Checking:
         )
         return ReplaySample(batch.batch_id, index, spec)
 
-    def run_opened(self, batch: BatchSubmitted, opened: SampleOpened, leaf: DrawnLeaf, holder: PeerId | None) -> Effect:
-        """The content of a leaf lies here: run over it, once its model is here as well."""
+    def run_opened(
+        self, batch: BatchSubmitted, opened: SampleOpened, leaf: DrawnLeaf, holder: PeerId | None
+    ) -> tuple[Effect, ...]:
+        """The content of a leaf lies here: run over it, once its model is here as well.
+
+        A model that the node may not fetch does not come, and the node steps down from its seat.
+        """
         leaf.new_tokens, leaf.failed = opened.new_tokens, None
         assert leaf.manifest is not None
         if leaf.manifest in self.member.models:
-            return self.run(batch, opened.leaf_index, leaf)
-        return FetchModel(leaf.manifest, (holder,) if holder else ())
+            return (self.run(batch, opened.leaf_index, leaf),)
+        if not self.member.may_fetch(leaf.manifest, batch.class_id, leaf.kind):
+            return ()
+        return (FetchModel(leaf.manifest, (holder,) if holder else ()),)
 
     def run_waiting(self, batch: BatchSubmitted, leaves: Mapping[int, DrawnLeaf]) -> tuple[Effect, ...]:
         """A model has come: the leaves that may have waited for it."""

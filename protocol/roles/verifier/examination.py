@@ -80,7 +80,7 @@ class Examination:
             audit.seats[audit.shown_by.pop(opened.leaf_index)].spoilt.add(opened.leaf_index)
             leaf.opening = None
             return ()
-        return (self._checking.run_opened(batch, opened, leaf, self._holder(audit, opened.leaf_index)),)
+        return self._checking.run_opened(batch, opened, leaf, self._holder(audit, opened.leaf_index))
 
     def run_waiting(self) -> tuple[Effect, ...]:
         """A model has come."""

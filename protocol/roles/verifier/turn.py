@@ -117,7 +117,7 @@ class SeatTurn:
         if opened.problem:
             leaf.condemn(opened.problem)
             return self.commit_when_done(sitting)
-        return (self.checking.run_opened(sitting.batch.submitted, opened, leaf, self.member.peer_of(sitting.node)),)
+        return self.checking.run_opened(sitting.batch.submitted, opened, leaf, self.member.peer_of(sitting.node))
 
     def take_pass(self, sitting: Sitting, replayed: SampleReplayed) -> tuple[Effect, ...]:
         """Our own pass over a leaf is done."""

@@ -21,7 +21,7 @@ from p2p.blobs import (
     Blobs,
     BlobStatus,
 )
-from p2p.store import ContentStore
+from p2p.store import PARTIAL_KEPT_S, ContentStore
 from p2p.streams import MAX_BLOB_CONTROL_BYTES, FramedStream
 from protocol.errors import Malformed, P2PError, RemoteProtocolError
 from protocol.stages.blob import ModelFile, ModelManifest
@@ -349,6 +349,35 @@ async def test_a_model_that_is_too_large_is_not_begun(tmp_path: Path, monkeypatc
         monkeypatch.setattr(blobs_module, "MAX_MODEL_BYTES", len(CONTENT))
         with pytest.raises(P2PError, match="at most"):
             await asker.blobs.fetch_model(manifest.cid, ids(hosts))
+
+
+async def test_models_take_no_more_of_the_disk_than_their_limit(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        first, second = (model_of({"tokenizer.json": word, "a.safetensors": CONTENT}) for word in (b"{}", b"[]"))
+        serve_all(hosts[0], tmp_path, [first.encode(), second.encode(), b"{}", b"[]", CONTENT])
+        held = len(CONTENT) + len(first.encode()) + 2
+        store = ContentStore(asker.root, models_limit=held + len(CONTENT) + 1)
+        asker.blobs._store = store
+        await asker.blobs.fetch_model(first.cid, ids(hosts))
+        with pytest.raises(P2PError, match="models_limit"):
+            await asker.blobs.fetch_model(second.cid, ids(hosts))
+        asker.blobs._store = ContentStore(asker.root, models_limit=held + len(CONTENT) + 2)
+        await asker.blobs.fetch_model(second.cid, ids(hosts))
+
+
+def test_what_was_begun_and_left_is_swept_and_what_goes_on_is_not(tmp_path: Path) -> None:
+    store = ContentStore(tmp_path)
+    begun = store.partial(CID)
+    begun.append(b"x")
+    begun.close()
+    staged = store.staged_path(CID, "a.safetensors")
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"y")
+    begun_s = max(path.stat().st_mtime for path in (tmp_path / "partial").rglob("*"))
+    store.sweep(begun_s + PARTIAL_KEPT_S - 60)
+    assert len(list((tmp_path / "partial").iterdir())) == 2
+    store.sweep(begun_s + PARTIAL_KEPT_S + 1)
+    assert list((tmp_path / "partial").iterdir()) == []
 
 
 async def test_files_of_a_model_are_served_by_their_hash(tmp_path: Path) -> None:
