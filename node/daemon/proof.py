@@ -19,7 +19,7 @@ from protocol.proof.file import (
     ResultPaper,
     Worker,
 )
-from protocol.roles.provider import ProvidedJob
+from protocol.roles.provider.provided import ProvidedJob
 from protocol.roles.requested import RequestedJob
 from protocol.stages.assignment import AssignmentOrder
 from protocol.stages.commitment import BatchContents, Leaf, ResultDelivery, leaf_of

@@ -14,7 +14,8 @@ from protocol.events import CaseConvened, DataDemanded, Event, KeySealed, Messag
 from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
 from protocol.roles.member import Member
-from protocol.roles.provider import ProvidedJob, Provider
+from protocol.roles.provider.provided import ProvidedJob
+from protocol.roles.provider.provider import Provider
 from protocol.roles.settler.batches import OwnBatch
 from protocol.roles.settler.settler import Settler
 from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery

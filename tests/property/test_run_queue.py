@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.roles.run_queue import WaitingRun, plan_starts, wait_ms
+from protocol.roles.provider.run_queue import WaitingRun, plan_starts, wait_ms
 from protocol.stages.execution import RunSpec, containers
 from protocol.stages.offer import Offer
 from protocol.wire.ids import Address, JobId

@@ -13,7 +13,7 @@ from protocol.events import (
     NodeSeen,
 )
 from protocol.params import VCN
-from protocol.roles.bidder import OFFERS_PER_REQUEST
+from protocol.roles.provider.bidder import OFFERS_PER_REQUEST
 from protocol.stages.assignment import Account
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 from protocol.stages.request import SignedRequest

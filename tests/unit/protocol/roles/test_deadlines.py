@@ -8,7 +8,7 @@ from protocol.effects import RunContainer, SealFrame, SealResult
 from protocol.events import ContainerExited, InputOpened, MessageReceived, OrderRefused, TokensProduced
 from protocol.job import Stage
 from protocol.params import MINE_WITHIN_MS, READ_BYTES_PER_STEP, RETRY_AFTER_DEADLINE_S
-from protocol.roles.run_queue import TIME_FACTOR
+from protocol.roles.provider.run_queue import TIME_FACTOR
 from protocol.stages.assignment import AssignmentOrder, RefuseCode, job_id
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunResult

@@ -16,7 +16,7 @@ from protocol.events import (
     ResultSealed,
     is_durable,
 )
-from protocol.roles.provider import ORDERS_PER_OFFER, REFUSALS
+from protocol.roles.provider.order_desk import ORDERS_PER_OFFER, REFUSALS
 from protocol.stages.assignment import AssignmentOrder, Lane, Refuse, RefuseCode, Withdrawal, charge_of, job_id
 from protocol.stages.commitment import Receipt, ResultQuery, SignedReceipt
 from protocol.stages.execution import Outcome, RunResult
@@ -80,7 +80,7 @@ def test_a_refusal_is_told_and_not_kept():
 
 def test_a_busy_node_keeps_no_orders():
     deal = Deal()
-    deal.machine.provider.settings = dataclasses.replace(deal.machine.provider.settings, slots=1, queue=0)
+    deal.machine.member.settings = dataclasses.replace(deal.machine.member.settings, slots=1, queue=0)
     deal.lane()
     first = deal.order()
     deal.send(first)
@@ -173,7 +173,7 @@ def test_a_lane_that_is_seen_may_be_waited_for_again():
 
 def test_no_more_orders_wait_for_a_lane_than_there_are_places():
     deal = Deal()
-    places = deal.machine.provider.settings.places
+    places = deal.machine.member.settings.places
     for index in range(places):
         deal.send(early(deal, index + 1))
     assert turned_away(deal, early(deal, places + 1))[0] is RefuseCode.LANE

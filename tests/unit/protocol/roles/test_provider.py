@@ -213,7 +213,7 @@ def test_no_more_containers_start_than_there_are_slots():
 @pytest.mark.parametrize(("at_once", "together"), [(1, 1), (2, 2), (3, 3), (8, 3)])
 def test_as_many_jobs_of_one_model_start_as_a_container_holds(at_once: int, together: int):
     deal = Deal()
-    deal.machine.provider.settings = dataclasses.replace(deal.machine.provider.settings, at_once=at_once)
+    deal.machine.member.settings = dataclasses.replace(deal.machine.member.settings, at_once=at_once)
     deal.lane()
     started, before = [], 0
     for index in (1, 2, 3):

@@ -9,7 +9,7 @@ from protocol.effects import Effect, Send, SignMessage
 from protocol.params import FIRST_RANKS, OFFER_VALID_S, PRICE_PER_STAKE
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.run_queue import TIME_FACTOR, least_timeout_ms
+from protocol.roles.provider.run_queue import TIME_FACTOR, least_timeout_ms
 from protocol.stages.offer import FETCH_MS, START_MS, NodeRecord, Offer, SignedOffer, price_of
 from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
 from protocol.wire.envelope import require_signer

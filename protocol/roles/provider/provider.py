@@ -1,0 +1,190 @@
+"""The provider: offers, runs, delivers, and settles what it ran in batches.
+
+It takes an assignment only when the lane behind it is final on chain and covers it; it accepts only once the input is
+here and is what the client signed.
+"""
+
+from dataclasses import dataclass, field
+
+from protocol import effects as fx
+from protocol.effects import Effect, FetchModel, Send
+from protocol.events import (
+    BlobFetched,
+    ContainerExited,
+    DeadlinePassed,
+    EffectFailed,
+    Event,
+    FrameSealed,
+    InputOpened,
+    LaneSeen,
+    MessageReceived,
+    MessageSigned,
+    ModelAdded,
+    OrderRefused,
+    RequestReceived,
+    ResultSealed,
+    Tick,
+    TokensProduced,
+)
+from protocol.job import JobState
+from protocol.roles.identity import Identity, Settings
+from protocol.roles.member import Member
+from protocol.roles.provider.bidder import Bidder
+from protocol.roles.provider.delivery import Delivery
+from protocol.roles.provider.order_desk import OrderDesk
+from protocol.roles.provider.provided import Jobs, ProvidedJob
+from protocol.roles.provider.refusals import Refusals
+from protocol.roles.provider.runs import Runs
+from protocol.roles.provider.settling import Settling
+from protocol.roles.settler.settler import Settler
+from protocol.stages.assignment import Accept, AssignmentOrder, Refuse, RefuseCode, Withdrawal
+from protocol.stages.commitment import LeafStatus, Result, ResultQuery, SignedReceipt
+from protocol.stages.execution import Outcome
+from protocol.stages.offer import Offer
+from protocol.timers import LaneTimer, ReceiptTimer
+from protocol.wire.ids import JobId, TimestampMs
+
+PROMISE_TRIES = 3
+
+
+@dataclass(slots=True)
+class Provider:
+    """The node's side of a job. Its parts share the jobs, and each has a state of its own."""
+
+    identity: Identity
+    settings: Settings
+    member: Member
+    settler: Settler
+    _jobs: Jobs = field(default_factory=dict)
+    _bidder: Bidder = field(init=False)
+    _refusals: Refusals = field(init=False)
+    _settling: Settling = field(init=False)
+    _desk: OrderDesk = field(init=False)
+    _runs: Runs = field(init=False)
+    _delivery: Delivery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bidder = Bidder(self.identity, self.settings, self.member)
+        self._refusals = Refusals(self.member, self._jobs)
+        self._settling = Settling(self.identity, self.settler, self._refusals, self._jobs)
+        self._desk = OrderDesk(self.identity, self.member, self.settler, self._refusals, self._settling, self._jobs)
+        self._runs = Runs(self.member, self._settling, self._jobs)
+        self._delivery = Delivery(self.member, self._refusals, self._jobs)
+
+    @property
+    def jobs(self) -> tuple[JobState, ...]:
+        """Every assignment taken, oldest first."""
+        return tuple(self._settling.view(job) for job in self._jobs.values())
+
+    @property
+    def load(self) -> int:
+        """Jobs taken and not ended yet."""
+        return self._desk.load
+
+    def job(self, wanted: JobId) -> ProvidedJob | None:
+        """One assignment that this node took."""
+        return self._jobs.get(wanted)
+
+    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+        """Judge a message before it is journalled; changes nothing.
+
+        Returns: the message, if it is an order that this node takes or a word about one that it took; OrderRefused for
+            an order that it does not take; None for anything else.
+        Raises: RemoteProtocolError for what no honest client sends.
+        """
+        peer_id, message = received.peer_id, received.message
+        match message:
+            case AssignmentOrder():
+                return self._desk.judge(received, message, now_ms)
+            case SignedReceipt(receipt):
+                job = self._jobs.get(JobId(receipt.job_id))
+                if job is None or job.peer_id != peer_id or job.receipted or job.result is None:
+                    return None
+                self._settling.require_receipt(job, message)
+                return received
+            case Withdrawal(wanted):
+                job = self._jobs.get(JobId(wanted))
+                may_withdraw = self._runs.may_withdraw(job, peer_id, now_ms)
+                return received if may_withdraw or self._desk.is_early(JobId(wanted), peer_id) else None
+            case ResultQuery(wanted):
+                job = self._jobs.get(JobId(wanted))
+                return received if job is not None and job.peer_id == peer_id else None
+            case _:
+                return None
+
+    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """What an event makes the provider want."""
+        match event:
+            case RequestReceived(signed):
+                return self._bidder.consider(signed, self._desk.load, now_ms)
+            case MessageSigned(Offer() as offer, signature):
+                return self._bidder.send(offer, signature)
+            case MessageReceived(peer_id, AssignmentOrder() as order):
+                return self._desk.take(peer_id, order, now_ms)
+            case OrderRefused():
+                return self._desk.turn_away(event, now_ms)
+            case MessageSigned(Refuse() as refuse, signature):
+                return self._refusals.send(refuse, signature)
+            case BlobFetched(cid):
+                waiting = [job for job in self._jobs.values() if job.order.details.input_cid == cid]
+                return tuple(job.open_input for job in waiting if not job.accepted)
+            case InputOpened(job):
+                return self._runs.promise(JobId(job), now_ms)
+            case MessageSigned(Accept() as accept, signature):
+                return self._runs.accept(accept, signature, now_ms)
+            case ModelAdded():
+                return self._runs.start_waiting(now_ms)
+            case TokensProduced(job, ids):
+                return self._delivery.stream(JobId(job), ids, now_ms)
+            case FrameSealed(job, seq, sealed):
+                return self._delivery.send_frame(JobId(job), seq, sealed)
+            case ContainerExited():
+                return self._runs.exited(event, now_ms)
+            case ResultSealed():
+                return self._delivery.commit(event)
+            case MessageSigned(Result() as result, signature):
+                return self._delivery.deliver(result, signature, now_ms)
+            case MessageReceived(peer_id, SignedReceipt() as receipt):
+                return self._settling.take_receipt(peer_id, receipt, now_ms)
+            case MessageReceived(peer_id, Withdrawal() as withdrawal):
+                if self._desk.is_early(JobId(withdrawal.job_id), peer_id):
+                    self._desk.forget_early(JobId(withdrawal.job_id))
+                return self._runs.withdrawn(peer_id, withdrawal, now_ms)
+            case MessageReceived(peer_id, ResultQuery(wanted)):
+                return self._delivery.tell_again(peer_id, JobId(wanted))
+            case DeadlinePassed(ReceiptTimer(job)):
+                return self._settling.no_receipt(JobId(job), now_ms)
+            case Tick():
+                return self._delivery.deliver_unheard(now_ms)
+            case LaneSeen(lane):
+                return self._desk.lane_changed(lane, now_ms)
+            case DeadlinePassed(LaneTimer(job)):
+                return self._desk.no_lane(JobId(job), now_ms)
+            case EffectFailed():
+                return self._failed(event, now_ms)
+            case _:
+                pass
+        return ()
+
+    def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        jobs = [job for job in self._jobs.values() if failed.about in (job.job_id, job.order.details.input_cid)]
+        if failed.effect is FetchModel:
+            jobs = [job for job in self._jobs.values() if job.order.details.manifest == failed.about]
+        effects: list[Effect] = []
+        for job in jobs:
+            if not job.is_open or job.run is not None:
+                continue
+            match failed.effect:
+                case fx.Send if job.promise and self._may_promise_again(job, now_ms):
+                    job.promise_tries += 1
+                    effects.append(Send(job.reply_to, job.promise))
+                case fx.OpenInput | fx.FetchBlob if not job.accepted:
+                    status = LeafStatus.CLIENT_FAULT
+                    effects += self._settling.decline(job, RefuseCode.INPUT, status, failed.reason, now_ms)
+                case fx.RunContainer | fx.SealResult | fx.FetchModel:
+                    job.running, job.run = False, None
+                    effects += self._settling.give_up(job, failed, Outcome.PROVIDER, failed.reason, now_ms)
+        return (*effects, *(self._runs.start_waiting(now_ms) if effects else ()))
+
+    def _may_promise_again(self, job: ProvidedJob, now_ms: TimestampMs) -> bool:
+        return job.promise_tries < PROMISE_TRIES and not self._runs.is_late(job, now_ms)
