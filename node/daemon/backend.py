@@ -40,7 +40,7 @@ from protocol.params import (
     RETRY_AFTER_DEADLINE_S,
     TOKENS_PER_PRICE,
 )
-from protocol.roles.hiring import why_stopped
+from protocol.roles.requester.hiring import why_stopped
 from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
 from protocol.stages.offer import FETCH_MS

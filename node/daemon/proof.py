@@ -20,7 +20,7 @@ from protocol.proof.file import (
     Worker,
 )
 from protocol.roles.provider.provided import ProvidedJob
-from protocol.roles.requested import RequestedJob
+from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.assignment import AssignmentOrder
 from protocol.stages.commitment import BatchContents, Leaf, ResultDelivery, leaf_of
 from protocol.stages.execution import Outcome

@@ -15,7 +15,7 @@ from node.daemon.telemetry import memory_used
 from node.daemon.views import Views
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
-from protocol.roles.hiring import why_stopped
+from protocol.roles.requester.hiring import why_stopped
 from protocol.wire.ids import Address, TimestampMs
 
 log = logging.getLogger(__name__)

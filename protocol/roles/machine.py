@@ -15,7 +15,7 @@ from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.opener import Opener
 from protocol.roles.provider.provider import Provider
-from protocol.roles.requester import Requester
+from protocol.roles.requester.requester import Requester
 from protocol.roles.role import Role
 from protocol.roles.settler.settler import Settler
 from protocol.roles.verifier.auditor import Auditor

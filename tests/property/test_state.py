@@ -126,9 +126,9 @@ class TestCodec:
         again.restore(machine.save())
         assert again.requester.member is again.member
         assert again.settler is again.provider.settler
-        (job,) = again.requester._jobs.values()
-        assert again.requester._by_job[job.job_id] is job  # type: ignore[index]
-        assert again.requester._payments.jobs is again.requester._by_job
+        (job,) = again.requester._book.jobs.values()
+        assert again.requester._book.by_job[job.job_id] is job  # type: ignore[index]
+        assert again.requester._payments.jobs is again.requester._book.by_job
         assert again.member.settings is machine.settings
 
     def test_class_that_no_hint_names_is_not_written(self) -> None:

@@ -291,7 +291,8 @@ def test_batches_that_move_a_lane_while_it_is_opened_further_cost_no_job(lane_vc
     world = network()
     requester = world.node("requester")
     jobs = requester.machine.requester
-    jobs.settings = dataclasses.replace(jobs.settings, lane_amount=Wei(lane_vcn * VCN))
+    member = requester.machine.member
+    member.settings = dataclasses.replace(member.settings, lane_amount=Wei(lane_vcn * VCN))
     for number in range(1, 41):
         world.soon(lambda number=number: requester.take(ask(number)), every_ms * number)
     world.run(lambda: len(jobs.jobs) == 40 and all(view.stage in TERMINAL for view in jobs.jobs))

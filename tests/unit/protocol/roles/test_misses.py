@@ -1,7 +1,7 @@
 """How long a requester does without a node that failed it."""
 
 from protocol.params import MISS_LONGEST_MS, MISS_MS
-from protocol.roles.misses import NODES_KEPT, Misses
+from protocol.roles.requester.misses import NODES_KEPT, Misses
 from protocol.wire.ids import TimestampMs, checksum
 
 NODE, OTHER = checksum("0x" + "01" * 20), checksum("0x" + "02" * 20)

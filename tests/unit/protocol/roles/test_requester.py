@@ -16,7 +16,7 @@ from protocol.network.gossip import REQUESTS
 from protocol.params import MAX_MEMORY_CEILING
 from protocol.roles.machine import Machine
 from protocol.roles.member import LISTEN_BEATS
-from protocol.roles.requester import OFFER_ROUNDS_MS
+from protocol.roles.requester.asking import OFFER_ROUNDS_MS
 from protocol.stages.heartbeat import Heartbeat
 from protocol.timers import Timer
 from protocol.wire.envelope import digest, sign_digest

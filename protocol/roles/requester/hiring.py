@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from protocol.params import VCN
 from protocol.roles.member import Member
-from protocol.roles.misses import Misses
-from protocol.roles.requested import RequestedJob
+from protocol.roles.requester.misses import Misses
+from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.offer import Candidate, is_able, rank
 from protocol.wire.ids import Address, Cid, TimestampMs
 

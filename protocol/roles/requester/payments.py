@@ -24,8 +24,8 @@ from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
-from protocol.roles.misses import Misses
-from protocol.roles.requested import RequestedJob
+from protocol.roles.requester.misses import Misses
+from protocol.roles.requester.requested import RequestedJob
 from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
 
 

@@ -1,0 +1,1 @@
+"""The requester: from what its user asks to the receipt and the bill."""
