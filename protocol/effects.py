@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.messages import Message, Signable
 from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
 from protocol.stages.assignment import Assignment, LaneOpen
@@ -355,7 +355,7 @@ class AnswerDemand:
 @wire_name("ProveFraud")
 @dataclass(frozen=True, slots=True)
 class ProveFraud:
-    """> chain/evidence > TransactionMined, and CaseResolved and BatchVoided: code alone condemns what a batch shows.
+    """> chain/fraud_proofs > TransactionMined, CaseResolved and BatchVoided: code alone condemns what a batch shows.
 
     Several leaves only for MISCOUNTED, by their places.
     """
@@ -404,7 +404,7 @@ class RefundBatch:
 @wire_name("ChallengeLeaf")
 @dataclass(frozen=True, slots=True)
 class ChallengeLeaf:
-    """> chain/evidence > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
+    """> chain/fraud_proofs > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
 
     batch_id: Bytes32
     node: Address
@@ -416,7 +416,7 @@ class ChallengeLeaf:
 @wire_name("EndChallenge")
 @dataclass(frozen=True, slots=True)
 class EndChallenge:
-    """> chain/evidence > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
+    """> chain/fraud_proofs > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
 
     batch_id: Bytes32
     node: Address

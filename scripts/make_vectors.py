@@ -38,7 +38,7 @@ from protocol.stages.settlement import convene_pay, seat_pay, split
 from protocol.wire.envelope import TYPES, Domain, compact, digest, sign_digest, struct_hash
 from protocol.wire.ids import Address, checksum
 from protocol.wire.merkle import path, root
-from scripts import evidence_vectors, gumbel_vectors, layout_vectors, wire_document, wire_vectors
+from scripts import fraud_vectors, gumbel_vectors, layout_vectors, wire_document, wire_vectors
 
 VECTORS = Path(__file__).resolve().parent.parent / "tests" / "vectors"
 TRIES_PER_SEAT = 64
@@ -350,7 +350,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "split": money,
     "reputation": reputation,
     "messages": messages,
-    "evidence": evidence_vectors.cases,
+    "fraud": fraud_vectors.cases,
     "names": wire_vectors.names,
     "layouts": layout_vectors.cases,
     "codec": wire_vectors.codec_cases,

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from protocol.judging.evidence import Lie
+from protocol.judging.fraud_proofs import Lie
 
 
 class NodeState(IntEnum):

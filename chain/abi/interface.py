@@ -27,7 +27,7 @@ CONTRACTS = (
     "Settlement",
     "Court",
     "Guardian",
-    "Evidence",
+    "FraudProofs",
     "Audits",
 )
 """In the order in which they are deployed."""

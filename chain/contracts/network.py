@@ -12,8 +12,8 @@ from chain.abi.interface import CONTRACTS
 from chain.contracts.audits import Audits
 from chain.contracts.beacon import Beacon
 from chain.contracts.court import Court
-from chain.contracts.evidence import Evidence
 from chain.contracts.facts import Fact
+from chain.contracts.fraud_proofs import FraudProofs
 from chain.contracts.guardian import Guardian
 from chain.contracts.panel import Panel
 from chain.contracts.params import Params
@@ -42,7 +42,7 @@ class Addresses:
     settlement: Address
     court: Address
     guardian: Address
-    evidence: Address
+    fraud_proofs: Address
     audits: Address
 
 
@@ -126,7 +126,7 @@ class Network:
         self.settlement = Settlement(ethereum, addresses.settlement)
         self.court = Court(ethereum, addresses.court)
         self.guardian = Guardian(ethereum, addresses.guardian)
-        self.evidence = Evidence(ethereum, addresses.evidence)
+        self.fraud_proofs = FraudProofs(ethereum, addresses.fraud_proofs)
         self.audits = Audits(ethereum, addresses.audits)
         self._speakers = {
             each.address: each
@@ -136,7 +136,7 @@ class Network:
                 self.stakes,
                 self.settlement,
                 self.court,
-                self.evidence,
+                self.fraud_proofs,
                 self.audits,
             )
         }

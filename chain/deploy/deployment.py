@@ -187,10 +187,10 @@ def _arguments(made: Plan, name: str) -> tuple[Any, ...]:
         ),
         "EpochBeacon": (at.params,),
         "StakeManager": (at.token, at.params, at.settlement, at.court),
-        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.evidence),
-        "Court": (at.params, at.stakes, at.settlement, at.evidence, at.audits),
+        "Settlement": (at.token, at.params, at.stakes, at.beacon, at.court, at.fraud_proofs),
+        "Court": (at.params, at.stakes, at.settlement, at.fraud_proofs, at.audits),
         "Guardian": (at.timelock, rulers.keeper, at.stakes),
-        "Evidence": (at.params, at.stakes, at.settlement, at.court),
+        "FraudProofs": (at.params, at.stakes, at.settlement, at.court),
         "Audits": (at.params, at.stakes, at.settlement, at.court, at.beacon),
     }
     return arguments[name]
@@ -319,7 +319,7 @@ async def _require_planned(network: Network, made: Plan) -> None:
             ("guardian", await network.stakes.read("guardian"), at.guardian),
             ("timelock", await network.timelock.read("shortestDelay"), made.profile.timelock_seconds),
             ("roles", await network.timelock.has_roles(made.governance.roles()), True),
-            ("evidence", await network.court.read("evidence"), at.evidence),
+            ("fraud proofs", await network.court.read("fraudProofs"), at.fraud_proofs),
             ("audits", await network.court.read("audits"), at.audits),
         )
         # What is added later goes through the timelock, and is no reason to refuse.

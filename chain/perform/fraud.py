@@ -10,7 +10,7 @@ from protocol.wire.ids import BatchId
 
 def prove(network: Network, effect: ProveFraud) -> ContractCall:
     """Prove a contradiction. A batch that is void or final takes no proof any more."""
-    call = network.evidence.prove_fraud(
+    call = network.fraud_proofs.prove_fraud(
         effect.node, effect.slot, effect.contents, effect.lie, effect.leaves, effect.papers
     )
     return ContractCall(call, in_state(network, effect, ENDED | {BatchState.VOID}))
@@ -22,7 +22,7 @@ def challenge(network: Network, effect: ChallengeLeaf) -> ContractCall:
     async def is_bonded() -> bool:
         return await _bond(network, effect.batch_id) != 0
 
-    call = network.evidence.challenge_leaf(effect.node, effect.slot, effect.contents, effect.position)
+    call = network.fraud_proofs.challenge_leaf(effect.node, effect.slot, effect.contents, effect.position)
     return ContractCall(call, is_bonded, Payer.CLIENT)
 
 
@@ -32,11 +32,13 @@ def end_challenge(network: Network, effect: EndChallenge) -> ContractCall:
     async def is_over() -> bool:
         return await _bond(network, effect.batch_id) == 0
 
-    return ContractCall(network.evidence.end_challenge(effect.node, effect.slot, effect.block), is_over, Payer.ANYONE)
+    return ContractCall(
+        network.fraud_proofs.end_challenge(effect.node, effect.slot, effect.block), is_over, Payer.ANYONE
+    )
 
 
 async def _bond(network: Network, batch_id: bytes) -> int:
-    _, bond = await network.evidence.challenge_of(BatchId(batch_id))
+    _, bond = await network.fraud_proofs.challenge_of(BatchId(batch_id))
     return bond
 
 

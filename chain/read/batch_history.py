@@ -80,7 +80,7 @@ async def read_trail(network: Network, batch_id: BatchId, first: int, last: int,
         *await network.settlement.entries(_SETTLEMENT, since, last, batchId=batch_id),
         *await network.court.entries(_COURT, since, last, caseId=batch_id),
         *await network.beacon.entries(("EpochSealed", "EpochRearmed"), since, last, epoch=epoch),
-        *await _entries(network.evidence, ("FraudProven", "LeafChallenged"), since, last, batch_id),
+        *await _entries(network.fraud_proofs, ("FraudProven", "LeafChallenged"), since, last, batch_id),
         *await network.audits.entries(("AuditConvened", "AuditEnded"), since, last, caseId=batch_id),
         *await network.stakes.entries(("Slashed", "Jailed"), since, last, caseId=batch_id),
     ]

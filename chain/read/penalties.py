@@ -8,7 +8,7 @@ from chain.contracts.settlement import Book
 from chain.contracts.stakes import StakedNode
 from chain.read.batch_history import Trail, read_trail
 from chain.read.reputation import Cause, Change, read_record
-from protocol.judging.evidence import Lie
+from protocol.judging.fraud_proofs import Lie
 from protocol.params import BPS
 from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
@@ -103,7 +103,7 @@ class _Told:
                     self._jails[at] = until
                 case "OfflinePenalized", (_, days, _):
                     self._days[at] = days
-        for entry in await self._network.evidence.entries("FraudProven", *span, node=self._node):
+        for entry in await self._network.fraud_proofs.entries("FraudProven", *span, node=self._node):
             self._lies[entry.log.transaction] = Lie(entry.values[3])
 
     def blows(self, changes: Sequence[Change]) -> list[Blow]:

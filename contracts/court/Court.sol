@@ -16,8 +16,8 @@ import {Case, CaseState, CaseView, Ruling, Verdict} from "../types/CaseTypes.sol
 contract Court is Verdicts {
     uint32 private immutable _starvedSeconds;
 
-    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, address evidence_, address audits_)
-        Verdicts(params_, stakes_, settlement_, evidence_, audits_, params_.profile())
+    constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, address fraudProofs_, address audits_)
+        Verdicts(params_, stakes_, settlement_, fraudProofs_, audits_, params_.profile())
     {
         // Three contracts name each other: their addresses were foretold from the deployer's nonce.
         bool wired = settlement_.court() == address(this) && stakes_.court() == address(this)

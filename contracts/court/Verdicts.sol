@@ -19,7 +19,7 @@ abstract contract Verdicts is Demands {
     uint256 private constant WITHHELD_FACTOR = 10;
 
     Panel private immutable _panel;
-    address public immutable evidence;
+    address public immutable fraudProofs;
     address public immutable audits;
     uint32 internal immutable _arbiterSeconds;
     uint32 private immutable _epochBlocks;
@@ -29,12 +29,12 @@ abstract contract Verdicts is Demands {
         IParams params_,
         IStakeManager stakes_,
         ISettlement settlement_,
-        address evidence_,
+        address fraudProofs_,
         address audits_,
         Profile memory profile
     ) Demands(stakes_, settlement_, profile) {
         _panel = new Panel(params_);
-        evidence = evidence_;
+        fraudProofs = fraudProofs_;
         audits = audits_;
         _arbiterSeconds = profile.arbiterSeconds;
         _epochBlocks = profile.epochBlocks;
@@ -52,7 +52,7 @@ abstract contract Verdicts is Demands {
     }
 
     function condemn(address node, uint8 slot) external returns (bytes32 caseId) {
-        if (msg.sender != evidence && msg.sender != audits) revert NotEvidence(msg.sender);
+        if (msg.sender != fraudProofs && msg.sender != audits) revert NotFraudProofs(msg.sender);
         caseId = _settlement.batchIdOf(node, slot);
         Case storage judged = _caseOver(caseId, node, slot);
         judged.state = CaseState.Proven;
@@ -61,7 +61,7 @@ abstract contract Verdicts is Demands {
     }
 
     function fine(address node, uint16 bps, bytes32 caseId) external {
-        if (msg.sender != audits) revert NotEvidence(msg.sender);
+        if (msg.sender != audits) revert NotFraudProofs(msg.sender);
         _fine(node, bps, caseId);
     }
 

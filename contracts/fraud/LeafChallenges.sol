@@ -2,16 +2,16 @@
 pragma solidity 0.8.37;
 
 import {ICourt} from "../interfaces/ICourt.sol";
-import {IEvidence} from "../interfaces/IEvidence.sol";
+import {IFraudProofs} from "../interfaces/IFraudProofs.sol";
 import {ISettlement} from "../interfaces/ISettlement.sol";
 import {ContentsLib} from "../libraries/ContentsLib.sol";
 import {Batch, BatchState, Contents, Debit} from "../types/BatchTypes.sol";
 import {Verdict} from "../types/CaseTypes.sol";
 import {Profile} from "../types/ParamTypes.sol";
 
-/// @notice Evidence's part for what code cannot judge: a client has a batch checked that the draw would have let through.
+/// @notice FraudProofs's part for what code cannot judge: a client has a batch checked that the draw would have let through.
 /// @dev The bonds lie in Settlement; this contract keeps whose they are.
-abstract contract LeafChallenges is IEvidence {
+abstract contract LeafChallenges is IFraudProofs {
     struct Challenge {
         address client;
         uint96 bond;

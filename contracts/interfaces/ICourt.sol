@@ -106,8 +106,8 @@ interface ICourt {
     error NotStarved(uint256 until);
     /// @dev The contracts were deployed with other addresses than they have.
     error BadWiring();
-    /// @dev Neither Evidence nor Audits, or not the one of them that may.
-    error NotEvidence(address caller);
+    /// @dev Neither FraudProofs nor Audits, or not the one of them that may.
+    error NotFraudProofs(address caller);
 
     // ---- verifiers
 
@@ -180,7 +180,7 @@ interface ICourt {
 
     // ---- what code has judged
 
-    /// @notice Ends whatever case a batch has as severe: void, slash, penalty, jail. Only Evidence, for a lie that it has seen,
+    /// @notice Ends whatever case a batch has as severe: void, slash, penalty, jail. Only FraudProofs, for a lie that it has seen,
     ///         and Audits, for a fraud that all of its auditors found.
     /// @dev At most once a batch: Settlement refuses one that is void or final.
     function condemn(address node, uint8 slot) external returns (bytes32 caseId);
@@ -201,7 +201,7 @@ interface ICourt {
     // ---- views
 
     /// @notice The contract that condemns for a lie.
-    function evidence() external view returns (address);
+    function fraudProofs() external view returns (address);
 
     /// @notice The contract that has passed cases checked once more.
     function audits() external view returns (address);

@@ -69,7 +69,7 @@ interface ISettlement {
     error DepositTooLow(uint256 amount, uint256 minimum);
     error NotEnoughFree(uint256 asked, uint256 free);
     error NotCourt(address caller);
-    /// @dev Neither Evidence nor Audits, or not the one of them that may.
+    /// @dev Neither FraudProofs nor Audits, or not the one of them that may.
     error NotHolder(address caller);
     error NotStakeManager(address caller);
     error DeadlinePassed(uint40 deadline);
@@ -218,14 +218,14 @@ interface ISettlement {
 
     // ---- held for challenges
 
-    /// @notice Takes free money of a client for a bond; a signer's share of it comes off its grant. Only Evidence.
+    /// @notice Takes free money of a client for a bond; a signer's share of it comes off its grant. Only FraudProofs.
     /// @dev What is held stays in this contract; the caller keeps whose it is.
     function hold(address client, address signer, uint96 amount) external;
 
-    /// @notice Puts held money back into a client's account. Only Evidence.
+    /// @notice Puts held money back into a client's account. Only FraudProofs.
     function release(address client, uint96 amount) external;
 
-    /// @notice Has every leaf of a pending batch drawn. Only Evidence, for a client that challenges it.
+    /// @notice Has every leaf of a pending batch drawn. Only FraudProofs, for a client that challenges it.
     function drawAll(address node, uint8 slot) external;
 
     // ---- rewards, pool, burn
@@ -238,7 +238,7 @@ interface ISettlement {
     /// @notice Adds to the pool that seats are paid from; anyone.
     function fundPool(uint96 amount) external;
 
-    /// @notice Books coins for the pool that are here already: a slash's share, a lost bond. Only StakeManager, Court and Evidence.
+    /// @notice Books coins for the pool that are here already: a slash's share, a lost bond. Only StakeManager, Court and FraudProofs.
     function creditPool(uint96 amount) external;
 
     /// @notice Burns what batches have set aside to burn; anyone.
@@ -278,5 +278,5 @@ interface ISettlement {
     function court() external view returns (address);
 
     /// @notice The contract that holds bonds of challenges.
-    function evidence() external view returns (address);
+    function fraudProofs() external view returns (address);
 }

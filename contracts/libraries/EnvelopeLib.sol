@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {Assignment, JobDetails, Receipt, Result} from "../types/EvidenceTypes.sol";
+import {Assignment, JobDetails, Receipt, Result} from "../types/FraudTypes.sol";
 
 /// @notice The EIP-712 structs that the contracts read. Twin of protocol/wire/envelope.py; tests/vectors/messages.json.
 library EnvelopeLib {

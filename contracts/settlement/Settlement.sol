@@ -63,7 +63,7 @@ contract Settlement is Lanes {
 
     IEpochBeacon private immutable _beacon;
     address public immutable court;
-    address public immutable evidence;
+    address public immutable fraudProofs;
     uint96 private immutable _minStake;
     uint32 private immutable _challengeSeconds;
 
@@ -78,12 +78,12 @@ contract Settlement is Lanes {
         IStakeManager stakes_,
         IEpochBeacon beacon_,
         address court_,
-        address evidence_
+        address fraudProofs_
     ) Lanes(coin_, stakes_, params_.profile()) {
         Profile memory profile = params_.profile();
         _beacon = beacon_;
         court = court_;
-        evidence = evidence_;
+        fraudProofs = fraudProofs_;
         _minStake = profile.minStake;
         _challengeSeconds = profile.challengeSeconds;
     }
@@ -272,7 +272,7 @@ contract Settlement is Lanes {
     }
 
     function creditPool(uint96 amount) external {
-        bool isOurs = msg.sender == address(_stakes) || msg.sender == court || msg.sender == evidence;
+        bool isOurs = msg.sender == address(_stakes) || msg.sender == court || msg.sender == fraudProofs;
         if (!isOurs) revert NotStakeManager(msg.sender);
         pool += amount;
         emit PoolFunded(msg.sender, amount);
@@ -546,7 +546,7 @@ contract Settlement is Lanes {
     }
 
     function _requireHolder() private view {
-        if (msg.sender != evidence) revert NotHolder(msg.sender);
+        if (msg.sender != fraudProofs) revert NotHolder(msg.sender);
     }
 
     function _requireAudits() private view {

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from protocol.judging import evidence
-from protocol.judging.evidence import BatchFacts, OpenedLeaf, depth_of, is_in_batch, lies_in
+from protocol.judging import fraud_proofs
+from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, depth_of, is_in_batch, lies_in
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
@@ -132,9 +132,9 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
         "its tree has others than the batch says",
     )
     papers = proof.papers
-    signed = evidence.SignedResult(papers.result.result, papers.result.signature) if papers.result else None
+    signed = fraud_proofs.SignedResult(papers.result.result, papers.result.signature) if papers.result else None
     receipt = papers.receipt.receipt if papers.receipt else None
-    known = evidence.Papers(papers.order, papers.details, receipt, signed)
+    known = fraud_proofs.Papers(papers.order, papers.details, receipt, signed)
     lies = lies_in(opened, facts, known, proof.worker.operator, proof.place.domain)
     yield compared(
         "no lie",

@@ -89,7 +89,7 @@ async def contradicted(stage: Stage) -> int:
     assert (job.node, job.state, job.cost_wei) == (stage.member().address, "refunded", 0)
     assert case.verdict == "severe"
     head, _ = await stage.arena.ledger.now()
-    proven = await stage.arena.ledger.network.evidence.entries("FraudProven", 0, head)
+    proven = await stage.arena.ledger.network.fraud_proofs.entries("FraudProven", 0, head)
     assert bytes.fromhex(case.id) in [value for entry in proven for value in entry.values]
     assert await stage.slashed() * 2 == stage.arena.before[stage.member().party.name].stake
     return 0

@@ -20,7 +20,7 @@ from protocol.events import (
     LaneSeen,
     NodeSlashed,
 )
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.params import VCN
 from protocol.stages.commitment import BatchContents
 from protocol.stages.verification import Verdict

@@ -25,7 +25,7 @@ from protocol.events import (
     NodeSlashed,
     TransactionMined,
 )
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers, SignedResult
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers, SignedResult
 from protocol.params import VCN
 from protocol.stages.commitment import BatchContents
 from protocol.stages.verification import Verdict

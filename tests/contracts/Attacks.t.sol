@@ -37,7 +37,7 @@ contract AttacksTest is Fixture {
         Claim memory part = claims[0];
         bytes32 message =
             EnvelopeLib.assignmentHash(part.client, part.signer, node.id, part.index, part.cumulative, part.details);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(one.signerKey, digestFor(address(evidence), message));
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(one.signerKey, digestFor(address(fraudProofs), message));
         (part.r, part.vs) = (r, bytes32(uint256(s) | (uint256(v - 27) << 255)));
         _refused(_badSignature(), claims, 1);
         claims = claimsOf(one, node.id, 1, VCN, 0);

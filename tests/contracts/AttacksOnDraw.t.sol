@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Seat, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
@@ -206,7 +206,7 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE, "the court alone lets it go");
         vm.revertToState(here);
         bytes memory papers = papersFor(Lie.NotAgreed, jobs[0], node.key);
-        evidence.proveFraud(proofOf(node.id, contents(), leaves, 0, Lie.NotAgreed, papers));
+        fraudProofs.proveFraud(proofOf(node.id, contents(), leaves, 0, Lie.NotAgreed, papers));
         assertEnded(Verdict.Severe);
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE / 2);
         assertTrue(stakes.isJailed(node.id));
@@ -227,8 +227,8 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         for (uint8 lie; lie < uint8(Lie.ReceiptDiffers); ++lie) {
             bytes memory papers = papersFor(Lie(lie), jobs[1], node.key);
             Proof memory proof = proofOf(node.id, contents(), leaves, 1, Lie(lie), papers);
-            vm.expectRevert(abi.encodeWithSelector(IEvidence.NoLie.selector, lie));
-            evidence.proveFraud(proof);
+            vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoLie.selector, lie));
+            fraudProofs.proveFraud(proof);
         }
         passInCourt(node.id, SLOT, contents());
         finish(node.id, SLOT);

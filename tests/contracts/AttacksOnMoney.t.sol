@@ -5,14 +5,14 @@ import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC20Burnable} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Burnable.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
 
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -201,8 +201,8 @@ contract AttacksOnMoneyTest is Papers {
         (uint96 burned, uint96 reward, uint96 pooled) =
             SplitLib.split(10 * VCN, settlement.batchOf(node.id, SLOT).scoreHundredths);
         Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.FalseBonus, abi.encode(jobs[0].details));
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoLie.selector, Lie.FalseBonus));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoLie.selector, Lie.FalseBonus));
+        fraudProofs.proveFraud(proof);
         sealDrawing(node.id, SLOT, 1_000, 0);
         finish(node.id, SLOT);
         uint256 later = _unspent() + settlement.bookOf(node.id).rewards;
@@ -228,7 +228,7 @@ contract AttacksOnMoneyTest is Papers {
         vm.expectRevert(abi.encodeWithSelector(ISettlement.StaleJob.selector, made.mineBy));
         settlement.submit(made, claims);
         Contents memory contents = settleLeaves(one, node.id, late, UNRECEIPTED);
-        evidence.proveFraud(proofOf(node.id, contents, late, 0, Lie.TooLate, abi.encode(first[0].details)));
+        fraudProofs.proveFraud(proofOf(node.id, contents, late, 0, Lie.TooLate, abi.encode(first[0].details)));
         settlement.refund(node.id, SLOT, contents);
         assertEq(_unspent(), 89.5 ether, "paid once");
         assertEq(stakes.nodeOf(node.id).activeStake, 5_000 * VCN);

@@ -622,7 +622,7 @@ contract AuditsTest is CourtFixture {
         _opened();
         coin.approve(address(settlement), 100 * VCN);
         settlement.fundPool(100 * VCN);
-        vm.prank(address(evidence));
+        vm.prank(address(fraudProofs));
         court.condemn(node.id, 0);
         assertEq(uint8(stateOf(node.id, 0)), uint8(BatchState.Void));
         uint256 left = _stakeOf(node.id);
@@ -646,10 +646,10 @@ contract AuditsTest is CourtFixture {
     function test_only_audits_fines_holds_and_pays() public {
         _passed();
         address[] memory noAuditors;
-        vm.expectRevert(abi.encodeWithSelector(ICourt.NotEvidence.selector, address(this)));
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotFraudProofs.selector, address(this)));
         court.fine(node.id, 500, caseId);
-        vm.prank(address(evidence));
-        vm.expectRevert(abi.encodeWithSelector(ICourt.NotEvidence.selector, address(evidence)));
+        vm.prank(address(fraudProofs));
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotFraudProofs.selector, address(fraudProofs)));
         court.fine(node.id, 500, caseId);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotHolder.selector, address(this)));
         settlement.openAudit(node.id, 0, 2);

@@ -5,7 +5,7 @@ import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.so
 import {stdError} from "forge-std/StdError.sol";
 
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
@@ -13,7 +13,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, SeatState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
 import {Fixture} from "./Fixture.sol";
@@ -49,7 +49,7 @@ contract BadInputTest is CourtFixture, Papers {
         );
     }
 
-    // ---- Evidence
+    // ---- FraudProofs
 
     /// @dev EIP-7702: what an operator's key has signed binds its node, whatever code its account has.
     function test_an_operator_with_code_is_bound_by_its_key() public {
@@ -59,22 +59,22 @@ contract BadInputTest is CourtFixture, Papers {
         Contents memory made = settleLeaves(one, node.id, leaves, 0);
         vm.etch(node.id, hex"ef0100000000000000000000000000000000000000dead");
         bytes memory papers = papersFor(Lie.ResultDiffers, jobs[0], node.key);
-        evidence.proveFraud(proofOf(node.id, made, leaves, 0, Lie.ResultDiffers, papers));
+        fraudProofs.proveFraud(proofOf(node.id, made, leaves, 0, Lie.ResultDiffers, papers));
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE / 2);
     }
 
     function test_a_proof_about_nothing() public {
         Proof memory proof;
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.None));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None));
+        fraudProofs.proveFraud(proof);
         (proof.node, proof.slot) = (LAST, type(uint8).max);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.None));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None));
+        fraudProofs.proveFraud(proof);
         Leaf[] memory leaves = leavesOf(jobsOf(one, node.id, 1, 20 * VCN));
         Contents memory made = settleLeaves(one, node.id, leaves, 0);
         proof = proofOf(node.id, made, leaves, 0, Lie.None, "");
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoLie.selector, Lie.None));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoLie.selector, Lie.None));
+        fraudProofs.proveFraud(proof);
     }
 
     function test_a_challenge_of_nothing_of_everything_and_over_its_budget() public {
@@ -85,20 +85,20 @@ contract BadInputTest is CourtFixture, Papers {
         settlement.setSigner(one.signer, 15 * VCN - 1, type(uint40).max);
         bytes32 before = _state();
         vm.startPrank(one.signer);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.None));
-        evidence.challengeLeaf(address(0), 0, made, 0);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.None));
-        evidence.challengeLeaf(node.id, type(uint8).max, made, 0);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.PositionOutOfRange.selector, type(uint256).max, 3));
-        evidence.challengeLeaf(node.id, 0, made, type(uint256).max);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None));
+        fraudProofs.challengeLeaf(address(0), 0, made, 0);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None));
+        fraudProofs.challengeLeaf(node.id, type(uint8).max, made, 0);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.PositionOutOfRange.selector, type(uint256).max, 3));
+        fraudProofs.challengeLeaf(node.id, 0, made, type(uint256).max);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.OverBudget.selector, 15 * VCN, 15 * VCN - 1));
-        evidence.challengeLeaf(node.id, 0, made, 0);
+        fraudProofs.challengeLeaf(node.id, 0, made, 0);
         vm.stopPrank();
         bytes32 id = keccak256(abi.encode(LAST, type(uint8).max, type(uint256).max));
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoChallenge.selector, id));
-        evidence.endChallenge(LAST, type(uint8).max, type(uint256).max);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoChallenge.selector, id));
+        fraudProofs.endChallenge(LAST, type(uint8).max, type(uint256).max);
         assertEq(_state(), before);
-        (address challenger, uint96 bond) = evidence.challengeOf(settlement.batchIdOf(node.id, 0));
+        (address challenger, uint96 bond) = fraudProofs.challengeOf(settlement.batchIdOf(node.id, 0));
         assertEq(challenger, address(0));
         assertEq(bond, 0);
     }
@@ -109,7 +109,7 @@ contract BadInputTest is CourtFixture, Papers {
         vm.prank(one.id);
         settlement.setSigner(one.signer, 5 * VCN, uint40(block.timestamp));
         bytes32 before = _state();
-        vm.startPrank(address(evidence));
+        vm.startPrank(address(fraudProofs));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotEnoughFree.selector, type(uint96).max, 500 * VCN));
         settlement.hold(one.id, one.id, type(uint96).max);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotEnoughFree.selector, 1, 0));
@@ -155,7 +155,7 @@ contract BadInputTest is CourtFixture, Papers {
 
     function _drawRefused(BatchState state) private {
         assertEq(uint8(stateOf(node.id, 0)), uint8(state));
-        vm.prank(address(evidence));
+        vm.prank(address(fraudProofs));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, state));
         settlement.drawAll(node.id, 0);
     }
@@ -272,8 +272,8 @@ contract BadInputTest is CourtFixture, Papers {
     // ---- gifts
 
     /// @dev To the contracts that keep no books of coins: whose bond is given back does not get them, nor does the pool.
-    function test_a_gift_to_court_evidence_or_panel_is_nobodys() public {
-        address[3] memory idle = [address(court), address(evidence), court.panel()];
+    function test_a_gift_to_court_fraud_proofs_or_panel_is_nobodys() public {
+        address[3] memory idle = [address(court), address(fraudProofs), court.panel()];
         for (uint256 i; i < idle.length; ++i) {
             coin.transfer(idle[i], 7 * VCN);
         }

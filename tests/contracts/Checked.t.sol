@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {Batch, BatchState, Claim, Contents, Debit, LaneView, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Verdict} from "../../contracts/types/CaseTypes.sol";
@@ -141,8 +141,8 @@ contract CheckedTest is Fixture {
     function test_nobody_has_to_challenge_it() public {
         Contents memory contents = _submitted(1, 10 * VCN, 0, 0);
         vm.prank(one.id);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.DrawnAnyway.selector, 1, 100));
-        evidence.challengeLeaf(node.id, 0, contents, 0);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.DrawnAnyway.selector, 1, 100));
+        fraudProofs.challengeLeaf(node.id, 0, contents, 0);
     }
 
     // ---- what a check that finds something costs

@@ -7,7 +7,7 @@ import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState} from "../../contracts/types/NodeTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
@@ -49,7 +49,7 @@ contract CondemnedTest is CourtFixture, Papers {
 
     function _condemn() private {
         uint256 staked = stakes.nodeOf(node.id).activeStake;
-        evidence.proveFraud(abi.decode(_proof, (Proof)));
+        fraudProofs.proveFraud(abi.decode(_proof, (Proof)));
         assertVerdict(court.caseOf(caseId).verdict, Verdict.Severe);
         assertState(CaseState.Closed);
         assertEq(settlement.bookOf(node.id).accusations, 0);
@@ -95,7 +95,7 @@ contract CondemnedTest is CourtFixture, Papers {
         uint256 before = vm.snapshotState();
         vm.expectEmit(address(court));
         emit ICourt.BondSettled(caseId, node.owner, BOND, false);
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
         vm.revertToState(before);
         _condemn();
         // Half of the stake went, a tenth of it here; three seats have earned their pay.

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IAudits} from "../../contracts/interfaces/IAudits.sol";
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {BatchState} from "../../contracts/types/BatchTypes.sol";
 
@@ -15,21 +15,22 @@ contract DeploymentTest is Fixture {
         assertEq(stakes.court(), address(court));
         assertEq(stakes.settlement(), address(settlement));
         assertEq(settlement.court(), address(court));
-        assertEq(settlement.evidence(), address(evidence));
-        assertEq(court.evidence(), address(evidence));
+        assertEq(settlement.fraudProofs(), address(fraudProofs));
+        assertEq(court.fraudProofs(), address(fraudProofs));
     }
 
     function test_a_court_at_another_address_does_not_come_to_be() public {
-        bytes memory code =
-            abi.encodePacked(vm.getCode("Court.sol:Court"), abi.encode(params, stakes, settlement, evidence, audits));
+        bytes memory code = abi.encodePacked(
+            vm.getCode("Court.sol:Court"), abi.encode(params, stakes, settlement, fraudProofs, audits)
+        );
         vm.expectRevert(ICourt.BadWiring.selector);
         this.create(code);
     }
 
-    function test_evidence_or_audits_at_another_address_do_not_come_to_be() public {
+    function test_fraud_proofs_or_audits_at_another_address_do_not_come_to_be() public {
         bytes memory code =
-            abi.encodePacked(vm.getCode("Evidence.sol:Evidence"), abi.encode(params, stakes, settlement, court));
-        vm.expectRevert(IEvidence.BadWiring.selector);
+            abi.encodePacked(vm.getCode("FraudProofs.sol:FraudProofs"), abi.encode(params, stakes, settlement, court));
+        vm.expectRevert(IFraudProofs.BadWiring.selector);
         this.create(code);
         code = abi.encodePacked(vm.getCode("Audits.sol:Audits"), abi.encode(params, stakes, settlement, court, beacon));
         vm.expectRevert(IAudits.BadWiring.selector);

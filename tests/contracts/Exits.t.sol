@@ -13,7 +13,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, CaseView, Seat, SeatState} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState, Permit} from "../../contracts/types/NodeTypes.sol";
 import {Calibration, DeviceClass, NoiseBand} from "../../contracts/types/ParamTypes.sol";
 
@@ -34,7 +34,7 @@ contract ExitsTest is Papers {
     /// @dev What a pause stops lives in StakeManager and in who asks it; these do neither.
     string[2] private _unaware = ["VCoin", "Timelock"];
     string[9] private _aware =
-        ["StakeManager", "Settlement", "Court", "Panel", "EpochBeacon", "Params", "Guardian", "Evidence", "Audits"];
+        ["StakeManager", "Settlement", "Court", "Panel", "EpochBeacon", "Params", "Guardian", "FraudProofs", "Audits"];
     mapping(bytes32 name => bool) private _ran;
 
     Node private node;
@@ -127,12 +127,12 @@ contract ExitsTest is Papers {
     function _liesEnd() private {
         Proof memory proof = abi.decode(_proof, (Proof));
         vm.prank(one.id);
-        evidence.challengeLeaf(liar.id, SLOT, proof.contents, 0);
-        _open("Evidence.challengeLeaf");
-        evidence.proveFraud(proof);
-        _open("Evidence.proveFraud");
-        evidence.endChallenge(liar.id, SLOT, settlement.batchOf(liar.id, SLOT).commitBlock);
-        _open("Evidence.endChallenge");
+        fraudProofs.challengeLeaf(liar.id, SLOT, proof.contents, 0);
+        _open("FraudProofs.challengeLeaf");
+        fraudProofs.proveFraud(proof);
+        _open("FraudProofs.proveFraud");
+        fraudProofs.endChallenge(liar.id, SLOT, settlement.batchOf(liar.id, SLOT).commitBlock);
+        _open("FraudProofs.endChallenge");
         settlement.refund(liar.id, SLOT, proof.contents);
     }
 

@@ -7,7 +7,7 @@ import {Test} from "forge-std/Test.sol";
 import {IAudits} from "../../contracts/interfaces/IAudits.sol";
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
 import {IEpochBeacon} from "../../contracts/interfaces/IEpochBeacon.sol";
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {IGuardian} from "../../contracts/interfaces/IGuardian.sol";
 import {IParams} from "../../contracts/interfaces/IParams.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
@@ -58,7 +58,7 @@ abstract contract Fixture is Test {
     TimelockController internal timelock;
     address internal keeper = makeAddr("keeper");
     address internal canceller = makeAddr("canceller");
-    IEvidence internal evidence;
+    IFraudProofs internal fraudProofs;
     IAudits internal audits;
     Profile internal profile;
     /// @dev What a seat of this number says of the margins.
@@ -89,12 +89,12 @@ abstract contract Fixture is Test {
         );
         beacon = IEpochBeacon(deployCode("EpochBeacon.sol:EpochBeacon", abi.encode(params)));
         stakes = IStakeManager(deployCode("StakeManager.sol:StakeManager", abi.encode(coin, params, settlement, court)));
-        evidence = IEvidence(vm.computeCreateAddress(address(this), nonce + 6));
+        fraudProofs = IFraudProofs(vm.computeCreateAddress(address(this), nonce + 6));
         audits = IAudits(vm.computeCreateAddress(address(this), nonce + 7));
-        deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court, evidence));
-        deployCode("Court.sol:Court", abi.encode(params, stakes, settlement, evidence, audits));
+        deployCode("Settlement.sol:Settlement", abi.encode(coin, params, stakes, beacon, court, fraudProofs));
+        deployCode("Court.sol:Court", abi.encode(params, stakes, settlement, fraudProofs, audits));
         deployCode("Guardian.sol:Guardian", abi.encode(timelock, keeper, stakes));
-        deployCode("Evidence.sol:Evidence", abi.encode(params, stakes, settlement, court));
+        deployCode("FraudProofs.sol:FraudProofs", abi.encode(params, stakes, settlement, court));
         deployCode("Audits.sol:Audits", abi.encode(params, stakes, settlement, court, beacon));
         assertEq(settlement.court(), address(court), "wired");
     }

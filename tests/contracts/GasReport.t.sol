@@ -8,7 +8,7 @@ import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Debit, Submission} from "../../contracts/types/BatchTypes.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -350,12 +350,12 @@ contract GasReport is Papers {
         openLane(one, node.id, 20 * VCN);
         Contents memory contents = submitted(one, node.id, 0, 5, 5 * VCN);
         vm.prank(one.id);
-        evidence.challengeLeaf(node.id, 0, contents, 2);
+        fraudProofs.challengeLeaf(node.id, 0, contents, 2);
         _report("challengeLeaf", 1, 110_000);
         uint256 commitBlock = settlement.batchOf(node.id, 0).commitBlock;
         passInCourt(node.id, 0, contents);
         finish(node.id, 0);
-        evidence.endChallenge(node.id, 0, commitBlock);
+        fraudProofs.endChallenge(node.id, 0, commitBlock);
         _report("endChallenge", 1, 70_000);
     }
 
@@ -380,7 +380,7 @@ contract GasReport is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(clients[0], node.id, leaves, 0);
         Proof memory proof = proofOf(node.id, contents, leaves, 0, lie, papersFor(lie, jobs[0], node.key));
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
         _report(what, 1, budget);
     }
 

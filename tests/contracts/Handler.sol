@@ -20,7 +20,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 import {SeatLib} from "../../contracts/libraries/SeatLib.sol";
 import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
-import {Lie, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {Stakers} from "./Stakers.sol";
 import {Papers} from "./Papers.sol";
@@ -626,7 +626,7 @@ contract Handler is Stakers, Papers {
         NodeView memory before = stakes.nodeOf(proof.node);
         uint256 had = settlement.pool() + court.caseOf(caseId).bond;
         uint256 rewards = _allRewards();
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
         ++condemned;
         ++voids;
         NodeView memory now_ = stakes.nodeOf(proof.node);
@@ -753,7 +753,7 @@ contract Handler is Stakers, Papers {
         Contents memory contents = _kept(node, slot);
         address by = contents.debits[0].client;
         vm.prank(by);
-        _spent[by] += evidence.challengeLeaf(node, slot, contents, 0);
+        _spent[by] += fraudProofs.challengeLeaf(node, slot, contents, 0);
         _challenged.push(settlement.batchIdOf(node, slot));
         _challengedAt.push(abi.encode(node, slot, settlement.batchOf(node, slot).commitBlock));
         ++challenges;
@@ -765,13 +765,13 @@ contract Handler is Stakers, Papers {
         bool over = settlement.batchIdOf(node, slot) != _challenged[pick];
         BatchState state = stateOf(node, slot);
         over = over || state == BatchState.Void || state == BatchState.Final || state == BatchState.Refunded;
-        evidence.endChallenge(node, slot, commitBlock);
+        fraudProofs.endChallenge(node, slot, commitBlock);
         if (!over) _complain("a bond moved before its batch was over");
     }
 
     function bondsHold() external view returns (uint256 total) {
         for (uint256 i; i < _challenged.length; ++i) {
-            (, uint96 bond) = evidence.challengeOf(_challenged[i]);
+            (, uint96 bond) = fraudProofs.challengeOf(_challenged[i]);
             total += bond;
         }
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents} from "../../contracts/types/BatchTypes.sol";
-import {Lie} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie} from "../../contracts/types/FraudTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -30,13 +30,13 @@ contract LeafChallengesTest is Papers {
 
     function _challenge(Contents memory contents, uint256 position) private returns (uint96) {
         vm.prank(one.id);
-        return evidence.challengeLeaf(node.id, AT, contents, position);
+        return fraudProofs.challengeLeaf(node.id, AT, contents, position);
     }
 
     function _refused(bytes memory refused, address caller, Contents memory contents, uint256 position) private {
         vm.prank(caller);
         vm.expectRevert(refused);
-        evidence.challengeLeaf(node.id, AT, contents, position);
+        fraudProofs.challengeLeaf(node.id, AT, contents, position);
     }
 
     function _id() private view returns (bytes32) {
@@ -48,7 +48,7 @@ contract LeafChallengesTest is Papers {
     }
 
     function _end(uint256 commitBlock) private {
-        evidence.endChallenge(node.id, AT, commitBlock);
+        fraudProofs.endChallenge(node.id, AT, commitBlock);
     }
 
     function _judged(Contents memory contents, uint16 score) private {
@@ -65,8 +65,8 @@ contract LeafChallengesTest is Papers {
 
     function test_a_challenged_batch_goes_to_court_with_all_its_leaves() public {
         Contents memory contents = _batch(3, 30 * VCN);
-        vm.expectEmit(address(evidence));
-        emit IEvidence.LeafChallenged(_id(), node.id, one.id, AT, 2, 15 * VCN);
+        vm.expectEmit(address(fraudProofs));
+        emit IFraudProofs.LeafChallenged(_id(), node.id, one.id, AT, 2, 15 * VCN);
         assertEq(_challenge(contents, 2), 15 * VCN, "what the seats of a draw would have had");
         assertEq(settlement.accountOf(one.id), 485 * VCN);
         sealDrawing(node.id, AT, 1_000, 0);
@@ -97,12 +97,12 @@ contract LeafChallengesTest is Papers {
         _judged(contents, 10_000);
         bytes32 batchId = _id();
         uint256 since = _block();
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.StillOpen.selector, BatchState.Passed));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.StillOpen.selector, BatchState.Passed));
         _end(since);
         finish(node.id, AT);
         uint256 pool = settlement.pool();
-        vm.expectEmit(address(evidence));
-        emit IEvidence.ChallengeEnded(batchId, one.id, 15 * VCN, true);
+        vm.expectEmit(address(fraudProofs));
+        emit IFraudProofs.ChallengeEnded(batchId, one.id, 15 * VCN, true);
         _end(since);
         assertEq(settlement.pool(), pool + 15 * VCN);
         assertEq(settlement.accountOf(one.id), 485 * VCN);
@@ -132,10 +132,10 @@ contract LeafChallengesTest is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         vm.prank(one.id);
-        evidence.challengeLeaf(node.id, SLOT, contents, 0);
+        fraudProofs.challengeLeaf(node.id, SLOT, contents, 0);
         passInCourt(node.id, SLOT, contents);
-        evidence.proveFraud(proofOf(node.id, contents, leaves, 0, Lie.NoReceipt, ""));
-        evidence.endChallenge(node.id, SLOT, settlement.batchOf(node.id, SLOT).commitBlock);
+        fraudProofs.proveFraud(proofOf(node.id, contents, leaves, 0, Lie.NoReceipt, ""));
+        fraudProofs.endChallenge(node.id, SLOT, settlement.batchOf(node.id, SLOT).commitBlock);
         assertEq(settlement.accountOf(one.id), 500 * VCN);
     }
 
@@ -167,14 +167,14 @@ contract LeafChallengesTest is Papers {
         Contents memory contents = _batch(3, 30 * VCN);
         bytes32 batchId = _id();
         uint256 since = _block();
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoChallenge.selector, batchId));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoChallenge.selector, batchId));
         _end(since);
         _challenge(contents, 0);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.StillOpen.selector, BatchState.Pending));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.StillOpen.selector, BatchState.Pending));
         _end(since);
         _judged(contents, 0);
         _end(since);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoChallenge.selector, batchId));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoChallenge.selector, batchId));
         _end(since);
     }
 
@@ -184,12 +184,12 @@ contract LeafChallengesTest is Papers {
         _challenge(contents, 0);
         uint256 since = _block();
         bytes32 other = keccak256(abi.encode(node.id, AT + 1, since));
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoChallenge.selector, other));
-        evidence.endChallenge(node.id, AT + 1, since);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoChallenge.selector, other));
+        fraudProofs.endChallenge(node.id, AT + 1, since);
         other = keccak256(abi.encode(node.id, AT, since + 1));
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.NoChallenge.selector, other));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoChallenge.selector, other));
         _end(since + 1);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.StillOpen.selector, BatchState.Pending));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.StillOpen.selector, BatchState.Pending));
         _end(since);
         assertEq(settlement.accountOf(one.id), 485 * VCN);
     }
@@ -199,9 +199,9 @@ contract LeafChallengesTest is Papers {
         settlement.setSigner(one.signer, 15 * VCN, uint40(vm.getBlockTimestamp()));
         Contents memory contents = _batch(3, 30 * VCN);
         vm.prank(one.signer);
-        evidence.challengeLeaf(node.id, AT, contents, 1);
+        fraudProofs.challengeLeaf(node.id, AT, contents, 1);
         assertEq(settlement.signerOf(one.id, one.signer).budget, 0);
-        (address challenger, uint96 bond) = evidence.challengeOf(_id());
+        (address challenger, uint96 bond) = fraudProofs.challengeOf(_id());
         assertEq(challenger, one.id);
         assertEq(bond, 15 * VCN);
     }
@@ -212,7 +212,7 @@ contract LeafChallengesTest is Papers {
         for (uint256 i; i < 3; ++i) {
             Contents memory contents = _batch(2, VCN);
             _challenge(contents, 0);
-            _refused(abi.encodeWithSelector(IEvidence.DrawnAnyway.selector, 2, 100), one.id, contents, 1);
+            _refused(abi.encodeWithSelector(IFraudProofs.DrawnAnyway.selector, 2, 100), one.id, contents, 1);
             _judged(contents, 10_000);
             finish(node.id, AT);
             _end(_block());
@@ -231,8 +231,8 @@ contract LeafChallengesTest is Papers {
         claims[1] = claimOf(one, node.id, 1, VCN, 0);
         Contents memory contents = submit(submissionOf(node.id, AT, claims, 2), claims);
         vm.prank(friend.id);
-        evidence.challengeLeaf(node.id, AT, contents, 0);
-        _refused(abi.encodeWithSelector(IEvidence.DrawnAnyway.selector, 2, 100), one.id, contents, 1);
+        fraudProofs.challengeLeaf(node.id, AT, contents, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.DrawnAnyway.selector, 2, 100), one.id, contents, 1);
         seal(node.id, AT);
         assertEq(settlement.sampledLeaves(node.id, AT).length, 2, "the victim's leaf as well");
         _judged(contents, 10_000);
@@ -247,36 +247,36 @@ contract LeafChallengesTest is Papers {
         claims[0] = claimOf(one, node.id, 2, 2 * VCN, 0);
         claims[1] = claimOf(two, node.id, 1, VCN, 0);
         Contents memory contents = submit(submissionOf(node.id, AT, claims, 3), claims);
-        _refused(abi.encodeWithSelector(IEvidence.NotOwnLeaf.selector, 2, one.id), one.id, contents, 2);
-        _refused(abi.encodeWithSelector(IEvidence.NotOwnLeaf.selector, 1, two.id), two.id, contents, 1);
-        _refused(abi.encodeWithSelector(IEvidence.NotOwnLeaf.selector, 0, node.id), node.id, contents, 0);
-        _refused(abi.encodeWithSelector(IEvidence.PositionOutOfRange.selector, 3, 3), one.id, contents, 3);
+        _refused(abi.encodeWithSelector(IFraudProofs.NotOwnLeaf.selector, 2, one.id), one.id, contents, 2);
+        _refused(abi.encodeWithSelector(IFraudProofs.NotOwnLeaf.selector, 1, two.id), two.id, contents, 1);
+        _refused(abi.encodeWithSelector(IFraudProofs.NotOwnLeaf.selector, 0, node.id), node.id, contents, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.PositionOutOfRange.selector, 3, 3), one.id, contents, 3);
         vm.prank(two.id);
-        evidence.challengeLeaf(node.id, AT, contents, 2);
+        fraudProofs.challengeLeaf(node.id, AT, contents, 2);
     }
 
     function test_only_within_the_window() public {
         Contents memory contents = _batch(3, 30 * VCN);
         uint256 until = vm.getBlockTimestamp() + profile.challengeSeconds;
         vm.warp(until);
-        _refused(abi.encodeWithSelector(IEvidence.WindowOver.selector, until), one.id, contents, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.WindowOver.selector, until), one.id, contents, 0);
         vm.warp(until - 1);
         _challenge(contents, 0);
     }
 
     function test_not_where_leaves_are_drawn_anyway() public {
         Contents memory contents = _batch(10, 30 * VCN);
-        _refused(abi.encodeWithSelector(IEvidence.DrawnAnyway.selector, 10, 10), one.id, contents, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.DrawnAnyway.selector, 10, 10), one.id, contents, 0);
     }
 
     function test_only_a_pending_batch_with_its_contents() public {
         Contents memory none;
-        _refused(abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.None), one.id, none, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None), one.id, none, 0);
         Contents memory contents = _batch(3, 30 * VCN);
-        _refused(abi.encodeWithSelector(IEvidence.WrongContents.selector), one.id, none, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.WrongContents.selector), one.id, none, 0);
         sealDrawing(node.id, AT, 1_000, 1);
         court.convene(node.id, AT, contents);
-        _refused(abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.InCourt), one.id, contents, 0);
+        _refused(abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.InCourt), one.id, contents, 0);
     }
 
     function test_not_without_the_money() public {
@@ -284,11 +284,11 @@ contract LeafChallengesTest is Papers {
         vm.startPrank(one.id);
         settlement.withdraw(490 * VCN);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.NotEnoughFree.selector, 15 * VCN, 10 * VCN));
-        evidence.challengeLeaf(node.id, AT, contents, 0);
+        fraudProofs.challengeLeaf(node.id, AT, contents, 0);
         vm.stopPrank();
         vm.prank(one.signer);
         vm.expectRevert(abi.encodeWithSelector(ISettlement.SignerExpired.selector, one.signer, 0));
-        evidence.challengeLeaf(node.id, AT, contents, 0);
+        fraudProofs.challengeLeaf(node.id, AT, contents, 0);
     }
 
     function test_only_the_contract_that_holds_bonds_may_move_them() public {
@@ -304,7 +304,7 @@ contract LeafChallengesTest is Papers {
             settlement.release(one.id, 1);
             vm.stopPrank();
         }
-        vm.prank(address(evidence));
+        vm.prank(address(fraudProofs));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.None));
         settlement.drawAll(node.id, AT);
     }

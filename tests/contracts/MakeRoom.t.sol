@@ -161,7 +161,7 @@ contract MakeRoomTest is CourtFixture {
         coin.approve(address(settlement), 100 * VCN);
         settlement.depositFor(one.id, 100 * VCN);
         vm.prank(one.id);
-        evidence.challengeLeaf(node.id, SLOT, contents, 0);
+        fraudProofs.challengeLeaf(node.id, SLOT, contents, 0);
         vm.warp(closes);
         _busy();
     }

@@ -13,7 +13,7 @@ import {
     Proof,
     Receipt as JobReceipt,
     Result
-} from "../../contracts/types/EvidenceTypes.sol";
+} from "../../contracts/types/FraudTypes.sol";
 
 import {Fixture} from "./Fixture.sol";
 

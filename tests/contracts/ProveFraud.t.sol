@@ -2,13 +2,13 @@
 pragma solidity 0.8.37;
 
 import {ICourt} from "../../contracts/interfaces/ICourt.sol";
-import {IEvidence} from "../../contracts/interfaces/IEvidence.sol";
+import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf, SumNode, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, OpenedLeaf, Proof} from "../../contracts/types/EvidenceTypes.sol";
+import {Lie, OpenedLeaf, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Papers} from "./Papers.sol";
@@ -31,7 +31,7 @@ contract ProveFraudTest is Papers {
     function _prove(Contents memory contents, Leaf[] memory leaves, uint256 position, Lie lie, bytes memory papers)
         private
     {
-        evidence.proveFraud(proofOf(node.id, contents, leaves, position, lie, papers));
+        fraudProofs.proveFraud(proofOf(node.id, contents, leaves, position, lie, papers));
     }
 
     function _refused(
@@ -44,15 +44,15 @@ contract ProveFraudTest is Papers {
     ) private {
         Proof memory proof = proofOf(node.id, contents, leaves, position, lie, papers);
         vm.expectRevert(refused);
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
     }
 
     function _noLie(Lie lie) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(IEvidence.NoLie.selector, lie);
+        return abi.encodeWithSelector(IFraudProofs.NoLie.selector, lie);
     }
 
     function _wrongPapers(Lie lie) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(IEvidence.WrongPapers.selector, lie);
+        return abi.encodeWithSelector(IFraudProofs.WrongPapers.selector, lie);
     }
 
     /// @dev The whole of a severe verdict: void, half of the stake, 30 points, jail.
@@ -162,7 +162,7 @@ contract ProveFraudTest is Papers {
         Contents memory contents = submit(made, claimsOf(one, node.id, 3, made.priceSum, made.bonusSum));
         Proof memory proof = proofOf(node.id, contents, leaves, 2, Lie.StuffedPadding, "");
         proof.leaves[0].path = pathOf(nodes, 2);
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
         _assertCondemned();
     }
 
@@ -288,12 +288,12 @@ contract ProveFraudTest is Papers {
         (Contents memory contents, Leaf[] memory leaves) = _threeCountedAsTwo();
         Proof memory proof = _together(contents, leaves, 3);
         proof.leaves[2] = proof.leaves[1];
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.PositionsNotAscending.selector, 1));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.PositionsNotAscending.selector, 1));
+        fraudProofs.proveFraud(proof);
         Proof memory fewer = _together(contents, leaves, 2);
         vm.expectRevert(_noLie(Lie.Miscounted));
-        evidence.proveFraud(fewer);
-        evidence.proveFraud(_together(contents, leaves, 3));
+        fraudProofs.proveFraud(fewer);
+        fraudProofs.proveFraud(_together(contents, leaves, 3));
         _assertCondemned();
     }
 
@@ -321,8 +321,8 @@ contract ProveFraudTest is Papers {
         jobs[1].leaf = _unpaid(jobs[1].leaf, 1);
         Leaf[] memory leaves = leavesOf(jobs);
         Proof memory proof = _together(settleLeaves(one, node.id, leaves, 0), leaves, 2);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.MixedStatus.selector, 1));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.MixedStatus.selector, 1));
+        fraudProofs.proveFraud(proof);
     }
 
     // ---- what was agreed
@@ -570,7 +570,7 @@ contract ProveFraudTest is Papers {
 
     function test_only_the_operators_signature_counts() public {
         (Job memory job, Contents memory contents, Leaf[] memory leaves) = _differing();
-        bytes memory refused = abi.encodeWithSelector(IEvidence.BadSignature.selector, node.id);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
         uint256[3] memory keys = [one.key, one.signerKey, uint256(keccak256("thief"))];
         for (uint256 i; i < keys.length; ++i) {
             bytes memory papers = papersFor(Lie.ResultDiffers, job, keys[i]);
@@ -583,7 +583,7 @@ contract ProveFraudTest is Papers {
     function test_a_malleable_signature_does_not_count() public {
         (Job memory job, Contents memory contents, Leaf[] memory leaves) = _differing();
         bytes memory papers = abi.encode(job.result, _mirrored(signedResult(job.result, node.key)), job.order);
-        bytes memory refused = abi.encodeWithSelector(IEvidence.BadSignature.selector, node.id);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
         _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
     }
 
@@ -601,8 +601,8 @@ contract ProveFraudTest is Papers {
 
     function test_a_signature_for_another_chain_or_contract_does_not_count() public {
         (Job memory job, Contents memory contents, Leaf[] memory leaves) = _differing();
-        bytes memory refused = abi.encodeWithSelector(IEvidence.BadSignature.selector, node.id);
-        bytes32 elsewhere = digestFor(address(evidence), EnvelopeLib.resultHash(job.result));
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
+        bytes32 elsewhere = digestFor(address(fraudProofs), EnvelopeLib.resultHash(job.result));
         bytes memory papers = abi.encode(job.result, signature(node.key, elsewhere), job.order);
         _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
         papers = papersFor(Lie.ResultDiffers, job, node.key);
@@ -643,7 +643,7 @@ contract ProveFraudTest is Papers {
         settlement.submit(made, claims);
         jobs[0].result.outputCommit = keccak256("what the thief says");
         bytes memory papers = papersFor(Lie.ResultDiffers, jobs[0], node.key);
-        bytes memory refused = abi.encodeWithSelector(IEvidence.BadSignature.selector, node.id);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
         _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
         _prove(contents, leaves, 0, Lie.ResultDiffers, papersFor(Lie.ResultDiffers, jobs[0], fresh.key));
     }
@@ -676,10 +676,10 @@ contract ProveFraudTest is Papers {
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         bytes32 batchId = settlement.batchIdOf(node.id, SLOT);
         Proof memory proof = proofOf(node.id, contents, leaves, 1, Lie.NoReceipt, "");
-        vm.expectEmit(address(evidence));
-        emit IEvidence.FraudProven(node.id, SLOT, batchId, Lie.NoReceipt, 1, one.id);
+        vm.expectEmit(address(fraudProofs));
+        emit IFraudProofs.FraudProven(node.id, SLOT, batchId, Lie.NoReceipt, 1, one.id);
         vm.prank(one.id);
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
     }
 
     function test_the_prover_gets_nothing_and_the_clients_all_of_theirs() public {
@@ -707,10 +707,10 @@ contract ProveFraudTest is Papers {
     function test_a_case_is_condemned_once() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         _prove(contents, leaves, 0, Lie.NoReceipt, "");
-        bytes memory refused = abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.Void);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Void);
         _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
         settlement.refund(node.id, SLOT, contents);
-        refused = abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.Refunded);
+        refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Refunded);
         _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
         _assertStake(5_000 * VCN);
     }
@@ -756,7 +756,7 @@ contract ProveFraudTest is Papers {
         judge(caseId, three(0, 0, 0));
         court.resolve(caseId, contents);
         _assertStake(5_000 * VCN);
-        bytes memory refused = abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.Void);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Void);
         _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
         _assertStake(5_000 * VCN);
     }
@@ -766,7 +766,7 @@ contract ProveFraudTest is Papers {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         passInCourt(node.id, SLOT, contents);
         finish(node.id, SLOT);
-        bytes memory refused = abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.Final);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Final);
         _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
     }
 
@@ -789,14 +789,14 @@ contract ProveFraudTest is Papers {
     function test_a_slot_without_a_batch() public {
         Contents memory none;
         Leaf[] memory leaves = leavesOf(_jobs(1));
-        bytes memory refused = abi.encodeWithSelector(IEvidence.WrongState.selector, BatchState.None);
+        bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None);
         _refused(refused, none, leaves, 0, Lie.NoReceipt, "");
     }
 
     function test_other_contents() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         contents.maxLeaf -= 1;
-        _refused(abi.encodeWithSelector(IEvidence.WrongContents.selector), contents, leaves, 0, Lie.AboveLargest, "");
+        _refused(abi.encodeWithSelector(IFraudProofs.WrongContents.selector), contents, leaves, 0, Lie.AboveLargest, "");
     }
 
     function test_no_leaf_and_too_many_leaves() public {
@@ -804,12 +804,12 @@ contract ProveFraudTest is Papers {
         Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.NoReceipt, "");
         OpenedLeaf memory only = proof.leaves[0];
         proof.leaves = new OpenedLeaf[](0);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongLeafCount.selector, 0));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongLeafCount.selector, 0));
+        fraudProofs.proveFraud(proof);
         proof.leaves = new OpenedLeaf[](2);
         (proof.leaves[0], proof.leaves[1]) = (only, only);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongLeafCount.selector, 2));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongLeafCount.selector, 2));
+        fraudProofs.proveFraud(proof);
     }
 
     function test_a_position_beyond_the_last_leaf() public {
@@ -818,15 +818,15 @@ contract ProveFraudTest is Papers {
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         Proof memory proof = proofOf(node.id, contents, leaves, 2, Lie.WrongPlace, "");
         proof.leaves[0].position = 3;
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.PositionOutOfRange.selector, 3, 3));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.PositionOutOfRange.selector, 3, 3));
+        fraudProofs.proveFraud(proof);
         proof.leaves[0].position = type(uint256).max;
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.PositionOutOfRange.selector, type(uint256).max, 3));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.PositionOutOfRange.selector, type(uint256).max, 3));
+        fraudProofs.proveFraud(proof);
         proof.leaves[0].position = 1;
-        bytes memory start = abi.encodePacked(IEvidence.WrongRoot.selector);
+        bytes memory start = abi.encodePacked(IFraudProofs.WrongRoot.selector);
         vm.expectPartialRevert(bytes4(start));
-        evidence.proveFraud(proof);
+        fraudProofs.proveFraud(proof);
     }
 
     function test_a_path_that_is_too_short_or_too_long() public {
@@ -835,12 +835,12 @@ contract ProveFraudTest is Papers {
         Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.WrongPlace, "");
         SumNode[] memory path = proof.leaves[0].path;
         proof.leaves[0].path = new SumNode[](1);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongDepth.selector, 1, 2));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongDepth.selector, 1, 2));
+        fraudProofs.proveFraud(proof);
         proof.leaves[0].path = new SumNode[](3);
         (proof.leaves[0].path[0], proof.leaves[0].path[1]) = (path[0], path[1]);
-        vm.expectRevert(abi.encodeWithSelector(IEvidence.WrongDepth.selector, 3, 2));
-        evidence.proveFraud(proof);
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongDepth.selector, 3, 2));
+        fraudProofs.proveFraud(proof);
     }
 
     /// @dev Garbage cannot be opened, so code says nothing about it; a court whose seats get no leaf does.
@@ -850,8 +850,8 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionOf(node.id, SLOT, claims, 3);
         Contents memory contents = submit(made, claims);
         Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.WrongPlace, "");
-        vm.expectPartialRevert(IEvidence.WrongRoot.selector);
-        evidence.proveFraud(proof);
+        vm.expectPartialRevert(IFraudProofs.WrongRoot.selector);
+        fraudProofs.proveFraud(proof);
     }
 
     /// @dev A sibling may not claim a share of the sums that its hash does not bind.
@@ -861,8 +861,8 @@ contract ProveFraudTest is Papers {
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.FalseSums, "");
         proof.leaves[0].path[bound(level, 0, 2)].charge += extra;
-        vm.expectPartialRevert(IEvidence.WrongRoot.selector);
-        evidence.proveFraud(proof);
+        vm.expectPartialRevert(IFraudProofs.WrongRoot.selector);
+        fraudProofs.proveFraud(proof);
     }
 
     function test_papers_that_cannot_be_read() public {
@@ -870,17 +870,17 @@ contract ProveFraudTest is Papers {
         for (uint8 lie = uint8(Lie.Overpriced); lie <= uint8(Lie.ResultDiffers); ++lie) {
             Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie(lie), hex"1234");
             vm.expectRevert();
-            evidence.proveFraud(proof);
+            fraudProofs.proveFraud(proof);
         }
         _assertStake(10_000 * VCN);
     }
 
-    function test_only_evidence_condemns_and_only_the_court_voids() public {
+    function test_only_fraud_proofs_condemn_and_only_the_court_voids() public {
         _lying();
-        vm.expectRevert(abi.encodeWithSelector(ICourt.NotEvidence.selector, address(this)));
+        vm.expectRevert(abi.encodeWithSelector(ICourt.NotFraudProofs.selector, address(this)));
         court.condemn(node.id, SLOT);
-        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, address(evidence)));
-        vm.prank(address(evidence));
+        vm.expectRevert(abi.encodeWithSelector(ISettlement.NotCourt.selector, address(fraudProofs)));
+        vm.prank(address(fraudProofs));
         settlement.closeCase(node.id, SLOT, false, 0, new address[](0));
     }
 

@@ -383,10 +383,10 @@ contract Trials is Scrutiny {
     }
 
     function _endBond(uint256 which) private {
-        (, uint96 bond) = evidence.challengeOf(_challenged[which]);
+        (, uint96 bond) = fraudProofs.challengeOf(_challenged[which]);
         if (bond == 0) return;
         (address node, uint8 slot, uint256 commitBlock) = abi.decode(_challengedAt[which], (address, uint8, uint256));
-        evidence.endChallenge(node, slot, commitBlock);
+        fraudProofs.endChallenge(node, slot, commitBlock);
     }
 
     function _endPending(address node, uint8 slot) private {

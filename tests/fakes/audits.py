@@ -20,7 +20,7 @@ from protocol.stages.verification import NOTHING_SHOWN_BPS, Verdict, audit_commi
 from protocol.wire.ids import ZERO_HASH, Address, BatchId
 from tests.fakes.contracts import MemoryBatch, Refused
 from tests.fakes.court import EPOCH_BITS, TICKETS_PER_SEAT
-from tests.fakes.evidence import Evidence
+from tests.fakes.fraud_proofs import FraudProofs
 
 LIE_DIVISOR = 10
 LIE_PAYS = 40
@@ -68,7 +68,7 @@ class MemoryAudit:
 
 
 @dataclass
-class Audits(Evidence):
+class Audits(FraudProofs):
     """Contracts with a court, with what overrules it, and with what checks its seats."""
 
     audits: dict[BatchId, MemoryAudit] = field(default_factory=dict)

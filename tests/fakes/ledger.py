@@ -19,7 +19,7 @@ from chain.tx.wallet import Key, Wallet
 from protocol.effects import ChainEffect, SignMessage
 from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.judging.margins import Running
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
@@ -154,7 +154,7 @@ class MemoryLedger:
         try:
             self.transact(change)
         except Refused as error:
-            raise Reverted(f"Evidence: {error}()", transient=str(error) in TOO_EARLY) from error
+            raise Reverted(f"FraudProofs: {error}()", transient=str(error) in TOO_EARLY) from error
 
     async def pause(self, seconds: int) -> None:
         self.transact(lambda contracts: contracts.pause_intake(contracts.timestamp + seconds))

@@ -52,7 +52,7 @@ from protocol.events import (
     SeatSilenced,
     SeedRevealed,
 )
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.settlement import convene_pay
@@ -403,7 +403,7 @@ async def test_a_reorganisation_at_any_step_of_a_challenge_changes_nothing_that_
         assert len(at.story.all(CaseConvened)) == 1
         opened, bonded = at.story.all(AccountSeen)[-2:]
         assert opened.account.free - bonded.account.free == 10 * VCN
-        assert (await at.ledger.network.evidence.challenge_of(BatchId(at.batch.batch_id)))[1] == 0
+        assert (await at.ledger.network.fraud_proofs.challenge_of(BatchId(at.batch.batch_id)))[1] == 0
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.judging.evidence import Lie
+from protocol.judging.fraud_proofs import Lie
 from protocol.params import VCN
 from protocol.stages.assignment import verify_fee
 from protocol.stages.verification import Verdict

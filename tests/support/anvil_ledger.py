@@ -17,7 +17,7 @@ from chain.rpc.ethereum import Call
 from chain.tx.pending import Prepared, Record
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key, Wallet
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.judging.margins import Running
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
@@ -126,15 +126,15 @@ class AnvilLedger:
         await adapter.sender_of(verifier).send(call)
 
     async def challenge(self, client: Key, node: Address, slot: int, contents: BatchContents, position: int) -> None:
-        await self.send(client, self.network.evidence.challenge_leaf(node, slot, contents, position))
+        await self.send(client, self.network.fraud_proofs.challenge_leaf(node, slot, contents, position))
 
     async def end_challenge(self, node: Address, slot: int, block: int) -> None:
-        await self.send(DEPLOYER, self.network.evidence.end_challenge(node, slot, block))
+        await self.send(DEPLOYER, self.network.fraud_proofs.end_challenge(node, slot, block))
 
     async def prove(
         self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
     ) -> None:
-        await self.send(DEPLOYER, self.network.evidence.prove_fraud(node, slot, contents, lie, [opened], papers))
+        await self.send(DEPLOYER, self.network.fraud_proofs.prove_fraud(node, slot, contents, lie, [opened], papers))
 
     async def pool(self) -> int:
         return await self.network.settlement.pool()

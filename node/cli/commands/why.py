@@ -197,7 +197,7 @@ def _rate_change(blow: "Blow") -> str:
 
 def _evidence(blow: "Blow") -> Iterator[tuple[str, str]]:
     """What the seats found, or what code has proved."""
-    from protocol.judging.evidence import Lie
+    from protocol.judging.fraud_proofs import Lie
 
     if blow.lie is not Lie.NONE:
         yield "because", LIES + blow.lie.name.lower().replace("_", " ")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from protocol.effects import AwaitDeadline, Effect, ProveFraud
 from protocol.events import EffectFailed
-from protocol.judging.evidence import (
+from protocol.judging.fraud_proofs import (
     BatchFacts,
     Lie,
     OpenedLeaf,

@@ -27,7 +27,7 @@ from protocol.events import (
     CaseGrown,
     SeatAdded,
 )
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.judging.margins import Running
 from protocol.params import VCN, ChainRules
 from protocol.stages.assignment import verify_fee

@@ -8,7 +8,7 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import Malformed
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.roles.verifier.fraud_proofs import AGAIN_MS, TURN_MS
 from protocol.stages.commitment import BatchSums, Leaf, LeafStatus
 from protocol.stages.verification import SampleOpening, Verdict

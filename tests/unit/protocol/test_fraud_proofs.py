@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.contracts.evidence import encoded_papers
-from protocol.judging.evidence import Lie, Papers, SignedResult, are_miscounted, depth_of, is_in_batch, lies_in
+from chain.contracts.fraud_proofs import encoded_papers
+from protocol.judging.fraud_proofs import Lie, Papers, SignedResult, are_miscounted, depth_of, is_in_batch, lies_in
 from protocol.stages.commitment import LeafStatus
 from protocol.wire.envelope import digest, sign_digest
-from scripts.evidence_vectors import CHANGES, DOMAIN, OPERATOR, Story, story
+from scripts.fraud_vectors import CHANGES, DOMAIN, OPERATOR, Story, story
 
 SEEDS = st.integers(0, 2**32)
 COUNTS = st.integers(1, 12)

@@ -1,4 +1,4 @@
-"""Evidence as plain Python: bonds of clients who have a batch checked in full, and lies that need no court.
+"""Fraud proofs as plain Python: bonds of clients who have a batch checked in full, and lies that need no court.
 
 Left out: signers with a grant, since no scene has one.
 """
@@ -9,7 +9,7 @@ from typing import Self
 
 from chain.abi.enums import BatchState
 from protocol.events import BatchChallenged
-from protocol.judging.evidence import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
+from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
 from protocol.params import BPS
 from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.verification import Verdict
@@ -28,7 +28,7 @@ class Challenge:
 
 
 @dataclass
-class Evidence(Court):
+class FraudProofs(Court):
     """Contracts with a court, and what calls or overrules it."""
 
     challenges: dict[BatchId, Challenge] = field(default_factory=dict)

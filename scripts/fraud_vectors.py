@@ -1,4 +1,4 @@
-"""The cases of tests/vectors/evidence.json: opened leaves, honest and not, and which lies code finds in them."""
+"""The cases of tests/vectors/fraud.json: opened leaves, honest and not, and which lies code finds in them."""
 
 import dataclasses
 import random
@@ -10,8 +10,8 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from chain.contracts.evidence import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
-from protocol.judging.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
+from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
+from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
 from protocol.stages.assignment import (
     CHECK_ORDERED,
@@ -313,7 +313,7 @@ _PROOF = f"(address,uint8,uint8,{_CONTENTS},(uint256,{_LEAF},(bytes32,uint256,ui
 
 
 def _batch(facts: BatchFacts) -> tuple[Any, ...]:
-    """The contract's Batch, with zeros in what evidence does not read."""
+    """The contract's Batch, with zeros in what no proof reads."""
     return (
         facts.charge,
         facts.bonus,

@@ -9,8 +9,8 @@ import trio
 
 from chain.abi.enums import BatchState, NodeState
 from chain.contracts.court import ChainCase
-from chain.contracts.evidence import FraudProven
 from chain.contracts.facts import BatchStored, ClientTouched
+from chain.contracts.fraud_proofs import FraudProven
 from chain.rpc.ethereum import Call
 from chain.rpc.ethereum import TransactionReceipt as Mined
 from chain.tx.transactions import Sender
@@ -18,7 +18,7 @@ from chain.tx.wallet import Key
 from protocol.effects import ProveFraud
 from protocol.errors import Reverted
 from protocol.events import BatchChallenged, Event, TransactionMined
-from protocol.judging.evidence import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
+from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.params import VCN
 from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.verification import Verdict
@@ -64,7 +64,7 @@ class Scene:
         return Papers(job.assignment, job.details, job.receipt.receipt, signed)
 
     async def prove(self, facts: BatchFacts, lie: Lie, opened: OpenedLeaf, papers: Papers) -> Mined:
-        call = self.ledger.network.evidence.prove_fraud(NODE.address, 0, facts.contents, lie, [opened], papers)
+        call = self.ledger.network.fraud_proofs.prove_fraud(NODE.address, 0, facts.contents, lie, [opened], papers)
         return await self.send(PROVER, call)
 
 
@@ -102,8 +102,8 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
         assert lies_in(opened, facts, papers, NODE.address, play.ledger.domain) == (Lie.RESULT_DIFFERS,)
         mined = await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)
         network = play.ledger.network
-        told = [network.evidence.entry(log) for log in mined.logs]
-        (proven,) = [fraud for entry in told if entry and (fraud := network.evidence.proven(entry))]
+        told = [network.fraud_proofs.entry(log) for log in mined.logs]
+        (proven,) = [fraud for entry in told if entry and (fraud := network.fraud_proofs.proven(entry))]
         batch_id = await network.settlement.batch_id_of(NODE.address, 0)
         assert batch_id is not None
         assert proven == FraudProven(NODE.address, 0, batch_id, Lie.RESULT_DIFFERS, 1, PROVER.address)
@@ -197,10 +197,10 @@ async def test_a_challenge_is_told_and_its_bond_comes_back_once_nobody_judged() 
         batch_id = await settlement.batch_id_of(NODE.address, 0)
         assert batch_id is not None
         free = (await settlement.account_of(CLIENT.address)).free
-        mined = await play.send(CLIENT, network.evidence.challenge_leaf(NODE.address, 0, facts.contents, 2))
+        mined = await play.send(CLIENT, network.fraud_proofs.challenge_leaf(NODE.address, 0, facts.contents, 2))
         told = [network.fact(log) for log in mined.logs]
         assert told == [BatchChallenged(batch_id, NODE.address, CLIENT.address, 2)]
-        client, bond = await network.evidence.challenge_of(batch_id)
+        client, bond = await network.fraud_proofs.challenge_of(batch_id)
         assert (client, (await settlement.account_of(CLIENT.address)).free) == (CLIENT.address, free - bond)
         assert (await settlement.batch_of(NODE.address, 0)).rate_percent == 100
         await play.ledger.mine(20)
@@ -209,6 +209,6 @@ async def test_a_challenge_is_told_and_its_bond_comes_back_once_nobody_judged() 
         await play.send(PROVER, network.beacon.call("seal", epoch))
         await play.ledger.warp((await network.params.profile()).starved_seconds + 1)
         await play.send(PROVER, network.court.void_starved(NODE.address, 0, facts.contents))
-        mined = await play.send(PROVER, network.evidence.end_challenge(NODE.address, 0, block))
+        mined = await play.send(PROVER, network.fraud_proofs.end_challenge(NODE.address, 0, block))
         assert [network.fact(log) for log in mined.logs] == [ClientTouched(CLIENT.address)]
         assert (await settlement.account_of(CLIENT.address)).free == free

@@ -1,4 +1,4 @@
-"""Evidence: what code alone can find wrong in a batch. Twin of LieLib; tests/vectors/evidence.json.
+"""Fraud proofs: what code alone can find wrong in a batch. Twin of LieLib; tests/vectors/fraud.json.
 
 No lie rests on a paper that a client can make up later: each is one that the leaf names by its hash, or one that the
 node signed. So a node that settles what it was given never has to fear this.

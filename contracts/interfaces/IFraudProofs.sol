@@ -2,12 +2,12 @@
 pragma solidity 0.8.37;
 
 import {BatchState, Contents} from "../types/BatchTypes.sol";
-import {Lie, Proof} from "../types/EvidenceTypes.sol";
+import {Lie, Proof} from "../types/FraudTypes.sol";
 
 /// @notice Contradictions that need no court: a proof of one in a batch that is not final condemns its node at once.
 /// @dev It earns nothing. A bounty would flow to the next caller: a node would condemn itself through a friend to keep
 ///      a part of its slash, and watchers would race for the proofs of others. Clients have their refund as a reason.
-interface IEvidence {
+interface IFraudProofs {
     event LeafChallenged(
         bytes32 indexed batchId, address indexed node, address indexed client, uint8 slot, uint24 position, uint96 bond
     );

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Leaf, SumNode} from "../libraries/SumTreeLib.sol";
 import {Contents} from "./BatchTypes.sol";
 
-/// @notice What code alone can find wrong in a batch, and the papers that show it. Twin of protocol/stages/evidence.py.
+/// @notice What code alone can find wrong in a batch, and the papers that show it. Twin of protocol/judging/fraud_proofs.py.
 /// @dev No lie rests on a paper that the client can make up later: each paper is one that the leaf itself names by its hash,
 ///      or one that the node signed. So a node that settles what it was given never has to fear this.
 enum Lie {

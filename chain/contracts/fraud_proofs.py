@@ -1,4 +1,4 @@
-"""The Evidence contract: lies that need no court. What proves one is in protocol.judging.evidence."""
+"""The FraudProofs contract: lies that need no court. What proves one is in protocol.judging.fraud_proofs."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -11,7 +11,7 @@ from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
 from protocol.events import BatchChallenged
-from protocol.judging.evidence import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import Address, BatchId, Wei
 
@@ -37,10 +37,10 @@ class FraudProven:
     prover: Address
 
 
-class Evidence(Contract):
+class FraudProofs(Contract):
     """Where anyone shows that a batch contradicts itself, its papers, or its node's signature."""
 
-    NAME = "Evidence"
+    NAME = "FraudProofs"
 
     def prove_fraud(
         self,

@@ -15,15 +15,15 @@ import {
     Proof,
     Receipt as JobReceipt,
     Result
-} from "../../contracts/types/EvidenceTypes.sol";
+} from "../../contracts/types/FraudTypes.sol";
 
-/// @notice LieLib finds in an opened leaf what protocol/stages/evidence.py finds: both read tests/vectors/evidence.json.
-contract EvidenceVectorsTest is Test {
+/// @notice LieLib finds in an opened leaf what protocol/judging/fraud_proofs.py finds: both read tests/vectors/fraud.json.
+contract FraudVectorsTest is Test {
     string private json;
     uint256 private seen;
 
     function test_lies() public {
-        json = vm.readFile("../tests/vectors/evidence.json");
+        json = vm.readFile("../tests/vectors/fraud.json");
         uint256 count;
         for (; vm.keyExistsJson(json, _key(count, "name")); ++count) {
             this.check(count);

@@ -14,18 +14,18 @@ import {EnvelopeLib} from "../libraries/EnvelopeLib.sol";
 import {LieLib} from "../libraries/LieLib.sol";
 import {Leaf, SumNode, SumTreeLib} from "../libraries/SumTreeLib.sol";
 import {Batch, BatchState} from "../types/BatchTypes.sol";
-import {Assignment, JobDetails, Lie, OpenedLeaf, Proof, Receipt, Result} from "../types/EvidenceTypes.sol";
+import {Assignment, JobDetails, Lie, OpenedLeaf, Proof, Receipt, Result} from "../types/FraudTypes.sol";
 
 /// @notice Condemns a node whose batch contradicts itself, the papers that its leaves name, or the node's own signature.
-///         See IEvidence.
+///         See IFraudProofs.
 /// @dev Keeps nothing of a proof: what it has proved is in Settlement's batch and Court's case.
-contract Evidence is LeafChallenges {
+contract FraudProofs is LeafChallenges {
     IStakeManager private immutable _stakes;
 
     constructor(IParams params_, IStakeManager stakes_, ISettlement settlement_, ICourt court_)
         LeafChallenges(settlement_, court_, params_.profile())
     {
-        bool wired = court_.evidence() == address(this) && settlement_.evidence() == address(this)
+        bool wired = court_.fraudProofs() == address(this) && settlement_.fraudProofs() == address(this)
             && settlement_.court() == address(court_);
         if (!wired) revert BadWiring();
         _stakes = stakes_;
