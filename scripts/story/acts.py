@@ -66,7 +66,6 @@ def _body(model: str, question: str, max_new_tokens: int) -> dict[str, object]:
         "messages": [{"role": "user", "content": question}],
         "max_new_tokens": max_new_tokens,
         "max_price_wei": "0",
-        "timeout_ms": 120_000,
         "min_reputation": 0,
         "with_bonus": True,
         "uncalibrated": False,

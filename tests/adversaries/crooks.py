@@ -98,6 +98,15 @@ class Ears:
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self._machine.handle(event, now_ms) if self._wants(event) else ()
 
+    def fresh(self) -> Ears:
+        return type(self)(self._machine.fresh(), self._wants)
+
+    def become(self, other: Ears, *, keep_heard: bool) -> None:
+        self._machine.become(other._machine, keep_heard=keep_heard)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
 
 def deaf(wants: Callable[[Event], bool]) -> Bend:
     """Let a machine hear only these events."""
@@ -272,10 +281,18 @@ class TwoFaced:
         return self._honest.add(replace(leaf, result_hash=other), replace(job, result=result), order, now_ms)
 
 
+class TwoTongued(Ears):
+    """A machine that settles another result than it delivers, also after its journal was folded."""
+
+    def __init__(self, machine: Any, wants: Callable[[Event], bool]) -> None:
+        super().__init__(machine, wants)
+        settling = machine.provider._settling
+        settling.settler = TwoFaced(settling.settler)
+
+
 def two_results(parts: Parts) -> None:
     """Deliver one result and settle another."""
-    provider = parts.machine.provider
-    provider.settler = TwoFaced(provider.settler)  # type: ignore[assignment]
+    parts.driver._machine = TwoTongued(parts.driver._machine, lambda _: True)
 
 
 # --- what a provider hands in ---------------------------------------------------------------------------------------

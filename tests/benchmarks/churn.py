@@ -28,7 +28,7 @@ WORK_S = 1.5
 CLIENTS = 4
 """Jobs at the same time."""
 JOBS = 240
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 30_000
 JOB_WITHIN_S = 600.0
 LOOK_EVERY_S = 0.5
 SEED = 20

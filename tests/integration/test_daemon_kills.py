@@ -69,7 +69,7 @@ HURRIED = {"epoch_blocks": 1, "lag_blocks": 1, "challenge_seconds": 1, "jail_sec
 """No shorter windows than the contracts allow, and a cheat that can go on cheating."""
 POLL_MS = 50
 WORK_S = 0.1
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
 ALL = 10_000
 """More transactions than a journal has."""
 UP_WITHIN_S, DEAD_WITHIN_S, ENDED_WITHIN_S = 60.0, 60.0, 120.0
