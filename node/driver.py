@@ -616,7 +616,7 @@ def _restore(machine: RoleMachine, snapshot: Saved | None) -> _Folded:
         effects = [decode_named(_EFFECTS, each, MAX_EFFECT_BYTES) for each in encoded]
     except (Malformed, TooLarge) as error:
         # Begun without it the node would forget what it has signed, and sign a number of a lane again.
-        hint = "start the vcoin that wrote it once more, let its jobs end, then upgrade with a new node.data_dir"
+        hint = "start the version that wrote it once more, let its jobs end, then upgrade with a new node.data_dir"
         raise ConfigError(f"the journal's snapshot cannot be read: {error}", hint) from error
     return _Folded({effect_key(effect): _Pending(effect, kept=True) for effect in effects}, seq, seq)
 
