@@ -611,7 +611,7 @@ def _restore(machine: RoleMachine, snapshot: Saved | None) -> _Folded:
     seq, version, state, encoded = snapshot
     try:
         if version != machine.state_version:
-            raise Malformed(f"it is of version {version}, this vcoin reads version {machine.state_version}")
+            raise Malformed(f"it is of version {version}, and this program reads {machine.state_version}")
         machine.restore(state)
         effects = [decode_named(_EFFECTS, each, MAX_EFFECT_BYTES) for each in encoded]
     except (Malformed, TooLarge) as error:
