@@ -106,8 +106,8 @@ def _require_version(file: Path) -> None:
         raise ConfigError(f"cannot use {file}: {error.strerror}", "set node.data_dir") from error
     if found and found != str(DIRECTORY_VERSION):
         raise ConfigError(
-            f"{file.parent} is of version {found[:20]!r}, this vcoin knows version {DIRECTORY_VERSION}",
-            "install the vcoin that has run there last, or set node.data_dir to another directory",
+            f"{file.parent} is of version {found[:20]!r}, and this program knows version {DIRECTORY_VERSION}",
+            "install the version that has run there last, or set node.data_dir to another directory",
         )
 
 

@@ -346,7 +346,7 @@ def test_directory_of_another_version_is_refused_and_let_go(tmp_path: Path, foun
     (tmp_path / "version").write_bytes(found.encode(errors="surrogateescape"))
     with pytest.raises(ConfigError, match="this vcoin knows version 1") as caught:
         DataDirectory(tmp_path)
-    assert "install the vcoin" in caught.value.hint
+    assert "install the version" in caught.value.hint
     (tmp_path / "version").write_text("1")
     with DataDirectory(tmp_path):
         pass
