@@ -102,7 +102,7 @@ def read_record(directory: Path) -> LocalnetRecord | None:
             # What is longer is cut, and then no JSON any more.
             plain: dict[str, Any] = json.loads(file.read(MAX_CHARS))
         if (version := plain.pop("v")) != VERSION:
-            raise ValueError(f"it is of version {version!r}, this vcoin knows version {VERSION}")
+            raise ValueError(f"it is of version {version!r}, and this program knows version {VERSION}")
         nodes = tuple(_member(node) for node in plain.pop("nodes"))
         chain = plain.pop("chain")
         return LocalnetRecord(**plain, chain=Process(**chain) if chain else None, nodes=nodes)

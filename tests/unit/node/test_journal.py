@@ -344,7 +344,7 @@ def test_directory_says_its_version_and_one_of_before_is_taken_over(tmp_path: Pa
 @pytest.mark.parametrize("found", ["2", "0", "what", "\udcff"])
 def test_directory_of_another_version_is_refused_and_let_go(tmp_path: Path, found: str) -> None:
     (tmp_path / "version").write_bytes(found.encode(errors="surrogateescape"))
-    with pytest.raises(ConfigError, match="this vcoin knows version 1") as caught:
+    with pytest.raises(ConfigError, match="this program knows version 1") as caught:
         DataDirectory(tmp_path)
     assert "install the version" in caught.value.hint
     (tmp_path / "version").write_text("1")
