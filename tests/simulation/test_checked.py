@@ -21,7 +21,7 @@ from tests.support.scenes.simulated_jobs import money, network
 from tests.support.scenes.unreceipted_jobs import hold_up
 
 LAST = 11
-APART_MS = 1_500
+APART_MS = 2_000
 """Between two jobs: a node has a queue for few."""
 
 
