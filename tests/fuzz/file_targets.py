@@ -31,7 +31,7 @@ from protocol.proof.check import CheckOutcome
 from protocol.proof.file import read_proof
 from protocol.proof.verify import verify
 from protocol.wire import codec, document
-from scripts.samples import sample
+from scripts.vectors.samples import sample
 from tests.fuzz.mutation import Shape
 from tests.fuzz.peer_targets import NOW_MS, PEER
 from tests.fuzz.target import SCRATCH, Target, at_once

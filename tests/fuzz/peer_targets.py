@@ -48,7 +48,7 @@ from protocol.wire import codec
 from protocol.wire.envelope import Domain, digest, recover, sign_digest
 from protocol.wire.ids import JobId, PeerId, checksum, cid_of, peer_id_of
 from protocol.wire.names import by_name
-from scripts.samples import sample
+from scripts.vectors.samples import sample
 from tests.fuzz.mutation import Shape
 from tests.fuzz.target import Target
 

@@ -1,4 +1,4 @@
-"""The rule by which tokens are chosen, as scripts/gumbel_vectors.py has it: a fair draw that anybody can repeat."""
+"""The rule by which tokens are chosen, as scripts/vectors/gumbel.py has it: a fair draw that anybody can repeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.gumbel_vectors import PPM, STOPS, Story, gumbel, number
+from scripts.vectors.gumbel import PPM, STOPS, Story, gumbel, number
 
 STORIES = [
     case

@@ -26,10 +26,11 @@ from protocol.stages.assignment import RefuseCode
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire.envelope import TYPES
-from scripts import make_vectors, wire_document
+from scripts.vectors import __main__ as vectors
+from scripts.vectors import document
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-PAGE = wire_document.PAGE.read_text("utf-8")
+PAGE = document.PAGE.read_text("utf-8")
 SENT = (
     *get_args(Message),
     *get_args(Batch),
@@ -42,7 +43,7 @@ SENT = (
     PeerRecords,
     *TYPES,
 )
-CLASSES: dict[str, Any] = {part.__name__: part for kind in SENT for part in wire_document.parts(kind)}
+CLASSES: dict[str, Any] = {part.__name__: part for kind in SENT for part in document.parts(kind)}
 
 
 def section(name: str) -> str:
@@ -63,7 +64,7 @@ def rows(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_field_of_every_message_stands_there_with_its_type_and_limit(name: str) -> None:
     described = [row for row in rows(section(name)) if len(row) == 4]
-    assert [(row[0].strip("`"), row[1], row[2]) for row in described] == wire_document.fields(CLASSES[name])
+    assert [(row[0].strip("`"), row[1], row[2]) for row in described] == document.fields(CLASSES[name])
     assert all(row[3] for row in described), "a field without a meaning"
 
 
@@ -73,23 +74,23 @@ def test_every_signed_type_stands_there_as_it_is_hashed(kind: type) -> None:
 
 
 def test_values_are_those_of_the_vector_files() -> None:
-    assert len(wire_document.blocks(PAGE)) > 60
-    assert wire_document.refreshed(PAGE) == PAGE, "run python -m scripts.make_vectors"
+    assert len(document.blocks(PAGE)) > 60
+    assert document.refreshed(PAGE) == PAGE, "run python -m scripts.vectors"
 
 
 def test_a_changed_byte_of_the_page_is_noticed() -> None:
-    shown = wire_document.shown(wire_document.value("names[1].publicKey"))
-    assert wire_document.refreshed(PAGE.replace(shown, "00" + shown[2:])) == PAGE
+    shown = document.shown(document.value("names[1].publicKey"))
+    assert document.refreshed(PAGE.replace(shown, "00" + shown[2:])) == PAGE
     with pytest.raises(KeyError):
-        wire_document.value("names[1].nothing")
+        document.value("names[1].nothing")
 
 
 def test_every_message_and_every_vector_file_is_named() -> None:
     for kind in (*get_args(Message), SignedRequest, Heartbeat):
-        assert wire_document.value(f"codec[{kind.__name__}].bytes")
+        assert document.value(f"codec[{kind.__name__}].bytes")
     for kind in get_args(Message):
         assert f"codec[{kind.__name__}]" in PAGE, f"no bytes of {kind.__name__}"
-    for name in make_vectors.FILES:
+    for name in vectors.FILES:
         assert f"tests/vectors/{name}.json" in PAGE or f"{name}[" in PAGE, f"{name}.json is not mentioned"
 
 

@@ -11,7 +11,7 @@ from chain.contracts.fraud_proofs import encoded_papers
 from protocol.judging.fraud_proofs import Lie, Papers, SignedResult, are_miscounted, depth_of, is_in_batch, lies_in
 from protocol.stages.commitment import LeafStatus
 from protocol.wire.envelope import digest, sign_digest
-from scripts.fraud_vectors import CHANGES, DOMAIN, OPERATOR, Story, story
+from scripts.vectors.fraud import CHANGES, DOMAIN, OPERATOR, Story, story
 
 SEEDS = st.integers(0, 2**32)
 COUNTS = st.integers(1, 12)

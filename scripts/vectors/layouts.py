@@ -15,7 +15,7 @@ from protocol.network.peer_exchange import PeerRecord, PeerRecords
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire.names import name_of
-from scripts.wire_document import fields, parts
+from scripts.vectors.document import fields, parts
 
 KINDS: dict[str, Any] = {
     "durable event": Durable,

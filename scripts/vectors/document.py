@@ -10,14 +10,13 @@ import re
 import textwrap
 import types
 from enum import IntEnum, StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from protocol.wire.codec import MAX_ITEMS, Bits, Size
 from protocol.wire.ids import Address
+from scripts.vectors.frame import VECTORS
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "wire.md"
-VECTORS = PAGE.parent.parent / "tests" / "vectors"
+PAGE = VECTORS.parents[1] / "docs" / "wire.md"
 WIDTH = 100
 _BLOCK = re.compile(r"^```vector\n(\S.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 _NAME = re.compile(r"([a-z]+)\[([^]]+)\](?:\.(\S+))?")

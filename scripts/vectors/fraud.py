@@ -8,7 +8,6 @@ from typing import Any
 
 from eth_abi.abi import encode
 from eth_account import Account
-from eth_utils.crypto import keccak
 
 from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
 from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
@@ -33,15 +32,14 @@ from protocol.stages.commitment import (
     missing_leaf,
     unpaid_leaf,
 )
-from protocol.wire.envelope import Domain, digest, sign_digest, struct_hash
+from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import ZERO_HASH, Address, checksum
 from protocol.wire.merkle import EMPTY, SumNode, path, root
+from scripts.vectors.frame import DOMAIN, Case, case, word
 
-Case = dict[str, Any]
 MINED_S = 1_800_000_000
-OPERATOR_KEY = keccak(text="operator")
+OPERATOR_KEY = word("operator")
 OPERATOR: Address = checksum(Account.from_key(OPERATOR_KEY).address)
-DOMAIN = Domain(31_337, checksum("0x" + keccak(text="settlement")[12:].hex()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,15 +293,15 @@ def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, lies
     assert papers.order is not None
     shown = (papers.details, papers.receipt, papers.result.result, papers.order)
     proof = proof_tuple(facts.node, 0, facts.contents, Lie.NONE, [opened], b"")
-    return {
-        "name": name,
-        "chainId": DOMAIN.chain_id,
-        "verifyingContract": DOMAIN.contract,
-        "batch": _hex(encode([_BATCH], [_batch(facts)])),
-        "proof": _hex(encode([_PROOF], [proof])),
-        "papers": _hex(encode([DETAILS, RECEIPT, RESULT, ORDER], [astuple(each) for each in shown])),
-        "lies": [int(lie) for lie in lies],
-    }
+    return case(
+        name=name,
+        chain_id=DOMAIN.chain_id,
+        verifying_contract=DOMAIN.contract,
+        batch=encode([_BATCH], [_batch(facts)]),
+        proof=encode([_PROOF], [proof]),
+        papers=encode([DETAILS, RECEIPT, RESULT, ORDER], [astuple(each) for each in shown]),
+        lies=lies,
+    )
 
 
 _BATCH = "(uint96,uint96,uint48,uint16,uint96,uint16,uint16,uint16,uint40,uint40,uint8,uint8,uint8,uint8,bytes32)"
@@ -331,7 +329,3 @@ def _batch(facts: BatchFacts) -> tuple[Any, ...]:
         int(facts.unreceipted) | 2 * facts.uncalibrated | 32 * facts.checked,
         bytes(32),
     )
-
-
-def _hex(raw: bytes) -> str:
-    return "0x" + raw.hex()

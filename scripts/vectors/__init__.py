@@ -1,0 +1,1 @@
+"""The vectors that every implementation must compute: tests/vectors, and their values in docs/wire.md."""

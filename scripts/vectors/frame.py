@@ -1,0 +1,61 @@
+"""The frame of all vector files: names made from words, and how a case is written down.
+
+Bytes are hex strings with 0x, amounts in wei decimal strings, everything else plain numbers.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from protocol.wire.envelope import Domain
+from protocol.wire.ids import Address, checksum
+
+Case = dict[str, Any]
+VECTORS = Path(__file__).resolve().parents[2] / "tests" / "vectors"
+WEI = frozenset(
+    (
+        *("charge", "bonus", "price", "fee", "verify_fee", "bonus_cap", "order_total", "debit"),
+        *("burned", "reward", "pooled", "seat_pay", "convene_pay", "stake", "recommended_stake"),
+        *("path_charges", "path_bonuses"),
+    )
+)
+"""The fields that are amounts."""
+
+
+def word(name: str) -> bytes:
+    """32 bytes that look random and are not."""
+    return keccak(text=name)
+
+
+def hexed(raw: bytes) -> str:
+    """0x and lower-case hex."""
+    return "0x" + raw.hex()
+
+
+def address(name: str) -> Address:
+    """An address that looks random and is not."""
+    return checksum(hexed(word(name)[12:]))
+
+
+DOMAIN = Domain(31_337, address("settlement"))
+
+
+def case(*of: Any, **values: Any) -> Case:
+    """One case: the fields of the dataclasses `of`, then the values, all with their names in camel case."""
+    fields = {field.name: getattr(each, field.name) for each in of for field in dataclasses.fields(each)}
+    return {_camel(name): _form(value, name in WEI) for name, value in (fields | values).items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _form(value: Any, is_wei: bool) -> Any:
+    if isinstance(value, list | tuple):
+        return [_form(each, is_wei) for each in value]
+    if isinstance(value, bytes):
+        return hexed(value)
+    return str(value) if is_wei else value
