@@ -21,20 +21,9 @@ from p2p.peers import Dialler, PeerCache, learn_bootnodes
 from p2p.store import MODELS_LIMIT, ContentStore
 from p2p.streams import MAX_CALL_BYTES
 from p2p.transport import Transport
+from protocol import events as ev
 from protocol.effects import FetchBlob, FetchModel, PeerEffect, PublishHeartbeat, PublishRequest, Send
 from protocol.errors import OutOfTurn, RemoteProtocolError
-from protocol.events import (
-    BlobFetched,
-    Event,
-    HeartbeatPublished,
-    HeartbeatReceived,
-    MessageReceived,
-    MessageSent,
-    MessageUnanswered,
-    ModelAdded,
-    RequestPublished,
-    RequestReceived,
-)
 from protocol.messages import Message
 from protocol.network.frames import MAX_BODY_BYTES, Content, Sign, Topic
 from protocol.network.gossip import TICK_MS, Admission, Gossip
@@ -71,11 +60,11 @@ _MESSAGES = by_name(get_args(Message))
 class Inbox(Protocol):
     """Takes events: the node's driver."""
 
-    async def report(self, event: Event) -> None:
+    async def report(self, event: ev.Event) -> None:
         """Queue an event; waits while the queue is full."""
         ...
 
-    async def deliver(self, event: Event) -> None:
+    async def deliver(self, event: ev.Event) -> None:
         """Take an event; returns once it is in the journal."""
         ...
 
@@ -145,7 +134,7 @@ class PeerAdapter:
         self._operators: OrderedDict[PeerId, None] = OrderedDict()
         """Peers whose beats were admitted, the latest last."""
         self._delivering = 0
-        self._waiting_send, self._waiting = trio.open_memory_channel[Event](MAX_WAITING)
+        self._waiting_send, self._waiting = trio.open_memory_channel[ev.Event](MAX_WAITING)
         self.dropped = 0
         """Beats and requests that the node was too busy for."""
         self.book = PeerBook(transport.peer_id, settings.seed)
@@ -213,7 +202,7 @@ class PeerAdapter:
         finally:
             self._nursery = None
 
-    async def perform(self, effect: PeerEffect) -> Event:
+    async def perform(self, effect: PeerEffect) -> ev.Event:
         """Perform one effect and return its event.
 
         Raises: P2PError if a peer refused or did not answer; LocalProtocolError for a message over its size limit.
@@ -221,23 +210,23 @@ class PeerAdapter:
         match effect:
             case PublishHeartbeat(heartbeat):
                 self._gossip.publish(Topic.HEARTBEAT, codec.encode(heartbeat), self._sign)
-                return HeartbeatPublished(heartbeat.counter)
+                return ev.HeartbeatPublished(heartbeat.counter)
             case PublishRequest(signed):
                 self._gossip.publish(Topic.REQUEST, codec.encode(signed), self._sign)
-                return RequestPublished(signed.request)
+                return ev.RequestPublished(signed.request)
             case Send(to, message):
                 before = trio.current_time()
                 try:
                     peer_id = await self._calls.send(to, codec.encode_named(message))
                 except NoAnswer as silence:
-                    await self._inbox.report(MessageUnanswered(silence.peer_id))
+                    await self._inbox.report(ev.MessageUnanswered(silence.peer_id))
                     raise
-                return MessageSent(peer_id, round(1000 * (trio.current_time() - before)))
+                return ev.MessageSent(peer_id, round(1000 * (trio.current_time() - before)))
             case FetchBlob(cid, peers):
                 await self._blobs.fetch(Cid(cid), peers)
-                return BlobFetched(cid)
+                return ev.BlobFetched(cid)
             case FetchModel(manifest, peers):
-                return ModelAdded(await self._blobs.fetch_model(Cid(manifest), peers))
+                return ev.ModelAdded(await self._blobs.fetch_model(Cid(manifest), peers))
 
     def blame(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
         """Count a fault that a role has found in what the peer sent."""
@@ -311,10 +300,10 @@ class PeerAdapter:
             # Only addresses of the author itself count: relays are not trusted with addresses.
             own = [address for address in body.addresses if address.endswith(f"/p2p/{peer_id}")]
             self.book.learn(peer_id, own)
-            event: Event = HeartbeatReceived(peer_id, body)
+            event: ev.Event = ev.HeartbeatReceived(peer_id, body)
         else:
             self._dialler.note_request(body.request.requester_peer, body.request.client)
-            event = RequestReceived(body)
+            event = ev.RequestReceived(body)
         try:
             self._waiting_send.send_nowait(event)
         except trio.WouldBlock:
@@ -331,7 +320,7 @@ class PeerAdapter:
             return Reply.BUSY
         self._delivering += 1
         try:
-            await self._inbox.deliver(MessageReceived(peer_id, message))
+            await self._inbox.deliver(ev.MessageReceived(peer_id, message))
         finally:
             self._delivering -= 1
         return Reply.ACCEPTED

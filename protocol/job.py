@@ -8,21 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from protocol.events import (
-    BatchMined,
-    BatchRefunded,
-    BatchSettled,
-    BatchSubmitted,
-    BatchVoided,
-    CaseConvened,
-    CaseResolved,
-    ContainerExited,
-    DeadlinePassed,
-    EffectFailed,
-    JobAsked,
-    LaneSeen,
-    ResultOpened,
-)
+from protocol import events as ev
 from protocol.stages.assignment import (
     Accept,
     Assignment,
@@ -63,16 +49,16 @@ TERMINAL = frozenset({Stage.SPENDABLE, Stage.REFUNDED, Stage.UNSERVED, Stage.UNP
 
 TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
     Stage.REQUESTED: {
-        JobAsked: frozenset({Stage.REQUESTED}),
+        ev.JobAsked: frozenset({Stage.REQUESTED}),
         SignedOffer: frozenset({Stage.OFFERED}),
-        EffectFailed: frozenset({Stage.UNSERVED}),
-        DeadlinePassed: frozenset({Stage.UNSERVED}),
+        ev.EffectFailed: frozenset({Stage.UNSERVED}),
+        ev.DeadlinePassed: frozenset({Stage.UNSERVED}),
     },
     Stage.OFFERED: {
         Assignment: frozenset({Stage.ASSIGNED}),
         AssignmentOrder: frozenset({Stage.ASSIGNED}),
-        EffectFailed: frozenset({Stage.UNSERVED, Stage.REQUESTED}),
-        DeadlinePassed: frozenset({Stage.UNSERVED, Stage.REQUESTED}),
+        ev.EffectFailed: frozenset({Stage.UNSERVED, Stage.REQUESTED}),
+        ev.DeadlinePassed: frozenset({Stage.UNSERVED, Stage.REQUESTED}),
     },
     Stage.ASSIGNED: {
         Accept: frozenset({Stage.RUNNING}),
@@ -81,49 +67,49 @@ TRANSITIONS: dict[Stage, dict[type[Any], frozenset[Stage]]] = {
         Refuse: frozenset({Stage.UNPAID}),
         SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
         Withdrawal: frozenset({Stage.UNPAID}),
-        EffectFailed: frozenset({Stage.REQUESTED, Stage.UNPAID, Stage.UNSERVED}),
-        DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED, Stage.UNPAID}),
+        ev.EffectFailed: frozenset({Stage.REQUESTED, Stage.UNPAID, Stage.UNSERVED}),
+        ev.DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED, Stage.UNPAID}),
     },
     Stage.RUNNING: {
-        ResultOpened: frozenset({Stage.DELIVERED}),
+        ev.ResultOpened: frozenset({Stage.DELIVERED}),
         Result: frozenset({Stage.DELIVERED}),
-        ContainerExited: frozenset({Stage.UNPAID}),
+        ev.ContainerExited: frozenset({Stage.UNPAID}),
         Refuse: frozenset({Stage.UNPAID}),
         SignedRefuse: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
         Withdrawal: frozenset({Stage.UNPAID}),
-        EffectFailed: frozenset({Stage.UNPAID, Stage.REQUESTED, Stage.UNSERVED}),
-        DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
+        ev.EffectFailed: frozenset({Stage.UNPAID, Stage.REQUESTED, Stage.UNSERVED}),
+        ev.DeadlinePassed: frozenset({Stage.REQUESTED, Stage.UNSERVED}),
         # Checked and paid, while its answer never reached the requester.
-        BatchSettled: frozenset({Stage.SPENDABLE}),
+        ev.BatchSettled: frozenset({Stage.SPENDABLE}),
     },
     Stage.DELIVERED: {
-        BatchMined: frozenset({Stage.IN_BATCH}),
-        BatchSubmitted: frozenset({Stage.IN_BATCH}),
+        ev.BatchMined: frozenset({Stage.IN_BATCH}),
+        ev.BatchSubmitted: frozenset({Stage.IN_BATCH}),
         # Its client reclaimed the lane of a node that never brought it on chain.
-        LaneSeen: frozenset({Stage.REFUNDED}),
+        ev.LaneSeen: frozenset({Stage.REFUNDED}),
     },
     Stage.IN_BATCH: {
-        CaseConvened: frozenset({Stage.DRAWN}),
+        ev.CaseConvened: frozenset({Stage.DRAWN}),
         # A leaf that was not drawn shares the fate of its batch.
-        CaseResolved: frozenset({Stage.PASSED, Stage.REVIEW, Stage.FAILED}),
-        BatchSettled: frozenset({Stage.SPENDABLE}),
-        BatchVoided: frozenset({Stage.FAILED}),
-        BatchRefunded: frozenset({Stage.REFUNDED}),
+        ev.CaseResolved: frozenset({Stage.PASSED, Stage.REVIEW, Stage.FAILED}),
+        ev.BatchSettled: frozenset({Stage.SPENDABLE}),
+        ev.BatchVoided: frozenset({Stage.FAILED}),
+        ev.BatchRefunded: frozenset({Stage.REFUNDED}),
     },
     Stage.DRAWN: {
-        CaseResolved: frozenset({Stage.PASSED, Stage.REVIEW, Stage.FAILED}),
-        BatchVoided: frozenset({Stage.FAILED}),
-        BatchRefunded: frozenset({Stage.REFUNDED}),
+        ev.CaseResolved: frozenset({Stage.PASSED, Stage.REVIEW, Stage.FAILED}),
+        ev.BatchVoided: frozenset({Stage.FAILED}),
+        ev.BatchRefunded: frozenset({Stage.REFUNDED}),
     },
     Stage.PASSED: {
-        BatchSettled: frozenset({Stage.SPENDABLE}),
+        ev.BatchSettled: frozenset({Stage.SPENDABLE}),
         # Until the batch is final, a fraud proof may show what the court did not see.
-        CaseResolved: frozenset({Stage.FAILED}),
-        BatchVoided: frozenset({Stage.FAILED}),
-        BatchRefunded: frozenset({Stage.REFUNDED}),
+        ev.CaseResolved: frozenset({Stage.FAILED}),
+        ev.BatchVoided: frozenset({Stage.FAILED}),
+        ev.BatchRefunded: frozenset({Stage.REFUNDED}),
     },
-    Stage.REVIEW: {BatchRefunded: frozenset({Stage.REFUNDED})},
-    Stage.FAILED: {BatchRefunded: frozenset({Stage.REFUNDED})},
+    Stage.REVIEW: {ev.BatchRefunded: frozenset({Stage.REFUNDED})},
+    Stage.FAILED: {ev.BatchRefunded: frozenset({Stage.REFUNDED})},
     Stage.SPENDABLE: {},
     Stage.REFUNDED: {},
     Stage.UNSERVED: {},

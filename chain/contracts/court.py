@@ -8,18 +8,7 @@ from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
-from protocol.events import (
-    CaseConvened,
-    CaseDecided,
-    CaseGrown,
-    CaseResolved,
-    DataAnswered,
-    DataDemanded,
-    SeatAdded,
-    SeatCommitted,
-    SeatRevealed,
-    SeatSilenced,
-)
+from protocol import events as ev
 from protocol.judging.margins import Running
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot
@@ -178,23 +167,23 @@ class Court(Contract):
         values: tuple[Any, ...] = entry.values
         match entry.event, values:
             case "CaseConvened", (case, node, slot, class_id, seats, drawn):
-                return CaseConvened(case, node, slot, class_id, drawn, seats, 0)
+                return ev.CaseConvened(case, node, slot, class_id, drawn, seats, 0)
             case "SeatAdded", (case, seat, node):
-                return SeatAdded(case, seat, node, 0)
+                return ev.SeatAdded(case, seat, node, 0)
             case "SeatReplaced", (case, seat, node):
-                return SeatSilenced(case, seat, node)
+                return ev.SeatSilenced(case, seat, node)
             case "SeatCommitted", (case, seat, *_):
-                return SeatCommitted(case, seat)
+                return ev.SeatCommitted(case, seat)
             case "SeatRevealed", (case, seat, node, scores, digest, evidence):
-                return SeatRevealed(case, seat, node, scores, digest, evidence)
+                return ev.SeatRevealed(case, seat, node, scores, digest, evidence)
             case "CaseGrown", (case, round_number, first_seat, standing, median):
-                return CaseGrown(case, round_number, first_seat, Verdict(standing), median)
+                return ev.CaseGrown(case, round_number, first_seat, Verdict(standing), median)
             case "CaseDecided", (case, verdict, median, until):
-                return CaseDecided(case, Verdict(verdict), median, until)
+                return ev.CaseDecided(case, Verdict(verdict), median, until)
             case "DataDemanded", (case, seat, leaf, key, until):
-                return DataDemanded(case, seat, leaf, key, until)
+                return ev.DataDemanded(case, seat, leaf, key, until)
             case "DataAnswered", (case, data):
-                return DataAnswered(case, data, 0)
+                return ev.DataAnswered(case, data, 0)
             case "CaseResolved", (case, _, _, verdict, median):
-                return CaseResolved(case, Verdict(verdict), median, entry.log.block)
+                return ev.CaseResolved(case, Verdict(verdict), median, entry.log.block)
         return None

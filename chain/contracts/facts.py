@@ -2,32 +2,8 @@
 
 from dataclasses import dataclass
 
-from protocol.events import (
-    AccountSeen,
-    AuditCommitted,
-    AuditConvened,
-    AuditEnded,
-    AuditRevealed,
-    BatchChallenged,
-    BatchRefunded,
-    BatchSettled,
-    BatchVoided,
-    CalibrationSeen,
-    CaseConvened,
-    CaseDecided,
-    CaseGrown,
-    CaseResolved,
-    DataAnswered,
-    DataDemanded,
-    IntakeStopped,
-    LaneSeen,
-    NodeSlashed,
-    SeatAdded,
-    SeatCommitted,
-    SeatRevealed,
-    SeatSilenced,
-    SeedRevealed,
-)
+from protocol import events as ev
+from protocol.court.docket import BatchEvent
 from protocol.stages.commitment import BatchContents, BatchSums
 from protocol.wire.ids import Address, BatchId
 
@@ -69,28 +45,10 @@ Fact = (
     NodeTouched
     | ClientTouched
     | BatchStored
-    | LaneSeen
-    | AccountSeen
-    | CalibrationSeen
-    | SeedRevealed
-    | CaseConvened
-    | SeatAdded
-    | SeatCommitted
-    | SeatRevealed
-    | SeatSilenced
-    | CaseGrown
-    | CaseDecided
-    | DataDemanded
-    | DataAnswered
-    | CaseResolved
-    | AuditConvened
-    | AuditCommitted
-    | AuditRevealed
-    | AuditEnded
-    | BatchChallenged
-    | BatchSettled
-    | BatchVoided
-    | BatchRefunded
-    | NodeSlashed
-    | IntakeStopped
+    | BatchEvent
+    | ev.LaneSeen
+    | ev.AccountSeen
+    | ev.CalibrationSeen
+    | ev.SeedRevealed
+    | ev.IntakeStopped
 )

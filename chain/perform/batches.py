@@ -7,16 +7,7 @@ from chain.contracts.network import Network
 from chain.contracts.settlement import contents_of
 from chain.perform.transactor import ContractCall, Payer, Performer, Transactor, performer
 from chain.rpc.ethereum import refusal_name
-from protocol.effects import (
-    CheckIn,
-    ConveneCourt,
-    FinalizeBatch,
-    ProveFraud,
-    RefundBatch,
-    SealEpoch,
-    SubmitBatch,
-    VoidStarved,
-)
+from protocol import effects as fx
 from protocol.errors import Reverted
 from protocol.events import BatchMined, TransactionMined
 from protocol.stages.commitment import batch_id, contents_hash
@@ -24,7 +15,7 @@ from protocol.stages.commitment import batch_id, contents_hash
 ENDED = frozenset({BatchState.FINAL, BatchState.REFUNDED})
 
 
-async def submit(at: Transactor, effect: SubmitBatch) -> BatchMined:
+async def submit(at: Transactor, effect: fx.SubmitBatch) -> BatchMined:
     """Commit a batch, once. Raises: Reverted."""
     batch, settlement = effect.batch, at.network.settlement
     wanted = contents_hash(contents_of(batch))
@@ -47,7 +38,7 @@ async def submit(at: Transactor, effect: SubmitBatch) -> BatchMined:
     return BatchMined(batch_id(batch.node, batch.slot, receipt.block), batch.slot, receipt.block, batch.root)
 
 
-async def seal(at: Transactor, effect: SealEpoch) -> TransactionMined:
+async def seal(at: Transactor, effect: fx.SealEpoch) -> TransactionMined:
     """Seal an epoch's seed. Raises: Reverted, transient if the seed was lost and the epoch re-armed."""
     beacon = at.network.beacon
 
@@ -64,7 +55,7 @@ async def seal(at: Transactor, effect: SealEpoch) -> TransactionMined:
         raise Reverted(f"{error}; the epoch was re-armed", transient=True) from error
 
 
-def check_in(network: Network, effect: CheckIn) -> ContractCall:
+def check_in(network: Network, effect: fx.CheckIn) -> ContractCall:
     """The node's sign of life of a day, which does not show before it is tried: a second one is refused."""
 
     async def never() -> bool:
@@ -73,26 +64,26 @@ def check_in(network: Network, effect: CheckIn) -> ContractCall:
     return ContractCall(network.stakes.check_in(effect.node), never)
 
 
-def finalize(network: Network, effect: FinalizeBatch) -> ContractCall:
+def finalize(network: Network, effect: fx.FinalizeBatch) -> ContractCall:
     """Pay a batch."""
     return ContractCall(
         network.settlement.finalize(effect.node, effect.slot), in_state(network, effect, ENDED), Payer.ANYONE
     )
 
 
-def refund(network: Network, effect: RefundBatch) -> ContractCall:
+def refund(network: Network, effect: fx.RefundBatch) -> ContractCall:
     """Return the money of a void batch."""
     call = network.settlement.refund(effect.node, effect.slot, effect.contents)
     return ContractCall(call, in_state(network, effect, ENDED), Payer.ANYONE)
 
 
-def void_starved(network: Network, effect: VoidStarved) -> ContractCall:
+def void_starved(network: Network, effect: fx.VoidStarved) -> ContractCall:
     """Void a batch that was not judged in time."""
     call = network.court.void_starved(effect.node, effect.slot, effect.contents)
     return ContractCall(call, in_state(network, effect, ENDED | {BatchState.VOID}), Payer.ANYONE)
 
 
-def convene(network: Network, effect: ConveneCourt) -> ContractCall:
+def convene(network: Network, effect: fx.ConveneCourt) -> ContractCall:
     """Bring a drawn batch to court."""
     call = network.court.convene(effect.node, effect.slot, effect.contents)
     done_in = frozenset(BatchState) - {BatchState.NONE, BatchState.PENDING}
@@ -101,7 +92,7 @@ def convene(network: Network, effect: ConveneCourt) -> ContractCall:
 
 def in_state(
     network: Network,
-    effect: FinalizeBatch | RefundBatch | VoidStarved | ConveneCourt | ProveFraud,
+    effect: fx.FinalizeBatch | fx.RefundBatch | fx.VoidStarved | fx.ConveneCourt | fx.ProveFraud,
     states: frozenset[BatchState],
 ) -> Callable[[], Awaitable[bool]]:
     """The question whether a batch has come to one of these states, or has left its slot to another batch."""
@@ -117,11 +108,11 @@ def in_state(
 
 
 PERFORMERS: dict[type, Performer] = {
-    SubmitBatch: submit,
-    SealEpoch: seal,
-    CheckIn: performer(check_in),
-    FinalizeBatch: performer(finalize),
-    RefundBatch: performer(refund),
-    VoidStarved: performer(void_starved),
-    ConveneCourt: performer(convene),
+    fx.SubmitBatch: submit,
+    fx.SealEpoch: seal,
+    fx.CheckIn: performer(check_in),
+    fx.FinalizeBatch: performer(finalize),
+    fx.RefundBatch: performer(refund),
+    fx.VoidStarved: performer(void_starved),
+    fx.ConveneCourt: performer(convene),
 }

@@ -6,15 +6,7 @@ from chain.abi.enums import CaseState, SeatState
 from chain.contracts.network import Network
 from chain.perform.transactor import ContractCall, Payer, Performer, Transactor, performer
 from chain.rpc.ethereum import refusal_name
-from protocol.effects import (
-    AbstainSeat,
-    AnswerDemand,
-    CommitSeat,
-    DemandData,
-    ReplaceSeat,
-    ResolveCase,
-    RevealSeat,
-)
+from protocol import effects as fx
 from protocol.errors import Reverted
 from protocol.events import TransactionMined
 from protocol.judging.margins import median_evidence
@@ -26,7 +18,7 @@ STAYS = "this node stepped down once today and stays; it loses stake if it does 
 _NO_CONTENTS = BatchContents(bytes(32), Wei(0), ())
 
 
-def commit(network: Network, effect: CommitSeat) -> ContractCall:
+def commit(network: Network, effect: fx.CommitSeat) -> ContractCall:
     """Bind a seat to its scores."""
     court, case, seat = network.court, BatchId(effect.batch_id), effect.seat
 
@@ -37,35 +29,35 @@ def commit(network: Network, effect: CommitSeat) -> ContractCall:
     return ContractCall(court.commit_seat(case, seat, effect.commitment), is_bound)
 
 
-def reveal(network: Network, effect: RevealSeat) -> ContractCall:
+def reveal(network: Network, effect: fx.RevealSeat) -> ContractCall:
     """Show a seat's scores."""
     case, seat = BatchId(effect.batch_id), effect.seat
     call = network.court.reveal_seat(case, seat, effect.digest, effect.scores, effect.salt, effect.evidence)
     return ContractCall(call, _seat_is(network, case, seat, SeatState.REVEALED))
 
 
-def demand(network: Network, effect: DemandData) -> ContractCall:
+def demand(network: Network, effect: fx.DemandData) -> ContractCall:
     """Ask on chain for a leaf that the node did not show. An answered demand shows by the refusal of the next."""
     case = BatchId(effect.batch_id)
     call = network.court.demand_data(case, effect.seat, effect.leaf_index, effect.hpke_key)
     return ContractCall(call, _case_is(network, case, CaseState.DATA_CHALLENGE, CaseState.CLOSED))
 
 
-def answer(network: Network, effect: AnswerDemand) -> ContractCall:
+def answer(network: Network, effect: fx.AnswerDemand) -> ContractCall:
     """Show on chain what a seat has demanded."""
     case = BatchId(effect.batch_id)
     others = tuple(state for state in CaseState if state is not CaseState.DATA_CHALLENGE)
     return ContractCall(network.court.answer_data(case, effect.data), _case_is(network, case, *others))
 
 
-def replace(network: Network, effect: ReplaceSeat) -> ContractCall:
+def replace(network: Network, effect: fx.ReplaceSeat) -> ContractCall:
     """Draw another verifier in place of a silent one."""
     case, seat = BatchId(effect.batch_id), effect.seat
     call = network.court.replace_seat(case, seat, effect.contents)
     return ContractCall(call, _seat_is(network, case, seat, SeatState.SILENT), Payer.ANYONE)
 
 
-async def resolve(at: Transactor, effect: ResolveCase) -> TransactionMined:
+async def resolve(at: Transactor, effect: fx.ResolveCase) -> TransactionMined:
     """Have the court decide a case. Raises: Reverted."""
     case = BatchId(effect.batch_id)
     shown = _NO_CONTENTS if await _passes(at.network, case) else effect.contents
@@ -75,7 +67,7 @@ async def resolve(at: Transactor, effect: ResolveCase) -> TransactionMined:
     return await at.do(effect, step)
 
 
-async def abstain(at: Transactor, effect: AbstainSeat) -> TransactionMined:
+async def abstain(at: Transactor, effect: fx.AbstainSeat) -> TransactionMined:
     """ContractCall down from a seat. Raises: Reverted."""
     case, seat = BatchId(effect.batch_id), effect.seat
     call = at.network.court.abstain(case, seat, effect.contents)
@@ -125,11 +117,11 @@ async def _passes(network: Network, case: BatchId) -> bool:
 
 
 PERFORMERS: dict[type, Performer] = {
-    CommitSeat: performer(commit),
-    RevealSeat: performer(reveal),
-    DemandData: performer(demand),
-    AnswerDemand: performer(answer),
-    ReplaceSeat: performer(replace),
-    ResolveCase: resolve,
-    AbstainSeat: abstain,
+    fx.CommitSeat: performer(commit),
+    fx.RevealSeat: performer(reveal),
+    fx.DemandData: performer(demand),
+    fx.AnswerDemand: performer(answer),
+    fx.ReplaceSeat: performer(replace),
+    fx.ResolveCase: resolve,
+    fx.AbstainSeat: abstain,
 }

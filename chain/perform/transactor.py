@@ -11,21 +11,7 @@ from chain.contracts.network import Network
 from chain.rpc.ethereum import Call, refusal_name
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Wallet
-from protocol.effects import (
-    ChainEffect,
-    CloseAudit,
-    ConveneAudit,
-    ConveneCourt,
-    EndChallenge,
-    FinalizeBatch,
-    ProveFraud,
-    RefundBatch,
-    ReplaceSeat,
-    ResolveCase,
-    SignMessage,
-    VoidStarved,
-    about,
-)
+from protocol import effects as fx
 from protocol.errors import Reverted
 from protocol.events import Event, MessageSigned, TransactionMined
 from protocol.params import ChainRules
@@ -33,16 +19,16 @@ from protocol.params import ChainRules
 NEXT_BLOCK_POLLS = 8
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore", "AlreadyConvened"})
 _SHARED = (
-    FinalizeBatch,
-    RefundBatch,
-    VoidStarved,
-    ConveneCourt,
-    ReplaceSeat,
-    ResolveCase,
-    ProveFraud,
-    EndChallenge,
-    ConveneAudit,
-    CloseAudit,
+    fx.FinalizeBatch,
+    fx.RefundBatch,
+    fx.VoidStarved,
+    fx.ConveneCourt,
+    fx.ReplaceSeat,
+    fx.ResolveCase,
+    fx.ProveFraud,
+    fx.EndChallenge,
+    fx.ConveneAudit,
+    fx.CloseAudit,
 )
 """Effects that several nodes may want at once."""
 
@@ -71,12 +57,12 @@ class Transactor:
     network: Network
     rules: ChainRules
     wallet: Wallet
-    sign: Callable[[SignMessage], MessageSigned]
+    sign: Callable[[fx.SignMessage], MessageSigned]
     operator: Sender
     client: Sender
     poll_s: float
 
-    async def do(self, effect: ChainEffect, step: ContractCall) -> TransactionMined:
+    async def do(self, effect: fx.ChainEffect, step: ContractCall) -> TransactionMined:
         """Send the call of a step unless its work is done; a refusal counts as done if another sender was faster.
 
         Raises: Reverted, ChainError.
@@ -95,11 +81,11 @@ class Transactor:
             if not await step.is_done():
                 raise
             return await self.mined(effect)
-        return TransactionMined(type(effect), about(effect), receipt.block)
+        return TransactionMined(type(effect), fx.about(effect), receipt.block)
 
-    async def mined(self, effect: ChainEffect) -> TransactionMined:
+    async def mined(self, effect: fx.ChainEffect) -> TransactionMined:
         """The answer to an effect whose work the chain shows already."""
-        return TransactionMined(type(effect), about(effect), await self.network.ethereum.head())
+        return TransactionMined(type(effect), fx.about(effect), await self.network.ethereum.head())
 
     async def sender(self, payer: Payer) -> Sender:
         """The sender of a payer's key."""

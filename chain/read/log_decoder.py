@@ -6,25 +6,13 @@ from dataclasses import dataclass, replace
 from chain.contracts.facts import BatchStored, ClientTouched, Fact, NodeTouched
 from chain.contracts.network import Network
 from chain.rpc.ethereum import Ethereum, Log
+from protocol import events as ev
 from protocol.errors import ChainError
-from protocol.events import (
-    AccountSeen,
-    AuditConvened,
-    BatchChallenged,
-    BatchSubmitted,
-    CaseConvened,
-    DataAnswered,
-    Event,
-    IntakeStopped,
-    LaneSeen,
-    NodeSeen,
-    SeatAdded,
-)
 from protocol.stages.assignment import Account
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import Address, Hash32
 
-Told = Fact | BatchSubmitted
+Told = Fact | ev.BatchSubmitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +46,25 @@ class Teller:
         self._records: dict[Address, NodeRecord] = {}
         self._accounts: dict[Address, Account] = {}
 
-    async def tell(self, seen: Sequence[SeenFact], final: int) -> list[Event]:
+    async def tell(self, seen: Sequence[SeenFact], final: int) -> list[ev.Event]:
         """The events of some facts, in their order, on the state after block `final`."""
         records = await self._read_nodes({each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}, final)
         clients = {each.fact.client for each in seen if isinstance(each.fact, ClientTouched)}
         accounts = await self._read_accounts(clients, final)
         times = await _times(self._network.ethereum, seen)
-        events: list[Event] = []
+        events: list[ev.Event] = []
         for each in seen:
             match each.fact:
                 case NodeTouched(node):
                     events += self._node(records.get(node))
                 case ClientTouched(client):
                     events += self._account(accounts[client])
-                case AccountSeen(account):
+                case ev.AccountSeen(account):
                     events += self._account(account)
-                case IntakeStopped(until):
+                case ev.IntakeStopped(until):
                     # What is over by its own block was ended before its time.
-                    events.append(IntakeStopped(until if until > times[each.block] else 0))
-                case CaseConvened() | SeatAdded() | DataAnswered() | AuditConvened() as event:
+                    events.append(ev.IntakeStopped(until if until > times[each.block] else 0))
+                case ev.CaseConvened() | ev.SeatAdded() | ev.DataAnswered() | ev.AuditConvened() as event:
                     events.append(replace(event, timestamp=times[each.block]))
                 case BatchStored():
                     raise AssertionError("made a BatchSubmitted where its transaction is known")
@@ -84,21 +72,21 @@ class Teller:
                     events.append(event)
         return events
 
-    async def refresh(self, nodes: Iterable[Address], final: int) -> list[Event]:
+    async def refresh(self, nodes: Iterable[Address], final: int) -> list[ev.Event]:
         """The nodes that have changed since they were told: scores age without a log."""
         records = await self._read_nodes(set(nodes), final)
         return [event for record in records.values() for event in self._node(record)]
 
-    def _node(self, record: NodeRecord | None) -> list[Event]:
+    def _node(self, record: NodeRecord | None) -> list[ev.Event]:
         if record is None or self._records.get(record.node_id) == record:
             return []
         self._records[record.node_id] = record
-        return [NodeSeen(record)]
+        return [ev.NodeSeen(record)]
 
-    def _account(self, account: Account) -> list[Event]:
+    def _account(self, account: Account) -> list[ev.Event]:
         before = self._accounts.get(account.client)
         self._accounts[account.client] = account
-        return [] if before == account else [AccountSeen(account)]
+        return [] if before == account else [ev.AccountSeen(account)]
 
     async def _read_nodes(self, nodes: set[Address], final: int) -> dict[Address, NodeRecord]:
         order = sorted(nodes)
@@ -122,12 +110,12 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[SeenFact]:
         match network.fact(log):
             case None:
                 continue
-            case LaneSeen(lane) as fact:
+            case ev.LaneSeen(lane) as fact:
                 jobs[lane.client, lane.signer, lane.node] = lane.jobs
                 yield SeenFact(log.block, fact)
                 # Opening a lane takes from the account without a log of its own.
                 yield SeenFact(log.block, ClientTouched(lane.client))
-            case BatchChallenged(client=client) as fact:
+            case ev.BatchChallenged(client=client) as fact:
                 yield SeenFact(log.block, fact)
                 yield SeenFact(log.block, ClientTouched(client))
             case BatchStored() as stored:
@@ -136,11 +124,11 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[SeenFact]:
                 yield SeenFact(log.block, fact)
 
 
-def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address], int]) -> BatchSubmitted:
+def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address], int]) -> ev.BatchSubmitted:
     lanes = [(debit.client, debit.signer, stored.node) for debit in stored.contents.debits]
     if not all(lane in jobs for lane in lanes):
         raise ChainError("the endpoint's logs are nonsense: a batch without its lanes", transient=True)
-    return BatchSubmitted(
+    return ev.BatchSubmitted(
         batch_id=stored.batch_id,
         node=stored.node,
         slot=stored.slot,
@@ -160,6 +148,6 @@ def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address],
 
 async def _times(ethereum: Ethereum, seen: Sequence[SeenFact]) -> dict[int, int]:
     """The times of the blocks that hold an event which names its time, or goes by it."""
-    timed = CaseConvened | SeatAdded | DataAnswered | AuditConvened | IntakeStopped
+    timed = ev.CaseConvened | ev.SeatAdded | ev.DataAnswered | ev.AuditConvened | ev.IntakeStopped
     blocks = {each.block for each in seen if isinstance(each.fact, timed)}
     return {block: (await ethereum.block(block)).timestamp for block in sorted(blocks)}

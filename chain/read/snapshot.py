@@ -4,18 +4,7 @@ from collections.abc import Sequence
 
 from chain.contracts.facts import ClientTouched, NodeTouched
 from chain.read.log_decoder import SeenFact, Teller
-from protocol.events import (
-    AccountSeen,
-    BatchRefunded,
-    BatchSettled,
-    BatchSubmitted,
-    CalibrationSeen,
-    Event,
-    IntakeStopped,
-    LaneSeen,
-    NodeSlashed,
-    SeedRevealed,
-)
+from protocol import events as ev
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Address
 
@@ -46,7 +35,7 @@ class ChainSnapshot:
             self._count += 1
             self._add(each)
 
-    async def tell(self, teller: Teller, final: int) -> list[Event]:
+    async def tell(self, teller: Teller, final: int) -> list[ev.Event]:
         """The state at `final`: intake, calibrations, nodes, lanes, accounts, then the open batches as they went."""
         state = (
             *self._intake,
@@ -61,32 +50,32 @@ class ChainSnapshot:
         ordered = [each for _, each in sorted(story, key=lambda at: at[0])]
         events = await teller.tell([*state, *ordered], final)
         # Everybody who ever had an account is in the logs; one that is empty says nothing.
-        return [event for event in events if not (isinstance(event, AccountSeen) and event.account.free == 0)]
+        return [event for event in events if not (isinstance(event, ev.AccountSeen) and event.account.free == 0)]
 
     def _add(self, each: SeenFact) -> None:
         match each.fact:
             case NodeTouched(node):
                 self._nodes[node] = each
-            case LaneSeen(lane):
+            case ev.LaneSeen(lane):
                 self._lanes[lane.client, lane.signer, lane.node] = each
             case ClientTouched(client):
                 self._clients[client] = each
-            case AccountSeen(account):
+            case ev.AccountSeen(account):
                 self._clients[account.client] = SeenFact(each.block, ClientTouched(account.client))
-            case IntakeStopped():
+            case ev.IntakeStopped():
                 self._intake = [each]
-            case CalibrationSeen():
+            case ev.CalibrationSeen():
                 self._calibrations.append(each)
-            case SeedRevealed(epoch):
+            case ev.SeedRevealed(epoch):
                 self._seeds[epoch] = (self._count, each)
-            case BatchSettled(batch_id) | BatchRefunded(batch_id):
+            case ev.BatchSettled(batch_id) | ev.BatchRefunded(batch_id):
                 self._open.pop(batch_id, None)
                 self._epochs.pop(batch_id, None)
-            case BatchSubmitted(batch_id=batch_id, block=block):
+            case ev.BatchSubmitted(batch_id=batch_id, block=block):
                 self._open[batch_id] = [(self._count, each)]
                 self._epochs[batch_id] = epoch_of(block, self._epoch_blocks)
             case fact:
                 story = self._open.get(getattr(fact, "batch_id", b""))
                 # A node's slash shows in its stake; the case that it was for may have ended long ago.
-                if story is not None and not isinstance(fact, NodeSlashed):
+                if story is not None and not isinstance(fact, ev.NodeSlashed):
                     story.append((self._count, each))

@@ -8,6 +8,7 @@ batch; no entry is taken back.
 
 from dataclasses import dataclass, field
 
+from protocol import events as ev
 from protocol.court.phases import (
     BATCH_TRANSITIONS,
     CASE_TRANSITIONS,
@@ -17,40 +18,26 @@ from protocol.court.phases import (
     SeatPhase,
     phase_after,
 )
-from protocol.events import (
-    AuditCommitted,
-    AuditConvened,
-    AuditEnded,
-    AuditRevealed,
-    BatchChallenged,
-    BatchRefunded,
-    BatchSettled,
-    BatchSubmitted,
-    BatchVoided,
-    CaseConvened,
-    CaseDecided,
-    CaseGrown,
-    CaseResolved,
-    DataAnswered,
-    DataDemanded,
-    Event,
-    NodeSlashed,
-    SeatAdded,
-    SeatCommitted,
-    SeatRevealed,
-    SeatSilenced,
-)
 from protocol.params import BPS
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
 
 BATCHES_KEPT = 4_096
 
-MoneyEvent = BatchSettled | BatchVoided | BatchRefunded
-SeatEvent = SeatCommitted | SeatRevealed | SeatSilenced
-AuditEvent = AuditConvened | AuditCommitted | AuditRevealed | AuditEnded
-CaseEvent = CaseConvened | SeatAdded | SeatEvent | CaseGrown | CaseDecided | DataDemanded | DataAnswered | CaseResolved
-BatchEvent = BatchChallenged | MoneyEvent | NodeSlashed | CaseEvent | AuditEvent
+MoneyEvent = ev.BatchSettled | ev.BatchVoided | ev.BatchRefunded
+SeatEvent = ev.SeatCommitted | ev.SeatRevealed | ev.SeatSilenced
+AuditEvent = ev.AuditConvened | ev.AuditCommitted | ev.AuditRevealed | ev.AuditEnded
+CaseEvent = (
+    ev.CaseConvened
+    | ev.SeatAdded
+    | SeatEvent
+    | ev.CaseGrown
+    | ev.CaseDecided
+    | ev.DataDemanded
+    | ev.DataAnswered
+    | ev.CaseResolved
+)
+BatchEvent = ev.BatchChallenged | MoneyEvent | ev.NodeSlashed | CaseEvent | AuditEvent
 """Events about a batch that was submitted."""
 
 
@@ -81,7 +68,7 @@ class DocketSeat:
         if after is None:
             return False
         self.phase = after
-        if isinstance(event, SeatRevealed):
+        if isinstance(event, ev.SeatRevealed):
             self.scores, self.digest, self.evidence = event.scores, event.digest, event.evidence
         return True
 
@@ -99,7 +86,7 @@ class DocketCase:
     """The first seat of the present round."""
     appeal_until: int = 0
     """When a finding of fraud has waited long enough; 0 while there is none."""
-    demand: DataDemanded | None = None
+    demand: ev.DataDemanded | None = None
     """The one demand for data on chain that a case may have."""
     answered_at: int = 0
     verdict: Verdict = Verdict.NONE
@@ -140,10 +127,10 @@ class DocketCase:
     def apply(self, event: CaseEvent) -> bool:
         """Whether an event is news of this case."""
         match event:
-            case SeatAdded(seat=number, node=node, timestamp=timestamp) if number not in self.seats:
+            case ev.SeatAdded(seat=number, node=node, timestamp=timestamp) if number not in self.seats:
                 self.seats[number] = DocketSeat(node, timestamp)
                 return True
-            case SeatCommitted() | SeatRevealed() | SeatSilenced():
+            case ev.SeatCommitted() | ev.SeatRevealed() | ev.SeatSilenced():
                 seat = self.seats.get(event.seat)
                 return seat is not None and seat.apply(event)
         after = phase_after(CASE_TRANSITIONS, self.phase, event)
@@ -151,28 +138,28 @@ class DocketCase:
             return False
         self.phase = after
         match event:
-            case DataDemanded():
+            case ev.DataDemanded():
                 self.demand = event
-            case DataAnswered(timestamp=timestamp):
+            case ev.DataAnswered(timestamp=timestamp):
                 self.answered_at = timestamp
-            case CaseDecided(until=until):
+            case ev.CaseDecided(until=until):
                 self.appeal_until = until
-            case CaseGrown():
+            case ev.CaseGrown():
                 self.round, self.first_seat, self.appeal_until = event.round, event.first_seat, 0
-            case CaseResolved():
+            case ev.CaseResolved():
                 self.verdict, self.median = event.verdict, event.median
         return True
 
     def _is_next(self, event: CaseEvent) -> bool:
         """Whether an event that the phase allows was not told in an earlier round, or before that phase."""
         match event:
-            case DataDemanded():
+            case ev.DataDemanded():
                 return self.demand is None
-            case CaseDecided():
+            case ev.CaseDecided():
                 return not self.round
-            case CaseGrown(round=number):
+            case ev.CaseGrown(round=number):
                 return number > self.round
-            case CaseResolved(verdict=verdict):
+            case ev.CaseResolved(verdict=verdict):
                 return self.is_open or (self.verdict is Verdict.PASS and verdict is not Verdict.PASS)
             case _:
                 return True
@@ -191,11 +178,11 @@ class DocketAudit:
     def apply(self, event: AuditEvent) -> bool:
         """Whether an event is news of this audit."""
         match event:
-            case AuditEnded() if not self.ended:
+            case ev.AuditEnded() if not self.ended:
                 self.ended = True
-            case AuditCommitted(auditor=place) if place not in self.committed:
+            case ev.AuditCommitted(auditor=place) if place not in self.committed:
                 self.committed.add(place)
-            case AuditRevealed(auditor=place) if place not in self.revealed:
+            case ev.AuditRevealed(auditor=place) if place not in self.revealed:
                 self.revealed.add(place)
             case _:
                 return False
@@ -206,13 +193,13 @@ class DocketAudit:
 class DocketBatch:
     """A batch of any node, with its case and audit once they are convened; amounts in wei."""
 
-    submitted: BatchSubmitted
+    submitted: ev.BatchSubmitted
     phase: BatchPhase = BatchPhase.PENDING
     challenged: bool = False
     """Whether a client has put up a bond to have every leaf checked."""
     case: DocketCase | None = None
     audit: DocketAudit | None = None
-    settled: BatchSettled | None = None
+    settled: ev.BatchSettled | None = None
     refunded: int = 0
     slashed: int = 0
     """Stake that its node has lost; silent seats lose stake in the same case, which does not count here."""
@@ -250,24 +237,24 @@ class DocketBatch:
     def apply(self, event: BatchEvent) -> bool:
         """Whether an event is news of this batch."""
         match event:
-            case BatchSettled() | BatchVoided() | BatchRefunded():
+            case ev.BatchSettled() | ev.BatchVoided() | ev.BatchRefunded():
                 return self._move(event)
-            case BatchChallenged() if not self.challenged:
+            case ev.BatchChallenged() if not self.challenged:
                 self.challenged = True
-            case NodeSlashed(node=node, amount=amount) if node == self.submitted.node and not self.slashed:
+            case ev.NodeSlashed(node=node, amount=amount) if node == self.submitted.node and not self.slashed:
                 self.slashed = amount
-            case CaseConvened() if self.case is None:
+            case ev.CaseConvened() if self.case is None:
                 seats = {number: DocketSeat(node, event.timestamp) for number, node in enumerate(event.seats)}
                 self.case = DocketCase(event.drawn, seats)
-            case CaseResolved() if self.case is None:
+            case ev.CaseResolved() if self.case is None:
                 # A fraud proof may condemn a batch before any court sits over it.
                 self.case = DocketCase()
                 return self.case.apply(event)
-            case AuditConvened() if self.audit is None:
+            case ev.AuditConvened() if self.audit is None:
                 self.audit = DocketAudit(event.auditors, event.timestamp)
-            case AuditCommitted() | AuditRevealed() | AuditEnded():
+            case ev.AuditCommitted() | ev.AuditRevealed() | ev.AuditEnded():
                 return self.audit is not None and self.audit.apply(event)
-            case BatchChallenged() | NodeSlashed() | CaseConvened() | AuditConvened():
+            case ev.BatchChallenged() | ev.NodeSlashed() | ev.CaseConvened() | ev.AuditConvened():
                 return False
             case _:
                 return self.case is not None and self.case.apply(event)
@@ -278,9 +265,9 @@ class DocketBatch:
         if after is None:
             return False
         self.phase = after
-        if isinstance(event, BatchSettled):
+        if isinstance(event, ev.BatchSettled):
             self.settled = event
-        elif isinstance(event, BatchRefunded):
+        elif isinstance(event, ev.BatchRefunded):
             self.refunded = event.amount
         return True
 
@@ -305,12 +292,12 @@ class Docket:
         """Keep a batch until its money has reached its place: this node has a part in it."""
         self._held.add(BatchId(batch_id))
 
-    def apply(self, event: Event) -> bool:
+    def apply(self, event: ev.Event) -> bool:
         """Take an event in.
 
         Returns: False if the event is about a batch and changes nothing, so that no role need hear it; else True.
         """
-        if isinstance(event, BatchSubmitted):
+        if isinstance(event, ev.BatchSubmitted):
             return self._submitted(event)
         if not isinstance(event, BatchEvent):
             return True
@@ -321,7 +308,7 @@ class Docket:
             self._held.discard(batch.batch_id)
         return True
 
-    def _submitted(self, event: BatchSubmitted) -> bool:
+    def _submitted(self, event: ev.BatchSubmitted) -> bool:
         # No contract has an empty batch, or draws one of a stratum with a broken size.
         possible = event.leaf_count > 0 and event.rate_bps > 0 and BPS % event.rate_bps == 0
         if BatchId(event.batch_id) in self.batches or not possible:

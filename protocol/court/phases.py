@@ -7,20 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from protocol.events import (
-    BatchRefunded,
-    BatchSettled,
-    BatchVoided,
-    CaseDecided,
-    CaseGrown,
-    CaseResolved,
-    DataAnswered,
-    DataDemanded,
-    Event,
-    SeatCommitted,
-    SeatRevealed,
-    SeatSilenced,
-)
+from protocol import events as ev
 
 Phase = TypeVar("Phase", bound=StrEnum)
 Transitions = Mapping[Phase, Mapping[type[Any], Phase]]
@@ -55,34 +42,34 @@ class SeatPhase(StrEnum):
 
 BATCH_TRANSITIONS: Transitions[BatchPhase] = {
     BatchPhase.PENDING: {
-        BatchSettled: BatchPhase.FINAL,
-        BatchVoided: BatchPhase.VOID,
-        BatchRefunded: BatchPhase.REFUNDED,
+        ev.BatchSettled: BatchPhase.FINAL,
+        ev.BatchVoided: BatchPhase.VOID,
+        ev.BatchRefunded: BatchPhase.REFUNDED,
     },
-    BatchPhase.VOID: {BatchRefunded: BatchPhase.REFUNDED},
+    BatchPhase.VOID: {ev.BatchRefunded: BatchPhase.REFUNDED},
     BatchPhase.FINAL: {},
     BatchPhase.REFUNDED: {},
 }
 CASE_TRANSITIONS: Transitions[CasePhase] = {
     CasePhase.SITTING: {
-        DataDemanded: CasePhase.STOPPED,
-        CaseDecided: CasePhase.DECIDED,
-        CaseGrown: CasePhase.SITTING,
-        CaseResolved: CasePhase.CLOSED,
+        ev.DataDemanded: CasePhase.STOPPED,
+        ev.CaseDecided: CasePhase.DECIDED,
+        ev.CaseGrown: CasePhase.SITTING,
+        ev.CaseResolved: CasePhase.CLOSED,
     },
-    CasePhase.STOPPED: {DataAnswered: CasePhase.SITTING, CaseResolved: CasePhase.CLOSED},
-    CasePhase.DECIDED: {CaseGrown: CasePhase.SITTING, CaseResolved: CasePhase.CLOSED},
+    CasePhase.STOPPED: {ev.DataAnswered: CasePhase.SITTING, ev.CaseResolved: CasePhase.CLOSED},
+    CasePhase.DECIDED: {ev.CaseGrown: CasePhase.SITTING, ev.CaseResolved: CasePhase.CLOSED},
     # A fraud proof overrules a court that let the batch pass.
-    CasePhase.CLOSED: {CaseResolved: CasePhase.CLOSED},
+    CasePhase.CLOSED: {ev.CaseResolved: CasePhase.CLOSED},
 }
 SEAT_TRANSITIONS: Transitions[SeatPhase] = {
-    SeatPhase.DRAWN: {SeatCommitted: SeatPhase.COMMITTED, SeatSilenced: SeatPhase.SILENT},
-    SeatPhase.COMMITTED: {SeatRevealed: SeatPhase.REVEALED, SeatSilenced: SeatPhase.SILENT},
+    SeatPhase.DRAWN: {ev.SeatCommitted: SeatPhase.COMMITTED, ev.SeatSilenced: SeatPhase.SILENT},
+    SeatPhase.COMMITTED: {ev.SeatRevealed: SeatPhase.REVEALED, ev.SeatSilenced: SeatPhase.SILENT},
     SeatPhase.REVEALED: {},
     SeatPhase.SILENT: {},
 }
 
 
-def phase_after(transitions: Transitions[Phase], phase: Phase, event: Event) -> Phase | None:
+def phase_after(transitions: Transitions[Phase], phase: Phase, event: ev.Event) -> Phase | None:
     """The phase that an event leads to; None if it changes nothing."""
     return transitions[phase].get(type(event))

@@ -7,25 +7,7 @@ here and is what the client signed.
 from dataclasses import dataclass, field
 
 from protocol import effects as fx
-from protocol.effects import Effect, FetchModel, Send
-from protocol.events import (
-    BlobFetched,
-    ContainerExited,
-    DeadlinePassed,
-    EffectFailed,
-    Event,
-    FrameSealed,
-    InputOpened,
-    LaneSeen,
-    MessageReceived,
-    MessageSigned,
-    ModelAdded,
-    OrderRefused,
-    RequestReceived,
-    ResultSealed,
-    Tick,
-    TokensProduced,
-)
+from protocol import events as ev
 from protocol.job import JobState
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -85,7 +67,7 @@ class Provider:
         """One assignment that this node took."""
         return self._jobs.get(wanted)
 
-    def judge(self, received: MessageReceived, now_ms: TimestampMs) -> Event | None:
+    def judge(self, received: ev.MessageReceived, now_ms: TimestampMs) -> ev.Event | None:
         """Judge a message before it is journalled; changes nothing.
 
         Returns: the message, if it is an order that this node takes or a word about one that it took; OrderRefused for
@@ -112,72 +94,72 @@ class Provider:
             case _:
                 return None
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """What an event makes the provider want."""
         match event:
-            case RequestReceived(signed):
+            case ev.RequestReceived(signed):
                 return self._bidder.consider(signed, self._desk.load, now_ms)
-            case MessageSigned(Offer() as offer, signature):
+            case ev.MessageSigned(Offer() as offer, signature):
                 return self._bidder.send(offer, signature)
-            case MessageReceived(peer_id, AssignmentOrder() as order):
+            case ev.MessageReceived(peer_id, AssignmentOrder() as order):
                 return self._desk.take(peer_id, order, now_ms)
-            case OrderRefused():
+            case ev.OrderRefused():
                 return self._desk.turn_away(event, now_ms)
-            case MessageSigned(Refuse() as refuse, signature):
+            case ev.MessageSigned(Refuse() as refuse, signature):
                 return self._refusals.send(refuse, signature)
-            case BlobFetched(cid):
+            case ev.BlobFetched(cid):
                 waiting = [job for job in self._jobs.values() if job.order.details.input_cid == cid]
                 return tuple(job.open_input for job in waiting if not job.accepted)
-            case InputOpened(job):
+            case ev.InputOpened(job):
                 return self._runs.promise(JobId(job), now_ms)
-            case MessageSigned(Accept() as accept, signature):
+            case ev.MessageSigned(Accept() as accept, signature):
                 return self._runs.accept(accept, signature, now_ms)
-            case ModelAdded():
+            case ev.ModelAdded():
                 return self._runs.start_waiting(now_ms)
-            case TokensProduced(job, ids):
+            case ev.TokensProduced(job, ids):
                 return self._delivery.stream(JobId(job), ids, now_ms)
-            case FrameSealed(job, seq, sealed):
+            case ev.FrameSealed(job, seq, sealed):
                 return self._delivery.send_frame(JobId(job), seq, sealed)
-            case ContainerExited():
+            case ev.ContainerExited():
                 return self._runs.exited(event, now_ms)
-            case ResultSealed():
+            case ev.ResultSealed():
                 return self._delivery.commit(event)
-            case MessageSigned(Result() as result, signature):
+            case ev.MessageSigned(Result() as result, signature):
                 return self._delivery.deliver(result, signature, now_ms)
-            case MessageReceived(peer_id, SignedReceipt() as receipt):
+            case ev.MessageReceived(peer_id, SignedReceipt() as receipt):
                 return self._settling.take_receipt(peer_id, receipt, now_ms)
-            case MessageReceived(peer_id, Withdrawal() as withdrawal):
+            case ev.MessageReceived(peer_id, Withdrawal() as withdrawal):
                 if self._desk.is_early(JobId(withdrawal.job_id), peer_id):
                     self._desk.forget_early(JobId(withdrawal.job_id))
                 return self._runs.withdrawn(peer_id, withdrawal, now_ms)
-            case MessageReceived(peer_id, ResultQuery(wanted)):
+            case ev.MessageReceived(peer_id, ResultQuery(wanted)):
                 return self._delivery.tell_again(peer_id, JobId(wanted))
-            case DeadlinePassed(ReceiptTimer(job)):
+            case ev.DeadlinePassed(ReceiptTimer(job)):
                 return self._settling.no_receipt(JobId(job), now_ms)
-            case Tick():
+            case ev.Tick():
                 return self._delivery.deliver_unheard(now_ms)
-            case LaneSeen(lane):
+            case ev.LaneSeen(lane):
                 return self._desk.lane_changed(lane, now_ms)
-            case DeadlinePassed(LaneTimer(job)):
+            case ev.DeadlinePassed(LaneTimer(job)):
                 return self._desk.no_lane(JobId(job), now_ms)
-            case EffectFailed():
+            case ev.EffectFailed():
                 return self._failed(event, now_ms)
             case _:
                 pass
         return ()
 
-    def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _failed(self, failed: ev.EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         jobs = [job for job in self._jobs.values() if failed.about in (job.job_id, job.order.details.input_cid)]
-        if failed.effect is FetchModel:
+        if failed.effect is fx.FetchModel:
             jobs = [job for job in self._jobs.values() if job.order.details.manifest == failed.about]
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         for job in jobs:
             if not job.is_open or job.run is not None:
                 continue
             match failed.effect:
                 case fx.Send if job.promise and self._may_promise_again(job, now_ms):
                     job.promise_tries += 1
-                    effects.append(Send(job.reply_to, job.promise))
+                    effects.append(fx.Send(job.reply_to, job.promise))
                 case fx.OpenInput | fx.FetchBlob if not job.accepted:
                     status = LeafStatus.CLIENT_FAULT
                     effects += self._settling.decline(job, RefuseCode.INPUT, status, failed.reason, now_ms)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from protocol import effects as fx
-from protocol.effects import AwaitDeadline, Effect, Send
 from protocol.events import DeadlinePassed, EffectFailed
 from protocol.job import Stage, move
 from protocol.params import MAX_RETRIES, RETRY_AFTER_DEADLINE_S
@@ -43,7 +42,7 @@ class Failures:
     ordering: Ordering
     receiving: Receiving
 
-    def refused(self, peer_id: PeerId, refuse: SignedRefuse, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def refused(self, peer_id: PeerId, refuse: SignedRefuse, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Take a node's refusal: turn to the next node, unless the input is at fault."""
         job = self.book.of_peer(refuse.refuse.job_id, peer_id)
         if job is None or job.stage not in (Stage.ASSIGNED, Stage.RUNNING):
@@ -55,35 +54,35 @@ class Failures:
             return unserved(job, "the input is not accepted: is the prompt too long for the model?", now_ms)
         return self._try_next(job, refuse, f"{job.node} refused: {word}", now_ms)
 
-    def look_for_dead(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def look_for_dead(self, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Ask for a moment at which jobs of nodes that beat no more are moved; it is in the journal, a beat is not."""
         if not self.member.hears_anybody(now_ms):
             # A node that hears no peer is cut off itself.
             return ()
         return tuple(
-            AwaitDeadline(OfflineTimer(job.job_id), now_ms)
+            fx.AwaitDeadline(OfflineTimer(job.job_id), now_ms)
             for job in self.book.jobs.values()
             if job.stage is Stage.RUNNING and job.job_id is not None
             if job.node in self.member.peers and job.delivery is None
             if not self.member.is_alive(job.node, now_ms)
         )
 
-    def look_for_dead_orders(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def look_for_dead_orders(self, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Ask for a moment at which silent jobs are moved that no batch may bring on chain any more.
 
         By the chain's own time, and once the blocks until then are final: a batch in them would be paid beside.
         """
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         for job in self.book.jobs.values():
             if job.stage is not Stage.RUNNING or not job.details or not job.job_id or job.batch_id is not None:
                 continue
             if self.member.timestamp > job.details.deadline + RETRY_AFTER_DEADLINE_S:
                 job.dead_block = job.dead_block or self.member.head
                 if self.member.final >= job.dead_block:
-                    effects.append(AwaitDeadline(RetryTimer(job.job_id), now_ms))
+                    effects.append(fx.AwaitDeadline(RetryTimer(job.job_id), now_ms))
         return tuple(effects)
 
-    def deadline(self, passed: DeadlinePassed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def deadline(self, passed: DeadlinePassed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """A timer of this requester has passed."""
         match passed.timer:
             case CallTimer(ask_id) | LastCallTimer(ask_id) | OffersTimer(ask_id) as timer:
@@ -100,7 +99,7 @@ class Failures:
                 pass
         return ()
 
-    def _round_due(self, job: RequestedJob, timer: RoundTimer, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _round_due(self, job: RequestedJob, timer: RoundTimer, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         match timer:
             case LastCallTimer():
                 return () if job.called else self.asking.call_in_turn(job, now_ms)
@@ -109,7 +108,7 @@ class Failures:
             case OffersTimer():
                 return self.ordering.hire(job, now_ms)
 
-    def _order_due(self, job: RequestedJob, passed: DeadlinePassed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _order_due(self, job: RequestedJob, passed: DeadlinePassed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         match passed.timer:
             case AcceptTimer() if job.stage is Stage.ASSIGNED:
                 return self._try_next(job, passed, f"{job.node} did not accept in time", now_ms)
@@ -125,7 +124,7 @@ class Failures:
                 pass
         return ()
 
-    def failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """An effect for a job has failed."""
         match failed.effect:
             case fx.Send | fx.FetchBlob:
@@ -144,7 +143,7 @@ class Failures:
                         unserved(job, f"{name_of(failed.effect)} failed: {failed.reason}", now_ms)
         return ()
 
-    def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _try_next(self, job: RequestedJob, fact: object, reason: str, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         assert job.node is not None
         if not (isinstance(fact, SignedRefuse) and fact.refuse.code == RefuseCode.EXPIRED):
             # Else our order came late, after an absence, and the node may be asked again.
@@ -159,10 +158,10 @@ class Failures:
         move(job, fact, Stage.REQUESTED, now_ms)
         return *withdrawn, *self.asking.again(job, now_ms)
 
-    def _withdraw(self, job: RequestedJob) -> tuple[Effect, ...]:
+    def _withdraw(self, job: RequestedJob) -> tuple[fx.Effect, ...]:
         assert job.peer_id is not None
         assert job.job_id is not None
-        return (Send(job.peer_id, Withdrawal(job.job_id)),)
+        return (fx.Send(job.peer_id, Withdrawal(job.job_id)),)
 
 
 def _why_overdue(job: RequestedJob) -> str:

@@ -6,20 +6,8 @@ A batch that is void is refunded by anyone's call; the one with an interest make
 from dataclasses import dataclass, field
 
 from protocol import effects as fx
+from protocol import events as ev
 from protocol.court.docket import Docket, DocketBatch
-from protocol.effects import ChallengeLeaf, Effect, EndChallenge, RefundBatch, VoidStarved
-from protocol.events import (
-    BatchChallenged,
-    BatchRefunded,
-    BatchSettled,
-    BatchSubmitted,
-    BatchVoided,
-    BlockSeen,
-    CaseConvened,
-    CaseResolved,
-    Event,
-    TransactionMined,
-)
 from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
 from protocol.roles.identity import Identity
@@ -40,46 +28,46 @@ class Payments:
     jobs: dict[JobId, RequestedJob]
     _open: dict[BatchId, None] = field(default_factory=dict)
     """Batches that hold a job of ours, or cost us money, until they are settled or refunded; oldest first."""
-    _asked: dict[BatchId, tuple[type[Effect], int]] = field(default_factory=dict)
+    _asked: dict[BatchId, tuple[type[fx.Effect], int]] = field(default_factory=dict)
     """The effect that was asked for last for a batch, and the head at that moment."""
     _doubted: dict[BatchId, int] = field(default_factory=dict)
     """Batches that settle a job of ours otherwise than we have seen it, and its place; until a bond is up for them."""
-    _bonded: dict[BatchId, EndChallenge] = field(default_factory=dict)
+    _bonded: dict[BatchId, fx.EndChallenge] = field(default_factory=dict)
     """How to get the bond of a batch back."""
     _returned: set[BatchId] = field(default_factory=set)
     """Bonds that came back in a block that may still fall out."""
     _late: dict[BatchId, list[tuple[RequestedJob, int]]] = field(default_factory=dict)
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Follow a batch that holds a job of ours; of what the docket follows, only news is heard."""
         match event:
-            case BatchSubmitted(batch_id=batch_id):
+            case ev.BatchSubmitted(batch_id=batch_id):
                 self._in_batch(event, now_ms)
                 return self._challenge(BatchId(batch_id))
-            case BatchChallenged(batch_id=batch_id):
+            case ev.BatchChallenged(batch_id=batch_id):
                 self._doubted.pop(BatchId(batch_id), None)
-            case TransactionMined(effect=fx.ChallengeLeaf, about=name) if batch := self._batch(name):
+            case ev.TransactionMined(effect=fx.ChallengeLeaf, about=name) if batch := self._batch(name):
                 # From now on the bond is ours to ask back, however we hear of the batch's end.
                 told = batch.submitted
-                self._bonded[BatchId(name)] = EndChallenge(batch.batch_id, told.node, told.slot, told.block)
-            case TransactionMined(effect=fx.EndChallenge, about=name) if BatchId(name) in self._bonded:
+                self._bonded[BatchId(name)] = fx.EndChallenge(batch.batch_id, told.node, told.slot, told.block)
+            case ev.TransactionMined(effect=fx.EndChallenge, about=name) if BatchId(name) in self._bonded:
                 # Its block may fall out, and no event tells of a bond: it is asked for once more, when that is final.
                 if BatchId(name) in self._returned:
                     del self._bonded[BatchId(name)]
                 self._returned ^= {BatchId(name)}
-            case CaseConvened(batch_id=batch_id, drawn=drawn):
+            case ev.CaseConvened(batch_id=batch_id, drawn=drawn):
                 for job in self._in(batch_id):
                     if job.position in drawn:
                         move(job, event, Stage.DRAWN, now_ms)
-            case CaseResolved(batch_id, verdict, _):
+            case ev.CaseResolved(batch_id, verdict, _):
                 for job in self._in(batch_id):
                     move(job, event, verdict_stage(verdict), now_ms)
                 return self._refund(BatchId(batch_id))
-            case BatchVoided(batch_id, _):
+            case ev.BatchVoided(batch_id, _):
                 for job in self._in(batch_id):
                     move(job, event, Stage.FAILED, now_ms)
                 return self._refund(BatchId(batch_id))
-            case BatchSettled(batch_id=batch_id) if self._batch(batch_id) is not None:
+            case ev.BatchSettled(batch_id=batch_id) if self._batch(batch_id) is not None:
                 self._end(BatchId(batch_id))
                 # It has passed: its bond is the pool's.
                 self._bonded.pop(BatchId(batch_id), None)
@@ -89,11 +77,11 @@ class Payments:
                     move(job, event, Stage.SPENDABLE, now_ms)
                     if job.node is not None:
                         self.misses.forgive(job.node)
-            case BatchRefunded(batch_id, _, amount) if (batch := self._batch(batch_id)) is not None:
+            case ev.BatchRefunded(batch_id, _, amount) if (batch := self._batch(batch_id)) is not None:
                 self._end(batch.batch_id)
                 self._refunded(batch.submitted, event, amount, now_ms)
                 return self._end_challenge(BatchId(batch_id))
-            case BlockSeen(timestamp=timestamp):
+            case ev.BlockSeen(timestamp=timestamp):
                 refunds = [effect for batch_id in sorted(self._open) for effect in self._refund(batch_id)]
                 doubted = [effect for batch_id in tuple(self._doubted) for effect in self._challenge(batch_id)]
                 over = [effect for batch_id in sorted(self._bonded) for effect in self._end_challenge(batch_id)]
@@ -110,7 +98,7 @@ class Payments:
         self._open[batch_id] = None
         self.docket.hold(batch_id)
 
-    def _in_batch(self, batch: BatchSubmitted, now_ms: TimestampMs) -> None:
+    def _in_batch(self, batch: ev.BatchSubmitted, now_ms: TimestampMs) -> None:
         first = 0
         for debit, jobs in zip(batch.contents.debits, batch.lane_jobs, strict=False):
             if debit.client == self.identity.client and debit.signer == self.identity.signer:
@@ -128,7 +116,7 @@ class Payments:
                 self._bill_late(batch, range(jobs - debit.leaves + 1, jobs + 1), debit.amount)
             first += debit.leaves
 
-    def _bill_late(self, batch: BatchSubmitted, indices: range, debit: int) -> None:
+    def _bill_late(self, batch: ev.BatchSubmitted, indices: range, debit: int) -> None:
         """Charge a debit beyond the bills of a lane's jobs to its orders without a receipt of ours."""
         billed, unbilled = 0, []
         for job_id, job in self.jobs.items():
@@ -147,7 +135,7 @@ class Payments:
             unbilled[0].late_cost = Wei(unbilled[0].late_cost + debit - billed)
             self._late.setdefault(BatchId(batch.batch_id), []).append((unbilled[0], debit - billed))
 
-    def _refunded(self, batch: BatchSubmitted, event: BatchRefunded, amount: int, now_ms: TimestampMs) -> None:
+    def _refunded(self, batch: ev.BatchSubmitted, event: ev.BatchRefunded, amount: int, now_ms: TimestampMs) -> None:
         """All is back; or all but the fee, where a client pays for every check and seats had doubts."""
         value = sum(debit.amount for debit in batch.contents.debits)
         kept = value - amount
@@ -166,46 +154,46 @@ class Payments:
         del self._open[batch_id]
         self._asked.pop(batch_id, None)
 
-    def _challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
+    def _challenge(self, batch_id: BatchId) -> tuple[fx.Effect, ...]:
         """Have a doubtful batch checked while that is possible; asked once, and again after a while."""
         batch, position = self._batch(batch_id), self._doubted.get(batch_id)
         if batch is None or position is None:
             return ()
         told = batch.submitted
         is_over = self.member.timestamp >= told.timestamp + self.member.rules.challenge_window_s
-        if is_over or not self._may_ask(ChallengeLeaf, batch_id):
+        if is_over or not self._may_ask(fx.ChallengeLeaf, batch_id):
             return ()
-        return (ChallengeLeaf(batch_id, told.node, told.slot, told.contents, position),)
+        return (fx.ChallengeLeaf(batch_id, told.node, told.slot, told.contents, position),)
 
-    def _end_challenge(self, batch_id: BatchId) -> tuple[Effect, ...]:
+    def _end_challenge(self, batch_id: BatchId) -> tuple[fx.Effect, ...]:
         """Ask for the bond of a batch that was refunded."""
         bonded = self._bonded.get(batch_id)
-        if bonded is None or batch_id in self._open or not self._may_ask(EndChallenge, batch_id):
+        if bonded is None or batch_id in self._open or not self._may_ask(fx.EndChallenge, batch_id):
             return ()
         return (bonded,)
 
-    def _refund(self, batch_id: BatchId) -> tuple[Effect, ...]:
+    def _refund(self, batch_id: BatchId) -> tuple[fx.Effect, ...]:
         """Ask for the money of a batch of ours if it is void."""
         batch = self._batch(batch_id)
-        if batch is None or not batch.is_condemned or not self._may_ask(RefundBatch, batch_id):
+        if batch is None or not batch.is_condemned or not self._may_ask(fx.RefundBatch, batch_id):
             return ()
         told = batch.submitted
-        return (RefundBatch(batch_id, told.node, told.slot, told.contents),)
+        return (fx.RefundBatch(batch_id, told.node, told.slot, told.contents),)
 
-    def _void_starved(self, timestamp: int) -> tuple[Effect, ...]:
-        effects: list[Effect] = []
+    def _void_starved(self, timestamp: int) -> tuple[fx.Effect, ...]:
+        effects: list[fx.Effect] = []
         for batch_id in self._open:
             batch = self._batch(batch_id)
             if batch is None or timestamp <= batch.submitted.timestamp + self.member.rules.starved_s:
                 continue
             # A batch that was drawn and never judged; one that was not drawn is its node's to finalize.
             drawn = batch.rate_bps == BPS or any(job.stage is Stage.DRAWN for job in self._in(batch_id))
-            if drawn and not batch.is_condemned and self._may_ask(VoidStarved, batch_id):
+            if drawn and not batch.is_condemned and self._may_ask(fx.VoidStarved, batch_id):
                 told = batch.submitted
-                effects.append(VoidStarved(batch_id, told.node, told.slot, told.contents))
+                effects.append(fx.VoidStarved(batch_id, told.node, told.slot, told.contents))
         return tuple(effects)
 
-    def _may_ask(self, what: type[Effect], batch_id: BatchId) -> bool:
+    def _may_ask(self, what: type[fx.Effect], batch_id: BatchId) -> bool:
         asked, head = self._asked.get(batch_id, (None, 0))
         if asked is what and not self.member.is_overdue(head):
             return False
@@ -216,7 +204,7 @@ class Payments:
         return [job for job in self.jobs.values() if job.batch_id == batch_id]
 
 
-def _is_doubtful(job: RequestedJob, batch: BatchSubmitted) -> bool:
+def _is_doubtful(job: RequestedJob, batch: ev.BatchSubmitted) -> bool:
     """Whether a node settles a job otherwise than its client has seen it, in a batch that no draw needs to look at.
 
     It claims a receipt that this client never gave: the answer never came, or was not what was streamed. Or the

@@ -6,23 +6,9 @@ keeps it until its payment order is dead, so that no job is paid twice.
 
 from dataclasses import dataclass, field
 
+from protocol import events as ev
 from protocol.court.docket import Docket
 from protocol.effects import Effect
-from protocol.events import (
-    BlobFetched,
-    BlockSeen,
-    DeadlinePassed,
-    EffectFailed,
-    Event,
-    FrameOpened,
-    JobAsked,
-    KeySealed,
-    LaneSeen,
-    MessageReceived,
-    MessageSigned,
-    ResultOpened,
-    Tick,
-)
 from protocol.job import JobState
 from protocol.messages import Message
 from protocol.roles.identity import Identity, Settings
@@ -100,46 +86,46 @@ class Requester:
             case _:
                 return False
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """What an event makes the requester want."""
         match event:
-            case Tick():
+            case ev.Tick():
                 return self._tick(now_ms)
-            case JobAsked():
+            case ev.JobAsked():
                 return self._asking.ask(event, now_ms)
-            case MessageSigned(Request() as request, signature):
+            case ev.MessageSigned(Request() as request, signature):
                 return self._asking.publish(request, signature, now_ms)
-            case MessageReceived(peer_id, SignedOffer() as signed):
+            case ev.MessageReceived(peer_id, SignedOffer() as signed):
                 self._asking.collect(peer_id, signed, now_ms)
-            case DeadlinePassed():
+            case ev.DeadlinePassed():
                 return self._failures.deadline(event, now_ms)
-            case MessageSigned(LaneOpen() as lane, signature):
+            case ev.MessageSigned(LaneOpen() as lane, signature):
                 return (self._lanes.send(lane, signature),)
-            case BlockSeen():
+            case ev.BlockSeen():
                 return *self._lanes.send_overdue(), *self._payments.handle(event, now_ms)
-            case LaneSeen():
+            case ev.LaneSeen():
                 return self._ordering.lane_changed(event, now_ms)
-            case KeySealed(input_cid, hpke_key, sealed_key):
+            case ev.KeySealed(input_cid, hpke_key, sealed_key):
                 return self._ordering.order(Cid(input_cid), hpke_key, sealed_key, now_ms)
-            case MessageSigned(Assignment() as assignment, signature):
+            case ev.MessageSigned(Assignment() as assignment, signature):
                 return self._ordering.assign(assignment, signature, now_ms)
-            case MessageReceived(peer_id, SignedAccept() as accept):
+            case ev.MessageReceived(peer_id, SignedAccept() as accept):
                 return self._receiving.accepted(peer_id, accept, now_ms)
-            case MessageReceived(peer_id, SignedRefuse() as refuse):
+            case ev.MessageReceived(peer_id, SignedRefuse() as refuse):
                 return self._failures.refused(peer_id, refuse, now_ms)
-            case MessageReceived(peer_id, TokenFrame() as frame):
+            case ev.MessageReceived(peer_id, TokenFrame() as frame):
                 return self._receiving.frame(peer_id, frame, now_ms)
-            case FrameOpened(job, _, ids):
+            case ev.FrameOpened(job, _, ids):
                 self._receiving.count(JobId(job), ids)
-            case MessageReceived(peer_id, ResultDelivery() as delivery):
+            case ev.MessageReceived(peer_id, ResultDelivery() as delivery):
                 return self._receiving.delivered(peer_id, delivery, now_ms)
-            case BlobFetched(cid):
+            case ev.BlobFetched(cid):
                 return self._receiving.fetched(Cid(cid))
-            case ResultOpened():
+            case ev.ResultOpened():
                 return self._receiving.opened(event, now_ms)
-            case MessageSigned(Receipt() as receipt, signature):
+            case ev.MessageSigned(Receipt() as receipt, signature):
                 return self._receiving.receipted(receipt, signature)
-            case EffectFailed():
+            case ev.EffectFailed():
                 return (*self._failures.failed(event, now_ms), *self._payments.handle(event, now_ms))
             case _:
                 return self._payments.handle(event, now_ms)

@@ -6,33 +6,11 @@ does no harm.
 
 from dataclasses import dataclass, field
 
+from protocol import effects as fx
+from protocol import events as ev
 from protocol.court.docket import Docket, DocketBatch, DocketCase
 from protocol.court.drawing import drawn_leaves
 from protocol.court.phases import CasePhase
-from protocol.effects import (
-    AnswerDemand,
-    ConveneCourt,
-    Effect,
-    FinalizeBatch,
-    ReplaceSeat,
-    ResolveCase,
-    SealEpoch,
-    SubmitBatch,
-)
-from protocol.events import (
-    BatchMined,
-    BatchRefunded,
-    BatchSettled,
-    BatchSubmitted,
-    BatchVoided,
-    CaseConvened,
-    CaseDecided,
-    CaseGrown,
-    CaseResolved,
-    DataAnswered,
-    Event,
-    SeatAdded,
-)
 from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
 from protocol.roles.member import Member
@@ -67,7 +45,7 @@ class OwnBatch:
     """The answer on chain to a seat's demand for data."""
     stage: Stage = Stage.DELIVERED
     done: bool = False
-    asked: dict[type[Effect], int] = field(default_factory=dict)
+    asked: dict[type[fx.Effect], int] = field(default_factory=dict)
     """The heads when each step was asked for last."""
     history: list[tuple[Stage, TimestampMs]] = field(default_factory=list)
 
@@ -97,14 +75,14 @@ class OwnBatches:
         """The newest batch that a job is in."""
         return self._by_job.get(job_id)
 
-    def add(self, plan: BatchPlan, before: dict[LaneKey, LaneQueue]) -> tuple[Effect, ...]:
+    def add(self, plan: BatchPlan, before: dict[LaneKey, LaneQueue]) -> tuple[fx.Effect, ...]:
         """A batch is planned; `before`: its lanes as they were."""
         batch = OwnBatch(plan.batch, plan.entries, plan.job_ids, before)
         self.all.append(batch)
         self._by_job.update((job_id, batch) for job_id in batch.job_ids if job_id is not None)
-        return (SubmitBatch(plan.batch),)
+        return (fx.SubmitBatch(plan.batch),)
 
-    def mine(self, mined: BatchMined, now_ms: TimestampMs) -> bool:
+    def mine(self, mined: ev.BatchMined, now_ms: TimestampMs) -> bool:
         """Whether a block has a batch that waited for one."""
         found = [batch for batch in self.all if batch.batch_id is None and batch.batch.root == mined.root]
         for batch in found:
@@ -120,7 +98,7 @@ class OwnBatches:
                 return batch
         return None
 
-    def finish(self, final: BatchSubmitted, now_ms: TimestampMs) -> None:
+    def finish(self, final: ev.BatchSubmitted, now_ms: TimestampMs) -> None:
         """A final block has a batch: by its root, since a reorg gives it another id, and its answer may come later."""
         for batch in self.all if final.leaf_count and 0 < final.rate_bps <= BPS else ():
             if batch.batch.root == final.contents.root and not batch.is_final:
@@ -128,7 +106,7 @@ class OwnBatches:
                 self.docket.hold(final.batch_id)
                 move(batch, final, Stage.IN_BATCH, now_ms)
 
-    def reveal_seed(self, epoch: int, seed: bytes) -> tuple[Effect, ...]:
+    def reveal_seed(self, epoch: int, seed: bytes) -> tuple[fx.Effect, ...]:
         """The seed of an epoch is final."""
         if self._seeds.get(epoch) == seed:
             return ()
@@ -140,51 +118,51 @@ class OwnBatches:
             self._sealed.pop(oldest, None)
         return self.step()
 
-    def seal(self, epoch: int) -> tuple[Effect, ...]:
+    def seal(self, epoch: int) -> tuple[fx.Effect, ...]:
         """A block has the seed of an epoch, and may still fall out."""
         self._sealed.setdefault(epoch, self.member.head)
         return self.step()
 
-    def follow(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def follow(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Take what the docket has just learned of a batch of this node, and go on."""
         batch = self.batch(getattr(event, "batch_id", b""))
         if batch is None:
             return ()
         match event:
-            case CaseConvened():
+            case ev.CaseConvened():
                 move(batch, event, Stage.DRAWN, now_ms)
-            case SeatAdded() | CaseGrown() | CaseDecided() | DataAnswered():
+            case ev.SeatAdded() | ev.CaseGrown() | ev.CaseDecided() | ev.DataAnswered():
                 # Turns begin anew, or there is something else to ask for.
                 batch.all_committed_at = 0
                 batch.asked.clear()
-            case CaseResolved(verdict=verdict):
+            case ev.CaseResolved(verdict=verdict):
                 move(batch, event, verdict_stage(verdict), now_ms)
-            case BatchVoided():
+            case ev.BatchVoided():
                 self._end(batch, event, Stage.FAILED, now_ms)
-            case BatchSettled():
+            case ev.BatchSettled():
                 self._end(batch, event, Stage.SPENDABLE, now_ms)
-            case BatchRefunded():
+            case ev.BatchRefunded():
                 self._end(batch, event, Stage.REFUNDED, now_ms)
             case _:
                 pass
         return self.step()
 
-    def step(self) -> tuple[Effect, ...]:
+    def step(self) -> tuple[fx.Effect, ...]:
         """Ask for the next thing that each open batch needs."""
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         for batch in self.open:
             if batch.batch_id is None:
                 continue
             if not batch.is_final and self.member.is_overdue(batch.block):
                 batch.batch_id = None
-                effects.append(SubmitBatch(batch.batch))
+                effects.append(fx.SubmitBatch(batch.batch))
                 continue
             effect = self._next(batch)
             if effect is not None and self._may_ask(batch, type(effect)):
                 effects.append(effect)
         return tuple(effects)
 
-    def _end(self, batch: OwnBatch, event: Event, stage: Stage, now_ms: TimestampMs) -> None:
+    def _end(self, batch: OwnBatch, event: ev.Event, stage: Stage, now_ms: TimestampMs) -> None:
         batch.done = True
         batch.before.clear()
         move(batch, event, stage, now_ms)
@@ -198,34 +176,34 @@ class OwnBatches:
             if job_id is not None:
                 self._by_job.pop(job_id, None)
 
-    def _next(self, own: OwnBatch) -> Effect | None:
+    def _next(self, own: OwnBatch) -> fx.Effect | None:
         assert own.batch_id is not None
         rules = self.member.rules
         epoch = epoch_of(own.block, rules.epoch)
         seed = self._seeds.get(epoch)
         if seed is None and (epoch not in self._sealed or self.member.is_overdue(self._sealed[epoch])):
-            return SealEpoch(epoch) if self.member.head > seed_block(epoch, rules.epoch, rules.lag) else None
+            return fx.SealEpoch(epoch) if self.member.head > seed_block(epoch, rules.epoch, rules.lag) else None
         batch = self.docket.batch(own.batch_id) if own.is_final else None
         drawn = drawn_leaves(batch, seed) if batch else None
         if batch is None or drawn is None or batch.is_condemned:
             return None
         if drawn and batch.case is None:
-            return ConveneCourt(batch.batch_id, own.batch.node, own.batch.slot, batch.submitted.contents)
+            return fx.ConveneCourt(batch.batch_id, own.batch.node, own.batch.slot, batch.submitted.contents)
         if drawn and batch.case is not None and batch.case.is_open:
             return self._judge(own, batch, batch.case)
         window_over = self.member.timestamp >= batch.submitted.timestamp + rules.challenge_window_s
-        return FinalizeBatch(batch.batch_id, own.batch.node, own.batch.slot) if window_over else None
+        return fx.FinalizeBatch(batch.batch_id, own.batch.node, own.batch.slot) if window_over else None
 
-    def _judge(self, own: OwnBatch, batch: DocketBatch, case: DocketCase) -> Effect | None:
+    def _judge(self, own: OwnBatch, batch: DocketBatch, case: DocketCase) -> fx.Effect | None:
         """See that a case moves on: all seats revealed, or one silent for a whole turn."""
         now_s, contents = self.member.timestamp, batch.submitted.contents
         if case.phase is CasePhase.STOPPED:
-            return AnswerDemand(batch.batch_id, own.answer) if own.answer else None
+            return fx.AnswerDemand(batch.batch_id, own.answer) if own.answer else None
         if case.phase is CasePhase.DECIDED:
-            return ResolveCase(batch.batch_id, contents) if now_s > case.appeal_until else None
+            return fx.ResolveCase(batch.batch_id, contents) if now_s > case.appeal_until else None
         sitting = case.sitting
         if sitting and case.have_all_revealed:
-            return ResolveCase(batch.batch_id, contents)
+            return fx.ResolveCase(batch.batch_id, contents)
         # A turn is commit, then reveal; a seat may use a whole window for each. An answer on chain begins it anew.
         turn_s = self.member.rules.seat_window_s
         if not case.are_all_bound:
@@ -237,13 +215,13 @@ class OwnBatches:
             own.all_committed_at = own.all_committed_at or now_s
             hidden = (number for number in sorted(sitting) if not sitting[number].has_revealed)
             late = list(hidden) if now_s > own.all_committed_at + turn_s else []
-        return ReplaceSeat(batch.batch_id, late[0], contents) if late else None
+        return fx.ReplaceSeat(batch.batch_id, late[0], contents) if late else None
 
-    def _may_ask(self, batch: OwnBatch, what: type[Effect]) -> bool:
+    def _may_ask(self, batch: OwnBatch, what: type[fx.Effect]) -> bool:
         head = self.member.head
         asked = batch.asked.get(what, -ASK_AGAIN_BLOCKS)
         # An answer that fell out costs stake if it is not sent again in time: as soon as it should have been told.
-        answers = what is AnswerDemand
+        answers = what is fx.AnswerDemand
         if head < asked + (self.member.rules.final_depth + ANSWER_BLOCKS if answers else ASK_AGAIN_BLOCKS):
             return False
         batch.asked[what] = head

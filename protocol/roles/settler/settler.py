@@ -3,21 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 from protocol import effects as fx
+from protocol import events as ev
 from protocol.court.docket import Docket
-from protocol.effects import AwaitDeadline, Effect
-from protocol.events import (
-    BatchMined,
-    BatchSubmitted,
-    BlockSeen,
-    DeadlinePassed,
-    EffectFailed,
-    Event,
-    IntakeStopped,
-    LaneSeen,
-    NodeSeen,
-    SeedRevealed,
-    TransactionMined,
-)
 from protocol.job import Stage
 from protocol.params import BATCH_JOBS, BATCH_SLOTS
 from protocol.roles.identity import Identity, Settings
@@ -81,7 +68,7 @@ class Settler:
         """The last number of a lane that went into a batch."""
         return self._lane(client, signer).submitted
 
-    def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def add(self, leaf: Leaf, job: SettledJob, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """A job has ended, well or not; asks for the moment at which a batch is due."""
         lane = self._lane(leaf.client, leaf.signer)
         held = lane.ready.get(leaf.index)
@@ -99,34 +86,34 @@ class Settler:
             self._leaves.pop(next(iter(self._leaves)))
         return self._submit(now_ms)
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Return the effects that an event calls for."""
         match event:
-            case DeadlinePassed(BatchTimer()):
+            case ev.DeadlinePassed(BatchTimer()):
                 self._due_ms = None
                 return self._submit(now_ms)
-            case BatchMined():
+            case ev.BatchMined():
                 if self.own.mine(event, now_ms):
                     self._refusals = 0
                 return self._submit(now_ms)
-            case EffectFailed(effect=fx.SubmitBatch):
+            case ev.EffectFailed(effect=fx.SubmitBatch):
                 self._put_back(event, now_ms)
                 return self._submit(now_ms)
-            case EffectFailed(about=about, effect=effect) if (batch := self.batch(about)) is not None:
+            case ev.EffectFailed(about=about, effect=effect) if (batch := self.batch(about)) is not None:
                 batch.asked.pop(effect, None)
-            case NodeSeen(record) if record.node_id == self.identity.node_id:
+            case ev.NodeSeen(record) if record.node_id == self.identity.node_id:
                 return self._submit(now_ms)
-            case IntakeStopped():
+            case ev.IntakeStopped():
                 return self._submit(now_ms)
-            case LaneSeen(lane) if lane.node == self.identity.node_id:
+            case ev.LaneSeen(lane) if lane.node == self.identity.node_id:
                 return self._submit(now_ms)
-            case BatchSubmitted(node=node) if node == self.identity.node_id:
+            case ev.BatchSubmitted(node=node) if node == self.identity.node_id:
                 self.own.finish(event, now_ms)
-            case SeedRevealed(epoch, seed):
+            case ev.SeedRevealed(epoch, seed):
                 return self.own.reveal_seed(epoch, seed)
-            case TransactionMined(effect=fx.SealEpoch, about=about):
+            case ev.TransactionMined(effect=fx.SealEpoch, about=about):
                 return self.own.seal(int.from_bytes(about, "big"))
-            case BlockSeen():
+            case ev.BlockSeen():
                 return self.own.step()
             case _:
                 return self.own.follow(event, now_ms)
@@ -174,7 +161,7 @@ class Settler:
                     leaf = self._leaves[waiting.job_id] = unpaid_leaf(job.assignment, LeafStatus.CLIENT_FAULT)
                     lane.ready[index] = replace(waiting, entry=LeafEntry(leaf, job))
 
-    def _submit(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _submit(self, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Send a batch if one is due, else ask for the moment when one will be."""
         self._forgo(now_ms)
         record = self.member.record
@@ -199,12 +186,12 @@ class Settler:
             due_ms = now_ms + SUBMIT_AGAIN_MS
         return self._look_again(due_ms, now_ms)
 
-    def _look_again(self, due_ms: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _look_again(self, due_ms: int, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Ask for the moment of the next look, unless an earlier one was asked for."""
         if self._due_ms is not None and self._due_ms <= due_ms:
             return ()
         self._due_ms = TimestampMs(max(due_ms, now_ms))
-        return (AwaitDeadline(BatchTimer(), self._due_ms),)
+        return (fx.AwaitDeadline(BatchTimer(), self._due_ms),)
 
     def _due_ms_of(self, waiting: WaitingJob) -> int:
         return due_ms_of(waiting, self.settings.profile)
@@ -220,7 +207,7 @@ class Settler:
         unsettled = frozenset((claim.client, claim.signer) for batch in pending for claim in batch.claims)
         return BatchTerms(slot, record, open_value, self.member.rules.min_stake, unsettled)
 
-    def _put_back(self, failed: EffectFailed, now_ms: TimestampMs) -> None:
+    def _put_back(self, failed: ev.EffectFailed, now_ms: TimestampMs) -> None:
         """Put the jobs of a refused batch back into their lanes, and wait a little."""
         batch = self.own.refuse(failed.about)
         if batch is None:

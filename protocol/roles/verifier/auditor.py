@@ -9,24 +9,8 @@ import hashlib
 from dataclasses import dataclass, field
 
 from protocol import effects as fx
+from protocol import events as ev
 from protocol.court.docket import Docket, DocketAudit
-from protocol.effects import AwaitDeadline, CloseAudit, CommitAudit, Effect, RevealAudit, Send
-from protocol.events import (
-    AuditCommitted,
-    AuditConvened,
-    AuditNotDrawn,
-    AuditRevealed,
-    BlobFetched,
-    BlockSeen,
-    CaseResolved,
-    DeadlinePassed,
-    EffectFailed,
-    Event,
-    MessageReceived,
-    ModelAdded,
-    SampleOpened,
-    SampleReplayed,
-)
 from protocol.messages import Message
 from protocol.params import AUDITORS
 from protocol.roles.identity import Identity, Settings
@@ -81,48 +65,48 @@ class Auditor:
             return False
         return self._examination.find(peer_id, message.batch_id, message.leaf_index) is not None
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Return the effects that an event calls for."""
         match event:
-            case CaseResolved(batch_id=batch_id, verdict=Verdict.PASS, block=block):
+            case ev.CaseResolved(batch_id=batch_id, verdict=Verdict.PASS, block=block):
                 self._convening.passed(BatchId(batch_id), block)
-            case AuditConvened():
+            case ev.AuditConvened():
                 return self._convened(event, now_ms)
-            case AuditNotDrawn(batch_id):
+            case ev.AuditNotDrawn(batch_id):
                 self._convening.forget(BatchId(batch_id))
-            case MessageReceived(peer_id, SampleOpening() as opening):
+            case ev.MessageReceived(peer_id, SampleOpening() as opening):
                 done, effects = self._examination.sample(peer_id, opening)
                 return effects or self._commit_when_done(done)
-            case MessageReceived(peer_id, ProofOpening() as proof):
+            case ev.MessageReceived(peer_id, ProofOpening() as proof):
                 return self._commit_when_done(self._examination.take_fingerprint(peer_id, proof))
-            case MessageReceived(peer_id, CheckOpening() as shown):
+            case ev.MessageReceived(peer_id, CheckOpening() as shown):
                 return self._commit_when_done(self._examination.take_check(peer_id, shown))
-            case BlobFetched(cid):
+            case ev.BlobFetched(cid):
                 return self._examination.fetched(cid)
-            case ModelAdded():
+            case ev.ModelAdded():
                 return self._examination.run_waiting()
-            case SampleOpened():
+            case ev.SampleOpened():
                 return self._examination.take_content(event)
-            case SampleReplayed():
+            case ev.SampleReplayed():
                 return self._commit_when_done(self._examination.take_pass(event))
-            case AuditCommitted(batch_id=batch_id) | AuditRevealed(batch_id=batch_id):
+            case ev.AuditCommitted(batch_id=batch_id) | ev.AuditRevealed(batch_id=batch_id):
                 return self._reveal_when_done(self._audits.get(BatchId(batch_id)))
-            case DeadlinePassed(ConveneAuditTimer(batch_id)):
+            case ev.DeadlinePassed(ConveneAuditTimer(batch_id)):
                 return self._convening.convene(BatchId(batch_id))
-            case DeadlinePassed((CommitAuditTimer() | RevealAuditTimer() | CloseAuditTimer()) as timer):
+            case ev.DeadlinePassed((CommitAuditTimer() | RevealAuditTimer() | CloseAuditTimer()) as timer):
                 return self._due(timer)
-            case EffectFailed(effect=fx.ConveneAudit):
+            case ev.EffectFailed(effect=fx.ConveneAudit):
                 self._convening.failed(event)
-            case EffectFailed():
+            case ev.EffectFailed():
                 self._failed(event)
-            case BlockSeen():
+            case ev.BlockSeen():
                 looks = (self._look_at(audit, now_ms) for audit in self._audits.values())
                 return *self._convening.look(now_ms), *(effect for look in looks for effect in look)
             case _:
                 pass
         return ()
 
-    def _convened(self, event: AuditConvened, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _convened(self, event: ev.AuditConvened, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         batch_id = BatchId(event.batch_id)
         self._convening.forget(batch_id)
         case = self.docket.case(batch_id)
@@ -149,15 +133,15 @@ class Auditor:
     def _is_bound(self, audit: Audit) -> bool:
         return audit.place in self._public(audit).committed
 
-    def _ask(self, audit: Audit, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _ask(self, audit: Audit, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Every seat that has not shown everything is asked."""
         audit.asked_ms = now_ms
         query = AuditQuery(audit.batch_id, self.member.hpke_key)
         peers = (self.member.peer_of(audit.seats[seat].node) for seat in audit.lacking_seats())
-        return tuple(Send(peer_id, query) for peer_id in peers if peer_id)
+        return tuple(fx.Send(peer_id, query) for peer_id in peers if peer_id)
 
     # --- what chain time makes due ------------------------------------------------------------------------------------
-    def _look_at(self, audit: Audit, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _look_at(self, audit: Audit, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         public, window, now_s = self._public(audit), self.member.rules.seat_window_s, self.member.timestamp
         if public.ended:
             return ()
@@ -169,26 +153,26 @@ class Auditor:
             timer = RevealAuditTimer(audit.batch_id)
         elif not audit.closing and now_s > public.since + 2 * window + audit.place * STAGGER_S:
             timer = CloseAuditTimer(audit.batch_id)
-        asked: tuple[Effect, ...] = ()
+        asked: tuple[fx.Effect, ...] = ()
         if timer is not None and audit.timer != timer:
             audit.timer = timer
-            asked = (AwaitDeadline(timer, now_ms),)
+            asked = (fx.AwaitDeadline(timer, now_ms),)
         if audit.asked_at is not None and self.member.is_overdue(audit.asked_at):
             return *asked, *self._ask_transaction_again(audit)
         if audit.findings is None and audit.lacks() and now_ms - audit.asked_ms >= ASK_AGAIN_MS:
             return *asked, *self._ask(audit, now_ms)
         return asked
 
-    def _ask_transaction_again(self, audit: Audit) -> tuple[Effect, ...]:
+    def _ask_transaction_again(self, audit: Audit) -> tuple[fx.Effect, ...]:
         """Ask again for a transaction whose event is overdue."""
         audit.asked_at = self.member.head
         if audit.findings is not None and not self._is_bound(audit):
             return (self._commitment(audit),)
         if audit.revealing and audit.place not in self._public(audit).revealed:
             return (self._revelation(audit),)
-        return (CloseAudit(audit.batch_id),) if audit.closing else ()
+        return (fx.CloseAudit(audit.batch_id),) if audit.closing else ()
 
-    def _due(self, timer: AuditTimer) -> tuple[Effect, ...]:
+    def _due(self, timer: AuditTimer) -> tuple[fx.Effect, ...]:
         audit = self._audits.get(BatchId(timer.batch_id))
         if audit is None or self._public(audit).ended:
             return ()
@@ -204,10 +188,10 @@ class Auditor:
                 return ()
 
     # --- what is found ------------------------------------------------------------------------------------------------
-    def _commit_when_done(self, audit: Audit | None) -> tuple[Effect, ...]:
+    def _commit_when_done(self, audit: Audit | None) -> tuple[fx.Effect, ...]:
         return self._commit(audit) if audit and not audit.lacks() else ()
 
-    def _commit(self, audit: Audit) -> tuple[Effect, ...]:
+    def _commit(self, audit: Audit) -> tuple[fx.Effect, ...]:
         batch = self.docket.batch(audit.batch_id)
         if audit.findings is not None or batch is None:
             return ()
@@ -219,16 +203,16 @@ class Auditor:
         audit.asked_at = self.member.head
         return (self._commitment(audit),)
 
-    def _commitment(self, audit: Audit) -> CommitAudit:
+    def _commitment(self, audit: Audit) -> fx.CommitAudit:
         assert audit.findings is not None
         off, score = audit.findings
         sealed = audit_commitment(audit.batch_id, audit.place, off, score, self._salt(audit))
-        return CommitAudit(audit.batch_id, audit.place, sealed)
+        return fx.CommitAudit(audit.batch_id, audit.place, sealed)
 
     def _salt(self, audit: Audit) -> bytes:
         return hashlib.sha256(b"vcoin/audit/1" + self.settings.secret + audit.batch_id).digest()
 
-    def _reveal_when_done(self, audit: Audit | None) -> tuple[Effect, ...]:
+    def _reveal_when_done(self, audit: Audit | None) -> tuple[fx.Effect, ...]:
         """Once all have committed; and when all have revealed it may end, at the first one's call."""
         if audit is None:
             return ()
@@ -239,27 +223,27 @@ class Auditor:
             return self._close(audit)
         return ()
 
-    def _reveal(self, audit: Audit) -> tuple[Effect, ...]:
+    def _reveal(self, audit: Audit) -> tuple[fx.Effect, ...]:
         if audit.findings is None:
             return ()
         audit.revealing, audit.asked_at = True, self.member.head
         return (self._revelation(audit),)
 
-    def _revelation(self, audit: Audit) -> RevealAudit:
+    def _revelation(self, audit: Audit) -> fx.RevealAudit:
         assert audit.findings is not None
         off, score = audit.findings
-        return RevealAudit(audit.batch_id, audit.place, off, score, self._salt(audit))
+        return fx.RevealAudit(audit.batch_id, audit.place, off, score, self._salt(audit))
 
-    def _close(self, audit: Audit) -> tuple[Effect, ...]:
+    def _close(self, audit: Audit) -> tuple[fx.Effect, ...]:
         audit.closing, audit.asked_at = True, self.member.head
-        return (CloseAudit(audit.batch_id),)
+        return (fx.CloseAudit(audit.batch_id),)
 
-    def _failed(self, failed: EffectFailed) -> None:
+    def _failed(self, failed: ev.EffectFailed) -> None:
         """Allow a second try with a later block after a transient failure; none after a refusal."""
         audit = self._audits.get(BatchId(failed.about))
-        if audit is None or failed.effect not in (CommitAudit, RevealAudit, CloseAudit):
+        if audit is None or failed.effect not in (fx.CommitAudit, fx.RevealAudit, fx.CloseAudit):
             return
         audit.timer = None
         if failed.transient:
-            audit.revealing = audit.revealing and failed.effect is not RevealAudit
-            audit.closing = audit.closing and failed.effect is not CloseAudit
+            audit.revealing = audit.revealing and failed.effect is not fx.RevealAudit
+            audit.closing = audit.closing and failed.effect is not fx.CloseAudit

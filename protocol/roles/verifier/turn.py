@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from protocol import effects as fx
 from protocol.court.phases import CasePhase
-from protocol.effects import CommitSeat, Effect, RevealSeat, Send
 from protocol.errors import Malformed, RemoteProtocolError
 from protocol.events import SampleOpened, SampleReplayed
 from protocol.judging.margins import evidence_of_case
@@ -52,11 +51,11 @@ class SeatTurn:
         self.checking = Checking(self.settings, self.member)
 
     # --- the drawn leaves -------------------------------------------------------------------------------------------
-    def ask(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def ask(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Ask for the drawn leaves."""
         sitting.own.asked_ms = now_ms
         peer_id = self.member.peer_of(sitting.node)
-        return (Send(peer_id, SampleQuery(sitting.batch_id, self.member.hpke_key)),) if peer_id else ()
+        return (fx.Send(peer_id, SampleQuery(sitting.batch_id, self.member.hpke_key)),) if peer_id else ()
 
     def check(
         self,
@@ -66,7 +65,7 @@ class SeatTurn:
         now_ms: TimestampMs,
         *,
         on_chain: bool = False,
-    ) -> tuple[Effect, ...]:
+    ) -> tuple[fx.Effect, ...]:
         """Check the opening of a leaf; `on_chain`: it was shown there at this seat's demand.
 
         Raises: RemoteProtocolError if it is no leaf of the batch, or its client has not ordered it.
@@ -105,7 +104,7 @@ class SeatTurn:
             return "its client has not signed the receipt"
         return ""
 
-    def take_content(self, sitting: Sitting, opened: SampleOpened) -> tuple[Effect, ...]:
+    def take_content(self, sitting: Sitting, opened: SampleOpened) -> tuple[fx.Effect, ...]:
         """The content of a leaf was unsealed, or cannot be."""
         leaf = sitting.own.leaves.get(opened.leaf_index)
         if leaf is None or leaf.opening is None or leaf.check is not None:
@@ -119,7 +118,7 @@ class SeatTurn:
             return self.commit_when_done(sitting)
         return self.checking.run_opened(sitting.batch.submitted, opened, leaf, self.member.peer_of(sitting.node))
 
-    def take_pass(self, sitting: Sitting, replayed: SampleReplayed) -> tuple[Effect, ...]:
+    def take_pass(self, sitting: Sitting, replayed: SampleReplayed) -> tuple[fx.Effect, ...]:
         """Our own pass over a leaf is done."""
         leaf = sitting.own.leaves.get(replayed.leaf_index)
         if leaf is None or leaf.check is not None:
@@ -128,7 +127,7 @@ class SeatTurn:
         return self.commit_when_done(sitting)
 
     # --- commit, compare, reveal ------------------------------------------------------------------------------------
-    def commit_when_done(self, sitting: Sitting) -> tuple[Effect, ...]:
+    def commit_when_done(self, sitting: Sitting) -> tuple[fx.Effect, ...]:
         """Bind this seat to what it has computed, once that is all."""
         own, case = sitting.own, sitting.case
         checks = [leaf.check for leaf in own.leaves.values() if leaf.check is not None]
@@ -142,14 +141,14 @@ class SeatTurn:
         own.evidence = evidence_of_case(self.checking.evidence(batch, leaf) for leaf in own.leaves.values())
         salt = self._salt(sitting)
         commitment = seat_commitment(sitting.batch_id, case.round, own.seat, own.digest, salt, own.evidence)
-        return (CommitSeat(sitting.batch_id, own.seat, commitment),)
+        return (fx.CommitSeat(sitting.batch_id, own.seat, commitment),)
 
-    def ask_fingerprints(self, sitting: Sitting) -> tuple[Effect, ...]:
+    def ask_fingerprints(self, sitting: Sitting) -> tuple[fx.Effect, ...]:
         """Ask for the fingerprints of the drawn leaves."""
         peer_id = self.member.peer_of(sitting.node)
-        return (Send(peer_id, ProofQuery(sitting.batch_id)),) if peer_id else ()
+        return (fx.Send(peer_id, ProofQuery(sitting.batch_id)),) if peer_id else ()
 
-    def compare(self, sitting: Sitting, opening: ProofOpening) -> tuple[Effect, ...]:
+    def compare(self, sitting: Sitting, opening: ProofOpening) -> tuple[fx.Effect, ...]:
         """Score a leaf by its fingerprint; not before this seat is bound."""
         leaf = sitting.own.leaves.get(opening.leaf_index)
         if leaf is None or leaf.opening is None or leaf.score is not None or not sitting.is_bound:
@@ -158,7 +157,7 @@ class SeatTurn:
         leaf.score, leaf.problem = self.checking.score(sitting.batch.submitted, leaf, opening.proof)
         return self.reveal_when_done(sitting)
 
-    def reveal_when_done(self, sitting: Sitting) -> tuple[Effect, ...]:
+    def reveal_when_done(self, sitting: Sitting) -> tuple[fx.Effect, ...]:
         """Tell this seat's scores, once they are all known and every seat is bound."""
         own, case = sitting.own, sitting.case
         scores = [own.leaves[index].score for index in case.drawn] if own.leaves else []
@@ -168,15 +167,15 @@ class SeatTurn:
             return ()
         own.revealing, own.asked_at = True, self.member.head
         salt = self._salt(sitting)
-        return (RevealSeat(sitting.batch_id, own.seat, own.digest, known, salt, own.evidence),)
+        return (fx.RevealSeat(sitting.batch_id, own.seat, own.digest, known, salt, own.evidence),)
 
     # --- what the node shows on chain -------------------------------------------------------------------------------
-    def take_answer(self, sitting: Sitting, data: bytes, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def take_answer(self, sitting: Sitting, data: bytes, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Look at an answer on chain; rubbish in answer to this seat's own demand proves nothing."""
         demand = sitting.case.demand
         assert demand is not None
         mine, index = demand.seat == sitting.own.seat, demand.leaf_index
-        effects: tuple[Effect, ...] = ()
+        effects: tuple[fx.Effect, ...] = ()
         try:
             message = decode_named(ANSWERS, data, MAX_ANSWER_BYTES)
             if (message.batch_id, message.leaf_index) != (sitting.batch_id, index):

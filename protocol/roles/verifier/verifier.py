@@ -8,26 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from protocol import effects as fx
+from protocol import events as ev
 from protocol.court.docket import Docket
-from protocol.effects import AwaitDeadline, Effect, ResolveCase
-from protocol.events import (
-    BlobFetched,
-    BlockSeen,
-    CaseConvened,
-    CaseGrown,
-    DataAnswered,
-    DeadlinePassed,
-    EffectFailed,
-    Event,
-    MessageReceived,
-    ModelAdded,
-    SampleOpened,
-    SampleReplayed,
-    SeatAdded,
-    SeatCommitted,
-    SeatRevealed,
-    SeatSilenced,
-)
 from protocol.messages import Message
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
@@ -82,41 +64,41 @@ class Verifier:
             return False
         return leaf.opening is None if isinstance(message, SampleOpening) else leaf.score is None
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Return the effects that an event calls for."""
         match event:
-            case MessageReceived(peer_id, SampleOpening() as opening):
+            case ev.MessageReceived(peer_id, SampleOpening() as opening):
                 sitting = self._shown_by(peer_id, opening.batch_id)
                 return self._turn.check(sitting, opening, (peer_id,), now_ms) if sitting else ()
-            case MessageReceived(peer_id, ProofOpening() as opening):
+            case ev.MessageReceived(peer_id, ProofOpening() as opening):
                 sitting = self._shown_by(peer_id, opening.batch_id)
                 return self._turn.compare(sitting, opening) if sitting else ()
-            case BlobFetched(cid):
+            case ev.BlobFetched(cid):
                 return self._fetched(cid)
-            case ModelAdded():
+            case ev.ModelAdded():
                 run = self._turn.checking.run_waiting
                 return tuple(effect for each in self.sittings for effect in run(each.batch.submitted, each.own.leaves))
-            case SampleOpened(batch_id=batch_id) if sitting := self.sitting(batch_id):
+            case ev.SampleOpened(batch_id=batch_id) if sitting := self.sitting(batch_id):
                 return self._turn.take_content(sitting, event)
-            case SampleReplayed(batch_id=batch_id) if sitting := self.sitting(batch_id):
+            case ev.SampleReplayed(batch_id=batch_id) if sitting := self.sitting(batch_id):
                 return self._turn.take_pass(sitting, event)
-            case EffectFailed():
+            case ev.EffectFailed():
                 return self._failed(event, now_ms)
-            case DeadlinePassed(timer):
+            case ev.DeadlinePassed(timer):
                 return self._due(timer)
-            case BlockSeen():
+            case ev.BlockSeen():
                 return tuple(effect for each in self.sittings for effect in self._wait.look(each, now_ms))
-            case CaseConvened(batch_id=batch_id, timestamp=since):
+            case ev.CaseConvened(batch_id=batch_id, timestamp=since):
                 case_ = self.docket.case(batch_id)
                 seat = case_.seat_of(self.identity.node_id) if case_ else None
                 return self._sit(BatchId(batch_id), seat, since, now_ms) if seat is not None else ()
-            case SeatAdded(batch_id, seat, node, since) if node == self.identity.node_id:
+            case ev.SeatAdded(batch_id, seat, node, since) if node == self.identity.node_id:
                 return self._sit(BatchId(batch_id), seat, since, now_ms)
             case _:
                 sitting = self.sitting(getattr(event, "batch_id", b""))
                 return self._follow(sitting, event, now_ms) if sitting else ()
 
-    def _sit(self, batch_id: BatchId, seat: int, since: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _sit(self, batch_id: BatchId, seat: int, since: int, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """This node is drawn for a seat, or for one of a later round."""
         while batch_id not in self._seats and len(self._seats) >= SEATS_KEPT:
             self._seats.pop(next(iter(self._seats)))
@@ -129,26 +111,26 @@ class Verifier:
         own.leaves = {index: DrawnLeaf() for index in sitting.case.drawn}
         return self._turn.ask(sitting, now_ms)
 
-    def _follow(self, sitting: Sitting, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _follow(self, sitting: Sitting, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Take what the docket has just learned of a case in which this node sits."""
         own = sitting.own
         match event:
-            case SeatSilenced(seat=seat):
+            case ev.SeatSilenced(seat=seat):
                 if seat == own.seat:
                     own.leave(revealed=False)
                 return self._turn.reveal_when_done(sitting)
-            case SeatCommitted(seat=seat) if seat == own.seat:
+            case ev.SeatCommitted(seat=seat) if seat == own.seat:
                 own.asked_ms = now_ms
                 return (*self._turn.ask_fingerprints(sitting), *self._turn.reveal_when_done(sitting))
-            case SeatCommitted():
+            case ev.SeatCommitted():
                 return self._turn.reveal_when_done(sitting)
-            case SeatRevealed() if sitting.case.have_all_revealed and own.seat is not None:
+            case ev.SeatRevealed() if sitting.case.have_all_revealed and own.seat is not None:
                 # The seats take turns, so that one of them pays for the call.
-                return (AwaitDeadline(ResolveTimer(sitting.batch_id), now_ms + own.seat * STAGGER_MS),)
-            case CaseGrown():
+                return (fx.AwaitDeadline(ResolveTimer(sitting.batch_id), now_ms + own.seat * STAGGER_MS),)
+            case ev.CaseGrown():
                 # Its seats follow, perhaps this node among them again.
                 own.leave(revealed=sitting.has_revealed)
-            case DataAnswered(data=data) if own.seat is not None:
+            case ev.DataAnswered(data=data) if own.seat is not None:
                 # An answer on chain counts like one from the node itself; every turn begins anew.
                 taken = self._turn.take_answer(sitting, data, now_ms)
                 return taken or (*self._turn.commit_when_done(sitting), *self._turn.reveal_when_done(sitting))
@@ -156,11 +138,11 @@ class Verifier:
                 pass
         return ()
 
-    def _due(self, timer: object) -> tuple[Effect, ...]:
+    def _due(self, timer: object) -> tuple[fx.Effect, ...]:
         match timer:
             case ResolveTimer(batch_id) if sitting := self.sitting(batch_id):
                 may_end = sitting.case.is_open and sitting.case.have_all_revealed
-                return (ResolveCase(sitting.batch_id, sitting.batch.submitted.contents),) if may_end else ()
+                return (fx.ResolveCase(sitting.batch_id, sitting.batch.submitted.contents),) if may_end else ()
             case FraudProofTimer(batch_id) if sitting := self.sitting(batch_id):
                 return self._turn.prover.send(sitting)
             case AbstainTimer(batch_id) | DataDemandTimer(batch_id) if sitting := self.sitting(batch_id):
@@ -176,13 +158,13 @@ class Verifier:
     def _leaves(self) -> Iterator[tuple[Sitting, DrawnLeaf]]:
         return ((sitting, leaf) for sitting in self.sittings for leaf in sitting.own.leaves.values())
 
-    def _fetched(self, cid: bytes) -> tuple[Effect, ...]:
-        effects: list[Effect] = []
+    def _fetched(self, cid: bytes) -> tuple[fx.Effect, ...]:
+        effects: list[fx.Effect] = []
         for sitting, leaf in self._leaves():
             effects += self._turn.checking.fetched(leaf, cid, self.member.peer_of(sitting.node))
         return tuple(effects)
 
-    def _failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _failed(self, failed: ev.EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Allow a second try: after a transient failure with the next block, after a refusal once it would be final."""
         if failed.effect in (fx.FetchBlob, fx.FetchModel):
             self._not_fetched(failed)
@@ -206,7 +188,7 @@ class Verifier:
                 own.demanding = own.demanding and failed.effect is not fx.DemandData
         return ()
 
-    def _not_fetched(self, failed: EffectFailed) -> None:
+    def _not_fetched(self, failed: ev.EffectFailed) -> None:
         for _, leaf in self._leaves():
             job = leaf.opening.entry.job if leaf.opening else None
             if job is None or leaf.check is not None:

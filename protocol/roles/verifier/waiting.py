@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from protocol import effects as fx
 from protocol.court.phases import CasePhase
-from protocol.effects import Effect, FetchBlob, FetchModel, ResolveCase
 from protocol.roles.member import Member
 from protocol.roles.verifier.checking import open_sample
 from protocol.roles.verifier.recourse import Recourse
@@ -26,7 +25,7 @@ class SeatWait:
     turn: SeatTurn
     recourse: Recourse
 
-    def look(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def look(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """A node that did not hear the question, or not in time, hears it again."""
         if not sitting.is_open:
             return ()
@@ -35,7 +34,7 @@ class SeatWait:
             return timers
         return *timers, *self._next_question(sitting, now_ms)
 
-    def _next_question(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _next_question(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         own, decided = sitting.own, sitting.case.phase is CasePhase.DECIDED
         if ended := self._end_waiting(sitting, now_ms):
             return ended
@@ -56,7 +55,7 @@ class SeatWait:
             return self.turn.reveal_when_done(sitting) or self.turn.ask_fingerprints(sitting)
         return ()
 
-    def _end_waiting(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _end_waiting(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """No appeal came, or no answer: the seats take turns, so that one of them pays for the call."""
         case, own = sitting.case, sitting.own
         until = case.appeal_until if case.phase is CasePhase.DECIDED else 0
@@ -66,9 +65,9 @@ class SeatWait:
         if not until or self.member.timestamp <= until + own.seat * STAGGER_MS // 1000:
             return ()
         own.asked_ms = now_ms
-        return (ResolveCase(sitting.batch_id, sitting.batch.submitted.contents),)
+        return (fx.ResolveCase(sitting.batch_id, sitting.batch.submitted.contents),)
 
-    def _ask_transaction_again(self, sitting: Sitting) -> tuple[Effect, ...]:
+    def _ask_transaction_again(self, sitting: Sitting) -> tuple[fx.Effect, ...]:
         """Ask again for a transaction whose event is overdue."""
         own = sitting.own
         if own.committing and not sitting.is_bound:
@@ -81,20 +80,20 @@ class SeatWait:
         own.demanding = own.demanding and sitting.case.demand is not None
         return ()
 
-    def _try_again(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def _try_again(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Try again what failed on this machine, or could not be fetched."""
         own = sitting.own
         if now_ms - own.tried_ms < TRY_AGAIN_MS:
             return ()
         own.tried_ms = now_ms
         holders = tuple(filter(None, [self.member.peer_of(sitting.node)]))
-        effects: list[Effect] = []
+        effects: list[fx.Effect] = []
         for index, leaf in own.leaves.items():
             match leaf.failed:
                 case fx.FetchBlob:
-                    effects.append(FetchBlob(leaf.missing, holders))
+                    effects.append(fx.FetchBlob(leaf.missing, holders))
                 case fx.FetchModel if leaf.manifest and leaf.manifest not in self.member.models:
-                    effects.append(FetchModel(leaf.manifest, holders))
+                    effects.append(fx.FetchModel(leaf.manifest, holders))
                 case fx.OpenSample if leaf.opening is not None:
                     effects.append(open_sample(leaf.opening))
                 case fx.ReplaySample if sitting.class_id in self.member.device.class_ids:
