@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from protocol import events as ev
 from protocol.court.docket import BatchEvent
-from protocol.stages.commitment import BatchContents, BatchSums
-from protocol.wire.ids import Address, BatchId
+from protocol.wire.ids import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,30 +21,11 @@ class ClientTouched:
     client: Address
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStored:
-    """A batch as the contract stored it; its lanes' job counts stand in the lane logs of the same transaction."""
-
-    batch_id: BatchId
-    node: Address
-    slot: int
-    class_id: int
-    block: int
-    timestamp: int
-    rate_bps: int
-    leaf_count: int
-    unreceipted: bool
-    uncalibrated: bool
-    checked: bool
-    sums: BatchSums
-    contents: BatchContents
-
-
 Fact = (
     NodeTouched
     | ClientTouched
-    | BatchStored
     | BatchEvent
+    | ev.BatchSubmitted
     | ev.LaneSeen
     | ev.AccountSeen
     | ev.CalibrationSeen

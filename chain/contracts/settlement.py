@@ -5,10 +5,10 @@ from typing import Any
 
 from chain.abi.enums import BatchState, LaneState
 from chain.contracts.contract import Contract, DecodedLog
-from chain.contracts.facts import BatchStored, ClientTouched, Fact
+from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
-from protocol.events import AccountSeen, BatchRefunded, BatchSettled, BatchVoided, LaneSeen
+from protocol.events import AccountSeen, BatchRefunded, BatchSettled, BatchSubmitted, BatchVoided, LaneSeen
 from protocol.stages.assignment import Account, Lane, LaneOpen
 from protocol.stages.commitment import Batch, BatchContents, BatchSums, LaneClaim, LaneDebit
 from protocol.wire.envelope import compact
@@ -176,7 +176,7 @@ class Settlement(Contract):
             return None
         _, logs = await self.ethereum.logs([self.address], block, block, self.topics("BatchSubmitted"))
         found = (self.fact(entry) for log in logs if (entry := self.entry(log)))
-        stored = (each for each in found if isinstance(each, BatchStored) and (each.node, each.slot) == (node, slot))
+        stored = (each for each in found if isinstance(each, BatchSubmitted) and (each.node, each.slot) == (node, slot))
         return next((each.contents for each in stored), None)
 
     async def sampled_leaves(self, node: Address, slot: int) -> tuple[int, ...]:
@@ -255,7 +255,7 @@ class Settlement(Contract):
             case "LaneReclaimed", (client, *_):
                 return ClientTouched(client)
             case "BatchSubmitted", (node, slot, batch_id, stored, contents):
-                return _stored(BatchId(batch_id), node, slot, StoredBatch(*stored), contents)
+                return _submitted(BatchId(batch_id), node, slot, StoredBatch(*stored), contents)
             case "BatchFinal", (node, _, batch_id, price, burned, reward, bonus, pooled):
                 return BatchSettled(batch_id, node, price, burned, reward, bonus, pooled)
             case "BatchVoided", (node, _, batch_id):
@@ -295,8 +295,11 @@ def _claim(claim: LaneClaim) -> tuple[Any, ...]:
     )
 
 
-def _stored(batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, contents: tuple[Any, ...]) -> BatchStored:
-    return BatchStored(
+def _submitted(
+    batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, contents: tuple[Any, ...]
+) -> BatchSubmitted:
+    """Its lanes' job counts are not in this log; `log_decoder` adds them from the logs before it."""
+    return BatchSubmitted(
         batch_id=batch_id,
         node=node,
         slot=slot,
@@ -310,6 +313,7 @@ def _stored(batch_id: BatchId, node: Address, slot: int, stored: StoredBatch, co
         checked=stored.checked,
         sums=stored.sums,
         contents=stored_contents(contents),
+        lane_jobs=(),
     )
 
 

@@ -1,33 +1,19 @@
 """The cases of a network, open and closed, from the logs of its court."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chain.abi.enums import CaseState
 from chain.contracts.court import ChainCase
 from chain.contracts.network import Network
-from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A case and where it stands.
-
-    block: of its first log. verdict: NONE while it is open. median: behind the verdict, or of the last round so far, in
-    basis points. until: when anyone may end it, in seconds; 0 once it is closed.
-    """
+class Heard(ChainCase):
+    """A case as it stands. block: of its first log; median: behind the verdict, or of the last round so far."""
 
     batch_id: BatchId
-    node: Address
-    slot: int
     block: int
-    state: CaseState
-    verdict: Verdict
-    median: int
-    round: int
-    seats: int
-    drawn: int
-    until: int
 
     @property
     def is_open(self) -> bool:
@@ -43,18 +29,16 @@ async def read_cases(network: Network, first: int, last: int, node: Address | No
     """
     about = {} if node is None else {"node": node}
     entries = await network.court.entries(("CaseConvened", "CaseResolved"), first, last, **about)
-    begun: dict[BatchId, tuple[Address, int, int]] = {}
+    begun: dict[BatchId, int] = {}
     medians: dict[BatchId, int] = {}
     for entry in entries:
         case = BatchId(entry.values[0])
-        begun.setdefault(case, (entry.values[1], entry.values[2], entry.log.block))
+        begun.setdefault(case, entry.log.block)
         if entry.event == "CaseResolved":
             medians[case] = entry.values[4]
     stand = await network.court.read_many("caseOf", [(case,) for case in begun]) if begun else []
-    return [
-        _heard(name, *begun[name], ChainCase(*values), medians.get(name))
-        for name, values in zip(begun, stand, strict=True)
-    ]
+    found = (Heard(*(*values, *each)) for each, values in zip(begun.items(), stand, strict=True))
+    return [replace(case, median=medians.get(case.batch_id, case.median)) for case in found]
 
 
 async def cases_before_panel(network: Network, first: int, last: int) -> list[Heard]:
@@ -62,19 +46,3 @@ async def cases_before_panel(network: Network, first: int, last: int) -> list[He
     called = {BatchId(entry.values[0]) for entry in await network.court.entries("PanelCalled", first, last)}
     found = await read_cases(network, first, last) if called else []
     return [each for each in found if each.batch_id in called and each.state is CaseState.ARBITER]
-
-
-def _heard(name: BatchId, node: Address, slot: int, block: int, case: ChainCase, median: int | None) -> Heard:
-    return Heard(
-        batch_id=name,
-        node=node,
-        slot=slot,
-        block=block,
-        state=case.state,
-        verdict=case.verdict,
-        median=case.median if median is None else median,
-        round=case.round,
-        seats=case.seat_count,
-        drawn=case.drawn_count,
-        until=case.until,
-    )

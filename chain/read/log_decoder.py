@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chain.contracts.facts import BatchStored, ClientTouched, Fact, NodeTouched
+from chain.contracts.facts import ClientTouched, Fact, NodeTouched
 from chain.contracts.network import Network
 from chain.rpc.ethereum import Ethereum, Log
 from protocol import events as ev
@@ -12,15 +12,13 @@ from protocol.stages.assignment import Account
 from protocol.stages.offer import NodeRecord
 from protocol.wire.ids import Address, Hash32
 
-Told = Fact | ev.BatchSubmitted
-
 
 @dataclass(frozen=True, slots=True)
 class SeenFact:
     """A fact and the block that it stands in."""
 
     block: int
-    fact: Told
+    fact: Fact
 
 
 async def read_facts(
@@ -66,8 +64,6 @@ class Teller:
                     events.append(ev.IntakeStopped(until if until > times[each.block] else 0))
                 case ev.CaseConvened() | ev.SeatAdded() | ev.DataAnswered() | ev.AuditConvened() as event:
                     events.append(replace(event, timestamp=times[each.block]))
-                case BatchStored():
-                    raise AssertionError("made a BatchSubmitted where its transaction is known")
                 case event:
                     events.append(event)
         return events
@@ -118,32 +114,17 @@ def _facts(network: Network, logs: Iterable[Log]) -> Iterable[SeenFact]:
             case ev.BatchChallenged(client=client) as fact:
                 yield SeenFact(log.block, fact)
                 yield SeenFact(log.block, ClientTouched(client))
-            case BatchStored() as stored:
-                yield SeenFact(log.block, _submitted(stored, jobs))
+            case ev.BatchSubmitted() as batch:
+                yield SeenFact(log.block, _with_lanes(batch, jobs))
             case fact:
                 yield SeenFact(log.block, fact)
 
 
-def _submitted(stored: BatchStored, jobs: dict[tuple[Address, Address, Address], int]) -> ev.BatchSubmitted:
-    lanes = [(debit.client, debit.signer, stored.node) for debit in stored.contents.debits]
+def _with_lanes(batch: ev.BatchSubmitted, jobs: dict[tuple[Address, Address, Address], int]) -> ev.BatchSubmitted:
+    lanes = [(debit.client, debit.signer, batch.node) for debit in batch.contents.debits]
     if not all(lane in jobs for lane in lanes):
         raise ChainError("the endpoint's logs are nonsense: a batch without its lanes", transient=True)
-    return ev.BatchSubmitted(
-        batch_id=stored.batch_id,
-        node=stored.node,
-        slot=stored.slot,
-        class_id=stored.class_id,
-        block=stored.block,
-        timestamp=stored.timestamp,
-        rate_bps=stored.rate_bps,
-        leaf_count=stored.leaf_count,
-        unreceipted=stored.unreceipted,
-        uncalibrated=stored.uncalibrated,
-        checked=stored.checked,
-        sums=stored.sums,
-        contents=stored.contents,
-        lane_jobs=tuple(jobs[lane] for lane in lanes),
-    )
+    return replace(batch, lane_jobs=tuple(jobs[lane] for lane in lanes))
 
 
 async def _times(ethereum: Ethereum, seen: Sequence[SeenFact]) -> dict[int, int]:

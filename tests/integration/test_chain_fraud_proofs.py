@@ -9,7 +9,7 @@ import trio
 
 from chain.abi.enums import BatchState, NodeState
 from chain.contracts.court import ChainCase
-from chain.contracts.facts import BatchStored, ClientTouched
+from chain.contracts.facts import ClientTouched
 from chain.contracts.fraud_proofs import FraudProven
 from chain.rpc.ethereum import Call
 from chain.rpc.ethereum import TransactionReceipt as Mined
@@ -17,7 +17,7 @@ from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
 from protocol.effects import ProveFraud
 from protocol.errors import Reverted
-from protocol.events import BatchChallenged, Event, TransactionMined
+from protocol.events import BatchChallenged, BatchSubmitted, Event, TransactionMined
 from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
 from protocol.params import VCN
 from protocol.stages.commitment import Leaf, LeafEntry
@@ -48,7 +48,7 @@ class Scene:
         settlement = self.ledger.network.settlement
         mined = await self.send(NODE, settlement.submit(batch_with(NODE.address, slot, entries)))
         told = (settlement.fact(entry) for log in mined.logs if (entry := settlement.entry(log)))
-        return next(BatchFacts.of(fact.node, fact) for fact in told if isinstance(fact, BatchStored))
+        return next(BatchFacts.of(fact.node, fact) for fact in told if isinstance(fact, BatchSubmitted))
 
     async def until_in_pool(self, sender: Key) -> None:
         """Wait for the first transaction of somebody."""

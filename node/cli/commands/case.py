@@ -194,8 +194,8 @@ def _plain(case: "Heard") -> dict[str, object]:
         "verdict": _verdict(case),
         "median_bps": case.median,
         "round": case.round,
-        "seats": case.seats,
-        "drawn": case.drawn,
+        "seats": case.seat_count,
+        "drawn": case.drawn_count,
         "until": case.until,
     }
 
@@ -209,9 +209,9 @@ def _line(case: "Heard", now: int) -> tuple[str, ...]:
         state(case.state.name.lower()),
         _verdict(case) or BLANK,
         percent(case.median) if case.median else BLANK,
-        str(case.seats),
+        str(case.seat_count),
         str(case.round + 1),
-        str(case.drawn),
+        str(case.drawn_count),
         ends,
     )
 
