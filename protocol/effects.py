@@ -83,7 +83,7 @@ class FetchModel:
 @wire_name("SignMessage")
 @dataclass(frozen=True, slots=True)
 class SignMessage:
-    """> chain/wallet > MessageSigned, by the operator key or the client's signer, as the kind of message says."""
+    """> chain/tx/signer > MessageSigned, by the operator key or the client's signer, as the kind of message says."""
 
     message: Signable
 

@@ -1,4 +1,4 @@
-"""The chain as the driver sees it: performs chain and wallet effects, and reports what the chain says."""
+"""The chain as the driver sees it: performs chain effects, and reports what the chain says."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,28 +12,22 @@ from chain.perform import audits, batches, cases, fraud, lanes
 from chain.perform.liveness import Signs
 from chain.perform.transactor import Performer, Transactor
 from chain.read.watcher import Send, Watcher
-from chain.rpc.clock import HINT, ChainClock, now_ms
+from chain.rpc.clock import ChainClock, now_ms
 from chain.rpc.endpoints import REST_S, Unreachable, open_rpc
 from chain.rpc.ethereum import Ethereum
 from chain.rpc.quorum import Witnesses
 from chain.tx.pending import Record, Recorded
+from chain.tx.signer import Signer
 from chain.tx.transactions import MAX_FEE, MAX_PAUSE_S, Sender, look_after
 from chain.tx.wallet import Key, Wallet
-from protocol.effects import (
-    ChainEffect,
-    SignMessage,
-)
+from protocol.effects import ChainEffect
 from protocol.errors import ChainError
-from protocol.events import Event, MessageSigned
+from protocol.events import Event
 from protocol.params import ChainRules
-from protocol.stages.assignment import Assignment, LaneOpen
-from protocol.stages.offer import Offer
-from protocol.stages.request import Request
 from protocol.stages.verification import Calibration
 from protocol.wire.ids import Address, Cid, Hash32, Wei
 
 LOOK_AFTER_POLLS = 4
-_WITH_DEADLINE = (Request, Offer, Assignment, LaneOpen)
 PERFORMERS: dict[type, Performer] = {
     **lanes.PERFORMERS,
     **batches.PERFORMERS,
@@ -62,7 +56,7 @@ class ChainAdapter:
         self.network = network
         self.deployment = deployment
         self.rules = rules
-        self.wallet = wallet
+        self.signer = Signer(wallet, clock)
         self.watcher = watcher
         self.clock = clock
         self._poll_s = poll_s
@@ -75,7 +69,7 @@ class ChainAdapter:
         client = wallet.client
         # One key may play both parts; its nonces still have one owner.
         self._client = self._operator if client is None or client.address == wallet.operator.address else sender(client)
-        self._transactor = Transactor(network, rules, wallet, self._sign, self._operator, self._client, poll_s)
+        self._transactor = Transactor(network, rules, self.signer, self._operator, self._client, poll_s)
 
     async def run(self, send_event: Send, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Report the chain until cancelled; see Watcher."""
@@ -115,27 +109,13 @@ class ChainAdapter:
         """The noise constants of a model on a class; UNCALIBRATED if there are none."""
         return await self.network.params.calibration(manifest, class_id)
 
-    async def perform(self, effect: ChainEffect | SignMessage) -> Event:
+    async def perform(self, effect: ChainEffect) -> Event:
         """Do what an effect asks, unless it is done already, and say so.
 
-        Waits while no endpoint answers.
+        Waits while no endpoint answers, so that an outage costs an effect nothing but time.
 
-        Raises: Reverted, transient where only time or somebody else's turn is missing; ChainError, for a message with a
-        deadline while this machine's clock is wrong, too.
+        Raises: Reverted, transient where only time or another sender's turn is missing; ChainError.
         """
-        match effect:
-            case SignMessage():
-                return self._sign(effect)
-            case _:
-                return await self._perform_when_reached(effect)
-
-    def _sign(self, effect: SignMessage) -> MessageSigned:
-        if isinstance(effect.message, _WITH_DEADLINE) and self.clock.trouble:
-            raise ChainError(f"{self.clock.trouble}; {HINT}")
-        return self.wallet.perform(effect)
-
-    async def _perform_when_reached(self, effect: ChainEffect) -> Event:
-        """Wait while no endpoint answers, so that an outage costs an effect nothing but time."""
         pause_s = self._poll_s
         while True:
             try:

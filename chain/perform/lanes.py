@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from chain.perform.transactor import ContractCall, Payer, Performer, Transactor
 from chain.rpc.ethereum import refusal_name
-from protocol.effects import OpenLane, SignMessage
+from protocol.effects import OpenLane
 from protocol.errors import Reverted
 from protocol.events import TransactionMined
 
@@ -23,14 +23,14 @@ async def open_lane(at: Transactor, effect: OpenLane) -> TransactionMined:
         # The total never falls while the lane is open, so the message has counted once the lane is past it.
         return await total() >= order.prev_total + order.amount
 
-    client = at.wallet.client
+    client = at.signer.wallet.client
     ours = client is not None and client.address in (order.client, order.signer)
     for left in reversed(range(LANE_TRIES)):
         call = settlement.open_lane(order, effect.signature)
         if ours and order.prev_total < (now := await total()):
             # A batch moved the lane since the order was signed, and would again before we heard of it as final.
             newer = replace(order, prev_total=now)
-            call = settlement.open_lane(newer, at.sign(SignMessage(newer)).signature)
+            call = settlement.open_lane(newer, at.signer.sign(newer).signature)
         try:
             # The requester pays for its lanes; a node that opens one for its client pays itself.
             return await at.do(effect, ContractCall(call, opened, Payer.CLIENT))

@@ -9,11 +9,11 @@ import trio
 
 from chain.contracts.network import Network
 from chain.rpc.ethereum import Call, refusal_name
+from chain.tx.signer import Signer
 from chain.tx.transactions import Sender
-from chain.tx.wallet import Wallet
 from protocol import effects as fx
 from protocol.errors import Reverted
-from protocol.events import Event, MessageSigned, TransactionMined
+from protocol.events import Event, TransactionMined
 from protocol.params import ChainRules
 
 NEXT_BLOCK_POLLS = 8
@@ -56,8 +56,7 @@ class Transactor:
 
     network: Network
     rules: ChainRules
-    wallet: Wallet
-    sign: Callable[[fx.SignMessage], MessageSigned]
+    signer: Signer
     operator: Sender
     client: Sender
     poll_s: float

@@ -10,9 +10,7 @@ from typing import Any
 
 from coincurve import PrivateKey
 
-from protocol.effects import SignMessage
 from protocol.errors import ChainError
-from protocol.events import MessageSigned
 from protocol.messages import Signable
 from protocol.stages.assignment import Accept, Assignment, LaneOpen, OperatorConsent, Refuse
 from protocol.stages.commitment import Receipt, Result
@@ -75,13 +73,9 @@ class Wallet:
         self.client = client
         self.domain = domain
 
-    def perform(self, effect: SignMessage) -> MessageSigned:
-        """Sign a message with the key that its kind belongs to.
-
-        Raises: ChainError if this machine has no such key.
-        """
-        message: Signable = effect.message
-        return MessageSigned(message, self._key_of(message).sign(message, self.domain))
+    def sign(self, message: Signable) -> bytes:
+        """Sign a message with the key that its kind belongs to. Raises: ChainError if this machine has no such key."""
+        return self._key_of(message).sign(message, self.domain)
 
     def sign_frame(self, content: bytes) -> bytes:
         """A gossip frame, by the operator key."""

@@ -129,7 +129,8 @@ async def open_parts(
         )
         routes.update(dict.fromkeys(get_args(PeerEffect), peers))
         routes.update(dict.fromkeys(get_args(SealingEffect), sealing))
-        routes.update(dict.fromkeys((*get_args(ChainEffect), SignMessage), chain))
+        routes.update(dict.fromkeys(get_args(ChainEffect), chain))
+        routes[SignMessage] = chain.signer
         if runner is not None:
             routes.update(dict.fromkeys(get_args(ContainerEffect), ContainerAdapter(runner, driver.report)))
         yield Parts(

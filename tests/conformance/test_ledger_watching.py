@@ -1,14 +1,10 @@
 """What the watcher reports, on the ledger in memory and on a chain."""
 
-import pytest
-
 from protocol.effects import (
     CheckIn,
     ResolveCase,
-    SignMessage,
     SubmitBatch,
 )
-from protocol.errors import ChainError
 from protocol.events import (
     AccountSeen,
     BatchSubmitted,
@@ -17,18 +13,15 @@ from protocol.events import (
     CaseResolved,
     Event,
     LaneSeen,
-    MessageSigned,
     NodeSeen,
     SeatCommitted,
     SeatRevealed,
     SeedRevealed,
 )
 from protocol.params import VCN
-from protocol.stages.assignment import Accept
 from protocol.stages.sampling import epoch_of
-from protocol.wire.envelope import require_signer
 from tests.support.event_recorder import told_by
-from tests.support.jobs import batch_of, named
+from tests.support.jobs import batch_of
 from tests.support.scenes.ledgers import CLIENT, FRESH_SCORE, LANE, NODE, VERIFIERS, OpenLedger, scene
 
 
@@ -50,23 +43,6 @@ async def test_absence_costs_a_hundredth_a_day_after_a_week_and_a_gap_starts_pro
         seen = await play.story.until(NodeSeen, lambda seen: seen.record.stake < 10_000 * VCN)
         assert left - 1 <= seen.record.stake <= left
         assert seen.record.rate_bps == 10_000
-
-
-async def test_a_message_is_signed_by_the_key_of_its_kind(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger) as play:
-        accept = await play.adapter.perform(SignMessage(Accept(named("job"), 1)))
-        assert isinstance(accept, MessageSigned)
-        require_signer(accept.message, accept.signature, play.ledger.domain, NODE.address)
-        order, _ = play.orders.lane_open(LANE, 1)
-        opened = await play.adapter.perform(SignMessage(order))
-        require_signer(opened.message, opened.signature, play.ledger.domain, CLIENT.address)
-
-
-async def test_a_machine_without_a_client_key_signs_no_order(open_ledger: OpenLedger) -> None:
-    async with scene(open_ledger) as play, play.ledger.adapter(NODE) as provider:
-        order, _ = play.orders.lane_open(LANE, 1)
-        with pytest.raises(ChainError, match="no client key"):
-            await provider.perform(SignMessage(order))
 
 
 async def test_every_block_is_told_after_what_is_in_it(open_ledger: OpenLedger) -> None:

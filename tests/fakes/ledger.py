@@ -16,7 +16,7 @@ from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, profiles
 from chain.perform.cases import STAYS
 from chain.rpc.ethereum import TOO_EARLY
 from chain.tx.wallet import Key, Wallet
-from protocol.effects import ChainEffect, SignMessage
+from protocol.effects import ChainEffect
 from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
 from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
@@ -174,7 +174,6 @@ class MemoryAdapter:
 
     def __init__(self, ledger: MemoryLedger, wallet: Wallet, cursor: int | None) -> None:
         self._ledger = ledger
-        self._wallet = wallet
         operator = wallet.operator.address
         self._hand = Hand(operator, wallet.client.address if wallet.client else operator)
         self._told = cursor or 0
@@ -202,13 +201,11 @@ class MemoryAdapter:
         self._told = max(self._told, final)
         return [*events, BlockSeen(contracts.block, self._told, contracts.timestamp)]
 
-    async def perform(self, effect: ChainEffect | SignMessage) -> Event:
+    async def perform(self, effect: ChainEffect) -> Event:
         """Do what an effect asks, unless it is done already.
 
         Raises: Reverted.
         """
-        if isinstance(effect, SignMessage):
-            return self._wallet.perform(effect)
         if (answer := answer_of(self._ledger.contracts, effect)) is not None:
             return answer
         try:

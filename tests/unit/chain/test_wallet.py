@@ -4,7 +4,6 @@ import pytest
 from coincurve import PublicKey
 
 from chain.tx.wallet import Key, Wallet, read_transaction, sign_consent
-from protocol.effects import SignMessage
 from protocol.errors import BadSignature, ChainError
 from protocol.messages import Signable
 from protocol.network.frames import Content, Topic, require_signed, sign_content
@@ -35,30 +34,28 @@ CLIENTS_MESSAGES: list[Signable] = [
 
 @pytest.mark.parametrize("message", NODES_MESSAGES, ids=lambda message: type(message).__name__)
 def test_the_operator_signs_what_the_node_promises(message: Signable) -> None:
-    signed = WALLET.perform(SignMessage(message))
-    assert signed.message is message
-    require_signer(message, signed.signature, DOMAIN, NODE.address)
+    require_signer(message, WALLET.sign(message), DOMAIN, NODE.address)
 
 
 @pytest.mark.parametrize("message", CLIENTS_MESSAGES, ids=lambda message: type(message).__name__)
 def test_the_client_signs_what_it_pays_for(message: Signable) -> None:
-    require_signer(message, WALLET.perform(SignMessage(message)).signature, DOMAIN, CLIENT.address)
+    require_signer(message, WALLET.sign(message), DOMAIN, CLIENT.address)
 
 
 @pytest.mark.parametrize("message", CLIENTS_MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_provider_alone_signs_nothing_of_a_client(message: Signable) -> None:
     with pytest.raises(ChainError, match="no client key"):
-        Wallet(NODE, DOMAIN).perform(SignMessage(message))
+        Wallet(NODE, DOMAIN).sign(message)
 
 
 def test_an_order_of_another_signer_is_not_signed() -> None:
     with pytest.raises(ChainError, match="client key"):
-        Wallet(NODE, DOMAIN, STRANGER).perform(SignMessage(CLIENTS_MESSAGES[0]))
+        Wallet(NODE, DOMAIN, STRANGER).sign(CLIENTS_MESSAGES[0])
 
 
 def test_a_client_may_open_its_own_lane_for_its_signer() -> None:
     order = LaneOpen(CLIENT.address, STRANGER.address, NODE.address, 1, 0, 1)
-    require_signer(order, WALLET.perform(SignMessage(order)).signature, DOMAIN, CLIENT.address)
+    require_signer(order, WALLET.sign(order), DOMAIN, CLIENT.address)
 
 
 def test_the_consent_counts_at_the_stake_manager_alone() -> None:
