@@ -69,7 +69,7 @@ MAX_EFFECT_BYTES = 16 * 2**20
 START_FOLDS = 8
 """Times that a start begins its fold anew without a row at which a role raised; later ones are passed over."""
 TOLD_ANEW_MS = 60_000
-"""What is not journalled and raises all the time is told of once in so long."""
+"""What has no row and raises all the time is told of once in so long."""
 
 Saved = tuple[int, int, bytes, tuple[bytes, ...]]
 """What stands in the place of old rows: the last of them, the version of the state, state, effects still pending."""
@@ -245,7 +245,7 @@ class Driver:
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Ask again what the journal left open, and go on until cancelled. Started once that is under way.
 
-        Raises: LocalProtocolError, AssertionError and whatever else is our own fault: the daemon stops.
+        Raises: ConfigError if the disk takes no more: the daemon stops.
         """
         assert self._folded
         self._started_s = trio.current_time()
@@ -434,9 +434,8 @@ class Driver:
         if is_durable(event):
             assert seq is not None
             await self._set_aside(_Fault(seq, now_ms, _name(event), reason, reopen))
-        elif now_ms >= self._told_ms.get(_name(event), 0):
-            self._told_ms[_name(event)] = now_ms + TOLD_ANEW_MS
-            await self._set_aside(_Fault(0, now_ms, _name(event), reason))
+        else:
+            await self._tell(_name(event), reason, now_ms)
         if reopen:
             assert pending is not None
             assert arrival.answers is not None
@@ -444,6 +443,12 @@ class Driver:
             self._pending[arrival.answers] = pending
             failed = _failed(pending.effect, f"its answer was set aside: {reason}", transient=False)
             self._effects.start_soon(self._send.send, _Arrival(failed, arrival.answers))
+
+    async def _tell(self, name: str, reason: str, now_ms: TimestampMs) -> None:
+        """Tell of what has no row; of one kind once in a while."""
+        if now_ms >= self._told_ms.get(name, 0):
+            self._told_ms[name] = now_ms + TOLD_ANEW_MS
+            await self._set_aside(_Fault(0, now_ms, name, reason))
 
     async def _mend(self, before: int | None, *, keep_heard: bool) -> None:
         """Fold anew all rows before one. What is under way goes on; what a half-made change has lost is asked for."""
@@ -510,13 +515,17 @@ class Driver:
         for left in reversed(range(self._tries(effect))):
             try:
                 return await adapter.perform(effect)
-            except (AdapterError, RemoteProtocolError, ExceptionGroup) as caught:
-                error = _bare(caught)
+            except Exception as caught:
+                error = _worst(caught)
+                if isinstance(error, MemoryError | ConfigError):
+                    raise
                 if isinstance(error, RemoteProtocolError):
                     log.info("%s: bad content: %s", name, error, extra={"about": about(effect).hex()})
                     return _failed(effect, str(error), transient=False)
                 if not isinstance(error, AdapterError):
-                    raise
+                    log.debug("%s made its adapter raise", name, exc_info=caught)
+                    await self._tell(f"the effect {name}", _reason(error), self._now_ms())
+                    return _failed(effect, _reason(error), transient=False)
                 if not error.transient or not left:
                     log.warning("%s failed: %s", name, error, extra={"about": about(effect).hex()})
                     return _failed(effect, str(error), transient=error.transient)
@@ -648,8 +657,13 @@ def _split(arrivals: list[_Arrival]) -> list[list[_Arrival]]:
     return found
 
 
-def _bare(error: Exception) -> Exception:
-    """An adapter may work in a nursery of its own, which puts the one error of its task into a group."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+def _worst(error: Exception) -> Exception:
+    """An adapter may work in a nursery of its own, which puts the errors of its tasks into a group: the gravest."""
+    return max(map(_worst, error.exceptions), key=_gravity) if isinstance(error, ExceptionGroup) else error
+
+
+def _gravity(error: Exception) -> int:
+    """What stops the daemon comes before a bug, and a bug before what may go wrong outside."""
+    return (
+        2 if isinstance(error, MemoryError | ConfigError) else not isinstance(error, AdapterError | RemoteProtocolError)
+    )

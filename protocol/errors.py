@@ -1,6 +1,6 @@
 """The error tree: whose fault something is decides who pays for it.
 
-An assertion guards what only a bug can break, and no code catches it.
+An assertion guards what only a bug can break. The driver alone catches it, and sets aside what led to it.
 """
 
 
@@ -21,7 +21,7 @@ class ProtocolError(NodeError):
 
 
 class LocalProtocolError(ProtocolError):
-    """This node broke the protocol: a bug of ours, and it stops us."""
+    """This node broke the protocol: a bug of ours, which ends what led to it."""
 
 
 class RemoteProtocolError(ProtocolError):

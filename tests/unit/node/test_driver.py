@@ -368,16 +368,6 @@ async def test_failure_inside_of_an_adapters_nursery_is_one_too() -> None:
     assert machine.seen[1] == EffectFailed(FetchBlob, BLOB, "no peer has it", False)
 
 
-async def test_bug_of_an_adapter_stops_the_daemon() -> None:
-    hand = Hand(fetched)
-    hand.errors = [ExceptionGroup("nursery", [P2PError("gone"), KeyError("a bug beside it")])]
-    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
-    with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesGroup(P2PError, KeyError))):
-        async with running(machine, Paper(), {FetchBlob: hand}) as driver:
-            await driver.report(SeedRevealed(1, OTHER))
-            await trio.sleep_forever()
-
-
 async def test_bad_content_of_a_peer_is_a_failure_for_good() -> None:
     hand = Hand(fetched)
     hand.errors = [Malformed("not what its hash says")]
@@ -520,6 +510,64 @@ async def test_what_is_no_bug_of_a_role_stops_the_daemon(error: Exception) -> No
     with pytest.RaisesGroup(pytest.RaisesGroup(type(error))):
         async with running(Notebook(raises(error, BlobFetched)), paper) as driver:
             await driver.report(BlobFetched(BLOB))
+            await trio.sleep_forever()
+    assert paper.aside == []
+
+
+ADAPTER_BUGS = [*BUGS, ExceptionGroup("nursery", [P2PError("gone"), KeyError("a bug beside it")])]
+
+
+@pytest.mark.parametrize("bug", ADAPTER_BUGS, ids=lambda bug: type(bug).__name__)
+async def test_bug_of_an_adapter_is_a_failure_of_its_effect_and_is_told(
+    bug: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    paper, machine, hand = Paper(), Notebook(on(SeedRevealed, FetchBlob(BLOB, ()))), Hand(fetched)
+    hand.errors = [bug]
+    async with running(machine, paper, {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 2)
+    failed = machine.seen[1]
+    assert isinstance(failed, EffectFailed)
+    assert (failed.effect, failed.about, failed.transient) == (FetchBlob, BLOB, False)
+    worst = {"nursery": "KeyError", "two": "ValueError"}
+    kind = worst[bug.message] if isinstance(bug, ExceptionGroup) else type(bug).__name__
+    assert kind in failed.reason
+    assert [(seq, event) for seq, event, _ in paper.aside] == [(0, "the effect FetchBlob")]
+    assert kind in paper.aside[0][2]
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert line.message.startswith(f"the effect FetchBlob is set aside: {kind}")
+
+
+async def test_start_meets_the_bug_of_an_adapter_once() -> None:
+    paper = Paper([(SeedRevealed(1, OTHER), 0, None)])
+    hand = Hand(fetched)
+    hand.errors = [KeyError("a bug"), KeyError("a bug")]
+    machines = [Notebook(on(SeedRevealed, FetchBlob(BLOB, ()))) for _ in range(2)]
+    for machine in machines:
+        async with running(machine, paper, {FetchBlob: hand}):
+            await machine.until(lambda seen=machine.seen: len(seen) == 2)  # type: ignore[misc]
+    assert [type(machine.seen[1]) for machine in machines] == [EffectFailed, EffectFailed]
+    assert len(hand.asked) == 1
+
+
+async def test_bug_that_an_adapter_has_in_every_effect_is_set_aside_once_a_minute() -> None:
+    paper, machine, hand = Paper(), Notebook(on(SeedRevealed, FetchBlob(BLOB, ()), FetchBlob(OTHER, ()))), Hand(fetched)
+    hand.errors = [KeyError("a bug"), KeyError("a bug")]
+    async with running(machine, paper, {FetchBlob: hand}) as driver:
+        await driver.deliver(SeedRevealed(1, OTHER))
+        await machine.until(lambda: len(machine.seen) == 3)
+    assert [type(event) for event in machine.seen[1:]] == [EffectFailed, EffectFailed]
+    assert len(paper.aside) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ConfigError("the disk is full")])
+async def test_adapter_that_cannot_write_to_the_disk_stops_the_daemon(error: Exception) -> None:
+    paper, hand = Paper(), Hand(fetched)
+    hand.errors = [ExceptionGroup("nursery", [error])]
+    machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
+    with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesGroup(type(error)))):
+        async with running(machine, paper, {FetchBlob: hand}) as driver:
+            await driver.report(SeedRevealed(1, OTHER))
             await trio.sleep_forever()
     assert paper.aside == []
 
