@@ -4,7 +4,6 @@
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
@@ -22,12 +21,11 @@ from protocol.stages.request import Request, SignedRequest
 from protocol.timers import Timer
 from protocol.wire.codec import U8, U16, U24, U32, U64, Bytes32, Signature, Size, Text, encode_named
 from protocol.wire.ids import Address, PeerId, address_bytes
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
-@wire_name("AwaitDeadline")
-@dataclass(frozen=True, slots=True)
+@wire_class("AwaitDeadline")
 class AwaitDeadline:
     """> driver > DeadlinePassed, at `at_ms` or at once where that has passed."""
 
@@ -36,24 +34,21 @@ class AwaitDeadline:
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------
-@wire_name("PublishHeartbeat")
-@dataclass(frozen=True, slots=True)
+@wire_class("PublishHeartbeat")
 class PublishHeartbeat:
     """> p2p/gossip > HeartbeatPublished here, HeartbeatReceived elsewhere."""
 
     heartbeat: Heartbeat
 
 
-@wire_name("PublishRequest")
-@dataclass(frozen=True, slots=True)
+@wire_class("PublishRequest")
 class PublishRequest:
     """> p2p/gossip > RequestPublished here, RequestReceived elsewhere."""
 
     signed: SignedRequest
 
 
-@wire_name("Send")
-@dataclass(frozen=True, slots=True)
+@wire_class("Send")
 class Send:
     """> p2p/calls > MessageSent here, MessageReceived there. `to` is a peer id or a multiaddr that ends in one."""
 
@@ -61,8 +56,7 @@ class Send:
     message: Message
 
 
-@wire_name("FetchBlob")
-@dataclass(frozen=True, slots=True)
+@wire_class("FetchBlob")
 class FetchBlob:
     """> p2p/blobs > BlobFetched: into the content store, from any of the peers, checked against its hash."""
 
@@ -70,8 +64,7 @@ class FetchBlob:
     peers: tuple[PeerId, ...]
 
 
-@wire_name("FetchModel")
-@dataclass(frozen=True, slots=True)
+@wire_class("FetchModel")
 class FetchModel:
     """> p2p/blobs > ModelAdded: its manifest and every file of it."""
 
@@ -80,16 +73,14 @@ class FetchModel:
 
 
 # --- wallet and sealing ---------------------------------------------------------------------------------------------
-@wire_name("SignMessage")
-@dataclass(frozen=True, slots=True)
+@wire_class("SignMessage")
 class SignMessage:
     """> chain/tx/signer > MessageSigned, by the operator key or the client's signer, as the kind of message says."""
 
     message: Signable
 
 
-@wire_name("SealKey")
-@dataclass(frozen=True, slots=True)
+@wire_class("SealKey")
 class SealKey:
     """> node/sealing > KeySealed: our content key of an input, for one node."""
 
@@ -97,8 +88,7 @@ class SealKey:
     hpke_key: Bytes32
 
 
-@wire_name("OpenInput")
-@dataclass(frozen=True, slots=True)
+@wire_class("OpenInput")
 class OpenInput:
     """> node/sealing > InputOpened: key and input of an assignment, checked and put into the job's workspace.
 
@@ -112,8 +102,7 @@ class OpenInput:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_name("SealFrame")
-@dataclass(frozen=True, slots=True)
+@wire_class("SealFrame")
 class SealFrame:
     """> node/sealing > FrameSealed."""
 
@@ -123,8 +112,7 @@ class SealFrame:
     ids: tuple[U32, ...]
 
 
-@wire_name("OpenFrame")
-@dataclass(frozen=True, slots=True)
+@wire_class("OpenFrame")
 class OpenFrame:
     """> node/sealing > FrameOpened."""
 
@@ -134,8 +122,7 @@ class OpenFrame:
     sealed: Annotated[bytes, Size(16_384)]
 
 
-@wire_name("SealResult")
-@dataclass(frozen=True, slots=True)
+@wire_class("SealResult")
 class SealResult:
     """> node/sealing > ResultSealed: result.json of the job's workspace."""
 
@@ -143,8 +130,7 @@ class SealResult:
     input_cid: Bytes32
 
 
-@wire_name("OpenResult")
-@dataclass(frozen=True, slots=True)
+@wire_class("OpenResult")
 class OpenResult:
     """> node/sealing > ResultOpened: opened, validated, and kept for the user."""
 
@@ -157,8 +143,7 @@ class OpenResult:
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_name("OpenSample")
-@dataclass(frozen=True, slots=True)
+@wire_class("OpenSample")
 class OpenSample:
     """> node/sealing > SampleOpened: a drawn leaf's key, input and result, into a workspace of the case."""
 
@@ -171,24 +156,21 @@ class OpenSample:
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
-@wire_name("RunContainer")
-@dataclass(frozen=True, slots=True)
+@wire_class("RunContainer")
 class RunContainer:
     """> executor/containers > TokensProduced any number of times, then ContainerExited."""
 
     spec: RunSpec
 
 
-@wire_name("StopContainer")
-@dataclass(frozen=True, slots=True)
+@wire_class("StopContainer")
 class StopContainer:
     """> executor/containers > ContainerExited, and another one in answer to its RunContainer: it is not wanted now."""
 
     job_id: Bytes32
 
 
-@wire_name("ReplaySample")
-@dataclass(frozen=True, slots=True)
+@wire_class("ReplaySample")
 class ReplaySample:
     """> executor/replay > SampleReplayed: one teacher-forced pass over a drawn leaf."""
 
@@ -198,8 +180,7 @@ class ReplaySample:
 
 
 # --- chain ----------------------------------------------------------------------------------------------------------
-@wire_name("OpenLane")
-@dataclass(frozen=True, slots=True)
+@wire_class("OpenLane")
 class OpenLane:
     """> chain/settlement > TransactionMined, and LaneSeen at final depth."""
 
@@ -207,24 +188,21 @@ class OpenLane:
     signature: Signature
 
 
-@wire_name("SubmitBatch")
-@dataclass(frozen=True, slots=True)
+@wire_class("SubmitBatch")
 class SubmitBatch:
     """> chain/settlement > BatchMined, and BatchSubmitted at final depth."""
 
     batch: Batch
 
 
-@wire_name("SealEpoch")
-@dataclass(frozen=True, slots=True)
+@wire_class("SealEpoch")
 class SealEpoch:
     """> chain/beacon > TransactionMined, and SeedRevealed at final depth."""
 
     epoch: U64
 
 
-@wire_name("ConveneCourt")
-@dataclass(frozen=True, slots=True)
+@wire_class("ConveneCourt")
 class ConveneCourt:
     """> chain/court > TransactionMined, and CaseConvened at final depth."""
 
@@ -234,8 +212,7 @@ class ConveneCourt:
     contents: BatchContents
 
 
-@wire_name("CommitSeat")
-@dataclass(frozen=True, slots=True)
+@wire_class("CommitSeat")
 class CommitSeat:
     """> chain/court > TransactionMined, and SeatCommitted at final depth."""
 
@@ -244,8 +221,7 @@ class CommitSeat:
     commitment: Bytes32
 
 
-@wire_name("RevealSeat")
-@dataclass(frozen=True, slots=True)
+@wire_class("RevealSeat")
 class RevealSeat:
     """> chain/court > TransactionMined, and SeatRevealed at final depth."""
 
@@ -258,8 +234,7 @@ class RevealSeat:
     """What the margins of all drawn leaves say, in thousandths of a nat; see stages/margins."""
 
 
-@wire_name("AbstainSeat")
-@dataclass(frozen=True, slots=True)
+@wire_class("AbstainSeat")
 class AbstainSeat:
     """> chain/court > TransactionMined, SeatSilenced and SeatAdded: this node steps down for the next of the order."""
 
@@ -268,8 +243,7 @@ class AbstainSeat:
     contents: BatchContents
 
 
-@wire_name("ReplaceSeat")
-@dataclass(frozen=True, slots=True)
+@wire_class("ReplaceSeat")
 class ReplaceSeat:
     """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
 
@@ -278,8 +252,7 @@ class ReplaceSeat:
     contents: BatchContents
 
 
-@wire_name("ResolveCase")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResolveCase")
 class ResolveCase:
     """> chain/court > TransactionMined, and SeatAdded, CaseGrown, CaseDecided or CaseResolved."""
 
@@ -287,8 +260,7 @@ class ResolveCase:
     contents: BatchContents
 
 
-@wire_name("ConveneAudit")
-@dataclass(frozen=True, slots=True)
+@wire_class("ConveneAudit")
 class ConveneAudit:
     """> chain/audits > TransactionMined and AuditConvened, or AuditNotDrawn: this node would be one of the auditors."""
 
@@ -299,8 +271,7 @@ class ConveneAudit:
     auditor: Address
 
 
-@wire_name("CommitAudit")
-@dataclass(frozen=True, slots=True)
+@wire_class("CommitAudit")
 class CommitAudit:
     """> chain/audits > TransactionMined, and AuditCommitted."""
 
@@ -309,8 +280,7 @@ class CommitAudit:
     commitment: Bytes32
 
 
-@wire_name("RevealAudit")
-@dataclass(frozen=True, slots=True)
+@wire_class("RevealAudit")
 class RevealAudit:
     """> chain/audits > TransactionMined, and AuditRevealed: the seats that did not compute, and the batch's score."""
 
@@ -321,16 +291,14 @@ class RevealAudit:
     salt: Bytes32
 
 
-@wire_name("CloseAudit")
-@dataclass(frozen=True, slots=True)
+@wire_class("CloseAudit")
 class CloseAudit:
     """> chain/audits > TransactionMined, and AuditEnded."""
 
     batch_id: Bytes32
 
 
-@wire_name("DemandData")
-@dataclass(frozen=True, slots=True)
+@wire_class("DemandData")
 class DemandData:
     """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
 
@@ -343,8 +311,7 @@ class DemandData:
     hpke_key: Bytes32
 
 
-@wire_name("AnswerDemand")
-@dataclass(frozen=True, slots=True)
+@wire_class("AnswerDemand")
 class AnswerDemand:
     """> chain/court > TransactionMined, and DataAnswered: what a seat asked for, for all to see."""
 
@@ -352,8 +319,7 @@ class AnswerDemand:
     data: Annotated[bytes, Size(MAX_ANSWER_BYTES)]
 
 
-@wire_name("ProveFraud")
-@dataclass(frozen=True, slots=True)
+@wire_class("ProveFraud")
 class ProveFraud:
     """> chain/fraud_proofs > TransactionMined, CaseResolved and BatchVoided: code alone condemns what a batch shows.
 
@@ -369,8 +335,7 @@ class ProveFraud:
     papers: Papers
 
 
-@wire_name("VoidStarved")
-@dataclass(frozen=True, slots=True)
+@wire_class("VoidStarved")
 class VoidStarved:
     """> chain/court > TransactionMined, and BatchVoided: the batch was not judged in time."""
 
@@ -380,8 +345,7 @@ class VoidStarved:
     contents: BatchContents
 
 
-@wire_name("FinalizeBatch")
-@dataclass(frozen=True, slots=True)
+@wire_class("FinalizeBatch")
 class FinalizeBatch:
     """> chain/settlement > TransactionMined, and BatchSettled."""
 
@@ -390,8 +354,7 @@ class FinalizeBatch:
     slot: U8
 
 
-@wire_name("RefundBatch")
-@dataclass(frozen=True, slots=True)
+@wire_class("RefundBatch")
 class RefundBatch:
     """> chain/settlement > TransactionMined, and BatchRefunded."""
 
@@ -401,8 +364,7 @@ class RefundBatch:
     contents: BatchContents
 
 
-@wire_name("ChallengeLeaf")
-@dataclass(frozen=True, slots=True)
+@wire_class("ChallengeLeaf")
 class ChallengeLeaf:
     """> chain/fraud_proofs > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
 
@@ -413,8 +375,7 @@ class ChallengeLeaf:
     position: U24
 
 
-@wire_name("EndChallenge")
-@dataclass(frozen=True, slots=True)
+@wire_class("EndChallenge")
 class EndChallenge:
     """> chain/fraud_proofs > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
 
@@ -424,8 +385,7 @@ class EndChallenge:
     block: U64
 
 
-@wire_name("CheckIn")
-@dataclass(frozen=True, slots=True)
+@wire_class("CheckIn")
 class CheckIn:
     """> chain/stakes > TransactionMined: this node was up today."""
 

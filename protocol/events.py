@@ -4,7 +4,6 @@ Durable events are written to the journal before a role sees them; folding them 
 every decision about a job rests on durable events alone. The others come again by themselves: beats, blocks, tokens.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.effects import Effect
@@ -33,50 +32,44 @@ from protocol.stages.verification import (
 from protocol.timers import Timer
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size, Text
 from protocol.wire.ids import Address, PeerId
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 
 # --- time and this machine ------------------------------------------------------------------------------------------
-@wire_name("Tick")
-@dataclass(frozen=True, slots=True)
+@wire_class("Tick")
 class Tick:
     """About a second has passed."""
 
 
-@wire_name("DeadlinePassed")
-@dataclass(frozen=True, slots=True)
+@wire_class("DeadlinePassed")
 class DeadlinePassed:
     """A timer that a role asked for has run out."""
 
     timer: Timer
 
 
-@wire_name("DeviceReported")
-@dataclass(frozen=True, slots=True)
+@wire_class("DeviceReported")
 class DeviceReported:
     """The executor measured this machine."""
 
     status: DeviceStatus
 
 
-@wire_name("HpkeKeyRotated")
-@dataclass(frozen=True, slots=True)
+@wire_class("HpkeKeyRotated")
 class HpkeKeyRotated:
     """The public key that content for this node is sealed to from now on."""
 
     public_key: Bytes32
 
 
-@wire_name("ModelAdded")
-@dataclass(frozen=True, slots=True)
+@wire_class("ModelAdded")
 class ModelAdded:
     """A model is in the content store, every file checked."""
 
     manifest: ModelManifest
 
 
-@wire_name("JobAsked")
-@dataclass(frozen=True, slots=True)
+@wire_class("JobAsked")
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.
 
@@ -105,8 +98,7 @@ class JobAsked:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_name("EffectFailed")
-@dataclass(frozen=True, slots=True)
+@wire_class("EffectFailed")
 class EffectFailed:
     """An adapter gave up on an effect. `effect` is its class, `about` the job, batch or content it was for."""
 
@@ -117,24 +109,21 @@ class EffectFailed:
 
 
 # --- peers ----------------------------------------------------------------------------------------------------------
-@wire_name("HeartbeatPublished")
-@dataclass(frozen=True, slots=True)
+@wire_class("HeartbeatPublished")
 class HeartbeatPublished:
     """The beat is on its way."""
 
     counter: U64
 
 
-@wire_name("RequestPublished")
-@dataclass(frozen=True, slots=True)
+@wire_class("RequestPublished")
 class RequestPublished:
     """The request is on its way."""
 
     request: Request
 
 
-@wire_name("HeartbeatReceived")
-@dataclass(frozen=True, slots=True)
+@wire_class("HeartbeatReceived")
 class HeartbeatReceived:
     """A registered node's beat; `peer_id` is the id of its operator key, not of the peer that relayed it."""
 
@@ -142,16 +131,14 @@ class HeartbeatReceived:
     heartbeat: Heartbeat
 
 
-@wire_name("RequestReceived")
-@dataclass(frozen=True, slots=True)
+@wire_class("RequestReceived")
 class RequestReceived:
     """A request was gossiped; its signature is not checked yet."""
 
     signed: SignedRequest
 
 
-@wire_name("MessageReceived")
-@dataclass(frozen=True, slots=True)
+@wire_class("MessageReceived")
 class MessageReceived:
     """A peer, known by its connection, sent a message; signatures inside are not checked yet."""
 
@@ -159,8 +146,7 @@ class MessageReceived:
     message: Message
 
 
-@wire_name("MessageSent")
-@dataclass(frozen=True, slots=True)
+@wire_class("MessageSent")
 class MessageSent:
     """A message was acknowledged by its receiver after `round_trip_ms`."""
 
@@ -168,16 +154,14 @@ class MessageSent:
     round_trip_ms: U32
 
 
-@wire_name("MessageUnanswered")
-@dataclass(frozen=True, slots=True)
+@wire_class("MessageUnanswered")
 class MessageUnanswered:
     """A connected peer did not acknowledge a message in time."""
 
     peer_id: PeerId
 
 
-@wire_name("BlobFetched")
-@dataclass(frozen=True, slots=True)
+@wire_class("BlobFetched")
 class BlobFetched:
     """A blob is in the content store."""
 
@@ -185,8 +169,7 @@ class BlobFetched:
 
 
 # --- wallet and sealing ---------------------------------------------------------------------------------------------
-@wire_name("MessageSigned")
-@dataclass(frozen=True, slots=True)
+@wire_class("MessageSigned")
 class MessageSigned:
     """Our own signature: in the journal before it leaves the machine."""
 
@@ -194,8 +177,7 @@ class MessageSigned:
     signature: Signature
 
 
-@wire_name("KeySealed")
-@dataclass(frozen=True, slots=True)
+@wire_class("KeySealed")
 class KeySealed:
     """The content key of an input, sealed to one node."""
 
@@ -204,16 +186,14 @@ class KeySealed:
     sealed_key: Annotated[bytes, Size(128)]
 
 
-@wire_name("InputOpened")
-@dataclass(frozen=True, slots=True)
+@wire_class("InputOpened")
 class InputOpened:
     """The input of a job lies in its workspace, its hash and key as the assignment says."""
 
     job_id: Bytes32
 
 
-@wire_name("FrameSealed")
-@dataclass(frozen=True, slots=True)
+@wire_class("FrameSealed")
 class FrameSealed:
     """Streamed tokens, ready to be sent."""
 
@@ -222,8 +202,7 @@ class FrameSealed:
     sealed: Annotated[bytes, Size(16_384)]
 
 
-@wire_name("FrameOpened")
-@dataclass(frozen=True, slots=True)
+@wire_class("FrameOpened")
 class FrameOpened:
     """Streamed tokens of one of our requests."""
 
@@ -232,8 +211,7 @@ class FrameOpened:
     ids: tuple[U32, ...]
 
 
-@wire_name("ResultSealed")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResultSealed")
 class ResultSealed:
     """result.json of a job, sealed to its client; `salt` hides the output commitment."""
 
@@ -243,8 +221,7 @@ class ResultSealed:
     salt: Bytes32
 
 
-@wire_name("ResultOpened")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResultOpened")
 class ResultOpened:
     """A result that we paid for was opened and validated; `problem` says why it is not accepted, or is empty."""
 
@@ -255,8 +232,7 @@ class ResultOpened:
     problem: Text
 
 
-@wire_name("SampleOpened")
-@dataclass(frozen=True, slots=True)
+@wire_class("SampleOpened")
 class SampleOpened:
     """A drawn leaf's content lies in our workspace; `problem` says what about it contradicts its leaf, or is empty.
 
@@ -270,8 +246,7 @@ class SampleOpened:
 
 
 # --- containers -----------------------------------------------------------------------------------------------------
-@wire_name("TokensProduced")
-@dataclass(frozen=True, slots=True)
+@wire_class("TokensProduced")
 class TokensProduced:
     """A container produced tokens."""
 
@@ -279,8 +254,7 @@ class TokensProduced:
     ids: tuple[U32, ...]
 
 
-@wire_name("ContainerExited")
-@dataclass(frozen=True, slots=True)
+@wire_class("ContainerExited")
 class ContainerExited:
     """A job's container ended and is gone; its result.json lies in the workspace, `proof` is its fingerprint."""
 
@@ -289,8 +263,7 @@ class ContainerExited:
     proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
 
 
-@wire_name("SampleReplayed")
-@dataclass(frozen=True, slots=True)
+@wire_class("SampleReplayed")
 class SampleReplayed:
     """Our own pass over a drawn leaf: check.bin, or the problem that there is none."""
 
@@ -301,8 +274,7 @@ class SampleReplayed:
 
 
 # --- chain: answers to our transactions -----------------------------------------------------------------------------
-@wire_name("TransactionMined")
-@dataclass(frozen=True, slots=True)
+@wire_class("TransactionMined")
 class TransactionMined:
     """A transaction of ours, or one that did the same, is in a block. `effect` and `about` as in EffectFailed."""
 
@@ -311,8 +283,7 @@ class TransactionMined:
     block: U64
 
 
-@wire_name("BatchMined")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchMined")
 class BatchMined:
     """A batch of ours is in a block."""
 
@@ -323,8 +294,7 @@ class BatchMined:
 
 
 # --- chain: what the watcher saw at final depth ---------------------------------------------------------------------
-@wire_name("BlockSeen")
-@dataclass(frozen=True, slots=True)
+@wire_class("BlockSeen")
 class BlockSeen:
     """A new head; `final` is the newest block that counts as final, time in seconds."""
 
@@ -333,32 +303,28 @@ class BlockSeen:
     timestamp: U40
 
 
-@wire_name("NodeSeen")
-@dataclass(frozen=True, slots=True)
+@wire_class("NodeSeen")
 class NodeSeen:
     """A node's record changed."""
 
     record: NodeRecord
 
 
-@wire_name("LaneSeen")
-@dataclass(frozen=True, slots=True)
+@wire_class("LaneSeen")
 class LaneSeen:
     """A lane changed."""
 
     lane: Lane
 
 
-@wire_name("AccountSeen")
-@dataclass(frozen=True, slots=True)
+@wire_class("AccountSeen")
 class AccountSeen:
     """A client's free balance changed."""
 
     account: Account
 
 
-@wire_name("CalibrationSeen")
-@dataclass(frozen=True, slots=True)
+@wire_class("CalibrationSeen")
 class CalibrationSeen:
     """Params has noise constants for a model on a device class."""
 
@@ -367,8 +333,7 @@ class CalibrationSeen:
     calibration: Calibration
 
 
-@wire_name("BatchSubmitted")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchSubmitted")
 class BatchSubmitted:
     """Some node's batch is final on chain; `lane_jobs` is each debited lane's job count after it."""
 
@@ -388,8 +353,7 @@ class BatchSubmitted:
     lane_jobs: tuple[U24, ...]
 
 
-@wire_name("SeedRevealed")
-@dataclass(frozen=True, slots=True)
+@wire_class("SeedRevealed")
 class SeedRevealed:
     """An epoch's seed is stored: its batches are drawn."""
 
@@ -397,8 +361,7 @@ class SeedRevealed:
     seed: Bytes32
 
 
-@wire_name("CaseConvened")
-@dataclass(frozen=True, slots=True)
+@wire_class("CaseConvened")
 class CaseConvened:
     """A court sits over a batch: the drawn leaves and the seats, in order."""
 
@@ -411,8 +374,7 @@ class CaseConvened:
     timestamp: U40
 
 
-@wire_name("SeatAdded")
-@dataclass(frozen=True, slots=True)
+@wire_class("SeatAdded")
 class SeatAdded:
     """A case grew by a seat: `node` sits on it from `timestamp` on."""
 
@@ -422,8 +384,7 @@ class SeatAdded:
     timestamp: U40
 
 
-@wire_name("SeatSilenced")
-@dataclass(frozen=True, slots=True)
+@wire_class("SeatSilenced")
 class SeatSilenced:
     """A seat let its turn pass: it no longer counts."""
 
@@ -432,8 +393,7 @@ class SeatSilenced:
     node: Address
 
 
-@wire_name("SeatCommitted")
-@dataclass(frozen=True, slots=True)
+@wire_class("SeatCommitted")
 class SeatCommitted:
     """A seat posted its commitment."""
 
@@ -441,8 +401,7 @@ class SeatCommitted:
     seat: U8
 
 
-@wire_name("SeatRevealed")
-@dataclass(frozen=True, slots=True)
+@wire_class("SeatRevealed")
 class SeatRevealed:
     """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed.
 
@@ -457,8 +416,7 @@ class SeatRevealed:
     evidence: int = 0
 
 
-@wire_name("CaseGrown")
-@dataclass(frozen=True, slots=True)
+@wire_class("CaseGrown")
 class CaseGrown:
     """A case goes on with a larger bench: the seats from `first_seat` on, each told by a SeatAdded, decide alone."""
 
@@ -469,8 +427,7 @@ class CaseGrown:
     median: U16
 
 
-@wire_name("CaseDecided")
-@dataclass(frozen=True, slots=True)
+@wire_class("CaseDecided")
 class CaseDecided:
     """Seats agree on fraud; it has consequences if no appeal came `until` then, in seconds of the chain."""
 
@@ -480,8 +437,7 @@ class CaseDecided:
     until: U40
 
 
-@wire_name("DataDemanded")
-@dataclass(frozen=True, slots=True)
+@wire_class("DataDemanded")
 class DataDemanded:
     """A seat wants a drawn leaf opened on chain, its content key sealed to `hpke_key`, until then in chain seconds."""
 
@@ -492,8 +448,7 @@ class DataDemanded:
     until: U40
 
 
-@wire_name("DataAnswered")
-@dataclass(frozen=True, slots=True)
+@wire_class("DataAnswered")
 class DataAnswered:
     """The node has shown on chain what a seat asked for; every turn begins anew at `timestamp`."""
 
@@ -502,8 +457,7 @@ class DataAnswered:
     timestamp: U40
 
 
-@wire_name("CaseResolved")
-@dataclass(frozen=True, slots=True)
+@wire_class("CaseResolved")
 class CaseResolved:
     """A case ended with a verdict, in this block; `median` in basis points."""
 
@@ -513,8 +467,7 @@ class CaseResolved:
     block: U64
 
 
-@wire_name("AuditConvened")
-@dataclass(frozen=True, slots=True)
+@wire_class("AuditConvened")
 class AuditConvened:
     """A case that passed is checked once more, and who sat in it: by these nodes, from `timestamp` on."""
 
@@ -524,16 +477,14 @@ class AuditConvened:
     timestamp: U40
 
 
-@wire_name("AuditNotDrawn")
-@dataclass(frozen=True, slots=True)
+@wire_class("AuditNotDrawn")
 class AuditNotDrawn:
     """A case that passed is not audited, or by others: this node has nothing to convene."""
 
     batch_id: Bytes32
 
 
-@wire_name("AuditCommitted")
-@dataclass(frozen=True, slots=True)
+@wire_class("AuditCommitted")
 class AuditCommitted:
     """An auditor has bound itself to what it found."""
 
@@ -541,8 +492,7 @@ class AuditCommitted:
     auditor: U8
 
 
-@wire_name("AuditRevealed")
-@dataclass(frozen=True, slots=True)
+@wire_class("AuditRevealed")
 class AuditRevealed:
     """An auditor has said what it found."""
 
@@ -550,8 +500,7 @@ class AuditRevealed:
     auditor: U8
 
 
-@wire_name("AuditEnded")
-@dataclass(frozen=True, slots=True)
+@wire_class("AuditEnded")
 class AuditEnded:
     """The seats that an audit has caught; `fraud`: its node was condemned as well."""
 
@@ -560,8 +509,7 @@ class AuditEnded:
     fraud: bool
 
 
-@wire_name("BatchSettled")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchSettled")
 class BatchSettled:
     """A batch is final and paid; amounts in wei."""
 
@@ -574,8 +522,7 @@ class BatchSettled:
     pooled: U128
 
 
-@wire_name("BatchChallenged")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchChallenged")
 class BatchChallenged:
     """A client has put up a bond to have a batch checked with all its leaves, for the one at `position`."""
 
@@ -585,8 +532,7 @@ class BatchChallenged:
     position: U24
 
 
-@wire_name("BatchVoided")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchVoided")
 class BatchVoided:
     """A batch is void: its clients get their money back."""
 
@@ -594,8 +540,7 @@ class BatchVoided:
     node: Address
 
 
-@wire_name("BatchRefunded")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchRefunded")
 class BatchRefunded:
     """The money of a void batch is back in its lanes and accounts: `amount` wei of what they were debited."""
 
@@ -604,8 +549,7 @@ class BatchRefunded:
     amount: U96
 
 
-@wire_name("NodeSlashed")
-@dataclass(frozen=True, slots=True)
+@wire_class("NodeSlashed")
 class NodeSlashed:
     """A node lost stake; amount in wei."""
 
@@ -614,16 +558,14 @@ class NodeSlashed:
     batch_id: Bytes32
 
 
-@wire_name("IntakeStopped")
-@dataclass(frozen=True, slots=True)
+@wire_class("IntakeStopped")
 class IntakeStopped:
     """The network takes no new nodes, lanes and batches before `until`, in seconds; 0: it takes them again."""
 
     until: U40
 
 
-@wire_name("OrderRefused")
-@dataclass(frozen=True, slots=True)
+@wire_class("OrderRefused")
 class OrderRefused:
     """An order that this node turns away as it comes, for a RefuseCode: only its sender need know of it."""
 

@@ -4,19 +4,17 @@ Some wait for no time at all: what a role knows from beats, blocks and round tri
 DeadlinePassed of such a timer is, so that a decision may rest on it.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.wire.codec import U8, U32, Bytes32, Size
 from protocol.wire.ids import PeerId
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 AskId = Annotated[bytes, Size(16, exact=True)]
 
 
 # --- a requester, for a request ---------------------------------------------------------------------------------------
-@wire_name("CallTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("CallTimer")
 class CallTimer:
     """The call for offers of a round may go out."""
 
@@ -25,8 +23,7 @@ class CallTimer:
     round: U32
 
 
-@wire_name("LastCallTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("LastCallTimer")
 class LastCallTimer:
     """The last call of an attempt may go out: other nodes are heard."""
 
@@ -35,8 +32,7 @@ class LastCallTimer:
     round: U32
 
 
-@wire_name("OffersTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("OffersTimer")
 class OffersTimer:
     """A round of offers is over."""
 
@@ -45,8 +41,7 @@ class OffersTimer:
     round: U32
 
 
-@wire_name("RequestTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("RequestTimer")
 class RequestTimer:
     """The deadline of a request has passed."""
 
@@ -54,40 +49,35 @@ class RequestTimer:
 
 
 # --- a requester, for an order ----------------------------------------------------------------------------------------
-@wire_name("AcceptTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("AcceptTimer")
 class AcceptTimer:
     """The provider should have accepted the order by now."""
 
     job_id: Bytes32
 
 
-@wire_name("ResultTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResultTimer")
 class ResultTimer:
     """The provider should have delivered by now."""
 
     job_id: Bytes32
 
 
-@wire_name("OfflineTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("OfflineTimer")
 class OfflineTimer:
     """The provider of a running job beats no more."""
 
     job_id: Bytes32
 
 
-@wire_name("RetryTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("RetryTimer")
 class RetryTimer:
     """No batch may bring a silent job on chain any more."""
 
     job_id: Bytes32
 
 
-@wire_name("LatencyTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("LatencyTimer")
 class LatencyTimer:
     """The mean round trip to a peer has become slow, or quick again."""
 
@@ -96,47 +86,41 @@ class LatencyTimer:
 
 
 # --- a provider -------------------------------------------------------------------------------------------------------
-@wire_name("LaneTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("LaneTimer")
 class LaneTimer:
     """The lane of an order that came before it should be seen on chain by now."""
 
     job_id: Bytes32
 
 
-@wire_name("ReceiptTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("ReceiptTimer")
 class ReceiptTimer:
     """The receipt for a delivered result should have come by now."""
 
     job_id: Bytes32
 
 
-@wire_name("BatchTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("BatchTimer")
 class BatchTimer:
     """A batch may be due."""
 
 
 # --- a verifier -------------------------------------------------------------------------------------------------------
-@wire_name("ResolveTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResolveTimer")
 class ResolveTimer:
     """It is this seat's turn to close a case in which every seat has revealed."""
 
     batch_id: Bytes32
 
 
-@wire_name("FraudProofTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("FraudProofTimer")
 class FraudProofTimer:
     """It is this seat's turn to send a fraud proof."""
 
     batch_id: Bytes32
 
 
-@wire_name("AbstainTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("AbstainTimer")
 class AbstainTimer:
     """A seat that cannot judge may step down."""
 
@@ -144,8 +128,7 @@ class AbstainTimer:
     seat: U8
 
 
-@wire_name("DataDemandTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("DataDemandTimer")
 class DataDemandTimer:
     """It is this seat's turn to demand a leaf on chain."""
 
@@ -153,32 +136,28 @@ class DataDemandTimer:
     seat: U8
 
 
-@wire_name("ConveneAuditTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("ConveneAuditTimer")
 class ConveneAuditTimer:
     """The seed that says whether a case is audited is there."""
 
     batch_id: Bytes32
 
 
-@wire_name("CommitAuditTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("CommitAuditTimer")
 class CommitAuditTimer:
     """An auditor has to commit to what it has."""
 
     batch_id: Bytes32
 
 
-@wire_name("RevealAuditTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("RevealAuditTimer")
 class RevealAuditTimer:
     """The auditors' turn to commit is over."""
 
     batch_id: Bytes32
 
 
-@wire_name("CloseAuditTimer")
-@dataclass(frozen=True, slots=True)
+@wire_class("CloseAuditTimer")
 class CloseAuditTimer:
     """It is this auditor's turn to close an audit."""
 

@@ -12,7 +12,7 @@ from coincurve import PublicKey
 from protocol.errors import BadSignature
 from protocol.wire import codec
 from protocol.wire.codec import U64, Size
-from protocol.wire.names import by_name, wire_name
+from protocol.wire.names import by_name, wire_class
 
 SIGNING_PREFIX = b"vcoin/frame/1"
 ID_BYTES = 16
@@ -69,24 +69,21 @@ class Signed:
         return len(self.content) + len(self.signature) + 7
 
 
-@wire_name("Frames")
-@dataclass(frozen=True, slots=True)
+@wire_class("Frames")
 class Frames:
     """A batch of frames, the usual thing between neighbours."""
 
     frames: tuple[Signed, ...]
 
 
-@wire_name("Digest")
-@dataclass(frozen=True, slots=True)
+@wire_class("Digest")
 class Digest:
     """The ids of frames that the sender holds, joined."""
 
     ids: Annotated[bytes, Size(ID_BYTES * MAX_IDS)]
 
 
-@wire_name("Want")
-@dataclass(frozen=True, slots=True)
+@wire_class("Want")
 class Want:
     """The ids of frames that the sender lacks, joined."""
 

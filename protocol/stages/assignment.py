@@ -27,7 +27,7 @@ from protocol.stages.request import GENERATE, SignedRequest, accepts_class
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
 from protocol.wire.envelope import Domain, digest, struct_hash, typed
 from protocol.wire.ids import Address, JobId, Wei
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 UNCALIBRATED_ACCEPTED = 1
 """Bit of JobDetails.flags: the client takes a class without calibration; always drawn, never slashed."""
@@ -37,9 +37,8 @@ KIND_SHIFT = 8
 """From this bit on eight bits of JobDetails.flags are the kind of the request, so that the papers of a leaf name it."""
 
 
-@wire_name("Assignment")
 @typed("Assignment(address client,address signer,address node,uint24 index,uint96 cumulative,bytes32 details)")
-@dataclass(frozen=True, slots=True)
+@wire_class("Assignment")
 class Assignment:
     """The payment order: job `index` of the lane, and all that the lane owes up to it in wei; signed by the signer."""
 
@@ -87,8 +86,7 @@ class JobDetails:
         return bool(self.flags & CHECK_ORDERED)
 
 
-@wire_name("AssignmentOrder")
-@dataclass(frozen=True, slots=True)
+@wire_class("AssignmentOrder")
 class AssignmentOrder:
     """An assignment as it is sent, with the request and the offer that it answers, so that it stands for itself.
 
@@ -104,9 +102,8 @@ class AssignmentOrder:
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_name("Accept")
 @typed("Accept(bytes32 jobId,uint64 ackMs)")
-@dataclass(frozen=True, slots=True)
+@wire_class("Accept")
 class Accept:
     """The node's promise, given once it has the input; signed by the operator."""
 
@@ -133,9 +130,8 @@ class RefuseCode(IntEnum):
     """After an Accept: the input is bad, no node can do it."""
 
 
-@wire_name("Refuse")
 @typed("Refuse(bytes32 jobId,uint16 code,uint32 retryAfterMs)")
-@dataclass(frozen=True, slots=True)
+@wire_class("Refuse")
 class Refuse:
     """The node does not take it; `code` is a RefuseCode. Signed by the operator."""
 
@@ -144,16 +140,14 @@ class Refuse:
     retry_after_ms: U32
 
 
-@wire_name("Withdrawal")
-@dataclass(frozen=True, slots=True)
+@wire_class("Withdrawal")
 class Withdrawal:
     """The requester has turned to another node: who has not promised, or has only just, stops and charges nothing."""
 
     job_id: Bytes32
 
 
-@wire_name("SignedAccept")
-@dataclass(frozen=True, slots=True)
+@wire_class("SignedAccept")
 class SignedAccept:
     """An Accept as it is sent."""
 
@@ -161,8 +155,7 @@ class SignedAccept:
     signature: Signature
 
 
-@wire_name("SignedRefuse")
-@dataclass(frozen=True, slots=True)
+@wire_class("SignedRefuse")
 class SignedRefuse:
     """A Refuse as it is sent."""
 
@@ -170,9 +163,8 @@ class SignedRefuse:
     signature: Signature
 
 
-@wire_name("LaneOpen")
 @typed("LaneOpen(address client,address signer,address node,uint96 amount,uint128 prevTotal,uint40 deadline)")
-@dataclass(frozen=True, slots=True)
+@wire_class("LaneOpen")
 class LaneOpen:
     """Lock `amount` wei more for a node. prev_total = left + mark of the lane, so that it counts once."""
 

@@ -15,12 +15,11 @@ from protocol.wire.codec import U8, U24, U32, U40, U48, U96, Bytes32, Signature,
 from protocol.wire.envelope import struct_hash, typed
 from protocol.wire.ids import ZERO_HASH, Address, BatchId, JobId, address_bytes
 from protocol.wire.merkle import SumNode
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 
-@wire_name("Result")
 @typed("Result(bytes32 jobId,bytes32 resultHash,bytes32 outputCommit,bytes32 blobCid)")
-@dataclass(frozen=True, slots=True)
+@wire_class("Result")
 class Result:
     """What the node answers for: a later leaf that differs from it is provable fraud. Signed by the operator."""
 
@@ -30,9 +29,8 @@ class Result:
     blob_cid: Bytes32
 
 
-@wire_name("Receipt")
 @typed("Receipt(bytes32 jobId,bytes32 resultHash,uint96 charge,uint32 actualMs)")
-@dataclass(frozen=True, slots=True)
+@wire_class("Receipt")
 class Receipt:
     """The client has the result, owes `charge` wei, and waited `actual_ms` by its own clock. Signed by the signer."""
 
@@ -42,8 +40,7 @@ class Receipt:
     actual_ms: U32
 
 
-@wire_name("ResultDelivery")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResultDelivery")
 class ResultDelivery:
     """A Result as it is sent, with result.json sealed to the client."""
 
@@ -52,8 +49,7 @@ class ResultDelivery:
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_name("SignedReceipt")
-@dataclass(frozen=True, slots=True)
+@wire_class("SignedReceipt")
 class SignedReceipt:
     """A Receipt as it is sent."""
 
@@ -61,8 +57,7 @@ class SignedReceipt:
     signature: Signature
 
 
-@wire_name("TokenFrame")
-@dataclass(frozen=True, slots=True)
+@wire_class("TokenFrame")
 class TokenFrame:
     """Streamed tokens: `sealed` holds the ids; seq counts from 0."""
 
@@ -71,8 +66,7 @@ class TokenFrame:
     sealed: Annotated[bytes, Size(16_384)]
 
 
-@wire_name("ResultQuery")
-@dataclass(frozen=True, slots=True)
+@wire_class("ResultQuery")
 class ResultQuery:
     """Ask a node for a result again, after an absence."""
 

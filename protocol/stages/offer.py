@@ -10,7 +10,7 @@ from protocol.stages.request import Request, accepts_class
 from protocol.wire.codec import U16, U32, U40, U96, Bytes32, Signature
 from protocol.wire.envelope import typed
 from protocol.wire.ids import Address, PeerId, Wei
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 START_MS = 12_000
 """A cold container: start, imports, loading the model."""
@@ -22,8 +22,7 @@ FETCH_MS = 60_000
     "Offer(bytes32 requestId,address nodeId,uint96 price,uint32 etaMs,uint16 classId,bool cached,bytes32 hpkeKey,"
     "uint40 validUntil)"
 )
-@wire_name("Offer")
-@dataclass(frozen=True, slots=True)
+@wire_class("Offer")
 class Offer:
     """A node's price in wei for the whole request and its time until the last token; signed by the operator."""
 
@@ -37,8 +36,7 @@ class Offer:
     valid_until: U40
 
 
-@wire_name("SignedOffer")
-@dataclass(frozen=True, slots=True)
+@wire_class("SignedOffer")
 class SignedOffer:
     """An Offer as it is sent to the requester."""
 

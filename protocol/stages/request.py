@@ -13,7 +13,7 @@ from protocol.params import (
 from protocol.wire.codec import U8, U16, U32, U40, U64, U96, Bytes32, Signature, Text
 from protocol.wire.envelope import Domain, digest, typed
 from protocol.wire.ids import Address, RequestId
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 GENERATE = 0
 """Text from a chat."""
@@ -30,8 +30,7 @@ KINDS = ("generate", "embed", "classify")
     "uint96 maxPrice,uint64 maxMemory,uint32 classes,uint32 timeoutMs,uint40 deadline,uint16 minReputation,"
     "string requesterPeer,uint64 nonce)"
 )
-@wire_name("Request")
-@dataclass(frozen=True, slots=True)
+@wire_class("Request")
 class Request:
     """A client's order, signed by its signer.
 

@@ -31,7 +31,7 @@ from protocol.stages.execution import CHUNK_TOKENS
 from protocol.wire.codec import U24, Bytes32, Size
 from protocol.wire.ids import BatchId
 from protocol.wire.merkle import SumNode
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 
 DIMENSIONS = 8
 MARGIN_CLIP_PPM = 1_000_000
@@ -127,8 +127,7 @@ class Verdict(IntEnum):
     """The node did not show on chain what a seat had asked for."""
 
 
-@wire_name("SampleQuery")
-@dataclass(frozen=True, slots=True)
+@wire_class("SampleQuery")
 class SampleQuery:
     """A drawn seat asks for the leaves it has to check; the answer is sealed to `hpke_key`."""
 
@@ -136,8 +135,7 @@ class SampleQuery:
     hpke_key: Bytes32
 
 
-@wire_name("SampleOpening")
-@dataclass(frozen=True, slots=True)
+@wire_class("SampleOpening")
 class SampleOpening:
     """One drawn leaf for one seat: proof that it is in the batch, and its content sealed to the seat."""
 
@@ -150,16 +148,14 @@ class SampleOpening:
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_name("ProofQuery")
-@dataclass(frozen=True, slots=True)
+@wire_class("ProofQuery")
 class ProofQuery:
     """A seat whose commitment is on chain asks for the fingerprints."""
 
     batch_id: Bytes32
 
 
-@wire_name("ProofOpening")
-@dataclass(frozen=True, slots=True)
+@wire_class("ProofOpening")
 class ProofOpening:
     """The fingerprint of one drawn leaf; with the salt of the opening it must give the output commitment."""
 
@@ -168,8 +164,7 @@ class ProofOpening:
     proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
 
 
-@wire_name("AuditQuery")
-@dataclass(frozen=True, slots=True)
+@wire_class("AuditQuery")
 class AuditQuery:
     """An auditor asks a seat what it was shown and what it has computed; content keys are to be sealed to `hpke_key`.
 
@@ -180,8 +175,7 @@ class AuditQuery:
     hpke_key: Bytes32
 
 
-@wire_name("CheckOpening")
-@dataclass(frozen=True, slots=True)
+@wire_class("CheckOpening")
 class CheckOpening:
     """What a seat has computed of one drawn leaf: its check.bin, empty where there was nothing to compute."""
 

@@ -1,7 +1,7 @@
 """One codec for everything that peers send and the journal keeps: canonical CBOR of dataclasses.
 
 A dataclass is the array of its fields in order; a message of several possible types is `[name, fields]`, by the name
-that its class states with `wire_name`. Decoding is strict: the types are those that the class declares, nothing is
+that its class states with `wire_class`. Decoding is strict: the types are those that the class declares, nothing is
 converted, sizes are bounded, and bytes that would not encode to themselves again are refused, so that one message has
 exactly one form.
 """

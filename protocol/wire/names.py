@@ -4,18 +4,21 @@ Messages between peers, events in the journal and keys of effects carry it. test
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 _NAMES: dict[type[Any], str] = {}
 
 
-def wire_name(name: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: states the name of a class in bytes, e.g. `@wire_name("SampleQuery")`."""
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def wire_class(name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: makes a frozen dataclass and states its name in bytes, e.g. `@wire_class("SampleQuery")`."""
 
     def state(cls: type[T]) -> type[T]:
-        _NAMES[cls] = name
-        return cls
+        made = dataclass(frozen=True, slots=True)(cls)
+        _NAMES[made] = name
+        return made
 
     return state
 
@@ -28,7 +31,7 @@ def name_of(cls: type[Any]) -> str:
     try:
         return _NAMES[cls]
     except KeyError:
-        raise TypeError(f"{cls.__name__} states no name for its bytes: decorate it with @wire_name(...)") from None
+        raise TypeError(f"{cls.__name__} states no name for its bytes: decorate it with @wire_class(...)") from None
 
 
 def by_name(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:

@@ -15,7 +15,7 @@ from protocol.events import Event
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
-from protocol.wire.names import by_name, wire_name
+from protocol.wire.names import by_name, wire_class
 from tests.support.strategies import instances
 
 EVENTS = by_name(get_args(Event))
@@ -148,24 +148,21 @@ def test_an_unknown_name_is_refused():
         codec.decode_named(EVENTS, cbor2.dumps(["Nothing", []], canonical=True), 1_000)
 
 
-@wire_name("Small")
-@dataclasses.dataclass(frozen=True, slots=True)
+@wire_class("Small")
 class Renamed:
     """A class whose name in the code has changed since it was first written."""
 
     number: codec.U8
 
 
-@wire_name("Large")
-@dataclasses.dataclass(frozen=True, slots=True)
+@wire_class("Large")
 class Large:
     """Another one."""
 
     number: codec.U8
 
 
-@wire_name("Small")
-@dataclasses.dataclass(frozen=True, slots=True)
+@wire_class("Small")
 class Twin:
     """A class that states a name which is taken."""
 

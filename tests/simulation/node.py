@@ -13,7 +13,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.machine import Machine
 from protocol.wire.ids import Address, PeerId, TimestampMs
-from protocol.wire.names import wire_name
+from protocol.wire.names import wire_class
 from tests.fakes.hand import Hand
 from tests.simulation.scene import RULES, Work
 
@@ -22,8 +22,7 @@ Perform = Callable[["Node", fx.Effect, Callable[[ev.Event], None]], None]
 Hear = Callable[["Node", ev.Event], None]
 
 
-@wire_name("Blamed")
-@dataclass(frozen=True, slots=True)
+@wire_class("Blamed")
 class Blamed:
     """A node refused what a peer said."""
 
