@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 from node.calibration.answers import Cut
+from protocol.judging.reading import SETTLED_TEXTS
 from protocol.stages.verification import CALIBRATED_TOKENS, SHORT_ANSWER, Calibration, Tolerance
 
 SIGMAS = 6
@@ -20,20 +21,23 @@ SIGMAS = 6
 OVER_WORST, STATES_OVER_WORST, TOKEN_OVER_WORST = 1.25, 1.1, 2
 # D1 over D0. What lies between is examined again and costs no stake.
 ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.14, 1.22, 2, 2
+EMBED_WIDTH, CLASSIFY_WIDTH = 1.5, 1.75
 
 
 @dataclass(frozen=True, slots=True)
 class Floors:
-    """The least D0 of the margin terms: their honest values are mostly zero, so that a deviation says little.
+    """The least D0 where honest values are mostly zero, so that a deviation says little.
 
-    tok: ppm of a nat, mean over an answer. worst: for a single token.
+    tok: ppm of a nat, mean over an answer. worst: for a single token. embed, classify: ppm, of readings.
     """
 
     tok: int
     worst: int
+    embed: int
+    classify: int
 
 
-FLOORS = {1: Floors(tok=500, worst=100_000), 2: Floors(tok=2_000, worst=500_000)}
+FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 500_000, 5_000, 40_000)}
 
 
 def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> Calibration:
@@ -71,3 +75,30 @@ def _band(d0: int, width: float) -> Tolerance:
 def _bound(values: Sequence[int], over_worst: float) -> int:
     spread = statistics.fmean(values) + SIGMAS * statistics.stdev(values)
     return math.ceil(max(spread, over_worst * max(values)))
+
+
+def reading_constants(
+    distances: Sequence[int], label_sets: Sequence[Sequence[Sequence[int]]], class_id: int
+) -> dict[str, list[int]]:
+    """The pairs of a class for embeddings and classification, in ppm.
+
+    Two ways to read a text differ by a step of rounding or not at all, and once in a while by several; so here the
+    largest that was seen counts, not a deviation. D0 bounds the root mean square of any 32 texts in a row and, with
+    the room that the score gives a single text, each of them.
+    Args: distances, of each embedding; label_sets, for each set of labels and text the difference and the lead.
+    """
+    differences = [[difference for difference, _ in rows] for rows in label_sets]
+    pairs = (("embed", [distances], EMBED_WIDTH), ("classify", differences, CLASSIFY_WIDTH))
+    floored = {name: max(getattr(FLOORS[class_id], name), _bound_texts(series)) for name, series, _ in pairs}
+    return {name: [floored[name], math.ceil(width * floored[name])] for name, _, width in pairs}
+
+
+def _bound_texts(series: Sequence[Sequence[int]]) -> int:
+    room = math.sqrt(math.sqrt(SETTLED_TEXTS))
+    singles = [max(values) / room for values in series]
+    groups = [
+        math.sqrt(statistics.fmean(value * value for value in values[start : start + SETTLED_TEXTS]))
+        for values in series
+        for start in range(0, max(1, len(values) - SETTLED_TEXTS + 1), SETTLED_TEXTS)
+    ]
+    return math.ceil(OVER_WORST * max(*singles, *groups))

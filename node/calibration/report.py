@@ -3,7 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from node.calibration.answers import WHOLE, Cut, MeasuredAnswer, honest
@@ -29,6 +29,10 @@ UNLIKE = 0.001
 """Two counts that chance makes less often differ."""
 
 
+_AnswersOf = tuple[int, int, str, int, str]
+"""Worker, checker, variant, temperature and length."""
+
+
 @dataclass(frozen=True, slots=True)
 class FailureRate:
     """How many of `n` answers did not pass, and how many of them failed. `length`: as allowed by the job, or whole."""
@@ -46,19 +50,13 @@ class FailureRate:
     def plain(self) -> dict[str, Any]:
         """As JSON has it, with the share and its exact interval of 95 %, in millionths."""
         low, high = interval(self.not_passed, self.n)
-        return {
-            "worker": self.worker,
-            "checker": self.checker,
-            "variant": self.variant,
-            "temperature_milli": self.temperature_milli,
-            "length": self.length,
-            "n": self.n,
-            "not_passed": self.not_passed,
-            "failed": self.failed,
+        found = asdict(self)
+        act_mean = found.pop("act_mean")
+        shares = {
             "share_ppm": round(1e6 * self.not_passed / self.n),
             "interval_ppm": [round(1e6 * low), round(1e6 * high)],
-            "act_mean_ppm": self.act_mean,
         }
+        return {**found, **shares, "act_mean_ppm": act_mean}
 
 
 def widened(calibration: Calibration) -> Calibration:
@@ -88,7 +86,7 @@ def rates(answers: Iterable[MeasuredAnswer], calibrations: Mapping[int, Calibrat
 
     A cheap model comes twice: with its own fingerprint, and as the adaptive cheat with that of a true pass.
     """
-    found: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
+    found: dict[_AnswersOf, list[tuple[int, int]]] = defaultdict(list)
     for each in answers:
         if each.worker not in calibrations:
             continue
@@ -197,6 +195,18 @@ def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("worker", "checker", "variant", "temperature_milli", "length"))
 
 
+def in_words(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of a report as a table shows it: whose answers, how many, the share that did not pass, its interval."""
+    low, high = (f"{each / 10_000:.2f}" for each in row["interval_ppm"])
+    who = (str(row["worker"]), str(row["checker"]), row["variant"], f"{row['temperature_milli'] / 1000:g}")
+    return (*who, row["length"], str(row["n"]), share(row), f"{low} to {high} %")
+
+
+def share(row: Mapping[str, Any]) -> str:
+    """In how many of a hundred answers did not pass."""
+    return f"{row['share_ppm'] / 10_000:.2f} %"
+
+
 def describe(calibration: Calibration) -> dict[str, list[int]]:
     """As a calibration file has it."""
     bands = {term: getattr(calibration, term) for term in TERMS}
@@ -208,15 +218,10 @@ def _seen(variant: str, cut: Cut) -> list[tuple[str, Distances]]:
     return [*seen, (ADAPTIVE + variant, cut.true)] if variant in WEIGHTS else seen
 
 
-def _rate(key: tuple[Any, ...], scored: Sequence[tuple[int, int]]) -> FailureRate:
+def _rate(key: _AnswersOf, scored: Sequence[tuple[int, int]]) -> FailureRate:
     scores = [score for score, _ in scored]
-    worker, checker, variant, temperature_milli, length = key
     return FailureRate(
-        worker,
-        checker,
-        variant,
-        temperature_milli,
-        length,
+        *key,
         n=len(scores),
         not_passed=sum(score <= PASS_ABOVE_BPS for score in scores),
         failed=sum(score <= REVIEW_ABOVE_BPS for score in scores),

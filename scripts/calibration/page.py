@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from node.calibration.report import in_words
 from scripts.setup.cache import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "calibration.md"
@@ -33,18 +34,8 @@ def honest(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
 
 def _rows(rows: Iterable[Row]) -> Iterator[Sequence[str]]:
     for row in sorted(rows, key=_order):
-        low, high = (f"{each / 10_000:.2f}" for each in row["interval_ppm"])
-        yield (
-            str(row["worker"]),
-            str(row["checker"]),
-            row["variant"].replace("_", " "),
-            f"{row['temperature_milli'] / 1000:g}",
-            row["length"],
-            str(row["n"]),
-            f"{row['share_ppm'] / 10_000:.2f} %",
-            f"{low} to {high} %",
-            str(row["failed"]),
-        )
+        worker, checker, variant, *rest = in_words(row)
+        yield (worker, checker, variant.replace("_", " "), *rest, str(row["failed"]))
 
 
 def constants(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:

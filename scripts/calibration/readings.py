@@ -22,10 +22,10 @@ from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import RunnerEvent, RunProgress
 from executor.models import ModelStore
 from executor.runs.container_run import ContainerRun, Task
+from node.calibration.constants import reading_constants
 from node.calibration.prompts import PROMPTS
 from protocol.stages.execution import CLASS_DTYPES, Outcome
 from scripts.calibration.__main__ import FOLDER
-from scripts.calibration.constants import reading_constants
 from scripts.setup.cache import cache_directory
 from scripts.setup.model import manifest_id, store
 

@@ -8,9 +8,8 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from node.calibration.constants import OVER_WORST
+from node.calibration.constants import OVER_WORST, reading_constants
 from scripts.calibration import readings
-from scripts.calibration.constants import reading_constants
 from tests.support.runner_context import open_context, small_model
 
 pytestmark = pytest.mark.docker

@@ -169,11 +169,12 @@ def shown(found: Mapping[str, Any]) -> Iterator[str]:
     for class_id, each in found["classes"].items():
         yield ""
         yield from _constants(class_id, each)
-    rows = found["rates"]
-    deployed = {_key(row): row for row in found["deployed_rates"]}
+    from node.calibration.report import in_words, key_of, share
+
+    deployed = {key_of(row): share(row) for row in found["deployed_rates"]}
     head = ("class", "seen by", "who answers", "temperature", "tokens", "n", "not passed", "95 %", "now deployed")
     yield ""
-    yield from output.table(head, [(*_row(row), _share(deployed.get(_key(row)))) for row in rows])
+    yield from output.table(head, [(*in_words(row), deployed.get(key_of(row), "")) for row in found["rates"]])
 
 
 def _constants(class_id: str, each: Mapping[str, Any]) -> Iterator[str]:
@@ -191,18 +192,3 @@ def _constants(class_id: str, each: Mapping[str, Any]) -> Iterator[str]:
                 f"1,024 checked tokens, half of them after {alarm['median_tokens']:,}; after honest cases "
                 f"{alarm['later']['within_1024_ppm'] / 10_000:.1f} % and {alarm['later']['median_tokens']:,}"
             )
-
-
-def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    low, high = (f"{each / 10_000:.2f}" for each in row["interval_ppm"])
-    temperature = f"{row['temperature_milli'] / 1000:g}"
-    who = (str(row["worker"]), str(row["checker"]), row["variant"], temperature, row["length"], str(row["n"]))
-    return (*who, _share(row), f"{low} to {high} %")
-
-
-def _share(row: Mapping[str, Any] | None) -> str:
-    return f"{row['share_ppm'] / 10_000:.2f} %" if row else ""
-
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("worker", "checker", "variant", "temperature_milli", "length"))

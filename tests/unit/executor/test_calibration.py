@@ -9,8 +9,8 @@ import pytest
 
 from chain.calibration.files import packaged
 from executor import images
+from node.calibration.constants import FLOORS, reading_constants
 from protocol.stages.verification import score
-from scripts.calibration.constants import FLOORS, reading_constants
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "fingerprint"
 
