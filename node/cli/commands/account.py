@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from node.api.faults import Exit, vcn
+from node.api.faults import vcn
 from node.api.views import AccountView, read
 from node.cli.commands.lane import table_of
 from node.cli.ui import output
@@ -12,13 +12,11 @@ from node.cli.ui.daemon_socket import client
 from node.cli.ui.money import carry_out_by_daemon
 from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Seconds, Yes, noun
 from node.cli.ui.phrases import exact_coins
-from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import WalletOptions, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
-    from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from chain.rpc.ethereum import Call
 
 app = noun("account", "The client's money, from which jobs are paid.")
 
@@ -67,10 +65,9 @@ def give(client: AddressOf, amount: Coins, /, *, wallet: WalletOptions, common: 
         In VCN.
     """
     from node.wallet import plans
-    from protocol.wire.ids import Address
 
-    planned = partial(plans.deposit_for, client=Address(client), amount=amount)
-    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, planned)
+    planned = partial(plans.deposit_for, client=client, amount=amount)
+    return carry_out_by(wallet, "the wallet's key", common, planned)
 
 
 @app.command
@@ -88,29 +85,23 @@ def signer(
     lasts
         How long, for example 30d. A grant of a second takes the right back.
     """
-    from protocol.wire.ids import Address
 
-    async def plan(network: "Network", client: "Key") -> "Move":
-        from node.wallet import plans
-
+    async def call(network: "Network") -> "Call":
         expiry = (await network.ethereum.block()).timestamp + lasts
-        return await plans.plain(network, client, network.settlement.set_signer(Address(address), budget, expiry))
+        return network.settlement.set_signer(address, budget, expiry)
 
-    return carry_out_by(wallet, "the client's key", config_of(common.data_dir), common, plan)
+    return send_by(wallet, "the client's key", common, call)
 
 
 @app.command
 def show(*, common: Common = COMMON) -> int:
     """Show what the client has free, in lanes and in its wallet."""
     raw = client(common.data_dir).get("account")
-    if common.json:
-        output.as_json(raw)
-        return Exit.OK
-    account = read(AccountView, raw)
-    output.data(output.pairs(_rows(account)))
-    if account.lanes:
-        output.data(["", *table_of(account.lanes)])
-    return Exit.OK
+    return output.show(common.json, raw, lambda: _description(read(AccountView, raw)))
+
+
+def _description(account: AccountView) -> list[str]:
+    return [*output.pairs(_rows(account)), *(["", *table_of(account.lanes)] if account.lanes else [])]
 
 
 def _rows(account: AccountView) -> Iterator[tuple[str, str]]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit
 from node.api.views import CaseView, SeatView, read
 from node.cli.commands.review import review
 from node.cli.ui import output
@@ -15,15 +15,13 @@ from node.cli.ui.contracts import ask_network
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, AddressOf, Common, DryRun, Yes, noun
 from node.cli.ui.phrases import BLANK, exact_coins, percent, short, span, state
-from node.cli.ui.settings import config_of
 from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.audits import AuditSeen
     from chain.contracts.network import Deployment, Network
     from chain.read.cases import Heard
-    from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from protocol.wire.ids import Address
 
 app = noun("case", "Courts over batches, and where the money went.")
 app.command(review)
@@ -39,11 +37,7 @@ def show(case: str, /, *, common: Common = COMMON) -> int:
         The id of its batch or of a job in it, or the beginning of one.
     """
     raw = client(common.data_dir).get("cases", case)
-    if common.json:
-        output.as_json(raw)
-    else:
-        output.data(description(read(CaseView, raw)))
-    return Exit.OK
+    return output.show(common.json, raw, lambda: description(read(CaseView, raw)))
 
 
 @app.command(name="list")
@@ -64,12 +58,12 @@ def list_(
     """
     seen = ask_network(common.data_dir, lambda network, deployment: _look(network, deployment, node))
     cases = [case for case in seen.cases if case.is_open or not open_]
-    if common.json:
-        output.as_json([_plain(case) for case in cases])
-    else:
-        head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
-        output.data(output.table(head, [_line(case, seen.now) for case in cases]))
-    return Exit.OK
+    head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
+    return output.show(
+        common.json,
+        [_plain(case) for case in cases],
+        lambda: output.table(head, [_line(case, seen.now) for case in cases]),
+    )
 
 
 @app.command
@@ -84,12 +78,12 @@ def audits(*, node: AddressOf | None = None, common: Common = COMMON) -> int:
         Only those of batches of this node.
     """
     found = ask_network(common.data_dir, lambda network, deployment: _look_at_audits(network, deployment, node))
-    if common.json:
-        output.as_json([_plain_audit(each) for each in found])
-    else:
-        head = ("case", "node", "block", "state", "seats caught", "fraud", "auditors")
-        output.data(output.table(head, [_audit_line(each) for each in found]))
-    return Exit.OK
+    head = ("case", "node", "block", "state", "seats caught", "fraud", "auditors")
+    return output.show(
+        common.json,
+        [_plain_audit(each) for each in found],
+        lambda: output.table(head, [_audit_line(each) for each in found]),
+    )
 
 
 @app.command
@@ -120,17 +114,14 @@ def appeal(
     dry_run
         Only show what would happen.
     """
-    config = config_of(common.data_dir)
     known = read(CaseView, client(common.data_dir).get("cases", case))
     wallet = WalletOptions(owner_key, password_file, yes, dry_run)
-    return carry_out_by(wallet, "the key", config, common, lambda network, key: _appeal(network, key, known))
 
-
-async def _appeal(network: "Network", key: "Key", case: CaseView) -> "Move":
     from node.wallet import plans
     from protocol.wire.ids import checksum
 
-    return await plans.appeal(network, key, checksum(case.node), case.slot)
+    planned = partial(plans.appeal, node=checksum(known.node), slot=known.slot)
+    return carry_out_by(wallet, "the key", common, planned)
 
 
 @dataclass(frozen=True)
@@ -141,20 +132,17 @@ class _CaseFacts:
     now: int
 
 
-async def _look(network: "Network", deployment: "Deployment", node: str | None) -> _CaseFacts:
+async def _look(network: "Network", deployment: "Deployment", node: "Address | None") -> _CaseFacts:
     from chain.read.cases import read_cases
-    from protocol.wire.ids import Address
 
     block = await network.ethereum.block()
-    node_id = await network.stakes.id_of(Address(node)) if node else None
+    node_id = await network.stakes.id_of(node) if node else None
     return _CaseFacts(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
 
 
-async def _look_at_audits(network: "Network", deployment: "Deployment", node: str | None) -> "list[AuditSeen]":
-    from protocol.wire.ids import Address
-
+async def _look_at_audits(network: "Network", deployment: "Deployment", node: "Address | None") -> "list[AuditSeen]":
     head = await network.ethereum.head()
-    node_id = await network.stakes.id_of(Address(node)) if node else None
+    node_id = await network.stakes.id_of(node) if node else None
     found = await network.audits.seen(deployment.block, head)
     return [each for each in found if node_id in (None, each.node)]
 

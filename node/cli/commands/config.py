@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit, vcn
+from node.api.faults import vcn
 from node.cli.ui import output
 from node.cli.ui.options import COMMON, Common, noun
 from node.cli.ui.settings import config_of
@@ -24,14 +24,11 @@ def show(*, origin: Annotated[bool, Parameter(negative="")] = False, common: Com
         Also say which layer set each value.
     """
     settings = list(config_of(common.data_dir).settings())
-    if common.json:
-        shown = {setting.key: {"value": _plain(setting.value), "origin": setting.origin} for setting in settings}
-        output.as_json(shown if origin else {key: entry["value"] for key, entry in shown.items()})
-        return Exit.OK
+    shown = {each.key: {"value": _plain(each.value), "origin": each.origin} for each in settings}
+    plain = shown if origin else {key: entry["value"] for key, entry in shown.items()}
     head = ("key", "value", "origin") if origin else ("key", "value", "meaning")
     rows = [(entry.key, _shown(entry.key, entry.value), entry.origin if origin else entry.help) for entry in settings]
-    output.data(output.table(head, rows))
-    return Exit.OK
+    return output.show(common.json, plain, lambda: output.table(head, rows))
 
 
 def _plain(value: Any) -> Any:

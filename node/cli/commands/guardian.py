@@ -1,24 +1,20 @@
 """`vcoin guardian`: the brake of a network. Its keeper may stop new obligations for a while, and no way out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from node.api.faults import Exit
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, Seconds, noun
 from node.cli.ui.phrases import span
-from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import WalletOptions, carry_out_by
+from node.cli.ui.wallet import WalletOptions, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
-    from chain.rpc.ethereum import Call
-    from chain.tx.wallet import Key
-    from node.wallet.plans import Move
 
 app = noun("guardian", "The brake of the network: its keeper may pause new obligations.")
+WHOSE = "the keeper's key"
 
 
 @dataclass(frozen=True)
@@ -36,11 +32,7 @@ class _GuardianState:
 def show(*, common: Common = COMMON) -> int:
     """Show who may pause, whether new obligations are taken, and when the next pause may begin."""
     seen = ask_network(common.data_dir, _look)
-    if common.json:
-        output.as_json(asdict(seen))
-    else:
-        output.data(output.pairs(_rows(seen)))
-    return Exit.OK
+    return output.show(common.json, asdict(seen), lambda: output.pairs(_rows(seen)))
 
 
 @app.command
@@ -52,22 +44,13 @@ def pause(length: Seconds, /, *, wallet: WalletOptions, common: Common = COMMON)
     length
         Until it ends by itself, for example 36h; at most 72h.
     """
-    return _send(wallet, common, lambda network: network.guardian.pause(length))
+    return send_by(wallet, WHOSE, common, lambda network: network.guardian.pause(length))
 
 
 @app.command
 def resume(*, wallet: WalletOptions, common: Common = COMMON) -> int:
     """End a pause before its time; the keeper."""
-    return _send(wallet, common, lambda network: network.guardian.resume())
-
-
-def _send(wallet: WalletOptions, common: Common, call: "Callable[[Network], Call]") -> int:
-    async def plan(network: "Network", keeper: "Key") -> "Move":
-        from node.wallet import plans
-
-        return await plans.plain(network, keeper, call(network))
-
-    return carry_out_by(wallet, "the keeper's key", config_of(common.data_dir), common, plan)
+    return send_by(wallet, WHOSE, common, lambda network: network.guardian.resume())
 
 
 def intake(paused_until: int, now: int) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Fault
 from node.api.views import JobView, read
 from node.cli.commands.proof import proof
 from node.cli.commands.verify import verify
@@ -103,11 +103,7 @@ def show(job: str, /, *, follow: Annotated[bool, Parameter(negative="")] = False
     if follow:
         return Follower(door, job, to_the_end=True, as_json=common.json).run()
     raw = door.get("jobs", job)
-    if common.json:
-        output.as_json(raw)
-    else:
-        output.data(description(read(JobView, raw)))
-    return Exit.OK
+    return output.show(common.json, raw, lambda: description(read(JobView, raw)))
 
 
 @app.command(name="list")
@@ -122,16 +118,12 @@ def list_(
         Print ids only.
     """
     raw = client(common.data_dir).get("jobs")
-    if common.json:
-        output.as_json(raw)
-        return Exit.OK
-    jobs = [read(JobView, job) for job in raw]
-    if ids:
-        output.data(job.id for job in jobs)
-        return Exit.OK
+    return output.show(common.json, raw, lambda: _list([read(JobView, job) for job in raw], ids=ids))
+
+
+def _list(jobs: list[JobView], *, ids: bool) -> list[str]:
     head = ("job", "side", "state", "model", "node", "tokens", "cost VCN")
-    output.data(output.table(head, [_row(job) for job in jobs]))
-    return Exit.OK
+    return [job.id for job in jobs] if ids else output.table(head, [_row(job) for job in jobs])
 
 
 def _row(job: JobView) -> tuple[str, ...]:

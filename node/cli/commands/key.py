@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Fault
 from node.cli.ui import output
 from node.cli.ui.options import COMMON, Common, noun
 
@@ -50,11 +50,7 @@ def show(file: KeyFile, /, *, common: Common = COMMON) -> int:
 
 def _tell(file: Path, address: str, common: Common) -> int:
     facts = {"file": str(file), "address": address}
-    if common.json:
-        output.as_json(facts)
-    else:
-        output.data(output.pairs(facts.items()))
-    return Exit.OK
+    return output.show(common.json, facts, lambda: output.pairs(facts.items()))
 
 
 def _ask_twice(question: str) -> str:

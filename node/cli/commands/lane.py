@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from node.api.backend import LaneStep
-from node.api.faults import Exit, vcn
+from node.api.faults import vcn
 from node.api.views import AccountView, LaneView, plain, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
@@ -18,11 +18,7 @@ app = noun("lane", "Money locked for one node, out of which only that node is pa
 def list_(*, common: Common = COMMON) -> int:
     """Show the client's lanes: what is left in each, what was settled, and until when a closing one stays."""
     account = read(AccountView, client(common.data_dir).get("account"))
-    if common.json:
-        output.as_json([plain(lane) for lane in account.lanes])
-    else:
-        output.data(table_of(account.lanes))
-    return Exit.OK
+    return output.show(common.json, [plain(lane) for lane in account.lanes], lambda: table_of(account.lanes))
 
 
 @app.command(name="open")

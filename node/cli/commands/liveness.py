@@ -1,14 +1,13 @@
 """`vcoin node liveness`: ask another node on the chain whether it is there, and what follows where it is not."""
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from node.cli.ui.options import COMMON, AddressOf, Common, noun
-from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, carry_out_by, send_about
+from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, carry_out_by, send_about, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
+    from chain.rpc.ethereum import Call
     from chain.tx.wallet import Key
     from node.wallet.plans import Move
     from protocol.wire.ids import Address
@@ -32,7 +31,7 @@ def challenge(asked: AddressOf, /, *, wallet: WalletOptions, about: NodeOption =
     from node.wallet import plans
 
     async def plan(network: "Network", owner: "Key", by: "Address") -> "Move":
-        return await plans.challenge(network, owner, await _id(network, asked), by)
+        return await plans.challenge(network, owner, await network.stakes.id_of(asked), by)
 
     return carry_out_about(wallet, "the owner's key", about, common, plan)
 
@@ -48,11 +47,8 @@ def answer(
     challenger
         The address of who has asked.
     """
-    from protocol.wire.ids import Address
-
-    who = Address(challenger)
     return send_about(
-        wallet, OPERATORS, about, common, lambda network, node: [network.stakes.answer_liveness(node, who)]
+        wallet, OPERATORS, about, common, lambda network, node: [network.stakes.answer_liveness(node, challenger)]
     )
 
 
@@ -76,13 +72,11 @@ def miss(
         Who has asked (else this wallet).
     """
     from node.wallet import plans
-    from protocol.wire.ids import Address
 
     async def plan(network: "Network", key: "Key") -> "Move":
-        who = Address(challenger) if challenger else key.address
-        return await plans.miss(network, key, await _id(network, asked), who)
+        return await plans.miss(network, key, await network.stakes.id_of(asked), challenger or key.address)
 
-    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, plan)
+    return carry_out_by(wallet, "the wallet's key", common, plan)
 
 
 @app.command
@@ -94,17 +88,8 @@ def charge(absent: AddressOf, /, *, wallet: WalletOptions, common: Common = COMM
     absent
         The id of the node that has given no sign.
     """
-    plan = partial(_charge, absent=absent)
-    return carry_out_by(wallet, "the wallet's key", config_of(common.data_dir), common, plan)
 
+    async def call(network: "Network") -> "Call":
+        return network.stakes.penalize_offline(await network.stakes.id_of(absent))
 
-async def _charge(network: "Network", key: "Key", absent: str) -> "Move":
-    from node.wallet import plans
-
-    return await plans.plain(network, key, network.stakes.penalize_offline(await _id(network, absent)))
-
-
-async def _id(network: "Network", name: str) -> "Address":
-    from protocol.wire.ids import Address
-
-    return await network.stakes.id_of(Address(name))
+    return send_by(wallet, "the wallet's key", common, call)

@@ -59,11 +59,7 @@ def up(
     directory = (dir_ or default_directory()).absolute()
     order = LocalnetPlan(directory, plan, port, p2p_port, store.absolute() if store else None, smollm2=smollm2)
     record = bring_up(order, output.words)
-    if json:
-        output.as_json(record.plain())
-    else:
-        output.data(banner(record))
-    return Exit.OK
+    return output.show(json, record.plain(), lambda: banner(record))
 
 
 @app.command

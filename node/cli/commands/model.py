@@ -5,7 +5,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit
 from node.api.views import ModelView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client, require_absolute
@@ -38,24 +37,19 @@ def add(
     source = require_absolute(directory) if directory else "smollm2"
     output.words("reading, hashing and storing the model ...")
     raw = client(common.data_dir).post("models", body={"source": source}, within_s=ADDED_WITHIN_S)
-    if common.json:
-        output.as_json(raw)
-        return Exit.OK
-    model = read(ModelView, raw)
-    output.data(output.pairs([("model", model.name), ("id", model.manifest), ("size", size(model.size_bytes))]))
-    return Exit.OK
+    return output.show(common.json, raw, lambda: output.pairs(_facts(read(ModelView, raw))))
 
 
 @app.command(name="list")
 def list_(*, common: Common = COMMON) -> int:
     """List the models in the content store."""
     raw = client(common.data_dir).get("models")
-    if common.json:
-        output.as_json(raw)
-        return Exit.OK
     head = ("model", "id", "dtype", "context", "size", "needs", "calibrated classes")
-    output.data(output.table(head, [_row(read(ModelView, model)) for model in raw]))
-    return Exit.OK
+    return output.show(common.json, raw, lambda: output.table(head, [_row(read(ModelView, model)) for model in raw]))
+
+
+def _facts(model: ModelView) -> list[tuple[str, str]]:
+    return [("model", model.name), ("id", model.manifest), ("size", size(model.size_bytes))]
 
 
 def _row(model: ModelView) -> tuple[str, ...]:

@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Fault
 from node.api.prefix import complete
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, noun, require_one
 from node.cli.ui.phrases import percent, short, span
-from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import WalletOptions, carry_out_by
+from node.cli.ui.wallet import WalletOptions, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
     from chain.read.cases import Heard
-    from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from chain.rpc.ethereum import Call
     from protocol.wire.ids import BatchId
 
 app = noun("panel", "The arbiters, who come last, and the cases that wait for them.")
@@ -47,14 +45,7 @@ class _PanelState:
 def show(*, common: Common = COMMON) -> int:
     """Show who the arbiters are, how many decide, and the cases that wait for them with the votes so far."""
     seen = ask_network(common.data_dir, _look)
-    if common.json:
-        output.as_json(_plain(seen))
-        return Exit.OK
-    output.data(output.pairs(_rows(seen)))
-    if seen.waiting:
-        head = ("case", "node", "median", "pass", "void", "ends")
-        output.data(["", *output.table(head, [_row(each, seen.now) for each in seen.waiting])])
-    return Exit.OK
+    return output.show(common.json, _plain(seen), lambda: _description(seen))
 
 
 @app.command
@@ -79,15 +70,12 @@ def vote(
         The doubt stays: the clients are refunded.
     """
     require_one({"--pass": pass_, "--void": void})
-    config = config_of(common.data_dir)
     name = ask_network(common.data_dir, lambda network, deployment: _find(network, deployment, case))
 
-    async def plan(network: "Network", arbiter: "Key") -> "Move":
-        from node.wallet import plans
+    async def call(network: "Network") -> "Call":
+        return (await network.panel()).vote(name, pass_)
 
-        return await plans.plain(network, arbiter, (await network.panel()).vote(name, pass_))
-
-    return carry_out_by(wallet, "the arbiter's key", config, common, plan)
+    return send_by(wallet, "the arbiter's key", common, call)
 
 
 async def _look(network: "Network", deployment: "Deployment") -> _PanelState:
@@ -127,6 +115,12 @@ def _plain(seen: _PanelState) -> dict[str, Any]:
         ],
         "now": seen.now,
     }
+
+
+def _description(seen: _PanelState) -> list[str]:
+    head = ("case", "node", "median", "pass", "void", "ends")
+    waiting = output.table(head, [_row(each, seen.now) for each in seen.waiting])
+    return [*output.pairs(_rows(seen)), *(["", *waiting] if seen.waiting else [])]
 
 
 def _rows(seen: _PanelState) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """`vcoin params`: the numbers that the network was deployed with, as its contracts have them."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from node.api.faults import Exit
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, noun
@@ -30,21 +30,18 @@ class _ParamsState:
 def show(*, common: Common = COMMON) -> int:
     """Show every number, every device class, and who may add to them."""
     seen = ask_network(common.data_dir, _look)
-    if common.json:
-        classes = [{**asdict(each), "runtime": each.runtime.hex()} for each in seen.classes]
-        output.as_json(
-            {"profile": asdict(seen.profile), "classes": classes, "governor": seen.governor, "delay_s": seen.delay_s}
-        )
-        return Exit.OK
-    output.data(output.pairs(parameters(seen.profile)))
-    output.data(
-        ["", *output.table(("class", "name", "dtype", "isa", "runtime"), [_row(each) for each in seen.classes])]
-    )
+    classes = [{**asdict(each), "runtime": each.runtime.hex()} for each in seen.classes]
+    plain = {"profile": asdict(seen.profile), "classes": classes, "governor": seen.governor, "delay_s": seen.delay_s}
+    return output.show(common.json, plain, lambda: _description(seen))
+
+
+def _description(seen: _ParamsState) -> Iterator[str]:
+    yield from output.pairs(parameters(seen.profile))
+    yield ""
+    yield from output.table(("class", "name", "dtype", "isa", "runtime"), [_row(each) for each in seen.classes])
+    yield ""
     delay = span(seen.delay_s * 1_000)
-    output.data(
-        ["", f"Only {seen.governor}, the timelock, adds rows, {delay} after it was proposed; no account changes one."]
-    )
-    return Exit.OK
+    yield f"Only {seen.governor}, the timelock, adds rows, {delay} after it was proposed; no account changes one."
 
 
 async def _look(network: "Network", _: "Deployment") -> _ParamsState:

@@ -1,6 +1,5 @@
 """`vcoin timelock propose`: everything that the governor of a network can do, and nothing else."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,8 +8,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Fault
 from node.cli.ui.options import COMMON, AddressOf, Common, Seconds, noun
-from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import WalletOptions, carry_out_by
+from node.cli.ui.wallet import WalletOptions, Wanted, called, carry_out_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -66,11 +64,7 @@ def class_(
     from chain.contracts.params import DeviceClass
 
     row = DeviceClass(class_id, name, _bytes32(runtime), dtype, isa)
-
-    async def call(network: "Network") -> "Call":
-        return network.params.add_class(row)
-
-    return _propose(call, wallet, again, common)
+    return _propose(lambda network: network.params.add_class(row), wallet, again, common)
 
 
 @app.command
@@ -116,12 +110,7 @@ def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE,
     address
         The account; the zero address for none.
     """
-    from protocol.wire.ids import Address
-
-    async def call(network: "Network") -> "Call":
-        return network.guardian.set_keeper(Address(address))
-
-    return _propose(call, wallet, again, common)
+    return _propose(lambda network: network.guardian.set_keeper(address), wallet, again, common)
 
 
 @app.command
@@ -137,10 +126,9 @@ def arbiters(
     quorum
         How many decide: more than half.
     """
-    from protocol.wire.ids import Address
 
     async def call(network: "Network") -> "Call":
-        return (await network.panel()).set_arbiters(tuple(Address(each) for each in addresses), quorum)
+        return (await network.panel()).set_arbiters(addresses, quorum)
 
     return _propose(call, wallet, again, common)
 
@@ -167,13 +155,10 @@ def role(
     address
         Whose; as an executor, the zero address stands for anybody.
     """
-    from protocol.wire.ids import Address
 
-    name, account = name_of(role_), Address(address)
-
-    async def call(network: "Network") -> "Call":
-        timelock = network.timelock
-        return timelock.grant_role(name, account) if step == "grant" else timelock.revoke_role(name, account)
+    def call(network: "Network") -> "Call":
+        change = network.timelock.grant_role if step == "grant" else network.timelock.revoke_role
+        return change(name_of(role_), address)
 
     return _propose(call, wallet, again, common)
 
@@ -187,27 +172,23 @@ def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE, com
     length
         Between a proposal and its execution, for example 20d.
     """
-
-    async def call(network: "Network") -> "Call":
-        return network.timelock.update_delay(length)
-
-    return _propose(call, wallet, again, common)
+    return _propose(lambda network: network.timelock.update_delay(length), wallet, again, common)
 
 
-def _propose(call: "Callable[[Network], Awaitable[Call]]", wallet: WalletOptions, again: Again, common: Common) -> int:
+def _propose(wanted: Wanted, wallet: WalletOptions, again: Again, common: Common) -> int:
     """What the governor could not do now is refused here: it would be refused after the delay, too."""
 
     async def plan(network: "Network", proposer: "Key") -> "Move":
         from node.wallet import plans
 
-        timelock, wanted = network.timelock, await call(network)
-        await plans.require_allowed(network, wanted, timelock.address)
-        schedule = timelock.schedule(wanted, await timelock.delay(), again.salt.to_bytes(32, "big"))
+        timelock, call = network.timelock, await called(network, wanted)
+        await plans.require_allowed(network, call, timelock.address)
+        schedule = timelock.schedule(call, await timelock.delay(), again.salt.to_bytes(32, "big"))
         return await plans.plain(network, proposer, schedule)
 
     if not 0 <= again.salt < 2**64:
         raise Fault("bad_request", "--salt is a number from 0 to 2^64 - 1")
-    return carry_out_by(wallet, "the proposer's key", config_of(common.data_dir), common, plan)
+    return carry_out_by(wallet, "the proposer's key", common, plan)
 
 
 def name_of(role: Role) -> str:

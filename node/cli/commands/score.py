@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from node.api.faults import Exit
 from node.api.views import ChangeView, ScoreView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
@@ -24,11 +23,7 @@ def score(node: str = "me", /, *, common: Common = COMMON) -> int:
         Its id, or the beginning of it; me is this node.
     """
     raw = client(common.data_dir).get("score", node)
-    if common.json:
-        output.as_json(raw)
-    else:
-        output.data(explanation(read(ScoreView, raw)))
-    return Exit.OK
+    return output.show(common.json, raw, lambda: explanation(read(ScoreView, raw)))
 
 
 def explanation(view: ScoreView) -> list[str]:

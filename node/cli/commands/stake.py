@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Fault
 from node.api.views import Snapshot, StakeView, plain, read
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
@@ -66,7 +66,6 @@ def deposit(
     return carry_out_by(
         wallet,
         "the owner's key",
-        config,
         common,
         partial(_deposit, config=config, amount=amount, commission_bps=commission),
     )
@@ -143,11 +142,7 @@ def show(*, about: NodeOption = HERE, staker: AddressOf | None = None, common: C
         return _show_on_chain(about, staker, common)
     raw = client(common.data_dir).get("status")
     view = read(Snapshot, raw)
-    if common.json:
-        output.as_json(plain(view.me))
-    else:
-        output.data(output.pairs(_rows(view)))
-    return Exit.OK
+    return output.show(common.json, plain(view.me), lambda: output.pairs(_rows(view)))
 
 
 def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
@@ -165,26 +160,22 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     yield "one job", f"at most {exact_coins(me.stake_wei // 40)}, a fortieth of the stake"
 
 
-def _show_on_chain(about: NodeOption, staker: str | None, common: Common) -> int:
+def _show_on_chain(about: NodeOption, staker: "Address | None", common: Common) -> int:
     config = config_of(common.data_dir)
     name = about.name_by(config)
-    view = with_network(config, lambda network, _: _look(network, name, staker or ""))
-    if common.json:
-        output.as_json(plain(view))
-    else:
-        output.data(output.pairs(_chain_rows(view)))
-    return Exit.OK
+    view = with_network(config, lambda network, _: _look(network, name, staker))
+    return output.show(common.json, plain(view), lambda: output.pairs(_chain_rows(view)))
 
 
-async def _look(network: "Network", name: "Address", staker: str) -> StakeView:
-    from protocol.wire.ids import ZERO_ADDRESS, Address
+async def _look(network: "Network", name: "Address", staker: "Address | None") -> StakeView:
+    from protocol.wire.ids import ZERO_ADDRESS
 
     node_id = await network.stakes.id_of(name)
     known = await network.stakes.node_of(node_id)
     if known is None:
         raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --nodes shows those that are known")
     terms = await network.stakes.terms_of(node_id)
-    held = await network.stakes.delegation_of(node_id, Address(staker or ZERO_ADDRESS))
+    held = await network.stakes.delegation_of(node_id, staker or ZERO_ADDRESS)
     return StakeView(
         node_id=node_id,
         owner=known.owner,
@@ -198,7 +189,7 @@ async def _look(network: "Network", name: "Address", staker: str) -> StakeView:
         commission_at=terms.commission_at,
         next_payout=terms.next_payout if terms.payout_at else "",
         payout_at=terms.payout_at,
-        staker=staker,
+        staker=staker or "",
         staked_wei=held.active,
         unbonding_wei=held.unbonding,
         unlock_at=held.unlock_at,

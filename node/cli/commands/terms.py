@@ -47,10 +47,7 @@ def announce_payout(
     address
         Who is to be paid. A second announcement takes the place of the first.
     """
-    from protocol.wire.ids import Address
-
-    to = Address(address)
-    return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.set_payout(node, to)])
+    return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.set_payout(node, address)])
 
 
 @payout.command(name="confirm")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Fault
 from node.api.prefix import complete
 from node.cli.commands.proposal import Role, name_of
 from node.cli.commands.proposal import app as propose
@@ -12,8 +12,7 @@ from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Common, noun
 from node.cli.ui.phrases import span
-from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import WalletOptions, carry_out_by
+from node.cli.ui.wallet import WalletOptions, carry_out_by, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -42,18 +41,7 @@ class _TimelockState:
 def show(*, common: Common = COMMON) -> int:
     """Show what was proposed and is neither done nor struck out, when it may be carried out, and who has which role."""
     seen = ask_network(common.data_dir, _look)
-    if common.json:
-        output.as_json(_plain(seen))
-        return Exit.OK
-    output.data(output.pairs(_rows(seen)))
-    if seen.waiting:
-        rows = [
-            (f"0x{operation.id.hex()[:16]}", _when(operation, seen.now), call if not number else f"then {call}")
-            for operation, calls in seen.waiting
-            for number, call in enumerate(calls)
-        ]
-        output.data(["", *output.table(("proposal", "ready", "call"), rows)])
-    return Exit.OK
+    return output.show(common.json, _plain(seen), lambda: _description(seen))
 
 
 @app.command
@@ -95,20 +83,14 @@ def renounce(role: Role, /, *, wallet: WalletOptions, common: Common = COMMON) -
 
         return await plans.plain(network, key, network.timelock.renounce_role(name_of(role), key.address))
 
-    return carry_out_by(wallet, f"the {role}'s key", config_of(common.data_dir), common, plan)
+    return carry_out_by(wallet, f"the {role}'s key", common, plan)
 
 
 def _send(
     proposal: str, wallet: WalletOptions, whose: str, common: Common, step: "Callable[[Timelock, Operation], Call]"
 ) -> int:
     found = ask_network(common.data_dir, lambda network, deployment: _find(network, deployment, proposal))
-
-    async def plan(network: "Network", key: "Key") -> "Move":
-        from node.wallet import plans
-
-        return await plans.plain(network, key, step(network.timelock, found))
-
-    return carry_out_by(wallet, whose, config_of(common.data_dir), common, plan)
+    return send_by(wallet, whose, common, lambda network: step(network.timelock, found))
 
 
 async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "Operation":
@@ -147,6 +129,16 @@ def _plain(seen: _TimelockState) -> dict[str, Any]:
         "delay_s": seen.delay_s,
         "now": seen.now,
     }
+
+
+def _description(seen: _TimelockState) -> list[str]:
+    rows = [
+        (f"0x{operation.id.hex()[:16]}", _when(operation, seen.now), call if not number else f"then {call}")
+        for operation, calls in seen.waiting
+        for number, call in enumerate(calls)
+    ]
+    waiting = ["", *output.table(("proposal", "ready", "call"), rows)] if rows else []
+    return [*output.pairs(_rows(seen)), *waiting]
 
 
 def _when(operation: "Operation", now: int) -> str:

@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from node.api.faults import Exit
 from node.cli.commands.guardian import intake
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, Coins, Common, noun
 from node.cli.ui.phrases import exact_coins, span
-from node.cli.ui.settings import config_of
 from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
@@ -51,11 +49,7 @@ class _TreasuryState:
 def show(*, common: Common = COMMON) -> int:
     """Show pool, burn and supply, what is before a court, what waits in the timelock, and the guardian."""
     seen = ask_network(common.data_dir, _look)
-    if common.json:
-        output.as_json(_plain(seen))
-    else:
-        output.data(output.pairs(_rows(seen)))
-    return Exit.OK
+    return output.show(common.json, _plain(seen), lambda: output.pairs(_rows(seen)))
 
 
 @app.command
@@ -69,7 +63,7 @@ def fund(amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) ->
     """
     from node.wallet import plans
 
-    return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, partial(plans.fund_pool, amount=amount))
+    return carry_out_by(wallet, WHOSE, common, partial(plans.fund_pool, amount=amount))
 
 
 @app.command
@@ -77,7 +71,7 @@ def burn(*, wallet: WalletOptions, common: Common = COMMON) -> int:
     """Burn what batches have set aside to burn. Any wallet may, for nothing."""
     from node.wallet import plans
 
-    return carry_out_by(wallet, WHOSE, config_of(common.data_dir), common, plans.flush_burn)
+    return carry_out_by(wallet, WHOSE, common, plans.flush_burn)
 
 
 async def _look(network: "Network", deployment: "Deployment") -> _TreasuryState:

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from node.api.faults import Exit
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, ClassIds, Common, noun
@@ -22,12 +21,12 @@ app = noun("verifier", "The nodes that may be drawn to check others, by device c
 def list_(*, common: Common = COMMON) -> int:
     """Show who may be drawn for each device class, and with what weight."""
     found = ask_network(common.data_dir, _look)
-    if common.json:
-        output.as_json([_plain(class_id, slot) for class_id, slot in found])
-        return Exit.OK
     rows = [(str(class_id), slot.node, percent(slot.weight_bps), str(slot.from_block)) for class_id, slot in found]
-    output.data(output.table(("class", "node", "weight", "since block"), rows))
-    return Exit.OK
+    return output.show(
+        common.json,
+        [_plain(class_id, slot) for class_id, slot in found],
+        lambda: output.table(("class", "node", "weight", "since block"), rows),
+    )
 
 
 @app.command

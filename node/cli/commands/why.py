@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from node.api.faults import Exit, not_found
+from node.api.faults import not_found
 from node.api.prefix import complete
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
@@ -33,11 +33,7 @@ def why_slashed(node: str = ME, /, *, common: Common = COMMON) -> int:
     """
     config = config_of(common.data_dir)
     found = with_network(config, lambda network, deployment: _look(config, network, deployment, node))
-    if common.json:
-        output.as_json(plain(found))
-    else:
-        output.data(told(found))
-    return Exit.OK
+    return output.show(common.json, plain(found), lambda: told(found))
 
 
 async def _look(config: "Config", network: "Network", deployment: "Deployment", name: str) -> "Penalties":
@@ -127,11 +123,7 @@ def _event(blow: "Blow") -> list[str]:
     rows = [
         (f"block {change.block}", _cause(blow)),
         ("cost", ", ".join(_costs(blow))),
-        (
-            "",
-            f"of the stake {exact_coins(blow.burned)} burned, {exact_coins(blow.pooled)} to the pool"
-            * bool(blow.burned),
-        ),
+        ("", _lost_to(blow)),
         ("checked", _rate_change(blow)),
         *_evidence(blow),
         ("sent in", f"0x{change.transaction.hex()}"),
@@ -141,11 +133,8 @@ def _event(blow: "Blow") -> list[str]:
     return [f"{name.ljust(width)}  {text}" for name, text in rows if text]
 
 
-def _whereto(blow: "Blow") -> str:
-    """Where the lost stake went."""
-    if not blow.burned:
-        return ""
-    return f"of the stake {exact_coins(blow.burned)} burned, {exact_coins(blow.pooled)} to the pool that pays seats"
+def _lost_to(blow: "Blow") -> str:
+    return f"of the stake {exact_coins(blow.burned)} burned, {exact_coins(blow.pooled)} to the pool" * bool(blow.burned)
 
 
 def _cause(blow: "Blow") -> str:
@@ -170,9 +159,8 @@ def _cause(blow: "Blow") -> str:
         case "release":
             return "it left jail"
         case "batch":
-            return f"its batch {batch} became final: {change.counted} jobs passed" + f", {change.lost} failed" * bool(
-                change.lost
-            )
+            failed = f", {change.lost} failed" if change.lost else ""
+            return f"its batch {batch} became final: {change.counted} jobs passed{failed}"
         case other:
             return f"{other} {batch}"
 

@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from node.api.faults import Fault
+
+if TYPE_CHECKING:
+    from protocol.wire.ids import Address
+else:
+    # The type is a text at run time, and its import would take longer than a command.
+    Address = str
 
 Flag = Callable[[str], Any]
 
@@ -52,7 +58,7 @@ Coins = Annotated[int, Parameter(converter=coins, metavar="VCN")]
 """An amount in VCN on the command line, in wei in the code."""
 
 
-def address(_type: Any, tokens: Any) -> str:
+def address(_type: Any, tokens: Any) -> Address:
     """An address of the chain, with its checksum. Raises: ValueError, which becomes a usage error."""
     from protocol.wire.ids import checksum
 
@@ -63,7 +69,7 @@ def address(_type: Any, tokens: Any) -> str:
         raise ValueError(f"{text!r} is no address: 0x and 40 hexadecimal digits") from error
 
 
-AddressOf = Annotated[str, Parameter(converter=address, metavar="ADDRESS")]
+AddressOf = Annotated[Address, Parameter(converter=address, metavar="ADDRESS")]
 """An address on the command line."""
 
 

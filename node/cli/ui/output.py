@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from node.api.faults import Fault
+from node.api.faults import Exit, Fault
 
 MAX_LINE = 2_000
 
@@ -22,6 +22,15 @@ def as_json(content: Any, *, one_line: bool = False) -> None:
     # JSON leaves bytes as they are that a terminal obeys, or that cannot be written at all.
     shown = (char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
     print("".join(shown), flush=one_line)
+
+
+def show(as_json_: bool, content: Any, lines: Callable[[], Iterable[str]]) -> int:
+    """One answer, for a script or for a person. Returns: Exit.OK."""
+    if as_json_:
+        as_json(content)
+    else:
+        data(lines())
+    return Exit.OK
 
 
 def text(part: str) -> None:

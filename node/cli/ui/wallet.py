@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +28,10 @@ Planned = Callable[["Network", "Key"], Awaitable["Move"]]
 """What is to be sent by a key, from the state of the network now."""
 PlannedAbout = Callable[["Network", "Key", "Address"], Awaitable["Move"]]
 """The same about a node, by its id."""
+Wanted = Callable[["Network"], "Call | Awaitable[Call]"]
+"""A call that moves no coins."""
 CallsAbout = Callable[["Network", "Address"], Sequence["Call"]]
-"""Calls about a node, by its id."""
+"""Such calls about a node, by its id."""
 
 
 @Parameter(name="*")
@@ -57,20 +60,20 @@ class NodeOption:
     def name_by(self, config: "Config") -> "Address":
         """Its id or its operator key. Raises: ConfigError where none is named and there is no node here."""
         from node.wallet.home import Home
-        from protocol.wire.ids import Address
 
-        return Address(self.node) if self.node else Home(config.node.data_dir).operator_address()
+        return self.node or Home(config.node.data_dir).operator_address()
 
 
 HERE = NodeOption()
 
 
-def carry_out_by(wallet: WalletOptions, whose: str, config: "Config", common: Common, planned: Planned) -> int:
+def carry_out_by(wallet: WalletOptions, whose: str, common: Common, planned: Planned) -> int:
     """Unlock a wallet's key, then simulate, show, ask and send what is planned with it.
 
     Args: whose, in the question for the password: "the owner's key".
     Raises: ConfigError for the key or its password; Fault reverted and ChainError as the contracts and endpoints say.
     """
+    config = config_of(common.data_dir)
     key = unlock(wallet.key, wallet.password_file, whose)
 
     async def act(network: "Network", simulate: bool) -> MoveView:
@@ -88,15 +91,31 @@ def carry_out_by(wallet: WalletOptions, whose: str, config: "Config", common: Co
     return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
 
 
+def send_by(wallet: WalletOptions, whose: str, common: Common, wanted: Wanted) -> int:
+    """As `carry_out_by`, a call that moves no coins."""
+
+    async def plan(network: "Network", key: "Key") -> "Move":
+        from node.wallet import plans
+
+        return await plans.plain(network, key, await called(network, wanted))
+
+    return carry_out_by(wallet, whose, common, plan)
+
+
+async def called(network: "Network", wanted: Wanted) -> "Call":
+    """The call that is wanted, which may depend on what the network is asked for."""
+    call = wanted(network)
+    return await call if isawaitable(call) else call
+
+
 def carry_out_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, planned: PlannedAbout) -> int:
     """As `carry_out_by`, about a node. Raises: ConfigError, too, where no node is named and there is none here."""
-    config = config_of(common.data_dir)
-    name = about.name_by(config)
+    name = about.name_by(config_of(common.data_dir))
 
     async def plan(network: "Network", key: "Key") -> "Move":
         return await planned(network, key, await network.stakes.id_of(name))
 
-    return carry_out_by(wallet, whose, config, common, plan)
+    return carry_out_by(wallet, whose, common, plan)
 
 
 def send_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
