@@ -18,7 +18,10 @@ import json
 import logging
 import os
 import socket as socketlib
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +40,7 @@ from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.stream import FollowResponse
-from node.api.views import plain
+from node.api.views import MoveView, plain
 from protocol.errors import ConfigError, NodeError
 
 log = logging.getLogger("vcoin.api")
@@ -89,112 +92,79 @@ def application(backend: Backend) -> ASGIApp:
 
 
 def _routes(backend: Backend) -> Starlette:
-    doors = _Doors(backend)
+    async def nodes() -> Any:
+        return (await backend.snapshot()).nodes
+
+    async def ask_job(body: dict[str, Any]) -> Any:
+        return {"id": await backend.ask_job(asks.job_ask(body))}
+
+    async def job_proof(body: dict[str, Any], prefix: str) -> Any:
+        return await backend.job_proof(prefix, with_content=asks.proof_ask(body))
+
+    async def add_model(body: dict[str, Any]) -> Any:
+        return await backend.add_model(asks.model_source(body))
+
+    async def move(way: Callable[..., Awaitable[MoveView]], body: dict[str, Any]) -> Any:
+        return await way(**asdict(asks.move_ask(body)))
+
+    async def move_lane(step: LaneStep, body: dict[str, Any], prefix: str) -> Any:
+        return await backend.move_lane(step, prefix, **asdict(asks.lane_ask(body, step)))
+
+    async def embed(body: dict[str, Any]) -> Any:
+        return await embeddings.answer(backend, asks.embeddings_ask(body))
+
+    async def metrics(request: Request) -> Response:
+        _require_no_query(request)
+        return Response(exposition(await backend.snapshot()), media_type=CONTENT_TYPE)
+
+    async def follow(request: Request) -> Response:
+        _require_no_query(request)
+        return FollowResponse(backend.follow(request.path_params["prefix"]))
+
     return Starlette(
         routes=[
-            Route("/metrics", doors.metrics),
-            Route("/v1/status", doors.status),
-            Route("/v1/nodes", doors.nodes),
-            Route("/v1/jobs", doors.jobs, methods=["GET"]),
-            Route("/v1/jobs", doors.ask_job, methods=["POST"]),
-            Route("/v1/jobs/{id}", doors.job),
-            Route("/v1/jobs/{id}/events", doors.follow),
-            Route("/v1/jobs/{id}/proof", doors.job_proof, methods=["POST"]),
-            Route("/v1/cases/{id}", doors.case),
-            Route("/v1/cases/{id}/leaves", doors.case_leaves),
-            Route("/v1/models", doors.models, methods=["GET"]),
-            Route("/v1/models", doors.add_model, methods=["POST"]),
-            Route("/v1/account", doors.account),
-            Route("/v1/account/deposit", doors.deposit, methods=["POST"]),
-            Route("/v1/account/withdraw", doors.withdraw, methods=["POST"]),
-            Route("/v1/lanes/{id}/{step}", doors.move_lane, methods=["POST"]),
-            Route("/v1/score/{id}", doors.score),
-            Route("/v1/embeddings", doors.embeddings, methods=["POST"]),
+            Route("/metrics", metrics),
+            _view("/v1/status", backend.snapshot),
+            _view("/v1/nodes", nodes),
+            _view("/v1/jobs", backend.jobs),
+            _order("/v1/jobs", ask_job, status=202),
+            _view("/v1/jobs/{prefix}", backend.job),
+            Route("/v1/jobs/{prefix}/events", follow),
+            _order("/v1/jobs/{prefix}/proof", job_proof),
+            _view("/v1/cases/{prefix}", backend.case),
+            _view("/v1/cases/{prefix}/leaves", backend.case_leaves),
+            _view("/v1/models", backend.models),
+            _order("/v1/models", add_model, status=201),
+            _view("/v1/account", backend.account),
+            _order("/v1/account/deposit", partial(move, backend.deposit)),
+            _order("/v1/account/withdraw", partial(move, backend.withdraw)),
+            *(_order(f"/v1/lanes/{{prefix}}/{step}", partial(move_lane, step)) for step in LaneStep),
+            _view("/v1/score/{prefix}", backend.score),
+            _order("/v1/embeddings", embed),
         ],
         exception_handlers={NodeError: _on_fault, HTTPException: _on_http, Exception: _on_bug},
     )
 
 
-class _Doors:
-    """One method a route: read the question, ask the backend, show the answer."""
+def _view(path: str, ask: Callable[..., Awaitable[Any]]) -> Route:
+    """A question whose answer changes nothing; the names in its path are its arguments."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    async def status(self, request: Request) -> Response:
-        return _shown(request, await self._backend.snapshot())
-
-    async def metrics(self, request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         _require_no_query(request)
-        return Response(exposition(await self._backend.snapshot()), media_type=CONTENT_TYPE)
+        return _json(plain(await ask(**request.path_params)), 200)
 
-    async def nodes(self, request: Request) -> Response:
-        return _shown(request, (await self._backend.snapshot()).nodes)
+    return Route(path, answer)
 
-    async def jobs(self, request: Request) -> Response:
-        return _shown(request, await self._backend.jobs())
 
-    async def ask_job(self, request: Request) -> Response:
-        ask = asks.job_ask(asks.read_object(await _body(request)))
-        return _shown(request, {"id": await self._backend.ask_job(ask)}, status=202)
+def _order(path: str, carry_out: Callable[..., Awaitable[Any]], *, status: int = 200) -> Route:
+    """An order, whose body is a JSON object."""
 
-    async def embeddings(self, request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         _require_no_query(request)
-        ask = asks.embeddings_ask(asks.read_object(await _body(request)))
-        return _json(await embeddings.answer(self._backend, ask), 200)
+        body = asks.read_object(await _body(request))
+        return _json(plain(await carry_out(body, **request.path_params)), status)
 
-    async def job(self, request: Request) -> Response:
-        return _shown(request, await self._backend.job(request.path_params["id"]))
-
-    async def follow(self, request: Request) -> Response:
-        _require_no_query(request)
-        return FollowResponse(self._backend.follow(request.path_params["id"]))
-
-    async def job_proof(self, request: Request) -> Response:
-        with_content = asks.proof_ask(asks.read_object(await _body(request)))
-        proof = await self._backend.job_proof(request.path_params["id"], with_content=with_content)
-        return _shown(request, proof)
-
-    async def case(self, request: Request) -> Response:
-        return _shown(request, await self._backend.case(request.path_params["id"]))
-
-    async def case_leaves(self, request: Request) -> Response:
-        return _shown(request, await self._backend.case_leaves(request.path_params["id"]))
-
-    async def models(self, request: Request) -> Response:
-        return _shown(request, await self._backend.models())
-
-    async def add_model(self, request: Request) -> Response:
-        source = asks.model_source(asks.read_object(await _body(request)))
-        return _shown(request, await self._backend.add_model(source), status=201)
-
-    async def account(self, request: Request) -> Response:
-        return _shown(request, await self._backend.account())
-
-    async def deposit(self, request: Request) -> Response:
-        ask = asks.move_ask(asks.read_object(await _body(request)))
-        return _shown(request, await self._backend.deposit(ask.amount_wei, dry_run=ask.dry_run))
-
-    async def withdraw(self, request: Request) -> Response:
-        ask = asks.move_ask(asks.read_object(await _body(request)))
-        return _shown(request, await self._backend.withdraw(ask.amount_wei, dry_run=ask.dry_run))
-
-    async def move_lane(self, request: Request) -> Response:
-        try:
-            step = LaneStep(request.path_params["step"])
-        except ValueError:
-            raise HTTPException(404) from None
-        ask = asks.lane_ask(asks.read_object(await _body(request)), step)
-        node = request.path_params["id"]
-        return _shown(request, await self._backend.move_lane(step, node, ask.amount_wei, dry_run=ask.dry_run))
-
-    async def score(self, request: Request) -> Response:
-        return _shown(request, await self._backend.score(request.path_params["id"]))
-
-
-def _shown(request: Request, view: Any, status: int = 200) -> Response:
-    _require_no_query(request)
-    return _json(plain(view), status)
+    return Route(path, answer, methods=["POST"])
 
 
 def _json(content: Any, status: int) -> Response:

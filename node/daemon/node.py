@@ -53,7 +53,7 @@ class Node:
         events = parts.driver.subscribe()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._count, parts.driver.subscribe())
-            nursery.start_soon(self.backend.follow_events, events)
+            nursery.start_soon(self.backend.followed.follow_events, events)
             await nursery.start(serve, self.backend, parts.config.api.socket)
             if parts.config.metrics.listen:
                 await nursery.start(serve_metrics, self.backend, parts.config.metrics.listen)
@@ -69,7 +69,7 @@ class Node:
             nursery.start_soon(self._watch_models)
             nursery.start_soon(self._rotate)
             nursery.start_soon(self._sweep)
-            await nursery.start(self.backend.watch_money)
+            await nursery.start(self.backend.status.watch_money)
             await parts.driver.settled()
             self.backend.ready = True
             task_status.started(self)
@@ -161,3 +161,4 @@ class Node:
     async def _count(self, events: trio.MemoryReceiveChannel[Event]) -> None:
         async for event in events:
             self.parts.metrics.observe(event)
+            self.backend.status.observe(event)

@@ -156,7 +156,7 @@ class NodeStatus:
         return found
 
     # --- money ------------------------------------------------------------------------------------------------------
-    async def watch_money(self, task_status: Any) -> None:
+    async def watch_money(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Keep what the snapshot says of money fresh, until cancelled. Started once it was read, or cannot be."""
         while True:
             # The watcher says that the chain does not answer; old figures stay until it does.
