@@ -1,11 +1,10 @@
-"""Journal rows of earlier versions, in the form that they have today. Called for a row that cannot be read as it is."""
+"""Journal rows of earlier versions, in the form that they have today. Each journal is brought to it once."""
 
 from collections.abc import Callable
 from typing import Any
 
 import cbor2
 
-from protocol.errors import Malformed
 from protocol.timers import (
     AbstainTimer,
     AcceptTimer,
@@ -58,17 +57,12 @@ _TIMERS: dict[str, tuple[type[Any], tuple[Callable[[str], Any], ...]]] = {
 
 
 def present_form(body: bytes) -> bytes:
-    """An event as an earlier version wrote it, in the bytes of this version.
-
-    Raises: Malformed if no version wrote it.
-    """
+    """A row about a timer that is a text, in the bytes of this version; one that no version wrote, as it is."""
     try:
-        name, fields = cbor2.loads(body)
-        if name == "DeadlinePassed" and isinstance(fields[0], str):
-            fields = [_timer(fields[0])]
-        return cbor2.dumps([name, fields], canonical=True)
-    except (cbor2.CBORError, ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
-        raise Malformed("no earlier version wrote this row") from error
+        name, (timer,) = cbor2.loads(body)
+        return cbor2.dumps([name, [_timer(timer)]], canonical=True) if isinstance(timer, str) else body
+    except (cbor2.CBORError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
+        return body
 
 
 def _timer(text: str) -> list[Any]:

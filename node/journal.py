@@ -21,7 +21,7 @@ import cbor2
 import trio
 
 from node.earlier import present_form
-from protocol.errors import ConfigError, Malformed
+from protocol.errors import ConfigError
 from protocol.events import Durable, Event
 from protocol.wire.codec import decode_named, encode_named
 from protocol.wire.ids import Address, Hash32
@@ -33,7 +33,7 @@ LOCK_NAME = "lock"
 VERSION_NAME = "version"
 DIRECTORY_VERSION = 1
 """Of what lies in a data directory and how it is called; each file says its own."""
-SCHEMA = 4
+SCHEMA = 5
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
@@ -77,8 +77,10 @@ _SNAPSHOT = """
 _SAVE = "INSERT OR REPLACE INTO snapshot (id, seq, version, state, pending) VALUES (0, ?, ?, ?, ?)"
 # The last row stays, so that the next one gets a higher number.
 _DROP = "DELETE FROM events WHERE seq < ?"
-_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT}
-"""What brings the tables from each version to the next."""
+# ["DeadlinePassed", [...]] in CBOR. Its timer was a text up to version 2, and versions 3 and 4 left it so.
+_TIMERS = "UPDATE events SET body = present_form(body) WHERE substr(body, 1, 16) = x'826e446561646c696e65506173736564';"
+_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _TIMERS}
+"""What brings tables and rows from each version to the next: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -350,6 +352,7 @@ def open_journal(directory: Path) -> Journal:
         elif db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("quick_check failed")
         elif found > 0:
+            db.create_function("present_form", 1, present_form)
             for version in range(found, SCHEMA):
                 db.executescript(f"BEGIN IMMEDIATE; {_STEPS[version]} PRAGMA user_version = {version + 1}; COMMIT;")
         names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
@@ -391,19 +394,11 @@ def _entry(at_ms: object, body: object, answers: object) -> tuple[Entry, str]:
     if type(at_ms) is not int or not isinstance(body, bytes | None) or not isinstance(answers, bytes | None):
         return Entry(None, at_ms if type(at_ms) is int else 0, key), "a column is of another kind"
     try:
-        return Entry(None if body is None else _event(body), at_ms, key), ""
+        return Entry(None if body is None else decode_named(_EVENTS, body, MAX_EVENT_BYTES), at_ms, key), ""
     except MemoryError:
         raise
     except Exception as error:
         return Entry(None, at_ms, key), f"it cannot be read: {error}"
-
-
-def _event(body: bytes) -> Event:
-    try:
-        event: Event = decode_named(_EVENTS, body, MAX_EVENT_BYTES)
-    except Malformed:
-        event = decode_named(_EVENTS, present_form(body), MAX_EVENT_BYTES)
-    return event
 
 
 def _damaged(path: Path, error: Exception) -> ConfigError:

@@ -62,6 +62,8 @@ def test_an_effect_that_was_named_by_its_class_is_read() -> None:
 @pytest.mark.parametrize(
     "row", [["DeadlinePassed", ["noon"]], ["DeadlinePassed", ["lane:x"]], ["DeadlinePassed", ["abstain:00"]], [], 7]
 )
-def test_what_no_version_wrote_is_refused(row: list[object]) -> None:
+def test_what_no_version_wrote_stays_as_it_is_and_is_refused(row: list[object]) -> None:
+    body = cbor2.dumps(row, canonical=True)
+    assert present_form(body) == body
     with pytest.raises(Malformed):
         read(row)

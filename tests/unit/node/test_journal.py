@@ -297,6 +297,7 @@ def test_a_row_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         pass
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
         db.execute("INSERT INTO events (at_ms, body) VALUES (7, ?)", [cbor2.dumps(["DeadlinePassed", ["slow:a"]])])
+        db.execute("PRAGMA user_version = 4")
     db.close()
     with open_journal(tmp_path) as journal:
         assert list(journal.read_all()) == [Entry(DeadlinePassed(timer("a")), 7)]

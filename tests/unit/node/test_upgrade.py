@@ -1,40 +1,112 @@
 """What an earlier version has written is taken over."""
 
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
+import cbor2
 import pytest
+import trio
 
 from node.driver import Driver
 from node.journal import FILE_NAME, SCHEMA, open_journal
-from protocol.job import Stage
+from protocol.job import JobState, Stage
+from protocol.roles.machine import Machine
 from tests.simulation.histories import one_job
 
-WRITTEN = Path(__file__).resolve().parents[2] / "vectors" / "journal_3.sqlite"
-"""The journal of the provider of `one_job`, written by the tables' version 3 (`git show 8204500`), before snapshots."""
+REPOSITORY = Path(__file__).resolve().parents[3]
+VECTORS = REPOSITORY / "tests" / "vectors"
+WRITTEN = ("journal_2_requester", "journal_2_provider", "journal_3_provider")
+"""Journals of `one_job`, by the version of their tables; 2 is that of `git show 52fbdf0`, 3 that of `git show 8204500`.
+
+Up to 2 a timer was a text, and the tag of an effect the name of its class. Up to 3 there were no snapshots.
+"""
+PENDING = {"journal_2_requester": 4, "journal_2_provider": 2, "journal_3_provider": 1}
+"""Deadlines that the fold asks for again: those to come, and those whose keys were made of a text."""
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    shutil.copy(WRITTEN, tmp_path / FILE_NAME)
-    return tmp_path
+@pytest.fixture(params=WRITTEN)
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    shutil.copy(VECTORS / f"{request.param}.sqlite", tmp_path / FILE_NAME)
+    return str(request.param)
 
 
-def test_journal_of_the_version_before_is_brought_to_this_one(directory: Path) -> None:
-    with open_journal(directory):
-        pass
+def rows(directory: Path) -> tuple[int, list[object]]:
+    """The version of a journal, and the events in it as they are written."""
     with sqlite3.connect(directory / FILE_NAME) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        found = [cbor2.loads(body) for (body,) in db.execute("SELECT body FROM events WHERE body IS NOT NULL")]
     db.close()
+    return version, found
 
 
-async def test_node_goes_on_where_the_version_before_has_left_it(directory: Path) -> None:
-    machine = one_job().node("provider").machine.fresh()
+def timers(directory: Path) -> list[object]:
+    return [fields[0] for name, fields in rows(directory)[1] if name == "DeadlinePassed"]  # type: ignore[misc]
+
+
+async def folded(directory: Path, role: str) -> tuple[Machine, Driver]:
+    machine = one_job().node(role).machine.fresh()
     with open_journal(directory) as journal:
         driver = Driver(machine, journal, {}, lambda: 0, lambda peer, error: None)
         await driver.fold()
         assert not journal.aside
-    (job,) = machine.provider.jobs
+    return machine, driver
+
+
+def test_journal_of_an_earlier_version_is_brought_to_this_one_at_opening(written: str, tmp_path: Path) -> None:
+    before = rows(tmp_path)[1]
+    assert any(isinstance(timer, str) for timer in timers(tmp_path)) == ("journal_2" in written)
+    with open_journal(tmp_path):
+        pass
+    assert rows(tmp_path)[0] == SCHEMA
+    assert all(isinstance(timer, list) for timer in timers(tmp_path))
+    assert len(rows(tmp_path)[1]) == len(before)
+    assert [row for row in rows(tmp_path)[1] if row not in before] == (
+        [["DeadlinePassed", [timer]] for timer in timers(tmp_path)] if "journal_2" in written else []
+    )
+
+
+async def test_node_goes_on_where_an_earlier_version_has_left_it(written: str, tmp_path: Path) -> None:
+    role = written.rpartition("_")[2]
+    machine, driver = await folded(tmp_path, role)
+    jobs: dict[str, Callable[[], tuple[JobState, ...]]] = {
+        "requester": lambda: machine.requester.jobs,
+        "provider": lambda: machine.provider.jobs,
+    }
+    (job,) = jobs[role]()
     assert (job.stage, job.charge) == (Stage.SPENDABLE, 128 * 10**15)
-    assert driver.pending == {"AwaitDeadline": 1}
+    assert driver.pending == {"AwaitDeadline": PENDING[written]}
+
+
+@pytest.mark.parametrize("at_row", [1, 2])
+def test_migration_that_is_killed_at_a_row_begins_again(tmp_path: Path, at_row: int) -> None:
+    shutil.copy(VECTORS / "journal_2_requester.sqlite", tmp_path / FILE_NAME)
+    program = """
+        import os, signal, sys
+        from pathlib import Path
+        from node import journal
+
+        left, form = int(sys.argv[2]), journal.present_form
+
+        def cut(body):
+            global left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return form(body)
+
+        journal.present_form = cut
+        journal.open_journal(Path(sys.argv[1]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path), str(at_row)]
+    assert subprocess.run(command, cwd=REPOSITORY, check=False).returncode == -signal.SIGKILL
+    assert rows(tmp_path)[0] == SCHEMA - 1
+    assert all(isinstance(timer, str) for timer in timers(tmp_path))
+    machine, _ = trio.run(folded, tmp_path, "requester")
+    assert [job.stage for job in machine.requester.jobs] == [Stage.SPENDABLE]
+    assert rows(tmp_path)[0] == SCHEMA
