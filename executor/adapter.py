@@ -12,6 +12,7 @@ from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopCo
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunSpec, failed
+from protocol.wire.bounded import keep_newest
 
 STOPPED_KEPT = 1_024
 """Jobs that were stopped before they ran, of which as many are remembered."""
@@ -94,9 +95,7 @@ class ContainerAdapter:
         run = self._runs.get(job_id)
         if run is None:
             # After a restart both effects are asked for again, in any order. A job that has ended is never run again.
-            while len(self._stopped) >= STOPPED_KEPT:
-                del self._stopped[next(iter(self._stopped))]
-            self._stopped[job_id] = None
+            keep_newest(self._stopped, job_id, None, STOPPED_KEPT)
         else:
             run.scope.cancel()
             await run.ended.wait()

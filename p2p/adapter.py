@@ -34,6 +34,7 @@ from protocol.network.stake_weighted_peers import StakeWeightedPeers
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import Address, Cid, PeerId, address_bytes, peer_id_of, public_key_of
 from protocol.wire.names import by_name
 
@@ -293,10 +294,7 @@ class PeerAdapter:
     def _deliver_content(self, content: Content) -> None:
         peer_id, body = _peer_of(content.author), _read_body(content)
         if isinstance(body, Heartbeat):
-            self._operators[peer_id] = None
-            self._operators.move_to_end(peer_id)
-            if len(self._operators) > MAX_PEERS:
-                self._operators.popitem(last=False)
+            keep_newest(self._operators, peer_id, None, MAX_PEERS)
             # Only addresses of the author itself count: relays are not trusted with addresses.
             own = [address for address in body.addresses if address.endswith(f"/p2p/{peer_id}")]
             self.book.learn(peer_id, own)

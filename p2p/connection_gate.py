@@ -9,6 +9,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.wire.bounded import keep_newest
+
 ACCEPT_WINDOW_S = 10.0
 ACCEPTS_PER_IP = 20
 ACCEPTS_PER_LOOPBACK_IP = 128
@@ -53,10 +55,8 @@ class AcceptBudget:
 
     def admit(self, ip: str, now: float) -> bool:
         """Count a connection from `ip` at `now` (seconds); False if the address has used up its window."""
-        times = self._accepted.setdefault(ip, deque())
-        self._accepted.move_to_end(ip)
-        if len(self._accepted) > MAX_TRACKED_IPS:
-            self._accepted.popitem(last=False)
+        times = self._accepted.get(ip, deque[float]())
+        keep_newest(self._accepted, ip, times, MAX_TRACKED_IPS)
         while times and times[0] <= now - ACCEPT_WINDOW_S:
             times.popleft()
         if len(times) >= (ACCEPTS_PER_LOOPBACK_IP if is_loopback(ip) else ACCEPTS_PER_IP):
@@ -126,20 +126,15 @@ class ConnectionGate:
         """A peer or connection of this name was ended for what came from `ip`; the third one shuts the address out."""
         if is_loopback(ip):
             return
-        names = self._banned.setdefault(ip, OrderedDict())
-        self._banned.move_to_end(ip)
-        if len(self._banned) > MAX_TRACKED_IPS:
-            self._banned.popitem(last=False)
+        names = self._banned.get(ip, OrderedDict[str, float]())
+        keep_newest(self._banned, ip, names, MAX_TRACKED_IPS)
         names[name] = now
         recent = OrderedDict((name, at) for name, at in names.items() if at > now - BAN_WINDOW_S)
         if len(recent) < BANS_PER_IP:
             self._banned[ip] = recent
             return
         del self._banned[ip]
-        self._refused[ip] = now + REFUSE_S
-        self._refused.move_to_end(ip)
-        if len(self._refused) > MAX_TRACKED_IPS:
-            self._refused.popitem(last=False)
+        keep_newest(self._refused, ip, now + REFUSE_S, MAX_TRACKED_IPS)
 
     def _shut(self, connection: InboundConnection) -> None:
         self.leave(connection)

@@ -14,6 +14,7 @@ import trio
 from p2p.transport import split_address
 from protocol.errors import P2PError
 from protocol.network.budgets import Budgets, Rate
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import Address
 
 FAILED_PER_IP = Rate(amount=1, period_ms=60_000, burst=4)
@@ -99,7 +100,7 @@ class Dials:
                 failure = error
             else:
                 self._give_back(ip, client)
-                self._prove(address)
+                keep_newest(self._proved, address, None, MAX_PROVED)
                 return
         raise failure
 
@@ -136,8 +137,3 @@ class Dials:
         self._in_all.give_back(None)
         if client is not None:
             self._by_client.give_back(client)
-
-    def _prove(self, address: str) -> None:
-        self._proved[address] = None
-        if len(self._proved) > MAX_PROVED:
-            self._proved.popitem(last=False)

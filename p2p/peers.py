@@ -14,6 +14,7 @@ from p2p.dials import Dials
 from p2p.transport import Transport, split_address
 from protocol.errors import ConfigError, P2PError
 from protocol.network.peers import ANCHORS, PeerBook, PeerStanding, group_of
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import Address, PeerId
 
 log = logging.getLogger(__name__)
@@ -87,10 +88,7 @@ class Dialler:
 
     def note_request(self, address: str, client: Address) -> None:
         """A client's request names this address: dials to it are on that client's account."""
-        self._clients[address] = client
-        self._clients.move_to_end(address)
-        if len(self._clients) > MAX_NAMED:
-            self._clients.popitem(last=False)
+        keep_newest(self._clients, address, client, MAX_NAMED)
 
     def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
         """A connection is open; whether it is of our own making."""

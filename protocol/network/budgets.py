@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from protocol.errors import RemoteProtocolError
+from protocol.wire.bounded import keep_newest
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -65,13 +66,8 @@ class Budgets(Generic[Key]):
 
     def take(self, key: Key, now_ms: int, amount: float = 1) -> bool:
         """Take so much for `key` if it is left."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = Bucket(self.rate, self.rate.burst, now_ms)
-            if len(self._buckets) > self.most:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(key)
+        bucket = self._buckets.get(key) or Bucket(self.rate, self.rate.burst, now_ms)
+        keep_newest(self._buckets, key, bucket, self.most)
         return bucket.take(amount, now_ms)
 
     def give_back(self, key: Key, amount: float = 1) -> None:
@@ -92,8 +88,5 @@ class Paces(Generic[Key]):
         """Take the next turn of `key`; how long until it comes. Turns come in the order in which they were taken."""
         period_ms = self.rate.period_ms / self.rate.amount
         booked = max(self._booked_ms.get(key, -math.inf), now_ms - self.rate.burst * period_ms) + period_ms
-        self._booked_ms[key] = booked
-        self._booked_ms.move_to_end(key)
-        if len(self._booked_ms) > self.most:
-            self._booked_ms.popitem(last=False)
+        keep_newest(self._booked_ms, key, booked, self.most)
         return max(0.0, booked - now_ms)

@@ -36,6 +36,7 @@ from protocol.network.frames import (
 from protocol.network.neighbour import Neighbour
 from protocol.network.peers import BAN_BELOW
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, MAX_CLOCK_SKEW_MS
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import PeerId, peer_id_of
 
 TICK_MS = HEARTBEAT_INTERVAL_MS // 10
@@ -275,7 +276,7 @@ class Gossip:
             return None
         verdict = self._admit(content, now_ms)
         if verdict is Admission.REFUSE:
-            self._refuse(known_as)
+            keep_newest(self._refused, known_as, None, MAX_REFUSED)
             raise OutOfTurn(f"a frame of {content.topic} that its author may not send")
         if verdict is Admission.EXCESS:
             if is_stranger:
@@ -295,33 +296,16 @@ class Gossip:
         return content
 
     def _accept(self, known_as: FrameId, held: _Held, source: PeerId | None, now_ms: int) -> None:
-        self._known[held.content.author] = None
-        self._known.move_to_end(held.content.author)
-        if len(self._known) > MAX_AUTHORS:
-            self._known.popitem(last=False)
-        self._remember(known_as, now_ms)
-        self._held[known_as] = held
-        if len(self._held) > MAX_HELD:
-            self._held.popitem(last=False)
+        keep_newest(self._known, held.content.author, None, MAX_AUTHORS)
+        keep_newest(self._seen, known_as, now_ms + SEEN_MS, MAX_SEEN)
+        keep_newest(self._held, known_as, held, MAX_HELD)
         if held.content.topic is Topic.HEARTBEAT:
             _, older = self._newest.pop(held.content.author, (0, b""))
             self._held.pop(older, None)
-            self._newest[held.content.author] = (held.content.seq, known_as)
-            if len(self._newest) > MAX_AUTHORS:
-                self._newest.popitem(last=False)
+            keep_newest(self._newest, held.content.author, (held.content.seq, known_as), MAX_AUTHORS)
         for peer_id, neighbour in self._neighbours.items():
             if peer_id != source:
                 neighbour.add(known_as, held.content, held.signed, now_ms)
-
-    def _remember(self, known_as: FrameId, now_ms: int) -> None:
-        self._seen[known_as] = now_ms + SEEN_MS
-        if len(self._seen) > MAX_SEEN:
-            self._seen.popitem(last=False)
-
-    def _refuse(self, known_as: FrameId) -> None:
-        self._refused[known_as] = None
-        if len(self._refused) > MAX_REFUSED:
-            self._refused.popitem(last=False)
 
     def _compare(self, neighbour: Neighbour, theirs: tuple[FrameId, ...]) -> None:
         for known_as in theirs:

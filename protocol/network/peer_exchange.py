@@ -8,6 +8,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Annotated
 
 from coincurve import PublicKey
@@ -17,6 +18,7 @@ from protocol.network.budgets import Budgets, OverBudget, Rate
 from protocol.network.frames import MAX_SIGNATURE_BYTES, Sign
 from protocol.params import MAX_CLOCK_SKEW_MS
 from protocol.wire import codec
+from protocol.wire.bounded import keep_newest
 from protocol.wire.codec import U64, Size
 from protocol.wire.ids import PeerId, peer_id_of
 
@@ -139,12 +141,8 @@ class PeerExchange:
         return CheckedPeerRecord(peer_id, own, record.ts_ms)
 
     def _keep(self, peer_id: PeerId, known: CheckedPeerRecord, signed: SignedPeerRecord) -> None:
-        ts_ms, _ = self._met.get(peer_id, (-1, signed))
-        if known.ts_ms >= ts_ms:
-            self._met[peer_id] = (known.ts_ms, signed)
-        self._met.move_to_end(peer_id)
-        if len(self._met) > MAX_KEPT:
-            self._met.popitem(last=False)
+        newest = max((known.ts_ms, signed), self._met.get(peer_id, (-1, signed)), key=itemgetter(0))
+        keep_newest(self._met, peer_id, newest, MAX_KEPT)
 
     def _own_record(self, addresses: Sequence[str], now_ms: int, sign: Sign) -> SignedPeerRecord:
         fitting = tuple(address for address in addresses if len(address) <= MAX_ADDRESS_CHARS)[:MAX_ADDRESSES]

@@ -10,6 +10,7 @@ from protocol.effects import AwaitDeadline, Effect
 from protocol.events import DeadlinePassed, Event, MessageSent, MessageUnanswered
 from protocol.params import DELAY_ALERT_MS
 from protocol.timers import LatencyTimer
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import PeerId, TimestampMs
 
 DELAYS_KEPT = 20
@@ -33,9 +34,7 @@ class Delays:
             case MessageUnanswered(peer_id):
                 return self._count(peer_id, SILENCE_MS, now_ms)
             case DeadlinePassed(LatencyTimer(peer_id, slow=True)):
-                self._slow[peer_id] = None
-                if len(self._slow) > PEERS_KEPT:
-                    self._slow.popitem(last=False)
+                keep_newest(self._slow, peer_id, None, PEERS_KEPT)
             case DeadlinePassed(LatencyTimer(peer_id)):
                 self._slow.pop(peer_id, None)
             case _:
@@ -52,10 +51,9 @@ class Delays:
         return peer_id in self._slow
 
     def _count(self, peer_id: PeerId, delay_ms: int, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        self._last.setdefault(peer_id, deque(maxlen=DELAYS_KEPT)).append(delay_ms)
-        self._last.move_to_end(peer_id)
-        if len(self._last) > PEERS_KEPT:
-            self._last.popitem(last=False)
+        last = self._last.get(peer_id, deque[int](maxlen=DELAYS_KEPT))
+        last.append(delay_ms)
+        keep_newest(self._last, peer_id, last, PEERS_KEPT)
         slow = self.mean_ms(peer_id) > DELAY_ALERT_MS
         if slow == self.is_slow(peer_id):
             return ()

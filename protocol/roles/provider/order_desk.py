@@ -13,7 +13,7 @@ from protocol.network.budgets import Budgets, Rate
 from protocol.params import MAX_RETRIES
 from protocol.roles.identity import Identity
 from protocol.roles.member import Member
-from protocol.roles.provider.provided import Jobs, LaneKey, ProvidedJob, lane_key, reply_to, shorten, spec_of
+from protocol.roles.provider.provided import Jobs, LaneKey, ProvidedJob, lane_key, reply_to, spec_of
 from protocol.roles.provider.refusals import Refusals
 from protocol.roles.provider.run_queue import TIME_FACTOR, wait_ms
 from protocol.roles.provider.settling import Settling
@@ -30,6 +30,7 @@ from protocol.stages.assignment import (
     require_covered,
 )
 from protocol.timers import LaneTimer
+from protocol.wire.bounded import shorten
 from protocol.wire.envelope import digest, require_signer
 from protocol.wire.ids import Address, Cid, JobId, PeerId, TimestampMs
 

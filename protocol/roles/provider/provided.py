@@ -1,7 +1,6 @@
 """A job that this node took, and where it stands."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from protocol.effects import OpenInput
 from protocol.job import Stage
@@ -110,9 +109,3 @@ def reply_to(order: AssignmentOrder, peer_id: PeerId) -> str:
     """The requester's full address where it is the one that it signed, so that it is found after a restart, too."""
     address = order.request.request.requester_peer
     return address if address.endswith(f"/p2p/{peer_id}") else peer_id
-
-
-def shorten(kept: dict[Any, Any], most: int) -> None:
-    """Forget the oldest entries above so many."""
-    while len(kept) > most:
-        kept.pop(next(iter(kept)))

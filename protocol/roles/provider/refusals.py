@@ -7,6 +7,7 @@ from protocol.roles.member import Member
 from protocol.roles.provider.provided import Jobs
 from protocol.stages.assignment import Refuse, RefuseCode, SignedRefuse
 from protocol.stages.execution import side_by_side_ms
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import JobId
 
 REFUSALS_KEPT = 256
@@ -23,9 +24,7 @@ class Refusals:
 
     def refuse(self, job: JobId, to: str, code: RefuseCode) -> tuple[Effect, ...]:
         """Have a refusal signed, for where its requester is dialled."""
-        while len(self._refusing) >= REFUSALS_KEPT:
-            self._refusing.pop(next(iter(self._refusing)))
-        self._refusing[job] = to
+        keep_newest(self._refusing, job, to, REFUSALS_KEPT)
         retry_after_ms = self._free_in_ms() if code is RefuseCode.BUSY else 0
         return (SignMessage(Refuse(job, code, min(retry_after_ms, MAX_RETRY_AFTER_MS))),)
 

@@ -7,12 +7,13 @@ from protocol.events import ContainerExited
 from protocol.job import Stage, move
 from protocol.params import WITHDRAW_WITHIN_MS
 from protocol.roles.member import Member
-from protocol.roles.provider.provided import Jobs, ProvidedJob, shorten
+from protocol.roles.provider.provided import Jobs, ProvidedJob
 from protocol.roles.provider.run_queue import WaitingRun, end_by_ms, plan_starts, run_ms
 from protocol.roles.provider.settling import Settling
 from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept, Withdrawal, accept_within_ms
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunSpec
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import Address, Cid, JobId, PeerId, TimestampMs
 
 CLIENTS_KEPT = 4_096
@@ -91,9 +92,7 @@ class Runs:
             limited = self._limited(run.spec, job, now_ms)
             job.stop_ms = TimestampMs(now_ms + limited.timeout_ms)
             self._starts += 1
-            self._started.pop(run.client, None)
-            self._started[run.client] = self._starts
-            shorten(self._started, CLIENTS_KEPT)
+            keep_newest(self._started, run.client, self._starts, CLIENTS_KEPT)
             effects.append(RunContainer(limited))
         return tuple(effects)
 

@@ -23,6 +23,7 @@ from protocol.stages.assignment import AssignmentOrder, is_reclaimed, kind_of
 from protocol.stages.commitment import Leaf, LeafEntry, LeafStatus, SettledJob, mine_by, unpaid_leaf
 from protocol.stages.offer import NodeRecord
 from protocol.timers import BatchTimer
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import Address, BatchId, Cid, JobId, TimestampMs
 
 SUBMIT_AGAIN_MS = 10_000
@@ -81,9 +82,7 @@ class Settler:
         lane.at_work.discard(leaf.index)
         since_ms = held.since_ms if held else now_ms
         lane.ready[leaf.index] = WaitingJob(LeafEntry(leaf, job), JobId(job.job_id), kind, since_ms)
-        self._leaves[JobId(job.job_id)] = leaf
-        if len(self._leaves) > LEAVES_KEPT:
-            self._leaves.pop(next(iter(self._leaves)))
+        keep_newest(self._leaves, JobId(job.job_id), leaf, LEAVES_KEPT)
         return self._submit(now_ms)
 
     def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:

@@ -10,6 +10,7 @@ from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.stages.sampling import epoch_of, seed_block
 from protocol.timers import ConveneAuditTimer
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import BatchId, TimestampMs
 
 CASES_KEPT = 1_024
@@ -41,9 +42,7 @@ class AuditConvening:
         sat = any(seat.node == own for seat in batch.case.revealed.values())
         if sat or submitted.node == own or submitted.class_id not in self.member.device.class_ids:
             return
-        while len(self._waiting) >= CASES_KEPT:
-            self._waiting.pop(next(iter(self._waiting)))
-        self._waiting[batch_id] = epoch_of(block, self.member.rules.epoch)
+        keep_newest(self._waiting, batch_id, epoch_of(block, self.member.rules.epoch), CASES_KEPT)
 
     def forget(self, batch_id: BatchId) -> None:
         """A case is audited, or is not to be."""
@@ -51,9 +50,7 @@ class AuditConvening:
         self._trying.discard(batch_id)
         self._timers.discard(batch_id)
         self._tried_at.pop(batch_id, None)
-        while len(self._over) >= CASES_KEPT:
-            self._over.pop(next(iter(self._over)))
-        self._over[batch_id] = None
+        keep_newest(self._over, batch_id, None, CASES_KEPT)
 
     def look(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Return the effects that a new block makes due."""

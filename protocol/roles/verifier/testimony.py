@@ -12,6 +12,7 @@ from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.verifier.verifier import Verifier
 from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, ProofOpening
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
 QUERIES_KEPT = 256
@@ -63,9 +64,7 @@ class Testimony:
             return ()
         if sitting.batch.audit is None:
             # The auditor may have seen the block before this node did.
-            while len(self._early) >= QUERIES_KEPT:
-                self._early.pop(next(iter(self._early)))
-            self._early[peer_id, query.batch_id] = query
+            keep_newest(self._early, (peer_id, query.batch_id), query, QUERIES_KEPT)
             return ()
         if not any(self.member.operates(peer_id, auditor) for auditor in sitting.batch.audit.auditors):
             return ()

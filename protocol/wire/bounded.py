@@ -1,0 +1,19 @@
+"""Dicts of a bounded size: the oldest entries make room for the newest."""
+
+from typing import TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def shorten(kept: dict[Key, Value], most: int) -> None:
+    """Forget the oldest entries beyond `most`."""
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+
+
+def keep_newest(kept: dict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Put an entry last, and forget the oldest ones beyond `most`."""
+    kept.pop(key, None)
+    kept[key] = value
+    shorten(kept, most)
