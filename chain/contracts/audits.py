@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chain.abi.enums import SeatState
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
@@ -58,10 +58,6 @@ class Audits(Contract):
 
     NAME = "Audits"
 
-    async def is_drawn(self, case: BatchId) -> bool:
-        """Whether a case that passed is to be audited; refused before the seed after its verdict is sealed."""
-        return bool(await self.read("isDrawn", case))
-
     async def preview(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
         """The auditors that convene would draw now; refused as convene is."""
         return tuple(await self.read("preview", node, slot, contents_tuple(contents)))
@@ -78,17 +74,15 @@ class Audits(Contract):
         """Open the audit of a case that is drawn for one; anyone."""
         return self.call("convene", node, slot, contents_tuple(contents))
 
-    def commit(self, case: BatchId, auditor: int, commitment: bytes) -> Call:
-        """Bind an auditor to its findings; its operator."""
-        return self.call("commit", case, auditor, commitment)
+    commit = CallTo[BatchId, int, bytes]("commit")
+    """(case, auditor, commitment) Bind an auditor to its findings; its operator."""
 
     def reveal(self, case: BatchId, auditor: int, off: Iterable[int], score: int, salt: bytes) -> Call:
         """Open an auditor's findings; its operator, once all have committed or their turn is over."""
         return self.call("reveal", case, auditor, flags_of(off), score, salt)
 
-    def close(self, case: BatchId) -> Call:
-        """End an audit that all have revealed in, or whose time is over; anyone."""
-        return self.call("close", case)
+    close = CallTo[BatchId]("close")
+    """(case) End an audit that all have revealed in, or whose time is over; anyone."""
 
     # ---- logs
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact
-from chain.rpc.ethereum import Call
 from protocol.events import SeedRevealed
 from protocol.wire.ids import ZERO_HASH
 
@@ -31,13 +30,11 @@ class Beacon(Contract):
         """The block whose hash is the seed."""
         return int(await self.read("seedBlockOf", epoch))
 
-    def seal(self, epoch: int) -> Call:
-        """Keep the seed; anyone, once its block is there."""
-        return self.call("seal", epoch)
+    seal = CallTo[int]("seal")
+    """(epoch) Keep the seed; anyone, once its block is there."""
 
-    def rearm(self, epoch: int) -> Call:
-        """Give an epoch whose seed was lost one more block."""
-        return self.call("rearm", epoch)
+    rearm = CallTo[int]("rearm")
+    """(epoch) Give an epoch whose seed was lost one more block."""
 
     def fact(self, entry: DecodedLog) -> Fact | None:
         """What a log of this contract says."""

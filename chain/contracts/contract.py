@@ -1,13 +1,15 @@
 """One contract at one address: calls to it, reads from it, its logs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, ParamSpec
 
 from chain.abi.interface import Interface, interface
 from chain.rpc.ethereum import BlockTag, Call, Ethereum, Log, Topics
 from protocol.errors import ChainError
 from protocol.wire.ids import Address
+
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,16 @@ class Contract:
         except ValueError as error:
             raise ChainError(f"{self.address} is no {self.NAME} contract") from error
         return values[0] if len(values) == 1 else values
+
+
+@dataclass(slots=True)
+class CallTo(Generic[Arguments]):
+    """A function that takes its arguments as they come, as an attribute: `unjail = CallTo[Address]("unjail")`."""
+
+    function: str
+
+    def __get__(self, contract: Contract, owner: type[Contract]) -> Callable[Arguments, Call]:
+        def call(*arguments: Arguments.args, **_: Arguments.kwargs) -> Call:
+            return contract.call(self.function, *arguments)
+
+        return call

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.abi.enums import CaseState, SeatState
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
@@ -84,13 +84,11 @@ class Court(Contract):
         """The whole list of a class, tombstones included."""
         return [ListSlot(*values) for values in await self.read("verifiersOf", class_id)]
 
-    def join_verifiers(self, node: Address, class_id: int) -> Call:
-        """Put a node on the list of a class; its operator or owner."""
-        return self.call("joinVerifiers", node, class_id)
+    join_verifiers = CallTo[Address, int]("joinVerifiers")
+    """(node, class_id) Put a node on the list of a class; its operator or owner."""
 
-    def leave_verifiers(self, node: Address, class_id: int) -> Call:
-        """Take a node off the list; its operator or owner."""
-        return self.call("leaveVerifiers", node, class_id)
+    leave_verifiers = CallTo[Address, int]("leaveVerifiers")
+    """(node, class_id) Take a node off the list; its operator or owner."""
 
     # ---- cases
 
@@ -106,23 +104,16 @@ class Court(Contract):
         """The running margin of a node on a class."""
         return Running(*await self.read("runningOf", node, class_id))
 
-    async def preview_seats(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
-        """The seats that convene would draw now; refused as convene is."""
-        return tuple(await self.read("previewSeats", node, slot, contents_tuple(contents)))
-
     def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
         """Open the case of a drawn batch; anyone, once its seed is sealed."""
         return self.call("convene", node, slot, contents_tuple(contents))
 
-    def commit_seat(self, case: BatchId, seat: int, commitment: bytes) -> Call:
-        """Bind a seat to its own projections; the seat's operator."""
-        return self.call("commitSeat", case, seat, commitment)
+    commit_seat = CallTo[BatchId, int, bytes]("commitSeat")
+    """(case, seat, commitment) Bind a seat to its own projections; the seat's operator."""
 
-    def reveal_seat(
-        self, case: BatchId, seat: int, digest: bytes, scores: tuple[int, ...], salt: bytes, evidence: int
-    ) -> Call:
-        """Open a seat's commitment, give its scores, and what it says of the margins; the seat's operator."""
-        return self.call("revealSeat", case, seat, digest, scores, salt, evidence)
+    reveal_seat = CallTo[BatchId, int, bytes, tuple[int, ...], bytes, int]("revealSeat")
+    """(case, seat, digest, scores, salt, evidence) Open a seat's commitment, give its scores, and what it says of the
+    margins; the seat's operator."""
 
     def replace_seat(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
         """Seat the next of the draw order for one that was silent for a whole turn; anyone."""
@@ -140,13 +131,11 @@ class Court(Contract):
         """Void a batch that no court decided in time; anyone."""
         return self.call("voidStarved", node, slot, contents_tuple(contents))
 
-    def demand_data(self, case: BatchId, seat: int, leaf: int, key: bytes) -> Call:
-        """Ask the node to open a drawn leaf on chain; the seat's operator, once a case."""
-        return self.call("demandData", case, seat, leaf, key)
+    demand_data = CallTo[BatchId, int, int, bytes]("demandData")
+    """(case, seat, leaf, key) Ask the node to open a drawn leaf on chain; the seat's operator, once a case."""
 
-    def answer_data(self, case: BatchId, data: bytes) -> Call:
-        """Answer a demand with up to MAX_ANSWER_BYTES; the node's owner or operator."""
-        return self.call("answerData", case, data)
+    answer_data = CallTo[BatchId, bytes]("answerData")
+    """(case, data) Answer a demand with up to MAX_ANSWER_BYTES; the node's owner or operator."""
 
     async def appeal_bond_of(self, node: Address) -> Wei:
         """What an appeal of this node costs now."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
@@ -58,9 +58,9 @@ class FraudProofs(Contract):
         """Have a small batch checked in full, for a bond; the client or signer of the leaf at this place."""
         return self.call("challengeLeaf", node, slot, contents_tuple(contents), position)
 
-    def end_challenge(self, node: Address, slot: int, commit_block: int) -> Call:
-        """Give the bond of the batch of this block back, or to the pool, once it is void or final; anyone."""
-        return self.call("endChallenge", node, slot, commit_block)
+    end_challenge = CallTo[Address, int, int]("endChallenge")
+    """(node, slot, commit_block) Give the bond of the batch of this block back, or to the pool, once it is void or
+    final; anyone."""
 
     async def challenge_of(self, batch_id: BatchId) -> tuple[Address, Wei]:
         """Who challenged a batch and the bond; zeros if there is none or it is over."""

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from chain.contracts.contract import Contract
-from chain.rpc.ethereum import Call
+from chain.contracts.contract import CallTo, Contract
 from protocol.wire.ids import Address
 
 
@@ -24,14 +23,11 @@ class Guardian(Contract):
         """Who may pause next, and when."""
         return Pausing(await self.read("keeper"), int(await self.read("nextPauseAt")))
 
-    def pause(self, seconds: int) -> Call:
-        """Stop register, openLane and submit, for at most 72 hours and once a week; the keeper."""
-        return self.call("pause", seconds)
+    pause = CallTo[int]("pause")
+    """(seconds) Stop register, openLane and submit, for at most 72 hours and once a week; the keeper."""
 
-    def resume(self) -> Call:
-        """End a pause before its time; the keeper or the governor."""
-        return self.call("resume")
+    resume = CallTo[[]]("resume")
+    """End a pause before its time; the keeper or the governor."""
 
-    def set_keeper(self, keeper: Address) -> Call:
-        """Name who may pause; the governor."""
-        return self.call("setKeeper", keeper)
+    set_keeper = CallTo[Address]("setKeeper")
+    """(keeper) Name who may pause; the governor."""

@@ -1,6 +1,6 @@
 """The Panel contract: the arbiters of a court, who come last."""
 
-from chain.contracts.contract import Contract
+from chain.contracts.contract import CallTo, Contract
 from chain.rpc.ethereum import Call
 from protocol.wire.ids import Address, BatchId
 
@@ -27,6 +27,5 @@ class Panel(Contract):
         """Name the arbiters; the governor. More than half of them must be the quorum."""
         return self.call("setArbiters", tuple(sorted(arbiters, key=str.lower)), quorum)
 
-    def vote(self, case: BatchId, passes: bool) -> Call:
-        """An arbiter's vote, once a case."""
-        return self.call("vote", case, passes)
+    vote = CallTo[BatchId, bool]("vote")
+    """(case, passes) An arbiter's vote, once a case."""

@@ -4,7 +4,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from chain.abi.enums import BatchState, LaneState
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
@@ -18,14 +18,6 @@ UNRECEIPTED = 1
 UNCALIBRATED = 2
 CHECKED = 32
 """Bits of a batch's flags."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignerGrant:
-    """What a client lets a hot key move into lanes, in wei, and until when, in seconds."""
-
-    budget: Wei
-    expiry: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +95,19 @@ class Settlement(Contract):
         found = await self.read_many("accountOf", [(client,) for client in clients], block)
         return [Account(client, Wei(free)) for client, free in zip(clients, found, strict=True)]
 
-    async def grant_of(self, client: Address, signer: Address) -> SignerGrant:
-        """What a hot key may still spend of a client's money."""
-        return SignerGrant(*await self.read("signerOf", client, signer))
-
     def deposit(self, amount: int, permit: Permit) -> Call:
         """Pay into the sender's account."""
         return self.call("depositWithPermit", amount, astuple(permit))
 
-    def deposit_for(self, client: Address, amount: int) -> Call:
-        """Pay into somebody's account; the contract takes it from an allowance."""
-        return self.call("depositFor", client, amount)
+    deposit_for = CallTo[Address, int]("depositFor")
+    """(client, amount) Pay into somebody's account; the contract takes it from an allowance."""
 
-    def withdraw(self, amount: int) -> Call:
-        """Pay free money out to the sender."""
-        return self.call("withdraw", amount)
+    withdraw = CallTo[int]("withdraw")
+    """(amount) Pay free money out to the sender."""
 
-    def set_signer(self, signer: Address, budget: int, expiry: int) -> Call:
-        """Let a hot key move up to `budget` of the sender's free money into lanes until `expiry`."""
-        return self.call("setSigner", signer, budget, expiry)
+    set_signer = CallTo[Address, int, int]("setSigner")
+    """(signer, budget, expiry) Let a hot key move up to `budget` of the sender's free money into lanes until `expiry`.
+    """
 
     # ---- lanes
 
@@ -179,10 +165,6 @@ class Settlement(Contract):
         stored = (each for each in found if isinstance(each, BatchSubmitted) and (each.node, each.slot) == (node, slot))
         return next((each.contents for each in stored), None)
 
-    async def sampled_leaves(self, node: Address, slot: int) -> tuple[int, ...]:
-        """The drawn leaves of the batch in a slot, ascending; refused until its epoch is sealed."""
-        return tuple(await self.read("sampledLeaves", node, slot))
-
     def submit(self, batch: Batch) -> Call:
         """Settle jobs; the node's operator."""
         said = ((UNRECEIPTED, batch.unreceipted), (UNCALIBRATED, batch.uncalibrated), (CHECKED, batch.checked))
@@ -203,17 +185,12 @@ class Settlement(Contract):
         )
         return self.call("submit", submission, [_claim(claim) for claim in batch.claims])
 
-    def finalize(self, node: Address, slot: int) -> Call:
-        """Pay out a batch that passed or was not drawn; anyone, once its window is over."""
-        return self.call("finalize", node, slot)
+    finalize = CallTo[Address, int]("finalize")
+    """(node, slot) Pay out a batch that passed or was not drawn; anyone, once its window is over."""
 
     def refund(self, node: Address, slot: int, contents: BatchContents) -> Call:
         """Give the money of a void batch back to its lanes; anyone."""
         return self.call("refund", node, slot, contents_tuple(contents))
-
-    def void_lost(self, node: Address, slot: int) -> Call:
-        """Void a batch whose seed was lost twice; anyone."""
-        return self.call("voidLost", node, slot)
 
     # ---- rewards, pool, burn
 
@@ -229,17 +206,14 @@ class Settlement(Contract):
         """What batches have set aside to burn."""
         return Wei(await self.read("burnPending"))
 
-    def claim(self, node: Address) -> Call:
-        """Pay a node's rewards to its payout address; anyone."""
-        return self.call("claim", node)
+    claim = CallTo[Address]("claim")
+    """(node) Pay a node's rewards to its payout address; anyone."""
 
-    def fund_pool(self, amount: int) -> Call:
-        """Add to the pool; the contract takes it from an allowance."""
-        return self.call("fundPool", amount)
+    fund_pool = CallTo[int]("fundPool")
+    """(amount) Add to the pool; the contract takes it from an allowance."""
 
-    def flush_burn(self) -> Call:
-        """Burn what is set aside; anyone."""
-        return self.call("flushBurn")
+    flush_burn = CallTo[[]]("flushBurn")
+    """Burn what is set aside; anyone."""
 
     # ---- logs
 

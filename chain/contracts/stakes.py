@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 
 from chain.abi.enums import NodeState
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact, NodeTouched
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
@@ -189,49 +189,40 @@ class Stakes(Contract):
             "registerWithCommission", (*astuple(terms)[:5], commission_bps), terms.consent, astuple(permit)
         )
 
-    def stake(self, node: Address, amount: int) -> Call:
-        """Add to the stake; its owner."""
-        return self.call("stake", node, amount)
+    stake = CallTo[Address, int]("stake")
+    """(node, amount) Add to the stake; its owner."""
 
-    def set_payout(self, node: Address, payout: Address) -> Call:
-        """Announce where rewards go; its owner. In force once it is confirmed after the network's timelock."""
-        return self.call("setPayout", node, payout)
+    set_payout = CallTo[Address, Address]("setPayout")
+    """(node, payout) Announce where rewards go; its owner. In force once it is confirmed after the network's timelock.
+    """
 
-    def confirm_payout(self, node: Address) -> Call:
-        """Put an announced payout in force once its time has come; anyone."""
-        return self.call("confirmPayout", node)
+    confirm_payout = CallTo[Address]("confirmPayout")
+    """(node) Put an announced payout in force once its time has come; anyone."""
 
-    def cancel_payout(self, node: Address) -> Call:
-        """Call an announced payout off; its owner, or who is paid now."""
-        return self.call("cancelPayout", node)
+    cancel_payout = CallTo[Address]("cancelPayout")
+    """(node) Call an announced payout off; its owner, or who is paid now."""
 
-    def set_commission(self, node: Address, commission_bps: int) -> Call:
-        """Announce another commission, in basis points; its owner. In force as a payout is."""
-        return self.call("setCommission", node, commission_bps)
+    set_commission = CallTo[Address, int]("setCommission")
+    """(node, commission_bps) Announce another commission, in basis points; its owner. In force as a payout is."""
 
-    def confirm_commission(self, node: Address) -> Call:
-        """Put an announced commission in force once its time has come; anyone."""
-        return self.call("confirmCommission", node)
+    confirm_commission = CallTo[Address]("confirmCommission")
+    """(node) Put an announced commission in force once its time has come; anyone."""
 
-    def cancel_commission(self, node: Address) -> Call:
-        """Call an announced commission off; its owner."""
-        return self.call("cancelCommission", node)
+    cancel_commission = CallTo[Address]("cancelCommission")
+    """(node) Call an announced commission off; its owner."""
 
-    def set_classes(self, node: Address, class_mask: int) -> Call:
-        """Change the device classes; its owner. Full probation follows."""
-        return self.call("setClasses", node, class_mask)
+    set_classes = CallTo[Address, int]("setClasses")
+    """(node, class_mask) Change the device classes; its owner. Full probation follows."""
 
     def rotate_operator(self, node: Address, consent: Consent) -> Call:
         """Give the node another operator key, the one that agrees; its owner."""
         return self.call("rotateOperator", node, *astuple(consent))
 
-    def unjail(self, node: Address) -> Call:
-        """Leave jail once its time is over; its owner."""
-        return self.call("unjail", node)
+    unjail = CallTo[Address]("unjail")
+    """(node) Leave jail once its time is over; its owner."""
 
-    def challenge_liveness(self, node: Address, by: Address) -> Call:
-        """Ask another node for a sign within five minutes, for a bond; the owner of `by`."""
-        return self.call("challengeLiveness", node, by)
+    challenge_liveness = CallTo[Address, Address]("challengeLiveness")
+    """(node, by) Ask another node for a sign within five minutes, for a bond; the owner of `by`."""
 
     # ---- everybody who has stake
 
@@ -239,41 +230,34 @@ class Stakes(Contract):
         """Stake on somebody else's node."""
         return self.call("delegateWithPermit", node, amount, astuple(permit))
 
-    def unbond(self, node: Address, amount: int) -> Call:
-        """Start to take one's stake back."""
-        return self.call("unbond", node, amount)
+    unbond = CallTo[Address, int]("unbond")
+    """(node, amount) Start to take one's stake back."""
 
-    def rebond(self, node: Address, amount: int) -> Call:
-        """Take back an unbond."""
-        return self.call("rebond", node, amount)
+    rebond = CallTo[Address, int]("rebond")
+    """(node, amount) Take back an unbond."""
 
-    def withdraw(self, node: Address) -> Call:
-        """Pay one's unbonded stake out."""
-        return self.call("withdraw", node)
+    withdraw = CallTo[Address]("withdraw")
+    """(node) Pay one's unbonded stake out."""
 
-    def claim_rewards(self, node: Address) -> Call:
-        """Pay out what one's stake on somebody else's node has earned."""
-        return self.call("claimRewards", node)
+    claim_rewards = CallTo[Address]("claimRewards")
+    """(node) Pay out what one's stake on somebody else's node has earned."""
 
     # ---- the operator
 
-    def check_in(self, node: Address) -> Call:
-        """Say once a day that the node is there; its operator."""
-        return self.call("checkIn", node)
+    check_in = CallTo[Address]("checkIn")
+    """(node) Say once a day that the node is there; its operator."""
 
-    def answer_liveness(self, node: Address, challenger: Address) -> Call:
-        """Give the sign that the owner `challenger` has asked for, which earns the bond; the operator, in time."""
-        return self.call("answerLiveness", node, challenger)
+    answer_liveness = CallTo[Address, Address]("answerLiveness")
+    """(node, challenger) Give the sign that the owner `challenger` has asked for, which earns the bond; the operator,
+    in time."""
 
     # ---- anyone
 
-    def miss_liveness(self, node: Address, challenger: Address) -> Call:
-        """Say that no sign came in time, and give the bond back; anyone."""
-        return self.call("missLiveness", node, challenger)
+    miss_liveness = CallTo[Address, Address]("missLiveness")
+    """(node, challenger) Say that no sign came in time, and give the bond back; anyone."""
 
-    def penalize_offline(self, node: Address) -> Call:
-        """Burn a hundredth of a node's stake for each day without a sign beyond a week; anyone, for nothing."""
-        return self.call("penalizeOffline", node)
+    penalize_offline = CallTo[Address]("penalizeOffline")
+    """(node) Burn a hundredth of a node's stake for each day without a sign beyond a week; anyone, for nothing."""
 
     # ---- logs
 

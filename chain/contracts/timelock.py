@@ -8,7 +8,7 @@ from typing import Any
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from chain.contracts.contract import Contract
+from chain.contracts.contract import CallTo, Contract
 from chain.rpc.ethereum import Call
 from protocol.wire.ids import ZERO_ADDRESS, ZERO_HASH, Address, Wei
 
@@ -131,9 +131,8 @@ class Timelock(Contract):
         parts = zip(*((call.to, call.value, call.data) for call in operation.calls), strict=True)
         return self.call("executeBatch", *map(tuple, parts), *after)
 
-    def cancel(self, identity: bytes) -> Call:
-        """Strike out a proposal; a canceller."""
-        return self.call("cancel", identity)
+    cancel = CallTo[bytes]("cancel")
+    """(identity) Strike out a proposal; a canceller."""
 
     def grant_role(self, role: str, account: Address) -> Call:
         """Give one of ROLES; the timelock itself."""
@@ -147,9 +146,8 @@ class Timelock(Contract):
         """Give back one's own of ROLES; who has it."""
         return self.call("renounceRole", role_id(role), account)
 
-    def update_delay(self, seconds: int) -> Call:
-        """Make the delay longer, or take that back; the timelock itself."""
-        return self.call("updateDelay", seconds)
+    update_delay = CallTo[int]("updateDelay")
+    """(seconds) Make the delay longer, or take that back; the timelock itself."""
 
     async def _values(self, event: str, first: int, last: int) -> list[tuple[Any, ...]]:
         return [entry.values for entry in await self.entries(event, first, last)]

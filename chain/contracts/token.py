@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chain.contracts.contract import Contract
+from chain.contracts.contract import CallTo, Contract
 from chain.rpc.ethereum import Call
 from chain.tx.wallet import Key
 from protocol.wire.envelope import Domain, typed
@@ -58,14 +58,12 @@ class Token(Contract):
         signature = owner.sign(message, Domain(self.ethereum.chain_id, self.address))
         return Permit(message.deadline, signature[64], signature[:32], signature[32:64])
 
-    def approve(self, spender: Address, amount: int) -> Call:
-        """Let `spender` take `amount`."""
-        return self.call("approve", spender, amount)
+    approve = CallTo[Address, int]("approve")
+    """(spender, amount) Let `spender` take `amount`."""
 
     async def allowing(self, holder: Address, spender: Address, amount: int) -> tuple[Call, ...]:
         """What `holder` must send first so that `spender` may take `amount`: nothing where it may already."""
         return () if await self.allowance(holder, spender) >= amount else (self.approve(spender, amount),)
 
-    def transfer(self, to: Address, amount: int) -> Call:
-        """Pay `amount` to somebody."""
-        return self.call("transfer", to, amount)
+    transfer = CallTo[Address, int]("transfer")
+    """(to, amount) Pay `amount` to somebody."""

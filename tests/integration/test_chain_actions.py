@@ -102,8 +102,8 @@ async def test_a_signer_is_granted_a_budget() -> None:
     async with open_anvil_ledger() as ledger:
         client = await wealthy(ledger)
         await client.set_signer(FRIEND.address, 7 * VCN, 2**39)
-        grant = await ledger.network.settlement.grant_of(OWNER.address, FRIEND.address)
-        assert (grant.budget, grant.expiry) == (7 * VCN, 2**39)
+        grant = await ledger.network.settlement.read("signerOf", OWNER.address, FRIEND.address)
+        assert grant == (7 * VCN, 2**39)
 
 
 async def test_a_verifier_joins_and_leaves_its_list() -> None:

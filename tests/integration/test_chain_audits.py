@@ -33,7 +33,7 @@ async def test_what_is_audited_and_by_whom_is_what_python_draws() -> None:
         case = await passed(at)
         head, _ = await at.ledger.now()
         with pytest.raises(Reverted, match="NoSeed"):
-            await network.audits.is_drawn(at.name)
+            await network.audits.read("isDrawn", at.name)
         epoch = await drawn_for_audit(at)
         assert epoch == epoch_of(head, at.ledger.rules.epoch)
         assert (await network.court.case_of(at.name)).next_try == epoch

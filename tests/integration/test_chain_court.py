@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from chain.abi.enums import BatchState
+from chain.contracts.settlement import contents_tuple
 from chain.perform.adapter import open_chain
 from chain.read.treasury import treasury
 from chain.tx.wallet import Wallet
@@ -27,7 +28,7 @@ async def test_leaves_and_seats_are_those_that_python_draws() -> None:
         network = at.ledger.network
         seed = batch_seed((await at.story.until(SeedRevealed)).seed, at.name)
         drawn = draw_samples(seed, 3, 10_000)
-        assert await network.settlement.sampled_leaves(NODE.address, 0) == drawn
+        assert tuple(await network.settlement.read("sampledLeaves", NODE.address, 0)) == drawn
         # Who joins after the commit, and who has left before it, is in no draw.
         late = key("late verifier")
         await at.ledger.register(late)
@@ -35,7 +36,8 @@ async def test_leaves_and_seats_are_those_that_python_draws() -> None:
         slots = await network.court.verifiers_of(CLASS)
         assert len(slots) == len(VERIFIERS) + 1
         order = draw_order(seed, at.name, at.block, slots, frozenset({NODE.address}), 3 * TICKETS)
-        assert await network.court.preview_seats(NODE.address, 0, at.contents) == tuple(order[:3])
+        previewed = await network.court.read("previewSeats", NODE.address, 0, contents_tuple(at.contents))
+        assert tuple(previewed) == tuple(order[:3])
         case = await at.convene()
         assert (case.drawn, case.seats) == (drawn, tuple(order[:3]))
         assert late.address not in order

@@ -81,7 +81,7 @@ async def test_a_movement_of_a_person_that_fell_out_is_mined_again_by_itself(
         ]
         for call, kinds in moves:
             await at.lose(loss, lambda call=call: sender.send(call), kinds)  # type: ignore[misc]
-        assert (await settlement.grant_of(CLIENT.address, NODE.address)).budget == 7 * VCN
+        assert (await settlement.read("signerOf", CLIENT.address, NODE.address))[0] == 7 * VCN
         assert at.story.all(AccountSeen)[-1].account.free == (100 + 20 - 50) * VCN
 
 

@@ -153,7 +153,7 @@ async def _submit_next(at: Case) -> tuple[Key, ChainEffect]:
 
 async def _finalize_undrawn(at: Case) -> tuple[Key, ChainEffect]:
     """One leaf in ten is drawn: settle jobs until one is not."""
-    while await at.ledger.network.settlement.sampled_leaves(NODE.address, at.batch.slot):
+    while await at.ledger.network.settlement.read("sampledLeaves", NODE.address, at.batch.slot):
         for make in (_submit_next, seal):
             await at.perform(*await make(at))
             await at.bury()

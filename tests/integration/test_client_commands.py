@@ -42,7 +42,7 @@ async def test_somebody_pays_into_a_clients_account(desk: Desk) -> None:
 
 async def test_a_hot_key_is_given_a_budget_and_a_time(desk: Desk) -> None:
     await desk.done(FRIEND, "account", "signer", SIGNER.address, "30", "--lasts", "2d")
-    grant = await desk.ledger.network.settlement.grant_of(FRIEND.address, SIGNER.address)
+    budget, expiry = await desk.ledger.network.settlement.read("signerOf", FRIEND.address, SIGNER.address)
     _, now = await desk.ledger.now()
-    assert grant.budget == 30 * VCN
-    assert 0 <= now + 2 * 86_400 - grant.expiry < 60
+    assert budget == 30 * VCN
+    assert 0 <= now + 2 * 86_400 - expiry < 60

@@ -16,7 +16,7 @@ async def drawn_for_audit(at: Hearing, *, wanted: bool = True) -> int:
     network = at.ledger.network
     epoch = await at.ledger.draw_audit(at.name, drawn=wanted)
     await at.ledger.send(ANYBODY, network.beacon.seal(epoch))
-    assert await network.audits.is_drawn(at.name) is wanted
+    assert await network.audits.read("isDrawn", at.name) is wanted
     return epoch
 
 

@@ -20,7 +20,7 @@ from chain.contracts.court import ChainCase, Seat
 from chain.contracts.params import DeviceClass
 from chain.contracts.profiles import Profile
 from chain.contracts.refusals import HINTS
-from chain.contracts.settlement import Book, SignerGrant, StoredBatch
+from chain.contracts.settlement import Book, StoredBatch
 from chain.contracts.stakes import Registration, StakedNode
 from chain.contracts.token import Permit
 from protocol.stages.assignment import Assignment, JobDetails
@@ -78,7 +78,6 @@ def sources() -> str:
         ("NodeView", StakedNode),
         ("Batch", StoredBatch),
         ("Book", Book),
-        ("SignerGrant", SignerGrant),
         ("CaseView", ChainCase),
         ("Seat", Seat),
         ("Profile", Profile),
