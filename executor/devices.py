@@ -4,7 +4,6 @@ A device class is a promise about rounding, not about speed: its members agree w
 Version 1 has two, both on the processor: 1 computes in float32, 2 in bfloat16 by hardware.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,11 +105,6 @@ def measure(
         slots=slots,
         ms_per_token=ms_per_token,
     )
-
-
-def default_slots() -> int:
-    """Containers that may run at once: one a core, at most the 255 that fit into a heartbeat."""
-    return max(1, min(MAX_U8, len(os.sched_getaffinity(0))))
 
 
 def _read(nvml: Any, index: int) -> Gpu:

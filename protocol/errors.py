@@ -93,7 +93,3 @@ class ExecutorError(AdapterError):
 
 class ImageMissing(ExecutorError):
     """The runner image is not on this machine."""
-
-
-class OutOfMemory(ExecutorError):
-    """The container went over its memory limit."""

@@ -25,8 +25,6 @@ DELAY_ALERT_MS = 10_000
 """A mean round trip above this lowers a node's place in the ranking."""
 
 # --- requests and offers --------------------------------------------------------------------------------------------
-MAX_REQUEST_BYTES = 1_024
-MAX_HEARTBEAT_BYTES = 1_024
 OFFER_WINDOW_MS = 150
 """Offers are collected for the whole window, so that the fastest answer does not beat the best one."""
 WIDE_OFFER_WINDOW_MS = 450
@@ -70,8 +68,6 @@ MAX_PROOF_BYTES = 72 * 1024
 """A fingerprint of MAX_NEW_TOKENS tokens."""
 MAX_ANSWER_BYTES = 16 * 1024
 """What a node may show a seat on chain."""
-MAX_MESSAGE_BYTES = 128 * 1024
-"""One message between two peers."""
 MAX_INPUT_BYTES = 8 * 2**20
 MAX_OUTPUT_BYTES = 64 * 2**20
 MAX_MEMORY_CEILING = 24 * 2**30
@@ -135,7 +131,6 @@ FRESH_SCORE_DAYS = 7
 PENALTY_LIGHT = 500
 PENALTY_MEDIUM = 1_500
 PENALTY_SEVERE = 3_000
-REWARD_ON_SUCCESS = 10
 FAILURE_RING = 50
 
 

@@ -4,7 +4,6 @@ What a node is judged by is `verification`, which knows the model's noise; these
 gives 10000 for the same content and 0 where nothing agrees, in integers, so that every machine gets the same score.
 """
 
-import hashlib
 import json
 import re
 from collections import defaultdict
@@ -26,11 +25,6 @@ _WORD = re.compile(r"[^ \t\r\n]+")
 Path = tuple[str | int, ...]
 Scalar = tuple[str, Any]
 """The kind of a JSON value that holds no other, and the value: so that 1 is not true, and {} not []."""
-
-
-def bytes_similarity_bps(a: bytes, b: bytes) -> int:
-    """10000 for the same bytes, else 0: bytes of which nothing is known have no distance."""
-    return BPS if hashlib.sha256(a).digest() == hashlib.sha256(b).digest() else 0
 
 
 def text_similarity_bps(a: str, b: str) -> int:
@@ -85,14 +79,6 @@ def read_json(raw: bytes) -> Any:
     except RecursionError as error:
         raise ValueError("too many levels") from error
     return value
-
-
-def canonical_json(raw: bytes) -> bytes:
-    """The one form that RFC 8785 gives a JSON text: no spaces, names in the order of their UTF-16, shortest numbers.
-
-    Raises: ValueError, as `read_json`.
-    """
-    return _form(read_json(raw)).encode()
 
 
 def _alike(left: list[str], right: list[str]) -> int:
@@ -157,33 +143,3 @@ def _double(text: str) -> float:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _form(value: Any) -> str:
-    if isinstance(value, dict):
-        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
-        return "{" + ",".join(f"{_form(name)}:{_form(value[name])}" for name in names) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_form, value)) + "]"
-    return _number(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
-
-
-def _number(number: float) -> str:
-    """As ECMAScript writes a number: the shortest digits that read back, with an exponent below 1e-6 and from 1e21."""
-    if number == 0:
-        return "0"
-    sign, digits = ("-", repr(-number)) if number < 0 else ("", repr(number))
-    mantissa, _, exponent = digits.partition("e")
-    whole, _, part = mantissa.partition(".")
-    power = len(whole) + int(exponent or 0)
-    found = (whole + part).lstrip("0")
-    power -= len(whole + part) - len(found)
-    found = found.rstrip("0")
-    if len(found) <= power <= 21:
-        return sign + found + "0" * (power - len(found))
-    if 0 < power <= 21:
-        return f"{sign}{found[:power]}.{found[power:]}"
-    if -6 < power <= 0:
-        return f"{sign}0.{'0' * -power}{found}"
-    rest = f".{found[1:]}" if len(found) > 1 else ""
-    return f"{sign}{found[0]}{rest}e{power - 1:+d}"

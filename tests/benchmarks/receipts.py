@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from coincurve import PrivateKey, PublicKey
 
+from p2p.streams import MAX_CALL_BYTES
 from protocol.network.frames import SIGNING_PREFIX, Content, Frames, Signed, Topic, encode_batch, sign_content
 from protocol.network.gossip import Admission, Gossip
-from protocol.params import HEARTBEAT_INTERVAL_MS, MAX_MESSAGE_BYTES
+from protocol.params import HEARTBEAT_INTERVAL_MS
 from protocol.stages.commitment import Receipt, SignedReceipt
 from protocol.wire import codec
 from protocol.wire.envelope import Domain, digest, require_signer, sign_digest
@@ -74,7 +75,7 @@ def _receipts(keys: Sequence[PrivateKey]) -> tuple[Callable[[], None], Callable[
 
     def check() -> None:
         for data, signer in sent:
-            message = codec.decode_named(KINDS, data, MAX_MESSAGE_BYTES)
+            message = codec.decode_named(KINDS, data, MAX_CALL_BYTES)
             require_signer(message.receipt, message.signature, DOMAIN, signer)
 
     def check_bare() -> None:
