@@ -22,7 +22,7 @@ from executor.scheduler.batch_scheduler import OnTokens
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from node.daemon.parts import Parts
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
-from node.driver import Adapter
+from node.performing import Adapter
 from protocol.effects import CommitSeat, Effect, ReplaySample, RevealSeat, Send, SignMessage
 from protocol.errors import ChainError
 from protocol.events import (

@@ -10,7 +10,7 @@ import pytest
 
 from chain.tx.wallet import Key
 from node.daemon.parts import Parts
-from node.driver import Adapter
+from node.performing import Adapter
 from protocol.effects import Send
 from protocol.errors import Reverted
 from protocol.events import Event, MessageReceived, MessageSigned

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import trio
 
-from node.driver import COMPACT_ROWS, Driver
+from node.driver import Driver
+from node.folding import COMPACT_ROWS
 from node.journal import open_journal
 from tests.benchmarks.line import Line
 from tests.benchmarks.machine import anchor

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import trio
 
-from node.driver import COMPACT_ROWS, Driver
+from node.folding import COMPACT_ROWS, Folding
 from node.journal import Entry, open_journal
 from protocol import events as ev
 from protocol.params import VCN
@@ -122,7 +122,7 @@ async def write(directory: Path, rows: int) -> None:
     """Write so many rows, with snapshots in the place of old ones as a node lets them take it."""
     own, others = iter(own_rows()), others_rows(random.Random(1))
     with open_journal(directory) as journal:
-        driver = Driver(fresh_machine(), journal, {}, lambda: time.time_ns() // 1_000_000, lambda peer, error: None)
+        folding = Folding(fresh_machine(), journal, lambda: time.time_ns() // 1_000_000)
         last = compacted = 0
         while last < rows:
             mixed = [next(others) for _ in range(COMMIT_ROWS)]
@@ -130,7 +130,7 @@ async def write(directory: Path, rows: int) -> None:
             last = await journal.append(mixed)
             print(last, flush=True)
             if last - compacted >= COMPACT_ROWS:
-                await driver.compact(last)
+                await folding.compact(last)
                 compacted = last
 
 

@@ -12,7 +12,7 @@ import trio
 
 from chain.contracts.settlement import CHECKED
 from node.config import Config
-from node.driver import Adapter
+from node.performing import Adapter
 from protocol.effects import Send
 from protocol.errors import P2PError
 from protocol.events import Event

@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from node.driver import FIRST_BACKOFF_S, GRACE_MS, TRIES
+from node.driver import GRACE_MS
+from node.performing import FIRST_BACKOFF_S, TRIES
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import RemoteProtocolError

@@ -10,8 +10,10 @@ import pytest
 import trio
 import trio.testing
 
+from node import clockwork, folding, performing
 from node import driver as driver_module
-from node.driver import Driver, Row, Saved
+from node.driver import Driver
+from node.folding import Row, Saved
 from node.journal import Journal, open_journal
 from protocol.effects import AwaitDeadline, Effect, FetchBlob, SealEpoch, Send, effect_key
 from protocol.errors import (
@@ -348,7 +350,7 @@ async def test_failure_of_an_adapter_reaches_the_machine(autojump_clock: trio.te
     hand.errors = [P2PError("no peer has it " + "x" * 600, transient=True)]
     machine = Notebook(on(SeedRevealed, FetchBlob(BLOB, ())))
     async with running(machine, Paper(), {FetchBlob: hand}) as driver:
-        await trio.sleep(driver_module.YOUNG_S)
+        await trio.sleep(performing.YOUNG_S)
         await driver.deliver(SeedRevealed(1, OTHER))
         await machine.until(lambda: len(machine.seen) == 2)
     failed = machine.seen[1]
@@ -407,7 +409,7 @@ async def test_chain_is_not_tried_for_ever(autojump_clock: trio.testing.MockCloc
         await driver.deliver(BlockSeen(1, 1, 1))
         await machine.until(lambda: len(machine.seen) == 2)
     assert machine.seen[1] == EffectFailed(SealEpoch, (7).to_bytes(8, "big"), "no endpoint answers", True)
-    assert len(hand.asked) == driver_module.TRIES
+    assert len(hand.asked) == performing.TRIES
 
 
 async def test_refusal_of_a_contract_is_not_tried_again() -> None:
@@ -598,7 +600,7 @@ def two_blobs(event: Event) -> Wishes:
 
 async def compacted(machine: Notebook, journal: Journal, monkeypatch: pytest.MonkeyPatch, hand: Hand) -> None:
     """Run a node until a snapshot has taken the place of its first rows, and a few more have come."""
-    monkeypatch.setattr(driver_module, "COMPACT_ROWS", 3)
+    monkeypatch.setattr(folding, "COMPACT_ROWS", 3)
     async with running(machine, journal, {FetchBlob: hand}) as driver:
         for number in range(3):
             await driver.deliver(SeedRevealed(number, OTHER))
@@ -635,7 +637,7 @@ async def test_effects_that_were_open_at_the_snapshot_are_asked_for_again(
     with open_journal(tmp_path) as journal:
         machine, hand = Notebook(two_blobs), Hand(fetched)
         hand.free = trio.Event()
-        monkeypatch.setattr(driver_module, "COMPACT_ROWS", 1)
+        monkeypatch.setattr(folding, "COMPACT_ROWS", 1)
         async with running(machine, journal, {FetchBlob: hand}) as driver:
             await driver.deliver(SeedRevealed(1, OTHER))
             with trio.fail_after(60):
@@ -675,7 +677,7 @@ async def test_row_that_cannot_be_folded_is_compacted_by_no_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the machine that runs sets rows aside: the other one has folded what it has handled, and so must agree."""
-    monkeypatch.setattr(driver_module, "COMPACT_ROWS", 2)
+    monkeypatch.setattr(folding, "COMPACT_ROWS", 2)
     with open_journal(tmp_path) as journal:
         machine = Notebook(raises(ValueError(), BlobFetched))
         async with running(machine, journal) as driver:
@@ -738,14 +740,14 @@ async def test_peer_at_whose_word_a_role_raises_pays_and_gets_no_fold_for_each()
         at_start = machine.folds
         for number in range(50):
             await driver.deliver(MessageReceived(PEER, ResultQuery(bytes([number]) * 32)))
-        assert machine.folds - at_start == driver_module.FOLDS.burst
+        assert machine.folds - at_start == folding.FOLDS.burst
         # The kind is not taken from anybody, until a fold is left for it.
-        assert len(paper.aside) == driver_module.FOLDS.burst
+        assert len(paper.aside) == folding.FOLDS.burst
         assert [type(error) for _, error in net.blamed] == [Malformed] * len(paper.aside)
         await driver.deliver(BlobFetched(OTHER))
-        now_ms += driver_module.FOLDS.period_ms
+        now_ms += folding.FOLDS.period_ms
         await driver.deliver(MessageReceived(PEER, ResultQuery(BLOB)))
-        assert machine.folds - at_start == driver_module.FOLDS.burst + 1
+        assert machine.folds - at_start == folding.FOLDS.burst + 1
     assert BlobFetched(OTHER) in machine.seen
 
 
@@ -758,7 +760,7 @@ async def test_burst_of_words_at_which_a_role_raises_costs_no_more_folds() -> No
             await driver.report(MessageReceived(PEER, ResultQuery(bytes([number]) * 32)))
         paper.held.set()
         await driver.settled()
-        assert machine.folds - at_start == driver_module.FOLDS.burst
+        assert machine.folds - at_start == folding.FOLDS.burst
     assert len(paper.aside) == 50
     assert all(event is None for event, _, _ in paper.rows)
 
@@ -790,7 +792,7 @@ async def test_bug_at_every_tick_is_told_now_and_then_and_mended_when_a_fold_is_
         await driver.deliver(BlobFetched(BLOB))
         await trio.sleep(600)
         assert len(paper.aside) <= 11
-        assert machine.folds - at_start <= driver_module.FOLDS.burst + 10
+        assert machine.folds - at_start <= folding.FOLDS.burst + 10
     assert machine.seen == [BlobFetched(BLOB)]
 
 
@@ -821,7 +823,7 @@ async def test_clock_that_was_set_forward_is_noticed(autojump_clock: trio.testin
         await nursery.start(built.run)
         await built.deliver(BlobFetched(BLOB))
         ahead_ms = 3_600_000
-        await trio.sleep(driver_module.LONGEST_SLEEP_S + 0.1)
+        await trio.sleep(clockwork.LONGEST_SLEEP_S + 0.1)
         assert machine.seen[-1] == DeadlinePassed(LATE)
         nursery.cancel_scope.cancel()
 
