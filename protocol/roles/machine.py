@@ -38,13 +38,13 @@ class Machine:
         self.identity, self.rules, self.settings = identity, rules, settings
         self.docket = Docket()
         self.member = Member(identity, rules, settings)
-        self.settler = Settler(identity, settings, self.member, self.docket)
-        self.requester = Requester(identity, settings, self.member, self.docket)
-        self.provider = Provider(identity, settings, self.member, self.settler)
+        self.settler = Settler(self.member, self.docket)
+        self.requester = Requester(self.member, self.docket)
+        self.provider = Provider(self.member, self.settler)
         self.opener = Opener(self.member, self.docket, self.provider, self.settler)
-        self.verifier = Verifier(identity, settings, self.member, self.docket)
-        self.testimony = Testimony(identity, self.member, self.verifier)
-        self.auditor = Auditor(identity, settings, self.member, self.docket)
+        self.verifier = Verifier(self.member, self.docket)
+        self.testimony = Testimony(self.member, self.verifier)
+        self.auditor = Auditor(self.member, self.docket)
 
     def fresh(self) -> "Machine":
         """The same node before its first event."""

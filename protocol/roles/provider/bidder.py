@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from protocol.effects import Effect, Send, SignMessage
 from protocol.params import FIRST_RANKS, OFFER_VALID_S, PRICE_PER_STAKE
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.provider.run_queue import TIME_FACTOR, least_timeout_ms
 from protocol.stages.offer import FETCH_MS, START_MS, NodeRecord, Offer, SignedOffer, price_of
@@ -24,8 +23,6 @@ OFFERS_PER_REQUEST = 12
 class Bidder:
     """Offers of this node."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     _offered: dict[RequestId, SignedRequest] = field(default_factory=dict)
     _offers: dict[RequestId, int] = field(default_factory=dict)
@@ -37,15 +34,15 @@ class Bidder:
         Raises: Stale or BadSignature.
         """
         request, record = signed.request, self.member.record
-        key = request_id(request, self.identity.domain)
+        key = request_id(request, self.member.identity.domain)
         before = self._offers.get(key, 0)
         # Its requester may gossip a request again: each round is answered, up to a bound.
         if record is None or before >= OFFERS_PER_REQUEST or (before and not signed.wide):
             return ()
         require_fresh(request, now_ms)
-        require_signer(request, signed.signature, self.identity.domain, request.signer)
+        require_signer(request, signed.signature, self.member.identity.domain, request.signer)
         class_id = self._class_for(request, record)
-        price = price_of(self.settings.price, request.max_new_tokens)
+        price = price_of(self.member.settings.price, request.max_new_tokens)
         if class_id is None or not self._would(request, record, price, class_id, load, wide=signed.wide):
             return ()
         if self.member.is_intake_stopped(now_ms):
@@ -83,12 +80,12 @@ class Bidder:
 
     def _would(self, request: Request, record: NodeRecord, price: Wei, class_id: int, load: int, *, wide: bool) -> bool:
         manifest = self.member.models.get(Cid(request.manifest))
-        fits = manifest is None or manifest.needs_bytes <= min(self.settings.memory_bytes, request.max_memory)
+        fits = manifest is None or manifest.needs_bytes <= min(self.member.settings.memory_bytes, request.max_memory)
         return (
             record.active
-            and not self.settings.draining
+            and not self.member.settings.draining
             and not self.member.paused
-            and load < self.settings.places
+            and load < self.member.settings.places
             and price <= request.max_price
             and price * PRICE_PER_STAKE <= record.stake
             and fits
@@ -100,7 +97,7 @@ class Bidder:
 
     def _is_client(self, request: Request) -> bool:
         # A signer that is not the client shows its grant by the lane that it could open.
-        lane = (request.client, request.signer, self.identity.node_id)
+        lane = (request.client, request.signer, self.member.identity.node_id)
         known = request.signer == request.client or lane in self.member.lanes
         return known and self.member.is_client(request.client)
 

@@ -11,7 +11,6 @@ from protocol.events import MessageReceived, OrderRefused
 from protocol.job import TERMINAL, Stage
 from protocol.network.budgets import Budgets, Rate
 from protocol.params import MAX_RETRIES
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.provider.provided import Jobs, LaneKey, ProvidedJob, lane_key, reply_to, spec_of
 from protocol.roles.provider.refusals import Refusals
@@ -51,7 +50,6 @@ DONE_KEPT = 1_024
 class OrderDesk:
     """Orders that were taken, wait for their lane, or were refused."""
 
-    identity: Identity
     member: Member
     settler: Settler
     refusals: Refusals
@@ -75,13 +73,13 @@ class OrderDesk:
     ) -> MessageReceived | OrderRefused | None:
         """See Provider.judge."""
         peer_id, offer = received.peer_id, order.offer.offer
-        job = job_id(order.assignment, self.identity.domain)
+        job = job_id(order.assignment, self.member.identity.domain)
         if self.member.record is None or job in self.jobs or job in self._early:
             return None
-        if order.assignment.node != self.identity.node_id:
+        if order.assignment.node != self.member.identity.node_id:
             raise OutOfTurn("an order for another node")
         self._require_signed(order)
-        offer_hash = digest(offer, self.identity.domain)
+        offer_hash = digest(offer, self.member.identity.domain)
         answered = self._answered.get(offer_hash, set())
         if job not in answered and len(answered) >= ORDERS_PER_OFFER:
             raise OutOfTurn("more orders for one offer than a client has tries")
@@ -102,7 +100,7 @@ class OrderDesk:
 
     def take(self, peer_id: PeerId, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Take an order, have it wait for its lane, or refuse it. Raises: BadSignature."""
-        domain = self.identity.domain
+        domain = self.member.identity.domain
         self._answer(digest(order.offer.offer, domain), job_id(order.assignment, domain))
         return self._assigned(peer_id, order, now_ms)
 
@@ -119,7 +117,7 @@ class OrderDesk:
     def lane_changed(self, lane: Lane, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Look again at orders that came before their lane, and forget those that are settled."""
         effects: list[Effect] = []
-        if lane.node == self.identity.node_id:
+        if lane.node == self.member.identity.node_id:
             self._let_down.pop((lane.client, lane.signer), None)
             taken = self._taken.get((lane.client, lane.signer), {})
             for index in [index for index in taken if index <= lane.jobs]:
@@ -153,10 +151,10 @@ class OrderDesk:
 
     def _assigned(self, peer_id: PeerId, order: AssignmentOrder, now_ms: TimestampMs) -> tuple[Effect, ...]:
         assignment, details = order.assignment, order.details
-        job = job_id(assignment, self.identity.domain)
+        job = job_id(assignment, self.member.identity.domain)
         if job in self.jobs:
             return ()
-        if self.member.record is None or assignment.node != self.identity.node_id:
+        if self.member.record is None or assignment.node != self.member.identity.node_id:
             return self.refusals.refuse(job, reply_to(order, peer_id), RefuseCode.DETAILS)
         self._require_signed(order)
         code = self._objection(order, now_ms)
@@ -189,15 +187,15 @@ class OrderDesk:
 
     def _require_signed(self, order: AssignmentOrder) -> None:
         """Raises: BadSignature unless the offer is of this node and the order of the signer that it names."""
-        domain, assignment = self.identity.domain, order.assignment
-        require_signer(order.offer.offer, order.offer.signature, domain, self.identity.operator)
+        domain, assignment = self.member.identity.domain, order.assignment
+        require_signer(order.offer.offer, order.offer.signature, domain, self.member.identity.operator)
         require_signer(assignment, order.signature, domain, assignment.signer)
 
     def _objection(self, order: AssignmentOrder, now_ms: TimestampMs) -> RefuseCode | None:
         """Why this node does not take an order that was signed as it should be."""
         assignment, details, settings = order.assignment, order.details, self.member.settings
         try:
-            require_consistent(order, self.identity.domain)
+            require_consistent(order, self.member.identity.domain)
         except ProtocolError:
             return RefuseCode.DETAILS
         if order.offer.offer.valid_until * 1000 < now_ms or details.deadline * 1000 <= now_ms:
@@ -238,7 +236,7 @@ class OrderDesk:
         """How long an order would wait for a container."""
         jobs = [job for job in self.jobs.values() if job.running or job.waits]
         ahead, offers = [job.spec for job in jobs], [job.order.offer.offer for job in jobs]
-        run = spec_of(order, job_id(order.assignment, self.identity.domain))
+        run = spec_of(order, job_id(order.assignment, self.member.identity.domain))
         settings = self.member.settings
         return wait_ms(ahead, run, offers, settings.slots, settings.at_once)
 

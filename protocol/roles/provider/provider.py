@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import JobState
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.provider.bidder import Bidder
 from protocol.roles.provider.delivery import Delivery
@@ -33,8 +32,6 @@ PROMISE_TRIES = 3
 class Provider:
     """The node's side of a job. Its parts share the jobs, and each has a state of its own."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     settler: Settler
     _jobs: Jobs = field(default_factory=dict)
@@ -46,10 +43,10 @@ class Provider:
     _delivery: Delivery = field(init=False)
 
     def __post_init__(self) -> None:
-        self._bidder = Bidder(self.identity, self.settings, self.member)
+        self._bidder = Bidder(self.member)
         self._refusals = Refusals(self.member, self._jobs)
-        self._settling = Settling(self.identity, self.settler, self._refusals, self._jobs)
-        self._desk = OrderDesk(self.identity, self.member, self.settler, self._refusals, self._settling, self._jobs)
+        self._settling = Settling(self.member.identity, self.settler, self._refusals, self._jobs)
+        self._desk = OrderDesk(self.member, self.settler, self._refusals, self._settling, self._jobs)
         self._runs = Runs(self.member, self._settling, self._jobs)
         self._delivery = Delivery(self.member, self._refusals, self._jobs)
 

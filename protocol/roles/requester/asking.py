@@ -8,7 +8,6 @@ from protocol.job import Stage, move
 from protocol.network.budgets import Paces, Rate
 from protocol.network.gossip import REQUESTS
 from protocol.params import MAX_TEMPERATURE_MILLI, OFFER_WINDOW_MS, WIDE_OFFER_WINDOW_MS
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.requester.hiring import why_stopped
 from protocol.roles.requester.request_book import RequestBook, unserved
@@ -30,7 +29,6 @@ MAX_OFFERS = 64
 class Asking:
     """The rounds of offers of each request."""
 
-    identity: Identity
     member: Member
     book: RequestBook
     _turns: Paces[None] = field(default_factory=lambda: Paces[None](OWN_REQUESTS, 1))
@@ -43,7 +41,7 @@ class Asking:
         self.book.forget_old()
         self.book.jobs[ask.ask_id] = job
         job.history.append((Stage.REQUESTED, now_ms))
-        if self.identity.client is None or self.identity.signer is None:
+        if self.member.identity.client is None or self.member.identity.signer is None:
             job.end_unserved("this node has no client wallet", now_ms)
             return ()
         if ask.temperature > MAX_TEMPERATURE_MILLI:
@@ -56,7 +54,7 @@ class Asking:
             job.end_unserved(why_stopped(self.member), now_ms)
             return ()
         try:
-            return (SignMessage(self._request(ask, self.identity.client, self.identity.signer)),)
+            return (SignMessage(self._request(ask, self.member.identity.client, self.member.identity.signer)),)
         except ValueError as error:
             job.end_unserved(str(error), now_ms)
             return ()
@@ -76,7 +74,7 @@ class Asking:
             timeout_ms=ask.timeout_ms,
             deadline=ask.deadline,
             min_reputation=ask.min_reputation,
-            requester_peer=self.identity.addresses[0],
+            requester_peer=self.member.identity.addresses[0],
             nonce=ask.nonce,
         )
 
@@ -88,7 +86,7 @@ class Asking:
         if job is None:
             return ()
         job.signed = SignedRequest(request, signature)
-        job.request_id = request_id(request, self.identity.domain)
+        job.request_id = request_id(request, self.member.identity.domain)
         return (
             *self.begin_round(job, now_ms),
             AwaitDeadline(RequestTimer(job.ask.ask_id), request.deadline * 1000),
@@ -125,7 +123,7 @@ class Asking:
         record = self.member.nodes.get(signed.offer.node_id)
         if job is None or record is None or not job.is_unassigned:
             return
-        require_signer(signed.offer, signed.signature, self.identity.domain, record.operator)
+        require_signer(signed.offer, signed.signature, self.member.identity.domain, record.operator)
         if len(job.offers) < MAX_OFFERS or record.node_id in job.offers:
             job.offers[record.node_id] = (signed, peer_id)
             if job.chosen is None:

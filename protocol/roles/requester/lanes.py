@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from protocol.effects import OpenLane
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.stages.assignment import Lane, LaneOpen
 from protocol.wire.ids import Address, TimestampMs, Wei, address_bytes
@@ -23,7 +22,6 @@ class LaneBook:
 class Lanes:
     """The lanes of one client and signer, by node."""
 
-    identity: Identity
     member: Member
     opening: dict[Address, LaneOpen] = field(default_factory=dict)
     """What is being locked more, by node: signed or sent, and not final."""
@@ -33,7 +31,7 @@ class Lanes:
 
     def lane(self, node: Address) -> Lane:
         """The lane with a node as the chain has it."""
-        client, signer = self.identity.client, self.identity.signer
+        client, signer = self.member.identity.client, self.member.identity.signer
         assert client is not None
         assert signer is not None
         return self.member.lanes.get((client, signer, node), Lane(client, signer, node, 0, 0, 0))
@@ -55,8 +53,8 @@ class Lanes:
 
     def free(self) -> Wei:
         """What the client can still lock, beside what is being locked."""
-        assert self.identity.client is not None
-        account = self.member.accounts.get(self.identity.client, Wei(0))
+        assert self.member.identity.client is not None
+        account = self.member.accounts.get(self.member.identity.client, Wei(0))
         return Wei(max(account - sum(order.amount for order in self.opening.values()), 0))
 
     def is_open(self, lane: Lane) -> bool:
@@ -96,4 +94,4 @@ class Lanes:
 
     def is_ours(self, lane: Lane) -> bool:
         """Whether a lane is one of this client and signer."""
-        return (lane.client, lane.signer) == (self.identity.client, self.identity.signer)
+        return (lane.client, lane.signer) == (self.member.identity.client, self.member.identity.signer)

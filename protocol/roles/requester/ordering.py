@@ -7,7 +7,6 @@ from protocol.effects import AwaitDeadline, Effect, SealKey, Send, SignMessage
 from protocol.events import JobAsked, LaneSeen
 from protocol.job import Stage, move
 from protocol.params import DEADLINE_GRACE_MS
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.requester.asking import Asking, is_last_call
 from protocol.roles.requester.hiring import best, vcn, why_nobody, why_stopped
@@ -39,7 +38,6 @@ from protocol.wire.ids import Address, Cid, TimestampMs, Wei
 class Ordering:
     """From the offers of a round to the order."""
 
-    identity: Identity
     member: Member
     misses: Misses
     lanes: Lanes
@@ -50,7 +48,7 @@ class Ordering:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
         last_call = is_last_call(job)
-        found = best(job, self.member, self.misses, self.identity.node_id, now_ms, last_call=last_call)
+        found = best(job, self.member, self.misses, self.member.identity.node_id, now_ms, last_call=last_call)
         if found is None and last_call:
             return unserved(job, why_nobody(job, self.member, now_ms), now_ms)
         if found is None:
@@ -146,7 +144,7 @@ class Ordering:
         ).digest()
         return JobDetails(
             request_id=job.request_id,
-            offer_hash=digest(offer, self.identity.domain),
+            offer_hash=digest(offer, self.member.identity.domain),
             price=offer.price,
             bonus_cap=bonus_cap(offer.price) if job.ask.with_bonus else 0,
             verify_fee=verify_fee(offer.price, checked=job.ask.checked),
@@ -188,7 +186,7 @@ class Ordering:
         if job.is_offer_over(now_ms):
             # Signed before an absence. The number stays used; the node would refuse it.
             return self.asking.again(job, now_ms)
-        job.job_id, job.order = job_id(assignment, self.identity.domain), SignedOrder(assignment, signature)
+        job.job_id, job.order = job_id(assignment, self.member.identity.domain), SignedOrder(assignment, signature)
         self.book.by_job[job.job_id] = job
         move(job, assignment, Stage.ASSIGNED, now_ms)
         job.next_step_ms = accept_within_ms(job.ask.input_bytes)

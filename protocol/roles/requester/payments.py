@@ -10,7 +10,6 @@ from protocol import events as ev
 from protocol.court.docket import Docket, DocketBatch
 from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.requester.misses import Misses
 from protocol.roles.requester.requested import RequestedJob
@@ -21,7 +20,6 @@ from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
 class Payments:
     """The client's jobs in batches. `misses` and `jobs` are shared with the requester."""
 
-    identity: Identity
     member: Member
     docket: Docket
     misses: Misses
@@ -101,7 +99,7 @@ class Payments:
     def _in_batch(self, batch: ev.BatchSubmitted, now_ms: TimestampMs) -> None:
         first = 0
         for debit, jobs in zip(batch.contents.debits, batch.lane_jobs, strict=False):
-            if debit.client == self.identity.client and debit.signer == self.identity.signer:
+            if debit.client == self.member.identity.client and debit.signer == self.member.identity.signer:
                 for job in self.jobs.values():
                     if job.node == batch.node and jobs - debit.leaves < job.index <= jobs:
                         job.position = first + job.index - (jobs - debit.leaves) - 1

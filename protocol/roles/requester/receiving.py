@@ -7,7 +7,6 @@ from protocol.errors import RemoteProtocolError
 from protocol.events import ResultOpened
 from protocol.job import Stage, move
 from protocol.params import RETRY_AFTER_DEADLINE_S
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.requester.request_book import RequestBook
 from protocol.roles.requester.requested import RequestedJob
@@ -25,7 +24,6 @@ ASK_AFTER_MS = 10_000
 class Receiving:
     """What nodes at work send, and what they are told."""
 
-    identity: Identity
     member: Member
     book: RequestBook
 
@@ -155,4 +153,4 @@ class Receiving:
         record = self.member.nodes.get(job.node) if job.node else None
         if record is None:
             raise RemoteProtocolError("the node is not registered")
-        require_signer(message, signature, self.identity.domain, record.operator)
+        require_signer(message, signature, self.member.identity.domain, record.operator)

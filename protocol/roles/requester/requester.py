@@ -11,7 +11,6 @@ from protocol.court.docket import Docket
 from protocol.effects import Effect
 from protocol.job import JobState
 from protocol.messages import Message
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.requester.asking import Asking
 from protocol.roles.requester.failures import Failures
@@ -33,8 +32,6 @@ from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 class Requester:
     """The client's side of a job. Its parts share one book of requests."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     docket: Docket
     _book: RequestBook = field(default_factory=RequestBook)
@@ -46,18 +43,18 @@ class Requester:
     _failures: Failures = field(init=False)
 
     def __post_init__(self) -> None:
-        identity, member, book, misses = self.identity, self.member, self._book, Misses()
-        self._lanes = Lanes(identity, member)
-        self._payments = Payments(identity, member, self.docket, misses, book.by_job)
-        self._asking = Asking(identity, member, book)
-        self._ordering = Ordering(identity, member, misses, self._lanes, book, self._asking)
-        self._receiving = Receiving(identity, member, book)
+        member, book, misses = self.member, self._book, Misses()
+        self._lanes = Lanes(member)
+        self._payments = Payments(member, self.docket, misses, book.by_job)
+        self._asking = Asking(member, book)
+        self._ordering = Ordering(member, misses, self._lanes, book, self._asking)
+        self._receiving = Receiving(member, book)
         self._failures = Failures(member, misses, self._lanes, book, self._asking, self._ordering, self._receiving)
 
     @property
     def jobs(self) -> tuple[JobState, ...]:
         """Every request of ours, oldest first."""
-        return tuple(job.view(self.identity.client) for job in self._book.jobs.values())
+        return tuple(job.view(self.member.identity.client) for job in self._book.jobs.values())
 
     def job(self, wanted: JobId) -> RequestedJob | None:
         """The request whose present attempt this is."""

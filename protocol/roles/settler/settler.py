@@ -7,7 +7,6 @@ from protocol import events as ev
 from protocol.court.docket import Docket
 from protocol.job import Stage
 from protocol.params import BATCH_JOBS, BATCH_SLOTS
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.settler.batches import OwnBatch, OwnBatches
 from protocol.roles.settler.plan import (
@@ -37,8 +36,6 @@ LONGEST_REST_MS = 60_000
 class Settler:
     """Finished jobs of this node, and its batches."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     docket: Docket
     own: OwnBatches = field(init=False)
@@ -100,13 +97,13 @@ class Settler:
                 return self._submit(now_ms)
             case ev.EffectFailed(about=about, effect=effect) if (batch := self.batch(about)) is not None:
                 batch.asked.pop(effect, None)
-            case ev.NodeSeen(record) if record.node_id == self.identity.node_id:
+            case ev.NodeSeen(record) if record.node_id == self.member.identity.node_id:
                 return self._submit(now_ms)
             case ev.IntakeStopped():
                 return self._submit(now_ms)
-            case ev.LaneSeen(lane) if lane.node == self.identity.node_id:
+            case ev.LaneSeen(lane) if lane.node == self.member.identity.node_id:
                 return self._submit(now_ms)
-            case ev.BatchSubmitted(node=node) if node == self.identity.node_id:
+            case ev.BatchSubmitted(node=node) if node == self.member.identity.node_id:
                 self.own.finish(event, now_ms)
             case ev.SeedRevealed(epoch, seed):
                 return self.own.reveal_seed(epoch, seed)
@@ -150,7 +147,7 @@ class Settler:
         Either no receipt came, and no batch was mined in time; or the client has reclaimed the lane.
         """
         for (client, signer), lane in self._lanes.items():
-            known = self.member.lanes.get((client, signer, self.identity.node_id))
+            known = self.member.lanes.get((client, signer, self.member.identity.node_id))
             for index, waiting in lane.ready.items():
                 job, late_s = waiting.entry.job, mine_by(waiting.entry)
                 if job is None or not waiting.is_paid:
@@ -193,7 +190,7 @@ class Settler:
         return (fx.AwaitDeadline(BatchTimer(), self._due_ms),)
 
     def _due_ms_of(self, waiting: WaitingJob) -> int:
-        return due_ms_of(waiting, self.settings.profile)
+        return due_ms_of(waiting, self.member.settings.profile)
 
     def _terms(self, record: NodeRecord) -> BatchTerms | None:
         """Limits of the next batch; None while no slot is free."""
@@ -219,5 +216,5 @@ class Settler:
         self._submit_after = TimestampMs(now_ms + rest_ms)
 
     def _lane(self, client: Address, signer: Address) -> LaneQueue:
-        known = self.member.lanes.get((client, signer, self.identity.node_id))
+        known = self.member.lanes.get((client, signer, self.member.identity.node_id))
         return self._lanes.setdefault((client, signer), LaneQueue(known.jobs if known else 0))

@@ -13,7 +13,6 @@ from protocol import events as ev
 from protocol.court.docket import Docket, DocketAudit
 from protocol.messages import Message
 from protocol.params import AUDITORS
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.verifier.audit import Audit, AuditedSeat
 from protocol.roles.verifier.convening import AuditConvening
@@ -42,8 +41,6 @@ LATE_PARTS = (3, 4)
 class Auditor:
     """The audits of this node."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     docket: Docket
     _audits: dict[BatchId, Audit] = field(default_factory=dict)
@@ -51,8 +48,8 @@ class Auditor:
     _examination: Examination = field(init=False)
 
     def __post_init__(self) -> None:
-        self._convening = AuditConvening(self.identity, self.member, self.docket)
-        self._examination = Examination(self.settings, self.member, self.docket, self._audits)
+        self._convening = AuditConvening(self.member, self.docket)
+        self._examination = Examination(self.member, self.docket, self._audits)
 
     @property
     def audits(self) -> tuple[Audit, ...]:
@@ -110,13 +107,13 @@ class Auditor:
         batch_id = BatchId(event.batch_id)
         self._convening.forget(batch_id)
         case = self.docket.case(batch_id)
-        if case is None or self.identity.node_id not in event.auditors:
+        if case is None or self.member.identity.node_id not in event.auditors:
             return ()
         while len(self._audits) >= AUDITS_KEPT:
             self._audits.pop(next(iter(self._audits)))
         audit = self._audits[batch_id] = Audit(
             batch_id=batch_id,
-            place=event.auditors.index(self.identity.node_id),
+            place=event.auditors.index(self.member.identity.node_id),
             seats={
                 number: AuditedSeat(seat.node, seat.digest, seat.scores, seat.evidence)
                 for number, seat in case.revealed.items()
@@ -210,7 +207,7 @@ class Auditor:
         return fx.CommitAudit(audit.batch_id, audit.place, sealed)
 
     def _salt(self, audit: Audit) -> bytes:
-        return hashlib.sha256(b"vcoin/audit/1" + self.settings.secret + audit.batch_id).digest()
+        return hashlib.sha256(b"vcoin/audit/1" + self.member.settings.secret + audit.batch_id).digest()
 
     def _reveal_when_done(self, audit: Audit | None) -> tuple[fx.Effect, ...]:
         """Once all have committed; and when all have revealed it may end, at the first one's call."""

@@ -9,7 +9,6 @@ from protocol.errors import Malformed
 from protocol.events import BatchSubmitted, SampleOpened, SampleReplayed
 from protocol.judging.kinds import is_check, score_of
 from protocol.judging.margins import evidence_of
-from protocol.roles.identity import Settings
 from protocol.roles.member import Member
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.commitment import output_commit, require_papers
@@ -56,7 +55,6 @@ def fetch_or_open(opening: SampleOpening, holders: tuple[PeerId, ...]) -> Effect
 class Checking:
     """This node's own passes over drawn leaves, each leaf of a batch of one device class."""
 
-    settings: Settings
     member: Member
 
     def run(self, batch: BatchSubmitted, index: int, leaf: DrawnLeaf) -> ReplaySample:
@@ -71,7 +69,7 @@ class Checking:
             max_new_tokens=job.details.max_new_tokens,
             temperature=job.details.temperature,
             seed=sampling_seed(job.job_id, job.details.seed_nonce),
-            memory_bytes=self.settings.memory_bytes,
+            memory_bytes=self.member.settings.memory_bytes,
             timeout_ms=self.member.rules.seat_window_s * 1_000,
             kind=leaf.kind,
         )

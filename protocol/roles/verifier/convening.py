@@ -6,7 +6,6 @@ from protocol.court.docket import Docket
 from protocol.effects import AwaitDeadline, ConveneAudit, Effect
 from protocol.events import EffectFailed
 from protocol.params import AUDIT_LATEST_EPOCHS
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.stages.sampling import epoch_of, seed_block
 from protocol.timers import ConveneAuditTimer
@@ -20,7 +19,6 @@ CASES_KEPT = 1_024
 class AuditConvening:
     """The cases that may become an audit of this node."""
 
-    identity: Identity
     member: Member
     docket: Docket
     _waiting: dict[BatchId, int] = field(default_factory=dict)
@@ -38,7 +36,7 @@ class AuditConvening:
         batch = self.docket.batch(batch_id)
         if batch is None or batch.case is None or batch_id in self._over or batch.submitted.uncalibrated:
             return
-        own, submitted = self.identity.node_id, batch.submitted
+        own, submitted = self.member.identity.node_id, batch.submitted
         sat = any(seat.node == own for seat in batch.case.revealed.values())
         if sat or submitted.node == own or submitted.class_id not in self.member.device.class_ids:
             return
@@ -90,4 +88,6 @@ class AuditConvening:
             return ()
         self._tried_at[batch_id] = self.member.head
         submitted = batch.submitted
-        return (ConveneAudit(batch_id, submitted.node, submitted.slot, submitted.contents, self.identity.node_id),)
+        return (
+            ConveneAudit(batch_id, submitted.node, submitted.slot, submitted.contents, self.member.identity.node_id),
+        )

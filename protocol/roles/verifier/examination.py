@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from protocol.court.docket import Docket
 from protocol.effects import Effect
 from protocol.events import BatchSubmitted, SampleOpened, SampleReplayed
-from protocol.roles.identity import Settings
 from protocol.roles.member import Member
 from protocol.roles.verifier.audit import Audit
 from protocol.roles.verifier.checking import Checking, condemn_or_keep, fetch_or_open, require_in_batch
@@ -22,14 +21,13 @@ NOTHING_TO_CHECK_BPS = 10_000
 class Examination:
     """The leaves of this node's audits. `audits` is shared with the auditor."""
 
-    settings: Settings
     member: Member
     docket: Docket
     audits: Mapping[BatchId, Audit]
     _checking: Checking = field(init=False)
 
     def __post_init__(self) -> None:
-        self._checking = Checking(self.settings, self.member)
+        self._checking = Checking(self.member)
 
     def find(self, peer_id: PeerId, batch_id: bytes, index: int) -> tuple[Audit, int, DrawnLeaf] | None:
         """The audit and the leaf that a peer may show something of, and the peer's seat; None if there is none."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from protocol.court.phases import CasePhase
 from protocol.effects import AbstainSeat, AwaitDeadline, DemandData, Effect, ReplaySample
-from protocol.roles.identity import Settings
 from protocol.roles.member import Member
 from protocol.roles.verifier.seat import Sitting
 from protocol.timers import AbstainTimer, DataDemandTimer
@@ -25,7 +24,6 @@ ASKED_BEFORE = 3
 class Recourse:
     """The ways out of one node's seats."""
 
-    settings: Settings
     member: Member
 
     def look(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[Effect, ...]:
@@ -63,7 +61,7 @@ class Recourse:
 
     def why_unable(self, sitting: Sitting) -> str:
         """The reason why this node cannot judge a case now; empty if it knows none."""
-        if self.settings.draining:
+        if self.member.settings.draining:
             return "this node is going away"
         if self.member.measured and sitting.class_id not in self.member.device.class_ids:
             return "this machine runs nothing of that class now"
@@ -84,7 +82,7 @@ class Recourse:
         if sitting.is_bound or own.committing or own.leaving or sitting.case.phase is CasePhase.STOPPED:
             return False
         now_s, turn_s = self.member.timestamp, self.member.rules.seat_window_s
-        early_s = own.since if self.settings.draining else own.since + turn_s // LEAVE_AFTER_PART
+        early_s = own.since if self.member.settings.draining else own.since + turn_s // LEAVE_AFTER_PART
         # The next block must still be early enough.
         return early_s <= now_s < own.since + turn_s // LEAVE_UNTIL_PART and self.why_unable(sitting) != ""
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from protocol.effects import Effect, SealKey, Send
 from protocol.events import AuditConvened, Event, KeySealed, MessageReceived
 from protocol.messages import Message
-from protocol.roles.identity import Identity
 from protocol.roles.member import Member
 from protocol.roles.verifier.verifier import Verifier
 from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, ProofOpening
@@ -31,7 +30,6 @@ class Showing:
 class Testimony:
     """Answers auditors for the seats of this node."""
 
-    identity: Identity
     member: Member
     verifier: Verifier
     _sealing: dict[tuple[Cid, bytes], list[Showing]] = field(default_factory=dict)

@@ -12,7 +12,6 @@ from protocol.errors import Malformed, RemoteProtocolError
 from protocol.events import SampleOpened, SampleReplayed
 from protocol.judging.margins import evidence_of_case
 from protocol.params import MAX_ANSWER_BYTES
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.verifier.checking import Checking, condemn_or_keep, fetch_or_open, require_in_batch
 from protocol.roles.verifier.fraud_proofs import FraudProver
@@ -40,15 +39,13 @@ ANSWERS = by_name((SampleOpening, ProofOpening))
 class SeatTurn:
     """The way of this node's seats from their first question to their scores."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     prover: FraudProver = field(init=False)
     checking: Checking = field(init=False)
 
     def __post_init__(self) -> None:
-        self.prover = FraudProver(self.identity)
-        self.checking = Checking(self.settings, self.member)
+        self.prover = FraudProver(self.member.identity)
+        self.checking = Checking(self.member)
 
     # --- the drawn leaves -------------------------------------------------------------------------------------------
     def ask(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
@@ -81,7 +78,7 @@ class SeatTurn:
         require_in_batch(opening, batch)
         job, charged = opening.entry.job, opening.entry.leaf.status == LeafStatus.OK
         if job is not None and charged:
-            require_signer(job.assignment, job.signature, self.identity.domain, job.assignment.signer)
+            require_signer(job.assignment, job.signature, self.member.identity.domain, job.assignment.signer)
         leaf.opening, leaf.on_chain, leaf.failed = opening, on_chain, None
         if job is None or not charged:
             leaf.score, leaf.check = NOTHING_TO_CHECK_BPS, b""
@@ -98,7 +95,7 @@ class SeatTurn:
             # Its client may have paid another node, and was not told that nothing of its own stands behind this.
             return "no receipt, and not brought on chain as that demands"
         if (given := job.receipt) and not is_signed_by(
-            given.receipt, given.signature, self.identity.domain, job.assignment.signer
+            given.receipt, given.signature, self.member.identity.domain, job.assignment.signer
         ):
             # No code on chain sees that: its signature stands in no leaf.
             return "its client has not signed the receipt"
@@ -200,4 +197,4 @@ class SeatTurn:
     def _salt(self, sitting: Sitting) -> bytes:
         number = sitting.case.round
         later = bytes([number]) if number else b""
-        return hashlib.sha256(b"vcoin/seat/1" + self.settings.secret + sitting.batch_id + later).digest()
+        return hashlib.sha256(b"vcoin/seat/1" + self.member.settings.secret + sitting.batch_id + later).digest()

@@ -11,7 +11,6 @@ from protocol import effects as fx
 from protocol import events as ev
 from protocol.court.docket import Docket
 from protocol.messages import Message
-from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.roles.verifier.recourse import Recourse
@@ -29,8 +28,6 @@ SEATS_KEPT = 4_096
 class Verifier:
     """The seats of this node."""
 
-    identity: Identity
-    settings: Settings
     member: Member
     docket: Docket
     _seats: dict[BatchId, OwnSeat] = field(default_factory=dict)
@@ -39,8 +36,8 @@ class Verifier:
     _recourse: Recourse = field(init=False)
 
     def __post_init__(self) -> None:
-        self._turn = SeatTurn(self.identity, self.settings, self.member)
-        self._recourse = Recourse(self.settings, self.member)
+        self._turn = SeatTurn(self.member)
+        self._recourse = Recourse(self.member)
         self._wait = SeatWait(self.member, self._turn, self._recourse)
 
     def sitting(self, batch_id: bytes) -> Sitting | None:
@@ -90,9 +87,9 @@ class Verifier:
                 return tuple(effect for each in self.sittings for effect in self._wait.look(each, now_ms))
             case ev.CaseConvened(batch_id=batch_id, timestamp=since):
                 case_ = self.docket.case(batch_id)
-                seat = case_.seat_of(self.identity.node_id) if case_ else None
+                seat = case_.seat_of(self.member.identity.node_id) if case_ else None
                 return self._sit(BatchId(batch_id), seat, since, now_ms) if seat is not None else ()
-            case ev.SeatAdded(batch_id, seat, node, since) if node == self.identity.node_id:
+            case ev.SeatAdded(batch_id, seat, node, since) if node == self.member.identity.node_id:
                 return self._sit(BatchId(batch_id), seat, since, now_ms)
             case _:
                 sitting = self.sitting(getattr(event, "batch_id", b""))
