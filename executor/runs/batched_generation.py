@@ -73,8 +73,6 @@ class BatchedGeneration:
                 case Declined(error=error):
                     settled.add(place)
                     on_settled(place, failed(Outcome.CLIENT, f"{error.code}: {error.message}"), b"")
-                case _:
-                    pass
 
         try:
             return self._run.run(self._workspace.volume, self._workspace.home, on_event)

@@ -37,8 +37,6 @@ class Delays:
                 keep_newest(self._slow, peer_id, None, PEERS_KEPT)
             case DeadlinePassed(LatencyTimer(peer_id)):
                 self._slow.pop(peer_id, None)
-            case _:
-                pass
         return ()
 
     def mean_ms(self, peer_id: PeerId) -> int:

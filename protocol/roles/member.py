@@ -128,8 +128,6 @@ class Member:
                 self.paused = pauses(status.gpus, paused=self.paused)
             case MessageSent() | MessageUnanswered() | DeadlinePassed():
                 return self.delays.handle(event, now_ms)
-            case _:
-                pass
         return ()
 
     def keep_heard(self, of: "Member") -> None:

@@ -141,8 +141,6 @@ class Provider:
                 return self._desk.no_lane(JobId(job), now_ms)
             case ev.EffectFailed():
                 return self._failed(event, now_ms)
-            case _:
-                pass
         return ()
 
     def _failed(self, failed: ev.EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:

@@ -95,8 +95,6 @@ class Failures:
             case AcceptTimer(job_id) | ResultTimer(job_id) | OfflineTimer(job_id) | RetryTimer(job_id):
                 job = self.book.by_job.get(JobId(job_id))
                 return self._order_due(job, passed, now_ms) if job and job.job_id == job_id else ()
-            case _:
-                pass
         return ()
 
     def _round_due(self, job: RequestedJob, timer: RoundTimer, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
@@ -120,8 +118,6 @@ class Failures:
             case RetryTimer() if job.stage is Stage.RUNNING and job.batch_id is None:
                 # In a batch, its node has it checked: it has the answer, and a second node would be paid beside it.
                 return self._try_next(job, passed, _why_overdue(job), now_ms)
-            case _:
-                pass
         return ()
 
     def failed(self, failed: EffectFailed, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:

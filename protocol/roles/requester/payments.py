@@ -84,8 +84,6 @@ class Payments:
                 doubted = [effect for batch_id in tuple(self._doubted) for effect in self._challenge(batch_id)]
                 over = [effect for batch_id in sorted(self._bonded) for effect in self._end_challenge(batch_id)]
                 return (*refunds, *doubted, *over, *self._void_starved(timestamp))
-            case _:
-                pass
         return ()
 
     def _batch(self, batch_id: bytes) -> DocketBatch | None:

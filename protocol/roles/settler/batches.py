@@ -143,8 +143,6 @@ class OwnBatches:
                 self._end(batch, event, Stage.SPENDABLE, now_ms)
             case ev.BatchRefunded():
                 self._end(batch, event, Stage.REFUNDED, now_ms)
-            case _:
-                pass
         return self.step()
 
     def step(self) -> tuple[fx.Effect, ...]:

@@ -99,8 +99,6 @@ class Auditor:
             case ev.BlockSeen():
                 looks = (self._look_at(audit, now_ms) for audit in self._audits.values())
                 return *self._convening.look(now_ms), *(effect for look in looks for effect in look)
-            case _:
-                pass
         return ()
 
     def _convened(self, event: ev.AuditConvened, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:

@@ -131,8 +131,6 @@ class Verifier:
                 # An answer on chain counts like one from the node itself; every turn begins anew.
                 taken = self._turn.take_answer(sitting, data, now_ms)
                 return taken or (*self._turn.commit_when_done(sitting), *self._turn.reveal_when_done(sitting))
-            case _:
-                pass
         return ()
 
     def _due(self, timer: object) -> tuple[fx.Effect, ...]:

@@ -267,7 +267,7 @@ def test_a_batch_without_receipts_says_when_it_is_too_late():
 @pytest.mark.parametrize("profile", BATCH_AGE_MS)
 def test_a_job_without_a_receipt_does_not_wait_for_others_until_it_is_too_late(profile: str):
     books = Books()
-    books.settler.settings = dataclasses.replace(books.settler.settings, profile=profile)
+    books.settler.member.settings = dataclasses.replace(books.settler.member.settings, profile=profile)
     (receipted,) = books.end(1, receipted=True)
     assert receipted.at_ms == NOW + BATCH_AGE_MS[profile]
     sooner = [effect.at_ms for effect in books.end(2) if isinstance(effect, AwaitDeadline)]
