@@ -1,0 +1,28 @@
+"""What containers are to do."""
+
+from protocol.stages.execution import RunSpec
+from protocol.wire.codec import U24, Bytes32
+from protocol.wire.names import wire_class
+
+
+@wire_class("RunContainer")
+class RunContainer:
+    """> executor/containers > TokensProduced any number of times, then ContainerExited."""
+
+    spec: RunSpec
+
+
+@wire_class("StopContainer")
+class StopContainer:
+    """> executor/containers > ContainerExited, and another one in answer to its RunContainer: it is not wanted now."""
+
+    job_id: Bytes32
+
+
+@wire_class("ReplaySample")
+class ReplaySample:
+    """> executor/replay > SampleReplayed: one teacher-forced pass over a drawn leaf."""
+
+    batch_id: Bytes32
+    leaf_index: U24
+    spec: RunSpec

@@ -1,0 +1,100 @@
+"""Transactions about cases."""
+
+from typing import Annotated
+
+from protocol.params import MAX_ANSWER_BYTES
+from protocol.stages.commitment import (
+    BatchContents,
+)
+from protocol.wire.codec import U8, U16, U24, Bytes32, Size
+from protocol.wire.ids import Address
+from protocol.wire.names import wire_class
+
+
+@wire_class("ConveneCourt")
+class ConveneCourt:
+    """> chain/court > TransactionMined, and CaseConvened at final depth."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents
+
+
+@wire_class("CommitSeat")
+class CommitSeat:
+    """> chain/court > TransactionMined, and SeatCommitted at final depth."""
+
+    batch_id: Bytes32
+    seat: U8
+    commitment: Bytes32
+
+
+@wire_class("RevealSeat")
+class RevealSeat:
+    """> chain/court > TransactionMined, and SeatRevealed at final depth."""
+
+    batch_id: Bytes32
+    seat: U8
+    digest: Bytes32
+    scores: tuple[U16, ...]
+    salt: Bytes32
+    evidence: int = 0
+    """What the margins of all drawn leaves say, in thousandths of a nat; see stages/margins."""
+
+
+@wire_class("AbstainSeat")
+class AbstainSeat:
+    """> chain/court > TransactionMined, SeatSilenced and SeatAdded: this node steps down for the next of the order."""
+
+    batch_id: Bytes32
+    seat: U8
+    contents: BatchContents
+
+
+@wire_class("ReplaceSeat")
+class ReplaceSeat:
+    """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
+
+    batch_id: Bytes32
+    seat: U8
+    contents: BatchContents
+
+
+@wire_class("ResolveCase")
+class ResolveCase:
+    """> chain/court > TransactionMined, and SeatAdded, CaseGrown, CaseDecided or CaseResolved."""
+
+    batch_id: Bytes32
+    contents: BatchContents
+
+
+@wire_class("DemandData")
+class DemandData:
+    """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
+
+    Its content key is to be sealed to `hpke_key`. Done as well where another seat was faster: a case has one demand.
+    """
+
+    batch_id: Bytes32
+    seat: U8
+    leaf_index: U24
+    hpke_key: Bytes32
+
+
+@wire_class("AnswerDemand")
+class AnswerDemand:
+    """> chain/court > TransactionMined, and DataAnswered: what a seat asked for, for all to see."""
+
+    batch_id: Bytes32
+    data: Annotated[bytes, Size(MAX_ANSWER_BYTES)]
+
+
+@wire_class("VoidStarved")
+class VoidStarved:
+    """> chain/court > TransactionMined, and BatchVoided: the batch was not judged in time."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents

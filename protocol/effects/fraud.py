@@ -1,0 +1,46 @@
+"""Transactions about proofs of fraud and challenges of leaves."""
+
+from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
+from protocol.stages.commitment import (
+    BatchContents,
+)
+from protocol.wire.codec import U8, U24, U64, Bytes32
+from protocol.wire.ids import Address
+from protocol.wire.names import wire_class
+
+
+@wire_class("ProveFraud")
+class ProveFraud:
+    """> chain/fraud_proofs > TransactionMined, CaseResolved and BatchVoided: code alone condemns what a batch shows.
+
+    Several leaves only for MISCOUNTED, by their places.
+    """
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents
+    lie: Lie
+    leaves: tuple[OpenedLeaf, ...]
+    papers: Papers
+
+
+@wire_class("ChallengeLeaf")
+class ChallengeLeaf:
+    """> chain/fraud_proofs > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    contents: BatchContents
+    position: U24
+
+
+@wire_class("EndChallenge")
+class EndChallenge:
+    """> chain/fraud_proofs > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+    block: U64
