@@ -7,6 +7,7 @@ from node.api import views as api
 from node.api.faults import Fault
 from node.daemon.parts import Parts
 from protocol.errors import AdapterError, ChainError
+from protocol.judging.fraud_proofs import SignedResult
 from protocol.proof.file import (
     MAX_RESULT_BYTES,
     VERSION,
@@ -16,7 +17,6 @@ from protocol.proof.file import (
     NoisePaper,
     Place,
     Proof,
-    ResultPaper,
     Worker,
 )
 from protocol.roles.provider.provided import ProvidedJob
@@ -162,7 +162,7 @@ def _of_provider(job: ProvidedJob) -> JobPapers:
         order_signature=order.signature,
         details=order.details,
         promise=job.promise,
-        result=ResultPaper(delivery.result, delivery.signature) if delivery else None,
+        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
         proof_hash=run.proof_hash if opened and run else None,
         salt=job.salt if opened else None,
     )
@@ -181,7 +181,7 @@ def _of_requester(job: RequestedJob) -> JobPapers | None:
         order_signature=job.order.signature,
         details=job.details,
         promise=job.promise,
-        result=ResultPaper(delivery.result, delivery.signature) if delivery else None,
+        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
         receipt=job.receipt,
     )
 

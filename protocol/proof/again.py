@@ -7,7 +7,7 @@ from protocol.proof.content import LEFT_OUT, facts_of
 from protocol.proof.file import ContentPaper, Proof
 from protocol.proof.papers import job_of
 from protocol.stages.assignment import kind_of
-from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed, validate_proof
+from protocol.stages.execution import InvalidResult, RunSpec, validate_proof
 from protocol.stages.request import GENERATE
 from protocol.stages.verdict import verdict_of
 from protocol.stages.verification import UNCALIBRATED, Verdict, margin_distances, points
@@ -20,18 +20,8 @@ MEANS = {Verdict.PASS: "a pass", Verdict.REVIEW: "a doubt", Verdict.SEVERE: "a f
 
 def spec_of(proof: Proof, memory_bytes: int) -> RunSpec:
     """The run that the job was, in at most so much memory."""
-    details, request, job = proof.papers.details, proof.papers.request, job_of(proof)
-    return RunSpec(
-        job_id=job,
-        manifest=details.manifest,
-        class_id=proof.papers.offer.class_id,
-        max_new_tokens=details.max_new_tokens,
-        temperature=details.temperature,
-        seed=sampling_seed(job, details.seed_nonce),
-        memory_bytes=memory_bytes,
-        timeout_ms=request.timeout_ms,
-        kind=kind_of(details),
-    )
+    papers = proof.papers
+    return RunSpec.of(job_of(proof), papers.details, papers.offer.class_id, memory_bytes, papers.request.timeout_ms)
 
 
 def answer_of(proof: Proof) -> Facts | None:

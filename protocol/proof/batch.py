@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from protocol.judging import fraud_proofs
-from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, depth_of, is_in_batch, lies_in
+from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, Papers, depth_of, is_in_batch, lies_in
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
@@ -132,9 +131,8 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
         "its tree has others than the batch says",
     )
     papers = proof.papers
-    signed = fraud_proofs.SignedResult(papers.result.result, papers.result.signature) if papers.result else None
     receipt = papers.receipt.receipt if papers.receipt else None
-    known = fraud_proofs.Papers(papers.order, papers.details, receipt, signed)
+    known = Papers(papers.order, papers.details, receipt, papers.result)
     lies = lies_in(opened, facts, known, proof.worker.operator, proof.place.domain)
     yield compared(
         "no lie",

@@ -164,9 +164,7 @@ def _margins(case: CasePaper) -> Check:
     benches = (
         (case.seats,) if case.first_seat is None else (case.seats[: case.first_seat], case.seats[case.first_seat :])
     )
-    said = {
-        min(median_evidence([seat.evidence or 0 for seat in bench if seat.scores]), MOST_A_CASE) for bench in benches
-    }
+    said = {_said(bench) for bench in benches}
     return compared(
         "margins",
         counted.evidence in said and max(counted.told, counted.confirmed) <= RUNNING_ALARM,

@@ -7,10 +7,11 @@ times in seconds unless a name says otherwise.
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.judging.fraud_proofs import SignedResult
 from protocol.params import MAX_INPUT_BYTES, MAX_PROOF_BYTES
 from protocol.stages.assignment import Assignment, JobDetails, SignedAccept
 from protocol.stages.blob import ModelManifest
-from protocol.stages.commitment import BatchContents, BatchSums, Leaf, Result, SignedReceipt
+from protocol.stages.commitment import BatchContents, BatchSums, Leaf, SignedReceipt
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.verification import Calibration, Verdict
@@ -54,14 +55,6 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultPaper:
-    """A Result with its operator's signature."""
-
-    result: Result
-    signature: Signature
-
-
-@dataclass(frozen=True, slots=True)
 class JobPapers:
     """What the two sides signed. The last two open the commitment of the output; the requester does not know them."""
 
@@ -73,7 +66,7 @@ class JobPapers:
     order_signature: Signature
     details: JobDetails
     promise: SignedAccept | None = None
-    result: ResultPaper | None = None
+    result: SignedResult | None = None
     receipt: SignedReceipt | None = None
     proof_hash: Bytes32 | None = None
     salt: Bytes32 | None = None

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from protocol.proof.check import Check, absent, compared, tried
 from protocol.proof.file import JobPapers, Proof
-from protocol.stages.assignment import AssignmentOrder, charge_of, job_id, require_consistent
-from protocol.stages.commitment import output_commit, require_receipt
+from protocol.stages.assignment import Accept, AssignmentOrder, charge_of, job_id, require_consistent
+from protocol.stages.commitment import Result, output_commit, require_receipt
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import SignedRequest
 from protocol.wire.envelope import is_signed_by
@@ -62,34 +62,26 @@ def check_papers(proof: Proof) -> Iterator[Check]:
         lambda: require_consistent(order_of(papers), domain),
         "with the request and the offer that it answers, in every term",
     )
-    yield _promise(proof)
-    yield _result(proof)
+    signed = papers.promise
+    if signed is None:
+        yield absent("promise signed", "the node's promise, which the requester need not have heard")
+    else:
+        yield _by_node(proof, "promise signed", signed.accept, signed.signature, "")
+    if papers.result is None:
+        yield absent("result signed", "no result has come yet")
+    else:
+        result = papers.result.result
+        yield _by_node(proof, "result signed", result, papers.result.signature, f": {result.result_hash.hex()}")
     yield _receipt(proof)
     yield _commitment(proof)
 
 
-def _promise(proof: Proof) -> Check:
-    signed = proof.papers.promise
-    if signed is None:
-        return absent("promise signed", "the node's promise, which the requester need not have heard")
-    holds = is_signed_by(signed.accept, signed.signature, proof.place.domain, proof.worker.operator)
+def _by_node(proof: Proof, name: str, message: Accept | Result, signature: bytes, more: str) -> Check:
+    holds = is_signed_by(message, signature, proof.place.domain, proof.worker.operator)
     return compared(
-        "promise signed",
-        holds and signed.accept.job_id == job_of(proof),
-        "by the node, for this job",
-        "not by the node, or for another job",
-    )
-
-
-def _result(proof: Proof) -> Check:
-    signed = proof.papers.result
-    if signed is None:
-        return absent("result signed", "no result has come yet")
-    holds = is_signed_by(signed.result, signed.signature, proof.place.domain, proof.worker.operator)
-    return compared(
-        "result signed",
-        holds and signed.result.job_id == job_of(proof),
-        f"by the node, for this job: {signed.result.result_hash.hex()}",
+        name,
+        holds and message.job_id == job_of(proof),
+        f"by the node, for this job{more}",
         "not by the node, or for another job",
     )
 

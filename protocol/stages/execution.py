@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
@@ -49,6 +50,21 @@ class RunSpec:
     memory_bytes: U64
     timeout_ms: U32
     kind: U8 = GENERATE
+
+    @classmethod
+    def of(cls, job_id: JobId, details: JobDetails, class_id: int, memory_bytes: int, timeout_ms: int) -> "RunSpec":
+        """The run that a client has signed the terms of, within a machine's own limits of memory and time."""
+        return cls(
+            job_id=job_id,
+            manifest=details.manifest,
+            class_id=class_id,
+            max_new_tokens=details.max_new_tokens,
+            temperature=details.temperature,
+            seed=sampling_seed(job_id, details.seed_nonce),
+            memory_bytes=memory_bytes,
+            timeout_ms=timeout_ms,
+            kind=kind_of(details),
+        )
 
 
 def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:

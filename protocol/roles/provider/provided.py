@@ -7,7 +7,7 @@ from protocol.job import Stage
 from protocol.roles.provider.run_queue import StreamedTokens
 from protocol.stages.assignment import AssignmentOrder, RefuseCode, SignedAccept
 from protocol.stages.commitment import Result, ResultDelivery
-from protocol.stages.execution import RunResult, RunSpec, sampling_seed
+from protocol.stages.execution import RunResult, RunSpec
 from protocol.wire.ids import Address, JobId, PeerId, TimestampMs
 
 
@@ -86,18 +86,8 @@ LaneKey = tuple[Address, Address]
 
 def spec_of(order: AssignmentOrder, job: JobId) -> RunSpec:
     """What a container is asked to run for an order."""
-    details, request = order.details, order.request.request
-    return RunSpec(
-        job_id=job,
-        manifest=details.manifest,
-        class_id=order.offer.offer.class_id,
-        max_new_tokens=details.max_new_tokens,
-        temperature=details.temperature,
-        seed=sampling_seed(job, details.seed_nonce),
-        memory_bytes=request.max_memory,
-        timeout_ms=request.timeout_ms,
-        kind=request.kind,
-    )
+    request = order.request.request
+    return RunSpec.of(job, order.details, order.offer.offer.class_id, request.max_memory, request.timeout_ms)
 
 
 def lane_key(order: AssignmentOrder) -> LaneKey:

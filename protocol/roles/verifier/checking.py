@@ -12,7 +12,7 @@ from protocol.judging.margins import evidence_of
 from protocol.roles.member import Member
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.commitment import output_commit, require_papers
-from protocol.stages.execution import InvalidResult, RunSpec, sampling_seed
+from protocol.stages.execution import InvalidResult, RunSpec
 from protocol.stages.request import GENERATE
 from protocol.stages.verification import Calibration, SampleOpening, token_margins
 from protocol.wire.ids import Cid, JobId, PeerId
@@ -62,17 +62,8 @@ class Checking:
         assert leaf.opening is not None
         assert leaf.opening.entry.job is not None
         job = leaf.opening.entry.job
-        spec = RunSpec(
-            job_id=job.job_id,
-            manifest=job.details.manifest,
-            class_id=batch.class_id,
-            max_new_tokens=job.details.max_new_tokens,
-            temperature=job.details.temperature,
-            seed=sampling_seed(job.job_id, job.details.seed_nonce),
-            memory_bytes=self.member.settings.memory_bytes,
-            timeout_ms=self.member.rules.seat_window_s * 1_000,
-            kind=leaf.kind,
-        )
+        memory_bytes, timeout_ms = self.member.settings.memory_bytes, self.member.rules.seat_window_s * 1_000
+        spec = RunSpec.of(JobId(job.job_id), job.details, batch.class_id, memory_bytes, timeout_ms)
         return ReplaySample(batch.batch_id, index, spec)
 
     def run_opened(
