@@ -7,7 +7,7 @@ either stream ends both. `protocol.network.gossip` decides on content, `protocol
 import logging
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
@@ -49,30 +49,25 @@ class _Feed:
     wakes_ms: float = -math.inf
 
 
+@dataclass(eq=False, repr=False)
 class GossipStreams:
-    """Drives one gossip machine over a transport."""
+    """Drives one gossip machine over a transport.
 
-    def __init__(
-        self,
-        transport: Transport,
-        gossip: Gossip,
-        mesh: Mesh,
-        book: PeerBook,
-        *,
-        now_ms: Callable[[], int],
-        deliver: Callable[[Content], None],
-        preferred: Callable[[], Collection[PeerId]] = tuple,
-    ) -> None:
-        """Args: deliver, called with every new admitted frame; it must not block; preferred, the peers that shall be
-        neighbours if they are connected."""
-        self._preferred = preferred
+    deliver: called with every new admitted frame; it must not block. preferred: the peers that shall be neighbours if
+    they are connected.
+    """
+
+    transport: Transport
+    gossip: Gossip
+    mesh: Mesh
+    book: PeerBook
+    _: KW_ONLY
+    now_ms: Callable[[], int]
+    deliver: Callable[[Content], None]
+    preferred: Callable[[], Collection[PeerId]] = tuple
+
+    def __post_init__(self) -> None:
         self._invitations = Budgets[PeerId](INVITATIONS, MAX_INVITERS)
-        self._transport = transport
-        self._gossip = gossip
-        self._mesh = mesh
-        self._book = book
-        self._now_ms = now_ms
-        self._deliver = deliver
         self._feeds: dict[PeerId, _Feed] = {}
         self._inbound: dict[PeerId, trio.CancelScope] = {}
         self._rebalance = trio.Event()
@@ -88,12 +83,12 @@ class GossipStreams:
 
         Raises: LocalProtocolError if the body is too large.
         """
-        self._gossip.publish(topic, body, self._now_ms(), sign)
+        self.gossip.publish(topic, body, self.now_ms(), sign)
         self._nudge()
 
     def on_connected(self, peer_id: PeerId) -> None:
         """A peer is connected: it may become a neighbour at once, though it was lost a moment ago."""
-        self._mesh.met(peer_id)
+        self.mesh.met(peer_id)
         self.rebalance()
 
     def rebalance(self) -> None:
@@ -105,16 +100,16 @@ class GossipStreams:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._transport.handle(PROTOCOL, self._serve)
+                self.transport.handle(PROTOCOL, self._serve)
                 task_status.started()
                 balance_at = -math.inf
                 while True:
                     now = trio.current_time()
-                    if self._rebalance.is_set() or self._mesh.is_short or now >= balance_at:
+                    if self._rebalance.is_set() or self.mesh.is_short or now >= balance_at:
                         self._rebalance = trio.Event()
                         self._balance()
                         balance_at = now + BALANCE_S
-                    self._take_in(None, self._gossip.tick(self._now_ms()))
+                    self._take_in(None, self.gossip.tick(self.now_ms()))
                     with trio.move_on_after(LOOK_S):
                         await self._rebalance.wait()
         finally:
@@ -122,9 +117,9 @@ class GossipStreams:
             self._nursery = None
 
     def _balance(self) -> None:
-        now_ms = self._now_ms()
-        good = {peer for peer in self._transport.connected() if self._book.standing(peer, now_ms) is PeerStanding.GOOD}
-        changes = self._mesh.balance(good, now_ms, self._preferred())
+        now_ms = self.now_ms()
+        good = {peer for peer in self.transport.connected() if self.book.standing(peer, now_ms) is PeerStanding.GOOD}
+        changes = self.mesh.balance(good, now_ms, self.preferred())
         for peer_id in changes.invite:
             self._start_feed(peer_id)
         for peer_id in changes.leave:
@@ -132,7 +127,7 @@ class GossipStreams:
 
     def _start_feed(self, peer_id: PeerId) -> None:
         assert self._nursery is not None
-        self._gossip.join(peer_id, self._now_ms())
+        self.gossip.join(peer_id, self.now_ms())
         feed = self._feeds[peer_id] = _Feed()
         self._nursery.start_soon(self._feed, peer_id, feed)
 
@@ -147,7 +142,7 @@ class GossipStreams:
         """Send to one neighbour until either side ends the stream."""
         try:
             with feed.scope:
-                stream = await self._transport.open(peer_id, PROTOCOL)
+                stream = await self.transport.open(peer_id, PROTOCOL)
                 try:
                     await self._send(stream, feed)
                 finally:
@@ -156,8 +151,8 @@ class GossipStreams:
             log.debug("no stream to a neighbour", extra={"peer_id": peer_id, "reason": str(error)})
         finally:
             del self._feeds[peer_id]
-            self._gossip.leave(peer_id)
-            self._mesh.left_by(peer_id, self._now_ms())
+            self.gossip.leave(peer_id)
+            self.mesh.left_by(peer_id, self.now_ms())
             self._end(peer_id)
 
     async def _send(self, stream: FramedStream, feed: _Feed) -> None:
@@ -171,11 +166,11 @@ class GossipStreams:
 
     async def _send_batches(self, stream: FramedStream, feed: _Feed) -> None:
         while True:
-            for batch in self._gossip.take(stream.peer_id, self._now_ms()):
+            for batch in self.gossip.take(stream.peer_id, self.now_ms()):
                 await stream.write_frame(batch, within_s=FRAME_S)
             feed.wake = trio.Event()
-            feed.wakes_ms = self._gossip.due_ms(stream.peer_id)
-            with trio.move_on_after(max(feed.wakes_ms - self._now_ms(), 0) / 1000):
+            feed.wakes_ms = self.gossip.due_ms(stream.peer_id)
+            with trio.move_on_after(max(feed.wakes_ms - self.now_ms(), 0) / 1000):
                 await feed.wake.wait()
             feed.wakes_ms = -math.inf
 
@@ -186,17 +181,17 @@ class GossipStreams:
         except P2PError:
             scope.cancel()
         except RemoteProtocolError as fault:
-            self._transport.report(stream.peer_id, fault)
+            self.transport.report(stream.peer_id, fault)
             scope.cancel()
 
     async def _serve(self, stream: FramedStream) -> None:
         """Receive from one neighbour."""
         peer_id = stream.peer_id
-        if not self._invitations.take(peer_id, self._now_ms()):
+        if not self._invitations.take(peer_id, self.now_ms()):
             raise OverBudget("wants to be a neighbour again and again")
-        if self._nursery is None or self._book.standing(peer_id, self._now_ms()) is not PeerStanding.GOOD:
+        if self._nursery is None or self.book.standing(peer_id, self.now_ms()) is not PeerStanding.GOOD:
             raise P2PError("no neighbour of ours")
-        if not self._mesh.invited_by(peer_id):
+        if not self.mesh.invited_by(peer_id):
             raise P2PError("no room in the mesh")
         if peer_id not in self._feeds:
             self._start_feed(peer_id)
@@ -220,18 +215,18 @@ class GossipStreams:
                 return
             if stream.peer_id not in self._feeds:
                 return
-            self._take_in(stream.peer_id, self._gossip.receive(stream.peer_id, data, self._now_ms()))
+            self._take_in(stream.peer_id, self.gossip.receive(stream.peer_id, data, self.now_ms()))
 
     def _take_in(self, peer_id: PeerId | None, received: Received) -> None:
         for content in received.delivered:
-            self._deliver(content)
+            self.deliver(content)
         if peer_id is not None:
             # Only beats earn points: their number is bounded by registered nodes, that of requests by nothing.
             beats = sum(content.topic is Topic.HEARTBEAT for content in received.delivered)
             if beats:
-                self._book.reward(peer_id, beats, self._now_ms())
+                self.book.reward(peer_id, beats, self.now_ms())
             for fault in received.faults:
-                self._transport.report(peer_id, fault)
+                self.transport.report(peer_id, fault)
         if received.delivered:
             self._nudge()
         elif peer_id is not None and (feed := self._feeds.get(peer_id)):
@@ -243,5 +238,5 @@ class GossipStreams:
             self._nudge_one(peer_id, feed)
 
     def _nudge_one(self, peer_id: PeerId, feed: _Feed) -> None:
-        if self._gossip.due_ms(peer_id) < feed.wakes_ms:
+        if self.gossip.due_ms(peer_id) < feed.wakes_ms:
             feed.wake.set()

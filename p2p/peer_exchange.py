@@ -7,6 +7,7 @@ is dialled only after everybody else.
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 
 import trio
 
@@ -29,29 +30,25 @@ WANTED_PEERS = 32
 """With addresses of so many a node asks no more: beats bring the others."""
 
 
+@dataclass(eq=False, repr=False)
 class PeerExchangeStreams:
-    """Asks peers where others are, and answers them."""
+    """Asks peers where others are, and answers them.
 
-    def __init__(
-        self,
-        transport: Transport,
-        exchange: PeerExchange,
-        book: PeerBook,
-        now_ms: Callable[[], int],
-        sign: Sign,
-        *,
-        private: bool,
-    ) -> None:
-        """Args: sign, the operator's DER signature over sha256 of a message; private, whether addresses of private
-        networks are of use to this node."""
-        self._private = private
-        self._transport = transport
-        self._exchange = exchange
-        self._book = book
-        self._now_ms = now_ms
-        self._sign = sign
+    sign: the operator's DER signature over sha256 of a message. private: whether addresses of private networks are of
+    use to this node.
+    """
+
+    transport: Transport
+    exchange: PeerExchange
+    book: PeerBook
+    now_ms: Callable[[], int]
+    sign: Sign
+    _: KW_ONLY
+    private: bool
+
+    def __post_init__(self) -> None:
         self._asked: dict[PeerId, float] = {}
-        transport.handle(PROTOCOL, self._serve)
+        self.transport.handle(PROTOCOL, self._serve)
 
     async def run(self) -> None:
         """Ask one peer after the other while few are known; until cancelled."""
@@ -64,38 +61,38 @@ class PeerExchangeStreams:
             await trio.sleep(ASK_EVERY_S)
 
     def _next(self) -> PeerId | None:
-        met = (peer_id for peer_id, entry in self._book.entries.items() if entry.addresses)
+        met = (peer_id for peer_id, entry in self.book.entries.items() if entry.addresses)
         if len(list(itertools.islice(met, WANTED_PEERS))) == WANTED_PEERS:
             return None
-        now_ms = self._now_ms()
-        others = self._transport.connected() - self._asked.keys()
-        fit = (peer for peer in others if self._book.standing(peer, now_ms) is PeerStanding.GOOD)
+        now_ms = self.now_ms()
+        others = self.transport.connected() - self._asked.keys()
+        fit = (peer for peer in others if self.book.standing(peer, now_ms) is PeerStanding.GOOD)
         return min(fit, default=None)
 
     async def _ask(self, peer_id: PeerId) -> None:
         try:
-            stream = await self._transport.open(peer_id, PROTOCOL)
+            stream = await self.transport.open(peer_id, PROTOCOL)
             try:
-                question = self._exchange.ask(self._transport.addresses, self._now_ms(), self._sign)
+                question = self.exchange.ask(self.transport.addresses, self.now_ms(), self.sign)
                 await stream.write_frame(question, within_s=EXCHANGE_S)
                 answer = await stream.read_frame(MAX_EXCHANGE_BYTES, within_s=EXCHANGE_S)
             finally:
                 await stream.abort()
             self._learn(peer_id, answer)
         except RemoteProtocolError as fault:
-            self._transport.report(peer_id, fault)
+            self.transport.report(peer_id, fault)
         except P2PError as error:
             log.debug("a peer told of no others", extra={"peer_id": peer_id, "reason": str(error)})
 
     def _learn(self, source: PeerId, answer: bytes) -> None:
-        for known in self._exchange.read(source, answer, self._now_ms()):
-            addresses = [address for address in known.addresses if is_dialable(address, self._private)]
+        for known in self.exchange.read(source, answer, self.now_ms()):
+            addresses = [address for address in known.addresses if is_dialable(address, self.private)]
             if known.peer_id == source:
-                self._book.learn(source, addresses)
+                self.book.learn(source, addresses)
             else:
-                self._book.hint(known.peer_id, addresses, source)
+                self.book.hint(known.peer_id, addresses, source)
 
     async def _serve(self, stream: FramedStream) -> None:
         question = await stream.read_frame(MAX_EXCHANGE_BYTES, within_s=EXCHANGE_S)
-        answer = self._exchange.answer(stream.peer_id, question, self._transport.addresses, self._now_ms(), self._sign)
+        answer = self.exchange.answer(stream.peer_id, question, self.transport.addresses, self.now_ms(), self.sign)
         await stream.write_frame(answer, within_s=EXCHANGE_S)

@@ -5,6 +5,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +35,25 @@ MAX_NAMED = 4_096
 MAX_CACHE_BYTES = 1024 * 1024
 
 
+@dataclass(eq=False, repr=False)
 class Dialler:
-    """Keeps a node connected, and connects it to a given peer on demand."""
+    """Keeps a node connected, and connects it to a given peer on demand.
 
-    def __init__(
-        self,
-        transport: Transport,
-        book: PeerBook,
-        now_ms: Callable[[], int],
-        *,
-        dials: Dials,
-        is_short: Callable[[], bool] = lambda: False,
-        staked: Callable[[], Collection[PeerId]] = tuple,
-    ) -> None:
-        """Args: is_short, whether the connected peers leave us without enough neighbours; staked, the peers that we
-        stay connected to, however many others there are."""
-        self._dials = dials
+    is_short: whether the connected peers leave us without enough neighbours. staked: the peers that we stay connected
+    to, however many others there are.
+    """
+
+    transport: Transport
+    book: PeerBook
+    now_ms: Callable[[], int]
+    _: KW_ONLY
+    dials: Dials
+    is_short: Callable[[], bool] = lambda: False
+    staked: Callable[[], Collection[PeerId]] = tuple
+
+    def __post_init__(self) -> None:
         self._clients: OrderedDict[str, Address] = OrderedDict()
-        self._is_short = is_short
-        self._staked = staked
         self._dialled: dict[PeerId, None] = {}
-        self._transport = transport
-        self._book = book
-        self._now_ms = now_ms
         self._slots = trio.CapacityLimiter(PARALLEL_DIALS)
         self._dialling: set[PeerId] = set()
         self._is_content = False
@@ -69,20 +66,20 @@ class Dialler:
         Raises: P2PError if that is no address, the peer is banned, or it does not answer.
         """
         peer_id = split_address(to)[0] if to.startswith("/") else PeerId(to)
-        if self._book.standing(peer_id, self._now_ms()) is PeerStanding.BANNED:
+        if self.book.standing(peer_id, self.now_ms()) is PeerStanding.BANNED:
             raise P2PError(f"{peer_id} is banned", transient=False)
-        if peer_id in self._transport.connected():
+        if peer_id in self.transport.connected():
             return peer_id
-        entry = self._book.entries.get(peer_id)
+        entry = self.book.entries.get(peer_id)
         addresses = (to,) if to.startswith("/") else entry.addresses if entry else ()
         failure = P2PError(f"no address of {peer_id} is known", transient=True)
         for address in addresses:
             try:
-                await self._dials.dial(address, self._clients.get(address))
+                await self.dials.dial(address, self._clients.get(address))
             except P2PError as error:
                 failure = error
             else:
-                self._book.learn(peer_id, (address,))
+                self.book.learn(peer_id, (address,))
                 return peer_id
         raise failure
 
@@ -115,32 +112,32 @@ class Dialler:
                 self._lost = trio.Event()
 
     def _choose(self) -> list[tuple[PeerId, str]]:
-        connected = self._transport.connected()
+        connected = self.transport.connected()
         busy = connected | self._dialling
-        self._book.anchors = tuple(self._dialled)[:ANCHORS]
-        now_ms = self._now_ms()
+        self.book.anchors = tuple(self._dialled)[:ANCHORS]
+        now_ms = self.now_ms()
         chosen = [
             (peer_id, entry.addresses[entry.failures % len(entry.addresses)])
-            for peer_id in self._staked()
-            if peer_id not in busy and (entry := self._book.entries.get(peer_id)) and entry.addresses
-            if entry.retry_ms <= now_ms and self._book.standing(peer_id, now_ms) is not PeerStanding.BANNED
+            for peer_id in self.staked()
+            if peer_id not in busy and (entry := self.book.entries.get(peer_id)) and entry.addresses
+            if entry.retry_ms <= now_ms and self.book.standing(peer_id, now_ms) is not PeerStanding.BANNED
         ]
         ours = len(self._dialled) + len(self._dialling)
         missing = max(WANTED_CONNECTIONS - len(busy), DIALLED_LOW - ours)
-        if missing <= 0 and ours < MOST_DIALLED and self._is_short():
+        if missing <= 0 and ours < MOST_DIALLED and self.is_short():
             missing = 1
         self._is_content = missing <= 0 and not chosen
-        dialled = (self._book.entries.get(peer_id) for peer_id in self._dialled)
+        dialled = (self.book.entries.get(peer_id) for peer_id in self._dialled)
         groups = [group_of(entry.addresses[0]) for entry in dialled if entry and entry.addresses]
         busy |= {peer_id for peer_id, _ in chosen}
-        return [*chosen, *self._book.to_dial(busy, missing - len(chosen), now_ms, groups)]
+        return [*chosen, *self.book.to_dial(busy, missing - len(chosen), now_ms, groups)]
 
     async def _dial(self, peer_id: PeerId, address: str) -> None:
         try:
             async with self._slots:
-                await self._dials.dial(address)
+                await self.dials.dial(address)
         except P2PError as error:
-            self._book.on_dial_failed(peer_id, self._now_ms())
+            self.book.on_dial_failed(peer_id, self.now_ms())
             log.debug("dial failed", extra={"peer_id": peer_id, "reason": str(error)})
         finally:
             self._dialling.discard(peer_id)

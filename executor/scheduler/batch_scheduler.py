@@ -70,25 +70,21 @@ class RunBatch:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
+@dataclass(eq=False, repr=False)
 class BatchScheduler:
-    """Queues runs for slots and puts them into batches. Unless `serve` runs, each run gets a container of its own."""
+    """Queues runs for slots and puts them into batches. Unless `serve` runs, each run gets a container of its own.
 
-    def __init__(
-        self,
-        run_one: Callable[[PendingRun, OnTokens], Awaitable[Ended]],
-        run_many: Callable[[Sequence[QueuedRun]], Awaitable[None]],
-        slot: Callable[[], AbstractAsyncContextManager[None]],
-        at_once: int,
-    ) -> None:
-        """Args: run_one, runs a job in a container of its own, and raises ExecutorError if the machine fails.
+    run_one: runs a job in a container of its own, and raises ExecutorError if the machine fails. run_many: runs a batch
+    in one container and settles what it can; it raises no ExecutorError. slot: holds a slot; another task may leave it
+    than entered it. at_once: runs in one container.
+    """
 
-        run_many, runs a batch in one container and settles what it can; it raises no ExecutorError.
-        slot, holds a slot; another task may leave it than entered it. at_once, runs in one container.
-        """
-        self._run_one = run_one
-        self._run_many = run_many
-        self._slot = slot
-        self._at_once = at_once
+    run_one: Callable[[PendingRun, OnTokens], Awaitable[Ended]]
+    run_many: Callable[[Sequence[QueuedRun]], Awaitable[None]]
+    slot: Callable[[], AbstractAsyncContextManager[None]]
+    at_once: int
+
+    def __post_init__(self) -> None:
         self._waiting: list[QueuedRun] = []
         self._nursery: trio.Nursery | None = None
         self.ms_per_token = FIRST_MS_PER_TOKEN
@@ -105,7 +101,7 @@ class BatchScheduler:
 
     async def run(self, run: PendingRun, on_tokens: OnTokens, *, alone: bool) -> Ended:
         """Run a job to its end, in a batch unless it must be `alone`. Raises: ExecutorError."""
-        if self._at_once > 1 and not alone and sharing_key(run.spec) is not None:
+        if self.at_once > 1 and not alone and sharing_key(run.spec) is not None:
             queued = QueuedRun(run, on_tokens)
             self._waiting.append(queued)
             try:
@@ -115,26 +111,26 @@ class BatchScheduler:
                 self._forget(queued)
             if ended is not None:
                 return ended
-        async with self._slot():
-            return await self._run_one(run, on_tokens)
+        async with self.slot():
+            return await self.run_one(run, on_tokens)
 
     async def _run_queued(self, queued: QueuedRun) -> Ended | None:
         """The result, from the slot that this run got or from the batch that took it along."""
         with queued.waiting:
             async with AsyncExitStack() as slot:
-                await slot.enter_async_context(self._slot())
+                await slot.enter_async_context(self.slot())
                 if queued.batch is None:
                     others = self._others(queued)
                     if not others or self._nursery is None:
                         self._forget(queued)
-                        return await self._run_one(queued.run, queued.on_tokens)
+                        return await self.run_one(queued.run, queued.on_tokens)
                     self._nursery.start_soon(self._run_batch, self._batch_of([queued, *others]), slot.pop_all())
         await queued.over.wait()
         return queued.ended
 
     def _others(self, first: QueuedRun) -> list[QueuedRun]:
         others = {queued.run.spec: queued for queued in self._waiting if queued is not first}
-        return [others[spec] for spec in pick_batch(first.run.spec, others, self._at_once, self.ms_per_token)]
+        return [others[spec] for spec in pick_batch(first.run.spec, others, self.at_once, self.ms_per_token)]
 
     def _batch_of(self, queued: list[QueuedRun]) -> RunBatch:
         batch = RunBatch(queued)
@@ -152,7 +148,7 @@ class BatchScheduler:
         async with slot:
             try:
                 with batch.scope:
-                    await self._run_many(batch.queued)
+                    await self.run_many(batch.queued)
             finally:
                 for queued in batch.queued:
                     queued.over.set()

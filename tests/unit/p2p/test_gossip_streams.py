@@ -141,7 +141,7 @@ async def test_losing_the_connection_ends_the_neighbourhood_and_meeting_again_re
         await one.host.disconnect(two.host.peer_id)
         await trio.sleep(0.1)
         assert (one.streams.neighbours, two.streams.neighbours) == (frozenset(), frozenset())
-        assert one.streams._gossip.neighbours == frozenset()
+        assert one.streams.gossip.neighbours == frozenset()
         one.publish(b"meanwhile")
         await one.host.dial(two.host.addresses[0])
         await trio.sleep(3)
