@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.network import Network
 from chain.contracts.settlement import StoredBatch, stored_contents
+from protocol.court.docket import BatchEvent, DocketBatch, DocketCase, DocketSeat
+from protocol.court.phases import BatchPhase, SeatPhase
+from protocol.events import BatchSubmitted
 from protocol.proof.file import (
     MAX_LISTED,
     BatchPaper,
@@ -85,12 +88,12 @@ async def read_trail(network: Network, batch_id: BatchId, first: int, last: int,
         *await network.stakes.entries(("Slashed", "Jailed"), since, last, caseId=batch_id),
     ]
     told.sort(key=lambda entry: (entry.log.block, entry.log.index))
-    draw = _draw(batch, epoch, told)
-    case = _case(told)
+    docket = _docket(network, [submitted[-1], *told])
+    case = _case(docket.case, told) if docket.case else None
     if case is not None and whole:
         case = await _completed(network, batch, case, told)
     steps = tuple(Step(each.event, each.log.transaction, each.log.block) for each in told)
-    return Trail(node, batch, draw, case, _pay(told), steps)
+    return Trail(node, batch, _draw(batch, epoch, told), case, _pay(docket), steps)
 
 
 async def read_noise(network: Network, manifest: Cid, class_id: int) -> NoisePaper | None:
@@ -111,6 +114,17 @@ async def _entries(
 ) -> list[DecodedLog]:
     """Logs whose batch stands at another place in each of the events."""
     return [entry for event in events for entry in await contract.entries(event, first, last, batchId=batch_id)]
+
+
+def _docket(network: Network, told: Sequence[DecodedLog]) -> DocketBatch:
+    """A batch as every node has it, folded from its logs, of which the first is that of its submission."""
+    submitted, *facts = (network.fact(each.log) for each in told)
+    assert isinstance(submitted, BatchSubmitted)
+    docket = DocketBatch(submitted)
+    for fact in facts:
+        if isinstance(fact, BatchEvent):
+            docket.apply(fact)
+    return docket
 
 
 def _batch(
@@ -151,76 +165,48 @@ def _draw(batch: BatchPaper, epoch: int, told: Sequence[DecodedLog]) -> DrawPape
     )
 
 
-def _pay(told: Sequence[DecodedLog]) -> PayPaper | None:
-    for each in reversed(told):
-        match each.event, each.values:
-            case "BatchFinal", (_, _, _, price, burned, reward, bonus, pooled):
-                return PayPaper(price, burned, reward, bonus, pooled)
-            case "BatchRefunded", (_, _, _, amount):
-                return PayPaper(refunded=amount)
-    return None
+def _pay(batch: DocketBatch) -> PayPaper | None:
+    if paid := batch.settled:
+        return PayPaper(paid.price, paid.burned, paid.reward, paid.bonus, paid.pooled)
+    return PayPaper(refunded=batch.refunded) if batch.phase is BatchPhase.REFUNDED else None
 
 
 # --- the case -------------------------------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Seat:
-    node: Address
-    silent: bool = False
-    commitment: bytes | None = None
-    digest: bytes | None = None
-    scores: tuple[int, ...] | None = None
-    evidence: int | None = None
-
-
-def _case(told: Sequence[DecodedLog]) -> CasePaper | None:
+def _case(case: DocketCase, told: Sequence[DecodedLog]) -> CasePaper:
+    """A case as its docket has it, with what only its logs say."""
     events = {each.event for each in told}
-    if not events & {"CaseConvened", "CaseResolved"}:
-        return None
-    seats: list[_Seat] = []
+    commitments: dict[int, bytes] = {}
     found: Finding | None = None
-    first_seat: int | None = None
-    verdict: Verdict | None = None
-    median: int | None = None
     margin: MarginPaper | None = None
     for each in told:
         match each.event, each.values:
-            case "CaseConvened", (_, _, _, _, nodes, _):
-                seats = [_Seat(node) for node in nodes]
-            case "SeatAdded", (_, _, node):
-                seats.append(_Seat(node))
-            case "SeatReplaced", (_, seat, _):
-                seats[seat].silent = True
             case "SeatCommitted", (_, seat, _, commitment):
-                seats[seat].commitment = commitment
-            case "SeatRevealed", (_, seat, _, scores, digest, evidence):
-                seats[seat].scores, seats[seat].digest, seats[seat].evidence = tuple(scores), digest, evidence
-            case "CaseGrown", (_, _, first, standing, at):
-                found, first_seat = Finding(Verdict(standing), at), first
-            case "CaseDecided", (_, decided, at, _):
-                found = Finding(Verdict(decided), at)
-            case "PanelCalled", (_, at, _) if first_seat is None:
+                commitments[seat] = commitment
+            case ("CaseGrown", (_, _, _, verdict, at)) | ("CaseDecided", (_, verdict, at, _)):
+                found = Finding(Verdict(verdict), at)
+            case "PanelCalled", (_, at, _) if not case.round:
                 found = Finding(Verdict.REVIEW, at)
             case "MarginCounted", (_, _, _, evidence, told_sum, confirmed):
                 margin = MarginPaper(evidence, told_sum, confirmed)
-            case "CaseResolved", (_, _, _, last, at):
-                verdict, median = Verdict(last), at
     audited = any(each.event == "AuditEnded" and each.values[2] for each in told)
     return CasePaper(
-        seats=tuple(
-            SeatPaper(each.node, each.silent, each.commitment, each.digest, None, each.scores, each.evidence)
-            for each in seats
-        ),
+        seats=tuple(_seat(seat, commitments.get(number)) for number, seat in sorted(case.seats.items())),
         appealed="CaseAppealed" in events,
         arbiters="PanelCalled" in events,
-        demanded="DataDemanded" in events,
+        demanded=case.demand is not None,
         answered="DataAnswered" in events,
         proven="FraudProven" in events or audited,
         found=found,
-        first_seat=first_seat,
-        verdict=verdict,
-        median=median,
+        first_seat=case.first_seat if case.round else None,
+        verdict=None if case.is_open else case.verdict,
+        median=None if case.is_open else case.median,
         margin=margin,
     )
+
+
+def _seat(seat: DocketSeat, commitment: bytes | None) -> SeatPaper:
+    shown = (seat.digest, None, seat.scores, seat.evidence) if seat.has_revealed else ()
+    return SeatPaper(seat.node, seat.phase is SeatPhase.SILENT, commitment, *shown)
 
 
 async def _completed(network: Network, batch: BatchPaper, case: CasePaper, told: Sequence[DecodedLog]) -> CasePaper:

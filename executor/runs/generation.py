@@ -11,14 +11,7 @@ from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_J
 from protocol.errors import ExecutorError
 from protocol.judging.kinds import validate
 from protocol.params import MAX_PROOF_BYTES
-from protocol.stages.execution import (
-    InvalidResult,
-    Outcome,
-    RunResult,
-    RunSpec,
-    failed,
-    validate_proof,
-)
+from protocol.stages.execution import InvalidResult, Outcome, RunResult, RunSpec, failed, validate_proof
 from protocol.stages.request import KINDS
 from protocol.wire.ids import JobId
 

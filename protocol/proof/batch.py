@@ -8,14 +8,7 @@ from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
 from protocol.proof.papers import is_sound, order_of
 from protocol.stages.assignment import charge_of
-from protocol.stages.commitment import (
-    Leaf,
-    LeafStatus,
-    batch_id,
-    contents_hash,
-    leaf_of,
-    unpaid_leaf,
-)
+from protocol.stages.commitment import Leaf, LeafStatus, batch_id, contents_hash, leaf_of, unpaid_leaf
 from protocol.wire.merkle import climb
 
 NOT_IN_A_BATCH = "no batch of its node has the job yet"

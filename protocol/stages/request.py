@@ -3,13 +3,7 @@
 from dataclasses import dataclass
 
 from protocol.errors import Stale
-from protocol.params import (
-    MAX_INPUT_BYTES,
-    MAX_MEMORY_CEILING,
-    MAX_NEW_TOKENS,
-    MAX_UNITS,
-    TIMEOUT_CEILING_MS,
-)
+from protocol.params import MAX_INPUT_BYTES, MAX_MEMORY_CEILING, MAX_NEW_TOKENS, MAX_UNITS, TIMEOUT_CEILING_MS
 from protocol.wire.codec import U8, U16, U32, U40, U64, U96, Bytes32, Signature, Text
 from protocol.wire.envelope import Domain, digest, typed
 from protocol.wire.ids import Address, RequestId

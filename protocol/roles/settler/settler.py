@@ -9,15 +9,7 @@ from protocol.job import Stage
 from protocol.params import BATCH_JOBS, BATCH_SLOTS
 from protocol.roles.member import Member
 from protocol.roles.settler.batches import OwnBatch, OwnBatches
-from protocol.roles.settler.plan import (
-    BatchKind,
-    BatchTerms,
-    LaneKey,
-    LaneQueue,
-    WaitingJob,
-    due_ms_of,
-    plan_batch,
-)
+from protocol.roles.settler.plan import BatchKind, BatchTerms, LaneKey, LaneQueue, WaitingJob, due_ms_of, plan_batch
 from protocol.stages.assignment import AssignmentOrder, is_reclaimed, kind_of
 from protocol.stages.commitment import Leaf, LeafEntry, LeafStatus, SettledJob, mine_by, unpaid_leaf
 from protocol.stages.offer import NodeRecord
