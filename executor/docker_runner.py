@@ -86,10 +86,10 @@ class DockerRunner:
         try:
             with self._wanting(spec.job_id):
                 run, ended, is_begun = await self._prepare(look)
-                result, proof = ended or await self._scheduler.run(run, on_tokens, alone=is_begun)
+                result, fingerprint = ended or await self._scheduler.run(run, on_tokens, alone=is_begun)
         except ExecutorError as error:
             return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
-        return ContainerExited(spec.job_id, result, proof)
+        return ContainerExited(spec.job_id, result, fingerprint)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """See Runner."""
@@ -129,19 +129,19 @@ class DockerRunner:
             trio.from_thread.run(on_tokens, ids)
 
         generation = await self._prepare(lambda: Generation(self._context, run))
-        result, proof = await self._run(lambda: generation.run(pass_on), generation.stop)
+        result, fingerprint = await self._run(lambda: generation.run(pass_on), generation.stop)
         if run.spec.kind == GENERATE and result.new_tokens >= LEARN_FROM_TOKENS and generation.run_ms:
             latest = max(1, generation.run_ms // result.new_tokens)
             self._scheduler.ms_per_token = (3 * self._scheduler.ms_per_token + latest) // 4
-        return result, proof
+        return result, fingerprint
 
     async def _run_many(self, queued: Sequence[QueuedRun]) -> None:
         def pass_on(place: int, ids: tuple[int, ...]) -> None:
             if not queued[place].is_cancelled:
                 trio.from_thread.run(queued[place].on_tokens, ids)
 
-        def settle(place: int, result: RunResult, proof: bytes) -> None:
-            trio.from_thread.run_sync(queued[place].settle, (result, proof))
+        def settle(place: int, result: RunResult, fingerprint: bytes) -> None:
+            trio.from_thread.run_sync(queued[place].settle, (result, fingerprint))
 
         runs = [each.run for each in queued]
         try:

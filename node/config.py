@@ -216,7 +216,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """Who this node is and what it offers."""
+    """The names and the offers of this node."""
 
     data_dir: Annotated[Path, Field(_path, "keys, journal, content store and results live here")] = Path("~/.vcoin")
     name: Annotated[str, Field(_text, "a name for people, in the log; sent to no peer")] = "node"
@@ -284,14 +284,14 @@ class ApiConfig:
 
 @dataclass(frozen=True, slots=True)
 class MetricsConfig:
-    """Where Prometheus reads the node's numbers."""
+    """The address at which Prometheus reads the node's numbers."""
 
     listen: Annotated[str, Field(_loopback, "serve /metrics at this address of this machine; empty: nowhere")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """What the daemon writes to stderr."""
+    """The log of the daemon on stderr."""
 
     format: Annotated[str, Field(_one_of(LOG_FORMATS), "human, json, or auto: human on a terminal")] = "auto"
     level: Annotated[str, Field(_one_of(LOG_LEVELS), ", ".join(LOG_LEVELS))] = "info"

@@ -262,7 +262,7 @@ class Driver:
             self._effects.start_soon(self._send.send, _Arrival(failure, arrival.answers))
 
     async def _mend(self, before: int | None, *, keep_heard: bool) -> None:
-        """Fold anew all rows before one. What is under way goes on; what a half-made change has lost is asked for."""
+        """Fold anew all rows before one. Effects under way go on; those that a half-made change lost are asked for."""
         await self._folding.write([], must_wait=True)
         found = await self._folding.fold(before, keep_heard=keep_heard)
         now_ms = self._now_ms()
@@ -307,7 +307,7 @@ class Driver:
 
 
 def _row(arrival: _Arrival, pending: Pending | None, now_ms: int) -> tuple[Row | None, bool]:
-    """What the journal keeps of an arrival, and whether the machine must wait until it does."""
+    """The event that the journal keeps of an arrival, and whether the machine must wait for the disk."""
     if arrival.event is not None and is_durable(arrival.event):
         return (arrival.event, now_ms, arrival.answers), True
     return ((None, now_ms, arrival.answers) if arrival.event and pending and pending.kept else None), False

@@ -29,6 +29,8 @@ from protocol.timers import (
 )
 from protocol.wire.names import name_of
 
+_RENAMED = {"ProofQuery": "FingerprintQuery", "ProofOpening": "FingerprintOpening"}
+"""Messages that had another name."""
 _HEX: tuple[Callable[[str], Any], ...] = (bytes.fromhex,)
 _ROUND = (bytes.fromhex, int, int)
 _SEAT = (bytes.fromhex, int)
@@ -57,10 +59,15 @@ _TIMERS: dict[str, tuple[type[Any], tuple[Callable[[str], Any], ...]]] = {
 
 
 def present_form(body: bytes) -> bytes:
-    """A row about a timer that is a text, in the bytes of this version; one that no version wrote, as it is."""
+    """A row about a timer or a message in the bytes of this version; one that no version wrote, as it is."""
     try:
-        name, (timer,) = cbor2.loads(body)
-        return cbor2.dumps([name, [_timer(timer)]], canonical=True) if isinstance(timer, str) else body
+        name, fields = cbor2.loads(body)
+        if name == "DeadlinePassed" and isinstance(fields[0], str):
+            return cbor2.dumps([name, [_timer(fields[0])]], canonical=True)
+        if name == "MessageReceived" and fields[1][0] in _RENAMED:
+            peer_id, (message, content) = fields
+            return cbor2.dumps([name, [peer_id, [_RENAMED[message], content]]], canonical=True)
+        return body
     except (cbor2.CBORError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return body
 

@@ -39,7 +39,7 @@ TOLD_ANEW_MS = 60_000
 _EFFECTS = by_name(get_args(Effect))
 
 Saved = tuple[int, int, bytes, tuple[bytes, ...]]
-"""What stands in the place of old rows: the last of them, the version of the state, state, effects still pending."""
+"""The snapshot in the place of old rows: the last of them, the version of the state, state, effects still pending."""
 Row = tuple[Event | None, int, bytes | None]
 """As the journal keeps it: what happened (None: only that an effect was answered), when, and the effect it answers."""
 
@@ -53,7 +53,7 @@ class RoleMachine(Protocol):
         """The same roles before the first event."""
 
     def save(self) -> bytes:
-        """What the events so far have made of the roles."""
+        """The state of the roles after the events so far."""
 
     def restore(self, saved: bytes) -> None:
         """Go on where a machine stood when it was saved. Raises: Malformed."""
@@ -69,7 +69,7 @@ class RoleMachine(Protocol):
 
 
 class EventJournal(Protocol):
-    """Where durable events are kept, in order."""
+    """The store of durable events, in order."""
 
     async def append(self, rows: Sequence[Row]) -> int: ...
 
@@ -211,7 +211,7 @@ class Folding:
 
 @dataclass(slots=True)
 class _Folded:
-    """What a fold has come to: effects that no row answers, rows at fault, and whether one raised.
+    """The result of a fold: effects that no row answers, rows at fault, and whether one raised.
 
     first: the row that the snapshot ends with, 0 without one; last: the last one that was folded.
     """
@@ -281,7 +281,7 @@ def name_of_event(event: Event) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, and the line of code that raised it."""
+    """An error's words, and the line of code that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)
     return f"{type(error).__name__}{place}: {error}"[:MAX_REASON]

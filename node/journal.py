@@ -77,9 +77,13 @@ _SNAPSHOT = """
 _SAVE = "INSERT OR REPLACE INTO snapshot (id, seq, version, state, pending) VALUES (0, ?, ?, ?, ?)"
 # The last row stays, so that the next one gets a higher number.
 _DROP = "DELETE FROM events WHERE seq < ?"
-# ["DeadlinePassed", [...]] in CBOR. Its timer was a text up to version 2, and versions 3 and 4 left it so.
-_TIMERS = "UPDATE events SET body = present_form(body) WHERE substr(body, 1, 16) = x'826e446561646c696e65506173736564';"
-_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _TIMERS}
+# ["DeadlinePassed", [...]] and ["MessageReceived", [...]] in CBOR: the first one's timer was a text up to version 2, a
+# message of the second may have had another name up to version 4.
+_RENAMED = """
+    UPDATE events SET body = present_form(body)
+    WHERE substr(body, 1, 16) IN (x'826e446561646c696e65506173736564', x'826f4d65737361676552656365697665');
+"""
+_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _RENAMED}
 """What brings tables and rows from each version to the next: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.
@@ -114,7 +118,7 @@ def _require_version(file: Path) -> None:
 
 
 class SavedState(NamedTuple):
-    """What the rows up to `seq` have come to: state of a version, and the effects that none of them answers."""
+    """The snapshot of the rows up to `seq`: state of a version, and the effects that none of them answers."""
 
     seq: int
     version: int
@@ -202,7 +206,7 @@ class Journal:
         # One writer: the second call waits for the first, in the order of asking.
         self._turn = trio.CapacityLimiter(1)
         self.aside = deque(_aside(connection), ASIDE_KEPT)
-        """What was set aside, oldest first."""
+        """The rows that were set aside, oldest first."""
 
     def __enter__(self) -> Self:
         return self
@@ -255,7 +259,7 @@ class Journal:
         await self._run(self._shrink)
 
     def snapshot(self) -> SavedState | None:
-        """What stands in the place of the rows that are gone; None while none are.
+        """The snapshot in the place of the rows that are gone; None while none are.
 
         Raises: ConfigError if the file is damaged.
         """
@@ -368,7 +372,7 @@ def open_journal(directory: Path) -> Journal:
 
 
 def read_aside(directory: Path) -> tuple[Aside, ...]:
-    """What the node of a data directory has set aside, oldest first, whether or not its daemon runs.
+    """The rows that the node of a data directory has set aside, oldest first, whether or not its daemon runs.
 
     Raises: ConfigError if there is no journal, or one that cannot be read.
     """
@@ -389,7 +393,7 @@ def _aside(db: sqlite3.Connection) -> Iterator[Aside]:
 
 
 def _entry(at_ms: object, body: object, answers: object) -> tuple[Entry, str]:
-    """What a row holds, and what is wrong with it."""
+    """The content of a row, and its fault."""
     key = answers if isinstance(answers, bytes) else None
     if type(at_ms) is not int or not isinstance(body, bytes | None) or not isinstance(answers, bytes | None):
         return Entry(None, at_ms if type(at_ms) is int else 0, key), "a column is of another kind"

@@ -41,7 +41,7 @@ MAX_DATA_FRAME_BYTES = yamux.DEFAULT_WINDOW_SIZE
 """Longest yamux data frame; the library itself sends 64 KiB and would read 16 MiB before it looks at the window."""
 
 MAX_RECEIVE_WINDOW = 4 * 1024 * 1024
-"""What one stream may grow to buffer (library: 16 MiB); enough for 40 MB/s over 100 ms of round trip."""
+"""Bytes that one stream may buffer (library: 16 MiB); enough for 40 MB/s over 100 ms of round trip."""
 
 MAX_COMMAND_BYTES = 1024
 """Longest line of a protocol negotiation, which also happens before a peer has proved who it is."""
@@ -204,7 +204,7 @@ async def _write_whole_frame(self: yamux.Yamux, data: bytes) -> None:
 
 
 class FrameBudget:
-    """What one connection may send that is work for us: pings, new streams, and frames without content."""
+    """Frames of one connection that are work for us: pings, new streams, and frames without content."""
 
     def __init__(self, now: float) -> None:
         self._pings = float(MAX_PINGS)
@@ -360,7 +360,7 @@ def gate_of(listener: IListener) -> ConnectionGate:
 
 
 def inbound_ip(connection: IMuxedConn) -> str | None:
-    """Where a connection comes from; None if we dialled it."""
+    """The source of a connection; None if we dialled it."""
     ip: str | None = getattr(connection, "inbound_ip", None)
     return ip
 

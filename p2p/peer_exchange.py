@@ -1,6 +1,6 @@
 """Peer exchange on /vcoin/px/1: a stream for each question, one frame there and one back.
 
-A node asks the peers that it is connected to while it knows few others. What strangers are said to have for addresses
+A node asks the peers that it is connected to while it knows few others. Addresses that peers name for strangers
 is dialled only after everybody else.
 """
 

@@ -21,7 +21,7 @@ SPARE_BYTES = 256 * 1024 * 1024
 """Left free on the disk by whatever is fetched."""
 MODELS_LIMIT = 128 * 2**30
 PARTIAL_KEPT_S = 86_400
-"""What no fetch has gone on with for so long is removed."""
+"""A partial file that no fetch has touched for so long is removed."""
 
 
 class ContentStore:
@@ -36,7 +36,7 @@ class ContentStore:
         self._model_files: dict[str, dict[bytes, Path]] = {}
 
     def find(self, cid: Cid) -> Path | None:
-        """Where complete content lies, None if it is not here."""
+        """The path of complete content, None if it is not here."""
         blob = self._blobs / cid.hex()
         if blob.is_file():
             return blob
@@ -57,11 +57,11 @@ class ContentStore:
         return read_manifest(data)
 
     def blob_path(self, cid: Cid) -> Path:
-        """Where a fetched blob goes."""
+        """The path of a fetched blob."""
         return self._blobs / cid.hex()
 
     def staged_path(self, model: Cid, path: str) -> Path:
-        """Where a file of a model waits for the others."""
+        """The path at which a file of a model waits for the others."""
         return self._partial / f"model-{model.hex()}" / path
 
     def adopt_model(self, model: Cid) -> None:
@@ -74,7 +74,7 @@ class ContentStore:
         staged.rename(self._models / model.hex())
 
     def partial(self, cid: Cid) -> "Partial":
-        """What is here of some content so far."""
+        """The part of some content that is here so far."""
         self._partial.mkdir(parents=True, exist_ok=True)
         return Partial(self._partial / cid.hex(), cid)
 

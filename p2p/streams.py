@@ -22,7 +22,7 @@ CLOSE_DEADLINE_S = 2.0
 
 
 class ByteStream(Protocol):
-    """What framing needs of a stream: a libp2p stream, or one in memory.
+    """A stream as framing needs it: a libp2p stream, or one in memory.
 
     `read` returns b"" or raises StreamEOF when the peer has closed its side.
     """

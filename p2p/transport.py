@@ -1,4 +1,4 @@
-"""What the protocols of this folder need of a network; `p2p.host` has the real one."""
+"""A network as the protocols of this folder need it; `p2p.host` has the real one."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ class ConnectionWatcher(Protocol):
 
 
 class Transport(Protocol):
-    """What the protocols of this folder need of a network; `Host` is the real one.
+    """A network as the protocols of this folder need it; `Host` is the real one.
 
     dial: connect to a multiaddr that ends in /p2p/ID, or find the connection that is open already.
     open: a new stream to a connected peer.
@@ -48,7 +48,7 @@ class Transport(Protocol):
 
 
 async def answer(stream: FramedStream, handler: Handler, report: Callable[[PeerId, RemoteProtocolError], None]) -> None:
-    """Run a handler on a peer's stream. What the peer does wrong ends the stream; any other error is a bug of ours."""
+    """Run a handler on a peer's stream. A fault of the peer ends the stream; any other error is a bug of ours."""
     polite = False
     try:
         await handler(stream)

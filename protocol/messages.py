@@ -1,4 +1,4 @@
-"""What is said and what is signed: the messages of all stages together, for events, effects and adapters alike."""
+"""The messages that are sent and signed: those of all stages together, for events, effects and adapters alike."""
 
 from protocol.stages.assignment import (
     Accept,
@@ -13,10 +13,17 @@ from protocol.stages.assignment import (
 from protocol.stages.commitment import Receipt, Result, ResultDelivery, ResultQuery, SignedReceipt, TokenFrame
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import Request
-from protocol.stages.verification import AuditQuery, CheckOpening, ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.stages.verification import (
+    AuditQuery,
+    CheckOpening,
+    FingerprintOpening,
+    FingerprintQuery,
+    SampleOpening,
+    SampleQuery,
+)
 
 Signable = Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
-"""What the wallet signs, each with the key that its kind belongs to."""
+"""The messages that the wallet signs, each with the key of its kind."""
 
 Message = (
     SignedOffer
@@ -30,9 +37,9 @@ Message = (
     | ResultQuery
     | SampleQuery
     | SampleOpening
-    | ProofQuery
-    | ProofOpening
+    | FingerprintQuery
+    | FingerprintOpening
     | AuditQuery
     | CheckOpening
 )
-"""What peers send each other directly."""
+"""Messages that peers send each other directly."""

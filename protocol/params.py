@@ -35,7 +35,7 @@ MAX_CLOCK_SKEW_MS = 60_000
 DEFAULT_PRICE_WEI = Wei(10 * VCN)
 """Price of 1,000 output tokens."""
 DEFAULT_LANE_WEI = Wei(20 * VCN)
-"""What a requester locks for a node at a time, so that most jobs find their lane open."""
+"""The amount that a requester locks for a node at a time, so that most jobs find their lane open."""
 TOKENS_PER_PRICE = 1_000
 
 # --- assignment and execution ---------------------------------------------------------------------------------------
@@ -64,10 +64,10 @@ MINE_WITHIN_MS = 90_000
 """A job without a receipt is due so long before that: longer than a node rests between two tries."""
 MAX_INLINE_BYTES = 32_768
 """A sealed input or result up to this size travels inside its message; a larger one as a blob."""
-MAX_PROOF_BYTES = 72 * 1024
+MAX_FINGERPRINT_BYTES = 72 * 1024
 """A fingerprint of MAX_NEW_TOKENS tokens."""
 MAX_ANSWER_BYTES = 16 * 1024
-"""What a node may show a seat on chain."""
+"""The data that a node may show a seat on chain."""
 MAX_INPUT_BYTES = 8 * 2**20
 MAX_OUTPUT_BYTES = 64 * 2**20
 MAX_MEMORY_CEILING = 24 * 2**30
@@ -75,7 +75,7 @@ MAX_NEW_TOKENS = 8_192
 MAX_UNITS = 2_048
 """Of 32 tokens each, that one job may have read: a seat reads them again within a part of its turn."""
 MAX_TEMPERATURE_MILLI = 2_000
-"""Thousandths. What chat interfaces offer at most, and up to where honest noise was measured."""
+"""Thousandths. The most that chat interfaces offer; honest noise was measured up to there."""
 KEEP_AFTER_FINAL_MS = 86_400_000
 """Content keys and sealed blobs are kept this long after settlement."""
 
@@ -136,7 +136,7 @@ FAILURE_RING = 50
 
 @dataclass(frozen=True, slots=True)
 class ChainRules:
-    """What one deployment chose; read from its Params contract when the node starts.
+    """The choices of one deployment; read from its Params contract when the node starts.
 
     Times in seconds, stakes in wei, `epoch` and `lag` in blocks.
     """

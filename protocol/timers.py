@@ -1,4 +1,4 @@
-"""What a role waits for: each timer is a value, asked for by AwaitDeadline and given back by DeadlinePassed.
+"""Timers of the roles: each timer is a value, asked for by AwaitDeadline and given back by DeadlinePassed.
 
 Some wait for no time at all: what a role knows from beats, blocks and round trips is not in the journal, but the
 DeadlinePassed of such a timer is, so that a decision may rest on it.

@@ -1,1 +1,1 @@
-"""What people and CI run: set-up, checks, tests, benchmarks and the demo. Needs the standard library alone."""
+"""Commands of people and CI: set-up, checks, tests, benchmarks and the demo. Needs the standard library alone."""

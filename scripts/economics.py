@@ -1,9 +1,9 @@
-"""What each player gains or loses, computed from the rules that are deployed; the tables of docs/economics.md.
+"""Gains and losses of each player, computed from the rules that are deployed; the tables of docs/economics.md.
 
     python -m scripts.economics [--profile NAME] [--json] [--write]
 
 Nothing here is chosen: amounts come from protocol.params and the profile, splits and scores from the functions that the
-contracts' vectors check. What is assumed is an argument, and stands in its table.
+contracts' vectors check. Each assumption is an argument, and stands in its table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LIE_DIVISOR = 10
 LIE_PAYS = 40
 """A seat that an audit catches loses a tenth of what fraud costs, and at least so many times its pay."""
 CASES = (1, 10, 100, 1_000)
-"""What the jobs of a batch cost that a lazy seat lets pass, in VCN."""
+"""The cost of a batch's jobs that a lazy seat lets pass, in VCN."""
 CHECKED_CASES = (1, 10, 100, 660)
 """... and of one whose clients pay for its check. The last is all that goes into one batch: see Settler."""
 PROVEN = 9_000
@@ -56,7 +56,7 @@ FULL_BENCH = 3
 LARGEST_BENCH = 7
 COUNTED_A_DAY = 20
 QUICK_MS = 1_000
-"""What a farmed job says of its time."""
+"""The time that a farmed job claims."""
 DAY_MS = 86_400_000
 _TABLE = re.compile(r"<!-- table: (\w+) -->\n(?:\|.*\n)*")
 
@@ -77,7 +77,7 @@ class Table:
 
 # --- bills ----------------------------------------------------------------------------------------------------------
 def client_bill(profile: Profile) -> Table:
-    """What a job of 10 VCN costs its client, by how fast it was and who did it."""
+    """The cost of a job of 10 VCN to its client, by its speed and its provider."""
     price = 10 * VCN
     fee, bonus = verify_fee(price), bonus_cap(price)
     rows = [
@@ -96,7 +96,7 @@ def client_bill(profile: Profile) -> Table:
 
 
 def operator_bill(profile: Profile) -> Table:
-    """What of a job of 10 VCN reaches its node, by its score; the rest."""
+    """The part of a job of 10 VCN that reaches its node, by its score; the rest."""
     price, rows = 10 * VCN, []
     nodes = (
         ("fresh, least stake", _fresh(profile, profile.min_stake)),
@@ -162,7 +162,7 @@ def cheat(profile: Profile) -> Table:
 
 
 def cheat_gain(price: int, stake: int, slash_bps: int, caught: float) -> float:
-    """What a false job brings at best: all of its reward, with the full bonus, and no work done for it; in wei."""
+    """The gain of a false job at best: all of its reward, with the full bonus, and no work done for it; in wei."""
     best = split(price, 0, bonus_cap(price), SCORE_MAX)
     return (1 - caught) * (best.reward + best.bonus) - caught * stake * slash_bps / BPS
 
@@ -217,7 +217,7 @@ def collusion(profile: Profile) -> Table:
 
 
 def audit_loss(profile: Profile, share: float, seats: int) -> float:
-    """What a fraud that the cheat's own seats let pass costs on average by audits; `share` of auditors are its own.
+    """The mean cost by audits of a fraud that the cheat's own seats let pass; `share` of auditors are its own.
 
     Two honest auditors catch the seats, three the node, whose batch is not final yet.
     """

@@ -1,4 +1,4 @@
-"""What must not change unseen: gas of measured calls, storage layouts, EIP-712 types; in tests/contracts/snapshots.
+"""Figures that must not change unseen: gas of calls, storage layouts, EIP-712 types; in tests/contracts/snapshots.
 
     python -m scripts.snapshots            # measure and write
     python -m scripts.snapshots --check    # measure and compare; exit 1 for more than 5% of gas, or anything else
@@ -34,7 +34,7 @@ _TYPE = re.compile(r"(\w+)\((?:\w+(?:\[\])? \w+(?:,\w+(?:\[\])? \w+)*)?\)")
 
 @dataclass(frozen=True)
 class GasLine:
-    """What one transaction costs, as its sender pays it, and the most that it may."""
+    """The gas of one transaction, as its sender pays it, and the most that it may cost."""
 
     used: int
     budget: int
@@ -69,7 +69,7 @@ def measured() -> dict[str, GasLine]:
 
 
 def gas_differences(before: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
-    """What a reader must know: lines that grew by more than the tolerance, came or went."""
+    """The differences that a reader must know: lines that grew by more than the tolerance, came or went."""
     found = [f"gas: {name} is not in the snapshot" for name in now if name not in before]
     found += [f"gas: {name} is measured no more" for name in before if name not in now]
     for name in before.keys() & now.keys():

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from protocol.judging.fraud_proofs import Lie
+from protocol.judging.fraud_proofs import FraudKind
 
 
 class NodeState(IntEnum):
@@ -63,6 +63,6 @@ class SeatState(IntEnum):
 
 
 BY_NAME: dict[str, type[IntEnum]] = {
-    kind.__name__: kind for kind in (NodeState, LaneState, BatchState, CaseState, SeatState, Lie)
+    kind.__name__: kind for kind in (NodeState, LaneState, BatchState, CaseState, SeatState, FraudKind)
 }
 """By their Solidity names, so that a contract's refusal can be told in words."""

@@ -146,7 +146,7 @@ class Refusal:
 
 
 class Interface:
-    """What a contract answers to, and what it is made of.
+    """The functions, errors, events and bytecode of a contract.
 
     Args: bytecode, what creates it; runtime, what is on the chain then; immutables, start and length in bytes of what
     the constructor writes into that.
@@ -222,7 +222,7 @@ def interface(name: str) -> Interface:
 
 
 def call_in_words(data: bytes) -> str:
-    """What calldata asks of one of our contracts, whichever: addClass(...); "" if none of them answers to it."""
+    """Calldata to one of our contracts in words: addClass(...); "" if none of them has the function."""
     for name in INTERFACES:
         for function in interface(name).functions.values():
             if data[:4] == function.selector:
@@ -242,7 +242,7 @@ def value_in_words(value: Any) -> str:
 
 
 def refusal_of(data: bytes) -> str:
-    """What a contract meant by its revert data, as a sentence that starts with the name of the error."""
+    """Revert data in words, a sentence that starts with the name of the error."""
     if not data:
         return "the contract refused without a reason"
     selector, rest = data[:4], data[4:]

@@ -41,7 +41,7 @@ class ChainAuditor:
 
 @dataclass(frozen=True, slots=True)
 class AuditSeen:
-    """What the logs tell of an audit: the seats that it caught, and whether the node was condemned."""
+    """The result of an audit by its logs: the seats that it caught, and whether the node was condemned."""
 
     batch_id: BatchId
     node: Address
@@ -54,7 +54,7 @@ class AuditSeen:
 
 
 class Audits(Contract):
-    """Where the seats themselves are checked."""
+    """The Audits contract, which checks the seats themselves."""
 
     NAME = "Audits"
 
@@ -87,7 +87,7 @@ class Audits(Contract):
     # ---- logs
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
+        """The fact in a log of this contract; `timestamp` is 0, the caller fills in the block's own."""
         match entry.event, entry.values:
             case "AuditConvened", (case, node, _, auditors):
                 return AuditConvened(case, node, tuple(auditors), 0)

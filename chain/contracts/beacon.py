@@ -17,7 +17,7 @@ class Seed:
 
 
 class Beacon(Contract):
-    """Where the draws come from."""
+    """The EpochBeacon contract, the source of the draws."""
 
     NAME = "EpochBeacon"
 
@@ -37,7 +37,7 @@ class Beacon(Contract):
     """(epoch) Give an epoch whose seed was lost one more block."""
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says."""
+        """The fact in a log of this contract."""
         match entry.event, entry.values:
             case "EpochSealed", (epoch, seed, _):
                 return SeedRevealed(epoch, seed)

@@ -53,7 +53,7 @@ class Contract:
         return [self._result(function, answer) for answer in await self.ethereum.call_many(calls, block)]
 
     def topics(self, event: str, **indexed: Any) -> Topics:
-        """What selects an event's logs, those alone where an indexed value, by its name, is the one given."""
+        """The filter for an event's logs; with a name and a value, only those with that indexed value."""
         layout = next(layout for layout in self.interface.events.values() if layout.name == event)
         return layout.topics_of(indexed)
 

@@ -9,7 +9,7 @@ from chain.contracts.facts import Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
 from protocol import events as ev
-from protocol.judging.margins import Running
+from protocol.judging.margins import SequentialTest
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
@@ -52,7 +52,7 @@ class ChainCase:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A seat as it stands: its score in basis points, the start of its turn in seconds, its evidence in mnat.
+    """A seat as it stands: its score in basis points, the start of its turn in seconds, its ratio in millinats.
 
     The chain keeps the first KEPT_BYTES of a commitment until it is opened; zeros follow.
     """
@@ -62,7 +62,7 @@ class Seat:
     score: int
     since: int
     commitment: bytes
-    evidence: int
+    llr_millinats: int
 
     def __post_init__(self) -> None:
         """The contract's number becomes a SeatState."""
@@ -74,7 +74,7 @@ class Seat:
 
 
 class Court(Contract):
-    """Where drawn leaves are checked again."""
+    """The Court contract, which judges batches by the checks of drawn leaves."""
 
     NAME = "Court"
 
@@ -100,9 +100,9 @@ class Court(Contract):
         """The seats of a case, in order, silent ones included."""
         return [Seat(*values) for values in await self.read("seatsOf", case)]
 
-    async def running_of(self, node: Address, class_id: int) -> Running:
+    async def running_of(self, node: Address, class_id: int) -> SequentialTest:
         """The running margin of a node on a class."""
-        return Running(*await self.read("runningOf", node, class_id))
+        return SequentialTest(*await self.read("runningOf", node, class_id))
 
     def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
         """Open the case of a drawn batch; anyone, once its seed is sealed."""
@@ -138,7 +138,7 @@ class Court(Contract):
     """(case, data) Answer a demand with up to MAX_ANSWER_BYTES; the node's owner or operator."""
 
     async def appeal_bond_of(self, node: Address) -> Wei:
-        """What an appeal of this node costs now."""
+        """The cost of an appeal of this node now."""
         return Wei(await self.read("appealBondOf", node))
 
     def appeal(self, case: BatchId, contents: BatchContents) -> Call:
@@ -146,13 +146,13 @@ class Court(Contract):
         return self.call("appeal", case, contents_tuple(contents))
 
     async def panel_address(self) -> Address:
-        """Where the arbiters of this court vote."""
+        """The Panel contract, where the arbiters of this court vote."""
         return Address(await self.read("panel"))
 
     # ---- logs
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says; `timestamp` is 0, the block's own is to be filled in."""
+        """The fact in a log of this contract; `timestamp` is 0, the caller fills in the block's own."""
         values: tuple[Any, ...] = entry.values
         match entry.event, values:
             case "CaseConvened", (case, node, slot, class_id, seats, drawn):
@@ -163,8 +163,8 @@ class Court(Contract):
                 return ev.SeatSilenced(case, seat, node)
             case "SeatCommitted", (case, seat, *_):
                 return ev.SeatCommitted(case, seat)
-            case "SeatRevealed", (case, seat, node, scores, digest, evidence):
-                return ev.SeatRevealed(case, seat, node, scores, digest, evidence)
+            case "SeatRevealed", (case, seat, node, scores, digest, llr_millinats):
+                return ev.SeatRevealed(case, seat, node, scores, digest, llr_millinats)
             case "CaseGrown", (case, round_number, first_seat, standing, median):
                 return ev.CaseGrown(case, round_number, first_seat, Verdict(standing), median)
             case "CaseDecided", (case, verdict, median, until):

@@ -1,4 +1,4 @@
-"""What logs say: protocol events where a log holds all of one, else what has to be read again."""
+"""Facts in logs: a protocol event if the log holds all of it, else the name of the state to read again."""
 
 from dataclasses import dataclass
 

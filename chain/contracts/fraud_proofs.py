@@ -1,4 +1,4 @@
-"""The FraudProofs contract: lies that need no court. What proves one is in protocol.judging.fraud_proofs."""
+"""The FraudProofs contract: fraud that needs no court. Its rules are in protocol.judging.fraud_proofs."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -11,7 +11,7 @@ from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
 from protocol.events import BatchChallenged
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import Address, BatchId, Wei
 
@@ -32,13 +32,13 @@ class FraudProven:
     node: Address
     slot: int
     batch_id: BatchId
-    lie: Lie
+    fraud_kind: FraudKind
     position: int
     prover: Address
 
 
 class FraudProofs(Contract):
-    """Where anyone shows that a batch contradicts itself, its papers, or its node's signature."""
+    """The FraudProofs contract: anyone shows that a batch contradicts itself, its papers, or its node's signature."""
 
     NAME = "FraudProofs"
 
@@ -47,12 +47,14 @@ class FraudProofs(Contract):
         node: Address,
         slot: int,
         contents: BatchContents,
-        lie: Lie,
+        fraud_kind: FraudKind,
         leaves: Sequence[OpenedLeaf],
         papers: Papers,
     ) -> Call:
         """Condemn the node of a batch that is not final; anyone. Several leaves only for MISCOUNTED."""
-        return self.call("proveFraud", proof_tuple(node, slot, contents, lie, leaves, encoded_papers(lie, papers)))
+        return self.call(
+            "proveFraud", proof_tuple(node, slot, contents, fraud_kind, leaves, encoded_papers(fraud_kind, papers))
+        )
 
     def challenge_leaf(self, node: Address, slot: int, contents: BatchContents, position: int) -> Call:
         """Have a small batch checked in full, for a bond; the client or signer of the leaf at this place."""
@@ -63,12 +65,12 @@ class FraudProofs(Contract):
     final; anyone."""
 
     async def challenge_of(self, batch_id: BatchId) -> tuple[Address, Wei]:
-        """Who challenged a batch and the bond; zeros if there is none or it is over."""
+        """The account that challenged a batch, and its bond; zeros if there is none or it is over."""
         client, bond = await self.read("challengeOf", batch_id)
         return client, Wei(bond)
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says: a bond has moved. What a proof does is told by the other contracts."""
+        """The fact in a log of this contract: a bond has moved. The other contracts log the effects of a proof."""
         match entry.event, entry.values:
             case "LeafChallenged", (batch_id, node, client, _, position, _):
                 return BatchChallenged(batch_id, node, client, position)
@@ -77,38 +79,43 @@ class FraudProofs(Contract):
         return None
 
     def proven(self, entry: DecodedLog) -> FraudProven | None:
-        """What a log of this contract says."""
+        """The fact in a log of this contract."""
         if entry.event != "FraudProven":
             return None
-        node, slot, batch_id, lie, position, prover = entry.values
-        return FraudProven(node, slot, BatchId(batch_id), Lie(lie), position, prover)
+        node, slot, batch_id, fraud_kind, position, prover = entry.values
+        return FraudProven(node, slot, BatchId(batch_id), FraudKind(fraud_kind), position, prover)
 
 
-def encoded_papers(lie: Lie, papers: Papers) -> bytes:
+def encoded_papers(fraud_kind: FraudKind, papers: Papers) -> bytes:
     """The papers that a lie asks for, in the contract's encoding.
 
     Raises: ValueError if one is missing.
     """
     kinds: list[str] = []
     values: list[Any] = []
-    if Lie.OVERPRICED <= lie < Lie.RECEIPT_DIFFERS:
+    if FraudKind.OVERPRICED <= fraud_kind < FraudKind.RECEIPT_DIFFERS:
         kinds, values = [DETAILS], [papers.details]
-    elif lie is Lie.RECEIPT_DIFFERS:
+    elif fraud_kind is FraudKind.RECEIPT_DIFFERS:
         kinds, values = [RECEIPT], [papers.receipt]
-    elif lie is Lie.RECEIPT_OF_ANOTHER:
+    elif fraud_kind is FraudKind.RECEIPT_OF_ANOTHER:
         kinds, values = [RECEIPT, ORDER], [papers.receipt, papers.order]
-    elif lie is Lie.RESULT_DIFFERS:
+    elif fraud_kind is FraudKind.RESULT_DIFFERS:
         signed = papers.result
         kinds = [RESULT, "bytes", ORDER]
         values = [signed and signed.result, signed and signed.signature, papers.order]
     if any(value is None for value in values):
-        raise ValueError(f"{lie.name} needs papers that are not there")
+        raise ValueError(f"{fraud_kind.name} needs papers that are not there")
     return encode(kinds, [value if isinstance(value, bytes) else astuple(value) for value in values])
 
 
 def proof_tuple(
-    node: Address, slot: int, contents: BatchContents, lie: Lie, leaves: Sequence[OpenedLeaf], papers: bytes
+    node: Address,
+    slot: int,
+    contents: BatchContents,
+    fraud_kind: FraudKind,
+    leaves: Sequence[OpenedLeaf],
+    papers: bytes,
 ) -> tuple[Any, ...]:
     """A proof as the contract takes it."""
     opened = [(each.position, astuple(each.leaf), [astuple(one) for one in each.siblings]) for each in leaves]
-    return (node, slot, int(lie), contents_tuple(contents), opened, papers)
+    return (node, slot, int(fraud_kind), contents_tuple(contents), opened, papers)

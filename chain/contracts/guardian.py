@@ -11,7 +11,7 @@ class Pausing:
     """The account that may pause, zero for none; from when on, in seconds, 0 for at any time."""
 
     keeper: Address
-    next_pause_at: int
+    next_pause_at_s: int
 
 
 class Guardian(Contract):
@@ -20,7 +20,7 @@ class Guardian(Contract):
     NAME = "Guardian"
 
     async def pausing(self) -> Pausing:
-        """Who may pause next, and when."""
+        """The account that may pause next, and when."""
         return Pausing(await self.read("keeper"), int(await self.read("nextPauseAt")))
 
     pause = CallTo[int]("pause")

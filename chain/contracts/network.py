@@ -32,7 +32,7 @@ _COUNTS = ("chain_id", "first_nonce", "block")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where each contract is, in the order of CONTRACTS."""
+    """The address of each contract, in the order of CONTRACTS."""
 
     token: Address
     timelock: Address
@@ -65,7 +65,7 @@ class Deployment:
 
     @property
     def domain(self) -> Domain:
-        """Where the signatures of messages count."""
+        """The domain of message signatures."""
         return Domain(self.chain_id, self.addresses.settlement)
 
     def write(self, path: Path) -> None:
@@ -86,7 +86,7 @@ def read_deployment(path: Path) -> Deployment:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            # What is longer is cut, and then no JSON any more.
+            # A longer file is cut, and then is no JSON any more.
             plain: dict[str, Any] = json.loads(file.read(MAX_CHARS))
         if plain.pop("v") != 1:
             raise ValueError("version")
@@ -150,7 +150,7 @@ class Network:
         return Panel(self.ethereum, await self.court.panel_address())
 
     async def names(self) -> dict[Address, str]:
-        """What every contract is called, by where it is."""
+        """The names of the contracts by their addresses."""
         return {**{address: name for name, address in self.by_name()}, await self.court.panel_address(): Panel.NAME}
 
     @property
@@ -159,7 +159,7 @@ class Network:
         return tuple(self._speakers)
 
     def fact(self, log: Log) -> Fact | None:
-        """What a log of one of the contracts says.
+        """The fact in a log of one of the contracts.
 
         Raises: ChainError for a log that the contract cannot have written: the endpoint lies.
         """

@@ -11,7 +11,7 @@ class Panel(Contract):
     NAME = "Panel"
 
     async def arbiters(self) -> tuple[Address, ...]:
-        """Who they are; none while doubts are void at once."""
+        """The arbiters; none while doubts are void at once."""
         return tuple(await self.read("arbiters"))
 
     async def quorum(self) -> int:

@@ -22,7 +22,7 @@ NO_BAND = Tolerance(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class DeviceClass:
-    """What two machines must share so that one may check the other; `runtime` is the hash of the runner."""
+    """Properties that two machines must share so that one may check the other; `runtime` is the hash of the runner."""
 
     id: int
     name: str
@@ -64,7 +64,7 @@ class Params(Contract):
         return Profile.from_chain(await self.read("profile"))
 
     async def rules(self, settlement: Address, stake_manager: Address) -> ChainRules:
-        """What the core must know of this deployment.
+        """The rules of this deployment for the core.
 
         Raises: ConfigError if it was made with a profile that this release does not know.
         """
@@ -114,7 +114,7 @@ class Params(Contract):
         return self.call("addCalibration", manifest, class_id, row.to_chain())
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says."""
+        """The fact in a log of this contract."""
         match entry.event, entry.values:
             case "CalibrationAdded", (manifest, class_id, values):
                 row = _row(values)

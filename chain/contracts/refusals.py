@@ -1,4 +1,4 @@
-"""What a sender can do about a refusal, by the name of the contract's error."""
+"""The remedy for a refusal, by the name of the contract's error."""
 
 from chain.rpc.ethereum import refusal_name
 from protocol.errors import ChainError, Reverted
@@ -71,5 +71,5 @@ HINTS = {
 
 
 def hint(error: ChainError) -> str:
-    """What to do about a refusal, in words for its sender; empty where nothing is known."""
+    """The remedy for a refusal, in words for its sender; empty if none is known."""
     return HINTS.get(refusal_name(error), "") if isinstance(error, Reverted) else ""

@@ -147,7 +147,7 @@ class Settlement(Contract):
     # ---- batches
 
     async def batch_of(self, node: Address, slot: int, block: BlockTag = "latest") -> StoredBatch:
-        """What a slot of a node's ring holds."""
+        """The batch in a slot of a node's ring."""
         return StoredBatch(*await self.read("batchOf", node, slot, block=block))
 
     async def batch_id_of(self, node: Address, slot: int) -> BatchId | None:
@@ -199,11 +199,11 @@ class Settlement(Contract):
         return Book(*await self.read("bookOf", node))
 
     async def pool(self) -> Wei:
-        """What seats are paid from."""
+        """The pool that pays seats."""
         return Wei(await self.read("pool"))
 
     async def burn_pending(self) -> Wei:
-        """What batches have set aside to burn."""
+        """The amount that batches have set aside to burn."""
         return Wei(await self.read("burnPending"))
 
     claim = CallTo[Address]("claim")
@@ -218,7 +218,7 @@ class Settlement(Contract):
     # ---- logs
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says."""
+        """The fact in a log of this contract."""
         match entry.event, entry.values:
             case "Deposited", (client, _, _, free):
                 return AccountSeen(Account(client, free))
@@ -292,6 +292,6 @@ def _submitted(
 
 
 def stored_contents(values: tuple[Any, ...]) -> BatchContents:
-    """What a batch was submitted with, as the contract encodes it."""
+    """The contents of a batch, as the contract encodes them."""
     root, max_leaf, debits = values
     return BatchContents(root, max_leaf, tuple(LaneDebit(*debit) for debit in debits))

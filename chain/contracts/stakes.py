@@ -45,8 +45,8 @@ class StakedNode:
     class_mask: int
     active_stake: Wei
     unbonding_stake: Wei
-    unlock_at: int
-    jailed_until: int
+    unlock_at_s: int
+    jailed_until_s: int
     score_hundredths: int
     rate_bps: int
     successes: int
@@ -81,7 +81,7 @@ class StakedNode:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a node is registered with; `consent` is the operator's signature, good until `deadline` in seconds."""
+    """The terms of a registration; `consent` is the operator's signature, good until `deadline` in seconds."""
 
     operator: Address
     payout: Address
@@ -102,11 +102,11 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """What somebody has in a node, the owner included; the fields of DelegationView. In wei, as of now."""
+    """One staker's part in a node, the owner included; the fields of DelegationView. In wei, as of now."""
 
     active: Wei
     unbonding: Wei
-    unlock_at: int
+    unlock_at_s: int
     rewards: Wei
 
 
@@ -114,7 +114,7 @@ class Delegation:
 class StakeTerms:
     """On what terms others may stake on a node, and what its owner has announced; the fields of NodeTerms.
 
-    What is announced may be confirmed by anyone from `commission_at` and `payout_at` on; 0: nothing is announced.
+    What is announced may be confirmed by anyone from `commission_at_s` and `payout_at_s` on; 0: nothing is announced.
     """
 
     own_stake: Wei
@@ -122,9 +122,9 @@ class StakeTerms:
     rewards_held: Wei
     commission_bps: int
     next_commission_bps: int
-    commission_at: int
+    commission_at_s: int
     next_payout: Address
-    payout_at: int
+    payout_at_s: int
 
 
 class Stakes(Contract):
@@ -150,12 +150,12 @@ class Stakes(Contract):
         owner, _ = await self.read("keysOf", node)
         return bool(owner != ZERO_ADDRESS)
 
-    async def paused_until(self) -> int:
+    async def paused_until_s(self) -> int:
         """Until when new obligations are stopped, seconds; in the past or 0 while they are taken."""
         return int(await self.read("intakePausedUntil"))
 
     async def delegation_of(self, node: Address, staker: Address) -> Delegation:
-        """What somebody has in a node, and what it has earned there; of the owner its own part."""
+        """One staker's part in a node with its earnings; of the owner its own part."""
         return Delegation(*await self.read("delegationOf", node, staker))
 
     async def terms_of(self, node: Address) -> StakeTerms:
@@ -262,7 +262,7 @@ class Stakes(Contract):
     # ---- logs
 
     def fact(self, entry: DecodedLog) -> Fact | None:
-        """What a log of this contract says."""
+        """The fact in a log of this contract."""
         match entry.event, entry.values:
             case "Slashed", (node, case_id, active, unbonding, *_):
                 return NodeSlashed(node, active + unbonding, case_id)

@@ -17,11 +17,11 @@ ANYBODY = ZERO_ADDRESS
 ADMIN = bytes(32)
 ROLES = ("PROPOSER_ROLE", "CANCELLER_ROLE", "EXECUTOR_ROLE")
 _SINGLE = ("address", "uint256", "bytes", "bytes32", "bytes32")
-"""What the id of an operation of one call is the hash of."""
+"""The encoding whose hash is the id of an operation of one call."""
 
 
 class OperationState(IntEnum):
-    """Where an operation stands; the contract's numbers."""
+    """The state of an operation; the contract's numbers."""
 
     UNSET = 0
     WAITING = 1
@@ -31,7 +31,7 @@ class OperationState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Governance:
-    """Who rules a network. Proposers may cancel, too; the keeper may pause the intake."""
+    """The governor of a network. Proposers may cancel, too; the keeper may pause the intake."""
 
     proposers: tuple[Address, ...]
     keeper: Address
@@ -51,7 +51,7 @@ class Governance:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Calls that the governor is going to make, one after the other; `ready_at` in seconds.
+    """Calls that the governor is going to make, one after the other; `ready_at_s` in seconds.
 
     predecessor: the operation that must be done before, or zero. salt: tells it from another one with the same calls.
     """
@@ -60,7 +60,7 @@ class Operation:
     calls: tuple[Call, ...]
     predecessor: bytes
     salt: bytes
-    ready_at: int
+    ready_at_s: int
     state: OperationState
 
 
@@ -79,7 +79,7 @@ class Timelock(Contract):
         return all(await self.read_many("hasRole", asked))
 
     async def holders(self, first: int, last: int) -> list[tuple[str, Address]]:
-        """Who has a role now, of all who were given one in these blocks; by the names in ROLES."""
+        """The holders of each role now, of all accounts that were given one in these blocks; by the names in ROLES."""
         names = {role_id(role): role for role in ROLES}
         given = {(role, account): None for role, account, _ in await self._values("RoleGranted", first, last)}
         known = [(role, account) for role, account in given if role in names]
@@ -87,11 +87,11 @@ class Timelock(Contract):
         return [(names[role], account) for (role, account), holds in zip(known, has, strict=True) if holds]
 
     async def pending(self, first: int, last: int) -> list[Operation]:
-        """What was proposed in these blocks and is neither done nor cancelled, in order."""
+        """Operations that were proposed in these blocks and are neither done nor cancelled, in order."""
         calls: dict[bytes, dict[int, Call]] = {}
         before: dict[bytes, bytes] = {}
         for identity, index, target, value, data, predecessor, _ in await self._values("CallScheduled", first, last):
-            # What was cancelled may be proposed again, and then has two logs.
+            # A cancelled operation may be proposed again, and then has two logs.
             calls.setdefault(identity, {})[index] = Call("proposed call", target, data, Wei(value))
             before[identity] = predecessor
         if not calls:
@@ -106,10 +106,10 @@ class Timelock(Contract):
                 tuple(calls[identity][index] for index in sorted(calls[identity])),
                 before[identity],
                 salts.get(identity, ZERO_HASH),
-                ready_at,
+                ready_at_s,
                 OperationState(state),
             )
-            for (identity,), state, ready_at in zip(ids, states, times, strict=True)
+            for (identity,), state, ready_at_s in zip(ids, states, times, strict=True)
         )
         return [each for each in made if each.state in (OperationState.WAITING, OperationState.READY)]
 

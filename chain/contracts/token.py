@@ -39,15 +39,15 @@ class Token(Contract):
     NAME = "VCoin"
 
     async def balance_of(self, holder: Address) -> Wei:
-        """What an account holds."""
+        """The balance of an account."""
         return Wei(await self.read("balanceOf", holder))
 
     async def allowance(self, holder: Address, spender: Address) -> Wei:
-        """What `spender` may take from `holder`."""
+        """The amount that `spender` may take from `holder`."""
         return Wei(await self.read("allowance", holder, spender))
 
     async def total_supply(self) -> Wei:
-        """What has not been burned."""
+        """The supply that has not been burned."""
         return Wei(await self.read("totalSupply"))
 
     async def permit(self, owner: Key, spender: Address, amount: int) -> Permit:
@@ -62,7 +62,7 @@ class Token(Contract):
     """(spender, amount) Let `spender` take `amount`."""
 
     async def allowing(self, holder: Address, spender: Address, amount: int) -> tuple[Call, ...]:
-        """What `holder` must send first so that `spender` may take `amount`: nothing where it may already."""
+        """The calls of `holder` before `spender` may take `amount`: none if it may already."""
         return () if await self.allowance(holder, spender) >= amount else (self.approve(spender, amount),)
 
     transfer = CallTo[Address, int]("transfer")

@@ -35,10 +35,10 @@ _CODE_BYTE_GAS = 200
 _SLOT_GAS = 24_000
 """To write a word and say so in an event."""
 _WORK_GAS = 60_000
-"""What a constructor computes, at most."""
+"""Gas of a constructor's computation, at most."""
 _SLOTS = {"VCoin": 4, "Timelock": 2, "Params": 8, "Guardian": 1}
 _MAKES = {"Court": "Panel"}
-"""What a constructor creates itself."""
+"""The contracts that a constructor creates itself."""
 _CLASS_SLOTS = 5
 _ROW_SLOTS = 3
 _STUCK_S = 300.0
@@ -68,7 +68,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a deployment is going to do."""
+    """The steps of a deployment."""
 
     chain_id: int
     profile: Profile
@@ -123,7 +123,7 @@ async def plan(
     governance: Governance | None = None,
     begun: Deployment | None = None,
 ) -> Plan:
-    """What a deployment would do from here on.
+    """The steps of a deployment from here on.
 
     Args: calibrations, None for those of this release; governance, None for the deployer alone; begun, what an earlier
     run has written down.
@@ -281,7 +281,7 @@ def created_by(sender: Address, nonce: int) -> Address:
 
 
 def read_begun(path: Path | None, chain_id: int, deployer: Address, profile: Profile) -> Deployment | None:
-    """What an earlier run has written down; None if there was none.
+    """The record of an earlier run; None if there was none.
 
     Raises: ConfigError if that was of another network.
     """
@@ -322,7 +322,7 @@ async def _require_planned(network: Network, made: Plan) -> None:
             ("fraud proofs", await network.court.read("fraudProofs"), at.fraud_proofs),
             ("audits", await network.court.read("audits"), at.audits),
         )
-        # What is added later goes through the timelock, and is no reason to refuse.
+        # A later addition goes through the timelock, and is no reason to refuse.
         known = {row.id: row for row in await params.classes()}
         found = [known.get(row.id) for row in made.classes]
         rows = [await params.row(row.manifest, row.class_id) for row in made.rows]

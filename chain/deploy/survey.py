@@ -1,4 +1,4 @@
-"""What a chain can do, found by asking it, and whether a network may be deployed there.
+"""The abilities of a chain, found by asking it, and whether a network may be deployed there.
 
 Nothing is believed that can be tried: codes and opcodes are tried in simulated calls, times and proposers are measured
 over recent blocks.
@@ -18,7 +18,7 @@ from protocol.errors import ChainError, Reverted
 from protocol.wire.ids import Address, Wei
 
 LOCAL_CHAINS = frozenset({1_337, 31_337})
-"""Chains of one machine: Anvil and its like. What is refused elsewhere is only said there."""
+"""Chains of one machine: Anvil and its like. A finding that blocks elsewhere is only reported there."""
 HISTORY = Address("0x0000F90827F1C53a10cb7A02335B175320002935")
 """EIP-2935: the contract that knows the hashes of the last 8191 blocks."""
 HISTORY_BLOCKS = 8_191
@@ -34,7 +34,7 @@ _CANCUN = bytes.fromhex("5f5f5f5e5f5f5d60015f5360015ff3")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found out. Times in seconds, amounts in wei.
+    """The findings of a survey. Times in seconds, amounts in wei.
 
     `block_s` is None while there are too few blocks; `base_fee` None without EIP-1559; `code_limit` the size that was
     tried where it was accepted, else 0.
@@ -119,7 +119,7 @@ async def survey(ethereum: Ethereum, deployer: Address, largest: int = CODE_LIMI
 
 
 def findings(seen: Survey, made: Plan) -> tuple[SurveyFinding, ...]:
-    """What speaks against deploying this plan on that chain."""
+    """The findings against a deployment of this plan on that chain."""
     return (
         *_about_the_machine(seen),
         *_about_the_network(seen, made),
@@ -258,7 +258,7 @@ async def _creates(ethereum: Ethereum, code: bytes, size: int) -> bool:
 
 
 def _code_of(size: int) -> bytes:
-    """What creates a contract of so many zero bytes."""
+    """Init code of a contract of so many zero bytes."""
     return b"\x62" + size.to_bytes(3, "big") + b"\x5f\xf3"
 
 

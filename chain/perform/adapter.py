@@ -9,13 +9,13 @@ import trio
 from chain.contracts.network import Deployment, Network
 from chain.contracts.profiles import POLL_S
 from chain.perform import audits, batches, cases, fraud, lanes
-from chain.perform.liveness import Signs
+from chain.perform.liveness import LivenessResponder
 from chain.perform.transactor import Performer, Transactor
 from chain.read.watcher import Send, Watcher
 from chain.rpc.clock import ChainClock, now_ms
 from chain.rpc.endpoints import REST_S, Unreachable, open_rpc
 from chain.rpc.ethereum import Ethereum
-from chain.rpc.quorum import Witnesses
+from chain.rpc.quorum import RpcQuorum
 from chain.tx.pending import Record, Recorded
 from chain.tx.signer import Signer
 from chain.tx.transactions import MAX_FEE, MAX_PAUSE_S, Sender, look_after
@@ -81,7 +81,7 @@ class ChainAdapter:
 
     async def give_signs(self, node: Address) -> None:
         """Answer liveness challenges on the chain until cancelled."""
-        await Signs(self.network, self._operator, node).give(self._poll_s * LOOK_AFTER_POLLS)
+        await LivenessResponder(self.network, self._operator, node).give(self._poll_s * LOOK_AFTER_POLLS)
 
     @property
     def _senders(self) -> tuple[Sender, ...]:
@@ -156,10 +156,10 @@ async def open_chain(
         await network.require(deployment)
         rules = await network.params.rules(deployment.addresses.settlement, deployment.addresses.stakes)
         pause_s = POLL_S[rules.profile] if poll_s is None else poll_s
-        witnesses, clock = Witnesses(rpc), ChainClock(clock_ms)
+        quorum, clock = RpcQuorum(rpc), ChainClock(clock_ms)
         watcher = Watcher(
-            Network(Ethereum(witnesses), deployment.addresses),
-            witnesses,
+            Network(Ethereum(quorum), deployment.addresses),
+            quorum,
             clock,
             first_block=deployment.block,
             epoch_blocks=rules.epoch,

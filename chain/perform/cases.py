@@ -9,7 +9,7 @@ from chain.rpc.ethereum import refusal_name
 from protocol import effects as fx
 from protocol.errors import Reverted
 from protocol.events import TransactionMined
-from protocol.judging.margins import median_evidence
+from protocol.judging.margins import median_llr
 from protocol.params import FULL_BENCH, PASS_ABOVE_BPS
 from protocol.stages.commitment import BatchContents
 from protocol.wire.ids import BatchId, Wei
@@ -32,7 +32,7 @@ def commit(network: Network, effect: fx.CommitSeat) -> ContractCall:
 def reveal(network: Network, effect: fx.RevealSeat) -> ContractCall:
     """Show a seat's scores."""
     case, seat = BatchId(effect.batch_id), effect.seat
-    call = network.court.reveal_seat(case, seat, effect.digest, effect.scores, effect.salt, effect.evidence)
+    call = network.court.reveal_seat(case, seat, effect.digest, effect.scores, effect.salt, effect.llr_millinats)
     return ContractCall(call, _seat_is(network, case, seat, SeatState.REVEALED))
 
 
@@ -107,13 +107,13 @@ async def _passes(network: Network, case: BatchId) -> bool:
     heard = [seat for seat in await court.seats_of(case) if seat.state is not SeatState.SILENT]
     if not heard or any(seat.state is not SeatState.REVEALED or seat.score <= PASS_ABOVE_BPS for seat in heard):
         return False
-    if all(seat.evidence <= 0 for seat in heard):
+    if all(seat.llr_millinats <= 0 for seat in heard):
         return True
-    seen, evidence = await court.case_of(case), median_evidence([seat.evidence for seat in heard])
+    seen, llr_millinats = await court.case_of(case), median_llr([seat.llr_millinats for seat in heard])
     running = await court.running_of(seen.node, seen.class_id)
     if len(heard) < FULL_BENCH:
-        return not running.is_suspect(evidence)
-    return not running.after(evidence, bench=True).is_alarm
+        return not running.is_suspect(llr_millinats)
+    return not running.after(llr_millinats, bench=True).is_alarm
 
 
 PERFORMERS: dict[type, Performer] = {

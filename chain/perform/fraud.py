@@ -11,7 +11,7 @@ from protocol.wire.ids import BatchId
 def prove(network: Network, effect: ProveFraud) -> ContractCall:
     """Prove a contradiction. A batch that is void or final takes no proof any more."""
     call = network.fraud_proofs.prove_fraud(
-        effect.node, effect.slot, effect.contents, effect.lie, effect.leaves, effect.papers
+        effect.node, effect.slot, effect.contents, effect.fraud_kind, effect.leaves, effect.papers
     )
     return ContractCall(call, in_state(network, effect, ENDED | {BatchState.VOID}))
 

@@ -18,14 +18,14 @@ LOOK_BACK_BLOCKS = 300
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Who asks, until when an answer counts, in seconds, and the transaction that asked: two may come in one second."""
+    """The challenger, the deadline of an answer in seconds, and the transaction: two may come in one second."""
 
     challenger: Address
     answer_by: int
     transaction: Hash32
 
 
-class Signs:
+class LivenessResponder:
     """Answers challenges of one node at the head of the chain; each once."""
 
     def __init__(self, network: Network, operator: Sender, node: Address) -> None:

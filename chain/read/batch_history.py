@@ -53,7 +53,7 @@ _COURT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class BatchHistory:
     """The parts of a proof that are the chain's, as far as the batch has come."""
 
     node: Address
@@ -64,8 +64,10 @@ class Trail:
     steps: tuple[Step, ...]
 
 
-async def read_trail(network: Network, batch_id: BatchId, first: int, last: int, *, whole: bool = True) -> Trail | None:
-    """What these blocks tell of a batch; None if none of them has it.
+async def read_batch_history(
+    network: Network, batch_id: BatchId, first: int, last: int, *, whole: bool = True
+) -> BatchHistory | None:
+    """The history of a batch in these blocks; None if none of them has it.
 
     Args: first, a block not after the one that has it; whole, with the salts of the seats and the list of verifiers,
     which a check needs and a person does not.
@@ -93,7 +95,7 @@ async def read_trail(network: Network, batch_id: BatchId, first: int, last: int,
     if case is not None and whole:
         case = await _completed(network, batch, case, told)
     steps = tuple(Step(each.event, each.log.transaction, each.log.block) for each in told)
-    return Trail(node, batch, _draw(batch, epoch, told), case, _pay(docket), steps)
+    return BatchHistory(node, batch, _draw(batch, epoch, told), case, _pay(docket), steps)
 
 
 async def read_noise(network: Network, manifest: Cid, class_id: int) -> NoisePaper | None:
@@ -186,8 +188,8 @@ def _case(case: DocketCase, told: Sequence[DecodedLog]) -> CasePaper:
                 found = Finding(Verdict(verdict), at)
             case "PanelCalled", (_, at, _) if not case.round:
                 found = Finding(Verdict.REVIEW, at)
-            case "MarginCounted", (_, _, _, evidence, told_sum, confirmed):
-                margin = MarginPaper(evidence, told_sum, confirmed)
+            case "MarginCounted", (_, _, _, llr_millinats, told_sum, confirmed):
+                margin = MarginPaper(llr_millinats, told_sum, confirmed)
     audited = any(each.event == "AuditEnded" and each.values[2] for each in told)
     return CasePaper(
         seats=tuple(_seat(seat, commitments.get(number)) for number, seat in sorted(case.seats.items())),
@@ -205,7 +207,7 @@ def _case(case: DocketCase, told: Sequence[DecodedLog]) -> CasePaper:
 
 
 def _seat(seat: DocketSeat, commitment: bytes | None) -> SeatPaper:
-    shown = (seat.digest, None, seat.scores, seat.evidence) if seat.has_revealed else ()
+    shown = (seat.digest, None, seat.scores, seat.llr_millinats) if seat.has_revealed else ()
     return SeatPaper(seat.node, seat.phase is SeatPhase.SILENT, commitment, *shown)
 
 

@@ -9,7 +9,7 @@ from protocol.wire.ids import Address, BatchId
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(ChainCase):
+class CaseSummary(ChainCase):
     """A case as it stands. block: of its first log; median: behind the verdict, or of the last round so far."""
 
     batch_id: BatchId
@@ -21,7 +21,7 @@ class Heard(ChainCase):
         return self.state is not CaseState.CLOSED
 
 
-async def read_cases(network: Network, first: int, last: int, node: Address | None = None) -> list[Heard]:
+async def read_cases(network: Network, first: int, last: int, node: Address | None = None) -> list[CaseSummary]:
     """Every case that these blocks tell of, as it stands now, in the order of their first logs.
 
     Args: node, for those about its batches alone. A batch that was not brought to court in time counts as a case, too.
@@ -37,11 +37,11 @@ async def read_cases(network: Network, first: int, last: int, node: Address | No
         if entry.event == "CaseResolved":
             medians[case] = entry.values[4]
     stand = await network.court.read_many("caseOf", [(case,) for case in begun]) if begun else []
-    found = (Heard(*(*values, *each)) for each, values in zip(begun.items(), stand, strict=True))
+    found = (CaseSummary(*(*values, *each)) for each, values in zip(begun.items(), stand, strict=True))
     return [replace(case, median=medians.get(case.batch_id, case.median)) for case in found]
 
 
-async def cases_before_panel(network: Network, first: int, last: int) -> list[Heard]:
+async def cases_before_panel(network: Network, first: int, last: int) -> list[CaseSummary]:
     """The cases that wait for arbiters now. Raises: ChainError."""
     called = {BatchId(entry.values[0]) for entry in await network.court.entries("PanelCalled", first, last)}
     found = await read_cases(network, first, last) if called else []

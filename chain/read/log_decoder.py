@@ -1,4 +1,4 @@
-"""What happened on the chain between two blocks, as events in the order of the logs."""
+"""The events of the chain between two blocks, in the order of the logs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ async def read_facts(
     return until, list(_facts(network, logs))
 
 
-class Teller:
+class LogDecoder:
     """Turns facts into events: what a log does not hold is read at a final block, what has not changed is not told."""
 
     def __init__(self, network: Network) -> None:
@@ -60,7 +60,7 @@ class Teller:
                 case ev.AccountSeen(account):
                     events += self._account(account)
                 case ev.IntakeStopped(until):
-                    # What is over by its own block was ended before its time.
+                    # An intake stop that is over by its own block was ended before its time.
                     events.append(ev.IntakeStopped(until if until > times[each.block] else 0))
                 case ev.CaseConvened() | ev.SeatAdded() | ev.DataAnswered() | ev.AuditConvened() as event:
                     events.append(replace(event, timestamp=times[each.block]))

@@ -1,4 +1,4 @@
-"""What has cost a node: every slash, jail, penalty and change of its rate, with the event and evidence behind it."""
+"""The penalties of a node: every slash, jail, penalty and change of its rate, with the event and the case behind it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from chain.contracts.network import Network
 from chain.contracts.settlement import Book
 from chain.contracts.stakes import StakedNode
-from chain.read.batch_history import Trail, read_trail
+from chain.read.batch_history import BatchHistory, read_batch_history
 from chain.read.reputation import Cause, Change, read_record
-from protocol.judging.fraud_proofs import Lie
+from protocol.judging.fraud_proofs import FraudKind
 from protocol.params import BPS
 from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
@@ -21,13 +21,13 @@ MOST_CASES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
+class Penalty:
     """A change that hurt, or that changed what share of the node's work is checked.
 
     rate_before, rate_after: in basis points. burned and pooled: where what it lost went, in wei. jailed_until: in
-    seconds, 0 if it was not. days: for which it was charged. lie: that code has proved. sat: whether the node sat in
-    the case, so that an audit was about its seat; else it was an auditor. trail: the batch and its case, None for older
-    ones and where there is none.
+    seconds, 0 if it was not. days: for which it was charged. fraud_kind: what code has proved.
+    sat: whether the node sat in the case, so that an audit was about its seat; else it was an auditor.
+    history: the batch and its case, None for older ones and where there is none.
     """
 
     change: Change
@@ -35,11 +35,11 @@ class Blow:
     rate_after: int
     burned: Wei = Wei(0)
     pooled: Wei = Wei(0)
-    jailed_until: int = 0
+    jailed_until_s: int = 0
     days: int = 0
-    lie: Lie = Lie.NONE
+    fraud_kind: FraudKind = FraudKind.NONE
     sat: bool = False
-    trail: Trail | None = None
+    history: BatchHistory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Penalties:
     node: StakedNode
     book: Book
     now: int
-    blows: tuple[Blow, ...]
+    penalties: tuple[Penalty, ...]
 
 
 async def read_penalties(network: Network, node_id: Address, first: int) -> Penalties | None:
@@ -66,9 +66,9 @@ async def read_penalties(network: Network, node_id: Address, first: int) -> Pena
     told = _Told(network, node_id, first, block.number)
     await told.read()
     changes = await read_record(network, node_id, first, block.number)
-    blows = told.blows(changes)
-    blows = [*blows[:-MOST_CASES], *[await told.with_evidence(blow) for blow in blows[-MOST_CASES:]]]
-    return Penalties(node_id, node, await network.settlement.book_of(node_id), block.timestamp, tuple(blows))
+    penalties = told.penalties(changes)
+    penalties = [*penalties[:-MOST_CASES], *[await told.with_case(penalty) for penalty in penalties[-MOST_CASES:]]]
+    return Penalties(node_id, node, await network.settlement.book_of(node_id), block.timestamp, tuple(penalties))
 
 
 def rate_of(samples_left: int, recent_failures: int) -> int:
@@ -79,14 +79,14 @@ def rate_of(samples_left: int, recent_failures: int) -> int:
 
 
 class _Told:
-    """What the logs beside the record say, by their transactions."""
+    """Facts of the logs beside the record, by their transactions."""
 
     def __init__(self, network: Network, node_id: Address, first: int, last: int) -> None:
         self._network, self._node, self._first, self._last = network, node_id, first, last
         self._slashes: dict[Hash32, tuple[int, int]] = {}
         self._jails: dict[Hash32, int] = {}
         self._days: dict[Hash32, int] = {}
-        self._lies: dict[Hash32, Lie] = {}
+        self._fraud_kinds: dict[Hash32, FraudKind] = {}
 
     async def read(self) -> None:
         """Raises: ChainError."""
@@ -104,9 +104,9 @@ class _Told:
                 case "OfflinePenalized", (_, days, _):
                     self._days[at] = days
         for entry in await self._network.fraud_proofs.entries("FraudProven", *span, node=self._node):
-            self._lies[entry.log.transaction] = Lie(entry.values[3])
+            self._fraud_kinds[entry.log.transaction] = FraudKind(entry.values[3])
 
-    def blows(self, changes: Sequence[Change]) -> list[Blow]:
+    def penalties(self, changes: Sequence[Change]) -> list[Penalty]:
         """Changes that hurt, or that moved the rate. A node begins on probation."""
         rate, failures, found = BPS, 0, []
         for change in changes:
@@ -116,31 +116,33 @@ class _Told:
                 rate = rate_of(change.samples_left, failures)
             hurts = change.penalty_tenths > 0 or change.lost > 0 or change.lost_wei > 0
             if hurts or rate != before or change.cause is Cause.RELEASE:
-                found.append(self._blow(change, before, rate))
+                found.append(self._penalty(change, before, rate))
         return found
 
-    def _blow(self, change: Change, before: int, after: int) -> Blow:
+    def _penalty(self, change: Change, before: int, after: int) -> Penalty:
         at = change.transaction
         burned, pooled = self._slashes.get(at, (0, 0))
         if change.cause is Cause.ABSENCE:
             burned = change.lost_wei
         own = change.cause is Cause.CASE
-        return Blow(
+        return Penalty(
             change=change,
             rate_before=before,
             rate_after=after,
             burned=Wei(burned),
             pooled=Wei(pooled),
-            jailed_until=self._jails.get(at, 0) if own else 0,
+            jailed_until_s=self._jails.get(at, 0) if own else 0,
             days=self._days.get(at, 0),
-            lie=self._lies.get(at, Lie.NONE) if own else Lie.NONE,
+            fraud_kind=self._fraud_kinds.get(at, FraudKind.NONE) if own else FraudKind.NONE,
         )
 
-    async def with_evidence(self, blow: Blow) -> Blow:
+    async def with_case(self, penalty: Penalty) -> Penalty:
         """With the case behind it. Raises: ChainError."""
-        change = blow.change
+        change = penalty.change
         if change.batch_id is None or change.cause is Cause.BATCH:
-            return blow
-        trail = await read_trail(self._network, BatchId(change.batch_id), self._first, self._last, whole=False)
-        seats = trail.case.seats if trail and trail.case else ()
-        return replace(blow, trail=trail, sat=any(seat.node == self._node for seat in seats))
+            return penalty
+        history = await read_batch_history(
+            self._network, BatchId(change.batch_id), self._first, self._last, whole=False
+        )
+        seats = history.case.seats if history and history.case else ()
+        return replace(penalty, history=history, sat=any(seat.node == self._node for seat in seats))

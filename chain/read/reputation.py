@@ -1,4 +1,4 @@
-"""What a node's record is made of: each change of it from the logs, with the batch, case or duty behind it."""
+"""The changes of a node's reputation record from the logs, each with the batch, case or duty behind it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,7 +164,7 @@ class _Fold:
         )
 
     def _cause(self, entry: DecodedLog, following: DecodedLog | None) -> tuple[Cause, BatchId | None, Verdict, int]:
-        """What is behind a change: the batch that ends right after it, an audit, else the last of what led to it."""
+        """The cause of a change: the batch that ends right after it, an audit, else the last of what led to it."""
         match following:
             case DecodedLog("BatchFinal", (_, _, batch_id, *_)):
                 return Cause.BATCH, BatchId(batch_id), Verdict.NONE, 0
@@ -177,7 +177,7 @@ class _Fold:
 
 
 def _behind(reason: DecodedLog | None) -> tuple[Cause, BatchId | None, Verdict, int]:
-    """What the last log that led to a change says of it."""
+    """The cause by the last log that led to a change."""
     match reason:
         case DecodedLog("CaseResolved", (case, _, _, verdict, _)):
             return Cause.CASE, BatchId(case), Verdict(verdict), 0

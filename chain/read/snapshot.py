@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chain.contracts.facts import ClientTouched, NodeTouched
-from chain.read.log_decoder import SeenFact, Teller
+from chain.read.log_decoder import LogDecoder, SeenFact
 from protocol import events as ev
 from protocol.stages.sampling import epoch_of
 from protocol.wire.ids import Address
@@ -35,7 +35,7 @@ class ChainSnapshot:
             self._count += 1
             self._add(each)
 
-    async def tell(self, teller: Teller, final: int) -> list[ev.Event]:
+    async def tell(self, decoder: LogDecoder, final: int) -> list[ev.Event]:
         """The state at `final`: intake, calibrations, nodes, lanes, accounts, then the open batches as they went."""
         state = (
             *self._intake,
@@ -48,7 +48,7 @@ class ChainSnapshot:
         story = [at for batch in self._open.values() for at in batch]
         story += [at for epoch, at in self._seeds.items() if epoch in epochs]
         ordered = [each for _, each in sorted(story, key=lambda at: at[0])]
-        events = await teller.tell([*state, *ordered], final)
+        events = await decoder.tell([*state, *ordered], final)
         # Everybody who ever had an account is in the logs; one that is empty says nothing.
         return [event for event in events if not (isinstance(event, ev.AccountSeen) and event.account.free == 0)]
 

@@ -1,4 +1,4 @@
-"""Where the network's own coins are, and what is about to change, from the contracts alone."""
+"""The network's own coins and its coming changes, from the contracts alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ async def _in_court(network: Network, first: int) -> list[StoredBatch]:
 
 
 def title(names: Mapping[Address, str], call: Call) -> str:
-    """What the governor is going to call, as a person reads it; `names` of the contracts by their addresses."""
+    """A coming call of the governor in words; `names` of the contracts by their addresses."""
     known = names.get(call.to or ZERO_ADDRESS)
     asked = call_in_words(call.data)
     if known and asked.partition("(")[0] in interface(known).functions:

@@ -1,7 +1,7 @@
 """Follows the chain: what happened in blocks that count as final, in order, and where the head is.
 
-Logs are read only up to the final block, so a reorganisation above it changes nothing that was reported. What is
-reported fits to what was reported before, block by block, and is what all endpoints tell (see `witnesses`). `BlockSeen`
+Logs are read only up to the final block, so a reorganisation above it changes nothing that was reported. A
+report continues the one before, block by block, and all endpoints agree on it (see `quorum`). `BlockSeen`
 comes after every event of the blocks up to its `final`: the next start may begin at that number.
 """
 
@@ -13,12 +13,12 @@ import trio
 
 from chain.contracts.facts import NodeTouched
 from chain.contracts.network import Network
-from chain.read.log_decoder import Teller, read_facts
+from chain.read.log_decoder import LogDecoder, read_facts
 from chain.read.snapshot import ChainSnapshot
 from chain.rpc.clock import ChainClock
 from chain.rpc.endpoints import WrongChain
 from chain.rpc.ethereum import Block
-from chain.rpc.quorum import Witnesses
+from chain.rpc.quorum import RpcQuorum
 from protocol.errors import ChainError, ReorgedOut
 from protocol.events import BlockSeen, Event
 from protocol.wire.ids import Address, Hash32
@@ -34,7 +34,7 @@ Send = Callable[[Event], Awaitable[None]]
 class Watcher:
     """One watcher of one network.
 
-    Args: network, asked through `witnesses`; clock, which hears of every head; first_block, not after the first
+    Args: network, asked through `quorum`; clock, which hears of every head; first_block, not after the first
     contract of the network; epoch_blocks and final_depth in blocks; cursor, the last block whose events are all known
     already, None if nothing is known, and cursor_hash, None where it is not known.
     """
@@ -42,7 +42,7 @@ class Watcher:
     def __init__(
         self,
         network: Network,
-        witnesses: Witnesses,
+        quorum: RpcQuorum,
         clock: ChainClock,
         *,
         first_block: int,
@@ -53,13 +53,13 @@ class Watcher:
         poll_s: float,
     ) -> None:
         self._network = network
-        self._witnesses = witnesses
+        self._quorum = quorum
         self._clock = clock
         self._first_block = first_block
         self._epoch_blocks = epoch_blocks
         self._depth = final_depth
         self._poll_s = poll_s
-        self._teller = Teller(network)
+        self._decoder = LogDecoder(network)
         self._nodes: set[Address] = set()
         self._refreshed = 0
         self._head: Block | None = None
@@ -113,7 +113,7 @@ class Watcher:
         else:
             await self._require_same_past()
             self._nodes = await self._network.stakes.registered(self._first_block, self.cursor)
-            for event in await self._teller.refresh(self._nodes, max(final, self.cursor)):
+            for event in await self._decoder.refresh(self._nodes, max(final, self.cursor)):
                 await send(event)
         self._refreshed = self.cursor
 
@@ -125,7 +125,7 @@ class Watcher:
             snapshot.add(seen)
             first = until + 1
         self._nodes = set(snapshot.nodes)
-        for event in await snapshot.tell(self._teller, final):
+        for event in await snapshot.tell(self._decoder, final):
             await send(event)
 
     async def _step(self, send: Send) -> None:
@@ -152,12 +152,12 @@ class Watcher:
         while self.cursor < final:
             until, seen = await read_facts(self._network, self.cursor + 1, final, hashes)
             self._nodes |= {each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}
-            for event in await self._teller.tell(seen, final):
+            for event in await self._decoder.tell(seen, final):
                 await send(event)
             # Run by run, so that trouble in the middle repeats nothing.
             self.cursor, self.cursor_hash = until, hashes.get(until)
         if final - self._refreshed >= REFRESH_BLOCKS:
-            for event in await self._teller.refresh(self._nodes, final):
+            for event in await self._decoder.refresh(self._nodes, final):
                 await send(event)
             self._refreshed = final
 
@@ -179,7 +179,7 @@ class Watcher:
     async def _require_same_past(self) -> None:
         if self.cursor is None or self.cursor_hash is None:
             return
-        if not await self._witnesses.has(self.cursor, self.cursor_hash):
+        if not await self._quorum.has(self.cursor, self.cursor_hash):
             raise ReorgedOut(
                 f"block {self.cursor} was final and is another one now: the chain was reorganised deeper than the "
                 f"{self._depth} blocks that this node waits for, so what it has decided on may never have happened; "

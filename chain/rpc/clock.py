@@ -34,7 +34,7 @@ class ChainClock:
 
     @property
     def trouble(self) -> str:
-        """What is wrong, in a sentence; empty while nothing is."""
+        """The fault in a sentence; empty while there is none."""
         if not self.skew_s:
             return ""
         side = "ahead of" if self.skew_s > 0 else "behind"

@@ -182,7 +182,7 @@ class Rpc:
         return results
 
     async def each(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> dict[Endpoint, list[Any]]:
-        """What every endpoint in use answers, all asked at once; an answer is a result or an RpcRefusal.
+        """The answers of every endpoint in use, all asked at once; an answer is a result or an RpcRefusal.
 
         One that is silent is left, and missing here. Raises: Unreachable if all are.
         """

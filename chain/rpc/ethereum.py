@@ -29,7 +29,7 @@ TOO_EARLY = frozenset(
         "WindowOpen",
     }
 )
-"""What a contract refuses now and will not refuse later."""
+"""Refusals of a contract that time will lift."""
 _HEX = re.compile(r"0x[0-9a-fA-F]*")
 _REVERTED = 3
 """JSON-RPC code of a revert, beside the data that says why."""
@@ -61,7 +61,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class TransactionReceipt:
-    """What became of a transaction."""
+    """The outcome of a transaction."""
 
     transaction: Hash32
     block: int
@@ -126,7 +126,7 @@ class Ethereum:
         return _number(await self.rpc.request("eth_blockNumber"))
 
     async def call(self, call: Call, sender: Address | None = None, block: BlockTag = "latest") -> bytes:
-        """What a call would answer on the state after `block`.
+        """The answer of a call on the state after `block`.
 
         Raises: Reverted.
         """
@@ -172,7 +172,7 @@ class Ethereum:
         return _bytes(await self.rpc.request("eth_getCode", address, "latest"))
 
     async def balance(self, address: Address) -> Wei:
-        """What an account has for gas, in wei of the chain's own coin."""
+        """The balance of an account for gas, in wei of the chain's own coin."""
         return Wei(_number(await self.rpc.request("eth_getBalance", address, "latest")))
 
     async def nonce(self, address: Address, tag: BlockTag = "latest") -> int:
@@ -190,7 +190,7 @@ class Ethereum:
             raise refused(call, error) from error
 
     async def tip(self) -> Wei:
-        """What the endpoint advises as a tip per gas."""
+        """The tip per gas that the endpoint advises."""
         return Wei(_number(await self.rpc.request("eth_maxPriorityFeePerGas")))
 
     async def broadcast(self, raw: bytes) -> None:
@@ -206,12 +206,12 @@ class Ethereum:
                 raise
 
     async def input_of(self, transaction: Hash32) -> bytes | None:
-        """What a transaction called its contract with; None if the endpoint does not know it any more."""
+        """The calldata of a transaction; None if the endpoint does not know it any more."""
         raw = await self.rpc.request("eth_getTransactionByHash", f"0x{transaction.hex()}")
         return None if raw is None else _bytes(_field(raw, "input"))
 
     async def receipt(self, transaction: Hash32) -> TransactionReceipt | None:
-        """What became of a transaction; None while it is in no block."""
+        """The outcome of a transaction; None while it is in no block."""
         raw = await self.rpc.request("eth_getTransactionReceipt", f"0x{transaction.hex()}")
         if raw is None or _field(raw, "blockNumber") is None:
             return None

@@ -1,6 +1,6 @@
 """The chain as every endpoint tells it: what two of them tell differently is believed of neither.
 
-Each question goes to all endpoints in use at once. Where they differ, more than half of them decide, and the others are
+Each question goes to all endpoints in use at once. If they differ, more than half of them decide, and the others are
 left for a while; with two there is no such half, and nothing is told until they agree again. One that is silent, or has
 no answer, has no vote: alone, an endpoint is believed as far as its blocks fit to each other.
 """
@@ -32,7 +32,7 @@ class _Progress:
     at: float
 
 
-class Witnesses:
+class RpcQuorum:
     """Asks all endpoints of an Rpc, with its methods."""
 
     def __init__(self, rpc: Rpc) -> None:
@@ -41,7 +41,7 @@ class Witnesses:
         self._progress: dict[Endpoint, _Progress] = {}
 
     async def request(self, method: str, *parameters: Any) -> Any:
-        """What the endpoints agree on. For the newest block: the lowest of their heads, which all of them have.
+        """The answer that the endpoints agree on. The newest block is the lowest of their heads, which all have.
 
         Raises: Disagreement, transient; RpcRefusal if all refuse; Unreachable.
         """
@@ -50,7 +50,7 @@ class Witnesses:
         return (await self.batch([(method, parameters)]))[0]
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        """What they agree on, for many calls, in order. Raises: as `request`."""
+        """The answers that they agree on, for many calls, in order. Raises: as `request`."""
         answers = await self._rpc.each(calls)
         began = trio.current_time()
         found = []
@@ -125,7 +125,7 @@ def _decide(method: str, parameters: Sequence[Any], votes: dict[Endpoint, Any]) 
 
 
 def _canonical(method: str, answer: Any) -> str:
-    """What must be the same: clients differ in fields that are not read here."""
+    """The fields that must agree: clients differ in fields that are not read here."""
     if method == "eth_getBlockByNumber" and isinstance(answer, dict):
         return _hash(answer)
     if method == "eth_getLogs" and isinstance(answer, list) and all(isinstance(log, dict) for log in answer):

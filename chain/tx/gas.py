@@ -15,7 +15,7 @@ LOW_CALLS = 50
 
 @dataclass(frozen=True, slots=True)
 class GasMoney:
-    """What an account has of the chain's own coin, and for how many calls that is enough at today's fees."""
+    """An account's balance of the chain's own coin, and how many calls it pays at today's fees."""
 
     address: Address
     balance: Wei
@@ -36,7 +36,7 @@ class GasMoney:
 
     @property
     def hint(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         return f"send some of the chain's own coin to {self.address}"
 
 

@@ -133,7 +133,7 @@ def _read(path: Path) -> str:
     try:
         mode = path.stat().st_mode
         with path.open(encoding="utf-8") as file:
-            # What is longer is cut, and then no JSON any more.
+            # A longer file is cut, and then is no JSON any more.
             text = file.read(MAX_KEY_FILE_CHARS)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no key file {path}", "make one with: vcoin key create FILE") from error

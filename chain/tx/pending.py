@@ -48,7 +48,7 @@ class Fees:
     tip: int
 
     def replacing(self, market: "Fees", cap: int) -> "Fees | None":
-        """What a replacement pays: enough for every client's rule and for the next blocks; None above the cap."""
+        """The fees of a replacement: enough for every client's rule and for the next blocks; None above the cap."""
         most = max(_risen(self.most), market.most)
         tip = max(_risen(self.tip), market.tip)
         if most > cap:
@@ -60,8 +60,8 @@ class Fees:
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionOrder:
-    """What is to be sent, whatever it costs and under whichever nonce; `effect_key` is None for a person's own call."""
+class PendingTransaction:
+    """A call to send, whatever it costs and under whichever nonce; `effect_key` is None for a person's own call."""
 
     call: Call
     gas: int
@@ -70,15 +70,15 @@ class TransactionOrder:
 
     @property
     def purpose(self) -> Purpose | None:
-        """What asking again means; a person who pays twice means two payments."""
+        """The identity of an ask; a person who pays twice means two payments."""
         return purpose_of(self.call, self.effect_key)
 
 
 @dataclass(slots=True)
-class Flight:
-    """One nonce: an order, and each transaction that was signed for it, the newest last."""
+class NonceSlot:
+    """One nonce: a pending transaction, and each transaction that was signed for it, the newest last."""
 
-    order: TransactionOrder
+    pending: PendingTransaction
     nonce: int
     fees: Fees
     raws: list[bytes]
@@ -91,7 +91,7 @@ class Flight:
 
 
 def purpose_of(call: Call, key: bytes | None) -> Purpose | None:
-    """See Order."""
+    """See PendingTransaction.purpose."""
     return None if key is None else (key, call.to, call.data)
 
 
@@ -100,12 +100,12 @@ def key_of(effect: ChainEffect | None) -> bytes | None:
     return None if effect is None else effect_key(effect)
 
 
-def restore(recorded: Sequence[Recorded], sender: Address, first: int) -> Iterator[Flight]:
-    """The flights of a key from nonce `first` on, in their order.
+def restore(recorded: Sequence[Recorded], sender: Address, first: int) -> Iterator[NonceSlot]:
+    """The nonce slots of a key from nonce `first` on, in their order.
 
-    A nonce may have been recorded for two orders where an endpoint refused the first; then the last one counts.
+    A nonce may have been recorded twice, if an endpoint refused the first transaction; then the last one counts.
     """
-    found: dict[int, Flight] = {}
+    found: dict[int, NonceSlot] = {}
     for each in recorded:
         by, transaction_hash, fields = _read(each.raw)
         nonce = int(fields["nonce"])
@@ -118,11 +118,11 @@ def restore(recorded: Sequence[Recorded], sender: Address, first: int) -> Iterat
             bytes(fields["data"]),
             Wei(int(fields["value"])),
         )
-        order = TransactionOrder(call, int(fields["gas"]), None, each.effect)
+        pending = PendingTransaction(call, int(fields["gas"]), None, each.effect)
         fees = Fees(int(fields["maxFeePerGas"]), int(fields["maxPriorityFeePerGas"]))
         before = found.get(nonce)
-        if before is None or before.order != order:
-            found[nonce] = Flight(order, nonce, fees, [each.raw], [transaction_hash])
+        if before is None or before.pending != pending:
+            found[nonce] = NonceSlot(pending, nonce, fees, [each.raw], [transaction_hash])
         else:
             before.fees = fees
             before.raws.append(each.raw)

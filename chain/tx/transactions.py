@@ -14,12 +14,12 @@ from chain.rpc.endpoints import RpcRefusal
 from chain.rpc.ethereum import Call, Ethereum, TransactionReceipt, refused
 from chain.tx.pending import (
     Fees,
-    Flight,
+    NonceSlot,
+    PendingTransaction,
     Prepared,
     Purpose,
     Record,
     Recorded,
-    TransactionOrder,
     key_of,
     purpose_of,
     restore,
@@ -77,8 +77,8 @@ class Sender:
         self._deadline_s = deadline_s
         self._most_fee = most_fee
         self._turn = trio.Lock()
-        self._flights: dict[int, Flight] = {}
-        self._purposes: dict[Purpose, Flight] = {}
+        self._slots: dict[int, NonceSlot] = {}
+        self._purposes: dict[Purpose, NonceSlot] = {}
 
     async def send(self, call: Call, effect: ChainEffect | None = None) -> TransactionReceipt:
         """Estimate, sign, record, broadcast, and wait until it is in a block.
@@ -89,16 +89,16 @@ class Sender:
         Raises: Reverted if the contract refuses it, before or after it is sent; ChainError, transient, if nothing was
         sent because no endpoint answers, another program took its nonce, or a person's deadline is over.
         """
-        flight = await self._flight_for(call, effect)
-        flight.followed += 1
+        slot = await self._slot_for(call, effect)
+        slot.followed += 1
         try:
-            receipt = await self._follow(flight)
+            receipt = await self._follow(slot)
         finally:
-            flight.followed -= 1
+            slot.followed -= 1
         if not receipt.succeeded:
             # It is over: asked again, the effect may have another try.
-            self._forget_purpose(flight)
-            raise await self._why_reverted(flight.order, receipt)
+            self._forget_purpose(slot)
+            raise await self._why_reverted(slot.pending, receipt)
         log.debug("transaction mined", extra={"call": call.title, "block": receipt.block, "gas": receipt.gas_used})
         return receipt
 
@@ -109,12 +109,12 @@ class Sender:
 
         Raises: ChainError, transient, if no endpoint answers.
         """
-        for flight in restore(recorded, self.address, await self._final_nonce()):
-            self._keep(flight)
+        for slot in restore(recorded, self.address, await self._final_nonce()):
+            self._keep(slot)
         waiting = await self._unmined()
-        for flight in waiting:
-            log.info("transaction sent again", extra={"sender": self.address, "nonce": flight.nonce})
-            await self._broadcast_again(flight)
+        for slot in waiting:
+            log.info("transaction sent again", extra={"sender": self.address, "nonce": slot.nonce})
+            await self._broadcast_again(slot)
         if not waiting:
             return
         with trio.move_on_after(RESUME_S):
@@ -128,198 +128,198 @@ class Sender:
 
         Raises: ChainError, transient, if no endpoint answers.
         """
-        if not self._flights:
+        if not self._slots:
             return
         final = await self._final_nonce()
-        for nonce in [nonce for nonce in self._flights if nonce < final]:
-            flight = self._flights[nonce]
-            if not flight.followed:
-                self._drop(flight)
-        for flight in await self._unmined():
-            if not flight.followed:
-                await self._push(flight)
+        for nonce in [nonce for nonce in self._slots if nonce < final]:
+            slot = self._slots[nonce]
+            if not slot.followed:
+                self._drop(slot)
+        for slot in await self._unmined():
+            if not slot.followed:
+                await self._push(slot)
 
     # --- under which nonce ------------------------------------------------------------------------------------------
-    async def _flight_for(self, call: Call, effect: ChainEffect | None) -> Flight:
+    async def _slot_for(self, call: Call, effect: ChainEffect | None) -> NonceSlot:
         key = key_of(effect)
         purpose = purpose_of(call, key)
-        if flight := self._launched(purpose):
-            return flight
+        if slot := self._launched(purpose):
+            return slot
         try:
             gas = await self._ethereum.estimate(call, self.address) * (100 + GAS_MARGIN_PERCENT) // 100
         except Reverted:
             # Endpoints that simulate on their pool see the first of two who ask for one effect at once.
-            if flight := self._launched(purpose):
-                return flight
+            if slot := self._launched(purpose):
+                return slot
             raise
-        order, fees = TransactionOrder(call, gas, effect, key), await self._fees()
+        pending, fees = PendingTransaction(call, gas, effect, key), await self._fees()
         if fees.most > self._most_fee:
             raise ChainError(
                 f"{call.title}: gas costs {fees.most / GWEI:.1f} gwei, more than the {self._most_fee / GWEI:.1f} "
                 "that this node pays",
                 transient=True,
             )
-        await self._require_gas_money(order, fees)
+        await self._require_gas_money(pending, fees)
         async with self._turn:
-            return self._launched(purpose) or await self._launch(order, fees)
+            return self._launched(purpose) or await self._launch(pending, fees)
 
-    def _launched(self, purpose: Purpose | None) -> Flight | None:
+    def _launched(self, purpose: Purpose | None) -> NonceSlot | None:
         return None if purpose is None else self._purposes.get(purpose)
 
-    async def _launch(self, order: TransactionOrder, fees: Fees) -> Flight:
+    async def _launch(self, pending: PendingTransaction, fees: Fees) -> NonceSlot:
         """Take a nonce, record, broadcast. Called under the lock, which makes nonces leave in their order."""
-        # What fell out of the chain has its nonce still; the endpoint counts it again once it has it again.
-        for flight in await self._unmined():
-            if not flight.followed:
-                await self._broadcast_again(flight)
+        # A transaction that fell out of the chain keeps its nonce; the endpoint counts it again once it has it again.
+        for slot in await self._unmined():
+            if not slot.followed:
+                await self._broadcast_again(slot)
         for _ in range(NONCE_TRIES):
             # Asked anew each time: another program may have moved it. Endpoints may be late to count what we have sent.
             counted = await self._ethereum.nonce(self.address, "pending")
-            nonce = max(counted, max(self._flights, default=-1) + 1)
-            signed = await self._prepare(order, fees, nonce)
-            flight = Flight(order, nonce, fees, [signed.raw], [signed.hash], risen_at=trio.current_time())
-            self._keep(flight)
+            nonce = max(counted, max(self._slots, default=-1) + 1)
+            signed = await self._prepare(pending, fees, nonce)
+            slot = NonceSlot(pending, nonce, fees, [signed.raw], [signed.hash], risen_at=trio.current_time())
+            self._keep(slot)
             # Sent twice at once and mined, it would be told that its own nonce is taken.
-            flight.followed += 1
+            slot.followed += 1
             try:
                 await self._ethereum.broadcast(signed.raw)
             except RpcRefusal as error:
                 if not _nonce_taken(error):
-                    self._drop(flight)
-                    raise refused(order.call, error) from error
+                    self._drop(slot)
+                    raise refused(pending.call, error) from error
                 # With an endpoint before it that said nothing, it may be this very transaction that took the nonce.
                 if error.after_silence:
-                    return flight
-                self._drop(flight)
+                    return slot
+                self._drop(slot)
                 log.warning("nonce taken", extra={"sender": self.address, "nonce": nonce})
                 continue
             except ChainError as error:
                 # It may have arrived: from here on it is followed like one that has.
                 log.warning("no answer to a transaction: %s", error, extra={"nonce": nonce})
             finally:
-                flight.followed -= 1
-            return flight
-        raise ChainError(f"{order.call.title}: another program sends transactions with this key", transient=True)
+                slot.followed -= 1
+            return slot
+        raise ChainError(f"{pending.call.title}: another program sends transactions with this key", transient=True)
 
-    def _keep(self, flight: Flight) -> None:
-        self._flights[flight.nonce] = flight
-        if purpose := flight.order.purpose:
-            self._purposes[purpose] = flight
+    def _keep(self, slot: NonceSlot) -> None:
+        self._slots[slot.nonce] = slot
+        if purpose := slot.pending.purpose:
+            self._purposes[purpose] = slot
 
-    def _drop(self, flight: Flight) -> None:
-        self._flights.pop(flight.nonce, None)
-        self._forget_purpose(flight)
+    def _drop(self, slot: NonceSlot) -> None:
+        self._slots.pop(slot.nonce, None)
+        self._forget_purpose(slot)
 
-    def _forget_purpose(self, flight: Flight) -> None:
-        if (purpose := flight.order.purpose) and self._purposes.get(purpose) is flight:
+    def _forget_purpose(self, slot: NonceSlot) -> None:
+        if (purpose := slot.pending.purpose) and self._purposes.get(purpose) is slot:
             del self._purposes[purpose]
 
-    async def _unmined(self) -> list[Flight]:
-        mined = await self._ethereum.nonce(self.address) if self._flights else 0
-        return [self._flights[nonce] for nonce in sorted(self._flights) if nonce >= mined]
+    async def _unmined(self) -> list[NonceSlot]:
+        mined = await self._ethereum.nonce(self.address) if self._slots else 0
+        return [self._slots[nonce] for nonce in sorted(self._slots) if nonce >= mined]
 
     async def _final_nonce(self) -> int:
         if not self._depth:
             return await self._ethereum.nonce(self.address)
         return await self._ethereum.nonce(self.address, max(0, await self._ethereum.head() - self._depth))
 
-    async def _require_gas_money(self, order: TransactionOrder, fees: Fees) -> None:
+    async def _require_gas_money(self, pending: PendingTransaction, fees: Fees) -> None:
         """Before anything is signed: what is recorded but cannot be paid would come up again at every start."""
-        needed = order.gas * fees.most + order.call.value
+        needed = pending.gas * fees.most + pending.call.value
         held = await self._ethereum.balance(self.address)
         if held < needed:
             lack = f"{held / ETHER:.6f}, needed {needed / ETHER:.6f}"
-            raise ChainError(f"{order.call.title}: {self.address} has too little for gas: {lack}")
+            raise ChainError(f"{pending.call.title}: {self.address} has too little for gas: {lack}")
 
     # --- until it is in a block -------------------------------------------------------------------------------------
-    async def _follow(self, flight: Flight) -> TransactionReceipt:
-        """Wait for the receipt of a flight, through whatever happens to the endpoints."""
-        title = flight.order.call.title
+    async def _follow(self, slot: NonceSlot) -> TransactionReceipt:
+        """Wait for the receipt of a nonce slot, through whatever happens to the endpoints."""
+        title = slot.pending.call.title
         deadline = trio.current_time() + self._deadline_s
         repeat_at = trio.current_time() + REPEAT_S
         taken, pause_s = 0, self._poll_s
         while True:
             try:
-                used = await self._ethereum.nonce(self.address) > flight.nonce
-                for transaction in reversed(flight.hashes):
+                used = await self._ethereum.nonce(self.address) > slot.nonce
+                for transaction in reversed(slot.hashes):
                     if receipt := await self._ethereum.receipt(transaction):
                         return receipt
                 taken = taken + 1 if used else 0
-                if taken >= TAKEN_POLLS and await self._final_nonce() > flight.nonce:
-                    self._drop(flight)
-                    raise _Taken(f"{title}: another transaction took its nonce {flight.nonce}", transient=True)
-                if not used and trio.current_time() >= min(repeat_at, flight.risen_at + self._rise_after_s):
-                    await self._push(flight)
+                if taken >= TAKEN_POLLS and await self._final_nonce() > slot.nonce:
+                    self._drop(slot)
+                    raise _Taken(f"{title}: another transaction took its nonce {slot.nonce}", transient=True)
+                if not used and trio.current_time() >= min(repeat_at, slot.risen_at + self._rise_after_s):
+                    await self._push(slot)
                     repeat_at = trio.current_time() + REPEAT_S
                 pause_s = self._poll_s
             except _Taken:
                 raise
             except ChainError:
-                # Who watches the chain says that it does not answer. This one may be out: nothing else can be done.
+                # The watcher has already logged the outage. The transaction may be out: wait.
                 pause_s = min(pause_s * 2, MAX_PAUSE_S)
             if trio.current_time() > deadline:
                 words = f"{title} is in no block after {self._deadline_s:.0f} s"
-                if flight.order.effect_key is None:
+                if slot.pending.effect_key is None:
                     raise ChainError(words, transient=True)
-                log.warning("%s, waiting on", words, extra={"nonce": flight.nonce})
+                log.warning("%s, waiting on", words, extra={"nonce": slot.nonce})
                 deadline = trio.current_time() + self._deadline_s
             await trio.sleep(pause_s)
 
-    async def _push(self, flight: Flight) -> None:
+    async def _push(self, slot: NonceSlot) -> None:
         """Send again what is in no block; for more, where it has been out for a while."""
-        if trio.current_time() < flight.risen_at + self._rise_after_s:
-            await self._broadcast_again(flight)
+        if trio.current_time() < slot.risen_at + self._rise_after_s:
+            await self._broadcast_again(slot)
             return
-        flight.risen_at = trio.current_time()
-        fees = flight.fees.replacing(await self._fees(), self._most_fee)
+        slot.risen_at = trio.current_time()
+        fees = slot.fees.replacing(await self._fees(), self._most_fee)
         if fees is None:
-            if not flight.told:
+            if not slot.told:
                 log.warning(
                     "%s waits: it pays as much as this node may",
-                    flight.order.call.title,
-                    extra={"nonce": flight.nonce, "fee": flight.fees.most},
+                    slot.pending.call.title,
+                    extra={"nonce": slot.nonce, "fee": slot.fees.most},
                 )
-            flight.told = True
-            await self._broadcast_again(flight)
+            slot.told = True
+            await self._broadcast_again(slot)
             return
-        signed = await self._prepare(flight.order, fees, flight.nonce)
-        flight.fees = fees
-        flight.raws.append(signed.raw)
-        flight.hashes.append(signed.hash)
-        extra = {"call": flight.order.call.title, "nonce": flight.nonce, "fee": fees.most}
+        signed = await self._prepare(slot.pending, fees, slot.nonce)
+        slot.fees = fees
+        slot.raws.append(signed.raw)
+        slot.hashes.append(signed.hash)
+        extra = {"call": slot.pending.call.title, "nonce": slot.nonce, "fee": fees.most}
         try:
             await self._ethereum.broadcast(signed.raw)
             log.info("fee raised", extra=extra)
         except RpcRefusal as error:
             # It may have been mined just now, or the account cannot pay more: the old one still counts.
             log.warning("fee not raised: %s", error, extra=extra)
-            await self._broadcast_again(flight)
+            await self._broadcast_again(slot)
 
-    async def _broadcast_again(self, flight: Flight) -> None:
+    async def _broadcast_again(self, slot: NonceSlot) -> None:
         """The one that pays most, or where it is refused, one that pays less."""
-        for raw in reversed(flight.raws):
+        for raw in reversed(slot.raws):
             try:
                 await self._ethereum.broadcast(raw)
             except RpcRefusal as error:
                 # Mined meanwhile, more than the account has, less than the next block costs: the receipt decides.
-                log.debug("transaction not taken again: %s", error, extra={"nonce": flight.nonce})
+                log.debug("transaction not taken again: %s", error, extra={"nonce": slot.nonce})
             else:
                 return
 
-    async def _prepare(self, order: TransactionOrder, fees: Fees, nonce: int) -> SignedTransaction:
+    async def _prepare(self, pending: PendingTransaction, fees: Fees, nonce: int) -> SignedTransaction:
         """Sign, and have it recorded: what is on the disk can be sent again after a crash, and nothing else is sent."""
         fields = {
             "type": 2,
             "chainId": self._ethereum.chain_id,
             "nonce": nonce,
-            "value": order.call.value,
-            "data": order.call.data,
-            "gas": order.gas,
+            "value": pending.call.value,
+            "data": pending.call.data,
+            "gas": pending.gas,
             "maxFeePerGas": fees.most,
             "maxPriorityFeePerGas": fees.tip,
         }
-        signed = self._key.sign_transaction({**fields, "to": order.call.to} if order.call.to else fields)
-        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, order.call.title, order.effect))
+        signed = self._key.sign_transaction({**fields, "to": pending.call.to} if pending.call.to else fields)
+        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, pending.call.title, pending.effect))
         return signed
 
     async def _fees(self) -> Fees:
@@ -337,17 +337,17 @@ class Sender:
         tip = Wei(min(tip, self._most_fee - block.base_fee))
         return Fees(min(2 * block.base_fee + tip, self._most_fee), tip)
 
-    async def _why_reverted(self, order: TransactionOrder, receipt: TransactionReceipt) -> Reverted:
+    async def _why_reverted(self, pending: PendingTransaction, receipt: TransactionReceipt) -> Reverted:
         """Ask for the reason on the states after and before the block that refused it."""
         for block in (receipt.block, receipt.block - 1):
             try:
-                await self._ethereum.call(order.call, self.address, block)
+                await self._ethereum.call(pending.call, self.address, block)
             except Reverted as error:
                 return error
             except ChainError as error:
-                log.warning("reason unknown", extra={"call": order.call.title, "reason": str(error)})
-        spent = receipt.gas_used >= order.gas
-        return Reverted(f"{order.call.title}: {'out of gas' if spent else 'refused for a reason that is gone'}")
+                log.warning("reason unknown", extra={"call": pending.call.title, "reason": str(error)})
+        spent = receipt.gas_used >= pending.gas
+        return Reverted(f"{pending.call.title}: {'out of gas' if spent else 'refused for a reason that is gone'}")
 
 
 class _Taken(ChainError):

@@ -101,7 +101,7 @@ class Wallet:
 
 
 def read_transaction(raw: bytes) -> tuple[Address, int, bytes]:
-    """Who sent a signed transaction, its nonce, and its bytes again."""
+    """The sender of a signed transaction, its nonce, and its bytes again."""
     from eth_account import Account
     from eth_account.typed_transactions.typed_transaction import TypedTransaction
     from hexbytes import HexBytes

@@ -15,9 +15,9 @@ import {CaseView, Seat, SeatState, Verdict} from "../types/CaseTypes.sol";
 import {NodeView} from "../types/NodeTypes.sol";
 
 /// @notice Passed cases that are checked once more, and with them their seats. See IAudits.
-/// @dev Holds no coins. What follows from an audit is Court's to do, and who is paid Settlement's.
+/// @dev Holds no coins. Court acts on an audit's result, and Settlement pays.
 contract Audits is IAudits {
-    /// @dev What is found once all have revealed, or the time is over.
+    /// @dev The result, once all have revealed or the time is over.
     struct Findings {
         address[] heard;
         /// @dev Bit i: two auditors at least, and more than half, say so of seat i.
@@ -65,7 +65,7 @@ contract Audits is IAudits {
         if (_audits[caseId].since != 0) revert AlreadyConvened(caseId);
         address[] memory nodes = _draw(caseId, contents);
         (uint96 due, uint40 commitTime) = _settlement.openAudit(node, slot, _court.caseOf(caseId).drawnCount);
-        // Who sat may have begun to leave when it had revealed: its stake must outlast the audit.
+        // A seat may have begun to leave after it revealed: its stake must outlast the audit.
         uint256 latest = uint256(commitTime) + _unbondingSeconds - 2 * uint256(_seatSeconds);
         if (block.timestamp > latest) revert TooLate(latest);
         _audits[caseId] = Audit(node, slot, uint40(block.timestamp), false, due);

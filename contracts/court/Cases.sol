@@ -24,12 +24,12 @@ abstract contract Cases is Verifiers {
         uint256 nextTry;
     }
 
-    /// @dev What the seats of a round, or of all, have revealed.
+    /// @dev The reveals of the seats of one round, or of all.
     struct Hearing {
         address[] nodes;
-        /// @dev Ascending, as is the evidence: not in the order of the nodes.
+        /// @dev Ascending, as are the ratios: not in the order of the nodes.
         int256[] scores;
-        int256[] evidence;
+        int256[] llrMillinats;
         /// @dev Whether that is everyone but the silent.
         bool all;
     }
@@ -62,7 +62,7 @@ abstract contract Cases is Verifiers {
             seat.score = sitting.score;
             seat.since = sitting.since;
             if (seat.state == SeatState.Committed) seat.commitment = sitting.held;
-            if (seat.state == SeatState.Revealed) seat.evidence = int32(sitting.placeOrEvidence);
+            if (seat.state == SeatState.Revealed) seat.llrMillinats = int32(sitting.placeOrLlr);
         }
     }
 
@@ -177,7 +177,7 @@ abstract contract Cases is Verifiers {
 
     function _seat(bytes32 caseId, uint256 seat, uint256 place, address node) private {
         Sitting storage drawn = _seats[caseId][seat];
-        drawn.placeOrEvidence = uint32(place);
+        drawn.placeOrLlr = uint32(place);
         drawn.state = SeatState.Drawn;
         drawn.since = uint32(block.timestamp);
         drawn.held = bytes21(bytes20(node));
@@ -186,12 +186,11 @@ abstract contract Cases is Verifiers {
     // ---- inside: reading
 
     function _nodeOf(Sitting storage sitting, uint8 classId) internal view returns (address) {
-        return sitting.state == SeatState.Committed
-            ? _nodeAt(classId, sitting.placeOrEvidence)
-            : address(bytes20(sitting.held));
+        return
+            sitting.state == SeatState.Committed ? _nodeAt(classId, sitting.placeOrLlr) : address(bytes20(sitting.held));
     }
 
-    /// @dev Who sits or sat in a case.
+    /// @dev The nodes that sit or sat in a case.
     function _satOn(bytes32 caseId, Case storage open) private view returns (address[] memory nodes) {
         nodes = new address[](open.seatCount);
         for (uint256 i; i < nodes.length; ++i) {
@@ -199,20 +198,20 @@ abstract contract Cases is Verifiers {
         }
     }
 
-    /// @dev Who has revealed what, from seat `first` on.
+    /// @dev The reveals from seat `first` on.
     function _heard(bytes32 caseId, Case storage open, uint256 first) internal view returns (Hearing memory heard) {
         uint256 seatCount = open.seatCount;
         uint256 count;
         address[] memory nodes = new address[](seatCount);
         int256[] memory scores = new int256[](seatCount);
-        int256[] memory evidence = new int256[](seatCount);
+        int256[] memory llrMillinats = new int256[](seatCount);
         heard.all = true;
         for (uint256 i = first; i < seatCount; ++i) {
             Sitting storage seat = _seats[caseId][i];
             if (seat.state == SeatState.Revealed) {
                 nodes[count] = address(bytes20(seat.held));
                 MedianLib.insert(scores, count, int256(uint256(seat.score)));
-                MedianLib.insert(evidence, count++, int32(seat.placeOrEvidence));
+                MedianLib.insert(llrMillinats, count++, int32(seat.placeOrLlr));
             } else if (seat.state != SeatState.Silent) {
                 heard.all = false;
             }
@@ -220,9 +219,9 @@ abstract contract Cases is Verifiers {
         assembly ("memory-safe") {
             mstore(nodes, count)
             mstore(scores, count)
-            mstore(evidence, count)
+            mstore(llrMillinats, count)
         }
-        (heard.nodes, heard.scores, heard.evidence) = (nodes, scores, evidence);
+        (heard.nodes, heard.scores, heard.llrMillinats) = (nodes, scores, llrMillinats);
     }
 
     function _isUncalibrated(Case storage open) internal view returns (bool) {

@@ -47,15 +47,15 @@ contract Court is Verdicts {
         if (count == 0 || !heard.all) revert NotAllRevealed(caseId);
         uint16 median = _medianOf(heard);
         Verdict verdict = _verdictOf(median);
-        int256 evidence_ = MedianLib.medianOf(heard.evidence);
-        if (open.round != 0) return _endRound(caseId, open, verdict, median, evidence_, count);
-        if (count >= FULL_BENCH) return _endFullBench(caseId, open, contents, verdict, median, evidence_, heard);
+        int256 llrMillinats_ = MedianLib.medianOf(heard.llrMillinats);
+        if (open.round != 0) return _endRound(caseId, open, verdict, median, llrMillinats_, count);
+        if (count >= FULL_BENCH) return _endFullBench(caseId, open, contents, verdict, median, llrMillinats_, heard);
         // Fewer than three can only pass.
-        if (verdict != Verdict.Pass || _isSuspect(open, evidence_)) {
+        if (verdict != Verdict.Pass || _isSuspect(open, llrMillinats_)) {
             if (_seatMore(caseId, open, contents, FULL_BENCH - count) != 0) return Verdict.None;
             if (verdict != Verdict.Pass) verdict = Verdict.Short;
         }
-        if (verdict == Verdict.Pass) _weigh(caseId, open, evidence_, false);
+        if (verdict == Verdict.Pass) _weigh(caseId, open, llrMillinats_, false);
         return _close(caseId, open, verdict, median, heard.nodes);
     }
 
@@ -114,12 +114,12 @@ contract Court is Verdicts {
         Contents calldata contents,
         Verdict verdict,
         uint16 median,
-        int256 evidence_,
+        int256 llrMillinats_,
         Hearing memory heard
     ) private returns (Verdict) {
         bool doubtful = verdict == Verdict.Review || _differ(heard.scores);
         if (doubtful && _grow(caseId, open, contents, verdict, median)) return Verdict.None;
-        if (verdict == Verdict.Pass && _weigh(caseId, open, evidence_, true)) verdict = Verdict.Severe;
+        if (verdict == Verdict.Pass && _weigh(caseId, open, llrMillinats_, true)) verdict = Verdict.Severe;
         if (!doubtful && verdict == Verdict.Severe && !_isUncalibrated(open) && _canGrow(caseId, open, contents)) {
             open.state = CaseState.Decided;
             _keep(caseId, verdict, median);
@@ -136,19 +136,19 @@ contract Court is Verdicts {
         Case storage open,
         Verdict verdict,
         uint16 median,
-        int256 evidence_,
+        int256 llrMillinats_,
         uint256 count
     ) private returns (Verdict) {
         if (count < FULL_BENCH) {
             (verdict, median) = (_rulings[caseId].verdict, _rulings[caseId].median);
-        } else if (verdict == Verdict.Pass && _weigh(caseId, open, evidence_, true)) {
+        } else if (verdict == Verdict.Pass && _weigh(caseId, open, llrMillinats_, true)) {
             verdict = Verdict.Severe;
         }
         return _conclude(caseId, open, verdict, median, _heard(caseId, open, 0).nodes);
     }
 
     /// @dev No appeal came, the arbiters have not decided, or the node has not answered: what was found stands, or it withheld
-    ///      its data. Who was found guilty of fraud is not better off by hiding.
+    ///      its data. A node that was found guilty of fraud gains nothing by hiding.
     function _endWaiting(bytes32 caseId, Case storage held) private returns (Verdict) {
         Ruling storage ruling = _rulings[caseId];
         uint256 until = _waitsUntil(held.state, ruling);

@@ -8,7 +8,7 @@ import {Case} from "../types/CaseTypes.sol";
 import {Profile} from "../types/ParamTypes.sol";
 
 /// @notice The running margin: what the margins of a node's answers add up to over its cases, each too small to show anything.
-/// @dev What a case adds is what its seats say is the log of a likelihood ratio, in thousandths of a nat: against honest
+/// @dev A case adds the log-likelihood ratio that its seats told, in thousandths of a nat: against honest
 ///      answers on a class of devices, so that e to it has a mean of at most 1 over those. A sum that never falls below 0
 ///      and takes no more than that from a case stays honest's, with a head start as well: see tests/contracts/PROPERTIES.md. Twin of protocol/stages/margins.py.
 abstract contract Margins is Rounds {
@@ -26,7 +26,7 @@ abstract contract Margins is Rounds {
     ///      back at nothing is not zero, which would be dear to write again.
     uint256 private constant FRESH = HEAD << 32 | HEAD;
 
-    /// @dev What all seats told, 32 bits; what benches confirmed, 32 bits; xor FRESH.
+    /// @dev The sum that all seats told, 32 bits; the sum that benches confirmed, 32 bits; xor FRESH.
     mapping(address node => mapping(uint8 classId => uint256 word)) private _margins;
 
     constructor(IStakeManager stakes_, ISettlement settlement_, Profile memory profile)
@@ -39,25 +39,28 @@ abstract contract Margins is Rounds {
     }
 
     /// @dev Whether fewer than three seats are too few for what they add to what was told.
-    function _isSuspect(Case storage open, int256 evidence) internal view returns (bool) {
-        return evidence > 0 && _moved(_margins[open.node][open.classId] ^ FRESH, evidence) >= uint256(SUSPECT);
+    function _isSuspect(Case storage open, int256 llrMillinats) internal view returns (bool) {
+        return llrMillinats > 0 && _moved(_margins[open.node][open.classId] ^ FRESH, llrMillinats) >= uint256(SUSPECT);
     }
 
     /// @dev Adds a case that passes, unless that is one too many. A value in favour of the node counts from any seat, or the sum
     ///      would not be honest's any more; what speaks against it only if a bench does.
     /// @return alarm whether the node's answers are not the model's: then nothing is written
-    function _weigh(bytes32 caseId, Case storage open, int256 evidence, bool isBench) internal returns (bool alarm) {
-        if (evidence == 0) return false;
-        if (evidence > MOST_A_CASE) evidence = MOST_A_CASE;
+    function _weigh(bytes32 caseId, Case storage open, int256 llrMillinats, bool isBench)
+        internal
+        returns (bool alarm)
+    {
+        if (llrMillinats == 0) return false;
+        if (llrMillinats > MOST_A_CASE) llrMillinats = MOST_A_CASE;
         (address node, uint8 classId) = (open.node, open.classId);
         uint256 word = _margins[node][classId] ^ FRESH;
         // Here honest nodes are most of the time.
-        if (evidence < 0 && word == 0) return false;
-        uint256 confirmed = isBench || evidence < 0 ? _moved(word >> 32, evidence) : word >> 32;
-        uint256 told = _moved(word, evidence);
+        if (llrMillinats < 0 && word == 0) return false;
+        uint256 confirmed = isBench || llrMillinats < 0 ? _moved(word >> 32, llrMillinats) : word >> 32;
+        uint256 told = _moved(word, llrMillinats);
         alarm = confirmed == uint256(ALARM);
         if (!alarm) _margins[node][classId] = (confirmed << 32 | told) ^ FRESH;
-        emit MarginCounted(caseId, node, classId, evidence, told, confirmed);
+        emit MarginCounted(caseId, node, classId, llrMillinats, told, confirmed);
     }
 
     /// @dev Fraud was found: what led to it has had its consequence.

@@ -8,7 +8,7 @@ import {Contents} from "../types/BatchTypes.sol";
 import {Case, CaseState, Ruling, Verdict} from "../types/CaseTypes.sol";
 import {Profile} from "../types/ParamTypes.sol";
 
-/// @notice What the scores of a round mean, and how a case grows to its second and last round.
+/// @notice The meaning of a round's scores, and the growth of a case to its second and last round.
 /// @dev Seven new seats decide alone: a share q of bribed verifiers then has to win two draws, not one.
 abstract contract Rounds is Seats {
     uint256 private constant PASS_ABOVE = 9_500;

@@ -12,7 +12,7 @@ import {Profile} from "../types/ParamTypes.sol";
 abstract contract Seats is Cases {
     uint256 private constant SCORE_MAX = 10_000;
     uint16 internal constant LIGHT = 50;
-    /// @dev What a no-show loses of its stake: enough that silence is no way to shape a bench.
+    /// @dev The part of its stake that a no-show loses: enough that silence is no way to shape a bench.
     uint16 private constant NO_SHOW_BPS = 50;
     /// @dev A seat may step down within this part of its first turn.
     uint256 private constant ABSTAIN_DIVISOR = 4;
@@ -44,13 +44,13 @@ abstract contract Seats is Cases {
         bytes32 digest,
         uint16[] calldata scores,
         bytes32 salt,
-        int32 evidence_
+        int32 llrMillinats_
     ) external {
         (Sitting storage sitting, address node) = _ownSeat(caseId, seat);
         if (sitting.state != SeatState.Committed) revert NotCommitted(caseId, seat);
         Case storage open = _cases[caseId];
         _requireAllCommitted(caseId, open);
-        if (sitting.held != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, evidence_, salt)))) {
+        if (sitting.held != bytes21(keccak256(abi.encode(caseId, open.round, seat, digest, llrMillinats_, salt)))) {
             revert CommitmentMismatch(caseId, seat);
         }
         if (scores.length != open.drawnCount) revert WrongScoreCount(scores.length, open.drawnCount);
@@ -59,8 +59,8 @@ abstract contract Seats is Cases {
         sitting.score = score;
         sitting.held = bytes21(bytes20(node));
         // Its node is known again without its place.
-        sitting.placeOrEvidence = uint32(evidence_);
-        emit SeatRevealed(caseId, seat, node, scores, digest, evidence_);
+        sitting.placeOrLlr = uint32(llrMillinats_);
+        emit SeatRevealed(caseId, seat, node, scores, digest, llrMillinats_);
     }
 
     function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external {
@@ -108,7 +108,7 @@ abstract contract Seats is Cases {
     ///      the turn of all who have not revealed, from the last commitment on.
     function _turnEnd(bytes32 caseId, Case storage open, uint8 seat) private view returns (uint256) {
         Sitting storage sitting = _seats[caseId][seat];
-        // A demand for data has stopped everybody's turn.
+        // A demand for data has stopped every seat's turn.
         uint256 last = _rulings[caseId].resumedAt;
         if (sitting.state == SeatState.Drawn) {
             return (sitting.since > last ? sitting.since : last) + _seatSeconds;

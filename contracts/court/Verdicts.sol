@@ -11,7 +11,7 @@ import {Case, CaseState, Ruling, Verdict} from "../types/CaseTypes.sol";
 import {NodeView} from "../types/NodeTypes.sol";
 import {Profile} from "../types/ParamTypes.sol";
 
-/// @notice What a verdict does to the node, the batch and the seats.
+/// @notice The effects of a verdict on the node, the batch and the seats.
 abstract contract Verdicts is Demands {
     uint16 private constant MEDIUM = 150;
     uint16 private constant SEVERE = 300;
@@ -94,7 +94,7 @@ abstract contract Verdicts is Demands {
             if (verdict == Verdict.Severe) _forget(open);
             batch = _batchOf(node, open.slot);
             bool found = verdict == Verdict.Severe || verdict == Verdict.Short;
-            // What code has proved is no noise, whatever the class.
+            // A fraud that code has proved is no noise, whatever the class.
             bool noisy = found && open.state != CaseState.Proven && batch.flags & UNCALIBRATED != 0;
             if (noisy) verdict = Verdict.Review;
         }
@@ -129,7 +129,7 @@ abstract contract Verdicts is Demands {
         _dismiss(node);
     }
 
-    /// @dev Rounded up. What counts as noise has no part in it, so a class need not be calibrated.
+    /// @dev Rounded up. Noise has no part in it, so a class need not be calibrated.
     function _withheldBps(address node, Batch memory batch) private view returns (uint16) {
         NodeView memory shown = _nodeOf(node);
         uint256 stake = uint256(shown.activeStake) + shown.unbondingStake;

@@ -11,10 +11,10 @@ import {ISettlement} from "../interfaces/ISettlement.sol";
 import {IStakeManager} from "../interfaces/IStakeManager.sol";
 import {ContentsLib} from "../libraries/ContentsLib.sol";
 import {EnvelopeLib} from "../libraries/EnvelopeLib.sol";
-import {LieLib} from "../libraries/LieLib.sol";
+import {FraudLib} from "../libraries/FraudLib.sol";
 import {Leaf, SumNode, SumTreeLib} from "../libraries/SumTreeLib.sol";
 import {Batch, BatchState} from "../types/BatchTypes.sol";
-import {Assignment, JobDetails, Lie, OpenedLeaf, Proof, Receipt, Result} from "../types/FraudTypes.sol";
+import {Assignment, JobDetails, FraudKind, OpenedLeaf, Proof, Receipt, Result} from "../types/FraudTypes.sol";
 
 /// @notice Condemns a node whose batch contradicts itself, the papers that its leaves name, or the node's own signature.
 ///         See IFraudProofs.
@@ -34,9 +34,9 @@ contract FraudProofs is LeafChallenges {
     function proveFraud(Proof calldata proof) external {
         Batch memory batch = _openBatch(proof);
         SumNode memory top = _openLeaves(proof, batch.leafCount);
-        if (!_shows(proof, batch, top)) revert NoLie(proof.lie);
+        if (!_shows(proof, batch, top)) revert NoFraud(proof.fraudKind);
         bytes32 batchId = _court.condemn(proof.node, proof.slot);
-        emit FraudProven(proof.node, proof.slot, batchId, proof.lie, proof.leaves[0].position, msg.sender);
+        emit FraudProven(proof.node, proof.slot, batchId, proof.fraudKind, proof.leaves[0].position, msg.sender);
     }
 
     // ---- inside: what was submitted
@@ -54,7 +54,7 @@ contract FraudProofs is LeafChallenges {
     /// @return top the sums under the root
     function _openLeaves(Proof calldata proof, uint256 leafCount) private pure returns (SumNode memory top) {
         uint256 count = proof.leaves.length;
-        if (count == 0 || (count != 1 && proof.lie != Lie.Miscounted)) revert WrongLeafCount(count);
+        if (count == 0 || (count != 1 && proof.fraudKind != FraudKind.Miscounted)) revert WrongLeafCount(count);
         for (uint256 i; i < count; ++i) {
             uint256 position = proof.leaves[i].position;
             if (i != 0 && position <= proof.leaves[i - 1].position) revert PositionsNotAscending(position);
@@ -77,25 +77,27 @@ contract FraudProofs is LeafChallenges {
     // ---- inside: what is wrong with it
 
     function _shows(Proof calldata proof, Batch memory batch, SumNode memory top) private view returns (bool) {
-        Lie lie = proof.lie;
-        if (lie == Lie.FalseSums) return LieLib.hasFalseSums(top, batch);
-        if (lie == Lie.Miscounted) return _areMiscounted(proof.leaves, batch);
-        if (lie < Lie.Overpriced) return _showsAlone(proof, batch);
-        if (lie < Lie.ReceiptDiffers) return _showsDetails(proof, batch);
-        if (lie == Lie.ResultDiffers) return _showsResult(proof, batch.commitTime);
+        FraudKind fraudKind = proof.fraudKind;
+        if (fraudKind == FraudKind.FalseSums) return FraudLib.hasFalseSums(top, batch);
+        if (fraudKind == FraudKind.Miscounted) return _areMiscounted(proof.leaves, batch);
+        if (fraudKind < FraudKind.Overpriced) return _showsAlone(proof, batch);
+        if (fraudKind < FraudKind.ReceiptDiffers) return _showsDetails(proof, batch);
+        if (fraudKind == FraudKind.ResultDiffers) return _showsResult(proof, batch.commitTime);
         return _showsReceipt(proof);
     }
 
     function _showsAlone(Proof calldata proof, Batch memory batch) private pure returns (bool) {
         OpenedLeaf memory opened = proof.leaves[0];
-        Lie lie = proof.lie;
-        if (lie == Lie.StuffedPadding) {
-            return LieLib.hasStuffedPadding(opened.position, opened.path, batch.leafCount);
+        FraudKind fraudKind = proof.fraudKind;
+        if (fraudKind == FraudKind.StuffedPadding) {
+            return FraudLib.hasStuffedPadding(opened.position, opened.path, batch.leafCount);
         }
-        if (lie == Lie.WrongPlace) return LieLib.isMisplaced(opened.leaf, opened.position, proof.contents.debits);
-        if (lie == Lie.AboveLargest) return opened.leaf.charge > proof.contents.maxLeaf;
-        if (lie == Lie.PaidForNothing) return LieLib.isPaidForNothing(opened.leaf);
-        if (lie == Lie.NoReceipt) return LieLib.lacksReceipt(opened.leaf, batch.flags);
+        if (fraudKind == FraudKind.WrongPlace) {
+            return FraudLib.isMisplaced(opened.leaf, opened.position, proof.contents.debits);
+        }
+        if (fraudKind == FraudKind.AboveLargest) return opened.leaf.charge > proof.contents.maxLeaf;
+        if (fraudKind == FraudKind.PaidForNothing) return FraudLib.isPaidForNothing(opened.leaf);
+        if (fraudKind == FraudKind.NoReceipt) return FraudLib.lacksReceipt(opened.leaf, batch.flags);
         return false;
     }
 
@@ -104,39 +106,39 @@ contract FraudProofs is LeafChallenges {
         for (uint256 i = 1; i < leaves.length; ++i) {
             if (leaves[i].leaf.status != status) revert MixedStatus(leaves[i].position);
         }
-        return leaves.length > LieLib.declared(batch, status);
+        return leaves.length > FraudLib.declared(batch, status);
     }
 
     function _showsDetails(Proof calldata proof, Batch memory batch) private pure returns (bool) {
         Leaf memory leaf = proof.leaves[0].leaf;
-        Lie lie = proof.lie;
+        FraudKind fraudKind = proof.fraudKind;
         JobDetails memory details = abi.decode(proof.papers, (JobDetails));
-        if (EnvelopeLib.jobDetailsHash(details) != leaf.details) revert WrongPapers(lie);
-        if (lie == Lie.Overpriced) return LieLib.isOverpriced(leaf, details);
-        if (lie == Lie.FalseBonus) return LieLib.hasFalseBonus(leaf, batch.flags, details);
-        if (lie == Lie.TooLate) return LieLib.isTooLate(leaf, batch.flags, batch.commitTime, details);
-        if (lie == Lie.FalseTime) return LieLib.hasFalseTime(leaf, batch.flags, details);
-        if (lie == Lie.WrongClass) return LieLib.isOfWrongClass(leaf, batch.classId, details);
-        if (lie == Lie.NotAgreed) return LieLib.isNotAgreed(leaf, batch.flags, details);
-        if (lie == Lie.FeeNotAgreed) return LieLib.hasFeeNotAgreed(leaf, batch.flags, details);
-        return LieLib.isNotChecked(leaf, batch.flags, details);
+        if (EnvelopeLib.jobDetailsHash(details) != leaf.details) revert WrongPapers(fraudKind);
+        if (fraudKind == FraudKind.Overpriced) return FraudLib.isOverpriced(leaf, details);
+        if (fraudKind == FraudKind.FalseBonus) return FraudLib.hasFalseBonus(leaf, batch.flags, details);
+        if (fraudKind == FraudKind.TooLate) return FraudLib.isTooLate(leaf, batch.flags, batch.commitTime, details);
+        if (fraudKind == FraudKind.FalseTime) return FraudLib.hasFalseTime(leaf, batch.flags, details);
+        if (fraudKind == FraudKind.WrongClass) return FraudLib.isOfWrongClass(leaf, batch.classId, details);
+        if (fraudKind == FraudKind.NotAgreed) return FraudLib.isNotAgreed(leaf, batch.flags, details);
+        if (fraudKind == FraudKind.FeeNotAgreed) return FraudLib.hasFeeNotAgreed(leaf, batch.flags, details);
+        return FraudLib.isNotChecked(leaf, batch.flags, details);
     }
 
     function _showsReceipt(Proof calldata proof) private view returns (bool) {
         Leaf memory leaf = proof.leaves[0].leaf;
-        if (proof.lie == Lie.ReceiptDiffers) {
+        if (proof.fraudKind == FraudKind.ReceiptDiffers) {
             Receipt memory only = abi.decode(proof.papers, (Receipt));
-            _requireReceipt(only, leaf, proof.lie);
-            return LieLib.differsFromReceipt(leaf, only);
+            _requireReceipt(only, leaf, proof.fraudKind);
+            return FraudLib.differsFromReceipt(leaf, only);
         }
         (Receipt memory receipt, Assignment memory order) = abi.decode(proof.papers, (Receipt, Assignment));
-        _requireReceipt(receipt, leaf, proof.lie);
-        if (_digest(EnvelopeLib.hashOf(order)) != receipt.jobId) revert WrongPapers(proof.lie);
-        return !LieLib.isOrderOf(order, proof.node, leaf);
+        _requireReceipt(receipt, leaf, proof.fraudKind);
+        if (_digest(EnvelopeLib.hashOf(order)) != receipt.jobId) revert WrongPapers(proof.fraudKind);
+        return !FraudLib.isOrderOf(order, proof.node, leaf);
     }
 
-    function _requireReceipt(Receipt memory receipt, Leaf memory leaf, Lie lie) private pure {
-        if (EnvelopeLib.receiptHash(receipt) != leaf.receiptHash) revert WrongPapers(lie);
+    function _requireReceipt(Receipt memory receipt, Leaf memory leaf, FraudKind fraudKind) private pure {
+        if (EnvelopeLib.receiptHash(receipt) != leaf.receiptHash) revert WrongPapers(fraudKind);
     }
 
     /// @dev A node takes one order for a number of a lane, so a result for such an order is a result for this leaf. A key that
@@ -146,12 +148,12 @@ contract FraudProofs is LeafChallenges {
         Leaf memory leaf = proof.leaves[0].leaf;
         (Result memory result, bytes memory signature, Assignment memory order) =
             abi.decode(proof.papers, (Result, bytes, Assignment));
-        bool fits = _digest(EnvelopeLib.hashOf(order)) == result.jobId && LieLib.isOrderOf(order, proof.node, leaf);
-        if (!fits) revert WrongPapers(proof.lie);
+        bool fits = _digest(EnvelopeLib.hashOf(order)) == result.jobId && FraudLib.isOrderOf(order, proof.node, leaf);
+        if (!fits) revert WrongPapers(proof.fraudKind);
         (address recovered,,) = ECDSA.tryRecover(_digest(EnvelopeLib.resultHash(result)), signature);
         (address signed, uint40 until) = _stakes.nodeOfOperator(recovered);
         if (signed != proof.node || commitTime > until) revert BadSignature(proof.node);
-        return LieLib.differsFromResult(leaf, result);
+        return FraudLib.differsFromResult(leaf, result);
     }
 
     /// @dev Papers count where Settlement is: there the client's orders are worth something.

@@ -55,7 +55,7 @@ abstract contract LeafChallenges is IFraudProofs {
     }
 
     function endChallenge(address node, uint8 slot, uint256 commitBlock) external {
-        // Made here from its parts: with a slot of somebody else's choice an open batch would look like a past one.
+        // Made here from its parts: with a slot of the caller's choice an open batch would look like a past one.
         bytes32 batchId = keccak256(abi.encode(node, slot, commitBlock));
         Challenge memory ended = challengeOf[batchId];
         if (ended.bond == 0) revert NoChallenge(batchId);

@@ -7,7 +7,7 @@ import {ITimelock} from "../interfaces/ITimelock.sol";
 import {Calibration, CalibrationRow, DeviceClass, NoiseBand, Profile} from "../types/ParamTypes.sol";
 
 /// @notice The numbers of one network. The profile never changes; the governor may add rows, and no account may change one.
-/// @dev The rows that a network starts with are constructor values, so there is no time in which somebody may write at once.
+/// @dev The rows that a network starts with are constructor values, so there is no time in which an account may write at once.
 contract Params is IParams {
     uint256 private constant MAX_CLASS_ID = 31;
     uint16 private constant BPS = 10_000;

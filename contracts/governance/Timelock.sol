@@ -13,7 +13,7 @@ contract Timelock is TimelockController, ITimelock {
 
     /// @param delay seconds between a proposal and its execution
     /// @param proposers may propose, and cancel
-    /// @param executors may carry out what has waited; the zero address lets everybody
+    /// @param executors may carry out what has waited; the zero address lets every account
     /// @param cancellers may cancel and nothing else
     constructor(uint256 delay, address[] memory proposers, address[] memory executors, address[] memory cancellers)
         TimelockController(delay, proposers, executors, address(0))

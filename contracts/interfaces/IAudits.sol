@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {Audit, Auditor} from "../types/AuditTypes.sol";
 import {Contents} from "../types/BatchTypes.sol";
 
-/// @notice Who checks the seats. One in twenty cases that passed is drawn by a seed that comes after its verdict; three verifiers
+/// @notice The check of the seats. One in twenty cases that passed is drawn by a seed that comes after its verdict; three verifiers
 ///         who had no seat in it make their own projections of its leaves and compare: with those that each seat had bound itself
 ///         to, and with the node's.
 /// @dev A seat is caught by two of them, a node by all three. A seat that can show nothing behind its digest is caught as well, so
@@ -52,7 +52,7 @@ interface IAudits {
     /// @param score of the worst drawn leaf, basis points 0..10000; `NOTHING_SHOWN` if no seat has shown the leaves
     function reveal(bytes32 caseId, uint8 auditor, uint256 off, uint16 score, bytes32 salt) external;
 
-    /// @notice Ends an audit that all have revealed in, or whose time is over; anyone. Who was silent while another had
+    /// @notice Ends an audit that all have revealed in, or whose time is over; anyone. An auditor that was silent while another had
     ///         committed is fined.
     function close(bytes32 caseId) external;
 

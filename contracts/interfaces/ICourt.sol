@@ -20,17 +20,17 @@ interface ICourt {
     event SeatAbstained(bytes32 indexed caseId, uint8 seat, address indexed node);
     event SeatCommitted(bytes32 indexed caseId, uint8 seat, address indexed node, bytes32 commitment);
     event SeatRevealed(
-        bytes32 indexed caseId, uint8 seat, address indexed node, uint16[] scores, bytes32 digest, int32 evidence
+        bytes32 indexed caseId, uint8 seat, address indexed node, uint16[] scores, bytes32 digest, int32 llrMillinats
     );
     /// @notice A case has moved the sums of its node on this class; all in thousandths of a nat.
-    /// @param evidence the median of the seats', at most a quarter of what is too much
+    /// @param llrMillinats the median of the seats', at most a quarter of what is too much
     /// @param told the sum by what all seats said: from 4,605 on two more look where one seat passed a case
     /// @param confirmed the sum by what benches of three and more said against it: 21,417 is fraud
     event MarginCounted(
         bytes32 indexed caseId,
         address indexed node,
         uint8 indexed classId,
-        int256 evidence,
+        int256 llrMillinats,
         uint256 told,
         uint256 confirmed
     );
@@ -124,23 +124,23 @@ interface ICourt {
     function convene(address node, uint8 slot, Contents calldata contents) external returns (bytes32 caseId);
 
     /// @notice A seat binds itself to its own projections; the seat's operator.
-    /// @param commitment keccak256(abi.encode(caseId, round, seat, digest, evidence, salt))
+    /// @param commitment keccak256(abi.encode(caseId, round, seat, digest, llrMillinats, salt))
     function commitSeat(bytes32 caseId, uint8 seat, bytes32 commitment) external;
 
     /// @notice A seat opens its commitment and gives one score per drawn leaf; the seat's operator.
     /// @param scores basis points 0..10000 in drawn order
-    /// @param evidence_ what the margins of its own pass say, over all drawn leaves; thousandths of a nat
+    /// @param llrMillinats_ what the margins of its own pass say, over all drawn leaves; thousandths of a nat
     function revealSeat(
         bytes32 caseId,
         uint8 seat,
         bytes32 digest,
         uint16[] calldata scores,
         bytes32 salt,
-        int32 evidence_
+        int32 llrMillinats_
     ) external;
 
     /// @notice Puts the next verifier of the draw order in place of one that was silent for a whole turn; anyone.
-    /// @dev Who was silent loses 5 points, and 0.5% of its stake if another seat of the round has committed.
+    /// @dev A silent seat loses 5 points, and 0.5% of its stake if another seat of the round has committed.
     function replaceSeat(bytes32 caseId, uint8 seat, Contents calldata contents) external;
 
     /// @notice Steps down from a seat within a quarter of its first turn; the seat's operator, once a day.
@@ -148,7 +148,7 @@ interface ICourt {
 
     /// @notice Takes a case as far as it goes now; anyone. A round whose seats have all revealed is counted: it ends the case,
     ///         or seats more, or makes it wait for an appeal or for arbiters. A case that has waited long enough ends.
-    /// @param contents may be empty where no seat could be added: one or three seats that pass and whose evidence is not too
+    /// @param contents may be empty where no seat could be added: one or three seats that pass and whose ratios are not too
     ///        much, and every end of waiting
     /// @return the verdict that the case ended with, None if it goes on
     function resolve(bytes32 caseId, Contents calldata contents) external returns (Verdict);
@@ -206,7 +206,7 @@ interface ICourt {
     /// @notice The contract that has passed cases checked once more.
     function audits() external view returns (address);
 
-    /// @notice What an appeal of this node costs now: a hundredth of its stake and of what unbonds of it, rounded up; wei.
+    /// @notice The cost of an appeal of this node now: a hundredth of its stake and of what unbonds of it, rounded up; wei.
     function appealBondOf(address node) external view returns (uint96);
 
     /// @notice The arbiters of this court.

@@ -6,7 +6,7 @@ import {DelegationView, Permit} from "../types/NodeTypes.sol";
 /// @notice Stake that others put on a node, and what it earns them.
 /// @dev `unbond`, `rebond` and `withdraw` of IStakeManager serve both: the owner moves its own part, anyone else theirs.
 interface IDelegations {
-    /// @notice What somebody other than the owner has in a node, after any change by them.
+    /// @notice The part of a staker other than the owner in a node, after any change by that staker.
     event DelegationChanged(
         address indexed id, address indexed staker, uint96 active, uint96 unbonding, uint40 unlockAt
     );
@@ -41,6 +41,6 @@ interface IDelegations {
     /// @return shared the part of those who stake on the node; 0 where only its owner does
     function shareRewards(address id, uint96 amount) external returns (address payout, uint96 shared);
 
-    /// @notice What somebody has in a node; of the owner its own part.
+    /// @notice A staker's part in a node; of the owner its own part.
     function delegationOf(address id, address staker) external view returns (DelegationView memory);
 }

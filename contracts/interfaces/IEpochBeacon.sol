@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice Where a batch's randomness comes from: the hash of a block that did not exist when the batch was submitted.
+/// @notice The source of a batch's randomness: the hash of a block that did not exist when the batch was submitted.
 /// @dev Epoch e = block / EPOCH. Its seed is the hash of block (e + 1) * EPOCH + LAG, kept by the first call of seal in time.
 interface IEpochBeacon {
     event EpochSealed(uint256 indexed epoch, bytes32 seed, uint256 seedBlock);

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {BatchState, Contents} from "../types/BatchTypes.sol";
-import {Lie, Proof} from "../types/FraudTypes.sol";
+import {FraudKind, Proof} from "../types/FraudTypes.sol";
 
 /// @notice Contradictions that need no court: a proof of one in a batch that is not final condemns its node at once.
 /// @dev It earns nothing. A bounty would flow to the next caller: a node would condemn itself through a friend to keep
@@ -14,7 +14,12 @@ interface IFraudProofs {
     /// @param kept whether the bond went to the pool, because a court let the batch pass
     event ChallengeEnded(bytes32 indexed batchId, address indexed client, uint96 bond, bool kept);
     event FraudProven(
-        address indexed node, uint8 indexed slot, bytes32 indexed batchId, Lie lie, uint256 position, address prover
+        address indexed node,
+        uint8 indexed slot,
+        bytes32 indexed batchId,
+        FraudKind fraudKind,
+        uint256 position,
+        address prover
     );
 
     /// @dev Final, void, or no batch at all.
@@ -29,11 +34,11 @@ interface IFraudProofs {
     error PositionsNotAscending(uint256 position);
     error MixedStatus(uint256 position);
     /// @dev The papers are not those that the leaf names.
-    error WrongPapers(Lie lie);
+    error WrongPapers(FraudKind fraudKind);
     /// @dev Not signed by the node's operator.
     error BadSignature(address node);
     /// @dev Everything fits: this proof shows no such lie.
-    error NoLie(Lie lie);
+    error NoFraud(FraudKind fraudKind);
     error BadWiring();
     /// @dev Neither the client nor the signer of the lane that the leaf is of.
     error NotOwnLeaf(uint256 position, address caller);
@@ -60,6 +65,6 @@ interface IFraudProofs {
     /// @param commitBlock of the challenged batch, whose slot may hold another one by now
     function endChallenge(address node, uint8 slot, uint256 commitBlock) external;
 
-    /// @notice Who challenged a batch, and the bond; zero if there is no challenge or it is over.
+    /// @notice The account that challenged a batch, and the bond; zero if there is no challenge or it is over.
     function challengeOf(bytes32 batchId) external view returns (address client, uint96 bond);
 }

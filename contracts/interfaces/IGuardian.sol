@@ -28,13 +28,13 @@ interface IGuardian {
     /// @notice Names the account that may pause, 0 for none; only the governor. A pause that runs goes on to its end.
     function setKeeper(address keeper) external;
 
-    /// @notice Who may pause: a contract of k of n signers on networks that live.
+    /// @notice The account that may pause: a contract of k of n signers on networks that live.
     function keeper() external view returns (address);
 
     /// @notice The timelock.
     function governor() external view returns (address);
 
-    /// @notice Where new obligations are stopped.
+    /// @notice The contract that stops new obligations.
     function intake() external view returns (IIntake);
 
     /// @notice From when on the keeper may pause again, seconds.

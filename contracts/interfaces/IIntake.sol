@@ -12,7 +12,7 @@ interface IIntake {
     /// @notice Shuts the intake until `until`, or opens it where that is not in the future. Only the guardian contract.
     function pauseIntake(uint40 until) external;
 
-    /// @notice Reverts IntakePaused while the intake is shut. What register and, by requireTaken and admissionOf, openLane and submit ask.
+    /// @notice Reverts IntakePaused while the intake is shut. Asked by register and, through requireTaken and admissionOf, by openLane and submit.
     function requireIntake() external view;
 
     /// @notice When the intake opens again, seconds; in the past or 0 while it is open.

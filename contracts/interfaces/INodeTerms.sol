@@ -3,8 +3,8 @@ pragma solidity 0.8.37;
 
 import {NodeTerms, Permit, Registration} from "../types/NodeTypes.sol";
 
-/// @notice What the owner of a node may change about it, and how long that takes.
-/// @dev What touches other people's money is announced first and comes into force after TIMELOCK, which outlives UNBONDING:
+/// @notice The terms of a node that its owner may change, and how long that takes.
+/// @dev A change that touches other people's money is announced first and comes into force after TIMELOCK, which outlives UNBONDING:
 ///      a delegator can leave before a higher commission, and an owner whose key was stolen can stop a
 ///      new payout.
 interface INodeTerms {

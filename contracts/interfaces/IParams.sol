@@ -28,7 +28,7 @@ interface IParams {
     /// @notice Adds the noise constants of one model on one class; only the governor may, once per pair.
     function addCalibration(bytes32 manifest, uint8 classId, Calibration calldata calibration) external;
 
-    /// @notice Who may add rows: a contract whose every act waits for the profile's timelockSeconds.
+    /// @notice The account that may add rows: a contract whose every act waits for the profile's timelockSeconds.
     function governor() external view returns (address);
 
     /// @notice The contract that may pause the intake; 0 if none may.

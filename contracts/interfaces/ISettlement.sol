@@ -59,7 +59,7 @@ interface ISettlement {
     event SeatPaid(bytes32 indexed batchId, address indexed node, uint96 amount);
     /// @notice Out of the pool, to the node's rewards or, if it is none, to the account that convened.
     event ConvenerPaid(bytes32 indexed batchId, address indexed convener, uint96 amount);
-    /// @notice What went to the payout.
+    /// @notice The amount that went to the payout.
     event RewardClaimed(address indexed node, address indexed payout, uint96 amount);
     event PoolFunded(address indexed from, uint96 amount);
     event Burned(uint256 amount);
@@ -219,7 +219,7 @@ interface ISettlement {
     // ---- held for challenges
 
     /// @notice Takes free money of a client for a bond; a signer's share of it comes off its grant. Only FraudProofs.
-    /// @dev What is held stays in this contract; the caller keeps whose it is.
+    /// @dev Held money stays in this contract; the caller keeps the owner's name.
     function hold(address client, address signer, uint96 amount) external;
 
     /// @notice Puts held money back into a client's account. Only FraudProofs.
@@ -230,7 +230,7 @@ interface ISettlement {
 
     // ---- rewards, pool, burn
 
-    /// @notice Pays a node's rewards to its payout address; anyone. Where others stake on the node, their part goes to
+    /// @notice Pays a node's rewards to its payout address; anyone. If others stake on the node, their part goes to
     ///         StakeManager, which holds it for them.
     /// @return amount all that left the node's book, wei
     function claim(address node) external returns (uint96 amount);

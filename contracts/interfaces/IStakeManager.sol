@@ -7,7 +7,7 @@ import {ILiveness} from "./ILiveness.sol";
 import {INodeTerms} from "./INodeTerms.sol";
 import {BatchRecord, NodeState, NodeView, Permit, Pool, Standing} from "../types/NodeTypes.sol";
 
-/// @notice Who the nodes are, what they have at stake and what their record says. A node's id is its first operator's address.
+/// @notice The nodes, their stakes and their reputation records. A node's id is its first operator's address.
 interface IStakeManager is IDelegations, INodeTerms, ILiveness, IIntake {
     event NodeRegistered(
         address indexed id, address indexed owner, address operator, address payout, uint32 classMask, uint96 amount
@@ -89,8 +89,8 @@ interface IStakeManager is IDelegations, INodeTerms, ILiveness, IIntake {
     function stake(address id, uint96 amount) external;
 
     /// @notice Moves the caller's active stake into its unbonding bucket and restarts the bucket's clock.
-    /// @dev What stays of the owner's is 0, and the node is exiting, or at least MIN_STAKE and a tenth of the whole. What
-    ///      stays of anyone else's is 0 or at least MIN_DEPOSIT. Who leaves leaves the rewards of batches that are not
+    /// @dev The owner's rest is 0, and the node is exiting, or at least MIN_STAKE and a tenth of the whole. The
+    ///      rest of any other staker is 0 or at least MIN_DEPOSIT. A leaver loses the rewards of batches that are not
     ///      final yet to those who stay.
     function unbond(address id, uint96 amount) external;
 
@@ -130,10 +130,10 @@ interface IStakeManager is IDelegations, INodeTerms, ILiveness, IIntake {
     /// @notice The node's stake and what unbonds of it, with their shares.
     function poolsOf(address id) external view returns (Pool memory active, Pool memory unbonding);
 
-    /// @notice What submit needs: the standing of a node whose work is taken. Reverts IntakePaused, UnknownNode.
+    /// @notice The standing of a node whose work is taken, for submit. Reverts IntakePaused, UnknownNode.
     function admissionOf(address id) external view returns (Standing memory);
 
-    /// @notice What openLane asks: whether new locks for a node are taken. Reverts IntakePaused, UnknownNode.
+    /// @notice Whether new locks for a node are taken, for openLane. Reverts IntakePaused, UnknownNode.
     function requireTaken(address id) external view;
 
     /// @notice Owner and operator, both zero if the node is unknown.

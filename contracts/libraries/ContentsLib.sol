@@ -3,9 +3,9 @@ pragma solidity 0.8.37;
 
 import {Contents} from "../types/BatchTypes.sol";
 
-/// @notice What the chain keeps of a batch's contents: keccak256(abi.encode(contents)).
+/// @notice The chain's record of a batch's contents: keccak256(abi.encode(contents)).
 library ContentsLib {
-    /// @notice The hash of contents that somebody gives again.
+    /// @notice The hash of contents that a caller gives again.
     /// @dev Hashed as they stand in the calldata, instead of being decoded and encoded anew. Only what is laid out as by
     ///      abi.encode has the hash of contents that were submitted: the word that says where the debits begin is hashed, too.
     function hashOf(Contents calldata contents) internal pure returns (bytes32) {

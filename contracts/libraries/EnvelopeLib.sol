@@ -59,7 +59,7 @@ library EnvelopeLib {
         return keccak256(abi.encode(ASSIGNMENT_TYPE, order));
     }
 
-    /// @notice What an assignment signs as `details`.
+    /// @notice The hash that an assignment signs as `details`.
     function jobDetailsHash(JobDetails memory details) internal pure returns (bytes32) {
         return keccak256(abi.encode(JOB_DETAILS_TYPE, details));
     }
@@ -72,7 +72,7 @@ library EnvelopeLib {
         return keccak256(abi.encode(RESULT_TYPE, result));
     }
 
-    /// @notice What is signed for a contract on this chain.
+    /// @notice The digest that is signed for a contract on this chain.
     /// @dev For contracts that read what was signed for another one; the domain follows a fork of the chain.
     function digest(address verifying, bytes32 structHash) internal view returns (bytes32) {
         bytes32 domain = keccak256(

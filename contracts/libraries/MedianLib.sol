@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice The middle of what seats say, scores or evidence, in whatever order they say it.
+/// @notice The middle of what seats say, scores or log-likelihood ratios, in whatever order they say it.
 library MedianLib {
     /// @notice Puts one more number among the first `count`, which ascend and go on ascending; there are at most a few seats.
     function insert(int256[] memory ascending, uint256 count, int256 more) internal pure {
@@ -13,7 +13,7 @@ library MedianLib {
     }
 
     /// @notice The middle one; of an even number the lower of the two in the middle: against the node where it is a score, for
-    ///         it where it is evidence. 0 of none.
+    ///         it where it is a ratio. 0 of none.
     function medianOf(int256[] memory ascending) internal pure returns (int256) {
         return ascending.length == 0 ? int256(0) : ascending[(ascending.length - 1) / 2];
     }

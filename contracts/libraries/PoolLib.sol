@@ -11,7 +11,7 @@ library PoolLib {
     /// @dev 0.99 times 2^128.
     uint256 private constant DAY_FACTOR = uint256(99 << 128) / 100;
 
-    /// @notice What `part` of the shares is worth; rounded down.
+    /// @notice The worth of `part` of the shares; rounded down.
     function worth(uint256 part, uint256 total, uint256 shares) internal pure returns (uint256) {
         return shares == 0 ? 0 : part * total / shares;
     }
@@ -32,12 +32,12 @@ library PoolLib {
         return (amount * shares + total - 1) / total;
     }
 
-    /// @notice What a slash of `bps` takes from a total; rounded up, so that dust cannot dodge it.
+    /// @notice The amount that a slash of `bps` takes from a total; rounded up, so that dust cannot dodge it.
     function slashOf(uint256 total, uint256 bps) internal pure returns (uint256) {
         return (total * bps + 9_999) / 10_000;
     }
 
-    /// @notice What is left of a total that loses a hundredth a day; rounded down. Days may be taken in any steps: each step
+    /// @notice The rest of a total that loses a hundredth a day; rounded down. Days may be taken in any steps: each step
     ///         costs a wei at most.
     function decayed(uint256 total, uint256 daysPassed) internal pure returns (uint256) {
         uint256 left = 1 << 128;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @notice Where the money of a batch goes.
+/// @notice The split of a batch's money.
 /// @dev A client, a node and every seat in one hand still lose the burn: m is never above 1, seats never get more than
 ///      the fee over the rate. Twin of protocol/stages/settlement.py; tests/vectors/split.json.
 library SplitLib {
@@ -50,7 +50,7 @@ library SplitLib {
         return fee / CONVENE_DIVISOR < above ? fee / CONVENE_DIVISOR : above;
     }
 
-    /// @notice What the seats of a case share: the fees of the drawn leaves over the rate of the draw, rounded down.
+    /// @notice The pay that the seats of a case share: the fees of the drawn leaves over the rate of the draw, rounded down.
     /// @dev Never above the fee over the rate, and in the mean over all draws the fee: else the pool would pay an owner of
     ///      client, node and seat at once.
     function seatPay(uint96 fee, uint256 drawn, uint256 leafCount, uint256 ratePercent)

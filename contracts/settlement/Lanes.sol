@@ -50,7 +50,7 @@ abstract contract Lanes is ISettlement, EIP712(EnvelopeLib.NAME, EnvelopeLib.VER
     }
 
     function depositWithPermit(uint96 amount, Permit calldata permit) external {
-        // Somebody may have sent the permission ahead of us; then the allowance is there already.
+        // A front-runner may have sent the permission first; then the allowance is there already.
         try _coin.permit(msg.sender, address(this), amount, permit.deadline, permit.v, permit.r, permit.s) {} catch {}
         _deposit(msg.sender, amount);
     }

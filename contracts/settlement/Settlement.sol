@@ -495,8 +495,8 @@ contract Settlement is Lanes {
         else _addFree(convener, address(this), share);
     }
 
-    /// @dev Who orders a check pays for it, even where it ends in doubt: else the pool would, and one owner of client, node and
-    ///      seat at once would live on doubts. Where it ends in jail the client pays nothing.
+    /// @dev The client that orders a check pays for it, even if it ends in doubt: else the pool would, and one owner of client, node and
+    ///      seat at once would live on doubts. If it ends in jail the client pays nothing.
     function _keepsFee(Batch storage batch, address node, uint256 seatCount) private view returns (bool) {
         return batch.flags & CHECKED != 0 && batch.fee != 0 && seatCount != 0 && !_books[node].jailed;
     }
@@ -535,7 +535,7 @@ contract Settlement is Lanes {
         if (seed == 0) revert NoSeed(_beacon.epochOf(batch.commitBlock));
     }
 
-    /// @dev What the seats of a case share: their pay without the part of the convening account.
+    /// @dev The pay that the seats of a case share, without the part of the convening account.
     function _seatsDue(Batch storage batch, uint256 drawn) private view returns (uint256 due) {
         due = SplitLib.seatPay(batch.fee, drawn, batch.leafCount, batch.ratePercent);
         if (batch.flags & CONVENER_PAID != 0) due -= _conveneShare(batch);

@@ -65,7 +65,7 @@ abstract contract Challenges is Liveness {
         _answerBy[id][challenger] = 0;
     }
 
-    /// @dev What was counted for the day is taken back, and some jobs are drawn before the node is believed again.
+    /// @dev The day's count is taken back, and some jobs are drawn before the node is believed again.
     function _goOffline(address id, Node storage node) private {
         if (_isCounted(node) && !_has(node, TAKEN_BACK)) {
             node.flags |= TAKEN_BACK;

@@ -43,7 +43,7 @@ abstract contract Delegations is Rewards {
     }
 
     function delegateWithPermit(address id, uint96 amount, Permit calldata permit) external {
-        // Somebody may have sent the permission ahead of us; then the allowance is there already.
+        // A front-runner may have sent the permission first; then the allowance is there already.
         try _coin.permit(msg.sender, address(this), amount, permit.deadline, permit.v, permit.r, permit.s) {} catch {}
         _delegate(id, amount);
     }
@@ -151,7 +151,7 @@ abstract contract Delegations is Rewards {
 
     // ---- inside: the owner and the others
 
-    /// @dev Who had left starts again on full probation, with its record.
+    /// @dev A node that left and comes back starts on full probation, with its old record.
     function _comeBack(address id, Node storage node) internal {
         if (node.state != NodeState.Exiting && node.state != NodeState.Gone) return;
         _requireOwnPart(node);

@@ -11,7 +11,7 @@ import {Record, ReputationLib} from "../libraries/ReputationLib.sol";
 import {NodeState, NodeView, Pool, Standing} from "../types/NodeTypes.sol";
 import {Profile} from "../types/ParamTypes.sol";
 
-/// @notice What StakeManager keeps of each node, and how it shows.
+/// @notice StakeManager's storage of each node, and its views.
 /// @dev A plain node is three words: its operator is its id and every share of its pools is its owner's. Flags say where that
 ///      is not so; without them no call reads, or pays for, the words of rotation and delegation. The first word says who the
 ///      node is, all that a draw and a seat's turn ask; the second what is at stake, all that a change of stake writes.
@@ -53,7 +53,7 @@ abstract contract Nodes is IStakeManager, Intake {
         uint32 payoutAt;
     }
 
-    /// @dev Somebody other than the owner has shares of either pool.
+    /// @dev A staker other than the owner has shares of either pool.
     uint8 internal constant DELEGATED = 1;
     /// @dev The operator is not the id.
     uint8 internal constant ROTATED = 2;
@@ -195,7 +195,7 @@ abstract contract Nodes is IStakeManager, Intake {
         return PoolLib.worth(_ownShares(node), node.active, node.activeShares);
     }
 
-    /// @dev What the owner must keep of its own: MIN_STAKE, and a tenth of the active stake, rounded up.
+    /// @dev The stake that the owner must keep of its own: MIN_STAKE, and a tenth of the active stake, rounded up.
     function _ownMinimum(Node storage node) internal view returns (uint256) {
         uint256 tenth = (node.active + OWN_PART_DIVISOR - 1) / OWN_PART_DIVISOR;
         return tenth > _minStake ? tenth : _minStake;

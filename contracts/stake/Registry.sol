@@ -114,7 +114,7 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
     function confirmCommission(address id) external {
         Node storage node = _known(id);
         _requireDue(id, node.commissionAt);
-        // What was earned until now is shared on the terms until now.
+        // Earnings until now are shared on the terms until now.
         _collect(id);
         node.commission = node.nextCommission;
         node.nextCommission = 0;
@@ -140,7 +140,7 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
     function confirmPayout(address id) external {
         Node storage node = _known(id);
         _requireDue(id, node.payoutAt);
-        // What was earned until now is the old payout's.
+        // Earnings until now belong to the old payout address.
         _collect(id);
         node.payout = node.nextPayout;
         node.nextPayout = address(0);
@@ -226,7 +226,7 @@ abstract contract Registry is Delegations, EIP712(EnvelopeLib.NAME, EnvelopeLib.
     }
 
     function _takePermit(uint96 amount, Permit calldata permit) private {
-        // Somebody may have sent the permission ahead of us; then the allowance is there already.
+        // A front-runner may have sent the permission first; then the allowance is there already.
         try _coin.permit(msg.sender, address(this), amount, permit.deadline, permit.v, permit.r, permit.s) {} catch {}
     }
 

@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Nodes} from "./Nodes.sol";
 import {IVCoin} from "../interfaces/IVCoin.sol";
 
-/// @notice What stake of others earns: an index per node counts what each share of it has earned since ever.
+/// @notice The earnings of others' stake: an index per node counts the earnings of one share since the beginning.
 /// @dev The commission, and what the owner's own shares earn, goes from Settlement straight to the payout; only the part of the
 ///      others comes here. Roundings stay here and have no owner: less than a wei a claim and staker.
 abstract contract Rewards is Nodes {
@@ -28,7 +28,7 @@ abstract contract Rewards is Nodes {
     uint256 private constant INDEX_BITS = 96;
 
     mapping(address id => mapping(address staker => Delegation)) internal _delegations;
-    /// @dev What the index was when a slash ended the active pool: shares of that round earn no more.
+    /// @dev The index at the slash that ended the active pool: shares of that round earn no more.
     mapping(address id => mapping(uint256 round => uint256)) internal _lastIndex;
 
     function claimRewards(address id) external returns (uint96 amount) {
@@ -96,7 +96,7 @@ abstract contract Rewards is Nodes {
         delegation.unlockAt = 0;
     }
 
-    /// @dev What the shares have earned since rewardIndex. They are at most those for which the index grew, so the product is at
+    /// @dev The earnings of the shares since rewardIndex. They are at most those for which the index grew, so the product is at
     ///      most what was shared, times 2^96.
     function _earned(address id, Node storage node, Delegation storage delegation, uint256 index)
         internal

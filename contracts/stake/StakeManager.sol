@@ -14,7 +14,7 @@ import {IVCoin} from "../interfaces/IVCoin.sol";
 import {Record, ReputationLib} from "../libraries/ReputationLib.sol";
 import {BatchRecord, NodeState} from "../types/NodeTypes.sol";
 
-/// @notice A node's record, and what Court and Settlement may do to it. Who the nodes are is in Registry, what they have at
+/// @notice A node's record, and what Court and Settlement may do to it. Registry holds the nodes, and what they have at
 ///         stake in Delegations and Rewards, whether they are there in Liveness, what is kept of each in Nodes. See
 ///         IStakeManager.
 contract StakeManager is Challenges {

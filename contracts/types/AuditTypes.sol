@@ -11,7 +11,7 @@ struct Audit {
     /// @dev When it was convened, in seconds; 0 if it never was.
     uint40 since;
     bool ended;
-    /// @dev What its auditors share at its end, wei.
+    /// @dev The pay that its auditors share at its end, wei.
     uint96 due;
 }
 
@@ -19,7 +19,7 @@ struct Audit {
 struct Auditor {
     address node;
     SeatState state;
-    /// @dev What it gives the worst of the drawn leaves, basis points; `NOTHING_SHOWN` if it was shown nothing to judge.
+    /// @dev Its score of the worst drawn leaf, basis points; `NOTHING_SHOWN` if it was shown nothing to judge.
     uint16 score;
     bytes32 commitment;
     /// @dev Bit i: what seat i has bound itself to are not its own projections of these leaves.

@@ -33,7 +33,7 @@ struct LaneView {
     LaneState state;
 }
 
-/// @notice What a client's owner lets a hot key move into lanes, and until when.
+/// @notice The amount that a client's owner lets a hot key move into lanes, and until when.
 struct SignerGrant {
     uint96 budget;
     uint40 expiry;
@@ -72,7 +72,7 @@ struct Claim {
     bytes32 vs;
 }
 
-/// @notice What a claim took from its lane: charge + fee + bonus; the fee is ceil(charge / 20), of a checked batch
+/// @notice The amount that a claim took from its lane: charge + fee + bonus; the fee is ceil(charge / 20), of a checked batch
 ///         ceil(charge / 2).
 /// @dev Leaves stand in the order of the debits, those of one debit in the order of their numbers: index - leaves + 1 to index.
 struct Debit {
@@ -113,7 +113,7 @@ struct Batch {
     bytes32 contentsHash;
 }
 
-/// @notice What a court asks of a batch: which it is, and what its leaves and its seats are drawn by.
+/// @notice A batch as a court needs it: its name, and the inputs of the draws of leaves and seats.
 /// @dev In whole words, which are cheaper to hand from one contract to the other.
 struct Docket {
     bytes32 batchId;

@@ -45,7 +45,7 @@ struct VerifierSlot {
     uint16 weight;
 }
 
-/// @notice Where a class's list of verifiers ends.
+/// @notice The end of a class's list of verifiers.
 struct ListEnd {
     /// @dev A place costs a transaction: 32 bits are enough for all that there will ever be.
     uint32 count;
@@ -55,8 +55,8 @@ struct ListEnd {
 
 /// @notice A seat as stored: one word, for every holder and every commitment.
 struct Sitting {
-    /// @dev Until it reveals the place of its node in the list of its case's class; from then on its evidence, an int32.
-    uint32 placeOrEvidence;
+    /// @dev Until it reveals the place of its node in the list of its case's class; from then on its ratio, an int32.
+    uint32 placeOrLlr;
     SeatState state;
     /// @dev As in Seat.
     uint16 score;
@@ -78,8 +78,8 @@ struct Seat {
     uint40 since;
     /// @dev The first 21 bytes of what it committed to, zeros after them; 0 unless it is Committed.
     bytes32 commitment;
-    /// @dev What it has revealed of the margins, thousandths of a nat; 0 before.
-    int32 evidence;
+    /// @dev The ratio that it has revealed, thousandths of a nat; 0 before.
+    int32 llrMillinats;
 }
 
 /// @notice A case as stored: one word, in the order of CaseView.
@@ -101,7 +101,7 @@ struct Case {
     uint8 firstSeat;
 }
 
-/// @notice What a round has found, kept only where the case goes on after it.
+/// @notice The finding of a round, kept only if the case goes on after it.
 struct Ruling {
     /// @dev When the state of now began: the next round, the time to appeal, the arbiters' time. Seconds.
     uint40 since;

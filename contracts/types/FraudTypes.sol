@@ -4,10 +4,10 @@ pragma solidity 0.8.37;
 import {Leaf, SumNode} from "../libraries/SumTreeLib.sol";
 import {Contents} from "./BatchTypes.sol";
 
-/// @notice What code alone can find wrong in a batch, and the papers that show it. Twin of protocol/judging/fraud_proofs.py.
+/// @notice Kinds of fraud that code alone can find in a batch, and the papers that show them. Twin of protocol/judging/fraud_proofs.py.
 /// @dev No lie rests on a paper that the client can make up later: each paper is one that the leaf itself names by its hash,
 ///      or one that the node signed. So a node that settles what it was given never has to fear this.
-enum Lie {
+enum FraudKind {
     None,
     /// @dev The sums under the root are not those that the batch was paid for. No papers.
     FalseSums,
@@ -57,7 +57,7 @@ struct Assignment {
     bytes32 details;
 }
 
-/// @notice What an order agrees on; a leaf names its struct hash. Amounts in wei, deadline in seconds, temperature in thousandths.
+/// @notice The terms of an order; a leaf names its struct hash. Amounts in wei, deadline in seconds, temperature in thousandths.
 struct JobDetails {
     bytes32 requestId;
     bytes32 offerHash;
@@ -86,7 +86,7 @@ struct Receipt {
     uint32 actualMs;
 }
 
-/// @notice What a node answers for, signed by its operator.
+/// @notice The result that a node answers for, signed by its operator.
 struct Result {
     bytes32 jobId;
     bytes32 resultHash;
@@ -107,7 +107,7 @@ struct OpenedLeaf {
 struct Proof {
     address node;
     uint8 slot;
-    Lie lie;
+    FraudKind fraudKind;
     Contents contents;
     /// @dev One leaf; several with ascending positions for Miscounted.
     OpenedLeaf[] leaves;

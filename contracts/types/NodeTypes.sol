@@ -18,7 +18,7 @@ struct Permit {
     bytes32 s;
 }
 
-/// @notice What a node is registered with; see IStakeManager.register.
+/// @notice The terms of a registration; see IStakeManager.register.
 struct Registration {
     address operator;
     address payout;
@@ -35,7 +35,7 @@ struct Pool {
     uint128 shares;
 }
 
-/// @notice What Settlement must know of a node when a batch comes in.
+/// @notice Settlement's view of a node when a batch comes in.
 struct Standing {
     address operator;
     NodeState state;
@@ -74,7 +74,7 @@ struct NodeView {
     uint96 ownStake;
 }
 
-/// @notice What a final batch adds to a node's record. Amounts in wei, times in milliseconds of the ok leaves together.
+/// @notice The addition of a final batch to a node's record. Amounts in wei, times in milliseconds of the ok leaves together.
 struct BatchRecord {
     uint16 okCount;
     uint16 failedCount;
@@ -82,13 +82,13 @@ struct BatchRecord {
     uint48 responseMs;
 }
 
-/// @notice What one staker has in a node, the owner included. Amounts in wei, worth as of this block.
+/// @notice One staker's part in a node, the owner included. Amounts in wei, worth as of this block.
 struct DelegationView {
     uint96 active;
     uint96 unbonding;
     /// @dev When the bucket may be withdrawn; 0 while nothing unbonds.
     uint40 unlockAt;
-    /// @dev What claimRewards would pay now.
+    /// @dev The amount that claimRewards would pay now.
     uint96 rewards;
 }
 

@@ -32,7 +32,7 @@ struct Profile {
     uint16 slashBps;
 }
 
-/// @notice What two machines must share so that one may check the other.
+/// @notice The properties that two machines must share so that one may check the other.
 /// @dev `id` is 1..31 because requests name classes by a bit mask.
 struct DeviceClass {
     uint8 id;

@@ -13,10 +13,10 @@ from executor.containers.transcript import Answered, Declined, RunnerEvent, Toke
 from executor.runs.container_run import Finish
 from executor.runs.context import RunnerContext
 from executor.runs.generation import MAX_RESULT_BYTES, PendingRun
-from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspace
+from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, Workspace
 from executor.workspace.io_volume import IoVolume
 from executor.workspace.outputs import Outputs
-from protocol.params import MAX_PROOF_BYTES
+from protocol.params import MAX_FINGERPRINT_BYTES
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 
 KIND = "together"
@@ -54,7 +54,7 @@ class BatchedGeneration:
 
         def settle(place: int) -> tuple[RunResult, bytes]:
             pending = self._pending[place]
-            for name, limit in ((PROOF_BIN, MAX_PROOF_BYTES), (RESULT_JSON, MAX_RESULT_BYTES)):
+            for name, limit in ((FINGERPRINT_BIN, MAX_FINGERPRINT_BYTES), (RESULT_JSON, MAX_RESULT_BYTES)):
                 self._outputs.take(f"{place}.{name}", pending.workspace.home / name, limit)
             return pending.settle(round((time.monotonic() - began) * 1000))
 

@@ -25,7 +25,7 @@ LATE_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the runner is asked to do, in the terms of spec.json.
+    """The runner's task, in the terms of spec.json.
 
     `inputs` are bytes or files to copy. `wanted` are the outputs to keep (see `Outputs.collect`). `model` is a folder
     of the model store.
@@ -81,7 +81,7 @@ class ContainerRun:
 
     @property
     def limits(self) -> Limits:
-        """What the container may use."""
+        """The limits of the container."""
         return self._task.limits
 
     def run(self, volume_home: Path, target: Path, on_event: Callable[[RunnerEvent], None]) -> Finish:

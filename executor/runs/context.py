@@ -1,4 +1,4 @@
-"""What all runs of a node have in common: Engine, image, models, weights, processor time."""
+"""The common context of all runs of a node: Engine, image, models, weights, processor time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

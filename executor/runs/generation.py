@@ -7,11 +7,11 @@ from collections.abc import Callable
 from executor.containers.sandbox import MIB
 from executor.containers.transcript import RunnerEvent, Tokens
 from executor.runs.context import RunnerContext
-from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace
+from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, RUN_JSON, Workspace
 from protocol.errors import ExecutorError
 from protocol.judging.kinds import validate
-from protocol.params import MAX_PROOF_BYTES
-from protocol.stages.execution import InvalidResult, Outcome, RunResult, RunSpec, failed, validate_proof
+from protocol.params import MAX_FINGERPRINT_BYTES
+from protocol.stages.execution import InvalidResult, Outcome, RunResult, RunSpec, failed, validate_fingerprint
 from protocol.stages.request import KINDS
 from protocol.wire.ids import JobId
 
@@ -64,30 +64,30 @@ class PendingRun:
     def settle(self, duration_ms: int) -> tuple[RunResult, bytes]:
         """Check the outputs in the workspace. Returns: the result, and the fingerprint if it has one."""
         try:
-            result, proof = self._read(duration_ms)
+            result, fingerprint = self._read(duration_ms)
         except InvalidResult as error:
             return failed(Outcome.HOSTILE, f"result: {error}", duration_ms), b""
         self.workspace.put(RUN_JSON, json.dumps({"duration_ms": result.duration_ms}).encode())
-        return result, proof
+        return result, fingerprint
 
     def _read(self, duration_ms: int) -> tuple[RunResult, bytes]:
-        raw, proof = self.workspace.get(RESULT_JSON) or b"", self.workspace.get(PROOF_BIN) or b""
-        if len(raw) > MAX_RESULT_BYTES or len(proof) > MAX_PROOF_BYTES:
+        raw, fingerprint = self.workspace.get(RESULT_JSON) or b"", self.workspace.get(FINGERPRINT_BIN) or b""
+        if len(raw) > MAX_RESULT_BYTES or len(fingerprint) > MAX_FINGERPRINT_BYTES:
             raise InvalidResult("too long")
         spec = self.spec
         facts = validate(spec.kind, raw, JobId(spec.job_id), self._manifest, spec.max_new_tokens, self.input)
-        validate_proof(proof, facts.rows)
+        validate_fingerprint(fingerprint, facts.rows)
         return (
             RunResult(
                 outcome=Outcome.OK,
                 detail="",
                 result_hash=facts.result_hash,
-                proof_hash=hashlib.sha256(proof).digest(),
+                fingerprint_hash=hashlib.sha256(fingerprint).digest(),
                 new_tokens=facts.delivered,
                 finish=facts.finish,
                 duration_ms=duration_ms,
             ),
-            proof,
+            fingerprint,
         )
 
 
@@ -100,7 +100,7 @@ class Generation:
         self.run_ms = 0
         """How long the answer took without the start of the container; 0 before it is there."""
         kind, inputs = KINDS[pending.spec.kind], {INPUT_JSON: pending.input}
-        self._run = context.run_of_job(kind, pending.spec, {**inputs}, (RESULT_JSON, PROOF_BIN))
+        self._run = context.run_of_job(kind, pending.spec, {**inputs}, (RESULT_JSON, FINGERPRINT_BIN))
         self.stop = self._run.stop
 
     def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> tuple[RunResult, bytes]:

@@ -16,7 +16,7 @@ from protocol.errors import ExecutorError
 
 INPUT_JSON = "input.json"
 RESULT_JSON = "result.json"
-PROOF_BIN = "proof.bin"
+FINGERPRINT_BIN = "proof.bin"
 CHECK_BIN = "check.bin"
 RUN_JSON = "run.json"
 

@@ -17,7 +17,7 @@ from protocol.wire.ids import Wei
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What the node knows when it is asked: the other nodes, the client's money, the least deposit in wei.
+    """The node's knowledge when it is asked: the other nodes, the client's money, the least deposit in wei.
 
     `owner` is this node's owner: its own nodes are never hired.
     """

@@ -27,7 +27,7 @@ ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
-class MoveAsk:
+class PlanAsk:
     """Move `amount_wei` of the client's money; only simulate where `dry_run`."""
 
     amount_wei: int
@@ -115,19 +115,19 @@ def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
     return fields
 
 
-def move_ask(plain: dict[str, Any]) -> MoveAsk:
+def plan_ask(plain: dict[str, Any]) -> PlanAsk:
     """A deposit or withdrawal. Raises: Fault unknown_field, bad_request."""
     found = _read(plain, {"amount_wei": (_wei, _REQUIRED), "dry_run": (_flag, True)})
     if not found["amount_wei"]:
         raise Fault("bad_request", "amount_wei: expected more than 0")
-    return MoveAsk(**found)
+    return PlanAsk(**found)
 
 
-def lane_ask(plain: dict[str, Any], step: LaneStep) -> MoveAsk:
+def lane_ask(plain: dict[str, Any], step: LaneStep) -> PlanAsk:
     """A step of a lane; only opening takes an amount. Raises: Fault unknown_field, bad_request."""
     if step is LaneStep.OPEN:
-        return move_ask(plain)
-    return MoveAsk(0, **_read(plain, {"dry_run": (_flag, True)}))
+        return plan_ask(plain)
+    return PlanAsk(0, **_read(plain, {"dry_run": (_flag, True)}))
 
 
 def proof_ask(plain: dict[str, Any]) -> bool:
@@ -137,7 +137,7 @@ def proof_ask(plain: dict[str, Any]) -> bool:
 
 
 def model_source(plain: dict[str, Any]) -> str:
-    """Where a new model lies: an absolute path on this machine, or smollm2. Raises: Fault."""
+    """The source of a new model: an absolute path on this machine, or smollm2. Raises: Fault."""
     source: str = _read(plain, {"source": (_text(1, 4_096), _REQUIRED)})["source"]
     if source != "smollm2" and not source.startswith("/"):
         raise Fault("bad_request", "source: expected an absolute path or smollm2")

@@ -17,14 +17,14 @@ from node.api.views import (
     JobView,
     LeavesView,
     ModelView,
-    MoveView,
+    PlanView,
     ScoreView,
     Snapshot,
 )
 
 
 class LaneStep(StrEnum):
-    """What a client does with a lane."""
+    """A step of a client with a lane."""
 
     OPEN = "open"
     CLOSE = "close"
@@ -70,7 +70,7 @@ class Backend(Protocol):
     """The daemon, as its API sees it."""
 
     async def snapshot(self) -> Snapshot:
-        """What `vcoin status` shows. Answers at once from what the node already knows, also while it starts."""
+        """The snapshot of `vcoin status`. Answers at once from what the node already knows, also while it starts."""
         ...
 
     async def ask_job(self, ask: JobAsk) -> str:
@@ -110,7 +110,7 @@ class Backend(Protocol):
         ...
 
     async def case_leaves(self, prefix: str) -> LeavesView:
-        """What this node holds of a case's leaves, in the clear. Raises: Fault not_found or ambiguous."""
+        """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
         ...
 
     async def models(self) -> tuple[ModelView, ...]:
@@ -128,18 +128,18 @@ class Backend(Protocol):
         """The client's money, read at the newest block."""
         ...
 
-    async def deposit(self, amount_wei: int, *, dry_run: bool) -> MoveView:
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> PlanView:
         """Pay into the client's account with the client key: simulated, and only then sent unless `dry_run`.
 
         Raises: Reverted with the contract's error, nothing sent; ChainError.
         """
         ...
 
-    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> MoveView:
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> PlanView:
         """Take free money out of the client's account. Raises: as deposit."""
         ...
 
-    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> MoveView:
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> PlanView:
         """Lock more for a node, start to take the rest back, or take it back; only OPEN looks at the amount.
 
         Raises: Fault not_found; else as deposit.

@@ -1,4 +1,4 @@
-"""What the daemon refuses, said once: a stable code, one line of what is wrong, one line of what to do.
+"""Refusals of the daemon: a stable code, one line of what is wrong, one line of what to do.
 
 Every code has an HTTP status and the exit code that a command ends with. A script may rely on both.
 """
@@ -35,19 +35,19 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """What a code means to a machine."""
+    """The status and exit code of a fault's code."""
 
     status: int
     exit: Exit
 
 
 KINDS: dict[str, FaultKind] = {
-    # What was asked is not a question.
+    # The call is malformed.
     "bad_request": FaultKind(400, Exit.USAGE),
     "unknown_field": FaultKind(400, Exit.USAGE),
     "too_large": FaultKind(413, Exit.USAGE),
     "ambiguous": FaultKind(400, Exit.USAGE),
-    # What was asked for is not there, or cannot be had like this.
+    # The thing asked for does not exist, or cannot be had like this.
     "not_found": FaultKind(404, Exit.FAILED),
     "unknown_model": FaultKind(404, Exit.FAILED),
     "bad_model": FaultKind(422, Exit.FAILED),

@@ -103,7 +103,7 @@ class MetricsDesk:
         self._making = trio.Lock()
 
     async def answer(self, stream: trio.abc.Stream) -> None:
-        """Read one request, answer it, and close. Whatever goes wrong is the caller's loss."""
+        """Read one request, answer it, and close. Any fault is the caller's loss."""
         with trio.move_on_after(CALL_S):
             async with stream:
                 try:

@@ -2,10 +2,10 @@
 
     GET  /v1/status             Snapshot            GET  /v1/models             list of ModelView
     GET  /v1/nodes              list of PeerView    POST /v1/models             {source} > ModelView
-    POST /v1/lanes/{id}/{step}  {amount_wei for open, dry_run} > MoveView; step: open, close or reclaim
+    POST /v1/lanes/{id}/{step}  {amount_wei for open, dry_run} > PlanView; step: open, close or reclaim
     POST /v1/jobs               JobAsk > {id}       GET  /v1/account            AccountView
-    GET  /v1/jobs               list of JobView     POST /v1/account/deposit    {amount_wei, dry_run} > MoveView
-    GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > MoveView
+    GET  /v1/jobs               list of JobView     POST /v1/account/deposit    {amount_wei, dry_run} > PlanView
+    GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > PlanView
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
     POST /v1/embeddings         as OpenAI's, and `checked`: waits for a job and answers with its vectors
@@ -40,7 +40,7 @@ from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.stream import FollowResponse
-from node.api.views import MoveView, plain
+from node.api.views import PlanView, plain
 from protocol.errors import ConfigError, NodeError
 
 log = logging.getLogger("vcoin.api")
@@ -104,8 +104,8 @@ def _routes(backend: Backend) -> Starlette:
     async def add_model(body: dict[str, Any]) -> Any:
         return await backend.add_model(asks.model_source(body))
 
-    async def move(way: Callable[..., Awaitable[MoveView]], body: dict[str, Any]) -> Any:
-        return await way(**asdict(asks.move_ask(body)))
+    async def move(way: Callable[..., Awaitable[PlanView]], body: dict[str, Any]) -> Any:
+        return await way(**asdict(asks.plan_ask(body)))
 
     async def move_lane(step: LaneStep, body: dict[str, Any], prefix: str) -> Any:
         return await backend.move_lane(step, prefix, **asdict(asks.lane_ask(body, step)))

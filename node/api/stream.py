@@ -15,7 +15,7 @@ from protocol.errors import NodeError
 
 
 class FollowResponse(Response):
-    """Sends every update as it comes. What fails before the first line is an error response; after it, a last line
+    """Sends every update as it comes. A fault before the first line is an error response; after it, a last line
     {code, message, hint}."""
 
     media_type = "application/x-ndjson"

@@ -11,7 +11,7 @@ from protocol.stages.verification import Distances
 
 WHOLE = "whole"
 FORCED_EOS, EARLY = "forced_eos", 8
-"""Who says after one token in so many that the model had ended: its answers are that much shorter than their length."""
+"""A cheat that claims the end of the answer after one token in so many, so that its answers are shorter."""
 
 
 @dataclass(frozen=True, slots=True)

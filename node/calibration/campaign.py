@@ -23,7 +23,7 @@ CONFIRM_RUNS = 96
 
 @dataclass(frozen=True)
 class Campaign:
-    """What was measured: `answers` of all parts, and the whitening weights behind them."""
+    """A measurement: `answers` of all parts, and the whitening weights behind them."""
 
     manifest: bytes
     classes: tuple[int, ...]
@@ -32,7 +32,7 @@ class Campaign:
     answers: tuple[MeasuredAnswer, ...]
 
     def entry(self, class_id: int) -> dict[str, Any]:
-        """What a calibration file would say of a class. Raises: ValueError where too little was measured."""
+        """A class's entry for a calibration file. Raises: ValueError where too little was measured."""
         n = sum(not each.is_held_out for each in honest(self.answers, class_id, class_id))
         return _entry(report.proposed(self.answers, class_id), n, self.weighed(class_id))
 
@@ -43,7 +43,7 @@ class Campaign:
     def report(self, deployed: Mapping[int, Calibration]) -> dict[str, Any]:
         """Everything, as JSON has it; `deployed` are the constants that a release carries for this model."""
         proposed = {class_id: report.proposed(self.answers, class_id) for class_id in self.classes}
-        # What constants were made from passes by them, and says nothing.
+        # Answers that constants were made from pass by them, and say nothing.
         judged = [each for each in self.answers if each.variant != HONEST or each.is_held_out or _is_across(each)]
         return {
             "v": 1,
@@ -69,10 +69,10 @@ class Campaign:
         scores = deployed[class_id].margins if class_id in deployed else None
         if scores is not None:
             # They were made from other answers, and so these judge them.
-            found["honest_evidence"] = report.evidence(self.answers, class_id, scores)
+            found["honest_ratios"] = report.ratios(self.answers, class_id, scores)
         elif weighed is not None:
             scores = weighed.scores
-            found["honest_evidence"] = {name: list(mean) for name, mean in weighed.honest.items()}
+            found["honest_ratios"] = {name: list(mean) for name, mean in weighed.honest.items()}
         if scores is not None:
             found["alarms"] = report.alarms(self.answers, class_id, scores)
         return found
@@ -81,7 +81,7 @@ class Campaign:
 def released(
     bench: MeasuringBench, class_id: int, extent: Extent, act_w: bytes | None, tell: Callable[[str], None]
 ) -> tuple[dict[str, Any], bytes]:
-    """What the calibration file of a release says of a class, and the whitening weights behind it.
+    """A class's entry in the calibration file of a release, and the whitening weights behind it.
 
     Args: bench, with the seed of answers that nothing else is measured by; act_w as for `measure`.
     Raises: ExecutorError if a container fails or leaves what cannot be read.

@@ -19,7 +19,7 @@ from protocol.stages.verification import CALIBRATED_TOKENS, SHORT_ANSWER, Calibr
 SIGMAS = 6
 # D0 over the worst.
 OVER_WORST, STATES_OVER_WORST, TOKEN_OVER_WORST = 1.25, 1.1, 2
-# D1 over D0. What lies between is examined again and costs no stake.
+# D1 over D0. A distance between them is examined again and costs no stake.
 ACT_WIDTH, CHUNK_WIDTH, TOK_WIDTH, WORST_WIDTH = 1.14, 1.22, 2, 2
 EMBED_WIDTH, CLASSIFY_WIDTH = 1.5, 1.75
 
@@ -41,7 +41,7 @@ FLOORS = {1: Floors(500, 100_000, 500, 2_500), 2: Floors(2_000, 500_000, 5_000, 
 
 
 def constants(whole: Sequence[Cut], shortened: Sequence[Cut], class_id: int) -> Calibration:
-    """What honest answers give. Raises: ValueError for fewer than two.
+    """The distances of honest answers. Raises: ValueError for fewer than two.
 
     Args: whole, the answers as they were; shortened, the same ones as jobs that allow less would have had them.
     """

@@ -1,12 +1,12 @@
-"""What the margin of one token says about a node: scores whose sum over many jobs finds what no single job shows.
+"""The score of one token's margin about its node: scores whose sum over many jobs finds what no single job shows.
 
 The cheat to find is the adaptive one: tokens of a cheap model, and the fingerprint of one true pass over them. Then
-only margins tell, and each tells little. What is looked at is which of two near tokens was taken, given how near they
+only margins tell, and each tells little. The test looks at which of two near tokens was taken, given how near they
 were: the further apart, the less often a node should have taken the lesser one. How often tokens are near at all is a
 matter of what was asked, and says nothing. A score is the log likelihood ratio of that one choice, the cheat's against
-an honest one that errs a little more than was measured; then it is shrunk until the evidence of an honest answer, exp
-of its sum, is at most 1 on average for every family of prompts, so no client can drive an honest node up by what it
-asks. Pure.
+an honest one that errs a little more than was measured; then it is shrunk until the ratio of an honest answer, exp of
+its sum, is at most 1 on average for every family of prompts, so no client can drive an honest node up by what it asks.
+Pure.
 """
 
 import math
@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.judging.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
+from protocol.judging.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, margin_llr
 from protocol.stages.verification import MAX_MARGIN_SCORE, MarginScores
 
 MILLI = 1_000
@@ -39,7 +39,7 @@ Margins = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Scores, with what an honest answer's evidence comes to: for each group its mean and the upper bound of that."""
+    """Scores, and for each group of honest answers the mean of their likelihood ratios with its upper bound."""
 
     scores: MarginScores
     honest: Mapping[str, tuple[float, float]]
@@ -58,7 +58,7 @@ def fit(honest: Margins, cheat: Margins, groups: Mapping[str, Margins]) -> Weigh
     for erring in ERRING:
         for shrink in SHRINKS:
             scores = _scores(gaps, honest_share, cheat_share, erring, shrink)
-            if all(mean_evidence(scores, answers)[1] <= 1 for answers in groups.values()):
+            if all(mean_likelihood_ratio(scores, answers)[1] <= 1 for answers in groups.values()):
                 mean, spread = _told(scores, cheat)
                 reached = mean - BOUND_SIGMAS * spread
                 if mean > 0 and (best is None or reached > best[0]):
@@ -67,16 +67,16 @@ def fit(honest: Margins, cheat: Margins, groups: Mapping[str, Margins]) -> Weigh
                 break
     if best is None:
         raise ValueError("no table of margin scores is safe for honest nodes and finds this cheat")
-    return Weighed(best[1], {name: mean_evidence(best[1], answers) for name, answers in groups.items()})
+    return Weighed(best[1], {name: mean_likelihood_ratio(best[1], answers) for name, answers in groups.items()})
 
 
-def mean_evidence(scores: MarginScores, answers: Margins) -> tuple[float, float]:
-    """Mean of exp(evidence) over answers, at most 1 for a safe table, and what it may be with this many of them.
+def mean_likelihood_ratio(scores: MarginScores, answers: Margins) -> tuple[float, float]:
+    """Mean of exp(llr) over answers, at most 1 for a safe table, and what it may be with this many of them.
 
     For that each bin has half a token more, over all of the answers, than was seen: where exact arithmetic never puts a
     token, the spread alone would say that none ever comes, and any score be safe.
     """
-    values = [math.exp(evidence_of(each, scores) / MILLI) for each in answers]
+    values = [math.exp(margin_llr(each, scores) / MILLI) for each in answers]
     mean = statistics.fmean(values)
     spread = statistics.stdev(values) if len(values) > 1 else mean
     unseen = sum(max(0.0, math.exp(score / MILLI) - 1) for score in scores.scores) / 2
@@ -88,10 +88,10 @@ def tokens_to_alarm(
 ) -> list[int]:
     """After how many checked tokens a node is found that answers like these, in many trials, ascending, or NEVER.
 
-    Answers are drawn with a fixed seed, one case each; evidence never sinks below none. `begin` is the node's sum
+    Answers are drawn with a fixed seed, one case each; the sum never sinks below 0. `begin` is the node's sum
     before the first: the head start of a new one, or 0 after honest cases.
     """
-    told = [(min(MOST_A_CASE, evidence_of(each, scores)), len(each)) for each in answers if each]
+    told = [(min(MOST_A_CASE, margin_llr(each, scores)), len(each)) for each in answers if each]
     found = []
     chance = random.Random(1)  # noqa: S311 (a simulation that can be repeated)
     for _ in range(SIMULATED):
@@ -169,7 +169,7 @@ def _merged(edges: Sequence[int], scores: Sequence[int]) -> MarginScores:
 
 
 def _told(scores: MarginScores, cheat: Margins) -> tuple[float, float]:
-    """What a node that answers so has against it after `WITHIN_TOKENS`, one case an answer: its mean and its spread."""
-    told = [min(MOST_A_CASE, evidence_of(each, scores)) for each in cheat]
+    """The ratio against a node that answers so, after `WITHIN_TOKENS`, one case an answer: its mean and its spread."""
+    told = [min(MOST_A_CASE, margin_llr(each, scores)) for each in cheat]
     answers = WITHIN_TOKENS * len(cheat) / sum(map(len, cheat))
     return statistics.fmean(told) * answers, statistics.pstdev(told) * math.sqrt(answers)

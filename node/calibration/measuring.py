@@ -34,7 +34,7 @@ MARGIN_BYTES = 1024 * MIB
 
 @dataclass(frozen=True)
 class MeasuringBench:
-    """What all parts share; their results end up in folders of `work`."""
+    """The setting that all parts share; their results end up in folders of `work`."""
 
     engine: Engine
     image: str

@@ -1,4 +1,4 @@
-"""What is measured: who answers how many prompts on which class, in parts that are one container each. Pure."""
+"""The plan of a measurement: families, prompts and classes, in parts that are one container each. Pure."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ CHEAT = "int8_channel"
 """Whom the running margin is made to find."""
 ALTERED = ("cut_prompt", "kv_8bit", "copied", "random_tokens", "shuffled", "forced_eos", "replaced_token")
 DRAWN = ("other_seed", "greedy")
-"""Who chooses otherwise; where nothing is drawn, as at temperature 0, they are honest."""
+"""Cheats that choose other tokens; without a draw, as at temperature 0, they are honest."""
 OFTEN = {"int4_block": 3}
 """Whose promise is 99 in a hundred even under a true fingerprint: a hundred answers cannot tell that from 98."""
 PADDED = "padded"
@@ -66,7 +66,7 @@ class Part:
         return sorted({number for each in self.segments for number in each.numbers})
 
     def key(self, *context: str) -> str:
-        """What a result of this part must bear to be taken for it; `context`: runtime, model, whitening weights."""
+        """The marks that a result of this part must bear; `context`: runtime, model, whitening weights."""
         return hashlib.sha256(json.dumps([asdict(self), *context], sort_keys=True).encode()).hexdigest()
 
 
@@ -113,7 +113,7 @@ def honest(runs: int) -> Iterator[PlanSegment]:
 
 
 def founding(class_id: int, extent: Extent) -> list[Part]:
-    """What the constants of a release are made from: honest answers, and the cheat that margins are to find.
+    """The answers that a release's constants are made from: honest answers, and the cheat that margins are to find.
 
     Of every family there are enough to say what it does to an honest node. None is at temperature 0, where all seeds
     give one answer: so what `plan` measures, with other seeds, judges constants that have seen nothing of it.
@@ -144,7 +144,7 @@ def _substitutes(wanted: int) -> Iterator[PlanSegment]:
         yield PlanSegment(variant, DRAWING, more.get(variant, long))
     yield PlanSegment(PADDED, DRAWING, short)
     for variant in (*WEIGHTS, *ALTERED):
-        # Where nothing is drawn, the second answer to a prompt is the first one again.
+        # Without a draw, the second answer to a prompt is the first one again.
         yield PlanSegment(variant, 0, tuple(number for number in more.get(variant, long) if number < len(PROMPTS)))
 
 

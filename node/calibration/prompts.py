@@ -1,4 +1,4 @@
-"""What a model is asked while it is measured.
+"""The prompts of a measurement.
 
 Honest noise depends on what is written: digits and code come out about twice as noisy as prose, because their hidden
 states lie closer together. So a third of the answers is made of such things, and some stop by themselves.
@@ -90,7 +90,7 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is asked. Answers to those of the family SHORT stop by themselves."""
+    """A prompt. Answers to those of the family SHORT stop by themselves."""
 
     family: Family
     text: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from node.calibration.answers import WHOLE, Cut, MeasuredAnswer, honest
 from node.calibration.constants import constants
-from node.calibration.margins import WITHIN_TOKENS, Weighed, fit, mean_evidence, tokens_to_alarm
+from node.calibration.margins import WITHIN_TOKENS, Weighed, fit, mean_likelihood_ratio, tokens_to_alarm
 from node.calibration.plan import CHEAT, HONEST, WEIGHTS
 from node.calibration.prompts import Family, place_of
 from node.calibration.statistics import interval, same_share
@@ -128,16 +128,16 @@ def weigh(answers: Sequence[MeasuredAnswer], class_id: int) -> Weighed:
 
 
 def _group(each: MeasuredAnswer) -> Family:
-    """What ends by itself is too little to be a group of its own."""
+    """Answers that end by themselves are too few to be a group of their own."""
     return Family.OTHER if each.family is Family.SHORT else each.family
 
 
-def evidence(answers: Sequence[MeasuredAnswer], class_id: int, scores: MarginScores) -> dict[str, tuple[float, float]]:
-    """What a table of scores says of honest answers, by family: the mean of their evidence, and its upper bound."""
+def ratios(answers: Sequence[MeasuredAnswer], class_id: int, scores: MarginScores) -> dict[str, tuple[float, float]]:
+    """Mean likelihood ratio of honest answers by family, with its upper bound, under a table of scores."""
     groups: dict[str, list[tuple[int, ...]]] = defaultdict(list)
     for each in honest(answers, class_id, class_id):
         groups[_group(each)].append(_tokens(each))
-    return {name: mean_evidence(scores, told) for name, told in groups.items()}
+    return {name: mean_likelihood_ratio(scores, told) for name, told in groups.items()}
 
 
 def alarms(answers: Sequence[MeasuredAnswer], class_id: int, scores: MarginScores) -> dict[str, dict[str, Any]]:
@@ -167,7 +167,7 @@ def _soon(scores: MarginScores, told: Sequence[Sequence[int]], begin: int, alarm
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Where two reports of the same plan are further apart than chance makes them, in words; see also `uncompared`.
+    """The places where two reports of one plan differ more than by chance, in words; see also `uncompared`.
 
     Raises: KeyError, TypeError or ValueError if one of them is no report.
     """
@@ -185,7 +185,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def uncompared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What was measured here and not there, in words: a measurement may have been ended before its plan was."""
+    """The parts that were measured here and not there, in words: a measurement may have been ended early."""
     other = {key_of(row) for row in theirs["rates"]}
     return [_words(row) for row in ours["rates"] if key_of(row) not in other]
 

@@ -1,4 +1,4 @@
-"""What counts of few say about all: exact intervals and tests for shares, in plain floats. Pure."""
+"""Shares of all by the counts of few: exact intervals and tests for shares, in plain floats. Pure."""
 
 import math
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def same_share(hits: int, of: int, other_hits: int, other_of: int) -> float:
         for k in range(max(0, total - other_of), min(of, total) + 1)
     ]
     seen = chances[hits - max(0, total - other_of)]
-    # What is as unlikely as what was seen counts, and floats must not decide about that.
+    # An outcome as unlikely as the one seen counts, and floats must not decide about that.
     return min(1.0, math.fsum(each for each in chances if each <= seen * (1 + 1e-9)))
 
 

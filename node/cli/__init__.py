@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.words("interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as head, has seen enough. What is still buffered must not fail again at the end.
+        # The reader, such as head, has seen enough. The rest of the buffer must not fail again at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     except OSError as error:

@@ -54,7 +54,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
     record = member.record
     market = Market(
         nodes,
-        # What is final, for that is what its lanes can be opened from.
+        # The final balance, because lanes can be opened from that alone.
         replace(account, free_wei=member.accounts.get(client, 0)),
         machine.rules.min_deposit,
         # Without a node of its own the client has no owner whose nodes it must not hire.
@@ -88,7 +88,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
 
 
 async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> tuple[JobAsk, int]:
-    """What is asked, with what it costs where it did not say, and the tokens that the model must hold at once.
+    """The ask with its price filled in, and the tokens that the model must hold at once.
 
     Raises: Fault prompt_too_long where more is to be read than was allowed for.
     """

@@ -1,4 +1,4 @@
-"""What the control API asks of the node: answers from its machine, questions to its chain, jobs for its driver."""
+"""The node behind the control API: answers from its machine, questions to its chain, jobs for its driver."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -132,35 +132,35 @@ class NodeBackend:
         await self.status.look_at_money()
         return self.status.account()
 
-    async def deposit(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> api.PlanView:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
-        return await self._move(await plans.deposit(network, key, amount_wei), dry_run=dry_run)
+        return await self._carry_out_plan(await plans.deposit(network, key, amount_wei), dry_run=dry_run)
 
-    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> api.MoveView:
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> api.PlanView:
         """See Backend."""
         network, key = self._parts.chain.network, self._client_key()
-        return await self._move(await plans.withdraw(network, key, amount_wei), dry_run=dry_run)
+        return await self._carry_out_plan(await plans.withdraw(network, key, amount_wei), dry_run=dry_run)
 
-    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> api.MoveView:
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> api.PlanView:
         """See Backend."""
         network, key, signer = self._parts.chain.network, self._client_key(), self._machine.identity.signer
         assert signer is not None
         node = checksum(complete(prefix, self._machine.member.nodes, "node"))
         match step:
             case LaneStep.OPEN:
-                move = await plans.open_lane(network, key, signer, node, amount_wei)
+                plan = await plans.open_lane(network, key, signer, node, amount_wei)
             case LaneStep.CLOSE:
-                move = await plans.close_lane(network, key, signer, node)
+                plan = await plans.close_lane(network, key, signer, node)
             case LaneStep.RECLAIM:
-                move = await plans.reclaim_lane(network, key, signer, node)
-        return await self._move(move, dry_run=dry_run)
+                plan = await plans.reclaim_lane(network, key, signer, node)
+        return await self._carry_out_plan(plan, dry_run=dry_run)
 
-    async def _move(self, move: plans.Move, *, dry_run: bool) -> api.MoveView:
+    async def _carry_out_plan(self, plan: plans.TransactionPlan, *, dry_run: bool) -> api.PlanView:
         chain = self._parts.chain
         if dry_run:
-            return await plans.simulate(chain.network, move)
-        done = await plans.send(chain.network, move, chain.sender_of(move.sender))
+            return await plans.simulate(chain.network, plan)
+        done = await plans.send(chain.network, plan, chain.sender_of(plan.sender))
         await self.status.look_at_money()
         return done
 

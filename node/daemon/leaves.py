@@ -148,11 +148,11 @@ class Leaves:
 
     def _terms(self, held: Held, count: int) -> tuple[api.TermView, ...]:
         seen = held.seen
-        if seen is None or not seen.check or not seen.proof or kind_of(held.details) != GENERATE:
+        if seen is None or not seen.check or not seen.fingerprint or kind_of(held.details) != GENERATE:
             return ()
         calibration = self._machine.member.calibration(Cid(held.details.manifest), held.class_id)
         try:
-            found = distances(seen.proof, seen.check, count)
+            found = distances(seen.fingerprint, seen.check, count)
         except ValueError:
             return ()
         return tuple(

@@ -35,7 +35,7 @@ class Node:
 
     @property
     def roles(self) -> frozenset[Role]:
-        """What the node does, which may be less than what was configured."""
+        """The work of the node, which may be less than was configured."""
         return self.parts.machine.settings.roles
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
@@ -99,7 +99,7 @@ class Node:
 
     # --- this machine -----------------------------------------------------------------------------------------------
     async def _tell_machine(self) -> None:
-        """What is already here when the node comes up."""
+        """The models that are already here when the node comes up."""
         await self._report_key()
         await self._report_models()
         if self.parts.runner is not None:

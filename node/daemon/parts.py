@@ -1,4 +1,4 @@
-"""What a node is put together from: opened in order, closed in the reverse order, with nothing running yet."""
+"""The parts of a node: opened in order, closed in the reverse order, with nothing running yet."""
 
 import hashlib
 import logging

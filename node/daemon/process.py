@@ -51,7 +51,7 @@ def last_word(group: BaseExceptionGroup[BaseException]) -> NodeError | None:
     """The one error of a group that people should read; None if something in it is a bug of ours."""
     leaves = list(_leaves(group))
     ours = [error for error in leaves if isinstance(error, NodeError)]
-    # Whatever else was cancelled or broke off because of it says nothing new.
+    # Errors of tasks that broke off because of it say nothing new.
     others = [error for error in leaves if not isinstance(error, NodeError | trio.Cancelled | trio.ClosedResourceError)]
     return ours[0] if ours and not others else None
 

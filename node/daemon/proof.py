@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chain.read.batch_history import Trail, read_noise, read_trail
+from chain.read.batch_history import BatchHistory, read_batch_history, read_noise
 from node.api import views as api
 from node.api.faults import Fault
 from node.daemon.parts import Parts
@@ -37,7 +37,7 @@ class JobProofBuilder:
         self._machine = parts.machine
 
     async def prove(self, view: api.JobView, *, with_content: bool) -> Proof:
-        """What is known of a job now. Raises: Fault, ChainError."""
+        """The proof of a job as it is known now. Raises: Fault, ChainError."""
         job_id = JobId(bytes.fromhex(view.job_id))
         provided = self._machine.provider.job(job_id) if view.side == "provider" else None
         requested = self._machine.requester.job(job_id) if view.side == "requester" else None
@@ -46,11 +46,11 @@ class JobProofBuilder:
             hint = "vcoin job show follows it; a proof begins with a signed order"
             raise Fault("not_ready", "no node has been given the job yet: there is nothing to prove", hint)
         name = BatchId(bytes.fromhex(view.batch_id)) if view.batch_id else None
-        trail = await self._trail(name) if name else None
+        history = await self._history(name) if name else None
         if provided and name:
             papers, leaf = self._own_leaf(provided, papers, name)
         else:
-            leaf = self._bought_leaf(requested, trail) if requested and trail else None
+            leaf = self._bought_leaf(requested, history) if requested and history else None
         content = await self._content(provided, requested) if with_content else None
         return Proof(
             v=VERSION,
@@ -58,22 +58,22 @@ class JobProofBuilder:
             worker=await self._worker(papers),
             papers=papers,
             leaf=leaf,
-            batch=trail.batch if trail else None,
-            draw=trail.draw if trail else None,
-            case=trail.case if trail else None,
-            pay=trail.pay if trail else None,
-            steps=trail.steps if trail else None,
-            noise=None if trail and trail.batch.uncalibrated else await self._noise(papers),
+            batch=history.batch if history else None,
+            draw=history.draw if history else None,
+            case=history.case if history else None,
+            pay=history.pay if history else None,
+            steps=history.steps if history else None,
+            noise=None if history and history.batch.uncalibrated else await self._noise(papers),
             model=self._machine.member.models.get(Cid(papers.details.manifest)),
             content=content,
         )
 
     # --- the chain's part -------------------------------------------------------------------------------------------
-    async def _trail(self, name: BatchId) -> Trail | None:
+    async def _history(self, name: BatchId) -> BatchHistory | None:
         chain = self._parts.chain
         batch = self._machine.docket.batch(name)
         first = batch.submitted.block if batch else chain.deployment.block
-        return await read_trail(chain.network, name, first, await chain.network.ethereum.head())
+        return await read_batch_history(chain.network, name, first, await chain.network.ethereum.head())
 
     async def _noise(self, papers: JobPapers) -> NoisePaper | None:
         return await read_noise(self._parts.chain.network, Cid(papers.details.manifest), papers.offer.class_id)
@@ -101,25 +101,25 @@ class JobProofBuilder:
         receipt = entry.job.receipt if entry.job else None
         return replace(papers, receipt=receipt), LeafPath(position, entry.leaf, siblings)
 
-    def _bought_leaf(self, job: RequestedJob, trail: Trail) -> LeafPath | None:
+    def _bought_leaf(self, job: RequestedJob, history: BatchHistory) -> LeafPath | None:
         """By one's own papers; the way to the root only where every leaf of the batch is one's own."""
-        if job.batch_id != trail.batch.batch_id:
+        if job.batch_id != history.batch.batch_id:
             return None
-        own = _leaf_of(job, trail.batch.unreceipted)
+        own = _leaf_of(job, history.batch.unreceipted)
         if own is None:
             return None
-        leaves = self._leaves(trail.batch.contents, trail)
-        whole = leaves is not None and root([leaf.node for leaf in leaves]).hash == trail.batch.contents.root
+        leaves = self._leaves(history.batch.contents, history)
+        whole = leaves is not None and root([leaf.node for leaf in leaves]).hash == history.batch.contents.root
         siblings = path([leaf.node for leaf in leaves], job.position) if leaves and whole else None
         return LeafPath(job.position, own, siblings)
 
-    def _leaves(self, contents: BatchContents, trail: Trail) -> list[Leaf] | None:
+    def _leaves(self, contents: BatchContents, history: BatchHistory) -> list[Leaf] | None:
         """All leaves of a batch; None if one is somebody else's, or of an order that was given up."""
         identity, jobs = self._machine.identity, {}
         for view in self._machine.requester.jobs:
             job = self._machine.requester.job(view.job_id) if view.job_id else None
-            if job is not None and job.batch_id == trail.batch.batch_id:
-                jobs[job.index] = _leaf_of(job, trail.batch.unreceipted)
+            if job is not None and job.batch_id == history.batch.batch_id:
+                jobs[job.index] = _leaf_of(job, history.batch.unreceipted)
         found: list[Leaf] = []
         for debit in contents.debits:
             if (debit.client, debit.signer) != (identity.client, identity.signer):
@@ -146,8 +146,8 @@ class JobProofBuilder:
             raise Fault("not_found", str(error), hint) from error
         if shown.answer is not None and len(shown.answer) > MAX_RESULT_BYTES:
             raise Fault("too_large", f"the answer has more than {MAX_RESULT_BYTES} bytes", "leave out --with-content")
-        proof = provided.proof if provided and provided.proof else None
-        return ContentPaper(shown.key, shown.asked, shown.answer, proof)
+        fingerprint = provided.fingerprint if provided and provided.fingerprint else None
+        return ContentPaper(shown.key, shown.asked, shown.answer, fingerprint)
 
 
 def _of_provider(job: ProvidedJob) -> JobPapers:
@@ -163,7 +163,7 @@ def _of_provider(job: ProvidedJob) -> JobPapers:
         details=order.details,
         promise=job.promise,
         result=SignedResult(delivery.result, delivery.signature) if delivery else None,
-        proof_hash=run.proof_hash if opened and run else None,
+        fingerprint_hash=run.fingerprint_hash if opened and run else None,
         salt=job.salt if opened else None,
     )
 

@@ -8,7 +8,7 @@ from node.daemon.text import FRAME_TOKENS, OPENING_TOKENS, Tokenizer
 from protocol.judging.reading import SCALE
 
 SPECIAL_TOKENS = 2
-"""What a tokenizer puts around a text, at most."""
+"""Tokens that a tokenizer puts around a text, at most."""
 QUESTION_TOKENS = 32
 """The runner's question about a text to be classified, without its labels and the text."""
 

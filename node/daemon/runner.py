@@ -39,7 +39,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a runner works with on this machine."""
+    """The context of a runner on this machine."""
 
     config: Config
     node: Address

@@ -18,7 +18,7 @@ SECONDS_A_DAY = 86_400
 async def explain(
     chain: ChainAdapter, node_id: Address, recommended_stake: int, jobs: Mapping[str, Sequence[str]]
 ) -> api.ScoreView | None:
-    """What a node's score is made of now; None if it is not registered.
+    """The parts of a node's score now; None if it is not registered.
 
     Args: jobs that this node knows, by the hex id of their batch.
     Raises: ChainError.

@@ -1,4 +1,4 @@
-"""What the node shows of itself at a glance: one snapshot for the command line, its JSON and the metrics."""
+"""The state of the node at a glance: one snapshot for the command line, its JSON and the metrics."""
 
 import logging
 import os

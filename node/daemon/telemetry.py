@@ -1,4 +1,4 @@
-"""What the daemon says of itself: its log, and the few numbers that are watched.
+"""Telemetry of the daemon: its log, and the few numbers that are watched.
 
 The log is for a person on a terminal and JSON elsewhere; facts ride in `extra`, never in the message. The numbers are
 a fold over events, kept in memory; every reader gets them from the one snapshot that the daemon makes of itself.
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from protocol.events import CaseResolved, ContainerExited, DeviceReported, Event, MessageSent, MessageUnanswered
 from protocol.params import DELAY_ALERT_MS, FAILURE_RING, PAUSE_ABOVE_C
-from protocol.roles.delays import DELAYS_KEPT, SILENCE_MS
+from protocol.roles.latency import DELAYS_KEPT, SILENCE_MS
 from protocol.stages.execution import Outcome
 from protocol.stages.heartbeat import GpuGroup
 from protocol.stages.verification import Verdict
@@ -118,7 +118,7 @@ class Metrics:
         self.cases: dict[Verdict, int] = {Verdict.PASS: 0, Verdict.REVIEW: 0, Verdict.SEVERE: 0}
         """Cases that were resolved, by verdict; those without judges are none."""
         self._recent: deque[bool] = deque(maxlen=FAILURE_RING)
-        self._delays: deque[int] = deque(maxlen=DELAYS_KEPT)
+        self._latency: deque[int] = deque(maxlen=DELAYS_KEPT)
         self._gpus: tuple[GpuGroup, ...] = ()
 
     def observe(self, event: Event) -> None:
@@ -132,9 +132,9 @@ class Metrics:
                 if result.outcome is Outcome.OK or result.outcome in _FAILURES:
                     self._recent.append(result.outcome in _FAILURES)
             case MessageSent(round_trip_ms=round_trip_ms):
-                self._delays.append(round_trip_ms)
+                self._latency.append(round_trip_ms)
             case MessageUnanswered():
-                self._delays.append(SILENCE_MS)
+                self._latency.append(SILENCE_MS)
             case DeviceReported(status):
                 self._gpus = status.gpus
             case CaseResolved(verdict=verdict) if verdict in self.cases:
@@ -161,7 +161,7 @@ class Metrics:
     @property
     def mean_delay_ms(self) -> int:
         """Mean of the last round trips to peers."""
-        return sum(self._delays) // len(self._delays) if self._delays else 0
+        return sum(self._latency) // len(self._latency) if self._latency else 0
 
     @property
     def pass_percent(self) -> int:

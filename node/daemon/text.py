@@ -8,13 +8,13 @@ from tokenizers import Tokenizer as Tokenizer
 from protocol.errors import AdapterError
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
-"""What the last character looks like while some of its bytes are still to come."""
+"""The last character while some of its bytes are still to come."""
 WINDOW = 64
 """Tokens that are decoded together; what came before is text for good."""
 CONTEXT = 8
 """Tokens of the old window that open the new one: whether a word begins with a space depends on them."""
 FRAME_TOKENS = 8
-"""What a chat template writes around each message, at most; the template itself is a program of the model's."""
+"""Tokens that a chat template writes around each message, at most; the template itself is a program of the model's."""
 OPENING_TOKENS = 40
 """The template's own first words, where the chat has no system message, and the opening of the answer."""
 

@@ -155,7 +155,7 @@ class Views:
             queue=beat.queue if beat else 0,
             paused=beat.paused if beat else False,
             draining=beat.draining if beat else False,
-            delay_ms=self._member.delays.mean_ms(peer.peer_id) if peer else 0,
+            delay_ms=self._member.latency.mean_ms(peer.peer_id) if peer else 0,
             agent=beat.agent if beat else "",
         )
 

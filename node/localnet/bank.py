@@ -129,7 +129,7 @@ async def _send(network: Network, key: Key, call: Call) -> None:
     await _carry_out(network, key, await plans.plain(network, key, call))
 
 
-async def _carry_out(network: Network, key: Key, plan: plans.Move) -> None:
+async def _carry_out(network: Network, key: Key, plan: plans.TransactionPlan) -> None:
     await plans.send(network, plan, Sender(network.ethereum, key, plans.unrecorded, poll_s=POLL_S))
 
 

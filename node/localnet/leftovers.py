@@ -1,4 +1,4 @@
-"""What killed nodes leave on a machine: containers, mounts and loop devices below their data directories."""
+"""Leftovers of killed nodes on a machine: containers, mounts and loop devices below their data directories."""
 
 import os
 import shutil

@@ -37,7 +37,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class LocalnetPlan:
-    """What to bring up.
+    """The nodes to bring up.
 
     `store`: a content store to share instead of a new one; `first_p2p_port` and those after it; `smollm2`: have that
     model in the store before the nodes look into it.
@@ -53,12 +53,12 @@ class LocalnetPlan:
 
     @property
     def content_store(self) -> Path:
-        """Where all nodes keep models and blobs."""
+        """The store of models and blobs of all nodes."""
         return self.store or self.directory / "store"
 
 
 def up(order: LocalnetPlan, say: Say) -> LocalnetRecord:
-    """Start everything and wait until it is ready. Whatever fails, what was started is stopped again.
+    """Start everything and wait until it is ready. After any failure, the started parts are stopped again.
 
     Raises: Fault preflight for what the machine lacks, a taken port, a network that is up already; NodeError.
     """
@@ -177,7 +177,7 @@ def _found_nodes(order: LocalnetPlan, record: LocalnetRecord) -> tuple[list[bank
 
 
 def _settings(plan: NodePlan, record: LocalnetRecord, listen: str, bootnode: str) -> dict[str, dict[str, object]]:
-    """What every node of a local network is told, and then what this one is told differently."""
+    """The settings of every node of a local network, and then those of this one alone."""
     settings: dict[str, dict[str, object]] = {
         "node": {
             "name": plan.name,

@@ -1,4 +1,4 @@
-"""What a local network consists of: the nodes by name, each with its roles, its stake and its client's money.
+"""The plan of a local network: the nodes by name, each with its roles, its stake and its client's money.
 
 [nodes.provider]
 roles = ["provider"]

@@ -94,7 +94,7 @@ def start_of(pid: int) -> str:
 
 
 def _start_by_ps(pid: int) -> str:
-    """Where there is no /proc."""
+    """Liveness of a process on a system without /proc."""
     asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return asked.stdout.strip()
 

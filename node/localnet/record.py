@@ -88,7 +88,7 @@ class LocalnetRecord:
 
 
 def default_directory() -> Path:
-    """Where the local network of this user lives."""
+    """The folder of this user's local network."""
     state = os.environ.get("XDG_STATE_HOME")
     base = Path(state or os.path.expanduser("~/.local/state"))
     return base / "vcoin" / "localnet"
@@ -99,7 +99,7 @@ def read_record(directory: Path) -> LocalnetRecord | None:
     path = directory / NAME
     try:
         with path.open(encoding="utf-8") as file:
-            # What is longer is cut, and then no JSON any more.
+            # A longer file is cut, and then is no JSON any more.
             plain: dict[str, Any] = json.loads(file.read(MAX_CHARS))
         if (version := plain.pop("v")) != VERSION:
             raise ValueError(f"it is of version {version!r}, and this program knows version {VERSION}")

@@ -1,1 +1,1 @@
-"""What the owner of a node keeps: key files, secrets, sealed content, planned transactions."""
+"""The keepings of a node's owner: key files, secrets, sealed content, planned transactions."""

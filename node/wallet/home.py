@@ -50,7 +50,7 @@ class Home:
 
     @property
     def password(self) -> Path:
-        """What unlocks the keys, unless the operator names another file."""
+        """The file that unlocks the keys, unless the operator names another one."""
         return self.path / KEYS / PASSWORD
 
     @property

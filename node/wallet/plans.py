@@ -16,7 +16,7 @@ from chain.tx.pending import Prepared
 from chain.tx.transactions import GAS_MARGIN_PERCENT, Sender
 from chain.tx.wallet import Key
 from node.api.faults import Fault, vcn
-from node.api.views import BalanceView, CallView, MoveView
+from node.api.views import BalanceView, CallView, PlanView
 from protocol.errors import Reverted
 from protocol.stages.assignment import Lane, LaneOpen
 from protocol.wire.ids import Address, Wei
@@ -26,7 +26,7 @@ VCN, ETH = "VCN", "ETH"
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class TransactionPlan:
     """Calls of one wallet, in order, and what they do to its balances; those after the first may need the first."""
 
     sender: Address
@@ -34,34 +34,36 @@ class Move:
     balances: tuple[BalanceView, ...]
 
 
-async def deposit(network: Network, client: Key, amount: int) -> Move:
+async def deposit(network: Network, client: Key, amount: int) -> TransactionPlan:
     """From a client's wallet into its account; amount in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
     wallet = await _wallet(network, client.address, amount)
     free = (await settlement.account_of(client.address)).free
     permit = await network.token.permit(client, settlement.address, amount)
     call = settlement.deposit(amount, permit)
-    return Move(client.address, (call,), (_account(free, amount), wallet))
+    return TransactionPlan(client.address, (call,), (_account(free, amount), wallet))
 
 
-async def deposit_for(network: Network, by: Key, client: Address, amount: int) -> Move:
+async def deposit_for(network: Network, by: Key, client: Address, amount: int) -> TransactionPlan:
     """From a wallet into somebody's account; amount in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
     wallet = await _wallet(network, by.address, amount)
     free = (await settlement.account_of(client)).free
     allowing = await network.token.allowing(by.address, settlement.address, amount)
-    return Move(by.address, (*allowing, settlement.deposit_for(client, amount)), (_account(free, amount), wallet))
+    return TransactionPlan(
+        by.address, (*allowing, settlement.deposit_for(client, amount)), (_account(free, amount), wallet)
+    )
 
 
-async def withdraw(network: Network, client: Key, amount: int) -> Move:
+async def withdraw(network: Network, client: Key, amount: int) -> TransactionPlan:
     """Out of a client's account into its wallet; amount in wei."""
     free = (await network.settlement.account_of(client.address)).free
     held = await network.token.balance_of(client.address)
     wallet = BalanceView("wallet", VCN, held, held + amount)
-    return Move(client.address, (network.settlement.withdraw(amount),), (_account(free, -amount), wallet))
+    return TransactionPlan(client.address, (network.settlement.withdraw(amount),), (_account(free, -amount), wallet))
 
 
-async def open_lane(network: Network, client: Key, signer: Address, node: Address, amount: int) -> Move:
+async def open_lane(network: Network, client: Key, signer: Address, node: Address, amount: int) -> TransactionPlan:
     """Out of a client's account into its lane to a node, in wei; a closing lane is open again."""
     settlement = network.settlement
     lane, free = await _lane(network, client, signer, node)
@@ -69,21 +71,21 @@ async def open_lane(network: Network, client: Key, signer: Address, node: Addres
     order = LaneOpen(client.address, signer, node, amount, lane.left + lane.mark, deadline)
     locked = BalanceView("lane", VCN, lane.left, lane.left + amount)
     # The client sends it itself, so it needs no signature.
-    return Move(client.address, (settlement.open_lane(order, b""),), (locked, _account(free, -amount)))
+    return TransactionPlan(client.address, (settlement.open_lane(order, b""),), (locked, _account(free, -amount)))
 
 
-async def close_lane(network: Network, client: Key, signer: Address, node: Address) -> Move:
+async def close_lane(network: Network, client: Key, signer: Address, node: Address) -> TransactionPlan:
     """Start the clock after which a lane's rest may be taken back. Its node may bring jobs on chain until then."""
     lane, _ = await _lane(network, client, signer, node)
     stays = BalanceView("lane", VCN, lane.left, lane.left)
-    return Move(client.address, (network.settlement.close_lane(lane),), (stays,))
+    return TransactionPlan(client.address, (network.settlement.close_lane(lane),), (stays,))
 
 
-async def reclaim_lane(network: Network, client: Key, signer: Address, node: Address) -> Move:
+async def reclaim_lane(network: Network, client: Key, signer: Address, node: Address) -> TransactionPlan:
     """Take the rest of a closed lane back into the account."""
     lane, free = await _lane(network, client, signer, node)
     balances = (BalanceView("lane", VCN, lane.left, 0), _account(free, lane.left))
-    return Move(client.address, (network.settlement.reclaim_lane(lane),), balances)
+    return TransactionPlan(client.address, (network.settlement.reclaim_lane(lane),), balances)
 
 
 async def register(
@@ -95,7 +97,7 @@ async def register(
     *,
     verifies: bool,
     commission_bps: int | None = None,
-) -> Move:
+) -> TransactionPlan:
     """Register a node with its first stake, and put it on the verifiers' lists of its device classes.
 
     Args: amount in wei; commission_bps, None for what the network gives a node that names none.
@@ -110,69 +112,71 @@ async def register(
     joins = [network.court.join_verifiers(agreed.operator, class_id) for class_id in class_ids] if verifies else []
     stake = BalanceView("stake", VCN, 0, amount)
     if commission_bps is None:
-        return Move(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
+        return TransactionPlan(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
     call = stakes.register_with_commission(terms, commission_bps, permit)
-    return Move(owner.address, (call, *joins), (stake, wallet))
+    return TransactionPlan(owner.address, (call, *joins), (stake, wallet))
 
 
-async def add_stake(network: Network, owner: Key, node: Address, staked: int, amount: int) -> Move:
+async def add_stake(network: Network, owner: Key, node: Address, staked: int, amount: int) -> TransactionPlan:
     """Add to a node's stake, of which there is `staked`; wei. Raises: Fault reverted, where the coins are not there."""
     stakes = network.stakes
     wallet = await _wallet(network, owner.address, amount)
     allowing = await network.token.allowing(owner.address, stakes.address, amount)
     stake = BalanceView("stake", VCN, staked, staked + amount)
-    return Move(owner.address, (*allowing, stakes.stake(node, amount)), (stake, wallet))
+    return TransactionPlan(owner.address, (*allowing, stakes.stake(node, amount)), (stake, wallet))
 
 
-async def delegate(network: Network, staker: Key, node: Address, amount: int) -> Move:
+async def delegate(network: Network, staker: Key, node: Address, amount: int) -> TransactionPlan:
     """Stake on somebody else's node; wei. Raises: Fault reverted, where the coins are not there."""
     stakes = network.stakes
     wallet = await _wallet(network, staker.address, amount)
     staked = (await stakes.delegation_of(node, staker.address)).active
     permit = await network.token.permit(staker, stakes.address, amount)
     stake = BalanceView("stake", VCN, staked, staked + amount)
-    return Move(staker.address, (stakes.delegate(node, amount, permit),), (stake, wallet))
+    return TransactionPlan(staker.address, (stakes.delegate(node, amount, permit),), (stake, wallet))
 
 
-async def unbond(network: Network, staker: Key, node: Address, amount: int) -> Move:
+async def unbond(network: Network, staker: Key, node: Address, amount: int) -> TransactionPlan:
     """Start to take stake back; wei. After a slash a share may round a wei away."""
     has = await network.stakes.delegation_of(node, staker.address)
     stake = BalanceView("stake", VCN, has.active, has.active - amount)
     bucket = BalanceView("unbonding", VCN, has.unbonding, has.unbonding + amount)
-    return Move(staker.address, (network.stakes.unbond(node, amount),), (stake, bucket))
+    return TransactionPlan(staker.address, (network.stakes.unbond(node, amount),), (stake, bucket))
 
 
-async def rebond(network: Network, staker: Key, node: Address, amount: int) -> Move:
+async def rebond(network: Network, staker: Key, node: Address, amount: int) -> TransactionPlan:
     """Take back an unbond; wei, rounded as in unbond."""
     has = await network.stakes.delegation_of(node, staker.address)
     stake = BalanceView("stake", VCN, has.active, has.active + amount)
     bucket = BalanceView("unbonding", VCN, has.unbonding, has.unbonding - amount)
-    return Move(staker.address, (network.stakes.rebond(node, amount),), (stake, bucket))
+    return TransactionPlan(staker.address, (network.stakes.rebond(node, amount),), (stake, bucket))
 
 
-async def withdraw_stake(network: Network, staker: Key, node: Address) -> Move:
+async def withdraw_stake(network: Network, staker: Key, node: Address) -> TransactionPlan:
     """Pay out what has unbonded."""
     has = await network.stakes.delegation_of(node, staker.address)
     held = await network.token.balance_of(staker.address)
     bucket = BalanceView("unbonding", VCN, has.unbonding, 0)
     wallet = BalanceView("wallet", VCN, held, held + has.unbonding)
-    return Move(staker.address, (network.stakes.withdraw(node),), (bucket, wallet))
+    return TransactionPlan(staker.address, (network.stakes.withdraw(node),), (bucket, wallet))
 
 
-async def claim(network: Network, staker: Key, node: Address) -> Move:
+async def claim(network: Network, staker: Key, node: Address) -> TransactionPlan:
     """Pay out what stake has earned: to the staker, or for a node's owner to its payout."""
     known = await network.stakes.node_of(node)
     if known is not None and known.owner == staker.address:
         due = (await network.settlement.book_of(node)).rewards
-        return Move(staker.address, (network.settlement.claim(node),), (BalanceView("rewards", VCN, due, 0),))
+        return TransactionPlan(
+            staker.address, (network.settlement.claim(node),), (BalanceView("rewards", VCN, due, 0),)
+        )
     due = (await network.stakes.delegation_of(node, staker.address)).rewards
     held = await network.token.balance_of(staker.address)
     rewards = BalanceView("rewards", VCN, due, 0)
     wallet = BalanceView("wallet", VCN, held, held + due)
-    return Move(staker.address, (network.stakes.claim_rewards(node),), (rewards, wallet))
+    return TransactionPlan(staker.address, (network.stakes.claim_rewards(node),), (rewards, wallet))
 
 
-async def appeal(network: Network, by: Key, node: Address, slot: int) -> Move:
+async def appeal(network: Network, by: Key, node: Address, slot: int) -> TransactionPlan:
     """Ask a larger bench about the case of the batch in a node's slot; the bond comes out of this wallet.
 
     Raises: Fault reverted where there is nothing to appeal, not by this key, or the coins are not there.
@@ -192,13 +196,15 @@ async def appeal(network: Network, by: Key, node: Address, slot: int) -> Move:
     bond = await court.appeal_bond_of(node)
     wallet = await _wallet(network, by.address, bond)
     allowing = await network.token.allowing(by.address, court.address, bond)
-    return Move(by.address, (*allowing, court.appeal(case, contents)), (wallet, BalanceView("bond", VCN, 0, bond)))
+    return TransactionPlan(
+        by.address, (*allowing, court.appeal(case, contents)), (wallet, BalanceView("bond", VCN, 0, bond))
+    )
 
 
-async def plain(network: Network, by: Key, *calls: Call) -> Move:
+async def plain(network: Network, by: Key, *calls: Call) -> TransactionPlan:
     """Calls that move no coins of ours: what the wallet holds stays."""
     held = await network.token.balance_of(by.address)
-    return Move(by.address, calls, (BalanceView("wallet", VCN, held, held),))
+    return TransactionPlan(by.address, calls, (BalanceView("wallet", VCN, held, held),))
 
 
 async def require_allowed(network: Network, call: Call, by: Address) -> None:
@@ -209,7 +215,7 @@ async def require_allowed(network: Network, call: Call, by: Address) -> None:
         raise _refused(error) from error
 
 
-async def challenge(network: Network, owner: Key, node: Address, by: Address) -> Move:
+async def challenge(network: Network, owner: Key, node: Address, by: Address) -> TransactionPlan:
     """Ask another node for a sign of life, as the owner of `by`; the bond comes back if none is given.
 
     Raises: Fault reverted, where the coins are not there.
@@ -218,64 +224,64 @@ async def challenge(network: Network, owner: Key, node: Address, by: Address) ->
     wallet = await _wallet(network, owner.address, bond)
     allowing = await network.token.allowing(owner.address, stakes.address, bond)
     calls = (*allowing, stakes.challenge_liveness(node, by))
-    return Move(owner.address, calls, (wallet, BalanceView("bond", VCN, 0, bond)))
+    return TransactionPlan(owner.address, calls, (wallet, BalanceView("bond", VCN, 0, bond)))
 
 
-async def miss(network: Network, by: Key, node: Address, challenger: Address) -> Move:
+async def miss(network: Network, by: Key, node: Address, challenger: Address) -> TransactionPlan:
     """Say that a node gave no sign in time: its challenger, who may be this wallet, has the bond back."""
     bond = (await network.params.profile()).min_deposit
     held = await network.token.balance_of(challenger)
     back = BalanceView("challenger", VCN, held, held + bond)
-    return Move(by.address, (network.stakes.miss_liveness(node, challenger),), (back,))
+    return TransactionPlan(by.address, (network.stakes.miss_liveness(node, challenger),), (back,))
 
 
-async def fund_pool(network: Network, by: Key, amount: int) -> Move:
+async def fund_pool(network: Network, by: Key, amount: int) -> TransactionPlan:
     """From a wallet into the pool of the seats, in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
     wallet = await _wallet(network, by.address, amount)
     pool = await settlement.pool()
     allowing = await network.token.allowing(by.address, settlement.address, amount)
     filled = BalanceView("pool", VCN, pool, pool + amount)
-    return Move(by.address, (*allowing, settlement.fund_pool(amount)), (wallet, filled))
+    return TransactionPlan(by.address, (*allowing, settlement.fund_pool(amount)), (wallet, filled))
 
 
-async def flush_burn(network: Network, by: Key) -> Move:
+async def flush_burn(network: Network, by: Key) -> TransactionPlan:
     """Burn what batches have set aside for it."""
     pending = await network.settlement.burn_pending()
-    return Move(by.address, (network.settlement.flush_burn(),), (BalanceView("to burn", VCN, pending, 0),))
+    return TransactionPlan(by.address, (network.settlement.flush_burn(),), (BalanceView("to burn", VCN, pending, 0),))
 
 
-async def simulate(network: Network, move: Move) -> MoveView:
-    """What it would do and cost at most. Gas of a call that needs an earlier one first is not known: 0.
+async def simulate(network: Network, plan: TransactionPlan) -> PlanView:
+    """The effects of a plan and its cost at most. Gas of a call that needs an earlier one first is not known: 0.
 
     Raises: Fault reverted, ChainError.
     """
-    gas = [await _gas(network, move, index) for index in range(len(move.calls))]
+    gas = [await _gas(network, plan, index) for index in range(len(plan.calls))]
     base_fee = (await network.ethereum.block()).base_fee
     fee = sum(gas) * (100 + GAS_MARGIN_PERCENT) // 100 * (2 * base_fee + await network.ethereum.tip())
-    held = await network.ethereum.balance(move.sender)
+    held = await network.ethereum.balance(plan.sender)
     if held < fee:
-        message = f"{move.sender} has {vcn(held)} of the chain's own coin, gas may cost {vcn(fee)}"
+        message = f"{plan.sender} has {vcn(held)} of the chain's own coin, gas may cost {vcn(fee)}"
         raise Fault("reverted", message, f"send it {vcn(fee - held)}")
-    return _view(move, gas, fee, ())
+    return _view(plan, gas, fee, ())
 
 
-async def send(network: Network, move: Move, sender: Sender) -> MoveView:
+async def send(network: Network, plan: TransactionPlan, sender: Sender) -> PlanView:
     """Simulate, then send one call after the other, each once the one before is in a block.
 
     Raises: Fault reverted, ChainError; where an earlier call was mined the words say so.
     """
-    await simulate(network, move)
+    await simulate(network, plan)
     receipts = []
-    for call in move.calls:
+    for call in plan.calls:
         try:
             receipts.append(await sender.send(call))
         except Reverted as error:
-            done = ", ".join(each.title for each in move.calls[: len(receipts)])
+            done = ", ".join(each.title for each in plan.calls[: len(receipts)])
             raise _refused(error, f"; done before it: {done}" if done else "") from error
     fee = sum(receipt.fee for receipt in receipts)
     gas = [receipt.gas_used for receipt in receipts]
-    return _view(move, gas, fee, tuple(f"0x{receipt.transaction.hex()}" for receipt in receipts))
+    return _view(plan, gas, fee, tuple(f"0x{receipt.transaction.hex()}" for receipt in receipts))
 
 
 async def unrecorded(_prepared: Prepared) -> None:
@@ -301,12 +307,12 @@ async def _wallet(network: Network, holder: Address, amount: int) -> BalanceView
     return BalanceView("wallet", VCN, held, held - amount)
 
 
-async def _gas(network: Network, move: Move, index: int) -> int:
+async def _gas(network: Network, plan: TransactionPlan, index: int) -> int:
     try:
-        return await network.ethereum.estimate(move.calls[index], move.sender)
+        return await network.ethereum.estimate(plan.calls[index], plan.sender)
     except Reverted as error:
         # Before a permission is given, only its absence is no answer.
-        permits = move.calls[0].title == "VCoin.approve"
+        permits = plan.calls[0].title == "VCoin.approve"
         if index == 0 or (permits and refusal_name(error) != "ERC20InsufficientAllowance"):
             raise _refused(error) from error
         return 0
@@ -316,9 +322,9 @@ def _refused(error: Reverted, more: str = "") -> Fault:
     return Fault("reverted", f"the contract refused {error}{more}", hint(error))
 
 
-def _view(move: Move, gas: Sequence[int], fee: int, transactions: tuple[str, ...]) -> MoveView:
-    calls = tuple(_decoded(call, each) for call, each in zip(move.calls, gas, strict=True))
-    return MoveView(move.sender, calls, fee, move.balances, transactions)
+def _view(plan: TransactionPlan, gas: Sequence[int], fee: int, transactions: tuple[str, ...]) -> PlanView:
+    calls = tuple(_decoded(call, each) for call, each in zip(plan.calls, gas, strict=True))
+    return PlanView(plan.sender, calls, fee, plan.balances, transactions)
 
 
 def _decoded(call: Call, gas: int) -> CallView:

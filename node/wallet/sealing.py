@@ -106,8 +106,8 @@ class StoredInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What was asked and answered in the clear, and the key that opens both."""
+class PlaintextCopy:
+    """Question and answer in the clear, and the key that opens both."""
 
     key: bytes
     asked: bytes
@@ -149,21 +149,21 @@ class Sealing:
             raise ValueError(f"an input has 1 to {MAX_INPUT_BYTES} bytes, not {len(content)}")
         return await self._in_thread(lambda: self._store_input(content))
 
-    async def show(self, job_id: bytes, input_cid: bytes, result: Result | None, sealed_result: bytes) -> Shown:
+    async def show(self, job_id: bytes, input_cid: bytes, result: Result | None, sealed_result: bytes) -> PlaintextCopy:
         """A job's content in the clear, for its proof; an empty `sealed_result` is in the store.
 
         Raises: AdapterError if the key or the content is not here, or no longer, or does not open.
         """
 
-        def look() -> Shown:
+        def look() -> PlaintextCopy:
             key = self._key(input_cid)
             try:
                 asked = self._open_stored(key, b"input", Cid(input_cid), b"", MAX_INPUT_BYTES)
                 if result is None:
-                    return Shown(key, asked, None)
+                    return PlaintextCopy(key, asked, None)
                 label = b"result" + job_id
                 answer = self._open_stored(key, label, Cid(result.blob_cid), sealed_result, MAX_OUTPUT_BYTES)
-                return Shown(key, asked, answer)
+                return PlaintextCopy(key, asked, answer)
             except Unopened as error:
                 raise AdapterError(f"the content of this job does not open: {error}") from error
 

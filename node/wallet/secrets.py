@@ -38,7 +38,7 @@ class SecretFiles:
             raise ConfigError(f"others may read {directory}", f"chmod 700 {directory}")
 
     def names(self) -> list[str]:
-        """What is there, ascending."""
+        """The names that are there, ascending."""
         return sorted(path.name for path in self._directory.iterdir() if not path.name.endswith(".partial"))
 
     def get(self, name: str) -> bytes | None:

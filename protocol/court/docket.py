@@ -50,7 +50,7 @@ class DocketSeat:
     phase: SeatPhase = SeatPhase.DRAWN
     scores: tuple[int, ...] = ()
     digest: bytes = b""
-    evidence: int = 0
+    llr_millinats: int = 0
 
     @property
     def is_bound(self) -> bool:
@@ -69,7 +69,7 @@ class DocketSeat:
             return False
         self.phase = after
         if isinstance(event, ev.SeatRevealed):
-            self.scores, self.digest, self.evidence = event.scores, event.digest, event.evidence
+            self.scores, self.digest, self.llr_millinats = event.scores, event.digest, event.llr_millinats
         return True
 
 
@@ -84,11 +84,11 @@ class DocketCase:
     round: int = 0
     first_seat: int = 0
     """The first seat of the present round."""
-    appeal_until: int = 0
+    appeal_until_s: int = 0
     """When a finding of fraud has waited long enough; 0 while there is none."""
     demand: ev.DataDemanded | None = None
     """The one demand for data on chain that a case may have."""
-    answered_at: int = 0
+    answered_at_s: int = 0
     verdict: Verdict = Verdict.NONE
     median: int = 0
 
@@ -141,11 +141,11 @@ class DocketCase:
             case ev.DataDemanded():
                 self.demand = event
             case ev.DataAnswered(timestamp=timestamp):
-                self.answered_at = timestamp
+                self.answered_at_s = timestamp
             case ev.CaseDecided(until=until):
-                self.appeal_until = until
+                self.appeal_until_s = until
             case ev.CaseGrown():
-                self.round, self.first_seat, self.appeal_until = event.round, event.first_seat, 0
+                self.round, self.first_seat, self.appeal_until_s = event.round, event.first_seat, 0
             case ev.CaseResolved():
                 self.verdict, self.median = event.verdict, event.median
         return True

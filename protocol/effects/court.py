@@ -39,7 +39,7 @@ class RevealSeat:
     digest: Bytes32
     scores: tuple[U16, ...]
     salt: Bytes32
-    evidence: int = 0
+    llr_millinats: int = 0
     """What the margins of all drawn leaves say, in thousandths of a nat; see stages/margins."""
 
 

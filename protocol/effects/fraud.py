@@ -1,6 +1,6 @@
 """Transactions about proofs of fraud and challenges of leaves."""
 
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
 from protocol.stages.commitment import (
     BatchContents,
 )
@@ -20,7 +20,7 @@ class ProveFraud:
     node: Address
     slot: U8
     contents: BatchContents
-    lie: Lie
+    fraud_kind: FraudKind
     leaves: tuple[OpenedLeaf, ...]
     papers: Papers
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from protocol.params import MAX_PROOF_BYTES
+from protocol.params import MAX_FINGERPRINT_BYTES
 from protocol.stages.execution import RunResult
 from protocol.stages.verification import (
     MAX_CHECK_BYTES,
@@ -25,7 +25,7 @@ class ContainerExited:
 
     job_id: Bytes32
     result: RunResult
-    proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
+    fingerprint: Annotated[bytes, Size(MAX_FINGERPRINT_BYTES)]
 
 
 @wire_class("SampleReplayed")

@@ -55,7 +55,7 @@ class SeatCommitted:
 class SeatRevealed:
     """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed.
 
-    `evidence`: what it says of the margins, in thousandths of a nat.
+    `llr_millinats`: what it says of the margins, in thousandths of a nat.
     """
 
     batch_id: Bytes32
@@ -63,7 +63,7 @@ class SeatRevealed:
     node: Address
     scores: tuple[U16, ...]
     digest: Bytes32
-    evidence: int = 0
+    llr_millinats: int = 0
 
 
 @wire_class("CaseGrown")

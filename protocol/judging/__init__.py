@@ -1,1 +1,1 @@
-"""What a score is made of: similarity, margins, fraud rules, kinds of work."""
+"""The parts of a score: similarity, margins, fraud rules, kinds of work."""

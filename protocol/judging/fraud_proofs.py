@@ -1,4 +1,4 @@
-"""Fraud proofs: what code alone can find wrong in a batch. Twin of LieLib; tests/vectors/fraud.json.
+"""Fraud proofs: what code alone can find wrong in a batch. Twin of FraudLib; tests/vectors/fraud.json.
 
 No lie rests on a paper that a client can make up later: each is one that the leaf names by its hash, or one that the
 node signed. So a node that settles what it was given never has to fear this.
@@ -18,7 +18,7 @@ from protocol.wire.ids import Address
 from protocol.wire.merkle import EMPTY, SumNode, climb, join
 
 
-class Lie(IntEnum):
+class FraudKind(IntEnum):
     """One way in which a batch is provably false, in the contract's numbers."""
 
     NONE = 0
@@ -42,7 +42,7 @@ class Lie(IntEnum):
     RESULT_DIFFERS = 18
 
 
-class Told(Protocol):
+class BatchView(Protocol):
     """A batch as its log tells it, or a proof of one of its jobs; `timestamp` in seconds."""
 
     @property
@@ -72,7 +72,7 @@ class Told(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """What the chain knows of a batch: its contents, sums in wei and ms, counts, and when it was mined, in seconds."""
+    """A batch as the chain knows it: contents, sums in wei and ms, counts, and the time of its block, in seconds."""
 
     node: Address
     contents: BatchContents
@@ -89,7 +89,7 @@ class BatchFacts:
     commit_time: int
 
     @classmethod
-    def of(cls, node: Address, told: Told) -> "BatchFacts":
+    def of(cls, node: Address, told: BatchView) -> "BatchFacts":
         """Those of a batch of this node that was told."""
         return cls(
             node=node,
@@ -136,7 +136,7 @@ class SignedResult:
 
 @dataclass(frozen=True, slots=True)
 class Papers:
-    """What somebody has of a job; each proves only what it says itself."""
+    """The papers of a job that a party holds; each proves only its own content."""
 
     order: Assignment | None = None
     details: JobDetails | None = None
@@ -158,9 +158,9 @@ def is_in_batch(opened: OpenedLeaf, batch: BatchFacts) -> bool:
     )
 
 
-def lies_in(
+def fraud_kinds_in(
     opened: OpenedLeaf, batch: BatchFacts, papers: Papers, operator: Address, domain: Domain
-) -> tuple[Lie, ...]:
+) -> tuple[FraudKind, ...]:
     """Every lie that a leaf and its papers prove, in the order of their numbers; none for a leaf of another batch.
 
     Args: operator, whose signature the node's results bear.
@@ -169,21 +169,23 @@ def lies_in(
         return ()
     leaf = opened.leaf
     found = [
-        (Lie.FALSE_SUMS, _has_false_sums(opened, batch)),
-        (Lie.STUFFED_PADDING, _has_stuffed_padding(opened, batch.leaf_count)),
-        (Lie.WRONG_PLACE, _is_misplaced(opened, batch.contents)),
-        (Lie.ABOVE_LARGEST, leaf.charge > batch.contents.max_leaf),
-        (Lie.PAID_FOR_NOTHING, _is_paid_for_nothing(leaf)),
-        (Lie.NO_RECEIPT, not batch.unreceipted and leaf.status == LeafStatus.OK and not any(leaf.receipt_hash)),
-        (Lie.MISCOUNTED, batch.declared(leaf.status) == 0),
+        (FraudKind.FALSE_SUMS, _has_false_sums(opened, batch)),
+        (FraudKind.STUFFED_PADDING, _has_stuffed_padding(opened, batch.leaf_count)),
+        (FraudKind.WRONG_PLACE, _is_misplaced(opened, batch.contents)),
+        (FraudKind.ABOVE_LARGEST, leaf.charge > batch.contents.max_leaf),
+        (FraudKind.PAID_FOR_NOTHING, _is_paid_for_nothing(leaf)),
+        (FraudKind.NO_RECEIPT, not batch.unreceipted and leaf.status == LeafStatus.OK and not any(leaf.receipt_hash)),
+        (FraudKind.MISCOUNTED, batch.declared(leaf.status) == 0),
     ]
     if papers.details is not None and struct_hash(papers.details) == leaf.details:
         found += _against_details(leaf, batch, papers.details)
     if papers.receipt is not None and struct_hash(papers.receipt) == leaf.receipt_hash:
         found += _against_receipt(leaf, batch.node, papers.receipt, papers.order, domain)
     if papers.result is not None and papers.order is not None:
-        found.append((Lie.RESULT_DIFFERS, _differs(leaf, batch.node, papers.result, papers.order, operator, domain)))
-    return tuple(lie for lie, holds in found if holds)
+        found.append(
+            (FraudKind.RESULT_DIFFERS, _differs(leaf, batch.node, papers.result, papers.order, operator, domain))
+        )
+    return tuple(fraud_kind for fraud_kind, holds in found if holds)
 
 
 def are_miscounted(leaves: list[Leaf], batch: BatchFacts) -> bool:
@@ -240,19 +242,19 @@ def _is_paid_for_nothing(leaf: Leaf) -> bool:
     return leaf.status != LeafStatus.OK and (not known or (leaf.charge, leaf.bonus, leaf.actual_ms) != (0, 0, 0))
 
 
-def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list[tuple[Lie, bool]]:
+def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list[tuple[FraudKind, bool]]:
     good = leaf.status == LeafStatus.OK
     without = batch.unreceipted and good
     agreed = details.flags & UNCALIBRATED_ACCEPTED != 0
     return [
-        (Lie.OVERPRICED, leaf.charge > details.price),
-        (Lie.FALSE_BONUS, _has_false_bonus(leaf, batch, details)),
-        (Lie.TOO_LATE, without and batch.commit_time > details.deadline + RETRY_AFTER_DEADLINE_S),
-        (Lie.FALSE_TIME, without and leaf.actual_ms < details.expected_ms),
-        (Lie.WRONG_CLASS, good and not accepts_class(details.classes, batch.class_id)),
-        (Lie.NOT_AGREED, good and batch.uncalibrated and not agreed),
-        (Lie.FEE_NOT_AGREED, good and batch.checked and not details.checked),
-        (Lie.NOT_CHECKED, good and details.checked and not batch.checked),
+        (FraudKind.OVERPRICED, leaf.charge > details.price),
+        (FraudKind.FALSE_BONUS, _has_false_bonus(leaf, batch, details)),
+        (FraudKind.TOO_LATE, without and batch.commit_time > details.deadline + RETRY_AFTER_DEADLINE_S),
+        (FraudKind.FALSE_TIME, without and leaf.actual_ms < details.expected_ms),
+        (FraudKind.WRONG_CLASS, good and not accepts_class(details.classes, batch.class_id)),
+        (FraudKind.NOT_AGREED, good and batch.uncalibrated and not agreed),
+        (FraudKind.FEE_NOT_AGREED, good and batch.checked and not details.checked),
+        (FraudKind.NOT_CHECKED, good and details.checked and not batch.checked),
     ]
 
 
@@ -269,12 +271,12 @@ def _has_false_bonus(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> bool
 
 def _against_receipt(
     leaf: Leaf, node: Address, receipt: Receipt, order: Assignment | None, domain: Domain
-) -> list[tuple[Lie, bool]]:
+) -> list[tuple[FraudKind, bool]]:
     said = (receipt.charge, receipt.result_hash, receipt.actual_ms)
     of_order = order is not None and digest(order, domain) == receipt.job_id
     return [
-        (Lie.RECEIPT_DIFFERS, (leaf.charge, leaf.result_hash, leaf.actual_ms) != said),
-        (Lie.RECEIPT_OF_ANOTHER, of_order and order is not None and not _is_order_of(order, node, leaf)),
+        (FraudKind.RECEIPT_DIFFERS, (leaf.charge, leaf.result_hash, leaf.actual_ms) != said),
+        (FraudKind.RECEIPT_OF_ANOTHER, of_order and order is not None and not _is_order_of(order, node, leaf)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What differs between kinds of jobs when a result is validated, scored and compared, behind one set of functions."""
+"""The differences between kinds of jobs in validation, score and comparison, behind one set of functions."""
 
 import json
 
@@ -11,7 +11,7 @@ from protocol.judging.reading import (
     validate_reading,
 )
 from protocol.stages.blob import ModelManifest
-from protocol.stages.execution import InvalidResult, ResultFacts, validate_proof, validate_result
+from protocol.stages.execution import InvalidResult, ResultFacts, validate_fingerprint, validate_result
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 from protocol.stages.verification import Calibration, checks_differ, score, token_margins
 from protocol.wire.ids import JobId
@@ -49,7 +49,7 @@ def rows_of(kind: int, raw: bytes) -> int:
 
 
 def _salt(input_json: bytes) -> str | None:
-    """What the result must repeat; None where the input has none, which is for the runner to judge."""
+    """The part that the result must repeat; None where the input has none, which is for the runner to judge."""
     try:
         salt = json.loads(input_json)["salt"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -69,15 +69,15 @@ def is_calibrated(kind: int, calibration: Calibration) -> bool:
     return calibration.calibrated and measured.get(kind, calibration.act) is not None
 
 
-def score_of(kind: int, proof: bytes, check: bytes, rows: int, calibration: Calibration) -> int:
+def score_of(kind: int, fingerprint: bytes, check: bytes, rows: int, calibration: Calibration) -> int:
     """The score of one leaf in basis points, by a fingerprint and a check.bin of so many hidden states.
 
     Raises: InvalidResult for a bad fingerprint; ValueError for a bad check.bin.
     """
-    validate_proof(proof, rows)
+    validate_fingerprint(fingerprint, rows)
     if kind == GENERATE:
-        return score(proof, check, rows, calibration)
-    return reading_score(kind, proof, check, rows, calibration)
+        return score(fingerprint, check, rows, calibration)
+    return reading_score(kind, fingerprint, check, rows, calibration)
 
 
 def is_check(kind: int, check: bytes, rows: int) -> bool:

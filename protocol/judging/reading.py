@@ -1,7 +1,7 @@
 """Readings: what a model makes of texts that it only reads, an embedding of each, or a logit for each label.
 
 A result holds whole numbers, so that everybody reads the same: an embedding as millionths of a vector of length one, a
-logit in millionths. What is paid for are units of 32 tokens read, each text at least one. The fingerprint is of the
+logit in millionths. A client pays for units of 32 tokens read, each text at least one. The fingerprint is of the
 hidden state after the last token of each text: who knows that one has done all the work, and no result gives it away,
 so a seat that only copied what it was shown is found by auditors.
 
@@ -57,7 +57,7 @@ NUMBERS_A_TEXT = {EMBED: 1, CLASSIFY: 2}
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What an input asks of a result: how many texts it has, and the labels they are to be classified by, if any."""
+    """The demands of an input on a result: the number of its texts, and the labels to classify them by, if any."""
 
     salt: str | None
     count: int
@@ -89,7 +89,7 @@ def units_of(tokens: Iterable[int]) -> int:
 
 
 def read_texts(kind: int, input_json: bytes) -> Texts:
-    """What an input asks for, as far as a result can be held against it; the runner judges the rest.
+    """The demands of an input, as far as a result can be held against it; the runner judges the rest.
 
     Raises: InvalidResult: no honest node has a result for it.
     """
@@ -132,15 +132,15 @@ def tolerance_of(kind: int, calibration: Calibration) -> Tolerance:
     return (calibration.embed if kind == EMBED else calibration.classify) or WIDE[kind]
 
 
-def reading_score(kind: int, proof: bytes, check: bytes, texts: int, calibration: Calibration) -> int:
+def reading_score(kind: int, fingerprint: bytes, check: bytes, texts: int, calibration: Calibration) -> int:
     """The score of one leaf in basis points: above 9500 it passes, at 8500 or below it fails.
 
     The states behind the result count as well as the result, and the worse of both is the score.
-    Args: proof, already validated; check, made by this seat's own runner over so many texts.
+    Args: fingerprint, already validated; check, made by this seat's own runner over so many texts.
     Raises: ValueError if check.bin has not the length that `texts` gives, or a number in it is not finite.
     """
     chunks, found = split_check(kind, check, texts)
-    act, chunk = state_distances(proof, chunks)
+    act, chunk = state_distances(fingerprint, chunks)
     differences, leads = (found, found) if kind == EMBED else (found[::2], found[1::2])
     tolerance = tolerance_of(kind, calibration)
     if max(leads) > CLEARLY * _for_texts(tolerance, 1).d1:

@@ -32,7 +32,7 @@ Sign = Callable[[bytes], bytes]
 
 
 class Topic(StrEnum):
-    """What a frame is about. Heartbeats are state: a newer one replaces an older; the others are events."""
+    """The topic of a frame. Heartbeats are state: a newer one replaces an older; the others are events."""
 
     HEARTBEAT = "hb"
     REQUEST = "req"
@@ -41,7 +41,7 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the author signs.
+    """The text that the author signs.
 
     chain_id and settlement name the network; author is a compressed public key; seq rises with every frame of an
     author; ts_ms is when it was made.

@@ -1,4 +1,4 @@
-"""What a computation of one's own says of an answer: its score by a seat's check, and how far a fresh one agrees."""
+"""The judgement of an own computation on an answer: its score by a seat's check, and how far a fresh one agrees."""
 
 from protocol.judging.kinds import Facts, score_of
 from protocol.judging.similarity import structured_similarity_bps, text_similarity_bps
@@ -7,7 +7,7 @@ from protocol.proof.content import LEFT_OUT, facts_of
 from protocol.proof.file import ContentPaper, Proof
 from protocol.proof.papers import job_of
 from protocol.stages.assignment import kind_of
-from protocol.stages.execution import InvalidResult, RunSpec, validate_proof
+from protocol.stages.execution import InvalidResult, RunSpec, validate_fingerprint
 from protocol.stages.request import GENERATE
 from protocol.stages.verdict import verdict_of
 from protocol.stages.verification import UNCALIBRATED, Verdict, margin_distances, points
@@ -49,8 +49,8 @@ def check_score(proof: Proof, check: bytes, problem: str) -> Check:
     kind, rows = kind_of(proof.papers.details), facts.rows
     try:
         if _has_fingerprint(content, rows):
-            assert content.proof is not None
-            found, by = score_of(kind, content.proof, check, rows, calibration), "fingerprint and check"
+            assert content.fingerprint is not None
+            found, by = score_of(kind, content.fingerprint, check, rows, calibration), "fingerprint and check"
         elif kind == GENERATE:
             found, by = points(margin_distances(check, rows), rows, calibration), "the margins of its tokens alone"
         else:
@@ -77,22 +77,22 @@ def agreement_bps(kind: int, given: str, fresh: str) -> int:
 
 
 def agreeing(kind: int) -> str:
-    """What `agreement_bps` counts."""
+    """The subject of `agreement_bps`."""
     return "its words, in their order," if kind == GENERATE else "its numbers, within a thousandth,"
 
 
 def _has_fingerprint(content: ContentPaper, count: int) -> bool:
-    if content.proof is None:
+    if content.fingerprint is None:
         return False
     try:
-        validate_proof(content.proof, count)
+        validate_fingerprint(content.fingerprint, count)
     except InvalidResult:
         return False
     return True
 
 
 def _beside(proof: Proof) -> str:
-    """What the seats gave the same leaf."""
+    """The scores that the seats gave the same leaf."""
     if proof.leaf is None or proof.draw is None or proof.case is None or proof.leaf.position not in proof.draw.leaves:
         return "; no seat has judged this leaf"
     at = proof.draw.leaves.index(proof.leaf.position)

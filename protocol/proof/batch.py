@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, Papers, depth_of, is_in_batch, lies_in
+from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, Papers, depth_of, is_in_batch, fraud_kinds_in
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
@@ -126,10 +126,10 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
     papers = proof.papers
     receipt = papers.receipt.receipt if papers.receipt else None
     known = Papers(papers.order, papers.details, receipt, papers.result)
-    lies = lies_in(opened, facts, known, proof.worker.operator, proof.place.domain)
+    fraud_kinds = fraud_kinds_in(opened, facts, known, proof.worker.operator, proof.place.domain)
     yield compared(
         "no lie",
-        inside and not lies,
+        inside and not fraud_kinds,
         "nothing that code could prove against the node",
-        f"the papers prove {', '.join(lie.name.lower().replace('_', ' ') for lie in lies) or 'nothing'}",
+        f"the papers prove {', '.join(kind.name.lower().replace('_', ' ') for kind in fraud_kinds) or 'nothing'}",
     )

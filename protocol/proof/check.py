@@ -8,7 +8,7 @@ from protocol.errors import BadSignature, Malformed
 
 
 class CheckOutcome(StrEnum):
-    """What came of a check."""
+    """The outcome of a check."""
 
     OK = "ok"
     FAILED = "failed"

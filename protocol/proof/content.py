@@ -9,7 +9,7 @@ from protocol.proof.file import ContentPaper, JobPapers, Proof
 from protocol.proof.papers import is_sound, job_of
 from protocol.stages.assignment import charge_of, kind_of
 from protocol.stages.commitment import LeafStatus
-from protocol.stages.execution import InvalidResult, ResultFacts, validate_proof
+from protocol.stages.execution import InvalidResult, ResultFacts, validate_fingerprint
 from protocol.wire.ids import cid_of
 
 Seal = Callable[[bytes, bytes, bytes], bytes]
@@ -87,15 +87,15 @@ def _answer(proof: Proof, content: ContentPaper) -> tuple[Facts | None, str]:
 
 
 def _fingerprint(papers: JobPapers, content: ContentPaper, facts: Facts | None) -> Check:
-    if content.proof is None or papers.proof_hash is None:
+    if content.fingerprint is None or papers.fingerprint_hash is None:
         return absent("fingerprint", "proof.bin, which only the node and the seats have")
-    if hashlib.sha256(content.proof).digest() != papers.proof_hash:
+    if hashlib.sha256(content.fingerprint).digest() != papers.fingerprint_hash:
         return compared("fingerprint", False, "", "proof.bin has not the hash in the commitment")
     try:
-        validate_proof(content.proof, facts.rows if facts else 0)
+        validate_fingerprint(content.fingerprint, facts.rows if facts else 0)
     except InvalidResult as error:
         return compared("fingerprint", False, "", str(error))
-    return compared("fingerprint", True, f"{len(content.proof)} bytes, by their hash in the commitment", "")
+    return compared("fingerprint", True, f"{len(content.fingerprint)} bytes, by their hash in the commitment", "")
 
 
 def _charge(proof: Proof, facts: Facts | None) -> Check:

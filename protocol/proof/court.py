@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from protocol.judging.margins import MOST_A_CASE, MOST_EVIDENCE, RUNNING_ALARM, median_evidence
+from protocol.judging.margins import MAX_LLR_MILLINATS, MOST_A_CASE, RUNNING_ALARM, median_llr
 from protocol.params import BPS, FULL_BENCH, LARGEST_BENCH, MAX_BATCH_LEAVES, SCORE_MAX
 from protocol.proof.check import Check, CheckOutcome, absent, compared
 from protocol.proof.file import BatchPaper, CasePaper, DrawPaper, Finding, Listed, Place, Proof, SeatPaper
@@ -133,12 +133,12 @@ def _bound(batch: BatchPaper, case: CasePaper) -> Check:
 def _opens(batch: BatchPaper, case: CasePaper, seat: SeatPaper, number: int) -> bool:
     assert seat.digest is not None
     assert seat.salt is not None
-    evidence = seat.evidence or 0
-    if abs(evidence) > MOST_EVIDENCE:
+    llr_millinats = seat.llr_millinats or 0
+    if abs(llr_millinats) > MAX_LLR_MILLINATS:
         return False
     round_number = int(case.first_seat is not None and number >= case.first_seat)
     name = BatchId(batch.batch_id)
-    return seat.commitment == seat_commitment(name, round_number, number, seat.digest, seat.salt, evidence)
+    return seat.commitment == seat_commitment(name, round_number, number, seat.digest, seat.salt, llr_millinats)
 
 
 def _scores(draw: DrawPaper, case: CasePaper) -> Check:
@@ -156,7 +156,7 @@ def _scores(draw: DrawPaper, case: CasePaper) -> Check:
 
 
 def _margins(case: CasePaper) -> Check:
-    """What the last bench said of the margins, against what the case counted of it; the sums are the chain's."""
+    """The ratio of the last bench against the ratio that the case counted; the sums are the chain's."""
     counted = case.margin
     if counted is None:
         return absent("margins", "the case has counted none: it did not pass, or they say nothing of its node")
@@ -167,15 +167,15 @@ def _margins(case: CasePaper) -> Check:
     said = {_said(bench) for bench in benches}
     return compared(
         "margins",
-        counted.evidence in said and max(counted.told, counted.confirmed) <= RUNNING_ALARM,
-        f"{counted.evidence} thousandths of a nat, to {counted.confirmed} of {RUNNING_ALARM} over the node's cases",
-        f"the case counted {counted.evidence} thousandths of a nat, and its seats said {sorted(said)}",
+        counted.llr_millinats in said and max(counted.told, counted.confirmed) <= RUNNING_ALARM,
+        f"{counted.llr_millinats} millinats, to {counted.confirmed} of {RUNNING_ALARM} over the node's cases",
+        f"the case counted {counted.llr_millinats} millinats, and its seats said {sorted(said)}",
     )
 
 
 def _said(bench: tuple[SeatPaper, ...]) -> int:
-    """What a bench says of the margins, as far as it counts."""
-    return min(median_evidence([seat.evidence or 0 for seat in bench if seat.scores]), MOST_A_CASE)
+    """The ratio of a bench, as far as it counts."""
+    return min(median_llr([seat.llr_millinats or 0 for seat in bench if seat.scores]), MOST_A_CASE)
 
 
 def _is_alarm(case: CasePaper) -> bool:
@@ -257,7 +257,7 @@ def _second_round(case: CasePaper) -> Iterator[tuple[Verdict, int]]:
 
 
 def _found(case: CasePaper, median: int) -> Verdict:
-    """What a bench finds: fraud also where every score passes and the margins of many cases add up to too much."""
+    """The finding of a bench: fraud also where every score passes and the margins of many cases add up to too much."""
     verdict = verdict_of(median)
     return Verdict.SEVERE if verdict is Verdict.PASS and _is_alarm(case) else verdict
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.judging.fraud_proofs import SignedResult
-from protocol.params import MAX_INPUT_BYTES, MAX_PROOF_BYTES
+from protocol.params import MAX_INPUT_BYTES, MAX_FINGERPRINT_BYTES
 from protocol.stages.assignment import Assignment, JobDetails, SignedAccept
 from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import BatchContents, BatchSums, Leaf, SignedReceipt
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def domain(self) -> Domain:
-        """Where the signatures count."""
+        """The domain of the signatures."""
         return Domain(self.chain_id, self.settlement)
 
 
@@ -56,7 +56,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class JobPapers:
-    """What the two sides signed. The last two open the commitment of the output; the requester does not know them."""
+    """The messages that both sides signed. The last two open the output's commitment; the requester lacks them."""
 
     request: Request
     request_signature: Signature
@@ -68,7 +68,7 @@ class JobPapers:
     promise: SignedAccept | None = None
     result: SignedResult | None = None
     receipt: SignedReceipt | None = None
-    proof_hash: Bytes32 | None = None
+    fingerprint_hash: Bytes32 | None = None
     salt: Bytes32 | None = None
 
 
@@ -104,7 +104,7 @@ class BatchPaper:
 
 @dataclass(frozen=True, slots=True)
 class DrawPaper:
-    """What was drawn: by the hash of the seed block, at a rate that a challenge or an accusation may have raised."""
+    """The draw: by the hash of the seed block, at a rate that a challenge or an accusation may have raised."""
 
     epoch: U64
     seed_block: U64
@@ -118,7 +118,7 @@ class DrawPaper:
 class SeatPaper:
     """A seat, in the order of the case: what it bound itself to, and what it then showed; scores, one a drawn leaf.
 
-    silent: it was replaced, or has stepped down. evidence: what it said of the margins, in thousandths of a nat.
+    silent: it was replaced, or has stepped down. llr_millinats: what it said of the margins, in thousandths of a nat.
     """
 
     node: Address
@@ -127,21 +127,21 @@ class SeatPaper:
     digest: Bytes32 | None = None
     salt: Bytes32 | None = None
     scores: tuple[U16, ...] | None = None
-    evidence: int | None = None
+    llr_millinats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MarginPaper:
-    """What the case last added to the running margin of its node, and the sums after it, in thousandths of a nat."""
+    """The case's last addition to the sequential test of its node, and the sums after it, in thousandths of a nat."""
 
-    evidence: int
+    llr_millinats: int
     told: U32
     confirmed: U32
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a round of seats found: verdict and median, before the case went on."""
+    """The finding of a round of seats: verdict and median, before the case went on."""
 
     verdict: Verdict
     median: U16
@@ -214,12 +214,12 @@ class NoisePaper:
 
 @dataclass(frozen=True, slots=True)
 class ContentPaper:
-    """What was asked and answered, in the clear: each reader of the file can read it, and the key opens all of it."""
+    """Question and answer in the clear: each reader of the file can read it, and the key opens all of it."""
 
     key: Bytes32
     input: Annotated[bytes, Size(MAX_INPUT_BYTES)]
     result: Annotated[bytes, Size(MAX_RESULT_BYTES)] | None = None
-    proof: Annotated[bytes, Size(MAX_PROOF_BYTES)] | None = None
+    fingerprint: Annotated[bytes, Size(MAX_FINGERPRINT_BYTES)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def _money(batch: BatchPaper, pay: PayPaper, case: CasePaper | None) -> Check:
 
 
 def _refunds(batch: BatchPaper) -> list[int]:
-    """What clients may get back of a void batch: all, or where they had ordered a check and had it, all but its fee."""
+    """The refund of a void batch: all, or all but the fee of a check that was ordered and made."""
     amounts = [debit.amount for debit in batch.contents.debits]
     locked = sum(amounts)
     if not batch.checked or not locked:
@@ -75,7 +75,7 @@ def _unordered(steps: tuple[Step, ...]) -> str:
 
 
 def _missing(proof: Proof, batch: BatchPaper, steps: tuple[Step, ...]) -> str:
-    """What the other parts say that no step tells, or the reverse."""
+    """Claims of the other parts without a step, and the reverse."""
     wanted = {**_told_by_case(proof.case), **_told_by_rest(proof)}
     for event, count in wanted.items():
         if sum(step.event == event for step in steps) != count:

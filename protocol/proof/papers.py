@@ -105,7 +105,7 @@ def _receipt(proof: Proof) -> Check:
 
 def _commitment(proof: Proof) -> Check:
     papers, worker = proof.papers, proof.worker
-    if papers.result is None or papers.salt is None or papers.proof_hash is None:
+    if papers.result is None or papers.salt is None or papers.fingerprint_hash is None:
         return absent("commitment opened", "only the node and the seats know its salt and the hash of proof.bin")
     result = papers.result.result
     opened = output_commit(
@@ -113,7 +113,7 @@ def _commitment(proof: Proof) -> Check:
         job_of(proof),
         papers.offer.class_id,
         result.result_hash,
-        papers.proof_hash,
+        papers.fingerprint_hash,
         result.blob_cid,
         papers.salt,
     )

@@ -1,4 +1,4 @@
-"""Who this node is, and what its operator chose."""
+"""The names of this node, and the choices of its operator."""
 
 from dataclasses import dataclass, field
 

@@ -13,13 +13,13 @@ from protocol.messages import Message
 from protocol.params import ChainRules
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
-from protocol.roles.opener import Opener
+from protocol.roles.opening_responder import OpeningResponder
 from protocol.roles.provider.provider import Provider
 from protocol.roles.requester.requester import Requester
 from protocol.roles.role import Role
 from protocol.roles.settler.settler import Settler
+from protocol.roles.verifier.audit_responder import AuditResponder
 from protocol.roles.verifier.auditor import Auditor
-from protocol.roles.verifier.testimony import Testimony
 from protocol.roles.verifier.verifier import Verifier
 from protocol.wire import state
 from protocol.wire.ids import PeerId, TimestampMs
@@ -41,9 +41,9 @@ class Machine:
         self.settler = Settler(self.member, self.docket)
         self.requester = Requester(self.member, self.docket)
         self.provider = Provider(self.member, self.settler)
-        self.opener = Opener(self.member, self.docket, self.provider, self.settler)
+        self.opener = OpeningResponder(self.member, self.docket, self.provider, self.settler)
         self.verifier = Verifier(self.member, self.docket)
-        self.testimony = Testimony(self.member, self.verifier)
+        self.testimony = AuditResponder(self.member, self.verifier)
         self.auditor = Auditor(self.member, self.docket)
 
     def fresh(self) -> "Machine":
@@ -57,7 +57,7 @@ class Machine:
         vars(self).update(vars(other))
 
     def save(self) -> bytes:
-        """What the events so far have made of the roles, for `restore`."""
+        """The state of the roles after the events so far, for `restore`."""
         return state.dump(*self._parts())
 
     def restore(self, saved: bytes) -> None:
@@ -75,7 +75,7 @@ class Machine:
         return roles, state.classes_of(*kinds), given
 
     def start(self, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What the node wants when it comes up, beside what the journal left open: to be heard, and to hear."""
+        """Effects at start-up beside those that the journal left open: a heartbeat, and a query for unfinished jobs."""
         asked = self.requester.start() if Role.REQUESTER in self.settings.roles else ()
         return *self.member.handle(Tick(), now_ms), *asked
 
@@ -90,18 +90,18 @@ class Machine:
         if judged is not None:
             return judged
         expected = (
-            self.opener.expects(peer_id, message)
+            self.opening_responder.expects(peer_id, message)
             or (Role.REQUESTER in roles and self.requester.expects(peer_id, message))
             or (Role.VERIFIER in roles and self._checks_expect(peer_id, message))
         )
         return received if expected else None
 
     def _checks_expect(self, peer_id: PeerId, message: Message) -> bool:
-        checking = (self.verifier, self.testimony, self.auditor)
+        checking = (self.verifier, self.audit_responder, self.auditor)
         return any(role.expects(peer_id, message) for role in checking)
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes this node want.
+        """The effects that an event asks of this node.
 
         Raises: RemoteProtocolError if a peer's message breaks a rule; the role that raised has not changed.
         """
@@ -114,11 +114,11 @@ class Machine:
             effects += self.provider.handle(event, now_ms)
         # Batches and openings go on even where no new work is taken.
         effects += self.settler.handle(event, now_ms)
-        effects += self.opener.handle(event, now_ms)
+        effects += self.opening_responder.handle(event, now_ms)
         if Role.REQUESTER in self.settings.roles:
             effects += self.requester.handle(event, now_ms)
         if Role.VERIFIER in self.settings.roles:
             effects += self.verifier.handle(event, now_ms)
-            effects += self.testimony.handle(event, now_ms)
+            effects += self.audit_responder.handle(event, now_ms)
             effects += self.auditor.handle(event, now_ms)
         return tuple(effects)

@@ -1,6 +1,6 @@
 """The member: what every node does and knows, whatever work it takes: beats, liveness, its own view of the network.
 
-The other roles read this view; only events change it. What ranks a node comes from the chain; what it says of itself
+The other roles read this view; only events change it. A node's rank comes from the chain; what it says of itself
 (models, queue, addresses) from its newest heartbeat.
 """
 
@@ -29,8 +29,8 @@ from protocol.events import (
 )
 from protocol.judging.kinds import is_calibrated
 from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
-from protocol.roles.delays import Delays
 from protocol.roles.identity import Identity, Settings
+from protocol.roles.latency import LatencyTracker
 from protocol.stages.assignment import Lane
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
@@ -48,7 +48,7 @@ MAX_SLOTS = 255
 NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
 
 _HEARD = (
-    *("peers", "device", "measured", "paused", "queue", "head", "final", "timestamp", "delays"),
+    *("peers", "device", "measured", "paused", "queue", "head", "final", "timestamp", "latency"),
     *("_beat_at", "_up_ms", "_checked_in", "_ticks"),
 )
 
@@ -80,13 +80,13 @@ class Member:
     """Whether the executor has said anything of this machine since this process began."""
     hpke_key: bytes = bytes(32)
     paused: bool = False
-    intake_until: int = 0
+    intake_until_s: int = 0
     """Before then, in seconds, the network takes no new nodes, lanes and batches."""
     queue: int = 0
     head: int = 0
     final: int = 0
     timestamp: int = 0
-    delays: Delays = field(default_factory=Delays)
+    latency: LatencyTracker = field(default_factory=LatencyTracker)
     _beat_at: TimestampMs = TimestampMs(0)
     _up_ms: TimestampMs | None = None
     _checked_in: int = 0
@@ -94,9 +94,9 @@ class Member:
     _operated: dict[Address, Address] = field(default_factory=dict)
     """The node of each operator."""
     _locked: Counter[Address] = field(default_factory=Counter)
-    """What each client has left in all its lanes, in wei."""
+    """The rest of each client in all its lanes, in wei."""
     _entrusted: Counter[tuple[Address, Address]] = field(default_factory=Counter)
-    """What is left in the lanes of a client and a signer, in wei."""
+    """The rest in the lanes of a client and a signer, in wei."""
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Take one event into the view; a tick may ask for a heartbeat."""
@@ -120,7 +120,7 @@ class Member:
             case CalibrationSeen(manifest, class_id, calibration):
                 self.calibrations[Cid(manifest), class_id] = calibration
             case IntakeStopped(until):
-                self.intake_until = until
+                self.intake_until_s = until
             case HpkeKeyRotated(public_key):
                 self.hpke_key = public_key
             case DeviceReported(status):
@@ -182,7 +182,7 @@ class Member:
 
     def is_intake_stopped(self, now_ms: TimestampMs) -> bool:
         """Whether the network takes nothing new, by this machine's clock: a fold of the journal finds the same."""
-        return now_ms < self.intake_until * 1000
+        return now_ms < self.intake_until_s * 1000
 
     def is_overdue(self, block: int) -> bool:
         """Whether what was in a block should have been told as final by now.

@@ -201,7 +201,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a client has free in the settlement contract, in wei."""
+    """The free balance of a client in the settlement contract, in wei."""
 
     client: Address
     free: Wei
@@ -228,12 +228,12 @@ def bonus_cap(price: int) -> Wei:
 
 
 def order_total(price: int, *, with_bonus: bool, checked: bool = False) -> Wei:
-    """What one order adds to the cumulative amount of its lane: price, fee and the largest bonus."""
+    """The amount that one order adds to its lane's cumulative amount: price, fee and the largest bonus."""
     return Wei(price + verify_fee(price, checked=checked) + (bonus_cap(price) if with_bonus else 0))
 
 
 def charge_of(price: int, delivered: int, max_new_tokens: int) -> Wei:
-    """What delivered tokens cost: their share of the price, at least a tenth of it, rounded up."""
+    """The charge for delivered tokens: their share of the price, at least a tenth of it, rounded up."""
     share = -(-price * delivered // max_new_tokens)
     return Wei(min(price, max(-(-price // MIN_CHARGE_DIVISOR), share)))
 
@@ -306,7 +306,7 @@ def is_reclaimed(index: int, cumulative: int, lane: Lane) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TakenOrder:
-    """What a node remembers of an order that it took and that is not settled: amounts in wei."""
+    """An order that a node took and that is not settled: amounts in wei."""
 
     cumulative: int
     max_total: int

@@ -22,7 +22,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
-    """What a model is: its files and the few facts that nodes must agree on.
+    """A model: its files and the few facts that nodes must agree on.
 
     `dtype` of the stored weights; `context` in tokens; `needs_bytes` of memory to run it.
     """

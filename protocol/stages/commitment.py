@@ -21,7 +21,7 @@ from protocol.wire.names import wire_class
 @typed("Result(bytes32 jobId,bytes32 resultHash,bytes32 outputCommit,bytes32 blobCid)")
 @wire_class("Result")
 class Result:
-    """What the node answers for: a later leaf that differs from it is provable fraud. Signed by the operator."""
+    """The result that the node answers for: a later leaf that differs is provable fraud. Signed by the operator."""
 
     job_id: Bytes32
     result_hash: Bytes32
@@ -74,7 +74,7 @@ class ResultQuery:
 
 
 class LeafStatus(IntEnum):
-    """What a leaf claims: paid work, a failure of the node, or a client's bad input."""
+    """The claim of a leaf: paid work, a failure of the node, or a client's bad input."""
 
     OK = 0
     FAILED = 1
@@ -126,7 +126,7 @@ class LeafEntry:
 
 @dataclass(frozen=True, slots=True)
 class LaneClaim:
-    """What a batch takes from one lane: sums in wei over its leaves, and the newest order that covers them."""
+    """The debit of a batch on one lane: sums in wei over its leaves, and the newest order that covers them."""
 
     client: Address
     signer: Address
@@ -141,7 +141,7 @@ class LaneClaim:
 
 @dataclass(frozen=True, slots=True)
 class LaneDebit:
-    """What a mined batch took from one lane, in wei, for so many leaves; the last of them has number `index`."""
+    """The debit of a mined batch on one lane, in wei, for so many leaves; the last of them has number `index`."""
 
     client: Address
     signer: Address
@@ -164,7 +164,7 @@ class BatchContents:
 
 @dataclass(frozen=True, slots=True)
 class BatchSums:
-    """What a mined batch says of all its leaves together: charges and bonuses in wei, time in ms, leaves by status."""
+    """The sums of a mined batch over all its leaves: charges and bonuses in wei, time in ms, leaves by status."""
 
     charge: U96
     bonus: U96
@@ -201,12 +201,12 @@ class Batch:
 
     @property
     def debits(self) -> tuple[int, ...]:
-        """What leaves each of its lanes, in wei: charges, their fee, bonuses."""
+        """The debit of each of its lanes, in wei: charges, their fee, bonuses."""
         return tuple(debit_of(claim.charge, claim.bonus, checked=self.checked) for claim in self.claims)
 
 
 def contents_hash(contents: BatchContents) -> bytes:
-    """What the chain keeps of contents: the keccak of their ABI encoding; twin of ContentsLib."""
+    """The chain's record of contents: the keccak of their ABI encoding; twin of ContentsLib."""
     debits = [(debit.client, debit.signer, debit.leaves, debit.amount, debit.index) for debit in contents.debits]
     kinds = ["(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"]
     return keccak(encode(kinds, [(contents.root, contents.max_leaf, debits)]))
@@ -232,10 +232,10 @@ def leaf_hash(leaf: Leaf) -> bytes:
 
 
 def output_commit(
-    node: Address, job: JobId, class_id: int, result_hash: bytes, proof_hash: bytes, blob_cid: bytes, salt: bytes
+    node: Address, job: JobId, class_id: int, result_hash: bytes, fingerprint_hash: bytes, blob_cid: bytes, salt: bytes
 ) -> bytes:
     """Binds everything that the node will have to open: 32 bytes, hiding by `salt`."""
-    parts = (b"vcoin/output/1", address_bytes(node), job, class_id.to_bytes(2, "big"), result_hash, proof_hash)
+    parts = (b"vcoin/output/1", address_bytes(node), job, class_id.to_bytes(2, "big"), result_hash, fingerprint_hash)
     return hashlib.sha256(b"".join((*parts, blob_cid, salt))).digest()
 
 
@@ -300,7 +300,7 @@ def require_receipt(receipt: Receipt, result: Result, details: JobDetails, deliv
 
 
 def debit_of(charge: int, bonus: int, *, checked: bool = False) -> int:
-    """What leaves a lane for charges and bonuses: the fee for checks comes on top, once for their sum. In wei."""
+    """The debit of a lane for charges and bonuses: the fee for checks comes on top, once for their sum. In wei."""
     return charge + verify_fee(charge, checked=checked) + bonus
 
 

@@ -74,7 +74,7 @@ def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came out of a run. `detail` is for people: the runner's error or what broke.
+    """The outcome of a run. `detail` is for people: the runner's error or what broke.
 
     new_tokens: what was delivered of the tokens, or units, that were paid for.
     """
@@ -82,7 +82,7 @@ class RunResult:
     outcome: Outcome
     detail: Text
     result_hash: Bytes32
-    proof_hash: Bytes32
+    fingerprint_hash: Bytes32
     new_tokens: U32
     finish: Text
     duration_ms: U32
@@ -99,7 +99,7 @@ class ResultFacts:
 
     @property
     def delivered(self) -> int:
-        """What is charged for, of the tokens that were paid for."""
+        """The tokens that are charged for, of those that were paid for."""
         return len(self.output_ids)
 
     @property
@@ -131,7 +131,7 @@ def validate_result(
 
 
 def read_result(raw: bytes, job_id: JobId, manifest: ModelManifest, salt: str | None) -> dict[str, Any]:
-    """What results of all kinds have in common: canonical form, and whose answer to what they are.
+    """The common part of results of all kinds: canonical form, and whose answer to what they are.
 
     Raises: InvalidResult.
     """
@@ -149,17 +149,17 @@ def read_result(raw: bytes, job_id: JobId, manifest: ModelManifest, salt: str | 
     return plain
 
 
-def proof_size(token_count: int) -> int:
+def fingerprint_size(token_count: int) -> int:
     """The bytes of a fingerprint of so many tokens."""
     return 2 * -(-token_count // CHUNK_TOKENS) + 8 * token_count
 
 
-def validate_proof(raw: bytes, token_count: int) -> None:
+def validate_fingerprint(raw: bytes, token_count: int) -> None:
     """The fingerprint has 2 bytes a chunk of 32 tokens and 8 a token, with finite scales.
 
     Raises: InvalidResult.
     """
-    _require(len(raw) == proof_size(token_count), "proof.bin: length")
+    _require(len(raw) == fingerprint_size(token_count), "proof.bin: length")
     for chunk in range(-(-token_count // CHUNK_TOKENS)):
         scale = int.from_bytes(raw[chunk * PROOF_CHUNK_BYTES : chunk * PROOF_CHUNK_BYTES + 2], "little")
         # fp16: sign bit set, or exponent all ones.
@@ -198,7 +198,7 @@ SLOWER_PERCENT = 10
 
 
 def sharing_key(run: RunSpec) -> tuple[bytes, int] | None:
-    """What the runs of one container have in common; None where it is a run's own.
+    """The common fields of one container's runs; None for a field of one run.
 
     Answers of one model and class grow side by side; readings come many in a job already.
     """

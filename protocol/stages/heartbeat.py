@@ -63,7 +63,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """What the executor measured of this machine: its class, its cards and room for containers; memory in bytes."""
+    """This machine as the executor measured it: its class, its cards and room for containers; memory in bytes."""
 
     class_ids: tuple[U16, ...]
     gpus: tuple[GpuGroup, ...]

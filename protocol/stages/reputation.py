@@ -11,7 +11,7 @@ from protocol.params import FRESH_SCORE_DAYS, FRESH_SCORE_JOBS, SCORE_MAX
 
 @dataclass(frozen=True, slots=True)
 class ReputationRecord:
-    """What the chain counts of a node: response in ms over all jobs, days with a check-in, penalty in hundredths."""
+    """The chain's counts of a node: response in ms over all jobs, days with a check-in, penalty in hundredths."""
 
     successes: int
     total: int

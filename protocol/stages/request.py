@@ -16,7 +16,7 @@ EMBED = 1
 CLASSIFY = 2
 """For each of several texts how well each of some labels fits it."""
 KINDS = ("generate", "embed", "classify")
-"""What is served, each by its number."""
+"""The kinds that are served, each by its number."""
 
 
 @typed(

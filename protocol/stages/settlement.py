@@ -8,7 +8,7 @@ from protocol.wire.ids import Wei
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where the charges, fees and bonuses of a passed batch go, in wei."""
+    """The split of a passed batch's charges, fees and bonuses, in wei."""
 
     burned: Wei
     reward: Wei
@@ -28,7 +28,7 @@ def split(price_sum: int, fee_sum: int, bonus_sum: int, score: int) -> Split:
 
 
 def seat_pay(fee: int, drawn: int, leaf_count: int, rate_bps: int) -> int:
-    """What a case pays its seats and the convening account: the fees of its drawn leaves over the rate of the draw.
+    """The pay of a case's seats and of the convening account: the fees of its drawn leaves over the rate of the draw.
 
     Rounded down. Over all draws of a batch that is its fee in the mean, so that no party gains by trade with itself.
     """

@@ -12,7 +12,7 @@ def median_of(scores: Sequence[int]) -> int:
 
 
 def verdict_of(score_bps: int) -> Verdict:
-    """What a median means: above 9500 a pass, above 8500 a doubt, else fraud."""
+    """The verdict of a median: above 9500 a pass, above 8500 a doubt, else fraud."""
     if score_bps > PASS_ABOVE_BPS:
         return Verdict.PASS
     return Verdict.REVIEW if score_bps > REVIEW_ABOVE_BPS else Verdict.SEVERE

@@ -25,7 +25,7 @@ from typing import Annotated
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from protocol.params import MAX_INLINE_BYTES, MAX_PROOF_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
+from protocol.params import MAX_FINGERPRINT_BYTES, MAX_INLINE_BYTES, PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
 from protocol.stages.commitment import LeafEntry
 from protocol.stages.execution import CHUNK_TOKENS
 from protocol.wire.codec import U24, Bytes32, Size
@@ -41,7 +41,7 @@ MAX_CHECK_BYTES = 1 << 20
 MAX_MARGIN_SCORES, MAX_MARGIN_SCORE = 64, 20_000
 """How many steps a table of margin scores may have, and how much one token may say, in thousandths of a nat."""
 MAX_SHOWN_CHECK_BYTES = 120 * 1024
-"""What fits a message: of an answer of some 6,000 tokens. Of longer ones seats are not audited."""
+"""The most that fits a message: of an answer of some 6,000 tokens. Seats of longer ones are not audited."""
 NOTHING_SHOWN_BPS = 0xFFFF
 """The score of an auditor to whom no seat has shown a leaf."""
 
@@ -56,7 +56,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class MarginScores:
-    """What the margin of one token says about its node, in thousandths of a nat of log likelihood ratio.
+    """The log-likelihood ratio of one token's margin, in thousandths of a nat.
 
     A margin of `margin` ppm scores `scores[bisect_right(edges, margin)]`: edges rise, and there is one score more.
     """
@@ -106,11 +106,11 @@ UNCALIBRATED = Calibration(
     Tolerance(1_500_000, 3_000_000),
     calibrated=False,
 )
-"""What a class without a row is measured by: wide, always drawn, and never slashed."""
+"""The constants of a class without a row: wide, always drawn, and never slashed."""
 
 
 NOT_FOR_US = "the content key is not sealed to this node"
-"""What a seat finds that was given another one's key: of all problems the only one that a node could deny."""
+"""The finding of a seat that was given another one's key: the only problem that a node could deny."""
 
 
 class Verdict(IntEnum):
@@ -148,27 +148,27 @@ class SampleOpening:
     sealed_result: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
-@wire_class("ProofQuery")
-class ProofQuery:
+@wire_class("FingerprintQuery")
+class FingerprintQuery:
     """A seat whose commitment is on chain asks for the fingerprints."""
 
     batch_id: Bytes32
 
 
-@wire_class("ProofOpening")
-class ProofOpening:
+@wire_class("FingerprintOpening")
+class FingerprintOpening:
     """The fingerprint of one drawn leaf; with the salt of the opening it must give the output commitment."""
 
     batch_id: Bytes32
     leaf_index: U24
-    proof: Annotated[bytes, Size(MAX_PROOF_BYTES)]
+    fingerprint: Annotated[bytes, Size(MAX_FINGERPRINT_BYTES)]
 
 
 @wire_class("AuditQuery")
 class AuditQuery:
     """An auditor asks a seat what it was shown and what it has computed; content keys are to be sealed to `hpke_key`.
 
-    Answered by a SampleOpening, a ProofOpening and a CheckOpening for each drawn leaf.
+    Answered by a SampleOpening, a FingerprintOpening and a CheckOpening for each drawn leaf.
     """
 
     batch_id: Bytes32
@@ -177,7 +177,7 @@ class AuditQuery:
 
 @wire_class("CheckOpening")
 class CheckOpening:
-    """What a seat has computed of one drawn leaf: its check.bin, empty where there was nothing to compute."""
+    """A seat's own pass of one drawn leaf: its check.bin, empty where there was nothing to compute."""
 
     batch_id: Bytes32
     leaf_index: U24
@@ -209,15 +209,15 @@ class Distances:
 
 
 def seat_commitment(
-    batch: BatchId, round_number: int, seat: int, digest: bytes, salt: bytes, evidence: int = 0
+    batch: BatchId, round_number: int, seat: int, digest: bytes, salt: bytes, llr_millinats: int = 0
 ) -> bytes:
-    """What a seat posts before it may see the fingerprint; twin of Court. `evidence`: what its margins say."""
+    """The commitment that a seat posts before it may see the fingerprint; twin of Court."""
     kinds = ["bytes32", "uint8", "uint8", "bytes32", "int32", "bytes32"]
-    return keccak(encode(kinds, [batch, round_number, seat, digest, evidence, salt]))
+    return keccak(encode(kinds, [batch, round_number, seat, digest, llr_millinats, salt]))
 
 
 def audit_commitment(batch: BatchId, auditor: int, off: Sequence[int], score_bps: int, salt: bytes) -> bytes:
-    """What an auditor posts before others are heard; twin of Audits. `off`: the seats that did not compute."""
+    """An auditor's commitment, posted before others reveal; twin of Audits. `off`: the seats that did not compute."""
     flags = sum(1 << seat for seat in off)
     return keccak(
         encode(["bytes32", "uint8", "uint256", "uint16", "bytes32"], [batch, auditor, flags, score_bps, salt])
@@ -229,13 +229,13 @@ def checks_digest(checks: list[bytes]) -> bytes:
     return hashlib.sha256(b"vcoin/checks/1" + b"".join(hashlib.sha256(check).digest() for check in checks)).digest()
 
 
-def score(proof: bytes, check: bytes, token_count: int, calibration: Calibration) -> int:
+def score(fingerprint: bytes, check: bytes, token_count: int, calibration: Calibration) -> int:
     """The score of one leaf in basis points: above 9500 it passes, at 8500 or below it fails.
 
-    Args: proof, already validated by `validate_proof`; check, made by this seat's own runner.
+    Args: fingerprint, already validated by `validate_fingerprint`; check, made by this seat's own runner.
     Raises: ValueError if check.bin has not the length that `token_count` gives.
     """
-    return points(distances(proof, check, token_count), token_count, calibration)
+    return points(distances(fingerprint, check, token_count), token_count, calibration)
 
 
 def points(found: Distances, token_count: int, calibration: Calibration) -> int:
@@ -254,26 +254,26 @@ def terms(found: Distances, token_count: int, calibration: Calibration) -> tuple
     return tuple(Term(name, distance, within, score_bps(distance, within)) for name, distance, within in held)
 
 
-def distances(proof: bytes, check: bytes, token_count: int) -> Distances:
+def distances(fingerprint: bytes, check: bytes, token_count: int) -> Distances:
     """The four terms in ppm.
 
     Raises: ValueError if check.bin has not the right length or holds a number that is not finite.
     """
     chunks, standings = _split(check, token_count)
     margins = _behind(standings)
-    act, worst_chunk = state_distances(proof, chunks)
+    act, worst_chunk = state_distances(fingerprint, chunks)
     return Distances(act, worst_chunk, _mean_margin(margins, token_count), max(margins))
 
 
-def state_distances(proof: bytes, chunks: list[Chunk]) -> tuple[int, int]:
+def state_distances(fingerprint: bytes, chunks: list[Chunk]) -> tuple[int, int]:
     """How far a fingerprint lies from the states of a check in ppm: as a whole, and in its worst chunk."""
     errors, norms, worst_chunk, offset = Fraction(0), Fraction(0), 0, 0
     for scale, rows, mean_square in chunks:
         count = len(rows)
-        (proof_scale,) = struct.unpack_from("<e", proof, offset)
-        claimed = struct.unpack_from(f"<{count}b", proof, offset + 2)
+        (claimed_scale,) = struct.unpack_from("<e", fingerprint, offset)
+        claimed = struct.unpack_from(f"<{count}b", fingerprint, offset + 2)
         offset += 2 + count
-        error = _mean_error(Fraction(proof_scale), claimed, scale, rows)
+        error = _mean_error(Fraction(claimed_scale), claimed, scale, rows)
         worst_chunk = max(worst_chunk, _relative(error, mean_square))
         errors, norms = errors + error, norms + mean_square
     return _relative(errors, norms) if chunks else 0, worst_chunk
@@ -285,7 +285,7 @@ def margins_of(check: bytes, token_count: int) -> tuple[int, ...]:
 
 
 def margin_distances(check: bytes, token_count: int) -> Distances:
-    """What a seat's pass alone says of an answer whose fingerprint is not at hand: the margins of its tokens, in ppm.
+    """The judgement of a seat's pass on an answer without its fingerprint: the margins of its tokens, in ppm.
 
     Raises: as `distances`.
     """
@@ -345,7 +345,7 @@ def score_bps(distance: int, tolerance: Tolerance) -> int:
 
 
 def _behind(standings: tuple[int, ...]) -> tuple[int, ...]:
-    """What counts in the score of an answer: a token that was the choice is no further off by how clearly it was."""
+    """Clamp margins at zero: a token that the verifier would have chosen counts 0, however large its lead."""
     return tuple(max(0, each) for each in standings)
 
 
@@ -363,12 +363,12 @@ def _for_length(tolerance: Tolerance, token_count: int) -> Tolerance:
     return Tolerance(tolerance.d0 * isqrt(CALIBRATED_TOKENS) // root, tolerance.d1 * isqrt(CALIBRATED_TOKENS) // root)
 
 
-def _mean_error(proof_scale: Fraction, claimed: tuple[int, ...], scale: Fraction, rows: tuple[int, ...]) -> Fraction:
+def _mean_error(claimed_scale: Fraction, claimed: tuple[int, ...], scale: Fraction, rows: tuple[int, ...]) -> Fraction:
     """Mean of (s q - s' q')^2 over a chunk, exactly."""
     own = sum(q * q for q in rows)
     theirs = sum(q * q for q in claimed)
     cross = sum(a * b for a, b in zip(claimed, rows, strict=True))
-    return (proof_scale**2 * theirs - 2 * proof_scale * scale * cross + scale**2 * own) / len(rows)
+    return (claimed_scale**2 * theirs - 2 * claimed_scale * scale * cross + scale**2 * own) / len(rows)
 
 
 def _relative(error: Fraction, mean_square: Fraction) -> int:

@@ -123,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 @functools.cache
 def _form(kind: type[Any]) -> Callable[[Any], Any]:
-    """What makes a value of this class plain."""
+    """The function that makes a value of this class plain."""
     if dataclasses.is_dataclass(kind):
         writers = _writers(kind)
         return lambda value: [write(getattr(value, name)) for name, write in writers]

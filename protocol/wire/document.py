@@ -1,7 +1,7 @@
 """Documents: the same dataclasses as JSON, for files that people keep and other programs read.
 
 An object has the fields of its class by name, one that is None left out. Bytes are hex, integers that a double cannot
-hold are decimal strings. One value has one form: keys in order, no spaces, ASCII. What a class does not know is told,
+hold are decimal strings. One value has one form: keys in order, no spaces, ASCII. Members unknown to a class are told,
 not refused, so that a newer writer may say more.
 """
 
@@ -27,7 +27,7 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class Document(Generic[T]):
-    """What a document holds, and the paths of members that its class does not know."""
+    """The value of a document, and the paths of members that its class does not know."""
 
     value: T
     strange: tuple[str, ...]
@@ -120,7 +120,7 @@ def _spread(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 
 # --- reading --------------------------------------------------------------------------------------------------------
 def _raw(hint: Any, content: Any, where: str, strange: list[str]) -> Any:
-    """What the codec builds a value of this type from. It checks what is not checked here."""
+    """The plain form from which the codec builds a value of this type. The codec checks the rest."""
     hint, bits = _bare(hint)
     if dataclasses.is_dataclass(hint):
         return _raw_fields(hint, content, where, strange)

@@ -23,7 +23,7 @@ _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Domain:
-    """Where a signature counts: one chain, one contract. Anywhere else it is worth nothing."""
+    """The domain of a signature: one chain, one contract. Anywhere else it is worth nothing."""
 
     chain_id: int
     contract: Address
@@ -64,7 +64,7 @@ def struct_hash(message: Any) -> Hash32:
 
 
 def digest(message: Any, domain: Domain) -> Hash32:
-    """What is signed: keccak(0x1901, domain separator, struct hash)."""
+    """The digest that is signed: keccak(0x1901, domain separator, struct hash)."""
     return Hash32(keccak(b"\x19\x01" + domain.separator + struct_hash(message)))
 
 

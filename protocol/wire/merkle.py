@@ -63,7 +63,7 @@ def has_no_leaf(index: int, siblings: tuple[SumNode, ...], wanted: int) -> bool:
     """Whether the path of the leaf at `index` shows that the tree ends before the place `wanted`."""
     if wanted >> len(siblings):
         return True
-    # Where the two ways part, all that is on the side of `wanted` is one node of the path.
+    # At the fork of the two ways, the side of `wanted` is one node of the path.
     level = (index ^ wanted).bit_length() - 1
     if level < 0:
         return False

@@ -60,7 +60,7 @@ def dump(root: Any, classes: Mapping[str, type[Any]], given: Mapping[str, Any]) 
 
 
 def load(data: bytes, classes: Mapping[str, type[Any]], given: Mapping[str, Any]) -> Any:
-    """What `dump` wrote. `classes` by name, as `classes_of` finds them.
+    """The values that `dump` wrote. `classes` by name, as `classes_of` finds them.
 
     Raises: Malformed if a class is not known, a field has no value, or the bytes are none of state.
     """

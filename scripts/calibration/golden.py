@@ -19,7 +19,7 @@ from executor.containers.engine import Engine
 from executor.containers.sandbox import Limits, Sandbox
 from executor.models import ModelStore
 from executor.runs.context import RunnerContext
-from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
+from executor.workspace.folders import CHECK_BIN, FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON
 from executor.workspace.io_volume import IoVolume
 from protocol.stages.execution import Outcome, RunSpec
 from scripts.calibration.__main__ import FOLDER
@@ -59,7 +59,7 @@ def main() -> None:
             ]
             with tempfile.TemporaryDirectory(prefix="vcoin-golden-") as made:
                 kept = Path(made) / "kept"
-                _run(contexts[0], "generate", spec, files, (RESULT_JSON, PROOF_BIN), kept)
+                _run(contexts[0], "generate", spec, files, (RESULT_JSON, FINGERPRINT_BIN), kept)
                 result = (kept / RESULT_JSON).read_bytes()
                 files[RESULT_JSON] = result
                 _run(contexts[1], "check", spec, files, (CHECK_BIN,), kept)
@@ -67,7 +67,7 @@ def main() -> None:
                 found = _distances(engine, honest, kept, tokens)
                 facts[name] = {"tokens": tokens, "job_id": job_id.hex(), "class_id": class_id, "distances_ppm": found}
                 (VECTORS / name).mkdir(parents=True, exist_ok=True)
-                for file in (RESULT_JSON, PROOF_BIN, CHECK_BIN):
+                for file in (RESULT_JSON, FINGERPRINT_BIN, CHECK_BIN):
                     shutil.copyfile(kept / file, VECTORS / name / file)
     finally:
         engine.close()
@@ -90,7 +90,7 @@ def _run(
 def _distances(engine: Engine, image: str, kept: Path, tokens: int) -> dict[str, float]:
     limits = Limits()
     with IoVolume(kept.parent / "numpy", limits) as exchange:
-        for name in (PROOF_BIN, CHECK_BIN):
+        for name in (FINGERPRINT_BIN, CHECK_BIN):
             exchange.put(name, kept / name)
         command = ("/opt/vcoin/venv/bin/python", "-c", DISTANCES, str(tokens))
         engine.container(Sandbox(image, limits, exchange.mounts, command=command), "golden", 0).run(lambda said: None)

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 def rates(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """Who does not pass by the constants that are deployed."""
+    """The answers that do not pass by the deployed constants."""
     yield ("class", "seen by", "who answers", "temperature", "tokens", "n", "did not pass", "95 %", "failed")
     yield from _rows(measured["deployed_rates"])
 
@@ -39,7 +39,7 @@ def _rows(rows: Iterable[Row]) -> Iterator[Sequence[str]]:
 
 
 def constants(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """What this measurement proposes beside what is deployed, in ppm."""
+    """The constants that this measurement proposes beside the deployed ones, in ppm."""
     yield ("class", "term", "D0 measured", "D1 measured", "D0 deployed", "D1 deployed")
     for class_id, each in measured["classes"].items():
         for term in ("act", "chunk", "tok", "worst"):
@@ -63,16 +63,16 @@ def _soon(found: Row) -> tuple[str, str]:
     return f"{within:.1f} %", f"{median:,}" if median < 10**6 else "not found"
 
 
-def evidence(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """What an honest answer's evidence comes to on average; above 1 it would drive honest nodes to the alarm."""
+def likelihood_ratios(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    """The mean likelihood ratio of honest answers; above 1 it would drive honest nodes to the alarm."""
     yield ("class", "prompts", "mean", "at most, 95 %")
     for class_id, each in measured["classes"].items():
-        for family, (mean, bound) in sorted(each.get("honest_evidence", {}).items()):
+        for family, (mean, bound) in sorted(each.get("honest_ratios", {}).items()):
             yield (class_id, family, f"{mean:.2f}", f"{bound:.2f}")
 
 
 def alarms(measured: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    """What an earlier alarm would find of int8 per channel."""
+    """The share of int8 per channel that an earlier alarm would find."""
     yield ("class", "alarm, nats", "found within 1,024 checked tokens", "half found after")
     for class_id, each in measured["classes"].items():
         cheat = each.get("alarms", {}).get("int8_channel", {})
@@ -86,7 +86,7 @@ TABLES: dict[str, tuple[Path, Callable[[Mapping[str, Any]], Iterable[Sequence[st
     "constants": (MEASURED, constants),
     "margins": (MEASURED, margins),
     "alarms": (MEASURED, alarms),
-    "evidence": (MEASURED, evidence),
+    "evidence": (MEASURED, likelihood_ratios),
     "tiny_honest": (TINY, honest),
     "tiny_margins": (TINY, margins),
 }

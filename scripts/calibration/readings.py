@@ -39,7 +39,7 @@ LABELS = (
 
 
 def texts() -> list[str]:
-    """What is read."""
+    """The texts that are read."""
     short = [prompt.text for prompt in PROMPTS]
     return [*short, *(" ".join(short[at : at + TOGETHER]) for at in range(0, len(short) - TOGETHER, TOGETHER))]
 

@@ -32,7 +32,7 @@ from scripts.setup.failure import Missing, report
 from scripts.setup.session import SERVICES, Session
 
 TESTS = REPOSITORY / "tests"
-# What lies under tests/ and holds no tests of its own.
+# Folders under tests/ that hold no tests of their own.
 SUPPORT = {"benchmarks", "fakes", "support", "vectors"}
 
 
@@ -85,7 +85,7 @@ LAYERS = (
     Layer("fuzz", "fuzz"),
     Layer("simulation", "simulation"),
     Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
-    # What is proved of the contracts beyond their tests, in shares that fit here; scripts/prove does all of it.
+    # Proofs about the contracts beyond their tests, in shares that fit here; scripts/prove does all of them.
     Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers")),
     # Integration and conformance, in three: containers, whole nodes and their peers, and what takes a chain at most.
     Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),

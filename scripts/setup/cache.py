@@ -1,4 +1,4 @@
-"""Where set-up keeps what it made, and the keys that say whether it is still good."""
+"""The cache of set-up, and the keys that say whether a result is still good."""
 
 from __future__ import annotations
 

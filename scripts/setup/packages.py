@@ -27,7 +27,7 @@ class Requirement:
 
 
 def _has(*programs: str) -> Callable[[], bool]:
-    # Where root looks, whatever the caller's PATH says: /usr/sbin is missing from many.
+    # The PATH of root, whatever the caller's says: /usr/sbin is missing from many.
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     return lambda: all(shutil.which(program, path=path) for program in programs)
 

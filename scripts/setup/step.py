@@ -21,7 +21,7 @@ LOG_TAIL_LINES = 25
 
 @dataclass
 class Workbench:
-    """What one step works with: the environment that earlier steps have filled, and its own log file."""
+    """The context of one step: the environment that earlier steps have filled, and its own log file."""
 
     log: Path
     env: dict[str, str]

@@ -28,7 +28,7 @@ INTERPRETER = Path(getattr(sys, "_base_executable", sys.executable))
 
 
 def environment() -> dict[str, str]:
-    """What uv is started with."""
+    """The arguments that uv is started with."""
     env = {"UV_CACHE_DIR": str(cache_directory() / "python"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
     # uv does not read pip's settings: hand over a company's own certificates and index.
     for ours, pips in (("SSL_CERT_FILE", "PIP_CERT"), ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")):
@@ -104,7 +104,7 @@ def write_locks(bench: Workbench, *, upgrade: bool) -> None:
     ]
     compile_: tuple[str | Path, ...] = (tool, "pip", "compile", *options, "pyproject.toml")
     bench.run(*compile_, "--group", "dev", "-o", DEVELOPMENT_LOCK.name, env=env)
-    # What operators install is the same versions, less what only developers need.
+    # Operators install the same versions, less what only developers need.
     bench.run(*compile_, "-c", DEVELOPMENT_LOCK.name, "-o", RUNTIME_LOCK.name, env=env)
     # Resolved apart: these bring other versions of what the project uses.
     group = ("--group", "analysers", "-o", ANALYSERS_LOCK)

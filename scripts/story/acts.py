@@ -81,7 +81,7 @@ def _show_case(record: LocalnetRecord, view: CaseView) -> None:
 
 
 def _show_bill(record: LocalnetRecord, job: JobView, view: CaseView) -> None:
-    """Where the money of the order went; it must add up to the wei."""
+    """The split of the order's money; it must add up to the wei."""
     fee_and_charge = job.charge_wei + job.fee_wei
     signed = job.price_wei + _fee(job.price_wei) + job.price_wei * 9 // 100
     rows = [

@@ -1,4 +1,4 @@
-"""Who plays: the nodes of the local network, by what they are told and what they have at stake."""
+"""The cast: the nodes of the local network, by what they are told and what they have at stake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the audience sees: scenes, lines, tables. Everything on stdout; the same words where it is no terminal."""
+"""The screen: scenes, lines, tables. Everything on stdout; the same words where it is no terminal."""
 
 from __future__ import annotations
 

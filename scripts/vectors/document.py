@@ -1,4 +1,4 @@
-"""What docs/wire.md takes from the code: the values of its vector blocks, and the form of every field.
+"""The parts of docs/wire.md that come from the code: the values of its vector blocks, and the form of every field.
 
 A block ```vector names a value of tests/vectors, as codec[Withdrawal].bytes, and shows it; `refreshed` puts in what the
 file holds now. `form` says how a field of a message is written down in the tables of that page.

@@ -10,7 +10,7 @@ from eth_abi.abi import encode
 from eth_account import Account
 
 from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
-from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
+from protocol.judging.fraud_proofs import BatchFacts, FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
 from protocol.stages.assignment import (
     CHECK_ORDERED,
@@ -121,7 +121,7 @@ class Story:
         return self.jobs[self.position]
 
     def told(self) -> tuple[BatchFacts, OpenedLeaf, Papers]:
-        """What the chain has, the opened leaf, and its papers."""
+        """The facts of the chain, the opened leaf, and its papers."""
         nodes = [leaf.node for leaf in self.leaves]
         width = 1 << (len(nodes) - 1).bit_length()
         if self.stuffing != EMPTY and len(nodes) < width:
@@ -282,17 +282,17 @@ def cases() -> Iterator[Case]:
             told = story(dice, count, receipted=receipted)
             change(told)
             facts, opened, papers = told.told()
-            lies = lies_in(opened, facts, papers, OPERATOR, DOMAIN)
-            yield _case(name, facts, opened, papers, lies)
+            fraud_kinds = fraud_kinds_in(opened, facts, papers, OPERATOR, DOMAIN)
+            yield _case(name, facts, opened, papers, fraud_kinds)
 
 
-def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, lies: tuple[Lie, ...]) -> Case:
+def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, fraud_kinds: tuple[FraudKind, ...]) -> Case:
     assert papers.result is not None
     assert papers.details is not None
     assert papers.receipt is not None
     assert papers.order is not None
     shown = (papers.details, papers.receipt, papers.result.result, papers.order)
-    proof = proof_tuple(facts.node, 0, facts.contents, Lie.NONE, [opened], b"")
+    proof = proof_tuple(facts.node, 0, facts.contents, FraudKind.NONE, [opened], b"")
     return case(
         name=name,
         chain_id=DOMAIN.chain_id,
@@ -300,7 +300,7 @@ def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, lies
         batch=encode([_BATCH], [_batch(facts)]),
         proof=encode([_PROOF], [proof]),
         papers=encode([DETAILS, RECEIPT, RESULT, ORDER], [astuple(each) for each in shown]),
-        lies=lies,
+        fraud_kinds=fraud_kinds,
     )
 
 

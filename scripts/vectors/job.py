@@ -42,14 +42,14 @@ from protocol.stages.commitment import (
     output_commit,
     require_papers,
 )
-from protocol.stages.execution import validate_proof, validate_result
+from protocol.stages.execution import validate_fingerprint, validate_result
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import Request, SignedRequest
 from protocol.stages.verification import (
     AuditQuery,
     CheckOpening,
-    ProofOpening,
-    ProofQuery,
+    FingerprintOpening,
+    FingerprintQuery,
     SampleOpening,
     SampleQuery,
 )
@@ -63,7 +63,7 @@ TOKENS = 100
 ASKED = 128
 EXPECTED_MS = 10_000
 ACTUAL_MS = 7_000
-# What HPKE made of CONTENT_KEY for NODE_HPKE and INPUT_CID once: it takes chance, so it cannot be made again.
+# The HPKE sealing of CONTENT_KEY for NODE_HPKE and INPUT_CID: it takes chance, so it cannot be made again.
 SEALED_KEY = bytes.fromhex(
     "82882edc4aab3f13eba23c9f9f9630f525cd5c5ec431de9416da8b232c0fda22211fee2db74c8564"
     "09e154e9360e3e04c5dfa1b662ce8f2de0fd1fe7eaff0d462e8798dff997ecce7aea659e6287ec22"
@@ -113,13 +113,13 @@ class ToldJob:
     job_id: JobId
     entry: LeafEntry
     result_json: bytes
-    proof: bytes
+    fingerprint: bytes
     messages: dict[type, Any]
 
 
 @cache
 def job_story() -> ToldJob:
-    """The job from request to the opening of its proof."""
+    """The job from request to the opening of its fingerprint."""
     request = Request(
         client=address_of_key(CLIENT),
         signer=address_of_key(CLIENT),
@@ -195,13 +195,17 @@ def _told(order: AssignmentOrder, job: JobId) -> ToldJob:
         sort_keys=True,
         separators=(",", ":"),
     ).encode()
-    proof = proof_bin(TOKENS)
+    fingerprint = fingerprint_bin(TOKENS)
     validate_result(result_json, job, MODEL, ASKED, "00112233445566778899aabbccddeeff")
-    validate_proof(proof, TOKENS)
+    validate_fingerprint(fingerprint, TOKENS)
     sealed_result = seal(CONTENT_KEY, b"result" + job, result_json)
-    result_hash, proof_hash, salt = hashlib.sha256(result_json).digest(), hashlib.sha256(proof).digest(), word("salt")
+    result_hash, fingerprint_hash, salt = (
+        hashlib.sha256(result_json).digest(),
+        hashlib.sha256(fingerprint).digest(),
+        word("salt"),
+    )
     node, blob_cid = order.assignment.node, cid_of(sealed_result)
-    commit = output_commit(node, job, 1, result_hash, proof_hash, blob_cid, salt)
+    commit = output_commit(node, job, 1, result_hash, fingerprint_hash, blob_cid, salt)
     result = Result(job, result_hash, commit, blob_cid)
     receipt = Receipt(job, result_hash, charge_of(order.details.price, TOKENS, ASKED), ACTUAL_MS)
     signed_receipt = SignedReceipt(receipt, signature_of(receipt, CLIENT))
@@ -224,15 +228,15 @@ def _told(order: AssignmentOrder, job: JobId) -> ToldJob:
         ResultQuery(job),
         SampleQuery(batch, hpke_public(word("hpke secret of the seat"))),
         SampleOpening(batch, 0, entry, path(nodes, 0), SEALED_KEY, SEALED_INPUT, sealed_result),
-        ProofQuery(batch),
-        ProofOpening(batch, 0, proof),
+        FingerprintQuery(batch),
+        FingerprintOpening(batch, 0, fingerprint),
         AuditQuery(batch, hpke_public(word("hpke secret of the auditor"))),
         CheckOpening(batch, 0, check_bin(TOKENS, 0)),
     ]
-    return ToldJob(order, job, entry, result_json, proof, {type(message): message for message in said})
+    return ToldJob(order, job, entry, result_json, fingerprint, {type(message): message for message in said})
 
 
-def proof_bin(tokens: int) -> bytes:
+def fingerprint_bin(tokens: int) -> bytes:
     """proof.bin of a scale of 1/16 and numbers from -127 to 127."""
     numbers = [(7 * number) % 255 - 127 for number in range(8 * tokens)]
     return b"".join(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from protocol.judging.kinds import score_of, validate
-from protocol.judging.margins import evidence_of
+from protocol.judging.margins import margin_llr
 from protocol.stages.commitment import (
     ResultDelivery,
 )
@@ -15,8 +15,8 @@ from protocol.stages.execution import sampling_seed
 from protocol.stages.request import CLASSIFY, EMBED, KINDS
 from protocol.stages.verification import (
     UNCALIBRATED,
+    FingerprintQuery,
     MarginScores,
-    ProofQuery,
     audit_commitment,
     checks_digest,
     distances,
@@ -27,7 +27,7 @@ from protocol.stages.verification import (
 from protocol.wire.ids import JobId
 from protocol.wire.merkle import root
 from scripts.vectors.frame import Case, case, word
-from scripts.vectors.job import MODEL, TOKENS, check_bin, job_story, proof_bin
+from scripts.vectors.job import MODEL, TOKENS, check_bin, fingerprint_bin, job_story
 
 MARGIN_SCORES = MarginScores((-2_000, 1, 2_000, 4_000), (0, -900, 40, 20, 150))
 
@@ -35,7 +35,7 @@ MARGIN_SCORES = MarginScores((-2_000, 1, 2_000, 4_000), (0, -900, 40, 20, 150))
 def verification() -> Iterator[Case]:
     """Hashes that bind a result, and scores of fingerprints against checks."""
     told = job_story()
-    batch = told.messages[ProofQuery].batch_id
+    batch = told.messages[FingerprintQuery].batch_id
     result, entry = told.messages[ResultDelivery].result, told.entry
     assert entry.job is not None
     yield case(
@@ -44,7 +44,7 @@ def verification() -> Iterator[Case]:
         seed=sampling_seed(told.job_id, told.order.details.seed_nonce),
         result_json=told.result_json.decode(),
         result_hash=result.result_hash,
-        proof_hash=hashlib.sha256(told.proof).digest(),
+        fingerprint_hash=hashlib.sha256(told.fingerprint).digest(),
         salt=entry.job.salt,
         output_commit=result.output_commit,
         leaf_hash=entry.leaf.node.hash,
@@ -54,21 +54,21 @@ def verification() -> Iterator[Case]:
     )
     checks = [check_bin(TOKENS, 0), b""]
     digest_ = checks_digest(checks)
-    evidence = evidence_of(token_margins(checks[0], TOKENS), MARGIN_SCORES)
+    llr_millinats = margin_llr(token_margins(checks[0], TOKENS), MARGIN_SCORES)
     yield case(
         name="seat",
         check_hashes=[hashlib.sha256(check).digest() for check in checks],
         digest=digest_,
-        evidence=evidence,
+        llr_millinats=llr_millinats,
         salt=word("seat salt"),
-        commitment=seat_commitment(batch, 0, 2, digest_, word("seat salt"), evidence),
+        commitment=seat_commitment(batch, 0, 2, digest_, word("seat salt"), llr_millinats),
     )
     yield case(name="manifest", json=MODEL.encode().decode(), cid=MODEL.cid)
     for tokens, off in ((1, 0), (1, 40), (33, 0), (33, 400), (33, 900), (64, 1_000)):
-        proof, check = proof_bin(tokens), check_bin(tokens, off)
-        found = distances(proof, check, tokens)
-        shown = case(name="score", tokens=tokens, proof=proof, check=check)
-        yield shown | case(found, score=score(proof, check, tokens, UNCALIBRATED))
+        fingerprint, check = fingerprint_bin(tokens), check_bin(tokens, off)
+        found = distances(fingerprint, check, tokens)
+        shown = case(name="score", tokens=tokens, fingerprint=fingerprint, check=check)
+        yield shown | case(found, score=score(fingerprint, check, tokens, UNCALIBRATED))
     yield case(
         name="auditor",
         auditor=1,
@@ -77,7 +77,7 @@ def verification() -> Iterator[Case]:
         salt=word("auditor salt"),
         commitment=audit_commitment(batch, 1, (0, 2), 9_800, word("auditor salt")),
     )
-    yield case(name="margins") | case(MARGIN_SCORES, hash=MARGIN_SCORES.hash, evidence=evidence)
+    yield case(name="margins") | case(MARGIN_SCORES, hash=MARGIN_SCORES.hash, llr_millinats=llr_millinats)
     yield from _readings(told.job_id)
 
 
@@ -117,14 +117,14 @@ def _readings(job: JobId) -> Iterator[Case]:
     ]
     for kind, words, off in measured:
         texts = len(words) // (1 if kind == EMBED else 2)
-        proof, states = proof_bin(texts), check_bin(texts, off)[: -4 * (texts + 1)]
+        fingerprint, states = fingerprint_bin(texts), check_bin(texts, off)[: -4 * (texts + 1)]
         check = states + struct.pack(f"<{len(words)}I", *words)
         yield case(
             name=f"{KINDS[kind]} score",
             texts=texts,
-            proof=proof,
+            fingerprint=fingerprint,
             check=check,
-            score=score_of(kind, proof, check, texts, UNCALIBRATED),
+            score=score_of(kind, fingerprint, check, texts, UNCALIBRATED),
         )
 
 

@@ -1,6 +1,6 @@
 """Names and fields of everything that peers send and the journal keeps, as tests/vectors/layouts.json lists them.
 
-A class goes by the name that it states, a part of one by the name of its class. Whatever changes the list changes the
+A class goes by the name that it states, a part of one by the name of its class. Any change of the list changes the
 bytes between nodes or on disk.
 """
 
@@ -27,7 +27,7 @@ KINDS: dict[str, Any] = {
 }
 """The places that tell classes apart by name."""
 UNNAMED = (SignedRequest, Heartbeat, Content, PeerRecord, PeerRecords)
-"""What stands alone in its place."""
+"""The text that stands alone in its place."""
 
 
 def cases() -> Iterator[dict[str, Any]]:

@@ -66,7 +66,7 @@ SETTLEMENT = bytes.fromhex(DOMAIN.contract[2:])
 
 
 def names() -> Iterator[Case]:
-    """What follows from one key."""
+    """The values that follow from one key."""
     for key in (CLIENT, NODE, SEAT):
         public = key.public_key.format()
         peer_id = peer_id_of(public)
@@ -178,7 +178,7 @@ def exchange() -> Iterator[Case]:
 
 
 def streams() -> Iterator[Case]:
-    """What goes over a stream, in order: by whom, and the bytes with their length before them."""
+    """The messages of a stream, in order: by whom, and the bytes with their length before them."""
 
     content = b"sixteen bytes..."
     query = codec.encode_named(job_story().messages[ResultQuery])

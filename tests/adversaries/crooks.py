@@ -331,7 +331,7 @@ class HandedIn:
     """What a container has left: result.json as it reads, and the fingerprint."""
 
     result: dict[str, Any]
-    proof: bytes
+    fingerprint: bytes
 
 
 class Forger:
@@ -348,18 +348,18 @@ class Forger:
         ended = await self._honest.run_job(self.ordered(spec), on_tokens)
         assert ended.result.outcome is Outcome.OK, ended.result.detail
         left = self._workspaces.of_job(ended.job_id).get(RESULT_JSON)
-        made = self.forge(HandedIn(json.loads(left or b"{}"), ended.proof))
+        made = self.forge(HandedIn(json.loads(left or b"{}"), ended.fingerprint))
         result = {**made.result, "job_id": spec.job_id.hex()}
         raw = json.dumps(result, sort_keys=True, separators=(",", ":")).encode()
         self._workspaces.of_job(spec.job_id).put(RESULT_JSON, raw)
         facts = replace(
             ended.result,
             result_hash=hashlib.sha256(raw).digest(),
-            proof_hash=hashlib.sha256(made.proof).digest(),
+            fingerprint_hash=hashlib.sha256(made.fingerprint).digest(),
             new_tokens=len(result["output_token_ids"]),
             finish=result["finish"],
         )
-        return ContainerExited(spec.job_id, facts, made.proof)
+        return ContainerExited(spec.job_id, facts, made.fingerprint)
 
     def ordered(self, spec: RunSpec) -> RunSpec:
         """What it runs."""
@@ -389,7 +389,7 @@ class Stopper(Forger):
         assert half <= CHUNK_TOKENS
         ids = honest.result["output_token_ids"][:half]
         result = {**honest.result, "output_token_ids": ids, "finish": "eos"}
-        return HandedIn(result, honest.proof[: 2 + DIMENSIONS * half])
+        return HandedIn(result, honest.fingerprint[: 2 + DIMENSIONS * half])
 
 
 class Babbler(Forger):

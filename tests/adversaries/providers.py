@@ -6,7 +6,7 @@ from node.api.views import JobView
 from node.daemon.runner import FindRunner, find_docker
 from protocol.effects import AnswerDemand
 from protocol.stages.commitment import ResultDelivery, TokenFrame
-from protocol.stages.verification import ProofOpening, SampleOpening
+from protocol.stages.verification import FingerprintOpening, SampleOpening
 from tests.adversaries import crooks
 from tests.adversaries.arena import Bend, Part
 from tests.adversaries.clients import SOON_MS
@@ -111,7 +111,7 @@ ROWS = [
         "withheld: stake is gone, the client keeps the answer and has its money back",
         "more than ten times what the batch was worth",
         31,
-        {"unavailable": worker(31, crooks.silent(SampleOpening, ProofOpening), crooks.refuses(AnswerDemand))},
+        {"unavailable": worker(31, crooks.silent(SampleOpening, FingerprintOpening), crooks.refuses(AnswerDemand))},
         withheld,
     ),
     Row(

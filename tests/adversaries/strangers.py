@@ -15,7 +15,7 @@ from protocol.effects import Send
 from protocol.errors import Reverted
 from protocol.events import Event, MessageReceived, MessageSigned
 from protocol.stages.offer import Offer, SignedOffer
-from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.stages.verification import FingerprintOpening, FingerprintQuery, SampleOpening, SampleQuery
 from protocol.wire.ids import Address, BatchId, JobId, TimestampMs
 from tests.adversaries import crooks
 from tests.adversaries.arena import CLIENT, Part
@@ -147,7 +147,7 @@ async def not_drawn(stage: Stage) -> int:
     job = await arena.until(await stage.ask(), lambda view: view.state == "drawn")
     name = BatchId(bytes.fromhex(job.batch_id))
     hpke = crook.up.parts.machine.member.hpke_key
-    for query in (SampleQuery(name, hpke), ProofQuery(name)):
+    for query in (SampleQuery(name, hpke), FingerprintQuery(name)):
         await crook.up.parts.peers.perform(Send(stage.honest.up.parts.host.addresses[0], query))
     sender = crook.up.parts.chain.sender_of(crook.address)
     await refused("NotSeated", sender.send(court.demand_data(name, 0, 0, hpke)))
@@ -155,7 +155,7 @@ async def not_drawn(stage: Stage) -> int:
     paid = await arena.ended(job.id)
     assert (paid.state, (await arena.case(paid)).verdict) == ("spendable", "pass")
     # It may well be drawn for another row's batch, and is shown that.
-    shown = [each.message for each in heard if isinstance(each.message, SampleOpening | ProofOpening)]
+    shown = [each.message for each in heard if isinstance(each.message, SampleOpening | FingerprintOpening)]
     assert [each for each in shown if each.batch_id == name] == []
     return await stage.court_pay()
 

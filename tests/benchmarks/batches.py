@@ -46,7 +46,7 @@ THREE_SEATS, ONE_SEAT = VCN // 10, VCN // 20
 """Price of a job: a tenth of a hundred of them is worth three seats, or just not."""
 NO_BONUS_MS = 5_000
 SCORE = 9_700
-EVIDENCE = -1_800
+LLR_MILLINATS = -1_800
 """What seats say of an honest node's margins."""
 REPEATS = 3
 """How many tickets a draw takes is chance."""
@@ -132,7 +132,7 @@ class Scene:
             await self.ledger.register(new)
             await self.ledger.join(new)
 
-    async def gas_of(self, work: Work, slot: int, evidence: int = EVIDENCE) -> list[int]:
+    async def gas_of(self, work: Work, slot: int, llr_millinats: int = LLR_MILLINATS) -> list[int]:
         """Gas of every transaction of a batch, in order."""
         ledger = self.ledger
         lanes = self.lanes[: work.clients]
@@ -149,13 +149,13 @@ class Scene:
             await ledger.mine(ledger.rules.epoch + ledger.rules.lag + 1)
             await adapter.perform(SealEpoch(epoch_of(mined.block, ledger.rules.epoch)))
             await adapter.perform(ConveneCourt(name, NODE.address, slot, contents))
-            await self._judge(name, evidence)
+            await self._judge(name, llr_millinats)
             await adapter.perform(ResolveCase(name, contents))
             await ledger.warp(ledger.rules.challenge_window_s)
             await adapter.perform(FinalizeBatch(name, NODE.address, slot))
         return await self._spent(before)
 
-    async def _judge(self, name: BatchId, evidence: int) -> None:
+    async def _judge(self, name: BatchId, llr_millinats: int) -> None:
         court = self.ledger.network.court
         seats, drawn = await court.seats_of(name), (await court.case_of(name)).drawn_count
         keys = {one.address: one for one in self.bench}
@@ -165,10 +165,10 @@ class Scene:
                 async with self.ledger.adapter(keys[each.node]) as adapter:
                     if step is CommitSeat:
                         await adapter.perform(
-                            CommitSeat(name, seat, seat_commitment(name, 0, seat, digest, salt, evidence))
+                            CommitSeat(name, seat, seat_commitment(name, 0, seat, digest, salt, llr_millinats))
                         )
                     else:
-                        await adapter.perform(RevealSeat(name, seat, digest, (SCORE,) * drawn, salt, evidence))
+                        await adapter.perform(RevealSeat(name, seat, digest, (SCORE,) * drawn, salt, llr_millinats))
 
     async def _spent(self, before: int) -> list[int]:
         raw = self.ledger.controls.raw

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from executor import devices
 from executor.runs.context import RunnerContext
-from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON
+from executor.workspace.folders import CHECK_BIN, FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunSpec
 from tests.benchmarks.line import Line
 from tests.support.runner_context import open_context, small_model
@@ -36,7 +36,7 @@ QUESTIONS = (
 
 def run() -> list[Line]:
     """Raises: RuntimeError if a container fails or all answers are too short to be a measurement."""
-    lines, proof_bytes = [], 0
+    lines, fingerprint_bytes = [], 0
     with open_context() as context:
         for class_id in devices.cpu_classes(Path("/proc/cpuinfo").read_text()):
             key, goal = LINES[class_id]
@@ -44,7 +44,7 @@ def run() -> list[Line]:
             for question in QUESTIONS:
                 if len(ratios) == RUNS or (found := _pair(context, question, class_id)) is None:
                     continue
-                generated, checked, proof_bytes = found
+                generated, checked, fingerprint_bytes = found
                 ratios.append(checked / generated)
                 speeds.append(TOKENS * 1000 / generated)
             if not ratios:
@@ -52,7 +52,7 @@ def run() -> list[Line]:
             words = f"class {class_id} at {TEMPERATURE_MILLI / 1000}, {statistics.median(speeds):.0f} tokens/s"
             lines.append(Line(key, statistics.median(ratios), "ratio", goal, words, len(ratios)))
     chunks = TOKENS // CHUNK_TOKENS
-    return [*lines, Line("truth.proof_bytes_32", proof_bytes / chunks, "B", "<= 258", TOPLOC, chunks)]
+    return [*lines, Line("truth.proof_bytes_32", fingerprint_bytes / chunks, "B", "<= 258", TOPLOC, chunks)]
 
 
 def _pair(context: RunnerContext, question: str, class_id: int) -> tuple[int, int, int] | None:
@@ -65,12 +65,12 @@ def _pair(context: RunnerContext, question: str, class_id: int) -> tuple[int, in
     chat = json.dumps({"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": question}]}).encode()
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         kept = Path(made) / "kept"
-        generated = _run(context, "generate", spec, {INPUT_JSON: chat}, (RESULT_JSON, PROOF_BIN), kept)
+        generated = _run(context, "generate", spec, {INPUT_JSON: chat}, (RESULT_JSON, FINGERPRINT_BIN), kept)
         result = (kept / RESULT_JSON).read_bytes()
         if len(json.loads(result)["output_token_ids"]) != TOKENS:
             return None
         checked = _run(context, "check", spec, {INPUT_JSON: chat, RESULT_JSON: result}, (CHECK_BIN,), kept)
-        return generated, checked, (kept / PROOF_BIN).stat().st_size
+        return generated, checked, (kept / FINGERPRINT_BIN).stat().st_size
 
 
 def _run(

@@ -121,11 +121,11 @@ class Playing(Played):
 
 
 def _doubtful(ended: ContainerExited) -> ContainerExited:
-    proof = bytearray(ended.proof)
-    for start in range(0, len(proof), struct.calcsize(f"<e{8 * CHUNK_TOKENS}b")):
-        struct.pack_into("<e", proof, start, DOUBTFUL_SCALE)
-    result = replace(ended.result, proof_hash=hashlib.sha256(proof).digest())
-    return replace(ended, result=result, proof=bytes(proof))
+    fingerprint = bytearray(ended.fingerprint)
+    for start in range(0, len(fingerprint), struct.calcsize(f"<e{8 * CHUNK_TOKENS}b")):
+        struct.pack_into("<e", fingerprint, start, DOUBTFUL_SCALE)
+    result = replace(ended.result, fingerprint_hash=hashlib.sha256(fingerprint).digest())
+    return replace(ended, result=result, fingerprint=bytes(fingerprint))
 
 
 class Mortal:

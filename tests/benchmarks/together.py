@@ -50,7 +50,7 @@ class Listener:
 
     def tokens(self, place: int, ids: tuple[int, ...]) -> None: ...
 
-    def settled(self, place: int, result: RunResult, proof: bytes) -> None:
+    def settled(self, place: int, result: RunResult, fingerprint: bytes) -> None:
         self._heard.note(result)
 
 

@@ -23,7 +23,7 @@ from protocol.events import (
     SeatSilenced,
     TransactionMined,
 )
-from protocol.judging.margins import HEAD_START, RUNNING_ALARM, Running
+from protocol.judging.margins import HEAD_START, RUNNING_ALARM, SequentialTest
 from protocol.params import VCN
 from protocol.stages.commitment import BatchContents
 from protocol.stages.settlement import split
@@ -205,12 +205,12 @@ async def test_one_seat_can_only_pass(open_ledger: OpenLedger) -> None:
         assert [seen.seat for seen in play.story.all(SeatAdded)] == [1, 2]
 
 
-async def judged_with(play: Scene, slot: int, evidence: int) -> tuple[BatchId, BatchContents, CaseConvened]:
+async def judged_with(play: Scene, slot: int, llr_millinats: int) -> tuple[BatchId, BatchContents, CaseConvened]:
     """One more case, whose seats find nothing but what they say of the margins; any account counts it."""
     play.orders.finish()
     mined = await play.adapter.perform(SubmitBatch(batch_of(NODE.address, slot, play.orders)))
     name, contents, case = await play.bring_to_court(mined)
-    await play.judge(name, case, 9_900, evidence=evidence)
+    await play.judge(name, case, 9_900, llr_millinats=llr_millinats)
     await play.adapter.perform(ResolveCase(name, contents))
     await play.final()
     return name, contents, case
@@ -220,32 +220,32 @@ async def test_margins_add_up_over_cases_until_they_are_fraud(open_ledger: OpenL
     async with scene(open_ledger, verifiers=3) as play:
         await play.open_lane()
         sums = []
-        for slot, evidence in enumerate((-20_000, 3_000, 6_000, 6_000, -500, 6_000)):
-            await judged_with(play, slot, evidence)
+        for slot, llr_millinats in enumerate((-20_000, 3_000, 6_000, 6_000, -500, 6_000)):
+            await judged_with(play, slot, llr_millinats)
             sums.append((await play.ledger.running(NODE.address)).confirmed)
         assert sums == [0, 3_000, 8_355, 13_710, 13_210, 18_565]
-        assert {seen.evidence for seen in play.story.all(SeatRevealed)} == {-20_000, 3_000, 6_000, -500}
+        assert {seen.llr_millinats for seen in play.story.all(SeatRevealed)} == {-20_000, 3_000, 6_000, -500}
         assert {seen.verdict for seen in play.story.all(CaseResolved)} == {Verdict.PASS}
         assert play.story.all(NodeSlashed) == []
         name, _, _ = await judged_with(play, 6, 2_852)
         resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
         assert (resolved.verdict, resolved.median) == (Verdict.SEVERE, 9_900)
         assert (await play.story.until(NodeSlashed)).amount == 5_000 * VCN
-        assert await play.ledger.running(NODE.address) == Running()
+        assert await play.ledger.running(NODE.address) == SequentialTest()
 
 
 async def test_a_new_node_has_a_head_start_and_is_found_in_two_cases(open_ledger: OpenLedger) -> None:
     async with scene(open_ledger, verifiers=3) as play:
         await play.open_lane()
-        assert await play.ledger.running(NODE.address) == Running(HEAD_START, HEAD_START)
+        assert await play.ledger.running(NODE.address) == SequentialTest(HEAD_START, HEAD_START)
         await judged_with(play, 0, -700)
-        assert await play.ledger.running(NODE.address) == Running(HEAD_START - 700, HEAD_START - 700)
+        assert await play.ledger.running(NODE.address) == SequentialTest(HEAD_START - 700, HEAD_START - 700)
         await judged_with(play, 1, 6_000)
-        assert await play.ledger.running(NODE.address) == Running(HEAD_START + 4_655, HEAD_START + 4_655)
+        assert await play.ledger.running(NODE.address) == SequentialTest(HEAD_START + 4_655, HEAD_START + 4_655)
         name, _, _ = await judged_with(play, 2, RUNNING_ALARM - HEAD_START - 4_655)
         resolved = await play.story.until(CaseResolved, lambda told: told.batch_id == name)
         assert resolved.verdict is Verdict.SEVERE
-        assert await play.ledger.running(NODE.address) == Running(HEAD_START, HEAD_START)
+        assert await play.ledger.running(NODE.address) == SequentialTest(HEAD_START, HEAD_START)
 
 
 async def test_margins_that_are_fraud_may_be_appealed(open_ledger: OpenLedger) -> None:
@@ -269,17 +269,17 @@ async def test_one_seat_confirms_nothing_and_is_joined_by_two_where_it_says_too_
     async with scene(open_ledger, verifiers=3, court_value=1_000 * VCN) as play:
         await play.open_lane()
         await judged_with(play, 0, -HEAD_START)
-        assert await play.ledger.running(NODE.address) == Running(0, 0)
+        assert await play.ledger.running(NODE.address) == SequentialTest(0, 0)
         await judged_with(play, 1, 4_604)
-        assert await play.ledger.running(NODE.address) == Running(4_604, 0)
+        assert await play.ledger.running(NODE.address) == SequentialTest(4_604, 0)
         name, contents, _ = await judged_with(play, 2, 1)
         added = {seen.seat: seen.node for seen in play.story.all(SeatAdded) if seen.batch_id == name}
         assert sorted(added) == [1, 2]
         for seat, node in added.items():
-            await play.commit(name, seat, node, evidence=-seat)
+            await play.commit(name, seat, node, llr_millinats=-seat)
         for seat, node in added.items():
             await play.reveal(name, seat, node, (9_900,), -seat)
         await play.resolve_again(name, contents)
         await play.final()
         assert (await play.story.until(CaseResolved, lambda told: told.batch_id == name)).verdict is Verdict.PASS
-        assert await play.ledger.running(NODE.address) == Running(4_603, 0)
+        assert await play.ledger.running(NODE.address) == SequentialTest(4_603, 0)

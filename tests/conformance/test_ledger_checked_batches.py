@@ -20,7 +20,7 @@ from protocol.events import (
     LaneSeen,
     NodeSlashed,
 )
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
 from protocol.params import VCN
 from protocol.stages.commitment import BatchContents
 from protocol.stages.verification import Verdict
@@ -88,11 +88,11 @@ async def test_fraud_in_a_checked_batch_costs_its_client_nothing(open_ledger: Op
 
 
 @pytest.mark.parametrize(
-    ("ordered", "lie", "other"),
-    [(True, Lie.NOT_CHECKED, Lie.FEE_NOT_AGREED), (False, Lie.FEE_NOT_AGREED, Lie.NOT_CHECKED)],
+    ("ordered", "fraud_kind", "other"),
+    [(True, FraudKind.NOT_CHECKED, FraudKind.FEE_NOT_AGREED), (False, FraudKind.FEE_NOT_AGREED, FraudKind.NOT_CHECKED)],
 )
 async def test_a_batch_that_is_checked_otherwise_than_ordered_is_condemned(
-    open_ledger: OpenLedger, ordered: bool, lie: Lie, other: Lie
+    open_ledger: OpenLedger, ordered: bool, fraud_kind: FraudKind, other: FraudKind
 ) -> None:
     async with scene(open_ledger) as play:
         await play.open_lane()
@@ -106,10 +106,10 @@ async def test_a_batch_that_is_checked_otherwise_than_ordered_is_condemned(
         job = entries[1].job
         assert job is not None
         papers = Papers(details=job.details)
-        for wrong in (other, Lie.NOT_AGREED):
-            with pytest.raises(Reverted, match=r": NoLie\("):
+        for wrong in (other, FraudKind.NOT_AGREED):
+            with pytest.raises(Reverted, match=r": NoFraud\("):
                 await play.ledger.prove(NODE.address, 0, contents, wrong, opened, papers)
-        await play.ledger.prove(NODE.address, 0, contents, lie, opened, papers)
+        await play.ledger.prove(NODE.address, 0, contents, fraud_kind, opened, papers)
         await play.final()
         assert (await play.story.until(BatchVoided)).batch_id == mined.batch_id
         assert (await play.story.until(NodeSlashed)).amount == 5_000 * VCN

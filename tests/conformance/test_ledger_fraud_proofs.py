@@ -25,7 +25,7 @@ from protocol.events import (
     NodeSlashed,
     TransactionMined,
 )
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers, SignedResult
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers, SignedResult
 from protocol.params import VCN
 from protocol.stages.commitment import BatchContents
 from protocol.stages.verification import Verdict
@@ -61,24 +61,24 @@ class Lied:
         await self.play.final()
         return (await self.play.story.until(BatchSubmitted)).contents
 
-    async def prove(self, lie: Lie = Lie.RESULT_DIFFERS) -> None:
-        await self.play.ledger.prove(NODE.address, 0, await self.contents(), lie, self.opened, self.papers)
+    async def prove(self, fraud_kind: FraudKind = FraudKind.RESULT_DIFFERS) -> None:
+        await self.play.ledger.prove(NODE.address, 0, await self.contents(), fraud_kind, self.opened, self.papers)
 
     async def pooled_by_proof(self) -> int:
         before = await self.play.ledger.pool()
         await self.prove()
         return await self.play.ledger.pool() - before
 
-    async def is_refused(self, error: str, lie: Lie = Lie.RESULT_DIFFERS) -> None:
+    async def is_refused(self, error: str, fraud_kind: FraudKind = FraudKind.RESULT_DIFFERS) -> None:
         with pytest.raises(Reverted, match=rf": {error}\("):
-            await self.prove(lie)
+            await self.prove(fraud_kind)
 
 
 @pytest.mark.parametrize("uncalibrated", [False, True])
 async def test_a_lie_voids_its_batch_and_costs_the_stake_at_once(open_ledger: OpenLedger, uncalibrated: bool) -> None:
     async with scene(open_ledger, verifiers=3) as play:
         lied = await Lied.of(play, uncalibrated=uncalibrated)
-        await lied.is_refused("NoLie", Lie.FALSE_SUMS)
+        await lied.is_refused("NoFraud", FraudKind.FALSE_SUMS)
         assert await lied.pooled_by_proof() == POOLED
         proved_at, _ = await play.ledger.now()
         await play.final()
@@ -99,9 +99,9 @@ async def test_a_node_that_proves_a_lie_hears_so_and_whoever_comes_later_as_well
         lied = await Lied.of(play)
         contents, (first, second, _) = await lied.contents(), play.seats
         effect = ProveFraud(
-            lied.mined.batch_id, NODE.address, 0, contents, Lie.RESULT_DIFFERS, (lied.opened,), lied.papers
+            lied.mined.batch_id, NODE.address, 0, contents, FraudKind.RESULT_DIFFERS, (lied.opened,), lied.papers
         )
-        await refused(first, replace(effect, lie=Lie.NO_RECEIPT), "NoLie")
+        await refused(first, replace(effect, fraud_kind=FraudKind.NO_RECEIPT), "NoFraud")
         for prover in (first, second, first):
             heard = await prover.perform(effect)
             assert isinstance(heard, TransactionMined)
@@ -120,8 +120,8 @@ async def test_leaves_that_are_more_than_declared_are_proved_together(open_ledge
         contents = (await play.story.until(BatchSubmitted)).contents
         nodes = [leaf.node for leaf in leaves]
         first, _, third = (OpenedLeaf(place, leaf, path(nodes, place)) for place, leaf in enumerate(leaves))
-        effect = ProveFraud(mined.batch_id, NODE.address, 0, contents, Lie.MISCOUNTED, (first, third), Papers())
-        await refused(play.adapter, replace(effect, leaves=(third,)), "NoLie")
+        effect = ProveFraud(mined.batch_id, NODE.address, 0, contents, FraudKind.MISCOUNTED, (first, third), Papers())
+        await refused(play.adapter, replace(effect, leaves=(third,)), "NoFraud")
         await refused(play.adapter, replace(effect, leaves=(third, first)), "PositionsNotAscending")
         assert isinstance(await play.adapter.perform(effect), TransactionMined)
         await play.final()

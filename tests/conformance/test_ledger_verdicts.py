@@ -114,12 +114,12 @@ async def test_what_a_seat_demands_is_answered_on_chain(open_ledger: OpenLedger)
         answer = AnswerDemand(name, b"the leaf and its papers")
         for _ in range(2):
             assert isinstance(await play.adapter.perform(answer), TransactionMined)
-        _, answered_at = await play.ledger.now()
+        _, answered_at_s = await play.ledger.now()
         await play.final()
         demanded, answered = await play.story.until(DataDemanded), await play.story.until(DataAnswered)
         assert (demanded.seat, demanded.leaf_index, demanded.hpke_key) == (1, case.drawn[0], named("key"))
-        assert before + 20 <= demanded.until <= answered_at + 20
-        assert (answered.data, answered.timestamp) == (answer.data, answered_at)
+        assert before + 20 <= demanded.until <= answered_at_s + 20
+        assert (answered.data, answered.timestamp) == (answer.data, answered_at_s)
         await play.judge(name, case, 9_800)
         await play.adapter.perform(ResolveCase(name, contents))
         await play.final()

@@ -14,7 +14,7 @@ from protocol.events import SampleReplayed
 from protocol.judging.kinds import score_of, validate
 from protocol.judging.reading import ReadingFacts
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
-from protocol.stages.execution import Outcome, RunSpec, validate_proof
+from protocol.stages.execution import Outcome, RunSpec, validate_fingerprint
 from protocol.stages.request import CLASSIFY, EMBED
 from protocol.stages.verification import UNCALIBRATED
 from protocol.wire.ids import JobId
@@ -39,7 +39,7 @@ class Reading:
     spec: RunSpec
     raw: bytes
     facts: ReadingFacts
-    proof: bytes
+    fingerprint: bytes
 
 
 async def read(bench: Bench, kind: int) -> Reading:
@@ -50,11 +50,11 @@ async def read(bench: Bench, kind: int) -> Reading:
     facts = validate(kind, raw, JobId(spec.job_id), bench.manifest, spec.max_new_tokens, asked(kind, *TEXTS))
     assert isinstance(facts, ReadingFacts)
     assert (exited.result.new_tokens, exited.result.finish) == (facts.delivered, "")
-    validate_proof(exited.proof, facts.rows)
+    validate_fingerprint(exited.fingerprint, facts.rows)
     assert streamed == []
-    assert exited.result.proof_hash == hashlib.sha256(exited.proof).digest()
+    assert exited.result.fingerprint_hash == hashlib.sha256(exited.fingerprint).digest()
     assert exited.result.result_hash == hashlib.sha256(raw).digest()
-    return Reading(spec, raw, facts, exited.proof)
+    return Reading(spec, raw, facts, exited.fingerprint)
 
 
 async def check(bench: Bench, spec: RunSpec, result: bytes, content: bytes) -> SampleReplayed:
@@ -67,7 +67,7 @@ async def test_honest_reading_passes_its_check(bench: Bench, kind: int) -> None:
     assert done.facts.rows == len(TEXTS)
     replayed = await check(bench, done.spec, done.raw, asked(kind, *TEXTS))
     assert replayed.problem == ""
-    assert score_of(kind, done.proof, replayed.check, done.facts.rows, UNCALIBRATED) > PASS_ABOVE_BPS
+    assert score_of(kind, done.fingerprint, replayed.check, done.facts.rows, UNCALIBRATED) > PASS_ABOVE_BPS
 
 
 @READINGS
@@ -80,7 +80,7 @@ async def test_one_text_that_was_not_read_fails_the_check(bench: Bench, kind: in
     forged = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
     replayed = await check(bench, done.spec, forged, asked(kind, *TEXTS))
     assert replayed.problem == ""
-    assert score_of(kind, done.proof, replayed.check, done.facts.rows, UNCALIBRATED) <= REVIEW_ABOVE_BPS
+    assert score_of(kind, done.fingerprint, replayed.check, done.facts.rows, UNCALIBRATED) <= REVIEW_ABOVE_BPS
 
 
 @READINGS
@@ -114,6 +114,6 @@ async def test_reading_that_cannot_be_done_as_asked_is_the_clients_fault(
 async def test_reading_in_the_workspace_is_told_again_and_not_read_again(bench: Bench) -> None:
     done = await read(bench, EMBED)
     again, _ = await bench.run(done.spec, None)
-    assert (again.result.outcome, again.proof) == (Outcome.OK, done.proof)
+    assert (again.result.outcome, again.fingerprint) == (Outcome.OK, done.fingerprint)
     workspace = bench.workspaces.of_job(done.spec.job_id)
     assert (workspace.get(RESULT_JSON), workspace.get(INPUT_JSON)) == (done.raw, asked(EMBED, *TEXTS))

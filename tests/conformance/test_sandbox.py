@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 
-from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON
+from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited
-from protocol.stages.execution import Outcome, RunSpec, validate_proof, validate_result
+from protocol.stages.execution import Outcome, RunSpec, validate_fingerprint, validate_result
 from protocol.stages.verification import UNCALIBRATED, distances, score
 from protocol.wire.ids import JobId
 from tests.support.scenes.sandboxes import SALT, Bench
@@ -42,10 +42,10 @@ async def test_job_ends_with_a_result_that_its_own_node_would_offer(
     assert exited.result.outcome is Outcome.OK, exited.result.detail
     raw = bench.result_of(spec)
     facts = validate_result(raw, JobId(spec.job_id), bench.manifest, spec.max_new_tokens, salt=SALT)
-    validate_proof(exited.proof, len(facts.output_ids))
+    validate_fingerprint(exited.fingerprint, len(facts.output_ids))
     assert exited.result.result_hash == hashlib.sha256(raw).digest()
-    assert exited.result.proof_hash == hashlib.sha256(exited.proof).digest()
-    assert exited.proof == bench.workspaces.of_job(spec.job_id).get(PROOF_BIN)
+    assert exited.result.fingerprint_hash == hashlib.sha256(exited.fingerprint).digest()
+    assert exited.fingerprint == bench.workspaces.of_job(spec.job_id).get(FINGERPRINT_BIN)
     assert (exited.result.new_tokens, exited.result.finish) == (len(facts.output_ids), facts.finish)
     assert exited.result.duration_ms > 0
     assert tuple(streamed) == facts.output_ids
@@ -67,8 +67,8 @@ async def test_check_of_an_honest_result_finds_it_close(
     spec, exited, _ = answered
     replayed = await bench.sandbox.replay(bench.sample(spec, chat(QUESTION), bench.result_of(spec)))
     assert replayed.problem == ""
-    found = distances(exited.proof, replayed.check, exited.result.new_tokens)
-    assert score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED) > 9500, found
+    found = distances(exited.fingerprint, replayed.check, exited.result.new_tokens)
+    assert score(exited.fingerprint, replayed.check, exited.result.new_tokens, UNCALIBRATED) > 9500, found
 
 
 async def test_check_finds_a_token_that_the_model_did_not_choose(
@@ -80,7 +80,7 @@ async def test_check_finds_a_token_that_the_model_did_not_choose(
     forged = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
     replayed = await bench.sandbox.replay(bench.sample(spec, chat(QUESTION), forged))
     assert replayed.problem == ""
-    assert score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED) <= 8500
+    assert score(exited.fingerprint, replayed.check, exited.result.new_tokens, UNCALIBRATED) <= 8500
 
 
 async def test_seed_decides_what_is_answered_at_a_temperature(bench: Bench) -> None:
@@ -95,7 +95,7 @@ async def test_seed_decides_what_is_answered_at_a_temperature(bench: Bench) -> N
         for name, content in ((INPUT_JSON, chat(QUESTION)), (RESULT_JSON, bench.result_of(spec))):
             bench.workspaces.of_sample(sample.batch_id, sample.leaf_index).put(name, content)
         replayed = await bench.sandbox.replay(sample)
-        scores.append(score(exited.proof, replayed.check, exited.result.new_tokens, UNCALIBRATED))
+        scores.append(score(exited.fingerprint, replayed.check, exited.result.new_tokens, UNCALIBRATED))
     assert scores[0] > 9500 > 8500 >= scores[1], scores
 
 
@@ -127,7 +127,7 @@ async def test_job_that_fails_says_whose_fault_it_is(
     exited, streamed = await bench.run(bench.spec(name, **changes), content)
     assert exited.result.outcome is outcome, exited.result.detail
     assert detail in exited.result.detail
-    assert (exited.proof, exited.result.new_tokens, streamed) == (b"", 0, [])
+    assert (exited.fingerprint, exited.result.new_tokens, streamed) == (b"", 0, [])
 
 
 async def test_check_that_cannot_run_here_says_nothing_about_the_result(bench: Bench) -> None:

@@ -7,7 +7,7 @@ import {IStakeManager} from "../../contracts/interfaces/IStakeManager.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
 import {Seat, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
@@ -205,8 +205,8 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         assertVerdict(resolve(), Verdict.Review);
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE, "the court alone lets it go");
         vm.revertToState(here);
-        bytes memory papers = papersFor(Lie.NotAgreed, jobs[0], node.key);
-        fraudProofs.proveFraud(proofOf(node.id, contents(), leaves, 0, Lie.NotAgreed, papers));
+        bytes memory papers = papersFor(FraudKind.NotAgreed, jobs[0], node.key);
+        fraudProofs.proveFraud(proofOf(node.id, contents(), leaves, 0, FraudKind.NotAgreed, papers));
         assertEnded(Verdict.Severe);
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE / 2);
         assertTrue(stakes.isJailed(node.id));
@@ -224,10 +224,10 @@ contract AttacksOnDrawTest is CourtFixture, Papers {
         (bad.details, bad.status) = (leaves[1].details, 2);
         leaves[1] = bad;
         keep(settleLeaves(one, node.id, leaves, 0));
-        for (uint8 lie; lie < uint8(Lie.ReceiptDiffers); ++lie) {
-            bytes memory papers = papersFor(Lie(lie), jobs[1], node.key);
-            Proof memory proof = proofOf(node.id, contents(), leaves, 1, Lie(lie), papers);
-            vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoLie.selector, lie));
+        for (uint8 fraudKind; fraudKind < uint8(FraudKind.ReceiptDiffers); ++fraudKind) {
+            bytes memory papers = papersFor(FraudKind(fraudKind), jobs[1], node.key);
+            Proof memory proof = proofOf(node.id, contents(), leaves, 1, FraudKind(fraudKind), papers);
+            vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoFraud.selector, fraudKind));
             fraudProofs.proveFraud(proof);
         }
         passInCourt(node.id, SLOT, contents());

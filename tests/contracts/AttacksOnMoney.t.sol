@@ -12,7 +12,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SplitLib} from "../../contracts/libraries/SplitLib.sol";
 import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -200,8 +200,8 @@ contract AttacksOnMoneyTest is Papers {
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         (uint96 burned, uint96 reward, uint96 pooled) =
             SplitLib.split(10 * VCN, settlement.batchOf(node.id, SLOT).scoreHundredths);
-        Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.FalseBonus, abi.encode(jobs[0].details));
-        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoLie.selector, Lie.FalseBonus));
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, FraudKind.FalseBonus, abi.encode(jobs[0].details));
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoFraud.selector, FraudKind.FalseBonus));
         fraudProofs.proveFraud(proof);
         sealDrawing(node.id, SLOT, 1_000, 0);
         finish(node.id, SLOT);
@@ -228,7 +228,7 @@ contract AttacksOnMoneyTest is Papers {
         vm.expectRevert(abi.encodeWithSelector(ISettlement.StaleJob.selector, made.mineBy));
         settlement.submit(made, claims);
         Contents memory contents = settleLeaves(one, node.id, late, UNRECEIPTED);
-        fraudProofs.proveFraud(proofOf(node.id, contents, late, 0, Lie.TooLate, abi.encode(first[0].details)));
+        fraudProofs.proveFraud(proofOf(node.id, contents, late, 0, FraudKind.TooLate, abi.encode(first[0].details)));
         settlement.refund(node.id, SLOT, contents);
         assertEq(_unspent(), 89.5 ether, "paid once");
         assertEq(stakes.nodeOf(node.id).activeStake, 5_000 * VCN);

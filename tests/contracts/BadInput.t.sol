@@ -13,7 +13,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, SeatState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
 import {Fixture} from "./Fixture.sol";
@@ -58,8 +58,8 @@ contract BadInputTest is CourtFixture, Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory made = settleLeaves(one, node.id, leaves, 0);
         vm.etch(node.id, hex"ef0100000000000000000000000000000000000000dead");
-        bytes memory papers = papersFor(Lie.ResultDiffers, jobs[0], node.key);
-        fraudProofs.proveFraud(proofOf(node.id, made, leaves, 0, Lie.ResultDiffers, papers));
+        bytes memory papers = papersFor(FraudKind.ResultDiffers, jobs[0], node.key);
+        fraudProofs.proveFraud(proofOf(node.id, made, leaves, 0, FraudKind.ResultDiffers, papers));
         assertEq(stakes.nodeOf(node.id).activeStake, STAKE / 2);
     }
 
@@ -72,8 +72,8 @@ contract BadInputTest is CourtFixture, Papers {
         fraudProofs.proveFraud(proof);
         Leaf[] memory leaves = leavesOf(jobsOf(one, node.id, 1, 20 * VCN));
         Contents memory made = settleLeaves(one, node.id, leaves, 0);
-        proof = proofOf(node.id, made, leaves, 0, Lie.None, "");
-        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoLie.selector, Lie.None));
+        proof = proofOf(node.id, made, leaves, 0, FraudKind.None, "");
+        vm.expectRevert(abi.encodeWithSelector(IFraudProofs.NoFraud.selector, FraudKind.None));
         fraudProofs.proveFraud(proof);
     }
 

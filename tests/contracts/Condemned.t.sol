@@ -7,7 +7,7 @@ import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState} from "../../contracts/types/NodeTypes.sol";
 
 import {CourtFixture} from "./CourtFixture.sol";
@@ -34,7 +34,7 @@ contract CondemnedTest is CourtFixture, Papers {
             leaves[i] = job.leaf;
         }
         keep(settleLeaves(one, node.id, leaves, 0));
-        _proof = abi.encode(proofOf(node.id, contents(), leaves, 0, Lie.NoReceipt, ""));
+        _proof = abi.encode(proofOf(node.id, contents(), leaves, 0, FraudKind.NoReceipt, ""));
         caseId = convened(node.id, SLOT, contents());
     }
 
@@ -124,7 +124,7 @@ contract CondemnedTest is CourtFixture, Papers {
         leaves[0] = job.leaf;
         keep(settleLeaves(one, node.id, leaves, 0));
         caseId = settlement.batchIdOf(node.id, SLOT);
-        _proof = abi.encode(proofOf(node.id, contents(), leaves, 0, Lie.NoReceipt, ""));
+        _proof = abi.encode(proofOf(node.id, contents(), leaves, 0, FraudKind.NoReceipt, ""));
         uint256 pool = settlement.pool();
         _condemn();
         assertEq(settlement.pool(), pool + 500 * VCN);

@@ -42,7 +42,7 @@ contract CourtAttacksTest is CourtFixture {
     /// @dev It is outvoted, and its vote alone calls seven others.
     function test_always_pass_seat() public {
         openCase(12);
-        (truth, lie) = (0, 10_000);
+        (truth, fraudKind) = (0, 10_000);
         liar(1);
         sit();
         assertVerdict(resolve(), Verdict.None);
@@ -54,7 +54,7 @@ contract CourtAttacksTest is CourtFixture {
     /// @dev A score that looks right without any work passes a fraud only if the other two guess alike.
     function test_lazy_seat_with_a_plausible_score() public {
         openCase(12);
-        (truth, lie) = (8_000, 9_600);
+        (truth, fraudKind) = (8_000, 9_600);
         liar(1);
         sit();
         assertVerdict(resolve(), Verdict.None);
@@ -65,8 +65,8 @@ contract CourtAttacksTest is CourtFixture {
     /// @dev It has seen what the others say and that it will lose: another seat decides in its place, and it pays for that.
     function test_last_revealer_withholds() public {
         openCase(4);
-        (truth, lie) = (0, 10_000);
-        lies[court.seatsOf(caseId)[2].node] = true;
+        (truth, fraudKind) = (0, 10_000);
+        fraudKinds[court.seatsOf(caseId)[2].node] = true;
         for (uint8 seat; seat < 3; ++seat) {
             commitSeat(caseId, seat);
         }
@@ -123,7 +123,7 @@ contract CourtAttacksTest is CourtFixture {
     /// @dev The largest odd number that there is decides instead.
     function test_fewer_than_7_seats() public {
         openCase(6);
-        (truth, lie) = (0, 10_000);
+        (truth, fraudKind) = (0, 10_000);
         liar(1);
         sit();
         resolve();
@@ -174,7 +174,7 @@ contract CourtAttacksTest is CourtFixture {
         Node memory later = verifier("joined after the seed");
         mine(1);
         caseId = court.convene(node.id, 0, contents());
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         assertVerdict(resolve(), Verdict.Pass);
@@ -197,7 +197,7 @@ contract CourtAttacksTest is CourtFixture {
         for (uint256 i; i < 3; ++i) {
             assertEq(seats[i].node, before[i]);
         }
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         resolve();
@@ -218,7 +218,7 @@ contract CourtAttacksTest is CourtFixture {
             court.joinVerifiers(sybil.id, CLASS);
         }
         openCase(5);
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         resolve();
@@ -240,7 +240,7 @@ contract CourtAttacksTest is CourtFixture {
         vm.prank(own.id);
         court.joinVerifiers(own.id, CLASS);
         openCase(5);
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         resolve();
@@ -252,7 +252,7 @@ contract CourtAttacksTest is CourtFixture {
     /// @dev Two of three pass a fraud, the third calls seven others.
     function test_2_of_3_bribed() public {
         openCase(12);
-        (truth, lie) = (0, 10_000);
+        (truth, fraudKind) = (0, 10_000);
         liar(2);
         sit();
         assertVerdict(resolve(), Verdict.None);
@@ -264,7 +264,7 @@ contract CourtAttacksTest is CourtFixture {
 
     function test_2_of_3_bribed_to_convict() public {
         openCase(12);
-        lie = 0;
+        fraudKind = 0;
         liar(2);
         sit();
         assertVerdict(resolve(), Verdict.None);
@@ -275,7 +275,7 @@ contract CourtAttacksTest is CourtFixture {
 
     function test_liar_seated_on_an_honest_job() public {
         openCase(12);
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         resolve();
@@ -287,7 +287,7 @@ contract CourtAttacksTest is CourtFixture {
     /// @dev All three lie: the node appeals, and has its bond back.
     function test_3_of_3_bribed_to_convict() public {
         openCase(12);
-        lie = 0;
+        fraudKind = 0;
         liar(3);
         sit();
         resolve();

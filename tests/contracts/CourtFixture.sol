@@ -18,8 +18,8 @@ abstract contract CourtFixture is Fixture {
     Contents internal none;
     /// @dev What an honest seat finds.
     uint16 internal truth = 10_000;
-    mapping(address verifier => bool) internal lies;
-    uint16 internal lie;
+    mapping(address verifier => bool) internal fraudKinds;
+    uint16 internal fraudKind;
     address[] internal people;
 
     function setUp() public virtual override {
@@ -53,7 +53,7 @@ abstract contract CourtFixture is Fixture {
 
     function liar(uint256 count) internal {
         for (uint8 seat; seat < count; ++seat) {
-            lies[court.seatsOf(caseId)[seat].node] = true;
+            fraudKinds[court.seatsOf(caseId)[seat].node] = true;
         }
     }
 
@@ -66,7 +66,7 @@ abstract contract CourtFixture is Fixture {
         Seat[] memory seats = court.seatsOf(caseId);
         for (uint8 seat = shown.firstSeat; seat < shown.seatCount; ++seat) {
             if (seats[seat].state == SeatState.Silent || seats[seat].state == SeatState.Revealed) continue;
-            revealSeat(caseId, seat, lies[seats[seat].node] ? lie : truth);
+            revealSeat(caseId, seat, fraudKinds[seats[seat].node] ? fraudKind : truth);
         }
     }
 

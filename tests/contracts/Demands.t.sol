@@ -258,7 +258,7 @@ contract DemandsTest is CourtFixture {
 
     function test_a_pass_that_was_quarrelled_over_is_lost_by_hiding() public {
         openCase(10);
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         resolve();

@@ -13,7 +13,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Contents} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, CaseView, Seat, SeatState} from "../../contracts/types/CaseTypes.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState, Permit} from "../../contracts/types/NodeTypes.sol";
 import {Calibration, DeviceClass, NoiseBand} from "../../contracts/types/ParamTypes.sol";
 
@@ -121,7 +121,7 @@ contract ExitsTest is Papers {
         settle(job, false);
         leaves[0] = job.leaf;
         Contents memory contents = settleLeaves(one, liar.id, leaves, 0);
-        _proof = abi.encode(proofOf(liar.id, contents, leaves, 0, Lie.NoReceipt, ""));
+        _proof = abi.encode(proofOf(liar.id, contents, leaves, 0, FraudKind.NoReceipt, ""));
     }
 
     function _liesEnd() private {

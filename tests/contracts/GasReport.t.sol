@@ -8,7 +8,7 @@ import {IPanel} from "../../contracts/interfaces/IPanel.sol";
 import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Debit, Submission} from "../../contracts/types/BatchTypes.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -360,26 +360,26 @@ contract GasReport is Papers {
     }
 
     function test_proof_of_one_leaf() public {
-        _proven("proveFraud, 1 leaf, no papers", 1, Lie.NoReceipt, 200_000);
+        _proven("proveFraud, 1 leaf, no papers", 1, FraudKind.NoReceipt, 200_000);
     }
 
     function test_proof_among_100_leaves() public {
-        _proven("proveFraud, 100 leaves, no papers", 100, Lie.NoReceipt, 220_000);
+        _proven("proveFraud, 100 leaves, no papers", 100, FraudKind.NoReceipt, 220_000);
     }
 
     function test_proof_by_a_signed_result() public {
-        _proven("proveFraud, 100 leaves, a signed result", 100, Lie.ResultDiffers, 240_000);
+        _proven("proveFraud, 100 leaves, a signed result", 100, FraudKind.ResultDiffers, 240_000);
     }
 
     /// @dev One leaf of the batch is without its receipt and has another output.
-    function _proven(string memory what, uint24 count, Lie lie, uint256 budget) private {
+    function _proven(string memory what, uint24 count, FraudKind fraudKind, uint256 budget) private {
         _clients(1);
         Job[] memory jobs = jobsOf(clients[0], node.id, count, VCN / 10);
         settle(jobs[0], false);
         jobs[0].leaf.outputCommit = 0;
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(clients[0], node.id, leaves, 0);
-        Proof memory proof = proofOf(node.id, contents, leaves, 0, lie, papersFor(lie, jobs[0], node.key));
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, fraudKind, papersFor(fraudKind, jobs[0], node.key));
         fraudProofs.proveFraud(proof);
         _report(what, 1, budget);
     }

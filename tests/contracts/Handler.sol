@@ -20,7 +20,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {SampleLib} from "../../contracts/libraries/SampleLib.sol";
 import {SeatLib} from "../../contracts/libraries/SeatLib.sol";
 import {Leaf, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
-import {Lie, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, Proof} from "../../contracts/types/FraudTypes.sol";
 
 import {Stakers} from "./Stakers.sol";
 import {Papers} from "./Papers.sol";
@@ -604,7 +604,7 @@ contract Handler is Stakers, Papers {
         slot %= SLOTS_USED;
         Batch memory batch = settlement.batchOf(node, slot);
         Leaf[] memory leaves = abi.decode(_leaves[settlement.batchIdOf(node, slot)], (Leaf[]));
-        Proof memory proof = proofOf(node, _kept(node, slot), leaves, 0, Lie.NoReceipt, "");
+        Proof memory proof = proofOf(node, _kept(node, slot), leaves, 0, FraudKind.NoReceipt, "");
         proof.slot = slot;
         uint256 fee = batch.state == BatchState.Passed ? batch.fee : 0;
         if (leaves[0].receiptHash != 0) _condemn(proof, fee, "an honest batch was condemned");

@@ -5,7 +5,7 @@ import {IFraudProofs} from "../../contracts/interfaces/IFraudProofs.sol";
 import {ISettlement} from "../../contracts/interfaces/ISettlement.sol";
 import {Leaf} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents} from "../../contracts/types/BatchTypes.sol";
-import {Lie} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind} from "../../contracts/types/FraudTypes.sol";
 
 import {Papers} from "./Papers.sol";
 
@@ -134,7 +134,7 @@ contract LeafChallengesTest is Papers {
         vm.prank(one.id);
         fraudProofs.challengeLeaf(node.id, SLOT, contents, 0);
         passInCourt(node.id, SLOT, contents);
-        fraudProofs.proveFraud(proofOf(node.id, contents, leaves, 0, Lie.NoReceipt, ""));
+        fraudProofs.proveFraud(proofOf(node.id, contents, leaves, 0, FraudKind.NoReceipt, ""));
         fraudProofs.endChallenge(node.id, SLOT, settlement.batchOf(node.id, SLOT).commitBlock);
         assertEq(settlement.accountOf(one.id), 500 * VCN);
     }

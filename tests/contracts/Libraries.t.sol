@@ -358,8 +358,8 @@ contract LibrariesTest is Test {
 
     // ---- sum tree
 
-    function testFuzz_no_path_accepts_a_false_sum(uint64 charge, uint64 lie, uint8 opened) public pure {
-        vm.assume(charge != lie);
+    function testFuzz_no_path_accepts_a_false_sum(uint64 charge, uint64 fraudKind, uint8 opened) public pure {
+        vm.assume(charge != fraudKind);
         SumNode[] memory leaves = new SumNode[](5);
         for (uint256 i; i < 5; ++i) {
             leaves[i] = SumNode(keccak256(abi.encode(i)), charge, i, i);
@@ -373,7 +373,7 @@ contract LibrariesTest is Test {
         siblings[2] = SumTreeLib.join(SumTreeLib.join(leaves[4], empty), SumTreeLib.join(empty, empty));
         SumNode memory root = SumTreeLib.root(leaves);
         assertEq(SumTreeLib.climb(leaves[index], index, siblings).hash, root.hash);
-        siblings[0].charge = lie;
+        siblings[0].charge = fraudKind;
         assertTrue(SumTreeLib.climb(leaves[index], index, siblings).hash != root.hash);
     }
 }

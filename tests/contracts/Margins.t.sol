@@ -28,9 +28,9 @@ contract MarginsTest is CourtFixture {
     }
 
     /// @dev A case in which every seat says the same; what comes of it.
-    function _case(uint96 price, int32 evidence_) private returns (Verdict) {
+    function _case(uint96 price, int32 llrMillinats_) private returns (Verdict) {
         _next(price);
-        _say(evidence_, evidence_, evidence_);
+        _say(llrMillinats_, llrMillinats_, llrMillinats_);
         sit();
         return resolve();
     }
@@ -224,10 +224,10 @@ contract MarginsTest is CourtFixture {
         _assertSums(HEAD, HEAD);
     }
 
-    function _assertAppealEnds(int32 evidence_, Verdict expected) private {
+    function _assertAppealEnds(int32 llrMillinats_, Verdict expected) private {
         appeal();
         for (uint8 seat = 3; seat < 10; ++seat) {
-            evidenceOf[seat] = evidence_;
+            evidenceOf[seat] = llrMillinats_;
         }
         sit();
         assertVerdict(resolve(), expected);
@@ -256,7 +256,7 @@ contract MarginsTest is CourtFixture {
         for (uint8 seat = 3; seat < 10; ++seat) {
             evidenceOf[seat] = 50;
         }
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         assertVerdict(resolve(), Verdict.None);

@@ -8,7 +8,7 @@ import {Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol"
 import {
     Assignment,
     JobDetails,
-    Lie,
+    FraudKind,
     OpenedLeaf,
     Proof,
     Receipt as JobReceipt,
@@ -175,12 +175,12 @@ abstract contract Papers is Fixture {
         Contents memory contents,
         Leaf[] memory leaves,
         uint256 position,
-        Lie lie,
+        FraudKind fraudKind,
         bytes memory papers
     ) internal pure returns (Proof memory proof) {
         proof.node = node;
         proof.slot = SLOT;
-        proof.lie = lie;
+        proof.fraudKind = fraudKind;
         proof.contents = contents;
         proof.leaves = new OpenedLeaf[](1);
         proof.leaves[0] = opened(leaves, position);
@@ -188,11 +188,11 @@ abstract contract Papers is Fixture {
     }
 
     /// @notice The papers of a job as a lie asks for them.
-    function papersFor(Lie lie, Job memory job, uint256 operatorKey) internal view returns (bytes memory) {
-        if (lie < Lie.Overpriced) return "";
-        if (lie < Lie.ReceiptDiffers) return abi.encode(job.details);
-        if (lie == Lie.ReceiptDiffers) return abi.encode(job.receipt);
-        if (lie == Lie.ReceiptOfAnother) return abi.encode(job.receipt, job.order);
+    function papersFor(FraudKind fraudKind, Job memory job, uint256 operatorKey) internal view returns (bytes memory) {
+        if (fraudKind < FraudKind.Overpriced) return "";
+        if (fraudKind < FraudKind.ReceiptDiffers) return abi.encode(job.details);
+        if (fraudKind == FraudKind.ReceiptDiffers) return abi.encode(job.receipt);
+        if (fraudKind == FraudKind.ReceiptOfAnother) return abi.encode(job.receipt, job.order);
         return abi.encode(job.result, signedResult(job.result, operatorKey), job.order);
     }
 

@@ -8,7 +8,7 @@ import {EnvelopeLib} from "../../contracts/libraries/EnvelopeLib.sol";
 import {Leaf, SumNode, SumTreeLib} from "../../contracts/libraries/SumTreeLib.sol";
 import {BatchState, Claim, Contents, Submission} from "../../contracts/types/BatchTypes.sol";
 import {CaseState, Verdict} from "../../contracts/types/CaseTypes.sol";
-import {Lie, OpenedLeaf, Proof} from "../../contracts/types/FraudTypes.sol";
+import {FraudKind, OpenedLeaf, Proof} from "../../contracts/types/FraudTypes.sol";
 import {NodeState, NodeView} from "../../contracts/types/NodeTypes.sol";
 
 import {Papers} from "./Papers.sol";
@@ -28,10 +28,14 @@ contract ProveFraudTest is Papers {
         return jobsOf(one, node.id, count, 10 * VCN);
     }
 
-    function _prove(Contents memory contents, Leaf[] memory leaves, uint256 position, Lie lie, bytes memory papers)
-        private
-    {
-        fraudProofs.proveFraud(proofOf(node.id, contents, leaves, position, lie, papers));
+    function _prove(
+        Contents memory contents,
+        Leaf[] memory leaves,
+        uint256 position,
+        FraudKind fraudKind,
+        bytes memory papers
+    ) private {
+        fraudProofs.proveFraud(proofOf(node.id, contents, leaves, position, fraudKind, papers));
     }
 
     function _refused(
@@ -39,20 +43,20 @@ contract ProveFraudTest is Papers {
         Contents memory contents,
         Leaf[] memory leaves,
         uint256 position,
-        Lie lie,
+        FraudKind fraudKind,
         bytes memory papers
     ) private {
-        Proof memory proof = proofOf(node.id, contents, leaves, position, lie, papers);
+        Proof memory proof = proofOf(node.id, contents, leaves, position, fraudKind, papers);
         vm.expectRevert(refused);
         fraudProofs.proveFraud(proof);
     }
 
-    function _noLie(Lie lie) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(IFraudProofs.NoLie.selector, lie);
+    function _noFraud(FraudKind fraudKind) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(IFraudProofs.NoFraud.selector, fraudKind);
     }
 
-    function _wrongPapers(Lie lie) private pure returns (bytes memory) {
-        return abi.encodeWithSelector(IFraudProofs.WrongPapers.selector, lie);
+    function _wrongPapers(FraudKind fraudKind) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(IFraudProofs.WrongPapers.selector, fraudKind);
     }
 
     /// @dev The whole of a severe verdict: void, half of the stake, 30 points, jail.
@@ -70,9 +74,11 @@ contract ProveFraudTest is Papers {
     }
 
     /// @dev A batch of jobs in which one leaf was changed, and the proof of it.
-    function _caught(Job[] memory jobs, Leaf[] memory leaves, uint8 flags, uint256 position, Lie lie) private {
+    function _caught(Job[] memory jobs, Leaf[] memory leaves, uint8 flags, uint256 position, FraudKind fraudKind)
+        private
+    {
         Contents memory contents = settleLeaves(one, node.id, leaves, flags);
-        _prove(contents, leaves, position, lie, papersFor(lie, jobs[position], node.key));
+        _prove(contents, leaves, position, fraudKind, papersFor(fraudKind, jobs[position], node.key));
         _assertCondemned();
     }
 
@@ -88,7 +94,7 @@ contract ProveFraudTest is Papers {
     ) public {
         count = uint24(bound(count, 1, 9));
         place = bound(place, 0, count - 1);
-        Lie lie = Lie(bound(kind, 0, uint8(type(Lie).max)));
+        FraudKind fraudKind = FraudKind(bound(kind, 0, uint8(type(FraudKind).max)));
         flags &= UNRECEIPTED | CHECKED;
         price = uint96(bound(price, 1, 50 * VCN));
         Job[] memory jobs = jobsOf(one, node.id, count, price);
@@ -99,9 +105,10 @@ contract ProveFraudTest is Papers {
         }
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, flags);
-        bytes memory papers = papersFor(lie, jobs[place], node.key);
-        bool noReceipt = flags & UNRECEIPTED != 0 && (lie == Lie.ReceiptDiffers || lie == Lie.ReceiptOfAnother);
-        _refused(noReceipt ? _wrongPapers(lie) : _noLie(lie), contents, leaves, place, lie, papers);
+        bytes memory papers = papersFor(fraudKind, jobs[place], node.key);
+        bool noReceipt = flags & UNRECEIPTED != 0
+            && (fraudKind == FraudKind.ReceiptDiffers || fraudKind == FraudKind.ReceiptOfAnother);
+        _refused(noReceipt ? _wrongPapers(fraudKind) : _noFraud(fraudKind), contents, leaves, place, fraudKind, papers);
         assertEq(uint8(stateOf(node.id, SLOT)), uint8(BatchState.Pending));
     }
 
@@ -113,9 +120,9 @@ contract ProveFraudTest is Papers {
         }
         leaves[2].details = 0;
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        for (uint8 lie; lie <= uint8(Lie.Miscounted); ++lie) {
+        for (uint8 fraudKind; fraudKind <= uint8(FraudKind.Miscounted); ++fraudKind) {
             for (uint256 i; i < 3; ++i) {
-                _refused(_noLie(Lie(lie)), contents, leaves, i, Lie(lie), "");
+                _refused(_noFraud(FraudKind(fraudKind)), contents, leaves, i, FraudKind(fraudKind), "");
             }
         }
     }
@@ -136,7 +143,7 @@ contract ProveFraudTest is Papers {
         made.priceSum += 12 * VCN;
         made.maxLeaf = 14 * VCN;
         Contents memory contents = submit(made, claimsOf(one, node.id, 3, made.priceSum, made.bonusSum));
-        _prove(contents, leaves, 1, Lie.FalseSums, "");
+        _prove(contents, leaves, 1, FraudKind.FalseSums, "");
         _assertCondemned();
     }
 
@@ -146,7 +153,7 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
         made.msSum -= 1;
         Contents memory contents = submit(made, claimsOf(one, node.id, 3, made.priceSum, made.bonusSum));
-        _prove(contents, leaves, 2, Lie.FalseSums, "");
+        _prove(contents, leaves, 2, FraudKind.FalseSums, "");
         _assertCondemned();
     }
 
@@ -160,7 +167,7 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionFor(leaves, top, node.id, 0);
         made.maxLeaf = 14 * VCN;
         Contents memory contents = submit(made, claimsOf(one, node.id, 3, made.priceSum, made.bonusSum));
-        Proof memory proof = proofOf(node.id, contents, leaves, 2, Lie.StuffedPadding, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 2, FraudKind.StuffedPadding, "");
         proof.leaves[0].path = pathOf(nodes, 2);
         fraudProofs.proveFraud(proof);
         _assertCondemned();
@@ -171,13 +178,13 @@ contract ProveFraudTest is Papers {
         // Job 2 is left out, job 3 stands in its place, and at the end one is paid twice.
         jobs[1] = jobs[2];
         jobs[2] = jobs[3];
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.WrongPlace);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.WrongPlace);
     }
 
     function test_two_leaves_for_one_number_condemn() public {
         Job[] memory jobs = _jobs(2);
         jobs[1] = jobs[0];
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.WrongPlace);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.WrongPlace);
     }
 
     /// @dev Retry paid twice: the leaf and its receipt are real, but an earlier batch has settled them.
@@ -189,7 +196,7 @@ contract ProveFraudTest is Papers {
         passInCourt(node.id, SLOT, contents);
         finish(node.id, SLOT);
         contents = settleLeaves(one, node.id, leaves, 0);
-        _prove(contents, leaves, 0, Lie.WrongPlace, "");
+        _prove(contents, leaves, 0, FraudKind.WrongPlace, "");
         assertEq(uint8(stateOf(node.id, SLOT)), uint8(BatchState.Void));
     }
 
@@ -198,7 +205,7 @@ contract ProveFraudTest is Papers {
         openLane(other, node.id, 100 * VCN);
         Job[] memory jobs = _jobs(2);
         jobs[1] = jobOf(other, node.id, 2, 10 * VCN);
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.WrongPlace);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.WrongPlace);
     }
 
     function test_places_count_over_all_lanes_of_a_batch() public {
@@ -215,9 +222,9 @@ contract ProveFraudTest is Papers {
         claims[0] = claimOf(one, node.id, 2, 20 * VCN, 0);
         claims[1] = claimOf(two, node.id, 1, 10 * VCN, 0);
         Contents memory contents = submit(made, claims);
-        _refused(_noLie(Lie.WrongPlace), contents, leaves, 0, Lie.WrongPlace, "");
-        _refused(_noLie(Lie.WrongPlace), contents, leaves, 1, Lie.WrongPlace, "");
-        _prove(contents, leaves, 2, Lie.WrongPlace, "");
+        _refused(_noFraud(FraudKind.WrongPlace), contents, leaves, 0, FraudKind.WrongPlace, "");
+        _refused(_noFraud(FraudKind.WrongPlace), contents, leaves, 1, FraudKind.WrongPlace, "");
+        _prove(contents, leaves, 2, FraudKind.WrongPlace, "");
         _assertCondemned();
     }
 
@@ -229,8 +236,8 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
         made.maxLeaf = 10 * VCN;
         Contents memory contents = submit(made, claimsOf(one, node.id, 2, 20 * VCN, 0));
-        _refused(_noLie(Lie.AboveLargest), contents, leaves, 1, Lie.AboveLargest, "");
-        _prove(contents, leaves, 0, Lie.AboveLargest, "");
+        _refused(_noFraud(FraudKind.AboveLargest), contents, leaves, 1, FraudKind.AboveLargest, "");
+        _prove(contents, leaves, 0, FraudKind.AboveLargest, "");
         _assertCondemned();
     }
 
@@ -239,7 +246,7 @@ contract ProveFraudTest is Papers {
     function test_a_failed_job_that_charges_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf.status = 1;
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.PaidForNothing);
     }
 
     function test_a_failed_job_that_takes_nothing_but_a_charge_or_a_bonus_condemns() public {
@@ -247,29 +254,29 @@ contract ProveFraudTest is Papers {
         jobs[1].leaf = _unpaid(jobs[1].leaf, 1);
         uint256 before = vm.snapshotState();
         jobs[1].leaf.charge = 1;
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.PaidForNothing);
         vm.revertToState(before);
         (jobs[1].leaf.charge, jobs[1].leaf.bonus) = (0, 1);
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.PaidForNothing);
     }
 
     function test_a_failed_job_that_counts_time_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf = _unpaid(jobs[1].leaf, 2);
         jobs[1].leaf.actualMs = 1;
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.PaidForNothing);
     }
 
     function test_no_such_status_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf = _unpaid(jobs[1].leaf, 3);
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.PaidForNothing);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.PaidForNothing);
     }
 
     function test_a_leaf_without_receipt_in_a_receipted_batch_condemns() public {
         Job[] memory jobs = _jobs(2);
         settle(jobs[1], false);
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.NoReceipt);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.NoReceipt);
     }
 
     function test_a_hidden_failure_condemns() public {
@@ -279,8 +286,8 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
         (made.okCount, made.failedCount) = (3, 0);
         Contents memory contents = submit(made, claimsOf(one, node.id, 3, made.priceSum, made.bonusSum));
-        _refused(_noLie(Lie.Miscounted), contents, leaves, 0, Lie.Miscounted, "");
-        _prove(contents, leaves, 2, Lie.Miscounted, "");
+        _refused(_noFraud(FraudKind.Miscounted), contents, leaves, 0, FraudKind.Miscounted, "");
+        _prove(contents, leaves, 2, FraudKind.Miscounted, "");
         _assertCondemned();
     }
 
@@ -291,7 +298,7 @@ contract ProveFraudTest is Papers {
         vm.expectRevert(abi.encodeWithSelector(IFraudProofs.PositionsNotAscending.selector, 1));
         fraudProofs.proveFraud(proof);
         Proof memory fewer = _together(contents, leaves, 2);
-        vm.expectRevert(_noLie(Lie.Miscounted));
+        vm.expectRevert(_noFraud(FraudKind.Miscounted));
         fraudProofs.proveFraud(fewer);
         fraudProofs.proveFraud(_together(contents, leaves, 3));
         _assertCondemned();
@@ -309,7 +316,7 @@ contract ProveFraudTest is Papers {
         view
         returns (Proof memory proof)
     {
-        proof = proofOf(node.id, contents, leaves, 0, Lie.Miscounted, "");
+        proof = proofOf(node.id, contents, leaves, 0, FraudKind.Miscounted, "");
         proof.leaves = new OpenedLeaf[](count);
         for (uint256 i; i < count; ++i) {
             proof.leaves[i] = opened(leaves, i);
@@ -331,7 +338,7 @@ contract ProveFraudTest is Papers {
         Job[] memory jobs = _jobs(2);
         jobs[0].receipt.charge = 10 * VCN + 1;
         settle(jobs[0], true);
-        _caught(jobs, leavesOf(jobs), 0, 0, Lie.Overpriced);
+        _caught(jobs, leavesOf(jobs), 0, 0, FraudKind.Overpriced);
     }
 
     function test_a_bonus_for_a_job_that_was_not_early_condemns() public {
@@ -340,7 +347,7 @@ contract ProveFraudTest is Papers {
         settle(jobs[0], true);
         assertEq(jobs[0].leaf.bonus, 0);
         jobs[0].leaf.bonus = 1;
-        _caught(jobs, leavesOf(jobs), 0, 0, Lie.FalseBonus);
+        _caught(jobs, leavesOf(jobs), 0, 0, FraudKind.FalseBonus);
     }
 
     function test_a_bonus_above_the_cap_condemns() public {
@@ -350,7 +357,7 @@ contract ProveFraudTest is Papers {
         settle(jobs[0], true);
         assertEq(jobs[0].leaf.bonus, 0.5 ether);
         jobs[0].leaf.bonus += 1;
-        _caught(jobs, leavesOf(jobs), 0, 0, Lie.FalseBonus);
+        _caught(jobs, leavesOf(jobs), 0, 0, FraudKind.FalseBonus);
     }
 
     function test_a_bonus_within_the_rule_does_not_condemn() public {
@@ -360,14 +367,14 @@ contract ProveFraudTest is Papers {
         assertEq(jobs[0].leaf.bonus, 0.9 ether);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        _refused(_noLie(Lie.FalseBonus), contents, leaves, 0, Lie.FalseBonus, abi.encode(jobs[0].details));
+        _refused(_noFraud(FraudKind.FalseBonus), contents, leaves, 0, FraudKind.FalseBonus, abi.encode(jobs[0].details));
     }
 
     function test_a_silent_node_that_claims_late_after_the_retry_condemns() public {
         Job[] memory jobs = _jobs(1);
         jobs[0].details.deadline = uint40(vm.getBlockTimestamp()) - 121;
         settle(jobs[0], false);
-        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, Lie.TooLate);
+        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, FraudKind.TooLate);
     }
 
     function test_the_last_second_before_the_retry_does_not_condemn() public {
@@ -376,14 +383,14 @@ contract ProveFraudTest is Papers {
         settle(jobs[0], false);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, UNRECEIPTED);
-        _refused(_noLie(Lie.TooLate), contents, leaves, 0, Lie.TooLate, abi.encode(jobs[0].details));
+        _refused(_noFraud(FraudKind.TooLate), contents, leaves, 0, FraudKind.TooLate, abi.encode(jobs[0].details));
     }
 
     function test_a_self_declared_time_condemns() public {
         Job[] memory jobs = _jobs(1);
         settle(jobs[0], false);
         jobs[0].leaf.actualMs -= 1;
-        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, Lie.FalseTime);
+        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, FraudKind.FalseTime);
     }
 
     /// @dev The client asked for an exact class; the node settles as of its noisier one, by whose constants its seats measure.
@@ -393,7 +400,7 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
         made.classId = 2;
         Contents memory contents = submit(made, claimsOf(one, node.id, 2, made.priceSum, made.bonusSum));
-        _prove(contents, leaves, 1, Lie.WrongClass, abi.encode(jobs[1].details));
+        _prove(contents, leaves, 1, FraudKind.WrongClass, abi.encode(jobs[1].details));
         _assertCondemned();
     }
 
@@ -405,12 +412,12 @@ contract ProveFraudTest is Papers {
         Submission memory made = submissionFor(leaves, SumTreeLib.root(nodesOf(leaves)), node.id, 0);
         made.classId = 2;
         Contents memory contents = submit(made, claimsOf(one, node.id, 1, made.priceSum, made.bonusSum));
-        _refused(_noLie(Lie.WrongClass), contents, leaves, 0, Lie.WrongClass, abi.encode(jobs[0].details));
+        _refused(_noFraud(FraudKind.WrongClass), contents, leaves, 0, FraudKind.WrongClass, abi.encode(jobs[0].details));
     }
 
     /// @dev The flag is its node's own word: without this, it would buy any node off every slash.
     function test_attack_a_flag_that_fears_no_slash() public {
-        _caught(_jobs(2), leavesOf(_jobs(2)), UNCALIBRATED, 1, Lie.NotAgreed);
+        _caught(_jobs(2), leavesOf(_jobs(2)), UNCALIBRATED, 1, FraudKind.NotAgreed);
     }
 
     function test_an_uncalibrated_batch_that_its_clients_agreed_to_does_not_condemn() public {
@@ -419,7 +426,7 @@ contract ProveFraudTest is Papers {
         settle(jobs[0], true);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, UNCALIBRATED);
-        _refused(_noLie(Lie.NotAgreed), contents, leaves, 0, Lie.NotAgreed, abi.encode(jobs[0].details));
+        _refused(_noFraud(FraudKind.NotAgreed), contents, leaves, 0, FraudKind.NotAgreed, abi.encode(jobs[0].details));
     }
 
     /// @dev What is not paid gains nothing by either.
@@ -431,22 +438,22 @@ contract ProveFraudTest is Papers {
         made.classId = 2;
         Contents memory contents = submit(made, claimsOf(one, node.id, 2, made.priceSum, made.bonusSum));
         bytes memory papers = abi.encode(jobs[1].details);
-        _refused(_noLie(Lie.WrongClass), contents, leaves, 1, Lie.WrongClass, papers);
-        _refused(_noLie(Lie.NotAgreed), contents, leaves, 1, Lie.NotAgreed, papers);
+        _refused(_noFraud(FraudKind.WrongClass), contents, leaves, 1, FraudKind.WrongClass, papers);
+        _refused(_noFraud(FraudKind.NotAgreed), contents, leaves, 1, FraudKind.NotAgreed, papers);
     }
 
     /// @dev Its order pays a twentieth for checks; half of the charge would come out of what the others of its lane have left.
     function test_attack_a_check_that_nobody_ordered_is_billed() public {
         Job[] memory jobs = _checkedJobs(3);
         orderWith(jobs[1], 0);
-        _caught(jobs, leavesOf(jobs), CHECKED, 1, Lie.FeeNotAgreed);
+        _caught(jobs, leavesOf(jobs), CHECKED, 1, FraudKind.FeeNotAgreed);
     }
 
     /// @dev Else who is hired for a check would be drawn no more often than others.
     function test_attack_a_check_that_was_ordered_is_left_out() public {
         Job[] memory jobs = _jobs(3);
         orderWith(jobs[2], 2);
-        _caught(jobs, leavesOf(jobs), 0, 2, Lie.NotChecked);
+        _caught(jobs, leavesOf(jobs), 0, 2, FraudKind.NotChecked);
     }
 
     /// @dev That all of it is drawn anyway changes nothing: one rule, and its seats are paid for what was ordered.
@@ -454,15 +461,17 @@ contract ProveFraudTest is Papers {
         Job[] memory jobs = _jobs(1);
         orderWith(jobs[0], 2);
         settle(jobs[0], false);
-        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, Lie.NotChecked);
+        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, FraudKind.NotChecked);
     }
 
     function test_a_check_that_was_ordered_and_given_does_not_condemn() public {
         Job[] memory jobs = _checkedJobs(2);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, CHECKED);
-        for (uint8 lie = uint8(Lie.FeeNotAgreed); lie <= uint8(Lie.NotChecked); ++lie) {
-            _refused(_noLie(Lie(lie)), contents, leaves, 1, Lie(lie), abi.encode(jobs[1].details));
+        for (uint8 fraudKind = uint8(FraudKind.FeeNotAgreed); fraudKind <= uint8(FraudKind.NotChecked); ++fraudKind) {
+            _refused(
+                _noFraud(FraudKind(fraudKind)), contents, leaves, 1, FraudKind(fraudKind), abi.encode(jobs[1].details)
+            );
         }
     }
 
@@ -473,7 +482,9 @@ contract ProveFraudTest is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         leaves[1] = _unpaid(leaves[1], 1);
         Contents memory contents = settleLeaves(one, node.id, leaves, CHECKED);
-        _refused(_noLie(Lie.FeeNotAgreed), contents, leaves, 1, Lie.FeeNotAgreed, abi.encode(jobs[1].details));
+        _refused(
+            _noFraud(FraudKind.FeeNotAgreed), contents, leaves, 1, FraudKind.FeeNotAgreed, abi.encode(jobs[1].details)
+        );
     }
 
     function test_a_failed_job_that_was_to_be_checked_may_ride_unchecked() public {
@@ -482,7 +493,7 @@ contract ProveFraudTest is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         leaves[1] = _unpaid(leaves[1], 1);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        _refused(_noLie(Lie.NotChecked), contents, leaves, 1, Lie.NotChecked, abi.encode(jobs[1].details));
+        _refused(_noFraud(FraudKind.NotChecked), contents, leaves, 1, FraudKind.NotChecked, abi.encode(jobs[1].details));
     }
 
     function _checkedJobs(uint24 count) private view returns (Job[] memory jobs) {
@@ -498,8 +509,15 @@ contract ProveFraudTest is Papers {
         settle(jobs[0], true);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        for (uint8 lie = uint8(Lie.Overpriced); lie < uint8(Lie.ReceiptDiffers); ++lie) {
-            _refused(_wrongPapers(Lie(lie)), contents, leaves, 0, Lie(lie), abi.encode(jobs[1].details));
+        for (uint8 fraudKind = uint8(FraudKind.Overpriced); fraudKind < uint8(FraudKind.ReceiptDiffers); ++fraudKind) {
+            _refused(
+                _wrongPapers(FraudKind(fraudKind)),
+                contents,
+                leaves,
+                0,
+                FraudKind(fraudKind),
+                abi.encode(jobs[1].details)
+            );
         }
     }
 
@@ -511,19 +529,19 @@ contract ProveFraudTest is Papers {
         jobs[1].receipt.charge = 1 * VCN;
         settle(jobs[1], true);
         jobs[1].leaf.charge = 10 * VCN;
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.ReceiptDiffers);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.ReceiptDiffers);
     }
 
     function test_a_time_that_the_receipt_does_not_say_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf.actualMs -= 1;
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.ReceiptDiffers);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.ReceiptDiffers);
     }
 
     function test_a_result_that_the_receipt_does_not_say_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf.resultHash = keccak256("another");
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.ReceiptDiffers);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.ReceiptDiffers);
     }
 
     function test_the_receipt_of_another_job_condemns() public {
@@ -531,7 +549,7 @@ contract ProveFraudTest is Papers {
         jobs[1].leaf.receiptHash = jobs[0].leaf.receiptHash;
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        _prove(contents, leaves, 1, Lie.ReceiptOfAnother, abi.encode(jobs[0].receipt, jobs[0].order));
+        _prove(contents, leaves, 1, FraudKind.ReceiptOfAnother, abi.encode(jobs[0].receipt, jobs[0].order));
         _assertCondemned();
     }
 
@@ -541,9 +559,16 @@ contract ProveFraudTest is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         jobs[0].receipt.charge = 1;
-        _refused(_wrongPapers(Lie.ReceiptDiffers), contents, leaves, 0, Lie.ReceiptDiffers, abi.encode(jobs[0].receipt));
+        _refused(
+            _wrongPapers(FraudKind.ReceiptDiffers),
+            contents,
+            leaves,
+            0,
+            FraudKind.ReceiptDiffers,
+            abi.encode(jobs[0].receipt)
+        );
         bytes memory both = abi.encode(jobs[0].receipt, jobs[0].order);
-        _refused(_wrongPapers(Lie.ReceiptOfAnother), contents, leaves, 0, Lie.ReceiptOfAnother, both);
+        _refused(_wrongPapers(FraudKind.ReceiptOfAnother), contents, leaves, 0, FraudKind.ReceiptOfAnother, both);
     }
 
     function test_an_order_that_is_not_the_receipts_proves_nothing() public {
@@ -551,7 +576,7 @@ contract ProveFraudTest is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         bytes memory mixed = abi.encode(jobs[0].receipt, jobs[1].order);
-        _refused(_wrongPapers(Lie.ReceiptOfAnother), contents, leaves, 0, Lie.ReceiptOfAnother, mixed);
+        _refused(_wrongPapers(FraudKind.ReceiptOfAnother), contents, leaves, 0, FraudKind.ReceiptOfAnother, mixed);
     }
 
     /// @dev Garbage streamed, truth committed: the client has the node's signature on what it got.
@@ -559,13 +584,13 @@ contract ProveFraudTest is Papers {
         Job[] memory jobs = _jobs(1);
         settle(jobs[0], false);
         jobs[0].leaf.resultHash = keccak256("the truth, later");
-        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, Lie.ResultDiffers);
+        _caught(jobs, leavesOf(jobs), UNRECEIPTED, 0, FraudKind.ResultDiffers);
     }
 
     function test_another_output_than_signed_condemns() public {
         Job[] memory jobs = _jobs(2);
         jobs[1].leaf.outputCommit = keccak256("another");
-        _caught(jobs, leavesOf(jobs), 0, 1, Lie.ResultDiffers);
+        _caught(jobs, leavesOf(jobs), 0, 1, FraudKind.ResultDiffers);
     }
 
     function test_only_the_operators_signature_counts() public {
@@ -573,18 +598,18 @@ contract ProveFraudTest is Papers {
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
         uint256[3] memory keys = [one.key, one.signerKey, uint256(keccak256("thief"))];
         for (uint256 i; i < keys.length; ++i) {
-            bytes memory papers = papersFor(Lie.ResultDiffers, job, keys[i]);
-            _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
+            bytes memory papers = papersFor(FraudKind.ResultDiffers, job, keys[i]);
+            _refused(refused, contents, leaves, 0, FraudKind.ResultDiffers, papers);
         }
         bytes memory empty = abi.encode(job.result, bytes(""), job.order);
-        _refused(refused, contents, leaves, 0, Lie.ResultDiffers, empty);
+        _refused(refused, contents, leaves, 0, FraudKind.ResultDiffers, empty);
     }
 
     function test_a_malleable_signature_does_not_count() public {
         (Job memory job, Contents memory contents, Leaf[] memory leaves) = _differing();
         bytes memory papers = abi.encode(job.result, _mirrored(signedResult(job.result, node.key)), job.order);
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
-        _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
+        _refused(refused, contents, leaves, 0, FraudKind.ResultDiffers, papers);
     }
 
     /// @dev The other signature that the same key would have made: s mirrored at the order of the curve.
@@ -604,13 +629,13 @@ contract ProveFraudTest is Papers {
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
         bytes32 elsewhere = digestFor(address(fraudProofs), EnvelopeLib.resultHash(job.result));
         bytes memory papers = abi.encode(job.result, signature(node.key, elsewhere), job.order);
-        _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
-        papers = papersFor(Lie.ResultDiffers, job, node.key);
+        _refused(refused, contents, leaves, 0, FraudKind.ResultDiffers, papers);
+        papers = papersFor(FraudKind.ResultDiffers, job, node.key);
         uint256 home = block.chainid;
         vm.chainId(home + 1);
-        _refused(_wrongPapers(Lie.ResultDiffers), contents, leaves, 0, Lie.ResultDiffers, papers);
+        _refused(_wrongPapers(FraudKind.ResultDiffers), contents, leaves, 0, FraudKind.ResultDiffers, papers);
         vm.chainId(home);
-        _prove(contents, leaves, 0, Lie.ResultDiffers, papers);
+        _prove(contents, leaves, 0, FraudKind.ResultDiffers, papers);
     }
 
     function _rotate(string memory name) private returns (Node memory fresh) {
@@ -626,7 +651,7 @@ contract ProveFraudTest is Papers {
         (Job memory job, Contents memory contents, Leaf[] memory leaves) = _differing();
         pass(1);
         _rotate("fresh");
-        _prove(contents, leaves, 0, Lie.ResultDiffers, papersFor(Lie.ResultDiffers, job, node.key));
+        _prove(contents, leaves, 0, FraudKind.ResultDiffers, papersFor(FraudKind.ResultDiffers, job, node.key));
         _assertStake(5_000 * VCN);
     }
 
@@ -642,22 +667,22 @@ contract ProveFraudTest is Papers {
         vm.prank(fresh.id);
         settlement.submit(made, claims);
         jobs[0].result.outputCommit = keccak256("what the thief says");
-        bytes memory papers = papersFor(Lie.ResultDiffers, jobs[0], node.key);
+        bytes memory papers = papersFor(FraudKind.ResultDiffers, jobs[0], node.key);
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.BadSignature.selector, node.id);
-        _refused(refused, contents, leaves, 0, Lie.ResultDiffers, papers);
-        _prove(contents, leaves, 0, Lie.ResultDiffers, papersFor(Lie.ResultDiffers, jobs[0], fresh.key));
+        _refused(refused, contents, leaves, 0, FraudKind.ResultDiffers, papers);
+        _prove(contents, leaves, 0, FraudKind.ResultDiffers, papersFor(FraudKind.ResultDiffers, jobs[0], fresh.key));
     }
 
     function test_a_result_for_another_job_proves_nothing() public {
         Job[] memory jobs = _jobs(2);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        bytes memory papers = papersFor(Lie.ResultDiffers, jobs[1], node.key);
-        _refused(_wrongPapers(Lie.ResultDiffers), contents, leaves, 0, Lie.ResultDiffers, papers);
+        bytes memory papers = papersFor(FraudKind.ResultDiffers, jobs[1], node.key);
+        _refused(_wrongPapers(FraudKind.ResultDiffers), contents, leaves, 0, FraudKind.ResultDiffers, papers);
         // Nor does the right order with the result of another.
         bytes memory signed = signedResult(jobs[1].result, node.key);
         papers = abi.encode(jobs[1].result, signed, jobs[0].order);
-        _refused(_wrongPapers(Lie.ResultDiffers), contents, leaves, 0, Lie.ResultDiffers, papers);
+        _refused(_wrongPapers(FraudKind.ResultDiffers), contents, leaves, 0, FraudKind.ResultDiffers, papers);
     }
 
     function _differing() private returns (Job memory job, Contents memory contents, Leaf[] memory leaves) {
@@ -675,9 +700,9 @@ contract ProveFraudTest is Papers {
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
         bytes32 batchId = settlement.batchIdOf(node.id, SLOT);
-        Proof memory proof = proofOf(node.id, contents, leaves, 1, Lie.NoReceipt, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 1, FraudKind.NoReceipt, "");
         vm.expectEmit(address(fraudProofs));
-        emit IFraudProofs.FraudProven(node.id, SLOT, batchId, Lie.NoReceipt, 1, one.id);
+        emit IFraudProofs.FraudProven(node.id, SLOT, batchId, FraudKind.NoReceipt, 1, one.id);
         vm.prank(one.id);
         fraudProofs.proveFraud(proof);
     }
@@ -687,7 +712,7 @@ contract ProveFraudTest is Papers {
         uint96 before = settlement.laneOf(one.id, one.signer, node.id).left;
         uint256 supply = coin.totalSupply();
         vm.prank(address(0xBEEF));
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         assertEq(coin.balanceOf(address(0xBEEF)), 0);
         assertEq(settlement.accountOf(address(0xBEEF)), 0);
         assertEq(supply - coin.totalSupply(), 4_500 * VCN, "nine tenths burned");
@@ -706,12 +731,12 @@ contract ProveFraudTest is Papers {
 
     function test_a_case_is_condemned_once() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Void);
-        _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
+        _refused(refused, contents, leaves, 0, FraudKind.NoReceipt, "");
         settlement.refund(node.id, SLOT, contents);
         refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Refunded);
-        _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
+        _refused(refused, contents, leaves, 0, FraudKind.NoReceipt, "");
         _assertStake(5_000 * VCN);
     }
 
@@ -723,7 +748,7 @@ contract ProveFraudTest is Papers {
         bench(3);
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         bytes32 caseId = convened(node.id, SLOT, contents);
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         _assertCondemned();
         address seat = court.seatsOf(caseId)[0].node;
         vm.prank(seat);
@@ -740,7 +765,7 @@ contract ProveFraudTest is Papers {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         passInCourt(node.id, SLOT, contents);
         uint256 pool = settlement.pool();
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         _assertCondemned();
         assertEq(settlement.pool(), pool + 500 * VCN - 0.5 ether, "the fee is a client's again");
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.Void));
@@ -757,7 +782,7 @@ contract ProveFraudTest is Papers {
         court.resolve(caseId, contents);
         _assertStake(5_000 * VCN);
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Void);
-        _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
+        _refused(refused, contents, leaves, 0, FraudKind.NoReceipt, "");
         _assertStake(5_000 * VCN);
     }
 
@@ -767,21 +792,21 @@ contract ProveFraudTest is Papers {
         passInCourt(node.id, SLOT, contents);
         finish(node.id, SLOT);
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.Final);
-        _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
+        _refused(refused, contents, leaves, 0, FraudKind.NoReceipt, "");
     }
 
     function test_unbonding_just_before_does_not_save_the_stake() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         vm.prank(node.owner);
         stakes.unbond(node.id, 10_000 * VCN);
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         assertEq(stakes.nodeOf(node.id).unbondingStake, 5_000 * VCN);
     }
 
     function test_an_uncalibrated_class_is_no_excuse() public {
         Job[] memory jobs = _jobs(1);
         settle(jobs[0], false);
-        _caught(jobs, leavesOf(jobs), UNCALIBRATED, 0, Lie.NoReceipt);
+        _caught(jobs, leavesOf(jobs), UNCALIBRATED, 0, FraudKind.NoReceipt);
     }
 
     // ---- what is not accepted
@@ -790,18 +815,20 @@ contract ProveFraudTest is Papers {
         Contents memory none;
         Leaf[] memory leaves = leavesOf(_jobs(1));
         bytes memory refused = abi.encodeWithSelector(IFraudProofs.WrongState.selector, BatchState.None);
-        _refused(refused, none, leaves, 0, Lie.NoReceipt, "");
+        _refused(refused, none, leaves, 0, FraudKind.NoReceipt, "");
     }
 
     function test_other_contents() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
         contents.maxLeaf -= 1;
-        _refused(abi.encodeWithSelector(IFraudProofs.WrongContents.selector), contents, leaves, 0, Lie.AboveLargest, "");
+        _refused(
+            abi.encodeWithSelector(IFraudProofs.WrongContents.selector), contents, leaves, 0, FraudKind.AboveLargest, ""
+        );
     }
 
     function test_no_leaf_and_too_many_leaves() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
-        Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.NoReceipt, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, FraudKind.NoReceipt, "");
         OpenedLeaf memory only = proof.leaves[0];
         proof.leaves = new OpenedLeaf[](0);
         vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongLeafCount.selector, 0));
@@ -816,7 +843,7 @@ contract ProveFraudTest is Papers {
         Job[] memory jobs = _jobs(3);
         Leaf[] memory leaves = leavesOf(jobs);
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        Proof memory proof = proofOf(node.id, contents, leaves, 2, Lie.WrongPlace, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 2, FraudKind.WrongPlace, "");
         proof.leaves[0].position = 3;
         vm.expectRevert(abi.encodeWithSelector(IFraudProofs.PositionOutOfRange.selector, 3, 3));
         fraudProofs.proveFraud(proof);
@@ -832,7 +859,7 @@ contract ProveFraudTest is Papers {
     function test_a_path_that_is_too_short_or_too_long() public {
         Leaf[] memory leaves = leavesOf(_jobs(3));
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.WrongPlace, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, FraudKind.WrongPlace, "");
         SumNode[] memory path = proof.leaves[0].path;
         proof.leaves[0].path = new SumNode[](1);
         vm.expectRevert(abi.encodeWithSelector(IFraudProofs.WrongDepth.selector, 1, 2));
@@ -849,7 +876,7 @@ contract ProveFraudTest is Papers {
         Claim[] memory claims = claimsOf(one, node.id, 3, 30 * VCN, 0);
         Submission memory made = submissionOf(node.id, SLOT, claims, 3);
         Contents memory contents = submit(made, claims);
-        Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.WrongPlace, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, FraudKind.WrongPlace, "");
         vm.expectPartialRevert(IFraudProofs.WrongRoot.selector);
         fraudProofs.proveFraud(proof);
     }
@@ -859,7 +886,7 @@ contract ProveFraudTest is Papers {
         extra = uint96(bound(extra, 1, type(uint96).max));
         Leaf[] memory leaves = leavesOf(_jobs(5));
         Contents memory contents = settleLeaves(one, node.id, leaves, 0);
-        Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie.FalseSums, "");
+        Proof memory proof = proofOf(node.id, contents, leaves, 0, FraudKind.FalseSums, "");
         proof.leaves[0].path[bound(level, 0, 2)].charge += extra;
         vm.expectPartialRevert(IFraudProofs.WrongRoot.selector);
         fraudProofs.proveFraud(proof);
@@ -867,8 +894,8 @@ contract ProveFraudTest is Papers {
 
     function test_papers_that_cannot_be_read() public {
         (Contents memory contents, Leaf[] memory leaves) = _lying();
-        for (uint8 lie = uint8(Lie.Overpriced); lie <= uint8(Lie.ResultDiffers); ++lie) {
-            Proof memory proof = proofOf(node.id, contents, leaves, 0, Lie(lie), hex"1234");
+        for (uint8 fraudKind = uint8(FraudKind.Overpriced); fraudKind <= uint8(FraudKind.ResultDiffers); ++fraudKind) {
+            Proof memory proof = proofOf(node.id, contents, leaves, 0, FraudKind(fraudKind), hex"1234");
             vm.expectRevert();
             fraudProofs.proveFraud(proof);
         }
@@ -890,7 +917,7 @@ contract ProveFraudTest is Papers {
         settlement.closeCase(node.id, SLOT, false, 0, new address[](0));
         vm.stopPrank();
         (Contents memory contents, Leaf[] memory leaves) = _lying();
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         vm.prank(address(court));
         vm.expectRevert(abi.encodeWithSelector(ISettlement.WrongState.selector, BatchState.Void));
         settlement.closeCase(node.id, SLOT, false, 0, new address[](0));
@@ -909,10 +936,10 @@ contract ProveFraudTest is Papers {
         uint256 pool = settlement.pool();
         assertLt(pool, 0.5 ether, "spent on the seats");
         bytes memory refused = abi.encodeWithSelector(ISettlement.PoolTooLow.selector, pool, 0.5 ether);
-        _refused(refused, contents, leaves, 0, Lie.NoReceipt, "");
+        _refused(refused, contents, leaves, 0, FraudKind.NoReceipt, "");
         coin.approve(address(settlement), VCN);
         settlement.fundPool(VCN);
-        _prove(contents, leaves, 0, Lie.NoReceipt, "");
+        _prove(contents, leaves, 0, FraudKind.NoReceipt, "");
         assertEq(uint8(stakes.nodeOf(node.id).state), uint8(NodeState.Jailed));
         _assertStake(10_000 * VCN);
     }

@@ -13,7 +13,7 @@ import {CourtFixture} from "./CourtFixture.sol";
 contract RoundsTest is CourtFixture {
     function _quarrel(uint256 verifiers) private {
         openCase(verifiers);
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
     }
@@ -60,7 +60,7 @@ contract RoundsTest is CourtFixture {
         bench(10);
         keep(submitted(one, node.id, 0, 1, 0.5 ether));
         caseId = convened(node.id, 0, contents());
-        lie = 0;
+        fraudKind = 0;
         liar(1);
         sit();
         assertVerdict(resolve(), Verdict.None);
@@ -146,8 +146,8 @@ contract RoundsTest is CourtFixture {
         address silent = court.seatsOf(caseId)[0].node;
         pass(profile.seatSeconds + 1);
         court.replaceSeat(caseId, 0, contents());
-        lie = 0;
-        lies[court.seatsOf(caseId)[1].node] = true;
+        fraudKind = 0;
+        fraudKinds[court.seatsOf(caseId)[1].node] = true;
         sit();
         resolve();
         assertEq(_sitters(), 5, "two new, three old");

@@ -93,8 +93,8 @@ contract SeatsTest is Fixture {
         emit ICourt.SeatRevealed(caseId, 2, _seat(2).node, scores, digestOf(2), -1_234);
         _reveal(2, scores, digestOf(2), saltOf(2));
         assertEq(_seat(2).score, 9_000);
-        assertEq(_seat(2).evidence, -1_234);
-        assertEq(_seat(0).evidence, 0, "nothing before it reveals");
+        assertEq(_seat(2).llrMillinats, -1_234);
+        assertEq(_seat(0).llrMillinats, 0, "nothing before it reveals");
         assertEq(uint8(_seat(2).state), uint8(SeatState.Revealed));
     }
 

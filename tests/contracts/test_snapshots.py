@@ -1,4 +1,4 @@
-"""What must not change unseen: gas, storage layouts and the types that are signed."""
+"""Figures that must not change unseen: gas, storage layouts and the types that are signed."""
 
 from __future__ import annotations
 

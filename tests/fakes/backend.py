@@ -208,17 +208,17 @@ class FakeBackend:
     async def account(self) -> views.AccountView:
         return views.AccountView(CLIENT, self.free_wei, tuple(self.lanes.values()), self.wallet_wei, 10 * VCN)
 
-    async def deposit(self, amount_wei: int, *, dry_run: bool) -> views.MoveView:
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         if amount_wei > self.wallet_wei:
             raise Reverted(f"ERC20InsufficientBalance({CLIENT}, {self.wallet_wei}, {amount_wei})")
         return self._move("deposit", amount_wei, dry_run)
 
-    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> views.MoveView:
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         if amount_wei > self.free_wei:
             raise Reverted(f"NotEnoughFree({amount_wei}, {self.free_wei})")
         return self._move("withdraw", -amount_wei, dry_run)
 
-    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> views.MoveView:
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         node = complete(prefix, [peer.node_id for peer in self.nodes], "node")
         lane = self.lanes.get(node, views.LaneView(node, 0, 0, 0, closing=False))
         if step is LaneStep.OPEN and amount_wei > self.free_wei:
@@ -230,18 +230,18 @@ class FakeBackend:
         change = {LaneStep.OPEN: amount_wei, LaneStep.CLOSE: 0, LaneStep.RECLAIM: -lane.left_wei}[step]
         if not dry_run:
             closing = step is not LaneStep.OPEN
-            closes_at = CLOSES_AT if step is LaneStep.CLOSE else 0
-            self.lanes[node] = replace(lane, left_wei=lane.left_wei + change, closing=closing, closes_at=closes_at)
+            closes_at_s = CLOSES_AT if step is LaneStep.CLOSE else 0
+            self.lanes[node] = replace(lane, left_wei=lane.left_wei + change, closing=closing, closes_at_s=closes_at_s)
             self.free_wei -= change
         call = views.CallView("Settlement", CHAIN.settlement, f"{step}Lane", (("node", node),), 50_000)
         held = views.BalanceView("lane", "VCN", lane.left_wei, lane.left_wei + change)
-        return views.MoveView(CLIENT, (call,), 50_000 * 10**9, (held,), () if dry_run else ("0x" + "cd" * 32,))
+        return views.PlanView(CLIENT, (call,), 50_000 * 10**9, (held,), () if dry_run else ("0x" + "cd" * 32,))
 
-    def _move(self, function: str, into_account: int, dry_run: bool) -> views.MoveView:
+    def _move(self, function: str, into_account: int, dry_run: bool) -> views.PlanView:
         free, wallet = self.free_wei, self.wallet_wei
         if not dry_run:
             self.free_wei, self.wallet_wei = free + into_account, wallet - into_account
-        return views.MoveView(
+        return views.PlanView(
             sender=CLIENT,
             calls=(
                 views.CallView("Settlement", CHAIN.settlement, function, (("amount", f"{abs(into_account)}"),), 61_000),

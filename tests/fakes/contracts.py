@@ -114,7 +114,7 @@ class Contracts:
     rewards: dict[Address, int] = field(default_factory=dict)
     burned: int = 0
     pool: int = 0
-    intake_until: int = 0
+    intake_until_s: int = 0
     """Before then nothing new is taken, in seconds."""
 
     def emit(self, event: Event) -> None:
@@ -124,11 +124,11 @@ class Contracts:
 
     def pause_intake(self, until: int) -> None:
         """What the keeper or the governor has the guardian do; its rules are not told here."""
-        self.intake_until = until
+        self.intake_until_s = until
         self.emit(IntakeStopped(until if until > self.timestamp else 0))
 
     def require_intake(self) -> None:
-        self.require(self.timestamp >= self.intake_until, "IntakePaused")
+        self.require(self.timestamp >= self.intake_until_s, "IntakePaused")
 
     # ---- stakes
 

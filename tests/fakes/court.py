@@ -20,7 +20,7 @@ from protocol.events import (
     SeatRevealed,
     SeatSilenced,
 )
-from protocol.judging.margins import Running, median_evidence
+from protocol.judging.margins import SequentialTest, median_llr
 from protocol.params import (
     FULL_BENCH,
     LARGEST_BENCH,
@@ -58,7 +58,7 @@ class MemorySeat:
     state: SeatState = SeatState.DRAWN
     score: int = 0
     commitment: bytes = ZERO_HASH
-    evidence: int = 0
+    llr_millinats: int = 0
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Court(Contracts):
     """What people have paid for bonds, below zero, and had back."""
     abstained: dict[Address, int] = field(default_factory=dict)
     """The last day on which a node stepped down."""
-    running: dict[tuple[Address, int], Running] = field(default_factory=dict)
+    running: dict[tuple[Address, int], SequentialTest] = field(default_factory=dict)
     """The running margin of each node on each class."""
 
     def fork(self) -> Self:
@@ -172,17 +172,17 @@ class Court(Contracts):
         digest: bytes,
         scores: tuple[int, ...],
         salt: bytes,
-        evidence: int,
+        llr_millinats: int,
     ) -> None:
         seat, case = self._own_seat(sender, name, index), self.cases[name]
         self.require(seat.state is SeatState.COMMITTED, "NotCommitted")
         self.require(all(each.state is not SeatState.DRAWN for each in case.bench), "SeatsMissing")
-        bound = seat_commitment(name, case.round, index, digest, salt, evidence)
+        bound = seat_commitment(name, case.round, index, digest, salt, llr_millinats)
         self.require(seat.commitment == bound, "CommitmentMismatch")
         self.require(len(scores) == len(case.drawn), "WrongScoreCount")
         self.require(all(score <= 10_000 for score in scores), "ScoreOutOfRange")
-        seat.state, seat.score, seat.evidence = SeatState.REVEALED, min(scores), evidence
-        self.emit(SeatRevealed(name, index, seat.node, scores, digest, evidence))
+        seat.state, seat.score, seat.llr_millinats = SeatState.REVEALED, min(scores), llr_millinats
+        self.emit(SeatRevealed(name, index, seat.node, scores, digest, llr_millinats))
 
     def replace_seat(self, name: BatchId, index: int, contents: BatchContents) -> None:
         case = self._open_case(name)
@@ -243,14 +243,14 @@ class Court(Contracts):
             return self._end_round(name, case, median, len(revealed))
         if len(revealed) >= FULL_BENCH:
             return self._end_full_bench(name, case, contents, scores)
-        verdict, evidence = _verdict_of(median), median_evidence([seat.evidence for seat in revealed])
+        verdict, llr_millinats = _verdict_of(median), median_llr([seat.llr_millinats for seat in revealed])
         passes = verdict is Verdict.PASS
-        if not passes or self._running_of(case).is_suspect(evidence):
+        if not passes or self._running_of(case).is_suspect(llr_millinats):
             if self._seat_more(name, case, contents, FULL_BENCH - len(revealed)):
                 return None
             verdict = verdict if passes else Verdict.SHORT
         if passes:
-            self._weigh(case, evidence, bench=False)
+            self._weigh(case, llr_millinats, bench=False)
         return self._close(name, case, verdict, median)
 
     def appeal(self, sender: Address, name: BatchId, contents: BatchContents) -> None:
@@ -327,20 +327,20 @@ class Court(Contracts):
 
     # ---- inside: margins
 
-    def _running_of(self, case: MemoryCase) -> Running:
-        return self.running.get(_margin_key(case), Running())
+    def _running_of(self, case: MemoryCase) -> SequentialTest:
+        return self.running.get(_margin_key(case), SequentialTest())
 
-    def _weigh(self, case: MemoryCase, evidence: int, *, bench: bool) -> bool:
+    def _weigh(self, case: MemoryCase, llr_millinats: int, *, bench: bool) -> bool:
         """Add a case that passes, unless that is one too many."""
-        running = self._running_of(case).after(evidence, bench=bench)
+        running = self._running_of(case).after(llr_millinats, bench=bench)
         if not running.is_alarm:
             self.running[_margin_key(case)] = running
         return running.is_alarm
 
     def _weighed(self, case: MemoryCase, verdict: Verdict) -> Verdict:
         """What three seats and more have found, their margins added to those before."""
-        evidence = median_evidence([seat.evidence for seat in case.revealed])
-        alarm = verdict is Verdict.PASS and self._weigh(case, evidence, bench=True)
+        llr_millinats = median_llr([seat.llr_millinats for seat in case.revealed])
+        alarm = verdict is Verdict.PASS and self._weigh(case, llr_millinats, bench=True)
         return Verdict.SEVERE if alarm else verdict
 
     def _settle_bond(self, case: MemoryCase, found: Verdict) -> None:

@@ -9,7 +9,15 @@ from typing import Self
 
 from chain.abi.enums import BatchState
 from protocol.events import BatchChallenged
-from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, are_miscounted, is_in_batch, lies_in
+from protocol.judging.fraud_proofs import (
+    BatchFacts,
+    FraudKind,
+    OpenedLeaf,
+    Papers,
+    are_miscounted,
+    fraud_kinds_in,
+    is_in_batch,
+)
 from protocol.params import BPS
 from protocol.stages.commitment import BatchContents, batch_id
 from protocol.stages.verification import Verdict
@@ -96,7 +104,7 @@ class FraudProofs(Court):
         node: Address,
         slot: int,
         contents: BatchContents,
-        lie: Lie,
+        fraud_kind: FraudKind,
         leaves: Sequence[OpenedLeaf],
         papers: Papers,
     ) -> None:
@@ -105,11 +113,11 @@ class FraudProofs(Court):
         self.require(contents == batch.contents, "WrongContents")
         facts = BatchFacts.of(batch.told.node, batch.told)
         self.require(all(is_in_batch(opened, facts) for opened in leaves), "WrongRoot")
-        if lie is Lie.MISCOUNTED:
+        if fraud_kind is FraudKind.MISCOUNTED:
             places = [opened.position for opened in leaves]
             self.require(places == sorted(set(places)), "PositionsNotAscending")
-            self.require(are_miscounted([opened.leaf for opened in leaves], facts), "NoLie")
+            self.require(are_miscounted([opened.leaf for opened in leaves], facts), "NoFraud")
         else:
             self.require(len(leaves) == 1, "WrongLeafCount")
-            self.require(lie in lies_in(leaves[0], facts, papers, node, self.domain), "NoLie")
+            self.require(fraud_kind in fraud_kinds_in(leaves[0], facts, papers, node, self.domain), "NoFraud")
         self.condemn(batch)

@@ -62,8 +62,8 @@ class Hand:
                 contracts.convene(self.operator, node, slot, contents)
             case CommitSeat(name, seat, commitment):
                 contracts.commit_seat(self.operator, BatchId(name), seat, commitment)
-            case RevealSeat(name, seat, digest, scores, salt, evidence):
-                contracts.reveal_seat(self.operator, BatchId(name), seat, digest, scores, salt, evidence)
+            case RevealSeat(name, seat, digest, scores, salt, llr_millinats):
+                contracts.reveal_seat(self.operator, BatchId(name), seat, digest, scores, salt, llr_millinats)
             case AbstainSeat(name, seat, contents):
                 contracts.abstain(self.operator, BatchId(name), seat, contents)
             case ReplaceSeat(name, seat, contents):
@@ -74,8 +74,8 @@ class Hand:
                 contracts.demand_data(self.operator, BatchId(name), seat, leaf, key)
             case AnswerDemand(name, data):
                 contracts.answer_data(self.operator, BatchId(name), data)
-            case ProveFraud(_, node, slot, contents, lie, leaves, papers):
-                contracts.prove_fraud(node, slot, contents, lie, leaves, papers)
+            case ProveFraud(_, node, slot, contents, fraud_kind, leaves, papers):
+                contracts.prove_fraud(node, slot, contents, fraud_kind, leaves, papers)
             case ChallengeLeaf(_, node, slot, contents, position):
                 contracts.challenge_leaf(self.client, node, slot, contents, position)
             case EndChallenge(_, node, slot, block):

@@ -19,8 +19,8 @@ from chain.tx.wallet import Key, Wallet
 from protocol.effects import ChainEffect
 from protocol.errors import Reverted
 from protocol.events import BlockSeen, Event
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
-from protocol.judging.margins import Running
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
+from protocol.judging.margins import SequentialTest
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
@@ -127,15 +127,21 @@ class MemoryLedger:
         self._as_people(lambda contracts: contracts.end_challenge(node, slot, block))
 
     async def prove(
-        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+        self,
+        node: Address,
+        slot: int,
+        contents: BatchContents,
+        fraud_kind: FraudKind,
+        opened: OpenedLeaf,
+        papers: Papers,
     ) -> None:
-        self._as_people(lambda contracts: contracts.prove_fraud(node, slot, contents, lie, [opened], papers))
+        self._as_people(lambda contracts: contracts.prove_fraud(node, slot, contents, fraud_kind, [opened], papers))
 
     async def pool(self) -> int:
         return self.contracts.pool
 
-    async def running(self, node: Address) -> Running:
-        return self.contracts.running.get((node, CLASS), Running())
+    async def running(self, node: Address) -> SequentialTest:
+        return self.contracts.running.get((node, CLASS), SequentialTest())
 
     async def verifiers(self) -> list[ListSlot]:
         return self.contracts.verifiers

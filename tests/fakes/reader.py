@@ -41,7 +41,7 @@ def result(spec: RunSpec, manifest: ModelManifest, asked: dict[str, Any], model:
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
-def proof(spec: RunSpec, asked: dict[str, Any], model: bytes) -> bytes:
+def fingerprint(spec: RunSpec, asked: dict[str, Any], model: bytes) -> bytes:
     """proof.bin of a model."""
     out = b""
     for rows in _rows(spec, asked, model):

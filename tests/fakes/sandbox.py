@@ -15,7 +15,15 @@ from typing import Any
 import trio
 
 from executor.scheduler.batch_scheduler import OnTokens
-from executor.workspace.folders import CHECK_BIN, INPUT_JSON, PROOF_BIN, RESULT_JSON, RUN_JSON, Workspace, Workspaces
+from executor.workspace.folders import (
+    CHECK_BIN,
+    FINGERPRINT_BIN,
+    INPUT_JSON,
+    RESULT_JSON,
+    RUN_JSON,
+    Workspace,
+    Workspaces,
+)
 from protocol.effects import ReplaySample
 from protocol.errors import ExecutorError
 from protocol.events import ContainerExited, DeviceReported, SampleReplayed
@@ -67,7 +75,7 @@ class FakeSandbox:
                 if spec.kind != GENERATE:
                     model = b"" if self._honest else b"cheaper"
                     workspace.put(RESULT_JSON, reader.result(spec, manifest, json.loads(chat), model))
-                    workspace.put(PROOF_BIN, reader.proof(spec, json.loads(chat), model))
+                    workspace.put(FINGERPRINT_BIN, reader.fingerprint(spec, json.loads(chat), model))
                     workspace.put(RUN_JSON, b"{}")
                     return _exited(spec, workspace)
                 ids, finish = _answer(spec, manifest, chat)
@@ -112,7 +120,7 @@ class FakeSandbox:
             "finish": finish,
         }
         workspace.put(RESULT_JSON, json.dumps(result, sort_keys=True, separators=(",", ":")).encode())
-        workspace.put(PROOF_BIN, _proof(spec, ids, b"" if self._honest else b"cheaper"))
+        workspace.put(FINGERPRINT_BIN, _proof(spec, ids, b"" if self._honest else b"cheaper"))
         workspace.put(RUN_JSON, b"{}")
 
 
@@ -151,14 +159,14 @@ def _prompt_hash(chat: bytes) -> str:
 
 
 def _exited(spec: RunSpec, workspace: Workspace) -> ContainerExited:
-    result, proof = workspace.get(RESULT_JSON) or b"", workspace.get(PROOF_BIN) or b""
+    result, fingerprint = workspace.get(RESULT_JSON) or b"", workspace.get(FINGERPRINT_BIN) or b""
     if spec.kind == GENERATE:
         claim = json.loads(result)
         count, finish = len(claim["output_token_ids"]), claim["finish"]
     else:
         count, finish = reader.delivered(result), ""
-    hashes = hashlib.sha256(result).digest(), hashlib.sha256(proof).digest()
-    return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, count, finish, 10), proof)
+    hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
+    return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, count, finish, 10), fingerprint)
 
 
 def _rows(spec: RunSpec, ids: Sequence[int], start: int, model: bytes) -> list[int]:

@@ -40,7 +40,7 @@ from protocol.network.gossip import Admission, Gossip
 from protocol.network.peer_exchange import PeerExchange
 from protocol.stages.assignment import Accept
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
-from protocol.stages.execution import InvalidResult, validate_proof
+from protocol.stages.execution import InvalidResult, validate_fingerprint
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, SignedRequest
 from protocol.stages.verification import UNCALIBRATED, score
@@ -311,7 +311,7 @@ TOKENS = 40
 
 def _proof(data: bytes) -> None:
     proof, check = data[: 2 * 2 + 8 * TOKENS], data[2 * 2 + 8 * TOKENS :]
-    validate_proof(proof, TOKENS)
+    validate_fingerprint(proof, TOKENS)
     assert 0 <= score(proof, check, TOKENS, UNCALIBRATED) <= 10_000
 
 

@@ -37,7 +37,7 @@ async def judged(*scores: int, verifiers: int) -> AsyncIterator[tuple[AnvilLedge
         yield play.ledger, name
 
 
-async def appeal(ledger: AnvilLedger, by: Key) -> plans.Move:
+async def appeal(ledger: AnvilLedger, by: Key) -> plans.TransactionPlan:
     return await plans.appeal(ledger.network, by, NODE.address, 0)
 
 

@@ -124,7 +124,7 @@ def test_cheap_tokens_under_a_true_fingerprint_are_found_by_the_running_margin(m
     assert missed, "one job alone shows this cheat already, and the running margin is not needed"
     assert found["alarms"]["honest"]["within_1024_ppm"] == 0
     assert found["alarms"]["int8_block"]["within_1024_ppm"] >= 950_000
-    assert all(bound <= 1 for _, bound in found["honest_evidence"].values())
+    assert all(bound <= 1 for _, bound in found["honest_ratios"].values())
 
 
 def test_another_node_repeats_it_and_compares(node: Node, measured: Mapping[str, Any]) -> None:

@@ -259,7 +259,7 @@ async def test_a_call_waits_in_the_timelock_and_is_seen_there() -> None:
         now = (await controls.ethereum.block()).timestamp
         assert [(call.to, call.data) for call in seen.calls] == [(network.params.address, added.data)]
         assert seen.state is OperationState.WAITING
-        assert seen.ready_at == now + LOCAL.timelock_seconds
+        assert seen.ready_at_s == now + LOCAL.timelock_seconds
         with pytest.raises(Reverted, match="TimelockUnexpectedOperationState"):
             await sender.send(timelock.execute(added))
         await controls.warp(LOCAL.timelock_seconds)
@@ -279,7 +279,7 @@ async def test_a_pause_is_a_matter_of_time_to_a_node() -> None:
         guardian = ledger.network.guardian
         sender = Sender(ledger.network.ethereum, DEPLOYER, forget, poll_s=POLL_S)
         await sender.send(guardian.pause(600))
-        until = await ledger.network.stakes.paused_until()
+        until = await ledger.network.stakes.paused_until_s()
         with pytest.raises(Reverted, match=f"IntakePaused\\(until={until}\\)") as caught:
             await ledger.register(key("node"))
         assert caught.value.transient

@@ -18,7 +18,7 @@ from chain.tx.wallet import Key
 from protocol.effects import ProveFraud
 from protocol.errors import Reverted
 from protocol.events import BatchChallenged, BatchSubmitted, Event, TransactionMined
-from protocol.judging.fraud_proofs import BatchFacts, Lie, OpenedLeaf, Papers, SignedResult, lies_in
+from protocol.judging.fraud_proofs import BatchFacts, FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
 from protocol.params import VCN
 from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.verification import Verdict
@@ -63,8 +63,10 @@ class Scene:
         signed = SignedResult(job.result, NODE.sign(job.result, self.ledger.domain))
         return Papers(job.assignment, job.details, job.receipt.receipt, signed)
 
-    async def prove(self, facts: BatchFacts, lie: Lie, opened: OpenedLeaf, papers: Papers) -> Mined:
-        call = self.ledger.network.fraud_proofs.prove_fraud(NODE.address, 0, facts.contents, lie, [opened], papers)
+    async def prove(self, facts: BatchFacts, fraud_kind: FraudKind, opened: OpenedLeaf, papers: Papers) -> Mined:
+        call = self.ledger.network.fraud_proofs.prove_fraud(
+            NODE.address, 0, facts.contents, fraud_kind, [opened], papers
+        )
         return await self.send(PROVER, call)
 
 
@@ -99,14 +101,14 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
         entries = lied(honest, 1, output_commit=bytes(32))
         facts = await play.submit(entries)
         opened, papers = opened_of(entries, 1), play.papers(entries[1])
-        assert lies_in(opened, facts, papers, NODE.address, play.ledger.domain) == (Lie.RESULT_DIFFERS,)
-        mined = await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)
+        assert fraud_kinds_in(opened, facts, papers, NODE.address, play.ledger.domain) == (FraudKind.RESULT_DIFFERS,)
+        mined = await play.prove(facts, FraudKind.RESULT_DIFFERS, opened, papers)
         network = play.ledger.network
         told = [network.fraud_proofs.entry(log) for log in mined.logs]
         (proven,) = [fraud for entry in told if entry and (fraud := network.fraud_proofs.proven(entry))]
         batch_id = await network.settlement.batch_id_of(NODE.address, 0)
         assert batch_id is not None
-        assert proven == FraudProven(NODE.address, 0, batch_id, Lie.RESULT_DIFFERS, 1, PROVER.address)
+        assert proven == FraudProven(NODE.address, 0, batch_id, FraudKind.RESULT_DIFFERS, 1, PROVER.address)
         assert (await network.settlement.batch_of(NODE.address, 0)).state is BatchState.VOID
         node = await network.stakes.node_of(NODE.address)
         assert node is not None
@@ -114,11 +116,13 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
         case: ChainCase = await network.court.case_of(batch_id)
         assert case.verdict is Verdict.SEVERE
         with pytest.raises(Reverted, match=r"WrongState\(state=void\)"):
-            await play.prove(facts, Lie.RESULT_DIFFERS, opened, papers)
+            await play.prove(facts, FraudKind.RESULT_DIFFERS, opened, papers)
 
 
-def proof_of(facts: BatchFacts, batch_id: bytes, lie: Lie, opened: OpenedLeaf, papers: Papers) -> ProveFraud:
-    return ProveFraud(batch_id, NODE.address, 0, facts.contents, lie, (opened,), papers)
+def proof_of(
+    facts: BatchFacts, batch_id: bytes, fraud_kind: FraudKind, opened: OpenedLeaf, papers: Papers
+) -> ProveFraud:
+    return ProveFraud(batch_id, NODE.address, 0, facts.contents, fraud_kind, (opened,), papers)
 
 
 async def test_a_seat_that_asks_for_a_proof_condemns_and_a_second_one_is_done_already() -> None:
@@ -128,11 +132,11 @@ async def test_a_seat_that_asks_for_a_proof_condemns_and_a_second_one_is_done_al
         facts = await play.submit(entries)
         batch_id = await settlement.batch_id_of(NODE.address, 0)
         assert batch_id is not None
-        effect = proof_of(facts, batch_id, Lie.NO_RECEIPT, opened_of(entries, 2), play.papers(entries[2]))
+        effect = proof_of(facts, batch_id, FraudKind.NO_RECEIPT, opened_of(entries, 2), play.papers(entries[2]))
         await play.ledger.controls.enrich(SECOND)
         async with play.ledger.adapter(PROVER) as first, play.ledger.adapter(SECOND) as second:
-            with pytest.raises(Reverted, match=r"NoLie\(lie=false_sums\)") as refused:
-                await first.perform(replace(effect, lie=Lie.FALSE_SUMS))
+            with pytest.raises(Reverted, match=r"NoFraud\(fraudKind=false_sums\)") as refused:
+                await first.perform(replace(effect, fraud_kind=FraudKind.FALSE_SUMS))
             assert not refused.value.transient
             mined = await first.perform(effect)
             assert mined == TransactionMined(ProveFraud, batch_id, (await play.ledger.now())[0])
@@ -155,7 +159,7 @@ async def test_two_who_prove_in_one_block_both_hear_that_it_is_done(in_turn: boo
         network = play.ledger.network
         batch_id = await network.settlement.batch_id_of(NODE.address, 0)
         assert batch_id is not None
-        effect = proof_of(facts, batch_id, Lie.RESULT_DIFFERS, opened_of(entries, 0), play.papers(entries[0]))
+        effect = proof_of(facts, batch_id, FraudKind.RESULT_DIFFERS, opened_of(entries, 0), play.papers(entries[0]))
         await play.ledger.controls.enrich(SECOND)
         heard: list[Event] = []
 
@@ -182,10 +186,10 @@ async def test_an_honest_leaf_is_condemned_for_nothing() -> None:
         facts = await play.submit(entries)
         for position in range(3):
             opened, papers = opened_of(entries, position), play.papers(entries[position])
-            assert lies_in(opened, facts, papers, NODE.address, play.ledger.domain) == ()
-            for lie in Lie:
-                with pytest.raises(Reverted, match=rf"NoLie\(lie={lie.name.lower()}\)"):
-                    await play.prove(facts, lie, opened, papers)
+            assert fraud_kinds_in(opened, facts, papers, NODE.address, play.ledger.domain) == ()
+            for fraud_kind in FraudKind:
+                with pytest.raises(Reverted, match=rf"NoFraud\(fraudKind={fraud_kind.name.lower()}\)"):
+                    await play.prove(facts, fraud_kind, opened, papers)
 
 
 async def test_a_challenge_is_told_and_its_bond_comes_back_once_nobody_judged() -> None:

@@ -52,7 +52,7 @@ from protocol.events import (
     SeatSilenced,
     SeedRevealed,
 )
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
 from protocol.params import PROBATION_JOBS, VCN
 from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.settlement import convene_pay
@@ -253,7 +253,7 @@ async def _submit_lie(at: Case) -> tuple[Key, ChainEffect]:
 async def _prove(at: Case) -> tuple[Key, ChainEffect]:
     opened = OpenedLeaf(0, _lying(at), ())
     batch = at.batch
-    proof = ProveFraud(batch.batch_id, NODE.address, 0, batch.contents, Lie.NO_RECEIPT, (opened,), Papers())
+    proof = ProveFraud(batch.batch_id, NODE.address, 0, batch.contents, FraudKind.NO_RECEIPT, (opened,), Papers())
     return VERIFIERS[0], proof
 
 

@@ -233,7 +233,7 @@ class Town:
             if seen is None or seen.state is not NodeState.JAILED:
                 continue
             with trio.fail_after(UP_WITHIN_S):
-                while (await self._ledger.now())[1] < seen.jailed_until:
+                while (await self._ledger.now())[1] < seen.jailed_until_s:
                     await trio.lowlevel.checkpoint()
             owner = self._ledger.actions(owner_of(operator_of(node.config)))
             await owner.unjail(node.node_id)
@@ -266,10 +266,10 @@ class Town:
                 self._walk.events[name] = [entry.event for entry in journal.read_all() if entry.event is not None]
                 kept = await journal.transactions(ALL)
             for sent in kept:
-                (flight,) = restore([Recorded(sent.raw, sent.effect)], sent.sender, 0)
-                receipt = await ethereum.receipt(flight.hashes[0])
+                (slot,) = restore([Recorded(sent.raw, sent.effect)], sent.sender, 0)
+                receipt = await ethereum.receipt(slot.hashes[0])
                 done = receipt is not None and receipt.succeeded
-                self._walk.sent.append(Sent(sent.sender, sent.nonce, sent.effect, flight.order.call.data, done))
+                self._walk.sent.append(Sent(sent.sender, sent.nonce, sent.effect, slot.pending.call.data, done))
                 self._walk.nonces[sent.sender] = await ethereum.nonce(sent.sender)
         self._walk.growing = self._ledger.network.court.interface.functions["resolve"].selector
 

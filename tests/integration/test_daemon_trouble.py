@@ -167,7 +167,7 @@ async def _run(node: Node, *, task_status: trio.TaskStatus[Node]) -> None:
 async def test_a_pause_is_shown_and_a_job_refused_until_it_ends(tmp_path: Path, ledger: AnvilLedger) -> None:
     async with running(make(tmp_path, ledger)) as node:
         await ledger.pause(3_600)
-        until = await ledger.network.stakes.paused_until()
+        until = await ledger.network.stakes.paused_until_s()
         await ledger.mine(ledger.rules.final_depth)
         words = f"takes nothing new before {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
         await until_trouble(node, words)

@@ -11,7 +11,7 @@ import pytest
 from chain.calibration.files import packaged_for
 from executor import devices
 from protocol.params import PASS_ABOVE_BPS, REVIEW_ABOVE_BPS
-from protocol.stages.execution import CLASS_DTYPES, InvalidResult, validate_proof
+from protocol.stages.execution import CLASS_DTYPES, InvalidResult, validate_fingerprint
 from protocol.stages.verification import Calibration, score
 from tests.support.runner_context import open_context, run_inside, small_model
 
@@ -49,10 +49,10 @@ def calibration() -> Calibration:
 def test_honest_answer_at_the_edge_passes(
     answered: Path, found: dict[str, Any], calibration: Calibration, edge: str
 ) -> None:
-    proof, check = (answered / f"{edge}.proof").read_bytes(), (answered / f"{edge}.check").read_bytes()
+    fingerprint, check = (answered / f"{edge}.proof").read_bytes(), (answered / f"{edge}.check").read_bytes()
     tokens = len(found[edge]["ids"])
-    validate_proof(proof, tokens)
-    assert score(proof, check, tokens, calibration) > PASS_ABOVE_BPS
+    validate_fingerprint(fingerprint, tokens)
+    assert score(fingerprint, check, tokens, calibration) > PASS_ABOVE_BPS
 
 
 def test_edges_are_where_they_should_be(found: dict[str, Any]) -> None:
@@ -78,8 +78,8 @@ def test_prompt_that_would_not_fit_the_memory_is_the_clients_fault(found: dict[s
 
 def test_proof_of_another_job_fails(answered: Path, found: dict[str, Any], calibration: Calibration) -> None:
     """Even of the same length, and true: its projections are keyed by its own job."""
-    proof, check = (answered / "one token.proof").read_bytes(), (answered / "other token.check").read_bytes()
+    fingerprint, check = (answered / "one token.proof").read_bytes(), (answered / "other token.check").read_bytes()
     assert len(found["one token"]["ids"]) == len(found["other token"]["ids"])
-    assert score(proof, check, 1, calibration) <= REVIEW_ABOVE_BPS
+    assert score(fingerprint, check, 1, calibration) <= REVIEW_ABOVE_BPS
     with pytest.raises(InvalidResult, match=r"proof\.bin: length"):
-        validate_proof(proof, 2)
+        validate_fingerprint(fingerprint, 2)

@@ -12,7 +12,7 @@ import pytest
 
 from chain.calibration.files import packaged_for
 from executor import devices
-from protocol.stages.execution import CLASS_DTYPES, validate_proof
+from protocol.stages.execution import CLASS_DTYPES, validate_fingerprint
 from protocol.stages.verification import Calibration, Distances, distances, points
 from tests.support.runner_context import open_context, run_inside, small_model
 
@@ -53,9 +53,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory, calibration: Calibration) -
         check = run_inside(context, SCRIPT, {**given, "texts.json": texts}, home / "seat", with_model=True)
     found: Judged = {}
     for name, text in json.loads(texts).items():
-        proof, tokens = (work / f"{name}.proof").read_bytes(), len(text["ids"])
-        validate_proof(proof, tokens)
-        far = distances(proof, (check / f"{name}.check").read_bytes(), tokens)
+        fingerprint, tokens = (work / f"{name}.proof").read_bytes(), len(text["ids"])
+        validate_fingerprint(fingerprint, tokens)
+        far = distances(fingerprint, (check / f"{name}.check").read_bytes(), tokens)
         found[name] = points(far, tokens, calibration), far
     return found
 

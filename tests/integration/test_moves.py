@@ -9,7 +9,7 @@ import pytest
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key
 from node.api.faults import Fault
-from node.api.views import MoveView
+from node.api.views import PlanView
 from node.wallet import plans
 from protocol.params import VCN
 from tests.support.anvil_ledger import POLL_S, WEALTH, AnvilLedger, open_anvil_ledger, owner_of
@@ -34,7 +34,7 @@ async def nonce(ledger: AnvilLedger, of: Key) -> int:
     return await ledger.network.ethereum.nonce(of.address, "pending")
 
 
-async def done(ledger: AnvilLedger, move: plans.Move, by: Key) -> MoveView:
+async def done(ledger: AnvilLedger, move: plans.TransactionPlan, by: Key) -> PlanView:
     return await plans.send(ledger.network, move, sender(ledger, by))
 
 
@@ -148,11 +148,11 @@ async def test_lane_is_locked_closed_and_taken_back_as_it_is_shown(ledger: Anvil
     assert "vcoin lane close" in early.value.hint
     await done(ledger, await plans.close_lane(network, CLIENT, CLIENT.address, node), CLIENT)
     found = await network.settlement.lane_of(*lane)
-    closes_at, (_, now) = await network.settlement.lane_closes_at(found), await ledger.now()
-    assert closes_at > now
+    closes_at_s, (_, now) = await network.settlement.lane_closes_at(found), await ledger.now()
+    assert closes_at_s > now
     with pytest.raises(Fault, match="LaneStillClosing"):
         await done(ledger, await plans.reclaim_lane(network, CLIENT, CLIENT.address, node), CLIENT)
-    await ledger.controls.warp(closes_at - now)
+    await ledger.controls.warp(closes_at_s - now)
     back = await done(ledger, await plans.reclaim_lane(network, CLIENT, CLIENT.address, node), CLIENT)
     assert [(view.name, view.after_wei) for view in back.balances] == [("lane", 0), ("account", 50 * VCN)]
     assert (await network.settlement.account_of(CLIENT.address)).free == 50 * VCN

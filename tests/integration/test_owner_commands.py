@@ -48,7 +48,7 @@ async def test_a_commission_is_announced_called_off_announced_again_and_in_force
     assert shown.code == Exit.OK, shown.err
     assert f"StakeManager.setCommission(id={NODE.address}, commissionBps=1250)" in shown.out
     assert f"wallet: {WEALTH // VCN - 10_000} VCN > {WEALTH // VCN - 10_000} VCN" in shown.out
-    assert (await stakes.terms_of(NODE.address)).commission_at == 0, "only shown"
+    assert (await stakes.terms_of(NODE.address)).commission_at_s == 0, "only shown"
     await desk.done(OWNER, "node", "commission", "announce", "12.5", *ABOUT)
     assert (await stakes.terms_of(NODE.address)).next_commission_bps == 1_250
     await desk.done(OWNER, "node", "commission", "cancel", *ABOUT)
@@ -72,7 +72,7 @@ async def test_a_payout_is_announced_and_called_off_by_who_is_paid(desk: Desk) -
     assert (await node_of(desk)).payout == FRIEND.address
     await desk.done(OWNER, "node", "payout", "announce", OTHER.address, *ABOUT)
     await desk.done(FRIEND, "node", "payout", "cancel", *ABOUT)
-    assert (await desk.ledger.network.stakes.terms_of(NODE.address)).payout_at == 0
+    assert (await desk.ledger.network.stakes.terms_of(NODE.address)).payout_at_s == 0
     await desk.done(OWNER, "node", "payout", "announce", OTHER.address, *ABOUT)
     await desk.ledger.give(OTHER)
     assert "who is paid now" in await desk.refused(OTHER, "NotOwnerOrPayout", "node", "payout", "cancel", *ABOUT)

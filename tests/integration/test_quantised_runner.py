@@ -56,14 +56,14 @@ def judge(worker: RunnerContext, seat: RunnerContext, home: Path) -> tuple[int, 
     )
     mine, theirs = Workspace(home / "mine"), Workspace(home / "theirs")
     theirs.put(INPUT_JSON, CHAT)
-    result, proof = Generation(worker, PendingRun(worker, spec, theirs)).run(lambda ids: None)
+    result, fingerprint = Generation(worker, PendingRun(worker, spec, theirs)).run(lambda ids: None)
     assert result.outcome is Outcome.OK, result.detail
     mine.put(INPUT_JSON, CHAT)
     mine.put(RESULT_JSON, theirs.get(RESULT_JSON) or b"")
     check, problem = Replay(seat, spec, mine).run()
     assert problem == ""
     calibration = noise.classes[class_id].calibration
-    return score(proof, check, result.new_tokens, calibration), distances(proof, check, result.new_tokens)
+    return score(fingerprint, check, result.new_tokens, calibration), distances(fingerprint, check, result.new_tokens)
 
 
 def test_honest_answer_passes(stations: Stations, tmp_path: Path) -> None:

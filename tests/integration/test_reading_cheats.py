@@ -46,13 +46,13 @@ def test_readings_of_a_4_bit_copy_fail_where_honest_ones_pass(kind: int, tmp_pat
             theirs, mine = Workspace(tmp_path / name / "theirs"), Workspace(tmp_path / name / "mine")
             for workspace in (theirs, mine):
                 workspace.put(INPUT_JSON, json.dumps(asked).encode())
-            result, proof = Generation(context, PendingRun(context, spec, theirs)).run(lambda ids: None)
+            result, fingerprint = Generation(context, PendingRun(context, spec, theirs)).run(lambda ids: None)
             assert result.outcome is Outcome.OK, result.detail
             raw = theirs.get(RESULT_JSON) or b""
             mine.put(RESULT_JSON, raw)
             checks[name], problem = Replay(honest, spec, mine).run()
             assert problem == ""
-            scores[name] = score_of(kind, proof, checks[name], rows_of(kind, raw), calibration)
+            scores[name] = score_of(kind, fingerprint, checks[name], rows_of(kind, raw), calibration)
     assert scores["honest"] > PASS_ABOVE_BPS, scores
     assert scores["quantised"] <= REVIEW_ABOVE_BPS, scores
     # What a seat has computed does not depend on what it was shown.

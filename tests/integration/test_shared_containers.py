@@ -24,7 +24,7 @@ from executor.containers.sandbox import Limits, Sandbox
 from executor.runs.batched_generation import KIND
 from executor.runs.context import RunnerContext
 from executor.runs.generation import Generation, PendingRun
-from executor.workspace.folders import INPUT_JSON, PROOF_BIN, RESULT_JSON, Workspaces
+from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, Workspaces
 from node.config import load
 from node.daemon.runner import Site, Weights, find_docker
 from protocol.effects import ReplaySample
@@ -118,7 +118,7 @@ class House:
         noise = packaged_for(spec.manifest)
         assert noise is not None
         exited, calibration = self.exited[spec.job_id], noise.classes[self.class_id].calibration
-        return score(exited.proof, replayed.check, exited.result.new_tokens, calibration)
+        return score(exited.fingerprint, replayed.check, exited.result.new_tokens, calibration)
 
     def created(self) -> int:
         """How many containers this node has created, removed ones too."""
@@ -208,7 +208,7 @@ async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> N
         alone.put(INPUT_JSON, house.workspaces.of_job(specs[1].job_id).get(INPUT_JSON) or b"")
         Generation(context, PendingRun(context, specs[1], alone)).run(lambda ids: None)
         assert alone.get(RESULT_JSON) == house.result(specs[1])
-        assert len(alone.get(PROOF_BIN) or b"") == len(house.exited[specs[1].job_id].proof)
+        assert len(alone.get(FINGERPRINT_BIN) or b"") == len(house.exited[specs[1].job_id].fingerprint)
 
 
 async def test_the_end_of_a_shared_container_is_no_jobs_end(house: House) -> None:

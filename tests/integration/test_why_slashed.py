@@ -50,7 +50,7 @@ async def test_a_finding_of_fraud_is_told_with_its_seats_its_cost_and_the_way_ou
         assert [seat["scores"] for seat in event["seats"]] == [[2_000] * 3] * 3  # type: ignore[attr-defined]
         node = await ledger.network.stakes.node_of(NODE.address)
         assert node is not None
-        assert event["jailed_until"] == node.jailed_until > 0
+        assert event["jailed_until_s"] == node.jailed_until_s > 0
         text = (await desk.vcoin("node", "why-slashed", NODE.address[:8])).out
         assert "ended as severe: fraud" in text
         assert "5000 VCN of the stake, 30.00 points, a lost case in its record, jail until " in text
@@ -78,7 +78,7 @@ async def test_a_silent_seat_and_an_honest_node_beside_it(around: Surroundings) 
         await play.adapter.perform(ReplaceSeat(name, 1, contents))
         (event,) = await events_of(desk, silent)
         assert event["words"] == f"it was silent on seat 1 of case {name.hex()[:8]}"
-        assert (event["lost_wei"], event["penalty"], event["jailed_until"]) == (str(50 * VCN), 500, 0)
+        assert (event["lost_wei"], event["penalty"], event["jailed_until_s"]) == (str(50 * VCN), 500, 0)
         assert [seat["silent"] for seat in event["seats"]][:2] == [False, True]  # type: ignore[attr-defined]
         assert await events_of(desk, NODE) == []
         text = (await desk.vcoin("node", "why-slashed", NODE.address)).out

@@ -16,7 +16,7 @@ from protocol.job import TERMINAL, JobState, Stage
 from protocol.params import VCN
 from protocol.stages.request import EMBED
 from protocol.stages.sampling import epoch_of, is_audited
-from protocol.stages.verification import ProofOpening, SampleOpening
+from protocol.stages.verification import FingerprintOpening, SampleOpening
 from protocol.wire.ids import BatchId, Wei
 from tests.fakes.contracts import MemoryBatch
 from tests.simulation.node import Node
@@ -347,7 +347,7 @@ HISTORIES: dict[str, Callable[[], World]] = {
     "appealed": appealed,
     "asked on chain": asked_on_chain,
     "a seat that is shown nothing": partial(shown_nothing, SampleOpening),
-    "a seat that is shown no fingerprint": partial(shown_nothing, ProofOpening),
+    "a seat that is shown no fingerprint": partial(shown_nothing, FingerprintOpening),
     "a seat that steps down": stepped_down,
     "audited": audited,
     "audited, a lazy seat": partial(audited, 1),

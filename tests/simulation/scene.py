@@ -74,7 +74,7 @@ class Work(Enum):
     ADAPTIVE = "adaptive"
 
 
-def proof_bytes(tokens: int, work: Work) -> bytes:
+def fingerprint_bytes(tokens: int, work: Work) -> bytes:
     """A fingerprint of `tokens` tokens (at most 32); an honest one agrees with `check_bytes`."""
     match work:
         case Work.HONEST | Work.ADAPTIVE:

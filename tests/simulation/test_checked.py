@@ -7,7 +7,7 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.judging.fraud_proofs import Lie
+from protocol.judging.fraud_proofs import FraudKind
 from protocol.params import VCN
 from protocol.stages.assignment import verify_fee
 from protocol.stages.verification import Verdict
@@ -97,9 +97,13 @@ def test_checked_and_other_jobs_of_one_lane_are_settled_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ordered", "lie"), [(True, Lie.NOT_CHECKED), (False, Lie.FEE_NOT_AGREED)], ids=lambda value: str(value)
+    ("ordered", "fraud_kind"),
+    [(True, FraudKind.NOT_CHECKED), (False, FraudKind.FEE_NOT_AGREED)],
+    ids=lambda value: str(value),
 )
-def test_a_node_that_settles_another_check_than_was_ordered_is_condemned_by_its_seats(ordered: bool, lie: Lie) -> None:
+def test_a_node_that_settles_another_check_than_was_ordered_is_condemned_by_its_seats(
+    ordered: bool, fraud_kind: FraudKind
+) -> None:
     world = network()
     asked(world, 1, checked=ordered)
     hold_up(world, world.node("provider"), 0, checked=not ordered)
@@ -107,12 +111,14 @@ def test_a_node_that_settles_another_check_than_was_ordered_is_condemned_by_its_
     (job,) = requested(world)
     assert (job.stage, money(world, job)) == (Stage.REFUNDED, 100 * VCN)
     assert only(world, ev.NodeSlashed).amount == 10_000 * VCN
-    assert lie in {seat.machine.verifier.sittings[0].own.proof.lie for seat in world.nodes.values() if _proves(seat)}
+    assert fraud_kind in {
+        seat.machine.verifier.sittings[0].own.fraud_proof.fraud_kind for seat in world.nodes.values() if _proves(seat)
+    }
 
 
 def _proves(node: Node) -> bool:
     sittings = node.machine.verifier.sittings
-    return bool(sittings) and sittings[0].own.proof is not None
+    return bool(sittings) and sittings[0].own.fraud_proof is not None
 
 
 def test_a_doubt_costs_its_client_the_check_and_the_pool_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
-from protocol.judging.margins import HEAD_START, Running
+from protocol.judging.margins import HEAD_START, SequentialTest
 from protocol.params import VCN
 from protocol.stages.verification import MarginScores, Verdict
 from tests.simulation.histories import crowd, drawn, later, requested, seated, settled, told
@@ -38,8 +38,8 @@ def verdicts(world: World) -> list[Verdict]:
     return list(found.values())
 
 
-def running(world: World) -> Running:
-    return world.chain.contracts.running.get((world.node("provider").address, CLASS), Running())
+def running(world: World) -> SequentialTest:
+    return world.chain.contracts.running.get((world.node("provider").address, CLASS), SequentialTest())
 
 
 def test_an_adaptive_cheat_passes_single_cases_and_is_found_by_their_sum() -> None:
@@ -49,14 +49,14 @@ def test_an_adaptive_cheat_passes_single_cases_and_is_found_by_their_sum() -> No
     assert [job.stage for job in requested(world)] == [Stage.SPENDABLE, Stage.REFUNDED]
     slashed = {event.amount for event in told(world, ev.NodeSlashed)}
     assert slashed == {STAKE // 2}
-    assert running(world) == Running(), "it has had its consequence"
+    assert running(world) == SequentialTest(), "it has had its consequence"
 
 
 def test_an_honest_node_is_never_found() -> None:
     world = sold(6, Work.HONEST)
     assert verdicts(world) == [Verdict.PASS] * 6
-    assert {event.evidence for event in told(world, ev.SeatRevealed)} == {-120}
-    assert running(world) == Running(HEAD_START - 6 * 120, HEAD_START - 6 * 120)
+    assert {event.llr_millinats for event in told(world, ev.SeatRevealed)} == {-120}
+    assert running(world) == SequentialTest(HEAD_START - 6 * 120, HEAD_START - 6 * 120)
 
 
 def test_a_cheat_that_stays_in_small_cases_has_three_seats_look_at_them() -> None:
@@ -79,10 +79,10 @@ def crooked(table: MarginScores) -> World:
 @pytest.mark.parametrize("said", [-2_000, 1_700, 0])
 def test_a_seat_that_says_something_else_than_it_computed_is_caught_by_an_audit(said: int) -> None:
     world = crooked(MarginScores((), (said,)))
-    assert {event.evidence for event in told(world, ev.SeatRevealed) if event.seat == 0} == {3 * said}
+    assert {event.llr_millinats for event in told(world, ev.SeatRevealed) if event.seat == 0} == {3 * said}
     assert ended(world).caught == (0,)
     assert lost(world)[1:] == [0, 0]
-    assert running(world) == Running(HEAD_START - 120, HEAD_START - 120), "the other two outvoted it"
+    assert running(world) == SequentialTest(HEAD_START - 120, HEAD_START - 120), "the other two outvoted it"
 
 
 def test_a_seat_that_makes_up_margins_is_caught_by_an_audit() -> None:
@@ -100,5 +100,5 @@ def test_a_seat_that_makes_up_margins_is_caught_by_an_audit() -> None:
 
     seat.perform = make_up
     drawn(world)
-    assert {event.evidence for event in told(world, ev.SeatRevealed) if event.seat == 0} == {6_000}
+    assert {event.llr_millinats for event in told(world, ev.SeatRevealed) if event.seat == 0} == {6_000}
     assert ended(world).caught == (0,)

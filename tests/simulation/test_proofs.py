@@ -17,7 +17,7 @@ from tests.simulation.world import Answer, World
 from tests.support.scenes.simulated_courts import STAKE, only, refunded
 
 
-def lie(node: Node, **changes: Any) -> None:
+def fraud_kind(node: Node, **changes: Any) -> None:
     """A node's batches have leaves with these changes and without receipts, and say that all is well."""
     perform = node.perform
 
@@ -52,7 +52,7 @@ def stakes(world: World) -> dict[str, int]:
 
 def test_a_leaf_without_its_receipt_is_proved_by_its_seats_and_its_client_has_its_money_back() -> None:
     world = crowd()
-    lie(world.node("provider"))
+    fraud_kind(world.node("provider"))
     world.run(lambda: bool(told(world, ev.CaseConvened)), LIMIT_S)
     before = stakes(world)
     settled(world)
@@ -79,7 +79,7 @@ def test_a_claim_that_no_seat_slashes_for_costs_the_stake_where_its_client_had_n
 
 def test_one_seat_is_enough_where_the_others_stay_silent() -> None:
     world = crowd()
-    lie(world.node("provider"))
+    fraud_kind(world.node("provider"))
     world.run(lambda: bool(told(world, ev.CaseConvened)), LIMIT_S)
     honest, *others = told(world, ev.CaseConvened)[0].seats
     for node in world.nodes.values():
@@ -92,7 +92,7 @@ def test_one_seat_is_enough_where_the_others_stay_silent() -> None:
 
 def test_a_seat_that_is_killed_when_it_has_asked_for_its_proof_asks_again() -> None:
     world = crowd()
-    lie(world.node("provider"))
+    fraud_kind(world.node("provider"))
     world.run(lambda: bool(told(world, ev.CaseConvened)), LIMIT_S)
     only_seat, *others = told(world, ev.CaseConvened)[0].seats
     for node in world.nodes.values():

@@ -11,7 +11,7 @@ from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.roles.member import NO_DEVICE
-from protocol.stages.verification import ProofOpening, SampleOpening, Verdict
+from protocol.stages.verification import FingerprintOpening, SampleOpening, Verdict
 from protocol.timers import AbstainTimer, DataDemandTimer
 from protocol.wire.codec import encode_named
 from tests.simulation.histories import crowd, later, requested, settled, told
@@ -28,7 +28,7 @@ VALUABLE = 2_000
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind", [SampleOpening, ProofOpening])
+@pytest.mark.parametrize("kind", [SampleOpening, FingerprintOpening])
 def test_a_seat_that_is_shown_nothing_has_it_shown_on_chain_and_judges_by_that(kind: type[Any]) -> None:
     world = settled(Town(kind).world)
     assert requested(world)[0].stage is Stage.SPENDABLE
@@ -104,12 +104,12 @@ def hold_until(world: World, node: Node, kind: type[Any], comes: Callable[[], bo
     node.perform = held
 
 
-@pytest.mark.parametrize("kind", [SampleOpening, ProofOpening])
+@pytest.mark.parametrize("kind", [SampleOpening, FingerprintOpening])
 @pytest.mark.parametrize("data", [b"rubbish", None])
 def test_rubbish_in_answer_to_its_own_demand_is_scored_for_rubbish(kind: type[Any], data: bytes | None) -> None:
     """`None`: another leaf's truth."""
     town = Town(kind)
-    perform, other = town.provider.perform, ProofOpening(bytes(32), 0, b"")
+    perform, other = town.provider.perform, FingerprintOpening(bytes(32), 0, b"")
 
     def rubbish(who: Node, effect: fx.Effect, answer: Answer) -> None:
         if isinstance(effect, fx.AnswerDemand):
@@ -140,7 +140,7 @@ def test_a_node_that_shows_nobody_anything_is_jailed_by_the_demand_of_a_seat() -
     assert not told(world, ev.SeatSilenced)
 
 
-@pytest.mark.parametrize("stage", [SampleOpening, ProofOpening])
+@pytest.mark.parametrize("stage", [SampleOpening, FingerprintOpening])
 @pytest.mark.parametrize("victim", ["seat", "provider"])
 @pytest.mark.parametrize("at", [DataDemandTimer, ev.TransactionMined, ev.DataDemanded, ev.DataAnswered])
 def test_a_kill_around_a_demand_changes_nothing(stage: type[Any], victim: str, at: Any) -> None:

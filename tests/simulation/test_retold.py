@@ -112,9 +112,9 @@ class Listener:
             machine.settler,
             machine.requester,
             machine.provider,
-            machine.opener,
+            machine.opening_responder,
             machine.verifier,
-            machine.testimony,
+            machine.audit_responder,
             machine.auditor,
         )
 

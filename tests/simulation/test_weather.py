@@ -81,11 +81,11 @@ def test_what_fell_out_and_is_refused_is_asked_for_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Chain, "mine", mine_and_refuse)
     honest, dishonest, unheard = one_job(), one_job(Work.DISHONEST), starved()
-    recourse = (asked_on_chain(), shown_nothing(SampleOpening), stepped_down())
+    stalls = (asked_on_chain(), shown_nothing(SampleOpening), stepped_down())
     proved, checked, doubtful = claimed(), audited(), doubted()
     assert refused
     assert told(checked, ev.AuditEnded)[0].caught == ()
-    assert [job.stage for world in (honest, checked, *recourse) for job in requested(world)] == [Stage.SPENDABLE] * 5
+    assert [job.stage for world in (honest, checked, *stalls) for job in requested(world)] == [Stage.SPENDABLE] * 5
     assert [job.stage for job in (*requested(dishonest), *requested(unheard), *requested(proved))] == [
         Stage.REFUNDED
     ] * 3

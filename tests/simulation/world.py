@@ -40,7 +40,7 @@ from tests.simulation.scene import (
     START_MS,
     Work,
     check_bytes,
-    proof_bytes,
+    fingerprint_bytes,
     reading_bytes,
 )
 from tests.simulation.weather import FAIR, Weather
@@ -56,7 +56,7 @@ class Container:
 
     ends_ms: int
     run: RunResult
-    proof: bytes
+    fingerprint: bytes
 
 
 @dataclass
@@ -323,13 +323,13 @@ class World:
             return
         key = (node.name, spec.job_id)
         if key not in self._containers:
-            proof, result = proof_bytes(3, node.work), bytes([3]) + spec.job_id
+            fingerprint, result = fingerprint_bytes(3, node.work), bytes([3]) + spec.job_id
             node.disk[spec.job_id] = result
-            run = RunResult(Outcome.OK, "", cid_of(result), cid_of(proof), 3, "eos", RUN_MS)
-            self._containers[key] = Container(self.now_ms + RUN_MS, run, proof)
+            run = RunResult(Outcome.OK, "", cid_of(result), cid_of(fingerprint), 3, "eos", RUN_MS)
+            self._containers[key] = Container(self.now_ms + RUN_MS, run, fingerprint)
             self._later(node, lambda: node.take(ev.TokensProduced(spec.job_id, (5, 6, 7))), TOKENS_AFTER_MS)
         container = self._containers[key]
-        end = ev.ContainerExited(spec.job_id, container.run, container.proof)
+        end = ev.ContainerExited(spec.job_id, container.run, container.fingerprint)
         self.at(max(self.now_ms, container.ends_ms), lambda: answer(end))
 
     def _work_of(self, spec: fx.RunSpec) -> Work:

@@ -17,8 +17,8 @@ from chain.rpc.ethereum import Call
 from chain.tx.pending import Prepared, Record
 from chain.tx.transactions import Sender
 from chain.tx.wallet import Key, Wallet
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
-from protocol.judging.margins import Running
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
+from protocol.judging.margins import SequentialTest
 from protocol.params import VCN, ChainRules
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot, is_audited, seed_block
@@ -132,14 +132,22 @@ class AnvilLedger:
         await self.send(DEPLOYER, self.network.fraud_proofs.end_challenge(node, slot, block))
 
     async def prove(
-        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+        self,
+        node: Address,
+        slot: int,
+        contents: BatchContents,
+        fraud_kind: FraudKind,
+        opened: OpenedLeaf,
+        papers: Papers,
     ) -> None:
-        await self.send(DEPLOYER, self.network.fraud_proofs.prove_fraud(node, slot, contents, lie, [opened], papers))
+        await self.send(
+            DEPLOYER, self.network.fraud_proofs.prove_fraud(node, slot, contents, fraud_kind, [opened], papers)
+        )
 
     async def pool(self) -> int:
         return await self.network.settlement.pool()
 
-    async def running(self, node: Address) -> Running:
+    async def running(self, node: Address) -> SequentialTest:
         return await self.network.court.running_of(node, CLASS)
 
     async def verifiers(self) -> list[ListSlot]:

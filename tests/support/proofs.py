@@ -59,7 +59,7 @@ from protocol.stages.commitment import (
     leaf_of,
     output_commit,
 )
-from protocol.stages.execution import proof_size
+from protocol.stages.execution import fingerprint_size
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import GENERATE, Request, SignedRequest
 from protocol.stages.sampling import ListSlot, batch_seed, draw_order, draw_samples, epoch_of, seed_block
@@ -79,7 +79,7 @@ MODEL = ModelManifest("tiny", (ModelFile("t.json", cid_of(b"t"), 1),), "t.json",
 NOISE = Calibration(
     Tolerance(32_000, 36_000), Tolerance(36_000, 44_000), Tolerance(15_000, 30_000), Tolerance(10**6, 2 * 10**6)
 )
-EVIDENCE = 120
+LLR_MILLINATS = 120
 KEY = named("content key")
 INPUT = json.dumps({"messages": [], "salt": "5a"}).encode()
 MINE = 7
@@ -121,7 +121,7 @@ class Answered:
     """An answer by hand or by a machine: result.json, proof.bin, and how many tokens they are."""
 
     result: bytes
-    proof: bytes
+    fingerprint: bytes
     tokens: int
 
 
@@ -209,7 +209,7 @@ def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tu
     job = job_id(order, DOMAIN)
     given = answer(job, details.seed_nonce)
     blob = cid_of(seal(KEY, b"result" + job, given.result))
-    hashes = hashlib.sha256(given.result).digest(), hashlib.sha256(given.proof).digest()
+    hashes = hashlib.sha256(given.result).digest(), hashlib.sha256(given.fingerprint).digest()
     commit = output_commit(NODE.address, job, CLASS, *hashes, blob, named("output salt"))
     result = Result(job, hashes[0], commit, blob)
     receipt = Receipt(job, hashes[0], charge_of(PRICE, given.tokens, TOKENS), 900)
@@ -225,10 +225,10 @@ def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tu
         promise=SignedAccept(accept, NODE.sign(accept, DOMAIN)),
         result=SignedResult(result, NODE.sign(result, DOMAIN)),
         receipt=SignedReceipt(receipt, CLIENT.sign(receipt, DOMAIN)),
-        proof_hash=hashes[1],
+        fingerprint_hash=hashes[1],
         salt=named("output salt"),
     )
-    return papers, ContentPaper(KEY, asked, given.result, given.proof), given.tokens
+    return papers, ContentPaper(KEY, asked, given.result, given.fingerprint), given.tokens
 
 
 IDS = list(range(1, 33))
@@ -249,7 +249,7 @@ def _answer(job: bytes, nonce: bytes) -> Answered:
     }
     result = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
     packed = struct.pack(f"<e{8 * len(IDS)}b", 1.0, *ROWS)
-    assert len(packed) == proof_size(len(IDS))
+    assert len(packed) == fingerprint_size(len(IDS))
     return Answered(result, packed, len(IDS))
 
 
@@ -356,7 +356,7 @@ def _case(batch: BatchPaper, draw: DrawPaper, listed: tuple[Listed, ...], bench:
         first_seat=len(bench.first) if grown else None,
         verdict=verdict,
         median=median,
-        margin=MarginPaper(EVIDENCE, bench.confirmed, bench.confirmed) if weighed else None,
+        margin=MarginPaper(LLR_MILLINATS, bench.confirmed, bench.confirmed) if weighed else None,
         verifiers=listed,
     )
 
@@ -377,10 +377,10 @@ def _round(
             seats.append(SeatPaper(order[seat], True))
             continue
         checks, salt = named(f"checks {seat}"), named(f"salt {seat}")
-        bound = seat_commitment(name, number, seat, checks, salt, EVIDENCE)
+        bound = seat_commitment(name, number, seat, checks, salt, LLR_MILLINATS)
         chain.tell("SeatCommitted")
         scores = (low, *[10_000] * (drawn - 1))
-        seats.append(SeatPaper(order[seat], False, bound, checks, salt, scores, EVIDENCE))
+        seats.append(SeatPaper(order[seat], False, bound, checks, salt, scores, LLR_MILLINATS))
     chain.tell("SeatRevealed", sum(not seat.silent for seat in seats))
     return seats
 

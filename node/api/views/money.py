@@ -15,7 +15,7 @@ class LaneView:
     mark_wei: int
     jobs: int
     closing: bool
-    closes_at: int = 0
+    closes_at_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class BalanceView:
 
 
 @dataclass(frozen=True, slots=True)
-class MoveView:
+class PlanView:
     """A movement of money: simulated, and sent where `transactions` (hashes with 0x) is not empty."""
 
     sender: str
@@ -74,11 +74,11 @@ class StakeView:
     delegated_wei: int
     commission_bps: int
     next_commission_bps: int
-    commission_at: int
+    commission_at_s: int
     next_payout: str
-    payout_at: int
+    payout_at_s: int
     staker: str
     staked_wei: int
     unbonding_wei: int
-    unlock_at: int
+    unlock_at_s: int
     rewards_wei: int

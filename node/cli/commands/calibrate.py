@@ -140,7 +140,7 @@ def _model(models: "ModelStore", wanted: str) -> "ModelManifest":
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What another node has written. Raises: Fault bad_request."""
+    """The file that another node has written. Raises: Fault bad_request."""
     try:
         found: dict[str, Any] = plain_json.loads(path.read_text())
         numbers = (found["runs"], found["substitutes"], *found["lengths"])

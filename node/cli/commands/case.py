@@ -20,7 +20,7 @@ from node.cli.ui.wallet import WalletOptions, carry_out_by
 if TYPE_CHECKING:
     from chain.contracts.audits import AuditSeen
     from chain.contracts.network import Deployment, Network
-    from chain.read.cases import Heard
+    from chain.read.cases import CaseSummary
     from protocol.wire.ids import Address
 
 app = noun("case", "Courts over batches, and where the money went.")
@@ -128,7 +128,7 @@ def appeal(
 class _CaseFacts:
     """Cases, and the time of the newest block in seconds."""
 
-    cases: "list[Heard]"
+    cases: "list[CaseSummary]"
     now: int
 
 
@@ -172,7 +172,7 @@ def _audit_line(audit: "AuditSeen") -> tuple[str, ...]:
     )
 
 
-def _plain(case: "Heard") -> dict[str, object]:
+def _plain(case: "CaseSummary") -> dict[str, object]:
     return {
         "id": case.batch_id.hex(),
         "node": case.node,
@@ -188,7 +188,7 @@ def _plain(case: "Heard") -> dict[str, object]:
     }
 
 
-def _line(case: "Heard", now: int) -> tuple[str, ...]:
+def _line(case: "CaseSummary", now: int) -> tuple[str, ...]:
     ends = BLANK if not case.until else f"in {span((case.until - now) * 1_000)}" if case.until > now else "now"
     return (
         case.batch_id.hex()[:16],
@@ -204,7 +204,7 @@ def _line(case: "Heard", now: int) -> tuple[str, ...]:
     )
 
 
-def _verdict(case: "Heard") -> str:
+def _verdict(case: "CaseSummary") -> str:
     return case.verdict.name.lower() if case.verdict else ""
 
 

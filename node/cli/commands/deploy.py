@@ -22,7 +22,7 @@ Who = Annotated[tuple[str, ...], Parameter(metavar="ADDRESS", negative="")]
 
 @dataclass(frozen=True)
 class _Order:
-    """What was asked for, checked as far as no chain is needed."""
+    """The options, checked as far as no chain is needed."""
 
     rpc: tuple[str, ...]
     chain_id: int | None

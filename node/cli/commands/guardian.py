@@ -23,8 +23,8 @@ class _GuardianState:
 
     keeper: str
     is_paused: bool
-    paused_until: int
-    next_pause_at: int
+    paused_until_s: int
+    next_pause_at_s: int
     now: int
 
 
@@ -53,19 +53,19 @@ def resume(*, wallet: WalletOptions, common: Common = COMMON) -> int:
     return send_by(wallet, WHOSE, common, lambda network: network.guardian.resume())
 
 
-def intake(paused_until: int, now: int) -> str:
+def intake(paused_until_s: int, now: int) -> str:
     """Whether new obligations are taken; both in seconds."""
-    return f"paused for {span((paused_until - now) * 1_000)} more" if now < paused_until else "open"
+    return f"paused for {span((paused_until_s - now) * 1_000)} more" if now < paused_until_s else "open"
 
 
 async def _look(network: "Network", _: "Deployment") -> _GuardianState:
     now = (await network.ethereum.block()).timestamp
-    pausing, until = await network.guardian.pausing(), await network.stakes.paused_until()
-    return _GuardianState(pausing.keeper, now < until, until, pausing.next_pause_at, now)
+    pausing, until = await network.guardian.pausing(), await network.stakes.paused_until_s()
+    return _GuardianState(pausing.keeper, now < until, until, pausing.next_pause_at_s, now)
 
 
 def _rows(seen: _GuardianState) -> Iterator[tuple[str, str]]:
     yield "keeper", "none" if int(seen.keeper, 16) == 0 else seen.keeper
-    yield "intake", intake(seen.paused_until, seen.now)
-    wait_s = seen.next_pause_at - seen.now
+    yield "intake", intake(seen.paused_until_s, seen.now)
+    wait_s = seen.next_pause_at_s - seen.now
     yield "next pause", "at any time" if wait_s <= 0 else f"in {span(wait_s * 1_000)} at the earliest"

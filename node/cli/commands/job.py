@@ -69,7 +69,7 @@ def run(
 
 
 def typed() -> str:
-    """What stands on stdin. Raises: Fault."""
+    """The text on stdin. Raises: Fault."""
     try:
         content = sys.stdin.read(MAX_QUESTION_CHARS + 1)
     except UnicodeDecodeError as error:

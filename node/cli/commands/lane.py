@@ -81,8 +81,8 @@ def table_of(lanes: Iterable[LaneView]) -> list[str]:
 def _state(lane: LaneView) -> str:
     if not lane.closing:
         return "open"
-    if lane.closes_at:
-        return f"closing until {datetime.fromtimestamp(lane.closes_at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if lane.closes_at_s:
+        return f"closing until {datetime.fromtimestamp(lane.closes_at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return "closing" if lane.left_wei else "reclaimed"
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from chain.contracts.network import Network
     from chain.rpc.ethereum import Call
     from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from node.wallet.plans import TransactionPlan
     from protocol.wire.ids import Address
 
 OPERATORS = "the operator's key"
@@ -30,7 +30,7 @@ def challenge(asked: AddressOf, /, *, wallet: WalletOptions, about: NodeOption =
     """
     from node.wallet import plans
 
-    async def plan(network: "Network", owner: "Key", by: "Address") -> "Move":
+    async def plan(network: "Network", owner: "Key", by: "Address") -> "TransactionPlan":
         return await plans.challenge(network, owner, await network.stakes.id_of(asked), by)
 
     return carry_out_about(wallet, "the owner's key", about, common, plan)
@@ -73,7 +73,7 @@ def miss(
     """
     from node.wallet import plans
 
-    async def plan(network: "Network", key: "Key") -> "Move":
+    async def plan(network: "Network", key: "Key") -> "TransactionPlan":
         return await plans.miss(network, key, await network.stakes.id_of(asked), challenger or key.address)
 
     return carry_out_by(wallet, "the wallet's key", common, plan)

@@ -134,7 +134,7 @@ def _state(each: "RunningNode") -> str:
 
 
 def banner(record: "LocalnetRecord") -> list[str]:
-    """Who is who, where the doors are, and what to type next."""
+    """The nodes, their ports, and the next commands to type."""
     requester = next((node for node in record.nodes if Role.REQUESTER in node.roles), record.nodes[0])
     stakes = [
         (node.name, ",".join(node.roles), vcn(node.stake_wei), vcn(node.deposit_wei), node.node_id)

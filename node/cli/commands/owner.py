@@ -11,7 +11,7 @@ from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about,
 if TYPE_CHECKING:
     from chain.contracts.network import Network
     from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from node.wallet.plans import TransactionPlan
     from protocol.wire.ids import Address
 
 OWNERS = "the owner's key"
@@ -41,7 +41,7 @@ def rotate(
 
     operator = unlock(new_key, new_password_file, "the new operator key")
 
-    async def plan(network: "Network", owner: "Key", node: "Address") -> "Move":
+    async def plan(network: "Network", owner: "Key", node: "Address") -> "TransactionPlan":
         consent = await network.stakes.consent(operator, owner.address)
         return await plans.plain(network, owner, network.stakes.rotate_operator(node, consent))
 

@@ -16,7 +16,7 @@ from node.cli.ui.wallet import WalletOptions, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
-    from chain.read.cases import Heard
+    from chain.read.cases import CaseSummary
     from chain.rpc.ethereum import Call
     from protocol.wire.ids import BatchId
 
@@ -28,7 +28,7 @@ Choice = Annotated[bool, Parameter(negative="")]
 class _WaitingVotes:
     """A case and the votes on it so far."""
 
-    case: "Heard"
+    case: "CaseSummary"
     passes: int
     voids: int
 

@@ -120,7 +120,7 @@ def plain_checks(checks: "tuple[Check, ...]") -> list[dict[str, Any]]:
 
 
 def _tell(target: str, checks: "tuple[Check, ...]", common: Common) -> int:
-    """What is missing, and whether anything in it is wrong."""
+    """The missing parts, and whether anything in the file is wrong."""
     from protocol.proof.check import CheckOutcome
     from protocol.proof.verify import has_failed
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chain.contracts.network import Network
     from chain.rpc.ethereum import Call
     from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from node.wallet.plans import TransactionPlan
 
 app = noun("propose", "Announce what the governor is to do once its delay is over; a proposer.")
 Role = Literal["proposer", "canceller", "executor"]
@@ -176,9 +176,9 @@ def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE, com
 
 
 def _propose(wanted: Wanted, wallet: WalletOptions, again: Again, common: Common) -> int:
-    """What the governor could not do now is refused here: it would be refused after the delay, too."""
+    """Refuse a call that the governor could not make now: it would be refused after the delay, too."""
 
-    async def plan(network: "Network", proposer: "Key") -> "Move":
+    async def plan(network: "Network", proposer: "Key") -> "TransactionPlan":
         from node.wallet import plans
 
         timelock, call = network.timelock, await called(network, wanted)
@@ -211,7 +211,7 @@ def _text(file: Path) -> str:
 
     try:
         with file.open(encoding="utf-8") as opened:
-            # What is longer is cut, and then no JSON any more.
+            # A longer file is cut, and then is no JSON any more.
             return opened.read(MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}", "name a calibration file") from error

@@ -44,7 +44,7 @@ TERMS = {
 
 @dataclass(frozen=True)
 class Fresh:
-    """What this machine answers to the same question, and how far that agrees, in basis points."""
+    """This machine's answer to the same question, and its agreement in basis points."""
 
     text: str
     agrees_bps: int
@@ -77,7 +77,7 @@ def review(case: str, /, *, rerun: Annotated[bool, Parameter(negative="")] = Fal
 
 
 def _held(case: str, common: Common) -> tuple[LeavesView | None, str]:
-    """What this node holds of the case, or why that is not known."""
+    """The leaves of the case that this node holds, or why they are not known."""
     try:
         return read(LeavesView, client(common.data_dir).get("cases", case, "leaves")), ""
     except Fault as fault:
@@ -136,9 +136,9 @@ def shown(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fre
 
 
 def _facts(seen: CaseStanding) -> Iterator[tuple[str, str]]:
-    batch = seen.trail.batch
+    batch = seen.history.batch
     yield "case", seen.id
-    yield "about", f"a batch of {batch.leaf_count} leaves of node {seen.trail.node}, device class {batch.class_id}"
+    yield "about", f"a batch of {batch.leaf_count} leaves of node {seen.history.node}, device class {batch.class_id}"
     yield "state", state_of(seen)
     yield "margins", margins_of(seen)
     yield "deadline", deadline_of(seen)
@@ -152,8 +152,8 @@ def _facts(seen: CaseStanding) -> Iterator[tuple[str, str]]:
 
 def _score_table(seen: CaseStanding) -> list[str]:
     """A row a leaf, a column a seat."""
-    drawn = seen.trail.draw.leaves if seen.trail.draw else ()
-    seats = seen.trail.case.seats if seen.trail.case else ()
+    drawn = seen.history.draw.leaves if seen.history.draw else ()
+    seats = seen.history.case.seats if seen.history.case else ()
     if not seats:
         return ["no seat has sat"]
     rows = [(leaf, [_score(seat, at) for seat in seats]) for at, leaf in enumerate(drawn)]
@@ -208,15 +208,15 @@ def _marked(leaf: LeafView) -> str:
 
 
 def _missing(seen: CaseStanding, leaves: tuple[LeafView, ...]) -> str:
-    """What is not here, and who has it."""
-    drawn = seen.trail.draw.leaves if seen.trail.draw else ()
+    """The leaves that are not here, and their holders."""
+    drawn = seen.history.draw.leaves if seen.history.draw else ()
     here = {leaf.leaf for leaf in leaves if leaf.text}
     absent = [str(leaf) for leaf in drawn if leaf not in here]
     if not absent:
         return ""
     numbers = ", ".join(absent[:12]) + (", ..." if len(absent) > 12 else "")
     return (
-        f"not here: the content of leaf {numbers}. Seats, node {short(seen.trail.node)} and client have it. "
+        f"not here: the content of leaf {numbers}. Seats, node {short(seen.history.node)} and client have it. "
         "What the node or client writes with vcoin job proof JOB --with-content can be computed again: "
         "vcoin job verify FILE --rerun"
     )
@@ -225,10 +225,10 @@ def _missing(seen: CaseStanding, leaves: tuple[LeafView, ...]) -> str:
 # --- for programs ---------------------------------------------------------------------------------------------------
 def shown_to_programs(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh]) -> dict[str, Any]:
     """Everything, for JSON."""
-    case, found = seen.case, seen.trail.case
+    case, found = seen.case, seen.history.case
     return {
         "id": seen.id,
-        "node": seen.trail.node,
+        "node": seen.history.node,
         "state": case.state.name.lower(),
         "verdict": case.verdict.name.lower() if case.verdict else "",
         "round": case.round,
@@ -239,7 +239,7 @@ def shown_to_programs(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: d
         "default": default_of(seen),
         "commands": list(commands_for(seen)),
         "votes": {"passes": seen.votes.passes, "voids": seen.votes.voids, "quorum": seen.votes.quorum},
-        "drawn": list(seen.trail.draw.leaves) if seen.trail.draw else [],
+        "drawn": list(seen.history.draw.leaves) if seen.history.draw else [],
         "seats": [
             {"node": seat.node, "silent": seat.silent, "scores": list(seat.scores or ())}
             for seat in (found.seats if found else ())

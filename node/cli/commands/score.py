@@ -64,7 +64,7 @@ def _consequences(view: ScoreView) -> Iterator[str]:
 
 
 def _history(view: ScoreView) -> list[str]:
-    """What has changed the record, oldest first."""
+    """The changes of the record, oldest first."""
     shown = _shown(view.changes)
     if not shown:
         return []

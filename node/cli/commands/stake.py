@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chain.contracts.network import Network
     from chain.tx.wallet import Key
     from node.config import Config
-    from node.wallet.plans import Move
+    from node.wallet.plans import TransactionPlan
     from protocol.wire.ids import Address
 
 
@@ -186,13 +186,13 @@ async def _look(network: "Network", name: "Address", staker: "Address | None") -
         delegated_wei=terms.delegated_stake,
         commission_bps=terms.commission_bps,
         next_commission_bps=terms.next_commission_bps,
-        commission_at=terms.commission_at,
-        next_payout=terms.next_payout if terms.payout_at else "",
-        payout_at=terms.payout_at,
+        commission_at_s=terms.commission_at_s,
+        next_payout=terms.next_payout if terms.payout_at_s else "",
+        payout_at_s=terms.payout_at_s,
         staker=staker or "",
         staked_wei=held.active,
         unbonding_wei=held.unbonding,
-        unlock_at=held.unlock_at,
+        unlock_at_s=held.unlock_at_s,
         rewards_wei=held.rewards,
     )
 
@@ -204,14 +204,14 @@ def _chain_rows(view: StakeView) -> Iterator[tuple[str, str]]:
     yield "own stake", exact_coins(view.own_stake_wei)
     yield "delegated", exact_coins(view.delegated_wei)
     yield "commission", percent(view.commission_bps)
-    if view.commission_at:
-        yield "announced", f"commission {percent(view.next_commission_bps)} from {_time(view.commission_at)} on"
-    if view.payout_at:
-        yield "announced", f"payout {view.next_payout} from {_time(view.payout_at)} on"
+    if view.commission_at_s:
+        yield "announced", f"commission {percent(view.next_commission_bps)} from {_time(view.commission_at_s)} on"
+    if view.payout_at_s:
+        yield "announced", f"payout {view.next_payout} from {_time(view.payout_at_s)} on"
     if view.staker:
         yield "staker", view.staker
         yield "staked", exact_coins(view.staked_wei)
-        until = f", until {_time(view.unlock_at)}" if view.unlock_at else ""
+        until = f", until {_time(view.unlock_at_s)}" if view.unlock_at_s else ""
         yield "unbonding", f"{exact_coins(view.unbonding_wei)}{until}" if view.unbonding_wei else ""
         yield "rewards", f"{exact_coins(view.rewards_wei)} to claim"
 
@@ -222,7 +222,7 @@ def _time(seconds: int) -> str:
 
 async def _deposit(
     network: "Network", owner: "Key", *, config: "Config", amount: int, commission_bps: int | None
-) -> "Move":
+) -> "TransactionPlan":
     from chain.tx.keystore import load_key, read_password
     from executor.devices import measure
     from node.wallet import plans

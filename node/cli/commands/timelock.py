@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chain.contracts.timelock import Operation, Timelock
     from chain.rpc.ethereum import Call
     from chain.tx.wallet import Key
-    from node.wallet.plans import Move
+    from node.wallet.plans import TransactionPlan
     from protocol.wire.ids import Address
 
 app = noun("timelock", "What the network's governor is going to do, and who says so.")
@@ -29,7 +29,7 @@ ANYBODY = "anybody"
 
 @dataclass(frozen=True)
 class _TimelockState:
-    """What waits, each with its calls in words; times in seconds."""
+    """The waiting operations, each with its calls in words; times in seconds."""
 
     waiting: "list[tuple[Operation, tuple[str, ...]]]"
     holders: "list[tuple[str, Address]]"
@@ -78,7 +78,7 @@ def renounce(role: Role, /, *, wallet: WalletOptions, common: Common = COMMON) -
         Which one.
     """
 
-    async def plan(network: "Network", key: "Key") -> "Move":
+    async def plan(network: "Network", key: "Key") -> "TransactionPlan":
         from node.wallet import plans
 
         return await plans.plain(network, key, network.timelock.renounce_role(name_of(role), key.address))
@@ -120,8 +120,8 @@ def _plain(seen: _TimelockState) -> dict[str, Any]:
             {
                 "id": f"0x{each.id.hex()}",
                 "calls": list(calls),
-                "ready_at": each.ready_at,
-                "is_ready": each.ready_at <= seen.now,
+                "ready_at_s": each.ready_at_s,
+                "is_ready": each.ready_at_s <= seen.now,
             }
             for each, calls in seen.waiting
         ],
@@ -142,7 +142,7 @@ def _description(seen: _TimelockState) -> list[str]:
 
 
 def _when(operation: "Operation", now: int) -> str:
-    return "now" if operation.ready_at <= now else f"in {span((operation.ready_at - now) * 1_000)}"
+    return "now" if operation.ready_at_s <= now else f"in {span((operation.ready_at_s - now) * 1_000)}"
 
 
 def _rows(seen: _TimelockState) -> Iterator[tuple[str, str]]:

@@ -23,11 +23,11 @@ WHOSE = "the wallet's key"
 
 @dataclass(frozen=True)
 class _Operation:
-    """A call that the governor is going to make; `ready_at` in seconds."""
+    """A call that the governor is going to make; `ready_at_s` in seconds."""
 
     id: str
     call: str
-    ready_at: int
+    ready_at_s: int
     is_ready: bool
 
 
@@ -37,12 +37,12 @@ class _TreasuryState:
     coins: "Treasury"
     operations: list[_Operation]
     pausing: "Pausing"
-    paused_until: int
+    paused_until_s: int
 
     @property
     def is_paused(self) -> bool:
         """Whether new obligations are refused in this block."""
-        return self.now < self.paused_until
+        return self.now < self.paused_until_s
 
 
 @app.command
@@ -88,13 +88,13 @@ async def _look(network: "Network", deployment: "Deployment") -> _TreasuryState:
             _Operation(
                 id=f"0x{each.id.hex()}",
                 call="; ".join(title(names, call) for call in each.calls),
-                ready_at=each.ready_at,
+                ready_at_s=each.ready_at_s,
                 is_ready=each.state is OperationState.READY,
             )
             for each in waiting
         ],
         pausing=await network.guardian.pausing(),
-        paused_until=await network.stakes.paused_until(),
+        paused_until_s=await network.stakes.paused_until_s(),
     )
 
 
@@ -106,8 +106,8 @@ def _plain(seen: _TreasuryState) -> dict[str, Any]:
         "guardian": {
             "keeper": seen.pausing.keeper,
             "is_paused": seen.is_paused,
-            "paused_until": seen.paused_until,
-            "next_pause_at": seen.pausing.next_pause_at,
+            "paused_until_s": seen.paused_until_s,
+            "next_pause_at_s": seen.pausing.next_pause_at_s,
         },
         "now": seen.now,
     }
@@ -119,16 +119,16 @@ def _rows(seen: _TreasuryState) -> Iterator[tuple[str, str]]:
     yield "to burn", exact_coins(coins.burn_pending)
     yield "supply", f"{exact_coins(coins.supply)}, burned so far {exact_coins(coins.burned)}"
     yield "in court", f"{exact_coins(coins.in_court)} in {coins.cases} {'case' if coins.cases == 1 else 'cases'}"
-    yield "intake", intake(seen.paused_until, seen.now)
+    yield "intake", intake(seen.paused_until_s, seen.now)
     keeper = seen.pausing.keeper
     yield "keeper", "none" if int(keeper, 16) == 0 else f"{keeper}, {_next_pause(seen)}"
     if not seen.operations:
         yield "timelock", "nothing waits"
     for number, each in enumerate(seen.operations):
-        when = "ready" if each.is_ready else f"in {span((each.ready_at - seen.now) * 1_000)}"
+        when = "ready" if each.is_ready else f"in {span((each.ready_at_s - seen.now) * 1_000)}"
         yield "" if number else "timelock", f"{when}: {each.call} ({each.id[:18]})"
 
 
 def _next_pause(seen: _TreasuryState) -> str:
-    wait_s = seen.pausing.next_pause_at - seen.now
+    wait_s = seen.pausing.next_pause_at_s - seen.now
     return "may pause it" if wait_s <= 0 else f"may pause it again in {span(wait_s * 1_000)}"

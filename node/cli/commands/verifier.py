@@ -1,4 +1,4 @@
-"""`vcoin verifier`: the lists from which seats are drawn. Who is registered with that role joins by itself."""
+"""`vcoin verifier`: the lists from which seats are drawn. A node that is registered with that role joins by itself."""
 
 from typing import TYPE_CHECKING
 

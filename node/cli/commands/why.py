@@ -13,7 +13,7 @@ from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
-    from chain.read.penalties import Blow, Penalties
+    from chain.read.penalties import Penalties, Penalty
     from node.config import Config
     from protocol.proof.file import CasePaper
 
@@ -56,12 +56,12 @@ async def _look(config: "Config", network: "Network", deployment: "Deployment", 
 
 # --- for people -----------------------------------------------------------------------------------------------------
 def told(found: "Penalties") -> list[str]:
-    """The node as it stands, then each event with its evidence."""
+    """The node as it stands, then each event with the case behind it."""
     lines = output.pairs(_standing(found))
-    if not any(_hurts(blow) for blow in found.blows):
+    if not any(_hurts(penalty) for penalty in found.penalties):
         lines += ["", "nothing was ever taken from it: no slash, no jail, no penalty"]
-    for blow in found.blows:
-        lines += ["", *_event(blow)]
+    for penalty in found.penalties:
+        lines += ["", *_event(penalty)]
     return lines
 
 
@@ -80,13 +80,13 @@ def _state(found: "Penalties") -> str:
     name = node.state.name.lower()
     if name != "jailed":
         return name
-    left = node.jailed_until - found.now
-    until = f"until {moment(node.jailed_until)}"
+    left = node.jailed_until_s - found.now
+    until = f"until {moment(node.jailed_until_s)}"
     return f"jailed {until}, {span(left * 1000)} more" if left > 0 else f"jailed {until}; vcoin node unjail ends it"
 
 
 def rate_reasons(found: "Penalties") -> Iterator[str]:
-    """What share of the node's work is drawn now, why, and what ends that."""
+    """The share of the node's work that is drawn now, its reason and its end."""
     from chain.read.penalties import FAILURES_ALERT
 
     node = found.node
@@ -106,39 +106,42 @@ def rate_reasons(found: "Penalties") -> Iterator[str]:
 
 
 def _since_probation(found: "Penalties") -> str:
-    raised = [blow for blow in found.blows if blow.rate_after == 10_000 and blow.rate_before != 10_000]
-    released = [blow for blow in found.blows if blow.change.cause.value == "release"]
-    last = max((*raised, *released), key=lambda blow: blow.change.block, default=None)
+    raised = [penalty for penalty in found.penalties if penalty.rate_after == 10_000 and penalty.rate_before != 10_000]
+    released = [penalty for penalty in found.penalties if penalty.change.cause.value == "release"]
+    last = max((*raised, *released), key=lambda penalty: penalty.change.block, default=None)
     if last is None:
         return ", as every new node"
     return f" since block {last.change.block}: {_cause(last)}"
 
 
-def _hurts(blow: "Blow") -> bool:
-    return bool(blow.change.penalty_tenths > 0 or blow.change.lost or blow.change.lost_wei or blow.jailed_until)
+def _hurts(penalty: "Penalty") -> bool:
+    return bool(
+        penalty.change.penalty_tenths > 0 or penalty.change.lost or penalty.change.lost_wei or penalty.jailed_until_s
+    )
 
 
-def _event(blow: "Blow") -> list[str]:
-    change = blow.change
+def _event(penalty: "Penalty") -> list[str]:
+    change = penalty.change
     rows = [
-        (f"block {change.block}", _cause(blow)),
-        ("cost", ", ".join(_costs(blow))),
-        ("", _lost_to(blow)),
-        ("checked", _rate_change(blow)),
-        *_evidence(blow),
+        (f"block {change.block}", _cause(penalty)),
+        ("cost", ", ".join(_costs(penalty))),
+        ("", _lost_to(penalty)),
+        ("checked", _rate_change(penalty)),
+        *_basis(penalty),
         ("sent in", f"0x{change.transaction.hex()}"),
-        ("look at", _links(blow)),
+        ("look at", _links(penalty)),
     ]
     width = max(len(name) for name, text in rows if text)
     return [f"{name.ljust(width)}  {text}" for name, text in rows if text]
 
 
-def _lost_to(blow: "Blow") -> str:
-    return f"of the stake {exact_coins(blow.burned)} burned, {exact_coins(blow.pooled)} to the pool" * bool(blow.burned)
+def _lost_to(penalty: "Penalty") -> str:
+    lost = f"of the stake {exact_coins(penalty.burned)} burned, {exact_coins(penalty.pooled)} to the pool"
+    return lost if penalty.burned else ""
 
 
-def _cause(blow: "Blow") -> str:
-    change = blow.change
+def _cause(penalty: "Penalty") -> str:
+    change = penalty.change
     batch = short(change.batch_id.hex()) if change.batch_id else ""
     match change.cause.value:
         case "case":
@@ -146,14 +149,14 @@ def _cause(blow: "Blow") -> str:
             return f"case {batch} about its batch ended as {word}: {VERDICTS.get(word, word)}"
         case "seat":
             return f"it was silent on seat {change.seat} of case {batch}"
-        case "audit" if blow.sat:
+        case "audit" if penalty.sat:
             return f"an audit of case {batch} found that its seat had not computed what it was bound to"
         case "audit":
             return f"it was silent as an auditor of case {batch}"
         case "offline":
             return "it missed two signs of life that two owners had asked for"
         case "absence":
-            return f"it was away for more than a week: {blow.days} days are charged, a hundredth of the stake each"
+            return f"it was away for more than a week: {penalty.days} days are charged, a hundredth of the stake each"
         case "classes":
             return "its owner changed its device classes"
         case "release":
@@ -165,40 +168,40 @@ def _cause(blow: "Blow") -> str:
             return f"{other} {batch}"
 
 
-def _costs(blow: "Blow") -> Iterator[str]:
-    change = blow.change
+def _costs(penalty: "Penalty") -> Iterator[str]:
+    change = penalty.change
     if change.lost_wei:
         yield f"{exact_coins(change.lost_wei)} of the stake"
     if change.penalty_tenths > 0:
         yield f"{points(change.penalty_tenths * 10)} points"
     if change.lost and change.cause.value == "case":
         yield "a lost case in its record"
-    if blow.jailed_until:
-        yield f"jail until {moment(blow.jailed_until)}"
+    if penalty.jailed_until_s:
+        yield f"jail until {moment(penalty.jailed_until_s)}"
 
 
-def _rate_change(blow: "Blow") -> str:
-    if blow.rate_before == blow.rate_after:
+def _rate_change(penalty: "Penalty") -> str:
+    if penalty.rate_before == penalty.rate_after:
         return ""
-    return f"{percent(blow.rate_before)} of its jobs before, {percent(blow.rate_after)} after"
+    return f"{percent(penalty.rate_before)} of its jobs before, {percent(penalty.rate_after)} after"
 
 
-def _evidence(blow: "Blow") -> Iterator[tuple[str, str]]:
-    """What the seats found, or what code has proved."""
-    from protocol.judging.fraud_proofs import Lie
+def _basis(penalty: "Penalty") -> Iterator[tuple[str, str]]:
+    """The finding of the seats, or the fraud that code has proved."""
+    from protocol.judging.fraud_proofs import FraudKind
 
-    if blow.lie is not Lie.NONE:
-        yield "because", LIES + blow.lie.name.lower().replace("_", " ")
-    case = blow.trail.case if blow.trail else None
+    if penalty.fraud_kind is not FraudKind.NONE:
+        yield "because", LIES + penalty.fraud_kind.name.lower().replace("_", " ")
+    case = penalty.history.case if penalty.history else None
     if case is None:
         return
-    leaves = blow.trail.draw.leaves if blow.trail and blow.trail.draw else ()
+    leaves = penalty.history.draw.leaves if penalty.history and penalty.history.draw else ()
     for number, seat in enumerate(case.seats):
         silent = "was silent" if seat.silent else "has not shown any score"
         yield f"seat {number}", f"{short(seat.node)} {_scores(seat.scores, leaves) if seat.scores else silent}"
-    if blow.change.cause.value == "audit" and blow.sat:
+    if penalty.change.cause.value == "audit" and penalty.sat:
         yield "because", "two auditors or more computed the leaves again, and its seat's digest was of something else"
-    if blow.change.cause.value == "case" and case.seats:
+    if penalty.change.cause.value == "case" and case.seats:
         yield "because", _rule(case)
 
 
@@ -223,8 +226,8 @@ def _rule(case: "CasePaper") -> str:
     return f"the median is {case.median} bp: above 9500 passes, above 8500 is a doubt, else fraud"
 
 
-def _links(blow: "Blow") -> str:
-    change = blow.change
+def _links(penalty: "Penalty") -> str:
+    change = penalty.change
     if change.batch_id is None:
         return ""
     name = short(change.batch_id.hex())
@@ -240,7 +243,7 @@ def plain(found: "Penalties") -> dict[str, Any]:
     return {
         "node_id": found.node_id,
         "state": node.state.name.lower(),
-        "jailed_until": node.jailed_until,
+        "jailed_until_s": node.jailed_until_s,
         "now": found.now,
         "score": node.score_hundredths,
         "penalty": node.penalty_tenths * 10,
@@ -250,29 +253,29 @@ def plain(found: "Penalties") -> dict[str, Any]:
         "samples_left": node.samples_left,
         "recent_failures": node.recent_failures,
         "accusations": found.book.accusations,
-        "events": [_plain_blow(blow) for blow in found.blows],
+        "events": [_plain_blow(penalty) for penalty in found.penalties],
     }
 
 
-def _plain_blow(blow: "Blow") -> dict[str, Any]:
-    change, case = blow.change, blow.trail.case if blow.trail else None
-    draw = blow.trail.draw if blow.trail else None
+def _plain_blow(penalty: "Penalty") -> dict[str, Any]:
+    change, case = penalty.change, penalty.history.case if penalty.history else None
+    draw = penalty.history.draw if penalty.history else None
     return {
         "block": change.block,
         "transaction": f"0x{change.transaction.hex()}",
         "cause": change.cause.value,
-        "words": _cause(blow),
+        "words": _cause(penalty),
         "batch_id": change.batch_id.hex() if change.batch_id else "",
         "verdict": change.verdict.name.lower() if change.verdict else "",
-        "lie": blow.lie.name.lower() if blow.lie else "",
+        "fraud_kind": penalty.fraud_kind.name.lower() if penalty.fraud_kind else "",
         "penalty": change.penalty_tenths * 10,
         "lost_wei": str(change.lost_wei),
-        "burned_wei": str(blow.burned),
-        "pooled_wei": str(blow.pooled),
-        "jailed_until": blow.jailed_until,
-        "days": blow.days,
-        "rate_before_bps": blow.rate_before,
-        "rate_after_bps": blow.rate_after,
+        "burned_wei": str(penalty.burned),
+        "pooled_wei": str(penalty.pooled),
+        "jailed_until_s": penalty.jailed_until_s,
+        "days": penalty.days,
+        "rate_before_bps": penalty.rate_before,
+        "rate_after_bps": penalty.rate_after,
         "median_bps": case.median if case else None,
         "drawn": list(draw.leaves) if draw else [],
         "seats": [

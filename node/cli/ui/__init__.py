@@ -1,1 +1,1 @@
-"""What the commands share: options, output, phrases, the daemon's socket, wallets."""
+"""The common parts of the commands: options, output, phrases, the daemon's socket, wallets."""

@@ -120,7 +120,7 @@ def _by(job: JobView) -> str:
 
 
 def _for(job: JobView) -> str:
-    """What it may cost, said when it is given away."""
+    """The most that a job may cost, shown when it is ordered."""
     if job.state != "assigned":
         return ""
     return f", for at most {exact_coins(job.most_wei)}{', check included' if job.checked else ''}"

@@ -1,4 +1,4 @@
-"""What every order of a job says beside its content, and how it is sent and followed."""
+"""The common options of every job order, and how it is sent and followed."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

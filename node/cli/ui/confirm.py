@@ -14,11 +14,11 @@ from protocol.wire.ids import BatchId, Cid
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
-    from chain.read.batch_history import Trail
+    from chain.read.batch_history import BatchHistory
 
 
 def confirmed(proof: Proof, rpc: str, deployment: Path | None, common: Common) -> tuple[Check, ...]:
-    """What the chain behind an endpoint says to each part. Raises: ConfigError, ChainError."""
+    """The chain's answer to each part, by an endpoint. Raises: ConfigError, ChainError."""
     config = config_of(common.data_dir)
     chain = replace(config.chain, rpc_urls=(rpc,), deployment=deployment or config.chain.deployment)
     if chain.deployment is None:
@@ -27,7 +27,7 @@ def confirmed(proof: Proof, rpc: str, deployment: Path | None, common: Common) -
 
 
 async def _confirm(proof: Proof, network: "Network", deployment: "Deployment") -> list[Check]:
-    from chain.read.batch_history import has_operated, read_noise, read_trail
+    from chain.read.batch_history import has_operated, read_batch_history, read_noise
 
     head, place, worker = await network.ethereum.head(), proof.place, proof.worker
     profile = await network.params.profile()
@@ -55,27 +55,30 @@ async def _confirm(proof: Proof, network: "Network", deployment: "Deployment") -
         checks.append(_same("noise constants", proof.noise, row))
     if proof.batch is None:
         return [*checks, absent("chain: batch", "the proof names no batch")]
-    trail = await read_trail(network, BatchId(proof.batch.batch_id), deployment.block, head)
-    if trail is None:
+    history = await read_batch_history(network, BatchId(proof.batch.batch_id), deployment.block, head)
+    if history is None:
         return [*checks, compared("chain: batch", False, "", "the chain has no such batch")]
     steps = proof.steps or ()
-    if trail.steps != steps and steps and trail.steps[: len(steps)] == steps:
-        more = len(trail.steps) - len(steps)
+    if history.steps != steps and steps and history.steps[: len(steps)] == steps:
+        more = len(history.steps) - len(steps)
         words = f"the chain has gone on since: {more} more logs; the batch's node or client can write it again"
         checks.append(Check("chain: since then", CheckOutcome.UNKNOWN, words))
-        trail = await read_trail(network, BatchId(proof.batch.batch_id), deployment.block, steps[-1].block) or trail
-    return [*checks, *_parts(proof, trail)]
+        history = (
+            await read_batch_history(network, BatchId(proof.batch.batch_id), deployment.block, steps[-1].block)
+            or history
+        )
+    return [*checks, *_parts(proof, history)]
 
 
-def _parts(proof: Proof, trail: "Trail") -> list[Check]:
+def _parts(proof: Proof, history: "BatchHistory") -> list[Check]:
     listed = proof.case.verifiers if proof.case else None
-    now = trail.case.verifiers if trail.case else None
+    now = history.case.verifiers if history.case else None
     checks = [
-        _same("batch", proof.batch, trail.batch),
-        _same("draw", proof.draw, trail.draw),
-        _same("case", _without_list(proof.case), _without_list(trail.case)),
-        _same("money", proof.pay, trail.pay),
-        _same("transactions", proof.steps, trail.steps),
+        _same("batch", proof.batch, history.batch),
+        _same("draw", proof.draw, history.draw),
+        _same("case", _without_list(proof.case), _without_list(history.case)),
+        _same("money", proof.pay, history.pay),
+        _same("transactions", proof.steps, history.steps),
     ]
     if listed is not None:
         held = _is_list_of(listed, now or ())

@@ -14,7 +14,7 @@ Found = TypeVar("Found")
 
 
 def ask_network(data_dir: Path | None, work: "Callable[[Network, Deployment], Awaitable[Found]]") -> Found:
-    """What `work` finds out on the network that the settings name. Raises: ConfigError, ChainError."""
+    """The result of `work` on the network that the settings name. Raises: ConfigError, ChainError."""
     return with_network(config_of(data_dir), work)
 
 

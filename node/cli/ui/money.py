@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from node.api.faults import Exit, vcn
-from node.api.views import BalanceView, MoveView, plain, read
+from node.api.views import BalanceView, PlanView, plain, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import Common
@@ -11,7 +11,7 @@ from node.cli.ui.phrases import exact_coins
 
 MINED_WITHIN_S = 330.0
 """A little longer than the daemon waits for a transaction."""
-Move = Callable[[bool], MoveView]
+Move = Callable[[bool], PlanView]
 """Simulates where it is given True, else sends; raises what the contract says."""
 
 
@@ -19,18 +19,18 @@ def carry_out_by_daemon(path: Sequence[str], body: dict[str, str], *, yes: bool,
     """As `carry_out`, a movement that the daemon makes with the keys of this node; path and body of its question."""
     door = client(common.data_dir)
 
-    def move(simulate: bool) -> MoveView:
-        return read(MoveView, door.post(*path, body={**body, "dry_run": simulate}, within_s=MINED_WITHIN_S))
+    def plan(simulate: bool) -> PlanView:
+        return read(PlanView, door.post(*path, body={**body, "dry_run": simulate}, within_s=MINED_WITHIN_S))
 
-    return carry_out(move, yes=yes, dry_run=dry_run, as_json=common.json)
+    return carry_out(plan, yes=yes, dry_run=dry_run, as_json=common.json)
 
 
-def carry_out(move: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
+def carry_out(plan: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     """Simulate, show, ask, send. In JSON there is no question: without `yes` it is only simulated.
 
     Raises: Reverted, nothing sent; Fault bad_request if a yes is needed and there is no terminal.
     """
-    planned = move(True)
+    planned = plan(True)
     if dry_run or (as_json and not yes):
         _show(planned, as_json)
         return Exit.OK
@@ -39,7 +39,7 @@ def carry_out(move: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     if not yes and not output.confirm("send it?"):
         output.words("nothing was sent")
         return Exit.FAILED
-    sent = move(False)
+    sent = plan(False)
     if as_json:
         output.as_json(plain(sent))
     else:
@@ -47,7 +47,7 @@ def carry_out(move: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     return Exit.OK
 
 
-def _show(planned: MoveView, as_json: bool) -> None:
+def _show(planned: PlanView, as_json: bool) -> None:
     if as_json:
         output.as_json(plain(planned))
     else:
@@ -55,20 +55,20 @@ def _show(planned: MoveView, as_json: bool) -> None:
         output.words("nothing was sent")
 
 
-def description(move: MoveView) -> list[str]:
-    """What would happen, on a few lines."""
-    return output.pairs(_rows(move))
+def description(plan: PlanView) -> list[str]:
+    """The plan on a few lines."""
+    return output.pairs(_rows(plan))
 
 
-def _rows(move: MoveView) -> Iterator[tuple[str, str]]:
-    yield "from", move.sender
-    for number, call in enumerate(move.calls):
+def _rows(plan: PlanView) -> Iterator[tuple[str, str]]:
+    yield "from", plan.sender
+    for number, call in enumerate(plan.calls):
         arguments = ", ".join(f"{name}={value}" for name, value in call.arguments)
         yield "" if number else "call", f"{call.contract}.{call.function}({arguments}) at {call.address}"
-    gas = sum(call.gas for call in move.calls)
-    more = "" if all(call.gas for call in move.calls) else ", and that of calls that need the first one mined"
-    yield "gas", f"{gas:,}, at most {vcn(move.fee_wei)} ETH{more}"
-    for number, balance in enumerate(move.balances):
+    gas = sum(call.gas for call in plan.calls)
+    more = "" if all(call.gas for call in plan.calls) else ", and that of calls that need the first one mined"
+    yield "gas", f"{gas:,}, at most {vcn(plan.fee_wei)} ETH{more}"
+    for number, balance in enumerate(plan.balances):
         yield "" if number else "balance", _change(balance)
 
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: their look in --help, and the options that each of them takes."""
+"""The common part of all commands: their look in --help, and the options that each of them takes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ def words(line: str) -> None:
 
 
 def error(message: str, hint: str = "") -> None:
-    """What is wrong, and what to do about it: one line each."""
+    """The fault and its remedy: one line each."""
     words("error: " + _one_line(message))
     if hint:
         words("hint: " + _one_line(hint))

@@ -21,7 +21,7 @@ COINS = frozenset({"min_stake", "recommended_stake", "min_deposit", "min_burn", 
 
 @dataclass(frozen=True)
 class PlanOutcome:
-    """What was seen and planned, and what came of it.
+    """The plan, the facts behind it, and its outcome.
 
     `deployment` is what stands in the file at `path`, None if there is none; `paid_wei` what this run spent on gas.
     """

@@ -29,7 +29,7 @@ from protocol.wire.ids import Cid
 
 
 class Checker(Protocol):
-    """What computes. Raises: ExecutorError where this machine cannot."""
+    """The context that computes. Raises: ExecutorError if this machine cannot."""
 
     def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
         """check.bin of an answer, or what is wrong with it."""

@@ -1,4 +1,4 @@
-"""Where a case stands: its state in words, its deadline, what happens when that passes, and who may do something."""
+"""The standing of a case: its state in words, its deadline, what happens then, and who may act."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from node.cli.ui.phrases import VERDICTS, moment, percent, span
 if TYPE_CHECKING:
     from chain.contracts.court import ChainCase
     from chain.contracts.network import Deployment, Network
-    from chain.read.batch_history import Trail
+    from chain.read.batch_history import BatchHistory
     from protocol.proof.file import SeatPaper
 
 DEFAULTS = {
@@ -36,7 +36,7 @@ class CaseStanding:
     """A case as the chain has it; `now` is the time of its newest block, in seconds."""
 
     id: str
-    trail: "Trail"
+    history: "BatchHistory"
     case: "ChainCase"
     votes: Votes
     now: int
@@ -44,7 +44,7 @@ class CaseStanding:
 
 async def read_standing(network: "Network", deployment: "Deployment", prefix: str) -> CaseStanding:
     """The case that a prefix begins. Raises: Fault not_found or ambiguous, ChainError."""
-    from chain.read.batch_history import read_trail
+    from chain.read.batch_history import read_batch_history
     from chain.read.cases import read_cases
     from protocol.wire.ids import BatchId
 
@@ -52,16 +52,16 @@ async def read_standing(network: "Network", deployment: "Deployment", prefix: st
     known = [each.batch_id.hex() for each in await read_cases(network, deployment.block, block.number)]
     name = complete(prefix, known, "case")
     batch_id = BatchId(bytes.fromhex(name))
-    trail = await read_trail(network, batch_id, deployment.block, block.number, whole=False)
-    if trail is None:
+    history = await read_batch_history(network, batch_id, deployment.block, block.number, whole=False)
+    if history is None:
         raise Fault("not_found", f"the chain has no batch of case {name}", "vcoin case list")
     panel = await network.panel()
     votes = Votes(*await panel.votes_of(batch_id), await panel.quorum(), len(await panel.arbiters()))
-    return CaseStanding(name, trail, await network.court.case_of(batch_id), votes, block.timestamp)
+    return CaseStanding(name, history, await network.court.case_of(batch_id), votes, block.timestamp)
 
 
 def state_of(seen: CaseStanding) -> str:
-    """Where the case stands, in words."""
+    """The state of the case, in words."""
     case = seen.case
     match case.state.name:
         case "CLOSED":
@@ -81,19 +81,19 @@ def state_of(seen: CaseStanding) -> str:
 
 def _bench(seen: CaseStanding) -> tuple["SeatPaper", ...]:
     """The seats of the present round."""
-    seats = seen.trail.case.seats if seen.trail.case else ()
+    seats = seen.history.case.seats if seen.history.case else ()
     return tuple(seat for seat in seats[seen.case.first_seat :] if not seat.silent)
 
 
 def margins_of(seen: CaseStanding) -> str:
-    """What the tokens of many cases add up to, where this one has counted any; see docs/contracts.md."""
+    """The sum of the tokens of many cases, if this one has counted any; see docs/contracts.md."""
     from protocol.judging.margins import HEAD_START, RUNNING_ALARM
 
-    counted = seen.trail.case.margin if seen.trail.case else None
+    counted = seen.history.case.margin if seen.history.case else None
     if counted is None:
         return ""
     sums = f"{counted.confirmed} of {RUNNING_ALARM} over all its cases, at which it is fraud"
-    said = f"the case counted {counted.evidence} thousandths of a nat against the node, which has {sums}"
+    said = f"the case counted {counted.llr_millinats} thousandths of a nat against the node, which has {sums}"
     return f"{said} ({HEAD_START} before the first)"
 
 
@@ -107,7 +107,7 @@ def deadline_of(seen: CaseStanding) -> str:
 
 
 def default_of(seen: CaseStanding) -> str:
-    """What happens without any action."""
+    """The outcome without any action."""
     name = seen.case.state.name.lower()
     if name == "data_challenge" and seen.case.standing.name == "SEVERE":
         name = "decided"
@@ -120,7 +120,7 @@ def default_of(seen: CaseStanding) -> str:
 
 
 def commands_for(seen: CaseStanding) -> Iterator[str]:
-    """What somebody may do about it now."""
+    """The actions that are open now."""
     name = seen.id[:16]
     match seen.case.state.name:
         case "ARBITER":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.api.views import MoveView
+from node.api.views import PlanView
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
 from node.cli.ui.money import carry_out
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from chain.rpc.ethereum import Call
     from chain.tx.wallet import Key
     from node.config import Config
-    from node.wallet.plans import Move
+    from node.wallet.plans import TransactionPlan
     from protocol.wire.ids import Address
 
-Planned = Callable[["Network", "Key"], Awaitable["Move"]]
-"""What is to be sent by a key, from the state of the network now."""
-PlannedAbout = Callable[["Network", "Key", "Address"], Awaitable["Move"]]
+Planned = Callable[["Network", "Key"], Awaitable["TransactionPlan"]]
+"""The plan of a key's transactions, from the state of the network now."""
+PlannedAbout = Callable[["Network", "Key", "Address"], Awaitable["TransactionPlan"]]
 """The same about a node, by its id."""
 Wanted = Callable[["Network"], "Call | Awaitable[Call]"]
 """A call that moves no coins."""
@@ -76,25 +76,25 @@ def carry_out_by(wallet: WalletOptions, whose: str, common: Common, planned: Pla
     config = config_of(common.data_dir)
     key = unlock(wallet.key, wallet.password_file, whose)
 
-    async def act(network: "Network", simulate: bool) -> MoveView:
+    async def act(network: "Network", simulate: bool) -> PlanView:
         from chain.tx.transactions import Sender
         from node.wallet import plans
 
-        move = await planned(network, key)
+        plan = await planned(network, key)
         if simulate:
-            return await plans.simulate(network, move)
-        return await plans.send(network, move, Sender(network.ethereum, key, plans.unrecorded))
+            return await plans.simulate(network, plan)
+        return await plans.send(network, plan, Sender(network.ethereum, key, plans.unrecorded))
 
-    def move(simulate: bool) -> MoveView:
+    def plan(simulate: bool) -> PlanView:
         return with_network(config, lambda network, _: act(network, simulate))
 
-    return carry_out(move, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
+    return carry_out(plan, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
 
 
 def send_by(wallet: WalletOptions, whose: str, common: Common, wanted: Wanted) -> int:
     """As `carry_out_by`, a call that moves no coins."""
 
-    async def plan(network: "Network", key: "Key") -> "Move":
+    async def plan(network: "Network", key: "Key") -> "TransactionPlan":
         from node.wallet import plans
 
         return await plans.plain(network, key, await called(network, wanted))
@@ -112,7 +112,7 @@ def carry_out_about(wallet: WalletOptions, whose: str, about: NodeOption, common
     """As `carry_out_by`, about a node. Raises: ConfigError, too, where no node is named and there is none here."""
     name = about.name_by(config_of(common.data_dir))
 
-    async def plan(network: "Network", key: "Key") -> "Move":
+    async def plan(network: "Network", key: "Key") -> "TransactionPlan":
         return await planned(network, key, await network.stakes.id_of(name))
 
     return carry_out_by(wallet, whose, common, plan)
@@ -121,7 +121,7 @@ def carry_out_about(wallet: WalletOptions, whose: str, about: NodeOption, common
 def send_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
     """As `carry_out_about`, calls that move no coins."""
 
-    async def plan(network: "Network", key: "Key", node: "Address") -> "Move":
+    async def plan(network: "Network", key: "Key", node: "Address") -> "TransactionPlan":
         from node.wallet import plans
 
         return await plans.plain(network, key, *calls(network, node))

@@ -19,7 +19,7 @@ DELIVER_AGAIN_MS = 10_000
 
 @dataclass(slots=True)
 class Delivery:
-    """What requesters hear of the work on their jobs."""
+    """Messages to requesters about the work on their jobs."""
 
     member: Member
     refusals: Refusals
@@ -56,7 +56,7 @@ class Delivery:
             job.job_id,
             class_id,
             job.run.result_hash,
-            job.run.proof_hash,
+            job.run.fingerprint_hash,
             sealed.blob_cid,
             sealed.salt,
         )
@@ -75,7 +75,7 @@ class Delivery:
         return Send(job.reply_to, job.delivery), deadline
 
     def tell_again(self, peer_id: PeerId, wanted: JobId) -> tuple[Effect, ...]:
-        """What this node said last of a job, to a requester that may not have heard it."""
+        """The last message about a job again, for a requester that may have missed it."""
         job = self.jobs.get(wanted)
         if job is None or job.peer_id != peer_id:
             return ()

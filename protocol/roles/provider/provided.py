@@ -27,7 +27,7 @@ class ProvidedJob:
     frames: int = 0
     progress: StreamedTokens = field(default_factory=StreamedTokens)
     run: RunResult | None = None
-    proof: bytes = b""
+    fingerprint: bytes = b""
     sealed_result: bytes = b""
     salt: bytes = bytes(32)
     result: Result | None = None
@@ -44,7 +44,7 @@ class ProvidedJob:
 
     @property
     def reply_to(self) -> str:
-        """Where the requester is dialled."""
+        """The addresses at which the requester is dialled."""
         return reply_to(self.order, self.peer_id)
 
     @property
@@ -76,7 +76,7 @@ class ProvidedJob:
 
     @property
     def spec(self) -> RunSpec:
-        """What a container is asked to run."""
+        """The run that a container is asked for."""
         return spec_of(self.order, self.job_id)
 
 

@@ -92,7 +92,7 @@ class Provider:
                 return None
 
     def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
-        """What an event makes the provider want."""
+        """The effects that an event asks of the provider."""
         match event:
             case ev.RequestReceived(signed):
                 return self._bidder.consider(signed, self._desk.load, now_ms)

@@ -29,7 +29,7 @@ class WaitingRun:
 
 @dataclass(slots=True)
 class StreamedTokens:
-    """What a run has streamed: its tokens, and when the first of them came, in ms since 1970.
+    """The stream of a run so far: its tokens, and when the first of them came, in ms since 1970.
 
     Not in the journal: nothing but what is streamed may rest on it.
     """

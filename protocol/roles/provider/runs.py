@@ -119,7 +119,7 @@ class Runs:
         job = self.jobs.get(JobId(exited.job_id))
         if job is None or job.run is not None:
             return ()
-        job.running, job.run, job.proof = False, exited.result, exited.proof
+        job.running, job.run, job.fingerprint = False, exited.result, exited.fingerprint
         after = self.start_waiting(now_ms)
         if job.stage is not Stage.RUNNING:
             return after

@@ -99,7 +99,7 @@ class Settling:
         return *self.settle(job, None, status, now_ms), *self.refusals.refuse(job.job_id, job.reply_to, code)
 
     def stage(self, job: ProvidedJob) -> Stage:
-        """Where a job stands, in its batch as well."""
+        """The stage of a job, in its batch as well."""
         return self.settler.stage_of(job.job_id) or (Stage.UNPAID if self._is_forgone(job) else job.stage)
 
     def _is_forgone(self, job: ProvidedJob) -> bool:

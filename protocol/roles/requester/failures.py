@@ -8,8 +8,8 @@ from protocol.job import Stage, move
 from protocol.params import MAX_RETRIES, RETRY_AFTER_DEADLINE_S
 from protocol.roles.member import Member
 from protocol.roles.requester.asking import Asking
+from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.lanes import Lanes
-from protocol.roles.requester.misses import Misses
 from protocol.roles.requester.ordering import Ordering
 from protocol.roles.requester.receiving import Receiving
 from protocol.roles.requester.request_book import RequestBook, unserved
@@ -32,10 +32,10 @@ from protocol.wire.names import name_of
 
 @dataclass(slots=True)
 class Failures:
-    """What becomes of a job whose node does not do it."""
+    """Jobs whose node fails: another try, a withdrawal or an end."""
 
     member: Member
-    misses: Misses
+    cooldown: ProviderCooldown
     lanes: Lanes
     book: RequestBook
     asking: Asking
@@ -145,7 +145,7 @@ class Failures:
             # Else our order came late, after an absence, and the node may be asked again.
             job.tried.add(job.node)
         if not _is_no_miss(fact):
-            self.misses.add(job.node, now_ms)
+            self.cooldown.add(job.node, now_ms)
         job.attempt += 1
         job.reason = reason
         withdrawn = self._withdraw(job) if job.stage is Stage.ASSIGNED and not isinstance(fact, SignedRefuse) else ()
@@ -161,7 +161,7 @@ class Failures:
 
 
 def _why_overdue(job: RequestedJob) -> str:
-    """What was wrong with the attempt's answer, or that there was none; after an absence either moment may be first."""
+    """The fault of the attempt's answer, or its absence; after an absence either moment may be first."""
     return job.reason or f"{job.node} was silent past the deadline"
 
 

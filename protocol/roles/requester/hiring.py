@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from protocol.params import VCN
 from protocol.roles.member import Member
-from protocol.roles.requester.misses import Misses
+from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.offer import Candidate, is_able, rank
 from protocol.wire.ids import Address, Cid, TimestampMs
@@ -14,28 +14,34 @@ LAST_S = 253_402_300_799
 
 
 def best(
-    job: RequestedJob, member: Member, misses: Misses, own_node: Address, now_ms: TimestampMs, *, last_call: bool
+    job: RequestedJob,
+    member: Member,
+    cooldown: ProviderCooldown,
+    own_node: Address,
+    now_ms: TimestampMs,
+    *,
+    last_call: bool,
 ) -> Candidate | None:
     """The best able node that was not tried yet, by this node's own view of the chain and its own experience.
 
     Args: last_call, whether no other will be asked: then the able node that is barred for the shortest time will do.
     """
     able = [candidate for candidate in _candidates(job, member) if _able(job, candidate, member, own_node, now_ms)]
-    unbarred = [candidate for candidate in able if not misses.bars(candidate.record.node_id, now_ms)]
+    unbarred = [candidate for candidate in able if not cooldown.bars(candidate.record.node_id, now_ms)]
     if unbarred:
         return rank(unbarred)[0]
     # Someone who failed once may do it now; if no other would, the alternative is no answer at all.
-    return min(rank(able), key=lambda each: misses.until_ms(each.record.node_id)) if able and last_call else None
+    return min(rank(able), key=lambda each: cooldown.until_ms(each.record.node_id)) if able and last_call else None
 
 
 def why_stopped(member: Member) -> str:
     """Why the network takes no job now, and from when on it does."""
-    until = datetime.fromtimestamp(min(member.intake_until, LAST_S), UTC)
+    until = datetime.fromtimestamp(min(member.intake_until_s, LAST_S), UTC)
     return f"the network takes nothing new before {until:%Y-%m-%d %H:%M:%S} UTC: its keeper has paused it"
 
 
 def why_nobody(job: RequestedJob, member: Member, now_ms: TimestampMs) -> str:
-    """What keeps every node that is known from doing the job, in one line."""
+    """The reason why no known node can do the job, in one line."""
     assert job.signed is not None
     request = job.signed.request
     if member.is_intake_stopped(now_ms):
@@ -59,7 +65,7 @@ def vcn(wei: int) -> str:
 
 
 def _candidates(job: RequestedJob, member: Member) -> list[Candidate]:
-    slow = member.delays.is_slow
+    slow = member.latency.is_slow
     known = ((signed, peer_id, member.nodes.get(node_id)) for node_id, (signed, peer_id) in job.offers.items())
     return [Candidate(signed, record, peer_id, is_slow=slow(peer_id)) for signed, peer_id, record in known if record]
 

@@ -24,7 +24,7 @@ class Lanes:
 
     member: Member
     opening: dict[Address, LaneOpen] = field(default_factory=dict)
-    """What is being locked more, by node: signed or sent, and not final."""
+    """Amounts being added, by node: signed or sent, and not final."""
     sent: dict[Address, tuple[OpenLane, int]] = field(default_factory=dict)
     """Those that are signed, and the head when they were asked for last."""
     _books: dict[Address, LaneBook] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Lanes:
         return book
 
     def missing(self, node: Address, total: int) -> int:
-        """What must be locked before the lane takes an order of `total` wei; 0 or less where it covers it.
+        """The amount to lock before the lane takes an order of `total` wei; 0 or less where it covers it.
 
         A lane that its client closes takes none until more is locked in it: that opens it again.
         """

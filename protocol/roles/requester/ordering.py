@@ -9,9 +9,9 @@ from protocol.job import Stage, move
 from protocol.params import DEADLINE_GRACE_MS
 from protocol.roles.member import Member
 from protocol.roles.requester.asking import Asking, is_last_call
+from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.hiring import best, vcn, why_nobody, why_stopped
 from protocol.roles.requester.lanes import Lanes
-from protocol.roles.requester.misses import Misses
 from protocol.roles.requester.request_book import RequestBook, unserved
 from protocol.roles.requester.requested import RequestedJob, SignedOrder
 from protocol.stages.assignment import (
@@ -39,7 +39,7 @@ class Ordering:
     """From the offers of a round to the order."""
 
     member: Member
-    misses: Misses
+    cooldown: ProviderCooldown
     lanes: Lanes
     book: RequestBook
     asking: Asking
@@ -77,7 +77,7 @@ class Ordering:
         return (SignMessage(order),)
 
     def missing(self, job: RequestedJob) -> int:
-        """What the lane lacks for the job's order; 0 or less where it covers it."""
+        """The amount that the lane lacks for the job's order; 0 or less if it covers the order."""
         assert job.chosen is not None
         offer = job.chosen.offer
         return self.lanes.missing(offer.node_id, _total(job, offer.price))

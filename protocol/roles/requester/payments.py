@@ -11,18 +11,18 @@ from protocol.court.docket import Docket, DocketBatch
 from protocol.job import Stage, move, verdict_stage
 from protocol.params import BPS
 from protocol.roles.member import Member
-from protocol.roles.requester.misses import Misses
+from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.requested import RequestedJob
 from protocol.wire.ids import BatchId, JobId, TimestampMs, Wei
 
 
 @dataclass(slots=True)
 class Payments:
-    """The client's jobs in batches. `misses` and `jobs` are shared with the requester."""
+    """The client's jobs in batches. `cooldown` and `jobs` are shared with the requester."""
 
     member: Member
     docket: Docket
-    misses: Misses
+    cooldown: ProviderCooldown
     jobs: dict[JobId, RequestedJob]
     _open: dict[BatchId, None] = field(default_factory=dict)
     """Batches that hold a job of ours, or cost us money, until they are settled or refunded; oldest first."""
@@ -74,7 +74,7 @@ class Payments:
                         job.reason = f"checked and paid, but its answer never came; {job.node} has it"
                     move(job, event, Stage.SPENDABLE, now_ms)
                     if job.node is not None:
-                        self.misses.forgive(job.node)
+                        self.cooldown.forgive(job.node)
             case ev.BatchRefunded(batch_id, _, amount) if (batch := self._batch(batch_id)) is not None:
                 self._end(batch.batch_id)
                 self._refunded(batch.submitted, event, amount, now_ms)

@@ -22,7 +22,7 @@ ASK_AFTER_MS = 10_000
 
 @dataclass(slots=True)
 class Receiving:
-    """What nodes at work send, and what they are told."""
+    """Messages of nodes at work, and the answers to them."""
 
     member: Member
     book: RequestBook

@@ -12,7 +12,7 @@ DONE_KEPT = 1_024
 
 @dataclass(slots=True)
 class RequestBook:
-    """What the parts of the requester share."""
+    """The book that the parts of the requester share."""
 
     jobs: dict[bytes, RequestedJob] = field(default_factory=dict)
     by_job: dict[JobId, RequestedJob] = field(default_factory=dict)

@@ -48,9 +48,9 @@ class RequestedJob:
     given_up: dict[JobId, Attempt] = field(default_factory=dict)
     """Attempts that another one took the place of."""
     late_cost: Wei = Wei(0)
-    """What given up attempts cost beside: their nodes worked before they heard of it."""
+    """The cost of attempts given up: their nodes worked before they heard of it."""
     check_cost: Wei = Wei(0)
-    """What a check that it was ordered with, and that ended in doubt, cost; all else came back."""
+    """The cost of an ordered check that ended in doubt; all else came back."""
     chosen: SignedOffer | None = None
     peer_id: PeerId | None = None
     details: JobDetails | None = None
@@ -94,7 +94,7 @@ class RequestedJob:
         return self.chosen.offer.node_id if self.chosen else None
 
     def offer_of(self, node: Address) -> SignedOffer | None:
-        """What a node has offered for this attempt."""
+        """The offers of nodes for this attempt."""
         found = self.offers.get(node)
         return found[0] if found else None
 
@@ -114,13 +114,13 @@ class RequestedJob:
 
     @property
     def bill(self) -> Wei:
-        """What its lanes owe for it, once a receipt is signed: charge, fee and bonus; and late attempts."""
+        """The debt of its lanes for it, once a receipt is signed: charge, fee and bonus; and late attempts."""
         is_free = self.stage in (Stage.UNSERVED, Stage.REFUNDED)
         return Wei((self.check_cost if is_free else self.own_bill) + self.late_cost)
 
     @property
     def own_bill(self) -> Wei:
-        """What this attempt costs by its receipt; 0 without one."""
+        """The cost of this attempt by its receipt; 0 without one."""
         return Wei(debit_of(self.charge, self.bonus, checked=self.ask.checked) if self.receipt else 0)
 
     def end_unserved(self, reason: str, now_ms: TimestampMs) -> None:
@@ -150,7 +150,7 @@ class RequestedJob:
 
     @property
     def at_round(self) -> tuple[bytes, int, int]:
-        """What names this round of offers in its timers."""
+        """The name of this round of offers in its timers."""
         return self.ask.ask_id, self.attempt, self.round
 
     def awaits(self, timer: RoundTimer) -> bool:

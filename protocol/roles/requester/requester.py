@@ -13,9 +13,9 @@ from protocol.job import JobState
 from protocol.messages import Message
 from protocol.roles.member import Member
 from protocol.roles.requester.asking import Asking
+from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.failures import Failures
 from protocol.roles.requester.lanes import Lanes
-from protocol.roles.requester.misses import Misses
 from protocol.roles.requester.ordering import Ordering
 from protocol.roles.requester.payments import Payments
 from protocol.roles.requester.receiving import Receiving
@@ -43,7 +43,7 @@ class Requester:
     _failures: Failures = field(init=False)
 
     def __post_init__(self) -> None:
-        member, book, misses = self.member, self._book, Misses()
+        member, book, misses = self.member, self._book, ProviderCooldown()
         self._lanes = Lanes(member)
         self._payments = Payments(member, self.docket, misses, book.by_job)
         self._asking = Asking(member, book)
@@ -84,7 +84,7 @@ class Requester:
                 return False
 
     def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
-        """What an event makes the requester want."""
+        """The effects that an event asks of the requester."""
         match event:
             case ev.Tick():
                 return self._tick(now_ms)

@@ -39,7 +39,7 @@ class OwnBatch:
     block: int = 0
     is_final: bool = False
     """Whether a final block has it: the docket tells of it from then on."""
-    all_committed_at: int = 0
+    all_committed_at_s: int = 0
     """The chain's time, in seconds, when this node saw that every seat has committed; 0 before."""
     answer: bytes = b""
     """The answer on chain to a seat's demand for data."""
@@ -133,7 +133,7 @@ class OwnBatches:
                 move(batch, event, Stage.DRAWN, now_ms)
             case ev.SeatAdded() | ev.CaseGrown() | ev.CaseDecided() | ev.DataAnswered():
                 # Turns begin anew, or there is something else to ask for.
-                batch.all_committed_at = 0
+                batch.all_committed_at_s = 0
                 batch.asked.clear()
             case ev.CaseResolved(verdict=verdict):
                 move(batch, event, verdict_stage(verdict), now_ms)
@@ -198,7 +198,7 @@ class OwnBatches:
         if case.phase is CasePhase.STOPPED:
             return fx.AnswerDemand(batch.batch_id, own.answer) if own.answer else None
         if case.phase is CasePhase.DECIDED:
-            return fx.ResolveCase(batch.batch_id, contents) if now_s > case.appeal_until else None
+            return fx.ResolveCase(batch.batch_id, contents) if now_s > case.appeal_until_s else None
         sitting = case.sitting
         if sitting and case.have_all_revealed:
             return fx.ResolveCase(batch.batch_id, contents)
@@ -207,12 +207,12 @@ class OwnBatches:
         if not case.are_all_bound:
             # Seats that have committed wait for the others.
             drawn = (number for number in sorted(sitting) if not sitting[number].is_bound)
-            late = [number for number in drawn if now_s > max(sitting[number].since, case.answered_at) + turn_s]
+            late = [number for number in drawn if now_s > max(sitting[number].since, case.answered_at_s) + turn_s]
         else:
             # Blocks are not in the journal: after a restart the turn is counted anew.
-            own.all_committed_at = own.all_committed_at or now_s
+            own.all_committed_at_s = own.all_committed_at_s or now_s
             hidden = (number for number in sorted(sitting) if not sitting[number].has_revealed)
-            late = list(hidden) if now_s > own.all_committed_at + turn_s else []
+            late = list(hidden) if now_s > own.all_committed_at_s + turn_s else []
         return fx.ReplaceSeat(batch.batch_id, late[0], contents) if late else None
 
     def _may_ask(self, batch: OwnBatch, what: type[fx.Effect]) -> bool:

@@ -163,7 +163,7 @@ class Settler:
         if self.member.is_intake_stopped(now_ms):
             # The contract takes no batch before that; a job without a receipt may be too late by then.
             lates_ms = (late_s * 1000 for job in paid if (late_s := mine_by(job.entry)))
-            return self._look_again(min(self.member.intake_until * 1000, *lates_ms, 2**64 - 1), now_ms)
+            return self._look_again(min(self.member.intake_until_s * 1000, *lates_ms, 2**64 - 1), now_ms)
         due_ms = max(self._submit_after, self._due_ms_of(paid[0]))
         terms = self._terms(record)
         if terms is not None and (now_ms >= due_ms or len(waiting) >= BATCH_JOBS):

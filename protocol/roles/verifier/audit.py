@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from protocol.judging.kinds import differ
-from protocol.judging.margins import evidence_of_case
+from protocol.judging.margins import case_llr
 from protocol.params import PASS_ABOVE_BPS
-from protocol.roles.verifier.checking import leaf_evidence
+from protocol.roles.verifier.checking import leaf_llr
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.verification import Calibration, checks_digest, is_check_shown
 from protocol.timers import Timer
 from protocol.wire.ids import Address, BatchId, Cid, TimestampMs
 
-EVIDENCE_APART = 4_000
+LLR_APART_MILLINATS = 4_000
 """Two passes over one leaf on one class say nearly the same; half of what a leaf can say at all is no noise."""
 
 Constants = Callable[[Cid, int], Calibration]
@@ -27,7 +27,7 @@ class AuditedSeat:
     digest: bytes
     scores: tuple[int, ...]
     """Its score for each drawn leaf, in their order."""
-    evidence: int
+    llr_millinats: int
     """Its log-likelihood ratio of all margins, in thousandths of a nat."""
     checks: dict[int, bytes] = field(default_factory=dict)
     spoilt: set[int] = field(default_factory=set)
@@ -51,7 +51,7 @@ class Audit:
     timer: Timer | None = field(default=None, compare=False)
     """The timer that was asked for last since this process began; chain time is not in the journal."""
     asked_ms: TimestampMs = field(default=TimestampMs(0), compare=False)
-    asked_at: int | None = field(default=None, compare=False)
+    asked_at_block: int | None = field(default=None, compare=False)
     """The head when this auditor last asked for a transaction."""
 
     def lacks(self) -> bool:
@@ -103,11 +103,11 @@ class Audit:
             calibration = constants(Cid(job.details.manifest), class_id)
             if calibration.margins is None:
                 return False
-            said = leaf_evidence(leaf.kind, theirs, leaf.new_tokens, calibration)
-            if abs(said - leaf_evidence(leaf.kind, leaf.check, leaf.new_tokens, calibration)) > EVIDENCE_APART:
+            said = leaf_llr(leaf.kind, theirs, leaf.new_tokens, calibration)
+            if abs(said - leaf_llr(leaf.kind, leaf.check, leaf.new_tokens, calibration)) > LLR_APART_MILLINATS:
                 return True
             total += said
-        return evidence_of_case((total,)) != sat.evidence
+        return case_llr((total,)) != sat.llr_millinats
 
 
 def _differs(leaf: DrawnLeaf, check: bytes, class_id: int, constants: Constants) -> bool:

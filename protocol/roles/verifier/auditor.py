@@ -22,7 +22,7 @@ from protocol.stages.verification import (
     NOTHING_SHOWN_BPS,
     AuditQuery,
     CheckOpening,
-    ProofOpening,
+    FingerprintOpening,
     SampleOpening,
     Verdict,
     audit_commitment,
@@ -58,7 +58,7 @@ class Auditor:
 
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message shows what an audit of this node still waits for."""
-        if not isinstance(message, SampleOpening | ProofOpening | CheckOpening):
+        if not isinstance(message, SampleOpening | FingerprintOpening | CheckOpening):
             return False
         return self._examination.find(peer_id, message.batch_id, message.leaf_index) is not None
 
@@ -74,7 +74,7 @@ class Auditor:
             case ev.MessageReceived(peer_id, SampleOpening() as opening):
                 done, effects = self._examination.sample(peer_id, opening)
                 return effects or self._commit_when_done(done)
-            case ev.MessageReceived(peer_id, ProofOpening() as proof):
+            case ev.MessageReceived(peer_id, FingerprintOpening() as proof):
                 return self._commit_when_done(self._examination.take_fingerprint(peer_id, proof))
             case ev.MessageReceived(peer_id, CheckOpening() as shown):
                 return self._commit_when_done(self._examination.take_check(peer_id, shown))
@@ -113,7 +113,7 @@ class Auditor:
             batch_id=batch_id,
             place=event.auditors.index(self.member.identity.node_id),
             seats={
-                number: AuditedSeat(seat.node, seat.digest, seat.scores, seat.evidence)
+                number: AuditedSeat(seat.node, seat.digest, seat.scores, seat.llr_millinats)
                 for number, seat in case.revealed.items()
             },
             leaves={index: DrawnLeaf() for index in case.drawn},
@@ -152,7 +152,7 @@ class Auditor:
         if timer is not None and audit.timer != timer:
             audit.timer = timer
             asked = (fx.AwaitDeadline(timer, now_ms),)
-        if audit.asked_at is not None and self.member.is_overdue(audit.asked_at):
+        if audit.asked_at_block is not None and self.member.is_overdue(audit.asked_at_block):
             return *asked, *self._ask_transaction_again(audit)
         if audit.findings is None and audit.lacks() and now_ms - audit.asked_ms >= ASK_AGAIN_MS:
             return *asked, *self._ask(audit, now_ms)
@@ -160,7 +160,7 @@ class Auditor:
 
     def _ask_transaction_again(self, audit: Audit) -> tuple[fx.Effect, ...]:
         """Ask again for a transaction whose event is overdue."""
-        audit.asked_at = self.member.head
+        audit.asked_at_block = self.member.head
         if audit.findings is not None and not self._is_bound(audit):
             return (self._commitment(audit),)
         if audit.revealing and audit.place not in self._public(audit).revealed:
@@ -195,7 +195,7 @@ class Auditor:
         scores = [leaf.score for leaf in audit.leaves.values()]
         known = [score for score in scores if score is not None]
         audit.findings = (off, min(known) if len(known) == len(scores) else NOTHING_SHOWN_BPS)
-        audit.asked_at = self.member.head
+        audit.asked_at_block = self.member.head
         return (self._commitment(audit),)
 
     def _commitment(self, audit: Audit) -> fx.CommitAudit:
@@ -221,7 +221,7 @@ class Auditor:
     def _reveal(self, audit: Audit) -> tuple[fx.Effect, ...]:
         if audit.findings is None:
             return ()
-        audit.revealing, audit.asked_at = True, self.member.head
+        audit.revealing, audit.asked_at_block = True, self.member.head
         return (self._revelation(audit),)
 
     def _revelation(self, audit: Audit) -> fx.RevealAudit:
@@ -230,7 +230,7 @@ class Auditor:
         return fx.RevealAudit(audit.batch_id, audit.place, off, score, self._salt(audit))
 
     def _close(self, audit: Audit) -> tuple[fx.Effect, ...]:
-        audit.closing, audit.asked_at = True, self.member.head
+        audit.closing, audit.asked_at_block = True, self.member.head
         return (fx.CloseAudit(audit.batch_id),)
 
     def _failed(self, failed: ev.EffectFailed) -> None:

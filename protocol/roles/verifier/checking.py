@@ -8,7 +8,7 @@ from protocol.effects import Effect, FetchBlob, FetchModel, OpenSample, ReplaySa
 from protocol.errors import Malformed
 from protocol.events import BatchSubmitted, SampleOpened, SampleReplayed
 from protocol.judging.kinds import is_check, score_of
-from protocol.judging.margins import evidence_of
+from protocol.judging.margins import margin_llr
 from protocol.roles.member import Member
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.commitment import output_commit, require_papers
@@ -100,7 +100,7 @@ class Checking:
             return (FetchBlob(job.result.blob_cid, (holder,)),)
         return (open_sample(leaf.opening),) if cid in (job.details.input_cid, job.result.blob_cid) else ()
 
-    def score(self, batch: BatchSubmitted, leaf: DrawnLeaf, proof: bytes) -> tuple[int, str]:
+    def score(self, batch: BatchSubmitted, leaf: DrawnLeaf, fingerprint: bytes) -> tuple[int, str]:
         """Score a leaf by its node's fingerprint and our own pass. Returns: basis points, and the problem if any."""
         assert leaf.opening is not None
         assert leaf.opening.entry.job is not None
@@ -110,7 +110,7 @@ class Checking:
             JobId(job.job_id),
             batch.class_id,
             job.result.result_hash,
-            hashlib.sha256(proof).digest(),
+            hashlib.sha256(fingerprint).digest(),
             job.result.blob_cid,
             job.salt,
         )
@@ -118,17 +118,17 @@ class Checking:
             return 0, "the fingerprint is not the one committed to"
         calibration = self.member.calibration(Cid(job.details.manifest), batch.class_id)
         try:
-            return score_of(leaf.kind, proof, leaf.check or b"", leaf.new_tokens, calibration), ""
+            return score_of(leaf.kind, fingerprint, leaf.check or b"", leaf.new_tokens, calibration), ""
         except InvalidResult as error:
             return 0, str(error)
 
-    def evidence(self, batch: BatchSubmitted, leaf: DrawnLeaf) -> int:
-        """Log-likelihood ratio of a leaf's margins by our own pass; see `leaf_evidence`."""
+    def llr_millinats(self, batch: BatchSubmitted, leaf: DrawnLeaf) -> int:
+        """Log-likelihood ratio of a leaf's margins by our own pass; see `leaf_llr`."""
         job = leaf.opening.entry.job if leaf.opening else None
         if job is None or not leaf.check:
             return 0
         calibration = self.member.calibration(Cid(job.details.manifest), batch.class_id)
-        return leaf_evidence(leaf.kind, leaf.check, leaf.new_tokens, calibration)
+        return leaf_llr(leaf.kind, leaf.check, leaf.new_tokens, calibration)
 
 
 def condemn_or_keep(leaf: DrawnLeaf, replayed: SampleReplayed) -> None:
@@ -142,7 +142,7 @@ def condemn_or_keep(leaf: DrawnLeaf, replayed: SampleReplayed) -> None:
         leaf.check, leaf.failed = replayed.check, None
 
 
-def leaf_evidence(kind: int, check: bytes, token_count: int, calibration: Calibration) -> int:
+def leaf_llr(kind: int, check: bytes, token_count: int, calibration: Calibration) -> int:
     """Log-likelihood ratio of a leaf's margins by one pass, in thousandths of a nat.
 
     0 without tokens, without a calibration of their margins, or without a pass. A malformed check.bin gives 0, too: its
@@ -151,6 +151,6 @@ def leaf_evidence(kind: int, check: bytes, token_count: int, calibration: Calibr
     if kind != GENERATE or calibration.margins is None or not check:
         return 0
     try:
-        return evidence_of(token_margins(check, token_count), calibration.margins)
+        return margin_llr(token_margins(check, token_count), calibration.margins)
     except ValueError:
         return 0

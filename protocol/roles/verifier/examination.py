@@ -11,7 +11,7 @@ from protocol.roles.verifier.audit import Audit
 from protocol.roles.verifier.checking import Checking, condemn_or_keep, fetch_or_open, require_in_batch
 from protocol.roles.verifier.leaf import DrawnLeaf
 from protocol.stages.commitment import LeafStatus
-from protocol.stages.verification import CheckOpening, ProofOpening, SampleOpening
+from protocol.stages.verification import CheckOpening, FingerprintOpening, SampleOpening
 from protocol.wire.ids import BatchId, PeerId
 
 NOTHING_TO_CHECK_BPS = 10_000
@@ -95,14 +95,14 @@ class Examination:
         self._score(audit, leaf)
         return audit
 
-    def take_fingerprint(self, peer_id: PeerId, opening: ProofOpening) -> Audit | None:
+    def take_fingerprint(self, peer_id: PeerId, opening: FingerprintOpening) -> Audit | None:
         """The fingerprint is bound by what the node has signed, so any seat may show it. Returns: its audit."""
         found = self.find(peer_id, opening.batch_id, opening.leaf_index)
         if found is None:
             return None
         audit, _, leaf = found
         if leaf.score is None:
-            leaf.proof = opening.proof
+            leaf.fingerprint = opening.fingerprint
             self._score(audit, leaf)
         return audit
 
@@ -117,12 +117,12 @@ class Examination:
 
     def _score(self, audit: Audit, leaf: DrawnLeaf) -> None:
         job, batch = leaf.opening.entry.job if leaf.opening else None, self._batch(audit.batch_id)
-        if job is None or batch is None or not leaf.check or not leaf.proof:
+        if job is None or batch is None or not leaf.check or not leaf.fingerprint:
             return
-        points, problem = self._checking.score(batch, leaf, leaf.proof)
+        points, problem = self._checking.score(batch, leaf, leaf.fingerprint)
         # A seat may have shown another fingerprint than the node's: that is held against no one.
         leaf.score = None if problem else points
-        leaf.proof = b"" if problem else leaf.proof
+        leaf.fingerprint = b"" if problem else leaf.fingerprint
 
     def _holder(self, audit: Audit, index: int) -> PeerId | None:
         return self.member.peer_of(audit.seats[audit.shown_by[index]].node)

@@ -11,12 +11,12 @@ from protocol.effects import AwaitDeadline, Effect, ProveFraud
 from protocol.events import EffectFailed
 from protocol.judging.fraud_proofs import (
     BatchFacts,
-    Lie,
+    FraudKind,
     OpenedLeaf,
     Papers,
     are_miscounted,
+    fraud_kinds_in,
     is_in_batch,
-    lies_in,
     stands_early,
 )
 from protocol.roles.identity import Identity
@@ -45,10 +45,13 @@ class FraudProver:
         batch = sitting.batch.submitted
         facts, opened, papers = BatchFacts.of(batch.node, batch), _opened(opening), _papers_of(opening)
         # No paper of an opening has the node's own signature on it, so whose that would be plays no part.
-        lies = lies_in(opened, facts, papers, batch.node, self.identity.domain)
+        fraud_kinds = fraud_kinds_in(opened, facts, papers, batch.node, self.identity.domain)
         early = stands_early(opened, batch.contents)
-        lie = next((lie for lie in lies if not (lie is Lie.WRONG_PLACE and early)), Lie.NONE)
-        leaves = _too_many(sitting.own.leaves, opened, facts) if lie is Lie.NONE else (opened,)
+        fraud_kind = next(
+            (fraud_kind for fraud_kind in fraud_kinds if not (fraud_kind is FraudKind.WRONG_PLACE and early)),
+            FraudKind.NONE,
+        )
+        leaves = _too_many(sitting.own.leaves, opened, facts) if fraud_kind is FraudKind.NONE else (opened,)
         if not leaves:
             return None
         return ProveFraud(
@@ -56,29 +59,29 @@ class FraudProver:
             node=batch.node,
             slot=batch.slot,
             contents=batch.contents,
-            lie=lie or Lie.MISCOUNTED,
+            fraud_kind=fraud_kind or FraudKind.MISCOUNTED,
             leaves=leaves,
             papers=papers,
         )
 
     def wait(self, sitting: Sitting, proof: ProveFraud, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Ask for this seat's turn to send a proof; one a case is enough."""
-        if sitting.own.proof is not None:
+        if sitting.own.fraud_proof is not None:
             return ()
-        sitting.own.proof = proof
+        sitting.own.fraud_proof = proof
         return (AwaitDeadline(FraudProofTimer(sitting.batch_id), now_ms + sitting.rank * TURN_MS),)
 
     def send(self, sitting: Sitting) -> tuple[Effect, ...]:
         """The turn has come. A batch that has passed can be condemned, too; one that is void already cannot."""
         own = sitting.own
-        if own.proof is None or own.proving or sitting.case.verdict not in (Verdict.NONE, Verdict.PASS):
+        if own.fraud_proof is None or own.proving or sitting.case.verdict not in (Verdict.NONE, Verdict.PASS):
             return ()
         own.proving = True
-        return (own.proof,)
+        return (own.fraud_proof,)
 
     def failed(self, sitting: Sitting, failed: EffectFailed, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """A proof that failed for now is sent again; one that the contract refuses is not."""
-        if sitting.own.proof is None or not failed.transient:
+        if sitting.own.fraud_proof is None or not failed.transient:
             return ()
         sitting.own.proving = False
         return (AwaitDeadline(FraudProofTimer(sitting.batch_id), now_ms + AGAIN_MS),)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from protocol.effects import Effect, FetchBlob, OpenSample
 from protocol.params import MAX_ANSWER_BYTES, REVIEW_ABOVE_BPS
 from protocol.stages.assignment import kind_of
-from protocol.stages.execution import proof_size
+from protocol.stages.execution import fingerprint_size
 from protocol.stages.request import GENERATE
 from protocol.stages.verification import SampleOpening
 from protocol.wire.ids import Cid
@@ -25,7 +25,7 @@ class DrawnLeaf:
     check: bytes | None = None
     score: int | None = None
     problem: str = ""
-    proof: bytes = b""
+    fingerprint: bytes = b""
     """The fingerprint that it was scored by, for auditors."""
     failed: type[Effect] | None = None
     """The effect that this leaf stands still for."""
@@ -58,7 +58,7 @@ class DrawnLeaf:
     @property
     def fits_on_chain(self) -> bool:
         """Whether a node could show this leaf's fingerprint on chain."""
-        return proof_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
+        return fingerprint_size(self.new_tokens) + ROOM_FOR_NAMES <= MAX_ANSWER_BYTES
 
     def condemn(self, problem: str) -> None:
         """Find the worst of it: its node has not proved what it had to."""

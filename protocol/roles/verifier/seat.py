@@ -22,7 +22,7 @@ class OwnSeat:
     kept: dict[int, DrawnLeaf] = field(default_factory=dict)
     """Leaves of this node's seat in an earlier round, kept for auditors."""
     digest: bytes = b""
-    evidence: int = 0
+    llr_millinats: int = 0
     """Log-likelihood ratio of the margins in thousandths of a nat, bound together with the digest."""
     committing: bool = False
     revealing: bool = False
@@ -30,7 +30,7 @@ class OwnSeat:
     """Whether this seat has asked to step down."""
     demanding: bool = False
     """Whether this seat has asked for data on chain."""
-    proof: ProveFraud | None = None
+    fraud_proof: ProveFraud | None = None
     """The first fraud proof that this node found, and the only one that it sends."""
     proving: bool = False
     """Whether this node has asked for that to be sent."""
@@ -41,9 +41,9 @@ class OwnSeat:
     """How often this seat has asked its node again since this process began; like heads, not in the journal."""
     timer: Timer | None = field(default=None, compare=False)
     """The timer that its recourse waits for since this process began; see Recourse."""
-    asked_at: int | None = field(default=None, compare=False)
+    asked_at_block: int | None = field(default=None, compare=False)
     """The head when this seat last asked for a transaction; heads are not in the journal."""
-    all_bound_at: int = field(default=0, compare=False)
+    all_bound_at_s: int = field(default=0, compare=False)
     """When this node saw that every seat has committed, in seconds of the chain; 0 before."""
 
     @property
@@ -57,7 +57,7 @@ class OwnSeat:
             self.kept = self.leaves
         self.seat, self.leaves = None, {}
         self.committing = self.revealing = self.leaving = self.demanding = False
-        self.since, self.asked_at, self.all_bound_at, self.tries, self.timer = 0, None, 0, 0, None
+        self.since, self.asked_at_block, self.all_bound_at_s, self.tries, self.timer = 0, None, 0, 0, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from protocol import effects as fx
 from protocol.court.phases import CasePhase
 from protocol.errors import Malformed, RemoteProtocolError
 from protocol.events import SampleOpened, SampleReplayed
-from protocol.judging.margins import evidence_of_case
+from protocol.judging.margins import case_llr
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.member import Member
 from protocol.roles.verifier.checking import Checking, condemn_or_keep, fetch_or_open, require_in_batch
@@ -19,8 +19,8 @@ from protocol.roles.verifier.seat import Sitting
 from protocol.stages.commitment import LeafStatus, SettledJob, mine_by
 from protocol.stages.verification import (
     NOT_FOR_US,
-    ProofOpening,
-    ProofQuery,
+    FingerprintOpening,
+    FingerprintQuery,
     SampleOpening,
     SampleQuery,
     checks_digest,
@@ -32,7 +32,7 @@ from protocol.wire.ids import PeerId, TimestampMs
 from protocol.wire.names import by_name
 
 NOTHING_TO_CHECK_BPS = 10_000
-ANSWERS = by_name((SampleOpening, ProofOpening))
+ANSWERS = by_name((SampleOpening, FingerprintOpening))
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class SeatTurn:
         if proof := self.prover.proof_in(sitting, opening):
             # Before its papers are asked for: a leaf that lies by itself need not come with the right ones.
             leaf.opening, leaf.on_chain = opening, on_chain
-            leaf.condemn(f"code can prove it: {proof.lie.name.lower().replace('_', ' ')}")
+            leaf.condemn(f"code can prove it: {proof.fraud_kind.name.lower().replace('_', ' ')}")
             return *self.prover.wait(sitting, proof, now_ms), *self.commit_when_done(sitting)
         require_in_batch(opening, batch)
         job, charged = opening.entry.job, opening.entry.leaf.status == LeafStatus.OK
@@ -132,26 +132,26 @@ class SeatTurn:
         if bound or case.phase is CasePhase.STOPPED or len(checks) < len(case.drawn):
             return ()
         assert own.seat is not None
-        own.committing, own.asked_at = True, self.member.head
+        own.committing, own.asked_at_block = True, self.member.head
         own.digest = checks_digest([own.leaves[index].check or b"" for index in case.drawn])
         batch = sitting.batch.submitted
-        own.evidence = evidence_of_case(self.checking.evidence(batch, leaf) for leaf in own.leaves.values())
+        own.llr_millinats = case_llr(self.checking.llr_millinats(batch, leaf) for leaf in own.leaves.values())
         salt = self._salt(sitting)
-        commitment = seat_commitment(sitting.batch_id, case.round, own.seat, own.digest, salt, own.evidence)
+        commitment = seat_commitment(sitting.batch_id, case.round, own.seat, own.digest, salt, own.llr_millinats)
         return (fx.CommitSeat(sitting.batch_id, own.seat, commitment),)
 
     def ask_fingerprints(self, sitting: Sitting) -> tuple[fx.Effect, ...]:
         """Ask for the fingerprints of the drawn leaves."""
         peer_id = self.member.peer_of(sitting.node)
-        return (fx.Send(peer_id, ProofQuery(sitting.batch_id)),) if peer_id else ()
+        return (fx.Send(peer_id, FingerprintQuery(sitting.batch_id)),) if peer_id else ()
 
-    def compare(self, sitting: Sitting, opening: ProofOpening) -> tuple[fx.Effect, ...]:
+    def compare(self, sitting: Sitting, opening: FingerprintOpening) -> tuple[fx.Effect, ...]:
         """Score a leaf by its fingerprint; not before this seat is bound."""
         leaf = sitting.own.leaves.get(opening.leaf_index)
         if leaf is None or leaf.opening is None or leaf.score is not None or not sitting.is_bound:
             return ()
-        leaf.proof = opening.proof
-        leaf.score, leaf.problem = self.checking.score(sitting.batch.submitted, leaf, opening.proof)
+        leaf.fingerprint = opening.fingerprint
+        leaf.score, leaf.problem = self.checking.score(sitting.batch.submitted, leaf, opening.fingerprint)
         return self.reveal_when_done(sitting)
 
     def reveal_when_done(self, sitting: Sitting) -> tuple[fx.Effect, ...]:
@@ -162,9 +162,9 @@ class SeatTurn:
         waits = own.revealing or case.phase is CasePhase.STOPPED or len(known) < len(case.drawn)
         if waits or own.seat is None or not sitting.are_all_bound:
             return ()
-        own.revealing, own.asked_at = True, self.member.head
+        own.revealing, own.asked_at_block = True, self.member.head
         salt = self._salt(sitting)
-        return (fx.RevealSeat(sitting.batch_id, own.seat, own.digest, known, salt, own.evidence),)
+        return (fx.RevealSeat(sitting.batch_id, own.seat, own.digest, known, salt, own.llr_millinats),)
 
     # --- what the node shows on chain -------------------------------------------------------------------------------
     def take_answer(self, sitting: Sitting, data: bytes, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
@@ -177,7 +177,7 @@ class SeatTurn:
             message = decode_named(ANSWERS, data, MAX_ANSWER_BYTES)
             if (message.batch_id, message.leaf_index) != (sitting.batch_id, index):
                 raise Malformed("another leaf than the one that was demanded")
-            if isinstance(message, ProofOpening):
+            if isinstance(message, FingerprintOpening):
                 effects = self.compare(sitting, message)
             elif mine:
                 # An opening for another seat is sealed to that seat.

@@ -1,6 +1,6 @@
 """The verifier: sits where the chain has drawn it, checks on its own, commits, and only then compares.
 
-A node that shows a seat nothing is made to show it on chain; a seat that cannot judge steps down (see `recourse`). A
+A node that shows a seat nothing is made to show it on chain; a seat that cannot judge steps down (see `stalls`). A
 lie that code alone can condemn is proved on chain as well (see `fraud_proofs`).
 """
 
@@ -13,11 +13,11 @@ from protocol.court.docket import Docket
 from protocol.messages import Message
 from protocol.roles.member import Member
 from protocol.roles.verifier.leaf import DrawnLeaf
-from protocol.roles.verifier.recourse import Recourse
 from protocol.roles.verifier.seat import OwnSeat, Sitting
+from protocol.roles.verifier.stalls import StallHandler
 from protocol.roles.verifier.turn import SeatTurn
 from protocol.roles.verifier.waiting import STAGGER_MS, SeatWait
-from protocol.stages.verification import ProofOpening, SampleOpening
+from protocol.stages.verification import FingerprintOpening, SampleOpening
 from protocol.timers import AbstainTimer, DataDemandTimer, FraudProofTimer, ResolveTimer
 from protocol.wire.ids import BatchId, PeerId, TimestampMs
 
@@ -33,11 +33,11 @@ class Verifier:
     _seats: dict[BatchId, OwnSeat] = field(default_factory=dict)
     _turn: SeatTurn = field(init=False)
     _wait: SeatWait = field(init=False)
-    _recourse: Recourse = field(init=False)
+    _stalls: StallHandler = field(init=False)
 
     def __post_init__(self) -> None:
         self._turn = SeatTurn(self.member)
-        self._recourse = Recourse(self.member)
+        self._recourse = StallHandler(self.member)
         self._wait = SeatWait(self.member, self._turn, self._recourse)
 
     def sitting(self, batch_id: bytes) -> Sitting | None:
@@ -53,7 +53,7 @@ class Verifier:
 
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message opens something that this node's seat still waits for."""
-        if not isinstance(message, SampleOpening | ProofOpening):
+        if not isinstance(message, SampleOpening | FingerprintOpening):
             return False
         sitting = self._shown_by(peer_id, message.batch_id)
         leaf = sitting.own.leaves.get(message.leaf_index) if sitting else None
@@ -67,7 +67,7 @@ class Verifier:
             case ev.MessageReceived(peer_id, SampleOpening() as opening):
                 sitting = self._shown_by(peer_id, opening.batch_id)
                 return self._turn.check(sitting, opening, (peer_id,), now_ms) if sitting else ()
-            case ev.MessageReceived(peer_id, ProofOpening() as opening):
+            case ev.MessageReceived(peer_id, FingerprintOpening() as opening):
                 sitting = self._shown_by(peer_id, opening.batch_id)
                 return self._turn.compare(sitting, opening) if sitting else ()
             case ev.BlobFetched(cid):
@@ -141,7 +141,7 @@ class Verifier:
             case FraudProofTimer(batch_id) if sitting := self.sitting(batch_id):
                 return self._turn.prover.send(sitting)
             case AbstainTimer(batch_id) | DataDemandTimer(batch_id) if sitting := self.sitting(batch_id):
-                return self._recourse.take(sitting, timer) if sitting.case.is_open else ()
+                return self._stalls.take(sitting, timer) if sitting.case.is_open else ()
             case _:
                 return ()
 

@@ -6,8 +6,8 @@ from protocol import effects as fx
 from protocol.court.phases import CasePhase
 from protocol.roles.member import Member
 from protocol.roles.verifier.checking import open_sample
-from protocol.roles.verifier.recourse import Recourse
 from protocol.roles.verifier.seat import Sitting
+from protocol.roles.verifier.stalls import StallHandler
 from protocol.roles.verifier.turn import SeatTurn
 from protocol.wire.ids import TimestampMs
 
@@ -23,13 +23,13 @@ class SeatWait:
 
     member: Member
     turn: SeatTurn
-    recourse: Recourse
+    stalls: StallHandler
 
     def look(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """A node that did not hear the question, or not in time, hears it again."""
         if not sitting.is_open:
             return ()
-        timers = self.recourse.look(sitting, now_ms)
+        timers = self.stalls.look(sitting, now_ms)
         if now_ms - sitting.own.asked_ms < ASK_AGAIN_MS:
             return timers
         return *timers, *self._next_question(sitting, now_ms)
@@ -40,7 +40,7 @@ class SeatWait:
             return ended
         if decided:
             return ()
-        if own.asked_at is not None and self.member.is_overdue(own.asked_at):
+        if own.asked_at_block is not None and self.member.is_overdue(own.asked_at_block):
             again = self._ask_transaction_again(sitting)
             if again:
                 return again
@@ -58,7 +58,7 @@ class SeatWait:
     def _end_waiting(self, sitting: Sitting, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """No appeal came, or no answer: the seats take turns, so that one of them pays for the call."""
         case, own = sitting.case, sitting.own
-        until = case.appeal_until if case.phase is CasePhase.DECIDED else 0
+        until = case.appeal_until_s if case.phase is CasePhase.DECIDED else 0
         if case.phase is CasePhase.STOPPED and case.demand is not None:
             until = case.demand.until
         assert own.seat is not None

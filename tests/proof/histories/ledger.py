@@ -373,12 +373,12 @@ class Ledger(Stakes):
         sitting = self._sitting(sender, case, seat, "drawn")
         sitting.state, sitting.since = "committed", self.time
 
-    def reveal(self, sender: str, case: Case, seat: int, scores: Sequence[int], evidence: int) -> None:
+    def reveal(self, sender: str, case: Case, seat: int, scores: Sequence[int], llr_millinats: int) -> None:
         sitting = self._sitting(sender, case, seat, "committed")
         present = case.seats[case.first_seat :]
         require(all(each.state != "drawn" for each in present), "not all have committed")
         require(len(scores) == len(case.drawn) and max(scores) <= 10_000, "not a score for each leaf")
-        sitting.state, sitting.score, sitting.evidence = "revealed", min(scores), evidence
+        sitting.state, sitting.score, sitting.llr_millinats = "revealed", min(scores), llr_millinats
 
     def replace(self, case: Case, seat: int) -> None:
         self._open(case)
@@ -416,16 +416,16 @@ class Ledger(Stakes):
         require(sender in {case.batch.node, self.nodes[case.batch.node].owner}, "neither owner nor operator")
         require(self.time <= case.asked_at + self.numbers.data_seconds, "too late")
         require(0 < size <= LARGEST_ANSWER, "nothing, or too much")
-        case.state, case.answered_at = "open", self.time
+        case.state, case.answered_at_s = "open", self.time
 
     def _turn_end(self, case: Case, sitting: Seat) -> int:
         if sitting.state == "drawn":
-            return max(sitting.since, case.answered_at) + self.numbers.seat_seconds
+            return max(sitting.since, case.answered_at_s) + self.numbers.seat_seconds
         present = case.seats[case.first_seat :]
         waits = any(each.state == "drawn" for each in present)
         require(sitting.state == "committed" and not waits, "not its turn")
         last = max(each.since for each in present if each.state != "silent")
-        return max(last, case.answered_at) + self.numbers.seat_seconds
+        return max(last, case.answered_at_s) + self.numbers.seat_seconds
 
     def resolve(self, case: Case) -> None:
         """One seat can only pass; too few to condemn: void, and medium. Three that doubt or quarrel are followed by a
@@ -444,7 +444,7 @@ class Ledger(Stakes):
             if (found != "pass" or self._needs_more(case, sitting)) and self._seat_more(case, 3 - len(sitting)):
                 return None
             if found == "pass":
-                self._add_margins(case.batch.node, self._evidence(sitting), full=False)
+                self._add_margins(case.batch.node, self._median_llr(sitting), full=False)
             return self._close(case, found if found == "pass" else "short", sitting)
         scores = [each.score for each in sitting]
         quarrel = found == "review" or max(scores) - min(scores) > 1_000
@@ -484,25 +484,25 @@ class Ledger(Stakes):
         return "pass" if median > 9_500 else "review" if median > 8_500 else "severe"
 
     @staticmethod
-    def _evidence(seats: Sequence[Seat]) -> int:
-        return sorted(each.evidence for each in seats)[(len(seats) - 1) // 2]
+    def _median_llr(seats: Sequence[Seat]) -> int:
+        return sorted(each.llr_millinats for each in seats)[(len(seats) - 1) // 2]
 
     def _needs_more(self, case: Case, seats: Sequence[Seat]) -> bool:
         """From 4,605 on, ln(100), two more look at a case that itself speaks against the node."""
-        evidence = self._evidence(seats)
-        return evidence > 0 and self.told.get(case.batch.node, HEAD) + evidence >= 4_605
+        llr_millinats = self._median_llr(seats)
+        return llr_millinats > 0 and self.told.get(case.batch.node, HEAD) + llr_millinats >= 4_605
 
-    def _add_margins(self, node: str, evidence: int, *, full: bool) -> bool:
+    def _add_margins(self, node: str, llr_millinats: int, *, full: bool) -> bool:
         """Returns: whether they are too many; then they stay as they were."""
-        told, confirmed = (weighed(sums.get(node, HEAD), evidence) for sums in (self.told, self.confirmed))
-        if evidence > 0 and not full:
+        told, confirmed = (weighed(sums.get(node, HEAD), llr_millinats) for sums in (self.told, self.confirmed))
+        if llr_millinats > 0 and not full:
             confirmed = self.confirmed.get(node, HEAD)
         if confirmed < ALARM:
             self.told[node], self.confirmed[node] = told, confirmed
         return confirmed >= ALARM
 
     def _with_margins(self, case: Case, found: str, seats: Sequence[Seat]) -> str:
-        if found != "pass" or not self._add_margins(case.batch.node, self._evidence(seats), full=True):
+        if found != "pass" or not self._add_margins(case.batch.node, self._median_llr(seats), full=True):
             return found
         case.alarms += 1
         return "severe"
@@ -618,7 +618,7 @@ class Ledger(Stakes):
             one.record.punish(penalty, lost=verdict != "review" or not batch.uncalibrated)
         if verdict in {"short", "withheld", "severe"}:
             one.state = "jailed"
-            one.jailed_until = self.time + self.numbers.jail_seconds
+            one.jailed_until_s = self.time + self.numbers.jail_seconds
             self._strike(batch.node)
         if verdict == "pass":
             batch.state = "passed"

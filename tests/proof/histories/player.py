@@ -408,7 +408,7 @@ class Player(StakeMoves):
         )
 
     def _reveal(self, case: Case, number: int, score: int) -> None:
-        evidence = told_of(case, number)
+        llr_millinats = told_of(case, number)
         scores = [10_000] * len(case.drawn)
         scores[self.dice.randrange(len(scores))] = score
         scores = self._mostly(scores, scores[1:], [*scores[:-1], 10_001])
@@ -417,8 +417,8 @@ class Player(StakeMoves):
         sender = case.seats[number].node
         digest, salt = secrets_of(number)
         self.do(
-            *(sender, "Court", "revealSeat", [case.batch.id, number, digest, scores, salt, evidence]),
-            lambda: self.ledger.reveal(sender, case, number, scores, evidence),
+            *(sender, "Court", "revealSeat", [case.batch.id, number, digest, scores, salt, llr_millinats]),
+            lambda: self.ledger.reveal(sender, case, number, scores, llr_millinats),
         )
 
     def _replace(self, case: Case, number: int) -> None:

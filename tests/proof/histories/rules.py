@@ -174,6 +174,6 @@ def drawn_seats(
     return found, at
 
 
-def weighed(total: int, evidence: int) -> int:
+def weighed(total: int, llr_millinats: int) -> int:
     """A sum of what margins say after one more case: from 0 to the alarm, and no more than a quarter of it at once."""
-    return max(0, min(ALARM, total + min(evidence, ceil_div(ALARM, 4))))
+    return max(0, min(ALARM, total + min(llr_millinats, ceil_div(ALARM, 4))))

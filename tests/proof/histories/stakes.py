@@ -65,7 +65,7 @@ class Stakes:
             elif one.staked.of(sender):
                 require(one.staked.worth(sender) >= self.numbers.min_deposit, "too little would stay")
             one.leaving.add(sender, amount)
-            one.unlock_at[sender] = self.time + self.numbers.unbonding_seconds
+            one.unlock_at_s[sender] = self.time + self.numbers.unbonding_seconds
 
     def rebond(self, sender: str, node: str, amount: int) -> None:
         with self._whole(node) as one:
@@ -83,7 +83,7 @@ class Stakes:
     def withdraw_stake(self, sender: str, node: str) -> None:
         with self._whole(node) as one:
             amount = one.leaving.worth(sender)
-            require(amount > 0 and self.time >= one.unlock_at[sender], "nothing, or not yet")
+            require(amount > 0 and self.time >= one.unlock_at_s[sender], "nothing, or not yet")
             one.leaving.take(sender, amount)
             self._give(sender, amount)
             if sender == one.owner and one.state == "exiting":
@@ -108,36 +108,36 @@ class Stakes:
     def announce(self, sender: str, node: str, commission: int) -> None:
         one = self.nodes[node]
         require(sender == one.owner and commission <= 10_000, "not the owner, or more than all")
-        one.next_commission, one.commission_at = commission, self.time + self.numbers.timelock_seconds
+        one.next_commission, one.commission_at_s = commission, self.time + self.numbers.timelock_seconds
 
     def confirm(self, node: str) -> None:
         """What was earned until now is shared on the terms until now."""
         one = self.nodes[node]
-        require(0 < one.commission_at <= self.time, "nothing announced, or not yet")
+        require(0 < one.commission_at_s <= self.time, "nothing announced, or not yet")
         self._share(one)
-        one.commission, one.next_commission, one.commission_at = one.next_commission, 0, 0
+        one.commission, one.next_commission, one.commission_at_s = one.next_commission, 0, 0
 
     def call_off(self, sender: str, node: str) -> None:
         one = self.nodes[node]
-        require(sender == one.owner and one.commission_at > 0, "not the owner, or nothing announced")
-        one.next_commission, one.commission_at = 0, 0
+        require(sender == one.owner and one.commission_at_s > 0, "not the owner, or nothing announced")
+        one.next_commission, one.commission_at_s = 0, 0
 
     def announce_payout(self, sender: str, node: str, payout: str) -> None:
         one = self.nodes[node]
         require(sender == one.owner, "not the owner")
-        one.next_payout, one.payout_at = payout, self.time + self.numbers.timelock_seconds
+        one.next_payout, one.payout_at_s = payout, self.time + self.numbers.timelock_seconds
 
     def confirm_payout(self, node: str) -> None:
         """What was earned until now is the old one's."""
         one = self.nodes[node]
-        require(0 < one.payout_at <= self.time, "nothing announced, or not yet")
+        require(0 < one.payout_at_s <= self.time, "nothing announced, or not yet")
         self._share(one)
-        one.payout, one.next_payout, one.payout_at = one.next_payout, "", 0
+        one.payout, one.next_payout, one.payout_at_s = one.next_payout, "", 0
 
     def call_payout_off(self, sender: str, node: str) -> None:
         one = self.nodes[node]
-        require(sender in {one.owner, one.payout} and one.payout_at > 0, "not theirs, or nothing announced")
-        one.next_payout, one.payout_at = "", 0
+        require(sender in {one.owner, one.payout} and one.payout_at_s > 0, "not theirs, or nothing announced")
+        one.next_payout, one.payout_at_s = "", 0
 
     # ---- signs, and jail
 
@@ -152,10 +152,10 @@ class Stakes:
     def unjail(self, sender: str, node: str) -> None:
         one = self.nodes[node]
         require(sender == one.owner, "not the owner")
-        require(one.state == "jailed" and self.time >= one.jailed_until, "not jailed, or still")
+        require(one.state == "jailed" and self.time >= one.jailed_until_s, "not jailed, or still")
         self._require_own_part(one)
         require(one.open_batches == 0, "open batches")
-        one.state, one.jailed_until = "active", 0
+        one.state, one.jailed_until_s = "active", 0
         one.record.probation = 20
 
     # ---- what others may do to it

@@ -25,7 +25,7 @@ class StakeMoves(Table):
         moves["unjail"] = [node], lambda: self.ledger.unjail(owner, node)
         name = self._chosen(owner, node, ["stake", *(["unjail"] * 3 if one.state == "jailed" else ["unbond"])], moves)
         if name == "unjail" and not self._rarely():
-            self.ledger.time = max(self.ledger.time, one.jailed_until)
+            self.ledger.time = max(self.ledger.time, one.jailed_until_s)
         self._move(owner, node, name, *moves[name])
 
     def staker_moves(self) -> None:
@@ -77,7 +77,7 @@ class StakeMoves(Table):
 
     def _move(self, who: str, node: str, name: str, arguments: Sequence[Any], told: Told) -> None:
         if name == "withdraw" and self.dice.random() < 0.7:
-            until = self.ledger.nodes[node].unlock_at.get(who, 0)
+            until = self.ledger.nodes[node].unlock_at_s.get(who, 0)
             self.ledger.time = max(self.ledger.time, self._mostly(until, until - 1, until - 1))
         self.do(who, "StakeManager", name, arguments, told, lambda: self._stake_looks(who, node))
 
@@ -93,7 +93,7 @@ class StakeMoves(Table):
         """Commission and payout: announced, called off, in force once TIMELOCK is over."""
         if self.dice.random() < 0.5:
             return self._payout()
-        announced = [node for node, one in self.ledger.nodes.items() if one.commission_at]
+        announced = [node for node, one in self.ledger.nodes.items() if one.commission_at_s]
         if not announced or self.dice.random() < 0.25:
             return self._announce()
         node = self.dice.choice(announced)
@@ -103,22 +103,22 @@ class StakeMoves(Table):
             arguments, told = [node], lambda: self.ledger.call_off(owner, node)
             return self._move(owner, node, "cancelCommission", arguments, told)
         if not self._rarely():
-            self.ledger.time = max(self.ledger.time, one.commission_at)
+            self.ledger.time = max(self.ledger.time, one.commission_at_s)
         return self._move(address("thief"), node, "confirmCommission", [node], lambda: self.ledger.confirm(node))
 
     def _payout(self) -> None:
-        announced = [node for node, one in self.ledger.nodes.items() if one.payout_at]
+        announced = [node for node, one in self.ledger.nodes.items() if one.payout_at_s]
         node = self.dice.choice(announced) if announced and not self._rarely() else self._node()
         one = self.ledger.nodes[node]
         who = self._mostly(self.dice.choice([one.owner, one.owner, one.payout]), address("thief"))
-        if not one.payout_at or self.dice.random() < 0.2:
+        if not one.payout_at_s or self.dice.random() < 0.2:
             payout = address(f"payout {self.dice.randrange(3)}")
             told: Told = lambda: self.ledger.announce_payout(who, node, payout)  # noqa: E731
             return self._move(who, node, "setPayout", [node, payout], told)
         if self.dice.random() < 0.4:
             return self._move(who, node, "cancelPayout", [node], lambda: self.ledger.call_payout_off(who, node))
         if not self._rarely():
-            self.ledger.time = max(self.ledger.time, one.payout_at)
+            self.ledger.time = max(self.ledger.time, one.payout_at_s)
         return self._move(who, node, "confirmPayout", [node], lambda: self.ledger.confirm_payout(node))
 
     def _announce(self) -> None:

@@ -32,7 +32,7 @@ class Lane:
 
 @dataclass
 class Node:
-    """`unlock_at`: when each of those who have stake in `leaving` may withdraw it."""
+    """`unlock_at_s`: when each of those who have stake in `leaving` may withdraw it."""
 
     owner: str
     payout: str
@@ -40,15 +40,15 @@ class Node:
     staked: Pool
     classes: int
     leaving: Pool = field(default_factory=Pool)
-    unlock_at: dict[str, int] = field(default_factory=dict)
+    unlock_at_s: dict[str, int] = field(default_factory=dict)
     earnings: Earnings = field(default_factory=Earnings)
     commission: int = 1_000
     next_commission: int = 0
-    commission_at: int = 0
+    commission_at_s: int = 0
     next_payout: str = ""
-    payout_at: int = 0
+    payout_at_s: int = 0
     state: str = "active"
-    jailed_until: int = 0
+    jailed_until_s: int = 0
     rewards: int = 0
     open_value: int = 0
     open_batches: int = 0
@@ -142,7 +142,7 @@ class Seat:
     since: int
     state: str = "drawn"
     score: int = 0
-    evidence: int = 0
+    llr_millinats: int = 0
     """What it says of the margins."""
 
 
@@ -169,7 +169,7 @@ class Case:
     """Rounds that found too much in the margins."""
     asked_at: int = 0
     """When a seat asked for data on chain, which happens once."""
-    answered_at: int = 0
+    answered_at_s: int = 0
 
     def pay(self) -> int:
         """For the convening account and the seats: the fees of what was drawn, over the rate at which it was drawn."""

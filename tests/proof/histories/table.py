@@ -89,7 +89,7 @@ class Table:
     def node(self, node: str) -> Sequence[Look]:
         one = self.ledger.nodes[node]
         record = one.record
-        clock = {"unlockAt": one.unlock_at[one.owner] if one.leaving.of(one.owner) else 0}
+        clock = {"unlockAt": one.unlock_at_s[one.owner] if one.leaving.of(one.owner) else 0}
         return (
             look(
                 *("Settlement", "bookOf", node),
@@ -106,7 +106,7 @@ class Table:
                 ownStake=one.own,
                 unbondingStake=one.unbonding,
                 **clock,
-                jailedUntil=one.jailed_until,
+                jailedUntil=one.jailed_until_s,
                 rateBps=record.rate_percent() * 100,
                 successes=record.good,
                 total=record.total,
@@ -127,9 +127,9 @@ class Table:
                 rewardsHeld=one.earnings.kept,
                 commissionBps=one.commission,
                 nextCommissionBps=one.next_commission,
-                commissionAt=one.commission_at,
+                commissionAt=one.commission_at_s,
                 nextPayout=one.next_payout or NO_ADDRESS,
-                payoutAt=one.payout_at,
+                payoutAt=one.payout_at_s,
             ),
             *(self._part(node, who) for who in sorted(others)),
         )
@@ -140,7 +140,7 @@ class Table:
             *("StakeManager", "delegationOf", node, who),
             active=one.staked.worth(who),
             unbonding=one.leaving.worth(who),
-            unlockAt=one.unlock_at[who] if one.leaving.of(who) else 0,
+            unlockAt=one.unlock_at_s[who] if one.leaving.of(who) else 0,
             rewards=one.earnings.of(who, one.for_others(), one.owner, one.staked),
         )
 

@@ -63,15 +63,15 @@ contract Draws {
     }
 
     /// @dev A false leaf at the place of a true one would need another root.
-    function prove_a_path_opens_one_leaf(SumNode memory leaf, SumNode memory lie, SumNode memory a, SumNode memory b)
+    function prove_a_path_opens_one_leaf(SumNode memory leaf, SumNode memory fraudKind, SumNode memory a, SumNode memory b)
         external
         pure
     {
         SumNode[] memory siblings = new SumNode[](2);
         (siblings[0], siblings[1]) = (a, b);
         for (uint256 index; index < 4; ++index) {
-            if (SumTreeLib.climb(leaf, index, siblings).hash != SumTreeLib.climb(lie, index, siblings).hash) continue;
-            assert(leaf.hash == lie.hash && leaf.charge == lie.charge && leaf.bonus == lie.bonus && leaf.ms == lie.ms);
+            if (SumTreeLib.climb(leaf, index, siblings).hash != SumTreeLib.climb(fraudKind, index, siblings).hash) continue;
+            assert(leaf.hash == fraudKind.hash && leaf.charge == fraudKind.charge && leaf.bonus == fraudKind.bonus && leaf.ms == fraudKind.ms);
         }
     }
 }

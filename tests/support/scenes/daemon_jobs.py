@@ -102,19 +102,19 @@ class Played:
         if spec.kind:
             asked = json.loads(workspace.get("input.json") or b"{}")
             model = b"" if self._claims == self._said else b"cheaper"
-            result, proof = reader.result(spec, MODEL, asked, model), reader.proof(spec, asked, model)
+            result, fingerprint = reader.result(spec, MODEL, asked, model), reader.fingerprint(spec, asked, model)
             workspace.put("result.json", result)
-            hashes = hashlib.sha256(result).digest(), hashlib.sha256(proof).digest()
+            hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
             run = RunResult(Outcome.OK, "", *hashes, reader.delivered(result), "", 50)
-            return ContainerExited(spec.job_id, run, proof)
+            return ContainerExited(spec.job_id, run, fingerprint)
         ids = encode(self._claims)
         for at in range(0, len(ids), 7):
             await on_tokens(tuple(ids[at : at + 7]))
         result = _result(spec, json.loads(workspace.get("input.json") or b"{}")["salt"], ids)
         workspace.put("result.json", result)
-        proof = _proof(encode(self._said)[: len(ids)])
-        hashes = hashlib.sha256(result).digest(), hashlib.sha256(proof).digest()
-        return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), "eos", 50), proof)
+        fingerprint = _proof(encode(self._said)[: len(ids)])
+        hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
+        return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), "eos", 50), fingerprint)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)

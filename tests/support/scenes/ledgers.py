@@ -27,8 +27,8 @@ from protocol.events import (
     CaseGrown,
     SeatAdded,
 )
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
-from protocol.judging.margins import Running
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
+from protocol.judging.margins import SequentialTest
 from protocol.params import VCN, ChainRules
 from protocol.stages.assignment import verify_fee
 from protocol.stages.commitment import Batch, BatchContents
@@ -80,12 +80,18 @@ class Ledger(Protocol):
     async def end_challenge(self, node: Address, slot: int, block: int) -> None: ...
 
     async def prove(
-        self, node: Address, slot: int, contents: BatchContents, lie: Lie, opened: OpenedLeaf, papers: Papers
+        self,
+        node: Address,
+        slot: int,
+        contents: BatchContents,
+        fraud_kind: FraudKind,
+        opened: OpenedLeaf,
+        papers: Papers,
     ) -> None: ...
 
     async def pool(self) -> int: ...
 
-    async def running(self, node: Address) -> Running: ...
+    async def running(self, node: Address) -> SequentialTest: ...
 
     async def verifiers(self) -> list[ListSlot]: ...
 
@@ -171,21 +177,23 @@ class Scene:
         """The adapter of a verifier."""
         return self.seats[[verifier.address for verifier in VERIFIERS].index(node)]  # type: ignore[arg-type]
 
-    async def commit(self, name: BatchId, seat: int, node: str, round_number: int = 0, evidence: int = 0) -> None:
-        commitment = seat_commitment(name, round_number, seat, named(f"digest {seat}"), named("salt"), evidence)
+    async def commit(self, name: BatchId, seat: int, node: str, round_number: int = 0, llr_millinats: int = 0) -> None:
+        commitment = seat_commitment(name, round_number, seat, named(f"digest {seat}"), named("salt"), llr_millinats)
         await self.seat(node).perform(CommitSeat(name, seat, commitment))
 
-    async def reveal(self, name: BatchId, seat: int, node: str, scores: tuple[int, ...], evidence: int = 0) -> None:
-        effect = RevealSeat(name, seat, named(f"digest {seat}"), scores, named("salt"), evidence)
+    async def reveal(
+        self, name: BatchId, seat: int, node: str, scores: tuple[int, ...], llr_millinats: int = 0
+    ) -> None:
+        effect = RevealSeat(name, seat, named(f"digest {seat}"), scores, named("salt"), llr_millinats)
         await self.seat(node).perform(effect)
 
-    async def judge(self, name: BatchId, case: CaseConvened, *scores: int, evidence: int = 0) -> None:
+    async def judge(self, name: BatchId, case: CaseConvened, *scores: int, llr_millinats: int = 0) -> None:
         """Every seat commits, then every seat gives its score, the last of `scores` where there are fewer."""
         for seat, node in enumerate(case.seats):
-            await self.commit(name, seat, node, evidence=evidence)
+            await self.commit(name, seat, node, llr_millinats=llr_millinats)
         for seat, node in enumerate(case.seats):
             score = scores[min(seat, len(scores) - 1)]
-            await self.reveal(name, seat, node, (score,) * len(case.drawn), evidence)
+            await self.reveal(name, seat, node, (score,) * len(case.drawn), llr_millinats)
 
     async def resolve_again(self, name: BatchId, contents: BatchContents) -> None:
         """By another node: to one that has asked before, the same wish is the same transaction until that is final."""

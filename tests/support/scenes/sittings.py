@@ -8,7 +8,7 @@ from protocol import events as ev
 from protocol.roles.machine import Machine
 from protocol.roles.verifier import seat as seats
 from protocol.roles.verifier.leaf import DrawnLeaf
-from protocol.stages.verification import ProofOpening, SampleOpening
+from protocol.stages.verification import FingerprintOpening, SampleOpening
 from protocol.timers import Timer
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import TimestampMs
@@ -20,7 +20,7 @@ class Sitting:
     """A machine on the first of three seats of a case of one leaf, to which nothing was shown yet."""
 
     def __init__(self, **settings: Any) -> None:
-        self.town = Town((SampleOpening, ProofOpening), seats=3, tokens=2_000)  # type: ignore[arg-type]
+        self.town = Town((SampleOpening, FingerprintOpening), seats=3, tokens=2_000)  # type: ignore[arg-type]
         node, world = self.town.seat(), self.town.world
         sent = asked_for(self.town.provider, fx.Send)
         openings: list[SampleOpening] = []

@@ -30,8 +30,8 @@ def hold_up(world: World, node: Node, delay_ms: int, **claims: int) -> None:
 
     def late(who: Node, effect: fx.Effect, answer: Answer) -> None:
         if isinstance(effect, fx.SubmitBatch):
-            lie = fx.SubmitBatch(replace(effect.batch, **claims))
-            world.soon(lambda: perform(who, lie, answer), delay_ms)
+            fraud_kind = fx.SubmitBatch(replace(effect.batch, **claims))
+            world.soon(lambda: perform(who, fraud_kind, answer), delay_ms)
         else:
             perform(who, effect, answer)
 

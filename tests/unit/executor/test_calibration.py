@@ -46,7 +46,7 @@ def test_carried_calibration_tells_the_vectors_apart() -> None:
     expected = json.loads((VECTORS / "expected.json").read_text())
     (carried,) = packaged()
     for name, passes in (("honest", True), ("quantised", False)):
-        proof, check = ((VECTORS / name / file).read_bytes() for file in ("proof.bin", "check.bin"))
+        fingerprint, check = ((VECTORS / name / file).read_bytes() for file in ("proof.bin", "check.bin"))
         calibration = carried.classes[expected[name]["class_id"]].calibration
-        points = score(proof, check, expected[name]["tokens"], calibration)
+        points = score(fingerprint, check, expected[name]["tokens"], calibration)
         assert points > 9500 if passes else points < 2000

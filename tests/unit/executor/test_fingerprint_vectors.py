@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.stages.execution import validate_proof
+from protocol.stages.execution import validate_fingerprint
 from protocol.stages.verification import distances
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "fingerprint"
@@ -17,10 +17,10 @@ EXPECTED = json.loads((VECTORS / "expected.json").read_text())
 
 @pytest.mark.parametrize("name", ["honest", "quantised"])
 def test_distances(name: str) -> None:
-    proof, check = ((VECTORS / name / file).read_bytes() for file in ("proof.bin", "check.bin"))
+    fingerprint, check = ((VECTORS / name / file).read_bytes() for file in ("proof.bin", "check.bin"))
     tokens = EXPECTED[name]["tokens"]
-    validate_proof(proof, tokens)
-    found = dataclasses.asdict(distances(proof, check, tokens))
+    validate_fingerprint(fingerprint, tokens)
+    found = dataclasses.asdict(distances(fingerprint, check, tokens))
     assert found == pytest.approx(EXPECTED[name]["distances_ppm"], abs=1)
 
 

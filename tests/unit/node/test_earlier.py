@@ -9,7 +9,8 @@ from node.earlier import present_form
 from node.journal import MAX_EVENT_BYTES
 from protocol.effects import OpenLane, SubmitBatch
 from protocol.errors import Malformed
-from protocol.events import DeadlinePassed, Durable, EffectFailed, Event, TransactionMined
+from protocol.events import DeadlinePassed, Durable, EffectFailed, Event, MessageReceived, TransactionMined
+from protocol.stages.verification import FingerprintOpening
 from protocol.timers import (
     AbstainTimer,
     AcceptTimer,
@@ -22,7 +23,7 @@ from protocol.timers import (
     Timer,
 )
 from protocol.wire.codec import decode_named
-from protocol.wire.ids import PeerId
+from protocol.wire.ids import BatchId, PeerId
 from protocol.wire.names import by_name
 
 JOB, ASK = b"\7" * 32, b"\5" * 16
@@ -57,6 +58,11 @@ def test_an_effect_that_was_named_by_its_class_is_read() -> None:
     failed = read(["EffectFailed", ["SubmitBatch", JOB, "TooManyLeaves", False]])
     assert failed == EffectFailed(SubmitBatch, JOB, "TooManyLeaves", False)
     assert read(["TransactionMined", ["OpenLane", JOB, 12]]) == TransactionMined(OpenLane, JOB, 12)
+
+
+def test_a_message_that_had_another_name_is_read() -> None:
+    received = read(["MessageReceived", [PEER, ["ProofOpening", [JOB, 3, b"fingerprint"]]]])
+    assert received == MessageReceived(PeerId(PEER), FingerprintOpening(BatchId(JOB), 3, b"fingerprint"))
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,12 @@ WRITTEN = ("journal_2_requester", "journal_2_provider", "journal_3_provider")
 
 Up to 2 a timer was a text, and the tag of an effect the name of its class. Up to 3 there were no snapshots.
 """
-PENDING = {"journal_2_requester": 4, "journal_2_provider": 2, "journal_3_provider": 1}
-"""Deadlines that the fold asks for again: those to come, and those whose keys were made of a text."""
+PENDING = {
+    "journal_2_requester": {"AwaitDeadline": 4},
+    "journal_2_provider": {"AwaitDeadline": 2, "Send": 1},
+    "journal_3_provider": {"AwaitDeadline": 1, "Send": 1},
+}
+"""Effects that the fold asks for again: deadlines to come, and those whose keys were made of a text or an old name."""
 
 
 @pytest.fixture(params=WRITTEN)
@@ -49,6 +53,12 @@ def timers(directory: Path) -> list[object]:
     return [fields[0] for name, fields in rows(directory)[1] if name == "DeadlinePassed"]  # type: ignore[misc]
 
 
+def messages(found: list[object], name: str) -> list[tuple[str, object]]:
+    """Messages of a name in rows: the peer, and the content."""
+    received = [fields for event, fields in found if event == "MessageReceived"]  # type: ignore[misc]
+    return [(peer_id, message[1]) for peer_id, message in received if message[0] == name]
+
+
 async def folded(directory: Path, role: str) -> tuple[Machine, Driver]:
     machine = one_job().node(role).machine.fresh()
     with open_journal(directory) as journal:
@@ -66,9 +76,14 @@ def test_journal_of_an_earlier_version_is_brought_to_this_one_at_opening(written
     assert rows(tmp_path)[0] == SCHEMA
     assert all(isinstance(timer, list) for timer in timers(tmp_path))
     assert len(rows(tmp_path)[1]) == len(before)
-    assert [row for row in rows(tmp_path)[1] if row not in before] == (
+    changed = [row for row in rows(tmp_path)[1] if row not in before]
+    assert [row for row in changed if row[0] == "DeadlinePassed"] == (
         [["DeadlinePassed", [timer]] for timer in timers(tmp_path)] if "journal_2" in written else []
     )
+    renamed = messages(before, "ProofQuery")
+    assert len(renamed) == ("provider" in written)
+    assert renamed == messages(changed, "FingerprintQuery")
+    assert len(changed) == len(renamed) + ("journal_2" in written) * len(timers(tmp_path))
 
 
 async def test_node_goes_on_where_an_earlier_version_has_left_it(written: str, tmp_path: Path) -> None:
@@ -80,7 +95,7 @@ async def test_node_goes_on_where_an_earlier_version_has_left_it(written: str, t
     }
     (job,) = jobs[role]()
     assert (job.stage, job.charge) == (Stage.SPENDABLE, 128 * 10**15)
-    assert driver.pending == {"AwaitDeadline": PENDING[written]}
+    assert driver.pending == PENDING[written]
 
 
 @pytest.mark.parametrize("at_row", [1, 2])

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.contracts.fraud_proofs import encoded_papers
-from protocol.judging.fraud_proofs import Lie, Papers, SignedResult, are_miscounted, depth_of, is_in_batch, lies_in
+from protocol.judging.fraud_proofs import (
+    FraudKind,
+    Papers,
+    SignedResult,
+    are_miscounted,
+    depth_of,
+    fraud_kinds_in,
+    is_in_batch,
+)
 from protocol.stages.commitment import LeafStatus
 from protocol.wire.envelope import digest, sign_digest
 from scripts.vectors.fraud import CHANGES, DOMAIN, OPERATOR, Story, story
@@ -17,9 +25,9 @@ SEEDS = st.integers(0, 2**32)
 COUNTS = st.integers(1, 12)
 
 
-def lies_of(told: Story, papers: Papers | None = None) -> tuple[Lie, ...]:
+def lies_of(told: Story, papers: Papers | None = None) -> tuple[FraudKind, ...]:
     facts, opened, own = told.told()
-    return lies_in(opened, facts, own if papers is None else papers, OPERATOR, DOMAIN)
+    return fraud_kinds_in(opened, facts, own if papers is None else papers, OPERATOR, DOMAIN)
 
 
 @given(SEEDS, COUNTS, st.booleans())
@@ -48,7 +56,7 @@ def test_what_a_client_signs_later_proves_nothing(
         replace(papers, order=order),
         replace(papers, order=order, result=forged),
     ):
-        assert lies_in(opened, facts, other, OPERATOR, DOMAIN) == ()
+        assert fraud_kinds_in(opened, facts, other, OPERATOR, DOMAIN) == ()
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -57,7 +65,7 @@ def test_a_lie_that_needs_papers_is_not_found_without_them(name: str) -> None:
     told = story(random.Random(name), 5, receipted=receipted)
     change(told)
     alone, found = set(lies_of(told, Papers())), set(lies_of(told))
-    assert alone == {lie for lie in found if lie < Lie.OVERPRICED}
+    assert alone == {fraud_kind for fraud_kind in found if fraud_kind < FraudKind.OVERPRICED}
 
 
 @given(SEEDS)
@@ -67,7 +75,7 @@ def test_a_leaf_of_another_batch_has_no_lie(seed: int) -> None:
     told.change(status=9)
     _, opened, papers = told.told()
     facts, _, _ = other.told()
-    assert lies_in(opened, facts, papers, OPERATOR, DOMAIN) == ()
+    assert fraud_kinds_in(opened, facts, papers, OPERATOR, DOMAIN) == ()
 
 
 @given(SEEDS, COUNTS)
@@ -82,15 +90,15 @@ def test_more_leaves_of_a_status_than_declared_are_miscounted(seed: int, count: 
         assert not are_miscounted(mixed, replace(facts, ok_count=0))
 
 
-@pytest.mark.parametrize("lie", [lie for lie in Lie if lie >= Lie.OVERPRICED])
-def test_papers_that_are_not_there_are_not_encoded(lie: Lie) -> None:
+@pytest.mark.parametrize("fraud_kind", [kind for kind in FraudKind if kind >= FraudKind.OVERPRICED])
+def test_papers_that_are_not_there_are_not_encoded(fraud_kind: FraudKind) -> None:
     with pytest.raises(ValueError, match="needs papers"):
-        encoded_papers(lie, Papers())
+        encoded_papers(fraud_kind, Papers())
 
 
 def test_only_the_operators_signature_proves_another_result() -> None:
     told = story(random.Random(0), 2, receipted=True)
     told.change(output_commit=bytes(32))
-    assert lies_of(told) == (Lie.RESULT_DIFFERS,)
+    assert lies_of(told) == (FraudKind.RESULT_DIFFERS,)
     facts, opened, papers = told.told()
-    assert lies_in(opened, facts, papers, told.job.order.client, DOMAIN) == ()
+    assert fraud_kinds_in(opened, facts, papers, told.job.order.client, DOMAIN) == ()

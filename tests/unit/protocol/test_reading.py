@@ -68,7 +68,7 @@ def check(kind: int, *measured: tuple[int, ...], state: int = 40) -> bytes:
     return out + struct.pack(f"<{width * len(measured)}I", *(number for each in measured for number in each))
 
 
-def proof(texts: int, number: int = 40) -> bytes:
+def fingerprint(texts: int, number: int = 40) -> bytes:
     """The fingerprint that `check` expects."""
     counts = (8 * min(32, texts - first) for first in range(0, texts, 32))
     return b"".join(struct.pack(f"<e{count}b", 1.0, *[number] * count) for count in counts)
@@ -195,32 +195,32 @@ def test_embeddings_are_worth_their_root_mean_square_unless_one_is_clearly_anoth
     distances: list[tuple[int, ...]], score: int
 ):
     found = check(EMBED, *distances)
-    assert score_of(EMBED, proof(len(distances)), found, len(distances), MEASURED) == score
+    assert score_of(EMBED, fingerprint(len(distances)), found, len(distances), MEASURED) == score
 
 
 def test_a_classification_of_many_texts_is_worth_their_root_mean_square():
     flat = check(CLASSIFY, *[(80_000, 0)] * 32)
-    assert score_of(CLASSIFY, proof(32), flat, 32, MEASURED) == 9_500
+    assert score_of(CLASSIFY, fingerprint(32), flat, 32, MEASURED) == 9_500
     half = check(CLASSIFY, *[(0, 0)] * 16, *[(300_000, 0)] * 16)
     # Half of them done well would not move a median at all.
-    assert score_of(CLASSIFY, proof(32), half, 32, MEASURED) <= REVIEW_ABOVE_BPS
+    assert score_of(CLASSIFY, fingerprint(32), half, 32, MEASURED) <= REVIEW_ABOVE_BPS
 
 
 def test_few_texts_have_more_room_as_chance_has():
-    assert score_of(CLASSIFY, proof(2), check(CLASSIFY, *[(159_999, 0)] * 2), 2, MEASURED) == 9_501
-    assert score_of(CLASSIFY, proof(3), check(CLASSIFY, *[(159_999, 0)] * 3), 3, MEASURED) < PASS_ABOVE_BPS
+    assert score_of(CLASSIFY, fingerprint(2), check(CLASSIFY, *[(159_999, 0)] * 2), 2, MEASURED) == 9_501
+    assert score_of(CLASSIFY, fingerprint(3), check(CLASSIFY, *[(159_999, 0)] * 3), 3, MEASURED) < PASS_ABOVE_BPS
 
 
 def test_one_text_alone_condemns_nobody_but_by_a_clearly_wrong_label():
-    assert score_of(CLASSIFY, proof(1), check(CLASSIFY, (4_000_000_000, 0)), 1, MEASURED) == REVIEW_ABOVE_BPS + 1
-    assert score_of(CLASSIFY, proof(1), check(CLASSIFY, (0, 700_000)), 1, MEASURED) == 10_000
-    assert score_of(CLASSIFY, proof(1), check(CLASSIFY, (0, 720_000)), 1, MEASURED) == 0
+    assert score_of(CLASSIFY, fingerprint(1), check(CLASSIFY, (4_000_000_000, 0)), 1, MEASURED) == REVIEW_ABOVE_BPS + 1
+    assert score_of(CLASSIFY, fingerprint(1), check(CLASSIFY, (0, 700_000)), 1, MEASURED) == 10_000
+    assert score_of(CLASSIFY, fingerprint(1), check(CLASSIFY, (0, 720_000)), 1, MEASURED) == 0
 
 
 def test_one_clearly_wrong_label_among_many_fails():
     right = [(0, 0)] * 63
-    assert score_of(CLASSIFY, proof(64), check(CLASSIFY, *right, (0, 700_000)), 64, MEASURED) == 10_000
-    assert score_of(CLASSIFY, proof(64), check(CLASSIFY, *right, (0, 720_000)), 64, MEASURED) == 0
+    assert score_of(CLASSIFY, fingerprint(64), check(CLASSIFY, *right, (0, 700_000)), 64, MEASURED) == 10_000
+    assert score_of(CLASSIFY, fingerprint(64), check(CLASSIFY, *right, (0, 720_000)), 64, MEASURED) == 0
 
 
 @READINGS
@@ -228,7 +228,7 @@ def test_a_check_of_another_length_is_no_check(kind: int):
     whole = check(kind, *[(0,) * (1 if kind == EMBED else 2)] * 3)
     for wrong in (b"", whole[:-1], whole + b"\0", whole[:20]):
         with pytest.raises(ValueError, match=r"check\.bin"):
-            score_of(kind, proof(3), wrong, 3, MEASURED)
+            score_of(kind, fingerprint(3), wrong, 3, MEASURED)
     with pytest.raises(ValueError, match=r"check\.bin"):
         score_of(kind, b"", b"", 0, MEASURED)
 
@@ -236,10 +236,10 @@ def test_a_check_of_another_length_is_no_check(kind: int):
 @READINGS
 def test_numbers_that_are_right_are_worth_nothing_without_the_states_behind_them(kind: int):
     found = check(kind, *[(0,) * (1 if kind == EMBED else 2)] * 40)
-    assert score_of(kind, proof(40), found, 40, MEASURED) == 10_000
-    assert score_of(kind, proof(40, 39), found, 40, MEASURED) > PASS_ABOVE_BPS
-    assert score_of(kind, proof(40, 37), found, 40, MEASURED) <= REVIEW_ABOVE_BPS
-    for wrong in (b"", proof(39), proof(40) + b"\0", b"\0\x7c" + proof(40)[2:]):
+    assert score_of(kind, fingerprint(40), found, 40, MEASURED) == 10_000
+    assert score_of(kind, fingerprint(40, 39), found, 40, MEASURED) > PASS_ABOVE_BPS
+    assert score_of(kind, fingerprint(40, 37), found, 40, MEASURED) <= REVIEW_ABOVE_BPS
+    for wrong in (b"", fingerprint(39), fingerprint(40) + b"\0", b"\0\x7c" + fingerprint(40)[2:]):
         with pytest.raises(InvalidResult, match=r"proof\.bin"):
             score_of(kind, wrong, found, 40, MEASURED)
 
@@ -247,8 +247,8 @@ def test_numbers_that_are_right_are_worth_nothing_without_the_states_behind_them
 def test_few_states_have_room_for_what_their_projections_leave_open():
     # Off by 2 in 40: over the 48,000 ppm that many states may be, and under half as much again of a single one.
     found = check(EMBED, *[(0,)] * 32 * 100)
-    assert score_of(EMBED, proof(32 * 100, 38), found, 32 * 100, MEASURED) <= PASS_ABOVE_BPS
-    assert score_of(EMBED, proof(1, 38), check(EMBED, (0,)), 1, MEASURED) > PASS_ABOVE_BPS
+    assert score_of(EMBED, fingerprint(32 * 100, 38), found, 32 * 100, MEASURED) <= PASS_ABOVE_BPS
+    assert score_of(EMBED, fingerprint(1, 38), check(EMBED, (0,)), 1, MEASURED) > PASS_ABOVE_BPS
 
 
 @READINGS
@@ -260,7 +260,7 @@ def test_a_row_without_constants_for_a_kind_is_none_for_it(kind: int):
     assert not is_calibrated(kind, UNCALIBRATED)
     assert not is_calibrated(kind, replace(MEASURED, calibrated=False))
     just = check(EMBED, *[(WIDE[EMBED].d0,)] * 32)
-    assert score_of(EMBED, proof(32), just, 32, text_only) == PASS_ABOVE_BPS
+    assert score_of(EMBED, fingerprint(32), just, 32, text_only) == PASS_ABOVE_BPS
 
 
 # --- seats ------------------------------------------------------------------------------------------------------------
@@ -292,9 +292,9 @@ def test_any_check_of_the_right_length_has_one_score(data: st.DataObject, kind: 
     width = 1 if kind == EMBED else 2
     measured = data.draw(st.lists(st.tuples(*[WORDS] * width), min_size=count, max_size=count))
     found = check(kind, *measured)
-    score = score_of(kind, proof(count), found, count, MEASURED)
+    score = score_of(kind, fingerprint(count), found, count, MEASURED)
     assert 0 <= score <= 10_000
-    assert score == score_of(kind, proof(count), bytes(found), count, MEASURED)
+    assert score == score_of(kind, fingerprint(count), bytes(found), count, MEASURED)
 
 
 @given(distances=st.lists(st.integers(0, 10**6), min_size=1, max_size=70), more=st.integers(1, 10**6))
@@ -304,13 +304,15 @@ def test_a_reading_that_is_further_off_is_never_worth_more(distances: list[int],
         near = check(kind, *[(each, *rest) for each in distances])
         far = check(kind, *[(each + more, *rest) for each in distances])
         count = len(distances)
-        assert score_of(kind, proof(count), far, count, MEASURED) <= score_of(kind, proof(count), near, count, MEASURED)
+        assert score_of(kind, fingerprint(count), far, count, MEASURED) <= score_of(
+            kind, fingerprint(count), near, count, MEASURED
+        )
 
 
 @given(raw=st.binary(max_size=400), kind=st.sampled_from([EMBED, CLASSIFY]), count=st.integers(0, 8))
 def test_any_bytes_as_a_check_are_scored_or_refused(raw: bytes, kind: int, count: int):
     with contextlib.suppress(ValueError):
-        assert 0 <= score_of(kind, proof(count), raw, count, MEASURED) <= 10_000
+        assert 0 <= score_of(kind, fingerprint(count), raw, count, MEASURED) <= 10_000
     zero = (0,) * (1 if kind == EMBED else 2)
     assert differ(kind, check(kind, zero), raw, 1, MEASURED) in (True, False)
 

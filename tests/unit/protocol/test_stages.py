@@ -23,7 +23,7 @@ from protocol.stages.assignment import (
     verify_fee,
 )
 from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
-from protocol.stages.execution import InvalidResult, validate_proof, validate_result
+from protocol.stages.execution import InvalidResult, validate_fingerprint, validate_result
 from protocol.stages.heartbeat import GpuGroup, is_offline, pauses
 from protocol.stages.offer import price_of
 from protocol.stages.reputation import ReputationRecord, score_terms
@@ -340,7 +340,7 @@ NOISE = Calibration(
 )
 
 
-def proof(values, scale=1.0):
+def fingerprint(values, scale=1.0):
     return struct.pack(f"<e{len(values)}b", scale, *values)
 
 
@@ -350,20 +350,20 @@ def check(values, margins, scale=1.0, mean_square=1_600.0):
 
 def test_equal_projections_and_no_margin_score_full():
     values = [40, -40] * 8
-    assert score(proof(values), check(values, [0, 0, 0]), 2, NOISE) == 10_000
+    assert score(fingerprint(values), check(values, [0, 0, 0]), 2, NOISE) == 10_000
 
 
 def test_the_distance_is_the_relative_error():
     values = [40, -40] * 8
     off = [value + 1 for value in values]
-    found = distances(proof(values), check(off, [0, 0, 0]), 2)
+    found = distances(fingerprint(values), check(off, [0, 0, 0]), 2)
     assert found.act == found.chunk == 25_000
     assert (found.tok, found.worst) == (0, 0)
 
 
 def test_one_replaced_token_fails_by_its_margin_alone():
     values = [40, -40] * 8
-    assert score(proof(values), check(values, [0, 3_000_000, 0]), 2, NOISE) <= 8_500
+    assert score(fingerprint(values), check(values, [0, 3_000_000, 0]), 2, NOISE) <= 8_500
 
 
 def test_how_clearly_a_token_was_the_choice_is_told_and_costs_nothing():
@@ -371,15 +371,15 @@ def test_how_clearly_a_token_was_the_choice_is_told_and_costs_nothing():
     clear = check(values, [-1_000_000, -1, 0])
     assert token_margins(clear, 2) == (-1_000_000, -1)
     assert margins_of(clear, 2) == (0, 0, 0)
-    assert score(proof(values), clear, 2, NOISE) == 10_000
+    assert score(fingerprint(values), clear, 2, NOISE) == 10_000
     # It makes up for no token that was not.
-    behind = [distances(proof(values), check(values, [lead, 20_000, 0]), 2) for lead in (0, -1_000_000)]
+    behind = [distances(fingerprint(values), check(values, [lead, 20_000, 0]), 2) for lead in (0, -1_000_000)]
     assert behind[0] == behind[1]
 
 
 def test_a_forced_stop_fails_by_the_last_margin():
     values = [40, -40] * 8
-    assert score(proof(values), check(values, [0, 0, 3_000_000]), 2, NOISE) <= 8_500
+    assert score(fingerprint(values), check(values, [0, 0, 3_000_000]), 2, NOISE) <= 8_500
 
 
 @pytest.mark.parametrize(
@@ -393,27 +393,27 @@ def test_the_score_meets_its_bounds(distance, expected):
 def test_a_check_with_a_number_that_is_none_is_refused(special):
     values = [40, -40] * 8
     with pytest.raises(ValueError, match="finite"):
-        distances(proof(values), check(values, [0, 0, 0], scale=special), 2)
+        distances(fingerprint(values), check(values, [0, 0, 0], scale=special), 2)
 
 
 @pytest.mark.parametrize("cut", [1, 4, 20])
 def test_a_check_of_the_wrong_length_is_refused(cut):
     values = [40, -40] * 8
     with pytest.raises(ValueError, match=r"length|short"):
-        distances(proof(values), check(values, [0, 0, 0])[:-cut], 2)
+        distances(fingerprint(values), check(values, [0, 0, 0])[:-cut], 2)
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf"), -1.0])
 def test_a_proof_with_a_scale_that_is_none_is_refused(scale):
     with pytest.raises(InvalidResult, match="scale"):
-        validate_proof(proof([0] * 8, scale), 1)
+        validate_fingerprint(fingerprint([0] * 8, scale), 1)
 
 
 @pytest.mark.parametrize(("tokens", "size"), [(0, 0), (1, 10), (32, 258), (33, 268), (64, 516)])
 def test_a_proof_has_258_bytes_a_chunk(tokens, size):
-    validate_proof(bytes(size), tokens)
+    validate_fingerprint(bytes(size), tokens)
     with pytest.raises(InvalidResult, match="length"):
-        validate_proof(bytes(size + 1), tokens)
+        validate_fingerprint(bytes(size + 1), tokens)
 
 
 # --- manifests ------------------------------------------------------------------------------------------------------

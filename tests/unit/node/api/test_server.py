@@ -120,10 +120,10 @@ async def test_wrong_method_is_an_error_with_a_code(door: Door) -> None:
 
 async def test_deposit_is_only_simulated_unless_asked_for(door: Door) -> None:
     body = {"amount_wei": str(5 * VCN)}
-    planned = views.read(views.MoveView, await door.post("account", "deposit", body=body))
+    planned = views.read(views.PlanView, await door.post("account", "deposit", body=body))
     assert not planned.transactions
     assert door.backend.free_wei == 1_000 * VCN
-    sent = views.read(views.MoveView, await door.post("account", "deposit", body=body | {"dry_run": False}))
+    sent = views.read(views.PlanView, await door.post("account", "deposit", body=body | {"dry_run": False}))
     assert sent.transactions
     assert door.backend.free_wei == 1_005 * VCN
     assert (await door.get("account"))["client"] == CLIENT
@@ -136,12 +136,12 @@ async def test_revert_is_passed_on_with_the_contracts_words(door: Door) -> None:
 
 async def test_lane_takes_an_amount_to_open_and_none_else(door: Door) -> None:
     body = {"amount_wei": str(5 * VCN), "dry_run": False}
-    sent = views.read(views.MoveView, await door.post("lanes", PROVIDER, "open", body=body))
+    sent = views.read(views.PlanView, await door.post("lanes", PROVIDER, "open", body=body))
     assert (len(sent.transactions), door.backend.lanes[PROVIDER].left_wei) == (1, 5 * VCN)
     assert (await fault(door, "lanes", PROVIDER, "open", body={})).message == "amount_wei is missing"
     assert (await fault(door, "lanes", PROVIDER, "close", body=body)).code == "unknown_field"
     assert (await fault(door, "lanes", PROVIDER, "burn", body={})).code == "not_found"
-    assert not views.read(views.MoveView, await door.post("lanes", PROVIDER, "close", body={})).transactions
+    assert not views.read(views.PlanView, await door.post("lanes", PROVIDER, "close", body={})).transactions
 
 
 async def test_model_needs_an_absolute_path(door: Door) -> None:
@@ -240,13 +240,13 @@ def test_view_of_another_version_is_refused() -> None:
 
 def test_nothing_is_lost_between_view_and_json() -> None:
     failure = views.Trouble("job_failed", "x", "y")
-    move = views.MoveView(
+    plan = views.PlanView(
         CLIENT,
         (views.CallView("C", "0x1", "f", (("a", "1"), ("b", "2")), 5),),
         7,
         (views.BalanceView("w", "VCN", 10**30, 0),),
         ("0x1",),
     )
-    assert views.read(views.MoveView, json.loads(json.dumps(views.plain(move)))) == move
+    assert views.read(views.PlanView, json.loads(json.dumps(views.plain(plan)))) == plan
     trouble = replace(failure, hint="")
     assert views.read(views.Trouble, views.plain(trouble)) == trouble

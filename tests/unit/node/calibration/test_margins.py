@@ -8,8 +8,8 @@ import statistics
 
 import pytest
 
-from node.calibration.margins import FURTHEST, NEVER, fit, mean_evidence, tokens_to_alarm
-from protocol.judging.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, evidence_of
+from node.calibration.margins import FURTHEST, NEVER, fit, mean_likelihood_ratio, tokens_to_alarm
+from protocol.judging.margins import HEAD_START, MOST_A_CASE, RUNNING_ALARM, margin_llr
 from protocol.stages.verification import MarginScores
 
 TOKENS = 64
@@ -42,30 +42,30 @@ def scores() -> MarginScores:
 
 def test_honest_answers_have_at_most_one_on_average(scores: MarginScores) -> None:
     for told in groups().values():
-        mean, bound = mean_evidence(scores, told)
+        mean, bound = mean_likelihood_ratio(scores, told)
         assert mean <= bound <= 1
     # What the table has never seen, too.
-    assert mean_evidence(scores, answers(2_000, NOISE, 9))[0] < 1.02
+    assert mean_likelihood_ratio(scores, answers(2_000, NOISE, 9))[0] < 1.02
 
 
 def test_how_often_tokens_are_near_is_no_evidence(scores: MarginScores) -> None:
     """Somebody may ask for what has four times as many near ties: an honest node chooses among them as ever."""
-    assert mean_evidence(scores, answers(600, NOISE, 8, apart=500_000))[1] <= 1
+    assert mean_likelihood_ratio(scores, answers(600, NOISE, 8, apart=500_000))[1] <= 1
 
 
 def test_the_family_with_the_most_noise_decides(scores: MarginScores) -> None:
     noisy = {**groups(), "digits": answers(150, 1.6 * NOISE, 5)}
     careful = fit(answers(600, NOISE, 1), answers(200, CHEATS, 2), noisy).scores
-    assert mean_evidence(scores, noisy["digits"])[0] > 1
-    assert mean_evidence(careful, noisy["digits"])[1] <= 1
+    assert mean_likelihood_ratio(scores, noisy["digits"])[0] > 1
+    assert mean_likelihood_ratio(careful, noisy["digits"])[1] <= 1
 
 
 def test_the_lesser_of_two_tokens_speaks_against_a_node_and_the_better_one_for_it(scores: MarginScores) -> None:
-    against, in_favour = ([evidence_of([sign * gap], scores) for gap in (20_000, 100_000, 300_000)] for sign in (1, -1))
+    against, in_favour = ([margin_llr([sign * gap], scores) for gap in (20_000, 100_000, 300_000)] for sign in (1, -1))
     assert min(against) >= 0 >= max(in_favour)
     assert against[-1] > 0 > min(in_favour)
     # Of equals neither is the lesser one.
-    assert evidence_of([0], scores) == 0
+    assert margin_llr([0], scores) == 0
 
 
 def test_what_was_never_seen_of_honest_nodes_may_yet_come() -> None:
@@ -78,14 +78,14 @@ def test_what_was_never_seen_of_honest_nodes_may_yet_come() -> None:
         tuple(-margin if margin > -FURTHEST and chance.random() < 0.001 else margin for margin in each)
         for each in answers(4_000, 0, 5)
     ]
-    assert mean_evidence(found.scores, erring)[0] <= 1
+    assert mean_likelihood_ratio(found.scores, erring)[0] <= 1
 
 
 def test_a_larger_margin_never_says_less() -> None:
     """Of few tokens, whose shares of the bins are chance."""
     for seed in range(20):
         found = fit(answers(30, NOISE, seed), answers(12, CHEATS, 100 + seed), groups()).scores
-        lesser = [evidence_of([gap], found) for gap in range(1, FURTHEST, 5_000)]
+        lesser = [margin_llr([gap], found) for gap in range(1, FURTHEST, 5_000)]
         assert lesser == sorted(lesser)
 
 

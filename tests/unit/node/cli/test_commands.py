@@ -228,7 +228,7 @@ async def test_lanes_in_json_say_until_when_they_close(vcoin: Shell) -> None:
     await vcoin("lane", "open", PROVIDER, "20", "--yes")
     await vcoin("lane", "close", PROVIDER, "--yes")
     (lane,) = (await vcoin("lane", "list", "--json")).json
-    assert (lane["node"], lane["left_wei"], lane["closing"], lane["closes_at"]) == (
+    assert (lane["node"], lane["left_wei"], lane["closing"], lane["closes_at_s"]) == (
         PROVIDER,
         str(20 * VCN),
         True,

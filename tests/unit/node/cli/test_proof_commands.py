@@ -61,7 +61,7 @@ def _requesters() -> Proof:
     """What a requester knows of a batch with others' jobs in it."""
     proof = proof_of()
     assert proof.leaf is not None
-    papers = replace(proof.papers, proof_hash=None, salt=None)
+    papers = replace(proof.papers, fingerprint_hash=None, salt=None)
     return replace(proof, papers=papers, leaf=replace(proof.leaf, siblings=None), content=None)
 
 

@@ -67,7 +67,7 @@ def test_an_answer_of_another_model_fails_by_its_fingerprint() -> None:
 def test_a_file_without_a_fingerprint_is_scored_by_its_margins_alone() -> None:
     proof = proof_of()
     assert proof.content is not None
-    bought = replace(proof, content=replace(proof.content, proof=None))
+    bought = replace(proof, content=replace(proof.content, fingerprint=None))
     good, _ = rerun(bought, Played(off=2), MEMORY)
     assert (good.outcome, "10000 bp by the margins of its tokens alone" in good.words) == (CheckOutcome.OK, True)
     bad, _ = rerun(bought, Played(margin=900_000), MEMORY)
@@ -121,7 +121,7 @@ def embedded(*, model: bytes = b"") -> Proof:
     def answer(job: bytes, nonce: bytes) -> Answered:
         spec = _spec(job)
         result = reader.result(spec, MODEL, TEXTS, model)
-        return Answered(result, reader.proof(spec, TEXTS, model), reader.delivered(result))
+        return Answered(result, reader.fingerprint(spec, TEXTS, model), reader.delivered(result))
 
     return proof_of(kind=EMBED, asked=ASKED, answer=answer)
 
@@ -161,5 +161,5 @@ def test_an_embedding_of_another_model_fails_and_one_without_a_fingerprint_has_n
     assert not fresh.words.startswith("100 %")
     proof = embedded()
     assert proof.content is not None
-    scored, _ = rerun(replace(proof, content=replace(proof.content, proof=None)), Reading(), MEMORY)
+    scored, _ = rerun(replace(proof, content=replace(proof.content, fingerprint=None)), Reading(), MEMORY)
     assert scored.outcome is CheckOutcome.ABSENT

@@ -9,7 +9,7 @@ import pytest
 
 from chain.abi.enums import CaseState
 from chain.contracts.court import ChainCase
-from chain.read.batch_history import Trail
+from chain.read.batch_history import BatchHistory
 from node.api.views import LeafView, TermView, TokenView
 from node.cli.commands.review import Fresh, answered, shown, shown_to_programs
 from node.cli.ui.columns import beside
@@ -51,9 +51,9 @@ LEAF = LeafView(
 def standing(bench: Bench = PASSED, **changes: object) -> CaseStanding:
     proof = proof_of(bench)
     assert proof.batch is not None
-    trail = Trail(NODE.address, proof.batch, proof.draw, proof.case, None, ())
+    history = BatchHistory(NODE.address, proof.batch, proof.draw, proof.case, None, ())
     case = replace(OPEN, **changes)  # type: ignore[arg-type]
-    return CaseStanding(proof.batch.batch_id.hex(), trail, case, Votes(1, 0, 2, 3), NOW)
+    return CaseStanding(proof.batch.batch_id.hex(), history, case, Votes(1, 0, 2, 3), NOW)
 
 
 def fact(lines: list[str], name: str) -> str:

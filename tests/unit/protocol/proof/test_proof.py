@@ -175,8 +175,8 @@ BROKEN: list[tuple[str, Callable[[Proof], Proof]]] = [
     ("scores", _seat(scores=(10_001, 10_000))),
     ("margins", _with("case", margin=MarginPaper(121, 120, 120))),
     ("margins", _with("case", margin=MarginPaper(120, 120, 21_418))),
-    ("seats bound", _seat(evidence=121)),
-    ("seats bound", _seat(evidence=2**40)),
+    ("seats bound", _seat(llr_millinats=121)),
+    ("seats bound", _seat(llr_millinats=2**40)),
     ("verdict", _seat(scores=(9_400, 10_000))),
     ("verdict", _with("case", verdict=Verdict.SEVERE)),
     ("verdict", _with("case", median=9_900)),
@@ -189,7 +189,7 @@ BROKEN: list[tuple[str, Callable[[Proof], Proof]]] = [
     ("input", _with("content", input=b"another question")),
     ("answer", _with("content", result=b"{}")),
     ("answer sealed", _with("content", result=b"{}")),
-    ("fingerprint", _with("content", proof=b"another")),
+    ("fingerprint", _with("content", fingerprint=b"another")),
 ]
 
 
@@ -244,7 +244,7 @@ def test_what_is_missing_yet_is_named_and_nothing_is_wrong(parts: tuple[str, ...
 def test_a_requesters_file_lacks_what_only_the_node_has() -> None:
     proof = proof_of()
     assert proof.leaf is not None
-    papers = replace(proof.papers, salt=None, proof_hash=None)
+    papers = replace(proof.papers, salt=None, fingerprint_hash=None)
     found = checks_of(replace(proof, papers=papers, leaf=replace(proof.leaf, siblings=None), content=None))
     missing = {each.name for each in found if each.outcome is CheckOutcome.ABSENT}
     assert {"commitment opened", "leaf in root", "sums", "no lie"} < missing

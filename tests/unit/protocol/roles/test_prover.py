@@ -8,7 +8,7 @@ import pytest
 from protocol import effects as fx
 from protocol import events as ev
 from protocol.errors import Malformed
-from protocol.judging.fraud_proofs import Lie, OpenedLeaf, Papers
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
 from protocol.roles.verifier.fraud_proofs import AGAIN_MS, TURN_MS
 from protocol.stages.commitment import BatchSums, Leaf, LeafStatus
 from protocol.stages.verification import SampleOpening, Verdict
@@ -90,7 +90,7 @@ def test_a_lie_is_proved_when_the_seats_turn_comes_and_the_seat_goes_on() -> Non
         node=seat.case.node,
         slot=seat.batch.slot,
         contents=seat.batch.contents,
-        lie=Lie.NO_RECEIPT,
+        fraud_kind=FraudKind.NO_RECEIPT,
         leaves=(OpenedLeaf(0, seat.leaves[0], ()),),
         papers=Papers(job.assignment, job.details, job.receipt.receipt),
     )
@@ -101,22 +101,24 @@ def test_a_lie_is_proved_when_the_seats_turn_comes_and_the_seat_goes_on() -> Non
 
 
 @pytest.mark.parametrize(
-    ("lie", "batch", "leaf"),
+    ("fraud_kind", "batch", "leaf"),
     [
-        (Lie.FALSE_SUMS, {"sums": BatchSums(0, 0, 0, 1, 0)}, {}),
-        (Lie.ABOVE_LARGEST, {"max_leaf": 1}, {}),
-        (Lie.PAID_FOR_NOTHING, {}, {"status": LeafStatus.FAILED}),
-        (Lie.MISCOUNTED, {"sums": None}, {}),
-        (Lie.OVERPRICED, {"max_leaf": 2**90}, {"charge": 2**90}),
-        (Lie.TOO_LATE, {"unreceipted": True, "timestamp": 2**40 - 1}, {"bonus": 0}),
-        (Lie.WRONG_CLASS, {"class_id": 7}, {}),
-        (Lie.NOT_AGREED, {"uncalibrated": True}, {}),
-        (Lie.FEE_NOT_AGREED, {"checked": True}, {}),
-        (Lie.RECEIPT_DIFFERS, {}, {"actual_ms": 1}),
+        (FraudKind.FALSE_SUMS, {"sums": BatchSums(0, 0, 0, 1, 0)}, {}),
+        (FraudKind.ABOVE_LARGEST, {"max_leaf": 1}, {}),
+        (FraudKind.PAID_FOR_NOTHING, {}, {"status": LeafStatus.FAILED}),
+        (FraudKind.MISCOUNTED, {"sums": None}, {}),
+        (FraudKind.OVERPRICED, {"max_leaf": 2**90}, {"charge": 2**90}),
+        (FraudKind.TOO_LATE, {"unreceipted": True, "timestamp": 2**40 - 1}, {"bonus": 0}),
+        (FraudKind.WRONG_CLASS, {"class_id": 7}, {}),
+        (FraudKind.NOT_AGREED, {"uncalibrated": True}, {}),
+        (FraudKind.FEE_NOT_AGREED, {"checked": True}, {}),
+        (FraudKind.RECEIPT_DIFFERS, {}, {"actual_ms": 1}),
     ],
-    ids=lambda value: value.name if isinstance(value, Lie) else "",
+    ids=lambda value: value.name if isinstance(value, FraudKind) else "",
 )
-def test_each_lie_is_found_by_what_the_chain_told_of_the_batch(lie: Lie, batch: dict[str, Any], leaf: Any) -> None:
+def test_each_lie_is_found_by_what_the_chain_told_of_the_batch(
+    fraud_kind: FraudKind, batch: dict[str, Any], leaf: Any
+) -> None:
     seat = Shown()
     if batch.get("sums", ...) is None:
         batch = {"sums": dataclasses.replace(seat.batch.sums, ok_count=0, failed_count=1)}
@@ -124,7 +126,7 @@ def test_each_lie_is_found_by_what_the_chain_told_of_the_batch(lie: Lie, batch: 
     seat.send()
     (proof,) = seat.turn()
     assert isinstance(proof, fx.ProveFraud)
-    assert (proof.lie, seat.leaf.score) == (lie, 0)
+    assert (proof.fraud_kind, seat.leaf.score) == (fraud_kind, 0)
 
 
 def test_nothing_is_proved_of_an_honest_leaf() -> None:
@@ -179,7 +181,7 @@ def test_a_leaf_behind_its_place_or_of_no_number_of_the_batch_is_proved(numbers:
     seat.send(1)
     (proof,) = seat.turn()
     assert isinstance(proof, fx.ProveFraud)
-    assert (proof.lie, proof.leaves[0].position) == (Lie.WRONG_PLACE, 1)
+    assert (proof.fraud_kind, proof.leaves[0].position) == (FraudKind.WRONG_PLACE, 1)
 
 
 def test_leaves_that_are_one_more_than_declared_are_proved_together() -> None:
@@ -192,7 +194,7 @@ def test_leaves_that_are_one_more_than_declared_are_proved_together() -> None:
     seat.send(2)
     (proof,) = seat.turn()
     assert isinstance(proof, fx.ProveFraud)
-    assert (proof.lie, [leaf.position for leaf in proof.leaves]) == (Lie.MISCOUNTED, [0, 2])
+    assert (proof.fraud_kind, [leaf.position for leaf in proof.leaves]) == (FraudKind.MISCOUNTED, [0, 2])
     # What is no leaf of the batch is none of them.
     seat.leaves[1] = dataclasses.replace(seat.leaves[1], charge=0)
     with pytest.raises(Malformed, match="not in the batch"):

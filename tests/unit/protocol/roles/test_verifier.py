@@ -11,11 +11,11 @@ from protocol.errors import RemoteProtocolError
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.roles.member import NO_DEVICE
 from protocol.roles.verifier.waiting import ASK_AGAIN_MS, TRY_AGAIN_MS
-from protocol.stages.verification import NOT_FOR_US, ProofOpening, SampleQuery, seat_commitment
+from protocol.stages.verification import NOT_FOR_US, FingerprintOpening, SampleQuery, seat_commitment
 from protocol.timers import AbstainTimer, DataDemandTimer
 from protocol.wire.ids import BatchId
 from protocol.wire.merkle import SumNode, has_no_leaf, path
-from tests.simulation.scene import CLASS, MANIFEST, NOISE, RULES, Work, check_bytes, proof_bytes
+from tests.simulation.scene import CLASS, MANIFEST, NOISE, RULES, Work, check_bytes, fingerprint_bytes
 from tests.support.scenes.sittings import Sitting, of
 
 TURN_S = RULES.seat_window_s
@@ -27,18 +27,18 @@ OTHER_SEAT = 1
 @pytest.mark.parametrize("margin_ppm", [0, 5_000, 100_000])
 def test_a_seat_binds_itself_to_what_its_margins_say_before_it_sees_a_fingerprint(margin_ppm: int) -> None:
     seat = Sitting()
-    evidence = 3 * {0: -40, 5_000: 300, 100_000: 2_000}[margin_ppm]
+    llr_millinats = 3 * {0: -40, 5_000: 300, 100_000: 2_000}[margin_ppm]
     seat.take(ev.MessageReceived(seat.provider.peer_id, seat.opening))
     seat.take(seat.opened())
     (bound,) = of(
         seat.take(ev.SampleReplayed(seat.case.batch_id, 0, check_bytes(3, Work.HONEST, margin_ppm), "")), fx.CommitSeat
     )
     seat.bind()
-    shown = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
+    shown = FingerprintOpening(seat.case.batch_id, 0, fingerprint_bytes(3, Work.HONEST))
     (revealed,) = of(seat.take(ev.MessageReceived(seat.provider.peer_id, shown)), fx.RevealSeat)
-    assert revealed.evidence == evidence
+    assert revealed.llr_millinats == llr_millinats
     assert bound.commitment == seat_commitment(
-        seat.case.batch_id, 0, 0, revealed.digest, revealed.salt, revealed.evidence
+        seat.case.batch_id, 0, 0, revealed.digest, revealed.salt, revealed.llr_millinats
     )
 
 
@@ -47,11 +47,11 @@ def test_margins_say_nothing_without_a_table_or_where_nothing_was_computed() -> 
     plain = dataclasses.replace(NOISE, margins=None)
     seat.machine.member.calibrations[MANIFEST.cid, CLASS] = plain
     seat.show()
-    assert seat.own.evidence == 0
+    assert seat.own.llr_millinats == 0
     lost = Sitting()
     lost.take(ev.MessageReceived(lost.provider.peer_id, lost.opening))
     assert of(lost.take(lost.opened("no such key")), fx.CommitSeat)
-    assert (lost.own.evidence, lost.leaf.score) == (0, 0)
+    assert (lost.own.llr_millinats, lost.leaf.score) == (0, 0)
 
 
 # --- demands ----------------------------------------------------------------------------------------------------------
@@ -169,19 +169,19 @@ def test_a_fingerprint_on_chain_is_for_all_seats() -> None:
     seat.show()
     seat.bind()
     seat.demanded(OTHER_SEAT)
-    shown = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
+    shown = FingerprintOpening(seat.case.batch_id, 0, fingerprint_bytes(3, Work.HONEST))
     (revealed,) = seat.answer(shown)
     assert (type(revealed), revealed.scores) == (fx.RevealSeat, (10_000,))
 
 
-@pytest.mark.parametrize("data", [b"rubbish", ProofOpening(bytes(32), 0, b""), "another leaf", "another kind"])
+@pytest.mark.parametrize("data", [b"rubbish", FingerprintOpening(bytes(32), 0, b""), "another leaf", "another kind"])
 def test_rubbish_to_its_own_demand_condemns_the_leaf(data: Any) -> None:
     seat = Sitting()
     seat.demanded()
     if data == "another leaf":
         data = dataclasses.replace(seat.opening, leaf_index=1)
     if data == "another kind":
-        data = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
+        data = FingerprintOpening(seat.case.batch_id, 0, fingerprint_bytes(3, Work.HONEST))
     asked = seat.answer(data)
     assert (len(of(asked, fx.CommitSeat)), seat.leaf.score) == (1, 0)
     assert seat.leaf.problem
@@ -255,7 +255,7 @@ def test_a_case_that_waits_for_data_takes_no_commitment_and_no_scores() -> None:
     other.show()
     other.bind()
     other.demanded(OTHER_SEAT)
-    shown = ProofOpening(other.case.batch_id, 0, proof_bytes(3, Work.HONEST))
+    shown = FingerprintOpening(other.case.batch_id, 0, fingerprint_bytes(3, Work.HONEST))
     assert of(other.take(ev.MessageReceived(other.provider.peer_id, shown)), fx.RevealSeat) == []
     (revealed,) = other.answer(b"rubbish")
     assert isinstance(revealed, fx.RevealSeat)
@@ -277,9 +277,9 @@ def test_what_was_refused_for_now_is_tried_again_and_what_was_refused_for_good_o
     seat.show()
     if kind is fx.RevealSeat:
         seat.bind()
-        shown = ProofOpening(seat.case.batch_id, 0, proof_bytes(3, Work.HONEST))
+        shown = FingerprintOpening(seat.case.batch_id, 0, fingerprint_bytes(3, Work.HONEST))
         seat.take(ev.MessageReceived(seat.provider.peer_id, shown))
-    seat.own.asked_at = seat.head
+    seat.own.asked_at_block = seat.head
     seat.fail(kind)
     assert len(of(seat.until(6), kind)) == 1
     seat.fail(kind, transient=False)

@@ -5,10 +5,10 @@ import {Batch, Debit} from "../types/BatchTypes.sol";
 import {Assignment, JobDetails, Receipt, Result} from "../types/FraudTypes.sol";
 import {Leaf, SumNode, SumTreeLib} from "./SumTreeLib.sol";
 
-/// @notice What an honest leaf never is. Every rule asks only for what gains its node something, or was fixed by its papers.
+/// @notice Faults that an honest leaf never has. Each rule covers a gain of the node, or a fact fixed by its papers.
 /// @dev Twin of protocol/judging/fraud_proofs.py; tests/vectors/fraud.json. Papers are taken as given here: that they are those
 ///      of the leaf is FraudProofs's part.
-library LieLib {
+library FraudLib {
     uint8 internal constant UNRECEIPTED = 1;
     uint8 internal constant UNCALIBRATED = 2;
     uint8 internal constant CHECKED = 32;

@@ -18,7 +18,7 @@ from protocol.roles.provider.provided import ProvidedJob
 from protocol.roles.provider.provider import Provider
 from protocol.roles.settler.batches import OwnBatch
 from protocol.roles.settler.settler import Settler
-from protocol.stages.verification import ProofOpening, ProofQuery, SampleOpening, SampleQuery
+from protocol.stages.verification import FingerprintOpening, FingerprintQuery, SampleOpening, SampleQuery
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import path
@@ -38,7 +38,7 @@ class Opening:
 
 
 @dataclass(slots=True)
-class Opener:
+class OpeningResponder:
     """Answers the seats of cases about this node's batches."""
 
     member: Member
@@ -46,11 +46,11 @@ class Opener:
     provider: Provider
     settler: Settler
     _sealing: dict[tuple[Cid, bytes], list[Opening]] = field(default_factory=dict)
-    _early: dict[tuple[PeerId, bytes, type[object]], SampleQuery | ProofQuery] = field(default_factory=dict)
+    _early: dict[tuple[PeerId, bytes, type[object]], SampleQuery | FingerprintQuery] = field(default_factory=dict)
 
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message is a registered node's question about a batch of this node."""
-        if not isinstance(message, SampleQuery | ProofQuery):
+        if not isinstance(message, SampleQuery | FingerprintQuery):
             return False
         return self.settler.batch(message.batch_id) is not None and self.member.is_registered(peer_id)
 
@@ -59,8 +59,8 @@ class Opener:
         match event:
             case MessageReceived(peer_id, SampleQuery() as query):
                 return self._sample(peer_id, query)
-            case MessageReceived(peer_id, ProofQuery() as query):
-                return self._proof(peer_id, query)
+            case MessageReceived(peer_id, FingerprintQuery() as query):
+                return self._fingerprint(peer_id, query)
             case KeySealed(input_cid, hpke_key, sealed_key):
                 openings = self._sealing.pop((Cid(input_cid), hpke_key), [])
                 return tuple(effect for opening in openings for effect in self._open(opening, sealed_key))
@@ -122,7 +122,9 @@ class Opener:
         job = self._job(batch, demand.leaf_index)
         seat = case.seats.get(demand.seat)
         if seat is not None and seat.is_bound:
-            batch.answer = _answer(ProofOpening(demand.batch_id, demand.leaf_index, job.proof if job else b""))
+            batch.answer = _answer(
+                FingerprintOpening(demand.batch_id, demand.leaf_index, job.fingerprint if job else b"")
+            )
             return ()
         entry = batch.entries[demand.leaf_index]
         if entry.job is None:
@@ -131,7 +133,7 @@ class Opener:
         waiting.append(opening)
         return (SealKey(entry.job.details.input_cid, demand.hpke_key),) if len(waiting) == 1 else ()
 
-    def _proof(self, peer_id: PeerId, query: ProofQuery) -> tuple[Effect, ...]:
+    def _fingerprint(self, peer_id: PeerId, query: FingerprintQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)
         seat = self._seat_of(query.batch_id, peer_id)
         if seat is None or not seat.is_bound:
@@ -140,7 +142,7 @@ class Opener:
         effects: list[Effect] = []
         for index in self._openable(batch):
             job = self._job(batch, index)
-            effects.append(Send(peer_id, ProofOpening(query.batch_id, index, job.proof if job else b"")))
+            effects.append(Send(peer_id, FingerprintOpening(query.batch_id, index, job.fingerprint if job else b"")))
         return tuple(effects)
 
     def _answer_early(self, batch_id: bytes) -> tuple[Effect, ...]:
@@ -148,11 +150,11 @@ class Opener:
         effects: list[Effect] = []
         for key in ready:
             query = self._early.pop(key)
-            answer = self._sample if isinstance(query, SampleQuery) else self._proof
+            answer = self._sample if isinstance(query, SampleQuery) else self._fingerprint
             effects += answer(key[0], query)  # type: ignore[arg-type]
         return tuple(effects)
 
-    def _keep(self, peer_id: PeerId, query: SampleQuery | ProofQuery) -> None:
+    def _keep(self, peer_id: PeerId, query: SampleQuery | FingerprintQuery) -> None:
         while len(self._early) >= PENDING_KEPT:
             self._early.pop(next(iter(self._early)))
         self._early[peer_id, query.batch_id, type(query)] = query
@@ -182,7 +184,7 @@ class Opener:
         return self.provider.job(JobId(job_id)) if job_id is not None else None
 
 
-def _answer(message: SampleOpening | ProofOpening) -> bytes:
+def _answer(message: SampleOpening | FingerprintOpening) -> bytes:
     """The bytes for an answer on chain: the whole message, or without content that seats may fetch by its id."""
     if isinstance(message, SampleOpening):
         bare = replace(message, sealed_input=b"", sealed_result=b"")

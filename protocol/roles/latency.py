@@ -15,12 +15,12 @@ from protocol.wire.ids import PeerId, TimestampMs
 
 DELAYS_KEPT = 20
 SILENCE_MS = 2 * DELAY_ALERT_MS
-"""What a message without an answer counts: the mean of a peer that is silent half of the time is an alert."""
+"""The time that counts for an unanswered message: the mean of a peer that is silent half of the time is an alert."""
 PEERS_KEPT = 4_096
 
 
 @dataclass(slots=True)
-class Delays:
+class LatencyTracker:
     """The last round trips to each peer."""
 
     _last: OrderedDict[PeerId, deque[int]] = field(default_factory=OrderedDict)

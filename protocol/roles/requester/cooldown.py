@@ -9,7 +9,7 @@ NODES_KEPT = 4_096
 
 
 @dataclass(slots=True)
-class Misses:
+class ProviderCooldown:
     """A requester's own experience; no peer's word counts, so no peer can talk a node down."""
 
     _counts: dict[Address, int] = field(default_factory=dict)

@@ -1,14 +1,14 @@
 """How long a requester does without a node that failed it."""
 
 from protocol.params import MISS_LONGEST_MS, MISS_MS
-from protocol.roles.requester.misses import NODES_KEPT, Misses
+from protocol.roles.requester.cooldown import NODES_KEPT, ProviderCooldown
 from protocol.wire.ids import TimestampMs, checksum
 
 NODE, OTHER = checksum("0x" + "01" * 20), checksum("0x" + "02" * 20)
 NOW = TimestampMs(1_800_000_000_000)
 
 
-def barred_ms(misses: Misses) -> int:
+def barred_ms(misses: ProviderCooldown) -> int:
     """How long from NOW on the node is barred, found by halving."""
     low, high = 0, 2 * MISS_LONGEST_MS
     while low < high:
@@ -18,7 +18,7 @@ def barred_ms(misses: Misses) -> int:
 
 
 def test_each_miss_bars_twice_as_long_up_to_a_week() -> None:
-    misses, seen = Misses(), []
+    misses, seen = ProviderCooldown(), []
     for _ in range(40):
         misses.add(NODE, NOW)
         seen.append(barred_ms(misses))
@@ -28,7 +28,7 @@ def test_each_miss_bars_twice_as_long_up_to_a_week() -> None:
 
 
 def test_a_paid_job_makes_up_for_all_of_them() -> None:
-    misses = Misses()
+    misses = ProviderCooldown()
     misses.add(NODE, NOW)
     misses.add(NODE, NOW)
     misses.forgive(NODE)
@@ -38,7 +38,7 @@ def test_a_paid_job_makes_up_for_all_of_them() -> None:
 
 
 def test_only_so_many_nodes_are_remembered() -> None:
-    misses = Misses()
+    misses = ProviderCooldown()
     misses.add(NODE, NOW)
     for number in range(NODES_KEPT):
         misses.add(checksum(f"0x{number + 1000:040x}"), NOW)

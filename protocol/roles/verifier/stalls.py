@@ -21,7 +21,7 @@ ASKED_BEFORE = 3
 
 
 @dataclass(slots=True)
-class Recourse:
+class StallHandler:
     """The ways out of one node's seats."""
 
     member: Member
@@ -30,7 +30,7 @@ class Recourse:
         """Ask for the timer of what is due now."""
         own = sitting.own
         if sitting.are_all_bound:
-            own.all_bound_at = own.all_bound_at or self.member.timestamp
+            own.all_bound_at_s = own.all_bound_at_s or self.member.timestamp
         assert own.seat is not None
         timer: AbstainTimer | DataDemandTimer
         if self._should_leave(sitting):
@@ -56,7 +56,7 @@ class Recourse:
         may_demand = isinstance(timer, DataDemandTimer) and not own.demanding and sitting.case.demand is None
         if not may_demand or wanted is None:
             return ()
-        own.demanding, own.asked_at = True, self.member.head
+        own.demanding, own.asked_at_block = True, self.member.head
         return (DemandData(sitting.batch_id, timer.seat, wanted, self.member.hpke_key),)
 
     def why_unable(self, sitting: Sitting) -> str:
@@ -91,6 +91,6 @@ class Recourse:
         if own.demanding or case.demand is not None or case.phase is CasePhase.DECIDED or own.tries < ASKED_BEFORE:
             return False
         now_s, turn_s = self.member.timestamp, self.member.rules.seat_window_s
-        since = own.all_bound_at if sitting.is_bound else own.since
+        since = own.all_bound_at_s if sitting.is_bound else own.since
         due_s = since + turn_s // DEMAND_AFTER_PART + sitting.rank * turn_s // RANK_PART
         return due_s <= now_s <= since + turn_s and sitting.unshown is not None

@@ -10,7 +10,7 @@ from protocol.events import AuditConvened, Event, KeySealed, MessageReceived
 from protocol.messages import Message
 from protocol.roles.member import Member
 from protocol.roles.verifier.verifier import Verifier
-from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, ProofOpening
+from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, FingerprintOpening
 from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
 
@@ -18,7 +18,7 @@ QUERIES_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Showing:
+class PendingOpening:
     """A leaf that waits for its content key to be sealed to an auditor."""
 
     peer_id: PeerId
@@ -27,12 +27,12 @@ class Showing:
 
 
 @dataclass(slots=True)
-class Testimony:
+class AuditResponder:
     """Answers auditors for the seats of this node."""
 
     member: Member
     verifier: Verifier
-    _sealing: dict[tuple[Cid, bytes], list[Showing]] = field(default_factory=dict)
+    _sealing: dict[tuple[Cid, bytes], list[PendingOpening]] = field(default_factory=dict)
     _early: dict[tuple[PeerId, bytes], AuditQuery] = field(default_factory=dict)
 
     def expects(self, peer_id: PeerId, message: Message) -> bool:
@@ -69,7 +69,7 @@ class Testimony:
         effects: list[Effect] = []
         for index, leaf in sitting.own.shown.items():
             job = leaf.opening.entry.job if leaf.opening else None
-            showing = Showing(peer_id, sitting.batch_id, index)
+            showing = PendingOpening(peer_id, sitting.batch_id, index)
             if job is None or not leaf.check:
                 effects += self._show(showing, b"")
                 continue
@@ -79,7 +79,7 @@ class Testimony:
                 effects.append(SealKey(job.details.input_cid, query.hpke_key))
         return tuple(effects)
 
-    def _show(self, showing: Showing, sealed_key: bytes) -> tuple[Effect, ...]:
+    def _show(self, showing: PendingOpening, sealed_key: bytes) -> tuple[Effect, ...]:
         sitting = self.verifier.sitting(showing.batch_id)
         leaf = sitting.own.shown.get(showing.leaf_index) if sitting else None
         if leaf is None or leaf.opening is None or leaf.check is None:
@@ -87,7 +87,7 @@ class Testimony:
         batch_id, index = showing.batch_id, showing.leaf_index
         shown: list[Message] = [
             replace(leaf.opening, sealed_key=sealed_key),
-            ProofOpening(batch_id, index, leaf.proof),
+            FingerprintOpening(batch_id, index, leaf.fingerprint),
         ]
         if len(leaf.check) <= MAX_SHOWN_CHECK_BYTES:
             shown.append(CheckOpening(batch_id, index, leaf.check))
