@@ -1,4 +1,4 @@
-"""What a role wants, imperative. An adapter performs each one and answers with one event; each is safe to do twice.
+"""Effects: the wishes of a role, imperative. An adapter performs each one, answers with one event, and may do it twice.
 
 `about` of an effect is the job, batch or content that it is for: it names the effect in its failure.
 """
@@ -76,7 +76,7 @@ def about(effect: Effect) -> bytes:
 
 
 def _about_message(message: object) -> bytes:
-    """What tells a message that is to be signed from others of its kind, at most 32 bytes."""
+    """Tells a message to sign from others of its kind, at most 32 bytes."""
     match message:
         case Request(nonce=nonce):
             return nonce.to_bytes(8, "big")

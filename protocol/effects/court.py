@@ -40,7 +40,7 @@ class RevealSeat:
     scores: tuple[U16, ...]
     salt: Bytes32
     llr_millinats: int = 0
-    """What the margins of all drawn leaves say, in thousandths of a nat; see stages/margins."""
+    """The log-likelihood ratio of all drawn leaves; see judging/margins."""
 
 
 @wire_class("AbstainSeat")

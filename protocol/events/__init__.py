@@ -1,4 +1,4 @@
-"""What happened, past tense. Every event is either the answer to an effect of this node or a fact from outside.
+"""Events: facts, past tense. Every event is either the answer to an effect of this node or a fact from outside.
 
 Durable events are written to the journal before a role sees them; folding them again gives the same state, and so
 every decision about a job rests on durable events alone. The others come again by themselves: beats, blocks, tokens.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, Papers, depth_of, is_in_batch, fraud_kinds_in
+from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, Papers, depth_of, fraud_kinds_in, is_in_batch
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof

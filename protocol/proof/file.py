@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.judging.fraud_proofs import SignedResult
-from protocol.params import MAX_INPUT_BYTES, MAX_FINGERPRINT_BYTES
+from protocol.params import MAX_FINGERPRINT_BYTES, MAX_INPUT_BYTES
 from protocol.stages.assignment import Assignment, JobDetails, SignedAccept
 from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import BatchContents, BatchSums, Leaf, SignedReceipt

@@ -41,9 +41,9 @@ class Machine:
         self.settler = Settler(self.member, self.docket)
         self.requester = Requester(self.member, self.docket)
         self.provider = Provider(self.member, self.settler)
-        self.opener = OpeningResponder(self.member, self.docket, self.provider, self.settler)
+        self.opening_responder = OpeningResponder(self.member, self.docket, self.provider, self.settler)
         self.verifier = Verifier(self.member, self.docket)
-        self.testimony = AuditResponder(self.member, self.verifier)
+        self.audit_responder = AuditResponder(self.member, self.verifier)
         self.auditor = Auditor(self.member, self.docket)
 
     def fresh(self) -> "Machine":

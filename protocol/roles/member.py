@@ -127,7 +127,7 @@ class Member:
                 self.device, self.measured = status, True
                 self.paused = pauses(status.gpus, paused=self.paused)
             case MessageSent() | MessageUnanswered() | DeadlinePassed():
-                return self.delays.handle(event, now_ms)
+                return self.latency.handle(event, now_ms)
         return ()
 
     def keep_heard(self, of: "Member") -> None:

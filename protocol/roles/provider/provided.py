@@ -85,7 +85,7 @@ LaneKey = tuple[Address, Address]
 
 
 def spec_of(order: AssignmentOrder, job: JobId) -> RunSpec:
-    """What a container is asked to run for an order."""
+    """The run that an order asks of a container."""
     request = order.request.request
     return RunSpec.of(job, order.details, order.offer.offer.class_id, request.max_memory, request.timeout_ms)
 

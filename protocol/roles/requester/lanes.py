@@ -52,7 +52,7 @@ class Lanes:
         return max(lacking, 1) if lane.closing else lacking
 
     def free(self) -> Wei:
-        """What the client can still lock, beside what is being locked."""
+        """The amount that the client can still lock, beside amounts being locked."""
         assert self.member.identity.client is not None
         account = self.member.accounts.get(self.member.identity.client, Wei(0))
         return Wei(max(account - sum(order.amount for order in self.opening.values()), 0))

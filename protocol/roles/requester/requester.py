@@ -43,13 +43,13 @@ class Requester:
     _failures: Failures = field(init=False)
 
     def __post_init__(self) -> None:
-        member, book, misses = self.member, self._book, ProviderCooldown()
+        member, book, cooldown = self.member, self._book, ProviderCooldown()
         self._lanes = Lanes(member)
-        self._payments = Payments(member, self.docket, misses, book.by_job)
+        self._payments = Payments(member, self.docket, cooldown, book.by_job)
         self._asking = Asking(member, book)
-        self._ordering = Ordering(member, misses, self._lanes, book, self._asking)
+        self._ordering = Ordering(member, cooldown, self._lanes, book, self._asking)
         self._receiving = Receiving(member, book)
-        self._failures = Failures(member, misses, self._lanes, book, self._asking, self._ordering, self._receiving)
+        self._failures = Failures(member, cooldown, self._lanes, book, self._asking, self._ordering, self._receiving)
 
     @property
     def jobs(self) -> tuple[JobState, ...]:

@@ -37,8 +37,8 @@ class Verifier:
 
     def __post_init__(self) -> None:
         self._turn = SeatTurn(self.member)
-        self._recourse = StallHandler(self.member)
-        self._wait = SeatWait(self.member, self._turn, self._recourse)
+        self._stalls = StallHandler(self.member)
+        self._wait = SeatWait(self.member, self._turn, self._stalls)
 
     def sitting(self, batch_id: bytes) -> Sitting | None:
         """The seat that this node has or had in a case."""
