@@ -34,7 +34,7 @@ def requested(world: World) -> tuple[JobState, ...]:
 
 
 def told(world: World, kind: type[Any]) -> list[Any]:
-    return [event for _, event in world.log if isinstance(event, kind)]
+    return list(world.told.get(kind, ()))
 
 
 def settled(world: World, jobs: int = 1) -> World:

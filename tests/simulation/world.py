@@ -69,6 +69,8 @@ class World:
     nodes: dict[PeerId, Node] = field(default_factory=dict)
     log: list[tuple[str, ev.Event]] = field(default_factory=list)
     heard: dict[str, list[tuple[TimestampMs, ev.Event]]] = field(default_factory=dict)
+    told: dict[type[ev.Event], list[ev.Event]] = field(default_factory=dict)
+    """What is in `log`, by its class: scenes ask for it after each event."""
     specs: list[tuple[str, fx.RunSpec]] = field(default_factory=list)
     """What each node had its runner do, work and checks."""
     kills: int = 0
@@ -201,6 +203,7 @@ class World:
     # --- what nodes hear --------------------------------------------------------------------------------------------
     def _hear(self, node: Node, event: ev.Event) -> None:
         self.log.append((node.name, event))
+        self.told.setdefault(type(event), []).append(event)
         self.heard.setdefault(node.name, []).append((TimestampMs(self.now_ms), event))
 
     def _follow_chain(self, node: Node) -> None:
