@@ -128,7 +128,8 @@ class Run:
     """One run of some layers in a session's environment."""
 
     def __init__(self, session: Session, *, fast: bool) -> None:
-        self._env = session.env
+        # Even if this machine forbids Python to write bytecode, nodes and commands under test share it.
+        self._env = {name: value for name, value in session.env.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._fast = fast
 
     def all(self, chosen: Sequence[Layer]) -> list[Outcome]:

@@ -125,7 +125,8 @@ class Chain:
         self, founding: Sequence[Change], pool: Sequence[Sent], now_s: int
     ) -> list[tuple[Sent, Event | Refused]]:
         before = self.contracts
-        current = before.fork()
+        # Most blocks are empty: nothing changes in them but their number and time.
+        current = before.fork() if founding or pool else replace(before, events=[])
         current.block, current.timestamp = len(self.blocks), now_s
         for found in founding:
             found(current)

@@ -16,6 +16,7 @@ from coincurve import PrivateKey
 from protocol import events as ev
 from protocol.job import TERMINAL, TRANSITIONS, JobState, Stage
 from protocol.params import VCN
+from protocol.roles.machine import Machine
 from protocol.wire.ids import address_of
 from tests.simulation.node import Node
 from tests.simulation.run import Broken, Progress
@@ -44,6 +45,7 @@ class Town:
     """A requester, a provider, one to move to, and seats."""
 
     world: World
+    _seen: tuple[Machine, int, JobState | None] | None = None
 
     @classmethod
     def of(cls, work: Work, seed: int = 0) -> Town:
@@ -75,8 +77,13 @@ class Town:
     @property
     def job(self) -> JobState | None:
         """The job as its requester sees it; None before it is asked for."""
-        jobs = self.requester.machine.requester.jobs
-        return jobs[0] if jobs else None
+        requester = self.requester
+        # A view is made anew only if the node has heard something, or was started again: scenes ask after each event.
+        heard = len(self.world.heard.get(requester.name, ()))
+        if self._seen is None or self._seen[:2] != (requester.machine, heard):
+            jobs = requester.machine.requester.jobs
+            self._seen = requester.machine, heard, jobs[0] if jobs else None
+        return self._seen[2]
 
     def victim(self, role: str) -> Node:
         """Who is to die; of the seats one that sits, or is likely to."""
