@@ -6,7 +6,10 @@ from types import ModuleType
 # eth_account reads keystores through eth_keyfile, which takes two names for keys of validators from py_ecc. To import
 # those computes pairings, half as long as all else takes. Wallets make no such key: placeholders stand there.
 _CURVE_ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
-_PAIRINGS = {"py_ecc.bls": {"G2ProofOfPossession": None}, "py_ecc.bls12_381": {"curve_order": _CURVE_ORDER}}
+_PAIRINGS: dict[str, dict[str, object]] = {
+    "py_ecc.bls": {"G2ProofOfPossession": None},
+    "py_ecc.bls12_381": {"curve_order": _CURVE_ORDER},
+}
 _placeholders = {name: ModuleType(name) for name in _PAIRINGS if name not in sys.modules}
 for _name, _module in _placeholders.items():
     vars(_module).update(_PAIRINGS[_name])
