@@ -7,17 +7,8 @@ from typing import Any
 
 from node.api.backend import ChatMessage, JobAsk, LaneStep
 from node.api.faults import Fault
+from protocol import params
 from protocol.judging.reading import MAX_LABEL_CHARS, MAX_LABELS, MAX_TEXTS
-from protocol.params import (
-    INFERENCE_TIMEOUT_MS,
-    MAX_INPUT_BYTES,
-    MAX_NEW_TOKENS,
-    MAX_TEMPERATURE_MILLI,
-    MAX_UNITS,
-    READ_BYTES_PER_STEP,
-    TIMEOUT_CEILING_MS,
-    TIMEOUT_PER_TOKEN_MS,
-)
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
 
 MAX_BODY_BYTES = 8 * 2**20
@@ -62,7 +53,7 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
             "model": (_text(1, 256), _REQUIRED),
             **_content(plain),
             "max_price_wei": (_wei, 0),
-            "timeout_ms": (_number(1_000, TIMEOUT_CEILING_MS), 0),
+            "timeout_ms": (_number(1_000, params.TIMEOUT_CEILING_MS), 0),
             "min_reputation": (_number(0, 100), 0),
             "with_bonus": (_flag, True),
             "uncalibrated": (_flag, False),
@@ -71,13 +62,13 @@ def job_ask(plain: dict[str, Any]) -> JobAsk:
     )
     if found["max_new_tokens"] and not found["timeout_ms"]:
         read_bytes = sum(len(message.content.encode()) for message in found.get("messages", ()))
-        found["timeout_ms"] = default_timeout_ms(found["max_new_tokens"] + read_bytes // READ_BYTES_PER_STEP)
+        found["timeout_ms"] = default_timeout_ms(found["max_new_tokens"] + read_bytes // params.READ_BYTES_PER_STEP)
     return JobAsk(**{"messages": (), **found})
 
 
 def default_timeout_ms(tokens: int) -> int:
     """The time limit of a job whose user names none, in ms, by its tokens and those whose time its input takes."""
-    return min(TIMEOUT_CEILING_MS, max(INFERENCE_TIMEOUT_MS, TIMEOUT_PER_TOKEN_MS * tokens))
+    return min(params.TIMEOUT_CEILING_MS, max(params.INFERENCE_TIMEOUT_MS, params.TIMEOUT_PER_TOKEN_MS * tokens))
 
 
 def embeddings_ask(plain: dict[str, Any]) -> JobAsk:
@@ -102,13 +93,13 @@ def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
         return {
             "kind": (_one_of(KINDS), kind),
             "messages": (_messages, _REQUIRED),
-            "max_new_tokens": (_number(1, MAX_NEW_TOKENS), 256),
-            "temperature_milli": (_number(0, MAX_TEMPERATURE_MILLI), 0),
+            "max_new_tokens": (_number(1, params.MAX_NEW_TOKENS), 256),
+            "temperature_milli": (_number(0, params.MAX_TEMPERATURE_MILLI), 0),
         }
     fields: dict[str, tuple[Reader, Any]] = {
         "kind": (_one_of(KINDS), kind),
         "texts": (_texts(1, MAX_TEXTS, MAX_BODY_BYTES), _REQUIRED),
-        "max_new_tokens": (_number(0, MAX_UNITS), 0),
+        "max_new_tokens": (_number(0, params.MAX_UNITS), 0),
     }
     if kind == KINDS[CLASSIFY]:
         fields["labels"] = (_texts(2, MAX_LABELS, MAX_LABEL_CHARS), _REQUIRED)
@@ -212,9 +203,9 @@ def _one_of(choices: tuple[str, ...]) -> Reader:
 
 
 def _require_room(size: int) -> None:
-    if size > MAX_INPUT_BYTES // 2:
+    if size > params.MAX_INPUT_BYTES // 2:
         # JSON may escape a byte into several; half of the limit leaves room for it and for the seal.
-        raise ValueError(f"expected at most {MAX_INPUT_BYTES // 2} bytes of text")
+        raise ValueError(f"expected at most {params.MAX_INPUT_BYTES // 2} bytes of text")
 
 
 def _number(lowest: int, highest: int) -> Reader:

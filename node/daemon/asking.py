@@ -14,16 +14,9 @@ from node.api.faults import Fault
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
 from node.daemon.views import Views
+from protocol import params
 from protocol.events import JobAsked
 from protocol.judging.reading import MAX_NUMBERS, units_of
-from protocol.params import (
-    DEADLINE_GRACE_MS,
-    MAX_INLINE_BYTES,
-    MAX_RETRIES,
-    MAX_UNITS,
-    RETRY_AFTER_DEADLINE_S,
-    TOKENS_PER_PRICE,
-)
 from protocol.roles.requester.hiring import why_stopped
 from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
@@ -83,7 +76,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
         uncalibrated=ask.uncalibrated,
         checked=bool(ask.checked),
         nonce=secrets.randbits(63),
-        sealed_input=stored.sealed if len(stored.sealed) <= MAX_INLINE_BYTES else b"",
+        sealed_input=stored.sealed if len(stored.sealed) <= params.MAX_INLINE_BYTES else b"",
     )
 
 
@@ -95,7 +88,7 @@ async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> t
     if ask.kind == KINDS[GENERATE]:
         return ask, await answers.count_prompt(manifest, [message.content for message in ask.messages])
     counts = await answers.count_reading(manifest, ask.texts, ask.labels)
-    units, most = units_of(counts), ask.max_new_tokens or MAX_UNITS
+    units, most = units_of(counts), ask.max_new_tokens or params.MAX_UNITS
     if units > most:
         raise Fault("prompt_too_long", f"the texts are up to {units} units of 32 tokens, {most} may be asked for")
     width = len(ask.labels) or manifest.hidden
@@ -119,10 +112,10 @@ def _input_of(ask: JobAsk) -> bytes:
 def _dearest(nodes: tuple[api.PeerView, ...], max_new_tokens: int) -> int:
     """A cap that no present node would exceed: a job without a cap takes any hired node."""
     prices = [node.price_wei for node in nodes if node.online and node.active]
-    return -(-max(prices, default=0) * max_new_tokens // TOKENS_PER_PRICE)
+    return -(-max(prices, default=0) * max_new_tokens // params.TOKENS_PER_PRICE)
 
 
 def _seconds_for(timeout_ms: int) -> int:
     """Until when all attempts together must have ended: each may take its whole time and then stay silent."""
-    attempt_ms = FETCH_MS + 2 * timeout_ms + DEADLINE_GRACE_MS
-    return MAX_RETRIES * (attempt_ms // 1000 + RETRY_AFTER_DEADLINE_S)
+    attempt_ms = FETCH_MS + 2 * timeout_ms + params.DEADLINE_GRACE_MS
+    return params.MAX_RETRIES * (attempt_ms // 1000 + params.RETRY_AFTER_DEADLINE_S)

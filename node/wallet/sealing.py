@@ -27,27 +27,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from node.wallet.secrets import ContentKeys, HpkeSecrets
-from protocol.effects import (
-    OpenFrame,
-    OpenInput,
-    OpenResult,
-    OpenSample,
-    SealFrame,
-    SealingEffect,
-    SealKey,
-    SealResult,
-)
+from protocol import effects, events
 from protocol.errors import AdapterError, LocalProtocolError, Malformed
-from protocol.events import (
-    Event,
-    FrameOpened,
-    FrameSealed,
-    InputOpened,
-    KeySealed,
-    ResultOpened,
-    ResultSealed,
-    SampleOpened,
-)
 from protocol.judging.kinds import rows_of, validate
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 from protocol.stages.assignment import kind_of
@@ -136,7 +117,7 @@ class Sealing:
         self._results = results
         self._threads = trio.CapacityLimiter(THREADS)
 
-    async def perform(self, effect: SealingEffect) -> Event:
+    async def perform(self, effect: effects.SealingEffect) -> events.Event:
         """Do one effect.
 
         Raises: Malformed for a peer's content that is not what was agreed on; AdapterError if something is not here.
@@ -194,21 +175,21 @@ class Sealing:
         except OSError as error:
             raise AdapterError(f"{error.filename or 'the disk'}: {error.strerror}", transient=True) from error
 
-    def _do(self, effect: SealingEffect) -> Event:
+    def _do(self, effect: effects.SealingEffect) -> events.Event:
         match effect:
-            case SealKey():
+            case effects.SealKey():
                 return self._seal_key(effect)
-            case OpenInput():
+            case effects.OpenInput():
                 return self._open_input(effect)
-            case SealFrame():
+            case effects.SealFrame():
                 return self._seal_frame(effect)
-            case OpenFrame():
+            case effects.OpenFrame():
                 return self._open_frame(effect)
-            case SealResult():
+            case effects.SealResult():
                 return self._seal_result(effect)
-            case OpenResult():
+            case effects.OpenResult():
                 return self._open_result(effect)
-            case OpenSample():
+            case effects.OpenSample():
                 return self._open_sample(effect)
 
     # --- inputs and keys --------------------------------------------------------------------------------------------
@@ -220,11 +201,13 @@ class Sealing:
         self._write_blob(input_cid, sealed)
         return StoredInput(input_cid, hashlib.sha256(key).digest(), sealed)
 
-    def _seal_key(self, effect: SealKey) -> KeySealed:
+    def _seal_key(self, effect: effects.SealKey) -> events.KeySealed:
         key = self._key(effect.input_cid)
-        return KeySealed(effect.input_cid, effect.hpke_key, seal_key(key, Cid(effect.input_cid), effect.hpke_key))
+        return events.KeySealed(
+            effect.input_cid, effect.hpke_key, seal_key(key, Cid(effect.input_cid), effect.hpke_key)
+        )
 
-    def _open_input(self, effect: OpenInput) -> InputOpened:
+    def _open_input(self, effect: effects.OpenInput) -> events.InputOpened:
         input_cid = Cid(effect.input_cid)
         try:
             key = self._open_key(effect.sealed_key, input_cid, effect.content_key_hash)
@@ -233,25 +216,25 @@ class Sealing:
             raise Malformed(f"the input of an assignment: {error}") from error
         self._keys.put(input_cid, key)
         self._workspaces.of_job(effect.job_id).put(INPUT_JSON, content)
-        return InputOpened(effect.job_id)
+        return events.InputOpened(effect.job_id)
 
     # --- streamed tokens --------------------------------------------------------------------------------------------
-    def _seal_frame(self, effect: SealFrame) -> FrameSealed:
+    def _seal_frame(self, effect: effects.SealFrame) -> events.FrameSealed:
         if len(effect.ids) > MAX_FRAME_TOKENS:
             raise LocalProtocolError(f"{len(effect.ids)} tokens in one frame")
         content = struct.pack(f">{len(effect.ids)}I", *effect.ids)
         sealed = seal(self._key(effect.input_cid), _frame_label(effect.job_id, effect.seq), content)
-        return FrameSealed(effect.job_id, effect.seq, sealed)
+        return events.FrameSealed(effect.job_id, effect.seq, sealed)
 
-    def _open_frame(self, effect: OpenFrame) -> FrameOpened:
+    def _open_frame(self, effect: effects.OpenFrame) -> events.FrameOpened:
         try:
             content = unseal(self._key(effect.input_cid), _frame_label(effect.job_id, effect.seq), effect.sealed)
-            return FrameOpened(effect.job_id, effect.seq, struct.unpack(f">{len(content) // 4}I", content))
+            return events.FrameOpened(effect.job_id, effect.seq, struct.unpack(f">{len(content) // 4}I", content))
         except (Unopened, struct.error) as error:
             raise Malformed(f"frame {effect.seq}: {error}") from error
 
     # --- results ----------------------------------------------------------------------------------------------------
-    def _seal_result(self, effect: SealResult) -> ResultSealed:
+    def _seal_result(self, effect: effects.SealResult) -> events.ResultSealed:
         content = self._workspaces.of_job(effect.job_id).get(RESULT_JSON)
         if content is None:
             raise AdapterError("there is no result in the job's workspace")
@@ -260,9 +243,9 @@ class Sealing:
         inline = len(sealed) <= MAX_INLINE_BYTES
         if not inline:
             self._write_blob(blob_cid, sealed)
-        return ResultSealed(effect.job_id, blob_cid, sealed if inline else b"", secrets.token_bytes(32))
+        return events.ResultSealed(effect.job_id, blob_cid, sealed if inline else b"", secrets.token_bytes(32))
 
-    def _open_result(self, effect: OpenResult) -> ResultOpened:
+    def _open_result(self, effect: effects.OpenResult) -> events.ResultOpened:
         key, job_id, blob_cid = self._key(effect.input_cid), JobId(effect.job_id), Cid(effect.blob_cid)
         manifest = self._store.model(Cid(effect.manifest))
         if manifest is None:
@@ -274,11 +257,11 @@ class Sealing:
             result_hash = hashlib.sha256(content).digest()
             facts = validate(effect.kind, content, job_id, manifest, effect.max_new_tokens, input_json)
         except (Unopened, InvalidResult) as error:
-            return ResultOpened(effect.job_id, result_hash, 0, "", _problem(error))
+            return events.ResultOpened(effect.job_id, result_hash, 0, "", _problem(error))
         _write(self._results / f"{job_id.hex()}.json", content)
-        return ResultOpened(effect.job_id, result_hash, facts.delivered, facts.finish, "")
+        return events.ResultOpened(effect.job_id, result_hash, facts.delivered, facts.finish, "")
 
-    def _open_sample(self, effect: OpenSample) -> SampleOpened:
+    def _open_sample(self, effect: effects.OpenSample) -> events.SampleOpened:
         job, batch_id, index = effect.job, effect.batch_id, effect.leaf_index
         details, kind = job.details, kind_of(job.details)
         try:
@@ -294,13 +277,13 @@ class Sealing:
                 validate(kind, content, JobId(job.job_id), manifest, details.max_new_tokens, asked)
             rows = rows_of(kind, content)
         except (Unopened, InvalidResult) as error:
-            return SampleOpened(batch_id, index, 0, _problem(error))
+            return events.SampleOpened(batch_id, index, 0, _problem(error))
         # A seat shows auditors what it was shown.
         self._keys.put(Cid(details.input_cid), key)
         workspace = self._workspaces.of_sample(batch_id, index)
         workspace.put(INPUT_JSON, asked)
         workspace.put(RESULT_JSON, content)
-        return SampleOpened(batch_id, index, rows, "")
+        return events.SampleOpened(batch_id, index, rows, "")
 
     # --- keys and content -------------------------------------------------------------------------------------------
     def _key(self, input_cid: bytes) -> bytes:

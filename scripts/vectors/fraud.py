@@ -12,26 +12,7 @@ from eth_account import Account
 from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
 from protocol.judging.fraud_proofs import BatchFacts, FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
-from protocol.stages.assignment import (
-    CHECK_ORDERED,
-    UNCALIBRATED_ACCEPTED,
-    Assignment,
-    JobDetails,
-    bonus_cap,
-    bonus_of,
-    verify_fee,
-)
-from protocol.stages.commitment import (
-    BatchContents,
-    LaneDebit,
-    Leaf,
-    LeafStatus,
-    Receipt,
-    Result,
-    debit_of,
-    missing_leaf,
-    unpaid_leaf,
-)
+from protocol.stages import assignment, commitment
 from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import ZERO_HASH, Address, checksum
 from protocol.wire.merkle import EMPTY, SumNode, path, root
@@ -46,22 +27,22 @@ OPERATOR: Address = checksum(Account.from_key(OPERATOR_KEY).address)
 class PaidJob:
     """A job as both sides signed it, and the honest leaf of it."""
 
-    details: JobDetails
-    order: Assignment
-    receipt: Receipt
-    result: Result
-    leaf: Leaf
+    details: assignment.JobDetails
+    order: assignment.Assignment
+    receipt: commitment.Receipt
+    result: commitment.Result
+    leaf: commitment.Leaf
 
 
 def paid_job(client: Address, number: int, dice: random.Random, *, receipted: bool) -> PaidJob:
     """An honest job of a lane whose client signs for itself."""
     price = dice.randrange(1, 250 * VCN)
-    details = JobDetails(
+    details = assignment.JobDetails(
         request_id=dice.randbytes(32),
         offer_hash=dice.randbytes(32),
         price=price,
-        bonus_cap=bonus_cap(price) if dice.random() < 0.7 else 0,
-        verify_fee=verify_fee(price),
+        bonus_cap=assignment.bonus_cap(price) if dice.random() < 0.7 else 0,
+        verify_fee=assignment.verify_fee(price),
         manifest=dice.randbytes(32),
         input_cid=dice.randbytes(32),
         content_key_hash=dice.randbytes(32),
@@ -72,27 +53,27 @@ def paid_job(client: Address, number: int, dice: random.Random, *, receipted: bo
         expected_ms=dice.randrange(1_000, 120_000),
         deadline=MINED_S - RETRY_AFTER_DEADLINE_S + dice.randrange(600),
         attempt=dice.randrange(3),
-        max_total=price + verify_fee(price),
+        max_total=price + assignment.verify_fee(price),
         flags=0,
     )
     cumulative = number * 300 * VCN
-    order = Assignment(client, client, OPERATOR, number, cumulative, struct_hash(details))
+    order = assignment.Assignment(client, client, OPERATOR, number, cumulative, struct_hash(details))
     charge = price - dice.randrange(price // 2 + 1)
-    result = Result(digest(order, DOMAIN), dice.randbytes(32), dice.randbytes(32), dice.randbytes(32))
-    receipt = Receipt(result.job_id, result.result_hash, charge, dice.randrange(1, 120_000))
+    result = commitment.Result(digest(order, DOMAIN), dice.randbytes(32), dice.randbytes(32), dice.randbytes(32))
+    receipt = commitment.Receipt(result.job_id, result.result_hash, charge, dice.randrange(1, 120_000))
     actual_ms = receipt.actual_ms if receipted else details.expected_ms
-    leaf = Leaf(
+    leaf = commitment.Leaf(
         client=client,
         signer=client,
         index=number,
         details=order.details,
         charge=charge,
-        bonus=bonus_of(charge, details.bonus_cap, actual_ms, details.expected_ms) if receipted else 0,
+        bonus=assignment.bonus_of(charge, details.bonus_cap, actual_ms, details.expected_ms) if receipted else 0,
         actual_ms=actual_ms,
         result_hash=result.result_hash,
         output_commit=result.output_commit,
         receipt_hash=struct_hash(receipt) if receipted else ZERO_HASH,
-        status=LeafStatus.OK,
+        status=commitment.LeafStatus.OK,
     )
     return PaidJob(details, order, receipt, result, leaf)
 
@@ -102,10 +83,10 @@ class Story:
     """A batch of two lanes with the job at `position` to look at; what is changed in it is a lie or none."""
 
     jobs: list[PaidJob]
-    leaves: list[Leaf]
+    leaves: list[commitment.Leaf]
     receipted: bool
     position: int
-    debits: tuple[LaneDebit, ...]
+    debits: tuple[commitment.LaneDebit, ...]
     stuffing: SumNode = EMPTY
     commit_time: int = MINED_S
     max_leaf: int = 0
@@ -127,11 +108,13 @@ class Story:
         if self.stuffing != EMPTY and len(nodes) < width:
             nodes += [EMPTY] * (width - len(nodes) - 1) + [self.stuffing]
         top = root(nodes)
-        ok = [leaf.status == LeafStatus.OK for leaf in self.leaves]
-        failed = [leaf.status == LeafStatus.FAILED for leaf in self.leaves]
+        ok = [leaf.status == commitment.LeafStatus.OK for leaf in self.leaves]
+        failed = [leaf.status == commitment.LeafStatus.FAILED for leaf in self.leaves]
         facts = BatchFacts(
             node=OPERATOR,
-            contents=BatchContents(top.hash, self.max_leaf or max(leaf.charge for leaf in self.leaves), self.debits),
+            contents=commitment.BatchContents(
+                top.hash, self.max_leaf or max(leaf.charge for leaf in self.leaves), self.debits
+            ),
             charge=top.charge,
             bonus=top.bonus,
             ms=top.ms,
@@ -166,11 +149,11 @@ def story(dice: random.Random, count: int, *, receipted: bool) -> Story:
     ]
     lanes = [job for job in (jobs[:first], jobs[first:]) if job]
     debits = tuple(
-        LaneDebit(
+        commitment.LaneDebit(
             lane[0].order.client,
             lane[0].order.signer,
             len(lane),
-            debit_of(sum(job.leaf.charge for job in lane), sum(job.leaf.bonus for job in lane)),
+            commitment.debit_of(sum(job.leaf.charge for job in lane), sum(job.leaf.bonus for job in lane)),
             lane[-1].order.index,
         )
         for lane in lanes
@@ -193,33 +176,35 @@ def _order(told: Story, flags: int) -> None:
 
 
 def _agreed(told: Story) -> None:
-    _order(told, UNCALIBRATED_ACCEPTED)
+    _order(told, assignment.UNCALIBRATED_ACCEPTED)
     told.changes.update(uncalibrated=True)
 
 
 def _checked(told: Story) -> None:
-    _order(told, CHECK_ORDERED)
+    _order(told, assignment.CHECK_ORDERED)
     told.changes.update(checked=True)
 
 
 def _failed_unchecked(told: Story) -> None:
-    _order(told, CHECK_ORDERED)
+    _order(told, assignment.CHECK_ORDERED)
     _fail(told)
 
 
 def _fail(told: Story) -> None:
-    told.leaves[told.position] = replace(_unpaid(told, LeafStatus.FAILED), details=told.leaves[told.position].details)
+    told.leaves[told.position] = replace(
+        _unpaid(told, commitment.LeafStatus.FAILED), details=told.leaves[told.position].details
+    )
 
 
 def _failed_elsewhere(told: Story) -> None:
-    told.leaves[told.position] = _unpaid(told, LeafStatus.FAILED)
+    told.leaves[told.position] = _unpaid(told, commitment.LeafStatus.FAILED)
     told.changes.update(class_id=2, uncalibrated=True)
 
 
 CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
     "honest": (True, lambda told: None),
     "honest, without receipts": (False, lambda told: None),
-    "failed": (True, lambda told: told.leaves.__setitem__(told.position, _unpaid(told, LeafStatus.FAILED))),
+    "failed": (True, lambda told: told.leaves.__setitem__(told.position, _unpaid(told, commitment.LeafStatus.FAILED))),
     "missing": (True, lambda told: told.leaves.__setitem__(told.position, _missing(told))),
     "sums of another tree": (True, lambda told: told.changes.update(charge=5 * VCN)),
     "time of another tree": (True, lambda told: told.changes.update(ms=1)),
@@ -228,7 +213,7 @@ CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
     "another client": (True, lambda told: told.change(client=OPERATOR)),
     "another signer": (True, lambda told: told.change(signer=OPERATOR)),
     "above the largest": (True, lambda told: setattr(told, "max_leaf", 1)),
-    "failed and paid": (True, lambda told: told.change(status=LeafStatus.FAILED)),
+    "failed and paid": (True, lambda told: told.change(status=commitment.LeafStatus.FAILED)),
     "no such status": (True, lambda told: told.change(status=3, charge=0, bonus=0, actual_ms=0)),
     "no receipt": (True, lambda told: told.change(receipt_hash=ZERO_HASH)),
     "ok and not counted": (True, lambda told: told.changes.update(ok_count=0, failed_count=0)),
@@ -249,8 +234,8 @@ CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
     "checked, not ordered, without receipts": (False, lambda told: told.changes.update(checked=True)),
     "checked, as ordered": (True, _checked),
     "checked, as ordered, without receipts": (False, _checked),
-    "not checked, though ordered": (True, lambda told: _order(told, CHECK_ORDERED)),
-    "not checked, though ordered, without receipts": (False, lambda told: _order(told, CHECK_ORDERED)),
+    "not checked, though ordered": (True, lambda told: _order(told, assignment.CHECK_ORDERED)),
+    "not checked, though ordered, without receipts": (False, lambda told: _order(told, assignment.CHECK_ORDERED)),
     "failed and not checked": (True, _failed_unchecked),
     "another charge": (True, lambda told: told.change(charge=told.job.receipt.charge - 1)),
     "another time": (True, lambda told: told.change(actual_ms=told.job.receipt.actual_ms + 1)),
@@ -261,13 +246,13 @@ CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
 """By name: whether the batch has receipts, and what is changed in an honest story."""
 
 
-def _unpaid(told: Story, status: LeafStatus) -> Leaf:
-    return unpaid_leaf(told.job.order, status)
+def _unpaid(told: Story, status: commitment.LeafStatus) -> commitment.Leaf:
+    return commitment.unpaid_leaf(told.job.order, status)
 
 
-def _missing(told: Story) -> Leaf:
+def _missing(told: Story) -> commitment.Leaf:
     order = told.job.order
-    return missing_leaf(order.client, order.signer, order.index)
+    return commitment.missing_leaf(order.client, order.signer, order.index)
 
 
 def _four_fifths(told: Story) -> int:
