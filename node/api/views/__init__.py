@@ -1,4 +1,4 @@
-"""The daemon's views of itself, a module a noun of the command line; `vcoin`, `--json` and the metrics all read it.
+"""What the daemon shows of itself, a module a noun of the command line; `vcoin`, `--json` and the metrics all read it.
 
 Plain frozen views, so that the command line can read them without the core. Amounts in wei; names end in their unit.
 Ids are hex without 0x, addresses checksummed. 0 or "" stands for what is not known yet.
@@ -8,7 +8,7 @@ from node.api.views.case import CaseView, LeafView, LeavesView, SeatView, TermVi
 from node.api.views.codec import plain, read
 from node.api.views.job import ANSWERED, JobUpdate, JobView, StepView
 from node.api.views.model import ModelView
-from node.api.views.money import AccountView, BalanceView, CallView, LaneView, PlanView, StakeView
+from node.api.views.money import AccountView, BalanceView, CallView, LaneView, PlanView
 from node.api.views.node import (
     ChainView,
     CountView,
@@ -22,37 +22,3 @@ from node.api.views.node import (
 )
 from node.api.views.score import ChangeView, ScoreView
 from node.api.views.trouble import Trouble
-
-__all__ = [
-    "ANSWERED",
-    "AccountView",
-    "BalanceView",
-    "CallView",
-    "CaseView",
-    "ChainView",
-    "ChangeView",
-    "CountView",
-    "GpuView",
-    "JobUpdate",
-    "JobView",
-    "LaneView",
-    "LeafView",
-    "LeavesView",
-    "MachineView",
-    "ModelView",
-    "PeerView",
-    "PlanView",
-    "ScoreView",
-    "SeatView",
-    "SelfView",
-    "Snapshot",
-    "StakeView",
-    "StepView",
-    "TermView",
-    "TokenView",
-    "Trouble",
-    "WatchedView",
-    "WorkView",
-    "plain",
-    "read",
-]

@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 def plain(view: Any) -> Any:
-    """A view as JSON can hold it: amounts (`*_wei`) as decimal strings, tuples as lists."""
+    """A view, or its fields by name, as JSON can hold it: amounts (`*_wei`) as decimal strings, tuples as lists."""
     if dataclasses.is_dataclass(view) and not isinstance(view, type):
-        return {
-            field.name: _amount_or_plain(field.name, getattr(view, field.name)) for field in dataclasses.fields(view)
-        }
+        view = {field.name: getattr(view, field.name) for field in dataclasses.fields(view)}
+    if isinstance(view, dict):
+        return {name: str(value) if name.endswith("_wei") else plain(value) for name, value in view.items()}
     if isinstance(view, tuple | list):
         return [plain(item) for item in view]
     return view
@@ -31,10 +31,6 @@ def read(cls: type[T], raw: Any) -> T:
     except (KeyError, TypeError, ValueError) as error:
         message = f"the daemon's answer is not a {cls.__name__}: {error!s:.200}"
         raise Fault("internal", message, OTHER_VERSION) from error
-
-
-def _amount_or_plain(name: str, value: Any) -> Any:
-    return str(value) if name.endswith("_wei") else plain(value)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class LaneView:
     """Money locked for one node: left, highest order settled, jobs settled.
 
-    closes_at: of a closing lane, when its rest may be taken back, in seconds since 1970; 0 where that is not known.
+    closes_at_s: of a closing lane, when its rest may be taken back, in seconds since 1970; 0 where that is not known.
     """
 
     node: str
@@ -59,26 +59,3 @@ class PlanView:
     fee_wei: int
     balances: tuple[BalanceView, ...]
     transactions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StakeView:
-    """Stake behind a node, its terms for delegators, and the share of one of them; times in seconds, 0: none."""
-
-    node_id: str
-    owner: str
-    operator: str
-    payout: str
-    state: str
-    own_stake_wei: int
-    delegated_wei: int
-    commission_bps: int
-    next_commission_bps: int
-    commission_at_s: int
-    next_payout: str
-    payout_at_s: int
-    staker: str
-    staked_wei: int
-    unbonding_wei: int
-    unlock_at_s: int
-    rewards_wei: int

@@ -1,8 +1,7 @@
 """`vcoin guardian`: the brake of a network. Its keeper may stop new obligations for a while, and no way out."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
@@ -17,22 +16,11 @@ app = noun("guardian", "The brake of the network: its keeper may pause new oblig
 WHOSE = "the keeper's key"
 
 
-@dataclass(frozen=True)
-class _GuardianState:
-    """Times in seconds since 1970."""
-
-    keeper: str
-    is_paused: bool
-    paused_until_s: int
-    next_pause_at_s: int
-    now: int
-
-
 @app.command
 def show(*, common: Common = COMMON) -> int:
     """Show who may pause, whether new obligations are taken, and when the next pause may begin."""
     seen = ask_network(common.data_dir, _look)
-    return output.show(common.json, asdict(seen), lambda: output.pairs(_rows(seen)))
+    return output.show(common.json, seen, lambda: output.pairs(_rows(seen)))
 
 
 @app.command
@@ -58,14 +46,21 @@ def intake(paused_until_s: int, now: int) -> str:
     return f"paused for {span((paused_until_s - now) * 1_000)} more" if now < paused_until_s else "open"
 
 
-async def _look(network: "Network", _: "Deployment") -> _GuardianState:
+async def _look(network: "Network", _: "Deployment") -> dict[str, Any]:
+    """Times in seconds since 1970."""
     now = (await network.ethereum.block()).timestamp
+    return {**await brake(network, now), "now": now}
+
+
+async def brake(network: "Network", now: int) -> dict[str, Any]:
+    """Who may pause, whether new obligations are refused, and until and from when; times in seconds since 1970."""
     pausing, until = await network.guardian.pausing(), await network.stakes.paused_until_s()
-    return _GuardianState(pausing.keeper, now < until, until, pausing.next_pause_at_s, now)
+    times = {"is_paused": now < until, "paused_until_s": until, "next_pause_at_s": pausing.next_pause_at_s}
+    return {"keeper": pausing.keeper, **times}
 
 
-def _rows(seen: _GuardianState) -> Iterator[tuple[str, str]]:
-    yield "keeper", "none" if int(seen.keeper, 16) == 0 else seen.keeper
-    yield "intake", intake(seen.paused_until_s, seen.now)
-    wait_s = seen.next_pause_at_s - seen.now
+def _rows(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "keeper", "none" if int(seen["keeper"], 16) == 0 else seen["keeper"]
+    yield "intake", intake(seen["paused_until_s"], seen["now"])
+    wait_s = seen["next_pause_at_s"] - seen["now"]
     yield "next pause", "at any time" if wait_s <= 0 else f"in {span(wait_s * 1_000)} at the earliest"

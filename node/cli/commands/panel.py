@@ -1,7 +1,6 @@
 """`vcoin panel`: the arbiters of a network, the cases that wait for them, and their votes."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -16,7 +15,6 @@ from node.cli.ui.wallet import WalletOptions, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
-    from chain.read.cases import CaseSummary
     from chain.rpc.ethereum import Call
     from protocol.wire.ids import BatchId
 
@@ -24,28 +22,11 @@ app = noun("panel", "The arbiters, who come last, and the cases that wait for th
 Choice = Annotated[bool, Parameter(negative="")]
 
 
-@dataclass(frozen=True)
-class _WaitingVotes:
-    """A case and the votes on it so far."""
-
-    case: "CaseSummary"
-    passes: int
-    voids: int
-
-
-@dataclass(frozen=True)
-class _PanelState:
-    arbiters: tuple[str, ...]
-    quorum: int
-    waiting: list[_WaitingVotes]
-    now: int
-
-
 @app.command
 def show(*, common: Common = COMMON) -> int:
     """Show who the arbiters are, how many decide, and the cases that wait for them with the votes so far."""
     seen = ask_network(common.data_dir, _look)
-    return output.show(common.json, _plain(seen), lambda: _description(seen))
+    return output.show(common.json, seen, lambda: _description(seen))
 
 
 @app.command
@@ -78,62 +59,45 @@ def vote(
     return send_by(wallet, "the arbiter's key", common, call)
 
 
-async def _look(network: "Network", deployment: "Deployment") -> _PanelState:
+async def _look(network: "Network", deployment: "Deployment") -> dict[str, Any]:
     from chain.read.cases import cases_before_panel
 
     block, panel = await network.ethereum.block(), await network.panel()
     waiting = []
     for case in await cases_before_panel(network, deployment.block, block.number):
         passes, voids = await panel.votes_of(case.batch_id)
-        waiting.append(_WaitingVotes(case, passes, voids))
-    return _PanelState(await panel.arbiters(), await panel.quorum(), waiting, block.timestamp)
+        votes = {"passes": passes, "voids": voids, "until": case.until}
+        waiting.append({"id": case.batch_id.hex(), "node": case.node, "median_bps": case.median, **votes})
+    sitting = {"arbiters": list(await panel.arbiters()), "quorum": await panel.quorum()}
+    return {**sitting, "waiting": waiting, "now": block.timestamp}
 
 
 async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "BatchId":
     from protocol.wire.ids import BatchId
 
-    waiting = [each.case.batch_id.hex() for each in (await _look(network, deployment)).waiting]
+    waiting = [each["id"] for each in (await _look(network, deployment))["waiting"]]
     if not waiting:
         raise Fault("not_found", "no case waits for arbiters", "vcoin case list shows all")
     return BatchId(bytes.fromhex(complete(prefix, waiting, "case")))
 
 
-def _plain(seen: _PanelState) -> dict[str, Any]:
-    return {
-        "arbiters": list(seen.arbiters),
-        "quorum": seen.quorum,
-        "waiting": [
-            {
-                "id": each.case.batch_id.hex(),
-                "node": each.case.node,
-                "median_bps": each.case.median,
-                "passes": each.passes,
-                "voids": each.voids,
-                "until": each.case.until,
-            }
-            for each in seen.waiting
-        ],
-        "now": seen.now,
-    }
-
-
-def _description(seen: _PanelState) -> list[str]:
+def _description(seen: Mapping[str, Any]) -> list[str]:
     head = ("case", "node", "median", "pass", "void", "ends")
-    waiting = output.table(head, [_row(each, seen.now) for each in seen.waiting])
-    return [*output.pairs(_rows(seen)), *(["", *waiting] if seen.waiting else [])]
+    waiting = output.table(head, [_row(each, seen["now"]) for each in seen["waiting"]])
+    return [*output.pairs(_rows(seen)), *(["", *waiting] if waiting[1:] else [])]
 
 
-def _rows(seen: _PanelState) -> Iterator[tuple[str, str]]:
-    if not seen.arbiters:
+def _rows(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not seen["arbiters"]:
         yield "arbiters", "none: what the last round doubts is void"
         return
-    for number, arbiter in enumerate(seen.arbiters):
+    for number, arbiter in enumerate(seen["arbiters"]):
         yield "" if number else "arbiters", arbiter
-    yield "quorum", f"{seen.quorum} of {len(seen.arbiters)} decide"
-    yield "waiting", f"{len(seen.waiting)} {'case' if len(seen.waiting) == 1 else 'cases'}"
+    yield "quorum", f"{seen['quorum']} of {len(seen['arbiters'])} decide"
+    yield "waiting", f"{len(seen['waiting'])} {'case' if len(seen['waiting']) == 1 else 'cases'}"
 
 
-def _row(each: _WaitingVotes, now: int) -> tuple[str, ...]:
-    case = each.case
-    ends = f"in {span((case.until - now) * 1_000)}" if case.until > now else "now, void"
-    return (case.batch_id.hex()[:16], short(case.node), percent(case.median), str(each.passes), str(each.voids), ends)
+def _row(each: Mapping[str, Any], now: int) -> tuple[str, ...]:
+    ends = f"in {span((each['until'] - now) * 1_000)}" if each["until"] > now else "now, void"
+    votes = str(each["passes"]), str(each["voids"])
+    return (each["id"][:16], short(each["node"]), percent(each["median_bps"]), *votes, ends)

@@ -1,16 +1,16 @@
 """`vcoin stake`: what a node's owner, and others, put up. Their keys are never the node's: each has its own file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from node.api.faults import Fault
-from node.api.views import Snapshot, StakeView, plain, read
+from node.api.views import Snapshot, plain, read
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
 from node.cli.ui.daemon_socket import client
@@ -167,7 +167,8 @@ def _show_on_chain(about: NodeOption, staker: "Address | None", common: Common) 
     return output.show(common.json, plain(view), lambda: output.pairs(_chain_rows(view)))
 
 
-async def _look(network: "Network", name: "Address", staker: "Address | None") -> StakeView:
+async def _look(network: "Network", name: "Address", staker: "Address | None") -> dict[str, Any]:
+    """Stake behind a node, its terms for delegators, and the share of one of them; times in seconds, 0: none."""
     from protocol.wire.ids import ZERO_ADDRESS
 
     node_id = await network.stakes.id_of(name)
@@ -176,44 +177,44 @@ async def _look(network: "Network", name: "Address", staker: "Address | None") -
         raise Fault("not_found", f"no node {node_id} is registered", "vcoin status --nodes shows those that are known")
     terms = await network.stakes.terms_of(node_id)
     held = await network.stakes.delegation_of(node_id, staker or ZERO_ADDRESS)
-    return StakeView(
-        node_id=node_id,
-        owner=known.owner,
-        operator=known.operator,
-        payout=known.payout,
-        state=known.state.name.lower(),
-        own_stake_wei=terms.own_stake,
-        delegated_wei=terms.delegated_stake,
-        commission_bps=terms.commission_bps,
-        next_commission_bps=terms.next_commission_bps,
-        commission_at_s=terms.commission_at_s,
-        next_payout=terms.next_payout if terms.payout_at_s else "",
-        payout_at_s=terms.payout_at_s,
-        staker=staker or "",
-        staked_wei=held.active,
-        unbonding_wei=held.unbonding,
-        unlock_at_s=held.unlock_at_s,
-        rewards_wei=held.rewards,
-    )
+    return {
+        "node_id": node_id,
+        "owner": known.owner,
+        "operator": known.operator,
+        "payout": known.payout,
+        "state": known.state.name.lower(),
+        "own_stake_wei": terms.own_stake,
+        "delegated_wei": terms.delegated_stake,
+        "commission_bps": terms.commission_bps,
+        "next_commission_bps": terms.next_commission_bps,
+        "commission_at_s": terms.commission_at_s,
+        "next_payout": terms.next_payout if terms.payout_at_s else "",
+        "payout_at_s": terms.payout_at_s,
+        "staker": staker or "",
+        "staked_wei": held.active,
+        "unbonding_wei": held.unbonding,
+        "unlock_at_s": held.unlock_at_s,
+        "rewards_wei": held.rewards,
+    }
 
 
-def _chain_rows(view: StakeView) -> Iterator[tuple[str, str]]:
-    yield "node", view.node_id
-    yield "owner", view.owner
-    yield "state", view.state
-    yield "own stake", exact_coins(view.own_stake_wei)
-    yield "delegated", exact_coins(view.delegated_wei)
-    yield "commission", percent(view.commission_bps)
-    if view.commission_at_s:
-        yield "announced", f"commission {percent(view.next_commission_bps)} from {_time(view.commission_at_s)} on"
-    if view.payout_at_s:
-        yield "announced", f"payout {view.next_payout} from {_time(view.payout_at_s)} on"
-    if view.staker:
-        yield "staker", view.staker
-        yield "staked", exact_coins(view.staked_wei)
-        until = f", until {_time(view.unlock_at_s)}" if view.unlock_at_s else ""
-        yield "unbonding", f"{exact_coins(view.unbonding_wei)}{until}" if view.unbonding_wei else ""
-        yield "rewards", f"{exact_coins(view.rewards_wei)} to claim"
+def _chain_rows(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "node", seen["node_id"]
+    yield "owner", seen["owner"]
+    yield "state", seen["state"]
+    yield "own stake", exact_coins(seen["own_stake_wei"])
+    yield "delegated", exact_coins(seen["delegated_wei"])
+    yield "commission", percent(seen["commission_bps"])
+    if at := seen["commission_at_s"]:
+        yield "announced", f"commission {percent(seen['next_commission_bps'])} from {_time(at)} on"
+    if at := seen["payout_at_s"]:
+        yield "announced", f"payout {seen['next_payout']} from {_time(at)} on"
+    if seen["staker"]:
+        yield "staker", seen["staker"]
+        yield "staked", exact_coins(seen["staked_wei"])
+        until = f", until {_time(seen['unlock_at_s'])}" if seen["unlock_at_s"] else ""
+        yield "unbonding", f"{exact_coins(seen['unbonding_wei'])}{until}" if seen["unbonding_wei"] else ""
+        yield "rewards", f"{exact_coins(seen['rewards_wei'])} to claim"
 
 
 def _time(seconds: int) -> str:

@@ -1,7 +1,6 @@
 """`vcoin timelock`: what the network's governor is going to do, who may say so, and the steps of a proposal."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from node.api.faults import Fault
@@ -17,31 +16,20 @@ from node.cli.ui.wallet import WalletOptions, carry_out_by, send_by
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
     from chain.contracts.timelock import Operation, Timelock
-    from chain.rpc.ethereum import Call
+    from chain.rpc.ethereum import Block, Call
     from chain.tx.wallet import Key
     from node.wallet.plans import TransactionPlan
-    from protocol.wire.ids import Address
 
 app = noun("timelock", "What the network's governor is going to do, and who says so.")
 app.command(propose)
 ANYBODY = "anybody"
 
 
-@dataclass(frozen=True)
-class _TimelockState:
-    """The waiting operations, each with its calls in words; times in seconds."""
-
-    waiting: "list[tuple[Operation, tuple[str, ...]]]"
-    holders: "list[tuple[str, Address]]"
-    delay_s: int
-    now: int
-
-
 @app.command
 def show(*, common: Common = COMMON) -> int:
     """Show what was proposed and is neither done nor struck out, when it may be carried out, and who has which role."""
     seen = ask_network(common.data_dir, _look)
-    return output.show(common.json, _plain(seen), lambda: _description(seen))
+    return output.show(common.json, seen, lambda: _description(seen))
 
 
 @app.command
@@ -101,57 +89,51 @@ async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "O
     return waiting[complete(prefix, waiting, "proposal")]
 
 
-async def _look(network: "Network", deployment: "Deployment") -> _TimelockState:
-    from chain.read.treasury import title
-
-    block, timelock, names = await network.ethereum.block(), network.timelock, await network.names()
-    waiting = await timelock.pending(deployment.block, block.number)
-    return _TimelockState(
-        [(each, tuple(title(names, call) for call in each.calls)) for each in waiting],
-        await timelock.holders(deployment.block, block.number),
-        await timelock.delay(),
-        block.timestamp,
-    )
-
-
-def _plain(seen: _TimelockState) -> dict[str, Any]:
+async def _look(network: "Network", deployment: "Deployment") -> dict[str, Any]:
+    """What waits, each with its calls in words, and who has which role; times in seconds since 1970."""
+    block, timelock = await network.ethereum.block(), network.timelock
+    holders = await timelock.holders(deployment.block, block.number)
     return {
-        "proposals": [
-            {
-                "id": f"0x{each.id.hex()}",
-                "calls": list(calls),
-                "ready_at_s": each.ready_at_s,
-                "is_ready": each.ready_at_s <= seen.now,
-            }
-            for each, calls in seen.waiting
-        ],
-        "roles": [{"role": _role(role), "account": account} for role, account in seen.holders],
-        "delay_s": seen.delay_s,
-        "now": seen.now,
+        "proposals": await proposals(network, deployment, block),
+        "roles": [{"role": role.removesuffix("_ROLE").lower(), "account": account} for role, account in holders],
+        "delay_s": await timelock.delay(),
+        "now": block.timestamp,
     }
 
 
-def _description(seen: _TimelockState) -> list[str]:
+async def proposals(network: "Network", deployment: "Deployment", block: "Block") -> list[dict[str, Any]]:
+    """What was proposed and is neither done nor struck out at a block, with its calls in words."""
+    from chain.read.treasury import title
+
+    names = await network.names()
+    return [
+        {
+            "id": f"0x{each.id.hex()}",
+            "calls": [title(names, call) for call in each.calls],
+            "ready_at_s": each.ready_at_s,
+            "is_ready": each.ready_at_s <= block.timestamp,
+        }
+        for each in await network.timelock.pending(deployment.block, block.number)
+    ]
+
+
+def _description(seen: Mapping[str, Any]) -> list[str]:
     rows = [
-        (f"0x{operation.id.hex()[:16]}", _when(operation, seen.now), call if not number else f"then {call}")
-        for operation, calls in seen.waiting
-        for number, call in enumerate(calls)
+        (each["id"][:18], _when(each, seen["now"]), call if not number else f"then {call}")
+        for each in seen["proposals"]
+        for number, call in enumerate(each["calls"])
     ]
     waiting = ["", *output.table(("proposal", "ready", "call"), rows)] if rows else []
     return [*output.pairs(_rows(seen)), *waiting]
 
 
-def _when(operation: "Operation", now: int) -> str:
-    return "now" if operation.ready_at_s <= now else f"in {span((operation.ready_at_s - now) * 1_000)}"
+def _when(proposal: Mapping[str, Any], now: int) -> str:
+    return "now" if proposal["is_ready"] else f"in {span((proposal['ready_at_s'] - now) * 1_000)}"
 
 
-def _rows(seen: _TimelockState) -> Iterator[tuple[str, str]]:
-    yield "delay", f"{span(seen.delay_s * 1_000)} between a proposal and its execution"
-    for role, account in seen.holders:
-        yield _role(role), ANYBODY if int(account, 16) == 0 else account
-    if not seen.waiting:
+def _rows(seen: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "delay", f"{span(seen['delay_s'] * 1_000)} between a proposal and its execution"
+    for each in seen["roles"]:
+        yield each["role"], ANYBODY if int(each["account"], 16) == 0 else each["account"]
+    if not seen["proposals"]:
         yield "proposals", "nothing waits"
-
-
-def _role(role: str) -> str:
-    return role.removesuffix("_ROLE").lower()

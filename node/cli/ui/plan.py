@@ -1,6 +1,6 @@
 """A deployment as a person and as a script reads it: the chain, the plan, what speaks against it, what came of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from node.cli.ui.phrases import span
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment
-    from chain.contracts.profiles import Profile
     from chain.deploy.deployment import Plan
     from chain.deploy.survey import Survey, SurveyFinding
 
@@ -62,7 +61,7 @@ def described(outcome: PlanOutcome) -> list[str]:
         *_section("Chain", output.pairs(_chain(outcome.seen))),
         *_section("Contracts", output.table(("contract", "address", "bytes", "gas", "state"), rows)),
         *_section("Governance", output.pairs(_governance(made))),
-        *_section("Parameters", output.pairs(parameters(made.profile))),
+        *_section("Parameters", output.pairs(parameters(asdict(made.profile)))),
         *_section("Rows", output.pairs(_first_rows(made))),
         *_section("Cost", output.pairs(_cost(outcome))),
         *([""] + [f"refused: {each.what}\n  {each.fix}" for each in outcome.refused] if outcome.refused else []),
@@ -99,9 +98,9 @@ def as_plain(outcome: PlanOutcome) -> dict[str, Any]:
     }
 
 
-def parameters(profile: "Profile") -> Iterator[tuple[str, str]]:
+def parameters(profile: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Every number of a profile with its unit."""
-    for name, value in asdict(profile).items():
+    for name, value in profile.items():
         if name in COINS:
             yield name, f"{vcn(value)} VCN"
         elif name.endswith("_seconds"):
