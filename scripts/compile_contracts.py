@@ -12,30 +12,23 @@ import hashlib
 import json
 import sys
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from solcx import compile_standard
 
 from chain.abi.interface import INTERFACES
+from scripts.setup.cache import REPOSITORY
+from scripts.solc import CONTRACTS, TOOLS, sources
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ROOT / "contracts"
-TOOLS = ROOT / "hardhat-local"
 SOLC = TOOLS / "tools" / "solc"
-ABI = ROOT / "chain" / "abi"
+ABI = REPOSITORY / "chain" / "abi"
 OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
-
-
-def sources() -> dict[str, str]:
-    """Every Solidity source that is deployed, by its path below the repository."""
-    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(SOURCES.rglob("*.sol"))}
 
 
 def path_of(name: str) -> str:
     """The source that a contract of this name is deployed from, below the repository."""
-    (path,) = SOURCES.rglob(f"{name}.sol")
-    return path.relative_to(ROOT).as_posix()
+    (path,) = CONTRACTS.rglob(f"{name}.sol")
+    return path.relative_to(REPOSITORY).as_posix()
 
 
 def settings() -> dict[str, Any]:
@@ -73,7 +66,7 @@ def compiled() -> dict[str, str]:
         "sources": {name: {"content": text} for name, text in sources().items()},
         "settings": settings(),
     }
-    answer = compile_standard(request, solc_binary=SOLC, base_path=ROOT, allow_paths=ROOT)
+    answer = compile_standard(request, solc_binary=SOLC, base_path=REPOSITORY, allow_paths=REPOSITORY)
     digest = source_hash()
     return {name: _render(answer["contracts"][path_of(name)][name], name, digest) for name in INTERFACES}
 

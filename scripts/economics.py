@@ -11,29 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chain.contracts.profiles import Profile, profiles
-from protocol.params import (
-    AUDIT_RATE_BPS,
-    AUDITORS,
-    BONUS_PERCENT,
-    BPS,
-    MAX_RETRIES,
-    MISS_LONGEST_MS,
-    MISS_MS,
-    OPEN_VALUE_PER_STAKE,
-    PRICE_PER_STAKE,
-    SCORE_MAX,
-    VCN,
-)
+from protocol import params
 from protocol.stages.assignment import bonus_cap, verify_fee
 from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.settlement import split
+from scripts import pages
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "economics.md"
 PROFILE = "testnet"
@@ -58,7 +46,6 @@ COUNTED_A_DAY = 20
 QUICK_MS = 1_000
 """The time that a farmed job claims."""
 DAY_MS = 86_400_000
-_TABLE = re.compile(r"<!-- table: (\w+) -->\n(?:\|.*\n)*")
 
 
 @dataclass(frozen=True)
@@ -71,14 +58,13 @@ class Table:
 
     def markdown(self) -> str:
         """As it stands on the page."""
-        lines = [self.heads, tuple("---" for _ in self.heads), *self.rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return pages.markdown((self.heads, *self.rows))
 
 
 # --- bills ----------------------------------------------------------------------------------------------------------
 def client_bill(profile: Profile) -> Table:
     """The cost of a job of 10 VCN to its client, by its speed and its provider."""
-    price = 10 * VCN
+    price = 10 * params.VCN
     fee, bonus = verify_fee(price), bonus_cap(price)
     rows = [
         ("price, all tokens delivered", _coins(price)),
@@ -97,12 +83,12 @@ def client_bill(profile: Profile) -> Table:
 
 def operator_bill(profile: Profile) -> Table:
     """The part of a job of 10 VCN that reaches its node, by its score; the rest."""
-    price, rows = 10 * VCN, []
+    price, rows = 10 * params.VCN, []
     nodes = (
         ("fresh, least stake", _fresh(profile, profile.min_stake)),
         ("fresh, stake as recommended", _fresh(profile, profile.recommended_stake)),
         ("proven", PROVEN),
-        ("flawless", SCORE_MAX),
+        ("flawless", params.SCORE_MAX),
     )
     for words, score in nodes:
         paid = split(price, verify_fee(price), bonus_cap(price), score)
@@ -114,85 +100,75 @@ def operator_bill(profile: Profile) -> Table:
 # --- attacks --------------------------------------------------------------------------------------------------------
 def wash_trade(profile: Profile) -> Table:
     """Client, node and a share q of the seats in one hand: what comes back of 100 VCN paid, fee and bonus beside."""
-    price, rows, gains = 100 * VCN, [], []
-    fee, bonus = verify_fee(price), bonus_cap(price)
-    for score in (_fresh(profile, profile.recommended_stake), PROVEN, SCORE_MAX):
-        cells = []
-        for share in (0.0, 0.4, 1.0):
-            paid = split(price, fee, bonus, score)
-            gain = paid.reward + paid.bonus + share * fee - price - fee - bonus
-            gains.append(gain / price)
-            cells.append(_signed(gain))
-        rows.append((f"{score / 100:.0f}", *cells))
-    return Table(("score", "no seat", "40 % of the seats", "every seat"), rows, tuple(gains))
+    return _wash(profile, checked=False)
 
 
 def wash_checked(profile: Profile) -> Table:
     """The same with jobs that their client pays to have checked, with what own auditors of own seats bring."""
-    price, rows, gains = 100 * VCN, [], []
-    fee, bonus = verify_fee(price, checked=True), bonus_cap(price)
-    for score in (_fresh(profile, profile.recommended_stake), PROVEN, SCORE_MAX):
-        cells = []
-        for share in (0.0, 0.4, 1.0):
-            paid = split(price, fee, bonus, score)
-            # The pool pays auditors what the seats had, one case in twenty.
-            audits = AUDIT_RATE_BPS / BPS * share * fee
-            gain = paid.reward + paid.bonus + share * fee + audits - price - fee - bonus
-            gains.append(gain / price)
-            cells.append(_signed(gain))
-        rows.append((f"{score / 100:.0f}", *cells))
-    doubts = [share * fee - fee for share in (0.0, 0.4, 1.0)]
-    rows.append(("void for a doubt", *map(_signed, doubts)))
+    return _wash(profile, checked=True)
+
+
+def _wash(profile: Profile, *, checked: bool) -> Table:
+    price, rows, gains, shares = 100 * params.VCN, [], [], (0.0, 0.4, 1.0)
+    fee, bonus = verify_fee(price, checked=checked), bonus_cap(price)
+    # The pool pays auditors what the seats had, one case in twenty.
+    seats = 1 + params.AUDIT_RATE_BPS / params.BPS if checked else 1
+    for score in (_fresh(profile, profile.recommended_stake), PROVEN, params.SCORE_MAX):
+        paid = split(price, fee, bonus, score)
+        found = [paid.reward + paid.bonus + seats * share * fee - price - fee - bonus for share in shares]
+        gains += [gain / price for gain in found]
+        rows.append((f"{score / 100:.0f}", *map(_signed, found)))
+    if checked:
+        rows.append(("void for a doubt", *(_signed(share * fee - fee) for share in shares)))
     return Table(("score", "no seat", "40 % of the seats", "every seat"), rows, tuple(gains))
 
 
 def cheat(profile: Profile) -> Table:
     """One false job, as dear as the contract allows, in a batch of its own: what it brings on average."""
     stake, slash = profile.min_stake, profile.slash_bps
-    price = stake // PRICE_PER_STAKE
-    rows, gains = [], []
-    for rate in RATES_BPS:
-        cells = []
-        for catch in CATCHES:
-            gain = cheat_gain(price, stake, slash, rate / BPS * catch)
-            gains.append(gain / price)
-            cells.append(_signed(gain))
-        rows.append((f"{rate / 100:.0f} %", *cells))
-    return Table(("drawn", *(f"caught {catch:.0%}" for catch in CATCHES)), rows, tuple(gains))
+    price = stake // params.PRICE_PER_STAKE
+    rows = [
+        (f"{rate / 100:.0f} %", [cheat_gain(price, stake, slash, rate / params.BPS * catch) for catch in CATCHES])
+        for rate in RATES_BPS
+    ]
+    return _by_catch("drawn", rows, price)
 
 
 def cheat_gain(price: int, stake: int, slash_bps: int, caught: float) -> float:
     """The gain of a false job at best: all of its reward, with the full bonus, and no work done for it; in wei."""
-    best = split(price, 0, bonus_cap(price), SCORE_MAX)
-    return (1 - caught) * (best.reward + best.bonus) - caught * stake * slash_bps / BPS
+    best = split(price, 0, bonus_cap(price), params.SCORE_MAX)
+    return (1 - caught) * (best.reward + best.bonus) - caught * stake * slash_bps / params.BPS
 
 
 def break_even(profile: Profile) -> Table:
     """How dear a false job must be to bring a gain, as a part of the stake, beside what the contract allows."""
     rows = []
     for catch in CATCHES:
-        caught = RATES_BPS[0] / BPS * catch
-        part = caught * profile.slash_bps / BPS / ((1 - caught) * (9_000 + 100 * BONUS_PERCENT) / BPS)
-        rows.append((f"{catch:.0%}", f"stake / {1 / part:.1f}" if part else "any", f"stake / {PRICE_PER_STAKE}"))
+        caught = RATES_BPS[0] / params.BPS * catch
+        part = (
+            caught * profile.slash_bps / params.BPS / ((1 - caught) * (9_000 + 100 * params.BONUS_PERCENT) / params.BPS)
+        )
+        rows.append((f"{catch:.0%}", f"stake / {1 / part:.1f}" if part else "any", f"stake / {params.PRICE_PER_STAKE}"))
     return Table(("caught, of what is drawn", "a cheat would need", "the contract allows"), rows)
 
 
 def whole_stake(profile: Profile) -> Table:
     """As many false jobs at once as the open value of a stake allows, in one batch or in many."""
-    stake, slash, rate = profile.min_stake, profile.slash_bps, RATES_BPS[0] / BPS
-    open_value = stake // OPEN_VALUE_PER_STAKE * 100 // (105 + BONUS_PERCENT)
-    rows, gains = [], []
-    for jobs in (20, 100, 1_000):
-        cells = []
-        for catch in CATCHES:
-            # A severe verdict on one batch jails its node, and all others are then drawn in full.
-            caught = 1 - (1 - rate * catch) ** jobs
-            best = split(open_value, 0, bonus_cap(open_value), SCORE_MAX)
-            gain = (1 - caught) * (best.reward + best.bonus) - caught * stake * slash / BPS
-            gains.append(gain / stake)
-            cells.append(_signed(gain))
-        rows.append((f"{jobs}", *cells))
-    return Table(("false jobs", *(f"caught {catch:.0%}" for catch in CATCHES)), rows, tuple(gains))
+    stake, slash, rate = profile.min_stake, profile.slash_bps, RATES_BPS[0] / params.BPS
+    open_value = stake // params.OPEN_VALUE_PER_STAKE * 100 // (105 + params.BONUS_PERCENT)
+    # A severe verdict on one batch jails its node, and all others are then drawn in full.
+    rows = [
+        (f"{jobs}", [cheat_gain(open_value, stake, slash, 1 - (1 - rate * catch) ** jobs) for catch in CATCHES])
+        for jobs in (20, 100, 1_000)
+    ]
+    return _by_catch("false jobs", rows, stake)
+
+
+def _by_catch(head: str, rows: Sequence[tuple[str, Sequence[float]]], whole: int) -> Table:
+    """Gains in wei by how often what is drawn is caught, and as parts of `whole`."""
+    heads = (head, *(f"caught {catch:.0%}" for catch in CATCHES))
+    gains = tuple(gain / whole for _, found in rows for gain in found)
+    return Table(heads, [(name, *map(_signed, found)) for name, found in rows], gains)
 
 
 def collusion(profile: Profile) -> Table:
@@ -201,10 +177,10 @@ def collusion(profile: Profile) -> Table:
     An honest seat finds what it checks as often as COLLUSION_CATCH says; what other seats let pass may be audited.
     """
     stake, slash = profile.min_stake, profile.slash_bps
-    price, rows, gains = stake // PRICE_PER_STAKE, [], []
+    price, rows, gains = stake // params.PRICE_PER_STAKE, [], []
     for share in SHARES:
         found = (found_by_one(share), found_by_three(share))
-        drawn = RATES_BPS[0] / BPS
+        drawn = RATES_BPS[0] / params.BPS
         brought = [
             cheat_gain(price, stake, slash, drawn * COLLUSION_CATCH * each)
             - drawn * (1 - each) * audit_loss(profile, share, seats)
@@ -221,11 +197,11 @@ def audit_loss(profile: Profile, share: float, seats: int) -> float:
 
     Two honest auditors catch the seats, three the node, whose batch is not final yet.
     """
-    three = (1 - share) ** AUDITORS
-    two = three + AUDITORS * share * (1 - share) ** 2
-    seat = profile.slash_bps / BPS / LIE_DIVISOR * SEAT_STAKE_FACTOR * profile.min_stake
-    node = profile.slash_bps / BPS * profile.min_stake
-    return AUDIT_RATE_BPS / BPS * (two * seats * seat + three * node)
+    three = (1 - share) ** params.AUDITORS
+    two = three + params.AUDITORS * share * (1 - share) ** 2
+    seat = profile.slash_bps / params.BPS / LIE_DIVISOR * SEAT_STAKE_FACTOR * profile.min_stake
+    node = profile.slash_bps / params.BPS * profile.min_stake
+    return params.AUDIT_RATE_BPS / params.BPS * (two * seats * seat + three * node)
 
 
 def laziness(profile: Profile) -> Table:
@@ -239,12 +215,12 @@ def laziness_checked(profile: Profile) -> Table:
 
 
 def _laziness(profile: Profile, cases: Sequence[int], *, checked: bool) -> Table:
-    stake, slash = SEAT_STAKE_FACTOR * profile.min_stake, profile.slash_bps / BPS
+    stake, slash = SEAT_STAKE_FACTOR * profile.min_stake, profile.slash_bps / params.BPS
     rows, gains = [], []
     for price in cases:
-        pay = verify_fee(price * VCN, checked=checked) / FULL_BENCH
+        pay = verify_fee(price * params.VCN, checked=checked) / FULL_BENCH
         fine = min(max(slash / LIE_DIVISOR * stake, LIE_PAYS * pay), slash * stake)
-        lost = AUDIT_RATE_BPS / BPS * fine
+        lost = params.AUDIT_RATE_BPS / params.BPS * fine
         gains.append((pay - lost) / stake)
         rows.append((f"{price:,} VCN", _coins(pay), _coins(lost), _signed(pay - lost)))
     return Table(("jobs of the case", "pay of a seat", "lost to audits, on average", "left"), rows, tuple(gains))
@@ -286,10 +262,10 @@ def stalling(profile: Profile) -> Table:
     for days in (1, 7, 30, 365):
         count, at_ms = 0, 0
         while at_ms < days * DAY_MS:
-            at_ms += min(MISS_LONGEST_MS, MISS_MS << min(count, 16))
+            at_ms += min(params.MISS_LONGEST_MS, params.MISS_MS << min(count, 16))
             count += 1
-        rows.append((f"{days}", f"{count}", _coins(MAX_RETRIES * profile.min_stake)))
-    return Table(("days", "stalls", f"stake of the {MAX_RETRIES} nodes that can end a job so"), rows)
+        rows.append((f"{days}", f"{count}", _coins(params.MAX_RETRIES * profile.min_stake)))
+    return Table(("days", "stalls", f"stake of the {params.MAX_RETRIES} nodes that can end a job so"), rows)
 
 
 TABLES: dict[str, Callable[[Profile], Table]] = {
@@ -310,7 +286,7 @@ TABLES: dict[str, Callable[[Profile], Table]] = {
 
 def refreshed(page: str, profile: Profile) -> str:
     """The page with every table as the rules make it. Raises: KeyError for one that is nowhere."""
-    return _TABLE.sub(lambda found: f"<!-- table: {found[1]} -->\n{TABLES[found[1]](profile).markdown()}", page)
+    return pages.refreshed(page, lambda name: TABLES[name](profile).markdown())
 
 
 def _fresh(profile: Profile, stake: int) -> int:
@@ -323,11 +299,11 @@ def _binomial(count: int, hits: int, share: float) -> float:
 
 
 def _coins(wei: float) -> str:
-    return f"{wei / VCN:,.4f}".rstrip("0").rstrip(".") + " VCN"
+    return f"{wei / params.VCN:,.4f}".rstrip("0").rstrip(".") + " VCN"
 
 
 def _signed(wei: float) -> str:
-    return f"{wei / VCN:+,.2f} VCN"
+    return f"{wei / params.VCN:+,.2f} VCN"
 
 
 def _text(profile: Profile) -> Iterator[str]:

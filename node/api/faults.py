@@ -85,6 +85,10 @@ class Fault(NodeError):
         """Status and exit code."""
         return KINDS[self.code]
 
+    def plain(self) -> dict[str, str]:
+        """As the control API answers it."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
 
 def fault_of(error: NodeError) -> Fault:
     """Any error of the tree as a fault: what the person sees does not depend on where it was raised."""

@@ -190,7 +190,7 @@ async def _body(request: Request) -> bytes:
 def fault_response(error: NodeError) -> Response:
     """An error of the tree as {code, message, hint}."""
     fault = fault_of(error)
-    return _json({"code": fault.code, "message": fault.message, "hint": fault.hint}, fault.kind.status)
+    return _json(fault.plain(), fault.kind.status)
 
 
 async def _on_fault(_request: Request, error: Exception) -> Response:

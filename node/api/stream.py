@@ -40,22 +40,17 @@ class FollowResponse(Response):
 
     async def _send_all(self, send: Send) -> None:
         async with self._source as updates:
-            await send({"type": "http.response.start", "status": 200, "headers": [_header(self.media_type)]})
+            headers = [(b"content-type", self.media_type.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             try:
                 async for update in updates:
                     await _send_line(send, plain(update))
             except NodeError as error:
-                fault = fault_of(error)
-                await _send_line(send, {"code": fault.code, "message": fault.message, "hint": fault.hint})
+                await _send_line(send, fault_of(error).plain())
             except Exception:
-                fault = Fault("internal", "the daemon failed", "its log says more")
-                await _send_line(send, {"code": fault.code, "message": fault.message, "hint": fault.hint})
+                await _send_line(send, Fault("internal", "the daemon failed", "its log says more").plain())
                 raise
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _header(media_type: str) -> tuple[bytes, bytes]:
-    return (b"content-type", media_type.encode())
 
 
 async def _send_line(send: Send, content: Any) -> None:

@@ -1,6 +1,7 @@
 """A node while it runs: its parts side by side, and what this machine has to tell its machine."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -65,9 +66,10 @@ class Node:
             await nursery.start(parts.chain.run, self._report_chain)
             nursery.start_soon(parts.chain.look_after)
             nursery.start_soon(parts.chain.give_signs, parts.machine.identity.node_id)
-            nursery.start_soon(self._measure)
-            nursery.start_soon(self._watch_models)
-            nursery.start_soon(self._rotate)
+            if parts.runner is not None:
+                nursery.start_soon(_every, MEASURE_S, self._report_device)
+            nursery.start_soon(_every, MEASURE_S, self._report_new_models)
+            nursery.start_soon(_every, ROTATION_LOOK_S, self._report_key)
             nursery.start_soon(self._sweep)
             await nursery.start(self.backend.status.watch_money)
             await parts.driver.settled()
@@ -113,18 +115,11 @@ class Node:
             if manifest.cid not in known:
                 await parts.driver.report(ModelAdded(manifest))
 
-    async def _watch_models(self) -> None:
-        while True:
-            await trio.sleep(MEASURE_S)
-            try:
-                await self._report_models()
-            except AdapterError as error:
-                log.error("the content store cannot be read: %s", error)
-
-    async def _measure(self) -> None:
-        while self.parts.runner is not None:
-            await trio.sleep(MEASURE_S)
-            await self._report_device()
+    async def _report_new_models(self) -> None:
+        try:
+            await self._report_models()
+        except AdapterError as error:
+            log.error("the content store cannot be read: %s", error)
 
     async def _report_device(self) -> None:
         assert self.parts.runner is not None
@@ -135,11 +130,6 @@ class Node:
             log.error("this machine cannot be measured: %s", error)
             reported = DeviceReported(NO_DEVICE)
         await self.parts.driver.report(reported)
-
-    async def _rotate(self) -> None:
-        while True:
-            await trio.sleep(ROTATION_LOOK_S)
-            await self._report_key()
 
     async def _sweep(self) -> None:
         parts = self.parts
@@ -162,3 +152,9 @@ class Node:
         async for event in events:
             self.parts.metrics.observe(event)
             self.backend.status.observe(event)
+
+
+async def _every(seconds: float, report: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await trio.sleep(seconds)
+        await report()

@@ -12,13 +12,12 @@ content under the same label another nonce: a job that runs again after a crash 
 
 import hashlib
 import hmac
-import os
 import secrets
 import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import trio
 from cryptography.exceptions import InvalidTag
@@ -26,13 +25,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from node.wallet.secrets import ContentKeys, HpkeSecrets
+from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
+from node.wallet.secrets import ContentKeys, HpkeSecrets, write_whole
+from p2p.store import ContentStore
 from protocol import effects, events
 from protocol.errors import AdapterError, LocalProtocolError, Malformed
 from protocol.judging.kinds import rows_of, validate
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 from protocol.stages.assignment import kind_of
-from protocol.stages.blob import ModelManifest
 from protocol.stages.commitment import Result
 from protocol.stages.execution import InvalidResult
 from protocol.stages.verification import NOT_FOR_US
@@ -43,38 +43,10 @@ CHUNK_BYTES = 1 << 20
 SALT_BYTES = 16
 TAG_BYTES = 16
 KEY_BYTES = 32
-INPUT_JSON = "input.json"
-RESULT_JSON = "result.json"
 THREADS = 2
 MAX_FRAME_TOKENS = 4_000
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _KEY_INFO = b"vcoin/content-key/1"
-
-
-class JobFolder(Protocol):
-    """A job's own folder, as the executor lays it out."""
-
-    def put(self, name: str, data: bytes) -> None: ...
-
-    def get(self, name: str) -> bytes | None: ...
-
-
-class JobFolders(Protocol):
-    """The folders of all jobs that this node runs or checks."""
-
-    def of_job(self, job_id: bytes) -> JobFolder: ...
-
-    def of_sample(self, batch_id: bytes, leaf_index: int) -> JobFolder: ...
-
-
-class Store(Protocol):
-    """The content store."""
-
-    def find(self, cid: Cid) -> Path | None: ...
-
-    def blob_path(self, cid: Cid) -> Path: ...
-
-    def model(self, cid: Cid) -> ModelManifest | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +78,8 @@ class Sealing:
         self,
         secrets_: HpkeSecrets,
         keys: ContentKeys,
-        store: Store,
-        workspaces: JobFolders,
+        store: ContentStore,
+        workspaces: Workspaces,
         results: Path,
     ) -> None:
         self._secrets = secrets_
@@ -116,13 +88,22 @@ class Sealing:
         self._workspaces = workspaces
         self._results = results
         self._threads = trio.CapacityLimiter(THREADS)
+        self._performers: dict[type[effects.SealingEffect], Callable[[Any], events.Event]] = {
+            effects.SealKey: self._seal_key,
+            effects.OpenInput: self._open_input,
+            effects.SealFrame: self._seal_frame,
+            effects.OpenFrame: self._open_frame,
+            effects.SealResult: self._seal_result,
+            effects.OpenResult: self._open_result,
+            effects.OpenSample: self._open_sample,
+        }
 
     async def perform(self, effect: effects.SealingEffect) -> events.Event:
         """Do one effect.
 
         Raises: Malformed for a peer's content that is not what was agreed on; AdapterError if something is not here.
         """
-        return await self._in_thread(lambda: self._do(effect))
+        return await self._in_thread(lambda: self._performers[type(effect)](effect))
 
     async def store_input(self, content: bytes) -> StoredInput:
         """Seal an input of our own under a new key, and keep both. Raises: ValueError if it is too large."""
@@ -174,23 +155,6 @@ class Sealing:
             return await trio.to_thread.run_sync(call, limiter=self._threads)
         except OSError as error:
             raise AdapterError(f"{error.filename or 'the disk'}: {error.strerror}", transient=True) from error
-
-    def _do(self, effect: effects.SealingEffect) -> events.Event:
-        match effect:
-            case effects.SealKey():
-                return self._seal_key(effect)
-            case effects.OpenInput():
-                return self._open_input(effect)
-            case effects.SealFrame():
-                return self._seal_frame(effect)
-            case effects.OpenFrame():
-                return self._open_frame(effect)
-            case effects.SealResult():
-                return self._seal_result(effect)
-            case effects.OpenResult():
-                return self._open_result(effect)
-            case effects.OpenSample():
-                return self._open_sample(effect)
 
     # --- inputs and keys --------------------------------------------------------------------------------------------
     def _store_input(self, content: bytes) -> StoredInput:
@@ -258,7 +222,7 @@ class Sealing:
             facts = validate(effect.kind, content, job_id, manifest, effect.max_new_tokens, input_json)
         except (Unopened, InvalidResult) as error:
             return events.ResultOpened(effect.job_id, result_hash, 0, "", _problem(error))
-        _write(self._results / f"{job_id.hex()}.json", content)
+        write_whole(self._results / f"{job_id.hex()}.json", content)
         return events.ResultOpened(effect.job_id, result_hash, facts.delivered, facts.finish, "")
 
     def _open_sample(self, effect: effects.OpenSample) -> events.SampleOpened:
@@ -319,7 +283,7 @@ class Sealing:
         return unseal(key, label, sealed)
 
     def _write_blob(self, cid: Cid, content: bytes) -> None:
-        _write(self._store.blob_path(cid), content, mode=0o644)
+        write_whole(self._store.blob_path(cid), content, mode=0o644)
 
 
 def public_key_of(secret: bytes) -> bytes:
@@ -402,18 +366,3 @@ def _frame_label(job_id: bytes, seq: int) -> bytes:
 
 def _problem(error: Exception) -> str:
     return (str(error) or "not usable")[:500]
-
-
-def _write(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Whole or not at all, and on the disk when this returns."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

@@ -21,6 +21,22 @@ KEEP_MS = 2 * 86_400_000
 """How long a secret still opens things after a newer one has taken its place."""
 
 
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file whole or not at all; it is on the disk when this returns. Raises: OSError."""
+    # Not by a name that a second thread may be writing, too.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 class SecretFiles:
     """A directory of 32-byte secrets by name. All calls block and raise OSError where the disk does."""
 
@@ -52,18 +68,7 @@ class SecretFiles:
     def put(self, name: str, secret: bytes) -> None:
         """Keep a secret: whole and on the disk when this returns."""
         assert len(secret) == SECRET_BYTES
-        path = self._directory / name
-        # Not by a name that a second thread may be writing, too.
-        partial = self._directory / f"{name}.{secrets.token_hex(4)}.partial"
-        try:
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-                file.write(secret)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_whole(self._directory / name, secret)
 
     def written_ms(self, name: str) -> int:
         """When a secret was kept, in milliseconds since 1970; 0 if there is none."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from node.calibration.report import in_words
+from scripts import pages
 from scripts.setup.cache import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "calibration.md"
 _FOLDER = REPOSITORY / "chain" / "calibration" / "measured"
 MEASURED, TINY = _FOLDER / "smollm2.json", _FOLDER / "tiny.json"
 """SmolLM2, and a model of two layers with random weights, of which any machine can measure as much as it likes."""
-_TABLE = re.compile(r"<!-- table: (\w+) -->\n(?:\|.*\n)*")
 Row = Mapping[str, Any]
 
 
@@ -94,18 +93,12 @@ TABLES: dict[str, tuple[Path, Callable[[Mapping[str, Any]], Iterable[Sequence[st
 
 def refreshed(page: str) -> str:
     """The page with every table as the measurements have it. Raises: KeyError for one that is nowhere."""
-    return _TABLE.sub(lambda found: f"<!-- table: {found[1]} -->\n{_table(found[1])}", page)
+    return pages.refreshed(page, _table)
 
 
 def _table(name: str) -> str:
     source, make = TABLES[name]
-    return _markdown(make(json.loads(source.read_text())))
-
-
-def _markdown(rows: Iterable[Sequence[str]]) -> str:
-    head, *body = rows
-    lines = [head, tuple("---" for _ in head), *body]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return pages.markdown(make(json.loads(source.read_text())))
 
 
 def _order(row: Row) -> tuple[Any, ...]:

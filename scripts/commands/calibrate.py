@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scripts.setup import venv
-from scripts.setup.failure import report
-from scripts.setup.session import Session
+from scripts.setup.session import run_module
 
 NEEDS = ("venv", "docker engine", "runner image", "model")
 
@@ -25,12 +23,7 @@ def main() -> int:
     parser.add_argument("--confirm", action="store_true", help="only check the constants with the runner as it is now")
     arguments = parser.parse_args()
     chosen = [*(["--confirm"] if arguments.confirm else []), *(arguments.classes or [])]
-
-    def body() -> int:
-        with Session(NEEDS) as session:
-            return session.call(venv.PYTHON, "-m", "scripts.calibration", *chosen)
-
-    return report(body)
+    return run_module(NEEDS, "scripts.calibration", *chosen)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scripts.setup import venv
-from scripts.setup.failure import report
-from scripts.setup.session import SERVICES, Session
+from scripts.setup.session import SERVICES, run_module
 
 
 def main() -> int:
@@ -15,12 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the network up to explore")
     arguments = parser.parse_args()
-
-    def body() -> int:
-        with Session(SERVICES, keep=arguments.keep) as session:
-            return session.call(venv.PYTHON, "-m", "scripts.story", *(["--keep"] if arguments.keep else []))
-
-    return report(body)
+    return run_module(SERVICES, "scripts.story", *(["--keep"] if arguments.keep else []), keep=arguments.keep)
 
 
 if __name__ == "__main__":

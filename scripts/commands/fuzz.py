@@ -9,19 +9,12 @@ from __future__ import annotations
 
 import sys
 
-from scripts.setup import venv
-from scripts.setup.failure import report
-from scripts.setup.session import Session
+from scripts.setup.session import run_module
 
 
 def main() -> int:
     """Exit code: 0 nothing was found, 1 something was, 2 no such target, 4 set-up could not be done."""
-
-    def body() -> int:
-        with Session(["venv"]) as session:
-            return session.call(venv.PYTHON, "-m", "tests.fuzz", *sys.argv[1:])
-
-    return report(body)
+    return run_module(["venv"], "tests.fuzz", *sys.argv[1:])
 
 
 if __name__ == "__main__":

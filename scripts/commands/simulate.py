@@ -7,19 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from scripts.setup import venv
-from scripts.setup.failure import report
-from scripts.setup.session import Session
+from scripts.setup.session import run_module
 
 
 def main() -> int:
     """Exit code: 0 every job ended and the books are right, 1 not so, 2 an argument is wrong, 4 set-up failed."""
-
-    def body() -> int:
-        with Session(["venv"]) as session:
-            return session.call(venv.PYTHON, "-m", "tests.simulation", *sys.argv[1:])
-
-    return report(body)
+    return run_module(["venv"], "tests.simulation", *sys.argv[1:])
 
 
 if __name__ == "__main__":

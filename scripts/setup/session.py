@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 
 from scripts.setup import analysers, engine, image, model, node_tools, packages, venv
 from scripts.setup.cache import REPOSITORY, cache_directory
+from scripts.setup.failure import report
 from scripts.setup.packages import Requirement
 from scripts.setup.step import Plan, Step
 
@@ -89,6 +90,16 @@ class Session:
         steps = (venv.STEP, node_tools.STEP, analysers.STEP, self._lease.step(), image.STEP, model.STEP)
         chosen = [step for step in steps if step.name in needs]
         return [packages.step([r for step in chosen for r in required.get(step.name, ())]), *chosen]
+
+
+def run_module(needs: Iterable[str], *command: str, keep: bool = False) -> int:
+    """The whole of a command that sets up and then runs a module of the project. Returns: its exit code."""
+
+    def body() -> int:
+        with Session(needs, keep=keep) as session:
+            return session.call(venv.PYTHON, "-m", *command)
+
+    return report(body)
 
 
 class _Terminated(KeyboardInterrupt):

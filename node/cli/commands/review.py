@@ -26,7 +26,7 @@ from node.cli.ui.standing import (
 )
 
 if TYPE_CHECKING:
-    from node.cli.ui.rerun import Checker
+    from node.cli.ui.rerun import ContainerBench
 
 MOST_ROWS = 20
 """Leaves whose scores are shown, the worst ones first where there are more."""
@@ -100,7 +100,7 @@ def _computed(leaves: tuple[LeafView, ...], common: Common) -> dict[int, Fresh]:
         return {leaf.leaf: answered(leaf, bench, memory) for leaf in ready}
 
 
-def answered(leaf: LeafView, bench: "Checker", memory_bytes: int) -> Fresh:
+def answered(leaf: LeafView, bench: "ContainerBench", memory_bytes: int) -> Fresh:
     """A fresh answer to a leaf's question. Raises: ExecutorError."""
     from node.cli.ui.rerun import told
     from protocol.params import INFERENCE_TIMEOUT_MS

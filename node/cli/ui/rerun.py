@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from chain.calibration.files import packaged_for
 from executor import images
@@ -28,22 +27,6 @@ from protocol.stages.request import GENERATE
 from protocol.wire.ids import Cid
 
 
-class Checker(Protocol):
-    """The context that computes. Raises: ExecutorError if this machine cannot."""
-
-    def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
-        """check.bin of an answer, or what is wrong with it."""
-        ...
-
-    def answer(self, spec: RunSpec, asked: bytes) -> bytes:
-        """A fresh result.json."""
-        ...
-
-    def text(self, manifest: bytes, ids: tuple[int, ...]) -> str:
-        """Tokens as text."""
-        ...
-
-
 class ContainerBench:
     """Containers of a Docker Engine, each in a folder of its own that is gone afterwards."""
 
@@ -51,14 +34,14 @@ class ContainerBench:
         self._context = context
 
     def check(self, spec: RunSpec, asked: bytes, answer: bytes) -> tuple[bytes, str]:
-        """See Bench."""
+        """check.bin of an answer, or what is wrong with it. Raises: ExecutorError where this machine cannot."""
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
             workspace.put(RESULT_JSON, answer)
             return Replay(self._context, spec, workspace).run()
 
     def answer(self, spec: RunSpec, asked: bytes) -> bytes:
-        """See Bench."""
+        """A fresh result.json. Raises: ExecutorError."""
         with _workspace() as workspace:
             workspace.put(INPUT_JSON, asked)
             run, _ = Generation(self._context, PendingRun(self._context, spec, workspace)).run(lambda ids: None)
@@ -68,7 +51,7 @@ class ContainerBench:
             return fresh
 
     def text(self, manifest: bytes, ids: tuple[int, ...]) -> str:
-        """See Bench."""
+        """Tokens as text."""
         models = self._context.models
         tokenizer = load_tokenizer(models.path(manifest) / models.manifest(manifest).tokenizer)
         return text_of(tokenizer, list(ids))
@@ -89,7 +72,7 @@ def open_bench(common: Common) -> Iterator[ContainerBench]:
         engine.close()
 
 
-def rerun(proof: Proof, bench: Checker, memory_bytes: int) -> tuple[Check, ...]:
+def rerun(proof: Proof, bench: ContainerBench, memory_bytes: int) -> tuple[Check, ...]:
     """Both computations; a file without content has nothing to compute. Raises: ExecutorError."""
     content, facts = proof.content, answer_of(proof)
     if content is None or content.result is None:
@@ -102,7 +85,7 @@ def rerun(proof: Proof, bench: Checker, memory_bytes: int) -> tuple[Check, ...]:
     return scored, check_fresh(spec.kind, given, fresh)
 
 
-def told(bench: Checker, spec: RunSpec, result: bytes) -> str:
+def told(bench: ContainerBench, spec: RunSpec, result: bytes) -> str:
     """A result.json that passed validation as it is compared: the text of an answer, a reading as it is."""
     if spec.kind != GENERATE:
         return result.decode()
