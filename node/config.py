@@ -184,6 +184,11 @@ def _models(raw: object, base: Path) -> tuple[str, ...]:
 
 
 def _coins(raw: object, _base: Path) -> Wei:
+    return wei_of(raw)
+
+
+def wei_of(raw: object) -> Wei:
+    """An amount in VCN, a text or a number. Raises: ValueError."""
     try:
         amount = Decimal(str(raw)) * VCN
     except DecimalException:

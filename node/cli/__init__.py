@@ -21,20 +21,14 @@ NOUNS = {
     "key": ("key:app", "Keystore files of wallets: make one, or see whose it is."),
     "verifier": ("verifier:app", "The nodes that may be drawn to check others, by device class."),
     "model": ("model:app", "The models in the content store."),
-    "calibrate": (
-        "calibrate:calibrate",
-        "Measure a model's honest noise, and what its checks catch.",
-    ),
+    "calibrate": ("calibrate:calibrate", "Measure a model's honest noise, and what its checks catch."),
     "case": ("case:app", "Courts over batches, and where the money went."),
     "panel": ("panel:app", "The arbiters, who come last, and the cases that wait for them."),
     "params": ("params:app", "The numbers that the network was deployed with."),
     "treasury": ("treasury:app", "The network's own coins, and what its governor is about to do."),
     "guardian": ("guardian:app", "The brake of the network: its keeper may pause new obligations."),
     "timelock": ("timelock:app", "What the network's governor is going to do, and who says so."),
-    "deploy": (
-        "deploy:deploy",
-        "Deploy a network's contracts, or plan, resume or check a deployment.",
-    ),
+    "deploy": ("deploy:deploy", "Deploy a network's contracts, or plan, resume or check a deployment."),
     "config": ("config:app", "The node's settings and where each comes from."),
     "localnet": ("localnet:app", "A whole network on this machine."),
 }

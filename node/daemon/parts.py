@@ -18,7 +18,7 @@ from chain.perform.adapter import ChainAdapter, open_chain
 from chain.tx.keystore import load_key, read_password
 from chain.tx.pending import Prepared
 from chain.tx.transactions import GWEI
-from chain.tx.wallet import Key, Wallet
+from chain.tx.wallet import Wallet
 from executor.adapter import ContainerAdapter, Runner
 from executor.models import ModelStore
 from executor.workspace.folders import Workspaces, disk_errors
@@ -114,7 +114,11 @@ async def open_parts(
         else:
             # Nothing here can take over a container, so its mount is of no use.
             await trio.to_thread.run_sync(_let_go, workspaces)
-        host = await stack.enter_async_context(_listen(config, wallet.operator))
+        listener = open_host(wallet.operator.secret, config.p2p.listen, config.p2p.announce)
+        try:
+            host = await stack.enter_async_context(listener)
+        except P2PError as error:
+            raise ConfigError(str(error), "set p2p.listen to an address that is free") from error
         node = await _node_of(wallet.operator.address, chain)
         machine = _machine(config, wallet, chain, host, node, node_secret(secrets), runner is not None)
         routes: dict[type[Any], Any] = {}
@@ -194,16 +198,6 @@ def _unlock(config: Config, deployment: Deployment) -> Wallet:
 
 def _name(operator: Address, deployment: Deployment) -> str:
     return f"node {operator} on chain {deployment.chain_id}, settlement {deployment.addresses.settlement}"
-
-
-@asynccontextmanager
-async def _listen(config: Config, operator: Key) -> AsyncIterator[Host]:
-    async with AsyncExitStack() as stack:
-        try:
-            host = await stack.enter_async_context(open_host(operator.secret, config.p2p.listen, config.p2p.announce))
-        except P2PError as error:
-            raise ConfigError(str(error), "set p2p.listen to an address that is free") from error
-        yield host
 
 
 async def _node_of(operator: Address, chain: ChainAdapter) -> Address | None:

@@ -3,6 +3,7 @@
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -204,5 +205,4 @@ class NodeStatus:
         """The client's money as it was last read, with its lanes as they are final."""
         client = self._machine.identity.client
         lanes = self._views.lanes(client, self._closes) if client else ()
-        read = self._read
-        return api.AccountView(read.client, read.free_wei, lanes, read.wallet_wei, read.gas_wei)
+        return replace(self._read, lanes=lanes)

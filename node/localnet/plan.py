@@ -11,11 +11,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, DecimalException
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from node.config import wei_of
 from protocol.errors import ConfigError
 from protocol.roles.role import Role
 
@@ -93,9 +93,6 @@ def _node(path: Path, name: str, body: Any) -> NodePlan:
 
 def _wei(path: Path, name: str, key: str, raw: Any) -> int:
     try:
-        amount = Decimal(str(raw)) * VCN
-    except DecimalException:
-        amount = Decimal(-1)
-    if isinstance(raw, bool) or not amount.is_finite() or not 0 <= amount < 2**96 or amount != int(amount):
-        raise ConfigError(f'{path}: nodes.{name}.{key} is an amount in VCN, for example "5000"')
-    return int(amount)
+        return wei_of(raw)
+    except ValueError:
+        raise ConfigError(f'{path}: nodes.{name}.{key} is an amount in VCN, for example "5000"') from None

@@ -19,12 +19,7 @@ from chain.tx.keystore import MAX_KEY_FILE_CHARS, create_key
 from protocol.errors import ConfigError
 from protocol.wire.ids import Address, PeerId, checksum
 
-CONFIG = "config.toml"
 KEYS = "keys"
-WORK = "work"
-OPERATOR = "operator.json"
-CLIENT = "client.json"
-PASSWORD = "password"  # noqa: S105 - the name of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +31,27 @@ class Home:
     @property
     def config(self) -> Path:
         """The operator's choices."""
-        return self.path / CONFIG
+        return self.path / "config.toml"
 
     @property
     def operator_key(self) -> Path:
         """The key that is the node."""
-        return self.path / KEYS / OPERATOR
+        return self.path / KEYS / "operator.json"
 
     @property
     def client_key(self) -> Path:
         """The key that pays for the node's own jobs."""
-        return self.path / KEYS / CLIENT
+        return self.path / KEYS / "client.json"
 
     @property
     def password(self) -> Path:
         """The file that unlocks the keys, unless the operator names another one."""
-        return self.path / KEYS / PASSWORD
+        return self.path / KEYS / "password"
 
     @property
     def work(self) -> Path:
         """Workspaces of the jobs that run here."""
-        return self.path / WORK
+        return self.path / "work"
 
     def operator_address(self) -> Address:
         """The node's id, as its key file names it; the file stays locked.
@@ -115,7 +110,7 @@ def _write(home: Home, settings: dict[str, Mapping[str, object]], password: str,
     if not password:
         password = secrets.token_urlsafe(24)
         write_secret(home.password, password + "\n")
-        settings["node"] = {**settings.get("node", {}), "password_file": f"{KEYS}/{PASSWORD}"}
+        settings["node"] = {**settings.get("node", {}), "password_file": f"{KEYS}/password"}
     operator = create_key(home.operator_key, password, iterations=iterations)
     client = create_key(home.client_key, password, iterations=iterations)
     # Last: without it there is no node, and what was made is removed again.

@@ -61,15 +61,8 @@ def dishonest(record: LocalnetRecord, model: str) -> None:
 
 
 def _body(model: str, question: str, max_new_tokens: int) -> dict[str, object]:
-    return {
-        "model": model,
-        "messages": [{"role": "user", "content": question}],
-        "max_new_tokens": max_new_tokens,
-        "max_price_wei": "0",
-        "min_reputation": 0,
-        "with_bonus": True,
-        "uncalibrated": False,
-    }
+    messages = [{"role": "user", "content": question}]
+    return {"model": model, "messages": messages, "max_new_tokens": max_new_tokens}
 
 
 def _show_case(record: LocalnetRecord, view: CaseView) -> None:
