@@ -54,7 +54,7 @@ def withdraw(amount: Coins, /, *, yes: Yes = False, dry_run: DryRun = False, com
 
 
 @app.command
-def give(client: AddressOf, amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def give(client: AddressOf, amount: Coins, /, *, wallet: WalletOptions) -> int:
     """Pay from a wallet of one's own into a client's account, as that of a node that keeps no coins of its own.
 
     Parameters
@@ -67,13 +67,11 @@ def give(client: AddressOf, amount: Coins, /, *, wallet: WalletOptions, common: 
     from node.wallet import plans
 
     planned = partial(plans.deposit_for, client=client, amount=amount)
-    return carry_out_by(wallet, "the wallet's key", common, planned)
+    return carry_out_by(wallet, "the wallet's key", planned)
 
 
 @app.command
-def signer(
-    address: AddressOf, budget: Coins, /, *, lasts: Seconds, wallet: WalletOptions, common: Common = COMMON
-) -> int:
+def signer(address: AddressOf, budget: Coins, /, *, lasts: Seconds, wallet: WalletOptions) -> int:
     """Let a hot key move some of a client's free money into lanes for a while. It replaces the last grant to that key.
 
     Parameters
@@ -90,7 +88,7 @@ def signer(
         expiry = (await network.ethereum.block()).timestamp + lasts
         return network.settlement.set_signer(address, budget, expiry)
 
-    return send_by(wallet, "the client's key", common, call)
+    return send_by(wallet, "the client's key", call)
 
 
 @app.command

@@ -115,13 +115,13 @@ def appeal(
         Only show what would happen.
     """
     known = read(CaseView, client(common.data_dir).get("cases", case))
-    wallet = WalletOptions(owner_key, password_file, yes, dry_run)
+    wallet = WalletOptions(owner_key, password_file, yes, dry_run, common)
 
     from node.wallet import plans
     from protocol.wire.ids import checksum
 
     planned = partial(plans.appeal, node=checksum(known.node), slot=known.slot)
-    return carry_out_by(wallet, "the key", common, planned)
+    return carry_out_by(wallet, "the key", planned)
 
 
 @dataclass(frozen=True)

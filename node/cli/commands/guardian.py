@@ -24,7 +24,7 @@ def show(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def pause(length: Seconds, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def pause(length: Seconds, /, *, wallet: WalletOptions) -> int:
     """Stop new nodes, new lanes and new batches for a while. Every way out stays open. The keeper, once in seven days.
 
     Parameters
@@ -32,13 +32,13 @@ def pause(length: Seconds, /, *, wallet: WalletOptions, common: Common = COMMON)
     length
         Until it ends by itself, for example 36h; at most 72h.
     """
-    return send_by(wallet, WHOSE, common, lambda network: network.guardian.pause(length))
+    return send_by(wallet, WHOSE, lambda network: network.guardian.pause(length))
 
 
 @app.command
-def resume(*, wallet: WalletOptions, common: Common = COMMON) -> int:
+def resume(*, wallet: WalletOptions) -> int:
     """End a pause before its time; the keeper."""
-    return send_by(wallet, WHOSE, common, lambda network: network.guardian.resume())
+    return send_by(wallet, WHOSE, lambda network: network.guardian.resume())
 
 
 def intake(paused_until_s: int, now: int) -> str:

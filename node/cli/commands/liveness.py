@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from node.cli.ui.options import COMMON, AddressOf, Common, noun
-from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, carry_out_by, send_about, send_by
+from node.cli.ui.options import AddressOf, noun
+from node.cli.ui.wallet import NodeWalletOptions, WalletOptions, carry_out_about, carry_out_by, send_about, send_by
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -17,7 +17,7 @@ app = noun("liveness", "Ask another node on the chain for a sign of life; a runn
 
 
 @app.command
-def challenge(asked: AddressOf, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def challenge(asked: AddressOf, /, *, wallet: NodeWalletOptions) -> int:
     """Ask another node for a sign within five minutes, as the owner of a node, for a bond.
 
     A node that answers earns the bond. Else say so with vcoin node liveness miss, and the bond comes back. Two misses
@@ -33,13 +33,11 @@ def challenge(asked: AddressOf, /, *, wallet: WalletOptions, about: NodeOption =
     async def plan(network: "Network", owner: "Key", by: "Address") -> "TransactionPlan":
         return await plans.challenge(network, owner, await network.stakes.id_of(asked), by)
 
-    return carry_out_about(wallet, "the owner's key", about, common, plan)
+    return carry_out_about(wallet, "the owner's key", plan)
 
 
 @app.command
-def answer(
-    challenger: AddressOf, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON
-) -> int:
+def answer(challenger: AddressOf, /, *, wallet: NodeWalletOptions) -> int:
     """Give the sign that somebody has asked for, and earn the bond; the operator. A running node does so by itself.
 
     Parameters
@@ -47,21 +45,17 @@ def answer(
     challenger
         The address of who has asked.
     """
-    return send_about(
-        wallet, OPERATORS, about, common, lambda network, node: [network.stakes.answer_liveness(node, challenger)]
-    )
+    return send_about(wallet, OPERATORS, lambda network, node: [network.stakes.answer_liveness(node, challenger)])
 
 
 @app.command
-def check_in(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def check_in(*, wallet: NodeWalletOptions) -> int:
     """Say once a day that a node is there; the operator. A running node does so by itself."""
-    return send_about(wallet, OPERATORS, about, common, lambda network, node: [network.stakes.check_in(node)])
+    return send_about(wallet, OPERATORS, lambda network, node: [network.stakes.check_in(node)])
 
 
 @app.command
-def miss(
-    asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: WalletOptions, common: Common = COMMON
-) -> int:
+def miss(asked: AddressOf, /, *, challenger: AddressOf | None = None, wallet: WalletOptions) -> int:
     """Say that a node gave no sign in time; the bond goes back to who has put it up. Any wallet may.
 
     Parameters
@@ -76,11 +70,11 @@ def miss(
     async def plan(network: "Network", key: "Key") -> "TransactionPlan":
         return await plans.miss(network, key, await network.stakes.id_of(asked), challenger or key.address)
 
-    return carry_out_by(wallet, "the wallet's key", common, plan)
+    return carry_out_by(wallet, "the wallet's key", plan)
 
 
 @app.command
-def charge(absent: AddressOf, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def charge(absent: AddressOf, /, *, wallet: WalletOptions) -> int:
     """Burn what a node's absence of more than a week costs it: 1% of its stake a day. Any wallet may, for nothing.
 
     Parameters
@@ -92,4 +86,4 @@ def charge(absent: AddressOf, /, *, wallet: WalletOptions, common: Common = COMM
     async def call(network: "Network") -> "Call":
         return network.stakes.penalize_offline(await network.stakes.id_of(absent))
 
-    return send_by(wallet, "the wallet's key", common, call)
+    return send_by(wallet, "the wallet's key", call)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from node.cli.ui.options import COMMON, ClassIds, Common
-from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, send_about, unlock
+from node.cli.ui.options import ClassIds
+from node.cli.ui.wallet import NodeWalletOptions, carry_out_about, send_about, unlock
 
 if TYPE_CHECKING:
     from chain.contracts.network import Network
@@ -22,9 +22,7 @@ def rotate(
     /,
     *,
     new_password_file: Path | None = None,
-    wallet: WalletOptions,
-    about: NodeOption = HERE,
-    common: Common = COMMON,
+    wallet: NodeWalletOptions,
 ) -> int:
     """Give a node another operator key, at once; the id stays. For an operator key that may have been stolen.
 
@@ -45,10 +43,10 @@ def rotate(
         consent = await network.stakes.consent(operator, owner.address)
         return await plans.plain(network, owner, network.stakes.rotate_operator(node, consent))
 
-    return carry_out_about(wallet, OWNERS, about, common, plan)
+    return carry_out_about(wallet, OWNERS, plan)
 
 
-def classes(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def classes(ids: ClassIds, /, *, wallet: NodeWalletOptions) -> int:
     """Change the device classes of a node. Full probation follows: its next twenty jobs are all checked.
 
     Parameters
@@ -57,9 +55,9 @@ def classes(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE
         All that it runs from now on, for example 1,2; vcoin params show lists them.
     """
     mask = sum(1 << class_id for class_id in ids)
-    return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.set_classes(node, mask)])
+    return send_about(wallet, OWNERS, lambda network, node: [network.stakes.set_classes(node, mask)])
 
 
-def unjail(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def unjail(*, wallet: NodeWalletOptions) -> int:
     """Let a node work again once its time in jail is over and its open batches are judged. Full probation follows."""
-    return send_about(wallet, OWNERS, about, common, lambda network, node: [network.stakes.unjail(node)])
+    return send_about(wallet, OWNERS, lambda network, node: [network.stakes.unjail(node)])

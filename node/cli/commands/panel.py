@@ -37,7 +37,6 @@ def vote(
     pass_: Annotated[bool, Parameter(name="--pass", negative="")] = False,
     void: Choice = False,
     wallet: WalletOptions,
-    common: Common = COMMON,
 ) -> int:
     """Vote on a case that waits for arbiters, once: let its batch pass, or void it. Neither is a slash.
 
@@ -51,12 +50,12 @@ def vote(
         The doubt stays: the clients are refunded.
     """
     require_one({"--pass": pass_, "--void": void})
-    name = ask_network(common.data_dir, lambda network, deployment: _find(network, deployment, case))
+    name = ask_network(wallet.common.data_dir, lambda network, deployment: _find(network, deployment, case))
 
     async def call(network: "Network") -> "Call":
         return (await network.panel()).vote(name, pass_)
 
-    return send_by(wallet, "the arbiter's key", common, call)
+    return send_by(wallet, "the arbiter's key", call)
 
 
 async def _look(network: "Network", deployment: "Deployment") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from node.api.faults import Fault
-from node.cli.ui.options import COMMON, AddressOf, Common, Seconds, noun
+from node.cli.ui.options import AddressOf, Seconds, noun
 from node.cli.ui.wallet import WalletOptions, Wanted, called, carry_out_by
 
 if TYPE_CHECKING:
@@ -35,16 +35,7 @@ ONCE = Again()
 
 @app.command(name="class")
 def class_(
-    class_id: int,
-    name: str,
-    /,
-    *,
-    runtime: str,
-    dtype: str,
-    isa: str,
-    wallet: WalletOptions,
-    again: Again = ONCE,
-    common: Common = COMMON,
+    class_id: int, name: str, /, *, runtime: str, dtype: str, isa: str, wallet: WalletOptions, again: Again = ONCE
 ) -> int:
     """Propose a device class. It cannot be changed or removed later.
 
@@ -64,13 +55,11 @@ def class_(
     from chain.contracts.params import DeviceClass
 
     row = DeviceClass(class_id, name, _bytes32(runtime), dtype, isa)
-    return _propose(lambda network: network.params.add_class(row), wallet, again, common)
+    return _propose(lambda network: network.params.add_class(row), wallet, again)
 
 
 @app.command
-def calibration(
-    file: Path, /, *, device_class: int, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON
-) -> int:
+def calibration(file: Path, /, *, device_class: int, wallet: WalletOptions, again: Again = ONCE) -> int:
     """Propose the noise constants of a model on one device class. They cannot be changed or removed later.
 
     Parameters
@@ -98,11 +87,11 @@ def calibration(
         row = CalibrationRow(noise.calibration, measured.act_weights_hash, noise.margin_scores_hash)
         return network.params.add_calibration(measured.manifest, device_class, row)
 
-    return _propose(call, wallet, again, common)
+    return _propose(call, wallet, again)
 
 
 @app.command
-def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON) -> int:
+def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE) -> int:
     """Propose another keeper, who may pause new obligations.
 
     Parameters
@@ -110,13 +99,11 @@ def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE,
     address
         The account; the zero address for none.
     """
-    return _propose(lambda network: network.guardian.set_keeper(address), wallet, again, common)
+    return _propose(lambda network: network.guardian.set_keeper(address), wallet, again)
 
 
 @app.command
-def arbiters(
-    *addresses: AddressOf, quorum: int, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON
-) -> int:
+def arbiters(*addresses: AddressOf, quorum: int, wallet: WalletOptions, again: Again = ONCE) -> int:
     """Propose other arbiters. Votes on open cases start anew with them.
 
     Parameters
@@ -130,7 +117,7 @@ def arbiters(
     async def call(network: "Network") -> "Call":
         return (await network.panel()).set_arbiters(addresses, quorum)
 
-    return _propose(call, wallet, again, common)
+    return _propose(call, wallet, again)
 
 
 @app.command
@@ -142,7 +129,6 @@ def role(
     *,
     wallet: WalletOptions,
     again: Again = ONCE,
-    common: Common = COMMON,
 ) -> int:
     """Propose to give or to take a role of the timelock.
 
@@ -160,11 +146,11 @@ def role(
         change = network.timelock.grant_role if step == "grant" else network.timelock.revoke_role
         return change(name_of(role_), address)
 
-    return _propose(call, wallet, again, common)
+    return _propose(call, wallet, again)
 
 
 @app.command
-def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE, common: Common = COMMON) -> int:
+def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE) -> int:
     """Propose a longer delay, or one that is shorter again, but never shorter than at deployment.
 
     Parameters
@@ -172,10 +158,10 @@ def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE, com
     length
         Between a proposal and its execution, for example 20d.
     """
-    return _propose(lambda network: network.timelock.update_delay(length), wallet, again, common)
+    return _propose(lambda network: network.timelock.update_delay(length), wallet, again)
 
 
-def _propose(wanted: Wanted, wallet: WalletOptions, again: Again, common: Common) -> int:
+def _propose(wanted: Wanted, wallet: WalletOptions, again: Again) -> int:
     """Refuse a call that the governor could not make now: it would be refused after the delay, too."""
 
     async def plan(network: "Network", proposer: "Key") -> "TransactionPlan":
@@ -188,7 +174,7 @@ def _propose(wanted: Wanted, wallet: WalletOptions, again: Again, common: Common
 
     if not 0 <= again.salt < 2**64:
         raise Fault("bad_request", "--salt is a number from 0 to 2^64 - 1")
-    return carry_out_by(wallet, "the proposer's key", common, plan)
+    return carry_out_by(wallet, "the proposer's key", plan)
 
 
 def name_of(role: Role) -> str:

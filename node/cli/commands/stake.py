@@ -17,7 +17,7 @@ from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Percent, Yes, noun
 from node.cli.ui.phrases import exact_coins, percent, points
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, carry_out_about, carry_out_by
+from node.cli.ui.wallet import HERE, NodeOption, NodeWalletOptions, WalletOptions, carry_out_about, carry_out_by
 from protocol.roles.role import Role
 
 if TYPE_CHECKING:
@@ -62,17 +62,13 @@ def deposit(
         Only show what would happen.
     """
     config = config_of(common.data_dir)
-    wallet = WalletOptions(owner_key, password_file, yes, dry_run)
-    return carry_out_by(
-        wallet,
-        "the owner's key",
-        common,
-        partial(_deposit, config=config, amount=amount, commission_bps=commission),
-    )
+    wallet = WalletOptions(owner_key, password_file, yes, dry_run, common)
+    planned = partial(_deposit, config=config, amount=amount, commission_bps=commission)
+    return carry_out_by(wallet, "the owner's key", planned)
 
 
 @app.command
-def delegate(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def delegate(amount: Coins, /, *, wallet: NodeWalletOptions) -> int:
     """Stake on somebody else's node, for a part of what it earns.
 
     Parameters
@@ -82,11 +78,11 @@ def delegate(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HER
     """
     from node.wallet import plans
 
-    return carry_out_about(wallet, WHOSE, about, common, partial(plans.delegate, amount=amount))
+    return carry_out_about(wallet, WHOSE, partial(plans.delegate, amount=amount))
 
 
 @app.command
-def unbond(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def unbond(amount: Coins, /, *, wallet: NodeWalletOptions) -> int:
     """Start to take stake back, one's own or from somebody else's node. It earns nothing from now on.
 
     Parameters
@@ -96,11 +92,11 @@ def unbond(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE,
     """
     from node.wallet import plans
 
-    return carry_out_about(wallet, WHOSE, about, common, partial(plans.unbond, amount=amount))
+    return carry_out_about(wallet, WHOSE, partial(plans.unbond, amount=amount))
 
 
 @app.command
-def rebond(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def rebond(amount: Coins, /, *, wallet: NodeWalletOptions) -> int:
     """Put unbonding stake back to work.
 
     Parameters
@@ -110,23 +106,23 @@ def rebond(amount: Coins, /, *, wallet: WalletOptions, about: NodeOption = HERE,
     """
     from node.wallet import plans
 
-    return carry_out_about(wallet, WHOSE, about, common, partial(plans.rebond, amount=amount))
+    return carry_out_about(wallet, WHOSE, partial(plans.rebond, amount=amount))
 
 
 @app.command
-def withdraw(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def withdraw(*, wallet: NodeWalletOptions) -> int:
     """Pay out all stake whose time of unbonding is over, to the wallet."""
     from node.wallet import plans
 
-    return carry_out_about(wallet, WHOSE, about, common, plans.withdraw_stake)
+    return carry_out_about(wallet, WHOSE, plans.withdraw_stake)
 
 
 @app.command
-def claim(*, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def claim(*, wallet: NodeWalletOptions) -> int:
     """Pay out rewards: to the wallet that staked, or for a node's owner to the node's payout."""
     from node.wallet import plans
 
-    return carry_out_about(wallet, WHOSE, about, common, plans.claim)
+    return carry_out_about(wallet, WHOSE, plans.claim)
 
 
 @app.command

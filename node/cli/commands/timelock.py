@@ -33,7 +33,7 @@ def show(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def execute(proposal: str, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def execute(proposal: str, /, *, wallet: WalletOptions) -> int:
     """Carry out a proposal that has waited. Any wallet may, where no executors were named.
 
     Parameters
@@ -41,11 +41,11 @@ def execute(proposal: str, /, *, wallet: WalletOptions, common: Common = COMMON)
     proposal
         Its id, or the beginning of it; vcoin timelock show lists them.
     """
-    return _send(proposal, wallet, "the wallet's key", common, lambda timelock, found: timelock.carry_out(found))
+    return _send(proposal, wallet, "the wallet's key", lambda timelock, found: timelock.carry_out(found))
 
 
 @app.command
-def cancel(proposal: str, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def cancel(proposal: str, /, *, wallet: WalletOptions) -> int:
     """Strike out a proposal; a canceller or a proposer.
 
     Parameters
@@ -53,11 +53,11 @@ def cancel(proposal: str, /, *, wallet: WalletOptions, common: Common = COMMON) 
     proposal
         Its id, or the beginning of it; vcoin timelock show lists them.
     """
-    return _send(proposal, wallet, "the canceller's key", common, lambda timelock, found: timelock.cancel(found.id))
+    return _send(proposal, wallet, "the canceller's key", lambda timelock, found: timelock.cancel(found.id))
 
 
 @app.command
-def renounce(role: Role, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def renounce(role: Role, /, *, wallet: WalletOptions) -> int:
     """Give a role of one's own back, at once.
 
     Parameters
@@ -71,14 +71,12 @@ def renounce(role: Role, /, *, wallet: WalletOptions, common: Common = COMMON) -
 
         return await plans.plain(network, key, network.timelock.renounce_role(name_of(role), key.address))
 
-    return carry_out_by(wallet, f"the {role}'s key", common, plan)
+    return carry_out_by(wallet, f"the {role}'s key", plan)
 
 
-def _send(
-    proposal: str, wallet: WalletOptions, whose: str, common: Common, step: "Callable[[Timelock, Operation], Call]"
-) -> int:
-    found = ask_network(common.data_dir, lambda network, deployment: _find(network, deployment, proposal))
-    return send_by(wallet, whose, common, lambda network: step(network.timelock, found))
+def _send(proposal: str, wallet: WalletOptions, whose: str, step: "Callable[[Timelock, Operation], Call]") -> int:
+    found = ask_network(wallet.common.data_dir, lambda network, deployment: _find(network, deployment, proposal))
+    return send_by(wallet, whose, lambda network: step(network.timelock, found))
 
 
 async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "Operation":

@@ -28,7 +28,7 @@ def show(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def fund(amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) -> int:
+def fund(amount: Coins, /, *, wallet: WalletOptions) -> int:
     """Pay into the pool that seats are paid from. It is not paid back.
 
     Parameters
@@ -38,15 +38,15 @@ def fund(amount: Coins, /, *, wallet: WalletOptions, common: Common = COMMON) ->
     """
     from node.wallet import plans
 
-    return carry_out_by(wallet, WHOSE, common, partial(plans.fund_pool, amount=amount))
+    return carry_out_by(wallet, WHOSE, partial(plans.fund_pool, amount=amount))
 
 
 @app.command
-def burn(*, wallet: WalletOptions, common: Common = COMMON) -> int:
+def burn(*, wallet: WalletOptions) -> int:
     """Burn what batches have set aside to burn. Any wallet may, for nothing."""
     from node.wallet import plans
 
-    return carry_out_by(wallet, WHOSE, common, plans.flush_burn)
+    return carry_out_by(wallet, WHOSE, plans.flush_burn)
 
 
 async def _look(network: "Network", deployment: "Deployment") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.options import COMMON, ClassIds, Common, noun
 from node.cli.ui.phrases import percent
-from node.cli.ui.wallet import HERE, NodeOption, WalletOptions, send_about
+from node.cli.ui.wallet import NodeWalletOptions, send_about
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -30,7 +30,7 @@ def list_(*, common: Common = COMMON) -> int:
 
 
 @app.command
-def join(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def join(ids: ClassIds, /, *, wallet: NodeWalletOptions) -> int:
     """Put a node on the lists of device classes that it runs. The weight is fixed by its stake and score of now.
 
     Parameters
@@ -38,11 +38,11 @@ def join(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, c
     ids
         Device classes, for example 1,2.
     """
-    return _send(ids, wallet, about, common, joins=True)
+    return _send(ids, wallet, joins=True)
 
 
 @app.command
-def leave(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, common: Common = COMMON) -> int:
+def leave(ids: ClassIds, /, *, wallet: NodeWalletOptions) -> int:
     """Take a node off those lists. Seats that were drawn stay drawn.
 
     Parameters
@@ -50,15 +50,15 @@ def leave(ids: ClassIds, /, *, wallet: WalletOptions, about: NodeOption = HERE, 
     ids
         Device classes, for example 1,2.
     """
-    return _send(ids, wallet, about, common, joins=False)
+    return _send(ids, wallet, joins=False)
 
 
-def _send(ids: tuple[int, ...], wallet: WalletOptions, about: NodeOption, common: Common, *, joins: bool) -> int:
+def _send(ids: tuple[int, ...], wallet: NodeWalletOptions, *, joins: bool) -> int:
     def calls(network: "Network", node: "Address") -> "list[Call]":
         step = network.court.join_verifiers if joins else network.court.leave_verifiers
         return [step(node, class_id) for class_id in ids]
 
-    return send_about(wallet, "the key of owner or operator", about, common, calls)
+    return send_about(wallet, "the key of owner or operator", calls)
 
 
 async def _look(network: "Network", _: "Deployment") -> "list[tuple[int, ListSlot]]":

@@ -13,7 +13,7 @@ from node.api.views import PlanView
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
 from node.cli.ui.money import carry_out
-from node.cli.ui.options import AddressOf, Common, DryRun, Yes
+from node.cli.ui.options import COMMON, AddressOf, Common, DryRun, Yes
 from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class WalletOptions:
     """Send without asking."""
     dry_run: DryRun = False
     """Only show what would happen."""
+    common: Common = COMMON
 
 
 @Parameter(name="*")
@@ -67,13 +68,21 @@ class NodeOption:
 HERE = NodeOption()
 
 
-def carry_out_by(wallet: WalletOptions, whose: str, common: Common, planned: Planned) -> int:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class NodeWalletOptions(WalletOptions):
+    """Options of commands about a node that a wallet sends."""
+
+    about: NodeOption = HERE
+
+
+def carry_out_by(wallet: WalletOptions, whose: str, planned: Planned) -> int:
     """Unlock a wallet's key, then simulate, show, ask and send what is planned with it.
 
     Args: whose, in the question for the password: "the owner's key".
     Raises: ConfigError for the key or its password; Fault reverted and ChainError as the contracts and endpoints say.
     """
-    config = config_of(common.data_dir)
+    config = config_of(wallet.common.data_dir)
     key = unlock(wallet.key, wallet.password_file, whose)
 
     async def act(network: "Network", simulate: bool) -> PlanView:
@@ -88,10 +97,10 @@ def carry_out_by(wallet: WalletOptions, whose: str, common: Common, planned: Pla
     def plan(simulate: bool) -> PlanView:
         return with_network(config, lambda network, _: act(network, simulate))
 
-    return carry_out(plan, yes=wallet.yes, dry_run=wallet.dry_run, as_json=common.json)
+    return carry_out(plan, yes=wallet.yes, dry_run=wallet.dry_run, as_json=wallet.common.json)
 
 
-def send_by(wallet: WalletOptions, whose: str, common: Common, wanted: Wanted) -> int:
+def send_by(wallet: WalletOptions, whose: str, wanted: Wanted) -> int:
     """As `carry_out_by`, a call that moves no coins."""
 
     async def plan(network: "Network", key: "Key") -> "TransactionPlan":
@@ -99,7 +108,7 @@ def send_by(wallet: WalletOptions, whose: str, common: Common, wanted: Wanted) -
 
         return await plans.plain(network, key, await called(network, wanted))
 
-    return carry_out_by(wallet, whose, common, plan)
+    return carry_out_by(wallet, whose, plan)
 
 
 async def called(network: "Network", wanted: Wanted) -> "Call":
@@ -108,17 +117,17 @@ async def called(network: "Network", wanted: Wanted) -> "Call":
     return await call if isawaitable(call) else call
 
 
-def carry_out_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, planned: PlannedAbout) -> int:
+def carry_out_about(wallet: NodeWalletOptions, whose: str, planned: PlannedAbout) -> int:
     """As `carry_out_by`, about a node. Raises: ConfigError, too, where no node is named and there is none here."""
-    name = about.name_by(config_of(common.data_dir))
+    name = wallet.about.name_by(config_of(wallet.common.data_dir))
 
     async def plan(network: "Network", key: "Key") -> "TransactionPlan":
         return await planned(network, key, await network.stakes.id_of(name))
 
-    return carry_out_by(wallet, whose, common, plan)
+    return carry_out_by(wallet, whose, plan)
 
 
-def send_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Common, calls: CallsAbout) -> int:
+def send_about(wallet: NodeWalletOptions, whose: str, calls: CallsAbout) -> int:
     """As `carry_out_about`, calls that move no coins."""
 
     async def plan(network: "Network", key: "Key", node: "Address") -> "TransactionPlan":
@@ -126,7 +135,7 @@ def send_about(wallet: WalletOptions, whose: str, about: NodeOption, common: Com
 
         return await plans.plain(network, key, *calls(network, node))
 
-    return carry_out_about(wallet, whose, about, common, plan)
+    return carry_out_about(wallet, whose, plan)
 
 
 def unlock(key: Path, password_file: Path | None, whose: str) -> "Key":
