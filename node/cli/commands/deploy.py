@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
 from node.cli.ui import output
+from node.cli.ui.options import AddressesOf, AddressOf
 from node.cli.ui.plan import PlanOutcome, as_plain, described
 from node.cli.ui.wallet import unlock
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from protocol.wire.ids import Address
 
 Flag = Annotated[bool, Parameter(negative="")]
-Who = Annotated[tuple[str, ...], Parameter(metavar="ADDRESS", negative="")]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def deploy(
     profile: Literal["local", "testnet", "main"],
     key: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     password_file: Path | None = None,
-    deployer: Annotated[str, Parameter(metavar="ADDRESS")] = "",
+    deployer: AddressOf | None = None,
     chain_id: int | None = None,
-    proposer: Who = (),
-    canceller: Who = (),
-    executor: Who = (),
-    keeper: Annotated[str, Parameter(metavar="ADDRESS")] = "",
+    proposer: AddressesOf = (),
+    canceller: AddressesOf = (),
+    executor: AddressesOf = (),
+    keeper: AddressOf | None = None,
     runtime: Annotated[str, Parameter(metavar="SHA256")] = "",
     out: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     broadcast: Flag = False,
@@ -167,23 +167,22 @@ def _urls(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
-def _deployer(key: Path | None, named: str) -> "Address":
+def _deployer(key: Path | None, named: "Address | None") -> "Address":
     from chain.tx.keystore import address_of
 
-    if key is None and not named:
+    holder = address_of(key) if key else named
+    if holder is None:
         raise Fault("bad_request", "whose deployment?", "--key FILE, or --deployer ADDRESS to plan only")
-    found = _address("--deployer", named) if named else None
-    if key is None:
-        assert found is not None
-        return found
-    holder = address_of(key)
-    if found not in (None, holder):
-        raise Fault("bad_request", f"the key of {key} is that of {holder}, not of {found}", "leave --deployer out")
+    if named not in (None, holder):
+        raise Fault("bad_request", f"the key of {key} is that of {holder}, not of {named}", "leave --deployer out")
     return holder
 
 
 def _governance(
-    proposers: tuple[str, ...], cancellers: tuple[str, ...], executors: tuple[str, ...], keeper: str
+    proposers: "tuple[Address, ...]",
+    cancellers: "tuple[Address, ...]",
+    executors: "tuple[Address, ...]",
+    keeper: "Address | None",
 ) -> "Governance | None":
     """The named accounts; None without any."""
     from chain.contracts.timelock import ANYBODY, Governance
@@ -193,21 +192,7 @@ def _governance(
     if not proposers or not keeper:
         missing = "--keeper" if proposers else "--proposer"
         raise Fault("bad_request", "name all who govern, or none", f"{missing} ADDRESS")
-    return Governance(
-        proposers=tuple(_address("--proposer", each) for each in proposers),
-        keeper=_address("--keeper", keeper),
-        cancellers=tuple(_address("--canceller", each) for each in cancellers),
-        executors=tuple(_address("--executor", each) for each in executors) or (ANYBODY,),
-    )
-
-
-def _address(flag: str, text: str) -> "Address":
-    from protocol.wire.ids import checksum
-
-    try:
-        return checksum(text)
-    except (ValueError, TypeError) as error:
-        raise Fault("bad_request", f"{flag}: {text!r:.60} is no address", "0x and 40 hex digits") from error
+    return Governance(proposers, keeper, cancellers=cancellers, executors=executors or (ANYBODY,))
 
 
 def _runtime(text: str) -> bytes:

@@ -73,6 +73,15 @@ AddressOf = Annotated[Address, Parameter(converter=address, metavar="ADDRESS")]
 """An address on the command line."""
 
 
+def addresses(type_: Any, tokens: Any) -> tuple[Address, ...]:
+    """Several addresses, each as `address` reads it."""
+    return tuple(address(type_, [token]) for token in tokens)
+
+
+AddressesOf = Annotated[tuple[Address, ...], Parameter(converter=addresses, metavar="ADDRESS", negative="")]
+"""Addresses on the command line, each after its own flag."""
+
+
 def percent(_type: Any, tokens: Any) -> int:
     """A share as people write it, 12.5, in basis points. Raises: ValueError, which becomes a usage error."""
     text: str = tokens[0].value
