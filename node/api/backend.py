@@ -10,17 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from node.api.views import (
-    AccountView,
-    CaseView,
-    JobUpdate,
-    JobView,
-    LeavesView,
-    ModelView,
-    PlanView,
-    ScoreView,
-    Snapshot,
-)
+from node.api import views
 
 
 class LaneStep(StrEnum):
@@ -69,7 +59,7 @@ class JobAsk:
 class Backend(Protocol):
     """The daemon, as its API sees it."""
 
-    async def snapshot(self) -> Snapshot:
+    async def snapshot(self) -> views.Snapshot:
         """The snapshot of `vcoin status`. Answers at once from what the node already knows, also while it starts."""
         ...
 
@@ -81,15 +71,15 @@ class Backend(Protocol):
         """
         ...
 
-    async def jobs(self) -> tuple[JobView, ...]:
+    async def jobs(self) -> tuple[views.JobView, ...]:
         """All jobs that the journal knows, newest first, on either side; `text` may be left empty here."""
         ...
 
-    async def job(self, prefix: str) -> JobView:
+    async def job(self, prefix: str) -> views.JobView:
         """One job. Raises: Fault not_found or ambiguous."""
         ...
 
-    def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[JobUpdate]]:
+    def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
         """A job as it goes on: its view now with the text so far, then every change; ends when the job has ended.
 
         The first look and the subscription happen at once, so that nothing is lost between them. `node.api.feed.Feed`
@@ -105,47 +95,47 @@ class Backend(Protocol):
         """
         ...
 
-    async def case(self, prefix: str) -> CaseView:
+    async def case(self, prefix: str) -> views.CaseView:
         """One case, by the id of its batch or of a job in it. Raises: Fault not_found or ambiguous."""
         ...
 
-    async def case_leaves(self, prefix: str) -> LeavesView:
+    async def case_leaves(self, prefix: str) -> views.LeavesView:
         """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
         ...
 
-    async def models(self) -> tuple[ModelView, ...]:
+    async def models(self) -> tuple[views.ModelView, ...]:
         """The models in the content store."""
         ...
 
-    async def add_model(self, source: str) -> ModelView:
+    async def add_model(self, source: str) -> views.ModelView:
         """Put a model into the content store: the absolute path of a Hugging Face directory, or "smollm2".
 
         Safe to do twice. Raises: Fault bad_model, preflight where no container can be run to convert it.
         """
         ...
 
-    async def account(self) -> AccountView:
+    async def account(self) -> views.AccountView:
         """The client's money, read at the newest block."""
         ...
 
-    async def deposit(self, amount_wei: int, *, dry_run: bool) -> PlanView:
+    async def deposit(self, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         """Pay into the client's account with the client key: simulated, and only then sent unless `dry_run`.
 
         Raises: Reverted with the contract's error, nothing sent; ChainError.
         """
         ...
 
-    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> PlanView:
+    async def withdraw(self, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         """Take free money out of the client's account. Raises: as deposit."""
         ...
 
-    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> PlanView:
+    async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         """Lock more for a node, start to take the rest back, or take it back; only OPEN looks at the amount.
 
         Raises: Fault not_found; else as deposit.
         """
         ...
 
-    async def score(self, prefix: str) -> ScoreView:
+    async def score(self, prefix: str) -> views.ScoreView:
         """A node's score and its terms, read from the chain; "me" is this node. Raises: Fault not_found."""
         ...

@@ -8,17 +8,7 @@ from node.api.faults import Fault
 from node.daemon.parts import Parts
 from protocol.errors import AdapterError, ChainError
 from protocol.judging.fraud_proofs import SignedResult
-from protocol.proof.file import (
-    MAX_RESULT_BYTES,
-    VERSION,
-    ContentPaper,
-    JobPapers,
-    LeafPath,
-    NoisePaper,
-    Place,
-    Proof,
-    Worker,
-)
+from protocol.proof import file
 from protocol.roles.provider.provided import ProvidedJob
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.assignment import AssignmentOrder
@@ -36,7 +26,7 @@ class JobProofBuilder:
         self._parts = parts
         self._machine = parts.machine
 
-    async def prove(self, view: api.JobView, *, with_content: bool) -> Proof:
+    async def prove(self, view: api.JobView, *, with_content: bool) -> file.Proof:
         """The proof of a job as it is known now. Raises: Fault, ChainError."""
         job_id = JobId(bytes.fromhex(view.job_id))
         provided = self._machine.provider.job(job_id) if view.side == "provider" else None
@@ -52,8 +42,8 @@ class JobProofBuilder:
         else:
             leaf = self._bought_leaf(requested, history) if requested and history else None
         content = await self._content(provided, requested) if with_content else None
-        return Proof(
-            v=VERSION,
+        return file.Proof(
+            v=file.VERSION,
             place=self._place(),
             worker=await self._worker(papers),
             papers=papers,
@@ -75,22 +65,26 @@ class JobProofBuilder:
         first = batch.submitted.block if batch else chain.deployment.block
         return await read_batch_history(chain.network, name, first, await chain.network.ethereum.head())
 
-    async def _noise(self, papers: JobPapers) -> NoisePaper | None:
+    async def _noise(self, papers: file.JobPapers) -> file.NoisePaper | None:
         return await read_noise(self._parts.chain.network, Cid(papers.details.manifest), papers.offer.class_id)
 
-    async def _worker(self, papers: JobPapers) -> Worker:
+    async def _worker(self, papers: file.JobPapers) -> file.Worker:
         node = papers.order.node
         known = await self._parts.chain.network.stakes.node_of(node)
         if known is None:
             raise ChainError(f"the chain does not know node {node}")
-        return Worker(node, known.owner, recover(papers.offer, papers.offer_signature, self._machine.identity.domain))
+        return file.Worker(
+            node, known.owner, recover(papers.offer, papers.offer_signature, self._machine.identity.domain)
+        )
 
-    def _place(self) -> Place:
+    def _place(self) -> file.Place:
         rules = self._machine.rules
-        return Place(rules.chain_id, rules.settlement, rules.epoch, rules.lag)
+        return file.Place(rules.chain_id, rules.settlement, rules.epoch, rules.lag)
 
     # --- the leaf ---------------------------------------------------------------------------------------------------
-    def _own_leaf(self, job: ProvidedJob, papers: JobPapers, name: BatchId) -> tuple[JobPapers, LeafPath | None]:
+    def _own_leaf(
+        self, job: ProvidedJob, papers: file.JobPapers, name: BatchId
+    ) -> tuple[file.JobPapers, file.LeafPath | None]:
         """With the receipt as it went into the batch, and the whole way to the root."""
         batch = self._machine.settler.batch(name)
         if batch is None or job.job_id not in batch.job_ids:
@@ -99,9 +93,9 @@ class JobProofBuilder:
         entry = batch.entries[position]
         siblings = path([each.leaf.node for each in batch.entries], position)
         receipt = entry.job.receipt if entry.job else None
-        return replace(papers, receipt=receipt), LeafPath(position, entry.leaf, siblings)
+        return replace(papers, receipt=receipt), file.LeafPath(position, entry.leaf, siblings)
 
-    def _bought_leaf(self, job: RequestedJob, history: BatchHistory) -> LeafPath | None:
+    def _bought_leaf(self, job: RequestedJob, history: BatchHistory) -> file.LeafPath | None:
         """By one's own papers; the way to the root only where every leaf of the batch is one's own."""
         if job.batch_id != history.batch.batch_id:
             return None
@@ -111,7 +105,7 @@ class JobProofBuilder:
         leaves = self._leaves(history.batch.contents, history)
         whole = leaves is not None and root([leaf.node for leaf in leaves]).hash == history.batch.contents.root
         siblings = path([leaf.node for leaf in leaves], job.position) if leaves and whole else None
-        return LeafPath(job.position, own, siblings)
+        return file.LeafPath(job.position, own, siblings)
 
     def _leaves(self, contents: BatchContents, history: BatchHistory) -> list[Leaf] | None:
         """All leaves of a batch; None if one is somebody else's, or of an order that was given up."""
@@ -132,7 +126,7 @@ class JobProofBuilder:
         return found
 
     # --- the content ------------------------------------------------------------------------------------------------
-    async def _content(self, provided: ProvidedJob | None, requested: RequestedJob | None) -> ContentPaper:
+    async def _content(self, provided: ProvidedJob | None, requested: RequestedJob | None) -> file.ContentPaper:
         job = provided or requested
         assert job is not None
         delivery: ResultDelivery | None = job.delivery
@@ -144,16 +138,18 @@ class JobProofBuilder:
         except AdapterError as error:
             hint = "it is kept until a day after the job's end; a proof without it needs none"
             raise Fault("not_found", str(error), hint) from error
-        if shown.answer is not None and len(shown.answer) > MAX_RESULT_BYTES:
-            raise Fault("too_large", f"the answer has more than {MAX_RESULT_BYTES} bytes", "leave out --with-content")
+        if shown.answer is not None and len(shown.answer) > file.MAX_RESULT_BYTES:
+            raise Fault(
+                "too_large", f"the answer has more than {file.MAX_RESULT_BYTES} bytes", "leave out --with-content"
+            )
         fingerprint = provided.fingerprint if provided and provided.fingerprint else None
-        return ContentPaper(shown.key, shown.asked, shown.answer, fingerprint)
+        return file.ContentPaper(shown.key, shown.asked, shown.answer, fingerprint)
 
 
-def _of_provider(job: ProvidedJob) -> JobPapers:
+def _of_provider(job: ProvidedJob) -> file.JobPapers:
     order, delivery, run = job.order, job.delivery, job.run
     opened = delivery is not None and run is not None and run.outcome is Outcome.OK
-    return JobPapers(
+    return file.JobPapers(
         request=order.request.request,
         request_signature=order.request.signature,
         offer=order.offer.offer,
@@ -168,11 +164,11 @@ def _of_provider(job: ProvidedJob) -> JobPapers:
     )
 
 
-def _of_requester(job: RequestedJob) -> JobPapers | None:
+def _of_requester(job: RequestedJob) -> file.JobPapers | None:
     if job.signed is None or job.chosen is None or job.order is None or job.details is None:
         return None
     delivery = job.delivery
-    return JobPapers(
+    return file.JobPapers(
         request=job.signed.request,
         request_signature=job.signed.signature,
         offer=job.chosen.offer,

@@ -12,47 +12,12 @@ from coincurve import PrivateKey
 from node.wallet.sealing import public_key_of as hpke_public
 from node.wallet.sealing import seal
 from protocol.params import VCN
-from protocol.stages.assignment import (
-    Accept,
-    Assignment,
-    AssignmentOrder,
-    JobDetails,
-    Refuse,
-    RefuseCode,
-    SignedAccept,
-    SignedRefuse,
-    bonus_cap,
-    charge_of,
-    order_total,
-    require_consistent,
-    verify_fee,
-)
+from protocol.stages import assignment as assigning
+from protocol.stages import commitment, verification
 from protocol.stages.blob import ModelFile, ModelManifest
-from protocol.stages.commitment import (
-    LeafEntry,
-    Receipt,
-    Result,
-    ResultDelivery,
-    ResultQuery,
-    SettledJob,
-    SignedReceipt,
-    TokenFrame,
-    batch_id,
-    leaf_of,
-    output_commit,
-    require_papers,
-)
 from protocol.stages.execution import validate_fingerprint, validate_result
 from protocol.stages.offer import Offer, SignedOffer
 from protocol.stages.request import Request, SignedRequest
-from protocol.stages.verification import (
-    AuditQuery,
-    CheckOpening,
-    FingerprintOpening,
-    FingerprintQuery,
-    SampleOpening,
-    SampleQuery,
-)
 from protocol.wire.envelope import digest, sign_digest, struct_hash
 from protocol.wire.ids import Address, JobId, address_of, cid_of, peer_id_of
 from protocol.wire.merkle import path
@@ -109,9 +74,9 @@ def signature_of(message: Any, key: PrivateKey) -> bytes:
 class ToldJob:
     """One job: its order, what came of it, its leaf, and the messages that were sent for it, by type."""
 
-    order: AssignmentOrder
+    order: assigning.AssignmentOrder
     job_id: JobId
-    entry: LeafEntry
+    entry: commitment.LeafEntry
     result_json: bytes
     fingerprint: bytes
     messages: dict[type, Any]
@@ -146,13 +111,13 @@ def job_story() -> ToldJob:
         hpke_key=hpke_public(NODE_HPKE),
         valid_until=NOW_S + 30,
     )
-    total = order_total(offer.price, with_bonus=True)
-    details = JobDetails(
+    total = assigning.order_total(offer.price, with_bonus=True)
+    details = assigning.JobDetails(
         request_id=offer.request_id,
         offer_hash=digest(offer, DOMAIN),
         price=offer.price,
-        bonus_cap=bonus_cap(offer.price),
-        verify_fee=verify_fee(offer.price),
+        bonus_cap=assigning.bonus_cap(offer.price),
+        verify_fee=assigning.verify_fee(offer.price),
         manifest=request.manifest,
         input_cid=INPUT_CID,
         content_key_hash=hashlib.sha256(CONTENT_KEY).digest(),
@@ -166,8 +131,8 @@ def job_story() -> ToldJob:
         max_total=total,
         flags=0,
     )
-    assignment = Assignment(request.client, request.signer, offer.node_id, 1, total, struct_hash(details))
-    order = AssignmentOrder(
+    assignment = assigning.Assignment(request.client, request.signer, offer.node_id, 1, total, struct_hash(details))
+    order = assigning.AssignmentOrder(
         request=SignedRequest(request, signature_of(request, CLIENT)),
         offer=SignedOffer(offer, signature_of(offer, NODE)),
         assignment=assignment,
@@ -176,11 +141,11 @@ def job_story() -> ToldJob:
         sealed_key=SEALED_KEY,
         sealed_input=SEALED_INPUT,
     )
-    require_consistent(order, DOMAIN)
+    assigning.require_consistent(order, DOMAIN)
     return _told(order, JobId(digest(assignment, DOMAIN)))
 
 
-def _told(order: AssignmentOrder, job: JobId) -> ToldJob:
+def _told(order: assigning.AssignmentOrder, job: JobId) -> ToldJob:
     ids = [3 + number % 297 for number in range(TOKENS)]
     result_json = json.dumps(
         {
@@ -205,33 +170,33 @@ def _told(order: AssignmentOrder, job: JobId) -> ToldJob:
         word("salt"),
     )
     node, blob_cid = order.assignment.node, cid_of(sealed_result)
-    commit = output_commit(node, job, 1, result_hash, fingerprint_hash, blob_cid, salt)
-    result = Result(job, result_hash, commit, blob_cid)
-    receipt = Receipt(job, result_hash, charge_of(order.details.price, TOKENS, ASKED), ACTUAL_MS)
-    signed_receipt = SignedReceipt(receipt, signature_of(receipt, CLIENT))
-    papers = SettledJob(job, order.assignment, order.details, order.signature, signed_receipt, result, salt)
-    entry = LeafEntry(leaf_of(order, result, TOKENS, receipt), papers)
-    require_papers(entry)
-    accept, refuse = Accept(job, NOW_S * 1000 + 250), Refuse(job, RefuseCode.BUSY, 4_000)
+    commit = commitment.output_commit(node, job, 1, result_hash, fingerprint_hash, blob_cid, salt)
+    result = commitment.Result(job, result_hash, commit, blob_cid)
+    receipt = commitment.Receipt(job, result_hash, assigning.charge_of(order.details.price, TOKENS, ASKED), ACTUAL_MS)
+    signed_receipt = commitment.SignedReceipt(receipt, signature_of(receipt, CLIENT))
+    papers = commitment.SettledJob(job, order.assignment, order.details, order.signature, signed_receipt, result, salt)
+    entry = commitment.LeafEntry(commitment.leaf_of(order, result, TOKENS, receipt), papers)
+    commitment.require_papers(entry)
+    accept, refuse = assigning.Accept(job, NOW_S * 1000 + 250), assigning.Refuse(job, assigning.RefuseCode.BUSY, 4_000)
     frame = seal(CONTENT_KEY, b"frame" + job + (0).to_bytes(4, "big"), struct.pack(">4I", *ids[:4]))
-    batch = batch_id(node, 0, 1_000)
+    batch = commitment.batch_id(node, 0, 1_000)
     nodes = [entry.leaf.node, entry.leaf.node]
     said: list[Any] = [
         order.request,
         order.offer,
         order,
-        SignedAccept(accept, signature_of(accept, NODE)),
-        SignedRefuse(refuse, signature_of(refuse, NODE)),
-        TokenFrame(job, 0, frame),
-        ResultDelivery(result, signature_of(result, NODE), sealed_result),
+        assigning.SignedAccept(accept, signature_of(accept, NODE)),
+        assigning.SignedRefuse(refuse, signature_of(refuse, NODE)),
+        commitment.TokenFrame(job, 0, frame),
+        commitment.ResultDelivery(result, signature_of(result, NODE), sealed_result),
         signed_receipt,
-        ResultQuery(job),
-        SampleQuery(batch, hpke_public(word("hpke secret of the seat"))),
-        SampleOpening(batch, 0, entry, path(nodes, 0), SEALED_KEY, SEALED_INPUT, sealed_result),
-        FingerprintQuery(batch),
-        FingerprintOpening(batch, 0, fingerprint),
-        AuditQuery(batch, hpke_public(word("hpke secret of the auditor"))),
-        CheckOpening(batch, 0, check_bin(TOKENS, 0)),
+        commitment.ResultQuery(job),
+        verification.SampleQuery(batch, hpke_public(word("hpke secret of the seat"))),
+        verification.SampleOpening(batch, 0, entry, path(nodes, 0), SEALED_KEY, SEALED_INPUT, sealed_result),
+        verification.FingerprintQuery(batch),
+        verification.FingerprintOpening(batch, 0, fingerprint),
+        verification.AuditQuery(batch, hpke_public(word("hpke secret of the auditor"))),
+        verification.CheckOpening(batch, 0, check_bin(TOKENS, 0)),
     ]
     return ToldJob(order, job, entry, result_json, fingerprint, {type(message): message for message in said})
 

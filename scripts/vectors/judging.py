@@ -8,34 +8,24 @@ from typing import Any
 
 from protocol.judging.kinds import score_of, validate
 from protocol.judging.margins import margin_llr
+from protocol.stages import verification as verifying
 from protocol.stages.commitment import (
     ResultDelivery,
 )
 from protocol.stages.execution import sampling_seed
 from protocol.stages.request import CLASSIFY, EMBED, KINDS
-from protocol.stages.verification import (
-    UNCALIBRATED,
-    FingerprintQuery,
-    MarginScores,
-    audit_commitment,
-    checks_digest,
-    distances,
-    score,
-    seat_commitment,
-    token_margins,
-)
 from protocol.wire.ids import JobId
 from protocol.wire.merkle import root
 from scripts.vectors.frame import Case, case, word
 from scripts.vectors.job import MODEL, TOKENS, check_bin, fingerprint_bin, job_story
 
-MARGIN_SCORES = MarginScores((-2_000, 1, 2_000, 4_000), (0, -900, 40, 20, 150))
+MARGIN_SCORES = verifying.MarginScores((-2_000, 1, 2_000, 4_000), (0, -900, 40, 20, 150))
 
 
 def verification() -> Iterator[Case]:
     """Hashes that bind a result, and scores of fingerprints against checks."""
     told = job_story()
-    batch = told.messages[FingerprintQuery].batch_id
+    batch = told.messages[verifying.FingerprintQuery].batch_id
     result, entry = told.messages[ResultDelivery].result, told.entry
     assert entry.job is not None
     yield case(
@@ -53,29 +43,29 @@ def verification() -> Iterator[Case]:
         projection_bits=hashlib.sha256(b"p" + told.job_id + bytes(4)).digest(),
     )
     checks = [check_bin(TOKENS, 0), b""]
-    digest_ = checks_digest(checks)
-    llr_millinats = margin_llr(token_margins(checks[0], TOKENS), MARGIN_SCORES)
+    digest_ = verifying.checks_digest(checks)
+    llr_millinats = margin_llr(verifying.token_margins(checks[0], TOKENS), MARGIN_SCORES)
     yield case(
         name="seat",
         check_hashes=[hashlib.sha256(check).digest() for check in checks],
         digest=digest_,
         llr_millinats=llr_millinats,
         salt=word("seat salt"),
-        commitment=seat_commitment(batch, 0, 2, digest_, word("seat salt"), llr_millinats),
+        commitment=verifying.seat_commitment(batch, 0, 2, digest_, word("seat salt"), llr_millinats),
     )
     yield case(name="manifest", json=MODEL.encode().decode(), cid=MODEL.cid)
     for tokens, off in ((1, 0), (1, 40), (33, 0), (33, 400), (33, 900), (64, 1_000)):
         fingerprint, check = fingerprint_bin(tokens), check_bin(tokens, off)
-        found = distances(fingerprint, check, tokens)
+        found = verifying.distances(fingerprint, check, tokens)
         shown = case(name="score", tokens=tokens, fingerprint=fingerprint, check=check)
-        yield shown | case(found, score=score(fingerprint, check, tokens, UNCALIBRATED))
+        yield shown | case(found, score=verifying.score(fingerprint, check, tokens, verifying.UNCALIBRATED))
     yield case(
         name="auditor",
         auditor=1,
         off=[0, 2],
         score=9_800,
         salt=word("auditor salt"),
-        commitment=audit_commitment(batch, 1, (0, 2), 9_800, word("auditor salt")),
+        commitment=verifying.audit_commitment(batch, 1, (0, 2), 9_800, word("auditor salt")),
     )
     yield case(name="margins") | case(MARGIN_SCORES, hash=MARGIN_SCORES.hash, llr_millinats=llr_millinats)
     yield from _readings(told.job_id)
@@ -124,7 +114,7 @@ def _readings(job: JobId) -> Iterator[Case]:
             texts=texts,
             fingerprint=fingerprint,
             check=check,
-            score=score_of(kind, fingerprint, check, texts, UNCALIBRATED),
+            score=score_of(kind, fingerprint, check, texts, verifying.UNCALIBRATED),
         )
 
 

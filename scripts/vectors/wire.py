@@ -18,17 +18,7 @@ from node.wallet.sealing import public_key_of as hpke_public
 from p2p.blobs import BlobHeader, BlobRequest, BlobStatus
 from p2p.calls import Reply
 from protocol.messages import Message
-from protocol.network.frames import (
-    SIGNING_PREFIX,
-    Content,
-    Digest,
-    Frames,
-    Topic,
-    Want,
-    encode_batch,
-    frame_id,
-    sign_content,
-)
+from protocol.network import frames
 from protocol.network.peer_exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, PeerExchange, PeerRecord, PeerRecords
 from protocol.network.peer_exchange import SIGNING_PREFIX as RECORD_PREFIX
 from protocol.stages.assignment import (
@@ -45,21 +35,8 @@ from protocol.stages.request import SignedRequest
 from protocol.wire import codec
 from protocol.wire.envelope import compact, digest, struct_hash
 from protocol.wire.ids import cid_of, peer_id_of, public_key_of
+from scripts.vectors import job
 from scripts.vectors.frame import DOMAIN, Case, case, hexed
-from scripts.vectors.job import (
-    CLIENT,
-    CONTENT_KEY,
-    INPUT,
-    INPUT_CID,
-    NODE,
-    NODE_HPKE,
-    NOW_S,
-    SEALED_KEY,
-    SEAT,
-    address_of_key,
-    job_story,
-    signature_of,
-)
 from scripts.vectors.samples import sample
 
 SETTLEMENT = bytes.fromhex(DOMAIN.contract[2:])
@@ -67,14 +44,14 @@ SETTLEMENT = bytes.fromhex(DOMAIN.contract[2:])
 
 def names() -> Iterator[Case]:
     """The values that follow from one key."""
-    for key in (CLIENT, NODE, SEAT):
+    for key in (job.CLIENT, job.NODE, job.SEAT):
         public = key.public_key.format()
         peer_id = peer_id_of(public)
         assert public_key_of(peer_id) == public
         yield case(
             secret=key.secret,
             public_key=public,
-            address=address_of_key(key),
+            address=job.address_of_key(key),
             peer_id=peer_id,
             multiaddr=f"/ip4/192.0.2.1/tcp/4701/p2p/{peer_id}",
         )
@@ -84,7 +61,7 @@ def codec_cases() -> Iterator[Case]:
     """Every message between peers and every body of gossip as canonical CBOR: the story's, else a sample."""
     named = get_args(Message)
     for kind in (*named, SignedRequest, Heartbeat):
-        value = job_story().messages.get(kind) or sample(kind, "wire")
+        value = job.job_story().messages.get(kind) or sample(kind, "wire")
         raw = codec.encode_named(value) if kind in named else codec.encode(value)
         yield case(name=kind.__name__, named=kind in named, fields=plain(value), bytes=raw)
 
@@ -106,25 +83,25 @@ def plain(value: Any) -> Any:
 
 def signing() -> Iterator[Case]:
     """The signed messages of the story: struct hash, digest, signature."""
-    told = job_story()
+    told = job.job_story()
     order = told.order
     signings: list[tuple[str, Any, PrivateKey]] = [
-        ("client", order.request.request, CLIENT),
-        ("node", order.offer.offer, NODE),
-        ("client", order.assignment, CLIENT),
-        ("node", told.messages[SignedAccept].accept, NODE),
-        ("node", told.messages[SignedRefuse].refuse, NODE),
-        ("node", told.messages[ResultDelivery].result, NODE),
-        ("client", told.messages[SignedReceipt].receipt, CLIENT),
+        ("client", order.request.request, job.CLIENT),
+        ("node", order.offer.offer, job.NODE),
+        ("client", order.assignment, job.CLIENT),
+        ("node", told.messages[SignedAccept].accept, job.NODE),
+        ("node", told.messages[SignedRefuse].refuse, job.NODE),
+        ("node", told.messages[ResultDelivery].result, job.NODE),
+        ("client", told.messages[SignedReceipt].receipt, job.CLIENT),
     ]
     yield case(name="domain", chain_id=DOMAIN.chain_id, separator=DOMAIN.separator)
     yield case(name="JobDetails", struct_hash=struct_hash(order.details))
     for by, message, key in signings:
-        signature = signature_of(message, key)
+        signature = job.signature_of(message, key)
         yield case(
             name=type(message).__name__,
             by=by,
-            signer=address_of_key(key),
+            signer=job.address_of_key(key),
             struct_hash=struct_hash(message),
             digest=digest(message, DOMAIN),
             signature=signature,
@@ -134,38 +111,40 @@ def signing() -> Iterator[Case]:
 
 def gossip() -> Iterator[Case]:
     """A frame from its content to its id, and the three batches."""
-    beat = dataclasses.replace(sample(Heartbeat, "wire"), node_id=address_of_key(NODE))
-    request = job_story().order.request
-    frames = []
+    beat = dataclasses.replace(sample(Heartbeat, "wire"), node_id=job.address_of_key(job.NODE))
+    request = job.job_story().order.request
+    told: list[frames.Signed] = []
     for topic, key, body in (
-        (Topic.HEARTBEAT, NODE, codec.encode(beat)),
-        (Topic.REQUEST, CLIENT, codec.encode(request)),
+        (frames.Topic.HEARTBEAT, job.NODE, codec.encode(beat)),
+        (frames.Topic.REQUEST, job.CLIENT, codec.encode(request)),
     ):
-        content = Content(DOMAIN.chain_id, SETTLEMENT, topic, key.public_key.format(), NOW_S * 1000, NOW_S * 1000, body)
-        signed = sign_content(content, key.sign)
-        frames.append(signed)
+        content = frames.Content(
+            DOMAIN.chain_id, SETTLEMENT, topic, key.public_key.format(), job.NOW_S * 1000, job.NOW_S * 1000, body
+        )
+        signed = frames.sign_content(content, key.sign)
+        told.append(signed)
         yield case(
             name=f"frame {topic.value}",
             author=content.author,
             body=body,
             content=signed.content,
-            signed=SIGNING_PREFIX + signed.content,
-            sha256=hashlib.sha256(SIGNING_PREFIX + signed.content).digest(),
+            signed=frames.SIGNING_PREFIX + signed.content,
+            sha256=hashlib.sha256(frames.SIGNING_PREFIX + signed.content).digest(),
             signature=signed.signature,
-            id=frame_id(signed.content),
+            id=frames.frame_id(signed.content),
         )
-    ids = b"".join(frame_id(signed.content) for signed in frames)
-    for batch in (Frames(tuple(frames)), Frames(()), Digest(ids), Want(ids[:16])):
-        empty = isinstance(batch, Frames) and not batch.frames
-        yield case(name=f"batch {type(batch).__name__}{' empty' if empty else ''}", bytes=encode_batch(batch))
+    ids = b"".join(frames.frame_id(signed.content) for signed in told)
+    for batch in (frames.Frames(tuple(told)), frames.Frames(()), frames.Digest(ids), frames.Want(ids[:16])):
+        empty = isinstance(batch, frames.Frames) and not batch.frames
+        yield case(name=f"batch {type(batch).__name__}{' empty' if empty else ''}", bytes=frames.encode_batch(batch))
 
 
 def exchange() -> Iterator[Case]:
     """A record of where a node is, and the question that carries it."""
-    author = NODE.public_key.format()
+    author = job.NODE.public_key.format()
     address = f"/ip4/192.0.2.2/tcp/4701/p2p/{peer_id_of(author)}"
     made = PeerExchange(DOMAIN.chain_id, SETTLEMENT, author)
-    question = made.ask((address,), NOW_S * 1000, NODE.sign)
+    question = made.ask((address,), job.NOW_S * 1000, job.NODE.sign)
     (signed,) = codec.decode(PeerRecords, question, MAX_EXCHANGE_BYTES).records
     yield case(
         name="record",
@@ -181,7 +160,7 @@ def streams() -> Iterator[Case]:
     """The messages of a stream, in order: by whom, and the bytes with their length before them."""
 
     content = b"sixteen bytes..."
-    query = codec.encode_named(job_story().messages[ResultQuery])
+    query = codec.encode_named(job.job_story().messages[ResultQuery])
     request = codec.encode(BlobRequest(cid_of(content), 4))
     header = codec.encode(BlobHeader(BlobStatus.FOUND, len(content)))
     missing = codec.encode(BlobHeader(BlobStatus.MISSING, 0))
@@ -195,7 +174,7 @@ def streams() -> Iterator[Case]:
         ("b", content[4:]),
     )
     yield _talk("/vcoin/blob/1", "content that is not here", ("a", request), ("b", missing))
-    yield _talk("/vcoin/gossip/1", "a digest", ("a", encode_batch(Digest(b""))))
+    yield _talk("/vcoin/gossip/1", "a digest", ("a", frames.encode_batch(frames.Digest(b""))))
 
 
 def _talk(protocol: str, name: str, *said: tuple[str, bytes]) -> Case:
@@ -208,28 +187,28 @@ def _talk(protocol: str, name: str, *said: tuple[str, bytes]) -> Case:
 
 def sealing() -> Iterator[Case]:
     """Content keys, and what is sealed with them."""
-    job = job_story().job_id
-    key = open_key(SEALED_KEY, INPUT_CID, NODE_HPKE)
-    assert key == CONTENT_KEY, "SEALED_KEY is of another input: make it again"
+    job_id = job.job_story().job_id
+    key = open_key(job.SEALED_KEY, job.INPUT_CID, job.NODE_HPKE)
+    assert key == job.CONTENT_KEY, "SEALED_KEY is of another input: make it again"
     yield case(
         name="key",
-        hpke_secret=NODE_HPKE,
-        hpke_key=hpke_public(NODE_HPKE),
-        info=b"vcoin/content-key/1" + INPUT_CID,
-        sealed=SEALED_KEY,
-        opened=CONTENT_KEY,
+        hpke_secret=job.NODE_HPKE,
+        hpke_key=hpke_public(job.NODE_HPKE),
+        info=b"vcoin/content-key/1" + job.INPUT_CID,
+        sealed=job.SEALED_KEY,
+        opened=job.CONTENT_KEY,
     )
     contents = [
-        ("input", b"input", INPUT),
-        ("frame", b"frame" + job + (0).to_bytes(4, "big"), struct.pack(">4I", 3, 4, 5, 6)),
-        ("result", b"result" + job, job_story().result_json),
+        ("input", b"input", job.INPUT),
+        ("frame", b"frame" + job_id + (0).to_bytes(4, "big"), struct.pack(">4I", 3, 4, 5, 6)),
+        ("result", b"result" + job_id, job.job_story().result_json),
         ("empty", b"input", b""),
     ]
     for name, label, content in contents:
-        sealed = seal(CONTENT_KEY, label, content)
+        sealed = seal(job.CONTENT_KEY, label, content)
         yield case(
             name=name,
-            key=CONTENT_KEY,
+            key=job.CONTENT_KEY,
             label=label,
             content=content,
             salt=sealed[:16],
@@ -238,5 +217,5 @@ def sealing() -> Iterator[Case]:
         )
     # Two chunks: too long for a page, so by its hash.
     long = bytes(number % 251 for number in range((1 << 20) + 5))
-    sealed = seal(CONTENT_KEY, b"input", long)
+    sealed = seal(job.CONTENT_KEY, b"input", long)
     yield case(name="two chunks", bytes=len(long), sealed_bytes=len(sealed), cid=cid_of(sealed))

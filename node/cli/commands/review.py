@@ -8,22 +8,13 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
 from node.api.views import LeafView, LeavesView, plain, read
-from node.cli.ui import output
+from node.cli.ui import output, standing
 from node.cli.ui.columns import beside, terminal_width, wrapped
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common
 from node.cli.ui.phrases import BLANK, percent, short
 from node.cli.ui.settings import config_of
-from node.cli.ui.standing import (
-    CaseStanding,
-    commands_for,
-    deadline_of,
-    default_of,
-    margins_of,
-    read_standing,
-    state_of,
-)
 
 if TYPE_CHECKING:
     from node.cli.ui.rerun import ContainerBench
@@ -64,7 +55,7 @@ def review(case: str, /, *, rerun: Annotated[bool, Parameter(negative="")] = Fal
     """
     held, lack = _held(case, common)
     name = held.id if held else case
-    seen = ask_network(common.data_dir, lambda network, deployment: read_standing(network, deployment, name))
+    seen = ask_network(common.data_dir, lambda network, deployment: standing.read_standing(network, deployment, name))
     leaves = held.leaves if held else ()
     fresh = _computed(leaves, common) if rerun else {}
     if common.json:
@@ -125,7 +116,7 @@ def answered(leaf: LeafView, bench: "ContainerBench", memory_bytes: int) -> Fres
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
-def shown(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh], width: int) -> list[str]:
+def shown(seen: standing.CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh], width: int) -> list[str]:
     """The whole review."""
     lines = [*output.pairs(_facts(seen)), "", *_score_table(seen), "", *MEANING]
     for leaf in leaves:
@@ -135,22 +126,22 @@ def shown(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fre
     return lines
 
 
-def _facts(seen: CaseStanding) -> Iterator[tuple[str, str]]:
+def _facts(seen: standing.CaseStanding) -> Iterator[tuple[str, str]]:
     batch = seen.history.batch
     yield "case", seen.id
     yield "about", f"a batch of {batch.leaf_count} leaves of node {seen.history.node}, device class {batch.class_id}"
-    yield "state", state_of(seen)
-    yield "margins", margins_of(seen)
-    yield "deadline", deadline_of(seen)
-    yield "if it passes", default_of(seen)
+    yield "state", standing.state_of(seen)
+    yield "margins", standing.margins_of(seen)
+    yield "deadline", standing.deadline_of(seen)
+    yield "if it passes", standing.default_of(seen)
     if seen.case.state.name == "ARBITER":
         votes = seen.votes
         yield "votes", f"{votes.passes} to pass, {votes.voids} to void; {votes.quorum} of {votes.arbiters} decide"
-    for number, line in enumerate(commands_for(seen)):
+    for number, line in enumerate(standing.commands_for(seen)):
         yield "" if number else "you may", line
 
 
-def _score_table(seen: CaseStanding) -> list[str]:
+def _score_table(seen: standing.CaseStanding) -> list[str]:
     """A row a leaf, a column a seat."""
     drawn = seen.history.draw.leaves if seen.history.draw else ()
     seats = seen.history.case.seats if seen.history.case else ()
@@ -207,7 +198,7 @@ def _marked(leaf: LeafView) -> str:
     return f"{tokens}[end|{leaf.stop_margin_ppm / 1e6:.2f}]" if leaf.stop_margin_ppm > 0 else tokens
 
 
-def _missing(seen: CaseStanding, leaves: tuple[LeafView, ...]) -> str:
+def _missing(seen: standing.CaseStanding, leaves: tuple[LeafView, ...]) -> str:
     """The leaves that are not here, and their holders."""
     drawn = seen.history.draw.leaves if seen.history.draw else ()
     here = {leaf.leaf for leaf in leaves if leaf.text}
@@ -223,7 +214,9 @@ def _missing(seen: CaseStanding, leaves: tuple[LeafView, ...]) -> str:
 
 
 # --- for programs ---------------------------------------------------------------------------------------------------
-def shown_to_programs(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh]) -> dict[str, Any]:
+def shown_to_programs(
+    seen: standing.CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh]
+) -> dict[str, Any]:
     """Everything, for JSON."""
     case, found = seen.case, seen.history.case
     return {
@@ -236,8 +229,8 @@ def shown_to_programs(seen: CaseStanding, leaves: tuple[LeafView, ...], fresh: d
         "median_bps": case.median,
         "now": seen.now,
         "until": case.until,
-        "default": default_of(seen),
-        "commands": list(commands_for(seen)),
+        "default": standing.default_of(seen),
+        "commands": list(standing.commands_for(seen)),
         "votes": {"passes": seen.votes.passes, "voids": seen.votes.voids, "quorum": seen.votes.quorum},
         "drawn": list(seen.history.draw.leaves) if seen.history.draw else [],
         "seats": [
