@@ -1,4 +1,4 @@
-"""What every test may rely on: services are there or the test fails with the fix, and nothing is ever skipped."""
+"""The promises to every test: services are there or the test fails with the fix, and nothing is ever skipped."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.support.source_tree import PACKAGES, REPOSITORY, name_of, parsed, pro
 
 OURS = {*PACKAGES, "scripts", "tests"}
 
-# What the core may take from the standard library: no clock, no chance, no disk, no network, no threads.
+# Modules of the standard library that the core may use: no clock, no chance, no disk, no network, no threads.
 _PURE = """
     __future__ abc base64 bisect collections copy dataclasses datetime decimal enum fractions functools hashlib
     heapq hmac io itertools json math operator re string struct types typing unicodedata

@@ -1,6 +1,6 @@
 """A small market that dishonest parties come to: a real chain, real peers, real containers with the small model.
 
-The honest are a client, a provider and four verifiers. Who is dishonest is a node of the product with one part
+The honest are a client, a provider and four verifiers. A dishonest party is a node of the product with one part
 exchanged (`crooks`), with keys and a stake of its own; it comes up for its row and goes down after it. Everybody's
 books are read before anything happens and again when a row is over. Jobs are told apart by their length: a row's node
 bids for jobs of its row alone, which the honest provider leaves to it.
@@ -245,7 +245,7 @@ class Arena:
         return await self.members[by].up.backend.case(job.batch_id)
 
     async def worth(self, name: str) -> Worth:
-        """What somebody owns now."""
+        """The wealth of a party now."""
         nodes = [member.address for member in self.members.values()]
         return await worth(self.ledger.network, self.members[name].party, nodes)
 
@@ -270,7 +270,7 @@ class Arena:
             await trio.sleep(BLOCK_S)
 
     async def tell(self, seed: SeedRevealed) -> None:
-        """What the log of a sealed epoch would tell every node."""
+        """The event that the log of a sealed epoch would give every node."""
         for member in self.members.values():
             if member.node is not None:
                 await member.node.parts.driver.report(seed)
@@ -361,7 +361,7 @@ async def _found(ledger: AnvilLedger, members: Mapping[str, Member]) -> None:
 
 
 def names_of(arena: Arena, nodes: Sequence[str]) -> list[str]:
-    """Who these nodes are."""
+    """The ids of these nodes."""
     names = {member.address: name for name, member in arena.members.items()}
     return [names.get(Address(node), node) for node in nodes]
 

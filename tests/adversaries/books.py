@@ -1,4 +1,4 @@
-"""What parties own, to the wei, wherever a contract keeps it."""
+"""The wealth of parties, to the wei, over all contracts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Party:
 
 @dataclass(frozen=True)
 class Worth:
-    """What a party owns at one moment, in wei; the score of its node, in hundredths of a point."""
+    """The wealth of a party at one moment, in wei; the score of its node, in hundredths of a point."""
 
     coins: int
     stake: int

@@ -328,7 +328,7 @@ async def own_weights(site: Site) -> tuple[Runner | None, str]:
 
 @dataclass(frozen=True)
 class HandedIn:
-    """What a container has left: result.json as it reads, and the fingerprint."""
+    """The files that a container has left: result.json as it reads, and the fingerprint."""
 
     result: dict[str, Any]
     fingerprint: bytes
@@ -362,11 +362,11 @@ class Forger:
         return ContainerExited(spec.job_id, facts, made.fingerprint)
 
     def ordered(self, spec: RunSpec) -> RunSpec:
-        """What it runs."""
+        """The image that it runs."""
         return spec
 
     def forge(self, honest: HandedIn) -> HandedIn:
-        """What it makes of it."""
+        """The answer that it forges."""
         return honest
 
 
@@ -446,7 +446,7 @@ absent = deaf(lambda event: not isinstance(event, CaseConvened | SeatAdded))
 
 
 def shown_nothing(event: Event) -> bool:
-    """What a seat hears that will not have been shown anything, by a peer or on chain."""
+    """Events of a seat that hide every opening, from a peer or on chain."""
     if isinstance(event, MessageReceived):
         return not isinstance(event.message, SampleOpening)
     return not isinstance(event, DataAnswered)

@@ -1,7 +1,7 @@
 """Seeds that draw who a row needs: in a court, and for an audit. Chance would need hundreds of jobs for that.
 
 A seed is the hash of a block, and a proposer of blocks has some say in it; here a test has all of it. It puts a seed
-into the beacon before anybody can seal the epoch. What is drawn from it the contracts draw as ever.
+into the beacon before anybody can seal the epoch. The contracts draw from it as ever.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TICKETS = 64
 """For every seat, as the contract has it; what is first among fewer is first among all."""
 THROWS = 1_000_000
 SEEDS_SLOT = 0
-"""Where EpochBeacon keeps its seeds."""
+"""The storage slot of EpochBeacon's seeds."""
 Bench = Callable[[Sequence[Address]], bool]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """Who may be drawn for the batches of a node, by the order of the draw; whether a case that passes is audited."""
+    """The verifiers of a node's batches, in the order of the draw; whether a case that passes is audited."""
 
     bench: Bench
     is_audited: bool = False

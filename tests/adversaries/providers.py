@@ -13,7 +13,7 @@ from tests.adversaries.clients import SOON_MS
 from tests.adversaries.row import Row, Stage
 
 SYNDICATE = "syndicate"
-"""Who owns the dishonest providers and the dishonest seats: so none of these may judge any of those."""
+"""The owner of the dishonest providers and the dishonest seats: so none of these may judge any of those."""
 CONDEMNED = "a seat doubts and two more agree: severe; half of its stake is gone, the client has its money back"
 FAIL_UP_TO = 8_500
 
@@ -35,7 +35,7 @@ async def condemned(stage: Stage) -> int:
 
 
 async def streamed(stage: Stage, job: str) -> tuple[str, JobView]:
-    """What came as it was made, and the job once its answer is here."""
+    """The streamed tokens, and the job once its answer is here."""
     said = ""
     async with stage.arena.client.backend.follow(job) as updates:
         async for update in updates:
@@ -71,7 +71,7 @@ async def kept_to_itself(stage: Stage) -> int:
 
 
 async def withheld(stage: Stage) -> int:
-    """What it keeps from its seat is demanded on chain, and not there either."""
+    """The data that it hides from its seat is demanded on chain, and is not shown there either."""
     job = await stage.ask()
     await stage.arena.until(job, lambda view: view.state == "drawn")
     stage.rest()

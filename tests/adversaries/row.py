@@ -67,7 +67,7 @@ class Stage:
             self.arena.at_work.release()
 
     async def wage(self, case: CaseView) -> int:
-        """What a node was paid for a batch that passed, with its part for having convened the court, in wei."""
+        """The pay of a node for a batch that passed, with its part for having convened the court, in wei."""
         settlement = self.arena.ledger.network.settlement
         head, _ = await self.arena.ledger.now()
         paid = await settlement.entries("ConvenerPaid", 0, head)
@@ -75,7 +75,7 @@ class Stage:
         return case.reward_wei + case.bonus_wei + sum(shares)
 
     async def court_pay(self) -> int:
-        """What the row's first member was paid for seats and audits of other rows, and for convening them, in wei."""
+        """The pay of the row's first member for seats and audits of other rows, and for convening them, in wei."""
         settlement, node = self.arena.ledger.network.settlement, self.member().address
         head, _ = await self.arena.ledger.now()
         seats = await settlement.entries("SeatPaid", 0, head, node=node)
@@ -83,7 +83,7 @@ class Stage:
         return sum(entry.values[2] for entry in (*seats, *convened))
 
     async def slashed(self, name: str = "") -> int:
-        """What somebody's node has lost of its stake, in wei."""
+        """The stake that a party's node has lost, in wei."""
         before = self.arena.before[self.member(name).party.name].stake
         return before - (await self.arena.worth(self.member(name).party.name)).stake
 

@@ -55,7 +55,7 @@ async def class_is_not_known(stage: Stage) -> int:
 
 
 def _waiting(channel: Any) -> list[Any]:
-    """What has come so far."""
+    """The frames that have come so far."""
     found = []
     while channel.statistics().current_buffer_used:
         found.append(channel.receive_nowait())

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.docker, pytest.
 
 @dataclass
 class Played:
-    """What became of the rows: how much richer each row's crooks are, in wei, honest work left out; and the honest."""
+    """The outcome of the rows: how much richer each row's crooks are, in wei, honest work left out; and the honest."""
 
     gains: dict[str, int] = field(default_factory=dict)
     broken: dict[str, BaseException] = field(default_factory=dict)

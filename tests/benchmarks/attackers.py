@@ -1,4 +1,4 @@
-"""What attackers do to a process that listens: each from an address of its own, until it is cancelled.
+"""Attacks on a process that listens: each from an address of its own, until it is cancelled.
 
 Peers of theirs speak noise and raw yamux: no limit that a multiplexer of ours has for itself holds an attacker back.
 """

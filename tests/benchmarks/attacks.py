@@ -1,4 +1,4 @@
-"""What each attack takes of a node, and of the library without our repairs: memory, lag of its loop, honest dials.
+"""The cost of each attack to a node, and of the library without our repairs: memory, lag of its loop, honest dials.
 
 Each attack meets a fresh process of either kind, so that none profits from what another has done, and ten honest peers
 dial it meanwhile. The row of an attack counts the dials that a node served; its anchor has the rest, and what the bare
@@ -57,7 +57,7 @@ LOOK_S = 0.05
 
 @dataclass(frozen=True)
 class Toll:
-    """What an attack took of a process.
+    """The cost of an attack to a process.
 
     memory_mb: how much its resident memory grew at most; lag_ms: None if it did not answer any more; core: the share of
     the time for which it had one; served: of ten honest dials; ended: what ended it, nothing if it lived.
@@ -146,7 +146,7 @@ def _dials_ok(tolls: Collection[Toll]) -> float:
 
 async def _toll(command: Sequence[str], attack: Attack) -> Toll:
     async with open_victim(command) as victim, open_hosts(DIALS) as honest:
-        # What the first peers need is not the attackers' doing.
+        # The needs of the first peers are not the attackers' doing.
         await _dial(victim, honest, 0)
         await trio.sleep(SETTLE_S)
         await victim.lag_ms()

@@ -19,7 +19,7 @@ from types import TracebackType
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RELEASE = "trixie"
-# What the README asks for, and what a clone needs.
+# The requirements of the README and of a clone.
 GIVEN = ("python3", "nodejs", "npm", "git", "ca-certificates")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -59,7 +59,7 @@ exit $code
 
 @dataclass(frozen=True)
 class Spent:
-    """What a command cost; peak_bytes is the greatest sum over all processes at one time, shared pages counted once."""
+    """The cost of a command; peak_bytes is the greatest sum over all processes at a time, shared pages once."""
 
     code: int
     seconds: float

@@ -1,4 +1,4 @@
-"""What a whole batch costs in gas: all its transactions from submit to finalize, as Anvil's receipts have them.
+"""Gas of a whole batch: all its transactions from submit to finalize, as Anvil's receipts have them.
 
 Sent by the adapter that nodes use. A tenth of the leaves is drawn, so the court is in it, with every seat's commit and
 reveal, and so is the seal, which other batches of the epoch would share. A word that is written for the first time
@@ -47,7 +47,7 @@ THREE_SEATS, ONE_SEAT = VCN // 10, VCN // 20
 NO_BONUS_MS = 5_000
 SCORE = 9_700
 LLR_MILLINATS = -1_800
-"""What seats say of an honest node's margins."""
+"""The ratio that seats tell of an honest node."""
 REPEATS = 3
 """How many tickets a draw takes is chance."""
 

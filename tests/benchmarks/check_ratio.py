@@ -1,4 +1,4 @@
-"""What a check costs beside the run that it checks, and how many bytes the proof of that run has."""
+"""The cost of a check beside its run, and the bytes of that run's fingerprint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEYS = ("check.ratio_128", "check.ratio_128_fp32", "truth.proof_bytes_32")
 LINES = {1: ("check.ratio_128_fp32", "<= 0.11"), 2: ("check.ratio_128", "<= 0.06")}
 TOPLOC = "that of TOPLOC: ./scripts/bench toploc"
 TOKENS = 128
-# Where tokens are drawn, both sides have more to do.
+# With drawn tokens both sides have more to do.
 TEMPERATURE_MILLI = 800
 RUNS = 3
 # More than are needed: an answer that ends by itself before so many tokens is no measurement.

@@ -36,7 +36,7 @@ SEED = 20
 
 @dataclass
 class Tally:
-    """What became of the jobs, and what was done to the nodes."""
+    """The outcome of the jobs, and the penalties of the nodes."""
 
     answered: int = 0
     moved: int = 0

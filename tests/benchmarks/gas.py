@@ -1,4 +1,4 @@
-"""What transactions cost in gas, each beside its budget: the lines of GasReport, as receipts have them.
+"""Gas of transactions, each beside its budget: the lines of GasReport, as receipts have them.
 
 A whole batch with its court is in batches.py. Some have goals, and keys that stay when a line of GasReport is called
 otherwise.

@@ -83,7 +83,7 @@ class OwnTime(trio.abc.Clock):
 
 @dataclass
 class Watch:
-    """What the loop and the processor did meanwhile."""
+    """The load of the loop and the processor meanwhile."""
 
     lags_ms: list[float] = field(default_factory=list)
     collecting_s: float = 0.0

@@ -24,7 +24,7 @@ TIMEOUT_MS = 60_000
 RUNNING_WITHIN_S = 30.0
 DEAD_WITHIN_S = 330.0
 REASSIGNED_WITHIN_S = 240.0
-"""What is waited for at most; a goal that is missed is a figure, and no end of the run."""
+"""The longest wait; a goal that is missed is a figure, and no end of the run."""
 
 
 @dataclass(frozen=True)

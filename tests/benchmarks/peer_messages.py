@@ -1,4 +1,4 @@
-"""What a message and a mebibyte cost between two libp2p hosts on loopback, both in one process and one loop."""
+"""The cost of a message and of a mebibyte between two libp2p hosts on loopback, both in one process and one loop."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ MAX_NEW_TOKENS = 64
 
 @dataclass(frozen=True)
 class Part:
-    """What a node of a network does. Amounts in VCN: its price of 1,000 tokens, and what it locks in a lane at once.
+    """The plan of one node. Amounts in VCN: its price of 1,000 tokens, and what it locks in a lane at once.
 
     `owner` is the requester whose client has its stake, and for whom it therefore never works; empty for a stranger.
     """
@@ -69,7 +69,7 @@ class Member:
 
     @property
     def client_key(self) -> Key:
-        """What pays for its jobs."""
+        """The key that pays for its jobs."""
         home = Home(self.config.node.data_dir)
         return load_key(home.client_key, read_password(home.password, {}, None, ""))
 
@@ -99,7 +99,7 @@ class Member:
 
 @dataclass
 class PlayedNetwork:
-    """The nodes, none of which runs yet; `asker` is the first of those that ask. What it does blocks."""
+    """The nodes, none of which runs yet; `asker` is the first of those that ask. Its calls block."""
 
     members: Mapping[str, Member]
     ledger: AnvilLedger
@@ -181,7 +181,7 @@ def load() -> str:
 
 
 def measured(measure: Callable[[PlayedNetwork], T], workers: int, work_s: float) -> T:
-    """What `measure` finds in a network of one requester and so many workers."""
+    """The result of `measure` in a network of one requester and so many workers."""
     return trio.run(_measured, measure, workers, work_s)
 
 

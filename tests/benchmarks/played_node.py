@@ -177,7 +177,7 @@ class Mortal:
 
 
 def _seen(node: Node, death: Death) -> dict[bytes, Stage]:
-    """Where the jobs of a client stand for a node in a role, by a name that stays; for a seat, those of a batch."""
+    """The stages of a client's jobs for a node in a role, by a name that stays; for a seat, those of a batch."""
     machine = node.parts.machine
     match death.role:
         case "requester":
@@ -218,8 +218,8 @@ async def live(flags: Mapping[str, object], work_s: float, voice: Connection) ->
 
 
 def main(flags: Mapping[str, object], work_s: float, voice: Connection, log: str) -> None:
-    """What the process does."""
-    # What it prints and what breaks it goes to the log, too.
+    """The main function of the process."""
+    # Its output and its traceback go to the log, too.
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(file, stream.fileno())

@@ -11,7 +11,7 @@ import trio
 STUCK = "/test/stuck/1"
 """A protocol whose handler never reads."""
 ADDRESS_SPACE_BYTES = 4 * 2**30
-"""What an attack may make a process ask for; this machine is needed for the next one."""
+"""The memory that an attack may make a process ask for; this machine is needed for the next one."""
 LOOK_S = 0.02
 
 

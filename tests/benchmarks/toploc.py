@@ -97,7 +97,7 @@ def run() -> list[Line]:
 
 
 def _found(class_id: int, act_weights: bytes) -> dict[str, Any]:
-    """What toploc_inside.py leaves."""
+    """The file that toploc_inside.py leaves."""
     # Prompts that constants are not made from, and whose answers go on for long enough.
     usable = (n for n in count() if place_of(n) % 2 == 1 and prompt_of(n).family is not Family.SHORT)
     orders = {
@@ -151,7 +151,7 @@ def _costs(
 ) -> list[Line]:
     """Shares of the pass over a prompt and its answer, which any check begins with; 64 tokens each, on one core."""
     ms = {name: 1000 * statistics.median(each) for name, each in spent_s.items()}
-    # What a seat does with two files, in the language of the node.
+    # A seat's work on two files, in the language of the node.
     compare_ms = ms["check"] + 1000 * statistics.median(_seconds_of_score(row, calibration) for row in honest)
     pair = (("toploc.make_64", "toploc_make", ms["make"]), ("toploc.compare_64", "toploc_compare", compare_ms))
     lines = []

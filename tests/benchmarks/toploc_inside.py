@@ -26,7 +26,7 @@ from executor.runner.substitutes import WEIGHTS
 
 HONEST, ADAPTIVE = "honest", "adaptive "
 TOPK = 128
-"""What its authors take, and so many tokens a proof."""
+"""The settings of its authors, and so many tokens a proof."""
 TOKENS_PER_PROOF = 32
 
 T = TypeVar("T")

@@ -111,7 +111,7 @@ def _running(measured: Mapping[str, Any], model: str = "") -> Iterator[Line]:
 
 
 def _worth(rows: Sequence[Row]) -> Iterator[Line]:
-    """What the cheat that loses least brings, all of its reward for no work, drawn as seldom as any node is.
+    """The gain of the cheat that loses least, all of its reward for no work, drawn as seldom as any node is.
 
     Counted is the lower end of how often it fails.
     """
@@ -137,7 +137,7 @@ def _line(key: str, goal: str, rows: Sequence[Row]) -> Line:
     for row in rows:
         groups.setdefault((row["variant"], row["worker"]), []).append(row)
     choose: Callable[..., Any] = min if goal.startswith(">") or not goal else max
-    # Where several are as bad, the one with the fewest answers, which says least.
+    # If several are as bad, the one with the fewest answers, which says least.
     (name, class_id), mine = choose(
         groups.items(), key=lambda found: (_share(found[1]), (1 if choose is min else -1) * _count(found[1]))
     )

@@ -82,7 +82,7 @@ class Victim:
         return line.decode().strip()
 
     def last_word(self) -> str:
-        """What ended it; nothing while it runs."""
+        """The cause of its end; empty while it runs."""
         code = self.process.poll()
         if code is None:
             return ""
@@ -106,7 +106,7 @@ async def open_victim(command: Sequence[str]) -> AsyncIterator[Victim]:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=REPOSITORY,
-                # What it leaves behind goes with this folder, for it is killed.
+                # Its leftovers go with this folder, for it is killed.
                 env={**os.environ, "TMPDIR": made},
             )
         victim = Victim(process, errors)

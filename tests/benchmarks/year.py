@@ -1,4 +1,4 @@
-"""What a provider's journal holds after a long time: a few jobs of its own, and what the chain told of everybody else.
+"""A provider's journal after a long time: a few jobs of its own, and the chain's events about all other nodes.
 
 Run as `python -m tests.benchmarks.year DIRECTORY ROWS`: it writes rows as a node does, lets snapshots take the place of
 old ones, and prints the number of the last row after each commit.
@@ -67,7 +67,7 @@ def own_rows() -> list[Entry]:
 
 
 def others_rows(chance: random.Random) -> Iterator[Entry]:
-    """What the chain tells of batches, lanes and courts of others, without end."""
+    """Events of the chain about batches, lanes and courts of others, without end."""
     nodes, clients = ([_address(chance) for _ in range(count)] for count in (NODES, CLIENTS))
     for number in range(10**9):
         at_ms = START_MS + 3_600_000 + number * BATCH_EVERY_MS

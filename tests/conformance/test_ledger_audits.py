@@ -76,7 +76,7 @@ class Audited:
         return [verifier.address for verifier in VERIFIERS[: len(seats)] if verifier.address not in self.case.seats]
 
     async def ask(self, node: Address) -> Event:
-        """What a verifier hears that would audit it."""
+        """The events of a verifier that would audit it."""
         event: Event = await self.play.seat(node).perform(ConveneAudit(self.name, NODE.address, 0, self.contents, node))
         return event
 
@@ -100,7 +100,7 @@ class Audited:
         await self.play.seat(self.auditors[auditor]).perform(RevealAudit(self.name, auditor, off, score, named("salt")))
 
     async def find(self, *found: tuple[tuple[int, ...], int]) -> None:
-        """What each auditor finds: the seats, and a score for the node."""
+        """The finding of each auditor: the seats, and a score for the node."""
         for auditor, (off, score) in enumerate(found):
             await self.commit(auditor, off, score)
         for auditor, (off, score) in enumerate(found):

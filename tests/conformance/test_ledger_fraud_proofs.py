@@ -1,4 +1,4 @@
-"""What code alone can prove, on the ledger in memory and on a chain."""
+"""Fraud that code alone can prove, on the ledger in memory and on a chain."""
 
 from dataclasses import dataclass, replace
 

@@ -109,7 +109,7 @@ async def test_a_pause_is_told_and_refuses_what_is_new_until_it_ends(open_ledger
         _, now = await play.ledger.now()
         lane = OpenLane(*play.orders.lane_open(10 * VCN, now + 600, prev_total=LANE))
         assert (await refused(play.adapter, lane, "IntakePaused")).transient
-        # What is under way goes on.
+        # Work under way goes on.
         await play.judge(name, case, 9_800)
         await play.adapter.perform(ResolveCase(name, contents))
         await play.ledger.warp(play.ledger.rules.challenge_window_s)

@@ -1,4 +1,4 @@
-"""What the watcher reports, on the ledger in memory and on a chain."""
+"""The watcher's reports, on the ledger in memory and on a chain."""
 
 from protocol.effects import (
     CheckIn,

@@ -1,4 +1,4 @@
-"""What every network does for a node, whether it is libp2p on loopback or in memory."""
+"""The promises of every network to a node, whether it is libp2p on loopback or in memory."""
 
 import time
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""What the executor promises of jobs that only read, asked of the fake and of real containers with a real model."""
+"""The executor's promises about jobs that only read, asked of the fake and of real containers with a real model."""
 
 from __future__ import annotations
 

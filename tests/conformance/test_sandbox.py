@@ -1,4 +1,4 @@
-"""What the executor promises the driver, asked of the fake and of real containers with a real model."""
+"""The executor's promises to the driver, asked of the fake and of real containers with a real model."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Network:
                 _wait_for_end_of(process)
 
     def left(self) -> dict[str, list[str]]:
-        """What is on this machine of the provider's jobs."""
+        """Leftovers of the provider's jobs on this machine."""
         listed = subprocess.run(["losetup", "--noheadings", "--output", "BACK-FILE"], capture_output=True, check=True)
         loops = [line for line in listed.stdout.decode().splitlines() if line.startswith(str(self.directory))]
         with closing(Engine("test", docker_host())) as engine:
@@ -94,7 +94,7 @@ class Network:
         return (*job, "--data-dir", str(self.directory / "requester"), "Tell a long story about the sea.")
 
     def _run(self, *words: str) -> str:
-        """What a command says. It must succeed."""
+        """The output of a command, which must succeed."""
         ended = subprocess.run([*VCOIN, *words], capture_output=True, text=True, timeout=WITHIN_S, check=False)
         assert ended.returncode == 0, f"{words}: {ended.stdout}\n{ended.stderr}\n{self._logs()}"
         return ended.stdout + ended.stderr

@@ -26,7 +26,7 @@ def test_an_honest_job_is_paid_and_a_dishonest_one_costs_half_of_a_stake(tmp_pat
 
 
 def _processes_in(directory: Path) -> list[str]:
-    """What still runs of the network."""
+    """The processes of the network that still run."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:

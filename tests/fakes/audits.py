@@ -25,7 +25,7 @@ from tests.fakes.fraud_proofs import FraudProofs
 LIE_DIVISOR = 10
 LIE_PAYS = 40
 NO_AUDIT = frozenset({"NotDrawn", "NotPassed", "TooFewAuditors", "TooLate", "WrongState", "WrongContents"})
-"""What says for good that there is nothing to convene."""
+"""The state that excludes a court for good."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class MemoryBatch:
     told: BatchSubmitted
     state: BatchState = BatchState.PENDING
     owed: int = 0
-    """What its node gets at its end for having convened it."""
+    """The pay of its node, at its end, for having convened it."""
     fee_kept: bool = False
     """Whether its clients pay for a check that ended in doubt."""
 
@@ -97,7 +97,7 @@ class MemoryBatch:
 
 @dataclass
 class Contracts:
-    """What the contracts store, and `events`: what the block that is being made says."""
+    """The storage of the contracts, and `events` of the block that is being made."""
 
     profile: Profile
     domain: Domain
@@ -123,7 +123,7 @@ class Contracts:
     # ---- the brake
 
     def pause_intake(self, until: int) -> None:
-        """What the keeper or the governor has the guardian do; its rules are not told here."""
+        """Acts of the guardian for the keeper or the governor; its rules are not told here."""
         self.intake_until_s = until
         self.emit(IntakeStopped(until if until > self.timestamp else 0))
 
@@ -438,7 +438,7 @@ class Contracts:
 
 
 def decayed(total: int, days: int) -> int:
-    """What is left of a stake that loses a hundredth a day; rounded down. As PoolLib.decayed."""
+    """The rest of a stake that loses a hundredth a day; rounded down. As PoolLib.decayed."""
     left, factor = 1 << 128, (99 << 128) // 100
     while days:
         if days & 1:

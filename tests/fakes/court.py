@@ -46,7 +46,7 @@ STAKE_FACTOR = 5
 FULL_WEIGHT_STAKES = 20
 ABSTAIN_DIVISOR = 4
 EPOCH_BITS = 16
-"""What a case keeps of the epoch in which it passed."""
+"""The epoch in which a case passed."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ class MemoryCase:
     round: int = 0
     first_seat: int = 0
     standing: Verdict = Verdict.NONE
-    """What the last round has found, where the case goes on after it."""
+    """The finding of the last round, if the case goes on after it."""
     median: int = 0
     since: int = 0
     """When the second round or the time to appeal began, in seconds."""
@@ -113,7 +113,7 @@ class Court(Contracts):
     verifiers: list[ListSlot] = field(default_factory=list)
     cases: dict[BatchId, MemoryCase] = field(default_factory=dict)
     wallets: dict[Address, int] = field(default_factory=dict)
-    """What people have paid for bonds, below zero, and had back."""
+    """Payments for bonds, below zero, and their refunds."""
     abstained: dict[Address, int] = field(default_factory=dict)
     """The last day on which a node stepped down."""
     running: dict[tuple[Address, int], SequentialTest] = field(default_factory=dict)
@@ -282,7 +282,7 @@ class Court(Contracts):
         return self._close(batch.batch_id, case, Verdict.SHORT if found else Verdict.STARVED, lowest)
 
     def condemn(self, batch: MemoryBatch) -> None:
-        """What code has proved ends the case of a batch, or its batch before there was one."""
+        """A proven fraud ends the case of a batch, or its batch before there was one."""
         case = self.cases.setdefault(batch.batch_id, MemoryCase(batch, (), []))
         case.waits_for_data = False
         self._settle_bond(case, Verdict.SEVERE)
@@ -338,7 +338,7 @@ class Court(Contracts):
         return running.is_alarm
 
     def _weighed(self, case: MemoryCase, verdict: Verdict) -> Verdict:
-        """What three seats and more have found, their margins added to those before."""
+        """The finding of three seats and more, their margins added to those before."""
         llr_millinats = median_llr([seat.llr_millinats for seat in case.revealed])
         alarm = verdict is Verdict.PASS and self._weigh(case, llr_millinats, bench=True)
         return Verdict.SEVERE if alarm else verdict
@@ -354,7 +354,7 @@ class Court(Contracts):
 
     @property
     def bonds(self) -> int:
-        """What the court holds."""
+        """The bonds that the court holds."""
         return sum(case.bond for case in self.cases.values())
 
     def _pay_wallet(self, who: Address, amount: int) -> None:
@@ -451,7 +451,7 @@ class Court(Contracts):
         batch, node, before = case.batch, case.batch.batch.node, case.batch.state
         if verdict is Verdict.SEVERE:
             self.running.pop(_margin_key(case), None)
-        # What code has proved is no noise, whatever the class.
+        # A proven fraud is no noise, whatever the class.
         if batch.batch.uncalibrated and not proven and verdict in (Verdict.SEVERE, Verdict.SHORT):
             verdict = Verdict.REVIEW
         case.verdict, case.decided, case.accuses = verdict, False, False
@@ -498,7 +498,7 @@ class Court(Contracts):
         self._share(self._seats_due(case), [seat.node for seat in case.seats if seat.state is SeatState.REVEALED])
 
     def _seats_due(self, case: MemoryCase) -> int:
-        """What its seats share: their pay without the part of the convening account."""
+        """The pay that its seats share, without the part of the convening account."""
         due = seat_pay(case.batch.fee, len(case.drawn), case.batch.leaf_count, case.batch.rate_bps)
         return due - convene_pay(case.batch.fee) if case.convener_paid else due
 

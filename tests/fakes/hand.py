@@ -1,4 +1,4 @@
-"""What one node's keys do to the contracts in memory: an effect done, or found done already."""
+"""Acts of one node's keys on the contracts in memory: an effect done, or found done already."""
 
 from dataclasses import dataclass, replace
 
@@ -101,7 +101,7 @@ class Hand:
 
 
 def answer_of(contracts: Audits, effect: ChainEffect) -> BatchMined | TransactionMined | AuditNotDrawn | None:
-    """What an effect answers that is done already, by whomever; None if it is not done."""
+    """The answer to an effect that is done already; None if it is not done."""
     done = False
     match effect:
         case SubmitBatch(batch):

@@ -98,7 +98,7 @@ def stream_pair(delay_s: float = 0.0) -> tuple[MemoryStream, MemoryStream]:
 
 @dataclass
 class MemoryNetwork:
-    """Who is there, and who cannot reach whom."""
+    """The peers, and the pairs that cannot reach each other."""
 
     delay_s: float = 0.0
     hosts: dict[PeerId, "MemoryHost"] = field(default_factory=dict)

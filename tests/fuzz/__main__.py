@@ -1,6 +1,6 @@
 """Guided fuzzing of decoders, started by scripts/fuzz: each target in a process of its own, with libFuzzer inside.
 
-libFuzzer keeps the inputs that reach code which no other reached, and goes on from them. What a decoder raises besides
+libFuzzer keeps the inputs that reach code which no other reached, and goes on from them. Errors of a decoder besides
 its documented refusals is a finding: the input is kept, and the run goes on. A crash, a hang or too much memory ends
 the target's process, and is a finding, too.
 """
@@ -42,7 +42,7 @@ _PROGRESS = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)")
 
 @dataclass
 class Outcome:
-    """What became of one target: inputs fed, edges and features reached, inputs kept, findings by their files."""
+    """The outcome of one target: inputs fed, edges and features reached, inputs kept, findings by their files."""
 
     name: str
     runs: int = 0
@@ -156,7 +156,7 @@ def shares(chosen: Sequence[Target], runs: int) -> dict[str, int]:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """What was fed, what was reached, what was found."""
+    """Inputs fed, code reached, findings."""
     rows = [("target", "inputs", "edges", "features", "kept", "seconds", "findings")]
     for each in outcomes:
         counts = (each.runs, each.edges, each.features, each.corpus)

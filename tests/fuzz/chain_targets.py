@@ -1,4 +1,4 @@
-"""What an Ethereum endpoint answers: it may lie, and the node must go on."""
+"""Answers of an Ethereum endpoint: it may lie, and the node must go on."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _refusals() -> list[bytes]:
 
 
 def _outputs(data: bytes) -> None:
-    """What a view answered, as the one that the first bytes choose."""
+    """The answer of the view that the first bytes choose."""
     functions = [each for name in CONTRACTS for each in interface(name).functions.values() if each.outputs]
     functions[int.from_bytes(data[:2], "big") % len(functions)].decode_output(data[2:])
 

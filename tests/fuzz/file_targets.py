@@ -1,4 +1,4 @@
-"""What lies on the disk or comes over the local socket: people edit it, disks spoil it, containers write it."""
+"""Files on the disk and bytes of the local socket: people edit it, disks spoil it, containers write it."""
 
 from __future__ import annotations
 

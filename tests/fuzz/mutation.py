@@ -16,7 +16,7 @@ Bend = Callable[[bytes], bytes]
 
 
 class Shape(Enum):
-    """What an input is made of."""
+    """The parts of an input."""
 
     CBOR = auto()
     JSON = auto()
@@ -44,7 +44,7 @@ def mutated(data: bytes, shape: Shape, dice: random.Random, bend: Bend) -> bytes
     try:
         tree = cbor2.loads(data) if shape is Shape.CBOR else json.loads(data)
     except Exception:
-        # Whatever a reader makes of it, it is no tree.
+        # A reader may take it, but it is no tree.
         return bend(data)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         tree = _change(tree, dice)

@@ -1,4 +1,4 @@
-"""What peers send: messages, gossip, streams, sealed content, addresses, signatures."""
+"""Bytes from peers: messages, gossip, streams, sealed content, addresses, signatures."""
 
 from __future__ import annotations
 

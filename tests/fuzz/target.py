@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a decoder raised that it should not have: the kind, the line of ours that it came from, the input."""
+    """A wrong error of a decoder: the kind, the line of ours that it came from, the input."""
 
     target: str
     kind: str
@@ -74,7 +74,7 @@ class Scratch:
         self.place: Path | None = None
 
     def folder(self) -> Path:
-        """Where the files lie."""
+        """The folder of the files."""
         assert self.place is not None, "no place was named for the files"
         return self.place
 

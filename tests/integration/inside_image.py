@@ -48,7 +48,7 @@ def number(case: dict[str, Any]) -> float:
 
 
 def story(case: dict[str, Any]) -> dict[str, object]:
-    """What is answered, and the margins of each text, in ppm."""
+    """The answers, and the margins of each text, in ppm."""
     prompt = [1, 1, 1]
     rows = len(case["logits"][0])
     manifest = {"eos_ids": case["stopIds"], "hidden": rows, "vocab": rows, "context": 1000}

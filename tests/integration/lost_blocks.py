@@ -65,7 +65,7 @@ class Case:
 
     @property
     def facts(self) -> list[Event]:
-        """What was told, but for heads."""
+        """The events that were told, without heads."""
         return [event for event in self.story.events if not isinstance(event, BlockSeen)]
 
     @property
@@ -105,7 +105,7 @@ class Case:
         await self.ledger.lose(loss.depth, loss.above)
         head, _ = await self.ledger.now()
         await self.story.until(BlockSeen, lambda seen: seen.head >= head)
-        # What is told is final, so nothing of it changes, and what fell out has not been told.
+        # Told events are final, so none of them changes, and those that fell out have not been told.
         assert self.facts == told
         # It is mined again by itself, without another request.
         ethereum = self.ledger.network.ethereum

@@ -62,7 +62,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
 
 @pytest.fixture(scope="module")
 def interrupted(node: Node) -> str:
-    """What a measurement says that is interrupted in its second part."""
+    """The output of a measurement that is interrupted in its second part."""
     process = node.start("--runs", str(RUNS), "--substitutes", str(SUBSTITUTES), "--length", str(LENGTH))
     assert process.stderr is not None
     said = ""
@@ -78,7 +78,7 @@ def interrupted(node: Node) -> str:
 
 @pytest.fixture(scope="module")
 def measured(node: Node, interrupted: str) -> dict[str, Any]:
-    """What it comes to when it has gone on, with what was said under `said`."""
+    """The result after it went on, with its output under `said`."""
     out = node.home / "report.json"
     options = ("--runs", str(RUNS), "--substitutes", str(SUBSTITUTES), "--length", str(LENGTH), "--output", str(out))
     code, printed, said = node.run(*options)

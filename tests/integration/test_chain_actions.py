@@ -1,4 +1,4 @@
-"""What people do from their wallets, on Anvil."""
+"""Acts of people from their wallets, on Anvil."""
 
 import pytest
 import trio

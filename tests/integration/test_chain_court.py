@@ -1,4 +1,4 @@
-"""What anyone can foresee of a case, and what a verdict does to money: the contracts beside their Python twins."""
+"""The foreseeable draw of a case, and a verdict's effects on money: the contracts beside their Python twins."""
 
 import pytest
 import trio
@@ -29,7 +29,7 @@ async def test_leaves_and_seats_are_those_that_python_draws() -> None:
         seed = batch_seed((await at.story.until(SeedRevealed)).seed, at.name)
         drawn = draw_samples(seed, 3, 10_000)
         assert tuple(await network.settlement.read("sampledLeaves", NODE.address, 0)) == drawn
-        # Who joins after the commit, and who has left before it, is in no draw.
+        # A verifier that joins after the commit, or left before it, is in no draw.
         late = key("late verifier")
         await at.ledger.register(late)
         await at.ledger.join(late)

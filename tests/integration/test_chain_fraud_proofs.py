@@ -164,7 +164,7 @@ async def test_two_who_prove_in_one_block_both_hear_that_it_is_done(in_turn: boo
         heard: list[Event] = []
 
         async def prove(prover: Key) -> None:
-            # Who was refused by what is in the pool looks for a block as often as any, here for some seconds in all.
+            # A caller that the pool refuses looks for a block as often as any, here for some seconds in all.
             async with play.ledger.adapter(prover, poll_s=SELDOM_S) as adapter:
                 heard.append(await adapter.perform(effect))
 

@@ -158,7 +158,7 @@ async def test_an_effect_has_one_nonce_wherever_its_sender_was_killed(kill: Any)
             await kill(at, sender)
         at.kill_before_record = at.kill_after_record = False
         await at.controls.automine(on=True)
-        # Whatever waits in the pool is mined late: after the effect was asked for again.
+        # Transactions in the pool are mined late: after the effect was asked for again.
         async with at.sender() as sender:
             receipts: list[TransactionReceipt] = []
 

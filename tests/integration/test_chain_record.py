@@ -28,7 +28,7 @@ async def record(play: Scene, node: Key = NODE) -> list[Change]:
     changes = await read_record(ledger.network, node.address, ledger.deployment.block, head)
     stands = await ledger.network.stakes.node_of(node.address)
     assert stands is not None
-    # Whatever was told, it is all that there is.
+    # The events told are all that there are.
     assert sum(change.counted for change in changes) == stands.successes
     assert sum(change.counted + change.lost for change in changes) == stands.total
     assert sum(change.response_ms for change in changes) == stands.response_ms
@@ -142,7 +142,7 @@ async def test_a_charge_for_absence_is_a_change_of_the_stake_alone() -> None:
         await ledger.actions(CLIENT).penalize_offline(NODE.address)
         (charged,) = await record(play)
         assert (charged.cause, charged.penalty_tenths, charged.score) == (Cause.ABSENCE, 0, 0)
-        # What is left after each day is rounded down.
+        # The rest after each day is rounded down.
         assert 0 <= charged.lost_wei - 199 * VCN <= 1
 
 

@@ -81,7 +81,7 @@ Make = Callable[[Case], Awaitable[tuple[Key, ChainEffect]]]
 
 # --- who sits, and what it does ---------------------------------------------------------------------------------------
 def _seated(at: Case, seat: int) -> Key:
-    """Who sits on a seat of the case."""
+    """The verifier on a seat of the case."""
     (convened,) = at.story.all(CaseConvened)
     seats = dict(enumerate(convened.seats)) | {added.seat: added.node for added in at.story.all(SeatAdded)}
     return next(verifier for verifier in VERIFIERS if verifier.address == seats[seat])

@@ -1,4 +1,4 @@
-"""Who asks a node on the chain whether it is there gets an answer."""
+"""A liveness challenge on chain gets an answer."""
 
 from __future__ import annotations
 

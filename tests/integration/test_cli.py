@@ -197,7 +197,7 @@ def test_ctrl_c_takes_down_what_has_come_up(elsewhere: Network, tmp_path: Path) 
     ports = ("--port", str(elsewhere.rpc_port), "--p2p-port", str(elsewhere.p2p_port))
     options = ("--nodes", str(tmp_path / "plan.toml"), "--dir", str(elsewhere.directory), *ports)
     command = [sys.executable, "-m", "node.cli", "localnet", "up", *options]
-    # What was started in the background by a shell ignores Ctrl-C, and so would what it starts.
+    # A process in a shell's background ignores Ctrl-C, and so would its children.
     heeding = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, env=clean_environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heeding

@@ -1,4 +1,4 @@
-"""What a client does by commands from a wallet of its own, whose key no node holds."""
+"""A client's acts by commands from a wallet of its own, whose key no node holds."""
 
 from __future__ import annotations
 

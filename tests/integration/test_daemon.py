@@ -52,7 +52,7 @@ async def test_node_comes_up_shows_itself_and_goes_down(place: Place) -> None:
         assert config.api.socket.is_socket()
         assert shown.troubles == ()
     assert not config.api.socket.exists()
-    # What it had seen of the chain is kept.
+    # Its view of the chain is kept.
     async with running(config) as node:
         assert node.parts.machine.member.hpke_key != bytes(32)
         assert (await node.backend.snapshot()).state == "ready"

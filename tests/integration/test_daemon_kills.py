@@ -93,12 +93,12 @@ MOMENT = {
     ("requester", Stage.REVIEW): Moment.WRITTEN,
     ("requester", Stage.FAILED): Moment.SENT,
 }
-"""Who has a transaction of its own to send at a stage dies of it; the others at once."""
+"""A node with a transaction of its own to send at a stage dies of it; the others at once."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """Who dies, and where the job is then."""
+    """The nodes that die, and the stage of the job then."""
 
     role: str
     stage: Stage
@@ -113,7 +113,7 @@ class Kill:
 
     @property
     def victims(self) -> Sequence[str]:
-        """Who may come to see that job: the first of the providers, and every seat that is drawn."""
+        """The nodes that may come to see that job: the first of the providers, and every seat that is drawn."""
         return {"requester": (MORTAL,), "provider": PROVIDERS, "seat": SEATS}[self.role]
 
     @property
@@ -138,7 +138,7 @@ class Sent:
 
 @dataclass
 class Walk:
-    """What became of the jobs, and what the journals and the chain have of them at the end. Amounts in wei, by node."""
+    """The outcome of the jobs, with the journals' and the chain's records of them. Amounts in wei, by node."""
 
     ends: dict[Kill, JobView] = field(default_factory=dict)
     deaths: dict[Kill, list[int | None]] = field(default_factory=dict)
@@ -151,7 +151,7 @@ class Walk:
     nonces: dict[Address, int] = field(default_factory=dict)
     """How many transactions the chain has of a key."""
     growing: bytes = b""
-    """What a call begins with that a court takes twice: first it is given more seats, then it is closed."""
+    """The selector of a call that a court takes twice: first it is given more seats, then it is closed."""
 
     def signed(self, kind: type[T]) -> Iterator[T]:
         """Every message of a kind that a node signed."""

@@ -149,7 +149,7 @@ async def test_a_clock_an_hour_wrong_is_shown_and_signs_nothing_with_a_deadline(
         offer = Offer(bytes(32), parts.wallet.operator.address, 1, 1, 1, False, bytes(32), now_ms() // 1000)
         with pytest.raises(ChainError, match=f"{side} the chain"):
             await parts.chain.signer.perform(SignMessage(offer))
-        # What has no deadline is signed: a job that was done is promised and paid.
+        # A message without a deadline is signed: a job that was done is promised and paid.
         await parts.chain.signer.perform(SignMessage(Accept(JobId(bytes(32)), TimestampMs(1))))
         await parts.chain.signer.perform(SignMessage(Receipt(bytes(32), bytes(32), 1, 1)))
         off[0] = 0

@@ -37,7 +37,7 @@ OTHER_CHAIN = 424_242
 
 @dataclass
 class Desk:
-    """Where somebody deploys from: a folder with the deployer's key."""
+    """The deployer's folder, with its key."""
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
@@ -48,7 +48,7 @@ class Desk:
         return self.folder / "deployer.json"
 
     def ask(self, work: Callable[[Controls], Any], chain_id: int = CHAIN_ID) -> Any:
-        """What a look at the chain tells."""
+        """The state of the chain in a look."""
 
         async def run() -> Any:
             async with open_rpc([self.chain.url], chain_id) as rpc:

@@ -24,7 +24,7 @@ CLASS = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one container made of every edge."""
+    """One container's answers to every edge."""
     noise = packaged_for(small_model().cid)
     assert noise is not None
     order = {"order.json": json.dumps({"dtype": CLASS_DTYPES[CLASS]}).encode(), "act_w.bin": noise.act_weights}

@@ -1,4 +1,4 @@
-"""What arbiters, the keeper and the proposers of a network do by commands, and how everybody sees what waits."""
+"""Acts of arbiters, keeper and proposers by commands, and the public view of waiting operations."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ async def read_page(node: Node, place: Place, paid: JobView, folder: Path) -> No
 
 
 def lacking(file: Path) -> set[str]:
-    """What is not in a file, nothing being wrong with it."""
+    """The absent parts of a file without faults."""
     _, checks = checked(file.read_bytes(), file.name)
     assert {check.outcome for check in checks} <= {CheckOutcome.OK, CheckOutcome.ABSENT}
     return {check.name for check in checks if check.outcome is CheckOutcome.ABSENT}

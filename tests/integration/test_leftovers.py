@@ -1,4 +1,4 @@
-"""What a killed node leaves on its machine is removed by `localnet down` and `up` and by the node's next start."""
+"""The leftovers of a killed node on its machine are removed by `localnet down` and `up` and by its next start."""
 
 from __future__ import annotations
 

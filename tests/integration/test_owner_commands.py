@@ -1,4 +1,4 @@
-"""What the owner of a node does by commands: terms, keys, classes, jail, signs of life, the verifiers' lists."""
+"""Acts of a node's owner by commands: terms, keys, classes, jail, signs of life, the verifiers' lists."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ async def test_a_dead_connection_is_given_up_so_that_the_peer_can_be_dialled_aga
             # As if the cable were pulled: the connection stands, and nothing is heard any more.
             deaf = trio.Event()
             connection.muxed_conn.secured_conn.read = lambda n=None: deaf.wait()  # type: ignore[attr-defined]
-            # What is on its way may still be read.
+            # Bytes on their way may still be read.
             with contextlib.suppress(P2PError):
                 await one.open(two.peer_id, ECHO)
             with pytest.raises(P2PError) as raised:

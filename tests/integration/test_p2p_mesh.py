@@ -64,7 +64,7 @@ async def test_every_beat_and_every_request_reaches_everybody_once(tmp_path: Pat
             await made.adapter.perform(PublishRequest(request(index)))
         for made in nodes:
             await until(lambda made=made: len(made.inbox.events) >= 2 * (COUNT - 1))  # type: ignore[misc]
-        # Whatever would come twice has come by now: a second beat has crossed the same ways.
+        # Any double has come by now: a second beat has crossed the same ways.
         await nodes[0].adapter.perform(PublishHeartbeat(heartbeat(2_000)))
         for made in nodes[1:]:
             await made.inbox.next(HeartbeatReceived, lambda event: event.heartbeat.counter == 2_000)

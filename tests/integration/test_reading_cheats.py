@@ -55,5 +55,5 @@ def test_readings_of_a_4_bit_copy_fail_where_honest_ones_pass(kind: int, tmp_pat
             scores[name] = score_of(kind, fingerprint, checks[name], rows_of(kind, raw), calibration)
     assert scores["honest"] > PASS_ABOVE_BPS, scores
     assert scores["quantised"] <= REVIEW_ABOVE_BPS, scores
-    # What a seat has computed does not depend on what it was shown.
+    # A seat's own pass does not depend on the fingerprint that it was shown.
     assert not differ(kind, checks["honest"], checks["quantised"], len(TEXTS), calibration)

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.docker
 
 NODE = "test-disk"
 LIMITS = Limits(timeout_ms=20_000, memory_bytes=128 * MIB, output_bytes=8 * MIB, output_files=64)
-# What the quota of 8 MiB takes, with the room that its filesystem needs for itself.
+# The size of the quota of 8 MiB, with the room that its filesystem needs for itself.
 EXCHANGE_KIB = 11 * 1024 + 512
 
 

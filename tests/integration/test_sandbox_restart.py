@@ -224,7 +224,7 @@ def run_spec() -> RunSpec:
 
 
 def main(node: str, home: str, image: str, what: str, *rest: str) -> None:
-    """What is killed: a node that runs one thing."""
+    """The victim: a node that runs one thing."""
     with open_context(image, node) as context:
         house = House(node, Path(home), context)
         if what == "attempt":

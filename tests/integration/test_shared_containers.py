@@ -66,7 +66,7 @@ class House:
         self.began = time.time()
 
     async def find(self) -> Runner:
-        """What this node runs containers with, as its configuration says."""
+        """The context of this node's containers, as its configuration says."""
         settings = {
             "executor.slots": 1,
             "executor.at_once": 4,
@@ -109,7 +109,7 @@ class House:
         return self.workspaces.of_job(spec.job_id).get(RESULT_JSON) or b""
 
     async def score(self, spec: RunSpec) -> int:
-        """What a seat of the same class gives the answer."""
+        """The score of the answer by a seat of the same class."""
         sample = self.workspaces.of_sample(spec.job_id, 0)
         sample.put(INPUT_JSON, self.workspaces.of_job(spec.job_id).get(INPUT_JSON) or b"")
         sample.put(RESULT_JSON, self.result(spec))
@@ -133,7 +133,7 @@ class House:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[trio.Nursery]:
-        """Where jobs run; it closes when all have ended."""
+        """The place of the runs; it closes when all have ended."""
         self.runner = await self.find()
         with trio.fail_after(240):
             async with trio.open_nursery() as serving:
@@ -153,7 +153,7 @@ class House:
 def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     name = f"test-shared-{os.getpid()}-{request.node.name}"
     with open_context(node=name) as context:
-        # What is no matter of numbers is asked of the class that is faster.
+        # Questions that are no matter of numbers go to the faster class.
         opened = House(name, tmp_path, context, getattr(request, "param", max(CLASSES)))
         yield opened
         assert opened.running() == []

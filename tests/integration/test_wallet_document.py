@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anvil
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "wallet.md").read_text("utf-8")
 BLOCK = re.compile(r"^```bash(?: (.+))?\n((?:.*\n)*?)```$", re.MULTILINE)
 CLIENT, OWNER, OPERATOR = key("client"), key("owner"), key("operator")
-# What the page leaves to time, by the title of the block that comes after it.
+# Values that the page leaves to time, by the title of the block that comes after them.
 WAITS = {
     "after unbonding": "cast rpc evm_increaseTime 600; cast rpc evm_mine",
     "after the announcement": "cast rpc evm_increaseTime 900; cast rpc evm_mine",

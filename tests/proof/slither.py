@@ -27,7 +27,7 @@ _OUTPUTS = ["abi", "metadata", "devdoc", "userdoc", "evm.bytecode", "evm.deploye
 
 @dataclass(frozen=True)
 class Finding:
-    """What slither says, and the expressions that it points at."""
+    """A finding of slither, and the expressions that it points at."""
 
     check: str
     impact: str

@@ -36,7 +36,7 @@ def chain() -> tuple[Scene, Address]:
 def test_contracts_do_what_the_specification_does(chain: tuple[Scene, Address]) -> None:
     played = play(*chain, SEEDS)
     assert not played.difference, f"{played.difference}\nagain: ./scripts/prove histories --count 1 --seed N"
-    # What is compared is worth something only if it happens.
+    # A comparison counts only if the compared thing happens.
     assert {"batch final", "batch void", "batch refunded", "batch passed"} <= played.ends.keys()
     assert "fee kept of a refunded batch" in played.ends
     assert {"case pass", "case review", "case severe", "case starved", "case withheld"} <= played.ends.keys()

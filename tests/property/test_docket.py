@@ -57,7 +57,7 @@ def submitted(number: int) -> ev.BatchSubmitted:
 
 @dataclass
 class Trial:
-    """What the contracts may tell of one batch, step by step, as they would."""
+    """The possible events of one batch, step by step, as they would."""
 
     dice: random.Random
     number: int

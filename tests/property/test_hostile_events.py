@@ -1,4 +1,4 @@
-"""Whatever a durable event holds, a machine with all roles takes it, or says that a peer broke a rule."""
+"""A machine with all roles takes any durable event, or says that a peer broke a rule."""
 
 import copy
 import random

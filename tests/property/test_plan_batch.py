@@ -1,4 +1,4 @@
-"""Whatever waits in the lanes, a planned batch is one that the contract takes, and it leaves no number out."""
+"""From any lanes, a planned batch is one that the contract takes, and it leaves no number out."""
 
 from __future__ import annotations
 

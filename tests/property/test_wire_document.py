@@ -47,7 +47,7 @@ CLASSES: dict[str, Any] = {part.__name__: part for kind in SENT for part in docu
 
 
 def section(name: str) -> str:
-    """What stands under a heading, up to the next one."""
+    """The text under a heading, up to the next one."""
     found = re.search(rf"^### {name}\n((?:(?!^##).*\n)*)", PAGE, re.MULTILINE)
     assert found is not None, f"docs/wire.md says nothing of {name}"
     return found[1]
@@ -102,7 +102,7 @@ def test_constants_have_the_values_of_the_code() -> None:
 
 
 def test_numbers_in_the_words_are_those_of_the_code() -> None:
-    """Where a sentence spells a number, it stands here beside the constant."""
+    """Sentences that spell a number, each beside its constant."""
     spelled = {
         "ten neighbours already": DEGREE_HIGH == 10,
         "half of the points is forgotten in ten minutes": HALF_LIFE_MS == 600_000,

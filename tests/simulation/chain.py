@@ -105,7 +105,7 @@ class Chain:
     def reorg(self, depth: int, now_s: int) -> None:
         """Lose the newest `depth` blocks to a branch that is longer by one, in which everything is mined later.
 
-        Nothing final is lost, so `depth` is at most the final depth. What was in the lost blocks is sent again by the
+        Nothing final is lost, so `depth` is at most the final depth. Transactions of lost blocks are sent again by the
         endpoints that have it; who had heard of it hears nothing new.
         """
         assert depth <= RULES.final_depth

@@ -86,7 +86,7 @@ class Town:
         return self._seen[2]
 
     def victim(self, role: str) -> Node:
-        """Who is to die; of the seats one that sits, or is likely to."""
+        """The node that is to die; of the seats one that sits, or is likely to."""
         if role != "seat":
             return self.world.node(role)
         seated = [node for _, event in self.world.log if isinstance(event, ev.CaseConvened) for node in event.seats]
@@ -112,7 +112,7 @@ class Town:
 
 @dataclass(frozen=True)
 class Kill:
-    """Who dies, at which stage of the job, for how long, and how the provider works."""
+    """The node that dies, the stage of the job, the length of its absence, and the provider's work."""
 
     role: str
     stage: Stage
@@ -159,7 +159,7 @@ class Kill:
 
     @property
     def names(self) -> dict[str, str]:
-        """What it is, as text."""
+        """The kill as text."""
         return {"role": self.role, "stage": self.stage, "work": self.work.value, "away": self.away.name.lower()}
 
     def __str__(self) -> str:

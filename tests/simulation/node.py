@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass
 class Node:
-    """One node. What is in `journal` and `disk` outlives a kill; the rest does not.
+    """One node. Its `journal` and `disk` outlive a kill; the rest does not.
 
     `life` counts its lives: what was begun in an earlier one reaches no machine.
     """
@@ -88,7 +88,7 @@ class Node:
 
     @property
     def hand(self) -> Hand:
-        """What signs its transactions."""
+        """The key that signs its transactions."""
         return Hand(self.address, self.identity.client or self.address)
 
     @property

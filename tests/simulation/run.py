@@ -132,7 +132,7 @@ def _run_out(world: World, askers: list[Node], jobs: int, progress: Progress) ->
 
 
 def _require_bills(world: World, askers: list[Node]) -> None:
-    """What every client has left is its deposit without what its jobs say that they cost."""
+    """The rest of every client is its deposit without the cost of its jobs."""
     contracts = world.chain.contracts
     for asker in askers:
         left = contracts.free[asker.address] + sum(
@@ -148,7 +148,7 @@ def _require_honest_unhurt(world: World) -> None:
 
 
 def _lost_stake(world: World, node: Node) -> int:
-    """What its own work has cost it; a seat that the weather kept silent in somebody else's case is fined as well."""
+    """The cost of its own work; a seat that the weather kept silent in another node's case is fined as well."""
     contracts = world.chain.contracts
     known = contracts.nodes.get(node.address)
     slashes = {event for _, event in world.log if isinstance(event, ev.NodeSlashed) and event.node == node.address}

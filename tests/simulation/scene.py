@@ -1,4 +1,4 @@
-"""What every simulated world has in common: its network, one small model with its noise, and a job for it."""
+"""The common part of simulated worlds: its network, one small model with its noise, and a job for it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def _without_receipt(entry: LeafEntry, **changes: Any) -> LeafEntry:
 
 
 def provers(world: World) -> set[str]:
-    """Who has heard that its proof, or another one's, is in a block."""
+    """The seats that have heard that their proof, or another one, is in a block."""
     return {
         name for name, event in world.log if isinstance(event, ev.TransactionMined) and event.effect is fx.ProveFraud
     }

@@ -17,7 +17,7 @@ from tests.support.scenes.simulated_courts import STAKE, only, refunded
 from tests.support.scenes.simulated_jobs import network
 
 SCORE = 10_000 - 500 * 5_000 // 27_108
-"""What three honest embeddings are worth by the constants of the scene."""
+"""The score of three honest embeddings by the constants of the scene."""
 
 
 def test_honest_embeddings_pass_and_are_paid_as_embeddings() -> None:

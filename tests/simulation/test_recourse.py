@@ -92,7 +92,7 @@ def test_a_seat_that_waits_for_another_ones_data_commits_when_it_is_there() -> N
 
 
 def hold_until(world: World, node: Node, kind: type[Any], comes: Callable[[], bool]) -> None:
-    """What a node wants of a kind is done once something has come."""
+    """A node's effects of a kind are done once something has come."""
     perform = node.perform
 
     def held(who: Node, effect: fx.Effect, answer: Answer) -> None:
@@ -217,7 +217,7 @@ class Bench:
         return next(node for node in self.judges if node.address == seats[0])
 
     def left(self) -> list[str]:
-        """Who has stepped down, in order."""
+        """The seats that have stepped down, in order."""
         heard = self.world.heard["requester"]
         names = {node.address: node.name for node in self.judges}
         return [names[event.node] for _, event in heard if isinstance(event, ev.SeatSilenced)]

@@ -119,7 +119,7 @@ class Listener:
         )
 
     def differences(self, other: Listener) -> list[str]:
-        """What one of two shows, or asks for, and the other one does not."""
+        """The differences in views and effects of two machines."""
         mine, others = shown(self.machine), shown(other.machine)
         asked, other_asked = (Counter(map(fx.effect_key, each.asked)) for each in (self, other))
         keys = (asked - other_asked) + (other_asked - asked)
@@ -128,7 +128,7 @@ class Listener:
 
 
 def shown(machine: Machine) -> dict[str, object]:
-    """What a node shows."""
+    """The view of a node."""
     return {
         "jobs asked for": machine.requester.jobs,
         "jobs done": machine.provider.jobs,
@@ -143,7 +143,7 @@ def shown(machine: Machine) -> dict[str, object]:
 
 Heard = list[tuple[TimestampMs, ev.Event]]
 Again = Callable[[list[ev.Event]], Iterator[list[ev.Event]]]
-"""What to tell again, each on its own, of all that the chain has told so far."""
+"""The events to tell again, each on its own, of all that the chain has told so far."""
 
 
 def tell_again(name: str, again: Again, *, at_end: bool = False) -> None:
@@ -178,7 +178,7 @@ def tell_again(name: str, again: Again, *, at_end: bool = False) -> None:
 
 
 def _heard(world: World, node: Node) -> Heard:
-    """What a node has heard; that it blamed a peer is no event."""
+    """The events of a node; that it blamed a peer is no event."""
     events = world.heard[node.name]
     return [(at_ms, event) for at_ms, event in events if not isinstance(event, Blamed)]
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated world, and how often."""
+"""The faults of a simulated world, and their rates."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class World:
     told: dict[type[ev.Event], list[ev.Event]] = field(default_factory=dict)
     """What is in `log`, by its class: scenes ask for it after each event."""
     specs: list[tuple[str, fx.RunSpec]] = field(default_factory=list)
-    """What each node had its runner do, work and checks."""
+    """The runs of each node's runner, work and checks."""
     kills: int = 0
 
     def __post_init__(self) -> None:
@@ -207,7 +207,7 @@ class World:
         self.heard.setdefault(node.name, []).append((TimestampMs(self.now_ms), event))
 
     def _follow_chain(self, node: Node) -> None:
-        """What a node's watcher tells it: final blocks after its cursor, then the head."""
+        """The events of a node's watcher: final blocks after its cursor, then the head."""
         if not node.up:
             return
         final = max(node.cursor, self.chain.final)
@@ -359,7 +359,7 @@ class World:
 
 
 def _sealed(node: Node, effect: fx.SealingEffect) -> ev.Event:
-    """What sealing answers; nothing is hidden here, but a key that is sealed to one node opens nothing for another."""
+    """Answers of sealing; nothing is hidden here, but a key that is sealed to one node opens nothing for another."""
     match effect:
         case fx.SealKey(input_cid, hpke_key):
             return ev.KeySealed(input_cid, hpke_key, b"key for " + hpke_key)

@@ -1,1 +1,1 @@
-"""What several layers of tests share: scenes, services and doubles of people."""
+"""The common parts of several layers of tests: scenes, services and doubles of people."""

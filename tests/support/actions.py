@@ -16,7 +16,7 @@ from protocol.wire.ids import Address, BatchId, Hash32, Wei
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """What a wallet has, in wei: VCN in it, VCN free in its account, and the chain's own coin for gas."""
+    """The balances of a wallet, in wei: VCN in it, VCN free in its account, and the chain's own coin for gas."""
 
     coins: Wei
     free: Wei
@@ -35,7 +35,7 @@ class Performed:
 
 
 class Actions:
-    """What the holder of one key may do."""
+    """The acts of one key's holder."""
 
     def __init__(self, network: Network, key: Key, record: Record | None = None, *, poll_s: float = 0.5) -> None:
         self._network = network
@@ -45,7 +45,7 @@ class Actions:
     # ---- to look at
 
     async def balances(self, holder: Address | None = None) -> Balances:
-        """What an address has; None for this wallet's own."""
+        """The balances of an address; None for this wallet's own."""
         whose = holder or self._key.address
         return Balances(
             coins=await self._network.token.balance_of(whose),
@@ -58,7 +58,7 @@ class Actions:
         return await self._network.stakes.node_of(node)
 
     async def delegation(self, node: Address, staker: Address | None = None) -> Delegation:
-        """What somebody has in a node; None for this wallet."""
+        """A staker's part in a node; None for this wallet."""
         return await self._network.stakes.delegation_of(node, staker or self._key.address)
 
     async def terms(self, node: Address) -> StakeTerms:
@@ -66,7 +66,7 @@ class Actions:
         return await self._network.stakes.terms_of(node)
 
     async def rewards(self, node: Address) -> Wei:
-        """What a node may claim."""
+        """The amount that a node may claim."""
         return (await self._network.settlement.book_of(node)).rewards
 
     # ---- nodes

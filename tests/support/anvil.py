@@ -87,7 +87,7 @@ def anvil(*arguments: str, chain_id: int = CHAIN_ID) -> Iterator[Anvil]:
 
 
 class Controls:
-    """What only a test may do to its chain."""
+    """Acts that only a test may do to its chain."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc

@@ -160,7 +160,7 @@ class AnvilLedger:
         await self.mine(seed_block(epoch, self.rules.epoch, self.rules.lag) - head - 1)
         for attempt in range(400):
             here = await self.controls.raw("evm_snapshot")
-            # Who mined it is in its hash.
+            # Its miner is in its hash.
             await self.controls.raw("anvil_setCoinbase", f"0x{attempt:040x}")
             await self.mine()
             if is_audited((await self.network.ethereum.block()).hash, name) is drawn:

@@ -1,4 +1,4 @@
-"""What an adapter reported, and waiting for more of it with a deadline."""
+"""The reports of an adapter, and waiting for more with a deadline."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -52,7 +52,7 @@ def named(text: str) -> bytes:
 
 @dataclass
 class Orders:
-    """What a client orders from one node over one lane, job by job."""
+    """A client's orders to one node over one lane, job by job."""
 
     client: Key
     node: Key
@@ -178,5 +178,5 @@ def batch_with(node: Address, slot: int, *lanes: list[LeafEntry], mine_by: int =
 
 
 def sums_of(batch: Batch) -> BatchSums:
-    """What the chain keeps of a batch beside its contents."""
+    """The chain's record of a batch beside its contents."""
     return BatchSums(batch.price_sum, batch.bonus_sum, batch.ms_sum, batch.ok_count, batch.failed_count)

@@ -89,7 +89,7 @@ LEAVES = 23
 
 @dataclass(frozen=True)
 class Bench:
-    """What the seats showed, seat by seat, None for a silent one; a second round, and what was found before it."""
+    """The reveals, seat by seat, None for a silent one; a second round, and the finding before it."""
 
     first: tuple[int | None, ...] = (9_900, 9_800, 9_700)
     second: tuple[int | None, ...] = ()

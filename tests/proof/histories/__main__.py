@@ -44,7 +44,7 @@ MOVED = frozenset(
 
 @dataclass
 class Played:
-    """What was compared: histories, calls, those of them that were refused, batches and cases by how they ended."""
+    """The counts of a comparison: histories, calls, refused calls, batches and cases by their ends."""
 
     histories: int = 0
     calls: int = 0

@@ -165,7 +165,7 @@ def _graduate(player: Player, node: str, slot: int, batches: int) -> None:
 
 
 def history(beginning: Player, seed: int, moves: int) -> Player:
-    """What the seed makes of the network."""
+    """The network that the seed makes."""
     player = Player(beginning.scene, copy.deepcopy(beginning.ledger), random.Random(seed))
     player.play(moves)
     return player

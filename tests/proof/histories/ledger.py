@@ -1,4 +1,4 @@
-"""What each call makes of accounts, lanes, batches and cases, by the specification. Stake is in stakes.py.
+"""The effect of each call on accounts, lanes, batches and cases, by the specification. Stake is in stakes.py.
 
 A call that must not succeed raises Refused and leaves everything as it was. Nothing here reads a contract or the
 project's own code.
@@ -58,7 +58,7 @@ class Ledger(Stakes):
     stepped_down: dict[str, int] = field(default_factory=dict)
     """The day on which each seat did so last."""
     told: dict[str, int] = field(default_factory=dict)
-    """What the margins of each node add up to, by all seats."""
+    """The sum of each node's ratios, by all seats."""
     confirmed: dict[str, int] = field(default_factory=dict)
     """The same, where only three and more count against it."""
 
@@ -109,13 +109,13 @@ class Ledger(Stakes):
         assert there is not None
         require(self.time >= there.close_at, "still closing")
         self.free[lane[0]] += there.left
-        # What was signed against the money that is gone counts no more.
+        # Orders against the money that is gone count no more.
         self.lanes[lane] = Lane(0, there.mark + there.left, there.jobs, reclaimed=True)
 
     # ---- batches
 
     def submit(self, sender: str, node: str, slot: int, claims: Sequence[Claim], **told: Any) -> None:
-        """What is told is as in `_take`. A batch that is ready to be final becomes so first and leaves its slot."""
+        """The events are as in `_take`. A batch that is ready to be final becomes so first and leaves its slot."""
         require(slot < SLOTS, "no such slot")
         if self.is_free(node, slot):
             return self._take(sender, node, slot, claims, **told)
@@ -385,7 +385,7 @@ class Ledger(Stakes):
         require(seat < len(case.seats), "no such seat")
         sitting = case.seats[seat]
         require(self.time > self._turn_end(case, sitting), "its turn is not over")
-        # Where no seat of the round has bound itself, it may be the node that showed nothing.
+        # If no seat of the round has bound itself, the node may have shown nothing.
         shown = any(each.state in {"committed", "revealed"} for each in case.seats[case.first_seat :])
         sitting.state = "silent"
         self._seat_more(case, 1)

@@ -579,14 +579,14 @@ def secrets_of(seat: int) -> tuple[bytes, bytes]:
 
 
 def sealed(case: Case, seat: int) -> bytes:
-    """What a seat commits to: its case, round, place, projections, what it says of margins, and salt."""
+    """The commitment of a seat: its case, round, place, projections, what it says of margins, and salt."""
     kinds = ["bytes32", "uint8", "uint8", "bytes32", "int32", "bytes32"]
     digest, salt = secrets_of(seat)
     return bytes(keccak(encode(kinds, [case.batch.id, case.round, seat, digest, told_of(case, seat), salt])))
 
 
 def told_of(case: Case, seat: int) -> int:
-    """What a seat says of the margins: mostly what the others say; of some nodes that mostly speaks against them."""
+    """The ratio that a seat tells: mostly what the others say; of some nodes that mostly speaks against them."""
     cheats = keccak(text=case.batch.node)[0] % 3 != 0
     usual = (4_000, 6_000, 5_355, 900, 100_000) if cheats else (-700, -100, 0, 60, 2_500)
     if case.batch.slot in FIRST_SLOTS:

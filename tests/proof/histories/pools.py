@@ -1,6 +1,6 @@
 """Stake as the specification has it: pools of shares, and what the stake of others earns.
 
-No share is ever worth more than a wei. Who moves bears the rounding; a slash is rounded up and reaches every share.
+No share is ever worth more than a wei. The mover bears the rounding; a slash is rounded up and reaches every share.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from tests.proof.histories.rules import ceil_div
 
 PARTS = 2**96
-"""What a share has earned is counted in this part of a wei."""
+"""Earnings of a share are counted in this part of a wei."""
 _SPENT = 2**22
 
 
 @dataclass
 class Pool:
-    """What is at stake on a node, or leaves it. `held`: the shares of each who has some."""
+    """The stake on a node, or leaving it. `held`: the shares of each holder."""
 
     total: int = 0
     held: dict[str, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Pool:
 
 @dataclass
 class Earnings:
-    """What others than the owner have earned: `due` in parts of a wei since they last moved; `rewards` in wei;
+    """The earnings of stakers other than the owner: `due` in parts of a wei since they last moved; `rewards` in wei;
     `kept`, what is there for all of them.
     """
 
@@ -78,7 +78,7 @@ class Earnings:
             self.due[who] = self.due.get(who, 0) + part
 
     def of(self, who: str, amount: int, owner: str, pool: Pool) -> int:
-        """What is `who`'s once `amount` more is shared."""
+        """The part of `who` once `amount` more is shared."""
         due = self.due.get(who, 0) + self._parts(amount, owner, pool).get(who, 0)
         return self.rewards.get(who, 0) + due // PARTS
 

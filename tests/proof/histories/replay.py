@@ -72,13 +72,13 @@ def _tuple(*parts: bytes | list[bytes]) -> bytes:
 
 
 def scene() -> Scene:
-    """Where Replay.sol deploys the contracts."""
+    """The addresses at which Replay.sol deploys the contracts."""
     found = re.findall(r"(\w+) at (0x\w{40})", _forge("where()"))
     return Scene({name: checksum(text) for name, text in found})
 
 
 def deployer() -> Address:
-    """Who holds the supply, and governs Params."""
+    """The holder of the supply, who governs Params."""
     (text,) = re.findall(r"deployer is (0x\w{40})", _forge("where()"))
     return checksum(text)
 

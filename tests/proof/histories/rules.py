@@ -32,7 +32,7 @@ def slashed(total: int, bps: int) -> int:
 
 
 def without_a_sign(total: int, days: int) -> int:
-    """What is left after days that cost a hundredth each: rounded down, and a wei less where that is even."""
+    """The rest after days that cost a hundredth each: rounded down, and a wei less where that is even."""
     return ceil_div(total * 99**days, 100**days) - 1
 
 
@@ -41,7 +41,7 @@ def without_a_sign(total: int, days: int) -> int:
 
 @dataclass
 class Record:
-    """What a score is made of. `last`: the last fifty leaves or lost cases, True where one failed."""
+    """The parts of a score. `last`: the last fifty leaves or lost cases, True where one failed."""
 
     day: int
     good: int = 0

@@ -1,4 +1,4 @@
-"""Who acts in a history, and how calls and looks become bytes: by the ABI, so that new fields do no harm."""
+"""The actors of a history, and the bytes of calls and looks: by the ABI, so that new fields do no harm."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where the contracts are."""
+    """The addresses of the contracts."""
 
     contracts: Mapping[str, Address] = field(default_factory=dict)
 

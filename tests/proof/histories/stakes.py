@@ -1,4 +1,4 @@
-"""What each call makes of a node's stake, its owner's and that of others, by the specification."""
+"""The effect of each call on a node's stake, the owner's and that of others, by the specification."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Stakes:
         one.next_commission, one.commission_at_s = commission, self.time + self.numbers.timelock_seconds
 
     def confirm(self, node: str) -> None:
-        """What was earned until now is shared on the terms until now."""
+        """Earnings until now are shared on the terms until now."""
         one = self.nodes[node]
         require(0 < one.commission_at_s <= self.time, "nothing announced, or not yet")
         self._share(one)
@@ -128,7 +128,7 @@ class Stakes:
         one.next_payout, one.payout_at_s = payout, self.time + self.numbers.timelock_seconds
 
     def confirm_payout(self, node: str) -> None:
-        """What was earned until now is the old one's."""
+        """Earnings until now belong to the old payout address."""
         one = self.nodes[node]
         require(0 < one.payout_at_s <= self.time, "nothing announced, or not yet")
         self._share(one)
@@ -173,7 +173,7 @@ class Stakes:
         one.record.see(self.today)
 
     def _charge_absence(self, one: Node) -> int:
-        """For each day but the first week a hundredth, burned. Who has nothing of its own at stake owes no sign."""
+        """For each day but the first week a hundredth, burned. An owner without own stake owes no sign."""
         missed = self.today - one.record.last_day - GRACE_DAYS
         if missed <= 0 or one.state not in {"active", "jailed"} or not one.staked.of(one.owner):
             return 0
@@ -202,7 +202,7 @@ class Stakes:
         self.wallets[who] = self.wallets.get(who, 0) + amount
 
     def _before_shares_move(self, one: Node) -> None:
-        """What was earned, and what was missed, is that of those who have the shares now."""
+        """Earnings and losses belong to the holders of the shares now."""
         self._charge_absence(one)
         if one.staked.others(one.owner):
             self._share(one)

@@ -1,4 +1,4 @@
-"""What owners, and those who stake on nodes of others, do by chance."""
+"""Random acts of owners and of delegators."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class StakeMoves(Table):
         return one.earnings.of(staker, one.for_others(), one.owner, one.staked)
 
     def _moves(self, who: str, node: str) -> dict[str, tuple[list[Any], Told]]:
-        """What owner and others do alike."""
+        """Acts that owners and others share."""
         one, least = self.ledger.nodes[node], self.ledger.numbers.min_stake
         has, leaves = one.staked.worth(who), one.leaving.worth(who)
         out = self.dice.choice([self._amount(), has // 2, max(0, has - least), has + 1, 1, self._amount() % (has + 1)])

@@ -1,4 +1,4 @@
-"""What the specification keeps of lanes, nodes, batches and cases."""
+"""The specification's state of lanes, nodes, batches and cases."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Debit:
-    """What a batch took from one lane for so many leaves; `index`: the number of the last of these jobs."""
+    """The debit of a batch on one lane for so many leaves; `index`: the number of the last of these jobs."""
 
     client: str
     signer: str
@@ -121,7 +121,7 @@ class Batch:
     """Whether its clients pay for a check that ended in doubt."""
     state: str = "pending"
     owed: int = 0
-    """What its node gets at its end for having convened it."""
+    """The pay of its node, at its end, for having convened it."""
 
     @property
     def id(self) -> bytes:
@@ -132,7 +132,7 @@ class Batch:
         return self.price + self.fee + self.bonus
 
     def kept_of(self, debit: Debit) -> int:
-        """What of a debit is not given back: its share of the fee."""
+        """The part of a debit that is not given back: its share of the fee."""
         return debit.amount * self.fee // self.value if self.fee_kept and self.fee else 0
 
 
@@ -143,7 +143,7 @@ class Seat:
     state: str = "drawn"
     score: int = 0
     llr_millinats: int = 0
-    """What it says of the margins."""
+    """The ratio that it tells."""
 
 
 @dataclass
@@ -158,7 +158,7 @@ class Case:
     first_seat: int = 0
     """Of the present round."""
     standing: str = ""
-    """What the first round has found, once a second one follows or an appeal may."""
+    """The finding of the first round, once a second one or an appeal may follow."""
     since: int = 0
     accuses: bool = False
     """Three seats found fraud, and an appeal may still come or is heard."""

@@ -29,7 +29,7 @@ def stale(made: Iterable[Mutant]) -> list[tuple[str, str, str, str]]:
 
 
 def entry(mutant: Mutant) -> str:
-    """What to write for a mutant, but for the reason."""
+    """The line for a mutant, without the reason."""
     lines = [
         "[[mutant]]",
         f'file = "{mutant.file}"',

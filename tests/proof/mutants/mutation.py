@@ -68,7 +68,7 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What names it while other code comes and goes."""
+        """Its name, which stays while other code comes and goes."""
         return self.file, self.function, self.before, self.after
 
     def applied(self, source: str) -> str:
@@ -186,7 +186,7 @@ def _core(sides: Iterable[Tree], raw: bytes) -> set[bytes]:
 
 
 def _operator_at(raw: bytes, end: int, operator: str) -> int:
-    """Where an operator stands behind its left side, which may be in parentheses."""
+    """The place of an operator behind its left side, which may be in parentheses."""
     found = re.compile(rb"[\s)]*" + re.escape(operator.encode())).match(raw, end)
     assert found, f"no {operator} at {end}"
     return found.end() - len(operator)

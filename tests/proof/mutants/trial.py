@@ -35,7 +35,7 @@ _UNTOUCHED = "No files changed, compilation skipped"
 
 
 class Fate(Enum):
-    """What became of a mutant."""
+    """The outcome of a mutant."""
 
     KILLED = "killed"
     SURVIVED = "survived"

@@ -250,7 +250,7 @@ async def network(place: Place, *, claims: str | None = None, **asker_settings: 
         for number in range(3):
             verifier = await town.up(await worker(place, f"verifier{number}", "verifier", boot))
         nursery.start_soon(place.ledger.keep_mining)
-        # Who knows one other node alone is by itself when that comes back under another address.
+        # A node that knows one other node alone is by itself when that comes back under another address.
         boot = (*boot, verifier.parts.host.addresses[0])
         yield Cast(town, await town.up(place.make_again(asker, p2p__bootnodes=list(boot))), provider)
         nursery.cancel_scope.cancel()

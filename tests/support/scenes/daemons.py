@@ -46,7 +46,7 @@ class Place:
         return load({}, self._flags[home.path])
 
     def flags(self, config: Config) -> dict[str, object]:
-        """What the settings of a node were made from."""
+        """The sources of a node's settings."""
         return self._flags[config.node.data_dir]
 
     def make_again(self, config: Config, **changes: object) -> Config:

@@ -48,7 +48,7 @@ LANE = 50 * VCN
 
 
 class Ledger(Protocol):
-    """What a test needs of a ledger."""
+    """The ledger as a test needs it."""
 
     rules: ChainRules
 
@@ -239,7 +239,7 @@ async def _adapters(ledger: Ledger, keys: list[Key], into: list[Any]) -> AsyncIt
 
 
 def account(story: Story) -> int:
-    """What the client has free, as it was told last."""
+    """The client's free money, as it was told last."""
     return story.all(AccountSeen)[-1].account.free
 
 

@@ -17,6 +17,6 @@ def ended(world: World) -> ev.AuditEnded:
 
 
 def lost(world: World) -> list[int]:
-    """What each seat has lost of its stake, by its number."""
+    """The lost stake of each seat, by its number."""
     nodes = world.chain.contracts.nodes
     return [SEAT_STAKE - nodes[seat].stake for seat in only(world, ev.CaseConvened).seats]

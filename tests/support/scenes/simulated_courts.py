@@ -12,7 +12,7 @@ STAKE = 20_000 * VCN
 
 
 def only(world: World, kind: type[Any]) -> Any:
-    """What was told of one kind: the same to everybody."""
+    """The events of one kind, the same for all nodes."""
     (found,) = set(told(world, kind))
     return found
 

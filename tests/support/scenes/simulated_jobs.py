@@ -17,6 +17,6 @@ def network(seed: int = 0, work: Work = Work.HONEST) -> World:
 
 
 def money(world: World, done) -> int:
-    """What the client has left, free and in lanes."""
+    """The rest of the client, free and in lanes."""
     contracts = world.chain.contracts
     return contracts.free[done.client] + sum(lane.left for lane in contracts.lanes.values())

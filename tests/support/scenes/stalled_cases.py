@@ -37,7 +37,7 @@ class Town:
         return found
 
     def seat(self, index: int = 0) -> Node:
-        """Who sits on a seat, once the case is convened."""
+        """The verifier on a seat, once the case is convened."""
         self.world.run(lambda: bool(told(self.world, ev.CaseConvened)))
         return next(node for node in self.world.nodes.values() if node.address == self.case.seats[index])
 

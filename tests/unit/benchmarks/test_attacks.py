@@ -1,4 +1,4 @@
-"""What is told of attacks, and that a process is never waited for longer than agreed, whatever became of it."""
+"""The report of attacks, and the bounded wait for a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the node knows of the contracts is what the contracts are."""
+"""The committed ABI is that of the contracts."""
 
 import json
 

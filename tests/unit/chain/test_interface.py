@@ -1,4 +1,4 @@
-"""What the contracts declare and what this package makes of it are the same."""
+"""The contracts' declarations and this package's classes agree."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What the chain's libraries do to the whole process, and that a peer's nested JSON cannot use it."""
+"""The chain libraries' effect on the whole process, and that a peer's nested JSON cannot use it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What speaks against deploying a network on a chain, and what only deserves a word."""
+"""Findings that block a deployment on a chain, and findings that are only reported."""
 
 from dataclasses import replace
 

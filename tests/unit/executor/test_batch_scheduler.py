@@ -1,4 +1,4 @@
-"""Who goes along with whom: jobs that share a container, and what each of them may still do by itself."""
+"""Batches of runs: jobs that share a container, and what each of them may still do by itself."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def start_of(machine: Machine) -> float:
 
 @asynccontextmanager
 async def market(machine: Machine, *, served: bool = True) -> AsyncIterator[trio.Nursery]:
-    """Where jobs are asked for; it ends when all have ended."""
+    """The asker of jobs; it ends when all have ended."""
     async with trio.open_nursery() as house:
         if served:
             house.start_soon(machine.scheduler.serve)

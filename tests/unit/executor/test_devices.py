@@ -1,4 +1,4 @@
-"""What a machine says it computes with."""
+"""The devices that a machine reports."""
 
 from __future__ import annotations
 

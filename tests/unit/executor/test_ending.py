@@ -1,4 +1,4 @@
-"""Who pays for how a container ended."""
+"""The party that pays for the end of a container."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def take(root: Path, name: str = "0.result.json", limit: int = 10) -> bytes:
 def test_an_output_may_be_taken_while_its_container_goes_on(root: Path) -> None:
     write(root, **{"0.result.json": b"answer"})
     assert take(root) == b"answer"
-    # What it makes of the file afterwards is its own affair.
+    # Its later changes of the file do not matter.
     write(root, **{"0.result.json": b"other"})
     assert (root.parent / "kept" / "result.json").read_bytes() == b"answer"
 

@@ -1,4 +1,4 @@
-"""What a container prints, honest and hostile."""
+"""The output of a container, honest and hostile."""
 
 from __future__ import annotations
 

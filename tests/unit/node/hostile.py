@@ -1,4 +1,4 @@
-"""What people, scripts and other programs may hand over and should not: the same table for every listener."""
+"""Hostile inputs of people, scripts and other programs: the same table for every listener."""
 
 from __future__ import annotations
 

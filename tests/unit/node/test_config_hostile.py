@@ -38,7 +38,7 @@ VALUES = {**TEXTS, **WRONG}
 
 
 def refusal(make: Any) -> str:
-    """What was said against it; empty if it was taken."""
+    """The refusal; empty if it was taken."""
     try:
         built = make()
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What an earlier version has written is taken over."""
+"""Files of an earlier version are taken over."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""What an adapter tells of its peers beside the answers to its effects. Time is trio's own."""
+"""Reports of an adapter about its peers beside the answers to its effects. Time is trio's own."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -302,7 +302,7 @@ async def test_a_model_appears_only_when_all_of_it_is_there(tmp_path: Path) -> N
         with pytest.raises(P2PError):
             await asker.blobs.fetch_model(manifest.cid, ids(hosts))
         assert not (asker.root / "models").exists()
-        # What was checked before is not asked for again: it is no longer there.
+        # Checked blobs are not asked for again: they are no longer there.
         shutil.rmtree(tmp_path / hosts[0].peer_id)
         serve_all(hosts[0], tmp_path, [CONTENT])
         assert await asker.blobs.fetch_model(manifest.cid, ids(hosts)) == manifest

@@ -18,7 +18,7 @@ from tests.fakes.nodes import secret
 
 
 class Faults:
-    """What a host found its peers to do wrong."""
+    """The faults of peers that a host found."""
 
     def __init__(self) -> None:
         self.kinds: list[type[RemoteProtocolError]] = []

@@ -1,4 +1,4 @@
-"""Who is let in from outside: by address, by network, by how slow it is, and by what was banned from there."""
+"""Connections that are let in from outside: by address, by network, by speed, and by bans from there."""
 
 import pytest
 

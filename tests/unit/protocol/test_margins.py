@@ -106,7 +106,7 @@ def test_no_case_adds_more_than_it_says_and_nothing_that_is_negative_is_left_out
         after = running.after(llr_millinats, bench=bench)
         for was, now in ((running.told, after.told), (running.confirmed, after.confirmed)):
             assert 0 <= now <= RUNNING_ALARM
-            # What keeps the product of exp(evidence) a supermartingale.
+            # This keeps the product of exp(llr) a supermartingale.
             assert now <= max(0, was + llr_millinats, was if llr_millinats > 0 else 0)
             assert now - was <= MOST_A_CASE
         assert after.confirmed <= after.told

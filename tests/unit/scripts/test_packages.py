@@ -1,4 +1,4 @@
-"""What is missing, and what a person is told to do about it."""
+"""Missing packages, and their remedy in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be proved by name."""
+"""The proofs that have a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job is refused for before anybody is asked: each with its words and a way out."""
+"""Refusals of a job before any peer is asked: each with its words and a way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads: names, units, and the very numbers of the snapshot."""
+"""The metrics for Prometheus: names, units, and the very numbers of the snapshot."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class CountedBackend(FakeBackend):
 
 
 class Street(trio.abc.Listener[trio.abc.Stream]):
-    """Where callers of a test come from, without a network."""
+    """The addresses of a test's callers, without a network."""
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](1_000)

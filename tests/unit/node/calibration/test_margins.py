@@ -44,7 +44,7 @@ def test_honest_answers_have_at_most_one_on_average(scores: MarginScores) -> Non
     for told in groups().values():
         mean, bound = mean_likelihood_ratio(scores, told)
         assert mean <= bound <= 1
-    # What the table has never seen, too.
+    # Margins that the table has never seen, too.
     assert mean_likelihood_ratio(scores, answers(2_000, NOISE, 9))[0] < 1.02
 
 

@@ -1,4 +1,4 @@
-"""What is measured, and that it can be repeated."""
+"""The plan of a measurement, which can be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `vcoin calibrate` prints of a report, and what it says no to before anything is measured."""
+"""The report of `vcoin calibrate`, and its refusals before anything is measured."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ SAID = re.compile(r"vcoin ([a-z][a-z-]*(?: [a-z][a-z-]*)*)((?: [A-Z]+| --[a-z-]+
 
 
 def said_commands() -> Iterator[tuple[str, list[str], list[str]]]:
-    """Where the product names a command to a person: the place, the words that follow, its options."""
+    """A command that the product names to a person: the place, the words that follow, its options."""
     for path in product_modules():
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

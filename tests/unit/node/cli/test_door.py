@@ -53,7 +53,7 @@ def test_same_socket_as_the_settings(
 
 
 def test_nothing_slow_is_imported_on_the_way_to_the_daemon(tmp_path: Path) -> None:
-    """What a command costs before it asks: half a second on a busy machine is soon spent."""
+    """The cost of a command before it asks: half a second on a busy machine is soon spent."""
     code = (
         "import sys; from node.cli import main; main(['status']); main(['job', 'list']); main(['--help'])\n"
         "slow = {'trio', 'web3', 'coincurve', 'eth_utils', 'protocol.params', 'node.config', 'httpx', 'ssl'}\n"

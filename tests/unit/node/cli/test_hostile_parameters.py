@@ -17,7 +17,7 @@ from tests.unit.node.cli.conftest import Shell
 from tests.unit.node.hostile import TEXTS, files_under, require_clear_end
 
 pytestmark = pytest.mark.slow
-# What a command needs beside the parameter that is tried.
+# Parameters that a command needs beside the one that is tried.
 BASE: dict[str, tuple[list[str], dict[str, str]]] = {
     "vcoin node init": ([], {"--no-interactive": ""}),
     "vcoin job run": (["hello"], {"--model": SMOL.name}),
@@ -92,7 +92,7 @@ def quick(path: Path, password: str) -> object:
 async def test_hostile_value_ends_in_one_line(
     vcoin: Shell, harmless: Path, tmp_path: Path, command: str, parameter: str, index: int | None
 ) -> None:
-    # What could be done ends here: there is no node to do it.
+    # A valid call ends here: there is no node to perform it.
     vcoin.backend.nodes = []
     for about, value in TEXTS.items():
         for words in argv(command, parameter, index, value):

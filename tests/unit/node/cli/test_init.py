@@ -121,7 +121,7 @@ def test_settings_are_written_as_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(to_toml({"node": {"name": odd}, "p2p": {"fast": True, "bootnodes": [odd]}}))
     config = load({}, {"node.data_dir": str(tmp_path)})
     assert (config.node.name, config.p2p.bootnodes, config.p2p.fast) == (odd, (odd,), True)
-    # What a setting may not hold stands in the file as TOML has it, all the same.
+    # A value that a setting may not hold stands in the file as TOML has it, all the same.
     odder = "line \n del \x7f"
     assert tomllib.loads(to_toml({"node": {"name": odder}})) == {"node": {"name": odder}}
 

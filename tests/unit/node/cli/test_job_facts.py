@@ -1,4 +1,4 @@
-"""What `vcoin job show` says of a job's cost: every part of it, and no part that is nothing."""
+"""The lines of `vcoin job show` about a job's cost: every part of it, and no part that is nothing."""
 
 import re
 from dataclasses import replace

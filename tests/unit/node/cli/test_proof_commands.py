@@ -58,7 +58,7 @@ async def test_a_proof_is_written_again_and_over_nothing_else(asked: Shell) -> N
 
 
 def _requesters() -> Proof:
-    """What a requester knows of a batch with others' jobs in it."""
+    """A requester's knowledge of a batch with others' jobs in it."""
     proof = proof_of()
     assert proof.leaf is not None
     papers = replace(proof.papers, fingerprint_hash=None, salt=None)

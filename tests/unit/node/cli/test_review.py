@@ -1,4 +1,4 @@
-"""What people are shown of a case: by its state, by what this node holds of it, and on any terminal."""
+"""The views of a case: by its state, by the leaves that this node holds, and on any terminal."""
 
 from __future__ import annotations
 

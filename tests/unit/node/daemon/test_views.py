@@ -1,4 +1,4 @@
-"""What the daemon shows of jobs, cases and the network, from a whole job of the simulated world."""
+"""The daemon's views of jobs, cases and the network, from a whole job of the simulated world."""
 
 from dataclasses import replace
 

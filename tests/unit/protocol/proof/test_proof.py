@@ -38,7 +38,7 @@ ONLY_THE_CHAIN = {
     "steps[].transaction",
     "worker.owner",
 }
-"""What a file may say wrongly without contradicting itself; docs/verify.md names them, and --rpc finds them."""
+"""Wrong claims of a file that do not contradict it; docs/verify.md names them, and --rpc finds them."""
 
 
 def checks_of(proof: Proof) -> tuple[Check, ...]:

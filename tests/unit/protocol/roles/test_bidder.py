@@ -1,4 +1,4 @@
-"""What a provider does with a request: whom it answers, how often, and what it refuses."""
+"""A provider's answer to a request: whom it answers, how often, and what it refuses."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What the chain tells of others is kept only as far as it counts here, however long a node runs."""
+"""The chain's events about others are kept only as far as they count here, however long a node runs."""
 
 from protocol.events import AccountSeen, LaneSeen, SeedRevealed
 from protocol.roles.machine import Machine

@@ -20,7 +20,7 @@ from tests.support.scenes.provided_jobs import Deal, accept
 
 ETA_MS = START_MS + 64 * 50
 NEEDS_S = -(-TIME_FACTOR * ETA_MS // 1_000)
-"""What a client must allow for a job of 64 tokens."""
+"""The time that a client must allow for a job of 64 tokens."""
 DONE = RunResult(Outcome.OK, "", b"r" * 32, b"p" * 32, 64, "length", 1_000)
 
 

@@ -11,7 +11,7 @@ NOW = TimestampMs(1_800_000_000_000)
 
 
 def tell(latency: LatencyTracker, *events: MessageSent | MessageUnanswered) -> list[DeadlinePassed]:
-    """What is asked for passes at once; returns what passed."""
+    """Let timers pass at once; returns those that passed."""
     passed = []
     for event in events:
         for effect in latency.handle(event, NOW):

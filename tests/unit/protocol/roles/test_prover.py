@@ -1,4 +1,4 @@
-"""What a seat sends by itself about a leaf that code alone can condemn, when, and what it holds against no party."""
+"""A seat's fraud proofs: about which leaf, when, and which faults it holds against no party."""
 
 import dataclasses
 from typing import Any
@@ -195,7 +195,7 @@ def test_leaves_that_are_one_more_than_declared_are_proved_together() -> None:
     (proof,) = seat.turn()
     assert isinstance(proof, fx.ProveFraud)
     assert (proof.fraud_kind, [leaf.position for leaf in proof.leaves]) == (FraudKind.MISCOUNTED, [0, 2])
-    # What is no leaf of the batch is none of them.
+    # A paper that is no leaf of the batch is none of them.
     seat.leaves[1] = dataclasses.replace(seat.leaves[1], charge=0)
     with pytest.raises(Malformed, match="not in the batch"):
         seat.send(1)

@@ -1,4 +1,4 @@
-"""What a provider does with an assignment: only what its client signed, its lane covers, and it offered itself."""
+"""A provider's answer to an assignment: only what its client signed, its lane covers, and it offered itself."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a seat does that is shown too little, or cannot judge: when it demands and steps down, and what it finds."""
+"""A seat that is shown too little, or cannot judge: its demands, its step down, its findings."""
 
 import dataclasses
 from typing import Any
