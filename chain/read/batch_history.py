@@ -1,11 +1,11 @@
 """All that the chain tells of one batch, as the parts of a proof: submitted, drawn, judged, paid, and by which logs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from chain.contracts.contract import Contract, DecodedLog
 from chain.contracts.network import Network
-from chain.contracts.settlement import StoredBatch, stored_contents
+from chain.contracts.settlement import StoredBatch
 from protocol.court.docket import BatchEvent, DocketBatch, DocketCase, DocketSeat
 from protocol.court.phases import BatchPhase, SeatPhase
 from protocol.events import BatchSubmitted
@@ -76,9 +76,8 @@ async def read_batch_history(
     submitted = await network.settlement.entries("BatchSubmitted", first, last, batchId=batch_id)
     if not submitted:
         return None
-    node, slot, _, stored_values, contents = submitted[-1].values
+    node, _, _, stored_values, _ = submitted[-1].values
     stored = StoredBatch(*stored_values)
-    batch = _batch(batch_id, slot, stored, contents)
     since = stored.commit_block
     epoch = epoch_of(stored.commit_block, (await network.params.profile()).epoch_blocks)
     told = [
@@ -91,6 +90,7 @@ async def read_batch_history(
     ]
     told.sort(key=lambda entry: (entry.log.block, entry.log.index))
     docket = _docket(network, [submitted[-1], *told])
+    batch = _batch(docket.submitted, stored)
     case = _case(docket.case, told) if docket.case else None
     if case is not None and whole:
         case = await _completed(network, batch, case, told)
@@ -129,26 +129,11 @@ def _docket(network: Network, told: Sequence[DecodedLog]) -> DocketBatch:
     return docket
 
 
-def _batch(
-    batch_id: BatchId, slot: int, stored: StoredBatch, contents: tuple[bytes, int, list[tuple[object, ...]]]
-) -> BatchPaper:
-    return BatchPaper(
-        batch_id=batch_id,
-        slot=slot,
-        class_id=stored.class_id,
-        block=stored.commit_block,
-        timestamp=stored.commit_time,
-        rate_bps=stored.rate_percent * 100,
-        leaf_count=stored.leaf_count,
-        unreceipted=stored.unreceipted,
-        uncalibrated=stored.uncalibrated,
-        checked=stored.checked,
-        fee=stored.fee,
-        score=stored.score_hundredths,
-        sums=stored.sums,
-        contents=stored_contents(contents),
-        contents_hash=stored.contents_hash,
-    )
+def _batch(submitted: BatchSubmitted, stored: StoredBatch) -> BatchPaper:
+    """All that its event says, and what it was paid and kept by."""
+    told = {field.name: getattr(submitted, field.name) for field in fields(submitted)}
+    del told["node"], told["lane_jobs"]
+    return BatchPaper(**told, fee=stored.fee, score=stored.score_hundredths, contents_hash=stored.contents_hash)
 
 
 def _draw(batch: BatchPaper, epoch: int, told: Sequence[DecodedLog]) -> DrawPaper | None:

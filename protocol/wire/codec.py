@@ -155,7 +155,8 @@ def _build(cls: type[Any], raw: Any) -> Any:
 
 
 @functools.cache
-def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+def fields_of(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass in order: each one's name, and its type with its bounds."""
     hints = get_type_hints(cls, include_extras=True)
     return tuple((field.name, hints[field.name]) for field in dataclasses.fields(cast(Any, cls)))
 
@@ -164,13 +165,13 @@ def _fields(cls: type[Any]) -> tuple[tuple[str, Any], ...]:
 @functools.cache
 def _readers(cls: type[Any]) -> tuple[tuple[Callable[[Any, str], Any], str], ...]:
     """For each field what checks and builds its value, and what it is called in an error."""
-    return tuple((_checker(hint), f"{cls.__name__}.{name}") for name, hint in _fields(cast(Any, cls)))
+    return tuple((_checker(hint), f"{cls.__name__}.{name}") for name, hint in fields_of(cast(Any, cls)))
 
 
 @functools.cache
 def _writers(cls: type[Any]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
     """For each field its name and what makes its value plain."""
-    return tuple((name, _writer(hint)) for name, hint in _fields(cast(Any, cls)))
+    return tuple((name, _writer(hint)) for name, hint in fields_of(cast(Any, cls)))
 
 
 def _writer(hint: Any) -> Callable[[Any], Any]:

@@ -6,15 +6,14 @@ not refused, so that a newer writer may say more.
 """
 
 import dataclasses
-import functools
 import json
 import re
 import types
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from protocol.errors import Malformed, TooLarge
-from protocol.wire.codec import MAX_ITEMS, Bits, build
+from protocol.wire.codec import MAX_ITEMS, Bits, build, fields_of
 
 T = TypeVar("T")
 EXACT_BITS = 53
@@ -102,7 +101,7 @@ def _refuse(text: str) -> Any:
 def _written(hint: Any, value: Any) -> Any:
     hint, bits = _bare(hint)
     if dataclasses.is_dataclass(hint):
-        held = ((name, kind, getattr(value, name)) for name, kind in _fields(cast(Any, hint)))
+        held = ((name, kind, getattr(value, name)) for name, kind in fields_of(cast(Any, hint)))
         return {name: _written(kind, each) for name, kind, each in held if each is not None}
     if get_origin(hint) is tuple:
         kinds = _spread(get_args(hint), value)
@@ -140,7 +139,7 @@ def _raw(hint: Any, content: Any, where: str, strange: list[str]) -> Any:
 def _raw_fields(cls: Any, content: Any, where: str, strange: list[str]) -> list[Any]:
     if type(content) is not dict:
         raise Malformed(f"{where or 'it'}: expected an object")
-    known = dict(_fields(cls))
+    known = dict(fields_of(cls))
     for name in content:
         if name not in known and len(strange) < MAX_STRANGE:
             strange.append(_under(where, name[:64]))
@@ -174,12 +173,6 @@ def _under(where: str, name: str) -> str:
 
 
 # --- types ----------------------------------------------------------------------------------------------------------
-@functools.cache
-def _fields(cls: Any) -> tuple[tuple[str, Any], ...]:
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(cls))
-
-
 def _bare(hint: Any) -> tuple[Any, int]:
     """A type without None and bounds, and how many bits an integer of it may have."""
     if _is_optional(hint):

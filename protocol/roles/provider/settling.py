@@ -115,7 +115,7 @@ class Settling:
     def view(self, job: ProvidedJob) -> JobState:
         """A job as it is shown."""
         leaf, details = self.settler.leaf_of(job.job_id), job.order.details
-        charge = Wei(leaf.charge if leaf else 0)
+        charge, batch = Wei(leaf.charge if leaf else 0), self.settler.own.batch_with(job.job_id)
         return JobState(
             request_id=RequestId(job.order.details.request_id),
             job_id=job.job_id,
@@ -139,10 +139,10 @@ class Settling:
             bonus=Wei(leaf.bonus if leaf else 0),
             debit=Wei(0),
             attempt=job.order.details.attempt,
-            batch_id=self.settler.batch_of(job.job_id),
-            position=self.settler.position_of(job.job_id),
+            batch_id=batch.batch_id if batch else None,
+            position=batch.job_ids.index(job.job_id) if batch and batch.batch_id else None,
             reason=self._reason(job),
             asked_ms=job.asked_ms,
-            history=(*job.history, *self.settler.history_of(job.job_id)),
+            history=(*job.history, *(batch.history if batch else ())),
             next_step_ms=None,
         )

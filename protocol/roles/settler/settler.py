@@ -15,7 +15,7 @@ from protocol.stages.commitment import Leaf, LeafEntry, LeafStatus, SettledJob, 
 from protocol.stages.offer import NodeRecord
 from protocol.timers import BatchTimer
 from protocol.wire.bounded import keep_newest
-from protocol.wire.ids import Address, BatchId, Cid, JobId, TimestampMs
+from protocol.wire.ids import Address, Cid, JobId, TimestampMs
 
 SUBMIT_AGAIN_MS = 10_000
 LEAVES_KEPT = 8_192
@@ -112,21 +112,6 @@ class Settler:
         """The stage of a job on chain; None while it is in no batch."""
         batch = self.own.batch_with(job_id)
         return batch.stage if batch and batch.stage is not Stage.DELIVERED else None
-
-    def batch_of(self, job_id: JobId) -> BatchId | None:
-        """The mined batch that a job is in."""
-        batch = self.own.batch_with(job_id)
-        return batch.batch_id if batch else None
-
-    def position_of(self, job_id: JobId) -> int | None:
-        """The place of a job among the leaves of its mined batch."""
-        batch = self.own.batch_with(job_id)
-        return batch.job_ids.index(job_id) if batch and batch.batch_id else None
-
-    def history_of(self, job_id: JobId) -> tuple[tuple[Stage, TimestampMs], ...]:
-        """The stages that a job reached in its batch."""
-        batch = self.own.batch_with(job_id)
-        return tuple(batch.history) if batch else ()
 
     def leaf_of(self, job_id: JobId) -> Leaf | None:
         """The leaf of a job that has ended."""

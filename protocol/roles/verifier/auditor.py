@@ -28,6 +28,7 @@ from protocol.stages.verification import (
     audit_commitment,
 )
 from protocol.timers import AuditTimer, CloseAuditTimer, CommitAuditTimer, ConveneAuditTimer, RevealAuditTimer
+from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import BatchId, PeerId, TimestampMs
 
 ASK_AGAIN_MS = 3_000
@@ -107,9 +108,7 @@ class Auditor:
         case = self.docket.case(batch_id)
         if case is None or self.member.identity.node_id not in event.auditors:
             return ()
-        while len(self._audits) >= AUDITS_KEPT:
-            self._audits.pop(next(iter(self._audits)))
-        audit = self._audits[batch_id] = Audit(
+        audit = Audit(
             batch_id=batch_id,
             place=event.auditors.index(self.member.identity.node_id),
             seats={
@@ -118,6 +117,7 @@ class Auditor:
             },
             leaves={index: DrawnLeaf() for index in case.drawn},
         )
+        keep_newest(self._audits, batch_id, audit, AUDITS_KEPT)
         return self._ask(audit, now_ms)
 
     def _public(self, audit: Audit) -> DocketAudit:
