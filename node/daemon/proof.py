@@ -7,7 +7,6 @@ from node.api import views as api
 from node.api.faults import Fault
 from node.daemon.parts import Parts
 from protocol.errors import AdapterError, ChainError
-from protocol.judging.fraud_proofs import SignedResult
 from protocol.proof import file
 from protocol.roles.provider.provided import ProvidedJob
 from protocol.roles.requester.requested import RequestedJob
@@ -158,7 +157,7 @@ def _of_provider(job: ProvidedJob) -> file.JobPapers:
         order_signature=order.signature,
         details=order.details,
         promise=job.promise,
-        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
+        result=file.ResultPaper(delivery.result, delivery.signature) if delivery else None,
         fingerprint_hash=run.fingerprint_hash if opened and run else None,
         salt=job.salt if opened else None,
     )
@@ -177,7 +176,7 @@ def _of_requester(job: RequestedJob) -> file.JobPapers | None:
         order_signature=job.order.signature,
         details=job.details,
         promise=job.promise,
-        result=SignedResult(delivery.result, delivery.signature) if delivery else None,
+        result=file.ResultPaper(delivery.result, delivery.signature) if delivery else None,
         receipt=job.receipt,
     )
 

@@ -12,7 +12,6 @@ from protocol.params import BONUS_BELOW_PERCENT, BONUS_PERCENT, RETRY_AFTER_DEAD
 from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, Assignment, JobDetails
 from protocol.stages.commitment import BatchContents, BatchSums, Leaf, LeafStatus, Receipt, Result
 from protocol.stages.request import accepts_class
-from protocol.wire.codec import Signature
 from protocol.wire.envelope import Domain, digest, is_signed_by, struct_hash
 from protocol.wire.ids import Address
 from protocol.wire.merkle import EMPTY, SumNode, climb, join
@@ -131,7 +130,7 @@ class SignedResult:
     """A node's result with its operator's signature."""
 
     result: Result
-    signature: Signature
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator
 
-from protocol.judging.fraud_proofs import BatchFacts, OpenedLeaf, Papers, depth_of, fraud_kinds_in, is_in_batch
+from protocol.judging.fraud_proofs import (
+    BatchFacts,
+    OpenedLeaf,
+    Papers,
+    SignedResult,
+    depth_of,
+    fraud_kinds_in,
+    is_in_batch,
+)
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
@@ -125,7 +133,8 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
     )
     papers = proof.papers
     receipt = papers.receipt.receipt if papers.receipt else None
-    known = Papers(papers.order, papers.details, receipt, papers.result)
+    signed = SignedResult(papers.result.result, papers.result.signature) if papers.result else None
+    known = Papers(papers.order, papers.details, receipt, signed)
     fraud_kinds = fraud_kinds_in(opened, facts, known, proof.worker.operator, proof.place.domain)
     yield compared(
         "no lie",

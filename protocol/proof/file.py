@@ -7,11 +7,10 @@ times in seconds unless a name says otherwise.
 from dataclasses import dataclass
 from typing import Annotated
 
-from protocol.judging.fraud_proofs import SignedResult
 from protocol.params import MAX_FINGERPRINT_BYTES, MAX_INPUT_BYTES
 from protocol.stages.assignment import Assignment, JobDetails, SignedAccept
 from protocol.stages.blob import ModelManifest
-from protocol.stages.commitment import BatchContents, BatchSums, Leaf, SignedReceipt
+from protocol.stages.commitment import BatchContents, BatchSums, Leaf, Result, SignedReceipt
 from protocol.stages.offer import Offer
 from protocol.stages.request import Request
 from protocol.stages.verification import Calibration, Verdict
@@ -55,6 +54,14 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultPaper:
+    """A Result with its operator's signature."""
+
+    result: Result
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
 class JobPapers:
     """The messages that both sides signed. The last two open the output's commitment; the requester lacks them."""
 
@@ -66,7 +73,7 @@ class JobPapers:
     order_signature: Signature
     details: JobDetails
     promise: SignedAccept | None = None
-    result: SignedResult | None = None
+    result: ResultPaper | None = None
     receipt: SignedReceipt | None = None
     fingerprint_hash: Bytes32 | None = None
     salt: Bytes32 | None = None

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from node.wallet.sealing import seal
-from protocol.judging.fraud_proofs import SignedResult
 from protocol.params import VCN
 from protocol.proof.file import (
     VERSION,
@@ -27,6 +26,7 @@ from protocol.proof.file import (
     PayPaper,
     Place,
     Proof,
+    ResultPaper,
     SeatPaper,
     Step,
     Worker,
@@ -223,7 +223,7 @@ def _papers(kind: int, model: ModelManifest, asked: bytes, answer: Answer) -> tu
         order_signature=CLIENT.sign(order, DOMAIN),
         details=details,
         promise=SignedAccept(accept, NODE.sign(accept, DOMAIN)),
-        result=SignedResult(result, NODE.sign(result, DOMAIN)),
+        result=ResultPaper(result, NODE.sign(result, DOMAIN)),
         receipt=SignedReceipt(receipt, CLIENT.sign(receipt, DOMAIN)),
         fingerprint_hash=hashes[1],
         salt=named("output salt"),
