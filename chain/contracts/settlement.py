@@ -125,16 +125,7 @@ class Settlement(Contract):
 
     def open_lane(self, order: LaneOpen, signature: bytes) -> Call:
         """Move a client's free money into a lane; the signature may be empty if the client itself sends it."""
-        return self.call(
-            "openLane",
-            order.client,
-            order.signer,
-            order.node,
-            order.amount,
-            order.prev_total,
-            order.deadline,
-            signature,
-        )
+        return self.call("openLane", *astuple(order), signature)
 
     def close_lane(self, lane: Lane) -> Call:
         """Start the clock after which the rest may be taken back; client or signer."""
@@ -241,8 +232,7 @@ class Settlement(Contract):
 
 def contents_tuple(contents: BatchContents) -> tuple[Any, ...]:
     """Contents as the contracts take them."""
-    debits = [(debit.client, debit.signer, debit.leaves, debit.amount, debit.index) for debit in contents.debits]
-    return (contents.root, contents.max_leaf, debits)
+    return astuple(contents)
 
 
 def contents_of(batch: Batch) -> BatchContents:

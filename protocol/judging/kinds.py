@@ -6,14 +6,13 @@ from protocol.judging.reading import (
     ReadingFacts,
     read_texts,
     reading_score,
-    readings_differ,
     split_check,
     validate_reading,
 )
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import InvalidResult, ResultFacts, validate_fingerprint, validate_result
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS
-from protocol.stages.verification import Calibration, checks_differ, score, token_margins
+from protocol.stages.verification import Calibration, checks_differ, passes_differ, score, token_margins
 from protocol.wire.ids import JobId
 
 Facts = ResultFacts | ReadingFacts
@@ -96,4 +95,4 @@ def differ(kind: int, own: bytes, theirs: bytes, rows: int, calibration: Calibra
     """Whether another seat's check.bin is not a pass over the same leaf; see `verification.checks_differ`."""
     if kind == GENERATE:
         return checks_differ(own, theirs, rows, calibration)
-    return readings_differ(kind, own, theirs, rows, calibration)
+    return passes_differ(own, theirs, lambda check: split_check(kind, check, rows)[0], calibration)

@@ -30,7 +30,6 @@ from protocol.stages.verification import (
     read_states,
     score_bps,
     state_distances,
-    states_differ,
 )
 from protocol.wire.ids import JobId
 
@@ -156,21 +155,6 @@ def reading_score(kind: int, fingerprint: bytes, check: bytes, texts: int, calib
         score_bps(chunk, _for_states(calibration.chunk, texts % CHUNK_TOKENS or CHUNK_TOKENS)),
         numbers,
     )
-
-
-def readings_differ(kind: int, own: bytes, theirs: bytes, texts: int, calibration: Calibration) -> bool:
-    """Whether another seat's check.bin is not a pass over the same leaf; see `verification.checks_differ`.
-
-    Raises: ValueError if `own` has not the right length.
-    """
-    if not own or not theirs:
-        return own != theirs
-    mine = split_check(kind, own, texts)[0]
-    try:
-        other = split_check(kind, theirs, texts)[0]
-    except ValueError:
-        return True
-    return states_differ(mine, other, calibration)
 
 
 def _for_texts(tolerance: Tolerance, count: int) -> Tolerance:

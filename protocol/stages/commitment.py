@@ -1,8 +1,9 @@
 """Commitments: a node's signed result, the client's receipt, and the leaves of a batch."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields, replace
 from enum import IntEnum
+from operator import attrgetter
 from typing import Annotated
 
 from eth_abi.abi import encode
@@ -207,28 +208,16 @@ class Batch:
 
 def contents_hash(contents: BatchContents) -> bytes:
     """The chain's record of contents: the keccak of their ABI encoding; twin of ContentsLib."""
-    debits = [(debit.client, debit.signer, debit.leaves, debit.amount, debit.index) for debit in contents.debits]
-    kinds = ["(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"]
-    return keccak(encode(kinds, [(contents.root, contents.max_leaf, debits)]))
+    return keccak(encode(["(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"], [astuple(contents)]))
+
+
+_values_of = attrgetter(*(field.name for field in fields(Leaf)))
 
 
 def leaf_hash(leaf: Leaf) -> bytes:
     """keccak over the fields of a leaf; twin of LeafLib."""
     kinds = ["address", "address", "uint24", "bytes32", "uint96", "uint96", "uint32", "bytes32", "bytes32", "bytes32"]
-    values = [
-        leaf.client,
-        leaf.signer,
-        leaf.index,
-        leaf.details,
-        leaf.charge,
-        leaf.bonus,
-        leaf.actual_ms,
-        leaf.result_hash,
-        leaf.output_commit,
-        leaf.receipt_hash,
-        leaf.status,
-    ]
-    return keccak(encode([*kinds, "uint8"], values))
+    return keccak(encode([*kinds, "uint8"], _values_of(leaf)))
 
 
 def output_commit(
@@ -265,19 +254,8 @@ def leaf_of(order: AssignmentOrder, result: Result, delivered: int, receipt: Rec
 
 def unpaid_leaf(assignment: Assignment, status: LeafStatus) -> Leaf:
     """The leaf of a job that gave nothing: it keeps its place in the lane and charges nothing."""
-    return Leaf(
-        client=assignment.client,
-        signer=assignment.signer,
-        index=assignment.index,
-        details=assignment.details,
-        charge=0,
-        bonus=0,
-        actual_ms=0,
-        result_hash=ZERO_HASH,
-        output_commit=ZERO_HASH,
-        receipt_hash=ZERO_HASH,
-        status=status,
-    )
+    leaf = missing_leaf(assignment.client, assignment.signer, assignment.index)
+    return replace(leaf, details=assignment.details, status=status)
 
 
 def mine_by(entry: LeafEntry) -> int:

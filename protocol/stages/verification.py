@@ -14,7 +14,7 @@ little-endian.
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -267,16 +267,13 @@ def distances(fingerprint: bytes, check: bytes, token_count: int) -> Distances:
 
 def state_distances(fingerprint: bytes, chunks: list[Chunk]) -> tuple[int, int]:
     """How far a fingerprint lies from the states of a check in ppm: as a whole, and in its worst chunk."""
-    errors, norms, worst_chunk, offset = Fraction(0), Fraction(0), 0, 0
-    for scale, rows, mean_square in chunks:
-        count = len(rows)
-        (claimed_scale,) = struct.unpack_from("<e", fingerprint, offset)
-        claimed = struct.unpack_from(f"<{count}b", fingerprint, offset + 2)
-        offset += 2 + count
-        error = _mean_error(Fraction(claimed_scale), claimed, scale, rows)
-        worst_chunk = max(worst_chunk, _relative(error, mean_square))
-        errors, norms = errors + error, norms + mean_square
-    return _relative(errors, norms) if chunks else 0, worst_chunk
+    claimed: list[tuple[Fraction, tuple[int, ...]]] = []
+    offset = 0
+    for _, rows, _ in chunks:
+        (scale,) = struct.unpack_from("<e", fingerprint, offset)
+        claimed.append((Fraction(scale), struct.unpack_from(f"<{len(rows)}b", fingerprint, offset + 2)))
+        offset += 2 + len(rows)
+    return _apart(claimed, chunks)
 
 
 def margins_of(check: bytes, token_count: int) -> tuple[int, ...]:
@@ -314,24 +311,21 @@ def checks_differ(own: bytes, theirs: bytes, token_count: int, calibration: Cali
     anything may be expected; an empty `own` says that there was nothing to compute.
     Raises: ValueError if `own` has not the right length.
     """
+    return passes_differ(own, theirs, lambda check: _split(check, token_count)[0], calibration)
+
+
+def passes_differ(
+    own: bytes, theirs: bytes, states_of: Callable[[bytes], list[Chunk]], calibration: Calibration
+) -> bool:
+    """As `checks_differ`, of any kind of job. Args: states_of, the projections in a check.bin of that kind."""
     if not own or not theirs:
         return own != theirs
-    mine = _split(own, token_count)[0]
+    mine = states_of(own)
     try:
-        other = _split(theirs, token_count)[0]
+        other = [(scale, rows) for scale, rows, _ in states_of(theirs)]
     except ValueError:
         return True
-    return states_differ(mine, other, calibration)
-
-
-def states_differ(mine: list[Chunk], other: list[Chunk], calibration: Calibration) -> bool:
-    """Whether two passes saw other hidden states, by what a verdict would call a failure; mine is the measure."""
-    errors, norms, worst_chunk = Fraction(0), Fraction(0), 0
-    for (scale, rows, mean_square), (other_scale, other_rows, _) in zip(mine, other, strict=True):
-        error = _mean_error(other_scale, other_rows, scale, rows)
-        worst_chunk = max(worst_chunk, _relative(error, mean_square))
-        errors, norms = errors + error, norms + mean_square
-    act = _relative(errors, norms) if mine else 0
+    act, worst_chunk = _apart(other, mine)
     return act > calibration.act.d1 or worst_chunk > calibration.chunk.d1
 
 
@@ -369,6 +363,16 @@ def _mean_error(claimed_scale: Fraction, claimed: tuple[int, ...], scale: Fracti
     theirs = sum(q * q for q in claimed)
     cross = sum(a * b for a, b in zip(claimed, rows, strict=True))
     return (claimed_scale**2 * theirs - 2 * claimed_scale * scale * cross + scale**2 * own) / len(rows)
+
+
+def _apart(others: Sequence[tuple[Fraction, tuple[int, ...]]], chunks: list[Chunk]) -> tuple[int, int]:
+    """How far projections, each chunk with its scale, lie from a pass in ppm: as a whole, and in the worst chunk."""
+    errors, norms, worst_chunk = Fraction(0), Fraction(0), 0
+    for (other_scale, other_rows), (scale, rows, mean_square) in zip(others, chunks, strict=True):
+        error = _mean_error(other_scale, other_rows, scale, rows)
+        worst_chunk = max(worst_chunk, _relative(error, mean_square))
+        errors, norms = errors + error, norms + mean_square
+    return _relative(errors, norms) if chunks else 0, worst_chunk
 
 
 def _relative(error: Fraction, mean_square: Fraction) -> int:
