@@ -22,7 +22,7 @@ An event without an arrow leaves the state as it is.
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class LifeCycle:
     """A life cycle: the first state of the table is where it begins, a state that nothing leaves is its end."""
 
     name: str
@@ -31,10 +31,10 @@ class Machine:
 
 
 MACHINES = (
-    Machine("Job", "protocol/job.py", job.TRANSITIONS),
-    Machine("Batch", "protocol/court/phases.py", phases.BATCH_TRANSITIONS),
-    Machine("Case", "protocol/court/phases.py", phases.CASE_TRANSITIONS),
-    Machine("Seat", "protocol/court/phases.py", phases.SEAT_TRANSITIONS),
+    LifeCycle("Job", "protocol/job.py", job.TRANSITIONS),
+    LifeCycle("Batch", "protocol/court/phases.py", phases.BATCH_TRANSITIONS),
+    LifeCycle("Case", "protocol/court/phases.py", phases.CASE_TRANSITIONS),
+    LifeCycle("Seat", "protocol/court/phases.py", phases.SEAT_TRANSITIONS),
 )
 """Every table that is drawn, in the order of the page."""
 
@@ -43,7 +43,7 @@ def page() -> str:
     return "\n".join((_TOP, *(_section(each) for each in MACHINES)))
 
 
-def _section(machine: Machine) -> str:
+def _section(machine: LifeCycle) -> str:
     return "\n".join(
         (
             f"## {machine.name}\n\nTable: `{machine.source}`.\n",
@@ -55,7 +55,7 @@ def _section(machine: Machine) -> str:
     )
 
 
-def _lines(machine: Machine) -> Iterator[str]:
+def _lines(machine: LifeCycle) -> Iterator[str]:
     yield from (f'    state "{_label(state)}" as {_id(state)}' for state in machine.table)
     yield f"    [*] --> {_id(next(iter(machine.table)))}"
     for state, moves in machine.table.items():

@@ -215,7 +215,7 @@ def test_command_line_imports_nothing_heavy() -> None:
 
 def test_a_class_name_stands_once_in_the_product() -> None:
     found: dict[str, list[str]] = {}
-    for path in product_modules():
+    for path in [*product_modules(), *tracked("scripts/*.py")]:
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(f"{name_of(path)}:{node.lineno}")

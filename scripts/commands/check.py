@@ -23,7 +23,7 @@ from scripts.setup.session import Session
 
 
 @dataclass(frozen=True)
-class Check:
+class StaticCheck:
     """A command that is silent about good code; `fix` is the same tool asked to mend what it finds."""
 
     name: str
@@ -36,22 +36,22 @@ def _tool(name: str) -> str:
     return str(venv.VENV / "bin" / name)
 
 
-def checks() -> list[Check]:
+def checks() -> list[StaticCheck]:
     """Those that this checkout can run; the slow ones first, so that two cores end together."""
     ruff = _tool("ruff")
     chosen = [
-        Check("types", (_tool("mypy"),)),
-        Check("imports", (_tool("lint-imports"),)),
-        Check("lint", (ruff, "check", "--quiet"), fix=(ruff, "check", "--quiet", "--fix")),
-        Check("format", (ruff, "format", "--check", "--quiet"), fix=(ruff, "format", "--quiet")),
+        StaticCheck("types", (_tool("mypy"),)),
+        StaticCheck("imports", (_tool("lint-imports"),)),
+        StaticCheck("lint", (ruff, "check", "--quiet"), fix=(ruff, "check", "--quiet", "--fix")),
+        StaticCheck("format", (ruff, "format", "--check", "--quiet"), fix=(ruff, "format", "--quiet")),
     ]
     if (node_tools.FOLDER / "foundry.toml").is_file() and node_tools.forge().is_file():
         forge = str(node_tools.forge())
-        chosen.append(Check("contract format", (forge, "fmt", "--check"), node_tools.FOLDER, fix=(forge, "fmt")))
+        chosen.append(StaticCheck("contract format", (forge, "fmt", "--check"), node_tools.FOLDER, fix=(forge, "fmt")))
     return chosen
 
 
-def _run(check: Check, fix: bool) -> tuple[Check, bool, float, str]:
+def _run(check: StaticCheck, fix: bool) -> tuple[StaticCheck, bool, float, str]:
     started = time.monotonic()
     command = check.fix if fix and check.fix else check.command
     done = subprocess.run(

@@ -37,7 +37,7 @@ SUPPORT = {"benchmarks", "fakes", "support", "vectors"}
 
 
 @dataclass(frozen=True)
-class Lane:
+class LayerLane:
     """Layers that share something: `width` says how many of them run at a time.
 
     niceness: how far they give way to other lanes; the tighter the deadlines of its tests, the less.
@@ -49,14 +49,14 @@ class Lane:
 
 
 # They compute, and take what the others leave.
-CORES = Lane("cores", os.cpu_count() or 1, niceness=19)
+CORES = LayerLane("cores", os.cpu_count() or 1, niceness=19)
 # So do these, but forge does not share its output with a second forge.
-FORGE = Lane("forge", niceness=19)
+FORGE = LayerLane("forge", niceness=19)
 # Tests of containers count those of the whole engine, and some have half a second to end one.
-ENGINE = Lane("engine")
+ENGINE = LayerLane("engine")
 # Nodes have seconds to answer each other, and chains blocks to come: they wait more than they compute, as those of the
 # engine do, and two of them at a time keep their times on two cores.
-PEERS = Lane("peers")
+PEERS = LayerLane("peers")
 LANES = (CORES, FORGE, ENGINE, PEERS)
 # For one test; what takes a minute alone may take ten beside others, and does not hang.
 LIMIT_S = 900
@@ -68,7 +68,7 @@ class Layer:
 
     name: str
     folder: str
-    lane: Lane = CORES
+    lane: LayerLane = CORES
     needs: tuple[str, ...] = ("venv",)
     marks: str = ""
     fast: bool = False
@@ -113,7 +113,7 @@ def layers() -> list[Layer]:
 
 
 @dataclass
-class Outcome:
+class LayerOutcome:
     """How a layer went; counts are of single tests, as its runners print them."""
 
     layer: Layer
@@ -132,7 +132,7 @@ class Run:
         self._env = {name: value for name, value in session.env.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._fast = fast
 
-    def all(self, chosen: Sequence[Layer]) -> list[Outcome]:
+    def all(self, chosen: Sequence[Layer]) -> list[LayerOutcome]:
         """All lanes side by side; what a layer printed is shown when it has ended, unless it is the only one."""
         if len(chosen) == 1:
             return [self.layer(chosen[0], sys.stdout)]
@@ -148,13 +148,13 @@ class Run:
                 raise
             return [ended.result()[1] for ended in running]
 
-    def _kept(self, layer: Layer) -> tuple[io.StringIO, Outcome]:
+    def _kept(self, layer: Layer) -> tuple[io.StringIO, LayerOutcome]:
         out = io.StringIO()
         return out, self.layer(layer, out)
 
-    def layer(self, layer: Layer, out: TextIO) -> Outcome:
+    def layer(self, layer: Layer, out: TextIO) -> LayerOutcome:
         print(f"\n--- {layer.name} ---", file=out, flush=True)
-        outcome = Outcome(layer, out)
+        outcome = LayerOutcome(layer, out)
         started = time.monotonic()
         if layer.name == "static":
             outcome.good = check.run(out=out)
@@ -166,7 +166,7 @@ class Run:
         outcome.seconds = time.monotonic() - started
         return outcome
 
-    def _pytest(self, outcome: Outcome, path: Path, only: str = "") -> None:
+    def _pytest(self, outcome: LayerOutcome, path: Path, only: str = "") -> None:
         absent = [] if shutil.which("nvidia-smi") else ["not gpu"]
         marks = " and ".join([*([only] if only else []), *absent, *(["not slow"] if self._fast else [])])
         command = [
@@ -181,12 +181,12 @@ class Run:
         command += ["--color=yes"] if sys.stdout.isatty() else []
         self._stream(outcome, command, REPOSITORY)
 
-    def _forge(self, outcome: Outcome) -> None:
+    def _forge(self, outcome: LayerOutcome) -> None:
         self._stream(outcome, [str(node_tools.forge()), "test"], node_tools.FOLDER)
         if any((TESTS / "contracts").rglob("test_*.py")):
             self._pytest(outcome, TESTS / "contracts")
 
-    def _stream(self, outcome: Outcome, command: Sequence[str], folder: Path) -> None:
+    def _stream(self, outcome: LayerOutcome, command: Sequence[str], folder: Path) -> None:
         """Show a runner's output as it comes, and take the counts from it."""
         process = subprocess.Popen(
             ["nice", "-n", str(outcome.layer.lane.niceness), *command],
@@ -219,7 +219,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COUNT = re.compile(r"(\d+) (?:tests )?(passed|failed|error)")
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[LayerOutcome]) -> str:
     rows = [("layer", "result", "passed", "failed", "seconds")]
     rows += [
         (o.layer.name, "ok" if o.good else "FAILED", str(o.passed), str(o.failed), f"{o.seconds:.1f}") for o in outcomes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.setup import venv
 from scripts.setup.cache import Stamp, cache_directory, content_key
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 LOCK = venv.ANALYSERS_LOCK
 
@@ -40,7 +40,7 @@ def make(bench: Workbench) -> None:
     Stamp(place).write(_key())
 
 
-STEP = Step(
+STEP = SetupStep(
     name="analysers",
     ready=lambda bench: Stamp(folder()).matches(_key()),
     make=make,

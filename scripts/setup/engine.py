@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from scripts.setup.cache import cache_directory
 from scripts.setup.failure import Missing, StepFailed
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 RUN = Path("/run/vcoin")
 SOCKET = RUN / "docker.sock"
@@ -135,8 +135,8 @@ class Lease:
         self.host: str | None = None
         self._lock: IO[bytes] | None = None
 
-    def step(self) -> Step:
-        return Step(name="docker engine", ready=self._ready, make=self._make, after=("packages",))
+    def step(self) -> SetupStep:
+        return SetupStep(name="docker engine", ready=self._ready, make=self._make, after=("packages",))
 
     def _ready(self, bench: Workbench) -> bool:
         self._hold()

@@ -7,7 +7,7 @@ import sys
 
 from scripts.setup import venv
 from scripts.setup.failure import StepFailed
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 
 def _ready(bench: Workbench) -> bool:
@@ -26,7 +26,7 @@ def _make(bench: Workbench) -> None:
     bench.run(venv.PYTHON, "-m", __name__, "build", env=env)
 
 
-STEP = Step(name="runner image", ready=_ready, make=_make, after=("packages", "venv", "docker engine"))
+STEP = SetupStep(name="runner image", ready=_ready, make=_make, after=("packages", "venv", "docker engine"))
 
 
 def main() -> None:

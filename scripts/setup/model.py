@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.setup import venv
 from scripts.setup.cache import REPOSITORY, cache_directory, content_key
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 EXECUTOR = REPOSITORY / "executor"
 
@@ -48,7 +48,7 @@ def _make(bench: Workbench) -> None:
     bench.run(venv.PYTHON, "-m", __name__, venv.pip())
 
 
-STEP = Step(name="model", ready=_ready, make=_make, after=("runner image",))
+STEP = SetupStep(name="model", ready=_ready, make=_make, after=("runner image",))
 
 
 def main() -> None:

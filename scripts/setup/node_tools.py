@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scripts.setup.cache import REPOSITORY, Stamp, cache_directory, content_key
 from scripts.setup.packages import node_major
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 FOLDER = REPOSITORY / "hardhat-local"
 MODULES = FOLDER / "node_modules"
@@ -29,7 +29,7 @@ def make(bench: Workbench) -> None:
     Stamp(MODULES).write(_key())
 
 
-STEP = Step(
+STEP = SetupStep(
     name="node tools",
     ready=lambda bench: Stamp(MODULES).matches(_key()),
     make=make,

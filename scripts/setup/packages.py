@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.setup.failure import Missing
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 NODE_MAJOR = 20
 
@@ -122,9 +122,9 @@ def install(bench: Workbench, requirements: Sequence[Requirement]) -> None:
         )
 
 
-def step(requirements: Sequence[Requirement]) -> Step:
+def step(requirements: Sequence[Requirement]) -> SetupStep:
     """All packages in one go, first, since everything else stands on them."""
-    return Step(
+    return SetupStep(
         name="packages",
         ready=lambda bench: not missing(requirements),
         make=lambda bench: install(bench, requirements),

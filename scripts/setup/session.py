@@ -15,7 +15,7 @@ from scripts.setup import analysers, engine, image, model, node_tools, packages,
 from scripts.setup.cache import REPOSITORY, cache_directory
 from scripts.setup.failure import report
 from scripts.setup.packages import Requirement
-from scripts.setup.step import Plan, Step
+from scripts.setup.step import SetupPlan, SetupStep
 
 CLEANUP_DEADLINE_S = 60
 # All there is to set up.
@@ -42,7 +42,7 @@ class Session:
         try:
             with (cache_directory() / "setup.lock").open("ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                Plan(self._steps(), self.env).run()
+                SetupPlan(self._steps(), self.env).run()
         except BaseException:
             self._release()
             raise
@@ -76,7 +76,7 @@ class Session:
         if left := self._lease.release(keep=self._keep):
             print(left, file=sys.stderr)
 
-    def _steps(self) -> list[Step]:
+    def _steps(self) -> list[SetupStep]:
         needs = set(self._needs)
         for step in (model.STEP, image.STEP, node_tools.STEP):
             needs.update(step.after if step.name in needs else ())

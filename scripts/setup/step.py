@@ -58,7 +58,7 @@ class Workbench:
 
 
 @dataclass(frozen=True)
-class Step:
+class SetupStep:
     """One thing that must be on the machine. `ready` looks and changes nothing; `make` may be repeated safely."""
 
     name: str
@@ -68,10 +68,10 @@ class Step:
 
 
 @dataclass
-class Plan:
+class SetupPlan:
     """Runs steps in the order that `after` allows and prints one line for each."""
 
-    steps: Sequence[Step]
+    steps: Sequence[SetupStep]
     env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def run(self) -> None:
@@ -79,7 +79,7 @@ class Plan:
         names = {step.name for step in self.steps}
         waiting = list(self.steps)
         done: set[str] = set()
-        running: dict[Future[None], Step] = {}
+        running: dict[Future[None], SetupStep] = {}
         with ThreadPoolExecutor(PARALLEL_STEPS) as pool:
             while waiting or running:
                 for step in [s for s in waiting if done.issuperset(names.intersection(s.after))]:
@@ -91,7 +91,7 @@ class Plan:
                     future.result()
                     done.add(step.name)
 
-    def _run_step(self, step: Step) -> None:
+    def _run_step(self, step: SetupStep) -> None:
         started = time.monotonic()
         bench = Workbench.open(step.name, self.env)
         place = f"[{list(self.steps).index(step) + 1}/{len(self.steps)}] {step.name}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.setup import venv
 from scripts.setup.cache import REPOSITORY, Stamp, cache_directory, content_key
 from scripts.setup.failure import StepFailed
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 LOCK = Path(__file__).with_name("toploc.lock")
 RUNNER_LOCK = REPOSITORY / "executor" / "runner" / "requirements.lock"
@@ -61,4 +61,4 @@ def make(bench: Workbench) -> None:
     Stamp(place).write(_key())
 
 
-STEP = Step(name="toploc", ready=lambda bench: Stamp(_folder()).matches(_key()), make=make)
+STEP = SetupStep(name="toploc", ready=lambda bench: Stamp(_folder()).matches(_key()), make=make)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts.setup.cache import REPOSITORY, Stamp, cache_directory, content_key
 from scripts.setup.failure import Missing
-from scripts.setup.step import Step, Workbench
+from scripts.setup.step import SetupStep, Workbench
 
 VENV = REPOSITORY / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -111,7 +111,7 @@ def write_locks(bench: Workbench, *, upgrade: bool) -> None:
     bench.run(tool, "pip", "compile", *options, *group, env=env)
 
 
-STEP = Step(
+STEP = SetupStep(
     name="venv",
     ready=lambda bench: PYTHON.exists() and Stamp(VENV).matches(_key()),
     make=make,

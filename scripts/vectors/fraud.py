@@ -79,7 +79,7 @@ def paid_job(client: Address, number: int, dice: random.Random, *, receipted: bo
 
 
 @dataclass(slots=True)
-class Story:
+class FraudStory:
     """A batch of two lanes with the job at `position` to look at; what is changed in it is a lie or none."""
 
     jobs: list[PaidJob]
@@ -133,7 +133,7 @@ class Story:
         return replace(facts, **self.changes), opened, papers
 
 
-def story(dice: random.Random, count: int, *, receipted: bool) -> Story:
+def story(dice: random.Random, count: int, *, receipted: bool) -> FraudStory:
     """An honest batch of `count` jobs, in two lanes where there are enough."""
     clients = [checksum("0x" + dice.randbytes(20).hex()) for _ in range(2)]
     first = count if count == 1 else dice.randrange(1, count)
@@ -158,10 +158,10 @@ def story(dice: random.Random, count: int, *, receipted: bool) -> Story:
         )
         for lane in lanes
     )
-    return Story(jobs, [job.leaf for job in jobs], receipted, dice.randrange(count), debits)
+    return FraudStory(jobs, [job.leaf for job in jobs], receipted, dice.randrange(count), debits)
 
 
-def _receipt_of_another(told: Story) -> None:
+def _receipt_of_another(told: FraudStory) -> None:
     other = told.jobs[told.position - 1]
     told.jobs[told.position] = replace(told.job, receipt=other.receipt, order=other.order)
     receipt = other.receipt
@@ -169,39 +169,39 @@ def _receipt_of_another(told: Story) -> None:
     told.change(result_hash=receipt.result_hash, bonus=0)
 
 
-def _order(told: Story, flags: int) -> None:
+def _order(told: FraudStory, flags: int) -> None:
     details = replace(told.job.details, flags=flags)
     told.jobs[told.position] = replace(told.job, details=details)
     told.change(details=struct_hash(details))
 
 
-def _agreed(told: Story) -> None:
+def _agreed(told: FraudStory) -> None:
     _order(told, assignment.UNCALIBRATED_ACCEPTED)
     told.changes.update(uncalibrated=True)
 
 
-def _checked(told: Story) -> None:
+def _checked(told: FraudStory) -> None:
     _order(told, assignment.CHECK_ORDERED)
     told.changes.update(checked=True)
 
 
-def _failed_unchecked(told: Story) -> None:
+def _failed_unchecked(told: FraudStory) -> None:
     _order(told, assignment.CHECK_ORDERED)
     _fail(told)
 
 
-def _fail(told: Story) -> None:
+def _fail(told: FraudStory) -> None:
     told.leaves[told.position] = replace(
         _unpaid(told, commitment.LeafStatus.FAILED), details=told.leaves[told.position].details
     )
 
 
-def _failed_elsewhere(told: Story) -> None:
+def _failed_elsewhere(told: FraudStory) -> None:
     told.leaves[told.position] = _unpaid(told, commitment.LeafStatus.FAILED)
     told.changes.update(class_id=2, uncalibrated=True)
 
 
-CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
+CHANGES: dict[str, tuple[bool, Callable[[FraudStory], None]]] = {
     "honest": (True, lambda told: None),
     "honest, without receipts": (False, lambda told: None),
     "failed": (True, lambda told: told.leaves.__setitem__(told.position, _unpaid(told, commitment.LeafStatus.FAILED))),
@@ -246,16 +246,16 @@ CHANGES: dict[str, tuple[bool, Callable[[Story], None]]] = {
 """By name: whether the batch has receipts, and what is changed in an honest story."""
 
 
-def _unpaid(told: Story, status: commitment.LeafStatus) -> commitment.Leaf:
+def _unpaid(told: FraudStory, status: commitment.LeafStatus) -> commitment.Leaf:
     return commitment.unpaid_leaf(told.job.order, status)
 
 
-def _missing(told: Story) -> commitment.Leaf:
+def _missing(told: FraudStory) -> commitment.Leaf:
     order = told.job.order
     return commitment.missing_leaf(order.client, order.signer, order.index)
 
 
-def _four_fifths(told: Story) -> int:
+def _four_fifths(told: FraudStory) -> int:
     return -(-told.job.details.expected_ms * 80 // 100)
 
 

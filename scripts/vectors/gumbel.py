@@ -43,7 +43,7 @@ def score(seed: bytes, temperature_milli: int, logits: Sequence[int], place: int
         return z + Decimal(temperature_milli) / 1000 * gumbel(number(seed, place, token)) if temperature_milli else z
 
 
-class Story:
+class GumbelStory:
     """Logits of every place of an answer, whatever stands before it, and the seed and temperature to choose by."""
 
     def __init__(self, temperature_milli: int, places: int) -> None:
@@ -85,7 +85,7 @@ def _best_other(table: Sequence[Decimal], token: int) -> Decimal:
     return max(score for other, score in enumerate(table) if other != token)
 
 
-def _told(story: Story) -> dict[str, Any]:
+def _told(story: GumbelStory) -> dict[str, Any]:
     """The answer itself, and what somebody else may make of it."""
     ids, stopped = story.answer()
     middle = len(ids) // 2
@@ -120,4 +120,4 @@ def cases() -> Iterator[dict[str, Any]]:
     for x in (0, 1, 2, 2**52 - 1, 2**52, 2**52 + 1, 2**53 - 2, 2**53 - 1):
         yield {"x": str(x), "g": f"{gumbel(x):.20f}"}
     for temperature_milli in (0, 1, 300, 800, 1000, 2000):
-        yield _told(Story(temperature_milli, 24))
+        yield _told(GumbelStory(temperature_milli, 24))

@@ -32,7 +32,7 @@ from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES
 from protocol.stages.verification import Calibration, distances, score, score_bps
 from scripts.setup import model, toploc
 from scripts.setup.cache import REPOSITORY
-from scripts.setup.step import Plan
+from scripts.setup.step import SetupPlan
 from tests.benchmarks.line import Line
 from tests.support.runner_context import small_model
 
@@ -77,7 +77,7 @@ class Verdicts:
 
 def run() -> list[Line]:
     """Raises: StepFailed if TOPLOC cannot be built here, RuntimeError if this machine's class has no constants."""
-    Plan([toploc.STEP]).run()
+    SetupPlan([toploc.STEP]).run()
     class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
     file = packaged_for(small_model().cid)
     if file is None or class_id not in file.classes:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.vectors.gumbel import PPM, STOPS, Story, gumbel, number
+from scripts.vectors.gumbel import PPM, STOPS, GumbelStory, gumbel, number
 
 STORIES = [
     case
@@ -59,7 +59,7 @@ def test_numbers_lie_between_the_two_ends(seed: bytes, place: int, token: int) -
 
 def test_hot_or_cold_an_honest_answer_has_no_margin_above_zero() -> None:
     for temperature_milli in (0, 500, 1500):
-        story = Story(temperature_milli, 12)
+        story = GumbelStory(temperature_milli, 12)
         ids, stopped = story.answer()
         *margins, last = story.margins(ids, stopped)
         assert last == 0

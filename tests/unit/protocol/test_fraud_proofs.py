@@ -19,13 +19,13 @@ from protocol.judging.fraud_proofs import (
 )
 from protocol.stages.commitment import LeafStatus
 from protocol.wire.envelope import digest, sign_digest
-from scripts.vectors.fraud import CHANGES, DOMAIN, OPERATOR, Story, story
+from scripts.vectors.fraud import CHANGES, DOMAIN, OPERATOR, FraudStory, story
 
 SEEDS = st.integers(0, 2**32)
 COUNTS = st.integers(1, 12)
 
 
-def lies_of(told: Story, papers: Papers | None = None) -> tuple[FraudKind, ...]:
+def lies_of(told: FraudStory, papers: Papers | None = None) -> tuple[FraudKind, ...]:
     facts, opened, own = told.told()
     return fraud_kinds_in(opened, facts, own if papers is None else papers, OPERATOR, DOMAIN)
 

@@ -29,7 +29,7 @@ def test_a_move_is_an_arrow_with_its_event() -> None:
         _Light.GREEN: {_Switched: _Light.RED, _Unplugged: frozenset({_Light.OFF})},
         _Light.OFF: {},
     }
-    assert list(states._lines(states.Machine("Light", "here", table)))[3:] == [
+    assert list(states._lines(states.LifeCycle("Light", "here", table)))[3:] == [
         "    [*] --> RED",
         "    RED --> RED: _Switched",
         "    RED --> GREEN: _Switched",

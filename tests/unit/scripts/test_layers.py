@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from scripts.commands import bench, test
-from scripts.commands.test import CORES, ENGINE, FORGE, LAYERS, PEERS, Lane, Layer, Outcome, Run
+from scripts.commands.test import CORES, ENGINE, FORGE, LAYERS, PEERS, Layer, LayerLane, LayerOutcome, Run
 from scripts.setup.failure import Missing
 from scripts.setup.session import Session
 
@@ -50,16 +50,16 @@ def test_folder_of_several_layers_names_them_all_and_they_leave_no_test_out(fold
 
 def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each waits for one of the other lane: alone it would wait in vain."""
-    one, two = Lane("one"), Lane("two")
+    one, two = LayerLane("one"), LayerLane("two")
     chosen = [Layer(name, "", lane) for name, lane in (("a", one), ("b", two), ("c", one), ("d", two))]
     meet, busy = threading.Barrier(2, timeout=60), {one: threading.Lock(), two: threading.Lock()}
 
-    def play(run: Run, layer: Layer, out: TextIO) -> Outcome:
+    def play(run: Run, layer: Layer, out: TextIO) -> LayerOutcome:
         assert busy[layer.lane].acquire(blocking=False)
         meet.wait()
         busy[layer.lane].release()
         print(layer.name, file=out)
-        return Outcome(layer, out)
+        return LayerOutcome(layer, out)
 
     monkeypatch.setattr(test, "LANES", (one, two))
     monkeypatch.setattr(Run, "layer", play)
@@ -70,7 +70,7 @@ def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: py
 @pytest.mark.parametrize("niceness", [0, 2])
 def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; print(os.nice(0), 'passed in 1 s')"]
-    outcome = Outcome(Layer("", "", Lane("", niceness=niceness)), io.StringIO())
+    outcome = LayerOutcome(Layer("", "", LayerLane("", niceness=niceness)), io.StringIO())
     Run(Session([]), fast=False)._stream(outcome, command, tmp_path)
     assert outcome.passed == min(os.nice(0) + niceness, 19)
 
@@ -99,7 +99,7 @@ def test_containers_of_the_engine_are_made_by_one_layer_at_a_time() -> None:
 def test_counts_come_from_the_closing_line(
     closing: str, code: int, counts: tuple[int, int, bool], tmp_path: Path
 ) -> None:
-    outcome = Outcome(LAYERS[0], io.StringIO())
+    outcome = LayerOutcome(LAYERS[0], io.StringIO())
     script = f"print('1 passed'); print({closing!r}); raise SystemExit({code})"
     Run(Session([]), fast=True)._stream(outcome, [sys.executable, "-c", script], tmp_path)
     assert (outcome.passed, outcome.failed, outcome.good) == counts
@@ -107,7 +107,7 @@ def test_counts_come_from_the_closing_line(
 
 def test_runner_that_crashes_is_named_with_its_signal(tmp_path: Path) -> None:
     out = io.StringIO()
-    outcome = Outcome(LAYERS[0], out)
+    outcome = LayerOutcome(LAYERS[0], out)
     crash = "import os, signal; print('28 passed in 0.80s', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
     Run(Session([]), fast=True)._stream(outcome, [sys.executable, "-c", crash], tmp_path)
     assert not outcome.good

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.setup.failure import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREFLIGHT, Missing, StepFailed, report
-from scripts.setup.step import Plan, Step, Workbench
+from scripts.setup.step import SetupPlan, SetupStep, Workbench
 
 DEADLINE_S = 10
 
@@ -23,23 +23,23 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_step_waits_for_what_it_stands_on() -> None:
     order: list[str] = []
 
-    def named(name: str, *after: str) -> Step:
-        return Step(name, ready=lambda bench: False, make=lambda bench: order.append(name), after=after)
+    def named(name: str, *after: str) -> SetupStep:
+        return SetupStep(name, ready=lambda bench: False, make=lambda bench: order.append(name), after=after)
 
-    Plan([named("last", "middle"), named("middle", "first"), named("first")]).run()
+    SetupPlan([named("last", "middle"), named("middle", "first"), named("first")]).run()
     assert order == ["first", "middle", "last"]
 
 
 def test_step_not_in_the_plan_is_not_waited_for() -> None:
     done: list[str] = []
-    Plan([Step("venv", lambda bench: False, lambda bench: done.append("venv"), after=("packages",))]).run()
+    SetupPlan([SetupStep("venv", lambda bench: False, lambda bench: done.append("venv"), after=("packages",))]).run()
     assert done == ["venv"]
 
 
 def test_independent_steps_run_side_by_side() -> None:
     # Each waits for the other, so they end only if both run at once.
     barrier = threading.Barrier(2, timeout=DEADLINE_S)
-    Plan([Step(name, lambda bench: False, lambda bench: void(barrier.wait())) for name in ("a", "b")]).run()
+    SetupPlan([SetupStep(name, lambda bench: False, lambda bench: void(barrier.wait())) for name in ("a", "b")]).run()
 
 
 def void(_: object) -> None:
@@ -50,23 +50,23 @@ def test_ready_step_is_not_made_and_says_cached(capsys: pytest.CaptureFixture[st
     def make(bench: Workbench) -> None:
         raise AssertionError("made again")
 
-    Plan([Step("node tools", lambda bench: True, make)]).run()
+    SetupPlan([SetupStep("node tools", lambda bench: True, make)]).run()
     assert "[1/1] node tools ... 0.0 s (cached)" in capsys.readouterr().err
 
 
 def test_what_a_step_puts_into_the_environment_reaches_the_next() -> None:
     seen: list[str] = []
-    first = Step("a", lambda bench: False, lambda bench: bench.env.update(DOCKER_HOST="unix:///x"))
-    second = Step("b", lambda bench: False, lambda bench: seen.append(bench.env["DOCKER_HOST"]), after=("a",))
-    Plan([first, second]).run()
+    first = SetupStep("a", lambda bench: False, lambda bench: bench.env.update(DOCKER_HOST="unix:///x"))
+    second = SetupStep("b", lambda bench: False, lambda bench: seen.append(bench.env["DOCKER_HOST"]), after=("a",))
+    SetupPlan([first, second]).run()
     assert seen == ["unix:///x"]
 
 
 def test_failed_step_stops_what_stands_on_it_and_shows_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
     later: list[str] = []
-    fails = Step("a", lambda bench: False, lambda bench: bench.run(sys.executable, "-c", "print('why'); exit(3)"))
+    fails = SetupStep("a", lambda bench: False, lambda bench: bench.run(sys.executable, "-c", "print('why'); exit(3)"))
     with pytest.raises(StepFailed, match=r"exited with 3\n(.*\n)*\s+why"):
-        Plan([fails, Step("b", lambda bench: False, lambda bench: later.append("b"), after=("a",))]).run()
+        SetupPlan([fails, SetupStep("b", lambda bench: False, lambda bench: later.append("b"), after=("a",))]).run()
     assert later == []
     assert "[1/2] a ... failed" in capsys.readouterr().err
 
