@@ -9,19 +9,7 @@ from chain.contracts.settlement import StoredBatch
 from protocol.court.docket import BatchEvent, DocketBatch, DocketCase, DocketSeat
 from protocol.court.phases import BatchPhase, SeatPhase
 from protocol.events import BatchSubmitted
-from protocol.proof.file import (
-    MAX_LISTED,
-    BatchPaper,
-    CasePaper,
-    DrawPaper,
-    Finding,
-    Listed,
-    MarginPaper,
-    NoisePaper,
-    PayPaper,
-    SeatPaper,
-    Step,
-)
+from protocol.proof import file
 from protocol.stages.sampling import batch_seed, draw_samples, epoch_of
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address, BatchId, Cid, Hash32
@@ -57,11 +45,11 @@ class BatchHistory:
     """The parts of a proof that are the chain's, as far as the batch has come."""
 
     node: Address
-    batch: BatchPaper
-    draw: DrawPaper | None
-    case: CasePaper | None
-    pay: PayPaper | None
-    steps: tuple[Step, ...]
+    batch: file.BatchPaper
+    draw: file.DrawPaper | None
+    case: file.CasePaper | None
+    pay: file.PayPaper | None
+    steps: tuple[file.Step, ...]
 
 
 async def read_batch_history(
@@ -94,14 +82,14 @@ async def read_batch_history(
     case = _case(docket.case, told) if docket.case else None
     if case is not None and whole:
         case = await _completed(network, batch, case, told)
-    steps = tuple(Step(each.event, each.log.transaction, each.log.block) for each in told)
+    steps = tuple(file.Step(each.event, each.log.transaction, each.log.block) for each in told)
     return BatchHistory(node, batch, _draw(batch, epoch, told), case, _pay(docket), steps)
 
 
-async def read_noise(network: Network, manifest: Cid, class_id: int) -> NoisePaper | None:
+async def read_noise(network: Network, manifest: Cid, class_id: int) -> file.NoisePaper | None:
     """The row of the calibration table for a model on a class. Raises: ChainError."""
     row = await network.params.row(manifest, class_id)
-    return NoisePaper(row.calibration, row.act_weights_hash, row.margin_scores_hash) if row else None
+    return file.NoisePaper(row.calibration, row.act_weights_hash, row.margin_scores_hash) if row else None
 
 
 async def has_operated(network: Network, node: Address, operator: Address, first: int, last: int) -> bool:
@@ -129,20 +117,20 @@ def _docket(network: Network, told: Sequence[DecodedLog]) -> DocketBatch:
     return docket
 
 
-def _batch(submitted: BatchSubmitted, stored: StoredBatch) -> BatchPaper:
+def _batch(submitted: BatchSubmitted, stored: StoredBatch) -> file.BatchPaper:
     """All that its event says, and what it was paid and kept by."""
     told = {field.name: getattr(submitted, field.name) for field in fields(submitted)}
     del told["node"], told["lane_jobs"]
-    return BatchPaper(**told, fee=stored.fee, score=stored.score_hundredths, contents_hash=stored.contents_hash)
+    return file.BatchPaper(**told, fee=stored.fee, score=stored.score_hundredths, contents_hash=stored.contents_hash)
 
 
-def _draw(batch: BatchPaper, epoch: int, told: Sequence[DecodedLog]) -> DrawPaper | None:
+def _draw(batch: file.BatchPaper, epoch: int, told: Sequence[DecodedLog]) -> file.DrawPaper | None:
     sealed = next((each for each in told if each.event == "EpochSealed"), None)
     if sealed is None:
         return None
     _, seed, seed_block = sealed.values
     brought = next((each.values[3] for each in told if each.event == "BatchInCourt"), batch.rate_bps)
-    return DrawPaper(
+    return file.DrawPaper(
         epoch=epoch,
         seed_block=seed_block,
         rearmed=any(each.event == "EpochRearmed" for each in told),
@@ -152,31 +140,31 @@ def _draw(batch: BatchPaper, epoch: int, told: Sequence[DecodedLog]) -> DrawPape
     )
 
 
-def _pay(batch: DocketBatch) -> PayPaper | None:
+def _pay(batch: DocketBatch) -> file.PayPaper | None:
     if paid := batch.settled:
-        return PayPaper(paid.price, paid.burned, paid.reward, paid.bonus, paid.pooled)
-    return PayPaper(refunded=batch.refunded) if batch.phase is BatchPhase.REFUNDED else None
+        return file.PayPaper(paid.price, paid.burned, paid.reward, paid.bonus, paid.pooled)
+    return file.PayPaper(refunded=batch.refunded) if batch.phase is BatchPhase.REFUNDED else None
 
 
 # --- the case -------------------------------------------------------------------------------------------------------
-def _case(case: DocketCase, told: Sequence[DecodedLog]) -> CasePaper:
+def _case(case: DocketCase, told: Sequence[DecodedLog]) -> file.CasePaper:
     """A case as its docket has it, with what only its logs say."""
     events = {each.event for each in told}
     commitments: dict[int, bytes] = {}
-    found: Finding | None = None
-    margin: MarginPaper | None = None
+    found: file.Finding | None = None
+    margin: file.MarginPaper | None = None
     for each in told:
         match each.event, each.values:
             case "SeatCommitted", (_, seat, _, commitment):
                 commitments[seat] = commitment
             case ("CaseGrown", (_, _, _, verdict, at)) | ("CaseDecided", (_, verdict, at, _)):
-                found = Finding(Verdict(verdict), at)
+                found = file.Finding(Verdict(verdict), at)
             case "PanelCalled", (_, at, _) if not case.round:
-                found = Finding(Verdict.REVIEW, at)
+                found = file.Finding(Verdict.REVIEW, at)
             case "MarginCounted", (_, _, _, llr_millinats, told_sum, confirmed):
-                margin = MarginPaper(llr_millinats, told_sum, confirmed)
+                margin = file.MarginPaper(llr_millinats, told_sum, confirmed)
     audited = any(each.event == "AuditEnded" and each.values[2] for each in told)
-    return CasePaper(
+    return file.CasePaper(
         seats=tuple(_seat(seat, commitments.get(number)) for number, seat in sorted(case.seats.items())),
         appealed="CaseAppealed" in events,
         arbiters="PanelCalled" in events,
@@ -191,12 +179,14 @@ def _case(case: DocketCase, told: Sequence[DecodedLog]) -> CasePaper:
     )
 
 
-def _seat(seat: DocketSeat, commitment: bytes | None) -> SeatPaper:
+def _seat(seat: DocketSeat, commitment: bytes | None) -> file.SeatPaper:
     shown = (seat.digest, None, seat.scores, seat.llr_millinats) if seat.has_revealed else ()
-    return SeatPaper(seat.node, seat.phase is SeatPhase.SILENT, commitment, *shown)
+    return file.SeatPaper(seat.node, seat.phase is SeatPhase.SILENT, commitment, *shown)
 
 
-async def _completed(network: Network, batch: BatchPaper, case: CasePaper, told: Sequence[DecodedLog]) -> CasePaper:
+async def _completed(
+    network: Network, batch: file.BatchPaper, case: file.CasePaper, told: Sequence[DecodedLog]
+) -> file.CasePaper:
     seats = list(case.seats)
     for each in told:
         if each.event == "SeatRevealed":
@@ -216,14 +206,14 @@ async def _salt(network: Network, transaction: Hash32) -> bytes | None:
     return found
 
 
-async def _listed(network: Network, class_id: int) -> tuple[Listed, ...] | None:
+async def _listed(network: Network, class_id: int) -> tuple[file.Listed, ...] | None:
     """The verifier list of today: what a batch's draw sees of it does not change any more."""
     slots = await network.court.verifiers_of(class_id)
-    if not slots or len(slots) > MAX_LISTED:
+    if not slots or len(slots) > file.MAX_LISTED:
         return None
     nodes = await network.stakes.nodes_of([slot.node for slot in slots])
     return tuple(
-        Listed(slot.node, node.owner, node.operator, slot.from_block, slot.until_block, slot.weight_bps)
+        file.Listed(slot.node, node.owner, node.operator, slot.from_block, slot.until_block, slot.weight_bps)
         for slot, node in zip(slots, nodes, strict=True)
         if node is not None
     )

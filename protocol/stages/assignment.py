@@ -9,19 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
+from protocol import params
 from protocol.errors import Malformed, OutOfTurn
-from protocol.params import (
-    ACCEPT_WITHIN_MS,
-    BONUS_BELOW_PERCENT,
-    BONUS_PERCENT,
-    CHECKED_FEE_DIVISOR,
-    INPUT_BYTES_PER_MS,
-    MAX_INLINE_BYTES,
-    MAX_SKIPPED_ORDERS,
-    MAX_TEMPERATURE_MILLI,
-    MIN_CHARGE_DIVISOR,
-    VERIFY_FEE_DIVISOR,
-)
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import GENERATE, SignedRequest, accepts_class
 from protocol.wire.codec import U8, U16, U24, U32, U40, U64, U96, U128, Bytes32, Signature, Size
@@ -99,7 +88,7 @@ class AssignmentOrder:
     details: JobDetails
     signature: Signature
     sealed_key: Annotated[bytes, Size(128)]
-    sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
+    sealed_input: Annotated[bytes, Size(params.MAX_INLINE_BYTES)]
 
 
 @typed("Accept(bytes32 jobId,uint64 ackMs)")
@@ -214,17 +203,17 @@ def job_id(assignment: Assignment, domain: Domain) -> JobId:
 
 def accept_within_ms(input_bytes: int) -> int:
     """How long a requester waits for a promise before it turns to another node, in ms; with time for the input."""
-    return ACCEPT_WITHIN_MS + input_bytes // INPUT_BYTES_PER_MS
+    return params.ACCEPT_WITHIN_MS + input_bytes // params.INPUT_BYTES_PER_MS
 
 
 def verify_fee(charge: int, *, checked: bool = False) -> Wei:
     """The fee that pays for checks, on top of a charge: 5%, or half for a job that is certainly checked; rounded up."""
-    return Wei(-(-charge // (CHECKED_FEE_DIVISOR if checked else VERIFY_FEE_DIVISOR)))
+    return Wei(-(-charge // (params.CHECKED_FEE_DIVISOR if checked else params.VERIFY_FEE_DIVISOR)))
 
 
 def bonus_cap(price: int) -> Wei:
     """The largest speed bonus of a price: 9%, rounded down."""
-    return Wei(price * BONUS_PERCENT // 100)
+    return Wei(price * params.BONUS_PERCENT // 100)
 
 
 def order_total(price: int, *, with_bonus: bool, checked: bool = False) -> Wei:
@@ -235,13 +224,13 @@ def order_total(price: int, *, with_bonus: bool, checked: bool = False) -> Wei:
 def charge_of(price: int, delivered: int, max_new_tokens: int) -> Wei:
     """The charge for delivered tokens: their share of the price, at least a tenth of it, rounded up."""
     share = -(-price * delivered // max_new_tokens)
-    return Wei(min(price, max(-(-price // MIN_CHARGE_DIVISOR), share)))
+    return Wei(min(price, max(-(-price // params.MIN_CHARGE_DIVISOR), share)))
 
 
 def bonus_of(charge: int, cap: int, actual_ms: int, expected_ms: int) -> Wei:
     """The speed bonus: 9% of the charge if the job took less than 0.8 of the expected time."""
-    early = actual_ms * 100 < expected_ms * BONUS_BELOW_PERCENT
-    return Wei(min(cap, charge * BONUS_PERCENT // 100) if early else 0)
+    early = actual_ms * 100 < expected_ms * params.BONUS_BELOW_PERCENT
+    return Wei(min(cap, charge * params.BONUS_PERCENT // 100) if early else 0)
 
 
 def require_consistent(order: AssignmentOrder, domain: Domain) -> None:
@@ -290,9 +279,9 @@ def kind_flags(kind: int) -> int:
 
 def require_temperature(temperature_milli: int) -> None:
     """Raises: Malformed for a temperature that no honest node runs at."""
-    if temperature_milli > MAX_TEMPERATURE_MILLI:
+    if temperature_milli > params.MAX_TEMPERATURE_MILLI:
         raise Malformed(
-            f"the temperature is {temperature_milli} thousandths, and 0 to {MAX_TEMPERATURE_MILLI} are served"
+            f"the temperature is {temperature_milli} thousandths, and 0 to {params.MAX_TEMPERATURE_MILLI} are served"
         )
 
 
@@ -325,8 +314,8 @@ def require_covered(order: AssignmentOrder, lane: Lane, taken: Mapping[int, Take
     index, first = assignment.index, max(lane.jobs, submitted)
     if index <= first or index in taken:
         raise OutOfTurn(f"job {index} of the lane is already taken")
-    if index > max(first, *taken, 0) + 1 + MAX_SKIPPED_ORDERS:
-        raise OutOfTurn(f"job {index} of the lane skips more than {MAX_SKIPPED_ORDERS} numbers")
+    if index > max(first, *taken, 0) + 1 + params.MAX_SKIPPED_ORDERS:
+        raise OutOfTurn(f"job {index} of the lane skips more than {params.MAX_SKIPPED_ORDERS} numbers")
     below = max((number for number in taken if number < index), default=None)
     above = min((number for number in taken if number > index), default=None)
     owed = max(lane.mark, taken[below].cumulative if below is not None else 0)
