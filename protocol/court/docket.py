@@ -24,20 +24,7 @@ from protocol.wire.ids import Address, BatchId
 
 BATCHES_KEPT = 4_096
 
-MoneyEvent = ev.BatchSettled | ev.BatchVoided | ev.BatchRefunded
-SeatEvent = ev.SeatCommitted | ev.SeatRevealed | ev.SeatSilenced
-AuditEvent = ev.AuditConvened | ev.AuditCommitted | ev.AuditRevealed | ev.AuditEnded
-CaseEvent = (
-    ev.CaseConvened
-    | ev.SeatAdded
-    | SeatEvent
-    | ev.CaseGrown
-    | ev.CaseDecided
-    | ev.DataDemanded
-    | ev.DataAnswered
-    | ev.CaseResolved
-)
-BatchEvent = ev.BatchChallenged | MoneyEvent | ev.NodeSlashed | CaseEvent | AuditEvent
+BatchEvent = ev.BatchChallenged | ev.MoneyEvent | ev.NodeSlashed | ev.CaseEvent | ev.AuditEvent
 """Events about a batch that was submitted."""
 
 
@@ -62,7 +49,7 @@ class DocketSeat:
         """Whether its scores are known."""
         return self.phase is SeatPhase.REVEALED
 
-    def apply(self, event: SeatEvent) -> bool:
+    def apply(self, event: ev.SeatEvent) -> bool:
         """Whether an event is news of this seat."""
         after = phase_after(SEAT_TRANSITIONS, self.phase, event)
         if after is None:
@@ -124,7 +111,7 @@ class DocketCase:
         """The sitting seat of a node."""
         return next((number for number, seat in self.sitting.items() if seat.node == node), None)
 
-    def apply(self, event: CaseEvent) -> bool:
+    def apply(self, event: ev.CaseEvent) -> bool:
         """Whether an event is news of this case."""
         match event:
             case ev.SeatAdded(seat=number, node=node, timestamp=timestamp) if number not in self.seats:
@@ -150,7 +137,7 @@ class DocketCase:
                 self.verdict, self.median = event.verdict, event.median
         return True
 
-    def _is_next(self, event: CaseEvent) -> bool:
+    def _is_next(self, event: ev.CaseEvent) -> bool:
         """Whether an event that the phase allows was not told in an earlier round, or before that phase."""
         match event:
             case ev.DataDemanded():
@@ -175,7 +162,7 @@ class DocketAudit:
     revealed: set[int] = field(default_factory=set)
     ended: bool = False
 
-    def apply(self, event: AuditEvent) -> bool:
+    def apply(self, event: ev.AuditEvent) -> bool:
         """Whether an event is news of this audit."""
         match event:
             case ev.AuditEnded() if not self.ended:
@@ -260,7 +247,7 @@ class DocketBatch:
                 return self.case is not None and self.case.apply(event)
         return True
 
-    def _move(self, event: MoneyEvent) -> bool:
+    def _move(self, event: ev.MoneyEvent) -> bool:
         after = phase_after(BATCH_TRANSITIONS, self.phase, event)
         if after is None:
             return False

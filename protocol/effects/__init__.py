@@ -21,30 +21,7 @@ from protocol.wire.ids import address_bytes
 PeerEffect = PublishHeartbeat | PublishRequest | Send | FetchBlob | FetchModel
 SealingEffect = SealKey | OpenInput | SealFrame | OpenFrame | SealResult | OpenResult | OpenSample
 ContainerEffect = RunContainer | StopContainer | ReplaySample
-ChainEffect = (
-    OpenLane
-    | SubmitBatch
-    | SealEpoch
-    | ConveneCourt
-    | CommitSeat
-    | RevealSeat
-    | AbstainSeat
-    | ReplaceSeat
-    | ResolveCase
-    | ConveneAudit
-    | CommitAudit
-    | RevealAudit
-    | CloseAudit
-    | DemandData
-    | AnswerDemand
-    | ProveFraud
-    | VoidStarved
-    | FinalizeBatch
-    | RefundBatch
-    | ChallengeLeaf
-    | EndChallenge
-    | CheckIn
-)
+ChainEffect = SettlementEffect | CourtEffect | AuditEffect | FraudEffect
 WalletEffect = SignMessage
 Effect = AwaitDeadline | PeerEffect | SealingEffect | ContainerEffect | ChainEffect | WalletEffect
 

@@ -1,8 +1,6 @@
 """Transactions about audits of cases."""
 
-from protocol.stages.commitment import (
-    BatchContents,
-)
+from protocol.stages.commitment import BatchContents
 from protocol.wire.codec import U8, U16, Bytes32
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
@@ -44,3 +42,6 @@ class CloseAudit:
     """> chain/audits > TransactionMined, and AuditEnded."""
 
     batch_id: Bytes32
+
+
+AuditEffect = ConveneAudit | CommitAudit | RevealAudit | CloseAudit

@@ -3,9 +3,7 @@
 from typing import Annotated
 
 from protocol.params import MAX_ANSWER_BYTES
-from protocol.stages.commitment import (
-    BatchContents,
-)
+from protocol.stages.commitment import BatchContents
 from protocol.wire.codec import U8, U16, U24, Bytes32, Size
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
@@ -98,3 +96,7 @@ class VoidStarved:
     node: Address
     slot: U8
     contents: BatchContents
+
+
+SeatEffect = CommitSeat | RevealSeat | AbstainSeat | ReplaceSeat | DemandData
+CourtEffect = ConveneCourt | SeatEffect | ResolveCase | AnswerDemand | VoidStarved

@@ -1,9 +1,7 @@
 """Transactions about proofs of fraud and challenges of leaves."""
 
 from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
-from protocol.stages.commitment import (
-    BatchContents,
-)
+from protocol.stages.commitment import BatchContents
 from protocol.wire.codec import U8, U24, U64, Bytes32
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
@@ -44,3 +42,6 @@ class EndChallenge:
     node: Address
     slot: U8
     block: U64
+
+
+FraudEffect = ProveFraud | ChallengeLeaf | EndChallenge

@@ -4,9 +4,7 @@ from typing import Annotated
 
 from protocol.messages import Signable
 from protocol.params import MAX_INLINE_BYTES
-from protocol.stages.commitment import (
-    SettledJob,
-)
+from protocol.stages.commitment import SettledJob
 from protocol.wire.codec import U8, U24, U32, Bytes32, Size
 from protocol.wire.names import wire_class
 

@@ -1,10 +1,7 @@
 """Transactions about lanes, batches and this node's own duties."""
 
 from protocol.stages.assignment import LaneOpen
-from protocol.stages.commitment import (
-    Batch,
-    BatchContents,
-)
+from protocol.stages.commitment import Batch, BatchContents
 from protocol.wire.codec import U8, U32, U64, Bytes32, Signature
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
@@ -57,3 +54,6 @@ class CheckIn:
 
     node: Address
     day: U32
+
+
+SettlementEffect = OpenLane | SubmitBatch | SealEpoch | FinalizeBatch | RefundBatch | CheckIn

@@ -16,69 +16,16 @@ from protocol.stages.assignment import Refuse
 from protocol.stages.commitment import TokenFrame
 from protocol.stages.offer import Offer
 
-Durable = (
-    DeadlinePassed
-    | JobAsked
-    | EffectFailed
-    | RequestPublished
-    | MessageReceived
-    | HpkeKeyRotated
-    | ModelAdded
-    | NodeSeen
-    | LaneSeen
-    | AccountSeen
-    | CalibrationSeen
-    | BlobFetched
-    | MessageSigned
-    | KeySealed
-    | InputOpened
-    | ResultSealed
-    | ResultOpened
-    | SampleOpened
-    | ContainerExited
-    | SampleReplayed
-    | TransactionMined
-    | BatchMined
-    | BatchSubmitted
-    | SeedRevealed
-    | CaseConvened
-    | SeatAdded
-    | SeatSilenced
-    | SeatCommitted
-    | SeatRevealed
-    | CaseGrown
-    | CaseDecided
-    | DataDemanded
-    | DataAnswered
-    | CaseResolved
-    | AuditConvened
-    | AuditNotDrawn
-    | AuditCommitted
-    | AuditRevealed
-    | AuditEnded
-    | BatchSettled
-    | BatchChallenged
-    | BatchVoided
-    | BatchRefunded
-    | NodeSlashed
-    | IntakeStopped
-)
+FromMachine = DeadlinePassed | JobAsked | EffectFailed | HpkeKeyRotated | ModelAdded | ContainerExited | SampleReplayed
+FromPeers = RequestPublished | MessageReceived | BlobFetched
+FromKeys = MessageSigned | KeySealed | InputOpened | ResultSealed | ResultOpened | SampleOpened
+FromNetwork = NodeSeen | LaneSeen | AccountSeen | CalibrationSeen | NodeSlashed | IntakeStopped
+FromBatches = TransactionMined | BatchMined | BatchSubmitted | SeedRevealed | BatchChallenged | MoneyEvent
+Durable = FromMachine | FromPeers | FromKeys | FromNetwork | FromBatches | CaseEvent | AuditEvent | AuditNotDrawn
 """Journalled before they are handled."""
 
-Fleeting = (
-    Tick
-    | DeviceReported
-    | HeartbeatPublished
-    | HeartbeatReceived
-    | RequestReceived
-    | OrderRefused
-    | MessageSent
-    | MessageUnanswered
-    | FrameSealed
-    | FrameOpened
-    | TokensProduced
-    | BlockSeen
-)
+Passing = HeartbeatPublished | HeartbeatReceived | RequestReceived | OrderRefused | MessageSent | MessageUnanswered
+Fleeting = Tick | DeviceReported | BlockSeen | FrameSealed | FrameOpened | TokensProduced | Passing
 """Handled and forgotten; so are TokenFrame messages, and signed offers and refusals: they promise nothing."""
 
 Event = Durable | Fleeting

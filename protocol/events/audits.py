@@ -45,3 +45,6 @@ class AuditEnded:
     batch_id: Bytes32
     caught: tuple[U8, ...]
     fraud: bool
+
+
+AuditEvent = AuditConvened | AuditCommitted | AuditRevealed | AuditEnded

@@ -3,10 +3,7 @@
 from typing import Annotated
 
 from protocol.effects import Effect
-from protocol.stages.commitment import (
-    BatchContents,
-    BatchSums,
-)
+from protocol.stages.commitment import BatchContents, BatchSums
 from protocol.wire.codec import U8, U16, U24, U40, U64, U96, U128, Bytes32, Size
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
@@ -97,3 +94,6 @@ class BatchRefunded:
     batch_id: Bytes32
     node: Address
     amount: U96
+
+
+MoneyEvent = BatchSettled | BatchVoided | BatchRefunded

@@ -4,9 +4,7 @@ from typing import Annotated
 
 from protocol.params import MAX_FINGERPRINT_BYTES
 from protocol.stages.execution import RunResult
-from protocol.stages.verification import (
-    MAX_CHECK_BYTES,
-)
+from protocol.stages.verification import MAX_CHECK_BYTES
 from protocol.wire.codec import U24, U32, Bytes32, Size, Text
 from protocol.wire.names import wire_class
 

@@ -3,9 +3,7 @@
 from typing import Annotated
 
 from protocol.params import MAX_ANSWER_BYTES
-from protocol.stages.verification import (
-    Verdict,
-)
+from protocol.stages.verification import Verdict
 from protocol.wire.codec import U8, U16, U24, U40, U64, Bytes32, Size
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
@@ -115,3 +113,7 @@ class CaseResolved:
     verdict: Verdict
     median: U16
     block: U64
+
+
+SeatEvent = SeatCommitted | SeatRevealed | SeatSilenced
+CaseEvent = CaseConvened | SeatAdded | SeatEvent | CaseGrown | CaseDecided | DataDemanded | DataAnswered | CaseResolved

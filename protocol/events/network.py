@@ -1,13 +1,8 @@
 """What the chain says of nodes, money and rules; all but a new head at final depth."""
 
-from protocol.stages.assignment import (
-    Account,
-    Lane,
-)
+from protocol.stages.assignment import Account, Lane
 from protocol.stages.offer import NodeRecord
-from protocol.stages.verification import (
-    Calibration,
-)
+from protocol.stages.verification import Calibration
 from protocol.wire.codec import U16, U40, U64, U128, Bytes32
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
