@@ -333,16 +333,7 @@ class Config:
             yield Setting(key, value, self.origins.get(key, "default"), meaning.help)
 
 
-_SECTIONS: dict[str, type[Any]] = {
-    "node": NodeConfig,
-    "p2p": P2PConfig,
-    "chain": ChainConfig,
-    "executor": ExecutorConfig,
-    "api": ApiConfig,
-    "metrics": MetricsConfig,
-    "log": LogConfig,
-}
-
+_SECTIONS: dict[str, type[Any]] = {name: kind for name, kind in get_type_hints(Config).items() if name != "origins"}
 
 _KEYS: dict[str, Field] = {
     f"{section}.{name}": hint.__metadata__[0]

@@ -1,10 +1,9 @@
 """`vcoin case`: who judged a batch, what they found, and where its money went."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,9 +17,7 @@ from node.cli.ui.phrases import BLANK, exact_coins, percent, short, span, state
 from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
-    from chain.contracts.audits import AuditSeen
     from chain.contracts.network import Deployment, Network
-    from chain.read.cases import CaseSummary
     from protocol.wire.ids import Address
 
 app = noun("case", "Courts over batches, and where the money went.")
@@ -56,14 +53,9 @@ def list_(
     open_
         Only those in which something may still happen.
     """
-    seen = ask_network(common.data_dir, lambda network, deployment: _look(network, deployment, node))
-    cases = [case for case in seen.cases if case.is_open or not open_]
+    cases, now = ask_network(common.data_dir, lambda network, deployment: _look(network, deployment, node, open_))
     head = ("case", "node", "block", "state", "verdict", "median", "seats", "round", "drawn", "ends")
-    return output.show(
-        common.json,
-        [_plain(case) for case in cases],
-        lambda: output.table(head, [_line(case, seen.now) for case in cases]),
-    )
+    return output.show(common.json, cases, lambda: output.table(head, [_line(case, now) for case in cases]))
 
 
 @app.command
@@ -79,11 +71,7 @@ def audits(*, node: AddressOf | None = None, common: Common = COMMON) -> int:
     """
     found = ask_network(common.data_dir, lambda network, deployment: _look_at_audits(network, deployment, node))
     head = ("case", "node", "block", "state", "seats caught", "fraud", "auditors")
-    return output.show(
-        common.json,
-        [_plain_audit(each) for each in found],
-        lambda: output.table(head, [_audit_line(each) for each in found]),
-    )
+    return output.show(common.json, found, lambda: output.table(head, [_audit_line(each) for each in found]))
 
 
 @app.command
@@ -124,88 +112,66 @@ def appeal(
     return carry_out_by(wallet, "the key", planned)
 
 
-@dataclass(frozen=True)
-class _CaseFacts:
+async def _look(
+    network: "Network", deployment: "Deployment", node: "Address | None", only_open: bool
+) -> tuple[list[dict[str, Any]], int]:
     """Cases, and the time of the newest block in seconds."""
-
-    cases: "list[CaseSummary]"
-    now: int
-
-
-async def _look(network: "Network", deployment: "Deployment", node: "Address | None") -> _CaseFacts:
     from chain.read.cases import read_cases
 
     block = await network.ethereum.block()
     node_id = await network.stakes.id_of(node) if node else None
-    return _CaseFacts(await read_cases(network, deployment.block, block.number, node_id), block.timestamp)
+    cases = [
+        {
+            "id": case.batch_id.hex(),
+            "node": case.node,
+            "slot": case.slot,
+            "block": case.block,
+            "state": case.state.name.lower(),
+            "verdict": case.verdict.name.lower() if case.verdict else "",
+            "median_bps": case.median,
+            "round": case.round,
+            "seats": case.seat_count,
+            "drawn": case.drawn_count,
+            "until": case.until,
+        }
+        for case in await read_cases(network, deployment.block, block.number, node_id)
+        if case.is_open or not only_open
+    ]
+    return cases, block.timestamp
 
 
-async def _look_at_audits(network: "Network", deployment: "Deployment", node: "Address | None") -> "list[AuditSeen]":
+async def _look_at_audits(network: "Network", deployment: "Deployment", node: "Address | None") -> list[dict[str, Any]]:
     head = await network.ethereum.head()
     node_id = await network.stakes.id_of(node) if node else None
-    found = await network.audits.seen(deployment.block, head)
-    return [each for each in found if node_id in (None, each.node)]
+    return [
+        {
+            "id": audit.batch_id.hex(),
+            "node": audit.node,
+            "slot": audit.slot,
+            "block": audit.block,
+            "ended": audit.ended,
+            "caught": list(audit.caught),
+            "fraud": audit.fraud,
+            "auditors": list(audit.auditors),
+        }
+        for audit in await network.audits.seen(deployment.block, head)
+        if node_id in (None, audit.node)
+    ]
 
 
-def _plain_audit(audit: "AuditSeen") -> dict[str, object]:
-    return {
-        "id": audit.batch_id.hex(),
-        "node": audit.node,
-        "slot": audit.slot,
-        "block": audit.block,
-        "ended": audit.ended,
-        "caught": list(audit.caught),
-        "fraud": audit.fraud,
-        "auditors": list(audit.auditors),
-    }
+def _audit_line(audit: Mapping[str, Any]) -> tuple[str, ...]:
+    stands = "ended" if audit["ended"] else "open"
+    caught = " ".join(map(str, audit["caught"])) or BLANK
+    found = (stands, caught, "yes" if audit["fraud"] else BLANK, " ".join(map(short, audit["auditors"])))
+    return (audit["id"][:16], short(audit["node"]), str(audit["block"]), *found)
 
 
-def _audit_line(audit: "AuditSeen") -> tuple[str, ...]:
-    return (
-        audit.batch_id.hex()[:16],
-        short(audit.node),
-        str(audit.block),
-        state("ended" if audit.ended else "open"),
-        " ".join(map(str, audit.caught)) or BLANK,
-        "yes" if audit.fraud else BLANK,
-        " ".join(map(short, audit.auditors)),
-    )
-
-
-def _plain(case: "CaseSummary") -> dict[str, object]:
-    return {
-        "id": case.batch_id.hex(),
-        "node": case.node,
-        "slot": case.slot,
-        "block": case.block,
-        "state": case.state.name.lower(),
-        "verdict": _verdict(case),
-        "median_bps": case.median,
-        "round": case.round,
-        "seats": case.seat_count,
-        "drawn": case.drawn_count,
-        "until": case.until,
-    }
-
-
-def _line(case: "CaseSummary", now: int) -> tuple[str, ...]:
-    ends = BLANK if not case.until else f"in {span((case.until - now) * 1_000)}" if case.until > now else "now"
-    return (
-        case.batch_id.hex()[:16],
-        short(case.node),
-        str(case.block),
-        state(case.state.name.lower()),
-        _verdict(case) or BLANK,
-        percent(case.median) if case.median else BLANK,
-        str(case.seat_count),
-        str(case.round + 1),
-        str(case.drawn_count),
-        ends,
-    )
-
-
-def _verdict(case: "CaseSummary") -> str:
-    return case.verdict.name.lower() if case.verdict else ""
+def _line(case: Mapping[str, Any], now: int) -> tuple[str, ...]:
+    until, median = case["until"], case["median_bps"]
+    ends = BLANK if not until else f"in {span((until - now) * 1_000)}" if until > now else "now"
+    found = (state(case["state"]), case["verdict"] or BLANK, percent(median) if median else BLANK)
+    bench = (str(case["seats"]), str(case["round"] + 1), str(case["drawn"]))
+    return (case["id"][:16], short(case["node"]), str(case["block"]), *found, *bench, ends)
 
 
 def description(case: CaseView) -> list[str]:

@@ -1,6 +1,6 @@
 """`vcoin verifier`: the lists from which seats are drawn. A node that is registered with that role joins by itself."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
@@ -11,7 +11,6 @@ from node.cli.ui.wallet import NodeWalletOptions, send_about
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
     from chain.rpc.ethereum import Call
-    from protocol.stages.sampling import ListSlot
     from protocol.wire.ids import Address
 
 app = noun("verifier", "The nodes that may be drawn to check others, by device class.")
@@ -21,12 +20,11 @@ app = noun("verifier", "The nodes that may be drawn to check others, by device c
 def list_(*, common: Common = COMMON) -> int:
     """Show who may be drawn for each device class, and with what weight."""
     found = ask_network(common.data_dir, _look)
-    rows = [(str(class_id), slot.node, percent(slot.weight_bps), str(slot.from_block)) for class_id, slot in found]
-    return output.show(
-        common.json,
-        [_plain(class_id, slot) for class_id, slot in found],
-        lambda: output.table(("class", "node", "weight", "since block"), rows),
-    )
+    head = ("class", "node", "weight", "since block")
+    rows = [
+        (str(each["class_id"]), each["node"], percent(each["weight_bps"]), str(each["from_block"])) for each in found
+    ]
+    return output.show(common.json, found, lambda: output.table(head, rows))
 
 
 @app.command
@@ -61,16 +59,12 @@ def _send(ids: tuple[int, ...], wallet: NodeWalletOptions, *, joins: bool) -> in
     return send_about(wallet, "the key of owner or operator", calls)
 
 
-async def _look(network: "Network", _: "Deployment") -> "list[tuple[int, ListSlot]]":
+async def _look(network: "Network", _: "Deployment") -> list[dict[str, Any]]:
     """Those who are on the lists now."""
     head = await network.ethereum.head()
     return [
-        (each.id, slot)
+        {"class_id": each.id, "node": slot.node, "weight_bps": slot.weight_bps, "from_block": slot.from_block}
         for each in await network.params.classes()
         for slot in await network.court.verifiers_of(each.id)
         if slot.until_block > head
     ]
-
-
-def _plain(class_id: int, slot: "ListSlot") -> dict[str, object]:
-    return {"class_id": class_id, "node": slot.node, "weight_bps": slot.weight_bps, "from_block": slot.from_block}
