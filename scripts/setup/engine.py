@@ -11,7 +11,6 @@ import fcntl
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
+from node.localnet.processes import Process, start_of, stop
 from scripts.setup.cache import cache_directory
 from scripts.setup.failure import Missing, StepFailed
 from scripts.setup.step import SetupStep, Workbench
@@ -90,19 +90,11 @@ def find() -> str | None:
     return next((host for host in (f"unix://{SYSTEM_SOCKET}", f"unix://{SOCKET}") if answers(host)), None)
 
 
-def _process_start(pid: int) -> str | None:
-    """When the process started, in clock ticks; tells it from a later one with the same number."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
-
-
 def _recorded() -> dict[str, str | int]:
     """The engine that set-up started and that still runs, or nothing."""
     try:
         record: dict[str, str | int] = json.loads(RECORD.read_text())
-        return record if _process_start(int(record["pid"])) == record["start"] else {}
+        return record if record["start"] and start_of(int(record["pid"])) == record["start"] else {}
     except (OSError, ValueError, KeyError):
         return {}
 
@@ -115,7 +107,7 @@ def _start(bench: Workbench) -> None:
     with bench.log.open("ab") as log:
         # Its own session: a Ctrl-C meant for the command must leave the engine up until containers are removed.
         engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    RECORD.write_text(json.dumps({"pid": engine.pid, "start": _process_start(engine.pid), "data_root": str(root)}))
+    RECORD.write_text(json.dumps({"pid": engine.pid, "start": start_of(engine.pid), "data_root": str(root)}))
     deadline = time.monotonic() + START_DEADLINE_S
     while not answers(f"unix://{SOCKET}"):
         if engine.poll() is not None:
@@ -181,30 +173,11 @@ class Lease:
                 return (
                     f"the Docker Engine stays up at {self.host}: {count} containers run in it; stop it with: kill {pid}"
                 )
-            _stop(pid)
+            stop([Process("dockerd", pid, str(record["start"]), "")], STOP_DEADLINE_S)
+            RECORD.unlink(missing_ok=True)
         return None
 
 
 def _running_containers(host: str) -> int:
     listed = ask(host, "/containers/json?" + "filters=" + quote('{"status":["running","paused"]}'))
     return len(json.loads(listed or b"[]"))
-
-
-def _stop(pid: int) -> None:
-    start = _process_start(pid)
-    deadline = time.monotonic() + STOP_DEADLINE_S
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-        while _alive(pid, start):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(POLL_S)
-    RECORD.unlink(missing_ok=True)
-
-
-def _alive(pid: int, start: str | None) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        # Ours to reap if this very command started it; a zombie would look alive without end.
-        os.waitpid(pid, os.WNOHANG)
-    return start is not None and _process_start(pid) == start

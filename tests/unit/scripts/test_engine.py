@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from node.localnet.processes import start_of
 from scripts.setup import engine
 from scripts.setup.failure import Missing
 
@@ -79,7 +80,7 @@ def test_our_engine_is_found_when_the_system_has_none(listening: Path, monkeypat
 def test_record_of_a_process_that_is_gone_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "RECORD", tmp_path / "engine.json")
     assert engine._recorded() == {}
-    start = engine._process_start(os.getpid())
+    start = start_of(os.getpid())
     engine.RECORD.write_text(json.dumps({"pid": os.getpid(), "start": start}))
     assert engine._recorded()["pid"] == os.getpid()
     # The number lives on in another process, which must not be stopped.
