@@ -13,7 +13,7 @@ from node.calibration.measuring import ACT_W, DISTANCES, MeasuringBench
 from node.calibration.plan import HONEST, Extent, Part, confirmation, founding, plan
 from node.calibration.statistics import interval
 from protocol.errors import ExecutorError
-from protocol.stages.verification import Calibration, MarginScores, points
+from protocol.stages.verification import Calibration, points
 
 PROMISED_REJECT = 0.002
 """So many honest answers of one may not pass at once: more seats look at those."""
@@ -44,7 +44,9 @@ class Campaign:
         """Everything, as JSON has it; `deployed` are the constants that a release carries for this model."""
         proposed = {class_id: report.proposed(self.answers, class_id) for class_id in self.classes}
         # Answers that constants were made from pass by them, and say nothing.
-        judged = [each for each in self.answers if each.variant != HONEST or each.is_held_out or _is_across(each)]
+        judged = [
+            each for each in self.answers if each.variant != HONEST or each.is_held_out or each.worker != each.checker
+        ]
         return {
             "v": 1,
             "manifest": self.manifest.hex(),
@@ -150,7 +152,9 @@ def _answers(
 
 def _entry(calibration: Calibration, n: int, weighed: Weighed | None) -> dict[str, Any]:
     entry = {**report.describe(calibration), "n": n, "runtime": images.runtime()}
-    return entry if weighed is None else {**entry, "margins": _plain(weighed.scores)}
+    if weighed is None:
+        return entry
+    return {**entry, "margins": {"edges": list(weighed.scores.edges), "scores": list(weighed.scores.scores)}}
 
 
 def _weighed(answers: Sequence[MeasuredAnswer], class_id: int) -> Weighed | None:
@@ -158,11 +162,3 @@ def _weighed(answers: Sequence[MeasuredAnswer], class_id: int) -> Weighed | None
         return report.weigh(answers, class_id)
     except ValueError:
         return None
-
-
-def _plain(scores: MarginScores) -> dict[str, list[int]]:
-    return {"edges": list(scores.edges), "scores": list(scores.scores)}
-
-
-def _is_across(each: MeasuredAnswer) -> bool:
-    return each.worker != each.checker

@@ -41,20 +41,19 @@ class JobProofBuilder:
         else:
             leaf = self._bought_leaf(requested, history) if requested and history else None
         content = await self._content(provided, requested) if with_content else None
+        rules, model, noise = self._machine.rules, Cid(papers.details.manifest), None
+        if history is None or not history.batch.uncalibrated:
+            noise = await read_noise(self._parts.chain.network, model, papers.offer.class_id)
         return file.Proof(
             v=file.VERSION,
-            place=self._place(),
+            place=file.Place(rules.chain_id, rules.settlement, rules.epoch, rules.lag),
             worker=await self._worker(papers),
             papers=papers,
             leaf=leaf,
-            batch=history.batch if history else None,
-            draw=history.draw if history else None,
-            case=history.case if history else None,
-            pay=history.pay if history else None,
-            steps=history.steps if history else None,
-            noise=None if history and history.batch.uncalibrated else await self._noise(papers),
-            model=self._machine.member.models.get(Cid(papers.details.manifest)),
+            noise=noise,
+            model=self._machine.member.models.get(model),
             content=content,
+            **{part: getattr(history, part, None) for part in ("batch", "draw", "case", "pay", "steps")},
         )
 
     # --- the chain's part -------------------------------------------------------------------------------------------
@@ -64,9 +63,6 @@ class JobProofBuilder:
         first = batch.submitted.block if batch else chain.deployment.block
         return await read_batch_history(chain.network, name, first, await chain.network.ethereum.head())
 
-    async def _noise(self, papers: file.JobPapers) -> file.NoisePaper | None:
-        return await read_noise(self._parts.chain.network, Cid(papers.details.manifest), papers.offer.class_id)
-
     async def _worker(self, papers: file.JobPapers) -> file.Worker:
         node = papers.order.node
         known = await self._parts.chain.network.stakes.node_of(node)
@@ -75,10 +71,6 @@ class JobProofBuilder:
         return file.Worker(
             node, known.owner, recover(papers.offer, papers.offer_signature, self._machine.identity.domain)
         )
-
-    def _place(self) -> file.Place:
-        rules = self._machine.rules
-        return file.Place(rules.chain_id, rules.settlement, rules.epoch, rules.lag)
 
     # --- the leaf ---------------------------------------------------------------------------------------------------
     def _own_leaf(

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from chain.contracts.stakes import StakedNode
 from chain.perform.adapter import ChainAdapter
 from chain.read.reputation import Change, read_record
 from node.api import views as api
-from protocol.stages.reputation import ReputationRecord, ScoreTerms, score_terms
+from protocol.stages.reputation import ReputationRecord, score_terms
 from protocol.stages.verification import Verdict
 from protocol.wire.ids import Address
 
@@ -33,18 +32,6 @@ async def explain(
     penalty = node.penalty_tenths * 10
     record = ReputationRecord(node.successes, node.total, node.response_ms, node.check_in_days, active_days, penalty)
     terms = score_terms(record, node.active_stake, recommended_stake)
-    return _view(node_id, node, active_days, recommended_stake, terms, changes, jobs)
-
-
-def _view(
-    node_id: Address,
-    node: StakedNode,
-    active_days: int,
-    recommended_stake: int,
-    terms: ScoreTerms,
-    changes: Sequence[Change],
-    jobs: Mapping[str, Sequence[str]],
-) -> api.ScoreView:
     kept = worth_telling(changes)
     return api.ScoreView(
         node_id=node_id,

@@ -194,11 +194,7 @@ async def appeal(network: Network, by: Key, node: Address, slot: int) -> Transac
     if by.address not in (known.owner, known.operator):
         raise Fault("reverted", f"{by.address} is not a key of {node}", "its owner or its operator may appeal")
     bond = await court.appeal_bond_of(node)
-    wallet = await _wallet(network, by.address, bond)
-    allowing = await network.token.allowing(by.address, court.address, bond)
-    return TransactionPlan(
-        by.address, (*allowing, court.appeal(case, contents)), (wallet, BalanceView("bond", VCN, 0, bond))
-    )
+    return await _paying(network, by, court.appeal(case, contents), BalanceView("bond", VCN, 0, bond))
 
 
 async def plain(network: Network, by: Key, *calls: Call) -> TransactionPlan:
@@ -221,10 +217,7 @@ async def challenge(network: Network, owner: Key, node: Address, by: Address) ->
     Raises: Fault reverted, where the coins are not there.
     """
     stakes, bond = network.stakes, (await network.params.profile()).min_deposit
-    wallet = await _wallet(network, owner.address, bond)
-    allowing = await network.token.allowing(owner.address, stakes.address, bond)
-    calls = (*allowing, stakes.challenge_liveness(node, by))
-    return TransactionPlan(owner.address, calls, (wallet, BalanceView("bond", VCN, 0, bond)))
+    return await _paying(network, owner, stakes.challenge_liveness(node, by), BalanceView("bond", VCN, 0, bond))
 
 
 async def miss(network: Network, by: Key, node: Address, challenger: Address) -> TransactionPlan:
@@ -237,12 +230,9 @@ async def miss(network: Network, by: Key, node: Address, challenger: Address) ->
 
 async def fund_pool(network: Network, by: Key, amount: int) -> TransactionPlan:
     """From a wallet into the pool of the seats, in wei. Raises: Fault reverted, where the coins are not there."""
-    settlement = network.settlement
-    wallet = await _wallet(network, by.address, amount)
-    pool = await settlement.pool()
-    allowing = await network.token.allowing(by.address, settlement.address, amount)
+    pool = await network.settlement.pool()
     filled = BalanceView("pool", VCN, pool, pool + amount)
-    return TransactionPlan(by.address, (*allowing, settlement.fund_pool(amount)), (wallet, filled))
+    return await _paying(network, by, network.settlement.fund_pool(amount), filled)
 
 
 async def flush_burn(network: Network, by: Key) -> TransactionPlan:
@@ -305,6 +295,15 @@ async def _wallet(network: Network, holder: Address, amount: int) -> BalanceView
         message = f"the wallet {holder} holds {vcn(held)} VCN, {vcn(amount)} are needed"
         raise Fault("reverted", message, f"send it {vcn(amount - held)} VCN")
     return BalanceView("wallet", VCN, held, held - amount)
+
+
+async def _paying(network: Network, by: Key, call: Call, gain: BalanceView) -> TransactionPlan:
+    """A call that takes from a wallet what it adds to `gain`, after the permission that it needs. Raises: Fault."""
+    amount = gain.after_wei - gain.before_wei
+    wallet = await _wallet(network, by.address, amount)
+    assert call.to is not None
+    allowing = await network.token.allowing(by.address, call.to, amount)
+    return TransactionPlan(by.address, (*allowing, call), (wallet, gain))
 
 
 async def _gas(network: Network, plan: TransactionPlan, index: int) -> int:

@@ -6,6 +6,7 @@ again only when a layout or the calibration changes: another processor rounds ot
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -46,9 +47,8 @@ def main() -> None:
     class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
     act_w = bytes.fromhex(json.loads((FOLDER / f"{cid.hex()}.json").read_text())["act_w"])
     honest = images.find(host)
-    engine = Engine("golden", host)
     facts = {}
-    try:
+    with contextlib.closing(Engine("golden", host)) as engine:
         for name, image in (("honest", honest), ("quantised", build("quantised_runner", honest, host))):
             job_id = hashlib.sha256(name.encode()).digest()
             spec = RunSpec(job_id, cid, class_id, TOKENS, 0, bytes(32), 2 << 30, 600_000)
@@ -69,8 +69,6 @@ def main() -> None:
                 (VECTORS / name).mkdir(parents=True, exist_ok=True)
                 for file in (RESULT_JSON, FINGERPRINT_BIN, CHECK_BIN):
                     shutil.copyfile(kept / file, VECTORS / name / file)
-    finally:
-        engine.close()
     (VECTORS / "expected.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
 

@@ -6,6 +6,7 @@ two lie apart gives the pairs `embed` and `classify` of a class; the class must 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -76,8 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     if cid is None or not set(wanted) <= set(present):
         sys.exit("error: the model is not in the store, or this processor is not of that class")
     file = FOLDER / f"{cid.hex()}.json"
-    engine = Engine("calibrate-readings", host)
-    try:
+    with contextlib.closing(Engine("calibrate-readings", host)) as engine:
         for class_id in wanted:
             target = cache_directory() / "calibration" / f"{cid.hex()[:12]}-{class_id}" / "readings"
             found = measure(engine, images.find(host), ModelStore(store()).path(cid), class_id, target)
@@ -86,8 +86,6 @@ def main(arguments: Sequence[str]) -> None:
             known["classes"][str(class_id)] |= noise
             file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
             print(json.dumps({"class": class_id, "texts": len(found["embed"]), **noise}), flush=True)
-    finally:
-        engine.close()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from node.api.views import CaseView, JobView
 from node.localnet.record import LocalnetRecord
+from protocol.stages.assignment import order_total
+from protocol.wire.ids import Wei
 from scripts.story import books, cast, screen, stage
 
 QUESTION = "What is the capital of France? Then explain in two sentences what photosynthesis is."
@@ -76,7 +78,7 @@ def _show_case(record: LocalnetRecord, view: CaseView) -> None:
 def _show_bill(record: LocalnetRecord, job: JobView, view: CaseView) -> None:
     """The split of the order's money; it must add up to the wei."""
     fee_and_charge = job.charge_wei + job.fee_wei
-    signed = job.price_wei + _fee(job.price_wei) + job.price_wei * 9 // 100
+    signed = order_total(Wei(job.price_wei), with_bonus=True)
     rows = [
         ("signed by the client", screen.vcn(signed)),
         ("  charge", screen.vcn(job.charge_wei)),
@@ -91,10 +93,6 @@ def _show_bill(record: LocalnetRecord, job: JobView, view: CaseView) -> None:
     screen.table(("the bill", "VCN"), rows)
     parts = view.reward_wei + view.burned_wei + view.pooled_wei
     screen.must(parts == fee_and_charge and view.bonus_wei == job.bonus_wei, "every wei of it is accounted for")
-
-
-def _fee(price: int) -> int:
-    return -(-price // 20)
 
 
 def _client_money(books_: books.Books) -> int:

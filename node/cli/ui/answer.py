@@ -47,13 +47,10 @@ class Follower:
             if update.job is not None:
                 self._job, self._raw = update.job, raw["job"]
                 self._catch_up(update.job)
-                if self._is_enough(update.job):
+                if update.job.ended or (update.job.state in ANSWERED and not self._to_the_end):
                     return
             else:
                 self._say(update.text, update.attempt)
-
-    def _is_enough(self, job: JobView) -> bool:
-        return job.ended or (job.state in ANSWERED and not self._to_the_end)
 
     def _catch_up(self, job: JobView) -> None:
         """Say whatever of the text did not come as a part of its own, and a new state."""
