@@ -151,8 +151,8 @@ def several() -> World:
     """Four jobs in batches of their own, over a lane that has to be opened further."""
     world = network()
     requester = world.node("requester")
-    jobs = requester.machine.requester
-    jobs.settings = replace(jobs.settings, lane_amount=Wei(3 * VCN))
+    member = requester.machine.member
+    member.settings = replace(member.settings, lane_amount=Wei(3 * VCN))
     for number in range(1, 5):
         world.soon(partial(requester.take, ask(number)), 6_500 * number)
     return settled(world, 4)
