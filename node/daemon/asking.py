@@ -48,7 +48,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
     market = Market(
         nodes,
         # The final balance, because lanes can be opened from that alone.
-        replace(account, free_wei=member.accounts.get(client, 0)),
+        replace(account, free_wei=member.money.accounts.get(client, 0)),
         machine.rules.min_deposit,
         # Without a node of its own the client has no owner whose nodes it must not hire.
         record.owner if record else ZERO_ADDRESS,

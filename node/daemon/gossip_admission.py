@@ -55,10 +55,10 @@ class GossipAdmission:
         if not request.requester_peer.endswith(f"/p2p/{author}"):
             return Admission.REFUSE
         member = self._machine.member
-        if not member.is_client(request.client) or not member.may_spend(request.client, request.signer):
+        if not member.money.is_client(request.client) or not member.money.may_spend(request.client, request.signer):
             return Admission.UNKNOWN
         return Admission.ADMIT if self._spent.has(request.client, now_ms, self._cost(request)) else Admission.EXCESS
 
     def _cost(self, request: Request) -> float:
         """The part of a budget that one request takes: a client with ten smallest deposits has ten budgets."""
-        return 1 / max(self._machine.member.deposits_of(request.client), 1)
+        return 1 / max(self._machine.member.money.deposits_of(request.client), 1)

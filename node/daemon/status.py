@@ -175,7 +175,7 @@ class NodeStatus:
         await self._look_at_gas()
         if identity.client is None:
             return
-        lanes = [lane for lane in self._machine.member.lanes.values() if lane.client == identity.client]
+        lanes = [lane for lane in self._machine.member.money.lanes.values() if lane.client == identity.client]
         closing = [lane for lane in lanes if lane.closing and lane.left]
         self._closes = {lane.node: await network.settlement.lane_closes_at(lane) for lane in closing}
         self._read = api.AccountView(

@@ -184,7 +184,9 @@ class Views:
 
     def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:
         """The lanes of a client, largest first; `closes` says until when those that are closing stay so."""
-        lanes = [lane for lane in self._member.lanes.values() if lane.client == client and (lane.left or lane.jobs)]
+        lanes = [
+            lane for lane in self._member.money.lanes.values() if lane.client == client and (lane.left or lane.jobs)
+        ]
         return tuple(
             api.LaneView(lane.node, lane.left, lane.mark, lane.jobs, lane.closing, closes.get(lane.node, 0))
             for lane in sorted(lanes, key=lambda lane: (-lane.left, lane.node))

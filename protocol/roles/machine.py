@@ -11,6 +11,7 @@ from protocol.effects import Effect
 from protocol.events import Event, MessageReceived, Tick
 from protocol.messages import Message
 from protocol.params import ChainRules
+from protocol.roles.client_money import ClientMoney
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.member import Member
 from protocol.roles.opening_responder import OpeningResponder
@@ -24,7 +25,7 @@ from protocol.roles.verifier.verifier import Verifier
 from protocol.wire import state
 from protocol.wire.ids import PeerId, TimestampMs
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Raised with every change after which state that was saved before means something else."""
 _GIVEN = ("identity", "rules", "settings")
 
@@ -37,7 +38,7 @@ class Machine:
     def __init__(self, identity: Identity, rules: ChainRules, settings: Settings) -> None:
         self.identity, self.rules, self.settings = identity, rules, settings
         self.docket = Docket()
-        self.member = Member(identity, rules, settings)
+        self.member = Member(identity, rules, settings, ClientMoney(identity, rules))
         self.settler = Settler(self.member, self.docket)
         self.requester = Requester(self.member, self.docket)
         self.provider = Provider(self.member, self.settler)

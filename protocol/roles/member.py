@@ -5,7 +5,6 @@ The other roles read this view; only events change it. A node's rank comes from 
 """
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -29,14 +28,14 @@ from protocol.events import (
 )
 from protocol.judging.kinds import is_calibrated
 from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
+from protocol.roles.client_money import ClientMoney
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.latency import LatencyTracker
-from protocol.stages.assignment import Lane
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import DeviceStatus, Heartbeat, is_offline, model_prefix, pauses
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import UNCALIBRATED, Calibration
-from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, Wei, operator_of
+from protocol.wire.ids import Address, Cid, PeerId, TimestampMs, operator_of
 
 Key = TypeVar("Key")
 NODES_KEPT = 65_536
@@ -69,10 +68,9 @@ class Member:
     identity: Identity
     rules: ChainRules
     settings: Settings
+    money: ClientMoney
     nodes: dict[Address, NodeRecord] = field(default_factory=dict)
     peers: dict[Address, Peer] = field(default_factory=dict)
-    accounts: dict[Address, Wei] = field(default_factory=dict)
-    lanes: dict[tuple[Address, Address, Address], Lane] = field(default_factory=dict)
     models: dict[Cid, ModelManifest] = field(default_factory=dict)
     calibrations: dict[tuple[Cid, int], Calibration] = field(default_factory=dict)
     device: DeviceStatus = NO_DEVICE
@@ -93,10 +91,8 @@ class Member:
     _ticks: int = 0
     _operated: dict[Address, Address] = field(default_factory=dict)
     """The node of each operator."""
-    _locked: Counter[Address] = field(default_factory=Counter)
-    """The rest of each client in all its lanes, in wei."""
-    _entrusted: Counter[tuple[Address, Address]] = field(default_factory=Counter)
-    """The rest in the lanes of a client and a signer, in wei."""
+    ahead: int = 0
+    """Active nodes that come before this one by score and stake."""
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Take one event into the view; a tick may ask for a heartbeat."""
@@ -109,12 +105,8 @@ class Member:
                 self._hear(peer_id, heartbeat, now_ms)
             case BlockSeen(head, final, timestamp):
                 self.head, self.final, self.timestamp = head, final, timestamp
-            case LaneSeen(lane):
-                self._see_lane(lane)
-            case AccountSeen(account) if account.free or account.client == self.identity.client:
-                self.accounts[account.client] = account.free
-            case AccountSeen(account):
-                self.accounts.pop(account.client, None)
+            case LaneSeen() | AccountSeen():
+                self.money.see(event)
             case ModelAdded(manifest):
                 self.models[manifest.cid] = manifest
             case CalibrationSeen(manifest, class_id, calibration):
@@ -154,10 +146,6 @@ class Member:
         """The peer id of a node whose beat was heard."""
         peer = self.peers.get(node_id)
         return peer.peer_id if peer else None
-
-    def is_registered(self, peer_id: PeerId) -> bool:
-        """Whether a peer holds the operator key of any node."""
-        return self.node_of_peer(peer_id) is not None
 
     def operates(self, peer_id: PeerId, node_id: Address) -> bool:
         """Whether a peer holds the operator key of a node: what it says is the node's word.
@@ -208,10 +196,6 @@ class Member:
         """Whether Params has constants for a model on a class and a kind of job."""
         return is_calibrated(kind, self.calibration(manifest, class_id))
 
-    def deposits_of(self, client: Address) -> int:
-        """How many times the smallest deposit an account holds, free and in lanes."""
-        return (self.accounts.get(client, 0) + self._locked[client]) // max(self.rules.min_deposit, 1)
-
     def may_fetch(self, manifest: Cid, class_id: int, kind: int) -> bool:
         """Whether a model that is not here may be fetched: its size is the choice of whoever made it.
 
@@ -224,31 +208,17 @@ class Member:
         """Whether this node can come to a model."""
         return manifest in self.models or self.may_fetch(manifest, class_id, kind)
 
-    def is_client(self, client: Address) -> bool:
-        """Whether an account holds, free or in lanes, what a request's client must have."""
-        return self.deposits_of(client) > 0
-
-    def may_spend(self, client: Address, signer: Address) -> bool:
-        """Whether a key may spend a client's money: its own, or one that has money left in a lane of the client."""
-        return signer == client or self._entrusted[client, signer] > 0
-
     def _see_node(self, record: NodeRecord) -> None:
         before = self.nodes.get(record.node_id)
         if before is not None and self._operated.get(before.operator) == record.node_id:
             del self._operated[before.operator]
         self._operated[record.operator] = record.node_id
         self.nodes[record.node_id] = record
-
-    def _see_lane(self, lane: Lane) -> None:
-        key = (lane.client, lane.signer, lane.node)
-        before = self.lanes.get(key)
-        more = lane.left - (before.left if before else 0)
-        self.lanes[key] = lane
-        if not lane.left and not {self.identity.node_id, self.identity.client} & {lane.node, lane.client}:
-            # Of a lane between others only its money counts here.
-            del self.lanes[key]
-        _add(self._locked, lane.client, more)
-        _add(self._entrusted, (lane.client, lane.signer), more)
+        own = self.record
+        if own is record:
+            self.ahead = sum(_is_ahead(other, own) for other in self.nodes.values())
+        elif own is not None:
+            self.ahead += _is_ahead(record, own) - (before is not None and _is_ahead(before, own))
 
     def _hear(self, peer_id: PeerId, heartbeat: Heartbeat, now_ms: TimestampMs) -> None:
         known = self.peers.get(heartbeat.node_id)
@@ -263,40 +233,44 @@ class Member:
         told = bool(self.device.class_ids) or self._ticks > QUIET_TICKS
         if told and now_ms >= self._beat_at:
             self._beat_at = TimestampMs(now_ms + self.rules.heartbeat_ms)
-            effects.append(PublishHeartbeat(self._heartbeat(now_ms)))
+            effects.append(PublishHeartbeat(heartbeat(self, now_ms)))
         day = self.timestamp // 86_400
         if self.record is not None and day > self._checked_in:
             self._checked_in = day
             effects.append(CheckIn(self.identity.node_id, day))
         return tuple(effects)
 
-    def _heartbeat(self, now_ms: TimestampMs) -> Heartbeat:
-        record = self.record
-        return Heartbeat(
-            node_id=self.identity.node_id,
-            # The clock serves as the counter: it goes on rising over a restart, and nothing has to be stored.
-            counter=now_ms,
-            time_ms=now_ms,
-            class_ids=self.device.class_ids[:8],
-            gpus=self.device.gpus[:4],
-            reputation=record.score if record else 0,
-            stake=record.stake if record else 0,
-            models=tuple(model_prefix(manifest) for manifest in sorted(self.models))[:8],
-            queue=self.queue,
-            slots=min(MAX_SLOTS, min(self.settings.slots, self.device.slots) * self.settings.at_once),
-            price=self.settings.price,
-            draining=self.settings.draining,
-            paused=self.paused or self.is_intake_stopped(now_ms),
-            addresses=self.identity.addresses[:4],
-            hpke_key_hash=hashlib.sha256(self.hpke_key).digest(),
-            agent=self.settings.agent[:32],
-            protocol_lowest=PROTOCOL_LOWEST,
-            protocol_highest=PROTOCOL_HIGHEST,
-        )
+
+def _is_ahead(other: NodeRecord, own: NodeRecord) -> bool:
+    return other.active and _place(other) < _place(own)
 
 
-def _add(sums: Counter[Key], key: Key, more: int) -> None:
-    """Add to one of many sums, and keep none that is 0."""
-    sums[key] += more
-    if not sums[key]:
-        del sums[key]
+def _place(record: NodeRecord) -> tuple[int, int, Address]:
+    """Where a node stands among others: points of its score, then stake, then its id."""
+    return -(record.score // 100), -record.stake, record.node_id
+
+
+def heartbeat(member: Member, now_ms: TimestampMs) -> Heartbeat:
+    """What this node says of itself now."""
+    record = member.record
+    return Heartbeat(
+        node_id=member.identity.node_id,
+        # The clock serves as the counter: it goes on rising over a restart, and nothing has to be stored.
+        counter=now_ms,
+        time_ms=now_ms,
+        class_ids=member.device.class_ids[:8],
+        gpus=member.device.gpus[:4],
+        reputation=record.score if record else 0,
+        stake=record.stake if record else 0,
+        models=tuple(model_prefix(manifest) for manifest in sorted(member.models))[:8],
+        queue=member.queue,
+        slots=min(MAX_SLOTS, min(member.settings.slots, member.device.slots) * member.settings.at_once),
+        price=member.settings.price,
+        draining=member.settings.draining,
+        paused=member.paused or member.is_intake_stopped(now_ms),
+        addresses=member.identity.addresses[:4],
+        hpke_key_hash=hashlib.sha256(member.hpke_key).digest(),
+        agent=member.settings.agent[:32],
+        protocol_lowest=PROTOCOL_LOWEST,
+        protocol_highest=PROTOCOL_HIGHEST,
+    )

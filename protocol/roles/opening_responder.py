@@ -52,7 +52,7 @@ class OpeningResponder:
         """Whether a message is a registered node's question about a batch of this node."""
         if not isinstance(message, SampleQuery | FingerprintQuery):
             return False
-        return self.settler.batch(message.batch_id) is not None and self.member.is_registered(peer_id)
+        return self.settler.batch(message.batch_id) is not None and self.member.node_of_peer(peer_id) is not None
 
     def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Return the answers that an event calls for."""

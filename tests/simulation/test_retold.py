@@ -135,8 +135,8 @@ def shown(machine: Machine) -> dict[str, object]:
         "batches": machine.docket.batches,
         "seats": machine.verifier.sittings,
         "audits": machine.auditor.audits,
-        "lanes": machine.member.lanes,
-        "accounts": machine.member.accounts,
+        "lanes": machine.member.money.lanes,
+        "accounts": machine.member.money.accounts,
         "nodes": machine.member.nodes,
     }
 

@@ -37,7 +37,7 @@ def test_a_lane_that_its_client_closes_is_opened_again_for_the_next_job():
     submit(world)
     requester, (lane,) = world.node("requester"), world.chain.contracts.lanes
     world.chain.change(lambda contracts: contracts.set_lane(dataclasses.replace(contracts.lanes[lane], closing=True)))
-    world.run(lambda: requester.machine.member.lanes[lane].closing, 60)
+    world.run(lambda: requester.machine.member.money.lanes[lane].closing, 60)
     requester.take(ask(2, now_ms=world.now_ms))
     world.run(lambda: requester.machine.requester.jobs[1].stage in TERMINAL, 600)
     assert requester.machine.requester.jobs[1].stage is Stage.SPENDABLE

@@ -92,21 +92,14 @@ class Bidder:
             and self.member.has_or_may_fetch(Cid(request.manifest), class_id, request.kind)
             and request.client not in (record.owner, record.operator)
             and self._is_client(request)
-            and (wide or self._rank(record) < FIRST_RANKS)
+            and (wide or self.member.ahead < FIRST_RANKS)
         )
 
     def _is_client(self, request: Request) -> bool:
         # A signer that is not the client shows its grant by the lane that it could open.
         lane = (request.client, request.signer, self.member.identity.node_id)
-        known = request.signer == request.client or lane in self.member.lanes
-        return known and self.member.is_client(request.client)
-
-    def _rank(self, record: NodeRecord) -> int:
-        own = (-(record.score // 100), -record.stake, record.node_id)
-        return sum(
-            other.active and (-(other.score // 100), -other.stake, other.node_id) < own
-            for other in self.member.nodes.values()
-        )
+        known = request.signer == request.client or lane in self.member.money.lanes
+        return known and self.member.money.is_client(request.client)
 
     def send(self, offer: Offer, signature: bytes) -> tuple[Effect, ...]:
         """Send a signed offer to where its request says."""

@@ -217,7 +217,7 @@ class OrderDesk:
         class_id, kind = order.offer.offer.class_id, kind_of(details)
         if not self.member.has_or_may_fetch(Cid(details.manifest), class_id, kind):
             return RefuseCode.MODEL
-        lane = self.member.lanes.get((assignment.client, assignment.signer, assignment.node))
+        lane = self.member.money.lanes.get((assignment.client, assignment.signer, assignment.node))
         if lane is None:
             return RefuseCode.LANE
         try:

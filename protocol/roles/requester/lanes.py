@@ -34,7 +34,7 @@ class Lanes:
         client, signer = self.member.identity.client, self.member.identity.signer
         assert client is not None
         assert signer is not None
-        return self.member.lanes.get((client, signer, node), Lane(client, signer, node, 0, 0, 0))
+        return self.member.money.lanes.get((client, signer, node), Lane(client, signer, node, 0, 0, 0))
 
     def book(self, node: Address) -> LaneBook:
         """The newest order on the lane with a node, ours or settled."""
@@ -54,7 +54,7 @@ class Lanes:
     def free(self) -> Wei:
         """The amount that the client can still lock, beside amounts being locked."""
         assert self.member.identity.client is not None
-        account = self.member.accounts.get(self.member.identity.client, Wei(0))
+        account = self.member.money.accounts.get(self.member.identity.client, Wei(0))
         return Wei(max(account - sum(order.amount for order in self.opening.values()), 0))
 
     def is_open(self, lane: Lane) -> bool:

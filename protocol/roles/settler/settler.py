@@ -124,7 +124,7 @@ class Settler:
         Either no receipt came, and no batch was mined in time; or the client has reclaimed the lane.
         """
         for (client, signer), lane in self._lanes.items():
-            known = self.member.lanes.get((client, signer, self.member.identity.node_id))
+            known = self.member.money.lanes.get((client, signer, self.member.identity.node_id))
             for index, waiting in lane.ready.items():
                 job, late_s = waiting.entry.job, mine_by(waiting.entry)
                 if job is None or not waiting.is_paid:
@@ -193,5 +193,5 @@ class Settler:
         self._submit_after = TimestampMs(now_ms + rest_ms)
 
     def _lane(self, client: Address, signer: Address) -> LaneQueue:
-        known = self.member.lanes.get((client, signer, self.member.identity.node_id))
+        known = self.member.money.lanes.get((client, signer, self.member.identity.node_id))
         return self._lanes.setdefault((client, signer), LaneQueue(known.jobs if known else 0))

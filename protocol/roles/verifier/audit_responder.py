@@ -37,7 +37,7 @@ class AuditResponder:
 
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message is a registered node's question about a seat that this node had."""
-        if not isinstance(message, AuditQuery) or not self.member.is_registered(peer_id):
+        if not isinstance(message, AuditQuery) or self.member.node_of_peer(peer_id) is None:
             return False
         sitting = self.verifier.sitting(message.batch_id)
         return sitting is not None and bool(sitting.own.shown)

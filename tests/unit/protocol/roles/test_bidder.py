@@ -1,6 +1,7 @@
 """A provider's answer to a request: whom it answers, how often, and what it refuses."""
 
 import dataclasses
+import random
 
 import pytest
 
@@ -17,7 +18,7 @@ from protocol.roles.provider.bidder import OFFERS_PER_REQUEST
 from protocol.stages.assignment import Account
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 from protocol.stages.request import SignedRequest
-from protocol.wire.ids import Wei
+from protocol.wire.ids import Wei, checksum
 from tests.simulation.scene import CLASS
 from tests.support.scenes.offers import NOW, offers, provider, request
 
@@ -114,3 +115,24 @@ def test_nothing_is_offered_before_the_network_takes_new_work_again():
     machine.handle(IntakeStopped(until_s), NOW)
     machine.handle(IntakeStopped(0), NOW)
     assert len(offers(machine, request(world, nonce=2))) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nodes_ahead_are_counted_as_their_records_change(seed):
+    _, machine = provider()
+    member, chance = machine.member, random.Random(seed)
+    own = member.record
+    ids = [own.node_id, *(checksum("0x" + bytes([number]).hex() * 20) for number in range(1, 9))]
+
+    def place(record):
+        return -(record.score // 100), -record.stake, record.node_id
+
+    for _ in range(100):
+        changes = {
+            "node_id": chance.choice(ids),
+            "score": chance.choice((0, 150, 9_900)),
+            "stake": chance.choice((1, 2)),
+        }
+        machine.handle(NodeSeen(dataclasses.replace(own, **changes, active=chance.random() < 0.7)), NOW)
+        ahead = [each for each in member.nodes.values() if each.active and place(each) < place(member.record)]
+        assert member.ahead == len(ahead)

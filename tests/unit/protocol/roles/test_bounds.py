@@ -27,15 +27,15 @@ def test_empty_lane_between_others_is_forgotten_with_its_sums() -> None:
     deposit = node.rules.min_deposit
     lane(node, address(1), address(2), deposit)
     lane(node, address(1), address(3), deposit)
-    assert node.member.is_client(address(1))
+    assert node.member.money.is_client(address(1))
     lane(node, address(1), address(2), 0)
-    assert node.member.deposits_of(address(1)) == 1
+    assert node.member.money.deposits_of(address(1)) == 1
     lane(node, address(1), address(3), 0)
-    assert (node.member.lanes, node.member.deposits_of(address(1))) == ({}, 0)
-    assert not node.member.may_spend(address(9), address(1))
+    assert (node.member.money.lanes, node.member.money.deposits_of(address(1))) == ({}, 0)
+    assert not node.member.money.may_spend(address(9), address(1))
     # Filled again, it counts as before.
     lane(node, address(1), address(2), deposit)
-    assert node.member.is_client(address(1))
+    assert node.member.money.is_client(address(1))
 
 
 def test_empty_lane_of_this_node_is_kept() -> None:
@@ -44,14 +44,14 @@ def test_empty_lane_of_this_node_is_kept() -> None:
     assert client is not None
     lane(node, address(1), own, 0)
     lane(node, client, address(2), 0)
-    assert len(node.member.lanes) == 2
+    assert len(node.member.money.lanes) == 2
 
 
 def test_account_of_another_without_money_is_forgotten() -> None:
     node = machine()
     node.handle(AccountSeen(Account(address(1), Wei(5))), NOW)
     node.handle(AccountSeen(Account(address(1), Wei(0))), NOW)
-    assert node.member.accounts == {}
+    assert node.member.money.accounts == {}
 
 
 def test_only_the_newest_seeds_are_kept() -> None:

@@ -56,7 +56,7 @@ def test_machine_that_is_folded_anew_goes_on_with_what_it_had_heard() -> None:
     machine.become(anew, keep_heard=True)
     assert machine.member is not before
     assert machine.requester.member is machine.member
-    assert (machine.member.nodes, machine.member.accounts) == (before.nodes, before.accounts)
+    assert (machine.member.nodes, machine.member.money.accounts) == (before.nodes, before.money.accounts)
     assert heard
     assert machine.member.peers == heard
     machine.become(machine.fresh(), keep_heard=False)

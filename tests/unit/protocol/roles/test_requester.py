@@ -15,7 +15,7 @@ from protocol.network.budgets import Budgets
 from protocol.network.gossip import REQUESTS
 from protocol.params import MAX_MEMORY_CEILING
 from protocol.roles.machine import Machine
-from protocol.roles.member import LISTEN_BEATS
+from protocol.roles.member import LISTEN_BEATS, heartbeat
 from protocol.roles.requester.asking import OFFER_ROUNDS_MS
 from protocol.stages.heartbeat import Heartbeat
 from protocol.timers import Timer
@@ -75,7 +75,7 @@ class Asker:
         self.machine.handle(HeartbeatReceived(self.other.peer_id, self._beat()), TimestampMs(self.now_ms))
 
     def _beat(self) -> Heartbeat:
-        return self.other.machine.member._heartbeat(TimestampMs(self.now_ms))
+        return heartbeat(self.other.machine.member, TimestampMs(self.now_ms))
 
     def restart(self) -> None:
         """A new machine, of which only what the journal keeps is left; nothing was ever answered."""

@@ -1,0 +1,67 @@
+"""What clients have in the settlement contract, free and in lanes: who may ask for work, and with whose money."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from protocol.events import AccountSeen, LaneSeen
+from protocol.params import ChainRules
+from protocol.roles.identity import Identity
+from protocol.stages.assignment import Lane
+from protocol.wire.ids import Address, Wei
+
+Key = TypeVar("Key")
+
+
+@dataclass(slots=True)
+class ClientMoney:
+    """Accounts and lanes at final depth; of those between others only what counts here."""
+
+    identity: Identity
+    rules: ChainRules
+    accounts: dict[Address, Wei] = field(default_factory=dict)
+    lanes: dict[tuple[Address, Address, Address], Lane] = field(default_factory=dict)
+    _locked: Counter[Address] = field(default_factory=Counter)
+    """The rest of each client in all its lanes, in wei."""
+    _entrusted: Counter[tuple[Address, Address]] = field(default_factory=Counter)
+    """The rest in the lanes of a client and a signer, in wei."""
+
+    def see(self, seen: LaneSeen | AccountSeen) -> None:
+        """A lane or an account changed."""
+        match seen:
+            case LaneSeen(lane):
+                self._see_lane(lane)
+            case AccountSeen(account) if account.free or account.client == self.identity.client:
+                self.accounts[account.client] = account.free
+            case AccountSeen(account):
+                self.accounts.pop(account.client, None)
+
+    def deposits_of(self, client: Address) -> int:
+        """How many times the smallest deposit an account holds, free and in lanes."""
+        return (self.accounts.get(client, 0) + self._locked[client]) // max(self.rules.min_deposit, 1)
+
+    def is_client(self, client: Address) -> bool:
+        """Whether an account holds, free or in lanes, what a request's client must have."""
+        return self.deposits_of(client) > 0
+
+    def may_spend(self, client: Address, signer: Address) -> bool:
+        """Whether a key may spend a client's money: its own, or one that has money left in a lane of the client."""
+        return signer == client or self._entrusted[client, signer] > 0
+
+    def _see_lane(self, lane: Lane) -> None:
+        key = (lane.client, lane.signer, lane.node)
+        before = self.lanes.get(key)
+        more = lane.left - (before.left if before else 0)
+        self.lanes[key] = lane
+        if not lane.left and not {self.identity.node_id, self.identity.client} & {lane.node, lane.client}:
+            # Of a lane between others only its money counts here.
+            del self.lanes[key]
+        _add(self._locked, lane.client, more)
+        _add(self._entrusted, (lane.client, lane.signer), more)
+
+
+def _add(sums: Counter[Key], key: Key, more: int) -> None:
+    """Add to one of many sums, and keep none that is 0."""
+    sums[key] += more
+    if not sums[key]:
+        del sums[key]
