@@ -25,21 +25,8 @@ from protocol.stages.verification import (
 Signable = Request | Offer | Assignment | Accept | Refuse | Result | Receipt | LaneOpen
 """The messages that the wallet signs, each with the key of its kind."""
 
-Message = (
-    SignedOffer
-    | AssignmentOrder
-    | SignedAccept
-    | SignedRefuse
-    | Withdrawal
-    | TokenFrame
-    | ResultDelivery
-    | SignedReceipt
-    | ResultQuery
-    | SampleQuery
-    | SampleOpening
-    | FingerprintQuery
-    | FingerprintOpening
-    | AuditQuery
-    | CheckOpening
-)
+OrderMessage = AssignmentOrder | SignedAccept | SignedRefuse | Withdrawal
+ResultMessage = TokenFrame | ResultDelivery | SignedReceipt | ResultQuery
+CheckMessage = SampleQuery | SampleOpening | FingerprintQuery | FingerprintOpening | AuditQuery | CheckOpening
+Message = SignedOffer | OrderMessage | ResultMessage | CheckMessage
 """Messages that peers send each other directly."""

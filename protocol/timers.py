@@ -170,18 +170,6 @@ OrderTimer = AcceptTimer | ResultTimer | OfflineTimer | RetryTimer
 """Timers of an attempt's order."""
 AuditTimer = CommitAuditTimer | RevealAuditTimer | CloseAuditTimer
 """Timers of an audit that this node was drawn for."""
-Timer = (
-    RoundTimer
-    | RequestTimer
-    | OrderTimer
-    | LatencyTimer
-    | LaneTimer
-    | ReceiptTimer
-    | BatchTimer
-    | ResolveTimer
-    | FraudProofTimer
-    | AbstainTimer
-    | DataDemandTimer
-    | ConveneAuditTimer
-    | AuditTimer
-)
+ProviderTimer = LaneTimer | ReceiptTimer | BatchTimer
+VerifierTimer = ResolveTimer | FraudProofTimer | AbstainTimer | DataDemandTimer | ConveneAuditTimer
+Timer = RoundTimer | RequestTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer

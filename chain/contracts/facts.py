@@ -21,14 +21,5 @@ class ClientTouched:
     client: Address
 
 
-Fact = (
-    NodeTouched
-    | ClientTouched
-    | BatchEvent
-    | ev.BatchSubmitted
-    | ev.LaneSeen
-    | ev.AccountSeen
-    | ev.CalibrationSeen
-    | ev.SeedRevealed
-    | ev.IntakeStopped
-)
+Reported = ev.LaneSeen | ev.AccountSeen | ev.CalibrationSeen | ev.SeedRevealed | ev.IntakeStopped | ev.BatchSubmitted
+Fact = NodeTouched | ClientTouched | Reported | BatchEvent

@@ -128,18 +128,8 @@ class Network:
         self.guardian = Guardian(ethereum, addresses.guardian)
         self.fraud_proofs = FraudProofs(ethereum, addresses.fraud_proofs)
         self.audits = Audits(ethereum, addresses.audits)
-        self._speakers = {
-            each.address: each
-            for each in (
-                self.params,
-                self.beacon,
-                self.stakes,
-                self.settlement,
-                self.court,
-                self.fraud_proofs,
-                self.audits,
-            )
-        }
+        told = (self.params, self.beacon, self.stakes, self.settlement, self.court, self.fraud_proofs, self.audits)
+        self._speakers = {each.address: each for each in told}
 
     def by_name(self) -> Iterator[tuple[str, Address]]:
         """Every contract and where it is."""

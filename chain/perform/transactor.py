@@ -18,18 +18,9 @@ from protocol.params import ChainRules
 
 NEXT_BLOCK_POLLS = 8
 _DONE_REFUSALS = frozenset({"SameDay", "AlreadySealed", "DemandedBefore", "AlreadyConvened"})
-_SHARED = (
-    fx.FinalizeBatch,
-    fx.RefundBatch,
-    fx.VoidStarved,
-    fx.ConveneCourt,
-    fx.ReplaceSeat,
-    fx.ResolveCase,
-    fx.ProveFraud,
-    fx.EndChallenge,
-    fx.ConveneAudit,
-    fx.CloseAudit,
-)
+_OF_MONEY = (fx.FinalizeBatch, fx.RefundBatch, fx.VoidStarved, fx.EndChallenge)
+_OF_COURT = (fx.ConveneCourt, fx.ReplaceSeat, fx.ResolveCase, fx.ProveFraud, fx.ConveneAudit, fx.CloseAudit)
+_SHARED = (*_OF_MONEY, *_OF_COURT)
 """Effects that several nodes may want at once."""
 
 
