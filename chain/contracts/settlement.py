@@ -246,17 +246,7 @@ def contents_of(batch: Batch) -> BatchContents:
 
 def _claim(claim: LaneClaim) -> tuple[Any, ...]:
     r, vs = compact(claim.signature)
-    return (
-        claim.client,
-        claim.signer,
-        claim.jobs,
-        claim.cumulative,
-        claim.details,
-        claim.charge,
-        claim.bonus,
-        r,
-        vs,
-    )
+    return (claim.client, claim.signer, claim.jobs, claim.cumulative, claim.details, claim.charge, claim.bonus, r, vs)
 
 
 def _submitted(
