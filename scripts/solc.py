@@ -56,7 +56,10 @@ class Compiler:
     def __init__(self) -> None:
         script = Path(__file__).with_name("solc.js")
         self._process = subprocess.Popen(
-            ["node", str(script), str(TOOLS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["node", str(script), str(TOOLS), "--base-path", str(TOOLS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> Compiler:
