@@ -4,6 +4,7 @@ Some wait for no time at all: what a role knows from beats, blocks and round tri
 DeadlinePassed of such a timer is, so that a decision may rest on it.
 """
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.wire.codec import U8, U32, Bytes32, Size
@@ -13,32 +14,43 @@ from protocol.wire.names import wire_class
 AskId = Annotated[bytes, Size(16, exact=True)]
 
 
-# --- a requester, for a request ---------------------------------------------------------------------------------------
-@wire_class("CallTimer")
-class CallTimer:
-    """The call for offers of a round may go out."""
+@dataclass(frozen=True, slots=True)
+class _OfRound:
+    """Of a round of offers."""
 
     ask_id: AskId
     attempt: U32
     round: U32
+
+
+@dataclass(frozen=True, slots=True)
+class _OfJob:
+    """Of a job."""
+
+    job_id: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class _OfCase:
+    """Of a case."""
+
+    batch_id: Bytes32
+
+
+# --- a requester, for a request ---------------------------------------------------------------------------------------
+@wire_class("CallTimer")
+class CallTimer(_OfRound):
+    """The call for offers of a round may go out."""
 
 
 @wire_class("LastCallTimer")
-class LastCallTimer:
+class LastCallTimer(_OfRound):
     """The last call of an attempt may go out: other nodes are heard."""
-
-    ask_id: AskId
-    attempt: U32
-    round: U32
 
 
 @wire_class("OffersTimer")
-class OffersTimer:
+class OffersTimer(_OfRound):
     """A round of offers is over."""
-
-    ask_id: AskId
-    attempt: U32
-    round: U32
 
 
 @wire_class("RequestTimer")
@@ -50,31 +62,23 @@ class RequestTimer:
 
 # --- a requester, for an order ----------------------------------------------------------------------------------------
 @wire_class("AcceptTimer")
-class AcceptTimer:
+class AcceptTimer(_OfJob):
     """The provider should have accepted the order by now."""
-
-    job_id: Bytes32
 
 
 @wire_class("ResultTimer")
-class ResultTimer:
+class ResultTimer(_OfJob):
     """The provider should have delivered by now."""
-
-    job_id: Bytes32
 
 
 @wire_class("OfflineTimer")
-class OfflineTimer:
+class OfflineTimer(_OfJob):
     """The provider of a running job beats no more."""
-
-    job_id: Bytes32
 
 
 @wire_class("RetryTimer")
-class RetryTimer:
+class RetryTimer(_OfJob):
     """No batch may bring a silent job on chain any more."""
-
-    job_id: Bytes32
 
 
 @wire_class("LatencyTimer")
@@ -87,17 +91,13 @@ class LatencyTimer:
 
 # --- a provider -------------------------------------------------------------------------------------------------------
 @wire_class("LaneTimer")
-class LaneTimer:
+class LaneTimer(_OfJob):
     """The lane of an order that came before it should be seen on chain by now."""
-
-    job_id: Bytes32
 
 
 @wire_class("ReceiptTimer")
-class ReceiptTimer:
+class ReceiptTimer(_OfJob):
     """The receipt for a delivered result should have come by now."""
-
-    job_id: Bytes32
 
 
 @wire_class("BatchTimer")
@@ -107,61 +107,47 @@ class BatchTimer:
 
 # --- a verifier -------------------------------------------------------------------------------------------------------
 @wire_class("ResolveTimer")
-class ResolveTimer:
+class ResolveTimer(_OfCase):
     """It is this seat's turn to close a case in which every seat has revealed."""
-
-    batch_id: Bytes32
 
 
 @wire_class("FraudProofTimer")
-class FraudProofTimer:
+class FraudProofTimer(_OfCase):
     """It is this seat's turn to send a fraud proof."""
-
-    batch_id: Bytes32
 
 
 @wire_class("AbstainTimer")
-class AbstainTimer:
+class AbstainTimer(_OfCase):
     """A seat that cannot judge may step down."""
 
-    batch_id: Bytes32
     seat: U8
 
 
 @wire_class("DataDemandTimer")
-class DataDemandTimer:
+class DataDemandTimer(_OfCase):
     """It is this seat's turn to demand a leaf on chain."""
 
-    batch_id: Bytes32
     seat: U8
 
 
 @wire_class("ConveneAuditTimer")
-class ConveneAuditTimer:
+class ConveneAuditTimer(_OfCase):
     """The seed that says whether a case is audited is there."""
-
-    batch_id: Bytes32
 
 
 @wire_class("CommitAuditTimer")
-class CommitAuditTimer:
+class CommitAuditTimer(_OfCase):
     """An auditor has to commit to what it has."""
-
-    batch_id: Bytes32
 
 
 @wire_class("RevealAuditTimer")
-class RevealAuditTimer:
+class RevealAuditTimer(_OfCase):
     """The auditors' turn to commit is over."""
-
-    batch_id: Bytes32
 
 
 @wire_class("CloseAuditTimer")
-class CloseAuditTimer:
+class CloseAuditTimer(_OfCase):
     """It is this auditor's turn to close an audit."""
-
-    batch_id: Bytes32
 
 
 RoundTimer = CallTimer | LastCallTimer | OffersTimer

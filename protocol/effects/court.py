@@ -1,5 +1,6 @@
 """Transactions about cases."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.params import MAX_ANSWER_BYTES
@@ -7,6 +8,14 @@ from protocol.stages.commitment import BatchContents
 from protocol.wire.codec import U8, U16, U24, Bytes32, Size
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
+
+
+@dataclass(frozen=True, slots=True)
+class _ForSeat:
+    """Wished for a seat of a case."""
+
+    batch_id: Bytes32
+    seat: U8
 
 
 @wire_class("ConveneCourt")
@@ -20,20 +29,16 @@ class ConveneCourt:
 
 
 @wire_class("CommitSeat")
-class CommitSeat:
+class CommitSeat(_ForSeat):
     """> chain/court > TransactionMined, and SeatCommitted at final depth."""
 
-    batch_id: Bytes32
-    seat: U8
     commitment: Bytes32
 
 
 @wire_class("RevealSeat")
-class RevealSeat:
+class RevealSeat(_ForSeat):
     """> chain/court > TransactionMined, and SeatRevealed at final depth."""
 
-    batch_id: Bytes32
-    seat: U8
     digest: Bytes32
     scores: tuple[U16, ...]
     salt: Bytes32
@@ -42,20 +47,16 @@ class RevealSeat:
 
 
 @wire_class("AbstainSeat")
-class AbstainSeat:
+class AbstainSeat(_ForSeat):
     """> chain/court > TransactionMined, SeatSilenced and SeatAdded: this node steps down for the next of the order."""
 
-    batch_id: Bytes32
-    seat: U8
     contents: BatchContents
 
 
 @wire_class("ReplaceSeat")
-class ReplaceSeat:
+class ReplaceSeat(_ForSeat):
     """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
 
-    batch_id: Bytes32
-    seat: U8
     contents: BatchContents
 
 
@@ -68,14 +69,12 @@ class ResolveCase:
 
 
 @wire_class("DemandData")
-class DemandData:
+class DemandData(_ForSeat):
     """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
 
     Its content key is to be sealed to `hpke_key`. Done as well where another seat was faster: a case has one demand.
     """
 
-    batch_id: Bytes32
-    seat: U8
     leaf_index: U24
     hpke_key: Bytes32
 

@@ -1,5 +1,7 @@
 """Transactions about proofs of fraud and challenges of leaves."""
 
+from dataclasses import dataclass
+
 from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
 from protocol.stages.commitment import BatchContents
 from protocol.wire.codec import U8, U24, U64, Bytes32
@@ -7,16 +9,22 @@ from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
 
 
+@dataclass(frozen=True, slots=True)
+class _ForBatch:
+    """About a batch, which stands in a slot of its node."""
+
+    batch_id: Bytes32
+    node: Address
+    slot: U8
+
+
 @wire_class("ProveFraud")
-class ProveFraud:
+class ProveFraud(_ForBatch):
     """> chain/fraud_proofs > TransactionMined, CaseResolved and BatchVoided: code alone condemns what a batch shows.
 
     Several leaves only for MISCOUNTED, by their places.
     """
 
-    batch_id: Bytes32
-    node: Address
-    slot: U8
     contents: BatchContents
     fraud_kind: FraudKind
     leaves: tuple[OpenedLeaf, ...]
@@ -24,23 +32,17 @@ class ProveFraud:
 
 
 @wire_class("ChallengeLeaf")
-class ChallengeLeaf:
+class ChallengeLeaf(_ForBatch):
     """> chain/fraud_proofs > TransactionMined, and BatchChallenged: a batch is checked, for a bond of its client."""
 
-    batch_id: Bytes32
-    node: Address
-    slot: U8
     contents: BatchContents
     position: U24
 
 
 @wire_class("EndChallenge")
-class EndChallenge:
+class EndChallenge(_ForBatch):
     """> chain/fraud_proofs > TransactionMined: the bond goes back, or to the pool where the batch had passed."""
 
-    batch_id: Bytes32
-    node: Address
-    slot: U8
     block: U64
 
 

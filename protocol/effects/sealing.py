@@ -1,5 +1,6 @@
 """What is to be signed, sealed and opened with this node's keys."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.messages import Signable
@@ -24,54 +25,51 @@ class SealKey:
     hpke_key: Bytes32
 
 
+@dataclass(frozen=True, slots=True)
+class _ForInput:
+    """About a job, and the input that its content key belongs to."""
+
+    job_id: Bytes32
+    input_cid: Bytes32
+
+
 @wire_class("OpenInput")
-class OpenInput:
+class OpenInput(_ForInput):
     """> node/sealing > InputOpened: key and input of an assignment, checked and put into the job's workspace.
 
     An empty `sealed_input` lies in the content store under its id.
     """
 
-    job_id: Bytes32
-    input_cid: Bytes32
     content_key_hash: Bytes32
     sealed_key: Annotated[bytes, Size(128)]
     sealed_input: Annotated[bytes, Size(MAX_INLINE_BYTES)]
 
 
 @wire_class("SealFrame")
-class SealFrame:
+class SealFrame(_ForInput):
     """> node/sealing > FrameSealed."""
 
-    job_id: Bytes32
-    input_cid: Bytes32
     seq: U32
     ids: tuple[U32, ...]
 
 
 @wire_class("OpenFrame")
-class OpenFrame:
+class OpenFrame(_ForInput):
     """> node/sealing > FrameOpened."""
 
-    job_id: Bytes32
-    input_cid: Bytes32
     seq: U32
     sealed: Annotated[bytes, Size(16_384)]
 
 
 @wire_class("SealResult")
-class SealResult:
+class SealResult(_ForInput):
     """> node/sealing > ResultSealed: result.json of the job's workspace."""
-
-    job_id: Bytes32
-    input_cid: Bytes32
 
 
 @wire_class("OpenResult")
-class OpenResult:
+class OpenResult(_ForInput):
     """> node/sealing > ResultOpened: opened, validated, and kept for the user."""
 
-    job_id: Bytes32
-    input_cid: Bytes32
     manifest: Bytes32
     kind: U8
     max_new_tokens: U32

@@ -1,5 +1,6 @@
 """What the chain says of cases, at final depth."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.params import MAX_ANSWER_BYTES
@@ -7,6 +8,14 @@ from protocol.stages.verification import Verdict
 from protocol.wire.codec import U8, U16, U24, U40, U64, Bytes32, Size
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
+
+
+@dataclass(frozen=True, slots=True)
+class _OfSeat:
+    """About a seat of a case."""
+
+    batch_id: Bytes32
+    seat: U8
 
 
 @wire_class("CaseConvened")
@@ -23,41 +32,32 @@ class CaseConvened:
 
 
 @wire_class("SeatAdded")
-class SeatAdded:
+class SeatAdded(_OfSeat):
     """A case grew by a seat: `node` sits on it from `timestamp` on."""
 
-    batch_id: Bytes32
-    seat: U8
     node: Address
     timestamp: U40
 
 
 @wire_class("SeatSilenced")
-class SeatSilenced:
+class SeatSilenced(_OfSeat):
     """A seat let its turn pass: it no longer counts."""
 
-    batch_id: Bytes32
-    seat: U8
     node: Address
 
 
 @wire_class("SeatCommitted")
-class SeatCommitted:
+class SeatCommitted(_OfSeat):
     """A seat posted its commitment."""
-
-    batch_id: Bytes32
-    seat: U8
 
 
 @wire_class("SeatRevealed")
-class SeatRevealed:
+class SeatRevealed(_OfSeat):
     """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed.
 
     `llr_millinats`: what it says of the margins, in thousandths of a nat.
     """
 
-    batch_id: Bytes32
-    seat: U8
     node: Address
     scores: tuple[U16, ...]
     digest: Bytes32
@@ -86,11 +86,9 @@ class CaseDecided:
 
 
 @wire_class("DataDemanded")
-class DataDemanded:
+class DataDemanded(_OfSeat):
     """A seat wants a drawn leaf opened on chain, its content key sealed to `hpke_key`, until then in chain seconds."""
 
-    batch_id: Bytes32
-    seat: U8
     leaf_index: U24
     hpke_key: Bytes32
     until: U40
