@@ -15,9 +15,11 @@ import trio
 
 from node.driver import Driver
 from node.journal import FILE_NAME, SCHEMA, open_journal
+from protocol.errors import ConfigError
 from protocol.job import JobState, Stage
-from protocol.roles.machine import Machine
+from protocol.roles.machine import STATE_VERSION, Machine
 from tests.simulation.histories import one_job
+from tests.support.saved_journal import SAVED
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 VECTORS = REPOSITORY / "tests" / "vectors"
@@ -125,3 +127,34 @@ def test_migration_that_is_killed_at_a_row_begins_again(tmp_path: Path, at_row: 
     machine, _ = trio.run(folded, tmp_path, "requester")
     assert [job.stage for job in machine.requester.jobs] == [Stage.SPENDABLE]
     assert rows(tmp_path)[0] == SCHEMA
+
+
+async def test_snapshot_of_this_state_version_is_read(tmp_path: Path) -> None:
+    """If a change of the state breaks this, raise STATE_VERSION and run `python -m tests.support.saved_journal`."""
+    shutil.copy(SAVED, tmp_path / FILE_NAME)
+    machine, driver = await folded(tmp_path, "provider")
+    assert [(job.stage, job.charge) for job in machine.provider.jobs] == [(Stage.SPENDABLE, 128 * 10**15)]
+    assert driver.pending == {"AwaitDeadline": 1}
+
+
+@pytest.mark.parametrize("version", [STATE_VERSION - 1, STATE_VERSION + 1])
+async def test_snapshot_of_another_state_version_is_refused_and_stays_for_the_program_that_wrote_it(
+    tmp_path: Path, version: int
+) -> None:
+    shutil.copy(SAVED, tmp_path / FILE_NAME)
+    stand_for(tmp_path, version)
+    with pytest.raises(
+        ConfigError, match=f"it is of version {version}, and this program reads {STATE_VERSION}"
+    ) as said:
+        await folded(tmp_path, "provider")
+    assert said.value.hint.startswith("start the version that wrote it once more")
+    stand_for(tmp_path, STATE_VERSION)
+    machine, _ = await folded(tmp_path, "provider")
+    assert [job.stage for job in machine.provider.jobs] == [Stage.SPENDABLE]
+
+
+def stand_for(directory: Path, version: int) -> None:
+    """Let a snapshot be of a version."""
+    with sqlite3.connect(directory / FILE_NAME) as db:
+        db.execute("UPDATE snapshot SET version = ?", [version])
+    db.close()
