@@ -121,7 +121,7 @@ async def test_a_node_finds_the_network_again_from_its_cache_alone(tmp_path: Pat
 
 async def test_a_network_of_another_settlement_is_not_listened_to(tmp_path: Path) -> None:
     async with network(tmp_path, 2) as (one, two):
-        stranger = one.adapter._gossip._gossip
+        stranger = one.adapter._gossip.gossip
         stranger._network = (1, bytes(20))
         one.adapter._gossip.publish(Topic.REQUEST, b"x", one.key.sign)
         await until(lambda: two.adapter.book.score(one.transport.peer_id, 0) <= -40)

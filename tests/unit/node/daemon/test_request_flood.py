@@ -157,7 +157,7 @@ async def test_requests_by_invented_signers_in_a_clients_name_reach_nobody(
     async with scene(tmp_path) as at:
         await at.send(*(framed(key, asked(key, 1, signer=Key(key.secret))) for key in free_keys()))
         assert at.heard() == (0, 0)
-        waiting = len(at.victim.adapter._gossip._gossip._unknown)
+        waiting = len(at.victim.adapter._gossip.gossip._unknown)
         assert waiting <= at.attackers * STRANGERS.burst
 
 
