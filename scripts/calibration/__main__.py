@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -71,16 +72,14 @@ def main() -> None:
     # Kept, so that a constant can be compared with what it was made from.
     work = cache_directory() / "calibration" / cid.hex()[:12]
     work.mkdir(parents=True, exist_ok=True)
-    engine = Engine("calibrate", host)
     try:
-        bench = MeasuringBench(engine, images.find(host), ModelStore(store()), cid, work)
-        if not only_confirm:
-            known = measured(bench, wanted, known)
-        known = confirmed(bench, wanted, known, file)
+        with contextlib.closing(Engine("calibrate", host)) as engine:
+            bench = MeasuringBench(engine, images.find(host), ModelStore(store()), cid, work)
+            if not only_confirm:
+                known = measured(bench, wanted, known)
+            known = confirmed(bench, wanted, known, file)
     except NodeError as error:
         sys.exit(f"error: {error}")
-    finally:
-        engine.close()
     FOLDER.mkdir(exist_ok=True)
     file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 

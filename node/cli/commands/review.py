@@ -218,7 +218,7 @@ def shown_to_programs(
     seen: standing.CaseStanding, leaves: tuple[LeafView, ...], fresh: dict[int, Fresh]
 ) -> dict[str, Any]:
     """Everything, for JSON."""
-    case, found = seen.case, seen.history.case
+    case = seen.case
     return {
         "id": seen.id,
         "node": seen.history.node,
@@ -232,11 +232,7 @@ def shown_to_programs(
         "default": standing.default_of(seen),
         "commands": list(standing.commands_for(seen)),
         "votes": {"passes": seen.votes.passes, "voids": seen.votes.voids, "quorum": seen.votes.quorum},
-        "drawn": list(seen.history.draw.leaves) if seen.history.draw else [],
-        "seats": [
-            {"node": seat.node, "silent": seat.silent, "scores": list(seat.scores or ())}
-            for seat in (found.seats if found else ())
-        ],
+        **standing.drawn_and_seats(seen.history),
         "leaves": [plain(leaf) for leaf in leaves],
         "fresh": {str(leaf): {"text": each.text, "agrees_bps": each.agrees_bps} for leaf, each in fresh.items()},
     }

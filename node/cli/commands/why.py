@@ -10,6 +10,7 @@ from node.cli.ui.contracts import with_network
 from node.cli.ui.options import COMMON, Common
 from node.cli.ui.phrases import VERDICTS, exact_coins, moment, percent, points, short, span
 from node.cli.ui.settings import config_of
+from node.cli.ui.standing import drawn_and_seats
 
 if TYPE_CHECKING:
     from chain.contracts.network import Deployment, Network
@@ -259,7 +260,6 @@ def plain(found: "Penalties") -> dict[str, Any]:
 
 def _plain_blow(penalty: "Penalty") -> dict[str, Any]:
     change, case = penalty.change, penalty.history.case if penalty.history else None
-    draw = penalty.history.draw if penalty.history else None
     return {
         "block": change.block,
         "transaction": f"0x{change.transaction.hex()}",
@@ -277,9 +277,5 @@ def _plain_blow(penalty: "Penalty") -> dict[str, Any]:
         "rate_before_bps": penalty.rate_before,
         "rate_after_bps": penalty.rate_after,
         "median_bps": case.median if case else None,
-        "drawn": list(draw.leaves) if draw else [],
-        "seats": [
-            {"node": seat.node, "silent": seat.silent, "scores": list(seat.scores or ())}
-            for seat in (case.seats if case else ())
-        ],
+        **drawn_and_seats(penalty.history),
     }

@@ -62,14 +62,10 @@ def open_bench(common: Common) -> Iterator[ContainerBench]:
     """The engine and the models that the node's settings name. Raises: ConfigError, ExecutorError."""
     settings = config_of(common.data_dir).executor
     # A name of its own: a daemon on the same engine sweeps its own containers only.
-    engine = Engine(f"verify-{os.getpid()}", settings.docker_host)
-    try:
+    with contextlib.closing(Engine(f"verify-{os.getpid()}", settings.docker_host)) as engine:
         image = settings.image or images.find(settings.docker_host)
-        yield ContainerBench(
-            RunnerContext(engine, image, ModelStore(settings.store), _weights, round(settings.cpus * 1000))
-        )
-    finally:
-        engine.close()
+        models, cpu_millis = ModelStore(settings.store), round(settings.cpus * 1000)
+        yield ContainerBench(RunnerContext(engine, image, models, _weights, cpu_millis))
 
 
 def rerun(proof: Proof, bench: ContainerBench, memory_bytes: int) -> tuple[Check, ...]:

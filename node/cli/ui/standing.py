@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.api.faults import Fault
 from node.api.prefix import complete
@@ -58,6 +58,16 @@ async def read_standing(network: "Network", deployment: "Deployment", prefix: st
     panel = await network.panel()
     votes = Votes(*await panel.votes_of(batch_id), await panel.quorum(), len(await panel.arbiters()))
     return CaseStanding(name, history, await network.court.case_of(batch_id), votes, block.timestamp)
+
+
+def drawn_and_seats(history: "BatchHistory | None") -> dict[str, Any]:
+    """The drawn leaves of a batch and the scores of its seats, for JSON."""
+    draw, case = (history.draw, history.case) if history else (None, None)
+    seats = case.seats if case else ()
+    return {
+        "drawn": list(draw.leaves) if draw else [],
+        "seats": [{"node": each.node, "silent": each.silent, "scores": list(each.scores or ())} for each in seats],
+    }
 
 
 def state_of(seen: CaseStanding) -> str:
