@@ -1,7 +1,7 @@
 """`vcoin localnet`: a whole network on this machine, up, down, or looked at."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -9,11 +9,10 @@ from node.api.faults import Exit, vcn
 from node.cli.ui import output
 from node.cli.ui.options import noun
 from node.cli.ui.phrases import BLANK, points
+from node.localnet import running
+from node.localnet.record import LocalnetRecord, default_directory, read_record
+from node.localnet.running import RunningNode
 from protocol.roles.role import Role
-
-if TYPE_CHECKING:
-    from node.localnet.record import LocalnetRecord
-    from node.localnet.running import RunningNode
 
 app = noun("localnet", "A whole network on this machine.")
 Json = Annotated[bool, Parameter(negative="")]
@@ -53,7 +52,6 @@ def up(
     from node.localnet.network import LocalnetPlan
     from node.localnet.network import up as bring_up
     from node.localnet.plan import DEFAULT, read_plan
-    from node.localnet.record import default_directory
 
     plan = read_plan(nodes) if nodes else DEFAULT
     directory = (dir_ or default_directory()).absolute()
@@ -73,10 +71,7 @@ def down(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: 
     json
         Print JSON to stdout.
     """
-    from node.localnet.record import default_directory
-    from node.localnet.running import down as take_down
-
-    was_up = take_down((dir_ or default_directory()).absolute(), output.words)
+    was_up = running.down((dir_ or default_directory()).absolute(), output.words)
     output.words("the local network is down" if was_up else "there is no local network")
     if json:
         output.as_json({"was_up": was_up})
@@ -94,14 +89,11 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
     json
         Print JSON to stdout.
     """
-    from node.localnet.record import default_directory, read_record
-    from node.localnet.running import survey
-
     record = read_record((dir_ or default_directory()).absolute())
     if record is None:
         output.error("there is no local network", "vcoin localnet up")
         return Exit.NO_DAEMON
-    seen = survey(record)
+    seen = running.survey(record)
     chain_runs = record.chain is not None and record.chain.is_alive
     if json:
         found = [{"name": each.member.name, "alive": each.is_alive, "state": _state(each)} for each in seen]
@@ -112,13 +104,13 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
     return Exit.OK if chain_runs and all(each.is_alive for each in seen) else Exit.NO_DAEMON
 
 
-def table(seen: "list[RunningNode]") -> list[str]:
+def table(seen: list[RunningNode]) -> list[str]:
     """The nodes, each with its state."""
     head = ("node", "roles", "state", "pid", "stake VCN", "score", "peers", "id")
     return output.table(head, [_row(each) for each in seen])
 
 
-def _row(each: "RunningNode") -> tuple[str, ...]:
+def _row(each: RunningNode) -> tuple[str, ...]:
     node, view = each.member, each.snapshot
     pid = str(node.process.pid) if node.process else BLANK
     stake = vcn(view.me.stake_wei if view else node.stake_wei)
@@ -127,13 +119,13 @@ def _row(each: "RunningNode") -> tuple[str, ...]:
     return (node.name, ",".join(node.roles), _state(each), pid, stake, score, peers, node.node_id)
 
 
-def _state(each: "RunningNode") -> str:
+def _state(each: RunningNode) -> str:
     if not each.is_alive:
         return "DOWN"
     return each.snapshot.state if each.snapshot else "no answer"
 
 
-def banner(record: "LocalnetRecord") -> list[str]:
+def banner(record: LocalnetRecord) -> list[str]:
     """The nodes, their ports, and the next commands to type."""
     requester = next((node for node in record.nodes if Role.REQUESTER in node.roles), record.nodes[0])
     stakes = [
@@ -172,7 +164,7 @@ def banner(record: "LocalnetRecord") -> list[str]:
     ]
 
 
-def _first_job(record: "LocalnetRecord") -> list[str]:
+def _first_job(record: LocalnetRecord) -> list[str]:
     """Nodes look into their store when they start: a model that is not there has to come before them."""
     if any(Path(record.store).glob("models/*/manifest.json")):
         return ["vcoin model list", 'vcoin job run --model smollm2 "Why is the sky blue?"']
