@@ -1,9 +1,10 @@
 """The frame of all vector files: names made from words, and how a case is written down.
 
-Bytes are hex strings with 0x, amounts in wei decimal strings, everything else plain numbers.
+Bytes are hex strings with 0x, amounts in wei and numbers from 2^53 on decimal strings, everything else plain numbers.
 """
 
 import dataclasses
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,13 @@ def _camel(name: str) -> str:
 
 
 def _form(value: Any, is_wei: bool) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _form(getattr(value, field.name), False) for field in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
         return [_form(each, is_wei) for each in value]
     if isinstance(value, bytes):
         return hexed(value)
-    return str(value) if is_wei else value
+    if isinstance(value, Enum):
+        return value.value
+    is_large = isinstance(value, int) and value >= 2**53
+    return str(value) if is_wei or is_large else value

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import struct
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any, get_args
 
 from coincurve import PrivateKey
@@ -36,7 +35,7 @@ from protocol.wire import codec
 from protocol.wire.envelope import compact, digest, struct_hash
 from protocol.wire.ids import cid_of, peer_id_of, public_key_of
 from scripts.vectors import job
-from scripts.vectors.frame import DOMAIN, Case, case, hexed
+from scripts.vectors.frame import DOMAIN, Case, case
 from scripts.vectors.samples import sample
 
 SETTLEMENT = bytes.fromhex(DOMAIN.contract[2:])
@@ -63,22 +62,7 @@ def codec_cases() -> Iterator[Case]:
     for kind in (*named, SignedRequest, Heartbeat):
         value = job.job_story().messages.get(kind) or sample(kind, "wire")
         raw = codec.encode_named(value) if kind in named else codec.encode(value)
-        yield case(name=kind.__name__, named=kind in named, fields=plain(value), bytes=raw)
-
-
-def plain(value: Any) -> Any:
-    """A message for people: bytes in hex, amounts as texts, enumerations as numbers."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, bytes):
-        return hexed(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**53:
-        return str(value)
-    return value
+        yield case(name=kind.__name__, named=kind in named, fields=value, bytes=raw)
 
 
 def signing() -> Iterator[Case]:
@@ -148,7 +132,7 @@ def exchange() -> Iterator[Case]:
     (signed,) = codec.decode(PeerRecords, question, MAX_EXCHANGE_BYTES).records
     yield case(
         name="record",
-        fields=plain(codec.decode(PeerRecord, signed.record, MAX_RECORD_BYTES)),
+        fields=codec.decode(PeerRecord, signed.record, MAX_RECORD_BYTES),
         record=signed.record,
         signed=RECORD_PREFIX + signed.record,
         signature=signed.signature,
