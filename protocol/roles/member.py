@@ -8,24 +8,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from protocol import events as ev
 from protocol.effects import CheckIn, Effect, PublishHeartbeat
-from protocol.events import (
-    AccountSeen,
-    BlockSeen,
-    CalibrationSeen,
-    DeadlinePassed,
-    DeviceReported,
-    Event,
-    HeartbeatReceived,
-    HpkeKeyRotated,
-    IntakeStopped,
-    LaneSeen,
-    MessageSent,
-    MessageUnanswered,
-    ModelAdded,
-    NodeSeen,
-    Tick,
-)
 from protocol.judging.kinds import is_calibrated
 from protocol.params import PROTOCOL_HIGHEST, PROTOCOL_LOWEST, ChainRules
 from protocol.roles.client_money import ClientMoney
@@ -94,31 +78,31 @@ class Member:
     ahead: int = 0
     """Active nodes that come before this one by score and stake."""
 
-    def handle(self, event: Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def handle(self, event: ev.Event, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Take one event into the view; a tick may ask for a heartbeat."""
         match event:
-            case Tick():
+            case ev.Tick():
                 return self._tick(now_ms)
-            case NodeSeen(record) if record.node_id in self.nodes or len(self.nodes) < NODES_KEPT:
+            case ev.NodeSeen(record) if record.node_id in self.nodes or len(self.nodes) < NODES_KEPT:
                 self._see_node(record)
-            case HeartbeatReceived(peer_id, heartbeat):
+            case ev.HeartbeatReceived(peer_id, heartbeat):
                 self._hear(peer_id, heartbeat, now_ms)
-            case BlockSeen(head, final, timestamp):
+            case ev.BlockSeen(head, final, timestamp):
                 self.head, self.final, self.timestamp = head, final, timestamp
-            case LaneSeen() | AccountSeen():
+            case ev.LaneSeen() | ev.AccountSeen():
                 self.money.see(event)
-            case ModelAdded(manifest):
+            case ev.ModelAdded(manifest):
                 self.models[manifest.cid] = manifest
-            case CalibrationSeen(manifest, class_id, calibration):
+            case ev.CalibrationSeen(manifest, class_id, calibration):
                 self.calibrations[Cid(manifest), class_id] = calibration
-            case IntakeStopped(until):
+            case ev.IntakeStopped(until):
                 self.intake_until_s = until
-            case HpkeKeyRotated(public_key):
+            case ev.HpkeKeyRotated(public_key):
                 self.hpke_key = public_key
-            case DeviceReported(status):
+            case ev.DeviceReported(status):
                 self.device, self.measured = status, True
                 self.paused = pauses(status.gpus, paused=self.paused)
-            case MessageSent() | MessageUnanswered() | DeadlinePassed():
+            case ev.MessageSent() | ev.MessageUnanswered() | ev.DeadlinePassed():
                 return self.latency.handle(event, now_ms)
         return ()
 
