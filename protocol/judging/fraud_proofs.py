@@ -75,12 +75,8 @@ class BatchFacts:
 
     node: Address
     contents: BatchContents
-    charge: int
-    bonus: int
-    ms: int
+    sums: BatchSums
     leaf_count: int
-    ok_count: int
-    failed_count: int
     unreceipted: bool
     uncalibrated: bool
     checked: bool
@@ -93,12 +89,8 @@ class BatchFacts:
         return cls(
             node=node,
             contents=told.contents,
-            charge=told.sums.charge,
-            bonus=told.sums.bonus,
-            ms=told.sums.ms,
+            sums=told.sums,
             leaf_count=told.leaf_count,
-            ok_count=told.sums.ok_count,
-            failed_count=told.sums.failed_count,
             unreceipted=told.unreceipted,
             uncalibrated=told.uncalibrated,
             checked=told.checked,
@@ -109,9 +101,9 @@ class BatchFacts:
     def declared(self, status: int) -> int:
         """How many leaves of a status it says it has."""
         counts = {
-            LeafStatus.OK: self.ok_count,
-            LeafStatus.FAILED: self.failed_count,
-            LeafStatus.CLIENT_FAULT: self.leaf_count - self.ok_count - self.failed_count,
+            LeafStatus.OK: self.sums.ok_count,
+            LeafStatus.FAILED: self.sums.failed_count,
+            LeafStatus.CLIENT_FAULT: self.leaf_count - self.sums.ok_count - self.sums.failed_count,
         }
         return {int(kind): count for kind, count in counts.items()}.get(status, 0)
 
@@ -213,7 +205,7 @@ def _top(opened: OpenedLeaf) -> SumNode:
 
 def _has_false_sums(opened: OpenedLeaf, batch: BatchFacts) -> bool:
     top = _top(opened)
-    return (top.charge, top.bonus, top.ms) != (batch.charge, batch.bonus, batch.ms)
+    return (top.charge, top.bonus, top.ms) != (batch.sums.charge, batch.sums.bonus, batch.sums.ms)
 
 
 def _has_stuffed_padding(opened: OpenedLeaf, leaf_count: int) -> bool:

@@ -91,6 +91,7 @@ class FraudStory:
     commit_time: int = MINED_S
     max_leaf: int = 0
     changes: Case = dataclasses.field(default_factory=dict)
+    sums: Case = dataclasses.field(default_factory=dict)
 
     def change(self, **values: Any) -> None:
         """Make the leaf another one."""
@@ -115,12 +116,8 @@ class FraudStory:
             contents=commitment.BatchContents(
                 top.hash, self.max_leaf or max(leaf.charge for leaf in self.leaves), self.debits
             ),
-            charge=top.charge,
-            bonus=top.bonus,
-            ms=top.ms,
+            sums=replace(commitment.BatchSums(top.charge, top.bonus, top.ms, sum(ok), sum(failed)), **self.sums),
             leaf_count=len(self.leaves),
-            ok_count=sum(ok),
-            failed_count=sum(failed),
             unreceipted=not self.receipted,
             uncalibrated=False,
             checked=False,
@@ -206,8 +203,8 @@ CHANGES: dict[str, tuple[bool, Callable[[FraudStory], None]]] = {
     "honest, without receipts": (False, lambda told: None),
     "failed": (True, lambda told: told.leaves.__setitem__(told.position, _unpaid(told, commitment.LeafStatus.FAILED))),
     "missing": (True, lambda told: told.leaves.__setitem__(told.position, _missing(told))),
-    "sums of another tree": (True, lambda told: told.changes.update(charge=5 * VCN)),
-    "time of another tree": (True, lambda told: told.changes.update(ms=1)),
+    "sums of another tree": (True, lambda told: told.sums.update(charge=5 * VCN)),
+    "time of another tree": (True, lambda told: told.sums.update(ms=1)),
     "stuffed": (True, lambda told: setattr(told, "stuffing", SumNode(ZERO_HASH, VCN, 0, 0))),
     "another number": (True, lambda told: told.change(index=told.leaves[told.position].index + 1)),
     "another client": (True, lambda told: told.change(client=OPERATOR)),
@@ -216,7 +213,7 @@ CHANGES: dict[str, tuple[bool, Callable[[FraudStory], None]]] = {
     "failed and paid": (True, lambda told: told.change(status=commitment.LeafStatus.FAILED)),
     "no such status": (True, lambda told: told.change(status=3, charge=0, bonus=0, actual_ms=0)),
     "no receipt": (True, lambda told: told.change(receipt_hash=ZERO_HASH)),
-    "ok and not counted": (True, lambda told: told.changes.update(ok_count=0, failed_count=0)),
+    "ok and not counted": (True, lambda told: told.sums.update(ok_count=0, failed_count=0)),
     "overpriced": (True, lambda told: told.change(charge=told.job.details.price + 1)),
     "bonus above": (True, lambda told: told.change(bonus=told.job.details.bonus_cap + 1)),
     "bonus for being late": (True, lambda told: told.change(bonus=1, actual_ms=told.job.details.expected_ms)),
@@ -298,14 +295,14 @@ _PROOF = f"(address,uint8,uint8,{_CONTENTS},(uint256,{_LEAF},(bytes32,uint256,ui
 def _batch(facts: BatchFacts) -> tuple[Any, ...]:
     """The contract's Batch, with zeros in what no proof reads."""
     return (
-        facts.charge,
-        facts.bonus,
-        facts.ms,
+        facts.sums.charge,
+        facts.sums.bonus,
+        facts.sums.ms,
         0,
         0,
         facts.leaf_count,
-        facts.ok_count,
-        facts.failed_count,
+        facts.sums.ok_count,
+        facts.sums.failed_count,
         0,
         facts.commit_time,
         facts.class_id,
