@@ -22,6 +22,7 @@ from protocol.stages.verification import FingerprintOpening, FingerprintQuery, S
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import path
+from protocol.wire.x25519 import can_be_sealed_to
 
 PENDING_KEPT = 256
 NO_SUCH_LEAF = b"no such leaf"
@@ -51,6 +52,8 @@ class OpeningResponder:
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message is a registered node's question about a batch of this node."""
         if not isinstance(message, SampleQuery | FingerprintQuery):
+            return False
+        if isinstance(message, SampleQuery) and not can_be_sealed_to(message.hpke_key):
             return False
         return self.settler.batch(message.batch_id) is not None and self.member.node_of_peer(peer_id) is not None
 
@@ -127,7 +130,8 @@ class OpeningResponder:
             )
             return ()
         entry = batch.entries[demand.leaf_index]
-        if entry.job is None:
+        if entry.job is None or not can_be_sealed_to(demand.hpke_key):
+            # A seat that names no key has no claim to one; silence would cost this node its stake.
             return self._open(opening, b"")
         waiting = self._sealing.setdefault((Cid(entry.job.details.input_cid), demand.hpke_key), [])
         waiting.append(opening)

@@ -73,6 +73,15 @@ def test_three_seats_that_are_shown_nothing_make_one_demand_and_all_judge() -> N
     assert not told(world, ev.SeatSilenced)
 
 
+def test_a_seat_that_names_no_key_to_seal_to_is_answered_on_chain_without_one() -> None:
+    """Sealing to a point of low order fails, and a node that does not answer loses stake."""
+    town = Town(SampleOpening)
+    town.seat().take(ev.HpkeKeyRotated(bytes(32)))
+    sealed = asked_for(town.world.node("provider"), fx.SealKey)
+    town.world.run(lambda: bool(told(town.world, ev.DataAnswered)))
+    assert bytes(32) not in {effect.hpke_key for effect in sealed}
+
+
 def test_a_seat_that_waits_for_another_ones_data_commits_when_it_is_there() -> None:
     """Its commitment comes while the case waits, longer than anything is tried."""
     town = Town(SampleOpening, tokens=VALUABLE)

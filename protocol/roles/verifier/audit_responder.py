@@ -13,6 +13,7 @@ from protocol.roles.verifier.verifier import Verifier
 from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, FingerprintOpening
 from protocol.wire.bounded import keep_newest
 from protocol.wire.ids import BatchId, Cid, PeerId, TimestampMs
+from protocol.wire.x25519 import can_be_sealed_to
 
 QUERIES_KEPT = 256
 
@@ -38,6 +39,8 @@ class AuditResponder:
     def expects(self, peer_id: PeerId, message: Message) -> bool:
         """Whether a message is a registered node's question about a seat that this node had."""
         if not isinstance(message, AuditQuery) or self.member.node_of_peer(peer_id) is None:
+            return False
+        if not can_be_sealed_to(message.hpke_key):
             return False
         sitting = self.verifier.sitting(message.batch_id)
         return sitting is not None and bool(sitting.own.shown)

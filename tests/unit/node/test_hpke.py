@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from node.wallet.sealing import open_key, public_key_of, seal_key
 from protocol.errors import Malformed
 from protocol.wire.ids import Cid
+from protocol.wire.x25519 import can_be_sealed_to
 
 # RFC 9180, A.2.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305, base mode, first encryption.
 INFO = bytes.fromhex("4f6465206f6e2061204772656369616e2055726e")
@@ -106,3 +107,26 @@ def test_sealed_key_opens_nothing_else() -> None:
 def test_key_that_anybody_could_open_is_not_sealed_to(point: bytes) -> None:
     with pytest.raises(Malformed):
         seal_key(b"\7" * 32, INPUT, point)
+
+
+PRIME = 2**255 - 19
+LOW_ORDER = [0, 1, PRIME - 1, PRIME, PRIME + 1, 2**255, 2**255 + 1]
+LOW_ORDER += [
+    int.from_bytes(bytes.fromhex(point), "little")
+    for point in (
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    )
+]
+
+
+@pytest.mark.parametrize("number", [*LOW_ORDER, 2, 9, PRIME - 2, PRIME + 2, 2**255 - 1, 2**256 - 1, *range(100, 120)])
+def test_keys_that_content_can_be_sealed_to_are_those_that_the_library_takes(number: int) -> None:
+    key = number.to_bytes(32, "little")
+    assert can_be_sealed_to(key) == (number not in LOW_ORDER)
+    try:
+        seal_key(bytes(32), INPUT, key)
+    except Malformed:
+        assert number in LOW_ORDER
+    else:
+        assert number not in LOW_ORDER
