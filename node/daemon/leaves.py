@@ -108,7 +108,8 @@ class Leaves:
     # --- how it is shown --------------------------------------------------------------------------------------------
     async def _view(self, held: Held) -> api.LeafView:
         manifest = self._machine.member.models.get(Cid(held.details.manifest))
-        ids = _ids_of(held.answer)
+        asked, answer = _plain(held.asked), _plain(held.answer)
+        ids, finish = _ids_of(answer), answer.get("finish")
         check = held.seen.check if held.seen else None
         margins = _margins(check, len(ids))
         pieces: list[str] = []
@@ -136,9 +137,9 @@ class Leaves:
             seed=sampling_seed(held.job_id, held.details.seed_nonce).hex(),
             asked=_text(held.asked),
             answer=_text(held.answer),
-            question=_question(held.asked),
-            text="".join(pieces) or _lines(held.answer),
-            finish=_finish(held.answer),
+            question=_question(asked),
+            text="".join(pieces) or _lines(answer),
+            finish=finish if isinstance(finish, str) else "",
             tokens=tokens,
             stop_margin_ppm=margins[-1] if margins else UNKNOWN,
             terms=self._terms(held, len(ids)),
@@ -186,30 +187,25 @@ def _plain(raw: bytes) -> dict[str, Any]:
     return plain if isinstance(plain, dict) else {}
 
 
-def _ids_of(answer: bytes) -> list[int]:
-    ids = _plain(answer).get("output_token_ids")
+def _ids_of(answer: dict[str, Any]) -> list[int]:
+    ids = answer.get("output_token_ids")
     return ids if isinstance(ids, list) and all(type(token) is int and token >= 0 for token in ids) else []
 
 
-def _finish(answer: bytes) -> str:
-    finish = _plain(answer).get("finish")
-    return finish if isinstance(finish, str) else ""
-
-
-def _lines(answer: bytes) -> str:
+def _lines(answer: dict[str, Any]) -> str:
     """A reading as lines of text; empty for what is none."""
     try:
-        return lines_of(_plain(answer))
+        return lines_of(answer)
     except (KeyError, TypeError, ValueError):
         return ""
 
 
-def _question(asked: bytes) -> str:
+def _question(asked: dict[str, Any]) -> str:
     """The last thing that was said to the model, or all texts that it was to read."""
-    texts = _plain(asked).get("texts")
+    texts = asked.get("texts")
     if isinstance(texts, list):
         return " / ".join(text for text in texts if isinstance(text, str))
-    messages = _plain(asked).get("messages")
+    messages = asked.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     content = last.get("content") if isinstance(last, dict) else None
     return content if isinstance(content, str) else ""

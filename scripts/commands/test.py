@@ -18,13 +18,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from node.cli.ui import output
 from scripts.commands import check
 from scripts.setup import node_tools, venv
 from scripts.setup.cache import REPOSITORY
@@ -220,15 +221,11 @@ _COUNT = re.compile(r"(\d+) (?:tests )?(passed|failed|error)")
 
 
 def table(outcomes: Sequence[LayerOutcome]) -> str:
-    rows = [("layer", "result", "passed", "failed", "seconds")]
-    rows += [
+    head = ("layer", "result", "passed", "failed", "seconds")
+    rows = [
         (o.layer.name, "ok" if o.good else "FAILED", str(o.passed), str(o.failed), f"{o.seconds:.1f}") for o in outcomes
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    align: list[Callable[[str, int], str]] = [str.ljust, str.ljust, str.rjust, str.rjust, str.rjust]
-    return "\n".join(
-        "  ".join(a(cell, w) for a, cell, w in zip(align, row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(output.table(head, rows))
 
 
 def choose(names: Sequence[str], *, fast: bool) -> list[Layer]:

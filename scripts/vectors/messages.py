@@ -25,7 +25,8 @@ def messages() -> Iterator[Case]:
     for kind in MESSAGES:
         for number in range(2):
             secret = word(f"secret {kind.__name__} {number}")
-            values = _values(TYPES[kind], kind, dice)
+            names = [field.name for field in dataclasses.fields(kind)]
+            values = {name: _value(each, dice) for name, (each, _) in zip(names, _members(TYPES[kind]), strict=True)}
             # The numbers that a node would run; the peer stays invented.
             limits = {name: value for name, value in RANGES.get(kind, {}).items() if isinstance(value, int)}
             message = kind(**values | limits)
@@ -49,11 +50,6 @@ def messages() -> Iterator[Case]:
 
 def _members(signature: str) -> list[tuple[str, str]]:
     return [(kind, name) for kind, name in (each.split(" ") for each in signature.partition("(")[2][:-1].split(","))]
-
-
-def _values(signature: str, cls: type, dice: random.Random) -> dict[str, Any]:
-    fields = [field.name for field in dataclasses.fields(cls)]
-    return {field: _value(kind, dice) for field, (kind, _) in zip(fields, _members(signature), strict=True)}
 
 
 def _value(kind: str, dice: random.Random) -> Any:

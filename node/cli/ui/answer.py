@@ -36,7 +36,8 @@ class Follower:
             except KeyboardInterrupt:
                 self._break_line()
                 if self._detaches():
-                    output.words(f"detached; the job goes on: vcoin job show {self._name()} --follow")
+                    name = self._job.id[:8] if self._job else self._id
+                    output.words(f"detached; the job goes on: vcoin job show {name} --follow")
                     return Exit.INTERRUPTED
 
     def _follow(self) -> None:
@@ -99,9 +100,6 @@ class Follower:
             hint = f"{back}, but for what its check cost" if job.fee_wei else back
             output.error("the answer did not pass its check", hint)
         return Exit.JOB_FAILED if job.state in ("failed", "refunded") else Exit.OK
-
-    def _name(self) -> str:
-        return self._job.id[:8] if self._job else self._id
 
     def _detaches(self) -> bool:
         if self._as_json or not output.is_interactive():
