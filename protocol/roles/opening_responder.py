@@ -19,6 +19,7 @@ from protocol.roles.provider.provider import Provider
 from protocol.roles.settler.batches import OwnBatch
 from protocol.roles.settler.settler import Settler
 from protocol.stages.verification import FingerprintOpening, FingerprintQuery, SampleOpening, SampleQuery
+from protocol.wire.bounded import keep_newest
 from protocol.wire.codec import encode_named
 from protocol.wire.ids import BatchId, Cid, JobId, PeerId, TimestampMs
 from protocol.wire.merkle import path
@@ -87,10 +88,7 @@ class OpeningResponder:
             if entry.job is None:
                 effects += self._open(opening, b"")
                 continue
-            waiting = self._sealing.setdefault((Cid(entry.job.details.input_cid), query.hpke_key), [])
-            waiting.append(opening)
-            if len(waiting) == 1:
-                effects.append(SealKey(entry.job.details.input_cid, query.hpke_key))
+            effects += self._seal(opening, entry.job.details.input_cid, query.hpke_key)
         return tuple(effects)
 
     def _open(self, opening: Opening, sealed_key: bytes) -> tuple[Effect, ...]:
@@ -133,9 +131,14 @@ class OpeningResponder:
         if entry.job is None or not can_be_sealed_to(demand.hpke_key):
             # A seat that names no key has no claim to one; silence would cost this node its stake.
             return self._open(opening, b"")
-        waiting = self._sealing.setdefault((Cid(entry.job.details.input_cid), demand.hpke_key), [])
-        waiting.append(opening)
-        return (SealKey(entry.job.details.input_cid, demand.hpke_key),) if len(waiting) == 1 else ()
+        return self._seal(opening, entry.job.details.input_cid, demand.hpke_key)
+
+    def _seal(self, opening: Opening, input_cid: bytes, hpke_key: bytes) -> tuple[Effect, ...]:
+        """Ask for a key to be sealed, once more where that has failed; while it is under way nothing is done twice."""
+        waiting = self._sealing.get((Cid(input_cid), hpke_key), [])
+        if opening not in waiting:
+            keep_newest(self._sealing, (Cid(input_cid), hpke_key), [*waiting, opening], PENDING_KEPT)
+        return (SealKey(input_cid, hpke_key),)
 
     def _fingerprint(self, peer_id: PeerId, query: FingerprintQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)
@@ -159,9 +162,7 @@ class OpeningResponder:
         return tuple(effects)
 
     def _keep(self, peer_id: PeerId, query: SampleQuery | FingerprintQuery) -> None:
-        while len(self._early) >= PENDING_KEPT:
-            self._early.pop(next(iter(self._early)))
-        self._early[peer_id, query.batch_id, type(query)] = query
+        keep_newest(self._early, (peer_id, query.batch_id, type(query)), query, PENDING_KEPT)
 
     def _batch(self, batch_id: bytes) -> OwnBatch:
         batch = self.settler.batch(batch_id)

@@ -11,9 +11,11 @@ from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.roles.member import NO_DEVICE
-from protocol.stages.verification import FingerprintOpening, SampleOpening, Verdict
+from protocol.roles.opening_responder import PENDING_KEPT
+from protocol.stages.verification import FingerprintOpening, SampleOpening, SampleQuery, Verdict
 from protocol.timers import AbstainTimer, DataDemandTimer
 from protocol.wire.codec import encode_named
+from protocol.wire.ids import TimestampMs
 from tests.simulation.histories import crowd, later, requested, settled, told
 from tests.simulation.node import Node
 from tests.simulation.scene import RULES, ask
@@ -80,6 +82,24 @@ def test_a_seat_that_names_no_key_to_seal_to_is_answered_on_chain_without_one() 
     sealed = asked_for(town.world.node("provider"), fx.SealKey)
     town.world.run(lambda: bool(told(town.world, ev.DataAnswered)))
     assert bytes(32) not in {effect.hpke_key for effect in sealed}
+
+
+def test_a_seat_that_asks_under_ever_new_keys_fills_no_memory_and_may_ask_again_after_a_failure() -> None:
+    town = Town(SampleOpening)
+    seat, node, batch = town.seat(), town.world.node("provider").machine, town.case.batch_id
+    town.world.run(lambda: node.docket.case(batch) is not None)
+
+    def asked(key: int) -> list[fx.Effect]:
+        query = SampleQuery(batch, key.to_bytes(32, "little"))
+        effects = node.handle(ev.MessageReceived(seat.peer_id, query), TimestampMs(town.world.now_ms))
+        return [effect for effect in effects if isinstance(effect, fx.SealKey)]
+
+    for key in range(10, 10 + 2 * PENDING_KEPT):
+        (sealing,) = asked(key)
+    assert len(node.opening_responder._sealing) == PENDING_KEPT
+    node.handle(ev.EffectFailed(fx.SealKey, fx.about(sealing), "the disk", False), TimestampMs(town.world.now_ms))
+    assert asked(key) == [sealing]
+    assert [len(waiting) for waiting in node.opening_responder._sealing.values()] == [1] * PENDING_KEPT
 
 
 def test_a_seat_that_waits_for_another_ones_data_commits_when_it_is_there() -> None:

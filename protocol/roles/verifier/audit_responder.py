@@ -76,10 +76,12 @@ class AuditResponder:
             if job is None or not leaf.check:
                 effects += self._show(showing, b"")
                 continue
-            waiting = self._sealing.setdefault((Cid(job.details.input_cid), query.hpke_key), [])
-            waiting.append(showing)
-            if len(waiting) == 1:
-                effects.append(SealKey(job.details.input_cid, query.hpke_key))
+            key = (Cid(job.details.input_cid), query.hpke_key)
+            waiting = self._sealing.get(key, [])
+            if showing not in waiting:
+                keep_newest(self._sealing, key, [*waiting, showing], QUERIES_KEPT)
+            # While it is under way nothing is done twice; where it has failed it is tried again.
+            effects.append(SealKey(*key))
         return tuple(effects)
 
     def _show(self, showing: PendingOpening, sealed_key: bytes) -> tuple[Effect, ...]:
