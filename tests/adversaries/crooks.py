@@ -76,8 +76,8 @@ def exchange(kind: type[Any], make: Callable[[Adapter], Adapter]) -> Bend:
     """Have another adapter do one kind of effect."""
 
     def bend(parts: Parts) -> None:
-        driver = parts.driver
-        driver._routes = {**driver._routes, kind: make(driver._routes[kind])}
+        performer = parts.driver._performer
+        performer._routes = {**performer._routes, kind: make(performer._routes[kind])}
 
     return bend
 

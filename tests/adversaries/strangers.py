@@ -83,7 +83,7 @@ class Many(Routed):
 async def many_names(stage: Stage) -> int:
     parts = stage.member().up.parts
     names = [stage.member(name).operator for name in stage.row.cast]
-    many = Many(parts.driver._routes[Send], parts, [*names[1:], key("unregistered")])
+    many = Many(parts.driver._performer._routes[Send], parts, [*names[1:], key("unregistered")])
     crooks.exchange(Send, lambda _: many)(parts)
     await done_by_the_honest(stage)
     assert many.said >= SYBILS

@@ -205,8 +205,8 @@ class Withholding:
 async def test_what_a_node_withholds_from_its_seat_is_demanded_sealed_and_checked_on_chain(place: Place) -> None:
     async with network(place) as cast:
         await heard(cast.asker, 1)
-        driver = cast.provider.parts.driver
-        driver._routes = {**driver._routes, Send: Withholding(driver._routes[Send])}
+        performer = cast.provider.parts.driver._performer
+        performer._routes = {**performer._routes, Send: Withholding(performer._routes[Send])}
         job = await cast.asker.backend.ask_job(ASK)
         paid = await until(cast.asker, job, lambda view: view.ended, 180)
         case = await cast.asker.backend.case(job)
