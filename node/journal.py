@@ -42,7 +42,7 @@ ASIDE_KEPT = 256
 MAX_FREE_BYTES = 32 * 2**20
 """Above that the file is written anew where most of it is free."""
 MAX_ASIDE_BYTES = 65_536
-"""Of an event that was set aside so much is kept, for who looks for the fault."""
+"""Bytes of a set-aside event that are kept for the search of the fault."""
 
 _TABLES = """
     CREATE TABLE events (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, body BLOB, answers BLOB);

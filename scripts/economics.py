@@ -165,7 +165,7 @@ def whole_stake(profile: Profile) -> Table:
 
 
 def _by_catch(head: str, rows: Sequence[tuple[str, Sequence[float]]], whole: int) -> Table:
-    """Gains in wei by how often what is drawn is caught, and as parts of `whole`."""
+    """Gains in wei by the rate at which a drawn fraud is caught, and as parts of `whole`."""
     heads = (head, *(f"caught {catch:.0%}" for catch in CATCHES))
     gains = tuple(gain / whole for _, found in rows for gain in found)
     return Table(heads, [(name, *map(_signed, found)) for name, found in rows], gains)

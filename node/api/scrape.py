@@ -27,7 +27,7 @@ CALL_S = 3.0
 """For a whole call: one that dawdles makes room for the next."""
 MAX_HEAD_BYTES = 8 * 1024
 FRESH_S = 1.0
-"""So long an answer serves all who ask."""
+"""An answer serves all callers for so long."""
 _READ_BYTES = 4_096
 
 

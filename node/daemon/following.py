@@ -71,7 +71,7 @@ class FollowedJobs:
         return replace(view, text=self._answers.streamed(bytes.fromhex(view.job_id)))
 
     async def _answered(self, view: api.JobView) -> api.JobView:
-        """With the text of its result where there is one: frames may be lost, or be of a run that was begun again."""
+        """With the text of its result if there is one: frames may be lost, or belong to a run that began again."""
         return await self.with_text(view) if view.ended or view.state in api.ANSWERED else view
 
     async def follow_events(self, events: trio.MemoryReceiveChannel[Event]) -> None:

@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 def _short(value: Any) -> str:
     text = str(_plain(value))
-    # An id of 64 digits tells a person no more than its beginning.
+    # The beginning of an id of 64 digits is enough for a person.
     return f"{text[:12]}..." if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text) else text
 
 

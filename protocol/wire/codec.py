@@ -108,7 +108,7 @@ def _loads(data: bytes, name: str) -> Any:
 
 
 def _require_canonical(raw: Any, data: bytes, name: str) -> None:
-    """Check that what was read, and built without converting anything, has no other form than these bytes.
+    """Check that these bytes are the only form of the value that was read from them.
 
     Integers in a longer form, maps with other key order, trailing bytes: all the same value, none the same bytes.
     """

@@ -28,7 +28,7 @@ class Workbench:
 
     @classmethod
     def open(cls, name: str, env: dict[str, str] | None = None) -> Workbench:
-        """A bench with a fresh log named after the step."""
+        """A workbench with a fresh log named after the step."""
         logs = cache_directory() / "logs"
         logs.mkdir(exist_ok=True)
         log = logs / f"{name.replace(' ', '-')}.log"

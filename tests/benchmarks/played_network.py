@@ -272,7 +272,7 @@ def _write_model(store: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Below those that the system gives to connections, so that a node that was killed finds its own again."""
+    """Ports below those that the system gives to connections, so that a killed node finds its own again."""
     with ExitStack() as stack:
         found: list[int] = []
         for port in range(FIRST_PORT, LAST_PORT):

@@ -37,7 +37,7 @@ NOW_MS = 1_700_000_000_000
 
 
 def run() -> list[Line]:
-    """The best of a few rounds each: what disturbs a round only makes it longer."""
+    """The best of a few rounds each: a disturbance only makes a round longer."""
     machine = anchor()
     keys = [PrivateKey(hashlib.sha256(b"author %d" % number).digest()) for number in range(MESSAGES)]
     checked, bare = _per_s(*_receipts(keys))

@@ -127,7 +127,7 @@ KILLS = [Kill(role, stage) for role in VICTIMS for stage in STAGES if stage not 
 
 @dataclass(frozen=True)
 class Sent:
-    """A transaction of a journal, and what became of it: whether it is in a block, and was not reverted."""
+    """A transaction of a journal, and whether it is in a block without a revert."""
 
     sender: Address
     nonce: int

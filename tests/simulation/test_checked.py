@@ -22,7 +22,7 @@ from tests.support.scenes.unreceipted_jobs import hold_up
 
 LAST = 11
 APART_MS = 2_000
-"""Between two jobs: a node has a queue for few."""
+"""Time between two jobs: a node's queue holds few."""
 
 
 def asked(world: World, *numbers: int, checked: bool = True) -> None:

@@ -30,7 +30,7 @@ from tests.proof.histories.state import Arbiters, Batch, Case, Claim, Debit, Lan
 
 SLOTS = 64
 HASHES = 256
-"""Of so many blocks the machine knows the hash."""
+"""The machine knows the hashes of so many blocks."""
 LARGEST_BENCH = 7
 COURT_FEE = 5 * 10**16
 WORSE = ("pass", "review", "severe")

@@ -76,7 +76,7 @@ class Sitting:
         return list(self.machine.handle(event, self.now_ms))
 
     def at(self, second: int) -> list[fx.Effect]:
-        """A block so many seconds into the turn, and what is asked for then and at the moments that it brings."""
+        """The effects of a block so many seconds into the turn, and of the timers that pass then."""
         self.second, self.head = second, self.head + 1
         asked = self.take(ev.BlockSeen(self.head, self.head - 2, self.convened.timestamp + second))
         moments = [each for each in asked if isinstance(each, fx.AwaitDeadline)]
