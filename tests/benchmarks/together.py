@@ -42,18 +42,6 @@ class Heard:
         self.tokens += result.new_tokens
 
 
-class Listener:
-    """Passes ends on."""
-
-    def __init__(self, heard: Heard) -> None:
-        self._heard = heard
-
-    def tokens(self, place: int, ids: tuple[int, ...]) -> None: ...
-
-    def settled(self, place: int, result: RunResult, fingerprint: bytes) -> None:
-        self._heard.note(result)
-
-
 def run() -> list[Line]:
     """Raises: RuntimeError if a container fails."""
     lines = []
@@ -99,7 +87,9 @@ def _together(context: RunnerContext, class_id: int) -> Heard:
     with tempfile.TemporaryDirectory(prefix="vcoin-bench-") as made:
         workspaces = Workspaces(Path(made))
         orders, heard = _orders(context, class_id, workspaces), Heard()
-        BatchedGeneration(context, orders, workspaces.of_shared).run(Listener(heard))
+        BatchedGeneration(context, orders, workspaces.of_shared).run(
+            lambda place, ids: None, lambda place, result, fingerprint: heard.note(result)
+        )
         if len(heard.ended_s) != JOBS:
             raise RuntimeError("the shared container has left jobs over")
         return heard

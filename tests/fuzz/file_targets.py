@@ -270,7 +270,7 @@ def _output_manifests() -> list[bytes]:
 # --- the local socket -----------------------------------------------------------------------------------------------
 def _body(data: bytes) -> None:
     plain = asks.read_object(data)
-    for reader in (asks.job_ask, asks.move_ask, asks.model_source):
+    for reader in (asks.job_ask, asks.plan_ask, asks.model_source):
         try:
             reader(plain)
         except Fault as fault:

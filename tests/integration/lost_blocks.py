@@ -93,18 +93,24 @@ class Case:
         await self.ledger.mine(DEPTH)
         await self.story.until_block(head)
 
+    async def _caught_up(self) -> None:
+        """Until the watcher has told all that it can by the present head."""
+        head, _ = await self.ledger.now()
+        await self.story.until(BlockSeen, lambda seen: seen.head >= head)
+
     async def lose(self, loss: Loss, act: Callable[[], Awaitable[Any]], kinds: Sequence[type[Event]]) -> None:
         """Have something done by one transaction, lose it with its block, and wait until it is done for good.
 
         Args: kinds, of what is then told.
         """
+        # The events of blocks that were mined for this step may still be on their way.
+        await self._caught_up()
         told, signed = self.facts, len(self.signed)
         await act()
         (prepared,) = self.signed[signed:]
         lost_block, _ = await self.ledger.now()
         await self.ledger.lose(loss.depth, loss.above)
-        head, _ = await self.ledger.now()
-        await self.story.until(BlockSeen, lambda seen: seen.head >= head)
+        await self._caught_up()
         # Told events are final, so none of them changes, and those that fell out have not been told.
         assert self.facts == told
         # It is mined again by itself, without another request.

@@ -54,7 +54,7 @@ pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 T = TypeVar("T")
 
 MORTAL, STEADY, WORKER = "mortal", "steady", "worker"
-PROVIDERS = ("provider0", "provider1")
+PROVIDERS = ("provider0", "provider1", "provider2")
 SEATS = (*PROVIDERS, "seat0", "seat1")
 CAST = {
     # Hires the cheapest node, and is killed.

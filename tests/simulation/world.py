@@ -20,7 +20,7 @@ from protocol.params import SCORE_MAX, VCN
 from protocol.roles.identity import Identity, Settings
 from protocol.roles.role import Role
 from protocol.stages.assignment import Assignment
-from protocol.stages.execution import Outcome, RunResult, failed
+from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.offer import NodeRecord
 from protocol.stages.verification import NOT_FOR_US
@@ -71,7 +71,7 @@ class World:
     heard: dict[str, list[tuple[TimestampMs, ev.Event]]] = field(default_factory=dict)
     told: dict[type[ev.Event], list[ev.Event]] = field(default_factory=dict)
     """What is in `log`, by its class: scenes ask for it after each event."""
-    specs: list[tuple[str, fx.RunSpec]] = field(default_factory=list)
+    specs: list[tuple[str, RunSpec]] = field(default_factory=list)
     """The runs of each node's runner, work and checks."""
     kills: int = 0
 
@@ -319,7 +319,7 @@ class World:
         self.soon(lambda: call() if node.life == life else None, delay_ms)
 
     # --- containers -------------------------------------------------------------------------------------------------
-    def _run_container(self, node: Node, spec: fx.RunSpec, answer: Answer) -> None:
+    def _run_container(self, node: Node, spec: RunSpec, answer: Answer) -> None:
         """Start a container, or find the one that is there for the job already."""
         if node.work is Work.FAILING:
             answer(ev.ContainerExited(spec.job_id, failed(Outcome.JOB, "timeout"), b""))
@@ -335,7 +335,7 @@ class World:
         end = ev.ContainerExited(spec.job_id, container.run, container.fingerprint)
         self.at(max(self.now_ms, container.ends_ms), lambda: answer(end))
 
-    def _work_of(self, spec: fx.RunSpec) -> Work:
+    def _work_of(self, spec: RunSpec) -> Work:
         """How the node works that ran a job."""
         return next(self.node(name).work for name, job_id in self._containers if job_id == spec.job_id)
 
