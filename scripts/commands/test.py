@@ -73,6 +73,7 @@ class Layer:
     needs: tuple[str, ...] = ("venv",)
     marks: str = ""
     fast: bool = False
+    limit_s: int = LIMIT_S
 
     def has_tests(self) -> bool:
         return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
@@ -95,7 +96,8 @@ LAYERS = (
     Layer("chain", "integration", PEERS, ("venv", "node tools"), marks="not libp2p and not docker"),
     Layer("adapters", "conformance", PEERS, ("venv", "node tools"), marks="not docker"),
     # Dishonest parties among whole nodes with real containers, on one market; when the lanes that compute have ended.
-    Layer("adversaries", "adversaries", ENGINE, SERVICES),
+    # One market is the fixture of all its tests: it takes 10 minutes beside others.
+    Layer("adversaries", "adversaries", ENGINE, SERVICES, limit_s=2 * LIMIT_S),
     Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
 )
 
@@ -178,7 +180,7 @@ class Run:
             str(path.relative_to(REPOSITORY)),
             *(["-m", marks] if marks else []),
         ]
-        command += ["-o", f"faulthandler_timeout={LIMIT_S}"]
+        command += ["-o", f"faulthandler_timeout={outcome.layer.limit_s}"]
         command += ["--color=yes"] if sys.stdout.isatty() else []
         self._stream(outcome, command, REPOSITORY)
 
