@@ -88,7 +88,7 @@ LAYERS = (
     Layer("simulation", "simulation"),
     Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
     # Proofs about the contracts beyond their tests, in shares that fit here; scripts/prove does all of them.
-    Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers")),
+    Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers"), limit_s=2 * LIMIT_S),
     # Integration and conformance, in three: containers, whole nodes and their peers, and what takes a chain at most.
     Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),
     Layer("containers", "integration", ENGINE, SERVICES, marks="docker"),
