@@ -1,4 +1,4 @@
-"""The opener: shows drawn seats what they have to check, in the order that keeps them honest.
+"""The opening responder: shows drawn seats what they have to check, in the order that keeps them honest.
 
 A seat gets papers, input and result first; the fingerprint only once its own commitment is final on chain, so that
 no seat can echo it.
@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from protocol.court.docket import Docket, DocketSeat
 from protocol.court.phases import CasePhase
-from protocol.effects import Effect, SealKey, Send
+from protocol.effects import Effect, Send
 from protocol.errors import OutOfTurn
 from protocol.events import CaseConvened, DataDemanded, Event, KeySealed, MessageReceived, SeatAdded, SeatCommitted
 from protocol.messages import Message
 from protocol.params import MAX_ANSWER_BYTES, MAX_INLINE_BYTES
+from protocol.roles.key_sealing import seal_for
 from protocol.roles.member import Member
 from protocol.roles.provider.provided import ProvidedJob
 from protocol.roles.provider.provider import Provider
@@ -88,7 +89,7 @@ class OpeningResponder:
             if entry.job is None:
                 effects += self._open(opening, b"")
                 continue
-            effects += self._seal(opening, entry.job.details.input_cid, query.hpke_key)
+            effects += seal_for(self._sealing, opening, entry.job.details.input_cid, query.hpke_key)
         return tuple(effects)
 
     def _open(self, opening: Opening, sealed_key: bytes) -> tuple[Effect, ...]:
@@ -131,14 +132,7 @@ class OpeningResponder:
         if entry.job is None or not can_be_sealed_to(demand.hpke_key):
             # A seat that names no key has no claim to one; silence would cost this node its stake.
             return self._open(opening, b"")
-        return self._seal(opening, entry.job.details.input_cid, demand.hpke_key)
-
-    def _seal(self, opening: Opening, input_cid: bytes, hpke_key: bytes) -> tuple[Effect, ...]:
-        """Ask for a key to be sealed, once more where that has failed; while it is under way nothing is done twice."""
-        waiting = self._sealing.get((Cid(input_cid), hpke_key), [])
-        if opening not in waiting:
-            keep_newest(self._sealing, (Cid(input_cid), hpke_key), [*waiting, opening], PENDING_KEPT)
-        return (SealKey(input_cid, hpke_key),)
+        return seal_for(self._sealing, opening, entry.job.details.input_cid, demand.hpke_key)
 
     def _fingerprint(self, peer_id: PeerId, query: FingerprintQuery) -> tuple[Effect, ...]:
         batch = self._batch(query.batch_id)

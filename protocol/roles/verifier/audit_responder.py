@@ -1,13 +1,14 @@
-"""Testimony: what a seat of this node shows the auditors of its case: what it was shown, and what it computed of that.
+"""The audit responder: shows the auditors of a case the leaves that a seat of this node saw, and its checks of them.
 
-It does not leave that to the node whose batch it is: who hid from auditors would save its seats from them.
+The seat shows them, not the node whose batch it is: a node that hid them from auditors would save its seats.
 """
 
 from dataclasses import dataclass, field, replace
 
-from protocol.effects import Effect, SealKey, Send
+from protocol.effects import Effect, Send
 from protocol.events import AuditConvened, Event, KeySealed, MessageReceived
 from protocol.messages import Message
+from protocol.roles.key_sealing import seal_for
 from protocol.roles.member import Member
 from protocol.roles.verifier.verifier import Verifier
 from protocol.stages.verification import MAX_SHOWN_CHECK_BYTES, AuditQuery, CheckOpening, FingerprintOpening
@@ -54,8 +55,8 @@ class AuditResponder:
             case MessageReceived(peer_id, AuditQuery() as query):
                 return self._answer(peer_id, query)
             case KeySealed(input_cid, hpke_key, sealed_key):
-                showings = self._sealing.pop((Cid(input_cid), hpke_key), [])
-                return tuple(effect for showing in showings for effect in self._show(showing, sealed_key))
+                openings = self._sealing.pop((Cid(input_cid), hpke_key), [])
+                return tuple(effect for opening in openings for effect in self._show(opening, sealed_key))
             case _:
                 return ()
 
@@ -72,28 +73,23 @@ class AuditResponder:
         effects: list[Effect] = []
         for index, leaf in sitting.own.shown.items():
             job = leaf.opening.entry.job if leaf.opening else None
-            showing = PendingOpening(peer_id, sitting.batch_id, index)
+            opening = PendingOpening(peer_id, sitting.batch_id, index)
             if job is None or not leaf.check:
-                effects += self._show(showing, b"")
+                effects += self._show(opening, b"")
                 continue
-            key = (Cid(job.details.input_cid), query.hpke_key)
-            waiting = self._sealing.get(key, [])
-            if showing not in waiting:
-                keep_newest(self._sealing, key, [*waiting, showing], QUERIES_KEPT)
-            # While it is under way nothing is done twice; where it has failed it is tried again.
-            effects.append(SealKey(*key))
+            effects += seal_for(self._sealing, opening, job.details.input_cid, query.hpke_key)
         return tuple(effects)
 
-    def _show(self, showing: PendingOpening, sealed_key: bytes) -> tuple[Effect, ...]:
-        sitting = self.verifier.sitting(showing.batch_id)
-        leaf = sitting.own.shown.get(showing.leaf_index) if sitting else None
+    def _show(self, opening: PendingOpening, sealed_key: bytes) -> tuple[Effect, ...]:
+        sitting = self.verifier.sitting(opening.batch_id)
+        leaf = sitting.own.shown.get(opening.leaf_index) if sitting else None
         if leaf is None or leaf.opening is None or leaf.check is None:
             return ()
-        batch_id, index = showing.batch_id, showing.leaf_index
+        batch_id, index = opening.batch_id, opening.leaf_index
         shown: list[Message] = [
             replace(leaf.opening, sealed_key=sealed_key),
             FingerprintOpening(batch_id, index, leaf.fingerprint),
         ]
         if len(leaf.check) <= MAX_SHOWN_CHECK_BYTES:
             shown.append(CheckOpening(batch_id, index, leaf.check))
-        return tuple(Send(showing.peer_id, message) for message in shown)
+        return tuple(Send(opening.peer_id, message) for message in shown)
