@@ -1,4 +1,4 @@
-"""What time alone brings about: deadlines, and a tick a second."""
+"""Events of time alone: deadlines, and a tick a second."""
 
 import heapq
 from collections.abc import Awaitable, Callable

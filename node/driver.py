@@ -14,7 +14,17 @@ from typing import Any
 import trio
 
 from node.clockwork import Clockwork
-from node.folding import EventJournal, Folding, Pending, RoleMachine, Row, Unhandled, name_of_event, reason_of
+from node.folding import (
+    EventJournal,
+    Folding,
+    Pending,
+    RoleMachine,
+    Row,
+    Unhandled,
+    is_word_of_peer,
+    name_of_event,
+    reason_of,
+)
 from node.performing import Adapter, Performer, failed
 from protocol.effects import AwaitDeadline, Effect, effect_key
 from protocol.errors import ConfigError, Malformed, RemoteProtocolError
@@ -24,7 +34,6 @@ from protocol.events import (
     Event,
     HeartbeatReceived,
     MessageReceived,
-    RequestReceived,
     is_durable,
 )
 from protocol.wire.ids import PeerId, TimestampMs
@@ -233,7 +242,7 @@ class Driver:
         event = arrival.event
         assert event is not None
         log.debug("%s made a role raise", name_of_event(event), exc_info=error)
-        if isinstance(event, MessageReceived | HeartbeatReceived | RequestReceived):
+        if is_word_of_peer(event):
             self._folding.suspect(event)
             _charge(self._blame, event, Malformed(reason_of(error)))
         await self._give_up(arrival, pending, reason_of(error), now_ms, seq)

@@ -35,7 +35,7 @@ START_FOLDS = 8
 MARKS = 64
 """Answers noted in memory before they are written on their own."""
 TOLD_ANEW_MS = 60_000
-"""What has no row and raises all the time is told of once in so long."""
+"""A fault without a row is told once in so long, however often it comes."""
 _EFFECTS = by_name(get_args(Effect))
 
 Saved = tuple[int, int, bytes, tuple[bytes, ...]]
@@ -92,7 +92,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Unhandled:
-    """What cannot be handled: its row (0: none), what it is, why, and whether its effect is to be asked for again."""
+    """A fault: its row (0: none), its event, the reason, and whether its effect is to be asked for again."""
 
     seq: int
     at_ms: int
@@ -188,7 +188,7 @@ class Folding:
 
     def is_refused(self, event: Event) -> bool:
         """Whether this is a peer's word of a kind at which a role raised, and no fold is left should it raise again."""
-        if not isinstance(event, MessageReceived | HeartbeatReceived | RequestReceived):
+        if not is_word_of_peer(event):
             return False
         return name_of_event(event) in self._suspects and not self._budget.has(1, self._clock_ms())
 
@@ -272,6 +272,11 @@ def _restore(machine: RoleMachine, snapshot: Saved | None) -> _Folded:
         hint = "start the version that wrote it once more, let its jobs end, then upgrade with a new node.data_dir"
         raise ConfigError(f"the journal's snapshot cannot be read: {error}", hint) from error
     return _Folded({effect_key(effect): Pending(effect, kept=True) for effect in effects}, seq, seq)
+
+
+def is_word_of_peer(event: Event) -> bool:
+    """Whether a peer sent this event, and pays for its faults."""
+    return isinstance(event, MessageReceived | HeartbeatReceived | RequestReceived)
 
 
 def name_of_event(event: Event) -> str:

@@ -84,7 +84,7 @@ _RENAMED = """
     WHERE substr(body, 1, 16) IN (x'826e446561646c696e65506173736564', x'826f4d65737361676552656365697665');
 """
 _STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _RENAMED}
-"""What brings tables and rows from each version to the next: one commit a step, so that a killed one begins again."""
+"""Steps that bring tables and rows to the next version: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)

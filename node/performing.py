@@ -89,7 +89,7 @@ def _worst(error: Exception) -> Exception:
 
 
 def _gravity(error: Exception) -> int:
-    """What stops the daemon comes before a bug, and a bug before what may go wrong outside."""
+    """An error that stops the daemon comes before a bug, and a bug before a fault outside."""
     return (
         2 if isinstance(error, MemoryError | ConfigError) else not isinstance(error, AdapterError | RemoteProtocolError)
     )

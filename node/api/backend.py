@@ -1,4 +1,4 @@
-"""What the control API needs of the daemon. `node/daemon/backend.py` implements it; a test's fake does too.
+"""The daemon as the control API sees it. `node/daemon/backend.py` implements it; a test's fake does too.
 
 Every method raises `node.api.faults.Fault` for what cannot be done; any other `NodeError` is mapped by
 `faults.fault_of`. Ids may be given as any unique prefix: `node.api.prefix.complete` finds the one that is meant.

@@ -26,7 +26,7 @@ from protocol.wire.ids import ZERO_ADDRESS, Cid, TimestampMs
 
 
 async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, account: api.AccountView) -> JobAsked:
-    """What the requester's role is to hear.
+    """The event for the requester's role.
 
     Args: account, the client's money as it is shown.
     Raises: Fault, as Backend.ask_job, but not_ready.

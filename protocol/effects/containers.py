@@ -1,4 +1,4 @@
-"""What containers are to do."""
+"""Effects on containers."""
 
 from protocol.stages.execution import RunSpec
 from protocol.wire.codec import U24, Bytes32

@@ -1,4 +1,4 @@
-"""What time is to bring."""
+"""Effects that ask for a deadline."""
 
 from protocol.timers import Timer
 from protocol.wire.codec import U64

@@ -1,4 +1,4 @@
-"""What peers are to be told, and to give."""
+"""Effects on peers: messages to send, content to fetch."""
 
 from protocol.messages import Message
 from protocol.stages.heartbeat import Heartbeat

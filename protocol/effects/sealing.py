@@ -1,4 +1,4 @@
-"""What is to be signed, sealed and opened with this node's keys."""
+"""Effects of this node's keys: to sign, to seal and to open."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What the chain says of audits of cases, at final depth."""
+"""Events of the chain about audits of cases, at final depth."""
 
 from protocol.wire.codec import U8, U40, Bytes32
 from protocol.wire.ids import Address

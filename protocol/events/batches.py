@@ -1,4 +1,4 @@
-"""What became of batches: answers to our own transactions, and what the chain says at final depth."""
+"""Events of batches: answers to our own transactions, and the chain's events at final depth."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What containers did."""
+"""Events of containers."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What the chain says of cases, at final depth."""
+"""Events of the chain about cases, at final depth."""
 
 from dataclasses import dataclass
 from typing import Annotated

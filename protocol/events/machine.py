@@ -1,4 +1,4 @@
-"""What happened on this machine: time, its user, its devices, and effects that came to nothing."""
+"""Events of this machine: time, its user, its devices, and effects that failed."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What the chain says of nodes, money and rules; all but a new head at final depth."""
+"""Events of the chain about nodes, money and rules; all but a new head at final depth."""
 
 from protocol.stages.assignment import Account, Lane
 from protocol.stages.offer import NodeRecord

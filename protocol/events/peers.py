@@ -1,4 +1,4 @@
-"""What peers sent, and what was sent to them."""
+"""Events of peers: messages that came, and messages that were sent."""
 
 from protocol.messages import Message
 from protocol.stages.heartbeat import Heartbeat

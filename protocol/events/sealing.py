@@ -1,4 +1,4 @@
-"""What was signed, sealed and opened with this node's keys."""
+"""Events of this node's keys: signed, sealed and opened."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What clients have in the settlement contract, free and in lanes: who may ask for work, and with whose money."""
+"""Clients' money in the settlement contract, free and in lanes, and the keys that may spend it."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -230,12 +230,12 @@ def _is_ahead(other: NodeRecord, own: NodeRecord) -> bool:
 
 
 def _place(record: NodeRecord) -> tuple[int, int, Address]:
-    """Where a node stands among others: points of its score, then stake, then its id."""
+    """The order of a node among others: points of its score, then stake, then its id."""
     return -(record.score // 100), -record.stake, record.node_id
 
 
 def heartbeat(member: Member, now_ms: TimestampMs) -> Heartbeat:
-    """What this node says of itself now."""
+    """The heartbeat of this node now."""
     record = member.record
     return Heartbeat(
         node_id=member.identity.node_id,

@@ -131,7 +131,7 @@ async def write(directory: Path, rows: int) -> None:
             mixed += [row for row in (next(own, None) for _ in range(COMMIT_ROWS // OWN_EVERY or 1)) if row]
             last = await journal.append(mixed)
             print(last, flush=True)
-            # What stands in the end does not tell how often the rows before were compacted.
+            # The final state does not tell how often the rows before were compacted.
             if last - compacted >= COMPACT_ROWS * (1 if last > rows - LIKE_A_NODE else RARELY):
                 await folding.compact(last)
                 compacted = last

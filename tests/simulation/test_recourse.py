@@ -10,8 +10,8 @@ from protocol import effects as fx
 from protocol import events as ev
 from protocol.job import Stage
 from protocol.params import VCN
+from protocol.roles.key_sealing import KEYS_KEPT
 from protocol.roles.member import NO_DEVICE
-from protocol.roles.opening_responder import PENDING_KEPT
 from protocol.stages.verification import FingerprintOpening, SampleOpening, SampleQuery, Verdict
 from protocol.timers import AbstainTimer, DataDemandTimer
 from protocol.wire.codec import encode_named
@@ -94,12 +94,12 @@ def test_a_seat_that_asks_under_ever_new_keys_fills_no_memory_and_may_ask_again_
         effects = node.handle(ev.MessageReceived(seat.peer_id, query), TimestampMs(town.world.now_ms))
         return [effect for effect in effects if isinstance(effect, fx.SealKey)]
 
-    for key in range(10, 10 + 2 * PENDING_KEPT):
+    for key in range(10, 10 + 2 * KEYS_KEPT):
         (sealing,) = asked(key)
-    assert len(node.opening_responder._sealing) == PENDING_KEPT
+    assert len(node.opening_responder._sealing) == KEYS_KEPT
     node.handle(ev.EffectFailed(fx.SealKey, fx.about(sealing), "the disk", False), TimestampMs(town.world.now_ms))
     assert asked(key) == [sealing]
-    assert [len(waiting) for waiting in node.opening_responder._sealing.values()] == [1] * PENDING_KEPT
+    assert [len(waiting) for waiting in node.opening_responder._sealing.values()] == [1] * KEYS_KEPT
 
 
 def test_a_seat_that_waits_for_another_ones_data_commits_when_it_is_there() -> None:

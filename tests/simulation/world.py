@@ -70,7 +70,7 @@ class World:
     log: list[tuple[str, ev.Event]] = field(default_factory=list)
     heard: dict[str, list[tuple[TimestampMs, ev.Event]]] = field(default_factory=dict)
     told: dict[type[ev.Event], list[ev.Event]] = field(default_factory=dict)
-    """What is in `log`, by its class: scenes ask for it after each event."""
+    """The events of `log`, by class: scenes ask for it after each event."""
     specs: list[tuple[str, RunSpec]] = field(default_factory=list)
     """The runs of each node's runner, work and checks."""
     kills: int = 0

@@ -1,4 +1,4 @@
-"""What the daemon shows of itself, a module a noun of the command line; `vcoin`, `--json` and the metrics all read it.
+"""The daemon's views of itself, a module a noun of the command line; `vcoin`, `--json` and the metrics all read it.
 
 Plain frozen views, so that the command line can read them without the core. Amounts in wei; names end in their unit.
 Ids are hex without 0x, addresses checksummed. 0 or "" stands for what is not known yet.

@@ -53,7 +53,7 @@ async def _look(network: "Network", _: "Deployment") -> dict[str, Any]:
 
 
 async def brake(network: "Network", now: int) -> dict[str, Any]:
-    """Who may pause, whether new obligations are refused, and until and from when; times in seconds since 1970."""
+    """The keeper, whether new obligations are refused, and until and from when; times in seconds since 1970."""
     pausing, until = await network.guardian.pausing(), await network.stakes.paused_until_s()
     times = {"is_paused": now < until, "paused_until_s": until, "next_pause_at_s": pausing.next_pause_at_s}
     return {"keeper": pausing.keeper, **times}

@@ -88,7 +88,7 @@ async def _find(network: "Network", deployment: "Deployment", prefix: str) -> "O
 
 
 async def _look(network: "Network", deployment: "Deployment") -> dict[str, Any]:
-    """What waits, each with its calls in words, and who has which role; times in seconds since 1970."""
+    """Waiting operations, each with its calls in words, and the holders of roles; times in seconds since 1970."""
     block, timelock = await network.ethereum.block(), network.timelock
     holders = await timelock.holders(deployment.block, block.number)
     return {
@@ -100,7 +100,7 @@ async def _look(network: "Network", deployment: "Deployment") -> dict[str, Any]:
 
 
 async def proposals(network: "Network", deployment: "Deployment", block: "Block") -> list[dict[str, Any]]:
-    """What was proposed and is neither done nor struck out at a block, with its calls in words."""
+    """Operations that are proposed and neither done nor struck out at a block, with their calls in words."""
     from chain.read.treasury import title
 
     names = await network.names()

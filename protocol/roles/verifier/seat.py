@@ -40,7 +40,7 @@ class OwnSeat:
     tries: int = field(default=0, compare=False)
     """How often this seat has asked its node again since this process began; like heads, not in the journal."""
     timer: Timer | None = field(default=None, compare=False)
-    """The timer that its recourse waits for since this process began; see Recourse."""
+    """The timer that StallHandler waits for since this process began."""
     asked_at_block: int | None = field(default=None, compare=False)
     """The head when this seat last asked for a transaction; heads are not in the journal."""
     all_bound_at_s: int = field(default=0, compare=False)

@@ -1,4 +1,4 @@
-"""Recourse: a seat that cannot go on has its node show a leaf on chain, or steps down while that is free.
+"""Stalls: a seat that cannot go on has its node show a leaf on chain, or steps down while that is free.
 
 Both are decided by the chain's time, which is not in the journal; so first a timer is asked for, which is.
 """
