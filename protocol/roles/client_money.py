@@ -8,23 +8,25 @@ from protocol.events import AccountSeen, LaneSeen
 from protocol.params import ChainRules
 from protocol.roles.identity import Identity
 from protocol.stages.assignment import Lane
-from protocol.wire.ids import Address, Wei
+from protocol.wire.ids import Address, Wei, address_bytes
 
 Key = TypeVar("Key")
 
 
 @dataclass(slots=True)
 class ClientMoney:
-    """Accounts and lanes at final depth; of those between others only what counts here."""
+    """Accounts and lanes at final depth; of lanes between others only what is left in them, which counts here."""
 
     identity: Identity
     rules: ChainRules
     accounts: dict[Address, Wei] = field(default_factory=dict)
     lanes: dict[tuple[Address, Address, Address], Lane] = field(default_factory=dict)
+    _elsewhere: dict[bytes, int] = field(default_factory=dict)
+    """The rest of each lane between others that is not empty, in wei, by its three addresses: there are very many."""
     _locked: Counter[Address] = field(default_factory=Counter)
     """The rest of each client in all its lanes, in wei."""
     _entrusted: Counter[tuple[Address, Address]] = field(default_factory=Counter)
-    """The rest in the lanes of a client and a signer, in wei."""
+    """The rest in the lanes of a client and a signer that is not the client, in wei."""
 
     def see(self, seen: LaneSeen | AccountSeen) -> None:
         """A lane or an account changed."""
@@ -50,14 +52,18 @@ class ClientMoney:
 
     def _see_lane(self, lane: Lane) -> None:
         key = (lane.client, lane.signer, lane.node)
-        before = self.lanes.get(key)
-        more = lane.left - (before.left if before else 0)
-        self.lanes[key] = lane
-        if not lane.left and not {self.identity.node_id, self.identity.client} & {lane.node, lane.client}:
-            # Of a lane between others only its money counts here.
-            del self.lanes[key]
+        if lane.node == self.identity.node_id or lane.client == self.identity.client:
+            before = self.lanes.get(key)
+            more = lane.left - (before.left if before else 0)
+            self.lanes[key] = lane
+        else:
+            addresses = b"".join(map(address_bytes, key))
+            more = lane.left - self._elsewhere.pop(addresses, 0)
+            if lane.left:
+                self._elsewhere[addresses] = lane.left
         _add(self._locked, lane.client, more)
-        _add(self._entrusted, (lane.client, lane.signer), more)
+        if lane.signer != lane.client:
+            _add(self._entrusted, (lane.client, lane.signer), more)
 
 
 def _add(sums: Counter[Key], key: Key, more: int) -> None:

@@ -25,7 +25,7 @@ from protocol.roles.verifier.verifier import Verifier
 from protocol.wire import state
 from protocol.wire.ids import PeerId, TimestampMs
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Raised with every change after which state that was saved before means something else."""
 _GIVEN = ("identity", "rules", "settings")
 

@@ -156,8 +156,8 @@ class _Reader:
         if tag in _MAKES:
             made = self._keep(_MAKES[tag]())
             parts = iter(tree[1:])
-            for key in parts:
-                made[read(key)] = read(next(parts))
+            for key, held in zip(parts, parts, strict=True):
+                made[read(key)] = held if type(held) is not list else read(held)
             return made
         if tag == _LIST:
             made = self._keep([])

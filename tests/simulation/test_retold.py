@@ -135,8 +135,7 @@ def shown(machine: Machine) -> dict[str, object]:
         "batches": machine.docket.batches,
         "seats": machine.verifier.sittings,
         "audits": machine.auditor.audits,
-        "lanes": machine.member.money.lanes,
-        "accounts": machine.member.money.accounts,
+        "money": machine.member.money,
         "nodes": machine.member.nodes,
     }
 

@@ -31,7 +31,8 @@ def test_empty_lane_between_others_is_forgotten_with_its_sums() -> None:
     lane(node, address(1), address(2), 0)
     assert node.member.money.deposits_of(address(1)) == 1
     lane(node, address(1), address(3), 0)
-    assert (node.member.money.lanes, node.member.money.deposits_of(address(1))) == ({}, 0)
+    assert (node.member.money._elsewhere, node.member.money.deposits_of(address(1))) == ({}, 0)
+    assert node.member.money.lanes == {}
     assert not node.member.money.may_spend(address(9), address(1))
     # Filled again, it counts as before.
     lane(node, address(1), address(2), deposit)
