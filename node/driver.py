@@ -75,7 +75,6 @@ class Driver:
         clock_ms: Callable[[], int],
         blame: Blame,
     ) -> None:
-        self._machine = machine
         self._folding = Folding(machine, journal, clock_ms)
         self._performer = Performer(routes, self._folding.tell)
         self._clockwork = Clockwork(clock_ms, lambda event, answers: self._send.send(_Arrival(event, answers)))
@@ -147,7 +146,7 @@ class Driver:
             async with trio.open_nursery() as self._effects:
                 now_ms = self._now_ms()
                 left = list(self._pending.values())
-                for effect in self._machine.start(now_ms):
+                for effect in self._folding.machine.start(now_ms):
                     self._want(effect, kept=False)
                 for pending in left:
                     self._dispatch(pending.effect, not_before_ms=now_ms + GRACE_MS)
@@ -176,7 +175,7 @@ class Driver:
         if not isinstance(event, MessageReceived):
             return event
         try:
-            return self._machine.judge(event, self._now_ms())
+            return self._folding.machine.judge(event, self._now_ms())
         except RemoteProtocolError as error:
             _charge(self._blame, event, error)
         except (MemoryError, ConfigError):
@@ -219,7 +218,7 @@ class Driver:
             await self._give_up(arrival, pending, "not handled: another of its kind made a role raise", now_ms, seq)
         elif event is not None:
             try:
-                effects = self._machine.handle(event, now_ms)
+                effects = self._folding.machine.handle(event, now_ms)
             except RemoteProtocolError as error:
                 _charge(self._blame, event, error)
                 effects = ()

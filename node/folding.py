@@ -105,7 +105,7 @@ class Folding:
     """Writes one journal and folds it into one machine; sets aside what cannot be handled."""
 
     def __init__(self, machine: RoleMachine, journal: EventJournal, clock_ms: Callable[[], int]) -> None:
-        self._machine = machine
+        self.machine = machine
         self._journal = journal
         self._clock_ms = clock_ms
         self._turn = trio.Lock()
@@ -145,7 +145,7 @@ class Folding:
     async def compact(self, last: int) -> None:
         """Let a snapshot take the place of the rows up to one: folded beside the machine, so that it need not wait."""
         async with self._turn:
-            machine = self._machine.fresh()
+            machine = self.machine.fresh()
             folded = await trio.to_thread.run_sync(_fold_rows, machine, self._journal, last + 1, 1)
             if folded.raised or folded.faults:
                 log.error("the journal is not compacted: a row of it cannot be folded", extra={"row": folded.last})
@@ -199,13 +199,13 @@ class Folding:
     async def _fold(self, before: int | None, *, keep_heard: bool) -> "_Folded":
         async with self._turn:
             for again in reversed(range(START_FOLDS)):
-                machine = self._machine.fresh()
+                machine = self.machine.fresh()
                 folded = await trio.to_thread.run_sync(_fold_rows, machine, self._journal, before, again)
                 for fault in folded.faults:
                     await self.set_aside(fault)
                 if not folded.raised:
                     break
-            self._machine.become(machine, keep_heard=keep_heard)
+            self.machine.become(machine, keep_heard=keep_heard)
         return folded
 
 

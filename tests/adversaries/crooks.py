@@ -112,7 +112,7 @@ def deaf(wants: Callable[[Event], bool]) -> Bend:
     """Let a machine hear only these events."""
 
     def bend(parts: Parts) -> None:
-        parts.driver._machine = Ears(parts.driver._machine, wants)
+        parts.driver._folding.machine = Ears(parts.driver._folding.machine, wants)
 
     return bend
 
@@ -128,7 +128,7 @@ class Eager(Ears):
 
 def eager(parts: Parts) -> None:
     """Bid for every job, whatever its own rank among the market's nodes."""
-    parts.driver._machine = Eager(parts.driver._machine, lambda _: True)
+    parts.driver._folding.machine = Eager(parts.driver._folding.machine, lambda _: True)
 
 
 def only(*lengths: int) -> Bend:
@@ -292,7 +292,7 @@ class TwoTongued(Ears):
 
 def two_results(parts: Parts) -> None:
     """Deliver one result and settle another."""
-    parts.driver._machine = TwoTongued(parts.driver._machine, lambda _: True)
+    parts.driver._folding.machine = TwoTongued(parts.driver._folding.machine, lambda _: True)
 
 
 # --- what a provider hands in ---------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ async def not_drawn(stage: Stage) -> int:
     """A node without a seat is shown nothing, by the provider or on chain."""
     crook, arena, court = stage.member(), stage.arena, stage.arena.ledger.network.court
     heard: list[MessageReceived] = []
-    ears = crook.up.parts.driver._machine
+    ears = crook.up.parts.driver._folding.machine
     assert isinstance(ears, Ears)
     judge = ears.judge
 
