@@ -123,17 +123,15 @@ class Leaves:
             for at, token in enumerate(ids)
         )
         seen = held.seen
-        return api.LeafView(
-            leaf=held.leaf,
-            holder=held.holder,
+        return api.view_of(
+            api.LeafView,
+            held,
+            held.details,
             kind=KINDS[kind] if (kind := kind_of(held.details)) < len(KINDS) else str(kind),
             job_id=held.job_id.hex(),
             manifest=held.details.manifest.hex(),
             model=manifest.name if manifest else held.details.manifest.hex()[:12],
-            class_id=held.class_id,
             temperature_milli=held.details.temperature,
-            max_new_tokens=held.details.max_new_tokens,
-            timeout_ms=held.timeout_ms,
             seed=sampling_seed(held.job_id, held.details.seed_nonce).hex(),
             asked=_text(held.asked),
             answer=_text(held.answer),

@@ -33,24 +33,15 @@ async def explain(
     record = ReputationRecord(node.successes, node.total, node.response_ms, node.check_in_days, active_days, penalty)
     terms = score_terms(record, node.active_stake, recommended_stake)
     kept = worth_telling(changes)
-    return api.ScoreView(
+    return api.view_of(
+        api.ScoreView,
+        terms,
+        node,
         node_id=node_id,
         score=node.score_hundredths,
-        success=terms.success,
-        speed=terms.speed,
-        uptime=terms.uptime,
-        stake=terms.stake,
-        penalty=terms.penalty,
-        successes=node.successes,
-        total=node.total,
-        response_ms=node.response_ms,
-        check_in_days=node.check_in_days,
         days_active=active_days,
         stake_wei=node.active_stake,
         recommended_stake_wei=recommended_stake,
-        rate_bps=node.rate_bps,
-        samples_left=node.samples_left,
-        recent_failures=node.recent_failures,
         penalised=10 * sum(max(change.penalty_tenths, 0) for change in changes),
         healed=10 * sum(max(-change.penalty_tenths, 0) for change in changes),
         changes=tuple(_change(change, jobs) for change in kept),
@@ -71,19 +62,13 @@ def _hurts(change: Change) -> bool:
 
 def _change(change: Change, jobs: Mapping[str, Sequence[str]]) -> api.ChangeView:
     batch_id = change.batch_id.hex() if change.batch_id else ""
-    return api.ChangeView(
-        block=change.block,
+    return api.view_of(
+        api.ChangeView,
+        change,
         transaction=f"0x{change.transaction.hex()}",
         cause=change.cause.value,
         batch_id=batch_id,
         jobs=tuple(jobs.get(batch_id, ())) if batch_id else (),
         verdict="" if change.verdict is Verdict.NONE else change.verdict.name.lower(),
-        seat=change.seat,
-        counted=change.counted,
-        lost=change.lost,
-        response_ms=change.response_ms,
         penalty=change.penalty_tenths * 10,
-        lost_wei=change.lost_wei,
-        score=change.score,
-        day=change.day,
     )

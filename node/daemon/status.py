@@ -71,67 +71,50 @@ class NodeStatus:
 
     def _me(self) -> api.SelfView:
         identity, record = self._machine.identity, self._machine.member.record
-        return api.SelfView(
-            node_id=identity.node_id,
-            peer_id=identity.peer_id,
+        return api.view_of(
+            api.SelfView,
+            identity,
+            record,
             client=identity.client or "",
-            owner=record.owner if record else "",
             roles=tuple(sorted(self._machine.settings.roles)),
-            addresses=identity.addresses,
             registered=record is not None,
-            active=record.active if record else False,
-            stake_wei=record.stake if record else 0,
-            unbonding_wei=record.unbonding if record else 0,
             rewards_wei=self._rewards,
-            score=record.score if record else 0,
-            rate_bps=record.rate_bps if record else 0,
         )
 
     def _chain(self) -> api.ChainView:
-        rules, member, watcher = self._machine.rules, self._machine.member, self._parts.chain.watcher
-        return api.ChainView(
-            chain_id=rules.chain_id,
-            profile=rules.profile,
+        return api.view_of(
+            api.ChainView,
+            self._machine.rules,
+            self._machine.member,
             rpc=self._parts.config.chain.rpc_urls[0],
-            connected=not watcher.trouble,
-            head=member.head,
-            final=member.final,
+            connected=not self._parts.chain.watcher.trouble,
             block_ms=self._block_ms,
-            settlement=rules.settlement,
-            stake_manager=rules.stake_manager,
         )
 
     def _machine_view(self) -> api.MachineView:
         device = self._machine.member.device
-        gpus = tuple(
-            api.GpuView(gpu.model, gpu.count, gpu.temperature_c, gpu.free_bytes, gpu.total_bytes, gpu.utilisation)
-            for gpu in device.gpus
-        )
         busy = self._parts.driver.pending.get("RunContainer", 0) + self._parts.driver.pending.get("ReplaySample", 0)
         slots = self._machine.settings.slots if self._parts.runner else 0
-        return api.MachineView(
+        return api.view_of(
+            api.MachineView,
+            device,
             engine=self._parts.runner is not None,
-            class_ids=device.class_ids,
-            memory_bytes=device.memory_bytes,
             slots=slots,
             slots_busy=min(busy, slots),
-            gpus=gpus,
+            gpus=tuple(api.view_of(api.GpuView, gpu, utilisation_percent=gpu.utilisation) for gpu in device.gpus),
         )
 
     def _watched(self) -> api.WatchedView:
         metrics = self._parts.metrics
         machine_bytes, daemon_bytes = memory_used()
-        return api.WatchedView(
+        return api.view_of(
+            api.WatchedView,
+            metrics,
             tasks=tuple(api.CountView(outcome.value, count) for outcome, count in metrics.tasks.items()),
-            task_ms=metrics.task_ms,
-            mean_task_ms=metrics.mean_task_ms,
-            failure_percent=metrics.failure_percent,
-            temperature_c=metrics.temperature_c,
             memory_used_bytes=machine_bytes,
             daemon_bytes=daemon_bytes,
             delay_ms=metrics.mean_delay_ms,
             cases=tuple(api.CountView(verdict.name.lower(), count) for verdict, count in metrics.cases.items()),
-            pass_percent=metrics.pass_percent,
             alerts=tuple(alert.name for alert in metrics.alerts()),
         )
 

@@ -54,7 +54,9 @@ class Views:
         manifest = self._member.models.get(Cid(view.manifest))
         # A job that brought nothing rides in a batch only to keep its place in the lane.
         batch_id = view.batch_id.hex() if view.batch_id and view.stage is not Stage.UNPAID else ""
-        return api.JobView(
+        return api.view_of(
+            api.JobView,
+            view,
             id=_id(view),
             side=side,
             state=state,
@@ -63,24 +65,13 @@ class Views:
             node=view.node or "",
             job_id=view.job_id.hex() if view.job_id else "",
             batch_id=batch_id,
-            attempt=view.attempt,
             kind=KINDS[view.kind],
-            max_new_tokens=view.max_new_tokens,
             temperature_milli=view.temperature,
-            checked=view.checked,
             scores_bps=self._scores(view),
             tokens=view.new_tokens,
-            finish=view.finish,
             text="",
-            max_price_wei=view.max_price,
-            price_wei=view.price,
-            most_wei=view.most,
-            charge_wei=view.charge,
-            fee_wei=view.fee,
-            bonus_wei=view.bonus,
             # The debit alone holds the cost of attempts that were given up.
             cost_wei=max(view.charge + view.fee + view.bonus, view.debit),
-            asked_ms=view.asked_ms,
             actual_ms=_between(view, Stage.RUNNING, Stage.DELIVERED),
             steps=tuple(_steps(view, state)),
             failure=_failure(view, state),
@@ -101,30 +92,22 @@ class Views:
     # --- cases ------------------------------------------------------------------------------------------------------
     def case(self, batch: DocketBatch) -> api.CaseView:
         """A batch and the court over it."""
-        submitted, settled, case = batch.submitted, batch.settled, batch.case
+        case = batch.case
         jobs = (*self._machine.requester.jobs, *self._machine.provider.jobs)
         seats = tuple(
             api.SeatView(number, seat.node, seat.phase.value, "", seat.scores)
             for number, seat in sorted(case.seats.items() if case else ())
         )
-        return api.CaseView(
+        return api.view_of(
+            api.CaseView,
+            batch.submitted,
+            batch.settled,
+            batch,
             id=batch.batch_id.hex(),
-            node=submitted.node,
-            slot=submitted.slot,
-            class_id=submitted.class_id,
             state=_state_of(batch),
-            leaf_count=submitted.leaf_count,
-            drawn=batch.drawn,
             seats=seats,
             verdict="" if batch.verdict is Verdict.NONE else batch.verdict.name.lower(),
             median_bps=case.median if case else 0,
-            price_wei=settled.price if settled else 0,
-            burned_wei=settled.burned if settled else 0,
-            reward_wei=settled.reward if settled else 0,
-            bonus_wei=settled.bonus if settled else 0,
-            pooled_wei=settled.pooled if settled else 0,
-            refunded_wei=batch.refunded,
-            slashed_wei=batch.slashed,
             jobs=tuple(_id(view) for view in jobs if view.batch_id == batch.batch_id),
         )
 
@@ -139,24 +122,15 @@ class Views:
         peer = self._member.peers.get(record.node_id)
         beat = peer.heartbeat if peer else None
         names = {model_prefix(cid): manifest.name for cid, manifest in self._member.models.items()}
-        return api.PeerView(
-            node_id=record.node_id,
+        return api.view_of(
+            api.PeerView,
+            record,
+            beat,
             peer_id=peer.peer_id if peer else "",
-            owner=record.owner,
-            active=record.active,
             online=self._member.is_alive(record.node_id, now_ms),
             heard_ms=peer.heard_ms if peer else 0,
-            class_ids=beat.class_ids if beat else (),
             models=tuple(names.get(prefix, prefix.hex()) for prefix in beat.models) if beat else (),
-            price_wei=beat.price if beat else 0,
-            stake_wei=record.stake,
-            score=record.score,
-            slots=beat.slots if beat else 0,
-            queue=beat.queue if beat else 0,
-            paused=beat.paused if beat else False,
-            draining=beat.draining if beat else False,
             delay_ms=self._member.latency.mean_ms(peer.peer_id) if peer else 0,
-            agent=beat.agent if beat else "",
         )
 
     def models(self) -> tuple[api.ModelView, ...]:
@@ -170,13 +144,11 @@ class Views:
             tuple(class_id for class_id in classes if self._member.calibrated(manifest.cid, class_id, kind))
             for kind in (EMBED, CLASSIFY)
         )
-        return api.ModelView(
+        return api.view_of(
+            api.ModelView,
+            manifest,
             manifest=manifest.cid.hex(),
-            name=manifest.name,
             size_bytes=sum(file.size for file in manifest.files),
-            needs_bytes=manifest.needs_bytes,
-            context=manifest.context,
-            dtype=manifest.dtype,
             calibrated=tuple(classes),
             embeds=embeds,
             classifies=classifies,

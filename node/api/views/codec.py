@@ -10,6 +10,24 @@ from node.api.faults import OTHER_VERSION, Fault
 T = TypeVar("T")
 
 
+def view_of(cls: type[T], *sources: object, **given: Any) -> T:
+    """A view with the fields that are given, and each other field from the first source that has one of that name.
+
+    An amount, `price_wei` in the view, is `price` in its source. A source that is not known yet is None: the fields
+    that only it could have told are then 0 or empty.
+    """
+    for name, kind in _hints(cast(Any, cls)).items():
+        if name in given:
+            continue
+        told = name.removesuffix("_wei")
+        source = next((each for each in sources if hasattr(each, told)), None)
+        if source is not None:
+            given[name] = getattr(source, told)
+        elif None in sources:
+            given[name] = (get_origin(kind) or kind)()
+    return cls(**given)
+
+
 def plain(view: Any) -> Any:
     """A view, or its fields by name, as JSON can hold it: amounts (`*_wei`) as decimal strings, tuples as lists."""
     if dataclasses.is_dataclass(view) and not isinstance(view, type):
