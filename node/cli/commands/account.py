@@ -15,8 +15,7 @@ from node.cli.ui.phrases import exact_coins
 from node.cli.ui.wallet import WalletOptions, carry_out_by, send_by
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Network
-    from chain.rpc.ethereum import Call
+    from node.cli.ui.types import Call, Network
 
 app = noun("account", "The client's money, from which jobs are paid.")
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
 from node.cli.ui import output
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, Common, Flag
 from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ RUNS, QUICK_RUNS = 1_500, 96
 LEAST_RUNS, RUNS_PER_SUBSTITUTE, MOST_TOKENS = 24, 12, 4_096
 LENGTHS = (16, 64, 256)
 CPUINFO = Path("/proc/cpuinfo")
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def calibrate(

@@ -17,8 +17,7 @@ from node.cli.ui.phrases import BLANK, exact_coins, percent, short, span, state
 from node.cli.ui.wallet import WalletOptions, carry_out_by
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
-    from protocol.wire.ids import Address
+    from node.cli.ui.types import Address, Deployment, Network
 
 app = noun("case", "Courts over batches, and where the money went.")
 app.command(review)

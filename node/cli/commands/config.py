@@ -1,12 +1,10 @@
 """`vcoin config`: the settings as the daemon would read them."""
 
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from node.api.faults import vcn
 from node.cli.ui import output
-from node.cli.ui.options import COMMON, Common, noun
+from node.cli.ui.options import COMMON, Common, Flag, noun
 from node.cli.ui.settings import config_of
 
 app = noun("config", "The node's settings and where each comes from.")
@@ -15,7 +13,7 @@ _BYTES = frozenset({"executor.memory", "executor.models_limit"})
 
 
 @app.command
-def show(*, origin: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+def show(*, origin: Flag = False, common: Common = COMMON) -> int:
     """Show every setting: defaults < file < environment < flags.
 
     Parameters

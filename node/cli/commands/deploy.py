@@ -8,16 +8,13 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
 from node.cli.ui import output
-from node.cli.ui.options import AddressesOf, AddressOf
+from node.cli.ui.options import AddressesOf, AddressOf, Flag
 from node.cli.ui.plan import PlanOutcome, as_plain, described
 from node.cli.ui.wallet import unlock
 
 if TYPE_CHECKING:
     from chain.contracts.timelock import Governance
-    from chain.tx.wallet import Key
-    from protocol.wire.ids import Address
-
-Flag = Annotated[bool, Parameter(negative="")]
+    from node.cli.ui.types import Address, Key
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from node.cli.ui import output
 from node.cli.ui.answer import Follower
 from node.cli.ui.call import TERMS, Terms, send
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, Common, noun
+from node.cli.ui.options import COMMON, Common, Flag, noun
 from node.cli.ui.phrases import BLANK, coins, exact_coins, percent, short, span, state
 
 app = noun("job", "Ask for jobs, follow them, and prove what became of them.")
@@ -89,7 +89,7 @@ def _thousandths(temperature: float) -> int:
 
 
 @app.command
-def show(job: str, /, *, follow: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+def show(job: str, /, *, follow: Flag = False, common: Common = COMMON) -> int:
     """Show where a job is, and what each next step takes at most.
 
     Parameters

@@ -6,11 +6,7 @@ from node.cli.ui.options import AddressOf, noun
 from node.cli.ui.wallet import NodeWalletOptions, WalletOptions, carry_out_about, carry_out_by, send_about, send_by
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Network
-    from chain.rpc.ethereum import Call
-    from chain.tx.wallet import Key
-    from node.wallet.plans import TransactionPlan
-    from protocol.wire.ids import Address
+    from node.cli.ui.types import Address, Call, Key, Network, TransactionPlan
 
 OPERATORS = "the operator's key"
 app = noun("liveness", "Ask another node on the chain for a sign of life; a running node answers by itself.")

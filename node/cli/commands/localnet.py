@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, vcn
 from node.cli.ui import output
-from node.cli.ui.options import noun
+from node.cli.ui.options import Flag, noun
 from node.cli.ui.phrases import BLANK, points
 from node.localnet import running
 from node.localnet.record import LocalnetRecord, default_directory, read_record
@@ -15,7 +15,6 @@ from node.localnet.running import RunningNode
 from protocol.roles.role import Role
 
 app = noun("localnet", "A whole network on this machine.")
-Json = Annotated[bool, Parameter(negative="")]
 
 
 @app.command
@@ -25,9 +24,9 @@ def up(
     port: int = 8_545,
     p2p_port: int = 4_701,
     store: Path | None = None,
-    smollm2: Annotated[bool, Parameter(negative="")] = False,
+    smollm2: Flag = False,
     dir_: Annotated[Path | None, Parameter(name="--dir")] = None,
-    json: Json = False,
+    json: Flag = False,
 ) -> int:
     """Start a chain, deploy the contracts, fund wallets, and run nodes, each a process with its own keys.
 
@@ -61,7 +60,7 @@ def up(
 
 
 @app.command
-def down(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: Json = False) -> int:
+def down(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: Flag = False) -> int:
     """Stop everything that up started. Its logs and keys stay until the next up.
 
     Parameters
@@ -79,7 +78,7 @@ def down(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: 
 
 
 @app.command
-def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: Json = False) -> int:
+def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json: Flag = False) -> int:
     """Show what runs. Exit code 3 if there is no local network or not all of it runs.
 
     Parameters

@@ -1,14 +1,11 @@
 """`vcoin model`: what lies in the content store."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from node.api.views import ModelView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client, require_absolute
-from node.cli.ui.options import COMMON, Common, noun, require_one
+from node.cli.ui.options import COMMON, Common, Flag, noun, require_one
 from node.cli.ui.phrases import BLANK, short, size
 
 app = noun("model", "The models in the content store.")
@@ -21,7 +18,7 @@ def add(
     directory: Path | None = None,
     /,
     *,
-    smollm2: Annotated[bool, Parameter(negative="")] = False,
+    smollm2: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Put a model into the content store, under the name of its directory.

@@ -9,10 +9,7 @@ from node.cli.ui.options import ClassIds
 from node.cli.ui.wallet import NodeWalletOptions, carry_out_about, send_about, unlock
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Network
-    from chain.tx.wallet import Key
-    from node.wallet.plans import TransactionPlan
-    from protocol.wire.ids import Address
+    from node.cli.ui.types import Address, Key, Network, TransactionPlan
 
 OWNERS = "the owner's key"
 

@@ -9,17 +9,15 @@ from node.api.faults import Fault
 from node.api.prefix import complete
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
-from node.cli.ui.options import COMMON, Common, noun, require_one
+from node.cli.ui.options import COMMON, Common, Flag, noun, require_one
 from node.cli.ui.phrases import percent, short, span
 from node.cli.ui.wallet import WalletOptions, send_by
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
-    from chain.rpc.ethereum import Call
+    from node.cli.ui.types import Call, Deployment, Network
     from protocol.wire.ids import BatchId
 
 app = noun("panel", "The arbiters, who come last, and the cases that wait for them.")
-Choice = Annotated[bool, Parameter(negative="")]
 
 
 @app.command
@@ -35,7 +33,7 @@ def vote(
     /,
     *,
     pass_: Annotated[bool, Parameter(name="--pass", negative="")] = False,
-    void: Choice = False,
+    void: Flag = False,
     wallet: WalletOptions,
 ) -> int:
     """Vote on a case that waits for arbiters, once: let its batch pass, or void it. Neither is a slash.

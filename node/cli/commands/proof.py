@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from node.api.faults import Exit, Fault
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, Common, Flag
 from node.cli.ui.phrases import short, size
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def proof(
     /,
     *,
     output_: Annotated[str, Parameter(name="--output", metavar="FILE", allow_leading_hyphen=True)] = "",
-    with_content: Annotated[bool, Parameter(negative="")] = False,
+    with_content: Flag = False,
     fill_from: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     common: Common = COMMON,
 ) -> int:

@@ -11,10 +11,7 @@ from node.cli.ui.options import AddressOf, Seconds, noun
 from node.cli.ui.wallet import WalletOptions, Wanted, called, carry_out_by
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Network
-    from chain.rpc.ethereum import Call
-    from chain.tx.wallet import Key
-    from node.wallet.plans import TransactionPlan
+    from node.cli.ui.types import Call, Key, Network, TransactionPlan
 
 app = noun("propose", "Announce what the governor is to do once its delay is over; a proposer.")
 Role = Literal["proposer", "canceller", "executor"]

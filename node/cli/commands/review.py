@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from node.api.faults import Exit, Fault
 from node.api.views import LeafView, LeavesView, plain, read
@@ -12,7 +10,7 @@ from node.cli.ui import output, standing
 from node.cli.ui.columns import beside, terminal_width, wrapped
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, Common, Flag
 from node.cli.ui.phrases import BLANK, percent, short
 from node.cli.ui.settings import config_of
 
@@ -41,7 +39,7 @@ class Fresh:
     agrees_bps: int
 
 
-def review(case: str, /, *, rerun: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+def review(case: str, /, *, rerun: Flag = False, common: Common = COMMON) -> int:
     """Show what is needed to judge a case: scores of every seat, what they mean, both outputs, deadline and default.
 
     Scores are the chain's, for everybody. The outputs are there for who holds them: its seats, its node, its client.

@@ -21,11 +21,7 @@ from node.cli.ui.wallet import HERE, NodeOption, NodeWalletOptions, WalletOption
 from protocol.roles.role import Role
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Network
-    from chain.tx.wallet import Key
-    from node.config import Config
-    from node.wallet.plans import TransactionPlan
-    from protocol.wire.ids import Address
+    from node.cli.ui.types import Address, Config, Key, Network, TransactionPlan
 
 
 app = noun("stake", "What a node's owner, and others, put up for its honesty.")

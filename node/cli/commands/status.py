@@ -1,19 +1,16 @@
 """`vcoin status`, and `vcoin node status`: one snapshot of the daemon."""
 
 from collections.abc import Iterator
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from node.api.faults import Exit
 from node.api.views import MachineView, PeerView, Snapshot, WatchedView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, Common, Flag
 from node.cli.ui.phrases import BLANK, coins, points, short, size, span
 
 
-def status(*, nodes: Annotated[bool, Parameter(negative="")] = False, common: Common = COMMON) -> int:
+def status(*, nodes: Flag = False, common: Common = COMMON) -> int:
     """Show what the node does, at a glance.
 
     Parameters

@@ -14,11 +14,9 @@ from node.cli.ui.phrases import span
 from node.cli.ui.wallet import WalletOptions, carry_out_by, send_by
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
     from chain.contracts.timelock import Operation, Timelock
-    from chain.rpc.ethereum import Block, Call
-    from chain.tx.wallet import Key
-    from node.wallet.plans import TransactionPlan
+    from chain.rpc.ethereum import Block
+    from node.cli.ui.types import Call, Deployment, Key, Network, TransactionPlan
 
 app = noun("timelock", "What the network's governor is going to do, and who says so.")
 app.command(propose)

@@ -9,9 +9,7 @@ from node.cli.ui.phrases import percent
 from node.cli.ui.wallet import NodeWalletOptions, send_about
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
-    from chain.rpc.ethereum import Call
-    from protocol.wire.ids import Address
+    from node.cli.ui.types import Address, Call, Deployment, Network
 
 app = noun("verifier", "The nodes that may be drawn to check others, by device class.")
 

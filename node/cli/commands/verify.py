@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from node.api.faults import Exit
 from node.cli.commands.proof import checked, plain_checks, read_file
 from node.cli.ui import output
-from node.cli.ui.options import COMMON, Common
+from node.cli.ui.options import COMMON, Common, Flag
 from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def verify(
     *,
     rpc: Annotated[str, Parameter(metavar="URL")] = "",
     deployment: Path | None = None,
-    rerun: Annotated[bool, Parameter(negative="")] = False,
+    rerun: Flag = False,
     common: Common = COMMON,
 ) -> int:
     """Check a job's proof: signatures, hashes, leaf, sums, draw, seats, scores, verdict and split of the pay.

@@ -13,9 +13,8 @@ from node.cli.ui.settings import config_of
 from node.cli.ui.standing import drawn_and_seats
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
     from chain.read.penalties import Penalties, Penalty
-    from node.config import Config
+    from node.cli.ui.types import Config, Deployment, Network
     from protocol.proof.file import CasePaper
 
 ME = "me"

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from node.api.faults import Fault
 from node.cli.ui.answer import Follower
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import Coins, Common
+from node.cli.ui.options import Coins, Common, Flag
 
 CHECKED = (
     "Have drawn seats repeat this job for certain, for half of the price on top; others are drawn one time in ten or "
@@ -30,10 +30,10 @@ class Terms:
     """Hire only nodes with so many points."""
     bonus: bool = True
     """Pay 9 % more where the answer comes early."""
-    uncalibrated: Annotated[bool, Parameter(negative="")] = False
+    uncalibrated: Flag = False
     """Accept device classes without noise constants for this on chain: always checked, never slashed."""
     checked: Annotated[bool | None, Parameter(help=CHECKED)] = None
-    follow: Annotated[bool, Parameter(negative="")] = False
+    follow: Flag = False
     """Stay until the money has moved, too."""
 
 

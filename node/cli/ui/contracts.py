@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
-    from node.config import Config
+    from node.cli.ui.types import Config, Deployment, Network
 
 Found = TypeVar("Found")
 

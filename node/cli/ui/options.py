@@ -1,6 +1,5 @@
 """The common part of all commands: their look in --help, and the options that each of them takes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ else:
     # The type is a text at run time, and its import would take longer than a command.
     Address = str
 
-Flag = Callable[[str], Any]
+Flag = Annotated[bool, Parameter(negative="")]
 
 
 def noun(name: str, words: str) -> App:
@@ -28,7 +27,7 @@ def noun(name: str, words: str) -> App:
 class Common:
     """Options of every command."""
 
-    json: Annotated[bool, Parameter(negative="")] = False
+    json: Flag = False
     """Print JSON to stdout."""
     data_dir: Path | None = None
     """The node's data directory (else VCOIN_NODE_DATA_DIR, else ~/.vcoin)."""
@@ -124,7 +123,7 @@ ClassIds = Annotated[tuple[int, ...], Parameter(converter=class_ids, metavar="A,
 """Device classes on the command line."""
 
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
-DryRun = Annotated[bool, Parameter(negative="")]
+DryRun = Flag
 
 
 def require_one(chosen: dict[str, bool]) -> None:

@@ -17,12 +17,7 @@ from node.cli.ui.options import COMMON, AddressOf, Common, DryRun, Yes
 from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
-    from chain.contracts.network import Network
-    from chain.rpc.ethereum import Call
-    from chain.tx.wallet import Key
-    from node.config import Config
-    from node.wallet.plans import TransactionPlan
-    from protocol.wire.ids import Address
+    from node.cli.ui.types import Address, Call, Config, Key, Network, TransactionPlan
 
 Planned = Callable[["Network", "Key"], Awaitable["TransactionPlan"]]
 """The plan of a key's transactions, from the state of the network now."""
