@@ -29,11 +29,11 @@ class Client:
 
     def get(self, *path: str) -> Any:
         """The JSON answer at /v1/ and the parts of `path`. Raises: Fault, as the daemon says, or no_daemon."""
-        return self._ask("GET", path, None, ANSWER_WITHIN_S)
+        return _json(self._read("GET", _target(path), None, ANSWER_WITHIN_S))
 
     def post(self, *path: str, body: dict[str, Any], within_s: float = ANSWER_WITHIN_S) -> Any:
         """As get, with a JSON body; `within_s` for what the daemon needs time for."""
-        return self._ask("POST", path, body, within_s)
+        return _json(self._read("POST", _target(path), body, within_s))
 
     def metrics(self) -> str:
         """The daemon's numbers in Prometheus' text format. Raises: as get."""
@@ -44,28 +44,37 @@ class Client:
 
         Raises: Fault, also for an error in the middle, or unavailable where the daemon goes away before the end.
         """
-        with self._connect(None) as connection:
-            exchange = _Exchange(connection)
-            exchange.send("GET", _target(path), None)
-            rest = b""
-            for part in exchange.body():
-                *whole, rest = (rest + part).split(b"\n")
-                for line in whole:
-                    yield _checked(_json(line))
-
-    def _ask(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None, within_s: float) -> Any:
-        return _json(self._read(method, _target(path), body, within_s))
+        rest = b""
+        for part in self._exchange("GET", _target(path), None, None):
+            *whole, rest = (rest + part).split(b"\n")
+            for line in whole:
+                yield _checked(_json(line))
 
     def _read(self, method: str, target: str, body: dict[str, Any] | None, within_s: float) -> bytes:
+        answer = bytearray()
+        for part in self._exchange(method, target, body, within_s):
+            answer += part
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise Fault("unavailable", f"the daemon's answer exceeds {MAX_ANSWER_BYTES} bytes")
+        return bytes(answer)
+
+    def _exchange(
+        self, method: str, target: str, body: dict[str, Any] | None, within_s: float | None
+    ) -> Iterator[bytes]:
+        """The parts of the response's body. Raises: Fault, for a response that is an error, too."""
+        http, status, error = h11.Connection(h11.CLIENT), 0, bytearray()
         with self._connect(within_s) as connection:
-            exchange = _Exchange(connection)
-            exchange.send(method, target, body)
-            answer = bytearray()
-            for part in exchange.body():
-                answer += part
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise Fault("unavailable", f"the daemon's answer exceeds {MAX_ANSWER_BYTES} bytes")
-            return bytes(answer)
+            _send(http, connection, method, target, body)
+            while not isinstance(event := _next(http, connection), h11.EndOfMessage):
+                if isinstance(event, h11.Response):
+                    status = event.status_code
+                elif isinstance(event, h11.Data) and status < 400:
+                    yield bytes(event.data)
+                elif isinstance(event, h11.Data):
+                    error += event.data
+        if status >= 400:
+            _checked(_decoded(bytes(error), status))
+            raise Fault("internal", f"the daemon answered with status {status}")
 
     def _connect(self, within_s: float | None) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -79,54 +88,29 @@ class Client:
         return connection
 
 
-class _Exchange:
-    """One request and its response."""
+def _send(
+    http: h11.Connection, connection: socket.socket, method: str, target: str, body: dict[str, Any] | None
+) -> None:
+    content = b"" if body is None else json.dumps(body).encode()
+    headers = [("Host", "vcoin"), ("Connection", "close"), ("Content-Length", str(len(content)))]
+    request = h11.Request(method=method, target=target, headers=headers)
+    try:
+        for event in (request, h11.Data(data=content), h11.EndOfMessage()):
+            connection.sendall(http.send(event) or b"")
+    except (BrokenPipeError, ConnectionResetError):
+        # It may have refused and closed before it read everything; what it said then can still be read.
+        pass
+    except OSError as error:
+        raise _gone(error) from error
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._http = h11.Connection(h11.CLIENT)
 
-    def send(self, method: str, target: str, body: dict[str, Any] | None) -> None:
-        content = b"" if body is None else json.dumps(body).encode()
-        headers = [("Host", "vcoin"), ("Connection", "close"), ("Content-Length", str(len(content)))]
-        self._write(h11.Request(method=method, target=target, headers=headers))
-        if content:
-            self._write(h11.Data(data=content))
-        self._write(h11.EndOfMessage())
-
-    def body(self) -> Iterator[bytes]:
-        """The parts of the response's body. Raises: Fault for a response that is an error."""
-        status = 0
-        error = bytearray()
-        while True:
-            event = self._next()
-            if isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data) and status < 400:
-                yield bytes(event.data)
-            elif isinstance(event, h11.Data):
-                error += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                break
-        if status >= 400:
-            _checked(_decoded(bytes(error), status))
-            raise Fault("internal", f"the daemon answered with status {status}")
-
-    def _write(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
-        try:
-            self._socket.sendall(self._http.send(event) or b"")
-        except OSError as error:
-            # It may have refused and closed before it read everything; what it said then can still be read.
-            if not isinstance(error, BrokenPipeError | ConnectionResetError):
-                raise _gone(error) from error
-
-    def _next(self) -> Any:
-        try:
-            while (event := self._http.next_event()) is h11.NEED_DATA:
-                self._http.receive_data(self._socket.recv(_CHUNK))
-        except (OSError, h11.RemoteProtocolError) as error:
-            raise _gone(error) from error
-        return event
+def _next(http: h11.Connection, connection: socket.socket) -> Any:
+    try:
+        while (event := http.next_event()) is h11.NEED_DATA:
+            http.receive_data(connection.recv(_CHUNK))
+    except (OSError, h11.RemoteProtocolError) as error:
+        raise _gone(error) from error
+    return event
 
 
 def _target(path: tuple[str, ...]) -> str:

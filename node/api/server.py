@@ -40,7 +40,7 @@ from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.stream import FollowResponse
-from node.api.views import PlanView, plain
+from node.api.views import plain
 from protocol.errors import ConfigError, NodeError
 
 log = logging.getLogger("vcoin.api")
@@ -98,20 +98,8 @@ def _routes(backend: Backend) -> Starlette:
     async def ask_job(body: dict[str, Any]) -> Any:
         return {"id": await backend.ask_job(asks.job_ask(body))}
 
-    async def job_proof(body: dict[str, Any], prefix: str) -> Any:
-        return await backend.job_proof(prefix, with_content=asks.proof_ask(body))
-
-    async def add_model(body: dict[str, Any]) -> Any:
-        return await backend.add_model(asks.model_source(body))
-
-    async def move(way: Callable[..., Awaitable[PlanView]], body: dict[str, Any]) -> Any:
-        return await way(**asdict(asks.plan_ask(body)))
-
     async def move_lane(step: LaneStep, body: dict[str, Any], prefix: str) -> Any:
         return await backend.move_lane(step, prefix, **asdict(asks.lane_ask(body, step)))
-
-    async def embed(body: dict[str, Any]) -> Any:
-        return await embeddings.answer(backend, asks.embeddings_ask(body))
 
     async def metrics(request: Request) -> Response:
         _require_no_query(request)
@@ -130,17 +118,20 @@ def _routes(backend: Backend) -> Starlette:
             _order("/v1/jobs", ask_job, status=202),
             _view("/v1/jobs/{prefix}", backend.job),
             Route("/v1/jobs/{prefix}/events", follow),
-            _order("/v1/jobs/{prefix}/proof", job_proof),
+            _order(
+                "/v1/jobs/{prefix}/proof",
+                lambda body, prefix: backend.job_proof(prefix, with_content=asks.proof_ask(body)),
+            ),
             _view("/v1/cases/{prefix}", backend.case),
             _view("/v1/cases/{prefix}/leaves", backend.case_leaves),
             _view("/v1/models", backend.models),
-            _order("/v1/models", add_model, status=201),
+            _order("/v1/models", lambda body: backend.add_model(asks.model_source(body)), status=201),
             _view("/v1/account", backend.account),
-            _order("/v1/account/deposit", partial(move, backend.deposit)),
-            _order("/v1/account/withdraw", partial(move, backend.withdraw)),
+            _order("/v1/account/deposit", lambda body: backend.deposit(**asdict(asks.plan_ask(body)))),
+            _order("/v1/account/withdraw", lambda body: backend.withdraw(**asdict(asks.plan_ask(body)))),
             *(_order(f"/v1/lanes/{{prefix}}/{step}", partial(move_lane, step)) for step in LaneStep),
             _view("/v1/score/{prefix}", backend.score),
-            _order("/v1/embeddings", embed),
+            _order("/v1/embeddings", lambda body: embeddings.answer(backend, asks.embeddings_ask(body))),
         ],
         exception_handlers={NodeError: _on_fault, HTTPException: _on_http, Exception: _on_bug},
     )

@@ -166,16 +166,8 @@ def _let_go(workspaces: Workspaces) -> None:
 
 async def record_transaction(journal: Journal, prepared: Prepared) -> None:
     """Journal a signed transaction before it is broadcast."""
-    effect = prepared.effect
-    await journal.record_transaction(
-        SentTransaction(
-            sender=prepared.sender,
-            nonce=prepared.nonce,
-            effect=effect_key(effect) if effect else None,
-            about=about(effect) if effect else None,
-            raw=prepared.raw,
-        )
-    )
+    key, subject = (effect_key(prepared.effect), about(prepared.effect)) if prepared.effect else (None, None)
+    await journal.record_transaction(SentTransaction(prepared.sender, prepared.nonce, key, subject, prepared.raw))
 
 
 def _deployment(config: Config) -> Deployment:

@@ -11,7 +11,7 @@ from protocol.proof import file
 from protocol.roles.provider.provided import ProvidedJob
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.assignment import AssignmentOrder
-from protocol.stages.commitment import BatchContents, Leaf, ResultDelivery, leaf_of
+from protocol.stages.commitment import BatchContents, Leaf, leaf_of
 from protocol.stages.execution import Outcome
 from protocol.wire.envelope import recover
 from protocol.wire.ids import BatchId, Cid, JobId
@@ -31,7 +31,8 @@ class JobProofBuilder:
         provided = self._machine.provider.job(job_id) if view.side == "provider" else None
         requested = self._machine.requester.job(job_id) if view.side == "requester" else None
         papers = _of_provider(provided) if provided else _of_requester(requested) if requested else None
-        if papers is None:
+        job = provided or requested
+        if job is None or papers is None:
             hint = "vcoin job show follows it; a proof begins with a signed order"
             raise Fault("not_ready", "no node has been given the job yet: there is nothing to prove", hint)
         name = BatchId(bytes.fromhex(view.batch_id)) if view.batch_id else None
@@ -40,7 +41,7 @@ class JobProofBuilder:
             papers, leaf = self._own_leaf(provided, papers, name)
         else:
             leaf = self._bought_leaf(requested, history) if requested and history else None
-        content = await self._content(provided, requested) if with_content else None
+        content = await self._content(job, papers) if with_content else None
         rules, model, noise = self._machine.rules, Cid(papers.details.manifest), None
         if history is None or not history.batch.uncalibrated:
             noise = await read_noise(self._parts.chain.network, model, papers.offer.class_id)
@@ -117,15 +118,11 @@ class JobProofBuilder:
         return found
 
     # --- the content ------------------------------------------------------------------------------------------------
-    async def _content(self, provided: ProvidedJob | None, requested: RequestedJob | None) -> file.ContentPaper:
-        job = provided or requested
-        assert job is not None
-        delivery: ResultDelivery | None = job.delivery
-        input_cid = provided.order.details.input_cid if provided else requested.ask.input_cid if requested else b""
-        job_id = job.job_id or b""
+    async def _content(self, job: ProvidedJob | RequestedJob, papers: file.JobPapers) -> file.ContentPaper:
+        delivery = job.delivery
         result, sealed = (delivery.result, delivery.sealed_result) if delivery else (None, b"")
         try:
-            shown = await self._parts.sealing.show(job_id, input_cid, result, sealed)
+            shown = await self._parts.sealing.show(job.job_id or b"", papers.details.input_cid, result, sealed)
         except AdapterError as error:
             hint = "it is kept until a day after the job's end; a proof without it needs none"
             raise Fault("not_found", str(error), hint) from error
@@ -133,13 +130,24 @@ class JobProofBuilder:
             raise Fault(
                 "too_large", f"the answer has more than {file.MAX_RESULT_BYTES} bytes", "leave out --with-content"
             )
-        fingerprint = provided.fingerprint if provided and provided.fingerprint else None
+        fingerprint = (job.fingerprint or None) if isinstance(job, ProvidedJob) else None
         return file.ContentPaper(shown.key, shown.asked, shown.answer, fingerprint)
 
 
 def _of_provider(job: ProvidedJob) -> file.JobPapers:
-    order, delivery, run = job.order, job.delivery, job.run
-    opened = delivery is not None and run is not None and run.outcome is Outcome.OK
+    papers, run = _papers(job.order, job), job.run
+    if job.delivery is None or run is None or run.outcome is not Outcome.OK:
+        return papers
+    return replace(papers, fingerprint_hash=run.fingerprint_hash, salt=job.salt)
+
+
+def _of_requester(job: RequestedJob) -> file.JobPapers | None:
+    order = _order_of(job)
+    return replace(_papers(order, job), receipt=job.receipt) if order else None
+
+
+def _papers(order: AssignmentOrder, job: ProvidedJob | RequestedJob) -> file.JobPapers:
+    delivery = job.delivery
     return file.JobPapers(
         request=order.request.request,
         request_signature=order.request.signature,
@@ -150,35 +158,19 @@ def _of_provider(job: ProvidedJob) -> file.JobPapers:
         details=order.details,
         promise=job.promise,
         result=file.ResultPaper(delivery.result, delivery.signature) if delivery else None,
-        fingerprint_hash=run.fingerprint_hash if opened and run else None,
-        salt=job.salt if opened else None,
     )
 
 
-def _of_requester(job: RequestedJob) -> file.JobPapers | None:
+def _order_of(job: RequestedJob) -> AssignmentOrder | None:
+    """The order that its node has, without what is sealed in it; None before it is signed."""
     if job.signed is None or job.chosen is None or job.order is None or job.details is None:
         return None
-    delivery = job.delivery
-    return file.JobPapers(
-        request=job.signed.request,
-        request_signature=job.signed.signature,
-        offer=job.chosen.offer,
-        offer_signature=job.chosen.signature,
-        order=job.order.assignment,
-        order_signature=job.order.signature,
-        details=job.details,
-        promise=job.promise,
-        result=file.ResultPaper(delivery.result, delivery.signature) if delivery else None,
-        receipt=job.receipt,
-    )
+    return AssignmentOrder(job.signed, job.chosen, job.order.assignment, job.details, job.order.signature, b"", b"")
 
 
 def _leaf_of(job: RequestedJob, unreceipted: bool) -> Leaf | None:
     """The leaf that its node made of a job, by the papers that both have."""
-    if job.signed is None or job.chosen is None or job.order is None or job.details is None or job.delivery is None:
+    order, receipt = _order_of(job), job.receipt
+    if order is None or job.delivery is None or not (receipt or unreceipted):
         return None
-    order = AssignmentOrder(job.signed, job.chosen, job.order.assignment, job.details, job.order.signature, b"", b"")
-    receipt = job.receipt.receipt if job.receipt and not unreceipted else None
-    if receipt is None and not unreceipted:
-        return None
-    return leaf_of(order, job.delivery.result, job.new_tokens, receipt)
+    return leaf_of(order, job.delivery.result, job.new_tokens, receipt.receipt if receipt and not unreceipted else None)

@@ -37,7 +37,7 @@ class TransactionPlan:
 async def deposit(network: Network, client: Key, amount: int) -> TransactionPlan:
     """From a client's wallet into its account; amount in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
-    wallet = await _wallet(network, client.address, amount)
+    wallet = await _wallet(network, client.address, -amount)
     free = (await settlement.account_of(client.address)).free
     permit = await network.token.permit(client, settlement.address, amount)
     call = settlement.deposit(amount, permit)
@@ -47,7 +47,7 @@ async def deposit(network: Network, client: Key, amount: int) -> TransactionPlan
 async def deposit_for(network: Network, by: Key, client: Address, amount: int) -> TransactionPlan:
     """From a wallet into somebody's account; amount in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
-    wallet = await _wallet(network, by.address, amount)
+    wallet = await _wallet(network, by.address, -amount)
     free = (await settlement.account_of(client)).free
     allowing = await network.token.allowing(by.address, settlement.address, amount)
     return TransactionPlan(
@@ -58,8 +58,7 @@ async def deposit_for(network: Network, by: Key, client: Address, amount: int) -
 async def withdraw(network: Network, client: Key, amount: int) -> TransactionPlan:
     """Out of a client's account into its wallet; amount in wei."""
     free = (await network.settlement.account_of(client.address)).free
-    held = await network.token.balance_of(client.address)
-    wallet = BalanceView("wallet", VCN, held, held + amount)
+    wallet = await _wallet(network, client.address, amount)
     return TransactionPlan(client.address, (network.settlement.withdraw(amount),), (_account(free, -amount), wallet))
 
 
@@ -104,7 +103,7 @@ async def register(
     Raises: Fault reverted, where the coins are not there.
     """
     stakes = network.stakes
-    wallet = await _wallet(network, owner.address, amount)
+    wallet = await _wallet(network, owner.address, -amount)
     agreed = await stakes.consent(operator, owner.address)
     mask = sum(1 << class_id for class_id in class_ids)
     terms = Registration(agreed.operator, owner.address, Wei(amount), mask, agreed.deadline, agreed.signature)
@@ -120,7 +119,7 @@ async def register(
 async def add_stake(network: Network, owner: Key, node: Address, staked: int, amount: int) -> TransactionPlan:
     """Add to a node's stake, of which there is `staked`; wei. Raises: Fault reverted, where the coins are not there."""
     stakes = network.stakes
-    wallet = await _wallet(network, owner.address, amount)
+    wallet = await _wallet(network, owner.address, -amount)
     allowing = await network.token.allowing(owner.address, stakes.address, amount)
     stake = BalanceView("stake", VCN, staked, staked + amount)
     return TransactionPlan(owner.address, (*allowing, stakes.stake(node, amount)), (stake, wallet))
@@ -129,7 +128,7 @@ async def add_stake(network: Network, owner: Key, node: Address, staked: int, am
 async def delegate(network: Network, staker: Key, node: Address, amount: int) -> TransactionPlan:
     """Stake on somebody else's node; wei. Raises: Fault reverted, where the coins are not there."""
     stakes = network.stakes
-    wallet = await _wallet(network, staker.address, amount)
+    wallet = await _wallet(network, staker.address, -amount)
     staked = (await stakes.delegation_of(node, staker.address)).active
     permit = await network.token.permit(staker, stakes.address, amount)
     stake = BalanceView("stake", VCN, staked, staked + amount)
@@ -155,9 +154,8 @@ async def rebond(network: Network, staker: Key, node: Address, amount: int) -> T
 async def withdraw_stake(network: Network, staker: Key, node: Address) -> TransactionPlan:
     """Pay out what has unbonded."""
     has = await network.stakes.delegation_of(node, staker.address)
-    held = await network.token.balance_of(staker.address)
     bucket = BalanceView("unbonding", VCN, has.unbonding, 0)
-    wallet = BalanceView("wallet", VCN, held, held + has.unbonding)
+    wallet = await _wallet(network, staker.address, has.unbonding)
     return TransactionPlan(staker.address, (network.stakes.withdraw(node),), (bucket, wallet))
 
 
@@ -170,9 +168,8 @@ async def claim(network: Network, staker: Key, node: Address) -> TransactionPlan
             staker.address, (network.settlement.claim(node),), (BalanceView("rewards", VCN, due, 0),)
         )
     due = (await network.stakes.delegation_of(node, staker.address)).rewards
-    held = await network.token.balance_of(staker.address)
     rewards = BalanceView("rewards", VCN, due, 0)
-    wallet = BalanceView("wallet", VCN, held, held + due)
+    wallet = await _wallet(network, staker.address, due)
     return TransactionPlan(staker.address, (network.stakes.claim_rewards(node),), (rewards, wallet))
 
 
@@ -199,8 +196,7 @@ async def appeal(network: Network, by: Key, node: Address, slot: int) -> Transac
 
 async def plain(network: Network, by: Key, *calls: Call) -> TransactionPlan:
     """Calls that move no coins of ours: what the wallet holds stays."""
-    held = await network.token.balance_of(by.address)
-    return TransactionPlan(by.address, calls, (BalanceView("wallet", VCN, held, held),))
+    return TransactionPlan(by.address, calls, (await _wallet(network, by.address, 0),))
 
 
 async def require_allowed(network: Network, call: Call, by: Address) -> None:
@@ -288,19 +284,19 @@ def _account(free: int, change: int) -> BalanceView:
     return BalanceView("account", VCN, free, free + change)
 
 
-async def _wallet(network: Network, holder: Address, amount: int) -> BalanceView:
+async def _wallet(network: Network, holder: Address, change: int) -> BalanceView:
     """A permission may be given for coins that are not there; better said now than by the contract."""
     held = await network.token.balance_of(holder)
-    if held < amount:
-        message = f"the wallet {holder} holds {vcn(held)} VCN, {vcn(amount)} are needed"
-        raise Fault("reverted", message, f"send it {vcn(amount - held)} VCN")
-    return BalanceView("wallet", VCN, held, held - amount)
+    if held + change < 0:
+        message = f"the wallet {holder} holds {vcn(held)} VCN, {vcn(-change)} are needed"
+        raise Fault("reverted", message, f"send it {vcn(-change - held)} VCN")
+    return BalanceView("wallet", VCN, held, held + change)
 
 
 async def _paying(network: Network, by: Key, call: Call, gain: BalanceView) -> TransactionPlan:
     """A call that takes from a wallet what it adds to `gain`, after the permission that it needs. Raises: Fault."""
     amount = gain.after_wei - gain.before_wei
-    wallet = await _wallet(network, by.address, amount)
+    wallet = await _wallet(network, by.address, -amount)
     assert call.to is not None
     allowing = await network.token.allowing(by.address, call.to, amount)
     return TransactionPlan(by.address, (*allowing, call), (wallet, gain))

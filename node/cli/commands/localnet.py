@@ -126,45 +126,31 @@ def _state(each: RunningNode) -> str:
 
 def banner(record: LocalnetRecord) -> list[str]:
     """The nodes, their ports, and the next commands to type."""
-    requester = next((node for node in record.nodes if Role.REQUESTER in node.roles), record.nodes[0])
+    doors = (
+        ("rpc", f"{record.rpc} (chain {record.chain_id}, a block a second)"),
+        ("store", record.store),
+        ("keys", f"{record.directory}/*-owner.json, NODE/keys/*.json, password: localnet"),
+        ("record", f"{record.directory}/localnet.json"),
+    )
     stakes = [
         (node.name, ",".join(node.roles), vcn(node.stake_wei), vcn(node.deposit_wei), node.node_id)
         for node in record.nodes
     ]
     return [
-        "",
-        "Contracts",
-        "=========",
-        *output.pairs(record.contracts.items()),
-        "",
-        "Nodes",
-        "=====",
-        *output.table(("node", "roles", "stake VCN", "deposit VCN", "id"), stakes),
-        "",
-        "Doors",
-        "=====",
-        *output.pairs(
-            [
-                ("rpc", f"{record.rpc} (chain {record.chain_id}, a block a second)"),
-                ("store", record.store),
-                ("keys", f"{record.directory}/*-owner.json, NODE/keys/*.json, password: localnet"),
-                ("record", f"{record.directory}/localnet.json"),
-            ]
-        ),
-        "",
-        "Next",
-        "====",
-        f"export VCOIN_NODE_DATA_DIR={requester.data_dir}",
-        "vcoin status --nodes",
-        *_first_job(record),
-        "vcoin localnet down",
+        *output.section("Contracts", output.pairs(record.contracts.items())),
+        *output.section("Nodes", output.table(("node", "roles", "stake VCN", "deposit VCN", "id"), stakes)),
+        *output.section("Doors", output.pairs(doors)),
+        *output.section("Next", _next(record)),
         "",
         "The local network is ready.",
     ]
 
 
-def _first_job(record: LocalnetRecord) -> list[str]:
-    """Nodes look into their store when they start: a model that is not there has to come before them."""
+def _next(record: LocalnetRecord) -> list[str]:
+    requester = next((node for node in record.nodes if Role.REQUESTER in node.roles), record.nodes[0])
+    # Nodes look into their store when they start: a model that is not there has to come before them.
     if any(Path(record.store).glob("models/*/manifest.json")):
-        return ["vcoin model list", 'vcoin job run --model smollm2 "Why is the sky blue?"']
-    return ["vcoin localnet down; vcoin localnet up --smollm2    # there is no model yet"]
+        job = ["vcoin model list", 'vcoin job run --model smollm2 "Why is the sky blue?"']
+    else:
+        job = ["vcoin localnet down; vcoin localnet up --smollm2    # there is no model yet"]
+    return [f"export VCOIN_NODE_DATA_DIR={requester.data_dir}", "vcoin status --nodes", *job, "vcoin localnet down"]

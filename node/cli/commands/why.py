@@ -131,8 +131,7 @@ def _event(penalty: "Penalty") -> list[str]:
         ("sent in", f"0x{change.transaction.hex()}"),
         ("look at", _links(penalty)),
     ]
-    width = max(len(name) for name, text in rows if text)
-    return [f"{name.ljust(width)}  {text}" for name, text in rows if text]
+    return output.pairs(rows)
 
 
 def _lost_to(penalty: "Penalty") -> str:

@@ -31,28 +31,17 @@ def carry_out(plan: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     Raises: Reverted, nothing sent; Fault bad_request if a yes is needed and there is no terminal.
     """
     planned = plan(True)
-    if dry_run or (as_json and not yes):
-        _show(planned, as_json)
-        return Exit.OK
+    may_send = not dry_run and (yes or not as_json)
     if not as_json:
         output.data(description(planned))
-    if not yes and not output.confirm("send it?"):
-        output.words("nothing was sent")
-        return Exit.FAILED
+    if not may_send or not (yes or output.confirm("send it?")):
+        if as_json:
+            output.as_json(plain(planned))
+        else:
+            output.words("nothing was sent")
+        return Exit.FAILED if may_send else Exit.OK
     sent = plan(False)
-    if as_json:
-        output.as_json(plain(sent))
-    else:
-        output.data(f"sent      {transaction}" for transaction in sent.transactions)
-    return Exit.OK
-
-
-def _show(planned: PlanView, as_json: bool) -> None:
-    if as_json:
-        output.as_json(plain(planned))
-    else:
-        output.data(description(planned))
-        output.words("nothing was sent")
+    return output.show(as_json, plain(sent), lambda: [f"sent      {each}" for each in sent.transactions])
 
 
 def description(plan: PlanView) -> list[str]:

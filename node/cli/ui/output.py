@@ -65,6 +65,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def section(title: str, lines: Iterable[str]) -> list[str]:
+    """Lines under a title, after an empty one."""
+    return ["", title, "=" * len(title), *lines]
+
+
 def pairs(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Names and values below each other; a name left empty goes on with the one above."""
     kept = [(name, value) for name, value in rows if value]

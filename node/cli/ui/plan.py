@@ -58,12 +58,12 @@ def described(outcome: PlanOutcome) -> list[str]:
         for each in made.creations
     ]
     return [
-        *_section("Chain", output.pairs(_chain(outcome.seen))),
-        *_section("Contracts", output.table(("contract", "address", "bytes", "gas", "state"), rows)),
-        *_section("Governance", output.pairs(_governance(made))),
-        *_section("Parameters", output.pairs(parameters(asdict(made.profile)))),
-        *_section("Rows", output.pairs(_first_rows(made))),
-        *_section("Cost", output.pairs(_cost(outcome))),
+        *output.section("Chain", output.pairs(_chain(outcome.seen)))[1:],
+        *output.section("Contracts", output.table(("contract", "address", "bytes", "gas", "state"), rows)),
+        *output.section("Governance", output.pairs(_governance(made))),
+        *output.section("Parameters", output.pairs(parameters(asdict(made.profile)))),
+        *output.section("Rows", output.pairs(_first_rows(made))),
+        *output.section("Cost", output.pairs(_cost(outcome))),
         *([""] + [f"refused: {each.what}\n  {each.fix}" for each in outcome.refused] if outcome.refused else []),
         "",
         _end(outcome),
@@ -107,10 +107,6 @@ def parameters(profile: Mapping[str, int]) -> Iterator[tuple[str, str]]:
             yield name.removesuffix("_seconds"), span(value * 1_000) if value else "0 s"
         else:
             yield name, str(value)
-
-
-def _section(title: str, lines: list[str]) -> list[str]:
-    return [*([""] if title != "Chain" else []), title, "=" * len(title), *lines]
 
 
 def _chain(seen: "Survey") -> Iterator[tuple[str, str]]:
