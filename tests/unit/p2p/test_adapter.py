@@ -16,7 +16,7 @@ from protocol.events import MessageUnanswered, RequestReceived
 from protocol.stages.commitment import TokenFrame
 from protocol.wire.ids import PeerId, peer_id_of
 from tests.fakes.network import MemoryNetwork
-from tests.fakes.nodes import request, run_node, secret
+from tests.fakes.nodes import request, run_node, secret, until
 
 
 async def test_a_silent_peer_is_told_of_and_fails_the_message(autojump_clock: MockClock, tmp_path: Path) -> None:
@@ -46,10 +46,11 @@ async def test_requests_send_a_node_to_few_addresses_where_they_lead_nowhere(
     async with network.open_host(secret(1)) as one, network.open_host(secret(2)) as two:
         one.dial = dial  # type: ignore[method-assign]
         async with (
-            run_node(one, 1, tmp_path, private=False) as provider,
-            run_node(two, 2, tmp_path, bootnodes=(provider.address,)) as crook,
+            run_node(one, 1, tmp_path, private=False, clock_ms=_now_ms) as provider,
+            run_node(two, 2, tmp_path, bootnodes=(provider.address,), clock_ms=_now_ms) as crook,
         ):
-            await trio.sleep(5)
+            with trio.fail_after(60):
+                await until(lambda: bool(provider.adapter.neighbours and crook.adapter.neighbours))
             third = peer_id_of(PrivateKey(secret(3)).public_key.format())
             hosts = [*(f"8.8.8.{host}" for host in range(9)), "127.0.0.1"]
             named = [f"/ip4/{host}/tcp/80/p2p/{third}" for host in hosts]
@@ -57,9 +58,14 @@ async def test_requests_send_a_node_to_few_addresses_where_they_lead_nowhere(
                 signed = request(nonce)
                 asked = replace(signed, request=replace(signed.request, requester_peer=address))
                 await crook.adapter.perform(PublishRequest(asked))
-                await provider.inbox.next(RequestReceived, RequestReceived(asked).__eq__)
+                with trio.fail_after(60):
+                    await provider.inbox.next(RequestReceived, RequestReceived(asked).__eq__)
             for address in reversed(named):
                 with pytest.raises(P2PError):
                     await provider.adapter.perform(Send(address, TokenFrame(job_id=bytes(32), seq=0, sealed=b"x")))
         assert len(dialled) == FAILED_PER_CLIENT.burst
         assert not any("127.0.0.1" in address for address in dialled)
+
+
+def _now_ms() -> int:
+    return int(trio.current_time() * 1_000)
