@@ -42,7 +42,7 @@ class FraudKind(IntEnum):
 
 
 class BatchView(Protocol):
-    """A batch as its log tells it, or a proof of one of its jobs; `timestamp` in seconds."""
+    """A batch as its log tells it, or a proof of one of its jobs; `timestamp` of its block, in seconds."""
 
     @property
     def contents(self) -> BatchContents: ...
@@ -67,45 +67,6 @@ class BatchView(Protocol):
 
     @property
     def timestamp(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class BatchFacts:
-    """A batch as the chain knows it: contents, sums in wei and ms, counts, and the time of its block, in seconds."""
-
-    node: Address
-    contents: BatchContents
-    sums: BatchSums
-    leaf_count: int
-    unreceipted: bool
-    uncalibrated: bool
-    checked: bool
-    class_id: int
-    commit_time: int
-
-    @classmethod
-    def of(cls, node: Address, told: BatchView) -> "BatchFacts":
-        """Those of a batch of this node that was told."""
-        return cls(
-            node=node,
-            contents=told.contents,
-            sums=told.sums,
-            leaf_count=told.leaf_count,
-            unreceipted=told.unreceipted,
-            uncalibrated=told.uncalibrated,
-            checked=told.checked,
-            class_id=told.class_id,
-            commit_time=told.timestamp,
-        )
-
-    def declared(self, status: int) -> int:
-        """How many leaves of a status it says it has."""
-        counts = {
-            LeafStatus.OK: self.sums.ok_count,
-            LeafStatus.FAILED: self.sums.failed_count,
-            LeafStatus.CLIENT_FAULT: self.leaf_count - self.sums.ok_count - self.sums.failed_count,
-        }
-        return {int(kind): count for kind, count in counts.items()}.get(status, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +101,7 @@ def depth_of(leaf_count: int) -> int:
     return (leaf_count - 1).bit_length()
 
 
-def is_in_batch(opened: OpenedLeaf, batch: BatchFacts) -> bool:
+def is_in_batch(opened: OpenedLeaf, batch: BatchView) -> bool:
     """Whether a leaf with its siblings leads to the batch's root."""
     return (
         0 <= opened.position < batch.leaf_count
@@ -150,11 +111,11 @@ def is_in_batch(opened: OpenedLeaf, batch: BatchFacts) -> bool:
 
 
 def fraud_kinds_in(
-    opened: OpenedLeaf, batch: BatchFacts, papers: Papers, operator: Address, domain: Domain
+    opened: OpenedLeaf, batch: BatchView, papers: Papers, node: Address, operator: Address, domain: Domain
 ) -> tuple[FraudKind, ...]:
     """Every lie that a leaf and its papers prove, in the order of their numbers; none for a leaf of another batch.
 
-    Args: operator, whose signature the node's results bear.
+    Args: node, whose batch it is; operator, whose signature the node's results bear.
     """
     if not is_in_batch(opened, batch):
         return ()
@@ -166,23 +127,33 @@ def fraud_kinds_in(
         (FraudKind.ABOVE_LARGEST, leaf.charge > batch.contents.max_leaf),
         (FraudKind.PAID_FOR_NOTHING, _is_paid_for_nothing(leaf)),
         (FraudKind.NO_RECEIPT, not batch.unreceipted and leaf.status == LeafStatus.OK and not any(leaf.receipt_hash)),
-        (FraudKind.MISCOUNTED, batch.declared(leaf.status) == 0),
+        (FraudKind.MISCOUNTED, declared(batch, leaf.status) == 0),
     ]
     if papers.details is not None and struct_hash(papers.details) == leaf.details:
         found += _against_details(leaf, batch, papers.details)
     if papers.receipt is not None and struct_hash(papers.receipt) == leaf.receipt_hash:
-        found += _against_receipt(leaf, batch.node, papers.receipt, papers.order, domain)
+        found += _against_receipt(leaf, node, papers.receipt, papers.order, domain)
     if papers.result is not None and papers.order is not None:
-        found.append(
-            (FraudKind.RESULT_DIFFERS, _differs(leaf, batch.node, papers.result, papers.order, operator, domain))
-        )
+        differs = _differs(leaf, node, papers.result, papers.order, operator, domain)
+        found.append((FraudKind.RESULT_DIFFERS, differs))
     return tuple(fraud_kind for fraud_kind, holds in found if holds)
 
 
-def are_miscounted(leaves: list[Leaf], batch: BatchFacts) -> bool:
+def declared(batch: BatchView, status: int) -> int:
+    """How many leaves of a status a batch says it has."""
+    sums = batch.sums
+    counts: dict[int, int] = {
+        LeafStatus.OK: sums.ok_count,
+        LeafStatus.FAILED: sums.failed_count,
+        LeafStatus.CLIENT_FAULT: batch.leaf_count - sums.ok_count - sums.failed_count,
+    }
+    return counts.get(status, 0)
+
+
+def are_miscounted(leaves: list[Leaf], batch: BatchView) -> bool:
     """Whether leaves at different places of a batch, all of one status, are more than it declared."""
     statuses = {leaf.status for leaf in leaves}
-    return len(statuses) == 1 and len(leaves) > batch.declared(statuses.pop())
+    return len(statuses) == 1 and len(leaves) > declared(batch, statuses.pop())
 
 
 def stands_early(opened: OpenedLeaf, contents: BatchContents) -> bool:
@@ -203,7 +174,7 @@ def _top(opened: OpenedLeaf) -> SumNode:
     return climb(opened.leaf.node, opened.position, opened.siblings)
 
 
-def _has_false_sums(opened: OpenedLeaf, batch: BatchFacts) -> bool:
+def _has_false_sums(opened: OpenedLeaf, batch: BatchView) -> bool:
     top = _top(opened)
     return (top.charge, top.bonus, top.ms) != (batch.sums.charge, batch.sums.bonus, batch.sums.ms)
 
@@ -233,14 +204,14 @@ def _is_paid_for_nothing(leaf: Leaf) -> bool:
     return leaf.status != LeafStatus.OK and (not known or (leaf.charge, leaf.bonus, leaf.actual_ms) != (0, 0, 0))
 
 
-def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list[tuple[FraudKind, bool]]:
+def _against_details(leaf: Leaf, batch: BatchView, details: JobDetails) -> list[tuple[FraudKind, bool]]:
     good = leaf.status == LeafStatus.OK
     without = batch.unreceipted and good
     agreed = details.flags & UNCALIBRATED_ACCEPTED != 0
     return [
         (FraudKind.OVERPRICED, leaf.charge > details.price),
         (FraudKind.FALSE_BONUS, _has_false_bonus(leaf, batch, details)),
-        (FraudKind.TOO_LATE, without and batch.commit_time > details.deadline + RETRY_AFTER_DEADLINE_S),
+        (FraudKind.TOO_LATE, without and batch.timestamp > details.deadline + RETRY_AFTER_DEADLINE_S),
         (FraudKind.FALSE_TIME, without and leaf.actual_ms < details.expected_ms),
         (FraudKind.WRONG_CLASS, good and not accepts_class(details.classes, batch.class_id)),
         (FraudKind.NOT_AGREED, good and batch.uncalibrated and not agreed),
@@ -249,7 +220,7 @@ def _against_details(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> list
     ]
 
 
-def _has_false_bonus(leaf: Leaf, batch: BatchFacts, details: JobDetails) -> bool:
+def _has_false_bonus(leaf: Leaf, batch: BatchView, details: JobDetails) -> bool:
     if leaf.bonus == 0:
         return False
     return (

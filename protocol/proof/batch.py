@@ -2,15 +2,7 @@
 
 from collections.abc import Iterator
 
-from protocol.judging.fraud_proofs import (
-    BatchFacts,
-    OpenedLeaf,
-    Papers,
-    SignedResult,
-    depth_of,
-    fraud_kinds_in,
-    is_in_batch,
-)
+from protocol.judging.fraud_proofs import OpenedLeaf, Papers, SignedResult, depth_of, fraud_kinds_in, is_in_batch
 from protocol.params import MAX_BATCH_LEAVES
 from protocol.proof.check import Check, absent, compared
 from protocol.proof.file import BatchPaper, JobPapers, LeafPath, Proof
@@ -112,8 +104,8 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
     if leaf is None or leaf.siblings is None:
         yield from (absent(name, NO_PATH) for name in ("leaf in root", "sums", "no lie"))
         return
-    facts, opened = BatchFacts.of(proof.worker.node, batch), OpenedLeaf(leaf.position, leaf.leaf, leaf.siblings)
-    inside = is_in_batch(opened, facts)
+    opened = OpenedLeaf(leaf.position, leaf.leaf, leaf.siblings)
+    inside = is_in_batch(opened, batch)
     yield compared(
         "leaf in root",
         inside,
@@ -135,7 +127,8 @@ def _tree(proof: Proof, batch: BatchPaper, leaf: LeafPath | None) -> Iterator[Ch
     receipt = papers.receipt.receipt if papers.receipt else None
     signed = SignedResult(papers.result.result, papers.result.signature) if papers.result else None
     known = Papers(papers.order, papers.details, receipt, signed)
-    fraud_kinds = fraud_kinds_in(opened, facts, known, proof.worker.operator, proof.place.domain)
+    worker = proof.worker
+    fraud_kinds = fraud_kinds_in(opened, batch, known, worker.node, worker.operator, proof.place.domain)
     yield compared(
         "no lie",
         inside and not fraud_kinds,

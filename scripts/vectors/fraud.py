@@ -9,8 +9,10 @@ from typing import Any
 from eth_abi.abi import encode
 from eth_account import Account
 
+from chain.abi.interface import interface
 from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
-from protocol.judging.fraud_proofs import BatchFacts, FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
+from protocol.events import BatchSubmitted
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
 from protocol.stages import assignment, commitment
 from protocol.wire.envelope import digest, sign_digest, struct_hash
@@ -93,40 +95,56 @@ class FraudStory:
     changes: Case = dataclasses.field(default_factory=dict)
     sums: Case = dataclasses.field(default_factory=dict)
 
+    @property
+    def leaf(self) -> commitment.Leaf:
+        """The leaf that is looked at."""
+        return self.leaves[self.position]
+
+    def put(self, leaf: commitment.Leaf) -> None:
+        """Have another leaf in its place."""
+        self.leaves[self.position] = leaf
+
     def change(self, **values: Any) -> None:
         """Make the leaf another one."""
-        self.leaves[self.position] = replace(self.leaves[self.position], **values)
+        self.put(replace(self.leaf, **values))
+
+    def fail(self) -> None:
+        """Make the leaf that of a job that the node failed to do."""
+        self.put(commitment.unpaid_leaf(self.job.order, commitment.LeafStatus.FAILED))
 
     @property
     def job(self) -> PaidJob:
         """The papers of the leaf that is looked at."""
         return self.jobs[self.position]
 
-    def told(self) -> tuple[BatchFacts, OpenedLeaf, Papers]:
+    def told(self) -> tuple[BatchSubmitted, OpenedLeaf, Papers]:
         """The facts of the chain, the opened leaf, and its papers."""
         nodes = [leaf.node for leaf in self.leaves]
         width = 1 << (len(nodes) - 1).bit_length()
         if self.stuffing != EMPTY and len(nodes) < width:
             nodes += [EMPTY] * (width - len(nodes) - 1) + [self.stuffing]
-        top = root(nodes)
+        top, largest = root(nodes), max(leaf.charge for leaf in self.leaves)
         ok = [leaf.status == commitment.LeafStatus.OK for leaf in self.leaves]
         failed = [leaf.status == commitment.LeafStatus.FAILED for leaf in self.leaves]
-        facts = BatchFacts(
+        facts = BatchSubmitted(
+            batch_id=ZERO_HASH,
             node=OPERATOR,
-            contents=commitment.BatchContents(
-                top.hash, self.max_leaf or max(leaf.charge for leaf in self.leaves), self.debits
-            ),
+            contents=commitment.BatchContents(top.hash, self.max_leaf or largest, self.debits),
             sums=replace(commitment.BatchSums(top.charge, top.bonus, top.ms, sum(ok), sum(failed)), **self.sums),
+            slot=0,
+            class_id=1,
+            block=0,
+            timestamp=self.commit_time,
+            rate_bps=0,
             leaf_count=len(self.leaves),
             unreceipted=not self.receipted,
             uncalibrated=False,
             checked=False,
-            class_id=1,
-            commit_time=self.commit_time,
+            lane_jobs=(),
         )
         signed = SignedResult(self.job.result, sign_digest(digest(self.job.result, DOMAIN), OPERATOR_KEY))
         papers = Papers(self.job.order, self.job.details, self.job.receipt, signed)
-        opened = OpenedLeaf(self.position, self.leaves[self.position], path(nodes, self.position))
+        opened = OpenedLeaf(self.position, self.leaf, path(nodes, self.position))
         return replace(facts, **self.changes), opened, papers
 
 
@@ -184,29 +202,25 @@ def _checked(told: FraudStory) -> None:
 
 def _failed_unchecked(told: FraudStory) -> None:
     _order(told, assignment.CHECK_ORDERED)
-    _fail(told)
-
-
-def _fail(told: FraudStory) -> None:
-    told.leaves[told.position] = replace(
-        _unpaid(told, commitment.LeafStatus.FAILED), details=told.leaves[told.position].details
-    )
+    details = told.leaf.details
+    told.fail()
+    told.change(details=details)
 
 
 def _failed_elsewhere(told: FraudStory) -> None:
-    told.leaves[told.position] = _unpaid(told, commitment.LeafStatus.FAILED)
+    told.fail()
     told.changes.update(class_id=2, uncalibrated=True)
 
 
 CHANGES: dict[str, tuple[bool, Callable[[FraudStory], None]]] = {
     "honest": (True, lambda told: None),
     "honest, without receipts": (False, lambda told: None),
-    "failed": (True, lambda told: told.leaves.__setitem__(told.position, _unpaid(told, commitment.LeafStatus.FAILED))),
-    "missing": (True, lambda told: told.leaves.__setitem__(told.position, _missing(told))),
+    "failed": (True, FraudStory.fail),
+    "missing": (True, lambda told: told.put(_missing(told))),
     "sums of another tree": (True, lambda told: told.sums.update(charge=5 * VCN)),
     "time of another tree": (True, lambda told: told.sums.update(ms=1)),
     "stuffed": (True, lambda told: setattr(told, "stuffing", SumNode(ZERO_HASH, VCN, 0, 0))),
-    "another number": (True, lambda told: told.change(index=told.leaves[told.position].index + 1)),
+    "another number": (True, lambda told: told.change(index=told.leaf.index + 1)),
     "another client": (True, lambda told: told.change(client=OPERATOR)),
     "another signer": (True, lambda told: told.change(signer=OPERATOR)),
     "above the largest": (True, lambda told: setattr(told, "max_leaf", 1)),
@@ -243,10 +257,6 @@ CHANGES: dict[str, tuple[bool, Callable[[FraudStory], None]]] = {
 """By name: whether the batch has receipts, and what is changed in an honest story."""
 
 
-def _unpaid(told: FraudStory, status: commitment.LeafStatus) -> commitment.Leaf:
-    return commitment.unpaid_leaf(told.job.order, status)
-
-
 def _missing(told: FraudStory) -> commitment.Leaf:
     order = told.job.order
     return commitment.missing_leaf(order.client, order.signer, order.index)
@@ -263,51 +273,29 @@ def cases() -> Iterator[Case]:
         for count in (1, 6) if name not in ("stuffed", "receipt of another") else (3, 6):
             told = story(dice, count, receipted=receipted)
             change(told)
-            facts, opened, papers = told.told()
-            fraud_kinds = fraud_kinds_in(opened, facts, papers, OPERATOR, DOMAIN)
-            yield _case(name, facts, opened, papers, fraud_kinds)
+            yield _case(name, told)
 
 
-def _case(name: str, facts: BatchFacts, opened: OpenedLeaf, papers: Papers, fraud_kinds: tuple[FraudKind, ...]) -> Case:
-    assert papers.result is not None
-    assert papers.details is not None
-    assert papers.receipt is not None
-    assert papers.order is not None
-    shown = (papers.details, papers.receipt, papers.result.result, papers.order)
+def _case(name: str, told: FraudStory) -> Case:
+    facts, opened, papers = told.told()
+    shown = (told.job.details, told.job.receipt, told.job.result, told.job.order)
+    prove = interface("FraudProofs").functions["proveFraud"]
+    stored = interface("Settlement").functions["batchOf"].outputs
     proof = proof_tuple(facts.node, 0, facts.contents, FraudKind.NONE, [opened], b"")
     return case(
         name=name,
         chain_id=DOMAIN.chain_id,
         verifying_contract=DOMAIN.contract,
-        batch=encode([_BATCH], [_batch(facts)]),
-        proof=encode([_PROOF], [proof]),
+        batch=encode([each.kind for each in stored], [_batch(facts)]),
+        proof=prove.encode([proof]).removeprefix(prove.selector),
         papers=encode([DETAILS, RECEIPT, RESULT, ORDER], [astuple(each) for each in shown]),
-        fraud_kinds=fraud_kinds,
+        fraud_kinds=fraud_kinds_in(opened, facts, papers, OPERATOR, OPERATOR, DOMAIN),
     )
 
 
-_BATCH = "(uint96,uint96,uint48,uint16,uint96,uint16,uint16,uint16,uint40,uint40,uint8,uint8,uint8,uint8,bytes32)"
-_CONTENTS = "(bytes32,uint96,(address,address,uint24,uint96,uint24)[])"
-_LEAF = "(address,address,uint24,bytes32,uint96,uint96,uint32,bytes32,bytes32,bytes32,uint8)"
-_PROOF = f"(address,uint8,uint8,{_CONTENTS},(uint256,{_LEAF},(bytes32,uint256,uint256,uint256)[])[],bytes)"
-
-
-def _batch(facts: BatchFacts) -> tuple[Any, ...]:
+def _batch(facts: BatchSubmitted) -> tuple[Any, ...]:
     """The contract's Batch, with zeros in what no proof reads."""
-    return (
-        facts.sums.charge,
-        facts.sums.bonus,
-        facts.sums.ms,
-        0,
-        0,
-        facts.leaf_count,
-        facts.sums.ok_count,
-        facts.sums.failed_count,
-        0,
-        facts.commit_time,
-        facts.class_id,
-        0,
-        0,
-        int(facts.unreceipted) | 2 * facts.uncalibrated | 32 * facts.checked,
-        bytes(32),
-    )
+    sums = facts.sums
+    counts = (facts.leaf_count, sums.ok_count, sums.failed_count)
+    flags = int(facts.unreceipted) | 2 * facts.uncalibrated | 32 * facts.checked
+    return (sums.charge, sums.bonus, sums.ms, 0, 0, *counts, 0, facts.timestamp, facts.class_id, 0, 0, flags, bytes(32))

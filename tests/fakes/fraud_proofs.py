@@ -10,7 +10,6 @@ from typing import Self
 from chain.abi.enums import BatchState
 from protocol.events import BatchChallenged
 from protocol.judging.fraud_proofs import (
-    BatchFacts,
     FraudKind,
     OpenedLeaf,
     Papers,
@@ -111,13 +110,14 @@ class FraudProofs(Court):
         batch = self.batch(node, slot)
         self.require(batch.state in PROVABLE, "WrongState")
         self.require(contents == batch.contents, "WrongContents")
-        facts = BatchFacts.of(batch.told.node, batch.told)
-        self.require(all(is_in_batch(opened, facts) for opened in leaves), "WrongRoot")
+        self.require(all(is_in_batch(opened, batch.told) for opened in leaves), "WrongRoot")
         if fraud_kind is FraudKind.MISCOUNTED:
             places = [opened.position for opened in leaves]
             self.require(places == sorted(set(places)), "PositionsNotAscending")
-            self.require(are_miscounted([opened.leaf for opened in leaves], facts), "NoFraud")
+            self.require(are_miscounted([opened.leaf for opened in leaves], batch.told), "NoFraud")
         else:
             self.require(len(leaves) == 1, "WrongLeafCount")
-            self.require(fraud_kind in fraud_kinds_in(leaves[0], facts, papers, node, self.domain), "NoFraud")
+            self.require(
+                fraud_kind in fraud_kinds_in(leaves[0], batch.told, papers, node, node, self.domain), "NoFraud"
+            )
         self.condemn(batch)

@@ -18,7 +18,7 @@ from chain.tx.wallet import Key
 from protocol.effects import ProveFraud
 from protocol.errors import Reverted
 from protocol.events import BatchChallenged, BatchSubmitted, Event, TransactionMined
-from protocol.judging.fraud_proofs import BatchFacts, FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
+from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
 from protocol.params import VCN
 from protocol.stages.commitment import Leaf, LeafEntry
 from protocol.stages.verification import Verdict
@@ -44,11 +44,11 @@ class Scene:
     async def send(self, sender: Key, call: Call) -> Mined:
         return await Sender(self.ledger.network.ethereum, sender, forget, poll_s=POLL_S).send(call)
 
-    async def submit(self, entries: list[LeafEntry], slot: int = 0) -> BatchFacts:
+    async def submit(self, entries: list[LeafEntry], slot: int = 0) -> BatchSubmitted:
         settlement = self.ledger.network.settlement
         mined = await self.send(NODE, settlement.submit(batch_with(NODE.address, slot, entries)))
         told = (settlement.fact(entry) for log in mined.logs if (entry := settlement.entry(log)))
-        return next(BatchFacts.of(fact.node, fact) for fact in told if isinstance(fact, BatchSubmitted))
+        return next(fact for fact in told if isinstance(fact, BatchSubmitted))
 
     async def until_in_pool(self, sender: Key) -> None:
         """Wait for the first transaction of somebody."""
@@ -63,7 +63,7 @@ class Scene:
         signed = SignedResult(job.result, NODE.sign(job.result, self.ledger.domain))
         return Papers(job.assignment, job.details, job.receipt.receipt, signed)
 
-    async def prove(self, facts: BatchFacts, fraud_kind: FraudKind, opened: OpenedLeaf, papers: Papers) -> Mined:
+    async def prove(self, facts: BatchSubmitted, fraud_kind: FraudKind, opened: OpenedLeaf, papers: Papers) -> Mined:
         call = self.ledger.network.fraud_proofs.prove_fraud(
             NODE.address, 0, facts.contents, fraud_kind, [opened], papers
         )
@@ -101,7 +101,9 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
         entries = lied(honest, 1, output_commit=bytes(32))
         facts = await play.submit(entries)
         opened, papers = opened_of(entries, 1), play.papers(entries[1])
-        assert fraud_kinds_in(opened, facts, papers, NODE.address, play.ledger.domain) == (FraudKind.RESULT_DIFFERS,)
+        assert fraud_kinds_in(opened, facts, papers, NODE.address, NODE.address, play.ledger.domain) == (
+            FraudKind.RESULT_DIFFERS,
+        )
         mined = await play.prove(facts, FraudKind.RESULT_DIFFERS, opened, papers)
         network = play.ledger.network
         told = [network.fraud_proofs.entry(log) for log in mined.logs]
@@ -120,7 +122,7 @@ async def test_what_the_core_finds_condemns_on_chain() -> None:
 
 
 def proof_of(
-    facts: BatchFacts, batch_id: bytes, fraud_kind: FraudKind, opened: OpenedLeaf, papers: Papers
+    facts: BatchSubmitted, batch_id: bytes, fraud_kind: FraudKind, opened: OpenedLeaf, papers: Papers
 ) -> ProveFraud:
     return ProveFraud(batch_id, NODE.address, 0, facts.contents, fraud_kind, (opened,), papers)
 
@@ -186,7 +188,7 @@ async def test_an_honest_leaf_is_condemned_for_nothing() -> None:
         facts = await play.submit(entries)
         for position in range(3):
             opened, papers = opened_of(entries, position), play.papers(entries[position])
-            assert fraud_kinds_in(opened, facts, papers, NODE.address, play.ledger.domain) == ()
+            assert fraud_kinds_in(opened, facts, papers, NODE.address, NODE.address, play.ledger.domain) == ()
             for fraud_kind in FraudKind:
                 with pytest.raises(Reverted, match=rf"NoFraud\(fraudKind={fraud_kind.name.lower()}\)"):
                     await play.prove(facts, fraud_kind, opened, papers)

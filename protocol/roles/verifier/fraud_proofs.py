@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from protocol.effects import AwaitDeadline, Effect, ProveFraud
 from protocol.events import EffectFailed
 from protocol.judging.fraud_proofs import (
-    BatchFacts,
+    BatchView,
     FraudKind,
     OpenedLeaf,
     Papers,
     are_miscounted,
+    declared,
     fraud_kinds_in,
     is_in_batch,
     stands_early,
@@ -43,15 +44,15 @@ class FraudProver:
         A leaf that merely stands early is not held against its node here: see `stands_early`.
         """
         batch = sitting.batch.submitted
-        facts, opened, papers = BatchFacts.of(batch.node, batch), _opened(opening), _papers_of(opening)
+        opened, papers = _opened(opening), _papers_of(opening)
         # No paper of an opening has the node's own signature on it, so whose that would be plays no part.
-        fraud_kinds = fraud_kinds_in(opened, facts, papers, batch.node, self.identity.domain)
+        fraud_kinds = fraud_kinds_in(opened, batch, papers, batch.node, batch.node, self.identity.domain)
         early = stands_early(opened, batch.contents)
         fraud_kind = next(
             (fraud_kind for fraud_kind in fraud_kinds if not (fraud_kind is FraudKind.WRONG_PLACE and early)),
             FraudKind.NONE,
         )
-        leaves = _too_many(sitting.own.leaves, opened, facts) if fraud_kind is FraudKind.NONE else (opened,)
+        leaves = _too_many(sitting.own.leaves, opened, batch) if fraud_kind is FraudKind.NONE else (opened,)
         if not leaves:
             return None
         return ProveFraud(
@@ -98,11 +99,11 @@ def _papers_of(opening: SampleOpening) -> Papers:
     return Papers(job.assignment, job.details, job.receipt.receipt if job.receipt else None)
 
 
-def _too_many(leaves: Mapping[int, DrawnLeaf], opened: OpenedLeaf, facts: BatchFacts) -> tuple[OpenedLeaf, ...]:
+def _too_many(leaves: Mapping[int, DrawnLeaf], opened: OpenedLeaf, batch: BatchView) -> tuple[OpenedLeaf, ...]:
     """Leaves of this one's status, it among them, that are one more than the batch declared; none if they are not."""
     known = (_opened(leaf.opening) for leaf in leaves.values() if leaf.opening is not None)
     others = [each for each in known if each.position != opened.position and each.leaf.status == opened.leaf.status]
-    found = [each for each in (opened, *others) if is_in_batch(each, facts)][: facts.declared(opened.leaf.status) + 1]
-    if opened not in found or not are_miscounted([each.leaf for each in found], facts):
+    found = [each for each in (opened, *others) if is_in_batch(each, batch)][: declared(batch, opened.leaf.status) + 1]
+    if opened not in found or not are_miscounted([each.leaf for each in found], batch):
         return ()
     return tuple(sorted(found, key=lambda each: each.position))

@@ -27,7 +27,7 @@ COUNTS = st.integers(1, 12)
 
 def lies_of(told: FraudStory, papers: Papers | None = None) -> tuple[FraudKind, ...]:
     facts, opened, own = told.told()
-    return fraud_kinds_in(opened, facts, own if papers is None else papers, OPERATOR, DOMAIN)
+    return fraud_kinds_in(opened, facts, own if papers is None else papers, OPERATOR, OPERATOR, DOMAIN)
 
 
 @given(SEEDS, COUNTS, st.booleans())
@@ -56,7 +56,7 @@ def test_what_a_client_signs_later_proves_nothing(
         replace(papers, order=order),
         replace(papers, order=order, result=forged),
     ):
-        assert fraud_kinds_in(opened, facts, other, OPERATOR, DOMAIN) == ()
+        assert fraud_kinds_in(opened, facts, other, OPERATOR, OPERATOR, DOMAIN) == ()
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -75,7 +75,7 @@ def test_a_leaf_of_another_batch_has_no_lie(seed: int) -> None:
     told.change(status=9)
     _, opened, papers = told.told()
     facts, _, _ = other.told()
-    assert fraud_kinds_in(opened, facts, papers, OPERATOR, DOMAIN) == ()
+    assert fraud_kinds_in(opened, facts, papers, OPERATOR, OPERATOR, DOMAIN) == ()
 
 
 @given(SEEDS, COUNTS)
@@ -101,4 +101,4 @@ def test_only_the_operators_signature_proves_another_result() -> None:
     told.change(output_commit=bytes(32))
     assert lies_of(told) == (FraudKind.RESULT_DIFFERS,)
     facts, opened, papers = told.told()
-    assert fraud_kinds_in(opened, facts, papers, told.job.order.client, DOMAIN) == ()
+    assert fraud_kinds_in(opened, facts, papers, OPERATOR, told.job.order.client, DOMAIN) == ()
