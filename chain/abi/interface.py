@@ -1,12 +1,13 @@
 """The interface of one contract as its ABI file says it: calls, results, logs and refusals as bytes and back.
 
-Values are plain Python: addresses with their checksum, bytes, integers, and tuples for structs and lists.
+Values are plain Python: addresses with their checksum, bytes, integers, and tuples for structs and lists. An argument
+may also be a dataclass with the fields of a struct.
 """
 
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -68,7 +69,7 @@ class Function:
 
         Raises: eth_abi's EncodingError if an argument is not of its type: a bug of ours.
         """
-        return self.selector + encode([each.kind for each in self.inputs], arguments)
+        return self.selector + _encoded(self.inputs, arguments)
 
     def decode_input(self, data: bytes) -> tuple[Any, ...]:
         """The arguments of calldata that may come from anyone.
@@ -188,7 +189,7 @@ class Interface:
 
     def encode_deployment(self, arguments: Sequence[Any]) -> bytes:
         """Creation code with its arguments."""
-        return self.bytecode + encode([each.kind for each in self.constructor], arguments)
+        return self.bytecode + _encoded(self.constructor, arguments)
 
     def is_code(self, code: bytes) -> bool:
         """Whether this is the contract's code on a chain, whatever its constructor was given."""
@@ -271,6 +272,16 @@ def _kind(entry: dict[str, Any]) -> str:
     if not kind.startswith("tuple"):
         return kind
     return f"({','.join(_kind(part) for part in entry['components'])}){kind.removeprefix('tuple')}"
+
+
+def _encoded(parameters: Sequence[Parameter], arguments: Sequence[Any]) -> bytes:
+    return encode([each.kind for each in parameters], _plain(arguments))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return [_plain(getattr(value, each.name)) for each in fields(value)]
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _values(parameters: Sequence[Parameter], data: bytes) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from chain.abi.enums import SeatState
 from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact
-from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
 from protocol.events import AuditCommitted, AuditConvened, AuditEnded, AuditRevealed
 from protocol.stages.commitment import BatchContents
@@ -60,7 +59,7 @@ class Audits(Contract):
 
     async def preview(self, node: Address, slot: int, contents: BatchContents) -> tuple[Address, ...]:
         """The auditors that convene would draw now; refused as convene is."""
-        return tuple(await self.read("preview", node, slot, contents_tuple(contents)))
+        return tuple(await self.read("preview", node, slot, contents))
 
     async def audit_of(self, case: BatchId) -> ChainAudit:
         """The audit of a case."""
@@ -70,9 +69,8 @@ class Audits(Contract):
         """Its auditors, in order; none before it is convened."""
         return [ChainAuditor(*values) for values in await self.read("auditorsOf", case)]
 
-    def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
-        """Open the audit of a case that is drawn for one; anyone."""
-        return self.call("convene", node, slot, contents_tuple(contents))
+    convene = CallTo[Address, int, BatchContents]("convene")
+    """(node, slot, contents) Open the audit of a case that is drawn for one; anyone."""
 
     commit = CallTo[BatchId, int, bytes]("commit")
     """(case, auditor, commitment) Bind an auditor to its findings; its operator."""

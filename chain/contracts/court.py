@@ -6,8 +6,6 @@ from typing import Any
 from chain.abi.enums import CaseState, SeatState
 from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact
-from chain.contracts.settlement import contents_tuple
-from chain.rpc.ethereum import Call
 from protocol import events as ev
 from protocol.judging.margins import SequentialTest
 from protocol.stages.commitment import BatchContents
@@ -104,9 +102,8 @@ class Court(Contract):
         """The running margin of a node on a class."""
         return SequentialTest(*await self.read("runningOf", node, class_id))
 
-    def convene(self, node: Address, slot: int, contents: BatchContents) -> Call:
-        """Open the case of a drawn batch; anyone, once its seed is sealed."""
-        return self.call("convene", node, slot, contents_tuple(contents))
+    convene = CallTo[Address, int, BatchContents]("convene")
+    """(node, slot, contents) Open the case of a drawn batch; anyone, once its seed is sealed."""
 
     commit_seat = CallTo[BatchId, int, bytes]("commitSeat")
     """(case, seat, commitment) Bind a seat to its own projections; the seat's operator."""
@@ -115,21 +112,18 @@ class Court(Contract):
     """(case, seat, digest, scores, salt, evidence) Open a seat's commitment, give its scores, and what it says of the
     margins; the seat's operator."""
 
-    def replace_seat(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
-        """Seat the next of the draw order for one that was silent for a whole turn; anyone."""
-        return self.call("replaceSeat", case, seat, contents_tuple(contents))
+    replace_seat = CallTo[BatchId, int, BatchContents]("replaceSeat")
+    """(case, seat, contents) Seat the next of the draw order for one that was silent for a whole turn; anyone."""
 
-    def abstain(self, case: BatchId, seat: int, contents: BatchContents) -> Call:
-        """Step down from a seat within a quarter of its first turn; the seat's operator, once a day."""
-        return self.call("abstain", case, seat, contents_tuple(contents))
+    abstain = CallTo[BatchId, int, BatchContents]("abstain")
+    """(case, seat, contents) Step down from a seat within a quarter of its first turn; the seat's operator, once a day.
+    """
 
-    def resolve(self, case: BatchId, contents: BatchContents) -> Call:
-        """Take a case as far as it goes now: count a round, seat more, or end what has waited; anyone."""
-        return self.call("resolve", case, contents_tuple(contents))
+    resolve = CallTo[BatchId, BatchContents]("resolve")
+    """(case, contents) Take a case as far as it goes now: count a round, seat more, or end what has waited; anyone."""
 
-    def void_starved(self, node: Address, slot: int, contents: BatchContents) -> Call:
-        """Void a batch that no court decided in time; anyone."""
-        return self.call("voidStarved", node, slot, contents_tuple(contents))
+    void_starved = CallTo[Address, int, BatchContents]("voidStarved")
+    """(node, slot, contents) Void a batch that no court decided in time; anyone."""
 
     demand_data = CallTo[BatchId, int, int, bytes]("demandData")
     """(case, seat, leaf, key) Ask the node to open a drawn leaf on chain; the seat's operator, once a case."""
@@ -141,9 +135,9 @@ class Court(Contract):
         """The cost of an appeal of this node now."""
         return Wei(await self.read("appealBondOf", node))
 
-    def appeal(self, case: BatchId, contents: BatchContents) -> Call:
-        """Ask a larger bench; the node's owner or operator. The contract takes the bond from an allowance."""
-        return self.call("appeal", case, contents_tuple(contents))
+    appeal = CallTo[BatchId, BatchContents]("appeal")
+    """(case, contents) Ask a larger bench; the node's owner or operator. The contract takes the bond from an allowance.
+    """
 
     async def panel_address(self) -> Address:
         """The Panel contract, where the arbiters of this court vote."""

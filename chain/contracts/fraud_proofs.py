@@ -8,7 +8,6 @@ from eth_abi.abi import encode
 
 from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import ClientTouched, Fact
-from chain.contracts.settlement import contents_tuple
 from chain.rpc.ethereum import Call
 from protocol.events import BatchChallenged
 from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers
@@ -52,13 +51,12 @@ class FraudProofs(Contract):
         papers: Papers,
     ) -> Call:
         """Condemn the node of a batch that is not final; anyone. Several leaves only for MISCOUNTED."""
-        return self.call(
-            "proveFraud", proof_tuple(node, slot, contents, fraud_kind, leaves, encoded_papers(fraud_kind, papers))
-        )
+        shown = encoded_papers(fraud_kind, papers)
+        return self.call("proveFraud", (node, slot, fraud_kind, contents, tuple(leaves), shown))
 
-    def challenge_leaf(self, node: Address, slot: int, contents: BatchContents, position: int) -> Call:
-        """Have a small batch checked in full, for a bond; the client or signer of the leaf at this place."""
-        return self.call("challengeLeaf", node, slot, contents_tuple(contents), position)
+    challenge_leaf = CallTo[Address, int, BatchContents, int]("challengeLeaf")
+    """(node, slot, contents, position) Have a small batch checked in full, for a bond; the client or signer of the leaf
+    at this place."""
 
     end_challenge = CallTo[Address, int, int]("endChallenge")
     """(node, slot, commit_block) Give the bond of the batch of this block back, or to the pool, once it is void or
@@ -106,16 +104,3 @@ def encoded_papers(fraud_kind: FraudKind, papers: Papers) -> bytes:
     if any(value is None for value in values):
         raise ValueError(f"{fraud_kind.name} needs papers that are not there")
     return encode(kinds, [value if isinstance(value, bytes) else astuple(value) for value in values])
-
-
-def proof_tuple(
-    node: Address,
-    slot: int,
-    contents: BatchContents,
-    fraud_kind: FraudKind,
-    leaves: Sequence[OpenedLeaf],
-    papers: bytes,
-) -> tuple[Any, ...]:
-    """A proof as the contract takes it."""
-    opened = [(each.position, astuple(each.leaf), [astuple(one) for one in each.siblings]) for each in leaves]
-    return (node, slot, int(fraud_kind), contents_tuple(contents), opened, papers)

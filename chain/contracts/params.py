@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chain.calibration.files import margin_scores
-from chain.contracts.contract import Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, DecodedLog
 from chain.contracts.facts import Fact
 from chain.contracts.profiles import FINAL_DEPTH, HEARTBEAT_MS, Profile
 from chain.rpc.ethereum import Call
@@ -29,10 +29,6 @@ class DeviceClass:
     runtime: bytes
     dtype: str
     isa: str
-
-    def to_chain(self) -> tuple[Any, ...]:
-        """As the contract takes it."""
-        return (self.id, self.name, self.runtime, self.dtype, self.isa)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +101,8 @@ class Params(Contract):
         row = await self.row(manifest, class_id)
         return row.calibration if row else UNCALIBRATED
 
-    def add_class(self, row: DeviceClass) -> Call:
-        """Add a device class; the governor."""
-        return self.call("addClass", row.to_chain())
+    add_class = CallTo[DeviceClass]("addClass")
+    """(row) Add a device class; the governor."""
 
     def add_calibration(self, manifest: Cid, class_id: int, row: CalibrationRow) -> Call:
         """Add the constants of a model on a class; the governor, once for each pair."""

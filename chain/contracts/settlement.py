@@ -95,9 +95,8 @@ class Settlement(Contract):
         found = await self.read_many("accountOf", [(client,) for client in clients], block)
         return [Account(client, Wei(free)) for client, free in zip(clients, found, strict=True)]
 
-    def deposit(self, amount: int, permit: Permit) -> Call:
-        """Pay into the sender's account."""
-        return self.call("depositWithPermit", amount, astuple(permit))
+    deposit = CallTo[int, Permit]("depositWithPermit")
+    """(amount, permit) Pay into the sender's account."""
 
     deposit_for = CallTo[Address, int]("depositFor")
     """(client, amount) Pay into somebody's account; the contract takes it from an allowance."""
@@ -179,9 +178,8 @@ class Settlement(Contract):
     finalize = CallTo[Address, int]("finalize")
     """(node, slot) Pay out a batch that passed or was not drawn; anyone, once its window is over."""
 
-    def refund(self, node: Address, slot: int, contents: BatchContents) -> Call:
-        """Give the money of a void batch back to its lanes; anyone."""
-        return self.call("refund", node, slot, contents_tuple(contents))
+    refund = CallTo[Address, int, BatchContents]("refund")
+    """(node, slot, contents) Give the money of a void batch back to its lanes; anyone."""
 
     # ---- rewards, pool, burn
 
@@ -228,11 +226,6 @@ class Settlement(Contract):
             case "BatchRefunded", (node, _, batch_id, amount):
                 return BatchRefunded(batch_id, node, amount)
         return None
-
-
-def contents_tuple(contents: BatchContents) -> tuple[Any, ...]:
-    """Contents as the contracts take them."""
-    return astuple(contents)
 
 
 def contents_of(batch: Batch) -> BatchContents:

@@ -181,13 +181,11 @@ class Stakes(Contract):
 
     def register(self, terms: Registration, permit: Permit) -> Call:
         """Register a node; the sender becomes its owner and puts up the amount."""
-        return self.call("registerWithPermit", *astuple(terms), astuple(permit))
+        return self.call("registerWithPermit", *astuple(terms), permit)
 
     def register_with_commission(self, terms: Registration, commission_bps: int, permit: Permit) -> Call:
         """As `register`, with a commission of one's own choice, in basis points."""
-        return self.call(
-            "registerWithCommission", (*astuple(terms)[:5], commission_bps), terms.consent, astuple(permit)
-        )
+        return self.call("registerWithCommission", (*astuple(terms)[:5], commission_bps), terms.consent, permit)
 
     stake = CallTo[Address, int]("stake")
     """(node, amount) Add to the stake; its owner."""
@@ -226,9 +224,8 @@ class Stakes(Contract):
 
     # ---- everybody who has stake
 
-    def delegate(self, node: Address, amount: int, permit: Permit) -> Call:
-        """Stake on somebody else's node."""
-        return self.call("delegateWithPermit", node, amount, astuple(permit))
+    delegate = CallTo[Address, int, Permit]("delegateWithPermit")
+    """(node, amount, permit) Stake on somebody else's node."""
 
     unbond = CallTo[Address, int]("unbond")
     """(node, amount) Start to take one's stake back."""

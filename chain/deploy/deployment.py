@@ -182,7 +182,7 @@ def _arguments(made: Plan, name: str) -> tuple[Any, ...]:
             made.profile.to_chain(),
             at.timelock,
             at.guardian,
-            [each.to_chain() for each in made.classes],
+            made.classes,
             [(each.manifest, each.class_id, each.values.to_chain()) for each in made.rows],
         ),
         "EpochBeacon": (at.params,),

@@ -10,7 +10,7 @@ from eth_abi.abi import encode
 from eth_account import Account
 
 from chain.abi.interface import interface
-from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT, proof_tuple
+from chain.contracts.fraud_proofs import DETAILS, ORDER, RECEIPT, RESULT
 from protocol.events import BatchSubmitted
 from protocol.judging.fraud_proofs import FraudKind, OpenedLeaf, Papers, SignedResult, fraud_kinds_in
 from protocol.params import RETRY_AFTER_DEADLINE_S, VCN
@@ -281,7 +281,7 @@ def _case(name: str, told: FraudStory) -> Case:
     shown = (told.job.details, told.job.receipt, told.job.result, told.job.order)
     prove = interface("FraudProofs").functions["proveFraud"]
     stored = interface("Settlement").functions["batchOf"].outputs
-    proof = proof_tuple(facts.node, 0, facts.contents, FraudKind.NONE, [opened], b"")
+    proof = (facts.node, 0, FraudKind.NONE, facts.contents, [opened], b"")
     return case(
         name=name,
         chain_id=DOMAIN.chain_id,

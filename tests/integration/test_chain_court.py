@@ -4,7 +4,6 @@ import pytest
 import trio
 
 from chain.abi.enums import BatchState
-from chain.contracts.settlement import contents_tuple
 from chain.perform.adapter import open_chain
 from chain.read.treasury import treasury
 from chain.tx.wallet import Wallet
@@ -36,7 +35,7 @@ async def test_leaves_and_seats_are_those_that_python_draws() -> None:
         slots = await network.court.verifiers_of(CLASS)
         assert len(slots) == len(VERIFIERS) + 1
         order = draw_order(seed, at.name, at.block, slots, frozenset({NODE.address}), 3 * TICKETS)
-        previewed = await network.court.read("previewSeats", NODE.address, 0, contents_tuple(at.contents))
+        previewed = await network.court.read("previewSeats", NODE.address, 0, at.contents)
         assert tuple(previewed) == tuple(order[:3])
         case = await at.convene()
         assert (case.drawn, case.seats) == (drawn, tuple(order[:3]))
