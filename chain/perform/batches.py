@@ -8,6 +8,7 @@ from chain.contracts.settlement import contents_of
 from chain.perform.transactor import ContractCall, Payer, Performer, Transactor, performer
 from chain.rpc.ethereum import refusal_name
 from protocol import effects as fx
+from protocol.effects.subjects import InSlot
 from protocol.errors import Reverted
 from protocol.events import BatchMined, TransactionMined
 from protocol.stages.commitment import batch_id, contents_hash
@@ -90,11 +91,7 @@ def convene(network: Network, effect: fx.ConveneCourt) -> ContractCall:
     return ContractCall(call, in_state(network, effect, done_in), Payer.ANYONE)
 
 
-def in_state(
-    network: Network,
-    effect: fx.FinalizeBatch | fx.RefundBatch | fx.VoidStarved | fx.ConveneCourt | fx.ProveFraud,
-    states: frozenset[BatchState],
-) -> Callable[[], Awaitable[bool]]:
+def in_state(network: Network, effect: InSlot, states: frozenset[BatchState]) -> Callable[[], Awaitable[bool]]:
     """The question whether a batch has come to one of these states, or has left its slot to another batch."""
 
     async def is_done() -> bool:

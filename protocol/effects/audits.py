@@ -1,19 +1,15 @@
 """Transactions about audits of cases."""
 
-from protocol.stages.commitment import BatchContents
+from protocol.effects.subjects import WithContents
 from protocol.wire.codec import U8, U16, Bytes32
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
 
 
 @wire_class("ConveneAudit")
-class ConveneAudit:
+class ConveneAudit(WithContents):
     """> chain/audits > TransactionMined and AuditConvened, or AuditNotDrawn: this node would be one of the auditors."""
 
-    batch_id: Bytes32
-    node: Address
-    slot: U8
-    contents: BatchContents
     auditor: Address
 
 

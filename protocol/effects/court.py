@@ -1,42 +1,28 @@
 """Transactions about cases."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.effects.subjects import OfSeat, WithContents
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.stages.commitment import BatchContents
-from protocol.wire.codec import U8, U16, U24, Bytes32, Size
-from protocol.wire.ids import Address
+from protocol.wire.codec import U16, U24, Bytes32, Size
 from protocol.wire.names import wire_class
 
 
-@dataclass(frozen=True, slots=True)
-class _ForSeat:
-    """Wished for a seat of a case."""
-
-    batch_id: Bytes32
-    seat: U8
-
-
 @wire_class("ConveneCourt")
-class ConveneCourt:
+class ConveneCourt(WithContents):
     """> chain/court > TransactionMined, and CaseConvened at final depth."""
-
-    batch_id: Bytes32
-    node: Address
-    slot: U8
-    contents: BatchContents
 
 
 @wire_class("CommitSeat")
-class CommitSeat(_ForSeat):
+class CommitSeat(OfSeat):
     """> chain/court > TransactionMined, and SeatCommitted at final depth."""
 
     commitment: Bytes32
 
 
 @wire_class("RevealSeat")
-class RevealSeat(_ForSeat):
+class RevealSeat(OfSeat):
     """> chain/court > TransactionMined, and SeatRevealed at final depth."""
 
     digest: Bytes32
@@ -47,14 +33,14 @@ class RevealSeat(_ForSeat):
 
 
 @wire_class("AbstainSeat")
-class AbstainSeat(_ForSeat):
+class AbstainSeat(OfSeat):
     """> chain/court > TransactionMined, SeatSilenced and SeatAdded: this node steps down for the next of the order."""
 
     contents: BatchContents
 
 
 @wire_class("ReplaceSeat")
-class ReplaceSeat(_ForSeat):
+class ReplaceSeat(OfSeat):
     """> chain/court > TransactionMined, and SeatAdded: the next of the order for a seat that stayed silent."""
 
     contents: BatchContents
@@ -69,7 +55,7 @@ class ResolveCase:
 
 
 @wire_class("DemandData")
-class DemandData(_ForSeat):
+class DemandData(OfSeat):
     """> chain/court > TransactionMined, and DataDemanded: a drawn leaf is to be shown to everybody.
 
     Its content key is to be sealed to `hpke_key`. Done as well where another seat was faster: a case has one demand.
@@ -88,13 +74,8 @@ class AnswerDemand:
 
 
 @wire_class("VoidStarved")
-class VoidStarved:
+class VoidStarved(WithContents):
     """> chain/court > TransactionMined, and BatchVoided: the batch was not judged in time."""
-
-    batch_id: Bytes32
-    node: Address
-    slot: U8
-    contents: BatchContents
 
 
 SeatEffect = CommitSeat | RevealSeat | AbstainSeat | ReplaceSeat | DemandData

@@ -1,8 +1,9 @@
 """Transactions about lanes, batches and this node's own duties."""
 
+from protocol.effects.subjects import InSlot, WithContents
 from protocol.stages.assignment import LaneOpen
-from protocol.stages.commitment import Batch, BatchContents
-from protocol.wire.codec import U8, U32, U64, Bytes32, Signature
+from protocol.stages.commitment import Batch
+from protocol.wire.codec import U32, U64, Signature
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
 
@@ -30,22 +31,13 @@ class SealEpoch:
 
 
 @wire_class("FinalizeBatch")
-class FinalizeBatch:
+class FinalizeBatch(InSlot):
     """> chain/settlement > TransactionMined, and BatchSettled."""
-
-    batch_id: Bytes32
-    node: Address
-    slot: U8
 
 
 @wire_class("RefundBatch")
-class RefundBatch:
+class RefundBatch(WithContents):
     """> chain/settlement > TransactionMined, and BatchRefunded."""
-
-    batch_id: Bytes32
-    node: Address
-    slot: U8
-    contents: BatchContents
 
 
 @wire_class("CheckIn")

@@ -1,16 +1,15 @@
 """Events of the chain about audits of cases, at final depth."""
 
+from protocol.effects.subjects import OfBatch
 from protocol.wire.codec import U8, U40, Bytes32
 from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
 
 
 @wire_class("AuditConvened")
-class AuditConvened:
+class AuditConvened(OfBatch):
     """A case that passed is checked once more, and who sat in it: by these nodes, from `timestamp` on."""
 
-    batch_id: Bytes32
-    node: Address
     auditors: tuple[Address, ...]
     timestamp: U40
 

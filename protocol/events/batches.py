@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from protocol.effects import Effect
+from protocol.effects.subjects import InSlot, OfBatch
 from protocol.stages.commitment import BatchContents, BatchSums
 from protocol.wire.codec import U8, U16, U24, U40, U64, U96, U128, Bytes32, Size
 from protocol.wire.ids import Address
@@ -29,12 +30,9 @@ class BatchMined:
 
 
 @wire_class("BatchSubmitted")
-class BatchSubmitted:
+class BatchSubmitted(InSlot):
     """Some node's batch is final on chain; `lane_jobs` is each debited lane's job count after it."""
 
-    batch_id: Bytes32
-    node: Address
-    slot: U8
     class_id: U16
     block: U64
     timestamp: U40
@@ -57,11 +55,9 @@ class SeedRevealed:
 
 
 @wire_class("BatchSettled")
-class BatchSettled:
+class BatchSettled(OfBatch):
     """A batch is final and paid; amounts in wei."""
 
-    batch_id: Bytes32
-    node: Address
     price: U128
     burned: U128
     reward: U128
@@ -70,29 +66,22 @@ class BatchSettled:
 
 
 @wire_class("BatchChallenged")
-class BatchChallenged:
+class BatchChallenged(OfBatch):
     """A client has put up a bond to have a batch checked with all its leaves, for the one at `position`."""
 
-    batch_id: Bytes32
-    node: Address
     client: Address
     position: U24
 
 
 @wire_class("BatchVoided")
-class BatchVoided:
+class BatchVoided(OfBatch):
     """A batch is void: its clients get their money back."""
-
-    batch_id: Bytes32
-    node: Address
 
 
 @wire_class("BatchRefunded")
-class BatchRefunded:
+class BatchRefunded(OfBatch):
     """The money of a void batch is back in its lanes and accounts: `amount` wei of what they were debited."""
 
-    batch_id: Bytes32
-    node: Address
     amount: U96
 
 

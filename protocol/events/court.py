@@ -1,8 +1,8 @@
 """Events of the chain about cases, at final depth."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
+from protocol.effects.subjects import InSlot, OfSeat
 from protocol.params import MAX_ANSWER_BYTES
 from protocol.stages.verification import Verdict
 from protocol.wire.codec import U8, U16, U24, U40, U64, Bytes32, Size
@@ -10,21 +10,10 @@ from protocol.wire.ids import Address
 from protocol.wire.names import wire_class
 
 
-@dataclass(frozen=True, slots=True)
-class _OfSeat:
-    """About a seat of a case."""
-
-    batch_id: Bytes32
-    seat: U8
-
-
 @wire_class("CaseConvened")
-class CaseConvened:
+class CaseConvened(InSlot):
     """A court sits over a batch: the drawn leaves and the seats, in order."""
 
-    batch_id: Bytes32
-    node: Address
-    slot: U8
     class_id: U16
     drawn: tuple[U24, ...]
     seats: tuple[Address, ...]
@@ -32,7 +21,7 @@ class CaseConvened:
 
 
 @wire_class("SeatAdded")
-class SeatAdded(_OfSeat):
+class SeatAdded(OfSeat):
     """A case grew by a seat: `node` sits on it from `timestamp` on."""
 
     node: Address
@@ -40,19 +29,19 @@ class SeatAdded(_OfSeat):
 
 
 @wire_class("SeatSilenced")
-class SeatSilenced(_OfSeat):
+class SeatSilenced(OfSeat):
     """A seat let its turn pass: it no longer counts."""
 
     node: Address
 
 
 @wire_class("SeatCommitted")
-class SeatCommitted(_OfSeat):
+class SeatCommitted(OfSeat):
     """A seat posted its commitment."""
 
 
 @wire_class("SeatRevealed")
-class SeatRevealed(_OfSeat):
+class SeatRevealed(OfSeat):
     """A seat revealed its scores, one a drawn leaf, in basis points, and the digest of what it had computed.
 
     `llr_millinats`: what it says of the margins, in thousandths of a nat.
@@ -86,7 +75,7 @@ class CaseDecided:
 
 
 @wire_class("DataDemanded")
-class DataDemanded(_OfSeat):
+class DataDemanded(OfSeat):
     """A seat wants a drawn leaf opened on chain, its content key sealed to `hpke_key`, until then in chain seconds."""
 
     leaf_index: U24
