@@ -61,25 +61,25 @@ class Audits(Contract):
         """The auditors that convene would draw now; refused as convene is."""
         return tuple(await self.read("preview", node, slot, contents))
 
-    async def audit_of(self, case: BatchId) -> ChainAudit:
+    async def audit_of(self, case: bytes) -> ChainAudit:
         """The audit of a case."""
         return ChainAudit(*await self.read("auditOf", case))
 
-    async def auditors_of(self, case: BatchId) -> list[ChainAuditor]:
+    async def auditors_of(self, case: bytes) -> list[ChainAuditor]:
         """Its auditors, in order; none before it is convened."""
         return [ChainAuditor(*values) for values in await self.read("auditorsOf", case)]
 
     convene = CallTo[Address, int, BatchContents]("convene")
     """(node, slot, contents) Open the audit of a case that is drawn for one; anyone."""
 
-    commit = CallTo[BatchId, int, bytes]("commit")
+    commit = CallTo[bytes, int, bytes]("commit")
     """(case, auditor, commitment) Bind an auditor to its findings; its operator."""
 
-    def reveal(self, case: BatchId, auditor: int, off: Iterable[int], score: int, salt: bytes) -> Call:
+    def reveal(self, case: bytes, auditor: int, off: Iterable[int], score: int, salt: bytes) -> Call:
         """Open an auditor's findings; its operator, once all have committed or their turn is over."""
         return self.call("reveal", case, auditor, flags_of(off), score, salt)
 
-    close = CallTo[BatchId]("close")
+    close = CallTo[bytes]("close")
     """(case) End an audit that all have revealed in, or whose time is over; anyone."""
 
     # ---- logs

@@ -11,7 +11,7 @@ from protocol.judging.margins import SequentialTest
 from protocol.stages.commitment import BatchContents
 from protocol.stages.sampling import ListSlot
 from protocol.stages.verification import Verdict
-from protocol.wire.ids import Address, BatchId, Wei
+from protocol.wire.ids import Address, Wei
 
 KEPT_BYTES = 21
 
@@ -90,11 +90,11 @@ class Court(Contract):
 
     # ---- cases
 
-    async def case_of(self, case: BatchId) -> ChainCase:
+    async def case_of(self, case: bytes) -> ChainCase:
         """A case; its state is NONE if it was never convened."""
         return ChainCase(*await self.read("caseOf", case))
 
-    async def seats_of(self, case: BatchId) -> list[Seat]:
+    async def seats_of(self, case: bytes) -> list[Seat]:
         """The seats of a case, in order, silent ones included."""
         return [Seat(*values) for values in await self.read("seatsOf", case)]
 
@@ -105,37 +105,37 @@ class Court(Contract):
     convene = CallTo[Address, int, BatchContents]("convene")
     """(node, slot, contents) Open the case of a drawn batch; anyone, once its seed is sealed."""
 
-    commit_seat = CallTo[BatchId, int, bytes]("commitSeat")
+    commit_seat = CallTo[bytes, int, bytes]("commitSeat")
     """(case, seat, commitment) Bind a seat to its own projections; the seat's operator."""
 
-    reveal_seat = CallTo[BatchId, int, bytes, tuple[int, ...], bytes, int]("revealSeat")
+    reveal_seat = CallTo[bytes, int, bytes, tuple[int, ...], bytes, int]("revealSeat")
     """(case, seat, digest, scores, salt, evidence) Open a seat's commitment, give its scores, and what it says of the
     margins; the seat's operator."""
 
-    replace_seat = CallTo[BatchId, int, BatchContents]("replaceSeat")
+    replace_seat = CallTo[bytes, int, BatchContents]("replaceSeat")
     """(case, seat, contents) Seat the next of the draw order for one that was silent for a whole turn; anyone."""
 
-    abstain = CallTo[BatchId, int, BatchContents]("abstain")
+    abstain = CallTo[bytes, int, BatchContents]("abstain")
     """(case, seat, contents) Step down from a seat within a quarter of its first turn; the seat's operator, once a day.
     """
 
-    resolve = CallTo[BatchId, BatchContents]("resolve")
+    resolve = CallTo[bytes, BatchContents]("resolve")
     """(case, contents) Take a case as far as it goes now: count a round, seat more, or end what has waited; anyone."""
 
     void_starved = CallTo[Address, int, BatchContents]("voidStarved")
     """(node, slot, contents) Void a batch that no court decided in time; anyone."""
 
-    demand_data = CallTo[BatchId, int, int, bytes]("demandData")
+    demand_data = CallTo[bytes, int, int, bytes]("demandData")
     """(case, seat, leaf, key) Ask the node to open a drawn leaf on chain; the seat's operator, once a case."""
 
-    answer_data = CallTo[BatchId, bytes]("answerData")
+    answer_data = CallTo[bytes, bytes]("answerData")
     """(case, data) Answer a demand with up to MAX_ANSWER_BYTES; the node's owner or operator."""
 
     async def appeal_bond_of(self, node: Address) -> Wei:
         """The cost of an appeal of this node now."""
         return Wei(await self.read("appealBondOf", node))
 
-    appeal = CallTo[BatchId, BatchContents]("appeal")
+    appeal = CallTo[bytes, BatchContents]("appeal")
     """(case, contents) Ask a larger bench; the node's owner or operator. The contract takes the bond from an allowance.
     """
 

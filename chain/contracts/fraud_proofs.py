@@ -62,7 +62,7 @@ class FraudProofs(Contract):
     """(node, slot, commit_block) Give the bond of the batch of this block back, or to the pool, once it is void or
     final; anyone."""
 
-    async def challenge_of(self, batch_id: BatchId) -> tuple[Address, Wei]:
+    async def challenge_of(self, batch_id: bytes) -> tuple[Address, Wei]:
         """The account that challenged a batch, and its bond; zeros if there is none or it is over."""
         client, bond = await self.read("challengeOf", batch_id)
         return client, Wei(bond)

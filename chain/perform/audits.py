@@ -67,35 +67,32 @@ async def _epoch_of_audit(at: Transactor, case: BatchId) -> int | None:
 
 def commit(network: Network, effect: CommitAudit) -> ContractCall:
     """Bind an auditor to its finding."""
-    case = BatchId(effect.batch_id)
-    call = network.audits.commit(case, effect.auditor, effect.commitment)
-    return ContractCall(call, _auditor_is(network, case, effect.auditor, SeatState.COMMITTED))
+    call = network.audits.commit(effect.batch_id, effect.auditor, effect.commitment)
+    return ContractCall(call, _auditor_is(network, effect, SeatState.COMMITTED))
 
 
 def reveal(network: Network, effect: RevealAudit) -> ContractCall:
     """Show an auditor's finding."""
-    case = BatchId(effect.batch_id)
-    call = network.audits.reveal(case, effect.auditor, effect.off, effect.score, effect.salt)
-    return ContractCall(call, _auditor_is(network, case, effect.auditor, SeatState.REVEALED))
+    call = network.audits.reveal(effect.batch_id, effect.auditor, effect.off, effect.score, effect.salt)
+    return ContractCall(call, _auditor_is(network, effect, SeatState.REVEALED))
 
 
 def close(network: Network, effect: CloseAudit) -> ContractCall:
     """End an audit."""
-    case = BatchId(effect.batch_id)
 
     async def is_ended() -> bool:
-        return (await network.audits.audit_of(case)).ended
+        return (await network.audits.audit_of(effect.batch_id)).ended
 
-    return ContractCall(network.audits.close(case), is_ended, Payer.ANYONE)
+    return ContractCall(network.audits.close(effect.batch_id), is_ended, Payer.ANYONE)
 
 
-def _auditor_is(network: Network, case: BatchId, auditor: int, state: SeatState) -> Callable[[], Awaitable[bool]]:
+def _auditor_is(network: Network, effect: CommitAudit | RevealAudit, state: SeatState) -> Callable[[], Awaitable[bool]]:
     """The question whether an auditor has come so far; after the end of its audit it comes no further."""
 
     async def is_done() -> bool:
-        auditors = await network.audits.auditors_of(case)
-        reached = auditor < len(auditors) and auditors[auditor].state >= state
-        return reached or (await network.audits.audit_of(case)).ended
+        auditors = await network.audits.auditors_of(effect.batch_id)
+        reached = effect.auditor < len(auditors) and auditors[effect.auditor].state >= state
+        return reached or (await network.audits.audit_of(effect.batch_id)).ended
 
     return is_done
 

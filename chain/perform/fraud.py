@@ -5,7 +5,6 @@ from chain.contracts.network import Network
 from chain.perform.batches import ENDED, in_state
 from chain.perform.transactor import ContractCall, Payer, Performer, performer
 from protocol.effects import ChallengeLeaf, EndChallenge, ProveFraud
-from protocol.wire.ids import BatchId
 
 
 def prove(network: Network, effect: ProveFraud) -> ContractCall:
@@ -38,7 +37,7 @@ def end_challenge(network: Network, effect: EndChallenge) -> ContractCall:
 
 
 async def _bond(network: Network, batch_id: bytes) -> int:
-    _, bond = await network.fraud_proofs.challenge_of(BatchId(batch_id))
+    _, bond = await network.fraud_proofs.challenge_of(batch_id)
     return bond
 
 
