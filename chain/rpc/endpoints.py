@@ -6,7 +6,7 @@ web3 takes seconds to import, so it is imported where the first call is made.
 import logging
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -159,27 +159,30 @@ class Rpc:
         self._timeout_s = timeout_s
 
     async def request(self, method: str, *parameters: Any) -> Any:
-        """The result of one call.
-
-        Raises: RpcRefusal if an endpoint answers with an error; Unreachable, transient, if none of our chain answers.
-        """
-        return await self._first("ask", result_of, method, parameters)
+        """The result of one call. Raises: as `batch`."""
+        return (await self.batch([(method, parameters)]))[0]
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """The results of many calls, in order, asked for in few messages.
 
-        Raises: as `request`, for the first call that fails.
+        Raises: RpcRefusal for the first that an endpoint answers with an error; Unreachable, transient, if none of our
+        chain answers.
         """
-        results: list[Any] = []
-        for start in range(0, len(calls), BATCH_CALLS):
-            part = calls[start : start + BATCH_CALLS]
-            answers = await self._first("ask_all", _unchanged, part)
-            if not isinstance(answers, list) or len(answers) != len(part):
-                # An endpoint without batches: one error for all of them.
-                results.extend([await self.request(method, *parameters) for method, parameters in part])
-            else:
-                results.extend(result_of(answer) for answer in answers)
-        return results
+        now = trio.current_time()
+        faults: list[str] = []
+        for endpoint in sorted(self.endpoints, key=lambda each: each.is_down(now)):
+            began = trio.current_time()
+            try:
+                answers = await self._answers_of(endpoint, calls, began)
+            except _Unreachable as error:
+                faults.append(f"{endpoint.shown} ({error})")
+                continue
+            for answer in answers:
+                if isinstance(answer, RpcRefusal):
+                    answer.after_silence = bool(faults)
+                    raise answer
+            return answers
+        raise _none_answers(faults)
 
     async def each(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> dict[Endpoint, list[Any]]:
         """The answers of every endpoint in use, all asked at once; an answer is a result or an RpcRefusal.
@@ -192,15 +195,10 @@ class Rpc:
         faults: dict[Endpoint, str] = {}
 
         async def ask(endpoint: Endpoint) -> None:
-            endpoint.claim(now)
             try:
-                await self._check_chain(endpoint)
-                found[endpoint] = await self._ask_part(endpoint, calls)
+                found[endpoint] = await self._answers_of(endpoint, calls, now)
             except _Unreachable as error:
-                endpoint.rest(str(error), now)
                 faults[endpoint] = f"{endpoint.shown} ({error})"
-            else:
-                endpoint.back()
 
         async with trio.open_nursery() as nursery:
             for endpoint in due:
@@ -247,31 +245,21 @@ class Rpc:
         for endpoint in self.endpoints:
             endpoint.close()
 
-    async def _first(self, how: str, read: Callable[[Any], Any], *arguments: Any) -> Any:
-        now = trio.current_time()
-        faults = []
-        for endpoint in sorted(self.endpoints, key=lambda each: each.is_down(now)):
-            began = trio.current_time()
-            endpoint.claim(began)
-            try:
-                await self._check_chain(endpoint)
-                answer = await self._ask(endpoint, how, *arguments)
-            except _Unreachable as error:
-                endpoint.rest(str(error), began)
-                faults.append(f"{endpoint.shown} ({error})")
-                continue
-            endpoint.back()
-            try:
-                return read(answer)
-            except RpcRefusal as error:
-                error.after_silence = bool(faults)
-                raise
-            except ChainError as error:
-                endpoint.rest(str(error), began)
-                faults.append(f"{endpoint.shown} ({error})")
-        raise _none_answers(faults)
+    async def _answers_of(
+        self, endpoint: Endpoint, calls: Sequence[tuple[str, Sequence[Any]]], began: float
+    ) -> list[Any]:
+        """One endpoint's results and refusals of calls that began then. Raises: _Unreachable, and leaves it alone."""
+        endpoint.claim(began)
+        try:
+            await self._check_chain(endpoint)
+            answers = await self._ask_all(endpoint, calls)
+        except _Unreachable as error:
+            endpoint.rest(str(error), began)
+            raise
+        endpoint.back()
+        return answers
 
-    async def _ask_part(self, endpoint: Endpoint, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    async def _ask_all(self, endpoint: Endpoint, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         results: list[Any] = []
         for start in range(0, len(calls), BATCH_CALLS):
             part = calls[start : start + BATCH_CALLS]
@@ -330,10 +318,6 @@ async def open_rpc(
 
 def _none_answers(faults: Sequence[str]) -> Unreachable:
     return Unreachable(f"no Ethereum endpoint answers: {', '.join(faults)}", transient=True)
-
-
-def _unchanged(answer: Any) -> Any:
-    return answer
 
 
 def result_of(answer: Any) -> Any:
