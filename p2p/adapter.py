@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
@@ -109,29 +109,25 @@ class PeerSettings:
     models_limit: int = MODELS_LIMIT
 
 
+@dataclass(eq=False, repr=False)
 class PeerAdapter:
-    """Gossip, messages and content of one node, over one transport."""
+    """Gossip, messages and content of one node, over one transport.
 
-    def __init__(
-        self,
-        transport: Transport,
-        settings: PeerSettings,
-        store: Path,
-        *,
-        sign: Sign,
-        gate: AdmissionRules,
-        inbox: Inbox,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    ) -> None:
-        """Args: store, the folder of the content store; sign, the operator's DER signature over sha256 of a message.
+    store: the folder of the content store. sign: the operator's DER signature over sha256 of a message.
+    """
 
-        Raises: ConfigError for a bootnode that is no address.
-        """
-        self._transport = transport
-        self._sign = sign
-        self._gate = gate
-        self._inbox = inbox
-        self._now_ms = clock_ms
+    transport: Transport
+    settings: PeerSettings
+    store: Path
+    _: KW_ONLY
+    sign: Sign
+    gate: AdmissionRules
+    inbox: Inbox
+    clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+
+    def __post_init__(self) -> None:
+        """Raises: ConfigError for a bootnode that is no address."""
+        transport, settings, clock_ms = self.transport, self.settings, self.clock_ms
         self._operators: OrderedDict[PeerId, None] = OrderedDict()
         """Peers whose beats were admitted, the latest last."""
         self._delivering = 0
@@ -169,9 +165,11 @@ class PeerAdapter:
         exchange = PeerExchange(
             settings.chain_id, address_bytes(settings.settlement), public_key_of(transport.peer_id), settings.seed
         )
-        self._exchange = PeerExchangeStreams(transport, exchange, self.book, clock_ms, sign, private=settings.private)
+        self._exchange = PeerExchangeStreams(
+            transport, exchange, self.book, clock_ms, self.sign, private=settings.private
+        )
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
-        self._blobs = Blobs(transport, ContentStore(store, settings.models_limit), self._dialler.reach)
+        self._blobs = Blobs(transport, ContentStore(self.store, settings.models_limit), self._dialler.reach)
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
         self._nursery: trio.Nursery | None = None
         transport.watch(self)
@@ -179,7 +177,7 @@ class PeerAdapter:
     @property
     def connected(self) -> frozenset[PeerId]:
         """The peers that a connection is open to."""
-        return self._transport.connected()
+        return self.transport.connected()
 
     @property
     def neighbours(self) -> frozenset[PeerId]:
@@ -210,17 +208,17 @@ class PeerAdapter:
         """
         match effect:
             case PublishHeartbeat(heartbeat):
-                self._gossip.publish(Topic.HEARTBEAT, codec.encode(heartbeat), self._sign)
+                self._gossip.publish(Topic.HEARTBEAT, codec.encode(heartbeat), self.sign)
                 return ev.HeartbeatPublished(heartbeat.counter)
             case PublishRequest(signed):
-                self._gossip.publish(Topic.REQUEST, codec.encode(signed), self._sign)
+                self._gossip.publish(Topic.REQUEST, codec.encode(signed), self.sign)
                 return ev.RequestPublished(signed.request)
             case Send(to, message):
                 before = trio.current_time()
                 try:
                     peer_id = await self._calls.send(to, codec.encode_named(message))
                 except NoAnswer as silence:
-                    await self._inbox.report(ev.MessageUnanswered(silence.peer_id))
+                    await self.inbox.report(ev.MessageUnanswered(silence.peer_id))
                     raise
                 return ev.MessageSent(peer_id, round(1000 * (trio.current_time() - before)))
             case FetchBlob(cid, peers):
@@ -234,7 +232,7 @@ class PeerAdapter:
         self.on_fault(peer_id, fault)
 
     def on_connected(self, peer_id: PeerId, dialled: bool) -> None:
-        now_ms = self._now_ms()
+        now_ms = self.clock_ms()
         if self.book.standing(peer_id, now_ms) is PeerStanding.BANNED:
             self._drop(peer_id)
             return
@@ -247,7 +245,7 @@ class PeerAdapter:
         self._gossip.rebalance()
 
     def on_fault(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
-        standing = self.book.punish(peer_id, fault.penalty, self._now_ms())
+        standing = self.book.punish(peer_id, fault.penalty, self.clock_ms())
         log.debug("fault of a peer", extra={"peer_id": peer_id, "kind": type(fault).__name__, "reason": str(fault)})
         if standing is PeerStanding.BANNED:
             log.info("peer banned", extra={"peer_id": peer_id, "kind": type(fault).__name__})
@@ -257,7 +255,7 @@ class PeerAdapter:
 
     def _drop(self, peer_id: PeerId) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(self._transport.ban, peer_id)
+            self._nursery.start_soon(self.transport.ban, peer_id)
 
     def _choose_staked(self) -> tuple[PeerId, ...]:
         """The registered nodes to stay connected to; a lost one is replaced."""
@@ -266,12 +264,12 @@ class PeerAdapter:
             return self._staked_peers.chosen
         self._chosen_at = now
         stakes = {
-            peer_id: self._gate.stake_of(peer_id)
+            peer_id: self.gate.stake_of(peer_id)
             for peer_id in self._operators
             if (entry := self.book.entries.get(peer_id)) and entry.addresses
         }
-        now_ms = self._now_ms()
-        connected = self._transport.connected()
+        now_ms = self.clock_ms()
+        connected = self.transport.connected()
         gone = [
             peer_id
             for peer_id in stakes
@@ -286,10 +284,10 @@ class PeerAdapter:
             body = _read_body(content)
         except RemoteProtocolError:
             return Admission.REFUSE
-        return self._gate.admit(_peer_of(content.author), body, now_ms)
+        return self.gate.admit(_peer_of(content.author), body, now_ms)
 
     def _charge(self, content: Content, now_ms: int) -> None:
-        self._gate.charge(_read_body(content), now_ms)
+        self.gate.charge(_read_body(content), now_ms)
 
     def _deliver_content(self, content: Content) -> None:
         peer_id, body = _peer_of(content.author), _read_body(content)
@@ -309,7 +307,7 @@ class PeerAdapter:
 
     async def _report_waiting(self) -> None:
         async for event in self._waiting:
-            await self._inbox.report(event)
+            await self.inbox.report(event)
 
     # --- messages ---------------------------------------------------------------------------------------------------
     async def _accept_message(self, peer_id: PeerId, data: bytes) -> Reply:
@@ -318,7 +316,7 @@ class PeerAdapter:
             return Reply.BUSY
         self._delivering += 1
         try:
-            await self._inbox.deliver(ev.MessageReceived(peer_id, message))
+            await self.inbox.deliver(ev.MessageReceived(peer_id, message))
         finally:
             self._delivering -= 1
         return Reply.ACCEPTED

@@ -8,6 +8,7 @@ import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import KW_ONLY, dataclass
 
 import trio
 
@@ -58,25 +59,22 @@ def is_dialable(address: str, private: bool) -> bool:
     return private or family.startswith("dns") or not is_private(host)
 
 
+@dataclass(eq=False, repr=False)
 class Dials:
-    """Dials of one node."""
+    """Dials of one node.
 
-    def __init__(
-        self,
-        dial: Callable[[str], Awaitable[object]],
-        now_ms: Callable[[], int],
-        *,
-        private: bool,
-        trusted: Collection[str] = (),
-        resolve: Resolve = resolve,
-    ) -> None:
-        """Args: dial, connects to a multiaddr; private, whether this network's nodes are in private networks; trusted,
-        the addresses that the operator has configured, which are dialled as they are."""
-        self._dial = dial
-        self._now_ms = now_ms
-        self._private = private
-        self._trusted = frozenset(trusted)
-        self._resolve = resolve
+    connect: to a multiaddr. private: whether this network's nodes are in private networks. trusted: the addresses that
+    the operator has configured, which are dialled as they are.
+    """
+
+    connect: Callable[[str], Awaitable[object]]
+    now_ms: Callable[[], int]
+    _: KW_ONLY
+    private: bool
+    trusted: Collection[str] = ()
+    resolve: Resolve = resolve
+
+    def __post_init__(self) -> None:
         self._proved: OrderedDict[str, None] = OrderedDict()
         self._by_ip = Budgets[str](FAILED_PER_IP, MAX_TRACKED)
         self._by_client = Budgets[Address](FAILED_PER_CLIENT, MAX_TRACKED)
@@ -88,14 +86,14 @@ class Dials:
         Args: client, for whose request the dial is; None if it is for none.
         Raises: P2PError if no peer answers, another one does, or the address may not be dialled (now).
         """
-        if self._private or address in self._trusted or address in self._proved:
-            await self._dial(address)
+        if self.private or address in self.trusted or address in self._proved:
+            await self.connect(address)
             return
         failure = P2PError(f"no address of {address[:200]} is known", transient=True)
         for ip, where in await self._places(address):
             self._take(ip, client)
             try:
-                await self._dial(where)
+                await self.connect(where)
             except P2PError as error:
                 failure = error
             else:
@@ -112,7 +110,7 @@ class Dials:
         if not family.startswith("dns"):
             return [(host, address)]
         try:
-            found = await self._resolve(host)
+            found = await self.resolve(host)
         except OSError as error:
             raise P2PError(f"the name {host} is not resolved: {error}", transient=True) from error
         wanted = {"dns4": ("ip4",), "dns6": ("ip6",)}.get(family, ("ip4", "ip6"))
@@ -120,7 +118,7 @@ class Dials:
         return [(ip, f"/{kind}/{ip}/{rest}") for ip, kind in places if kind in wanted][:MAX_RESOLVED]
 
     def _take(self, ip: str, client: Address | None) -> None:
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         if not self._by_ip.has(ip, now_ms):
             raise P2PError(f"too many dials to {ip} came to nothing", transient=True)
         if client is not None and not self._by_client.has(client, now_ms):

@@ -146,30 +146,26 @@ class Refusal:
         return f"{self.name}({', '.join(shown)})"
 
 
+@dataclass(eq=False, repr=False)
 class Interface:
     """The functions, errors, events and bytecode of a contract.
 
-    Args: bytecode, what creates it; runtime, what is on the chain then; immutables, start and length in bytes of what
-    the constructor writes into that.
+    bytecode: what creates it. runtime: what is on the chain then. immutables: start and length in bytes of what the
+    constructor writes into that.
     """
 
-    def __init__(
-        self,
-        name: str,
-        abi: Sequence[dict[str, Any]],
-        bytecode: bytes = b"",
-        runtime: bytes = b"",
-        immutables: Sequence[tuple[int, int]] = (),
-    ) -> None:
-        self.name = name
-        self.bytecode = bytecode
-        self.runtime = runtime
-        self._immutables = tuple(immutables)
+    name: str
+    abi: Sequence[dict[str, Any]]
+    bytecode: bytes = b""
+    runtime: bytes = b""
+    immutables: Sequence[tuple[int, int]] = ()
+
+    def __post_init__(self) -> None:
         self.functions: dict[str, Function] = {}
         self.events: dict[bytes, EventLayout] = {}
         self.refusals: dict[bytes, Refusal] = {}
         self.constructor: tuple[Parameter, ...] = ()
-        for entry in abi:
+        for entry in self.abi:
             self._add(entry)
 
     def _add(self, entry: dict[str, Any]) -> None:
@@ -197,7 +193,7 @@ class Interface:
 
     def _masked(self, code: bytes) -> bytes:
         masked = bytearray(code)
-        for start, length in self._immutables:
+        for start, length in self.immutables:
             masked[start : start + length] = bytes(length)
         return bytes(masked)
 

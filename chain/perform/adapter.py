@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -38,38 +39,31 @@ PERFORMERS: dict[type, Performer] = {
 """The performer of each chain effect. A new effect adds one line to the module of its contract."""
 
 
+@dataclass(eq=False, repr=False)
 class ChainAdapter:
     """Performs chain effects for one node. Use `open_chain`."""
 
-    def __init__(
-        self,
-        network: Network,
-        deployment: Deployment,
-        rules: ChainRules,
-        wallet: Wallet,
-        record: Record,
-        watcher: Watcher,
-        clock: ChainClock,
-        poll_s: float,
-        most_fee: Wei,
-    ) -> None:
-        self.network = network
-        self.deployment = deployment
-        self.rules = rules
-        self.signer = Signer(wallet, clock)
-        self.watcher = watcher
-        self.clock = clock
-        self._poll_s = poll_s
-        depth = rules.final_depth
+    network: Network
+    deployment: Deployment
+    rules: ChainRules
+    wallet: Wallet
+    record: Record
+    watcher: Watcher
+    clock: ChainClock
+    poll_s: float
+    most_fee: Wei
 
-        def sender(key: Key) -> Sender:
-            return Sender(network.ethereum, key, record, depth=depth, poll_s=poll_s, most_fee=most_fee)
-
-        self._operator = sender(wallet.operator)
-        client = wallet.client
+    def __post_init__(self) -> None:
+        self.signer = Signer(self.wallet, self.clock)
+        self._operator = self._sender(self.wallet.operator)
+        client = self.wallet.client or self.wallet.operator
         # One key may play both parts; its nonces still have one owner.
-        self._client = self._operator if client is None or client.address == wallet.operator.address else sender(client)
-        self._transactor = Transactor(network, rules, self.signer, self._operator, self._client, poll_s)
+        self._client = self._operator if client.address == self._operator.address else self._sender(client)
+        self._transactor = Transactor(self.network, self.rules, self.signer, self._operator, self._client, self.poll_s)
+
+    def _sender(self, key: Key) -> Sender:
+        ethereum, depth = self.network.ethereum, self.rules.final_depth
+        return Sender(ethereum, key, self.record, depth=depth, poll_s=self.poll_s, most_fee=self.most_fee)
 
     async def run(self, send_event: Send, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Report the chain until cancelled; see Watcher."""
@@ -77,11 +71,11 @@ class ChainAdapter:
 
     async def look_after(self) -> None:
         """Send again, or for more, what was sent and no final block has, until cancelled."""
-        await look_after(self._senders, self._poll_s * LOOK_AFTER_POLLS)
+        await look_after(self._senders, self.poll_s * LOOK_AFTER_POLLS)
 
     async def give_signs(self, node: Address) -> None:
         """Answer liveness challenges on the chain until cancelled."""
-        await LivenessResponder(self.network, self._operator, node).give(self._poll_s * LOOK_AFTER_POLLS)
+        await LivenessResponder(self.network, self._operator, node).give(self.poll_s * LOOK_AFTER_POLLS)
 
     @property
     def _senders(self) -> tuple[Sender, ...]:
@@ -116,7 +110,7 @@ class ChainAdapter:
 
         Raises: Reverted, transient where only time or another sender's turn is missing; ChainError.
         """
-        pause_s = self._poll_s
+        pause_s = self.poll_s
         while True:
             try:
                 return await PERFORMERS[type(effect)](self._transactor, effect)

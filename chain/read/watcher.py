@@ -7,6 +7,7 @@ comes after every event of the blocks up to its `final`: the next start may begi
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import trio
@@ -31,42 +32,32 @@ MAX_PAUSE_S = 15.0
 Send = Callable[[Event], Awaitable[None]]
 
 
+@dataclass(eq=False, repr=False)
 class Watcher:
     """One watcher of one network.
 
-    Args: network, asked through `quorum`; clock, which hears of every head; first_block, not after the first
-    contract of the network; epoch_blocks and final_depth in blocks; cursor, the last block whose events are all known
-    already, None if nothing is known, and cursor_hash, None where it is not known.
+    network: asked through `quorum`. clock: hears of every head. first_block: not after the first contract of the
+    network. epoch_blocks and final_depth in blocks.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        quorum: RpcQuorum,
-        clock: ChainClock,
-        *,
-        first_block: int,
-        epoch_blocks: int,
-        final_depth: int,
-        cursor: int | None,
-        cursor_hash: Hash32 | None,
-        poll_s: float,
-    ) -> None:
-        self._network = network
-        self._quorum = quorum
-        self._clock = clock
-        self._first_block = first_block
-        self._epoch_blocks = epoch_blocks
-        self._depth = final_depth
-        self._poll_s = poll_s
-        self._decoder = LogDecoder(network)
+    network: Network
+    quorum: RpcQuorum
+    clock: ChainClock
+    _: KW_ONLY
+    first_block: int
+    epoch_blocks: int
+    final_depth: int
+    cursor: int | None
+    """The last block whose events were all reported, or are known already; None if nothing is known."""
+    cursor_hash: Hash32 | None
+    """Its hash; None where it is not known."""
+    poll_s: float
+
+    def __post_init__(self) -> None:
+        self._decoder = LogDecoder(self.network)
         self._nodes: set[Address] = set()
         self._refreshed = 0
         self._head: Block | None = None
-        self.cursor = cursor
-        """The last block whose events were all reported."""
-        self.cursor_hash = cursor_hash
-        """Its hash; None where it is not known."""
         self.trouble = ""
         """Why the chain cannot be followed at the moment; empty while it can."""
 
@@ -79,7 +70,7 @@ class Watcher:
         await self._begin(send)
         await self._step(send)
         task_status.started()
-        pause_s = self._poll_s
+        pause_s = self.poll_s
         while True:
             await trio.sleep(pause_s)
             try:
@@ -94,16 +85,16 @@ class Watcher:
             else:
                 if self.trouble:
                     log.info("chain followed again", extra={"final": self.cursor})
-                self.trouble, pause_s = "", self._poll_s
+                self.trouble, pause_s = "", self.poll_s
 
     async def _begin(self, send: Send) -> None:
         """Without a cursor: the whole state. With one, all is known but how the nodes' scores have aged."""
-        head = await self._network.ethereum.block()
-        final = head.number - self._depth
+        head = await self.network.ethereum.block()
+        final = head.number - self.final_depth
         if self.cursor is None:
-            cursor = max(final, self._first_block - 1)
+            cursor = max(final, self.first_block - 1)
             # The hash before the logs: if the two came from different forks, the next step finds another hash.
-            cursor_hash = (await self._network.ethereum.block(cursor)).hash if 0 <= cursor <= head.number else None
+            cursor_hash = (await self.network.ethereum.block(cursor)).hash if 0 <= cursor <= head.number else None
             await self._tell_state(final, send)
             self.cursor, self.cursor_hash = cursor, cursor_hash
         elif self.cursor > head.number:
@@ -112,16 +103,16 @@ class Watcher:
             )
         else:
             await self._require_same_past()
-            self._nodes = await self._network.stakes.registered(self._first_block, self.cursor)
+            self._nodes = await self.network.stakes.registered(self.first_block, self.cursor)
             for event in await self._decoder.refresh(self._nodes, max(final, self.cursor)):
                 await send(event)
         self._refreshed = self.cursor
 
     async def _tell_state(self, final: int, send: Send) -> None:
-        snapshot = ChainSnapshot(self._epoch_blocks)
-        first = self._first_block
+        snapshot = ChainSnapshot(self.epoch_blocks)
+        first = self.first_block
         while first <= final:
-            until, seen = await read_facts(self._network, first, final)
+            until, seen = await read_facts(self.network, first, final)
             snapshot.add(seen)
             first = until + 1
         self._nodes = set(snapshot.nodes)
@@ -130,8 +121,8 @@ class Watcher:
 
     async def _step(self, send: Send) -> None:
         """Report what became final since the last step, and the head."""
-        head = await self._network.ethereum.block()
-        self._clock.observe(head)
+        head = await self.network.ethereum.block()
+        self.clock.observe(head)
         if self._head is not None and head.hash == self._head.hash:
             return
         assert self.cursor is not None
@@ -139,7 +130,7 @@ class Watcher:
             raise ChainError(
                 f"the newest block is {head.number}, and block {self.cursor} was final already", transient=True
             )
-        final = head.number - self._depth
+        final = head.number - self.final_depth
         if final > self.cursor:
             await self._advance(final, send)
         self._head = head
@@ -150,7 +141,7 @@ class Watcher:
         await self._require_same_past()
         hashes = await self._walk(final)
         while self.cursor < final:
-            until, seen = await read_facts(self._network, self.cursor + 1, final, hashes)
+            until, seen = await read_facts(self.network, self.cursor + 1, final, hashes)
             self._nodes |= {each.fact.node for each in seen if isinstance(each.fact, NodeTouched)}
             for event in await self._decoder.tell(seen, final):
                 await send(event)
@@ -168,9 +159,9 @@ class Watcher:
         """
         assert self.cursor is not None
         if final - self.cursor > MAX_WALK:
-            return {final: (await self._network.ethereum.block(final)).hash}
+            return {final: (await self.network.ethereum.block(final)).hash}
         parent, hashes = self.cursor_hash, {}
-        for number, block in enumerate(await self._network.ethereum.blocks(self.cursor + 1, final), self.cursor + 1):
+        for number, block in enumerate(await self.network.ethereum.blocks(self.cursor + 1, final), self.cursor + 1):
             if block.number != number or (parent is not None and block.parent != parent):
                 raise ChainError(f"block {number} is no child of the block before it", transient=True)
             parent = hashes[number] = block.hash
@@ -179,9 +170,9 @@ class Watcher:
     async def _require_same_past(self) -> None:
         if self.cursor is None or self.cursor_hash is None:
             return
-        if not await self._quorum.has(self.cursor, self.cursor_hash):
+        if not await self.quorum.has(self.cursor, self.cursor_hash):
             raise ReorgedOut(
                 f"block {self.cursor} was final and is another one now: the chain was reorganised deeper than the "
-                f"{self._depth} blocks that this node waits for, so what it has decided on may never have happened; "
-                "start it again with a new node.data_dir once the chain is settled"
+                f"{self.final_depth} blocks that this node waits for, so what it has decided on may never have happened"
+                "; start it again with a new node.data_dir once the chain is settled"
             )

@@ -7,6 +7,7 @@ out, until it is final. Nothing else is ever signed for that effect meanwhile, a
 
 import logging
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import trio
 
@@ -49,33 +50,25 @@ TAKEN_POLLS = 3
 """Endpoints behind one name may know a nonce before they know the receipt."""
 
 
+@dataclass(eq=False, repr=False)
 class Sender:
     """Sends the transactions of one key, in the order of their nonces. There is one sender for each key.
 
-    Args: depth, blocks on top of one that counts as final; most_fee, wei per gas that it never pays more than.
+    depth: blocks on top of one that counts as final. most_fee: wei per gas that it never pays more than.
     """
 
-    def __init__(
-        self,
-        ethereum: Ethereum,
-        key: Key,
-        record: Record,
-        *,
-        depth: int = 0,
-        poll_s: float = 0.5,
-        rise_after_s: float = RISE_AFTER_S,
-        deadline_s: float = DEADLINE_S,
-        most_fee: Wei = MAX_FEE,
-    ) -> None:
-        self.address = key.address
-        self._ethereum = ethereum
-        self._key = key
-        self._record = record
-        self._depth = depth
-        self._poll_s = poll_s
-        self._rise_after_s = rise_after_s
-        self._deadline_s = deadline_s
-        self._most_fee = most_fee
+    ethereum: Ethereum
+    key: Key
+    record: Record
+    _: KW_ONLY
+    depth: int = 0
+    poll_s: float = 0.5
+    rise_after_s: float = RISE_AFTER_S
+    deadline_s: float = DEADLINE_S
+    most_fee: Wei = MAX_FEE
+
+    def __post_init__(self) -> None:
+        self.address = self.key.address
         self._turn = trio.Lock()
         self._slots: dict[int, NonceSlot] = {}
         self._purposes: dict[Purpose, NonceSlot] = {}
@@ -119,8 +112,8 @@ class Sender:
             return
         with trio.move_on_after(RESUME_S):
             while True:
-                await trio.sleep(self._poll_s)
-                if await self._ethereum.nonce(self.address) > waiting[-1].nonce:
+                await trio.sleep(self.poll_s)
+                if await self.ethereum.nonce(self.address) > waiting[-1].nonce:
                     return
 
     async def look_after(self) -> None:
@@ -146,16 +139,16 @@ class Sender:
         if slot := self._launched(purpose):
             return slot
         try:
-            gas = await self._ethereum.estimate(call, self.address) * (100 + GAS_MARGIN_PERCENT) // 100
+            gas = await self.ethereum.estimate(call, self.address) * (100 + GAS_MARGIN_PERCENT) // 100
         except Reverted:
             # Endpoints that simulate on their pool see the first of two who ask for one effect at once.
             if slot := self._launched(purpose):
                 return slot
             raise
         pending, fees = PendingTransaction(call, gas, effect, key), await self._fees()
-        if fees.most > self._most_fee:
+        if fees.most > self.most_fee:
             raise ChainError(
-                f"{call.title}: gas costs {fees.most / GWEI:.1f} gwei, more than the {self._most_fee / GWEI:.1f} "
+                f"{call.title}: gas costs {fees.most / GWEI:.1f} gwei, more than the {self.most_fee / GWEI:.1f} "
                 "that this node pays",
                 transient=True,
             )
@@ -174,7 +167,7 @@ class Sender:
                 await self._broadcast_again(slot)
         for _ in range(NONCE_TRIES):
             # Asked anew each time: another program may have moved it. Endpoints may be late to count what we have sent.
-            counted = await self._ethereum.nonce(self.address, "pending")
+            counted = await self.ethereum.nonce(self.address, "pending")
             nonce = max(counted, max(self._slots, default=-1) + 1)
             signed = await self._prepare(pending, fees, nonce)
             slot = NonceSlot(pending, nonce, fees, [signed.raw], [signed.hash], risen_at=trio.current_time())
@@ -182,7 +175,7 @@ class Sender:
             # Sent twice at once and mined, it would be told that its own nonce is taken.
             slot.followed += 1
             try:
-                await self._ethereum.broadcast(signed.raw)
+                await self.ethereum.broadcast(signed.raw)
             except RpcRefusal as error:
                 if not _nonce_taken(error):
                     self._drop(slot)
@@ -215,18 +208,18 @@ class Sender:
             del self._purposes[purpose]
 
     async def _unmined(self) -> list[NonceSlot]:
-        mined = await self._ethereum.nonce(self.address) if self._slots else 0
+        mined = await self.ethereum.nonce(self.address) if self._slots else 0
         return [self._slots[nonce] for nonce in sorted(self._slots) if nonce >= mined]
 
     async def _final_nonce(self) -> int:
-        if not self._depth:
-            return await self._ethereum.nonce(self.address)
-        return await self._ethereum.nonce(self.address, max(0, await self._ethereum.head() - self._depth))
+        if not self.depth:
+            return await self.ethereum.nonce(self.address)
+        return await self.ethereum.nonce(self.address, max(0, await self.ethereum.head() - self.depth))
 
     async def _require_gas_money(self, pending: PendingTransaction, fees: Fees) -> None:
         """Before anything is signed: what is recorded but cannot be paid would come up again at every start."""
         needed = pending.gas * fees.most + pending.call.value
-        held = await self._ethereum.balance(self.address)
+        held = await self.ethereum.balance(self.address)
         if held < needed:
             lack = f"{held / ETHER:.6f}, needed {needed / ETHER:.6f}"
             raise ChainError(f"{pending.call.title}: {self.address} has too little for gas: {lack}")
@@ -235,43 +228,43 @@ class Sender:
     async def _follow(self, slot: NonceSlot) -> TransactionReceipt:
         """Wait for the receipt of a nonce slot, through whatever happens to the endpoints."""
         title = slot.pending.call.title
-        deadline = trio.current_time() + self._deadline_s
+        deadline = trio.current_time() + self.deadline_s
         repeat_at = trio.current_time() + REPEAT_S
-        taken, pause_s = 0, self._poll_s
+        taken, pause_s = 0, self.poll_s
         while True:
             try:
-                used = await self._ethereum.nonce(self.address) > slot.nonce
+                used = await self.ethereum.nonce(self.address) > slot.nonce
                 for transaction in reversed(slot.hashes):
-                    if receipt := await self._ethereum.receipt(transaction):
+                    if receipt := await self.ethereum.receipt(transaction):
                         return receipt
                 taken = taken + 1 if used else 0
                 if taken >= TAKEN_POLLS and await self._final_nonce() > slot.nonce:
                     self._drop(slot)
                     raise _Taken(f"{title}: another transaction took its nonce {slot.nonce}", transient=True)
-                if not used and trio.current_time() >= min(repeat_at, slot.risen_at + self._rise_after_s):
+                if not used and trio.current_time() >= min(repeat_at, slot.risen_at + self.rise_after_s):
                     await self._push(slot)
                     repeat_at = trio.current_time() + REPEAT_S
-                pause_s = self._poll_s
+                pause_s = self.poll_s
             except _Taken:
                 raise
             except ChainError:
                 # The watcher has already logged the outage. The transaction may be out: wait.
                 pause_s = min(pause_s * 2, MAX_PAUSE_S)
             if trio.current_time() > deadline:
-                words = f"{title} is in no block after {self._deadline_s:.0f} s"
+                words = f"{title} is in no block after {self.deadline_s:.0f} s"
                 if slot.pending.effect_key is None:
                     raise ChainError(words, transient=True)
                 log.warning("%s, waiting on", words, extra={"nonce": slot.nonce})
-                deadline = trio.current_time() + self._deadline_s
+                deadline = trio.current_time() + self.deadline_s
             await trio.sleep(pause_s)
 
     async def _push(self, slot: NonceSlot) -> None:
         """Send again what is in no block; for more, where it has been out for a while."""
-        if trio.current_time() < slot.risen_at + self._rise_after_s:
+        if trio.current_time() < slot.risen_at + self.rise_after_s:
             await self._broadcast_again(slot)
             return
         slot.risen_at = trio.current_time()
-        fees = slot.fees.replacing(await self._fees(), self._most_fee)
+        fees = slot.fees.replacing(await self._fees(), self.most_fee)
         if fees is None:
             if not slot.told:
                 log.warning(
@@ -288,7 +281,7 @@ class Sender:
         slot.hashes.append(signed.hash)
         extra = {"call": slot.pending.call.title, "nonce": slot.nonce, "fee": fees.most}
         try:
-            await self._ethereum.broadcast(signed.raw)
+            await self.ethereum.broadcast(signed.raw)
             log.info("fee raised", extra=extra)
         except RpcRefusal as error:
             # It may have been mined just now, or the account cannot pay more: the old one still counts.
@@ -299,7 +292,7 @@ class Sender:
         """The one that pays most, or where it is refused, one that pays less."""
         for raw in reversed(slot.raws):
             try:
-                await self._ethereum.broadcast(raw)
+                await self.ethereum.broadcast(raw)
             except RpcRefusal as error:
                 # Mined meanwhile, more than the account has, less than the next block costs: the receipt decides.
                 log.debug("transaction not taken again: %s", error, extra={"nonce": slot.nonce})
@@ -310,7 +303,7 @@ class Sender:
         """Sign, and have it recorded: what is on the disk can be sent again after a crash, and nothing else is sent."""
         fields = {
             "type": 2,
-            "chainId": self._ethereum.chain_id,
+            "chainId": self.ethereum.chain_id,
             "nonce": nonce,
             "value": pending.call.value,
             "data": pending.call.data,
@@ -318,8 +311,8 @@ class Sender:
             "maxFeePerGas": fees.most,
             "maxPriorityFeePerGas": fees.tip,
         }
-        signed = self._key.sign_transaction({**fields, "to": pending.call.to} if pending.call.to else fields)
-        await self._record(Prepared(self.address, nonce, signed.raw, signed.hash, pending.call.title, pending.effect))
+        signed = self.key.sign_transaction({**fields, "to": pending.call.to} if pending.call.to else fields)
+        await self.record(Prepared(self.address, nonce, signed.raw, signed.hash, pending.call.title, pending.effect))
         return signed
 
     async def _fees(self) -> Fees:
@@ -327,21 +320,21 @@ class Sender:
 
         Above the cap in full where not even the next block can be paid below it.
         """
-        block = await self._ethereum.block()
+        block = await self.ethereum.block()
         try:
-            tip = await self._ethereum.tip()
+            tip = await self.ethereum.tip()
         except RpcRefusal:
             tip = DEFAULT_TIP
-        if block.base_fee >= self._most_fee:
+        if block.base_fee >= self.most_fee:
             return Fees(2 * block.base_fee + tip, tip)
-        tip = Wei(min(tip, self._most_fee - block.base_fee))
-        return Fees(min(2 * block.base_fee + tip, self._most_fee), tip)
+        tip = Wei(min(tip, self.most_fee - block.base_fee))
+        return Fees(min(2 * block.base_fee + tip, self.most_fee), tip)
 
     async def _why_reverted(self, pending: PendingTransaction, receipt: TransactionReceipt) -> Reverted:
         """Ask for the reason on the states after and before the block that refused it."""
         for block in (receipt.block, receipt.block - 1):
             try:
-                await self._ethereum.call(pending.call, self.address, block)
+                await self.ethereum.call(pending.call, self.address, block)
             except Reverted as error:
                 return error
             except ChainError as error:

@@ -100,29 +100,24 @@ class _Waiting:
     until_ms: int
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Gossip:
-    """The gossip of one node. Times in ms since 1970."""
+    """The gossip of one node. Times in ms since 1970.
 
-    def __init__(
-        self,
-        *,
-        chain_id: int,
-        settlement: bytes,
-        author: bytes,
-        admit: Admit,
-        charge: Charge,
-        heartbeat_ms: int,
-        tick_ms: int = TICK_MS,
-        seed: bytes = b"",
-    ) -> None:
-        """Args: settlement, 20 bytes, and chain_id name the network; author, our compressed key; heartbeat_ms, the
-        interval that the budget of heartbeats follows; seed, chance for spreading ticks."""
-        self._network = (chain_id, settlement)
-        self._author = author
-        self._admit = admit
-        self._charge = charge
-        self._tick_ms = tick_ms
-        self._seed = seed
+    settlement, 20 bytes, and chain_id name the network. author: our compressed key. heartbeat_ms: the interval that
+    the budget of heartbeats follows. seed: chance for spreading ticks.
+    """
+
+    chain_id: int
+    settlement: bytes
+    author: bytes
+    admit: Admit
+    charge: Charge
+    heartbeat_ms: int
+    tick_ms: int = TICK_MS
+    seed: bytes = b""
+
+    def __post_init__(self) -> None:
         self._seq = 0
         self._neighbours: dict[PeerId, Neighbour] = {}
         self._seen: OrderedDict[FrameId, int] = OrderedDict()
@@ -133,7 +128,7 @@ class Gossip:
         self._known: OrderedDict[bytes, None] = OrderedDict()
         self._ask_again_ms = 0
         rates = {
-            Topic.HEARTBEAT: Rate(amount=1, period_ms=max(heartbeat_ms, LEAST_BEAT_MS) // 2, burst=BEATS_AT_ONCE),
+            Topic.HEARTBEAT: Rate(amount=1, period_ms=max(self.heartbeat_ms, LEAST_BEAT_MS) // 2, burst=BEATS_AT_ONCE),
             Topic.REQUEST: REQUESTS,
             Topic.NOTICE: Rate(amount=1, period_ms=1_000, burst=10),
         }
@@ -146,8 +141,8 @@ class Gossip:
     def join(self, peer_id: PeerId, now_ms: int) -> None:
         """Make a peer a neighbour; a digest is due to it at once, so that it catches up."""
         if peer_id not in self._neighbours:
-            phase = int.from_bytes(hashlib.sha256(self._seed + peer_id.encode()).digest()[:8], "big") % self._tick_ms
-            self._neighbours[peer_id] = Neighbour(self._tick_ms, phase, now_ms)
+            phase = int.from_bytes(hashlib.sha256(self.seed + peer_id.encode()).digest()[:8], "big") % self.tick_ms
+            self._neighbours[peer_id] = Neighbour(self.tick_ms, phase, now_ms)
 
     def leave(self, peer_id: PeerId) -> None:
         """Forget a neighbour and all that waits for it."""
@@ -162,8 +157,7 @@ class Gossip:
             raise LocalProtocolError(f"a {topic} of {len(body)} bytes, at most {MAX_BODY_BYTES}")
         # The clock as the counter: it goes on rising over a restart.
         self._seq = max(self._seq + 1, now_ms)
-        chain_id, settlement = self._network
-        content = Content(chain_id, settlement, topic, self._author, self._seq, now_ms, body)
+        content = Content(self.chain_id, self.settlement, topic, self.author, self._seq, now_ms, body)
         signed = sign_content(content, sign)
         self._accept(frame_id(signed.content), _Held(content, signed), None, now_ms)
         return content
@@ -219,13 +213,13 @@ class Gossip:
         delivered: list[Content] = []
         for known_as, waiting in list(self._unknown.items()):
             content = waiting.held.content
-            verdict = Admission.REFUSE if now_ms >= waiting.until_ms else self._admit(content, now_ms)
+            verdict = Admission.REFUSE if now_ms >= waiting.until_ms else self.admit(content, now_ms)
             if verdict is Admission.UNKNOWN:
                 continue
             del self._unknown[known_as]
             if verdict is Admission.ADMIT and not self._is_superseded(content):
                 try:
-                    self._charge(content, now_ms)
+                    self.charge(content, now_ms)
                 except RemoteProtocolError:
                     continue
                 self._accept(known_as, waiting.held, waiting.source, now_ms)
@@ -260,7 +254,7 @@ class Gossip:
         if known_as in self._seen or known_as in self._unknown or known_as in self._refused:
             return None
         content = read_content(signed)
-        if (content.chain_id, content.settlement) != self._network:
+        if (content.chain_id, content.settlement) != (self.chain_id, self.settlement):
             raise Malformed("a frame of another network")
         if not self._is_fresh(content, now_ms) or self._is_superseded(content):
             return None
@@ -274,7 +268,7 @@ class Gossip:
             if peer_id_of(content.author) == peer_id:
                 raise OverBudget(f"too many frames of {content.topic}")
             return None
-        verdict = self._admit(content, now_ms)
+        verdict = self.admit(content, now_ms)
         if verdict is Admission.REFUSE:
             keep_newest(self._refused, known_as, None, MAX_REFUSED)
             raise OutOfTurn(f"a frame of {content.topic} that its author may not send")
@@ -284,7 +278,7 @@ class Gossip:
             return None
         require_signed(signed, content.author)
         if verdict is Admission.ADMIT:
-            self._charge(content, now_ms)
+            self.charge(content, now_ms)
         # Taken after the signature: else forged frames would use up the author's budget.
         budget.take(content.author, now_ms)
         held = _Held(content, signed)
