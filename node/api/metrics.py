@@ -36,10 +36,10 @@ class _Numbers:
     def collect(self) -> Iterator[Metric]:
         """Every number, in a fixed order."""
         view, watched = self._view, self._view.watched
-        yield _info("vcoin_node_info", "This node's release; always 1.", "agent", view.agent)
-        yield _gauge(
-            "vcoin_node_ready", "Whether the node takes part: 1, or 0 while it starts or is paused.", _ready(view)
-        )
+        release = [(view.agent, 1)]
+        yield _labelled(GaugeMetricFamily, "vcoin_node_info", "This node's release; always 1.", "agent", release)
+        ready = int(view.state == "ready")
+        yield _gauge("vcoin_node_ready", "Whether the node takes part: 1, or 0 while it starts or is paused.", ready)
         yield _gauge(
             "vcoin_node_start_time_seconds", "When the daemon was started, since 1970.", view.started_ms / 1000
         )
@@ -53,12 +53,10 @@ class _Numbers:
         yield _gauge(
             "vcoin_case_pass_ratio", "Cases that ended in a pass; 1 before the first.", watched.pass_percent / 100
         )
-        yield _alerts(watched.alerts)
+        alerts = ((rule, int(rule in watched.alerts)) for rule in ALERTS)
+        meaning = "Whether a rule that acts by itself does so now."
+        yield _labelled(GaugeMetricFamily, "vcoin_alert", meaning, "rule", alerts)
         yield from _network(view)
-
-
-def _ready(view: Snapshot) -> int:
-    return int(view.state == "ready")
 
 
 def _tasks(view: Snapshot) -> Iterator[Metric]:
@@ -91,13 +89,6 @@ def _cards(view: Snapshot) -> Iterator[Metric]:
     return iter((heat, total, used, busy))
 
 
-def _alerts(broken: tuple[str, ...]) -> Metric:
-    family = GaugeMetricFamily("vcoin_alert", "Whether a rule that acts by itself does so now.", labels=["rule"])
-    for rule in ALERTS:
-        family.add_metric([rule], int(rule in broken))
-    return family
-
-
 def _network(view: Snapshot) -> Iterator[Metric]:
     work, chain = view.work, view.chain
     yield _gauge("vcoin_peers", "Peers that are connected.", view.peers)
@@ -117,14 +108,18 @@ def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
 
 
-def _info(name: str, meaning: str, label: str, word: str) -> Metric:
-    family = GaugeMetricFamily(name, meaning, labels=[label])
-    family.add_metric([word], 1)
+def _labelled(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    meaning: str,
+    label: str,
+    numbers: Iterable[tuple[str, int]],
+) -> Metric:
+    family = kind(name, meaning, labels=[label])
+    for word, number in numbers:
+        family.add_metric([word], number)
     return family
 
 
 def _counts(name: str, meaning: str, label: str, counts: tuple[CountView, ...]) -> Metric:
-    family = CounterMetricFamily(name, meaning, labels=[label])
-    for each in counts:
-        family.add_metric([each.kind], each.count)
-    return family
+    return _labelled(CounterMetricFamily, name, meaning, label, ((each.kind, each.count) for each in counts))

@@ -31,15 +31,6 @@ class Campaign:
     act_w: bytes
     answers: tuple[MeasuredAnswer, ...]
 
-    def entry(self, class_id: int) -> dict[str, Any]:
-        """A class's entry for a calibration file. Raises: ValueError where too little was measured."""
-        n = sum(not each.is_held_out for each in honest(self.answers, class_id, class_id))
-        return _entry(report.proposed(self.answers, class_id), n, self.weighed(class_id))
-
-    def weighed(self, class_id: int) -> Weighed | None:
-        """Margin scores; None where the cheat chooses as an honest node does."""
-        return _weighed(self.answers, class_id)
-
     def report(self, deployed: Mapping[int, Calibration]) -> dict[str, Any]:
         """Everything, as JSON has it; `deployed` are the constants that a release carries for this model."""
         proposed = {class_id: report.proposed(self.answers, class_id) for class_id in self.classes}
@@ -63,11 +54,15 @@ class Campaign:
         }
 
     def _class(self, class_id: int, proposed: Calibration, deployed: Mapping[int, Calibration]) -> dict[str, Any]:
-        n, not_passed = report.held_out(self.answers, class_id, proposed)
-        found: dict[str, Any] = {"proposed": self.entry(class_id), "held_out": {"n": n, "not_passed": not_passed}}
+        weighed = _weighed(self.answers, class_id)
+        n = sum(not each.is_held_out for each in honest(self.answers, class_id, class_id))
+        kept, not_passed = report.held_out(self.answers, class_id, proposed)
+        found: dict[str, Any] = {
+            "proposed": _entry(proposed, n, weighed),
+            "held_out": {"n": kept, "not_passed": not_passed},
+        }
         if class_id in deployed:
             found["deployed"] = report.describe(deployed[class_id])
-        weighed = self.weighed(class_id)
         scores = deployed[class_id].margins if class_id in deployed else None
         if scores is not None:
             # They were made from other answers, and so these judge them.
@@ -158,6 +153,7 @@ def _entry(calibration: Calibration, n: int, weighed: Weighed | None) -> dict[st
 
 
 def _weighed(answers: Sequence[MeasuredAnswer], class_id: int) -> Weighed | None:
+    """Margin scores; None where the cheat chooses as an honest node does."""
     try:
         return report.weigh(answers, class_id)
     except ValueError:

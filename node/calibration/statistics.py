@@ -29,11 +29,6 @@ def interval(hits: int, of: int, confidence: float = CONFIDENCE) -> tuple[float,
     return low, high
 
 
-def upper(hits: int, of: int, confidence: float = CONFIDENCE) -> float:
-    """The largest share that a one-sided exact test does not exclude."""
-    return interval(hits, of, 2 * confidence - 1)[1]
-
-
 def same_share(hits: int, of: int, other_hits: int, other_of: int) -> float:
     """How often chance alone makes two counts as unlike as these if their shares are equal: Fisher's exact test."""
     total = hits + other_hits

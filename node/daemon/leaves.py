@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,10 +115,8 @@ class Leaves:
         margins = _margins(check, len(ids))
         pieces: list[str] = []
         if manifest is not None and ids:
-            try:
+            with suppress(AdapterError):
                 pieces = await trio.to_thread.run_sync(_pieces, await self._answers.tokenizer(manifest), ids)
-            except AdapterError:
-                pieces = []
         tokens = tuple(
             api.TokenView(pieces[at] if pieces else str(token), margins[at] if margins else UNKNOWN)
             for at, token in enumerate(ids)

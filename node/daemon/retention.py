@@ -4,7 +4,6 @@ A seat may ask for a job's content until its batch is final, and a requester for
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import trio
@@ -32,8 +31,11 @@ class Retention:
         """Delete old content that is no longer needed; content that cannot be deleted now waits for the next sweep."""
         before_ms = now_ms - KEEP_AFTER_FINAL_MS
         try:
-            wiped = await self._sealing.forget_before(before_ms, frozenset(self._needed_inputs(before_ms)))
-            jobs = frozenset(self._needed_jobs(before_ms))
+            requester, provider = self._machine.requester, self._machine.provider
+            every = (*requester.jobs, *provider.jobs)
+            inputs = frozenset(Cid(job.input_cid) for job in every if _is_needed(job, before_ms))
+            wiped = await self._sealing.forget_before(before_ms, inputs)
+            jobs = frozenset(job.job_id.hex() for job in provider.jobs if job.job_id and _is_needed(job, before_ms))
             # Read here: the thread must not look at what events change meanwhile.
             batches = self._machine.docket.batches
             pending = frozenset(name.hex() for name, batch in batches.items() if not batch.is_over)
@@ -43,16 +45,6 @@ class Retention:
         else:
             if wiped:
                 log.info("old content removed", extra={"inputs": wiped})
-
-    def _needed_inputs(self, before_ms: int) -> Iterator[Cid]:
-        for view in (*self._machine.requester.jobs, *self._machine.provider.jobs):
-            if _is_needed(view, before_ms):
-                yield Cid(view.input_cid)
-
-    def _needed_jobs(self, before_ms: int) -> Iterator[str]:
-        for view in self._machine.provider.jobs:
-            if view.job_id and _is_needed(view, before_ms):
-                yield view.job_id.hex()
 
     def _sweep_work(self, before_ms: int, needed: frozenset[str], pending: frozenset[str]) -> None:
         for folder in _older(self._work / "jobs", before_ms):

@@ -98,14 +98,11 @@ def deploy(
         out=out,
     )
     outcome = trio.run(_carry_out, order)
-    if json:
-        output.as_json(as_plain(outcome))
-    else:
-        output.data(described(outcome))
-        for each in outcome.found:
-            if not each.refused:
-                output.words(f"warning: {each.what}")
-                output.words(f"hint: {each.fix}")
+    output.show(json, as_plain(outcome), lambda: described(outcome))
+    for each in outcome.found:
+        if not json and not each.refused:
+            output.words(f"warning: {each.what}")
+            output.words(f"hint: {each.fix}")
     if outcome.refused:
         first, *others = outcome.refused
         more = f" (and {len(others)} more)" if others else ""

@@ -8,8 +8,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Fault
 from node.api.views import JobView, read
-from node.cli.commands.proof import proof
-from node.cli.commands.verify import verify
+from node.cli.commands.proof import proof, verify
 from node.cli.ui import output
 from node.cli.ui.answer import Follower
 from node.cli.ui.call import TERMS, Terms, send

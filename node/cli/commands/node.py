@@ -9,10 +9,9 @@ from cyclopts import Parameter
 
 from node.api.faults import Exit, Fault
 from node.cli.commands.liveness import app as liveness
-from node.cli.commands.owner import classes, rotate, unjail
+from node.cli.commands.owner import classes, commission, payout, rotate, unjail
 from node.cli.commands.score import score
 from node.cli.commands.status import status
-from node.cli.commands.terms import commission, payout
 from node.cli.commands.why import why_slashed
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import DEFAULT_DATA_DIR, client, data_dir_of
@@ -97,12 +96,11 @@ def init(
         "peer_id": founded.peer_id,
         "client": founded.client,
     }
-    if common.json:
-        output.as_json(facts)
-        return Exit.OK
-    output.data(output.pairs((name.replace("_", " "), value) for name, value in facts.items()))
-    output.words("next: vcoin stake deposit 5000 --owner-key FILE, then vcoin node run")
-    return Exit.OK
+    rows = ((name.replace("_", " "), value) for name, value in facts.items())
+    code = output.show(common.json, facts, lambda: output.pairs(rows))
+    if not common.json:
+        output.words("next: vcoin stake deposit 5000 --owner-key FILE, then vcoin node run")
+    return code
 
 
 @app.command

@@ -1,4 +1,7 @@
-"""`vcoin job proof`: one file with the papers of a job and what the chain says of it, as far as it has come."""
+"""`vcoin job proof`: one file with the papers of a job and what the chain says of it, as far as it has come.
+
+`vcoin job verify`: the check of such a file, without a network, and beside the chain where that is wanted.
+"""
 
 import os
 from pathlib import Path
@@ -11,6 +14,7 @@ from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common, Flag
 from node.cli.ui.phrases import short, size
+from node.cli.ui.settings import config_of
 
 if TYPE_CHECKING:
     from protocol.proof.check import Check
@@ -146,3 +150,61 @@ def _keep(path: Path, data: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         raise Fault("bad_request", f"cannot write {path}: {error.strerror}", "name another --output") from error
+
+
+def verify(
+    file: Path,
+    /,
+    *,
+    rpc: Annotated[str, Parameter(metavar="URL")] = "",
+    deployment: Path | None = None,
+    rerun: Flag = False,
+    common: Common = COMMON,
+) -> int:
+    """Check a job's proof: signatures, hashes, leaf, sums, draw, seats, scores, verdict and split of the pay.
+
+    Needs no node and no network. Exit code: 0 nothing is wrong, 1 something is, or this is no proof.
+
+    Parameters
+    ----------
+    file
+        What vcoin job proof wrote.
+    rpc
+        Also compare every part with the chain behind this endpoint.
+    deployment
+        With --rpc: the addresses file of the network's contracts; nothing: the node's setting.
+    rerun
+        Also compute in containers of this machine: the answer's score, and how far a fresh answer agrees with it.
+    """
+    document, checks = checked(read_file(file), str(file))
+    if rpc:
+        from node.cli.ui.confirm import confirmed
+
+        checks += confirmed(document.value, rpc, deployment, common)
+    if rerun:
+        checks += _computed(document.value, common)
+    return _show_all(checks, common)
+
+
+def _computed(proof: "Proof", common: Common) -> "tuple[Check, ...]":
+    """Raises: ConfigError, ExecutorError where this machine cannot run the model."""
+    from node.cli.ui.rerun import open_bench, rerun
+
+    memory = config_of(common.data_dir).executor.memory
+    with open_bench(common) as bench:
+        return rerun(proof, bench, memory)
+
+
+def _show_all(checks: "tuple[Check, ...]", common: Common) -> int:
+    from protocol.proof.verify import has_failed
+
+    failed, head = has_failed(checks), ("check", "result", "what")
+    rows = [(each.name, each.outcome.value, each.words) for each in checks]
+    found = {"ok": not failed, "checks": plain_checks(checks)}
+    output.show(common.json, found, lambda: output.table(head, rows))
+    wrong = [each.name for each in checks if each.outcome.value == "failed"]
+    if wrong:
+        output.error(f"{len(wrong)} of {len(checks)} checks failed: {', '.join(wrong)}", "the table says why")
+    else:
+        output.words("nothing in it is wrong")
+    return Exit.FAILED if failed else Exit.OK

@@ -1,5 +1,6 @@
 """The common part of all commands: their look in --help, and the options that each of them takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +37,9 @@ class Common:
 COMMON = Common()
 
 
-def coins(_type: Any, tokens: Any) -> int:
-    """An amount in VCN, as people write it, in wei. Raises: ValueError, which becomes a usage error."""
-    return wei_of(tokens[0].value)
+def converter(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
+    """Reads the word of an option. A ValueError of `read` becomes a usage error."""
+    return lambda _type, tokens: read(tokens[0].value)
 
 
 def wei_of(text: str) -> int:
@@ -53,37 +54,35 @@ def wei_of(text: str) -> int:
     return wei
 
 
-Coins = Annotated[int, Parameter(converter=coins, metavar="VCN")]
+Coins = Annotated[int, Parameter(converter=converter(wei_of), metavar="VCN")]
 """An amount in VCN on the command line, in wei in the code."""
 
 
-def address(_type: Any, tokens: Any) -> Address:
-    """An address of the chain, with its checksum. Raises: ValueError, which becomes a usage error."""
+def address(text: str) -> Address:
+    """An address of the chain, with its checksum. Raises: ValueError."""
     from protocol.wire.ids import checksum
 
-    text: str = tokens[0].value
     try:
         return checksum(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no address: 0x and 40 hexadecimal digits") from error
 
 
-AddressOf = Annotated[Address, Parameter(converter=address, metavar="ADDRESS")]
+AddressOf = Annotated[Address, Parameter(converter=converter(address), metavar="ADDRESS")]
 """An address on the command line."""
 
 
-def addresses(type_: Any, tokens: Any) -> tuple[Address, ...]:
+def addresses(_type: Any, tokens: Any) -> tuple[Address, ...]:
     """Several addresses, each as `address` reads it."""
-    return tuple(address(type_, [token]) for token in tokens)
+    return tuple(address(token.value) for token in tokens)
 
 
 AddressesOf = Annotated[tuple[Address, ...], Parameter(converter=addresses, metavar="ADDRESS", negative="")]
 """Addresses on the command line, each after its own flag."""
 
 
-def percent(_type: Any, tokens: Any) -> int:
-    """A share as people write it, 12.5, in basis points. Raises: ValueError, which becomes a usage error."""
-    text: str = tokens[0].value
+def percent(text: str) -> int:
+    """A share as people write it, 12.5, in basis points. Raises: ValueError."""
     whole, _, rest = text.removesuffix("%").partition(".")
     digits = whole + rest.ljust(2, "0")
     if not whole.isascii() or not digits.isascii() or not digits.isdigit() or len(rest) > 2 or int(digits) > 10_000:
@@ -91,35 +90,33 @@ def percent(_type: Any, tokens: Any) -> int:
     return int(digits)
 
 
-Percent = Annotated[int, Parameter(converter=percent, metavar="PERCENT")]
+Percent = Annotated[int, Parameter(converter=converter(percent), metavar="PERCENT")]
 """A share on the command line, in basis points in the code."""
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-def seconds(_type: Any, tokens: Any) -> int:
-    """A time span as people write it, 36h, in seconds. Raises: ValueError, which becomes a usage error."""
-    text: str = tokens[0].value
+def seconds(text: str) -> int:
+    """A time span as people write it, 36h, in seconds. Raises: ValueError."""
     count, unit = text[:-1], text[-1:]
     if not count.isascii() or not count.isdigit() or unit not in _UNIT_SECONDS or not 0 < int(count) < 2**31:
         raise ValueError(f"{text!r} is no time span: a number and one of s, m, h, d, for example 36h")
     return int(count) * _UNIT_SECONDS[unit]
 
 
-Seconds = Annotated[int, Parameter(converter=seconds, metavar="SPAN")]
+Seconds = Annotated[int, Parameter(converter=converter(seconds), metavar="SPAN")]
 """A time span on the command line, in seconds in the code."""
 
 
-def class_ids(_type: Any, tokens: Any) -> tuple[int, ...]:
-    """Device classes as people write them: 1,2. Raises: ValueError, which becomes a usage error."""
-    text: str = tokens[0].value
+def class_ids(text: str) -> tuple[int, ...]:
+    """Device classes as people write them: 1,2. Raises: ValueError."""
     parts = text.split(",")
     if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= 31 for part in parts):
         raise ValueError(f"{text!r} names no device classes: numbers from 1 to 31, for example 1,2")
     return tuple(sorted({int(part) for part in parts}))
 
 
-ClassIds = Annotated[tuple[int, ...], Parameter(converter=class_ids, metavar="A,B", n_tokens=1)]
+ClassIds = Annotated[tuple[int, ...], Parameter(converter=converter(class_ids), metavar="A,B", n_tokens=1)]
 """Device classes on the command line."""
 
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
