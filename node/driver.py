@@ -84,7 +84,8 @@ class Driver:
         self._pending: dict[bytes, Pending] = {}
         self._room = trio.lowlevel.ParkingLot()
         self._observers: list[trio.MemorySendChannel[Event]] = []
-        self._effects: trio.Nursery | None = None
+        self._effects: trio.Nursery
+        """Of the effects under way, while it runs."""
         self._folded = False
         self.missed = 0
         """Events that observers were too slow for."""
@@ -205,7 +206,6 @@ class Driver:
         for arrival, place in zip(arrivals, places, strict=True):
             await self._handle(arrival, now_ms, None if first is None else first + place)
         if first is not None and self._folding.has_handled(last := first + len(rows) - 1):
-            assert self._effects is not None
             self._effects.start_soon(self._folding.compact, last)
 
     async def _handle(self, arrival: _Arrival, now_ms: TimestampMs, seq: int | None) -> None:
@@ -215,7 +215,7 @@ class Driver:
             self._room.unpark_all()
         event = arrival.event
         if event is not None and self._folding.is_refused(event):
-            await self._give_up(arrival, pending, "not handled: another of its kind made a role raise", now_ms, seq)
+            await self._give_up(event, pending, "not handled: another of its kind made a role raise", now_ms, seq)
         elif event is not None:
             try:
                 effects = self._folding.machine.handle(event, now_ms)
@@ -225,7 +225,7 @@ class Driver:
             except (MemoryError, ConfigError):
                 raise
             except Exception as error:
-                await self._survive(arrival, pending, error, now_ms, seq)
+                await self._survive(event, pending, error, now_ms, seq)
                 effects = ()
             for effect in effects:
                 self._want(effect, kept=is_durable(event))
@@ -235,39 +235,33 @@ class Driver:
 
     # --- what a role cannot handle ----------------------------------------------------------------------------------
     async def _survive(
-        self, arrival: _Arrival, pending: Pending | None, error: Exception, now_ms: TimestampMs, seq: int | None
+        self, event: Event, pending: Pending | None, error: Exception, now_ms: TimestampMs, seq: int | None
     ) -> None:
         """Set aside what made a role raise, then give the roles back what they were before it."""
-        event = arrival.event
-        assert event is not None
         log.debug("%s made a role raise", name_of_event(event), exc_info=error)
         if is_word_of_peer(event):
             self._folding.suspect(event)
             _charge(self._blame, event, Malformed(reason_of(error)))
-        await self._give_up(arrival, pending, reason_of(error), now_ms, seq)
+        await self._give_up(event, pending, reason_of(error), now_ms, seq)
         self._folding.is_torn = True
         if self._folding.take_turn():
             await self._mend(seq, keep_heard=is_durable(event))
 
     async def _give_up(
-        self, arrival: _Arrival, pending: Pending | None, reason: str, now_ms: TimestampMs, seq: int | None
+        self, event: Event, pending: Pending | None, reason: str, now_ms: TimestampMs, seq: int | None
     ) -> None:
-        event = arrival.event
-        assert event is not None
         # An answer that cannot be handled is as good as none: its effect is open until its failure is handled.
-        reopen = pending is not None and not isinstance(event, DeadlinePassed | EffectFailed)
+        reopened = None if isinstance(event, DeadlinePassed | EffectFailed) else pending
         if is_durable(event):
             assert seq is not None
-            await self._folding.set_aside(Unhandled(seq, now_ms, name_of_event(event), reason, reopen))
+            await self._folding.set_aside(Unhandled(seq, now_ms, name_of_event(event), reason, reopened is not None))
         else:
             await self._folding.tell(name_of_event(event), reason)
-        if reopen:
-            assert pending is not None
-            assert arrival.answers is not None
-            assert self._effects is not None
-            self._pending[arrival.answers] = pending
-            failure = failed(pending.effect, f"its answer was set aside: {reason}", transient=False)
-            self._effects.start_soon(self._send.send, _Arrival(failure, arrival.answers))
+        if reopened is not None:
+            key = effect_key(reopened.effect)
+            self._pending[key] = reopened
+            failure = failed(reopened.effect, f"its answer was set aside: {reason}", transient=False)
+            self._effects.start_soon(self._send.send, _Arrival(failure, key))
 
     async def _mend(self, before: int | None, *, keep_heard: bool) -> None:
         """Fold anew all rows before one. Effects under way go on; those that a half-made change lost are asked for."""
@@ -303,7 +297,6 @@ class Driver:
         if isinstance(effect, AwaitDeadline):
             self._clockwork.wait_for(key, effect, not_before_ms)
             return
-        assert self._effects is not None
         self._effects.start_soon(self._perform, key, effect, name=type(effect).__name__)
 
     async def _perform(self, key: bytes, effect: Effect) -> None:

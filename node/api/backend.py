@@ -61,7 +61,6 @@ class Backend(Protocol):
 
     async def snapshot(self) -> views.Snapshot:
         """The snapshot of `vcoin status`. Answers at once from what the node already knows, also while it starts."""
-        ...
 
     async def ask_job(self, ask: JobAsk) -> str:
         """Admit a job (`node.api.admission.admit`), store its sealed input, put JobAsked on the driver.
@@ -69,15 +68,12 @@ class Backend(Protocol):
         Returns: the id to show and follow it by, once the requester has the request: its id in hex.
         Raises: Fault unknown_model, prompt_too_long, no_deposit, price_over_cap, no_able_node, not_ready.
         """
-        ...
 
     async def jobs(self) -> tuple[views.JobView, ...]:
         """All jobs that the journal knows, newest first, on either side; `text` may be left empty here."""
-        ...
 
     async def job(self, prefix: str) -> views.JobView:
         """One job. Raises: Fault not_found or ambiguous."""
-        ...
 
     def follow(self, prefix: str) -> AbstractAsyncContextManager[AsyncIterator[views.JobUpdate]]:
         """A job as it goes on: its view now with the text so far, then every change; ends when the job has ended.
@@ -86,56 +82,45 @@ class Backend(Protocol):
         is such a source. A reader that falls behind is cut off with Fault busy.
         Raises: Fault not_found or ambiguous, when it is entered.
         """
-        ...
 
     async def job_proof(self, prefix: str, *, with_content: bool) -> dict[str, Any]:
         """The proof of a job as far as it has come, as its file holds it (docs/verify.md).
 
         Raises: Fault not_found, ambiguous, not_ready before a node was given the job; ChainError.
         """
-        ...
 
     async def case(self, prefix: str) -> views.CaseView:
         """One case, by the id of its batch or of a job in it. Raises: Fault not_found or ambiguous."""
-        ...
 
     async def case_leaves(self, prefix: str) -> views.LeavesView:
         """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
-        ...
 
     async def models(self) -> tuple[views.ModelView, ...]:
         """The models in the content store."""
-        ...
 
     async def add_model(self, source: str) -> views.ModelView:
         """Put a model into the content store: the absolute path of a Hugging Face directory, or "smollm2".
 
         Safe to do twice. Raises: Fault bad_model, preflight where no container can be run to convert it.
         """
-        ...
 
     async def account(self) -> views.AccountView:
         """The client's money, read at the newest block."""
-        ...
 
     async def deposit(self, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         """Pay into the client's account with the client key: simulated, and only then sent unless `dry_run`.
 
         Raises: Reverted with the contract's error, nothing sent; ChainError.
         """
-        ...
 
     async def withdraw(self, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         """Take free money out of the client's account. Raises: as deposit."""
-        ...
 
     async def move_lane(self, step: LaneStep, prefix: str, amount_wei: int, *, dry_run: bool) -> views.PlanView:
         """Lock more for a node, start to take the rest back, or take it back; only OPEN looks at the amount.
 
         Raises: Fault not_found; else as deposit.
         """
-        ...
 
     async def score(self, prefix: str) -> views.ScoreView:
         """A node's score and its terms, read from the chain; "me" is this node. Raises: Fault not_found."""
-        ...

@@ -29,10 +29,6 @@ class _Numbers:
     def __init__(self, view: Snapshot) -> None:
         self._view = view
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing ahead of time."""
-        return ()
-
     def collect(self) -> Iterator[Metric]:
         """Every number, in a fixed order."""
         view, watched = self._view, self._view.watched

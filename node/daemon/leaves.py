@@ -74,8 +74,9 @@ class Leaves:
 
     def _sold(self, batch_id: BatchId) -> Iterable[Held]:
         batch, case = self._machine.settler.batch(batch_id), self._machine.docket.case(batch_id)
-        for index in case.drawn if batch and case else ():
-            assert batch is not None
+        if batch is None or case is None:
+            return
+        for index in case.drawn:
             job_id = batch.job_ids[index] if index < len(batch.job_ids) else None
             job = self._machine.provider.job(job_id) if job_id else None
             if job is None:
@@ -96,9 +97,8 @@ class Leaves:
                 continue
             if job.details is None or job.chosen is None or job.job_id is None:
                 continue
-            result, sealed = (job.delivery.result, job.delivery.sealed_result) if job.delivery else (None, b"")
             try:
-                shown = await self._parts.sealing.show(job.job_id, job.ask.input_cid, result, sealed)
+                shown = await self._parts.sealing.show(job.job_id, job.ask.input_cid, job.delivery)
             except AdapterError:
                 continue
             class_id = job.chosen.offer.class_id

@@ -119,10 +119,8 @@ class JobProofBuilder:
 
     # --- the content ------------------------------------------------------------------------------------------------
     async def _content(self, job: ProvidedJob | RequestedJob, papers: file.JobPapers) -> file.ContentPaper:
-        delivery = job.delivery
-        result, sealed = (delivery.result, delivery.sealed_result) if delivery else (None, b"")
         try:
-            shown = await self._parts.sealing.show(job.job_id or b"", papers.details.input_cid, result, sealed)
+            shown = await self._parts.sealing.show(job.job_id or b"", papers.details.input_cid, job.delivery)
         except AdapterError as error:
             hint = "it is kept until a day after the job's end; a proof without it needs none"
             raise Fault("not_found", str(error), hint) from error

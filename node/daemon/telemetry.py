@@ -139,8 +139,6 @@ class Metrics:
                 self._gpus = status.gpus
             case CaseResolved(verdict=verdict) if verdict in self.cases:
                 self.cases[verdict] += 1
-            case _:
-                pass
 
     @property
     def mean_task_ms(self) -> int:

@@ -1,6 +1,7 @@
 """A local network that runs: looking at it, and taking it down. Imports nothing that takes time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,7 @@ def look(node: LocalNode) -> RunningNode:
     is_alive = node.process is not None and node.process.is_alive
     snapshot = None
     if is_alive:
-        try:
+        # Without an answer it starts, or it hangs; that it has no snapshot says so.
+        with suppress(Fault):
             snapshot = read(Snapshot, Client(Path(node.socket)).get("status"))
-        except Fault:
-            # It starts, or it hangs; that it has no snapshot says so.
-            snapshot = None
     return RunningNode(node, is_alive, snapshot)

@@ -18,7 +18,7 @@ from chain.tx.wallet import Key
 from node.api.faults import Fault, vcn
 from node.api.views import BalanceView, CallView, PlanView
 from protocol.errors import Reverted
-from protocol.stages.assignment import Lane, LaneOpen
+from protocol.stages.assignment import LaneOpen
 from protocol.wire.ids import Address, Wei
 
 LANE_SECONDS = 600
@@ -38,52 +38,51 @@ async def deposit(network: Network, client: Key, amount: int) -> TransactionPlan
     """From a client's wallet into its account; amount in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
     wallet = await _wallet(network, client.address, -amount)
-    free = (await settlement.account_of(client.address)).free
+    account = await _account(network, client.address, amount)
     permit = await network.token.permit(client, settlement.address, amount)
     call = settlement.deposit(amount, permit)
-    return TransactionPlan(client.address, (call,), (_account(free, amount), wallet))
+    return TransactionPlan(client.address, (call,), (account, wallet))
 
 
 async def deposit_for(network: Network, by: Key, client: Address, amount: int) -> TransactionPlan:
     """From a wallet into somebody's account; amount in wei. Raises: Fault reverted, where the coins are not there."""
     settlement = network.settlement
     wallet = await _wallet(network, by.address, -amount)
-    free = (await settlement.account_of(client)).free
+    account = await _account(network, client, amount)
     allowing = await network.token.allowing(by.address, settlement.address, amount)
-    return TransactionPlan(
-        by.address, (*allowing, settlement.deposit_for(client, amount)), (_account(free, amount), wallet)
-    )
+    return TransactionPlan(by.address, (*allowing, settlement.deposit_for(client, amount)), (account, wallet))
 
 
 async def withdraw(network: Network, client: Key, amount: int) -> TransactionPlan:
     """Out of a client's account into its wallet; amount in wei."""
-    free = (await network.settlement.account_of(client.address)).free
+    account = await _account(network, client.address, -amount)
     wallet = await _wallet(network, client.address, amount)
-    return TransactionPlan(client.address, (network.settlement.withdraw(amount),), (_account(free, -amount), wallet))
+    return TransactionPlan(client.address, (network.settlement.withdraw(amount),), (account, wallet))
 
 
 async def open_lane(network: Network, client: Key, signer: Address, node: Address, amount: int) -> TransactionPlan:
     """Out of a client's account into its lane to a node, in wei; a closing lane is open again."""
     settlement = network.settlement
-    lane, free = await _lane(network, client, signer, node)
+    lane = await settlement.lane_of(client.address, signer, node)
     deadline = (await network.ethereum.block()).timestamp + LANE_SECONDS
     order = LaneOpen(client.address, signer, node, amount, lane.left + lane.mark, deadline)
     locked = BalanceView("lane", VCN, lane.left, lane.left + amount)
+    account = await _account(network, client.address, -amount)
     # The client sends it itself, so it needs no signature.
-    return TransactionPlan(client.address, (settlement.open_lane(order, b""),), (locked, _account(free, -amount)))
+    return TransactionPlan(client.address, (settlement.open_lane(order, b""),), (locked, account))
 
 
 async def close_lane(network: Network, client: Key, signer: Address, node: Address) -> TransactionPlan:
     """Start the clock after which a lane's rest may be taken back. Its node may bring jobs on chain until then."""
-    lane, _ = await _lane(network, client, signer, node)
+    lane = await network.settlement.lane_of(client.address, signer, node)
     stays = BalanceView("lane", VCN, lane.left, lane.left)
     return TransactionPlan(client.address, (network.settlement.close_lane(lane),), (stays,))
 
 
 async def reclaim_lane(network: Network, client: Key, signer: Address, node: Address) -> TransactionPlan:
     """Take the rest of a closed lane back into the account."""
-    lane, free = await _lane(network, client, signer, node)
-    balances = (BalanceView("lane", VCN, lane.left, 0), _account(free, lane.left))
+    lane = await network.settlement.lane_of(client.address, signer, node)
+    balances = (BalanceView("lane", VCN, lane.left, 0), await _account(network, client.address, lane.left))
     return TransactionPlan(client.address, (network.settlement.reclaim_lane(lane),), balances)
 
 
@@ -111,8 +110,9 @@ async def register(
     joins = [network.court.join_verifiers(agreed.operator, class_id) for class_id in class_ids] if verifies else []
     stake = BalanceView("stake", VCN, 0, amount)
     if commission_bps is None:
-        return TransactionPlan(owner.address, (stakes.register(terms, permit), *joins), (stake, wallet))
-    call = stakes.register_with_commission(terms, commission_bps, permit)
+        call = stakes.register(terms, permit)
+    else:
+        call = stakes.register_with_commission(terms, commission_bps, permit)
     return TransactionPlan(owner.address, (call, *joins), (stake, wallet))
 
 
@@ -274,13 +274,8 @@ async def unrecorded(_prepared: Prepared) -> None:
     """For a sender whose person waits for the end: nothing is journalled."""
 
 
-async def _lane(network: Network, client: Key, signer: Address, node: Address) -> tuple[Lane, int]:
-    """A lane, and what is free beside it, in wei."""
-    lane = await network.settlement.lane_of(client.address, signer, node)
-    return lane, (await network.settlement.account_of(client.address)).free
-
-
-def _account(free: int, change: int) -> BalanceView:
+async def _account(network: Network, client: Address, change: int) -> BalanceView:
+    free = (await network.settlement.account_of(client)).free
     return BalanceView("account", VCN, free, free + change)
 
 

@@ -33,7 +33,7 @@ from protocol.errors import AdapterError, LocalProtocolError, Malformed
 from protocol.judging.kinds import rows_of, validate
 from protocol.params import MAX_INLINE_BYTES, MAX_INPUT_BYTES, MAX_OUTPUT_BYTES
 from protocol.stages.assignment import kind_of
-from protocol.stages.commitment import Result
+from protocol.stages.commitment import ResultDelivery
 from protocol.stages.execution import InvalidResult
 from protocol.stages.verification import NOT_FOR_US
 from protocol.wire.ids import Cid, JobId, cid_of
@@ -111,8 +111,8 @@ class Sealing:
             raise ValueError(f"an input has 1 to {MAX_INPUT_BYTES} bytes, not {len(content)}")
         return await self._in_thread(lambda: self._store_input(content))
 
-    async def show(self, job_id: bytes, input_cid: bytes, result: Result | None, sealed_result: bytes) -> PlaintextCopy:
-        """A job's content in the clear, for its proof; an empty `sealed_result` is in the store.
+    async def show(self, job_id: bytes, input_cid: bytes, delivery: ResultDelivery | None) -> PlaintextCopy:
+        """A job's content in the clear, for its proof; a result that is not in its delivery is in the store.
 
         Raises: AdapterError if the key or the content is not here, or no longer, or does not open.
         """
@@ -121,10 +121,10 @@ class Sealing:
             key = self._key(input_cid)
             try:
                 asked = self._open_stored(key, b"input", Cid(input_cid), b"", MAX_INPUT_BYTES)
-                if result is None:
+                if delivery is None:
                     return PlaintextCopy(key, asked, None)
-                label = b"result" + job_id
-                answer = self._open_stored(key, label, Cid(result.blob_cid), sealed_result, MAX_OUTPUT_BYTES)
+                label, blob_cid = b"result" + job_id, Cid(delivery.result.blob_cid)
+                answer = self._open_stored(key, label, blob_cid, delivery.sealed_result, MAX_OUTPUT_BYTES)
                 return PlaintextCopy(key, asked, answer)
             except Unopened as error:
                 raise AdapterError(f"the content of this job does not open: {error}") from error

@@ -9,8 +9,9 @@ from node.cli.ui.phrases import percent
 from node.cli.ui.wallet import NodeWalletOptions, send_about
 
 if TYPE_CHECKING:
-    from node.cli.ui.types import Address, Call, Deployment, Network
+    from node.cli.ui.types import Deployment, Network
 
+WHOSE = "the key of owner or operator"
 app = noun("verifier", "The nodes that may be drawn to check others, by device class.")
 
 
@@ -34,7 +35,7 @@ def join(ids: ClassIds, /, *, wallet: NodeWalletOptions) -> int:
     ids
         Device classes, for example 1,2.
     """
-    return _send(ids, wallet, joins=True)
+    return send_about(wallet, WHOSE, lambda network, node: [network.court.join_verifiers(node, each) for each in ids])
 
 
 @app.command
@@ -46,15 +47,7 @@ def leave(ids: ClassIds, /, *, wallet: NodeWalletOptions) -> int:
     ids
         Device classes, for example 1,2.
     """
-    return _send(ids, wallet, joins=False)
-
-
-def _send(ids: tuple[int, ...], wallet: NodeWalletOptions, *, joins: bool) -> int:
-    def calls(network: "Network", node: "Address") -> "list[Call]":
-        step = network.court.join_verifiers if joins else network.court.leave_verifiers
-        return [step(node, class_id) for class_id in ids]
-
-    return send_about(wallet, "the key of owner or operator", calls)
+    return send_about(wallet, WHOSE, lambda network, node: [network.court.leave_verifiers(node, each) for each in ids])
 
 
 async def _look(network: "Network", _: "Deployment") -> list[dict[str, Any]]:
