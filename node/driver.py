@@ -28,14 +28,7 @@ from node.folding import (
 from node.performing import Adapter, Performer, failed
 from protocol.effects import AwaitDeadline, Effect, effect_key
 from protocol.errors import ConfigError, Malformed, RemoteProtocolError
-from protocol.events import (
-    DeadlinePassed,
-    EffectFailed,
-    Event,
-    HeartbeatReceived,
-    MessageReceived,
-    is_durable,
-)
+from protocol.events import DeadlinePassed, EffectFailed, Event, HeartbeatReceived, MessageReceived, is_durable
 from protocol.wire.ids import PeerId, TimestampMs
 
 log = logging.getLogger(__name__)

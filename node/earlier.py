@@ -5,28 +5,7 @@ from typing import Any
 
 import cbor2
 
-from protocol.timers import (
-    AbstainTimer,
-    AcceptTimer,
-    BatchTimer,
-    CallTimer,
-    CloseAuditTimer,
-    CommitAuditTimer,
-    ConveneAuditTimer,
-    DataDemandTimer,
-    FraudProofTimer,
-    LaneTimer,
-    LastCallTimer,
-    LatencyTimer,
-    OffersTimer,
-    OfflineTimer,
-    ReceiptTimer,
-    RequestTimer,
-    ResolveTimer,
-    ResultTimer,
-    RetryTimer,
-    RevealAuditTimer,
-)
+from protocol import timers
 from protocol.wire.names import name_of
 
 _RENAMED = {"ProofQuery": "FingerprintQuery", "ProofOpening": "FingerprintOpening"}
@@ -35,25 +14,25 @@ _HEX: tuple[Callable[[str], Any], ...] = (bytes.fromhex,)
 _ROUND = (bytes.fromhex, int, int)
 _SEAT = (bytes.fromhex, int)
 _TIMERS: dict[str, tuple[type[Any], tuple[Callable[[str], Any], ...]]] = {
-    "call": (CallTimer, _ROUND),
-    "last": (LastCallTimer, _ROUND),
-    "offers": (OffersTimer, _ROUND),
-    "request": (RequestTimer, _HEX),
-    "accept": (AcceptTimer, _HEX),
-    "result": (ResultTimer, _HEX),
-    "dead": (OfflineTimer, _HEX),
-    "retry": (RetryTimer, _HEX),
-    "lane": (LaneTimer, _HEX),
-    "receipt": (ReceiptTimer, _HEX),
-    "batch": (BatchTimer, ()),
-    "resolve": (ResolveTimer, _HEX),
-    "prove": (FraudProofTimer, _HEX),
-    "abstain": (AbstainTimer, _SEAT),
-    "demand": (DataDemandTimer, _SEAT),
-    "audit-try": (ConveneAuditTimer, _HEX),
-    "audit-late": (CommitAuditTimer, _HEX),
-    "audit-reveal": (RevealAuditTimer, _HEX),
-    "audit-close": (CloseAuditTimer, _HEX),
+    "call": (timers.CallTimer, _ROUND),
+    "last": (timers.LastCallTimer, _ROUND),
+    "offers": (timers.OffersTimer, _ROUND),
+    "request": (timers.RequestTimer, _HEX),
+    "accept": (timers.AcceptTimer, _HEX),
+    "result": (timers.ResultTimer, _HEX),
+    "dead": (timers.OfflineTimer, _HEX),
+    "retry": (timers.RetryTimer, _HEX),
+    "lane": (timers.LaneTimer, _HEX),
+    "receipt": (timers.ReceiptTimer, _HEX),
+    "batch": (timers.BatchTimer, ()),
+    "resolve": (timers.ResolveTimer, _HEX),
+    "prove": (timers.FraudProofTimer, _HEX),
+    "abstain": (timers.AbstainTimer, _SEAT),
+    "demand": (timers.DataDemandTimer, _SEAT),
+    "audit-try": (timers.ConveneAuditTimer, _HEX),
+    "audit-late": (timers.CommitAuditTimer, _HEX),
+    "audit-reveal": (timers.RevealAuditTimer, _HEX),
+    "audit-close": (timers.CloseAuditTimer, _HEX),
 }
 """Timers were texts up to schema 2, such as `abstain:<batch in hex>:<seat>`: the class of each, and its fields."""
 
@@ -75,6 +54,6 @@ def present_form(body: bytes) -> bytes:
 def _timer(text: str) -> list[Any]:
     kind, *parts = text.split(":")
     if kind in ("slow", "quick"):
-        return [name_of(LatencyTimer), [parts[0], kind == "slow"]]
+        return [name_of(timers.LatencyTimer), [parts[0], kind == "slow"]]
     cls, readers = _TIMERS[kind]
     return [name_of(cls), [read(part) for read, part in zip(readers, parts, strict=True)]]

@@ -119,8 +119,10 @@ async def open_parts(
             host = await stack.enter_async_context(listener)
         except P2PError as error:
             raise ConfigError(str(error), "set p2p.listen to an address that is free") from error
-        node = await _node_of(wallet.operator.address, chain)
-        machine = _machine(config, wallet, chain, host, node, node_secret(secrets), runner is not None)
+        rules = replace(chain.rules, heartbeat_ms=FAST_HEARTBEAT_INTERVAL_MS) if config.p2p.fast else chain.rules
+        roles = frozenset(map(Role, config.node.roles)) if runner is not None else frozenset({Role.REQUESTER})
+        settings = _settings(config, roles, node_secret(secrets), rules.profile)
+        machine = Machine(await _identity(config, wallet, chain, host), rules, settings)
         routes: dict[type[Any], Any] = {}
         driver = Driver(machine, journal, routes, clock, host.report)
         peers = _peers(config, machine, host, wallet, driver, clock)
@@ -203,28 +205,22 @@ async def _node_of(operator: Address, chain: ChainAdapter) -> Address | None:
     return node
 
 
-def _machine(
-    config: Config,
-    wallet: Wallet,
-    chain: ChainAdapter,
-    host: Host,
-    node: Address | None,
-    secret: bytes,
-    runs_containers: bool,
-) -> Machine:
+async def _identity(config: Config, wallet: Wallet, chain: ChainAdapter, host: Host) -> Identity:
+    """This node's names. Raises: ConfigError, as `_node_of`."""
     signer = wallet.client.address if wallet.client else None
-    identity = Identity(
+    return Identity(
         operator=wallet.operator.address,
         peer_id=host.peer_id,
         domain=chain.deployment.domain,
         addresses=host.addresses,
         client=Address(config.node.client) if config.node.client and signer else signer,
         signer=signer,
-        node=node,
+        node=await _node_of(wallet.operator.address, chain),
     )
-    rules = replace(chain.rules, heartbeat_ms=FAST_HEARTBEAT_INTERVAL_MS) if config.p2p.fast else chain.rules
-    roles = frozenset(map(Role, config.node.roles)) if runs_containers else frozenset({Role.REQUESTER})
-    settings = Settings(
+
+
+def _settings(config: Config, roles: frozenset[Role], secret: bytes, profile: str) -> Settings:
+    return Settings(
         secret=secret,
         roles=roles,
         price=config.node.price,
@@ -234,9 +230,8 @@ def _machine(
         memory_bytes=config.executor.memory,
         models=_allowed(config.executor.models),
         agent=AGENT,
-        profile=rules.profile,
+        profile=profile,
     )
-    return Machine(identity, rules, settings)
 
 
 def _allowed(models: tuple[str, ...]) -> frozenset[Cid] | None:

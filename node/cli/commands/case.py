@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -12,9 +11,9 @@ from node.cli.commands.review import review
 from node.cli.ui import output
 from node.cli.ui.contracts import ask_network
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, AddressOf, Common, DryRun, Yes, noun
+from node.cli.ui.options import COMMON, AddressOf, Common, noun
 from node.cli.ui.phrases import BLANK, exact_coins, percent, short, span, state
-from node.cli.ui.wallet import WalletOptions, carry_out_by
+from node.cli.ui.wallet import OwnerWalletOptions, carry_out_by
 
 if TYPE_CHECKING:
     from node.cli.ui.types import Address, Deployment, Network
@@ -74,35 +73,17 @@ def audits(*, node: AddressOf | None = None, common: Common = COMMON) -> int:
 
 
 @app.command
-def appeal(
-    case: str,
-    /,
-    *,
-    owner_key: Annotated[Path, Parameter(metavar="FILE")],
-    password_file: Path | None = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    common: Common = COMMON,
-) -> int:
+def appeal(case: str, /, *, wallet: OwnerWalletOptions) -> int:
     """Appeal a finding of fraud: seven other seats decide, for a bond of a hundredth of the stake.
 
-    The bond comes back if they find better, else it is lost. There is no appeal against their verdict.
+    The wallet's bond comes back if they find better, else it is lost. There is no appeal against their verdict.
 
     Parameters
     ----------
     case
         The id of its batch or of a job in it, or the beginning of one.
-    owner_key
-        The keystore file of the node's owner or operator, whose wallet pays the bond.
-    password_file
-        Its first line unlocks the key; nothing: VCOIN_PASSWORD, else a question.
-    yes
-        Send without asking.
-    dry_run
-        Only show what would happen.
     """
-    known = read(CaseView, client(common.data_dir).get("cases", case))
-    wallet = WalletOptions(owner_key, password_file, yes, dry_run, common)
+    known = read(CaseView, client(wallet.common.data_dir).get("cases", case))
 
     from node.wallet import plans
     from protocol.wire.ids import checksum

@@ -4,20 +4,17 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from node.api.faults import Fault
 from node.api.views import Snapshot, plain, read
 from node.cli.ui import output
 from node.cli.ui.contracts import with_network
 from node.cli.ui.daemon_socket import client
-from node.cli.ui.options import COMMON, AddressOf, Coins, Common, DryRun, Percent, Yes, noun
+from node.cli.ui.options import COMMON, AddressOf, Coins, Common, Percent, noun
 from node.cli.ui.phrases import exact_coins, percent, points
 from node.cli.ui.settings import config_of
-from node.cli.ui.wallet import HERE, NodeOption, NodeWalletOptions, WalletOptions, carry_out_about, carry_out_by
+from node.cli.ui.wallet import HERE, NodeOption, NodeWalletOptions, OwnerWalletOptions, carry_out_about, carry_out_by
 from protocol.roles.role import Role
 
 if TYPE_CHECKING:
@@ -29,36 +26,17 @@ WHOSE = "the wallet's key"
 
 
 @app.command
-def deposit(
-    amount: Coins,
-    /,
-    *,
-    owner_key: Annotated[Path, Parameter(metavar="FILE")],
-    commission: Percent | None = None,
-    password_file: Path | None = None,
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    common: Common = COMMON,
-) -> int:
+def deposit(amount: Coins, /, *, commission: Percent | None = None, wallet: OwnerWalletOptions) -> int:
     """Register this node with its first stake, or add to it, from the owner's wallet.
 
     Parameters
     ----------
     amount
         In VCN.
-    owner_key
-        The owner's keystore file (Web3 secret storage, as geth and cast write it).
     commission
         What a new node takes of the rewards of others' stake, for example 12.5; later see vcoin node commission.
-    password_file
-        Its first line unlocks the owner's key; nothing: VCOIN_PASSWORD, else a question.
-    yes
-        Send without asking.
-    dry_run
-        Only show what would happen.
     """
-    config = config_of(common.data_dir)
-    wallet = WalletOptions(owner_key, password_file, yes, dry_run, common)
+    config = config_of(wallet.common.data_dir)
     planned = partial(_deposit, config=config, amount=amount, commission_bps=commission)
     return carry_out_by(wallet, "the owner's key", planned)
 

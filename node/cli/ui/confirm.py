@@ -2,8 +2,10 @@
 
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from chain.contracts.network import Deployment, Network
+from chain.read.batch_history import BatchHistory, has_operated, read_batch_history, read_noise
 from node.cli.ui.contracts import with_network
 from node.cli.ui.options import Common
 from node.cli.ui.settings import config_of
@@ -11,10 +13,6 @@ from protocol.errors import ConfigError
 from protocol.proof.check import Check, CheckOutcome, absent, compared
 from protocol.proof.file import CasePaper, Listed, Proof
 from protocol.wire.ids import BatchId, Cid
-
-if TYPE_CHECKING:
-    from chain.contracts.network import Deployment, Network
-    from chain.read.batch_history import BatchHistory
 
 
 def confirmed(proof: Proof, rpc: str, deployment: Path | None, common: Common) -> tuple[Check, ...]:
@@ -26,9 +24,7 @@ def confirmed(proof: Proof, rpc: str, deployment: Path | None, common: Common) -
     return tuple(with_network(replace(config, chain=chain), lambda network, found: _confirm(proof, network, found)))
 
 
-async def _confirm(proof: Proof, network: "Network", deployment: "Deployment") -> list[Check]:
-    from chain.read.batch_history import has_operated, read_batch_history, read_noise
-
+async def _confirm(proof: Proof, network: Network, deployment: Deployment) -> list[Check]:
     head, place, worker = await network.ethereum.head(), proof.place, proof.worker
     profile = await network.params.profile()
     here = (deployment.chain_id, deployment.addresses.settlement, profile.epoch_blocks, profile.lag_blocks)
@@ -70,7 +66,7 @@ async def _confirm(proof: Proof, network: "Network", deployment: "Deployment") -
     return [*checks, *_parts(proof, history)]
 
 
-def _parts(proof: Proof, history: "BatchHistory") -> list[Check]:
+def _parts(proof: Proof, history: BatchHistory) -> list[Check]:
     listed = proof.case.verifiers if proof.case else None
     now = history.case.verifiers if history.case else None
     checks = [

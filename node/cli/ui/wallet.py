@@ -47,6 +47,15 @@ class WalletOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class OwnerWalletOptions(WalletOptions):
+    """Options of commands about a node's stake that its owner sends, or for an appeal its operator."""
+
+    key: Annotated[Path, Parameter(name="--owner-key", metavar="FILE")]
+    """The owner's keystore file (Web3 secret storage, as geth and cast write it); an appeal takes the operator's, too."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class NodeOption:
     """Which node a command is about."""
 
