@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from node.api.backend import ChatMessage, JobAsk, LaneStep
@@ -15,14 +14,6 @@ MAX_BODY_BYTES = 8 * 2**20
 MAX_MESSAGES = 1_024
 MAX_WEI = 2**96 - 1
 ROLES = ("system", "user", "assistant")
-
-
-@dataclass(frozen=True, slots=True)
-class PlanAsk:
-    """Move `amount_wei` of the client's money; only simulate where `dry_run`."""
-
-    amount_wei: int
-    dry_run: bool
 
 
 Reader = Callable[[Any], Any]
@@ -106,19 +97,22 @@ def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
     return fields
 
 
-def plan_ask(plain: dict[str, Any]) -> PlanAsk:
-    """A deposit or withdrawal. Raises: Fault unknown_field, bad_request."""
+def plan_ask(plain: dict[str, Any]) -> dict[str, Any]:
+    """A deposit or withdrawal: `amount_wei` of the client's money, only simulated where `dry_run`.
+
+    Raises: Fault unknown_field, bad_request.
+    """
     found = _read(plain, {"amount_wei": (_wei, _REQUIRED), "dry_run": (_flag, True)})
     if not found["amount_wei"]:
         raise Fault("bad_request", "amount_wei: expected more than 0")
-    return PlanAsk(**found)
+    return found
 
 
-def lane_ask(plain: dict[str, Any], step: LaneStep) -> PlanAsk:
-    """A step of a lane; only opening takes an amount. Raises: Fault unknown_field, bad_request."""
+def lane_ask(plain: dict[str, Any], step: LaneStep) -> dict[str, Any]:
+    """A step of a lane, as `plan_ask`; only opening takes an amount. Raises: Fault unknown_field, bad_request."""
     if step is LaneStep.OPEN:
         return plan_ask(plain)
-    return PlanAsk(0, **_read(plain, {"dry_run": (_flag, True)}))
+    return {"amount_wei": 0, **_read(plain, {"dry_run": (_flag, True)})}
 
 
 def proof_ask(plain: dict[str, Any]) -> bool:

@@ -20,7 +20,6 @@ import os
 import socket as socketlib
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -99,7 +98,7 @@ def _routes(backend: Backend) -> Starlette:
         return {"id": await backend.ask_job(asks.job_ask(body))}
 
     async def move_lane(step: LaneStep, body: dict[str, Any], prefix: str) -> Any:
-        return await backend.move_lane(step, prefix, **asdict(asks.lane_ask(body, step)))
+        return await backend.move_lane(step, prefix, **asks.lane_ask(body, step))
 
     async def metrics(request: Request) -> Response:
         _require_no_query(request)
@@ -127,8 +126,8 @@ def _routes(backend: Backend) -> Starlette:
             _view("/v1/models", backend.models),
             _order("/v1/models", lambda body: backend.add_model(asks.model_source(body)), status=201),
             _view("/v1/account", backend.account),
-            _order("/v1/account/deposit", lambda body: backend.deposit(**asdict(asks.plan_ask(body)))),
-            _order("/v1/account/withdraw", lambda body: backend.withdraw(**asdict(asks.plan_ask(body)))),
+            _order("/v1/account/deposit", lambda body: backend.deposit(**asks.plan_ask(body))),
+            _order("/v1/account/withdraw", lambda body: backend.withdraw(**asks.plan_ask(body))),
             *(_order(f"/v1/lanes/{{prefix}}/{step}", partial(move_lane, step)) for step in LaneStep),
             _view("/v1/score/{prefix}", backend.score),
             _order("/v1/embeddings", lambda body: embeddings.answer(backend, asks.embeddings_ask(body))),

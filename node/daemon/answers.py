@@ -3,6 +3,7 @@
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -80,14 +81,12 @@ class Answers:
     async def text(self, manifest: ModelManifest | None, job_id: bytes) -> str:
         """All text of an attempt that is known: of its result, else of its frames; empty where there is neither."""
         if manifest is not None:
-            try:
+            with suppress(AdapterError):
                 result = await trio.to_thread.run_sync(self._result, job_id)
                 if isinstance(result, str):
                     return result
                 if result is not None:
                     return text_of(await self.tokenizer(manifest), result)
-            except AdapterError:
-                pass
         return self.streamed(job_id)
 
     def streamed(self, job_id: bytes) -> str:
