@@ -96,18 +96,14 @@ class Prompt:
     text: str
 
 
-def all_prompts() -> list[Prompt]:
-    """Every prompt, in the one order that gives each its place."""
-    return [
-        *(Prompt(Family.PROSE, form.format(subject)) for subject in SUBJECTS for form in PROSE),
-        *(Prompt(Family.FORMAL, form.format(thing)) for thing in THINGS for form in FORMAL),
-        *(Prompt(Family.NUMBERS, text) for text in NUMBERS),
-        *(Prompt(Family.OTHER, text) for text in OTHER),
-        *(Prompt(Family.SHORT, text) for text in SHORT),
-    ]
-
-
-PROMPTS = tuple(all_prompts())
+PROMPTS = (
+    *(Prompt(Family.PROSE, form.format(subject)) for subject in SUBJECTS for form in PROSE),
+    *(Prompt(Family.FORMAL, form.format(thing)) for thing in THINGS for form in FORMAL),
+    *(Prompt(Family.NUMBERS, text) for text in NUMBERS),
+    *(Prompt(Family.OTHER, text) for text in OTHER),
+    *(Prompt(Family.SHORT, text) for text in SHORT),
+)
+"""Every prompt, in the one order that gives each its place."""
 
 
 def place_of(number: int) -> int:

@@ -61,11 +61,10 @@ class FailureRate:
 
 def widened(calibration: Calibration) -> Calibration:
     """The tolerances across classes."""
-
-    def wide(band: Tolerance) -> Tolerance:
-        return Tolerance(band.d0 * ACROSS_PERCENT // 100, band.d1 * ACROSS_PERCENT // 100)
-
-    act, chunk, tok, worst = (wide(getattr(calibration, term)) for term in TERMS)
+    bands = (getattr(calibration, term) for term in TERMS)
+    act, chunk, tok, worst = (
+        Tolerance(band.d0 * ACROSS_PERCENT // 100, band.d1 * ACROSS_PERCENT // 100) for band in bands
+    )
     return Calibration(act, chunk, tok, worst)
 
 
@@ -90,9 +89,8 @@ def rates(answers: Iterable[MeasuredAnswer], calibrations: Mapping[int, Calibrat
     for each in answers:
         if each.worker not in calibrations:
             continue
-        by = calibrations[each.worker]
-        if each.worker != each.checker:
-            by = widened(by)
+        own = calibrations[each.worker]
+        by = own if each.worker == each.checker else widened(own)
         for length, cut in each.cuts.items():
             if length == WHOLE and each.variant != HONEST:
                 continue

@@ -94,12 +94,10 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
         return Exit.NO_DAEMON
     seen = running.survey(record)
     chain_runs = record.chain is not None and record.chain.is_alive
-    if json:
-        found = [{"name": each.member.name, "alive": each.is_alive, "state": _state(each)} for each in seen]
-        output.as_json({**record.plain(), "chain_alive": chain_runs, "found": found})
-    else:
-        output.data([f"chain {record.chain_id} at {record.rpc}: {'runs' if chain_runs else 'DOWN'}", ""])
-        output.data(table(seen))
+    found = [{"name": each.member.name, "alive": each.is_alive, "state": _state(each)} for each in seen]
+    plain = {**record.plain(), "chain_alive": chain_runs, "found": found}
+    head = f"chain {record.chain_id} at {record.rpc}: {'runs' if chain_runs else 'DOWN'}"
+    output.show(json, plain, lambda: [head, "", *table(seen)])
     return Exit.OK if chain_runs and all(each.is_alive for each in seen) else Exit.NO_DAEMON
 
 

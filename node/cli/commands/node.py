@@ -154,17 +154,12 @@ def journal(*, common: Common = COMMON) -> int:
     from node.journal import read_aside
 
     aside = read_aside(data_dir_of(common.data_dir, os.environ))
-    if common.json:
-        output.as_json([each._asdict() for each in aside])
-    elif aside:
-        rows = [
-            (str(each.seq) if each.seq else BLANK, moment(each.at_ms // 1000), each.event, each.reason)
-            for each in aside
-        ]
-        output.data(output.table(("row", "when", "event", "reason"), rows))
-    else:
+    if not aside and not common.json:
         output.words("nothing was set aside")
-    return Exit.OK
+        return Exit.OK
+    head = ("row", "when", "event", "reason")
+    rows = ((str(each.seq or BLANK), moment(each.at_ms // 1000), each.event, each.reason) for each in aside)
+    return output.show(common.json, [each._asdict() for each in aside], lambda: output.table(head, rows))
 
 
 def _questions(interactive: bool) -> Callable[[str, str, Callable[[str], object]], str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from node.api.faults import Exit, Fault
+from node.api.faults import Fault
 from node.api.views import LeafView, LeavesView, plain, read
 from node.cli.ui import output, standing
 from node.cli.ui.columns import beside, terminal_width, wrapped
@@ -56,13 +56,11 @@ def review(case: str, /, *, rerun: Flag = False, common: Common = COMMON) -> int
     seen = ask_network(common.data_dir, lambda network, deployment: standing.read_standing(network, deployment, name))
     leaves = held.leaves if held else ()
     fresh = _computed(leaves, common) if rerun else {}
-    if common.json:
-        output.as_json(shown_to_programs(seen, leaves, fresh))
-    else:
-        output.data(shown(seen, leaves, fresh, terminal_width()))
-        if lack:
-            output.words(lack)
-    return Exit.OK
+    everything = shown_to_programs(seen, leaves, fresh)
+    code = output.show(common.json, everything, lambda: shown(seen, leaves, fresh, terminal_width()))
+    if lack and not common.json:
+        output.words(lack)
+    return code
 
 
 def _held(case: str, common: Common) -> tuple[LeavesView | None, str]:
