@@ -185,12 +185,11 @@ class OpeningResponder:
 
 def _answer(message: SampleOpening | FingerprintOpening) -> bytes:
     """The bytes for an answer on chain: the whole message, or without content that seats may fetch by its id."""
+    choices: list[SampleOpening | FingerprintOpening] = [message]
     if isinstance(message, SampleOpening):
         bare = replace(message, sealed_input=b"", sealed_result=b"")
-        choices = [message, replace(message, sealed_input=b""), replace(message, sealed_result=b""), bare]
-        fitting = [data for each in choices if len(data := encode_named(each)) <= MAX_ANSWER_BYTES]
-    else:
-        fitting = [data for data in [encode_named(message)] if len(data) <= MAX_ANSWER_BYTES]
+        choices += [replace(message, sealed_input=b""), replace(message, sealed_result=b""), bare]
+    fitting = [data for each in choices if len(data := encode_named(each)) <= MAX_ANSWER_BYTES]
     return max(fitting, key=len, default=TOO_LARGE)
 
 

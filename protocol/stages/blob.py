@@ -1,7 +1,7 @@
 """Blobs: content that is too large for a message, named by its sha256, and the manifests of models."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from protocol.errors import Malformed
@@ -41,20 +41,9 @@ class ModelManifest:
 
     def encode(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces."""
-        plain = {
-            "v": 1,
-            "name": self.name,
-            "files": [{"path": file.path, "sha256": file.sha256.hex(), "size": file.size} for file in self.files],
-            "tokenizer": self.tokenizer,
-            "eos_ids": list(self.eos_ids),
-            "pad_id": self.pad_id,
-            "dtype": self.dtype,
-            "hidden": self.hidden,
-            "vocab": self.vocab,
-            "layers": self.layers,
-            "context": self.context,
-            "needs_bytes": self.needs_bytes,
-        }
+        plain = {"v": 1, **asdict(self)}
+        for file in plain["files"]:
+            file["sha256"] = file["sha256"].hex()
         return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
     @property

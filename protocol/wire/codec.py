@@ -189,12 +189,11 @@ def _checker(hint: Any) -> Callable[[Any, str], Any]:
     """Compile a type hint to the function that checks and builds a value of it."""
     origin = get_origin(hint)
     if origin is Annotated:
-        base, *bounds = get_args(hint)
-        return _bounded(base, tuple(bounds))
+        return _bounded(*get_args(hint))
     if origin in (Union, types.UnionType):
         return _one_of(hint)
-    if origin is tuple:
-        return _tuple(get_args(hint))
+    if origin is tuple and get_args(hint)[-1] is Ellipsis:
+        return _list(_checker(get_args(hint)[0]))
     if origin is type:
         return _class(get_args(hint)[0])
     if hint is Address:
@@ -252,23 +251,10 @@ def _class(hint: Any) -> Callable[[Any, str], Any]:
     return check
 
 
-def _bounded(base: Any, bounds: tuple[Any, ...]) -> Callable[[Any, str], Any]:
-    (bound,) = bounds
+def _bounded(base: Any, bound: Bits | Size) -> Callable[[Any, str], Any]:
     if isinstance(bound, Bits):
         return _integer(1 << bound.bits)
-    assert isinstance(bound, Size)
-    least = bound.most if bound.exact else 0
-    if base in (bytes, str):
-        return _sized(base, least, bound.most)
-    inner = _checker(base)
-
-    def check(raw: Any, where: str) -> Any:
-        value = inner(raw, where)
-        if not least <= len(value) <= bound.most:
-            raise Malformed(f"{where}: wrong length")
-        return value
-
-    return check
+    return _sized(base, bound.most if bound.exact else 0, bound.most)
 
 
 def _integer(end: int) -> Callable[[Any, str], Any]:
@@ -293,24 +279,13 @@ def _sized(kind: type[Any], least: int, most: int) -> Callable[[Any, str], Any]:
     return check
 
 
-def _tuple(args: tuple[Any, ...]) -> Callable[[Any, str], Any]:
-    if len(args) == 2 and args[1] is Ellipsis:
-        item = _checker(args[0])
+def _list(item: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    def check(raw: Any, where: str) -> Any:
+        if not isinstance(raw, list) or len(raw) > MAX_ITEMS:
+            raise Malformed(f"{where}: expected a list")
+        return tuple(item(entry, where) for entry in raw)
 
-        def many(raw: Any, where: str) -> Any:
-            if not isinstance(raw, list) or len(raw) > MAX_ITEMS:
-                raise Malformed(f"{where}: expected a list")
-            return tuple(item(entry, where) for entry in raw)
-
-        return many
-    checks = tuple(_checker(arg) for arg in args)
-
-    def fixed(raw: Any, where: str) -> Any:
-        if not isinstance(raw, list) or len(raw) != len(checks):
-            raise Malformed(f"{where}: expected {len(checks)} items")
-        return tuple(check(entry, where) for check, entry in zip(checks, raw, strict=True))
-
-    return fixed
+    return check
 
 
 def _one_of(hint: Any) -> Callable[[Any, str], Any]:

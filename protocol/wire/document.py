@@ -104,17 +104,12 @@ def _written(hint: Any, value: Any) -> Any:
         held = ((name, kind, getattr(value, name)) for name, kind in fields_of(cast(Any, hint)))
         return {name: _written(kind, each) for name, kind, each in held if each is not None}
     if get_origin(hint) is tuple:
-        kinds = _spread(get_args(hint), value)
-        return [_written(kind, each) for kind, each in zip(kinds, value, strict=True)]
+        return [_written(get_args(hint)[0], each) for each in value]
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, bool | str):
         return value
     return str(int(value)) if bits > EXACT_BITS else int(value)
-
-
-def _spread(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    return (kinds[0],) * len(value) if kinds[-1] is Ellipsis else kinds
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -126,11 +121,8 @@ def _raw(hint: Any, content: Any, where: str, strange: list[str]) -> Any:
     if get_origin(hint) is tuple:
         if type(content) is not list or len(content) > MAX_ITEMS:
             raise Malformed(f"{where}: expected a list")
-        kinds = _spread(get_args(hint), content)
-        if len(kinds) != len(content):
-            raise Malformed(f"{where}: expected {len(kinds)} items")
-        numbered = enumerate(zip(kinds, content, strict=True))
-        return [_raw(kind, each, f"{where}[{number}]", strange) for number, (kind, each) in numbered]
+        kind, _ = get_args(hint)
+        return [_raw(kind, each, f"{where}[{number}]", strange) for number, each in enumerate(content)]
     if hint is bytes:
         return _bytes(content, where)
     return _wide(content, where) if bits > EXACT_BITS else content

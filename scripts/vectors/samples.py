@@ -43,16 +43,14 @@ def _build(cls: Any, dice: random.Random) -> Any:
 def _value(hint: Any, dice: random.Random) -> Any:
     origin = get_origin(hint)
     if origin is Annotated:
-        base, *bounds = get_args(hint)
-        return _bounded(base, bounds[0], dice)
+        base, bound = get_args(hint)
+        return _bounded(base, bound, dice)
     if origin in (Union, types.UnionType):
         return _value(dice.choice([member for member in get_args(hint) if member is not type(None)]), dice)
     if origin is type:
         return dice.choice(get_args(get_args(hint)[0]))
     if origin is tuple:
-        item, *rest = get_args(hint)
-        kinds = [item] * dice.randrange(1, 3) if rest == [Ellipsis] else [item, *rest]
-        return tuple(_value(kind, dice) for kind in kinds)
+        return tuple(_value(get_args(hint)[0], dice) for _ in range(dice.randrange(1, 3)))
     if hint is Address:
         return checksum("0x" + dice.randbytes(20).hex())
     while hasattr(hint, "__supertype__"):

@@ -42,22 +42,17 @@ class Asking:
         self.book.jobs[ask.ask_id] = job
         job.history.append((Stage.REQUESTED, now_ms))
         if self.member.identity.client is None or self.member.identity.signer is None:
-            job.end_unserved("this node has no client wallet", now_ms)
-            return ()
+            return unserved(job, "this node has no client wallet", now_ms)
         if ask.temperature > MAX_TEMPERATURE_MILLI:
-            job.end_unserved(f"the temperature is 0 to {MAX_TEMPERATURE_MILLI} thousandths", now_ms)
-            return ()
+            return unserved(job, f"the temperature is 0 to {MAX_TEMPERATURE_MILLI} thousandths", now_ms)
         if ask.kind >= len(KINDS) or (ask.temperature and ask.kind != GENERATE):
-            job.end_unserved("no node serves that kind of job, or not at a temperature", now_ms)
-            return ()
+            return unserved(job, "no node serves that kind of job, or not at a temperature", now_ms)
         if self.member.is_intake_stopped(now_ms):
-            job.end_unserved(why_stopped(self.member), now_ms)
-            return ()
+            return unserved(job, why_stopped(self.member), now_ms)
         try:
             return (SignMessage(self._request(ask, self.member.identity.client, self.member.identity.signer)),)
         except ValueError as error:
-            job.end_unserved(str(error), now_ms)
-            return ()
+            return unserved(job, str(error), now_ms)
 
     def _request(self, ask: JobAsked, client: Address, signer: Address) -> Request:
         """Raises: ValueError for what no node would run."""

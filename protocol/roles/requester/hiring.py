@@ -7,26 +7,20 @@ from protocol.roles.member import Member
 from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.offer import Candidate, is_able, rank
-from protocol.wire.ids import Address, Cid, TimestampMs
+from protocol.wire.ids import Cid, TimestampMs
 
 LAST_S = 253_402_300_799
 """The last second that has a date of four digits."""
 
 
 def best(
-    job: RequestedJob,
-    member: Member,
-    cooldown: ProviderCooldown,
-    own_node: Address,
-    now_ms: TimestampMs,
-    *,
-    last_call: bool,
+    job: RequestedJob, member: Member, cooldown: ProviderCooldown, now_ms: TimestampMs, *, last_call: bool
 ) -> Candidate | None:
     """The best able node that was not tried yet, by this node's own view of the chain and its own experience.
 
     Args: last_call, whether no other will be asked: then the able node that is barred for the shortest time will do.
     """
-    able = [candidate for candidate in _candidates(job, member) if _able(job, candidate, member, own_node, now_ms)]
+    able = [candidate for candidate in _candidates(job, member) if _able(job, candidate, member, now_ms)]
     unbarred = [candidate for candidate in able if not cooldown.bars(candidate.record.node_id, now_ms)]
     if unbarred:
         return rank(unbarred)[0]
@@ -70,12 +64,12 @@ def _candidates(job: RequestedJob, member: Member) -> list[Candidate]:
     return [Candidate(signed, record, peer_id, is_slow=slow(peer_id)) for signed, peer_id, record in known if record]
 
 
-def _able(job: RequestedJob, candidate: Candidate, member: Member, own_node: Address, now_ms: TimestampMs) -> bool:
+def _able(job: RequestedJob, candidate: Candidate, member: Member, now_ms: TimestampMs) -> bool:
     assert job.signed is not None
     request, record = job.signed.request, candidate.record
     # A node of the client's own hand could pay itself with reputation.
     own = frozenset({request.client, request.signer})
-    if record.node_id in job.tried or record.operator in own or record.node_id == own_node:
+    if record.node_id in job.tried or record.operator in own or record.node_id == member.identity.node_id:
         return False
     calibrated = member.calibrated(Cid(request.manifest), candidate.signed.offer.class_id, request.kind)
     return (calibrated or job.ask.uncalibrated) and is_able(request, candidate, own, now_ms)

@@ -48,7 +48,7 @@ class Ordering:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
         last_call = is_last_call(job)
-        found = best(job, self.member, self.cooldown, self.member.identity.node_id, now_ms, last_call=last_call)
+        found = best(job, self.member, self.cooldown, now_ms, last_call=last_call)
         if found is None and last_call:
             return unserved(job, why_nobody(job, self.member, now_ms), now_ms)
         if found is None:

@@ -93,8 +93,7 @@ class Audit:
         """
         total = 0
         for index, leaf in self.leaves.items():
-            job = leaf.opening.entry.job if leaf.opening else None
-            theirs = sat.checks[index]
+            job, theirs = leaf.job, sat.checks[index]
             if job is None or not theirs:
                 continue
             if not leaf.check:
@@ -111,9 +110,8 @@ class Audit:
 
 
 def _differs(leaf: DrawnLeaf, check: bytes, class_id: int, constants: Constants) -> bool:
-    job = leaf.opening.entry.job if leaf.opening else None
-    if leaf.check is None or job is None:
+    if leaf.check is None or leaf.job is None:
         # No local pass of this leaf, or nothing to compute.
         return False
-    calibration = constants(Cid(job.details.manifest), class_id)
+    calibration = constants(Cid(leaf.job.details.manifest), class_id)
     return differ(leaf.kind, leaf.check, check, leaf.new_tokens, calibration)

@@ -72,12 +72,11 @@ class AuditResponder:
             return ()
         effects: list[Effect] = []
         for index, leaf in sitting.own.shown.items():
-            job = leaf.opening.entry.job if leaf.opening else None
             opening = PendingOpening(peer_id, sitting.batch_id, index)
-            if job is None or not leaf.check:
+            if leaf.job is None or not leaf.check:
                 effects += self._show(opening, b"")
                 continue
-            effects += seal_for(self._sealing, opening, job.details.input_cid, query.hpke_key)
+            effects += seal_for(self._sealing, opening, leaf.job.details.input_cid, query.hpke_key)
         return tuple(effects)
 
     def _show(self, opening: PendingOpening, sealed_key: bytes) -> tuple[Effect, ...]:

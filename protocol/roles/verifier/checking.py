@@ -59,9 +59,8 @@ class Checking:
 
     def run(self, batch: BatchSubmitted, index: int, leaf: DrawnLeaf) -> ReplaySample:
         """One pass over a leaf that was opened, under the terms that its client signed."""
-        assert leaf.opening is not None
-        assert leaf.opening.entry.job is not None
-        job = leaf.opening.entry.job
+        job = leaf.job
+        assert job is not None
         memory_bytes, timeout_ms = self.member.settings.memory_bytes, self.member.rules.seat_window_s * 1_000
         spec = RunSpec.of(JobId(job.job_id), job.details, batch.class_id, memory_bytes, timeout_ms)
         return ReplaySample(batch.batch_id, index, spec)
@@ -91,7 +90,7 @@ class Checking:
 
     def fetched(self, leaf: DrawnLeaf, cid: bytes, holder: PeerId | None) -> tuple[Effect, ...]:
         """The step after a fetch: the next fetch or the opening, if the content is of this leaf."""
-        job = leaf.opening.entry.job if leaf.opening else None
+        job = leaf.job
         if leaf.opening is None or job is None or leaf.check is not None:
             return ()
         if leaf.failed is FetchBlob and leaf.missing == cid:
@@ -102,9 +101,8 @@ class Checking:
 
     def score(self, batch: BatchSubmitted, leaf: DrawnLeaf, fingerprint: bytes) -> tuple[int, str]:
         """Score a leaf by its node's fingerprint and our own pass. Returns: basis points, and the problem if any."""
-        assert leaf.opening is not None
-        assert leaf.opening.entry.job is not None
-        job = leaf.opening.entry.job
+        job = leaf.job
+        assert job is not None
         bound = output_commit(
             job.assignment.node,
             JobId(job.job_id),
@@ -124,10 +122,9 @@ class Checking:
 
     def llr_millinats(self, batch: BatchSubmitted, leaf: DrawnLeaf) -> int:
         """Log-likelihood ratio of a leaf's margins by our own pass; see `leaf_llr`."""
-        job = leaf.opening.entry.job if leaf.opening else None
-        if job is None or not leaf.check:
+        if leaf.job is None or not leaf.check:
             return 0
-        calibration = self.member.calibration(Cid(job.details.manifest), batch.class_id)
+        calibration = self.member.calibration(Cid(leaf.job.details.manifest), batch.class_id)
         return leaf_llr(leaf.kind, leaf.check, leaf.new_tokens, calibration)
 
 

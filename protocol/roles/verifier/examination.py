@@ -116,8 +116,8 @@ class Examination:
         return audit
 
     def _score(self, audit: Audit, leaf: DrawnLeaf) -> None:
-        job, batch = leaf.opening.entry.job if leaf.opening else None, self._batch(audit.batch_id)
-        if job is None or batch is None or not leaf.check or not leaf.fingerprint:
+        batch = self._batch(audit.batch_id)
+        if leaf.job is None or batch is None or not leaf.check or not leaf.fingerprint:
             return
         points, problem = self._checking.score(batch, leaf, leaf.fingerprint)
         # A seat may have shown another fingerprint than the node's: that is held against no one.

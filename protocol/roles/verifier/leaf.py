@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from protocol.effects import Effect, FetchBlob, OpenSample
 from protocol.params import MAX_ANSWER_BYTES, REVIEW_ABOVE_BPS
 from protocol.stages.assignment import kind_of
+from protocol.stages.commitment import SettledJob
 from protocol.stages.execution import fingerprint_size
 from protocol.stages.request import GENERATE
 from protocol.stages.verification import SampleOpening
@@ -33,17 +34,19 @@ class DrawnLeaf:
     """The content that could not be fetched."""
 
     @property
+    def job(self) -> SettledJob | None:
+        """The papers of its job; None while it was not opened, or if it has none."""
+        return self.opening.entry.job if self.opening else None
+
+    @property
     def manifest(self) -> Cid | None:
         """The model that it has to be checked with; None where that is not known, or there is nothing to check."""
-        if self.opening is None or self.opening.entry.job is None or self.check is not None:
-            return None
-        return Cid(self.opening.entry.job.details.manifest)
+        return None if self.job is None or self.check is not None else Cid(self.job.details.manifest)
 
     @property
     def kind(self) -> int:
         """The kind of its job; text while the job is not known."""
-        job = self.opening.entry.job if self.opening else None
-        return GENERATE if job is None else kind_of(job.details)
+        return GENERATE if self.job is None else kind_of(self.job.details)
 
     @property
     def is_fraud(self) -> bool:

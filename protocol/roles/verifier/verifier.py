@@ -185,7 +185,7 @@ class Verifier:
 
     def _not_fetched(self, failed: ev.EffectFailed) -> None:
         for _, leaf in self._leaves():
-            job = leaf.opening.entry.job if leaf.opening else None
+            job = leaf.job
             if job is None or leaf.check is not None:
                 continue
             if failed.effect is fx.FetchModel and failed.about == leaf.manifest:
