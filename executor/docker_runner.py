@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -29,6 +29,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.request import GENERATE
+from protocol.wire.bounded import counted
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class DockerRunner:
             return run, run.earlier_result(), run.is_begun()
 
         try:
-            with self._wanting(spec.job_id):
+            with counted(self._wanted, spec.job_id.hex()):
                 run, ended, is_begun = await self._prepare(look)
                 result, fingerprint = ended or await self._scheduler.run(run, on_tokens, alone=is_begun)
         except ExecutorError as error:
@@ -94,7 +95,7 @@ class DockerRunner:
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """See Runner."""
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
-        with self._wanting(effect.spec.job_id):
+        with counted(self._wanted, effect.spec.job_id.hex()):
             check = await self._prepare(lambda: Replay(self._context, effect.spec, workspace))
             async with self._slot():
                 found, problem = await self._run(check.run, check.stop)
@@ -146,7 +147,7 @@ class DockerRunner:
         runs = [each.run for each in queued]
         try:
             batched = await self._prepare(lambda: BatchedGeneration(self._context, runs, self._workspaces.of_shared))
-            with self._wanting(batched.id):
+            with counted(self._wanted, batched.id.hex()):
                 finish = await self._run(lambda: batched.run(pass_on, settle), batched.stop)
         except ExecutorError as error:
             finish = Finish(Outcome.PROVIDER, str(error))
@@ -172,17 +173,6 @@ class DockerRunner:
             self._workspaces.let_go(output)
         except ExecutorError as error:
             log.warning("what a container left behind cannot be removed: %s", error)
-
-    @contextlib.contextmanager
-    def _wanting(self, job_id: bytes) -> Iterator[None]:
-        job = job_id.hex()
-        self._wanted[job] += 1
-        try:
-            yield
-        finally:
-            self._wanted[job] -= 1
-            if not self._wanted[job]:
-                del self._wanted[job]
 
     async def _prepare(self, make: Callable[[], T]) -> T:
         def on_disk() -> T:

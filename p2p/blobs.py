@@ -23,6 +23,7 @@ from protocol.errors import Malformed, P2PError, RemoteProtocolError
 from protocol.params import MAX_OUTPUT_BYTES
 from protocol.stages.blob import MAX_MANIFEST_BYTES, ModelManifest, read_manifest
 from protocol.wire import codec
+from protocol.wire.bounded import counted
 from protocol.wire.codec import U64, Bytes32
 from protocol.wire.ids import Cid, PeerId
 
@@ -187,17 +188,12 @@ class Blobs:
         if self._served[peer_id] >= MAX_SERVED_PER_PEER or self._served.total() >= MAX_SERVED:
             await _answer(stream, BlobStatus.BUSY)
             return
-        self._served[peer_id] += 1
-        try:
+        with counted(self._served, peer_id):
             path = await trio.to_thread.run_sync(self._store.find, Cid(request.cid))
             if path is None:
                 await _answer(stream, BlobStatus.MISSING)
             else:
                 await _send_file(stream, path, request.offset)
-        finally:
-            self._served[peer_id] -= 1
-            if not self._served[peer_id]:
-                del self._served[peer_id]
 
     @asynccontextmanager
     async def _alone(self, cid: Cid) -> AsyncIterator[None]:

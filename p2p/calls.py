@@ -13,6 +13,7 @@ from p2p.streams import MAX_CALL_BYTES, FramedStream
 from p2p.transport import Transport, split_address
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError
 from protocol.network.budgets import Budgets, OverBudget, Paces, Rate
+from protocol.wire.bounded import counted
 from protocol.wire.ids import PeerId
 
 PROTOCOL = "/vcoin/rr/1"
@@ -113,17 +114,12 @@ class Calls:
         peer_id = stream.peer_id
         if self._incoming[peer_id] >= MAX_INCOMING:
             raise OverBudget(f"more than {MAX_INCOMING} messages at once")
-        self._incoming[peer_id] += 1
-        try:
+        with counted(self._incoming, peer_id):
             message = await stream.read_frame(MAX_CALL_BYTES, within_s=CALL_S)
             if not self._receiving.take(peer_id, _now_ms(), len(message)):
                 raise OverBudget("messages of more bytes than a peer may send")
             reply = await self._accept(peer_id, message)
             await stream.write_frame(bytes([reply]), within_s=CALL_S)
-        finally:
-            self._incoming[peer_id] -= 1
-            if not self._incoming[peer_id]:
-                del self._incoming[peer_id]
 
 
 def _now_ms() -> int:

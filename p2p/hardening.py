@@ -30,6 +30,7 @@ from libp2p.security.secure_session import SecureSession
 from multiaddr import Multiaddr
 
 from p2p.connection_gate import ConnectionGate
+from protocol.network.budgets import Bucket, Rate
 
 if libp2p.__version__ != "0.8.1":
     raise ImportError(f"p2p.hardening repairs libp2p 0.8.1 and nothing else; this is {libp2p.__version__}")
@@ -207,26 +208,20 @@ class FrameBudget:
     """Frames of one connection that are work for us: pings, new streams, and frames without content."""
 
     def __init__(self, now: float) -> None:
-        self._pings = float(MAX_PINGS)
-        self._empty = float(MAX_EMPTY_FRAMES)
-        self._openings = float(MAX_OPENINGS)
-        self._updated = now
+        now_ms = round(1000 * now)
+        self._pings = Bucket(Rate(PINGS_PER_S, 1_000, MAX_PINGS), MAX_PINGS, now_ms)
+        self._empty = Bucket(Rate(EMPTY_FRAMES_PER_S, 1_000, MAX_EMPTY_FRAMES), MAX_EMPTY_FRAMES, now_ms)
+        self._openings = Bucket(Rate(OPENINGS_PER_S, 1_000, MAX_OPENINGS), MAX_OPENINGS, now_ms)
 
     def take(self, kind: int, flags: int, length: int, now: float) -> bool:
         """Count a frame that begins at `now` (seconds); False when the budget is used up."""
         opens = kind != yamux.TYPE_PING and flags & yamux.FLAG_SYN
         if kind == yamux.TYPE_DATA and length and not opens:
             return True
-        elapsed, self._updated = now - self._updated, now
-        self._pings = min(MAX_PINGS, self._pings + elapsed * PINGS_PER_S)
-        self._empty = min(MAX_EMPTY_FRAMES, self._empty + elapsed * EMPTY_FRAMES_PER_S)
-        self._openings = min(MAX_OPENINGS, self._openings + elapsed * OPENINGS_PER_S)
+        now_ms = round(1000 * now)
         if kind == yamux.TYPE_PING:
-            self._pings -= 1
-        else:
-            self._empty -= 1
-            self._openings -= bool(opens)
-        return min(self._pings, self._empty, self._openings) >= 0
+            return self._pings.take(1, now_ms)
+        return self._empty.take(1, now_ms) and (not opens or self._openings.take(1, now_ms))
 
 
 _HEADER = struct.Struct(yamux.YAMUX_HEADER_FORMAT)

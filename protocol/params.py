@@ -150,7 +150,6 @@ class ChainRules:
     final_depth: int
     seat_window_s: int
     challenge_window_s: int
-    convene_s: int
     starved_s: int
     court_value: int
     min_stake: int

@@ -11,14 +11,13 @@ import argparse
 import hashlib
 import json
 import sys
-import tomllib
 from typing import Any
 
 from solcx import compile_standard
 
 from chain.abi.interface import INTERFACES
 from scripts.setup.cache import REPOSITORY
-from scripts.solc import CONTRACTS, TOOLS, sources
+from scripts.solc import CONTRACTS, TOOLS, profile, request, sources
 
 SOLC = TOOLS / "tools" / "solc"
 ABI = REPOSITORY / "chain" / "abi"
@@ -33,16 +32,13 @@ def path_of(name: str) -> str:
 
 def settings() -> dict[str, Any]:
     """The compiler settings in solc's words, read from foundry.toml."""
-    profile = tomllib.loads((TOOLS / "foundry.toml").read_text("utf-8"))["profile"]["default"]
-    deployed = next(one for one in profile["additional_compiler_profiles"] if one["name"] == "deployed")
-    remappings = [line.replace("=node_modules", "=hardhat-local/node_modules") for line in profile["remappings"]]
+    deployed = next(one for one in profile()["additional_compiler_profiles"] if one["name"] == "deployed")
+    plain = request({}, {path_of(name): {name: OUTPUTS} for name in INTERFACES}, root=REPOSITORY)["settings"]
     return {
-        "evmVersion": profile["evm_version"],
+        **plain,
         "viaIR": deployed["via_ir"],
         "optimizer": {"enabled": deployed["optimizer"], "runs": deployed["optimizer_runs"]},
-        "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
-        "remappings": [line for line in remappings if line.startswith("@openzeppelin")],
-        "outputSelection": {path_of(name): {name: OUTPUTS} for name in INTERFACES},
+        "remappings": [line for line in plain["remappings"] if line.startswith("@openzeppelin")],
     }
 
 
@@ -61,12 +57,8 @@ def compiled() -> dict[str, str]:
     """
     if not (TOOLS / "node_modules" / "solc").is_dir():
         raise FileNotFoundError("no compiler: run `npm ci` in hardhat-local")
-    request = {
-        "language": "Solidity",
-        "sources": {name: {"content": text} for name, text in sources().items()},
-        "settings": settings(),
-    }
-    answer = compile_standard(request, solc_binary=SOLC, base_path=REPOSITORY, allow_paths=REPOSITORY)
+    asked = {**request(sources(), {}), "settings": settings()}
+    answer = compile_standard(asked, solc_binary=SOLC, base_path=REPOSITORY, allow_paths=REPOSITORY)
     digest = source_hash()
     return {name: _render(answer["contracts"][path_of(name)][name], name, digest) for name in INTERFACES}
 

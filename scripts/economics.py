@@ -40,8 +40,6 @@ CASES = (1, 10, 100, 1_000)
 CHECKED_CASES = (1, 10, 100, 660)
 """... and of one whose clients pay for its check. The last is all that goes into one batch: see Settler."""
 PROVEN = 9_000
-FULL_BENCH = 3
-LARGEST_BENCH = 7
 COUNTED_A_DAY = 20
 QUICK_MS = 1_000
 """The time that a farmed job claims."""
@@ -184,7 +182,7 @@ def collusion(profile: Profile) -> Table:
         brought = [
             cheat_gain(price, stake, slash, drawn * COLLUSION_CATCH * each)
             - drawn * (1 - each) * audit_loss(profile, share, seats)
-            for each, seats in zip(found, (1, FULL_BENCH), strict=True)
+            for each, seats in zip(found, (1, params.FULL_BENCH), strict=True)
         ]
         gains += [gain / price for gain in brought]
         rows.append((f"{share:.0%}", *(f"{each:.4f}" for each in found), *map(_signed, brought)))
@@ -218,7 +216,7 @@ def _laziness(profile: Profile, cases: Sequence[int], *, checked: bool) -> Table
     stake, slash = SEAT_STAKE_FACTOR * profile.min_stake, profile.slash_bps / params.BPS
     rows, gains = [], []
     for price in cases:
-        pay = verify_fee(price * params.VCN, checked=checked) / FULL_BENCH
+        pay = verify_fee(price * params.VCN, checked=checked) / params.FULL_BENCH
         fine = min(max(slash / LIE_DIVISOR * stake, LIE_PAYS * pay), slash * stake)
         lost = params.AUDIT_RATE_BPS / params.BPS * fine
         gains.append((pay - lost) / stake)
@@ -228,7 +226,7 @@ def _laziness(profile: Profile, cases: Sequence[int], *, checked: bool) -> Table
 
 def found_by_three(share: float) -> float:
     """Three seats of one mind decide; where they quarrel, or the cheat appeals, seven others do."""
-    return (1 - share**FULL_BENCH) * found_by_seven(share)
+    return (1 - share**params.FULL_BENCH) * found_by_seven(share)
 
 
 def found_by_one(share: float) -> float:
@@ -238,7 +236,7 @@ def found_by_one(share: float) -> float:
 
 def found_by_seven(share: float) -> float:
     """The median of seven decides: a fraud passes where four of them are the cheat's."""
-    return sum(_binomial(LARGEST_BENCH, bad, share) for bad in range(LARGEST_BENCH // 2 + 1))
+    return sum(_binomial(params.LARGEST_BENCH, bad, share) for bad in range(params.LARGEST_BENCH // 2 + 1))
 
 
 def farming(profile: Profile) -> Table:
@@ -268,20 +266,10 @@ def stalling(profile: Profile) -> Table:
     return Table(("days", "stalls", f"stake of the {params.MAX_RETRIES} nodes that can end a job so"), rows)
 
 
-TABLES: dict[str, Callable[[Profile], Table]] = {
-    "client_bill": client_bill,
-    "operator_bill": operator_bill,
-    "wash_trade": wash_trade,
-    "wash_checked": wash_checked,
-    "cheat": cheat,
-    "break_even": break_even,
-    "whole_stake": whole_stake,
-    "collusion": collusion,
-    "laziness": laziness,
-    "laziness_checked": laziness_checked,
-    "farming": farming,
-    "stalling": stalling,
-}
+_BILLS = (client_bill, operator_bill)
+_OF_NODES = (wash_trade, wash_checked, cheat, break_even, whole_stake, collusion)
+_OF_OTHERS = (laziness, laziness_checked, farming, stalling)
+TABLES: dict[str, Callable[[Profile], Table]] = {make.__name__: make for make in (*_BILLS, *_OF_NODES, *_OF_OTHERS)}
 
 
 def refreshed(page: str, profile: Profile) -> str:

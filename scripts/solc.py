@@ -27,20 +27,25 @@ def sources() -> dict[str, str]:
     }
 
 
+def profile() -> dict[str, Any]:
+    """The compiler settings of foundry.toml, in its words."""
+    found: dict[str, Any] = tomllib.loads((TOOLS / "foundry.toml").read_text("utf-8"))["profile"]["default"]
+    return found
+
+
 def request(texts: dict[str, str], selection: Mapping[str, Any], *, root: Path = TOOLS) -> dict[str, Any]:
     """solc's standard JSON for some sources, with the outputs that `selection` names by file and contract.
 
     The settings are those of the profile `plain`: without the optimizer a contract compiles in a second. root: the
     folder below which imported libraries are looked for.
     """
-    profile = tomllib.loads((TOOLS / "foundry.toml").read_text("utf-8"))["profile"]["default"]
-    modules = (TOOLS / "node_modules").relative_to(root).as_posix()
+    plain, modules = profile(), (TOOLS / "node_modules").relative_to(root).as_posix()
     settings = {
-        "evmVersion": profile["evm_version"],
+        "evmVersion": plain["evm_version"],
         "viaIR": False,
         "optimizer": {"enabled": False},
-        "metadata": {"bytecodeHash": profile["bytecode_hash"], "appendCBOR": profile["cbor_metadata"]},
-        "remappings": [line.replace("=node_modules", f"={modules}") for line in profile["remappings"]],
+        "metadata": {"bytecodeHash": plain["bytecode_hash"], "appendCBOR": plain["cbor_metadata"]},
+        "remappings": [line.replace("=node_modules", f"={modules}") for line in plain["remappings"]],
         "outputSelection": selection,
     }
     return {

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chain.abi.enums import SeatState
-from chain.contracts.contract import CallTo, Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, ContractStruct, DecodedLog
 from chain.contracts.facts import Fact
 from chain.rpc.ethereum import Call
 from protocol.events import AuditCommitted, AuditConvened, AuditEnded, AuditRevealed
@@ -24,7 +24,7 @@ class ChainAudit:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainAuditor:
+class ChainAuditor(ContractStruct):
     """One of its three auditors; bit i of `off`: it says that seat i has not computed what it bound itself to."""
 
     node: Address
@@ -32,10 +32,6 @@ class ChainAuditor:
     score: int
     commitment: bytes
     off: int
-
-    def __post_init__(self) -> None:
-        """The contract's number becomes a SeatState."""
-        object.__setattr__(self, "state", SeatState(self.state))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """One contract at one address: calls to it, reads from it, its logs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, Generic, ParamSpec, cast
 
 from chain.abi.interface import Interface, interface
 from chain.rpc.ethereum import BlockTag, Call, Ethereum, Log, Topics
@@ -19,6 +20,17 @@ class DecodedLog:
     event: str
     values: tuple[Any, ...]
     log: Log
+
+
+class ContractStruct:
+    """A struct as a view returns it, field by field: the number of an enumeration becomes its member."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for each in fields(cast(Any, self)):
+            if isinstance(each.type, type) and issubclass(each.type, IntEnum):
+                object.__setattr__(self, each.name, each.type(getattr(self, each.name)))
 
 
 class Contract:

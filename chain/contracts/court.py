@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.abi.enums import CaseState, SeatState
-from chain.contracts.contract import CallTo, Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, ContractStruct, DecodedLog
 from chain.contracts.facts import Fact
 from protocol import events as ev
 from protocol.judging.margins import SequentialTest
@@ -17,7 +17,7 @@ KEPT_BYTES = 21
 
 
 @dataclass(frozen=True, slots=True)
-class ChainCase:
+class ChainCase(ContractStruct):
     """A case as it stands; the fields of CaseView.
 
     Seats from `first_seat` on are of the present round; `standing` and `median` are what the last round found; `until`
@@ -41,15 +41,9 @@ class ChainCase:
     appellant: Address
     bond: Wei
 
-    def __post_init__(self) -> None:
-        """The contract's numbers become their enumerations."""
-        object.__setattr__(self, "state", CaseState(self.state))
-        object.__setattr__(self, "verdict", Verdict(self.verdict))
-        object.__setattr__(self, "standing", Verdict(self.standing))
-
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(ContractStruct):
     """A seat as it stands: its score in basis points, the start of its turn in seconds, its ratio in millinats.
 
     The chain keeps the first KEPT_BYTES of a commitment until it is opened; zeros follow.
@@ -61,10 +55,6 @@ class Seat:
     since: int
     commitment: bytes
     llr_millinats: int
-
-    def __post_init__(self) -> None:
-        """The contract's number becomes a SeatState."""
-        object.__setattr__(self, "state", SeatState(self.state))
 
     def is_bound_to(self, commitment: bytes) -> bool:
         """Whether this is what the seat has committed to, or has opened: no other party can open it."""

@@ -77,7 +77,6 @@ class Params(Contract):
             final_depth=FINAL_DEPTH[profile.name],
             seat_window_s=profile.seat_seconds,
             challenge_window_s=profile.challenge_seconds,
-            convene_s=profile.convene_seconds,
             starved_s=profile.starved_seconds,
             court_value=profile.court_value,
             min_stake=profile.min_stake,

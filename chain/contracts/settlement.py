@@ -4,7 +4,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from chain.abi.enums import BatchState, LaneState
-from chain.contracts.contract import CallTo, Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, ContractStruct, DecodedLog
 from chain.contracts.facts import ClientTouched, Fact
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
@@ -21,7 +21,7 @@ CHECKED = 32
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBatch:
+class StoredBatch(ContractStruct):
     """One slot of a node's ring; the fields of Batch. Amounts in wei, times in seconds."""
 
     charge: Wei
@@ -39,10 +39,6 @@ class StoredBatch:
     state: BatchState
     flags: int
     contents_hash: bytes
-
-    def __post_init__(self) -> None:
-        """The contract's number becomes a BatchState."""
-        object.__setattr__(self, "state", BatchState(self.state))
 
     @property
     def unreceipted(self) -> bool:

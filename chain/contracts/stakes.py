@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 
 from chain.abi.enums import NodeState
-from chain.contracts.contract import CallTo, Contract, DecodedLog
+from chain.contracts.contract import CallTo, Contract, ContractStruct, DecodedLog
 from chain.contracts.facts import Fact, NodeTouched
 from chain.contracts.token import Permit
 from chain.rpc.ethereum import BlockTag, Call
@@ -32,7 +32,7 @@ _ABOUT_A_NODE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class StakedNode:
+class StakedNode(ContractStruct):
     """Everything that the chain has of a node; the fields of NodeView. Stakes in wei, times in seconds.
 
     `active_stake` is everybody's, `own_stake` the owner's part of it: what limits the price of a job.
@@ -58,10 +58,6 @@ class StakedNode:
     samples_left: int
     recent_failures: int
     own_stake: Wei
-
-    def __post_init__(self) -> None:
-        """The contract's number becomes a NodeState."""
-        object.__setattr__(self, "state", NodeState(self.state))
 
     def record(self, node_id: Address) -> NodeRecord:
         """The part that roles know."""

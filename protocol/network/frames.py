@@ -118,12 +118,17 @@ def require_signed(signed: Signed, author: bytes) -> None:
 
     Raises: BadSignature, also for an author that is no point of the curve.
     """
+    require_author(author, signed.signature, SIGNING_PREFIX + signed.content, "a frame")
+
+
+def require_author(author: bytes, signature: bytes, message: bytes, what: str) -> None:
+    """As `require_signed`, for whatever an author signs with the key of its frames; `what` names it in the error."""
     try:
-        valid = _unpacked(author).verify(signed.signature, SIGNING_PREFIX + signed.content)
+        valid = _unpacked(author).verify(signature, message)
     except ValueError as error:
-        raise BadSignature("a frame's key or signature is none") from error
+        raise BadSignature(f"{what}'s key or signature is none") from error
     if not valid:
-        raise BadSignature("a frame is not by its author")
+        raise BadSignature(f"{what} is not by its author")
 
 
 @functools.lru_cache(MAX_KEYS)

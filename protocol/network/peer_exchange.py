@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Annotated
 
-from coincurve import PublicKey
-
-from protocol.errors import BadSignature, Malformed, OutOfTurn
+from protocol.errors import Malformed, OutOfTurn
 from protocol.network.budgets import Budgets, OverBudget, Rate
-from protocol.network.frames import MAX_SIGNATURE_BYTES, Sign
+from protocol.network.frames import MAX_SIGNATURE_BYTES, Sign, require_author
 from protocol.params import MAX_CLOCK_SKEW_MS
 from protocol.wire import codec
 from protocol.wire.bounded import keep_newest
@@ -130,12 +128,7 @@ class PeerExchange:
             raise Malformed(f"a record of {len(record.addresses)} addresses, at most {MAX_ADDRESSES}")
         if record.ts_ms > now_ms + MAX_CLOCK_SKEW_MS:
             raise Malformed("a record from the future")
-        try:
-            valid = PublicKey(record.author).verify(signed.signature, SIGNING_PREFIX + signed.record)
-        except ValueError as error:
-            raise BadSignature("a record's key or signature is none") from error
-        if not valid:
-            raise BadSignature("a record is not by its author")
+        require_author(record.author, signed.signature, SIGNING_PREFIX + signed.record, "a record")
         peer_id = peer_id_of(record.author)
         own = tuple(address for address in record.addresses if address.endswith(f"/p2p/{peer_id}"))
         return CheckedPeerRecord(peer_id, own, record.ts_ms)

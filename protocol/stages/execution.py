@@ -94,7 +94,6 @@ class ResultFacts:
 
     output_ids: tuple[int, ...]
     finish: str
-    prompt_hash: str
     result_hash: bytes
 
     @property
@@ -127,7 +126,7 @@ def validate_result(
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
     _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
-    return ResultFacts(tuple(ids), plain["finish"], plain["prompt_token_ids_sha256"], hashlib.sha256(raw).digest())
+    return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
 
 def read_result(raw: bytes, job_id: JobId, manifest: ModelManifest, salt: str | None) -> dict[str, Any]:

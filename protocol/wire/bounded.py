@@ -1,5 +1,8 @@
-"""Dicts of a bounded size: the oldest entries make room for the newest."""
+"""Dicts of a bounded size: the oldest entries make room for the newest, a count of nothing is not kept."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 Key = TypeVar("Key")
@@ -17,3 +20,15 @@ def keep_newest(kept: dict[Key, Value], key: Key, value: Value, most: int) -> No
     kept.pop(key, None)
     kept[key] = value
     shorten(kept, most)
+
+
+@contextmanager
+def counted(counts: Counter[Key], key: Key) -> Iterator[None]:
+    """Count one more of a key as long as the block lasts."""
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]

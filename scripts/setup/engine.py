@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from node.localnet.processes import Process, start_of, stop
 from scripts.setup.cache import cache_directory
-from scripts.setup.failure import Missing, StepFailed
+from scripts.setup.failure import Missing
 from scripts.setup.step import SetupStep, Workbench
 
 RUN = Path("/run/vcoin")
@@ -111,12 +111,10 @@ def _start(bench: Workbench) -> None:
     deadline = time.monotonic() + START_DEADLINE_S
     while not answers(f"unix://{SOCKET}"):
         if engine.poll() is not None:
-            raise StepFailed(f"dockerd exited with {engine.returncode}\n{bench.tail()}\n(all of it: {bench.log})")
+            raise bench.failure(f"dockerd exited with {engine.returncode}")
         if time.monotonic() > deadline:
             engine.kill()
-            raise StepFailed(
-                f"dockerd did not answer in {START_DEADLINE_S} s\n{bench.tail()}\n(all of it: {bench.log})"
-            )
+            raise bench.failure(f"dockerd did not answer in {START_DEADLINE_S} s")
         time.sleep(POLL_S)
 
 

@@ -50,11 +50,12 @@ class Workbench:
                 check=False,
             ).returncode
         if code != 0:
-            raise StepFailed(f"`{Path(command[0]).name}` exited with {code}\n{self.tail()}\n(all of it: {self.log})")
+            raise self.failure(f"`{Path(command[0]).name}` exited with {code}")
 
-    def tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        return "\n".join("    " + line for line in lines)
+    def failure(self, what: str) -> StepFailed:
+        """The failure of the step, with the end of its log."""
+        tail = "\n".join("    " + line for line in self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        return StepFailed(f"{what}\n{tail}\n(all of it: {self.log})")
 
 
 @dataclass(frozen=True)

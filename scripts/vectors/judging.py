@@ -9,9 +9,7 @@ from typing import Any
 from protocol.judging.kinds import score_of, validate
 from protocol.judging.margins import margin_llr
 from protocol.stages import verification as verifying
-from protocol.stages.commitment import (
-    ResultDelivery,
-)
+from protocol.stages.commitment import ResultDelivery
 from protocol.stages.execution import sampling_seed
 from protocol.stages.request import CLASSIFY, EMBED, KINDS
 from protocol.wire.ids import JobId

@@ -20,15 +20,8 @@ from protocol.messages import Message
 from protocol.network import frames
 from protocol.network.peer_exchange import MAX_EXCHANGE_BYTES, MAX_RECORD_BYTES, PeerExchange, PeerRecord, PeerRecords
 from protocol.network.peer_exchange import SIGNING_PREFIX as RECORD_PREFIX
-from protocol.stages.assignment import (
-    SignedAccept,
-    SignedRefuse,
-)
-from protocol.stages.commitment import (
-    ResultDelivery,
-    ResultQuery,
-    SignedReceipt,
-)
+from protocol.stages.assignment import SignedAccept, SignedRefuse
+from protocol.stages.commitment import ResultDelivery, ResultQuery, SignedReceipt
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import SignedRequest
 from protocol.wire import codec
@@ -150,13 +143,7 @@ def streams() -> Iterator[Case]:
     missing = codec.encode(BlobHeader(BlobStatus.MISSING, 0))
     yield _talk("/vcoin/rr/1", "a message and its acknowledgement", ("a", query), ("b", b"\0"))
     yield _talk("/vcoin/rr/1", "a busy receiver", ("a", query), ("b", bytes([Reply.BUSY])))
-    yield _talk(
-        "/vcoin/blob/1",
-        "content from its fifth byte on",
-        ("a", request),
-        ("b", header),
-        ("b", content[4:]),
-    )
+    yield _talk("/vcoin/blob/1", "content from its fifth byte on", ("a", request), ("b", header), ("b", content[4:]))
     yield _talk("/vcoin/blob/1", "content that is not here", ("a", request), ("b", missing))
     yield _talk("/vcoin/gossip/1", "a digest", ("a", frames.encode_batch(frames.Digest(b""))))
 

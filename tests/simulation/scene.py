@@ -24,7 +24,6 @@ RULES = ChainRules(
     final_depth=2,
     seat_window_s=60,
     challenge_window_s=5,
-    convene_s=30,
     starved_s=120,
     court_value=VCN,
     min_stake=1_000 * VCN,
