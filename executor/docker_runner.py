@@ -29,7 +29,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.request import GENERATE
-from protocol.wire.bounded import counted
+from protocol.wire.bounded import Counted
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class DockerRunner:
             return run, run.earlier_result(), run.is_begun()
 
         try:
-            with counted(self._wanted, spec.job_id.hex()):
+            with Counted(self._wanted, spec.job_id.hex()):
                 run, ended, is_begun = await self._prepare(look)
                 result, fingerprint = ended or await self._scheduler.run(run, on_tokens, alone=is_begun)
         except ExecutorError as error:
@@ -95,7 +95,7 @@ class DockerRunner:
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """See Runner."""
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
-        with counted(self._wanted, effect.spec.job_id.hex()):
+        with Counted(self._wanted, effect.spec.job_id.hex()):
             check = await self._prepare(lambda: Replay(self._context, effect.spec, workspace))
             async with self._slot():
                 found, problem = await self._run(check.run, check.stop)
@@ -147,7 +147,7 @@ class DockerRunner:
         runs = [each.run for each in queued]
         try:
             batched = await self._prepare(lambda: BatchedGeneration(self._context, runs, self._workspaces.of_shared))
-            with counted(self._wanted, batched.id.hex()):
+            with Counted(self._wanted, batched.id.hex()):
                 finish = await self._run(lambda: batched.run(pass_on, settle), batched.stop)
         except ExecutorError as error:
             finish = Finish(Outcome.PROVIDER, str(error))

@@ -23,7 +23,7 @@ from protocol.errors import Malformed, P2PError, RemoteProtocolError
 from protocol.params import MAX_OUTPUT_BYTES
 from protocol.stages.blob import MAX_MANIFEST_BYTES, ModelManifest, read_manifest
 from protocol.wire import codec
-from protocol.wire.bounded import counted
+from protocol.wire.bounded import Counted
 from protocol.wire.codec import U64, Bytes32
 from protocol.wire.ids import Cid, PeerId
 
@@ -188,7 +188,7 @@ class Blobs:
         if self._served[peer_id] >= MAX_SERVED_PER_PEER or self._served.total() >= MAX_SERVED:
             await _answer(stream, BlobStatus.BUSY)
             return
-        with counted(self._served, peer_id):
+        with Counted(self._served, peer_id):
             path = await trio.to_thread.run_sync(self._store.find, Cid(request.cid))
             if path is None:
                 await _answer(stream, BlobStatus.MISSING)

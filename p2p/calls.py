@@ -13,7 +13,7 @@ from p2p.streams import MAX_CALL_BYTES, FramedStream
 from p2p.transport import Transport, split_address
 from protocol.errors import LocalProtocolError, Malformed, P2PError, RemoteProtocolError
 from protocol.network.budgets import Budgets, OverBudget, Paces, Rate
-from protocol.wire.bounded import counted
+from protocol.wire.bounded import Counted
 from protocol.wire.ids import PeerId
 
 PROTOCOL = "/vcoin/rr/1"
@@ -114,7 +114,7 @@ class Calls:
         peer_id = stream.peer_id
         if self._incoming[peer_id] >= MAX_INCOMING:
             raise OverBudget(f"more than {MAX_INCOMING} messages at once")
-        with counted(self._incoming, peer_id):
+        with Counted(self._incoming, peer_id):
             message = await stream.read_frame(MAX_CALL_BYTES, within_s=CALL_S)
             if not self._receiving.take(peer_id, _now_ms(), len(message)):
                 raise OverBudget("messages of more bytes than a peer may send")

@@ -1,9 +1,8 @@
 """Dicts of a bounded size: the oldest entries make room for the newest, a count of nothing is not kept."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -22,13 +21,17 @@ def keep_newest(kept: dict[Key, Value], key: Key, value: Value, most: int) -> No
     shorten(kept, most)
 
 
-@contextmanager
-def counted(counts: Counter[Key], key: Key) -> Iterator[None]:
-    """Count one more of a key as long as the block lasts."""
-    counts[key] += 1
-    try:
-        yield
-    finally:
-        counts[key] -= 1
-        if not counts[key]:
-            del counts[key]
+@dataclass(frozen=True, slots=True)
+class Counted(Generic[Key]):
+    """Counts one more of a key as long as a block lasts."""
+
+    counts: Counter[Key]
+    key: Key
+
+    def __enter__(self) -> None:
+        self.counts[self.key] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.counts[self.key] -= 1
+        if not self.counts[self.key]:
+            del self.counts[self.key]
