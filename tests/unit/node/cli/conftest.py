@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +57,9 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     for name in ("VCOIN_CONFIG", "VCOIN_NODE_DATA_DIR", "VCOIN_API_SOCKET", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VCOIN_NODE_DATA_DIR", str(tmp_path))
+    # No command has loaded pydantic when its words are read, and then cyclopts does without it. Other tests have.
+    loaded = {name: module for name, module in sys.modules.items() if name != "pydantic"}
+    monkeypatch.setattr("cyclopts.argument._argument.sys", SimpleNamespace(modules=loaded))
     return Shell(tmp_path, capsys)
 
 
