@@ -1,6 +1,7 @@
 """Eight real nodes on loopback: everything is heard everywhere, also while some leave and come."""
 
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.libp2p
 
 COUNT = 8
+WITHIN_S = 120
 
 
 @asynccontextmanager
@@ -47,7 +49,7 @@ async def node(index: int, folder: Path, bootnodes: tuple[str, ...], **options: 
 @asynccontextmanager
 async def network(folder: Path, count: int = COUNT) -> AsyncIterator[list[Node]]:
     """So many nodes that know the first two, each with a neighbour."""
-    with trio.fail_after(30):
+    with trio.fail_after(WITHIN_S):
         async with AsyncExitStack() as stack:
             nodes: list[Node] = []
             for index in range(count):
@@ -80,7 +82,7 @@ async def test_every_beat_and_every_request_reaches_everybody_once(tmp_path: Pat
 
 
 async def test_requests_cross_the_network_after_its_bootnodes_have_left(tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(WITHIN_S):
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
             known: list[str] = []
             leave = trio.Event()
@@ -109,7 +111,7 @@ async def test_requests_cross_the_network_after_its_bootnodes_have_left(tmp_path
 
 
 async def test_a_node_finds_the_network_again_from_its_cache_alone(tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(WITHIN_S):
         cache = tmp_path / "peers.json"
         async with node(0, tmp_path, ()) as boot:
             async with node(1, tmp_path, (boot.address,), cache=cache) as first:
@@ -123,8 +125,12 @@ async def test_a_network_of_another_settlement_is_not_listened_to(tmp_path: Path
     async with network(tmp_path, 2) as (one, two):
         stranger = one.adapter._gossip.gossip
         stranger._network = (1, bytes(20))
-        one.adapter._gossip.publish(Topic.REQUEST, b"x", one.key.sign)
-        await until(lambda: two.adapter.book.score(one.transport.peer_id, 0) <= -40)
+        told = itertools.count()
+        # A frame may be lost while the two become neighbours on a busy machine.
+        while two.adapter.book.score(one.transport.peer_id, 0) > -40:
+            one.adapter._gossip.publish(Topic.REQUEST, b"%d" % next(told), one.key.sign)
+            with trio.move_on_after(1):
+                await until(lambda: two.adapter.book.score(one.transport.peer_id, 0) <= -40)
         assert two.inbox.events == []
 
 
@@ -141,7 +147,7 @@ async def test_a_model_of_many_megabytes_comes_over_real_streams(tmp_path: Path)
 
 
 async def test_a_node_that_vanishes_is_missed_and_its_messages_fail(tmp_path: Path) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(WITHIN_S):
         async with node(0, tmp_path, ()) as one:
             async with node(1, tmp_path, (one.address,)) as two:
                 await until(lambda: bool(one.adapter.neighbours))
@@ -154,7 +160,7 @@ async def test_a_node_that_vanishes_is_missed_and_its_messages_fail(tmp_path: Pa
 
 @pytest.mark.parametrize("alive", range(3))
 async def test_a_node_joins_by_any_one_of_three_bootnodes(tmp_path: Path, alive: int) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(WITHIN_S):
         known: list[str] = []
         for index in range(3):
             async with open_host(secret(index), ANY_PORT) as host:
