@@ -11,7 +11,7 @@ import sqlite3
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar, get_args
@@ -149,49 +149,33 @@ class SentTransaction:
     raw: bytes
 
 
-class DataDirectory:
-    """The directory that one daemon owns: private to its user, and locked for as long as the process lives.
+@contextmanager
+def own_directory(path: Path) -> Iterator[Path]:
+    """Hold the directory that one daemon owns: private to its user, made if need be, and locked until it is let go.
 
     The lock is the kernel's, so that none is left behind by a crash.
+    Raises: ConfigError if it cannot be made, another daemon uses it, or a newer version has made it.
     """
-
-    def __init__(self, path: Path) -> None:
-        """Make and lock it.
-
-        Raises: ConfigError if it cannot be made, another daemon uses it, or a newer version has made it.
-        """
-        self.path = path
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"cannot use {path}: {error.strerror}", "set node.data_dir") from error
+    try:
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(f"cannot use {path}: {error.strerror}", "set node.data_dir") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(self._lock, 32).decode(errors="replace").strip() or "unknown"
-            os.close(self._lock)
+            holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
             raise ConfigError(
                 f"another daemon uses {path} (pid {holder})", "stop it, or set node.data_dir for this one"
             ) from None
         # The number is only for people to read; a stale one does no harm, for the lock is what counts.
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-        try:
-            _require_version(path / VERSION_NAME)
-        except ConfigError:
-            self.release()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let another process have it."""
-        os.close(self._lock)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        _require_version(path / VERSION_NAME)
+        yield path
+    finally:
+        os.close(lock)
 
 
 class Journal:
@@ -258,30 +242,23 @@ class Journal:
 
         Raises: ConfigError if the file is damaged.
         """
-        try:
-            with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
-                found = db.execute("SELECT seq, version, state, pending FROM snapshot").fetchone()
-                if found is None:
-                    return None
-                seq, version, state, pending = found
-                return SavedState(seq, version, zlib.decompress(state), tuple(cbor2.loads(zlib.decompress(pending))))
-        except (*_DAMAGE, zlib.error, cbor2.CBORError, TypeError) as error:
-            raise _damaged(self._path, error) from error
+        with _reading(self._path) as db:
+            found = db.execute("SELECT seq, version, state, pending FROM snapshot").fetchone()
+            if found is None:
+                return None
+            seq, version, state, pending = found
+            return SavedState(seq, version, zlib.decompress(state), tuple(cbor2.loads(zlib.decompress(pending))))
 
     def rows_before(self, before: int | None = None, after: int = 0) -> Iterator[tuple[int, Entry, str]]:
         """Every row after `after`, up to the one before `before`: its number, what it holds, and what is wrong.
 
-        An event that cannot be read is left out of its entry, and the last item says why. From a connection of its own,
-        so that others may write meanwhile.
+        An event that cannot be read is left out of its entry, and the last item says why.
         Raises: ConfigError if the file is damaged.
         """
         sql = "SELECT seq, at_ms, body, answers FROM events WHERE seq < ? AND seq > ? ORDER BY seq"
-        try:
-            with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
-                for seq, at_ms, body, answers in db.execute(sql, (_END if before is None else before, after)):
-                    yield seq, *_entry(at_ms, body, answers)
-        except _DAMAGE as error:
-            raise _damaged(self._path, error) from error
+        with _reading(self._path) as db:
+            for seq, at_ms, body, answers in db.execute(sql, (_END if before is None else before, after)):
+                yield seq, *_entry(at_ms, body, answers)
 
     async def record_transaction(self, sent: SentTransaction) -> None:
         """Keep a signed transaction before it leaves the machine."""
@@ -334,7 +311,7 @@ class Journal:
 
 
 def open_journal(directory: Path) -> Journal:
-    """Open the journal of a data directory, or make it. The directory is locked by its `DataDirectory`.
+    """Open the journal of a data directory, or make it. The directory is held by `own_directory`.
 
     Raises: ConfigError if the file is damaged or was written by a newer version.
     """
@@ -374,11 +351,18 @@ def read_aside(directory: Path) -> tuple[Aside, ...]:
     path = directory / FILE_NAME
     if not path.exists():
         raise ConfigError(f"there is no journal at {path}", "give the node's --data-dir")
+    with _reading(path) as db:
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        return tuple(_aside(db)) if found >= _ASIDE_SINCE else ()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of its own, so that others may write meanwhile. Raises: ConfigError if the file is damaged."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
-            found = db.execute("PRAGMA user_version").fetchone()[0]
-            return tuple(_aside(db)) if found >= _ASIDE_SINCE else ()
-    except _DAMAGE as error:
+            yield db
+    except (*_DAMAGE, zlib.error, cbor2.CBORError, TypeError) as error:
         raise _damaged(path, error) from error
 
 

@@ -27,7 +27,7 @@ from node.daemon.gossip_admission import GossipAdmission
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
-from node.journal import DataDirectory, Journal, SentTransaction, open_journal
+from node.journal import Journal, SentTransaction, open_journal, own_directory
 from node.wallet.home import Home
 from node.wallet.sealing import Sealing
 from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles, node_secret
@@ -88,7 +88,7 @@ async def open_parts(
     data_dir = config.node.data_dir
     deployment = _deployment(config)
     async with AsyncExitStack() as stack:
-        stack.enter_context(DataDirectory(data_dir))
+        stack.enter_context(own_directory(data_dir))
         wallet = await trio.to_thread.run_sync(_unlock, config, deployment)
         secrets = SecretFiles(data_dir / "keys")
         journal = stack.enter_context(open_journal(data_dir))

@@ -9,7 +9,7 @@ from executor.containers.engine import DEFAULT_HOST, Engine
 from executor.workspace.mounts import OUTPUT_DIR, discard_all, mounts_below, volumes_below
 from node.api.faults import Fault
 from node.config import load
-from node.journal import LOCK_NAME, DataDirectory
+from node.journal import LOCK_NAME, own_directory
 from node.localnet.record import NAME
 from node.localnet.running import Say
 from node.wallet.home import Home
@@ -28,7 +28,7 @@ def clean(directory: Path, say: Say) -> list[str]:
         for home in sorted(path for path in directory.iterdir() if path.is_dir()):
             try:
                 if (home / LOCK_NAME).exists():
-                    locks.enter_context(DataDirectory(home))
+                    locks.enter_context(own_directory(home))
             except ConfigError as error:
                 alive.append(str(error))
             else:

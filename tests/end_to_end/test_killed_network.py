@@ -16,7 +16,7 @@ import pytest
 
 from executor.containers.engine import Engine
 from executor.workspace.mounts import mounts_below
-from node.journal import DataDirectory
+from node.journal import own_directory
 from node.localnet.processes import Process
 from node.localnet.record import read_record
 from scripts.setup import model
@@ -136,7 +136,8 @@ def test_network_that_was_killed_in_the_middle_of_a_job_goes_down_and_up_and_wor
 
     network.down()
     assert network.left() == {"mounts": [], "loops": [], "containers": []}
-    DataDirectory(network.directory / "provider").release()
+    with own_directory(network.directory / "provider"):
+        pass
 
     network.up()
     assert network.answer().strip()

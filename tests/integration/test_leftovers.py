@@ -22,7 +22,7 @@ from executor.workspace.io_volume import IoVolume
 from executor.workspace.mounts import discard, mounts_below, volumes_below
 from node.api.faults import Exit, Fault
 from node.cli import main
-from node.journal import DataDirectory
+from node.journal import own_directory
 from node.localnet.leftovers import clear
 from node.localnet.record import LocalnetRecord
 from node.wallet.home import Home, to_toml
@@ -143,7 +143,7 @@ def test_node_that_lives_keeps_its_mounts(wreck: Wreck, capsys: pytest.CaptureFi
     (wreck.directory / "deployment.json").write_text("{}")
     living = wreck.volume("living")
     wreck.volume("dead")
-    with DataDirectory(wreck.home("living").path):
+    with own_directory(wreck.home("living").path):
         assert down(wreck) == Exit.OK
         assert mounts_below(wreck.directory) == [living.output]
         assert str(os.getpid()) in capsys.readouterr().err
@@ -240,7 +240,7 @@ def test_down_removes_the_containers_of_the_dead_and_no_others(
     living = leave_container(engine, wreck.volume("living"))
     leave_container(engine, wreck.volume("provider"), started=started)
     try:
-        with DataDirectory(wreck.home("living").path):
+        with own_directory(wreck.home("living").path):
             assert down(wreck) == Exit.OK
         assert set(containers_of(engine)) == {kept, living}
         assert down(wreck) == down(other) == Exit.OK

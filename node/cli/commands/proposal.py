@@ -20,20 +20,15 @@ MAX_FILE_BYTES = 1 << 20
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Again:
-    """How a proposal is told from an earlier one."""
+class ProposalOptions(WalletOptions):
+    """Options of every proposal."""
 
     salt: int = 0
     """Another number lets what was proposed before be proposed once more."""
 
 
-ONCE = Again()
-
-
 @app.command(name="class")
-def class_(
-    class_id: int, name: str, /, *, runtime: str, dtype: str, isa: str, wallet: WalletOptions, again: Again = ONCE
-) -> int:
+def class_(class_id: int, name: str, /, *, runtime: str, dtype: str, isa: str, wallet: ProposalOptions) -> int:
     """Propose a device class. It cannot be changed or removed later.
 
     Parameters
@@ -52,11 +47,11 @@ def class_(
     from chain.contracts.params import DeviceClass
 
     row = DeviceClass(class_id, name, _bytes32(runtime), dtype, isa)
-    return _propose(lambda network: network.params.add_class(row), wallet, again)
+    return _propose(lambda network: network.params.add_class(row), wallet)
 
 
 @app.command
-def calibration(file: Path, /, *, device_class: int, wallet: WalletOptions, again: Again = ONCE) -> int:
+def calibration(file: Path, /, *, device_class: int, wallet: ProposalOptions) -> int:
     """Propose the noise constants of a model on one device class. They cannot be changed or removed later.
 
     Parameters
@@ -84,11 +79,11 @@ def calibration(file: Path, /, *, device_class: int, wallet: WalletOptions, agai
         row = CalibrationRow(noise.calibration, measured.act_weights_hash, noise.margin_scores_hash)
         return network.params.add_calibration(measured.manifest, device_class, row)
 
-    return _propose(call, wallet, again)
+    return _propose(call, wallet)
 
 
 @app.command
-def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE) -> int:
+def keeper(address: AddressOf, /, *, wallet: ProposalOptions) -> int:
     """Propose another keeper, who may pause new obligations.
 
     Parameters
@@ -96,11 +91,11 @@ def keeper(address: AddressOf, /, *, wallet: WalletOptions, again: Again = ONCE)
     address
         The account; the zero address for none.
     """
-    return _propose(lambda network: network.guardian.set_keeper(address), wallet, again)
+    return _propose(lambda network: network.guardian.set_keeper(address), wallet)
 
 
 @app.command
-def arbiters(*addresses: AddressOf, quorum: int, wallet: WalletOptions, again: Again = ONCE) -> int:
+def arbiters(*addresses: AddressOf, quorum: int, wallet: ProposalOptions) -> int:
     """Propose other arbiters. Votes on open cases start anew with them.
 
     Parameters
@@ -114,7 +109,7 @@ def arbiters(*addresses: AddressOf, quorum: int, wallet: WalletOptions, again: A
     async def call(network: "Network") -> "Call":
         return (await network.panel()).set_arbiters(addresses, quorum)
 
-    return _propose(call, wallet, again)
+    return _propose(call, wallet)
 
 
 @app.command
@@ -124,8 +119,7 @@ def role(
     address: AddressOf,
     /,
     *,
-    wallet: WalletOptions,
-    again: Again = ONCE,
+    wallet: ProposalOptions,
 ) -> int:
     """Propose to give or to take a role of the timelock.
 
@@ -143,11 +137,11 @@ def role(
         change = network.timelock.grant_role if step == "grant" else network.timelock.revoke_role
         return change(name_of(role_), address)
 
-    return _propose(call, wallet, again)
+    return _propose(call, wallet)
 
 
 @app.command
-def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE) -> int:
+def delay(length: Seconds, /, *, wallet: ProposalOptions) -> int:
     """Propose a longer delay, or one that is shorter again, but never shorter than at deployment.
 
     Parameters
@@ -155,10 +149,10 @@ def delay(length: Seconds, /, *, wallet: WalletOptions, again: Again = ONCE) -> 
     length
         Between a proposal and its execution, for example 20d.
     """
-    return _propose(lambda network: network.timelock.update_delay(length), wallet, again)
+    return _propose(lambda network: network.timelock.update_delay(length), wallet)
 
 
-def _propose(wanted: Wanted, wallet: WalletOptions, again: Again) -> int:
+def _propose(wanted: Wanted, wallet: ProposalOptions) -> int:
     """Refuse a call that the governor could not make now: it would be refused after the delay, too."""
 
     async def plan(network: "Network", proposer: "Key") -> "TransactionPlan":
@@ -166,10 +160,10 @@ def _propose(wanted: Wanted, wallet: WalletOptions, again: Again) -> int:
 
         timelock, call = network.timelock, await called(network, wanted)
         await plans.require_allowed(network, call, timelock.address)
-        schedule = timelock.schedule(call, await timelock.delay(), again.salt.to_bytes(32, "big"))
+        schedule = timelock.schedule(call, await timelock.delay(), wallet.salt.to_bytes(32, "big"))
         return await plans.plain(network, proposer, schedule)
 
-    if not 0 <= again.salt < 2**64:
+    if not 0 <= wallet.salt < 2**64:
         raise Fault("bad_request", "--salt is a number from 0 to 2^64 - 1")
     return carry_out_by(wallet, "the proposer's key", plan)
 

@@ -16,10 +16,10 @@ from node.journal import (
     ASIDE_KEPT,
     FILE_NAME,
     Aside,
-    DataDirectory,
     Entry,
     SentTransaction,
     open_journal,
+    own_directory,
     read_aside,
 )
 from protocol.effects import SealEpoch
@@ -234,16 +234,17 @@ async def test_full_disk_says_so(tmp_path: Path) -> None:
 
 
 def test_files_are_private(tmp_path: Path) -> None:
-    with DataDirectory(tmp_path / "data") as data, open_journal(data.path):
-        assert data.path.stat().st_mode & 0o777 == 0o700
-        assert (data.path / "journal.sqlite").stat().st_mode & 0o777 == 0o600
+    with own_directory(tmp_path / "data") as data, open_journal(data):
+        assert data.stat().st_mode & 0o777 == 0o700
+        assert (data / "journal.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 def test_second_daemon_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from node.journal import DataDirectory; DataDirectory(Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from node.journal import own_directory\n"
+        "with own_directory(Path(sys.argv[1])): pass"
     )
-    with DataDirectory(tmp_path):
+    with own_directory(tmp_path):
         second = subprocess.run(
             [sys.executable, "-c", program, str(tmp_path)],
             cwd=REPOSITORY,
@@ -253,20 +254,20 @@ def test_second_daemon_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
             timeout=60,
         )
         assert f"another daemon uses {tmp_path} (pid {os.getpid()})" in second.stderr
-    with DataDirectory(tmp_path):
+    with own_directory(tmp_path):
         pass
 
 
 def test_lock_of_a_dead_daemon_is_nobodys(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("4194304\n")
-    with DataDirectory(tmp_path):
+    with own_directory(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_directory_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot use"):
-        DataDirectory(tmp_path / "file" / "data")
+    with pytest.raises(ConfigError, match="cannot use"), own_directory(tmp_path / "file" / "data"):
+        pass
 
 
 async def test_cursor_keeps_the_hash_of_its_block(tmp_path: Path) -> None:
@@ -338,16 +339,16 @@ def test_kill_at_any_moment_leaves_the_rows_or_the_snapshot_of_them(tmp_path: Pa
 def test_directory_says_its_version_and_one_of_before_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     for _ in range(2):
-        with DataDirectory(tmp_path):
+        with own_directory(tmp_path):
             assert (tmp_path / "version").read_text() == "1\n"
 
 
 @pytest.mark.parametrize("found", ["2", "0", "what", "\udcff"])
 def test_directory_of_another_version_is_refused_and_let_go(tmp_path: Path, found: str) -> None:
     (tmp_path / "version").write_bytes(found.encode(errors="surrogateescape"))
-    with pytest.raises(ConfigError, match="this program knows version 1") as caught:
-        DataDirectory(tmp_path)
+    with pytest.raises(ConfigError, match="this program knows version 1") as caught, own_directory(tmp_path):
+        pass
     assert "install the version" in caught.value.hint
     (tmp_path / "version").write_text("1")
-    with DataDirectory(tmp_path):
+    with own_directory(tmp_path):
         pass
