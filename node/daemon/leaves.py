@@ -1,7 +1,7 @@
 """A case's drawn leaves in the clear, as this node holds them: as a seat, as the node of the jobs, as their client."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +55,8 @@ class Leaves:
     async def of_case(self, batch_id: BatchId) -> tuple[api.LeafView, ...]:
         """Every drawn leaf that this node holds anything of, once, by what it computed itself where it sat."""
         held: dict[int, Held] = {}
-        for each in (*await self._bought(batch_id), *self._sold(batch_id), *self._judged(batch_id)):
+        bought = [each async for each in self._bought(batch_id)]
+        for each in (*bought, *self._sold(batch_id), *self._judged(batch_id)):
             held[each.leaf] = each
         return tuple([await self._view(held[leaf]) for leaf in sorted(held)[:MOST_LEAVES]])
 
@@ -87,8 +88,7 @@ class Leaves:
             class_id, timeout_ms = order.offer.offer.class_id, order.request.request.timeout_ms
             yield Held(index, "node", job.job_id, order.details, class_id, timeout_ms, *files)
 
-    async def _bought(self, batch_id: BatchId) -> list[Held]:
-        found = []
+    async def _bought(self, batch_id: BatchId) -> AsyncIterator[Held]:
         batch = self._machine.docket.batch(batch_id)
         drawn = batch.drawn if batch else ()
         for view in self._machine.requester.jobs:
@@ -103,8 +103,7 @@ class Leaves:
                 continue
             class_id = job.chosen.offer.class_id
             files = shown.asked, shown.answer or b""
-            found.append(Held(job.position, "client", job.job_id, job.details, class_id, job.ask.timeout_ms, *files))
-        return found
+            yield Held(job.position, "client", job.job_id, job.details, class_id, job.ask.timeout_ms, *files)
 
     # --- how it is shown --------------------------------------------------------------------------------------------
     async def _view(self, held: Held) -> api.LeafView:

@@ -92,7 +92,8 @@ async def open_parts(
         wallet = await trio.to_thread.run_sync(_unlock, config, deployment)
         secrets = SecretFiles(data_dir / "keys")
         journal = stack.enter_context(open_journal(data_dir))
-        journal.require_owner(_name(wallet.operator.address, deployment))
+        settlement = deployment.addresses.settlement
+        journal.require_owner(f"node {wallet.operator.address} on chain {deployment.chain_id}, settlement {settlement}")
         chain = await stack.enter_async_context(
             open_chain(
                 config.chain.rpc_urls,
@@ -190,10 +191,6 @@ def _unlock(config: Config, deployment: Deployment) -> Wallet:
     return Wallet(load_key(operator_path, password), deployment.domain, client)
 
 
-def _name(operator: Address, deployment: Deployment) -> str:
-    return f"node {operator} on chain {deployment.chain_id}, settlement {deployment.addresses.settlement}"
-
-
 async def _node_of(operator: Address, chain: ChainAdapter) -> Address | None:
     """The node that this key operates, None if none is registered yet.
 
@@ -220,6 +217,7 @@ async def _identity(config: Config, wallet: Wallet, chain: ChainAdapter, host: H
 
 
 def _settings(config: Config, roles: frozenset[Role], secret: bytes, profile: str) -> Settings:
+    models = config.executor.models
     return Settings(
         secret=secret,
         roles=roles,
@@ -228,14 +226,10 @@ def _settings(config: Config, roles: frozenset[Role], secret: bytes, profile: st
         at_once=config.executor.at_once,
         lane_amount=config.node.lane,
         memory_bytes=config.executor.memory,
-        models=_allowed(config.executor.models),
+        models=None if models == (ANY_MODEL,) else frozenset(Cid(bytes.fromhex(each)) for each in models),
         agent=AGENT,
         profile=profile,
     )
-
-
-def _allowed(models: tuple[str, ...]) -> frozenset[Cid] | None:
-    return None if models == (ANY_MODEL,) else frozenset(Cid(bytes.fromhex(model)) for model in models)
 
 
 def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver: Driver, clock: Clock) -> PeerAdapter:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -118,26 +119,25 @@ class NodeStatus:
             alerts=tuple(alert.name for alert in metrics.alerts()),
         )
 
-    def _troubles(self) -> list[api.Trouble]:
-        parts, found = self._parts, []
+    def _troubles(self) -> Iterator[api.Trouble]:
+        parts = self._parts
         if parts.no_runner:
             words = f"this machine runs no containers, so the node only asks for jobs: {parts.no_runner}"
-            found.append(api.Trouble("preflight", words, "start Docker and build the runner image, then restart"))
+            yield api.Trouble("preflight", words, "start Docker and build the runner image, then restart")
         if parts.chain.watcher.trouble:
             hint = "vcoin config show: chain.rpc_urls"
-            found.append(api.Trouble("unavailable", f"the chain is not followed: {parts.chain.watcher.trouble}", hint))
+            yield api.Trouble("unavailable", f"the chain is not followed: {parts.chain.watcher.trouble}", hint)
         if parts.chain.clock.trouble:
-            found.append(api.Trouble("unavailable", parts.chain.clock.trouble, HINT))
+            yield api.Trouble("unavailable", parts.chain.clock.trouble, HINT)
         if parts.machine.member.is_intake_stopped(TimestampMs(parts.clock())):
             hint = "what is under way goes on; what is done by then is brought on chain afterwards"
-            found.append(api.Trouble("unavailable", why_stopped(parts.machine.member), hint))
-        found += [api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble]
-        found += [api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts()]
+            yield api.Trouble("unavailable", why_stopped(parts.machine.member), hint)
+        yield from (api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble)
+        yield from (api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts())
         aside = [each for each in parts.journal.aside if each.at_ms > parts.clock() - SHOW_ASIDE_MS]
         if aside:
             words = f"{len(aside)} events could not be handled and were set aside; the last: {aside[-1].event}"
-            found.append(api.Trouble("internal", f"{words}, {aside[-1].reason}", "vcoin node journal"))
-        return found
+            yield api.Trouble("internal", f"{words}, {aside[-1].reason}", "vcoin node journal")
 
     # --- money ------------------------------------------------------------------------------------------------------
     async def watch_money(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:

@@ -7,7 +7,6 @@ from protocol.court.docket import DocketBatch
 from protocol.court.phases import BatchPhase, CasePhase
 from protocol.job import JobState, Stage
 from protocol.roles.machine import Machine
-from protocol.roles.member import Member
 from protocol.stages.blob import ModelManifest
 from protocol.stages.heartbeat import model_prefix
 from protocol.stages.offer import NodeRecord
@@ -37,10 +36,6 @@ class Views:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    @property
-    def _member(self) -> Member:
-        return self._machine.member
-
     # --- jobs -------------------------------------------------------------------------------------------------------
     def jobs(self) -> list[api.JobView]:
         """Every job of either side, newest first."""
@@ -51,7 +46,7 @@ class Views:
     def job(self, view: JobState, side: str) -> api.JobView:
         """One job, without its text."""
         state = _state(view.stage)
-        manifest = self._member.models.get(Cid(view.manifest))
+        manifest = self._machine.member.models.get(Cid(view.manifest))
         # A job that brought nothing rides in a batch only to keep its place in the lane.
         batch_id = view.batch_id.hex() if view.batch_id and view.stage is not Stage.UNPAID else ""
         return api.view_of(
@@ -115,33 +110,34 @@ class Views:
     def nodes(self, now_ms: TimestampMs) -> tuple[api.PeerView, ...]:
         """Every other node that the chain has or whose beat was heard, best score first."""
         own = self._machine.identity.node_id
-        found = [self._node(record, now_ms) for node_id, record in self._member.nodes.items() if node_id != own]
+        found = [self._node(record, now_ms) for node_id, record in self._machine.member.nodes.items() if node_id != own]
         return tuple(sorted(found, key=lambda node: (not node.online, -node.score, node.node_id)))
 
     def _node(self, record: NodeRecord, now_ms: TimestampMs) -> api.PeerView:
-        peer = self._member.peers.get(record.node_id)
+        member = self._machine.member
+        peer = member.peers.get(record.node_id)
         beat = peer.heartbeat if peer else None
-        names = {model_prefix(cid): manifest.name for cid, manifest in self._member.models.items()}
+        names = {model_prefix(cid): manifest.name for cid, manifest in member.models.items()}
         return api.view_of(
             api.PeerView,
             record,
             beat,
             peer_id=peer.peer_id if peer else "",
-            online=self._member.is_alive(record.node_id, now_ms),
+            online=member.is_alive(record.node_id, now_ms),
             heard_ms=peer.heard_ms if peer else 0,
             models=tuple(names.get(prefix, prefix.hex()) for prefix in beat.models) if beat else (),
-            delay_ms=self._member.latency.mean_ms(peer.peer_id) if peer else 0,
+            delay_ms=member.latency.mean_ms(peer.peer_id) if peer else 0,
         )
 
     def models(self) -> tuple[api.ModelView, ...]:
         """The models that this node knows to be in its store."""
-        return tuple(self.model(manifest) for manifest in self._member.models.values())
+        return tuple(self.model(manifest) for manifest in self._machine.member.models.values())
 
     def model(self, manifest: ModelManifest) -> api.ModelView:
         """One model."""
-        classes = sorted(class_id for cid, class_id in self._member.calibrations if cid == manifest.cid)
+        classes = sorted(class_id for cid, class_id in self._machine.member.calibrations if cid == manifest.cid)
         embeds, classifies = (
-            tuple(class_id for class_id in classes if self._member.calibrated(manifest.cid, class_id, kind))
+            tuple(class_id for class_id in classes if self._machine.member.calibrated(manifest.cid, class_id, kind))
             for kind in (EMBED, CLASSIFY)
         )
         return api.view_of(
@@ -156,9 +152,8 @@ class Views:
 
     def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:
         """The lanes of a client, largest first; `closes` says until when those that are closing stay so."""
-        lanes = [
-            lane for lane in self._member.money.lanes.values() if lane.client == client and (lane.left or lane.jobs)
-        ]
+        every = self._machine.member.money.lanes.values()
+        lanes = [lane for lane in every if lane.client == client and (lane.left or lane.jobs)]
         return tuple(
             api.LaneView(lane.node, lane.left, lane.mark, lane.jobs, lane.closing, closes.get(lane.node, 0))
             for lane in sorted(lanes, key=lambda lane: (-lane.left, lane.node))

@@ -48,7 +48,6 @@ class LocalnetPlan:
     rpc_port: int = RPC_PORT
     first_p2p_port: int = P2P_PORT
     store: Path | None = None
-    profile: str = "local"
     smollm2: bool = False
 
     @property
@@ -109,7 +108,7 @@ async def _up(order: LocalnetPlan, say: Say) -> None:
         directory=str(directory),
         rpc=rpc_url,
         chain_id=bank.CHAIN_ID,
-        profile=order.profile,
+        profile="local",
         deployment=str(directory / "deployment.json"),
         contracts={},
         deployer=deployer.address,
@@ -121,8 +120,8 @@ async def _up(order: LocalnetPlan, say: Say) -> None:
     say(f"chain {bank.CHAIN_ID} at {rpc_url}, pid {chain.pid}")
     async with bank.reach(rpc_url, chain) as ethereum:
         path = Path(record.deployment)
-        deployment = await bank.found_network(ethereum, deployer, bytes.fromhex(images.runtime()), path, order.profile)
-        say(f"{len(asdict(deployment.addresses))} contracts deployed, profile {order.profile}")
+        deployment = await bank.found_network(ethereum, deployer, bytes.fromhex(images.runtime()), path, record.profile)
+        say(f"{len(asdict(deployment.addresses))} contracts deployed, profile {record.profile}")
         accounts, members = _found_nodes(order, record)
         record = replace(record, contracts=asdict(deployment.addresses), nodes=members)
         record.write()

@@ -53,11 +53,6 @@ def _stop(record: LocalnetRecord, say: Say) -> None:
         say(f"{name} did not end and was killed")
 
 
-def survey(record: LocalnetRecord) -> list[RunningNode]:
-    """Every node as it is now."""
-    return [look(node) for node in record.nodes]
-
-
 def look(node: LocalNode) -> RunningNode:
     """One node as it is now."""
     is_alive = node.process is not None and node.process.is_alive

@@ -129,12 +129,8 @@ def to_toml(settings: Mapping[str, Mapping[str, object]]) -> str:
     lines = []
     for section, values in settings.items():
         lines += ["", f"[{section}]"]
-        lines += [f"{name} = {_literal(value)}" for name, value in values.items()]
-    return "\n".join(lines[1:]) + "\n"
-
-
-def _literal(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join(lines[1:]).replace("\x7f", "\\u007f") + "\n"
 
 
 def _undo(home: Home, is_new: bool) -> None:

@@ -92,7 +92,7 @@ def status(*, dir_: Annotated[Path | None, Parameter(name="--dir")] = None, json
     if record is None:
         output.error("there is no local network", "vcoin localnet up")
         return Exit.NO_DAEMON
-    seen = running.survey(record)
+    seen = [running.look(node) for node in record.nodes]
     chain_runs = record.chain is not None and record.chain.is_alive
     found = [{"name": each.member.name, "alive": each.is_alive, "state": _state(each)} for each in seen]
     plain = {**record.plain(), "chain_alive": chain_runs, "found": found}

@@ -28,25 +28,23 @@ async def _confirm(proof: Proof, network: Network, deployment: Deployment) -> li
     head, place, worker = await network.ethereum.head(), proof.place, proof.worker
     profile = await network.params.profile()
     here = (deployment.chain_id, deployment.addresses.settlement, profile.epoch_blocks, profile.lag_blocks)
+    known = await network.stakes.node_of(worker.node)
+    signs = await has_operated(network, worker.node, worker.operator, deployment.block, head)
+    row = await read_noise(network, Cid(proof.papers.details.manifest), proof.papers.offer.class_id)
     checks = [
         compared(
             "chain: network",
             here == (place.chain_id, place.settlement, place.epoch_blocks, place.lag_blocks),
             f"chain {place.chain_id}, settlement {place.settlement}",
             "the proof is of another network",
-        )
-    ]
-    known = await network.stakes.node_of(worker.node)
-    signs = await has_operated(network, worker.node, worker.operator, deployment.block, head)
-    checks.append(
+        ),
         compared(
             "chain: node",
             known is not None and known.owner == worker.owner and signs,
             f"{worker.node}, whose key {worker.operator} is or was",
             "it has another owner, or this was never its key",
-        )
-    )
-    row = await read_noise(network, Cid(proof.papers.details.manifest), proof.papers.offer.class_id)
+        ),
+    ]
     if proof.noise is not None:
         checks.append(_same("noise constants", proof.noise, row))
     if proof.batch is None:
