@@ -23,31 +23,24 @@ class Runner(Protocol):
 
     async def recover(self) -> None:
         """Remove what a crash left behind; called before anything is run."""
-        ...
 
     async def serve(self) -> None:
         """Run the containers that several jobs share, until cancelled. Unless it runs, each job gets its own."""
-        ...
 
     async def report(self) -> DeviceReported:
         """Measure this machine."""
-        ...
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
         """Run a job to its end."""
-        ...
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """Check a drawn leaf."""
-        ...
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """Download the small model that needs no account, and convert it. Blocks."""
-        ...
 
     def close(self) -> None:
         """Close the connections to what runs the containers."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

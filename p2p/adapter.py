@@ -63,11 +63,9 @@ class Inbox(Protocol):
 
     async def report(self, event: ev.Event) -> None:
         """Queue an event; waits while the queue is full."""
-        ...
 
     async def deliver(self, event: ev.Event) -> None:
         """Take an event; returns once it is in the journal."""
-        ...
 
 
 class AdmissionRules(Protocol):
@@ -75,18 +73,15 @@ class AdmissionRules(Protocol):
 
     def admit(self, author: PeerId, content: Heartbeat | SignedRequest, now_ms: int) -> Admission:
         """Whether the holder of this key may gossip this now. No signature is checked yet, so it must be cheap."""
-        ...
 
     def charge(self, content: Heartbeat | SignedRequest, now_ms: int) -> None:
         """Check the signature inside an admitted frame, and take it from the budget of its client.
 
         Raises: BadSignature.
         """
-        ...
 
     def stake_of(self, peer_id: PeerId) -> int:
         """The stake of the node that this peer operates, in wei; 0 if it has none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

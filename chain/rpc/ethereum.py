@@ -89,11 +89,9 @@ class RpcSource(Protocol):
 
     async def request(self, method: str, *parameters: Any) -> Any:
         """The result of one call."""
-        ...
 
     async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """The results of many, in order."""
-        ...
 
 
 class Ethereum:

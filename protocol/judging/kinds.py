@@ -2,13 +2,7 @@
 
 import json
 
-from protocol.judging.reading import (
-    ReadingFacts,
-    read_texts,
-    reading_score,
-    split_check,
-    validate_reading,
-)
+from protocol.judging.reading import ReadingFacts, read_texts, reading_score, split_check, validate_reading
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import InvalidResult, ResultFacts, validate_fingerprint, validate_result
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, KINDS

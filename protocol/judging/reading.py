@@ -23,14 +23,7 @@ from protocol.params import REVIEW_ABOVE_BPS
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, InvalidResult, read_result
 from protocol.stages.request import CLASSIFY, EMBED
-from protocol.stages.verification import (
-    Calibration,
-    Chunk,
-    Tolerance,
-    read_states,
-    score_bps,
-    state_distances,
-)
+from protocol.stages.verification import Calibration, Chunk, Tolerance, read_states, score_bps, state_distances
 from protocol.wire.ids import JobId
 
 UNIT_TOKENS = 32
