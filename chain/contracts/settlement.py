@@ -155,21 +155,11 @@ class Settlement(Contract):
         """Settle jobs; the node's operator."""
         said = ((UNRECEIPTED, batch.unreceipted), (UNCALIBRATED, batch.uncalibrated), (CHECKED, batch.checked))
         flags = sum(flag for flag, holds in said if holds)
-        submission = (
-            batch.node,
-            batch.slot,
-            batch.class_id,
-            flags,
-            batch.root,
-            batch.price_sum,
-            batch.bonus_sum,
-            batch.ms_sum,
-            batch.ok_count,
-            batch.failed_count,
-            batch.max_leaf,
-            batch.mine_by,
+        head = (batch.node, batch.slot, batch.class_id, flags, batch.root)
+        sums = (batch.price_sum, batch.bonus_sum, batch.ms_sum, batch.ok_count, batch.failed_count)
+        return self.call(
+            "submit", (*head, *sums, batch.max_leaf, batch.mine_by), [_claim(claim) for claim in batch.claims]
         )
-        return self.call("submit", submission, [_claim(claim) for claim in batch.claims])
 
     finalize = CallTo[Address, int]("finalize")
     """(node, slot) Pay out a batch that passed or was not drawn; anyone, once its window is over."""

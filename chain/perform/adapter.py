@@ -30,11 +30,7 @@ from protocol.wire.ids import Address, Cid, Hash32, Wei
 
 LOOK_AFTER_POLLS = 4
 PERFORMERS: dict[type, Performer] = {
-    **lanes.PERFORMERS,
-    **batches.PERFORMERS,
-    **cases.PERFORMERS,
-    **fraud.PERFORMERS,
-    **audits.PERFORMERS,
+    kind: each for room in (lanes, batches, cases, fraud, audits) for kind, each in room.PERFORMERS.items()
 }
 """The performer of each chain effect. A new effect adds one line to the module of its contract."""
 

@@ -146,16 +146,11 @@ class _Fold:
     ) -> Change:
         successes, total, penalty = (new - old for new, old in zip(counts, self._counts, strict=True))
         lost, self._lost, self._counts = self._lost, 0, counts
-        cause, batch_id, verdict, seat = self._cause(entry, following)
-        ok, ms = self._times.get(batch_id or b"", (0, 0)) if cause is Cause.BATCH else (0, 0)
-        return Change(
-            block=entry.log.block,
-            transaction=entry.log.transaction,
-            cause=cause,
+        change = self._cause(entry, following)
+        ok, ms = self._times.get(change.batch_id or b"", (0, 0)) if change.cause is Cause.BATCH else (0, 0)
+        return replace(
+            change,
             score=score,
-            batch_id=batch_id,
-            verdict=verdict,
-            seat=seat,
             counted=successes,
             lost=total - successes,
             response_ms=ms * successes // ok if ok else 0,
@@ -163,27 +158,22 @@ class _Fold:
             lost_wei=Wei(lost),
         )
 
-    def _cause(self, entry: DecodedLog, following: DecodedLog | None) -> tuple[Cause, BatchId | None, Verdict, int]:
-        """The cause of a change: the batch that ends right after it, an audit, else the last of what led to it."""
+    def _cause(self, entry: DecodedLog, following: DecodedLog | None) -> Change:
+        """A change with its cause: the batch that ends right after it, an audit, else the last of what led to it."""
+        transaction = entry.log.transaction
+        change = Change(entry.log.block, transaction, Cause.CLASSES)
         match following:
             case DecodedLog("BatchFinal", (_, _, batch_id, *_)):
-                return Cause.BATCH, BatchId(batch_id), Verdict.NONE, 0
-        transaction = entry.log.transaction
+                return replace(change, cause=Cause.BATCH, batch_id=BatchId(batch_id))
         known = self._reason is not None and self._reason.log.transaction == transaction
         reason = self._reason if known else self._ahead.get(transaction)
         if reason is None and transaction in self._audits:
-            return Cause.AUDIT, self._audits[transaction], Verdict.NONE, 0
-        return _behind(reason)
-
-
-def _behind(reason: DecodedLog | None) -> tuple[Cause, BatchId | None, Verdict, int]:
-    """The cause by the last log that led to a change."""
-    match reason:
-        case DecodedLog("CaseResolved", (case, _, _, verdict, _)):
-            return Cause.CASE, BatchId(case), Verdict(verdict), 0
-        case DecodedLog("SeatReplaced", (case, seat, _)):
-            return Cause.SEAT, BatchId(case), Verdict.NONE, seat
-        case DecodedLog("LivenessMissed"):
-            return Cause.OFFLINE, None, Verdict.NONE, 0
-        case _:
-            return Cause.CLASSES, None, Verdict.NONE, 0
+            return replace(change, cause=Cause.AUDIT, batch_id=self._audits[transaction])
+        match reason:
+            case DecodedLog("CaseResolved", (case, _, _, verdict, _)):
+                return replace(change, cause=Cause.CASE, batch_id=BatchId(case), verdict=Verdict(verdict))
+            case DecodedLog("SeatReplaced", (case, seat, _)):
+                return replace(change, cause=Cause.SEAT, batch_id=BatchId(case), seat=seat)
+            case DecodedLog("LivenessMissed"):
+                return replace(change, cause=Cause.OFFLINE)
+        return change

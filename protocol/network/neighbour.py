@@ -5,6 +5,7 @@ frame that the neighbour sends meanwhile is not sent back.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.network.budgets import Bucket, Rate
@@ -104,37 +105,33 @@ class Neighbour:
         if not self.events or now_ms < self._events_at_ms:
             return ()
         self._events_at_ms = now_ms + EVENT_GAP_MS
-        taken: list[Signed] = []
-        room = SHARE_BYTES
-        while self.events:
-            frame_id, signed = next(iter(self.events.items()))
-            room -= signed.size
-            if room < 0:
-                break
-            del self.events[frame_id]
-            taken.append(signed)
-        return tuple(taken)
+        return self._take(self.events.items())
 
     def take_tick(self, now_ms: int) -> tuple[tuple[Signed, ...], tuple[FrameId, ...]]:
         """The heartbeats and the ids of the frames asked for that may go now, if the tick has come."""
         if self._tick_at_ms is None or now_ms < self._tick_at_ms:
             return (), ()
         self._tick_at_ms = None
-        taken: list[Signed] = []
-        room = SHARE_BYTES
-        while self.beats:
-            frame_id, (_, signed) = next(iter(self.beats.items()))
-            room -= signed.size
-            if room < 0:
-                break
-            self.drop(frame_id)
-            taken.append(signed)
+        taken = self._take((frame_id, signed) for frame_id, (_, signed) in self.beats.items())
         repairs: list[FrameId] = []
         while self.repairs and len(repairs) < REPAIR_FRAMES:
             repairs.append(self.repairs.popitem(last=False)[0])
         if self.beats or self.repairs:
             self._await_tick(now_ms + 1)
-        return tuple(taken), tuple(repairs)
+        return taken, tuple(repairs)
+
+    def _take(self, queued: Iterable[tuple[FrameId, Signed]]) -> tuple[Signed, ...]:
+        """The oldest frames of a queue, as many as go into one batch."""
+        taken: dict[FrameId, Signed] = {}
+        room = SHARE_BYTES
+        for frame_id, signed in queued:
+            room -= signed.size
+            if room < 0:
+                break
+            taken[frame_id] = signed
+        for frame_id in taken:
+            self.drop(frame_id)
+        return tuple(taken.values())
 
     def _await_tick(self, now_ms: int) -> None:
         if self._tick_at_ms is None:

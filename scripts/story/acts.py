@@ -31,7 +31,7 @@ def honest(record: LocalnetRecord, model: str) -> None:
     screen.must(
         view.median_bps > PASS_ABOVE, f"it was outvoted: the median is {view.median_bps}, verdict {view.verdict}"
     )
-    _show_bill(record, job, view)
+    _show_bill(job, view)
     after = books.read(record)
     spent = _client_money(before) - _client_money(after)
     screen.must(
@@ -75,7 +75,7 @@ def _show_case(record: LocalnetRecord, view: CaseView) -> None:
     screen.say(f"  median {view.median_bps}, verdict: {view.verdict}\n")
 
 
-def _show_bill(record: LocalnetRecord, job: JobView, view: CaseView) -> None:
+def _show_bill(job: JobView, view: CaseView) -> None:
     """The split of the order's money; it must add up to the wei."""
     fee_and_charge = job.charge_wei + job.fee_wei
     signed = order_total(Wei(job.price_wei), with_bonus=True)

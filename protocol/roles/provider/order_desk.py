@@ -211,11 +211,10 @@ class OrderDesk:
             return RefuseCode.DETAILS
         if details.deadline * 1000 < now_ms + needs_ms + self._wait_ms(order) or self._is_out_of_line(order):
             return RefuseCode.BUSY
-        calibrated = self.member.calibrated(Cid(details.manifest), order.offer.offer.class_id, kind_of(details))
-        if not calibrated and not details.flags & UNCALIBRATED_ACCEPTED:
+        wanted = (Cid(details.manifest), order.offer.offer.class_id, kind_of(details))
+        if not self.member.calibrated(*wanted) and not details.flags & UNCALIBRATED_ACCEPTED:
             return RefuseCode.DETAILS
-        class_id, kind = order.offer.offer.class_id, kind_of(details)
-        if not self.member.has_or_may_fetch(Cid(details.manifest), class_id, kind):
+        if not self.member.has_or_may_fetch(*wanted):
             return RefuseCode.MODEL
         lane = self.member.money.lanes.get((assignment.client, assignment.signer, assignment.node))
         if lane is None:

@@ -24,6 +24,7 @@ ANSWER_BLOCKS = 3
 DONE_KEPT = 2_048
 """Batches whose money has reached its place: more than a provider keeps jobs."""
 SEEDS_KEPT = 4_096
+_ENDS = {ev.BatchVoided: Stage.FAILED, ev.BatchSettled: Stage.SPENDABLE, ev.BatchRefunded: Stage.REFUNDED}
 
 
 @dataclass(slots=True)
@@ -137,12 +138,8 @@ class OwnBatches:
                 batch.asked.clear()
             case ev.CaseResolved(verdict=verdict):
                 move(batch, event, verdict_stage(verdict), now_ms)
-            case ev.BatchVoided():
-                self._end(batch, event, Stage.FAILED, now_ms)
-            case ev.BatchSettled():
-                self._end(batch, event, Stage.SPENDABLE, now_ms)
-            case ev.BatchRefunded():
-                self._end(batch, event, Stage.REFUNDED, now_ms)
+            case ev.BatchVoided() | ev.BatchSettled() | ev.BatchRefunded():
+                self._end(batch, event, _ENDS[type(event)], now_ms)
         return self.step()
 
     def step(self) -> tuple[fx.Effect, ...]:
