@@ -144,39 +144,26 @@ def written(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def differences() -> list[str]:
-    """Everything in which the present sources differ from the snapshots.
-
-    Raises: RuntimeError if gas could not be measured.
-    """
-    storage, types = storage_and_types()
-    found = []
-    if STORAGE.read_text() != storage:
-        found.append("storage: a layout changed")
-    if TYPES.read_text() != written(types):
-        found.append("types: an EIP-712 type changed")
-    used = {name: line.used for name, line in measured().items()}
-    return found + gas_differences(json.loads(GAS.read_text()), used)
-
-
 def main() -> int:
     """Exit code: 0 written, or as it was; 1 not so."""
     parser = argparse.ArgumentParser(prog="python -m scripts.snapshots", description="Keep or compare the snapshots.")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
     try:
-        if arguments.check:
-            found = differences()
-            for each in found:
-                print(f"error: {each}", file=sys.stderr)
-            if found:
-                print("hint: python -m scripts.snapshots writes them; git diff shows what changed", file=sys.stderr)
-            return 1 if found else 0
         storage, types = storage_and_types()
         used = {name: line.used for name, line in measured().items()}
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if arguments.check:
+        found = ["storage: a layout changed"] if STORAGE.read_text() != storage else []
+        found += ["types: an EIP-712 type changed"] if TYPES.read_text() != written(types) else []
+        found += gas_differences(json.loads(GAS.read_text()), used)
+        for each in found:
+            print(f"error: {each}", file=sys.stderr)
+        if found:
+            print("hint: python -m scripts.snapshots writes them; git diff shows what changed", file=sys.stderr)
+        return 1 if found else 0
     STORAGE.write_text(storage)
     TYPES.write_text(written(types))
     GAS.write_text(written(used))

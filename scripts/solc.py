@@ -7,7 +7,6 @@ import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from scripts.setup.cache import REPOSITORY
@@ -70,9 +69,7 @@ class Compiler:
     def __enter__(self) -> Compiler:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._process:
             self._process.kill()
 

@@ -132,12 +132,9 @@ def _weighed(manifest: Cid, class_id: int, row: CalibrationRow) -> Calibration:
 
 def _row(values: tuple[Any, ...]) -> CalibrationRow | None:
     *bands, weights, scores = values
-    act, chunk, tok, worst, embed, classify = (Tolerance(*band) for band in bands)
+    act, chunk, tok, worst, *kinds = (Tolerance(*band) for band in bands)
     if act == NO_BAND:
         return None
-    measured = Calibration(
-        *(act, chunk, tok, worst),
-        embed=None if embed == NO_BAND else embed,
-        classify=None if classify == NO_BAND else classify,
-    )
+    embed, classify = (None if band == NO_BAND else band for band in kinds)
+    measured = Calibration(act, chunk, tok, worst, embed=embed, classify=classify)
     return CalibrationRow(measured, weights, scores)

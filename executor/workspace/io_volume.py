@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from executor.containers.sandbox import INPUT, OUTPUT, Limits, Mount
@@ -75,9 +74,7 @@ class IoVolume:
             ) from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         discard(self._home)
 
     def put(self, name: str, content: bytes | Path) -> None:

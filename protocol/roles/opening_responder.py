@@ -121,12 +121,9 @@ class OpeningResponder:
             # The contract counts a leaf that a reorganisation has taken from this node.
             batch.answer = NO_SUCH_LEAF
             return ()
-        job = self._job(batch, demand.leaf_index)
         seat = case.seats.get(demand.seat)
         if seat is not None and seat.is_bound:
-            batch.answer = _answer(
-                FingerprintOpening(demand.batch_id, demand.leaf_index, job.fingerprint if job else b"")
-            )
+            batch.answer = _answer(self._fingerprint_of(demand.batch_id, batch, demand.leaf_index))
             return ()
         entry = batch.entries[demand.leaf_index]
         if entry.job is None or not can_be_sealed_to(demand.hpke_key):
@@ -140,11 +137,12 @@ class OpeningResponder:
         if seat is None or not seat.is_bound:
             self._keep(peer_id, query)
             return ()
-        effects: list[Effect] = []
-        for index in self._openable(batch):
-            job = self._job(batch, index)
-            effects.append(Send(peer_id, FingerprintOpening(query.batch_id, index, job.fingerprint if job else b"")))
-        return tuple(effects)
+        shown = (self._fingerprint_of(query.batch_id, batch, index) for index in self._openable(batch))
+        return tuple(Send(peer_id, each) for each in shown)
+
+    def _fingerprint_of(self, batch_id: bytes, batch: OwnBatch, index: int) -> FingerprintOpening:
+        job = self._job(batch, index)
+        return FingerprintOpening(batch_id, index, job.fingerprint if job else b"")
 
     def _answer_early(self, batch_id: bytes) -> tuple[Effect, ...]:
         ready = [key for key in self._early if key[1] == batch_id]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 from scripts.setup import analysers, engine, image, model, node_tools, packages, venv
 from scripts.setup.cache import REPOSITORY, cache_directory
@@ -49,9 +49,7 @@ class Session:
         self.env["PATH"] = f"{venv.VENV / 'bin'}:{self.env.get('PATH', '')}"
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._release()
 
     def call(self, *command: str | Path) -> int:

@@ -23,7 +23,7 @@ def fraud_kind(node: Node, **changes: Any) -> None:
 
     def lying(who: Node, effect: fx.Effect, answer: Answer) -> None:
         if isinstance(effect, fx.SubmitBatch):
-            (own,) = (each for each in node.machine.provider.settler.batches if each.batch == effect.batch)
+            (own,) = (each for each in node.machine.provider.settler.own.all if each.batch == effect.batch)
             own.entries = [_without_receipt(entry, **changes) for entry in own.entries]
             top = root([entry.leaf.node for entry in own.entries])
             own.batch = replace(own.batch, root=top.hash)

@@ -249,10 +249,9 @@ class OrderDesk:
             if lane_key(job.order) != lane_key(order) or job.receipted or job.stage is Stage.UNPAID:
                 continue
             other, other_deadline = job.order.assignment.index, job.order.details.deadline
-            is_at_work = job.is_open
-            if (other < index and other_deadline > deadline and is_at_work) or (
-                other > index and other_deadline < deadline
-            ):
+            if other < index and other_deadline > deadline and job.is_open:
+                return True
+            if other > index and other_deadline < deadline:
                 return True
         return False
 

@@ -41,11 +41,6 @@ class Settler:
     def __post_init__(self) -> None:
         self.own = OwnBatches(self.member, self.docket)
 
-    @property
-    def batches(self) -> tuple[OwnBatch, ...]:
-        """Every batch of this node, oldest first."""
-        return tuple(self.own.all)
-
     def batch(self, batch_id: bytes) -> OwnBatch | None:
         """A mined batch of this node."""
         return self.own.batch(batch_id)

@@ -369,7 +369,7 @@ def test_a_batch_that_was_challenged_goes_to_court_with_all_its_leaves():
     books = Books()
     name = mined(books, 5_000)
     books.settler.handle(SEALED, LATER)
-    batch = books.settler.batches[0].batch
+    batch = books.settler.own.all[0].batch
     asked = books.machine.handle(BatchChallenged(name, batch.node, batch.claims[0].client, 3), LATER)
     assert [(type(effect), effect.batch_id) for effect in asked] == [(ConveneCourt, name)]
     assert drawn_leaves(books.machine.docket.batch(name), b"s" * 32) == tuple(range(PROBATION_JOBS))
