@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cyclopts import App, ArgumentCollection
 
 from node.api.faults import Exit
 from node.cli import application
@@ -47,6 +50,8 @@ PARAMETERS = [
     if argument.name != "*"
 ]
 
+ASSEMBLED: dict[object, ArgumentCollection] = {}
+
 
 def argv(command: str, parameter: str, index: int | None, value: str) -> list[list[str]]:
     """The ways to give a value to a parameter."""
@@ -86,6 +91,23 @@ def quick(path: Path, password: str) -> object:
     from chain.tx.keystore import create_key
 
     return create_key(path, password, iterations=2)
+
+
+@pytest.fixture(autouse=True)
+def assembled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy a command's arguments as cyclopts assembled them first: the commands here are 15,000."""
+    assemble = App.assemble_argument_collection
+
+    def copied(app: App, **settings: Any) -> ArgumentCollection:
+        if settings:
+            return assemble(app, **settings)
+        made = ASSEMBLED.get(app.default_command)
+        if made is None:
+            made = ASSEMBLED[app.default_command] = assemble(app)
+        shared = [part for argument in made for part in (argument.parameter, argument.field_info)]
+        return copy.deepcopy(made, {id(part): part for part in shared})
+
+    monkeypatch.setattr(App, "assemble_argument_collection", copied)
 
 
 @pytest.mark.parametrize(("command", "parameter", "index"), PARAMETERS, ids=[f"{c[6:]} {p}" for c, p, _ in PARAMETERS])
