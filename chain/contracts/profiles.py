@@ -60,7 +60,7 @@ def profiles() -> dict[str, Profile]:
     """The profiles of this release by name, from the file that the tests of the contracts read too."""
     plain = json.loads((files("chain") / "abi" / "profiles.json").read_text(encoding="utf-8"))
     return {
-        name: Profile(name, *(int(numbers[_camel(each.name)]) for each in _NUMBERS)) for name, numbers in plain.items()
+        name: Profile(name, *(int(numbers[camel(each.name)]) for each in _NUMBERS)) for name, numbers in plain.items()
     }
 
 
@@ -75,6 +75,7 @@ HEARTBEAT_MS = {
 }
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A name of ours as Solidity and the vectors write it."""
     first, *rest = name.split("_")
     return first + "".join(part.capitalize() for part in rest)

@@ -24,6 +24,7 @@ MAX_BATCH_BYTES = 256 * 1024
 MAX_IDS = 4_096
 MAX_KEYS = 4_096
 """Authors whose keys are kept unpacked: unpacking costs a fifth of a check, and an author signs again and again."""
+_unpacked = functools.lru_cache(MAX_KEYS)(PublicKey)
 
 FrameId = bytes
 """blake2b-16 of the signed bytes: names a frame whatever its signature looks like."""
@@ -129,11 +130,6 @@ def require_author(author: bytes, signature: bytes, message: bytes, what: str) -
         raise BadSignature(f"{what}'s key or signature is none") from error
     if not valid:
         raise BadSignature(f"{what} is not by its author")
-
-
-@functools.lru_cache(MAX_KEYS)
-def _unpacked(author: bytes) -> PublicKey:
-    return PublicKey(author)
 
 
 def encode_batch(batch: Batch) -> bytes:

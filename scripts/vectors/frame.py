@@ -10,6 +10,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
+from chain.contracts.profiles import camel
 from protocol.wire.envelope import Domain
 from protocol.wire.ids import Address, checksum
 
@@ -46,12 +47,7 @@ DOMAIN = Domain(31_337, address("settlement"))
 def case(*of: Any, **values: Any) -> Case:
     """One case: the fields of the dataclasses `of`, then the values, all with their names in camel case."""
     fields = {field.name: getattr(each, field.name) for each in of for field in dataclasses.fields(each)}
-    return {_camel(name): _form(value, name in WEI) for name, value in (fields | values).items()}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
+    return {camel(name): _form(value, name in WEI) for name, value in (fields | values).items()}
 
 
 def _form(value: Any, is_wei: bool) -> Any:
