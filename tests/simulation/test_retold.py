@@ -135,7 +135,9 @@ def shown(machine: Machine) -> dict[str, object]:
         "batches": machine.docket.batches,
         "seats": machine.verifier.sittings,
         "audits": machine.auditor.audits,
-        "money": machine.member.money,
+        "lanes": machine.member.money.lanes,
+        "left elsewhere": machine.member.money._elsewhere,
+        "accounts": machine.member.money.accounts,
         "nodes": machine.member.nodes,
     }
 
