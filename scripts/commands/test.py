@@ -41,7 +41,8 @@ SUPPORT = {"benchmarks", "fakes", "support", "vectors"}
 class LayerLane:
     """Layers that share something: `width` says how many of them run at a time.
 
-    niceness: how far they give way to other lanes; the tighter the deadlines of its tests, the less.
+    niceness: how far they give way to other lanes; the tighter the deadlines of its tests, the less. Below 0, where the
+    user may, they go before the others.
     """
 
     name: str
@@ -53,8 +54,9 @@ class LayerLane:
 CORES = LayerLane("cores", os.cpu_count() or 1, niceness=19)
 # So do these, but forge does not share its output with a second forge.
 FORGE = LayerLane("forge", niceness=19)
-# Tests of containers count those of the whole engine, and some have half a second to end one.
-ENGINE = LayerLane("engine")
+# Tests of containers count those of the whole engine, and some have half a second to end one. All nodes of the market
+# of adversaries share one process, and a node has two seconds to promise a job: it goes before its own containers.
+ENGINE = LayerLane("engine", niceness=-10)
 # Nodes have seconds to answer each other, and chains blocks to come: they wait more than they compute, as those of the
 # engine do, and two of them at a time keep their times on two cores.
 PEERS = LayerLane("peers")
