@@ -76,7 +76,7 @@ def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
 
 
 def test_what_computes_gives_way_to_what_has_deadlines() -> None:
-    assert CORES.niceness == FORGE.niceness > ENGINE.niceness == PEERS.niceness == 0
+    assert CORES.niceness == FORGE.niceness > PEERS.niceness == 0 > ENGINE.niceness
 
 
 def test_containers_of_the_engine_are_made_by_one_layer_at_a_time() -> None:
