@@ -200,17 +200,42 @@ def owner_of(operator: Key) -> Key:
 async def open_anvil_ledger(
     *arguments: str, calibrations: Sequence[CalibrationFile] = (), **changes: Any
 ) -> AsyncIterator[AnvilLedger]:
-    """Deploy the local profile, with changes to its numbers."""
+    """The local profile, with changes to its numbers, deployed on a chain of its own.
+
+    It is deployed once in a process: later chains begin with the state, blocks and logs that this left, and a block of
+    their own time.
+    """
     profile: Profile = replace(profiles()["local"], **changes)
     with anvil(*arguments) as chain:
         async with open_rpc([chain.url], CHAIN_ID) as rpc:
             controls = Controls(rpc)
-            await controls.enrich(DEPLOYER)
-            deployment = await deploy(
-                controls.ethereum, DEPLOYER, profile, first_classes(RUNTIME), calibrations=calibrations, poll_s=POLL_S
-            )
-            network = Network(controls.ethereum, deployment.addresses)
-            at = deployment.addresses
-            yield AnvilLedger(
-                chain, controls, network, deployment, await network.params.rules(at.settlement, at.stakes)
-            )
+            deployed = _deployed.get(which := repr((profile, calibrations)))
+            if deployed is None:
+                deployed = _deployed[which] = await _deploy(controls, profile, calibrations)
+            else:
+                await controls.raw("anvil_loadState", deployed.state)
+            await controls.mine()
+            network = Network(controls.ethereum, deployed.deployment.addresses)
+            yield AnvilLedger(chain, controls, network, deployed.deployment, deployed.rules)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A network that a chain has begun with, and the chain's state as Anvil tells it."""
+
+    deployment: Deployment
+    rules: ChainRules
+    state: str
+
+
+_deployed: dict[str, Deployed] = {}
+
+
+async def _deploy(controls: Controls, profile: Profile, calibrations: Sequence[CalibrationFile]) -> Deployed:
+    await controls.enrich(DEPLOYER)
+    deployment = await deploy(
+        controls.ethereum, DEPLOYER, profile, first_classes(RUNTIME), calibrations=calibrations, poll_s=POLL_S
+    )
+    at = deployment.addresses
+    rules = await Network(controls.ethereum, at).params.rules(at.settlement, at.stakes)
+    return Deployed(deployment, rules, await controls.raw("anvil_dumpState"))
