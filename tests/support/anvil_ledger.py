@@ -221,7 +221,7 @@ async def open_anvil_ledger(
 
 @dataclass(frozen=True)
 class Deployed:
-    """A network that a chain has begun with, and the chain's state as Anvil tells it."""
+    """A network that a chain has begun with, and its state at every block as Anvil tells it."""
 
     deployment: Deployment
     rules: ChainRules
@@ -238,4 +238,4 @@ async def _deploy(controls: Controls, profile: Profile, calibrations: Sequence[C
     )
     at = deployment.addresses
     rules = await Network(controls.ethereum, at).params.rules(at.settlement, at.stakes)
-    return Deployed(deployment, rules, await controls.raw("anvil_dumpState"))
+    return Deployed(deployment, rules, await controls.raw("anvil_dumpState", True))
