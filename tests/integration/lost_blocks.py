@@ -103,11 +103,12 @@ class Case:
 
         Args: kinds, of what is then told.
         """
-        # The events of blocks that were mined for this step may still be on their way.
-        await self._caught_up()
-        told, signed = self.facts, len(self.signed)
+        signed = len(self.signed)
         await act()
         (prepared,) = self.signed[signed:]
+        # Blocks that were mined until its time had come may have made what was before it final.
+        await self._caught_up()
+        told = self.facts
         lost_block, _ = await self.ledger.now()
         await self.ledger.lose(loss.depth, loss.above)
         await self._caught_up()
