@@ -11,6 +11,7 @@ import trio
 
 from chain.contracts.profiles import FINAL_DEPTH
 from chain.perform.adapter import ChainAdapter
+from chain.read import watcher
 from chain.tx.pending import Prepared
 from chain.tx.wallet import Key
 from protocol.effects import ChainEffect
@@ -103,12 +104,11 @@ class Case:
 
         Args: kinds, of what is then told.
         """
-        signed = len(self.signed)
+        # The events of blocks that were mined for this step may still be on their way.
+        await self._caught_up()
+        told, signed = self.facts, len(self.signed)
         await act()
         (prepared,) = self.signed[signed:]
-        # Blocks that were mined until its time had come may have made what was before it final.
-        await self._caught_up()
-        told = self.facts
         lost_block, _ = await self.ledger.now()
         await self.ledger.lose(loss.depth, loss.above)
         await self._caught_up()
@@ -143,6 +143,8 @@ class Step:
 async def case(monkeypatch: pytest.MonkeyPatch, *verifiers: Key, **changes: int) -> AsyncIterator[Case]:
     """A node, a client with 100 VCN, and verifiers; at the end, somebody else is told the same from the beginning."""
     monkeypatch.setitem(FINAL_DEPTH, "local", DEPTH)
+    # A node's score ages with its days. Every 64 final blocks it is told anew, and then no loss or step is the cause.
+    monkeypatch.setattr(watcher, "REFRESH_BLOCKS", 10**9)
     with trio.fail_after(60):
         async with open_anvil_ledger(lag_blocks=LAG, **changes) as ledger, AsyncExitStack() as stack:
             await ledger.register(NODE)
