@@ -26,23 +26,27 @@ def client(data_dir: Path | None) -> Client:
 
 def socket_of(data_dir: Path | None, environment: Mapping[str, str]) -> Path:
     """The socket of the daemon. Raises: ConfigError for settings that cannot be used."""
-    return _places(data_dir, environment)[1]
+    chosen, file = _named(data_dir, environment)
+    settings, base = _settings(file), file.parent.absolute()
+    found = _path(environment.get("VCOIN_API_SOCKET"), Path.cwd()) or _path(_key(settings, "api", "socket"), base)
+    if found is None:
+        found = _under(chosen or _path(_key(settings, "node", "data_dir"), base)) / SOCKET_NAME
+    return found.absolute()
 
 
 def data_dir_of(data_dir: Path | None, environment: Mapping[str, str]) -> Path:
-    """The data directory that the options and the environment name. Raises: ConfigError, as socket_of."""
-    return _places(data_dir, environment)[0]
+    """The data directory that the options and the environment name; the file is read only where neither does.
+
+    Raises: ConfigError, as socket_of.
+    """
+    chosen, file = _named(data_dir, environment)
+    return _under(chosen or _path(_key(_settings(file), "node", "data_dir"), file.parent.absolute())).absolute()
 
 
-def _places(data_dir: Path | None, environment: Mapping[str, str]) -> tuple[Path, Path]:
-    """The data directory and the socket in it, or elsewhere."""
-    here = Path.cwd()
-    chosen = data_dir or _path(environment.get("VCOIN_NODE_DATA_DIR"), here)
-    file = _path(environment.get("VCOIN_CONFIG"), here) or _under(chosen) / FILE_NAME
-    settings, base = _settings(file), file.parent.absolute()
-    home = _under(chosen or _path(_key(settings, "node", "data_dir"), base)).absolute()
-    socket = _path(environment.get("VCOIN_API_SOCKET"), here) or _path(_key(settings, "api", "socket"), base)
-    return home, (socket or home / SOCKET_NAME).absolute()
+def _named(data_dir: Path | None, environment: Mapping[str, str]) -> tuple[Path | None, Path]:
+    """The data directory that the option or the environment names, and the configuration file."""
+    chosen = data_dir or _path(environment.get("VCOIN_NODE_DATA_DIR"), Path.cwd())
+    return chosen, _path(environment.get("VCOIN_CONFIG"), Path.cwd()) or _under(chosen) / FILE_NAME
 
 
 def _under(data_dir: Path | None) -> Path:

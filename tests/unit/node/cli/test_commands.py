@@ -80,6 +80,12 @@ def test_journal_of_no_node_is_a_setting_that_cannot_be_used(shell: Shell) -> No
     assert "there is no journal at" in ran.err
 
 
+def test_journal_of_a_directory_that_is_named_is_shown_whatever_the_settings_say(shell: Shell) -> None:
+    with open_journal(shell.data_dir):
+        (shell.data_dir / "config.toml").write_text("[node", "utf-8")
+        assert shell.run("node", "journal").err == "nothing was set aside\n"
+
+
 async def test_status_says_what_is_wrong_and_what_to_do(vcoin: Shell) -> None:
     vcoin.backend.troubles = (views.Trouble("preflight", "Docker does not answer", "systemctl start docker"),)
     ran = await vcoin("status")
