@@ -246,8 +246,11 @@ class Journal:
             found = db.execute("SELECT seq, version, state, pending FROM snapshot").fetchone()
             if found is None:
                 return None
-            seq, version, state, pending = found
+        seq, version, state, pending = found
+        try:
             return SavedState(seq, version, zlib.decompress(state), tuple(cbor2.loads(zlib.decompress(pending))))
+        except (zlib.error, cbor2.CBORError, TypeError) as error:
+            raise _damaged(self._path, error) from error
 
     def rows_before(self, before: int | None = None, after: int = 0) -> Iterator[tuple[int, Entry, str]]:
         """Every row after `after`, up to the one before `before`: its number, what it holds, and what is wrong.
@@ -362,7 +365,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             yield db
-    except (*_DAMAGE, zlib.error, cbor2.CBORError, TypeError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
 
 
