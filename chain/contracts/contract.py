@@ -1,9 +1,10 @@
 """One contract at one address: calls to it, reads from it, its logs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Generic, ParamSpec, cast
+from functools import cache
+from typing import Any, Generic, ParamSpec, cast, get_type_hints
 
 from chain.abi.interface import Interface, interface
 from chain.rpc.ethereum import BlockTag, Call, Ethereum, Log, Topics
@@ -28,9 +29,15 @@ class ContractStruct:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for each in fields(cast(Any, self)):
-            if isinstance(each.type, type) and issubclass(each.type, IntEnum):
-                object.__setattr__(self, each.name, each.type(getattr(self, each.name)))
+        for name, enumeration in _enumerations(cast(Any, type(self))):
+            object.__setattr__(self, name, enumeration(getattr(self, name)))
+
+
+@cache
+def _enumerations(struct: type[ContractStruct]) -> tuple[tuple[str, type[IntEnum]], ...]:
+    """The fields of a struct that hold a member of an enumeration."""
+    hints = get_type_hints(struct).items()
+    return tuple((name, hint) for name, hint in hints if isinstance(hint, type) and issubclass(hint, IntEnum))
 
 
 class Contract:

@@ -254,6 +254,8 @@ def _class(hint: Any) -> Callable[[Any, str], Any]:
 def _bounded(base: Any, bound: Bits | Size) -> Callable[[Any, str], Any]:
     if isinstance(bound, Bits):
         return _integer(1 << bound.bits)
+    if base not in (bytes, str):
+        raise TypeError(f"the codec has no size for {base!r}")
     return _sized(base, bound.most if bound.exact else 0, bound.most)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from typing import get_args
+from typing import Annotated, get_args
 
 import cbor2
 import pytest
@@ -202,3 +202,15 @@ def test_a_class_that_states_no_name_is_not_written_by_name(value):
 def test_two_classes_of_one_name_are_refused_where_either_could_stand():
     with pytest.raises(TypeError, match="Renamed and Twin"):
         codec.decode(Torn, cbor2.dumps([["Small", [1]]]), 100)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizeless:
+    """Bounds what has no size."""
+
+    number: Annotated[int, codec.Size(4)]
+
+
+def test_a_size_bounds_bytes_or_characters():
+    with pytest.raises(TypeError, match="no size for"):
+        codec.decode(Sizeless, cbor2.dumps([1]), 100)
