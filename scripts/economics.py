@@ -266,10 +266,12 @@ def stalling(profile: Profile) -> Table:
     return Table(("days", "stalls", f"stake of the {params.MAX_RETRIES} nodes that can end a job so"), rows)
 
 
-_BILLS = (client_bill, operator_bill)
-_OF_NODES = (wash_trade, wash_checked, cheat, break_even, whole_stake, collusion)
-_OF_OTHERS = (laziness, laziness_checked, farming, stalling)
-TABLES: dict[str, Callable[[Profile], Table]] = {make.__name__: make for make in (*_BILLS, *_OF_NODES, *_OF_OTHERS)}
+_TABLES: tuple[Callable[[Profile], Table], ...] = (
+    *(client_bill, operator_bill),
+    *(wash_trade, wash_checked, cheat, break_even, whole_stake, collusion),
+    *(laziness, laziness_checked, farming, stalling),
+)
+TABLES = {make.__name__: make for make in _TABLES}
 
 
 def refreshed(page: str, profile: Profile) -> str:

@@ -99,8 +99,8 @@ class Court(Contract):
     """(case, seat, commitment) Bind a seat to its own projections; the seat's operator."""
 
     reveal_seat = CallTo[bytes, int, bytes, tuple[int, ...], bytes, int]("revealSeat")
-    """(case, seat, digest, scores, salt, evidence) Open a seat's commitment, give its scores, and what it says of the
-    margins; the seat's operator."""
+    """(case, seat, digest, scores, salt, llr_millinats) Open a seat's commitment, give its scores, and what it says of
+    the margins; the seat's operator."""
 
     replace_seat = CallTo[bytes, int, BatchContents]("replaceSeat")
     """(case, seat, contents) Seat the next of the draw order for one that was silent for a whole turn; anyone."""

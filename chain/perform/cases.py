@@ -64,7 +64,7 @@ async def resolve(at: Transactor, effect: fx.ResolveCase) -> TransactionMined:
 
 
 async def abstain(at: Transactor, effect: fx.AbstainSeat) -> TransactionMined:
-    """ContractCall down from a seat. Raises: Reverted."""
+    """Step down from a seat. Raises: Reverted."""
     call = at.network.court.abstain(effect.batch_id, effect.seat, effect.contents)
     try:
         return await at.do(effect, ContractCall(call, _seat_is(at.network, effect, SeatState.SILENT)))

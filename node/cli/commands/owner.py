@@ -98,7 +98,7 @@ def announce_payout(address: AddressOf, /, *, wallet: NodeWalletOptions) -> int:
     Parameters
     ----------
     address
-        Who is to be paid. A second announcement takes the place of the first.
+        The account that is paid. A second announcement takes the place of the first.
     """
     return send_about(wallet, OWNERS, lambda network, node: [network.stakes.set_payout(node, address)])
 

@@ -31,15 +31,14 @@ def carry_out(plan: Move, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     Raises: Reverted, nothing sent; Fault bad_request if a yes is needed and there is no terminal.
     """
     planned = plan(True)
-    may_send = not dry_run and (yes or not as_json)
+    if as_json and (dry_run or not yes):
+        output.as_json(plain(planned))
+        return Exit.OK
     if not as_json:
         output.data(description(planned))
-    if not may_send or not (yes or output.confirm("send it?")):
-        if as_json:
-            output.as_json(plain(planned))
-        else:
-            output.words("nothing was sent")
-        return Exit.FAILED if may_send else Exit.OK
+    if dry_run or not (yes or output.confirm("send it?")):
+        output.words("nothing was sent")
+        return Exit.OK if dry_run else Exit.FAILED
     sent = plan(False)
     return output.show(as_json, plain(sent), lambda: [f"sent      {each}" for each in sent.transactions])
 

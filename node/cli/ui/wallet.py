@@ -51,7 +51,7 @@ class OwnerWalletOptions(WalletOptions):
     """Options of commands about a node's stake that its owner sends, or for an appeal its operator."""
 
     key: Annotated[Path, Parameter(name="--owner-key", metavar="FILE")]
-    """The owner's keystore file (Web3 secret storage, as geth and cast write it); an appeal takes the operator's."""
+    """The owner's keystore file, as geth and cast write it; for an appeal the operator's will do as well."""
 
 
 @Parameter(name="*")
