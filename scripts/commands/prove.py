@@ -1,7 +1,7 @@
 """`scripts/prove [NAME [OPTION...]]`: prove the contracts at length; all of it, or one NAME with its own options.
 
 A NAME is a module of tests/proof with a command line; `scripts/prove NAME --help` tells its options. The share of
-each that CI runs on every commit stands in the tests beside them.
+each that the layers proof and proof-long run stands in the tests beside them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""`scripts/test [--fast] [LAYER...]`: every layer of tests, the cheap ones first, with what they need set up before.
+"""`scripts/test [--fast | --long] [LAYER...]`: the layers of tests, cheap ones first, set up before.
 
 A layer is a folder of tests, or those of a folder that bear some marks; one without tests is not listed, a folder that
-is no layer is an error. All layers run, also after one has failed; the table at the end says how each went.
+is no layer is an error. All layers run, also after one has failed; the table at the end says how each went. Those that
+do not fit into twenty minutes on two cores beside the others run by --long or by their name.
 
 Layers of different lanes run side by side: those that compute take what those that wait for blocks, peers and
 containers leave of the cores.
@@ -67,7 +68,10 @@ LIMIT_S = 900
 
 @dataclass(frozen=True)
 class Layer:
-    """Tests that need the same things. `marks`: only those of the folder with them; `fast`: belongs to `--fast`."""
+    """Tests that need the same things.
+
+    marks: only those of the folder with them. fast: belongs to `--fast`. long: runs by `--long` or by its name only.
+    """
 
     name: str
     folder: str
@@ -75,6 +79,7 @@ class Layer:
     needs: tuple[str, ...] = ("venv",)
     marks: str = ""
     fast: bool = False
+    long: bool = False
     limit_s: int = LIMIT_S
 
     def has_tests(self) -> bool:
@@ -90,17 +95,20 @@ LAYERS = (
     Layer("simulation", "simulation"),
     Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
     # Proofs about the contracts beyond their tests, in shares that fit here; scripts/prove does all of them.
-    Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers"), limit_s=2 * LIMIT_S),
+    Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers"), marks="not long"),
     # Integration and conformance, in three: containers, whole nodes and their peers, and what takes a chain at most.
     Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),
-    Layer("containers", "integration", ENGINE, SERVICES, marks="docker"),
+    Layer("containers", "integration", ENGINE, SERVICES, marks="docker and not long"),
     Layer("nodes", "integration", PEERS, ("venv", "node tools"), marks="libp2p and not docker"),
     Layer("chain", "integration", PEERS, ("venv", "node tools"), marks="not libp2p and not docker"),
     Layer("adapters", "conformance", PEERS, ("venv", "node tools"), marks="not docker"),
-    # Dishonest parties among whole nodes with real containers, on one market; when the lanes that compute have ended.
-    # One market is the fixture of all its tests: it takes 10 minutes beside others.
-    Layer("adversaries", "adversaries", ENGINE, SERVICES, limit_s=2 * LIMIT_S),
     Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
+    # Dishonest parties among whole nodes with real containers. One market is the fixture of all its tests.
+    Layer("adversaries", "adversaries", ENGINE, SERVICES, long=True, limit_s=2 * LIMIT_S),
+    # Results of a smaller model, which take many containers to tell from honest ones, and calibration.
+    Layer("substitutes", "integration", ENGINE, SERVICES, marks="docker and long", long=True),
+    # Mutants, statements for all inputs, coverage: they say how good the tests of the contracts are.
+    Layer("proof-long", "proof", FORGE, ("venv", "node tools", "analysers"), "long", long=True, limit_s=2 * LIMIT_S),
 )
 
 
@@ -232,26 +240,35 @@ def table(outcomes: Sequence[LayerOutcome]) -> str:
     return "\n".join(output.table(head, rows))
 
 
-def choose(names: Sequence[str], *, fast: bool) -> list[Layer]:
-    """Raises: Missing for a name that is no layer with tests."""
+def choose(names: Sequence[str], *, fast: bool = False, long: bool = False) -> list[Layer]:
+    """The layers of these names or folders; without any, those of every day, or the long ones.
+
+    Raises: Missing for a name that is no layer with tests.
+    """
     present = layers()
     for name in names:
         if name not in {layer.name for layer in present} | {layer.folder for layer in present if layer.marks}:
             raise Missing(f"there is no layer {name}", "choose from: " + ", ".join(layer.name for layer in present))
-    wanted = [layer for layer in present if not names or layer.name in names or layer.folder in names]
-    return [layer for layer in wanted if not fast or layer.fast]
+    named = [layer for layer in present if layer.name in names or layer.folder in names]
+    wanted = named if names else [layer for layer in present if layer.long == long]
+    return [layer for layer in wanted if layer.fast or not fast]
+
+
+_LONG = ", ".join(layer.name for layer in LAYERS if layer.long)
 
 
 def main() -> int:
     """Exit code: 0 all passed, 1 something failed, 4 set-up could not be done, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
-    parser.add_argument("--fast", action="store_true", help="only what needs no service, in under a minute")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--fast", action="store_true", help="only what needs no service, in under a minute")
+    which.add_argument("--long", action="store_true", help="only what takes too long for every day: " + _LONG)
     parser.add_argument("--keep", action="store_true", help="leave the Docker Engine up for the next run")
     parser.add_argument("layers", nargs="*", metavar="LAYER", help=", ".join(layer.name for layer in LAYERS))
     arguments = parser.parse_args()
 
     def body() -> int:
-        chosen = choose(arguments.layers, fast=arguments.fast)
+        chosen = choose(arguments.layers, fast=arguments.fast, long=arguments.long)
         started = time.monotonic()
         needs = {"venv"} if arguments.fast else {need for layer in chosen for need in layer.needs}
         with Session(needs, keep=arguments.keep) as session:

@@ -22,7 +22,7 @@ from node.api.faults import Exit
 from node.calibration.plan import ALTERED, DRAWN, WEIGHTS
 from tests.support.runner_context import docker_host, open_context, run_inside
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 SCRIPT = Path(__file__).with_name("tiny_model.py")
 RUNS, SUBSTITUTES, LENGTH = 1_500, 10, 16

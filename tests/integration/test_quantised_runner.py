@@ -22,7 +22,7 @@ from protocol.stages.verification import Distances, distances, score
 from tests.adversaries.images import build
 from tests.support.runner_context import docker_host, open_context, small_model
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 QUESTION = "Explain in depth how salt changed the history of human society, with examples from several countries."
 CHAT = json.dumps({"v": 1, "salt": "00" * 16, "messages": [{"role": "user", "content": QUESTION}]}).encode()

@@ -20,7 +20,7 @@ from protocol.stages.request import CLASSIFY, EMBED
 from tests.adversaries.images import build
 from tests.support.runner_context import docker_host, open_context, small_model
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 TEXTS = [
     "The parliament voted on the new budget after a debate of nine hours.",

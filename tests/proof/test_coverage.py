@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scripts.solc import sources
 from tests.proof import coverage
 from tests.proof.coverage import Covered
@@ -42,6 +44,7 @@ def test_report_is_read_by_source_and_mocks_do_not_count() -> None:
     assert coverage.whole([court, Covered("x", 8, 8, 0, 0)]).percents == (90, 50)
 
 
+@pytest.mark.long
 def test_nearly_all_of_the_contracts_is_covered() -> None:
     found = coverage.measured()
     code = {name for name, text in sources().items() if "\n    function " in text}

@@ -88,6 +88,7 @@ def test_entry_without_an_answer_in_the_sources_is_stale(made: list[Mutant], mon
     assert equivalent.stale(made) == [gone]
 
 
+@pytest.mark.long
 def test_a_share_of_the_mutants_is_killed() -> None:
     verdicts, stale = run(COUNT, SEED)
     assert not stale

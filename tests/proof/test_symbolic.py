@@ -1,6 +1,8 @@
-"""A solver proves statements about the libraries: those here in CI, the slow ones by scripts/prove."""
+"""A solver proves statements about the libraries: these by the layer proof-long, the slow ones by scripts/prove."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.proof.symbolic import __main__ as symbolic
 
@@ -15,6 +17,7 @@ def test_every_library_of_pure_arithmetic_has_statements() -> None:
         assert f"import {{{library}" in text or f", {library}}}" in text, library
 
 
+@pytest.mark.long
 def test_statements_hold_for_all_inputs() -> None:
     found = symbolic.prove(HERE)
     assert len(found) == sum(len(symbolic.stated(symbolic.FOLDER / f"{name}.sol")) for name in HERE)

@@ -28,24 +28,37 @@ def test_layers_without_tests_are_not_listed(tmp_path: Path, monkeypatch: pytest
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    assert [layer.name for layer in test.choose([], fast=False)] == ["static", "unit", "contracts"]
+    assert [layer.name for layer in test.choose([])] == ["static", "unit", "contracts"]
     assert [layer.name for layer in test.choose([], fast=True)] == ["static", "unit"]
-    assert [layer.name for layer in test.choose(["unit"], fast=False)] == ["unit"]
+    assert [layer.name for layer in test.choose(["unit"])] == ["unit"]
     with pytest.raises(Missing, match="no layer property"):
-        test.choose(["property"], fast=False)
+        test.choose(["property"])
 
 
 @pytest.mark.parametrize(
     ("folder", "names"),
-    [("integration", ["containers", "nodes", "chain"]), ("conformance", ["sandboxes", "adapters"])],
+    [
+        ("integration", ["containers", "nodes", "chain", "substitutes"]),
+        ("conformance", ["sandboxes", "adapters"]),
+        ("proof", ["proof", "proof-long"]),
+    ],
 )
 def test_folder_of_several_layers_names_them_all_and_they_leave_no_test_out(folder: str, names: list[str]) -> None:
-    parts = test.choose([folder], fast=False)
+    parts = test.choose([folder])
     assert [part.name for part in parts] == names
-    assert test.choose([names[1]], fast=False) == [parts[1]]
-    for marks in itertools.product([False, True], repeat=2):
-        borne = dict(zip(("docker", "libp2p"), marks, strict=True))
+    assert test.choose([names[1]]) == [parts[1]]
+    for marks in itertools.product([False, True], repeat=3):
+        borne = dict(zip(("docker", "libp2p", "long"), marks, strict=True))
         assert sum(eval(part.marks, {}, borne) for part in parts) == 1, borne
+
+
+def test_long_layers_run_by_themselves_and_every_other_one_every_day() -> None:
+    every_day, long = test.choose([]), test.choose([], long=True)
+    assert {layer.name for layer in long} == {"adversaries", "substitutes", "proof-long"}
+    assert set(every_day).isdisjoint(long)
+    assert {*every_day, *long} == set(test.layers())
+    assert test.choose(["adversaries"]) == long[:1]
+    assert test.choose([], fast=True) == [layer for layer in every_day if layer.fast]
 
 
 def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: pytest.MonkeyPatch) -> None:
