@@ -1,4 +1,4 @@
-"""`scripts/test [--fast | --long] [LAYER...]`: the layers of tests, cheap ones first, set up before.
+"""`scripts/test [--fast | --long] [LAYER...]`: the layers of tests, with what they need set up before.
 
 A layer is a folder of tests, or those of a folder that bear some marks; one without tests is not listed, a folder that
 is no layer is an error. All layers run, also after one has failed; the table at the end says how each went. Those that
@@ -55,9 +55,9 @@ class LayerLane:
 CORES = LayerLane("cores", os.cpu_count() or 1, niceness=19)
 # So do these, but forge does not share its output with a second forge.
 FORGE = LayerLane("forge", niceness=19)
-# Tests of containers count those of the whole engine, and some have half a second to end one. All nodes of the market
-# of adversaries share one process, and a node has two seconds to promise a job: it goes before its own containers.
-ENGINE = LayerLane("engine", niceness=-10)
+# Tests of containers count those of the whole engine, and some have half a second to end one. All containers together
+# weigh as much as one process of niceness 0: what has nodes and containers must not go before that.
+ENGINE = LayerLane("engine")
 # Nodes have seconds to answer each other, and chains blocks to come: they wait more than they compute, as those of the
 # engine do, and two of them at a time keep their times on two cores.
 PEERS = LayerLane("peers")
@@ -71,6 +71,7 @@ class Layer:
     """Tests that need the same things.
 
     marks: only those of the folder with them. fast: belongs to `--fast`. long: runs by `--long` or by its name only.
+    ahead: by how much it goes before the others of its lane.
     """
 
     name: str
@@ -81,30 +82,34 @@ class Layer:
     fast: bool = False
     long: bool = False
     limit_s: int = LIMIT_S
+    ahead: int = 0
 
     def has_tests(self) -> bool:
         return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
 
 
+# In each lane the longest come first, so that none is left alone at the end.
 LAYERS = (
-    Layer("static", "", fast=True),
     # Its slow tests compile the contracts, and compare them with those in chain/abi.
     Layer("unit", "unit", needs=("venv", "node tools"), fast=True),
+    Layer("simulation", "simulation"),
+    Layer("static", "", fast=True),
     Layer("property", "property", fast=True),
     Layer("fuzz", "fuzz"),
-    Layer("simulation", "simulation"),
     Layer("contracts", "contracts", FORGE, ("venv", "node tools")),
     # Proofs about the contracts beyond their tests, in shares that fit here; scripts/prove does all of them.
     Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers"), marks="not long"),
+    # Its seats have a minute, so it comes while the other lanes leave most.
+    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
     # Integration and conformance, in three: containers, whole nodes and their peers, and what takes a chain at most.
-    Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),
     Layer("containers", "integration", ENGINE, SERVICES, marks="docker and not long"),
+    Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),
     Layer("nodes", "integration", PEERS, ("venv", "node tools"), marks="libp2p and not docker"),
     Layer("chain", "integration", PEERS, ("venv", "node tools"), marks="not libp2p and not docker"),
     Layer("adapters", "conformance", PEERS, ("venv", "node tools"), marks="not docker"),
-    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
-    # Dishonest parties among whole nodes with real containers. One market is the fixture of all its tests.
-    Layer("adversaries", "adversaries", ENGINE, SERVICES, long=True, limit_s=2 * LIMIT_S),
+    # Dishonest parties among whole nodes with real containers. One market is the fixture of all its tests, and one
+    # process has all its nodes: a node has two seconds to promise a job, so it goes before its own containers.
+    Layer("adversaries", "adversaries", ENGINE, SERVICES, long=True, limit_s=2 * LIMIT_S, ahead=10),
     # Results of a smaller model, which take many containers to tell from honest ones, and calibration.
     Layer("substitutes", "integration", ENGINE, SERVICES, marks="docker and long", long=True),
     # Mutants, statements for all inputs, coverage: they say how good the tests of the contracts are.
@@ -202,7 +207,7 @@ class Run:
     def _stream(self, outcome: LayerOutcome, command: Sequence[str], folder: Path) -> None:
         """Show a runner's output as it comes, and take the counts from it."""
         process = subprocess.Popen(
-            ["nice", "-n", str(outcome.layer.lane.niceness), *command],
+            ["nice", "-n", str(outcome.layer.lane.niceness - outcome.layer.ahead), *command],
             cwd=folder,
             env=self._env,
             stdin=subprocess.DEVNULL,

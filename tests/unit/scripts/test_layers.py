@@ -28,8 +28,8 @@ def test_layers_without_tests_are_not_listed(tmp_path: Path, monkeypatch: pytest
     ):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    assert [layer.name for layer in test.choose([])] == ["static", "unit", "contracts"]
-    assert [layer.name for layer in test.choose([], fast=True)] == ["static", "unit"]
+    assert [layer.name for layer in test.choose([])] == ["unit", "static", "contracts"]
+    assert [layer.name for layer in test.choose([], fast=True)] == ["unit", "static"]
     assert [layer.name for layer in test.choose(["unit"])] == ["unit"]
     with pytest.raises(Missing, match="no layer property"):
         test.choose(["property"])
@@ -80,16 +80,17 @@ def test_layers_of_a_lane_take_turns_and_those_of_two_lanes_meet(monkeypatch: py
     assert [outcome.layer for outcome in outcomes] == chosen
 
 
-@pytest.mark.parametrize("niceness", [0, 2])
-def test_lane_gives_way_by_its_niceness(niceness: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("niceness", "ahead"), [(0, 0), (2, 0), (5, 3)])
+def test_lane_gives_way_by_its_niceness(niceness: int, ahead: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; print(os.nice(0), 'passed in 1 s')"]
-    outcome = LayerOutcome(Layer("", "", LayerLane("", niceness=niceness)), io.StringIO())
+    outcome = LayerOutcome(Layer("", "", LayerLane("", niceness=niceness), ahead=ahead), io.StringIO())
     Run(Session([]), fast=False)._stream(outcome, command, tmp_path)
-    assert outcome.passed == min(os.nice(0) + niceness, 19)
+    assert outcome.passed == min(os.nice(0) + niceness - ahead, 19)
 
 
 def test_what_computes_gives_way_to_what_has_deadlines() -> None:
-    assert CORES.niceness == FORGE.niceness > PEERS.niceness == 0 > ENGINE.niceness
+    assert CORES.niceness == FORGE.niceness > PEERS.niceness == ENGINE.niceness == 0
+    assert [layer.name for layer in LAYERS if layer.ahead] == ["adversaries"]
 
 
 def test_containers_of_the_engine_are_made_by_one_layer_at_a_time() -> None:
