@@ -64,10 +64,12 @@ def prove(names: Sequence[str]) -> list[Statement]:
 def _halmos(contract: str) -> list[Statement]:
     options = ["--root", ".", "--forge-build-out", "out-symbolic", "--contract", contract, "--function", "prove_"]
     options += ["--loop", str(MOST_ROUNDS), "--solver-timeout-assertion", str(SOLVER_MS), "--no-status"]
-    # halmos builds with the forge that it finds; the one of npm says that all is well when it is not.
-    path = f"{node_tools.forge().parent}:{os.environ.get('PATH', '')}"
+    # halmos builds with the forge that it finds; the one of npm says that all is well when it is not. It looks for its
+    # solver in an activated environment before its own.
+    halmos = analysers.tool("halmos")
+    path = f"{node_tools.forge().parent}:{halmos.parent}:{os.environ.get('PATH', '')}"
     done = subprocess.run(
-        [str(analysers.tool("halmos")), *options],
+        [str(halmos), *options],
         cwd=TOOLS,
         env={**os.environ, "FOUNDRY_PROFILE": "symbolic", "PATH": path},
         capture_output=True,
