@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from chain.abi.interface import INTERFACES
+from chain.abi.interface import CONTRACTS, INTERFACES
 from scripts import compile_contracts
+from scripts.solc import profile
 
 DEPLOYED = "// This contract is deployed"
 
@@ -15,6 +16,11 @@ def test_committed_abi_comes_from_the_present_sources() -> None:
     for name in INTERFACES:
         committed = json.loads((compile_contracts.ABI / f"{name}.json").read_text("utf-8"))
         assert committed["sourceHash"] == digest, f"{name} is out of date: run python -m scripts.compile_contracts"
+
+
+def test_tests_of_the_contracts_run_the_bytecode_that_is_deployed() -> None:
+    optimised = {each["paths"].rsplit("/", 1)[1] for each in profile()["compilation_restrictions"]}
+    assert optimised == {f"{name}.sol" for name in CONTRACTS}
 
 
 @pytest.mark.slow
