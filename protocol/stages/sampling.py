@@ -79,13 +79,16 @@ def draw_order(
     """
     # A verifier that joined at or after the commit is not in the draw: its seed could have been known by then.
     joined = [slot for slot in slots if slot.from_block < commit_block]
+    able = {slot.node for slot in joined if slot.weight_bps and commit_block <= slot.until_block} - excluded
     seated: list[Address] = []
     drawn_from = _words(seed, batch, ROUND)
-    for ticket in range(first, first + tries if joined else first):
+    for ticket in range(first, first + tries):
+        if len(seated) == len(able):
+            break
         number = _number(keccak(drawn_from + _words(ticket)))
         slot = joined[(number & (1 << 64) - 1) % len(joined)]
         drawn = ((number >> 64) & (1 << 64) - 1) % BPS < slot.weight_bps
-        if drawn and commit_block <= slot.until_block and slot.node not in excluded and slot.node not in seated:
+        if drawn and commit_block <= slot.until_block and slot.node in able and slot.node not in seated:
             seated.append(slot.node)
     return seated
 
