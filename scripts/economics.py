@@ -267,9 +267,18 @@ def stalling(profile: Profile) -> Table:
 
 
 _TABLES: tuple[Callable[[Profile], Table], ...] = (
-    *(client_bill, operator_bill),
-    *(wash_trade, wash_checked, cheat, break_even, whole_stake, collusion),
-    *(laziness, laziness_checked, farming, stalling),
+    client_bill,
+    operator_bill,
+    wash_trade,
+    wash_checked,
+    cheat,
+    break_even,
+    whole_stake,
+    collusion,
+    laziness,
+    laziness_checked,
+    farming,
+    stalling,
 )
 TABLES = {make.__name__: make for make in _TABLES}
 
