@@ -2,7 +2,7 @@
 
 A layer is a folder of tests, or those of a folder that bear some marks; one without tests is not listed, a folder that
 is no layer is an error. All layers run, also after one has failed; the table at the end says how each went. Those that
-do not fit into twenty minutes on two cores beside the others run by --long or by their name.
+take too long for every change run by --long or by their name.
 
 Layers of different lanes run side by side: those that compute take what those that wait for blocks, peers and
 containers leave of the cores.
@@ -88,7 +88,7 @@ class Layer:
         return any(True for pattern in ("test_*.py", "*.t.sol") for _ in (TESTS / self.folder).rglob(pattern))
 
 
-# In each lane the longest come first, so that none is left alone at the end.
+# Of those that compute the longest come first, so that none is left alone at the end.
 LAYERS = (
     # Its slow tests compile the contracts, and compare them with those in chain/abi.
     Layer("unit", "unit", needs=("venv", "node tools"), fast=True),
@@ -256,7 +256,7 @@ def choose(names: Sequence[str], *, fast: bool = False, long: bool = False) -> l
             raise Missing(f"there is no layer {name}", "choose from: " + ", ".join(layer.name for layer in present))
     named = [layer for layer in present if layer.name in names or layer.folder in names]
     wanted = named if names else [layer for layer in present if layer.long == long]
-    return [layer for layer in wanted if layer.fast or not fast]
+    return [layer for layer in wanted if (layer.fast or not fast) and (layer.long or not long)]
 
 
 _LONG = ", ".join(layer.name for layer in LAYERS if layer.long)

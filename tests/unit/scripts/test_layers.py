@@ -57,7 +57,7 @@ def test_long_layers_run_by_themselves_and_every_other_one_every_day() -> None:
     assert {layer.name for layer in long} == {"adversaries", "substitutes", "proof-long"}
     assert set(every_day).isdisjoint(long)
     assert {*every_day, *long} == set(test.layers())
-    assert test.choose(["adversaries"]) == long[:1]
+    assert test.choose(["adversaries"]) == test.choose(["adversaries", "unit"], long=True) == long[:1]
     assert test.choose([], fast=True) == [layer for layer in every_day if layer.fast]
 
 
