@@ -1,6 +1,5 @@
 """Clients' money in the settlement contract, free and in lanes, and the keys that may spend it."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,9 +22,9 @@ class ClientMoney:
     lanes: dict[tuple[Address, Address, Address], Lane] = field(default_factory=dict)
     _elsewhere: dict[bytes, int] = field(default_factory=dict)
     """The rest of each lane between others that is not empty, in wei, by its three addresses: there are very many."""
-    _locked: Counter[Address] = field(default_factory=Counter)
+    _locked: dict[Address, int] = field(default_factory=dict)
     """The rest of each client in all its lanes, in wei."""
-    _entrusted: Counter[tuple[Address, Address]] = field(default_factory=Counter)
+    _entrusted: dict[tuple[Address, Address], int] = field(default_factory=dict)
     """The rest in the lanes of a client and a signer that is not the client, in wei."""
 
     def see(self, seen: LaneSeen | AccountSeen) -> None:
@@ -40,7 +39,7 @@ class ClientMoney:
 
     def deposits_of(self, client: Address) -> int:
         """How many times the smallest deposit an account holds, free and in lanes."""
-        return (self.accounts.get(client, 0) + self._locked[client]) // max(self.rules.min_deposit, 1)
+        return (self.accounts.get(client, 0) + self._locked.get(client, 0)) // max(self.rules.min_deposit, 1)
 
     def is_client(self, client: Address) -> bool:
         """Whether an account holds, free or in lanes, what a request's client must have."""
@@ -48,7 +47,7 @@ class ClientMoney:
 
     def may_spend(self, client: Address, signer: Address) -> bool:
         """Whether a key may spend a client's money: its own, or one that has money left in a lane of the client."""
-        return signer == client or self._entrusted[client, signer] > 0
+        return signer == client or self._entrusted.get((client, signer), 0) > 0
 
     def _see_lane(self, lane: Lane) -> None:
         key = (lane.client, lane.signer, lane.node)
@@ -66,8 +65,7 @@ class ClientMoney:
             _add(self._entrusted, (lane.client, lane.signer), more)
 
 
-def _add(sums: Counter[Key], key: Key, more: int) -> None:
+def _add(sums: dict[Key, int], key: Key, more: int) -> None:
     """Add to one of many sums, and keep none that is 0."""
-    sums[key] += more
-    if not sums[key]:
-        del sums[key]
+    if total := sums.pop(key, 0) + more:
+        sums[key] = total

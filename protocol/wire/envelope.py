@@ -18,6 +18,7 @@ from protocol.wire.ids import Address, Hash32, address_of
 
 T = TypeVar("T")
 DOMAIN_TYPE = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+MAX_HASHED = 1_024
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -53,6 +54,8 @@ TYPES: dict[type[Any], str] = {}
 """The EIP-712 type of every signed message."""
 
 
+# A message is hashed to sign it, to read its signer and to name it in a leaf or a case.
+@functools.lru_cache(MAX_HASHED)
 def struct_hash(message: Any) -> Hash32:
     """hashStruct of EIP-712, 32 bytes."""
     type_hash, kinds = _layout(TYPES[type(message)])

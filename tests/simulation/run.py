@@ -151,7 +151,7 @@ def _lost_stake(world: World, node: Node) -> int:
     """The cost of its own work; a seat that the weather kept silent in another node's case is fined as well."""
     contracts = world.chain.contracts
     known = contracts.nodes.get(node.address)
-    slashes = {event for _, event in world.log if isinstance(event, ev.NodeSlashed) and event.node == node.address}
+    slashes = {event for event in world.told.get(ev.NodeSlashed, ()) if event.node == node.address}
     fines = (
         each.amount for each in slashes if contracts.cases[BatchId(each.batch_id)].batch.batch.node != node.address
     )

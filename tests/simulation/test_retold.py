@@ -150,12 +150,9 @@ Again = Callable[[list[ev.Event]], Iterator[list[ev.Event]]]
 def tell_again(name: str, again: Again, *, at_end: bool = False) -> None:
     """Fold what each node of a history has heard; tell it things again after each event of the chain, or at the end."""
     world = history(name)
-    for node in world.nodes.values():
+    for node, whole in zip(world.nodes.values(), folded(name), strict=True):
         heard = _heard(world, node)
-        whole, listener, fork = Listener.like(node), Listener.like(node), Listener.like(node)
-        for at_ms, event in heard:
-            whole.take(event, at_ms)
-        assert shown(whole.machine) == shown(node.machine)
+        listener, fork = Listener.like(node), Listener.like(node)
         past: list[ev.Event] = []
         retold = 0
         for count, (at_ms, event) in enumerate(heard, 1):
@@ -179,6 +176,18 @@ def tell_again(name: str, again: Again, *, at_end: bool = False) -> None:
                     assert not fork.differences(whole), f"{node.name} after {count} events, told again: {kinds}"
                     fork = listener.fork()
         assert retold >= len(_without_heads(past))
+
+
+@cache
+def folded(name: str) -> tuple[Listener, ...]:
+    """For each node of a history a machine that heard what it has heard, and shows what it shows."""
+    world = history(name)
+    listeners = tuple(map(Listener.like, world.nodes.values()))
+    for node, listener in zip(world.nodes.values(), listeners, strict=True):
+        for at_ms, event in _heard(world, node):
+            listener.take(event, at_ms)
+        assert shown(listener.machine) == shown(node.machine)
+    return listeners
 
 
 def _heard(world: World, node: Node) -> Heard:

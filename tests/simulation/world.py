@@ -77,6 +77,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self._by_name: dict[str, Node] = {}
         self.started_ms = self.now_ms
         self.chain = Chain(self.now_ms // 1_000)
         self._containers: dict[tuple[str, bytes], Container] = {}
@@ -102,7 +103,7 @@ class World:
         settings = Settings(secret, frozenset(map(Role, roles)))
         node = Node(name, secret, identity, settings, self._perform, self._hear, lambda: self.now_ms, work)
         node.lag_ms = self.random.randint(0, 900)
-        self.nodes[peer_id] = node
+        self.nodes[peer_id] = self._by_name[name] = node
         node.stake = stake_vcn * VCN
         if stake_vcn:
             owner = address_of(PrivateKey(hashlib.sha256(b"owner" + secret).digest()).public_key.format())
@@ -110,7 +111,7 @@ class World:
         return node
 
     def node(self, name: str) -> Node:
-        return next(node for node in self.nodes.values() if node.name == name)
+        return self._by_name[name]
 
     def record(self, node: Node) -> NodeRecord:
         """A node as the chain has it."""
@@ -156,8 +157,12 @@ class World:
     def trace(self) -> str:
         """A hash of all that was heard: two runs with the same are the same."""
         trace = hashlib.sha256()
+        # Most events are heard by many nodes.
+        written: dict[int, bytes] = {}
         for name, event in self.log:
-            trace.update(name.encode() + encode_named(event))
+            if id(event) not in written:
+                written[id(event)] = encode_named(event)
+            trace.update(name.encode() + written[id(event)])
         return trace.hexdigest()
 
     # --- time -------------------------------------------------------------------------------------------------------
