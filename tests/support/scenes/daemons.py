@@ -39,7 +39,6 @@ class Place:
             "p2p.fast": True,
             "chain.rpc_urls": [self.ledger.chain.url],
             "chain.deployment": str(self.deployment),
-            "chain.poll_ms": 50,
             "executor.docker_host": f"unix://{self.root}/no-docker.sock",
         }
         self._flags[home.path] = {**flags, **{key.replace("__", "."): value for key, value in changes.items()}}
