@@ -67,7 +67,7 @@ CAST = {
 }
 HURRIED = {"epoch_blocks": 1, "lag_blocks": 1, "challenge_seconds": 1, "jail_seconds": 1, "slash_bps": 1}
 """No shorter windows than the contracts allow, and a cheat that can go on cheating."""
-POLL_MS = 50
+POLL_MS = 500
 WORK_S = 0.1
 TIMEOUT_MS = 30_000
 ALL = 10_000
