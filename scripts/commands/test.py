@@ -110,7 +110,7 @@ LAYERS = (
     # Dishonest parties among whole nodes with real containers. One market is the fixture of all its tests, and one
     # process has all its nodes: a node has two seconds to promise a job, so it goes before its own containers.
     Layer("adversaries", "adversaries", ENGINE, SERVICES, long=True, limit_s=2 * LIMIT_S, ahead=10),
-    # Results of a smaller model, which take many containers to tell from honest ones, and calibration.
+    # Results of a smaller model or of a forged choice, which take long to tell from honest ones, and calibration.
     Layer("substitutes", "integration", ENGINE, SERVICES, marks="docker and long", long=True),
     # Mutants, statements for all inputs, coverage: they say how good the tests of the contracts are.
     Layer("proof-long", "proof", FORGE, ("venv", "node tools", "analysers"), "long", long=True, limit_s=2 * LIMIT_S),

@@ -55,7 +55,6 @@ def make(root: Path, ledger: AnvilLedger, *urls: str) -> Config:
         "p2p.fast": True,
         "chain.rpc_urls": list(urls) or [ledger.chain.url],
         "chain.deployment": str(root / "deployment.json"),
-        "chain.poll_ms": 50,
         "executor.docker_host": f"unix://{root}/no-docker.sock",
     }
     return load({}, flags)

@@ -16,7 +16,7 @@ from protocol.stages.execution import CLASS_DTYPES, validate_fingerprint
 from protocol.stages.verification import Calibration, Distances, distances, points
 from tests.support.runner_context import open_context, run_inside, small_model
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 SCRIPT = Path(__file__).parents[1] / "adversaries" / "choosers.py"
 LENGTH = 32

@@ -126,7 +126,8 @@ class OwnBatches:
 
     def follow(self, event: ev.Event, now_ms: TimestampMs) -> tuple[fx.Effect, ...]:
         """Take what the docket has just learned of a batch of this node, and go on."""
-        batch = self.batch(getattr(event, "batch_id", b""))
+        batch_id = getattr(event, "batch_id", None)
+        batch = self.batch(batch_id) if batch_id else None
         if batch is None:
             return ()
         match event:

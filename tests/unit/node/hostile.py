@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from node.api.faults import Exit
@@ -78,4 +79,11 @@ def require_clear_end(ran: Ran, about: str = "") -> None:
 
 def files_under(folder: Path) -> set[str]:
     """Everything below a folder, but sockets."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_socket()}
+    found = set[str]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                found |= {entry.name, *(f"{entry.name}/{name}" for name in files_under(Path(entry.path)))}
+            elif entry.is_file() or entry.is_symlink():
+                found.add(entry.name)
+    return found
