@@ -289,7 +289,7 @@ def _values(parameters: Sequence[Parameter], data: bytes) -> tuple[Any, ...]:
 
 
 def _checksummed(value: Any) -> Any:
-    """eth_abi gives addresses in lower case and nothing else that looks like one, except strings."""
+    """Addresses with their checksum: eth_abi gives them in lower case. Nothing else but a string may look like one."""
     if isinstance(value, tuple | list):
         return tuple(_checksummed(item) for item in value)
     if isinstance(value, str) and is_hex_address(value):

@@ -255,7 +255,7 @@ async def simulate(network: Network, plan: TransactionPlan) -> PlanView:
 async def send(network: Network, plan: TransactionPlan, sender: Sender) -> PlanView:
     """Simulate, then send one call after the other, each once the one before is in a block.
 
-    Raises: Fault reverted, ChainError; where an earlier call was mined the words say so.
+    Raises: Fault reverted, ChainError. Where an earlier call is already mined, the error says so.
     """
     await simulate(network, plan)
     receipts = []

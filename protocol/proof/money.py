@@ -111,7 +111,7 @@ def _told_by_case(case: CasePaper | None) -> dict[str, int]:
 
 
 def _told_by_rest(proof: Proof) -> dict[str, int]:
-    """How often the other logs are to be there."""
+    """How often each of the other logs must be there."""
     pay, draw = proof.pay, proof.draw
     return {
         "BatchSubmitted": 1,

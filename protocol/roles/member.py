@@ -145,7 +145,7 @@ class Member:
         return peer is not None and not is_offline(peer.heard_ms, now_ms, self.rules.heartbeat_ms)
 
     def hears_anybody(self, now_ms: TimestampMs) -> bool:
-        """Whether this node is not cut off."""
+        """Whether any peer is alive: this node is not cut off."""
         return any(self.is_alive(node, now_ms) for node in self.peers)
 
     def has_listened(self, now_ms: TimestampMs) -> bool:

@@ -146,7 +146,7 @@ class Run:
     """One run of some layers in a session's environment."""
 
     def __init__(self, session: Session, *, fast: bool) -> None:
-        # Even if this machine forbids Python to write bytecode, nodes and commands under test share it.
+        # Nodes and commands under test share bytecode, even where this machine forbids Python to write it.
         self._env = {name: value for name, value in session.env.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._fast = fast
 

@@ -71,7 +71,7 @@ def _unbent(parts: Parts) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """A node of somebody: amounts in VCN; `owner` names who else's cold wallet has its stake, empty for its own.
+    """A node of somebody: amounts in VCN; `owner` names the party whose cold wallet holds its stake; empty: its own.
 
     honest: it only plays along, and must not lose anything. runs: whether its node comes up with its row.
     """

@@ -3,8 +3,8 @@
 Sent by the adapter that nodes use. A tenth of the leaves is drawn, so the court is in it, with every seat's commit and
 reveal, and so is the seal, which other batches of the epoch would share. A word that is written for the first time
 costs four times as much. A ring has 64 slots that are used over and over, so the bare key is a slot that was used
-before; `_fresh` is one that never was; `_first` is such a one before seats that were never paid. Lanes are open: they
-outlive many batches.
+before; `_fresh` is a slot that never was; `_first` is a fresh slot whose case has seats that were never paid. Lanes
+are open: they outlive many batches.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def _is_closed(contracts: Audits, name: bytes) -> bool:
 
 
 def _auditor_is(contracts: Audits, name: bytes, auditor: int, state: SeatState) -> bool:
-    """Whether an auditor has come so far; after the end of its audit it comes no further."""
+    """Whether an auditor has reached a state, or its audit is over and it can reach no other."""
     audit = contracts.audits.get(BatchId(name))
     reached = audit is not None and auditor < len(audit.auditors) and audit.auditors[auditor].state >= state
     return reached or _is_audit_over(contracts, name)

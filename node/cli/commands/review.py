@@ -42,7 +42,8 @@ class Fresh:
 def review(case: str, /, *, rerun: Flag = False, common: Common = COMMON) -> int:
     """Show what is needed to judge a case: scores of every seat, what they mean, both outputs, deadline and default.
 
-    Scores are the chain's, for everybody. The outputs are there for who holds them: its seats, its node, its client.
+    Everybody sees the scores, which are on chain. The outputs are shown only by nodes that keep them: those of its
+    seats, of its provider and of its client.
 
     Parameters
     ----------

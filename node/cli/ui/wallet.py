@@ -32,7 +32,7 @@ CallsAbout = Callable[["Network", "Address"], Sequence["Call"]]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class WalletOptions:
-    """Options of commands that a wallet sends."""
+    """Options of the commands that send from a wallet."""
 
     key: Annotated[Path, Parameter(metavar="FILE")]
     """The wallet's keystore file (Web3 secret storage, as geth and cast write it)."""
