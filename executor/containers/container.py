@@ -1,7 +1,8 @@
 """One container from its creation to its removal, through the Docker Engine's API. Every call here blocks.
 
 A container is created and started, never `run`: that would ask a registry for a missing image. A timer ends it when its
-time is over, and it is removed on every path.
+time is over, and it is removed on every path. One that says that it is done is killed: Python and torch would take
+half a second more to leave.
 
 A container may outlive this process and the Engine. The next process of the node finds it by its labels and follows it
 to its end. If the Engine goes away, the run waits for it and asks it again how the container ended.
@@ -219,6 +220,7 @@ class Container:
             for event in transcript.feed(data):
                 self._passed_on += len(event.ids) if isinstance(event, Tokens) else 0
                 on_event(event)
+            self._end_if_done(transcript)
 
     def _read_again(self, container: str, transcript: Transcript, on_event: Callable[[RunnerEvent], None]) -> None:
         again = 0
@@ -234,6 +236,11 @@ class Container:
                         on_event(replace(event, ids=new))
                     else:
                         on_event(event)
+                self._end_if_done(transcript)
+
+    def _end_if_done(self, transcript: Transcript) -> None:
+        if transcript.is_done and not self._stop_asked.is_set():
+            self.stop(Intent.DONE)
 
     def _is_back(self) -> bool:
         """Wait for an Engine that went away. Returns: whether it came back in time and before a stop."""

@@ -16,6 +16,7 @@ LIMIT_CODES = {"out_of_memory", "output_quota"}
 class Intent(StrEnum):
     """Why this node killed a container. Noted before the kill, since its end does not show the reason."""
 
+    DONE = "done"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     FLOOD = "flood"
@@ -56,6 +57,8 @@ def classify(ending: Ending) -> tuple[Outcome, str]:
     error = ending.runner_error
     said = f"{error.code}: {error.message}" if error else ""
     match ending.intent:
+        case Intent.DONE:
+            return Outcome.OK, ""
         case Intent.TIMEOUT:
             return Outcome.JOB, f"timeout: killed after {ending.duration_ms} ms"
         case Intent.CANCELLED:

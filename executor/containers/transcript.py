@@ -66,11 +66,14 @@ RunnerEvent = Ready | Tokens | RunProgress | Answered | Declined
 
 
 class Transcript:
-    """Takes the bytes of the socket. `error`, `metrics` and `log` hold the last report of the runner."""
+    """Takes the bytes of the socket. `error`, `metrics` and `log` hold the last report of the runner.
+
+    `is_done`: the runner said that all outputs are written.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.error: RunnerError | None = None
-        self._done = False
+        self.is_done = False
         self.metrics: dict[str, int] = {}
         self.log = b""
         self._buffer = bytearray()
@@ -111,7 +114,7 @@ class Transcript:
         except (ValueError, RecursionError):
             return []
         # After `done` no event counts: the results are closed by then.
-        if not isinstance(said, dict) or self._done:
+        if not isinstance(said, dict) or self.is_done:
             return []
         job = said.get("job")
         match said.get("ev"):
@@ -126,7 +129,7 @@ class Transcript:
             case "answer" if _is_number(job):
                 return [Answered(job)]
             case "done":
-                self.metrics, self._done = _metrics(said.get("metrics")), True
+                self.metrics, self.is_done = _metrics(said.get("metrics")), True
             case "error":
                 error = RunnerError(printable(str(said.get("code"))), printable(str(said.get("message"))))
                 if _is_number(job):

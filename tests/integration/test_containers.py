@@ -12,7 +12,7 @@ import pytest
 import requests
 from docker.errors import APIError
 
-from executor.containers.ending import Intent
+from executor.containers.ending import EXIT_KILLED, Intent
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits, Sandbox
 from executor.containers.transcript import RunnerEvent, Tokens
@@ -118,6 +118,15 @@ def test_what_is_said_after_done_is_not_heard(context: RunnerContext, tmp_path: 
     assert finish.ending.metrics == {"run_ms": 7}
 
 
+def test_what_stays_after_done_is_killed_at_once_and_its_output_kept(context: RunnerContext, tmp_path: Path) -> None:
+    finish = run(context, "hang_after_done", tmp_path)
+    assert finish.outcome is Outcome.OK
+    assert finish.ending is not None
+    assert finish.ending.exit_code == EXIT_KILLED
+    assert finish.duration_ms < LIMITS.timeout_ms / 2
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("attack", ["many", "fill"])
 def test_output_quota_holds(context: RunnerContext, tmp_path: Path, attack: str) -> None:
     finish = run(context, attack, tmp_path)
@@ -146,7 +155,7 @@ def test_flood_is_stopped(context: RunnerContext, tmp_path: Path, attack: str) -
     assert finish.duration_ms < LIMITS.timeout_ms / 2
 
 
-@pytest.mark.parametrize("attack", ["sleep", "mute_and_stay", "fork", "hang_after_done"])
+@pytest.mark.parametrize("attack", ["sleep", "mute_and_stay", "fork"])
 def test_timeout_kills_what_ignores_signals(context: RunnerContext, tmp_path: Path, attack: str) -> None:
     timeout_ms = 1500
     finish = run(context, attack, tmp_path, Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB, pids=64))

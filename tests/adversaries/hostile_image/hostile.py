@@ -183,15 +183,15 @@ def binary() -> None:
 
 
 def deep_events() -> None:
+    good()
     sys.stdout.write("[" * 4000 + "\n" + '{"ev":' * 500 + "1" + "}" * 500 + "\n")
     sys.stdout.write('{"ev":"tokens","ids":[1e999]}\n{"ev":"done","metrics":{"run_ms":' + "9" * 4000 + "}}\n")
-    good()
 
 
 def after_done() -> None:
+    good()
     sys.stdout.write('{"ev":"tokens","ids":[1]}\n{"ev":"done","metrics":{"run_ms":7}}\n')
     sys.stdout.write('{"ev":"tokens","ids":[2]}\n{"ev":"done","metrics":{"run_ms":9}}\n')
-    good()
 
 
 def hang_after_done() -> None:

@@ -36,6 +36,7 @@ CASES = [
     (ending(0, engine_error="device lost"), Outcome.PROVIDER),
     (ending(255, unseen=True), Outcome.PROVIDER),
     (ending(255, unseen=True, intent=Intent.TIMEOUT), Outcome.JOB),
+    (ending(137, intent=Intent.DONE), Outcome.OK),
     (ending(137, intent=Intent.TIMEOUT), Outcome.JOB),
     (ending(137, intent=Intent.CANCELLED), Outcome.CANCELLED),
     (ending(137, intent=Intent.FLOOD), Outcome.HOSTILE),
