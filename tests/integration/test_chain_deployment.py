@@ -310,6 +310,8 @@ async def test_a_chain_that_was_started_anew_needs_another_file(tmp_path: Path) 
         dying = DiesAtSending(controls.ethereum.rpc, 2, left=True)
         with pytest.raises(Killed):
             await deploy(dying, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=part, poll_s=POLL_S)
+        # What left may still be in no block.
+        await controls.mine()
         await deploy(controls.ethereum, DEPLOYER, LOCAL, CLASSES, calibrations=(), path=whole, poll_s=POLL_S)
     for path, words in ((whole, "it was started anew"), (part, "has sent fewer transactions than were planned")):
         async with chain() as (_, controls):
