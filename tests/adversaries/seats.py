@@ -19,7 +19,7 @@ COURT_PRICE = 200
 LIE_DIVISOR = 20
 """Of its stake, what a seat loses that an audit has caught."""
 SILENT = "its turn passes, another one is seated and the job is paid; the seat has lost half a percent of its stake"
-EVERYTHING = (BPS,)
+EVERYTHING = {BPS}
 
 
 def seat(*bends: Bend, owner: str = SYNDICATE) -> Part:
@@ -65,7 +65,9 @@ async def passed(stage: Stage) -> JobView:
     job = await drawn(stage)
     job = await stage.arena.until(job.id, lambda view: view.ended or view.state in ("passed", "failed"))
     case = await stage.arena.case(job)
-    assert [(one.node, one.scores) for one in case.seats] == [(stage.member().address, EVERYTHING)]
+    (seat,) = case.seats
+    # An order that was withdrawn before has its number in the lane, and so an empty leaf in the batch.
+    assert (seat.node, {*seat.scores}) == (stage.member().address, EVERYTHING)
     assert job.state == "passed"
     return job
 
@@ -119,8 +121,8 @@ async def outvoted(stage: Stage) -> int:
     # Three that differ so much call for a larger bench: two more, and those who sat.
     assert len(case.seats) == FULL_BENCH + FULL_BENCH + 2
     by = {one.node: one.scores for one in case.seats}
-    assert by.pop(stage.member().address) == EVERYTHING
-    assert max(score for scores in by.values() for score in scores) <= 8_500
+    assert {*by.pop(stage.member().address)} == EVERYTHING
+    assert max(min(scores) for scores in by.values()) <= 8_500
     _, provider = stage.row.cast
     assert await stage.slashed(provider) * 2 == stage.arena.before[provider].stake
     return 0

@@ -99,10 +99,12 @@ async def old_messages(stage: Stage) -> int:
     batch = provider.machine.settler.batch(bytes.fromhex(job.batch_id))
     assert done is not None
     assert batch is not None
+    # An order that was withdrawn before has an empty leaf beside it.
+    settled = next(entry.job for entry in batch.entries if entry.job and entry.job.job_id == done.job_id)
     send = crook.up.parts.peers.perform
     for to, message in (
         (provider, done.order),
-        (provider, batch.entries[0].job.receipt if batch.entries[0].job else None),
+        (provider, settled.receipt),
         (client, done.delivery),
         (client, done.promise),
     ):
@@ -114,7 +116,7 @@ async def old_messages(stage: Stage) -> int:
     await refused("BadAssignmentSignature", sender.send(network.settlement.submit(mine)))
     stage.rest()
     paid = await arena.ended(job.id)
-    assert (paid.node, paid.state, paid.attempt) == (stage.honest.address, "spendable", 0)
+    assert (paid.node, paid.state, paid.attempt) == (stage.honest.address, "spendable", job.attempt)
     taken = [view for view in provider.machine.provider.jobs if view.job_id == done.job_id]
     assert len(taken) == 1
     # Its own operator has no second batch of it either.
