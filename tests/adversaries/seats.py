@@ -122,7 +122,8 @@ async def outvoted(stage: Stage) -> int:
     assert len(case.seats) == FULL_BENCH + FULL_BENCH + 2
     by = {one.node: one.scores for one in case.seats}
     assert {*by.pop(stage.member().address)} == EVERYTHING
-    assert max(min(scores) for scores in by.values()) <= 8_500
+    # A seat that was replaced has no scores.
+    assert max(min(scores) for scores in by.values() if scores) <= 8_500
     _, provider = stage.row.cast
     assert await stage.slashed(provider) * 2 == stage.arena.before[provider].stake
     return 0
