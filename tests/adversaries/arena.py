@@ -29,7 +29,7 @@ from node.wallet.home import Home
 from protocol.events import SeedRevealed
 from protocol.params import VCN
 from protocol.stages.blob import ModelManifest
-from protocol.wire.ids import Address
+from protocol.wire.ids import Address, JobId
 from tests.adversaries import crooks
 from tests.adversaries.books import Party, Worth, worth
 from tests.adversaries.dice import Dice
@@ -243,6 +243,13 @@ class Arena:
     async def case(self, job: JobView, by: str = CLIENT) -> CaseView:
         """The court over a job."""
         return await self.members[by].up.backend.case(job.batch_id)
+
+    def leaf_of(self, job: JobView) -> int:
+        """The job's place in its batch: an order that was withdrawn before it has an empty leaf there."""
+        provider = next(member for member in self.members.values() if member.address == job.node)
+        batch = provider.up.parts.machine.settler.batch(bytes.fromhex(job.batch_id))
+        assert batch is not None
+        return batch.job_ids.index(JobId(bytes.fromhex(job.job_id)))
 
     async def worth(self, name: str) -> Worth:
         """The wealth of a party now."""

@@ -99,8 +99,8 @@ async def old_messages(stage: Stage) -> int:
     batch = provider.machine.settler.batch(bytes.fromhex(job.batch_id))
     assert done is not None
     assert batch is not None
-    # An order that was withdrawn before has an empty leaf beside it.
-    settled = next(entry.job for entry in batch.entries if entry.job and entry.job.job_id == done.job_id)
+    settled = batch.entries[arena.leaf_of(job)].job
+    assert settled is not None
     send = crook.up.parts.peers.perform
     for to, message in (
         (provider, done.order),

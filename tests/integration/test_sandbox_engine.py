@@ -158,6 +158,19 @@ def test_engine_that_dies_over_and_over_costs_a_job_nothing(
     assert containers(context) == []
 
 
+def test_container_that_stays_after_done_is_killed_when_the_engine_is_back(
+    private: PrivateEngine, context: RunnerContext, tmp_path: Path
+) -> None:
+    run = Run(context, tmp_path, "talk_and_stay", tokens=20)
+    run.wait_until_it_speaks()
+    private.kill()
+    private.start(live_restore=True)
+    assert run.finish().outcome is Outcome.OK, run.finish()
+    assert run.ids == list(range(20))
+    assert (tmp_path / "kept" / "a").read_bytes() == b"a"
+    assert containers(context) == []
+
+
 @pytest.mark.parametrize(
     ("attack", "tokens", "outcome"), [("talker", 20, Outcome.OK), ("die_half_way", 0, Outcome.PROVIDER)]
 )

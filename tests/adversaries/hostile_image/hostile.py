@@ -244,6 +244,11 @@ def talker() -> None:
     sys.stdout.write('{"ev":"done","metrics":{"run_ms":7}}\n')
 
 
+def talk_and_stay() -> None:
+    talker()
+    time.sleep(600)
+
+
 def die_half_way() -> None:
     sys.stdout.write('{"ev":"tokens","ids":[0]}\n')
     (OUTPUT / "a").write_text("a")
@@ -296,7 +301,7 @@ ATTACKS: dict[str, Callable[[], None]] = {
         *(one_large, memory, flood, flood_of_tokens, long_line, sleep, mute_and_stay, fork),
         *(bad_name, device, extra_files, missing_file, wrong_size, not_json, large_manifest, endless_number, sparse),
         *(huge_hole, nothing, flood_of_errors, binary, deep_events, after_done, hang_after_done, hidden_oom),
-        *(exit_3, exit_143, kill_self, talker, polite, die_half_way, speak_and_eat, large_answer),
+        *(exit_3, exit_143, kill_self, talker, talk_and_stay, polite, die_half_way, speak_and_eat, large_answer),
     )
 }
 
