@@ -56,8 +56,7 @@ RULES = {
 CLIENT, HONEST = "client", "honest"
 SEATS = tuple(f"seat-{number}" for number in range(4))
 TIMEOUT_MS = 240_000
-ASKED_AT_MOST = 3
-UP_WITHIN_S, HEARD_WITHIN_S, ENDED_WITHIN_S = 180.0, 180.0, 600.0
+UP_WITHIN_S, HEARD_WITHIN_S, TAKEN_WITHIN_S, ENDED_WITHIN_S = 180.0, 180.0, 600.0, 600.0
 QUESTION = "Explain how salt changed the history of human society, with examples from several countries."
 SHORTEST = 8
 
@@ -206,7 +205,7 @@ class Arena:
                 await events.receive()
 
     async def ask(self, length: int, by: str = CLIENT, **changes: Any) -> str:
-        """Ask for a job of so many tokens, as a user would who asks again if no node has heard; its id."""
+        """Ask for a job of so many tokens, as a user would who asks again while no node has time; its id."""
         ask = JobAsk(
             model=self.manifest.name,
             messages=(ChatMessage("user", QUESTION),),
@@ -217,12 +216,13 @@ class Arena:
             with_bonus=True,
             uncalibrated=False,
         )
-        for _ in range(ASKED_AT_MOST):
+        give_up = trio.current_time() + TAKEN_WITHIN_S
+        while True:
             job = await self.members[by].up.backend.ask_job(replace(ask, **changes))
             view = await self.until(job, _is_taken, by)
             if view.state != "failed":
                 return job
-        raise AssertionError(f"no provider takes it: {view.failure}")
+            assert trio.current_time() < give_up, f"no provider takes it: {view.failure}"
 
     async def until(
         self, job: str, condition: Callable[[JobView], bool], by: str = CLIENT, within_s: float = ENDED_WITHIN_S

@@ -34,11 +34,15 @@ async def one_of_two(stage: Stage) -> int:
     paid = await stage.arena.ended(job, "double-orders")
     assert (paid.node, paid.state) == (stage.honest.address, "spendable")
     assert answered.text == paid.text != ""
-    taken = [view for view in stage.honest.up.parts.machine.provider.jobs if view.client == crook.client.address]
-    assert [view.job_id.hex() for view in taken] == [paid.job_id]
+    provider = stage.honest.up.parts.machine.provider
+    taken = [view for view in provider.jobs if view.client == crook.client.address]
+    # On a busy machine an order may be withdrawn and another one follow; the first costs nothing.
+    assert [view.job_id.hex() for view in taken if view.charge] == [paid.job_id]
+    numbers = [provider.job(view.job_id).order.assignment.index for view in taken]
+    assert numbers == sorted({*numbers})
     settlement = stage.arena.ledger.network.settlement
     lane = await settlement.lane_of(crook.client.address, crook.client.address, stage.honest.address)
-    assert lane.jobs == 1
+    assert lane.jobs == numbers[-1]
     assert await stage.arena.gain("double-orders") == -paid.cost_wei < 0
     return 0
 
