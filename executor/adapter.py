@@ -7,7 +7,7 @@ from typing import Protocol
 import trio
 
 from executor.models import ModelStore
-from executor.scheduler.batch_scheduler import OnTokens
+from executor.scheduler.engine_scheduler import OnTokens
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest

@@ -257,6 +257,9 @@ class ChainConfig:
     max_fee_gwei: Annotated[int, Field(_number(1, 1_000_000), "per gas; while gas is dearer nothing is sent")] = 500
 
 
+ALL_BUT_ONE = float(max(1, len(os.sched_getaffinity(0)) - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutorConfig:
     """The containers that run models."""
@@ -272,11 +275,15 @@ class ExecutorConfig:
     ] = ()
     models_limit: Annotated[int, Field(_DISK, "no model is fetched that makes all of them take more")] = 128 * 2**30
     memory: Annotated[int, Field(_MEMORY, "most memory for one container")] = 4 * 2**30
-    cpus: Annotated[float, Field(_cpus, "cores for one container")] = 1.0
+    cpus: Annotated[float, Field(_cpus, "cores for one container; all but one unless set")] = ALL_BUT_ONE
     slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1
     at_once: Annotated[int, Field(_number(1, 32), "answers side by side in one of them")] = 8
     host_slots: Annotated[
         int, Field(_number(0, 64), "containers at the same time over all nodes that share the store; 0: no limit")
+    ] = 0
+    keep_s: Annotated[int, Field(_number(0, 86_400), "seconds that a model stays loaded without work")] = 600
+    host_engines: Annotated[
+        int, Field(_number(0, 64), "models loaded without work over all nodes that share the store; 0: no limit")
     ] = 0
 
 

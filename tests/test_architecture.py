@@ -219,8 +219,7 @@ def test_a_class_name_stands_once_in_the_product() -> None:
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(f"{name_of(path)}:{node.lineno}")
-    # The runner's sources are pinned by measurements of what they compute.
-    twice = {name: places for name, places in found.items() if len(places) > 1 and name != "Asked"}
+    twice = {name: places for name, places in found.items() if len(places) > 1}
     assert_none([f"{name}: {', '.join(places)}" for name, places in twice.items()], "one name, one meaning")
 
 

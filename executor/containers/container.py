@@ -24,7 +24,7 @@ from executor.containers.ending import EXIT_KILLED, Ending, Intent
 from executor.containers.faults import engine_errors, has_stumbled, is_away
 from executor.containers.sandbox import LABEL, Sandbox
 from executor.containers.transcript import Flood, RunnerEvent, Tokens, Transcript
-from protocol.errors import ImageMissing
+from protocol.errors import ExecutorError, ImageMissing
 
 GRACE_S = 30
 """How long the Engine may take to report a kill or an exit."""
@@ -57,6 +57,7 @@ class Container:
         self._unseen = False
         # Tokens that were passed on. If the output is read again from its start, these are left out.
         self._passed_on = 0
+        self._stdin: socket.socket | None = None
 
     def left_behind(self) -> str | None:
         """Find the container that an earlier process started for the same run; remove others of its job.
@@ -95,6 +96,16 @@ class Container:
         """Remove a container that was left behind and cannot be used. Raises: ExecutorError."""
         with engine_errors():
             self._remove(container)
+
+    def send(self, line: bytes) -> None:
+        """Write a line to the standard input of a served container. Raises: ExecutorError if it does not run."""
+        with self._lock:
+            try:
+                if self._stdin is None:
+                    raise ExecutorError("the container does not listen", transient=True)
+                self._stdin.sendall(line)
+            except OSError as error:
+                raise ExecutorError(f"the container does not listen: {error}", transient=True) from error
 
     def stop(self, intent: Intent) -> None:
         """Kill the container, or keep it from starting. The first intent stands."""
@@ -149,12 +160,13 @@ class Container:
                     else:
                         began = time.monotonic()
                         # Attach before the start, so that no output is missed.
-                        with _attached(self._api, container) as stream:
+                        with _attached(self._api, container, self._sandbox.is_served) as stream:
                             # Only for an Engine that hangs: the timeout of the container passes long before.
                             stream.settimeout(limits.timeout_ms / 1000 + GRACE_S)
                             began = time.monotonic()
                             if started := self._start(container):
                                 timer.start()
+                                self._stdin = stream if self._sandbox.is_served else None
                                 self._read(stream, transcript, on_event)
                     state = self._state(container)
                 except Flood:
@@ -166,7 +178,9 @@ class Container:
                     if not started and not failed_starts and has_stumbled(error):
                         failed_starts += 1
                         continue
-                    if not started or not is_away(error) or not self._is_back():
+                    # A served container that hears nothing more is of no use.
+                    is_lost = self._sandbox.is_served or not is_away(error)
+                    if not started or is_lost or not self._is_back():
                         if self._intent is None:
                             raise
                         # The reason for the end is known without the Engine.
@@ -174,6 +188,8 @@ class Container:
         finally:
             timer.cancel()
             self._ended.set()
+            with self._lock:
+                self._stdin = None
             self._running = None
         return Ending(
             exit_code=int(state.get("ExitCode", EXIT_KILLED)),
@@ -260,8 +276,9 @@ class Container:
 
 
 @contextlib.contextmanager
-def _attached(api: Any, container: str) -> Iterator[socket.socket]:
-    raw = api.attach_socket(container, params={"stdout": 1, "stderr": 1, "stream": 1})
+def _attached(api: Any, container: str, is_served: bool) -> Iterator[socket.socket]:
+    streams = {"stdout": 1, "stderr": 1, "stream": 1, **({"stdin": 1} if is_served else {})}
+    raw = api.attach_socket(container, params=streams)
     stream: socket.socket = getattr(raw, "_sock", raw)
     try:
         yield stream

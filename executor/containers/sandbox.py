@@ -31,6 +31,7 @@ class Limits:
     shm_bytes: int = 64 * MIB
     # stdout and stderr, which the daemon reads: more than this is an attack.
     stdout_bytes: int = 8 * MIB
+    stdout_lines_per_s: int = 20
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -64,6 +65,8 @@ class Sandbox:
     labels: Mapping[str, str] = field(default_factory=dict)
     gpu_uuids: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    is_served: bool = False
+    """Whether it hears on its standard input what it shall do next."""
 
     def container(self) -> dict[str, object]:
         """The body of POST /containers/create."""
@@ -73,6 +76,9 @@ class Sandbox:
             "Env": [f"{name}={value}" for name, value in sorted(self._environment().items())],
             "Labels": {LABEL + name: value for name, value in self.labels.items()},
             "NetworkDisabled": True,
+            "AttachStdin": self.is_served,
+            "OpenStdin": self.is_served,
+            "StdinOnce": self.is_served,
             "AttachStdout": True,
             "AttachStderr": True,
             "HostConfig": self.host_config(),

@@ -14,7 +14,7 @@ from executor.containers.sandbox import Limits
 HEADER = 8
 STDOUT = 1
 MAX_LINE_BYTES = 4096
-MAX_LINES_PER_S = 20
+FIRST_LINES = 100
 MAX_IDS = 1024
 MAX_TOKEN_ID = 2**32 - 1
 LOG_TAIL_BYTES = 4096
@@ -49,7 +49,19 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outputs of one job of a shared container are complete."""
+    """The outputs of one job of a shared container are complete.
+
+    run_ms: how long it took; most: how many answers were written beside each other at the busiest moment.
+    """
+
+    job: int
+    run_ms: int = 0
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A shared container is done with a job that it has not settled, because it cannot or was told to leave it."""
 
     job: int
 
@@ -62,7 +74,7 @@ class Declined:
     error: RunnerError
 
 
-RunnerEvent = Ready | Tokens | RunProgress | Answered | Declined
+RunnerEvent = Ready | Tokens | RunProgress | Answered | Unsettled | Declined
 
 
 class Transcript:
@@ -79,7 +91,7 @@ class Transcript:
         self._buffer = bytearray()
         self._line = bytearray()
         self._bytes_left = limits.stdout_bytes
-        self._lines_left = 100 + MAX_LINES_PER_S * limits.timeout_ms // 1000
+        self._lines_left = FIRST_LINES + limits.stdout_lines_per_s * limits.timeout_ms // 1000
 
     def feed(self, data: bytes) -> list[RunnerEvent]:
         """Events that these bytes complete. Raises: Flood."""
@@ -127,7 +139,9 @@ class Transcript:
             case "progress":
                 return [RunProgress(_count(said.get("step")), _count(said.get("total")))]
             case "answer" if _is_number(job):
-                return [Answered(job)]
+                return [Answered(job, _count(said.get("run_ms")), _count(said.get("most")))]
+            case "later" | "left" if _is_number(job):
+                return [Unsettled(job)]
             case "done":
                 self.metrics, self.is_done = _metrics(said.get("metrics")), True
             case "error":

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from .events import emit
-from .job import EXIT_INTERNAL, EXIT_RESUMABLE, OUTPUT, BadSpec, Job, Refused, canonical, read_job, write
+from .job import EXIT_INTERNAL, EXIT_RESUMABLE, OUTPUT, BadSpec, Job, Refused, Work, canonical, read_job, write
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -51,29 +51,36 @@ def _dispatch(job: Job) -> dict[str, object]:
         from . import convert
 
         return convert.run(job)
-    if job.kind not in ("generate", "together", "embed", "classify", "check", "calibrate", "noise"):
+    if job.kind not in ("generate", "serve", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
-    from . import calibrate, check, classify, embed, generate, model, noise, together
+    from . import calibrate, generate, model, noise, serve
 
-    kinds = {
-        "generate": generate.run,
-        "together": together.run,
-        "embed": embed.run,
-        "classify": classify.run,
-        "check": {"generate": check.run, "embed": embed.check, "classify": classify.check}[_checked(job)],
-        "calibrate": calibrate.run,
-        "noise": noise.run,
-    }
     dtype, _ = generate.dtype_of(job)
-    # Asked before anything is loaded.
-    (together.jobs_of if job.kind == "together" else generate.chooser_of)(job)
+    if job.kind != "serve":
+        # Asked before anything is loaded.
+        generate.chooser_of(job)
+    work = serve.WORKS.get((job.kind, _of(job)))
     loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
+    if work is not None:
+        return _to_its_end(work(job, loaded))
+    kinds = {"generate": generate.run, "serve": serve.run, "calibrate": calibrate.run, "noise": noise.run}
     return kinds[job.kind](job, loaded)
 
 
-def _checked(job: Job) -> str:
-    """The kind of the result that is checked."""
-    return job.text("of", ("generate", "embed", "classify")) if job.kind == "check" else "generate"
+def _to_its_end(work: Work) -> dict[str, object]:
+    """Work that has the container for itself: says when its input is understood, and returns what it took."""
+    read = next(work)
+    assert read is not None
+    emit("ready", prompt_tokens=read.prompt_tokens)
+    started = time.monotonic()
+    for _ in work:
+        pass
+    return {**read._asdict(), "run_ms": round((time.monotonic() - started) * 1000)}
+
+
+def _of(job: Job) -> str:
+    """The kind of the result that is made or checked."""
+    return job.text("of", ("generate", "embed", "classify")) if job.kind == "check" else job.kind
 
 
 def _write_manifest(metrics: dict[str, object]) -> None:

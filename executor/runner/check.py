@@ -3,27 +3,25 @@
 It leaves check.bin. What checks the other kinds stands beside what runs them.
 """
 
-import time
 from typing import Any
 
-from .events import emit
 from .fingerprint import encode_check, projection, whiten
 from .generate import MAX_NEW_TOKENS, chooser_of, dtype_of, read_act_w, read_chat
-from .job import BadInput, Job, read_object, write
+from .job import BadInput, Job, Read, Work
 from .model import Model, ids_sha256
 
 
-def run(job: Job, model: Model) -> dict[str, object]:
-    """Returns what the run took. Seed and temperature are those of the spec; the answer has no say in them.
+def work(job: Job, model: Model) -> Work:
+    """Seed and temperature are those of the spec; the answer has no say in them.
 
     Raises BadInput, with code bad_result or prompt_mismatch where the answer itself is at fault: it then deserves no
     score, and the client's input is fine.
     """
     dtype, device_class = dtype_of(job)
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    salt, messages = read_chat()
+    salt, messages = read_chat(job)
     prompt = model.prompt_ids(messages, max_new)
-    result = read_object("result.json")
+    result = job.read("result.json")
     claims = {
         "v": 1,
         "job_id": job.id.hex(),
@@ -38,14 +36,11 @@ def run(job: Job, model: Model) -> dict[str, object]:
     if result.get("prompt_token_ids_sha256") != ids_sha256(prompt):
         raise BadInput("prompt_mismatch", "the answer is to another prompt")
     output, stopped = _answer(result, model, max_new)
-    emit("ready", prompt_tokens=len(prompt))
-
-    started = time.monotonic()
-    states, margins = model.replay(prompt, output, stopped, chooser_of(job))
-    whitened = whiten(states, read_act_w(model.hidden))
-    write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
-    took = time.monotonic() - started
-    return {"prompt_tokens": len(prompt), "output_tokens": len(output), "run_ms": round(took * 1000)}
+    yield Read(len(prompt), len(output))
+    trace = yield from model.tracing(prompt, output, chooser_of(job))
+    whitened = whiten(trace.states, read_act_w(model.hidden))
+    margins = trace.of_first(len(output), stopped)
+    job.write("check.bin", encode_check(whitened, projection(job.id, model.hidden), margins))
 
 
 def _answer(result: dict[str, Any], model: Model, max_new: int) -> tuple[list[int], bool]:

@@ -5,18 +5,15 @@ first token of the answer: one pass gives all labels. So no two labels may begin
 tokens of a label would need a pass for each label, and would prefer short ones.
 """
 
-import time
-
 import numpy as np
 
-from .events import emit
 from .fingerprint import Doubles, Floats, NotFinite
-from .job import BadInput, Job, canonical, memory_given, write
+from .job import BadInput, Job, Read, Work, canonical
 from .model import Model
 from .texts import (
     BATCH_TEXTS,
     SCALE,
-    Asked,
+    AskedTexts,
     claims,
     encode_check,
     fingerprint,
@@ -33,48 +30,42 @@ MAX_LOGIT = 10**12
 QUESTION = "Which one of these labels fits the text best: {labels}? Answer with the label alone.\n\nText: {text}"
 
 
-def run(job: Job, model: Model) -> dict[str, object]:
-    """Returns what the run took; raises Refused."""
-    asked = read_labelled()
+def work(job: Job, model: Model) -> Work:
+    """Raises Refused."""
+    asked = read_labelled(job)
     prompts, labels = prompts_of(asked, model), label_ids(asked, model)
     require_paid(job, prompts, len(labels))
-    model.require_memory(max(map(len, prompts)), memory_given())
+    model.require_memory(max(map(len, prompts)), job.memory_bytes)
     said = _claims(job, model, asked, prompts)
-    emit("ready", prompt_tokens=sum(map(len, prompts)))
-    started = time.monotonic()
-    _, last = model.read(prompts, BATCH_TEXTS)
+    yield Read(sum(map(len, prompts)))
+    _, last = yield from model.reading(prompts, BATCH_TEXTS)
     logits, proof = in_millionths(model.logits_of(last, labels)), fingerprint(job, model, last)
-    took = time.monotonic() - started
-    write("result.json", canonical({**said, "logits": logits.tolist()}))
-    write("proof.bin", proof)
-    return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
+    job.write("result.json", canonical({**said, "logits": logits.tolist()}))
+    job.write("proof.bin", proof)
 
 
-def check(job: Job, model: Model) -> dict[str, object]:
-    """One pass a text over somebody's answer; leaves check.bin. Raises BadInput as `check.run`."""
-    asked = read_labelled()
+def check(job: Job, model: Model) -> Work:
+    """One pass a text over an answer; leaves check.bin. Raises BadInput as `check.work`."""
+    asked = read_labelled(job)
     prompts, labels = prompts_of(asked, model), label_ids(asked, model)
     require_paid(job, prompts, len(labels))
-    result = read_result(_claims(job, model, asked, prompts))
+    result = read_result(job, _claims(job, model, asked, prompts))
     theirs = read_numbers(result, "logits", len(prompts), len(labels), MAX_LOGIT)
-    emit("ready", prompt_tokens=sum(map(len, prompts)))
-    started = time.monotonic()
-    _, last = model.read(prompts, 1)
+    yield Read(sum(map(len, prompts)))
+    _, last = yield from model.reading(prompts, 1)
     measured = differences(in_millionths(model.logits_of(last, labels)), theirs)
-    write("check.bin", encode_check(job, model, last, measured))
-    took = time.monotonic() - started
-    return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
+    job.write("check.bin", encode_check(job, model, last, measured))
 
 
-def read_labelled() -> Asked:
+def read_labelled(job: Job) -> AskedTexts:
     """The input, its labels short and no two the same. Raises BadInput."""
-    asked = read_asked(MAX_LABELS)
+    asked = read_asked(job, MAX_LABELS)
     if any(len(label) > MAX_LABEL_CHARS for label in asked.labels):
         raise BadInput("bad_labels", f"a label has at most {MAX_LABEL_CHARS} characters")
     return asked
 
 
-def prompts_of(asked: Asked, model: Model) -> list[list[int]]:
+def prompts_of(asked: AskedTexts, model: Model) -> list[list[int]]:
     """The question about each text, as token ids, with room for a token of the answer. Raises BadInput."""
     labels = ", ".join(asked.labels)
     return [
@@ -83,7 +74,7 @@ def prompts_of(asked: Asked, model: Model) -> list[list[int]]:
     ]
 
 
-def label_ids(asked: Asked, model: Model) -> list[int]:
+def label_ids(asked: AskedTexts, model: Model) -> list[int]:
     """The first token of every label. Raises BadInput where two begin alike."""
     ids = [model.text_ids(label, special=False)[0] for label in asked.labels]
     first: dict[int, str] = {}
@@ -114,5 +105,5 @@ def differences(ours: Doubles, theirs: Doubles) -> Doubles:
     return np.stack([np.sqrt(np.square(off).mean(axis=1)), leads], axis=1)
 
 
-def _claims(job: Job, model: Model, asked: Asked, prompts: list[list[int]]) -> dict[str, object]:
+def _claims(job: Job, model: Model, asked: AskedTexts, prompts: list[list[int]]) -> dict[str, object]:
     return {**claims(job, model, asked, prompts), "labels": asked.labels}

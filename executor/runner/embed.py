@@ -4,13 +4,10 @@ The states are those after the final norm. The vector is brought to length one a
 millionths, which change it by less than a hundredth of the noise between two ways to compute it.
 """
 
-import time
-
 import numpy as np
 
-from .events import emit
 from .fingerprint import Doubles, Floats, NotFinite
-from .job import Job, canonical, memory_given, write
+from .job import Job, Read, Work, canonical
 from .model import Model
 from .texts import (
     BATCH_TEXTS,
@@ -25,36 +22,30 @@ from .texts import (
 )
 
 
-def run(job: Job, model: Model) -> dict[str, object]:
-    """Returns what the run took; raises Refused."""
-    asked = read_asked(0)
+def work(job: Job, model: Model) -> Work:
+    """Raises Refused."""
+    asked = read_asked(job, 0)
     prompts = [model.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
-    model.require_memory(max(map(len, prompts)), memory_given())
+    model.require_memory(max(map(len, prompts)), job.memory_bytes)
     said = claims(job, model, asked, prompts)
-    emit("ready", prompt_tokens=sum(map(len, prompts)))
-    started = time.monotonic()
-    pooled, last = model.read(prompts, BATCH_TEXTS)
+    yield Read(sum(map(len, prompts)))
+    pooled, last = yield from model.reading(prompts, BATCH_TEXTS)
     proof = fingerprint(job, model, last)
-    took = time.monotonic() - started
-    write("result.json", canonical({**said, "embeddings": in_millionths(pooled).tolist()}))
-    write("proof.bin", proof)
-    return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
+    job.write("result.json", canonical({**said, "embeddings": in_millionths(pooled).tolist()}))
+    job.write("proof.bin", proof)
 
 
-def check(job: Job, model: Model) -> dict[str, object]:
-    """One pass a text over somebody's answer; leaves check.bin. Raises BadInput as `check.run`."""
-    asked = read_asked(0)
+def check(job: Job, model: Model) -> Work:
+    """One pass a text over an answer; leaves check.bin. Raises BadInput as `check.work`."""
+    asked = read_asked(job, 0)
     prompts = [model.text_ids(text) for text in asked.texts]
     require_paid(job, prompts, model.hidden)
-    result = read_result(claims(job, model, asked, prompts))
+    result = read_result(job, claims(job, model, asked, prompts))
     theirs = read_numbers(result, "embeddings", len(prompts), model.hidden, SCALE)
-    emit("ready", prompt_tokens=sum(map(len, prompts)))
-    started = time.monotonic()
-    pooled, last = model.read(prompts, 1)
-    write("check.bin", encode_check(job, model, last, distances(in_millionths(pooled), theirs)))
-    took = time.monotonic() - started
-    return {"prompt_tokens": sum(map(len, prompts)), "output_tokens": 0, "run_ms": round(took * 1000)}
+    yield Read(sum(map(len, prompts)))
+    pooled, last = yield from model.reading(prompts, 1)
+    job.write("check.bin", encode_check(job, model, last, distances(in_millionths(pooled), theirs)))
 
 
 def in_millionths(pooled: Floats) -> Doubles:

@@ -1,4 +1,4 @@
-"""What the container says while it runs: one JSON object a line on stdout, at most ten lines a second."""
+"""What the container says while it runs: one JSON object a line on stdout; a job alone, at most ten lines a second."""
 
 import json
 import sys
@@ -20,15 +20,20 @@ class TokenStream:
     Those of a job by itself are told as `ids`; of jobs side by side as `jobs`, a list of ids under each one's number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = MIN_INTERVAL_S) -> None:
+        self._interval_s = interval_s
         self._waiting: dict[int | None, list[int]] = {}
         self._last = 0.0
 
     def add(self, token: int, job: int | None = None) -> None:
         self._waiting.setdefault(job, []).append(token)
         is_full = sum(map(len, self._waiting.values())) >= MAX_IDS_PER_LINE
-        if is_full or time.monotonic() - self._last >= MIN_INTERVAL_S:
+        if is_full or time.monotonic() - self._last >= self._interval_s:
             self.flush()
+
+    def drop(self, job: int) -> None:
+        """Say nothing more of a job."""
+        self._waiting.pop(job, None)
 
     def flush(self) -> None:
         if not self._waiting:

@@ -10,7 +10,7 @@ from .decoding import Answer, Growing
 from .events import TokenStream, emit
 from .fingerprint import Floats, encode_proof, projection, whiten
 from .gumbel import MAX_TEMPERATURE_MILLI, Chooser
-from .job import INPUT, BadInput, BadSpec, Job, canonical, memory_given, read_object, write
+from .job import INPUT, BadInput, BadSpec, Job, canonical
 from .model import Model, ids_sha256
 
 MAX_NEW_TOKENS = 1 << 20
@@ -34,12 +34,12 @@ def chooser_of(job: Job) -> Chooser:
     return Chooser(temperature_milli, job.seed)
 
 
-def read_chat(name: str = "input.json") -> tuple[str, object]:
+def read_chat(job: Job) -> tuple[str, object]:
     """Salt and messages of an input. Raises BadInput."""
-    chat = read_object(name)
+    chat = job.read("input.json")
     salt = chat.get("salt")
     if chat.get("v") != 1 or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
-        raise BadInput("bad_input", f"{name} must be of version 1 with a salt of 16 bytes in hex")
+        raise BadInput("bad_input", "input.json must be of version 1 with a salt of 16 bytes in hex")
     return salt, chat.get("messages")
 
 
@@ -55,23 +55,23 @@ def read_act_w(hidden: int) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedChat:
     """One chat that is to be answered, and how."""
 
-    job_id: bytes
+    job: Job
     salt: str
     prompt: list[int]
     max_new_tokens: int
     chooser: Chooser
 
 
-def read_asked(job: Job, model: Model, memory_bytes: int, name: str = "input.json") -> Asked:
+def read_asked(job: Job, model: Model) -> AskedChat:
     """The chat of a job and its tokens. Raises BadSpec, BadInput."""
     max_new = job.number("max_new_tokens", 1, MAX_NEW_TOKENS)
-    salt, messages = read_chat(name)
+    salt, messages = read_chat(job)
     prompt = model.prompt_ids(messages, max_new)
-    model.require_memory(len(prompt), memory_bytes)
-    return Asked(job.id, salt, prompt, max_new, chooser_of(job))
+    model.require_memory(len(prompt), job.memory_bytes)
+    return AskedChat(job, salt, prompt, max_new, chooser_of(job))
 
 
 class Desk:
@@ -83,11 +83,11 @@ class Desk:
         self._model = model
         self._act_w = read_act_w(model.hidden)
 
-    def put(self, asked: Asked, answer: Answer, prefix: str = "") -> None:
-        """Both files of an answer, under names that begin so."""
+    def put(self, asked: AskedChat, answer: Answer) -> None:
+        """Both files of an answer."""
         result = {
             "v": 1,
-            "job_id": asked.job_id.hex(),
+            "job_id": asked.job.id.hex(),
             "salt": asked.salt,
             "manifest_sha256": self._model.manifest_sha256.hex(),
             "dtype": self._dtype,
@@ -96,14 +96,14 @@ class Desk:
             "output_token_ids": answer.ids,
             "finish": "eos" if answer.stopped else "length",
         }
-        r = projection(asked.job_id, self._model.hidden)
-        write(prefix + "proof.bin", encode_proof(whiten(answer.states, self._act_w), r))
-        write(prefix + "result.json", canonical(result))
+        r = projection(asked.job.id, self._model.hidden)
+        asked.job.write("proof.bin", encode_proof(whiten(answer.states, self._act_w), r))
+        asked.job.write("result.json", canonical(result))
 
 
 def run(job: Job, model: Model) -> dict[str, object]:
     """Returns what the run took; raises Refused."""
-    desk, asked = Desk(job, model), read_asked(job, model, memory_given())
+    desk, asked = Desk(job, model), read_asked(job, model)
     emit("ready", prompt_tokens=len(asked.prompt))
 
     started = time.monotonic()

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 INPUT, OUTPUT = Path("/input"), Path("/output")
 SPEC_VERSION = 1
@@ -13,6 +14,17 @@ MAX_SPEC_BYTES = 64 * 1024
 MAX_JSON_BYTES = 1024 * 1024
 
 EXIT_BAD_SPEC, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_RESUMABLE = 64, 65, 70, 75
+
+
+class Read(NamedTuple):
+    """The input of a job is understood: so many tokens are to be read, so many of them its answer."""
+
+    prompt_tokens: int
+    output_tokens: int = 0
+
+
+Work = Generator[Read | None, None, None]
+"""A job in pieces: it yields what was read first, and None after each piece, when other jobs may go on."""
 
 
 class Refused(Exception):
@@ -38,13 +50,15 @@ class BadInput(Refused):
 class Job:
     """spec.json, read. `params` is the kind's own; each kind takes what it needs through `number` and `text`.
 
-    `seed` is 32 bytes, or empty for a kind that draws nothing.
+    `seed` is 32 bytes, or empty for a kind that draws nothing. `prefix` begins the names of its files, where several
+    jobs share a container.
     """
 
     id: bytes
     kind: str
     seed: bytes
     params: dict[str, Any]
+    prefix: str = ""
 
     def number(self, name: str, low: int, high: int) -> int:
         value = self.params.get(name)
@@ -57,6 +71,19 @@ class Job:
         if value not in choices:
             raise BadSpec("bad_param", f"params.{name} must be one of {', '.join(choices)}")
         return str(value)
+
+    def read(self, name: str, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+        """A JSON object among the inputs, of at most so many bytes. Raises BadInput."""
+        return _object(INPUT / (self.prefix + name), limit, BadInput)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write an output whole or not at all."""
+        write(self.prefix + name, data)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its client has given it: in a container of its own, what that may use."""
+        return self.number("memory_bytes", 1, 1 << 50) if self.prefix else int(os.environ["MAX_MEMORY"])
 
 
 def canonical(value: object) -> bytes:
@@ -112,11 +139,6 @@ def _object(path: Path, limit: int, refusal: type[Refused]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise refusal("bad_json", f"{path.name} must be a JSON object of at most {limit} bytes")
     return value
-
-
-def memory_given() -> int:
-    """Bytes that this container may use."""
-    return int(os.environ["MAX_MEMORY"])
 
 
 def write(name: str, data: bytes) -> None:

@@ -8,18 +8,19 @@ import hashlib
 import json
 import os
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from .attention import attend_widely, attends_widely
-from .decoding import Answer, Growing, side_by_side
+from .batch import AnswerBatch, Written
+from .decoding import Answer, Growing
 from .fingerprint import Doubles, Floats
 from .gumbel import NEAR, Chooser
 from .head import Head
@@ -30,6 +31,9 @@ from .product import multiply_widely
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 PASS_TOKENS = 4096
 """Tokens of all texts of one pass, padding included, unless a single one is longer."""
+PIECES_A_PASS = 4
+"""Short texts that are read in one pass take as long as so many pieces of a long one."""
+T = TypeVar("T")
 ROLES = ("system", "user", "assistant")
 STATE_BYTES = 128
 """What is held for each number of each token's state while a prompt is read, beside keys and values; measured: 57."""
@@ -62,8 +66,10 @@ class Model:
         self._head = Head(net)
         self._tokenizer = tokenizer
         # What the model takes by itself, before anybody's prompt.
-        self._loaded_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.loaded_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.manifest_sha256 = manifest_sha256
+        self.piece_tokens = 0
+        """How many tokens of a finished text are read at once; 0: all of them."""
         self.eos_ids = tuple(int(i) for i in manifest["eos_ids"])
         self.hidden, self.vocab, self.context = (int(manifest[k]) for k in ("hidden", "vocab", "context"))
 
@@ -93,7 +99,7 @@ class Model:
         A long prompt may take as much as the model does, and many times that where attention keeps all pairs of its
         tokens; and the end of a container that runs out of memory would be held against the node.
         """
-        needed = self._loaded_bytes + self._reading_bytes(tokens)
+        needed = self.loaded_bytes + self._reading_bytes(tokens)
         if needed > memory_bytes:
             more = -(-needed // 2**20)
             raise BadInput(
@@ -103,18 +109,11 @@ class Model:
                 memory_mib=more,
             )
 
-    def fit_together(self, prompts: Sequence[list[int]], lengths: Sequence[int], memory_bytes: int) -> int:
-        """How many of these answers, from the first on, can be written side by side; one always can."""
-        fitting = 1
-        for wanted in range(2, len(prompts) + 1):
-            longest = max(map(len, prompts[:wanted]))
-            width = longest + max(lengths[:wanted])
-            # Twice, because keys and values are copied whenever they grow.
-            kept = 2 * wanted * width * self._kept_bytes
-            if self._loaded_bytes + self._reading_bytes(longest) + kept > memory_bytes:
-                break
-            fitting = wanted
-        return fitting
+    def needed_bytes(self, answers: int, longest_prompt: int, longest_answer: int) -> int:
+        """Memory for so many answers side by side, with the model."""
+        # Twice, because keys and values are copied whenever they grow.
+        kept = 2 * answers * (longest_prompt + longest_answer) * self._kept_bytes
+        return self.loaded_bytes + self._reading_bytes(longest_prompt) + kept
 
     def _reading_bytes(self, tokens: int) -> int:
         pairs = 0 if attends_widely(self._net) else tokens * int(self._net.config.num_attention_heads)
@@ -141,33 +140,55 @@ class Model:
         return ids
 
     def read(self, prompts: list[list[int]], at_once: int) -> tuple[Floats, Floats]:
+        """What `reading` finds, at one go."""
+        return value_of(self.reading(prompts, at_once))
+
+    def reading(self, prompts: list[list[int]], at_once: int) -> Generator[None, None, tuple[Floats, Floats]]:
         """Read texts without writing anything: the mean of each one's states, and its last one, [n, hidden] each.
 
         Args: at_once, texts in one pass; those of like length go together, and as many as fit `PASS_TOKENS`.
+        Yields after each pass.
         """
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
         means = np.empty((len(prompts), self.hidden), np.float32)
         lasts = np.empty_like(means)
-        for places in _passes(order, prompts, at_once):
-            longest = max(len(prompts[place]) for place in places)
-            ids = torch.zeros((len(places), longest), dtype=torch.long)
-            mask = torch.zeros_like(ids)
-            for row, place in enumerate(places):
-                ids[row, : len(prompts[place])] = torch.tensor(prompts[place])
-                mask[row, : len(prompts[place])] = 1
-            with torch.inference_mode():
-                # What stands to the right of a token has no say in its state, so the padding goes there.
-                out = self._net.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-                states = out.last_hidden_state
+        for places in _passes(order, prompts, at_once, self._pass_tokens):
+            if len(places) == 1:
+                states = (yield from self._states_from(prompts[places[0]], 0))[None]
+            else:
+                states = self._states_of([prompts[place] for place in places])
+                yield
             for row, place in enumerate(places):
                 own = states[row, : len(prompts[place])]
                 means[place] = own.float().mean(dim=0).numpy()
                 lasts[place] = own[-1].float().numpy()
         return means, lasts
 
+    def _states_of(self, prompts: list[list[int]]) -> torch.Tensor:
+        """The states of several texts in one pass [texts, tokens, hidden], shorter ones filled up."""
+        longest = max(map(len, prompts))
+        ids = torch.zeros((len(prompts), longest), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = torch.tensor(prompt)
+            mask[row, : len(prompt)] = 1
+        with torch.inference_mode():
+            # What stands to the right of a token has no say in its state, so the padding goes there.
+            out = self._net.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        found: torch.Tensor = out.last_hidden_state
+        return found
+
+    def _pass_tokens(self) -> int:
+        """Tokens of all texts of one pass, as of now."""
+        return min(PASS_TOKENS, PIECES_A_PASS * self.piece_tokens) if self.piece_tokens else PASS_TOKENS
+
     def logits_of(self, states: Floats, tokens: list[int]) -> Doubles:
         """The logits of some tokens, of states as `read` gives them [n, hidden]."""
         return self._head.exactly(torch.from_numpy(states), tokens)
+
+    def batch(self, cache_of: Callable[[], Any] = DynamicCache) -> AnswerBatch:
+        """Answers side by side, none yet; `cache_of` makes what keeps keys and values."""
+        return AnswerBatch(self._net, self._head, self.eos_ids, cache_of)
 
     def decode(
         self,
@@ -175,57 +196,16 @@ class Model:
         lengths: Sequence[int],
         choosers: Sequence[Chooser],
         cache_of: Callable[[], Any] = DynamicCache,
-    ) -> Iterator[tuple[int, int, Floats]]:
-        """Write an answer to each prompt, all side by side: its number, and a token with the state that chose it.
-
-        A stop token is told, too, and ends its answer, as its length does. Prompts are read one by one, as servers do
-        it; `cache_of` makes what keeps keys and values.
-        """
-        cache, state = self._begin(prompts, cache_of)
-        width = max(map(len, prompts))
-        # Shorter prompts are filled up on the left with what nobody looks at.
-        seen = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in prompts])
-        places = torch.tensor([[len(each)] for each in prompts])
-        writing = list(range(len(prompts)))
-        for place in range(max(lengths)):
-            logits = self._head.logits(state)
-            states = state.float().numpy()
-            step = [choosers[number].choose(logits[row], place) for row, number in enumerate(writing)]
-            for row, number in enumerate(writing):
-                yield number, step[row], states[row]
-            left = [
-                row
-                for row, number in enumerate(writing)
-                if step[row] not in self.eos_ids and place + 1 < lengths[number]
-            ]
-            if not left:
-                return
-            if len(left) < len(writing):
-                rows = torch.tensor(left)
-                cache.batch_select_indices(rows)
-                seen, places = seen[rows], places[rows]
-                step, writing = [step[row] for row in left], [writing[row] for row in left]
-            seen = torch.cat([seen, torch.ones_like(places)], dim=1)
-            with torch.inference_mode():
-                out = self._net.base_model(
-                    input_ids=torch.tensor(step)[:, None],
-                    attention_mask=seen,
-                    position_ids=places,
-                    past_key_values=cache,
-                    use_cache=True,
-                )
-                state = out.last_hidden_state[:, -1]
-            places = places + 1
-
-    def _begin(self, prompts: Sequence[list[int]], cache_of: Callable[[], Any]) -> tuple[Any, torch.Tensor]:
-        """Keys and values of all prompts, and the last state of each."""
-        caches, states = [], []
-        with torch.inference_mode():
-            for prompt in prompts:
-                out = self._net.base_model(input_ids=torch.tensor([prompt]), past_key_values=cache_of(), use_cache=True)
-                caches.append(out.past_key_values)
-                states.append(out.last_hidden_state[0, -1])
-            return caches[0] if len(caches) == 1 else side_by_side(caches, cache_of()), torch.stack(states)
+    ) -> Iterator[Written]:
+        """Write an answer to each prompt, all side by side. Prompts are read one by one, as servers do it."""
+        batch = self.batch(cache_of)
+        for number, (prompt, length, chooser) in enumerate(zip(prompts, lengths, choosers, strict=True)):
+            batch.join(number, prompt, length, chooser)
+        while batch.is_reading:
+            batch.read(self.context)
+        while batch.is_writing:
+            yield from batch.choose()
+            batch.advance()
 
     def answers(
         self,
@@ -247,26 +227,49 @@ class Model:
 
     def trace(self, prompt: list[int], output: list[int], chooser: Chooser) -> Trace:
         """The same pass, with what every shorter answer would be judged by."""
+        return value_of(self.tracing(prompt, output, chooser))
+
+    def tracing(self, prompt: list[int], output: list[int], chooser: Chooser) -> Generator[None, None, Trace]:
+        """The same. Yields after each piece of the text, and after each block of its logits."""
         margins, stop_margins, stop_leads = [], [], []
-        with torch.inference_mode():
-            out = self._net.base_model(input_ids=torch.tensor([prompt + output]), use_cache=False)
-            states = out.last_hidden_state[0, len(prompt) - 1 :]
-            # In blocks, because the logits of a long answer would not fit beside the model.
-            for start in range(0, len(output) + 1, self._head.at_once):
-                logits = self._head.logits(states[start : start + self._head.at_once])
-                for row, place in zip(logits, range(start, len(output) + 1), strict=False):
-                    chosen = output[place : place + 1]
-                    asked = [*self.eos_ids, *chosen]
-                    ids, scores = chooser.leading(row, place, asked)
-                    stop, best = scores[: len(self.eos_ids)].max(), scores.max()
-                    stop_margins.append(float(best - stop))
-                    if chosen:
-                        own = scores[len(self.eos_ids)]
-                        others = scores[ids != chosen[0]].max()
-                        margins.append(max(float(others - own), -NEAR))
-                        stop_leads.append(float(stop - own))
+        states = yield from self._states_from(prompt + output, len(prompt) - 1)
+        # In blocks, because the logits of a long answer would not fit beside the model.
+        start = 0
+        while start < len(output) + 1:
+            at_once = min(self._head.at_once, self.piece_tokens or self._head.at_once)
+            for place, row in enumerate(self._head.logits(states[start : start + at_once]), start):
+                chosen = output[place : place + 1]
+                asked = [*self.eos_ids, *chosen]
+                ids, scores = chooser.leading(row, place, asked)
+                stop, best = scores[: len(self.eos_ids)].max(), scores.max()
+                stop_margins.append(float(best - stop))
+                if chosen:
+                    own = scores[len(self.eos_ids)]
+                    others = scores[ids != chosen[0]].max()
+                    margins.append(max(float(others - own), -NEAR))
+                    stop_leads.append(float(stop - own))
+            start += at_once
+            yield
         arrays = (np.array(each) for each in (margins, stop_margins, stop_leads))
         return Trace(states[: len(output)].float().numpy(), *arrays)
+
+    def _states_from(self, ids: list[int], first: int) -> Generator[None, None, torch.Tensor]:
+        """The states of a text from one place on [n, hidden]."""
+        parts, at = [], 0
+        cache: Any = None
+        while at < len(ids):
+            end = at + (self.piece_tokens or len(ids))
+            # A text in one piece needs no keys and values.
+            if cache is None and end < len(ids):
+                cache = DynamicCache()
+            with torch.inference_mode():
+                out = self._net.base_model(
+                    input_ids=torch.tensor([ids[at:end]]), past_key_values=cache, use_cache=cache is not None
+                )
+                parts.append(out.last_hidden_state[0, max(0, first - at) :])
+            at = end
+            yield
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def layers(self) -> Iterator[tuple[str, Any]]:
         """Name and module of every matrix within the layers; the embeddings are not among them."""
@@ -275,14 +278,26 @@ class Model:
                 yield name, module
 
 
-def _passes(order: list[int], prompts: list[list[int]], at_once: int) -> Iterator[list[int]]:
+def _passes(
+    order: list[int], prompts: list[list[int]], at_once: int, pass_tokens: Callable[[], int]
+) -> Iterator[list[int]]:
     places: list[int] = []
     for place in order:
-        if places and (len(places) == at_once or (len(places) + 1) * len(prompts[place]) > PASS_TOKENS):
+        if places and (len(places) == at_once or (len(places) + 1) * len(prompts[place]) > pass_tokens()):
             yield places
             places = []
         places.append(place)
     yield places
+
+
+def value_of(steps: Generator[Any, None, T]) -> T:
+    """Run to the end at one go."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 def load(path: Path, dtype: str) -> Model:

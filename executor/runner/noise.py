@@ -14,7 +14,7 @@ from .events import emit
 from .fingerprint import Doubles
 from .job import INPUT, OUTPUT, BadInput, Job, canonical, read_object, write
 from .model import Model
-from .texts import BATCH_TEXTS, SCALE, Asked
+from .texts import BATCH_TEXTS, SCALE, AskedTexts
 
 MAX_TEXTS = 10_000
 
@@ -45,7 +45,7 @@ def readings(model: Model, texts: list[str], label_sets: list[list[str]], at_onc
     pooled, _ = model.read([model.text_ids(text) for text in texts], at_once)
     found = [embed.in_millionths(pooled)]
     for labels in label_sets:
-        asked = Asked("", texts, labels)
+        asked = AskedTexts("", texts, labels)
         _, last = model.read(classify.prompts_of(asked, model), at_once)
         found.append(classify.in_millionths(model.logits_of(last, classify.label_ids(asked, model))))
         emit("progress", step=len(found), total=1 + len(label_sets))

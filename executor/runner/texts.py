@@ -12,7 +12,7 @@ import numpy as np
 
 from .fingerprint import Doubles, Floats, encode_proof, encode_states, projection, whiten
 from .generate import MAX_NEW_TOKENS, dtype_of, read_act_w
-from .job import BadInput, Job, read_object
+from .job import BadInput, Job
 from .model import Model, ids_sha256
 
 UNIT_TOKENS = 32
@@ -26,7 +26,7 @@ WORD_MAX = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedTexts:
     """input.json, read."""
 
     salt: str
@@ -34,9 +34,9 @@ class Asked:
     labels: list[str]
 
 
-def read_asked(most_labels: int) -> Asked:
+def read_asked(job: Job, most_labels: int) -> AskedTexts:
     """Salt, texts and labels of input.json; with `most_labels` 0 there are none. Raises BadInput."""
-    asked = read_object("input.json", MAX_INPUT_BYTES)
+    asked = job.read("input.json", MAX_INPUT_BYTES)
     salt, texts, labels = asked.get("salt"), asked.get("texts"), asked.get("labels", [])
     if asked.get("v") != 1 or not isinstance(salt, str) or not re.fullmatch("[0-9a-f]{32}", salt):
         raise BadInput("bad_input", "input.json must be of version 1 with a salt of 16 bytes in hex")
@@ -45,7 +45,7 @@ def read_asked(most_labels: int) -> Asked:
     fewest = min(most_labels, 2)
     if not isinstance(labels, list) or not fewest <= len(labels) <= most_labels or not all(map(_is_text, labels)):
         raise BadInput("bad_labels", f"labels must be a list of {fewest} to {most_labels} texts that are not empty")
-    return Asked(salt, texts, labels)
+    return AskedTexts(salt, texts, labels)
 
 
 def require_paid(job: Job, prompts: list[list[int]], width: int) -> None:
@@ -58,7 +58,7 @@ def require_paid(job: Job, prompts: list[list[int]], width: int) -> None:
         raise BadInput("too_many_texts", f"{len(prompts)} texts of {width} numbers each are over {MAX_NUMBERS}")
 
 
-def claims(job: Job, model: Model, asked: Asked, prompts: list[list[int]]) -> dict[str, object]:
+def claims(job: Job, model: Model, asked: AskedTexts, prompts: list[list[int]]) -> dict[str, object]:
     """What a result says beside its numbers. Raises BadSpec."""
     dtype, device_class = dtype_of(job)
     # One temperature alone makes sense where nothing is drawn.
@@ -76,12 +76,12 @@ def claims(job: Job, model: Model, asked: Asked, prompts: list[list[int]]) -> di
     }
 
 
-def read_result(ours: dict[str, object]) -> dict[str, Any]:
+def read_result(job: Job, ours: dict[str, object]) -> dict[str, Any]:
     """result.json, as far as it says what we say of the job ourselves.
 
     Raises BadInput, with code bad_result or prompt_mismatch: the answer is at fault, not the input.
     """
-    result = read_object("result.json", MAX_RESULT_BYTES)
+    result = job.read("result.json", MAX_RESULT_BYTES)
     for name, said in ours.items():
         if result.get(name) != said:
             code = "prompt_mismatch" if name == "prompt_token_ids_sha256" else "bad_result"

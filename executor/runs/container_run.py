@@ -40,6 +40,7 @@ class Task:
     model: Path | None = None
     seed: bytes = b""
     gpu_uuids: tuple[str, ...] = ()
+    is_served: bool = False
 
     def spec(self, entries: list[dict[str, object]]) -> bytes:
         """spec.json for input files with these entries."""
@@ -131,6 +132,14 @@ class ContainerRun:
             return False
         return True
 
+    def send(self, line: bytes) -> None:
+        """Tell a served container what to do next. Raises: ExecutorError if it does not run."""
+        with self._lock:
+            container = self._container
+        if container is None:
+            raise ExecutorError("the container does not run yet", transient=True)
+        container.send(line)
+
     def stop(self, intent: Intent = Intent.CANCELLED) -> None:
         """Kill the container, or keep it from starting."""
         with self._lock:
@@ -153,6 +162,7 @@ class ContainerRun:
             environment,
             labels={"kind": task.kind, "spec": hashlib.sha256(spec).hexdigest()},
             gpu_uuids=task.gpu_uuids,
+            is_served=task.is_served,
         )
         deadline_s = int(time.time() + task.limits.timeout_ms / 1000 + LATE_S)
         container = self._engine.container(sandbox, task.job_id.hex(), deadline_s)

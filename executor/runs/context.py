@@ -1,6 +1,6 @@
 """The common context of all runs of a node: Engine, image, models, weights, processor time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,15 @@ from executor.models import ModelStore
 from executor.runs.container_run import ContainerRun, Task
 from protocol.stages.execution import CLASS_DTYPES, RunSpec
 from protocol.stages.request import KINDS
+
+SERVE = "serve"
+"""The runner's word for a model that stays loaded."""
+ENGINE_LIFE_MS = 2 * 3600 * 1000
+ENGINE_STDOUT_BYTES = 256 << 20
+ENGINE_LINES_PER_S = 60
+
+EngineKey = tuple[bytes, int]
+"""The manifest and the class of an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +38,40 @@ class RunnerContext:
         self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]
     ) -> ContainerRun:
         """A run of one job or check. Raises: ModelUnusable if the model is not here."""
-        params = {**_sampling(spec), **_class_of(spec), "of": KINDS[spec.kind]}
+        params = {**sampling(spec), **_class_of(spec.class_id), "of": KINDS[spec.kind]}
         limits = Limits(timeout_ms=spec.timeout_ms, memory_bytes=spec.memory_bytes, cpu_millis=self.cpu_millis)
         model, inputs = self._model(spec), self._with_weights(spec, inputs)
         return ContainerRun(
             self.engine, self.image, Task(spec.job_id, kind, params, inputs, wanted, limits, model, spec.seed)
         )
 
-    def run_of_batch(
-        self, kind: str, shared_id: bytes, specs: Sequence[RunSpec], inputs: Mapping[str, bytes]
-    ) -> ContainerRun:
-        """A run of several jobs of one model and class; their outputs are copied while it runs.
+    def run_of_engine(self, engine_id: bytes, key: EngineKey, memory_bytes: int) -> ContainerRun:
+        """A container that keeps a model loaded; see executor/runner/serve.py.
 
-        It has the memory and the time of the job that was given most, so that a job with little ends no other.
         Raises: ModelUnusable if the model is not here.
         """
-        jobs = [
-            {
-                "job_id": spec.job_id.hex(),
-                "seed": spec.seed.hex(),
-                "params": {**_sampling(spec), "memory_bytes": spec.memory_bytes},
-            }
-            for spec in specs
-        ]
+        manifest, class_id = key
+        self.models.manifest(manifest)
         limits = Limits(
-            timeout_ms=max(spec.timeout_ms for spec in specs),
-            memory_bytes=max(spec.memory_bytes for spec in specs),
+            timeout_ms=ENGINE_LIFE_MS,
+            memory_bytes=memory_bytes,
             cpu_millis=self.cpu_millis,
+            stdout_bytes=ENGINE_STDOUT_BYTES,
+            stdout_lines_per_s=ENGINE_LINES_PER_S,
         )
-        first = specs[0]
-        params = {**_class_of(first), "jobs": jobs}
-        model, with_weights = self._model(first), self._with_weights(first, inputs)
-        return ContainerRun(self.engine, self.image, Task(shared_id, kind, params, with_weights, (), limits, model))
+        weights = self.act_w(manifest)
+        inputs: dict[str, bytes | Path] = {} if weights is None else {"act_w.bin": weights}
+        task = Task(
+            engine_id,
+            SERVE,
+            _class_of(class_id),
+            inputs,
+            (),
+            limits,
+            self.models.path(manifest),
+            is_served=True,
+        )
+        return ContainerRun(self.engine, self.image, task)
 
     def _model(self, spec: RunSpec) -> Path:
         self.models.manifest(spec.manifest)
@@ -71,9 +82,10 @@ class RunnerContext:
         return {**inputs} if weights is None else {**inputs, "act_w.bin": weights}
 
 
-def _class_of(spec: RunSpec) -> dict[str, object]:
-    return {"dtype": CLASS_DTYPES.get(spec.class_id, ""), "device_class": spec.class_id}
+def _class_of(class_id: int) -> dict[str, object]:
+    return {"dtype": CLASS_DTYPES.get(class_id, ""), "device_class": class_id}
 
 
-def _sampling(spec: RunSpec) -> dict[str, object]:
+def sampling(spec: RunSpec) -> dict[str, object]:
+    """How the tokens of a job are chosen, in the runner's words."""
     return {"max_new_tokens": spec.max_new_tokens, "temperature_milli": spec.temperature}

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
+from executor.containers.ending import RunnerError
 from executor.containers.sandbox import MIB
 from executor.containers.transcript import RunnerEvent, Tokens
 from executor.runs.context import RunnerContext
@@ -17,9 +19,17 @@ from protocol.wire.ids import JobId
 
 MAX_RESULT_BYTES = 4 * MIB
 
+Ended = tuple[RunResult, bytes]
+"""How a job ended, and its fingerprint if it has one."""
+
 
 class PendingRun:
     """A job with its input; it checks the outputs. All calls block. A job that has a result is not run again."""
+
+    is_check = False
+    outputs: Mapping[str, int] = MappingProxyType(
+        {FINGERPRINT_BIN: MAX_FINGERPRINT_BYTES, RESULT_JSON: MAX_RESULT_BYTES}
+    )
 
     def __init__(self, context: RunnerContext, spec: RunSpec, workspace: Workspace) -> None:
         """Raises: ExecutorError if the model or the input is not on this machine."""
@@ -30,9 +40,11 @@ class PendingRun:
         if input_json is None:
             raise ExecutorError("the input of the job is not in its workspace")
         self.input = input_json
+        self.kind, self.inputs = KINDS[spec.kind], {INPUT_JSON: input_json}
+        self.home = workspace.home
         self._written = self._passed_on = 0
 
-    def earlier_result(self) -> tuple[RunResult, bytes] | None:
+    def earlier_result(self) -> Ended | None:
         """The result and fingerprint of an earlier run; None if there is none, or if it is damaged."""
         note = self.workspace.get(RUN_JSON)
         if note is None:
@@ -47,7 +59,7 @@ class PendingRun:
         """Whether there is a volume of a container of its own, which may be taken over."""
         return self.workspace.volume.exists()
 
-    def restart_answer(self) -> None:
+    def begin(self) -> None:
         """A container writes the answer from its start, perhaps not for the first time."""
         self._written = 0
 
@@ -61,7 +73,7 @@ class PendingRun:
         self._passed_on += len(new)
         return new
 
-    def settle(self, duration_ms: int) -> tuple[RunResult, bytes]:
+    def settle(self, duration_ms: int) -> Ended:
         """Check the outputs in the workspace. Returns: the result, and the fingerprint if it has one."""
         try:
             result, fingerprint = self._read(duration_ms)
@@ -70,7 +82,15 @@ class PendingRun:
         self.workspace.put(RUN_JSON, json.dumps({"duration_ms": result.duration_ms}).encode())
         return result, fingerprint
 
-    def _read(self, duration_ms: int) -> tuple[RunResult, bytes]:
+    def decline(self, error: RunnerError) -> Ended:
+        """The runner refused its input."""
+        return failed(Outcome.CLIENT, f"{error.code}: {error.message}"), b""
+
+    def time_out(self, duration_ms: int) -> Ended:
+        """Its time was over before its end."""
+        return failed(Outcome.JOB, f"timeout: it had not ended after {duration_ms} ms", duration_ms), b""
+
+    def _read(self, duration_ms: int) -> Ended:
         raw, fingerprint = self.workspace.get(RESULT_JSON) or b"", self.workspace.get(FINGERPRINT_BIN) or b""
         if len(raw) > MAX_RESULT_BYTES or len(fingerprint) > MAX_FINGERPRINT_BYTES:
             raise InvalidResult("too long")
@@ -99,11 +119,10 @@ class Generation:
         self._pending = pending
         self.run_ms = 0
         """How long the answer took without the start of the container; 0 before it is there."""
-        kind, inputs = KINDS[pending.spec.kind], {INPUT_JSON: pending.input}
-        self._run = context.run_of_job(kind, pending.spec, {**inputs}, (RESULT_JSON, FINGERPRINT_BIN))
+        self._run = context.run_of_job(pending.kind, pending.spec, {**pending.inputs}, (RESULT_JSON, FINGERPRINT_BIN))
         self.stop = self._run.stop
 
-    def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> tuple[RunResult, bytes]:
+    def run(self, on_tokens: Callable[[tuple[int, ...]], None]) -> Ended:
         """Returns: the result, and the fingerprint if it has one."""
         pending = self._pending
         if earlier := pending.earlier_result():
@@ -113,7 +132,7 @@ class Generation:
             if isinstance(event, Tokens) and (ids := pending.new_tokens(event.ids)):
                 on_tokens(ids)
 
-        pending.restart_answer()
+        pending.begin()
         workspace = pending.workspace
         finish = self._run.run(workspace.volume, workspace.home, on_event)
         if finish.outcome is not Outcome.OK:

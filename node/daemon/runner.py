@@ -9,7 +9,7 @@ import trio
 from executor import images
 from executor.adapter import Runner
 from executor.containers.engine import Engine
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
 from executor.models import ModelStore
 from executor.runs.context import RunnerContext
 from executor.scheduler.slots import HostSlots
@@ -76,5 +76,12 @@ async def find_docker(site: Site) -> tuple[Runner | None, str]:
         log.warning("this machine runs no containers, so the node only asks for jobs: %s", error)
         return None, str(error)
     context = RunnerContext(engine, image, site.models, site.weights.get, round(settings.cpus * 1000))
-    host_slots = HostSlots(settings.store / "slots", settings.host_slots)
-    return DockerRunner(context, site.workspaces, settings.slots, host_slots, settings.at_once), ""
+    capacity = Capacity(
+        settings.slots,
+        HostSlots(settings.store / "slots", settings.host_slots),
+        HostSlots(settings.store / "engines", settings.host_engines),
+        settings.at_once,
+        settings.memory,
+        settings.keep_s,
+    )
+    return DockerRunner(context, site.workspaces, capacity), ""

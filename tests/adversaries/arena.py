@@ -43,6 +43,8 @@ BLOCK_S = 0.8
 POLL_MS = 800
 HOST_SLOTS = 2
 """Containers at a time, on the two cores of the smallest machine that runs this."""
+HOST_ENGINES = 6
+"""Models that stay loaded, of some thirty nodes: what the memory of that machine holds."""
 AT_WORK = 3
 """Rows that may want containers at a time: more would only wait for each other, and seats have their time."""
 RULES = {
@@ -332,6 +334,7 @@ def _make(place: Place, name: str, part: Part) -> Member:
         "executor__store": str(place.root / "store"),
         "executor__docker_host": docker_host(),
         "executor__host_slots": HOST_SLOTS,
+        "executor__host_engines": HOST_ENGINES,
         "chain__poll_ms": POLL_MS,
         **part.settings,
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from executor.scheduler.batch_scheduler import OnTokens
+from executor.scheduler.engine_scheduler import OnTokens
 from executor.workspace.folders import (
     CHECK_BIN,
     FINGERPRINT_BIN,

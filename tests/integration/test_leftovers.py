@@ -15,7 +15,7 @@ import pytest
 
 from executor.containers.engine import Engine
 from executor.containers.sandbox import MIB, Limits, Sandbox
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import Workspaces
 from executor.workspace.io_volume import IoVolume
@@ -258,7 +258,7 @@ async def test_start_of_a_node_removes_container_and_mount_of_a_job_that_is_not_
     with open_context(node=f"test-leftovers-start-{os.getpid()}") as context:
         leave_container((context.engine, context.image), wreck.volume("provider"), started=started)
         work = wreck.home("provider").work
-        adapter = DockerRunner(context, Workspaces(work), 1, HostSlots(wreck.directory / "turns", 1))
+        adapter = DockerRunner(context, Workspaces(work), Capacity(1, HostSlots(wreck.directory / "turns", 1)))
         await adapter.recover()
         await adapter.report()
         assert containers_of((context.engine, context.image)) == []

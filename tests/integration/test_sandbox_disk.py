@@ -14,7 +14,7 @@ import trio
 
 from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import RunnerEvent
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
 from executor.models import ModelStore
 from executor.runs.container_run import ContainerRun, Finish, Task
 from executor.runs.context import RunnerContext
@@ -136,7 +136,7 @@ def test_quota_of_the_job_itself_is_the_jobs_fault(context: RunnerContext, tmp_p
 
 async def test_adapter_says_whose_disk_it_was_and_goes_on(context: RunnerContext, disk: Disk, tmp_path: Path) -> None:
     workspaces = Workspaces(disk("work", 512))
-    adapter = DockerRunner(context, workspaces, 1, HostSlots(tmp_path / "turns", 1))
+    adapter = DockerRunner(context, workspaces, Capacity(1, HostSlots(tmp_path / "turns", 1)))
     spec = RunSpec(bytes(32), small_model().cid, 1, 16, 0, bytes(32), 2 << 30, 60_000)
     workspaces.of_job(spec.job_id).put(INPUT_JSON, b"{}")
     for _ in range(2):

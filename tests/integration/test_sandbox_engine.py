@@ -19,7 +19,7 @@ from executor.containers.ending import Intent
 from executor.containers.engine import PROBE_S, Engine
 from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import RunnerEvent, Tokens
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
 from executor.models import ModelStore
 from executor.runs.container_run import ContainerRun, Finish, Task
 from executor.runs.context import RunnerContext
@@ -127,7 +127,7 @@ def hostile_processes() -> list[str]:
 
 
 def adapter(context: RunnerContext, home: Path) -> DockerRunner:
-    return DockerRunner(context, Workspaces(home / "work"), 1, HostSlots(home / "turns", 1))
+    return DockerRunner(context, Workspaces(home / "work"), Capacity(1, HostSlots(home / "turns", 1)))
 
 
 def test_engine_that_dies_and_comes_back_costs_a_job_nothing(

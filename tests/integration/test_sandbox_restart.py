@@ -20,7 +20,7 @@ import trio
 from executor import devices
 from executor.containers.sandbox import MIB, Limits
 from executor.containers.transcript import RunnerEvent, Tokens
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
 from executor.runs.container_run import ContainerRun, Task
 from executor.runs.context import RunnerContext
 from executor.scheduler.slots import HostSlots
@@ -55,7 +55,7 @@ class House:
         return Workspaces(self.home / "work")
 
     def adapter(self) -> DockerRunner:
-        return DockerRunner(self.context, self.workspaces, 1, HostSlots(self.home / "turns", 1))
+        return DockerRunner(self.context, self.workspaces, Capacity(1, HostSlots(self.home / "turns", 1)))
 
     def attempt(self, attack: str, tokens: int, timeout_ms: int, job: bytes = JOB) -> ContainerRun:
         limits = Limits(timeout_ms=timeout_ms, memory_bytes=128 * MIB, output_bytes=8 * MIB, output_files=64)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+import trio
+import trio.testing
 
 from executor import devices
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
+from executor.scheduler.engine_scheduler import OnTokens
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
-from protocol.events import ContainerExited
+from protocol.errors import ExecutorError
+from protocol.events import ContainerExited, DeviceReported, SampleReplayed
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import RunSpec
 from protocol.wire.ids import Cid
 from tests.fakes.sandbox import FakeSandbox
 from tests.support.runner_context import open_context, small_model
 
+T = TypeVar("T")
 SALT = "5a" * 16
 TINY = ModelManifest(
     *("hash function", (ModelFile("tokenizer.json", Cid(bytes(32)), 1),), "tokenizer.json", (2,), 2, "bf16"),
@@ -34,7 +39,7 @@ TINY = ModelManifest(
 class Bench:
     """An executor with one model, and the workspaces that it and its user share."""
 
-    sandbox: DockerRunner | FakeSandbox
+    sandbox: DockerRunner | Served | FakeSandbox
     workspaces: Workspaces
     manifest: ModelManifest
     class_id: int
@@ -65,7 +70,44 @@ class Bench:
         return self.workspaces.of_job(spec.job_id).get(RESULT_JSON) or b""
 
 
-@pytest.fixture(scope="module", params=["fake", pytest.param("real", marks=pytest.mark.docker)])
+class Served:
+    """A runner whose engines run for one call at a time, as each test has an event loop of its own."""
+
+    def __init__(self, runner: DockerRunner) -> None:
+        self._runner = runner
+
+    async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
+        return await self._served(lambda: self._runner.run_job(spec, on_tokens))
+
+    async def replay(self, effect: ReplaySample) -> SampleReplayed:
+        return await self._served(lambda: self._runner.replay(effect))
+
+    async def report(self) -> DeviceReported:
+        return await self._runner.report()
+
+    async def recover(self) -> None:
+        await self._runner.recover()
+
+    async def _served(self, call: Callable[[], Awaitable[T]]) -> T:
+        problem = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._runner.serve)
+            await trio.testing.wait_all_tasks_blocked()
+            try:
+                found = await call()
+            except ExecutorError as error:
+                # Raised in the nursery, it would come out wrapped in a group.
+                problem = error
+            nursery.cancel_scope.cancel()
+        if problem is not None:
+            raise problem
+        return found
+
+
+@pytest.fixture(
+    scope="module",
+    params=["fake", *(pytest.param(name, marks=pytest.mark.docker) for name in ("containers", "engines"))],
+)
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     workspaces = Workspaces(tmp_path_factory.mktemp("work"))
     if request.param == "fake":
@@ -73,5 +115,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
     with open_context() as context:
-        adapter = DockerRunner(context, workspaces, 1, HostSlots(tmp_path_factory.mktemp("slots"), 1))
-        yield Bench(adapter, workspaces, small_model(), class_id)
+        at_once = 4 if request.param == "engines" else 1
+        capacity = Capacity(1, HostSlots(tmp_path_factory.mktemp("slots"), 1), at_once=at_once)
+        runner = DockerRunner(context, workspaces, capacity)
+        served = Served(runner) if request.param == "engines" else runner
+        yield Bench(served, workspaces, small_model(), class_id)

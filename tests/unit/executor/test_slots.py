@@ -1,5 +1,6 @@
 """HostSlots of a machine: no more at once than there are, and none is lost."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -60,3 +61,43 @@ async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(ExecutorError, match="cannot wait for a slot"):
         async with HostSlots(tmp_path / "file" / "slots", 1).hold():
             pass
+
+
+async def test_slots_are_given_in_the_order_of_their_due_time(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    order: list[str] = []
+
+    async def hold(name: str, waits_s: float) -> None:
+        # As another node would: with its own view of the folder.
+        async with HostSlots(tmp_path, 1).hold(waits_s):
+            order.append(name)
+
+    slots = HostSlots(tmp_path, 1)
+    async with trio.open_nursery() as nursery, slots.hold():
+        for name, waits_s in (("check", 3600), ("first", 0), ("second", 0)):
+            nursery.start_soon(hold, name, waits_s)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert slots.is_wanted()
+    assert order == ["first", "second", "check"]
+    assert not slots.is_wanted()
+
+
+async def test_the_place_of_a_process_that_died_keeps_nobody_waiting(tmp_path: Path) -> None:
+    dead = tmp_path / "queue" / f"{0:020d}-1-0"
+    dead.parent.mkdir()
+    dead.touch()
+    with trio.fail_after(5):
+        async with HostSlots(tmp_path, 1).hold():
+            assert not dead.exists()
+
+
+def test_a_slot_is_taken_at_once_or_not_at_all(tmp_path: Path) -> None:
+    slots = HostSlots(tmp_path, 1)
+    held = slots.take()
+    assert held is not None
+    assert slots.take() is None
+    os.close(held)
+    again = slots.take()
+    assert again is not None
+    os.close(again)

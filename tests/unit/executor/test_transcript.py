@@ -18,6 +18,7 @@ from executor.containers.transcript import (
     RunProgress,
     Tokens,
     Transcript,
+    Unsettled,
 )
 
 LIMITS = Limits(stdout_bytes=100_000, timeout_ms=1000)
@@ -47,9 +48,13 @@ def test_jobs_of_a_shared_container_are_told_apart() -> None:
         line(ev="tokens", jobs={"0": [1, 2], "3": [7]})
         + line(ev="answer", job=0)
         + line(ev="error", job=2, code="bad_input", message="no")
+        + line(ev="answer", job=3, run_ms=70, most=2)
         + line(ev="later", job=1)
+        + line(ev="left", job=4)
+        + line(ev="left", job=64)
     )
-    assert heard(data) == [Tokens((1, 2), 0), Tokens((7,), 3), Answered(0), refusal]
+    told = [Tokens((1, 2), 0), Tokens((7,), 3), Answered(0), refusal, Answered(3, 70, 2), Unsettled(1), Unsettled(4)]
+    assert heard(data) == told
 
 
 def test_what_one_job_is_told_is_no_error_of_the_container() -> None:

@@ -1,4 +1,4 @@
-"""Jobs that share a container: real answers, side by side, each of which passes its own check."""
+"""A warm engine: real jobs and checks that join it and leave it, each of which passes its own check."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from chain.calibration.files import packaged_for
 from executor import devices
 from executor.adapter import Runner
 from executor.containers.sandbox import Limits, Sandbox
-from executor.runs.batched_generation import KIND
-from executor.runs.context import RunnerContext
+from executor.runs.context import SERVE, RunnerContext
 from executor.runs.generation import Generation, PendingRun
 from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, Workspaces
 from node.config import load
@@ -56,10 +54,12 @@ class House:
     home: Path
     context: RunnerContext
     class_id: int
+    memory_mib: int = 2048
     streamed: dict[bytes, list[int]] = field(default_factory=dict)
     spoken: dict[bytes, trio.Event] = field(default_factory=lambda: defaultdict(trio.Event))
     exited: dict[bytes, ContainerExited] = field(default_factory=dict)
     order: list[bytes] = field(default_factory=list)
+    over: dict[bytes, trio.Event] = field(default_factory=lambda: defaultdict(trio.Event))
 
     def __post_init__(self) -> None:
         self.workspaces = Workspaces(self.home / "work")
@@ -71,7 +71,7 @@ class House:
             "executor.slots": 1,
             "executor.at_once": 4,
             "executor.host_slots": 1,
-            "executor.memory": 2 << 30,
+            "executor.memory": self.memory_mib * MIB,
         }
         places = {"node.data_dir": self.home, "executor.store": model.store(), "executor.docker_host": docker_host()}
         config = load({}, {name: str(value) for name, value in {**settings, **places}.items()})
@@ -100,6 +100,7 @@ class House:
 
         self.exited[spec.job_id] = await self.runner.run_job(spec, on_tokens)
         self.order.append(spec.job_id)
+        self.over[spec.job_id].set()
 
     def ids(self, spec: RunSpec) -> list[int]:
         found: list[int] = json.loads(self.result(spec))["output_token_ids"]
@@ -142,6 +143,11 @@ class House:
                     yield jobs
                 serving.cancel_scope.cancel()
 
+    async def ended(self, spec: RunSpec) -> None:
+        """Wait until a job has ended."""
+        with trio.fail_after(60):
+            await self.over[spec.job_id].wait()
+
     async def hear(self, *specs: RunSpec) -> None:
         """Wait until each of these has said something."""
         with trio.fail_after(60):
@@ -160,15 +166,13 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
         assert list(tmp_path.glob("work/shared/*")) == []
 
 
-async def begin(house: House, jobs: trio.Nursery, *specs: RunSpec) -> RunSpec:
-    """A job that holds the turn, and these behind it, in their order."""
-    first = house.job("first", tokens=24)
+async def begin(house: House, jobs: trio.Nursery, *specs: RunSpec) -> None:
+    """A job that is written, and these, which join it."""
+    first = house.job("first", PAPER, tokens=64)
     jobs.start_soon(house.run, first)
     await house.hear(first)
     for spec in specs:
         jobs.start_soon(house.run, spec)
-        await trio.testing.wait_all_tasks_blocked()
-    return first
 
 
 @pytest.mark.parametrize("house", CLASSES, indirect=True, ids=lambda class_id: f"class {class_id}")
@@ -179,7 +183,11 @@ async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -
     house.workspaces.of_job(damaged.job_id).put(INPUT_JSON, b'{"v":1,"salt":"' + b"5a" * 16 + b'","messages":[]}')
     async with house.open() as jobs:
         await begin(house, jobs, paper, rivers, short, damaged)
-    assert house.created() == 2
+        await house.hear(paper, rivers)
+        # A check joins those who write.
+        await house.ended(short)
+        assert await house.score(short) > PASS_ABOVE_BPS
+    assert house.created() == 1
     refused = house.exited[damaged.job_id].result
     assert (refused.outcome, "bad_messages" in refused.detail) == (Outcome.CLIENT, True)
     assert house.order.index(short.job_id) < house.order.index(paper.job_id)
@@ -187,7 +195,8 @@ async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -
         ended = house.exited[spec.job_id].result
         assert (ended.outcome, ended.detail) == (Outcome.OK, "")
         assert house.streamed[spec.job_id] == house.ids(spec)
-        assert await house.score(spec) > PASS_ABOVE_BPS
+    # Without an engine a check has a container of its own, and finds the same.
+    assert await house.score(paper) > PASS_ABOVE_BPS
     again = await house.runner.run_job(paper, _nobody)
     assert again == house.exited[paper.job_id]
 
@@ -203,7 +212,7 @@ async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> N
         specs = [house.job(word, PAPER + " " + word, 24, milli=800) for word in ("a", "b", "c")]
         async with house.open() as jobs:
             await begin(house, jobs, *specs)
-        assert house.created() == 2
+        assert house.created() == 1
         alone = Workspaces(tmp_path / "alone").of_job(specs[1].job_id)
         alone.put(INPUT_JSON, house.workspaces.of_job(specs[1].job_id).get(INPUT_JSON) or b"")
         Generation(context, PendingRun(context, specs[1], alone)).run(lambda ids: None)
@@ -211,31 +220,61 @@ async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> N
         assert len(alone.get(FINGERPRINT_BIN) or b"") == len(house.exited[specs[1].job_id].fingerprint)
 
 
-async def test_the_end_of_a_shared_container_is_no_jobs_end(house: House) -> None:
+async def test_the_end_of_an_engine_is_no_jobs_end(house: House) -> None:
     specs = [house.job(word, PAPER + " " + word, 60) for word in ("a", "b")]
     async with house.open() as jobs:
         await begin(house, jobs, *specs)
         await house.hear(*specs)
-        (shared,) = house.running()
-        assert shared["Labels"]["org.vcoin.kind"] == KIND
-        house.context.engine.api.kill(shared["Id"])
+        (engine,) = house.running()
+        assert engine["Labels"]["org.vcoin.kind"] == SERVE
+        house.context.engine.api.kill(engine["Id"])
     for spec in specs:
         assert house.exited[spec.job_id].result.outcome is Outcome.OK
         # The beginning was told before; what is told again would be no answer.
         assert len(house.streamed[spec.job_id]) == len(house.ids(spec))
-    assert house.created() == 2 + 2
+    assert house.created() == 1 + 3
 
 
-async def test_who_finds_no_room_is_answered_afterwards(house: House) -> None:
-    room = {1: 1_200, 2: 720}[house.class_id]
-    one, other = (house.job(word, "Say yes." + word, 2_000, mib=room) for word in (" ", "  "))
+async def test_a_job_for_which_there_is_no_room_waits_in_the_engine(house: House) -> None:
+    house.memory_mib = 1_200
+    specs = [house.job(word, "Say yes." + word, 7_000, mib=1_200) for word in (" ", "  ")]
     async with house.open() as jobs:
-        await begin(house, jobs, one, other)
-    assert [house.exited[spec.job_id].result.outcome for spec in (one, other)] == [Outcome.OK] * 2
-    assert house.created() == 3
+        for spec in specs:
+            jobs.start_soon(house.run, spec)
+    assert [house.exited[spec.job_id].result.outcome for spec in specs] == [Outcome.OK] * 2
+    assert house.created() == 1
 
 
-async def test_called_off_jobs_take_their_container_with_them(house: House) -> None:
+async def test_a_job_with_less_memory_than_the_model_has_a_container_of_its_own(house: House) -> None:
+    poor, rich = house.job("poor", mib=64), house.job("rich")
+    async with house.open() as jobs:
+        jobs.start_soon(house.run, poor)
+        jobs.start_soon(house.run, rich)
+    found = house.exited[poor.job_id].result
+    assert (found.outcome, "out_of_memory" in found.detail) == (Outcome.JOB, True)
+    assert house.exited[rich.job_id].result.outcome is Outcome.OK
+    assert house.created() == 2
+
+
+async def test_a_job_that_is_called_off_leaves_the_others_alone(house: House) -> None:
+    off, stays = house.job("off", PAPER, 4_000), house.job("stays", PAPER, 48)
+    scope = trio.CancelScope()
+
+    async def run_until_called_off() -> None:
+        with scope:
+            await house.run(off)
+
+    async with house.open() as jobs:
+        jobs.start_soon(run_until_called_off)
+        jobs.start_soon(house.run, stays)
+        await house.hear(off, stays)
+        scope.cancel()
+    assert off.job_id not in house.exited
+    assert house.exited[stays.job_id].result.outcome is Outcome.OK
+    assert house.created() == 1
+
+
+async def test_called_off_jobs_take_their_engine_with_them_when_the_node_ends(house: House) -> None:
     specs = [house.job(word, PAPER, 400) for word in ("a", "b")]
     async with house.open() as jobs:
         await begin(house, jobs, *specs)
@@ -244,10 +283,10 @@ async def test_called_off_jobs_take_their_container_with_them(house: House) -> N
     assert house.running() == []
 
 
-async def test_after_a_crash_nobody_takes_a_shared_container_over(house: House) -> None:
+async def test_after_a_crash_an_engine_is_removed(house: House) -> None:
     """That of a single job stays: the next run of the job takes it over."""
     api, left = house.context.engine.api, {}
-    for kind in (KIND, "generate"):
+    for kind in (SERVE, "generate"):
         labels = {"node": house.name, "job": "aa" * 32, "kind": kind, "deadline": str(int(time.time()) + 600)}
         sandbox = Sandbox(house.context.image, Limits(), (), labels=labels, command=("/usr/bin/sleep", "600"))
         left[kind] = api.create_container_from_config(sandbox.container())["Id"]

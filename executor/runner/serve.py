@@ -1,0 +1,199 @@
+"""Kind `serve`: a model that stays loaded. Jobs and checks come and go on stdin, one JSON object a line.
+
+    {"op": "join", "job": NUMBER, "kind", "job_id", "seed", "params"}    its files are in /input, as NUMBER.input.json
+    {"op": "leave", "job": NUMBER}
+
+Said of each job is one of four words, after which its number is free: `answer`, all of its outputs are written, as
+NUMBER.result.json and so on; `error`, its own input is at fault; `later`, it must have a container of its own; `left`.
+Answers are written side by side. Prompts, checks and readings are read in pieces between the steps of those who write.
+"""
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from . import check, classify, embed
+from .batch import AnswerBatch
+from .decoding import Growing
+from .events import TokenStream, emit
+from .generate import AskedChat, Desk, read_asked
+from .job import OUTPUT, Job, Refused, Work
+from .model import Model
+
+PIECE_TOKENS = 64
+"""Tokens that are read at once while an answer is written: its next token waits for them."""
+IDLE_PIECE_TOKENS = 1024
+STREAM_S = 0.05
+"""Between two lines of tokens."""
+PROMPTS_BEFORE_WORK = 4
+"""Pieces of prompts, of clients who wait, before a piece of a check."""
+WORKS: dict[tuple[str, str], Callable[[Job, Model], Work]] = {
+    ("embed", "embed"): embed.work,
+    ("classify", "classify"): classify.work,
+    ("check", "generate"): check.work,
+    ("check", "embed"): embed.check,
+    ("check", "classify"): classify.check,
+}
+
+
+@dataclass(slots=True)
+class Answering:
+    """An answer under way. `most`: how many were written beside each other at the busiest moment, itself included."""
+
+    asked: AskedChat
+    growing: Growing = field(default_factory=Growing)
+    began: float = 0.0
+    most: int = 1
+
+
+class Service:
+    """The jobs that are in this container."""
+
+    def __init__(self, job: Job, model: Model) -> None:
+        """`job` says the class. Raises BadSpec, BadInput."""
+        self._class = {name: job.params.get(name) for name in ("dtype", "device_class")}
+        self._memory_bytes = job.memory_bytes
+        self._desk, self._model = Desk(job, model), model
+        self._batch: AnswerBatch = model.batch()
+        self._stream = TokenStream(STREAM_S)
+        self._waiting: deque[tuple[int, AskedChat]] = deque()
+        self._answers: dict[int, Answering] = {}
+        self._works: dict[int, Work] = {}
+        self._prompts_read = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self._waiting or self._answers or self._works)
+
+    def take(self, line: str) -> None:
+        """What the node asks for. A job that cannot be understood is run by itself, and says there what is wrong."""
+        said = json.loads(line)
+        number = int(said["job"])
+        if said["op"] == "leave":
+            self._leave(number)
+            return
+        for path in OUTPUT.glob(f"{number}.*"):
+            path.unlink()
+        try:
+            params = {**said["params"], **self._class}
+            job = Job(bytes.fromhex(said["job_id"]), said["kind"], bytes.fromhex(said["seed"]), params, f"{number}.")
+            if job.memory_bytes < self._model.loaded_bytes:
+                emit("later", job=number)
+            elif job.kind == "generate":
+                self._waiting.append((number, read_asked(job, self._model)))
+            else:
+                self._works[number] = WORKS[job.kind, str(params["of"])](job, self._model)
+        except Refused as error:
+            _decline(number, error)
+
+    def turn(self) -> None:
+        """One step of all answers, and one piece of what is to be read."""
+        self._admit()
+        if self._batch.is_writing:
+            self._step()
+        piece = PIECE_TOKENS if self._batch.is_writing else IDLE_PIECE_TOKENS
+        if self._batch.is_reading and (not self._works or self._prompts_read < PROMPTS_BEFORE_WORK):
+            self._prompts_read += 1
+            self._batch.read(piece)
+        elif self._works:
+            self._prompts_read = 0
+            self._model.piece_tokens = piece
+            self._work_on(next(iter(self._works)))
+
+    def _admit(self) -> None:
+        """Let those begin that fit the memory, in their order."""
+        while self._waiting:
+            number, asked = self._waiting[0]
+            all_of_them = [*(each.asked for each in self._answers.values()), asked]
+            longest_prompt = max(len(each.prompt) for each in all_of_them)
+            longest_answer = max(each.max_new_tokens for each in all_of_them)
+            if self._model.needed_bytes(len(all_of_them), longest_prompt, longest_answer) > self._memory_bytes:
+                if self._answers:
+                    return
+                emit("later", job=number)
+            else:
+                self._answers[number] = Answering(asked, began=time.monotonic())
+                self._batch.join(number, asked.prompt, asked.max_new_tokens, asked.chooser)
+            self._waiting.popleft()
+
+    def _step(self) -> None:
+        written = self._batch.choose()
+        for number, token, state in written:
+            answering = self._answers[number]
+            growing, answering.most = answering.growing, max(answering.most, len(written))
+            is_stop = token in self._model.eos_ids
+            growing.add(token, state, is_stop=is_stop)
+            if not is_stop:
+                self._stream.add(token, number)
+            if is_stop or len(growing.ids) == answering.asked.max_new_tokens:
+                self._finish(number)
+        self._batch.advance()
+
+    def _finish(self, number: int) -> None:
+        # The client of a short answer must not wait for the others.
+        self._stream.flush()
+        answering = self._answers.pop(number)
+        try:
+            self._desk.put(answering.asked, answering.growing.answer(self._model.hidden))
+        except (ArithmeticError, OSError) as error:
+            _later(number, error)
+            return
+        run_ms = round((time.monotonic() - answering.began) * 1000)
+        emit("answer", job=number, run_ms=run_ms, most=answering.most)
+
+    def _work_on(self, number: int) -> None:
+        try:
+            next(self._works[number])
+            return
+        except StopIteration:
+            emit("answer", job=number)
+        except Refused as error:
+            _decline(number, error)
+        except (ArithmeticError, OSError, RuntimeError, ValueError, LookupError) as error:
+            _later(number, error)
+        del self._works[number]
+
+    def _leave(self, number: int) -> None:
+        self._waiting = deque(each for each in self._waiting if each[0] != number)
+        self._answers.pop(number, None)
+        self._works.pop(number, None)
+        self._batch.leave(number)
+        self._stream.drop(number)
+        emit("left", job=number)
+
+
+def run(job: Job, model: Model) -> dict[str, object]:
+    """Serve until stdin is closed."""
+    service = Service(job, model)
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=listen, daemon=True).start()
+    emit("ready")
+    while True:
+        while service.is_idle or not lines.empty():
+            line = lines.get()
+            if not line:
+                return {}
+            service.take(line)
+        service.turn()
+
+
+def _decline(number: int, error: Refused) -> None:
+    emit("error", job=number, code=error.code, message=str(error)[:1000], **error.facts)
+
+
+def _later(number: int, error: Exception) -> None:
+    # Alone, it says what is wrong with itself, and takes no other job along.
+    print(f"job {number}: {type(error).__name__}: {error}"[:1000], file=sys.stderr, flush=True)
+    emit("later", job=number)
