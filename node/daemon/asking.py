@@ -7,12 +7,13 @@ from typing import Any
 
 from chain.rpc.clock import HINT
 from node.api import views as api
-from node.api.admission import Market, admit, find_model
+from node.api.admission import Market, admit
 from node.api.asks import default_timeout_ms
 from node.api.backend import JobAsk
 from node.api.faults import Fault
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
+from node.daemon.shelf import ModelShelf
 from node.daemon.views import Views
 from protocol import params
 from protocol.events import JobAsked
@@ -22,10 +23,12 @@ from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
 from protocol.stages.offer import FETCH_MS
 from protocol.stages.request import GENERATE, KINDS
-from protocol.wire.ids import ZERO_ADDRESS, Cid, TimestampMs
+from protocol.wire.ids import ZERO_ADDRESS, TimestampMs
 
 
-async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, account: api.AccountView) -> JobAsked:
+async def admitted(
+    ask: JobAsk, parts: Parts, views: Views, shelf: ModelShelf, answers: Answers, account: api.AccountView
+) -> JobAsked:
     """The event for the requester's role.
 
     Args: account, the client's money as it is shown.
@@ -42,7 +45,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
     if member.is_intake_stopped(now):
         hint = "ask again then: vcoin treasury show says more of it"
         raise Fault("unavailable", why_stopped(member), hint)
-    manifest = member.models[Cid(bytes.fromhex(find_model(ask.model, views.models()).manifest))]
+    manifest = await shelf.find(ask.model)
     nodes = views.nodes(now)
     record = member.record
     market = Market(

@@ -110,6 +110,7 @@ class Node:
     async def _report_models(self) -> None:
         """Models that this node has not heard of: another node of the machine may have put them into the store."""
         parts = self.parts
+        await parts.known.look()
         known = parts.machine.member.models
         for manifest in await trio.to_thread.run_sync(parts.models.manifests):
             if manifest.cid not in known:

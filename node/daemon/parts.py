@@ -24,6 +24,7 @@ from executor.models import ModelStore
 from executor.workspace.folders import Workspaces, disk_errors
 from node.config import ANY_MODEL, Config
 from node.daemon.gossip_admission import GossipAdmission
+from node.daemon.known import KnownModels
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
@@ -69,6 +70,8 @@ class Parts:
     peers: PeerAdapter
     host: Host
     models: ModelStore
+    store: ContentStore
+    known: KnownModels
     weights: Weights
     metrics: Metrics
     runner: Runner | None
@@ -127,10 +130,11 @@ async def open_parts(
         routes: dict[type[Any], Any] = {}
         driver = Driver(machine, journal, routes, clock, host.report)
         peers = _peers(config, machine, host, wallet, driver, clock)
+        store = ContentStore(config.executor.store)
         sealing = Sealing(
             HpkeSecrets(SecretFiles(data_dir / "keys" / "hpke")),
             ContentKeys(SecretFiles(data_dir / "keys" / "content")),
-            ContentStore(config.executor.store),
+            store,
             workspaces,
             data_dir / "results",
         )
@@ -152,6 +156,8 @@ async def open_parts(
             peers=peers,
             host=host,
             models=models,
+            store=store,
+            known=KnownModels(machine, store),
             weights=weights,
             metrics=Metrics(),
             runner=runner,
