@@ -271,6 +271,7 @@ class ExecutorConfig:
         Field(_models, "ids of models to fetch, serve and check that the network has not calibrated; any: all"),
     ] = ()
     models_limit: Annotated[int, Field(_DISK, "no model is fetched that makes all of them take more")] = 128 * 2**30
+    store_bytes: Annotated[int, Field(_DISK, "quota of all models; the least recently used are evicted; 0: none")] = 0
     memory: Annotated[int, Field(_MEMORY, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Field(_cpus, "cores for one container")] = 1.0
     slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1

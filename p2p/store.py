@@ -6,12 +6,10 @@
 <store>/partial/                       what is not complete yet, or about to be removed
 """
 
-import math
-import secrets
 import shutil
-import stat
 from pathlib import Path
 
+from p2p import folders
 from p2p.partial import Partial
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.stages.blob import ModelManifest, read_manifest
@@ -21,10 +19,12 @@ MANIFEST = "manifest.json"
 SPARE_BYTES = 256 * 1024 * 1024
 """Left free on the disk by whatever is fetched."""
 MODELS_LIMIT = 128 * 2**30
-GONE = "gone-"
-"""Folders in `partial` whose content is being removed begin with this."""
 PARTIAL_KEPT_S = 86_400
 """A partial file that no fetch has touched for so long is removed."""
+
+
+class StoreFull(P2PError):
+    """The disk, or what the operator allows, has no room for content."""
 
 
 class ContentStore:
@@ -93,24 +93,24 @@ class ContentStore:
 
     def stage_description(self, manifest: ModelManifest) -> None:
         """Stage the files of a model that its description has; they were checked when they came."""
-        source = self.folder(manifest.cid)
-        for path in (MANIFEST, manifest.tokenizer):
-            target = self.staged_path(manifest.cid, path)
-            if not target.is_file():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # Under another name first: a staged file counts as checked, and half a copy is none.
-                half = target.with_name(target.name + ".half")
-                shutil.copyfile(source / path, half)
-                half.rename(target)
+        staged = self.staged_path(manifest.cid, MANIFEST).parent
+        folders.copy_into(self.folder(manifest.cid), (MANIFEST, manifest.tokenizer), staged)
+
+    def keep_description(self, manifest: ModelManifest) -> None:
+        """Have the description of a model beside it, before its weights are removed."""
+        if _manifest_in(self._descriptions / manifest.cid.hex(), manifest.cid) is None:
+            staged = self.staged_description_path(manifest.cid, MANIFEST).parent
+            folders.copy_into(self.folder(manifest.cid), (MANIFEST, manifest.tokenizer), staged)
+            self.adopt_description(manifest.cid)
 
     def adopt_model(self, model: Cid) -> None:
         """Move a model whose every file is staged to where models are; its description is part of it."""
-        self._adopt(model, self._partial / f"model-{model.hex()}", self._models / model.hex())
+        self._adopt(model, f"model-{model.hex()}", self._models)
         shutil.rmtree(self._descriptions / model.hex(), ignore_errors=True)
 
     def adopt_description(self, model: Cid) -> None:
         """Move a description whose files are staged to where descriptions are."""
-        self._adopt(model, self._partial / f"description-{model.hex()}", self._descriptions / model.hex())
+        self._adopt(model, f"description-{model.hex()}", self._descriptions)
 
     def partial(self, cid: Cid) -> "Partial":
         """The part of some content that is here so far."""
@@ -118,11 +118,11 @@ class ContentStore:
         return Partial(self._partial / cid.hex(), cid)
 
     def require_room_for_model(self, model: Cid, size: int) -> None:
-        """Raises: P2PError if the models would take more than their limit, or the disk would be full."""
-        begun = _size_of(self._partial) - _size_of(self.staged_path(model, MANIFEST).parent)
-        held = _size_of(self._models) + begun
+        """Raises: StoreFull if the models would take more than their limit, or the disk would be full."""
+        begun = folders.size_of(self._partial) - folders.size_of(self.staged_path(model, MANIFEST).parent)
+        held = folders.size_of(self._models) + begun
         if held + size > self._models_limit:
-            raise P2PError(
+            raise StoreFull(
                 f"a model of {size} bytes beside {held} bytes of models: at most {self._models_limit} together"
                 " (executor.models_limit)"
             )
@@ -132,42 +132,28 @@ class ContentStore:
         """Remove what was begun and not gone on with; a fetch that broke off may go on until then."""
         for begun in self._partial.glob("*"):
             parts = [begun, *begun.rglob("*")]
-            if begun.name.startswith(GONE) or all(_touched_s(part) < now_s - PARTIAL_KEPT_S for part in parts):
+            if begun.name.startswith(folders.GONE) or all(
+                folders.touched_s(part) < now_s - PARTIAL_KEPT_S for part in parts
+            ):
                 shutil.rmtree(begun, ignore_errors=True) if begun.is_dir() else begun.unlink(missing_ok=True)
 
     def require_room(self, size: int) -> None:
-        """Raises: P2PError if the disk would be full."""
+        """Raises: StoreFull if the disk would be full."""
         self._partial.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self._partial).free < size + SPARE_BYTES:
-            raise P2PError(f"no room on the disk for {size} bytes")
+            raise StoreFull(f"no room on the disk for {size} bytes")
 
-    def _adopt(self, model: Cid, staged: Path, target: Path) -> None:
-        for path in (staged, *staged.rglob("*")):
-            # The container that reads it runs as another user.
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if _manifest_in(target, model) is not None:
-            # Another node that shares the store has brought it meanwhile.
-            shutil.rmtree(staged)
-            return
-        if target.exists():
-            self.put_away(target)
-        staged.rename(target)
-
-    def put_away(self, folder: Path) -> None:
-        """Remove a folder of the store: at once from where it is found, and its bytes as soon as the disk has done so.
-
-        A crash in between leaves bytes that `sweep` removes.
-        """
-        self._partial.mkdir(parents=True, exist_ok=True)
-        gone = folder.rename(self._partial / (GONE + secrets.token_hex(8)))
-        shutil.rmtree(gone, ignore_errors=True)
+    def _adopt(self, model: Cid, staged: str, root: Path) -> None:
+        target = root / model.hex()
+        folders.adopt(
+            self._partial / staged, target, self._partial, is_whole=lambda: _manifest_in(target, model) is not None
+        )
 
     def _index_models(self) -> None:
         roots = (root for root in (self._models, self._descriptions) if root.is_dir())
-        folders = {path for root in roots for path in root.iterdir()}
-        self._model_files = {folder: files for folder, files in self._model_files.items() if folder in folders}
-        for folder in folders - self._model_files.keys():
+        found = {path for root in roots for path in root.iterdir()}
+        self._model_files = {folder: files for folder, files in self._model_files.items() if folder in found}
+        for folder in found - self._model_files.keys():
             try:
                 manifest = read_manifest((folder / MANIFEST).read_bytes())
             except (OSError, RemoteProtocolError):
@@ -181,23 +167,3 @@ def _manifest_in(folder: Path, cid: Cid) -> ModelManifest | None:
     except OSError:
         return None
     return read_manifest(data) if cid_of(data) == cid else None
-
-
-def _touched_s(path: Path) -> float:
-    """When it was written last; without end for what another fetch has just moved to its place."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
-
-
-def _size_of(folder: Path) -> int:
-    return sum(_bytes_of(path) for path in folder.rglob("*"))
-
-
-def _bytes_of(path: Path) -> int:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0

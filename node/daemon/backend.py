@@ -93,15 +93,13 @@ class NodeBackend:
         found = await Leaves(self._parts, self._answers).of_case(BatchId(bytes.fromhex(case.id)))
         return api.LeavesView(case.id, found)
 
-    async def models(self) -> tuple[api.ModelView, ...]:
-        """See Backend."""
-        return self._views.models()
-
     async def add_model(self, source: str) -> api.ModelView:
         """See Backend."""
         parts, runner = self._parts, self._parts.runner
         if source == "smollm2" and runner is None:
             raise Fault("preflight", "no container can be run to convert the model", "start Docker, then restart")
+
+        await self.shelf.make_room_for(Path(source))
 
         def make() -> ModelManifest:
             if source == "smollm2" and runner is not None:

@@ -1,16 +1,27 @@
-"""Models by name or id, wherever they are: what is not known here is described by peers."""
+"""Models by name or id, wherever they are: what is not known here is described by peers, or fetched from them."""
 
 import random
 import re
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import trio
 
+from node.api import views as api
 from node.api.admission import find_model
+from node.api.backend import ModelStep
 from node.api.faults import Fault
 from node.daemon.parts import Parts
+from node.daemon.pull import PullProgress
 from node.daemon.views import Views
-from protocol.errors import P2PError
+from p2p.folders import size_of
+from p2p.holdings import Holding
+from p2p.store import StoreFull
+from protocol.effects import FetchModel
+from protocol.errors import AdapterError, P2PError
+from protocol.events import ModelAdded
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid, PeerId, TimestampMs
 
@@ -20,11 +31,22 @@ MAX_ASKED = 8
 """Peers that are asked for one description."""
 MAX_SOUGHT = 16
 """Models of the network that are described to find one by its name."""
+UPDATE_S = 0.5
+"""Between two looks at a pull."""
+MORE_ROOM = "vcoin model list shows what can be unpinned or removed; executor.store_bytes is the quota"
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 
 
+@dataclass(slots=True)
+class _Fetch:
+    """A pull in the background, and how it ended."""
+
+    ended: trio.Event = field(default_factory=trio.Event)
+    fault: Fault | None = None
+
+
 class ModelShelf:
-    """Finds models for jobs and fetches them from peers."""
+    """Finds models for jobs, fetches them from peers, and keeps those in the store. Implements ModelCare."""
 
     def __init__(self, parts: Parts, views: Views) -> None:
         self._parts = parts
@@ -87,3 +109,97 @@ class ModelShelf:
         async with trio.open_nursery() as nursery:
             for cid in missing[:MAX_SOUGHT]:
                 nursery.start_soon(describe, cid)
+
+    # --- the user's orders ------------------------------------------------------------------------------------------
+    async def models(self) -> tuple[api.ModelView, ...]:
+        """See ModelCare."""
+        return tuple(self._shown(each) for each in await trio.to_thread.run_sync(self._parts.holdings.all))
+
+    async def model(self, name: str) -> api.ModelView:
+        """See ModelCare."""
+        holding = await self._held(name)
+        files = tuple(
+            api.ModelFileView(each.path, each.sha256.hex(), each.size)
+            for each in sorted(holding.manifest.files, key=lambda each: each.path)
+        )
+        return replace(self._shown(holding), files=files)
+
+    async def take_step(self, step: ModelStep, name: str) -> api.ModelView:
+        """See ModelCare."""
+        holding = await self._held(name)
+        if step is ModelStep.REMOVE:
+            await self._parts.remover.remove(holding)
+            return self._shown(holding)
+        is_pinned = step is ModelStep.PIN
+        await trio.to_thread.run_sync(lambda: self._parts.holdings.pin(holding.manifest.cid, is_pinned=is_pinned))
+        return replace(self._shown(holding), pinned=is_pinned)
+
+    async def make_room_for(self, source: Path) -> None:
+        """Evict what a local model is to take the place of. Raises: Fault store_full."""
+        try:
+            await self._parts.remover.make_room(Cid(bytes(32)), await trio.to_thread.run_sync(size_of, source))
+        except StoreFull as error:
+            raise Fault("store_full", str(error), MORE_ROOM) from error
+
+    @asynccontextmanager
+    async def pull(self, name: str) -> AsyncIterator[AsyncIterator[api.PullView]]:
+        """See ModelCare."""
+        manifest, fetch = await self.find(name), _Fetch()
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fetch, manifest, fetch)
+            try:
+                async with aclosing(self._watch(manifest, fetch)) as updates:
+                    yield updates
+            except Exception as error:
+                # Out of the nursery as it is, not in a group.
+                failure = error
+            # The reader may have left; what has come stays for the next pull.
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _fetch(self, manifest: ModelManifest, fetch: _Fetch) -> None:
+        parts, cid = self._parts, manifest.cid
+        try:
+            await parts.peers.perform(FetchModel(cid, self.holders(cid)))
+            await parts.driver.deliver(ModelAdded(manifest))
+            await parts.remover.touch(cid)
+        except AdapterError as error:
+            fetch.fault = _fault_of_pull(error)
+        finally:
+            fetch.ended.set()
+
+    async def _watch(self, manifest: ModelManifest, fetch: _Fetch) -> AsyncGenerator[api.PullView, None]:
+        progress = PullProgress(manifest)
+        while not fetch.ended.is_set():
+            begun = self._parts.peers.blobs.progress(manifest.cid)
+            yield progress.look(trio.current_time(), begun.done_bytes if begun else None)
+            with trio.move_on_after(UPDATE_S):
+                await fetch.ended.wait()
+        if fetch.fault is not None:
+            raise fetch.fault
+        yield progress.end()
+
+    async def _held(self, name: str) -> Holding:
+        held = {each.manifest.cid.hex(): each for each in await trio.to_thread.run_sync(self._parts.holdings.all)}
+        return held[find_model(name, tuple(self._shown(each) for each in held.values())).manifest]
+
+    def _shown(self, holding: Holding) -> api.ModelView:
+        cid, remover = holding.manifest.cid, self._parts.remover
+        return replace(
+            self._views.model(holding.manifest),
+            state=holding.state.value,
+            held_bytes=holding.held_bytes,
+            used_ms=round(holding.used_s * 1000),
+            pinned=holding.is_pinned,
+            in_use=cid in remover.needed() or cid in remover.asked_for(),
+        )
+
+
+def _fault_of_pull(error: AdapterError) -> Fault:
+    if isinstance(error, StoreFull):
+        return Fault("store_full", str(error), MORE_ROOM)
+    if error.transient:
+        return Fault("unavailable", str(error), "run it again: it goes on from where it stopped")
+    return Fault("bad_model", str(error), "check the id: vcoin model list")

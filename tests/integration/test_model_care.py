@@ -1,0 +1,102 @@
+"""Models that come and go beside whole nodes: pulled over real streams, evicted for room, removed."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.api.backend import ModelStep
+from node.api.faults import Fault
+from node.api.views import PullView
+from node.daemon.node import Node
+from protocol.wire.ids import Cid
+from tests.support.scenes.daemon_jobs import heard, network
+from tests.support.scenes.daemon_jobs import place as place
+from tests.support.scenes.daemons import Place
+from tests.support.scenes.stored_models import names, put_model
+
+pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
+
+SIZE = 6_000_000
+WITHIN_S = 60.0
+
+
+async def pull(node: Node, name: str) -> list[PullView]:
+    """A pull to its end."""
+    with trio.fail_after(WITHIN_S):
+        async with node.backend.shelf.pull(name) as updates:
+            return [update async for update in updates]
+
+
+def is_here(node: Node, cid: Cid) -> bool:
+    return cid in node.parts.machine.member.models
+
+
+async def test_model_is_pulled_by_its_id_and_the_oldest_one_leaves_for_the_next(place: Place) -> None:
+    first, second = (put_model(place.root / "store", name, SIZE) for name in ("first", "second"))
+    thin = place.root / "thin"
+    async with network(place, executor__store=str(thin), executor__store_bytes="10MB") as cast:
+        await heard(cast.asker, 1)
+        *_, last = await pull(cast.asker, first.cid.hex())
+        assert (last.is_done, last.done_bytes, last.name) == (True, SIZE + 2, "first")
+        assert is_here(cast.asker, first.cid)
+        assert (thin / "models" / first.cid.hex() / "model.safetensors").read_bytes()[:5] == b"first"
+        await pull(cast.asker, second.cid.hex())
+        assert names(thin) == {"first": "description", "second": "whole"}
+        assert (is_here(cast.asker, first.cid), is_here(cast.asker, second.cid)) == (False, True)
+        # A pinned model does not leave, and then there is no room.
+        shelf = cast.asker.backend.shelf
+        assert (await shelf.take_step(ModelStep.PIN, "second")).pinned
+        with pytest.raises(Fault) as full:
+            await pull(cast.asker, "first")
+        assert full.value.code == "store_full"
+        with pytest.raises(Fault) as pinned:
+            await shelf.take_step(ModelStep.REMOVE, "second")
+        assert pinned.value.code == "in_use"
+        await shelf.take_step(ModelStep.UNPIN, "second")
+        await shelf.take_step(ModelStep.REMOVE, second.cid.hex()[:12])
+        assert names(thin) == {"first": "description"}
+        assert not is_here(cast.asker, second.cid)
+        shown = await shelf.model("first")
+        assert (shown.state, [file.path for file in shown.files]) == (
+            "description",
+            ["model.safetensors", "tokenizer.json"],
+        )
+
+
+async def test_pull_that_its_user_leaves_goes_on_where_it_stopped(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = put_model(place.root / "store", "large", 40 * 2**20)
+    content = model.file("model.safetensors").sha256.hex()
+    thin = place.root / "thin"
+    async with network(place, executor__store=str(thin)) as cast:
+        await heard(cast.asker, 1)
+        monkeypatch.setattr("node.daemon.shelf.UPDATE_S", 0.02)
+        with trio.fail_after(WITHIN_S):
+            async with cast.asker.backend.shelf.pull(model.cid.hex()) as updates:
+                async for update in updates:
+                    if update.done_bytes > 2**20:
+                        break
+        left = (thin / "partial" / content).stat().st_size
+        assert left >= 2**20
+        assert names(thin) == {"large": "partial"}
+        first, *_, last = await pull(cast.asker, "large")
+        assert last.is_done
+        assert (thin / "models" / model.cid.hex() / "model.safetensors").stat().st_size == 40 * 2**20
+        counted = [update for update in (first, last) if update.done_bytes]
+        assert counted[0].done_bytes >= left
+        assert list((thin / "partial").iterdir()) == []
+
+
+async def test_model_that_another_node_of_the_machine_removes_is_no_longer_promised(place: Place) -> None:
+    model = put_model(place.root / "store", "shared", 1_000)
+    async with network(place) as cast:
+        await heard(cast.asker, 1)
+        assert is_here(cast.provider, model.cid)
+        events = cast.provider.parts.driver.subscribe()
+        await cast.asker.backend.shelf.take_step(ModelStep.REMOVE, "shared")
+        with trio.fail_after(WITHIN_S):
+            while is_here(cast.provider, model.cid):
+                await events.receive()
+        assert names(Path(place.root / "store")) == {"tiny": "whole"}
