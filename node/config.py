@@ -172,7 +172,7 @@ def _size(lowest: int, highest: int, expected: str) -> Callable[[object, Path], 
     return read
 
 
-_MEMORY = _size(2**26, MAX_MEMORY_CEILING, "64MiB to 24GiB")
+_MEMORY = _size(2**26, MAX_MEMORY_CEILING, "a size from 64MiB to what the machine has")
 _DISK = _size(0, 2**50, "a size up to 1048576GiB")
 
 

@@ -21,6 +21,7 @@ from protocol.judging.reading import MAX_NUMBERS, units_of
 from protocol.roles.requester.hiring import why_stopped
 from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
+from protocol.stages.memory import allowed_bytes, tokens_of
 from protocol.stages.offer import FETCH_MS
 from protocol.stages.request import GENERATE, KINDS
 from protocol.wire.ids import ZERO_ADDRESS, TimestampMs
@@ -60,6 +61,7 @@ async def admitted(
     classes = admit(ask, views.model(manifest), count, market)
     timeout_ms = ask.timeout_ms or default_timeout_ms(ask.max_new_tokens)
     stored = await parts.sealing.store_input(_input_of(ask))
+    tokens = tokens_of(KINDS.index(ask.kind), len(stored.sealed), ask.max_new_tokens, manifest.context)
     return JobAsked(
         ask_id=secrets.token_bytes(16),
         manifest=manifest.cid,
@@ -70,7 +72,7 @@ async def admitted(
         input_bytes=len(stored.sealed),
         content_key_hash=stored.content_key_hash,
         max_price=ask.max_price_wei or _dearest(nodes, ask.max_new_tokens),
-        max_memory=manifest.needs_bytes,
+        max_memory=allowed_bytes(manifest, classes, tokens, params.MAX_MEMORY),
         classes=classes,
         timeout_ms=timeout_ms,
         deadline=now // 1000 + _seconds_for(timeout_ms),

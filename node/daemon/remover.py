@@ -136,8 +136,7 @@ class ModelRemover:
             # First, so that no job begins that counts on it.
             await self._inbox.deliver(ModelRemoved(cid))
         try:
-            if cid in self.needed():
-                return "a job or a check of this node needs it"
+            # A job that began meanwhile locks its model against this removal as well.
             await self.show_needs()
             await trio.to_thread.run_sync(lambda: self._holdings.retire(cid, keep_description=keep_description))
         except ModelInUse as error:
