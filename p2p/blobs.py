@@ -38,6 +38,9 @@ MAX_NAME_CHARS = 128
 CONTROL_S = 10.0
 DATA_S = 16.0
 """A mebibyte must come within this: at least 64 KiB a second."""
+RATE_BYTES_S = round(MAX_BLOB_DATA_BYTES / DATA_S)
+LEAST_BYTES = 65_536
+"""All peers together must bring so much in a round for another one to be worth it."""
 MAX_SERVED = 32
 MAX_SERVED_PER_PEER = 4
 
@@ -153,6 +156,9 @@ class Blobs:
                     target = self._store.staged_path(cid, file.path)
                     await self._fetch_missing(file.sha256, peers, target, most=file.size, progress=progress)
                     progress.end_file(file.size)
+                await trio.to_thread.run_sync(self._store.stage_description, manifest)
+                if gone := await trio.to_thread.run_sync(_unstaged, self._store, manifest):
+                    raise P2PError(f"{gone[0]} of model {cid.hex()} was removed while it was fetched", transient=True)
                 await trio.to_thread.run_sync(self._store.adopt_model, cid)
             finally:
                 del self._begun[cid]
@@ -176,15 +182,15 @@ class Blobs:
     async def _fetch_from_any(
         self, cid: Cid, peers: Sequence[PeerId], target: Path, *, most: int, progress: "ModelProgress | None" = None
     ) -> None:
-        """Ask one peer after the other, each from the offset that the last one reached, while any brings more."""
+        """Ask one peer after the other, each from the offset that the last one reached, while any brings enough."""
         others = [peer_id for peer_id in dict.fromkeys(peers) if peer_id != self._transport.peer_id]
         failure = P2PError(f"no peer is known to have {cid.hex()}", transient=True)
         partial = await trio.to_thread.run_sync(self._store.partial, cid)
         if progress is not None:
             progress.partial = partial
         try:
-            before = -1
-            while partial.size > before:
+            before = -LEAST_BYTES
+            while partial.size >= before + LEAST_BYTES:
                 before = partial.size
                 for peer_id in others:
                     try:
@@ -234,8 +240,14 @@ class Blobs:
         return header.size
 
     async def _receive(self, stream: FramedStream, partial: Partial, size: int) -> None:
+        """Take the rest of some content. A peer that sends little in every frame is as slow as one that sends none."""
+        begun_s, before = trio.current_time(), partial.size
         while partial.size < size:
-            data = await stream.read_frame(MAX_BLOB_DATA_BYTES, within_s=DATA_S)
+            due_s = begun_s + DATA_S * (1 + (partial.size - before) / MAX_BLOB_DATA_BYTES)
+            left_s = min(due_s - trio.current_time(), DATA_S)
+            if left_s <= 0:
+                raise P2PError(f"{stream.peer_id} sends less than {RATE_BYTES_S} bytes a second", transient=True)
+            data = await stream.read_frame(MAX_BLOB_DATA_BYTES, within_s=left_s)
             if not 0 < len(data) <= size - partial.size:
                 raise Malformed("content longer than announced")
             # A thread: while the disk is slow, the peer's window must go on being read.
@@ -261,7 +273,7 @@ class Blobs:
         lock = self._fetches.setdefault((what, cid), trio.Lock())
         try:
             async with lock:
-                await trio.to_thread.run_sync(self._store.sweep, time.time())
+                await trio.to_thread.run_sync(self._store.sweep, time.time(), frozenset(self._begun))
                 yield
         except OSError as error:
             raise P2PError(f"the content store failed: {error}") from error
@@ -290,6 +302,12 @@ def _checked(cid: Cid, data: bytes) -> ModelManifest:
     if tokenizer.size > MAX_TOKENIZER_BYTES:
         raise P2PError(f"the tokenizer of {cid.hex()} has {tokenizer.size} bytes, at most {MAX_TOKENIZER_BYTES}")
     return manifest
+
+
+def _unstaged(store: ContentStore, manifest: ModelManifest) -> list[str]:
+    """Files of a model that are not staged, or not with their size."""
+    paths = {file: store.staged_path(manifest.cid, file.path) for file in manifest.files}
+    return [file.path for file, path in paths.items() if not path.is_file() or path.stat().st_size != file.size]
 
 
 async def _leave_all(_model: Cid, _size: int) -> None:

@@ -7,6 +7,7 @@
 """
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from p2p import folders
@@ -128,9 +129,13 @@ class ContentStore:
             )
         self.require_room(size)
 
-    def sweep(self, now_s: float) -> None:
-        """Remove what was begun and not gone on with; a fetch that broke off may go on until then."""
-        for begun in self._partial.glob("*"):
+    def sweep(self, now_s: float, fetched: Collection[Cid] = ()) -> None:
+        """Remove what was begun and not gone on with; a fetch that broke off may go on until then.
+
+        Args: fetched, models on their way: one large file may take longer than that.
+        """
+        busy = {f"model-{model.hex()}" for model in fetched}
+        for begun in (path for path in self._partial.glob("*") if path.name not in busy):
             parts = [begun, *begun.rglob("*")]
             if begun.name.startswith(folders.GONE) or all(
                 folders.touched_s(part) < now_s - PARTIAL_KEPT_S for part in parts

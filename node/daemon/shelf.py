@@ -128,6 +128,8 @@ class ModelShelf:
         """See ModelCare."""
         holding = await self._held(name)
         if step is ModelStep.REMOVE:
+            if self._parts.peers.blobs.progress(holding.manifest.cid) is not None:
+                raise Fault("in_use", f"{holding.manifest.name} is being fetched", "end the pull first, then remove it")
             await self._parts.remover.remove(holding)
             return self._shown(holding)
         is_pinned = step is ModelStep.PIN

@@ -150,6 +150,7 @@ class Views:
             calibrated=tuple(classes),
             embeds=embeds,
             classifies=classifies,
+            files=(),
         )
 
     def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:

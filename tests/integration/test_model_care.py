@@ -1,5 +1,8 @@
 """Models that come and go beside whole nodes: pulled over real streams, evicted for room, removed."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,34 @@ async def test_model_is_pulled_by_its_id_and_the_oldest_one_leaves_for_the_next(
             "description",
             ["model.safetensors", "tokenizer.json"],
         )
+
+
+async def command(node: Node, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """A `vcoin` command of the node's user."""
+    words = [sys.executable, "-m", "node.cli", *arguments, "--data-dir", str(node.parts.config.node.data_dir)]
+    return await trio.run_process(words, capture_stdout=True, capture_stderr=True, check=False)
+
+
+async def test_user_pulls_shows_and_removes_a_model_by_commands(place: Place) -> None:
+    model = put_model(place.root / "store", "large", SIZE)
+    thin = place.root / "thin"
+    async with network(place, executor__store=str(thin)) as cast:
+        await heard(cast.asker, 1)
+        pulled = await command(cast.asker, "model", "pull", model.cid.hex(), "--json")
+        assert pulled.returncode == 0, pulled.stderr
+        last = json.loads(pulled.stdout.splitlines()[-1])
+        assert (last["is_done"], last["done_bytes"]) == (True, SIZE + 2)
+        (row,) = json.loads((await command(cast.asker, "model", "list", "--json")).stdout)
+        assert (row["name"], row["state"], row["pinned"], row["held_bytes"] > SIZE) == ("large", "whole", False, True)
+        assert b"every byte checked" in (await command(cast.asker, "model", "pull", "large")).stderr
+        assert (await command(cast.asker, "model", "pin", "large")).returncode == 0
+        refused = await command(cast.asker, "model", "remove", "large")
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
+        assert (await command(cast.asker, "model", "unpin", "large")).returncode == 0
+        assert (await command(cast.asker, "model", "remove", "large")).returncode == 0
+        assert names(thin) == {}
+        unknown = await command(cast.asker, "model", "pull", "ab" * 32)
+        assert (unknown.returncode, b"vcoin status --nodes" in unknown.stderr) == (75, True)
 
 
 async def test_pull_that_its_user_leaves_goes_on_where_it_stopped(

@@ -198,6 +198,29 @@ async def test_more_than_announced_is_a_fault(tmp_path: Path, size: int, frames:
         assert {peer_id for peer_id, _ in asker.faults} == {hosts[0].peer_id}
 
 
+async def test_a_peer_that_sends_a_byte_at_a_time_is_left_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs_module, "DATA_S", 2.0)
+    async with scene(tmp_path, 2) as (asker, hosts):
+        drip = Script(len(CONTENT), lambda offset: [CONTENT[at : at + 1] for at in range(len(CONTENT))])
+        hosts[0].handle(PROTOCOL, drip)
+        serve(hosts[1], tmp_path)
+        await asker.blobs.fetch(CID, ids(hosts))
+        assert asker.stored(CID) == CONTENT
+        assert drip.offsets == [0]
+        assert asker.faults == []
+
+
+async def test_drips_alone_are_given_up(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        script = Script(len(CONTENT), lambda offset: [CONTENT[offset : offset + 100]])
+        hosts[0].handle(PROTOCOL, script)
+        with pytest.raises(P2PError):
+            await asker.blobs.fetch(CID, ids(hosts))
+        assert script.offsets == [0]
+
+
 async def test_even_the_right_content_must_be_as_long_as_announced(tmp_path: Path) -> None:
     async with scene(tmp_path, 1) as (asker, hosts):
         hosts[0].handle(PROTOCOL, Script(4, lambda offset: [b"right"]))
@@ -438,6 +461,25 @@ async def test_a_damaged_manifest_in_the_store_is_replaced_by_the_whole_model(tm
         assert await asker.blobs.fetch_model(manifest.cid, ids(hosts)) == manifest
         assert (folder / "manifest.json").read_bytes() == manifest.encode()
         assert asker.partial() == []
+
+
+async def test_model_whose_files_vanish_while_it_is_fetched_is_not_adopted(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"{}", "a.safetensors": b"weights", "b.safetensors": CONTENT})
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}", b"weights", CONTENT])
+        staged = asker.root / "partial" / f"model-{manifest.cid.hex()}"
+
+        async def reach(to: str) -> PeerId:
+            (staged / "a.safetensors").unlink(missing_ok=True)
+            return PeerId(to)
+
+        blobs = Blobs(asker.host, ContentStore(asker.root), reach)
+        with pytest.raises(P2PError, match="was removed while") as refused:
+            await blobs.fetch_model(manifest.cid, ids(hosts))
+        assert refused.value.transient
+        assert not (asker.root / "models").exists()
+        await asker.blobs.fetch_model(manifest.cid, ids(hosts))
+        assert ContentStore(asker.root).model(manifest.cid) == manifest
 
 
 async def test_progress_counts_what_had_come_before(tmp_path: Path) -> None:
