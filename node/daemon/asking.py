@@ -60,6 +60,7 @@ async def admitted(
     ask, count = await _measured(ask, manifest, answers)
     classes = admit(ask, views.model(manifest), count, market)
     timeout_ms = ask.timeout_ms or default_timeout_ms(ask.max_new_tokens)
+    await parts.remover.touch(manifest.cid)
     stored = await parts.sealing.store_input(_input_of(ask))
     tokens = tokens_of(KINDS.index(ask.kind), len(stored.sealed), ask.max_new_tokens, manifest.context)
     return JobAsked(

@@ -2,10 +2,11 @@
 
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -25,6 +26,7 @@ from protocol.events import ModelAdded
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid, PeerId, TimestampMs
 
+T = TypeVar("T")
 DESCRIBED_WITHIN_S = 25.0
 """A manifest and a tokenizer are some megabytes; the command that waits for them waits 30 s."""
 MAX_ASKED = 8
@@ -113,28 +115,28 @@ class ModelShelf:
     # --- the user's orders ------------------------------------------------------------------------------------------
     async def models(self) -> tuple[api.ModelView, ...]:
         """See ModelCare."""
-        return tuple(self._shown(each) for each in await trio.to_thread.run_sync(self._parts.holdings.all))
+        return self._shown(await _on_disk(self._parts.holdings.all))
 
     async def model(self, name: str) -> api.ModelView:
         """See ModelCare."""
-        holding = await self._held(name)
+        holding, view = await self._held(name)
         files = tuple(
             api.ModelFileView(each.path, each.sha256.hex(), each.size)
             for each in sorted(holding.manifest.files, key=lambda each: each.path)
         )
-        return replace(self._shown(holding), files=files)
+        return replace(view, files=files)
 
     async def take_step(self, step: ModelStep, name: str) -> api.ModelView:
         """See ModelCare."""
-        holding = await self._held(name)
+        holding, view = await self._held(name)
         if step is ModelStep.REMOVE:
             if self._parts.peers.blobs.progress(holding.manifest.cid) is not None:
                 raise Fault("in_use", f"{holding.manifest.name} is being fetched", "end the pull first, then remove it")
             await self._parts.remover.remove(holding)
-            return self._shown(holding)
+            return view
         is_pinned = step is ModelStep.PIN
-        await trio.to_thread.run_sync(lambda: self._parts.holdings.pin(holding.manifest.cid, is_pinned=is_pinned))
-        return replace(self._shown(holding), pinned=is_pinned)
+        await _on_disk(lambda: self._parts.holdings.pin(holding.manifest.cid, is_pinned=is_pinned))
+        return replace(view, pinned=is_pinned)
 
     async def make_room_for(self, source: Path) -> None:
         """Evict what a local model is to take the place of. Raises: Fault store_full."""
@@ -183,20 +185,32 @@ class ModelShelf:
             raise fetch.fault
         yield progress.end()
 
-    async def _held(self, name: str) -> Holding:
-        held = {each.manifest.cid.hex(): each for each in await trio.to_thread.run_sync(self._parts.holdings.all)}
-        return held[find_model(name, tuple(self._shown(each) for each in held.values())).manifest]
+    async def _held(self, name: str) -> tuple[Holding, api.ModelView]:
+        held = {each.manifest.cid.hex(): each for each in await _on_disk(self._parts.holdings.all)}
+        view = find_model(name, self._shown(held.values()))
+        return held[view.manifest], view
 
-    def _shown(self, holding: Holding) -> api.ModelView:
-        cid, remover = holding.manifest.cid, self._parts.remover
-        return replace(
-            self._views.model(holding.manifest),
-            state=holding.state.value,
-            held_bytes=holding.held_bytes,
-            used_ms=round(holding.used_s * 1000),
-            pinned=holding.is_pinned,
-            in_use=cid in remover.needed() or cid in remover.asked_for(),
+    def _shown(self, held: Iterable[Holding]) -> tuple[api.ModelView, ...]:
+        in_use = self._parts.remover.needed() | self._parts.remover.asked_for()
+        return tuple(
+            replace(
+                self._views.model(holding.manifest),
+                state=holding.state.value,
+                held_bytes=holding.held_bytes,
+                used_ms=round(holding.used_s * 1000),
+                pinned=holding.is_pinned,
+                in_use=holding.manifest.cid in in_use,
+            )
+            for holding in held
         )
+
+
+async def _on_disk(call: Callable[[], T]) -> T:
+    """Raises: Fault preflight if the disk refuses."""
+    try:
+        return await trio.to_thread.run_sync(call)
+    except OSError as error:
+        raise Fault("preflight", f"the content store failed: {error}", "check the disk of executor.store") from error
 
 
 def _fault_of_pull(error: AdapterError) -> Fault:

@@ -60,6 +60,14 @@ async def test_model_is_pulled_by_its_id_and_the_oldest_one_leaves_for_the_next(
         await shelf.take_step(ModelStep.REMOVE, second.cid.hex()[:12])
         assert names(thin) == {"first": "description"}
         assert not is_here(cast.asker, second.cid)
+        # A disk that refuses is one sentence for the user.
+        (thin / "care").rename(thin / "away")
+        (thin / "care").write_bytes(b"")
+        with pytest.raises(Fault) as broken:
+            await shelf.take_step(ModelStep.PIN, "first")
+        assert (broken.value.code, "executor.store" in broken.value.hint) == ("preflight", True)
+        (thin / "care").unlink()
+        (thin / "away").rename(thin / "care")
         shown = await shelf.model("first")
         assert (shown.state, [file.path for file in shown.files]) == (
             "description",
