@@ -61,6 +61,12 @@ class ModelRemover:
 
     async def show_needs(self) -> None:
         """Lock what this node needs against removal by another process, and free what it needs no more."""
+        try:
+            await self._lock_needs()
+        except OSError as error:
+            log.warning("models that jobs need cannot be locked: %s", error)
+
+    async def _lock_needs(self) -> None:
         needed = self.needed()
         for cid in self._locks.keys() - needed:
             os.close(self._locks.pop(cid))
@@ -127,6 +133,8 @@ class ModelRemover:
             await self.make_room(Cid(bytes(32)), 0)
         except StoreFull as error:
             log.warning("the content store is over its quota: %s", error)
+        except OSError as error:
+            log.warning("the content store cannot be read: %s", error)
 
     async def _retire(self, holding: Holding, *, keep_description: bool) -> str:
         """Remove a model that nothing needs. Returns: why it stays, empty if it is gone."""
@@ -137,7 +145,7 @@ class ModelRemover:
             await self._inbox.deliver(ModelRemoved(cid))
         try:
             # A job that began meanwhile locks its model against this removal as well.
-            await self.show_needs()
+            await self._lock_needs()
             await trio.to_thread.run_sync(lambda: self._holdings.retire(cid, keep_description=keep_description))
         except ModelInUse as error:
             return str(error)

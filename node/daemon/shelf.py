@@ -144,6 +144,8 @@ class ModelShelf:
             await self._parts.remover.make_room(Cid(bytes(32)), await trio.to_thread.run_sync(size_of, source))
         except StoreFull as error:
             raise Fault("store_full", str(error), MORE_ROOM) from error
+        except OSError as error:
+            raise _disk_fault(error) from error
 
     @asynccontextmanager
     async def pull(self, name: str) -> AsyncIterator[AsyncIterator[api.PullView]]:
@@ -210,7 +212,11 @@ async def _on_disk(call: Callable[[], T]) -> T:
     try:
         return await trio.to_thread.run_sync(call)
     except OSError as error:
-        raise Fault("preflight", f"the content store failed: {error}", "check the disk of executor.store") from error
+        raise _disk_fault(error) from error
+
+
+def _disk_fault(error: OSError) -> Fault:
+    return Fault("preflight", f"the content store failed: {error}", "check the disk of executor.store")
 
 
 def _fault_of_pull(error: AdapterError) -> Fault:

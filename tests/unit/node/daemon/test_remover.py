@@ -138,6 +138,24 @@ async def test_needs_of_this_node_are_locked_against_other_processes(tmp_path: P
     assert names(tmp_path) == {"tiny": "description"}
 
 
+async def test_disk_that_takes_no_lock_ends_no_daemon_and_removes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = House(tmp_path, limit_bytes=1)
+    house.put_files_of(MANIFEST)
+    house.take_job()
+    holding = house.holding(MANIFEST.cid)
+    (tmp_path / "care").write_bytes(b"")
+    await house.remover.show_needs()
+    await house.remover.touch(MANIFEST.cid)
+    await house.remover.enforce()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    with pytest.raises(Fault, match="content store failed"):
+        await house.remover.remove(holding)
+    assert MANIFEST.cid in house.deal.machine.member.models
+    assert (tmp_path / "models" / MANIFEST.cid.hex() / "manifest.json").is_file()
+
+
 async def test_held_model_is_passed_over_and_the_next_one_goes(tmp_path: Path) -> None:
     house = House(tmp_path, limit_bytes=3_000)
     first, _ = await house.put("a", 900, 1.0), await house.put("b", 900, 2.0)
