@@ -12,7 +12,7 @@ import trio
 
 from chain.contracts.settlement import CHECKED
 from node.api.faults import Fault
-from node.config import Config
+from node.config import Config, load
 from node.performing import Adapter
 from protocol.effects import Send
 from protocol.errors import P2PError
@@ -61,6 +61,27 @@ async def test_client_without_weights_asks_by_id_or_name_and_reads_the_answer(pl
         assert not (place.root / "thin" / "models").exists()
         described = place.root / "thin" / "descriptions" / MODEL.cid.hex()
         assert {path.name for path in described.iterdir()} == {"manifest.json", "tokenizer.json"}
+
+
+async def test_node_made_by_init_client_asks_and_reads_an_answer(place: Place) -> None:
+    """From no data directory to an answer, by the commands that the operator's page names."""
+    home = place.root / "client"
+    async with network(place) as cast:
+        listed = [cast.provider.parts.host.addresses[0], cast.asker.parts.host.addresses[0]]
+        words = ["node", "init", "--client", "--no-interactive", "--json", "--data-dir", str(home)]
+        words += ["--rpc", place.ledger.chain.url, "--deployment", str(place.deployment)]
+        words += ["--listen", "/ip4/127.0.0.1/tcp/0", "--bootnodes", ",".join(listed)]
+        made = await trio.run_process([sys.executable, "-m", "node.cli", *words], capture_stdout=True)
+        config = load({}, {"node.data_dir": str(home), "p2p.fast": True})
+        assert config.node.roles == ("requester",)
+        client = _key(config, "client")
+        assert json.loads(made.stdout)["client"] == client.address
+        await place.ledger.deposit(client, 1_000 * VCN)
+        thin = await cast.town.up(config)
+        await heard(thin, 1)
+        job = await thin.backend.ask_job(replace(ASK, model=MODEL.cid.hex()))
+        assert (await until(thin, job, lambda view: view.state == "delivered", 60)).text == ANSWER
+        assert not (home / "store" / "models").exists()
 
 
 async def test_model_that_no_peer_shows_is_refused_with_the_fix(place: Place) -> None:
