@@ -15,15 +15,13 @@ from typing import Any
 from executor.containers.sandbox import MIB
 from executor.workspace.folders import disk_errors
 from protocol.errors import ExecutorError, RemoteProtocolError
-from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
+from protocol.stages.blob import RUNTIME_BYTES, ModelFile, ModelManifest, read_manifest
 from protocol.wire.ids import Cid
 
 MANIFEST = "manifest.json"
 # Data only: loading a pickle runs code.
 DATA_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 STORED_BYTES = {"BF16": ("bf16", 2), "F16": ("fp16", 2), "F32": ("fp32", 4)}
-RUNTIME_BYTES = 768 * MIB
-"""Memory of Python, torch and transformers before any weight is loaded."""
 MAX_HEADER_BYTES = 64 * MIB
 
 

@@ -172,7 +172,7 @@ def _size(lowest: int, highest: int, expected: str) -> Callable[[object, Path], 
     return read
 
 
-_MEMORY = _size(2**26, MAX_MEMORY_CEILING, "64MiB to 24GiB")
+_MEMORY = _size(2**26, MAX_MEMORY_CEILING, "a size from 64MiB to what the machine has")
 _DISK = _size(0, 2**50, "a size up to 1048576GiB")
 
 
@@ -274,6 +274,7 @@ class ExecutorConfig:
         Field(_models, "ids of models to fetch, serve and check that the network has not calibrated; any: all"),
     ] = ()
     models_limit: Annotated[int, Field(_DISK, "no model is fetched that makes all of them take more")] = 128 * 2**30
+    store_bytes: Annotated[int, Field(_DISK, "quota of all models; the least recently used are evicted; 0: none")] = 0
     memory: Annotated[int, Field(_MEMORY, "most memory for one container")] = 4 * 2**30
     cpus: Annotated[float, Field(_cpus, "cores for one container; all but one unless set")] = ALL_BUT_ONE
     slots: Annotated[int, Field(_number(1, 64), "containers at the same time")] = 1

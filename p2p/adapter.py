@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 import trio
 
-from p2p.blobs import Blobs
+from p2p.blobs import Blobs, MakeRoom
 from p2p.calls import Calls, NoAnswer, Reply
 from p2p.dials import Dials
 from p2p.gossip import GossipStreams
@@ -108,7 +108,8 @@ class PeerSettings:
 class PeerAdapter:
     """Gossip, messages and content of one node, over one transport.
 
-    store: the folder of the content store. sign: the operator's DER signature over sha256 of a message.
+    store: the folder of the content store. sign: the operator's DER signature over sha256 of a message. make_room:
+    called before a model is fetched, for a store with a quota.
     """
 
     transport: Transport
@@ -119,6 +120,7 @@ class PeerAdapter:
     gate: AdmissionRules
     inbox: Inbox
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    make_room: MakeRoom | None = None
 
     def __post_init__(self) -> None:
         """Raises: ConfigError for a bootnode that is no address."""
@@ -164,7 +166,9 @@ class PeerAdapter:
             transport, exchange, self.book, clock_ms, self.sign, private=settings.private
         )
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
-        self._blobs = Blobs(transport, ContentStore(self.store, settings.models_limit), self._dialler.reach)
+        self.blobs = Blobs(
+            transport, ContentStore(self.store, settings.models_limit), self._dialler.reach, self.make_room
+        )
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
         self._nursery: trio.Nursery | None = None
         transport.watch(self)
@@ -217,10 +221,10 @@ class PeerAdapter:
                     raise
                 return ev.MessageSent(peer_id, round(1000 * (trio.current_time() - before)))
             case FetchBlob(cid, peers):
-                await self._blobs.fetch(Cid(cid), peers)
+                await self.blobs.fetch(Cid(cid), peers)
                 return ev.BlobFetched(cid)
             case FetchModel(manifest, peers):
-                return ev.ModelAdded(await self._blobs.fetch_model(Cid(manifest), peers))
+                return ev.ModelAdded(await self.blobs.fetch_model(Cid(manifest), peers))
 
     def blame(self, peer_id: PeerId, fault: RemoteProtocolError) -> None:
         """Count a fault that a role has found in what the peer sent."""

@@ -2,26 +2,30 @@
 
 <store>/blobs/<sha256 hex>             content by its hash
 <store>/models/<manifest hex>/         manifest.json and the files that it names
-<store>/partial/                       what is not complete yet
+<store>/descriptions/<manifest hex>/   manifest.json and the tokenizer of a model whose weights are not needed here
+<store>/partial/                       what is not complete yet, or about to be removed
 """
 
-import hashlib
-import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
 
+from p2p import folders
+from p2p.partial import Partial
 from protocol.errors import P2PError, RemoteProtocolError
 from protocol.stages.blob import ModelManifest, read_manifest
-from protocol.wire.ids import Cid
+from protocol.wire.ids import Cid, cid_of
 
 MANIFEST = "manifest.json"
-READ_BYTES = 1024 * 1024
 SPARE_BYTES = 256 * 1024 * 1024
 """Left free on the disk by whatever is fetched."""
 MODELS_LIMIT = 128 * 2**30
 PARTIAL_KEPT_S = 86_400
 """A partial file that no fetch has touched for so long is removed."""
+
+
+class StoreFull(P2PError):
+    """The disk, or what the operator allows, has no room for content."""
 
 
 class ContentStore:
@@ -32,15 +36,16 @@ class ContentStore:
         self._models_limit = models_limit
         self._blobs = root / "blobs"
         self._models = root / "models"
+        self._descriptions = root / "descriptions"
         self._partial = root / "partial"
-        self._model_files: dict[str, dict[bytes, Path]] = {}
+        self._model_files: dict[Path, dict[bytes, Path]] = {}
 
     def find(self, cid: Cid) -> Path | None:
         """The path of complete content, None if it is not here."""
         blob = self._blobs / cid.hex()
         if blob.is_file():
             return blob
-        if (manifest := self._models / cid.hex() / MANIFEST).is_file():
+        if (manifest := self.folder(cid) / MANIFEST).is_file():
             return manifest
         self._index_models()
         for files in self._model_files.values():
@@ -48,13 +53,32 @@ class ContentStore:
                 return path
         return None
 
+    def folder(self, model: Cid) -> Path:
+        """The folder of a model, that of its description unless the whole of it is here; it need not exist."""
+        whole = self._models / model.hex()
+        return self._descriptions / model.hex() if _manifest_in(whole, model) is None else whole
+
     def model(self, cid: Cid) -> ModelManifest | None:
         """The manifest of a model that is complete here, None if it is not."""
-        try:
-            data = (self._models / cid.hex() / MANIFEST).read_bytes()
-        except FileNotFoundError:
-            return None
-        return read_manifest(data)
+        return _manifest_in(self._models / cid.hex(), cid)
+
+    def manifest(self, cid: Cid) -> ModelManifest | None:
+        """The manifest of a model that is whole or described here, None if it is neither."""
+        return _manifest_in(self.folder(cid), cid)
+
+    def description(self, cid: Cid) -> ModelManifest | None:
+        """The manifest of a model whose tokenizer is here, with or without its weights; None if it is not."""
+        for folder in (self._models / cid.hex(), self._descriptions / cid.hex()):
+            manifest = _manifest_in(folder, cid)
+            if manifest is not None and (folder / manifest.tokenizer).is_file():
+                return manifest
+        return None
+
+    def descriptions(self) -> tuple[ModelManifest, ...]:
+        """Every model that is described here and not whole."""
+        names = sorted(path.name for path in self._descriptions.glob("*") if len(path.name) == 64)
+        found = (self.description(Cid(bytes.fromhex(name))) for name in names if not (self._models / name).is_dir())
+        return tuple(manifest for manifest in found if manifest is not None)
 
     def blob_path(self, cid: Cid) -> Path:
         """The path of a fetched blob."""
@@ -64,14 +88,30 @@ class ContentStore:
         """The path at which a file of a model waits for the others."""
         return self._partial / f"model-{model.hex()}" / path
 
+    def staged_description_path(self, model: Cid, path: str) -> Path:
+        """The path at which a file of a description waits for the others."""
+        return self._partial / f"description-{model.hex()}" / path
+
+    def stage_description(self, manifest: ModelManifest) -> None:
+        """Stage the files of a model that its description has; they were checked when they came."""
+        staged = self.staged_path(manifest.cid, MANIFEST).parent
+        folders.copy_into(self.folder(manifest.cid), (MANIFEST, manifest.tokenizer), staged)
+
+    def keep_description(self, manifest: ModelManifest) -> None:
+        """Have the description of a model beside it, before its weights are removed."""
+        if _manifest_in(self._descriptions / manifest.cid.hex(), manifest.cid) is None:
+            staged = self.staged_description_path(manifest.cid, MANIFEST).parent
+            folders.copy_into(self.folder(manifest.cid), (MANIFEST, manifest.tokenizer), staged)
+            self.adopt_description(manifest.cid)
+
     def adopt_model(self, model: Cid) -> None:
-        """Move a model whose every file is staged to where models are."""
-        staged = self._partial / f"model-{model.hex()}"
-        for path in (staged, *staged.rglob("*")):
-            # The container that reads it runs as another user.
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        self._models.mkdir(parents=True, exist_ok=True)
-        staged.rename(self._models / model.hex())
+        """Move a model whose every file is staged to where models are; its description is part of it."""
+        self._adopt(model, f"model-{model.hex()}", self._models)
+        shutil.rmtree(self._descriptions / model.hex(), ignore_errors=True)
+
+    def adopt_description(self, model: Cid) -> None:
+        """Move a description whose files are staged to where descriptions are."""
+        self._adopt(model, f"description-{model.hex()}", self._descriptions)
 
     def partial(self, cid: Cid) -> "Partial":
         """The part of some content that is here so far."""
@@ -79,84 +119,56 @@ class ContentStore:
         return Partial(self._partial / cid.hex(), cid)
 
     def require_room_for_model(self, model: Cid, size: int) -> None:
-        """Raises: P2PError if the models would take more than their limit, or the disk would be full."""
-        begun = _size_of(self._partial) - _size_of(self.staged_path(model, MANIFEST).parent)
-        held = _size_of(self._models) + begun
+        """Raises: StoreFull if the models would take more than their limit, or the disk would be full."""
+        begun = folders.size_of(self._partial) - folders.size_of(self.staged_path(model, MANIFEST).parent)
+        held = folders.size_of(self._models) + begun
         if held + size > self._models_limit:
-            raise P2PError(
+            raise StoreFull(
                 f"a model of {size} bytes beside {held} bytes of models: at most {self._models_limit} together"
                 " (executor.models_limit)"
             )
         self.require_room(size)
 
-    def sweep(self, now_s: float) -> None:
-        """Remove what was begun and not gone on with; a fetch that broke off may go on until then."""
-        for begun in self._partial.glob("*"):
+    def sweep(self, now_s: float, fetched: Collection[Cid] = ()) -> None:
+        """Remove what was begun and not gone on with; a fetch that broke off may go on until then.
+
+        Args: fetched, models on their way: one large file may take longer than that.
+        """
+        busy = {f"model-{model.hex()}" for model in fetched}
+        for begun in (path for path in self._partial.glob("*") if path.name not in busy):
             parts = [begun, *begun.rglob("*")]
-            if all(part.stat().st_mtime < now_s - PARTIAL_KEPT_S for part in parts):
+            if begun.name.startswith(folders.GONE) or all(
+                folders.touched_s(part) < now_s - PARTIAL_KEPT_S for part in parts
+            ):
                 shutil.rmtree(begun, ignore_errors=True) if begun.is_dir() else begun.unlink(missing_ok=True)
 
     def require_room(self, size: int) -> None:
-        """Raises: P2PError if the disk would be full."""
+        """Raises: StoreFull if the disk would be full."""
         self._partial.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self._partial).free < size + SPARE_BYTES:
-            raise P2PError(f"no room on the disk for {size} bytes")
+            raise StoreFull(f"no room on the disk for {size} bytes")
+
+    def _adopt(self, model: Cid, staged: str, root: Path) -> None:
+        target = root / model.hex()
+        folders.adopt(
+            self._partial / staged, target, self._partial, is_whole=lambda: _manifest_in(target, model) is not None
+        )
 
     def _index_models(self) -> None:
-        names = {path.name for path in self._models.iterdir()} if self._models.is_dir() else set()
-        self._model_files = {name: files for name, files in self._model_files.items() if name in names}
-        for name in names - self._model_files.keys():
+        roots = (root for root in (self._models, self._descriptions) if root.is_dir())
+        found = {path for root in roots for path in root.iterdir()}
+        self._model_files = {folder: files for folder, files in self._model_files.items() if folder in found}
+        for folder in found - self._model_files.keys():
             try:
-                manifest = read_manifest((self._models / name / MANIFEST).read_bytes())
+                manifest = read_manifest((folder / MANIFEST).read_bytes())
             except (OSError, RemoteProtocolError):
                 continue
-            folder = self._models / name
-            self._model_files[name] = {bytes(file.sha256): folder / file.path for file in manifest.files}
+            self._model_files[folder] = {bytes(file.sha256): folder / file.path for file in manifest.files}
 
 
-def _size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-class Partial:
-    """Content on its way: what has come is on the disk and hashed, and survives a restart."""
-
-    def __init__(self, path: Path, cid: Cid) -> None:
-        self._path = path
-        self._cid = cid
-        self._hash = hashlib.sha256()
-        self._file: BinaryIO = path.open("a+b")
-        self.size = 0
-        self._file.seek(0)
-        while data := self._file.read(READ_BYTES):
-            self._hash.update(data)
-            self.size += len(data)
-
-    def append(self, data: bytes) -> None:
-        """Add what came next."""
-        self._file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
-
-    def restart(self) -> None:
-        """Throw away what is here."""
-        self._file.truncate(0)
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def finish(self, target: Path) -> bool:
-        """Move to `target` if this is the content; False if it is some other, which is thrown away."""
-        if self._hash.digest() != self._cid:
-            self.restart()
-            return False
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._path.rename(target)
-        return True
-
-    def close(self) -> None:
-        """Keep for later what is here; forget it if that is nothing."""
-        self._file.close()
-        if not self.size:
-            self._path.unlink(missing_ok=True)
+def _manifest_in(folder: Path, cid: Cid) -> ModelManifest | None:
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except OSError:
+        return None
+    return read_manifest(data) if cid_of(data) == cid else None

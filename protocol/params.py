@@ -70,7 +70,10 @@ MAX_ANSWER_BYTES = 16 * 1024
 """The data that a node may show a seat on chain."""
 MAX_INPUT_BYTES = 8 * 2**20
 MAX_OUTPUT_BYTES = 64 * 2**20
-MAX_MEMORY_CEILING = 24 * 2**30
+MAX_MEMORY = 24 * 2**30
+"""Bytes that a request allows its model unless the job itself needs more."""
+MAX_MEMORY_CEILING = 2**50
+"""More than any machine has."""
 MAX_NEW_TOKENS = 8_192
 MAX_UNITS = 2_048
 """Of 32 tokens each, that one job may have read: a seat reads them again within a part of its turn."""

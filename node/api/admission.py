@@ -9,7 +9,7 @@ from node.api.backend import JobAsk
 from node.api.faults import Fault, no_able_node, no_deposit, price_over_cap, prompt_too_long, unknown_model
 from node.api.prefix import SHORTEST
 from node.api.views import AccountView, ModelView, PeerView
-from protocol.params import MAX_MEMORY_CEILING, PRICE_PER_STAKE
+from protocol.params import PRICE_PER_STAKE
 from protocol.stages.assignment import order_total
 from protocol.stages.offer import price_of
 from protocol.wire.ids import Wei
@@ -51,12 +51,8 @@ def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> 
     Args: prompt_tokens, of the whole chat by the model's own template, or of the longest text that is to be read.
     Returns: the mask of device classes to ask for: those with constants for this model and kind, or all if
     `uncalibrated`.
-    Raises: Fault bad_model, prompt_too_long, no_able_node, price_over_cap, no_deposit.
+    Raises: Fault prompt_too_long, no_able_node, price_over_cap, no_deposit.
     """
-    if model.needs_bytes > MAX_MEMORY_CEILING:
-        needs, most = model.needs_bytes / 2**30, MAX_MEMORY_CEILING // 2**30
-        words = f"{model.name} needs {needs:.1f} GiB of memory, and no job may have more than {most} GiB"
-        raise Fault("bad_model", words, "choose a smaller model: vcoin model list")
     to_come = ask.max_new_tokens if ask.kind == "generate" else 0
     if prompt_tokens + to_come > model.context:
         raise prompt_too_long(prompt_tokens, to_come, model.context)

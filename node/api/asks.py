@@ -129,6 +129,17 @@ def model_source(plain: dict[str, Any]) -> str:
     return source
 
 
+def model_name(plain: dict[str, Any]) -> str:
+    """The model that is meant, by its name or id. Raises: Fault."""
+    name: str = _read(plain, {"model": (_text(1, 1_024), _REQUIRED)})["model"]
+    return name
+
+
+def require_empty(plain: dict[str, Any]) -> None:
+    """Raises: Fault unless an order has no fields."""
+    _read(plain, {})
+
+
 def _read(plain: dict[str, Any], fields: dict[str, tuple[Reader, Any]]) -> dict[str, Any]:
     for name in plain:
         if name not in fields:

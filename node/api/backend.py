@@ -21,6 +21,14 @@ class LaneStep(StrEnum):
     RECLAIM = "reclaim"
 
 
+class ModelStep(StrEnum):
+    """A step of the operator with a model."""
+
+    PIN = "pin"
+    UNPIN = "unpin"
+    REMOVE = "remove"
+
+
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a chat: role is system, user or assistant."""
@@ -56,8 +64,34 @@ class JobAsk:
     checked: bool | None = None
 
 
+class ModelCare(Protocol):
+    """The models of the content store, as the daemon's API sees them. A model is meant as in JobAsk."""
+
+    async def models(self) -> tuple[views.ModelView, ...]:
+        """Every model of which anything is in the content store."""
+
+    async def model(self, name: str) -> views.ModelView:
+        """One model in the content store, with its files. Raises: Fault unknown_model, ambiguous."""
+
+    async def take_step(self, step: ModelStep, name: str) -> views.ModelView:
+        """Pin a model, let it be evicted again, or remove all of it. Returns: as it was before a removal, else after.
+
+        Raises: Fault unknown_model, ambiguous, in_use.
+        """
+
+    def pull(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[views.PullView]]:
+        """Fetch a model from peers, with its progress; leaving ends it, and the next pull goes on from there.
+
+        Raises: Fault unknown_model, ambiguous, bad_model, store_full, unavailable.
+        """
+
+
 class Backend(Protocol):
     """The daemon, as its API sees it."""
+
+    @property
+    def shelf(self) -> ModelCare:
+        """The models of the content store."""
 
     async def snapshot(self) -> views.Snapshot:
         """The snapshot of `vcoin status`. Answers at once from what the node already knows, also while it starts."""
@@ -95,13 +129,10 @@ class Backend(Protocol):
     async def case_leaves(self, prefix: str) -> views.LeavesView:
         """The leaves of a case that this node holds, in the clear. Raises: Fault not_found or ambiguous."""
 
-    async def models(self) -> tuple[views.ModelView, ...]:
-        """The models in the content store."""
-
     async def add_model(self, source: str) -> views.ModelView:
         """Put a model into the content store: the absolute path of a Hugging Face directory, or "smollm2".
 
-        Safe to do twice. Raises: Fault bad_model, preflight where no container can be run to convert it.
+        Safe to do twice. Raises: Fault bad_model, store_full; preflight where no container can be run to convert it.
         """
 
     async def account(self) -> views.AccountView:

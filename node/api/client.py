@@ -39,13 +39,13 @@ class Client:
         """The daemon's numbers in Prometheus' text format. Raises: as get."""
         return self._read("GET", "/metrics", None, ANSWER_WITHIN_S).decode()
 
-    def lines(self, *path: str) -> Iterator[Any]:
-        """The JSON lines of a stream, as they come, for as long as they come.
+    def lines(self, *path: str, body: dict[str, Any] | None = None) -> Iterator[Any]:
+        """The JSON lines of a stream, as they come, for as long as they come; of an order if it has a body.
 
         Raises: Fault, also for an error in the middle, or unavailable where the daemon goes away before the end.
         """
         rest = b""
-        for part in self._exchange("GET", _target(path), None, None):
+        for part in self._exchange("GET" if body is None else "POST", _target(path), body, None):
             *whole, rest = (rest + part).split(b"\n")
             for line in whole:
                 yield _checked(_json(line))

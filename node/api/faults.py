@@ -54,6 +54,8 @@ KINDS: dict[str, FaultKind] = {
     "bad_proof": FaultKind(422, Exit.FAILED),
     "prompt_too_long": FaultKind(422, Exit.FAILED),
     "no_deposit": FaultKind(402, Exit.FAILED),
+    "in_use": FaultKind(409, Exit.FAILED),
+    "store_full": FaultKind(507, Exit.FAILED),
     "price_over_cap": FaultKind(409, Exit.FAILED),
     "internal": FaultKind(500, Exit.FAILED),
     # Nothing is wrong with the question, but not now.

@@ -8,6 +8,8 @@
     GET  /v1/jobs/{id}          JobView             POST /v1/account/withdraw   {amount_wei, dry_run} > PlanView
     GET  /v1/jobs/{id}/events   JobUpdate a line    GET  /v1/score/{id}         ScoreView
     GET  /v1/cases/{id}         CaseView            GET  /metrics               the snapshot's numbers for Prometheus
+    GET  /v1/models/{id}        ModelView           POST /v1/models/{id}/{step} {} > ModelView; pin, unpin or remove
+    POST /v1/models/pull        {model} > PullView a line, until the model is here or the reader leaves
     POST /v1/embeddings         as OpenAI's, and `checked`: waits for a job and answers with its vectors
     GET  /v1/cases/{id}/leaves  LeavesView          POST /v1/jobs/{id}/proof    {with_content} > a proof's file
 
@@ -35,7 +37,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.api import asks, embeddings
 from node.api.backend import Backend as Backend
-from node.api.backend import LaneStep
+from node.api.backend import LaneStep, ModelStep
 from node.api.faults import Fault, fault_of
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.stream import FollowResponse
@@ -100,6 +102,14 @@ def _routes(backend: Backend) -> Starlette:
     async def move_lane(step: LaneStep, body: dict[str, Any], prefix: str) -> Any:
         return await backend.move_lane(step, prefix, **asks.lane_ask(body, step))
 
+    async def step_model(step: ModelStep, body: dict[str, Any], name: str) -> Any:
+        asks.require_empty(body)
+        return await backend.shelf.take_step(step, name)
+
+    async def pull(request: Request) -> Response:
+        _require_no_query(request)
+        return FollowResponse(backend.shelf.pull(asks.model_name(asks.read_object(await _body(request)))))
+
     async def metrics(request: Request) -> Response:
         _require_no_query(request)
         return Response(exposition(await backend.snapshot()), media_type=CONTENT_TYPE)
@@ -123,8 +133,11 @@ def _routes(backend: Backend) -> Starlette:
             ),
             _view("/v1/cases/{prefix}", backend.case),
             _view("/v1/cases/{prefix}/leaves", backend.case_leaves),
-            _view("/v1/models", backend.models),
+            _view("/v1/models", backend.shelf.models),
             _order("/v1/models", lambda body: backend.add_model(asks.model_source(body)), status=201),
+            Route("/v1/models/pull", pull, methods=["POST"]),
+            _view("/v1/models/{name}", backend.shelf.model),
+            *(_order(f"/v1/models/{{name}}/{step}", partial(step_model, step)) for step in ModelStep),
             _view("/v1/account", backend.account),
             _order("/v1/account/deposit", lambda body: backend.deposit(**asks.plan_ask(body))),
             _order("/v1/account/withdraw", lambda body: backend.withdraw(**asks.plan_ask(body))),

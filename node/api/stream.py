@@ -1,4 +1,4 @@
-"""A followed job as a response: one JSON object a line, until the job has ended or the reader leaves."""
+"""A followed job or pull as a response: one JSON object a line, until it has ended or the reader leaves."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from node.api.faults import Fault, fault_of
-from node.api.views import JobUpdate, plain
+from node.api.views import plain
 from protocol.errors import NodeError
 
 
@@ -20,7 +20,7 @@ class FollowResponse(Response):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, source: AbstractAsyncContextManager[AsyncIterator[JobUpdate]]) -> None:
+    def __init__(self, source: AbstractAsyncContextManager[AsyncIterator[Any]]) -> None:
         super().__init__()
         self._source = source
 

@@ -10,6 +10,7 @@ import trio
 
 from node.daemon.readings import lines_of, tokens_to_read
 from node.daemon.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of
+from p2p.store import ContentStore
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
@@ -42,19 +43,19 @@ class _Answer:
 
 
 class Answers:
-    """Texts by job id. `models` is the content store's folder of models, `results` that of opened results."""
+    """Texts by job id. `results` is the folder of opened results."""
 
-    def __init__(self, models: Path, results: Path) -> None:
-        self._models = models
+    def __init__(self, store: ContentStore, results: Path) -> None:
+        self._store = store
         self._results = results
         self._tokenizers: OrderedDict[Cid, Tokenizer] = OrderedDict()
         self._answers: OrderedDict[bytes, _Answer] = OrderedDict()
 
     async def tokenizer(self, manifest: ModelManifest) -> Tokenizer:
-        """The tokenizer of a model in the store. Raises: AdapterError if it is not there."""
+        """The tokenizer of a model that is in the store or described there. Raises: AdapterError if it is not there."""
         loaded = self._tokenizers.get(manifest.cid)
         if loaded is None:
-            path = self._models / manifest.cid.hex() / manifest.tokenizer
+            path = self._store.folder(manifest.cid) / manifest.tokenizer
             loaded = self._tokenizers[manifest.cid] = await trio.to_thread.run_sync(load_tokenizer, path)
             while len(self._tokenizers) > LOADED_KEPT:
                 self._tokenizers.popitem(last=False)

@@ -7,12 +7,13 @@ from typing import Any
 
 from chain.rpc.clock import HINT
 from node.api import views as api
-from node.api.admission import Market, admit, find_model
+from node.api.admission import Market, admit
 from node.api.asks import default_timeout_ms
 from node.api.backend import JobAsk
 from node.api.faults import Fault
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
+from node.daemon.shelf import ModelShelf
 from node.daemon.views import Views
 from protocol import params
 from protocol.events import JobAsked
@@ -20,12 +21,15 @@ from protocol.judging.reading import MAX_NUMBERS, units_of
 from protocol.roles.requester.hiring import why_stopped
 from protocol.roles.role import Role
 from protocol.stages.blob import ModelManifest
+from protocol.stages.memory import allowed_bytes, tokens_of
 from protocol.stages.offer import FETCH_MS
 from protocol.stages.request import GENERATE, KINDS
-from protocol.wire.ids import ZERO_ADDRESS, Cid, TimestampMs
+from protocol.wire.ids import ZERO_ADDRESS, TimestampMs
 
 
-async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, account: api.AccountView) -> JobAsked:
+async def admitted(
+    ask: JobAsk, parts: Parts, views: Views, shelf: ModelShelf, answers: Answers, account: api.AccountView
+) -> JobAsked:
     """The event for the requester's role.
 
     Args: account, the client's money as it is shown.
@@ -42,7 +46,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
     if member.is_intake_stopped(now):
         hint = "ask again then: vcoin treasury show says more of it"
         raise Fault("unavailable", why_stopped(member), hint)
-    manifest = member.models[Cid(bytes.fromhex(find_model(ask.model, views.models()).manifest))]
+    manifest = await shelf.find(ask.model)
     nodes = views.nodes(now)
     record = member.record
     market = Market(
@@ -56,7 +60,9 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
     ask, count = await _measured(ask, manifest, answers)
     classes = admit(ask, views.model(manifest), count, market)
     timeout_ms = ask.timeout_ms or default_timeout_ms(ask.max_new_tokens)
+    await parts.remover.touch(manifest.cid)
     stored = await parts.sealing.store_input(_input_of(ask))
+    tokens = tokens_of(KINDS.index(ask.kind), len(stored.sealed), ask.max_new_tokens, manifest.context)
     return JobAsked(
         ask_id=secrets.token_bytes(16),
         manifest=manifest.cid,
@@ -67,7 +73,7 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
         input_bytes=len(stored.sealed),
         content_key_hash=stored.content_key_hash,
         max_price=ask.max_price_wei or _dearest(nodes, ask.max_new_tokens),
-        max_memory=manifest.needs_bytes,
+        max_memory=allowed_bytes(manifest, classes, tokens, params.MAX_MEMORY),
         classes=classes,
         timeout_ms=timeout_ms,
         deadline=now // 1000 + _seconds_for(timeout_ms),

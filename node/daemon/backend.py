@@ -20,6 +20,7 @@ from node.daemon.leaves import Leaves
 from node.daemon.parts import Parts
 from node.daemon.proof import JobProofBuilder
 from node.daemon.score import explain
+from node.daemon.shelf import ModelShelf
 from node.daemon.status import NodeStatus
 from node.daemon.views import Views
 from node.wallet import plans
@@ -35,10 +36,11 @@ class NodeBackend:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._machine = parts.machine
-        self._views = Views(parts.machine)
-        self._answers = Answers(parts.config.executor.store / "models", parts.config.node.data_dir / "results")
+        self._views = Views(parts.machine, parts.known)
+        self._answers = Answers(parts.store, parts.config.node.data_dir / "results")
+        self.shelf = ModelShelf(parts, self._views)
         self.status = NodeStatus(parts, self._views)
-        self.followed = FollowedJobs(parts.machine, self._views, self._answers)
+        self.followed = FollowedJobs(parts.machine, parts.known, self._views, self._answers)
         self.ready = False
         """Set once the chain is known and everything runs."""
 
@@ -51,7 +53,7 @@ class NodeBackend:
         """See Backend."""
         if not self.ready:
             raise Fault("not_ready", "the node is still starting", "try again in a moment")
-        asked = await admitted(ask, self._parts, self._views, self._answers, self.status.account())
+        asked = await admitted(ask, self._parts, self._views, self.shelf, self._answers, self.status.account())
         await self._parts.driver.deliver(asked)
         return await self.followed.signed_id(asked.ask_id)
 
@@ -91,15 +93,13 @@ class NodeBackend:
         found = await Leaves(self._parts, self._answers).of_case(BatchId(bytes.fromhex(case.id)))
         return api.LeavesView(case.id, found)
 
-    async def models(self) -> tuple[api.ModelView, ...]:
-        """See Backend."""
-        return self._views.models()
-
     async def add_model(self, source: str) -> api.ModelView:
         """See Backend."""
         parts, runner = self._parts, self._parts.runner
         if source == "smollm2" and runner is None:
             raise Fault("preflight", "no container can be run to convert the model", "start Docker, then restart")
+
+        await self.shelf.make_room_for(Path(source))
 
         def make() -> ModelManifest:
             if source == "smollm2" and runner is not None:

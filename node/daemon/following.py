@@ -11,6 +11,7 @@ from node.api.faults import Fault
 from node.api.feed import Feed
 from node.api.prefix import complete
 from node.daemon.answers import Answers
+from node.daemon.known import KnownModels
 from node.daemon.views import Views
 from protocol.errors import AdapterError
 from protocol.events import Event, FrameOpened
@@ -25,8 +26,9 @@ SIGNED_WITHIN_S = 30.0
 class FollowedJobs:
     """Finds jobs by the beginning of an id, with their texts, and tells followers what is new."""
 
-    def __init__(self, machine: Machine, views: Views, answers: Answers) -> None:
+    def __init__(self, machine: Machine, known: KnownModels, views: Views, answers: Answers) -> None:
         self._machine = machine
+        self._known = known
         self._views = views
         self._answers = answers
         self._feed = Feed()
@@ -42,7 +44,7 @@ class FollowedJobs:
         """A job with all text that is known of it."""
         if view.side != "requester" or not view.job_id:
             return view
-        manifest = self._machine.member.models.get(Cid(bytes.fromhex(view.manifest)))
+        manifest = self._known.get(Cid(bytes.fromhex(view.manifest)))
         return replace(view, text=await self._answers.text(manifest, bytes.fromhex(view.job_id)))
 
     async def signed_id(self, ask_id: bytes) -> str:
@@ -85,7 +87,7 @@ class FollowedJobs:
 
     async def _frame(self, event: FrameOpened) -> None:
         view = next((view for view in self._machine.requester.jobs if view.job_id == event.job_id), None)
-        manifest = self._machine.member.models.get(Cid(view.manifest)) if view else None
+        manifest = self._known.get(Cid(view.manifest)) if view else None
         if view is None or manifest is None:
             return
         try:

@@ -107,7 +107,7 @@ class Leaves:
 
     # --- how it is shown --------------------------------------------------------------------------------------------
     async def _view(self, held: Held) -> api.LeafView:
-        manifest = self._machine.member.models.get(Cid(held.details.manifest))
+        manifest = self._parts.known.get(Cid(held.details.manifest))
         asked, answer = _plain(held.asked), _plain(held.answer)
         ids, finish = _ids_of(answer), answer.get("finish")
         check = held.seen.check if held.seen else None

@@ -15,7 +15,7 @@ from node.daemon.parts import Parts
 from node.daemon.retention import Retention
 from node.wallet.home import Home
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
-from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded
+from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded, ModelRemoved
 from protocol.roles.member import NO_DEVICE
 from protocol.roles.role import Role
 from protocol.wire.ids import Cid
@@ -104,21 +104,28 @@ class Node:
         """The models that are already here when the node comes up."""
         await self._report_key()
         await self._report_models()
+        await self.parts.remover.show_needs()
         if self.parts.runner is not None:
             await self._report_device()
 
     async def _report_models(self) -> None:
-        """Models that this node has not heard of: another node of the machine may have put them into the store."""
+        """What has changed in the store: another node of the machine may have added or removed models."""
         parts = self.parts
-        known = parts.machine.member.models
-        for manifest in await trio.to_thread.run_sync(parts.models.manifests):
-            if manifest.cid not in known:
-                await parts.driver.report(ModelAdded(manifest))
+        async with parts.remover.turn:
+            await parts.known.look()
+            known = frozenset(parts.machine.member.models)
+            found = {each.cid: each for each in await trio.to_thread.run_sync(parts.models.manifests)}
+            for manifest in found.values():
+                if manifest.cid not in known:
+                    await parts.driver.report(ModelAdded(manifest))
+            for cid in known - found.keys():
+                await parts.driver.report(ModelRemoved(cid))
 
     async def _report_new_models(self) -> None:
         try:
             await self._report_models()
-        except AdapterError as error:
+            await self.parts.remover.show_needs()
+        except (AdapterError, OSError) as error:
             log.error("the content store cannot be read: %s", error)
 
     async def _report_device(self) -> None:
@@ -136,6 +143,7 @@ class Node:
         retention = Retention(parts.machine, parts.sealing, Home(parts.config.node.data_dir).work)
         while True:
             await retention.sweep(parts.clock())
+            await parts.remover.enforce()
             await trio.sleep(SWEEP_S)
 
     async def _report_key(self) -> None:

@@ -24,6 +24,9 @@ from executor.models import ModelStore
 from executor.workspace.folders import Workspaces, disk_errors
 from node.config import ANY_MODEL, Config
 from node.daemon.gossip_admission import GossipAdmission
+from node.daemon.known import KnownModels
+from node.daemon.model_use import ModelUse
+from node.daemon.remover import ModelRemover
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
@@ -32,6 +35,7 @@ from node.wallet.home import Home
 from node.wallet.sealing import Sealing
 from node.wallet.secrets import ContentKeys, HpkeSecrets, SecretFiles, node_secret
 from p2p.adapter import PeerAdapter, PeerSettings
+from p2p.holdings import ModelHoldings
 from p2p.host import Host, open_host
 from p2p.store import ContentStore
 from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about, effect_key
@@ -69,6 +73,10 @@ class Parts:
     peers: PeerAdapter
     host: Host
     models: ModelStore
+    store: ContentStore
+    known: KnownModels
+    holdings: ModelHoldings
+    remover: ModelRemover
     weights: Weights
     metrics: Metrics
     runner: Runner | None
@@ -126,11 +134,22 @@ async def open_parts(
         machine = Machine(await _identity(config, wallet, chain, host), rules, settings)
         routes: dict[type[Any], Any] = {}
         driver = Driver(machine, journal, routes, clock, host.report)
-        peers = _peers(config, machine, host, wallet, driver, clock)
+        store, holdings = ContentStore(config.executor.store), ModelHoldings(config.executor.store)
+        known = KnownModels(machine, store)
+        remover = ModelRemover(
+            machine,
+            driver,
+            known,
+            holdings,
+            named=settings.models or frozenset(),
+            limit_bytes=config.executor.store_bytes,
+        )
+        stack.callback(remover.close)
+        peers = _peers(config, machine, host, wallet, driver, clock, remover)
         sealing = Sealing(
             HpkeSecrets(SecretFiles(data_dir / "keys" / "hpke")),
             ContentKeys(SecretFiles(data_dir / "keys" / "content")),
-            ContentStore(config.executor.store),
+            store,
             workspaces,
             data_dir / "results",
         )
@@ -139,7 +158,8 @@ async def open_parts(
         routes.update(dict.fromkeys(get_args(ChainEffect), chain))
         routes[SignMessage] = chain.signer
         if runner is not None:
-            routes.update(dict.fromkeys(get_args(ContainerEffect), ContainerAdapter(runner, driver.report)))
+            runs = ModelUse(ContainerAdapter(runner, driver.report), holdings, remover)
+            routes.update(dict.fromkeys(get_args(ContainerEffect), runs))
         yield Parts(
             config=config,
             clock=clock,
@@ -152,6 +172,10 @@ async def open_parts(
             peers=peers,
             host=host,
             models=models,
+            store=store,
+            known=known,
+            holdings=holdings,
+            remover=remover,
             weights=weights,
             metrics=Metrics(),
             runner=runner,
@@ -232,7 +256,15 @@ def _settings(config: Config, roles: frozenset[Role], secret: bytes, profile: st
     )
 
 
-def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver: Driver, clock: Clock) -> PeerAdapter:
+def _peers(
+    config: Config,
+    machine: Machine,
+    host: Host,
+    wallet: Wallet,
+    driver: Driver,
+    clock: Clock,
+    remover: ModelRemover,
+) -> PeerAdapter:
     settings = PeerSettings(
         chain_id=machine.rules.chain_id,
         settlement=machine.rules.settlement,
@@ -252,4 +284,5 @@ def _peers(config: Config, machine: Machine, host: Host, wallet: Wallet, driver:
         gate=GossipAdmission(machine),
         inbox=driver,
         clock_ms=clock,
+        make_room=remover.make_room,
     )

@@ -52,7 +52,7 @@ class JobProofBuilder:
             papers=papers,
             leaf=leaf,
             noise=noise,
-            model=self._machine.member.models.get(model),
+            model=self._parts.known.get(model),
             content=content,
             **{part: getattr(history, part, None) for part in ("batch", "draw", "case", "pay", "steps")},
         )

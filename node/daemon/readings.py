@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from node.daemon.text import FRAME_TOKENS, OPENING_TOKENS, Tokenizer
+from node.daemon.text import FRAME_TOKENS, OPENING_TOKENS, Tokenizer, count_tokens
 from protocol.judging.reading import SCALE
 
 SPECIAL_TOKENS = 2
@@ -20,8 +20,8 @@ def tokens_to_read(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[
     """
     around = SPECIAL_TOKENS
     if labels:
-        around = FRAME_TOKENS + OPENING_TOKENS + QUESTION_TOKENS + _count(tokenizer, ", ".join(labels))
-    return [_count(tokenizer, text) + around for text in texts]
+        around = FRAME_TOKENS + OPENING_TOKENS + QUESTION_TOKENS + count_tokens(tokenizer, ", ".join(labels))
+    return [count_tokens(tokenizer, text) + around for text in texts]
 
 
 def lines_of(result: dict[str, Any]) -> str:
@@ -41,7 +41,3 @@ def lines_of(result: dict[str, Any]) -> str:
 
 def _line(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False) + "\n"
-
-
-def _count(tokenizer: Tokenizer, text: str) -> int:
-    return len(tokenizer.encode(text, add_special_tokens=False).ids)

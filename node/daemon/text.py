@@ -1,14 +1,22 @@
-"""Token ids to text as they arrive, and how many tokens a chat will have."""
+"""Token ids to text as they arrive, and how many tokens a chat will have.
 
-from collections.abc import Iterable, Sequence
+A tokenizer is a file of the model's maker, and comes from peers: whatever its parts do, it ends no more than one call.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tokenizers import Tokenizer as Tokenizer
 
 from protocol.errors import AdapterError
 
+T = TypeVar("T")
+_PANIC = "PanicException"
+"""The library's bugs, which are no Exception: its module exports no class for them."""
 _HALF = "\N{REPLACEMENT CHARACTER}"
 """The last character while some of its bytes are still to come."""
+FAILS = "the tokenizer of the model fails"
 WINDOW = 64
 """Tokens that are decoded together; what came before is text for good."""
 CONTEXT = 8
@@ -24,10 +32,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
     Raises: AdapterError if the file is not there or is none.
     """
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        raise AdapterError(f"{path} is no tokenizer: {error}") from error
+    loaded: Tokenizer = _guarded(f"{path} is no tokenizer", lambda: Tokenizer.from_file(str(path)))
+    # A file may ask for either: counts would be wrong, and padding could take all memory.
+    loaded.no_padding()
+    loaded.no_truncation()
+    return loaded
 
 
 class TextStream:
@@ -57,12 +66,17 @@ class TextStream:
         return new
 
     def _decode(self) -> str:
-        return str(self._tokenizer.decode(self._window, skip_special_tokens=True))
+        return text_of(self._tokenizer, self._window)
 
 
 def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """A whole answer as text."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+    """A whole answer as text. Raises: AdapterError if the tokenizer fails."""
+    return _guarded(FAILS, lambda: str(tokenizer.decode(list(ids), skip_special_tokens=True)))
+
+
+def count_tokens(tokenizer: Tokenizer, text: str) -> int:
+    """How many tokens a text has by itself. Raises: AdapterError if the tokenizer fails."""
+    return _guarded(FAILS, lambda: len(tokenizer.encode(text, add_special_tokens=False).ids))
 
 
 def prompt_tokens(tokenizer: Tokenizer, contents: Sequence[str]) -> int:
@@ -70,5 +84,17 @@ def prompt_tokens(tokenizer: Tokenizer, contents: Sequence[str]) -> int:
 
     The node that runs the job counts exactly, by the model's template; this says early what can never fit.
     """
-    said = sum(len(tokenizer.encode(content, add_special_tokens=False).ids) for content in contents)
+    said = sum(count_tokens(tokenizer, content) for content in contents)
     return said + FRAME_TOKENS * len(contents) + OPENING_TOKENS
+
+
+def _guarded(failure: str, call: Callable[[], T]) -> T:
+    """Raises: AdapterError for whatever the library raises."""
+    try:
+        return call()
+    except Exception as error:  # the library raises nothing narrower
+        raise AdapterError(f"{failure}: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise AdapterError(f"{failure}: {error}") from error

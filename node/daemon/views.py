@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from node.api import views as api
+from node.daemon.known import KnownModels
 from protocol.court.docket import DocketBatch
 from protocol.court.phases import BatchPhase, CasePhase
 from protocol.job import JobState, Stage
@@ -33,8 +34,9 @@ DAY_MS = 86_400_000
 class Views:
     """Reads a machine."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, known: KnownModels) -> None:
         self._machine = machine
+        self._known = known
 
     # --- jobs -------------------------------------------------------------------------------------------------------
     def jobs(self) -> list[api.JobView]:
@@ -46,7 +48,7 @@ class Views:
     def job(self, view: JobState, side: str) -> api.JobView:
         """One job, without its text."""
         state = _state(view.stage)
-        manifest = self._machine.member.models.get(Cid(view.manifest))
+        manifest = self._known.get(Cid(view.manifest))
         # A job that brought nothing rides in a batch only to keep its place in the lane.
         batch_id = view.batch_id.hex() if view.batch_id and view.stage is not Stage.UNPAID else ""
         return api.view_of(
@@ -117,7 +119,7 @@ class Views:
         member = self._machine.member
         peer = member.peers.get(record.node_id)
         beat = peer.heartbeat if peer else None
-        names = {model_prefix(cid): manifest.name for cid, manifest in member.models.items()}
+        names = {model_prefix(manifest.cid): manifest.name for manifest in self._known.all()}
         return api.view_of(
             api.PeerView,
             record,
@@ -130,8 +132,8 @@ class Views:
         )
 
     def models(self) -> tuple[api.ModelView, ...]:
-        """The models that this node knows to be in its store."""
-        return tuple(self.model(manifest) for manifest in self._machine.member.models.values())
+        """The models that this node can ask for: whole in its store, or described there."""
+        return tuple(self.model(manifest) for manifest in self._known.all())
 
     def model(self, manifest: ModelManifest) -> api.ModelView:
         """One model."""
@@ -148,6 +150,7 @@ class Views:
             calibrated=tuple(classes),
             embeds=embeds,
             classifies=classifies,
+            files=(),
         )
 
     def lanes(self, client: Address, closes: Mapping[Address, int]) -> tuple[api.LaneView, ...]:

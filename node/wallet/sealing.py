@@ -211,7 +211,7 @@ class Sealing:
 
     def _open_result(self, effect: effects.OpenResult) -> events.ResultOpened:
         key, job_id, blob_cid = self._key(effect.input_cid), JobId(effect.job_id), Cid(effect.blob_cid)
-        manifest = self._store.model(Cid(effect.manifest))
+        manifest = self._store.manifest(Cid(effect.manifest))
         if manifest is None:
             raise AdapterError("the manifest of the job's model is not in the content store")
         result_hash = bytes(32)
@@ -236,7 +236,7 @@ class Sealing:
             if hashlib.sha256(content).digest() != job.result.result_hash:
                 raise Unopened("the result is not the one that the node signed")
             # A seat without the model fetches it after this; its runner applies the same rules again.
-            manifest = self._store.model(Cid(details.manifest))
+            manifest = self._store.manifest(Cid(details.manifest))
             if manifest is not None:
                 validate(kind, content, JobId(job.job_id), manifest, details.max_new_tokens, asked)
             rows = rows_of(kind, content)

@@ -16,7 +16,8 @@ from protocol.stages.assignment import Refuse
 from protocol.stages.commitment import TokenFrame
 from protocol.stages.offer import Offer
 
-FromMachine = DeadlinePassed | JobAsked | EffectFailed | HpkeKeyRotated | ModelAdded | ContainerExited | SampleReplayed
+FromContainers = ContainerExited | SampleReplayed
+FromMachine = DeadlinePassed | JobAsked | EffectFailed | HpkeKeyRotated | ModelAdded | ModelRemoved | FromContainers
 FromPeers = RequestPublished | MessageReceived | BlobFetched
 FromKeys = MessageSigned | KeySealed | InputOpened | ResultSealed | ResultOpened | SampleOpened
 FromNetwork = NodeSeen | LaneSeen | AccountSeen | CalibrationSeen | NodeSlashed | IntakeStopped

@@ -44,6 +44,13 @@ class ModelAdded:
     manifest: ModelManifest
 
 
+@wire_class("ModelRemoved")
+class ModelRemoved:
+    """A model is whole in the content store no more."""
+
+    manifest: Bytes32
+
+
 @wire_class("JobAsked")
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.

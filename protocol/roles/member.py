@@ -93,6 +93,8 @@ class Member:
                 self.money.see(event)
             case ev.ModelAdded(manifest):
                 self.models[manifest.cid] = manifest
+            case ev.ModelRemoved(manifest):
+                self.models.pop(Cid(manifest), None)
             case ev.CalibrationSeen(manifest, class_id, calibration):
                 self.calibrations[Cid(manifest), class_id] = calibration
             case ev.IntakeStopped(until):

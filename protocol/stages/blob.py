@@ -9,6 +9,8 @@ from protocol.wire.ids import Cid, cid_of
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MODEL_FILES = 512
+RUNTIME_BYTES = 768 * 2**20
+"""Memory of Python, torch and transformers before any weight is loaded; part of `needs_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class ModelFile:
 class ModelManifest:
     """A model: its files and the few facts that nodes must agree on.
 
-    `dtype` of the stored weights; `context` in tokens; `needs_bytes` of memory to run it.
+    `dtype` of the stored weights; `context` in tokens; `needs_bytes` of memory to run it in float32 with the longest
+    context (`protocol/stages/memory.py`: what one job needs).
     """
 
     name: str

@@ -60,7 +60,7 @@ class Request:
         if not 1_000 <= self.timeout_ms <= TIMEOUT_CEILING_MS:
             raise ValueError(f"timeout_ms is 1000 to {TIMEOUT_CEILING_MS}")
         if self.max_memory > MAX_MEMORY_CEILING:
-            raise ValueError("max_memory is over 24 GiB")
+            raise ValueError("max_memory is over 1 PiB")
 
 
 @dataclass(frozen=True, slots=True)

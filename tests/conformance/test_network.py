@@ -203,6 +203,44 @@ async def test_a_model_comes_whole(open_transport: OpenTransport, tmp_path: Path
         assert await two.adapter.perform(fetch) == ModelAdded(manifest)
 
 
+async def test_a_description_comes_without_weights_and_is_passed_on(
+    open_transport: OpenTransport, tmp_path: Path
+) -> None:
+    async with nodes(open_transport, 3, tmp_path) as (holder, thin, other):
+        await neighbours(holder, thin, other)
+        manifest = holder.put_model({"tokenizer.json": b"{}", "model.safetensors": bytes(3_000_000)})
+        peers = (holder.transport.peer_id,)
+        assert await thin.adapter.blobs.fetch_description(manifest.cid, peers) == manifest
+        assert not (thin.store / "models").exists()
+        await other.transport.dial(thin.address)
+        peers = (thin.transport.peer_id,)
+        assert await other.adapter.blobs.fetch_description(manifest.cid, peers) == manifest
+        # A description is no whole model.
+        with pytest.raises(P2PError) as refused:
+            await other.adapter.perform(FetchModel(manifest.cid, peers))
+        assert refused.value.transient
+        assert (other.store / "descriptions" / manifest.cid.hex() / "tokenizer.json").read_bytes() == b"{}"
+
+
+async def test_a_poisoned_tokenizer_is_blamed_and_taken_from_the_next_peer(
+    open_transport: OpenTransport, tmp_path: Path
+) -> None:
+    async with nodes(open_transport, 3, tmp_path) as (liar, honest, two):
+        await neighbours(liar, honest, two)
+        await two.transport.dial(honest.address)
+        files = {"tokenizer.json": b'{"right": 1}'}
+        manifest = honest.put_model(files)
+        liar.put_model(files)
+        (liar.store / "models" / manifest.cid.hex() / "tokenizer.json").write_bytes(b'{"wrong": 1}')
+        peers = (liar.transport.peer_id, honest.transport.peer_id)
+        assert await two.adapter.blobs.fetch_description(manifest.cid, peers) == manifest
+        folder = two.store / "descriptions" / manifest.cid.hex()
+        assert (folder / "tokenizer.json").read_bytes() == files["tokenizer.json"]
+        now_ms = time.time_ns() // 1_000_000
+        standings = [two.adapter.book.standing(peer_id, now_ms) for peer_id in peers]
+        assert standings == [PeerStanding.AVOIDED, PeerStanding.GOOD]
+
+
 async def test_a_poisoned_blob_is_refused_and_blamed_and_the_next_peer_asked(
     open_transport: OpenTransport, tmp_path: Path
 ) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from node.api import views as views
 from node.api.admission import Market, admit, find_model
-from node.api.backend import JobAsk, LaneStep
+from node.api.backend import JobAsk, LaneStep, ModelStep
 from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
@@ -116,10 +116,50 @@ def job_of(ask: JobAsk, job_id: str) -> views.JobView:
 
 
 @dataclass
+class FakeShelf:
+    """Implements node.api.backend.ModelCare: a model in use is not removed, and one that is pulled comes in halves."""
+
+    backend: FakeBackend
+
+    async def models(self) -> tuple[views.ModelView, ...]:
+        return tuple(self.backend.models_held)
+
+    async def model(self, name: str) -> views.ModelView:
+        found = find_model(name, tuple(self.backend.models_held))
+        return replace(found, files=(views.ModelFileView("tokenizer.json", "cd" * 32, 2_104_556),))
+
+    async def take_step(self, step: ModelStep, name: str) -> views.ModelView:
+        found = find_model(name, tuple(self.backend.models_held))
+        if step is ModelStep.REMOVE and (found.in_use or found.pinned):
+            raise Fault("in_use", f"{found.name} stays", "try again when they have ended: vcoin job list")
+        self.backend.models_held.remove(found)
+        if step is not ModelStep.REMOVE:
+            found = replace(found, pinned=step is ModelStep.PIN)
+            self.backend.models_held.append(found)
+        return found
+
+    @asynccontextmanager
+    async def pull(self, name: str) -> AsyncIterator[AsyncIterator[views.PullView]]:
+        model = find_model(name, tuple(self.backend.pullable))
+
+        async def updates() -> AsyncIterator[views.PullView]:
+            half, whole = model.size_bytes // 2, model.size_bytes
+            first = views.PullView(model.manifest, model.name, half, whole, 10_000_000, 14, is_done=False)
+            yield first
+            if self.backend.pull_fault is not None:
+                raise self.backend.pull_fault
+            yield replace(first, done_bytes=whole, bytes_per_s=0, left_s=0, is_done=True)
+
+        yield updates()
+
+
+@dataclass
 class FakeBackend:
     """Implements node.api.backend.Backend."""
 
     models_held: list[views.ModelView] = field(default_factory=lambda: [SMOL])
+    pullable: list[views.ModelView] = field(default_factory=lambda: [SMOL])
+    pull_fault: Fault | None = None
     nodes: list[views.PeerView] = field(default_factory=lambda: [peer(), peer(VERIFIER)])
     free_wei: int = 1_000 * VCN
     wallet_wei: int = 500 * VCN
@@ -197,8 +237,9 @@ class FakeBackend:
     async def case_leaves(self, prefix: str) -> views.LeavesView:
         return self.leaves[complete(prefix, self.leaves, "case")]
 
-    async def models(self) -> tuple[views.ModelView, ...]:
-        return tuple(self.models_held)
+    @property
+    def shelf(self) -> FakeShelf:
+        return FakeShelf(self)
 
     async def add_model(self, source: str) -> views.ModelView:
         if source != "smollm2":

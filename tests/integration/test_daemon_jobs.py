@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from chain.contracts.settlement import CHECKED
-from node.config import Config
+from node.api.faults import Fault
+from node.config import Config, load
 from node.performing import Adapter
 from protocol.effects import Send
 from protocol.errors import P2PError
@@ -48,6 +49,51 @@ async def test_job_from_bid_to_pay(place: Place) -> None:
         served = await until(cast.provider, job, lambda view: view.ended, 30)
         assert (served.side, served.state) == ("provider", "spendable")
         assert cast.asker.parts.metrics.pass_percent == 100
+
+
+@pytest.mark.parametrize("name", [MODEL.cid.hex(), "Tiny"])
+async def test_client_without_weights_asks_by_id_or_name_and_reads_the_answer(place: Place, name: str) -> None:
+    async with network(place, executor__store=str(place.root / "thin")) as cast:
+        await heard(cast.asker, 1)
+        job = await cast.asker.backend.ask_job(replace(ASK, model=name))
+        done = await until(cast.asker, job, lambda view: view.state == "delivered", 60)
+        assert (done.text, done.model, done.manifest) == (ANSWER, "tiny", MODEL.cid.hex())
+        assert not (place.root / "thin" / "models").exists()
+        described = place.root / "thin" / "descriptions" / MODEL.cid.hex()
+        assert {path.name for path in described.iterdir()} == {"manifest.json", "tokenizer.json"}
+
+
+async def test_node_made_by_init_client_asks_and_reads_an_answer(place: Place) -> None:
+    """From no data directory to an answer, by the commands that the operator's page names."""
+    home = place.root / "client"
+    async with network(place) as cast:
+        listed = [cast.provider.parts.host.addresses[0], cast.asker.parts.host.addresses[0]]
+        words = ["node", "init", "--client", "--no-interactive", "--json", "--data-dir", str(home)]
+        words += ["--rpc", place.ledger.chain.url, "--deployment", str(place.deployment)]
+        words += ["--listen", "/ip4/127.0.0.1/tcp/0", "--bootnodes", ",".join(listed)]
+        made = await trio.run_process([sys.executable, "-m", "node.cli", *words], capture_stdout=True)
+        config = load({}, {"node.data_dir": str(home), "p2p.fast": True})
+        assert config.node.roles == ("requester",)
+        client = _key(config, "client")
+        assert json.loads(made.stdout)["client"] == client.address
+        await place.ledger.deposit(client, 1_000 * VCN)
+        thin = await cast.town.up(config)
+        await heard(thin, 1)
+        job = await thin.backend.ask_job(replace(ASK, model=MODEL.cid.hex()))
+        assert (await until(thin, job, lambda view: view.state == "delivered", 60)).text == ANSWER
+        assert not (home / "store" / "models").exists()
+
+
+async def test_model_that_no_peer_shows_is_refused_with_the_fix(place: Place) -> None:
+    async with network(place, executor__store=str(place.root / "thin")) as cast:
+        await heard(cast.asker, 1)
+        with pytest.raises(Fault) as refused:
+            await cast.asker.backend.ask_job(replace(ASK, model="ab" * 32))
+        assert (refused.value.code, "vcoin status --nodes" in refused.value.hint) == ("unavailable", True)
+        with pytest.raises(Fault) as unknown:
+            await cast.asker.backend.ask_job(replace(ASK, model="gpt"))
+        # The network's models have been described to look for the name.
+        assert (unknown.value.code, unknown.value.hint) == ("unknown_model", "one of: tiny")
 
 
 TEXTS = ("the quick brown fox", "jumps over the lazy dog " * 12)

@@ -46,6 +46,7 @@ ELSEWHERE = frozenset(
         ev.MessageSigned,
         ev.MessageUnanswered,
         ev.ModelAdded,
+        ev.ModelRemoved,
         ev.OrderRefused,
         ev.RequestPublished,
         ev.RequestReceived,

@@ -9,7 +9,7 @@ from node.cli.ui.settings import config_of
 
 app = noun("config", "The node's settings and where each comes from.")
 _COINS = frozenset({"node.price", "node.lane"})
-_BYTES = frozenset({"executor.memory", "executor.models_limit"})
+_BYTES = frozenset({"executor.memory", "executor.models_limit", "executor.store_bytes"})
 
 
 @app.command

@@ -36,14 +36,19 @@ app.command(payout)
 app.command(liveness)
 
 ROLES = ",".join(Role)
+DEFAULT_PRICE = "10"
+NEXT = "vcoin stake deposit 5000 --owner-key FILE, then vcoin node run"
+Ask = Callable[[str, str, Callable[[str], object]], str]
+"""Takes a question, its default, and a check that raises ValueError; gives the answer."""
 Texts = Annotated[str, Parameter(metavar="A,B")]
 
 
 @app.command
 def init(
     *,
+    client_: Annotated[bool, Parameter(name="--client", negative="")] = False,
     roles: Texts = ROLES,
-    price: str = "10",
+    price: str = DEFAULT_PRICE,
     rpc: str = "http://127.0.0.1:8545",
     deployment: Path | None = None,
     listen: str = "/ip4/0.0.0.0/tcp/4701",
@@ -58,6 +63,8 @@ def init(
 
     Parameters
     ----------
+    client_
+        A node that only asks for jobs: no stake, no containers, no weights, nothing to sell.
     roles
         What it does: some of requester,provider,verifier.
     price
@@ -75,12 +82,11 @@ def init(
     interactive
         Ask for what is not given.
     """
+    if client_ and (roles, price) != (ROLES, DEFAULT_PRICE):
+        raise Fault("bad_request", "--client makes a node that only asks", "leave out --roles and --price")
     ask = _questions(interactive)
     settings: dict[str, dict[str, object]] = {
-        "node": {
-            "roles": _list(ask("what should it do", roles, _check_roles)),
-            "price": ask("VCN for 1,000 output tokens", price, wei_of),
-        },
+        "node": {"roles": [str(Role.REQUESTER)]} if client_ else _work(ask, roles, price),
         "p2p": {"listen": [ask("where peers reach it", listen, _check_multiaddr)], "bootnodes": _list(bootnodes)},
         "chain": {
             "rpc_urls": [ask("RPC endpoint", rpc, _check_url)],
@@ -99,8 +105,22 @@ def init(
     rows = ((name.replace("_", " "), value) for name, value in facts.items())
     code = output.show(common.json, facts, lambda: output.pairs(rows))
     if not common.json:
-        output.words("next: vcoin stake deposit 5000 --owner-key FILE, then vcoin node run")
+        output.words(f"next: {_next(founded.client) if client_ else NEXT}")
     return code
+
+
+def _work(ask: Ask, roles: str, price: str) -> dict[str, object]:
+    return {
+        "roles": _list(ask("what should it do", roles, _check_roles)),
+        "price": ask("VCN for 1,000 output tokens", price, wei_of),
+    }
+
+
+def _next(client_address: str) -> str:
+    return (
+        f"send VCN and gas to {client_address}; then vcoin node run, vcoin account deposit 20,"
+        ' vcoin job run --model ID "a question"'
+    )
 
 
 @app.command
@@ -162,7 +182,7 @@ def journal(*, common: Common = COMMON) -> int:
     return output.show(common.json, [each._asdict() for each in aside], lambda: output.table(head, rows))
 
 
-def _questions(interactive: bool) -> Callable[[str, str, Callable[[str], object]], str]:
+def _questions(interactive: bool) -> Ask:
     """Ask, or take the default; a value that cannot be used is asked for again, or refused."""
     can_ask = interactive and output.is_interactive()
 

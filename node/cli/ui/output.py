@@ -44,6 +44,27 @@ def words(line: str) -> None:
     print(_harmless(line), file=sys.stderr, flush=True)
 
 
+class ProgressLine:
+    """One line that a terminal shows anew with every step; elsewhere a line for each step of a tenth."""
+
+    def __init__(self) -> None:
+        self._is_live = sys.stderr.isatty()
+        self._shown = -1
+
+    def step(self, line: str, tenths: int) -> None:
+        """The work has come so far."""
+        if self._is_live:
+            print("\r" + _one_line(line) + "\x1b[K", end="", file=sys.stderr, flush=True)
+        elif tenths > self._shown:
+            words(_one_line(line))
+        self._shown = max(tenths, self._shown)
+
+    def end(self) -> None:
+        """Nothing more comes: what follows begins on a line of its own."""
+        if self._is_live and self._shown >= 0:
+            print(file=sys.stderr, flush=True)
+
+
 def error(message: str, hint: str = "") -> None:
     """The fault and its remedy: one line each."""
     words("error: " + _one_line(message))

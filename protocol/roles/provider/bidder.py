@@ -9,6 +9,8 @@ from protocol.effects import Effect, Send, SignMessage
 from protocol.params import FIRST_RANKS, OFFER_VALID_S, PRICE_PER_STAKE
 from protocol.roles.member import Member
 from protocol.roles.provider.run_queue import TIME_FACTOR, least_timeout_ms
+from protocol.stages.blob import ModelManifest
+from protocol.stages.memory import needed_bytes, tokens_of
 from protocol.stages.offer import FETCH_MS, START_MS, NodeRecord, Offer, SignedOffer, price_of
 from protocol.stages.request import Request, SignedRequest, accepts_class, request_id, require_fresh
 from protocol.wire.envelope import require_signer
@@ -80,7 +82,9 @@ class Bidder:
 
     def _would(self, request: Request, record: NodeRecord, price: Wei, class_id: int, load: int, *, wide: bool) -> bool:
         manifest = self.member.models.get(Cid(request.manifest))
-        fits = manifest is None or manifest.needs_bytes <= min(self.member.settings.memory_bytes, request.max_memory)
+        fits = manifest is None or self._needs(manifest, request, class_id) <= min(
+            self.member.settings.memory_bytes, request.max_memory
+        )
         return (
             record.active
             and not self.member.settings.draining
@@ -94,6 +98,10 @@ class Bidder:
             and self._is_client(request)
             and (wide or self.member.ahead < FIRST_RANKS)
         )
+
+    def _needs(self, manifest: ModelManifest, request: Request, class_id: int) -> int:
+        tokens = tokens_of(request.kind, request.input_bytes, request.max_new_tokens, manifest.context)
+        return needed_bytes(manifest, class_id, tokens)
 
     def _is_client(self, request: Request) -> bool:
         # A signer that is not the client shows its grant by the lane that it could open.

@@ -241,7 +241,7 @@ class Cast:
 
 @asynccontextmanager
 async def network(place: Place, *, claims: str | None = None, **asker_settings: object) -> AsyncIterator[Cast]:
-    asker = place.make("asker", executor__store=str(place.root / "store"), **asker_settings)
+    asker = place.make("asker", **{"executor__store": str(place.root / "store"), **asker_settings})
     await place.ledger.deposit(_key(asker, "client"), 1_000 * VCN)
     async with trio.open_nursery() as nursery:
         town = Town(nursery)

@@ -145,6 +145,7 @@ def test_unknown_flag_is_refused_and_foreign_variables_are_not() -> None:
         ("executor.models", "smollm2"),
         ("executor.models", "any," + "0" * 64),
         ("executor.models_limit", "-1GiB"),
+        ("executor.store_bytes", "much"),
         ("executor.cpus", "0"),
         ("executor.store", ""),
         ("log.format", "xml"),

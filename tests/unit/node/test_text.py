@@ -1,5 +1,6 @@
 """Text from tokens, whatever the characters and wherever a frame ends."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,44 @@ def test_pieces_give_the_whole(text: str, cuts: list[int]) -> None:
         pieces.append(stream.push(ids[at : at + cut]))
         at += cut
     assert "".join(pieces) + stream.finish() == text_of(TOKENIZER, ids) == text
+
+
+def made(tmp_path: Path, **parts: object) -> Tokenizer:
+    """A tokenizer as a file of somebody's making."""
+    plain = json.loads(TOKENIZER.to_str()) | parts
+    (tmp_path / "tokenizer.json").write_text(json.dumps(plain))
+    return load_tokenizer(tmp_path / "tokenizer.json")
+
+
+WIDE = {"type": "Strip", "content": "f", "start": 3, "stop": 3}
+NO_UNKNOWN = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "none"}
+
+
+def test_tokenizer_that_panics_or_raises_is_an_error_of_one_call(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="tokenizer of the model fails"):
+        text_of(made(tmp_path, decoder=WIDE), encode("f"))
+    with pytest.raises(AdapterError, match="tokenizer of the model fails"):
+        TextStream(made(tmp_path, decoder=WIDE)).push(encode("f"))
+    with pytest.raises(AdapterError, match="chunk size"):
+        prompt_tokens(made(tmp_path, pre_tokenizer={"type": "FixedLength", "length": 0}), ["fox"])
+    with pytest.raises(AdapterError, match="UNK"):
+        prompt_tokens(made(tmp_path, model=NO_UNKNOWN), ["zz"])
+
+
+def test_tokenizer_neither_pads_nor_cuts_what_is_counted(tmp_path: Path) -> None:
+    padding = {
+        "strategy": {"Fixed": 2**40},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "x",
+    }
+    cut = {"max_length": 1, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
+    said = ["the quick brown fox"]
+    expected = prompt_tokens(TOKENIZER, said)
+    assert prompt_tokens(made(tmp_path, padding=padding), said) == expected
+    assert prompt_tokens(made(tmp_path, truncation=cut), said) == expected
 
 
 def test_long_answer_is_decoded_in_windows() -> None:

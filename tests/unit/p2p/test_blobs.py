@@ -1,5 +1,6 @@
 """Content from peers that break off, lie, stall or have nothing, and a store that survives a restart."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -7,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -196,6 +198,29 @@ async def test_more_than_announced_is_a_fault(tmp_path: Path, size: int, frames:
         assert {peer_id for peer_id, _ in asker.faults} == {hosts[0].peer_id}
 
 
+async def test_a_peer_that_sends_a_byte_at_a_time_is_left_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blobs_module, "DATA_S", 2.0)
+    async with scene(tmp_path, 2) as (asker, hosts):
+        drip = Script(len(CONTENT), lambda offset: [CONTENT[at : at + 1] for at in range(len(CONTENT))])
+        hosts[0].handle(PROTOCOL, drip)
+        serve(hosts[1], tmp_path)
+        await asker.blobs.fetch(CID, ids(hosts))
+        assert asker.stored(CID) == CONTENT
+        assert drip.offsets == [0]
+        assert asker.faults == []
+
+
+async def test_drips_alone_are_given_up(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        script = Script(len(CONTENT), lambda offset: [CONTENT[offset : offset + 100]])
+        hosts[0].handle(PROTOCOL, script)
+        with pytest.raises(P2PError):
+            await asker.blobs.fetch(CID, ids(hosts))
+        assert script.offsets == [0]
+
+
 async def test_even_the_right_content_must_be_as_long_as_announced(tmp_path: Path) -> None:
     async with scene(tmp_path, 1) as (asker, hosts):
         hosts[0].handle(PROTOCOL, Script(4, lambda offset: [b"right"]))
@@ -308,6 +333,172 @@ async def test_a_model_appears_only_when_all_of_it_is_there(tmp_path: Path) -> N
         assert await asker.blobs.fetch_model(manifest.cid, ids(hosts)) == manifest
         assert (asker.root / "models" / manifest.cid.hex() / "a.safetensors").read_bytes() == CONTENT
         assert asker.partial() == []
+
+
+async def test_a_description_brings_manifest_and_tokenizer_and_no_weights(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT})
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}"])
+        assert await asker.blobs.fetch_description(manifest.cid, ids(hosts)) == manifest
+        folder = asker.root / "descriptions" / manifest.cid.hex()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+            "manifest.json": manifest.encode(),
+            "tokenizer.json": b"{}",
+        }
+        store = ContentStore(asker.root)
+        assert (store.model(manifest.cid), store.description(manifest.cid)) == (None, manifest)
+        assert store.descriptions() == (manifest,)
+        # The weights come later; only they are asked for, and the description becomes part of the model.
+        shutil.rmtree(tmp_path / hosts[0].peer_id)
+        serve_all(hosts[0], tmp_path, [CONTENT])
+        assert await asker.blobs.fetch_model(manifest.cid, ids(hosts)) == manifest
+        assert (store.model(manifest.cid), store.descriptions(), asker.partial()) == (manifest, (), [])
+        assert not folder.exists()
+
+
+async def test_a_description_is_served_to_the_next_client(tmp_path: Path) -> None:
+    async with scene(tmp_path, 2) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT})
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}"])
+        await asker.blobs.fetch_description(manifest.cid, ids(hosts[:1]))
+        await hosts[1].dial(asker.host.addresses[0])
+
+        async def reach(to: str) -> PeerId:
+            return PeerId(to)
+
+        other = Blobs(hosts[1], ContentStore(tmp_path / "other"), reach)
+        assert await other.fetch_description(manifest.cid, [asker.host.peer_id]) == manifest
+
+
+@pytest.mark.parametrize("harm", ["manifest.json", "tokenizer.json"])
+async def test_a_description_of_wrong_bytes_is_blamed_and_taken_from_the_next_peer(tmp_path: Path, harm: str) -> None:
+    async with scene(tmp_path, 2) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"[1,2]"})
+        files = {"manifest.json": manifest.encode(), "tokenizer.json": b"[1,2]"}
+        wrong = files[harm].replace(b"1", b"7")
+        liar = tmp_path / hosts[0].peer_id / "blobs"
+        liar.mkdir(parents=True)
+        for name, content in files.items():
+            (liar / cid_of(content).hex()).write_bytes(wrong if name == harm else content)
+        Blobs(hosts[0], ContentStore(liar.parent), lambda to: hosts[0].dial(to))
+        serve_all(hosts[1], tmp_path, list(files.values()))
+        assert await asker.blobs.fetch_description(manifest.cid, ids(hosts)) == manifest
+        assert {peer_id for peer_id, _ in asker.faults} == {hosts[0].peer_id}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"name": "a\x1b[2J"}, "its name"),
+        ({"name": ""}, "its name"),
+        ({"name": "x" * 129}, "its name"),
+        ({"tokenizer": "other.json"}, "its tokenizer"),
+        ({"files": (ModelFile("tokenizer.json", cid_of(b"{}"), 2**40),)}, "at most"),
+        (
+            {"files": (ModelFile("tokenizer.json", cid_of(b"{}"), 2), ModelFile("manifest.json/x", CID, 1))},
+            "in the place",
+        ),
+        ({"files": (ModelFile("../tokenizer.json", cid_of(b"{}"), 2),)}, "not a model manifest"),
+        ({"files": (ModelFile("/etc/passwd", cid_of(b"{}"), 2),)}, "not a model manifest"),
+    ],
+)
+async def test_a_hostile_manifest_is_refused_and_leaves_nothing_outside(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = dataclasses.replace(model_of({"tokenizer.json": b"{}"}), **change)
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}"])
+        for fetch in (asker.blobs.fetch_description, asker.blobs.fetch_model):
+            with pytest.raises(P2PError, match=reason) as refused:
+                await fetch(manifest.cid, ids(hosts))
+            assert not refused.value.transient
+        assert {path.name for path in asker.root.iterdir()} == {"partial"}
+
+
+async def test_a_tokenizer_longer_than_its_manifest_says_is_not_taken(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = dataclasses.replace(
+            model_of({}), files=(ModelFile("tokenizer.json", cid_of(CONTENT), len(CONTENT) - 1),)
+        )
+        serve_all(hosts[0], tmp_path, [manifest.encode(), CONTENT])
+        with pytest.raises(P2PError, match="at most"):
+            await asker.blobs.fetch_description(manifest.cid, ids(hosts))
+        assert not (asker.root / "descriptions").exists()
+
+
+async def test_two_models_with_a_file_in_common_are_fetched_side_by_side(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        models = [model_of({"tokenizer.json": word, "a.safetensors": CONTENT}) for word in (b"{}", b"[]")]
+        serve_all(hosts[0], tmp_path, [*(each.encode() for each in models), b"{}", b"[]", CONTENT])
+        async with trio.open_nursery() as nursery:
+            for each in models:
+                nursery.start_soon(asker.blobs.fetch_model, each.cid, ids(hosts))
+        for each in models:
+            assert (asker.root / "models" / each.cid.hex() / "a.safetensors").read_bytes() == CONTENT
+        assert asker.faults == []
+
+
+async def test_another_node_of_the_machine_waits_for_what_is_being_fetched(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        serve(hosts[0], tmp_path)
+        (asker.root / "partial").mkdir(parents=True)
+        held = ContentStore(asker.root).partial(CID)
+        with pytest.raises(P2PError, match="another node of this machine") as refused:
+            await asker.blobs.fetch(CID, ids(hosts))
+        assert refused.value.transient
+        held.close()
+        await asker.blobs.fetch(CID, ids(hosts))
+        assert asker.stored(CID) == CONTENT
+
+
+async def test_a_damaged_manifest_in_the_store_is_replaced_by_the_whole_model(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"{}"})
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}"])
+        folder = asker.root / "models" / manifest.cid.hex()
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_bytes(b"half")
+        assert await asker.blobs.fetch_model(manifest.cid, ids(hosts)) == manifest
+        assert (folder / "manifest.json").read_bytes() == manifest.encode()
+        assert asker.partial() == []
+
+
+async def test_model_whose_files_vanish_while_it_is_fetched_is_not_adopted(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"{}", "a.safetensors": b"weights", "b.safetensors": CONTENT})
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}", b"weights", CONTENT])
+        staged = asker.root / "partial" / f"model-{manifest.cid.hex()}"
+
+        async def reach(to: str) -> PeerId:
+            (staged / "a.safetensors").unlink(missing_ok=True)
+            return PeerId(to)
+
+        blobs = Blobs(asker.host, ContentStore(asker.root), reach)
+        with pytest.raises(P2PError, match="was removed while") as refused:
+            await blobs.fetch_model(manifest.cid, ids(hosts))
+        assert refused.value.transient
+        assert not (asker.root / "models").exists()
+        await asker.blobs.fetch_model(manifest.cid, ids(hosts))
+        assert ContentStore(asker.root).model(manifest.cid) == manifest
+
+
+async def test_progress_counts_what_had_come_before(tmp_path: Path) -> None:
+    async with scene(tmp_path, 1) as (asker, hosts):
+        manifest = model_of({"tokenizer.json": b"{}", "a.safetensors": CONTENT})
+        serve_all(hosts[0], tmp_path, [manifest.encode(), b"{}", CONTENT])
+        (asker.root / "partial").mkdir(parents=True)
+        (asker.root / "partial" / CID.hex()).write_bytes(CONTENT[:MIB])
+        seen: list[tuple[int, int]] = []
+
+        async def reach(to: str) -> PeerId:
+            if progress := blobs.progress(manifest.cid):
+                seen.append((progress.done_bytes, progress.total_bytes))
+            return PeerId(to)
+
+        blobs = Blobs(asker.host, ContentStore(asker.root), reach)
+        await blobs.fetch_model(manifest.cid, ids(hosts))
+        assert seen == [(2 + MIB, 2 + len(CONTENT))]
+        assert blobs.progress(manifest.cid) is None
 
 
 async def test_every_file_of_a_model_can_be_read_by_its_container(tmp_path: Path) -> None:

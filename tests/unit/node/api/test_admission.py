@@ -16,7 +16,6 @@ from tests.support.scenes.admissions import ACCOUNT, ASK, market
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], int, Market, str, Exit, str]] = [
     ("long prompt", {}, {}, 8_100, market(), "exceeds the model's 8192", Exit.FAILED, "--max-tokens 92 at most"),
     ("hopeless prompt", {}, {}, 9_000, market(), "has 9000 tokens", Exit.FAILED, "less than 8192 tokens"),
-    ("memory", {}, {"needs_bytes": 25 * 2**30}, 10, market(), "25.0 GiB", Exit.FAILED, "vcoin model list"),
     ("no node", {}, {}, 10, Market((), ACCOUNT, 0, OWNER), "no other node", Exit.RETRY_LATER, "vcoin status"),
     ("own node", {}, {}, 10, market(peer(owner=OWNER)), "no other node", Exit.RETRY_LATER, "vcoin status"),
     ("offline", {}, {}, 10, market(peer(online=False)), "none is online", Exit.RETRY_LATER, "try again later"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import trio
 from cyclopts import App
 
 from node.api import views as views
-from node.api.faults import Exit
+from node.api.faults import Exit, Fault
 from node.cli import NOUNS, application
 from node.cli.commands.status import overview
 from node.journal import open_journal
@@ -244,8 +245,52 @@ async def test_lanes_in_json_say_until_when_they_close(vcoin: Shell) -> None:
 
 async def test_models_are_listed_and_added(vcoin: Shell) -> None:
     listed = (await vcoin("model", "list")).out.splitlines()
-    assert listed[1].split() == [SMOL.name, "abababab", "bf16", "8192", "269", "MB", "1.2", "GB", "1,2"]
+    assert listed[0].split("  ")[0] == "MODEL"
+    facts = [SMOL.name, "abababab", "whole", "bf16", "8192", "269", "MB", "1.2", "GB"]
+    assert listed[1].split() == [*facts, "-", "-", "1,2"]
     assert SMOL.manifest in (await vcoin("model", "add", "--smollm2")).out
+
+
+async def test_state_size_and_pin_of_a_model_are_shown(vcoin: Shell) -> None:
+    vcoin.backend.models_held = [replace(SMOL, state="partial", held_bytes=5_000_000, pinned=True, in_use=True)]
+    (row,) = (await vcoin("model", "list")).out.splitlines()[1:]
+    assert "partial" in row
+    assert "5 MB of 269 MB" in row
+    assert "pinned, in use" in row
+    shown = (await vcoin("model", "show", "smol")).out
+    assert "cd" * 32 in shown
+    assert "2104556" in shown
+    assert (await vcoin("model", "show", "smol", "--json")).json["state"] == "partial"
+
+
+async def test_model_is_pinned_unpinned_and_removed(vcoin: Shell) -> None:
+    assert "pinned" in (await vcoin("model", "pin", "smol")).out
+    assert vcoin.backend.models_held[0].pinned
+    refused = await vcoin("model", "remove", "smol")
+    assert (refused.code, len(refused.err.splitlines())) == (Exit.FAILED, 2)
+    assert refused.err.startswith("error: ")
+    assert not (await vcoin("model", "unpin", "smol", "--json")).json["pinned"]
+    assert "removed" in (await vcoin("model", "remove", SMOL.manifest)).out
+    assert vcoin.backend.models_held == []
+    assert (await vcoin("model", "remove", "smol")).code == Exit.FAILED
+
+
+async def test_pull_shows_progress_speed_and_time_left(vcoin: Shell) -> None:
+    ran = await vcoin("model", "pull", "smol")
+    assert (ran.code, ran.out) == (Exit.OK, "")
+    first, last = ran.err.splitlines()
+    assert first == f"{SMOL.name}: 134 MB of 269 MB, 50 %, 10 MB/s, 14 s left"
+    assert last == f"{SMOL.name} is here: 269 MB, every byte checked"
+    lines = [json.loads(line) for line in (await vcoin("model", "pull", "smol", "--json")).out.splitlines()]
+    assert [line["is_done"] for line in lines] == [False, True]
+
+
+async def test_pull_that_breaks_off_says_how_to_go_on(vcoin: Shell) -> None:
+    vcoin.backend.pull_fault = Fault("unavailable", "no peer", "run it again: it goes on from where it stopped")
+    ran = await vcoin("model", "pull", "smol")
+    assert ran.code == Exit.RETRY_LATER
+    assert ran.err.splitlines()[1:] == ["error: no peer", "hint: run it again: it goes on from where it stopped"]
+    assert (await vcoin("model", "pull", "unheard")).code == Exit.FAILED
 
 
 async def test_score_is_explained_term_by_term(vcoin: Shell) -> None:

@@ -50,6 +50,30 @@ def test_init_makes_a_node_that_can_start(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_client_only_asks_and_is_told_how_to_go_on(
+    shell: Shell, tmp_path: Path, answers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where peers reach it, and the endpoint: a client is asked for nothing that only a provider needs.
+    answers("", "http://127.0.0.1:9")
+    monkeypatch.setattr("node.cli.ui.output.is_interactive", lambda: True)
+    data_dir = tmp_path / "new"
+    ran = shell.run("node", "init", "--client", "--data-dir", str(data_dir))
+    assert ran.code == Exit.OK, ran.err
+    config = load({}, {"node.data_dir": str(data_dir)})
+    assert (config.node.roles, config.chain.rpc_urls) == (("requester",), ("http://127.0.0.1:9",))
+    client = load_key(Home(data_dir).client_key, Home(data_dir).password.read_text().strip()).address
+    assert f"next: send VCN and gas to {client}; then vcoin node run, vcoin account deposit" in ran.err
+    assert "stake" not in ran.err
+
+
+@pytest.mark.parametrize("option", [("--roles", "provider"), ("--price", "3")])
+def test_client_sells_nothing(shell: Shell, tmp_path: Path, option: tuple[str, ...]) -> None:
+    ran = shell.run("node", "init", "--client", "--no-interactive", "--data-dir", str(tmp_path / "new"), *option)
+    assert (ran.code, ran.err.splitlines()[1]) == (Exit.USAGE, "hint: leave out --roles and --price")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.usefixtures("quick")
 def test_questions_take_defaults_and_ask_again(shell: Shell, tmp_path: Path, answers: Callable[..., None]) -> None:
     answers("provider,miner", "provider", "free", "3", "", "")
     import node.cli.ui.output

@@ -7,6 +7,7 @@ import pytest
 
 from node.daemon import answers as answers_module
 from node.daemon.answers import Answers
+from p2p.store import ContentStore
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.wire.ids import Cid
@@ -23,9 +24,10 @@ SAID = "the quick brown fox \N{GRINNING FACE} jumps"
 def answers(tmp_path: Path) -> Answers:
     folder = tmp_path / "models" / MODEL.cid.hex()
     folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(MODEL.encode())
     TOKENIZER.save(str(folder / "tokenizer.json"))
     (tmp_path / "results").mkdir()
-    return Answers(tmp_path / "models", tmp_path / "results")
+    return Answers(ContentStore(tmp_path), tmp_path / "results")
 
 
 async def test_frames_are_put_in_order(answers: Answers) -> None:
@@ -71,9 +73,14 @@ async def test_old_texts_are_forgotten(answers: Answers, monkeypatch: pytest.Mon
     assert (answers.streamed(JOB), answers.streamed(OTHER)) == ("", "fox")
 
 
+async def test_answer_is_read_by_a_description_alone(answers: Answers, tmp_path: Path) -> None:
+    (tmp_path / "models").rename(tmp_path / "descriptions")
+    assert await answers.count_prompt(MODEL, [SAID]) > len(encode(SAID))
+
+
 async def test_model_without_a_tokenizer_is_said(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="no tokenizer"):
-        await Answers(tmp_path, tmp_path).count_prompt(MODEL, ["x"])
+        await Answers(ContentStore(tmp_path), tmp_path).count_prompt(MODEL, ["x"])
 
 
 async def test_prompt_is_counted(answers: Answers) -> None:

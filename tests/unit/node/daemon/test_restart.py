@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from node.daemon.views import Views
 from node.journal import open_journal
 from protocol.wire.ids import TimestampMs
 from tests.simulation.scene import Work
+from tests.support.scenes.daemon_views import views_of
 from tests.unit.node.daemon.worlds import ended_job
 
 
@@ -15,10 +15,10 @@ from tests.unit.node.daemon.worlds import ended_job
 @pytest.mark.parametrize("name", ["requester", "provider", "verifier-0"])
 async def test_fold_shows_what_was_shown_before(tmp_path: Path, name: str, work: Work) -> None:
     story = ended_job(work=work, checked=work is Work.DOUBTFUL)
-    before = Views(story.node(name).machine)
+    before = views_of(story.node(name).machine)
     with open_journal(tmp_path) as journal:
         machine = await story.fold(name, journal)
-    after = Views(machine)
+    after = views_of(machine)
     now = TimestampMs(story.world.now_ms)
     assert after.jobs() == before.jobs()
     assert after.work(now) == before.work(now)

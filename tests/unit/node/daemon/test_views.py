@@ -1,10 +1,11 @@
 """The daemon's views of jobs, cases and the network, from a whole job of the simulated world."""
 
+import json
 from dataclasses import replace
 
 from node.api.admission import Market, admit, find_model
 from node.api.backend import ChatMessage, JobAsk
-from node.api.views import ANSWERED, AccountView
+from node.api.views import ANSWERED, AccountView, plain
 from protocol.job import Stage
 from protocol.params import VCN
 from protocol.wire.ids import TimestampMs, Wei
@@ -105,6 +106,7 @@ def test_view_is_what_admission_needs() -> None:
     shown = views(story, "requester")
     model = find_model("tiny", shown.models())
     assert (model.manifest, model.calibrated) == (MANIFEST.cid.hex(), (CLASS,))
+    assert json.loads(json.dumps(plain(model)))["files"] == []
     client = story.node("requester").address
     account = AccountView(client, 50 * VCN, shown.lanes(client, {}), 0, 0)
     market = Market(shown.nodes(TimestampMs(story.world.now_ms)), account, 10 * VCN, client)

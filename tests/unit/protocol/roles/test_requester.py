@@ -166,7 +166,7 @@ def test_a_last_call_that_went_out_is_not_repeated_after_a_restart() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("max_memory", MAX_MEMORY_CEILING + 1, "24 GiB"),
+        ("max_memory", MAX_MEMORY_CEILING + 1, "1 PiB"),
         ("max_new_tokens", 0, "max_new_tokens"),
         ("input_bytes", 0, "the input"),
         ("timeout_ms", 999, "timeout_ms"),
