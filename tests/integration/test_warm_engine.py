@@ -257,7 +257,7 @@ async def test_a_job_with_less_memory_than_the_model_has_a_container_of_its_own(
 
 
 async def test_a_job_that_is_called_off_leaves_the_others_alone(house: House) -> None:
-    off, stays = house.job("off", PAPER, 4_000), house.job("stays", PAPER, 48)
+    off, stays = house.job("off", PAPER, 400), house.job("stays", PAPER, 48)
     scope = trio.CancelScope()
 
     async def run_until_called_off() -> None:
