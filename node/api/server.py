@@ -37,6 +37,7 @@ from node.api import asks, embeddings
 from node.api.backend import Backend as Backend
 from node.api.backend import LaneStep
 from node.api.faults import Fault, fault_of
+from node.api.fields import MAX_BODY_BYTES, read_object
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.stream import FollowResponse
 from node.api.views import plain
@@ -151,7 +152,7 @@ def _order(path: str, carry_out: Callable[..., Awaitable[Any]], *, status: int =
 
     async def answer(request: Request) -> Response:
         _require_no_query(request)
-        body = asks.read_object(await _body(request))
+        body = read_object(await _body(request))
         return _json(plain(await carry_out(body, **request.path_params)), status)
 
     return Route(path, answer, methods=["POST"])
@@ -172,8 +173,8 @@ async def _body(request: Request) -> bytes:
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) > asks.MAX_BODY_BYTES:
-                raise Fault("too_large", f"the body has more than {asks.MAX_BODY_BYTES} bytes")
+            if len(body) > MAX_BODY_BYTES:
+                raise Fault("too_large", f"the body has more than {MAX_BODY_BYTES} bytes")
     return bytes(body)
 
 

@@ -15,7 +15,7 @@ from chain.tx.keystore import load_key
 from executor.containers.sandbox import Limits
 from executor.containers.transcript import MAX_JOBS, Declined, Flood, Transcript
 from executor.workspace.outputs import MANIFEST, HostileOutput, Outputs
-from node.api import asks
+from node.api import asks, fields
 from node.api.faults import Fault
 from node.config import load
 from node.journal import _EVENTS, MAX_EVENT_BYTES, open_journal
@@ -269,7 +269,7 @@ def _output_manifests() -> list[bytes]:
 
 # --- the local socket -----------------------------------------------------------------------------------------------
 def _body(data: bytes) -> None:
-    plain = asks.read_object(data)
+    plain = fields.read_object(data)
     for reader in (asks.job_ask, asks.plan_ask, asks.model_source):
         try:
             reader(plain)
