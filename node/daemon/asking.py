@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from chain.rpc.clock import HINT
 from node.api import views as api
 from node.api.admission import Market, admit, find_model
 from node.api.asks import default_timeout_ms
-from node.api.backend import JobAsk
+from node.api.backend import JobAsk, Measure
 from node.api.faults import Fault
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
@@ -78,6 +79,16 @@ async def admitted(ask: JobAsk, parts: Parts, views: Views, answers: Answers, ac
         nonce=secrets.randbits(63),
         sealed_input=stored.sealed if len(stored.sealed) <= params.MAX_INLINE_BYTES else b"",
     )
+
+
+async def measured(
+    ask: JobAsk, manifests: Mapping[Cid, ModelManifest], models: tuple[api.ModelView, ...], answers: Answers
+) -> Measure:
+    """The size of a job, as Backend.measure."""
+    manifest = manifests[Cid(bytes.fromhex(find_model(ask.model, models).manifest))]
+    sized, _ = await _measured(ask, manifest, answers)
+    written = [message.content for message in ask.messages] or list(ask.texts)
+    return Measure(await answers.count_tokens(manifest, written), sized.max_new_tokens)
 
 
 async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> tuple[JobAsk, int]:

@@ -70,5 +70,9 @@ def prompt_tokens(tokenizer: Tokenizer, contents: Sequence[str]) -> int:
 
     The node that runs the job counts exactly, by the model's template; this says early what can never fit.
     """
-    said = sum(len(tokenizer.encode(content, add_special_tokens=False).ids) for content in contents)
-    return said + FRAME_TOKENS * len(contents) + OPENING_TOKENS
+    return written_tokens(tokenizer, contents) + FRAME_TOKENS * len(contents) + OPENING_TOKENS
+
+
+def written_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> int:
+    """How many tokens some texts have together, without what goes around them."""
+    return sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
