@@ -208,11 +208,11 @@ def _content(raw: Any, place: str) -> str:
     if not isinstance(raw, list):
         return str(_read_required(place, raw))
     written = ""
-    for order, part in enumerate(raw):
+    for position, part in enumerate(raw):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind != "text" or set(part) != {"type", "text"}:
-            raise unsupported(f"{place}.{order}", 'parts of a text only: {"type": "text", "text": "..."}')
-        written += _read_required(f"{place}.{order}.text", part["text"])
+            raise unsupported(f"{place}.{position}", 'parts of a text only: {"type": "text", "text": "..."}')
+        written += _read_required(f"{place}.{position}.text", part["text"])
     return str(_read_required(place, written))
 
 

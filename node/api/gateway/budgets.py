@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import trio
 
 from node.api.faults import Fault
-from node.api.gateway.key_file import KeyFile, OpenOrder
+from node.api.gateway.key_file import KeyFile, Reservation
 from node.api.gateway.keys import GatewayKey
 
 T = TypeVar("T")
@@ -29,21 +29,21 @@ class KeyBudgets:
         """See KeyFile."""
         return await self._call(self._file.reserve, key_id, amounts_wei)
 
-    async def name_job(self, order_id: int, job_id: str) -> None:
+    async def name_job(self, reservation_id: int, job_id: str) -> None:
         """See KeyFile."""
-        await self._call(self._file.name_job, order_id, job_id)
+        await self._call(self._file.name_job, reservation_id, job_id)
 
-    async def adjust(self, order_id: int, amount_wei: int) -> None:
+    async def adjust(self, reservation_id: int, amount_wei: int) -> None:
         """See KeyFile."""
-        await self._call(self._file.adjust, order_id, amount_wei)
+        await self._call(self._file.adjust, reservation_id, amount_wei)
 
-    async def close_order(self, order_id: int, cost_wei: int) -> None:
+    async def settle(self, reservation_id: int, cost_wei: int) -> None:
         """See KeyFile."""
-        await self._call(self._file.close_order, order_id, cost_wei)
+        await self._call(self._file.settle, reservation_id, cost_wei)
 
-    async def orders(self) -> tuple[OpenOrder, ...]:
+    async def reservations(self) -> tuple[Reservation, ...]:
         """See KeyFile."""
-        return await self._call(self._file.orders)
+        return await self._call(self._file.reservations)
 
     async def _call(self, act: Callable[..., T], *arguments: Any) -> T:
         try:

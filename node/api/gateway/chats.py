@@ -10,7 +10,7 @@ from node.api.embeddings import answered
 from node.api.faults import Fault
 from node.api.gateway.answer_text import AnswerText
 from node.api.gateway.completions import DONE, Envelope, event, finish_reason
-from node.api.gateway.orders import JobDesk, PlacedOrder
+from node.api.gateway.job_desk import JobDesk, PlacedJob
 from node.api.gateway.refusals import GatewayRefusal, failed, refusal_of
 from node.api.views import ANSWERED, JobUpdate, JobView
 from protocol.errors import NodeError
@@ -24,24 +24,24 @@ _HEADERS = [
 ]
 
 
-async def whole_answers(backend: Backend, desk: JobDesk, orders: Sequence[PlacedOrder]) -> list[JobView]:
-    """The answered jobs of some orders. Raises: GatewayRefusal of the first that fails; the others go on unheard."""
+async def whole_answers(backend: Backend, desk: JobDesk, jobs: Sequence[PlacedJob]) -> list[JobView]:
+    """The answers of some jobs. Raises: GatewayRefusal of the first that fails; the others go on unheard."""
     found: dict[int, JobView] = {}
 
-    async def wait(place: int, order: PlacedOrder) -> None:
+    async def wait(place: int, placed: PlacedJob) -> None:
         try:
-            job = await answered(backend, order.job_id)
+            job = await answered(backend, placed.job_id)
         except Fault as fault:
-            raise await _reason(backend, order, fault) from fault
-        await desk.answered(order, job)
+            raise await _reason(backend, placed, fault) from fault
+        await desk.answered(placed, job)
         found[place] = job
 
-    await _side_by_side([(wait, place, order) for place, order in enumerate(orders)])
-    return [found[place] for place in range(len(orders))]
+    await _side_by_side([(wait, place, placed) for place, placed in enumerate(jobs)])
+    return [found[place] for place in range(len(jobs))]
 
 
 class ChatStream:
-    """Sends the answers of some orders as server-sent events.
+    """Sends the answers of some jobs as server-sent events.
 
     The response begins with the first token, so that a job that no node takes has the status of its reason. After
     that, a fault is an event, as OpenAI's clients expect, and ends the stream without its last word.
@@ -54,9 +54,9 @@ class ChatStream:
         self._with_usage = with_usage
         self._has_begun = False
 
-    async def send(self, orders: Sequence[PlacedOrder], send: Send) -> None:
+    async def send(self, jobs: Sequence[PlacedJob], send: Send) -> None:
         """Send all answers. Raises: NodeError for a fault before the first token."""
-        turn, jobs = trio.Lock(), dict[int, JobView]()
+        turn, ended = trio.Lock(), dict[int, JobView]()
 
         async def tell(content: bytes) -> None:
             if not self._has_begun:
@@ -64,26 +64,26 @@ class ChatStream:
                 await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": content, "more_body": True})
 
-        async def follow(place: int, order: PlacedOrder) -> None:
+        async def follow(place: int, placed: PlacedJob) -> None:
             choice = _Choice(self._envelope, place, with_usage=self._with_usage)
-            async with self._backend.follow(order.job_id) as updates:
+            async with self._backend.follow(placed.job_id) as updates:
                 async for update in updates:
                     if update.job is not None and update.job.failure is not None:
                         failure = update.job.failure
-                        raise await _reason(self._backend, order, Fault("job_failed", failure.message, failure.hint))
+                        raise await _reason(self._backend, placed, Fault("job_failed", failure.message, failure.hint))
                     if said := choice.said(update):
                         async with turn:
                             await tell(said)
                     if update.job is not None and update.job.state in ANSWERED:
-                        jobs[place] = update.job
-                        await self._desk.answered(order, update.job)
+                        ended[place] = update.job
+                        await self._desk.answered(placed, update.job)
                         return
-            raise await _reason(self._backend, order, Fault("job_failed", "the job ended without an answer"))
+            raise await _reason(self._backend, placed, Fault("job_failed", "the job ended without an answer"))
 
         try:
-            await _side_by_side([(follow, place, order) for place, order in enumerate(orders)])
+            await _side_by_side([(follow, place, placed) for place, placed in enumerate(jobs)])
             if self._with_usage:
-                await tell(event(self._envelope.last_chunk([jobs[place] for place in sorted(jobs)])))
+                await tell(event(self._envelope.last_chunk([ended[place] for place in sorted(ended)])))
             await tell(DONE)
         except NodeError as error:
             if not self._has_begun:
@@ -120,27 +120,27 @@ class _Choice:
         return event(self._envelope.chunk(self._index, delta, finish, with_usage=self._with_usage))
 
 
-async def _reason(backend: Backend, order: PlacedOrder, fault: Fault) -> GatewayRefusal:
+async def _reason(backend: Backend, placed: PlacedJob, fault: Fault) -> GatewayRefusal:
     """Why a job failed: no node took it, or the node that had it did not do it."""
-    job = await backend.job(order.job_id)
+    job = await backend.job(placed.job_id)
     return failed(fault, hired=bool(job.node))
 
 
 async def _side_by_side(
-    tasks: Sequence[tuple[Callable[[int, PlacedOrder], Awaitable[None]], int, PlacedOrder]],
+    tasks: Sequence[tuple[Callable[[int, PlacedJob], Awaitable[None]], int, PlacedJob]],
 ) -> None:
     """Run all; the first error of one ends the others, and is raised as it is."""
     first: list[NodeError] = []
 
-    async def run(act: Callable[[int, PlacedOrder], Awaitable[None]], place: int, order: PlacedOrder) -> None:
+    async def run(act: Callable[[int, PlacedJob], Awaitable[None]], place: int, placed: PlacedJob) -> None:
         try:
-            await act(place, order)
+            await act(place, placed)
         except NodeError as error:
             first.append(error)
             nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        for act, place, order in tasks:
-            nursery.start_soon(run, act, place, order)
+        for act, place, placed in tasks:
+            nursery.start_soon(run, act, place, placed)
     if first:
         raise first[0]

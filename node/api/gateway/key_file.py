@@ -1,6 +1,6 @@
 """The file of gateway keys: their hashes, limits and money, which the daemon and `vcoin gateway key` both open.
 
-<data>/gateway.sqlite    keys; and orders: jobs under way, with the most that each may still cost its key
+<data>/gateway.sqlite    keys; and reservations: jobs under way, with the most that each may still cost its key
 
 Every change is one transaction that is on the disk when it returns, so a crash forgets no spending. Amounts are kept
 as decimal texts, because they do not fit the integers of SQLite.
@@ -27,7 +27,7 @@ _TABLES = """
         spent_wei TEXT NOT NULL, reserved_wei TEXT NOT NULL, rate INTEGER NOT NULL, models TEXT NOT NULL,
         created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL
     );
-    CREATE TABLE orders (
+    CREATE TABLE reservations (
         id INTEGER PRIMARY KEY, key_id TEXT NOT NULL REFERENCES keys (id),
         amount_wei TEXT NOT NULL, job_id TEXT NOT NULL
     );
@@ -35,9 +35,10 @@ _TABLES = """
 _COLUMNS = (
     "id, name, secret_hash, budget_wei, spent_wei, reserved_wei, rate, models, created_ms, expires_ms, revoked_ms"
 )
+_RESERVATION = "SELECT id, key_id, amount_wei, job_id FROM reservations"
 
 
-class OpenOrder(NamedTuple):
+class Reservation(NamedTuple):
     """A job under way: the most that it may cost its key in wei, and its id; "" while the job is being asked for."""
 
     id: int
@@ -74,7 +75,7 @@ class KeyFile:
     def _forget_oldest(self) -> None:
         done = self._db.execute(
             "DELETE FROM keys WHERE id = (SELECT id FROM keys WHERE revoked_ms > 0 "
-            "AND id NOT IN (SELECT key_id FROM orders) ORDER BY revoked_ms LIMIT 1)"
+            "AND id NOT IN (SELECT key_id FROM reservations) ORDER BY revoked_ms LIMIT 1)"
         )
         if not done.rowcount:
             raise Fault("bad_request", f"there are {MAX_KEYS} keys already", "revoke one: vcoin gateway key revoke ID")
@@ -102,7 +103,7 @@ class KeyFile:
     def reserve(self, key_id: str, amounts_wei: Sequence[int]) -> tuple[int, ...]:
         """Set aside the most that some jobs may cost: for all of them, or for none.
 
-        Returns: the id of an order for each; empty if the key's budget does not hold them all.
+        Returns: the id of a reservation for each; empty if the key's budget does not hold them all.
         """
         with self._change():
             key = self.find(key_id)
@@ -111,39 +112,41 @@ class KeyFile:
             self._add(key_id, "reserved_wei", sum(amounts_wei))
             return tuple(self._insert(key_id, amount) for amount in amounts_wei)
 
-    def name_job(self, order_id: int, job_id: str) -> None:
-        """Note the job of an order."""
+    def name_job(self, reservation_id: int, job_id: str) -> None:
+        """Note the job of a reservation."""
         with self._change():
-            self._db.execute("UPDATE orders SET job_id = ? WHERE id = ?", (job_id, order_id))
+            self._db.execute("UPDATE reservations SET job_id = ? WHERE id = ?", (job_id, reservation_id))
 
-    def adjust(self, order_id: int, amount_wei: int) -> None:
-        """The job of an order costs so much by now; nothing happens if the order is closed."""
+    def adjust(self, reservation_id: int, amount_wei: int) -> None:
+        """The job of a reservation costs so much by now; nothing happens if it is settled already."""
         with self._change():
-            if (order := self._order(order_id)) is not None:
-                self._add(order.key_id, "reserved_wei", amount_wei - order.amount_wei)
-                self._db.execute("UPDATE orders SET amount_wei = ? WHERE id = ?", (str(amount_wei), order_id))
+            if (reservation := self._reservation(reservation_id)) is not None:
+                self._add(reservation.key_id, "reserved_wei", amount_wei - reservation.amount_wei)
+                self._db.execute(
+                    "UPDATE reservations SET amount_wei = ? WHERE id = ?", (str(amount_wei), reservation_id)
+                )
 
-    def close_order(self, order_id: int, cost_wei: int) -> None:
-        """The job of an order has ended and cost so much; nothing happens if the order is closed."""
+    def settle(self, reservation_id: int, cost_wei: int) -> None:
+        """The job of a reservation has ended and cost so much; nothing happens if it is settled already."""
         with self._change():
-            if (order := self._order(order_id)) is not None:
-                self._add(order.key_id, "reserved_wei", -order.amount_wei)
-                self._add(order.key_id, "spent_wei", cost_wei)
-                self._db.execute("DELETE FROM orders WHERE id = ?", (order_id,))
+            if (reservation := self._reservation(reservation_id)) is not None:
+                self._add(reservation.key_id, "reserved_wei", -reservation.amount_wei)
+                self._add(reservation.key_id, "spent_wei", cost_wei)
+                self._db.execute("DELETE FROM reservations WHERE id = ?", (reservation_id,))
 
-    def orders(self) -> tuple[OpenOrder, ...]:
+    def reservations(self) -> tuple[Reservation, ...]:
         """All jobs under way, oldest first."""
-        rows = self._db.execute("SELECT id, key_id, amount_wei, job_id FROM orders ORDER BY id")
-        return tuple(_order(row) for row in rows)
+        rows = self._db.execute(_RESERVATION + " ORDER BY id")
+        return tuple(_reservation(row) for row in rows)
 
-    def _order(self, order_id: int) -> OpenOrder | None:
-        found = self._db.execute("SELECT id, key_id, amount_wei, job_id FROM orders WHERE id = ?", (order_id,))
+    def _reservation(self, reservation_id: int) -> Reservation | None:
+        found = self._db.execute(_RESERVATION + " WHERE id = ?", (reservation_id,))
         row = found.fetchone()
-        return None if row is None else _order(row)
+        return None if row is None else _reservation(row)
 
     def _insert(self, key_id: str, amount_wei: int) -> int:
         done = self._db.execute(
-            "INSERT INTO orders (key_id, amount_wei, job_id) VALUES (?, ?, '')", (key_id, str(amount_wei))
+            "INSERT INTO reservations (key_id, amount_wei, job_id) VALUES (?, ?, '')", (key_id, str(amount_wei))
         )
         assert done.lastrowid is not None
         return done.lastrowid
@@ -223,6 +226,6 @@ def _key(row: tuple[str, str, bytes, str, str, str, int, str, int, int, int]) ->
     return GatewayKey(key_id, name, secret_hash, *money, rate, tuple(json.loads(models)), *times)
 
 
-def _order(row: tuple[int, str, str, str]) -> OpenOrder:
-    order_id, key_id, amount_wei, job_id = row
-    return OpenOrder(order_id, key_id, int(amount_wei), job_id)
+def _reservation(row: tuple[int, str, str, str]) -> Reservation:
+    reservation_id, key_id, amount_wei, job_id = row
+    return Reservation(reservation_id, key_id, int(amount_wei), job_id)

@@ -26,8 +26,8 @@ from node.api.gateway import completions
 from node.api.gateway.bodies import chat_body, embeddings_body
 from node.api.gateway.callers import Doorkeeper, require_program
 from node.api.gateway.chats import ChatStream, whole_answers
+from node.api.gateway.job_desk import JobDesk
 from node.api.gateway.keys import GatewayKey
-from node.api.gateway.orders import JobDesk
 from node.api.gateway.rates import KeyRates
 from node.api.gateway.refusals import GatewayRefusal, refusal_of
 from node.api.stream import unless_left
@@ -106,13 +106,13 @@ class GatewayRoutes:
 
         async def answer() -> None:
             placed = await self._desk.place(key, body.ask, body.choices)
-            name, created_s = f"chatcmpl-{placed.orders[0].job_id}", self._clock_ms() // 1000
+            name, created_s = f"chatcmpl-{placed.jobs[0].job_id}", self._clock_ms() // 1000
             envelope = completions.Envelope(name, placed.model, created_s, placed.prompt_tokens)
             if body.is_streamed:
                 stream = ChatStream(self._backend, self._desk, envelope, with_usage=body.with_usage)
-                await stream.send(placed.orders, send)
+                await stream.send(placed.jobs, send)
             else:
-                jobs = await whole_answers(self._backend, self._desk, placed.orders)
+                jobs = await whole_answers(self._backend, self._desk, placed.jobs)
                 await _answer(request, envelope.completion(jobs), send)
 
         await unless_left(request.receive, answer)
@@ -126,7 +126,7 @@ class GatewayRoutes:
 
         async def answer() -> None:
             placed = await self._desk.place(key, body.ask, 1)
-            (job,) = await whole_answers(self._backend, self._desk, placed.orders)
+            (job,) = await whole_answers(self._backend, self._desk, placed.jobs)
             await _answer(request, completions.embeddings(job, as_base64=body.as_base64), send)
 
         await unless_left(request.receive, answer)

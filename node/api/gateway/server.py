@@ -16,8 +16,8 @@ from node.api.backend import Backend
 from node.api.gateway.budgets import KeyBudgets
 from node.api.gateway.callers import Doorkeeper
 from node.api.gateway.connections import BACKLOG, serve_connections
+from node.api.gateway.job_desk import JobDesk
 from node.api.gateway.key_file import open_key_file
-from node.api.gateway.orders import JobDesk
 from node.api.gateway.rates import KeyRates
 from node.api.gateway.routes import GatewayRoutes
 from protocol.errors import ConfigError
@@ -57,7 +57,7 @@ async def serve_gateway(
         budgets = KeyBudgets(file)
         async with trio.open_nursery() as nursery:
             desk = JobDesk(backend, budgets, nursery, checked=settings.checked)
-            await desk.close_lost()
+            await desk.settle_lost()
             nursery.start_soon(desk.keep_settled)
             routes = GatewayRoutes(
                 backend,

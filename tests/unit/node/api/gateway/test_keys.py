@@ -56,8 +56,8 @@ def test_file_keeps_only_a_hash_and_belongs_to_its_user(tmp_path: Path) -> None:
 def test_amount_above_the_integers_of_sqlite_is_kept(tmp_path: Path) -> None:
     _, key = make_key(tmp_path, budget_wei=2**96 - 1)
     with open_key_file(tmp_path) as file:
-        (order,) = file.reserve(key.id, [2**95])
-        file.close_order(order, 2**94)
+        (held,) = file.reserve(key.id, [2**95])
+        file.settle(held, 2**94)
     found = kept_key(tmp_path, key)
     assert (found.budget_wei, found.spent_wei, found.reserved_wei) == (2**96 - 1, 2**94, 0)
 
@@ -85,17 +85,17 @@ def test_parallel_reservations_never_exceed_the_budget(tmp_path: Path) -> None:
     assert kept_key(tmp_path, key).reserved_wei == 9 * VCN
 
 
-def test_order_goes_from_reserved_to_spent_once(tmp_path: Path) -> None:
+def test_reservation_goes_from_reserved_to_spent_once(tmp_path: Path) -> None:
     _, key = make_key(tmp_path, budget_wei=100)
     with open_key_file(tmp_path) as file:
-        (order,) = file.reserve(key.id, [60])
-        file.name_job(order, "ab" * 32)
-        file.adjust(order, 20)
-        assert (file.orders()[0].job_id, file.orders()[0].amount_wei) == ("ab" * 32, 20)
+        (held,) = file.reserve(key.id, [60])
+        file.name_job(held, "ab" * 32)
+        file.adjust(held, 20)
+        assert (file.reservations()[0].job_id, file.reservations()[0].amount_wei) == ("ab" * 32, 20)
         for _ in range(2):
-            file.close_order(order, 25)
-            file.adjust(order, 90)
-        assert file.orders() == ()
+            file.settle(held, 25)
+            file.adjust(held, 90)
+        assert file.reservations() == ()
     found = kept_key(tmp_path, key)
     assert (found.spent_wei, found.reserved_wei, found.left_wei) == (25, 0, 75)
 
@@ -116,17 +116,17 @@ def test_revoked_key_stays_revoked_from_the_first_time(tmp_path: Path) -> None:
             file.revoke("ffff", 5)
 
 
-def test_full_file_forgets_revoked_keys_without_open_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_file_forgets_revoked_keys_without_open_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_file, "MAX_KEYS", 2)
     _, first = make_key(tmp_path)
     _, second = make_key(tmp_path)
     with open_key_file(tmp_path) as file:
-        (order,) = file.reserve(first.id, [1])
+        (held,) = file.reserve(first.id, [1])
         file.revoke(first.id, 5)
     with pytest.raises(Fault, match="2 keys already"):
         make_key(tmp_path)
     with open_key_file(tmp_path) as file:
-        file.close_order(order, 1)
+        file.settle(held, 1)
     _, third = make_key(tmp_path)
     with open_key_file(tmp_path) as file:
         assert {key.id for key in file.all_keys()} == {second.id, third.id}

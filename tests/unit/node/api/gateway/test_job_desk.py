@@ -14,9 +14,9 @@ from node.api.backend import JobAsk
 from node.api.faults import Fault
 from node.api.gateway.bodies import chat_body, embeddings_body
 from node.api.gateway.budgets import KeyBudgets
+from node.api.gateway.job_desk import JobDesk, PlacedJobs
 from node.api.gateway.key_file import open_key_file
 from node.api.gateway.keys import GatewayKey
-from node.api.gateway.orders import JobDesk, PlacedOrders
 from node.api.gateway.refusals import GatewayRefusal
 from protocol.stages.assignment import order_total
 from tests.fakes.answering import COST_WEI, AnsweringBackend
@@ -36,7 +36,7 @@ def open_desk(tmp_path: Path) -> OpenDesk:
         with open_key_file(tmp_path) as file:
             async with trio.open_nursery() as nursery:
                 desk = JobDesk(backend, KeyBudgets(file), nursery, checked=checked)
-                await desk.close_lost()
+                await desk.settle_lost()
                 yield desk
                 nursery.cancel_scope.cancel()
 
@@ -74,7 +74,7 @@ async def test_most_that_a_job_may_cost_is_set_aside(tmp_path: Path, open_desk: 
     backend = FakeBackend()
     async with open_desk(backend) as desk:
         placed = await desk.place(key, ASK, 2)
-    assert (placed.model, placed.prompt_tokens, len(placed.orders)) == (SMOL.name, 5, 2)
+    assert (placed.model, placed.prompt_tokens, len(placed.jobs)) == (SMOL.name, 5, 2)
     assert money(tmp_path, key) == (0, 2 * MOST_WEI)
     assert [ask.max_price_wei for ask in backend.asked] == [64 * VCN // 100] * 2
 
@@ -105,7 +105,7 @@ async def test_texts_are_priced_by_their_units(tmp_path: Path, open_desk: OpenDe
     assert money(tmp_path, key) == (0, order_total(2 * 10 * VCN // 1_000, with_bonus=True))
 
 
-async def test_budget_that_does_not_hold_all_jobs_orders_none(tmp_path: Path, open_desk: OpenDesk) -> None:
+async def test_budget_that_does_not_hold_all_jobs_asks_for_none(tmp_path: Path, open_desk: OpenDesk) -> None:
     _, key = make_key(tmp_path, budget_wei=2 * MOST_WEI)
     backend = FakeBackend()
     async with open_desk(backend) as desk:
@@ -177,7 +177,7 @@ async def test_caller_that_leaves_while_a_job_is_asked_for_does_not_undo_it(
         assert money(tmp_path, key) == (0, MOST_WEI)
 
 
-async def test_order_of_a_killed_daemon_counts_in_full(tmp_path: Path, open_desk: OpenDesk) -> None:
+async def test_job_of_a_killed_daemon_counts_in_full(tmp_path: Path, open_desk: OpenDesk) -> None:
     _, key = make_key(tmp_path)
     backend = StuckBackend()
     async with open_desk(backend) as desk, trio.open_nursery() as nursery:
@@ -190,10 +190,10 @@ async def test_order_of_a_killed_daemon_counts_in_full(tmp_path: Path, open_desk
         assert money(tmp_path, key) == (MOST_WEI, 0)
 
 
-async def placed_job(desk: JobDesk, backend: FakeBackend, key: GatewayKey, **changes: Any) -> PlacedOrders:
+async def placed_job(desk: JobDesk, backend: FakeBackend, key: GatewayKey, **changes: Any) -> PlacedJobs:
     """A job that has come so far."""
     placed = await desk.place(key, ASK, 1)
-    backend.change(placed.orders[0].job_id, **changes)
+    backend.change(placed.jobs[0].job_id, **changes)
     return placed
 
 
@@ -226,10 +226,10 @@ async def test_answer_frees_what_it_did_not_cost_and_a_refund_the_rest(tmp_path:
     backend = AnsweringBackend()
     async with open_desk(backend) as desk:
         placed = await desk.place(key, ASK, 1)
-        (order,) = placed.orders
-        await desk.answered(order, backend.held[order.job_id])
+        (job,) = placed.jobs
+        await desk.answered(job, backend.held[job.job_id])
         assert money(tmp_path, key) == (0, COST_WEI)
-        backend.change(order.job_id, state="refunded", cost_wei=0)
+        backend.change(job.job_id, state="refunded", cost_wei=0)
         await desk.settle()
     assert money(tmp_path, key) == (0, 0)
 

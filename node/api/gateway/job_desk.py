@@ -1,6 +1,7 @@
 """Jobs on account of a key: the most that they may cost is set aside first, and what they did cost is counted after."""
 
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -9,7 +10,7 @@ from node.api.admission import able_nodes, find_model
 from node.api.backend import Backend, JobAsk
 from node.api.faults import Fault, vcn
 from node.api.gateway.budgets import KeyBudgets
-from node.api.gateway.key_file import OpenOrder
+from node.api.gateway.key_file import Reservation
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.refusals import GatewayRefusal
 from node.api.views import ANSWERED, JobView
@@ -25,10 +26,10 @@ SETTLE_S = 30.0
 
 
 @dataclass(slots=True)
-class PlacedOrder:
+class PlacedJob:
     """A job of a request; `asked` is set once it has an id or `error` says why not."""
 
-    order_id: int
+    reservation_id: int
     amount_wei: int
     job_id: str = ""
     error: NodeError | None = None
@@ -36,12 +37,12 @@ class PlacedOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedOrders:
+class PlacedJobs:
     """The jobs of a request, all of one ask; `model` is its whole name."""
 
     model: str
     prompt_tokens: int
-    orders: tuple[PlacedOrder, ...]
+    jobs: tuple[PlacedJob, ...]
 
 
 class JobDesk:
@@ -53,7 +54,7 @@ class JobDesk:
         self._nursery = nursery
         self._checked = checked
 
-    async def place(self, key: GatewayKey, ask: JobAsk, count: int) -> PlacedOrders:
+    async def place(self, key: GatewayKey, ask: JobAsk, count: int) -> PlacedJobs:
         """Ask for `count` jobs; returns once each has an id.
 
         Raises: GatewayRefusal 402 if the budget does not hold them all, 404 for a model that the key may not use;
@@ -71,61 +72,62 @@ class JobDesk:
         prices = sorted(price_of(Wei(node.price_wei), ask.max_new_tokens) for node in able)
         ask = replace(ask, max_price_wei=prices[len(prices) // 2])
         most_wei = order_total(ask.max_price_wei, with_bonus=ask.with_bonus, checked=checked)
-        orders = await self._reserve(key, most_wei, count)
-        for order in orders:
-            self._nursery.start_soon(self._ask, order, ask)
-        for order in orders:
-            await order.asked.wait()
+        placed = await self._reserve(key, most_wei, count)
+        for each in placed:
+            self._nursery.start_soon(self._ask, each, ask)
+        for each in placed:
+            await each.asked.wait()
         log.info("jobs ordered", extra={"key": key.id, "jobs": count, "most_wei": str(most_wei * count)})
-        for order in orders:
-            if order.error is not None:
-                raise order.error
-        return PlacedOrders(model.name, size.prompt_tokens, orders)
+        for each in placed:
+            if each.error is not None:
+                raise each.error
+        return PlacedJobs(model.name, size.prompt_tokens, placed)
 
-    async def _reserve(self, key: GatewayKey, most_wei: int, count: int) -> tuple[PlacedOrder, ...]:
+    async def _reserve(self, key: GatewayKey, most_wei: int, count: int) -> tuple[PlacedJob, ...]:
         ids = await self._budgets.reserve(key.id, [most_wei] * count)
         if not ids:
             now = await self._budgets.find(key.id)
             left_wei = now.left_wei if now else 0
             words = f"this key has {vcn(left_wei)} VCN left of its budget, the request may cost {vcn(most_wei * count)}"
             raise GatewayRefusal(402, words, kind="insufficient_quota", code="insufficient_quota")
-        return tuple(PlacedOrder(order_id, most_wei) for order_id in ids)
+        return tuple(PlacedJob(reservation_id, most_wei) for reservation_id in ids)
 
-    async def _ask(self, order: PlacedOrder, ask: JobAsk) -> None:
+    async def _ask(self, placed: PlacedJob, ask: JobAsk) -> None:
         try:
-            order.job_id = await self._backend.ask_job(ask)
-            await self._budgets.name_job(order.order_id, order.job_id)
+            placed.job_id = await self._backend.ask_job(ask)
         except NodeError as error:
-            order.error = error
-            await self._give_up(order, error)
+            placed.error = error
+            # A request that is not signed yet may still become a job, so its reservation stays until the next start.
+            if not (isinstance(error, Fault) and error.code == "busy"):
+                await self._note(self._budgets.settle(placed.reservation_id, 0))
         except Exception:
             log.exception("a job could not be asked for")
-            order.error = Fault("internal", "the job could not be asked for")
+            placed.error = Fault("internal", "the job could not be asked for")
+        else:
+            await self._note(self._budgets.name_job(placed.reservation_id, placed.job_id))
         finally:
-            order.asked.set()
+            placed.asked.set()
 
-    async def _give_up(self, order: PlacedOrder, error: NodeError) -> None:
-        """A job that was refused costs nothing; one whose request may still be signed counts until the next start."""
-        if order.job_id or (isinstance(error, Fault) and error.code == "busy"):
-            return
-        try:
-            await self._budgets.close_order(order.order_id, 0)
-        except NodeError as second:
-            log.error("an order stays open: %s", second)
-
-    async def answered(self, order: PlacedOrder, job: JobView) -> None:
+    async def answered(self, placed: PlacedJob, job: JobView) -> None:
         """The answer is here, and so its cost: the rest of what was set aside is free again."""
-        await self._budgets.adjust(order.order_id, job.cost_wei)
+        await self._note(self._budgets.adjust(placed.reservation_id, job.cost_wei))
 
-    async def close_lost(self) -> None:
-        """Orders without a job are of a daemon that was killed: they may have cost all that was set aside.
+    async def _note(self, change: Awaitable[None]) -> None:
+        """Change a reservation. If the disk refuses, the key stays charged with the most, and its answer comes."""
+        try:
+            await change
+        except NodeError as error:
+            log.error("a reservation stays as it is: %s", error)
 
-        Call it before the first order is placed.
+    async def settle_lost(self) -> None:
+        """Reservations without a job are of a daemon that was killed: their jobs may have cost all of it.
+
+        Call it before the first job is placed.
         """
-        for order in await self._budgets.orders():
-            if not order.job_id:
-                log.warning("an order of a killed daemon counts in full", extra={"key": order.key_id})
-                await self._budgets.close_order(order.id, order.amount_wei)
+        for reservation in await self._budgets.reservations():
+            if not reservation.job_id:
+                log.warning("a job of a killed daemon counts in full", extra={"key": reservation.key_id})
+                await self._budgets.settle(reservation.id, reservation.amount_wei)
 
     async def keep_settled(self) -> None:
         """Settle jobs as they end, until cancelled."""
@@ -134,22 +136,24 @@ class JobDesk:
                 await self.settle()
             except NodeError as error:
                 log.error("budgets could not be settled: %s", error)
+            except Exception:
+                log.exception("budgets could not be settled")
             await trio.sleep(SETTLE_S)
 
     async def settle(self) -> None:
-        """Count what the jobs under way cost by now, and close the orders of those that have ended."""
-        orders = [order for order in await self._budgets.orders() if order.job_id]
-        if not orders:
+        """Count what the jobs under way cost by now, and settle those that have ended."""
+        reservations = [each for each in await self._budgets.reservations() if each.job_id]
+        if not reservations:
             return
         jobs = {job.id: job for job in await self._backend.jobs() if job.side == "requester"}
-        for order in orders:
-            await self._settle(order, jobs.get(order.job_id))
+        for reservation in reservations:
+            await self._settle(reservation, jobs.get(reservation.job_id))
 
-    async def _settle(self, order: OpenOrder, job: JobView | None) -> None:
+    async def _settle(self, reservation: Reservation, job: JobView | None) -> None:
         if job is None:
             # The journal has forgotten the job, so nothing about its cost will be heard any more.
-            await self._budgets.close_order(order.id, order.amount_wei)
+            await self._budgets.settle(reservation.id, reservation.amount_wei)
         elif job.ended:
-            await self._budgets.close_order(order.id, job.cost_wei)
-        elif job.state in ANSWERED and job.cost_wei != order.amount_wei:
-            await self._budgets.adjust(order.id, job.cost_wei)
+            await self._budgets.settle(reservation.id, job.cost_wei)
+        elif job.state in ANSWERED and job.cost_wei != reservation.amount_wei:
+            await self._budgets.adjust(reservation.id, job.cost_wei)
