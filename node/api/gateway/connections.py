@@ -31,8 +31,8 @@ BACKLOG = 64
 HEAD_S = 5.0
 """From the connection, or the answer before, to the end of the next request's head."""
 HANDSHAKE_S = 5.0
-SEND_S = 20.0
-"""For each piece that is sent: a client that does not read so long has left."""
+SEND_S = 10.0
+"""For each piece that is sent: a client that does not read so long has left. Less than a daemon may take to stop."""
 ACCEPT_AGAIN_S = 0.1
 MAX_HEAD_BYTES = 16 * 1024
 

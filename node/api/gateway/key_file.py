@@ -168,15 +168,16 @@ class KeyFile:
 
 
 @contextmanager
-def open_key_file(directory: Path) -> Iterator[KeyFile]:
-    """The keys of a data directory; the file is made at the first use and only its user may read it.
+def open_key_file(directory: Path, *, is_made: bool = True) -> Iterator[KeyFile]:
+    """The keys of a data directory, in a file that only its user may read.
 
+    Args: is_made, whether a file that is not there is made; if not, there are no keys, and changes are lost.
     Raises: ConfigError if it cannot be opened, is damaged or was written by a newer version.
     """
     path = directory / FILE_NAME
     if not directory.is_dir():
         raise ConfigError(f"there is no node at {directory}", "vcoin node init makes one")
-    file = _guard(path, lambda: _opened(path))
+    file = _guard(path, lambda: _opened(path if is_made or path.exists() else None))
     try:
         yield file
     except sqlite3.Error as error:
@@ -185,10 +186,11 @@ def open_key_file(directory: Path) -> Iterator[KeyFile]:
         file.close()
 
 
-def _opened(path: Path) -> KeyFile:
-    path.touch(mode=0o600)
+def _opened(path: Path | None) -> KeyFile:
+    if path is not None:
+        path.touch(mode=0o600)
     # One call at a time, whichever thread makes it.
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5.0)
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")

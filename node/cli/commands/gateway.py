@@ -69,7 +69,7 @@ def create(
 def list_(*, common: Common = COMMON) -> int:
     """List the keys, oldest first. Reserved is what jobs under way may still cost."""
     now_ms = _now_ms()
-    with open_key_file(data_dir_of(common.data_dir, os.environ)) as file:
+    with open_key_file(data_dir_of(common.data_dir, os.environ), is_made=False) as file:
         keys = file.all_keys()
     head = ("key", "name", "state", "budget VCN", "spent VCN", "reserved VCN", "rate", "expires", "models")
     return output.show(
@@ -89,7 +89,7 @@ def revoke(key: str, /, *, common: Common = COMMON) -> int:
         Its id, or the beginning of it.
     """
     now_ms = _now_ms()
-    with open_key_file(data_dir_of(common.data_dir, os.environ)) as file:
+    with open_key_file(data_dir_of(common.data_dir, os.environ), is_made=False) as file:
         found = file.revoke(key, now_ms)
     return output.show(common.json, _plain(found, now_ms), lambda: [f"key {found.id} is revoked"])
 

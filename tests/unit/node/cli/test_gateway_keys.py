@@ -63,6 +63,12 @@ def test_wrong_use_is_one_sentence(shell: Shell, arguments: tuple[str, ...], cod
     assert "Traceback" not in ran.err
 
 
+def test_only_a_new_key_makes_the_file(shell: Shell) -> None:
+    assert shell.run("gateway", "key", "list", "--json").json == []
+    assert shell.run("gateway", "key", "revoke", "ffffff").code == Exit.FAILED
+    assert not (shell.data_dir / FILE_NAME).exists()
+
+
 def test_directory_without_a_node_and_damaged_file_are_named(shell: Shell) -> None:
     none = shell.run("gateway", "key", "list", "--data-dir", str(shell.data_dir / "none"))
     assert (none.code, "there is no node at" in none.err) == (Exit.BAD_CONFIG, True)
