@@ -49,15 +49,25 @@ def money(directory: Path, key: GatewayKey) -> tuple[int, int]:
     return found.spent_wei, found.reserved_wei
 
 
-class StuckBackend(FakeBackend):
-    """Takes asks and never answers them."""
+def named_jobs(directory: Path) -> list[str]:
+    """The jobs that are reserved for, by their ids."""
+    with open_key_file(directory) as file:
+        return [each.job_id for each in file.reservations() if each.job_id]
+
+
+class SlowBackend(FakeBackend):
+    """Takes asks, and makes jobs of them once the test says so."""
 
     begun = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = trio.Event()
+
     async def ask_job(self, ask: JobAsk) -> str:
         self.begun += 1
-        await trio.sleep_forever()
-        raise AssertionError
+        await self.go.wait()
+        return await super().ask_job(ask)
 
 
 class RefusingBackend(FakeBackend):
@@ -162,30 +172,37 @@ async def test_model_that_the_key_may_not_use_is_not_there(tmp_path: Path, open_
     assert (caught.value.status, caught.value.code) == (404, "model_not_found")
 
 
-async def test_caller_that_leaves_while_a_job_is_asked_for_does_not_undo_it(
+async def leave(desk: JobDesk, backend: SlowBackend, key: GatewayKey) -> None:
+    """A caller that leaves while its job is asked for."""
+    with trio.fail_after(WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.place, key, ASK, 1)
+            while not backend.begun:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+
+async def test_job_whose_caller_left_while_it_was_asked_for_is_counted_by_its_id(
     tmp_path: Path, open_desk: OpenDesk
 ) -> None:
     _, key = make_key(tmp_path)
-    backend = StuckBackend()
+    backend = SlowBackend()
     async with open_desk(backend) as desk:
+        await leave(desk, backend, key)
+        backend.go.set()
         with trio.fail_after(WITHIN_S):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(desk.place, key, ASK, 1)
-                while not backend.begun:
-                    await trio.lowlevel.checkpoint()
-                nursery.cancel_scope.cancel()
-        assert money(tmp_path, key) == (0, MOST_WEI)
+            while not named_jobs(tmp_path):
+                await trio.lowlevel.checkpoint()
+        assert named_jobs(tmp_path) == list(backend.held)
+    assert money(tmp_path, key) == (0, MOST_WEI)
 
 
 async def test_job_of_a_killed_daemon_counts_in_full(tmp_path: Path, open_desk: OpenDesk) -> None:
     _, key = make_key(tmp_path)
-    backend = StuckBackend()
-    async with open_desk(backend) as desk, trio.open_nursery() as nursery:
-        nursery.start_soon(desk.place, key, ASK, 1)
-        with trio.fail_after(WITHIN_S):
-            while not backend.begun:
-                await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
+    backend = SlowBackend()
+    async with open_desk(backend) as desk:
+        await leave(desk, backend, key)
+    assert money(tmp_path, key) == (0, MOST_WEI)
     async with open_desk(FakeBackend()):
         assert money(tmp_path, key) == (MOST_WEI, 0)
 
