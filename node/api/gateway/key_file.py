@@ -21,6 +21,8 @@ from protocol.errors import ConfigError
 FILE_NAME = "gateway.sqlite"
 SCHEMA = 1
 MAX_KEYS = 1_000
+LOCKED_S = 5.0
+"""How long a change waits for that of another process."""
 _TABLES = """
     CREATE TABLE keys (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, secret_hash BLOB NOT NULL, budget_wei TEXT NOT NULL,
@@ -190,8 +192,10 @@ def _opened(path: Path | None) -> KeyFile:
     if path is not None:
         path.touch(mode=0o600)
     # One call at a time, whichever thread makes it.
-    db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5.0)
+    db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=LOCKED_S)
     try:
+        # As in the journal: one write to the disk a change, and FULL, so that no power cut loses it.
+        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         found = db.execute("PRAGMA user_version").fetchone()[0]
@@ -219,6 +223,8 @@ def _guard(path: Path, act: Callable[[], KeyFile]) -> KeyFile:
 
 
 def _unusable(path: Path, error: Exception) -> ConfigError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        return ConfigError(f"another process is writing {path}", "try again in a moment")
     return ConfigError(f"cannot use {path}: {error}", "restore it from a backup, or remove it and make new keys")
 
 

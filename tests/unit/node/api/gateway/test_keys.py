@@ -46,9 +46,12 @@ def test_header_without_a_key_is_none(shown: str) -> None:
 def test_file_keeps_only_a_hash_and_belongs_to_its_user(tmp_path: Path) -> None:
     shown, key = make_key(tmp_path)
     secret = shown.rpartition("_")[2] if shown.count("_") == 2 else shown.split("_", 2)[2]
-    path = tmp_path / FILE_NAME
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert secret.encode() not in path.read_bytes()
+    with open_key_file(tmp_path) as file:
+        file.reserve(key.id, [1])
+        paths = list(tmp_path.glob(f"{FILE_NAME}*"))
+        assert len(paths) == 3, "SQLite keeps changes beside the file while it is open"
+        assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
+        assert not any(secret.encode() in path.read_bytes() for path in paths)
     assert opens(Credential(key.id, secret), kept_key(tmp_path, key))
     assert not opens(Credential(key.id, secret + "x"), kept_key(tmp_path, key))
 
@@ -137,6 +140,18 @@ def test_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
     with pytest.raises(ConfigError, match=FILE_NAME), open_key_file(tmp_path):
         pass
+
+
+def test_file_that_another_process_writes_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = make_key(tmp_path)
+    monkeypatch.setattr(key_file, "LOCKED_S", 0.0)
+    with sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ConfigError, match="another process is writing"), open_key_file(tmp_path) as file:
+            file.revoke(key.id, 1)
+    db.close()
 
 
 def test_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
