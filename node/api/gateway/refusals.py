@@ -1,9 +1,12 @@
 """Refusals of the gateway, in the form and with the status that OpenAI's clients expect."""
 
+import logging
 from typing import Any
 
 from node.api.faults import Fault, fault_of
 from protocol.errors import NodeError
+
+log = logging.getLogger("vcoin.api.gateway")
 
 RETRY_LATER_S = 10
 """When a client may try again that hears that no node is able now."""
@@ -65,14 +68,24 @@ class GatewayRefusal(NodeError):
         return {"x-should-retry": "false"}
 
 
+_HIDDEN = {
+    "no_deposit": "the account of this node does not hold the price of the request",
+    "internal": "the node failed",
+}
+
+
 def refusal_of(error: NodeError) -> GatewayRefusal:
-    """Any error of the tree as a refusal: the reason of the node, and what mends it."""
+    """Any error of the tree as a refusal: the reason of the node, and what mends it.
+
+    The holder of a key is not the operator: amounts of the account, and errors of the chain, the disk or the engine,
+    which may name endpoints and paths, are in the log only.
+    """
     if isinstance(error, GatewayRefusal):
         return error
     fault = fault_of(error)
-    if fault.code == "internal":
-        # Its words are for the operator, who finds them in the log.
-        return GatewayRefusal(500, "the node failed; its log says more", kind=_SERVER, code="internal")
+    if fault.code in _HIDDEN or not isinstance(error, Fault):
+        log.error("a request of the gateway failed: %s", fault.message)
+        fault = Fault(fault.code, _HIDDEN.get(fault.code, "the node cannot ask for jobs now"), "its log says more")
     words = f"{fault.message}. {_sentence(fault.hint)}" if fault.hint else fault.message
     status, kind, code = _OF_FAULT.get(fault.code, (503, _SERVER, ""))
     return GatewayRefusal(

@@ -6,7 +6,6 @@ An error is {error: {message, type, param, code}}, as OpenAI's clients read it.
 """
 
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
@@ -32,8 +31,6 @@ from node.api.gateway.rates import KeyRates
 from node.api.gateway.refusals import GatewayRefusal, refusal_of
 from node.api.stream import unless_left
 from protocol.errors import NodeError
-
-log = logging.getLogger("vcoin.api.gateway")
 
 BODY_S = 30.0
 """For a whole body: a client that dawdles makes room for the next."""
@@ -174,10 +171,7 @@ def _refuse(refusal: GatewayRefusal) -> Response:
 
 
 async def _on_refusal(_request: Request, error: Exception) -> Response:
-    refusal = refusal_of(cast(NodeError, error))
-    if refusal.status == 500:
-        log.error("a request failed: %s", error)
-    return _refuse(refusal)
+    return _refuse(refusal_of(cast(NodeError, error)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

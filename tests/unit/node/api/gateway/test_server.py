@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.api import views as views
+from node.api.backend import JobAsk, Measure
 from node.api.fields import MAX_BODY_BYTES
 from node.api.gateway import connections, routes
 from node.api.gateway.keys import new_credential
 from node.api.gateway.server import GatewaySettings, serve_gateway
-from protocol.errors import ConfigError
+from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from tests.fakes.answering import COST_WEI, AnsweringBackend
 from tests.fakes.backend import SMOL, VCN, FakeBackend
 from tests.support.scenes.gateways import CHAT, WITHIN_S, Gateway, kept_key, make_key, now_ms, open_gateway
@@ -146,6 +147,28 @@ async def test_client_without_money_is_402(tmp_path: Path) -> None:
     async with open_gateway(tmp_path, FakeBackend(free_wei=0)) as gateway:
         answer = await gateway.chat()
     assert (answer.status_code, error_of(answer)["code"]) == (402, "no_deposit")
+    assert "VCN" not in answer.text, "the account is no business of a key's holder"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ChainError("https://rpc.example/SECRET is away"), 503),
+        (ExecutorError("/SECRET/docker.sock"), 503),
+        (AdapterError("/SECRET/store is full"), 500),
+        (AdapterError("/SECRET/store is full", transient=True), 503),
+    ],
+)
+async def test_trouble_of_the_machine_is_for_its_log(
+    gateway: Gateway, error: AdapterError, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(ask: JobAsk) -> Measure:
+        raise error
+
+    gateway.backend.measure = broken  # type: ignore[method-assign]
+    answer = await gateway.chat()
+    assert (answer.status_code, "SECRET" in answer.text) == (status, False)
+    assert "SECRET" in caplog.text
 
 
 async def test_prompt_that_does_not_fit_is_named_as_openai_does(gateway: Gateway) -> None:
