@@ -100,17 +100,36 @@ def require_url(text: str) -> None:
 def _loopback(raw: object, base: Path) -> str:
     """host:port on this machine, or nothing."""
     text = _text(raw, base)
-    if not text:
-        return ""
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname or "", parts.port
-        inside = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        inside, port = False, None
-    if not inside or port is None or text != parts.netloc or parts.username is not None:
+    host = _host_of(text)
+    if text and (host is None or not host.is_loopback):
         raise ValueError('expected an address of this machine with a port, for example "127.0.0.1:9464"')
     return text
+
+
+def _tcp_address(raw: object, base: Path) -> str:
+    """host:port with an IP address for host, or nothing."""
+    text = _text(raw, base)
+    if text and _host_of(text) is None:
+        raise ValueError('expected an IP address with a port, for example "127.0.0.1:8402"')
+    return text
+
+
+def _host_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address of host:port; None if the text is anything else."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = ipaddress.ip_address(parts.hostname or ""), parts.port
+    except ValueError:
+        return None
+    return host if port is not None and text == parts.netloc and parts.username is None else None
+
+
+def _hosts(raw: object, base: Path) -> tuple[str, ...]:
+    """Names as a Host header has them, without a port."""
+    names = _texts(raw, base)
+    if not all(re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name) for name in names):
+        raise ValueError("expected names of hosts in small letters, without a port")
+    return names
 
 
 def _only(raw: object, base: Path) -> str:
@@ -296,6 +315,16 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """The address at which programs with a key ask for jobs as they would ask OpenAI."""
+
+    listen: Annotated[str, Field(_tcp_address, "serve OpenAI's interface at this address; empty: nowhere")] = ""
+    hosts: Annotated[tuple[str, ...], Field(_hosts, "names by which a proxy asks, beside addresses and localhost")] = ()
+    certificate: Annotated[Path | None, Field(_path, "PEM file for TLS; other machines need it or a proxy")] = None
+    certificate_key: Annotated[Path | None, Field(_path, "PEM file of its key, without a password")] = None
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsConfig:
     """The address at which Prometheus reads the node's numbers."""
 
@@ -329,6 +358,7 @@ class Config:
     chain: ChainConfig
     executor: ExecutorConfig
     api: ApiConfig
+    gateway: GatewayConfig
     metrics: MetricsConfig
     log: LogConfig
     origins: Mapping[str, str]

@@ -3,6 +3,7 @@
 The requester's role applies the same rules again to real offers. Here they give words and a way out.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from node.api.backend import JobAsk
@@ -56,7 +57,7 @@ def admit(ask: JobAsk, model: ModelView, prompt_tokens: int, market: Market) -> 
     to_come = ask.max_new_tokens if ask.kind == "generate" else 0
     if prompt_tokens + to_come > model.context:
         raise prompt_too_long(prompt_tokens, to_come, model.context)
-    able = _able(ask, model, market)
+    able = able_nodes(ask, model, market.nodes, market.owner)
     prices = {node.node_id: price_of(Wei(node.price_wei), ask.max_new_tokens) for node in able}
     cheapest = min(prices.values())
     if ask.max_price_wei and cheapest > ask.max_price_wei:
@@ -69,9 +70,12 @@ def _mask(ask: JobAsk, model: ModelView) -> int:
     return 0xFFFFFFFF if ask.uncalibrated else sum(1 << each for each in model.classes_for(ask.kind))
 
 
-def _able(ask: JobAsk, model: ModelView, market: Market) -> list[PeerView]:
-    """The nodes that could do it, by one rule after the other; the rule that leaves none is the reason to give."""
-    left = [node for node in market.nodes if node.owner != market.owner]
+def able_nodes(ask: JobAsk, model: ModelView, nodes: Iterable[PeerView], owner: str) -> list[PeerView]:
+    """The nodes that could do a job, by one rule after the other; never those of this node's owner.
+
+    Raises: Fault no_able_node, with the rule that leaves none as the reason.
+    """
+    left = [node for node in nodes if node.owner != owner]
     if not left:
         raise no_able_node("no other node has been heard of yet")
     classes = {class_id for class_id in range(32) if _mask(ask, model) >> class_id & 1}

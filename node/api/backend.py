@@ -86,6 +86,18 @@ class ModelCare(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The size of a job before it is asked for.
+
+    prompt_tokens: of what its user wrote, without what the model's template puts around it. max_new_tokens: those that
+    it may cost; of a kind that only reads, the units that its texts need.
+    """
+
+    prompt_tokens: int
+    max_new_tokens: int
+
+
 class Backend(Protocol):
     """The daemon, as its API sees it."""
 
@@ -102,6 +114,9 @@ class Backend(Protocol):
         Returns: the id to show and follow it by, once the requester has the request: its id in hex.
         Raises: Fault unknown_model, prompt_too_long, no_deposit, price_over_cap, no_able_node, not_ready.
         """
+
+    async def measure(self, ask: JobAsk) -> Measure:
+        """The size of a job, by the tokenizer of its model. Raises: Fault unknown_model, prompt_too_long, too_large."""
 
     async def jobs(self) -> tuple[views.JobView, ...]:
         """All jobs that the journal knows, newest first, on either side; `text` may be left empty here."""

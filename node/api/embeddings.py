@@ -14,7 +14,11 @@ async def answer(backend: Backend, ask: JobAsk) -> dict[str, Any]:
 
     Raises: Fault, as Backend.ask_job, or job_failed if no node did it.
     """
-    job = await _answered(backend, await backend.ask_job(ask))
+    return as_openai(await answered(backend, await backend.ask_job(ask)))
+
+
+def as_openai(job: JobView) -> dict[str, Any]:
+    """The vectors of an answered job."""
     vectors = [json.loads(line) for line in job.text.splitlines()]
     used = job.tokens * UNIT_TOKENS
     return {
@@ -25,7 +29,8 @@ async def answer(backend: Backend, ask: JobAsk) -> dict[str, Any]:
     }
 
 
-async def _answered(backend: Backend, job_id: str) -> JobView:
+async def answered(backend: Backend, job_id: str) -> JobView:
+    """Wait for the answer of a job. Raises: Fault of the job, job_failed if it ended without one."""
     async with backend.follow(job_id) as updates:
         async for update in updates:
             job = update.job

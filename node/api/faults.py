@@ -11,6 +11,7 @@ from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 _LISTS = {
     "case": "vcoin case list",
     "job": "vcoin job list",
+    "key": "vcoin gateway key list",
     "model": "vcoin model list",
     "node": "vcoin status --nodes",
     "proposal": "vcoin timelock show",

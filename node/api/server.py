@@ -39,6 +39,7 @@ from node.api import asks, embeddings
 from node.api.backend import Backend as Backend
 from node.api.backend import LaneStep, ModelStep
 from node.api.faults import Fault, fault_of
+from node.api.fields import MAX_BODY_BYTES, read_object
 from node.api.metrics import CONTENT_TYPE, exposition
 from node.api.stream import FollowResponse
 from node.api.views import plain
@@ -108,7 +109,7 @@ def _routes(backend: Backend) -> Starlette:
 
     async def pull(request: Request) -> Response:
         _require_no_query(request)
-        return FollowResponse(backend.shelf.pull(asks.model_name(asks.read_object(await _body(request)))))
+        return FollowResponse(backend.shelf.pull(asks.model_name(read_object(await _body(request)))))
 
     async def metrics(request: Request) -> Response:
         _require_no_query(request)
@@ -164,7 +165,7 @@ def _order(path: str, carry_out: Callable[..., Awaitable[Any]], *, status: int =
 
     async def answer(request: Request) -> Response:
         _require_no_query(request)
-        body = asks.read_object(await _body(request))
+        body = read_object(await _body(request))
         return _json(plain(await carry_out(body, **request.path_params)), status)
 
     return Route(path, answer, methods=["POST"])
@@ -185,8 +186,8 @@ async def _body(request: Request) -> bytes:
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) > asks.MAX_BODY_BYTES:
-                raise Fault("too_large", f"the body has more than {asks.MAX_BODY_BYTES} bytes")
+            if len(body) > MAX_BODY_BYTES:
+                raise Fault("too_large", f"the body has more than {MAX_BODY_BYTES} bytes")
     return bytes(body)
 
 

@@ -1,8 +1,9 @@
 """A followed job or pull as a response: one JSON object a line, until it has ended or the reader leaves."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import trio
@@ -25,18 +26,8 @@ class FollowResponse(Response):
         self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One task sends, one waits for the reader to leave; whichever ends first ends the other."""
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_left, receive, nursery.cancel_scope)
-            try:
-                await self._send_all(send)
-            except Exception as error:
-                # Out of the nursery as it is, not in a group, so that it is reported like that of any other route.
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        """Send until the job has ended or the reader leaves."""
+        await unless_left(receive, partial(self._send_all, send))
 
     async def _send_all(self, send: Send) -> None:
         async with self._source as updates:
@@ -51,6 +42,21 @@ class FollowResponse(Response):
                 await _send_line(send, Fault("internal", "the daemon failed", "its log says more").plain())
                 raise
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def unless_left(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something for a caller, and break it off when the caller leaves. Its body must have been read."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_when_left, receive, nursery.cancel_scope)
+        try:
+            await work()
+        except Exception as error:
+            # Out of the nursery as it is, not in a group, so that it is reported like that of any other route.
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _send_line(send: Send, content: Any) -> None:

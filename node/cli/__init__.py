@@ -15,6 +15,8 @@ NOUNS = {
     "status": ("status:status", "Show what the node does, at a glance."),
     "node": ("node:app", "Set up a node, run it, and see how it does."),
     "job": ("job:app", "Ask for jobs, follow them, and prove what became of them."),
+    "chat": ("chat:chat", "Talk with a model; each answer is a job, and its cost is shown."),
+    "gateway": ("gateway:app", "Keys of programs that ask this node for jobs as they would ask OpenAI."),
     "account": ("account:app", "The client's money, from which jobs are paid."),
     "lane": ("lane:app", "Money locked for one node, out of which only that node is paid."),
     "stake": ("stake:app", "What a node's owner puts up for its honesty."),

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from node.daemon.readings import lines_of, tokens_to_read
-from node.daemon.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of
+from node.daemon.text import TextStream, Tokenizer, load_tokenizer, prompt_tokens, text_of, written_tokens
 from p2p.store import ContentStore
 from protocol.errors import AdapterError
 from protocol.stages.blob import ModelManifest
@@ -65,6 +65,10 @@ class Answers:
         """How many tokens each text has at most that a model is to read. Raises: AdapterError."""
         tokenizer = await self.tokenizer(manifest)
         return await trio.to_thread.run_sync(tokens_to_read, tokenizer, texts, labels)
+
+    async def count_tokens(self, manifest: ModelManifest, texts: Sequence[str]) -> int:
+        """How many tokens these texts have together. Raises: AdapterError."""
+        return await trio.to_thread.run_sync(written_tokens, await self.tokenizer(manifest), texts)
 
     async def count_prompt(self, manifest: ModelManifest, contents: list[str]) -> int:
         """How many tokens a chat of these messages has at most. Raises: AdapterError."""

@@ -9,7 +9,7 @@ from chain.rpc.clock import HINT
 from node.api import views as api
 from node.api.admission import Market, admit
 from node.api.asks import default_timeout_ms
-from node.api.backend import JobAsk
+from node.api.backend import JobAsk, Measure
 from node.api.faults import Fault
 from node.daemon.answers import Answers
 from node.daemon.parts import Parts
@@ -84,6 +84,14 @@ async def admitted(
         nonce=secrets.randbits(63),
         sealed_input=stored.sealed if len(stored.sealed) <= params.MAX_INLINE_BYTES else b"",
     )
+
+
+async def measured(ask: JobAsk, shelf: ModelShelf, answers: Answers) -> Measure:
+    """The size of a job, as Backend.measure."""
+    manifest = await shelf.find(ask.model)
+    sized, _ = await _measured(ask, manifest, answers)
+    written = [message.content for message in ask.messages] or list(ask.texts)
+    return Measure(await answers.count_tokens(manifest, written), sized.max_new_tokens)
 
 
 async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> tuple[JobAsk, int]:

@@ -10,11 +10,11 @@ import trio
 from chain.tx.wallet import Key
 from executor.models import ModelUnusable
 from node.api import views as api
-from node.api.backend import JobAsk, LaneStep
+from node.api.backend import JobAsk, LaneStep, Measure
 from node.api.faults import Fault, not_found
 from node.api.prefix import complete
 from node.daemon.answers import Answers
-from node.daemon.asking import admitted
+from node.daemon.asking import admitted, measured
 from node.daemon.following import FollowedJobs
 from node.daemon.leaves import Leaves
 from node.daemon.parts import Parts
@@ -56,6 +56,10 @@ class NodeBackend:
         asked = await admitted(ask, self._parts, self._views, self.shelf, self._answers, self.status.account())
         await self._parts.driver.deliver(asked)
         return await self.followed.signed_id(asked.ask_id)
+
+    async def measure(self, ask: JobAsk) -> Measure:
+        """See Backend."""
+        return await measured(ask, self.shelf, self._answers)
 
     async def jobs(self) -> tuple[api.JobView, ...]:
         """See Backend."""

@@ -84,8 +84,12 @@ def prompt_tokens(tokenizer: Tokenizer, contents: Sequence[str]) -> int:
 
     The node that runs the job counts exactly, by the model's template; this says early what can never fit.
     """
-    said = sum(count_tokens(tokenizer, content) for content in contents)
-    return said + FRAME_TOKENS * len(contents) + OPENING_TOKENS
+    return written_tokens(tokenizer, contents) + FRAME_TOKENS * len(contents) + OPENING_TOKENS
+
+
+def written_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> int:
+    """How many tokens some texts have together, without what goes around them. Raises: AdapterError."""
+    return sum(count_tokens(tokenizer, text) for text in texts)
 
 
 def _guarded(failure: str, call: Callable[[], T]) -> T:

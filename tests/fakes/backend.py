@@ -10,11 +10,12 @@ from typing import Any
 
 from node.api import views as views
 from node.api.admission import Market, admit, find_model
-from node.api.backend import JobAsk, LaneStep, ModelStep
+from node.api.backend import JobAsk, LaneStep, Measure, ModelStep
 from node.api.faults import Fault, not_found
 from node.api.feed import Feed
 from node.api.prefix import complete
 from protocol.errors import Reverted
+from protocol.judging.reading import units_of
 
 VCN = 10**18
 OWNER = "0x" + "11" * 20
@@ -205,6 +206,11 @@ class FakeBackend:
         job_id = hashlib.sha256(f"{len(self.asked)}".encode()).hexdigest()
         self.held[job_id] = job_of(ask, job_id)
         return job_id
+
+    async def measure(self, ask: JobAsk) -> Measure:
+        find_model(ask.model, tuple(self.models_held))
+        words = sum(len(text.split()) for text in (*(message.content for message in ask.messages), *ask.texts))
+        return Measure(words, ask.max_new_tokens or units_of(len(text.split()) for text in ask.texts))
 
     def change(self, job_id: str, **changes: object) -> None:
         """The job goes on: a state update for its followers."""

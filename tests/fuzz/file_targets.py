@@ -15,8 +15,10 @@ from chain.tx.keystore import load_key
 from executor.containers.sandbox import Limits
 from executor.containers.transcript import MAX_JOBS, Declined, Flood, Transcript
 from executor.workspace.outputs import MANIFEST, HostileOutput, Outputs
-from node.api import asks
+from node.api import asks, fields
 from node.api.faults import Fault
+from node.api.gateway.bodies import chat_body, embeddings_body
+from node.api.gateway.refusals import GatewayRefusal
 from node.config import load
 from node.journal import _EVENTS, MAX_EVENT_BYTES, open_journal
 from node.localnet.plan import read_plan
@@ -269,7 +271,7 @@ def _output_manifests() -> list[bytes]:
 
 # --- the local socket -----------------------------------------------------------------------------------------------
 def _body(data: bytes) -> None:
-    plain = asks.read_object(data)
+    plain = fields.read_object(data)
     for reader in (asks.job_ask, asks.plan_ask, asks.model_source):
         try:
             reader(plain)
@@ -282,6 +284,23 @@ BODIES: tuple[dict[str, Any], ...] = (
     {"model": "m", "messages": [{"role": "system", "content": "s"}], "timeout_ms": 5_000, "with_bonus": True},
     {"amount_wei": "1000000000000000000", "dry_run": True},
     {"source": "/models/x"},
+)
+
+
+def _gateway_body(data: bytes) -> None:
+    plain = fields.read_object(data)
+    for reader in (chat_body, embeddings_body):
+        try:
+            reader(plain)
+        except GatewayRefusal as refusal:
+            json.dumps(refusal.plain()).encode()
+
+
+GATEWAY_BODIES: tuple[dict[str, Any], ...] = (
+    {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "n": 2, "temperature": 0.5},
+    {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "stop": None},
+    {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True, "stream_options": {}},
+    {"model": "m", "input": ["a", "b"], "encoding_format": "base64", "user": "x"},
 )
 
 
@@ -330,5 +349,6 @@ TARGETS = (
     Target("output-manifest", Shape.JSON, _outputs, _output_manifests, (HostileOutput,), share=0.2),
     Target("job-proof", Shape.JSON, _proof, _proofs, (RemoteProtocolError,), share=0.3),
     Target("api-body", Shape.JSON, _body, lambda: _json(*BODIES), (Fault,)),
+    Target("gateway-body", Shape.JSON, _gateway_body, lambda: _json(*GATEWAY_BODIES), (Fault,)),
     Target("api-request", Shape.JSON, _served, lambda: _json(*BODIES), share=0.1),
 )

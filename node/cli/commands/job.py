@@ -62,7 +62,7 @@ def run(
         "model": model,
         "messages": [*messages, {"role": "user", "content": question}],
         "max_new_tokens": max_tokens,
-        "temperature_milli": _thousandths(temperature),
+        "temperature_milli": thousandths(temperature),
     }
     return send(content, terms, common)
 
@@ -78,13 +78,13 @@ def typed() -> str:
     return content
 
 
-def _thousandths(temperature: float) -> int:
-    """Raises: Fault bad_request for a temperature that no node runs at."""
-    thousandths = round(temperature * 1000) if 0 <= temperature <= HIGHEST_TEMPERATURE else -1
-    if thousandths < 0 or abs(temperature * 1000 - thousandths) > 1e-6:
+def thousandths(temperature: float) -> int:
+    """A temperature in thousandths. Raises: Fault bad_request for one that no node runs at."""
+    found = round(temperature * 1000) if 0 <= temperature <= HIGHEST_TEMPERATURE else -1
+    if found < 0 or abs(temperature * 1000 - found) > 1e-6:
         words = f"expected 0 to {HIGHEST_TEMPERATURE} with at most three decimals"
         raise Fault("bad_request", f"--temperature {temperature:g}: {words}")
-    return thousandths
+    return found
 
 
 @app.command

@@ -12,17 +12,24 @@ from node.cli.ui.phrases import exact_coins, short, span, state
 class Follower:
     """Follows one job. Ctrl-C leaves the job alone: it goes on, and may be followed again."""
 
-    def __init__(self, door: Client, job_id: str, *, to_the_end: bool, as_json: bool) -> None:
+    def __init__(self, door: Client, job_id: str, *, to_the_end: bool, as_json: bool, with_states: bool = True) -> None:
         self._door = door
         self._id = job_id
         self._to_the_end = to_the_end
         self._as_json = as_json
+        self._with_states = with_states and not as_json
         self._job: JobView | None = None
         self._raw: Any = None
         self._printed = ""
         self._is_mid_line = False
         self._attempt = 0
         self._said = ""
+
+    @property
+    def job(self) -> JobView:
+        """The job as it was last heard of. It must have run."""
+        assert self._job is not None, "a stream begins with the job"
+        return self._job
 
     def run(self) -> int:
         """Until the answer is there, or the money has moved where `to_the_end`. Returns: the exit code.
@@ -61,7 +68,7 @@ class Follower:
             # Parts were lost or another node began again: the text of the view is what counts.
             self._begin_again(job.attempt)
             self._say(job.text, job.attempt)
-        if job.state != self._said and not self._as_json:
+        if job.state != self._said and self._with_states:
             self._said = job.state
             self._break_line()
             output.words(f"{job.id[:8]} {state(job.state)}{_by(job)}{_for(job)}")
@@ -86,8 +93,7 @@ class Follower:
             self._is_mid_line = False
 
     def _end(self) -> int:
-        job = self._job
-        assert job is not None, "a stream begins with the job"
+        job = self.job
         self._break_line()
         if self._as_json and not self._to_the_end:
             output.as_json(self._raw)

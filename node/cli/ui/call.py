@@ -42,6 +42,13 @@ TERMS = Terms()
 
 def send(content: dict[str, Any], terms: Terms, common: Common) -> int:
     """Ask for a job of this content and show its answer; the exit code. Raises: Fault."""
+    door = client(common.data_dir)
+    job_id = door.post("jobs", body=body_of(content, terms))["id"]
+    return Follower(door, job_id, to_the_end=terms.follow, as_json=common.json).run()
+
+
+def body_of(content: dict[str, Any], terms: Terms) -> dict[str, Any]:
+    """The body of a job's order. Raises: Fault bad_request."""
     body = {
         **content,
         "max_price_wei": str(terms.max_price or 0),
@@ -53,9 +60,7 @@ def send(content: dict[str, Any], terms: Terms, common: Common) -> int:
         body["timeout_ms"] = _milliseconds(terms.timeout)
     if terms.checked is not None:
         body["checked"] = terms.checked
-    door = client(common.data_dir)
-    job_id = door.post("jobs", body=body)["id"]
-    return Follower(door, job_id, to_the_end=terms.follow, as_json=common.json).run()
+    return body
 
 
 def _milliseconds(seconds: float) -> int:

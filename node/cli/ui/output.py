@@ -116,6 +116,14 @@ def ask(question: str, default: str) -> str:
     return sys.stdin.readline().strip() or default
 
 
+def next_line(prompt: str) -> str | None:
+    """The next line that is typed or read, None at the end; the prompt is for a person only."""
+    if is_interactive():
+        print(prompt, end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    return line.strip() if line else None
+
+
 def ask_secret(question: str) -> str:
     """Ask a person for a password, without showing it."""
     from getpass import getpass

@@ -79,6 +79,12 @@ def test_metrics_are_served_on_this_machine_or_nowhere(given: str) -> None:
     assert load({}, {"metrics.listen": given}).metrics.listen == given
 
 
+@pytest.mark.parametrize("given", ["", "127.0.0.1:8402", "0.0.0.0:443", "[::]:8402"])
+def test_gateway_listens_at_an_address_or_nowhere(given: str) -> None:
+    assert load({}).gateway.listen == ""
+    assert load({}, {"gateway.listen": given}).gateway.listen == given
+
+
 @pytest.mark.parametrize("given", ["", "127.0.0.1:8545", "ws://127.0.0.1:8545", "http://", '["http://127.0.0.1:8545"]'])
 def test_endpoint_that_is_no_url_is_refused(given: str) -> None:
     assert load({}, {"chain.rpc_urls": "http://a:1, https://b/key"}).chain.rpc_urls == ("http://a:1", "https://b/key")
@@ -136,6 +142,13 @@ def test_unknown_flag_is_refused_and_foreign_variables_are_not() -> None:
         ("metrics.listen", "example.com:9464"),
         ("metrics.listen", "[::1"),
         ("metrics.listen", 9464),
+        ("gateway.listen", "8402"),
+        ("gateway.listen", "localhost:8402"),
+        ("gateway.listen", "127.0.0.1"),
+        ("gateway.listen", "me@127.0.0.1:8402"),
+        ("gateway.hosts", "https://api.example.com"),
+        ("gateway.hosts", "api.example.com:443"),
+        ("gateway.certificate", ""),
         ("chain.poll_ms", "0"),
         ("chain.poll_ms", True),
         ("p2p.listen", "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2"),

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from node.api import views as views
-from node.api.asks import MAX_BODY_BYTES
 from node.api.client import Client
 from node.api.faults import KINDS, Fault
+from node.api.fields import MAX_BODY_BYTES
 from node.api.server import LONGEST_PATH, serve
 from protocol.errors import ConfigError
 from tests.fakes.backend import CLIENT, PROVIDER, SMOL, VCN, FakeBackend

@@ -1,0 +1,186 @@
+"""The addresses of the gateway, as an ASGI application.
+
+    GET  /v1/models, /v1/models/{name}      POST /v1/chat/completions      POST /v1/embeddings
+
+An error is {error: {message, type, param, code}}, as OpenAI's clients read it.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, cast
+
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from node.api.admission import find_model
+from node.api.backend import Backend
+from node.api.fields import MAX_BODY_BYTES, read_object
+from node.api.gateway import completions
+from node.api.gateway.bodies import chat_body, embeddings_body
+from node.api.gateway.callers import Doorkeeper, require_program
+from node.api.gateway.chats import ChatStream, whole_answers
+from node.api.gateway.job_desk import JobDesk, askable_models
+from node.api.gateway.keys import GatewayKey
+from node.api.gateway.rates import KeyRates
+from node.api.gateway.refusals import GatewayRefusal, refusal_of
+from node.api.stream import unless_left
+from protocol.errors import NodeError
+
+BODY_S = 30.0
+"""For a whole body: a client that dawdles makes room for the next."""
+MAX_SHOWN = 200
+Handler = Callable[[Request, GatewayKey, Send], Awaitable[None]]
+
+
+class GatewayRoutes:
+    """What is answered where."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        desk: JobDesk,
+        doorkeeper: Doorkeeper,
+        rates: KeyRates,
+        *,
+        hosts: tuple[str, ...],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._backend = backend
+        self._desk = desk
+        self._doorkeeper = doorkeeper
+        self._rates = rates
+        self._hosts = hosts
+        self._clock_ms = clock_ms
+
+    def application(self) -> ASGIApp:
+        """The routes, behind the checks that every request must pass."""
+        routes = Starlette(
+            routes=[
+                self._route("/v1/models", self._models, "GET"),
+                self._route("/v1/models/{name:path}", self._model, "GET"),
+                self._route("/v1/chat/completions", self._chat, "POST"),
+                self._route("/v1/completions", self._completions, "POST"),
+                self._route("/v1/embeddings", self._embeddings, "POST"),
+            ],
+            exception_handlers={NodeError: _on_refusal, HTTPException: _on_http, Exception: _on_bug},
+        )
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or scope["http_version"] not in ("1.0", "1.1"):
+                refusal = GatewayRefusal(505, "the gateway speaks HTTP/1.1", code="http_version")
+            else:
+                try:
+                    require_program(Request(scope).headers, self._hosts)
+                    return await routes(scope, receive, send)
+                except GatewayRefusal as found:
+                    refusal = found
+            if scope["type"] == "http":
+                await _refuse(refusal)(scope, receive, send)
+            return None
+
+        return app
+
+    def _route(self, path: str, handler: Handler, method: str) -> Route:
+        return Route(path, _Endpoint(self._doorkeeper, self._rates, handler), methods=[method])
+
+    # --- handlers ---------------------------------------------------------------------------------------------------
+    async def _models(self, request: Request, key: GatewayKey, send: Send) -> None:
+        views = [view for view in await askable_models(self._backend) if key.may_use(view.name, view.manifest)]
+        await _answer(request, {"object": "list", "data": [completions.model(view) for view in views]}, send)
+
+    async def _model(self, request: Request, key: GatewayKey, send: Send) -> None:
+        views = tuple(view for view in await askable_models(self._backend) if key.may_use(view.name, view.manifest))
+        await _answer(request, completions.model(find_model(request.path_params["name"], views)), send)
+
+    async def _chat(self, request: Request, key: GatewayKey, send: Send) -> None:
+        body = chat_body(read_object(await _body(request)))
+
+        async def answer() -> None:
+            placed = await self._desk.place(key, body.ask, body.choices)
+            name, created_s = f"chatcmpl-{placed.jobs[0].job_id}", self._clock_ms() // 1000
+            envelope = completions.Envelope(name, placed.model, created_s, placed.prompt_tokens)
+            if body.is_streamed:
+                stream = ChatStream(self._backend, self._desk, envelope, with_usage=body.with_usage)
+                await stream.send(placed.jobs, send)
+            else:
+                jobs = await whole_answers(self._backend, self._desk, placed.jobs)
+                await _answer(request, envelope.completion(jobs), send)
+
+        await unless_left(request.receive, answer)
+
+    async def _completions(self, request: Request, key: GatewayKey, send: Send) -> None:
+        words = "jobs of this network are chats, not raw prompts: use /v1/chat/completions"
+        raise GatewayRefusal(404, words, code="unsupported_endpoint")
+
+    async def _embeddings(self, request: Request, key: GatewayKey, send: Send) -> None:
+        body = embeddings_body(read_object(await _body(request)))
+
+        async def answer() -> None:
+            placed = await self._desk.place(key, body.ask, 1)
+            (job,) = await whole_answers(self._backend, self._desk, placed.jobs)
+            await _answer(request, completions.embeddings(job, as_base64=body.as_base64), send)
+
+        await unless_left(request.receive, answer)
+
+
+class _Endpoint:
+    """One address: a handler for callers with a key."""
+
+    def __init__(self, doorkeeper: Doorkeeper, rates: KeyRates, handler: Handler) -> None:
+        self._doorkeeper = doorkeeper
+        self._rates = rates
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        # Before the body: a caller without a key makes the node read nothing.
+        key = await self._doorkeeper.admit(request.headers)
+        with self._rates.admitted(key):
+            await self._handler(request, key, send)
+
+
+async def _body(request: Request) -> bytes:
+    """At most MAX_BODY_BYTES within BODY_S; nothing is kept of another one. Raises: GatewayRefusal 413, 408."""
+    body = bytearray()
+    with trio.move_on_after(BODY_S):
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise GatewayRefusal(413, f"the body has more than {MAX_BODY_BYTES} bytes", code="too_large")
+        return bytes(body)
+    raise GatewayRefusal(408, f"the body did not come within {BODY_S:g} s", code="body_timeout")
+
+
+async def _answer(request: Request, content: dict[str, Any], send: Send) -> None:
+    await _json(content, 200)(request.scope, request.receive, send)
+
+
+def _json(content: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(content).encode(), status, headers, media_type="application/json")
+
+
+def _refuse(refusal: GatewayRefusal) -> Response:
+    return _json(refusal.plain(), refusal.status, refusal.headers())
+
+
+async def _on_refusal(_request: Request, error: Exception) -> Response:
+    return _refuse(refusal_of(cast(NodeError, error)))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    found = cast(HTTPException, error)
+    where = f"{request.method} {request.url.path}"[:MAX_SHOWN]
+    return _refuse(GatewayRefusal(found.status_code, f"{where}: {found.detail}", code="unknown_url"))
+
+
+async def _on_bug(_request: Request, error: Exception) -> Response:
+    # The server logs it with its traceback; the caller need not see that.
+    words = f"the node failed: {type(error).__name__}"
+    return _refuse(GatewayRefusal(500, words, kind="server_error", code="internal"))

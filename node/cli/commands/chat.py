@@ -1,0 +1,100 @@
+"""`vcoin chat`: a small talk in the terminal; each answer is a job whose question is the whole talk."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from node.api.client import Client
+from node.api.faults import Exit, Fault
+from node.cli.commands.job import thousandths
+from node.cli.ui import output
+from node.cli.ui.answer import Follower
+from node.cli.ui.call import TERMS, Terms, body_of
+from node.cli.ui.daemon_socket import client
+from node.cli.ui.options import COMMON, Common
+from node.cli.ui.phrases import exact_coins
+
+PROMPT = "> "
+AGAIN = "/new"
+MAX_MESSAGES = 1_024
+"""A job takes no more."""
+
+
+def chat(
+    *,
+    model: str,
+    system: str = "",
+    max_tokens: int = 256,
+    temperature: Annotated[float, Parameter(metavar="T")] = 0.0,
+    terms: Terms = TERMS,
+    common: Common = COMMON,
+) -> int:
+    """Talk with a model: a line is a question, /new forgets the talk, Ctrl-D ends it.
+
+    Each answer is a job, whose cost is shown. The model reads the whole talk anew for each; the price is for new tokens
+    only. Questions may also come from a file: then the first one that fails ends the talk.
+
+    Exit code: 0 ended, else as `vcoin job run`.
+
+    Parameters
+    ----------
+    model
+        A model's name, or its id or a prefix of it.
+    system
+        Words to the model before the first question.
+    max_tokens
+        Length of an answer at most; the price is for so many.
+    temperature
+        0 takes the likeliest token each time; up to 2, the higher the freer.
+    """
+    content = {"model": model, "max_new_tokens": max_tokens, "temperature_milli": thousandths(temperature)}
+    door, before = client(common.data_dir), [_message("system", system)] if system else []
+    talk, spent_wei = [*before], 0
+    for question in _questions():
+        if question == AGAIN:
+            talk = [*before]
+            continue
+        asked = [*talk, _message("user", question)]
+        try:
+            code, answer, cost_wei = _answer(door, {**content, "messages": asked}, terms, common)
+        except Fault as fault:
+            if not output.is_interactive():
+                raise
+            output.error(fault.message, _way_out(fault))
+            continue
+        spent_wei += cost_wei
+        if not common.json:
+            output.words(f"the talk has cost {exact_coins(spent_wei)}")
+        if code != Exit.OK and not output.is_interactive():
+            return code
+        if code == Exit.INTERRUPTED:
+            return code
+        if code == Exit.OK and answer:
+            talk = [*asked, _message("assistant", answer)]
+        if len(talk) + 2 > MAX_MESSAGES:
+            output.words(f"the talk is full: it begins anew, as by {AGAIN}")
+            talk = [*before]
+    return Exit.OK
+
+
+def _questions() -> Iterator[str]:
+    while (line := output.next_line(PROMPT)) is not None:
+        if line:
+            yield line
+
+
+def _answer(door: Client, content: dict[str, Any], terms: Terms, common: Common) -> tuple[int, str, int]:
+    """The exit code, text and cost in wei of one answer, which is shown as it comes. Raises: Fault."""
+    job_id = door.post("jobs", body=body_of(content, terms))["id"]
+    follower = Follower(door, job_id, to_the_end=terms.follow, as_json=common.json, with_states=False)
+    code = follower.run()
+    return code, follower.job.text, follower.job.cost_wei
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _way_out(fault: Fault) -> str:
+    return f"{AGAIN} forgets the talk" if fault.code == "prompt_too_long" else fault.hint

@@ -1,0 +1,80 @@
+"""The gateway of a whole node: the official client, real offers, lanes and batches; a played container."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import trio
+
+from node.api.gateway import job_desk
+from node.api.gateway.keys import GatewayKey
+from protocol.params import VCN
+from tests.support.scenes.daemon_jobs import ANSWER, MODEL, heard, network, until
+from tests.support.scenes.daemon_jobs import place as place
+from tests.support.scenes.daemons import Place
+from tests.support.scenes.gateways import kept_key, make_key
+from tests.support.scenes.tokenizers import encode
+
+pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
+
+CHAT: dict[str, Any] = {
+    "model": MODEL.name,
+    "messages": [{"role": "user", "content": "jump"}],
+    "max_tokens": 64,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
+
+def free_address() -> str:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{door.getsockname()[1]}"
+
+
+async def settled_key(directory: Path, key: GatewayKey) -> GatewayKey:
+    """The key once nothing is reserved any more."""
+    with trio.fail_after(60):
+        while (found := await trio.to_thread.run_sync(kept_key, directory, key)).reserved_wei:
+            pass
+    return found
+
+
+async def talk(at: str, shown: str) -> tuple[str, str, list[str]]:
+    """A streamed chat and embeddings: the text, the words about a missing model, the jobs."""
+
+    def ask() -> tuple[str, str, list[str]]:
+        with openai.OpenAI(api_key=shown, base_url=f"http://{at}/v1", max_retries=0, timeout=60) as client:
+            chunks = list(client.chat.completions.create(**CHAT))
+            read = client.embeddings.create(model=MODEL.name, input=["jump", "over"])
+            with pytest.raises(openai.NotFoundError) as caught:
+                client.chat.completions.create(**CHAT | {"model": "other"})
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+        assert len(chunks) > 4, "tokens come as they are made"
+        assert [len(entry.embedding) for entry in read.data] == [MODEL.hidden] * 2
+        usages = [chunks[-1].usage.model_extra, read.usage.model_extra]
+        return text, caught.value.message, [job_id for usage in usages for job_id in usage["job_ids"]]
+
+    return await trio.to_thread.run_sync(ask)
+
+
+async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_desk, "SETTLE_S", 0.5)
+    at = free_address()
+    async with network(place, gateway__listen=at) as cast:
+        await heard(cast.asker, 1)
+        directory = cast.asker.parts.config.node.data_dir
+        shown, key = make_key(directory, budget_wei=20 * VCN, models=(MODEL.name,))
+        text, missing, jobs = await talk(at, shown)
+        assert text == ANSWER
+        assert "unknown model 'other'" in missing
+        chat = await cast.asker.backend.job(jobs[0])
+        assert (chat.tokens, chat.temperature_milli) == (len(encode(ANSWER)), 1_000)
+        ended = [await until(cast.asker, job, lambda view: view.ended, 120) for job in jobs]
+        assert [job.state for job in ended] == ["spendable"] * 2
+        spent = await settled_key(directory, key)
+        assert spent.spent_wei == sum(job.cost_wei for job in ended)

@@ -1,0 +1,143 @@
+"""Bodies as OpenAI's clients write them: what becomes a job, and what is refused by the name of its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from node.api.gateway.bodies import DEFAULT_TEMPERATURE_MILLI, chat_body, embeddings_body
+from node.api.gateway.refusals import GatewayRefusal
+from protocol.params import MAX_INPUT_BYTES
+
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+# As the `openai` package gives back an answer, to be sent again as part of the chat.
+SAID_BEFORE = {"role": "assistant", "content": "yes", "refusal": None, "tool_calls": None, "annotations": []}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+def refused(plain: dict[str, Any], read: Any = chat_body) -> GatewayRefusal:
+    with pytest.raises(GatewayRefusal) as caught:
+        read(plain)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"stop": ["\n"]}, "stop"),
+        ({"stop": "."}, "stop"),
+        ({"seed": 0}, "seed"),
+        ({"top_p": 0.9}, "top_p"),
+        ({"top_p": True}, "top_p"),
+        ({"top_k": 40}, "top_k"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"frequency_penalty": -1}, "frequency_penalty"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias"),
+        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 5}, "top_logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "x"}}, "audio"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"store": True}, "store"),
+        ({"modle": "m"}, "modle"),
+        ({"model": None}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages.0"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, IMAGE]}]}, "messages.0.content.1"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0"),
+        ({"messages": [{"role": "user", "content": "x", "name": "y"}]}, "messages.0.name"),
+        ({"messages": [SAID_BEFORE | {"tool_calls": [{}]}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "user", "content": "é" * (MAX_INPUT_BYTES // 4 + 1)}]}, "messages"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": 8, "max_completion_tokens": 9}, "max_completion_tokens"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"n": 9}, "n"),
+        ({"n": 0}, "n"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_all": True}}, "stream_options.include_all"),
+        ({"stream": True, "stream_options": []}, "stream_options"),
+        ({"user": 5}, "user"),
+        ({"checked": 1}, "checked"),
+    ],
+)
+def test_field_that_no_job_can_honour_is_named(changes: dict[str, Any], param: str) -> None:
+    found = refused(CHAT | changes)
+    assert (found.status, found.param) == (400, param)
+    assert found.message.startswith(f"{param}: ")
+
+
+def test_values_that_mean_off_are_accepted() -> None:
+    off = {
+        "stop": None,
+        "seed": None,
+        "top_p": 1.0,
+        "presence_penalty": 0,
+        "frequency_penalty": 0.0,
+        "logit_bias": {},
+        "logprobs": False,
+        "response_format": {"type": "text"},
+        "tools": [],
+        "tool_choice": "auto",
+        "store": False,
+        "service_tier": "auto",
+        "user": "customer-7",
+        "n": None,
+        "max_tokens": None,
+        "temperature": None,
+        "stream_options": None,
+    }
+    assert chat_body(CHAT | off) == chat_body(CHAT)
+
+
+def test_defaults_are_those_of_the_interface() -> None:
+    body = chat_body(CHAT)
+    assert (body.choices, body.is_streamed, body.with_usage) == (1, False, False)
+    assert (body.ask.max_new_tokens, body.ask.temperature_milli) == (256, DEFAULT_TEMPERATURE_MILLI)
+
+
+def test_chat_is_taken_over_with_its_parts_and_roles() -> None:
+    parts = [{"type": "text", "text": "Why is "}, {"type": "text", "text": "that?"}]
+    messages = [{"role": "developer", "content": "Be short."}, SAID_BEFORE, {"role": "user", "content": parts}]
+    ask = chat_body(CHAT | {"messages": messages, "max_completion_tokens": 9, "temperature": 0}).ask
+    assert [(each.role, each.content) for each in ask.messages] == [
+        ("system", "Be short."),
+        ("assistant", "yes"),
+        ("user", "Why is that?"),
+    ]
+    assert (ask.max_new_tokens, ask.temperature_milli) == (9, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": [1, 2]}, "input"),
+        ({"input": " "}, "input"),
+        ({"dimensions": 64}, "dimensions"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"encoding_format": ["float"]}, "encoding_format"),
+        ({"labels": ["a"]}, "labels"),
+    ],
+)
+def test_embeddings_body_is_checked(changes: dict[str, Any], param: str) -> None:
+    assert refused({"model": "m", "input": "x"} | changes, embeddings_body).param == param
+
+
+def test_embeddings_of_one_text_or_many_are_one_job() -> None:
+    assert embeddings_body({"model": "m", "input": "x"}).ask.texts == ("x",)
+    body = embeddings_body({"model": "m", "input": ["x", "y"], "encoding_format": "base64"})
+    assert (body.ask.texts, body.ask.kind, body.as_base64) == (("x", "y"), "embed", True)
