@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from node.api.gateway.keys import new_credential
 from node.api.gateway.server import GatewaySettings, serve_gateway
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from tests.fakes.answering import COST_WEI, AnsweringBackend
-from tests.fakes.backend import SMOL, VCN, FakeBackend
+from tests.fakes.backend import SMOL, VCN, FakeBackend, FakeShelf
 from tests.support.scenes.gateways import CHAT, WITHIN_S, Gateway, kept_key, make_key, now_ms, open_gateway
 
 
@@ -176,11 +177,16 @@ async def test_prompt_that_does_not_fit_is_named_as_openai_does(gateway: Gateway
     assert (answer.status_code, error_of(answer)["code"]) == (400, "context_length_exceeded")
 
 
-async def test_nodes_bug_is_500_without_its_words(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
-    async def broken() -> tuple[views.ModelView, ...]:
+async def test_a_model_of_which_a_part_is_here_is_not_offered(gateway: Gateway) -> None:
+    gateway.backend.models_held.append(replace(SMOL, manifest="ab" * 32, name="half", state="partial"))
+    assert [each["id"] for each in (await gateway.client.get("/models")).json()["data"]] == [SMOL.name]
+
+
+async def test_nodes_bug_is_500_without_its_words(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(shelf: FakeShelf) -> tuple[views.ModelView, ...]:
         raise ZeroDivisionError("secret")
 
-    gateway.backend.models = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(FakeShelf, "models", broken)
     answer = await gateway.client.get("/models")
     assert (answer.status_code, "secret" in answer.text) == (500, False)
     assert (await gateway.client.get("/nothing")).status_code == 404
