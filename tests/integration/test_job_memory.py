@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from executor import devices
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
+from executor.runs.context import SERVE
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
@@ -44,7 +49,7 @@ async def test_job_and_check_fit_in_what_the_job_needs(class_id: int, content: s
     workspaces = Workspaces(tmp_path / "work")
     workspaces.of_job(job_id).put(INPUT_JSON, asked)
     with open_context() as context:
-        runner = DockerRunner(context, workspaces, 1, HostSlots(tmp_path / "slots", 1))
+        runner = DockerRunner(context, workspaces, Capacity(1, HostSlots(tmp_path / "slots", 1)))
         exited = await runner.run_job(spec, ignore)
         assert exited.result.outcome is Outcome.OK, exited.result
         sample = workspaces.of_sample(job_id, 0)
@@ -52,3 +57,26 @@ async def test_job_and_check_fit_in_what_the_job_needs(class_id: int, content: s
         sample.put(RESULT_JSON, workspaces.of_job(job_id).get(RESULT_JSON) or b"")
         replayed = await runner.replay(ReplaySample(job_id, 0, spec))
         assert (replayed.problem, replayed.check != b"") == ("", True)
+
+
+async def test_an_engine_takes_a_job_with_no_more_than_the_counted_need(tmp_path: Path) -> None:
+    manifest, class_id, content = small_model(), max(CLASSES), "Why is the sky blue?"
+    job_id = hashlib.sha256(content.encode()).digest()
+    plain = {"v": 1, "salt": "5a" * 16, "messages": [{"role": "user", "content": content}]}
+    asked = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    needs = needed_bytes(manifest, class_id, tokens_of(GENERATE, len(asked), NEW_TOKENS, manifest.context))
+    spec = RunSpec(job_id, manifest.cid, class_id, NEW_TOKENS, 0, bytes(32), needs, 300_000)
+    workspaces = Workspaces(tmp_path / "work")
+    workspaces.of_job(job_id).put(INPUT_JSON, asked)
+    with open_context(node=f"test-need-{os.getpid()}") as context:
+        began = int(time.time())
+        runner = DockerRunner(context, workspaces, Capacity(1, HostSlots(tmp_path / "slots", 1), at_once=4))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runner.serve)
+            await trio.testing.wait_all_tasks_blocked()
+            exited = await runner.run_job(spec, ignore)
+            nursery.cancel_scope.cancel()
+        filters = {"label": f"org.vcoin.node=test-need-{os.getpid()}", "event": "create"}
+        made = list(context.engine.api.events(since=began, until=time.time(), filters=filters, decode=True))
+    assert exited.result.outcome is Outcome.OK, exited.result
+    assert [each["Actor"]["Attributes"]["org.vcoin.kind"] for each in made] == [SERVE]
