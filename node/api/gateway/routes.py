@@ -6,6 +6,7 @@ An error is {error: {message, type, param, code}}, as OpenAI's clients read it.
 """
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
@@ -13,7 +14,7 @@ from typing import Any, cast
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +32,8 @@ from node.api.gateway.rates import KeyRates
 from node.api.gateway.refusals import GatewayRefusal, refusal_of
 from node.api.stream import unless_left
 from protocol.errors import NodeError
+
+log = logging.getLogger("vcoin.api.gateway")
 
 BODY_S = 30.0
 """For a whole body: a client that dawdles makes room for the next."""
@@ -70,6 +73,8 @@ class GatewayRoutes:
             ],
             exception_handlers={NodeError: _on_refusal, HTTPException: _on_http, Exception: _on_bug},
         )
+        # A redirect names http behind a proxy with TLS, and the client would send its prompt there in the clear.
+        routes.router.redirect_slashes = False
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["http_version"] not in ("1.0", "1.1"):
@@ -142,7 +147,10 @@ class _Endpoint:
         # Before the body: a caller without a key makes the node read nothing.
         key = await self._doorkeeper.admit(request.headers)
         with self._rates.admitted(key):
-            await self._handler(request, key, send)
+            try:
+                await self._handler(request, key, send)
+            except ClientDisconnect:
+                log.debug("a client left before the end of its request")
 
 
 async def _body(request: Request) -> bytes:

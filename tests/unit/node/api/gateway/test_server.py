@@ -194,7 +194,12 @@ async def test_raw_prompts_are_refused_with_the_way_out(gateway: Gateway) -> Non
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/images/generations", 404), ("GET", "/chat/completions", 405), ("GET", "/../v1/jobs", 404)],
+    [
+        ("POST", "/images/generations", 404),
+        ("POST", "/chat/completions/", 404),
+        ("GET", "/chat/completions", 405),
+        ("GET", "/../v1/jobs", 404),
+    ],
 )
 async def test_address_that_is_not_there_has_openais_form(
     gateway: Gateway, method: str, path: str, status: int
@@ -273,6 +278,18 @@ async def test_name_of_the_proxy_is_accepted(tmp_path: Path) -> None:
 async def test_web_page_is_refused_even_with_a_key(gateway: Gateway, origin: str) -> None:
     for method in ("GET", "OPTIONS"):
         answer = await gateway.client.request(method, "/models", headers={"Origin": origin})
+async def test_client_that_leaves_in_its_body_is_no_error_of_the_node(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "vcoin.api.gateway")
+    async with await trio.open_tcp_stream("127.0.0.1", gateway.port) as stream:
+        await stream.send_all(head(gateway, bearer(gateway), "Content-Length: 9") + b"{")
+    with trio.fail_after(WITHIN_S):
+        while not caplog.records:
+            await trio.lowlevel.checkpoint()
+    assert [record.getMessage() for record in caplog.records] == ["a client left before the end of its request"]
+
+
         assert (answer.status_code, error_of(answer)["code"]) == (403, "origin_refused")
         assert "access-control-allow-origin" not in answer.headers
 
