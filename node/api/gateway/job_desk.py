@@ -13,7 +13,7 @@ from node.api.gateway.budgets import KeyBudgets
 from node.api.gateway.key_file import Reservation
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.refusals import GatewayRefusal
-from node.api.views import ANSWERED, JobView
+from node.api.views import ANSWERED, JobView, ModelView
 from protocol.errors import NodeError
 from protocol.stages.assignment import order_total
 from protocol.stages.offer import price_of
@@ -45,6 +45,11 @@ class PlacedJobs:
     jobs: tuple[PlacedJob, ...]
 
 
+def usable_models(key: GatewayKey, models: tuple[ModelView, ...]) -> tuple[ModelView, ...]:
+    """The models that a key may use; its holder hears of no others."""
+    return tuple(model for model in models if key.may_use(model.name, model.manifest))
+
+
 class JobDesk:
     """Asks for jobs. `nursery` outlives requests, so a caller that leaves cannot make a job that is not counted."""
 
@@ -57,12 +62,11 @@ class JobDesk:
     async def place(self, key: GatewayKey, ask: JobAsk, count: int) -> PlacedJobs:
         """Ask for `count` jobs; returns once each has an id.
 
-        Raises: GatewayRefusal 402 if the budget does not hold them all, 404 for a model that the key may not use;
-        Fault, as Backend.ask_job.
+        Raises: GatewayRefusal 402 if the budget does not hold them all; Fault unknown_model, also for a model that the
+        key may not use; Fault, as Backend.ask_job.
         """
-        model = find_model(ask.model, await self._backend.models())
-        if not key.may_use(model.name, model.manifest):
-            raise GatewayRefusal(404, f"this key may not use {model.name}", code="model_not_found", param="model")
+        model = find_model(ask.model, usable_models(key, await self._backend.models()))
+        ask = replace(ask, model=model.manifest)
         size = await self._backend.measure(ask)
         checked = self._checked if ask.checked is None else ask.checked
         ask = replace(ask, max_new_tokens=size.max_new_tokens, checked=checked)

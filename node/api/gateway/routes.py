@@ -26,7 +26,7 @@ from node.api.gateway import completions
 from node.api.gateway.bodies import chat_body, embeddings_body
 from node.api.gateway.callers import Doorkeeper, require_program
 from node.api.gateway.chats import ChatStream, whole_answers
-from node.api.gateway.job_desk import JobDesk
+from node.api.gateway.job_desk import JobDesk, usable_models
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.rates import KeyRates
 from node.api.gateway.refusals import GatewayRefusal, refusal_of
@@ -96,11 +96,11 @@ class GatewayRoutes:
 
     # --- handlers ---------------------------------------------------------------------------------------------------
     async def _models(self, request: Request, key: GatewayKey, send: Send) -> None:
-        views = [view for view in await self._backend.models() if key.may_use(view.name, view.manifest)]
+        views = usable_models(key, await self._backend.models())
         await _answer(request, {"object": "list", "data": [completions.model(view) for view in views]}, send)
 
     async def _model(self, request: Request, key: GatewayKey, send: Send) -> None:
-        views = tuple(view for view in await self._backend.models() if key.may_use(view.name, view.manifest))
+        views = usable_models(key, await self._backend.models())
         await _answer(request, completions.model(find_model(request.path_params["name"], views)), send)
 
     async def _chat(self, request: Request, key: GatewayKey, send: Send) -> None:

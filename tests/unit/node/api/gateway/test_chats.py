@@ -58,7 +58,7 @@ async def test_ask_is_what_the_body_says(answering: Gateway) -> None:
     await answering.chat(temperature=0.7, messages=[{"role": "developer", "content": "Be short."}, *CHAT["messages"]])
     await answering.chat()
     first, second = answering.backend.asked
-    assert (first.model, first.max_new_tokens, first.temperature_milli) == (SMOL.name, 64, 700)
+    assert (first.model, first.max_new_tokens, first.temperature_milli) == (SMOL.manifest, 64, 700)
     assert [message.role for message in first.messages] == ["system", "user"]
     assert second.temperature_milli == 1_000
     assert first.max_price_wei > 0, "a job has a cap, so its cost can be set aside"

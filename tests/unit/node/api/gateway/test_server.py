@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,17 @@ async def test_key_sees_only_its_models(tmp_path: Path) -> None:
     async with open_gateway(tmp_path, FakeBackend(), models=("other",)) as gateway:
         assert (await gateway.client.get("/models")).json()["data"] == []
         assert (await gateway.client.get(f"/models/{SMOL.name}")).status_code == 404
-        assert (await gateway.chat()).status_code == 404
+        for answer in (await gateway.chat(), await gateway.chat(model="gpt-4")):
+            assert (answer.status_code, error_of(answer)["code"]) == (404, "model_not_found")
+            assert f"one of: {SMOL.name}" not in answer.text, "a key hears only of its models"
+
+
+async def test_beginning_of_a_name_is_sought_among_the_models_of_the_key(tmp_path: Path) -> None:
+    other = replace(SMOL, name=f"{SMOL.name}-2", manifest="cd" * 32)
+    backend = AnsweringBackend(models_held=[SMOL, other])
+    async with open_gateway(tmp_path, backend, models=(other.name,)) as gateway:
+        assert (await gateway.chat(model="SmolLM2")).status_code == 200
+    assert [ask.model for ask in backend.asked] == [other.manifest]
 
 
 async def test_embeddings_are_numbers_or_bytes(answering: Gateway) -> None:
