@@ -1,5 +1,6 @@
 """Budgets of keys beside the event loop: the file of keys, asked in a thread, one call at a time."""
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +11,8 @@ import trio
 from node.api.faults import Fault
 from node.api.gateway.key_file import KeyFile, Reservation
 from node.api.gateway.keys import GatewayKey
+
+log = logging.getLogger("vcoin.api.gateway")
 
 T = TypeVar("T")
 
@@ -49,4 +52,5 @@ class KeyBudgets:
         try:
             return await trio.to_thread.run_sync(partial(act, *arguments), limiter=self._turn)
         except sqlite3.Error as error:
-            raise Fault("unavailable", f"the gateway's keys cannot be read or written: {error}", "try again") from error
+            log.error("the gateway's keys cannot be read or written: %s", error)
+            raise Fault("unavailable", "the gateway's keys cannot be read or written", "its log says more") from error

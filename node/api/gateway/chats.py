@@ -1,5 +1,6 @@
 """The chat of a request: its jobs are followed side by side, and answered in one piece or as they come."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -14,6 +15,8 @@ from node.api.gateway.job_desk import JobDesk, PlacedJob
 from node.api.gateway.refusals import GatewayRefusal, failed, refusal_of
 from node.api.views import ANSWERED, JobUpdate, JobView
 from protocol.errors import NodeError
+
+log = logging.getLogger("vcoin.api.gateway")
 
 Tell = Callable[[bytes], Awaitable[None]]
 _HEADERS = [
@@ -55,7 +58,7 @@ class ChatStream:
         self._has_begun = False
 
     async def send(self, jobs: Sequence[PlacedJob], send: Send) -> None:
-        """Send all answers. Raises: NodeError for a fault before the first token."""
+        """Send all answers. Raises: the error of a job before the first token."""
         turn, ended = trio.Lock(), dict[int, JobView]()
 
         async def tell(content: bytes) -> None:
@@ -89,6 +92,11 @@ class ChatStream:
             if not self._has_begun:
                 raise
             await tell(event(refusal_of(error).plain()))
+        except Exception:
+            if not self._has_begun:
+                raise
+            log.exception("a stream failed")
+            await tell(event(refusal_of(Fault("internal", "a stream failed")).plain()))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -130,12 +138,13 @@ async def _side_by_side(
     tasks: Sequence[tuple[Callable[[int, PlacedJob], Awaitable[None]], int, PlacedJob]],
 ) -> None:
     """Run all; the first error of one ends the others, and is raised as it is."""
-    first: list[NodeError] = []
+    first: list[Exception] = []
 
     async def run(act: Callable[[int, PlacedJob], Awaitable[None]], place: int, placed: PlacedJob) -> None:
         try:
             await act(place, placed)
-        except NodeError as error:
+        except Exception as error:
+            # Out of the nursery as it is, not in a group, so that its status and its words are its own.
             first.append(error)
             nursery.cancel_scope.cancel()
 

@@ -45,9 +45,10 @@ class PlacedJobs:
     jobs: tuple[PlacedJob, ...]
 
 
-async def askable_models(backend: Backend) -> tuple[ModelView, ...]:
-    """The models that jobs can be asked for: those that are whole or described here."""
-    return tuple(view for view in await backend.shelf.models() if view.state != "partial")
+async def usable_models(key: GatewayKey, backend: Backend) -> tuple[ModelView, ...]:
+    """The models, whole or described here, that a key may use; its holder hears of no others."""
+    models = await backend.shelf.models()
+    return tuple(each for each in models if each.state != "partial" and key.may_use(each.name, each.manifest))
 
 
 class JobDesk:
@@ -62,14 +63,12 @@ class JobDesk:
     async def place(self, key: GatewayKey, ask: JobAsk, count: int) -> PlacedJobs:
         """Ask for `count` jobs; returns once each has an id.
 
-        Raises: GatewayRefusal 402 if the budget does not hold them all, 404 for a model that the key may not use;
-        Fault, as Backend.ask_job.
+        Raises: GatewayRefusal 402 if the budget does not hold them all; Fault unknown_model, also for a model that the
+        key may not use; Fault, as Backend.ask_job.
         """
-        # The description of a model that is not here yet comes with the measure.
+        model = find_model(ask.model, await usable_models(key, self._backend))
+        ask = replace(ask, model=model.manifest)
         size = await self._backend.measure(ask)
-        model = find_model(ask.model, await askable_models(self._backend))
-        if not key.may_use(model.name, model.manifest):
-            raise GatewayRefusal(404, f"this key may not use {model.name}", code="model_not_found", param="model")
         checked = self._checked if ask.checked is None else ask.checked
         ask = replace(ask, max_new_tokens=size.max_new_tokens, checked=checked)
         # A cap that half of the able nodes keep: neither the dearest nor the cheapest one can set it.

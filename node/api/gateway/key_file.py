@@ -230,10 +230,21 @@ def _unusable(path: Path, error: Exception) -> ConfigError:
 
 def _key(row: tuple[str, str, bytes, str, str, str, int, str, int, int, int]) -> GatewayKey:
     key_id, name, secret_hash, budget, spent, reserved, rate, models, *times = row
-    money = int(budget), int(spent), int(reserved)
-    return GatewayKey(key_id, name, secret_hash, *money, rate, tuple(json.loads(models)), *times)
+    with _damage_told():
+        money = int(budget), int(spent), int(reserved)
+        return GatewayKey(key_id, name, secret_hash, *money, rate, tuple(json.loads(models)), *times)
 
 
 def _reservation(row: tuple[int, str, str, str]) -> Reservation:
     reservation_id, key_id, amount_wei, job_id = row
-    return Reservation(reservation_id, key_id, int(amount_wei), job_id)
+    with _damage_told():
+        return Reservation(reservation_id, key_id, int(amount_wei), job_id)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Raises: sqlite3.DatabaseError for a row whose values were not written here."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError("a row is damaged") from error

@@ -14,6 +14,8 @@ MAX_SECRET_CHARS = 128
 MAX_NAME_CHARS = 64
 MAX_MODELS = 64
 MAX_RATE = 100_000
+MAX_EXPIRES_S = 36_500 * 86_400
+"""A hundred years: a later time has no date that can be shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ def refusal_of(error: NodeError) -> GatewayRefusal:
         kind=kind,
         code=code or fault.code,
         param=_PARAMS.get(fault.code, ""),
-        retry_after_s=RETRY_LATER_S if status == 503 else 0,
+        # Of a busy node the job may still begin, so that a second try would be one more job.
+        retry_after_s=RETRY_LATER_S if status == 503 and fault.code != "busy" else 0,
     )
 
 

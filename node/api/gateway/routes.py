@@ -6,6 +6,7 @@ An error is {error: {message, type, param, code}}, as OpenAI's clients read it.
 """
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, cast
@@ -13,7 +14,7 @@ from typing import Any, cast
 import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,12 +26,14 @@ from node.api.gateway import completions
 from node.api.gateway.bodies import chat_body, embeddings_body
 from node.api.gateway.callers import Doorkeeper, require_program
 from node.api.gateway.chats import ChatStream, whole_answers
-from node.api.gateway.job_desk import JobDesk, askable_models
+from node.api.gateway.job_desk import JobDesk, usable_models
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.rates import KeyRates
 from node.api.gateway.refusals import GatewayRefusal, refusal_of
 from node.api.stream import unless_left
 from protocol.errors import NodeError
+
+log = logging.getLogger("vcoin.api.gateway")
 
 BODY_S = 30.0
 """For a whole body: a client that dawdles makes room for the next."""
@@ -70,6 +73,8 @@ class GatewayRoutes:
             ],
             exception_handlers={NodeError: _on_refusal, HTTPException: _on_http, Exception: _on_bug},
         )
+        # A redirect names http behind a proxy with TLS, and the client would send its prompt there in the clear.
+        routes.router.redirect_slashes = False
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["http_version"] not in ("1.0", "1.1"):
@@ -91,11 +96,11 @@ class GatewayRoutes:
 
     # --- handlers ---------------------------------------------------------------------------------------------------
     async def _models(self, request: Request, key: GatewayKey, send: Send) -> None:
-        views = [view for view in await askable_models(self._backend) if key.may_use(view.name, view.manifest)]
+        views = await usable_models(key, self._backend)
         await _answer(request, {"object": "list", "data": [completions.model(view) for view in views]}, send)
 
     async def _model(self, request: Request, key: GatewayKey, send: Send) -> None:
-        views = tuple(view for view in await askable_models(self._backend) if key.may_use(view.name, view.manifest))
+        views = await usable_models(key, self._backend)
         await _answer(request, completions.model(find_model(request.path_params["name"], views)), send)
 
     async def _chat(self, request: Request, key: GatewayKey, send: Send) -> None:
@@ -142,7 +147,10 @@ class _Endpoint:
         # Before the body: a caller without a key makes the node read nothing.
         key = await self._doorkeeper.admit(request.headers)
         with self._rates.admitted(key):
-            await self._handler(request, key, send)
+            try:
+                await self._handler(request, key, send)
+            except ClientDisconnect:
+                log.debug("a client left before the end of its request")
 
 
 async def _body(request: Request) -> bytes:

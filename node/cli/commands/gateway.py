@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from node.api.faults import Fault, vcn
 from node.api.gateway.key_file import open_key_file
-from node.api.gateway.keys import MAX_MODELS, MAX_NAME_CHARS, MAX_RATE, GatewayKey, new_credential
+from node.api.gateway.keys import MAX_EXPIRES_S, MAX_MODELS, MAX_NAME_CHARS, MAX_RATE, GatewayKey, new_credential
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import data_dir_of
 from node.cli.ui.options import COMMON, Coins, Common, Seconds, noun
@@ -55,7 +55,7 @@ def create(
         rate=_rate(rate),
         models=_models(models),
         created_ms=now_ms,
-        expires_ms=now_ms + expires * 1_000 if expires else 0,
+        expires_ms=now_ms + _seconds(expires) * 1_000 if expires else 0,
         revoked_ms=0,
     )
     with open_key_file(data_dir_of(common.data_dir, os.environ)) as file:
@@ -125,9 +125,19 @@ def _name(text: str) -> str:
 
 def _models(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if len(names) > MAX_MODELS or not all(len(name) <= MAX_NAME_CHARS * 4 and name.isprintable() for name in names):
-        raise Fault("bad_request", f"--models: expected at most {MAX_MODELS} names", "vcoin model list shows them")
+    if (
+        (text.strip() and not names)
+        or len(names) > MAX_MODELS
+        or not all(len(name) <= MAX_NAME_CHARS * 4 and name.isprintable() for name in names)
+    ):
+        raise Fault("bad_request", f"--models: expected 1 to {MAX_MODELS} names", "vcoin model list shows them")
     return names
+
+
+def _seconds(expires: int) -> int:
+    if expires > MAX_EXPIRES_S:
+        raise Fault("bad_request", f"--expires: expected at most {MAX_EXPIRES_S // 86_400}d", "leave it out for no end")
+    return expires
 
 
 def _rate(rate: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from node.api.faults import Exit
@@ -52,7 +54,9 @@ def test_revoked_key_is_listed_as_such(shell: Shell) -> None:
         (("create", "--budget", "1", "--expires", "soon"), Exit.USAGE, "no time span"),
         (("create", "--budget", "1", "--rate", "-1"), Exit.USAGE, "--rate -1"),
         (("create", "--budget", "1", "--name", "a\nb"), Exit.USAGE, "--name"),
-        (("create", "--budget", "1", "--models", ",".join("abc" for _ in range(65))), Exit.USAGE, "at most 64"),
+        (("create", "--budget", "1", "--models", ",".join("abc" for _ in range(65))), Exit.USAGE, "1 to 64"),
+        (("create", "--budget", "1", "--models", ","), Exit.USAGE, "1 to 64"),
+        (("create", "--budget", "1", "--expires", "36501d"), Exit.USAGE, "at most 36500d"),
         (("revoke", "ffffff"), Exit.FAILED, "no key 'ffffff'"),
         (("revoke", "f"), Exit.USAGE, "too short"),
     ],
@@ -75,3 +79,18 @@ def test_directory_without_a_node_and_damaged_file_are_named(shell: Shell) -> No
     (shell.data_dir / FILE_NAME).write_bytes(b"x" * 4_096)
     broken = shell.run("gateway", "key", "list")
     assert (broken.code, FILE_NAME in broken.err) == (Exit.BAD_CONFIG, True)
+
+
+@pytest.mark.parametrize("column", ["models", "budget_wei"])
+def test_damaged_row_is_one_sentence(shell: Shell, column: str) -> None:
+    shell.run(*CREATE)
+    with sqlite3.connect(shell.data_dir / FILE_NAME, isolation_level=None) as db:
+        db.execute(f"UPDATE keys SET {column} = 'x'")
+    db.close()
+    ran = shell.run("gateway", "key", "list")
+    assert (ran.code, "a row is damaged" in ran.err) == (Exit.BAD_CONFIG, True), ran.err
+
+
+def test_latest_end_of_a_key_is_listed(shell: Shell) -> None:
+    assert shell.run(*CREATE, "--expires", "36500d").code == Exit.OK
+    assert shell.run("gateway", "key", "list").code == Exit.OK

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from io import StringIO
 from typing import Any
@@ -55,7 +58,7 @@ async def test_ask_is_what_the_body_says(answering: Gateway) -> None:
     await answering.chat(temperature=0.7, messages=[{"role": "developer", "content": "Be short."}, *CHAT["messages"]])
     await answering.chat()
     first, second = answering.backend.asked
-    assert (first.model, first.max_new_tokens, first.temperature_milli) == (SMOL.name, 64, 700)
+    assert (first.model, first.max_new_tokens, first.temperature_milli) == (SMOL.manifest, 64, 700)
     assert [message.role for message in first.messages] == ["system", "user"]
     assert second.temperature_milli == 1_000
     assert first.max_price_wei > 0, "a job has a cap, so its cost can be set aside"
@@ -202,3 +205,35 @@ async def test_job_of_a_client_that_left_goes_on_and_stays_reserved(gateway: Gat
     assert gateway.backend.held[job_id].state == "requested"
     assert gateway.kept().reserved_wei > 0
     assert (await gateway.client.get("/models")).status_code == 200
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_bug_of_the_node_ends_a_stream_with_an_error_and_without_its_words(
+    gateway: Gateway, has_begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    follow = gateway.backend.follow
+
+    @asynccontextmanager
+    async def broken(prefix: str) -> AsyncIterator[AsyncIterator[views.JobUpdate]]:
+        async def updates() -> AsyncIterator[views.JobUpdate]:
+            async with follow(prefix) as heard:
+                async for update in heard:
+                    if update.job is not None and update.job.state == "running":
+                        raise ZeroDivisionError("secret")
+                    yield update
+
+        yield updates()
+
+    gateway.backend.follow = broken  # type: ignore[method-assign]
+
+    async def play(job_id: str) -> None:
+        if has_begun:
+            gateway.backend.say(job_id, "The ")
+        gateway.backend.change(job_id, state="running", node=PROVIDER)
+
+    answer = await answer_of(gateway, play, stream=True)
+    error = events(answer.text)[-1]["error"] if has_begun else answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (200 if has_begun else 500, "internal")
+    assert not re.search("secret|Group|DONE", answer.text)
+    # Of an answer that has not begun, the server logs the error after it has answered.
+    assert not has_begun or "ZeroDivisionError" in caplog.text

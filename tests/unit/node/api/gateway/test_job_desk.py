@@ -167,9 +167,9 @@ async def test_job_that_may_still_be_signed_stays_counted(tmp_path: Path, open_d
 async def test_model_that_the_key_may_not_use_is_not_there(tmp_path: Path, open_desk: OpenDesk) -> None:
     _, key = make_key(tmp_path, models=("other",))
     async with open_desk(FakeBackend()) as desk:
-        with pytest.raises(GatewayRefusal, match="may not use") as caught:
+        with pytest.raises(Fault, match="unknown model") as caught:
             await desk.place(key, ASK, 1)
-    assert (caught.value.status, caught.value.code) == (404, "model_not_found")
+    assert caught.value.code == "unknown_model"
 
 
 async def leave(desk: JobDesk, backend: SlowBackend, key: GatewayKey) -> None:

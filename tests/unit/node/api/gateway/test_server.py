@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,8 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.api import views as views
 from node.api.backend import JobAsk, Measure
+from node.api.faults import Fault
 from node.api.fields import MAX_BODY_BYTES
 from node.api.gateway import connections, routes
+from node.api.gateway.key_file import FILE_NAME, open_key_file
 from node.api.gateway.keys import new_credential
 from node.api.gateway.server import GatewaySettings, serve_gateway
 from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
@@ -47,7 +50,17 @@ async def test_key_sees_only_its_models(tmp_path: Path) -> None:
     async with open_gateway(tmp_path, FakeBackend(), models=("other",)) as gateway:
         assert (await gateway.client.get("/models")).json()["data"] == []
         assert (await gateway.client.get(f"/models/{SMOL.name}")).status_code == 404
-        assert (await gateway.chat()).status_code == 404
+        for answer in (await gateway.chat(), await gateway.chat(model="gpt-4")):
+            assert (answer.status_code, error_of(answer)["code"]) == (404, "model_not_found")
+            assert f"one of: {SMOL.name}" not in answer.text, "a key hears only of its models"
+
+
+async def test_beginning_of_a_name_is_sought_among_the_models_of_the_key(tmp_path: Path) -> None:
+    other = replace(SMOL, name=f"{SMOL.name}-2", manifest="cd" * 32)
+    backend = AnsweringBackend(models_held=[SMOL, other])
+    async with open_gateway(tmp_path, backend, models=(other.name,)) as gateway:
+        assert (await gateway.chat(model="SmolLM2")).status_code == 200
+    assert [ask.model for ask in backend.asked] == [other.manifest]
 
 
 async def test_embeddings_are_numbers_or_bytes(answering: Gateway) -> None:
@@ -80,8 +93,6 @@ async def test_secret_of_another_key_does_not_open_this_one(gateway: Gateway) ->
 async def test_key_that_has_ended_is_refused(gateway: Gateway, changes: dict[str, int]) -> None:
     shown, key = make_key(gateway.directory, **{name: value for name, value in changes.items() if name != "revoked_ms"})
     if "revoked_ms" in changes:
-        from node.api.gateway.key_file import open_key_file
-
         with open_key_file(gateway.directory) as file:
             file.revoke(key.id, 1)
     answer = await gateway.client.get("/models", headers={"Authorization": f"Bearer {shown}"})
@@ -172,6 +183,26 @@ async def test_trouble_of_the_machine_is_for_its_log(
     assert "SECRET" in caplog.text
 
 
+async def test_job_that_may_still_begin_is_not_asked_for_again_by_itself(gateway: Gateway) -> None:
+    async def unsigned(ask: JobAsk) -> str:
+        raise Fault("busy", "the request is not signed yet")
+
+    gateway.backend.ask_job = unsigned  # type: ignore[method-assign]
+    answer = await gateway.chat()
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "false")
+
+
+async def test_damaged_key_is_503_without_words_of_the_database(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sqlite3.connect(gateway.directory / FILE_NAME, isolation_level=None) as db:
+        db.execute("UPDATE keys SET models = 'x'")
+    db.close()
+    answer = await gateway.client.get("/models")
+    assert (answer.status_code, "damaged" in answer.text) == (503, False)
+    assert "a row is damaged" in caplog.text
+
+
 async def test_prompt_that_does_not_fit_is_named_as_openai_does(gateway: Gateway) -> None:
     answer = await gateway.chat(messages=[{"role": "user", "content": "word " * 9_000}])
     assert (answer.status_code, error_of(answer)["code"]) == (400, "context_length_exceeded")
@@ -200,7 +231,12 @@ async def test_raw_prompts_are_refused_with_the_way_out(gateway: Gateway) -> Non
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/images/generations", 404), ("GET", "/chat/completions", 405), ("GET", "/../v1/jobs", 404)],
+    [
+        ("POST", "/images/generations", 404),
+        ("POST", "/chat/completions/", 404),
+        ("GET", "/chat/completions", 405),
+        ("GET", "/../v1/jobs", 404),
+    ],
 )
 async def test_address_that_is_not_there_has_openais_form(
     gateway: Gateway, method: str, path: str, status: int
@@ -245,6 +281,18 @@ async def test_body_of_a_caller_without_a_key_is_not_read(gateway: Gateway) -> N
 async def test_body_that_does_not_come_is_408(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "BODY_S", 0.05)
     assert (await gateway.raw(head(gateway, bearer(gateway), "Content-Length: 9") + b"{")).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_client_that_leaves_in_its_body_is_no_error_of_the_node(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "vcoin.api.gateway")
+    async with await trio.open_tcp_stream("127.0.0.1", gateway.port) as stream:
+        await stream.send_all(head(gateway, bearer(gateway), "Content-Length: 9") + b"{")
+    with trio.fail_after(WITHIN_S):
+        while not caplog.records:
+            await trio.lowlevel.checkpoint()
+    assert [record.getMessage() for record in caplog.records] == ["a client left before the end of its request"]
 
 
 # --- web pages ----------------------------------------------------------------------------------------------------
