@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from protocol.effects import Effect, RunContainer, SealResult, Send, SignMessage, StopContainer
+from protocol.effects import Effect, FetchModel, RunContainer, SealResult, Send, SignMessage, StopContainer
 from protocol.events import ContainerExited
 from protocol.job import Stage, move
 from protocol.params import WITHDRAW_WITHIN_MS
@@ -10,7 +10,7 @@ from protocol.roles.member import Member
 from protocol.roles.provider.provided import Jobs, ProvidedJob
 from protocol.roles.provider.run_queue import WaitingRun, end_by_ms, plan_starts, run_ms
 from protocol.roles.provider.settling import Settling
-from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept, Withdrawal, accept_within_ms
+from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept, Withdrawal, accept_within_ms, kind_of
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.wire.bounded import keep_newest
@@ -95,6 +95,18 @@ class Runs:
             keep_newest(self._started, run.client, self._starts, CLIENTS_KEPT)
             effects.append(RunContainer(limited))
         return tuple(effects)
+
+    def fetch_again(self, manifest: Cid, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """A model has left the store: fetch it for the jobs that wait for a container."""
+        waiting = [job for job in self.jobs.values() if job.waits and Cid(job.order.details.manifest) == manifest]
+        if not waiting or not self._may_fetch(waiting[0]):
+            return ()
+        peers = (*(job.peer_id for job in waiting), *self.member.holders(manifest, now_ms))
+        return (FetchModel(manifest, tuple(dict.fromkeys(peers))),)
+
+    def _may_fetch(self, job: ProvidedJob) -> bool:
+        details = job.order.details
+        return self.member.may_fetch(Cid(details.manifest), job.order.offer.offer.class_id, kind_of(details))
 
     def _give_up_late(self, now_ms: TimestampMs) -> list[Effect]:
         """Give up jobs in the queue that would end too late for a batch: their client would have the answer free."""
