@@ -82,6 +82,10 @@ class ModelHoldings:
             is_pinned=self._mark(cid, "pin").exists(),
         )
 
+    def is_whole(self, cid: Cid) -> bool:
+        """Whether a model is complete here."""
+        return self._store.model(cid) is not None
+
     def total_bytes(self) -> int:
         """All bytes of models, whole, described and partial."""
         return sum(size_of(folder) for folder in (self._models, self._descriptions, self._partial))

@@ -158,6 +158,11 @@ class ModelRemover:
                 with trio.CancelScope(shield=True):
                     await self._inbox.report(ModelAdded(holding.manifest))
 
+    async def pause(self) -> None:
+        """Wait until no model is being removed."""
+        async with self.turn:
+            return
+
     async def touch(self, cid: Cid) -> None:
         """A model is used now; that it cannot be noted is no reason not to use it."""
         try:
