@@ -11,6 +11,7 @@ from protocol.roles.provider.provided import Jobs, ProvidedJob
 from protocol.roles.provider.run_queue import WaitingRun, end_by_ms, plan_starts, run_ms
 from protocol.roles.provider.settling import Settling
 from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept, Withdrawal, accept_within_ms, kind_of
+from protocol.stages.blob import RUNTIME_BYTES
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.wire.bounded import keep_newest
@@ -118,12 +119,16 @@ class Runs:
         return effects
 
     def _limited(self, spec: RunSpec, job: ProvidedJob, now_ms: TimestampMs) -> RunSpec:
-        """A run that ends in time for its batch, and in the memory that its model needs whatever its client allows."""
+        """A run that ends in time for its batch, and in the memory that its model needs whatever its client allows.
+
+        A limit of 0 would be none: a client may sign 0, and a manifest may state it.
+        """
         manifest = self.member.models[Cid(spec.manifest)]
+        needs_bytes = max(spec.memory_bytes, manifest.needs_bytes, RUNTIME_BYTES)
         return replace(
             spec,
             timeout_ms=min(spec.timeout_ms, end_by_ms(job.order.details) - now_ms),
-            memory_bytes=min(self.member.settings.memory_bytes, max(spec.memory_bytes, manifest.needs_bytes)),
+            memory_bytes=min(self.member.settings.memory_bytes, needs_bytes),
         )
 
     def exited(self, exited: ContainerExited, now_ms: TimestampMs) -> tuple[Effect, ...]:
