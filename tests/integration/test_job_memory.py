@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from executor import devices
-from executor.docker_runner import DockerRunner
+from executor.docker_runner import Capacity, DockerRunner
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
@@ -44,7 +44,7 @@ async def test_job_and_check_fit_in_what_the_job_needs(class_id: int, content: s
     workspaces = Workspaces(tmp_path / "work")
     workspaces.of_job(job_id).put(INPUT_JSON, asked)
     with open_context() as context:
-        runner = DockerRunner(context, workspaces, 1, HostSlots(tmp_path / "slots", 1))
+        runner = DockerRunner(context, workspaces, Capacity(1, HostSlots(tmp_path / "slots", 1)))
         exited = await runner.run_job(spec, ignore)
         assert exited.result.outcome is Outcome.OK, exited.result
         sample = workspaces.of_sample(job_id, 0)
