@@ -32,7 +32,7 @@ LOCK_NAME = "lock"
 VERSION_NAME = "version"
 DIRECTORY_VERSION = 1
 """Of what lies in a data directory and how it is called; each file says its own."""
-SCHEMA = 5
+SCHEMA = 6
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
@@ -82,7 +82,9 @@ _RENAMED = """
     UPDATE events SET body = present_form(body)
     WHERE substr(body, 1, 16) IN (x'826e446561646c696e65506173736564', x'826f4d65737361676552656365697665');
 """
-_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _RENAMED}
+# Up to version 5 no row was a ModelRemoved: a program of then would set it aside, and offer a model that is gone.
+_REMOVALS = ""
+_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _RENAMED, 5: _REMOVALS}
 """Steps that bring tables and rows to the next version: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 GONE = "gone-"
@@ -44,8 +45,12 @@ def set_aside(folder: Path, partial: Path) -> Path:
 
 
 def discard(aside: Path) -> None:
-    """Remove the bytes of a folder that was set aside."""
-    shutil.rmtree(aside, ignore_errors=True)
+    """Remove a file, or a folder with its bytes. A link goes alone: what it names is not of the store."""
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def touched_s(path: Path) -> float:
@@ -54,6 +59,11 @@ def touched_s(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return math.inf
+
+
+def is_id(name: str) -> bool:
+    """Whether a name in the store is that of a content: the 64 digits of its hash."""
+    return len(name) == 64 and not name.strip("0123456789abcdef")
 
 
 def size_of(path: Path) -> int:

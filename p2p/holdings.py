@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from p2p.folders import discard, set_aside, size_of
+from p2p.folders import discard, is_id, set_aside, size_of
 from p2p.store import MANIFEST, ContentStore
 from protocol.errors import P2PError
 from protocol.stages.blob import ModelManifest
@@ -57,7 +57,7 @@ class ModelHoldings:
         """Every model of which anything is here, by name."""
         names = {path.name for root in (self._models, self._descriptions) for path in root.glob("*")}
         names |= {path.name.removeprefix("model-") for path in self._partial.glob("model-*")}
-        found = (self.find(Cid(bytes.fromhex(name))) for name in sorted(names) if _is_id(name))
+        found = (self.find(Cid(bytes.fromhex(name))) for name in sorted(names) if is_id(name))
         return tuple(sorted((each for each in found if each), key=lambda each: (each.manifest.name, each.manifest.cid)))
 
     def find(self, cid: Cid) -> Holding | None:
@@ -81,6 +81,10 @@ class ModelHoldings:
             used_s=self._used_s(cid),
             is_pinned=self._mark(cid, "pin").exists(),
         )
+
+    def is_whole(self, cid: Cid) -> bool:
+        """Whether a model is complete here."""
+        return self._store.model(cid) is not None
 
     def total_bytes(self) -> int:
         """All bytes of models, whole, described and partial."""
@@ -115,6 +119,9 @@ class ModelHoldings:
         """
         manifest = self._store.manifest(cid)
         with self._alone(cid), self._no_fetch(manifest):
+            if keep_description and self._mark(cid, "pin").exists():
+                # Pinned after the eviction was planned.
+                raise ModelInUse("it is pinned")
             if keep_description and manifest is not None:
                 self._store.keep_description(manifest)
             gone = [self._models / cid.hex()]
@@ -178,7 +185,3 @@ def _lock_or_refuse(descriptor: int, reason: str) -> None:
 
 def _contents(manifest: ModelManifest) -> set[Cid]:
     return {file.sha256 for file in manifest.files}
-
-
-def _is_id(name: str) -> bool:
-    return len(name) == 64 and not name.strip("0123456789abcdef")

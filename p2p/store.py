@@ -17,6 +17,8 @@ from protocol.stages.blob import ModelManifest, read_manifest
 from protocol.wire.ids import Cid, cid_of
 
 MANIFEST = "manifest.json"
+ADDED = ".new-"
+"""Folders in `models` into which a local model is copied (`executor/models.py`) begin with this."""
 SPARE_BYTES = 256 * 1024 * 1024
 """Left free on the disk by whatever is fetched."""
 MODELS_LIMIT = 128 * 2**30
@@ -76,7 +78,7 @@ class ContentStore:
 
     def descriptions(self) -> tuple[ModelManifest, ...]:
         """Every model that is described here and not whole."""
-        names = sorted(path.name for path in self._descriptions.glob("*") if len(path.name) == 64)
+        names = sorted(path.name for path in self._descriptions.glob("*") if folders.is_id(path.name))
         found = (self.description(Cid(bytes.fromhex(name))) for name in names if not (self._models / name).is_dir())
         return tuple(manifest for manifest in found if manifest is not None)
 
@@ -135,12 +137,13 @@ class ContentStore:
         Args: fetched, models on their way: one large file may take longer than that.
         """
         busy = {f"model-{model.hex()}" for model in fetched}
-        for begun in (path for path in self._partial.glob("*") if path.name not in busy):
-            parts = [begun, *begun.rglob("*")]
-            if begun.name.startswith(folders.GONE) or all(
+        begun = [path for path in self._partial.glob("*") if path.name not in busy]
+        for left in (*begun, *self._models.glob(ADDED + "*")):
+            parts = [left, *left.rglob("*")]
+            if left.name.startswith(folders.GONE) or all(
                 folders.touched_s(part) < now_s - PARTIAL_KEPT_S for part in parts
             ):
-                shutil.rmtree(begun, ignore_errors=True) if begun.is_dir() else begun.unlink(missing_ok=True)
+                folders.discard(left)
 
     def require_room(self, size: int) -> None:
         """Raises: StoreFull if the disk would be full."""
@@ -171,4 +174,7 @@ def _manifest_in(folder: Path, cid: Cid) -> ModelManifest | None:
         data = (folder / MANIFEST).read_bytes()
     except OSError:
         return None
-    return read_manifest(data) if cid_of(data) == cid else None
+    try:
+        return read_manifest(data) if cid_of(data) == cid else None
+    except RemoteProtocolError:
+        return None

@@ -73,7 +73,7 @@ async def admitted(
         input_bytes=len(stored.sealed),
         content_key_hash=stored.content_key_hash,
         max_price=ask.max_price_wei or _dearest(nodes, ask.max_new_tokens),
-        max_memory=allowed_bytes(manifest, classes, tokens, params.MAX_MEMORY),
+        max_memory=signed_memory(manifest, classes, tokens),
         classes=classes,
         timeout_ms=timeout_ms,
         deadline=now // 1000 + _seconds_for(timeout_ms),
@@ -92,6 +92,15 @@ async def measured(ask: JobAsk, shelf: ModelShelf, answers: Answers) -> Measure:
     sized, _ = await _measured(ask, manifest, answers)
     written = [message.content for message in ask.messages] or list(ask.texts)
     return Measure(await answers.count_tokens(manifest, written), sized.max_new_tokens)
+
+
+def signed_memory(manifest: ModelManifest, classes: int, tokens: int) -> int:
+    """The `max_memory` of a request, in bytes. Raises: Fault bad_model for a manifest that states more than can be."""
+    needed = allowed_bytes(manifest, classes, tokens, params.MAX_MEMORY)
+    if needed > params.MAX_MEMORY_CEILING:
+        most = f"{params.MAX_MEMORY_CEILING} are the most that a request may allow"
+        raise Fault("bad_model", f"{manifest.name} needs {needed} bytes of memory: {most}", "vcoin model list")
+    return needed
 
 
 async def _measured(ask: JobAsk, manifest: ModelManifest, answers: Answers) -> tuple[JobAsk, int]:

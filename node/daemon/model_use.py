@@ -1,27 +1,63 @@
-"""Runs as the content store sees them: while a container reads a model, no process removes it."""
+"""Models as runs and fetches see them: while a container reads one, no process removes it.
+
+A model that another node of the machine has removed just before is fetched again. A fetch waits while models are
+removed: one that is about to leave the disk would count as here.
+"""
 
 import logging
 import os
+from collections.abc import Callable
 
 import trio
 
-from executor.adapter import ContainerAdapter
 from node.daemon.remover import ModelRemover
+from node.performing import Adapter
 from p2p.holdings import ModelHoldings
-from protocol.effects import ContainerEffect, ReplaySample, RunContainer
+from protocol.effects import ContainerEffect, FetchModel, ReplaySample, RunContainer
+from protocol.errors import ExecutorError, P2PError
 from protocol.events import Event
-from protocol.wire.ids import Cid
+from protocol.roles.machine import Machine
+from protocol.stages.execution import RunSpec
+from protocol.wire.ids import Cid, TimestampMs
 
 log = logging.getLogger(__name__)
+
+
+class ModelFetch:
+    """Performs FetchModel with the adapter of peers."""
+
+    def __init__(self, peers: Adapter, machine: Machine, remover: ModelRemover, clock_ms: Callable[[], int]) -> None:
+        self._peers = peers
+        self._machine = machine
+        self._remover = remover
+        self._clock_ms = clock_ms
+
+    async def perform(self, effect: FetchModel) -> Event:
+        """Have the model in the store. Raises: P2PError."""
+        await self._remover.pause()
+        return await self._peers.perform(effect)
+
+    async def again(self, spec: RunSpec) -> None:
+        """Have the model of a run that finds it gone. Raises: ExecutorError."""
+        cid, member = Cid(spec.manifest), self._machine.member
+        gone = f"model {cid.hex()[:12]} has left the store"
+        if not member.may_fetch(cid, spec.class_id, spec.kind):
+            raise ExecutorError(gone)
+        log.warning("a model that a run needs has left the store: it is fetched", extra={"manifest": cid.hex()})
+        try:
+            await self.perform(FetchModel(cid, member.holders(cid, TimestampMs(self._clock_ms()))))
+        except P2PError as error:
+            raise ExecutorError(f"{gone}: {error}", transient=error.transient) from error
 
 
 class ModelUse:
     """Performs container effects with an adapter; holds the model of each run, and notes its last use."""
 
-    def __init__(self, adapter: ContainerAdapter, holdings: ModelHoldings, remover: ModelRemover) -> None:
+    def __init__(self, adapter: Adapter, holdings: ModelHoldings, remover: ModelRemover, fetch: ModelFetch) -> None:
         self._adapter = adapter
         self._holdings = holdings
         self._remover = remover
+        self._fetch = fetch
 
     async def perform(self, effect: ContainerEffect) -> Event:
         """Perform it to its end. Raises: ExecutorError."""
@@ -30,6 +66,8 @@ class ModelUse:
         cid = Cid(effect.spec.manifest)
         descriptor = await self._hold(cid)
         try:
+            if not await trio.to_thread.run_sync(self._holdings.is_whole, cid):
+                await self._fetch.again(effect.spec)
             return await self._adapter.perform(effect)
         finally:
             if descriptor is not None:

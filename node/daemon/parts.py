@@ -25,7 +25,7 @@ from executor.workspace.folders import Workspaces, disk_errors
 from node.config import ANY_MODEL, Config
 from node.daemon.gossip_admission import GossipAdmission
 from node.daemon.known import KnownModels
-from node.daemon.model_use import ModelUse
+from node.daemon.model_use import ModelFetch, ModelUse
 from node.daemon.remover import ModelRemover
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
@@ -38,7 +38,16 @@ from p2p.adapter import PeerAdapter, PeerSettings
 from p2p.holdings import ModelHoldings
 from p2p.host import Host, open_host
 from p2p.store import ContentStore
-from protocol.effects import ChainEffect, ContainerEffect, PeerEffect, SealingEffect, SignMessage, about, effect_key
+from protocol.effects import (
+    ChainEffect,
+    ContainerEffect,
+    FetchModel,
+    PeerEffect,
+    SealingEffect,
+    SignMessage,
+    about,
+    effect_key,
+)
 from protocol.errors import ConfigError, ExecutorError, P2PError
 from protocol.network.gossip import FAST_TICK_MS
 from protocol.params import FAST_HEARTBEAT_INTERVAL_MS
@@ -154,11 +163,13 @@ async def open_parts(
             data_dir / "results",
         )
         routes.update(dict.fromkeys(get_args(PeerEffect), peers))
+        fetch = ModelFetch(peers, machine, remover, clock)
+        routes[FetchModel] = fetch
         routes.update(dict.fromkeys(get_args(SealingEffect), sealing))
         routes.update(dict.fromkeys(get_args(ChainEffect), chain))
         routes[SignMessage] = chain.signer
         if runner is not None:
-            runs = ModelUse(ContainerAdapter(runner, driver.report), holdings, remover)
+            runs = ModelUse(ContainerAdapter(runner, driver.report), holdings, remover, fetch)
             routes.update(dict.fromkeys(get_args(ContainerEffect), runs))
         yield Parts(
             config=config,

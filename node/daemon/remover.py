@@ -103,15 +103,15 @@ class ModelRemover:
         if not self._limit_bytes:
             return
         async with self.turn:
-            held = {each.manifest.cid: each for each in await trio.to_thread.run_sync(self._holdings.all)}
-            total = await trio.to_thread.run_sync(self._holdings.total_bytes)
-            begun = held[model].held_bytes if model in held else 0
             # What cannot be retired now is passed over, and the next one is tried in its place.
             stays = self._named | self.needed() | {model}
             while True:
+                # Measured anew each time: another node of the machine may evict at the same moment.
+                held = {each.manifest.cid: each for each in await trio.to_thread.run_sync(self._holdings.all)}
+                begun = held[model].held_bytes if model in held else 0
                 plan = plan_eviction(
                     (_evictable(each, stays) for each in held.values()),
-                    total_bytes=total,
+                    total_bytes=await trio.to_thread.run_sync(self._holdings.total_bytes),
                     wanted_bytes=max(size_bytes - begun, 0),
                     limit_bytes=self._limit_bytes,
                 )
@@ -119,11 +119,10 @@ class ModelRemover:
                     raise StoreFull(_full(plan.missing_bytes, self._limit_bytes))
                 if not plan.victims:
                     return
-                victim = held.pop(plan.victims[0])
-                if await self._retire(victim, keep_description=True):
-                    stays |= {victim.manifest.cid}
-                else:
-                    total -= victim.weights_bytes
+                victim = held[plan.victims[0]]
+                # Each is tried once: one that leaves nothing free would be chosen again without end.
+                stays |= {victim.manifest.cid}
+                if not await self._retire(victim, keep_description=True):
                     await self._known.look()
                     log.info("model evicted: the store is full", extra={"manifest": victim.manifest.cid.hex()})
 
@@ -158,6 +157,11 @@ class ModelRemover:
             if was_whole:
                 with trio.CancelScope(shield=True):
                     await self._inbox.report(ModelAdded(holding.manifest))
+
+    async def pause(self) -> None:
+        """Wait until no model is being removed."""
+        async with self.turn:
+            return
 
     async def touch(self, cid: Cid) -> None:
         """A model is used now; that it cannot be noted is no reason not to use it."""

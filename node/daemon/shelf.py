@@ -168,6 +168,7 @@ class ModelShelf:
     async def _fetch(self, manifest: ModelManifest, fetch: _Fetch) -> None:
         parts, cid = self._parts, manifest.cid
         try:
+            await parts.remover.pause()
             await parts.peers.perform(FetchModel(cid, self.holders(cid)))
             await parts.driver.deliver(ModelAdded(manifest))
             await parts.remover.touch(cid)

@@ -25,31 +25,34 @@ def tokens_of(kind: int, input_bytes: int, max_new_tokens: int, context: int) ->
 
 
 def needed_bytes(manifest: ModelManifest, class_id: int, tokens: int) -> int:
-    """Memory of a job, never more than the manifest states. Two nodes find the same: integers only.
+    """Memory of a job: no more than the manifest states, but at least that of the runtime and of the weights.
+
+    Two nodes find the same: integers only.
 
     Args: class_id, of the device; a class without a known format counts as the widest. tokens, as `tokens_of`.
     """
-    stored = BYTES_OF.get(manifest.dtype)
-    if stored is None or manifest.context == 0:
-        return manifest.needs_bytes
+    stored = BYTES_OF.get(manifest.dtype, 0)
     width = BYTES_OF.get(CLASS_DTYPES.get(class_id, ""), WIDEST)
     weights_bytes = sum(file.size for file in manifest.files if file.path.endswith(WEIGHTS_SUFFIX))
-    parameters = weights_bytes // stored
+    parameters = weights_bytes // stored if stored else 0
+    least = RUNTIME_BYTES + width * parameters
+    if not stored or manifest.context == 0:
+        return max(least, manifest.needs_bytes)
     all_kept = max(manifest.needs_bytes - RUNTIME_BYTES - WIDEST * parameters, 0)
     # Twice, because keys and values are copied whenever they grow.
     kept = -(-2 * all_kept * width * tokens // (WIDEST * manifest.context))
     # Weights of the class's own format are used from the file; others are held beside it while they are converted.
     loaded = width * parameters + (weights_bytes if width != stored else 0)
     reading = tokens * manifest.hidden * STATE_BYTES
-    return min(manifest.needs_bytes, RUNTIME_BYTES + loaded + kept + reading)
+    return max(least, min(manifest.needs_bytes, RUNTIME_BYTES + loaded + kept + reading))
 
 
 def allowed_bytes(manifest: ModelManifest, classes: int, tokens: int, default: int) -> int:
     """The `max_memory` that a request signs. Args: classes, the mask of accepted classes; default, in bytes.
 
     The whole need of the model up to `default`, which nodes of every version understand; above it, the most that any
-    accepted class needs for this job.
+    accepted class needs for this job. The second also where the manifest states less.
     """
-    if manifest.needs_bytes <= default:
-        return manifest.needs_bytes
-    return max(needed_bytes(manifest, class_id, tokens) for class_id in range(32) if classes >> class_id & 1)
+    stated = manifest.needs_bytes if manifest.needs_bytes <= default else 0
+    accepted = (class_id for class_id in range(32) if classes >> class_id & 1)
+    return max((stated, *(needed_bytes(manifest, class_id, tokens) for class_id in accepted)))

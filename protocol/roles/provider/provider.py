@@ -23,7 +23,7 @@ from protocol.stages.commitment import LeafStatus, Result, ResultQuery, SignedRe
 from protocol.stages.execution import Outcome
 from protocol.stages.offer import Offer
 from protocol.timers import LaneTimer, ReceiptTimer
-from protocol.wire.ids import JobId, TimestampMs
+from protocol.wire.ids import Cid, JobId, TimestampMs
 
 PROMISE_TRIES = 3
 
@@ -113,6 +113,8 @@ class Provider:
                 return self._runs.accept(accept, signature, now_ms)
             case ev.ModelAdded():
                 return self._runs.start_waiting(now_ms)
+            case ev.ModelRemoved(manifest):
+                return self._runs.fetch_again(Cid(manifest), now_ms)
             case ev.TokensProduced(job, ids):
                 return self._delivery.stream(JobId(job), ids, now_ms)
             case ev.FrameSealed(job, seq, sealed):

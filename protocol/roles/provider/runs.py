@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from protocol.effects import Effect, RunContainer, SealResult, Send, SignMessage, StopContainer
+from protocol.effects import Effect, FetchModel, RunContainer, SealResult, Send, SignMessage, StopContainer
 from protocol.events import ContainerExited
 from protocol.job import Stage, move
 from protocol.params import WITHDRAW_WITHIN_MS
@@ -10,7 +10,8 @@ from protocol.roles.member import Member
 from protocol.roles.provider.provided import Jobs, ProvidedJob
 from protocol.roles.provider.run_queue import WaitingRun, end_by_ms, plan_starts, run_ms
 from protocol.roles.provider.settling import Settling
-from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept, Withdrawal, accept_within_ms
+from protocol.stages.assignment import Accept, Refuse, RefuseCode, SignedAccept, Withdrawal, accept_within_ms, kind_of
+from protocol.stages.blob import RUNTIME_BYTES
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunSpec
 from protocol.wire.bounded import keep_newest
@@ -96,6 +97,18 @@ class Runs:
             effects.append(RunContainer(limited))
         return tuple(effects)
 
+    def fetch_again(self, manifest: Cid, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """A model has left the store: fetch it for the jobs that wait for a container."""
+        waiting = [job for job in self.jobs.values() if job.waits and Cid(job.order.details.manifest) == manifest]
+        if not waiting or not self._may_fetch(waiting[0]):
+            return ()
+        peers = (*(job.peer_id for job in waiting), *self.member.holders(manifest, now_ms))
+        return (FetchModel(manifest, tuple(dict.fromkeys(peers))),)
+
+    def _may_fetch(self, job: ProvidedJob) -> bool:
+        details = job.order.details
+        return self.member.may_fetch(Cid(details.manifest), job.order.offer.offer.class_id, kind_of(details))
+
     def _give_up_late(self, now_ms: TimestampMs) -> list[Effect]:
         """Give up jobs in the queue that would end too late for a batch: their client would have the answer free."""
         effects: list[Effect] = []
@@ -106,12 +119,16 @@ class Runs:
         return effects
 
     def _limited(self, spec: RunSpec, job: ProvidedJob, now_ms: TimestampMs) -> RunSpec:
-        """A run that ends in time for its batch, and in the memory that its model needs whatever its client allows."""
+        """A run that ends in time for its batch, and in the memory that its model needs whatever its client allows.
+
+        A limit of 0 would be none: a client may sign 0, and a manifest may state it.
+        """
         manifest = self.member.models[Cid(spec.manifest)]
+        needs_bytes = max(spec.memory_bytes, manifest.needs_bytes, RUNTIME_BYTES)
         return replace(
             spec,
             timeout_ms=min(spec.timeout_ms, end_by_ms(job.order.details) - now_ms),
-            memory_bytes=min(self.member.settings.memory_bytes, max(spec.memory_bytes, manifest.needs_bytes)),
+            memory_bytes=min(self.member.settings.memory_bytes, needs_bytes),
         )
 
     def exited(self, exited: ContainerExited, now_ms: TimestampMs) -> tuple[Effect, ...]:

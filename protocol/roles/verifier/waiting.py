@@ -94,6 +94,10 @@ class SeatWait:
                     effects.append(fx.FetchBlob(leaf.missing, holders))
                 case fx.FetchModel if leaf.manifest and leaf.manifest not in self.member.models:
                     effects.append(fx.FetchModel(leaf.manifest, holders))
+                case fx.ReplaySample if leaf.manifest and leaf.manifest not in self.member.models:
+                    # It has left the store since the leaf was opened.
+                    if self.member.may_fetch(leaf.manifest, sitting.class_id, leaf.kind):
+                        effects.append(fx.FetchModel(leaf.manifest, holders))
                 case fx.OpenSample if leaf.opening is not None:
                     effects.append(open_sample(leaf.opening))
                 case fx.ReplaySample if sitting.class_id in self.member.device.class_ids:

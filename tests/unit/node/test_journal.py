@@ -304,6 +304,20 @@ def test_a_row_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         assert list(journal.read_all()) == [Entry(DeadlinePassed(timer("a")), 7)]
 
 
+def test_program_that_knows_no_removal_of_models_refuses_a_journal_that_may_hold_one(tmp_path: Path) -> None:
+    with open_journal(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        db.execute("PRAGMA user_version = 5")
+    db.close()
+    with open_journal(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "journal.sqlite") as db:
+        # It refuses whatever is above the version that it knows, which is 5.
+        assert db.execute("PRAGMA user_version").fetchone()[0] > 5
+    db.close()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_kill_at_any_moment_leaves_the_rows_or_the_snapshot_of_them(tmp_path: Path, seed: int) -> None:
     program = """

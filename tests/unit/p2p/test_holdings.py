@@ -11,8 +11,8 @@ import pytest
 from p2p import holdings as holdings_module
 from p2p.folders import GONE
 from p2p.holdings import HoldingState, ModelHoldings, ModelInUse
-from p2p.store import ContentStore
-from protocol.wire.ids import Cid
+from p2p.store import PARTIAL_KEPT_S, ContentStore
+from protocol.wire.ids import Cid, cid_of
 from tests.support.scenes.stored_models import TOKENIZER, begin_model, names, put_model
 
 
@@ -43,6 +43,53 @@ def test_strange_names_in_the_store_are_passed_over(holdings: ModelHoldings, tmp
     for name in ("x", "zz" * 32, ".new-abc", "AB" * 32):
         (tmp_path / "models" / name).mkdir()
     (tmp_path / "partial" / "model-..").mkdir(parents=True)
+    assert names(tmp_path) == {"whole": "whole"}
+
+
+def test_strange_names_and_contents_among_descriptions_are_passed_over(tmp_path: Path) -> None:
+    model = put_model(tmp_path, "whole", 10)
+    ModelHoldings(tmp_path).retire(model.cid, keep_description=True)
+    no_manifest = b'{"v":1}'
+    for name in ("zz" * 32, cid_of(no_manifest).hex()):
+        (tmp_path / "descriptions" / name).mkdir()
+        (tmp_path / "descriptions" / name / "manifest.json").write_bytes(no_manifest)
+    assert ContentStore(tmp_path).descriptions() == (model,)
+    assert names(tmp_path) == {"whole": "description"}
+
+
+def test_removal_of_a_linked_model_takes_the_link_and_leaves_what_it_names(
+    holdings: ModelHoldings, tmp_path: Path
+) -> None:
+    model = put_model(tmp_path, "whole", 10)
+    elsewhere = tmp_path / "elsewhere"
+    linked = tmp_path / "models" / model.cid.hex()
+    linked.rename(elsewhere)
+    linked.symlink_to(elsewhere)
+    holdings.retire(model.cid, keep_description=False)
+    assert names(tmp_path) == {}
+    assert list((tmp_path / "partial").iterdir()) == []
+    assert (elsewhere / "model.safetensors").stat().st_size == 10
+
+
+def test_copy_that_a_killed_process_left_among_models_is_swept_after_a_day(
+    holdings: ModelHoldings, tmp_path: Path
+) -> None:
+    left = tmp_path / "models" / ".new-abc" / "model"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(bytes(500))
+    begun_s = (left / "model.safetensors").stat().st_mtime
+    store = ContentStore(tmp_path)
+    store.sweep(begun_s + PARTIAL_KEPT_S - 60)
+    assert holdings.total_bytes() == 500
+    store.sweep(begun_s + PARTIAL_KEPT_S + 60)
+    assert holdings.total_bytes() == 0
+
+
+def test_model_that_is_pinned_after_its_eviction_was_planned_stays(holdings: ModelHoldings, tmp_path: Path) -> None:
+    model = put_model(tmp_path, "whole", 10)
+    holdings.pin(model.cid, is_pinned=True)
+    with pytest.raises(ModelInUse, match="pinned"):
+        holdings.retire(model.cid, keep_description=True)
     assert names(tmp_path) == {"whole": "whole"}
 
 

@@ -89,19 +89,34 @@ def test_request_allows_the_whole_need_up_to_the_default_and_the_need_of_the_job
     assert allowed_bytes(LARGE, 0b110, 100, MAX_MEMORY) == needed_bytes(LARGE, FP32, 100) > MAX_MEMORY
 
 
+def test_manifest_that_states_no_need_is_offered_by_no_node_whose_memory_its_weights_exceed() -> None:
+    world, machine = provider()
+    (held,) = machine.member.models.values()
+    weights = ModelFile("model.safetensors", cid_of(b"w"), 8 * 10**9)
+    machine.member.models[held.cid] = dataclasses.replace(held, files=(weights,), dtype="fp32", needs_bytes=0)
+    assert not offers(machine, request(world, max_memory=2**40))
+    machine.member.settings = dataclasses.replace(machine.member.settings, memory_bytes=RUNTIME_BYTES + 8 * 10**9)
+    assert offers(machine, request(world, max_memory=2**40, nonce=2))
+    # Its client signs no less, so that an able node does offer.
+    liar = dataclasses.replace(LARGE, needs_bytes=0)
+    assert allowed_bytes(liar, 0b100, 100, MAX_MEMORY) == needed_bytes(liar, BF16, 100) > 16 * 10**9
+
+
 SIZES = st.integers(0, 2**62)
 DTYPES = st.sampled_from(["bf16", "fp16", "fp32", "x"])
 
 
 @given(SIZES, SIZES, st.integers(0, 2**20), SIZES, DTYPES, st.integers(0, 2**23))
-def test_no_manifest_makes_the_need_negative_or_more_than_it_states(
+def test_no_manifest_makes_the_need_less_than_its_weights_or_more_than_it_states(
     weights: int, needs: int, context: int, hidden: int, dtype: str, tokens: int
 ) -> None:
     files = (ModelFile("a.safetensors", cid_of(b"w"), weights),)
     hostile = dataclasses.replace(SMALL, files=files, needs_bytes=needs, context=context, hidden=hidden, dtype=dtype)
     for class_id in (FP32, BF16, UNKNOWN):
         found = needed_bytes(hostile, class_id, tokens)
-        assert 0 <= found <= needs
+        width = 2 if class_id == BF16 else 4
+        least = RUNTIME_BYTES + weights // {"bf16": 2, "fp16": 2, "fp32": 4}.get(dtype, 2**62 + 1) * width
+        assert least <= found <= max(needs, least)
         assert found <= needed_bytes(hostile, class_id, tokens + 1)
 
 

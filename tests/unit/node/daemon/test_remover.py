@@ -8,7 +8,7 @@ import pytest
 from node.api.faults import Fault
 from node.daemon.known import KnownModels
 from node.daemon.remover import ModelRemover
-from p2p.holdings import Holding, ModelHoldings
+from p2p.holdings import Holding, ModelHoldings, ModelInUse
 from p2p.store import ContentStore, StoreFull
 from protocol.events import ContainerExited, ModelAdded, ModelRemoved
 from protocol.stages.blob import ModelManifest
@@ -164,6 +164,23 @@ async def test_held_model_is_passed_over_and_the_next_one_goes(tmp_path: Path) -
     os.close(descriptor)
     assert names(tmp_path) == {"a": "whole", "b": "description"}
     assert first.cid in house.deal.machine.member.models
+
+
+async def test_two_nodes_that_evict_at_once_evict_no_more_than_one_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, limit_bytes=3_000)
+    first, _ = await house.put("a", 900, 1.0), await house.put("b", 900, 2.0)
+    retire = house.holdings.retire
+
+    def retire_second(cid: Cid, *, keep_description: bool) -> None:
+        retire(cid, keep_description=keep_description)
+        if cid == first.cid:
+            raise ModelInUse("another node of this machine removes it")
+
+    monkeypatch.setattr(house.holdings, "retire", retire_second)
+    await house.remover.make_room(OTHER, 900)
+    assert names(tmp_path) == {"a": "description", "b": "whole"}
 
 
 async def test_bytes_that_have_come_of_a_model_are_not_counted_twice(tmp_path: Path) -> None:

@@ -5,16 +5,26 @@ import dataclasses
 import pytest
 
 from protocol.effects import RunContainer, SealFrame, SealResult
-from protocol.events import ContainerExited, InputOpened, MessageReceived, OrderRefused, TokensProduced
+from protocol.events import (
+    CalibrationSeen,
+    ContainerExited,
+    InputOpened,
+    MessageReceived,
+    ModelAdded,
+    OrderRefused,
+    TokensProduced,
+)
 from protocol.job import Stage
 from protocol.params import MINE_WITHIN_MS, READ_BYTES_PER_STEP, RETRY_AFTER_DEADLINE_S
 from protocol.roles.provider.run_queue import TIME_FACTOR
 from protocol.stages.assignment import AssignmentOrder, RefuseCode, job_id
+from protocol.stages.blob import RUNTIME_BYTES
 from protocol.stages.commitment import LeafStatus
 from protocol.stages.execution import Outcome, RunResult
-from protocol.stages.offer import START_MS
+from protocol.stages.offer import START_MS, SignedOffer
+from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import JobId, TimestampMs
-from tests.simulation.scene import DOMAIN, MANIFEST
+from tests.simulation.scene import CLASS, DOMAIN, MANIFEST, NOISE
 from tests.support.scenes.offers import NOW, offers, provider, request
 from tests.support.scenes.provided_jobs import Deal, accept
 
@@ -151,7 +161,7 @@ def test_nothing_is_offered_for_a_request_that_is_over_too_soon():
 
 
 def test_the_memory_that_a_client_allows_starves_no_model():
-    deal = Deal(max_memory=2**20)
+    deal = Deal(max_memory=2**30)
     deal.lane()
     manifest = deal.machine.member.models[MANIFEST.cid]
     deal.machine.member.models[MANIFEST.cid] = dataclasses.replace(manifest, needs_bytes=3 * 2**30)
@@ -159,6 +169,22 @@ def test_the_memory_that_a_client_allows_starves_no_model():
     deal.send(order)
     _, run = accept(deal.machine, order)
     assert run.spec.memory_bytes == 3 * 2**30
+
+
+def test_no_manifest_and_no_client_lifts_the_memory_limit_of_a_container():
+    deal, liar = Deal(), dataclasses.replace(MANIFEST, needs_bytes=0)
+    deal.lane()
+    deal.machine.handle(CalibrationSeen(liar.cid, CLASS, NOISE), NOW)
+    # Its need is not known while it is not here. A limit of 0 bytes is none to Docker.
+    deal.request = request(deal.world, manifest=liar.cid, max_memory=0, timeout_ms=200_000, nonce=2)
+    (asked,) = offers(deal.machine, deal.request)
+    deal.offer = SignedOffer(asked.message, sign_digest(digest(asked.message, DOMAIN), deal.node.secret))
+    order = deal.order(deadline=NOW // 1_000 + 550)
+    deal.send(order)
+    accept(deal.machine, order)
+    (run,) = deal.machine.handle(ModelAdded(liar), NOW)
+    assert isinstance(run, RunContainer)
+    assert run.spec.memory_bytes == RUNTIME_BYTES
 
 
 def test_nothing_is_offered_for_a_time_limit_that_may_cut_an_honest_run():

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from protocol.effects import FetchModel, OpenInput
-from protocol.events import CalibrationSeen, EffectFailed, MessageReceived, OrderRefused
+from protocol.effects import FetchModel, OpenInput, ReplaySample, RunContainer
+from protocol.events import CalibrationSeen, EffectFailed, MessageReceived, ModelAdded, ModelRemoved, OrderRefused
 from protocol.roles.machine import Machine
 from protocol.stages.assignment import UNCALIBRATED_ACCEPTED, RefuseCode
 from protocol.stages.offer import SignedOffer
@@ -13,7 +13,7 @@ from protocol.wire.envelope import digest, sign_digest
 from protocol.wire.ids import Cid
 from tests.simulation.scene import CLASS, DOMAIN, MANIFEST, NOISE
 from tests.support.scenes.offers import NOW, offers, provider, request
-from tests.support.scenes.provided_jobs import Deal
+from tests.support.scenes.provided_jobs import Deal, accept
 from tests.support.scenes.sittings import Sitting, of
 
 UNKNOWN = Cid(b"\x07" * 32)
@@ -89,3 +89,41 @@ def test_a_seat_fetches_what_the_network_or_its_operator_has_chosen():
     assert opened_without_its_model(frozenset(), calibrated=True) == [MANIFEST.cid]
     assert opened_without_its_model(frozenset(), calibrated=False) == []
     assert opened_without_its_model(frozenset({MANIFEST.cid}), calibrated=False) == [MANIFEST.cid]
+
+
+def test_model_that_leaves_the_store_is_fetched_for_the_jobs_that_wait_for_it() -> None:
+    deal = Deal()
+    machine = deal.machine
+    assert not of(list(machine.handle(ModelRemoved(MANIFEST.cid), NOW)), FetchModel)
+    machine.handle(ModelAdded(MANIFEST), NOW)
+    deal.lane()
+    order = deal.order()
+    deal.send(order)
+    (fetch,) = of(list(machine.handle(ModelRemoved(MANIFEST.cid), NOW)), FetchModel)
+    assert (fetch.manifest, fetch.peers[0]) == (MANIFEST.cid, deal.client.peer_id)
+    # It does not start before the model is back.
+    assert not of(list(accept(machine, order)), RunContainer)
+    assert of(list(machine.handle(ModelAdded(MANIFEST), NOW)), RunContainer)
+    # A container that runs holds its model: another removal asks for nothing.
+    assert not of(list(machine.handle(ModelRemoved(MANIFEST.cid), NOW)), FetchModel)
+
+
+def test_model_that_leaves_the_store_and_that_no_client_may_bring_is_not_fetched() -> None:
+    deal = Deal()
+    deal.lane()
+    deal.send(deal.order())
+    deal.machine.member.calibrations.clear()
+    allow(deal.machine, frozenset())
+    assert not of(list(deal.machine.handle(ModelRemoved(MANIFEST.cid), NOW)), FetchModel)
+
+
+def test_seat_whose_model_leaves_the_store_fetches_it_before_it_tries_its_pass_again() -> None:
+    seat = Sitting()
+    seat.take(MessageReceived(seat.provider.peer_id, seat.opening))
+    assert of(seat.take(seat.opened()), ReplaySample)
+    seat.take(ModelRemoved(MANIFEST.cid))
+    seat.fail(ReplaySample)
+    asked = seat.until(6)
+    assert {fetch.manifest for fetch in of(asked, FetchModel)} == {MANIFEST.cid}
+    assert not of(asked, ReplaySample)
+    assert of(seat.take(ModelAdded(MANIFEST)), ReplaySample)
