@@ -155,15 +155,10 @@ class DockerRunner:
 
     @contextlib.asynccontextmanager
     async def _slot(self, *, is_check: bool = False) -> AsyncIterator[None]:
-        """Hold a slot of this node and one of the machine; another task may leave it than entered it."""
-        holder = object()
+        """Hold a slot of this node and one of the machine."""
         # The node's own slot first: it must not hold one of the machine while it waits for itself.
-        await self._slots.acquire_on_behalf_of(holder)
-        try:
-            async with self._capacity.host_slots.hold(CHECK_WAITS_S if is_check else 0):
-                yield
-        finally:
-            self._slots.release_on_behalf_of(holder)
+        async with self._slots, self._capacity.host_slots.hold(CHECK_WAITS_S if is_check else 0):
+            yield
 
     def _let_go(self, output: Path) -> None:
         try:
