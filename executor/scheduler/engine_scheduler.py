@@ -23,14 +23,13 @@ from executor.runs.engine_task import EngineTask, key_of
 from executor.runs.warm_engine import NUMBERS
 from protocol.errors import ExecutorError
 from protocol.stages.execution import RunSpec, side_by_side_ms
+from protocol.stages.heartbeat import FIRST_MS_PER_TOKEN
 from protocol.stages.request import GENERATE
 
 log = logging.getLogger(__name__)
 
 TIME_SHARE = 2
 """Jobs side by side should need no more than this part, a half, of the time of any of them."""
-FIRST_MS_PER_TOKEN = 60
-"""A first guess, replaced by what is measured on this machine."""
 LEARN_FROM_TOKENS = 16
 """Shorter answers tell the time of the prompt rather than the time of a token."""
 CHECK_WAITS_S = 5.0
@@ -138,9 +137,9 @@ class EngineScheduler:
     host: EngineHost
     at_once: int
     keep_s: float
-    ms_per_token: int = FIRST_MS_PER_TOKEN
-    """Of an answer by itself."""
     starts: int = 0
+    _speeds: dict[int, int] = field(default_factory=dict)
+    """Milliseconds a token of an answer by itself, by class."""
     _waiting: list[QueuedRun[Any]] = field(default_factory=list)
     _engines: dict[EngineKey, LiveEngine] = field(default_factory=dict)
     _turns: set[EngineKey] = field(default_factory=set)
@@ -198,7 +197,9 @@ class EngineScheduler:
         same = live.of_kind(is_check=queued.task.is_check)
         if queued.task.is_check:
             return len(same) < CHECKS_AT_ONCE
-        return not same or (len(same) < self.at_once and fit_in_time([*same, queued.task.spec], self.ms_per_token))
+        return not same or (
+            len(same) < self.at_once and fit_in_time([*same, queued.task.spec], self.ms_per_token(live.key[1]))
+        )
 
     def _join(self, live: LiveEngine, queued: QueuedRun[Any]) -> None:
         number = live.number()
@@ -385,7 +386,12 @@ class EngineScheduler:
     def learn(self, spec: RunSpec, tokens: int, alone_ms: int) -> None:
         """A job was answered by itself in so many ms; 0: it was not by itself."""
         if spec.kind == GENERATE and tokens >= LEARN_FROM_TOKENS and alone_ms:
-            self.ms_per_token = (3 * self.ms_per_token + max(1, alone_ms // tokens)) // 4
+            before = self.ms_per_token(spec.class_id)
+            self._speeds[spec.class_id] = (3 * before + max(1, alone_ms // tokens)) // 4
+
+    def ms_per_token(self, class_id: int) -> int:
+        """Of an answer by itself: measured here, or a first guess."""
+        return self._speeds.get(class_id, FIRST_MS_PER_TOKEN)
 
     def _free(self, live: LiveEngine, number: int) -> None:
         live.runs.pop(number).over.set()

@@ -60,7 +60,7 @@ class FakeSandbox:
 
     async def report(self) -> DeviceReported:
         await trio.lowlevel.checkpoint()
-        return DeviceReported(DeviceStatus((1, 2), (), 8 << 30, int(self._slots.total_tokens), 1))
+        return DeviceReported(DeviceStatus((2, 1), (), 8 << 30, int(self._slots.total_tokens), (1, 1)))
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
         async with self._slots:

@@ -14,8 +14,8 @@ CPUINFO = "processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu sse2 {}\nbugs\t\t
     ("flags", "classes"),
     [
         ("avx2", (1,)),
-        ("avx512f avx512_bf16", (1, 2)),
-        ("amx_bf16 amx_tile", (1, 2)),
+        ("avx512f avx512_bf16", (2, 1)),
+        ("amx_bf16 amx_tile", (2, 1)),
         ("avx512_bf16x", (1,)),
     ],
 )

@@ -159,7 +159,7 @@ class Market:
 
     def __init__(self, machine: Machine, at_once: int = 4, keep_s: float = 600) -> None:
         self.machine = machine
-        self.scheduler = EngineScheduler(machine, at_once, keep_s, ms_per_token=100)
+        self.scheduler = EngineScheduler(machine, at_once, keep_s)
         self.ends: dict[RunSpec, tuple[float, Any]] = {}
         self.began = trio.current_time()
 
@@ -331,7 +331,7 @@ async def test_where_no_engine_can_be_had_a_run_is_left_to_itself(
 
 
 async def test_a_job_whose_time_is_over_leaves(autojump_clock: trio.testing.MockClock) -> None:
-    market, hasty = Market(Machine()), spec("hasty", length=100, timeout_ms=20_000)
+    market, hasty = Market(Machine()), spec("hasty", length=200, timeout_ms=20_000)
     async with market.open() as jobs:
         jobs.start_soon(market.ask, Task(hasty))
         await trio.sleep(10)
