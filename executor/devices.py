@@ -17,7 +17,7 @@ from protocol.errors import ExecutorError
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 
 CPU_FP32, CPU_BF16 = 1, 2
-CPUINFO = Path("/proc/cpuinfo")
+CPUINFO, MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_GROUPS = 4
 MAX_U8 = 255
@@ -53,12 +53,17 @@ def class_ids() -> tuple[int, ...]:
     return cpu_classes(CPUINFO.read_text())
 
 
-def total_memory(meminfo: str) -> int:
-    """MemTotal in bytes, from the text of /proc/meminfo."""
+def memory_of(meminfo: str, name: str) -> int:
+    """MemTotal or MemAvailable in bytes, from the text of /proc/meminfo."""
     for line in meminfo.splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise ExecutorError("/proc/meminfo names no MemTotal")
+    raise ExecutorError(f"/proc/meminfo names no {name}")
+
+
+def available_memory() -> int:
+    """Bytes that programs can still take on this machine without swapping."""
+    return memory_of(MEMINFO.read_text(), "MemAvailable")
 
 
 def gpus() -> tuple[tuple[Gpu, ...], str, str]:
@@ -112,7 +117,7 @@ def measure(
     return DeviceStatus(
         class_ids=classes,
         gpus=group(*gpus()),
-        memory_bytes=total_memory(read("/proc/meminfo")),
+        memory_bytes=memory_of(read(str(MEMINFO)), "MemTotal"),
         slots=slots,
         ms_per_token=tuple(ms_per_token(class_id) for class_id in classes),
     )

@@ -1,6 +1,7 @@
 """The common context of all runs of a node: Engine, image, models, weights, processor time."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class RunnerContext:
     """Makes the runs of one node.
 
     `image` is the runner's tag. `act_w` gives the whitening weights of a model by its manifest, None if it has none.
+    `hold_model` keeps a model from being evicted as long as an engine has it loaded; blocks.
     """
 
     engine: Engine
@@ -33,6 +35,7 @@ class RunnerContext:
     models: ModelStore
     act_w: Callable[[bytes], bytes | None]
     cpu_millis: int = 1000
+    hold_model: Callable[[bytes], AbstractContextManager[object]] = nullcontext
 
     def run_of_job(
         self, kind: str, spec: RunSpec, inputs: dict[str, bytes | Path], wanted: tuple[str, ...]

@@ -58,6 +58,13 @@ class HostSlots:
         with self._folder_errors():
             return self._free_slot()
 
+    def is_free(self) -> bool:
+        """Whether there is a free slot, or no limit. Raises: ExecutorError if the folder cannot be used."""
+        if self._count and (held := self.take()) is not None:
+            os.close(held)
+            return True
+        return not self._count
+
     @property
     def is_limited(self) -> bool:
         """Whether there is a limit."""

@@ -152,6 +152,7 @@ async def open_parts(
             holdings,
             named=settings.models or frozenset(),
             limit_bytes=config.executor.store_bytes,
+            let_go=runner.let_go if runner is not None else None,
         )
         stack.callback(remover.close)
         peers = _peers(config, machine, host, wallet, driver, clock, remover)

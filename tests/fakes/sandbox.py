@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.live_engine import OnTokens
 from executor.workspace.folders import (
     CHECK_BIN,
     FINGERPRINT_BIN,
@@ -57,6 +57,9 @@ class FakeSandbox:
     async def serve(self) -> None:
         """Nothing is shared here."""
         await trio.sleep_forever()
+
+    async def let_go(self, manifest: bytes) -> None:
+        """Nothing stays loaded here."""
 
     async def report(self) -> DeviceReported:
         await trio.lowlevel.checkpoint()

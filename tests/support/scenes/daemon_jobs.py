@@ -89,6 +89,9 @@ class Played:
         finally:
             self.is_served = False
 
+    async def let_go(self, manifest: bytes) -> None:
+        """Nothing stays loaded here."""
+
     async def report(self) -> DeviceReported:
         return DeviceReported(DeviceStatus((1,), (), 2**33, 1, (20,)))
 
