@@ -162,6 +162,7 @@ async def open_parts(
             store,
             workspaces,
             data_dir / "results",
+            lambda job_id: machine.provider.input_bytes(job_id),
         )
         routes.update(dict.fromkeys(get_args(PeerEffect), peers))
         fetch = ModelFetch(peers, machine, remover, clock)
