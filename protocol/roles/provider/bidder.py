@@ -88,10 +88,9 @@ class Bidder:
     def _can(self, request: Request, class_id: int) -> bool:
         cid = Cid(request.manifest)
         manifest, settings = self.member.models.get(cid), self.member.settings
-        return self.member.has_or_may_fetch(cid, class_id, request.kind) and (
-            manifest is None
-            or self._needs(manifest, request, class_id) <= min(settings.memory_bytes, request.max_memory)
-        )
+        if manifest is None:
+            return self.member.may_fetch(cid, class_id, request.kind) and cid not in self.member.no_room
+        return self._needs(manifest, request, class_id) <= min(settings.memory_bytes, request.max_memory)
 
     def _would(self, request: Request, record: NodeRecord, price: Wei, load: int, *, wide: bool) -> bool:
         return (

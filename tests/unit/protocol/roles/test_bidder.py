@@ -13,6 +13,7 @@ from protocol.events import (
     MessageSigned,
     ModelRemoved,
     NodeSeen,
+    RoomReported,
 )
 from protocol.params import VCN
 from protocol.roles.provider.bidder import OFFERS_PER_REQUEST
@@ -97,6 +98,16 @@ def test_a_slower_class_is_offered_for_a_model_that_may_be_fetched_for_it_alone(
     assert (1 << CLASS) == 0b010
     (offer,) = offers(machine, request(world, classes=0b110))
     assert offer.message.class_id == CLASS
+
+
+def test_a_model_that_the_store_has_no_room_for_is_not_offered_until_there_is():
+    world, machine = provider()
+    machine.handle(ModelRemoved(MANIFEST.cid), NOW)
+    machine.handle(RoomReported((MANIFEST.cid,)), NOW)
+    assert not offers(machine, request(world))
+    machine.handle(RoomReported(()), NOW)
+    (offer,) = offers(machine, request(world))
+    assert not offer.message.cached
 
 
 def test_time_is_promised_by_the_speed_of_the_class_that_is_offered():
