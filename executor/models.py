@@ -16,6 +16,7 @@ from executor.containers.sandbox import MIB
 from executor.workspace.folders import disk_errors
 from protocol.errors import ExecutorError, RemoteProtocolError
 from protocol.stages.blob import RUNTIME_BYTES, ModelFile, ModelManifest, read_manifest
+from protocol.stages.memory import WEIGHTS_SUFFIX
 from protocol.wire.ids import Cid
 
 MANIFEST = "manifest.json"
@@ -65,6 +66,21 @@ class ModelStore:
             if not _is(self.path(cid) / entry.path, entry):
                 raise ModelUnusable(f"{entry.path} of model {manifest.name} is missing or was changed")
         return manifest
+
+    def require_format(self, manifest: ModelManifest) -> None:
+        """Raises: ModelUnusable if the weights are in another number format than the manifest states.
+
+        The need of a job is counted by the format. A peer's manifest may state a wider one, and so fewer weights.
+        """
+        paths = [self.path(manifest.cid) / file.path for file in manifest.files]
+        if not any(path.suffix == WEIGHTS_SUFFIX for path in paths):
+            # The runner loads nothing else, and says so.
+            return
+        found, _ = _weights(paths)
+        if found != manifest.dtype:
+            raise ModelUnusable(
+                f"model {manifest.name} states {manifest.dtype[:16]} weights, and its files hold {found}"
+            )
 
     def add(self, folder: Path, name: str) -> ModelManifest:
         """Copy a local Hugging Face folder into the store, under the hash of its manifest.
@@ -170,7 +186,7 @@ def _weights(paths: Sequence[Path]) -> tuple[str, int]:
     """Number format and count of the weights, from the headers of the safetensors files."""
     formats, parameters = set(), 0
     for path in paths:
-        if path.suffix == ".safetensors":
+        if path.suffix == WEIGHTS_SUFFIX:
             try:
                 tensors = [(str(t["dtype"]), t["data_offsets"]) for t in _header(path).values() if "dtype" in t]
                 formats |= {dtype for dtype, _ in tensors}

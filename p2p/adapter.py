@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 import trio
 
-from p2p.blobs import Blobs, MakeRoom
+from p2p.blobs import Blobs, KeepRoom
 from p2p.calls import Calls, NoAnswer, Reply
 from p2p.dials import Dials
 from p2p.gossip import GossipStreams
@@ -108,8 +108,8 @@ class PeerSettings:
 class PeerAdapter:
     """Gossip, messages and content of one node, over one transport.
 
-    store: the folder of the content store. sign: the operator's DER signature over sha256 of a message. make_room:
-    called before a model is fetched, for a store with a quota.
+    store: the folder of the content store. sign: the operator's DER signature over sha256 of a message. keep_room:
+    entered for as long as a model is fetched, for a store with a quota.
     """
 
     transport: Transport
@@ -120,7 +120,7 @@ class PeerAdapter:
     gate: AdmissionRules
     inbox: Inbox
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    make_room: MakeRoom | None = None
+    keep_room: KeepRoom | None = None
 
     def __post_init__(self) -> None:
         """Raises: ConfigError for a bootnode that is no address."""
@@ -167,7 +167,7 @@ class PeerAdapter:
         )
         self._calls = Calls(transport, self._accept_message, self._dialler.reach)
         self.blobs = Blobs(
-            transport, ContentStore(self.store, settings.models_limit), self._dialler.reach, self.make_room
+            transport, ContentStore(self.store, settings.models_limit), self._dialler.reach, self.keep_room
         )
         self._cache = PeerCache(settings.cache, self.book, clock_ms) if settings.cache else None
         self._nursery: trio.Nursery | None = None

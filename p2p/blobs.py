@@ -7,8 +7,8 @@ believed before its sha256 is right: then it appears in the store, all at once.
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -45,8 +45,11 @@ MAX_SERVED = 32
 MAX_SERVED_PER_PEER = 4
 
 
-MakeRoom = Callable[[Cid, int], Awaitable[None]]
-"""Removes what is not needed before a model of so many bytes is fetched. Raises: P2PError if that is not enough."""
+KeepRoom = Callable[[Cid, int], AbstractAsyncContextManager[None]]
+"""Removes what is not needed before a model of so many bytes is fetched, and keeps the room as long as the block lasts.
+
+Raises: P2PError if that is not enough.
+"""
 
 
 @dataclass(slots=True)
@@ -95,12 +98,12 @@ class Blobs:
     """Serves the content store to peers and fills it from them."""
 
     def __init__(
-        self, transport: Transport, store: ContentStore, reach: Reach, make_room: MakeRoom | None = None
+        self, transport: Transport, store: ContentStore, reach: Reach, keep_room: KeepRoom | None = None
     ) -> None:
         self._transport = transport
         self._store = store
         self._reach = reach
-        self._make_room = make_room or _leave_all
+        self._keep_room = keep_room or _leave_all
         self._served: Counter[PeerId] = Counter()
         self._fetches: dict[tuple[str, Cid], trio.Lock] = {}
         self._begun: dict[Cid, ModelProgress] = {}
@@ -147,22 +150,30 @@ class Blobs:
             size = sum(file.size for file in manifest.files)
             if size > MAX_MODEL_BYTES:
                 raise P2PError(f"model {cid.hex()} has {size} bytes, at most {MAX_MODEL_BYTES}")
-            await self._make_room(cid, size)
-            await trio.to_thread.run_sync(self._store.require_room_for_model, cid, size)
-            await trio.to_thread.run_sync(self._store.stage_description, manifest)
-            progress = self._begun[cid] = ModelProgress(size)
-            try:
-                for file in manifest.files:
-                    target = self._store.staged_path(cid, file.path)
-                    await self._fetch_missing(file.sha256, peers, target, most=file.size, progress=progress)
-                    progress.end_file(file.size)
-                await trio.to_thread.run_sync(self._store.stage_description, manifest)
-                if gone := await trio.to_thread.run_sync(_unstaged, self._store, manifest):
-                    raise P2PError(f"{gone[0]} of model {cid.hex()} was removed while it was fetched", transient=True)
-                await trio.to_thread.run_sync(self._store.adopt_model, cid)
-            finally:
-                del self._begun[cid]
+            async with self._keep_room(cid, size):
+                await self._fetch_files(manifest, size, peers)
             return manifest
+
+    async def _fetch_files(self, manifest: ModelManifest, size: int, peers: Sequence[PeerId]) -> None:
+        cid = manifest.cid
+        await trio.to_thread.run_sync(self._store.require_room_for_model, cid, size)
+        await trio.to_thread.run_sync(self._store.stage_description, manifest)
+        progress = self._begun[cid] = ModelProgress(size)
+        try:
+            for file in manifest.files:
+                target = self._store.staged_path(cid, file.path)
+                await self._fetch_missing(file.sha256, peers, target, most=file.size, progress=progress)
+                progress.end_file(file.size)
+            await trio.to_thread.run_sync(self._store.stage_description, manifest)
+            if gone := await trio.to_thread.run_sync(_unstaged, self._store, manifest):
+                raise P2PError(f"{gone[0]} of model {cid.hex()} was removed while it was fetched", transient=True)
+            await trio.to_thread.run_sync(self._store.adopt_model, cid)
+        finally:
+            del self._begun[cid]
+
+    def require_room(self, model: Cid, size: int) -> None:
+        """Blocks. Raises: StoreFull if there is no room for a model of so many bytes, as the store is now."""
+        self._store.require_room_for_model(model, size)
 
     def progress(self, model: Cid) -> "ModelProgress | None":
         """The bytes of a model that is being fetched; None if it is not."""
@@ -310,8 +321,10 @@ def _unstaged(store: ContentStore, manifest: ModelManifest) -> list[str]:
     return [file.path for file, path in paths.items() if not path.is_file() or path.stat().st_size != file.size]
 
 
-async def _leave_all(_model: Cid, _size: int) -> None:
+@asynccontextmanager
+async def _leave_all(_model: Cid, _size: int) -> AsyncIterator[None]:
     """Without a quota nothing is removed."""
+    yield
 
 
 async def _answer(stream: FramedStream, status: BlobStatus, size: int = 0) -> None:

@@ -145,10 +145,14 @@ class ContentStore:
             ):
                 folders.discard(left)
 
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes would not fill the disk."""
+        self._partial.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self._partial).free >= size + SPARE_BYTES
+
     def require_room(self, size: int) -> None:
         """Raises: StoreFull if the disk would be full."""
-        self._partial.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self._partial).free < size + SPARE_BYTES:
+        if not self.has_room(size):
             raise StoreFull(f"no room on the disk for {size} bytes")
 
     def _adopt(self, model: Cid, staged: str, root: Path) -> None:

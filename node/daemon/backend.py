@@ -5,8 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from chain.tx.wallet import Key
 from executor.models import ModelUnusable
 from node.api import views as api
@@ -103,15 +101,13 @@ class NodeBackend:
         if source == "smollm2" and runner is None:
             raise Fault("preflight", "no container can be run to convert the model", "start Docker, then restart")
 
-        await self.shelf.make_room_for(Path(source))
-
         def make() -> ModelManifest:
             if source == "smollm2" and runner is not None:
                 return runner.add_small_model(parts.models)
             return parts.models.add(Path(source), Path(source).name)
 
         try:
-            manifest = await trio.to_thread.run_sync(make)
+            manifest = await self.shelf.put(Path(source), make)
         except (ModelUnusable, OSError) as error:
             raise Fault("bad_model", str(error)) from error
         await parts.driver.deliver(ModelAdded(manifest))

@@ -6,17 +6,19 @@ removed: one that is about to leave the disk would count as here.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from node.daemon.remover import ModelRemover
 from node.performing import Adapter
 from p2p.holdings import ModelHoldings
+from p2p.store import StoreFull
 from protocol.effects import ContainerEffect, FetchModel, ReplaySample, RunContainer
 from protocol.errors import ExecutorError, P2PError
-from protocol.events import Event
+from protocol.events import Event, ModelAdded
 from protocol.roles.machine import Machine
+from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import RunSpec
 from protocol.wire.ids import Cid, TimestampMs
 
@@ -26,16 +28,38 @@ log = logging.getLogger(__name__)
 class ModelFetch:
     """Performs FetchModel with the adapter of peers."""
 
-    def __init__(self, peers: Adapter, machine: Machine, remover: ModelRemover, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        peers: Adapter,
+        machine: Machine,
+        remover: ModelRemover,
+        clock_ms: Callable[[], int],
+        *,
+        require_format: Callable[[ModelManifest], None],
+        look_for_room: Callable[[], Awaitable[None]],
+    ) -> None:
         self._peers = peers
         self._machine = machine
         self._remover = remover
         self._clock_ms = clock_ms
+        self._require_format = require_format
+        self._look_for_room = look_for_room
 
     async def perform(self, effect: FetchModel) -> Event:
-        """Have the model in the store. Raises: P2PError."""
+        """Have the model in the store. Raises: P2PError, also for a model that is here and cannot be served."""
         await self._remover.pause()
-        return await self._peers.perform(effect)
+        try:
+            fetched = await self._peers.perform(effect)
+        except StoreFull:
+            # Nothing is offered that needs it until there is room.
+            await self._look_for_room()
+            raise
+        if isinstance(fetched, ModelAdded):
+            try:
+                await trio.to_thread.run_sync(self._require_format, fetched.manifest)
+            except ExecutorError as error:
+                raise P2PError(str(error)) from error
+        return fetched
 
     async def again(self, spec: RunSpec) -> None:
         """Have the model of a run that finds it gone. Raises: ExecutorError."""

@@ -8,6 +8,7 @@ import trio
 
 from chain.calibration.files import packaged_for
 from chain.tx.pending import Recorded
+from executor.models import ModelUnusable
 from node.api.gateway.server import GatewaySettings, serve_gateway
 from node.api.scrape import serve_metrics
 from node.api.server import serve
@@ -20,6 +21,7 @@ from protocol.errors import AdapterError, ChainError, ConfigError, ExecutorError
 from protocol.events import BlockSeen, CalibrationSeen, DeviceReported, Event, HpkeKeyRotated, ModelAdded, ModelRemoved
 from protocol.roles.member import NO_DEVICE
 from protocol.roles.role import Role
+from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import Cid
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Node:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.backend = NodeBackend(parts)
+        self._unusable: set[Cid] = set()
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -120,15 +123,28 @@ class Node:
             known = frozenset(parts.machine.member.models)
             found = {each.cid: each for each in await trio.to_thread.run_sync(parts.models.manifests)}
             for manifest in found.values():
-                if manifest.cid not in known:
+                if manifest.cid not in known and await self._is_usable(manifest):
                     await parts.driver.report(ModelAdded(manifest))
             for cid in known - found.keys():
                 await parts.driver.report(ModelRemoved(cid))
+
+    async def _is_usable(self, manifest: ModelManifest) -> bool:
+        """Whether a model can be served; its files never change, so one that cannot is told once."""
+        if manifest.cid in self._unusable:
+            return False
+        try:
+            await trio.to_thread.run_sync(self.parts.models.require_format, manifest)
+        except ModelUnusable as error:
+            log.warning("a model in the store is not served: %s", error)
+            self._unusable.add(manifest.cid)
+            return False
+        return True
 
     async def _report_new_models(self) -> None:
         try:
             await self._report_models()
             await self.parts.remover.show_needs()
+            await self.parts.room.look()
         except (AdapterError, OSError) as error:
             log.error("the content store cannot be read: %s", error)
 

@@ -27,6 +27,7 @@ from node.daemon.gossip_admission import GossipAdmission
 from node.daemon.known import KnownModels
 from node.daemon.model_use import ModelFetch, ModelUse
 from node.daemon.remover import ModelRemover
+from node.daemon.room import StoreRoom
 from node.daemon.runner import FindRunner, Site, Weights, find_docker
 from node.daemon.telemetry import Metrics
 from node.driver import Driver
@@ -86,6 +87,7 @@ class Parts:
     known: KnownModels
     holdings: ModelHoldings
     remover: ModelRemover
+    room: StoreRoom
     weights: Weights
     metrics: Metrics
     runner: Runner | None
@@ -152,6 +154,7 @@ async def open_parts(
             holdings,
             named=settings.models or frozenset(),
             limit_bytes=config.executor.store_bytes,
+            let_go=runner.let_go if runner is not None else None,
         )
         stack.callback(remover.close)
         peers = _peers(config, machine, host, wallet, driver, clock, remover)
@@ -161,9 +164,13 @@ async def open_parts(
             store,
             workspaces,
             data_dir / "results",
+            lambda job_id: machine.provider.input_bytes(job_id),
         )
         routes.update(dict.fromkeys(get_args(PeerEffect), peers))
-        fetch = ModelFetch(peers, machine, remover, clock)
+        room = StoreRoom(machine, driver, known, remover, peers.blobs.require_room)
+        fetch = ModelFetch(
+            peers, machine, remover, clock, require_format=models.require_format, look_for_room=room.look
+        )
         routes[FetchModel] = fetch
         routes.update(dict.fromkeys(get_args(SealingEffect), sealing))
         routes.update(dict.fromkeys(get_args(ChainEffect), chain))
@@ -187,6 +194,7 @@ async def open_parts(
             known=known,
             holdings=holdings,
             remover=remover,
+            room=room,
             weights=weights,
             metrics=Metrics(),
             runner=runner,
@@ -295,5 +303,5 @@ def _peers(
         gate=GossipAdmission(machine),
         inbox=driver,
         clock_ms=clock,
-        make_room=remover.make_room,
+        keep_room=remover.room_for,
     )

@@ -7,14 +7,15 @@ to the others by a lock, which the kernel frees if the process is killed.
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import trio
 
 from node.api.faults import Fault
 from node.daemon.known import KnownModels
 from p2p.adapter import Inbox
-from p2p.eviction import HeldModel, plan_eviction
+from p2p.eviction import EvictionPlan, HeldModel, plan_eviction
 from p2p.holdings import Holding, HoldingState, ModelHoldings, ModelInUse
 from p2p.store import StoreFull
 from protocol.events import ModelAdded, ModelRemoved
@@ -24,11 +25,13 @@ from protocol.wire.ids import Cid
 
 log = logging.getLogger(__name__)
 
+NO_MODEL = Cid(bytes(32))
+
 
 class ModelRemover:
     """Removes models that are not needed. `named`: those that the operator's settings name, which are never evicted.
 
-    limit_bytes: the quota of the store, 0 for none.
+    limit_bytes: the quota of the store, 0 for none. let_go: ends what has a model loaded without work.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ModelRemover:
         *,
         named: frozenset[Cid],
         limit_bytes: int,
+        let_go: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._machine = machine
         self._inbox = inbox
@@ -47,7 +51,10 @@ class ModelRemover:
         self._holdings = holdings
         self._named = named
         self._limit_bytes = limit_bytes
+        self._let_go = let_go
         self._locks: dict[Cid, int] = {}
+        self._coming: dict[Cid, int] = {}
+        """Models that are being fetched, and their sizes."""
         self.turn = trio.Lock()
         """Held while models are removed, so that what is just leaving the disk is not told to the machine again."""
 
@@ -95,41 +102,77 @@ class ModelRemover:
             raise Fault("in_use", f"{name} stays: {reason}", "try again when they have ended: vcoin job list")
         await self._known.look()
 
+    @asynccontextmanager
+    async def room_for(self, model: Cid, size_bytes: int) -> AsyncIterator[None]:
+        """Evict as `make_room`, and count what is still to come of the model as held, as long as a block lasts.
+
+        Raises: StoreFull.
+        """
+        async with self.turn:
+            await self._evict_for(model, size_bytes)
+            self._coming[model] = size_bytes
+        try:
+            yield
+        finally:
+            self._coming.pop(model, None)
+
     async def make_room(self, model: Cid, size_bytes: int) -> None:
         """Evict models until one of so many bytes fits the quota, with what of it is here already.
 
         Raises: StoreFull if all that could be evicted is not enough; then nothing is.
         """
+        async with self.turn:
+            await self._evict_for(model, size_bytes)
+
+    async def require_room(self, model: Cid, size_bytes: int) -> int:
+        """The bytes that would have to be evicted for a model; nothing is. Raises: StoreFull as `make_room`."""
+        if not self._limit_bytes:
+            return 0
+        plan, held = await self._plan(model, size_bytes, self._stay(model))
+        return sum(held[victim].weights_bytes for victim in plan.victims)
+
+    async def _evict_for(self, model: Cid, size_bytes: int) -> None:
         if not self._limit_bytes:
             return
-        async with self.turn:
-            # What cannot be retired now is passed over, and the next one is tried in its place.
-            stays = self._named | self.needed() | {model}
-            while True:
-                # Measured anew each time: another node of the machine may evict at the same moment.
-                held = {each.manifest.cid: each for each in await trio.to_thread.run_sync(self._holdings.all)}
-                begun = held[model].held_bytes if model in held else 0
-                plan = plan_eviction(
-                    (_evictable(each, stays) for each in held.values()),
-                    total_bytes=await trio.to_thread.run_sync(self._holdings.total_bytes),
-                    wanted_bytes=max(size_bytes - begun, 0),
-                    limit_bytes=self._limit_bytes,
-                )
-                if plan.missing_bytes:
-                    raise StoreFull(_full(plan.missing_bytes, self._limit_bytes))
-                if not plan.victims:
-                    return
-                victim = held[plan.victims[0]]
-                # Each is tried once: one that leaves nothing free would be chosen again without end.
-                stays |= {victim.manifest.cid}
-                if not await self._retire(victim, keep_description=True):
-                    await self._known.look()
-                    log.info("model evicted: the store is full", extra={"manifest": victim.manifest.cid.hex()})
+        # What cannot be retired now is passed over, and the next one is tried in its place.
+        stays = self._stay(model)
+        while True:
+            # Measured anew each time: another node of the machine may evict at the same moment.
+            plan, held = await self._plan(model, size_bytes, stays)
+            if not plan.victims:
+                return
+            victim = held[plan.victims[0]]
+            # Each is tried once: one that leaves nothing free would be chosen again without end.
+            stays |= {victim.manifest.cid}
+            if not await self._retire(victim, keep_description=True):
+                await self._known.look()
+                log.info("model evicted: the store is full", extra={"manifest": victim.manifest.cid.hex()})
 
-    async def enforce(self) -> None:
-        """Evict what is over the quota, for example after it was lowered."""
+    def _stay(self, model: Cid) -> frozenset[Cid]:
+        return self._named | self.needed() | self._coming.keys() | {model}
+
+    async def _plan(
+        self, model: Cid, size_bytes: int, stays: frozenset[Cid]
+    ) -> tuple[EvictionPlan, dict[Cid, Holding]]:
+        """What would have to go. Raises: StoreFull if that is not enough."""
+        held = {each.manifest.cid: each for each in await trio.to_thread.run_sync(self._holdings.all)}
+        wanted = {**self._coming, model: size_bytes}
+        plan = plan_eviction(
+            (_evictable(each, stays) for each in held.values()),
+            total_bytes=await trio.to_thread.run_sync(self._holdings.total_bytes),
+            wanted_bytes=sum(
+                max(size - (held[cid].held_bytes if cid in held else 0), 0) for cid, size in wanted.items()
+            ),
+            limit_bytes=self._limit_bytes,
+        )
+        if plan.missing_bytes:
+            raise StoreFull(_full(plan.missing_bytes, self._limit_bytes))
+        return plan, held
+
+    async def enforce(self, kept: Cid = NO_MODEL) -> None:
+        """Evict what is over the quota, for example after it was lowered, but not this model."""
         try:
-            await self.make_room(Cid(bytes(32)), 0)
+            await self.make_room(kept, 0)
         except StoreFull as error:
             log.warning("the content store is over its quota: %s", error)
         except OSError as error:
@@ -143,6 +186,9 @@ class ModelRemover:
             # First, so that no job begins that counts on it.
             await self._inbox.deliver(ModelRemoved(cid))
         try:
+            if self._let_go is not None:
+                # An engine that has it loaded would keep its files on the disk.
+                await self._let_go(cid)
             # A job that began meanwhile locks its model against this removal as well.
             await self._lock_needs()
             await trio.to_thread.run_sync(lambda: self._holdings.retire(cid, keep_description=keep_description))

@@ -16,6 +16,7 @@ from node.api.backend import ModelStep
 from node.api.faults import Fault
 from node.daemon.parts import Parts
 from node.daemon.pull import PullProgress
+from node.daemon.remover import NO_MODEL
 from node.daemon.views import Views
 from p2p.folders import size_of
 from p2p.holdings import Holding
@@ -138,14 +139,25 @@ class ModelShelf:
         await _on_disk(lambda: self._parts.holdings.pin(holding.manifest.cid, is_pinned=is_pinned))
         return replace(view, pinned=is_pinned)
 
-    async def make_room_for(self, source: Path) -> None:
-        """Evict what a local model is to take the place of. Raises: Fault store_full."""
+    async def put(self, source: Path, copy: Callable[[], ModelManifest]) -> ModelManifest:
+        """Have `copy` add a local model, and evict what it takes the place of.
+
+        What has to go goes after the copy, which may fail; before it only if the disk has no room for both.
+        Raises: Fault store_full; what `copy` raises.
+        """
+        remover = self._parts.remover
         try:
-            await self._parts.remover.make_room(Cid(bytes(32)), await trio.to_thread.run_sync(size_of, source))
+            size = await trio.to_thread.run_sync(size_of, source)
+            over = await remover.require_room(NO_MODEL, size)
+            if over and not await trio.to_thread.run_sync(self._parts.store.has_room, size):
+                await remover.make_room(NO_MODEL, size)
         except StoreFull as error:
             raise Fault("store_full", str(error), MORE_ROOM) from error
         except OSError as error:
             raise _disk_fault(error) from error
+        manifest = await trio.to_thread.run_sync(copy)
+        await remover.enforce(manifest.cid)
+        return manifest
 
     @asynccontextmanager
     async def pull(self, name: str) -> AsyncIterator[AsyncIterator[api.PullView]]:
@@ -170,6 +182,7 @@ class ModelShelf:
         try:
             await parts.remover.pause()
             await parts.peers.perform(FetchModel(cid, self.holders(cid)))
+            await trio.to_thread.run_sync(parts.models.require_format, manifest)
             await parts.driver.deliver(ModelAdded(manifest))
             await parts.remover.touch(cid)
         except AdapterError as error:

@@ -26,7 +26,7 @@ Durable = FromMachine | FromPeers | FromKeys | FromNetwork | FromBatches | CaseE
 """Journalled before they are handled."""
 
 Passing = HeartbeatPublished | HeartbeatReceived | RequestReceived | OrderRefused | MessageSent | MessageUnanswered
-Fleeting = Tick | DeviceReported | BlockSeen | FrameSealed | FrameOpened | TokensProduced | Passing
+Fleeting = Tick | DeviceReported | RoomReported | BlockSeen | FrameSealed | FrameOpened | TokensProduced | Passing
 """Handled and forgotten; so are TokenFrame messages, and signed offers and refusals: they promise nothing."""
 
 Event = Durable | Fleeting

@@ -51,6 +51,13 @@ class ModelRemoved:
     manifest: Bytes32
 
 
+@wire_class("RoomReported")
+class RoomReported:
+    """The models, of those described in the content store, that it has no room for: they cannot be fetched now."""
+
+    lacking: tuple[Bytes32, ...]
+
+
 @wire_class("JobAsked")
 class JobAsked:
     """The user wants a job. The sealed input and its content key are already stored here.

@@ -28,10 +28,10 @@ QUIET_TICKS = 3
 LISTEN_BEATS = 2
 MAX_SLOTS = 255
 """That a beat can tell."""
-NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=60)
+NO_DEVICE = DeviceStatus(class_ids=(), gpus=(), memory_bytes=0, slots=0, ms_per_token=())
 
 _HEARD = (
-    *("peers", "device", "measured", "paused", "queue", "head", "final", "timestamp", "latency"),
+    *("peers", "device", "no_room", "measured", "paused", "queue", "head", "final", "timestamp", "latency"),
     *("_beat_at", "_up_ms", "_checked_in", "_ticks"),
 )
 
@@ -56,6 +56,8 @@ class Member:
     nodes: dict[Address, NodeRecord] = field(default_factory=dict)
     peers: dict[Address, Peer] = field(default_factory=dict)
     models: dict[Cid, ModelManifest] = field(default_factory=dict)
+    no_room: frozenset[Cid] = frozenset()
+    """Models that the content store has no room for."""
     calibrations: dict[tuple[Cid, int], Calibration] = field(default_factory=dict)
     device: DeviceStatus = NO_DEVICE
     measured: bool = False
@@ -95,6 +97,8 @@ class Member:
                 self.models[manifest.cid] = manifest
             case ev.ModelRemoved(manifest):
                 self.models.pop(Cid(manifest), None)
+            case ev.RoomReported(lacking):
+                self.no_room = frozenset(map(Cid, lacking))
             case ev.CalibrationSeen(manifest, class_id, calibration):
                 self.calibrations[Cid(manifest), class_id] = calibration
             case ev.IntakeStopped(until):

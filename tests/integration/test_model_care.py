@@ -16,7 +16,8 @@ from protocol.wire.ids import Cid
 from tests.support.scenes.daemon_jobs import heard, network
 from tests.support.scenes.daemon_jobs import place as place
 from tests.support.scenes.daemons import Place
-from tests.support.scenes.stored_models import names, put_model
+from tests.support.scenes.models import make
+from tests.support.scenes.stored_models import names, put_model, weights_of
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 
@@ -43,7 +44,7 @@ async def test_model_is_pulled_by_its_id_and_the_oldest_one_leaves_for_the_next(
         *_, last = await pull(cast.asker, first.cid.hex())
         assert (last.is_done, last.done_bytes, last.name) == (True, SIZE + 2, "first")
         assert is_here(cast.asker, first.cid)
-        assert (thin / "models" / first.cid.hex() / "model.safetensors").read_bytes()[:5] == b"first"
+        assert (thin / "models" / first.cid.hex() / "model.safetensors").read_bytes() == weights_of("first", SIZE)
         await pull(cast.asker, second.cid.hex())
         assert names(thin) == {"first": "description", "second": "whole"}
         assert (is_here(cast.asker, first.cid), is_here(cast.asker, second.cid)) == (False, True)
@@ -139,3 +140,24 @@ async def test_model_that_another_node_of_the_machine_removes_is_no_longer_promi
             while is_here(cast.provider, model.cid):
                 await events.receive()
         assert names(Path(place.root / "store")) == {"tiny": "whole"}
+
+
+async def test_local_model_takes_the_place_of_others_only_when_it_is_here(place: Place) -> None:
+    thin = place.root / "thin"
+    put_model(thin, "old", SIZE)
+    folder = make(place.root / "added")
+    (folder / "notes.txt").write_bytes(bytes(SIZE))
+    async with network(place, executor__store=str(thin), executor__store_bytes="10MB") as cast:
+        (folder / "config.json").rename(folder / "config.away")
+        with pytest.raises(Fault) as unusable:
+            await cast.asker.backend.add_model(str(folder))
+        assert unusable.value.code == "bad_model"
+        assert names(thin) == {"old": "whole"}
+        (folder / "config.away").rename(folder / "config.json")
+        await cast.asker.backend.add_model(str(folder))
+        assert names(thin) == {"added": "whole", "old": "description"}
+        (folder / "more.txt").write_bytes(bytes(2 * SIZE))
+        with pytest.raises(Fault) as large:
+            await cast.asker.backend.add_model(str(folder))
+        assert large.value.code == "store_full"
+        assert names(thin) == {"added": "whole", "old": "description"}

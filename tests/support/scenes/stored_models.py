@@ -1,36 +1,37 @@
 """A content store with models of a few bytes."""
 
+import json
 import os
+import struct
 from pathlib import Path
 
 from p2p.holdings import ModelHoldings
-from protocol.stages.blob import ModelFile, ModelManifest
+from protocol.stages.blob import ModelManifest
 from protocol.wire.ids import cid_of
+from tests.support.manifests import model_of
 
 TOKENIZER = b"{}"
+LEAST_HEADER_BYTES = 60
 
 
 def manifest_of(name: str, weights: bytes) -> ModelManifest:
     """A model of two files."""
-    files = {"tokenizer.json": TOKENIZER, "model.safetensors": weights}
-    return ModelManifest(
-        name=name,
-        files=tuple(ModelFile(path, cid_of(data), len(data)) for path, data in files.items()),
-        tokenizer="tokenizer.json",
-        eos_ids=(2,),
-        pad_id=2,
-        dtype="bf16",
-        hidden=1,
-        vocab=1,
-        layers=1,
-        context=1,
-        needs_bytes=1,
-    )
+    return model_of({"tokenizer.json": TOKENIZER, "model.safetensors": weights}, name)
+
+
+def weights_of(name: str, size: int) -> bytes:
+    """A safetensors file of so many bytes with one tensor in bfloat16; too short for one, it is only bytes."""
+    for spare in range(LEAST_HEADER_BYTES, size):
+        tensor = {"dtype": "BF16", "shape": [(size - 8 - spare) // 2], "data_offsets": [0, size - 8 - spare]}
+        header = json.dumps({name: tensor}).encode()
+        if len(header) <= spare and (size - spare) % 2 == 0:
+            return struct.pack("<Q", spare) + header.ljust(spare) + bytes(size - 8 - spare)
+    return name.encode().ljust(size, b".")
 
 
 def put_model(root: Path, name: str, size: int, used_s: float = 0.0) -> ModelManifest:
     """A whole model with weights of so many bytes, used last at a moment."""
-    weights = name.encode().ljust(size, b".")
+    weights = weights_of(name, size)
     manifest = manifest_of(name, weights)
     folder = root / "models" / manifest.cid.hex()
     folder.mkdir(parents=True)
@@ -43,7 +44,7 @@ def put_model(root: Path, name: str, size: int, used_s: float = 0.0) -> ModelMan
 
 def begin_model(root: Path, name: str, size: int, here: int) -> ModelManifest:
     """A model that is described, and of whose weights so many bytes have come."""
-    weights = name.encode().ljust(size, b".")
+    weights = weights_of(name, size)
     manifest = manifest_of(name, weights)
     for folder in (root / "descriptions" / manifest.cid.hex(), root / "partial" / f"model-{manifest.cid.hex()}"):
         folder.mkdir(parents=True)

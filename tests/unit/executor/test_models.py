@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_added_model_is_listed_verified_and_readable_by_the_worker(folder: Path,
     assert store.verify(manifest.cid) == manifest
     assert {path.stat().st_mode & 0o777 for path in store.path(manifest.cid).iterdir()} == {0o644}
     assert store.path(manifest.cid).stat().st_mode & 0o777 == 0o755
+
+
+def test_number_format_of_the_weights_is_the_stated_one(folder: Path, store: ModelStore) -> None:
+    manifest = store.add(folder, "tiny")
+    store.require_format(manifest)
+    path = store.path(manifest.cid)
+    false = dataclasses.replace(manifest, dtype="fp32")
+    path.rename(store.path(false.cid))
+    with pytest.raises(ModelUnusable, match="model tiny states fp32 weights, and its files hold bf16"):
+        store.require_format(false)
+    (store.path(false.cid) / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelUnusable, match="is no safetensors file"):
+        store.require_format(false)
 
 
 def test_adding_twice_changes_nothing(folder: Path, store: ModelStore) -> None:

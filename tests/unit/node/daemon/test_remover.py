@@ -8,9 +8,10 @@ import pytest
 from node.api.faults import Fault
 from node.daemon.known import KnownModels
 from node.daemon.remover import ModelRemover
+from node.daemon.room import StoreRoom
 from p2p.holdings import Holding, ModelHoldings, ModelInUse
 from p2p.store import ContentStore, StoreFull
-from protocol.events import ContainerExited, ModelAdded, ModelRemoved
+from protocol.events import ContainerExited, ModelAdded, ModelRemoved, RoomReported
 from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import Outcome, failed
 from protocol.wire.ids import Cid
@@ -19,7 +20,7 @@ from tests.simulation.scene import MANIFEST, ask
 from tests.simulation.world import World
 from tests.support.scenes.offers import NOW
 from tests.support.scenes.provided_jobs import Deal, accept
-from tests.support.scenes.stored_models import names, put_model
+from tests.support.scenes.stored_models import begin_model, names, put_model
 
 OTHER = Cid(bytes(32))
 WEIGHTS = 10_000
@@ -41,7 +42,17 @@ class House:
             self.holdings,
             named=named,
             limit_bytes=limit_bytes,
+            let_go=self.let_go,
         )
+        self.idle: dict[bytes, int] = {}
+
+    def load(self, cid: Cid) -> None:
+        """An engine of this node has the model loaded, and nothing to do."""
+        self.idle[cid] = self.holdings.hold(cid)
+
+    async def let_go(self, manifest: bytes) -> None:
+        if (descriptor := self.idle.pop(manifest, None)) is not None:
+            os.close(descriptor)
 
     async def put(self, name: str, size: int, used_s: float) -> ModelManifest:
         manifest = put_model(self.root, name, size, used_s)
@@ -67,6 +78,15 @@ class House:
         for file in manifest.files:
             (folder / file.path).write_bytes(bytes(100))
         (folder / "model.safetensors").write_bytes(bytes(WEIGHTS))
+
+
+async def test_an_engine_without_work_ends_before_its_model_leaves(tmp_path: Path) -> None:
+    house = House(tmp_path, limit_bytes=2_000)
+    model = await house.put("loaded", 900, 1.0)
+    house.load(model.cid)
+    await house.remover.make_room(OTHER, 1_500)
+    assert house.idle == {}
+    assert names(tmp_path) == {"loaded": "description"}
 
 
 async def test_least_recently_used_models_make_room_and_the_machine_hears_of_it(tmp_path: Path) -> None:
@@ -188,6 +208,56 @@ async def test_bytes_that_have_come_of_a_model_are_not_counted_twice(tmp_path: P
     model = await house.put("a", 900, 1.0)
     await house.remover.make_room(model.cid, 1_900)
     assert names(tmp_path) == {"a": "whole"}
+
+
+async def test_what_is_to_come_of_another_fetch_counts_as_long_as_it_lasts(tmp_path: Path) -> None:
+    house = House(tmp_path, limit_bytes=4_000)
+    old = await house.put("old", 900, 1.0)
+    begun = begin_model(tmp_path, "begun", 2_000, here=500)
+    size = sum(file.size for file in begun.files)
+    async with house.remover.room_for(begun.cid, size):
+        # 2,000 bytes of it will be here, though a quarter is.
+        with pytest.raises(StoreFull):
+            await house.remover.make_room(OTHER, 2_500)
+        assert names(tmp_path)["old"] == "whole"
+        await house.remover.make_room(OTHER, 900)
+        assert names(tmp_path) == {"old": "description", "begun": "partial"}
+    assert old.cid not in house.deal.machine.member.models
+    # From now on it may go itself.
+    assert await house.remover.require_room(OTHER, 3_000) > 0
+
+
+async def test_room_that_is_required_is_not_made(tmp_path: Path) -> None:
+    house = House(tmp_path, limit_bytes=2_000)
+    await house.put("a", 900, 1.0)
+    assert await house.remover.require_room(OTHER, 500) == 0
+    assert await house.remover.require_room(OTHER, 1_500) > 0
+    with pytest.raises(StoreFull):
+        await house.remover.require_room(OTHER, 2_001)
+    assert names(tmp_path) == {"a": "whole"}
+
+
+async def test_models_without_room_are_told_until_there_is_room(tmp_path: Path) -> None:
+    house = House(tmp_path, limit_bytes=2_500)
+    held = await house.put("held", 900, 1.0)
+    house.holdings.pin(held.cid, is_pinned=True)
+    wanted = begin_model(tmp_path, "wanted", 1_900, here=0)
+    machine, limit = house.deal.machine, ContentStore(tmp_path).require_room_for_model
+    room = StoreRoom(machine, house.inbox, house.known, house.remover, limit)
+    for _ in range(2):
+        await room.look()
+    assert house.inbox.events[1:] == [RoomReported((wanted.cid,))]
+    assert machine.member.no_room == {wanted.cid}
+    house.holdings.pin(held.cid, is_pinned=False)
+    await room.look()
+    assert machine.member.no_room == frozenset()
+
+
+async def test_limit_of_fetches_leaves_no_room_where_nothing_would_be_evicted(tmp_path: Path) -> None:
+    house, wanted = House(tmp_path), begin_model(tmp_path, "wanted", 1_900, here=0)
+    machine, limit = house.deal.machine, ContentStore(tmp_path, 1_000).require_room_for_model
+    await StoreRoom(machine, house.inbox, house.known, house.remover, limit).look()
+    assert machine.member.no_room == {wanted.cid}
 
 
 async def test_pinned_model_is_not_removed(tmp_path: Path) -> None:
