@@ -52,6 +52,7 @@ ELSEWHERE = frozenset(
         ev.RequestReceived,
         ev.ResultOpened,
         ev.ResultSealed,
+        ev.RoomReported,
         ev.SampleOpened,
         ev.SampleReplayed,
         ev.Tick,
