@@ -56,7 +56,7 @@ def confirmed(bench: MeasuringBench, classes: list[int], known: dict[str, Any], 
 
 
 def main() -> None:
-    present = devices.cpu_classes(Path("/proc/cpuinfo").read_text())
+    present = devices.class_ids()
     only_confirm = "--confirm" in sys.argv[1:]
     classes = [int(argument) for argument in sys.argv[1:] if argument != "--confirm"]
     wanted = classes or sorted(present, reverse=True)

@@ -36,7 +36,7 @@ from tests.support.runner_context import docker_host, open_context, small_model
 
 pytestmark = pytest.mark.docker
 
-CLASSES = devices.cpu_classes(Path("/proc/cpuinfo").read_text())
+CLASSES = devices.class_ids()
 MIB = 1 << 20
 RIVERS = "Name three rivers of Europe and say where each of them ends."
 PAPER = "Explain in depth how paper changed the history of human society."

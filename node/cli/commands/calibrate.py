@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 RUNS, QUICK_RUNS = 1_500, 96
 LEAST_RUNS, RUNS_PER_SUBSTITUTE, MOST_TOKENS = 24, 12, 4_096
 LENGTHS = (16, 64, 256)
-CPUINFO = Path("/proc/cpuinfo")
 
 
 def calibrate(
@@ -111,7 +110,7 @@ def _measure(
     config = config_of(common.data_dir)
     models = ModelStore(config.executor.store)
     manifest = _model(models, model)
-    present = devices.cpu_classes(CPUINFO.read_text())
+    present = devices.class_ids()
     if unknown := set(classes) - set(present):
         raise Fault("bad_request", f"this processor is not of class {min(unknown)}")
     host = config.executor.docker_host

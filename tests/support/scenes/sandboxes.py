@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -116,7 +115,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "fake":
         yield Bench(FakeSandbox(workspaces, {TINY.cid: TINY}), workspaces, TINY, 2)
         return
-    class_id = max(devices.cpu_classes(Path("/proc/cpuinfo").read_text()))
+    class_id = max(devices.class_ids())
     with open_context() as context:
         at_once = 4 if request.param == "engines" else 1
         capacity = Capacity(1, HostSlots(tmp_path_factory.mktemp("slots"), 1), at_once=at_once)
