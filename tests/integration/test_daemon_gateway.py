@@ -13,7 +13,7 @@ import trio
 from node.api.gateway import job_desk
 from node.api.gateway.keys import GatewayKey
 from protocol.params import VCN
-from tests.support.scenes.daemon_jobs import ANSWER, MODEL, heard, network, until
+from tests.support.scenes.daemon_jobs import ANSWER, MODEL, Played, heard, network, until
 from tests.support.scenes.daemon_jobs import place as place
 from tests.support.scenes.daemons import Place
 from tests.support.scenes.gateways import kept_key, make_key
@@ -44,12 +44,20 @@ async def settled_key(directory: Path, key: GatewayKey) -> GatewayKey:
     return found
 
 
-async def talk(at: str, shown: str) -> tuple[str, str, list[str]]:
-    """A streamed chat and embeddings: the text, the words about a missing model, the jobs."""
+async def talk(at: str, shown: str, played: Played) -> tuple[str, str, list[str]]:
+    """A streamed chat and embeddings: the text, the words about a missing model, the jobs.
+
+    The answer goes on as its pieces are read.
+    """
+    read_pieces = played.read_pieces = trio.Semaphore(0)
 
     def ask() -> tuple[str, str, list[str]]:
         with openai.OpenAI(api_key=shown, base_url=f"http://{at}/v1", max_retries=0, timeout=60) as client:
-            chunks = list(client.chat.completions.create(**CHAT))
+            chunks = []
+            for chunk in client.chat.completions.create(**CHAT):
+                chunks.append(chunk)
+                if chunk.choices and chunk.choices[0].delta.content:
+                    trio.from_thread.run_sync(read_pieces.release)
             read = client.embeddings.create(model=MODEL.name, input=["jump", "over"])
             with pytest.raises(openai.NotFoundError) as caught:
                 client.chat.completions.create(**CHAT | {"model": "other"})
@@ -69,7 +77,9 @@ async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypa
         await heard(cast.asker, 1)
         directory = cast.asker.parts.config.node.data_dir
         shown, key = make_key(directory, budget_wei=20 * VCN, models=(MODEL.name,))
-        text, missing, jobs = await talk(at, shown)
+        played = cast.provider.parts.runner
+        assert isinstance(played, Played)
+        text, missing, jobs = await talk(at, shown, played)
         assert text == ANSWER
         assert "unknown model 'other'" in missing
         chat = await cast.asker.backend.job(jobs[0])

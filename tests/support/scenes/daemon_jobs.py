@@ -75,6 +75,8 @@ class Played:
         self.is_served = False
         # So many runs must have begun before one goes on.
         self.together = 1
+        # If set, each piece of an answer waits until the client has read the one before.
+        self.read_pieces: trio.Semaphore | None = None
         self._begun: set[bytes] = set()
         self._all_begun = trio.Event()
 
@@ -113,6 +115,8 @@ class Played:
         ids = encode(self._claims)
         for at in range(0, len(ids), 7):
             await on_tokens(tuple(ids[at : at + 7]))
+            if self.read_pieces is not None:
+                await self.read_pieces.acquire()
         result = _result(spec, json.loads(workspace.get("input.json") or b"{}")["salt"], ids)
         workspace.put("result.json", result)
         fingerprint = _proof(encode(self._said)[: len(ids)])
