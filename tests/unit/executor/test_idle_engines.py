@@ -45,6 +45,17 @@ async def test_an_engine_is_replaced_after_many_runs(autojump_clock: Clock, monk
     assert market.joined() == ["start a", "join 0", "join 1", "stop a", "start a", "join 0"]
 
 
+async def test_an_engine_that_takes_no_more_runs_does_not_stay_loaded(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_engine, "MAX_RUNS", 1)
+    market = Market(Machine(), keep_s=600)
+    async with market.open():
+        await market.ask(job("only"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert market.scheduler.count() == (0, 0)
+
+
 async def test_an_engine_that_leaves_hostile_outputs_is_replaced(autojump_clock: Clock) -> None:
     market, bad = Market(Machine()), Task(spec("bad", length=5), fault=HostileOutput("a link"))
     async with market.open():

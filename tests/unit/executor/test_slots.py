@@ -1,5 +1,6 @@
 """HostSlots of a machine: no more at once than there are, and none is lost."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -149,6 +150,20 @@ async def test_the_place_of_a_process_that_died_keeps_nobody_waiting(tmp_path: P
     with trio.fail_after(5):
         async with HostSlots(tmp_path, 1).hold():
             assert not dead.exists()
+
+
+async def test_a_place_that_another_waiter_looks_at_is_still_that_of_a_dead_process(tmp_path: Path) -> None:
+    dead = tmp_path / "places" / f"{0:020d}-1-0"
+    dead.parent.mkdir()
+    os.mkfifo(dead)
+    looking = os.open(dead, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with trio.fail_after(5):
+            async with HostSlots(tmp_path, 1).hold():
+                assert not dead.exists()
+    finally:
+        os.close(looking)
 
 
 def test_a_slot_is_taken_at_once_or_not_at_all(tmp_path: Path) -> None:
