@@ -8,6 +8,7 @@ import trio
 
 from executor.models import ModelStore
 from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.serving import ServingReport
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest
@@ -35,6 +36,9 @@ class Runner(Protocol):
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """Check a drawn leaf."""
+
+    def serving(self) -> ServingReport:
+        """What its owner sees of streams, waiting and engines now."""
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """Download the small model that needs no account, and convert it. Blocks."""

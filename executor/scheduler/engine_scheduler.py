@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from executor.containers.transcript import Answered, Declined, Ready, RunnerEven
 from executor.runs.context import EngineKey
 from executor.runs.engine_task import EngineTask, key_of
 from executor.runs.warm_engine import NUMBERS
+from executor.scheduler.serving import EngineEnd
 from protocol.errors import ExecutorError
 from protocol.stages.execution import RunSpec, side_by_side_ms
 from protocol.stages.request import GENERATE
@@ -72,6 +74,7 @@ class QueuedRun(Generic[Settled]):
 
     task: EngineTask[Settled]
     on_tokens: OnTokens
+    on_join: Callable[[], None]
     due_s: float
     joined: trio.Event = field(default_factory=trio.Event)
     over: trio.Event = field(default_factory=trio.Event)
@@ -96,6 +99,8 @@ class LiveEngine:
     """When its turn began; None while it waits."""
     turns: int = 0
     is_ending: bool = False
+    why: EngineEnd = EngineEnd.FAILED
+    """Why it ends; until it is told to, an end is a failure."""
 
     def number(self) -> int | None:
         """A number that is free."""
@@ -141,6 +146,7 @@ class EngineScheduler:
     ms_per_token: int = FIRST_MS_PER_TOKEN
     """Of an answer by itself."""
     starts: int = 0
+    ends: Counter[EngineEnd] = field(default_factory=Counter)
     _waiting: list[QueuedRun[Any]] = field(default_factory=list)
     _engines: dict[EngineKey, LiveEngine] = field(default_factory=dict)
     _turns: set[EngineKey] = field(default_factory=set)
@@ -156,11 +162,13 @@ class EngineScheduler:
             finally:
                 self._nursery = None
 
-    async def run(self, task: EngineTask[Settled], on_tokens: OnTokens) -> Settled | None:
+    async def run(
+        self, task: EngineTask[Settled], on_tokens: OnTokens, on_join: Callable[[], None] = lambda: None
+    ) -> Settled | None:
         """Run it in an engine. Returns: None if it was not settled there. Raises: ExecutorError."""
         if self._nursery is None:
             return None
-        queued = QueuedRun(task, on_tokens, trio.current_time() + (CHECK_WAITS_S if task.is_check else 0))
+        queued = QueuedRun(task, on_tokens, on_join, trio.current_time() + (CHECK_WAITS_S if task.is_check else 0))
         bisect.insort(self._waiting, queued, key=lambda each: each.due_s)
         try:
             self._dispatch()
@@ -207,6 +215,7 @@ class EngineScheduler:
         live.runs[number] = queued
         queued.joined_s = trio.current_time()
         queued.joined.set()
+        queued.on_join()
 
         def join() -> None:
             queued.task.begin()
@@ -229,7 +238,7 @@ class EngineScheduler:
             await queued.over.wait()
             return
         log.warning("an engine does not let a job go and is ended")
-        await self._end(live)
+        await self._end(live, EngineEnd.STUCK)
 
     # --- turns ------------------------------------------------------------------------------------------------------
     def _ask_for_turn(self, key: EngineKey, *, is_check: bool) -> None:
@@ -296,6 +305,7 @@ class EngineScheduler:
                 del self._engines[live.key]
             live.over.set()
             live.ready.set()
+            self.ends[live.why] += 1
             for number in tuple(live.runs):
                 self._free(live, number)
             live.empty.set()
@@ -308,25 +318,29 @@ class EngineScheduler:
                 await self.host.call(call)
             except ExecutorError as error:
                 log.warning("an engine does not listen and is ended: %s", error)
-                await self._end(live)
+                await self._end(live, EngineEnd.STUCK)
 
     async def _rest(self, live: LiveEngine) -> None:
         """It has nothing to do: it stays loaded for a while, or ends."""
-        is_old = trio.current_time() - live.started_s > MAX_AGE_S
-        if self.keep_s and not is_old and not live.is_ending and self.host.may_wait(live.engine):
+        if trio.current_time() - live.started_s > MAX_AGE_S:
+            await self._end(live, EngineEnd.OLD)
+        elif live.is_ending or not self.keep_s:
+            await self._end(live, EngineEnd.IDLE)
+        elif not self.host.may_wait(live.engine):
+            await self._end(live, EngineEnd.NO_ROOM)
+        else:
             assert self._nursery is not None
             self._nursery.start_soon(self._expire, live, live.turns)
-        else:
-            await self._end(live)
 
     async def _expire(self, live: LiveEngine, turns: int) -> None:
         with trio.move_on_after(self.keep_s):
             await live.over.wait()
         if live.turns == turns and live.key not in self._turns:
-            await self._end(live)
+            await self._end(live, EngineEnd.IDLE)
 
-    async def _end(self, live: LiveEngine) -> None:
-        live.is_ending = True
+    async def _end(self, live: LiveEngine, why: EngineEnd) -> None:
+        if not live.is_ending and not live.over.is_set():
+            live.is_ending, live.why = True, why
         if self._engines.get(live.key) is live:
             del self._engines[live.key]
         await self.host.call(live.engine.stop)

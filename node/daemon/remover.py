@@ -47,6 +47,8 @@ class ModelRemover:
         self._holdings = holdings
         self._named = named
         self._limit_bytes = limit_bytes
+        self.evictions = 0
+        """Models whose weights were evicted since the start of the daemon."""
         self._locks: dict[Cid, int] = {}
         self.turn = trio.Lock()
         """Held while models are removed, so that what is just leaving the disk is not told to the machine again."""
@@ -123,6 +125,7 @@ class ModelRemover:
                 # Each is tried once: one that leaves nothing free would be chosen again without end.
                 stays |= {victim.manifest.cid}
                 if not await self._retire(victim, keep_description=True):
+                    self.evictions += 1
                     await self._known.look()
                     log.info("model evicted: the store is full", extra={"manifest": victim.manifest.cid.hex()})
 

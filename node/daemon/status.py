@@ -11,6 +11,7 @@ import trio
 
 from chain.rpc.clock import HINT
 from chain.tx.gas import GasMoney, gas_money
+from executor.scheduler.serving import ModelServed, ServingReport
 from node.api import views as api
 from node.daemon.parts import AGENT, Parts
 from node.daemon.telemetry import memory_used
@@ -18,7 +19,7 @@ from node.daemon.views import Views
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
 from protocol.roles.requester.hiring import why_stopped
-from protocol.wire.ids import Address, TimestampMs
+from protocol.wire.ids import Address, Cid, TimestampMs
 
 log = logging.getLogger(__name__)
 MONEY_LOOK_S = 5.0
@@ -63,6 +64,7 @@ class NodeStatus:
             machine=self._machine_view(),
             work=views.work(now),
             watched=self._watched(),
+            serving=self._serving(),
             account=self.account(),
             peers=len(self._parts.peers.connected),
             nodes=views.nodes(now),
@@ -117,6 +119,33 @@ class NodeStatus:
             delay_ms=metrics.mean_delay_ms,
             cases=tuple(api.CountView(verdict.name.lower(), count) for verdict, count in metrics.cases.items()),
             alerts=tuple(alert.name for alert in metrics.alerts()),
+        )
+
+    def _serving(self) -> api.ServingView:
+        runner = self._parts.runner
+        report = runner.serving() if runner is not None else ServingReport()
+        return api.view_of(
+            api.ServingView,
+            report,
+            tokens_per_s_milli=round(report.tokens_per_s * 1000),
+            longest_wait_ms=round(report.longest_wait_ms),
+            engine_ends=tuple(api.CountView(why.value, count) for why, count in report.engine_ends),
+            model_evictions=self._parts.remover.evictions,
+            models=tuple(self._served(each) for each in report.models),
+        )
+
+    def _served(self, served: ModelServed) -> api.ModelServedView:
+        manifest = self._machine.member.models.get(Cid(served.manifest))
+        return api.view_of(
+            api.ModelServedView,
+            served,
+            manifest=served.manifest.hex(),
+            # A model that was removed meanwhile has no name here.
+            name=manifest.name if manifest else served.manifest.hex()[:12] or "other",
+            first_token_ms=round(served.first_token_ms),
+            mean_first_token_ms=round(served.first_token_ms / max(served.answers, 1)),
+            writing_ms=round(served.writing_ms),
+            stream_tokens_per_s_milli=round(served.later_tokens * 1e6 / max(served.writing_ms, 1)),
         )
 
     def _troubles(self) -> Iterator[api.Trouble]:

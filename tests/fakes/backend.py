@@ -56,6 +56,19 @@ WATCHED = views.WatchedView(
     pass_percent=100,
     alerts=(),
 )
+SERVED = views.ModelServedView(SMOL.manifest, SMOL.name, 4, 100, 2_000, 500, 96, 4_800, 20_000)
+SERVING = views.ServingView(
+    tokens_per_s_milli=13_400,
+    streams=2,
+    jobs_waiting=3,
+    checks_waiting=1,
+    longest_wait_ms=2_500,
+    engines=1,
+    engine_starts=4,
+    engine_ends=(views.CountView("idle", 2), views.CountView("failed", 1)),
+    model_evictions=5,
+    models=(SERVED,),
+)
 
 
 def peer(node_id: str = PROVIDER, **changes: object) -> views.PeerView:
@@ -167,6 +180,7 @@ class FakeBackend:
     state: str = "ready"
     machine: views.MachineView = MACHINE
     watched: views.WatchedView = WATCHED
+    serving: views.ServingView = SERVING
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
@@ -191,6 +205,7 @@ class FakeBackend:
             machine=self.machine,
             work=views.WorkView(3, 0, 1, 0, 0, 0),
             watched=self.watched,
+            serving=self.serving,
             account=await self.account(),
             peers=2,
             nodes=tuple(self.nodes),

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from executor.scheduler.engine_scheduler import OnTokens
+from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
 from executor.workspace.folders import (
     CHECK_BIN,
     FINGERPRINT_BIN,
@@ -50,6 +51,10 @@ class FakeSandbox:
         self._manifests = manifests
         self._slots = trio.CapacityLimiter(slots)
         self._honest = honest
+        self._tally = ServingTally()
+
+    def serving(self) -> ServingReport:
+        return self._tally.report()
 
     async def recover(self) -> None:
         self._workspaces.sweep()
@@ -63,7 +68,12 @@ class FakeSandbox:
         return DeviceReported(DeviceStatus((1, 2), (), 8 << 30, int(self._slots.total_tokens), 1))
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
+        with self._tally.watch(spec, on_tokens) as watch:
+            return await self._run_job(spec, watch)
+
+    async def _run_job(self, spec: RunSpec, watch: RunWatch) -> ContainerExited:
         async with self._slots:
+            watch.begin()
             workspace = self._workspaces.of_job(spec.job_id)
             manifest, chat = self._manifests.get(spec.manifest), workspace.get(INPUT_JSON)
             if manifest is None or chat is None:
@@ -80,7 +90,7 @@ class FakeSandbox:
                     return _exited(spec, workspace)
                 ids, finish = _answer(spec, manifest, chat)
                 for start in range(0, len(ids), TOKENS_PER_EVENT):
-                    await on_tokens(tuple(ids[start : start + TOKENS_PER_EVENT]))
+                    await watch.hear(tuple(ids[start : start + TOKENS_PER_EVENT]))
                     await trio.lowlevel.checkpoint()
                 self._leave(workspace, spec, chat, ids, finish)
             return _exited(spec, workspace)

@@ -22,6 +22,7 @@ from executor.adapter import Runner
 from executor.containers.sandbox import Limits, Sandbox
 from executor.runs.context import SERVE, RunnerContext
 from executor.runs.generation import Generation, PendingRun
+from executor.scheduler.serving import EngineEnd
 from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, Workspaces
 from node.config import load
 from node.daemon.runner import Site, Weights, find_docker
@@ -197,6 +198,11 @@ async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -
         assert house.streamed[spec.job_id] == house.ids(spec)
     # Without an engine a check has a container of its own, and finds the same.
     assert await house.score(paper) > PASS_ABOVE_BPS
+    serving = house.runner.serving()
+    (served,) = serving.models
+    assert (served.answers, served.tokens) == (4, sum(map(len, house.streamed.values())))
+    assert served.later_tokens / served.writing_ms > 0 < served.first_token_ms
+    assert (serving.engine_starts, dict(serving.engine_ends)[EngineEnd.FAILED]) == (1, 0)
     again = await house.runner.run_job(paper, _nobody)
     assert again == house.exited[paper.job_id]
 

@@ -17,6 +17,7 @@ from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
 from executor.adapter import Runner
 from executor.models import ModelStore
+from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
 from node.api.backend import ChatMessage, JobAsk
 from node.api.views import JobView
 from node.config import Config
@@ -77,6 +78,7 @@ class Played:
         self.together = 1
         self._begun: set[bytes] = set()
         self._all_begun = trio.Event()
+        self._tally = ServingTally()
 
     async def recover(self) -> None:
         """Nothing was left behind."""
@@ -93,11 +95,16 @@ class Played:
         return DeviceReported(DeviceStatus((1,), (), 2**33, 1, 20))
 
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
+        with self._tally.watch(spec, on_tokens) as watch:
+            return await self._run(spec, watch)
+
+    async def _run(self, spec: RunSpec, watch: RunWatch) -> ContainerExited:
         self.runs += 1
         self._begun.add(spec.job_id)
         if len(self._begun) >= self.together:
             self._all_begun.set()
         await self._all_begun.wait()
+        watch.begin()
         workspace = self._workspaces.of_job(spec.job_id)
         if spec.kind:
             asked = json.loads(workspace.get("input.json") or b"{}")
@@ -109,7 +116,7 @@ class Played:
             return ContainerExited(spec.job_id, run, fingerprint)
         ids = encode(self._claims)
         for at in range(0, len(ids), 7):
-            await on_tokens(tuple(ids[at : at + 7]))
+            await watch.hear(tuple(ids[at : at + 7]))
         result = _result(spec, json.loads(workspace.get("input.json") or b"{}")["salt"], ids)
         workspace.put("result.json", result)
         fingerprint = _proof(encode(self._said)[: len(ids)])
@@ -124,6 +131,9 @@ class Played:
             return SampleReplayed(effect.batch_id, effect.leaf_index, *found)
         ids = json.loads(workspace.get("result.json") or b"{}")["output_token_ids"]
         return SampleReplayed(effect.batch_id, effect.leaf_index, _check(ids), "")
+
+    def serving(self) -> ServingReport:
+        return self._tally.report()
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         raise AssertionError("the models are there from the start")

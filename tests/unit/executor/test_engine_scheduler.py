@@ -17,6 +17,7 @@ from executor.containers.ending import RunnerError
 from executor.containers.transcript import Answered, Declined, Ready, RunnerEvent, Tokens, Unsettled
 from executor.runs.context import EngineKey
 from executor.scheduler.engine_scheduler import EngineScheduler, fit_in_time
+from executor.scheduler.serving import EngineEnd
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome, RunResult, RunSpec, failed
 from protocol.stages.request import GENERATE
@@ -211,6 +212,7 @@ async def test_an_engine_stays_loaded_for_the_next_job_and_ends_after_a_while(
         await trio.sleep(2)
         assert market.scheduler.count() == (0, 0)
     assert market.joined()[-1] == "stop a"
+    assert market.scheduler.ends == {EngineEnd.IDLE: 1}
 
 
 async def test_no_engine_stays_where_the_machine_has_no_room(autojump_clock: trio.testing.MockClock) -> None:
@@ -219,6 +221,7 @@ async def test_no_engine_stays_where_the_machine_has_no_room(autojump_clock: tri
         await market.ask(Task(SHORT))
         await trio.testing.wait_all_tasks_blocked()
         assert market.scheduler.count() == (0, 0)
+        assert market.scheduler.ends == {EngineEnd.NO_ROOM: 1}
 
 
 async def test_a_run_of_another_model_has_its_turn_though_more_of_the_first_come(
@@ -315,6 +318,7 @@ async def test_the_end_of_an_engine_settles_nothing(autojump_clock: trio.testing
         assert market.ends == {LONG: (5, None), SHORT: (5, None)}
         # The next one has a new engine.
         await market.ask(Task(spec("next", length=1)))
+        assert market.scheduler.ends == {EngineEnd.FAILED: 1}
     assert market.scheduler.starts == 2
 
 
@@ -372,6 +376,7 @@ async def test_an_engine_that_lets_no_job_go_is_ended(autojump_clock: trio.testi
         scope.cancel()
         await trio.sleep(25)
         assert market.scheduler.count() == (0, 0)
+        assert market.scheduler.ends == {EngineEnd.STUCK: 1}
     assert market.machine.slots.borrowed_tokens == 0
 
 
