@@ -300,12 +300,13 @@ class EngineScheduler:
                 except ExecutorError as error:
                     log.warning("an engine has ended: %s", error)
                 nursery.cancel_scope.cancel()
+            # One that ends with the node is not counted.
+            self.ends[live.why] += 1
         finally:
             if self._engines.get(live.key) is live:
                 del self._engines[live.key]
             live.over.set()
             live.ready.set()
-            self.ends[live.why] += 1
             for number in tuple(live.runs):
                 self._free(live, number)
             live.empty.set()
