@@ -15,6 +15,7 @@ import httpx
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -359,18 +360,85 @@ async def test_junk_does_not_stop_the_gateway_nor_keep_a_place(
     assert (await gateway.client.get("/models")).status_code == 200
 
 
-async def test_silent_clients_fill_the_room_and_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(connections, "HEAD_S", 0.5)
-    async with open_gateway(tmp_path, FakeBackend()) as gateway:
-        silent = [await trio.open_tcp_stream("127.0.0.1", gateway.port) for _ in range(6)]
-        for stream in silent[:3]:
-            await stream.send_all(b"GET /v1/models HT")
-        with trio.fail_after(WITHIN_S):
-            assert (await gateway.client.get("/models")).status_code == 200
+async def test_silent_clients_make_room_for_those_who_ask(gateway: Gateway) -> None:
+    """300 half-open connections, and none of them is waited for."""
+    silent = [await trio.open_tcp_stream("127.0.0.1", gateway.port) for _ in range(300)]
+    for stream in silent[::2]:
+        await stream.send_all(b"GET /v1/models HT")
+    with trio.fail_after(connections.HEAD_S - 1):
+        assert (await gateway.client.get("/models")).status_code == 200
         assert await silent[0].receive_some() == b""
-        for stream in silent:
+    for stream in silent:
+        await stream.aclose()
+
+
+async def test_address_with_the_most_silent_connections_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
+    async with open_gateway(tmp_path, FakeBackend()) as gateway:
+        quiet = await connected(gateway, "127.0.0.1")
+        crowd = [await connected(gateway, "127.0.0.2") for _ in range(9)]
+        with trio.fail_after(connections.HEAD_S - 1):
+            assert await crowd[5].receive_some() == b""
+            sent = head(gateway, bearer(gateway), path="/v1/models", method="GET")
+            await quiet.send_all(sent)
+            assert (await quiet.receive_some()).startswith(b"HTTP/1.1 200 ")
+        for stream in (quiet, *crowd):
             await stream.aclose()
+
+
+async def connected(gateway: Gateway, source: str) -> trio.SocketStream:
+    """A connection that has its place, from one of the addresses of this machine."""
+    return await trio.open_tcp_stream("127.0.0.1", gateway.port, local_address=source)
+
+
+async def test_those_who_ask_are_not_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    backend = FakeBackend()
+    async with open_gateway(tmp_path, backend) as gateway:
+        answers = []
+
+        async def ask() -> None:
+            async with httpx.AsyncClient(base_url=gateway.url, headers=gateway.client.headers) as client:
+                answers.append(await client.post("/chat/completions", json=CHAT))
+
+        with trio.fail_after(WITHIN_S):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(ask)
+                first, second = await gateway.asked(2)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert len(backend.held) == 2
+                for job_id in (first, second):
+                    backend.change(job_id, state="delivered", text="Blue.", finish="eos")
+                third = (await gateway.asked(3))[2]
+                backend.change(third, state="delivered", text="Blue.", finish="eos")
+        assert [answer.status_code for answer in answers] == [200] * 3
+
+
+async def test_a_stop_does_not_wait_for_a_client_that_does_not_read(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    async with open_gateway(tmp_path, backend) as gateway:
+        stream = await unread(gateway)
+        stops_s = trio.current_time()
+    assert trio.current_time() - stops_s < connections.SEND_S / 3
+    await stream.aclose()
+
+
+async def unread(gateway: Gateway) -> trio.SocketStream:
+    """A stream of an answer that its client does not read, with more of it than any buffer holds."""
+    body = json.dumps(CHAT | {"stream": True}).encode()
+    stream = await trio.open_tcp_stream("127.0.0.1", gateway.port)
+    await stream.send_all(head(gateway, bearer(gateway), f"Content-Length: {len(body)}") + body)
+    (job_id,) = await gateway.asked()
+    with trio.fail_after(WITHIN_S):
+        while not gateway.backend.feed.followed:
+            await trio.lowlevel.checkpoint()
+    for _ in range(30):
+        gateway.backend.say(job_id, "x" * 1_000_000)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    return stream
 
 
 async def test_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
