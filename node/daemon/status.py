@@ -41,6 +41,8 @@ class NodeStatus:
         """When the rest of each closing lane may be taken back, in seconds since 1970."""
         self._rewards = 0
         self._gas: tuple[GasMoney, ...] = ()
+        self.gateway_trouble: api.Trouble | None = None
+        """Why the gateway is closed though it should be open."""
 
     def observe(self, event: Event) -> None:
         """Take notice of an event."""
@@ -162,6 +164,8 @@ class NodeStatus:
             hint = "what is under way goes on; what is done by then is brought on chain afterwards"
             yield api.Trouble("unavailable", why_stopped(parts.machine.member), hint)
         yield from (api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble)
+        if self.gateway_trouble is not None:
+            yield self.gateway_trouble
         yield from (api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts())
         aside = [each for each in parts.journal.aside if each.at_ms > parts.clock() - SHOW_ASIDE_MS]
         if aside:

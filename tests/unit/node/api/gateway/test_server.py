@@ -349,6 +349,12 @@ async def test_line_break_in_a_header_or_name_makes_no_header(gateway: Gateway) 
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nx",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: " + b"A" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: " + b"A" * 70_000 + b"\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: " + b"x" * 8_000 + b"\r\n\r\n"
+        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff" + b"x" * 70_000,
         b"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     ],
 )
@@ -455,6 +461,23 @@ async def test_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeyp
             while backend.feed.followed:
                 backend.say(job_id, "x" * 1_000_000)
                 await trio.lowlevel.checkpoint()
+        assert (await gateway.client.get("/models")).status_code == 200
+        await stream.aclose()
+
+
+async def test_client_that_reads_a_byte_at_a_time_is_cut_off_and_its_job_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SEND_S", 0.3)
+    async with open_gateway(tmp_path, FakeBackend()) as gateway:
+        stream = await unread(gateway)
+        (job_id,) = gateway.backend.held
+        with trio.fail_after(WITHIN_S):
+            while gateway.backend.feed.followed:
+                with trio.move_on_after(0.05):
+                    await stream.receive_some(1)
+        gateway.backend.change(job_id, state="delivered", finish="eos", cost_wei=VCN // 50)
+        assert gateway.kept().reserved_wei
         assert (await gateway.client.get("/models")).status_code == 200
         await stream.aclose()
 
