@@ -65,7 +65,7 @@ class DockerRunner:
             workspaces,
             capacity.memory_bytes,
             self._slot,
-            capacity.host_slots.is_wanted,
+            self._is_slot_wanted,
             capacity.host_engines,
             self._wanted,
         )
@@ -97,7 +97,7 @@ class DockerRunner:
             with Counted(self._wanted, spec.job_id.hex()), self._tally.watch(spec, on_tokens) as watch:
                 run = await self._calls.quick(lambda: PendingRun(self._context, spec, workspace))
                 ended = await self._calls.quick(run.earlier_result)
-                if ended is None and self._capacity.at_once > 1 and not run.is_begun():
+                if ended is None and self._capacity.at_once > 1 and not spec.is_alone and not run.is_begun():
                     ended = await self._scheduler.run(run, watch.hear, watch.begin)
                 result, fingerprint = ended or await self._run_alone(run, watch)
         except ExecutorError as error:
@@ -176,6 +176,10 @@ class DockerRunner:
                 yield
         finally:
             self._slots.release_on_behalf_of(holder)
+
+    def _is_slot_wanted(self) -> bool:
+        """Whether a run with a container of its own, an engine, or another node of the machine waits for a slot."""
+        return bool(self._slots.statistics().tasks_waiting) or self._capacity.host_slots.is_wanted()
 
     def _let_go(self, output: Path) -> None:
         try:

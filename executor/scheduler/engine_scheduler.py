@@ -39,7 +39,7 @@ CHECK_WAITS_S = 5.0
 """A check is queued as if it had come so much later: a client who waits goes before it."""
 CHECKS_AT_ONCE = 16
 TURN_S = 10.0
-"""After so long an engine takes no more runs in, if another node of the machine waits for a slot."""
+"""After so long an engine takes no more runs in, if a slot is waited for."""
 LEAVE_WITHIN_S = 20.0
 """An engine that has not let a run go by then is ended."""
 MAX_AGE_S = 3600.0
@@ -59,6 +59,7 @@ class ModelEngine(Protocol):
     def join(self, number: int, task: EngineTask[Any]) -> None: ...
     def leave(self, number: int) -> None: ...
     def take(self, number: int, task: EngineTask[Any]) -> None: ...
+    def forget(self, number: int, task: EngineTask[Any]) -> None: ...
 
 
 def fit_in_time(specs: Sequence[RunSpec], ms_per_token: int) -> bool:
@@ -127,7 +128,7 @@ class EngineHost(Protocol):
         """Hold a slot."""
 
     def is_wanted(self) -> bool:
-        """Whether another node of the machine waits for a slot."""
+        """Whether a slot is waited for, here or by another node of the machine."""
 
     def may_wait(self, engine: ModelEngine) -> bool:
         """Whether there is room on this machine for an engine that stays loaded without a slot."""
@@ -201,7 +202,7 @@ class EngineScheduler:
         assert live.turn_s is not None
         if live.is_ending or live.number() is None:
             return False
-        if live.runs and trio.current_time() - live.turn_s > TURN_S and self.host.is_wanted():
+        if trio.current_time() - live.turn_s > TURN_S and self.host.is_wanted():
             return False
         same = live.of_kind(is_check=queued.task.is_check)
         if queued.task.is_check:
@@ -284,7 +285,8 @@ class EngineScheduler:
         live = self._engines.get(key)
         if live is None:
             engine = await self.host.call(lambda: self.host.start(key))
-            calls, to_make = trio.open_memory_channel[Callable[[], None]](2 * NUMBERS)
+            # At most a join, a leave and a forget of each number are under way.
+            calls, to_make = trio.open_memory_channel[Callable[[], None]](4 * NUMBERS)
             live = self._engines[key] = LiveEngine(engine, key, trio.current_time(), calls)
             self.starts += 1
             self._nursery.start_soon(self._live, live, to_make)
@@ -403,7 +405,11 @@ class EngineScheduler:
             self.ms_per_token = (3 * self.ms_per_token + max(1, alone_ms // tokens)) // 4
 
     def _free(self, live: LiveEngine, number: int) -> None:
-        live.runs.pop(number).over.set()
+        queued = live.runs.pop(number)
+        queued.over.set()
+        if not live.over.is_set():
+            # Before the next one of this number joins: calls are made in their order.
+            live.calls.send_nowait(lambda: live.engine.forget(number, queued.task))
         if not live.runs:
             live.empty.set()
         elif live.turn_s is not None:

@@ -79,6 +79,7 @@ def _content(plain: dict[str, Any]) -> dict[str, tuple[Reader, Any]]:
             "kind": (one_of(KINDS), kind),
             **asked,
             **RULE_FIELDS,
+            "alone": (flag, False),
             "max_new_tokens": (number(1, params.MAX_NEW_TOKENS), 256),
             "temperature_milli": (number(0, params.MAX_TEMPERATURE_MILLI), 0),
         }

@@ -45,6 +45,7 @@ class JobAsk:
     kind: generate, embed or classify; the first has messages, or a prompt that its answer goes on with as it stands;
     the others have texts, and classify labels as well. rules: of the choice of tokens, beside the temperature.
     max_new_tokens: of a kind that only reads, the units that it may cost; 0 for as many as there are.
+    alone: whether the answer is written in a container without other jobs.
     model: a name, or the id of its manifest or a prefix of it. max_price_wei for all tokens, 0 for whatever the
     cheapest able node asks. timeout_ms of the container, 0 for what its length needs. min_reputation in points.
     temperature_milli: 0 for the likeliest tokens. checked: whether it is checked for certain, for half of the
@@ -66,6 +67,7 @@ class JobAsk:
     checked: bool | None = None
     prompt: str = ""
     rules: TokenRules = NO_RULES
+    alone: bool = False
 
     @property
     def is_ruled(self) -> bool:

@@ -69,7 +69,7 @@ async def admitted(
         manifest=manifest.cid,
         kind=KINDS.index(ask.kind),
         max_new_tokens=ask.max_new_tokens,
-        temperature=signed_temperature(ask.temperature_milli, ruled=ask.is_ruled),
+        temperature=signed_temperature(ask.temperature_milli, ruled=ask.is_ruled, alone=ask.alone),
         input_cid=stored.input_cid,
         input_bytes=len(stored.sealed),
         content_key_hash=stored.content_key_hash,

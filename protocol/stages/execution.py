@@ -11,6 +11,7 @@ from typing import Any
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
+from protocol.stages.token_rules import is_alone
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
 
@@ -51,6 +52,11 @@ class RunSpec:
     memory_bytes: U64
     timeout_ms: U32
     kind: U8 = GENERATE
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its client has signed that no other job may be in the container of its answer."""
+        return is_alone(self.temperature)
 
     @classmethod
     def of(cls, job_id: JobId, details: JobDetails, class_id: int, memory_bytes: int, timeout_ms: int) -> "RunSpec":
@@ -209,9 +215,10 @@ SLOWER_PERCENT = 10
 def sharing_key(run: RunSpec) -> tuple[bytes, int] | None:
     """The common fields of one container's runs; None for a field of one run.
 
-    Answers of one model and class grow side by side; readings come many in a job already.
+    Answers of one model and class grow side by side, unless their clients have them alone; readings come many in a job
+    already.
     """
-    return (run.manifest, run.class_id) if run.kind == GENERATE else None
+    return (run.manifest, run.class_id) if run.kind == GENERATE and not run.is_alone else None
 
 
 def containers(runs: Collection[RunSpec], at_once: int) -> int:

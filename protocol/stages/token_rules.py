@@ -12,6 +12,8 @@ from typing import Any
 
 RULES_SIGNED = 1 << 31
 """Bit of JobDetails.temperature: the input is of version 2."""
+ALONE_SIGNED = 1 << 30
+"""Bit of JobDetails.temperature: the answer is written in a container of its own. Earlier nodes refuse it as well."""
 MAX_STOPS = 4
 MAX_STOP_BYTES = 64
 WHOLE_PPM = 10**6
@@ -105,11 +107,16 @@ def has_rules(temperature: int) -> bool:
     return bool(temperature & RULES_SIGNED)
 
 
+def is_alone(temperature: int) -> bool:
+    """Whether a signed temperature says that no other job may be in the container of the answer."""
+    return bool(temperature & ALONE_SIGNED)
+
+
 def milli_of(temperature: int) -> int:
     """The thousandths of a signed temperature."""
-    return temperature & ~RULES_SIGNED
+    return temperature & ~(RULES_SIGNED | ALONE_SIGNED)
 
 
-def signed_temperature(temperature_milli: int, *, ruled: bool) -> int:
+def signed_temperature(temperature_milli: int, *, ruled: bool, alone: bool = False) -> int:
     """The temperature as it is signed."""
-    return temperature_milli | RULES_SIGNED if ruled else temperature_milli
+    return temperature_milli | (RULES_SIGNED if ruled else 0) | (ALONE_SIGNED if alone else 0)

@@ -89,6 +89,7 @@ _COMMON: dict[str, tuple[Reader, Any]] = {
     "stream": (flag, False),
     "stream_options": (_object, {}),
     "checked": (flag, None),
+    "alone": (flag, False),
     **OPENAI_FIELDS,
 }
 """Fields of chats and of completions alike."""
@@ -162,6 +163,7 @@ def _completion(found: dict[str, Any], tokens: int, read_bytes: int, **asked: An
         temperature_milli=found["temperature"],
         kind=KINDS[GENERATE],
         checked=found["checked"],
+        alone=found["alone"],
         rules=openai_rules(found),
         **{"messages": (), **asked},
     )

@@ -35,6 +35,7 @@ def run(
     system: str = "",
     max_tokens: int = 256,
     raw: Flag = False,
+    alone: Flag = False,
     choices: Choices = CHOICES,
     terms: Terms = TERMS,
     common: Common = COMMON,
@@ -55,13 +56,16 @@ def run(
         Length of the answer at most; the price is for so many.
     raw
         Let the model go on with the question as it stands, which is no chat then.
+    alone
+        Have the answer written in a container without jobs of other clients, which starts seconds later.
     """
     question = typed() if prompt == "-" else prompt
     messages = [{"role": "system", "content": system}] if system else []
     if raw and system:
         raise Fault("bad_request", "--raw and --system: a text that is no chat has no system message")
+    isolated = {"alone": True} if alone else {}
     asked = {"prompt": question} if raw else {"messages": [*messages, {"role": "user", "content": question}]}
-    return send({"model": model, **asked, "max_new_tokens": max_tokens, **choices.fields}, terms, common)
+    return send({"model": model, **asked, "max_new_tokens": max_tokens, **choices.fields, **isolated}, terms, common)
 
 
 def typed() -> str:

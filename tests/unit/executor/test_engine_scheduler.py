@@ -97,6 +97,9 @@ class Bench:
     def take(self, number: int, task: Any) -> None:
         self.machine.said.append(f"take {number}")
 
+    def forget(self, number: int, task: Any) -> None:
+        self.machine.said.append(f"forget {number}")
+
     async def _answer(self, number: int, task: Task) -> None:
         assert self.hear is not None
         with self.jobs[number]:
@@ -181,7 +184,7 @@ class Market:
             house.cancel_scope.cancel()
 
     def joined(self) -> list[str]:
-        return [word for word in self.machine.said if not word.startswith(("token", "take"))]
+        return [word for word in self.machine.said if not word.startswith(("token", "take", "forget"))]
 
 
 LONG, SHORT, OTHER = spec("long", length=40), spec("short", length=5), spec("b", manifest=B)
@@ -281,6 +284,30 @@ async def test_a_turn_ends_if_another_node_waits(autojump_clock: trio.testing.Mo
         jobs.start_soon(market.ask, Task(SHORT))
     # It would have joined at once.
     assert market.ends[SHORT][0] == 48
+
+
+async def test_a_busy_engine_gives_its_slot_to_one_who_waits_for_it(autojump_clock: trio.testing.MockClock) -> None:
+    machine = Machine()
+    market = Market(machine)
+    had_s = []
+
+    async def want_a_slot() -> None:
+        machine.wanted = True
+        async with machine.slots:
+            machine.wanted = False
+            had_s.append(trio.current_time() - market.began)
+            await trio.sleep(30)
+
+    async with market.open() as jobs:
+        for number in range(40):
+            jobs.start_soon(market.ask, Task(spec(str(number), length=5)))
+            if number == 1:
+                jobs.start_soon(want_a_slot)
+            await trio.sleep(2)
+    # A turn of 10 s, and the end of the jobs in it.
+    (at_s,) = had_s
+    assert at_s <= 3 + 10 + 5 + 2
+    assert all(outcome is Outcome.OK for _, outcome in market.ends.values())
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,18 @@ def test_an_order_with_rules_is_run_with_the_word_for_them():
     assert (has_rules(run.spec.temperature), milli_of(run.spec.temperature)) == (True, 800)
 
 
+def test_an_order_of_a_container_of_its_own_is_run_so_and_an_earlier_node_refuses_it():
+    deal = Deal()
+    deal.lane()
+    temperature = signed_temperature(800, ruled=False, alone=True)
+    order = deal.order(temperature=temperature)
+    deal.send(order)
+    _, run = accept(deal.machine, order)
+    assert (run.spec.is_alone, has_rules(run.spec.temperature), milli_of(run.spec.temperature)) == (True, False, 800)
+    assert signed_temperature(0, ruled=False, alone=True) > MAX_TEMPERATURE_MILLI
+    assert refusal(deal.send(deal.order(temperature=temperature + 2_001 - 800))) is RefuseCode.DETAILS
+
+
 def test_a_kind_that_only_reads_has_no_rules():
     deal = Deal(kind=EMBED)
     deal.lane()
