@@ -10,16 +10,19 @@ before it, whose log-odds are off by at most d / T where all of them are off by 
 is the cheapest mixture of both: past the neighbours within d, and the share of the rest by d.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .fingerprint import Doubles, Integers
+from .fingerprint import Doubles, Floats, Integers
+from .logits import Logits
 from .rules import ONE_PPM, ChoiceRules
 
 FIRST = 512
 """Tokens that are put in order at first: nearly always all that are kept, and those beside the edge."""
 MORE = 8
+EXACT = 256
+"""So many of the largest logits are looked at exactly; of the others the errors cancel out in their sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +47,24 @@ class TokenCut:
         return np.minimum(edges, 0.0)
 
 
-def cut(logits: Doubles, rules: ChoiceRules, temperature: float, beside: float) -> TokenCut:
-    """The cut of a place, by its logits [vocab], which are finite; temperature, above 0, in units of one."""
-    count = min(len(logits), max(FIRST, 2 * rules.top_k))
+def cut(logits: Logits, rules: ChoiceRules, temperature: float, beside: float) -> TokenCut:
+    """The cut of a place, by its logits, which are finite; temperature, above 0, in units of one."""
+    count = min(len(logits.rough), max(FIRST, 2 * rules.top_k))
     while True:
         found = _cut_of_first(logits, count, rules, temperature)
-        if count == len(logits) or found.edges[-1] <= -beside:
+        if count == len(logits.rough) or found.edges[-1] <= -beside:
             break
-        count = min(len(logits), count * MORE)
+        count = min(len(logits.rough), count * MORE)
     # Edges fall with the rank.
     near = max(found.kept, int((found.edges > -beside).sum()))
-    return TokenCut(
-        found.ids[:near], found.logits, found.edges[:near], found.kept, found.top_k, found.flips, found.shares
-    )
+    return replace(found, ids=found.ids[:near], edges=found.edges[:near])
 
 
-def _cut_of_first(logits: Doubles, count: int, rules: ChoiceRules, temperature: float) -> TokenCut:
-    ids = np.argpartition(-logits, count - 1)[:count]
-    ids = ids[np.lexsort((ids, -logits[ids]))]
-    ordered, ranks = logits[ids], np.arange(count)
-    edges, kept = np.full(count, np.inf), count
+def _cut_of_first(logits: Logits, count: int, rules: ChoiceRules, temperature: float) -> TokenCut:
+    ids, ordered = _in_order(logits, count)
+    ranks, edges, kept = np.arange(count), np.full(count, np.inf), count
     flips = shares = np.empty(0)
-    top_k = rules.top_k if rules.top_k < len(logits) else 0
+    top_k = rules.top_k if rules.top_k < len(logits.rough) else 0
     if top_k:
         # The first token that is left out, and the last one that is not.
         first_out, last_in = ordered[top_k], ordered[top_k - 1]
@@ -73,7 +72,7 @@ def _cut_of_first(logits: Doubles, count: int, rules: ChoiceRules, temperature: 
         kept = top_k
     if rules.top_p_ppm < ONE_PPM:
         weights = np.exp((ordered - ordered[0]) / temperature)
-        whole = weights[:top_k].sum() if top_k else np.exp((logits - ordered[0]) / temperature).sum()
+        whole = weights[:top_k].sum() if top_k else weights.sum() + _others(logits.rough, ids, ordered[0], temperature)
         before = np.concatenate([[0.0], np.cumsum(weights)[:-1]]) / whole
         if top_k:
             before[top_k:] = 1.0
@@ -83,6 +82,25 @@ def _cut_of_first(logits: Doubles, count: int, rules: ChoiceRules, temperature: 
         kept = min(kept, int((shares < 0).sum()))
         edges = np.minimum(edges, _share_edges(ordered, flips, shares))
     return TokenCut(ids, ordered, edges, kept, top_k, flips, shares)
+
+
+def _in_order(logits: Logits, count: int) -> tuple[Integers, Doubles]:
+    """So many of the likeliest tokens in order, and their logits, the largest ones exactly."""
+    rough = logits.rough
+    ids = np.argpartition(-rough, count - 1)[:count]
+    ids = ids[np.argsort(-rough[ids])]
+    values = rough[ids].astype(np.float64)
+    if logits.off:
+        values[:EXACT] = logits.exactly(ids[:EXACT])
+    order = np.lexsort((ids, -values))
+    return ids[order], values[order]
+
+
+def _others(rough: Floats, ids: Integers, highest: float, temperature: float) -> float:
+    """The weights of all tokens but these, against that of the highest logit."""
+    weights = np.exp((rough - np.float32(highest)) / np.float32(temperature))
+    weights[ids] = 0
+    return float(weights.sum(dtype=np.float64))
 
 
 def _share_edges(ordered: Doubles, flips: Doubles, shares: Doubles) -> Doubles:

@@ -17,8 +17,6 @@ from .gumbel import NEAR, Chooser, Standing
 from .logits import Logits
 from .rules import ChoiceRules
 
-EXACT = 256
-"""So many of the largest logits are looked at exactly for a cut; of the others the errors cancel out in their sum."""
 MILLI = 1000
 
 
@@ -88,12 +86,7 @@ class RuledChooser(Chooser):
         """The cut of a place; None where there is none, or what is no number would be hidden by it."""
         if not self.rules.cuts or not self.temperature_milli or not np.isfinite(logits.rough).all():
             return None
-        values = logits.rough.astype(np.float64)
-        if logits.off:
-            count = min(EXACT, len(values))
-            largest = np.argpartition(-values, count - 1)[:count]
-            values[largest] = logits.exactly(largest)
-        return cut(values, self.rules, self.temperature_milli / MILLI, NEAR)
+        return cut(logits, self.rules, self.temperature_milli / MILLI, NEAR)
 
 
 def _edges(found: TokenCut, asked: Integers, logits: Doubles) -> Doubles:

@@ -2,7 +2,7 @@
 
 They are an object of whole numbers and texts; a rule that is left out is off, and an unknown one is refused:
     {"stop": [...], "seed", "top_p_ppm", "top_k", "presence_milli", "frequency_milli"}
-The sealed input holds them, so whoever repeats the job has them, and the client has signed for them.
+The sealed input holds them, so each node and seat that runs the job has them, and the client has signed for them.
 """
 
 import hashlib
