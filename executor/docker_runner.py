@@ -65,7 +65,7 @@ class DockerRunner:
             workspaces,
             capacity.memory_bytes,
             self._slot,
-            self._is_slot_wanted,
+            self.is_slot_wanted,
             capacity.host_engines,
             self._wanted,
         )
@@ -177,7 +177,7 @@ class DockerRunner:
         finally:
             self._slots.release_on_behalf_of(holder)
 
-    def _is_slot_wanted(self) -> bool:
+    def is_slot_wanted(self) -> bool:
         """Whether a run with a container of its own, an engine, or another node of the machine waits for a slot."""
         return bool(self._slots.statistics().tasks_waiting) or self._capacity.host_slots.is_wanted()
 

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 async def test_job_from_bid_to_pay(place: Place) -> None:
     async with network(place) as cast:
         await heard(cast.asker, 1)
-        job = await cast.asker.backend.ask_job(replace(ASK, temperature_milli=800))
+        job = await cast.asker.backend.ask_job(replace(ASK, temperature_milli=800, alone=True))
         done = await until(cast.asker, job, lambda view: view.state == "delivered", 60)
         assert (done.text, done.finish, done.tokens) == (ANSWER, "eos", len(encode(ANSWER)))
         assert done.temperature_milli == 800

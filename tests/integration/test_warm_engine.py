@@ -282,7 +282,7 @@ async def test_a_job_alone_has_a_container_of_its_own_and_its_turn(
         jobs.start_soon(house.run, first)
         await house.hear(first)
         jobs.start_soon(house.run, alone)
-        while not house.runner.serving().jobs_waiting:
+        while not house.runner.is_slot_wanted():
             await trio.lowlevel.checkpoint()
         jobs.start_soon(house.run, late)
     assert house.exited[alone.job_id].result.outcome is Outcome.OK

@@ -266,7 +266,8 @@ async def test_rules_of_an_order_are_those_of_its_flags(
 
 
 async def test_text_that_is_no_chat_is_asked_for_as_it_stands(vcoin: Shell) -> None:
-    ran = await answered(vcoin, deliver, *ASK, "--raw")
+    ran = await answered(vcoin, deliver, *ASK, "--raw", "--alone")
+    assert vcoin.backend.asked[-1].alone
     assert ran.code == Exit.OK, ran.err
     (asked,) = vcoin.backend.asked
     assert (asked.prompt, asked.messages) == (ASK[2], ())

@@ -85,6 +85,7 @@ def refused(plain: dict[str, Any], read: Any = chat_body) -> GatewayRefusal:
         ({"stream": True, "stream_options": []}, "stream_options"),
         ({"user": 5}, "user"),
         ({"checked": 1}, "checked"),
+        ({"alone": 1}, "alone"),
     ],
 )
 def test_field_that_no_job_can_honour_is_named(changes: dict[str, Any], param: str) -> None:
