@@ -119,8 +119,12 @@ def test_runner_reads_what_a_client_signs(rules: TokenRules) -> None:
 
 
 def test_input_that_holds_no_rules_has_none() -> None:
-    for raw in (b"", b"[]", b'{"v":1,"rules":{"stop":["x"]}}', b'{"v":2,"rules":{"stop":5}}', b'{"v":2,"rules":[]}'):
+    for raw in (b"", b"[]", b'{"v":1,"rules":{"stop":["x"]}}', b'{"v":2,"rules":[]}'):
         assert rules_of(raw) == TokenRules()
+    for rule in ('"stop":5', '"stop":[1]', '"stop":{"a":1}', '"seed":1.5', '"seed":true', '"top_p_ppm":NaN', '"x":1'):
+        found = rules_of(b'{"v":2,"rules":{' + rule.encode() + b"}}")
+        assert draw_seed(found, b"\x07" * 32) == b"\x07" * 32
+        assert found.plain in ({}, {"stop": ["a"]})
     assert rules_of(b'{"v":2,"rules":{"stop":["x"],"seed":3}}') == TokenRules(stop=("x",), seed=3)
 
 
