@@ -109,9 +109,9 @@ def _in_order(logits: Logits, count: int) -> tuple[Integers, Doubles]:
 
 def _others(rough: Floats, ids: Integers, highest: float, temperature: float) -> float:
     """The weights of all tokens but these, against that of the highest logit."""
-    weights = np.exp((rough - np.float32(highest)) / np.float32(temperature))
-    weights[ids] = 0
-    return float(weights.sum(dtype=np.float64))
+    powers = (rough - np.float32(highest)) / np.float32(temperature)
+    powers[ids] = -np.inf
+    return float(np.exp(powers).sum(dtype=np.float64))
 
 
 def _share_edges(ordered: Doubles, flips: Doubles, shares: Doubles) -> Doubles:

@@ -69,7 +69,7 @@ def literal() -> Iterator[bool]:
         rules, exact = rules_of(chance), vocabulary(chance).astype(np.float32).astype(np.float64)
         off = 0.01 if len(exact) <= 40 and rules.top_p_ppm < ONE_PPM else 0.0
         rough = (exact + chance.uniform(-1, 1, size=len(exact)) * off / 2).astype(np.float32)
-        milli = int(chance.choice([0, 100, 800, 2000]))
+        milli = int(chance.choice([0, 1, 100, 800, 2000]))
         written = [int(token) for token in chance.integers(min(5, len(exact)), size=case % 9)]
         chooser = RuledChooser(milli, bytes([case % 256]) * 32, rules, [*written])
         token = chooser.choose(Logits(rough, off, lambda ids, exact=exact: exact[ids]), len(written))
@@ -95,7 +95,7 @@ def margins(noise: float, ignored: str = "") -> list[float]:
         chance = dice(case)
         rules, exact = rules_of(chance), vocabulary(chance).astype(np.float32)
         theirs = (exact + chance.uniform(-noise, noise, size=len(exact))).astype(np.float32)
-        milli = int(chance.choice([100, 800, 2000]))
+        milli = int(chance.choice([1, 100, 800, 2000]))
         written = [int(token) for token in chance.integers(min(5, len(exact)), size=case % 9)]
         worker = RuledChooser(milli, bytes([case % 256]) * 32, rules, [*written])
         token = worker.choose(as_they_are(theirs), len(written))
