@@ -20,14 +20,19 @@ from .rules import ONE_PPM, ChoiceRules
 
 FIRST = 512
 """Tokens that are put in order at first: nearly always all that are kept, and those beside the edge."""
-MORE = 8
+MORE = 4096
+"""Then so many, and then all: to put all in order takes as long as the rest of a cut."""
 EXACT = 256
 """So many of the largest logits are looked at exactly; of the others the errors cancel out in their sum."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCut:
-    """The tokens that are kept, and others less than `beside` away from it. `logits`, `edges`: of `ids`, in order."""
+    """The tokens that are kept, and others less than `beside` away from that, with their edges, in order.
+
+    logits, shares and flips are of these and of those that follow: shares, how far top_p is behind the tokens before
+    one, in logit units; flips, the logit at which one in that place would stand on the edge.
+    """
 
     ids: Integers
     logits: Doubles
@@ -54,7 +59,7 @@ def cut(logits: Logits, rules: ChoiceRules, temperature: float, beside: float) -
         found = _cut_of_first(logits, count, rules, temperature)
         if count == len(logits.rough) or found.edges[-1] <= -beside:
             break
-        count = min(len(logits.rough), count * MORE)
+        count = MORE if count < MORE < len(logits.rough) else len(logits.rough)
     # Edges fall with the rank.
     near = max(found.kept, int((found.edges > -beside).sum()))
     return replace(found, ids=found.ids[:near], edges=found.edges[:near])
@@ -86,21 +91,27 @@ def _cut_of_first(logits: Logits, count: int, rules: ChoiceRules, temperature: f
 
 def _in_order(logits: Logits, count: int) -> tuple[Integers, Doubles]:
     """So many of the likeliest tokens in order, and their logits, the largest ones exactly."""
-    rough = logits.rough
-    ids = np.argpartition(-rough, count - 1)[:count]
-    ids = ids[np.argsort(-rough[ids])]
-    values = rough[ids].astype(np.float64)
+    falling = -logits.rough
+    last = np.partition(falling, count - 1)[count - 1]
+    before, equal = np.flatnonzero(falling < last), np.flatnonzero(falling == last)
+    # By their ids at first, so that of equal ones the lower id stays first.
+    ids = np.sort(np.concatenate([before, equal[: count - len(before)]]))
+    ids = ids[np.argsort(falling[ids], kind="stable")]
+    if logits.off:
+        ids[:EXACT] = np.sort(ids[:EXACT])
+    values = logits.rough[ids].astype(np.float64)
     if logits.off:
         values[:EXACT] = logits.exactly(ids[:EXACT])
-    order = np.lexsort((ids, -values))
-    return ids[order], values[order]
+        order = np.argsort(-values, kind="stable")
+        ids, values = ids[order], values[order]
+    return ids, values
 
 
 def _others(rough: Floats, ids: Integers, highest: float, temperature: float) -> float:
     """The weights of all tokens but these, against that of the highest logit."""
-    weights = np.exp((rough - np.float32(highest)) / np.float32(temperature))
-    weights[ids] = 0
-    return float(weights.sum(dtype=np.float64))
+    powers = (rough - np.float32(highest)) / np.float32(temperature)
+    powers[ids] = -np.inf
+    return float(np.exp(powers).sum(dtype=np.float64))
 
 
 def _share_edges(ordered: Doubles, flips: Doubles, shares: Doubles) -> Doubles:

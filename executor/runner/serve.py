@@ -131,10 +131,11 @@ class Service:
             growing.add(token, state, is_stop=is_stop)
             if not is_stop:
                 self._stream.add(token, number)
-            if growing.cut:
-                # The batch ends answers by their tokens and lengths alone.
+            has_ended = is_stop or len(growing.ids) == answering.asked.max_new_tokens
+            if growing.cut and not has_ended:
+                # The batch ends answers by stop tokens and lengths alone.
                 self._batch.leave(number)
-            if growing.cut or is_stop or len(growing.ids) == answering.asked.max_new_tokens:
+            if growing.cut or has_ended:
                 self._finish(number)
         self._batch.advance()
 

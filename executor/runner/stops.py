@@ -40,10 +40,3 @@ class StopSearch:
             self._window = self._window[-CONTEXT:]
             self._told = len(self.text_of(self._window).rstrip(HALF))
         return found
-
-    def ends_with(self, ids: Sequence[int]) -> bool | None:
-        """Whether a stop string ends an answer: False where none is in it, None where one ended it before its end."""
-        for place, token in enumerate(ids):
-            if self.push(token):
-                return True if place == len(ids) - 1 else None
-        return False

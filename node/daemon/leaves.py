@@ -202,6 +202,8 @@ def _question(asked: dict[str, Any]) -> str:
     texts = asked.get("texts")
     if isinstance(texts, list):
         return " / ".join(text for text in texts if isinstance(text, str))
+    if isinstance(prompt := asked.get("prompt"), str):
+        return prompt
     messages = asked.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     content = last.get("content") if isinstance(last, dict) else None

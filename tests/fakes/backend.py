@@ -215,7 +215,7 @@ class FakeBackend:
 
     async def ask_job(self, ask: JobAsk) -> str:
         model = find_model(ask.model, tuple(self.models_held))
-        tokens = sum(len(message.content.split()) for message in ask.messages)
+        tokens = sum(len(text.split()) for text in (*(message.content for message in ask.messages), ask.prompt))
         admit(ask, model, tokens, Market(tuple(self.nodes), await self.account(), 10 * VCN, OWNER))
         self.asked.append(ask)
         job_id = hashlib.sha256(f"{len(self.asked)}".encode()).hexdigest()
@@ -224,7 +224,8 @@ class FakeBackend:
 
     async def measure(self, ask: JobAsk) -> Measure:
         find_model(ask.model, tuple(self.models_held))
-        words = sum(len(text.split()) for text in (*(message.content for message in ask.messages), *ask.texts))
+        written = (*(message.content for message in ask.messages), *ask.texts, ask.prompt)
+        words = sum(len(text.split()) for text in written)
         return Measure(words, ask.max_new_tokens or units_of(len(text.split()) for text in ask.texts))
 
     def change(self, job_id: str, **changes: object) -> None:

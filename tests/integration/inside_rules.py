@@ -5,6 +5,7 @@ It leaves /output/found.json.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def kept_of(logits: Doubles, rules: ChoiceRules, temperature: float) -> Integers
     weights = np.exp((logits[order] - logits[order[0]]) / temperature)
     before = np.concatenate([[0.0], np.cumsum(weights)[:-1]]) / weights.sum()
     top_p = rules.top_p_ppm / ONE_PPM
-    return np.array([v for v, share in zip(order, before, strict=True) if rules.top_p_ppm == ONE_PPM or share < top_p])
+    return np.array([v for v, share in zip(order, before, strict=True) if rules.top_p_ppm >= ONE_PPM or share < top_p])
 
 
 def penalised(logits: Doubles, rules: ChoiceRules, written: list[int]) -> Doubles:
@@ -68,15 +69,22 @@ def literal() -> Iterator[bool]:
         rules, exact = rules_of(chance), vocabulary(chance).astype(np.float32).astype(np.float64)
         off = 0.01 if len(exact) <= 40 and rules.top_p_ppm < ONE_PPM else 0.0
         rough = (exact + chance.uniform(-1, 1, size=len(exact)) * off / 2).astype(np.float32)
-        milli = int(chance.choice([0, 100, 800, 2000]))
+        milli = int(chance.choice([0, 1, 100, 800, 2000]))
         written = [int(token) for token in chance.integers(min(5, len(exact)), size=case % 9)]
         chooser = RuledChooser(milli, bytes([case % 256]) * 32, rules, [*written])
         token = chooser.choose(Logits(rough, off, lambda ids, exact=exact: exact[ids]), len(written))
         ours = penalised(exact, rules, written)
-        kept = kept_of(ours, rules, milli / 1000) if milli else np.arange(len(ours))
-        scores = Chooser(milli, chooser.seed).scores(as_they_are(ours), len(written), kept)
-        yield len(kept) > 0
-        yield bool(scores[list(kept).index(token)] >= scores.max() - 1e-5) if token in kept else False
+        # The sum of all shares is made in float32, which may move the edge by so much.
+        fewer, more = (
+            kept_of(ours, replace(rules, top_p_ppm=rules.top_p_ppm + by), milli / 1000)
+            if milli
+            else np.arange(len(ours))
+            for by in ((-1, 1) if 1 < rules.top_p_ppm < ONE_PPM else (0, 0))
+        )
+        scores = Chooser(milli, chooser.seed).scores(as_they_are(ours), len(written), np.array([token, *fewer]))
+        yield len(fewer) > 0
+        yield token in more
+        yield bool(scores[0] >= scores.max() - 1e-5)
         yield chooser.written == [*written, token]
 
 
@@ -87,7 +95,7 @@ def margins(noise: float, ignored: str = "") -> list[float]:
         chance = dice(case)
         rules, exact = rules_of(chance), vocabulary(chance).astype(np.float32)
         theirs = (exact + chance.uniform(-noise, noise, size=len(exact))).astype(np.float32)
-        milli = int(chance.choice([100, 800, 2000]))
+        milli = int(chance.choice([1, 100, 800, 2000]))
         written = [int(token) for token in chance.integers(min(5, len(exact)), size=case % 9)]
         worker = RuledChooser(milli, bytes([case % 256]) * 32, rules, [*written])
         token = worker.choose(as_they_are(theirs), len(written))

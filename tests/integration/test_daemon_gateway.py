@@ -13,7 +13,7 @@ import trio
 from node.api.gateway import job_desk
 from node.api.gateway.keys import GatewayKey
 from protocol.params import VCN
-from tests.support.scenes.daemon_jobs import ANSWER, MODEL, heard, network, until
+from tests.support.scenes.daemon_jobs import ANSWER, MODEL, Played, heard, network, until
 from tests.support.scenes.daemon_jobs import place as place
 from tests.support.scenes.daemons import Place
 from tests.support.scenes.gateways import kept_key, make_key
@@ -45,19 +45,26 @@ async def settled_key(directory: Path, key: GatewayKey) -> GatewayKey:
     return found
 
 
-async def talk(at: str, shown: str) -> tuple[list[str], str, list[str]]:
-    """Streamed chats, a text and embeddings: the texts, the words about a missing model, the jobs."""
+async def talk(at: str, shown: str, played: Played) -> tuple[list[str], str, list[str]]:
+    """Streamed chats, a text and embeddings: the texts, the words about a missing model, the jobs.
+
+    The first answer goes on once its first tokens are here.
+    """
+    played.goes_on = trio.Event()
 
     def ask() -> tuple[list[str], str, list[str]]:
         with openai.OpenAI(api_key=shown, base_url=f"http://{at}/v1", max_retries=0, timeout=60) as client:
-            chunks = list(client.chat.completions.create(**CHAT))
+            chunks = []
+            for chunk in client.chat.completions.create(**CHAT):
+                chunks.append(chunk)
+                if chunk.choices and chunk.choices[0].delta.content:
+                    trio.from_thread.run_sync(played.goes_on.set)
             stopped = list(client.chat.completions.create(**CHAT, stop=["never", STOP], seed=7, top_p=0.9))
             text = client.completions.create(model=MODEL.name, prompt="the quick", stop=STOP, max_tokens=64)
             read = client.embeddings.create(model=MODEL.name, input=["jump", "over"])
             with pytest.raises(openai.NotFoundError) as caught:
                 client.chat.completions.create(**CHAT | {"model": "other"})
         told = ["".join(chunk.choices[0].delta.content or "" for chunk in each[:-1]) for each in (chunks, stopped)]
-        assert len(chunks) > 4, "tokens come as they are made"
         assert [stopped[-2].choices[0].finish_reason, text.choices[0].finish_reason] == ["stop"] * 2
         assert [len(entry.embedding) for entry in read.data] == [MODEL.hidden] * 2
         usages = [each.usage.model_extra for each in (chunks[-1], stopped[-1], text, read)]
@@ -75,9 +82,11 @@ async def test_program_with_a_key_is_answered_and_charged(place: Place, monkeypa
     at = free_address()
     async with network(place, gateway__listen=at) as cast:
         await heard(cast.asker, 1)
+        played = cast.provider.parts.runner
+        assert isinstance(played, Played)
         directory = cast.asker.parts.config.node.data_dir
         shown, key = make_key(directory, budget_wei=20 * VCN, models=(MODEL.name,))
-        texts, missing, jobs = await talk(at, shown)
+        texts, missing, jobs = await talk(at, shown, played)
         before = ANSWER[: ANSWER.index(STOP)]
         assert texts == [ANSWER, before, before]
         assert "unknown model 'other'" in missing

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ import trio
 
 from chain.calibration.files import packaged_for
 from executor.docker_runner import Capacity, DockerRunner
+from executor.runs.context import RunnerContext
+from executor.runs.generation import Generation, PendingRun
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from node.daemon.text import before_stop, load_tokenizer, text_of
@@ -33,7 +36,7 @@ from tests.support.runner_context import open_context, small_model
 pytestmark = pytest.mark.docker
 
 QUESTION = [{"role": "user", "content": "Name three rivers of Europe and say where each of them ends."}]
-SEED, LENGTH = 7, 24
+SEED, LENGTH = 7, 16
 CLASS = 1
 """Float32, in which an answer is the same to the byte; in the other one near ties may fall either way."""
 NARROW = {"seed": SEED, "top_p_ppm": 300_000, "top_k": 40, "presence_milli": 400, "frequency_milli": 300}
@@ -49,12 +52,18 @@ class Played:
     """What came of jobs and of checks, by their names."""
 
     runner: DockerRunner
-    workspaces: Workspaces
+    context: RunnerContext
+    home: Path
     class_id: int
+    alone: bytes = b""
+    told_alone: list[int] = field(default_factory=list)
     specs: dict[str, RunSpec] = field(default_factory=dict)
     streamed: dict[str, list[int]] = field(default_factory=dict)
     exited: dict[str, ContainerExited] = field(default_factory=dict)
     checked: dict[str, SampleReplayed] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.workspaces = Workspaces(self.home / "work")
 
     @property
     def calibration(self) -> Calibration:
@@ -73,6 +82,14 @@ class Played:
             streamed.extend(ids)
 
         self.exited[name] = await self.runner.run_job(spec, on_tokens)
+
+    def run_alone(self, name: str) -> None:
+        """The same job in a container of its own."""
+        spec, workspace = self.specs[name], Workspaces(self.home / "alone").of_job(self.specs[name].job_id)
+        workspace.put(INPUT_JSON, self.content(name))
+        told: list[int] = []
+        Generation(self.context, PendingRun(self.context, spec, workspace)).run(told.extend)
+        self.alone, self.told_alone = workspace.get(RESULT_JSON) or b"", told
 
     def result(self, name: str) -> dict[str, Any]:
         raw = self.workspaces.of_job(self.specs[name].job_id).get(RESULT_JSON)
@@ -127,6 +144,7 @@ async def play(played: Played) -> None:
     text = played.text("free")
     stop = text[len(text) // 2 :][:4]
     await job("stopped", asked(messages=QUESTION, rules={"seed": SEED, "stop": ["never said", stop]}))
+    await trio.to_thread.run_sync(played.run_alone, "stopped")
     free, ids = played.result("free")["output_token_ids"], played.result("stopped")["output_token_ids"]
     await side_by_side(
         *(lambda name=name: check(name, name) for name in HONEST),  # type: ignore[misc]
@@ -143,9 +161,9 @@ async def play(played: Played) -> None:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     home = tmp_path_factory.mktemp("ruled")
     with open_context(node=f"test-ruled-{os.getpid()}") as context:
-        workspaces = Workspaces(home / "work")
-        runner = DockerRunner(context, workspaces, Capacity(1, HostSlots(home / "slots", 1), at_once=8))
-        found = Played(runner, workspaces, CLASS)
+        capacity = Capacity(1, HostSlots(home / "slots", 1), at_once=8)
+        runner = DockerRunner(context, Workspaces(home / "work"), capacity)
+        found = Played(runner, context, home, CLASS)
 
         async def run() -> None:
             with trio.fail_after(240):
@@ -187,6 +205,7 @@ def test_answer_ends_with_the_token_that_completes_its_stop_string(played: Playe
     raw = json.dumps(stopped, sort_keys=True, separators=(",", ":")).encode()
     facts = validate(0, raw, JobId(played.specs["stopped"].job_id), small_model(), LENGTH, played.content("stopped"))
     assert facts.delivered == len(ids)
+    assert (played.alone, played.told_alone) == (raw, ids)
 
 
 @pytest.mark.parametrize("name", ["goes on", "ends early", "eos at a stop", "stop without one"])

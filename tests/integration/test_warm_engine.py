@@ -275,7 +275,7 @@ async def test_an_engine_can_read_no_file_of_a_job_that_has_ended(house: House) 
 async def test_a_job_alone_has_a_container_of_its_own_and_its_turn(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_scheduler, "TURN_S", 0.1)
+    monkeypatch.setattr(engine_scheduler, "TURN_S", 0.01)
     first, late = house.job("first", PAPER, 24), house.job("late", tokens=4)
     alone = replace(house.job("alone", tokens=4), temperature=signed_temperature(0, ruled=False, alone=True))
     async with house.open() as jobs:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.api.admission import find_model
 from node.api.backend import Backend
+from node.api.faults import Fault
 from node.api.fields import MAX_BODY_BYTES, read_object
 from node.api.gateway import completions
 from node.api.gateway.bodies import CompletionBody, chat_body, embeddings_body, text_body
@@ -111,7 +112,13 @@ class GatewayRoutes:
 
     async def _complete(self, request: Request, key: GatewayKey, send: Send, body: CompletionBody) -> None:
         async def answer() -> None:
-            placed = await self._desk.place(key, body.ask, body.choices)
+            try:
+                placed = await self._desk.place(key, body.ask, body.choices)
+            except Fault as fault:
+                refusal = refusal_of(fault)
+                if body.ask.prompt and refusal.param == "messages":
+                    refusal.param = "prompt"
+                raise refusal from fault
             form, sort = (completions.TextEnvelope, "cmpl") if body.ask.prompt else (completions.Envelope, "chatcmpl")
             name, created_s = f"{sort}-{placed.jobs[0].job_id}", self._clock_ms() // 1000
             envelope = form(name, placed.model, created_s, placed.prompt_tokens)

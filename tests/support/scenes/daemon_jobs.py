@@ -77,6 +77,9 @@ class Played:
         self.is_served = False
         # So many runs must have begun before one goes on.
         self.together = 1
+        # A run waits for it between its first tokens and the next ones.
+        self.goes_on = trio.Event()
+        self.goes_on.set()
         self._begun: set[bytes] = set()
         self._all_begun = trio.Event()
         self._tally = ServingTally()
@@ -119,6 +122,7 @@ class Played:
         ids, finish = _until_stop(encode(self._claims), rules_of(asked).stop)
         for at in range(0, len(ids), 7):
             await watch.hear(tuple(ids[at : at + 7]))
+            await self.goes_on.wait()
         result = _result(spec, json.loads(asked)["salt"], ids, finish)
         workspace.put("result.json", result)
         fingerprint = _proof(encode(self._said)[: len(ids)])

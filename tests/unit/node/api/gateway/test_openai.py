@@ -65,7 +65,7 @@ async def test_completion_of_a_text_whole_and_as_a_stream(answering: Gateway) ->
     whole, chunks = await in_thread(read)
     assert whole.object == "text_completion"
     assert [(choice.text, choice.finish_reason) for choice in whole.choices] == [("".join(WORDS), "stop")] * 2
-    assert whole.usage.completion_tokens == 2 * len(WORDS)
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (5, 2 * len(WORDS))
     assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == "".join(WORDS)
     assert (chunks[-2].choices[0].finish_reason, chunks[-1].usage.model_extra["cost_vcn"]) == ("stop", "0.02")
     assert all(chunk.id.startswith("cmpl-") and chunk.object == "text_completion" for chunk in chunks)

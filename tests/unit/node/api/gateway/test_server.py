@@ -226,6 +226,21 @@ async def test_nodes_bug_is_500_without_its_words(gateway: Gateway, monkeypatch:
 
 # --- bodies and addresses -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
+    ("path", "asked", "param"),
+    [
+        ("/chat/completions", {"messages": [{"role": "user", "content": "x " * 9_000}]}, "messages"),
+        ("/completions", {"prompt": "x " * 9_000}, "prompt"),
+    ],
+)
+async def test_question_that_does_not_fit_the_model_is_named_as_its_client_calls_it(
+    gateway: Gateway, path: str, asked: dict[str, Any], param: str
+) -> None:
+    answer = await gateway.post(path, {"model": SMOL.name, **asked})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, param)
+    assert error_of(answer)["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("POST", "/images/generations", 404),
