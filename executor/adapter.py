@@ -8,6 +8,7 @@ import trio
 
 from executor.models import ModelStore
 from executor.scheduler.live_engine import OnTokens
+from executor.scheduler.serving import ServingReport
 from protocol.effects import ContainerEffect, ReplaySample, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed, TokensProduced
 from protocol.stages.blob import ModelManifest
@@ -38,6 +39,9 @@ class Runner(Protocol):
 
     async def let_go(self, manifest: bytes) -> None:
         """End what holds a model without work, because the model is about to leave the store."""
+
+    def serving(self) -> ServingReport:
+        """What its owner sees of streams, waiting and engines now."""
 
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         """Download the small model that needs no account, and convert it. Blocks."""

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -21,6 +21,7 @@ from executor.scheduler.engine_host import DockerEngineHost
 from executor.scheduler.engine_scheduler import CHECK_WAITS_S, EngineScheduler
 from executor.scheduler.engine_use import EngineUse
 from executor.scheduler.live_engine import OnTokens
+from executor.scheduler.serving import EngineEnd, RunWatch, ServingReport, ServingTally
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import Workspaces
 from protocol.effects import ReplaySample
@@ -63,7 +64,7 @@ class DockerRunner:
         self._calls = BlockingCalls(capacity.slots)
         # Jobs that a run or a check is under way for, and engines: the sweep keeps their containers.
         self._wanted: Counter[str] = Counter()
-        host = DockerEngineHost(
+        self._host = DockerEngineHost(
             context,
             workspaces,
             capacity.memory_bytes,
@@ -74,7 +75,10 @@ class DockerRunner:
             self._wanted,
         )
         self._use = EngineUse()
-        self._scheduler = EngineScheduler(host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead)
+        self._scheduler = EngineScheduler(
+            self._host, capacity.at_once, capacity.keep_s, self._use, capacity.starts_ahead
+        )
+        self._tally = ServingTally()
         self.serve = self._scheduler.serve
 
     async def recover(self) -> None:
@@ -99,12 +103,12 @@ class DockerRunner:
         """See Runner. Takes over a container that an earlier process of this node started for the job."""
         workspace = self._workspaces.of_job(spec.job_id)
         try:
-            with Counted(self._wanted, spec.job_id.hex()):
+            with Counted(self._wanted, spec.job_id.hex()), self._tally.watch(spec, on_tokens) as watch:
                 run = await self._calls.quick(lambda: PendingRun(self._context, spec, workspace))
                 ended = await self._calls.quick(run.earlier_result)
-                if ended is None and self._capacity.at_once > 1 and not run.is_begun():
-                    ended = await self._scheduler.run(run, on_tokens)
-                result, fingerprint = ended or await self._run_alone(run, on_tokens)
+                if ended is None and self._capacity.at_once > 1 and not spec.is_alone and not run.is_begun():
+                    ended = await self._scheduler.run(run, watch.hear, watch.begin)
+                result, fingerprint = ended or await self._run_alone(run, watch)
         except ExecutorError as error:
             return ContainerExited(spec.job_id, failed(Outcome.PROVIDER, str(error)), b"")
         return ContainerExited(spec.job_id, result, fingerprint)
@@ -112,22 +116,30 @@ class DockerRunner:
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         """See Runner."""
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
-        with Counted(self._wanted, effect.spec.job_id.hex()):
+        watched = self._tally.watch(effect.spec, _unheard, is_check=True)
+        with Counted(self._wanted, effect.spec.job_id.hex()), watched as watch:
             check = await self._calls.quick(lambda: Replay(self._context, effect.spec, workspace))
             checked = await self._calls.quick(check.earlier_result)
             if checked is None and self._capacity.at_once > 1 and not check.is_begun():
-                checked = await self._scheduler.run(check, _unheard)
+                checked = await self._scheduler.run(check, watch.hear, watch.begin)
             if checked is None:
+                watch.wait()
                 async with self._slot(is_check=True):
                     await self._scheduler.make_room(effect.spec)
+                    watch.begin()
                     checked = await self._calls.to_the_end(check.run, check.stop)
         found, problem = checked
         return SampleReplayed(effect.batch_id, effect.leaf_index, found, problem)
 
-    @property
-    def engine_starts(self) -> int:
-        """Engines that were started so far."""
-        return self._scheduler.starts
+    def serving(self) -> ServingReport:
+        """See Runner."""
+        scheduler = self._scheduler
+        return replace(
+            self._tally.report(),
+            engines=scheduler.count()[0],
+            engine_starts=scheduler.starts,
+            engine_ends=tuple((why, scheduler.ends[why]) for why in EngineEnd),
+        )
 
     async def report(self) -> DeviceReported:
         """Measure this machine, and remove containers of jobs that are not under way.
@@ -158,12 +170,14 @@ class DockerRunner:
         """See Runner."""
         self._context.engine.close()
 
-    async def _run_alone(self, run: PendingRun, on_tokens: OnTokens) -> Ended:
+    async def _run_alone(self, run: PendingRun, watch: RunWatch) -> Ended:
         def pass_on(ids: tuple[int, ...]) -> None:
-            trio.from_thread.run(on_tokens, ids)
+            trio.from_thread.run(watch.hear, ids)
 
+        watch.wait()
         async with self._slot():
             await self._scheduler.make_room(run.spec)
+            watch.begin()
             generation = await self._calls.quick(lambda: Generation(self._context, run))
             result, fingerprint = await self._calls.to_the_end(lambda: generation.run(pass_on), generation.stop)
         self._scheduler.learn(run.spec, result.new_tokens, generation.run_ms)
@@ -175,6 +189,10 @@ class DockerRunner:
         # The node's own slot first: it must not hold one of the machine while it waits for itself.
         async with self._slots, self._capacity.host_slots.hold(CHECK_WAITS_S if is_check else 0):
             yield
+
+    def is_slot_wanted(self) -> bool:
+        """Whether a run with a container of its own, an engine, or another node of the machine waits for a slot."""
+        return self._host.is_wanted()
 
     def _let_go(self, output: Path) -> None:
         try:

@@ -53,12 +53,12 @@ def _dispatch(job: Job) -> dict[str, object]:
         return convert.run(job)
     if job.kind not in ("generate", "serve", "embed", "classify", "check", "calibrate", "noise"):
         raise BadSpec("bad_kind", f"this runner does not know the kind {job.kind[:32]}")
-    from . import calibrate, generate, model, noise, serve
+    from . import calibrate, generate, model, noise, rules, serve
 
     dtype, _ = generate.dtype_of(job)
     if job.kind != "serve":
         # Asked before anything is loaded.
-        generate.chooser_of(job)
+        generate.chooser_of(job, rules.ChoiceRules())
     work = serve.WORKS.get((job.kind, _of(job)))
     loaded = model.load(Path(os.environ["MODEL_PATH"]), dtype)
     if work is not None:

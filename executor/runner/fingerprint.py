@@ -18,7 +18,7 @@ is what gumbel.py chooses by, its logit plus T g, and at temperature 0 its logit
     4 * n   for each output token: the largest score of any other token less its own; below zero, though never below
             -10^6, if the token has the largest score itself
     4       finish "eos": the largest score less that of the best stop token, at the place after the last token;
-            finish "length": how far a stop token ever beat the token that was put in its place; 0 if it never did
+            any other finish: how far a stop token ever beat the token that was put in its place; 0 if it never did
 
 The distances follow from the two files alone, in integers (floats are exact rationals):
     err_c = mean over the chunk of (p - p')^2

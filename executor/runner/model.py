@@ -83,6 +83,10 @@ class Model:
             raise BadInput("bad_messages", "the chat template of the model refuses these messages") from error
         # The template has written the special tokens itself; the tokenizer would put one more in front.
         ids = [int(i) for i in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+        return self.fitting(ids, max_new_tokens)
+
+    def fitting(self, ids: list[int], max_new_tokens: int) -> list[int]:
+        """A prompt that leaves room for its answer. Raises BadInput."""
         limit = self.context - max_new_tokens
         if len(ids) > limit:
             raise BadInput(
@@ -138,6 +142,11 @@ class Model:
                 "text_too_long", f"a text has {len(ids)} tokens, and 1 to {self.context} fit", tokens=len(ids)
             )
         return ids
+
+    def text_of(self, ids: list[int]) -> str:
+        """Tokens as text, special ones left out."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def read(self, prompts: list[list[int]], at_once: int) -> tuple[Floats, Floats]:
         """What `reading` finds, at one go."""
@@ -238,16 +247,12 @@ class Model:
         while start < len(output) + 1:
             at_once = min(self._head.at_once, self.piece_tokens or self._head.at_once)
             for place, row in enumerate(self._head.logits(states[start : start + at_once]), start):
-                chosen = output[place : place + 1]
-                asked = [*self.eos_ids, *chosen]
-                ids, scores = chooser.leading(row, place, asked)
-                stop, best = scores[: len(self.eos_ids)].max(), scores.max()
-                stop_margins.append(float(best - stop))
-                if chosen:
-                    own = scores[len(self.eos_ids)]
-                    others = scores[ids != chosen[0]].max()
-                    margins.append(max(float(others - own), -NEAR))
-                    stop_leads.append(float(stop - own))
+                chosen = output[place] if place < len(output) else None
+                seen = chooser.standing(row, place, self.eos_ids, chosen)
+                stop_margins.append(seen.stop_margin)
+                if chosen is not None:
+                    margins.append(max(seen.margin, -NEAR))
+                    stop_leads.append(seen.stop_lead)
             start += at_once
             yield
         arrays = (np.array(each) for each in (margins, stop_margins, stop_leads))

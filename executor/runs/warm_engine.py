@@ -53,6 +53,11 @@ class WarmEngine:
         """Raises: ExecutorError if the container has ended."""
         self._say("leave", number)
 
+    def forget(self, number: int, task: EngineTask[Any]) -> None:
+        """Remove the files of a job that has ended: the container can read them no longer. Raises: OSError."""
+        inputs, outputs = ([f"{number}.{name}" for name in names] for names in (task.inputs, task.outputs))
+        self._volume.forget(inputs, outputs)
+
     def take(self, number: int, task: EngineTask[Any]) -> None:
         """Copy the outputs of a job that is answered. Raises: HostileOutput."""
         for name, limit in task.outputs.items():

@@ -76,8 +76,8 @@ class DockerEngineHost:
         return await self._calls.quick(function)
 
     def is_wanted(self) -> bool:
-        """Whether another node of the machine waits for a slot."""
-        return self.host_slots.is_wanted()
+        """Whether a run with a container of its own, another engine or another node of the machine waits for a slot."""
+        return self.slots.statistics().tasks_waiting > 0 or self.host_slots.is_wanted()
 
     def is_free(self) -> bool:
         """Whether one more engine may work now and stay loaded, and no node waits for its slot."""

@@ -8,6 +8,7 @@ joining, so every turn comes to an end.
 
 import bisect
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from executor.scheduler.live_engine import (
     QueuedRun,
     Settled,
 )
+from executor.scheduler.serving import EngineEnd
 from executor.workspace.outputs import HostileOutput
 from protocol.errors import ExecutorError
 from protocol.stages.execution import RunSpec, side_by_side_ms
@@ -45,7 +47,7 @@ CHECK_WAITS_S = 5.0
 """A check is queued as if it had come so much later: a client who waits goes before it."""
 CHECKS_AT_ONCE = 16
 TURN_S = 10.0
-"""After so long an engine takes no more runs in, if another node of the machine waits for a slot."""
+"""After so long an engine takes no more runs in, if a slot is waited for."""
 LEAVE_WITHIN_S = 20.0
 """An engine that has not let a run go by then is ended."""
 
@@ -72,6 +74,7 @@ class EngineScheduler:
     starts: int = 0
     _speeds: dict[int, int] = field(default_factory=dict)
     """Milliseconds a token of an answer by itself, by class."""
+    ends: Counter[EngineEnd] = field(default_factory=Counter)
     _waiting: list[QueuedRun[Any]] = field(default_factory=list)
     _engines: dict[EngineKey, LiveEngine] = field(default_factory=dict)
     _turns: set[EngineKey] = field(default_factory=set)
@@ -92,12 +95,14 @@ class EngineScheduler:
             finally:
                 self._nursery = None
 
-    async def run(self, task: EngineTask[Settled], on_tokens: OnTokens) -> Settled | None:
+    async def run(
+        self, task: EngineTask[Settled], on_tokens: OnTokens, on_join: Callable[[], None] = lambda: None
+    ) -> Settled | None:
         """Run it in an engine. Returns: None if it was not settled there. Raises: ExecutorError."""
         self.use.note(key_of(task.spec))
         if self._nursery is None or task.spec.timeout_ms > LONGEST_RUN_MS:
             return None
-        queued = QueuedRun(task, on_tokens, trio.current_time() + (CHECK_WAITS_S if task.is_check else 0))
+        queued = QueuedRun(task, on_tokens, on_join, trio.current_time() + (CHECK_WAITS_S if task.is_check else 0))
         bisect.insort(self._waiting, queued, key=lambda each: each.due_s)
         try:
             self._dispatch()
@@ -128,9 +133,9 @@ class EngineScheduler:
 
     def _may_join(self, live: LiveEngine, queued: QueuedRun[Any]) -> bool:
         assert live.turn_s is not None
-        if live.is_ending or live.is_spent or live.number() is None:
+        if live.is_ending or live.why_spent or live.number() is None:
             return False
-        if live.runs and trio.current_time() - live.turn_s > TURN_S and self.host.is_wanted():
+        if trio.current_time() - live.turn_s > TURN_S and self.host.is_wanted():
             return False
         same = live.of_kind(is_check=queued.task.is_check)
         if queued.task.is_check:
@@ -147,6 +152,7 @@ class EngineScheduler:
         live.joins += 1
         queued.joined_s = trio.current_time()
         queued.joined.set()
+        queued.on_join()
 
         def join() -> None:
             queued.task.begin()
@@ -169,7 +175,7 @@ class EngineScheduler:
             await queued.over.wait()
             return
         log.warning("an engine does not let a job go and is ended")
-        await self._idle.end(live)
+        await self._idle.end(live, EngineEnd.STUCK)
 
     # --- turns ------------------------------------------------------------------------------------------------------
     def _ask_for_turn(self, key: EngineKey, *, is_check: bool) -> None:
@@ -213,8 +219,8 @@ class EngineScheduler:
     async def _ready(self, key: EngineKey) -> LiveEngine | None:
         """The engine, loaded; None if it cannot be had."""
         live = self._engines.get(key)
-        if live is not None and live.is_spent:
-            await self._idle.end(live)
+        if live is not None and live.why_spent:
+            await self._idle.end(live, live.why_spent)
         if key not in self._engines:
             await self._idle.make_room(lambda: self.host.fits(key))
         live = await self._load(key)
@@ -228,7 +234,8 @@ class EngineScheduler:
             live = self._engines.get(key)
             if live is None:
                 engine = await self.host.call(lambda: self.host.start(key))
-                calls, to_make = trio.open_memory_channel[Callable[[], None]](2 * NUMBERS)
+                # At most a join, a leave and a forget of each number are under way.
+                calls, to_make = trio.open_memory_channel[Callable[[], None]](4 * NUMBERS)
                 live = self._engines[key] = LiveEngine(engine, key, trio.current_time(), calls)
                 self.starts += 1
                 self._nursery.start_soon(self._live, live, to_make)
@@ -243,6 +250,8 @@ class EngineScheduler:
                 except ExecutorError as error:
                     log.warning("an engine has ended: %s", error)
                 nursery.cancel_scope.cancel()
+            # One that ends with the node is not counted.
+            self.ends[live.why] += 1
         finally:
             if self._engines.get(live.key) is live:
                 del self._engines[live.key]
@@ -260,7 +269,7 @@ class EngineScheduler:
                 await self.host.call(call)
             except ExecutorError as error:
                 log.warning("an engine does not listen and is ended: %s", error)
-                await self._idle.end(live)
+                await self._idle.end(live, EngineEnd.STUCK)
 
     # --- memory -----------------------------------------------------------------------------------------------------
     def look(self) -> None:
@@ -293,7 +302,7 @@ class EngineScheduler:
             await live.ready.wait()
             await self._idle.rest(live)
         elif key not in self._turns:
-            await self._idle.end(live)
+            await self._idle.end(live, EngineEnd.NO_ROOM)
 
     def _give_up(self, key: EngineKey) -> None:
         """Runs that no engine can be had for are run by themselves."""
@@ -358,7 +367,11 @@ class EngineScheduler:
         return self._speeds.get(class_id, FIRST_MS_PER_TOKEN)
 
     def _free(self, live: LiveEngine, number: int) -> None:
-        live.runs.pop(number).over.set()
+        queued = live.runs.pop(number)
+        queued.over.set()
+        if not live.over.is_set():
+            # Before the next one of this number joins: calls are made in their order.
+            live.calls.send_nowait(lambda: live.engine.forget(number, queued.task))
         if not live.runs:
             live.empty.set()
         elif live.turn_s is not None:

@@ -9,6 +9,7 @@ import trio
 from executor.runs.context import EngineKey
 from executor.scheduler.engine_use import EngineUse
 from executor.scheduler.live_engine import EngineHost, LiveEngine
+from executor.scheduler.serving import EngineEnd
 from protocol.errors import ExecutorError
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,14 @@ class IdleEngines:
         """Its turn is over: it stays loaded for a while, or ends. The longest unused makes room for it."""
         live.used_s = trio.current_time()
         while not live.is_ending and not live.over.is_set() and live.key not in self.turns:
-            if not self.keep_s or live.is_spent:
-                await self.end(live, lost_s=0)
+            if not self.keep_s or live.why_spent:
+                await self.end(live, live.why_spent or EngineEnd.IDLE, lost_s=0)
             elif self.host.may_wait(live.engine):
                 await self._expire(live)
                 return
             else:
-                await self._evict(next((each for each in self._by_last_use() if each is not live), live), lost_s=0)
+                unused = next((each for each in self._by_last_use() if each is not live), live)
+                await self._evict(unused, EngineEnd.NO_ROOM, lost_s=0)
 
     async def _expire(self, live: LiveEngine) -> None:
         turns = live.turns
@@ -52,11 +54,12 @@ class IdleEngines:
             await live.over.wait()
             return
         if live.turns == turns and live.key not in self.turns:
-            await self.end(live)
+            await self.end(live, EngineEnd.IDLE)
 
-    async def end(self, live: LiveEngine, *, lost_s: float | None = None) -> None:
+    async def end(self, live: LiveEngine, why: EngineEnd, *, lost_s: float | None = None) -> None:
         """End an engine now. Args: lost_s, in how long another may be started ahead in its place; None: never."""
-        live.is_ending = True
+        if not live.is_ending and not live.over.is_set():
+            live.is_ending, live.why = True, why
         if self.engines.get(live.key) is live:
             del self.engines[live.key]
             if lost_s is not None:
@@ -73,17 +76,17 @@ class IdleEngines:
             if idle is None:
                 return
             log.info("an engine without work is ended: its memory is needed")
-            await self._evict(idle, lost_s=QUIET_S)
+            await self._evict(idle, EngineEnd.NO_ROOM, lost_s=QUIET_S)
 
     async def let_go(self, manifest: bytes) -> None:
         """End the idle engines of a model, which is about to leave the store."""
         for live in [each for each in self._by_last_use() if each.key[0] == manifest]:
-            await self._evict(live, lost_s=None)
+            await self._evict(live, EngineEnd.REMOVED, lost_s=None)
 
     async def give_way(self, key: EngineKey) -> None:
         """Another engine has work: end those that are being started ahead."""
         for live in [each for each in self._by_last_use() if not each.ready.is_set() and each.key != key]:
-            await self.end(live, lost_s=0)
+            await self.end(live, EngineEnd.NO_ROOM, lost_s=0)
 
     def expect_again(self) -> None:
         """After a restart: the engines of the last hour are lost."""
@@ -107,7 +110,7 @@ class IdleEngines:
         idle = [each for each in self.engines.values() if each.turn_s is None and each.key not in self.turns]
         return iter(sorted(idle, key=lambda each: each.used_s))
 
-    async def _evict(self, live: LiveEngine, *, lost_s: float | None) -> None:
-        await self.end(live, lost_s=lost_s)
+    async def _evict(self, live: LiveEngine, why: EngineEnd, *, lost_s: float | None) -> None:
+        await self.end(live, why, lost_s=lost_s)
         with trio.move_on_after(GONE_WITHIN_S):
             await live.over.wait()

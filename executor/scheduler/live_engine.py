@@ -11,6 +11,7 @@ from executor.containers.transcript import RunnerEvent
 from executor.runs.context import ENGINE_LIFE_MS, EngineKey
 from executor.runs.engine_task import EngineTask
 from executor.runs.warm_engine import NUMBERS
+from executor.scheduler.serving import EngineEnd
 from protocol.stages.execution import RunSpec
 
 MAX_AGE_S = 3600.0
@@ -35,6 +36,7 @@ class ModelEngine(Protocol):
     def join(self, number: int, task: EngineTask[Any]) -> None: ...
     def leave(self, number: int) -> None: ...
     def take(self, number: int, task: EngineTask[Any]) -> None: ...
+    def forget(self, number: int, task: EngineTask[Any]) -> None: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +45,7 @@ class QueuedRun(Generic[Settled]):
 
     task: EngineTask[Settled]
     on_tokens: OnTokens
+    on_join: Callable[[], None]
     due_s: float
     joined: trio.Event = field(default_factory=trio.Event)
     over: trio.Event = field(default_factory=trio.Event)
@@ -72,6 +75,8 @@ class LiveEngine:
     is_faulty: bool = False
     """What it left of a run was nothing that a runner writes."""
     is_ending: bool = False
+    why: EngineEnd = EngineEnd.FAILED
+    """Why it ends; until it is told to, an end is a failure."""
 
     def number(self) -> int | None:
         """A number that is free."""
@@ -82,9 +87,12 @@ class LiveEngine:
         return [run.task.spec for run in self.runs.values() if run.task.is_check == is_check]
 
     @property
-    def is_spent(self) -> bool:
-        """Whether it takes no more runs: it is old, has served many, or has failed."""
-        return self.is_faulty or self.joins >= MAX_RUNS or trio.current_time() - self.started_s > MAX_AGE_S
+    def why_spent(self) -> EngineEnd | None:
+        """Why it takes no more runs, if so: it has failed, is old, or has served many."""
+        if self.is_faulty:
+            return EngineEnd.FAILED
+        is_old = self.joins >= MAX_RUNS or trio.current_time() - self.started_s > MAX_AGE_S
+        return EngineEnd.OLD if is_old else None
 
 
 class EngineHost(Protocol):
@@ -103,7 +111,7 @@ class EngineHost(Protocol):
         """Hold a slot."""
 
     def is_wanted(self) -> bool:
-        """Whether another node of the machine waits for a slot."""
+        """Whether a slot is waited for, here or by another node of the machine."""
 
     def is_free(self) -> bool:
         """Whether one more engine may work now and stay loaded, and no node waits for its slot."""

@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -85,6 +86,13 @@ class IoVolume:
         else:
             target.write_bytes(content)
         target.chmod(0o644)
+
+    def forget(self, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        """Remove files of a job that has ended; those that are not there are no matter. Raises: OSError."""
+        paths = (*(self.input / name for name in inputs), *(self.output / name for name in outputs))
+        for path in paths:
+            # A link that the container has put there goes by itself; what it points to stays.
+            path.unlink(missing_ok=True)
 
     def _mount_quota(self) -> None:
         image = self._home / OUTPUT_IMAGE

@@ -1,7 +1,8 @@
 """The snapshot's numbers under Prometheus' names, in its text format.
 
 Every name begins with vcoin_ and ends in its unit; counters end in _total. A label holds one of few words that this
-node chose: an outcome, a verdict, a rule, the model of a card; never a job, a peer or a client.
+node chose: an outcome, a verdict, a rule, the model of a card, one of few models that it serves; never a job, a peer or
+a client.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
-from node.api.views import CountView, Snapshot
+from node.api.views import CountView, ServingView, Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_CARDS = 16
@@ -40,6 +41,8 @@ class _Numbers:
             "vcoin_node_start_time_seconds", "When the daemon was started, since 1970.", view.started_ms / 1000
         )
         yield from _tasks(view)
+        yield from _serving(view.serving)
+        yield from _models(view.serving)
         yield from _cards(view)
         yield _gauge("vcoin_memory_bytes", "Memory of this machine.", view.machine.memory_bytes)
         yield _gauge("vcoin_memory_used_bytes", "Memory in use on this machine.", watched.memory_used_bytes)
@@ -68,6 +71,41 @@ def _tasks(view: Snapshot) -> Iterator[Metric]:
         watched.mean_task_ms / 1000,
     )
     yield _gauge("vcoin_task_failure_ratio", "Failed of the last 50 tasks.", watched.failure_percent / 100)
+
+
+def _serving(serving: ServingView) -> Iterator[Metric]:
+    rate = serving.tokens_per_s_milli / 1000
+    yield _gauge("vcoin_tokens_per_second", "Tokens a second of all streams in the last minute.", rate)
+    yield _gauge("vcoin_streams", "Answers that are written now.", serving.streams)
+    waiting = (("job", serving.jobs_waiting), ("check", serving.checks_waiting))
+    yield _labelled(GaugeMetricFamily, "vcoin_waiting", "Jobs and checks that wait for an engine.", "kind", waiting)
+    yield _gauge(
+        "vcoin_longest_wait_seconds",
+        "Longest wait of the jobs that wait, and of those that began within the last minute.",
+        serving.longest_wait_ms / 1000,
+    )
+    yield _gauge("vcoin_engines", "Warm engines that are loaded.", serving.engines)
+    yield _counter("vcoin_engine_starts", "Warm engines that were started.", serving.engine_starts)
+    yield _counts("vcoin_engine_ends", "Warm engines by why they ended.", "reason", serving.engine_ends)
+    yield _counter("vcoin_model_evictions", "Models that left a full store.", serving.model_evictions)
+
+
+def _models(serving: ServingView) -> Iterator[Metric]:
+    """Two models may have one name, so the manifest stands beside it; the executor bounds how many there are."""
+    labels = ["model", "manifest"]
+    tokens = CounterMetricFamily("vcoin_tokens", "Tokens of answers for other nodes.", labels=labels)
+    first = SummaryMetricFamily(
+        "vcoin_first_token_seconds", "From a job's arrival at this machine to its first token.", labels=labels
+    )
+    rate = GaugeMetricFamily(
+        "vcoin_stream_tokens_per_second", "Tokens a second of one stream in the mean.", labels=labels
+    )
+    for model in serving.models:
+        values = [model.name, model.manifest]
+        tokens.add_metric(values, model.tokens)
+        first.add_metric(values, model.answers, model.first_token_ms / 1000)
+        rate.add_metric(values, model.stream_tokens_per_s_milli / 1000)
+    return iter((tokens, first, rate))
 
 
 def _cards(view: Snapshot) -> Iterator[Metric]:
@@ -102,6 +140,10 @@ def _network(view: Snapshot) -> Iterator[Metric]:
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _counter(name: str, meaning: str, value: int) -> Metric:
+    return CounterMetricFamily(name, meaning, value=value)
 
 
 def _labelled(

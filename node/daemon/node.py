@@ -9,11 +9,10 @@ import trio
 from chain.calibration.files import packaged_for
 from chain.tx.pending import Recorded
 from executor.models import ModelUnusable
-from node.api.gateway.server import GatewaySettings, serve_gateway
 from node.api.scrape import serve_metrics
 from node.api.server import serve
-from node.config import Config
 from node.daemon.backend import NodeBackend
+from node.daemon.gateway_care import GatewayCare
 from node.daemon.parts import Parts
 from node.daemon.retention import Retention
 from node.wallet.home import Home
@@ -64,7 +63,7 @@ class Node:
             if parts.config.metrics.listen:
                 await nursery.start(serve_metrics, self.backend, parts.config.metrics.listen)
             if parts.config.gateway.listen:
-                await nursery.start(serve_gateway, self.backend, _gateway_settings(parts.config), parts.clock)
+                await nursery.start(GatewayCare(self.backend, parts.config, parts.clock).serve)
             if parts.runner is not None:
                 nursery.start_soon(parts.runner.serve)
             await nursery.start(parts.peers.run)
@@ -180,18 +179,6 @@ class Node:
         async for event in events:
             self.parts.metrics.observe(event)
             self.backend.status.observe(event)
-
-
-def _gateway_settings(config: Config) -> GatewaySettings:
-    chosen = config.gateway
-    return GatewaySettings(
-        config.node.data_dir,
-        chosen.listen,
-        chosen.hosts,
-        chosen.certificate,
-        chosen.certificate_key,
-        config.node.checked,
-    )
 
 
 async def _every(seconds: float, report: Callable[[], Awaitable[None]]) -> None:

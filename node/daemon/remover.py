@@ -52,6 +52,8 @@ class ModelRemover:
         self._named = named
         self._limit_bytes = limit_bytes
         self._let_go = let_go
+        self.evictions = 0
+        """Models whose weights were evicted since the start of the daemon."""
         self._locks: dict[Cid, int] = {}
         self._coming: dict[Cid, int] = {}
         """Models that are being fetched, and their sizes."""
@@ -145,6 +147,7 @@ class ModelRemover:
             # Each is tried once: one that leaves nothing free would be chosen again without end.
             stays |= {victim.manifest.cid}
             if not await self._retire(victim, keep_description=True):
+                self.evictions += 1
                 await self._known.look()
                 log.info("model evicted: the store is full", extra={"manifest": victim.manifest.cid.hex()})
 

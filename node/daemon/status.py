@@ -11,6 +11,7 @@ import trio
 
 from chain.rpc.clock import HINT
 from chain.tx.gas import GasMoney, gas_money
+from executor.scheduler.serving import ModelServed, ServingReport
 from node.api import views as api
 from node.daemon.parts import AGENT, Parts
 from node.daemon.telemetry import memory_used
@@ -18,7 +19,7 @@ from node.daemon.views import Views
 from protocol.errors import ChainError
 from protocol.events import BlockSeen, Event
 from protocol.roles.requester.hiring import why_stopped
-from protocol.wire.ids import Address, TimestampMs
+from protocol.wire.ids import Address, Cid, TimestampMs
 
 log = logging.getLogger(__name__)
 MONEY_LOOK_S = 5.0
@@ -40,6 +41,8 @@ class NodeStatus:
         """When the rest of each closing lane may be taken back, in seconds since 1970."""
         self._rewards = 0
         self._gas: tuple[GasMoney, ...] = ()
+        self.gateway_trouble: api.Trouble | None = None
+        """Why the gateway is closed though it should be open."""
 
     def observe(self, event: Event) -> None:
         """Take notice of an event."""
@@ -63,6 +66,7 @@ class NodeStatus:
             machine=self._machine_view(),
             work=views.work(now),
             watched=self._watched(),
+            serving=self._serving(),
             account=self.account(),
             peers=len(self._parts.peers.connected),
             nodes=views.nodes(now),
@@ -119,6 +123,33 @@ class NodeStatus:
             alerts=tuple(alert.name for alert in metrics.alerts()),
         )
 
+    def _serving(self) -> api.ServingView:
+        runner = self._parts.runner
+        report = runner.serving() if runner is not None else ServingReport()
+        return api.view_of(
+            api.ServingView,
+            report,
+            tokens_per_s_milli=round(report.tokens_per_s * 1000),
+            longest_wait_ms=round(report.longest_wait_ms),
+            engine_ends=tuple(api.CountView(why.value, count) for why, count in report.engine_ends),
+            model_evictions=self._parts.remover.evictions,
+            models=tuple(self._served(each) for each in report.models),
+        )
+
+    def _served(self, served: ModelServed) -> api.ModelServedView:
+        manifest = self._machine.member.models.get(Cid(served.manifest))
+        return api.view_of(
+            api.ModelServedView,
+            served,
+            manifest=served.manifest.hex(),
+            # A model that was removed meanwhile has no name here.
+            name=manifest.name if manifest else served.manifest.hex()[:12] or "other",
+            first_token_ms=round(served.first_token_ms),
+            mean_first_token_ms=round(served.first_token_ms / max(served.answers, 1)),
+            writing_ms=round(served.writing_ms),
+            stream_tokens_per_s_milli=round(served.later_tokens * 1e6 / max(served.writing_ms, 1)),
+        )
+
     def _troubles(self) -> Iterator[api.Trouble]:
         parts = self._parts
         if parts.no_runner:
@@ -133,6 +164,8 @@ class NodeStatus:
             hint = "what is under way goes on; what is done by then is brought on chain afterwards"
             yield api.Trouble("unavailable", why_stopped(parts.machine.member), hint)
         yield from (api.Trouble("unavailable", money.trouble, money.hint) for money in self._gas if money.trouble)
+        if self.gateway_trouble is not None:
+            yield self.gateway_trouble
         yield from (api.Trouble("unavailable", alert.words, "") for alert in parts.metrics.alerts())
         aside = [each for each in parts.journal.aside if each.at_ms > parts.clock() - SHOW_ASIDE_MS]
         if aside:

@@ -11,6 +11,7 @@ from typing import Any
 from protocol.stages.assignment import JobDetails, kind_of
 from protocol.stages.blob import ModelManifest
 from protocol.stages.request import GENERATE
+from protocol.stages.token_rules import is_alone
 from protocol.wire.codec import U8, U16, U32, U64, Bytes32, Text
 from protocol.wire.ids import JobId
 
@@ -38,7 +39,8 @@ class Outcome(StrEnum):
 class RunSpec:
     """One run of the runner image. The input lies in the workspace of `job_id`; memory in bytes, timeout in ms.
 
-    max_new_tokens: of a kind that only reads, the units that were paid for.
+    temperature: as it is signed; see `token_rules`. max_new_tokens: of a kind that only reads, the units that were
+    paid for.
     """
 
     job_id: Bytes32
@@ -50,6 +52,11 @@ class RunSpec:
     memory_bytes: U64
     timeout_ms: U32
     kind: U8 = GENERATE
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its client has signed that no other job may be in the container of its answer."""
+        return is_alone(self.temperature)
 
     @classmethod
     def of(cls, job_id: JobId, details: JobDetails, class_id: int, memory_bytes: int, timeout_ms: int) -> "RunSpec":
@@ -68,7 +75,7 @@ class RunSpec:
 
 
 def sampling_seed(job_id: bytes, seed_nonce: bytes) -> bytes:
-    """The seed of a job's token choices, 32 bytes; a node and its seats must run with the same one."""
+    """The seed of a job's token choices, 32 bytes, unless its input has one; node and seats run with the same one."""
     return hashlib.sha256(b"gm-seed" + job_id + seed_nonce).digest()
 
 
@@ -112,11 +119,18 @@ class InvalidResult(ValueError):
 
 
 def validate_result(
-    raw: bytes, job_id: JobId, manifest: ModelManifest, max_new_tokens: int, salt: str | None = None
+    raw: bytes,
+    job_id: JobId,
+    manifest: ModelManifest,
+    max_new_tokens: int,
+    salt: str | None = None,
+    *,
+    may_stop: bool = False,
 ) -> ResultFacts:
     """Local validation: schema, bounds and the stop rule; every seat applies the same one.
 
-    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it.
+    Args: raw, the bytes of result.json; salt, what the input carried, where the caller knows it; may_stop, whether the
+    input has stop strings, which end an answer. Its runner alone can tell whether one did.
     Raises: InvalidResult.
     """
     plain = read_result(raw, job_id, manifest, salt)
@@ -125,7 +139,7 @@ def validate_result(
         raise InvalidResult("output_token_ids")
     _require(len(ids) <= max_new_tokens, "output_token_ids: count")
     _require(all(type(token) is int and 0 <= token < manifest.vocab for token in ids), "output_token_ids: range")
-    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens)
+    _require_stop(ids, plain.get("finish"), manifest, max_new_tokens, may_stop=may_stop)
     return ResultFacts(tuple(ids), plain["finish"], hashlib.sha256(raw).digest())
 
 
@@ -165,13 +179,15 @@ def validate_fingerprint(raw: bytes, token_count: int) -> None:
         _require(scale < 0x7C00, "proof.bin: scale")
 
 
-def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int) -> None:
-    """The answer ends before the first stop token, or is exactly as long as was paid for."""
+def _require_stop(ids: list[int], finish: Any, manifest: ModelManifest, max_new_tokens: int, *, may_stop: bool) -> None:
+    """The answer ends before the first stop token, with a stop string, or is exactly as long as was paid for."""
     _require(not any(token in manifest.eos_ids for token in ids), "a stop token inside of the answer")
     if finish == "eos":
         _require(len(ids) < max_new_tokens, "finish is eos at full length")
     elif finish == "length":
         _require(len(ids) == max_new_tokens, "cut short")
+    elif finish == "stop" and may_stop:
+        _require(len(ids) > 0, "a stop string in an empty answer")
     else:
         raise InvalidResult("finish")
 
@@ -199,9 +215,10 @@ SLOWER_PERCENT = 10
 def sharing_key(run: RunSpec) -> tuple[bytes, int] | None:
     """The common fields of one container's runs; None for a field of one run.
 
-    Answers of one model and class grow side by side; readings come many in a job already.
+    Answers of one model and class grow side by side, unless their clients have them alone; readings come many in a job
+    already.
     """
-    return (run.manifest, run.class_id) if run.kind == GENERATE else None
+    return (run.manifest, run.class_id) if run.kind == GENERATE and not run.is_alone else None
 
 
 def containers(runs: Collection[RunSpec], at_once: int) -> int:

@@ -100,7 +100,7 @@ LAYERS = (
     # Proofs about the contracts beyond their tests, in shares that fit here; scripts/prove does all of them.
     Layer("proof", "proof", FORGE, ("venv", "node tools", "analysers"), marks="not long"),
     # Its seats have a minute, so it comes while the other lanes leave most.
-    Layer("end-to-end", "end_to_end", ENGINE, SERVICES),
+    Layer("end-to-end", "end_to_end", ENGINE, (*SERVICES, "clients")),
     # Integration and conformance, in three: containers, whole nodes and their peers, and what takes a chain at most.
     Layer("containers", "integration", ENGINE, SERVICES, marks="docker and not long"),
     Layer("sandboxes", "conformance", ENGINE, SERVICES, marks="docker"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
-from scripts.setup import analysers, engine, image, model, node_tools, packages, venv
+from scripts.setup import analysers, clients, engine, image, model, node_tools, packages, venv
 from scripts.setup.cache import REPOSITORY, cache_directory
 from scripts.setup.failure import report
 from scripts.setup.packages import Requirement
@@ -82,10 +82,11 @@ class Session:
             "venv": packages.PYTHON,
             "node tools": packages.NODE,
             "analysers": packages.PYTHON,
+            "clients": packages.PYTHON,
             "docker engine": () if "docker engine" not in needs or engine.find() else packages.ENGINE,
             "runner image": packages.IMAGE,
         }
-        steps = (venv.STEP, node_tools.STEP, analysers.STEP, self._lease.step(), image.STEP, model.STEP)
+        steps = (venv.STEP, node_tools.STEP, analysers.STEP, clients.STEP, self._lease.step(), image.STEP, model.STEP)
         chosen = [step for step in steps if step.name in needs]
         return [packages.step([r for step in chosen for r in required.get(step.name, ())]), *chosen]
 

@@ -22,6 +22,7 @@ RUNTIME_LOCK = REPOSITORY / "requirements.lock"
 DEVELOPMENT_LOCK = REPOSITORY / "requirements-dev.lock"
 UV_LOCK = Path(__file__).with_name("uv.lock")
 ANALYSERS_LOCK = Path(__file__).with_name("analysers.lock")
+CLIENTS_LOCK = Path(__file__).with_name("clients.lock")
 
 # Inside an activated environment this is the interpreter behind it, which must not be one that we are about to replace.
 INTERPRETER = Path(getattr(sys, "_base_executable", sys.executable))
@@ -107,8 +108,8 @@ def write_locks(bench: Workbench, *, upgrade: bool) -> None:
     # Operators install the same versions, less what only developers need.
     bench.run(*compile_, "-c", DEVELOPMENT_LOCK.name, "-o", RUNTIME_LOCK.name, env=env)
     # Resolved apart: these bring other versions of what the project uses.
-    group = ("--group", "analysers", "-o", ANALYSERS_LOCK)
-    bench.run(tool, "pip", "compile", *options, *group, env=env)
+    for group, lock in (("analysers", ANALYSERS_LOCK), ("clients", CLIENTS_LOCK)):
+        bench.run(tool, "pip", "compile", *options, "--group", group, "-o", lock, env=env)
 
 
 STEP = SetupStep(

@@ -113,7 +113,7 @@ async def _measure(context: RunnerContext, home: Path, class_id: int) -> list[Li
         for _ in range(SHORT_JOBS):
             await node.ask("Say yes.", 2)
         words = f"containers for {SHORT_JOBS} short jobs, and all that was measured before"
-        return [*lines, Line("containers.starts", node.runner.engine_starts, "", "<= 2", words, SHORT_JOBS)]
+        return [*lines, Line("containers.starts", node.runner.serving().engine_starts, "", "<= 2", words, SHORT_JOBS)]
 
 
 @asynccontextmanager

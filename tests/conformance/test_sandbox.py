@@ -50,6 +50,11 @@ async def test_job_ends_with_a_result_that_its_own_node_would_offer(
     assert exited.result.duration_ms > 0
     assert tuple(streamed) == facts.output_ids
     assert facts.output_ids
+    serving = bench.sandbox.serving()
+    assert (serving.streams, serving.jobs_waiting, serving.checks_waiting) == (0, 0, 0)
+    (served,) = serving.models
+    assert (served.manifest, served.answers, served.tokens) == (bench.manifest.cid, 1, len(streamed))
+    assert served.first_token_ms > 0 < serving.tokens_per_s
 
 
 async def test_same_job_asked_again_is_answered_and_not_run_again(

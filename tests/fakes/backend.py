@@ -56,6 +56,19 @@ WATCHED = views.WatchedView(
     pass_percent=100,
     alerts=(),
 )
+SERVED = views.ModelServedView(SMOL.manifest, SMOL.name, 4, 100, 2_000, 500, 96, 4_800, 20_000)
+SERVING = views.ServingView(
+    tokens_per_s_milli=13_400,
+    streams=2,
+    jobs_waiting=3,
+    checks_waiting=1,
+    longest_wait_ms=2_500,
+    engines=1,
+    engine_starts=4,
+    engine_ends=(views.CountView("idle", 2), views.CountView("failed", 1)),
+    model_evictions=5,
+    models=(SERVED,),
+)
 
 
 def peer(node_id: str = PROVIDER, **changes: object) -> views.PeerView:
@@ -167,6 +180,7 @@ class FakeBackend:
     state: str = "ready"
     machine: views.MachineView = MACHINE
     watched: views.WatchedView = WATCHED
+    serving: views.ServingView = SERVING
     troubles: tuple[views.Trouble, ...] = ()
     held: dict[str, views.JobView] = field(default_factory=dict)
     cases: dict[str, views.CaseView] = field(default_factory=dict)
@@ -191,6 +205,7 @@ class FakeBackend:
             machine=self.machine,
             work=views.WorkView(3, 0, 1, 0, 0, 0),
             watched=self.watched,
+            serving=self.serving,
             account=await self.account(),
             peers=2,
             nodes=tuple(self.nodes),
@@ -200,7 +215,7 @@ class FakeBackend:
 
     async def ask_job(self, ask: JobAsk) -> str:
         model = find_model(ask.model, tuple(self.models_held))
-        tokens = sum(len(message.content.split()) for message in ask.messages)
+        tokens = sum(len(text.split()) for text in (*(message.content for message in ask.messages), ask.prompt))
         admit(ask, model, tokens, Market(tuple(self.nodes), await self.account(), 10 * VCN, OWNER))
         self.asked.append(ask)
         job_id = hashlib.sha256(f"{len(self.asked)}".encode()).hexdigest()
@@ -209,7 +224,8 @@ class FakeBackend:
 
     async def measure(self, ask: JobAsk) -> Measure:
         find_model(ask.model, tuple(self.models_held))
-        words = sum(len(text.split()) for text in (*(message.content for message in ask.messages), *ask.texts))
+        written = (*(message.content for message in ask.messages), *ask.texts, ask.prompt)
+        words = sum(len(text.split()) for text in written)
         return Measure(words, ask.max_new_tokens or units_of(len(text.split()) for text in ask.texts))
 
     def change(self, job_id: str, **changes: object) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from executor.scheduler.live_engine import OnTokens
+from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
 from executor.workspace.folders import (
     CHECK_BIN,
     FINGERPRINT_BIN,
@@ -32,6 +33,7 @@ from protocol.stages.blob import ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, CLASS_DTYPES, Outcome, RunResult, RunSpec, failed
 from protocol.stages.heartbeat import DeviceStatus
 from protocol.stages.request import GENERATE
+from protocol.stages.token_rules import milli_of
 from tests.fakes import reader
 
 LEAST_TIMEOUT_MS = 100
@@ -50,6 +52,10 @@ class FakeSandbox:
         self._manifests = manifests
         self._slots = trio.CapacityLimiter(slots)
         self._honest = honest
+        self._tally = ServingTally()
+
+    def serving(self) -> ServingReport:
+        return self._tally.report()
 
     async def recover(self) -> None:
         self._workspaces.sweep()
@@ -66,7 +72,12 @@ class FakeSandbox:
         return DeviceReported(DeviceStatus((2, 1), (), 8 << 30, int(self._slots.total_tokens), (1, 1)))
 
     async def run_job(self, spec: RunSpec, on_tokens: OnTokens) -> ContainerExited:
+        with self._tally.watch(spec, on_tokens) as watch:
+            return await self._run_job(spec, watch)
+
+    async def _run_job(self, spec: RunSpec, watch: RunWatch) -> ContainerExited:
         async with self._slots:
+            watch.begin()
             workspace = self._workspaces.of_job(spec.job_id)
             manifest, chat = self._manifests.get(spec.manifest), workspace.get(INPUT_JSON)
             if manifest is None or chat is None:
@@ -83,7 +94,7 @@ class FakeSandbox:
                     return _exited(spec, workspace)
                 ids, finish = _answer(spec, manifest, chat)
                 for start in range(0, len(ids), TOKENS_PER_EVENT):
-                    await on_tokens(tuple(ids[start : start + TOKENS_PER_EVENT]))
+                    await watch.hear(tuple(ids[start : start + TOKENS_PER_EVENT]))
                     await trio.lowlevel.checkpoint()
                 self._leave(workspace, spec, chat, ids, finish)
             return _exited(spec, workspace)
@@ -133,7 +144,7 @@ def _refusal(spec: RunSpec, manifest: ModelManifest, chat: dict[str, Any]) -> tu
     if spec.memory_bytes < LEAST_MEMORY:
         return Outcome.JOB, "out_of_memory: killed"
     highest = MAX_TEMPERATURE_MILLI if spec.kind == GENERATE else 0
-    if spec.temperature > highest:
+    if milli_of(spec.temperature) > highest:
         return Outcome.CLIENT, f"bad_param: params.temperature_milli must be 0 to {highest}"
     if spec.kind != GENERATE:
         return reader.refusal(spec, manifest, chat)

@@ -17,7 +17,7 @@ from executor.containers.transcript import MAX_JOBS, Declined, Flood, Transcript
 from executor.workspace.outputs import MANIFEST, HostileOutput, Outputs
 from node.api import asks, fields
 from node.api.faults import Fault
-from node.api.gateway.bodies import chat_body, embeddings_body
+from node.api.gateway.bodies import chat_body, embeddings_body, text_body
 from node.api.gateway.refusals import GatewayRefusal
 from node.config import load
 from node.journal import _EVENTS, MAX_EVENT_BYTES, open_journal
@@ -289,7 +289,7 @@ BODIES: tuple[dict[str, Any], ...] = (
 
 def _gateway_body(data: bytes) -> None:
     plain = fields.read_object(data)
-    for reader in (chat_body, embeddings_body):
+    for reader in (chat_body, text_body, embeddings_body):
         try:
             reader(plain)
         except GatewayRefusal as refusal:
@@ -300,6 +300,7 @@ GATEWAY_BODIES: tuple[dict[str, Any], ...] = (
     {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5, "n": 2, "temperature": 0.5},
     {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}], "stop": None},
     {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True, "stream_options": {}},
+    {"model": "m", "prompt": "Once", "stop": ["a", "b"], "seed": 7, "top_p": 0.9, "top_k": 40, "presence_penalty": 1},
     {"model": "m", "input": ["a", "b"], "encoding_format": "base64", "user": "x"},
 )
 

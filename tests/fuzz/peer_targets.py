@@ -10,6 +10,8 @@ from typing import Any, get_args
 import trio
 from coincurve import PrivateKey
 
+from executor.runner.job import BadInput
+from executor.runner.rules import read_rules
 from node.daemon.readings import lines_of
 from node.wallet.sealing import Unopened, open_key, public_key_of, seal, seal_key, unseal
 from p2p.adapter import _read_body
@@ -43,6 +45,7 @@ from protocol.stages.blob import ModelFile, ModelManifest, read_manifest
 from protocol.stages.execution import InvalidResult, validate_fingerprint
 from protocol.stages.heartbeat import Heartbeat
 from protocol.stages.request import CLASSIFY, EMBED, GENERATE, SignedRequest
+from protocol.stages.token_rules import draw_seed, rules_of
 from protocol.stages.verification import UNCALIBRATED, score
 from protocol.wire import codec
 from protocol.wire.envelope import Domain, digest, recover, sign_digest
@@ -290,6 +293,30 @@ def _readings() -> list[bytes]:
     return [json.dumps({**plain, **each}, sort_keys=True, separators=(",", ":")).encode() for each in answers]
 
 
+def _rules(data: bytes) -> None:
+    """The rules of an input that a stranger has sealed: a node and its runner read the same, or none."""
+    rules = rules_of(data)
+    assert len(draw_seed(rules, JOB)) == 32
+    read = read_rules(rules.plain)
+    assert (read.stops, read.draw_seed(JOB)) == (rules.stop, draw_seed(rules, JOB))
+    plain = json.loads(data)
+    if isinstance(plain, dict) and plain.get("v") == 2:
+        with suppress(BadInput):
+            assert read_rules(plain.get("rules", {})) == read
+
+
+def _inputs() -> list[bytes]:
+    rules = {
+        "stop": ["a", "b"],
+        "seed": 5,
+        "top_p_ppm": 900_000,
+        "top_k": 40,
+        "presence_milli": 1,
+        "frequency_milli": -1,
+    }
+    return [json.dumps({"v": 2, "salt": "pepper", "prompt": "x", "rules": each}).encode() for each in (rules, {})]
+
+
 def _results() -> list[bytes]:
     plain: dict[str, Any] = {
         "v": 1,
@@ -348,6 +375,7 @@ TARGETS = (
     Target("peer-id", Shape.BYTES, _peer_id, lambda: [PEER.encode()], (ValueError,), share=0.5),
     Target("sealed", Shape.BYTES, _sealed, _sealed_seeds, (Unopened, Malformed), share=0.3),
     Target("result", Shape.JSON, _result, _results, (InvalidResult, Unopened)),
+    Target("token-rules", Shape.JSON, _rules, _inputs, (ValueError, RecursionError)),
     Target("reading", Shape.JSON, _reading, _readings, (InvalidResult,)),
     Target("reading-check", Shape.BYTES, _reading_check, _reading_checks, (ValueError,), share=0.3),
     Target("proof", Shape.BYTES, _proof, _proofs, (ValueError,), share=0.3),

@@ -3,10 +3,11 @@
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 import trio
 
 from chain.tx.keystore import load_key
+from node.api.gateway.key_file import FILE_NAME
 from node.config import Config
+from node.daemon import gateway_care
 from node.daemon.node import Node
 from node.daemon.process import run
 from node.wallet.home import Home
@@ -25,6 +28,7 @@ from protocol.wire.ids import ZERO_ADDRESS
 from tests.support.anvil_ledger import AnvilLedger
 from tests.support.scenes.daemons import REPOSITORY, Place
 from tests.support.scenes.daemons import ledger as ledger
+from tests.support.scenes.gateways import make_key
 
 pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 
@@ -70,6 +74,41 @@ async def test_metrics_at_their_port_are_those_of_the_snapshot(place: Place) -> 
         assert f"\nvcoin_slots {float(shown.machine.slots)}\n" in answer.text
         assert "\nvcoin_chain_connected 1.0\n" in answer.text
         assert shown.watched.memory_used_bytes > shown.watched.daemon_bytes > 0
+
+
+@pytest.mark.parametrize("harm", ["damaged", "row", "rights"])
+async def test_file_of_gateway_keys_that_cannot_be_used_closes_the_gateway_and_not_the_node(
+    place: Place, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_care, "AGAIN_S", 0.1)
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{door.getsockname()[1]}"
+    config = place.make("one", gateway__listen=at)
+    path = config.node.data_dir / FILE_NAME
+    shown, _ = make_key(config.node.data_dir)
+    whole = path.read_bytes()
+    if harm == "damaged":
+        path.write_bytes(b"x" * 4_096)
+    elif harm == "rights":
+        path.chmod(0o644)
+    else:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("INSERT INTO reservations SELECT 1, id, 'much', '' FROM keys")
+    async with running(config) as node:
+        snapshot = await node.backend.snapshot()
+        assert snapshot.state == "ready"
+        (trouble,) = snapshot.troubles
+        assert "the gateway is closed" in trouble.message
+        assert FILE_NAME in trouble.hint
+        # Its owner follows the hint, and the node need not be started again.
+        path.write_bytes(whole)
+        path.chmod(0o600)
+        with trio.fail_after(30):
+            while (await node.backend.snapshot()).troubles:
+                await trio.lowlevel.checkpoint()
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {shown}"}, trust_env=False) as web:
+            assert (await web.get(f"http://{at}/v1/models")).status_code == 200
 
 
 async def test_money_moves_in_and_out_of_the_account(place: Place, ledger: AnvilLedger) -> None:

@@ -12,6 +12,7 @@ import trio
 
 from chain.contracts.settlement import CHECKED
 from node.api.faults import Fault
+from node.api.metrics import exposition
 from node.config import Config, load
 from node.performing import Adapter
 from protocol.effects import Send
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.anvil, pytest.mark.libp2p, pytest.mark.slow]
 async def test_job_from_bid_to_pay(place: Place) -> None:
     async with network(place) as cast:
         await heard(cast.asker, 1)
-        job = await cast.asker.backend.ask_job(replace(ASK, temperature_milli=800))
+        job = await cast.asker.backend.ask_job(replace(ASK, temperature_milli=800, alone=True))
         done = await until(cast.asker, job, lambda view: view.state == "delivered", 60)
         assert (done.text, done.finish, done.tokens) == (ANSWER, "eos", len(encode(ANSWER)))
         assert done.temperature_milli == 800
@@ -49,6 +50,15 @@ async def test_job_from_bid_to_pay(place: Place) -> None:
         served = await until(cast.provider, job, lambda view: view.ended, 30)
         assert (served.side, served.state) == ("provider", "spendable")
         assert cast.asker.parts.metrics.pass_percent == 100
+        serving = (await cast.provider.backend.snapshot()).serving
+        (model,) = serving.models
+        assert (model.name, model.answers, model.tokens) == (MODEL.name, 1, len(encode(ANSWER)))
+        assert (serving.streams, serving.jobs_waiting) == (0, 0)
+        scraped = exposition(await cast.provider.backend.snapshot()).decode()
+        labels = f'manifest="{MODEL.cid.hex()}",model="{MODEL.name}"'
+        assert f"vcoin_tokens_total{{{labels}}} {float(model.tokens)}\n" in scraped
+        assert f"vcoin_first_token_seconds_count{{{labels}}} 1.0\n" in scraped
+        assert (await cast.asker.backend.snapshot()).serving.models == ()
 
 
 @pytest.mark.parametrize("name", [MODEL.cid.hex(), "Tiny"])

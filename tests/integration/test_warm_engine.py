@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from executor.adapter import Runner
 from executor.containers.sandbox import Limits, Sandbox
 from executor.runs.context import SERVE, RunnerContext
 from executor.runs.generation import Generation, PendingRun
+from executor.scheduler import engine_scheduler
+from executor.scheduler.serving import EngineEnd
 from executor.workspace.folders import FINGERPRINT_BIN, INPUT_JSON, RESULT_JSON, Workspaces
 from node.config import load
 from node.daemon.runner import Site, Weights, find_docker
@@ -29,6 +31,7 @@ from protocol.effects import ReplaySample
 from protocol.events import ContainerExited
 from protocol.params import PASS_ABOVE_BPS
 from protocol.stages.execution import Outcome, RunSpec
+from protocol.stages.token_rules import signed_temperature
 from protocol.stages.verification import score
 from protocol.wire.ids import Address
 from scripts.setup import model
@@ -197,6 +200,11 @@ async def test_each_is_answered_streamed_and_checked_as_if_alone(house: House) -
         assert house.streamed[spec.job_id] == house.ids(spec)
     # Without an engine a check has a container of its own, and finds the same.
     assert await house.score(paper) > PASS_ABOVE_BPS
+    serving = house.runner.serving()
+    (served,) = serving.models
+    assert (served.answers, served.tokens) == (4, sum(map(len, house.streamed.values())))
+    assert served.later_tokens / served.writing_ms > 0 < served.first_token_ms
+    assert (serving.engine_starts, dict(serving.engine_ends)[EngineEnd.FAILED]) == (1, 0)
     again = await house.runner.run_job(paper, _nobody)
     assert again == house.exited[paper.job_id]
 
@@ -205,19 +213,82 @@ async def _nobody(ids: tuple[int, ...]) -> None:
     raise AssertionError("what was told once is told again")
 
 
-async def test_in_float32_an_answer_is_the_same_to_the_byte(tmp_path: Path) -> None:
+async def test_in_float32_an_answer_is_the_same_to_the_byte_whoever_is_beside_it(tmp_path: Path) -> None:
+    """Its neighbours: one that is called off, one that takes its number after it, one whose input names other files."""
     name = f"test-shared-{os.getpid()}-same"
     with open_context(node=name) as context:
         house = House(name, tmp_path, context, 1)
-        specs = [house.job(word, PAPER + " " + word, 24, milli=800) for word in ("a", "b", "c")]
+        specs = [house.job(word, PAPER + " " + word, 16, milli=800) for word in ("a", "b")]
+        off, heir = house.job("off", "My password is tulip.", 400), house.job("heir", "Which password did I say?", 6)
+        curious = house.job("curious")
+        other = json.loads(chat("../input/0.input.json")) | {"path": "/input/0.input.json", "messages": "0.input.json"}
+        house.workspaces.of_job(curious.job_id).put(INPUT_JSON, json.dumps(other).encode())
+        scope = trio.CancelScope()
+
+        async def run_until_called_off() -> None:
+            with scope:
+                await house.run(off)
+
         async with house.open() as jobs:
-            await begin(house, jobs, *specs)
+            jobs.start_soon(run_until_called_off)
+            await house.hear(off)
+            for spec in (*specs, curious):
+                jobs.start_soon(house.run, spec)
+            await house.hear(*specs)
+            scope.cancel()
+            await house.ended(curious)
+            jobs.start_soon(house.run, heir)
+            await house.hear(heir)
+            held = _input_files(house)
+            # The one that was called off has left nothing, or its number is another's already.
+            assert not any(b"tulip" in content for content in held.values())
         assert house.created() == 1
-        alone = Workspaces(tmp_path / "alone").of_job(specs[1].job_id)
-        alone.put(INPUT_JSON, house.workspaces.of_job(specs[1].job_id).get(INPUT_JSON) or b"")
-        Generation(context, PendingRun(context, specs[1], alone)).run(lambda ids: None)
-        assert alone.get(RESULT_JSON) == house.result(specs[1])
-        assert len(alone.get(FINGERPRINT_BIN) or b"") == len(house.exited[specs[1].job_id].fingerprint)
+        assert house.exited[curious.job_id].result.outcome is Outcome.CLIENT
+        for spec in (specs[1], heir):
+            alone = Workspaces(tmp_path / "alone").of_job(spec.job_id)
+            alone.put(INPUT_JSON, house.workspaces.of_job(spec.job_id).get(INPUT_JSON) or b"")
+            Generation(context, PendingRun(context, spec, alone)).run(lambda ids: None)
+            assert alone.get(RESULT_JSON) == house.result(spec)
+            assert len(alone.get(FINGERPRINT_BIN) or b"") == len(house.exited[spec.job_id].fingerprint)
+
+
+def _input_files(house: House) -> dict[str, bytes]:
+    """The inputs that the engine can read, by name."""
+    return {path.name: path.read_bytes() for path in house.home.glob("work/shared/**/input/*.input.json")}
+
+
+async def test_an_engine_can_read_no_file_of_a_job_that_has_ended(house: House) -> None:
+    stays, ends = house.job("stays", PAPER, 40), house.job("ends", "Say yes.", 2)
+    async with house.open() as jobs:
+        jobs.start_soon(house.run, stays)
+        await house.hear(stays)
+        jobs.start_soon(house.run, ends)
+        await house.ended(ends)
+        with trio.fail_after(20):
+            while len(_input_files(house)) > 1:
+                await trio.lowlevel.checkpoint()
+        assert set(_input_files(house)) == {"0.input.json"}
+        assert not list(house.home.glob("work/shared/**/output/1.*"))
+    assert house.created() == 1
+
+
+async def test_a_job_alone_has_a_container_of_its_own_and_its_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_scheduler, "TURN_S", 0.01)
+    first, late = house.job("first", PAPER, 24), house.job("late", tokens=4)
+    alone = replace(house.job("alone", tokens=4), temperature=signed_temperature(0, ruled=False, alone=True))
+    async with house.open() as jobs:
+        jobs.start_soon(house.run, first)
+        await house.hear(first)
+        jobs.start_soon(house.run, alone)
+        while not house.runner.is_slot_wanted():
+            await trio.lowlevel.checkpoint()
+        jobs.start_soon(house.run, late)
+    assert house.exited[alone.job_id].result.outcome is Outcome.OK
+    # The engine takes no one in while a slot is waited for, and the job that came later joins it in its next turn.
+    assert house.order == [first.job_id, alone.job_id, late.job_id]
+    assert house.created() == 2
 
 
 async def test_the_end_of_an_engine_is_no_jobs_end(house: House) -> None:

@@ -6,13 +6,16 @@ from hypothesis import strategies as st
 from protocol.roles.provider.run_queue import WaitingRun, plan_starts, wait_ms
 from protocol.stages.execution import RunSpec, containers
 from protocol.stages.offer import Offer
+from protocol.stages.token_rules import signed_temperature
 from protocol.wire.ids import Address, JobId
 
 CLIENTS = tuple(Address(name) for name in ("a", "b", "c", "d"))
 
 
 def spec(number: int, model: int = 0, kind: int = 0) -> RunSpec:
-    return RunSpec(number.to_bytes(32), bytes([model]) * 32, 1, 64, 0, bytes(32), 2**30, 60_000, kind)
+    """A run; every fifth one is alone, if it writes."""
+    temperature = signed_temperature(0, ruled=False, alone=kind == 0 and number % 5 == 4)
+    return RunSpec(number.to_bytes(32), bytes([model]) * 32, 1, 64, temperature, bytes(32), 2**30, 60_000, kind)
 
 
 def run(number: int, client: Address, model: int = 0, kind: int = 0) -> WaitingRun:
@@ -76,6 +79,14 @@ def test_a_client_with_one_job_waits_for_one_round_of_another_with_many(many: in
     assert CLIENTS[1] in started[:2]
 
 
+def test_jobs_that_are_alone_wait_for_each_other_and_no_container_is_shared_with_them():
+    alone, others = [spec(4), spec(9)], [spec(1), spec(2)]
+    assert containers([*alone, *others], 8) == 3
+    assert [each.spec for each in plan_starts([], [run(4, CLIENTS[0]), run(9, CLIENTS[1])], {}, 1, 8)] == alone[:1]
+    assert wait_ms(alone, others[0], [OFFER] * 2, 1, 8) == 2 * OFFER.eta_ms
+    assert wait_ms(others, alone[0], [OFFER] * 2, 1, 8) < 2 * OFFER.eta_ms
+
+
 OFFER = Offer(bytes(32), CLIENTS[0], 1, 20_000, 1, True, bytes(32), 0)
 
 
@@ -87,4 +98,4 @@ def test_a_job_waits_where_there_is_no_room_and_the_longer_the_more_is_ahead(que
     waits = wait_ms(ahead, one, offers, slots, at_once)
     fits = containers([*ahead, one], at_once) <= slots
     assert (waits == 0) is fits
-    assert wait_ms(ahead, one, [*offers, *offers], slots, at_once) >= waits
+    assert wait_ms([*ahead, *ahead], one, [*offers, *offers], slots, at_once) >= waits

@@ -10,7 +10,7 @@ from node.api.admission import able_nodes, find_model
 from node.api.backend import Backend, JobAsk
 from node.api.faults import Fault, vcn
 from node.api.gateway.budgets import KeyBudgets
-from node.api.gateway.key_file import Reservation
+from node.api.gateway.key_file import KeyFile, Reservation
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.refusals import GatewayRefusal
 from node.api.views import ANSWERED, JobView, ModelView
@@ -71,15 +71,17 @@ class JobDesk:
         size = await self._backend.measure(ask)
         checked = self._checked if ask.checked is None else ask.checked
         ask = replace(ask, max_new_tokens=size.max_new_tokens, checked=checked)
-        # A cap that half of the able nodes keep: neither the dearest nor the cheapest one can set it.
+        # A cap that at least half of the able nodes keep. With three or more neither the dearest nor the cheapest one
+        # sets it alone; of two it is the dearer price, so that the cheaper one cannot shut the other out.
         snapshot = await self._backend.snapshot()
         able = able_nodes(ask, model, snapshot.nodes, snapshot.me.owner)
         prices = sorted(price_of(Wei(node.price_wei), ask.max_new_tokens) for node in able)
         ask = replace(ask, max_price_wei=prices[len(prices) // 2])
         most_wei = order_total(ask.max_price_wei, with_bonus=ask.with_bonus, checked=checked)
         placed = await self._reserve(key, most_wei, count)
-        for each in placed:
-            self._nursery.start_soon(self._ask, each, ask)
+        for index, each in enumerate(placed):
+            # With the seed of its client each choice would be the same.
+            self._nursery.start_soon(self._ask, each, replace(ask, rules=ask.rules.of_choice(index)))
         for each in placed:
             await each.asked.wait()
         log.info("jobs ordered", extra={"key": key.id, "jobs": count, "most_wei": str(most_wei * count)})
@@ -124,16 +126,6 @@ class JobDesk:
         except NodeError as error:
             log.error("a reservation stays as it is: %s", error)
 
-    async def settle_lost(self) -> None:
-        """Reservations without a job are of a daemon that was killed: their jobs may have cost all of it.
-
-        Call it before the first job is placed.
-        """
-        for reservation in await self._budgets.reservations():
-            if not reservation.job_id:
-                log.warning("a job of a killed daemon counts in full", extra={"key": reservation.key_id})
-                await self._budgets.settle(reservation.id, reservation.amount_wei)
-
     async def keep_settled(self) -> None:
         """Settle jobs as they end, until cancelled."""
         while True:
@@ -162,3 +154,14 @@ class JobDesk:
             await self._budgets.settle(reservation.id, job.cost_wei)
         elif job.state in ANSWERED and job.cost_wei != reservation.amount_wei:
             await self._budgets.adjust(reservation.id, job.cost_wei)
+
+
+def settle_lost(file: KeyFile) -> None:
+    """Reservations without a job are of a daemon that was killed: their jobs may have cost all of it.
+
+    Call it before the first job is placed. It blocks.
+    """
+    for reservation in file.reservations():
+        if not reservation.job_id:
+            log.warning("a job of a killed daemon counts in full", extra={"key": reservation.key_id})
+            file.settle(reservation.id, reservation.amount_wei)

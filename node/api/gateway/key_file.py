@@ -40,6 +40,10 @@ _COLUMNS = (
 _RESERVATION = "SELECT id, key_id, amount_wei, job_id FROM reservations"
 
 
+class KeysUnusable(ConfigError):
+    """The file of keys cannot be used as it is."""
+
+
 class Reservation(NamedTuple):
     """A job under way: the most that it may cost its key in wei, and its id; "" while the job is being asked for."""
 
@@ -174,7 +178,8 @@ def open_key_file(directory: Path, *, is_made: bool = True) -> Iterator[KeyFile]
     """The keys of a data directory, in a file that only its user may read.
 
     Args: is_made, whether a file that is not there is made; if not, there are no keys, and changes are lost.
-    Raises: ConfigError if it cannot be opened, is damaged or was written by a newer version.
+    Raises: KeysUnusable if it cannot be opened, is damaged, was written by a newer version, or others may read it;
+    ConfigError if there is no such directory.
     """
     path = directory / FILE_NAME
     if not directory.is_dir():
@@ -191,6 +196,7 @@ def open_key_file(directory: Path, *, is_made: bool = True) -> Iterator[KeyFile]
 def _opened(path: Path | None) -> KeyFile:
     if path is not None:
         path.touch(mode=0o600)
+        _require_private(path)
     # One call at a time, whichever thread makes it.
     db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=LOCKED_S)
     try:
@@ -208,11 +214,17 @@ def _opened(path: Path | None) -> KeyFile:
                 db.execute(f"PRAGMA user_version = {SCHEMA}")
             db.execute("COMMIT")
         elif found != SCHEMA:
-            raise ConfigError(f"{path} was written by another version", "install the newest release")
+            raise KeysUnusable(f"{path} was written by another version", "install the newest release")
     except BaseException:
         db.close()
         raise
     return KeyFile(db)
+
+
+def _require_private(path: Path) -> None:
+    """A backup is often restored with the rights of every file: others could then change budgets."""
+    if path.stat().st_mode & 0o077:
+        raise KeysUnusable(f"others may read or write {path}", f"chmod 600 {path}*")
 
 
 def _guard(path: Path, act: Callable[[], KeyFile]) -> KeyFile:
@@ -222,10 +234,10 @@ def _guard(path: Path, act: Callable[[], KeyFile]) -> KeyFile:
         raise _unusable(path, error) from error
 
 
-def _unusable(path: Path, error: Exception) -> ConfigError:
+def _unusable(path: Path, error: Exception) -> KeysUnusable:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-        return ConfigError(f"another process is writing {path}", "try again in a moment")
-    return ConfigError(f"cannot use {path}: {error}", "restore it from a backup, or remove it and make new keys")
+        return KeysUnusable(f"another process is writing {path}", "try again in a moment")
+    return KeysUnusable(f"cannot use {path}: {error}", f"restore it from a backup, or remove {path}* and make new keys")
 
 
 def _key(row: tuple[str, str, bytes, str, str, str, int, str, int, int, int]) -> GatewayKey:

@@ -8,7 +8,7 @@ from math import ceil
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.refusals import GatewayRefusal
 
-MAX_AT_ONCE = 32
+MAX_AT_ONCE = 128
 """Requests of one key at the same time: half of the gateway's connections stay free for other keys."""
 BUSY_RETRY_S = 1
 

@@ -16,7 +16,7 @@ from node.api.backend import Backend
 from node.api.gateway.budgets import KeyBudgets
 from node.api.gateway.callers import Doorkeeper
 from node.api.gateway.connections import BACKLOG, serve_connections
-from node.api.gateway.job_desk import JobDesk
+from node.api.gateway.job_desk import JobDesk, settle_lost
 from node.api.gateway.key_file import open_key_file
 from node.api.gateway.rates import KeyRates
 from node.api.gateway.routes import GatewayRoutes
@@ -47,17 +47,18 @@ async def serve_gateway(
 ) -> None:
     """Answer until cancelled. Started, with the port, once connections are taken.
 
-    Raises: ConfigError if nothing can listen there, a certificate or the file of keys cannot be used, or other
-    machines could listen in on keys.
+    Raises: KeysUnusable; ConfigError if nothing can listen there, a certificate cannot be used, or other machines
+    could listen in on keys.
     """
     tls = _tls(settings)
     listener = _listen(settings, is_secured=tls is not None)
     port = listener.getsockname()[1]
     with listener, open_key_file(settings.data_dir) as file:
+        # In no task of its own, so that a damaged row is told as a damaged file is.
+        settle_lost(file)
         budgets = KeyBudgets(file)
         async with trio.open_nursery() as nursery:
             desk = JobDesk(backend, budgets, nursery, checked=settings.checked)
-            await desk.settle_lost()
             nursery.start_soon(desk.keep_settled)
             routes = GatewayRoutes(
                 backend,

@@ -108,6 +108,46 @@ class WatchedView:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelServedView:
+    """Answers of one model for other nodes, since the daemon was started; further models stand together as `other`.
+
+    first_token_ms: of all answers together, mean_first_token_ms of one, from a job's arrival in the queue of this
+    machine. later_tokens, writing_ms: tokens after the first ones of each answer, and the time that they took.
+    stream_tokens_per_s_milli: thousandths of a token a second, of one stream in the mean.
+    """
+
+    manifest: str
+    name: str
+    answers: int
+    tokens: int
+    first_token_ms: int
+    mean_first_token_ms: int
+    later_tokens: int
+    writing_ms: int
+    stream_tokens_per_s_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServingView:
+    """How this machine serves. Counts are since the daemon was started.
+
+    tokens_per_s_milli: of all streams in the last minute. streams: answers that are written now. longest_wait_ms: of
+    the jobs that wait, and of those that began within the last minute. engines: loaded now; engine_ends: by reason.
+    """
+
+    tokens_per_s_milli: int
+    streams: int
+    jobs_waiting: int
+    checks_waiting: int
+    longest_wait_ms: int
+    engines: int
+    engine_starts: int
+    engine_ends: tuple[CountView, ...]
+    model_evictions: int
+    models: tuple[ModelServedView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """Another node as this one knows it: its chain record and its last beat; price of 1,000 output tokens."""
 
@@ -145,6 +185,7 @@ class Snapshot:
     machine: MachineView
     work: WorkView
     watched: WatchedView
+    serving: ServingView
     account: AccountView
     peers: int
     nodes: tuple[PeerView, ...]

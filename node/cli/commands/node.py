@@ -159,7 +159,8 @@ def metrics(*, common: Common = COMMON) -> int:
     With metrics.listen set, the daemon also serves them at http://ADDRESS/metrics.
     """
     if common.json:
-        output.as_json(client(common.data_dir).get("status")["watched"])
+        status = client(common.data_dir).get("status")
+        output.as_json({**status["watched"], "serving": status["serving"]})
     else:
         output.data(client(common.data_dir).metrics().splitlines())
     return Exit.OK

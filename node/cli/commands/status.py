@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from node.api.faults import Exit
-from node.api.views import MachineView, PeerView, Snapshot, WatchedView, read
+from node.api.views import MachineView, ModelServedView, PeerView, ServingView, Snapshot, WatchedView, read
 from node.cli.ui import output
 from node.cli.ui.daemon_socket import client
 from node.cli.ui.options import COMMON, Common, Flag
@@ -49,6 +49,11 @@ def _rows(view: Snapshot) -> Iterator[tuple[str, str]]:
     for gpu in machine.gpus:
         yield "", f"{gpu.count} x {gpu.model}, {gpu.temperature_c} C, {gpu.utilisation_percent} % busy"
     yield "tasks", _tasks(view.watched)
+    yield "serving", _serving(view.serving) if machine.slots else ""
+    for model in view.serving.models:
+        yield "", _served(model)
+    if view.serving.engine_starts:
+        yield "engines", _engines(view.serving)
     yield "watched", _watched(view.watched, machine)
     yield "models", ", ".join(view.models) or "none"
     yield (
@@ -80,6 +85,24 @@ def _tasks(watched: WatchedView) -> str:
     ended = sum(each.count for each in watched.tasks)
     failed = f"{watched.failure_percent} % of the last 50 failed"
     return f"{ended} since the start, {span(watched.mean_task_ms)} in the mean, {failed}"
+
+
+def _serving(serving: ServingView) -> str:
+    waiting = f"{serving.jobs_waiting} jobs and {serving.checks_waiting} checks wait"
+    longest = f", the longest wait {span(serving.longest_wait_ms)}" if serving.longest_wait_ms else ""
+    return f"{serving.streams} streams, {serving.tokens_per_s_milli / 1000:.1f} tokens a second, {waiting}{longest}"
+
+
+def _served(model: ModelServedView) -> str:
+    speed = f"{model.stream_tokens_per_s_milli / 1000:.1f} tokens a second in a stream"
+    first = f"first token after {span(model.mean_first_token_ms)}"
+    return f"{model.name}: {model.answers} answers, {model.tokens} tokens, {first}, {speed}"
+
+
+def _engines(serving: ServingView) -> str:
+    ends = ", ".join(f"{each.count} {each.kind.replace('_', ' ')}" for each in serving.engine_ends if each.count)
+    evictions = f"; {serving.model_evictions} models evicted" if serving.model_evictions else ""
+    return f"{serving.engines} loaded, {serving.engine_starts} started, ended: {ends or 'none'}{evictions}"
 
 
 def _watched(watched: WatchedView, machine: MachineView) -> str:

@@ -117,10 +117,15 @@ def ask(question: str, default: str) -> str:
 
 
 def next_line(prompt: str) -> str | None:
-    """The next line that is typed or read, None at the end; the prompt is for a person only."""
+    """The next line that is typed or read, None at the end; the prompt is for a person only. Raises: Fault."""
     if is_interactive():
         print(prompt, end="", file=sys.stderr, flush=True)
-    line = sys.stdin.readline()
+    try:
+        line = sys.stdin.readline()
+        # In some locales Python reads other bytes as halves of signs, which are no text either.
+        line.encode()
+    except UnicodeError as error:
+        raise Fault("bad_request", "what is on stdin is not text in UTF-8", "convert it: iconv -t UTF-8") from error
     return line.strip() if line else None
 
 

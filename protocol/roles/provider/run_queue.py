@@ -73,12 +73,19 @@ def plan_starts(
 def wait_ms(ahead: Collection[RunSpec], run: RunSpec, offers: Collection[Offer], slots: int, at_once: int) -> int:
     """How long a new run would wait for a container, roughly: 0 where there is room for it now.
 
-    Args: ahead, runs that have a container or wait for one; offers, those that they were ordered by.
+    Args: ahead, runs that have a container or wait for one; offers, those that they were ordered by, in the same order.
     """
     if containers([*ahead, run], at_once) <= slots:
         return 0
-    together = min(at_once, len(ahead))
-    return side_by_side_ms(sum(map(run_ms, offers)), together) // (together * slots)
+    alone_ms, shared_ms, together = 0, 0, 0
+    for each, offer in zip(ahead, offers, strict=True):
+        if each.is_alone:
+            alone_ms += run_ms(offer)
+        else:
+            shared_ms, together = shared_ms + run_ms(offer), min(at_once, together + 1)
+    if together:
+        alone_ms += side_by_side_ms(shared_ms, together) // together
+    return alone_ms // slots
 
 
 def run_ms(offer: Offer) -> int:

@@ -17,6 +17,7 @@ from chain.tx.keystore import load_key, read_password
 from chain.tx.wallet import Key
 from executor.adapter import Runner
 from executor.models import ModelStore
+from executor.scheduler.serving import RunWatch, ServingReport, ServingTally
 from node.api.backend import ChatMessage, JobAsk
 from node.api.views import JobView
 from node.config import Config
@@ -30,6 +31,7 @@ from protocol.params import VCN
 from protocol.stages.blob import ModelFile, ModelManifest
 from protocol.stages.execution import CHUNK_TOKENS, Outcome, RunResult, RunSpec
 from protocol.stages.heartbeat import DeviceStatus
+from protocol.stages.token_rules import rules_of
 from protocol.stages.verification import Calibration, Tolerance
 from protocol.wire.ids import cid_of
 from tests.fakes import reader
@@ -79,6 +81,7 @@ class Played:
         self.read_pieces: trio.Semaphore | None = None
         self._begun: set[bytes] = set()
         self._all_begun = trio.Event()
+        self._tally = ServingTally()
 
     async def recover(self) -> None:
         """Nothing was left behind."""
@@ -98,11 +101,16 @@ class Played:
         return DeviceReported(DeviceStatus((1,), (), 2**33, 1, (20,)))
 
     async def run_job(self, spec: RunSpec, on_tokens: Callable[[tuple[int, ...]], Awaitable[None]]) -> ContainerExited:
+        with self._tally.watch(spec, on_tokens) as watch:
+            return await self._run(spec, watch)
+
+    async def _run(self, spec: RunSpec, watch: RunWatch) -> ContainerExited:
         self.runs += 1
         self._begun.add(spec.job_id)
         if len(self._begun) >= self.together:
             self._all_begun.set()
         await self._all_begun.wait()
+        watch.begin()
         workspace = self._workspaces.of_job(spec.job_id)
         if spec.kind:
             asked = json.loads(workspace.get("input.json") or b"{}")
@@ -112,16 +120,17 @@ class Played:
             hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
             run = RunResult(Outcome.OK, "", *hashes, reader.delivered(result), "", 50)
             return ContainerExited(spec.job_id, run, fingerprint)
-        ids = encode(self._claims)
+        asked = workspace.get("input.json") or b"{}"
+        ids, finish = _until_stop(encode(self._claims), rules_of(asked).stop)
         for at in range(0, len(ids), 7):
-            await on_tokens(tuple(ids[at : at + 7]))
+            await watch.hear(tuple(ids[at : at + 7]))
             if self.read_pieces is not None:
                 await self.read_pieces.acquire()
-        result = _result(spec, json.loads(workspace.get("input.json") or b"{}")["salt"], ids)
+        result = _result(spec, json.loads(asked)["salt"], ids, finish)
         workspace.put("result.json", result)
         fingerprint = _proof(encode(self._said)[: len(ids)])
         hashes = hashlib.sha256(result).digest(), hashlib.sha256(fingerprint).digest()
-        return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), "eos", 50), fingerprint)
+        return ContainerExited(spec.job_id, RunResult(Outcome.OK, "", *hashes, len(ids), finish, 50), fingerprint)
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         workspace = self._workspaces.of_sample(effect.batch_id, effect.leaf_index)
@@ -132,6 +141,9 @@ class Played:
         ids = json.loads(workspace.get("result.json") or b"{}")["output_token_ids"]
         return SampleReplayed(effect.batch_id, effect.leaf_index, _check(ids), "")
 
+    def serving(self) -> ServingReport:
+        return self._tally.report()
+
     def add_small_model(self, models: ModelStore) -> ModelManifest:
         raise AssertionError("the models are there from the start")
 
@@ -139,7 +151,15 @@ class Played:
         """Nothing is open."""
 
 
-def _result(spec: RunSpec, salt: str, ids: list[int]) -> bytes:
+def _until_stop(ids: list[int], stops: tuple[str, ...]) -> tuple[list[int], str]:
+    """The tokens up to the one that completes a stop string, and why they end."""
+    for end in range(1, len(ids) + 1):
+        if any(stop in TOKENIZER.decode(ids[:end]) for stop in stops):
+            return ids[:end], "stop"
+    return ids, "eos"
+
+
+def _result(spec: RunSpec, salt: str, ids: list[int], finish: str) -> bytes:
     plain = {
         "v": 1,
         "job_id": spec.job_id.hex(),
@@ -149,7 +169,7 @@ def _result(spec: RunSpec, salt: str, ids: list[int]) -> bytes:
         "device_class": 1,
         "prompt_token_ids_sha256": "0" * 64,
         "output_token_ids": ids,
-        "finish": "eos",
+        "finish": finish,
     }
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 

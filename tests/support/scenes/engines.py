@@ -96,6 +96,9 @@ class Bench:
     def take(self, number: int, task: Any) -> None:
         self.machine.said.append(f"take {number}")
 
+    def forget(self, number: int, task: Any) -> None:
+        self.machine.said.append(f"forget {number}")
+
     async def _answer(self, number: int, task: Task) -> None:
         assert self.hear is not None
         with self.jobs[number]:
@@ -200,4 +203,4 @@ class Market:
             house.cancel_scope.cancel()
 
     def joined(self) -> list[str]:
-        return [word for word in self.machine.said if not word.startswith(("token", "take"))]
+        return [word for word in self.machine.said if not word.startswith(("token", "take", "forget"))]

@@ -15,6 +15,7 @@ import trio.testing
 from executor import devices
 from executor.docker_runner import Capacity, DockerRunner
 from executor.scheduler.live_engine import OnTokens
+from executor.scheduler.serving import ServingReport
 from executor.scheduler.slots import HostSlots
 from executor.workspace.folders import INPUT_JSON, RESULT_JSON, Workspaces
 from protocol.effects import ReplaySample
@@ -80,6 +81,9 @@ class Served:
 
     async def replay(self, effect: ReplaySample) -> SampleReplayed:
         return await self._served(lambda: self._runner.replay(effect))
+
+    def serving(self) -> ServingReport:
+        return self._runner.serving()
 
     async def report(self) -> DeviceReported:
         return await self._runner.report()

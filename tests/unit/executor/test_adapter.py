@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from executor.adapter import STOPPED_KEPT, ContainerAdapter
+from executor.scheduler.serving import ServingReport
 from protocol.effects import ContainerEffect, RunContainer, StopContainer
 from protocol.events import ContainerExited, DeviceReported, Event, SampleReplayed
 from protocol.stages.blob import ModelManifest
@@ -39,6 +40,9 @@ class Endless:
         raise AssertionError
 
     async def replay(self, effect: object) -> SampleReplayed:
+        raise AssertionError
+
+    def serving(self) -> ServingReport:
         raise AssertionError
 
     def add_small_model(self, models: object) -> ModelManifest:

@@ -11,6 +11,7 @@ import trio.testing
 from executor.containers.ending import RunnerError
 from executor.containers.transcript import Declined, Unsettled
 from executor.scheduler.engine_scheduler import fit_in_time
+from executor.scheduler.serving import EngineEnd
 from protocol.errors import ExecutorError
 from protocol.stages.execution import Outcome
 from tests.support.scenes.engines import B, Machine, Market, Task, spec
@@ -43,6 +44,7 @@ async def test_an_engine_stays_loaded_for_the_next_job_and_ends_after_a_while(
         await trio.sleep(2)
         assert market.scheduler.count() == (0, 0)
     assert market.joined()[-1] == "stop a"
+    assert market.scheduler.ends == {EngineEnd.IDLE: 1}
 
 
 async def test_no_engine_stays_where_the_machine_has_no_room(autojump_clock: trio.testing.MockClock) -> None:
@@ -51,6 +53,7 @@ async def test_no_engine_stays_where_the_machine_has_no_room(autojump_clock: tri
         await market.ask(Task(SHORT))
         await trio.testing.wait_all_tasks_blocked()
         assert market.scheduler.count() == (0, 0)
+        assert market.scheduler.ends == {EngineEnd.NO_ROOM: 1}
 
 
 async def test_a_run_of_another_model_has_its_turn_though_more_of_the_first_come(
@@ -112,6 +115,30 @@ async def test_a_turn_ends_if_another_node_waits(autojump_clock: trio.testing.Mo
     assert market.ends[SHORT][0] == 48
 
 
+async def test_a_busy_engine_gives_its_slot_to_one_who_waits_for_it(autojump_clock: trio.testing.MockClock) -> None:
+    machine = Machine()
+    market = Market(machine)
+    had_s = []
+
+    async def want_a_slot() -> None:
+        machine.wanted = True
+        async with machine.slots:
+            machine.wanted = False
+            had_s.append(trio.current_time() - market.began)
+            await trio.sleep(30)
+
+    async with market.open() as jobs:
+        for number in range(40):
+            jobs.start_soon(market.ask, Task(spec(str(number), length=5)))
+            if number == 1:
+                jobs.start_soon(want_a_slot)
+            await trio.sleep(2)
+    # A turn of 10 s, and the end of the jobs in it.
+    (at_s,) = had_s
+    assert at_s <= 3 + 10 + 5 + 2
+    assert all(outcome is Outcome.OK for _, outcome in market.ends.values())
+
+
 @pytest.mark.parametrize(
     ("says", "ends"),
     [
@@ -147,6 +174,7 @@ async def test_the_end_of_an_engine_settles_nothing(autojump_clock: trio.testing
         assert market.ends == {LONG: (5, None), SHORT: (5, None)}
         # The next one has a new engine.
         await market.ask(Task(spec("next", length=1)))
+        assert market.scheduler.ends == {EngineEnd.FAILED: 1}
     assert market.scheduler.starts == 2
 
 
@@ -204,6 +232,7 @@ async def test_an_engine_that_lets_no_job_go_is_ended(autojump_clock: trio.testi
         scope.cancel()
         await trio.sleep(25)
         assert market.scheduler.count() == (0, 0)
+        assert market.scheduler.ends == {EngineEnd.STUCK: 1}
     assert market.machine.slots.borrowed_tokens == 0
 
 

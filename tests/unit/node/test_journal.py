@@ -304,17 +304,18 @@ def test_a_row_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         assert list(journal.read_all()) == [Entry(DeadlinePassed(timer("a")), 7)]
 
 
-def test_program_that_knows_no_removal_of_models_refuses_a_journal_that_may_hold_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [5, 6], ids=["removals of models", "token rules"])
+def test_program_that_does_not_know_a_row_refuses_a_journal_that_may_hold_one(tmp_path: Path, known: int) -> None:
     with open_journal(tmp_path):
         pass
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        db.execute("PRAGMA user_version = 5")
+        db.execute(f"PRAGMA user_version = {known}")
     db.close()
     with open_journal(tmp_path):
         pass
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        # It refuses whatever is above the version that it knows, which is 5.
-        assert db.execute("PRAGMA user_version").fetchone()[0] > 5
+        # It refuses whatever is above the version that it knows.
+        assert db.execute("PRAGMA user_version").fetchone()[0] > known
     db.close()
 
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from scripts.setup.cache import REPOSITORY
-from scripts.setup.venv import ANALYSERS_LOCK, DEVELOPMENT_LOCK, RUNTIME_LOCK
+from scripts.setup.venv import ANALYSERS_LOCK, CLIENTS_LOCK, DEVELOPMENT_LOCK, RUNTIME_LOCK
 
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
@@ -39,7 +39,12 @@ def test_locks_pin_all_that_the_project_asks_for() -> None:
     runtime, development = asked(project["project"]["dependencies"]), asked(developers)
     analysers = asked(groups["analysers"])
     assert all(analysers.values()), "what analyses is one version: another finds other things"
-    whole = ((runtime, RUNTIME_LOCK), (runtime | development, DEVELOPMENT_LOCK), (analysers, ANALYSERS_LOCK))
+    whole = (
+        (runtime, RUNTIME_LOCK),
+        (runtime | development, DEVELOPMENT_LOCK),
+        (analysers, ANALYSERS_LOCK),
+        (asked(groups["clients"]), CLIENTS_LOCK),
+    )
     for wanted, lock in whole:
         have = pins(lock)
         for name, version in wanted.items():
@@ -53,6 +58,6 @@ def test_operators_install_the_versions_that_were_tested() -> None:
 
 
 def test_every_pin_has_hashes() -> None:
-    for lock in (RUNTIME_LOCK, DEVELOPMENT_LOCK, ANALYSERS_LOCK):
+    for lock in (RUNTIME_LOCK, DEVELOPMENT_LOCK, ANALYSERS_LOCK, CLIENTS_LOCK):
         blocks = re.split(r"\n(?=[A-Za-z0-9])", lock.read_text())
         assert all("--hash=sha256:" in block for block in blocks if PIN.match(block))

@@ -14,13 +14,14 @@ from protocol.events import ContainerExited, DeviceReported, MessageSent
 from protocol.stages.execution import Outcome, failed
 from protocol.stages.heartbeat import DeviceStatus, GpuGroup
 from protocol.wire.ids import PeerId
-from tests.fakes.backend import MACHINE, WATCHED, FakeBackend
+from tests.fakes.backend import MACHINE, SERVED, WATCHED, FakeBackend
 from tests.unit.node.api.conftest import Door
 
 CARD = views.GpuView("Tesla T4", 2, 70, 9 * 2**30, 16 * 2**30, 50)
 UNITS = ("seconds", "celsius", "bytes", "ratio", "points", "info", "block", "total")
 COUNTS = {"alert", "peers", "nodes_online", "chain_connected", "slots", "slots_busy", "jobs_running"}
-COUNTS |= {"batches_open", "cases_open", "node_ready"}
+COUNTS |= {"batches_open", "cases_open", "node_ready", "streams", "waiting", "engines"}
+COUNTS |= {"tokens_per_second", "stream_tokens_per_second"}
 
 
 async def snapshot(*cards: views.GpuView, watched: views.WatchedView = WATCHED) -> views.Snapshot:
@@ -55,6 +56,27 @@ async def test_counters_are_told_by_their_kind() -> None:
     assert (found["vcoin_tasks_total{outcome=ok}"], found["vcoin_tasks_total{outcome=job}"]) == (3, 1)
     assert found["vcoin_cases_total{verdict=pass}"] == 2
     assert (found["vcoin_task_seconds_count"], found["vcoin_task_seconds_sum"]) == (3, 4.5)
+
+
+async def test_owner_sees_speed_first_tokens_waiting_and_engines() -> None:
+    found = numbers(exposition(await snapshot()))
+    labels = f"{{manifest={SERVED.manifest},model={SERVED.name}}}"
+    assert (found["vcoin_tokens_per_second"], found["vcoin_streams"]) == (13.4, 2)
+    assert (found["vcoin_waiting{kind=job}"], found["vcoin_waiting{kind=check}"]) == (3, 1)
+    assert found["vcoin_longest_wait_seconds"] == 2.5
+    assert (found["vcoin_engines"], found["vcoin_engine_starts_total"]) == (1, 4)
+    assert (found["vcoin_engine_ends_total{reason=idle}"], found["vcoin_engine_ends_total{reason=failed}"]) == (2, 1)
+    assert found["vcoin_model_evictions_total"] == 5
+    assert (found[f"vcoin_tokens_total{labels}"], found[f"vcoin_stream_tokens_per_second{labels}"]) == (100, 20)
+    first = found[f"vcoin_first_token_seconds_count{labels}"], found[f"vcoin_first_token_seconds_sum{labels}"]
+    assert first == (4, 2)
+
+
+async def test_models_of_one_name_have_series_of_their_own() -> None:
+    view = await snapshot()
+    models = (SERVED, replace(SERVED, manifest="cd" * 32), replace(SERVED, manifest="", name="other"))
+    found = numbers(exposition(replace(view, serving=replace(view.serving, models=models))))
+    assert sum(name.startswith("vcoin_tokens_total") for name in found) == 3
 
 
 async def test_rule_that_acts_is_one() -> None:

@@ -97,6 +97,19 @@ async def test_failure_ends_a_talk_from_a_file(talking: Talking, piped: Callable
     assert len(backend.asked) == 1
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+async def test_question_that_is_no_text_ends_a_talk_with_one_sentence(
+    talking: Talking, monkeypatch: pytest.MonkeyPatch, errors: str
+) -> None:
+    vcoin, backend = talking
+    latin = io.TextIOWrapper(io.BytesIO("Why?\nWarum s\xfcss?\n".encode("latin-1")), "utf-8", errors)
+    monkeypatch.setattr("sys.stdin", latin)
+    ran = await vcoin(*CHAT)
+    assert (ran.code, "error: what is on stdin is not text in UTF-8\n" in ran.err) == (Exit.USAGE, True)
+    assert "Traceback" not in ran.err
+    assert len(backend.asked) <= 1
+
+
 async def test_person_may_go_on_after_a_failure(talking: Talking, typed: Callable[..., None]) -> None:
     vcoin, backend = talking
     typed("word " * 9_000, "Why?")

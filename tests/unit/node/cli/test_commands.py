@@ -56,7 +56,19 @@ async def test_status_shows_the_numbers_that_are_watched(vcoin: Shell) -> None:
 async def test_metrics_are_what_a_scrape_reads_and_json_what_the_snapshot_has(vcoin: Shell) -> None:
     ran = await vcoin("node", "metrics")
     assert "\nvcoin_task_seconds_mean 1.5\n" in ran.out
-    assert (await vcoin("node", "metrics", "--json")).json == (await vcoin("status", "--json")).json["watched"]
+    status = (await vcoin("status", "--json")).json
+    assert (await vcoin("node", "metrics", "--json")).json == {**status["watched"], "serving": status["serving"]}
+
+
+async def test_status_shows_speed_first_tokens_waiting_and_engines(vcoin: Shell) -> None:
+    ran = await vcoin("status")
+    for words in (
+        "2 streams, 13.4 tokens a second, 3 jobs and 1 checks wait, the longest wait 2.5 s",
+        "SmolLM2-135M-Instruct: 4 answers, 100 tokens, first token after 500 ms, 20.0 tokens a second in a stream",
+        "1 loaded, 4 started, ended: 2 idle, 1 failed; 5 models evicted",
+    ):
+        assert words in ran.out
+    assert (await vcoin("status", "--json")).json["serving"]["engine_ends"][0] == {"kind": "idle", "count": 2}
 
 
 def test_journal_shows_what_was_set_aside_without_a_daemon(shell: Shell) -> None:

@@ -94,6 +94,7 @@ async def test_least_recently_used_models_make_room_and_the_machine_hears_of_it(
     models = {name: await house.put(name, 900, at) for at, name in enumerate(("a", "b", "c"), start=1)}
     await house.remover.touch(models["a"].cid)
     await house.remover.make_room(OTHER, 900)
+    assert house.remover.evictions == 1
     assert names(tmp_path) == {"a": "whole", "b": "description", "c": "whole"}
     assert models["b"].cid not in house.deal.machine.member.models
     assert house.inbox.events[-1] == ModelRemoved(models["b"].cid)

@@ -14,7 +14,7 @@ from node.api.backend import JobAsk
 from node.api.faults import Fault
 from node.api.gateway.bodies import chat_body, embeddings_body
 from node.api.gateway.budgets import KeyBudgets
-from node.api.gateway.job_desk import JobDesk, PlacedJobs
+from node.api.gateway.job_desk import JobDesk, PlacedJobs, settle_lost
 from node.api.gateway.key_file import open_key_file
 from node.api.gateway.keys import GatewayKey
 from node.api.gateway.refusals import GatewayRefusal
@@ -34,9 +34,9 @@ def open_desk(tmp_path: Path) -> OpenDesk:
     @asynccontextmanager
     async def opened(backend: FakeBackend, *, checked: bool = False) -> AsyncIterator[JobDesk]:
         with open_key_file(tmp_path) as file:
+            settle_lost(file)
             async with trio.open_nursery() as nursery:
                 desk = JobDesk(backend, KeyBudgets(file), nursery, checked=checked)
-                await desk.settle_lost()
                 yield desk
                 nursery.cancel_scope.cancel()
 

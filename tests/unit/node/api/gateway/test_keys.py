@@ -138,8 +138,20 @@ def test_full_file_forgets_revoked_keys_without_open_jobs(tmp_path: Path, monkey
 @pytest.mark.parametrize("content", [b"x" * 4_096, b"SQLite format 3\0" + b"\xff" * 4_096])
 def test_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
+    (tmp_path / FILE_NAME).chmod(0o600)
     with pytest.raises(ConfigError, match=FILE_NAME), open_key_file(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_file_that_others_may_read_or_write_is_refused_with_the_fix(tmp_path: Path, mode: int) -> None:
+    _, key = make_key(tmp_path)
+    (tmp_path / FILE_NAME).chmod(mode)
+    with pytest.raises(ConfigError, match="others may read") as caught, open_key_file(tmp_path):
+        pass
+    assert caught.value.hint.startswith("chmod 600 ")
+    (tmp_path / FILE_NAME).chmod(0o600)
+    assert kept_key(tmp_path, key) == key
 
 
 def test_file_that_another_process_writes_is_not_called_damaged(

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -224,9 +225,19 @@ async def test_nodes_bug_is_500_without_its_words(gateway: Gateway, monkeypatch:
 
 
 # --- bodies and addresses -----------------------------------------------------------------------------------------
-async def test_raw_prompts_are_refused_with_the_way_out(gateway: Gateway) -> None:
-    answer = await gateway.post("/completions", {"model": SMOL.name, "prompt": "Once"})
-    assert (answer.status_code, "/v1/chat/completions" in error_of(answer)["message"]) == (404, True)
+@pytest.mark.parametrize(
+    ("path", "asked", "param"),
+    [
+        ("/chat/completions", {"messages": [{"role": "user", "content": "x " * 9_000}]}, "messages"),
+        ("/completions", {"prompt": "x " * 9_000}, "prompt"),
+    ],
+)
+async def test_question_that_does_not_fit_the_model_is_named_as_its_client_calls_it(
+    gateway: Gateway, path: str, asked: dict[str, Any], param: str
+) -> None:
+    answer = await gateway.post(path, {"model": SMOL.name, **asked})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, param)
+    assert error_of(answer)["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize(
@@ -246,8 +257,8 @@ async def test_address_that_is_not_there_has_openais_form(
 
 
 async def test_field_is_named_in_the_error(gateway: Gateway) -> None:
-    answer = await gateway.chat(seed=7)
-    assert (answer.status_code, error_of(answer)["param"]) == (400, "seed")
+    answer = await gateway.chat(logit_bias={"7": 1})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, "logit_bias")
     assert not gateway.backend.asked
 
 
@@ -348,6 +359,12 @@ async def test_line_break_in_a_header_or_name_makes_no_header(gateway: Gateway) 
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nx",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: " + b"A" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: " + b"A" * 70_000 + b"\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: " + b"x" * 8_000 + b"\r\n\r\n"
+        b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff" + b"x" * 70_000,
         b"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     ],
 )
@@ -359,18 +376,85 @@ async def test_junk_does_not_stop_the_gateway_nor_keep_a_place(
     assert (await gateway.client.get("/models")).status_code == 200
 
 
-async def test_silent_clients_fill_the_room_and_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(connections, "HEAD_S", 0.5)
-    async with open_gateway(tmp_path, FakeBackend()) as gateway:
-        silent = [await trio.open_tcp_stream("127.0.0.1", gateway.port) for _ in range(6)]
-        for stream in silent[:3]:
-            await stream.send_all(b"GET /v1/models HT")
-        with trio.fail_after(WITHIN_S):
-            assert (await gateway.client.get("/models")).status_code == 200
+async def test_silent_clients_make_room_for_those_who_ask(gateway: Gateway) -> None:
+    """300 half-open connections, and none of them is waited for."""
+    silent = [await trio.open_tcp_stream("127.0.0.1", gateway.port) for _ in range(300)]
+    for stream in silent[::2]:
+        await stream.send_all(b"GET /v1/models HT")
+    with trio.fail_after(connections.HEAD_S - 1):
+        assert (await gateway.client.get("/models")).status_code == 200
         assert await silent[0].receive_some() == b""
-        for stream in silent:
+    for stream in silent:
+        await stream.aclose()
+
+
+async def test_address_with_the_most_silent_connections_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
+    async with open_gateway(tmp_path, FakeBackend()) as gateway:
+        quiet = await connected(gateway, "127.0.0.1")
+        crowd = [await connected(gateway, "127.0.0.2") for _ in range(9)]
+        with trio.fail_after(connections.HEAD_S - 1):
+            assert await crowd[5].receive_some() == b""
+            sent = head(gateway, bearer(gateway), path="/v1/models", method="GET")
+            await quiet.send_all(sent)
+            assert (await quiet.receive_some()).startswith(b"HTTP/1.1 200 ")
+        for stream in (quiet, *crowd):
             await stream.aclose()
+
+
+async def connected(gateway: Gateway, source: str) -> trio.SocketStream:
+    """A connection that has its place, from one of the addresses of this machine."""
+    return await trio.open_tcp_stream("127.0.0.1", gateway.port, local_address=source)
+
+
+async def test_those_who_ask_are_not_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    backend = FakeBackend()
+    async with open_gateway(tmp_path, backend) as gateway:
+        answers = []
+
+        async def ask() -> None:
+            async with httpx.AsyncClient(base_url=gateway.url, headers=gateway.client.headers) as client:
+                answers.append(await client.post("/chat/completions", json=CHAT))
+
+        with trio.fail_after(WITHIN_S):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(ask)
+                first, second = await gateway.asked(2)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert len(backend.held) == 2
+                for job_id in (first, second):
+                    backend.change(job_id, state="delivered", text="Blue.", finish="eos")
+                third = (await gateway.asked(3))[2]
+                backend.change(third, state="delivered", text="Blue.", finish="eos")
+        assert [answer.status_code for answer in answers] == [200] * 3
+
+
+async def test_a_stop_does_not_wait_for_a_client_that_does_not_read(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    async with open_gateway(tmp_path, backend) as gateway:
+        stream = await unread(gateway)
+        stops_s = trio.current_time()
+    assert trio.current_time() - stops_s < connections.SEND_S / 3
+    await stream.aclose()
+
+
+async def unread(gateway: Gateway) -> trio.SocketStream:
+    """A stream of an answer that its client does not read, with more of it than any buffer holds."""
+    body = json.dumps(CHAT | {"stream": True}).encode()
+    stream = await trio.open_tcp_stream("127.0.0.1", gateway.port)
+    await stream.send_all(head(gateway, bearer(gateway), f"Content-Length: {len(body)}") + body)
+    (job_id,) = await gateway.asked()
+    with trio.fail_after(WITHIN_S):
+        while not gateway.backend.feed.followed:
+            await trio.lowlevel.checkpoint()
+    for _ in range(30):
+        gateway.backend.say(job_id, "x" * 1_000_000)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    return stream
 
 
 async def test_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,6 +471,23 @@ async def test_client_that_does_not_read_loses_its_place(tmp_path: Path, monkeyp
             while backend.feed.followed:
                 backend.say(job_id, "x" * 1_000_000)
                 await trio.lowlevel.checkpoint()
+        assert (await gateway.client.get("/models")).status_code == 200
+        await stream.aclose()
+
+
+async def test_client_that_reads_a_byte_at_a_time_is_cut_off_and_its_job_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SEND_S", 0.3)
+    async with open_gateway(tmp_path, FakeBackend()) as gateway:
+        stream = await unread(gateway)
+        (job_id,) = gateway.backend.held
+        with trio.fail_after(WITHIN_S):
+            while gateway.backend.feed.followed:
+                with trio.move_on_after(0.05):
+                    await stream.receive_some(1)
+        gateway.backend.change(job_id, state="delivered", finish="eos", cost_wei=VCN // 50)
+        assert gateway.kept().reserved_wei
         assert (await gateway.client.get("/models")).status_code == 200
         await stream.aclose()
 
