@@ -32,7 +32,7 @@ LOCK_NAME = "lock"
 VERSION_NAME = "version"
 DIRECTORY_VERSION = 1
 """Of what lies in a data directory and how it is called; each file says its own."""
-SCHEMA = 6
+SCHEMA = 7
 """Version of the tables, kept as SQLite's user_version."""
 MAX_EVENT_BYTES = 16 * 2**20
 """Above any event that a role can be given; a larger row means a damaged file."""
@@ -84,7 +84,9 @@ _RENAMED = """
 """
 # Up to version 5 no row was a ModelRemoved: a program of then would set it aside, and offer a model that is gone.
 _REMOVALS = ""
-_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _RENAMED, 5: _REMOVALS}
+# Up to version 6 none told of a lane before that is final: a program of then would forget what it works for.
+_LANES = ""
+_STEPS = {1: "ALTER TABLE cursor ADD COLUMN hash BLOB;", 2: _ASIDE, 3: _SNAPSHOT, 4: _RENAMED, 5: _REMOVALS, 6: _LANES}
 """Steps that bring tables and rows to the next version: one commit a step, so that a killed one begins again."""
 _TABLE_NAMES = frozenset({"events", "transactions", "cursor", "owner", "aside", "snapshot"})
 # SQLite quotes what it finds in a damaged file, and that need not be text.

@@ -95,6 +95,17 @@ class LaneTimer(_OfJob):
     """The lane of an order that came before it should be seen on chain by now."""
 
 
+@wire_class("LandingTimer")
+class LandingTimer:
+    """A lane that a node counts on should be on chain by now or, if it was there already, final.
+
+    order: the struct hash of the order that opens it.
+    """
+
+    order: Bytes32
+    was_on_chain: bool
+
+
 @wire_class("ReceiptTimer")
 class ReceiptTimer(_OfJob):
     """The receipt for a delivered result should have come by now."""
@@ -156,6 +167,6 @@ OrderTimer = AcceptTimer | ResultTimer | OfflineTimer | RetryTimer
 """Timers of an attempt's order."""
 AuditTimer = CommitAuditTimer | RevealAuditTimer | CloseAuditTimer
 """Timers of an audit that this node was drawn for."""
-ProviderTimer = LaneTimer | ReceiptTimer | BatchTimer
+ProviderTimer = LaneTimer | LandingTimer | ReceiptTimer | BatchTimer
 VerifierTimer = ResolveTimer | FraudProofTimer | AbstainTimer | DataDemandTimer | ConveneAuditTimer
 Timer = RoundTimer | RequestTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer

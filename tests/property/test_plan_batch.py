@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from copy import deepcopy
 
 from hypothesis import given
@@ -27,6 +28,8 @@ from protocol.wire.merkle import root
 
 NODE = Address("0x" + "11" * 20)
 LANES: list[LaneKey] = [(Address(f"0x{number:040x}"), Address(f"0x{number:040x}")) for number in (1, 2, 3)]
+FUNDED = dict.fromkeys(LANES, 10**9)
+"""Lanes that cover every order of theirs."""
 
 
 def finished(key: LaneKey, index: int, kind: BatchKind, status: LeafStatus, charge: int) -> WaitingJob:
@@ -77,11 +80,16 @@ def lanes_of(dice: random.Random, kinds: list[BatchKind]) -> dict[LaneKey, LaneQ
 
 
 def terms(
-    unsettled: frozenset[LaneKey] = frozenset(), *, probation: bool = False, value: int = 10**9, least: int = 10**9
+    unsettled: frozenset[LaneKey] = frozenset(),
+    *,
+    probation: bool = False,
+    value: int = 10**9,
+    least: int = 10**9,
+    totals: Mapping[LaneKey, int] = FUNDED,
 ) -> BatchTerms:
     rate_bps, stake = BPS if probation else 1_000, Wei(value * OPEN_VALUE_PER_STAKE)
     record = NodeRecord(NODE, NODE, NODE, NODE, True, 1, stake, Wei(0), 0, rate_bps)
-    return BatchTerms(2, record, 0, least, unsettled)
+    return BatchTerms(2, record, 0, least, unsettled, totals)
 
 
 kinds = st.builds(BatchKind, st.just(1), st.booleans(), st.just(False), st.booleans())

@@ -20,6 +20,7 @@ from protocol.stages.assignment import (
     Assignment,
     AssignmentOrder,
     JobDetails,
+    LaneOpen,
     accept_within_ms,
     bonus_cap,
     is_reclaimed,
@@ -28,6 +29,7 @@ from protocol.stages.assignment import (
     order_total,
     verify_fee,
 )
+from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import FETCH_MS
 from protocol.timers import AcceptTimer
 from protocol.wire.envelope import digest, struct_hash
@@ -94,10 +96,30 @@ class Ordering:
             return ()
         self.lanes.close(lane.node)
         effects: list[Effect] = []
-        for job in self.book.jobs.values():
-            if job.stage is Stage.OFFERED and job.chosen is not None and job.node == lane.node:
-                effects += self._after_lane(job, now_ms)
+        for job in self._waiting_for(lane.node):
+            effects += self._after_lane(job, now_ms)
         return tuple(effects)
+
+    def show_lane(self, order: LaneOpen, signature: bytes) -> tuple[Effect, ...]:
+        """Send a signed order for a lane, and show it to its node."""
+        waiting = [job for job in self._waiting_for(order.node) if job.peer_id is not None and job.chosen is not None]
+        if not waiting:
+            return (self.lanes.send(order, signature),)
+        first = waiting[0]
+        assert first.peer_id is not None
+        assert first.chosen is not None
+        return self.lanes.show(order, signature, first.peer_id, _total(first, first.chosen.offer.price))
+
+    def lane_counted(self, counted: LaneCounted, now_ms: TimestampMs) -> tuple[Effect, ...]:
+        """Go on with jobs whose node does not wait until their lane is final."""
+        node = self.lanes.count(counted)
+        if node is None:
+            return ()
+        return tuple(effect for job in self._waiting_for(node) for effect in self._after_lane(job, now_ms))
+
+    def _waiting_for(self, node: Address) -> list[RequestedJob]:
+        """The jobs that wait for a node's lane, or for the seal of their key."""
+        return [job for job in self.book.jobs.values() if job.stage is Stage.OFFERED and job.node == node]
 
     def _after_lane(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         return self.asking.again(job, now_ms) if job.is_offer_over(now_ms) else self._cover(job, now_ms)

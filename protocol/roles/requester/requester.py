@@ -23,6 +23,7 @@ from protocol.roles.requester.request_book import RequestBook
 from protocol.roles.requester.requested import RequestedJob
 from protocol.stages.assignment import Assignment, LaneOpen, SignedAccept, SignedRefuse
 from protocol.stages.commitment import Receipt, ResultDelivery, TokenFrame
+from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import Request
 from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
@@ -78,6 +79,8 @@ class Requester:
                 return self._book.is_with(refuse.job_id, peer_id)
             case ResultDelivery(result):
                 return self._book.is_with(result.job_id, peer_id)
+            case LaneCounted():
+                return self._lanes.is_of(peer_id, message)
             case TokenFrame(job_id=job):
                 return self._book.is_with(job, peer_id)
             case _:
@@ -97,7 +100,9 @@ class Requester:
             case ev.DeadlinePassed():
                 return self._failures.deadline(event, now_ms)
             case ev.MessageSigned(LaneOpen() as lane, signature):
-                return (self._lanes.send(lane, signature),)
+                return self._ordering.show_lane(lane, signature)
+            case ev.MessageReceived(_, LaneCounted() as counted):
+                return self._ordering.lane_counted(counted, now_ms)
             case ev.BlockSeen():
                 return *self._lanes.send_overdue(), *self._payments.handle(event, now_ms)
             case ev.LaneSeen():
