@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocol.wire.codec import U8, U32, Bytes32, Size
-from protocol.wire.ids import PeerId
+from protocol.wire.ids import Address, PeerId
 from protocol.wire.names import wire_class
 
 AskId = Annotated[bytes, Size(16, exact=True)]
@@ -58,6 +58,13 @@ class RequestTimer:
     """The deadline of a request has passed."""
 
     ask_id: AskId
+
+
+@wire_class("AheadTimer")
+class AheadTimer:
+    """A lane is to be opened for a node that is likely to be hired."""
+
+    node: Address
 
 
 # --- a requester, for an order ----------------------------------------------------------------------------------------
@@ -169,4 +176,4 @@ AuditTimer = CommitAuditTimer | RevealAuditTimer | CloseAuditTimer
 """Timers of an audit that this node was drawn for."""
 ProviderTimer = LaneTimer | LandingTimer | ReceiptTimer | BatchTimer
 VerifierTimer = ResolveTimer | FraudProofTimer | AbstainTimer | DataDemandTimer | ConveneAuditTimer
-Timer = RoundTimer | RequestTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer
+Timer = RoundTimer | RequestTimer | AheadTimer | OrderTimer | LatencyTimer | ProviderTimer | VerifierTimer | AuditTimer

@@ -28,8 +28,12 @@ class Lanes:
     """Amounts being added, by node: signed or sent, and not final."""
     sent: dict[Address, tuple[OpenLane, int]] = field(default_factory=dict)
     """Those that are signed, and the head when they were asked for last."""
+    shown: dict[Address, None] = field(default_factory=dict)
+    """Nodes that were shown theirs."""
     counted: dict[Address, int] = field(default_factory=dict)
     """What a node counts its lane for before that is final, left and mark together in wei."""
+    ahead_ms: dict[Address, TimestampMs] = field(default_factory=dict)
+    """When a lane was last asked for ahead; not in the journal, so nothing but asking again may rest on it."""
     _books: dict[Address, LaneBook] = field(default_factory=dict)
 
     def lane(self, node: Address) -> Lane:
@@ -72,12 +76,16 @@ class Lanes:
         deadline = now_ms // 1000 + LANE_VALID_S
         return LaneOpen(lane.client, lane.signer, node, amount, lane.left + lane.mark, deadline)
 
-    def show(self, order: LaneOpen, signature: bytes, to: PeerId, needs_wei: int) -> tuple[Effect, ...]:
-        """Have a signed order sent, and show it to its node, which may begin before the chain has it.
+    def show(self, node: Address, to: PeerId, needs_wei: int) -> tuple[Effect, ...]:
+        """Show a node the order for its lane that is under way, once: it may begin before the chain has it.
 
-        Args: needs_wei, what the job comes to that waits for the lane; 0 without one.
+        Args: needs_wei, what the job comes to that waits for the lane.
         """
-        return self.send(order, signature), Send(to, SignedLaneOpen(order, signature, needs_wei))
+        if node not in self.sent or node in self.shown:
+            return ()
+        effect, _ = self.sent[node]
+        self.shown[node] = None
+        return (Send(to, SignedLaneOpen(effect.order, effect.signature, needs_wei)),)
 
     def is_of(self, peer_id: PeerId, counted: LaneCounted) -> bool:
         """Whether a peer speaks of the order that is under way for its node."""
@@ -116,6 +124,7 @@ class Lanes:
         """Nothing more is being locked for a node."""
         del self.opening[node]
         self.sent.pop(node, None)
+        self.shown.pop(node, None)
         self.counted.pop(node, None)
 
     def is_ours(self, lane: Lane) -> bool:

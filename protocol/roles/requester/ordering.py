@@ -12,6 +12,7 @@ from protocol.roles.requester.asking import Asking, is_last_call
 from protocol.roles.requester.cooldown import ProviderCooldown
 from protocol.roles.requester.hiring import best, vcn, why_nobody, why_stopped
 from protocol.roles.requester.lanes import Lanes
+from protocol.roles.requester.lanes_ahead import LanesAhead
 from protocol.roles.requester.request_book import RequestBook, unserved
 from protocol.roles.requester.requested import RequestedJob, SignedOrder
 from protocol.stages.assignment import (
@@ -46,6 +47,11 @@ class Ordering:
     book: RequestBook
     asking: Asking
 
+    @property
+    def ahead(self) -> LanesAhead:
+        """What looks for lanes to open before a job needs them."""
+        return LanesAhead(self.member, self.lanes, self.book, self.cooldown)
+
     def hire(self, job: RequestedJob, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Choose the best able node that was not tried, and make sure that its lane pays for it."""
         assert job.signed is not None
@@ -67,7 +73,7 @@ class Ordering:
         if missing <= 0:
             return (SealKey(job.ask.input_cid, offer.hpke_key),)
         if offer.node_id in self.lanes.opening:
-            return ()
+            return self._show_to(job)
         if self.member.is_intake_stopped(now_ms):
             return unserved(job, why_stopped(self.member), now_ms)
         free = self.lanes.free()
@@ -101,14 +107,14 @@ class Ordering:
         return tuple(effects)
 
     def show_lane(self, order: LaneOpen, signature: bytes) -> tuple[Effect, ...]:
-        """Send a signed order for a lane, and show it to its node."""
-        waiting = [job for job in self._waiting_for(order.node) if job.peer_id is not None and job.chosen is not None]
-        if not waiting:
-            return (self.lanes.send(order, signature),)
-        first = waiting[0]
-        assert first.peer_id is not None
-        assert first.chosen is not None
-        return self.lanes.show(order, signature, first.peer_id, _total(first, first.chosen.offer.price))
+        """Send a signed order for a lane, and show it to its node where a job waits for it."""
+        opened = self.lanes.send(order, signature)
+        return (opened, *(effect for job in self._waiting_for(order.node) for effect in self._show_to(job)))
+
+    def _show_to(self, job: RequestedJob) -> tuple[Effect, ...]:
+        if job.chosen is None or job.peer_id is None:
+            return ()
+        return self.lanes.show(job.chosen.offer.node_id, job.peer_id, _total(job, job.chosen.offer.price))
 
     def lane_counted(self, counted: LaneCounted, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Go on with jobs whose node does not wait until their lane is final."""
@@ -151,7 +157,7 @@ class Ordering:
         book.index, book.cumulative = book.index + 1, book.cumulative + details.max_total
         job.index, job.cumulative = book.index, book.cumulative
         assignment = Assignment(lane.client, lane.signer, lane.node, book.index, book.cumulative, struct_hash(details))
-        return (SignMessage(assignment),)
+        return SignMessage(assignment), *self.ahead.top_up(lane.node, details.max_total, now_ms)
 
     def _details(self, job: RequestedJob, now_ms: TimestampMs) -> JobDetails:
         assert job.chosen is not None

@@ -26,6 +26,7 @@ from protocol.stages.commitment import Receipt, ResultDelivery, TokenFrame
 from protocol.stages.lane_notice import LaneCounted
 from protocol.stages.offer import SignedOffer
 from protocol.stages.request import Request
+from protocol.timers import AheadTimer
 from protocol.wire.ids import Cid, JobId, PeerId, RequestId, TimestampMs
 
 
@@ -97,6 +98,8 @@ class Requester:
                 return self._asking.publish(request, signature, now_ms)
             case ev.MessageReceived(peer_id, SignedOffer() as signed):
                 self._asking.collect(peer_id, signed, now_ms)
+            case ev.DeadlinePassed(AheadTimer(node)):
+                return self._ordering.ahead.open(node, now_ms)
             case ev.DeadlinePassed():
                 return self._failures.deadline(event, now_ms)
             case ev.MessageSigned(LaneOpen() as lane, signature):
@@ -139,4 +142,5 @@ class Requester:
             *self._receiving.ask_silent(now_ms),
             *self._failures.look_for_dead(now_ms),
             *self._failures.look_for_dead_orders(now_ms),
+            *self._ordering.ahead.look(now_ms),
         )
