@@ -49,7 +49,7 @@ class LanesAhead:
         keep_newest(self.lanes.ahead_ms, node, now_ms, NODES_KEPT)
         return (AwaitDeadline(AheadTimer(node), now_ms),)
 
-    def open(self, node: Address, now_ms: TimestampMs) -> tuple[Effect, ...]:
+    def begin(self, node: Address, now_ms: TimestampMs) -> tuple[Effect, ...]:
         """Have an order for a lane signed, as long as the deposit allows."""
         if node in self.lanes.opening or not self._can_afford():
             return ()
@@ -67,7 +67,7 @@ class LanesAhead:
         enough = max(total, self.member.settings.lane_amount // TOP_UP_DIVISOR)
         if book.index < 2 or lane.closing or left >= enough:
             return ()
-        return () if self.member.is_intake_stopped(now_ms) else self.open(node, now_ms)
+        return () if self.member.is_intake_stopped(now_ms) else self.begin(node, now_ms)
 
     def _can_afford(self) -> bool:
         """Whether a node without a lane could still be hired after one more lane."""

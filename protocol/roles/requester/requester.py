@@ -99,7 +99,7 @@ class Requester:
             case ev.MessageReceived(peer_id, SignedOffer() as signed):
                 self._asking.collect(peer_id, signed, now_ms)
             case ev.DeadlinePassed(AheadTimer(node)):
-                return self._ordering.ahead.open(node, now_ms)
+                return self._ordering.ahead.begin(node, now_ms)
             case ev.DeadlinePassed():
                 return self._failures.deadline(event, now_ms)
             case ev.MessageSigned(LaneOpen() as lane, signature):
