@@ -198,3 +198,15 @@ def test_what_was_refused_is_planned_again_with_what_came_since(dice: random.Ran
         for lane in lanes.values():
             lane.ready.pop(index, None)
     assert plan_batch(lanes, kinds, whole) == plan
+
+
+@given(dices, few_kinds, st.integers(0, 4_000), st.booleans())
+def test_a_batch_claims_nothing_that_the_final_lane_does_not_cover(
+    dice: random.Random, some: list[BatchKind], total: int, probation: bool
+) -> None:
+    lanes = lanes_of(dice, some)
+    # One lane is open for some of its orders, one for all of them, and one was never opened.
+    totals = {LANES[0]: total, LANES[1]: 10**9}
+    plan = plan_batch(lanes, some, terms(probation=probation, totals=totals))
+    for claim in plan.batch.claims if plan else ():
+        assert claim.cumulative <= totals[claim.client, claim.signer]

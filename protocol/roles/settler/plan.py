@@ -170,7 +170,8 @@ def _run(
 ) -> list[tuple[LeafEntry, JobId | None]]:
     """An unbroken run of numbers from the last one submitted, ending with a job whose papers are here.
 
-    A paid job that the lane does not cover as it is final, `total` wei, waits: its lane was begun unconfirmed.
+    A job that the lane does not cover as it is final, `total` wei, waits: its lane was begun unconfirmed. So does one
+    without pay, for its claim would move the mark past money that never came.
     One without a paid leaf waits for its first, unless it is so long that this one would not fit behind it.
     """
     run: list[tuple[LeafEntry, JobId | None]] = []
@@ -186,7 +187,7 @@ def _run(
         leaf = waiting.entry.leaf
         charge, bonus = charge + leaf.charge, bonus + leaf.bonus
         debit = debit_of(charge, bonus, checked=kind.checked)
-        if waiting.is_paid and _claimed(waiting) > total:
+        if _claimed(waiting) > total:
             break
         if (waiting.is_paid and waiting.kind != kind) or debit > (room.enough if paid else room.value):
             break
